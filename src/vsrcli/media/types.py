@@ -1,0 +1,139 @@
+"""What passes between the media room and its neighbours: frozen facts about a film, and frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Color:
+    """Colour description in ffmpeg's own names; ``None`` where the file says nothing.
+
+    Attributes:
+        range: ``tv`` (limited) or ``pc`` (full).
+        matrix: ``bt709``, ``smpte170m``, ``bt470bg``, ``bt2020nc``, … (``gbr`` for RGB).
+        primaries: ``bt709``, ``bt2020``, ….
+        transfer: ``bt709``, ``smpte2084`` (PQ), ``arib-std-b67`` (HLG), ….
+        chroma_location: ``left``, ``center``, ``topleft``, ….
+    """
+
+    range: str | None = None
+    matrix: str | None = None
+    primaries: str | None = None
+    transfer: str | None = None
+    chroma_location: str | None = None
+
+
+@dataclass(frozen=True)
+class VideoStream:
+    """The film's picture as it will be shown (after rotation).
+
+    Attributes:
+        index: stream index in the container.
+        codec: codec name (``h264``).
+        width, height: pixels as displayed, that is after ``rotation`` has been applied.
+        rotation: clockwise degrees (0, 90, 180, 270) that the container asks players to apply;
+            the decoder applies it, so frames arrive upright.
+        pix_fmt: as coded (``yuv420p10le``).
+        bit_depth: bits per component as coded (8, 10, 12, 16).
+        has_alpha: whether the pixel format carries an alpha plane.
+        time_base: unit of presentation times.
+        frame_rate: average rate, or None if the container states none. Informative: times come from pts.
+        start: presentation time of the first frame, in seconds.
+        duration: seconds, or None.
+        frames: number of frames that the container *states*, or None. Informative (progress bars only).
+        sample_aspect_ratio: shape of a pixel (1 = square), as displayed.
+        color: tags.
+        field_order: ``progressive``, ``tt``, ``bb``, ``tb``, ``bt`` or None if unknown.
+    """
+
+    index: int
+    codec: str
+    width: int
+    height: int
+    rotation: int
+    pix_fmt: str
+    bit_depth: int
+    has_alpha: bool
+    time_base: Fraction
+    frame_rate: Fraction | None
+    start: Fraction
+    duration: Fraction | None
+    frames: int | None
+    sample_aspect_ratio: Fraction
+    color: Color
+    field_order: str | None = None
+
+
+@dataclass(frozen=True)
+class OtherStream:
+    """Any stream that is not the film's picture: sound, subtitle, attachment, cover, data.
+
+    Attributes:
+        index: stream index in the container.
+        kind: ``audio``, ``subtitle``, ``attachment``, ``cover`` (attached picture), ``data`` or ``video``
+            (a second film track).
+        codec: codec name (``aac``, ``subrip``, ``mov_text``, ``ttf`` …), ``unknown`` if none.
+        language, title: from the metadata, or None.
+        summary: one short phrase for people, such as ``5.1, 48000 Hz``.
+    """
+
+    index: int
+    kind: str
+    codec: str
+    language: str | None = None
+    title: str | None = None
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A film on disk, as probed.
+
+    Attributes:
+        path: the file.
+        container: ffmpeg's format names (``mov,mp4,m4a,3gp,3g2,mj2``).
+        start: the container's start time in seconds (earliest stream).
+        duration: seconds, or None.
+        size: bytes on disk.
+        video: the picture that will be upscaled (the default or first real video stream).
+        others: every other stream, in container order.
+        chapters: number of chapters.
+        metadata: container-level tags.
+    """
+
+    path: Path
+    container: str
+    start: Fraction
+    duration: Fraction | None
+    size: int
+    video: VideoStream
+    others: tuple[OtherStream, ...] = ()
+    chapters: int = 0
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of the film.
+
+    Attributes:
+        pixels: R'G'B', full range, shape (height, width, 3); uint8 for 8-bit sources, uint16 (0..65535)
+            for deeper ones. May be read-only.
+        pts: presentation time in units of ``time_base``; exact, never rounded through floats.
+        time_base: unit of ``pts`` in seconds.
+    """
+
+    pixels: np.ndarray
+    pts: int
+    time_base: Fraction
+
+    @property
+    def time(self) -> Fraction:
+        """Presentation time in seconds."""
+        return self.pts * self.time_base
