@@ -1,0 +1,49 @@
+"""The contract of the engine room: an upscaler is a stream."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+
+class Stream(Protocol):
+    """One shot (or one tile of it) on its way through a network.
+
+    Frames are float32 R'G'B' in [0, 1], shape (height, width, 3); results are float32 of shape
+    (scale*height, scale*width, 3), clipped to [0, 1]. Results come in the order of the frames, one for each,
+    possibly late: a network that looks three frames ahead answers its first frame at the fourth push.
+    """
+
+    def push(self, frame: np.ndarray) -> np.ndarray | None:
+        """Take the next frame; return the next finished one, or None while the network still looks ahead."""
+        ...
+
+    def flush(self) -> list[np.ndarray]:
+        """End the shot: return every result still owed, in order. The stream is then spent."""
+        ...
+
+
+class Engine(Protocol):
+    """A network, compiled for a device. Knows nothing of files, tiles or shots.
+
+    Attributes:
+        scale: upscaling factor.
+        radius: spatial receptive field radius in low-resolution pixels; tiles that share this much context
+            on each side give the untiled result.
+        lookahead: how many frames later an answer comes.
+        description: one line for people: device and precision.
+    """
+
+    scale: int
+    radius: int
+    lookahead: int
+    description: str
+
+    def open(self, height: int, width: int) -> Stream:
+        """A fresh stream for frames of this size. Streams of one size share one compiled network.
+
+        Raises:
+            EngineError: the device has not enough memory for this size.
+        """
+        ...
