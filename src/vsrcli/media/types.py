@@ -50,6 +50,7 @@ class VideoStream:
         sample_aspect_ratio: shape of a pixel (1 = square), as displayed.
         color: tags.
         field_order: ``progressive``, ``tt``, ``bb``, ``tb``, ``bt`` or None if unknown.
+        language, title: from the metadata, or None.
     """
 
     index: int
@@ -68,6 +69,18 @@ class VideoStream:
     sample_aspect_ratio: Fraction
     color: Color
     field_order: str | None = None
+    language: str | None = None
+    title: str | None = None
+
+    @property
+    def interlaced(self) -> bool:
+        """Whether the file says that its pictures are made of two fields."""
+        return self.field_order in ("tt", "bb", "tb", "bt")
+
+    @property
+    def deep(self) -> bool:
+        """Whether a component has more than 8 bits: frames are then uint16 instead of uint8."""
+        return self.bit_depth > 8
 
 
 @dataclass(frozen=True)
@@ -92,6 +105,15 @@ class OtherStream:
 
 
 @dataclass(frozen=True)
+class Chapter:
+    """A named part of the film; ``start`` and ``end`` in seconds on the container's clock."""
+
+    start: Fraction
+    end: Fraction
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Source:
     """A film on disk, as probed.
 
@@ -105,6 +127,7 @@ class Source:
         others: every other stream, in container order.
         chapters: number of chapters.
         metadata: container-level tags.
+        chapter_marks: the chapters themselves.
     """
 
     path: Path
@@ -116,6 +139,7 @@ class Source:
     others: tuple[OtherStream, ...] = ()
     chapters: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict)
+    chapter_marks: tuple[Chapter, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,186 @@
+"""PSNR and SSIM as the video super-resolution literature reports them: BT.601 luma, cropped borders.
+
+Pictures are first rounded to 8 bits, because that is what a viewer and every published figure sees. Luma is
+not rounded again. The crop and the frames left out are part of the figure: always state them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
+
+from vsrcli.errors import DataError
+from vsrcli.frames.resample import gaussian_kernel_1d
+
+PSNR_CAP = 100.0  # dB, for a frame without any error: a mean over frames stays a number
+_LUMA = np.array([65.481, 128.553, 24.966]) / 255
+_PEAK = 255.0
+_WINDOW, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03
+_ROWS = 8  # outputs per matrix product of the blur: small enough for BLAS to stay on one core
+
+
+@dataclass(frozen=True)
+class Score:
+    """Quality of one clip: means over its scored frames.
+
+    Attributes:
+        psnr: dB on luma, at most ``PSNR_CAP``.
+        ssim: structural similarity on luma, at most 1.
+        frames: number of frames scored.
+        crop: border pixels left out on each side.
+        skip_ends: frames left out at the start and at the end.
+    """
+
+    psnr: float
+    ssim: float
+    frames: int
+    crop: int
+    skip_ends: int
+
+
+def luma(rgb: np.ndarray) -> np.ndarray:
+    """BT.601 luma of 8-bit R'G'B', as MATLAB's ``rgb2ycbcr`` before its final rounding.
+
+    Args:
+        rgb: (..., 3), uint8 or floating point in [0, 1]; the latter is clipped and rounded to 8 bits first.
+
+    Returns:
+        float64 (...), 16 (black) to 235 (white).
+
+    Raises:
+        TypeError: another number type.
+        ValueError: the last axis does not hold three channels.
+    """
+    rgb = np.asarray(rgb)
+    if rgb.ndim < 1 or rgb.shape[-1] != 3:
+        raise ValueError(f"R'G'B' pictures have shape (..., 3), not {rgb.shape}")
+    if np.issubdtype(rgb.dtype, np.floating):
+        rgb = np.round(np.clip(rgb, 0, 1).astype(np.float64) * 255)
+    elif rgb.dtype != np.uint8:
+        raise TypeError(f"pictures to score are uint8 or floating point, not {rgb.dtype}")
+    return rgb @ _LUMA + 16
+
+
+def psnr_y(a: np.ndarray, b: np.ndarray, crop: int = 8) -> float:
+    """Peak signal-to-noise ratio of the luma of two pictures, in dB against a peak of 255.
+
+    Args:
+        a, b: (H, W, 3), uint8 or floating point in [0, 1].
+        crop: border pixels left out on each side.
+
+    Returns:
+        dB; ``inf`` where the cropped pictures are identical.
+
+    Raises:
+        DataError: sizes differ, or nothing is left after the crop.
+    """
+    return _psnr(*_cropped(a, b, crop, 1))
+
+
+def ssim_y(a: np.ndarray, b: np.ndarray, crop: int = 8) -> float:
+    """Mean structural similarity of the luma of two pictures.
+
+    Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural
+    similarity", IEEE TIP 2004: Gaussian window 11x11 of sigma 1.5, K1 = 0.01, K2 = 0.03, L = 255, and only
+    windows that lie wholly inside the (cropped) picture.
+
+    Args:
+        a, b: (H, W, 3), uint8 or floating point in [0, 1].
+        crop: border pixels left out on each side, before the windows.
+
+    Returns:
+        -1 to 1; exactly 1 for identical pictures.
+
+    Raises:
+        DataError: sizes differ, or fewer than 11x11 pixels are left after the crop.
+    """
+    return _ssim(*_cropped(a, b, crop, _WINDOW))
+
+
+def score_clip(
+    outputs: Iterable[np.ndarray], truths: Iterable[np.ndarray], crop: int = 8, skip_ends: int = 2
+) -> Score:
+    """Mean PSNR and SSIM over the frames of a clip; holds ``skip_ends`` + 1 pairs at a time.
+
+    Args:
+        outputs, truths: frames in order, each (H, W, 3), uint8 or floating point in [0, 1].
+        crop: border pixels left out on each side.
+        skip_ends: frames left out at the start and at the end. Published figures leave out 2; also look at
+            0, since many networks are at their worst there.
+
+    Raises:
+        DataError: the clips differ in length or size, or no frame is left.
+    """
+    waiting: deque[tuple[np.ndarray, np.ndarray]] = deque()
+    psnrs: list[float] = []
+    ssims: list[float] = []
+    count = 0
+    for output, truth in zip_longest(outputs, truths):
+        if output is None or truth is None:
+            longer = "truth" if output is None else "output"
+            raise DataError(f"the {longer} has more than the other's {count} frames: score whole clips")
+        count += 1
+        if count <= skip_ends:
+            continue
+        waiting.append((output, truth))
+        if len(waiting) > skip_ends:
+            a, b = _cropped(*waiting.popleft(), crop, _WINDOW)
+            psnrs.append(min(_psnr(a, b), PSNR_CAP))
+            ssims.append(_ssim(a, b))
+    if not psnrs:
+        raise DataError(f"{count} frames are too few to score when {skip_ends} are left out at each end")
+    return Score(float(np.mean(psnrs)), float(np.mean(ssims)), len(psnrs), crop, skip_ends)
+
+
+def _cropped(a: np.ndarray, b: np.ndarray, crop: int, smallest: int) -> tuple[np.ndarray, np.ndarray]:
+    """The luma of both pictures without their borders."""
+    if np.shape(a) != np.shape(b):
+        raise DataError(f"pictures to compare differ in size: {np.shape(a)} and {np.shape(b)}")
+    if np.ndim(a) != 3:
+        raise DataError(f"pictures to compare have shape (height, width, 3), not {np.shape(a)}")
+    height, width = np.shape(a)[:2]
+    if crop < 0 or min(height, width) - 2 * crop < smallest:
+        raise DataError(f"a {width}x{height} picture is too small to score with a crop of {crop} pixels")
+    inner = (slice(crop, height - crop), slice(crop, width - crop))
+    return luma(a[inner]), luma(b[inner])
+
+
+def _psnr(a: np.ndarray, b: np.ndarray) -> float:
+    error = float(np.mean((a - b) ** 2))
+    return float("inf") if error == 0 else float(10 * np.log10(_PEAK**2 / error))
+
+
+def _ssim(a: np.ndarray, b: np.ndarray) -> float:
+    c1, c2 = (_K1 * _PEAK) ** 2, (_K2 * _PEAK) ** 2
+    # Only the sum of both variances is needed, so four blurred maps do.
+    mean_a, mean_b, squares, product = _blur_valid(np.stack([a, b, a * a + b * b, a * b]))
+    ab, aa_bb = mean_a * mean_b, mean_a**2 + mean_b**2
+    ssim = ((2 * ab + c1) * (2 * (product - ab) + c2)) / ((aa_bb + c1) * (squares - aa_bb + c2))
+    return float(ssim.mean())
+
+
+def _blur_valid(maps: np.ndarray) -> np.ndarray:
+    """Gaussian window over (N, H, W), fully inside: (N, H-10, W-10)."""
+    kernel = gaussian_kernel_1d(_SIGMA, _WINDOW)
+    band = np.zeros(
+        (_ROWS, _ROWS + _WINDOW - 1)
+    )  # a row of the band is one window; a product makes 8 outputs
+    for row in range(_ROWS):
+        band[row, row : row + _WINDOW] = kernel
+    n, height, width = maps.shape
+    tall = np.empty((n, height - _WINDOW + 1, width))
+    for start in range(0, tall.shape[1], _ROWS):
+        rows = min(_ROWS, tall.shape[1] - start)
+        weights = band[:rows, : rows + _WINDOW - 1]
+        np.matmul(weights, maps[:, start : start + rows + _WINDOW - 1], out=tall[:, start : start + rows])
+    out = np.empty((n, tall.shape[1], width - _WINDOW + 1))
+    for start in range(0, out.shape[2], _ROWS):
+        columns = min(_ROWS, out.shape[2] - start)
+        weights = band[:columns, : columns + _WINDOW - 1].T
+        span = slice(start, start + columns + _WINDOW - 1)
+        np.matmul(tall[:, :, span], weights, out=out[:, :, start : start + columns])
+    return out

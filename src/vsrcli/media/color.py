@@ -1,0 +1,202 @@
+"""Colour: what to assume where a file says nothing, and how to convert both ways without a shift.
+
+swscale's own default for R'G'B' to Y'CbCr is BT.601 at every size, so matrix and range are always named.
+
+Where tags are missing, the rule of players is followed:
+
+- matrix: that of the primaries if these are tagged; otherwise ``bt709`` from 1280 columns or 720 lines
+  on, ``smpte170m`` (BT.601) below;
+- range: ``pc`` (full) for R'G'B' and the ``yuvj`` formats, ``tv`` (limited) for the rest;
+- primaries and transfer: those that belong to the matrix.
+
+The output is tagged with what was assumed: once upscaled, an untagged SD film would pass for HD.
+"""
+
+from __future__ import annotations
+
+from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.types import Color
+
+_FLAGS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
+
+# Code points of ISO/IEC 23091-2 (H.273) as libavutil spells them.
+MATRICES = {
+    0: "gbr",
+    1: "bt709",
+    4: "fcc",
+    5: "bt470bg",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "ycgco",
+    9: "bt2020nc",
+    10: "bt2020c",
+    14: "ictcp",
+}
+PRIMARIES = {
+    1: "bt709",
+    4: "bt470m",
+    5: "bt470bg",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "film",
+    9: "bt2020",
+    10: "smpte428",
+    11: "smpte431",
+    12: "smpte432",
+    22: "jedec-p22",
+}
+TRANSFERS = {
+    1: "bt709",
+    4: "gamma22",
+    5: "gamma28",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "linear",
+    9: "log100",
+    10: "log316",
+    11: "iec61966-2-4",
+    12: "bt1361e",
+    13: "iec61966-2-1",
+    14: "bt2020-10",
+    15: "bt2020-12",
+    16: "smpte2084",
+    17: "smpte428",
+    18: "arib-std-b67",
+}
+RANGES = {1: "tv", 2: "pc"}
+
+_MATRIX_OF_PRIMARIES = {
+    "bt709": "bt709",
+    "bt470bg": "bt470bg",
+    "smpte170m": "smpte170m",
+    "smpte240m": "smpte240m",
+    "bt2020": "bt2020nc",
+}
+_PRIMARIES_OF_MATRIX = {
+    "bt709": "bt709",
+    "fcc": "bt470m",
+    "bt470bg": "bt470bg",
+    "smpte170m": "smpte170m",
+    "smpte240m": "smpte240m",
+    "bt2020nc": "bt2020",
+    "bt2020c": "bt2020",
+}
+_TRANSFER_OF_MATRIX = {
+    "bt709": "bt709",
+    "fcc": "gamma22",
+    "bt470bg": "smpte170m",
+    "smpte170m": "smpte170m",
+    "smpte240m": "smpte240m",
+    "bt2020nc": "bt2020-10",
+    "bt2020c": "bt2020-10",
+}
+# The names that the scale filter knows. The others (ycgco, ictcp) go through BT.709 both ways and keep
+# their tag: the arithmetic cancels out, only the network sees slightly unusual colours.
+_SCALE_MATRIX = {
+    "bt709": "bt709",
+    "fcc": "fcc",
+    "bt470bg": "bt470bg",
+    "smpte170m": "smpte170m",
+    "smpte240m": "smpte240m",
+    "bt2020nc": "bt2020",
+    "bt2020c": "bt2020",
+}
+
+
+def is_rgb(pix_fmt: str) -> bool:
+    """Whether a pixel format stores R'G'B' (``gbrp10le``, ``rgb24``, ``pal8``), not Y'CbCr or grey."""
+    return pix_fmt.startswith(("gbr", "rgb", "bgr", "argb", "abgr", "0rgb", "0bgr", "x2", "pal8"))
+
+
+def resolve(color: Color, pix_fmt: str, width: int, height: int) -> Color:
+    """The source's colour description with every gap filled by the rule above."""
+    matrix = color.matrix
+    rgb = is_rgb(pix_fmt) or matrix == "gbr"
+    if matrix is None or rgb:
+        large = rgb or width >= 1280 or height >= 720
+        by_size = "bt709" if large else "smpte170m"
+        matrix = _MATRIX_OF_PRIMARIES.get(color.primaries or "", by_size)
+        if color.primaries is None and color.transfer in ("smpte2084", "arib-std-b67"):
+            matrix = "bt2020nc"
+    full = rgb or pix_fmt.startswith("yuvj")
+    return Color(
+        range="pc" if rgb else color.range or ("pc" if full else "tv"),
+        matrix=matrix,
+        primaries=color.primaries or _PRIMARIES_OF_MATRIX.get(matrix, "bt709"),
+        transfer=color.transfer or _TRANSFER_OF_MATRIX.get(matrix, "bt709"),
+        chroma_location=color.chroma_location,
+    )
+
+
+def output_color(color: Color, pix_fmt: str, width: int, height: int) -> Color:
+    """What the new film is tagged with: the source's colours; R'G'B' becomes limited-range Y'CbCr."""
+    full = resolve(color, pix_fmt, width, height)
+    if not is_rgb(pix_fmt) and color.matrix != "gbr":
+        return full
+    return Color("tv", full.matrix, full.primaries, full.transfer, None)
+
+
+def decode_filter(color: Color, pix_fmt: str, *, deep: bool, ffmpeg: Ffmpeg) -> str:
+    """Filter from the coded format to full-range R'G'B' (``rgb48le`` if ``deep``, else ``rgb24``).
+
+    ``color`` must be resolved.
+    """
+    out = "rgb48le" if deep else "rgb24"
+    steps = [f"flags={_FLAGS}", "out_range=pc"]
+    if not is_rgb(pix_fmt):
+        steps += [f"in_color_matrix={_scale_matrix(color)}", f"in_range={color.range}"]
+        steps += _chroma_position("in", color, ffmpeg)
+    return f"scale={':'.join(steps)},format={out}"
+
+
+def encode_filter(color: Color, pix_fmt: str, *, ffmpeg: Ffmpeg) -> str:
+    """Filter from full-range R'G'B' to the encoder's format, with all tags set on the frames.
+
+    ``color`` must be resolved.
+    """
+    if is_rgb(pix_fmt):
+        return (
+            f"scale=flags={_FLAGS},format={pix_fmt},setparams=colorspace=gbr:range=pc"
+            f":color_primaries={color.primaries}:color_trc={color.transfer}"
+        )
+    steps = [
+        f"flags={_FLAGS}",
+        "in_range=pc",
+        f"out_color_matrix={_scale_matrix(color)}",
+        f"out_range={color.range}",
+        *_chroma_position("out", color, ffmpeg),
+    ]
+    return (
+        f"scale={':'.join(steps)},format={pix_fmt},setparams=color_primaries={color.primaries}"
+        f":color_trc={color.transfer}:colorspace={color.matrix}:range={color.range}"
+    )
+
+
+def encoder_tags(color: Color, pix_fmt: str) -> dict[str, str]:
+    """Encoder options that repeat the tags, for encoders and containers that do not read them off frames."""
+    tags = {
+        "color_primaries": str(color.primaries),
+        "color_trc": str(color.transfer),
+        "colorspace": "gbr" if is_rgb(pix_fmt) else str(color.matrix),
+        "color_range": "pc" if is_rgb(pix_fmt) else str(color.range),
+    }
+    if not is_rgb(pix_fmt) and "444" not in pix_fmt and "gray" not in pix_fmt:
+        tags["chroma_sample_location"] = color.chroma_location or "left"
+    return tags
+
+
+def _scale_matrix(color: Color) -> str:
+    return _SCALE_MATRIX.get(color.matrix or "", "bt709")
+
+
+def _chroma_position(side: str, color: Color, ffmpeg: Ffmpeg) -> list[str]:
+    """Where chroma samples sit: older versions of swscale assume the centre, films mean the left.
+
+    Before the named option came (ffmpeg 7.1), positions were given in 1/256 of a luma sample.
+    """
+    location = color.chroma_location or "left"
+    if "in_chroma_loc" in ffmpeg.help("filter=scale"):
+        return [f"{side}_chroma_loc={location}"]
+    across = 128 if location in ("center", "top", "bottom") else 0
+    down = 0 if location.startswith("top") else 256 if location.startswith("bottom") else 128
+    return [f"{side}_h_chr_pos={across}", f"{side}_v_chr_pos={down}"]

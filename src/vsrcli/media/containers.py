@@ -1,0 +1,133 @@
+"""What each container can hold, and what a stream becomes where it cannot be kept as it is.
+
+The tables are stricter than libavformat where players are: Vorbis in MP4 can be written, but hardly played.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vsrcli.errors import OutputError
+from vsrcli.media.ffmpeg import Ffmpeg
+
+TEXT_SUBTITLES = frozenset(
+    ("subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text", "microdvd", "sami", "subviewer", "ttml")
+)
+
+_FILM = frozenset(("h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "mjpeg", "prores", "dnxhd"))
+_PCM = frozenset(
+    ("pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f64le")
+)
+_MP4_SOUND = frozenset(("aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "flac", "dts"))
+_MOV_SOUND = _PCM | {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "pcm_u8", "pcm_s8", "pcm_mulaw", "pcm_alaw"}
+_MKV_SOUND = _MP4_SOUND | _PCM - {"pcm_s16be"} | {"vorbis", "truehd", "mlp", "wavpack", "tta", "pcm_u8", "mp1"}
+_MKV_TEXT = frozenset(("subrip", "ass", "ssa", "webvtt", "hdmv_pgs_subtitle", "dvd_subtitle", "dvb_subtitle"))
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container format as a target.
+
+    Attributes:
+        muxer: libavformat's name, given to ``-f``.
+        name: for people.
+        video: codecs the picture may have (empty: any that the encoder makes).
+        sound: codecs that are copied; others become ``sound_codec``.
+        subtitles: codecs that are copied; other text subtitles become ``text_codec`` (None: dropped).
+        attachments: whether fonts and the like can go along.
+        covers: how a cover is kept: ``stream`` (attached picture), ``attachment``, or None.
+        chapters: whether it has chapters.
+        exact: whether its clock is chosen by us (True), or fixed and maybe coarser than the source's.
+    """
+
+    muxer: str
+    name: str
+    video: frozenset[str]
+    sound: frozenset[str]
+    sound_codec: str | None
+    subtitles: frozenset[str]
+    text_codec: str | None
+    attachments: bool = False
+    covers: str | None = None
+    chapters: bool = True
+    exact: bool = False
+
+
+_MP4 = Container(
+    "mp4",
+    "MP4",
+    _FILM - {"mjpeg", "prores", "dnxhd"},
+    _MP4_SOUND,
+    "aac",
+    frozenset(("mov_text",)),
+    "mov_text",
+    covers="stream",
+    exact=True,
+)
+_MOV = Container(
+    "mov", "QuickTime", frozenset(), _MOV_SOUND, "aac", frozenset(("mov_text",)), "mov_text", exact=True
+)
+_MKV = Container(
+    "matroska", "Matroska", frozenset(), _MKV_SOUND, "flac", _MKV_TEXT, "srt", attachments=True, covers="attachment"
+)
+_WEBM = Container(
+    "webm",
+    "WebM",
+    frozenset(("vp8", "vp9", "av1")),
+    frozenset(("opus", "vorbis")),
+    "libopus",
+    frozenset(("webvtt",)),
+    "webvtt",
+)
+_TS = Container(
+    "mpegts",
+    "MPEG-TS",
+    frozenset(("h264", "hevc", "mpeg2video", "mpeg4")),
+    frozenset(("aac", "mp3", "mp2", "ac3", "eac3", "opus", "dts", "truehd")),
+    "aac",
+    frozenset(("dvb_subtitle", "dvb_teletext")),
+    None,
+    chapters=False,
+)
+_AVI = Container(
+    "avi",
+    "AVI",
+    frozenset(("h264", "mpeg4", "mjpeg", "ffv1", "huffyuv", "ffvhuff", "utvideo", "mpeg2video", "rawvideo")),
+    frozenset(("mp3", "ac3", "pcm_s16le", "pcm_u8", "mp2")),
+    "libmp3lame",
+    frozenset(),
+    None,
+    chapters=False,
+)
+_NUT = Container("nut", "NUT", frozenset(), _MKV_SOUND, "flac", frozenset(), None)
+
+_BY_EXTENSION = {
+    ".mp4": _MP4,
+    ".m4v": _MP4,
+    ".mov": _MOV,
+    ".qt": _MOV,
+    ".mkv": _MKV,
+    ".webm": _WEBM,
+    ".ts": _TS,
+    ".m2ts": _TS,
+    ".mts": _TS,
+    ".avi": _AVI,
+    ".nut": _NUT,
+}
+
+
+def container_for(target: Path, ffmpeg: Ffmpeg) -> Container:
+    """The container that a file name asks for.
+
+    Raises:
+        OutputError: the name has no extension, or one that names no container we write.
+    """
+    container = _BY_EXTENSION.get(target.suffix.lower())
+    known = ", ".join(sorted(_BY_EXTENSION))
+    if container is None:
+        what = f"the extension {target.suffix!r}" if target.suffix else "a name without an extension"
+        raise OutputError(f"{target}: {what} names no container; use one of {known}")
+    if container.muxer not in ffmpeg.muxers():
+        raise OutputError(f"{target}: ffmpeg {ffmpeg.version} cannot write {container.name}; use another extension")
+    return container

@@ -1,0 +1,174 @@
+"""Find an ffmpeg that can be trusted, and ask it what it can do.
+
+ffmpeg-python builds the command lines (``command``); ``process.py`` runs them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from vsrcli.errors import FfmpegError
+
+MINIMUM = 6
+"""Oldest major release whose options (``-fps_mode``, ``-enc_time_base``) this room relies on."""
+
+_QUIET = ("-nostdin", "-hide_banner", "-nostats")
+
+
+@dataclass(frozen=True)
+class Ffmpeg:
+    """One ffmpeg executable.
+
+    Attributes:
+        path: the executable, absolute.
+        version: as it calls itself (``n9.0.2-17-g2a571b6068``).
+        release: (major, minor) of the release it corresponds to; minor is 0 for unreleased builds.
+    """
+
+    path: str
+    version: str
+    release: tuple[int, int]
+
+    def encoders(self) -> frozenset[str]:
+        """Names of all encoders of this build (``libx264``, ``aac``, ``mov_text``, …)."""
+        return _names(self.path, "-encoders")
+
+    def muxers(self) -> frozenset[str]:
+        """Names of all container formats that this build can write."""
+        return _names(self.path, "-muxers")
+
+    def pixel_formats(self, encoder: str) -> tuple[str, ...]:
+        """Pixel formats that an encoder takes; empty if it does not say."""
+        found = re.search(r"Supported pixel formats:(.*)", self.help(f"encoder={encoder}"))
+        return tuple(found.group(1).split()) if found else ()
+
+    def help(self, topic: str) -> str:
+        """What ``ffmpeg -h TOPIC`` prints, such as ``encoder=libx264``; cached."""
+        return _ask(self.path, "-h", topic)
+
+    @property
+    def demux_time_base(self) -> str:
+        """Value of ``-enc_time_base`` that keeps the demuxer's clock."""
+        return "demux" if self.release >= (6, 1) else "-1"
+
+
+def find_ffmpeg(explicit: str | None = None) -> Ffmpeg:
+    """The ffmpeg to use: ``explicit`` or ``$VSR_FFMPEG``, then the bundled one, then the one on PATH.
+
+    An executable that was asked for by name is never silently replaced by another.
+
+    Raises:
+        FfmpegError: there is none, it does not run, or it is older than version 6.
+    """
+    wanted = explicit or os.environ.get("VSR_FFMPEG")
+    if wanted:
+        path = shutil.which(wanted)
+        if path is None:
+            raise FfmpegError(
+                f"no executable ffmpeg at {wanted!r}; correct VSR_FFMPEG or --ffmpeg, or leave it out"
+            )
+        return _inspect(str(Path(path).absolute()))
+    problems: list[str] = []
+    for path in (_bundled(), shutil.which("ffmpeg")):
+        if path is not None:
+            try:
+                return _inspect(path)
+            except FfmpegError as error:
+                problems.append(str(error))
+    raise FfmpegError(
+        "no usable ffmpeg was found: install it with `pip install imageio-ffmpeg`, or point VSR_FFMPEG to one",
+        details="\n".join(problems),
+    )
+
+
+def command(
+    ffmpeg: Ffmpeg,
+    streams: Sequence[Any],
+    target: str,
+    options: Mapping[str, str | None],
+    *,
+    extra: Sequence[str] = (),
+    globals_: Sequence[str] = (),
+    loglevel: str = "warning",
+) -> list[str]:
+    """A command line, built by ffmpeg-python.
+
+    Args:
+        ffmpeg: the executable.
+        streams: mapped streams, such as ``ffmpeg.input("a.mkv")["v:0"]``, in output order.
+        target: output URL (``pipe:1``, or ``file:`` and a path).
+        options: output options without their dash.
+        extra: output options that may occur more than once, as they stand on the command line.
+        globals_: global options, as they stand on the command line.
+        loglevel: what ffmpeg may say on stderr; lines carry their level.
+    """
+    import ffmpeg as builder  # the package ffmpeg-python
+
+    head = [ffmpeg.path, *_QUIET, "-loglevel", f"level+{loglevel}", *globals_]
+    line: list[str] = builder.output(*streams, target, **options).compile(cmd=head)
+    return [*line[:-1], *extra, line[-1]]
+
+
+def file_url(path: Path) -> str:
+    """The path as a URL that neither a colon, a dash nor a percent sign can turn into something else."""
+    return f"file:{path.absolute()}"
+
+
+def _bundled() -> str | None:
+    """The executable that the wheel of imageio-ffmpeg carries."""
+    try:
+        import imageio_ffmpeg
+
+        path = imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError, OSError):
+        return None
+    return path if Path(path).is_absolute() else shutil.which(path)
+
+
+@lru_cache(maxsize=8)
+def _inspect(path: str) -> Ffmpeg:
+    text = _ask(path, "-version")
+    name = re.search(r"ffmpeg version (\S+)", text)
+    library = re.search(r"libavutil\s+(\d+)\.", text)
+    if name is None or library is None:
+        raise FfmpegError(f"{path} does not answer like ffmpeg; install ffmpeg {MINIMUM} or newer")
+    version = name.group(1)
+    released = re.match(r"n?(\d+)\.(\d+)", version)
+    # Builds from git carry no release number; libavutil 58 belongs to ffmpeg 6, and both count in step.
+    release = (int(released[1]), int(released[2])) if released else (int(library[1]) - 52, 0)
+    if release[0] < MINIMUM:
+        raise FfmpegError(f"{path} is ffmpeg {version}, too old; install ffmpeg {MINIMUM} or newer")
+    return Ffmpeg(path, version, release)
+
+
+@lru_cache(maxsize=64)
+def _ask(path: str, *arguments: str) -> str:
+    try:
+        answer = subprocess.run(
+            [path, "-hide_banner", *arguments] if arguments != ("-version",) else [path, "-version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=60,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise FfmpegError(f"{path} does not run ({error}); install ffmpeg {MINIMUM} or newer") from error
+    return answer.stdout.decode("utf-8", "replace")
+
+
+@lru_cache(maxsize=16)
+def _names(path: str, listing: str) -> frozenset[str]:
+    """Second column of ``ffmpeg -encoders`` or ``-muxers``, below the dashed line."""
+    text = _ask(path, listing)
+    rows = re.split(r"^\s*-+\s*$", text, maxsplit=1, flags=re.MULTILINE)[-1].splitlines()
+    found = (row.split(maxsplit=2) for row in rows)
+    return frozenset(name for columns in found if len(columns) >= 2 for name in columns[1].split(","))

@@ -1,0 +1,307 @@
+"""Look at a file and say what film it holds, without ffprobe (the bundled ffmpeg brings none)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from vsrcli.errors import InputError
+from vsrcli.media import color as colors
+from vsrcli.media.ffmpeg import file_url
+from vsrcli.media.integrity import missing_part
+from vsrcli.media.types import Chapter, Color, OtherStream, Source, VideoStream
+
+_FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
+_PLAYLISTS = {"hls", "dash", "concat", "concatf", "imf", "sdp", "rtsp", "webm_dash_manifest", "vapoursynth"}
+_FIRST_PICTURE_PACKETS = 500
+_MICROSECOND = Fraction(1, 1_000_000)
+_CHROMA = re.compile(r"\((?:[^()]*, )?(left|center|topleft|top|bottomleft|bottom)\)")
+
+
+def probe(path: Path) -> Source:
+    """Describe the film in a file. Reads headers and decodes the first picture.
+
+    Raises:
+        InputError: missing, a folder, empty, unreadable, not a video, sound only, a still picture, a playlist,
+            or cut short so that nothing can be read.
+    """
+    path = Path(path)
+    size = _check_file(path)
+    import av
+
+    try:
+        container = av.open(file_url(path), options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    try:
+        with container:
+            return _describe(container, path, size)
+    except (av.FFmpegError, OSError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _check_file(path: Path) -> int:
+    """Size in bytes of a readable, non-empty regular file."""
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder, not a video; name a file in it")
+        size = path.stat().st_size
+        if not path.is_file():
+            raise InputError(f"{path} is no regular file; save the video to a file first")
+        with path.open("rb") as file:
+            file.read(1)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; check the name") from None
+    except PermissionError:
+        raise InputError(f"{path} cannot be read: permission denied; check its access rights") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(path)!r} cannot be read ({error}); check the name and the disk") from error
+    if size == 0:
+        raise InputError(f"{path} is empty (0 bytes); copy or download it again")
+    return size
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    try:
+        missing = missing_part(path)
+    except OSError:
+        missing = None
+    if missing:
+        return InputError(
+            f"{path} is incomplete: {missing}; copy, download or record it again", details=str(error)
+        )
+    return InputError(f"{path} is not a video that ffmpeg can read; check the file", details=str(error))
+
+
+def _describe(container: Any, path: Path, size: int) -> Source:
+    name = container.format.name
+    if name in _PLAYLISTS:
+        raise InputError(f"{path} is a playlist ({name}), not a video; name the video files themselves")
+    if name == "image2" or name.endswith("_pipe"):
+        raise InputError(f"{path} is a still picture ({name}), not a video; give a video file")
+    if name == "tty":  # libavformat's text-art demuxer takes any text file
+        raise InputError(f"{path} is a text file, not a video; check the name")
+    stream = _choose(container, path)
+    metadata = _tags(container.metadata)
+    frame = _first_frame(container, stream)
+    start = _container_start(container)
+    return Source(
+        path=path,
+        container=name,
+        start=start,
+        duration=_MICROSECOND * container.duration if container.duration else None,
+        size=size,
+        video=_video(container, stream, frame, start),
+        others=tuple(_other(each) for each in container.streams if each.index != stream.index),
+        chapters=len(container.chapters()),
+        metadata=metadata,
+        chapter_marks=tuple(_chapter(each) for each in container.chapters()),
+    )
+
+
+def _choose(container: Any, path: Path) -> Any:
+    """The default video stream, or else the first one; covers and thumbnails are no film."""
+    films = [
+        stream for stream in container.streams.video if not _is_cover(stream) and stream.codec_context is not None
+    ]
+    if not films:
+        if container.streams.audio:
+            raise InputError(f"{path} holds sound only, no video; give a file with a picture")
+        raise InputError(f"{path} holds no video stream; give a file with a picture")
+    stream = next((each for each in films if _has(each, "default")), films[0])
+    if not stream.codec_context.width or not stream.codec_context.height:
+        missing = missing_part(path)
+        reason = f": {missing}" if missing else ""
+        raise InputError(f"{path} holds a video stream without any picture{reason}; copy or record it again")
+    return stream
+
+
+def _first_frame(container: Any, stream: Any) -> Any | None:
+    """The first picture that decodes, or None: rotation and interlacing are only certain on it."""
+    import av
+
+    seen = 0
+    try:
+        for packet in container.demux(stream):
+            seen += 1
+            try:
+                for frame in packet.decode():
+                    return frame
+            except av.FFmpegError:
+                pass  # a recording that starts between key frames
+            if seen > _FIRST_PICTURE_PACKETS:
+                return None
+    except (av.FFmpegError, OSError):
+        return None
+    return None
+
+
+def _video(container: Any, stream: Any, frame: Any | None, container_start: Fraction) -> VideoStream:
+    context = stream.codec_context
+    pix_fmt = (frame.format.name if frame is not None else context.pix_fmt) or "yuv420p"
+    width, height = (frame.width, frame.height) if frame is not None else (context.width, context.height)
+    # libav gives counterclockwise degrees of what to do; this house speaks of clockwise quarter turns.
+    rotation = round(-(frame.rotation if frame is not None else 0) / 90) * 90 % 360
+    shape = Fraction(stream.sample_aspect_ratio or context.sample_aspect_ratio or 1) or Fraction(1)
+    if rotation in (90, 270):
+        width, height, shape = height, width, 1 / shape
+    bits, alpha = _depth(pix_fmt)
+    metadata = _tags(stream.metadata)
+    time_base = Fraction(stream.time_base)
+    start = frame.pts if frame is not None and frame.pts is not None else stream.start_time
+    return VideoStream(
+        index=stream.index,
+        codec=_canonical(context),
+        width=width,
+        height=height,
+        rotation=rotation,
+        pix_fmt=pix_fmt,
+        bit_depth=bits,
+        has_alpha=alpha or metadata.get("alpha_mode") == "1",
+        time_base=time_base,
+        frame_rate=Fraction(stream.average_rate) if stream.average_rate else None,
+        start=container_start if start is None else start * time_base,
+        duration=None if not stream.duration else stream.duration * time_base,
+        frames=_stated_frames(stream, metadata),
+        sample_aspect_ratio=shape,
+        color=_color(container, stream, frame),
+        field_order=_field_order(context, frame),
+        language=_language(metadata),
+        title=metadata.get("title"),
+    )
+
+
+def _color(container: Any, stream: Any, frame: Any | None) -> Color:
+    context = stream.codec_context
+
+    def tag(names: Mapping[int, str], attribute: str) -> str | None:
+        on_frame = names.get(getattr(frame, attribute)) if frame is not None else None
+        return on_frame or names.get(getattr(context, attribute))
+
+    return Color(
+        range=tag(colors.RANGES, "color_range"),
+        matrix=tag(colors.MATRICES, "colorspace"),
+        primaries=tag(colors.PRIMARIES, "color_primaries"),
+        transfer=tag(colors.TRANSFERS, "color_trc"),
+        chroma_location=_chroma_location(container, stream.index),
+    )
+
+
+def _chroma_location(container: Any, index: int) -> str | None:
+    """PyAV has no attribute for it, but libavformat's description of the stream names it at this level."""
+    import av.logging as log
+
+    before = log.get_level()
+    try:
+        log.set_level(log.VERBOSE)
+        log.set_libav_level(log.VERBOSE)
+        text = container.dumps_format()
+    finally:
+        log.set_libav_level(log.INFO)
+        log.set_level(before)
+    line = next((line for line in text.splitlines() if f"Stream #0:{index}" in line and "Video:" in line), "")
+    found = _CHROMA.search(line)
+    return found.group(1) if found else None
+
+
+def _field_order(context: Any, frame: Any | None) -> str | None:
+    order = _FIELD_ORDERS.get(int(context.field_order or 0))
+    if frame is not None and frame.interlaced_frame and order in (None, "progressive"):
+        return "tt"  # the picture itself says so; which field comes first, the deinterlacer reads per frame
+    return order
+
+
+def _depth(pix_fmt: str) -> tuple[int, bool]:
+    """Bits per component (8 at least) and whether there is alpha."""
+    import av
+
+    try:
+        layout = av.VideoFormat(pix_fmt, 16, 16)
+    except ValueError:
+        return 8, False
+    bits = max((component.bits for component in layout.components), default=8)
+    alpha = any(component.is_alpha for component in layout.components) and pix_fmt != "pal8"
+    return min(max(bits, 8), 16), alpha
+
+
+def _stated_frames(stream: Any, metadata: Mapping[str, str]) -> int | None:
+    if stream.frames > 0:
+        return int(stream.frames)
+    stated = next((value for key, value in metadata.items() if key.startswith("number_of_frames")), "")
+    return int(stated) if stated.isdigit() and int(stated) > 0 else None
+
+
+def _container_start(container: Any) -> Fraction:
+    """The earliest start as an exact multiple of that stream's clock; libavformat rounds to microseconds."""
+    if container.start_time is None:
+        return Fraction(0)
+    rounded = container.start_time * _MICROSECOND
+    exact = [
+        each.start_time * Fraction(each.time_base)
+        for each in container.streams
+        if each.start_time is not None and each.time_base
+    ]
+    nearest = min(exact, key=lambda start: abs(start - rounded), default=rounded)
+    return nearest if abs(nearest - rounded) <= _MICROSECOND else rounded
+
+
+def _other(stream: Any) -> OtherStream:
+    metadata = _tags(stream.metadata)
+    kind = "cover" if stream.type == "video" and _is_cover(stream) else stream.type
+    codec = _canonical(stream.codec_context) if stream.codec_context is not None else _codec_name(stream)
+    return OtherStream(
+        index=stream.index,
+        kind=kind if kind in ("audio", "subtitle", "attachment", "cover", "video") else "data",
+        codec=codec,
+        language=_language(metadata),
+        title=metadata.get("title") or (metadata.get("filename") if kind == "attachment" else None),
+        summary=_summary(stream, kind),
+    )
+
+
+def _canonical(context: Any) -> str:
+    """The codec's own name (``av1``), not that of the decoder at hand (``libdav1d``)."""
+    return context.codec.canonical_name or context.name
+
+
+def _summary(stream: Any, kind: str) -> str:
+    context = stream.codec_context
+    if kind == "audio" and context is not None:
+        return f"{context.layout.name}, {context.sample_rate} Hz"
+    if kind in ("video", "cover") and context is not None:
+        return f"{context.width}x{context.height}"
+    return _tags(stream.metadata).get("filename", "")
+
+
+def _codec_name(stream: Any) -> str:
+    """Attachments and data have no decoder, hence no codec context; their tags name what they are."""
+    mime = _tags(stream.metadata).get("mimetype", "")
+    return mime.rsplit("/", 1)[-1].removeprefix("x-").removeprefix("truetype-") or "unknown"
+
+
+def _chapter(chapter: Any) -> Chapter:
+    base = Fraction(chapter["time_base"] or 1)
+    return Chapter(chapter["start"] * base, chapter["end"] * base, dict(chapter["metadata"]))
+
+
+def _tags(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Tags with lower-case keys (Matroska shouts, MP4 does not)."""
+    return {key.lower(): value for key, value in metadata.items()}
+
+
+def _language(metadata: Mapping[str, str]) -> str | None:
+    language = metadata.get("language")
+    return None if language in (None, "", "und") else language
+
+
+def _has(stream: Any, disposition: str) -> bool:
+    import av.stream
+
+    return bool(stream.disposition & getattr(av.stream.Disposition, disposition))
+
+
+def _is_cover(stream: Any) -> bool:
+    return _has(stream, "attached_pic") or _has(stream, "timed_thumbnails")

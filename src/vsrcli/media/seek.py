@@ -1,0 +1,52 @@
+"""Where decoding must begin so that the first wanted picture comes out exactly as in a full run."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from vsrcli.media.ffmpeg import file_url
+from vsrcli.media.types import Source
+
+_BACK = (Fraction(2), Fraction(12), Fraction(60), Fraction(300))
+_REORDER = 64
+
+
+def keyframe_before(source: Source, time: Fraction) -> Fraction | None:
+    """Time of the last key frame at or before ``time``, in seconds on the container's clock.
+
+    Files without an index (MPEG-TS) land anywhere when told to seek, so the packets themselves are read, from
+    further and further back. None: decode from the beginning.
+    """
+    import av
+
+    try:
+        with av.open(
+            file_url(source.path), options={"protocol_whitelist": "file"}, metadata_errors="replace"
+        ) as container:
+            stream = container.streams[source.video.index]
+            for back in _BACK:
+                found = _last_keyframe(container, stream, time, back)
+                if found is not None or time - back <= source.start:
+                    return found
+    except (av.FFmpegError, OSError):
+        return None
+    return None
+
+
+def _last_keyframe(container: Any, stream: Any, time: Fraction, back: Fraction) -> Fraction | None:
+    base = Fraction(stream.time_base)
+    container.seek(int((time - back) / base), stream=stream, backward=True)
+    best: Fraction | None = None
+    late = 0
+    for packet in container.demux(stream):
+        if packet.pts is None:
+            continue
+        at = packet.pts * base
+        if packet.is_keyframe and at <= time and not packet.is_corrupt:
+            best = at
+        # Packets come in decoding order: a key frame at or before `time` may follow pictures that are later.
+        late = late + 1 if at > time else 0
+        if late >= 2 and (packet.dts is None or packet.dts * base > time or late > _REORDER):
+            break
+    return best

@@ -1,0 +1,94 @@
+"""DUF with 16, 28 and 52 layers, as its paper defines it.
+
+Jo et al., "Deep Video Super-Resolution Network Using Dynamic Upsampling Filters Without Explicit Motion
+Compensation", CVPR 2018, section 3 and the network tables of its supplement: 3D convolutions in densely
+connected blocks over a window of seven frames; the last three blocks shorten time by two frames each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers, ops
+
+from vsrcli.models.dynamic import TAPS, DynamicUpsampling, conv_macs, interpolating_bias, output_macs
+
+WINDOW = 7
+STEM = 64
+BN_EPSILON = 1e-3
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How deep: ``keeping`` blocks that keep all seven frames, then three that shorten; ``growth`` channels each."""
+
+    keeping: int
+    growth: int
+
+
+DEPTHS = {16: Depth(3, 32), 28: Depth(9, 16), 52: Depth(21, 16)}
+
+
+def build(scale: int, *, depth: int = 16, phase: str = "centre") -> keras.Model:
+    """The network with fresh random weights.
+
+    Args:
+        scale: 2, 3 or 4.
+        depth: 16, 28 or 52 layers.
+        phase: where the untrained filters point, see :func:`~vsrcli.models.dynamic.interpolating_bias`.
+
+    Returns:
+        A Keras model from ``(B, 7, H, W, 3)`` in [0, 1] to ``(B, scale*H, scale*W, 3)``, the centre frame.
+    """
+    plan = DEPTHS[depth]
+    frames = keras.Input((WINDOW, None, None, 3), name="frames")
+    x = layers.Conv3D(STEM, (1, 3, 3), padding="same", name="stem")(frames)  # B, 7, H, W, 64
+    for block in range(plan.keeping + 3):
+        shorten = block >= plan.keeping
+        y = layers.BatchNormalization(epsilon=BN_EPSILON, name=f"block{block}_bn1")(x)
+        y = layers.Conv3D(x.shape[-1], 1, name=f"block{block}_reduce")(ops.relu(y))
+        y = layers.BatchNormalization(epsilon=BN_EPSILON, name=f"block{block}_bn2")(y)
+        y = ops.relu(y)
+        if shorten:  # time is not padded: 7 -> 5 -> 3 -> 1, and the skip drops the outer frames
+            y = ops.pad(y, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
+            x = x[:, 1:-1]
+        y = layers.Conv3D(plan.growth, 3, padding="valid" if shorten else "same", name=f"block{block}_grow")(y)
+        x = ops.concatenate([x, y], axis=-1)  # B, T, H, W, C + growth
+    x = layers.BatchNormalization(epsilon=BN_EPSILON, name="head_bn")(x)
+    x = ops.relu(layers.Conv3D(256, (1, 3, 3), padding="same", name="head")(ops.relu(x)))
+    x = ops.squeeze(x, axis=1)  # B, H, W, 256
+
+    residual = ops.relu(layers.Conv2D(256, 1, name="residual1")(x))
+    residual = layers.Conv2D(3 * scale * scale, 1, name="residual2", kernel_initializer="zeros")(residual)
+    logits = ops.relu(layers.Conv2D(512, 1, name="filters1")(x))
+    logits = layers.Conv2D(
+        TAPS * TAPS * scale * scale,
+        1,
+        name="filters2",
+        kernel_initializer=keras.initializers.RandomNormal(stddev=1e-3),
+        bias_initializer=keras.initializers.Constant(interpolating_bias(scale, phase)),  # type: ignore[arg-type]
+    )(logits)
+    upscaled = DynamicUpsampling(scale)(frames[:, WINDOW // 2], logits, residual)
+    return keras.Model(frames, upscaled, name=f"duf_{depth}l_x{scale}")
+
+
+def radius(depth: int = 16) -> int:
+    """Receptive field radius in low-resolution pixels: stem, one per block, head."""
+    return DEPTHS[depth].keeping + 3 + 2
+
+
+def macs(scale: int, *, depth: int = 16) -> int:
+    """Multiply-adds per low-resolution pixel and output frame, the whole window computed anew each time."""
+    plan = DEPTHS[depth]
+    total = WINDOW * conv_macs((3, 3), 3, STEM)
+    channels, time = STEM, WINDOW
+    for block in range(plan.keeping + 3):
+        total += time * conv_macs((1,), channels, channels)
+        time -= 2 if block >= plan.keeping else 0
+        total += time * conv_macs((3, 3, 3), channels, plan.growth)
+        channels += plan.growth
+    total += conv_macs((3, 3), channels, 256)
+    total += conv_macs((1,), 256, 256) + conv_macs((1,), 256, 3 * scale**2)
+    total += conv_macs((1,), 256, 512) + conv_macs((1,), 512, TAPS**2 * scale**2)
+    return total + output_macs(scale)

@@ -1,0 +1,121 @@
+"""DUF-S: dynamic upsampling filters at a price that two CPU cores can pay.
+
+What it keeps of DUF (Jo et al., CVPR 2018): a window of seven frames without motion compensation, 5x5 dynamic
+upsampling filters and a residual. What it changes: every frame is encoded once, in two dimensions, and three
+*valid* temporal convolutions shorten time 7 -> 5 -> 3 -> 1. A valid convolution looks at the same three features
+wherever the window stands, so each is computed once and serves every window that contains it: a stream needs one
+evaluation of each layer per frame, where DUF-16L computes its whole window anew.
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers, ops
+
+from vsrcli.models.dynamic import TAPS, conv_macs, filter_and_shuffle, interpolating_bias, output_macs
+
+WINDOW = 7
+LEVELS = 3  # valid temporal convolutions, each shortens time by two frames
+RADIUS_PER_BLOCK = 2
+
+
+class DufS(keras.Model):
+    """The network. Windows and streams share its layers, so they give the same pictures.
+
+    Args:
+        scale: 2, 3 or 4.
+        width: feature channels.
+        blocks: residual blocks after time has been merged.
+        head: channels before the two output branches.
+        phase: where the untrained filters point, see :func:`~vsrcli.models.dynamic.interpolating_bias`.
+    """
+
+    def __init__(self, scale: int, *, width: int = 48, blocks: int = 3, head: int = 64, phase: str = "centre"):
+        super().__init__(name=f"duf_s_x{scale}")
+        self.scale, self.width, self.blocks, self.head_width = scale, width, blocks, head
+
+        def conv(filters: int, size: int, name: str, **options) -> layers.Conv2D:
+            options.setdefault("kernel_initializer", "he_normal")
+            return layers.Conv2D(filters, size, padding="same", name=name, **options)
+
+        self.encoder = conv(width, 3, "encode", activation="relu")
+        self.fusions = [conv(width, 3, f"fuse{level}") for level in range(LEVELS)]
+        self.first = [conv(width, 3, f"block{i}_a", activation="relu") for i in range(blocks)]
+        # small second convolutions: every residual block starts close to the identity
+        near_zero = keras.initializers.VarianceScaling(0.02, mode="fan_in")
+        self.second = [conv(width, 3, f"block{i}_b", kernel_initializer=near_zero) for i in range(blocks)]
+        self.head = conv(head, 3, "head", activation="relu")
+        # the last layers stay in float32 under mixed precision: softmax and the sum of pictures need it
+        self.filters = conv(
+            TAPS * TAPS * scale * scale,
+            1,
+            "filters",
+            dtype="float32",
+            kernel_initializer=keras.initializers.RandomNormal(stddev=1e-2),
+            bias_initializer=keras.initializers.Constant(interpolating_bias(scale, phase)),  # type: ignore[arg-type]
+        )
+        self.residual = conv(3 * scale * scale, 1, "residual", dtype="float32", kernel_initializer="zeros")
+
+    def encode(self, frames):
+        """Features of single frames: ``(B, H, W, 3)`` -> ``(B, H, W, width)``."""
+        return self.encoder(frames)
+
+    def fuse(self, level: int, before, here, after):
+        """One valid temporal convolution: three neighbours' features, ``(B, H, W, width)`` each, become one."""
+        merged = self.fusions[level](ops.concatenate([before, here, after], axis=-1))
+        return ops.relu(merged + here)
+
+    def reconstruct(self, features, centre):
+        """Merged features and the centre frame -> ``(B, scale*H, scale*W, 3)`` float32, not clipped."""
+        x = features
+        for first, second in zip(self.first, self.second, strict=True):
+            x = x + second(first(x))
+        x = self.head(x)
+        logits = self.filters(x)  # B, H, W, s*s*25
+        residual = self.residual(x)  # B, H, W, s*s*3
+        return filter_and_shuffle(ops.cast(centre, "float32"), logits, residual, self.scale)
+
+    def call(self, frames):
+        """Windows over a sequence: ``(B, T, H, W, 3)`` in [0, 1] -> ``(B, T-6, scale*H, scale*W, 3)``.
+
+        With T = 7 this is the windowed network; longer sequences train several windows at the price of little
+        more than one.
+        """
+        _, time, height, width, _ = frames.shape
+        flat = (-1, height, width)
+        x = self.encode(ops.reshape(frames, (*flat, 3)))
+        x = ops.reshape(x, (-1, time, height, width, self.width))
+        for level in range(LEVELS):
+            steps = x.shape[1] - 2
+            parts = [ops.reshape(x[:, i : i + steps], (*flat, self.width)) for i in range(3)]
+            x = ops.reshape(self.fuse(level, *parts), (-1, steps, height, width, self.width))
+        steps = time - WINDOW + 1
+        centre = ops.reshape(frames[:, LEVELS : LEVELS + steps], (*flat, 3))
+        y = self.reconstruct(ops.reshape(x, (*flat, self.width)), centre)
+        return ops.reshape(y, (-1, steps, height * self.scale, width * self.scale, 3))
+
+
+def build(scale: int, *, phase: str = "centre", **sizes: int) -> DufS:
+    """The network with fresh random weights, its variables created.
+
+    Args:
+        scale: 2, 3 or 4.
+        phase: ``centre`` or ``zero``: where the untrained filters point.
+        sizes: ``width``, ``blocks``, ``head`` (tests use tiny ones).
+    """
+    model = DufS(scale, phase=phase, **sizes)
+    model(ops.zeros((1, WINDOW, 4, 4, 3)))
+    return model
+
+
+def radius(*, blocks: int = 3) -> int:
+    """Receptive field radius in low-resolution pixels: encoder, three fusions, the blocks, the head."""
+    return 1 + LEVELS + RADIUS_PER_BLOCK * blocks + 1
+
+
+def macs(scale: int, *, width: int = 48, blocks: int = 3, head: int = 64) -> int:
+    """Multiply-adds per low-resolution pixel and frame of a stream."""
+    total = conv_macs((3, 3), 3, width) + LEVELS * conv_macs((3, 3), 3 * width, width)
+    total += 2 * blocks * conv_macs((3, 3), width, width) + conv_macs((3, 3), width, head)
+    total += conv_macs((1,), head, (TAPS**2 + 3) * scale**2)
+    return total + output_macs(scale)

@@ -1,0 +1,202 @@
+"""Every model by name: what it is, what it costs, and where its weights lie.
+
+Callers see plain data (:class:`Architecture`, :class:`Weights`) and functions; classes of networks stay in their
+files. Importing this file does not import Keras.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vsrcli.errors import ModelError
+
+if TYPE_CHECKING:
+    import keras
+
+DEFAULT_MODEL = "duf-s"
+DEFAULT_DEGRADATION = "video"
+SUFFIX = ".weights.h5"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A way to upscale, independent of scale and weights.
+
+    Attributes:
+        name: as on the command line.
+        summary: one line for people.
+        kind: ``resample`` (no weights), ``window`` (the whole window anew for every frame) or ``cached``
+            (features of each frame computed once).
+        scales: native factors.
+        frames: how many frames a result is made from.
+        module: file in ``vsrcli.models`` with ``build``, ``macs`` and ``radius``; None without a network.
+        options: fixed keyword arguments of these functions.
+    """
+
+    name: str
+    summary: str
+    kind: str
+    scales: tuple[int, ...] = (2, 3, 4)
+    frames: int = 7
+    module: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def build(self, scale: int, *, phase: str = "centre") -> keras.Model:
+        """A network with fresh random weights."""
+        return self._module().build(scale, phase=phase, **self.options)
+
+    def macs(self, scale: int) -> int:
+        """Multiply-adds per low-resolution pixel and frame; 0 for interpolation."""
+        return self._module().macs(scale, **self.options) if self.module else 0
+
+    def radius(self) -> int:
+        """Receptive field radius in low-resolution pixels."""
+        return self._module().radius(**self.options) if self.module else 3
+
+    def _module(self) -> Any:
+        return import_module(f"vsrcli.models.{self.module}")
+
+
+ARCHITECTURES = {
+    architecture.name: architecture
+    for architecture in (
+        Architecture("duf-s", "fast: each frame encoded once, 5x5 dynamic filters", "cached", module="duf_s"),
+        Architecture("duf-16l", "DUF of the paper, 16 layers", "window", module="duf", options={"depth": 16}),
+        Architecture("duf-28l", "DUF of the paper, 28 layers", "window", module="duf", options={"depth": 28}),
+        Architecture("duf-52l", "DUF of the paper, 52 layers", "window", module="duf", options={"depth": 52}),
+        Architecture("bicubic", "interpolation, a = -0.5; needs no weights", "resample", frames=1),
+        Architecture("lanczos", "interpolation, three lobes; needs no weights", "resample", frames=1),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A weight file with its model card.
+
+    Attributes:
+        path: the ``.weights.h5`` file.
+        card: the JSON beside it: architecture, options, scale, degradation, phase, data, command, steps,
+            measured, sha256, licence.
+    """
+
+    path: Path
+    card: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.path.name.removesuffix(SUFFIX)
+
+    @property
+    def scale(self) -> int:
+        return int(self.card["scale"])
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture with this file's own sizes."""
+        known = architecture(str(self.card["architecture"]))
+        options = {**known.options, **self.card.get("options", {})}
+        return Architecture(**{**known.__dict__, "options": options})
+
+
+def architecture(name: str) -> Architecture:
+    """Look a model up by name.
+
+    Raises:
+        ModelError: unknown name; the message lists the known ones.
+    """
+    try:
+        return ARCHITECTURES[name]
+    except KeyError:
+        known = ", ".join(ARCHITECTURES)
+        raise ModelError(f"unknown model {name!r}: choose one of {known}, or name a {SUFFIX} file") from None
+
+
+def weight_folders() -> list[Path]:
+    """Where weights are looked for: ``$VSR_WEIGHTS`` first, then the package's own, then the checkout's."""
+    package = Path(__file__).resolve().parent.parent
+    folders = [package / "weights", package.parent.parent / "weights"]
+    if extra := os.environ.get("VSR_WEIGHTS"):
+        folders.insert(0, Path(extra))
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def read_weights(path: Path) -> Weights:
+    """A weight file by path; its card is the ``.json`` of the same name beside it.
+
+    Raises:
+        ModelError: the file or its card is missing or unreadable.
+    """
+    card = path.with_name(path.name.removesuffix(SUFFIX) + ".json")
+    if not path.is_file():
+        raise ModelError(f"no weight file {str(path)!r}: see `vsr models` for what is there")
+    try:
+        content = json.loads(card.read_text(encoding="utf-8"))
+        weights = Weights(path, content)
+        _ = weights.architecture, weights.scale
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{str(path)!r} needs its model card {card.name!r} beside it: {error}") from error
+    return weights
+
+
+def list_weights() -> list[Weights]:
+    """Every weight file that can be found, sorted by name; the first folder wins where names repeat."""
+    found: dict[str, Weights] = {}
+    for folder in weight_folders():
+        for path in sorted(folder.glob(f"*{SUFFIX}")):
+            weights = read_weights(path)
+            found.setdefault(weights.name, weights)
+    return sorted(found.values(), key=lambda weights: weights.name)
+
+
+def find_weights(model: str, scale: int, degradation: str = DEFAULT_DEGRADATION) -> Weights:
+    """The weights of a model at a native scale.
+
+    Args:
+        model: name of an architecture, or path of a ``.weights.h5`` file.
+        scale: native factor.
+        degradation: preset that the weights were trained on.
+
+    Raises:
+        ModelError: no such weights; the message says which there are.
+    """
+    candidates = [w for w in list_weights() if w.card["architecture"] == model]
+    for weights in candidates:
+        if weights.scale == scale and weights.card["degradation"] == degradation:
+            return weights
+    there = ", ".join(f"x{w.scale} {w.card['degradation']}" for w in candidates) or "none"
+    raise ModelError(
+        f"no trained weights for {model} x{scale} ({degradation}); there: {there}. "
+        f"Choose another with --model (see `vsr models`) or train them with `vsr train`"
+    )
+
+
+def load(weights: Weights) -> keras.Model:
+    """Build the network of a weight file and fill it.
+
+    Raises:
+        ModelError: the file is not what its card says (sha256), or does not fit the architecture.
+    """
+    digest = sha256(weights.path)
+    if digest != weights.card.get("sha256"):
+        raise ModelError(f"{str(weights.path)!r} is damaged: its sha256 is not the one in its card; fetch it again")
+    model = weights.architecture.build(weights.scale, phase=str(weights.card.get("phase", "centre")))
+    try:
+        model.load_weights(weights.path)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{str(weights.path)!r} does not fit {weights.architecture.name}: {reason}") from error
+    return model
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+

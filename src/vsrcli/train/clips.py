@@ -1,0 +1,184 @@
+"""Footage on disk, decoded once: a folder of clips and photographs becomes memory-mapped pairs.
+
+Layout of the cache: ``high/NAME.npy`` is the truth, uint8 (T, H, W, 3); ``PRESET-xS/NAME.npy`` holds its
+degradations, uint8 (variants, T, H/S, W/S, 3). Both are written beside their final name and renamed, so that a
+killed preparation goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import csv
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+from vsrcli.errors import DataError
+from vsrcli.train.degrade import Degradation, degrade
+from vsrcli.train.motion import HEIGHT, WIDTH, camera_move
+
+CLIPS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".y4m"}
+PHOTOS = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
+CACHE_VERSION = 1  # raise when the arrays would come out differently
+MULTIPLE = 12  # sides are cropped to a multiple of every scale
+TAKES = 2  # camera moves rendered of every photograph
+
+
+@dataclass(frozen=True)
+class Footage:
+    """A training or validation folder, listed.
+
+    Attributes:
+        root: the folder.
+        clips, photos: files in it, sorted.
+        skipped: files left out because the folder's ``manifest.csv`` does not allow shipping weights made
+            from them.
+    """
+
+    root: Path
+    clips: tuple[Path, ...]
+    photos: tuple[Path, ...]
+    skipped: int
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A clip's truth and its degradations, memory-mapped.
+
+    Attributes:
+        name: of the clip.
+        kind: ``clip`` or ``photo``.
+        high: uint8 (T, H, W, 3).
+        low: uint8 (variants, T, H/scale, W/scale, 3).
+    """
+
+    name: str
+    kind: str
+    high: np.ndarray
+    low: np.ndarray
+
+
+def find_footage(root: Path, *, shippable_only: bool = False) -> Footage:
+    """List the clips and photographs under a folder.
+
+    Args:
+        root: searched recursively.
+        shippable_only: obey the ``ship`` column of the nearest ``manifest.csv`` (in the folder or up to two
+            above): leave out what is not marked ``yes``.
+
+    Raises:
+        DataError: no such folder, nothing usable in it, or ``shippable_only`` without a manifest.
+    """
+    if not root.is_dir():
+        raise DataError(f"no folder {str(root)!r}: name one that holds clips or photographs")
+    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in CLIPS | PHOTOS)
+    skipped = 0
+    if shippable_only:
+        allowed = _shippable(root)
+        kept = [path for path in files if path.resolve() in allowed]
+        skipped, files = len(files) - len(kept), kept
+    clips = tuple(path for path in files if path.suffix.lower() in CLIPS)
+    photos = tuple(path for path in files if path.suffix.lower() in PHOTOS)
+    if not clips and not photos:
+        raise DataError(f"no clip and no photograph to use in {str(root)!r}: add {', '.join(sorted(CLIPS | PHOTOS))} files")
+    return Footage(root, clips, photos, skipped)
+
+
+def _shippable(root: Path) -> set[Path]:
+    for folder in (root, root.parent, root.parent.parent):
+        manifest = folder / "manifest.csv"
+        if manifest.is_file():
+            with manifest.open(newline="", encoding="utf-8") as file:
+                rows = csv.DictReader(file)
+                return {(folder / row["path"]).resolve() for row in rows if row.get("ship") == "yes"}
+    raise DataError(f"no manifest.csv in or above {str(root)!r}: it says which files may be used; or drop --shippable")
+
+
+def prepare_pairs(
+    footage: Footage,
+    cache: Path,
+    scale: int,
+    preset: Degradation,
+    *,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Pair]:
+    """Decode, render and degrade everything that the cache does not hold yet, then map it.
+
+    Args:
+        footage: what to use.
+        cache: folder for the arrays; made if absent.
+        scale, preset: how low resolution is made.
+        on_progress: told (done, total) after each item.
+
+    Raises:
+        DataError: a file cannot be decoded; the message names it.
+    """
+    jobs: list[tuple[str, str, Callable[[np.random.Generator], np.ndarray]]] = [
+        (path.stem, "clip", lambda rng, path=path: _decode(path)) for path in footage.clips
+    ]
+    for number, path in enumerate(footage.photos):
+        other = footage.photos[(number * 7 + 3) % len(footage.photos)]
+        jobs += [
+            (f"{path.stem}.take{take}", "photo", lambda rng, path=path, other=other: _render(path, other, rng))
+            for take in range(TAKES)
+        ]
+
+    def work(job: tuple[str, str, Callable[[np.random.Generator], np.ndarray]]) -> Pair:
+        name, kind, make = job
+        rng = np.random.default_rng(zlib.crc32(name.encode()))  # the same film on every machine and run
+        high = _cached(cache / f"v{CACHE_VERSION}" / "high" / f"{name}.npy", lambda: make(rng))
+        rng = np.random.default_rng([zlib.crc32(name.encode()), scale, zlib.crc32(preset.name.encode())])
+        low = _cached(
+            cache / f"v{CACHE_VERSION}" / f"{preset.name}-x{scale}" / f"{name}.npy",
+            lambda: np.stack([degrade(high, scale, preset, v, rng) for v in range(preset.variants)]),
+        )
+        return Pair(name, kind, high, low)
+
+    pairs = []
+    with ThreadPoolExecutor(2) as pool:
+        for done, pair in enumerate(pool.map(work, jobs), start=1):
+            pairs.append(pair)
+            on_progress(done, len(jobs))
+    return pairs
+
+
+def _cached(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".part")
+        with partial.open("wb") as file:
+            np.save(file, make())
+        partial.replace(path)
+    return np.load(path, mmap_mode="r")
+
+
+def _decode(path: Path) -> np.ndarray:
+    try:
+        with av.open(str(path)) as container:
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    except (av.error.FFmpegError, IndexError) as error:
+        raise DataError(f"cannot decode {str(path)!r}: {error}; remove it from the folder") from error
+    high = np.stack(frames)
+    height, width = (side // MULTIPLE * MULTIPLE for side in high.shape[1:3])
+    return high[:, :height, :width]
+
+
+def _render(path: Path, other: Path, rng: np.random.Generator) -> np.ndarray:
+    return camera_move(_photo(path), _photo(other), rng)
+
+
+def _photo(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image = image.convert("RGB")
+    except OSError as error:
+        raise DataError(f"cannot read {str(path)!r}: {error}; remove it from the folder") from error
+    smallest = max(WIDTH * 1.4 / image.width, HEIGHT * 1.4 / image.height)
+    if smallest > 1:  # tiny pictures: enlarge rather than show their border
+        image = image.resize((round(image.width * smallest), round(image.height * smallest)), Image.Resampling.LANCZOS)
+    return image

@@ -1,0 +1,116 @@
+"""How low-resolution films come to be: degradations as named presets.
+
+``bd`` and ``bi`` are the protocols of the literature; ``video`` is the wild: any scaler, a little noise, H.264 or
+H.265 at any quality over the whole clip, sometimes twice. A weight file states the preset that it was trained on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vsrcli.frames.resample import downsample_bd, gaussian_kernel_1d, resize
+from vsrcli.media.recode import recode
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """A family of ways to make low resolution.
+
+    Attributes:
+        name: as on the command line.
+        phase: ``centre`` or ``zero``: where LR pixels lie on the HR grid.
+        summary: one line for people and model cards.
+        kernels: names of kernels with their shares; ``bd``, a resampling kernel, or ``gauss`` (blur of random
+            sigma, then area).
+        noise: largest standard deviation of white noise, in 8-bit codes; half of the variants get some.
+        compressed: share of variants that are compressed.
+        crf: range of constant rate factors.
+        variants: how many different degradations of a clip training keeps.
+    """
+
+    name: str
+    phase: str
+    summary: str
+    kernels: tuple[tuple[str, float], ...]
+    noise: float = 0.0
+    compressed: float = 0.0
+    crf: tuple[int, int] = (18, 35)
+    variants: int = 1
+
+
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Degradation(
+            "bd",
+            "zero",
+            "Gaussian blur 13x13 (sigma 0.8/1.2/1.6 for x2/x3/x4), every s-th pixel from pixel 0",
+            (("bd", 1.0),),
+        ),
+        Degradation("bi", "centre", "centred bicubic with antialiasing (a = -0.5)", (("bicubic", 1.0),)),
+        Degradation(
+            "video",
+            "centre",
+            "centred bicubic, Lanczos, area or Gaussian; noise up to 3 codes; H.264/H.265 at crf 18-35 on 60 %",
+            (("bicubic", 0.45), ("lanczos3", 0.15), ("area", 0.15), ("gauss", 0.25)),
+            noise=3.0,
+            compressed=0.6,
+            variants=5,
+        ),
+    )
+}
+
+
+def degrade(high: np.ndarray, scale: int, preset: Degradation, variant: int, rng: np.random.Generator) -> np.ndarray:
+    """Low resolution of a whole clip.
+
+    Args:
+        high: uint8 (T, H, W, 3), H and W multiples of ``scale``.
+        scale: 2, 3 or 4.
+        preset: which family.
+        variant: number of the variant; the first ``round(variants * (1 - compressed))`` stay uncompressed, and
+            variant 0 of every preset is its plain first kernel, so that clean pairs are always there.
+        rng: source of every random choice.
+
+    Returns:
+        uint8 (T, H/scale, W/scale, 3).
+    """
+    names, shares = zip(*preset.kernels, strict=True)
+    kernel = names[0] if variant == 0 else str(rng.choice(names, p=shares))
+    low = np.stack([_shrink(frame, scale, kernel, sigma) for sigma in [rng.uniform(0.3, 0.4) * scale] for frame in high])
+    if variant and preset.noise and rng.random() < 0.5:
+        low = low + rng.normal(0, rng.uniform(0.3, preset.noise), low.shape).astype(np.float32)
+    low = np.clip(np.rint(low), 0, 255).astype(np.uint8)
+    if variant >= round(preset.variants * (1 - preset.compressed)):
+        for _ in range(2 if rng.random() < 0.15 else 1):
+            low = recode(
+                low,
+                codec="h264" if rng.random() < 0.75 else "hevc",
+                crf=int(rng.integers(preset.crf[0], preset.crf[1] + 1)),
+                preset=str(rng.choice(["veryfast", "medium"])),
+            )
+    return low
+
+
+def _shrink(frame: np.ndarray, scale: int, kernel: str, sigma: float) -> np.ndarray:
+    height, width = frame.shape[0] // scale, frame.shape[1] // scale
+    if kernel == "bd":
+        return downsample_bd(frame, scale)
+    if kernel == "gauss":
+        return resize(_blur(frame, sigma), height, width, "area")
+    return resize(frame, height, width, kernel)
+
+
+def _blur(frame: np.ndarray, sigma: float) -> np.ndarray:
+    kernel = gaussian_kernel_1d(sigma, 13).astype(np.float32)
+    blurred = frame.astype(np.float32)
+    for axis in (0, 1):
+        pad = [(0, 0)] * 3
+        pad[axis] = (6, 6)
+        padded = np.pad(blurred, pad, mode="reflect")
+        length = blurred.shape[axis]
+        window = [padded.take(range(i, i + length), axis) * kernel[i] for i in range(13) if kernel[i] > 1e-6]
+        blurred = np.sum(window, axis=0)
+    return blurred
