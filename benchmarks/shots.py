@@ -72,7 +72,11 @@ def measure(name: str, frames: Labelled, threshold: float) -> None:
     hits = false = missed = count = 0
     for frame, cut in frames:
         found = detector.is_cut(frame)
-        hits, false, missed = hits + (found and cut), false + (found and not cut), missed + (cut and not found)
+        hits, false, missed = (
+            hits + (found and cut),
+            false + (found and not cut),
+            missed + (cut and not found),
+        )
         count += 1
     precision, recall = hits / max(1, hits + false), hits / max(1, hits + missed)
     print(

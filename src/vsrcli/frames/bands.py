@@ -6,7 +6,7 @@ multiplications by zero, but does all of them in BLAS and without temporary arra
 copies would move every picture through memory once a tap.
 
 The products are kept small on purpose. OpenBLAS gives larger ones to all cores, and where the encoder next
-door is using those, waiting for each other made the same picture take 2300 ms instead of 50.
+door is using those, waiting for each other made the same picture take 600 to 2300 ms instead of 50.
 """
 
 from __future__ import annotations

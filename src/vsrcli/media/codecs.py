@@ -110,7 +110,7 @@ def choose_pixel_format(
     """The encoder's pixel format and notices on what it costs.
 
     Depth and chroma subsampling of the source are kept where the encoder can. An odd width or height has no
-    half, so where 4:2:0 would need one, 4:4:4 is written instead (VP9 and AV1 by libaom round up themselves).
+    half, so where 4:2:0 would need one, 4:4:4 is written instead (VP9 and AV1 round up themselves).
 
     Raises:
         OutputError: the format asked for is unknown to the encoder or does not fit an odd size.
@@ -164,7 +164,10 @@ def _subsampling(pix_fmt: str) -> str:
 
 
 def _needs_even(codec: str) -> bool:
-    return not codec.startswith(("libvpx", "libaom", "ffv1", "mjpeg", "mpeg4", "rawvideo", "utvideo", "ffvhuff"))
+    """x264, x265 and the hardware encoders refuse half a chroma sample; VP9, AV1, MPEG-4 round up themselves."""
+    return codec.startswith(("libx26", "libopenh264", "libkvazaar")) or codec.endswith(
+        ("_nvenc", "_qsv", "_amf", "_vaapi", "_videotoolbox", "_mf", "_vulkan")
+    )
 
 
 def _check_odd(codec: str, pix_fmt: str, width: int, height: int) -> None:

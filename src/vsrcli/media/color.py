@@ -102,6 +102,8 @@ _SCALE_MATRIX = {
     "bt2020c": "bt2020",
 }
 
+_SCALE_MATRIX_LONG = {"bt709": "bt709", "bt470bg": "bt470bg", "smpte170m": "smpte170m", "bt2020nc": "bt2020nc"}
+
 
 def is_rgb(pix_fmt: str) -> bool:
     """Whether a pixel format stores R'G'B' (``gbrp10le``, ``rgb24``, ``pal8``), not Y'CbCr or grey."""
@@ -143,14 +145,19 @@ def decode_filter(color: Color, pix_fmt: str, *, deep: bool, ffmpeg: Ffmpeg) -> 
     """
     out = "rgb48le" if deep else "rgb24"
     steps = [f"flags={_FLAGS}", "out_range=pc"]
+    grey = ""
+    if pix_fmt.startswith(("gray", "ya8", "ya16")) and color.range == "tv":
+        # swscale takes every grey for full range; as Y'CbCr with the same codes it listens to the tag.
+        depth = pix_fmt.removeprefix("gray") if pix_fmt.startswith("gray") else ""
+        grey = f"setparams=range=pc,scale=in_range=pc:out_range=pc,format=yuv444p{depth},setparams=range=tv,"
     if not is_rgb(pix_fmt):
         steps += [f"in_color_matrix={_scale_matrix(color)}", f"in_range={color.range}"]
         steps += _chroma_position("in", color, ffmpeg)
-    return f"scale={':'.join(steps)},format={out}"
+    return f"{grey}scale={':'.join(steps)},format={out}"
 
 
-def encode_filter(color: Color, pix_fmt: str, *, ffmpeg: Ffmpeg) -> str:
-    """Filter from full-range R'G'B' to the encoder's format, with all tags set on the frames.
+def encode_filter(color: Color, pix_fmt: str, *, deep: bool, ffmpeg: Ffmpeg) -> str:
+    """Filter from full-range R'G'B' (16-bit if ``deep``) to the encoder's format, with all tags on the frames.
 
     ``color`` must be resolved.
     """
@@ -166,8 +173,16 @@ def encode_filter(color: Color, pix_fmt: str, *, ffmpeg: Ffmpeg) -> str:
         f"out_range={color.range}",
         *_chroma_position("out", color, ffmpeg),
     ]
+    convert = f"scale={':'.join(steps)}"
+    if color.range == "pc" and "matrixin" in ffmpeg.help("filter=zscale"):
+        # swscale rounds full-range chroma down, half a code on average; zimg does not, where it is built in.
+        convert = (
+            f"format={'gbrp16le' if deep else 'gbrp'},setparams=colorspace=gbr:range=pc,zscale=filter=bicubic"
+            f":matrix={_SCALE_MATRIX_LONG.get(color.matrix or '', 'bt709')}:rangein=full:range=full"
+            f":chromal={color.chroma_location or 'left'}"
+        )
     return (
-        f"scale={':'.join(steps)},format={pix_fmt},setparams=color_primaries={color.primaries}"
+        f"{convert},format={pix_fmt},setparams=color_primaries={color.primaries}"
         f":color_trc={color.transfer}:colorspace={color.matrix}:range={color.range}"
     )
 

@@ -39,6 +39,7 @@ class Container:
         covers: how a cover is kept: ``stream`` (attached picture), ``attachment``, or None.
         chapters: whether it has chapters.
         exact: whether its clock is chosen by us (True), or fixed and maybe coarser than the source's.
+        constant: whether it knows a constant frame rate only.
     """
 
     muxer: str
@@ -52,6 +53,7 @@ class Container:
     covers: str | None = None
     chapters: bool = True
     exact: bool = False
+    constant: bool = False
 
 
 _MP4 = Container(
@@ -99,6 +101,7 @@ _AVI = Container(
     frozenset(),
     None,
     chapters=False,
+    constant=True,
 )
 _NUT = Container("nut", "NUT", frozenset(), _MKV_SOUND, "flac", frozenset(), None)
 

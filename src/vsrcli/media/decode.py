@@ -25,6 +25,17 @@ from vsrcli.media.types import Frame, Source
 
 # Containers that are recordings of a running transmission: they may begin anywhere, between key frames too.
 _TRANSMISSIONS = ("mpegts", "mpeg", "h264", "hevc", "mpegvideo", "m4v", "vc1", "dv")
+# Filters for (mirrored, clockwise degrees), as ffmpeg's own automatic rotation chooses them.
+_TURNS: dict[tuple[bool, int], list[str]] = {
+    (False, 0): [],
+    (False, 90): ["transpose=clock"],
+    (False, 180): ["hflip", "vflip"],
+    (False, 270): ["transpose=cclock"],
+    (True, 0): ["vflip"],
+    (True, 90): ["transpose=cclock_flip"],
+    (True, 180): ["hflip"],
+    (True, 270): ["transpose=clock_flip"],
+}
 # bwdif looks at the neighbours of a picture: start early enough to give the first wanted one all of them.
 _LEAD_IN = Fraction(1, 2)
 _MARGIN = Fraction(1, 100)
@@ -160,7 +171,7 @@ class Decoder:
                 stream = container.streams.video[0]
                 first = True
                 for packet in self._packets(process, container, stream):
-                    frame = self._frame(packet, stream)
+                    frame = self._frame(packet)
                     if first and seek is not None and frame.time > max(seek, self.source.video.start):
                         raise _BeforeFirstFrame(self._error("seeking failed"), missed=True)
                     first = False
@@ -179,29 +190,31 @@ class Decoder:
     def _packets(self, process: Process, container: Any, stream: Any) -> Iterator[Any]:
         import av
 
+        video = self.source.video
+        expected = video.width * video.height * 3 * (2 if video.deep else 1)
         try:
-            for packet in container.demux(stream):
-                if packet.size:
-                    yield packet
-        except (av.FFmpegError, OSError) as error:
-            # The pipe broke off inside a picture: ffmpeg's own exit tells why, if it knows.
+            packets = (packet for packet in container.demux(stream) if packet.size)
+            for packet in packets:
+                if packet.size != expected and next(packets, None) is None:
+                    raise EOFError("the pipe ended inside this picture")
+                if packet.size != expected or self._resized is not None:
+                    size = self._resized or f"{packet.size} instead of {expected} bytes"
+                    raise self._error(
+                        f"the picture changes from {video.width}x{video.height} to {size}; split the film there"
+                    )
+                yield packet
+        except (av.FFmpegError, OSError, EOFError) as error:
+            # The pipe broke off: ffmpeg's own exit tells why, if it knows.
             self._finish(process, error)
 
-    def _frame(self, packet: Any, stream: Any) -> Frame:
+    def _frame(self, packet: Any) -> Frame:
         video = self.source.video
-        kind = np.dtype("<u2") if video.deep else np.dtype(np.uint8)
-        expected = video.width * video.height * 3 * kind.itemsize
-        size = (stream.codec_context.width, stream.codec_context.height)
-        if packet.size != expected or self._resized is not None or size != (video.width, video.height):
-            new = self._resized or f"{packet.size} instead of {expected} bytes"
-            if size != (video.width, video.height):
-                new = f"{size[0]}x{size[1]}"
-            raise self._error(
-                f"the picture changes from {video.width}x{video.height} to {new}; split the film there"
-            )
         ticks = packet.pts * Fraction(packet.time_base) / video.time_base
+        if ticks.denominator != 1:
+            raise self._error(f"ffmpeg gave a time between two ticks of the file's clock ({ticks})")
+        kind = np.dtype("<u2") if video.deep else np.dtype(np.uint8)
         pixels = np.frombuffer(packet, kind).reshape(video.height, video.width, 3)
-        return Frame(pixels, _whole(ticks, self), video.time_base)
+        return Frame(pixels, ticks.numerator, video.time_base)
 
     def _finish(self, process: Process, error: Exception | None) -> None:
         """The pipe has ended: was that the end of the film?"""
@@ -237,7 +250,7 @@ class Decoder:
             if size != coded:
                 self._resized = f"{size[0]}x{size[1]}"
         if _DAMAGE.search(line):
-            self._damage.append(line) if len(self._damage) < 1000 else None
+            self._damage.append(line)
 
     def _error(self, what: str) -> DecodeError:
         details = self._process.tail() if self._process is not None else ""
@@ -248,7 +261,7 @@ class Decoder:
         import ffmpeg as builder  # the package ffmpeg-python
 
         video = self.source.video
-        before: dict[str, Any] = {"protocol_whitelist": "file,pipe"}
+        before: dict[str, Any] = {"protocol_whitelist": "file,pipe", "noautorotate": None}
         if seek is not None:
             # -ss counts from the container's start; a little earlier, since it is rounded to microseconds.
             offset = seek - self.source.start - _MARGIN
@@ -257,6 +270,8 @@ class Decoder:
         resolved = colors.resolve(video.color, video.pix_fmt, video.width, video.height)
         steps = ["bwdif=mode=send_frame:parity=auto:deint=all"] if self._deinterlace else []
         steps.append(colors.decode_filter(resolved, video.pix_fmt, deep=video.deep, ffmpeg=self._ffmpeg))
+        # Turned last: fields are rows, and chroma that sits at the left must not end up at the top.
+        steps += _TURNS[video.mirrored, video.rotation]
         options = {
             "vf": ",".join(steps),
             "fps_mode": "passthrough",
@@ -268,7 +283,7 @@ class Decoder:
         source = builder.input(file_url(self.source.path), **before)
         flags = ["-copyts", *(["-xerror"] if self._strict else [])]
         return command(
-            self._ffmpeg, [source[str(video.index)]], "pipe:1", options, globals_=flags, loglevel="info"
+            self._ffmpeg, source[str(video.index)], "pipe:1", options, globals_=flags, loglevel="info"
         )
 
 
@@ -278,9 +293,3 @@ class _BeforeFirstFrame(Exception):  # noqa: N818 - carries the error that a sec
         self.error = error
         self.missed = missed
 
-
-def _whole(ticks: Fraction, decoder: Decoder) -> int:
-    """A presentation time as a whole number of the stream's ticks."""
-    if ticks.denominator != 1:
-        raise decoder._error(f"ffmpeg gave a time between two ticks of the file's clock ({ticks})")
-    return ticks.numerator

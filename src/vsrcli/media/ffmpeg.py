@@ -91,11 +91,12 @@ def find_ffmpeg(explicit: str | None = None) -> Ffmpeg:
 
 def command(
     ffmpeg: Ffmpeg,
-    streams: Sequence[Any],
+    stream: Any,
     target: str,
     options: Mapping[str, str | None],
     *,
-    extra: Sequence[str] = (),
+    inputs: Sequence[str] = (),
+    maps: Sequence[str] = (),
     globals_: Sequence[str] = (),
     loglevel: str = "warning",
 ) -> list[str]:
@@ -103,18 +104,21 @@ def command(
 
     Args:
         ffmpeg: the executable.
-        streams: mapped streams, such as ``ffmpeg.input("a.mkv")["v:0"]``, in output order.
+        stream: first output stream, such as ``ffmpeg.input("a.mkv")["v:0"]``.
         target: output URL (``pipe:1``, or ``file:`` and a path).
         options: output options without their dash.
-        extra: output options that may occur more than once, as they stand on the command line.
+        inputs: further inputs as they stand on the command line. They are numbered from 1; ffmpeg-python
+            would order them as its graph comes out, and leave out those that give no stream but metadata.
+        maps: further output options that may occur more than once, such as ``-map``.
         globals_: global options, as they stand on the command line.
         loglevel: what ffmpeg may say on stderr; lines carry their level.
     """
     import ffmpeg as builder  # the package ffmpeg-python
 
     head = [ffmpeg.path, *_QUIET, "-loglevel", f"level+{loglevel}", *globals_]
-    line: list[str] = builder.output(*streams, target, **options).compile(cmd=head)
-    return [*line[:-1], *extra, line[-1]]
+    line: list[str] = builder.output(stream, target, **options).compile(cmd=head)
+    at = line.index("-map")
+    return [*line[:at], *inputs, *line[at : at + 2], *maps, *line[at + 2 :]]
 
 
 def file_url(path: Path) -> str:

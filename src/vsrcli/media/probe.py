@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,8 @@ from vsrcli.media.types import Chapter, Color, OtherStream, Source, VideoStream
 
 _FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
 _PLAYLISTS = {"hls", "dash", "concat", "concatf", "imf", "sdp", "rtsp", "webm_dash_manifest", "vapoursynth"}
+# Recognized before libavformat sees them: it would open what they list.
+_PLAYLIST_HEADS = (b"#EXTM3U", b"ffconcat", b"[playlist]")
 _FIRST_PICTURE_PACKETS = 500
 _MICROSECOND = Fraction(1, 1_000_000)
 _CHROMA = re.compile(r"\((?:[^()]*, )?(left|center|topleft|top|bottomleft|bottom)\)")
@@ -52,7 +55,7 @@ def _check_file(path: Path) -> int:
         if not path.is_file():
             raise InputError(f"{path} is no regular file; save the video to a file first")
         with path.open("rb") as file:
-            file.read(1)
+            head = file.read(32)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the name") from None
     except PermissionError:
@@ -61,6 +64,8 @@ def _check_file(path: Path) -> int:
         raise InputError(f"{str(path)!r} cannot be read ({error}); check the name and the disk") from error
     if size == 0:
         raise InputError(f"{path} is empty (0 bytes); copy or download it again")
+    if head.lstrip(b"\xef\xbb\xbf").startswith(_PLAYLIST_HEADS):
+        raise InputError(f"{path} is a playlist, not a video; name the video files themselves")
     return size
 
 
@@ -170,7 +175,8 @@ def _video(container: Any, stream: Any, frame: Any | None, container_start: Frac
         color=_color(container, stream, frame),
         field_order=_field_order(context, frame),
         language=_language(metadata),
-        title=metadata.get("title"),
+        title=_title(metadata),
+        mirrored=_mirrored(frame),
     )
 
 
@@ -205,6 +211,15 @@ def _chroma_location(container: Any, index: int) -> str | None:
     line = next((line for line in text.splitlines() if f"Stream #0:{index}" in line and "Video:" in line), "")
     found = _CHROMA.search(line)
     return found.group(1) if found else None
+
+
+def _mirrored(frame: Any | None) -> bool:
+    """Whether the display matrix (nine 32-bit numbers, [a b u; c d v; x y w]) turns left into right."""
+    for side in frame.side_data if frame is not None else ():
+        if side.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d, *_ = struct.unpack("=9i", bytes(side))
+            return a * d - b * c < 0
+    return False
 
 
 def _field_order(context: Any, frame: Any | None) -> str | None:
@@ -257,7 +272,7 @@ def _other(stream: Any) -> OtherStream:
         kind=kind if kind in ("audio", "subtitle", "attachment", "cover", "video") else "data",
         codec=codec,
         language=_language(metadata),
-        title=metadata.get("title") or (metadata.get("filename") if kind == "attachment" else None),
+        title=_title(metadata) or (metadata.get("filename") if kind == "attachment" else None),
         summary=_summary(stream, kind),
     )
 
@@ -295,6 +310,10 @@ def _tags(metadata: Mapping[str, str]) -> dict[str, str]:
 def _language(metadata: Mapping[str, str]) -> str | None:
     language = metadata.get("language")
     return None if language in (None, "", "und") else language
+
+
+def _title(metadata: Mapping[str, str]) -> str | None:
+    return metadata.get("title") or metadata.get("name")  # MP4 calls it the track's name
 
 
 def _has(stream: Any, disposition: str) -> bool:

@@ -1,15 +1,38 @@
-"""Where decoding must begin so that the first wanted picture comes out exactly as in a full run."""
+"""When pictures are shown, and where decoding must begin so that the first wanted picture comes out exactly as in a full run."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 from typing import Any
 
+from vsrcli.errors import InputError
 from vsrcli.media.ffmpeg import file_url
 from vsrcli.media.types import Source
 
 _BACK = (Fraction(2), Fraction(12), Fraction(60), Fraction(300))
 _REORDER = 64
+
+
+def frame_times(source: Source) -> list[Fraction]:
+    """Presentation times of all pictures, in seconds on the container's clock, sorted; nothing is decoded.
+
+    The film gives a frame for each of them, except for packets before a recording's first key frame and damage.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    import av
+
+    try:
+        with av.open(
+            file_url(source.path), options={"protocol_whitelist": "file"}, metadata_errors="replace"
+        ) as container:
+            stream = container.streams[source.video.index]
+            base = Fraction(stream.time_base or source.video.time_base)
+            packets = container.demux(stream)
+            return sorted(each.pts * base for each in packets if each.pts is not None and not each.is_discard)
+    except (av.FFmpegError, OSError) as error:
+        raise InputError(f"{source.path} cannot be read to its end; check the file", details=str(error)) from error
 
 
 def keyframe_before(source: Source, time: Fraction) -> Fraction | None:

@@ -39,6 +39,7 @@ class VideoStream:
         width, height: pixels as displayed, that is after ``rotation`` has been applied.
         rotation: clockwise degrees (0, 90, 180, 270) that the container asks players to apply;
             the decoder applies it, so frames arrive upright.
+        mirrored: whether the picture is also to be flipped upside down, before it is turned.
         pix_fmt: as coded (``yuv420p10le``).
         bit_depth: bits per component as coded (8, 10, 12, 16).
         has_alpha: whether the pixel format carries an alpha plane.
@@ -71,6 +72,7 @@ class VideoStream:
     field_order: str | None = None
     language: str | None = None
     title: str | None = None
+    mirrored: bool = False
 
     @property
     def interlaced(self) -> bool:

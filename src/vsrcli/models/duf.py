@@ -7,27 +7,19 @@ connected blocks over a window of seven frames; the last three blocks shorten ti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import keras
 from keras import layers, ops
 
-from vsrcli.models.dynamic import TAPS, DynamicUpsampling, conv_macs, interpolating_bias, output_macs
+from vsrcli.models.costs import DUF_DEPTHS as DEPTHS
+from vsrcli.models.costs import DUF_STEM as STEM
+from vsrcli.models.costs import TAPS, WINDOW
+from vsrcli.models.costs import duf_macs as macs
+from vsrcli.models.costs import duf_radius as radius
+from vsrcli.models.dynamic import DynamicUpsampling, interpolating_bias
 
-WINDOW = 7
-STEM = 64
+__all__ = ["DEPTHS", "WINDOW", "build", "macs", "radius"]
+
 BN_EPSILON = 1e-3
-
-
-@dataclass(frozen=True)
-class Depth:
-    """How deep: ``keeping`` blocks that keep all seven frames, then three that shorten; ``growth`` channels each."""
-
-    keeping: int
-    growth: int
-
-
-DEPTHS = {16: Depth(3, 32), 28: Depth(9, 16), 52: Depth(21, 16)}
 
 
 def build(scale: int, *, depth: int = 16, phase: str = "centre") -> keras.Model:
@@ -71,24 +63,3 @@ def build(scale: int, *, depth: int = 16, phase: str = "centre") -> keras.Model:
     )(logits)
     upscaled = DynamicUpsampling(scale)(frames[:, WINDOW // 2], logits, residual)
     return keras.Model(frames, upscaled, name=f"duf_{depth}l_x{scale}")
-
-
-def radius(depth: int = 16) -> int:
-    """Receptive field radius in low-resolution pixels: stem, one per block, head."""
-    return DEPTHS[depth].keeping + 3 + 2
-
-
-def macs(scale: int, *, depth: int = 16) -> int:
-    """Multiply-adds per low-resolution pixel and output frame, the whole window computed anew each time."""
-    plan = DEPTHS[depth]
-    total = WINDOW * conv_macs((3, 3), 3, STEM)
-    channels, time = STEM, WINDOW
-    for block in range(plan.keeping + 3):
-        total += time * conv_macs((1,), channels, channels)
-        time -= 2 if block >= plan.keeping else 0
-        total += time * conv_macs((3, 3, 3), channels, plan.growth)
-        channels += plan.growth
-    total += conv_macs((3, 3), channels, 256)
-    total += conv_macs((1,), 256, 256) + conv_macs((1,), 256, 3 * scale**2)
-    total += conv_macs((1,), 256, 512) + conv_macs((1,), 512, TAPS**2 * scale**2)
-    return total + output_macs(scale)

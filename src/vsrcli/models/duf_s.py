@@ -12,11 +12,13 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from vsrcli.models.dynamic import TAPS, conv_macs, filter_and_shuffle, interpolating_bias, output_macs
+from vsrcli.models.costs import DUF_S_LEVELS as LEVELS
+from vsrcli.models.costs import TAPS, WINDOW
+from vsrcli.models.costs import duf_s_macs as macs
+from vsrcli.models.costs import duf_s_radius as radius
+from vsrcli.models.dynamic import filter_and_shuffle, interpolating_bias, neighbourhoods
 
-WINDOW = 7
-LEVELS = 3  # valid temporal convolutions, each shortens time by two frames
-RADIUS_PER_BLOCK = 2
+__all__ = ["LEVELS", "WINDOW", "DufS", "build", "macs", "radius"]
 
 
 class DufS(keras.Model):
@@ -65,15 +67,28 @@ class DufS(keras.Model):
         merged = self.fusions[level](ops.concatenate([before, here, after], axis=-1))
         return ops.relu(merged + here)
 
-    def reconstruct(self, features, centre):
-        """Merged features and the centre frame -> ``(B, scale*H, scale*W, 3)`` float32, not clipped."""
+    def reconstruct(self, features, centre, band: int | None = None):
+        """Merged features and the centre frame -> ``(B, scale*H, scale*W, 3)`` float32, not clipped.
+
+        Args:
+            features: ``(B, H, W, width)``.
+            centre: ``(B, H, W, 3)``.
+            band: rows that the output stage takes at a time. Its filters are 25 * scale**2 floats a pixel, most
+                of the memory; every pixel's are its own, so bands give the same picture in less of it.
+        """
         x = features
         for first, second in zip(self.first, self.second, strict=True):
             x = x + second(first(x))
-        x = self.head(x)
-        logits = self.filters(x)  # B, H, W, s*s*25
-        residual = self.residual(x)  # B, H, W, s*s*3
-        return filter_and_shuffle(ops.cast(centre, "float32"), logits, residual, self.scale)
+        x = self.head(x)  # B, H, W, head
+        surroundings = neighbourhoods(ops.cast(centre, "float32"))  # B, H, W, 25, 3
+        height = x.shape[1]
+        rows = [
+            filter_and_shuffle(surroundings[:, top:bottom], self.filters(part), self.residual(part), self.scale)
+            for top in range(0, height, band or height)
+            for bottom in [min(top + (band or height), height)]
+            for part in [x[:, top:bottom]]
+        ]
+        return rows[0] if len(rows) == 1 else ops.concatenate(rows, axis=1)
 
     def call(self, frames):
         """Windows over a sequence: ``(B, T, H, W, 3)`` in [0, 1] -> ``(B, T-6, scale*H, scale*W, 3)``.
@@ -106,16 +121,3 @@ def build(scale: int, *, phase: str = "centre", **sizes: int) -> DufS:
     model = DufS(scale, phase=phase, **sizes)
     model(ops.zeros((1, WINDOW, 4, 4, 3)))
     return model
-
-
-def radius(*, blocks: int = 3) -> int:
-    """Receptive field radius in low-resolution pixels: encoder, three fusions, the blocks, the head."""
-    return 1 + LEVELS + RADIUS_PER_BLOCK * blocks + 1
-
-
-def macs(scale: int, *, width: int = 48, blocks: int = 3, head: int = 64) -> int:
-    """Multiply-adds per low-resolution pixel and frame of a stream."""
-    total = conv_macs((3, 3), 3, width) + LEVELS * conv_macs((3, 3), 3 * width, width)
-    total += 2 * blocks * conv_macs((3, 3), width, width) + conv_macs((3, 3), width, head)
-    total += conv_macs((1,), head, (TAPS**2 + 3) * scale**2)
-    return total + output_macs(scale)

@@ -8,12 +8,10 @@ on R, G and B. A residual image, made by a second branch, is added after depth-t
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from keras import layers, ops
 
-TAPS = 5  # filter side, as in the paper
+from vsrcli.models.costs import TAPS
 
 
 def pad_edge(image, amount: int):
@@ -24,15 +22,19 @@ def pad_edge(image, amount: int):
     return ops.concatenate(columns, axis=2)
 
 
+def _size(image) -> tuple:
+    """Height and width of ``(B, H, W, ...)``: numbers where they are known, tensors inside a traced function."""
+    known, traced = image.shape[1:3], ops.shape(image)[1:3]
+    return tuple(t if k is None else k for k, t in zip(known, traced, strict=True))
+
+
 def neighbourhoods(image, taps: int = TAPS):
     """The ``taps`` x ``taps`` surroundings of every pixel: ``(B, H, W, C)`` -> ``(B, H, W, taps**2, C)``.
 
     Rows first: tap ``taps*i + j`` is the pixel ``i - taps//2`` below and ``j - taps//2`` to the right. Outside the
     frame the border repeats. (The authors pad with zeros, which darkens the outermost pixels.)
     """
-    height, width = image.shape[1], image.shape[2]
-    height = ops.shape(image)[1] if height is None else height
-    width = ops.shape(image)[2] if width is None else width
+    height, width = _size(image)
     padded = pad_edge(image, taps // 2)
     shifted = [padded[:, i : i + height, j : j + width] for i in range(taps) for j in range(taps)]
     return ops.stack(shifted, axis=3)
@@ -40,19 +42,17 @@ def neighbourhoods(image, taps: int = TAPS):
 
 def depth_to_space(image, scale: int):
     """``(B, H, W, scale**2, C)`` -> ``(B, scale*H, scale*W, C)``; sub-pixel ``scale*i + j`` goes to row i, column j."""
-    _, height, width, _, channels = image.shape
-    height = ops.shape(image)[1] if height is None else height
-    width = ops.shape(image)[2] if width is None else width
+    (height, width), channels = _size(image), image.shape[-1]
     image = ops.reshape(image, (-1, height, width, scale, scale, channels))
     image = ops.transpose(image, (0, 1, 3, 2, 4, 5))  # B, H, s, W, s, C
     return ops.reshape(image, (-1, height * scale, width * scale, channels))
 
 
-def filter_and_shuffle(image, logits, residual, scale: int):
+def filter_and_shuffle(surroundings, logits, residual, scale: int):
     """Apply predicted filters to a frame, add the residual, and rearrange to high resolution.
 
     Args:
-        image: ``(B, H, W, 3)``, the centre frame.
+        surroundings: ``(B, H, W, 25, 3)``: :func:`neighbourhoods` of the centre frame.
         logits: ``(B, H, W, scale**2 * 25)``, filters before the softmax, sub-pixel major.
         residual: ``(B, H, W, scale**2 * 3)``, sub-pixel major.
         scale: upsampling factor.
@@ -60,11 +60,9 @@ def filter_and_shuffle(image, logits, residual, scale: int):
     Returns:
         ``(B, scale*H, scale*W, 3)``, not clipped.
     """
-    _, height, width, _ = image.shape
-    height = ops.shape(image)[1] if height is None else height
-    width = ops.shape(image)[2] if width is None else width
+    height, width = _size(surroundings)
     filters = ops.softmax(ops.reshape(logits, (-1, height, width, scale * scale, TAPS * TAPS)), axis=-1)
-    filtered = ops.matmul(filters, neighbourhoods(image))  # B, H, W, s*s, 3
+    filtered = ops.matmul(filters, surroundings)  # B, H, W, s*s, 3
     residual = ops.reshape(residual, (-1, height, width, scale * scale, 3))
     return depth_to_space(filtered + residual, scale)
 
@@ -77,7 +75,7 @@ class DynamicUpsampling(layers.Layer):
         self.scale = scale
 
     def call(self, image, logits, residual):
-        return filter_and_shuffle(image, logits, residual, self.scale)
+        return filter_and_shuffle(neighbourhoods(image), logits, residual, self.scale)
 
     def compute_output_shape(self, image_shape, logits_shape, residual_shape):
         batch, height, width, channels = image_shape
@@ -106,13 +104,3 @@ def interpolating_bias(scale: int, phase: str = "centre", sigma: float = 0.45) -
     one_axis = -((offsets[None] - positions[:, None]) ** 2) / (2 * sigma**2)  # s, taps
     both = one_axis[:, None, :, None] + one_axis[None, :, None, :]  # s, s, taps, taps
     return both.reshape(-1).astype(np.float32)
-
-
-def output_macs(scale: int) -> int:
-    """Multiply-adds per low-resolution pixel of applying the filters to three colours."""
-    return 3 * scale * scale * TAPS * TAPS
-
-
-def conv_macs(kernel: tuple[int, ...], inputs: int, outputs: int) -> int:
-    """Multiply-adds of one output position of a convolution."""
-    return math.prod(kernel) * inputs * outputs

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vsrcli.errors import ModelError
+from vsrcli.models import costs
 
 if TYPE_CHECKING:
     import keras
@@ -36,8 +37,10 @@ class Architecture:
             (features of each frame computed once).
         scales: native factors.
         frames: how many frames a result is made from.
-        module: file in ``vsrcli.models`` with ``build``, ``macs`` and ``radius``; None without a network.
+        module: file in ``vsrcli.models`` with ``build``; ``models.costs`` has its ``MODULE_macs`` and
+            ``MODULE_radius``; None without a network.
         options: fixed keyword arguments of these functions.
+        bytes_per_pixel: peak memory on TensorFlow per low-resolution pixel at x4, see benchmarks/memory.py.
     """
 
     name: str
@@ -47,21 +50,19 @@ class Architecture:
     frames: int = 7
     module: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    bytes_per_pixel: int = 200
 
     def build(self, scale: int, *, phase: str = "centre") -> keras.Model:
         """A network with fresh random weights."""
-        return self._module().build(scale, phase=phase, **self.options)
+        return import_module(f"vsrcli.models.{self.module}").build(scale, phase=phase, **self.options)
 
     def macs(self, scale: int) -> int:
         """Multiply-adds per low-resolution pixel and frame; 0 for interpolation."""
-        return self._module().macs(scale, **self.options) if self.module else 0
+        return getattr(costs, f"{self.module}_macs")(scale, **self.options) if self.module else 0
 
     def radius(self) -> int:
         """Receptive field radius in low-resolution pixels."""
-        return self._module().radius(**self.options) if self.module else 3
-
-    def _module(self) -> Any:
-        return import_module(f"vsrcli.models.{self.module}")
+        return getattr(costs, f"{self.module}_radius")(**self.options) if self.module else 3
 
 
 ARCHITECTURES = {

@@ -1,4 +1,4 @@
-"""The training loop, to be read from top to bottom. All defaults stand in :class:`TrainConfig`."""
+"""The training loop, to be read from top to bottom. All defaults stand in :class:`~vsrcli.train.config.TrainConfig`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,66 +18,12 @@ from vsrcli.models.registry import SUFFIX, architecture, sha256
 from vsrcli.train.batches import BatchPlan, batches
 from vsrcli.train.checkpoint import read_state, restore_checkpoint, save_checkpoint
 from vsrcli.train.clips import Pair
+from vsrcli.train.config import Report, TrainConfig
 from vsrcli.train.degrade import PRESETS
 from vsrcli.train.losses import LOSSES
 from vsrcli.train.validate import Validation
 
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """What is trained, and how.
-
-    Attributes:
-        model: name of an architecture with a network.
-        scale: 2, 3 or 4.
-        degradation: preset of low resolution, a key of ``PRESETS``.
-        loss: a key of ``LOSSES``.
-        steps: length of the run; the learning rate falls over it along a cosine.
-        batch: sequences in a batch.
-        frames: low-resolution frames of a sequence; ``frames - 6`` windows are trained at once.
-        crop: side of the low-resolution crop.
-        learning_rate, final_rate: Adam's, at the peak and at the end.
-        warmup: steps over which the rate rises from zero.
-        clip_norm: largest norm of the whole gradient.
-        seed: of the network's start and of every batch.
-        validate_every, save_every: in steps.
-    """
-
-    model: str = "duf-s"
-    scale: int = 4
-    degradation: str = "video"
-    loss: str = "charbonnier"
-    steps: int = 6000
-    batch: int = 8
-    frames: int = 9
-    crop: int = 32
-    learning_rate: float = 1e-3
-    final_rate: float = 1e-5
-    warmup: int = 50
-    clip_norm: float = 1.0
-    seed: int = 1
-    validate_every: int = 1000
-    save_every: int = 100
-
-
-@dataclass(frozen=True)
-class Report:
-    """Told after every step.
-
-    Attributes:
-        step, steps: how far.
-        loss: of this step's batch.
-        seconds: that the step took.
-        waited: of these, waiting for data.
-        validation: mean scores of this step's validation, or None.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    seconds: float
-    waited: float
-    validation: dict[str, float] | None = None
+__all__ = ["Report", "TrainConfig", "train"]
 
 
 def train(
@@ -192,7 +138,7 @@ def train(
                 export(scores)
             if signum or step % config.save_every == 0 or step == config.steps:
                 save()
-            on_step(Report(step, config.steps, loss, seconds, waited, scores))
+            on_step(Report(step, config.steps, loss, float(rate(step)), seconds, waited, scores))
             if signum:
                 raise Interrupted(f"stopped at step {step} of {config.steps}; the same command goes on", signum=signum)
     finally:

@@ -1,0 +1,160 @@
+"""How much memory: a film against one twenty times as long, and a network at several tile sizes.
+
+    python benchmarks/memory.py CLIP [--model duf-s] [--times 20]
+    python benchmarks/memory.py --tiles 64,96,128 [--network duf-s,duf-16l]
+
+*Films*: the longer film is the clip played over and over (``ffmpeg -stream_loop``, packets copied). Each run
+is a process of its own that reports its own peak (VmHWM), so neither ffmpeg's processes nor this one count.
+Bounded memory means a ratio near 1.
+
+*Tiles*: the peak of a process that upscales frames of one size, above what it held before the first frame;
+per low-resolution pixel this is ``bytes_per_pixel`` of ``vsrcli.models.registry``. Names mean random weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+MIB = 2**20
+FRAMES = 9  # pushed at each tile size: every frame of a window is there
+
+FILM = """
+import sys
+from fractions import Fraction
+from vsrcli import EncodeOptions, Options, upscale
+sys.path.insert(0, {here!r})
+from memory import peak_rss
+source, target, model, scale, device = sys.argv[1:]
+encode = EncodeOptions(preset="ultrafast", overwrite=True)
+options = Options(Fraction(scale), model, device=device, encode=encode)
+result = upscale(source, target, options)
+print("MEASURED", peak_rss(), result.frames, f"{{result.seconds:.2f}}")
+"""
+
+TILE = """
+import sys, tempfile
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from memory import FRAMES, peak_rss
+from setting import weights_for
+model, scale, device, precision, side = sys.argv[1:]
+import numpy as np
+from vsrcli.engine.keras import KerasEngine
+with tempfile.TemporaryDirectory() as folder:
+    engine = KerasEngine(weights_for(model, int(scale), Path(folder)), device=device, precision=precision)
+small = engine.open(16, 16)
+frame = np.random.default_rng(0).random((int(side), int(side), 3), dtype=np.float32)
+for _ in range(FRAMES):
+    small.push(frame[:16, :16])  # threads and libraries start here, not below
+before, stream = peak_rss(), engine.open(int(side), int(side))
+for _ in range(FRAMES):
+    stream.push(frame)
+print("MEASURED", peak_rss() - before)
+"""
+
+
+def peak_rss() -> int:
+    """The largest resident set of this process so far, in bytes.
+
+    From ``/proc``, since ``ru_maxrss`` on Linux starts at what the parent held when it forked.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def ask(program: str, *arguments: str) -> list[str]:
+    """Run a program in a fresh process; the words after MEASURED on its output."""
+    code = program.format(here=str(Path(__file__).resolve().parent))
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    line = next((line for line in done.stdout.splitlines() if line.startswith("MEASURED")), None)
+    if done.returncode or line is None:
+        raise SystemExit(f"the measured process failed with status {done.returncode}:\n{done.stderr[-2000:]}")
+    return line.split()[1:]
+
+
+def loop(clip: Path, times: int, target: Path) -> None:
+    """The clip ``times`` over, without encoding anything anew."""
+    from vsrcli.media.ffmpeg import find_ffmpeg
+
+    command = [
+        find_ffmpeg().path,
+        "-v",
+        "error",
+        "-nostdin",
+        "-y",
+        "-stream_loop",
+        str(times - 1),
+        "-i",
+        str(clip),
+    ]
+    subprocess.run([*command, "-map", "0:v:0", "-map", "0:a?", "-c", "copy", str(target)], check=True)
+
+
+def films(options: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        longer = folder / f"longer{options.clip.suffix}"
+        loop(options.clip, options.times, longer)
+        print(f"\nfilms: {options.clip.name}, {options.model}, x{options.scale}, peak of the process itself")
+        peaks = []
+        for label, source in (("once", options.clip), (f"{options.times} times", longer)):
+            target = folder / "out.mkv"
+            peak, frames, seconds = ask(
+                FILM, str(source), str(target), options.model, str(options.scale), options.gpu
+            )
+            target.unlink()
+            peaks.append(int(peak))
+            print(f"{label:<10} {int(frames):7} frames {float(seconds):9.2f} s {int(peak) / MIB:9.1f} MiB")
+        print(f"ratio      {peaks[1] / peaks[0]:.3f}")
+
+
+def tiles(options: argparse.Namespace) -> None:
+    print(f"\ntiles: x{options.scale}, {FRAMES} frames each, peak above the start")
+    print(f"{'network':<28} {'tile':>6} {'MiB':>9} {'bytes/pixel':>12}")
+    for network in options.network.split(","):
+        for side in (int(part) for part in options.tiles.split(",")):
+            arguments = (network, str(options.scale), options.gpu, options.precision, str(side))
+            peak = int(ask(TILE, *arguments)[0])
+            print(f"{Path(network).name:<28} {side:6} {peak / MIB:9.1f} {peak / side**2:12.0f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Peak memory of films and of tiles.")
+    parser.add_argument("clip", type=Path, nargs="?", help="a film of a few seconds")
+    parser.add_argument("-m", "--model", default="duf-s", help="name or weight file for the film")
+    parser.add_argument("--times", type=int, default=20)
+    parser.add_argument("--tiles", help="sides in low-resolution pixels, separated by commas")
+    parser.add_argument(
+        "--network", default="duf-s", help="names or weight files for --tiles, separated by commas"
+    )
+    parser.add_argument("-s", "--scale", type=int, default=4)
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("-g", "--gpu", default="auto")
+    options = parser.parse_args()
+    if options.clip is None and options.tiles is None:
+        parser.error("name a CLIP, or sizes with --tiles")
+    from setting import machine
+
+    print(machine())
+    if options.clip:
+        films(options)
+    if options.tiles:
+        tiles(options)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    main()

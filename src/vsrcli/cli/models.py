@@ -1,0 +1,133 @@
+"""``vsr models``: every model, with or without weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from vsrcli.cli.options import verbose_option
+from vsrcli.models.registry import (
+    ARCHITECTURES,
+    DEFAULT_DEGRADATION,
+    DEFAULT_MODEL,
+    Architecture,
+    list_weights,
+)
+
+_UNTRAINED = "no weights"
+
+
+@click.command(epilog="Example: vsr models --json")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document, with the model cards in full.")
+@verbose_option
+def models(as_json: bool, verbose: int) -> None:
+    """List the models: scale, degradation trained on, cost and measured quality.
+
+    Weight files are found by the model's name and the scale; the folder that $VSR_WEIGHTS names comes first.
+    """
+    entries = collect()
+    if as_json:
+        click.echo(json.dumps(entries, indent=2, ensure_ascii=False))
+    else:
+        _table(entries)
+
+
+def collect() -> list[dict[str, Any]]:
+    """One entry for every weight file, and one for every architecture without any; by architecture."""
+    by_architecture: dict[str, list[dict[str, Any]]] = {name: [] for name in ARCHITECTURES}
+    for weights in list_weights():
+        card = weights.card
+        entry = _entry(weights.architecture, weights.scale) | {
+            "name": weights.name,
+            "scales": [weights.scale],
+            "degradation": card["degradation"],
+            "parameters": card.get("parameters"),
+            "measured": card.get("measured") or card.get("validation"),
+            "licence": card.get("licence"),
+            "weights": str(weights.path),
+            "usable": True,
+            "card": dict(card),
+        }
+        by_architecture[weights.architecture.name].append(entry)
+    for name, entries in by_architecture.items():
+        if not entries:
+            entries.append(_entry(ARCHITECTURES[name], max(ARCHITECTURES[name].scales)))
+    return [entry for entries in by_architecture.values() for entry in entries]
+
+
+def _entry(architecture: Architecture, scale: int) -> dict[str, Any]:
+    return {
+        "name": architecture.name,
+        "architecture": architecture.name,
+        "summary": architecture.summary,
+        "scales": list(architecture.scales),
+        "degradation": None,
+        "frames": architecture.frames,
+        "multiply_adds_per_lr_pixel": architecture.macs(scale),
+        "parameters": 0 if architecture.module is None else None,
+        "measured": None,
+        "licence": None,
+        "weights": None,
+        "usable": architecture.module is None,
+    }
+
+
+def quality(measured: Mapping[str, Any] | None) -> str:
+    """A card's scores in a few words: ``bi 30.12 dB (+0.81)``."""
+    if not measured:
+        return ""
+    words = []
+    for key, value in measured.items():
+        if key.endswith(" psnr_y") and isinstance(value, int | float):
+            protocol = key.removesuffix(" psnr_y")
+            gain = measured.get(f"{protocol} gain_db")
+            words.append(
+                f"{protocol} {value:.2f} dB" + (f" ({gain:+.2f})" if isinstance(gain, int | float) else "")
+            )
+    if not words:
+        words = [f"{key} {value:g}" for key, value in measured.items() if isinstance(value, int | float)]
+    return "\n".join(words)
+
+
+def _table(entries: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(markup=False, highlight=False, emoji=False)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    numbers = ("frames", "MAC/pixel", "params")
+    for heading in ("model", "scale", "trained on", *numbers, "PSNR-Y", "licence"):
+        table.add_column(heading, justify="right" if heading in numbers else "left")
+    for entry in entries:
+        trained = entry["degradation"] or ("" if entry["usable"] else _UNTRAINED)
+        table.add_row(
+            entry["name"],
+            ", ".join(f"x{scale}" for scale in entry["scales"]),
+            trained,
+            str(entry["frames"]),
+            _short(entry["multiply_adds_per_lr_pixel"]),
+            _short(entry["parameters"]),
+            quality(entry["measured"]),
+            entry["licence"] or "",
+        )
+    console.print(table)
+    notes = [
+        f"Default: {DEFAULT_MODEL}, {DEFAULT_DEGRADATION}. MAC/pixel: multiply-adds for one source pixel of a frame.",
+        "PSNR-Y: mean over the validation clips; in brackets, dB more than bicubic interpolation.",
+    ]
+    if not all(entry["usable"] for entry in entries):
+        notes.append("no weights: train with vsr train")
+    console.print("\n" + "\n".join(notes), soft_wrap=True)
+
+
+def _short(count: int | None) -> str:
+    """``1.2M`` for people."""
+    if not count:
+        return "-"
+    for limit, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= limit:
+            return f"{count / limit:.3g}{unit}"
+    return str(count)

@@ -1,0 +1,141 @@
+"""What ``vsr upscale`` tells before and after the run, and what ``--dry-run`` shows; all on stderr."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from vsrcli.cli.failure import one_line
+from vsrcli.cli.meter import clock
+from vsrcli.job import Job
+from vsrcli.media.types import Source
+
+if TYPE_CHECKING:
+    from vsrcli.pipeline import Result
+
+
+def print_summary(console: Console, job: Job, *, verbose: int = 0) -> None:
+    """What will happen, in a few lines: the target and whatever is not simply kept."""
+    _say(console, source_line(job.source))
+    _say(console, target_line(job))
+    if verbose:
+        _streams(console, job)
+    _notices(console, job)
+    _say(console, f"  model: {job.model.name}, {tile_line(job)}")
+    if verbose:
+        _say(console, f"  ffmpeg: {job.ffmpeg.path} ({job.ffmpeg.version})")
+
+
+def print_plan(console: Console, job: Job) -> None:
+    """Everything that was decided, for ``--dry-run``."""
+    model = job.model
+    _say(console, source_line(job.source))
+    _say(console, target_line(job))
+    _streams(console, job)
+    _notices(console, job)
+    _say(console, f"  model: {model.name}, {model.architecture.summary}")
+    _say(console, f"  scale: x{_number(job.options.scale)}{_resampled(job)}")
+    _say(console, f"  tiles: {tile_line(job)}")
+    _say(console, f"  memory: about {_bytes(memory(job))} for the network")
+    _say(
+        console, f"  frames: {'unknown' if job.expected_frames is None else job.expected_frames}{_span(job)}"
+    )
+    _say(console, f"  device: {job.options.device}, precision {job.options.precision}")
+    _say(console, f"  ffmpeg: {job.ffmpeg.path} ({job.ffmpeg.version})")
+    _say(console, "dry run: nothing was written")
+
+
+def print_result(console: Console, result: Result, *, verbose: int = 0) -> None:
+    """The last line: what has become of it."""
+    for warning in result.warnings:
+        _say(console, f"  warning: {warning}", "yellow")
+    fps = result.frames / result.seconds if result.seconds else 0.0
+    took = clock(result.seconds) if result.seconds >= 60 else f"{result.seconds:.1f} s"
+    if verbose:
+        _say(console, f"  shots: {result.shots}; on {result.engine}")
+    _say(console, f"{result.frames} frames in {took} ({fps:.1f} fps): {result.target}", "green")
+
+
+def source_line(source: Source) -> str:
+    """``in.mp4: h264 yuv420p 240x136, 24 fps, 120 frames, 0:05, 1.2 MB``."""
+    video = source.video
+    depth = f" {video.bit_depth} bit" if video.deep else ""
+    parts = [f"{video.codec} {video.pix_fmt}{depth} {video.width}x{video.height}"]
+    if video.frame_rate is not None:
+        parts.append(f"{float(video.frame_rate):.5g} fps")
+    if video.frames is not None:
+        parts.append(f"{video.frames} frame{'s' * (video.frames != 1)}")
+    duration = video.duration or source.duration
+    if duration is not None:
+        parts.append(clock(float(duration)) if duration >= 1 else f"{float(duration):.2g} s")
+    parts.append(_bytes(source.size))
+    return f"{source.path}: {', '.join(parts)}"
+
+
+def target_line(job: Job) -> str:
+    """``-> out.mp4: libx264 yuv420p 960x544, MP4``; with the other streams that simply go along."""
+    plan = job.plan
+    kept = [stream.kind for stream in plan.streams if stream.action == "keep"]
+    names = [f"{kept.count(kind)} {kind}" for kind in dict.fromkeys(kept)]
+    chapters = job.source.chapters if plan.container.chapters else 0
+    if chapters:
+        names.append(f"{chapters} chapter{'s' * (chapters > 1)}")
+    along = f", with {', '.join(names)}" if names else ""
+    return f"-> {plan.target}: {plan.codec} {plan.pix_fmt} {plan.width}x{plan.height}, {plan.container.name}{along}"
+
+
+def tile_line(job: Job) -> str:
+    """``whole frames`` or ``6 tiles of 128x128, 31 % more work``."""
+    tiles = job.tiles
+    if len(tiles) == 1:
+        return "whole frames"
+    return f"{len(tiles)} tiles of {tiles.tile_width}x{tiles.tile_height}, {tiles.cost - 1:.0%} more work"
+
+
+def memory(job: Job) -> int:
+    """Bytes that the network is expected to need."""
+    return job.tiles.tile_height * job.tiles.tile_width * job.model.architecture.bytes_per_pixel
+
+
+def _streams(console: Console, job: Job) -> None:
+    words = {"encode": "upscaled", "keep": "kept", "convert": "converted", "drop": "dropped"}
+    for stream in job.plan.streams:
+        note = f" ({stream.note})" if stream.note else ""
+        _say(console, f"  #{stream.index} {stream.kind} {stream.codec}: {words[stream.action]}{note}")
+
+
+def _notices(console: Console, job: Job) -> None:
+    for text in job.plan.notices:
+        _say(console, f"  note: {text}", "yellow")
+
+
+def _resampled(job: Job) -> str:
+    if job.model.scale == job.options.scale:
+        return ""
+    return f": the network's x{job.model.scale}, then resampled to {job.plan.width}x{job.plan.height}"
+
+
+def _span(job: Job) -> str:
+    start, end = job.options.start, job.options.end
+    if start is None and end is None:
+        return ""
+    return f", from {_number(start or Fraction(0))} s to {'the end' if end is None else f'{_number(end)} s'}"
+
+
+def _number(value: Fraction) -> str:
+    return f"{float(value):g}"
+
+
+def _bytes(count: int) -> str:
+    size = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            return f"{size:.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError
+
+
+def _say(console: Console, line: str, style: str | None = None) -> None:
+    console.print(one_line(line), style=style)

@@ -1,0 +1,139 @@
+"""``vsr train``: a network from a folder of clips and photographs; interrupted, the same command goes on."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vsrcli.cli.options import quiet_option, verbose_option
+from vsrcli.cli.signals import interruptible
+from vsrcli.models.registry import ARCHITECTURES
+from vsrcli.train.config import Report, TrainConfig
+from vsrcli.train.degrade import PRESETS
+from vsrcli.train.losses import LOSSES
+
+_DEFAULT = TrainConfig()
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+_EXISTING = click.Path(path_type=Path, exists=True, file_okay=False)
+
+
+def _config_option(flag: str, kind: Any, text: str) -> Any:
+    """An option whose default is that of TrainConfig."""
+    name = flag.removeprefix("--").replace("-", "_")
+    return click.option(flag, type=kind, default=getattr(_DEFAULT, name), show_default=True, help=text)
+
+
+@click.command(epilog="Example: vsr train footage --run runs/x4 --val validation --scale 4 --steps 6000")
+@click.argument("data", metavar="DATA_DIR", type=_EXISTING)
+@click.option(
+    "--run", "run_folder", type=_FOLDER, required=True, help="Checkpoint, log and weights; made if absent."
+)
+@click.option("--val", "validation_folder", type=_EXISTING, help="Clips to score on, apart from DATA_DIR.")
+@click.option("--cache", type=_FOLDER, default=Path("cache"), show_default=True, help="Decoded footage.")
+@click.option("--shippable", is_flag=True, help="Use only files that manifest.csv marks with ship=yes.")
+@_config_option(
+    "--model", click.Choice([a.name for a in ARCHITECTURES.values() if a.module]), "Architecture."
+)
+@_config_option("--scale", click.IntRange(2, 4), "Upscaling factor.")
+@_config_option("--degradation", click.Choice(list(PRESETS)), "How low resolution is made.")
+@_config_option("--loss", click.Choice(list(LOSSES)), "Loss.")
+@_config_option("--steps", click.IntRange(min=1), "Length of the run.")
+@_config_option("--batch", click.IntRange(min=1), "Sequences in a batch.")
+@_config_option("--frames", click.IntRange(min=7), "Frames of a sequence.")
+@_config_option("--crop", click.IntRange(min=8), "Side of the low-resolution crop.")
+@_config_option("--learning-rate", click.FloatRange(min=0, min_open=True), "Adam's, at its peak.")
+@_config_option("--final-rate", click.FloatRange(min=0, min_open=True), "Adam's, at the end.")
+@_config_option("--warmup", click.IntRange(min=0), "Steps over which the rate rises.")
+@_config_option("--clip-norm", click.FloatRange(min=0, min_open=True), "Largest norm of a gradient.")
+@_config_option("--seed", click.IntRange(min=0), "Of the network's start and of every batch.")
+@_config_option("--validate-every", click.IntRange(min=1), "Steps between validations.")
+@_config_option("--save-every", click.IntRange(min=1), "Steps between checkpoints.")
+@quiet_option
+@verbose_option
+@click.pass_context
+def train(
+    context: click.Context,
+    data: Path,
+    run_folder: Path,
+    validation_folder: Path | None,
+    cache: Path,
+    shippable: bool,
+    quiet: bool,
+    verbose: int,
+    **chosen: Any,
+) -> None:
+    """Train a network on a folder of clips and photographs.
+
+    Stopped by Ctrl-C or killed, the same command goes on from the last checkpoint. RUN/NAME.weights.h5 is a model
+    for `vsr upscale --model`.
+    """
+    from vsrcli.cli.card import model_card
+    from vsrcli.cli.meter import open_meter, stderr_console
+    from vsrcli.engine.backend import quiet_import
+    from vsrcli.train.clips import find_footage, prepare_pairs
+    from vsrcli.tuning import keep_freed_memory
+
+    config = TrainConfig(**{field.name: chosen[field.name] for field in fields(TrainConfig)})
+    footage = find_footage(data, shippable_only=shippable)
+    keep_freed_memory()
+    preset = PRESETS[config.degradation]
+    with open_meter(stderr_console(), "files", quiet=quiet) as meter, interruptible() as received:
+        if not quiet:
+            left_out = f", {footage.skipped} left out by manifest.csv" if footage.skipped else ""
+            meter.say(f"{data}: {len(footage.clips)} clips, {len(footage.photos)} photographs{left_out}")
+
+        def on_file(done: int, total: int) -> None:
+            received.check()
+            meter.tell(done, total, "footage")
+
+        pairs = prepare_pairs(footage, cache, config.scale, preset, on_progress=on_file)
+        meter.tell(0, None, "starting the network")
+        with quiet_import():
+            from vsrcli.train.loop import train as train_network
+            from vsrcli.train.validate import Validation
+        validation = None
+        if validation_folder is not None:
+            validation = Validation(validation_folder, cache, config.scale, preset, on_file)
+    teller = _Teller()
+    with (
+        open_meter(stderr_console(), "steps", quiet=quiet) as meter,
+        interruptible(raising=False) as received,
+    ):
+        weights = train_network(
+            config,
+            pairs,
+            run_folder,
+            validation=validation,
+            card=model_card(context, footage),
+            stop=lambda: received.signum,
+            on_step=lambda report: teller.tell(meter, report),
+        )
+        meter.say(f"{config.steps} steps done: {weights}")
+
+
+class _Teller:
+    """Turns reports into progress: averages over what this process has done."""
+
+    def __init__(self) -> None:
+        self._steps, self._seconds, self._waited, self._loss = 0, 0.0, 0.0, 0.0
+
+    def tell(self, meter: Any, report: Report) -> None:
+        from vsrcli.cli.meter import clock
+
+        self._steps += 1
+        if self._steps > 1:  # the first one compiles
+            self._seconds += report.seconds
+            self._waited += report.waited
+        self._loss += (report.loss - self._loss) / min(self._steps, 50)
+        pace = self._seconds / max(self._steps - 1, 1) or report.seconds
+        waiting = self._waited / self._seconds if self._seconds else 0.0
+        left = clock((report.steps - report.step) * pace)
+        learning = f"loss {self._loss:.5f}, rate {report.learning_rate:.2g}"
+        text = f"{learning}, {pace:.2f} s/step, {waiting:.0%} waiting for data, {left} left"
+        meter.tell(report.step, report.steps, text)
+        if report.validation:
+            scores = ", ".join(f"{name} {value:g}" for name, value in report.validation.items())
+            meter.say(f"step {report.step}: {scores}")

@@ -1,0 +1,173 @@
+"""``vsr upscale``: one film in, one film out."""
+
+from __future__ import annotations
+
+import contextlib
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vsrcli.cli.options import quiet_option, verbose_option
+from vsrcli.cli.signals import interruptible
+from vsrcli.cli.values import Device, Scale, Setting, Tile, Time
+from vsrcli.errors import Interrupted
+from vsrcli.job import Job, Options, prepare
+from vsrcli.media.plan import EncodeOptions
+
+_DEFAULT = Options()
+
+
+@click.command(
+    epilog="Example: vsr upscale in.mp4 out.mkv --scale 4 --codec libx265 --crf 20 -e tune=grain\n\n"
+    "Names that begin with a dash stand behind --: vsr upscale -s 2 -- -in.mp4 out.mp4"
+)
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.option(
+    "-s", "--scale", type=Scale(), default=str(_DEFAULT.scale), show_default=True, help="Factor, 1 to 4."
+)
+@click.option(
+    "-m",
+    "--model",
+    default=_DEFAULT.model,
+    show_default=True,
+    help="See `vsr models`, or a .weights.h5 file.",
+)
+@click.option(
+    "-t",
+    "--tile",
+    type=Tile(),
+    default=_DEFAULT.tile,
+    show_default=True,
+    metavar="auto|none|N",
+    help="Side of a tile in source pixels; auto: what memory holds.",
+)
+@click.option(
+    "--overlap",
+    "--tile-pad",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Context of a tile in source pixels; default: all that the network sees, so tiles do not show.",
+)
+@click.option(
+    "-g", "--gpu", type=Device(), default=_DEFAULT.device, metavar="N|cpu", help="Which GPU, or the CPU."
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "fp16", "bf16"]),
+    default=_DEFAULT.precision,
+    show_default=True,
+)
+@click.option("--codec", help="h264, hevc, av1, vp9, or any encoder of ffmpeg; default: what suits OUT.")
+@click.option(
+    "--crf", type=click.FloatRange(min=0), help="Constant quality on the encoder's scale; lower is better."
+)
+@click.option("--preset", help="The encoder's speed preset.")
+@click.option("--pix-fmt", help="Pixel format of OUT; default: the depth and chroma of IN.")
+@click.option(
+    "-e", "--encoder-option", "extra", type=Setting(), multiple=True, help="Handed to ffmpeg as it is."
+)
+@click.option("--start", type=Time(), help="Begin here: 12.5, 1:02 or 0:01:02.5.")
+@click.option("--end", type=Time(), help="Stop before this time.")
+@click.option("--no-deinterlace", is_flag=True, help="Leave interlaced pictures as they are.")
+@click.option("--ffmpeg", metavar="PATH", help="An ffmpeg other than the bundled one.")
+@click.option("-y", "--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show the plan and write nothing.")
+@quiet_option
+@verbose_option
+def upscale(source: Path, target: Path, dry_run: bool, quiet: bool, verbose: int, **given: Any) -> None:
+    """Upscale one film.
+
+    Every frame keeps its time; sound, subtitles, chapters, metadata and colours go along. OUT appears when
+    it is complete. Its extension chooses the container.
+    """
+    start, end = given["start"], given["end"]
+    if end is not None and end <= (start or 0):
+        raise click.BadParameter(
+            f"{float(end):g} s is not after the start ({float(start or 0):g} s)", param_hint="--end"
+        )
+    options = _options(**given)
+    from vsrcli.cli import summary
+    from vsrcli.cli.meter import stderr_console
+
+    console = stderr_console()
+    before = _identity(target)
+    frames = 0
+    try:
+        with interruptible() as received:
+            job = prepare(source, target, options)
+            if dry_run:
+                if not quiet:
+                    summary.print_plan(console, job)
+                return
+            if not quiet:
+                summary.print_summary(console, job, verbose=verbose)
+
+            def count(done: int) -> None:
+                nonlocal frames
+                received.check()
+                frames = done
+
+            _run(job, console, count, quiet=quiet, verbose=verbose)
+    except Interrupted as stop:
+        finished = _identity(target) != before
+        state = f"{target} had just been finished" if finished else f"nothing was written at {target}"
+        raise Interrupted(f"stopped at frame {frames}; {state}", signum=stop.signum) from stop
+
+
+def _options(
+    *,
+    scale: Fraction,
+    model: str,
+    tile: str | int,
+    overlap: int | None,
+    gpu: str,
+    precision: str,
+    start: Fraction | None,
+    end: Fraction | None,
+    no_deinterlace: bool,
+    ffmpeg: str | None,
+    **encode: Any,
+) -> Options:
+    """Command line values as the library wants them."""
+    return Options(
+        scale=scale,
+        model=model,
+        tile=tile,
+        overlap=overlap,
+        device=gpu,
+        precision=precision,
+        encode=EncodeOptions(**encode),
+        start=start,
+        end=end,
+        deinterlace=not no_deinterlace,
+        ffmpeg=ffmpeg,
+    )
+
+
+def _run(job: Job, console: Any, count: Any, *, quiet: bool, verbose: int) -> None:
+    """The film itself, with progress."""
+    from vsrcli.cli import summary
+    from vsrcli.cli.meter import clock, open_meter
+    from vsrcli.pipeline import Progress, run
+
+    with open_meter(console, "frames", quiet=quiet) as meter:
+
+        def on_progress(progress: Progress) -> None:
+            count(progress.done)
+            left = "" if progress.eta is None else f", {clock(progress.eta)} left"
+            meter.tell(progress.done, progress.total, f"{progress.fps:.1f} fps{left}")
+
+        result = run(job, on_engine=lambda text: meter.say(f"  engine: {text}"), on_progress=on_progress)
+    if not quiet:
+        summary.print_result(console, result, verbose=verbose)
+
+
+def _identity(target: Path) -> tuple[int, int] | None:
+    """Which file lies at ``target``, to know afterwards whether it is a new one."""
+    with contextlib.suppress(OSError):
+        found = target.stat()
+        return found.st_ino, found.st_mtime_ns
+    return None

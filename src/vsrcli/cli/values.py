@@ -1,0 +1,89 @@
+"""Option values with a meaning of their own; each says what is wrong and what would be right."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from typing import Any
+
+import click
+
+Parameter = click.Parameter | None
+Context = click.Context | None
+
+
+class Scale(click.ParamType):
+    """``4``, ``2.5`` or ``5/2``: more than 1, at most 4; a Fraction."""
+
+    name = "factor"
+
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> Fraction:
+        try:
+            scale = Fraction(str(value))
+        except (ValueError, ZeroDivisionError):
+            self.fail(f"{value!r} is no number: give one such as 2, 2.5 or 4", param, ctx)
+        if not 1 < scale <= 4:
+            self.fail(f"{value} is out of range: more than 1, at most 4", param, ctx)
+        return scale
+
+
+class Time(click.ParamType):
+    """``12.5``, ``1:02`` or ``0:01:02.5``; an exact Fraction of seconds."""
+
+    name = "time"
+    _PATTERN = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?|\.\d+)")
+
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> Fraction:
+        if isinstance(value, Fraction):
+            return value
+        found = self._PATTERN.fullmatch(str(value).strip())
+        if not found or (found[2] and Fraction(found[3]) >= 60):
+            self.fail(f"{value!r} is no time: give seconds such as 12.5, or 1:02, or 0:01:02.5", param, ctx)
+        hours, minutes, seconds = found.groups()
+        return 3600 * Fraction(hours or 0) + 60 * Fraction(minutes or 0) + Fraction(seconds)
+
+
+class Tile(click.ParamType):
+    """``auto``, ``none``, or a whole number of pixels."""
+
+    name = "tile"
+    LEAST = 16
+
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> str | int:
+        if value in ("auto", "none"):
+            return value
+        try:
+            side = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is no tile: give auto, none or a number of pixels such as 256", param, ctx)
+        if side < self.LEAST:
+            self.fail(f"{side} is too small: give {self.LEAST} or more, auto or none", param, ctx)
+        return side
+
+
+class Device(click.ParamType):
+    """``auto``, ``cpu``, or the number of a GPU."""
+
+    name = "device"
+
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> str:
+        if "," in str(value):
+            self.fail(f"{value}: one GPU a run; start one vsr for each GPU and film", param, ctx)
+        if value not in ("auto", "cpu") and not re.fullmatch(r"\d+", str(value)):
+            self.fail(f"{value!r} is no device: give cpu, or the number of a GPU such as 0", param, ctx)
+        return value
+
+
+class Setting(click.ParamType):
+    """``key=value`` for ffmpeg; a leading dash of the key is taken off."""
+
+    name = "key=value"
+
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        key, equals, content = str(value).partition("=")
+        key = key.strip().removeprefix("-")
+        if not equals or not re.fullmatch(r"[A-Za-z][\w:.-]*", key):
+            self.fail(f"{value!r} is not key=value: write it as in -e tune=film", param, ctx)
+        return key, content

@@ -1,0 +1,43 @@
+"""``bicubic`` and ``lanczos``: interpolation behind the engine's contract, the baselines to compare with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vsrcli.frames.resample import upscale
+
+KERNELS = {"bicubic": ("bicubic", 2), "lanczos": ("lanczos3", 3)}
+
+
+class ResampleEngine:
+    """Interpolation on the CPU, see :class:`~vsrcli.engine.types.Engine`.
+
+    Args:
+        name: ``bicubic`` or ``lanczos``.
+        scale: integer factor.
+        phase: ``centre``, or ``zero`` to compare on the grid of the "BD" protocol.
+    """
+
+    def __init__(self, name: str, scale: int, phase: str = "centre") -> None:
+        self.kernel, support = KERNELS[name]
+        self.scale, self.phase = scale, phase
+        self.radius = support + 1
+        self.lookahead = 0
+        self.description = f"{name} interpolation on CPU, fp32"
+
+    def open(self, height: int, width: int) -> ResampleStream:
+        return ResampleStream(self)
+
+
+class ResampleStream:
+    """Answers at once."""
+
+    def __init__(self, engine: ResampleEngine) -> None:
+        self._engine = engine
+
+    def push(self, frame: np.ndarray) -> np.ndarray:
+        engine = self._engine
+        return upscale(frame, engine.scale, engine.kernel, engine.phase).clip(0.0, 1.0)  # type: ignore[arg-type]
+
+    def flush(self) -> list[np.ndarray]:
+        return []

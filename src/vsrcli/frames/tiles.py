@@ -1,0 +1,250 @@
+"""Tiles: frames too large for the device's memory, cut into equal pieces and put together without seams.
+
+Along one axis, two neighbouring tiles share context, and in its middle a feather band::
+
+    tile k    |==================================|.........|~~~~~~~|.........|
+    tile k+1                             |.........|~~~~~~~|.........|==============
+                                            |      overlap  feather  overlap
+
+The outer ``overlap`` pixels of a tile, which its neighbour sees with more context, are thrown away; across
+the ``feather`` band the picture passes smoothly from one tile to the next. The true border of the frame is
+never thrown away. So where ``overlap`` covers the network's receptive field radius, both tiles agree in the
+band and the result is that of the whole frame; where it does not, the band hides the seam.
+
+All tiles have one shape, so a network is compiled once: the smallest that covers the frame with as few tiles
+as the side asked for allows, since pixels seen twice are paid for twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vsrcli.errors import EngineError, UsageError
+
+if TYPE_CHECKING:
+    from vsrcli.engine.types import Stream
+
+FEATHER = 4
+
+
+@dataclass(frozen=True)
+class Span:
+    """One tile along one axis, in low-resolution pixels of the frame.
+
+    Attributes:
+        start: where the tile begins; its length is the plan's.
+        keep, stop: the part that reaches the result, ``[keep, stop)``.
+        ramp: how many pixels from ``keep`` on are blended with the previous tile.
+    """
+
+    start: int
+    keep: int
+    stop: int
+    ramp: int
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """Where the tiles of a frame lie; tiles are numbered row by row.
+
+    Attributes:
+        height, width: the frame, in low-resolution pixels.
+        tile_height, tile_width: every tile, in low-resolution pixels.
+        rows, columns: spans down and across the frame.
+    """
+
+    height: int
+    width: int
+    tile_height: int
+    tile_width: int
+    rows: tuple[Span, ...]
+    columns: tuple[Span, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows) * len(self.columns)
+
+    def __iter__(self) -> Iterator[tuple[Span, Span]]:
+        return product(self.rows, self.columns)
+
+    @property
+    def cost(self) -> float:
+        """Pixels computed for each pixel of the frame: 1 for a single tile, more with every overlap."""
+        return len(self) * self.tile_height * self.tile_width / (self.height * self.width)
+
+
+def least_tile(overlap: int, feather: int = FEATHER) -> int:
+    """The smallest tile that this context leaves room for, in low-resolution pixels."""
+    return 2 * overlap + max(1, 2 * feather)
+
+
+def plan_tiles(height: int, width: int, tile: int | None, overlap: int, feather: int = FEATHER) -> TilePlan:
+    """Cover a frame with tiles of one shape.
+
+    Args:
+        height, width: the frame, in low-resolution pixels.
+        tile: largest side of a tile in low-resolution pixels, context included. None, or the frame's size or
+            more: a single tile. A frame smaller than a tile in one dimension is cut along the other only.
+        overlap: context in low-resolution pixels thrown away on each inner side of a tile; the receptive
+            field radius of the network makes the result equal to the untiled one.
+        feather: width of the band, in low-resolution pixels, over which neighbours are blended.
+
+    Raises:
+        UsageError: the tile is too small for its context, or a number cannot be meant.
+        ValueError: an empty frame.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(f"no tiles for an empty frame of {width}x{height}")
+    if overlap < 0 or feather < 0 or (tile is not None and tile < 1):
+        raise UsageError(
+            f"tile {tile}, overlap {overlap}, feather {feather}: use 0 or more, and a tile of at least 1"
+        )
+    tile = max(height, width) if tile is None else tile
+    least = least_tile(overlap, feather)
+    if tile < min(least, max(height, width)):
+        narrower = (tile - max(1, 2 * feather)) // 2
+        remedy = f" or an overlap of {narrower} or less" if narrower >= 0 else ""
+        raise UsageError(
+            f"a tile of {tile} pixels has no room for an overlap of {overlap}: "
+            f"use a tile of {least} or more{remedy}"
+        )
+    tile_height, tile_width = (_side(size, tile, overlap, feather) for size in (height, width))
+    rows = _spans(height, tile_height, overlap, feather)
+    columns = _spans(width, tile_width, overlap, feather)
+    return TilePlan(height, width, tile_height, tile_width, rows, columns)
+
+
+def _side(size: int, tile: int, overlap: int, feather: int) -> int:
+    """The smallest side of which as few tiles cover the axis as of ``tile``."""
+    if tile >= size:
+        return size
+    shared = 2 * overlap + feather
+    count = -(-(size - shared) // (tile - shared))
+    return max(-(-(size - shared) // count) + shared, least_tile(overlap, feather))
+
+
+def _spans(size: int, tile: int, overlap: int, feather: int) -> tuple[Span, ...]:
+    """Tiles at equal steps; the last one is moved back to end with the frame."""
+    if tile == size:
+        return (Span(0, 0, size, 0),)
+    step = tile - 2 * overlap - feather
+    spans = [Span(0, 0, tile - overlap, 0)]
+    while spans[-1].start + tile < size:
+        start = min(spans[-1].start + step, size - tile)
+        stop = size if start + tile == size else start + tile - overlap
+        # The band lies where the previous tile's good part ends. It never meets the next: step >= feather.
+        spans.append(Span(start, spans[-1].stop - feather, stop, feather))
+    return tuple(spans)
+
+
+class TiledStream:
+    """A stream made of one stream for each tile, side by side; follows ``engine.types.Stream``.
+
+    Beyond the streams' own memory it holds one frame of results, one tile, and one band.
+
+    Args:
+        open_stream: makes a fresh stream for frames of (height, width); called once for each tile.
+        plan: where the tiles lie.
+        scale: upscaling factor of the streams.
+    """
+
+    def __init__(self, open_stream: Callable[[int, int], Stream], plan: TilePlan, scale: int) -> None:
+        self._plan = plan
+        self._scale = scale
+        self._streams = [open_stream(plan.tile_height, plan.tile_width) for _ in range(len(plan))]
+
+    def push(self, frame: np.ndarray) -> np.ndarray | None:
+        """Take the next frame (height, width, 3); return the next finished one, or None.
+
+        Raises:
+            ValueError: the frame is not of the planned size.
+            EngineError: tiles answer at different times or in the wrong size.
+        """
+        plan = self._plan
+        if frame.shape[:2] != (plan.height, plan.width):
+            raise ValueError(f"planned for frames of {plan.width}x{plan.height}, not {frame.shape}")
+        if len(plan) == 1:
+            return self._streams[0].push(frame)
+        canvas: _Canvas | None = None
+        for number, ((row, column), stream) in enumerate(zip(plan, self._streams, strict=True)):
+            lines = slice(row.start, row.start + plan.tile_height)
+            part = frame[lines, column.start : column.start + plan.tile_width]
+            answer = stream.push(np.ascontiguousarray(part))
+            if number and (answer is None) != (canvas is None):
+                raise EngineError(f"tile {number} answers earlier or later than tile 0: try without tiles")
+            if answer is not None:
+                canvas = canvas or _Canvas(plan, self._scale)
+                canvas.place(number, answer)
+        return canvas.pixels if canvas else None
+
+    def flush(self) -> list[np.ndarray]:
+        """End the shot: return every result still owed, in order. The stream is then spent.
+
+        Raises:
+            EngineError: tiles owe different numbers of results, or of the wrong size.
+        """
+        if len(self._plan) == 1:
+            return self._streams[0].flush()
+        canvases: list[_Canvas] = []
+        for number, stream in enumerate(self._streams):
+            answers = stream.flush()
+            if number == 0:
+                canvases = [_Canvas(self._plan, self._scale) for _ in answers]
+            if len(answers) != len(canvases):
+                raise EngineError(f"tile {number} owes {len(answers)} frames, tile 0 {len(canvases)}")
+            for canvas, answer in zip(canvases, answers, strict=True):
+                canvas.place(number, answer)
+        return [canvas.pixels for canvas in canvases]
+
+
+class _Canvas:
+    """One result being put together, tile by tile in the plan's order.
+
+    Blending is ``old + weight * (new - old)``, first across, then down, so that tiles which agree give
+    exactly what they agree on. Only the bands are blended; everything else is copied once.
+    """
+
+    def __init__(self, plan: TilePlan, scale: int) -> None:
+        self.pixels = np.empty((scale * plan.height, scale * plan.width, 3), np.float32)
+        self._plan = plan
+        self._scale = scale
+        self._band = np.empty((0, scale * plan.width, 3), np.float32)  # new tiles' side of the current band
+
+    def place(self, number: int, answer: np.ndarray) -> None:
+        plan, s = self._plan, self._scale
+        if answer.shape != (s * plan.tile_height, s * plan.tile_width, 3):
+            raise EngineError(f"a tile of {plan.tile_width}x{plan.tile_height} came back as {answer.shape}")
+        row, column = plan.rows[number // len(plan.columns)], plan.columns[number % len(plan.columns)]
+        if column is plan.columns[0]:
+            self._band = np.empty((s * row.ramp, *self.pixels.shape[1:]), np.float32)
+        kept = answer[s * (row.keep - row.start) : s * (row.stop - row.start)]
+        kept = kept[:, s * (column.keep - column.start) : s * (column.stop - column.start)]
+        solid = s * row.ramp
+        self._across(self._band, kept[:solid], column)
+        self._across(self.pixels[s * row.keep + solid : s * row.stop], kept[solid:], column)
+        if row.ramp and column is plan.columns[-1]:
+            old = self.pixels[s * row.keep : s * row.keep + solid]
+            _blend(old, self._band, _ramp(solid)[:, None, None])
+
+    def _across(self, lines: np.ndarray, kept: np.ndarray, column: Span) -> None:
+        s = self._scale
+        left, right, ramp = s * column.keep, s * column.stop, s * column.ramp
+        _blend(lines[:, left : left + ramp], kept[:, :ramp], _ramp(ramp)[:, None])
+        lines[:, left + ramp : right] = kept[:, ramp:]
+
+
+def _blend(old: np.ndarray, new: np.ndarray, weight: np.ndarray) -> None:
+    """Move ``old`` towards ``new`` in place."""
+    change = new - old
+    change *= weight
+    old += change
+
+
+def _ramp(size: int) -> np.ndarray:
+    """Smoothstep from 0 to 1, sampled at pixel centres: float32 (size,)."""
+    t = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(max(1, size))
+    return t * t * (3 - 2 * t)

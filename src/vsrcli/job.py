@@ -1,0 +1,120 @@
+"""What is asked for, and everything that can be decided before the first frame. Imports no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from vsrcli.engine.select import Choice, choose
+from vsrcli.errors import UsageError
+from vsrcli.frames.tiles import TilePlan, plan_tiles
+from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
+from vsrcli.media.plan import EncodeOptions, OutputPlan, plan_output
+from vsrcli.media.probe import probe
+from vsrcli.media.types import Source
+from vsrcli.memory import largest_tile
+from vsrcli.models.registry import DEFAULT_MODEL
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``vsr upscale`` can be told; the defaults are the command's.
+
+    Attributes:
+        scale: more than 1, at most 4. Between native factors the next larger one runs and is resampled down.
+        model: name (see ``vsr models``) or path of a ``.weights.h5`` file.
+        tile: ``auto``, ``none``, or the side of a tile in low-resolution pixels, context included.
+        overlap: context of a tile on each side in low-resolution pixels; None: the receptive field, which
+            makes tiles invisible.
+        device: ``auto``, ``cpu`` or GPU numbers such as ``0``.
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
+        encode: codec, quality and container options.
+        start, end: seconds from the film's start, half open; None: all of it.
+        deinterlace: whether interlaced sources are deinterlaced.
+        ffmpeg: path of an ffmpeg to use instead of the bundled one.
+    """
+
+    scale: Fraction = Fraction(4)
+    model: str = DEFAULT_MODEL
+    tile: str | int = "auto"
+    overlap: int | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    encode: EncodeOptions = field(default_factory=EncodeOptions)
+    start: Fraction | None = None
+    end: Fraction | None = None
+    deinterlace: bool = True
+    ffmpeg: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything decided, nothing done yet: what ``--dry-run`` shows.
+
+    Attributes:
+        source: the film as probed.
+        plan: what is written, stream by stream.
+        model: network, weights and native scale.
+        tiles: how a frame is cut.
+        options: as given.
+        ffmpeg: which one runs.
+        expected_frames: as the container states them (for the span), or None.
+    """
+
+    source: Source
+    plan: OutputPlan
+    model: Choice
+    tiles: TilePlan
+    options: Options
+    ffmpeg: Ffmpeg
+    expected_frames: int | None
+
+
+def prepare(source: str | Path, target: str | Path, options: Options | None = None) -> Job:
+    """Check and decide everything that can be known before the first frame.
+
+    Raises:
+        VsrError: the source cannot be read, the target cannot be written or hold what is asked, there is no such
+            model or no ffmpeg; nothing has been written then.
+    """
+    options = options or Options()
+    if options.start is not None and options.end is not None and options.end <= options.start:
+        raise UsageError(f"--end {float(options.end):g} is not after --start {float(options.start):g}")
+    model = choose(options.model, options.scale)
+    ffmpeg = find_ffmpeg(options.ffmpeg)
+    film = probe(Path(source))
+    tiles = _tiles(film, model, options)
+    width, height = (round(side * options.scale) for side in (film.video.width, film.video.height))
+    plan = plan_output(
+        film,
+        Path(target),
+        width=width,
+        height=height,
+        options=options.encode,
+        span=(options.start, options.end),
+        deinterlace=options.deinterlace,
+        ffmpeg=ffmpeg,
+    )
+    return Job(film, plan, model, tiles, options, ffmpeg, _expected_frames(film, options))
+
+
+def _tiles(film: Source, model: Choice, options: Options) -> TilePlan:
+    height, width = film.video.height, film.video.width
+    overlap = model.architecture.radius() if options.overlap is None else options.overlap
+    tile = options.tile
+    if tile == "auto":
+        tile = largest_tile(height, width, model.architecture.bytes_per_pixel, overlap)
+    return plan_tiles(height, width, None if tile in (None, "none") else int(tile), overlap)
+
+
+def _expected_frames(film: Source, options: Options) -> int | None:
+    """Frames to come, for progress bars only: the stated number, or what the rate makes of the span."""
+    video = film.video
+    if options.start is None and options.end is None and video.frames:
+        return video.frames
+    duration = video.duration or film.duration
+    if video.frame_rate is None or duration is None:
+        return None
+    start, end = options.start or Fraction(0), duration if options.end is None else min(options.end, duration)
+    return max(round((end - start) * video.frame_rate), 1)

@@ -1,0 +1,162 @@
+"""The path itself: a film's frames through shots, tiles and a network, and back into a film."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vsrcli.engine.select import open_engine
+from vsrcli.engine.types import Stream
+from vsrcli.frames.fit import FittedStream
+from vsrcli.frames.pixels import to_codes, to_float
+from vsrcli.frames.shots import ShotDetector
+from vsrcli.frames.tiles import TiledStream
+from vsrcli.job import Job, Options, prepare
+from vsrcli.media.decode import Decoder
+from vsrcli.media.encode import Encoder
+from vsrcli.media.types import Frame
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Told after every frame written.
+
+    Attributes:
+        done: frames written.
+        total: frames expected, or None if the container does not say.
+        seconds: since the first frame was asked for.
+        shots: shots begun.
+    """
+
+    done: int
+    total: int | None
+    seconds: float
+    shots: int
+
+    @property
+    def fps(self) -> float:
+        """Frames per second so far."""
+        return self.done / self.seconds if self.seconds else 0.0
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds left, or None if unknown."""
+        return None if self.total is None or not self.fps else max(self.total - self.done, 0) / self.fps
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished film.
+
+    Attributes:
+        target: where it lies.
+        frames: written.
+        seconds: that it took, the network's start included.
+        shots: found.
+        engine: device and precision that it ran on.
+        warnings: what was passed over in the source.
+    """
+
+    target: Path
+    frames: int
+    seconds: float
+    shots: int
+    engine: str
+    warnings: tuple[str, ...]
+
+
+def upscale(
+    source: str | Path,
+    target: str | Path,
+    options: Options | None = None,
+    *,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Result:
+    """Upscale one film.
+
+    Args:
+        source, target: files.
+        options: see :class:`Options`.
+        on_progress: called after every frame.
+
+    Raises:
+        VsrError: whatever went wrong, see :mod:`vsrcli.errors`; then there is no file at ``target``.
+    """
+    return run(prepare(source, target, options), on_progress=on_progress)
+
+
+def run(
+    job: Job,
+    *,
+    on_engine: Callable[[str], None] = lambda description: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Result:
+    """Do what :func:`~vsrcli.job.prepare` decided.
+
+    Args:
+        job: from ``prepare``.
+        on_engine: told device and precision once the network is loaded, before the first frame.
+        on_progress: called after every frame.
+
+    Raises:
+        VsrError: see :func:`upscale`.
+    """
+    began, options, plan = time.perf_counter(), job.options, job.plan
+    engine = open_engine(job.model, device=options.device, precision=options.precision)
+    on_engine(engine.description)
+
+    def open_stream() -> Stream:
+        return FittedStream(TiledStream(engine.open, job.tiles, engine.scale), plan.height, plan.width)
+
+    span = {"start": options.start, "end": options.end}
+    decoder = Decoder(job.source, **span, deinterlace=options.deinterlace, ffmpeg=job.ffmpeg)
+    path = ShotByShot(open_stream)
+    with decoder, Encoder(plan, job.source, ffmpeg=job.ffmpeg) as encoder:
+        first = time.perf_counter()
+        for frame in path.upscaled(decoder):
+            encoder.write(frame)
+            on_progress(Progress(encoder.count, job.expected_frames, time.perf_counter() - first, path.shots))
+    seconds = time.perf_counter() - began
+    return Result(plan.target, encoder.count, seconds, path.shots, engine.description, tuple(decoder.warnings))
+
+
+class ShotByShot:
+    """Frames through streams, a fresh one for every shot, so that no window mixes two.
+
+    Args:
+        open_stream: makes the stream of a shot.
+
+    Attributes:
+        shots: begun so far.
+    """
+
+    def __init__(self, open_stream: Callable[[], Stream]) -> None:
+        self.shots = 0
+        self._open = open_stream
+        self._waiting: deque[Frame] = deque()  # pushed, not answered yet; without their pixels
+
+    def upscaled(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """As many frames as come in, in order and at their own times, in the number format they came in."""
+        detector, stream = ShotDetector(), None
+        for frame in frames:
+            if detector.is_cut(frame.pixels) and stream:
+                yield from self._answered(stream.flush())
+                stream = None
+            if stream is None:
+                stream, self.shots = self._open(), self.shots + 1
+            self._waiting.append(Frame(frame.pixels[:0].copy(), frame.pts, frame.time_base))
+            result = stream.push(to_float(frame.pixels))
+            if result is not None:
+                yield from self._answered([result])
+        if stream:
+            yield from self._answered(stream.flush())
+
+    def _answered(self, results: Iterable[np.ndarray]) -> Iterator[Frame]:
+        for result in results:
+            asked = self._waiting.popleft()
+            yield Frame(to_codes(result, asked.pixels.dtype), asked.pts, asked.time_base)

@@ -1,0 +1,31 @@
+"""Fixtures for all rooms: an ffmpeg to run, and tiny films made once per session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> Any:
+    """The ffmpeg that the program itself would choose."""
+    from vsrcli.media.ffmpeg import find_ffmpeg
+
+    return find_ffmpeg()
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """``sample(media_samples.rich, suffix=".mp4")``: the film, made at first use. Treat it as read-only."""
+    made: dict[tuple[object, ...], Path] = {}
+
+    def make(function: Callable[..., Path], **options: Any) -> Path:
+        key = (function, *sorted(options.items()))
+        if key not in made:
+            made[key] = function(tmp_path_factory.mktemp(function.__name__), **options)
+        return made[key]
+
+    return make

@@ -1,0 +1,92 @@
+"""Engines keep the stream contract: one answer a frame, in order, the same as whole windows give."""
+
+import numpy as np
+import pytest
+
+from vsrcli.engine.keras import CachedStream, WindowStream, compile_cached, compile_window
+from vsrcli.engine.resample import ResampleEngine
+from vsrcli.errors import EngineError
+from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.models import duf, duf_s
+
+RADIUS = duf_s.radius(blocks=1)
+
+
+def answers(stream, frames) -> list[np.ndarray]:
+    results = [stream.push(frame) for frame in frames]
+    return [result for result in results if result is not None] + stream.flush()
+
+
+@pytest.fixture(scope="module")
+def network():
+    model = duf_s.build(4, width=8, blocks=1, head=8)
+    rng = np.random.default_rng(1)
+    for variable in model.trainable_variables:
+        if "kernel" in variable.path:
+            variable.assign(rng.normal(size=variable.shape) / np.sqrt(np.prod(variable.shape[:-1])))
+    return model
+
+
+def film(count: int, height: int = 10, width: int = 12) -> np.ndarray:
+    return np.random.default_rng(count).random((count, height, width, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 10])
+def test_cached_features_equal_whole_windows(network, count):
+    frames = film(count)
+    got = answers(CachedStream(*compile_cached(network, 10, 12)), frames)
+    assert len(got) == count
+    padded = np.concatenate([frames[:1]] * 3 + [frames] + [frames[-1:]] * 3)
+    expected = np.clip(np.asarray(network(padded[None]))[0], 0, 1)
+    np.testing.assert_allclose(np.stack(got), expected, atol=1e-5)
+
+
+def test_answers_come_three_frames_late(network):
+    stream = CachedStream(*compile_cached(network, 10, 12))
+    early = [stream.push(frame) is None for frame in film(5)]
+    assert early == [True, True, True, False, False]
+    assert len(stream.flush()) == 3
+    assert CachedStream(*compile_cached(network, 10, 12)).flush() == []
+
+
+def test_paper_windows_repeat_the_edges():
+    model = duf.build(2, depth=16)
+    frames = film(2, 6, 5)
+    got = answers(WindowStream(*compile_window(model, 6, 5)), frames)
+    assert [picture.shape for picture in got] == [(12, 10, 3)] * 2
+    window = np.stack([frames[0]] * 4 + [frames[1]] * 3)[None]
+    np.testing.assert_allclose(got[0], np.clip(np.asarray(model(window))[0], 0, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(40, 50), (33, 17), (8, 8), (16, 300)])
+def test_tiles_with_the_receptive_field_as_overlap_do_not_show(network, size):
+    """Tiled equals untiled within 1e-4, seams and borders included."""
+    frames = film(3, *size)
+    compiled: dict[tuple[int, int], tuple] = {}
+
+    def open_stream(height: int, width: int) -> CachedStream:
+        if (height, width) not in compiled:
+            compiled[height, width] = compile_cached(network, height, width)
+        return CachedStream(*compiled[height, width])
+
+    whole = answers(open_stream(*size), frames)
+    plan = plan_tiles(*size, 32, RADIUS)
+    tiled = answers(TiledStream(open_stream, plan, 4), frames)
+    assert len(compiled) <= 2  # the frame and one tile shape
+    np.testing.assert_allclose(np.stack(tiled), np.stack(whole), atol=1e-4)
+
+
+def test_nan_is_an_error_and_not_a_black_frame(network):
+    frame = np.full((10, 12, 3), np.nan, np.float32)
+    with pytest.raises(EngineError, match="--precision fp32"):
+        answers(CachedStream(*compile_cached(network, 10, 12)), [frame])
+
+
+@pytest.mark.parametrize("name", ["bicubic", "lanczos"])
+def test_interpolation_answers_at_once(name):
+    engine = ResampleEngine(name, 3)
+    stream = engine.open(4, 5)
+    flat = stream.push(np.full((4, 5, 3), 0.25, np.float32))
+    assert flat.shape == (12, 15, 3)
+    np.testing.assert_allclose(flat, 0.25, atol=1e-6)
+    assert stream.flush() == []

@@ -1,0 +1,234 @@
+"""Tiles: nothing of the cutting shows, at any size, for networks that answer at once or late."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from vsrcli.errors import EngineError, UsageError
+from vsrcli.frames.tiles import TiledStream, TilePlan, least_tile, plan_tiles
+from vsrcli.frames.windows import Windows
+
+sizes = st.integers(1, 80)
+
+
+class Repeat:
+    """Nearest neighbour, by way of 2*lookahead+1-frame windows."""
+
+    def __init__(self, scale: int, lookahead: int = 0) -> None:
+        self.scale = scale
+        self.windows = Windows[np.ndarray](lookahead)
+        self.lookahead = lookahead
+
+    def answer(self, window: tuple[np.ndarray, ...]) -> np.ndarray:
+        return window[self.lookahead].repeat(self.scale, 0).repeat(self.scale, 1)
+
+    def push(self, frame: np.ndarray) -> np.ndarray | None:
+        window = self.windows.push(frame)
+        return None if window is None else self.answer(window)
+
+    def flush(self) -> list[np.ndarray]:
+        return [self.answer(window) for window in self.windows.flush()]
+
+
+class BoxBlur(Repeat):
+    """A network with a receptive field: mean of (2r+1)^2 pixels, zeros outside, then nearest neighbour."""
+
+    def __init__(self, scale: int, radius: int) -> None:
+        super().__init__(scale)
+        self.radius = radius
+
+    def answer(self, window: tuple[np.ndarray, ...]) -> np.ndarray:
+        r, n = self.radius, 2 * self.radius + 1
+        padded = np.pad(window[0], ((r, r), (r, r), (0, 0)))
+        views = np.lib.stride_tricks.sliding_window_view(padded, (n, n), axis=(0, 1))
+        return super().answer((views.mean(axis=(-2, -1), dtype=np.float64).astype(np.float32),))
+
+
+def film(height: int, width: int, count: int = 1) -> list[np.ndarray]:
+    rng = np.random.default_rng(height * 100 + width)
+    return [rng.random((height, width, 3), np.float32) for _ in range(count)]
+
+
+def run(stream: TiledStream | Repeat, frames: list[np.ndarray]) -> list[np.ndarray]:
+    answers = [stream.push(frame) for frame in frames]
+    return [a for a in answers if a is not None] + stream.flush()
+
+
+def check(plan: TilePlan) -> None:
+    """Both axes are covered without gap, and bands neither meet nor leave their tiles."""
+    for size, tile, spans in (
+        (plan.height, plan.tile_height, plan.rows),
+        (plan.width, plan.tile_width, plan.columns),
+    ):
+        assert spans[0].keep == 0
+        assert spans[-1].stop == size
+        for span in spans:
+            assert (
+                0
+                <= span.start
+                <= span.keep
+                <= span.keep + span.ramp
+                <= span.stop
+                <= span.start + tile
+                <= size
+            )
+        for left, right in pairwise(spans):
+            assert right.keep + right.ramp == left.stop
+            assert left.keep + left.ramp <= right.keep
+
+
+@given(
+    height=sizes, width=sizes, extra=st.integers(0, 40), overlap=st.integers(0, 9), feather=st.integers(0, 6)
+)
+def test_any_plan_is_sound(height: int, width: int, extra: int, overlap: int, feather: int) -> None:
+    plan = plan_tiles(height, width, least_tile(overlap, feather) + extra, overlap, feather)
+    check(plan)
+    for size, tile, spans in (
+        (height, plan.tile_height, plan.rows),
+        (width, plan.tile_width, plan.columns),
+    ):
+        for span in spans:  # context on every inner side, whole frame border
+            assert span.start == 0 or span.keep - span.start >= overlap
+            assert span.start + tile == size or span.start + tile - span.stop >= overlap
+
+
+@pytest.mark.parametrize(("height", "width"), [(4096, 16), (8, 8), (1080, 1920), (135, 241), (16, 4096)])
+def test_odd_frames(height: int, width: int) -> None:
+    plan = plan_tiles(height, width, 64, 8)
+    check(plan)
+    assert plan.tile_height <= min(64, height)
+    assert plan.tile_width <= min(64, width)
+    assert plan.cost >= 1
+
+
+def test_tiles_shrink_to_what_their_number_needs() -> None:
+    plan = plan_tiles(270, 480, 128, 8)
+    assert (len(plan.rows), len(plan.columns)) == (3, 5)
+    assert (plan.tile_height, plan.tile_width) == (104, 112)  # 3*(104-20)+20 >= 270, 5*(112-20)+20 = 480
+    assert plan.cost == pytest.approx(15 * 104 * 112 / (270 * 480))
+
+
+@given(
+    height=sizes,
+    width=sizes,
+    extra=st.integers(0, 40),
+    overlap=st.integers(0, 4),
+    feather=st.integers(0, 4),
+    scale=st.integers(2, 4),
+    lookahead=st.integers(0, 3),
+    count=st.integers(1, 5),
+)
+@example(height=80, width=80, extra=0, overlap=0, feather=0, scale=2, lookahead=3, count=2)
+@settings(max_examples=60, deadline=None)
+def test_repeating_pixels_through_tiles_and_windows_is_exact(
+    height: int, width: int, extra: int, overlap: int, feather: int, scale: int, lookahead: int, count: int
+) -> None:
+    plan = plan_tiles(height, width, least_tile(overlap, feather) + extra, overlap, feather)
+    assume(len(plan) <= 400)
+    frames = film(height, width, count)
+    results = run(TiledStream(lambda h, w: Repeat(scale, lookahead), plan, scale), frames)
+    assert len(results) == count
+    for result, frame in zip(results, frames, strict=True):
+        assert result.dtype == np.float32
+        np.testing.assert_array_equal(result, frame.repeat(scale, 0).repeat(scale, 1))
+
+
+@given(
+    height=sizes,
+    width=sizes,
+    extra=st.integers(0, 30),
+    radius=st.integers(0, 3),
+    more=st.integers(0, 2),
+    scale=st.integers(2, 4),
+)
+@settings(max_examples=60, deadline=None)
+def test_context_as_wide_as_the_network_sees_gives_the_untiled_result(
+    height: int, width: int, extra: int, radius: int, more: int, scale: int
+) -> None:
+    overlap = radius + more
+    plan = plan_tiles(height, width, least_tile(overlap) + extra, overlap)
+    frames = film(height, width)
+    whole = run(BoxBlur(scale, radius), frames)
+    tiled = run(TiledStream(lambda h, w: BoxBlur(scale, radius), plan, scale), frames)
+    np.testing.assert_allclose(tiled[0], whole[0], atol=1e-6)
+
+
+def test_too_little_context_is_feathered_not_cut() -> None:
+    """Zero padding darkens tile edges; a feathered seam has no step larger than a share of that."""
+    plan_hard, plan_soft = plan_tiles(24, 96, 48, 1, feather=0), plan_tiles(24, 96, 48, 1, feather=6)
+    flat = [np.full((24, 96, 3), 0.8, np.float32)]
+    steps = []
+    for plan in (plan_hard, plan_soft):
+        (result,) = run(TiledStream(lambda h, w: BoxBlur(2, 4), plan, 2), flat)
+        steps.append(np.abs(np.diff(result[24, 20:-20, 0])).max())
+    assert steps[0] > 0.05
+    assert steps[1] < steps[0] / 1.5
+
+
+def test_a_single_tile_hands_frames_through_untouched() -> None:
+    for tile in (None, 40, 1000):
+        seen: list[np.ndarray] = []
+
+        class Spy(Repeat):
+            def push(self, frame: np.ndarray, seen: list[np.ndarray] = seen) -> np.ndarray | None:
+                seen.append(frame)
+                return super().push(frame)
+
+        stream = TiledStream(lambda h, w, spy=Spy: spy(2), plan_tiles(30, 40, tile, 8), 2)
+        (frame,) = film(30, 40)
+        stream.push(frame)
+        assert seen[0] is frame
+
+
+def test_all_tiles_are_opened_with_one_shape() -> None:
+    shapes: deque[tuple[int, int]] = deque()
+
+    def opened(height: int, width: int) -> Repeat:
+        shapes.append((height, width))
+        return Repeat(2)
+
+    plan = plan_tiles(37, 150, 50, 8)
+    TiledStream(opened, plan, 2)
+    assert len(shapes) == len(plan) > 1
+    assert set(shapes) == {(37, plan.tile_width)}
+
+
+def test_bad_combinations_name_the_remedy() -> None:
+    with pytest.raises(
+        UsageError, match=r"tile of 20 pixels .* tile of 24 or more or an overlap of 6 or less"
+    ):
+        plan_tiles(100, 100, 20, 8)
+    with pytest.raises(UsageError, match=r"use a tile of 24 or more$"):
+        plan_tiles(100, 100, 5, 8)
+    with pytest.raises(UsageError, match="at least 1"):
+        plan_tiles(100, 100, 0, 8)
+    with pytest.raises(UsageError, match="overlap -1"):
+        plan_tiles(100, 100, 64, -1)
+    with pytest.raises(ValueError, match="empty frame"):
+        plan_tiles(0, 10, None, 8)
+    assert len(plan_tiles(20, 20, 20, 8)) == 1  # nothing to cut, so nothing to refuse
+
+
+def test_broken_streams_are_named() -> None:
+    plan = plan_tiles(20, 60, 30, 2)
+    uneven = iter([0, 1, 1, 1])
+    stream = TiledStream(lambda h, w: Repeat(2, next(uneven)), plan, 2)
+    with pytest.raises(EngineError, match="tile 1 answers earlier or later"):
+        stream.push(film(20, 60)[0])
+    with pytest.raises(EngineError, match="26x20 came back as"):
+        TiledStream(lambda h, w: Repeat(3), plan, 2).push(film(20, 60)[0])
+    counts = iter([2, 3, 3, 3])
+    stream = TiledStream(lambda h, w: Repeat(2, next(counts)), plan, 2)
+    for frame in film(20, 60, 2):
+        stream.push(frame)
+    stream._streams[1].push(film(20, 26)[0])
+    with pytest.raises(EngineError, match="tile 1 owes 3 frames, tile 0 2"):
+        stream.flush()
+    with pytest.raises(ValueError, match="planned for frames of 60x20"):
+        TiledStream(lambda h, w: Repeat(2), plan, 2).push(film(21, 60)[0])

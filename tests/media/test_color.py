@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import media_samples as media
+import numpy as np
+import pytest
+from conftest import planes
+
+from vsrcli.media.color import output_color, resolve
+from vsrcli.media.encode import Encoder
+from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.plan import EncodeOptions, plan_output
+from vsrcli.media.probe import probe
+from vsrcli.media.types import Color, Frame
+
+BT709 = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
+PC = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=pc"
+BT601 = "setparams=colorspace=smpte170m:color_primaries=smpte170m:color_trc=smpte170m:range=tv"
+BT2020 = "setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc=smpte2084:range=tv"
+X264 = ("-c:v", "libx264", "-qp", "0")
+FFV1 = ("-c:v", "ffv1")
+
+SMOOTH = {
+    "bt709": (f"scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,{BT709}", X264, "yuv420p"),
+    "full-range": (f"scale=out_color_matrix=bt709:out_range=pc,format=yuv420p,{PC}", X264, "yuv420p"),
+    "bt601-422": (f"scale=out_color_matrix=smpte170m:out_range=tv,format=yuv422p,{BT601}", X264, "yuv422p"),
+    "bt709-444": (f"scale=out_color_matrix=bt709:out_range=tv,format=yuv444p,{BT709}", X264, "yuv444p"),
+    "bt2020-10": (f"scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le,{BT2020}", FFV1, "yuv420p10le"),
+    "bt2020-12": (f"scale=out_color_matrix=bt2020:out_range=tv,format=yuv422p12le,{BT2020}", FFV1, "yuv422p12le"),
+}
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_smooth_pictures_survive_both_conversions(
+    name: str, tmp_path: Path, upscale: Callable[..., object]
+) -> None:
+    filters, encoder, pix_fmt = SMOOTH[name]
+    path = media.coded(tmp_path, f"{name}.mkv", filters, encoder, source="gradients")
+    target = tmp_path / "out.mkv"
+    upscale(path, target, scale=1, codec="ffv1")
+    before, after = probe(path).video, probe(target).video
+    assert after.pix_fmt == pix_fmt
+    for tag in ("range", "matrix", "primaries", "transfer"):
+        assert getattr(after.color, tag) == getattr(before.color, tag)
+    for old, new in zip(planes(path), planes(target), strict=True):
+        assert np.abs(old - new).max() <= (4 if before.bit_depth == 12 else 2)
+        assert abs((new - old).mean()) < 0.1
+
+
+def test_pure_green_is_173(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    """BT.709: 16 + 219 * 0.7152 = 172.6 (ITU-R BT.709-6, items 3.2 and 3.4); swscale's default says 145."""
+    tagged = f"scale=out_color_matrix=bt709,format=yuv420p,{BT709}"
+    source = probe(media.coded(tmp_path, "in.mkv", tagged, X264))
+    target = tmp_path / "out.mp4"
+    plan = plan_output(source, target, width=64, height=48, options=EncodeOptions(crf=0), ffmpeg=ffmpeg)
+    green = np.zeros((48, 64, 3), np.uint8)
+    green[..., 1] = 255
+    with Encoder(plan, source, ffmpeg=ffmpeg) as encoder:
+        encoder.write(Frame(green, 0, source.video.time_base))
+    luma = planes(target)[0]
+    assert (luma.min(), luma.max()) == (173, 173)
+    assert probe(target).video.color == Color("tv", "bt709", "bt709", "bt709", "left")
+
+
+def test_frames_are_the_colours_meant(tmp_path: Path, frames: Callable[..., list[Frame]]) -> None:
+    green = f"format=gbrp,scale=out_color_matrix=bt709:out_range=tv,format=yuv444p,{BT709}"
+    path = media.coded(tmp_path, "g.mkv", green, FFV1, source="color=c=0x00FF00")
+    pixel = frames(path)[0].pixels[20, 20].astype(int)
+    assert np.abs(pixel - [0, 255, 0]).max() <= 2
+
+
+@pytest.mark.parametrize("pix_fmt", ["gbrp10le", "bgr0"])
+def test_rgb_sources_are_exact_as_frames(
+    pix_fmt: str, tmp_path: Path, frames: Callable[..., list[Frame]], upscale: Callable[..., object]
+) -> None:
+    path = media.coded(tmp_path, "rgb.mkv", f"format={pix_fmt}", FFV1)
+    frame = frames(path)[0].pixels
+    if pix_fmt == "gbrp10le":
+        green, blue, red = planes(path)
+        assert np.abs((frame[..., 0] >> 6) - red).max() <= 1
+        assert np.abs((frame[..., 1] >> 6) - green).max() <= 1
+        assert np.abs((frame[..., 2] >> 6) - blue).max() <= 1
+    target = tmp_path / "out.mkv"
+    upscale(path, target, scale=1, codec="ffv1")
+    video = probe(target).video
+    assert video.pix_fmt == ("yuv444p10le" if pix_fmt == "gbrp10le" else "yuv444p")
+    assert (video.color.matrix, video.color.range) == ("bt709", "tv")
+    again = frames(target)[0].pixels
+    scale = 257 if pix_fmt == "gbrp10le" else 1
+    assert np.abs(again.astype(int) - frame.astype(int)).max() <= 3 * scale
+
+
+@pytest.mark.parametrize("levels", ["tv", "pc"])
+def test_grey_sources(levels: str, tmp_path: Path, upscale: Callable[..., object]) -> None:
+    filters = f"scale=out_range={levels},format=gray,setparams=range={levels}"
+    path = media.coded(tmp_path, "grey.mkv", filters, FFV1, source="gradients")
+    target = tmp_path / "out.mkv"
+    upscale(path, target, scale=1, codec="ffv1")
+    assert probe(target).video.color.range == levels
+    luma, *chroma = planes(target)
+    assert np.abs(luma - planes(path)[0]).max() <= 1
+    assert all(np.abs(plane - 128).max() <= 1 for plane in chroma)
+
+
+def test_untagged_files_follow_the_rule() -> None:
+    nothing = Color()
+    assert resolve(nothing, "yuv420p", 720, 576).matrix == "smpte170m"
+    assert resolve(nothing, "yuv420p", 1280, 720) == Color("tv", "bt709", "bt709", "bt709", None)
+    assert resolve(nothing, "yuv420p", 720, 1280).matrix == "bt709"
+    assert resolve(nothing, "yuvj420p", 64, 48).range == "pc"
+    assert resolve(Color(primaries="bt2020"), "yuv420p10le", 64, 48).matrix == "bt2020nc"
+    assert resolve(Color(transfer="smpte2084"), "yuv420p10le", 3840, 2160).primaries == "bt2020"
+    assert resolve(Color(matrix="bt709"), "yuv420p", 64, 48).primaries == "bt709"
+    assert output_color(nothing, "gbrp", 64, 48).matrix == "bt709"
+    assert output_color(nothing, "gbrp", 64, 48).range == "tv"
+
+
+def test_small_films_are_tagged_with_what_was_assumed(
+    sample: Callable[..., Path], tmp_path: Path, upscale: Callable[..., object]
+) -> None:
+    target = tmp_path / "out.mp4"
+    upscale(sample(media.cfr), target)
+    color = probe(target).video.color
+    assert (color.matrix, color.primaries, color.range) == ("smpte170m", "smpte170m", "tv")

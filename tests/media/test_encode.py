@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import media_samples as media
+import numpy as np
+import psutil
+import pytest
+from conftest import nearest
+
+from vsrcli.errors import EncodeError
+from vsrcli.media.decode import Decoder
+from vsrcli.media.encode import Encoder
+from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.plan import EncodeOptions, OutputPlan, plan_output
+from vsrcli.media.probe import probe
+from vsrcli.media.types import Frame, Source
+
+Sample = Callable[..., Path]
+
+
+@pytest.fixture
+def job(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> tuple[Source, OutputPlan, list[Frame]]:
+    """A source, a plan for twice its size, and its frames at that size."""
+    source = probe(sample(media.cfr))
+    options = EncodeOptions(preset="ultrafast")
+    plan = plan_output(source, tmp_path / "out.mp4", width=128, height=96, options=options, ffmpeg=ffmpeg)
+    with Decoder(source, ffmpeg=ffmpeg) as decoder:
+        return source, plan, [nearest(frame, 2) for frame in decoder]
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_final_name_appears_at_the_end(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    source, plan, frames = job
+    with Encoder(plan, source, ffmpeg=ffmpeg) as encoder:
+        for frame in frames:
+            encoder.write(frame)
+            assert not plan.target.exists()
+        assert all(name.startswith(".out.") and name.endswith(".part.mp4") for name in left(tmp_path))
+    assert left(tmp_path) == ["out.mp4"]
+    assert (encoder.count, probe(plan.target).video.frames) == (12, 12)
+
+
+def test_an_exception_leaves_nothing(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    source, plan, frames = job
+    with pytest.raises(KeyboardInterrupt), Encoder(plan, source, ffmpeg=ffmpeg) as encoder:
+        encoder.write(frames[0])
+        pid = encoder.pid
+        raise KeyboardInterrupt
+    assert left(tmp_path) == []
+    assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("when", ["writing", "leaving"])
+def test_a_killed_encoder_is_no_success(
+    number: signal.Signals, when: str, job: tuple, tmp_path: Path, ffmpeg: Ffmpeg
+) -> None:
+    source, plan, frames = job
+    with pytest.raises(EncodeError, match="ffmpeg stopped|holds") as caught, Encoder(plan, source, ffmpeg=ffmpeg) as encoder:
+        for frame in frames:
+            encoder.write(frame)
+        os.kill(encoder.pid or 0, number)
+        if when == "writing":
+            last = frames[-1]
+            for later in range(1, 100_000):
+                encoder.write(replace(last, pts=last.pts + 1001 * later))
+    assert str(plan.target) in str(caught.value)
+    assert left(tmp_path) == []
+
+
+def test_no_frame_is_no_film(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    source, plan, _ = job
+    with pytest.raises(EncodeError, match="no frame"), Encoder(plan, source, ffmpeg=ffmpeg):
+        pass
+    assert left(tmp_path) == []
+
+
+def test_frames_that_do_not_fit(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    source, plan, frames = job
+    with Encoder(plan, source, ffmpeg=ffmpeg) as encoder:
+        encoder.write(frames[0])
+        with pytest.raises(ValueError, match="shape"):
+            encoder.write(replace(frames[1], pixels=frames[1].pixels[:-1]))
+        with pytest.raises(ValueError, match="type"):
+            encoder.write(replace(frames[1], pixels=frames[1].pixels.astype(np.uint16)))
+        with pytest.raises(ValueError, match="not later"):
+            encoder.write(frames[0])
+        strided = np.flip(np.flip(frames[1].pixels, 0).copy(), 0)
+        encoder.write(replace(frames[1], pixels=strided))
+    assert probe(plan.target).video.frames == 2
+
+
+def test_what_came_meanwhile_is_not_overwritten(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    source, plan, frames = job
+    with pytest.raises(EncodeError, match="--overwrite"), Encoder(plan, source, ffmpeg=ffmpeg) as encoder:
+        encoder.write(frames[0])
+        plan.target.write_text("precious")
+    assert plan.target.read_text() == "precious"
+    assert left(tmp_path) == ["out.mp4"]
+
+
+def test_overwriting(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    source, plan, frames = job
+    plan.target.write_text("old")
+    with Encoder(replace(plan, overwrite=True), source, ffmpeg=ffmpeg) as encoder:
+        encoder.write(frames[0])
+    assert probe(plan.target).video.frames == 1
+
+
+def test_two_runs_at_once_do_not_meet(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    source, plan, frames = job
+    both = replace(plan, overwrite=True)
+    with Encoder(both, source, ffmpeg=ffmpeg) as one, Encoder(both, source, ffmpeg=ffmpeg) as other:
+        one.write(frames[0])
+        other.write(frames[0])
+        assert len(left(tmp_path)) <= 2
+    assert left(tmp_path) == ["out.mp4"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_named(job: tuple, ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, plan, frames = job
+    encoder = Encoder(plan, source, ffmpeg=ffmpeg)
+    encoder._part.symlink_to("/dev/full")
+    with pytest.raises(EncodeError, match="ffmpeg stopped") as caught, encoder:
+        for frame in frames:
+            encoder.write(frame)
+    assert "No space left" in caught.value.details
+    assert not plan.target.exists()
+
+
+@pytest.mark.parametrize("name", ["-y.mp4", "a%03d.mp4", "file:x.mp4", "a 'b' \"c\" ü|&;$HOME.mkv", "é" * 120 + ".mp4"])
+def test_odd_names(name: str, sample: Sample, tmp_path: Path, upscale: Callable[..., OutputPlan]) -> None:
+    source = tmp_path / f"in {name[:60]}.mp4"
+    source.write_bytes(sample(media.cfr).read_bytes())
+    folder = tmp_path / "out"
+    folder.mkdir()
+    upscale(source, folder / name)
+    assert left(folder) == [name]
+    assert len(probe(folder / name).others) == 1
+
+
+def test_relative_names_and_an_empty_path(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upscale: Callable[..., OutputPlan]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.chdir(tmp_path)
+    Path("-in.mp4").write_bytes(sample(media.cfr).read_bytes())
+    upscale(Path("-in.mp4"), Path("-out.mp4"))
+    assert probe(tmp_path / "-out.mp4").video.frames == 12
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm", "a.ts", "a.avi"])
+def test_tiny_films(count: int, name: str, sample: Sample, tmp_path: Path, upscale: Callable[..., OutputPlan]) -> None:
+    target = tmp_path / name
+    upscale(sample(media.cfr, frames=count), target)
+    with Decoder(probe(target), ffmpeg=_ffmpeg()) as decoder:
+        assert len(list(decoder)) == count
+
+
+def test_the_picture_alone(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    """A segment: no sound, and times from the span's start."""
+    source = probe(sample(media.rich))
+    span = (Fraction(1, 4), Fraction(1, 2))
+    plan = plan_output(source, tmp_path / "s.mkv", width=64, height=48, span=span, others=False, ffmpeg=ffmpeg)
+    with Decoder(source, start=span[0], end=span[1], ffmpeg=ffmpeg) as decoder:
+        frames = list(decoder)
+        with Encoder(plan, source, ffmpeg=ffmpeg) as encoder:
+            for frame in frames:
+                encoder.write(frame)
+    assert probe(plan.target).others == ()
+    assert len(frames) == 6
+
+
+def _ffmpeg() -> Ffmpeg:
+    from vsrcli.media.ffmpeg import find_ffmpeg
+
+    return find_ffmpeg()

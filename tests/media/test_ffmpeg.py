@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from vsrcli.errors import FfmpegError
+from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
+from vsrcli.media.process import Process, describe_exit
+
+
+def script(folder: Path, body: str) -> Path:
+    path = folder / "ffmpeg"
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(path.stat().st_mode | stat.S_IEXEC)
+    return path
+
+
+def test_bundled_ffmpeg_needs_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("VSR_FFMPEG", raising=False)
+    found = find_ffmpeg()
+    assert Path(found.path).is_file()
+    assert found.release >= (6, 0)
+    assert {"libx264", "libx265", "aac", "mov_text"} <= found.encoders()
+    assert {"mp4", "matroska", "webm"} <= found.muxers()
+
+
+def test_pixel_formats(ffmpeg: Ffmpeg) -> None:
+    assert {"yuv420p", "yuv444p10le"} <= set(ffmpeg.pixel_formats("libx264"))
+    assert ffmpeg.pixel_formats("no-such-encoder") == ()
+
+
+@pytest.mark.parametrize("how", ["argument", "environment"])
+def test_a_named_ffmpeg_is_never_replaced(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if how == "environment":
+        monkeypatch.setenv("VSR_FFMPEG", "/nowhere/ffmpeg")
+    with pytest.raises(FfmpegError, match="/nowhere/ffmpeg.*VSR_FFMPEG"):
+        find_ffmpeg("/nowhere/ffmpeg" if how == "argument" else None)
+
+
+def test_a_named_ffmpeg_is_taken(ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VSR_FFMPEG", ffmpeg.path)
+    assert find_ffmpeg() == ffmpeg
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ("echo 'ffmpeg version 5.1.6 Copyright'; echo 'libavutil 57. 28.100'", "too old"),
+        ("echo 'ffmpeg version N-1234-gabc Copyright'; echo 'libavutil 57. 28.100'", "too old"),
+        ("echo hello", "does not answer like ffmpeg"),
+    ],
+)
+def test_unfit_ffmpeg(answer: str, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(FfmpegError, match=problem):
+        find_ffmpeg(str(script(tmp_path, answer)))
+
+
+def test_builds_from_git_are_known_by_their_library(tmp_path: Path) -> None:
+    path = script(tmp_path, "echo 'ffmpeg version 2026-01-01-git-abc'; echo 'libavutil      60. 1.100'")
+    assert find_ffmpeg(str(path)).release == (8, 0)
+
+
+def test_a_flood_on_stderr_does_not_stop_the_child() -> None:
+    code = "import sys\nfor i in range(50000): print('line', i, 'x' * 100, file=sys.stderr)"
+    process = Process([sys.executable, "-c", code])
+    assert process.wait() == 0
+    assert process.tail().splitlines()[-1].startswith("line 49999")
+    assert len(process.tail()) < 20_000
+
+
+def test_kill_reaps_and_may_be_repeated() -> None:
+    process = Process([sys.executable, "-c", "import time; time.sleep(600)"], stdin=True, stdout=True)
+    assert os.getsid(process.pid) == process.pid != os.getsid(0)
+    process.kill()
+    process.kill()
+    assert not psutil.pid_exists(process.pid)
+
+
+def test_exit_in_words() -> None:
+    assert describe_exit(1) == "exit status 1"
+    assert describe_exit(-9) == "killed by SIGKILL"

@@ -1,0 +1,218 @@
+"""Whole films through decoder and encoder: times, sound, subtitles, chapters, shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import media_samples as media
+import numpy as np
+import pytest
+from conftest import packets, times
+
+from vsrcli.media.plan import OutputPlan
+from vsrcli.media.probe import probe
+from vsrcli.media.seek import frame_times
+from vsrcli.media.types import Frame, Source
+
+Sample = Callable[..., Path]
+Upscale = Callable[..., OutputPlan]
+FILMS = [
+    (media.cfr, {}),
+    (media.cfr, {"suffix": ".mkv"}),
+    (media.vfr, {}),
+    (media.vfr, {"suffix": ".mkv"}),
+    (media.video_starts_late, {}),
+    (media.video_starts_late, {"suffix": ".mkv"}),
+    (media.audio_starts_late, {}),
+    (media.audio_starts_late, {"suffix": ".mp4"}),
+    (media.mpegts, {}),
+    (media.mpegts, {"offset": 7200}),
+    (media.interlaced, {}),
+    (media.ten_bit, {}),
+]
+
+
+def tick(path: Path) -> Fraction:
+    return probe(path).video.time_base
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".ts"])
+@pytest.mark.parametrize(("function", "options"), FILMS)
+def test_times(
+    function: Callable[..., Path], options: dict, suffix: str, sample: Sample, tmp_path: Path, upscale: Upscale
+) -> None:
+    """Equal as rationals in MP4 and QuickTime; to the nearest tick of its clock in Matroska and MPEG-TS."""
+    path, target = sample(function, **options), tmp_path / f"out{suffix}"
+    upscale(path, target)
+    before, after = times(path), times(target)
+    assert len(after) == len(before)
+    if suffix == ".ts":  # AAC's priming packet lies before zero and is the container's start there
+        before, after = [time - before[0] for time in before], [time - after[0] for time in after]
+    if suffix in (".mp4", ".mov"):
+        assert after == before
+    else:
+        assert max(abs(a - b) for a, b in zip(after, before, strict=True)) <= tick(target)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize(
+    ("function", "options"), [film for film in FILMS if film[0] not in (media.interlaced, media.ten_bit)]
+)
+def test_sound_is_the_same_at_the_same_time(
+    function: Callable[..., Path], options: dict, suffix: str, sample: Sample, tmp_path: Path, upscale: Upscale
+) -> None:
+    path, target = sample(function, **options), tmp_path / f"out{suffix}"
+    upscale(path, target)
+    for before, after in zip(packets(path, "audio"), packets(target, "audio"), strict=True):
+        if path.suffix == ".ts":  # ADTS headers are taken off
+            before = [(time, data[7:]) for time, data in before]
+        assert [data for _, data in after] == [data for _, data in before]
+        # Against the picture, to one tick of the coarser clock (1 ms in Matroska).
+        coarse = max(tick(path), tick(target), Fraction(1, 48000))
+        assert max(abs(a[0] - b[0]) for a, b in zip(after, before, strict=True)) <= coarse
+
+
+def test_a_recording_that_begins_between_key_frames(
+    tmp_path: Path, upscale: Upscale, frames: Callable[..., list[Frame]]
+) -> None:
+    path, target = media.mpegts_mid_stream(tmp_path), tmp_path / "out.mp4"
+    upscale(path, target)
+    start, zero = probe(path).start, probe(target).start
+    assert [f.time - zero for f in frames(target)] == [f.time - start for f in frames(path)]
+
+
+def subtitle_lines(path: Path) -> list[tuple[Fraction, bytes]]:
+    return [line for line in packets(path, "subtitle")[0] if len(line[1]) > 2]
+
+
+@pytest.mark.parametrize("before", [".mkv", ".mp4"])
+@pytest.mark.parametrize("after", [".mkv", ".mp4", ".webm"])
+def test_everything_goes_along(before: str, after: str, sample: Sample, tmp_path: Path, upscale: Upscale) -> None:
+    path, target = sample(media.rich, suffix=before), tmp_path / f"out{after}"
+    upscale(path, target)
+    source = probe(target)
+    assert [(o.kind, o.language) for o in source.others if o.kind != "data"] == [
+        ("audio", "eng"),
+        ("audio", "deu"),
+        ("subtitle", "fra"),
+    ]
+    assert source.video.language == "eng"
+    if before == ".mkv":
+        assert source.others[1].title == "Kommentar"
+    assert source.metadata["title"] == "A tiny film"
+    marks = [(chapter.start, chapter.end, chapter.metadata["title"]) for chapter in source.chapter_marks]
+    assert marks == [(0, Fraction(2, 5), "Opening; part = 1"), (Fraction(2, 5), 1, "Ende")]
+    lines = subtitle_lines(target)
+    assert [time for time, _ in lines] == [Fraction(1, 10), Fraction(1, 2)]
+    assert [text.decode().strip("\0\x05\x06\x0b") for _, text in lines] == ["Hello", "Wörld"]
+    with av.open(str(target)) as container:
+        assert "comment" in str(container.streams.audio[1].disposition)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_covers_and_attachments(suffix: str, sample: Sample, tmp_path: Path, upscale: Upscale) -> None:
+    for function in (media.attachments, media.covered):
+        path, target = sample(function), tmp_path / f"{function.__name__}{suffix}"
+        upscale(path, target)
+        kinds = sorted(other.kind for other in probe(target).others)
+        wanted = sorted(other.kind for other in probe(path).others)
+        if suffix == ".mp4":
+            wanted = [kind for kind in wanted if kind != "attachment"]
+        assert kinds == wanted
+        assert cover(target) == cover(path)
+
+
+def cover(path: Path) -> bytes:
+    from vsrcli.media.mux import cover_data
+
+    source = probe(path)
+    found = cover_data(source, next(other.index for other in source.others if other.kind == "cover"))
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_shape_rotation_and_fields(suffix: str, sample: Sample, tmp_path: Path, upscale: Upscale) -> None:
+    target = tmp_path / f"anamorphic{suffix}"
+    upscale(sample(media.anamorphic), target)
+    ratio = probe(target).video.sample_aspect_ratio
+    # WebM knows a display size in whole pixels only.
+    assert ratio == Fraction(16, 11) if suffix != ".webm" else abs(ratio - Fraction(16, 11)) < Fraction(1, 128)
+    target = tmp_path / f"rotated{suffix}"
+    upscale(sample(media.rotated), target)
+    video = probe(target).video
+    assert (video.width, video.height, video.rotation) == (96, 128, 0)
+    target = tmp_path / f"interlaced{suffix}"
+    plan = upscale(sample(media.interlaced), target)
+    assert not probe(target).video.interlaced
+    assert any("deinterlaced" in text for text in plan.notices)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_deep_pictures_stay_deep(
+    suffix: str, sample: Sample, tmp_path: Path, upscale: Upscale, frames: Callable[..., list[Frame]]
+) -> None:
+    path, target = sample(media.ten_bit), tmp_path / f"out{suffix}"
+    upscale(path, target, crf=4)
+    before, after = probe(path).video, probe(target).video
+    assert after.pix_fmt == "yuv420p10le"
+    assert after.color == (before.color if suffix != ".webm" else after.color)
+    assert (after.color.matrix, after.color.transfer) == ("bt2020nc", "smpte2084")
+    small = frames(target)[0].pixels[::2, ::2].astype(int)
+    assert np.abs(small - frames(path)[0].pixels.astype(int)).mean() < 2000
+    assert len(np.unique(frames(target)[0].pixels)) > 256
+
+
+SPAN = (Fraction(1, 4), Fraction(3, 4))
+
+
+@pytest.mark.parametrize("before", [".mkv", ".mp4"])
+@pytest.mark.parametrize("after", [".mkv", ".mp4"])
+def test_a_span_takes_everything_with_it(
+    before: str, after: str, sample: Sample, tmp_path: Path, upscale: Upscale
+) -> None:
+    path, target = sample(media.rich, suffix=before), tmp_path / f"out{after}"
+    upscale(path, target, span=SPAN)
+    source = probe(path)
+    wanted = [time - SPAN[0] for time in frame_times(source) if SPAN[0] <= time < SPAN[1]]
+    got = frame_times(probe(target))
+    coarse = max(tick(path), tick(target))
+    assert len(got) == len(wanted)
+    assert max(abs(a - b) for a, b in zip(got, wanted, strict=True)) <= (coarse if after == ".mkv" else 0)
+    inside = in_span(packets(path, "audio")[0])
+    for track in packets_absolute(target, "audio"):
+        assert [data for _, data in track] == [data for _, data in in_span(packets(path, "audio")[len_index(target, track)])]
+        assert abs(track[0][0] - (inside[0][0] - SPAN[0])) <= Fraction(1, 900)
+    lines = [line for line in packets_absolute(target, "subtitle")[0] if len(line[1]) > 2]
+    assert [time for time, _ in lines] == [Fraction(1, 4)]
+    marks = [(c.start, c.end) for c in probe(target).chapter_marks]
+    assert marks == [(0, Fraction(3, 20)), (Fraction(3, 20), Fraction(1, 2))]
+
+
+def in_span(track: list[tuple[Fraction, bytes]]) -> list[tuple[Fraction, bytes]]:
+    return [(time, data) for time, data in track if SPAN[0] <= time < SPAN[1]]
+
+
+def packets_absolute(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
+    start = probe(path).start
+    return [[(time + start, data) for time, data in track] for track in packets(path, kind)]
+
+
+def len_index(path: Path, track: list[tuple[Fraction, bytes]]) -> int:
+    return packets_absolute(path, "audio").index(track)
+
+
+def test_chapters_of_a_running_clock_begin_at_zero(sample: Sample, tmp_path: Path, upscale: Upscale) -> None:
+    """Matroska that starts at 5 s, with chapters there: the new film and its chapters start at 0."""
+    path, target = tmp_path / "late.mkv", tmp_path / "out.mkv"
+    media.run_ffmpeg("-itsoffset", "5", "-i", sample(media.rich), "-map", "0", "-c", "copy", path)
+    source: Source = probe(path)
+    assert source.start == 5
+    upscale(path, target)
+    assert times(target) == times(path)
+    assert probe(target).start == 0
+    begin = [chapter.start for chapter in source.chapter_marks]
+    assert [chapter.start for chapter in probe(target).chapter_marks] == [max(time - 5, 0) for time in begin]

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import media_samples as media
+import pytest
+
+from vsrcli.errors import InputError
+from vsrcli.media.probe import probe
+
+
+def test_constant_rate(sample: Callable[..., Path]) -> None:
+    source = probe(sample(media.cfr))
+    video = source.video
+    assert (video.codec, video.width, video.height, video.pix_fmt) == ("h264", 64, 48, "yuv420p")
+    assert video.frame_rate == Fraction(24000, 1001)
+    assert video.time_base == Fraction(1, 24000)
+    assert (video.frames, video.start, source.start, video.field_order) == (12, 0, 0, "progressive")
+    assert (video.bit_depth, video.deep, video.has_alpha, video.sample_aspect_ratio) == (8, False, False, 1)
+    assert [(other.kind, other.codec) for other in source.others] == [("audio", "aac")]
+    assert "48000" in source.others[0].summary
+
+
+def test_a_container_without_a_count_states_none(sample: Callable[..., Path]) -> None:
+    assert probe(sample(media.cfr, suffix=".mkv")).video.frames is None
+
+
+def test_starts_are_exact(sample: Callable[..., Path]) -> None:
+    source = probe(sample(media.mpegts))
+    assert source.container == "mpegts"
+    assert (90000 * source.start).denominator == 1
+    assert source.start > 1
+    late = probe(sample(media.video_starts_late))
+    assert late.start == 0
+    assert late.video.start > Fraction(2, 5)
+    assert (24000 * late.video.start).denominator == 1
+
+
+@pytest.mark.parametrize(("degrees", "size"), [(90, (48, 64)), (180, (64, 48)), (270, (48, 64))])
+def test_rotation(degrees: int, size: tuple[int, int], sample: Callable[..., Path]) -> None:
+    video = probe(sample(media.rotated, degrees=degrees)).video
+    assert video.rotation == degrees
+    assert (video.width, video.height) == size
+
+
+def test_pixel_shape_and_fields(sample: Callable[..., Path]) -> None:
+    assert probe(sample(media.anamorphic)).video.sample_aspect_ratio == Fraction(16, 11)
+    assert probe(sample(media.interlaced)).video.interlaced
+
+
+def test_high_dynamic_range(sample: Callable[..., Path]) -> None:
+    video = probe(sample(media.ten_bit)).video
+    assert (video.bit_depth, video.deep) == (10, True)
+    assert (video.color.range, video.color.matrix, video.color.primaries) == ("tv", "bt2020nc", "bt2020")
+    assert (video.color.transfer, video.color.chroma_location) == ("smpte2084", "topleft")
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_everything_else(suffix: str, sample: Callable[..., Path]) -> None:
+    source = probe(sample(media.rich, suffix=suffix))
+    assert [(o.kind, o.language) for o in source.others][:3] == [
+        ("audio", "eng"),
+        ("audio", "deu"),
+        ("subtitle", "fra"),
+    ]
+    assert source.video.language == "eng"
+    assert source.metadata["title"] == "A tiny film"
+    assert source.chapters == 2
+    assert [c.metadata["title"] for c in source.chapter_marks] == ["Opening; part = 1", "Ende"]
+    assert [(c.start, c.end) for c in source.chapter_marks] == [(0, Fraction(2, 5)), (Fraction(2, 5), 1)]
+
+
+def test_covers_are_not_the_film(sample: Callable[..., Path]) -> None:
+    source = probe(sample(media.covered))
+    assert source.video.width == 64
+    assert "cover" in [other.kind for other in source.others]
+    kinds = [(o.kind, o.title) for o in probe(sample(media.attachments)).others]
+    assert ("attachment", "face.ttf") in kinds
+    assert "cover" in [kind for kind, _ in kinds]
+
+
+def test_names_that_could_mean_something_else(sample: Callable[..., Path], tmp_path: Path) -> None:
+    for name in ("-y.mp4", "a%03d.mp4", "file:x.mp4", "a 'b' \"c\" ü|&.mp4", "concat:a.mp4"):
+        path = tmp_path / name
+        path.write_bytes(sample(media.cfr).read_bytes())
+        assert probe(path).video.frames == 12
+
+
+def refused(path: Path) -> InputError:
+    with pytest.raises(InputError) as caught:
+        probe(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_bad_inputs(sample: Callable[..., Path], tmp_path: Path) -> None:
+    def file(name: str, data: bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(data)
+        return path
+
+    whole = sample(media.cfr).read_bytes()
+    assert "does not exist" in str(refused(tmp_path / "none.mp4"))
+    assert "folder" in str(refused(tmp_path))
+    assert "empty" in str(refused(file("empty.mp4", b"")))
+    assert "not a video" in str(refused(file("text.mp4", b"hello, this is no film\n" * 50)))
+    assert "not a video" in str(refused(file("random.mkv", bytes(range(256)) * 16)))
+    assert "incomplete" in str(refused(file("no-moov.mp4", whole[:2000])))
+    assert "playlist" in str(refused(file("list.mp4", b"ffconcat version 1.0\nfile other.mp4\n")))
+    hls = b"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
+    assert "playlist" in str(refused(file("list.m3u8", hls)))
+
+
+def test_sound_only_and_pictures(sample: Callable[..., Path], tmp_path: Path) -> None:
+    sound = tmp_path / "sound.m4a"
+    media.run_ffmpeg("-i", sample(media.cfr), "-vn", "-c", "copy", sound)
+    assert "sound only" in str(refused(sound))
+    song = tmp_path / "song.m4a"
+    media.run_ffmpeg("-i", sample(media.covered), "-map", "0:a", "-map", "0:v:1", "-c", "copy", "-disposition:v:0",
+                     "attached_pic", "-f", "mp4", song)  # fmt: skip
+    assert "sound only" in str(refused(song))
+    picture = tmp_path / "picture.png"
+    media.run_ffmpeg(*media.picture(1), "-frames:v", "1", "-update", "1", picture)
+    assert "still picture" in str(refused(picture))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_unreadable(sample: Callable[..., Path], tmp_path: Path) -> None:
+    path = tmp_path / "secret.mp4"
+    path.write_bytes(sample(media.cfr).read_bytes())
+    path.chmod(0)
+    assert "permission" in str(refused(path))

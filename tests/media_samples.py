@@ -1,0 +1,228 @@
+"""Tiny films for tests, made with lavfi by the bundled ffmpeg. Plain functions: folder in, path out.
+
+Pictures are 64x48 unless said otherwise and change from frame to frame. Every function writes one file and
+returns its path; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+SIZE = "64x48"
+RATE = "24000/1001"
+
+_X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "4", "-g", "6", "-bf", "2", "-threads", "1")
+_TINY = ("-pix_fmt", "yuv420p")
+_AAC = ("-c:a", "aac", "-b:a", "48k")
+
+
+def run_ffmpeg(*arguments: str | Path) -> None:
+    """Run the bundled ffmpeg; fail loudly."""
+    import imageio_ffmpeg
+
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-hide_banner", "-loglevel", "error", "-y"]
+    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def picture(frames: int = 12, *, size: str = SIZE, rate: str = RATE, source: str = "testsrc2") -> list[str]:
+    """Input arguments for a moving test picture of exactly ``frames`` frames; ``source``: a lavfi source."""
+    options = f"{':' if '=' in source else '='}s={size}:r={rate}"
+    return ["-f", "lavfi", "-i", f"{source}{options},trim=end_frame={frames}"]
+
+
+def sound(seconds: float = 0.5, *, frequency: int = 440) -> list[str]:
+    """Input arguments for a sine tone."""
+    return ["-f", "lavfi", "-i", f"sine=f={frequency}:r=48000:d={seconds}"]
+
+
+def cfr(folder: Path, *, frames: int = 12, suffix: str = ".mp4", audio: bool = True) -> Path:
+    """24000/1001 frames a second, H.264 with B-frames, AAC sound unless ``audio`` is False."""
+    path = folder / f"cfr-{frames}{'' if audio else '-silent'}{suffix}"
+    tone = sound(frames * 1001 / 24000) if audio else []
+    run_ffmpeg(*picture(frames), *tone, *_X264, *_TINY, *(_AAC if audio else ()), path)
+    return path
+
+
+def vfr(folder: Path, *, suffix: str = ".mp4", frames: int = 12) -> Path:
+    """Variable frame rate on a 1/90000 clock (1/1000 in Matroska): no two neighbouring gaps are equal."""
+    path = folder / f"vfr{suffix}"
+    times = "settb=1/90000,setpts='N*2970+N*N*90+mod(N,3)*180'"
+    clock = ["-video_track_timescale", "90000"] if suffix in (".mp4", ".mov") else []
+    run_ffmpeg(
+        *picture(frames), *sound(0.6), "-vf", times, "-fps_mode", "passthrough", "-enc_time_base", "1/90000",
+        *_X264, *_TINY, *_AAC, *clock, path,
+    )  # fmt: skip
+    return path
+
+
+def video_starts_late(folder: Path, *, suffix: str = ".mp4") -> Path:
+    """Sound from 0 s on, the picture from 0.423 s on."""
+    path = folder / f"late{suffix}"
+    run_ffmpeg(*sound(1), "-itsoffset", "0.423", *picture(), "-map", "1:v", "-map", "0:a", *_X264, *_TINY, *_AAC, path)
+    return path
+
+
+def audio_starts_late(folder: Path, *, suffix: str = ".mkv") -> Path:
+    """The picture from 0 s on, sound from 0.25 s on."""
+    path = folder / f"audio-late{suffix}"
+    run_ffmpeg(
+        *picture(), "-itsoffset", "0.25", *sound(0.5), "-map", "0:v", "-map", "1:a", *_X264, *_TINY, *_AAC, path
+    )
+    return path
+
+
+def mpegts(folder: Path, *, offset: float = 0, frames: int = 24) -> Path:
+    """MPEG-TS, whose clock starts at about 1.4 s plus ``offset`` seconds."""
+    path = folder / f"stream-{offset:g}.ts"
+    run_ffmpeg(
+        *picture(frames, rate="25"), *sound(frames / 25), *_X264, *_TINY, *_AAC,
+        "-output_ts_offset", str(offset), "-f", "mpegts", path,
+    )  # fmt: skip
+    return path
+
+
+def mpegts_mid_stream(folder: Path) -> Path:
+    """An MPEG-TS recording that begins between key frames, as a capture from the air does."""
+    whole = mpegts(folder, frames=48)
+    data = whole.read_bytes()
+    path = folder / "capture.ts"
+    # Keep the tables (first packets), then cut away the first quarter at a packet boundary.
+    path.write_bytes(data[: 188 * 3] + data[len(data) // 4 // 188 * 188 :])
+    return path
+
+
+def ten_bit(folder: Path, *, suffix: str = ".mkv") -> Path:
+    """10-bit HEVC, BT.2020 with PQ, 4:2:0, top-left chroma: an HDR film."""
+    path = folder / f"hdr{suffix}"
+    tags = "setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc=smpte2084:range=tv:chroma_location=topleft"
+    run_ffmpeg(
+        *picture(6), "-vf", f"scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le,{tags}",
+        "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:crf=4:pools=1", path,
+    )  # fmt: skip
+    return path
+
+
+def rotated(folder: Path, *, degrees: int = 90) -> Path:
+    """A picture that players must turn clockwise by ``degrees`` (as telephones write it)."""
+    upright = cfr(folder, audio=False)
+    path = folder / f"rotated-{degrees}.mp4"
+    run_ffmpeg("-display_rotation:v:0", str(-degrees), "-i", upright, "-c", "copy", path)
+    return path
+
+
+def anamorphic(folder: Path, *, suffix: str = ".mp4") -> Path:
+    """Pixels of shape 16:11."""
+    path = folder / f"anamorphic{suffix}"
+    run_ffmpeg(*picture(6), "-vf", "setsar=16/11", *_X264, *_TINY, path)
+    return path
+
+
+def interlaced(folder: Path, *, suffix: str = ".mkv") -> Path:
+    """Top field first, two moments in one frame."""
+    path = folder / f"interlaced{suffix}"
+    run_ffmpeg(
+        *picture(48, rate="50"), "-vf", "tinterlace=interleave_top,fieldorder=tff", *_X264, "-x264-params", "tff=1",
+        "-flags", "+ilme+ildct", *_TINY, path,
+    )  # fmt: skip
+    return path
+
+
+def subtitles(folder: Path) -> Path:
+    """A SubRip file with two lines, at 0.1-0.3 s and 0.5-0.9 s."""
+    path = folder / "words.srt"
+    path.write_text("1\n00:00:00,100 --> 00:00:00,300\nHello\n\n2\n00:00:00,500 --> 00:00:00,900\nWörld\n\n", "utf-8")
+    return path
+
+
+def chapters(folder: Path) -> Path:
+    """Metadata with two chapters (0-0.4 s, 0.4-1 s) and a title."""
+    path = folder / "chapters.txt"
+    parts = [("0", "400", "Opening; part = 1"), ("400", "1000", "Ende")]
+    lines = [";FFMETADATA1", "title=A tiny film"]
+    for begin, end, title in parts:
+        escaped = title.replace(";", "\\;").replace("=", "\\=")
+        lines += ["[CHAPTER]", "TIMEBASE=1/1000", f"START={begin}", f"END={end}", f"title={escaped}"]
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def rich(folder: Path, *, suffix: str = ".mkv") -> Path:
+    """One second with two sound tracks (eng, deu "Kommentar"), subtitles (fra) and two chapters."""
+    path = folder / f"rich{suffix}"
+    text = "mov_text" if suffix in (".mp4", ".mov") else "srt"
+    run_ffmpeg(
+        *picture(24), *sound(1), *sound(1, frequency=660), "-i", subtitles(folder), "-i", chapters(folder),
+        "-map", "0:v", "-map", "1:a", "-map", "2:a", "-map", "3:s", "-map_metadata", "4", "-map_chapters", "4",
+        *_X264, *_TINY, *_AAC, "-c:s", text,
+        "-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=deu", "-metadata:s:a:1", "title=Kommentar",
+        "-metadata:s:s:0", "language=fra", "-disposition:a:1", "comment", "-metadata:s:v:0", "language=eng", path,
+    )  # fmt: skip
+    return path
+
+
+def attachments(folder: Path) -> Path:
+    """Matroska with a font-like attachment, a JPEG cover and one sound track."""
+    path = folder / "attachments.mkv"
+    font, cover = folder / "face.ttf", cover_picture(folder)
+    font.write_bytes(b"\0\1\0\0" + bytes(64))
+    run_ffmpeg(
+        "-i", cfr(folder), "-c", "copy",
+        "-attach", font, "-metadata:s:t:0", "mimetype=application/x-truetype-font", "-metadata:s:t:0", "filename=face.ttf",
+        "-attach", cover, "-metadata:s:t:1", "mimetype=image/jpeg", "-metadata:s:t:1", "filename=cover.jpg", path,
+    )  # fmt: skip
+    return path
+
+
+def covered(folder: Path) -> Path:
+    """MP4 with a cover, which is a video stream too."""
+    path = folder / "covered.mp4"
+    run_ffmpeg(
+        "-i", cover_picture(folder), "-i", cfr(folder), "-map", "0:v", "-map", "1:v", "-map", "1:a", "-c", "copy",
+        "-disposition:v:0", "attached_pic", path,
+    )  # fmt: skip
+    return path
+
+
+def cover_picture(folder: Path) -> Path:
+    """A small JPEG."""
+    path = folder / "cover.jpg"
+    run_ffmpeg(*picture(1, size="32x32"), "-update", "1", "-frames:v", "1", path)
+    return path
+
+
+def truncated(whole: Path, *, keep: float = 0.6) -> Path:
+    """The first part of a file. MP4 is given its index at the front first, as a broken download has it.
+
+    The cut is at an odd byte, never between two transport packets, where nothing could tell.
+    """
+    path = whole.with_name(f"truncated-{whole.name}")
+    if whole.suffix in (".mp4", ".mov"):
+        front = whole.with_name(f"front-{whole.name}")
+        run_ffmpeg("-i", whole, "-c", "copy", "-map", "0", "-movflags", "+faststart", front)
+        whole = front
+    data = whole.read_bytes()
+    path.write_bytes(data[: int(len(data) * keep) | 1])
+    return path
+
+
+def damaged(whole: Path, *, at: float = 0.5, length: int = 200) -> Path:
+    """A file with rubbish in the middle of its picture data."""
+    path = whole.with_name(f"damaged-{whole.name}")
+    data = bytearray(whole.read_bytes())
+    begin = int(len(data) * at)
+    for position in range(begin, min(begin + length, len(data))):
+        data[position] ^= 0x5A
+    path.write_bytes(data)
+    return path
+
+
+def coded(
+    folder: Path, name: str, filters: str, encoder: Sequence[str], *, frames: int = 2, size: str = SIZE, source: str = "testsrc2"
+) -> Path:
+    """Any picture: ``filters`` and encoder arguments as for ffmpeg; ``name`` carries the container."""
+    path = folder / name
+    run_ffmpeg(*picture(frames, size=size, source=source), "-vf", filters, *encoder, path)
+    return path

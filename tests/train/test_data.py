@@ -1,0 +1,106 @@
+"""Footage becomes pairs, pairs become batches."""
+
+import numpy as np
+import pytest
+
+from vsrcli.errors import DataError
+from vsrcli.frames.resample import upscale
+from vsrcli.media.recode import recode
+from vsrcli.train.batches import BatchPlan, batches, make_batch
+from vsrcli.train.clips import find_footage, prepare_pairs
+from vsrcli.train.degrade import PRESETS, degrade
+
+
+@pytest.fixture(scope="module")
+def pairs(footage_folder, tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")
+    return prepare_pairs(find_footage(footage_folder), cache, 2, PRESETS["video"])
+
+
+def test_the_manifest_decides_what_may_be_shipped(footage_folder):
+    everything = find_footage(footage_folder)
+    assert [path.name for path in everything.clips] == ["a.mkv", "b.mkv"]
+    shippable = find_footage(footage_folder, shippable_only=True)
+    assert [path.name for path in shippable.clips] == ["a.mkv"]
+    assert shippable.skipped == 1
+
+
+def test_folders_without_footage_are_named(tmp_path):
+    with pytest.raises(DataError, match="no folder"):
+        find_footage(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="no clip and no photograph"):
+        find_footage(tmp_path)
+    (tmp_path / "broken.mp4").write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"manifest\.csv"):
+        find_footage(tmp_path, shippable_only=True)
+    with pytest.raises(DataError, match=r"broken\.mp4"):
+        prepare_pairs(find_footage(tmp_path), tmp_path / "cache", 2, PRESETS["bi"])
+
+
+def test_pairs_are_aligned_and_made_once(footage_folder, tmp_path):
+    footage = find_footage(footage_folder)
+    first = prepare_pairs(footage, tmp_path, 2, PRESETS["bi"])
+    assert {pair.kind for pair in first} == {"clip", "photo"}
+    for pair in first:
+        assert pair.low.shape == (1, pair.high.shape[0], pair.high.shape[1] // 2, pair.high.shape[2] // 2, 3)
+        again = upscale(pair.low[0, 0], 2)
+        assert np.abs(again - pair.high[0]).mean() < 6  # codes of 255: in place, not a pixel off
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
+    prepare_pairs(footage, tmp_path, 2, PRESETS["bi"])
+    assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_presets_keep_size_and_brightness(name, scale):
+    rng = np.random.default_rng(5)
+    high = np.full((4, 48, 48, 3), 120, np.uint8)
+    high[:, ::2, ::2] += 8
+    for variant in range(PRESETS[name].variants):
+        low = degrade(high, scale, PRESETS[name], variant, rng)
+        assert low.shape == (4, 48 // scale, 48 // scale, 3)
+        assert low.dtype == np.uint8
+        assert abs(float(low.mean()) - high.mean()) < 2.5
+
+
+def test_video_preset_holds_clean_and_compressed_versions(pairs):
+    clip = next(pair for pair in pairs if pair.kind == "clip")
+    clean, *others = (np.abs(clip.low[v].astype(int) - clip.low[0]).mean() for v in range(5))
+    assert clean == 0
+    assert max(others) > 1
+
+
+def test_stronger_compression_is_further_from_the_truth():
+    frames = np.random.default_rng(0).integers(0, 256, (6, 34, 50, 3), dtype=np.uint8)
+    errors = [np.abs(recode(frames, crf=crf).astype(int) - frames).mean() for crf in (10, 40)]
+    assert errors[0] < errors[1]
+    assert recode(frames[:, :33, :49], codec="hevc", preset="ultrafast").shape == (6, 33, 49, 3)
+
+
+def test_batches_depend_on_seed_and_step_alone(pairs):
+    plan = BatchPlan(batch=3, frames=9, margin=3, crop=16, scale=2)
+    low, high = make_batch(pairs, plan, seed=1, step=5)
+    assert low.shape == (3, 9, 16, 16, 3)
+    assert high.shape == (3, 3, 32, 32, 3)
+    assert low.min() >= 0
+    assert low.max() <= 1
+    streamed = list(batches(pairs, plan, 1, 4, 7))
+    np.testing.assert_array_equal(streamed[1][0], low)
+    np.testing.assert_array_equal(streamed[1][1], high)
+    assert not np.array_equal(streamed[0][0], low)
+
+
+def test_crops_of_both_resolutions_show_the_same_place_and_time(footage_folder, tmp_path):
+    pairs = prepare_pairs(find_footage(footage_folder), tmp_path, 2, PRESETS["bi"])
+    plan = BatchPlan(batch=16, frames=7, margin=3, crop=16, scale=2)
+    low, high = make_batch(pairs, plan, seed=2, step=0)
+    for sequence, truth in zip(low, high, strict=True):
+        errors = [np.abs(upscale(frame, 2) - truth[0]).mean() for frame in sequence]
+        assert errors[3] == min(errors)  # the middle frame; a still's frames are all alike
+        assert errors[3] < 0.03
+
+
+def test_an_error_in_the_batch_thread_reaches_the_loop():
+    plan = BatchPlan(batch=1, frames=7, margin=3, crop=16, scale=2)
+    with pytest.raises(ValueError, match="high <= 0|low >= high"):
+        list(batches([], plan, 1, 0, 2))
