@@ -8,12 +8,14 @@ is a process of its own that reports its own peak (VmHWM), so neither ffmpeg's p
 Bounded memory means a ratio near 1.
 
 *Tiles*: the peak of a process that upscales frames of one size, above what it held before the first frame;
-per low-resolution pixel this is ``bytes_per_pixel`` of ``vsrcli.models.registry``. Names mean random weights.
+per low-resolution pixel this is ``bytes_per_pixel`` of ``vsrcli.models.registry``; *marginal* is per
+pixel more than the size before. Names mean random weights.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -40,10 +42,10 @@ TILE = """
 import sys, tempfile
 from pathlib import Path
 sys.path.insert(0, {here!r})
-from memory import FRAMES, peak_rss
+from memory import FRAMES, forget_peak, peak_rss
 from setting import weights_for
 model, scale, device, precision, side = sys.argv[1:]
-import numpy as np
+import numpy as np, psutil
 from vsrcli.engine.keras import KerasEngine
 with tempfile.TemporaryDirectory() as folder:
     engine = KerasEngine(weights_for(model, int(scale), Path(folder)), device=device, precision=precision)
@@ -51,7 +53,9 @@ small = engine.open(16, 16)
 frame = np.random.default_rng(0).random((int(side), int(side), 3), dtype=np.float32)
 for _ in range(FRAMES):
     small.push(frame[:16, :16])  # threads and libraries start here, not below
-before, stream = peak_rss(), engine.open(int(side), int(side))
+forget_peak()
+before = psutil.Process().memory_info().rss
+stream = engine.open(int(side), int(side))
 for _ in range(FRAMES):
     stream.push(frame)
 print("MEASURED", peak_rss() - before)
@@ -71,6 +75,12 @@ def peak_rss() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def forget_peak() -> None:
+    """Start a new peak now, where the kernel can do that: loading a network may take more than using it."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def ask(program: str, *arguments: str) -> list[str]:
@@ -123,12 +133,15 @@ def films(options: argparse.Namespace) -> None:
 
 def tiles(options: argparse.Namespace) -> None:
     print(f"\ntiles: x{options.scale}, {FRAMES} frames each, peak above the start")
-    print(f"{'network':<28} {'tile':>6} {'MiB':>9} {'bytes/pixel':>12}")
+    print(f"{'network':<28} {'tile':>6} {'MiB':>9} {'bytes/pixel':>12} {'marginal':>12}")
     for network in options.network.split(","):
+        last: tuple[int, int] | None = None  # pixels and peak of the size before
         for side in (int(part) for part in options.tiles.split(",")):
             arguments = (network, str(options.scale), options.gpu, options.precision, str(side))
             peak = int(ask(TILE, *arguments)[0])
-            print(f"{Path(network).name:<28} {side:6} {peak / MIB:9.1f} {peak / side**2:12.0f}")
+            marginal = f"{(peak - last[1]) / (side**2 - last[0]):12.0f}" if last and side**2 > last[0] else ""
+            print(f"{Path(network).name:<28} {side:6} {peak / MIB:9.1f} {peak / side**2:12.0f} {marginal}")
+            last = (side**2, peak)
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from vsrcli.engine.backend import quiet_import
 from vsrcli.models.registry import SUFFIX, Weights, architecture, read_weights, sha256
 
 
@@ -33,7 +34,8 @@ def weights_for(model: str, scale: int, folder: Path) -> Weights:
     """
     if model.endswith(SUFFIX):
         return read_weights(Path(model))
-    import keras
+    with quiet_import():
+        import keras
 
     keras.utils.set_random_seed(0)
     path = folder / f"{model}-x{scale}{SUFFIX}"

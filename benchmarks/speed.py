@@ -7,7 +7,7 @@ turns in one process, so that a busy machine is busy for all of them; the figure
 microseconds per low-resolution pixel, and its ratio to ``duf-16l`` (which computes its whole window of seven
 frames anew for every frame, as its authors do). Names mean random weights.
 
-*Whole films*: ``vsrcli.upscale`` and ``ffmpeg -vf scale=...:flags=lanczos``, the same clip, codec, crf, preset.
+*Whole films*: ``vsrcli.upscale`` and ``ffmpeg -vf scale=...:flags=lanczos``, the same clip and codec.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ class Runner:
         from vsrcli.engine.keras import KerasEngine
 
         self.name = name
-        self.engine = KerasEngine(weights_for(name, scale, folder), device=device, precision=precision)
+        weights = weights_for(name, scale, folder)
+        self.macs = weights.architecture.macs(scale)
+        self.engine = KerasEngine(weights, device=device, precision=precision)
         self.stream = self.engine.open(*size)
         self.turns: list[float] = []  # microseconds per pixel and frame
 
@@ -61,25 +63,14 @@ def networks(options: argparse.Namespace) -> None:
             for runner in runners:
                 runner.turn(frames)
     reference = float(np.median(next(r for r in runners if r.name == REFERENCE).turns))
-    print(
-        f"\nnetworks alone: {width}x{height} to x{options.scale}, {options.turns} turns of {options.frames} frames"
-    )
+    turns = f"{options.turns} turns of {options.frames} frames"
+    print(f"\nnetworks alone: {width}x{height} to x{options.scale}, {turns}")
     print(f"{'model':<28} {'us/pixel':>9} {'fastest':>9} {'speed-up':>9} {'multiply-adds':>14}   device")
     for runner in runners:
         median, least = float(np.median(runner.turns)), min(runner.turns)
-        macs = weights_macs(runner.name, options.scale)
-        print(
-            f"{Path(runner.name).name:<28} {median:9.2f} {least:9.2f} {reference / median:8.2f}x {macs:14,}   "
-            f"{runner.engine.description}"
-        )
-
-
-def weights_macs(name: str, scale: int) -> int:
-    """Multiply-adds per low-resolution pixel and frame."""
-    from vsrcli.models.registry import SUFFIX, architecture, read_weights
-
-    chosen = read_weights(Path(name)).architecture if name.endswith(SUFFIX) else architecture(name)
-    return chosen.macs(scale)
+        name = Path(runner.name).name
+        figures = f"{median:9.2f} {least:9.2f} {reference / median:8.2f}x {runner.macs:14,}"
+        print(f"{name:<28} {figures}   {runner.engine.description}")
 
 
 def films(options: argparse.Namespace) -> None:
@@ -119,9 +110,8 @@ def films(options: argparse.Namespace) -> None:
             frames = upscale(options.clip, out, chosen).frames
             rows.append((f"vsr {Path(model).name}", time.perf_counter() - began))
     for label, seconds in rows:
-        print(
-            f"{label:<28} {seconds:8.2f} s {frames / seconds:8.2f} frames/s {seconds / rows[0][1]:8.2f} times ffmpeg's"
-        )
+        ratio = f"{seconds / rows[0][1]:8.2f} times ffmpeg's"
+        print(f"{label:<28} {seconds:8.2f} s {frames / seconds:8.2f} frames/s {ratio}")
 
 
 def main() -> None:

@@ -29,3 +29,18 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return made[key]
 
     return make
+
+
+@pytest.fixture
+def vsr(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """``vsr("upscale", path, target, "-y")``: a command line run in this process; its Outcome."""
+    from terminal import Outcome
+    from vsrcli.cli import run
+
+    def call(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        status = run([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return Outcome(status, said.out, said.err)
+
+    return call

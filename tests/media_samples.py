@@ -18,7 +18,7 @@ _TINY = ("-pix_fmt", "yuv420p")
 _AAC = ("-c:a", "aac", "-b:a", "48k")
 
 
-def run_ffmpeg(*arguments: str | Path) -> None:
+def run_ffmpeg(*arguments: str | int | Path) -> None:
     """Run the bundled ffmpeg; fail loudly."""
     import imageio_ffmpeg
 
@@ -61,7 +61,20 @@ def vfr(folder: Path, *, suffix: str = ".mp4", frames: int = 12) -> Path:
 def video_starts_late(folder: Path, *, suffix: str = ".mp4") -> Path:
     """Sound from 0 s on, the picture from 0.423 s on."""
     path = folder / f"late{suffix}"
-    run_ffmpeg(*sound(1), "-itsoffset", "0.423", *picture(), "-map", "1:v", "-map", "0:a", *_X264, *_TINY, *_AAC, path)
+    run_ffmpeg(
+        *sound(1),
+        "-itsoffset",
+        "0.423",
+        *picture(),
+        "-map",
+        "1:v",
+        "-map",
+        "0:a",
+        *_X264,
+        *_TINY,
+        *_AAC,
+        path,
+    )
     return path
 
 
@@ -69,7 +82,18 @@ def audio_starts_late(folder: Path, *, suffix: str = ".mkv") -> Path:
     """The picture from 0 s on, sound from 0.25 s on."""
     path = folder / f"audio-late{suffix}"
     run_ffmpeg(
-        *picture(), "-itsoffset", "0.25", *sound(0.5), "-map", "0:v", "-map", "1:a", *_X264, *_TINY, *_AAC, path
+        *picture(),
+        "-itsoffset",
+        "0.25",
+        *sound(0.5),
+        "-map",
+        "0:v",
+        "-map",
+        "1:a",
+        *_X264,
+        *_TINY,
+        *_AAC,
+        path,
     )
     return path
 
@@ -97,10 +121,11 @@ def mpegts_mid_stream(folder: Path) -> Path:
 def ten_bit(folder: Path, *, suffix: str = ".mkv") -> Path:
     """10-bit HEVC, BT.2020 with PQ, 4:2:0, top-left chroma: an HDR film."""
     path = folder / f"hdr{suffix}"
-    tags = "setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc=smpte2084:range=tv:chroma_location=topleft"
+    tags = "setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc=smpte2084:range=tv"
+    convert = "scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le"
     run_ffmpeg(
-        *picture(6), "-vf", f"scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le,{tags}",
-        "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:crf=4:pools=1", path,
+        *picture(6), "-vf", f"{convert},{tags}:chroma_location=topleft", "-c:v", "libx265",
+        "-preset", "ultrafast", "-x265-params", "log-level=none:crf=4:pools=1", path,
     )  # fmt: skip
     return path
 
@@ -124,8 +149,8 @@ def interlaced(folder: Path, *, suffix: str = ".mkv") -> Path:
     """Top field first, two moments in one frame."""
     path = folder / f"interlaced{suffix}"
     run_ffmpeg(
-        *picture(48, rate="50"), "-vf", "tinterlace=interleave_top,fieldorder=tff", *_X264, "-x264-params", "tff=1",
-        "-flags", "+ilme+ildct", *_TINY, path,
+        *picture(48, rate="50"), "-vf", "tinterlace=interleave_top,fieldorder=tff", *_X264,
+        "-x264-params", "tff=1", "-flags", "+ilme+ildct", *_TINY, path,
     )  # fmt: skip
     return path
 
@@ -133,7 +158,9 @@ def interlaced(folder: Path, *, suffix: str = ".mkv") -> Path:
 def subtitles(folder: Path) -> Path:
     """A SubRip file with two lines, at 0.1-0.3 s and 0.5-0.9 s."""
     path = folder / "words.srt"
-    path.write_text("1\n00:00:00,100 --> 00:00:00,300\nHello\n\n2\n00:00:00,500 --> 00:00:00,900\nWörld\n\n", "utf-8")
+    path.write_text(
+        "1\n00:00:00,100 --> 00:00:00,300\nHello\n\n2\n00:00:00,500 --> 00:00:00,900\nWörld\n\n", "utf-8"
+    )
     return path
 
 
@@ -155,10 +182,11 @@ def rich(folder: Path, *, suffix: str = ".mkv") -> Path:
     text = "mov_text" if suffix in (".mp4", ".mov") else "srt"
     run_ffmpeg(
         *picture(24), *sound(1), *sound(1, frequency=660), "-i", subtitles(folder), "-i", chapters(folder),
-        "-map", "0:v", "-map", "1:a", "-map", "2:a", "-map", "3:s", "-map_metadata", "4", "-map_chapters", "4",
-        *_X264, *_TINY, *_AAC, "-c:s", text,
-        "-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=deu", "-metadata:s:a:1", "title=Kommentar",
-        "-metadata:s:s:0", "language=fra", "-disposition:a:1", "comment", "-metadata:s:v:0", "language=eng", path,
+        "-map", "0:v", "-map", "1:a", "-map", "2:a", "-map", "3:s",
+        "-map_metadata", "4", "-map_chapters", "4", *_X264, *_TINY, *_AAC, "-c:s", text,
+        "-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=deu",
+        "-metadata:s:a:1", "title=Kommentar", "-disposition:a:1", "comment",
+        "-metadata:s:s:0", "language=fra", "-metadata:s:v:0", "language=eng", path,
     )  # fmt: skip
     return path
 
@@ -170,8 +198,9 @@ def attachments(folder: Path) -> Path:
     font.write_bytes(b"\0\1\0\0" + bytes(64))
     run_ffmpeg(
         "-i", cfr(folder), "-c", "copy",
-        "-attach", font, "-metadata:s:t:0", "mimetype=application/x-truetype-font", "-metadata:s:t:0", "filename=face.ttf",
-        "-attach", cover, "-metadata:s:t:1", "mimetype=image/jpeg", "-metadata:s:t:1", "filename=cover.jpg", path,
+        "-attach", font, "-metadata:s:t:0", "mimetype=application/x-truetype-font",
+        "-metadata:s:t:0", "filename=face.ttf", "-attach", cover, "-metadata:s:t:1", "mimetype=image/jpeg",
+        "-metadata:s:t:1", "filename=cover.jpg", path,
     )  # fmt: skip
     return path
 
@@ -180,8 +209,8 @@ def covered(folder: Path) -> Path:
     """MP4 with a cover, which is a video stream too."""
     path = folder / "covered.mp4"
     run_ffmpeg(
-        "-i", cover_picture(folder), "-i", cfr(folder), "-map", "0:v", "-map", "1:v", "-map", "1:a", "-c", "copy",
-        "-disposition:v:0", "attached_pic", path,
+        "-i", cover_picture(folder), "-i", cfr(folder), "-map", "0:v", "-map", "1:v", "-map", "1:a",
+        "-c", "copy", "-disposition:v:0", "attached_pic", path,
     )  # fmt: skip
     return path
 
@@ -220,7 +249,14 @@ def damaged(whole: Path, *, at: float = 0.5, length: int = 200) -> Path:
 
 
 def coded(
-    folder: Path, name: str, filters: str, encoder: Sequence[str], *, frames: int = 2, size: str = SIZE, source: str = "testsrc2"
+    folder: Path,
+    name: str,
+    filters: str,
+    encoder: Sequence[str],
+    *,
+    frames: int = 2,
+    size: str = SIZE,
+    source: str = "testsrc2",
 ) -> Path:
     """Any picture: ``filters`` and encoder arguments as for ffmpeg; ``name`` carries the container."""
     path = folder / name

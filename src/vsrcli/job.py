@@ -75,8 +75,8 @@ def prepare(source: str | Path, target: str | Path, options: Options | None = No
     """Check and decide everything that can be known before the first frame.
 
     Raises:
-        VsrError: the source cannot be read, the target cannot be written or hold what is asked, there is no such
-            model or no ffmpeg; nothing has been written then.
+        VsrError: the source cannot be read, the target cannot be written or hold what is asked, there is no
+            such model or no ffmpeg; nothing has been written then.
     """
     options = options or Options()
     if options.start is not None and options.end is not None and options.end <= options.start:

@@ -10,7 +10,9 @@ SHARE = 0.5  # of what is free when the job begins; the rest is for the encoder 
 SMALLEST_TILE = 96
 
 
-def largest_tile(height: int, width: int, bytes_per_pixel: int, overlap: int, free: int | None = None) -> int | None:
+def largest_tile(
+    height: int, width: int, bytes_per_pixel: int, overlap: int, free: int | None = None
+) -> int | None:
     """The side of the largest square tile that fits in memory.
 
     Args:

@@ -113,8 +113,9 @@ def run(
     def open_stream() -> Stream:
         return FittedStream(TiledStream(engine.open, job.tiles, engine.scale), plan.height, plan.width)
 
-    span = {"start": options.start, "end": options.end}
-    decoder = Decoder(job.source, **span, deinterlace=options.deinterlace, ffmpeg=job.ffmpeg)
+    decoder = Decoder(
+        job.source, start=options.start, end=options.end, deinterlace=options.deinterlace, ffmpeg=job.ffmpeg
+    )
     path = ShotByShot(open_stream)
     with decoder, Encoder(plan, job.source, ffmpeg=job.ffmpeg) as encoder:
         first = time.perf_counter()
@@ -122,7 +123,9 @@ def run(
             encoder.write(frame)
             on_progress(Progress(encoder.count, job.expected_frames, time.perf_counter() - first, path.shots))
     seconds = time.perf_counter() - began
-    return Result(plan.target, encoder.count, seconds, path.shots, engine.description, tuple(decoder.warnings))
+    return Result(
+        plan.target, encoder.count, seconds, path.shots, engine.description, tuple(decoder.warnings)
+    )
 
 
 class ShotByShot:

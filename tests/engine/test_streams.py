@@ -1,5 +1,7 @@
 """Engines keep the stream contract: one answer a frame, in order, the same as whole windows give."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -62,7 +64,7 @@ def test_paper_windows_repeat_the_edges():
 def test_tiles_with_the_receptive_field_as_overlap_do_not_show(network, size):
     """Tiled equals untiled within 1e-4, seams and borders included."""
     frames = film(3, *size)
-    compiled: dict[tuple[int, int], tuple] = {}
+    compiled: dict[tuple[int, int], Any] = {}
 
     def open_stream(height: int, width: int) -> CachedStream:
         if (height, width) not in compiled:

@@ -8,10 +8,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
 import psutil
 import pytest
+from films import nearest
 
 from vsrcli.media.decode import Decoder
 from vsrcli.media.encode import Encoder
@@ -29,11 +28,6 @@ def no_orphans() -> Iterator[None]:
     assert left == []
 
 
-def nearest(frame: Frame, scale: int) -> Frame:
-    """The smallest upscaler."""
-    return replace(frame, pixels=frame.pixels.repeat(scale, 0).repeat(scale, 1))
-
-
 @pytest.fixture
 def upscale(ffmpeg: Ffmpeg) -> Callable[..., OutputPlan]:
     """``upscale(source, target, scale=2, span=…, **options)``: decode, repeat pixels, encode; the plan."""
@@ -44,12 +38,19 @@ def upscale(ffmpeg: Ffmpeg) -> Callable[..., OutputPlan]:
         *,
         scale: int = 2,
         span: tuple[Fraction | None, Fraction | None] = (None, None),
+        ffmpeg: Ffmpeg = ffmpeg,
         **options: Any,
     ) -> OutputPlan:
         source = probe(path)
         width, height = source.video.width * scale, source.video.height * scale
         plan = plan_output(
-            source, target, width=width, height=height, options=EncodeOptions(**options), span=span, ffmpeg=ffmpeg
+            source,
+            target,
+            width=width,
+            height=height,
+            options=EncodeOptions(**options),
+            span=span,
+            ffmpeg=ffmpeg,
         )
         with (
             Decoder(source, start=span[0], end=span[1], ffmpeg=ffmpeg) as decoder,
@@ -72,38 +73,3 @@ def frames(ffmpeg: Ffmpeg) -> Callable[..., list[Frame]]:
             return [replace(frame, pixels=frame.pixels.copy()) for frame in decoder]
 
     return read
-
-
-def times(path: Path) -> list[Fraction]:
-    """Presentation times of the picture relative to the container's start, by PyAV alone."""
-    source = probe(path)
-    with av.open(str(path)) as container:
-        stream = container.streams[source.video.index]
-        base = Fraction(stream.time_base or 1)
-        return sorted(p.pts * base - source.start for p in container.demux(stream) if p.pts is not None)
-
-
-def packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
-    """For every stream of a kind: (time relative to the container's start, bytes) of its packets."""
-    start = probe(path).start
-    with av.open(str(path)) as container:
-        streams = [stream for stream in container.streams if stream.type == kind]
-        found: dict[int, list[tuple[Fraction, bytes]]] = {stream.index: [] for stream in streams}
-        for packet in container.demux(streams):
-            if packet.size and packet.pts is not None:
-                time = packet.pts * Fraction(packet.time_base) - start
-                found[packet.stream_index].append((time, bytes(packet)))
-        return [found[stream.index] for stream in streams]
-
-
-def planes(path: Path, *, index: int = 0) -> list[np.ndarray]:
-    """The planes of one decoded picture as coded, by PyAV alone."""
-    with av.open(str(path)) as container:
-        for number, frame in enumerate(container.decode(video=0)):
-            if number == index:
-                kind = np.uint16 if frame.format.components[0].bits > 8 else np.uint8
-                return [
-                    np.frombuffer(plane, kind).reshape(plane.height, -1)[:, : plane.width].astype(int)
-                    for plane in frame.planes
-                ]
-    raise AssertionError(f"{path} has no frame {index}")

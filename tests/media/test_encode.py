@@ -7,12 +7,12 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-import media_samples as media
 import numpy as np
 import psutil
 import pytest
-from conftest import nearest
+from films import nearest
 
+import media_samples as media
 from vsrcli.errors import EncodeError
 from vsrcli.media.decode import Decoder
 from vsrcli.media.encode import Encoder
@@ -51,12 +51,18 @@ def test_the_final_name_appears_at_the_end(job: tuple, tmp_path: Path, ffmpeg: F
 
 def test_an_exception_leaves_nothing(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source, plan, frames = job
-    with pytest.raises(KeyboardInterrupt), Encoder(plan, source, ffmpeg=ffmpeg) as encoder:
-        encoder.write(frames[0])
-        pid = encoder.pid
-        raise KeyboardInterrupt
+    encoder = Encoder(plan, source, ffmpeg=ffmpeg)
+
+    def interrupted() -> None:
+        with encoder:
+            encoder.write(frames[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert left(tmp_path) == []
-    assert not psutil.pid_exists(pid)
+    assert encoder.pid is not None
+    assert not psutil.pid_exists(encoder.pid)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -65,14 +71,20 @@ def test_a_killed_encoder_is_no_success(
     number: signal.Signals, when: str, job: tuple, tmp_path: Path, ffmpeg: Ffmpeg
 ) -> None:
     source, plan, frames = job
-    with pytest.raises(EncodeError, match="ffmpeg stopped|holds") as caught, Encoder(plan, source, ffmpeg=ffmpeg) as encoder:
-        for frame in frames:
-            encoder.write(frame)
-        os.kill(encoder.pid or 0, number)
-        if when == "writing":
-            last = frames[-1]
-            for later in range(1, 100_000):
-                encoder.write(replace(last, pts=last.pts + 1001 * later))
+    encoder = Encoder(plan, source, ffmpeg=ffmpeg)
+
+    def killed() -> None:
+        with encoder:
+            for frame in frames:
+                encoder.write(frame)
+            os.kill(encoder.pid or 0, number)
+            if when == "writing":
+                last = frames[-1]
+                for later in range(1, 100_000):
+                    encoder.write(replace(last, pts=last.pts + 1001 * later))
+
+    with pytest.raises(EncodeError, match=r"ffmpeg stopped|the file holds") as caught:
+        killed()
     assert str(plan.target) in str(caught.value)
     assert left(tmp_path) == []
 
@@ -101,9 +113,14 @@ def test_frames_that_do_not_fit(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> N
 
 def test_what_came_meanwhile_is_not_overwritten(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source, plan, frames = job
-    with pytest.raises(EncodeError, match="--overwrite"), Encoder(plan, source, ffmpeg=ffmpeg) as encoder:
-        encoder.write(frames[0])
-        plan.target.write_text("precious")
+
+    def late() -> None:
+        with Encoder(plan, source, ffmpeg=ffmpeg) as encoder:
+            encoder.write(frames[0])
+            plan.target.write_text("precious")
+
+    with pytest.raises(EncodeError, match="--overwrite"):
+        late()
     assert plan.target.read_text() == "precious"
     assert left(tmp_path) == ["out.mp4"]
 
@@ -131,14 +148,21 @@ def test_a_full_disk_is_named(job: tuple, ffmpeg: Ffmpeg, monkeypatch: pytest.Mo
     source, plan, frames = job
     encoder = Encoder(plan, source, ffmpeg=ffmpeg)
     encoder._part.symlink_to("/dev/full")
-    with pytest.raises(EncodeError, match="ffmpeg stopped") as caught, encoder:
-        for frame in frames:
-            encoder.write(frame)
+
+    def write() -> None:
+        with encoder:
+            for frame in frames:
+                encoder.write(frame)
+
+    with pytest.raises(EncodeError, match="ffmpeg stopped") as caught:
+        write()
     assert "No space left" in caught.value.details
     assert not plan.target.exists()
 
 
-@pytest.mark.parametrize("name", ["-y.mp4", "a%03d.mp4", "file:x.mp4", "a 'b' \"c\" ü|&;$HOME.mkv", "é" * 120 + ".mp4"])
+@pytest.mark.parametrize(
+    "name", ["-y.mp4", "a%03d.mp4", "file:x.mp4", "a 'b' \"c\" ü|&;$HOME.mkv", "é" * 120 + ".mp4"]
+)
 def test_odd_names(name: str, sample: Sample, tmp_path: Path, upscale: Callable[..., OutputPlan]) -> None:
     source = tmp_path / f"in {name[:60]}.mp4"
     source.write_bytes(sample(media.cfr).read_bytes())
@@ -161,18 +185,26 @@ def test_relative_names_and_an_empty_path(
 
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm", "a.ts", "a.avi"])
-def test_tiny_films(count: int, name: str, sample: Sample, tmp_path: Path, upscale: Callable[..., OutputPlan]) -> None:
+def test_tiny_films(
+    count: int,
+    name: str,
+    sample: Sample,
+    tmp_path: Path,
+    upscale: Callable[..., OutputPlan],
+    frames: Callable[..., list[Frame]],
+) -> None:
     target = tmp_path / name
     upscale(sample(media.cfr, frames=count), target)
-    with Decoder(probe(target), ffmpeg=_ffmpeg()) as decoder:
-        assert len(list(decoder)) == count
+    assert len(frames(target)) == count
 
 
 def test_the_picture_alone(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     """A segment: no sound, and times from the span's start."""
     source = probe(sample(media.rich))
     span = (Fraction(1, 4), Fraction(1, 2))
-    plan = plan_output(source, tmp_path / "s.mkv", width=64, height=48, span=span, others=False, ffmpeg=ffmpeg)
+    plan = plan_output(
+        source, tmp_path / "s.mkv", width=64, height=48, span=span, others=False, ffmpeg=ffmpeg
+    )
     with Decoder(source, start=span[0], end=span[1], ffmpeg=ffmpeg) as decoder:
         frames = list(decoder)
         with Encoder(plan, source, ffmpeg=ffmpeg) as encoder:
@@ -180,9 +212,3 @@ def test_the_picture_alone(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> No
                 encoder.write(frame)
     assert probe(plan.target).others == ()
     assert len(frames) == 6
-
-
-def _ffmpeg() -> Ffmpeg:
-    from vsrcli.media.ffmpeg import find_ffmpeg
-
-    return find_ffmpeg()

@@ -39,7 +39,7 @@ def test_pixel_formats(ffmpeg: Ffmpeg) -> None:
 def test_a_named_ffmpeg_is_never_replaced(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if how == "environment":
         monkeypatch.setenv("VSR_FFMPEG", "/nowhere/ffmpeg")
-    with pytest.raises(FfmpegError, match="/nowhere/ffmpeg.*VSR_FFMPEG"):
+    with pytest.raises(FfmpegError, match=r"/nowhere/ffmpeg.*VSR_FFMPEG"):
         find_ffmpeg("/nowhere/ffmpeg" if how == "argument" else None)
 
 

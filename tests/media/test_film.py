@@ -7,11 +7,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-import media_samples as media
+import av.stream
 import numpy as np
 import pytest
-from conftest import packets, times
+from films import packets, times
 
+import media_samples as media
 from vsrcli.media.plan import OutputPlan
 from vsrcli.media.probe import probe
 from vsrcli.media.seek import frame_times
@@ -42,7 +43,12 @@ def tick(path: Path) -> Fraction:
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".ts"])
 @pytest.mark.parametrize(("function", "options"), FILMS)
 def test_times(
-    function: Callable[..., Path], options: dict, suffix: str, sample: Sample, tmp_path: Path, upscale: Upscale
+    function: Callable[..., Path],
+    options: dict,
+    suffix: str,
+    sample: Sample,
+    tmp_path: Path,
+    upscale: Upscale,
 ) -> None:
     """Equal as rationals in MP4 and QuickTime; to the nearest tick of its clock in Matroska and MPEG-TS."""
     path, target = sample(function, **options), tmp_path / f"out{suffix}"
@@ -62,7 +68,12 @@ def test_times(
     ("function", "options"), [film for film in FILMS if film[0] not in (media.interlaced, media.ten_bit)]
 )
 def test_sound_is_the_same_at_the_same_time(
-    function: Callable[..., Path], options: dict, suffix: str, sample: Sample, tmp_path: Path, upscale: Upscale
+    function: Callable[..., Path],
+    options: dict,
+    suffix: str,
+    sample: Sample,
+    tmp_path: Path,
+    upscale: Upscale,
 ) -> None:
     path, target = sample(function, **options), tmp_path / f"out{suffix}"
     upscale(path, target)
@@ -90,7 +101,9 @@ def subtitle_lines(path: Path) -> list[tuple[Fraction, bytes]]:
 
 @pytest.mark.parametrize("before", [".mkv", ".mp4"])
 @pytest.mark.parametrize("after", [".mkv", ".mp4", ".webm"])
-def test_everything_goes_along(before: str, after: str, sample: Sample, tmp_path: Path, upscale: Upscale) -> None:
+def test_everything_goes_along(
+    before: str, after: str, sample: Sample, tmp_path: Path, upscale: Upscale
+) -> None:
     path, target = sample(media.rich, suffix=before), tmp_path / f"out{after}"
     upscale(path, target)
     source = probe(target)
@@ -100,16 +113,16 @@ def test_everything_goes_along(before: str, after: str, sample: Sample, tmp_path
         ("subtitle", "fra"),
     ]
     assert source.video.language == "eng"
-    if before == ".mkv":
-        assert source.others[1].title == "Kommentar"
+    assert source.others[1].title == "Kommentar"
     assert source.metadata["title"] == "A tiny film"
     marks = [(chapter.start, chapter.end, chapter.metadata["title"]) for chapter in source.chapter_marks]
     assert marks == [(0, Fraction(2, 5), "Opening; part = 1"), (Fraction(2, 5), 1, "Ende")]
     lines = subtitle_lines(target)
     assert [time for time, _ in lines] == [Fraction(1, 10), Fraction(1, 2)]
     assert [text.decode().strip("\0\x05\x06\x0b") for _, text in lines] == ["Hello", "Wörld"]
-    with av.open(str(target)) as container:
-        assert "comment" in str(container.streams.audio[1].disposition)
+    if after != ".webm":
+        with av.open(str(target)) as container:
+            assert container.streams.audio[1].disposition & av.stream.Disposition.comment
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
@@ -140,7 +153,9 @@ def test_shape_rotation_and_fields(suffix: str, sample: Sample, tmp_path: Path, 
     upscale(sample(media.anamorphic), target)
     ratio = probe(target).video.sample_aspect_ratio
     # WebM knows a display size in whole pixels only.
-    assert ratio == Fraction(16, 11) if suffix != ".webm" else abs(ratio - Fraction(16, 11)) < Fraction(1, 128)
+    assert (
+        ratio == Fraction(16, 11) if suffix != ".webm" else abs(ratio - Fraction(16, 11)) < Fraction(1, 128)
+    )
     target = tmp_path / f"rotated{suffix}"
     upscale(sample(media.rotated), target)
     video = probe(target).video
@@ -184,7 +199,9 @@ def test_a_span_takes_everything_with_it(
     assert max(abs(a - b) for a, b in zip(got, wanted, strict=True)) <= (coarse if after == ".mkv" else 0)
     inside = in_span(packets(path, "audio")[0])
     for track in packets_absolute(target, "audio"):
-        assert [data for _, data in track] == [data for _, data in in_span(packets(path, "audio")[len_index(target, track)])]
+        assert [data for _, data in track] == [
+            data for _, data in in_span(packets(path, "audio")[len_index(target, track)])
+        ]
         assert abs(track[0][0] - (inside[0][0] - SPAN[0])) <= Fraction(1, 900)
     lines = [line for line in packets_absolute(target, "subtitle")[0] if len(line[1]) > 2]
     assert [time for time, _ in lines] == [Fraction(1, 4)]

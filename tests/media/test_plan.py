@@ -5,9 +5,9 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-import media_samples as media
 import pytest
 
+import media_samples as media
 from vsrcli.errors import OutputError
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.plan import EncodeOptions, OutputPlan, plan_output
@@ -19,7 +19,9 @@ Plan = Callable[..., OutputPlan]
 
 @pytest.fixture
 def plan(ffmpeg: Ffmpeg) -> Plan:
-    def make(path: Path, target: Path, *, scale: int = 2, trial: bool = False, **options: object) -> OutputPlan:
+    def make(
+        path: Path, target: Path, *, scale: int = 2, trial: bool = False, **options: object
+    ) -> OutputPlan:
         source = probe(path)
         return plan_output(
             source,
@@ -66,7 +68,9 @@ def test_subsampling_is_kept(tmp_path: Path, plan: Plan) -> None:
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx-vp9", "libsvtav1"])
 def test_odd_sizes(codec: str, tmp_path: Path, plan: Plan, upscale: Callable[..., OutputPlan]) -> None:
-    path = media.coded(tmp_path, "odd.mkv", "format=yuv444p,scale=65:49,format=yuv420p", ("-c:v", "ffv1"), size="128x96")
+    path = media.coded(
+        tmp_path, "odd.mkv", "format=yuv444p,scale=65:49,format=yuv420p", ("-c:v", "ffv1"), size="128x96"
+    )
     target = tmp_path / "a.mkv"
     made = upscale(path, target, scale=3, codec=codec)
     assert (made.pix_fmt == "yuv444p") == codec.startswith("libx26")
@@ -76,8 +80,10 @@ def test_odd_sizes(codec: str, tmp_path: Path, plan: Plan, upscale: Callable[...
 
 
 def test_an_odd_size_in_a_format_that_has_none(tmp_path: Path, plan: Plan) -> None:
-    path = media.coded(tmp_path, "odd.mkv", "format=yuv444p,scale=65:49,format=yuv420p", ("-c:v", "ffv1"), size="128x96")
-    with pytest.raises(OutputError, match="odd.*yuv444p"):
+    path = media.coded(
+        tmp_path, "odd.mkv", "format=yuv444p,scale=65:49,format=yuv420p", ("-c:v", "ffv1"), size="128x96"
+    )
+    with pytest.raises(OutputError, match=r"odd.*yuv444p"):
         plan(path, tmp_path / "a.mkv", scale=3, pix_fmt="yuv420p")
 
 
@@ -91,7 +97,9 @@ def test_an_odd_size_in_a_format_that_has_none(tmp_path: Path, plan: Plan) -> No
         ("a.ts", ["encode", "keep", "keep", "drop"]),
     ],
 )
-def test_the_fate_of_streams(name: str, actions: list[str], sample: Sample, tmp_path: Path, plan: Plan) -> None:
+def test_the_fate_of_streams(
+    name: str, actions: list[str], sample: Sample, tmp_path: Path, plan: Plan
+) -> None:
     made = plan(sample(media.rich), tmp_path / name, trial=True)
     assert [stream.action for stream in made.streams] == actions
     for stream in made.streams[1:]:
@@ -165,7 +173,9 @@ def test_what_the_encoder_refuses_shows_now(
 
 
 def test_explicit_options_win(sample: Sample, tmp_path: Path, plan: Plan) -> None:
-    made = plan(sample(media.cfr), tmp_path / "a.mkv", crf=30, preset="slow", extra=(("crf", "12"), ("tune", "film")))
+    made = plan(
+        sample(media.cfr), tmp_path / "a.mkv", crf=30, preset="slow", extra=(("crf", "12"), ("tune", "film"))
+    )
     assert (option(made, "crf"), option(made, "preset"), option(made, "tune")) == ("12", "slow", "film")
 
 

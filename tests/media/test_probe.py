@@ -5,9 +5,9 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-import media_samples as media
 import pytest
 
+import media_samples as media
 from vsrcli.errors import InputError
 from vsrcli.media.probe import probe
 
@@ -120,8 +120,8 @@ def test_sound_only_and_pictures(sample: Callable[..., Path], tmp_path: Path) ->
     media.run_ffmpeg("-i", sample(media.cfr), "-vn", "-c", "copy", sound)
     assert "sound only" in str(refused(sound))
     song = tmp_path / "song.m4a"
-    media.run_ffmpeg("-i", sample(media.covered), "-map", "0:a", "-map", "0:v:1", "-c", "copy", "-disposition:v:0",
-                     "attached_pic", "-f", "mp4", song)  # fmt: skip
+    maps = ("-map", "0:a", "-map", "0:v:1", "-c", "copy", "-disposition:v:0", "attached_pic")
+    media.run_ffmpeg("-i", sample(media.covered), *maps, "-f", "mp4", song)
     assert "sound only" in str(refused(song))
     picture = tmp_path / "picture.png"
     media.run_ffmpeg(*media.picture(1), "-frames:v", "1", "-update", "1", picture)

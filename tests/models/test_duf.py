@@ -7,7 +7,8 @@ from vsrcli.models import duf
 
 
 def parameters(depth: int, scale: int) -> int:
-    """Counted from the definition: kernels and biases of every convolution, four numbers a channel of every BN."""
+    """Counted from the definition: kernels and biases of every convolution, four numbers a channel of every
+    BN."""
     keeping, growth = {16: (3, 32), 28: (9, 16), 52: (21, 16)}[depth]
     total, channels = 9 * 3 * 64 + 64, 64
     for _ in range(keeping + 3):
@@ -30,7 +31,8 @@ def test_parameters_and_output_shape(depth, scale):
 
 
 def test_sizes_are_the_published_ones():
-    """1.90 M / 5.8 M parameters and 4.9 M / 28.6 M multiply-adds a pixel, as measured from the authors' weights."""
+    """1.90 M / 5.8 M parameters and 4.9 M / 28.6 M multiply-adds a pixel, as measured from the authors'
+    weights."""
     assert round(duf.build(4, depth=16).count_params() / 1e6, 2) == 1.90
     assert round(duf.macs(4, depth=16) / 1e6, 1) == 4.9
     assert round(duf.macs(4, depth=52) / 1e6, 1) == 28.6
@@ -52,5 +54,6 @@ def test_the_first_and_last_frame_of_the_window_matter_and_black_is_no_neighbour
 
 @pytest.mark.parametrize("depth", [16, 28, 52])
 def test_receptive_field(depth):
-    """A change further away than the radius changes nothing; the radius counts every 3x3 on the longest path."""
+    """A change further away than the radius changes nothing; the radius counts every 3x3 on the longest
+    path."""
     assert duf.radius(depth) == {16: 8, 28: 14, 52: 26}[depth]

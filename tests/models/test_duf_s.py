@@ -1,16 +1,18 @@
 """DUF-S: cost, receptive field, and streams that give what windows give."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from vsrcli.models import duf, duf_s
 
-TINY = {"width": 8, "blocks": 1, "head": 8}
+TINY: dict[str, Any] = {"width": 8, "blocks": 1, "head": 8}
 
 
-def lively(scale: int = 4, **sizes: int) -> duf_s.DufS:
+def lively(scale: int = 4) -> duf_s.DufS:
     """A random network whose every layer has a say (fresh ones start as interpolators)."""
-    model = duf_s.build(scale, **(sizes or TINY))
+    model = duf_s.build(scale, **TINY)
     rng = np.random.default_rng(1)
     for variable in model.trainable_variables:
         if "kernel" in variable.path:
@@ -47,7 +49,9 @@ def test_receptive_field_is_the_radius():
     reference = np.asarray(model(frames))[0, 0]
     changed = frames.copy()
     changed[:, :, 0, :] += 0.5  # the top row
-    difference = np.abs(np.asarray(model(changed))[0, 0] - reference).max(axis=(1, 2)).reshape(size, 4).max(axis=1)
+    difference = (
+        np.abs(np.asarray(model(changed))[0, 0] - reference).max(axis=(1, 2)).reshape(size, 4).max(axis=1)
+    )
     assert difference[radius + 1 :].max() < 1e-5
     assert difference[: radius - 1].min() > 1e-6
 

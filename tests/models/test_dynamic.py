@@ -59,4 +59,6 @@ def test_the_untrained_filters_interpolate_at_the_right_phase(phase):
 
 def test_depth_to_space_puts_rows_before_columns():
     sub_pixels = np.arange(4, dtype=np.float32).reshape(1, 1, 1, 4, 1)
-    np.testing.assert_array_equal(np.asarray(dynamic.depth_to_space(sub_pixels, 2))[0, ..., 0], [[0, 1], [2, 3]])
+    np.testing.assert_array_equal(
+        np.asarray(dynamic.depth_to_space(sub_pixels, 2))[0, ..., 0], [[0, 1], [2, 3]]
+    )

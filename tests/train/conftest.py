@@ -35,5 +35,7 @@ def footage_folder(tmp_path_factory):
     write_clip(root / "b.mkv", 2)
     Image.fromarray(texture(3, 420, 560)).save(root / "photo.png")
     (root / "notes.txt").write_text("not footage")
-    (root / "manifest.csv").write_text("path,source_repo,ship\na.mkv,x/y,yes\nb.mkv,x/y,no\nphoto.png,x/z,yes\n")
+    (root / "manifest.csv").write_text(
+        "path,source_repo,ship\na.mkv,x/y,yes\nb.mkv,x/y,no\nphoto.png,x/z,yes\n"
+    )
     return root

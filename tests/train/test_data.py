@@ -102,5 +102,5 @@ def test_crops_of_both_resolutions_show_the_same_place_and_time(footage_folder, 
 
 def test_an_error_in_the_batch_thread_reaches_the_loop():
     plan = BatchPlan(batch=1, frames=7, margin=3, crop=16, scale=2)
-    with pytest.raises(ValueError, match="high <= 0|low >= high"):
+    with pytest.raises(ValueError, match=r"high <= 0|low >= high"):
         list(batches([], plan, 1, 0, 2))

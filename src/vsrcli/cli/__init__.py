@@ -10,6 +10,7 @@ import click
 from vsrcli import __version__
 from vsrcli.cli import failure
 from vsrcli.cli.lazy import LazyGroup
+from vsrcli.cli.options import ARGUMENTS, VERBOSITY
 
 COMMANDS = {
     "upscale": ("vsrcli.cli.upscale:upscale", "Upscale one film."),
@@ -18,8 +19,6 @@ COMMANDS = {
     "train": ("vsrcli.cli.train:train", "Train a network on a folder of clips and photographs."),
     "evaluate": ("vsrcli.cli.evaluate:evaluate", "Score models on films whose high resolution is known."),
 }
-
-ARGUMENTS = "vsrcli.arguments"  # key in the context's meta: the command line as typed
 
 
 @click.group(
@@ -44,17 +43,16 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit status: 0 done, 1 failure, 2 usage, 128 + signal.
     """
-    meta: dict[str, object] = {}
+    context = click.Context(vsr)
     try:
         with vsr.make_context("vsr", list(arguments)) as context:
-            meta = context.meta  # shared with the command's own context
-            meta[ARGUMENTS] = tuple(arguments)
+            context.meta[ARGUMENTS] = tuple(arguments)  # meta is shared with the command's own context
             vsr.invoke(context)
             sys.stdout.flush()
     except click.exceptions.Exit as stop:  # --help, --version
         return stop.exit_code
     except Exception as error:
-        return failure.report(error, traceback=int(str(meta.get(failure.VERBOSITY, 0))) >= 2)
+        return failure.report(error, traceback=context.meta.get(VERBOSITY, 0) >= 2)
     except KeyboardInterrupt:
         return failure.interrupted()
     return 0

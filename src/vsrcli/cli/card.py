@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from vsrcli.cli.options import ARGUMENTS
 from vsrcli.train.clips import Footage
 
 LICENCE = "Apache-2.0"
@@ -16,9 +17,7 @@ LICENCE = "Apache-2.0"
 
 def model_card(context: click.Context, footage: Footage) -> dict[str, Any]:
     """The part of a card that only the command line knows."""
-    from vsrcli.cli import ARGUMENTS
-
-    typed = context.find_root().meta.get(ARGUMENTS, ())
+    typed = context.meta.get(ARGUMENTS, ())
     return {
         "command": shlex.join(["vsr", *(relative(argument) for argument in typed)]),
         "data": {

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vsrcli.cli.options import verbose_option
+from vsrcli.cli.values import Device
+
 if TYPE_CHECKING:
-    from vsrcli.evaluate.benchmark import Report, Result, Still
+    from vsrcli.evaluate.benchmark import Still
+    from vsrcli.evaluate.result import Report, Result
 
 WIDTH = 118  # of the tables where there is no terminal to ask
 
@@ -51,7 +55,15 @@ class CrfType(click.ParamType):
     help="Compress the low resolution with H.264 at this quality; repeat it for a table each.",
 )
 @click.option("--frames", type=click.IntRange(5), help="Only so many frames from the start of each clip.")
-@click.option("-g", "--gpu", "device", default="auto", show_default=True, help="GPU number, cpu, or auto.")
+@click.option(
+    "-g",
+    "--gpu",
+    "device",
+    type=Device(),
+    default="auto",
+    show_default=True,
+    help="GPU number, cpu, or auto.",
+)
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "fp16", "bf16"]),
@@ -63,6 +75,7 @@ class CrfType(click.ParamType):
 @click.option(
     "--pictures", type=click.Path(path_type=Path), help="Write a comparison of each clip to this folder."
 )
+@verbose_option
 def evaluate(
     clips: tuple[Path, ...],
     model: str,
@@ -74,6 +87,7 @@ def evaluate(
     precision: str,
     json_file: Path | None,
     pictures: Path | None,
+    verbose: int,
 ) -> None:
     """Measure a model on CLIPS (files or folders): shrink them, upscale again, compare with the original.
 
@@ -88,9 +102,10 @@ def evaluate(
     """
     from dataclasses import replace
 
-    from vsrcli.evaluate.benchmark import SCORING, benchmark
+    from vsrcli.evaluate.benchmark import benchmark
     from vsrcli.evaluate.contestant import enter
     from vsrcli.evaluate.protocol import find_clips
+    from vsrcli.evaluate.result import SCORING
 
     files = find_clips(clips)
     contestant = enter(model, scale, protocol)
@@ -121,9 +136,8 @@ def evaluate(
         _print_table(report)
         reports.append(report)
     click.echo(f"Scoring: {SCORING}.")
-    click.echo(
-        "Steady: PSNR of the changes from frame to frame. Interpolated: the better of bicubic and Lanczos."
-    )
+    click.echo("Gain: over the better of bicubic and Lanczos, which is 'interpolated' in the other columns.")
+    click.echo("Steady: PSNR of the changes from frame to frame; flicker lowers it.")
     if json_file:
         _write_json(json_file, reports)
 
@@ -133,9 +147,9 @@ def _print_table(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(markup=False, highlight=False, emoji=False)  # names of clips are no markup
     if not console.is_terminal:
-        console = Console(width=WIDTH)
+        console = Console(markup=False, highlight=False, emoji=False, width=WIDTH)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("clip", overflow="fold")
     for head in (
@@ -153,14 +167,13 @@ def _print_table(report: Report) -> None:
         table.add_row(*_cells(clip))
     table.add_section()
     table.add_row(*_cells(report.mean), style="bold")
-    click.echo(f"{report.model} ({report.engine}), {report.protocol.label}")
+    click.echo(f"{report.engine}: {report.protocol.label}")
     console.print(table)
     mean, worst = report.mean, report.worst
     ends = mean.model.psnr_ends - max(mean.bicubic.psnr_ends, mean.lanczos.psnr_ends)
     click.echo(f"Worst clip: {worst.name}, {worst.gain:+.2f} dB.")
-    click.echo(
-        f"With the first and last frames: {mean.model.psnr_ends:.2f} dB, SSIM {mean.model.ssim_ends:.4f}, gain {ends:+.2f} dB."
-    )
+    with_ends = f"{mean.model.psnr_ends:.2f} dB, SSIM {mean.model.ssim_ends:.4f}, gain {ends:+.2f} dB"
+    click.echo(f"With the first and last frames: {with_ends}.")
     click.echo(f"Protocol: {report.protocol.summary}.\n")
 
 

@@ -12,8 +12,6 @@ import click
 
 from vsrcli.errors import Interrupted, VsrError
 
-VERBOSITY = "vsrcli.verbosity"  # key in the context's meta: how often -v was given
-
 
 def report(error: Exception, *, traceback: bool = False) -> int:
     """Say on stderr what went wrong.

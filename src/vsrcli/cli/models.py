@@ -97,15 +97,17 @@ def _table(entries: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     console = Console(markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(markup=False, highlight=False, emoji=False, width=160)  # for grep and cut
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     numbers = ("frames", "MAC/pixel", "params")
     for heading in ("model", "scale", "trained on", *numbers, "PSNR-Y", "licence"):
-        table.add_column(heading, justify="right" if heading in numbers else "left")
+        table.add_column(heading, justify="right" if heading in numbers else "left", overflow="fold")
     for entry in entries:
         trained = entry["degradation"] or ("" if entry["usable"] else _UNTRAINED)
         table.add_row(
             entry["name"],
-            ", ".join(f"x{scale}" for scale in entry["scales"]),
+            " ".join(map(str, entry["scales"])),
             trained,
             str(entry["frames"]),
             _short(entry["multiply_adds_per_lr_pixel"]),
@@ -115,7 +117,7 @@ def _table(entries: list[dict[str, Any]]) -> None:
         )
     console.print(table)
     notes = [
-        f"Default: {DEFAULT_MODEL}, {DEFAULT_DEGRADATION}. MAC/pixel: multiply-adds for one source pixel of a frame.",
+        f"Default: {DEFAULT_MODEL}, {DEFAULT_DEGRADATION}. MAC/pixel: multiply-adds for a source pixel.",
         "PSNR-Y: mean over the validation clips; in brackets, dB more than bicubic interpolation.",
     ]
     if not all(entry["usable"] for entry in entries):

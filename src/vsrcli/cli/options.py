@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what the command line leaves for its commands to read."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
-from vsrcli.cli.failure import VERBOSITY
+VERBOSITY = "vsrcli.verbosity"  # key in the context's meta: how often -v was given
+ARGUMENTS = "vsrcli.arguments"  # key in the context's meta: the command line as typed
 
 
 def verbose_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``-v``: more words; twice: tracebacks."""
+    """``-v``: more words; twice: tracebacks, whatever the command itself makes of it."""
 
     def remember(context: click.Context, parameter: click.Parameter, count: int) -> int:
         context.meta[VERBOSITY] = count
@@ -22,8 +23,8 @@ def verbose_option(command: Callable[..., Any]) -> Callable[..., Any]:
         "--verbose",
         count=True,
         callback=remember,
-        is_eager=True,
-        help="Say more: ffmpeg, timings. Twice: a traceback with errors.",
+        is_eager=True,  # known even if another option turns out to be wrong
+        help="Say more; twice: a traceback with errors.",
     )(command)
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -16,7 +21,7 @@ if TYPE_CHECKING:
     from vsrcli.pipeline import Result
 
 
-def print_summary(console: Console, job: Job, *, verbose: int = 0) -> None:
+def print_summary(console: Console, job: Job, *, verbose: bool = False) -> None:
     """What will happen, in a few lines: the target and whatever is not simply kept."""
     _say(console, source_line(job.source))
     _say(console, target_line(job))
@@ -47,7 +52,7 @@ def print_plan(console: Console, job: Job) -> None:
     _say(console, "dry run: nothing was written")
 
 
-def print_result(console: Console, result: Result, *, verbose: int = 0) -> None:
+def print_result(console: Console, result: Result, *, verbose: bool = False) -> None:
     """The last line: what has become of it."""
     for warning in result.warnings:
         _say(console, f"  warning: {warning}", "yellow")
@@ -56,6 +61,33 @@ def print_result(console: Console, result: Result, *, verbose: int = 0) -> None:
     if verbose:
         _say(console, f"  shots: {result.shots}; on {result.engine}")
     _say(console, f"{result.frames} frames in {took} ({fps:.1f} fps): {result.target}", "green")
+
+
+def print_timings(console: Console, marks: list[tuple[str, float]]) -> None:
+    """How long each part took; ``marks`` are (name, when it began)."""
+    ends = [began for _, began in marks[1:]] + [time.perf_counter()]
+    parts = [f"{name} {end - began:.2f} s" for (name, began), end in zip(marks, ends, strict=True)]
+    _say(console, f"  timings: {', '.join(parts)}")
+
+
+@contextlib.contextmanager
+def commands_told(wanted: bool) -> Iterator[None]:
+    """Print the command line of every ffmpeg that is started in the block, if wanted."""
+
+    class Teller(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            print(f"  $ {one_line(record.getMessage())}", file=sys.stderr, flush=True)
+
+    logger, teller = logging.getLogger("vsrcli.media.process"), Teller()
+    before = logger.level
+    if wanted:
+        logger.addHandler(teller)
+        logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(teller)
+        logger.setLevel(before)
 
 
 def source_line(source: Source) -> str:
@@ -83,7 +115,8 @@ def target_line(job: Job) -> str:
     if chapters:
         names.append(f"{chapters} chapter{'s' * (chapters > 1)}")
     along = f", with {', '.join(names)}" if names else ""
-    return f"-> {plan.target}: {plan.codec} {plan.pix_fmt} {plan.width}x{plan.height}, {plan.container.name}{along}"
+    picture = f"{plan.codec} {plan.pix_fmt} {plan.width}x{plan.height}"
+    return f"-> {plan.target}: {picture}, {plan.container.name}{along}"
 
 
 def tile_line(job: Job) -> str:
@@ -121,7 +154,8 @@ def _span(job: Job) -> str:
     start, end = job.options.start, job.options.end
     if start is None and end is None:
         return ""
-    return f", from {_number(start or Fraction(0))} s to {'the end' if end is None else f'{_number(end)} s'}"
+    last = "the end" if end is None else f"{_number(end)} s"
+    return f", from {_number(start or Fraction(0))} s to {last}"
 
 
 def _number(value: Fraction) -> str:

@@ -67,8 +67,8 @@ def train(
 ) -> None:
     """Train a network on a folder of clips and photographs.
 
-    Stopped by Ctrl-C or killed, the same command goes on from the last checkpoint. RUN/NAME.weights.h5 is a model
-    for `vsr upscale --model`.
+    Stopped by Ctrl-C or killed, the same command goes on from the last checkpoint. The weights in the run's
+    folder are a model for `vsr upscale --model`.
     """
     from vsrcli.cli.card import model_card
     from vsrcli.cli.meter import open_meter, stderr_console

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -92,25 +93,26 @@ def upscale(source: Path, target: Path, dry_run: bool, quiet: bool, verbose: int
     from vsrcli.cli import summary
     from vsrcli.cli.meter import stderr_console
 
+    chatty = verbose > 0 and not quiet
     console = stderr_console()
     before = _identity(target)
     frames = 0
     try:
-        with interruptible() as received:
+        with interruptible() as received, summary.commands_told(chatty):
             job = prepare(source, target, options)
             if dry_run:
                 if not quiet:
                     summary.print_plan(console, job)
                 return
             if not quiet:
-                summary.print_summary(console, job, verbose=verbose)
+                summary.print_summary(console, job, verbose=chatty)
 
             def count(done: int) -> None:
                 nonlocal frames
                 received.check()
                 frames = done
 
-            _run(job, console, count, quiet=quiet, verbose=verbose)
+            _run(job, console, count, quiet=quiet, verbose=chatty)
     except Interrupted as stop:
         finished = _identity(target) != before
         state = f"{target} had just been finished" if finished else f"nothing was written at {target}"
@@ -147,20 +149,29 @@ def _options(
     )
 
 
-def _run(job: Job, console: Any, count: Any, *, quiet: bool, verbose: int) -> None:
+def _run(job: Job, console: Any, count: Any, *, quiet: bool, verbose: bool) -> None:
     """The film itself, with progress."""
     from vsrcli.cli import summary
     from vsrcli.cli.meter import clock, open_meter
     from vsrcli.pipeline import Progress, run
 
+    marks = [("starting the network", time.perf_counter())]
     with open_meter(console, "frames", quiet=quiet) as meter:
+
+        def on_engine(description: str) -> None:
+            meter.say(f"  engine: {description}")
+            marks.append(("first frame", time.perf_counter()))
 
         def on_progress(progress: Progress) -> None:
             count(progress.done)
+            if progress.done == 1:
+                marks.append(("other frames", time.perf_counter()))
             left = "" if progress.eta is None else f", {clock(progress.eta)} left"
             meter.tell(progress.done, progress.total, f"{progress.fps:.1f} fps{left}")
 
-        result = run(job, on_engine=lambda text: meter.say(f"  engine: {text}"), on_progress=on_progress)
+        result = run(job, on_engine=on_engine, on_progress=on_progress)
+    if verbose:
+        summary.print_timings(console, marks)
     if not quiet:
         summary.print_result(console, result, verbose=verbose)
 

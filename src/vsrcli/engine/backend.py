@@ -44,8 +44,8 @@ def start(device: str) -> str:
     """Import the backend and bind this process to a device.
 
     Args:
-        device: ``auto`` (first GPU if there is one), ``cpu``, or GPU numbers such as ``0`` or ``0,1`` (the first
-            one computes; several need work cut in segments).
+        device: ``auto`` (first GPU if there is one), ``cpu``, or GPU numbers such as ``0`` or ``0,1`` (the
+            first one computes; several need work cut in segments).
 
     Returns:
         What it runs on, for people: ``CPU (no GPU found)``, ``GPU 0: NAME``.
@@ -65,7 +65,9 @@ def start(device: str) -> str:
     number = 0 if device == "auto" else int(device.split(",")[0])
     if number >= len(gpus):
         there = ", ".join(f"{i}: {name}" for i, name in enumerate(gpus)) or "none"
-        raise EngineError(f"no GPU {number} that {backend} can see (there: {there}); use --gpu cpu or leave it out")
+        raise EngineError(
+            f"no GPU {number} that {backend} can see (there: {there}); use --gpu cpu or leave it out"
+        )
     _choose(backend, number)
     return f"GPU {number}: {gpus[number]}, {backend}"
 
@@ -78,17 +80,20 @@ def compile_function(function: Callable[..., Any], *examples: Any) -> Callable[.
     if backend == "tensorflow":
         import tensorflow as tf
 
-        signature = [tf.TensorSpec(example.shape, keras.backend.standardize_dtype(example.dtype)) for example in examples]
+        signature = [
+            tf.TensorSpec(example.shape, keras.backend.standardize_dtype(example.dtype))
+            for example in examples
+        ]
         # no AutoGraph: there is no Python control flow on tensors to rewrite
         traced = tf.function(function, input_signature=signature, autograph=False)
         return _named_failures(traced.get_concrete_function())
     if backend == "jax":
-        import jax
+        import jax  # pyright: ignore[reportMissingImports]
 
         return _named_failures(jax.jit(function))
 
     def without_gradients(*arguments: Any) -> Any:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
 
         with torch.inference_mode():
             return function(*arguments)
@@ -105,8 +110,14 @@ def _named_failures(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*arguments)
         except Exception as error:
             kind = type(error).__name__
-            if kind in ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError") or "RESOURCE_EXHAUSTED" in str(error):
-                raise EngineError("not enough memory for a tile of this size: give a smaller --tile") from error
+            if kind in (
+                "ResourceExhaustedError",
+                "OutOfMemoryError",
+                "MemoryError",
+            ) or "RESOURCE_EXHAUSTED" in str(error):
+                raise EngineError(
+                    "not enough memory for a tile of this size: give a smaller --tile"
+                ) from error
             raise
 
     return call
@@ -120,13 +131,13 @@ def _tensorflow_gpus() -> list[str]:
 
 
 def _jax_gpus() -> list[str]:
-    import jax
+    import jax  # pyright: ignore[reportMissingImports]
 
     return [d.device_kind for d in jax.devices() if d.platform == "gpu"]
 
 
 def _torch_gpus() -> list[str]:
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
 
@@ -142,7 +153,7 @@ def _choose(backend: str, number: int | None) -> None:
             if number is not None:
                 tf.config.experimental.set_memory_growth(gpus[number], True)
     elif backend == "jax":
-        import jax
+        import jax  # pyright: ignore[reportMissingImports]
 
         jax.config.update("jax_default_device", jax.devices("cpu" if number is None else "gpu")[number or 0])
     else:

@@ -133,7 +133,9 @@ class CachedStream:
     their results are made of the empty start and are not looked at.
     """
 
-    def __init__(self, advance: Callable[..., Any], reconstruct: Callable[..., Any], empty: Callable[[], Any]) -> None:
+    def __init__(
+        self, advance: Callable[..., Any], reconstruct: Callable[..., Any], empty: Callable[[], Any]
+    ) -> None:
         self._advance, self._reconstruct = advance, reconstruct
         self._state = empty()
         self._centres: list[np.ndarray] = []  # frames that still wait for their picture

@@ -1,4 +1,5 @@
-"""From a model's name to a running engine: which weights, which native scale, what remains to be resampled."""
+"""From a model's name to a running engine: which weights, which native scale, what remains to be
+resampled."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """How the low resolution of a test is made: named protocols, and clips prepared by them.
 
 ``bd`` is what published figures use (Jo et al., CVPR 2018, section 4.1), ``bi`` what an ordinary scaler makes
-of a film. Either may be followed by H.264 over the whole clip, as films that need upscaling have been through.
+of a film. Either may be followed by H.264 over the whole clip, which real films have been through.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.error import FFmpegError
 
 from vsrcli.errors import DataError, UsageError
 from vsrcli.frames.resample import BD_SIGMA, Phase, downsample_bd, resize
@@ -23,9 +24,10 @@ FEWEST = 5  # frames: two left out at each end, one to score
 LARGEST = 3 * 2**30  # bytes of one decoded clip, which is held in memory
 
 _PHASES: dict[str, Phase] = {"bi": "centre", "bd": "zero"}
+_NTH = {2: "2nd", 3: "3rd", 4: "4th"}
 _TEXTS = {
     "bi": "centred bicubic with antialiasing (a = -0.5)",
-    "bd": "Gaussian blur 13x13, sigma {sigma}, then every {scale}. pixel from pixel 0",
+    "bd": "Gaussian blur 13x13, sigma {sigma}, then every {nth} pixel from pixel 0",
 }
 
 
@@ -67,7 +69,7 @@ class Protocol:
     @property
     def summary(self) -> str:
         """The whole protocol in one line for people."""
-        text = _TEXTS[self.name].format(sigma=BD_SIGMA[self.scale], scale=self.scale)
+        text = _TEXTS[self.name].format(sigma=BD_SIGMA[self.scale], nth=_NTH[self.scale])
         compression = (
             "not compressed" if self.crf is None else f"then H.264 at crf {self.crf} over the whole clip"
         )
@@ -155,6 +157,8 @@ def read_frames(path: Path, frames: int | None = None) -> np.ndarray:
     size = 0
     try:
         with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise DataError(f"no video in {str(path)!r}; leave it out or replace it")
             for frame in container.decode(video=0):
                 pictures.append(frame.to_ndarray(format="rgb24"))
                 size += pictures[-1].nbytes
@@ -166,7 +170,7 @@ def read_frames(path: Path, frames: int | None = None) -> np.ndarray:
                     )
                 if pictures[-1].shape != pictures[0].shape:
                     raise DataError(f"the pictures of {str(path)!r} change their size: use clips of one size")
-    except (av.error.FFmpegError, IndexError, OSError) as error:  # IndexError: no video stream
+    except (FFmpegError, OSError) as error:
         raise DataError(f"cannot decode {str(path)!r}: {error}; leave it out or replace it") from error
     if not pictures:
         raise DataError(f"no picture in {str(path)!r}; leave it out or replace it")

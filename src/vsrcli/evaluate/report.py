@@ -41,9 +41,8 @@ class Crop:
         height, width = picture.shape[:2]
         inside = 0 <= self.left <= width - self.width and 0 <= self.top <= height - self.height
         if not inside or min(self.width, self.height) < 1:
-            raise UsageError(
-                f"a crop of {self.width}x{self.height} at {self.left},{self.top} is not inside {width}x{height} pixels"
-            )
+            crop = f"{self.width}x{self.height} at {self.left},{self.top}"
+            raise UsageError(f"a crop of {crop} is not inside a picture of {width}x{height}")
         return picture[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
@@ -72,8 +71,8 @@ def comparison(panels: Sequence[tuple[str, np.ndarray]], crop: Crop, enlarge: in
     """A labelled strip of one crop in several versions.
 
     Args:
-        panels: label and picture, uint8 (H, W, 3). All of one size, except low resolution: a picture smaller by
-            a whole factor is first repeated pixel by pixel.
+        panels: label and picture, uint8 (H, W, 3). All of one size, except low resolution: a picture smaller
+            by a whole factor is first repeated pixel by pixel.
         crop: in pixels of the largest picture.
         enlarge: whole factor; pixels stay squares.
 
@@ -102,7 +101,7 @@ def comparison(panels: Sequence[tuple[str, np.ndarray]], crop: Crop, enlarge: in
 
 
 def still_panels(still: Still, model: str = "vsr", *, low: bool = False) -> list[tuple[str, np.ndarray]]:
-    """Panels for :func:`comparison`: (low resolution,) bicubic, the model, the truth, with PSNR of the whole frame."""
+    """Panels for :func:`comparison`: (low resolution,) bicubic, model, truth; PSNR of whole frames."""
     versions = [("bicubic", still.bicubic), (model, still.model)]
     scored = [(f"{name}  {psnr_y(picture, still.truth):.2f} dB", picture) for name, picture in versions]
     first = [("low resolution", still.low)] if low else []

@@ -136,14 +136,16 @@ def choose_pixel_format(
                 if odd and chroma != "444":
                     notices.append(f"{width}x{height} has an odd side: written as 4:4:4 ({found})")
                 elif sampling < chroma:
-                    notices.append(f"{codec} cannot keep 4:{chroma[1]}:{chroma[2]} chroma: written as {found}")
+                    notices.append(
+                        f"{codec} cannot keep 4:{chroma[1]}:{chroma[2]} chroma: written as {found}"
+                    )
                 if bits < depth:
                     notices.append(f"{codec} cannot keep {video.bit_depth} bits: written as {found}")
                 return found, notices
     if able and not odd:
         return able[0], [f"{codec} takes none of the usual formats: written as {able[0]}"]
     raise OutputError(
-        f"{codec} cannot write {width}x{height}: a side is odd; use --codec libx264, or --size with even numbers"
+        f"{codec} cannot write {width}x{height}: a side is odd; use --codec libx264 or an even --size"
     )
 
 
@@ -158,13 +160,15 @@ def _spellings(sampling: str, bits: int) -> tuple[str, ...]:
 def _subsampling(pix_fmt: str) -> str:
     if is_rgb(pix_fmt) or "444" in pix_fmt or "440" in pix_fmt or pix_fmt.startswith(("ayuv", "xv", "vuy")):
         return "444"
-    if any(mark in pix_fmt for mark in ("422", "yuyv", "uyvy", "yvyu", "nv16", "nv20", "p210", "p216", "y210")):
+    if any(
+        mark in pix_fmt for mark in ("422", "yuyv", "uyvy", "yvyu", "nv16", "nv20", "p210", "p216", "y210")
+    ):
         return "422"
     return "420"
 
 
 def _needs_even(codec: str) -> bool:
-    """x264, x265 and the hardware encoders refuse half a chroma sample; VP9, AV1, MPEG-4 round up themselves."""
+    """x264, x265 and the hardware encoders refuse half a chroma sample; VP9, AV1 and MPEG-4 round up."""
     return codec.startswith(("libx26", "libopenh264", "libkvazaar")) or codec.endswith(
         ("_nvenc", "_qsv", "_amf", "_vaapi", "_videotoolbox", "_mf", "_vulkan")
     )
@@ -181,4 +185,6 @@ def _check_odd(codec: str, pix_fmt: str, width: int, height: int) -> None:
 
 
 def _is_deep(pix_fmt: str) -> bool:
-    return any(mark in pix_fmt for mark in ("p10", "p12", "p14", "p16", "p010", "p016", "10le", "12le", "48", "64"))
+    return any(
+        mark in pix_fmt for mark in ("p10", "p12", "p14", "p16", "p010", "p016", "10le", "12le", "48", "64")
+    )

@@ -21,7 +21,9 @@ _PCM = frozenset(
 )
 _MP4_SOUND = frozenset(("aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "flac", "dts"))
 _MOV_SOUND = _PCM | {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "pcm_u8", "pcm_s8", "pcm_mulaw", "pcm_alaw"}
-_MKV_SOUND = _MP4_SOUND | _PCM - {"pcm_s16be"} | {"vorbis", "truehd", "mlp", "wavpack", "tta", "pcm_u8", "mp1"}
+_MKV_SOUND = (
+    _MP4_SOUND | _PCM - {"pcm_s16be"} | {"vorbis", "truehd", "mlp", "wavpack", "tta", "pcm_u8", "mp1"}
+)
 _MKV_TEXT = frozenset(("subrip", "ass", "ssa", "webvtt", "hdmv_pgs_subtitle", "dvd_subtitle", "dvb_subtitle"))
 
 
@@ -71,7 +73,15 @@ _MOV = Container(
     "mov", "QuickTime", frozenset(), _MOV_SOUND, "aac", frozenset(("mov_text",)), "mov_text", exact=True
 )
 _MKV = Container(
-    "matroska", "Matroska", frozenset(), _MKV_SOUND, "flac", _MKV_TEXT, "srt", attachments=True, covers="attachment"
+    "matroska",
+    "Matroska",
+    frozenset(),
+    _MKV_SOUND,
+    "flac",
+    _MKV_TEXT,
+    "srt",
+    attachments=True,
+    covers="attachment",
 )
 _WEBM = Container(
     "webm",
@@ -132,5 +142,7 @@ def container_for(target: Path, ffmpeg: Ffmpeg) -> Container:
         what = f"the extension {target.suffix!r}" if target.suffix else "a name without an extension"
         raise OutputError(f"{target}: {what} names no container; use one of {known}")
     if container.muxer not in ffmpeg.muxers():
-        raise OutputError(f"{target}: ffmpeg {ffmpeg.version} cannot write {container.name}; use another extension")
+        raise OutputError(
+            f"{target}: ffmpeg {ffmpeg.version} cannot write {container.name}; use another extension"
+        )
     return container

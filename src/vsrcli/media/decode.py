@@ -1,8 +1,7 @@
 """Read a film's pictures as R'G'B' frames with the exact presentation times of the file.
 
-    ffmpeg -copyts -i SRC … -fps_mode passthrough -enc_time_base demux -c:v rawvideo -f nut pipe:1
-
-NUT carries the raw pictures together with their time stamps; PyAV takes it apart without touching a pixel.
+ffmpeg decodes and converts, NUT carries the raw pictures together with their time stamps through a pipe, and
+PyAV takes it apart without touching a pixel.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from typing import Any, Self
 import numpy as np
 
 from vsrcli.errors import DecodeError
-from vsrcli.media import color as colors
-from vsrcli.media.ffmpeg import Ffmpeg, command, file_url
+from vsrcli.media.decode_command import decode_command
+from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.integrity import missing_part
 from vsrcli.media.process import Process, describe_exit
 from vsrcli.media.seek import keyframe_before
@@ -25,20 +24,8 @@ from vsrcli.media.types import Frame, Source
 
 # Containers that are recordings of a running transmission: they may begin anywhere, between key frames too.
 _TRANSMISSIONS = ("mpegts", "mpeg", "h264", "hevc", "mpegvideo", "m4v", "vc1", "dv")
-# Filters for (mirrored, clockwise degrees), as ffmpeg's own automatic rotation chooses them.
-_TURNS: dict[tuple[bool, int], list[str]] = {
-    (False, 0): [],
-    (False, 90): ["transpose=clock"],
-    (False, 180): ["hflip", "vflip"],
-    (False, 270): ["transpose=cclock"],
-    (True, 0): ["vflip"],
-    (True, 90): ["transpose=cclock_flip"],
-    (True, 180): ["hflip"],
-    (True, 270): ["transpose=clock_flip"],
-}
 # bwdif looks at the neighbours of a picture: start early enough to give the first wanted one all of them.
 _LEAD_IN = Fraction(1, 2)
-_MARGIN = Fraction(1, 100)
 _RECONFIGURED = re.compile(r"video parameters changed to .*?(\d+)x(\d+)")
 _DAMAGE = re.compile(
     r"corrupt input packet|corrupt decoded frame|Error submitting packet to decoder|Decoding error"
@@ -95,7 +82,7 @@ class Decoder:
         self._tolerant = tolerant
         self._process: Process | None = None
         self._damage: list[str] = []
-        self._resized: str | None = None
+        self._resized: tuple[int, int] | None = None
         self._frames: Iterator[Frame] | None = None
 
     def __enter__(self) -> Self:
@@ -159,7 +146,13 @@ class Decoder:
 
         self._damage.clear()
         self._resized = None
-        process = Process(self._command(seek), stdout=True, on_line=self._listen)
+        process = Process(
+            decode_command(
+                self.source, seek, deinterlace=self._deinterlace, strict=self._strict, ffmpeg=self._ffmpeg
+            ),
+            stdout=True,
+            on_line=self._listen,
+        )
         self._process = process
         try:
             try:
@@ -197,15 +190,22 @@ class Decoder:
             for packet in packets:
                 if packet.size != expected and next(packets, None) is None:
                     raise EOFError("the pipe ended inside this picture")
-                if packet.size != expected or self._resized is not None:
-                    size = self._resized or f"{packet.size} instead of {expected} bytes"
+                if packet.size != expected or self._turned_unseen():
+                    width, height = self._resized or (0, 0)
+                    size = f"{width}x{height}" if width else f"{packet.size} instead of {expected} bytes"
                     raise self._error(
-                        f"the picture changes from {video.width}x{video.height} to {size}; split the film there"
+                        f"the picture changes from {video.width}x{video.height} to {size}; split the film"
                     )
                 yield packet
         except (av.FFmpegError, OSError, EOFError) as error:
             # The pipe broke off: ffmpeg's own exit tells why, if it knows.
             self._finish(process, error)
+
+    def _turned_unseen(self) -> bool:
+        """A change to as many pixels (64x48 to 48x64) does not show in the bytes: stop where it is known."""
+        if self._resized is None:
+            return False
+        return self._resized[0] * self._resized[1] == self.source.video.width * self.source.video.height
 
     def _frame(self, packet: Any) -> Frame:
         video = self.source.video
@@ -218,6 +218,8 @@ class Decoder:
 
     def _finish(self, process: Process, error: Exception | None) -> None:
         """The pipe has ended: was that the end of the film?"""
+        if error is not None:
+            process.stdout.close()  # or else a child that still writes would wait for us, and we for it
         status = process.wait()
         problem: str | None = None
         if status != 0:
@@ -246,9 +248,11 @@ class Decoder:
         if changed and self._process is not None:
             size = (int(changed[1]), int(changed[2]))
             video = self.source.video
-            coded = (video.height, video.width) if video.rotation in (90, 270) else (video.width, video.height)
+            coded = (
+                (video.height, video.width) if video.rotation in (90, 270) else (video.width, video.height)
+            )
             if size != coded:
-                self._resized = f"{size[0]}x{size[1]}"
+                self._resized = size
         if _DAMAGE.search(line):
             self._damage.append(line)
 
@@ -257,39 +261,9 @@ class Decoder:
         read = f"{self.count} frame{'' if self.count == 1 else 's'}"
         return DecodeError(f"{self.source.path}: after {read}: {what}", details=details)
 
-    def _command(self, seek: Fraction | None) -> list[str]:
-        import ffmpeg as builder  # the package ffmpeg-python
-
-        video = self.source.video
-        before: dict[str, Any] = {"protocol_whitelist": "file,pipe", "noautorotate": None}
-        if seek is not None:
-            # -ss counts from the container's start; a little earlier, since it is rounded to microseconds.
-            offset = seek - self.source.start - _MARGIN
-            if offset > 0:
-                before.update({"ss": f"{float(offset):.6f}", "noaccurate_seek": None})
-        resolved = colors.resolve(video.color, video.pix_fmt, video.width, video.height)
-        steps = ["bwdif=mode=send_frame:parity=auto:deint=all"] if self._deinterlace else []
-        steps.append(colors.decode_filter(resolved, video.pix_fmt, deep=video.deep, ffmpeg=self._ffmpeg))
-        # Turned last: fields are rows, and chroma that sits at the left must not end up at the top.
-        steps += _TURNS[video.mirrored, video.rotation]
-        options = {
-            "vf": ",".join(steps),
-            "fps_mode": "passthrough",
-            "enc_time_base": self._ffmpeg.demux_time_base,
-            "c:v": "rawvideo",
-            "f": "nut",
-            "noautoscale": None,
-        }
-        source = builder.input(file_url(self.source.path), **before)
-        flags = ["-copyts", *(["-xerror"] if self._strict else [])]
-        return command(
-            self._ffmpeg, source[str(video.index)], "pipe:1", options, globals_=flags, loglevel="info"
-        )
-
 
 class _BeforeFirstFrame(Exception):  # noqa: N818 - carries the error that a second attempt may avoid
     def __init__(self, error: DecodeError, *, missed: bool = False) -> None:
         super().__init__(str(error))
         self.error = error
         self.missed = missed
-

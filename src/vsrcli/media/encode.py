@@ -18,7 +18,7 @@ import numpy as np
 from vsrcli.errors import EncodeError, OutputError
 from vsrcli.media.ffmpeg import Ffmpeg, file_url
 from vsrcli.media.mux import mux_command
-from vsrcli.media.plan import OutputPlan
+from vsrcli.media.output import OutputPlan
 from vsrcli.media.process import Process, describe_exit
 from vsrcli.media.types import Frame, Source
 
@@ -91,8 +91,8 @@ class Encoder:
         """Append a frame.
 
         Args:
-            frame: pixels of shape (plan.height, plan.width, 3), uint8 or uint16 (the same for all frames), and
-                the presentation time of the source frame.
+            frame: pixels of shape (plan.height, plan.width, 3), uint8 or uint16 (the same for all frames),
+                and the presentation time of the source frame.
 
         Raises:
             EncodeError: ffmpeg has stopped; ``details`` has its last words.
@@ -102,15 +102,14 @@ class Encoder:
 
         pixels = self._check(frame)
         process = self._running()
-        packet: Any = av.Packet(memoryview(pixels).cast("B"))
+        packet: Any = av.Packet(pixels.data.cast("B"))  # type: ignore[arg-type]  # shares the memory
         packet.pts = packet.dts = frame.pts
         packet.time_base = frame.time_base
         packet.is_keyframe = True
         try:
-            if self._nut is None:
-                self._open(process, frame)
+            nut = self._nut if self._nut is not None else self._open(process, frame)
             packet.stream = self._stream
-            self._nut.mux_one(packet)
+            nut.mux_one(packet)
         except (OSError, av.FFmpegError) as error:
             raise self._stopped(process) from error
         self.count += 1
@@ -121,23 +120,26 @@ class Encoder:
             raise ValueError(f"frame of shape {pixels.shape}, expected {(plan.height, plan.width, 3)}")
         found = _PIXEL_FORMATS.get(pixels.dtype)
         if found is None or (self._pixel_format and found != self._pixel_format):
-            raise ValueError(f"frame of type {pixels.dtype}, expected {self._pixel_format or 'uint8 or uint16'}")
+            raise ValueError(
+                f"frame of type {pixels.dtype}, expected {self._pixel_format or 'uint8 or uint16'}"
+            )
         if self._last is not None and frame.time <= self._last:
             raise ValueError(f"frame at {frame.time} s is not later than the one before ({self._last} s)")
         self._pixel_format, self._last = found, frame.time
         return np.ascontiguousarray(pixels)
 
-    def _open(self, process: Process, frame: Frame) -> None:
+    def _open(self, process: Process, frame: Frame) -> Any:
         """The NUT stream into ffmpeg; its header goes out with the first frame."""
         import av
 
-        self._nut = av.open(process.stdin, "w", format="nut", buffer_size=1 << 20)
-        stream: Any = self._nut.add_stream("rawvideo", rate=self.source.video.frame_rate or Fraction(25))
+        nut = self._nut = av.open(process.stdin, "w", format="nut", buffer_size=1 << 20)
+        stream: Any = nut.add_stream("rawvideo", rate=self.source.video.frame_rate or Fraction(25))
         stream.width, stream.height = self.plan.width, self.plan.height
         stream.pix_fmt = self._pixel_format
         stream.time_base = frame.time_base
         stream.codec_context.time_base = frame.time_base
         self._stream = stream
+        return nut
 
     def _running(self) -> Process:
         if self._process is None:
@@ -227,8 +229,9 @@ def try_out(plan: OutputPlan, source: Source, *, ffmpeg: Ffmpeg) -> None:
                 encoder.write(Frame(pixels, pts, source.video.time_base))
         except EncodeError as error:
             raise OutputError(
-                f"{plan.target}: ffmpeg refuses to write {plan.codec} {plan.pix_fmt} {plan.width}x{plan.height} "
-                f"as {plan.container.name}; change --codec, --pix-fmt, the -e options or the container",
+                f"{plan.target}: ffmpeg refuses to write {plan.codec} {plan.pix_fmt} "
+                f"{plan.width}x{plan.height} as {plan.container.name}; "
+                "change --codec, --pix-fmt, the -e options or the container",
                 details=error.details or str(error),
             ) from error
 
@@ -237,7 +240,9 @@ def count_pictures(file: Path) -> int:
     """Number of coded pictures in the first video stream: from MP4's index, else by reading the packets."""
     import av
 
-    with av.open(file_url(file), options={"protocol_whitelist": "file"}, metadata_errors="replace") as container:
+    with av.open(
+        file_url(file), options={"protocol_whitelist": "file"}, metadata_errors="replace"
+    ) as container:
         stream = container.streams.video[0]
         if "mp4" in container.format.name and stream.frames > 0:
             return stream.frames

@@ -84,7 +84,7 @@ def find_ffmpeg(explicit: str | None = None) -> Ffmpeg:
             except FfmpegError as error:
                 problems.append(str(error))
     raise FfmpegError(
-        "no usable ffmpeg was found: install it with `pip install imageio-ffmpeg`, or point VSR_FFMPEG to one",
+        "no usable ffmpeg was found; run `pip install imageio-ffmpeg`, or point VSR_FFMPEG to one",
         details="\n".join(problems),
     )
 

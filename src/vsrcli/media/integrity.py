@@ -15,9 +15,9 @@ _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp"
 
 
 def missing_part(path: Path) -> str | None:
-    """What is missing at the end of the file, as half a sentence for people; None if nothing is known to be.
+    """What is missing at the end of the file, as half a sentence; None if nothing is known to be.
 
-    Knows MP4/MOV (top-level boxes), Matroska/WebM (segment size), AVI (RIFF size) and MPEG-TS (whole packets).
+    Knows MP4/MOV (top-level boxes), Matroska/WebM (segment size), AVI (RIFF size), MPEG-TS (whole packets).
 
     Raises:
         OSError: the file cannot be read.
@@ -63,7 +63,7 @@ def _missing_boxes(file, size: int) -> str | None:
 
 
 def _missing_segment(head: bytes, size: int) -> str | None:
-    """The EBML header is followed by one Segment that states its size (all ones: unknown, a live recording)."""
+    """The EBML header is followed by one Segment that states its size (all ones: a live recording)."""
     length, used = _variable_integer(head, 4)
     start = 4 + used + length
     if length < 0 or head[start : start + 4] != _SEGMENT:

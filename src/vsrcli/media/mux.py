@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vsrcli.media.ffmpeg import Ffmpeg, command, file_url
-from vsrcli.media.plan import OutputPlan
+from vsrcli.media.output import OutputPlan
 from vsrcli.media.streams import StreamPlan
 from vsrcli.media.types import Source
 
@@ -97,6 +97,10 @@ def _other_streams(plan: OutputPlan, source: Source, scratch: Path) -> list[str]
             continue
         position += 1
         arguments += ["-map", f"1:{stream.index}", f"-c:{position}", stream.encoder or "copy"]
+        other = next(each for each in source.others if each.index == stream.index)
+        if stream.kind in ("audio", "subtitle", "video"):
+            # MP4 calls the title a name, which Matroska would not know.
+            arguments += _stream_metadata(str(position), {"title": other.title})
         if stream.kind == "cover":
             arguments += [f"-disposition:{position}", "attached_pic"]
         elif plan.span[0] is not None:
@@ -112,7 +116,7 @@ def _other_streams(plan: OutputPlan, source: Source, scratch: Path) -> list[str]
 
 
 def _begin_at(zero: Fraction, stream: StreamPlan, position: int) -> list[str]:
-    """Leave out what comes before the span: after -ss, ffmpeg starts at the key frame of the picture before it.
+    """Leave out what comes before the span: after -ss, ffmpeg starts at the key frame before it.
 
     A packet with a negative time would make Matroska shift the whole film.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from vsrcli.errors import OutputError
 from vsrcli.media import codecs
 from vsrcli.media.color import encode_filter, encoder_tags, is_rgb, output_color
 from vsrcli.media.containers import Container, container_for
+from vsrcli.media.encode import try_out
 from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.output import EncodeOptions, OutputPlan
 from vsrcli.media.streams import StreamPlan, notice, plan_streams
 from vsrcli.media.types import Color, Source
 
@@ -21,73 +23,6 @@ __all__ = ["EncodeOptions", "OutputPlan", "StreamPlan", "plan_output"]
 # MP4's clock is a whole number of ticks per second; below this, players and edit lists become inexact.
 _LOWEST_TIMESCALE = 10_000
 _HIGHEST_TIMESCALE = 2**31 - 1
-
-
-@dataclass(frozen=True)
-class EncodeOptions:
-    """What the user asked for; None means: choose well.
-
-    Attributes:
-        codec: ffmpeg encoder (``libx265``, ``h264_nvenc``) or a short name (``h264``, ``hevc``, ``vp9``, ``av1``).
-        crf: constant quality on the encoder's own scale; lower is better.
-        preset: the encoder's speed preset.
-        pix_fmt: pixel format of the new film.
-        extra: further options for ffmpeg's output, as (key, value) without the dash; they win over all others.
-        overwrite: whether an existing target may be replaced.
-    """
-
-    codec: str | None = None
-    crf: float | None = None
-    preset: str | None = None
-    pix_fmt: str | None = None
-    extra: tuple[tuple[str, str], ...] = ()
-    overwrite: bool = False
-
-
-@dataclass(frozen=True)
-class OutputPlan:
-    """Everything that will be done to write the new film. ``print(plan)`` is what ``--dry-run`` shows.
-
-    Attributes:
-        target: final name of the file.
-        container: the container format.
-        width, height: pixels of the new film.
-        codec: video encoder.
-        pix_fmt: pixel format it is given.
-        color: tags of the new film.
-        sample_aspect_ratio: shape of a pixel.
-        video_options: further output options of ffmpeg for the picture.
-        streams: the picture first, then every other stream of the source.
-        notices: what people should know: conversions, losses, assumptions. One line each.
-        span: (start, end) in seconds from the container's start; None: open.
-        zero: source time (seconds on the container's clock) that becomes 0 in the new film.
-        timescale: ticks per second of the picture's clock, where the container lets us choose.
-        overwrite: whether an existing target may be replaced.
-    """
-
-    target: Path
-    container: Container
-    width: int
-    height: int
-    codec: str
-    pix_fmt: str
-    color: Color
-    sample_aspect_ratio: Fraction
-    video_options: tuple[tuple[str, str], ...]
-    streams: tuple[StreamPlan, ...]
-    notices: tuple[str, ...]
-    span: tuple[Fraction | None, Fraction | None]
-    zero: Fraction
-    timescale: int | None
-    overwrite: bool
-
-    def __str__(self) -> str:
-        lines = [f"{self.target}: {self.container.name}, {self.width}x{self.height}, {self.codec} {self.pix_fmt}"]
-        for stream in self.streams:
-            note = f" ({stream.note})" if stream.note else ""
-            lines.append(f"  #{stream.index} {stream.kind} {stream.codec}: {stream.action}{note}")
-        lines += [f"  note: {text}" for text in self.notices]
-        return "\n".join(lines)
 
 
 def plan_output(
@@ -144,17 +79,24 @@ def plan_output(
         pix_fmt=pix_fmt,
         color=color,
         sample_aspect_ratio=video.sample_aspect_ratio,
-        video_options=_video_options(options, codec, pix_fmt, color, container, source, ffmpeg),
-        streams=(StreamPlan(video.index, "picture", codec, "encode", _picture_note(source, pix_fmt)), *streams),
-        notices=(*_source_notices(source, container, span, deinterlace), *notices, *(text for text in told if text)),
+        video_options=_video_options(
+            options, codec, pix_fmt, (width, height), color, container, source, ffmpeg
+        ),
+        streams=(
+            StreamPlan(video.index, "picture", codec, "encode", _picture_note(source, pix_fmt)),
+            *streams,
+        ),
+        notices=(
+            *_source_notices(source, container, span, deinterlace),
+            *notices,
+            *(text for text in told if text),
+        ),
         span=span,
         zero=max(source.start, Fraction(0)) if span[0] is None else source.start + Fraction(span[0]),
         timescale=timescale,
         overwrite=options.overwrite,
     )
     if trial:
-        from vsrcli.media.encode import try_out
-
         try_out(plan, source, ffmpeg=ffmpeg)
     return plan
 
@@ -185,6 +127,7 @@ def _video_options(
     options: EncodeOptions,
     name: str,
     pix_fmt: str,
+    size: tuple[int, int],
     color: Color,
     container: Container,
     source: Source,
@@ -204,7 +147,7 @@ def _video_options(
         chosen["tag:v:0"] = "hvc1"  # Apple's players take this spelling only
     for key, value in encoder_tags(color, pix_fmt).items():
         chosen[f"{key}:v:0"] = value
-    convert = encode_filter(color, pix_fmt, deep=source.video.deep, ffmpeg=ffmpeg)
+    convert = encode_filter(color, pix_fmt, size, deep=source.video.deep, ffmpeg=ffmpeg)
     shape = source.video.sample_aspect_ratio
     chosen["filter:v:0"] = f"{convert},setsar={shape.numerator}/{shape.denominator}"
     for key, value in options.extra:
@@ -233,7 +176,9 @@ def _source_notices(
     video = source.video
     notices: list[str] = []
     if video.interlaced:
-        done = "it is deinterlaced, one frame per frame" if deinterlace else "it stays so, and combs will show"
+        done = (
+            "it is deinterlaced, one frame per frame" if deinterlace else "it stays so, and combs will show"
+        )
         notices.append(f"the picture is interlaced ({video.field_order}): {done}")
     if video.rotation:
         notices.append(f"the rotation of {video.rotation} degrees is applied to the picture")
@@ -246,7 +191,9 @@ def _source_notices(
     if container.muxer == "mpegts" and (90000 * video.time_base).denominator != 1:
         notices.append("MPEG-TS has a clock of 1/90000 s: times are rounded to it")
     if container.constant:
-        notices.append(f"{container.name} knows a constant frame rate only: times are rounded to whole frames")
+        notices.append(
+            f"{container.name} knows a constant frame rate only: times are rounded to whole frames"
+        )
     if source.chapter_marks and not container.chapters:
         notices.append(f"{container.name} has no chapters: {len(source.chapter_marks)} are dropped")
     if span != (None, None) and source.others:

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import re
-import struct
-from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from vsrcli.errors import InputError
-from vsrcli.media import color as colors
 from vsrcli.media.ffmpeg import file_url
 from vsrcli.media.integrity import missing_part
-from vsrcli.media.types import Chapter, Color, OtherStream, Source, VideoStream
+from vsrcli.media.picture import codec_name, describe_picture, language, tags, track_title
+from vsrcli.media.types import Chapter, OtherStream, Source
 
-_FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
 _PLAYLISTS = {"hls", "dash", "concat", "concatf", "imf", "sdp", "rtsp", "webm_dash_manifest", "vapoursynth"}
 # Recognized before libavformat sees them: it would open what they list.
 _PLAYLIST_HEADS = (b"#EXTM3U", b"ffconcat", b"[playlist]")
 _FIRST_PICTURE_PACKETS = 500
 _MICROSECOND = Fraction(1, 1_000_000)
-_CHROMA = re.compile(r"\((?:[^()]*, )?(left|center|topleft|top|bottomleft|bottom)\)")
 
 
 def probe(path: Path) -> Source:
     """Describe the film in a file. Reads headers and decodes the first picture.
 
     Raises:
-        InputError: missing, a folder, empty, unreadable, not a video, sound only, a still picture, a playlist,
-            or cut short so that nothing can be read.
+        InputError: missing, a folder, empty, unreadable, not a video, sound only, a still picture, a
+            playlist, or cut short so that nothing can be read.
     """
     path = Path(path)
     size = _check_file(path)
@@ -90,7 +85,7 @@ def _describe(container: Any, path: Path, size: int) -> Source:
     if name == "tty":  # libavformat's text-art demuxer takes any text file
         raise InputError(f"{path} is a text file, not a video; check the name")
     stream = _choose(container, path)
-    metadata = _tags(container.metadata)
+    metadata = tags(container.metadata)
     frame = _first_frame(container, stream)
     start = _container_start(container)
     return Source(
@@ -99,7 +94,7 @@ def _describe(container: Any, path: Path, size: int) -> Source:
         start=start,
         duration=_MICROSECOND * container.duration if container.duration else None,
         size=size,
-        video=_video(container, stream, frame, start),
+        video=describe_picture(container, stream, frame, start),
         others=tuple(_other(each) for each in container.streams if each.index != stream.index),
         chapters=len(container.chapters()),
         metadata=metadata,
@@ -110,7 +105,9 @@ def _describe(container: Any, path: Path, size: int) -> Source:
 def _choose(container: Any, path: Path) -> Any:
     """The default video stream, or else the first one; covers and thumbnails are no film."""
     films = [
-        stream for stream in container.streams.video if not _is_cover(stream) and stream.codec_context is not None
+        stream
+        for stream in container.streams.video
+        if not _is_cover(stream) and stream.codec_context is not None
     ]
     if not films:
         if container.streams.audio:
@@ -144,111 +141,6 @@ def _first_frame(container: Any, stream: Any) -> Any | None:
     return None
 
 
-def _video(container: Any, stream: Any, frame: Any | None, container_start: Fraction) -> VideoStream:
-    context = stream.codec_context
-    pix_fmt = (frame.format.name if frame is not None else context.pix_fmt) or "yuv420p"
-    width, height = (frame.width, frame.height) if frame is not None else (context.width, context.height)
-    # libav gives counterclockwise degrees of what to do; this house speaks of clockwise quarter turns.
-    rotation = round(-(frame.rotation if frame is not None else 0) / 90) * 90 % 360
-    shape = Fraction(stream.sample_aspect_ratio or context.sample_aspect_ratio or 1) or Fraction(1)
-    if rotation in (90, 270):
-        width, height, shape = height, width, 1 / shape
-    bits, alpha = _depth(pix_fmt)
-    metadata = _tags(stream.metadata)
-    time_base = Fraction(stream.time_base)
-    start = frame.pts if frame is not None and frame.pts is not None else stream.start_time
-    return VideoStream(
-        index=stream.index,
-        codec=_canonical(context),
-        width=width,
-        height=height,
-        rotation=rotation,
-        pix_fmt=pix_fmt,
-        bit_depth=bits,
-        has_alpha=alpha or metadata.get("alpha_mode") == "1",
-        time_base=time_base,
-        frame_rate=Fraction(stream.average_rate) if stream.average_rate else None,
-        start=container_start if start is None else start * time_base,
-        duration=None if not stream.duration else stream.duration * time_base,
-        frames=_stated_frames(stream, metadata),
-        sample_aspect_ratio=shape,
-        color=_color(container, stream, frame),
-        field_order=_field_order(context, frame),
-        language=_language(metadata),
-        title=_title(metadata),
-        mirrored=_mirrored(frame),
-    )
-
-
-def _color(container: Any, stream: Any, frame: Any | None) -> Color:
-    context = stream.codec_context
-
-    def tag(names: Mapping[int, str], attribute: str) -> str | None:
-        on_frame = names.get(getattr(frame, attribute)) if frame is not None else None
-        return on_frame or names.get(getattr(context, attribute))
-
-    return Color(
-        range=tag(colors.RANGES, "color_range"),
-        matrix=tag(colors.MATRICES, "colorspace"),
-        primaries=tag(colors.PRIMARIES, "color_primaries"),
-        transfer=tag(colors.TRANSFERS, "color_trc"),
-        chroma_location=_chroma_location(container, stream.index),
-    )
-
-
-def _chroma_location(container: Any, index: int) -> str | None:
-    """PyAV has no attribute for it, but libavformat's description of the stream names it at this level."""
-    import av.logging as log
-
-    before = log.get_level()
-    try:
-        log.set_level(log.VERBOSE)
-        log.set_libav_level(log.VERBOSE)
-        text = container.dumps_format()
-    finally:
-        log.set_libav_level(log.INFO)
-        log.set_level(before)
-    line = next((line for line in text.splitlines() if f"Stream #0:{index}" in line and "Video:" in line), "")
-    found = _CHROMA.search(line)
-    return found.group(1) if found else None
-
-
-def _mirrored(frame: Any | None) -> bool:
-    """Whether the display matrix (nine 32-bit numbers, [a b u; c d v; x y w]) turns left into right."""
-    for side in frame.side_data if frame is not None else ():
-        if side.type.name == "DISPLAYMATRIX":
-            a, b, _, c, d, *_ = struct.unpack("=9i", bytes(side))
-            return a * d - b * c < 0
-    return False
-
-
-def _field_order(context: Any, frame: Any | None) -> str | None:
-    order = _FIELD_ORDERS.get(int(context.field_order or 0))
-    if frame is not None and frame.interlaced_frame and order in (None, "progressive"):
-        return "tt"  # the picture itself says so; which field comes first, the deinterlacer reads per frame
-    return order
-
-
-def _depth(pix_fmt: str) -> tuple[int, bool]:
-    """Bits per component (8 at least) and whether there is alpha."""
-    import av
-
-    try:
-        layout = av.VideoFormat(pix_fmt, 16, 16)
-    except ValueError:
-        return 8, False
-    bits = max((component.bits for component in layout.components), default=8)
-    alpha = any(component.is_alpha for component in layout.components) and pix_fmt != "pal8"
-    return min(max(bits, 8), 16), alpha
-
-
-def _stated_frames(stream: Any, metadata: Mapping[str, str]) -> int | None:
-    if stream.frames > 0:
-        return int(stream.frames)
-    stated = next((value for key, value in metadata.items() if key.startswith("number_of_frames")), "")
-    return int(stated) if stated.isdigit() and int(stated) > 0 else None
-
-
 def _container_start(container: Any) -> Fraction:
     """The earliest start as an exact multiple of that stream's clock; libavformat rounds to microseconds."""
     if container.start_time is None:
@@ -264,22 +156,17 @@ def _container_start(container: Any) -> Fraction:
 
 
 def _other(stream: Any) -> OtherStream:
-    metadata = _tags(stream.metadata)
+    metadata = tags(stream.metadata)
     kind = "cover" if stream.type == "video" and _is_cover(stream) else stream.type
-    codec = _canonical(stream.codec_context) if stream.codec_context is not None else _codec_name(stream)
+    codec = codec_name(stream.codec_context) if stream.codec_context is not None else _data_name(stream)
     return OtherStream(
         index=stream.index,
         kind=kind if kind in ("audio", "subtitle", "attachment", "cover", "video") else "data",
         codec=codec,
-        language=_language(metadata),
-        title=_title(metadata) or (metadata.get("filename") if kind == "attachment" else None),
+        language=language(metadata),
+        title=track_title(metadata) or (metadata.get("filename") if kind == "attachment" else None),
         summary=_summary(stream, kind),
     )
-
-
-def _canonical(context: Any) -> str:
-    """The codec's own name (``av1``), not that of the decoder at hand (``libdav1d``)."""
-    return context.codec.canonical_name or context.name
 
 
 def _summary(stream: Any, kind: str) -> str:
@@ -288,32 +175,18 @@ def _summary(stream: Any, kind: str) -> str:
         return f"{context.layout.name}, {context.sample_rate} Hz"
     if kind in ("video", "cover") and context is not None:
         return f"{context.width}x{context.height}"
-    return _tags(stream.metadata).get("filename", "")
+    return tags(stream.metadata).get("filename", "")
 
 
-def _codec_name(stream: Any) -> str:
+def _data_name(stream: Any) -> str:
     """Attachments and data have no decoder, hence no codec context; their tags name what they are."""
-    mime = _tags(stream.metadata).get("mimetype", "")
+    mime = tags(stream.metadata).get("mimetype", "")
     return mime.rsplit("/", 1)[-1].removeprefix("x-").removeprefix("truetype-") or "unknown"
 
 
 def _chapter(chapter: Any) -> Chapter:
     base = Fraction(chapter["time_base"] or 1)
     return Chapter(chapter["start"] * base, chapter["end"] * base, dict(chapter["metadata"]))
-
-
-def _tags(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Tags with lower-case keys (Matroska shouts, MP4 does not)."""
-    return {key.lower(): value for key, value in metadata.items()}
-
-
-def _language(metadata: Mapping[str, str]) -> str | None:
-    language = metadata.get("language")
-    return None if language in (None, "", "und") else language
-
-
-def _title(metadata: Mapping[str, str]) -> str | None:
-    return metadata.get("title") or metadata.get("name")  # MP4 calls it the track's name
 
 
 def _has(stream: Any, disposition: str) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import IO
 
+_log = logging.getLogger(__name__)
 _TAIL = 24
 _LINE = 400
 _NOISE = ("No accelerated colorspace conversion", "deprecated pixel format used")
@@ -40,6 +43,7 @@ class Process:
         on_line: Callable[[str], None] | None = None,
     ) -> None:
         self.command = list(command)
+        _log.debug("%s", shlex.join(self.command))
         self._on_line = on_line
         self._lines: deque[str] = deque(maxlen=_TAIL)
         windows = sys.platform == "win32"

@@ -1,4 +1,4 @@
-"""When pictures are shown, and where decoding must begin so that the first wanted picture comes out exactly as in a full run."""
+"""When pictures are shown, and where decoding must begin to give the same picture as a full run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REORDER = 64
 def frame_times(source: Source) -> list[Fraction]:
     """Presentation times of all pictures, in seconds on the container's clock, sorted; nothing is decoded.
 
-    The film gives a frame for each of them, except for packets before a recording's first key frame and damage.
+    Each of them is a frame, except where a recording begins between key frames or is damaged.
 
     Raises:
         InputError: the file cannot be read.
@@ -32,7 +32,9 @@ def frame_times(source: Source) -> list[Fraction]:
             packets = container.demux(stream)
             return sorted(each.pts * base for each in packets if each.pts is not None and not each.is_discard)
     except (av.FFmpegError, OSError) as error:
-        raise InputError(f"{source.path} cannot be read to its end; check the file", details=str(error)) from error
+        raise InputError(
+            f"{source.path} cannot be read to its end; check the file", details=str(error)
+        ) from error
 
 
 def keyframe_before(source: Source, time: Fraction) -> Fraction | None:

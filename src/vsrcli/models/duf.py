@@ -45,7 +45,9 @@ def build(scale: int, *, depth: int = 16, phase: str = "centre") -> keras.Model:
         if shorten:  # time is not padded: 7 -> 5 -> 3 -> 1, and the skip drops the outer frames
             y = ops.pad(y, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
             x = x[:, 1:-1]
-        y = layers.Conv3D(plan.growth, 3, padding="valid" if shorten else "same", name=f"block{block}_grow")(y)
+        y = layers.Conv3D(plan.growth, 3, padding="valid" if shorten else "same", name=f"block{block}_grow")(
+            y
+        )
         x = ops.concatenate([x, y], axis=-1)  # B, T, H, W, C + growth
     x = layers.BatchNormalization(epsilon=BN_EPSILON, name="head_bn")(x)
     x = ops.relu(layers.Conv3D(256, (1, 3, 3), padding="same", name="head")(ops.relu(x)))

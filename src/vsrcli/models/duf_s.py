@@ -2,9 +2,9 @@
 
 What it keeps of DUF (Jo et al., CVPR 2018): a window of seven frames without motion compensation, 5x5 dynamic
 upsampling filters and a residual. What it changes: every frame is encoded once, in two dimensions, and three
-*valid* temporal convolutions shorten time 7 -> 5 -> 3 -> 1. A valid convolution looks at the same three features
-wherever the window stands, so each is computed once and serves every window that contains it: a stream needs one
-evaluation of each layer per frame, where DUF-16L computes its whole window anew.
+*valid* temporal convolutions shorten time 7 -> 5 -> 3 -> 1. A valid convolution looks at the same three
+features wherever the window stands, so each is computed once and serves every window that contains it: a
+stream needs one evaluation of each layer per frame, where DUF-16L computes its whole window anew.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ class DufS(keras.Model):
         phase: where the untrained filters point, see :func:`~vsrcli.models.dynamic.interpolating_bias`.
     """
 
-    def __init__(self, scale: int, *, width: int = 48, blocks: int = 3, head: int = 64, phase: str = "centre"):
+    def __init__(
+        self, scale: int, *, width: int = 48, blocks: int = 3, head: int = 64, phase: str = "centre"
+    ):
         super().__init__(name=f"duf_s_x{scale}")
         self.scale, self.width, self.blocks, self.head_width = scale, width, blocks, head
 
@@ -63,7 +65,8 @@ class DufS(keras.Model):
         return self.encoder(frames)
 
     def fuse(self, level: int, before, here, after):
-        """One valid temporal convolution: three neighbours' features, ``(B, H, W, width)`` each, become one."""
+        """One valid temporal convolution: three neighbours' features, ``(B, H, W, width)`` each, become
+        one."""
         merged = self.fusions[level](ops.concatenate([before, here, after], axis=-1))
         return ops.relu(merged + here)
 
@@ -73,8 +76,8 @@ class DufS(keras.Model):
         Args:
             features: ``(B, H, W, width)``.
             centre: ``(B, H, W, 3)``.
-            band: rows that the output stage takes at a time. Its filters are 25 * scale**2 floats a pixel, most
-                of the memory; every pixel's are its own, so bands give the same picture in less of it.
+            band: rows that the output stage takes at a time. Its filters are 25 * scale**2 floats a pixel,
+                most of the memory; every pixel's are its own, so bands give the same picture in less of it.
         """
         x = features
         for first, second in zip(self.first, self.second, strict=True):
@@ -83,7 +86,9 @@ class DufS(keras.Model):
         surroundings = neighbourhoods(ops.cast(centre, "float32"))  # B, H, W, 25, 3
         height = x.shape[1]
         rows = [
-            filter_and_shuffle(surroundings[:, top:bottom], self.filters(part), self.residual(part), self.scale)
+            filter_and_shuffle(
+                surroundings[:, top:bottom], self.filters(part), self.residual(part), self.scale
+            )
             for top in range(0, height, band or height)
             for bottom in [min(top + (band or height), height)]
             for part in [x[:, top:bottom]]
@@ -110,14 +115,14 @@ class DufS(keras.Model):
         return ops.reshape(y, (-1, steps, height * self.scale, width * self.scale, 3))
 
 
-def build(scale: int, *, phase: str = "centre", **sizes: int) -> DufS:
+def build(scale: int, *, width: int = 48, blocks: int = 3, head: int = 64, phase: str = "centre") -> DufS:
     """The network with fresh random weights, its variables created.
 
     Args:
         scale: 2, 3 or 4.
+        width, blocks, head: sizes, see :class:`DufS`; tests use tiny ones.
         phase: ``centre`` or ``zero``: where the untrained filters point.
-        sizes: ``width``, ``blocks``, ``head`` (tests use tiny ones).
     """
-    model = DufS(scale, phase=phase, **sizes)
+    model = DufS(scale, width=width, blocks=blocks, head=head, phase=phase)
     model(ops.zeros((1, WINDOW, 4, 4, 3)))
     return model

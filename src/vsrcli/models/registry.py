@@ -1,7 +1,7 @@
 """Every model by name: what it is, what it costs, and where its weights lie.
 
-Callers see plain data (:class:`Architecture`, :class:`Weights`) and functions; classes of networks stay in their
-files. Importing this file does not import Keras.
+Callers see plain data (:class:`Architecture`, :class:`Weights`) and functions; classes of networks stay in
+their files. Importing this file does not import Keras.
 """
 
 from __future__ import annotations
@@ -187,17 +187,20 @@ def load(weights: Weights) -> keras.Model:
     """
     digest = sha256(weights.path)
     if digest != weights.card.get("sha256"):
-        raise ModelError(f"{str(weights.path)!r} is damaged: its sha256 is not the one in its card; fetch it again")
+        raise ModelError(
+            f"{str(weights.path)!r} is damaged: its sha256 is not the one in its card; fetch it again"
+        )
     model = weights.architecture.build(weights.scale, phase=str(weights.card.get("phase", "centre")))
     try:
         model.load_weights(weights.path)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise ModelError(f"{str(weights.path)!r} does not fit {weights.architecture.name}: {reason}") from error
+        raise ModelError(
+            f"{str(weights.path)!r} does not fit {weights.architecture.name}: {reason}"
+        ) from error
     return model
 
 
 def sha256(path: Path) -> str:
     """Hex digest of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-

@@ -5,9 +5,10 @@ The batch of a step depends on (seed, step) alone, so a resumed run sees exactly
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,17 +80,16 @@ def _sequence(pair: Pair, plan: BatchPlan, rng: np.random.Generator) -> tuple[np
 
 def batches(
     pairs: Sequence[Pair], plan: BatchPlan, seed: int, first: int, last: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Generator[tuple[np.ndarray, np.ndarray]]:
     """Batches of steps ``first`` .. ``last - 1``, made ahead by one thread while the network works."""
     ready: queue.Queue[tuple[np.ndarray, np.ndarray] | BaseException] = queue.Queue(maxsize=4)
     stopped = threading.Event()
 
     def put(item: tuple[np.ndarray, np.ndarray] | BaseException) -> None:
         while not stopped.is_set():
-            try:
-                return ready.put(item, timeout=0.2)
-            except queue.Full:
-                continue
+            with contextlib.suppress(queue.Full):
+                ready.put(item, timeout=0.2)
+                break
 
     def produce() -> None:
         try:

@@ -22,8 +22,8 @@ def save_checkpoint(path: Path, model: keras.Model, optimizer: Any, state: Mappi
     Args:
         path: ``.npz`` file; written beside it and renamed, so that a kill leaves the previous one.
         model, optimizer: built.
-        state: whatever JSON can hold: step, seed, configuration, history. Batches depend on (seed, step) alone,
-            so these two are the random state.
+        state: whatever JSON can hold: step, seed, configuration, history. Batches depend on (seed, step)
+            alone, so these two are the random state.
     """
     arrays = {f"model{i:04}": np.asarray(v) for i, v in enumerate(model.get_weights())}
     arrays |= {f"optimizer{i:04}": _numpy(v) for i, v in enumerate(optimizer.variables)}

@@ -1,8 +1,8 @@
 """Footage on disk, decoded once: a folder of clips and photographs becomes memory-mapped pairs.
 
 Layout of the cache: ``high/NAME.npy`` is the truth, uint8 (T, H, W, 3); ``PRESET-xS/NAME.npy`` holds its
-degradations, uint8 (variants, T, H/S, W/S, 3). Both are written beside their final name and renamed, so that a
-killed preparation goes on where it stopped.
+degradations, uint8 (variants, T, H/S, W/S, 3). Both are written beside their final name and renamed, so that
+a killed preparation goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def find_footage(root: Path, *, shippable_only: bool = False) -> Footage:
     clips = tuple(path for path in files if path.suffix.lower() in CLIPS)
     photos = tuple(path for path in files if path.suffix.lower() in PHOTOS)
     if not clips and not photos:
-        raise DataError(f"no clip and no photograph to use in {str(root)!r}: add {', '.join(sorted(CLIPS | PHOTOS))} files")
+        kinds = ", ".join(sorted(CLIPS | PHOTOS))
+        raise DataError(f"no clip and no photograph to use in {str(root)!r}: add {kinds} files")
     return Footage(root, clips, photos, skipped)
 
 
@@ -96,7 +97,9 @@ def _shippable(root: Path) -> set[Path]:
             with manifest.open(newline="", encoding="utf-8") as file:
                 rows = csv.DictReader(file)
                 return {(folder / row["path"]).resolve() for row in rows if row.get("ship") == "yes"}
-    raise DataError(f"no manifest.csv in or above {str(root)!r}: it says which files may be used; or drop --shippable")
+    raise DataError(
+        f"no manifest.csv in or above {str(root)!r}: it says which files may be used; or drop --shippable"
+    )
 
 
 def prepare_pairs(
@@ -124,7 +127,11 @@ def prepare_pairs(
     for number, path in enumerate(footage.photos):
         other = footage.photos[(number * 7 + 3) % len(footage.photos)]
         jobs += [
-            (f"{path.stem}.take{take}", "photo", lambda rng, path=path, other=other: _render(path, other, rng))
+            (
+                f"{path.stem}.take{take}",
+                "photo",
+                lambda rng, path=path, other=other: _render(path, other, rng),
+            )
             for take in range(TAKES)
         ]
 
@@ -161,7 +168,7 @@ def _decode(path: Path) -> np.ndarray:
     try:
         with av.open(str(path)) as container:
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    except (av.error.FFmpegError, IndexError) as error:
+    except (av.FFmpegError, IndexError) as error:
         raise DataError(f"cannot decode {str(path)!r}: {error}; remove it from the folder") from error
     high = np.stack(frames)
     height, width = (side // MULTIPLE * MULTIPLE for side in high.shape[1:3])
@@ -180,5 +187,7 @@ def _photo(path: Path) -> Image.Image:
         raise DataError(f"cannot read {str(path)!r}: {error}; remove it from the folder") from error
     smallest = max(WIDTH * 1.4 / image.width, HEIGHT * 1.4 / image.height)
     if smallest > 1:  # tiny pictures: enlarge rather than show their border
-        image = image.resize((round(image.width * smallest), round(image.height * smallest)), Image.Resampling.LANCZOS)
+        image = image.resize(
+            (round(image.width * smallest), round(image.height * smallest)), Image.Resampling.LANCZOS
+        )
     return image

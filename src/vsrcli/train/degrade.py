@@ -1,7 +1,8 @@
 """How low-resolution films come to be: degradations as named presets.
 
-``bd`` and ``bi`` are the protocols of the literature; ``video`` is the wild: any scaler, a little noise, H.264 or
-H.265 at any quality over the whole clip, sometimes twice. A weight file states the preset that it was trained on.
+``bd`` and ``bi`` are the protocols of the literature; ``video`` is the wild: any scaler, a little noise,
+H.264 or H.265 at any quality over the whole clip, sometimes twice. A weight file states the preset that it
+was trained on.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ PRESETS = {
         Degradation(
             "video",
             "centre",
-            "centred bicubic, Lanczos, area or Gaussian; noise up to 3 codes; H.264/H.265 at crf 18-35 on 60 %",
+            "centred bicubic, Lanczos, area or Gaussian; noise up to 3 codes; 60 % H.264/H.265 at crf 18-35",
             (("bicubic", 0.45), ("lanczos3", 0.15), ("area", 0.15), ("gauss", 0.25)),
             noise=3.0,
             compressed=0.6,
@@ -63,15 +64,17 @@ PRESETS = {
 }
 
 
-def degrade(high: np.ndarray, scale: int, preset: Degradation, variant: int, rng: np.random.Generator) -> np.ndarray:
+def degrade(
+    high: np.ndarray, scale: int, preset: Degradation, variant: int, rng: np.random.Generator
+) -> np.ndarray:
     """Low resolution of a whole clip.
 
     Args:
         high: uint8 (T, H, W, 3), H and W multiples of ``scale``.
         scale: 2, 3 or 4.
         preset: which family.
-        variant: number of the variant; the first ``round(variants * (1 - compressed))`` stay uncompressed, and
-            variant 0 of every preset is its plain first kernel, so that clean pairs are always there.
+        variant: number of the variant; the first ``round(variants * (1 - compressed))`` stay uncompressed,
+            and variant 0 of every preset is its plain first kernel, so that clean pairs are always there.
         rng: source of every random choice.
 
     Returns:
@@ -79,7 +82,9 @@ def degrade(high: np.ndarray, scale: int, preset: Degradation, variant: int, rng
     """
     names, shares = zip(*preset.kernels, strict=True)
     kernel = names[0] if variant == 0 else str(rng.choice(names, p=shares))
-    low = np.stack([_shrink(frame, scale, kernel, sigma) for sigma in [rng.uniform(0.3, 0.4) * scale] for frame in high])
+    low = np.stack(
+        [_shrink(frame, scale, kernel, sigma) for sigma in [rng.uniform(0.3, 0.4) * scale] for frame in high]
+    )
     if variant and preset.noise and rng.random() < 0.5:
         low = low + rng.normal(0, rng.uniform(0.3, preset.noise), low.shape).astype(np.float32)
     low = np.clip(np.rint(low), 0, 255).astype(np.uint8)

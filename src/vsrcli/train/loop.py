@@ -1,4 +1,5 @@
-"""The training loop, to be read from top to bottom. All defaults stand in :class:`~vsrcli.train.config.TrainConfig`."""
+"""The training loop, to be read from top to bottom. All defaults stand in
+:class:`~vsrcli.train.config.TrainConfig`."""
 
 from __future__ import annotations
 
@@ -42,8 +43,8 @@ def train(
         config: see :class:`TrainConfig`. ``steps`` may be changed when a run is continued (the cosine is then
             stretched over the new length); everything else must be as it was.
         pairs: training footage, see :func:`~vsrcli.train.clips.prepare_pairs`.
-        run: folder for ``checkpoint.npz``, ``log.csv``, ``tensorboard/`` (where TensorFlow is the backend) and,
-            after each validation and at the end, ``NAME.weights.h5`` with its card.
+        run: folder for ``checkpoint.npz``, ``log.csv``, ``tensorboard/`` (where TensorFlow is the backend)
+            and, after each validation and at the end, ``NAME.weights.h5`` with its card.
         validation: scored every ``validate_every`` steps and at the end.
         card: what the model card shall say besides what is known here (data, licence, command).
         stop: polled after each step; a signal number ends the run with a checkpoint.
@@ -72,7 +73,8 @@ def train(
         warmup_steps=config.warmup,
     )
     optimizer = keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm)
-    # compiled by XLA only where it is the backend's way: on CPUs TensorFlow's own kernels are six times faster
+    # compiled by XLA only where it is the backend's way: on CPUs TensorFlow's own kernels are six times
+    # faster
     jit = keras.backend.backend() == "jax"
     model.compile(optimizer=optimizer, loss=LOSSES[config.loss], jit_compile=jit)
     optimizer.build(model.trainable_variables)
@@ -96,7 +98,9 @@ def train(
     weights = run / f"{config.model}-x{config.scale}-{config.degradation}{SUFFIX}"
 
     def export(measured: dict[str, float] | None) -> None:
-        bare = chosen.build(config.scale, phase=preset.phase)  # a compiled model would write its optimizer, too
+        bare = chosen.build(
+            config.scale, phase=preset.phase
+        )  # a compiled model would write its optimizer, too
         bare.set_weights(model.get_weights())
         bare.save_weights(weights)
         content = {
@@ -117,16 +121,18 @@ def train(
         weights.with_name(weights.name.removesuffix(SUFFIX) + ".json").write_text(text, encoding="utf-8")
 
     plan = BatchPlan(config.batch, config.frames, 3, config.crop, config.scale)
-    log = _Log(run)
+    log, resumed = _Log(run), step
     ahead = batches(pairs, plan, config.seed, step, config.steps)
     try:
-        for step in range(step + 1, config.steps + 1):
+        for step in range(resumed + 1, config.steps + 1):
             began = time.perf_counter()
             low, high = next(ahead)
             waited = time.perf_counter() - began
             loss = float(model.train_on_batch(*_shaped(low, high, config.model)))  # type: ignore[arg-type]
             if not np.isfinite(loss):
-                raise DataError(f"the loss became {loss} at step {step}: lower --learning-rate and start afresh")
+                raise DataError(
+                    f"the loss became {loss} at step {step}: lower --learning-rate and start afresh"
+                )
             seconds = time.perf_counter() - began
             spent += seconds
             scores = None
@@ -140,7 +146,9 @@ def train(
                 save()
             on_step(Report(step, config.steps, loss, float(rate(step)), seconds, waited, scores))
             if signum:
-                raise Interrupted(f"stopped at step {step} of {config.steps}; the same command goes on", signum=signum)
+                raise Interrupted(
+                    f"stopped at step {step} of {config.steps}; the same command goes on", signum=signum
+                )
     finally:
         ahead.close()
         log.close()
@@ -174,7 +182,13 @@ class _Log:
             self.summary, self.board = tf.summary, tf.summary.create_file_writer(str(run / "tensorboard"))
 
     def write(
-        self, step: int, loss: float, rate: float, seconds: float, waited: float, scores: dict[str, float] | None
+        self,
+        step: int,
+        loss: float,
+        rate: float,
+        seconds: float,
+        waited: float,
+        scores: dict[str, float] | None,
     ) -> None:
         row = [step, f"{loss:.6f}", f"{rate:.3e}", f"{seconds:.3f}", f"{waited:.3f}"]
         self.csv.writerow([*row, json.dumps(scores) if scores else ""])

@@ -30,15 +30,16 @@ def camera_move(photo: Image.Image, other: Image.Image, rng: np.random.Generator
         patch = _path(other.size, rng, speed=0.7)
         drift = rng.uniform(-7, 7, 2)
         for index, move in enumerate(patch):
-            shift = tuple(int(v) for v in np.rint(drift * (index - FRAMES / 2)))
+            right, down = (int(v) for v in np.rint(drift * (index - FRAMES / 2)))
             moved = Image.new("L", mask.size)
-            moved.paste(mask, shift)
+            moved.paste(mask, (right, down))
             frames[index] = Image.composite(_look(other, move), frames[index], moved)
     return np.stack([np.asarray(frame) for frame in frames])
 
 
 def _path(size: tuple[int, int], rng: np.random.Generator, speed: float) -> list[tuple[float, ...]]:
-    """Affine coefficients (output to input pixels) of a smooth path that stays inside the picture if it can."""
+    """Affine coefficients (output to input pixels) of a smooth path that stays inside the picture if it
+    can."""
     time = np.arange(FRAMES) - (FRAMES - 1) / 2
     velocity = rng.normal(0, speed, 2)
     wobble = rng.uniform(0, speed, 2)[:, None] * np.sin(

@@ -77,7 +77,9 @@ class Validation:
             pictures = np.clip(np.rint(output * 255), 0, 255).astype(np.uint8)
             psnr = [psnr_y(a, b) for a, b in zip(pictures, truth, strict=True)]
             psnrs.setdefault(name, []).append(float(np.mean(psnr)))
-            ssims.setdefault(name, []).append(float(np.mean([ssim_y(a, b) for a, b in zip(pictures, truth, strict=True)])))
+            ssims.setdefault(name, []).append(
+                float(np.mean([ssim_y(a, b) for a, b in zip(pictures, truth, strict=True)]))
+            )
             gains.setdefault(name, []).append(float(np.mean(psnr) - np.mean(baseline)))
         result = {}
         for name in gains:

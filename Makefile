@@ -1,0 +1,19 @@
+# One-line tasks; each works in a fresh clone after `make setup`.
+PYTHON ?= .venv/bin/python
+
+setup:      ## a virtual environment with everything for development
+	python3 -m venv .venv && $(PYTHON) -m pip install -q -e '.[dev]'
+test:       ## the short suite
+	$(PYTHON) -m pytest -q
+lint:       ## style and formatting
+	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
+format:     ## make `lint` happy where a machine can
+	$(PYTHON) -m ruff check --fix . && $(PYTHON) -m ruff format .
+types:      ## static types and import cycles
+	$(PYTHON) -m pyright
+example:    ## upscale the example clip
+	examples/upscale.sh
+help:       ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/: *## */\t/'
+
+.PHONY: setup test lint format types example help

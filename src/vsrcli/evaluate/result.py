@@ -1,0 +1,122 @@
+"""What an evaluation found: scores of a clip, their means, and the same as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from vsrcli.evaluate.metrics import PSNR_CAP
+from vsrcli.evaluate.protocol import Protocol
+
+CROP = 8  # border pixels left out on each side
+SKIP_ENDS = 2  # frames left out at the start and at the end
+SCORING = (
+    f"BT.601 luma of 8-bit pictures, {CROP} pixels cropped at each border, "
+    f"first and last {SKIP_ENDS} frames left out; mean over frames, then over clips"
+)
+METHODS = ("bicubic", "lanczos", "model")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Scores of one method on one clip, or their means over clips.
+
+    Attributes:
+        psnr: dB on luma, mean over the scored frames; a frame without error counts ``PSNR_CAP``.
+        ssim: on luma, at most 1.
+        temporal: dB: PSNR between the *changes* of luma from one scored frame to the next, in the output and
+            in the truth. Flicker and swimming lower it; a constant error does not.
+        psnr_ends, ssim_ends: the same with the first and last frames included, where windows are incomplete.
+    """
+
+    psnr: float
+    ssim: float
+    temporal: float
+    psnr_ends: float
+    ssim_ends: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """One clip, or the mean over clips.
+
+    Attributes:
+        name: of the clip.
+        width, height: of the truth, in pixels; 0 for the mean.
+        frames: of the clip; ``SKIP_ENDS`` at each end are not in the main scores.
+        bicubic, lanczos, model: scores.
+    """
+
+    name: str
+    width: int
+    height: int
+    frames: int
+    bicubic: Quality
+    lanczos: Quality
+    model: Quality
+
+    @property
+    def baseline(self) -> Quality:
+        """The interpolation with the better PSNR."""
+        return max(self.bicubic, self.lanczos, key=lambda quality: quality.psnr)
+
+    @property
+    def gain(self) -> float:
+        """dB of PSNR over the better interpolation."""
+        return self.model.psnr - self.baseline.psnr
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything measured under one protocol.
+
+    Attributes:
+        model: name of what was measured.
+        engine: device and precision that it ran on.
+        protocol: how low resolution was made.
+        clips: results in order.
+    """
+
+    model: str
+    engine: str
+    protocol: Protocol
+    clips: tuple[Result, ...]
+
+    @property
+    def mean(self) -> Result:
+        """Means over clips; its gain is over the interpolation whose *mean* is better."""
+        methods = {method: _mean([getattr(clip, method) for clip in self.clips]) for method in METHODS}
+        return Result("mean", 0, 0, sum(clip.frames for clip in self.clips), **methods)
+
+    @property
+    def worst(self) -> Result:
+        """The clip with the least gain."""
+        return min(self.clips, key=lambda clip: clip.gain)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: plain numbers and strings, dB and SSIM not rounded."""
+        return {
+            "model": self.model,
+            "engine": self.engine,
+            "protocol": {
+                **asdict(self.protocol),
+                "phase": self.protocol.phase,
+                "summary": self.protocol.summary,
+            },
+            "scoring": {"crop": CROP, "skip_ends": SKIP_ENDS, "psnr_cap": PSNR_CAP, "summary": SCORING},
+            "clips": [{**asdict(clip), "gain": clip.gain} for clip in self.clips],
+            "mean": {
+                **{method: asdict(getattr(self.mean, method)) for method in METHODS},
+                "gain": self.mean.gain,
+            },
+            "worst": {"name": self.worst.name, "gain": self.worst.gain},
+        }
+
+
+def _mean(qualities: Sequence[Quality]) -> Quality:
+    return Quality(
+        *(float(np.mean([getattr(q, field.name) for q in qualities])) for field in fields(Quality))
+    )

@@ -1,0 +1,68 @@
+"""The command that turns a film into a pipe of raw frames with the film's own time stamps.
+
+ffmpeg -copyts -i SRC -map 0:V -fps_mode passthrough -enc_time_base demux -c:v rawvideo -f nut pipe:1
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from vsrcli.media.color import decode_filter, resolve
+from vsrcli.media.ffmpeg import Ffmpeg, command, file_url
+from vsrcli.media.types import Source
+
+# Filters for (mirrored, clockwise degrees), as ffmpeg's own automatic rotation chooses them.
+_TURNS: dict[tuple[bool, int], list[str]] = {
+    (False, 0): [],
+    (False, 90): ["transpose=clock"],
+    (False, 180): ["hflip", "vflip"],
+    (False, 270): ["transpose=cclock"],
+    (True, 0): ["vflip"],
+    (True, 90): ["transpose=cclock_flip"],
+    (True, 180): ["hflip"],
+    (True, 270): ["transpose=clock_flip"],
+}
+_MARGIN = Fraction(1, 100)
+
+
+def decode_command(
+    source: Source, seek: Fraction | None, *, deinterlace: bool, strict: bool, ffmpeg: Ffmpeg
+) -> list[str]:
+    """Write NUT with ``rgb24`` (or ``rgb48le`` for deep sources) frames, upright, to stdout.
+
+    Args:
+        source: the film.
+        seek: begin at or before this key frame (seconds on the container's clock); None: the start.
+        deinterlace: whether to run bwdif, one picture per frame.
+        strict: whether ffmpeg stops at damage, instead of concealing it.
+        ffmpeg: the executable.
+    """
+    import ffmpeg as builder  # the package ffmpeg-python
+
+    video = source.video
+    before: dict[str, Any] = {"protocol_whitelist": "file,pipe", "noautorotate": None}
+    if seek is not None:
+        # -ss counts from the container's start; a little earlier, since it is rounded to microseconds.
+        offset = seek - source.start - _MARGIN
+        if offset > 0:
+            before.update({"ss": f"{float(offset):.6f}", "noaccurate_seek": None})
+    resolved = resolve(video.color, video.pix_fmt, video.width, video.height)
+    steps = ["bwdif=mode=send_frame:parity=auto:deint=all"] if deinterlace else []
+    steps.append(
+        decode_filter(resolved, video.pix_fmt, (video.width, video.height), deep=video.deep, ffmpeg=ffmpeg)
+    )
+    # Turned last: fields are rows, and chroma that sits at the left must not end up at the top.
+    steps += _TURNS[video.mirrored, video.rotation]
+    options = {
+        "vf": ",".join(steps),
+        "fps_mode": "passthrough",
+        "enc_time_base": ffmpeg.demux_time_base,
+        "c:v": "rawvideo",
+        "f": "nut",
+        "noautoscale": None,
+    }
+    stream = builder.input(file_url(source.path), **before)[str(video.index)]
+    flags = ["-copyts", *(["-xerror"] if strict else [])]
+    # "info" names a change of size; the rest of that level is not kept.
+    return command(ffmpeg, stream, "pipe:1", options, globals_=flags, loglevel="info")

@@ -1,0 +1,81 @@
+"""The decisions about a new film, as data: what was asked for, and what will be done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from vsrcli.media.containers import Container
+from vsrcli.media.streams import StreamPlan
+from vsrcli.media.types import Color
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """What the user asked for; None means: choose well.
+
+    Attributes:
+        codec: ffmpeg's name of an encoder (``libx265``, ``h264_nvenc``) or a short one (``h264``, ``hevc``,
+            ``vp9``, ``av1``).
+        crf: constant quality on the encoder's own scale; lower is better.
+        preset: the encoder's speed preset.
+        pix_fmt: pixel format of the new film.
+        extra: further output options of ffmpeg, as (key, value) without the dash; they win over all others.
+        overwrite: whether an existing target may be replaced.
+    """
+
+    codec: str | None = None
+    crf: float | None = None
+    preset: str | None = None
+    pix_fmt: str | None = None
+    extra: tuple[tuple[str, str], ...] = ()
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class OutputPlan:
+    """Everything that will be done to write the new film. ``print(plan)`` is what ``--dry-run`` shows.
+
+    Attributes:
+        target: final name of the file.
+        container: the container format.
+        width, height: pixels of the new film.
+        codec: video encoder.
+        pix_fmt: pixel format it is given.
+        color: tags of the new film.
+        sample_aspect_ratio: shape of a pixel.
+        video_options: further output options of ffmpeg for the picture.
+        streams: the picture first, then every other stream of the source.
+        notices: what people should know: conversions, losses, assumptions. One line each.
+        span: (start, end) in seconds from the container's start; None: open.
+        zero: source time (seconds on the container's clock) that becomes 0 in the new film.
+        timescale: ticks per second of the picture's clock, where the container lets us choose.
+        overwrite: whether an existing target may be replaced.
+    """
+
+    target: Path
+    container: Container
+    width: int
+    height: int
+    codec: str
+    pix_fmt: str
+    color: Color
+    sample_aspect_ratio: Fraction
+    video_options: tuple[tuple[str, str], ...]
+    streams: tuple[StreamPlan, ...]
+    notices: tuple[str, ...]
+    span: tuple[Fraction | None, Fraction | None]
+    zero: Fraction
+    timescale: int | None
+    overwrite: bool
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.target}: {self.container.name}, {self.width}x{self.height}, {self.codec} {self.pix_fmt}"
+        ]
+        for stream in self.streams:
+            note = f" ({stream.note})" if stream.note else ""
+            lines.append(f"  #{stream.index} {stream.kind} {stream.codec}: {stream.action}{note}")
+        lines += [f"  note: {text}" for text in self.notices]
+        return "\n".join(lines)

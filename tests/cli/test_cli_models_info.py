@@ -1,0 +1,120 @@
+"""``vsr models`` and ``vsr info``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import media_samples as media
+from terminal import Outcome, environment
+from vsrcli.cli.models import quality
+from vsrcli.models.registry import ARCHITECTURES
+
+Vsr = Callable[..., Outcome]
+Sample = Callable[..., Path]
+CARD = {
+    "architecture": "duf-s",
+    "options": {"width": 8, "blocks": 1, "head": 8},
+    "scale": 3,
+    "degradation": "video",
+    "parameters": 1234567,
+    "licence": "Apache-2.0",
+    "validation": {"bi psnr_y": 30.123, "bi gain_db": 0.815, "bi ssim_y": 0.9},
+}
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a card; nothing looks into the weight file before a run."""
+    (tmp_path / "mine.weights.h5").write_bytes(b"")
+    (tmp_path / "mine.json").write_text(json.dumps(CARD))
+    monkeypatch.setattr("vsrcli.models.registry.weight_folders", lambda: [tmp_path])
+    return tmp_path
+
+
+@pytest.mark.usefixtures("weights")
+def test_the_table(vsr: Vsr) -> None:
+    seen = vsr("models")
+    assert (seen.status, seen.err) == (0, "")
+    mine = next(line for line in seen.out.splitlines() if line.startswith("mine "))
+    for words in ("3", "video", "7", "1.23M", "bi 30.12 dB (+0.81)", "Apache-2.0"):
+        assert words in mine
+    for name in ARCHITECTURES:
+        assert name == "duf-s" or f"\n{name} " in seen.out
+    assert "no weights: train with vsr train" in seen.out
+
+
+def test_json(vsr: Vsr, weights: Path) -> None:
+    entries = json.loads(vsr("models", "--json").out)
+    by_name = {entry["name"]: entry for entry in entries}
+    assert by_name["mine"]["card"] == CARD
+    assert by_name["mine"]["weights"] == str(weights / "mine.weights.h5")
+    assert by_name["mine"]["usable"] is True
+    assert by_name["duf-52l"]["usable"] is False
+    assert by_name["bicubic"]["usable"] is True
+    assert (
+        by_name["duf-16l"]["multiply_adds_per_lr_pixel"] > 10 * by_name["mine"]["multiply_adds_per_lr_pixel"]
+    )
+
+
+def test_a_broken_card_is_named(vsr: Vsr, weights: Path) -> None:
+    (weights / "mine.json").write_text("{")
+    vsr("models").fails(1, "mine.json")
+
+
+def test_quality_in_words() -> None:
+    assert quality(None) == ""
+    assert (
+        quality({"bi psnr_y": 30.0, "bd psnr_y": 29, "bd gain_db": -0.5})
+        == "bi 30.00 dB\nbd 29.00 dB (-0.50)"
+    )
+    assert quality({"vmaf": 93.5}) == "vmaf 93.5"
+
+
+def test_info(vsr: Vsr, sample: Sample) -> None:
+    path = sample(media.rich)
+    seen = vsr("info", path)
+    assert (seen.status, seen.err) == (0, "")
+    for words in (
+        str(path),
+        "64x48",
+        "24000/1001 = 23.976",
+        "#1, aac, mono, 48000 Hz, eng",
+        "deu, Kommentar",
+        "fra",
+    ):
+        assert words in seen.out
+    assert "Opening; part = 1" in seen.out
+    assert "A tiny film" in seen.out
+
+
+def test_info_as_json_is_exact(vsr: Vsr, sample: Sample) -> None:
+    found = json.loads(vsr("info", "--json", sample(media.rotated, degrees=90)).out)
+    assert found["video"]["frame_rate"] == "24000/1001"
+    assert found["video"]["time_base"] == "1/24000"
+    assert (found["video"]["width"], found["video"]["rotation"]) == (48, 90)
+    assert found["others"] == []
+
+
+def test_info_of_no_video(vsr: Vsr, tmp_path: Path) -> None:
+    vsr("info", tmp_path / "none.mp4").fails(1, "none.mp4", "does not exist")
+    (tmp_path / "text.mp4").write_text("hello " * 1000)
+    vsr("info", tmp_path / "text.mp4").fails(1, "text.mp4")
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "vsrcli", "models", "--json"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    child.stdout.close()
+    _, err = child.communicate(timeout=30)
+    assert err == b""

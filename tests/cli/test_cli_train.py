@@ -1,0 +1,160 @@
+"""``vsr train`` on a tiny folder: the weights, their card, and going on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import media_samples as media
+from terminal import Outcome, complete, eventually, spawn
+from vsrcli.cli.card import relative
+
+Vsr = Callable[..., Outcome]
+TINY = [
+    "--degradation",
+    "bi",
+    "--batch",
+    "1",
+    "--crop",
+    "8",
+    "--frames",
+    "7",
+    "--save-every",
+    "1",
+    "--cache",
+    "cache",
+    "--shippable",
+]
+STEPS = 45  # all within the warm-up, where the rate does not depend on the length of the run
+MANIFEST = """path,source_repo,source_file,licence,ship
+footage/a.mp4,them/films,a.mov,CC-BY-4.0,yes
+footage/b.mp4,them/films,b.mov,CC-BY-4.0,yes
+footage/secret.mp4,others/films,c.mov,all rights reserved,no
+footage/photo.jpg,us/pictures,p.jpg,CC0-1.0,yes
+"""
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with footage, its manifest, and a finished run of STEPS steps in ``unbroken``."""
+    root = tmp_path_factory.mktemp("studio")
+    footage = root / "footage"
+    footage.mkdir()
+    for name, source in (("a", "testsrc2"), ("b", "mandelbrot"), ("secret", "smptebars")):
+        encoder = ("-c:v", "libx264", "-preset", "ultrafast")
+        media.coded(footage, f"{name}.mp4", "format=yuv420p", encoder, frames=10, size="96x72", source=source)
+    media.run_ffmpeg(
+        *media.picture(1, size="160x120"), "-update", "1", "-frames:v", "1", footage / "photo.jpg"
+    )
+    (root / "manifest.csv").write_text(MANIFEST)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        from vsrcli.cli import run
+
+        assert run(command(root, "unbroken")) == 0
+    return root
+
+
+def command(studio: Path, run: str, *more: str) -> list[str]:
+    return ["train", str(studio / "footage"), "--run", run, "--steps", str(STEPS), *TINY, *more]
+
+
+def network(studio: Path, run: str) -> list[np.ndarray]:
+    with np.load(studio / run / "checkpoint.npz") as archive:
+        return [archive[name] for name in sorted(archive.files) if name.startswith("model")]
+
+
+def logged(studio: Path, run: str) -> int:
+    log = studio / run / "log.csv"
+    return len(log.read_text().splitlines()) - 1 if log.exists() else 0
+
+
+def test_the_card_says_where_the_weights_come_from(studio: Path) -> None:
+    card = json.loads((studio / "unbroken" / "duf-s-x4-bi.json").read_text())
+    assert card["command"] == " ".join(["vsr", "train", "footage", *command(studio, "unbroken")[2:]])
+    assert card["data"] == {"folder": "footage", "clips": 2, "photos": 1, "skipped": 1}
+    assert card["licence"] == "Apache-2.0"
+    assert card["credits"] == [
+        {"source": "them/films", "licence": "CC-BY-4.0"},
+        {"source": "us/pictures", "licence": "CC0-1.0"},
+    ]
+    assert card["training"]["step"] == STEPS
+    assert str(studio) not in json.dumps(card)
+
+
+def test_stopped_twice_it_ends_as_if_never_stopped(
+    studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr
+) -> None:
+    killed = spawn(*command(studio, "broken"), cwd=studio)
+    eventually((studio / "broken" / "checkpoint.npz").exists, within=60)
+    killed.kill()
+    assert complete(killed).status == -signal.SIGKILL
+
+    stopped = spawn(*command(studio, "broken"), cwd=studio)
+    before = logged(studio, "broken")
+    eventually(lambda: logged(studio, "broken") > before + 1, within=60)
+    os.kill(stopped.pid, signal.SIGINT)
+    outcome = complete(stopped)
+    assert (outcome.status, outcome.out) == (130, "")
+    last = outcome.err.splitlines()[-1]
+    assert last.startswith("vsr: stopped at step ")
+    assert last.endswith(f" of {STEPS}; the same command goes on")
+    assert "Traceback" not in outcome.err
+
+    monkeypatch.chdir(studio)
+    outcome = vsr(*command(studio, "broken"))
+    assert outcome.status == 0
+    assert "2 clips, 1 photographs, 1 left out by manifest.csv" in outcome.err
+    assert f"{STEPS}/{STEPS} steps, loss " in outcome.err
+    assert outcome.err.splitlines()[-1] == f"{STEPS} steps done: broken/duf-s-x4-bi.weights.h5"
+    for ours, theirs in zip(network(studio, "broken"), network(studio, "unbroken"), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_scores_are_told(studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
+    monkeypatch.chdir(studio)
+    shorter = command(studio, "scored", "--val", "footage", "--cache", "cache2", "--steps", "1")
+    shorter.remove("--shippable")
+    outcome = vsr(*shorter)
+    assert outcome.status == 0, outcome.err
+    assert "step 1: bi psnr_y " in outcome.err
+    card = json.loads((studio / "scored" / "duf-s-x4-bi.json").read_text())
+    assert card["validation"]["bi psnr_y"] > 5
+
+
+def test_another_configuration_is_refused(studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
+    monkeypatch.chdir(studio)
+    vsr(*command(studio, "unbroken", "--seed", "2")).fails(1, "seed", "--run")
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (["--model", "bicubic"], "duf-s"),
+        (["--scale", "5"], "2<=x<=4"),
+        (["--frames", "6"], "x>=7"),
+        (["--val", "nowhere"], "nowhere"),
+        (["--steps", "0"], "x>=1"),
+    ],
+)
+def test_usage(change: list[str], word: str, tmp_path: Path, vsr: Vsr) -> None:
+    vsr("train", tmp_path, "--run", tmp_path / "run", *change).fails(2, word)
+
+
+def test_no_footage(tmp_path: Path, vsr: Vsr) -> None:
+    vsr("train", tmp_path, "--run", tmp_path / "run").fails(1, "no clip")
+    assert not (tmp_path / "run").exists()
+
+
+def test_paths_in_a_card_are_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert relative(str(tmp_path / "a" / "b")) == "a/b"
+    assert relative("/somewhere/else") == "else"
+    assert relative("--run=/somewhere/else") == "--run=else"
+    assert relative("a b") == "a b"

@@ -1,0 +1,71 @@
+"""Option values: what is taken, as what, and what is refused with a remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import click
+import pytest
+
+from terminal import Outcome
+from vsrcli.cli.values import Device, Scale, Setting, Tile, Time
+
+Vsr = Callable[..., Outcome]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (Scale(), "4", Fraction(4)),
+        (Scale(), "2.5", Fraction(5, 2)),
+        (Scale(), "4/3", Fraction(4, 3)),
+        (Time(), "12.5", Fraction(25, 2)),
+        (Time(), "0.1", Fraction(1, 10)),
+        (Time(), "1:02", Fraction(62)),
+        (Time(), "0:01:02.5", Fraction(125, 2)),
+        (Time(), "100:00:00", Fraction(360000)),
+        (Time(), "90", Fraction(90)),
+        (Tile(), "auto", "auto"),
+        (Tile(), "none", "none"),
+        (Tile(), "256", 256),
+        (Device(), "cpu", "cpu"),
+        (Device(), "0", "0"),
+        (Setting(), "tune=film", ("tune", "film")),
+        (Setting(), "-x265-params=a=1:b=2", ("x265-params", "a=1:b=2")),
+        (Setting(), "metadata:s:a:0=title=x", ("metadata:s:a:0", "title=x")),
+        (Setting(), "flags=", ("flags", "")),
+    ],
+)
+def test_taken(kind: click.ParamType, text: str, value: object) -> None:
+    assert kind.convert(text, None, None) == value
+
+
+@pytest.mark.parametrize(
+    ("option", "remedy"),
+    [
+        ("--scale 9", "at most 4"),
+        ("--scale 1", "more than 1"),
+        ("--scale big", "such as 2"),
+        ("--scale 1/0", "such as 2"),
+        ("--scale nan", "such as 2"),
+        ("--scale -2", "more than 1"),
+        ("--tile 5", "16 or more"),
+        ("--tile some", "auto, none"),
+        ("--overlap -1", "x>=0"),
+        ("--gpu fast", "cpu"),
+        ("--gpu 0,1", "one GPU"),
+        ("--precision fp8", "fp16"),
+        ("--crf -3", "x>=0"),
+        ("-e novalue", "tune=film"),
+        ("-e =value", "tune=film"),
+        ("--start abc", "0:01:02.5"),
+        ("--start 1:75", "0:01:02.5"),
+        ("--start -3", "0:01:02.5"),
+        ("--start 5 --end 3", "not after"),
+        ("--end 0", "not after"),
+        ("--colour", "--colour"),
+    ],
+)
+def test_refused_before_the_film_is_looked_at(option: str, remedy: str, vsr: Vsr) -> None:
+    vsr("upscale", "missing.mp4", "out.mp4", *option.split()).fails(2, remedy)

@@ -1,0 +1,117 @@
+"""Whatever goes wrong: one line that says so, the documented status, and the target's folder as it was."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import media_samples as media
+from terminal import Outcome
+
+Vsr = Callable[..., Outcome]
+Sample = Callable[..., Path]
+BICUBIC = ("-m", "bicubic", "-s", "2")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Where targets would be written; at the end it holds what it held: one older film."""
+    place = tmp_path / "films"
+    place.mkdir()
+    (place / "older.mp4").write_bytes(b"older")
+    yield place
+    assert [path.name for path in place.iterdir()] == ["older.mp4"]
+    assert (place / "older.mp4").read_bytes() == b"older"
+
+
+def test_no_input(folder: Path, vsr: Vsr) -> None:
+    vsr("upscale", folder / "missing.mp4", folder / "out.mp4", *BICUBIC).fails(
+        1, "missing.mp4", "does not exist"
+    )
+    vsr("upscale", folder, folder / "out.mp4", *BICUBIC).fails(1, "is a folder")
+
+
+def test_no_video(folder: Path, tmp_path: Path, vsr: Vsr) -> None:
+    for name, content in (
+        ("empty.mp4", b""),
+        ("rubbish.mp4", bytes(range(256)) * 40),
+        ("text.mkv", b"words\n" * 99),
+    ):
+        path = tmp_path / name
+        path.write_bytes(content)
+        vsr("upscale", path, folder / "out.mp4", *BICUBIC).fails(1, name)
+
+
+def test_sound_only(folder: Path, tmp_path: Path, vsr: Vsr) -> None:
+    path = tmp_path / "song.m4a"
+    media.run_ffmpeg(*media.sound(), "-c:a", "aac", path)
+    vsr("upscale", path, folder / "out.mp4", *BICUBIC).fails(1, "sound only")
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_film_that_breaks_off(suffix: str, folder: Path, tmp_path: Path, sample: Sample, vsr: Vsr) -> None:
+    whole = tmp_path / f"film{suffix}"
+    whole.write_bytes(sample(media.cfr, frames=24, suffix=suffix).read_bytes())
+    path = media.truncated(whole)
+    vsr("upscale", path, folder / "out.mp4", *BICUBIC).fails(1, path.name)
+
+
+def test_targets_that_cannot_be(folder: Path, sample: Sample, vsr: Vsr) -> None:
+    film = sample(media.cfr)
+    vsr("upscale", film, folder / "older.mp4", *BICUBIC).fails(1, "exists", "--overwrite")
+    vsr("upscale", film, folder, *BICUBIC).fails(1, "is a folder")
+    vsr("upscale", film, folder / "none" / "out.mp4", *BICUBIC).fails(1, "create it first")
+    vsr("upscale", film, folder / "older.mp4" / "out.mp4", *BICUBIC).fails(1, "older.mp4")
+    vsr("upscale", film, folder / "out.xyz", *BICUBIC).fails(1, ".xyz", ".mkv")
+    vsr("upscale", film, folder / "out", *BICUBIC).fails(1, "extension")
+    vsr("upscale", film, folder / f"{'x' * 300}.mp4", *BICUBIC).fails(1, "name")
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the administrator may write anywhere"
+)
+def test_a_folder_without_write_permission(folder: Path, sample: Sample, vsr: Vsr) -> None:
+    folder.chmod(0o500)
+    try:
+        vsr("upscale", sample(media.cfr), folder / "out.mp4", *BICUBIC).fails(1, "cannot be written")
+    finally:
+        folder.chmod(0o700)
+
+
+def test_the_same_file(tmp_path: Path, sample: Sample, vsr: Vsr) -> None:
+    path, link = tmp_path / "film.mp4", tmp_path / "link.mp4"
+    content = sample(media.cfr).read_bytes()
+    path.write_bytes(content)
+    link.hardlink_to(path)
+    for target in (path, link, tmp_path / "." / "film.mp4"):
+        vsr("upscale", path, target, *BICUBIC, "-y").fails(1, "the input itself")
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--codec", "nonsense"], ["nonsense"]),
+        (["--pix-fmt", "nonsense"], ["nonsense"]),
+        (["--preset", "nonsense"], ["libx264"]),
+        (["-e", "nonsense=1"], ["-e"]),
+        (["--codec", "prores_ks"], ["MP4"]),
+        (["--ffmpeg", "/nowhere/ffmpeg"], ["/nowhere/ffmpeg"]),
+        (["--start", "100"], ["span"]),
+        (["-m", "nonsense"], ["nonsense", "bicubic"]),
+        (["-m", "duf-28l"], ["duf-28l", "vsr train"]),
+        (["-m", "nonsense.weights.h5"], ["nonsense.weights.h5"]),
+    ],
+)
+def test_what_cannot_be_done(
+    options: list[str], words: list[str], folder: Path, sample: Sample, vsr: Vsr
+) -> None:
+    vsr("upscale", sample(media.cfr), folder / "out.mp4", *BICUBIC, *options).fails(1, *words)
+
+
+def test_a_tile_without_room_for_its_context(folder: Path, sample: Sample, vsr: Vsr) -> None:
+    options = (*BICUBIC, "-t", "20", "--overlap", "10")
+    vsr("upscale", sample(media.cfr), folder / "out.mp4", *options).fails(2, "tile of 20", "overlap")

@@ -1,0 +1,146 @@
+"""The frame contract through the whole program: count, times, sound and everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from looking import LOSSLESS, packets, pixels, times
+
+import media_samples as media
+from terminal import Outcome, complete, spawn
+from vsrcli.frames.resample import upscale as interpolate
+from vsrcli.media.probe import probe
+
+Vsr = Callable[..., Outcome]
+Sample = Callable[..., Path]
+BICUBIC = ("-m", "bicubic", "-s", "2")
+
+FILMS = [
+    (media.cfr, {}),
+    (media.cfr, {"frames": 1, "audio": False}),
+    (media.cfr, {"frames": 3}),
+    (media.vfr, {}),
+    (media.vfr, {"suffix": ".mkv"}),
+    (media.video_starts_late, {}),
+    (media.audio_starts_late, {}),
+    (media.mpegts, {}),
+    (media.mpegts, {"offset": 7200}),
+    (media.rotated, {"degrees": 90}),
+    (media.ten_bit, {}),
+    (media.anamorphic, {}),
+    (media.interlaced, {}),
+]
+
+
+@pytest.mark.parametrize(("function", "options"), FILMS)
+def test_every_frame_at_its_time(
+    function: Callable[..., Path], options: dict, sample: Sample, tmp_path: Path, vsr: Vsr
+) -> None:
+    path, target = sample(function, **options), tmp_path / "out.mp4"
+    done = vsr("upscale", path, target, *BICUBIC)
+    assert done.status == 0, done.err
+    assert times(target) == times(path)
+    before, after = probe(path), probe(target)
+    assert (after.video.width, after.video.height) == (2 * before.video.width, 2 * before.video.height)
+    assert after.video.sample_aspect_ratio == before.video.sample_aspect_ratio
+    assert (after.video.deep, after.video.rotation) == (before.video.deep, 0)
+    sound = packets(path, "audio")
+    if path.suffix == ".ts":  # ADTS headers are taken off
+        sound = [[packet[7:] for packet in stream] for stream in sound]
+    assert packets(target, "audio") == sound
+    assert f"{len(times(path))} frames in " in done.err.splitlines()[-1]
+
+
+def test_colours_and_depth_survive(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
+    path, target = sample(media.ten_bit), tmp_path / "out.mkv"
+    assert vsr("upscale", path, target, *BICUBIC).status == 0
+    before, after = probe(path).video, probe(target).video
+    assert (after.color, after.bit_depth, after.pix_fmt) == (before.color, 10, "yuv420p10le")
+
+
+@pytest.mark.parametrize("before", [".mkv", ".mp4"])
+@pytest.mark.parametrize("after", [".mkv", ".mp4"])
+def test_everything_goes_along(before: str, after: str, sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
+    path, target = sample(media.rich, suffix=before), tmp_path / f"out{after}"
+    done = vsr("upscale", path, target, *BICUBIC)
+    assert done.status == 0, done.err
+    source = probe(target)
+    kinds = [(other.kind, other.language) for other in source.others if other.kind != "data"]
+    assert kinds == [("audio", "eng"), ("audio", "deu"), ("subtitle", "fra")]
+    assert [mark.metadata["title"] for mark in source.chapter_marks] == ["Opening; part = 1", "Ende"]
+    assert packets(target, "audio") == packets(path, "audio")
+    assert ("note: subtitle #3" in done.err) == (before != after)  # told where it is converted
+
+
+def test_the_pixels_are_those_of_the_interpolation(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
+    path, target = sample(media.cfr, audio=False), tmp_path / "out.mkv"
+    assert vsr("upscale", path, target, *BICUBIC, *LOSSLESS).status == 0
+    frames = [interpolate(frame / np.float32(255), 2).clip(0, 1) for frame in pixels(path)]
+    expected = np.rint(np.stack(frames) * 255)
+    assert np.abs(pixels(target) - expected).max() <= 1
+
+
+def test_between_native_scales(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
+    target = tmp_path / "out.mp4"
+    assert vsr("upscale", sample(media.cfr), target, "-m", "lanczos", "-s", "2.5").status == 0
+    assert (probe(target).video.width, probe(target).video.height) == (160, 120)
+
+
+def test_a_span(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
+    path, target = sample(media.cfr, audio=False), tmp_path / "out.mkv"
+    whole = tmp_path / "whole.mkv"
+    assert vsr("upscale", path, whole, *BICUBIC, *LOSSLESS).status == 0
+    assert vsr("upscale", path, target, *BICUBIC, *LOSSLESS, "--start", "0.1", "--end", "0:00.4").status == 0
+    kept = [number for number, time in enumerate(times(path)) if Fraction(1, 10) <= time < Fraction(2, 5)]
+    np.testing.assert_array_equal(pixels(target), pixels(whole)[kept])
+
+
+NAMES = [
+    "two words.mp4",
+    'it\'s "quoted".mp4',
+    "frame-%03d.mp4",
+    "ünïcødé 映画.mp4",
+    "a:b=c,d;[e].mp4",
+    "-dash.mp4",
+    "pipe:1.mp4",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names(name: str, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "in" / name).write_bytes(sample(media.cfr, frames=3).read_bytes())
+    monkeypatch.chdir(tmp_path / "in")
+    done = vsr("upscale", *BICUBIC, "--", name, f"../out/{name}")
+    assert done.status == 0, done.err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+    monkeypatch.chdir(tmp_path / "out")
+    assert vsr("upscale", *BICUBIC, "-y", "--", f"../in/{name}", name).status == 0
+
+
+def test_overwrite_replaces(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
+    target = tmp_path / "out.mp4"
+    target.write_text("old")
+    assert vsr("upscale", sample(media.cfr), target, *BICUBIC, "--overwrite").status == 0
+    assert len(times(target)) == 12
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_as_a_process_without_a_path_and_without_tensorflow(sample: Sample, tmp_path: Path) -> None:
+    """Interpolation needs neither an ffmpeg of the system nor TensorFlow, whose import would take seconds."""
+    (tmp_path / "blocked").mkdir()
+    for module in ("tensorflow", "keras"):
+        (tmp_path / "blocked" / f"{module}.py").write_text("raise RuntimeError('imported')")
+    target = tmp_path / "out.mp4"
+    from terminal import environment
+
+    path = f"{tmp_path / 'blocked'}:{environment()['PYTHONPATH']}"
+    child = spawn("upscale", sample(media.cfr), target, *BICUBIC, PATH="", PYTHONPATH=path)
+    done = complete(child)
+    assert (done.status, done.out) == (0, ""), done.err
+    assert len(times(target)) == 12

@@ -1,0 +1,85 @@
+"""Stopped from outside: by the user, by the system, or because an ffmpeg dies."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+import media_samples as media
+from terminal import complete, eventually, read_until, spawn
+
+# so many small tiles that the film takes far longer than the test
+SLOW = ("-m", "bicubic", "-t", "16", "--overlap", "3")
+
+
+@pytest.fixture(scope="module")
+def long_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return media.cfr(tmp_path_factory.mktemp("long"), frames=2000, audio=False)
+
+
+@pytest.fixture
+def running(long_film: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A run that has begun to write ``tmp_path/out.mp4``, and what it has said so far."""
+    child = spawn("upscale", long_film, tmp_path / "out.mp4", *SLOW)
+    try:
+        said = read_until(child, "engine:")
+        eventually(lambda: any(path.stat().st_size for path in tmp_path.glob(".*.part.mp4")))
+        yield child, said
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def ffmpegs(child: subprocess.Popen[str]) -> dict[str, psutil.Process]:
+    """The child's own children: which one decodes, which one encodes."""
+    found = psutil.Process(child.pid).children()
+    return {"decoder" if "pipe:1" in each.cmdline() else "encoder": each for each in found}
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals(
+    sent: signal.Signals, status: int, running: tuple[subprocess.Popen[str], str], tmp_path: Path
+) -> None:
+    child, said = running
+    helpers = ffmpegs(child)
+    assert set(helpers) == {"decoder", "encoder"}
+    child.send_signal(sent)
+    done = complete(child, already=said)
+    assert (done.status, done.out) == (status, "")
+    last = done.err.splitlines()[-1]
+    assert last.startswith("vsr: stopped at frame ")
+    assert last.endswith(f"; nothing was written at {tmp_path / 'out.mp4'}")
+    assert "Traceback" not in done.err
+    assert list(tmp_path.iterdir()) == []
+    assert not any(helper.is_running() for helper in helpers.values())
+
+
+@pytest.mark.parametrize("victim", ["decoder", "encoder"])
+def test_an_ffmpeg_that_dies(
+    victim: str, running: tuple[subprocess.Popen[str], str], tmp_path: Path, long_film: Path
+) -> None:
+    child, said = running
+    ffmpegs(child)[victim].kill()
+    done = complete(child, already=said)
+    done.fails(
+        1, "SIGKILL", "film" if victim == "nobody" else str(long_film if victim == "decoder" else "out.mp4")
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nohup_is_respected(sample: Callable[..., Path], tmp_path: Path) -> None:
+    """A signal that was ignored when the program began stays ignored."""
+    from vsrcli.cli.signals import interruptible
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with interruptible() as received:
+            signal.raise_signal(signal.SIGTERM)
+        assert received.signum == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)

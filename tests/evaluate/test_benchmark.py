@@ -1,0 +1,269 @@
+"""Scoring engines on clips: baselines, protocols, means, JSON and the command."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from vsrcli.cli.evaluate import evaluate
+from vsrcli.engine.resample import ResampleEngine
+from vsrcli.errors import DataError, EngineError, ModelError, UsageError
+from vsrcli.evaluate.benchmark import benchmark, measure, run
+from vsrcli.evaluate.contestant import enter
+from vsrcli.evaluate.metrics import PSNR_CAP, score_clip
+from vsrcli.evaluate.protocol import Clip, ClipFile, Protocol, find_clips, prepare_clip, read_frames
+from vsrcli.evaluate.result import CROP, METHODS, SKIP_ENDS, Report
+
+WIDTH, HEIGHT, COUNT = 98, 66, 12  # no multiples of 3 or 4
+
+
+def film(path: Path, seed: int = 0, count: int = COUNT, width: int = WIDTH, height: int = HEIGHT) -> Path:
+    """A smooth texture that moves two pixels a frame, encoded nearly without loss."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: height + 4 * count, : width + 4 * count]
+    waves = [(rng.uniform(-0.9, 0.9, 2), rng.uniform(0, 6, 3)) for _ in range(12)]
+    texture = sum(np.sin(a[0] * y[..., None] + a[1] * x[..., None] + shift) for a, shift in waves)
+    texture = np.clip(127 + 22 * np.asarray(texture), 0, 255).astype(np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(
+            "libx264", rate=Fraction(25), options={"crf": "6", "preset": "veryfast"}
+        )
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv444p"  # type: ignore[attr-defined]
+        for t in range(count):
+            pixels = np.ascontiguousarray(texture[2 * t : 2 * t + height, t : t + width])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))  # type: ignore[attr-defined]
+        container.mux(stream.encode(None))  # type: ignore[attr-defined]
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clips")
+    film(folder / "a [1].mp4", 1)
+    film(folder / "b.mkv", 2)
+    (folder / "notes.txt").write_text("not a clip")
+    return folder
+
+
+def first_clip(folder: Path, protocol: Protocol) -> Clip:
+    return prepare_clip(find_clips([folder])[0], protocol)
+
+
+class Answers:
+    """An engine that gives prepared frames, whatever it is asked; ``late`` frames late."""
+
+    def __init__(self, frames: np.ndarray, scale: int, late: int = 3) -> None:
+        self.scale, self.radius, self.lookahead, self.description = scale, 2, late, "prepared answers"
+        self.waiting = [frame.astype(np.float32) / 255 for frame in frames]
+        self.pushed = 0
+
+    def open(self, height: int, width: int) -> Answers:
+        return self
+
+    def push(self, frame: np.ndarray) -> np.ndarray | None:
+        self.pushed += 1
+        return self.waiting.pop(0) if self.pushed > self.lookahead else None
+
+    def flush(self) -> list[np.ndarray]:
+        return [self.waiting.pop(0) for _ in range(min(self.lookahead, len(self.waiting)))]
+
+
+def test_clips_are_cropped_to_a_multiple_of_the_scale(folder: Path) -> None:
+    for scale, size in ((2, (66, 98)), (3, (66, 96)), (4, (64, 96))):
+        clip = first_clip(folder, Protocol("bi", scale))
+        assert clip.truth.shape == (COUNT, *size, 3)
+        assert clip.low.shape == (COUNT, size[0] // scale, size[1] // scale, 3)
+        assert clip.low.dtype == clip.truth.dtype == np.uint8
+
+
+@pytest.mark.parametrize("protocol", [Protocol("bi", 4), Protocol("bd", 3), Protocol("bi", 2, crf=30)])
+def test_interpolation_through_the_engine_equals_its_baseline(folder: Path, protocol: Protocol) -> None:
+    clip = first_clip(folder, protocol)
+    for name in ("bicubic", "lanczos"):
+        result, still = measure(ResampleEngine(name, protocol.scale, protocol.phase), clip)
+        assert result.model == getattr(result, name)
+        np.testing.assert_array_equal(still.model, getattr(still, name))
+        assert result.gain == result.model.psnr - max(result.bicubic.psnr, result.lanczos.psnr) <= 0
+
+
+def test_scores_are_those_of_the_metrics(folder: Path) -> None:
+    clip = first_clip(folder, Protocol("bi", 4))
+    outputs = list(run(ResampleEngine("bicubic", 4), clip.low))
+    result, _ = measure(ResampleEngine("bicubic", 4), clip)
+    scored = score_clip(outputs, clip.truth, CROP, SKIP_ENDS)
+    ends = score_clip(outputs, clip.truth, CROP, 0)
+    assert (result.model.psnr, result.model.ssim) == pytest.approx((scored.psnr, scored.ssim))
+    assert (result.model.psnr_ends, result.model.ssim_ends) == pytest.approx((ends.psnr, ends.ssim))
+
+
+def test_an_oracle_gets_the_cap(folder: Path) -> None:
+    clip = first_clip(folder, Protocol("bi", 4))
+    result, still = measure(Answers(clip.truth, 4), clip)
+    assert (result.model.psnr, result.model.temporal, result.model.psnr_ends) == (PSNR_CAP,) * 3
+    assert result.model.ssim == result.model.ssim_ends == 1
+    assert still.index == COUNT // 2
+    np.testing.assert_array_equal(still.model, still.truth)
+
+
+def test_bad_ends_show_only_where_ends_are_scored(folder: Path) -> None:
+    clip = first_clip(folder, Protocol("bi", 4))
+    frames = clip.truth.copy()
+    frames[[0, 1, -2, -1]] = 0
+    quality = measure(Answers(frames, 4), clip)[0].model
+    assert (quality.psnr, quality.ssim, quality.temporal) == (PSNR_CAP, 1, PSNR_CAP)
+    assert quality.psnr_ends < PSNR_CAP - 20
+    assert quality.ssim_ends < 0.9
+
+
+def test_flicker_lowers_steadiness_but_a_constant_error_does_not(folder: Path) -> None:
+    clip = first_clip(folder, Protocol("bi", 4))
+    truth = np.clip(clip.truth, 20, 230)
+    clip = Clip(clip.name, truth, clip.low, clip.protocol)
+    sign = np.where(np.arange(COUNT) % 2, 4, -4)[:, None, None, None]
+    constant = measure(Answers((truth + 4).astype(np.uint8), 4), clip)[0].model
+    flicker = measure(Answers((truth + sign).astype(np.uint8), 4), clip)[0].model
+    assert flicker.psnr == pytest.approx(constant.psnr)
+    assert constant.temporal == PSNR_CAP
+    # Luma changes by 8 codes of 255, times 219/255, between frames.
+    assert flicker.temporal == pytest.approx(20 * np.log10(255 / (8 * 219 / 255)), abs=0.01)
+
+
+def test_an_engine_that_loses_a_frame_is_found_out(folder: Path) -> None:
+    clip = first_clip(folder, Protocol("bi", 4))
+    with pytest.raises(EngineError, match="not as many frames"):
+        measure(Answers(clip.truth[:-1], 4), clip)
+
+
+@pytest.mark.parametrize("name", ["bi", "bd"])
+def test_the_other_phase_scores_worse(folder: Path, name: str) -> None:
+    clip = first_clip(folder, Protocol(name, 4))
+    wrong = "zero" if name == "bi" else "centre"
+    result, _ = measure(ResampleEngine("bicubic", 4, wrong), clip)
+    assert result.model.psnr < result.bicubic.psnr - 0.5
+
+
+def test_compression_lowers_scores_more_at_a_higher_crf(folder: Path) -> None:
+    scores = [
+        measure(ResampleEngine("bicubic", 2), first_clip(folder, Protocol("bi", 2, crf)))[0].model.psnr
+        for crf in (None, 23, 40)
+    ]
+    assert scores[0] > scores[1] > scores[2]
+
+
+def test_mean_worst_and_json(folder: Path) -> None:
+    files, seen = find_clips([folder]), []
+    engine = ResampleEngine("lanczos", 4)
+    protocol = Protocol("bi", 4)
+    report = benchmark(engine, files, protocol, model="l", frames=7, on_clip=lambda r, s: seen.append(r.name))
+    assert seen == ["a [1]", "b"] == [clip.name for clip in report.clips]
+    assert [clip.frames for clip in report.clips] == [7, 7]
+    for method in METHODS:
+        values = [getattr(clip, method).psnr for clip in report.clips]
+        assert getattr(report.mean, method).psnr == pytest.approx(np.mean(values))
+    assert report.worst.gain == min(clip.gain for clip in report.clips)
+    content = json.loads(json.dumps(report.as_dict()))
+    assert content["protocol"]["name"] == "bi"
+    assert content["protocol"]["crf"] is None
+    assert content["scoring"]["crop"] == 8
+    assert content["clips"][1]["model"]["psnr"] == report.clips[1].model.psnr
+    assert content["mean"]["gain"] == report.mean.gain
+    assert content["worst"]["name"] == report.worst.name
+
+
+def test_gain_is_over_the_better_baseline_of_each_clip_and_of_the_means(folder: Path) -> None:
+    engine, protocol = ResampleEngine("bicubic", 4), Protocol("bi", 4)
+    report = benchmark(engine, find_clips([folder]), protocol, model="b", frames=5)
+    assert isinstance(report, Report)
+    better = max(report.mean.bicubic.psnr, report.mean.lanczos.psnr)
+    assert report.mean.gain == pytest.approx(report.mean.model.psnr - better)
+
+
+def test_clips_that_cannot_be_used(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no clip in"):
+        find_clips([tmp_path])
+    with pytest.raises(DataError, match="no file or folder"):
+        find_clips([tmp_path / "missing.mp4"])
+    with pytest.raises(DataError, match="cannot decode"):
+        read_frames(folder / "notes.txt")
+    short = ClipFile(film(tmp_path / "short.mp4", count=4), "short")
+    with pytest.raises(DataError, match="4 frames"):
+        prepare_clip(short, Protocol("bi", 4))
+    small = ClipFile(film(tmp_path / "small.mp4", width=48, height=24), "small")
+    with pytest.raises(DataError, match="48x24"):
+        prepare_clip(small, Protocol("bi", 2))
+    with pytest.raises(DataError, match="--frames 3"):
+        prepare_clip(small, Protocol("bi", 2), frames=3)
+
+
+def test_names_tell_clips_apart(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a [1].mp4").write_bytes((folder / "a [1].mp4").read_bytes())
+    files = find_clips([folder, other, folder / "b.mkv"])
+    assert [file.name for file in files] == [f"{folder.name}/a [1].mp4", "b", "other/a [1].mp4"]
+
+
+def test_protocols_that_do_not_exist() -> None:
+    for wrong in (
+        {"name": "x", "scale": 4},
+        {"name": "bi", "scale": 5},
+        {"name": "bi", "scale": 4, "crf": 52},
+    ):
+        with pytest.raises(UsageError):
+            Protocol(**wrong)
+
+
+def test_contestants(tmp_path: Path) -> None:
+    assert enter("bicubic").protocol == Protocol("bi", 4)
+    assert enter("lanczos", 3, "bd").open().description.startswith("lanczos")
+    with pytest.raises(ModelError, match="unknown model"):
+        enter("nothing", 4, "bd")
+    path = tmp_path / "net.weights.h5"
+    path.write_bytes(b"")
+    card = {"architecture": "duf-s", "scale": 3, "degradation": "bd", "phase": "zero"}
+    (tmp_path / "net.json").write_text(json.dumps(card))
+    contestant = enter(str(path))
+    assert contestant.protocol == Protocol("bd", 3)
+    assert not contestant.warning
+    assert "1 pixels out of place" in enter(str(path), 3, "bi").warning
+    with pytest.raises(UsageError, match="upscales by 3"):
+        enter(str(path), 4)
+
+
+def test_the_command(folder: Path, tmp_path: Path) -> None:
+    pictures, figures = tmp_path / "pictures", tmp_path / "figures.json"
+    arguments = [str(folder), "-m", "bicubic", "--frames", "6", "--crf", "none", "--crf", "23", "--crf", "23"]
+    arguments += ["--json", str(figures), "--pictures", str(pictures)]
+    result = CliRunner().invoke(evaluate, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    for text in (
+        "Protocol: x4, centred bicubic",
+        "not compressed",
+        "H.264 at crf 23",
+        "8 pixels cropped",
+        "Worst clip",
+    ):
+        assert text in result.stdout
+    for name in ("a [1] ", "b ", "mean "):
+        assert sum(line.strip().startswith(name) for line in result.stdout.splitlines()) == 2
+    assert not result.stderr
+    reports = json.loads(figures.read_text())
+    assert [report["protocol"]["crf"] for report in reports] == [None, 23]
+    names = ["a-[1]-bi-x4-crf-23.png", "a-[1]-bi-x4.png", "b-bi-x4-crf-23.png", "b-bi-x4.png"]
+    assert sorted(path.name for path in pictures.iterdir()) == names
+
+
+def test_the_command_refuses_what_cannot_be_meant(folder: Path) -> None:
+    for wrong in (["--crf", "60"], ["--crf", "x"], ["--frames", "4"], ["-s", "5"], ["--protocol", "yes"]):
+        assert CliRunner().invoke(evaluate, [str(folder), "-m", "bicubic", *wrong]).exit_code == 2
+
+
+def test_the_command_has_help_with_an_example() -> None:
+    result = CliRunner().invoke(evaluate, ["--help"])
+    assert "vsr evaluate clips/ --crf none --crf 23" in result.stdout

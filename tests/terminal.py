@@ -1,0 +1,82 @@
+"""The command line under test: in this process, where it is quick, or as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import vsrcli
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command line came to."""
+
+    status: int
+    out: str
+    err: str
+
+    def fails(self, status: int, *words: str) -> None:
+        """It ended with ``status`` and exactly one error line, which holds ``words``."""
+        assert self.status == status, self.err
+        assert self.out == ""
+        errors = [line for line in self.err.splitlines() if line.startswith("vsr: error: ")]
+        assert len(errors) == 1, self.err
+        assert "Traceback" not in self.err
+        for word in words:
+            assert word in errors[0]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This process's environment for a child that imports the package under test."""
+    home = str(Path(vsrcli.__file__).resolve().parent.parent)
+    return {**os.environ, "PYTHONPATH": home, "PYTHONWARNINGS": "error::RuntimeWarning", **changes}
+
+
+def spawn(*arguments: str | Path, cwd: Path | None = None, **changes: str) -> subprocess.Popen[str]:
+    """``vsr`` as a child with all its streams piped."""
+    command = [sys.executable, "-m", "vsrcli", *map(str, arguments)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=environment(**changes),
+        stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def complete(child: subprocess.Popen[str], *, already: str = "", timeout: float = 60) -> Outcome:
+    """Wait for a child; ``already`` is what has been read of its stderr."""
+    try:
+        out, err = child.communicate(timeout=timeout)
+    finally:
+        child.kill()
+    return Outcome(child.returncode, out, already + err)
+
+
+def read_until(child: subprocess.Popen[str], word: str) -> str:
+    """Lines of the child's stderr up to one that holds ``word``."""
+    assert child.stderr is not None
+    lines = ""
+    while word not in lines:
+        line = child.stderr.readline()
+        assert line, f"ended without {word!r}: {lines}"
+        lines += line
+    return lines
+
+
+def eventually(happens: Callable[[], object], *, within: float = 20) -> None:
+    """Poll until ``happens()`` is true."""
+    deadline = time.monotonic() + within
+    while not happens():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
