@@ -110,7 +110,7 @@ def test_stopped_twice_it_ends_as_if_never_stopped(
     monkeypatch.chdir(studio)
     outcome = vsr(*command(studio, "broken"))
     assert outcome.status == 0
-    assert "2 clips, 1 photographs, 1 left out by manifest.csv" in outcome.err
+    assert "2 clips, 1 photograph, 1 left out by manifest.csv" in outcome.err
     assert f"{STEPS}/{STEPS} steps, loss " in outcome.err
     assert outcome.err.splitlines()[-1] == f"{STEPS} steps done: broken/duf-s-x4-bi.weights.h5"
     for ours, theirs in zip(network(studio, "broken"), network(studio, "unbroken"), strict=True):
@@ -123,7 +123,8 @@ def test_scores_are_told(studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr
     shorter.remove("--shippable")
     outcome = vsr(*shorter)
     assert outcome.status == 0, outcome.err
-    assert "step 1: bi psnr_y " in outcome.err
+    assert "step 1: bi " in outcome.err
+    assert " over bicubic" in outcome.err
     card = json.loads((studio / "scored" / "duf-s-x4-bi.json").read_text())
     assert card["validation"]["bi psnr_y"] > 5
 

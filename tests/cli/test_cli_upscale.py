@@ -41,7 +41,8 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None
     monkeypatch.setattr(upscale, "prepare", remember)
     line = (
         "-s 2.5 -m duf-16l -t 128 --tile-pad 8 -g 1 --precision fp16 --codec hevc --crf 20.5 "
-        "--preset slow --pix-fmt yuv444p -e tune=grain -e g=12 --start 1:02 --end 0:01:02.5 --no-deinterlace --ffmpeg /opt/ffmpeg -y"
+        "--preset slow --pix-fmt yuv444p -e tune=grain -e g=12 --start 1:02 --end 0:01:02.5 "
+        "--no-deinterlace --ffmpeg /opt/ffmpeg -y"
     )
     vsr("upscale", *line.split(), "in.mp4", "out.mp4")
     from fractions import Fraction

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vsrcli.engine.keras import CachedStream, WindowStream, compile_cached, compile_window
+from vsrcli.engine.cached import CachedStream, compile_cached
 from vsrcli.engine.resample import ResampleEngine
+from vsrcli.engine.windowed import WindowStream, compile_window
 from vsrcli.errors import EngineError
 from vsrcli.frames.tiles import TiledStream, plan_tiles
 from vsrcli.models import duf, duf_s
@@ -36,25 +37,33 @@ def film(count: int, height: int = 10, width: int = 12) -> np.ndarray:
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 10])
 def test_cached_features_equal_whole_windows(network, count):
     frames = film(count)
-    got = answers(CachedStream(*compile_cached(network, 10, 12)), frames)
+    got = answers(CachedStream(compile_cached(network, 10, 12)), frames)
     assert len(got) == count
     padded = np.concatenate([frames[:1]] * 3 + [frames] + [frames[-1:]] * 3)
     expected = np.clip(np.asarray(network(padded[None]))[0], 0, 1)
     np.testing.assert_allclose(np.stack(got), expected, atol=1e-5)
 
 
+def test_bands_of_the_output_stage_give_the_same_picture(network):
+    frames = film(4)
+    whole = answers(CachedStream(compile_cached(network, 10, 12)), frames)
+    for band_pixels in (36, 60, 1):  # 4 bands of 3 rows, the last overlapping; 2 of 5; single rows
+        banded = answers(CachedStream(compile_cached(network, 10, 12, band_pixels=band_pixels)), frames)
+        np.testing.assert_allclose(np.stack(banded), np.stack(whole), atol=1e-6)
+
+
 def test_answers_come_three_frames_late(network):
-    stream = CachedStream(*compile_cached(network, 10, 12))
+    stream = CachedStream(compile_cached(network, 10, 12))
     early = [stream.push(frame) is None for frame in film(5)]
     assert early == [True, True, True, False, False]
     assert len(stream.flush()) == 3
-    assert CachedStream(*compile_cached(network, 10, 12)).flush() == []
+    assert CachedStream(compile_cached(network, 10, 12)).flush() == []
 
 
 def test_paper_windows_repeat_the_edges():
     model = duf.build(2, depth=16)
     frames = film(2, 6, 5)
-    got = answers(WindowStream(*compile_window(model, 6, 5)), frames)
+    got = answers(WindowStream(compile_window(model, 6, 5)), frames)
     assert [picture.shape for picture in got] == [(12, 10, 3)] * 2
     window = np.stack([frames[0]] * 4 + [frames[1]] * 3)[None]
     np.testing.assert_allclose(got[0], np.clip(np.asarray(model(window))[0], 0, 1), atol=1e-5)
@@ -69,10 +78,10 @@ def test_tiles_with_the_receptive_field_as_overlap_do_not_show(network, size):
     def open_stream(height: int, width: int) -> CachedStream:
         if (height, width) not in compiled:
             compiled[height, width] = compile_cached(network, height, width)
-        return CachedStream(*compiled[height, width])
+        return CachedStream(compiled[height, width])
 
     whole = answers(open_stream(*size), frames)
-    plan = plan_tiles(*size, 32, RADIUS)
+    plan = plan_tiles(size[0], size[1], 32, RADIUS)
     tiled = answers(TiledStream(open_stream, plan, 4), frames)
     assert len(compiled) <= 2  # the frame and one tile shape
     np.testing.assert_allclose(np.stack(tiled), np.stack(whole), atol=1e-4)
@@ -81,7 +90,7 @@ def test_tiles_with_the_receptive_field_as_overlap_do_not_show(network, size):
 def test_nan_is_an_error_and_not_a_black_frame(network):
     frame = np.full((10, 12, 3), np.nan, np.float32)
     with pytest.raises(EngineError, match="--precision fp32"):
-        answers(CachedStream(*compile_cached(network, 10, 12)), [frame])
+        answers(CachedStream(compile_cached(network, 10, 12)), [frame])
 
 
 @pytest.mark.parametrize("name", ["bicubic", "lanczos"])

@@ -54,12 +54,3 @@ def test_receptive_field_is_the_radius():
     )
     assert difference[radius + 1 :].max() < 1e-5
     assert difference[: radius - 1].min() > 1e-6
-
-
-def test_bands_give_the_same_picture():
-    model = lively()
-    rng = np.random.default_rng(4)
-    features = rng.random((1, 10, 6, 8)).astype(np.float32)
-    centre = rng.random((1, 10, 6, 3)).astype(np.float32)
-    whole = np.asarray(model.reconstruct(features, centre))
-    np.testing.assert_allclose(np.asarray(model.reconstruct(features, centre, band=3)), whole, atol=1e-6)

@@ -6,7 +6,7 @@ import sys
 import time
 from typing import Protocol, Self
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
@@ -89,17 +89,32 @@ class Lines:
         print(one_line(line), file=sys.stderr, flush=True)
 
 
+class _Margin:
+    """Leaves a line's last columns free: a ``^C`` that the terminal echoes must not wrap, or erasing fails."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from console.render(self._inner, options.update_width(max(20, options.max_width - 4)))
+
+
+class _Line(Progress):
+    def get_renderable(self) -> RenderableType:
+        return _Margin(super().get_renderable())
+
+
 class Bar:
     """A bar that goes away when the job is over; without a total it only counts."""
 
     def __init__(self, console: Console, unit: str) -> None:
         columns = [
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=24),
             TaskProgressColumn(show_speed=False),
             TextColumn("{task.fields[text]}", markup=False),
         ]
         self._unit = unit
-        self._progress = Progress(*columns, console=console, transient=True, refresh_per_second=8)
+        self._progress = _Line(*columns, console=console, transient=True, refresh_per_second=8)
         self._task = self._progress.add_task("", total=None, text="starting")
 
     def __enter__(self) -> Self:

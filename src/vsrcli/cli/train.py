@@ -11,6 +11,7 @@ import click
 from vsrcli.cli.options import quiet_option, verbose_option
 from vsrcli.cli.signals import interruptible
 from vsrcli.models.registry import ARCHITECTURES
+from vsrcli.train.clips import Footage
 from vsrcli.train.config import Report, TrainConfig
 from vsrcli.train.degrade import PRESETS
 from vsrcli.train.losses import LOSSES
@@ -82,8 +83,7 @@ def train(
     preset = PRESETS[config.degradation]
     with open_meter(stderr_console(), "files", quiet=quiet) as meter, interruptible() as received:
         if not quiet:
-            left_out = f", {footage.skipped} left out by manifest.csv" if footage.skipped else ""
-            meter.say(f"{data}: {len(footage.clips)} clips, {len(footage.photos)} photographs{left_out}")
+            meter.say(f"{data}: {_counts(footage)}")
 
         def on_file(done: int, total: int) -> None:
             received.check()
@@ -114,6 +114,13 @@ def train(
         meter.say(f"{config.steps} steps done: {weights}")
 
 
+def _counts(footage: Footage) -> str:
+    """``2 clips, 1 photograph, 3 left out by manifest.csv``."""
+    counts = {"clip": len(footage.clips), "photograph": len(footage.photos)}
+    words = [f"{count} {name}{'s' * (count > 1)}" for name, count in counts.items() if count]
+    return ", ".join(words + [f"{footage.skipped} left out by manifest.csv"] * (footage.skipped > 0))
+
+
 class _Teller:
     """Turns reports into progress: averages over what this process has done."""
 
@@ -122,6 +129,7 @@ class _Teller:
 
     def tell(self, meter: Any, report: Report) -> None:
         from vsrcli.cli.meter import clock
+        from vsrcli.cli.models import quality
 
         self._steps += 1
         if self._steps > 1:  # the first one compiles
@@ -132,8 +140,8 @@ class _Teller:
         waiting = self._waited / self._seconds if self._seconds else 0.0
         left = clock((report.steps - report.step) * pace)
         learning = f"loss {self._loss:.5f}, rate {report.learning_rate:.2g}"
-        text = f"{learning}, {pace:.2f} s/step, {waiting:.0%} waiting for data, {left} left"
+        text = f"{learning}, {pace:.2f} s/step, {waiting:.0%} waiting, {left} left"
         meter.tell(report.step, report.steps, text)
         if report.validation:
-            scores = ", ".join(f"{name} {value:g}" for name, value in report.validation.items())
-            meter.say(f"step {report.step}: {scores}")
+            scores = quality(report.validation).replace("\n", ", ")
+            meter.say(f"step {report.step}: {scores} over bicubic")

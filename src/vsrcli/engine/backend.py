@@ -13,8 +13,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from vsrcli.errors import EngineError
 from vsrcli.tuning import keep_freed_memory
+
+_OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
 
 
 @contextlib.contextmanager
@@ -109,18 +113,27 @@ def _named_failures(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*arguments)
         except Exception as error:
-            kind = type(error).__name__
-            if kind in (
-                "ResourceExhaustedError",
-                "OutOfMemoryError",
-                "MemoryError",
-            ) or "RESOURCE_EXHAUSTED" in str(error):
+            if type(error).__name__ in _OUT_OF_MEMORY or "RESOURCE_EXHAUSTED" in str(error):
                 raise EngineError(
                     "not enough memory for a tile of this size: give a smaller --tile"
                 ) from error
             raise
 
     return call
+
+
+def fetch(result: Any) -> np.ndarray:
+    """A backend's array as NumPy's.
+
+    Raises:
+        EngineError: it holds NaN or infinity, which would become black pixels.
+    """
+    from keras import ops
+
+    array = ops.convert_to_numpy(result)
+    if not np.isfinite(array.sum(dtype=np.float64)):
+        raise EngineError("the network gave NaN or infinity: run again with --precision fp32")
+    return array
 
 
 def _tensorflow_gpus() -> list[str]:

@@ -54,14 +54,18 @@ def build(scale: int, *, depth: int = 16, phase: str = "centre") -> keras.Model:
     x = ops.squeeze(x, axis=1)  # B, H, W, 256
 
     residual = ops.relu(layers.Conv2D(256, 1, name="residual1")(x))
-    residual = layers.Conv2D(3 * scale * scale, 1, name="residual2", kernel_initializer="zeros")(residual)
+    # the last layers stay in float32 under mixed precision: softmax and the sum of pictures need it
+    residual = layers.Conv2D(
+        3 * scale * scale, 1, name="residual2", dtype="float32", kernel_initializer="zeros"
+    )(residual)
     logits = ops.relu(layers.Conv2D(512, 1, name="filters1")(x))
     logits = layers.Conv2D(
         TAPS * TAPS * scale * scale,
         1,
         name="filters2",
+        dtype="float32",
         kernel_initializer=keras.initializers.RandomNormal(stddev=1e-3),
         bias_initializer=keras.initializers.Constant(interpolating_bias(scale, phase)),  # type: ignore[arg-type]
     )(logits)
-    upscaled = DynamicUpsampling(scale)(frames[:, WINDOW // 2], logits, residual)
+    upscaled = DynamicUpsampling(scale, dtype="float32")(frames[:, WINDOW // 2], logits, residual)
     return keras.Model(frames, upscaled, name=f"duf_{depth}l_x{scale}")

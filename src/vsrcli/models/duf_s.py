@@ -65,35 +65,28 @@ class DufS(keras.Model):
         return self.encoder(frames)
 
     def fuse(self, level: int, before, here, after):
-        """One valid temporal convolution: three neighbours' features, ``(B, H, W, width)`` each, become
-        one."""
+        """A valid temporal convolution: three neighbours' features, ``(B, H, W, width)`` each, to one."""
         merged = self.fusions[level](ops.concatenate([before, here, after], axis=-1))
         return ops.relu(merged + here)
 
-    def reconstruct(self, features, centre, band: int | None = None):
-        """Merged features and the centre frame -> ``(B, scale*H, scale*W, 3)`` float32, not clipped.
-
-        Args:
-            features: ``(B, H, W, width)``.
-            centre: ``(B, H, W, 3)``.
-            band: rows that the output stage takes at a time. Its filters are 25 * scale**2 floats a pixel,
-                most of the memory; every pixel's are its own, so bands give the same picture in less of it.
-        """
+    def refine(self, features):
+        """The residual blocks and the head: ``(B, H, W, width)`` -> ``(B, H, W, head)``."""
         x = features
         for first, second in zip(self.first, self.second, strict=True):
             x = x + second(first(x))
-        x = self.head(x)  # B, H, W, head
-        surroundings = neighbourhoods(ops.cast(centre, "float32"))  # B, H, W, 25, 3
-        height = x.shape[1]
-        rows = [
-            filter_and_shuffle(
-                surroundings[:, top:bottom], self.filters(part), self.residual(part), self.scale
-            )
-            for top in range(0, height, band or height)
-            for bottom in [min(top + (band or height), height)]
-            for part in [x[:, top:bottom]]
-        ]
-        return rows[0] if len(rows) == 1 else ops.concatenate(rows, axis=1)
+        return self.head(x)
+
+    def paint(self, x, surroundings):
+        """The output stage: each pixel by itself, so that any rows may be painted apart from the others.
+
+        Args:
+            x: ``(B, H, W, head)`` from :meth:`refine`.
+            surroundings: ``(B, H, W, 25, 3)`` of the centre frame.
+
+        Returns:
+            ``(B, scale*H, scale*W, 3)`` float32, not clipped.
+        """
+        return filter_and_shuffle(surroundings, self.filters(x), self.residual(x), self.scale)
 
     def call(self, frames):
         """Windows over a sequence: ``(B, T, H, W, 3)`` in [0, 1] -> ``(B, T-6, scale*H, scale*W, 3)``.
@@ -111,7 +104,8 @@ class DufS(keras.Model):
             x = ops.reshape(self.fuse(level, *parts), (-1, steps, height, width, self.width))
         steps = time - WINDOW + 1
         centre = ops.reshape(frames[:, LEVELS : LEVELS + steps], (*flat, 3))
-        y = self.reconstruct(ops.reshape(x, (*flat, self.width)), centre)
+        surroundings = neighbourhoods(ops.cast(centre, "float32"))
+        y = self.paint(self.refine(ops.reshape(x, (*flat, self.width))), surroundings)
         return ops.reshape(y, (-1, steps, height * self.scale, width * self.scale, 3))
 
 

@@ -50,7 +50,7 @@ class Architecture:
     frames: int = 7
     module: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    bytes_per_pixel: int = 200
+    bytes_per_pixel: int = 800
 
     def build(self, scale: int, *, phase: str = "centre") -> keras.Model:
         """A network with fresh random weights."""
@@ -68,10 +68,37 @@ class Architecture:
 ARCHITECTURES = {
     architecture.name: architecture
     for architecture in (
-        Architecture("duf-s", "fast: each frame encoded once, 5x5 dynamic filters", "cached", module="duf_s"),
-        Architecture("duf-16l", "DUF of the paper, 16 layers", "window", module="duf", options={"depth": 16}),
-        Architecture("duf-28l", "DUF of the paper, 28 layers", "window", module="duf", options={"depth": 28}),
-        Architecture("duf-52l", "DUF of the paper, 52 layers", "window", module="duf", options={"depth": 52}),
+        Architecture(
+            "duf-s",
+            "fast: each frame encoded once, 5x5 dynamic filters",
+            "cached",
+            module="duf_s",
+            bytes_per_pixel=9_000,
+        ),
+        Architecture(
+            "duf-16l",
+            "DUF of the paper, 16 layers",
+            "window",
+            module="duf",
+            options={"depth": 16},
+            bytes_per_pixel=40_000,
+        ),
+        Architecture(
+            "duf-28l",
+            "DUF of the paper, 28 layers",
+            "window",
+            module="duf",
+            options={"depth": 28},
+            bytes_per_pixel=50_000,
+        ),
+        Architecture(
+            "duf-52l",
+            "DUF of the paper, 52 layers",
+            "window",
+            module="duf",
+            options={"depth": 52},
+            bytes_per_pixel=80_000,
+        ),
         Architecture("bicubic", "interpolation, a = -0.5; needs no weights", "resample", frames=1),
         Architecture("lanczos", "interpolation, three lobes; needs no weights", "resample", frames=1),
     )

@@ -167,9 +167,14 @@ def _cached(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
 def _decode(path: Path) -> np.ndarray:
     try:
         with av.open(str(path)) as container:
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    except (av.FFmpegError, IndexError) as error:
+            stream = next(iter(container.streams.video), None)
+            frames = (
+                [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)] if stream else []
+            )
+    except av.FFmpegError as error:
         raise DataError(f"cannot decode {str(path)!r}: {error}; remove it from the folder") from error
+    if not frames:
+        raise DataError(f"no picture in {str(path)!r}: remove it from the folder")
     high = np.stack(frames)
     height, width = (side // MULTIPLE * MULTIPLE for side in high.shape[1:3])
     return high[:, :height, :width]
