@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 import pytest
 
+import media_samples as media
 import vsrcli
 from terminal import Outcome, environment
 from vsrcli.cli import COMMANDS
@@ -24,7 +27,7 @@ def command(name: str) -> click.Command:
     return found
 
 
-def modules_after(*arguments: str) -> set[str]:
+def modules_after(*arguments: str | Path, **changes: str) -> set[str]:
     """Modules loaded once a command line has run in a fresh interpreter."""
     code = (
         "import sys; from vsrcli.cli import run; status = run(sys.argv[1:]);"
@@ -32,7 +35,7 @@ def modules_after(*arguments: str) -> set[str]:
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        env=environment(),
+        env=environment(**changes),
         capture_output=True,
         text=True,
         check=True,
@@ -76,6 +79,16 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_models_imports_no_network() -> None:
     assert not modules_after("models", "--json").intersection(("tensorflow", "keras", "av"))
+
+
+def test_dry_run_with_a_network_imports_none(sample: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "mine.weights.h5").touch()
+    card = {"architecture": "duf-s", "scale": 4, "degradation": "video", "options": {"width": 8, "blocks": 1}}
+    (tmp_path / "mine.json").write_text(json.dumps(card))
+    line = ("upscale", sample(media.cfr), tmp_path / "out.mp4", "--dry-run")
+    modules = modules_after(*line, VSR_WEIGHTS=str(tmp_path))
+    assert "vsrcli.job" in modules
+    assert not modules.intersection(("tensorflow", "keras"))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import media_samples as media
 from terminal import complete, eventually, read_until, spawn
 
 # so many small tiles that the film takes far longer than the test
-SLOW = ("-m", "bicubic", "-t", "16", "--overlap", "3")
+SLOW = ("-m", "bicubic", "-t", "16", "--overlap", "3", "--crf", "1", "--preset", "ultrafast")
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +67,16 @@ def test_an_ffmpeg_that_dies(
     child, said = running
     ffmpegs(child)[victim].kill()
     done = complete(child, already=said)
-    done.fails(
-        1, "SIGKILL", "film" if victim == "nobody" else str(long_film if victim == "decoder" else "out.mp4")
-    )
+    done.fails(1, "SIGKILL", long_film.name if victim == "decoder" else "out.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of other processes are Linux's")
+def test_a_file_that_may_not_grow(running: tuple[subprocess.Popen[str], str], tmp_path: Path) -> None:
+    """As near to a full disk as a test may come."""
+    child, said = running
+    resource.prlimit(ffmpegs(child)["encoder"].pid, resource.RLIMIT_FSIZE, (1, 1))
+    complete(child, already=said).fails(1, "out.mp4", "full disk")
     assert list(tmp_path.iterdir()) == []
 
 

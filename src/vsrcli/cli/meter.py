@@ -90,7 +90,7 @@ class Lines:
 
 
 class _Margin:
-    """Leaves a line's last columns free: a ``^C`` that the terminal echoes must not wrap, or erasing fails."""
+    """Leaves a line's last columns free: a ``^C`` that the terminal echoes must not wrap it."""
 
     def __init__(self, inner: RenderableType) -> None:
         self._inner = inner

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli.errors import EngineError
+from vsrcli.errors import EngineError, Interrupted
 from vsrcli.tuning import keep_freed_memory
 
 _OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
@@ -35,6 +35,8 @@ def quiet_import() -> Iterator[None]:
         os.dup2(chatter.fileno(), stderr)
         try:
             yield
+        except Interrupted:  # by the user: no failure that the chatter could explain
+            raise
         except BaseException:
             chatter.seek(0)
             os.write(saved, chatter.read())
