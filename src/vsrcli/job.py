@@ -12,6 +12,7 @@ from vsrcli.frames.tiles import TilePlan, plan_tiles
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.plan import EncodeOptions, OutputPlan, plan_output
 from vsrcli.media.probe import probe
+from vsrcli.media.seek import frame_times
 from vsrcli.media.types import Source
 from vsrcli.memory import largest_tile
 from vsrcli.models.registry import DEFAULT_MODEL
@@ -31,6 +32,7 @@ class Options:
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
         encode: codec, quality and container options.
         start, end: seconds from the film's start, half open; None: all of it.
+        frames: stop after this many (the sound stops there, too); None: no limit.
         deinterlace: whether interlaced sources are deinterlaced.
         ffmpeg: path of an ffmpeg to use instead of the bundled one.
     """
@@ -44,6 +46,7 @@ class Options:
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     start: Fraction | None = None
     end: Fraction | None = None
+    frames: int | None = None
     deinterlace: bool = True
     ffmpeg: str | None = None
 
@@ -58,6 +61,7 @@ class Job:
         model: network, weights and native scale.
         tiles: how a frame is cut.
         options: as given.
+        end: where the span ends, seconds from the film's start; from ``options.end`` and ``options.frames``.
         ffmpeg: which one runs.
         expected_frames: as the container states them (for the span), or None.
     """
@@ -67,6 +71,7 @@ class Job:
     model: Choice
     tiles: TilePlan
     options: Options
+    end: Fraction | None
     ffmpeg: Ffmpeg
     expected_frames: int | None
 
@@ -85,6 +90,7 @@ def prepare(source: str | Path, target: str | Path, options: Options | None = No
     ffmpeg = find_ffmpeg(options.ffmpeg)
     film = probe(Path(source))
     tiles = _tiles(film, model, options)
+    end = _end(film, options)
     width, height = (round(side * options.scale) for side in (film.video.width, film.video.height))
     plan = plan_output(
         film,
@@ -92,11 +98,11 @@ def prepare(source: str | Path, target: str | Path, options: Options | None = No
         width=width,
         height=height,
         options=options.encode,
-        span=(options.start, options.end),
+        span=(options.start, end),
         deinterlace=options.deinterlace,
         ffmpeg=ffmpeg,
     )
-    return Job(film, plan, model, tiles, options, ffmpeg, _expected_frames(film, options))
+    return Job(film, plan, model, tiles, options, end, ffmpeg, _expected_frames(film, options, end))
 
 
 def _tiles(film: Source, model: Choice, options: Options) -> TilePlan:
@@ -108,13 +114,26 @@ def _tiles(film: Source, model: Choice, options: Options) -> TilePlan:
     return plan_tiles(height, width, None if tile in (None, "none") else int(tile), overlap)
 
 
-def _expected_frames(film: Source, options: Options) -> int | None:
+def _end(film: Source, options: Options) -> Fraction | None:
+    """Where the span ends: ``frames`` becomes the time of the first frame that is too many."""
+    if options.frames is None:
+        return options.end
+    first = film.start + (options.start or 0)
+    times = [time for time in frame_times(film) if time >= first]
+    if len(times) <= options.frames:
+        return options.end
+    end = times[options.frames] - film.start
+    return end if options.end is None else min(end, options.end)
+
+
+def _expected_frames(film: Source, options: Options, end: Fraction | None) -> int | None:
     """Frames to come, for progress bars only: the stated number, or what the rate makes of the span."""
     video = film.video
-    if options.start is None and options.end is None and video.frames:
+    if options.start is None and end is None and video.frames:
         return video.frames
     duration = video.duration or film.duration
     if video.frame_rate is None or duration is None:
-        return None
-    start, end = options.start or Fraction(0), duration if options.end is None else min(options.end, duration)
-    return max(round((end - start) * video.frame_rate), 1)
+        return options.frames
+    end = duration if end is None else min(end, duration)
+    expected = max(round((end - (options.start or 0)) * video.frame_rate), 1)
+    return expected if options.frames is None else min(expected, options.frames)

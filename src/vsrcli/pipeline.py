@@ -29,7 +29,7 @@ class Progress:
     Attributes:
         done: frames written.
         total: frames expected, or None if the container does not say.
-        seconds: since the first frame was asked for.
+        seconds: since the first frame was written, so that the start does not look like slow frames.
         shots: shots begun.
     """
 
@@ -41,7 +41,7 @@ class Progress:
     @property
     def fps(self) -> float:
         """Frames per second so far."""
-        return self.done / self.seconds if self.seconds else 0.0
+        return (self.done - 1) / self.seconds if self.seconds else 0.0
 
     @property
     def eta(self) -> float | None:
@@ -114,13 +114,14 @@ def run(
         return FittedStream(TiledStream(engine.open, job.tiles, engine.scale), plan.height, plan.width)
 
     decoder = Decoder(
-        job.source, start=options.start, end=options.end, deinterlace=options.deinterlace, ffmpeg=job.ffmpeg
+        job.source, start=options.start, end=job.end, deinterlace=options.deinterlace, ffmpeg=job.ffmpeg
     )
     path = ShotByShot(open_stream)
     with decoder, Encoder(plan, job.source, ffmpeg=job.ffmpeg) as encoder:
-        first = time.perf_counter()
+        first = None
         for frame in path.upscaled(decoder):
             encoder.write(frame)
+            first = first or time.perf_counter()
             on_progress(Progress(encoder.count, job.expected_frames, time.perf_counter() - first, path.shots))
     seconds = time.perf_counter() - began
     return Result(

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras import ops
 
 from vsrcli.engine.cached import CachedStream, compile_cached
 from vsrcli.engine.resample import ResampleEngine
@@ -40,7 +41,7 @@ def test_cached_features_equal_whole_windows(network, count):
     got = answers(CachedStream(compile_cached(network, 10, 12)), frames)
     assert len(got) == count
     padded = np.concatenate([frames[:1]] * 3 + [frames] + [frames[-1:]] * 3)
-    expected = np.clip(np.asarray(network(padded[None]))[0], 0, 1)
+    expected = np.clip(ops.convert_to_numpy(network(padded[None]))[0], 0, 1)
     np.testing.assert_allclose(np.stack(got), expected, atol=1e-5)
 
 
@@ -66,7 +67,7 @@ def test_paper_windows_repeat_the_edges():
     got = answers(WindowStream(compile_window(model, 6, 5)), frames)
     assert [picture.shape for picture in got] == [(12, 10, 3)] * 2
     window = np.stack([frames[0]] * 4 + [frames[1]] * 3)[None]
-    np.testing.assert_allclose(got[0], np.clip(np.asarray(model(window))[0], 0, 1), atol=1e-5)
+    np.testing.assert_allclose(got[0], np.clip(ops.convert_to_numpy(model(window))[0], 0, 1), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(40, 50), (33, 17), (8, 8), (16, 300)])

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from keras import ops
 
 from vsrcli.models import duf, duf_s
 
@@ -35,9 +36,9 @@ def test_shapes(scale):
 def test_a_sequence_is_its_windows():
     model = lively()
     frames = np.random.default_rng(2).random((1, 10, 9, 11, 3)).astype(np.float32)
-    whole = np.asarray(model(frames))
+    whole = ops.convert_to_numpy(model(frames))
     for i in range(4):
-        window = np.asarray(model(frames[:, i : i + 7]))
+        window = ops.convert_to_numpy(model(frames[:, i : i + 7]))
         np.testing.assert_allclose(whole[:, i], window[:, 0], atol=1e-5)
 
 
@@ -46,11 +47,14 @@ def test_receptive_field_is_the_radius():
     radius = duf_s.radius(blocks=TINY["blocks"])
     size = 2 * radius + 9
     frames = np.random.default_rng(3).random((1, 7, size, size, 3)).astype(np.float32)
-    reference = np.asarray(model(frames))[0, 0]
+    reference = ops.convert_to_numpy(model(frames))[0, 0]
     changed = frames.copy()
     changed[:, :, 0, :] += 0.5  # the top row
     difference = (
-        np.abs(np.asarray(model(changed))[0, 0] - reference).max(axis=(1, 2)).reshape(size, 4).max(axis=1)
+        np.abs(ops.convert_to_numpy(model(changed))[0, 0] - reference)
+        .max(axis=(1, 2))
+        .reshape(size, 4)
+        .max(axis=1)
     )
     assert difference[radius + 1 :].max() < 1e-5
     assert difference[: radius - 1].min() > 1e-6

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from keras import ops
 
 from vsrcli.models import dynamic
 
@@ -39,7 +40,7 @@ def test_filtering_equals_the_naive_loop(scale, size):
     got = dynamic.filter_and_shuffle(
         surroundings, logits[None].astype("float32"), residual[None].astype("float32"), scale
     )
-    np.testing.assert_allclose(np.asarray(got)[0], expected, atol=2e-6)
+    np.testing.assert_allclose(ops.convert_to_numpy(got)[0], expected, atol=2e-6)
 
 
 @pytest.mark.parametrize("phase", ["centre", "zero"])
@@ -49,7 +50,9 @@ def test_the_untrained_filters_interpolate_at_the_right_phase(phase):
     ramp = np.broadcast_to(np.arange(width, dtype=np.float32)[None, :, None] / width, (6, width, 3))
     bias = np.broadcast_to(dynamic.interpolating_bias(scale, phase), (1, 6, width, 25 * scale**2))
     residual = np.zeros((1, 6, width, 3 * scale**2), np.float32)
-    got = np.asarray(dynamic.filter_and_shuffle(dynamic.neighbourhoods(ramp[None]), bias, residual, scale))[0]
+    got = ops.convert_to_numpy(
+        dynamic.filter_and_shuffle(dynamic.neighbourhoods(ramp[None]), bias, residual, scale)
+    )[0]
     shift = (scale - 1) / 2 if phase == "centre" else 0
     expected = (np.arange(scale * width) - shift) / scale / width
     inner = slice(3 * scale, -3 * scale)
@@ -60,5 +63,5 @@ def test_the_untrained_filters_interpolate_at_the_right_phase(phase):
 def test_depth_to_space_puts_rows_before_columns():
     sub_pixels = np.arange(4, dtype=np.float32).reshape(1, 1, 1, 4, 1)
     np.testing.assert_array_equal(
-        np.asarray(dynamic.depth_to_space(sub_pixels, 2))[0, ..., 0], [[0, 1], [2, 3]]
+        ops.convert_to_numpy(dynamic.depth_to_space(sub_pixels, 2))[0, ..., 0], [[0, 1], [2, 3]]
     )

@@ -14,6 +14,7 @@ from vsrcli.cli.values import Device
 if TYPE_CHECKING:
     from vsrcli.evaluate.benchmark import Still
     from vsrcli.evaluate.result import Report, Result
+    from vsrcli.models.registry import Weights
 
 WIDTH = 118  # of the tables where there is no terminal to ask
 
@@ -75,6 +76,7 @@ class CrfType(click.ParamType):
 @click.option(
     "--pictures", type=click.Path(path_type=Path), help="Write a comparison of each clip to this folder."
 )
+@click.option("--card", is_flag=True, help="Write the means into the model card of the weights.")
 @verbose_option
 def evaluate(
     clips: tuple[Path, ...],
@@ -87,6 +89,7 @@ def evaluate(
     precision: str,
     json_file: Path | None,
     pictures: Path | None,
+    card: bool,
     verbose: int,
 ) -> None:
     """Measure a model on CLIPS (files or folders): shrink them, upscale again, compare with the original.
@@ -140,6 +143,8 @@ def evaluate(
     click.echo("Steady: PSNR of the changes from frame to frame; flicker lowers it.")
     if json_file:
         _write_json(json_file, reports)
+    if card:
+        _write_card(contestant.choice.weights, reports)
 
 
 def _print_table(report: Report) -> None:
@@ -208,6 +213,18 @@ def _write_json(path: Path, reports: list[Report]) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"cannot write the figures to {str(path)!r}: {error}") from error
+
+
+def _write_card(weights: Weights | None, reports: list[Report]) -> None:
+    from vsrcli.errors import UsageError
+    from vsrcli.evaluate.result import card_entry
+
+    if weights is None:
+        raise UsageError("--card needs a model with weights: interpolation has no card")
+    content = {**weights.card, "measured": card_entry(reports)}
+    partial = weights.card_path.with_suffix(".part")
+    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(weights.card_path)
 
 
 class _progress:  # noqa: N801 - reads as a function where it is used

@@ -118,7 +118,7 @@ def _table(entries: list[dict[str, Any]]) -> None:
     console.print(table)
     notes = [
         f"Default: {DEFAULT_MODEL}, {DEFAULT_DEGRADATION}. MAC/pixel: multiply-adds for a source pixel.",
-        "PSNR-Y: mean over the validation clips; in brackets, dB more than bicubic interpolation.",
+        "PSNR-Y: mean over validation clips; in brackets, dB over the better of bicubic and Lanczos.",
     ]
     if not all(entry["usable"] for entry in entries):
         notes.append("no weights: train with vsr train")

@@ -151,7 +151,7 @@ def _resampled(job: Job) -> str:
 
 
 def _span(job: Job) -> str:
-    start, end = job.options.start, job.options.end
+    start, end = job.options.start, job.end
     if start is None and end is None:
         return ""
     last = "the end" if end is None else f"{_number(end)} s"

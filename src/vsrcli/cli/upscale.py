@@ -72,6 +72,7 @@ _DEFAULT = Options()
 )
 @click.option("--start", type=Time(), help="Begin here: 12.5, 1:02 or 0:01:02.5.")
 @click.option("--end", type=Time(), help="Stop before this time.")
+@click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Stop after N frames.")
 @click.option("--no-deinterlace", is_flag=True, help="Leave interlaced pictures as they are.")
 @click.option("--ffmpeg", metavar="PATH", help="An ffmpeg other than the bundled one.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace OUT if it exists.")
@@ -129,6 +130,7 @@ def _options(
     precision: str,
     start: Fraction | None,
     end: Fraction | None,
+    frames: int | None,
     no_deinterlace: bool,
     ffmpeg: str | None,
     **encode: Any,
@@ -144,6 +146,7 @@ def _options(
         encode=EncodeOptions(**encode),
         start=start,
         end=end,
+        frames=frames,
         deinterlace=not no_deinterlace,
         ffmpeg=ffmpeg,
     )

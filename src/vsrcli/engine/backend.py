@@ -134,7 +134,9 @@ def fetch(result: Any) -> np.ndarray:
 
     array = ops.convert_to_numpy(result)
     if not np.isfinite(array.sum(dtype=np.float64)):
-        raise EngineError("the network gave NaN or infinity: run again with --precision fp32")
+        raise EngineError(
+            "the network gave NaN or infinity: use --precision fp32, or other weights if that was on"
+        )
     return array
 
 

@@ -116,6 +116,20 @@ class Report:
         }
 
 
+def card_entry(reports: Sequence[Report]) -> dict[str, float]:
+    """What a model card says under ``measured``: means over clips, and the gain of the worst clip in dB."""
+    measured: dict[str, float] = {}
+    for report in reports:
+        label, mean = report.protocol.label, report.mean
+        measured |= {
+            f"{label} psnr_y": round(mean.model.psnr, 3),
+            f"{label} ssim_y": round(mean.model.ssim, 4),
+            f"{label} gain_db": round(mean.gain, 3),
+            f"{label} worst_gain_db": round(report.worst.gain, 3),
+        }
+    return measured
+
+
 def _mean(qualities: Sequence[Quality]) -> Quality:
     return Quality(
         *(float(np.mean([getattr(q, field.name) for q in qualities])) for field in fields(Quality))

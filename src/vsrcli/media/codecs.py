@@ -119,7 +119,7 @@ def choose_pixel_format(
     notices: list[str] = []
     if wanted is not None:
         if able and wanted not in able:
-            raise OutputError(f"{codec} cannot write {wanted}; use --pix-fmt with one of {', '.join(able)}")
+            raise OutputError(f"{codec} cannot write {wanted}; use --pix-fmt with one of {_some(able)}")
         _check_odd(codec, wanted, width, height)
         if video.deep and not _is_deep(wanted):
             notices.append(f"{video.bit_depth}-bit picture becomes 8-bit ({wanted}), as asked for")
@@ -188,3 +188,8 @@ def _is_deep(pix_fmt: str) -> bool:
     return any(
         mark in pix_fmt for mark in ("p10", "p12", "p14", "p16", "p010", "p016", "10le", "12le", "48", "64")
     )
+
+
+def _some(names: tuple[str, ...], limit: int = 10) -> str:
+    """The first few names; one line has to stay readable."""
+    return ", ".join(names[:limit]) + (", …" if len(names) > limit else "")

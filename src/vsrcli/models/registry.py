@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -123,6 +124,11 @@ class Weights:
         return self.path.name.removesuffix(SUFFIX)
 
     @property
+    def card_path(self) -> Path:
+        """The card's file."""
+        return self.path.with_name(self.name + ".json")
+
+    @property
     def scale(self) -> int:
         return int(self.card["scale"])
 
@@ -162,12 +168,11 @@ def read_weights(path: Path) -> Weights:
     Raises:
         ModelError: the file or its card is missing or unreadable.
     """
-    card = path.with_name(path.name.removesuffix(SUFFIX) + ".json")
+    card = Weights(path, {}).card_path
     if not path.is_file():
         raise ModelError(f"no weight file {str(path)!r}: see `vsr models` for what is there")
     try:
-        content = json.loads(card.read_text(encoding="utf-8"))
-        weights = Weights(path, content)
+        weights = Weights(path, json.loads(card.read_text(encoding="utf-8")))
         _ = weights.architecture, weights.scale
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{str(path)!r} needs its model card {card.name!r} beside it: {error}") from error
@@ -175,11 +180,18 @@ def read_weights(path: Path) -> Weights:
 
 
 def list_weights() -> list[Weights]:
-    """Every weight file that can be found, sorted by name; the first folder wins where names repeat."""
+    """Every usable weight file that can be found, sorted by name; the first folder wins where names repeat.
+
+    A file without a readable card is left out, with a warning in the log: it must not stop the others.
+    """
     found: dict[str, Weights] = {}
     for folder in weight_folders():
         for path in sorted(folder.glob(f"*{SUFFIX}")):
-            weights = read_weights(path)
+            try:
+                weights = read_weights(path)
+            except ModelError as error:
+                logging.getLogger(__name__).warning("%s", error)
+                continue
             found.setdefault(weights.name, weights)
     return sorted(found.values(), key=lambda weights: weights.name)
 

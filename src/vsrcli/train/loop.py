@@ -26,6 +26,9 @@ from vsrcli.train.validate import Validation
 
 __all__ = ["Report", "TrainConfig", "train"]
 
+# Options that may differ when a run is continued: the length, and how often it reports.
+_MAY_CHANGE = {"steps", "validate_every", "save_every"}
+
 
 def train(
     config: TrainConfig,
@@ -82,7 +85,9 @@ def train(
     step, spent = 0, 0.0
     if checkpoint.exists():
         state = read_state(checkpoint)
-        differing = {k for k, v in asdict(config).items() if k != "steps" and state["config"].get(k) != v}
+        differing = {
+            k for k, v in asdict(config).items() if k not in _MAY_CHANGE and state["config"].get(k) != v
+        }
         if differing:
             raise DataError(
                 f"{str(run)!r} holds a run with another {', '.join(sorted(differing))}: "
@@ -121,7 +126,7 @@ def train(
         weights.with_name(weights.name.removesuffix(SUFFIX) + ".json").write_text(text, encoding="utf-8")
 
     plan = BatchPlan(config.batch, config.frames, 3, config.crop, config.scale)
-    log, resumed = _Log(run), step
+    log, resumed = _Log(run, step), step
     ahead = batches(pairs, plan, config.seed, step, config.steps)
     try:
         for step in range(resumed + 1, config.steps + 1):
@@ -168,13 +173,15 @@ def _shaped(low: np.ndarray, high: np.ndarray, model: str) -> tuple[np.ndarray, 
 class _Log:
     """``log.csv``, one line a step, and the same for TensorBoard where TensorFlow is there to write it."""
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, step: int) -> None:
         path = run / "log.csv"
-        fresh = not path.exists()
-        self.file = path.open("a", newline="", encoding="utf-8")
+        kept = [["step", "loss", "learning_rate", "seconds", "waited", "validation"]]
+        if path.exists():  # steps after the last checkpoint are about to be done again
+            with path.open(newline="", encoding="utf-8") as file:
+                kept += [row for row in list(csv.reader(file))[1:] if row and int(row[0]) <= step]
+        self.file = path.open("w", newline="", encoding="utf-8")
         self.csv = csv.writer(self.file)
-        if fresh:
-            self.csv.writerow(["step", "loss", "learning_rate", "seconds", "waited", "validation"])
+        self.csv.writerows(kept)
         self.board = None
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
