@@ -62,9 +62,18 @@ def test_json(vsr: Vsr, weights: Path) -> None:
     )
 
 
-def test_a_broken_card_is_named(vsr: Vsr, weights: Path) -> None:
-    (weights / "mine.json").write_text("{")
-    vsr("models").fails(1, "mine.json")
+def test_a_broken_card_is_named_and_does_not_stop_the_others(weights: Path) -> None:
+    (weights / "broken.weights.h5").write_bytes(b"")
+    (weights / "broken.json").write_text("{")
+    done = subprocess.run(
+        [sys.executable, "-m", "vsrcli", "models"],
+        env=environment(VSR_WEIGHTS=str(weights)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "broken.json" in done.stderr
+    assert "mine" in done.stdout
 
 
 def test_quality_in_words() -> None:

@@ -118,5 +118,5 @@ def test_weights_that_are_damaged(
     vsr("upscale", sample(media.cfr), films / "out.mp4").fails(1, "damaged", "duf-s-x4-video")
     card = json.loads((folder / "duf-s-x4-video.json").read_text())
     (folder / "duf-s-x4-video.json").write_text(json.dumps({**card, "architecture": "nonsense"}))
-    vsr("upscale", sample(media.cfr), films / "out.mp4").fails(1, "nonsense")
+    vsr("upscale", sample(media.cfr), films / "out.mp4", "--model", path).fails(1, "nonsense")
     assert list(films.iterdir()) == []
