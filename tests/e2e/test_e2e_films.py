@@ -99,6 +99,18 @@ def test_a_span(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
     np.testing.assert_array_equal(pixels(target), pixels(whole)[kept])
 
 
+def test_a_number_of_frames(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
+    path, target = sample(media.cfr), tmp_path / "out.mkv"
+    whole = tmp_path / "whole.mkv"
+    assert vsr("upscale", path, whole, *BICUBIC, *LOSSLESS).status == 0
+    assert vsr("upscale", path, target, *BICUBIC, *LOSSLESS, "--start", "0.1", "--frames", "4").status == 0
+    first = next(number for number, time in enumerate(times(path)) if time >= Fraction(1, 10))
+    np.testing.assert_array_equal(pixels(target), pixels(whole)[first : first + 4])
+    assert probe(target).duration < probe(whole).duration / 2  # the sound stops there, too
+    assert vsr("upscale", path, target, *BICUBIC, "-y", "--frames", "100").status == 0
+    assert len(times(target)) == 12
+
+
 NAMES = [
     "two words.mp4",
     'it\'s "quoted".mp4',
