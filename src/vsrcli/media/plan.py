@@ -149,7 +149,8 @@ def _video_options(
         chosen[f"{key}:v:0"] = value
     convert = encode_filter(color, pix_fmt, size, deep=source.video.deep, ffmpeg=ffmpeg)
     shape = source.video.sample_aspect_ratio
-    chosen["filter:v:0"] = f"{convert},setsar={shape.numerator}/{shape.denominator}"
+    # setsar rounds to terms below 100 unless told otherwise; 16 bits are what H.264 and H.265 can state
+    chosen["filter:v:0"] = f"{convert},setsar={shape.numerator}/{shape.denominator}:max=65535"
     for key, value in options.extra:
         if key == "x265-params" and "x265-params" in chosen:
             value = f"{chosen[key]}:{value}"
