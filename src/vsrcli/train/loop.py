@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ def _shaped(low: np.ndarray, high: np.ndarray, model: str) -> tuple[np.ndarray, 
 
 
 class _Log:
-    """``log.csv``, one line a step, and the same for TensorBoard where TensorFlow is there to write it."""
+    """``log.csv``, one line a step, and the same for TensorBoard where TensorFlow and it are installed."""
 
     def __init__(self, run: Path, step: int) -> None:
         path = run / "log.csv"
@@ -183,7 +184,7 @@ class _Log:
         self.csv = csv.writer(self.file)
         self.csv.writerows(kept)
         self.board = None
-        if keras.backend.backend() == "tensorflow":
+        if keras.backend.backend() == "tensorflow" and find_spec("tensorboard"):
             import tensorflow as tf
 
             self.summary, self.board = tf.summary, tf.summary.create_file_writer(str(run / "tensorboard"))
