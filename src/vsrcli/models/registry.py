@@ -74,6 +74,7 @@ ARCHITECTURES = {
             "fast: each frame encoded once, 5x5 dynamic filters",
             "cached",
             module="duf_s",
+            options={"width": 48, "blocks": 3, "head": 64},
             bytes_per_pixel=9_000,
         ),
         Architecture(

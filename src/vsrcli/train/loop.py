@@ -111,7 +111,7 @@ def train(
         bare.save_weights(weights)
         content = {
             "architecture": config.model,
-            "options": {},
+            "options": dict(chosen.options),
             "scale": config.scale,
             "degradation": config.degradation,
             "degradation_summary": preset.summary,
