@@ -75,7 +75,7 @@ ARCHITECTURES = {
             "cached",
             module="duf_s",
             options={"width": 48, "blocks": 3, "head": 64},
-            bytes_per_pixel=9_000,
+            bytes_per_pixel=7_600,
         ),
         Architecture(
             "duf-16l",
