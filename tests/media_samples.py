@@ -108,6 +108,16 @@ def mpegts(folder: Path, *, offset: float = 0, frames: int = 24) -> Path:
     return path
 
 
+def mpegts_wrapping(folder: Path, *, frames: int = 48) -> Path:
+    """MPEG-TS whose 33-bit clock wraps after 0.7 s: libavformat says that it begins below zero."""
+    path = folder / "wrapping.ts"
+    run_ffmpeg(
+        *picture(frames, rate="25"), *sound(frames / 25), *_X264, *_TINY, *_AAC, "-muxdelay", "0",
+        "-output_ts_offset", f"{2**33 / 90000 - 0.7:.3f}", "-mpegts_copyts", "1", "-f", "mpegts", path,
+    )  # fmt: skip
+    return path
+
+
 def mpegts_mid_stream(folder: Path) -> Path:
     """An MPEG-TS recording that begins between key frames, as a capture from the air does."""
     whole = mpegts(folder, frames=48)

@@ -119,7 +119,7 @@ def _end(film: Source, options: Options) -> Fraction | None:
     if options.frames is None:
         return options.end
     first = film.start + (options.start or 0)
-    times = [time for time in frame_times(film) if time >= first]
+    times = frame_times(film, since=first, count=options.frames + 1)
     if len(times) <= options.frames:
         return options.end
     end = times[options.frames] - film.start

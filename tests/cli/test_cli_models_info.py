@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -49,6 +50,19 @@ def test_the_table(vsr: Vsr) -> None:
     assert "no weights: train with vsr train" in seen.out
 
 
+def test_the_table_on_a_narrow_terminal(vsr: Vsr, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names and scores are not broken; what matters less is left out."""
+    for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    (weights / "mine.weights.h5").rename(weights / "duf-s-x3-video.weights.h5")
+    (weights / "mine.json").rename(weights / "duf-s-x3-video.json")
+    lines = re.sub(r"\x1b\[[\d;]*m", "", vsr("models").out).splitlines()
+    mine = next(line for line in lines if line.startswith("duf-s-x3-video "))
+    assert mine.rstrip().endswith("bi 30.12 dB (+0.81)")
+    assert max(map(len, lines)) <= 80
+    assert not any("Apache-2.0" in line for line in lines)
+
+
 def test_json(vsr: Vsr, weights: Path) -> None:
     entries = json.loads(vsr("models", "--json").out)
     by_name = {entry["name"]: entry for entry in entries}
@@ -74,6 +88,13 @@ def test_a_broken_card_is_named_and_does_not_stop_the_others(weights: Path) -> N
     )
     assert "broken.json" in done.stderr
     assert "mine" in done.stdout
+
+
+def test_a_weights_folder_that_is_not_there(vsr: Vsr, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package's own weights would be a silent replacement."""
+    monkeypatch.setenv("VSR_WEIGHTS", "/nowhere/weights")
+    vsr("models").fails(1, "VSR_WEIGHTS", "/nowhere/weights")
+    vsr("upscale", "in.mp4", "out.mp4").fails(1, "VSR_WEIGHTS", "/nowhere/weights")
 
 
 def test_quality_in_words() -> None:

@@ -124,7 +124,7 @@ def test_scores_are_told(studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr
     outcome = vsr(*shorter)
     assert outcome.status == 0, outcome.err
     assert "step 1: bi " in outcome.err
-    assert " over bicubic" in outcome.err
+    assert " over interpolation" in outcome.err
     card = json.loads((studio / "scored" / "duf-s-x4-bi.json").read_text())
     assert card["validation"]["bi psnr_y"] > 5
 

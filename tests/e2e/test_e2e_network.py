@@ -106,6 +106,16 @@ def test_not_a_number(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("backend", ["nonsense", "openvino"])
+def test_a_backend_that_is_not_there(
+    backend: str, weights: Path, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VSR_WEIGHTS", str(weights))
+    child = spawn("upscale", sample(media.cfr), tmp_path / "out.mp4", KERAS_BACKEND=backend)
+    complete(child).fails(1, f"Keras cannot start on {backend}", "KERAS_BACKEND")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_weights_that_are_damaged(
     weights: Path, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr
 ) -> None:

@@ -264,6 +264,20 @@ def test_the_command_refuses_what_cannot_be_meant(folder: Path) -> None:
         assert CliRunner().invoke(evaluate, [str(folder), "-m", "bicubic", *wrong]).exit_code == 2
 
 
+def test_the_tables_on_a_narrow_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch, vsr) -> None:
+    """Names and figures stay whole."""
+    for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    lines = vsr("evaluate", folder, "-m", "bicubic", "--frames", "6").out.splitlines()
+    assert not any("…" in line for line in lines)
+    row = next(line for line in lines if line.strip().startswith("a [1] "))
+    assert len(row.split()) == 2 + 8
+
+
+def test_the_command_without_clips(vsr) -> None:
+    vsr("evaluate").fails(2, "Missing argument 'CLIPS", "vsr evaluate --help")
+
+
 def test_the_command_has_help_with_an_example() -> None:
     result = CliRunner().invoke(evaluate, ["--help"])
     assert "vsr evaluate clips/ --crf none --crf 23" in result.stdout

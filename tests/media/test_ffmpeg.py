@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -74,12 +77,43 @@ def test_a_flood_on_stderr_does_not_stop_the_child() -> None:
     assert len(process.tail()) < 20_000
 
 
+def test_the_tail_names_the_cause_and_not_what_follows_from_it() -> None:
+    said = (
+        "[libx264 @ 0x563009115340] [error] Error setting preset warp",
+        "[vf#0:0 @ 0x5630090b2c40] [error] Error sending frames to consumers: Invalid argument",
+        "[vf#0:0 @ 0x5630090b2c40] [error] Terminating thread with return code -22 (Invalid argument)",
+    )
+    process = Process([sys.executable, "-c", f"import sys; print({chr(10).join(said)!r}, file=sys.stderr)"])
+    assert process.wait() == 0
+    assert process.tail() == "[libx264] [error] Error setting preset warp"
+    process = Process([sys.executable, "-c", f"import sys; print({said[2]!r}, file=sys.stderr)"])
+    assert process.wait() == 0
+    assert process.tail() == "[vf#0:0] [error] Terminating thread with return code -22 (Invalid argument)"
+
+
 def test_kill_reaps_and_may_be_repeated() -> None:
     process = Process([sys.executable, "-c", "import time; time.sleep(600)"], stdin=True, stdout=True)
     assert os.getsid(process.pid) == process.pid != os.getsid(0)
     process.kill()
     process.kill()
     assert not psutil.pid_exists(process.pid)
+
+
+def test_a_signal_while_the_child_starts_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its exception must not come between fork and return, where nobody knows the child."""
+    start, pids = subprocess.Popen.__init__, []
+
+    def interrupted_start(child: subprocess.Popen[bytes], *arguments: Any, **options: Any) -> None:
+        start(child, *arguments, **options)
+        pids.append(child.pid)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", interrupted_start)
+    with pytest.raises(KeyboardInterrupt):
+        Process([sys.executable, "-c", "import time; time.sleep(600)"], stdin=True)
+    assert len(pids) == 1
+    assert not psutil.pid_exists(pids[0])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_exit_in_words() -> None:

@@ -31,6 +31,7 @@ FILMS = [
     (media.audio_starts_late, {"suffix": ".mp4"}),
     (media.mpegts, {}),
     (media.mpegts, {"offset": 7200}),
+    (media.mpegts_wrapping, {}),
     (media.interlaced, {}),
     (media.ten_bit, {}),
 ]
@@ -220,6 +221,44 @@ def packets_absolute(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]
 
 def len_index(path: Path, track: list[tuple[Fraction, bytes]]) -> int:
     return packets_absolute(path, "audio").index(track)
+
+
+def test_the_first_times_are_read_from_the_beginning_alone(tmp_path: Path) -> None:
+    """Asking for ten frames must not read a film of hours: of this one, the second half is missing."""
+    whole = media.mpegts(tmp_path, frames=400)
+    times = frame_times(probe(whole))
+    assert len(times) == 400
+    data = whole.read_bytes()
+    (tmp_path / "half.ts").write_bytes(data[: len(data) // 2 // 188 * 188] + b"\0" * (len(data) // 2))
+    half = probe(tmp_path / "half.ts")
+    assert frame_times(half, count=10) == times[:10]
+    assert frame_times(half, since=times[20], count=10) == times[20:30]
+    assert frame_times(probe(whole), since=times[395], count=10) == times[395:]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("span", [(None, Fraction(1)), (Fraction(1, 5), None), (Fraction(1, 5), Fraction(1))])
+def test_a_span_before_zero(
+    span: tuple[Fraction | None, Fraction | None],
+    suffix: str,
+    sample: Sample,
+    tmp_path: Path,
+    upscale: Upscale,
+) -> None:
+    """The picture and the sound of a film whose clock begins below zero are cut at the same times."""
+    path, target = sample(media.mpegts_wrapping), tmp_path / f"out{suffix}"
+    assert probe(path).start < Fraction(-1, 2)
+    upscale(path, target, span=span)
+    begin, end = span[0] or Fraction(0), span[1] or Fraction(9)
+    wanted = [time - begin for time in times(path) if begin <= time < end]
+    got = frame_times(probe(target))
+    assert len(got) == len(wanted)
+    assert max(abs(a - b) for a, b in zip(got, wanted, strict=True)) <= tick(target)
+    whole, track = packets(path, "audio")[0], packets_absolute(target, "audio")[0]
+    kept = [(time - begin, data[7:]) for time, data in whole if begin <= time < end]
+    assert abs(len(track) - len(kept)) <= 1  # the last one may begin at the very end
+    assert [data for _, data in track][: len(kept)] == [data for _, data in kept][: len(track)]
+    assert abs(track[0][0] - kept[0][0]) <= tick(target) + Fraction(1, 10_000)
 
 
 def test_chapters_of_a_running_clock_begin_at_zero(sample: Sample, tmp_path: Path, upscale: Upscale) -> None:

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
+from films import planes
 
 import media_samples as media
 from vsrcli.errors import OutputError
@@ -143,6 +145,8 @@ def test_targets_that_cannot_be_meant(sample: Sample, tmp_path: Path, plan: Plan
     refused(tmp_path / "old.mp4", "exists; use --overwrite")
     plan(source, tmp_path / "old.mp4", overwrite=True)
     refused(tmp_path / ("x" * 300 + ".mp4"), "name")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    refused(tmp_path / "pipe.mp4", "no regular file", overwrite=True)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -157,6 +161,7 @@ def test_unwritable_folder(sample: Sample, tmp_path: Path, plan: Plan) -> None:
     [
         ("a.mkv", {"codec": "libx999"}, "no encoder 'libx999'"),
         ("a.webm", {"codec": "libx264"}, "WebM cannot hold h264"),
+        ("a.mp4", {"codec": "ffv1"}, "MP4 cannot hold ffv1 .* one of libx264,"),
         ("a.mkv", {"pix_fmt": "yuv999p"}, "cannot write yuv999p"),
         ("a.mkv", {"codec": "ffv1", "crf": 20}, "no constant quality"),
         ("a.mkv", {"preset": "warp"}, "ffmpeg refuses"),
@@ -177,6 +182,16 @@ def test_explicit_options_win(sample: Sample, tmp_path: Path, plan: Plan) -> Non
         sample(media.cfr), tmp_path / "a.mkv", crf=30, preset="slow", extra=(("crf", "12"), ("tune", "film"))
     )
     assert (option(made, "crf"), option(made, "preset"), option(made, "tune")) == ("12", "slow", "film")
+
+
+@pytest.mark.parametrize("key", ["vf", "filter:v"])
+def test_a_filter_of_the_user_leaves_colours_alone(key: str, tmp_path: Path, upscale: Callable) -> None:
+    """It comes behind the conversion; in its place, ffmpeg would convert as it likes under the old tags."""
+    path = media.coded(tmp_path, "in.mkv", "format=yuv420p,setparams=colorspace=bt709", ("-c:v", "ffv1"))
+    upscale(path, tmp_path / "plain.mkv", codec="ffv1")
+    upscale(path, tmp_path / "turned.mkv", codec="ffv1", extra=((key, "vflip"),))
+    plain, turned = planes(tmp_path / "plain.mkv"), planes(tmp_path / "turned.mkv")
+    assert all(np.array_equal(a, b[::-1]) for a, b in zip(plain, turned, strict=True))
 
 
 def test_the_clock_holds_every_time(sample: Sample, tmp_path: Path, plan: Plan) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vsrcli.models.registry import Weights
 
 WIDTH = 118  # of the tables where there is no terminal to ask
+_WIDE = 112  # columns from which on headings are spelled out
 
 
 class CrfType(click.ParamType):
@@ -32,7 +33,7 @@ class CrfType(click.ParamType):
         return int(value)
 
 
-@click.command(no_args_is_help=True)
+@click.command()
 @click.argument("clips", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "-m", "--model", default="duf-s", show_default=True, help="Name (see `vsr models`) or weight file."
@@ -139,7 +140,7 @@ def evaluate(
         _print_table(report)
         reports.append(report)
     click.echo(f"Scoring: {SCORING}.")
-    click.echo("Gain: over the better of bicubic and Lanczos, which is 'interpolated' in the other columns.")
+    click.echo("Gain: over the better of bicubic and Lanczos, whose other scores stand beside the model's.")
     click.echo("Steady: PSNR of the changes from frame to frame; flicker lowers it.")
     if json_file:
         _write_json(json_file, reports)
@@ -155,16 +156,18 @@ def _print_table(report: Report) -> None:
     console = Console(markup=False, highlight=False, emoji=False)  # names of clips are no markup
     if not console.is_terminal:
         console = Console(markup=False, highlight=False, emoji=False, width=WIDTH)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    wide = console.width >= _WIDE
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1) if wide else (0, 0))
     table.add_column("clip", overflow="fold")
+    better = "interpolated" if wide else "interp."
     for head in (
         "bicubic\nPSNR-Y",
         "lanczos\nPSNR-Y",
         "model\nPSNR-Y",
         "gain\ndB",
-        "interpolated\nSSIM-Y",
+        f"{better}\nSSIM-Y",
         "model\nSSIM-Y",
-        "interpolated\nsteady",
+        f"{better}\nsteady",
         "model\nsteady",
     ):
         table.add_column(head, justify="right", no_wrap=True)

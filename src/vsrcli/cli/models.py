@@ -18,6 +18,7 @@ from vsrcli.models.registry import (
 )
 
 _UNTRAINED = "no weights"
+_WIDE = 100  # columns of a terminal that has room for everything; below, the table says less
 
 
 @click.command(epilog="Example: vsr models --json")
@@ -99,22 +100,16 @@ def _table(entries: list[dict[str, Any]]) -> None:
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console = Console(markup=False, highlight=False, emoji=False, width=160)  # for grep and cut
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    numbers = ("frames", "MAC/pixel", "params")
-    for heading in ("model", "scale", "trained on", *numbers, "PSNR-Y", "licence"):
-        table.add_column(heading, justify="right" if heading in numbers else "left", overflow="fold")
-    for entry in entries:
-        trained = entry["degradation"] or ("" if entry["usable"] else _UNTRAINED)
-        table.add_row(
-            entry["name"],
-            " ".join(map(str, entry["scales"])),
-            trained,
-            str(entry["frames"]),
-            _short(entry["multiply_adds_per_lr_pixel"]),
-            _short(entry["parameters"]),
-            quality(entry["measured"]),
-            entry["licence"] or "",
-        )
+    wide = console.width >= _WIDE
+    left_out = () if wide else ("frames", "licence")
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2 if wide else 1, 0, 0))
+    rows = [_cells(entry) for entry in entries]
+    headings = [heading for heading in rows[0] if heading not in left_out]
+    for heading in headings:
+        number = heading in ("frames", "MAC/pixel", "params")
+        table.add_column(heading, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(row[heading] for heading in headings))
     console.print(table)
     notes = [
         f"Default: {DEFAULT_MODEL}, {DEFAULT_DEGRADATION}. MAC/pixel: multiply-adds for a source pixel.",
@@ -122,7 +117,21 @@ def _table(entries: list[dict[str, Any]]) -> None:
     ]
     if not all(entry["usable"] for entry in entries):
         notes.append("no weights: train with vsr train")
-    console.print("\n" + "\n".join(notes), soft_wrap=True)
+    console.print("\n" + "\n".join(notes), soft_wrap=not console.is_terminal)
+
+
+def _cells(entry: Mapping[str, Any]) -> dict[str, str]:
+    """What the table says of an entry, by heading."""
+    return {
+        "model": entry["name"],
+        "scale": " ".join(map(str, entry["scales"])),
+        "trained on": entry["degradation"] or ("" if entry["usable"] else _UNTRAINED),
+        "frames": str(entry["frames"]),
+        "MAC/pixel": _short(entry["multiply_adds_per_lr_pixel"]),
+        "params": _short(entry["parameters"]),
+        "PSNR-Y": quality(entry["measured"]),
+        "licence": entry["licence"] or "",
+    }
 
 
 def _short(count: int | None) -> str:

@@ -24,7 +24,9 @@ _EXISTING = click.Path(path_type=Path, exists=True, file_okay=False)
 def _config_option(flag: str, kind: Any, text: str) -> Any:
     """An option whose default is that of TrainConfig."""
     name = flag.removeprefix("--").replace("-", "_")
-    return click.option(flag, type=kind, default=getattr(_DEFAULT, name), show_default=True, help=text)
+    metavar = None if isinstance(kind, click.Choice) else "N"
+    default = getattr(_DEFAULT, name)
+    return click.option(flag, type=kind, default=default, show_default=True, metavar=metavar, help=text)
 
 
 @click.command(epilog="Example: vsr train footage --run runs/x4 --val validation --scale 4 --steps 6000")
@@ -144,4 +146,4 @@ class _Teller:
         meter.tell(report.step, report.steps, text)
         if report.validation:
             scores = quality(report.validation).replace("\n", ", ")
-            meter.say(f"step {report.step}: {scores} over bicubic")
+            meter.say(f"step {report.step}: {scores} over interpolation")

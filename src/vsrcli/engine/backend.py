@@ -57,14 +57,21 @@ def start(device: str) -> str:
         What it runs on, for people: ``CPU (no GPU found)``, ``GPU 0: NAME``.
 
     Raises:
-        EngineError: a GPU was asked for by number that is not there.
+        EngineError: the backend is not installed, or a GPU was asked for by number that is not there.
     """
     keep_freed_memory()
     with quiet_import():
-        import keras
+        try:
+            import keras
 
-        backend = keras.backend.backend()
-        gpus = {"tensorflow": _tensorflow_gpus, "jax": _jax_gpus, "torch": _torch_gpus}[backend]()
+            backend = keras.backend.backend()
+            gpus = {"tensorflow": _tensorflow_gpus, "jax": _jax_gpus, "torch": _torch_gpus}[backend]()
+        except (ImportError, KeyError, ValueError) as error:  # the last one: a name that Keras does not know
+            wanted = os.environ.get("KERAS_BACKEND", "tensorflow")
+            raise EngineError(
+                f"Keras cannot start on {wanted} ({error}): install it, or set KERAS_BACKEND to another of "
+                "tensorflow, jax and torch"
+            ) from error
     if device == "cpu" or (device == "auto" and not gpus):
         _choose(backend, None)
         return f"CPU, {backend}" + ("" if device == "cpu" else " (no GPU found)")

@@ -88,9 +88,11 @@ def choose_codec(
         )
     makes = CODECS[name].makes if name in CODECS else None
     if makes is not None and container.video and makes not in container.video:
-        fitting = ", ".join(sorted(n for n, c in CODECS.items() if c.makes in container.video)[:6])
+        there = ffmpeg.encoders()
+        fitting = [each for each, c in CODECS.items() if c.makes in container.video and each in there]
         raise OutputError(
-            f"{target}: {container.name} cannot hold {makes} from {name}; use --codec with one of {fitting}, "
+            f"{target}: {container.name} cannot hold {makes} from {name}; use --codec with one of "
+            f"{_some(tuple(fitting), 6)}, "
             "or a .mkv target"
         )
     return name

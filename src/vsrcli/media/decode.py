@@ -209,7 +209,7 @@ class Decoder:
 
     def _frame(self, packet: Any) -> Frame:
         video = self.source.video
-        ticks = packet.pts * Fraction(packet.time_base) / video.time_base
+        ticks = (packet.pts * Fraction(packet.time_base) - self.source.lift) / video.time_base
         if ticks.denominator != 1:
             raise self._error(f"ffmpeg gave a time between two ticks of the file's clock ({ticks})")
         kind = np.dtype("<u2") if video.deep else np.dtype(np.uint8)

@@ -31,6 +31,8 @@ def decode_command(
 ) -> list[str]:
     """Write NUT with ``rgb24`` (or ``rgb48le`` for deep sources) frames, upright, to stdout.
 
+    Times are those of the file plus ``source.lift`` seconds.
+
     Args:
         source: the film.
         seek: begin at or before this key frame (seconds on the container's clock); None: the start.
@@ -42,6 +44,8 @@ def decode_command(
 
     video = source.video
     before: dict[str, Any] = {"protocol_whitelist": "file,pipe", "noautorotate": None}
+    if source.lift:
+        before["itsoffset"] = source.lift
     if seek is not None:
         # -ss counts from the container's start; a little earlier, since it is rounded to microseconds.
         offset = seek - source.start - _MARGIN

@@ -103,7 +103,7 @@ class Encoder:
         pixels = self._check(frame)
         process = self._running()
         packet: Any = av.Packet(pixels.data.cast("B"))  # type: ignore[arg-type]  # shares the memory
-        packet.pts = packet.dts = frame.pts
+        packet.pts = packet.dts = frame.pts + int(self.source.lift / frame.time_base)
         packet.time_base = frame.time_base
         packet.is_keyframe = True
         try:

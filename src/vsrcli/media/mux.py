@@ -33,7 +33,8 @@ def mux_command(
     """
     import ffmpeg as builder  # the package ffmpeg-python
 
-    picture = builder.input("pipe:0", f="nut", protocol_whitelist="pipe")
+    lifted = {"itsoffset": -source.lift} if source.lift else {}
+    picture = builder.input("pipe:0", f="nut", protocol_whitelist="pipe", **lifted)
     chapters = _write_chapters(plan, source, scratch)
     inputs = [*_source_input(plan, source, trial=trial)]
     if chapters is not None:
@@ -120,9 +121,10 @@ def _begin_at(zero: Fraction, stream: StreamPlan, position: int) -> list[str]:
 
     A packet with a negative time would make Matroska shift the whole film.
     """
-    if stream.action == "keep" and stream.kind != "attachment":
+    copied = stream.action == "keep" and stream.kind != "attachment"
+    if copied and zero >= 0:
         return [f"-copypriorss:{position}", "0"]
-    if stream.kind == "subtitle":
+    if copied or stream.kind == "subtitle":  # copypriorss would leave out all that is negative
         return [f"-bsf:{position}", f"noise=amount=0:drop='lt(pts*tb,{_seconds(zero)})'"]
     return []
 

@@ -23,6 +23,7 @@ __all__ = ["EncodeOptions", "OutputPlan", "StreamPlan", "plan_output"]
 # MP4's clock is a whole number of ticks per second; below this, players and edit lists become inexact.
 _LOWEST_TIMESCALE = 10_000
 _HIGHEST_TIMESCALE = 2**31 - 1
+_FILTERS = ("vf", "filter", "filter:v", "filter:v:0")
 
 
 def plan_output(
@@ -92,13 +93,20 @@ def plan_output(
             *(text for text in told if text),
         ),
         span=span,
-        zero=max(source.start, Fraction(0)) if span[0] is None else source.start + Fraction(span[0]),
+        zero=_zero(source, span[0]),
         timescale=timescale,
         overwrite=options.overwrite,
     )
     if trial:
         try_out(plan, source, ffmpeg=ffmpeg)
     return plan
+
+
+def _zero(source: Source, start: Fraction | None) -> Fraction:
+    """Source time that becomes 0. Sound may lead by its encoder's delay; only a picture before 0 moves it."""
+    if start is not None:
+        return source.start + start
+    return source.start if source.lift else max(source.start, Fraction(0))
 
 
 def check_target(source: Source, target: Path, *, overwrite: bool) -> None:
@@ -111,6 +119,8 @@ def check_target(source: Source, target: Path, *, overwrite: bool) -> None:
     try:
         if target.is_dir():
             raise OutputError(f"{target} is a folder; name a file in it, such as {target / source.path.name}")
+        if target.exists() and not target.is_file():
+            raise OutputError(f"{target} is no regular file, so it cannot be replaced by one; choose another")
         if not folder.is_dir():
             raise OutputError(f"{folder} is not a folder; create it first")
         if target.exists() and target.samefile(source.path):
@@ -151,10 +161,13 @@ def _video_options(
     shape = source.video.sample_aspect_ratio
     # setsar rounds to terms below 100 unless told otherwise; 16 bits are what H.264 and H.265 can state
     chosen["filter:v:0"] = f"{convert},setsar={shape.numerator}/{shape.denominator}:max=65535"
-    for key, value in options.extra:
-        if key == "x265-params" and "x265-params" in chosen:
+    for option, value in options.extra:
+        key = option.removeprefix("-")
+        if key in _FILTERS:  # behind the conversion: without it, colours would be those of ffmpeg's guess
+            key, value = "filter:v:0", f"{chosen['filter:v:0']},{value}"
+        elif key == "x265-params" and key in chosen:
             value = f"{chosen[key]}:{value}"
-        chosen[key.removeprefix("-")] = value
+        chosen[key] = value
     return tuple(chosen.items())
 
 

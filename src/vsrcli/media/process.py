@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import IO
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Any
 
 _log = logging.getLogger(__name__)
 _TAIL = 24
 _LINE = 400
 _NOISE = ("No accelerated colorspace conversion", "deprecated pixel format used")
+_ECHOES = (
+    "Error sending frames to consumers",
+    "Could not open encoder before EOF",
+    "Task finished with error code",
+    "Terminating thread with return code",
+    "Nothing was written into output file",
+)
+_ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
 
 
 class Process:
@@ -47,16 +56,20 @@ class Process:
         self._on_line = on_line
         self._lines: deque[str] = deque(maxlen=_TAIL)
         windows = sys.platform == "win32"
-        self._child = subprocess.Popen(
-            self.command,
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=not windows,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if windows else 0,
-        )
-        self._drain = threading.Thread(target=self._read_errors, name="ffmpeg-stderr", daemon=True)
-        self._drain.start()
+        with contextlib.ExitStack() as undo:
+            with _signals_later():
+                self._child = subprocess.Popen(
+                    self.command,
+                    stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                    stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    start_new_session=not windows,
+                    creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if windows else 0,
+                )
+                self._drain = threading.Thread(target=self._read_errors, name="ffmpeg-stderr", daemon=True)
+                self._drain.start()
+                undo.callback(self.kill)
+            undo.pop_all()
 
     @property
     def pid(self) -> int:
@@ -76,8 +89,10 @@ class Process:
         return getattr(self._child.stdout, "raw", self._child.stdout)
 
     def tail(self) -> str:
-        """The last lines that ffmpeg wrote on stderr."""
-        return "\n".join(self._lines)
+        """The last lines that ffmpeg wrote on stderr, without those that only follow from the others."""
+        lines = [_ADDRESS.sub("", line) for line in self._lines]
+        causes = [line for line in lines if not any(echo in line for echo in _ECHOES)]
+        return "\n".join(causes or lines)
 
     def wait(self) -> int:
         """Close stdin, wait for the end, and return the exit status (negative: the signal that ended it)."""
@@ -113,6 +128,29 @@ class Process:
         if pipe is not None:
             with contextlib.suppress(OSError, ValueError):
                 pipe.close()
+
+
+@contextlib.contextmanager
+def _signals_later() -> Iterator[None]:
+    """Hold back handlers of signals, whose exceptions could cut in between fork and return.
+
+    The child would then be nobody's. What has arrived is raised again as soon as the block is over.
+    """
+    arrived: list[int] = []
+    before: dict[int, Any] = {}
+    try:
+        if threading.current_thread() is threading.main_thread():  # elsewhere no handler runs
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                each = getattr(signal, name, None)
+                if each is not None and callable(signal.getsignal(each)):
+                    before[each] = signal.getsignal(each)
+                    signal.signal(each, lambda signum, frame: arrived.append(signum))
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        for each in arrived[:1]:
+            signal.raise_signal(each)
 
 
 def describe_exit(status: int) -> str:

@@ -10,13 +10,18 @@ from vsrcli.media.ffmpeg import file_url
 from vsrcli.media.types import Source
 
 _BACK = (Fraction(2), Fraction(12), Fraction(60), Fraction(300))
-_REORDER = 64
+_REORDER = 64  # packets; more than any codec's decoding order differs from that of presentation
 
 
-def frame_times(source: Source) -> list[Fraction]:
+def frame_times(source: Source, *, since: Fraction | None = None, count: int | None = None) -> list[Fraction]:
     """Presentation times of all pictures, in seconds on the container's clock, sorted; nothing is decoded.
 
     Each of them is a frame, except where a recording begins between key frames or is damaged.
+
+    Args:
+        source: the film.
+        since: leave out earlier ones.
+        count: the first so many; the file is then read no further than these need.
 
     Raises:
         InputError: the file cannot be read.
@@ -29,8 +34,15 @@ def frame_times(source: Source) -> list[Fraction]:
         ) as container:
             stream = container.streams[source.video.index]
             base = Fraction(stream.time_base or source.video.time_base)
-            packets = container.demux(stream)
-            return sorted(each.pts * base for each in packets if each.pts is not None and not each.is_discard)
+            times: list[Fraction] = []
+            for packet in container.demux(stream):
+                if packet.pts is None or packet.is_discard:
+                    continue
+                if since is None or packet.pts * base >= since:
+                    times.append(packet.pts * base)
+                if count is not None and len(times) >= count + _REORDER:
+                    break
+            return sorted(times)[:count]
     except (av.FFmpegError, OSError) as error:
         raise InputError(
             f"{source.path} cannot be read to its end; check the file", details=str(error)

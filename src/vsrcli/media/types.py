@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -142,6 +143,18 @@ class Source:
     chapters: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict)
     chapter_marks: tuple[Chapter, ...] = ()
+
+    @property
+    def lift(self) -> int:
+        """Seconds added to picture times inside pipes, since NUT knows no negative ones.
+
+        0 for nearly all films; a transmission whose 33-bit clock wraps soon after its start begins below 0.
+        A whole number of seconds and of ticks.
+        """
+        if self.video.start >= 0:
+            return 0
+        step = self.video.time_base.numerator
+        return step * math.ceil(-min(self.start, self.video.start) / step)
 
 
 @dataclass(frozen=True, eq=False)

@@ -155,10 +155,16 @@ def architecture(name: str) -> Architecture:
 
 
 def weight_folders() -> list[Path]:
-    """Where weights are looked for: ``$VSR_WEIGHTS`` first, then the package's own, then the checkout's."""
+    """Where weights are looked for: ``$VSR_WEIGHTS`` first, then the package's own, then the checkout's.
+
+    Raises:
+        ModelError: ``$VSR_WEIGHTS`` names no folder. Other weights would be no answer to that.
+    """
     package = Path(__file__).resolve().parent.parent
     folders = [package / "weights", package.parent.parent / "weights"]
     if extra := os.environ.get("VSR_WEIGHTS"):
+        if not Path(extra).is_dir():
+            raise ModelError(f"VSR_WEIGHTS names {extra!r}, which is no folder: correct it or unset it")
         folders.insert(0, Path(extra))
     return [folder for folder in folders if folder.is_dir()]
 
