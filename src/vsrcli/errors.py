@@ -8,7 +8,9 @@
     │   └── EncodeError          the encoder stopped or refused
     ├── FfmpegError              no usable ffmpeg, or one that is too old
     ├── ModelError               unknown model, scale without weights, damaged weight file
-    ├── EngineError              the network could not run: device missing, out of memory, NaN
+    ├── EngineError              the network could not run: device missing, a state that is another's
+    │   ├── OutOfMemory          this tile does not fit: a smaller one may
+    │   └── NotFinite            NaN or infinity: more precision may help
     ├── DataError                training or evaluation footage that cannot be used
     └── Interrupted              status 130 (SIGINT) or 143 (SIGTERM)
 
@@ -66,6 +68,14 @@ class ModelError(VsrError):
 
 class EngineError(VsrError):
     """The network could not run: the device is missing, memory ran out, or numbers became NaN."""
+
+
+class OutOfMemory(EngineError):  # noqa: N818 - says itself what is wrong
+    """The device has not enough memory for a tile of this size; a smaller one may fit."""
+
+
+class NotFinite(EngineError):  # noqa: N818
+    """The network gave NaN or infinity, which would become black pixels; in more precision it may not."""
 
 
 class DataError(VsrError):

@@ -30,12 +30,20 @@ def upscaled(engine: KerasEngine, frames: np.ndarray) -> np.ndarray:
 
 FRAMES = np.random.default_rng(0).random((2, 9, 8, 3)).astype(np.float32)
 TINY = {"width": 8, "blocks": 1, "head": 8}
+TINY_R = {"width": 8, "levels": 2, "blocks": 1, "head": 8}
 
 
-@pytest.mark.parametrize(("name", "options"), [("duf-16l", {"depth": 16}), ("duf-s", TINY)])
+@pytest.mark.parametrize(
+    ("name", "options", "late"), [("duf-16l", {"depth": 16}, 3), ("duf-s", TINY, 3), ("duf-r-s", TINY_R, 2)]
+)
 @pytest.mark.parametrize("scale", [2, 3])
-def test_every_kind_of_network_runs(name: str, options: dict[str, int], scale: int, tmp_path: Path) -> None:
+def test_every_kind_of_network_runs(
+    name: str, options: dict[str, int], late: int, scale: int, tmp_path: Path
+) -> None:
     engine = KerasEngine(read_weights(weight_file(tmp_path, name, scale, options)), device="cpu")
+    assert engine.lookahead == late
+    stream = engine.open(*FRAMES.shape[1:3])
+    assert [stream.push(FRAMES[0]) is None for _ in range(late + 1)] == [True] * late + [False]
     assert engine.radius == read_weights(tmp_path / f"{name}-x{scale}-bi.weights.h5").architecture.radius()
     got = upscaled(engine, FRAMES)
     assert got.shape == (2, 9 * scale, 8 * scale, 3)
@@ -45,11 +53,28 @@ def test_every_kind_of_network_runs(name: str, options: dict[str, int], scale: i
     assert "CPU" in engine.description
 
 
-def test_half_precision_is_close_to_full(tmp_path: Path) -> None:
-    weights = read_weights(weight_file(tmp_path, "duf-s", 2, TINY))
+@pytest.mark.parametrize(("name", "options"), [("duf-s", TINY), ("duf-r-s", TINY_R)])
+def test_half_precision_is_close_to_full(name: str, options: dict[str, int], tmp_path: Path) -> None:
+    weights = read_weights(weight_file(tmp_path, name, 2, options))
     full, half = (upscaled(KerasEngine(weights, device="cpu", precision=p), FRAMES) for p in ("fp32", "bf16"))
     assert half.dtype == np.float32
     assert 0 < np.abs(half - full).max() < 0.03
+
+
+def test_a_stream_goes_on_in_another_engine_with_the_same_weights(tmp_path: Path) -> None:
+    weights = read_weights(weight_file(tmp_path, "duf-r-s", 2, TINY_R))
+    one, other = (KerasEngine(weights, device="cpu").open(9, 8) for _ in range(2))  # nothing shared
+    for frame in FRAMES:
+        one.push(frame)
+    other.restore(one.state())
+    for picture, same in zip(one.flush(), other.flush(), strict=True):
+        np.testing.assert_array_equal(picture, same)
+
+
+def test_tiles_of_a_recurrent_network_share_twice_what_one_step_sees() -> None:
+    for name, step in (("duf-r-s", 11), ("duf-r-m", 15), ("duf-r-l", 19)):
+        assert architecture(name).radius() == 2 * step
+    assert architecture("duf-s").radius() == 11
 
 
 def test_a_gpu_that_is_not_there_is_an_error_and_not_the_cpu(tmp_path: Path) -> None:
@@ -65,8 +90,11 @@ def test_weights_of_other_sizes_are_refused(tmp_path: Path) -> None:
         KerasEngine(read_weights(path), device="cpu")
 
 
-def test_one_network_is_compiled_for_each_size_and_no_frame_compiles_again(tmp_path: Path) -> None:
-    engine = KerasEngine(read_weights(weight_file(tmp_path, "duf-s", 2, TINY)), device="cpu")
+@pytest.mark.parametrize(("name", "options"), [("duf-s", TINY), ("duf-r-s", TINY_R)])
+def test_one_network_is_compiled_for_each_size_and_no_frame_compiles_again(
+    name: str, options: dict[str, int], tmp_path: Path
+) -> None:
+    engine = KerasEngine(read_weights(weight_file(tmp_path, name, 2, options)), device="cpu")
     first = engine.open(9, 8)
-    assert engine.open(9, 8)._network is first._network  # type: ignore[union-attr]
-    assert architecture("duf-s").kind == "cached"
+    assert engine.open(9, 8)._network is first._network  # type: ignore[attr-defined]
+    assert engine.open(8, 9)._network is not first._network  # type: ignore[attr-defined]

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 from keras import ops
+from networks import answers, film, tiny_cached
 
+from vsrcli.engine.bands import plan_bands
 from vsrcli.engine.cached import CachedStream, compile_cached
 from vsrcli.engine.resample import ResampleEngine
 from vsrcli.engine.windowed import WindowStream, compile_window
@@ -16,23 +18,9 @@ from vsrcli.models import duf, duf_s
 RADIUS = duf_s.radius(blocks=1)
 
 
-def answers(stream, frames) -> list[np.ndarray]:
-    results = [stream.push(frame) for frame in frames]
-    return [result for result in results if result is not None] + stream.flush()
-
-
 @pytest.fixture(scope="module")
 def network():
-    model = duf_s.build(4, width=8, blocks=1, head=8)
-    rng = np.random.default_rng(1)
-    for variable in model.trainable_variables:
-        if "kernel" in variable.path:
-            variable.assign(rng.normal(size=variable.shape) / np.sqrt(np.prod(variable.shape[:-1])))
-    return model
-
-
-def film(count: int, height: int = 10, width: int = 12) -> np.ndarray:
-    return np.random.default_rng(count).random((count, height, width, 3)).astype(np.float32)
+    return tiny_cached()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 10])
@@ -51,6 +39,22 @@ def test_bands_of_the_output_stage_give_the_same_picture(network):
     for band_pixels in (36, 60, 1):  # 4 bands of 3 rows, the last overlapping; 2 of 5; single rows
         banded = answers(CachedStream(compile_cached(network, 10, 12, band_pixels=band_pixels)), frames)
         np.testing.assert_allclose(np.stack(banded), np.stack(whole), atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(10, 12), (1, 1), (7, 1000), (1000, 7), (135, 240)])
+@pytest.mark.parametrize("band_pixels", [1, 36, 8192])
+def test_bands_cover_every_row_once_but_for_the_last_ones(size, band_pixels):
+    height, width = size
+    bands = plan_bands(height, width, band_pixels)
+    assert bands.height == height
+    assert bands.rows * width <= max(band_pixels, width) + width
+    covered = np.zeros(height, int)
+    for rows in bands:
+        covered[rows] += 1
+    assert covered.min() == 1
+    assert len(bands) == len(list(bands))
+    before = height - bands.rows  # where the last band begins
+    np.testing.assert_array_equal(np.flatnonzero(covered == 2), before + np.arange(bands.repeated))
 
 
 def test_answers_come_three_frames_late(network):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
 
+from vsrcli.errors import EngineError
 from vsrcli.frames.resample import resize
 from vsrcli.frames.shots import ShotDetector, thumbnail
 
@@ -144,6 +146,43 @@ def test_frames_are_neither_kept_nor_changed() -> None:
             found.append(i)
         np.testing.assert_array_equal(reused, frame)
     assert found == [3]
+
+
+def test_a_state_goes_on_at_any_moment() -> None:
+    """Cuts, flashes and what they are forgiven for come out the same wherever a detector was replaced."""
+    film = shot(1, 5) + shot(2, 8, lambda i: (i, 4 * i)) + grey(255, 1) + shot(3, 6) + grey(0, 2) + shot(4, 4)
+    film[9] = np.clip(film[9] * 1.6, 0, 255).astype(np.uint8)
+    expected, remembered = cuts(film), 0
+    assert len(expected) >= 3
+    for moment in range(len(film) + 1):
+        detector, other = ShotDetector(), ShotDetector()
+        before = cuts(film[:moment], detector)
+        file = io.BytesIO()
+        np.savez(file, **detector.state())  # type: ignore[arg-type]
+        file.seek(0)
+        other.restore(np.load(file, allow_pickle=False))
+        assert before + [moment + i for i in cuts(film[moment:], other)] == expected
+        remembered += len(detector.state()["before_flash"])
+        assert sum(array.nbytes for array in detector.state().values()) <= 5_000
+    assert remembered > 0
+
+
+def test_a_detector_that_went_on_is_the_same_to_the_bit() -> None:
+    film = shot(2, 12, lambda i: (i, 4 * i))
+    one, other = ShotDetector(), ShotDetector()
+    cuts(film[:6], one)
+    other.restore(one.state())
+    cuts(film[6:], one)
+    cuts(film[6:], other)
+    for name, array in one.state().items():
+        np.testing.assert_array_equal(other.state()[name], array)
+
+
+def test_what_is_no_state_of_a_detector() -> None:
+    state = ShotDetector().state()
+    for wrong in ({}, {**state, "last": np.zeros((1, 9, 9), np.float32)}, {**state, "frames": np.zeros(1)}):
+        with pytest.raises(EngineError, match="this saved state is another stream's"):
+            ShotDetector().restore(wrong)
 
 
 def test_what_is_no_frame() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from vsrcli.errors import EngineError, UsageError
+from vsrcli.frames.fit import FittedStream
+from vsrcli.frames.state import State, pack
 from vsrcli.frames.tiles import TiledStream, TilePlan, least_tile, plan_tiles
 from vsrcli.frames.windows import Windows
 
@@ -24,16 +27,25 @@ class Repeat:
         self.scale = scale
         self.windows = Windows[np.ndarray](lookahead)
         self.lookahead = lookahead
+        self.recent: deque[np.ndarray] = deque(maxlen=2 * lookahead)
 
     def answer(self, window: tuple[np.ndarray, ...]) -> np.ndarray:
         return window[self.lookahead].repeat(self.scale, 0).repeat(self.scale, 1)
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
+        self.recent.append(frame)
         window = self.windows.push(frame)
         return None if window is None else self.answer(window)
 
     def flush(self) -> list[np.ndarray]:
         return [self.answer(window) for window in self.windows.flush()]
+
+    def state(self) -> State:
+        return {"frames": pack(self.recent, 1, 1)} if self.lookahead else {}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        for frame in state.get("frames", ()):
+            self.push(frame)
 
 
 class BoxBlur(Repeat):
@@ -157,6 +169,55 @@ def test_context_as_wide_as_the_network_sees_gives_the_untiled_result(
     whole = run(BoxBlur(scale, radius), frames)
     tiled = run(TiledStream(lambda h, w: BoxBlur(scale, radius), plan, scale), frames)
     np.testing.assert_allclose(tiled[0], whole[0], atol=1e-6)
+
+
+@given(
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    extra=st.integers(0, 12),
+    lookahead=st.integers(0, 3),
+    count=st.integers(0, 9),
+    moment=st.integers(0, 9),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_state_goes_on_at_any_moment(
+    height: int, width: int, extra: int, lookahead: int, count: int, moment: int
+) -> None:
+    plan = plan_tiles(height, width, least_tile(1, 1) + extra, 1, 1)
+    frames, moment = film(height, width, count), min(moment, count)
+
+    def opened() -> FittedStream:
+        tiled = TiledStream(lambda h, w: Repeat(2, lookahead), plan, 2)
+        return FittedStream(tiled, 2 * height, 2 * width)
+
+    one, other = opened(), opened()
+    done = [one.push(frame) for frame in frames[:moment]]
+    state = one.state()
+    assert len(state) == 1 + len(plan) * (lookahead > 0)
+    other.restore(state)
+    results = [result for result in done if result is not None]
+    for frame in frames[moment:]:
+        result = other.push(frame)
+        results += [] if result is None else [result]
+    results += other.flush()
+    assert len(results) == count
+    for result, frame in zip(results, frames, strict=True):
+        np.testing.assert_array_equal(result, frame.repeat(2, 0).repeat(2, 1))
+
+
+def test_the_state_of_other_tiles_is_refused() -> None:
+    def opened(width: int, tile: int, overlap: int) -> TiledStream:
+        return TiledStream(lambda h, w: Repeat(2, 1), plan_tiles(20, width, tile, overlap), 2)
+
+    state = opened(60, 30, 2).state()
+    assert list(state) == ["corners", "tile0.frames", "tile1.frames", "tile2.frames"]
+    np.testing.assert_array_equal(state["corners"], [[0, 0], [0, 18], [0, 34]])
+    with pytest.raises(EngineError, match=r"'tile2\.frames', which is unknown here"):
+        opened(60, 40, 2).restore(state)
+    with pytest.raises(EngineError, match="its tiles lie elsewhere in the frame"):
+        opened(62, 30, 2).restore(state)
+    with pytest.raises(EngineError, match="it has no 'corners'"):
+        opened(60, 30, 2).restore({})
 
 
 def test_too_little_context_is_feathered_not_cut() -> None:

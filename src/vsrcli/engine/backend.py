@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli.errors import EngineError, Interrupted
+from vsrcli.errors import EngineError, Interrupted, NotFinite, OutOfMemory
 from vsrcli.tuning import keep_freed_memory
 
 _OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
@@ -123,7 +123,7 @@ def _named_failures(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*arguments)
         except Exception as error:
             if type(error).__name__ in _OUT_OF_MEMORY or "RESOURCE_EXHAUSTED" in str(error):
-                raise EngineError(
+                raise OutOfMemory(
                     "not enough memory for a tile of this size: give a smaller --tile"
                 ) from error
             raise
@@ -135,13 +135,13 @@ def fetch(result: Any) -> np.ndarray:
     """A backend's array as NumPy's.
 
     Raises:
-        EngineError: it holds NaN or infinity, which would become black pixels.
+        NotFinite: it holds NaN or infinity, which would become black pixels.
     """
     from keras import ops
 
     array = ops.convert_to_numpy(result)
     if not np.isfinite(array.sum(dtype=np.float64)):
-        raise EngineError(
+        raise NotFinite(
             "the network gave NaN or infinity: use --precision fp32, or other weights if that was on"
         )
     return array

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 from vsrcli.engine.backend import quiet_import, start
-from vsrcli.engine.cached import BAND_PIXELS, CachedNetwork, CachedStream, compile_cached
-from vsrcli.engine.windowed import RADIUS, WindowStream, compile_window
+from vsrcli.engine.bands import BAND_PIXELS
+from vsrcli.engine.cached import CachedStream, compile_cached
+from vsrcli.engine.recurrent import RecurrentStream, compile_recurrent
+from vsrcli.engine.types import Stream
+from vsrcli.engine.windowed import WindowStream, compile_window
 from vsrcli.models.registry import Weights, load
 
 GPU_BAND_PIXELS = 2**18  # fewer, larger launches; 1.6 kB each
@@ -42,21 +45,24 @@ class KerasEngine:
             finally:
                 keras.config.set_dtype_policy(before)
         self.scale = weights.scale
-        self.lookahead = RADIUS
         self.radius = weights.architecture.radius()
         self.description = f"{weights.name} on {place}, {precision}"
-        self._cached = weights.architecture.kind == "cached"
+        self._kind = weights.architecture.kind
+        self.lookahead = getattr(self.model, "levels", weights.architecture.frames // 2)
         self._band_pixels = GPU_BAND_PIXELS if place.startswith("GPU") else BAND_PIXELS
-        self._networks: dict[tuple[int, int], CachedNetwork] = {}
-        self._functions: dict[tuple[int, int], Callable[..., Any]] = {}
+        self._openers: dict[tuple[int, int], Callable[[], Stream]] = {}
 
-    def open(self, height: int, width: int) -> CachedStream | WindowStream:
+    def open(self, height: int, width: int) -> Stream:
         """A fresh stream for frames of this size; the network is compiled at the first of each size."""
         size = height, width
-        if self._cached:
-            if size not in self._networks:
-                self._networks[size] = compile_cached(self.model, *size, band_pixels=self._band_pixels)
-            return CachedStream(self._networks[size])
-        if size not in self._functions:
-            self._functions[size] = compile_window(self.model, *size)
-        return WindowStream(self._functions[size])
+        if size not in self._openers:
+            self._openers[size] = self._compile(height, width)
+        return self._openers[size]()
+
+    def _compile(self, height: int, width: int) -> Callable[[], Stream]:
+        bands = {"band_pixels": self._band_pixels}
+        if self._kind == "recurrent":
+            return partial(RecurrentStream, compile_recurrent(self.model, height, width, **bands))
+        if self._kind == "cached":
+            return partial(CachedStream, compile_cached(self.model, height, width, **bands))
+        return partial(WindowStream, compile_window(self.model, height, width))

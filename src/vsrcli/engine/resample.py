@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from vsrcli.frames.resample import upscale
+from vsrcli.frames.state import State, check
 
 KERNELS = {"bicubic": ("bicubic", 2), "lanczos": ("lanczos3", 3)}
 
@@ -30,7 +33,7 @@ class ResampleEngine:
 
 
 class ResampleStream:
-    """Answers at once."""
+    """Answers at once and remembers nothing: its state is empty."""
 
     def __init__(self, engine: ResampleEngine) -> None:
         self._engine = engine
@@ -41,3 +44,9 @@ class ResampleStream:
 
     def flush(self) -> list[np.ndarray]:
         return []
+
+    def state(self) -> State:
+        return {}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        check(state, {})

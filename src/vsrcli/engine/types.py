@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
+
+from vsrcli.frames.state import State
 
 
 class Stream(Protocol):
@@ -23,6 +26,27 @@ class Stream(Protocol):
         """End the shot: return every result still owed, in order. The stream is then spent."""
         ...
 
+    def state(self) -> State:
+        """What the stream remembers between two pushes: named arrays, copies that later pushes leave alone.
+
+        A stream that has not been pushed yet has a state, too; one that was flushed has none of any use.
+        """
+        ...
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on where another stream was: from here on, this one answers exactly as that one would have.
+
+        Bit for bit on the same CPU and backend; a GPU's libraries may take other kernels in another process.
+        Only for a stream fresh from :meth:`Engine.open`.
+
+        Args:
+            state: from :meth:`state` of a stream of the same network, precision and frame size.
+
+        Raises:
+            EngineError: it is not that; open a fresh stream then.
+        """
+        ...
+
 
 class Engine(Protocol):
     """A network, compiled for a device. Knows nothing of files, tiles or shots.
@@ -30,7 +54,8 @@ class Engine(Protocol):
     Attributes:
         scale: upscaling factor.
         radius: spatial receptive field radius in low-resolution pixels; tiles that share this much context
-            on each side give the untiled result.
+            on each side give the untiled result (a recurrent network's nearly so, see
+            :meth:`~vsrcli.models.registry.Architecture.radius`).
         lookahead: how many frames later an answer comes.
         description: one line for people: device and precision.
     """

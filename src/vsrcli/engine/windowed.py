@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vsrcli.engine.backend import compile_function, fetch
+from vsrcli.frames.state import Entry, State, check, pack
 from vsrcli.frames.windows import Windows
 
 if TYPE_CHECKING:
@@ -16,33 +19,65 @@ if TYPE_CHECKING:
 RADIUS = 3  # frames before and after
 
 
-def compile_window(model: keras.Model, height: int, width: int) -> Callable[..., Any]:
-    """A function from a window ``(1, 7, H, W, 3)`` to its centre frame, upscaled and clipped."""
+@dataclass(frozen=True)
+class WindowNetwork:
+    """A network compiled for one frame size.
+
+    Attributes:
+        upscale: a window ``(1, 7, H, W, 3)`` -> its centre frame, upscaled and clipped.
+        height, width: of the frames.
+    """
+
+    upscale: Callable[..., Any]
+    height: int
+    width: int
+
+
+def compile_window(model: keras.Model, height: int, width: int) -> WindowNetwork:
+    """Compile a network of whole windows for frames of one size."""
     from keras import ops
 
     def upscale(window):
         return ops.clip(ops.cast(model(window, training=False), "float32"), 0.0, 1.0)
 
-    return compile_function(upscale, np.zeros((1, 2 * RADIUS + 1, height, width, 3), np.float32))
+    window = np.zeros((1, 2 * RADIUS + 1, height, width, 3), np.float32)
+    return WindowNetwork(compile_function(upscale, window), height, width)
 
 
 class WindowStream:
     """Every window computed anew, see :class:`~vsrcli.engine.types.Stream`.
 
+    Its state is ``frames`` (up to 6, H, W, 3), float32: the last ones pushed, which the next windows see; 72
+    bytes per low-resolution pixel.
+
     Args:
-        upscale: from :func:`compile_window`.
+        network: from :func:`compile_window`.
     """
 
-    def __init__(self, upscale: Callable[..., Any]) -> None:
-        self._upscale = upscale
+    def __init__(self, network: WindowNetwork) -> None:
+        self._network = network
         self._windows: Windows[np.ndarray] = Windows(RADIUS)
+        self._recent: deque[np.ndarray] = deque(maxlen=2 * RADIUS)
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
-        window = self._windows.push(frame)
+        window = self._take(frame)
         return None if window is None else self._run(window)
 
     def flush(self) -> list[np.ndarray]:
         return [self._run(window) for window in self._windows.flush()]
 
+    def state(self) -> State:
+        return {"frames": pack(self._recent, self._network.height, self._network.width)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        network = self._network
+        check(state, {"frames": Entry((range(2 * RADIUS + 1), network.height, network.width, 3))})
+        for frame in np.array(state["frames"]):
+            self._take(frame)
+
+    def _take(self, frame: np.ndarray) -> tuple[np.ndarray, ...] | None:
+        self._recent.append(frame)
+        return self._windows.push(frame)
+
     def _run(self, window: tuple[np.ndarray, ...]) -> np.ndarray:
-        return fetch(self._upscale(np.stack(window)[None]))[0]
+        return fetch(self._network.upscale(np.stack(window)[None]))[0]

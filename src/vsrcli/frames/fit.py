@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vsrcli.frames.resample import resize
+from vsrcli.frames.state import State
 
 if TYPE_CHECKING:
     from vsrcli.engine.types import Stream
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 class FittedStream:
     """A stream whose results are brought to ``height`` x ``width`` (Lanczos, antialiased, clipped to [0, 1]).
 
-    Results that have the size already pass untouched.
+    Results that have the size already pass untouched. Remembers nothing itself: its state is the stream's.
     """
 
     def __init__(self, stream: Stream, height: int, width: int) -> None:
@@ -27,6 +29,12 @@ class FittedStream:
 
     def flush(self) -> list[np.ndarray]:
         return [self._fit(result) for result in self._stream.flush()]
+
+    def state(self) -> State:
+        return self._stream.state()
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self._stream.restore(state)
 
     def _fit(self, picture: np.ndarray) -> np.ndarray:
         if picture.shape[:2] == self._size:

@@ -16,10 +16,13 @@ first picture after black. A fade to black is not, nor a dissolve: there is no f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+
+from vsrcli.frames.state import Entry, State, check
 
 THRESHOLD = 0.012  # of full range; see benchmarks/shots.py for what it finds and mistakes
 
@@ -34,6 +37,12 @@ _WHITE, _PALE, _PALE_CONTRAST = 0.9, 0.8, 0.06
 _DARK, _BLACK = 0.15, 0.02
 _SATURATED = 0.85  # above it, thumbnail pixels may hold clipped samples
 _FLASH_FRAMES = 6  # how long the frame before a flash is remembered
+_STATE = {
+    "last": Entry((range(2), _ROWS, _COLUMNS)),
+    "before_flash": Entry((range(2), _ROWS, _COLUMNS)),
+    "age": Entry((), "int64"),
+    "motion": Entry((), "float64"),
+}
 
 
 @dataclass
@@ -44,6 +53,9 @@ class _Memory:
 
 class ShotDetector:
     """Says of each frame whether it starts a new shot. Holds two thumbnails; takes about 0.4 ms a frame.
+
+    Its state is these thumbnails (``last``, ``before_flash``: none or one each), the ``age`` of the second in
+    frames and the ``motion`` of late: 5 kB at most, whatever the size of the film.
 
     Args:
         threshold: mean unexplained luma, as a share of the full range, above which a calm, well-lit frame is
@@ -88,6 +100,28 @@ class ShotDetector:
         self._motion = max(surprise, _MOTION_DECAY * self._motion)
         return False
 
+    def state(self) -> State:
+        """What the detector remembers, as named arrays; see :meth:`restore`."""
+        memory = self._before_flash
+        return {
+            "last": _none_or_one(self._last),
+            "before_flash": _none_or_one(memory and memory.thumbnail),
+            "age": np.array(memory.age if memory else 0, np.int64),
+            "motion": np.array(self._motion, np.float64),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on where another detector of the same threshold was.
+
+        Raises:
+            EngineError: the state is something else's.
+        """
+        check(state, _STATE)
+        last, flash = state["last"].copy(), state["before_flash"].copy()
+        self._last = last[0] if len(last) else None
+        self._before_flash = _Memory(flash[0], int(state["age"])) if len(flash) else None
+        self._motion = float(state["motion"])
+
     def _age(self) -> None:
         if self._before_flash is not None:
             self._before_flash.age += 1
@@ -97,6 +131,11 @@ class ShotDetector:
     def _limit(self, last: np.ndarray, current: np.ndarray) -> float:
         contrast = max(float(last.std()), float(current.std())) / _FULL_CONTRAST
         return self._threshold * min(1.0, max(_LEAST_CONTRAST, contrast)) + _MOTION_GAIN * self._motion
+
+
+def _none_or_one(picture: np.ndarray | None) -> np.ndarray:
+    """A thumbnail as float32 (1, 18, 32); (0, 18, 32) for None."""
+    return np.zeros((0, _ROWS, _COLUMNS), np.float32) if picture is None else picture[None].copy()
 
 
 def thumbnail(frame: np.ndarray) -> np.ndarray:

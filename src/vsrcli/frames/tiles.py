@@ -17,64 +17,20 @@ as the side asked for allows, since pixels seen twice are paid for twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vsrcli.errors import EngineError, UsageError
+from vsrcli.frames.canvas import Canvas
+from vsrcli.frames.spans import Span, TilePlan
+from vsrcli.frames.state import Entry, State, check, foreign
 
 if TYPE_CHECKING:
     from vsrcli.engine.types import Stream
 
 FEATHER = 4
-
-
-@dataclass(frozen=True)
-class Span:
-    """One tile along one axis, in low-resolution pixels of the frame.
-
-    Attributes:
-        start: where the tile begins; its length is the plan's.
-        keep, stop: the part that reaches the result, ``[keep, stop)``.
-        ramp: how many pixels from ``keep`` on are blended with the previous tile.
-    """
-
-    start: int
-    keep: int
-    stop: int
-    ramp: int
-
-
-@dataclass(frozen=True)
-class TilePlan:
-    """Where the tiles of a frame lie; tiles are numbered row by row.
-
-    Attributes:
-        height, width: the frame, in low-resolution pixels.
-        tile_height, tile_width: every tile, in low-resolution pixels.
-        rows, columns: spans down and across the frame.
-    """
-
-    height: int
-    width: int
-    tile_height: int
-    tile_width: int
-    rows: tuple[Span, ...]
-    columns: tuple[Span, ...]
-
-    def __len__(self) -> int:
-        return len(self.rows) * len(self.columns)
-
-    def __iter__(self) -> Iterator[tuple[Span, Span]]:
-        return product(self.rows, self.columns)
-
-    @property
-    def cost(self) -> float:
-        """Pixels computed for each pixel of the frame: 1 for a single tile, more with every overlap."""
-        return len(self) * self.tile_height * self.tile_width / (self.height * self.width)
 
 
 def least_tile(overlap: int, feather: int = FEATHER) -> int:
@@ -146,6 +102,9 @@ class TiledStream:
 
     Beyond the streams' own memory it holds one frame of results, one tile, and one band.
 
+    Its state is that of every tile, ``tile3.NAME`` for ``NAME`` of the fourth, and ``corners`` (N, 2), int64:
+    where the tiles begin. It is ``plan.cost`` times as large as that of one stream for the whole frame.
+
     Args:
         open_stream: makes a fresh stream for frames of (height, width); called once for each tile.
         plan: where the tiles lie.
@@ -169,7 +128,7 @@ class TiledStream:
             raise ValueError(f"planned for frames of {plan.width}x{plan.height}, not {frame.shape}")
         if len(plan) == 1:
             return self._streams[0].push(frame)
-        canvas: _Canvas | None = None
+        canvas: Canvas | None = None
         for number, ((row, column), stream) in enumerate(zip(plan, self._streams, strict=True)):
             lines = slice(row.start, row.start + plan.tile_height)
             part = frame[lines, column.start : column.start + plan.tile_width]
@@ -177,7 +136,7 @@ class TiledStream:
             if number and (answer is None) != (canvas is None):
                 raise EngineError(f"tile {number} answers earlier or later than tile 0: try without tiles")
             if answer is not None:
-                canvas = canvas or _Canvas(plan, self._scale)
+                canvas = canvas or Canvas(plan, self._scale)
                 canvas.place(number, answer)
         return canvas.pixels if canvas else None
 
@@ -189,62 +148,35 @@ class TiledStream:
         """
         if len(self._plan) == 1:
             return self._streams[0].flush()
-        canvases: list[_Canvas] = []
+        canvases: list[Canvas] = []
         for number, stream in enumerate(self._streams):
             answers = stream.flush()
             if number == 0:
-                canvases = [_Canvas(self._plan, self._scale) for _ in answers]
+                canvases = [Canvas(self._plan, self._scale) for _ in answers]
             if len(answers) != len(canvases):
                 raise EngineError(f"tile {number} owes {len(answers)} frames, tile 0 {len(canvases)}")
             for canvas, answer in zip(canvases, answers, strict=True):
                 canvas.place(number, answer)
         return [canvas.pixels for canvas in canvases]
 
+    def state(self) -> State:
+        state = {"corners": self._corners()}
+        for number, stream in enumerate(self._streams):
+            state |= {f"tile{number}.{name}": array for name, array in stream.state().items()}
+        return state
 
-class _Canvas:
-    """One result being put together, tile by tile in the plan's order.
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        corners = self._corners()
+        parts: dict[str, State] = {f"tile{number}": {} for number in range(len(self._streams))}
+        own: State = {}
+        for name, array in state.items():
+            tile, _, rest = name.partition(".")
+            parts.get(tile, own)[rest if tile in parts else name] = array
+        check(own, {"corners": Entry(corners.shape, "int64")})
+        if not np.array_equal(own["corners"], corners):
+            raise foreign("its tiles lie elsewhere in the frame")
+        for stream, part in zip(self._streams, parts.values(), strict=True):
+            stream.restore(part)
 
-    Blending is ``old + weight * (new - old)``, first across, then down, so that tiles which agree give
-    exactly what they agree on. Only the bands are blended; everything else is copied once.
-    """
-
-    def __init__(self, plan: TilePlan, scale: int) -> None:
-        self.pixels = np.empty((scale * plan.height, scale * plan.width, 3), np.float32)
-        self._plan = plan
-        self._scale = scale
-        self._band = np.empty((0, scale * plan.width, 3), np.float32)  # new tiles' side of the current band
-
-    def place(self, number: int, answer: np.ndarray) -> None:
-        plan, s = self._plan, self._scale
-        if answer.shape != (s * plan.tile_height, s * plan.tile_width, 3):
-            raise EngineError(f"a tile of {plan.tile_width}x{plan.tile_height} came back as {answer.shape}")
-        row, column = plan.rows[number // len(plan.columns)], plan.columns[number % len(plan.columns)]
-        if column is plan.columns[0]:
-            self._band = np.empty((s * row.ramp, *self.pixels.shape[1:]), np.float32)
-        kept = answer[s * (row.keep - row.start) : s * (row.stop - row.start)]
-        kept = kept[:, s * (column.keep - column.start) : s * (column.stop - column.start)]
-        solid = s * row.ramp
-        self._across(self._band, kept[:solid], column)
-        self._across(self.pixels[s * row.keep + solid : s * row.stop], kept[solid:], column)
-        if row.ramp and column is plan.columns[-1]:
-            old = self.pixels[s * row.keep : s * row.keep + solid]
-            _blend(old, self._band, _ramp(solid)[:, None, None])
-
-    def _across(self, lines: np.ndarray, kept: np.ndarray, column: Span) -> None:
-        s = self._scale
-        left, right, ramp = s * column.keep, s * column.stop, s * column.ramp
-        _blend(lines[:, left : left + ramp], kept[:, :ramp], _ramp(ramp)[:, None])
-        lines[:, left + ramp : right] = kept[:, ramp:]
-
-
-def _blend(old: np.ndarray, new: np.ndarray, weight: np.ndarray) -> None:
-    """Move ``old`` towards ``new`` in place."""
-    change = new - old
-    change *= weight
-    old += change
-
-
-def _ramp(size: int) -> np.ndarray:
-    """Smoothstep from 0 to 1, sampled at pixel centres: float32 (size,)."""
-    t = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(max(1, size))
-    return t * t * (3 - 2 * t)
+    def _corners(self) -> np.ndarray:
+        return np.array([(row.start, column.start) for row, column in self._plan], np.int64)

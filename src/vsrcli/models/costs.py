@@ -67,3 +67,21 @@ def duf_s_macs(scale: int, *, width: int = 48, blocks: int = 3, head: int = 64) 
     total += 2 * blocks * conv_macs((3, 3), width, width) + conv_macs((3, 3), width, head)
     total += conv_macs((1,), head, (TAPS**2 + 3) * scale**2)
     return total + output_macs(scale)
+
+
+def duf_r_radius(*, levels: int = 3, blocks: int = 3, **other_sizes: int) -> int:
+    """How far one step sees in its frames, in low-resolution pixels: encoder, fusions, blocks, head.
+
+    The state carries what earlier steps saw, so over many frames the field grows without limit; see
+    ``Architecture.radius``.
+    """
+    return 1 + levels + 2 * blocks + 1
+
+
+def duf_r_macs(scale: int, *, width: int = 44, levels: int = 3, blocks: int = 3, head: int = 56) -> int:
+    """Multiply-adds per low-resolution pixel and frame of a stream."""
+    total = conv_macs((3, 3), 3, width) + levels * conv_macs((3, 3), 3 * width, width)
+    total += conv_macs((3, 3), width + 3 * scale**2, width)
+    total += 2 * blocks * conv_macs((3, 3), width, width) + conv_macs((3, 3), width, head)
+    total += conv_macs((1,), head, (TAPS**2 + 3) * scale**2)
+    return total + output_macs(scale)

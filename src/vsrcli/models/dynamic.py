@@ -52,8 +52,8 @@ def depth_to_space(image, scale: int):
     return ops.reshape(image, (-1, height * scale, width * scale, channels))
 
 
-def filter_and_shuffle(surroundings, logits, residual, scale: int):
-    """Apply predicted filters to a frame, add the residual, and rearrange to high resolution.
+def apply_filters(surroundings, logits, residual, scale: int):
+    """Apply predicted filters to a frame and add the residual.
 
     Args:
         surroundings: ``(B, H, W, 25, 3)``: :func:`neighbourhoods` of the centre frame.
@@ -62,13 +62,17 @@ def filter_and_shuffle(surroundings, logits, residual, scale: int):
         scale: upsampling factor.
 
     Returns:
-        ``(B, scale*H, scale*W, 3)``, not clipped.
+        ``(B, H, W, scale**2, 3)``, not clipped.
     """
     height, width = _size(surroundings)
     filters = ops.softmax(ops.reshape(logits, (-1, height, width, scale * scale, TAPS * TAPS)), axis=-1)
-    filtered = ops.matmul(filters, surroundings)  # B, H, W, s*s, 3
-    residual = ops.reshape(residual, (-1, height, width, scale * scale, 3))
-    return depth_to_space(filtered + residual, scale)
+    filtered = ops.matmul(filters, surroundings)
+    return filtered + ops.reshape(residual, (-1, height, width, scale * scale, 3))
+
+
+def filter_and_shuffle(surroundings, logits, residual, scale: int):
+    """:func:`apply_filters`, rearranged to high resolution: ``(B, scale*H, scale*W, 3)``, not clipped."""
+    return depth_to_space(apply_filters(surroundings, logits, residual, scale), scale)
 
 
 class DynamicUpsampling(layers.Layer):

@@ -34,10 +34,11 @@ class Architecture:
     Attributes:
         name: as on the command line.
         summary: one line for people.
-        kind: ``resample`` (no weights), ``window`` (the whole window anew for every frame) or ``cached``
-            (features of each frame computed once).
+        kind: ``resample`` (no weights), ``window`` (the whole window anew for every frame), ``cached``
+            (features of each frame computed once) or ``recurrent`` (the same, and a state handed from frame
+            to frame).
         scales: native factors.
-        frames: how many frames a result is made from.
+        frames: how many frames a result is made from; those that a state remembers do not count.
         module: file in ``vsrcli.models`` with ``build``; ``models.costs`` has its ``MODULE_macs`` and
             ``MODULE_radius``; None without a network.
         options: fixed keyword arguments of these functions.
@@ -62,8 +63,17 @@ class Architecture:
         return getattr(costs, f"{self.module}_macs")(scale, **self.options) if self.module else 0
 
     def radius(self) -> int:
-        """Receptive field radius in low-resolution pixels."""
-        return getattr(costs, f"{self.module}_radius")(**self.options) if self.module else 3
+        """How far a result sees, in low-resolution pixels: what tiles must share to give the untiled picture.
+
+        Without a state that is the receptive field radius. What a state remembers comes from ever further,
+        but fades on the way. Tiles of random recurrent networks stay within 2e-3 of the whole frame over 60
+        frames if they share the radius of one step, within 2e-4 if they share it twice, as here, and within
+        2e-5 at three times (tests/engine/test_recurrent.py; one level of 8 bits is 4e-3).
+        """
+        if self.module is None:
+            return 3
+        steps = 2 if self.kind == "recurrent" else 1
+        return steps * getattr(costs, f"{self.module}_radius")(**self.options)
 
 
 ARCHITECTURES = {
@@ -76,6 +86,30 @@ ARCHITECTURES = {
             module="duf_s",
             options={"width": 48, "blocks": 3, "head": 64},
             bytes_per_pixel=7_600,
+        ),
+        Architecture(
+            "duf-r-s",
+            "recurrent, small: a window of seven frames and a state that remembers the others",
+            "recurrent",
+            module="duf_r",
+            options={"width": 44, "levels": 3, "blocks": 3, "head": 56},
+            bytes_per_pixel=7_600,
+        ),
+        Architecture(
+            "duf-r-m",
+            "recurrent, medium",
+            "recurrent",
+            module="duf_r",
+            options={"width": 72, "levels": 3, "blocks": 5, "head": 80},
+            bytes_per_pixel=9_600,
+        ),
+        Architecture(
+            "duf-r-l",
+            "recurrent, large: for GPUs",
+            "recurrent",
+            module="duf_r",
+            options={"width": 100, "levels": 3, "blocks": 7, "head": 128},
+            bytes_per_pixel=12_000,
         ),
         Architecture(
             "duf-16l",

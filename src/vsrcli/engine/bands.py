@@ -1,0 +1,67 @@
+"""Bands of rows: the output stage's filters are 25 * scale**2 floats a pixel, most of a network's memory.
+
+Every pixel's filters are its own, so a frame painted in bands is the same frame, in less memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+BAND_PIXELS = 8192  # low-resolution pixels that the output stage takes at a time, on a CPU: fits its cache
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Bands of one height cover a frame, so that one compiled function serves all.
+
+    Attributes:
+        tops: first row of every band; the last one begins early and paints some rows again.
+        rows: in a band.
+    """
+
+    tops: tuple[int, ...]
+    rows: int
+
+    def __len__(self) -> int:
+        return len(self.tops)
+
+    def __iter__(self) -> Iterator[slice]:
+        return (slice(top, top + self.rows) for top in self.tops)
+
+    @property
+    def height(self) -> int:
+        """Of the frame."""
+        return self.tops[-1] + self.rows
+
+    @property
+    def repeated(self) -> int:
+        """Rows that the last band paints and the one before has painted already."""
+        return len(self) * self.rows - self.height
+
+    def cut(self, array: Any, rows: slice) -> Any:
+        """A band of ``(1, H, ...)``; the array itself where one band is the whole frame."""
+        return array if len(self) == 1 else array[:, rows]
+
+    def join(self, parts: Iterator[np.ndarray]) -> np.ndarray:
+        """A picture from those of the bands, float32 (scale*rows, scale*W, 3) each, in their order."""
+        first = next(parts)
+        if len(self) == 1:
+            return first
+        scale = len(first) // self.rows
+        picture = np.empty((scale * self.height, *first.shape[1:]), np.float32)
+        for rows, part in zip(self, chain([first], parts), strict=True):
+            picture[scale * rows.start : scale * rows.stop] = part
+        return picture
+
+
+def plan_bands(height: int, width: int, band_pixels: int = BAND_PIXELS) -> Bands:
+    """The fewest bands of at most about ``band_pixels`` low-resolution pixels each, at least one row high."""
+    count = math.ceil(height * width / band_pixels)
+    rows = math.ceil(height / count)
+    return Bands(tuple(min(top, height - rows) for top in range(0, height, rows)), rows)

@@ -1,0 +1,73 @@
+"""What a stream remembers, as named arrays: enough for another process to go on where this one stopped.
+
+The arrays have NumPy's own types only, so ``numpy.savez(file, **state)`` keeps them and
+``restore(numpy.load(file))`` takes them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from vsrcli.errors import EngineError
+
+State = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How one array of a state must look.
+
+    Attributes:
+        shape: along each axis a size, or a range of sizes.
+        dtype: NumPy's name of the number type.
+    """
+
+    shape: tuple[int | range, ...]
+    dtype: str = "float32"
+
+    def fits(self, array: np.ndarray) -> bool:
+        """Whether an array is of this type and shape."""
+        if array.dtype != self.dtype or array.ndim != len(self.shape):
+            return False
+        sizes = zip(array.shape, self.shape, strict=True)
+        return all(size in wanted if isinstance(wanted, range) else size == wanted for size, wanted in sizes)
+
+    def __str__(self) -> str:
+        sizes = (f"{s.start}..{s.stop - 1}" if isinstance(s, range) else str(s) for s in self.shape)
+        return f"{self.dtype} ({', '.join(sizes)})"
+
+
+def check(state: Mapping[str, np.ndarray], expected: Mapping[str, Entry]) -> None:
+    """Refuse a state that another stream has saved.
+
+    Raises:
+        EngineError: an array is missing, unknown, or of another shape or type.
+    """
+    for name in state:
+        if name not in expected:
+            raise foreign(f"it has {name!r}, which is unknown here")
+    for name, entry in expected.items():
+        if name not in state:
+            raise foreign(f"it has no {name!r}")
+        array = state[name]
+        if not entry.fits(array):
+            raise foreign(f"its {name!r} is {array.dtype} {array.shape}, not {entry}")
+
+
+def foreign(what: str) -> EngineError:
+    """The error that says of a state that it is another stream's, and by what that shows."""
+    return EngineError(
+        f"this saved state is another stream's: {what}; restore it with the network, precision, frame size "
+        "and tiles that it was saved with, or start the shot anew"
+    )
+
+
+def pack(frames: Iterable[np.ndarray], height: int, width: int) -> np.ndarray:
+    """Copies of frames (H, W, 3), perhaps of none, as one float32 array (N, H, W, 3)."""
+    frames = list(frames)
+    if not frames:
+        return np.empty((0, height, width, 3), np.float32)
+    return np.stack(frames).astype(np.float32, copy=False)

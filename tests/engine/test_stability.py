@@ -1,0 +1,89 @@
+"""A recurrent network over a long film: what it remembers must not add up.
+
+Chiche et al., "Stable Long-Term Recurrent Video Super-Resolution", CVPR 2022, show published recurrent
+networks, trained on short sequences, that spoil a scene without motion after some hundred frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from networks import tiny_recurrent
+
+from vsrcli.engine.recurrent import RecurrentNetwork, RecurrentStream, compile_recurrent
+from vsrcli.models import duf_r
+from vsrcli.models.registry import load, read_weights
+
+HEIGHT, WIDTH, COUNT = 12, 16, 1000
+SHIPPED = sorted((Path(__file__).parents[2] / "weights").glob("duf-r-*.weights.h5"))
+
+
+def fresh() -> duf_r.DufR:
+    keras.utils.set_random_seed(0)
+    return duf_r.build(4, width=8, blocks=1, head=8)
+
+
+NETWORKS: dict[str, Callable[[], duf_r.DufR]] = {
+    "untrained": fresh,
+    "random": tiny_recurrent,
+    **{path.name: lambda path=path: load(read_weights(path)) for path in SHIPPED},  # type: ignore[misc]
+}
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def network(request: pytest.FixtureRequest) -> RecurrentNetwork:
+    return compile_recurrent(NETWORKS[request.param](), HEIGHT, WIDTH)
+
+
+def pictures(stream: RecurrentStream, frames: Iterable[np.ndarray]) -> np.ndarray:
+    """Its answers, not flushed; the stream itself refuses NaN and infinity."""
+    return np.stack([result for result in map(stream.push, frames) if result is not None])
+
+
+def noise(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((count, HEIGHT, WIDTH, 3), np.float32)
+
+
+def largest(stream: RecurrentStream) -> float:
+    """The largest number in the memory."""
+    state = stream.state()
+    return max(float(np.abs(state[name]).max()) for name in ("hidden", "painted"))
+
+
+def test_a_still_settles(network: RecurrentNetwork) -> None:
+    stream = RecurrentStream(network)
+    (still,) = noise(1)
+    change = np.abs(np.diff(pictures(stream, [still] * COUNT), axis=0)).max(axis=(1, 2, 3))
+    assert change[-100:].max() < 1e-4
+    assert change[COUNT // 2 :].max() <= change[:20].max() + 1e-6
+    assert largest(stream) < 100
+
+
+def test_noise_does_not_add_up(network: RecurrentNetwork) -> None:
+    stream = RecurrentStream(network)
+    sizes = []
+    for part in range(10):
+        pictures(stream, noise(COUNT // 10, seed=part))
+        sizes.append(largest(stream))
+    assert max(sizes[5:]) < 2 * max(sizes[:5]) < 200
+
+
+def test_a_still_after_noise_is_the_still(network: RecurrentNetwork) -> None:
+    """What came before is forgotten."""
+    stream, other = RecurrentStream(network), RecurrentStream(network)
+    (still,) = noise(1, seed=9)
+    pictures(stream, noise(200))
+    after = pictures(stream, [still] * 200)[-1]
+    np.testing.assert_allclose(after, pictures(other, [still] * 200)[-1], atol=1e-4)
+
+
+def test_a_new_shot_is_a_start_from_empty(network: RecurrentNetwork) -> None:
+    """A fresh stream of a network that has run others gives what it gave the first time, to the bit."""
+    shot = noise(30, seed=1)
+    first = pictures(RecurrentStream(network), shot)
+    pictures(RecurrentStream(network), noise(100, seed=2))
+    np.testing.assert_array_equal(pictures(RecurrentStream(network), shot), first)

@@ -1,0 +1,104 @@
+"""DUF-R: cost, sizes, what a frame sees in time and space."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+from keras import ops
+
+from vsrcli.models import costs, duf_r, dynamic
+from vsrcli.models.registry import ARCHITECTURES
+
+TINY: dict[str, Any] = {"width": 8, "levels": 1, "blocks": 1, "head": 8}
+
+
+def lively(scale: int = 2) -> duf_r.DufR:
+    """A random network whose every layer has a say (fresh ones start as interpolators)."""
+    model = duf_r.build(scale, **TINY)
+    rng = np.random.default_rng(1)
+    for variable in model.trainable_variables:
+        if "kernel" in variable.path:
+            variable.assign(rng.normal(size=variable.shape) / np.sqrt(np.prod(variable.shape[:-1])))
+    return model
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(len(shape)).random(shape, np.float32)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_shapes(scale: int) -> None:
+    model = duf_r.build(scale, **TINY)
+    assert model(noise(2, 5, 5, 6, 3)).shape == (2, 3, 5 * scale, 6 * scale, 3)
+    assert model(noise(1, 3, 5, 6, 3)).shape == (1, 1, 5 * scale, 6 * scale, 3)
+
+
+@pytest.mark.parametrize("name", ["duf-r-s", "duf-r-m", "duf-r-l"])
+@pytest.mark.parametrize("scale", [2, 4])
+def test_multiply_adds_are_those_of_the_layers(name: str, scale: int) -> None:
+    """Every kernel acts once on every pixel of every frame; the filters that it makes do, too."""
+    architecture = ARCHITECTURES[name]
+    model = architecture.build(scale)
+    kernels = [variable for variable in model.trainable_variables if "kernel" in variable.path]
+    options = architecture.options
+    assert len(kernels) == 1 + options["levels"] + 1 + 2 * options["blocks"] + 3
+    counted = sum(int(np.prod(kernel.shape)) for kernel in kernels)
+    assert architecture.macs(scale) == counted + 3 * scale**2 * costs.TAPS**2
+
+
+def test_sizes() -> None:
+    small, medium, large = (ARCHITECTURES[f"duf-r-{size}"].macs(4) for size in "sml")
+    assert small <= 350_000
+    assert small < medium < large <= 2_500_000
+    assert all(ARCHITECTURES[f"duf-r-{size}"].frames == 7 for size in "sml")
+
+
+def test_a_frame_sees_one_ahead_and_all_before() -> None:
+    model = lively()
+    frames = noise(1, 7, 6, 8, 3)
+    reference = ops.convert_to_numpy(model(frames))[0]
+    for changed in range(7):
+        other = frames.copy()
+        other[:, changed] = 1 - other[:, changed]
+        difference = np.abs(ops.convert_to_numpy(model(other))[0] - reference).max(axis=(1, 2, 3))
+        first = max(changed - 2, 0)  # picture t is that of frame t + 1
+        np.testing.assert_array_equal(difference[:first], 0)
+        assert (difference[first:] > 1e-6).all()
+
+
+def test_one_step_sees_as_far_as_the_radius_and_two_steps_further() -> None:
+    model = lively()
+    radius = duf_r.radius(**TINY)
+    size = 2 * radius + 4
+    frames = noise(1, 5, size, size, 3)
+    changed = frames.copy()
+    changed[:, :, 0] = 1 - changed[:, :, 0]  # the top row of every frame
+    reference, other = (ops.convert_to_numpy(model(film))[0] for film in (frames, changed))
+    rows = np.abs(other - reference).max(axis=(2, 3)).reshape(3, size, 2).max(axis=2)
+    assert rows[0, : radius + 1].min() > 1e-6
+    assert rows[0, radius + 1 :].max() < 1e-6
+    assert rows[1, radius + 1] > 1e-6
+
+
+def test_the_state_starts_empty_and_the_difference_is_what_is_remembered() -> None:
+    model = lively()
+    hidden, painted = model.empty_state(1, 4, 5)
+    assert (hidden.shape, painted.shape) == ((1, 4, 5, 8), (1, 4, 5, 12))
+    assert not np.any(ops.convert_to_numpy(hidden))
+    assert not np.any(ops.convert_to_numpy(painted))
+    frame = noise(1, 4, 5, 3)
+    depth = np.repeat(frame[:, :, :, None], 4, axis=3)
+    np.testing.assert_array_equal(ops.convert_to_numpy(model.remember(depth, frame)), 0)
+
+
+@pytest.mark.parametrize("module", [duf_r, dynamic, costs])
+def test_only_keras_ops_so_that_weights_load_on_every_backend(module: Any) -> None:
+    tree = ast.parse(inspect.getsource(module))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    known = {"keras", "numpy", "math", "__future__", "dataclasses"}
+    assert {name for name in imported if not name.startswith("vsrcli.models")} <= known
