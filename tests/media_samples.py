@@ -272,3 +272,87 @@ def coded(
     path = folder / name
     run_ffmpeg(*picture(frames, size=size, source=source), "-vf", filters, *encoder, path)
     return path
+
+
+_GRADE = ("-mastering_display", "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)")
+_LIGHT = ("-content_light", "1000,400")
+
+
+def hdr10(folder: Path, *, suffix: str = ".mkv") -> Path:
+    """HDR10: ``ten_bit`` with a mastering display (P3, 0.005 to 1000 cd/m2), MaxCLL 1000 and MaxFALL 400."""
+    plain, path = ten_bit(folder), folder / f"hdr10{suffix}"
+    codec = {".webm": ("libvpx-vp9", "-crf", "4", "-b:v", "0")}.get(
+        suffix, ("libx265", "-x265-params", "log-level=none:crf=4:pools=1")
+    )
+    run_ffmpeg(*_GRADE, *_LIGHT, "-i", plain, "-c:v", *codec, "-pix_fmt", "yuv420p10le", path)
+    return path
+
+
+def hlg(folder: Path) -> Path:
+    """10-bit HEVC, BT.2020 with HLG."""
+    path = folder / "hlg.mkv"
+    tags = "setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc=arib-std-b67:range=tv"
+    run_ffmpeg(
+        *picture(3), "-vf", f"scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le,{tags}",
+        "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:crf=4:pools=1", path,
+    )  # fmt: skip
+    return path
+
+
+# Opacity grows from 0 at the left to 1 in the middle, in steps of a few codes for each pixel.
+RAMP = "format=rgba,geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='min(8*X,255)'"
+_ALPHA: dict[str, tuple[str, tuple[str, ...]]] = {
+    "vp9.webm": ("yuva420p", ("-c:v", "libvpx-vp9", "-crf", "4", "-b:v", "0")),
+    "vp8.webm": ("yuva420p", ("-c:v", "libvpx", "-crf", "4", "-b:v", "5M", "-auto-alt-ref", "0")),
+    "prores.mov": ("yuva444p10le", ("-c:v", "prores_ks")),
+    "ffv1.mkv": ("yuva444p", ("-c:v", "ffv1")),
+    "rgb.mkv": ("bgra", ("-c:v", "ffv1")),
+    "png.mov": ("rgba", ("-c:v", "png")),
+    "apng.apng": ("rgba", ("-f", "apng", "-plays", "0")),
+}
+
+
+def transparent(folder: Path, *, name: str = "ffv1.mkv", frames: int = 3, before: str = RAMP) -> Path:
+    """A film with transparency (``before``: a filter that makes it); ``name``: codec and container."""
+    pix_fmt, encoder = _ALPHA[name]
+    path = folder / name
+    run_ffmpeg(*picture(frames, rate="25"), "-vf", f"{before},format={pix_fmt}", *encoder, path)
+    return path
+
+
+def gif(folder: Path, *, see_through: bool = False) -> Path:
+    """Four pictures that are shown for 0.2, 0.4, 0.6 and 0.8 s; opaque, or else the right half is not."""
+    hole = "geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='255*lt(X,32)'," if see_through else ""
+    path = folder / f"slides{'-holes' if see_through else ''}.gif"
+    run_ffmpeg(
+        *picture(4, rate="5"), "-vf",
+        f"format=rgba,{hole}settb=1/100,setpts='10*N*(N+1)',split[a][b];[a]palettegen[p];[b][p]paletteuse",
+        "-fps_mode", "passthrough", "-enc_time_base", "1/100", "-final_delay", "80", path,
+    )  # fmt: skip
+    return path
+
+
+def timecoded(folder: Path, *, suffix: str = ".mov") -> Path:
+    """Drop-frame time code, a few frames before a minute is full."""
+    path = folder / f"timecode{suffix}"
+    run_ffmpeg(*picture(12, rate="30000/1001"), *_X264, *_TINY, "-timecode", "01:00:59;24", path)
+    return path
+
+
+def telemetry(folder: Path) -> Path:
+    """QuickTime with a data track as sports cameras write it (position, speed); a time code, renamed."""
+    path, data = folder / "telemetry.mov", bytearray(timecoded(folder).read_bytes())
+    handler, description = data.rindex(b"mhlrtmcd"), data.rindex(b"tmcd")
+    data[handler + 4 : handler + 8], data[description : description + 4] = b"meta", b"gpmd"
+    path.write_bytes(data)
+    return path
+
+
+def avi(folder: Path, *, codec: str = "libx264", frames: int = 12) -> Path:
+    """AVI, which stores no times, with sound."""
+    path = folder / f"{codec}.avi"
+    run_ffmpeg(
+        *picture(frames, rate="25"), *sound(frames / 25), "-c:v", codec, "-bf", "0", "-g", "6", *_TINY,
+        "-c:a", "pcm_s16le", path,
+    )  # fmt: skip
+    return path

@@ -7,12 +7,14 @@ from fractions import Fraction
 from pathlib import Path
 
 from vsrcli.engine.select import Choice, choose
-from vsrcli.errors import UsageError
+from vsrcli.errors import InputError, UsageError
 from vsrcli.frames.tiles import TilePlan, plan_tiles
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
+from vsrcli.media.integrity import damaged_part
 from vsrcli.media.plan import EncodeOptions, OutputPlan, plan_output
 from vsrcli.media.probe import probe
-from vsrcli.media.seek import frame_times
+from vsrcli.media.seek import frame_times, shows
+from vsrcli.media.settings import refuse
 from vsrcli.media.types import Source
 from vsrcli.memory import largest_tile
 from vsrcli.models.registry import DEFAULT_MODEL
@@ -34,6 +36,7 @@ class Options:
         start, end: seconds from the film's start, half open; None: all of it.
         frames: stop after this many (the sound stops there, too); None: no limit.
         deinterlace: whether interlaced sources are deinterlaced.
+        keep_going: replace damaged frames by the ones before them instead of stopping at the first.
         ffmpeg: path of an ffmpeg to use instead of the bundled one.
     """
 
@@ -48,6 +51,7 @@ class Options:
     end: Fraction | None = None
     frames: int | None = None
     deinterlace: bool = True
+    keep_going: bool = False
     ffmpeg: str | None = None
 
 
@@ -86,9 +90,12 @@ def prepare(source: str | Path, target: str | Path, options: Options | None = No
     options = options or Options()
     if options.start is not None and options.end is not None and options.end <= options.start:
         raise UsageError(f"--end {float(options.end):g} is not after --start {float(options.start):g}")
+    refuse(options.encode.extra)
     model = choose(options.model, options.scale)
     ffmpeg = find_ffmpeg(options.ffmpeg)
     film = probe(Path(source))
+    _check_span(film, options)
+    _check_data(film, options)
     tiles = _tiles(film, model, options)
     end = _end(film, options)
     width, height = (round(side * options.scale) for side in (film.video.width, film.video.height))
@@ -103,6 +110,25 @@ def prepare(source: str | Path, target: str | Path, options: Options | None = No
         ffmpeg=ffmpeg,
     )
     return Job(film, plan, model, tiles, options, end, ffmpeg, _expected_frames(film, options, end))
+
+
+def _check_span(film: Source, options: Options) -> None:
+    """Whether there is a picture in the span: before a network is started for none."""
+    start, end = film.start + (options.start or 0), None if options.end is None else film.start + options.end
+    if (options.start or options.end) and not shows(film, start, end):
+        to = "" if options.end is None else f" and before --end {float(options.end):g}"
+        since = f"from --start {float(options.start or 0):g} s on{to}"
+        length = film.video.duration or film.duration
+        lasts = f", which is {float(length):.6g} s long" if length else ""
+        raise InputError(f"{film.path}{lasts}, shows no frame in the chosen span, {since}; choose another")
+
+
+def _check_data(film: Source, options: Options) -> None:
+    """Damage of a transport stream: its decoder would skip it without a word."""
+    if options.start is None and options.end is None and not options.keep_going:
+        damaged = damaged_part(film.path)
+        if damaged is not None:
+            raise InputError(f"{film.path} is damaged: {damaged}; repair it, or use --keep-going")
 
 
 def _tiles(film: Source, model: Choice, options: Options) -> TilePlan:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from vsrcli.engine.select import open_engine
 from vsrcli.engine.types import Stream
 from vsrcli.frames.fit import FittedStream
+from vsrcli.frames.matte import underpainted, upscaled_alpha
 from vsrcli.frames.pixels import to_codes, to_float
 from vsrcli.frames.shots import ShotDetector
 from vsrcli.frames.tiles import TiledStream
@@ -59,7 +60,7 @@ class Result:
         seconds: that it took, the network's start included.
         shots: found.
         engine: device and precision that it ran on.
-        warnings: what was passed over in the source.
+        warnings: what was passed over or replaced in the source.
     """
 
     target: Path
@@ -114,7 +115,14 @@ def run(
         return FittedStream(TiledStream(engine.open, job.tiles, engine.scale), plan.height, plan.width)
 
     decoder = Decoder(
-        job.source, start=options.start, end=job.end, deinterlace=options.deinterlace, ffmpeg=job.ffmpeg
+        job.source,
+        start=options.start,
+        end=job.end,
+        frames=options.frames,
+        deinterlace=options.deinterlace,
+        alpha=plan.alpha,
+        tolerant=options.keep_going,
+        ffmpeg=job.ffmpeg,
     )
     path = ShotByShot(open_stream)
     with decoder, Encoder(plan, job.source, ffmpeg=job.ffmpeg) as encoder:
@@ -124,13 +132,12 @@ def run(
             first = first or time.perf_counter()
             on_progress(Progress(encoder.count, job.expected_frames, time.perf_counter() - first, path.shots))
     seconds = time.perf_counter() - began
-    return Result(
-        plan.target, encoder.count, seconds, path.shots, engine.description, tuple(decoder.warnings)
-    )
+    warnings = (*decoder.warnings, *encoder.warnings)
+    return Result(plan.target, encoder.count, seconds, path.shots, engine.description, warnings)
 
 
 class ShotByShot:
-    """Frames through streams, a fresh one for every shot, so that no window mixes two.
+    """Frames through streams, a fresh one for every shot, so that no window mixes two; alpha goes beside.
 
     Args:
         open_stream: makes the stream of a shot.
@@ -142,19 +149,20 @@ class ShotByShot:
     def __init__(self, open_stream: Callable[[], Stream]) -> None:
         self.shots = 0
         self._open = open_stream
-        self._waiting: deque[Frame] = deque()  # pushed, not answered yet; without their pixels
+        self._waiting: deque[Frame] = deque()  # pushed, not answered yet; without their colours
 
     def upscaled(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """As many frames as come in, in order and at their own times, in the number format they came in."""
         detector, stream = ShotDetector(), None
         for frame in frames:
-            if detector.is_cut(frame.pixels) and stream:
+            pixels = frame.pixels if frame.alpha is None else underpainted(frame.pixels, frame.alpha)
+            if detector.is_cut(pixels) and stream:
                 yield from self._answered(stream.flush())
                 stream = None
             if stream is None:
                 stream, self.shots = self._open(), self.shots + 1
-            self._waiting.append(Frame(frame.pixels[:0].copy(), frame.pts, frame.time_base))
-            result = stream.push(to_float(frame.pixels))
+            self._waiting.append(replace(frame, pixels=pixels[:0].copy()))
+            result = stream.push(to_float(pixels))
             if result is not None:
                 yield from self._answered([result])
         if stream:
@@ -163,4 +171,5 @@ class ShotByShot:
     def _answered(self, results: Iterable[np.ndarray]) -> Iterator[Frame]:
         for result in results:
             asked = self._waiting.popleft()
-            yield Frame(to_codes(result, asked.pixels.dtype), asked.pts, asked.time_base)
+            alpha = None if asked.alpha is None else upscaled_alpha(asked.alpha, *result.shape[:2])
+            yield replace(asked, pixels=to_codes(result, asked.pixels.dtype), alpha=alpha)

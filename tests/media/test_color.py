@@ -19,6 +19,8 @@ BT709 = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=
 PC = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=pc"
 BT601 = "setparams=colorspace=smpte170m:color_primaries=smpte170m:color_trc=smpte170m:range=tv"
 BT2020 = "setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc=smpte2084:range=tv"
+# Every number given: what is not is drawn at random, whatever the seed.
+GRADIENT = "gradients=c0=0x3050a0:c1=0xc09040:n=2:x0=4:y0=4:x1=60:y1=44:seed=1"
 X264 = ("-c:v", "libx264", "-qp", "0")
 FFV1 = ("-c:v", "ffv1")
 
@@ -55,7 +57,7 @@ def test_smooth_pictures_survive_both_conversions(
     filters, encoder, pix_fmt = SMOOTH[name]
     chosen = ffmpeg if zimg else WithoutZimg(ffmpeg.path, ffmpeg.version, ffmpeg.release)
     smooth = f"format=gbrp,gblur=sigma=6,{filters}"
-    path = media.coded(tmp_path, f"{name}.mkv", smooth, encoder, source="gradients=seed=1")
+    path = media.coded(tmp_path, f"{name}.mkv", smooth, encoder, source=GRADIENT)
     target = tmp_path / "out.mkv"
     upscale(path, target, scale=1, codec="ffv1", ffmpeg=chosen)
     before, after = probe(path).video, probe(target).video
@@ -116,7 +118,7 @@ def test_rgb_sources_are_exact_as_frames(
 @pytest.mark.parametrize("levels", ["tv", "pc"])
 def test_grey_sources(levels: str, tmp_path: Path, upscale: Callable[..., object]) -> None:
     filters = f"scale=out_range={levels},format=gray,setparams=range={levels}"
-    path = media.coded(tmp_path, "grey.mkv", filters, FFV1, source="gradients=seed=1")
+    path = media.coded(tmp_path, "grey.mkv", filters, FFV1, source=GRADIENT)
     target = tmp_path / "out.mkv"
     upscale(path, target, scale=1, codec="ffv1")
     assert probe(target).video.color.range == levels

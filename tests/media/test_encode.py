@@ -133,6 +133,21 @@ def test_overwriting(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     assert probe(plan.target).video.frames == 1
 
 
+def test_overwriting_what_a_link_points_to(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    source, plan, frames = job
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    real = place / "real.mp4"
+    real.write_text("old")
+    plan.target.symlink_to(real)
+    with Encoder(replace(plan, overwrite=True), source, ffmpeg=ffmpeg) as encoder:
+        encoder.write(frames[0])
+        assert encoder._part.parent == place  # on the file system where it will stay
+    assert plan.target.is_symlink()
+    assert (left(tmp_path), left(place)) == (["elsewhere", "out.mp4"], ["real.mp4"])
+    assert probe(real).video.frames == 1
+
+
 def test_two_runs_at_once_do_not_meet(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source, plan, frames = job
     both = replace(plan, overwrite=True)

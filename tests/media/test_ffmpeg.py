@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,43 @@ def test_a_signal_while_the_child_starts_leaves_no_child(monkeypatch: pytest.Mon
     assert len(pids) == 1
     assert not psutil.pid_exists(pids[0])
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+SLEEP = "import time; time.sleep(600)"
+
+
+def test_a_child_that_gives_nothing_is_ended() -> None:
+    process = Process([sys.executable, "-c", SLEEP], stdout=True, stall=0.5)
+    assert process.stdout.read(1) == b""
+    assert process.ending(process.wait()) == "neither took nor gave anything for 0.5 seconds"
+    process.kill()
+
+
+def test_a_child_that_takes_nothing_is_ended() -> None:
+    process = Process([sys.executable, "-c", SLEEP], stdin=True, stall=0.5)
+    with pytest.raises(OSError, match="pipe"):
+        process.stdin.write(bytes(1 << 20))
+    assert "neither took nor gave" in process.ending(process.wait())
+    process.kill()
+
+
+def test_a_child_that_does_not_end_is_ended() -> None:
+    process = Process([sys.executable, "-c", SLEEP], stdin=True, stall=0.5)
+    assert "neither took nor gave" in process.ending(process.wait())
+
+
+def test_a_child_that_makes_progress_may_take_its_time() -> None:
+    grown = iter(range(10**6))
+    slow = Process(
+        [sys.executable, "-c", "import time; time.sleep(1.5)"], grows=lambda: next(grown), stall=0.5
+    )
+    assert slow.ending(slow.wait()) == "exit status 0"
+
+
+def test_a_child_that_nobody_waits_for_may_take_its_time() -> None:
+    process = Process([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=True, stall=0.3)
+    time.sleep(1)  # the network is busy
+    assert process.ending(process.wait()) == "exit status 0"
 
 
 def test_exit_in_words() -> None:

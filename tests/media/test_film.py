@@ -15,7 +15,7 @@ from films import packets, times
 import media_samples as media
 from vsrcli.media.plan import OutputPlan
 from vsrcli.media.probe import probe
-from vsrcli.media.seek import frame_times
+from vsrcli.media.seek import frame_times, last_picture
 from vsrcli.media.types import Frame, Source
 
 Sample = Callable[..., Path]
@@ -34,6 +34,8 @@ FILMS = [
     (media.mpegts_wrapping, {}),
     (media.interlaced, {}),
     (media.ten_bit, {}),
+    (media.avi, {"codec": "mpeg4"}),
+    (media.gif, {}),
 ]
 
 
@@ -66,7 +68,8 @@ def test_times(
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize(
-    ("function", "options"), [film for film in FILMS if film[0] not in (media.interlaced, media.ten_bit)]
+    ("function", "options"),
+    [film for film in FILMS if film[0] not in (media.interlaced, media.ten_bit, media.avi, media.gif)],
 )
 def test_sound_is_the_same_at_the_same_time(
     function: Callable[..., Path],
@@ -85,6 +88,41 @@ def test_sound_is_the_same_at_the_same_time(
         # Against the picture, to one tick of the coarser clock (1 ms in Matroska).
         coarse = max(tick(path), tick(target), Fraction(1, 48000))
         assert max(abs(a[0] - b[0]) for a, b in zip(after, before, strict=True)) <= coarse
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_the_last_picture_of_a_slide_show_stays_as_long(
+    suffix: str, sample: Sample, tmp_path: Path, upscale: Upscale
+) -> None:
+    """1.2 s of slides, and the last one for 0.8 s."""
+    target = tmp_path / f"out{suffix}"
+    upscale(sample(media.gif), target)
+    assert last_picture(probe(target), None) == (Fraction(6, 5), Fraction(4, 5))
+    assert probe(target).video.duration == 2
+    upscale(target, tmp_path / f"again{suffix}")
+    assert probe(tmp_path / f"again{suffix}").video.duration == 2
+
+
+@pytest.mark.parametrize(
+    ("end", "lasts"), [(Fraction(7, 10), Fraction(1, 10)), (Fraction(6, 5), Fraction(3, 5))]
+)
+def test_the_last_picture_of_a_span_ends_with_it(
+    end: Fraction, lasts: Fraction, sample: Sample, tmp_path: Path, upscale: Upscale
+) -> None:
+    upscale(sample(media.gif), tmp_path / "out.mp4", span=(None, end))
+    assert last_picture(probe(tmp_path / "out.mp4"), None) == (Fraction(3, 5), lasts)
+
+
+def test_pictures_without_times_follow_one_another(
+    sample: Sample, tmp_path: Path, upscale: Upscale, frames: Callable[..., list[Frame]]
+) -> None:
+    """H.264 in AVI: libavformat guesses, and puts the second picture where the third belongs."""
+    path = sample(media.avi)
+    wanted = [Fraction(number, 25) for number in range(12)]
+    assert [frame.time for frame in frames(path)] == frame_times(probe(path)) == wanted
+    assert [frame.time for frame in frames(path, start=Fraction(1, 5), end=Fraction(2, 5))] == wanted[5:10]
+    upscale(path, tmp_path / "out.mp4")
+    assert times(tmp_path / "out.mp4") == wanted
 
 
 def test_a_recording_that_begins_between_key_frames(
@@ -140,7 +178,7 @@ def test_covers_and_attachments(suffix: str, sample: Sample, tmp_path: Path, ups
 
 
 def cover(path: Path) -> bytes:
-    from vsrcli.media.mux import cover_data
+    from vsrcli.media.others import cover_data
 
     source = probe(path)
     found = cover_data(source, next(other.index for other in source.others if other.kind == "cover"))

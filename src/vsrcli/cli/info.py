@@ -13,7 +13,7 @@ import click
 
 from vsrcli.cli.failure import one_line
 from vsrcli.cli.options import verbose_option
-from vsrcli.media.types import Source
+from vsrcli.media.types import Source, VideoStream
 
 
 @click.command(epilog="Example: vsr info film.mkv --json")
@@ -59,13 +59,31 @@ def describe(source: Source) -> Iterator[str]:
     yield _row(
         "colour", *(named or ["untagged"]), f"chroma {color.chroma_location}" if color.chroma_location else ""
     )
+    yield from _hdr(video)
     yield _row("fields", video.field_order or "not stated", "interlaced" if video.interlaced else "")
+    if video.timecode:
+        yield _row("timecode", video.timecode)
+    for text in video.uncarried:
+        yield _row("also", text, "which cannot be carried over")
     for other in source.others:
         yield _row(other.kind, f"#{other.index}", other.codec, other.summary, _language(other))
     for chapter in source.chapter_marks:
         yield _row("chapter", f"{float(chapter.start):.3f} s", chapter.metadata.get("title", ""))
     for key, value in source.metadata.items():
         yield _row("tag", f"{key}: {value}")
+
+
+def _hdr(video: VideoStream) -> Iterator[str]:
+    """What an HDR film says about its brightness."""
+    words: list[str] = []
+    if video.mastering and video.mastering.brightest is not None and video.mastering.darkest is not None:
+        ends = f"{float(video.mastering.darkest):g} to {float(video.mastering.brightest):g}"
+        words.append(f"graded on a display of {ends} cd/m2")
+    if video.light:
+        words.append(f"pixels up to {video.light.brightest_pixel} cd/m2")
+        words.append(f"frames up to {video.light.brightest_frame}")
+    if words:
+        yield _row("hdr", *words)
 
 
 def _row(heading: str, *words: str) -> str:

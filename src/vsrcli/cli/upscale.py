@@ -73,6 +73,9 @@ _DEFAULT = Options()
 @click.option("--start", type=Time(), help="Begin here: 12.5, 1:02 or 0:01:02.5.")
 @click.option("--end", type=Time(), help="Stop before this time.")
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Stop after N frames.")
+@click.option(
+    "--keep-going", is_flag=True, help="Replace damaged frames by the ones before, and list them at the end."
+)
 @click.option("--no-deinterlace", is_flag=True, help="Leave interlaced pictures as they are.")
 @click.option("--ffmpeg", metavar="PATH", help="An ffmpeg other than the bundled one.")
 @click.option("-y", "--overwrite", is_flag=True, help="Replace OUT if it exists.")
@@ -131,6 +134,7 @@ def _options(
     start: Fraction | None,
     end: Fraction | None,
     frames: int | None,
+    keep_going: bool,
     no_deinterlace: bool,
     ffmpeg: str | None,
     **encode: Any,
@@ -148,6 +152,7 @@ def _options(
         end=end,
         frames=frames,
         deinterlace=not no_deinterlace,
+        keep_going=keep_going,
         ffmpeg=ffmpeg,
     )
 

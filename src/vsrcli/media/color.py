@@ -144,12 +144,14 @@ def output_color(color: Color, pix_fmt: str, width: int, height: int) -> Color:
     return Color("tv", full.matrix, full.primaries, full.transfer, None)
 
 
-def decode_filter(color: Color, pix_fmt: str, size: tuple[int, int], *, deep: bool, ffmpeg: Ffmpeg) -> str:
+def decode_filter(
+    color: Color, pix_fmt: str, size: tuple[int, int], *, deep: bool, alpha: bool = False, ffmpeg: Ffmpeg
+) -> str:
     """Filter from the coded format to full-range R'G'B' (``rgb48le`` if ``deep``, else ``rgb24``).
 
-    ``color`` must be resolved; ``size`` is (width, height).
+    With ``alpha`` to ``rgba64le`` or ``rgba``. ``color`` must be resolved; ``size`` is (width, height).
     """
-    out = "rgb48le" if deep else "rgb24"
+    out = f"rgba{'64le' if deep else ''}" if alpha else f"rgb{'48le' if deep else '24'}"
     if pix_fmt.removeprefix("yuvj").removeprefix("yuv") in ("420p", "422p", "444p") and _can_zimg(
         size, ffmpeg
     ):
@@ -162,8 +164,9 @@ def decode_filter(color: Color, pix_fmt: str, size: tuple[int, int], *, deep: bo
     grey = ""
     if pix_fmt.startswith(("gray", "ya8", "ya16")) and color.range == "tv":
         # swscale takes every grey for full range; as Y'CbCr with the same codes it listens to the tag.
-        depth = pix_fmt.removeprefix("gray") if pix_fmt.startswith("gray") else ""
-        grey = f"setparams=range=pc,scale=in_range=pc:out_range=pc,format=yuv444p{depth},setparams=range=tv,"
+        depth = pix_fmt.removeprefix("gray").removeprefix("ya").removesuffix("be").removesuffix("le")
+        planar = f"yuv{'a' if alpha else ''}444p{'' if depth in ('', '8') else f'{depth}le'}"
+        grey = f"setparams=range=pc,scale=in_range=pc:out_range=pc,format={planar},setparams=range=tv,"
     if not is_rgb(pix_fmt):
         steps += [f"in_color_matrix={_scale_matrix(color)}", f"in_range={color.range}"]
         steps += _chroma_position("in", color, ffmpeg)
@@ -188,7 +191,7 @@ def encode_filter(color: Color, pix_fmt: str, size: tuple[int, int], *, deep: bo
         *_chroma_position("out", color, ffmpeg),
     ]
     convert = f"scale={':'.join(steps)}"
-    if color.range == "pc" and _can_zimg(size, ffmpeg):
+    if color.range == "pc" and "yuva" not in pix_fmt and _can_zimg(size, ffmpeg):
         # swscale rounds full-range chroma down, half a code on average; zimg does not, where it is built in.
         convert = (
             f"format={'gbrp16le' if deep else 'gbrp'},setparams=colorspace=gbr:range=pc,zscale=filter=bicubic"

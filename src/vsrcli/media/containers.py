@@ -42,6 +42,7 @@ class Container:
         chapters: whether it has chapters.
         exact: whether its clock is chosen by us (True), or fixed and maybe coarser than the source's.
         constant: whether it knows a constant frame rate only.
+        data: kinds of data tracks that are copied.
     """
 
     muxer: str
@@ -56,8 +57,10 @@ class Container:
     chapters: bool = True
     exact: bool = False
     constant: bool = False
+    data: frozenset[str] = frozenset()
 
 
+_TELEMETRY = frozenset(("gpmd",))  # a camera's position and movement
 _MP4 = Container(
     "mp4",
     "MP4",
@@ -68,9 +71,18 @@ _MP4 = Container(
     "mov_text",
     covers="stream",
     exact=True,
+    data=_TELEMETRY,
 )
 _MOV = Container(
-    "mov", "QuickTime", frozenset(), _MOV_SOUND, "aac", frozenset(("mov_text",)), "mov_text", exact=True
+    "mov",
+    "QuickTime",
+    frozenset(),
+    _MOV_SOUND,
+    "aac",
+    frozenset(("mov_text",)),
+    "mov_text",
+    exact=True,
+    data=_TELEMETRY,
 )
 _MKV = Container(
     "matroska",
@@ -101,6 +113,7 @@ _TS = Container(
     frozenset(("dvb_subtitle", "dvb_teletext")),
     None,
     chapters=False,
+    data=frozenset(("klv", "timed_id3", "scte_35")),
 )
 _AVI = Container(
     "avi",

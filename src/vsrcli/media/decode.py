@@ -6,39 +6,33 @@ PyAV takes it apart without touching a pixel.
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from types import TracebackType
-from typing import Any, Self
-
-import numpy as np
+from typing import Self
 
 from vsrcli.errors import DecodeError
 from vsrcli.media.decode_command import decode_command
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.integrity import missing_part
-from vsrcli.media.process import Process, describe_exit
-from vsrcli.media.seek import keyframe_before
+from vsrcli.media.picture import counted
+from vsrcli.media.reader import BrokenOff, Reader
+from vsrcli.media.repair import Mender
+from vsrcli.media.seek import keyframe_before, picture_times
 from vsrcli.media.types import Frame, Source
 
 # Containers that are recordings of a running transmission: they may begin anywhere, between key frames too.
 _TRANSMISSIONS = ("mpegts", "mpeg", "h264", "hevc", "mpegvideo", "m4v", "vc1", "dv")
 # bwdif looks at the neighbours of a picture: start early enough to give the first wanted one all of them.
 _LEAD_IN = Fraction(1, 2)
-_RECONFIGURED = re.compile(r"video parameters changed to .*?(\d+)x(\d+)")
-_DAMAGE = re.compile(
-    r"corrupt input packet|corrupt decoded frame|Error submitting packet to decoder|Decoding error"
-    r"|Non-monotonic DTS|File ended prematurely|partial file"
-    r"|\[in#0[^\]]*\] \[(?:error|fatal)\]"
-)
 
 
 class Decoder:
     """The pictures of a film, in order: a context manager and an iterator of ``Frame``.
 
     Frames are upright (rotation applied), R'G'B' full range, deinterlaced if the source says that it is
-    interlaced, without alpha; ``pts`` are those of the file. At most a few frames are in memory.
+    interlaced; ``pts`` are those of the file. At most a few frames are in memory.
 
     Args:
         source: the film, as probed.
@@ -46,7 +40,9 @@ class Decoder:
             The frames are the same, bit for bit, as those of a full run.
         frames: stop after this many.
         deinterlace: run bwdif (one picture per frame) if ``source.video.interlaced``.
-        tolerant: carry on over damage; what was found is then in ``warnings``.
+        alpha: give frames their ``alpha``; only for a source that has some.
+        tolerant: carry on over damage: a picture that cannot be decoded is replaced by the one before, so
+            that number and times of frames hold. What was found is then in ``warnings``.
         ffmpeg: the executable to run.
 
     Attributes:
@@ -67,6 +63,7 @@ class Decoder:
         end: Fraction | None = None,
         frames: int | None = None,
         deinterlace: bool = True,
+        alpha: bool = False,
         tolerant: bool = False,
         ffmpeg: Ffmpeg,
     ) -> None:
@@ -77,12 +74,12 @@ class Decoder:
         self._end = None if end is None else source.start + Fraction(end)
         self._limit = frames
         self._deinterlace = deinterlace and source.video.interlaced
+        self._alpha = alpha
+        self._counted = counted(source.container, source.video.codec)
         self._ffmpeg = ffmpeg
         self._strict = not tolerant
         self._tolerant = tolerant
-        self._process: Process | None = None
-        self._damage: list[str] = []
-        self._resized: tuple[int, int] | None = None
+        self._reader: Reader | None = None
         self._frames: Iterator[Frame] | None = None
 
     def __enter__(self) -> Self:
@@ -101,12 +98,12 @@ class Decoder:
     @property
     def pid(self) -> int | None:
         """Process id of the running ffmpeg."""
-        return self._process.pid if self._process is not None else None
+        return self._reader.process.pid if self._reader is not None else None
 
     def close(self) -> None:
         """End ffmpeg if it still runs. Safe to call any number of times."""
-        if self._process is not None:
-            self._process.kill()
+        if self._reader is not None:
+            self._reader.process.kill()
 
     def _read(self) -> Iterator[Frame]:
         if self._limit is not None and self._limit <= 0:
@@ -133,7 +130,7 @@ class Decoder:
 
     def _seek_point(self) -> Fraction | None:
         """Seconds on the container's clock of the key frame to begin at; None: from the beginning."""
-        if self._start is None:
+        if self._start is None or self._counted:
             return None
         wanted = self._start - (_LEAD_IN if self._deinterlace else 0)
         if wanted <= self.source.video.start:
@@ -141,123 +138,66 @@ class Decoder:
         return keyframe_before(self.source, wanted)
 
     def _run(self, seek: Fraction | None) -> Iterator[Frame]:
-        """One ffmpeg from ``seek`` to the end of the span."""
-        import av
-
-        self._damage.clear()
-        self._resized = None
-        process = Process(
-            decode_command(
-                self.source, seek, deinterlace=self._deinterlace, strict=self._strict, ffmpeg=self._ffmpeg
-            ),
-            stdout=True,
-            on_line=self._listen,
+        """The frames of the span, from one ffmpeg that begins at ``seek``."""
+        line = decode_command(
+            self.source,
+            seek,
+            deinterlace=self._deinterlace,
+            alpha=self._alpha,
+            strict=self._strict,
+            whole=self._tolerant and not self._counted,
+            ffmpeg=self._ffmpeg,
         )
-        self._process = process
+        lenient = not self._strict
+        reader = Reader(self.source, line, alpha=self._alpha, tolerant=self._tolerant, lenient=lenient)
+        self._reader = reader
+        first = True
         try:
-            try:
-                container = av.open(process.stdout, format="nut", buffer_size=1 << 20)
-            except (av.FFmpegError, OSError) as error:
-                self._finish(process, error)
-                return
-            with container:
-                stream = container.streams.video[0]
-                first = True
-                for packet in self._packets(process, container, stream):
-                    frame = self._frame(packet)
-                    if first and seek is not None and frame.time > max(seek, self.source.video.start):
-                        raise _BeforeFirstFrame(self._error("seeking failed"), missed=True)
-                    first = False
-                    if self._start is not None and frame.time < self._start:
-                        continue
-                    if self._end is not None and frame.time >= self._end:
-                        return
-                    self.count += 1
-                    yield frame
-                    if self._limit is not None and self.count >= self._limit:
-                        return
-            self._finish(process, None)
+            for frame in self._pictures(reader, seek):
+                if first and seek is not None and frame.time > max(seek, self.source.video.start):
+                    raise _BeforeFirstFrame(self._error("seeking failed"), missed=True)
+                first = False
+                if self._start is not None and frame.time < self._start:
+                    continue
+                if self._end is not None and frame.time >= self._end:
+                    return
+                self.count += 1
+                yield frame
+                if self._limit is not None and self.count >= self._limit:
+                    return
+        except BrokenOff as broken:
+            failure = self._error(broken.what)
+            raise (failure if self.count else _BeforeFirstFrame(failure)) from None
         finally:
-            process.kill()
+            reader.process.kill()
+            self.warnings += reader.warnings
 
-    def _packets(self, process: Process, container: Any, stream: Any) -> Iterator[Any]:
-        import av
+    def _pictures(self, reader: Reader, seek: Fraction | None) -> Iterator[Frame]:
+        """The frames at the times that count, and none left out."""
+        if self._counted:
+            yield from self._at_counted_times(reader)
+        elif self._tolerant:
+            begin = seek if seek is not None else self._start
+            times = picture_times(self.source)
+            if begin is not None:
+                times = times[times >= math.ceil(begin / self.source.video.time_base)]
+            mender = Mender(self.source, times, lambda: bool(reader.damage))
+            try:
+                yield from mender.mended(reader.frames())
+            finally:
+                self.warnings += filter(None, [mender.summary()])
+        else:
+            yield from reader.frames()
 
-        video = self.source.video
-        expected = video.width * video.height * 3 * (2 if video.deep else 1)
-        try:
-            packets = (packet for packet in container.demux(stream) if packet.size)
-            for packet in packets:
-                if packet.size != expected and next(packets, None) is None:
-                    raise EOFError("the pipe ended inside this picture")
-                if packet.size != expected or self._turned_unseen():
-                    width, height = self._resized or (0, 0)
-                    size = f"{width}x{height}" if width else f"{packet.size} instead of {expected} bytes"
-                    raise self._error(
-                        f"the picture changes from {video.width}x{video.height} to {size}; split the film"
-                    )
-                yield packet
-        except (av.FFmpegError, OSError, EOFError) as error:
-            # The pipe broke off: ffmpeg's own exit tells why, if it knows.
-            self._finish(process, error)
-
-    def _turned_unseen(self) -> bool:
-        """A change to as many pixels (64x48 to 48x64) does not show in the bytes: stop where it is known."""
-        if self._resized is None:
-            return False
-        return self._resized[0] * self._resized[1] == self.source.video.width * self.source.video.height
-
-    def _frame(self, packet: Any) -> Frame:
-        video = self.source.video
-        ticks = (packet.pts * Fraction(packet.time_base) - self.source.lift) / video.time_base
-        if ticks.denominator != 1:
-            raise self._error(f"ffmpeg gave a time between two ticks of the file's clock ({ticks})")
-        kind = np.dtype("<u2") if video.deep else np.dtype(np.uint8)
-        pixels = np.frombuffer(packet, kind).reshape(video.height, video.width, 3)
-        return Frame(pixels, ticks.numerator, video.time_base)
-
-    def _finish(self, process: Process, error: Exception | None) -> None:
-        """The pipe has ended: was that the end of the film?"""
-        if error is not None:
-            process.stdout.close()  # or else a child that still writes would wait for us, and we for it
-        status = process.wait()
-        problem: str | None = None
-        if status != 0:
-            problem = f"ffmpeg stopped ({describe_exit(status)})"
-        elif error is not None:
-            problem = "ffmpeg's output broke off"
-        elif self._damage:
-            problem = "the file is damaged"
-        missing = missing_part(self.source.path)
-        if missing is not None:
-            problem = f"the file is cut short: {missing}"
-        if problem is None:
-            return
-        tolerable = status == 0 and error is None
-        if tolerable and (self._tolerant or (not self._strict and missing is None)):
-            self.warnings.append(f"{problem} ({len(self._damage)} places)" if self._damage else problem)
-            return
-        failure = self._error(f"{problem}; repair it or get a complete copy")
-        if self.count == 0:
-            raise _BeforeFirstFrame(failure)
-        raise failure
-
-    def _listen(self, line: str) -> None:
-        """Called in the draining thread for every line that ffmpeg says."""
-        changed = _RECONFIGURED.search(line)
-        if changed and self._process is not None:
-            size = (int(changed[1]), int(changed[2]))
-            video = self.source.video
-            coded = (
-                (video.height, video.width) if video.rotation in (90, 270) else (video.width, video.height)
-            )
-            if size != coded:
-                self._resized = size
-        if _DAMAGE.search(line):
-            self._damage.append(line)
+    def _at_counted_times(self, reader: Reader) -> Iterator[Frame]:
+        times = picture_times(self.source).tolist()
+        for number, frame in enumerate(reader.frames()):
+            if number == len(times):
+                raise BrokenOff(f"the container holds {number} pictures, but more can be decoded")
+            yield replace(frame, pts=times[number])
 
     def _error(self, what: str) -> DecodeError:
-        details = self._process.tail() if self._process is not None else ""
+        details = self._reader.process.tail() if self._reader is not None else ""
         read = f"{self.count} frame{'' if self.count == 1 else 's'}"
         return DecodeError(f"{self.source.path}: after {read}: {what}", details=details)
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+from vsrcli.media.alpha import decoder
 from vsrcli.media.color import decode_filter, resolve
 from vsrcli.media.ffmpeg import Ffmpeg, command, file_url
+from vsrcli.media.opening import MAX_PIXELS, input_options
 from vsrcli.media.types import Source
 
 # Filters for (mirrored, clockwise degrees), as ffmpeg's own automatic rotation chooses them.
@@ -27,9 +29,16 @@ _MARGIN = Fraction(1, 100)
 
 
 def decode_command(
-    source: Source, seek: Fraction | None, *, deinterlace: bool, strict: bool, ffmpeg: Ffmpeg
+    source: Source,
+    seek: Fraction | None,
+    *,
+    deinterlace: bool,
+    alpha: bool = False,
+    strict: bool = True,
+    whole: bool = False,
+    ffmpeg: Ffmpeg,
 ) -> list[str]:
-    """Write NUT with ``rgb24`` (or ``rgb48le`` for deep sources) frames, upright, to stdout.
+    """Write NUT with ``rgb24`` frames, upright, to stdout; ``rgb48le`` for deep sources.
 
     Times are those of the file plus ``source.lift`` seconds.
 
@@ -37,13 +46,23 @@ def decode_command(
         source: the film.
         seek: begin at or before this key frame (seconds on the container's clock); None: the start.
         deinterlace: whether to run bwdif, one picture per frame.
-        strict: whether ffmpeg stops at damage, instead of concealing it.
+        alpha: ``rgba`` and ``rgba64le`` instead.
+        strict: whether ffmpeg stops at damage; otherwise it conceals it.
+        whole: whether pictures that cannot be decoded whole are left out instead.
         ffmpeg: the executable.
     """
     import ffmpeg as builder  # the package ffmpeg-python
 
     video = source.video
-    before: dict[str, Any] = {"protocol_whitelist": "file,pipe", "noautorotate": None}
+    before: dict[str, Any] = {
+        **input_options(source.container),
+        "noautorotate": None,
+        "max_pixels": str(MAX_PIXELS),
+    }
+    if alpha and (named := decoder(video)):
+        before["c:v"] = named
+    if whole or video.codec == "mjpeg":  # whose decoder calls damage no error otherwise
+        before["err_detect"] = "explode"
     if source.lift:
         before["itsoffset"] = source.lift
     if seek is not None:
@@ -54,7 +73,14 @@ def decode_command(
     resolved = resolve(video.color, video.pix_fmt, video.width, video.height)
     steps = ["bwdif=mode=send_frame:parity=auto:deint=all"] if deinterlace else []
     steps.append(
-        decode_filter(resolved, video.pix_fmt, (video.width, video.height), deep=video.deep, ffmpeg=ffmpeg)
+        decode_filter(
+            resolved,
+            video.pix_fmt,
+            (video.width, video.height),
+            deep=video.deep,
+            alpha=alpha,
+            ffmpeg=ffmpeg,
+        )
     )
     # Turned last: fields are rows, and chroma that sits at the left must not end up at the top.
     steps += _TURNS[video.mirrored, video.rotation]
@@ -67,6 +93,6 @@ def decode_command(
         "noautoscale": None,
     }
     stream = builder.input(file_url(source.path), **before)[str(video.index)]
-    flags = ["-copyts", *(["-xerror"] if strict else [])]
+    flags = ["-copyts", *(["-xerror"] if strict else ["-max_error_rate", "1"])]
     # "info" names a change of size; the rest of that level is not kept.
     return command(ffmpeg, stream, "pipe:1", options, globals_=flags, loglevel="info")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import secrets
 import shutil
 import tempfile
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -15,14 +12,22 @@ from typing import Any, Self
 
 import numpy as np
 
-from vsrcli.errors import EncodeError, OutputError
-from vsrcli.media.ffmpeg import Ffmpeg, file_url
+from vsrcli.errors import EncodeError
+from vsrcli.media.damage import is_damage
+from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.mux import mux_command
+from vsrcli.media.opening import open_written
 from vsrcli.media.output import OutputPlan
-from vsrcli.media.process import Process, describe_exit
+from vsrcli.media.process import Process
+from vsrcli.media.publish import part_name, publish
 from vsrcli.media.types import Frame, Source
 
-_PIXEL_FORMATS = {np.dtype(np.uint8): "rgb24", np.dtype("<u2"): "rgb48le"}
+_PIXEL_FORMATS = {  # number type and whether there is alpha
+    (np.dtype(np.uint8), False): "rgb24",
+    (np.dtype("<u2"), False): "rgb48le",
+    (np.dtype(np.uint8), True): "rgba",
+    (np.dtype("<u2"), True): "rgba64le",
+}
 
 
 class Encoder:
@@ -38,6 +43,7 @@ class Encoder:
 
     Attributes:
         count: frames written so far.
+        warnings: what was found wrong with the source's other streams.
         pid: process id of ffmpeg.
 
     Raises:
@@ -50,13 +56,16 @@ class Encoder:
         self.count = 0
         self._ffmpeg = ffmpeg
         self._trial = trial
-        self._part = _part_name(plan.target)
+        self.warnings: list[str] = []
+        self._part = part_name(plan.target)
+        self._name = str(plan.target)  # as messages call it
         self._scratch: Path | None = None
         self._process: Process | None = None
         self._nut: Any = None
         self._stream: Any = None
         self._pixel_format = ""
         self._last: Fraction | None = None
+        self._damaged = 0
 
     @property
     def pid(self) -> int | None:
@@ -66,13 +75,11 @@ class Encoder:
     def __enter__(self) -> Self:
         try:
             self._scratch = Path(tempfile.mkdtemp(prefix="vsr-"))
-            command = mux_command(
-                self.plan, self.source, self._part, self._scratch, trial=self._trial, ffmpeg=self._ffmpeg
-            )
-            self._process = Process(command, stdin=True)
+            command = self._command(self._scratch)
+            self._process = Process(command, stdin=True, on_line=self._listen, grows=self._size)
         except OSError as error:
             self._discard()
-            raise EncodeError(f"{self.plan.target}: ffmpeg cannot be started ({error})") from error
+            raise EncodeError(f"{self._name}: ffmpeg cannot be started ({error})") from error
         except BaseException:
             self._discard()
             raise
@@ -92,7 +99,7 @@ class Encoder:
 
         Args:
             frame: pixels of shape (plan.height, plan.width, 3), uint8 or uint16 (the same for all frames),
-                and the presentation time of the source frame.
+                and the presentation time of the source frame; with ``alpha`` if the plan keeps it.
 
         Raises:
             EncodeError: ffmpeg has stopped; ``details`` has its last words.
@@ -114,11 +121,21 @@ class Encoder:
             raise self._stopped(process) from error
         self.count += 1
 
+    def _command(self, scratch: Path) -> list[str]:
+        """What ffmpeg is to do with the frames; ``scratch`` is for helper files that it reads."""
+        return mux_command(
+            self.plan, self.source, self._part, scratch, trial=self._trial, ffmpeg=self._ffmpeg
+        )
+
     def _check(self, frame: Frame) -> np.ndarray:
         plan, pixels = self.plan, frame.pixels
         if pixels.shape != (plan.height, plan.width, 3):
             raise ValueError(f"frame of shape {pixels.shape}, expected {(plan.height, plan.width, 3)}")
-        found = _PIXEL_FORMATS.get(pixels.dtype)
+        if plan.alpha:
+            if frame.alpha is None or frame.alpha.shape != pixels.shape[:2]:
+                raise ValueError("frame without an alpha of its own size, which the plan keeps")
+            pixels = np.dstack([pixels, frame.alpha])
+        found = _PIXEL_FORMATS.get((pixels.dtype, plan.alpha))
         if found is None or (self._pixel_format and found != self._pixel_format):
             raise ValueError(
                 f"frame of type {pixels.dtype}, expected {self._pixel_format or 'uint8 or uint16'}"
@@ -149,18 +166,32 @@ class Encoder:
     def _stopped(self, process: Process) -> EncodeError:
         """ffmpeg has closed its end of the pipe; say why."""
         status = process.wait()
+        reason = "see its last words for the reason (a full disk, an option it refuses)"
+        if "No space left" in process.tail() or "File too large" in process.tail():
+            reason = (
+                f"no room is left in {self._part.parent} (a full disk, a quota); free some and start again"
+            )
         return EncodeError(
-            f"{self.plan.target}: ffmpeg stopped after {self.count} frames ({describe_exit(status)}); "
-            "see its last words for the reason (a full disk, an option it refuses)",
+            f"{self._name}: ffmpeg stopped after {self.count} frames ({process.ending(status)}); {reason}",
             details=process.tail(),
         )
+
+    def _listen(self, line: str) -> None:
+        """Called in the draining thread for every line that ffmpeg says."""
+        self._damaged += is_damage(line)
+
+    def _size(self) -> int:
+        """Bytes written so far, as a sign of life."""
+        with contextlib.suppress(OSError):
+            return self._part.stat().st_size
+        return 0
 
     def _finish(self) -> None:
         import av
 
         process = self._running()
         if self.count == 0:
-            raise EncodeError(f"{self.plan.target}: no frame was written, so there is no film")
+            raise EncodeError(f"{self._name}: no frame was written, so there is no film")
         try:
             self._nut.close()
         except (OSError, av.FFmpegError) as error:
@@ -168,6 +199,9 @@ class Encoder:
         if process.wait() != 0:
             raise self._stopped(process)
         self._verify(process)
+        if self._damaged:
+            places = f"{self._damaged} place{'s' if self._damaged > 1 else ''}"
+            self.warnings.append(f"sound or other streams are damaged in {places}; they go along as they are")
         if not self._trial:
             self._publish()
 
@@ -176,28 +210,19 @@ class Encoder:
         import av
 
         try:
-            held = count_pictures(self._part)
+            held = count_pictures(self._part, self.plan.container.muxer)
         except (OSError, IndexError, av.FFmpegError) as error:
             raise self._stopped(process) from error
         if held != self.count:
             raise EncodeError(
-                f"{self.plan.target}: {self.count} frames were written, but the file holds {held}; "
+                f"{self._name}: {self.count} frames were written, but the file holds {held}; "
                 "try another --codec or container",
                 details=process.tail(),
             )
 
     def _publish(self) -> None:
         """Give the complete file its final name, durably."""
-        target = self.plan.target
-        try:
-            _sync(self._part)
-            if not self.plan.overwrite and (target.exists() or target.is_symlink()):
-                raise EncodeError(f"{target} has come into being meanwhile; use --overwrite to replace it")
-            self._part.replace(target)
-            with contextlib.suppress(OSError):  # some file systems cannot sync a folder
-                _sync(target.parent)
-        except OSError as error:
-            raise EncodeError(f"{target} cannot be written ({error.strerror})") from error
+        publish(self._part, self.plan.target, overwrite=self.plan.overwrite)
 
     def _discard(self) -> None:
         """End ffmpeg and remove everything temporary. After a rename there is nothing left to remove."""
@@ -213,51 +238,11 @@ class Encoder:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
 
-def try_out(plan: OutputPlan, source: Source, *, ffmpeg: Ffmpeg) -> None:
-    """Encode one grey frame with the very command of the plan, in a scratch folder.
-
-    Raises:
-        OutputError: ffmpeg refuses; ``details`` has its words.
-    """
-    kind = np.uint16 if source.video.deep else np.uint8
-    pixels = np.full((plan.height, plan.width, 3), np.iinfo(kind).max // 2, kind)
-    pts = int(plan.zero / source.video.time_base)
-    with tempfile.TemporaryDirectory(prefix="vsr-") as folder:
-        rehearsal = replace(plan, target=Path(folder) / f"trial{plan.target.suffix}")
-        try:
-            with Encoder(rehearsal, source, ffmpeg=ffmpeg, trial=True) as encoder:
-                encoder.write(Frame(pixels, pts, source.video.time_base))
-        except EncodeError as error:
-            raise OutputError(
-                f"{plan.target}: ffmpeg refuses to write {plan.codec} {plan.pix_fmt} "
-                f"{plan.width}x{plan.height} as {plan.container.name}; "
-                "change --codec, --pix-fmt, the -e options or the container",
-                details=error.details or str(error),
-            ) from error
-
-
-def count_pictures(file: Path) -> int:
+def count_pictures(file: Path, muxer: str) -> int:
     """Number of coded pictures in the first video stream: from MP4's index, else by reading the packets."""
-    import av
 
-    with av.open(
-        file_url(file), options={"protocol_whitelist": "file"}, metadata_errors="replace"
-    ) as container:
+    with open_written(file, muxer) as container:
         stream = container.streams.video[0]
         if "mp4" in container.format.name and stream.frames > 0:
             return stream.frames
         return sum(1 for packet in container.demux(stream) if packet.size)
-
-
-def _part_name(target: Path) -> Path:
-    """A hidden name beside the target, unique to this run, short enough for every file system."""
-    stem = os.fsencode(target.stem)[:120].decode("utf-8", "ignore")
-    return target.parent / f".{stem}.{secrets.token_hex(4)}.part{target.suffix}"
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

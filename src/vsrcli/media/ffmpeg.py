@@ -41,6 +41,10 @@ class Ffmpeg:
         """Names of all encoders of this build (``libx264``, ``aac``, ``mov_text``, …)."""
         return _names(self.path, "-encoders")
 
+    def decoders(self) -> frozenset[str]:
+        """Names of all decoders of this build."""
+        return _names(self.path, "-decoders")
+
     def muxers(self) -> frozenset[str]:
         """Names of all container formats that this build can write."""
         return _names(self.path, "-muxers")
@@ -51,7 +55,7 @@ class Ffmpeg:
         return tuple(found.group(1).split()) if found else ()
 
     def help(self, topic: str) -> str:
-        """What ``ffmpeg -h TOPIC`` prints, such as ``encoder=libx264``; cached."""
+        """What ``ffmpeg -h TOPIC`` prints, such as ``encoder=libx264`` or ``long``; cached."""
         return _ask(self.path, "-h", topic)
 
     @property
@@ -171,7 +175,7 @@ def _ask(path: str, *arguments: str) -> str:
 
 @lru_cache(maxsize=16)
 def _names(path: str, listing: str) -> frozenset[str]:
-    """Second column of ``ffmpeg -encoders`` or ``-muxers``, below the dashed line."""
+    """Second column of ``ffmpeg -encoders``, ``-muxers`` and the like, below the dashed line."""
     text = _ask(path, listing)
     rows = re.split(r"^\s*-+\s*$", text, maxsplit=1, flags=re.MULTILINE)[-1].splitlines()
     found = (row.split(maxsplit=2) for row in rows)

@@ -9,6 +9,10 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import numpy as np
+
+_SYNC = 0x47  # first byte of a transport packet
+_BLOCK = 1 << 15  # packets read at a time
 _EBML = b"\x1a\x45\xdf\xa3"
 _SEGMENT = b"\x18\x53\x80\x67"
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp", b"sidx", b"pnot", b"uuid")
@@ -33,6 +37,30 @@ def missing_part(path: Path) -> str | None:
             return _behind(8 + struct.unpack("<I", head[4:8])[0], size)
         file.seek(0)
         return _missing_packet(file.read(204 * 8), size)
+
+
+def damaged_part(path: Path) -> str | None:
+    """What of an MPEG-TS file is no packet, as half a sentence; None if nothing, or it is another file.
+
+    libavformat searches for the next packet and says nothing, so frames would be missing. Reads all of it.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        length, first = _packets(file.read(204 * 8)) or (0, 0)
+        if not length:
+            return None
+        file.seek(0)
+        position, bad, at = 0, 0, None
+        while block := file.read(length * _BLOCK):
+            heads = np.frombuffer(block, np.uint8)[first::length]
+            wrong = np.flatnonzero(heads != _SYNC)
+            if len(wrong) and at is None:
+                at = position + int(wrong[0]) * length
+            bad += len(wrong)
+            position += len(block)
+    return None if at is None else f"{bad} of its transport packets are none, the first at byte {at}"
 
 
 def _behind(promised: int, size: int) -> str | None:
@@ -82,10 +110,20 @@ def _variable_integer(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _missing_packet(head: bytes, size: int) -> str | None:
-    """MPEG-TS is a row of packets of equal length, each beginning with 0x47 (after a 4-byte time in M2TS)."""
+    """MPEG-TS ends with a whole packet."""
+    length, _ = _packets(head) or (0, 0)
+    rest = size % length if length else 0
+    return f"its last transport packet holds {rest} of {length} bytes" if rest else None
+
+
+def _packets(head: bytes) -> tuple[int, int] | None:
+    """MPEG-TS is a row of packets of equal length, each beginning with 0x47 (after a 4-byte time in M2TS).
+
+    Returns:
+        (length of a packet, where in it 0x47 stands), or None if the file is something else.
+    """
     for length, first in ((188, 0), (192, 4), (204, 0)):
         starts = range(first, len(head), length)
-        if len(starts) >= 4 and all(head[at] == 0x47 for at in starts):
-            rest = size % length
-            return f"its last transport packet holds {rest} of {length} bytes" if rest else None
+        if len(starts) >= 4 and all(head[at] == _SYNC for at in starts):
+            return length, first
     return None

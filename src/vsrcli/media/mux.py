@@ -2,47 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from vsrcli.errors import EncodeError
+from vsrcli.media import sidedata
 from vsrcli.media.ffmpeg import Ffmpeg, command, file_url
+from vsrcli.media.notices import apple_tags
+from vsrcli.media.opening import input_options
+from vsrcli.media.others import other_streams, seconds, stream_metadata
 from vsrcli.media.output import OutputPlan
-from vsrcli.media.streams import StreamPlan
+from vsrcli.media.timecode import later
 from vsrcli.media.types import Source
 
 _NANOSECOND = 10**9
-# libopus knows the layouts of the Vorbis family only; 5.1(side) from a DVD is not among them.
-_OPUS_LAYOUTS = "aformat=channel_layouts=7.1|6.1|5.1|5.0|quad|3.0|stereo|mono"
-_COVER_TYPES = {"mjpeg": ("image/jpeg", "cover.jpg"), "png": ("image/png", "cover.png")}
+# Of the old file, not of the film.
+_FORMAT_TAGS: tuple[str, ...] = ("major_brand", "minor_version", "compatible_brands")
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A picture that is encoded already and only copied into the new film.
+
+    Attributes:
+        container: format of the pipe that brings it.
+        offset: whole seconds to add to its times.
+        ticks: to add after that, in units of the pipe's clock: ffmpeg takes seconds to the microsecond only.
+    """
+
+    container: str
+    offset: int
+    ticks: int
 
 
 def mux_command(
-    plan: OutputPlan, source: Source, file: Path, scratch: Path, *, trial: bool = False, ffmpeg: Ffmpeg
+    plan: OutputPlan,
+    source: Source,
+    file: Path,
+    scratch: Path,
+    *,
+    coded: Coded | None = None,
+    trial: bool = False,
+    ffmpeg: Ffmpeg,
 ) -> list[str]:
-    """Read NUT from stdin and the other streams from the source; write ``file``.
+    """Read the picture from stdin and the other streams from the source; write ``file``.
 
     Args:
         plan: what to write.
         source: where sound, subtitles and the rest come from.
         file: the file to write.
         scratch: a folder for small helper files (chapters, covers), which must live as long as ffmpeg runs.
+        coded: what stdin brings if it is not raw frames in NUT.
         trial: read only a moment of the other streams.
         ffmpeg: the executable.
+
+    Raises:
+        EncodeError: transparency that is encoded already, in a form that no pipe carries.
     """
     import ffmpeg as builder  # the package ffmpeg-python
 
-    lifted = {"itsoffset": -source.lift} if source.lift else {}
-    picture = builder.input("pipe:0", f="nut", protocol_whitelist="pipe", **lifted)
+    if coded and plan.alpha and plan.codec.startswith("libvpx"):
+        # Neither MOV nor NUT has a place for it, and nobody would notice.
+        raise EncodeError(f"{plan.target}: segments cannot hold the transparency of {plan.codec}")
+    offset = coded.offset if coded else -source.lift
+    about = picture_options(source, ffmpeg) | ({"itsoffset": offset} if offset else {})
+    pipe = coded.container if coded else "nut"
+    picture = builder.input("pipe:0", f=pipe, protocol_whitelist="pipe", **about)
     chapters = _write_chapters(plan, source, scratch)
     inputs = [*_source_input(plan, source, trial=trial)]
     if chapters is not None:
         inputs += ["-f", "ffmetadata", "-i", file_url(chapters)]
     options: dict[str, str | None] = {
-        "c:v:0": plan.codec,
-        "fps_mode:v:0": "passthrough",
-        "enc_time_base:v:0": _clock(plan, source, ffmpeg),
+        **(_copying(plan, source, coded) if coded else _encoding(plan, source, ffmpeg)),
         "disposition:v:0": "default",
         "f": plan.container.muxer,
         "map_metadata": "1",
@@ -51,15 +84,61 @@ def mux_command(
         "max_muxing_queue_size": "8192",
     }
     if plan.zero:
-        options["output_ts_offset"] = _seconds(-plan.zero)
+        options["output_ts_offset"] = seconds(-plan.zero)
     if plan.timescale is not None:
         options["video_track_timescale"] = str(plan.timescale)
-    options.update(plan.video_options)
-    maps = _stream_metadata("v:0", {"language": source.video.language, "title": source.video.title})
-    maps += _other_streams(plan, source, scratch)
+    options.update((key, value) for key, value in plan.video_options if not (coded and key == "filter:v:0"))
+    maps = stream_metadata("v:0", _picture_tags(plan, source))
+    maps += _film_tags(plan, source)
+    maps += other_streams(plan, source, scratch)
     return command(
         ffmpeg, picture["v:0"], file_url(file), options, inputs=inputs, maps=maps, globals_=["-copyts", "-y"]
     )
+
+
+def picture_options(source: Source, ffmpeg: Ffmpeg) -> dict[str, Any]:
+    """What the pipe cannot say of the picture, as input options: its HDR metadata, where ffmpeg has them."""
+    return dict(sidedata.input_options(source.video)) if sidedata.settable(ffmpeg) else {}
+
+
+def _encoding(plan: OutputPlan, source: Source, ffmpeg: Ffmpeg) -> dict[str, str | None]:
+    clock = _clock(plan, source, ffmpeg)
+    options: dict[str, str | None] = {
+        "c:v:0": plan.codec,
+        "fps_mode:v:0": "passthrough",
+        "enc_time_base:v:0": clock,
+    }
+    if plan.last is not None and not plan.container.constant:
+        options["bsf:v:0"] = f"setts=pts=PTS:dts=DTS:{_duration(plan.last, 'PTS', source.video.time_base)}"
+    return options
+
+
+def _duration(last: tuple[Fraction, Fraction], pts: str, tick: Fraction) -> str:
+    """How long the last picture is shown: raw frames in a pipe do not say it."""
+    begins, lasts = last
+    return f"duration='if(gte({pts}*TB,{float(begins - tick / 2):.9f}),{float(lasts):.9f}/TB,DURATION)'"
+
+
+def _copying(plan: OutputPlan, source: Source, coded: Coded) -> dict[str, str | None]:
+    moved = f"setts=pts=PTS+({coded.ticks}):dts=DTS+({coded.ticks})"
+    if plan.last is not None and not plan.container.constant:
+        moved += f":{_duration(plan.last, f'(PTS+({coded.ticks}))', source.video.time_base)}"
+    return {"c:v:0": "copy", "bsf:v:0": moved}
+
+
+def _film_tags(plan: OutputPlan, source: Source) -> list[str]:
+    """Besides those that ffmpeg copies: when the film was made, which it leaves out."""
+    tags: dict[str, str] = dict.fromkeys(_FORMAT_TAGS, "")
+    if "creation_time" in source.metadata:
+        tags["creation_time"] = source.metadata["creation_time"]
+    maps = [argument for key, value in tags.items() for argument in ("-metadata", f"{key}={value}")]
+    return [*maps, "-movflags", "+use_metadata_tags"] if apple_tags(source, plan.container) else maps
+
+
+def _picture_tags(plan: OutputPlan, source: Source) -> dict[str, str | None]:
+    video = source.video
+    code = later(video.timecode, video.frame_rate, plan.zero - video.start)
+    return {"language": video.language, "title": video.title, "timecode": code}
 
 
 def _clock(plan: OutputPlan, source: Source, ffmpeg: Ffmpeg) -> str:
@@ -75,102 +154,17 @@ def _source_input(plan: OutputPlan, source: Source, *, trial: bool) -> list[str]
     start, end = plan.span
     cut: list[str] = []
     if start is not None and start > 0:
-        cut += ["-ss", _seconds(Fraction(start))]
+        cut += ["-ss", seconds(Fraction(start))]
     length = None if end is None else Fraction(end) - (start or 0)
     if trial:
         moment = Fraction(1, 10)
         length = moment if length is None else min(length, moment)
     if length is not None:
-        cut += ["-t", _seconds(length)]
-    return ["-protocol_whitelist", "file,pipe", *cut, "-i", file_url(source.path)]
-
-
-def _other_streams(plan: OutputPlan, source: Source, scratch: Path) -> list[str]:
-    """``-map`` and codec of every kept or converted stream, in order."""
-    arguments: list[str] = []
-    covers: list[StreamPlan] = []
-    position = 0
-    for stream in plan.streams:
-        if stream.action not in ("keep", "convert"):
-            continue
-        if stream.kind == "cover" and plan.container.covers == "attachment":
-            covers.append(stream)
-            continue
-        position += 1
-        arguments += ["-map", f"1:{stream.index}", f"-c:{position}", stream.encoder or "copy"]
-        other = next(each for each in source.others if each.index == stream.index)
-        if stream.kind in ("audio", "subtitle", "video"):
-            # MP4 calls the title a name, which Matroska would not know.
-            arguments += _stream_metadata(str(position), {"title": other.title})
-        if stream.kind == "cover":
-            arguments += [f"-disposition:{position}", "attached_pic"]
-        elif plan.span[0] is not None:
-            arguments += _begin_at(plan.zero, stream, position)
-        if stream.encoder in ("aac", "libopus", "libmp3lame"):
-            arguments += [f"-b:{position}", _bit_rate(source, stream)]
-        if stream.encoder == "libopus":
-            arguments += [f"-filter:{position}", _OPUS_LAYOUTS]
-    attachments = sum(stream.kind == "attachment" and stream.action == "keep" for stream in plan.streams)
-    for number, cover in enumerate(covers, attachments):
-        arguments += _attach(source, cover, number, scratch)
-    return arguments
-
-
-def _begin_at(zero: Fraction, stream: StreamPlan, position: int) -> list[str]:
-    """Leave out what comes before the span: after -ss, ffmpeg starts at the key frame before it.
-
-    A packet with a negative time would make Matroska shift the whole film.
-    """
-    copied = stream.action == "keep" and stream.kind != "attachment"
-    if copied and zero >= 0:
-        return [f"-copypriorss:{position}", "0"]
-    if copied or stream.kind == "subtitle":  # copypriorss would leave out all that is negative
-        return [f"-bsf:{position}", f"noise=amount=0:drop='lt(pts*tb,{_seconds(zero)})'"]
-    return []
-
-
-def _attach(source: Source, cover: StreamPlan, number: int, scratch: Path) -> list[str]:
-    """A cover as an attachment: Matroska knows covers by their file name."""
-    picture = cover_data(source, cover.index)
-    if picture is None:
-        return []
-    mime, name = _COVER_TYPES[cover.codec]
-    file = scratch / f"{number}-{name}"
-    file.write_bytes(picture)
-    tags = _stream_metadata(f"t:{number}", {"mimetype": mime, "filename": name})
-    return ["-attach", str(file), *tags]
-
-
-def cover_data(source: Source, index: int) -> bytes | None:
-    """The picture file inside an attached-picture stream."""
-    import av
-
-    with av.open(
-        file_url(source.path), options={"protocol_whitelist": "file"}, metadata_errors="replace"
-    ) as container:
-        for packet in container.demux(container.streams[index]):
-            if packet.size:
-                return bytes(packet)
-    return None
-
-
-def _bit_rate(source: Source, stream: StreamPlan) -> str:
-    """About 96 kbit/s for each channel that the source's layout names."""
-    summary = next(other.summary for other in source.others if other.index == stream.index)
-    channels = {"mono": 1, "stereo": 2, "2.1": 3, "quad": 4}.get(summary.split(",")[0])
-    if channels is None:
-        surround = any(summary.startswith(layout) for layout in ("5.", "6.", "7."))
-        channels = 6 if surround else 2
-    return f"{96 * channels if channels <= 2 else 80 * channels}k"
-
-
-def _stream_metadata(specifier: str, tags: Mapping[str, str | None]) -> list[str]:
-    return [
-        argument
-        for key, value in tags.items()
-        if value is not None
-        for argument in (f"-metadata:s:{specifier}", f"{key}={value}")
+        cut += ["-t", seconds(length)]
+    careful = [
+        argument for key, value in input_options(source.container).items() for argument in (f"-{key}", value)
     ]
+    return [*careful, *cut, "-i", file_url(source.path)]
 
 
 def _write_chapters(plan: OutputPlan, source: Source, scratch: Path) -> Path | None:
@@ -200,9 +194,3 @@ def _escape(text: Any) -> str:
     for mark in ("\\", "=", ";", "#", "\n"):
         text = str(text).replace(mark, f"\\{mark}")
     return text
-
-
-def _seconds(time: Fraction) -> str:
-    """Decimal seconds, to the microsecond that ffmpeg reads."""
-    micro = round(time * 1_000_000)
-    return f"{'-' if micro < 0 else ''}{abs(micro) // 1_000_000}.{abs(micro) % 1_000_000:06d}"

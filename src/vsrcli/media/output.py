@@ -52,6 +52,9 @@ class OutputPlan:
         zero: source time (seconds on the container's clock) that becomes 0 in the new film.
         timescale: ticks per second of the picture's clock, where the container lets us choose.
         overwrite: whether an existing target may be replaced.
+        alpha: whether frames come with their transparency and keep it.
+        last: when the last picture begins (seconds on the source's clock) and how long it is shown, where
+            that is another time than the frame rate's; None otherwise.
     """
 
     target: Path
@@ -69,6 +72,8 @@ class OutputPlan:
     zero: Fraction
     timescale: int | None
     overwrite: bool
+    alpha: bool = False
+    last: tuple[Fraction, Fraction] | None = None
 
     def __str__(self) -> str:
         lines = [

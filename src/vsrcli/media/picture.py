@@ -9,28 +9,41 @@ from fractions import Fraction
 from typing import Any
 
 from vsrcli.media import color as colors
+from vsrcli.media.alpha import transparent
+from vsrcli.media.sidedata import content_light, mastering, uncarried
 from vsrcli.media.types import Color, VideoStream
 
 _HIGHEST_RATE = 1000
 _FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
+_STREAM = re.compile(r"\s*Stream #0:(\d+)[^:]*: (.*)")  # its language and id stand before the colon
+_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 _CHROMA = re.compile(r"\((?:[^()]*, )?(left|center|topleft|top|bottomleft|bottom)\)")
 
 
 def describe_picture(
     container: Any, stream: Any, frame: Any | None, container_start: Fraction
 ) -> VideoStream:
+    """Everything about the stream that will be upscaled.
+
+    Args:
+        container, stream: of PyAV.
+        frame: its first picture, as far as one could be decoded.
+        container_start: seconds.
+    """
     context = stream.codec_context
-    pix_fmt = (frame.format.name if frame is not None else context.pix_fmt) or "yuv420p"
+    metadata = tags(stream.metadata)
+    pix_fmt = _pixel_format(context, frame, metadata)
     width, height = (frame.width, frame.height) if frame is not None else (context.width, context.height)
     # libav gives counterclockwise degrees of what to do; this house speaks of clockwise quarter turns.
     rotation = round(-(frame.rotation if frame is not None else 0) / 90) * 90 % 360
     shape = Fraction(stream.sample_aspect_ratio or context.sample_aspect_ratio or 1) or Fraction(1)
     if rotation in (90, 270):
         width, height, shape = height, width, 1 / shape
-    bits, alpha = _depth(pix_fmt)
-    metadata = tags(stream.metadata)
+    bits, alpha = depth(pix_fmt), _has_alpha(pix_fmt)
     time_base = Fraction(stream.time_base)
     start = frame.pts if frame is not None and frame.pts is not None else stream.start_time
+    if counted(container.format.name, codec_name(context)):
+        start = None
     return VideoStream(
         index=stream.index,
         codec=codec_name(context),
@@ -39,11 +52,11 @@ def describe_picture(
         rotation=rotation,
         pix_fmt=pix_fmt,
         bit_depth=bits,
-        has_alpha=alpha or metadata.get("alpha_mode") == "1",
+        has_alpha=alpha and transparent(container, stream, frame),
         time_base=time_base,
         frame_rate=_rate(stream),
         start=container_start if start is None else start * time_base,
-        duration=None if not stream.duration else stream.duration * time_base,
+        duration=stream.duration * time_base if stream.duration else _stated_duration(metadata),
         frames=_stated_frames(stream, metadata),
         sample_aspect_ratio=shape,
         color=_color(container, stream, frame),
@@ -51,6 +64,10 @@ def describe_picture(
         language=language(metadata),
         title=track_title(metadata),
         mirrored=_mirrored(frame),
+        mastering=mastering(frame),
+        light=content_light(frame),
+        timecode=metadata.get("timecode"),
+        uncarried=(*uncarried(frame), *_layers(context)),
     )
 
 
@@ -71,7 +88,12 @@ def _color(container: Any, stream: Any, frame: Any | None) -> Color:
 
 
 def _chroma_location(container: Any, index: int) -> str | None:
-    """PyAV has no attribute for it, but libavformat's description of the stream names it at this level."""
+    found = _CHROMA.search(stream_lines(container).get(index, ""))
+    return found.group(1) if found else None
+
+
+def stream_lines(container: Any) -> dict[int, str]:
+    """libavformat's own description of every stream; it names what PyAV has no attribute for."""
     import av.logging as log
 
     before = log.get_level()
@@ -82,9 +104,8 @@ def _chroma_location(container: Any, index: int) -> str | None:
     finally:
         log.set_libav_level(log.INFO)
         log.set_level(before)
-    line = next((line for line in text.splitlines() if f"Stream #0:{index}" in line and "Video:" in line), "")
-    found = _CHROMA.search(line)
-    return found.group(1) if found else None
+    found = (_STREAM.match(line) for line in text.splitlines())
+    return {int(line[1]): line[2] for line in found if line}
 
 
 def _mirrored(frame: Any | None) -> bool:
@@ -103,17 +124,53 @@ def _field_order(context: Any, frame: Any | None) -> str | None:
     return order
 
 
-def _depth(pix_fmt: str) -> tuple[int, bool]:
-    """Bits per component (8 at least) and whether there is alpha."""
+def depth(pix_fmt: str) -> int:
+    """Bits per component of a pixel format: 8 at least, 16 at most."""
+    return min(max([8, *(component.bits for component in _components(pix_fmt))]), 16)
+
+
+def _has_alpha(pix_fmt: str) -> bool:
+    return pix_fmt != "pal8" and any(component.is_alpha for component in _components(pix_fmt))
+
+
+def _components(pix_fmt: str) -> tuple[Any, ...]:
     import av
 
     try:
-        layout = av.VideoFormat(pix_fmt, 16, 16)
+        return av.VideoFormat(pix_fmt, 16, 16).components
     except ValueError:
-        return 8, False
-    bits = max((component.bits for component in layout.components), default=8)
-    alpha = any(component.is_alpha for component in layout.components) and pix_fmt != "pal8"
-    return min(max(bits, 8), 16), alpha
+        return ()
+
+
+def _pixel_format(context: Any, frame: Any | None, metadata: Mapping[str, str]) -> str:
+    """As coded; this decoder does not see the transparency of VP8 and VP9, which lies beside the picture."""
+    pix_fmt = (frame.format.name if frame is not None else context.pix_fmt) or "yuv420p"
+    beside = metadata.get("alpha_mode") == "1" and pix_fmt.startswith("yuv4")
+    return pix_fmt.replace("yuv", "yuva", 1) if beside else pix_fmt
+
+
+def _layers(context: Any) -> tuple[str, ...]:
+    """A second layer of HEVC (transparency, a second eye) shows in its headers: units of a layer above 0."""
+    data = bytes(context.extradata or b"")
+    if codec_name(context) != "hevc" or data[:1] != b"\1":
+        return ()
+    at, layered = 23, False
+    for _ in range(data[22]):
+        for _ in range(int.from_bytes(data[at + 1 : at + 3], "big")):
+            size = int.from_bytes(data[at + 3 : at + 5], "big")
+            layered = layered or int.from_bytes(data[at + 5 : at + 7], "big") >> 3 & 63 > 0
+            at += 2 + size
+        at += 3
+    return ("a second layer of the picture (transparency or a second eye)",) if layered else ()
+
+
+def counted(container: str, codec: str) -> bool:
+    """Whether pictures have no times of their own but follow one another at the container's rate.
+
+    AVI stores no times, and libavformat's guesses at those of codecs with reordering differ between packets
+    and pictures, and from one first picture to the second.
+    """
+    return container == "avi" and codec in ("h264", "hevc")
 
 
 def _rate(stream: Any) -> Fraction | None:
@@ -127,6 +184,12 @@ def _stated_frames(stream: Any, metadata: Mapping[str, str]) -> int | None:
         return int(stream.frames)
     stated = next((value for key, value in metadata.items() if key.startswith("number_of_frames")), "")
     return int(stated) if stated.isdigit() and int(stated) > 0 else None
+
+
+def _stated_duration(metadata: Mapping[str, str]) -> Fraction | None:
+    """Matroska's tag (``00:00:02.800000000``), seconds."""
+    found = _DURATION.fullmatch(metadata.get("duration", ""))
+    return 3600 * int(found[1]) + 60 * int(found[2]) + Fraction(found[3]) if found else None
 
 
 def codec_name(context: Any) -> str:

@@ -10,20 +10,28 @@ from pathlib import Path
 
 from vsrcli.errors import OutputError
 from vsrcli.media import codecs
-from vsrcli.media.color import encode_filter, encoder_tags, is_rgb, output_color
-from vsrcli.media.containers import Container, container_for
-from vsrcli.media.encode import try_out
+from vsrcli.media.color import is_rgb, output_color
+from vsrcli.media.containers import container_for
+from vsrcli.media.encoding import carries_hdr, video_options
 from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.notices import source_notices
 from vsrcli.media.output import EncodeOptions, OutputPlan
+from vsrcli.media.pixelformat import choose_pixel_format
+from vsrcli.media.publish import final_file
+from vsrcli.media.seek import last_picture
+from vsrcli.media.settings import refuse
 from vsrcli.media.streams import StreamPlan, notice, plan_streams
-from vsrcli.media.types import Color, Source
+from vsrcli.media.trial import try_out
+from vsrcli.media.types import Source
 
 __all__ = ["EncodeOptions", "OutputPlan", "StreamPlan", "plan_output"]
 
 # MP4's clock is a whole number of ticks per second; below this, players and edit lists become inexact.
 _LOWEST_TIMESCALE = 10_000
 _HIGHEST_TIMESCALE = 2**31 - 1
-_FILTERS = ("vf", "filter", "filter:v", "filter:v:0")
+_MOST_PIXELS = 2**28  # of a frame that libavutil takes
+_REORDERING = ("libx264", "libx265")
+_SLIDES = ("gif", "apng")
 
 
 def plan_output(
@@ -49,28 +57,47 @@ def plan_output(
         span: (start, end) in seconds from the container's start; the other streams are trimmed to it.
         deinterlace: whether the decoder will deinterlace; only the notice depends on it.
         others: False writes the picture alone (for a segment of a film).
-        trial: encode one grey frame into a scratch file with exactly the final command, so that a refused
+        trial: encode a few grey frames into a scratch file with exactly the final command, so that a refused
             option, codec or stream shows now and not hours later.
         ffmpeg: the executable to run.
 
     Raises:
         OutputError: the target exists, is the source, is a folder, lies in none or cannot be written; the
-            container cannot hold what is asked; the encoder is missing or refuses.
+            container cannot hold what is asked; the encoder is missing or refuses; the picture is too large.
+        UsageError: an option that cannot be meant, see ``settings`` and ``codecs``.
     """
     options = options or EncodeOptions()
     target = Path(target)
+    refuse(options.extra)
     check_target(source, target, overwrite=options.overwrite)
     container = container_for(target, ffmpeg)
     video = source.video
     codec = codecs.choose_codec(options.codec, container, target, video, ffmpeg)
-    pix_fmt, notices = codecs.choose_pixel_format(codec, options.pix_fmt, video, width, height, ffmpeg)
+    _check_size(target, width, height)
+    chosen = choose_pixel_format(
+        codec,
+        video,
+        (width, height),
+        container,
+        ffmpeg,
+        wanted=options.pix_fmt,
+        chosen=options.codec is not None,
+    )
+    pix_fmt = chosen.name
     color = output_color(video.color, video.pix_fmt, video.width, video.height)
     if is_rgb(pix_fmt):
         color = replace(color, range="pc", matrix="gbr")
+    elif codec == "mjpeg":
+        color = replace(color, range="pc")  # JPEG knows no other
     streams = plan_streams(source, container, ffmpeg) if others else ()
     by_index = {other.index: other for other in source.others}
     told = [notice(stream, by_index[stream.index]) for stream in streams]
     timescale = _timescale(video.time_base) if container.exact else None
+    pictures = video_options(options, codec, pix_fmt, (width, height), color, container, source, ffmpeg)
+    last = _last(source, span[1])
+    if last is not None and _slides(source, last[1]) and codec in _REORDERING and container.exact:
+        # MP4 states how long pictures last in the order of decoding, which has to be that of showing then.
+        pictures = (("bf", "0"), *pictures)
     plan = OutputPlan(
         target=target,
         container=container,
@@ -80,22 +107,24 @@ def plan_output(
         pix_fmt=pix_fmt,
         color=color,
         sample_aspect_ratio=video.sample_aspect_ratio,
-        video_options=_video_options(
-            options, codec, pix_fmt, (width, height), color, container, source, ffmpeg
-        ),
+        video_options=pictures,
         streams=(
             StreamPlan(video.index, "picture", codec, "encode", _picture_note(source, pix_fmt)),
             *streams,
         ),
         notices=(
-            *_source_notices(source, container, span, deinterlace),
-            *notices,
+            *source_notices(
+                source, container, span, deinterlace=deinterlace, hdr=carries_hdr(codec, source, ffmpeg)
+            ),
+            *chosen.notices,
             *(text for text in told if text),
         ),
         span=span,
         zero=_zero(source, span[0]),
         timescale=timescale,
         overwrite=options.overwrite,
+        alpha=chosen.alpha,
+        last=last,
     )
     if trial:
         try_out(plan, source, ffmpeg=ffmpeg)
@@ -115,8 +144,8 @@ def check_target(source: Source, target: Path, *, overwrite: bool) -> None:
     Raises:
         OutputError: see ``plan_output``.
     """
-    folder = target.parent
     try:
+        folder = final_file(target).parent
         if target.is_dir():
             raise OutputError(f"{target} is a folder; name a file in it, such as {target / source.path.name}")
         if target.exists() and not target.is_file():
@@ -133,42 +162,28 @@ def check_target(source: Source, target: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{folder} cannot be written to; choose another folder or change its access rights")
 
 
-def _video_options(
-    options: EncodeOptions,
-    name: str,
-    pix_fmt: str,
-    size: tuple[int, int],
-    color: Color,
-    container: Container,
-    source: Source,
-    ffmpeg: Ffmpeg,
-) -> tuple[tuple[str, str], ...]:
-    codec = codecs.CODECS.get(name, codecs.Codec(name, None))
-    chosen: dict[str, str] = dict(codec.fixed)
-    quality = options.crf if options.crf is not None else codec.default
-    if options.crf is not None and codec.quality is None:
-        raise OutputError(f"{name} has no constant quality; leave --crf out, or use -e with its own options")
-    if quality is not None and codec.quality is not None:
-        chosen[codec.quality] = f"{quality:g}"
-    preset = options.preset or codec.preset
-    if preset is not None:
-        chosen["preset"] = preset
-    if codec.makes == "hevc" and container.exact:
-        chosen["tag:v:0"] = "hvc1"  # Apple's players take this spelling only
-    for key, value in encoder_tags(color, pix_fmt).items():
-        chosen[f"{key}:v:0"] = value
-    convert = encode_filter(color, pix_fmt, size, deep=source.video.deep, ffmpeg=ffmpeg)
-    shape = source.video.sample_aspect_ratio
-    # setsar rounds to terms below 100 unless told otherwise; 16 bits are what H.264 and H.265 can state
-    chosen["filter:v:0"] = f"{convert},setsar={shape.numerator}/{shape.denominator}:max=65535"
-    for option, value in options.extra:
-        key = option.removeprefix("-")
-        if key in _FILTERS:  # behind the conversion: without it, colours would be those of ffmpeg's guess
-            key, value = "filter:v:0", f"{chosen['filter:v:0']},{value}"
-        elif key == "x265-params" and key in chosen:
-            value = f"{chosen[key]}:{value}"
-        chosen[key] = value
-    return tuple(chosen.items())
+def _check_size(target: Path, width: int, height: int) -> None:
+    if width * height > _MOST_PIXELS:
+        raise OutputError(
+            f"{target}: {width}x{height} pixels are more than a film can have here; use a smaller --scale"
+        )
+
+
+def _usual(source: Source) -> Fraction:
+    """Seconds that a frame is shown if nothing is said."""
+    return 1 / source.video.frame_rate if source.video.frame_rate else Fraction(0)
+
+
+def _slides(source: Source, last: Fraction) -> bool:
+    """Whether this is a slide show rather than a film: the last picture stays for long, or a moment."""
+    return source.container in _SLIDES or not 1 / 2 < last / (_usual(source) or last) <= 2
+
+
+def _last(source: Source, end: Fraction | None) -> tuple[Fraction, Fraction] | None:
+    """The last picture and its duration, where that is not the usual one."""
+    last = last_picture(source, None if end is None else source.start + end)
+    usual = last is not None and abs(last[1] - _usual(source)) <= source.video.time_base
+    return None if last is None or last[1] <= 0 or usual else last
 
 
 def _timescale(time_base: Fraction) -> int | None:
@@ -182,34 +197,3 @@ def _timescale(time_base: Fraction) -> int | None:
 def _picture_note(source: Source, pix_fmt: str) -> str:
     video = source.video
     return f"from {video.codec} {video.width}x{video.height} {video.pix_fmt}, written as {pix_fmt}"
-
-
-def _source_notices(
-    source: Source, container: Container, span: tuple[Fraction | None, Fraction | None], deinterlace: bool
-) -> list[str]:
-    video = source.video
-    notices: list[str] = []
-    if video.interlaced:
-        done = (
-            "it is deinterlaced, one frame per frame" if deinterlace else "it stays so, and combs will show"
-        )
-        notices.append(f"the picture is interlaced ({video.field_order}): {done}")
-    if video.rotation:
-        notices.append(f"the rotation of {video.rotation} degrees is applied to the picture")
-    if video.has_alpha:
-        notices.append("transparency is dropped")
-    if video.bit_depth > 8 and video.color.transfer in ("smpte2084", "arib-std-b67"):
-        notices.append("HDR: colours and transfer are kept, mastering display data is not carried over")
-    if container.muxer in ("matroska", "webm") and (1000 * video.time_base).denominator != 1:
-        notices.append(f"{container.name} has a clock of 1 ms: times are rounded to the nearest millisecond")
-    if container.muxer == "mpegts" and (90000 * video.time_base).denominator != 1:
-        notices.append("MPEG-TS has a clock of 1/90000 s: times are rounded to it")
-    if container.constant:
-        notices.append(
-            f"{container.name} knows a constant frame rate only: times are rounded to whole frames"
-        )
-    if source.chapter_marks and not container.chapters:
-        notices.append(f"{container.name} has no chapters: {len(source.chapter_marks)} are dropped")
-    if span != (None, None) and source.others:
-        notices.append("sound and subtitles are trimmed to the same span")
-    return notices

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from vsrcli.errors import InputError
-from vsrcli.media.ffmpeg import file_url
 from vsrcli.media.integrity import missing_part
-from vsrcli.media.picture import codec_name, describe_picture, language, tags, track_title
+from vsrcli.media.opening import MAX_PIXELS, MAX_STREAMS, careful, open_film
+from vsrcli.media.picture import codec_name, describe_picture, language, stream_lines, tags, track_title
 from vsrcli.media.types import Chapter, OtherStream, Source
 
-_PLAYLISTS = {"hls", "dash", "concat", "concatf", "imf", "sdp", "rtsp", "webm_dash_manifest", "vapoursynth"}
-# Recognized before libavformat sees them: it would open what they list.
+# Their readers are not allowed; by these the commonest are known well enough to be named.
 _PLAYLIST_HEADS = (b"#EXTM3U", b"ffconcat", b"[playlist]")
+_DATA = re.compile(r"\w+: (\w+)(?: \((\w{4}) / 0x)?")  # kind: codec (tag / its number)
+_Y4M = re.compile(rb"YUV4MPEG2 W(\d+) H(\d+)\b")
 _FIRST_PICTURE_PACKETS = 500
 _MICROSECOND = Fraction(1, 1_000_000)
 
@@ -24,14 +26,20 @@ def probe(path: Path) -> Source:
 
     Raises:
         InputError: missing, a folder, empty, unreadable, not a video, sound only, a still picture, a
-            playlist, or cut short so that nothing can be read.
+            playlist or script, larger than ``opening`` allows, or cut short so that nothing can be read.
     """
     path = Path(path)
     size = _check_file(path)
     import av
 
     try:
-        container = av.open(file_url(path), options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        container = open_film(path)
+    except av.ArgumentError as error:
+        raise InputError(
+            f"{path} is no film: playlists, scripts and picture patterns, which name other files, are not "
+            "opened; name the video files themselves",
+            details=str(error),
+        ) from error
     except (av.FFmpegError, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
     try:
@@ -61,6 +69,8 @@ def _check_file(path: Path) -> int:
         raise InputError(f"{path} is empty (0 bytes); copy or download it again")
     if head.lstrip(b"\xef\xbb\xbf").startswith(_PLAYLIST_HEADS):
         raise InputError(f"{path} is a playlist, not a video; name the video files themselves")
+    if promised := _Y4M.match(head):  # its reader would ask for that memory at once
+        _check_size(int(promised[1]), int(promised[2]), path)
     return size
 
 
@@ -78,16 +88,21 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 def _describe(container: Any, path: Path, size: int) -> Source:
     name = container.format.name
-    if name in _PLAYLISTS:
-        raise InputError(f"{path} is a playlist ({name}), not a video; name the video files themselves")
-    if name == "image2" or name.endswith("_pipe"):
+    if name.endswith("_pipe") or name == "ico":
         raise InputError(f"{path} is a still picture ({name}), not a video; give a video file")
     if name == "tty":  # libavformat's text-art demuxer takes any text file
         raise InputError(f"{path} is a text file, not a video; check the name")
+    if len(container.streams) > MAX_STREAMS:
+        raise InputError(
+            f"{path} holds {len(container.streams)} streams, more than the {MAX_STREAMS} that are taken; "
+            "copy those you need into a new file first"
+        )
     stream = _choose(container, path)
+    _check_size(stream.codec_context.width, stream.codec_context.height, path)
     metadata = tags(container.metadata)
     frame = _first_frame(container, stream)
     start = _container_start(container)
+    lines = stream_lines(container)
     return Source(
         path=path,
         container=name,
@@ -95,7 +110,11 @@ def _describe(container: Any, path: Path, size: int) -> Source:
         duration=_MICROSECOND * container.duration if container.duration else None,
         size=size,
         video=describe_picture(container, stream, frame, start),
-        others=tuple(_other(each) for each in container.streams if each.index != stream.index),
+        others=tuple(
+            _other(each, lines.get(each.index, ""))
+            for each in container.streams
+            if each.index != stream.index
+        ),
         chapters=len(container.chapters()),
         metadata=metadata,
         chapter_marks=tuple(_chapter(each) for each in container.chapters()),
@@ -121,10 +140,19 @@ def _choose(container: Any, path: Path) -> Any:
     return stream
 
 
+def _check_size(width: int, height: int, path: Path) -> None:
+    if width * height > MAX_PIXELS:
+        raise InputError(
+            f"{path} says that its picture has {width}x{height} pixels, more than the "
+            f"{MAX_PIXELS // 10**6} million that are taken; check the file, or shrink it first"
+        )
+
+
 def _first_frame(container: Any, stream: Any) -> Any | None:
     """The first picture that decodes, or None: rotation and interlacing are only certain on it."""
     import av
 
+    careful(stream)
     seen = 0
     try:
         for packet in container.demux(stream):
@@ -155,10 +183,10 @@ def _container_start(container: Any) -> Fraction:
     return nearest if abs(nearest - rounded) <= _MICROSECOND else rounded
 
 
-def _other(stream: Any) -> OtherStream:
+def _other(stream: Any, line: str) -> OtherStream:
     metadata = tags(stream.metadata)
     kind = "cover" if stream.type == "video" and _is_cover(stream) else stream.type
-    codec = codec_name(stream.codec_context) if stream.codec_context is not None else _data_name(stream)
+    codec = codec_name(stream.codec_context) if stream.codec_context is not None else _data_name(stream, line)
     return OtherStream(
         index=stream.index,
         kind=kind if kind in ("audio", "subtitle", "attachment", "cover", "video") else "data",
@@ -178,10 +206,15 @@ def _summary(stream: Any, kind: str) -> str:
     return tags(stream.metadata).get("filename", "")
 
 
-def _data_name(stream: Any) -> str:
-    """Attachments and data have no decoder, hence no codec context; their tags name what they are."""
+def _data_name(stream: Any, line: str) -> str:
+    """Attachments and data have no decoder, hence no codec context; tags or libavformat's line name them."""
     mime = tags(stream.metadata).get("mimetype", "")
-    return mime.rsplit("/", 1)[-1].removeprefix("x-").removeprefix("truetype-") or "unknown"
+    if mime:
+        return mime.rsplit("/", 1)[-1].removeprefix("x-").removeprefix("truetype-") or "unknown"
+    found = _DATA.match(line)
+    if not found or (found[1] == "none" and not found[2]):
+        return "unknown"
+    return found[2] if found[2] and found[1] in ("none", "bin_data") else found[1]
 
 
 def _chapter(chapter: Any) -> Chapter:

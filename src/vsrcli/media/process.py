@@ -12,12 +12,17 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import IO, Any
+
+STALL = 600.0
+"""Seconds that a child may let this program wait without taking, giving or writing anything."""
 
 _log = logging.getLogger(__name__)
 _TAIL = 24
 _LINE = 400
-_NOISE = ("No accelerated colorspace conversion", "deprecated pixel format used")
+_REAP = 10  # seconds; a child that survives SIGKILL hangs in the kernel, and nobody can end it
+_NOISE = ("No accelerated colorspace conversion", "deprecated pixel format used", "Svt[info]", "Svt[warn]")
 _ECHOES = (
     "Error sending frames to consumers",
     "Could not open encoder before EOF",
@@ -32,12 +37,15 @@ class Process:
     """A running ffmpeg.
 
     A thread drains stderr, so the child never stops on a full pipe; the last lines are kept. The child
-    lives in its own session: Ctrl-C in a terminal reaches this program only, which then decides.
+    lives in its own session: Ctrl-C in a terminal reaches this program only, which then decides. Another
+    thread kills a child that keeps this program waiting for ``stall`` seconds, so that no wait is forever.
 
     Args:
         command: executable and arguments; never passes through a shell.
         stdin, stdout: whether to open a pipe.
         on_line: called with every line of stderr, in the draining thread.
+        grows: something that changes while the child makes progress, such as the size of what it writes.
+        stall: see ``STALL``.
 
     Raises:
         OSError: the executable could not be started.
@@ -50,8 +58,16 @@ class Process:
         stdin: bool = False,
         stdout: bool = False,
         on_line: Callable[[str], None] | None = None,
+        grows: Callable[[], object] = lambda: None,
+        stall: float | None = None,
     ) -> None:
         self.command = list(command)
+        self._stall = STALL if stall is None else stall
+        self._grows = grows
+        self._waiting = 0  # number of the wait that this program is in; 0: none
+        self._waits = 0
+        self._over = threading.Event()
+        self._stalled = False
         _log.debug("%s", shlex.join(self.command))
         self._on_line = on_line
         self._lines: deque[str] = deque(maxlen=_TAIL)
@@ -69,6 +85,7 @@ class Process:
                 self._drain = threading.Thread(target=self._read_errors, name="ffmpeg-stderr", daemon=True)
                 self._drain.start()
                 undo.callback(self.kill)
+                threading.Thread(target=self._watch, name="ffmpeg-watch", daemon=True).start()
             undo.pop_all()
 
     @property
@@ -77,16 +94,16 @@ class Process:
         return self._child.pid
 
     @property
-    def stdin(self) -> IO[bytes]:
+    def stdin(self) -> Pipe:
         """The pipe into the child; only if it was asked for."""
         assert self._child.stdin is not None
-        return self._child.stdin
+        return Pipe(self._child.stdin, self._patiently)
 
     @property
-    def stdout(self) -> IO[bytes]:
+    def stdout(self) -> Pipe:
         """The pipe out of the child; only if it was asked for. Unbuffered: a read gives what is there."""
         assert self._child.stdout is not None
-        return getattr(self._child.stdout, "raw", self._child.stdout)
+        return Pipe(getattr(self._child.stdout, "raw", self._child.stdout), self._patiently)
 
     def tail(self) -> str:
         """The last lines that ffmpeg wrote on stderr, without those that only follow from the others."""
@@ -96,20 +113,56 @@ class Process:
 
     def wait(self) -> int:
         """Close stdin, wait for the end, and return the exit status (negative: the signal that ended it)."""
-        self._close(self._child.stdin)
-        status = self._child.wait()
+        with self._patiently():
+            self._close(self._child.stdin)
+            status = self._child.wait()
         # A grandchild could hold stderr open; ffmpeg has none, so this ends at once.
-        self._drain.join(timeout=10)
+        self._drain.join(timeout=_REAP)
+        self._over.set()
         return status
+
+    def ending(self, status: int) -> str:
+        """An exit status in words; of a child that was killed because it stalled, that."""
+        if self._stalled:
+            return f"neither took nor gave anything for {self._stall:g} seconds"
+        return describe_exit(status)
 
     def kill(self) -> None:
         """End the child at once and reap it. Safe to call at any time, any number of times."""
+        self._over.set()
         with contextlib.suppress(OSError):
             self._child.kill()
         self._close(self._child.stdin)
         self._close(self._child.stdout)
-        self._child.wait()
-        self._drain.join(timeout=10)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(timeout=_REAP)
+        self._drain.join(timeout=_REAP)
+
+    @contextlib.contextmanager
+    def _patiently(self) -> Iterator[None]:
+        """A block in which this program depends on the child."""
+        self._waits += 1
+        self._waiting = self._waits
+        try:
+            yield
+        finally:
+            self._waiting = 0
+
+    def _watch(self) -> None:
+        """Count the moments of one and the same wait. While this program itself is stopped, none passes."""
+        moment = min(1.0, self._stall / 10)
+        number, grown, passed = 0, None, 0.0
+        while not self._over.wait(moment):
+            seen = self._waiting, self._grows()
+            if not seen[0] or seen != (number, grown):
+                (number, grown), passed = seen, 0.0
+                continue
+            passed += moment
+            if passed >= self._stall:
+                self._stalled = True
+                with contextlib.suppress(OSError):
+                    self._child.kill()
+                return
 
     def _read_errors(self) -> None:
         assert self._child.stderr is not None
@@ -128,6 +181,28 @@ class Process:
         if pipe is not None:
             with contextlib.suppress(OSError, ValueError):
                 pipe.close()
+
+
+class Pipe:
+    """One end of a child's pipe, for PyAV: every read and write is watched."""
+
+    def __init__(self, file: IO[bytes], patiently: Callable[[], AbstractContextManager[None]]) -> None:
+        self._file = file
+        self._patiently = patiently
+
+    def read(self, size: int) -> bytes:
+        """As a file's."""
+        with self._patiently():
+            return self._file.read(size)
+
+    def write(self, data: bytes) -> int:
+        """As a file's."""
+        with self._patiently():
+            return self._file.write(data)
+
+    def close(self) -> None:
+        """As a file's; never raises."""
+        Process._close(self._file)
 
 
 @contextlib.contextmanager

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 from typing import Any
 
+import numpy as np
+
 from vsrcli.errors import InputError
-from vsrcli.media.ffmpeg import file_url
+from vsrcli.media.opening import open_film
+from vsrcli.media.picture import counted
 from vsrcli.media.types import Source
 
 _BACK = (Fraction(2), Fraction(12), Fraction(60), Fraction(300))
@@ -26,27 +31,91 @@ def frame_times(source: Source, *, since: Fraction | None = None, count: int | N
     Raises:
         InputError: the file cannot be read.
     """
+    times: list[Fraction] = []
+    for time in _packet_times(source):
+        if since is None or time >= since:
+            times.append(time)
+        if count is not None and len(times) >= count + _REORDER:
+            break
+    return sorted(times)[:count]
+
+
+def picture_times(source: Source) -> np.ndarray:
+    """The same in ticks of the picture's clock, all of them: int64 (N,).
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    base = source.video.time_base
+    ticks = np.fromiter((int(time / base) for time in _packet_times(source)), np.int64)
+    return np.sort(ticks)
+
+
+def shows(source: Source, start: Fraction, end: Fraction | None) -> bool:
+    """Whether a picture begins in ``[start, end)``, seconds on the container's clock.
+
+    True as well where nobody can tell before decoding. Reads a few packets only, unless none is found there.
+    """
+    near = list(islice(_since(source, start), _REORDER))
+    if near and (end is None or min(near) < end):
+        return True
+    try:
+        times = frame_times(source, since=start, count=1)
+        if times:
+            return end is None or times[0] < end
+        return not frame_times(source, count=1)  # raw streams have no times at all
+    except InputError:
+        return True
+
+
+def last_picture(source: Source, end: Fraction | None) -> tuple[Fraction, Fraction] | None:
+    """The last picture that begins before ``end``, and for how long the source shows it, in seconds.
+
+    Args:
+        source: the film.
+        end: seconds on the container's clock; None: the film's end.
+
+    Returns:
+        (presentation time, duration), or None if the file does not say.
+    """
     import av
 
+    stop = end
+    if stop is None:
+        length = source.video.duration or source.duration
+        if length is None:
+            return None
+        stop = source.start + length
+    base = source.video.time_base
+    last: tuple[Fraction, Fraction] | None = None
+    after: Fraction | None = None
     try:
-        with av.open(
-            file_url(source.path), options={"protocol_whitelist": "file"}, metadata_errors="replace"
-        ) as container:
+        with open_film(source.path, kind=source.container) as container:
             stream = container.streams[source.video.index]
-            base = Fraction(stream.time_base or source.video.time_base)
-            times: list[Fraction] = []
+            _jump(container, stream, source, stop - _BACK[0])
+            late = 0
             for packet in container.demux(stream):
-                if packet.pts is None or packet.is_discard:
+                ticks = _ticks(packet, source)
+                if ticks is None:
                     continue
-                if since is None or packet.pts * base >= since:
-                    times.append(packet.pts * base)
-                if count is not None and len(times) >= count + _REORDER:
+                at = ticks * base
+                if end is None or at < end:
+                    last = max(last or (at, Fraction(0)), (at, (packet.duration or 0) * base))
+                else:
+                    after = at if after is None else min(after, at)
+                    late += 1
+                if late > _REORDER:
                     break
-            return sorted(times)[:count]
-    except (av.FFmpegError, OSError) as error:
-        raise InputError(
-            f"{source.path} cannot be read to its end; check the file", details=str(error)
-        ) from error
+    except (av.FFmpegError, OSError):
+        return None
+    if last is None:
+        return None
+    if after is not None and end is not None:
+        return last[0], min(after, end) - last[0]
+    if source.container.startswith("matroska") and source.video.duration is not None:
+        # Its blocks rarely say how long they last, its tracks often do.
+        return last[0], max(source.video.start + source.video.duration - last[0], last[1])
+    return last if last[1] > 0 else None
 
 
 def keyframe_before(source: Source, time: Fraction) -> Fraction | None:
@@ -58,9 +127,7 @@ def keyframe_before(source: Source, time: Fraction) -> Fraction | None:
     import av
 
     try:
-        with av.open(
-            file_url(source.path), options={"protocol_whitelist": "file"}, metadata_errors="replace"
-        ) as container:
+        with open_film(source.path, kind=source.container) as container:
             stream = container.streams[source.video.index]
             for back in _BACK:
                 found = _last_keyframe(container, stream, time, back)
@@ -69,6 +136,54 @@ def keyframe_before(source: Source, time: Fraction) -> Fraction | None:
     except (av.FFmpegError, OSError):
         return None
     return None
+
+
+def _packet_times(source: Source) -> Iterator[Fraction]:
+    """Presentation times in decoding order, seconds; where there are none, the places in the file."""
+    import av
+
+    try:
+        with open_film(source.path, kind=source.container) as container:
+            stream = container.streams[source.video.index]
+            base = Fraction(stream.time_base or source.video.time_base)
+            for packet in container.demux(stream):
+                ticks = _ticks(packet, source)
+                if ticks is not None:
+                    yield ticks * base
+    except (av.FFmpegError, OSError) as error:
+        raise InputError(
+            f"{source.path} cannot be read to its end; check the file", details=str(error)
+        ) from error
+
+
+def _ticks(packet: Any, source: Source) -> int | None:
+    """When a packet's picture is shown, in ticks; None if it is not, or nobody knows."""
+    if packet.is_discard:
+        return None
+    return packet.dts if counted(source.container, source.video.codec) else packet.pts
+
+
+def _since(source: Source, start: Fraction) -> Iterator[Fraction]:
+    """Times of pictures from ``start`` on, in decoding order; none if seeking leads nowhere."""
+    import av
+
+    try:
+        with open_film(source.path, kind=source.container) as container:
+            stream = container.streams[source.video.index]
+            base = source.video.time_base
+            _jump(container, stream, source, start - _BACK[0])
+            for packet in container.demux(stream):
+                ticks = _ticks(packet, source)
+                if ticks is not None and ticks * base >= start:
+                    yield ticks * base
+    except (av.FFmpegError, OSError):
+        return
+
+
+def _jump(container: Any, stream: Any, source: Source, time: Fraction) -> None:
+    """Go on reading at or before ``time``; some readers refuse to look for what lies before the start."""
+    if time > source.start:
+        container.seek(int(time / source.video.time_base), stream=stream, backward=True)
 
 
 def _last_keyframe(container: Any, stream: Any, time: Fraction, back: Fraction) -> Fraction | None:

@@ -60,9 +60,13 @@ def _fate(stream: OtherStream, container: Container, ffmpeg: Ffmpeg, *, chapters
     }.get(stream.kind)
     if decide is not None:
         return decide(stream, container, ffmpeg)
+    if stream.codec in container.data:
+        return _keep(stream)
+    if stream.codec == "tmcd":
+        return _drop(stream, "a track of the old container; the time code is rewritten")
     if chapters and stream.codec in ("bin_data", "text", "unknown", "mov_text"):
         return _drop(stream, "a data track of the old container; chapters are rewritten")
-    return _drop(stream, f"{container.name} cannot hold this data track")
+    return _drop(stream, f"{container.name} cannot hold such a data track")
 
 
 def _sound(stream: OtherStream, container: Container, ffmpeg: Ffmpeg) -> StreamPlan:

@@ -31,6 +31,36 @@ class Color:
 
 
 @dataclass(frozen=True)
+class Mastering:
+    """The display that an HDR film was graded on (SMPTE ST 2086).
+
+    Attributes:
+        red, green, blue, white: CIE 1931 chromaticities (x, y); None if the film gives luminance only.
+        darkest, brightest: luminance in cd/m2; None if the film gives chromaticities only.
+    """
+
+    red: tuple[Fraction, Fraction] | None
+    green: tuple[Fraction, Fraction] | None
+    blue: tuple[Fraction, Fraction] | None
+    white: tuple[Fraction, Fraction] | None
+    darkest: Fraction | None
+    brightest: Fraction | None
+
+
+@dataclass(frozen=True)
+class ContentLight:
+    """How bright an HDR film is (CTA-861.3), in cd/m2.
+
+    Attributes:
+        brightest_pixel: MaxCLL.
+        brightest_frame: MaxFALL, the largest mean of a frame.
+    """
+
+    brightest_pixel: int
+    brightest_frame: int
+
+
+@dataclass(frozen=True)
 class VideoStream:
     """The film's picture as it will be shown (after rotation).
 
@@ -40,10 +70,10 @@ class VideoStream:
         width, height: pixels as displayed, that is after ``rotation`` has been applied.
         rotation: clockwise degrees (0, 90, 180, 270) that the container asks players to apply;
             the decoder applies it, so frames arrive upright.
-        mirrored: whether the picture is also to be flipped upside down, before it is turned.
         pix_fmt: as coded (``yuv420p10le``).
         bit_depth: bits per component as coded (8, 10, 12, 16).
-        has_alpha: whether the pixel format carries an alpha plane.
+        has_alpha: whether there is transparency: the pixel format carries an alpha plane, and where every
+            picture of a format does (GIF), some pixel is not opaque.
         time_base: unit of presentation times.
         frame_rate: average rate, or None if the container states none. Informative: times come from pts.
         start: presentation time of the first frame, in seconds.
@@ -53,6 +83,11 @@ class VideoStream:
         color: tags.
         field_order: ``progressive``, ``tt``, ``bb``, ``tb``, ``bt`` or None if unknown.
         language, title: from the metadata, or None.
+        mirrored: whether the picture is also to be flipped upside down, before it is turned.
+        mastering, light: what an HDR film says about itself, or None.
+        timecode: of the first frame (``01:00:00:00``, ``;`` before the frames: drop frame), or None.
+        uncarried: what else is inside this picture's data and cannot be carried over (closed captions, Dolby
+            Vision …), in words.
     """
 
     index: int
@@ -74,6 +109,10 @@ class VideoStream:
     language: str | None = None
     title: str | None = None
     mirrored: bool = False
+    mastering: Mastering | None = None
+    light: ContentLight | None = None
+    timecode: str | None = None
+    uncarried: tuple[str, ...] = ()
 
     @property
     def interlaced(self) -> bool:
@@ -166,11 +205,14 @@ class Frame:
             for deeper ones. May be read-only.
         pts: presentation time in units of ``time_base``; exact, never rounded through floats.
         time_base: unit of ``pts`` in seconds.
+        alpha: opacity, shape (height, width), the same type as ``pixels`` (0: transparent, its maximum:
+            opaque); None where transparency was not asked for. Colours are straight, not premultiplied.
     """
 
     pixels: np.ndarray
     pts: int
     time_base: Fraction
+    alpha: np.ndarray | None = None
 
     @property
     def time(self) -> Fraction:

@@ -1,0 +1,96 @@
+"""Transparency: whether a film has any, which decoder sees it, and which encoder and container keep it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vsrcli.media.containers import Container
+from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.types import VideoStream
+
+# Their decoders give every picture an alpha plane, so only a look at the pictures tells.
+_ALWAYS_ALPHA = ("gif", "apng")
+_LOOKED_AT = 500  # pictures; one that shows its first transparency later than this is taken to have some
+
+# ffmpeg's own decoders of these pass over the second stream that holds the transparency.
+_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
+# Pixel formats in which each encoder was seen to keep transparency, the best first: for 8 bits, for more.
+_FORMATS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "libvpx-vp9": (("yuva420p",), ("yuva420p",)),
+    "libvpx": (("yuva420p",), ("yuva420p",)),
+    "libx265": (("yuva420p",), ("yuva420p10le", "yuva420p")),
+    "prores_ks": (("yuva444p10le",), ("yuva444p10le",)),
+    "ffv1": (
+        ("yuva444p", "yuva422p", "yuva420p"),
+        ("yuva444p16le", "yuva444p12le", "yuva444p10le", "yuva422p10le", "yuva420p10le"),
+    ),
+    "png": (("rgba",), ("rgba64be", "rgba")),
+    "qtrle": (("argb",), ("argb",)),
+    "utvideo": (("gbrap",), ("gbrap",)),
+}
+# VP8 and VP9 keep it beside the picture, where Matroska alone has a place.
+_ONLY_IN = {"libvpx-vp9": ("matroska", "webm"), "libvpx": ("matroska", "webm"), "qtrle": ("mov",)}
+_DEFAULTS = {"mov": "prores_ks", "webm": "libvpx-vp9"}
+
+
+def transparent(container: Any, stream: Any, frame: Any | None) -> bool:
+    """Whether a picture of a film whose format always has alpha shows that it is meant.
+
+    Args:
+        container, stream: of PyAV; read on from where they are.
+        frame: the picture decoded first.
+    """
+    import av
+
+    if frame is None or stream.codec_context.name not in _ALWAYS_ALPHA:
+        return True
+    if _sees_through(frame):
+        return True
+    try:
+        for number, later in enumerate(container.decode(stream)):
+            if number > _LOOKED_AT or _sees_through(later):
+                return True
+    except (av.FFmpegError, OSError):
+        return True  # damaged; the decoder will say so
+    return False
+
+
+def _sees_through(frame: Any) -> bool:
+    return bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
+
+
+def decoder(video: VideoStream) -> str | None:
+    """The decoder to name so that transparency comes along; None: ffmpeg's own choice."""
+    return _DECODERS.get(video.codec)
+
+
+def readable(video: VideoStream, ffmpeg: Ffmpeg) -> bool:
+    """Whether this ffmpeg can see the transparency of a film that has some."""
+    needed = decoder(video)
+    return needed is None or needed in ffmpeg.decoders()
+
+
+def default_codec(container: Container, video: VideoStream) -> str | None:
+    """The encoder that keeps transparency in a container; None: none does that players would take for it."""
+    if container.muxer == "matroska":
+        return "ffv1" if video.deep else "libvpx-vp9"
+    return _DEFAULTS.get(container.muxer)
+
+
+def pixel_format(codec: str, container: Container, video: VideoStream, ffmpeg: Ffmpeg) -> str | None:
+    """The pixel format in which an encoder keeps transparency in a container; None if it does not."""
+    if codec not in _FORMATS or container.muxer not in _ONLY_IN.get(codec, (container.muxer,)):
+        return None
+    able = ffmpeg.pixel_formats(codec)
+    wanted = _FORMATS[codec][video.deep]
+    if codec == "ffv1" and not video.deep:  # what is 4:2:0 need not become larger
+        wanted = tuple(sorted(wanted, key=lambda name: name != video.pix_fmt))
+    return next((name for name in wanted if not able or name in able), None)
+
+
+def holds(pix_fmt: str) -> bool:
+    """Whether a pixel format has a place for transparency."""
+    return pix_fmt.startswith(
+        ("yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya8", "ya16", "ayuv", "vuya")
+    )

@@ -1,0 +1,95 @@
+"""ffmpeg's options for the picture: quality, tags, the conversion from R'G'B', and what the user adds."""
+
+from __future__ import annotations
+
+from vsrcli.media import codecs, sidedata
+from vsrcli.media.alpha import holds
+from vsrcli.media.color import encode_filter, encoder_tags
+from vsrcli.media.containers import Container
+from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.output import EncodeOptions
+from vsrcli.media.types import Color, Source
+
+_FILTERS = ("vf", "filter", "filter:v", "filter:v:0")
+_JOINED = {"x265-params": ":", "svtav1-params": ":", "movflags": "+"}
+
+
+def video_options(
+    options: EncodeOptions,
+    name: str,
+    pix_fmt: str,
+    size: tuple[int, int],
+    color: Color,
+    container: Container,
+    source: Source,
+    ffmpeg: Ffmpeg,
+) -> tuple[tuple[str, str], ...]:
+    """(key, value) of every output option for the picture, without the dash.
+
+    Args:
+        options: what the user asked for.
+        name: the encoder.
+        pix_fmt: what it is given.
+        size: (width, height) of the new film.
+        color: its tags.
+        container: where it goes.
+        source: the film.
+        ffmpeg: the executable.
+
+    Raises:
+        UsageError: a quality that is not on the encoder's scale.
+    """
+    codec = codecs.CODECS.get(name, codecs.Codec(name, None))
+    chosen: dict[str, str] = dict(codec.fixed)
+    quality = codecs.quality(name, options.crf)
+    if quality is not None:
+        chosen[quality[0]] = quality[1]
+    preset = options.preset or codec.preset
+    if preset is not None:
+        chosen["preset"] = preset
+    if codec.makes == "hevc" and container.exact:
+        chosen["tag:v:0"] = "hvc1"  # Apple's players take this spelling only
+    if name == "libvpx" and holds(pix_fmt):
+        chosen["auto-alt-ref"] = "0"  # which it cannot do with transparency
+    for key, value in encoder_tags(color, pix_fmt).items():
+        chosen[f"{key}:v:0"] = value
+    for key, value in hdr_parameters(name, source, ffmpeg).items():
+        _set(chosen, key, value)
+    convert = encode_filter(color, pix_fmt, size, deep=source.video.deep, ffmpeg=ffmpeg)
+    shape = source.video.sample_aspect_ratio
+    # setsar rounds to terms below 100 unless told otherwise; 16 bits are what H.264 and H.265 can state
+    chosen["filter:v:0"] = f"{convert},setsar={shape.numerator}/{shape.denominator}:max=65535"
+    for option, value in options.extra:
+        key = option.removeprefix("-")
+        if key in _FILTERS:  # behind the conversion: without it, colours would be those of ffmpeg's guess
+            key, value = "filter:v:0", f"{chosen['filter:v:0']},{value}"
+        _set(chosen, key, value)
+    return tuple(chosen.items())
+
+
+def hdr_parameters(name: str, source: Source, ffmpeg: Ffmpeg) -> dict[str, str]:
+    """The encoder's own parameters for HDR metadata, where ffmpeg cannot give it to any (before 8.1)."""
+    about = sidedata.input_options(source.video)
+    if not about or sidedata.settable(ffmpeg):
+        return {}
+    spelling = {
+        "libx265": ("x265-params", "master-display", "max-cll"),
+        "libsvtav1": ("svtav1-params", "mastering-display", "content-light"),
+    }.get(name)
+    if spelling is None:
+        return {}
+    key, display, light = spelling
+    named = {"mastering_display": display, "content_light": light}
+    return {key: ":".join(f"{named[option]}={value}" for option, value in about.items())}
+
+
+def carries_hdr(name: str, source: Source, ffmpeg: Ffmpeg) -> bool:
+    """Whether all HDR metadata of the source reaches the new film."""
+    video = source.video
+    whole = video.mastering is None or sidedata.spelled(video.mastering) is not None
+    return whole and (sidedata.settable(ffmpeg) or bool(hdr_parameters(name, source, ffmpeg)))
+
+
+def _set(chosen: dict[str, str], key: str, value: str) -> None:
+    """Later settings win, but lists of parameters grow."""
+    chosen[key] = f"{chosen[key]}{_JOINED[key]}{value}" if key in _JOINED and key in chosen else value

@@ -1,0 +1,125 @@
+"""What people should know before the first frame: conversions, losses, assumptions. One line each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from vsrcli.media.containers import Container
+from vsrcli.media.types import Source, VideoStream
+
+# The tags that libavformat writes into these; everything else would vanish without a word.
+_MP4_TAGS = frozenset(
+    [
+        "title",
+        "artist",
+        "album_artist",
+        "composer",
+        "album",
+        "date",
+        "comment",
+        "genre",
+        "copyright",
+        "grouping",
+        "lyrics",
+        "description",
+        "synopsis",
+        "show",
+        "episode_id",
+        "network",
+        "keywords",
+        "episode_sort",
+        "season_number",
+        "media_type",
+        "hd_video",
+        "gapless_playback",
+        "compilation",
+        "track",
+        "disc",
+        "location",
+        "creation_time",
+        "timecode",
+    ]
+)
+_MOV_TAGS = frozenset(
+    [
+        "title",
+        "artist",
+        "album",
+        "date",
+        "comment",
+        "genre",
+        "copyright",
+        "make",
+        "model",
+        "location",
+        "creation_time",
+        "timecode",
+    ]
+)
+_FORMAT_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "software")
+
+
+def apple_tags(source: Source, container: Container) -> bool:
+    """Whether tags are written by their full names, as Apple's cameras do; else as QuickTime always did."""
+    return container.muxer == "mov" and any(key.startswith("com.apple.quicktime.") for key in source.metadata)
+
+
+def source_notices(
+    source: Source,
+    container: Container,
+    span: tuple[Fraction | None, Fraction | None],
+    *,
+    deinterlace: bool,
+    hdr: bool,
+) -> Iterator[str]:
+    """Notices about the source as a whole and its picture.
+
+    Args:
+        source: the film.
+        container: where it goes.
+        span: (start, end), seconds from the container's start.
+        deinterlace: whether the picture will be deinterlaced.
+        hdr: whether HDR metadata will be carried over.
+    """
+    video = source.video
+    yield from _picture(video, deinterlace)
+    if not hdr and (video.mastering or video.light):
+        yield "HDR: colours and transfer are kept, the mastering display data is lost with this encoder here"
+    for text in video.uncarried:
+        yield f"{text}: dropped, since no encoder here takes it"
+    yield from _clock(video, container)
+    if source.chapter_marks and not container.chapters:
+        yield f"{container.name} has no chapters: {len(source.chapter_marks)} are dropped"
+    yield from _tags(source, container)
+    if span != (None, None) and source.others:
+        yield "sound and subtitles are trimmed to the same span"
+
+
+def _picture(video: VideoStream, deinterlace: bool) -> Iterator[str]:
+    if video.interlaced:
+        done = (
+            "it is deinterlaced, one frame per frame" if deinterlace else "it stays so, and combs will show"
+        )
+        yield f"the picture is interlaced ({video.field_order}): {done}"
+    if video.rotation:
+        yield f"the rotation of {video.rotation} degrees is applied to the picture"
+
+
+def _clock(video: VideoStream, container: Container) -> Iterator[str]:
+    if container.muxer in ("matroska", "webm") and (1000 * video.time_base).denominator != 1:
+        yield f"{container.name} has a clock of 1 ms: times are rounded to the nearest millisecond"
+    if container.muxer == "mpegts" and (90000 * video.time_base).denominator != 1:
+        yield "MPEG-TS has a clock of 1/90000 s: times are rounded to it"
+    if container.constant:
+        yield f"{container.name} knows a constant frame rate only: times are rounded to whole frames"
+
+
+def _tags(source: Source, container: Container) -> Iterator[str]:
+    known = {"mp4": _MP4_TAGS, "mov": _MOV_TAGS}.get(container.muxer)
+    if known is None or apple_tags(source, container):
+        return
+    lost = [tag for tag in source.metadata if tag not in known and tag not in _FORMAT_TAGS]
+    if lost:
+        named = ", ".join(lost[:8]) + (f" and {len(lost) - 8} more" if len(lost) > 8 else "")
+        yield f"{container.name} has no place for these tags, which are dropped: {named}"

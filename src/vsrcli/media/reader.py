@@ -1,0 +1,143 @@
+"""One ffmpeg that decodes: its pictures, and whether they were all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from vsrcli.media.damage import is_damage, new_size
+from vsrcli.media.integrity import damaged_part, missing_part
+from vsrcli.media.process import Process
+from vsrcli.media.types import Frame, Source
+
+
+class BrokenOff(Exception):  # noqa: N818 - the decoder makes an error of it, or tries another way
+    """The pictures ended before the film did.
+
+    Attributes:
+        what: why, as half a sentence.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+
+class Reader:
+    """Starts ffmpeg and takes its pictures out of the pipe.
+
+    Args:
+        source: the film.
+        command: from ``decode_command``.
+        alpha: whether pictures have a fourth channel.
+        tolerant: damage, and an end that is cut off, become a warning.
+        lenient: damage becomes a warning.
+
+    Attributes:
+        damage: what ffmpeg has said about damaged data so far.
+        warnings: what was passed over, in words.
+        process: the running ffmpeg.
+
+    Raises:
+        OSError: ffmpeg cannot be started.
+    """
+
+    def __init__(
+        self, source: Source, command: list[str], *, alpha: bool, tolerant: bool, lenient: bool
+    ) -> None:
+        self.damage: list[str] = []
+        self.warnings: list[str] = []
+        self._source = source
+        self._alpha = alpha
+        self._tolerant = tolerant
+        self._lenient = lenient
+        self._resized: tuple[int, int] | None = None
+        self.process = Process(command, stdout=True, on_line=self._listen)
+
+    def frames(self) -> Iterator[Frame]:
+        """Every picture that ffmpeg gives.
+
+        Raises:
+            BrokenOff: there were not all of them; nothing ends quietly before the film does.
+        """
+        import av
+
+        try:
+            with av.open(self.process.stdout, format="nut", buffer_size=1 << 20) as container:
+                for packet in self._packets(container):
+                    yield self._frame(packet)
+        except (av.FFmpegError, OSError, EOFError) as error:
+            self._finish(error)  # the pipe broke off: ffmpeg's own exit tells why, if it knows
+        else:
+            self._finish(None)
+
+    def _packets(self, container: Any) -> Iterator[Any]:
+        video = self._source.video
+        channels = 4 if self._alpha else 3
+        expected = video.width * video.height * channels * (2 if video.deep else 1)
+        packets = (packet for packet in container.demux(container.streams.video[0]) if packet.size)
+        for packet in packets:
+            if packet.size != expected and next(packets, None) is None:
+                raise EOFError("the pipe ended inside this picture")
+            if packet.size != expected or self._turned_unseen():
+                width, height = self._resized or (0, 0)
+                size = f"{width}x{height}" if width else f"{packet.size} instead of {expected} bytes"
+                raise BrokenOff(
+                    f"the picture changes from {video.width}x{video.height} to {size}; split the film"
+                )
+            yield packet
+
+    def _turned_unseen(self) -> bool:
+        """A change to as many pixels (64x48 to 48x64) does not show in the bytes: stop where it is known."""
+        if self._resized is None:
+            return False
+        return self._resized[0] * self._resized[1] == self._source.video.width * self._source.video.height
+
+    def _frame(self, packet: Any) -> Frame:
+        video = self._source.video
+        ticks = (packet.pts * Fraction(packet.time_base) - self._source.lift) / video.time_base
+        if ticks.denominator != 1:
+            raise BrokenOff(f"ffmpeg gave a time between two ticks of the file's clock ({ticks})")
+        kind = np.dtype("<u2") if video.deep else np.dtype(np.uint8)
+        pixels = np.frombuffer(packet, kind).reshape(video.height, video.width, -1)
+        alpha = pixels[..., 3] if self._alpha else None
+        return Frame(pixels[..., :3], ticks.numerator, video.time_base, alpha)
+
+    def _finish(self, error: Exception | None) -> None:
+        """The pipe has ended: was that the end of the film?"""
+        if error is not None:
+            self.process.stdout.close()  # or else a child that still writes would wait for us, and we for it
+        status = self.process.wait()
+        problem: str | None = None
+        if status != 0:
+            problem = f"ffmpeg stopped ({self.process.ending(status)})"
+        elif error is not None:
+            problem = "ffmpeg's output broke off"
+        elif self._tolerant and (torn := damaged_part(self._source.path)):
+            problem = f"the file is damaged: {torn}"
+        elif self.damage:
+            problem = "the file is damaged"
+        missing = missing_part(self._source.path)
+        if missing is not None:
+            problem = f"the file is cut short: {missing}"
+        if problem is None:
+            return
+        whole = status == 0 and error is None
+        if not whole or not (self._tolerant or (self._lenient and missing is None)):
+            remedy = "repair it or get a complete copy"
+            raise BrokenOff(f"{problem}; {remedy}" + ("" if self._tolerant else ", or use --keep-going"))
+        count = len(self.damage)
+        self.warnings.append(f"{problem} ({count} place{'s' * (count > 1)})" if count else problem)
+
+    def _listen(self, line: str) -> None:
+        """Called in the draining thread for every line that ffmpeg says."""
+        size, video = new_size(line), self._source.video
+        if size is not None:
+            turned = video.rotation in (90, 270)
+            if size != ((video.height, video.width) if turned else (video.width, video.height)):
+                self._resized = size
+        if is_damage(line):
+            self.damage.append(line)

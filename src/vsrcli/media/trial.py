@@ -1,0 +1,109 @@
+"""A rehearsal: a few grey frames through exactly the final command, so that refusals show before the film."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vsrcli.errors import EncodeError, OutputError
+from vsrcli.media.encode import Encoder
+from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.opening import open_written
+from vsrcli.media.output import OutputPlan
+from vsrcli.media.picture import depth
+from vsrcli.media.process import Process
+from vsrcli.media.types import Frame, Source
+
+_FRAMES = 3
+_USUAL_RATE = Fraction(25)
+
+
+def try_out(plan: OutputPlan, source: Source, *, ffmpeg: Ffmpeg) -> None:
+    """Encode three grey frames with the very command of the plan, in a scratch folder.
+
+    Raises:
+        OutputError: ffmpeg refuses, or writes other frames or times than it was given.
+    """
+    kind = np.uint16 if source.video.deep else np.uint8
+    grey = np.full((plan.height, plan.width, 3), np.iinfo(kind).max // 2, kind)
+    alpha = grey[..., 0] if plan.alpha else None
+    try:
+        with tempfile.TemporaryDirectory(prefix="vsr-") as folder:
+            rehearsal = replace(plan, target=Path(folder) / f"trial{plan.target.suffix}")
+            with _Trial(rehearsal, source, ffmpeg=ffmpeg, trial=True) as encoder:
+                for pts in _times(plan, source):
+                    encoder.write(Frame(grey, pts, source.video.time_base, alpha))
+    except EncodeError as error:
+        raise OutputError(
+            f"{plan.target}: ffmpeg refuses to write {plan.codec} {plan.pix_fmt} "
+            f"{plan.width}x{plan.height} as {plan.container.name}; "
+            "change --codec, --pix-fmt, the -e options or the container",
+            details=error.details or str(error),
+        ) from error
+    except OSError as error:
+        raise OutputError(
+            f"no temporary file can be written in {tempfile.gettempdir()} ({error.strerror}); "
+            "free some space there, or set TMPDIR"
+        ) from error
+
+
+def _times(plan: OutputPlan, source: Source) -> list[int]:
+    base, rate = source.video.time_base, source.video.frame_rate or _USUAL_RATE
+    begin, step = int(plan.zero / base), max(round(1 / rate / base), 1)
+    return [begin + number * step for number in range(_FRAMES)]
+
+
+class _Trial(Encoder):
+    """An encoder that looks at the times in the file, too."""
+
+    def _verify(self, process: Process) -> None:
+        import av
+
+        try:
+            with open_written(self._part, self.plan.container.muxer) as container:
+                stream = container.streams.video[0]
+                packets = [packet for packet in container.demux(stream) if packet.size]
+                tick = Fraction(stream.time_base)
+                self._look(stream, packets)
+        except (OSError, IndexError, av.FFmpegError) as error:
+            raise self._stopped(process) from error
+        # Only how the frames follow one another: TS begins a little after zero, whatever it is given.
+        wanted = _since_first(_times(self.plan, self.source), self.source.video.time_base)
+        got = _since_first(sorted(packet.pts or 0 for packet in packets), tick)
+        same = len(got) == len(wanted)
+        if same and not self.plan.container.constant:
+            same = all(abs(a - b) <= tick for a, b in zip(got, wanted, strict=True))
+        if not same:
+            raise EncodeError(
+                f"{_FRAMES} frames at {_spelled(wanted)} s went in, {len(got)} at {_spelled(got)} s came out"
+            )
+
+    def _look(self, stream: Any, packets: list[Any]) -> None:
+        """Some containers take pictures that nobody can read from there, or read as something else."""
+        import av
+
+        if stream.codec_context is None:
+            return  # PyAV has no decoder for it; ffmpeg's own word has to be enough
+        frames: list[Any] = []
+        with contextlib.suppress(av.FFmpegError):
+            for packet in [*packets, None]:
+                frames += stream.codec_context.decode(packet)
+        if not frames:
+            raise EncodeError("no picture can be decoded from what was written")
+        wanted, got = self.plan.pix_fmt, frames[0].format.name
+        if depth(got) < depth(wanted):
+            raise EncodeError(f"pictures of {depth(wanted)} bits ({wanted}) went in, {got} came out")
+
+
+def _since_first(ticks: list[int], tick: Fraction) -> list[Fraction]:
+    return [(each - ticks[0]) * tick for each in ticks]
+
+
+def _spelled(times: list[Fraction]) -> str:
+    return ", ".join(f"{float(time):g}" for time in times)

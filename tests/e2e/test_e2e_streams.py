@@ -1,0 +1,250 @@
+"""Every kind of stream and container through the whole program: transparency, HDR, damage, and refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from looking import times
+
+import media_samples as media
+from terminal import Outcome
+from vsrcli.frames.matte import underpainted, upscaled_alpha
+from vsrcli.frames.resample import upscale as interpolate
+from vsrcli.media.decode import Decoder
+from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.probe import probe
+from vsrcli.media.seek import frame_times
+from vsrcli.media.types import Frame
+from vsrcli.pipeline import ShotByShot
+
+Vsr = Callable[..., Outcome]
+Sample = Callable[..., Path]
+BICUBIC = ("-m", "bicubic", "-s", "2")
+
+
+def y4m(folder: Path) -> Path:
+    return media.coded(folder, "film.y4m", "format=yuv420p", (), frames=6)
+
+
+def webm(folder: Path) -> Path:
+    path = folder / "film.webm"
+    sound = ("-c:a", "libopus", "-c:v", "libvpx-vp9", "-crf", "20", "-b:v", "0", "-pix_fmt", "yuv420p")
+    media.run_ffmpeg(*media.picture(6), *media.sound(0.25), *sound, path)
+    return path
+
+
+INPUTS = [
+    (media.cfr, {}),
+    (media.cfr, {"suffix": ".mov"}),
+    (media.cfr, {"suffix": ".mkv"}),
+    (media.mpegts, {}),
+    (media.avi, {"codec": "mpeg4"}),
+    (media.gif, {}),
+    (webm, {}),
+    (y4m, {}),
+]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+@pytest.mark.parametrize(("function", "options"), INPUTS)
+def test_every_container_into_every_other(
+    function: Callable[..., Path], options: dict, suffix: str, sample: Sample, tmp_path: Path, vsr: Vsr
+) -> None:
+    path, target = sample(function, **options), tmp_path / f"out{suffix}"
+    done = vsr("upscale", path, target, *BICUBIC)
+    assert done.status == 0, done.err
+    before, after = probe(path), probe(target)
+    assert (after.video.width, after.video.height) == (128, 96)
+    # Matroska ticks in milliseconds, and Opus begins 6.5 ms before the picture.
+    late = 0 if suffix in (".mp4", ".mov") else Fraction(1, 1000) if not after.others else Fraction(2, 1000)
+    assert len(times(target)) == len(times(path))
+    assert max(abs(a - b) for a, b in zip(times(target), times(path), strict=True)) <= late
+    assert [other.kind for other in after.others] == [other.kind for other in before.others]
+    for old, new in zip(before.others, after.others, strict=True):
+        assert old.codec == new.codec or f"note: audio #{old.index}" in done.err
+
+
+def see_through(path: Path, ffmpeg: Ffmpeg) -> list[Frame]:
+    with Decoder(probe(path), alpha=True, ffmpeg=ffmpeg) as decoder:
+        return list(decoder)
+
+
+# A soft white disc, black where nothing is seen.
+SOFT = (
+    "format=rgba,geq=r='255*lt(hypot(X-32,Y-24),20)':g='255*lt(hypot(X-32,Y-24),20)'"
+    ":b='255*lt(hypot(X-32,Y-24),20)':a='clip(64*(20-hypot(X-32,Y-24)),0,255)'"
+)
+
+
+@pytest.mark.parametrize("suffix", [".webm", ".mov", ".mkv"])
+def test_a_white_disc_keeps_white_edges(
+    suffix: str, sample: Sample, tmp_path: Path, vsr: Vsr, ffmpeg: Ffmpeg
+) -> None:
+    path, target = sample(media.transparent, before=SOFT), tmp_path / f"out{suffix}"
+    done = vsr("upscale", path, target, *BICUBIC)
+    assert done.status == 0, done.err
+    assert times(target) == times(path)
+    for before, after in zip(see_through(path, ffmpeg), see_through(target, ffmpeg), strict=True):
+        assert before.alpha is not None
+        assert after.alpha is not None
+        full = np.iinfo(after.pixels.dtype).max
+        colours, opacity = after.pixels / full, after.alpha / full
+        wanted = upscaled_alpha(before.alpha, 96, 128) / 255
+        assert np.abs(opacity - wanted).max() < 0.03
+        seen = underpainted(before.pixels, before.alpha) / np.float32(255)
+        picture = interpolate(seen, 2).clip(0, 1)
+        assert np.abs(colours - picture)[wanted > 0.1].max() < 0.06
+        on_white = colours * opacity[..., None] + 1 - opacity[..., None]
+        assert on_white.min() > 0.95  # no dark fringe
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [("vp9.webm", ".webm"), ("prores.mov", ".mov"), ("rgb.mkv", ".mkv"), ("png.mov", ".mov")],
+)
+def test_transparency_goes_along(
+    name: str, suffix: str, sample: Sample, tmp_path: Path, vsr: Vsr, ffmpeg: Ffmpeg
+) -> None:
+    path, target = sample(media.transparent, name=name), tmp_path / f"out{suffix}"
+    assert vsr("upscale", path, target, *BICUBIC).status == 0
+    ramp = np.clip(8 * ((np.arange(128) + 0.5) / 2 - 0.5), 0, 255)
+    for frame in see_through(target, ffmpeg):
+        assert frame.alpha is not None
+        assert np.abs(frame.alpha / np.iinfo(frame.alpha.dtype).max * 255 - ramp).max() < 5
+
+
+class Late:
+    """A stream that answers a frame two pushes later."""
+
+    def __init__(self) -> None:
+        self._waiting: list[np.ndarray] = []
+
+    def push(self, frame: np.ndarray) -> np.ndarray | None:
+        self._waiting.append(frame.repeat(2, 0).repeat(2, 1))
+        return self._waiting.pop(0) if len(self._waiting) > 2 else None
+
+    def flush(self) -> list[np.ndarray]:
+        return self._waiting
+
+
+def test_each_picture_keeps_its_own_transparency() -> None:
+    shades = [np.full((4, 4), 100 + 10 * number, np.uint8) for number in range(5)]
+    frames = [
+        Frame(np.full((4, 4, 3), number, np.uint8), number, Fraction(1, 25), shade)
+        for number, shade in enumerate(shades)
+    ]
+    for number, frame in enumerate(ShotByShot(Late).upscaled(frames)):  # type: ignore[arg-type]
+        assert (frame.pts, frame.pixels.max()) == (number, number)
+        assert frame.alpha is not None
+        np.testing.assert_array_equal(frame.alpha, np.full((8, 8), 100 + 10 * number))
+
+
+def test_transparency_is_dropped_with_a_word(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
+    done = vsr("upscale", sample(media.transparent), tmp_path / "out.mp4", *BICUBIC)
+    assert done.status == 0
+    assert "note: transparency is dropped: libx264 in MP4" in done.err
+    opaque = vsr("upscale", sample(media.gif), tmp_path / "gif.mp4", *BICUBIC)
+    assert "note: transparency" not in opaque.err
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".webm"])
+def test_hdr10(suffix: str, sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
+    path, target = sample(media.hdr10), tmp_path / f"out{suffix}"
+    done = vsr("upscale", path, target, *BICUBIC)
+    assert done.status == 0
+    before, after = probe(path).video, probe(target).video
+    assert (after.mastering, after.light) == (before.mastering, before.light)
+    assert (after.pix_fmt, after.color.transfer) == ("yuv420p10le", "smpte2084")
+    assert "HDR" not in done.err
+
+
+def test_a_slide_show(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
+    target = tmp_path / "out.mp4"
+    assert vsr("upscale", sample(media.gif), target, *BICUBIC).status == 0
+    assert times(target) == [0, Fraction(1, 5), Fraction(3, 5), Fraction(6, 5)]
+    assert probe(target).video.duration == 2
+
+
+def test_through_a_link(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
+    (tmp_path / "disk").mkdir()
+    real, link = tmp_path / "disk" / "real.mp4", tmp_path / "link.mp4"
+    real.write_text("old")
+    link.symlink_to(real)
+    vsr("upscale", sample(media.cfr), link, *BICUBIC).fails(1, "exists", "--overwrite")
+    assert vsr("upscale", sample(media.cfr), link, *BICUBIC, "-y").status == 0
+    assert link.is_symlink()
+    assert len(times(real)) == 12
+    assert [path.name for path in (tmp_path / "disk").iterdir()] == ["real.mp4"]
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    whole = tmp_path / "whole.mp4"
+    x264 = ("-c:v", "libx264", "-g", "12", "-threads", "1", "-pix_fmt", "yuv420p")
+    media.run_ffmpeg(*media.picture(48, rate="25"), *media.sound(1.92), *x264, "-c:a", "aac", whole)
+    return media.damaged(whole, at=0.4, length=300)
+
+
+def test_damage_stops_the_film_or_is_listed(damaged: Path, tmp_path: Path, vsr: Vsr) -> None:
+    target = tmp_path / "out.mp4"
+    vsr("upscale", damaged, target, *BICUBIC).fails(1, damaged.name, "after ", "frames", "--keep-going")
+    assert not target.exists()
+    done = vsr("upscale", damaged, target, *BICUBIC, "--keep-going")
+    assert done.status == 0, done.err
+    assert times(target) == [Fraction(number, 25) for number in range(48)]
+    lines = done.err.splitlines()
+    assert any(
+        line.startswith("  warning: ") and "replaced by the frame before: at" in line for line in lines
+    )
+    assert lines[-1].startswith("48 frames in ")
+
+
+def test_a_torn_transport_stream(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
+    """The missing packets would be missing frames, and nobody would say so."""
+    path = tmp_path / "torn.ts"
+    data = bytearray(sample(media.mpegts).read_bytes())
+    data[188 * 30 : 188 * 31] = bytes(188)
+    path.write_bytes(data)
+    vsr("upscale", path, tmp_path / "out.mp4", *BICUBIC).fails(1, "torn.ts", "byte 5640", "--keep-going")
+    done = vsr("upscale", path, tmp_path / "out.mp4", *BICUBIC, "--keep-going")
+    assert done.status == 0
+    assert "warning: the file is damaged: 1 of its transport packets" in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (["-e", "t=1"], 2, ["-e t=1", "--end"]),
+        (["-e", "frames:v=5"], 2, ["--frames"]),
+        (["-e", "map=0:a"], 2, ["which streams"]),
+        (["--crf", "99"], 2, ["--crf 99", "libx264", "0 to 51"]),
+        (["--codec", "av1", "--crf", "20.5"], 2, ["whole numbers"]),
+        (["-e", "vf=fps=60"], 1, ["ffmpeg refuses"]),
+        (["--start", "0.49"], 1, ["0.5005 s long", "no frame in the chosen span", "--start 0.49"]),
+        (["--start", "0.05", "--end", "0.06"], 1, ["no frame in the chosen span"]),
+        (["--start", "100"], 1, ["span"]),
+    ],
+)
+def test_refused_before_the_network_starts(
+    options: list[str], status: int, words: list[str], sample: Sample, tmp_path: Path, vsr: Vsr
+) -> None:
+    done = vsr("upscale", sample(media.cfr), tmp_path / "out.mp4", *BICUBIC, *options)
+    done.fails(status, *words)
+    assert "engine:" not in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("function", [media.cfr, media.mpegts, media.vfr, media.avi])
+def test_a_span_at_the_very_end(
+    function: Callable[..., Path], sample: Sample, tmp_path: Path, vsr: Vsr
+) -> None:
+    path = sample(function)
+    source = probe(path)
+    start = float(frame_times(source)[-1] - source.start) - 0.001
+    done = vsr("upscale", path, tmp_path / "out.mkv", *BICUBIC, "--start", f"{start:.6f}")
+    assert done.status == 0, done.err
+    assert len(times(tmp_path / "out.mkv")) == 1

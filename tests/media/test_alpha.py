@@ -1,0 +1,147 @@
+"""Transparency through decoder and encoder, and where it cannot go along, a word about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import media_samples as media
+from vsrcli.media.decode import Decoder
+from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.plan import EncodeOptions, OutputPlan, plan_output
+from vsrcli.media.probe import probe
+
+Sample = Callable[..., Path]
+RAMP = np.minimum(8 * np.arange(64), 255)  # opacity in the samples, 8 bits
+
+
+def opacity(path: Path, ffmpeg: Ffmpeg) -> np.ndarray:
+    """Of the first frame, in 8 bits."""
+    with Decoder(probe(path), alpha=True, ffmpeg=ffmpeg) as decoder:
+        alpha = next(iter(decoder)).alpha
+    assert alpha is not None
+    return alpha / np.iinfo(alpha.dtype).max * 255
+
+
+@pytest.mark.parametrize(
+    "name", ["vp9.webm", "vp8.webm", "prores.mov", "ffv1.mkv", "rgb.mkv", "png.mov", "apng.apng"]
+)
+def test_it_is_seen(name: str, sample: Sample, ffmpeg: Ffmpeg) -> None:
+    path = sample(media.transparent, name=name)
+    assert probe(path).video.has_alpha
+    assert np.abs(opacity(path, ffmpeg) - RAMP).max() <= 3
+
+
+def test_colours_are_the_same_with_and_without(sample: Sample, ffmpeg: Ffmpeg) -> None:
+    source = probe(sample(media.transparent, name="prores.mov"))
+    with Decoder(source, ffmpeg=ffmpeg) as plain, Decoder(source, alpha=True, ffmpeg=ffmpeg) as both:
+        for one, other in zip(plain, both, strict=True):
+            assert one.alpha is None
+            assert other.alpha is not None
+            assert other.alpha.shape == other.pixels.shape[:2]
+            np.testing.assert_array_equal(one.pixels, other.pixels)
+
+
+def test_a_gif_is_transparent_only_if_a_pixel_is(sample: Sample) -> None:
+    assert not probe(sample(media.gif)).video.has_alpha
+    assert probe(sample(media.gif, see_through=True)).video.has_alpha
+
+
+@pytest.fixture
+def plan(ffmpeg: Ffmpeg) -> Callable[..., OutputPlan]:
+    def make(path: Path, target: Path, **options: object) -> OutputPlan:
+        return plan_output(
+            probe(path),
+            target,
+            width=128,
+            height=96,
+            options=EncodeOptions(**options),  # type: ignore[arg-type]
+            ffmpeg=ffmpeg,
+        )
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "options", "codec", "pix_fmt"),
+    [
+        ("vp9.webm", "a.webm", {}, "libvpx-vp9", "yuva420p"),
+        ("vp9.webm", "a.mkv", {}, "libvpx-vp9", "yuva420p"),
+        ("vp8.webm", "a.webm", {"codec": "libvpx"}, "libvpx", "yuva420p"),
+        ("prores.mov", "a.mov", {}, "prores_ks", "yuva444p10le"),
+        ("prores.mov", "a.mkv", {}, "ffv1", "yuva444p16le"),
+        ("ffv1.mkv", "a.mkv", {"codec": "ffv1"}, "ffv1", "yuva444p"),
+        ("png.mov", "a.mov", {"codec": "png"}, "png", "rgba"),
+        ("png.mov", "a.mov", {"codec": "qtrle"}, "qtrle", "argb"),
+        ("png.mov", "a.mp4", {"codec": "hevc"}, "libx265", "yuva420p"),
+    ],
+)
+def test_where_it_is_kept(
+    name: str,
+    target: str,
+    options: dict,
+    codec: str,
+    pix_fmt: str,
+    sample: Sample,
+    tmp_path: Path,
+    plan: Callable[..., OutputPlan],
+) -> None:
+    made = plan(sample(media.transparent, name=name), tmp_path / target, **options)
+    assert (made.codec, made.pix_fmt, made.alpha) == (codec, pix_fmt, True)
+    assert not any("transparency is dropped" in text for text in made.notices)
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "words"),
+    [
+        ("a.mp4", {}, "libx264 in MP4 cannot keep it"),
+        ("a.mkv", {"codec": "libx264"}, "libx264 in Matroska cannot keep it"),
+        ("a.mp4", {"codec": "libvpx-vp9"}, "libvpx-vp9 in MP4 cannot keep it"),
+        ("a.webm", {"pix_fmt": "yuv420p"}, "yuv420p was asked for"),
+    ],
+)
+def test_where_it_is_dropped_it_is_told(
+    target: str,
+    options: dict,
+    words: str,
+    sample: Sample,
+    tmp_path: Path,
+    plan: Callable[..., OutputPlan],
+) -> None:
+    made = plan(sample(media.transparent), tmp_path / target, **options)
+    assert not made.alpha
+    assert any("transparency is dropped" in text and words in text for text in made.notices)
+
+
+def test_what_transparency_costs_is_told(
+    sample: Sample, tmp_path: Path, plan: Callable[..., OutputPlan]
+) -> None:
+    made = plan(sample(media.transparent, name="prores.mov"), tmp_path / "a.webm")
+    assert any("8 of 12 bits, no 4:4:4 chroma" in text for text in made.notices)
+
+
+class WithoutVpx(Ffmpeg):
+    """An ffmpeg whose VP9 decoder does not see transparency."""
+
+    def decoders(self) -> frozenset[str]:
+        return super().decoders() - {"libvpx-vp9"}
+
+
+def test_a_decoder_that_is_missing_is_named(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    source = probe(sample(media.transparent, name="vp9.webm"))
+    poor = WithoutVpx(ffmpeg.path, ffmpeg.version, ffmpeg.release)
+    made = plan_output(source, tmp_path / "a.webm", width=64, height=48, trial=False, ffmpeg=poor)
+    assert not made.alpha
+    assert any("lacks the decoder libvpx-vp9" in text for text in made.notices)
+
+
+def test_hevc_with_a_second_layer_is_named(tmp_path: Path, plan: Callable[..., OutputPlan]) -> None:
+    path = tmp_path / "layers.mp4"
+    look = f"{media.RAMP},format=yuva420p"
+    x265 = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:pools=1")
+    media.run_ffmpeg(*media.picture(3), "-vf", look, *x265, "-tag:v", "hvc1", path)
+    made = plan(path, tmp_path / "a.mkv")
+    assert any("second layer" in text and "dropped" in text for text in made.notices)

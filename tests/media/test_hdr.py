@@ -1,0 +1,145 @@
+"""HDR: what a film says about its brightness reaches the new one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import media_samples as media
+from vsrcli.media import sidedata
+from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.plan import EncodeOptions, plan_output
+from vsrcli.media.probe import probe
+from vsrcli.media.types import ContentLight, Mastering
+
+Sample = Callable[..., Path]
+P3 = Mastering(  # the numbers of media.hdr10
+    red=(Fraction(17, 25), Fraction(8, 25)),
+    green=(Fraction(53, 200), Fraction(69, 100)),
+    blue=(Fraction(3, 20), Fraction(3, 50)),
+    white=(Fraction(3127, 10000), Fraction(329, 1000)),
+    darkest=Fraction(1, 200),
+    brightest=Fraction(1000),
+)
+SPELLED = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+
+
+def test_it_is_read(sample: Sample) -> None:
+    for suffix in (".mkv", ".mp4", ".webm"):
+        video = probe(sample(media.hdr10, suffix=suffix)).video
+        assert (video.mastering, video.light) == (P3, ContentLight(1000, 400))
+    assert probe(sample(media.hlg)).video.mastering is None
+
+
+@pytest.mark.parametrize(
+    ("target", "codec"),
+    [
+        ("a.mkv", None),
+        ("a.mp4", None),
+        ("a.mov", None),
+        ("a.webm", None),
+        ("a.mkv", "libx264"),
+        ("a.mkv", "libsvtav1"),
+        ("a.mov", "prores_ks"),
+        ("a.mkv", "ffv1"),
+    ],
+)
+def test_it_is_kept(
+    target: str, codec: str | None, sample: Sample, tmp_path: Path, upscale: Callable[..., Any]
+) -> None:
+    path = sample(media.hdr10)
+    made = upscale(path, tmp_path / target, codec=codec)
+    before, after = probe(path).video, probe(tmp_path / target).video
+    assert after.bit_depth >= 10
+    assert after.light == before.light
+    assert after.mastering is not None
+    assert sidedata.spelled(after.mastering) is not None
+    for one, other in zip(_numbers(before.mastering), _numbers(after.mastering), strict=True):
+        assert abs(one - other) <= Fraction(1, 2**14)  # AV1's own steps
+    assert (after.color.transfer, after.color.matrix) == ("smpte2084", "bt2020nc")
+    assert not any("HDR" in text for text in made.notices)
+
+
+def _numbers(display: Mastering | None) -> list[Fraction]:
+    assert display is not None
+    assert display.darkest is not None
+    assert display.brightest is not None
+    points = [display.red, display.green, display.blue, display.white]
+    return [*(each for point in points if point for each in point), display.darkest, display.brightest]
+
+
+def test_hlg_keeps_its_tags(sample: Sample, tmp_path: Path, upscale: Callable[..., Any]) -> None:
+    upscale(sample(media.hlg), tmp_path / "a.mp4")
+    video = probe(tmp_path / "a.mp4").video
+    assert (video.pix_fmt, video.color.transfer) == ("yuv420p10le", "arib-std-b67")
+
+
+class Before81(Ffmpeg):
+    """An ffmpeg without the options for HDR metadata."""
+
+    def help(self, topic: str) -> str:
+        return "" if topic == "long" else super().help(topic)
+
+
+def test_an_older_ffmpeg_needs_the_encoders_own_words(
+    sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg, upscale: Callable[..., Any]
+) -> None:
+    older = Before81(ffmpeg.path, ffmpeg.version, ffmpeg.release)
+    path = sample(media.hdr10)
+    for codec in ("libx265", "libsvtav1"):
+        made = upscale(path, tmp_path / f"{codec}.mkv", codec=codec, ffmpeg=older)
+        assert probe(tmp_path / f"{codec}.mkv").video.light == ContentLight(1000, 400)
+        assert not any("HDR" in text for text in made.notices)
+    options = EncodeOptions(codec="ffv1")
+    made = plan_output(
+        probe(path), tmp_path / "b.mkv", width=64, height=48, options=options, trial=False, ffmpeg=older
+    )
+    assert any("HDR" in text and "lost" in text for text in made.notices)
+
+
+def test_the_users_x265_parameters_join_ours(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    older = Before81(ffmpeg.path, ffmpeg.version, ffmpeg.release)
+    options = EncodeOptions(extra=(("x265-params", "aq-mode=3"),))
+    made = plan_output(
+        probe(sample(media.hdr10)),
+        tmp_path / "b.mkv",
+        width=64,
+        height=48,
+        options=options,
+        trial=False,
+        ffmpeg=older,
+    )
+    assert dict(made.video_options)["x265-params"] == (
+        f"log-level=error:master-display={SPELLED}:max-cll=1000,400:aq-mode=3"
+    )
+
+
+def test_spelling() -> None:
+    assert sidedata.spelled(P3) == SPELLED
+    assert sidedata.spelled(Mastering(None, None, None, None, Fraction(0), Fraction(1))) is None
+
+
+def _frame(*kinds: tuple[str, bytes]) -> Any:
+    class Side(bytes):
+        type: Any
+
+    sides = []
+    for name, data in kinds:
+        side = Side(data)
+        side.type = SimpleNamespace(name=name)
+        sides.append(side)
+    return SimpleNamespace(side_data=sides)
+
+
+def test_what_nobody_carries_is_named() -> None:
+    frame = _frame(("DOVI_METADATA", b""), ("DOVI_RPU_BUFFER", b""), ("A53_CC", b""), ("STEREO3D", bytes(8)))
+    assert sidedata.uncarried(frame) == ("Dolby Vision", "closed captions inside the picture")
+    assert sidedata.uncarried(_frame(("STEREO3D", b"\1\0\0\0"))) == ("the 3D layout",)
+    assert sidedata.uncarried(None) == ()
+    assert sidedata.mastering(_frame(("MASTERING_DISPLAY_METADATA", bytes(88)))) is None
+    assert sidedata.content_light(_frame(("CONTENT_LIGHT_LEVEL", bytes(8)))) is None
