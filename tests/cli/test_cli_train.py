@@ -29,6 +29,7 @@ TINY = [
     "1",
     "--cache",
     "cache",
+    "--no-blur",
     "--shippable",
 ]
 STEPS = 45  # all within the warm-up, where the rate does not depend on the length of the run
@@ -119,14 +120,34 @@ def test_stopped_twice_it_ends_as_if_never_stopped(
 
 def test_scores_are_told(studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
     monkeypatch.chdir(studio)
-    shorter = command(studio, "scored", "--val", "footage", "--cache", "cache2", "--steps", "1")
-    shorter.remove("--shippable")
+    unseen = studio / "unseen"
+    unseen.mkdir()
+    encoder = ("-c:v", "libx264", "-preset", "ultrafast")
+    media.coded(unseen, "d.mp4", "format=yuv420p", encoder, frames=10, size="96x72", source="testsrc")
+    shorter = command(studio, "scored", "--val", "unseen", "--steps", "1", "--precision", "bf16")
     outcome = vsr(*shorter)
     assert outcome.status == 0, outcome.err
     assert "step 1: bi " in outcome.err
     assert " over interpolation" in outcome.err
     card = json.loads((studio / "scored" / "duf-s-x4-bi.json").read_text())
     assert card["validation"]["bi psnr_y"] > 5
+    assert card["training"]["precision"] == "bf16"
+
+
+def test_what_is_scored_is_not_trained_on(studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
+    monkeypatch.chdir(studio)
+    vsr(*command(studio, "leaked", "--val", "footage")).fails(1, "a.mp4", "also trained on")
+    assert not (studio / "leaked").exists()
+
+
+def test_a_run_starts_from_other_weights(studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
+    monkeypatch.chdir(studio)
+    start = "unbroken/duf-s-x4-bi.weights.h5"
+    outcome = vsr(*command(studio, "further", "--init", start, "--steps", "1", "--degradation", "bd"))
+    assert outcome.status == 0, outcome.err
+    assert "starting from duf-s-x4-bi.weights.h5; fresh: filters bias" in outcome.err
+    card = json.loads((studio / "further" / "duf-s-x4-bd.json").read_text())
+    assert card["init"]["fresh"] == ["filters bias"]
 
 
 def test_another_configuration_is_refused(studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
@@ -139,9 +160,12 @@ def test_another_configuration_is_refused(studio: Path, monkeypatch: pytest.Monk
     [
         (["--model", "bicubic"], "duf-s"),
         (["--scale", "5"], "2<=x<=4"),
-        (["--frames", "6"], "x>=7"),
+        (["--frames", "6"], "take 7 or more"),
         (["--val", "nowhere"], "nowhere"),
         (["--steps", "0"], "x>=1"),
+        (["--model", "duf-r-s", "--frames", "6"], "take 7 or more"),
+        (["--ema", "1"], "0<=x<1"),
+        (["--optimizer", "sgd"], "muon"),
     ],
 )
 def test_usage(change: list[str], word: str, tmp_path: Path, vsr: Vsr) -> None:

@@ -3,29 +3,34 @@
 import json
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from vsrcli.errors import DataError, Interrupted
+from vsrcli.errors import DataError, Interrupted, UsageError
 from vsrcli.models import registry
 from vsrcli.train import loop
 from vsrcli.train.batches import BatchPlan, make_batch
+from vsrcli.train.checkpoint import read_state
 from vsrcli.train.clips import find_footage, prepare_pairs
+from vsrcli.train.config import differences
 from vsrcli.train.degrade import PRESETS
-from vsrcli.train.losses import HUBER_DELTA, charbonnier, huber
+from vsrcli.train.losses import HUBER_DELTA, charbonnier, huber, sequence_loss
 from vsrcli.train.validate import Validation
 
 CONFIG = loop.TrainConfig(
     scale=2, degradation="bi", steps=4, batch=2, frames=7, crop=8, save_every=2, warmup=1
 )
+RECURRENT = replace(CONFIG, model="duf-r-s", frames=9, temporal_weight=0.5, optimizer="muon", ema=0.9)
 
 
 @pytest.fixture(autouse=True)
-def tiny_network(monkeypatch):
-    """DUF-S in miniature under its own name."""
-    small = replace(registry.ARCHITECTURES["duf-s"], options={"width": 8, "blocks": 1, "head": 8})
-    monkeypatch.setitem(registry.ARCHITECTURES, "duf-s", small)
+def tiny_networks(monkeypatch):
+    """DUF-S and DUF-R in miniature under their own names."""
+    for name in ("duf-s", "duf-r-s"):
+        small = replace(registry.ARCHITECTURES[name], options={"width": 8, "blocks": 1, "head": 8})
+        monkeypatch.setitem(registry.ARCHITECTURES, name, small)
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +43,24 @@ def weights_of(path) -> list[np.ndarray]:
     return registry.load(registry.read_weights(path)).get_weights()
 
 
-def test_stopped_and_resumed_equals_unbroken(pairs, tmp_path):
-    unbroken = loop.train(CONFIG, pairs, tmp_path / "a")
+def logged(run) -> list[list[str]]:
+    """Step and loss, as log.csv has them."""
+    return [line.split(",")[:2] for line in (run / "log.csv").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("config", [CONFIG, RECURRENT], ids=["cached, adam", "recurrent, muon"])
+def test_stopped_and_resumed_equals_unbroken(config, pairs, tmp_path):
+    unbroken = loop.train(config, pairs, tmp_path / "a")
     with pytest.raises(Interrupted, match="step 2 of 4") as stopped:
-        loop.train(CONFIG, pairs, tmp_path / "b", stop=iter([0, 15]).__next__)
+        loop.train(config, pairs, tmp_path / "b", stop=iter([0, 15]).__next__)
     assert stopped.value.exit_status == 143
     steps = []
-    resumed = loop.train(CONFIG, pairs, tmp_path / "b", on_step=lambda report: steps.append(report.step))
+    resumed = loop.train(config, pairs, tmp_path / "b", on_step=lambda report: steps.append(report.step))
     assert steps == [3, 4]
     for a, b in zip(weights_of(unbroken), weights_of(resumed), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6)
-    log = (tmp_path / "b" / "log.csv").read_text().splitlines()
-    assert [line.split(",")[0] for line in log] == ["step", "1", "2", "3", "4"]
+        np.testing.assert_array_equal(a, b)
+    assert logged(tmp_path / "b") == logged(tmp_path / "a")
+    assert [step for step, _ in logged(tmp_path / "b")] == ["step", "1", "2", "3", "4"]
 
 
 def test_a_killed_run_leaves_the_last_checkpoint(pairs, tmp_path):
@@ -64,8 +75,7 @@ def test_a_killed_run_leaves_the_last_checkpoint(pairs, tmp_path):
     steps = []
     loop.train(CONFIG, pairs, tmp_path, on_step=lambda report: steps.append(report.step))
     assert steps == [3, 4]
-    log = (tmp_path / "log.csv").read_text().splitlines()
-    assert [line.split(",")[0] for line in log] == ["step", "1", "2", "3", "4"]
+    assert [step for step, _ in logged(tmp_path)] == ["step", "1", "2", "3", "4"]
 
 
 def test_another_configuration_is_not_mixed_in(pairs, tmp_path):
@@ -77,6 +87,93 @@ def test_another_configuration_is_not_mixed_in(pairs, tmp_path):
         loop.train(CONFIG, pairs, tmp_path)
 
 
+def test_checkpoints_from_before_an_option_still_go_on(tmp_path, pairs):
+    loop.train(replace(CONFIG, steps=1, ema=0.0, blur=False), pairs, tmp_path)
+    old = read_state(tmp_path / "checkpoint.npz")["config"]
+    for option in ("ema", "blur", "optimizer", "precision", "temporal_weight", "data", "gpus"):
+        del old[option]
+    assert differences(replace(CONFIG, steps=9, ema=0.0, blur=False), old) == []
+    assert differences(replace(CONFIG, optimizer="muon", blur=False), old) == ["ema", "optimizer"]
+
+
+def test_what_is_scored_and_given_away_is_the_average(pairs, tmp_path):
+    scored = []
+
+    def validation(network, chosen):
+        scored.append(network.get_weights())
+        return {"bi psnr_y": 1.0}
+
+    config = replace(RECURRENT, steps=3, ema=0.5, learning_rate=1e-2)
+    path = loop.train(config, pairs, tmp_path, validation=validation)  # type: ignore[arg-type]
+    with np.load(tmp_path / "checkpoint.npz") as archive:
+        last = [archive[name] for name in sorted(archive.files) if name.startswith("model")]
+    for given, average in zip(weights_of(path), scored[-1], strict=True):
+        np.testing.assert_array_equal(given, average)
+    assert any(not np.allclose(average, raw) for average, raw in zip(scored[-1], last, strict=True))
+
+
+def test_mixed_precision_stands_in_the_card_and_stays_inside_the_run(pairs, tmp_path):
+    config = replace(RECURRENT, steps=2, precision="fp16")
+    card = json.loads(loop.train(config, pairs, tmp_path).with_name("duf-r-s-x2-bi.json").read_text())
+    assert card["training"]["precision"] == "fp16"
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"model": "duf-r-s", "frames": 6}, "take 7 or more"),
+        ({"model": "duf-s", "frames": 6}, "take 7 or more"),
+        ({"model": "duf-s", "frames": 7, "temporal_weight": 1.0}, "take --frames 8 or more"),
+        ({"gpus": 2}, "KERAS_BACKEND=jax"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused_before_anything_is_written(change, word, pairs, tmp_path):
+    with pytest.raises(UsageError, match=word):
+        loop.train(replace(CONFIG, **change), pairs, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_can_start_from_other_weights(pairs, tmp_path):
+    first = loop.train(replace(RECURRENT, steps=1), pairs, tmp_path / "first")
+    notes = []
+    config = replace(RECURRENT, steps=1, degradation="video", learning_rate=1e-6, final_rate=1e-6, warmup=0)
+    second = loop.train(config, pairs, tmp_path / "same", init=first, on_note=notes.append)
+    assert notes == ["starting from duf-r-s-x2-bi.weights.h5; fresh: nothing"]
+    for a, b in zip(weights_of(first), weights_of(second), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    card = json.loads(second.with_name("duf-r-s-x2-video.json").read_text())
+    assert card["init"] == {"name": first.name, "sha256": registry.sha256(first), "fresh": []}
+
+    with pytest.raises(DataError, match="another init"):
+        loop.train(config, pairs, tmp_path / "same", init=second)
+    assert loop.train(config, pairs, tmp_path / "same", init=first) == second  # the same command goes on
+
+
+def test_layers_that_cannot_be_taken_over_start_fresh(tmp_path):
+    from vsrcli.train.export import Export
+    from vsrcli.train.transfer import start_from
+
+    export = Export(RECURRENT, tmp_path, {})
+    export.network.set_weights([w + 1 for w in export.network.get_weights()])
+    export.write(0, 0.0, None)
+
+    larger = registry.architecture("duf-r-s").build(3)
+    assert start_from(export.path, larger, "centre").fresh == ("recall", "filters", "residual")
+    assert float(np.min(larger.get_layer("encode").get_weights()[1])) == 1
+
+    shifted = registry.architecture("duf-r-s").build(2, phase="zero")
+    bias = shifted.get_layer("filters").get_weights()[1]
+    assert start_from(export.path, shifted, "zero").fresh == ("filters bias",)
+    kernel, kept = shifted.get_layer("filters").get_weights()
+    np.testing.assert_array_equal(kept, bias)
+    np.testing.assert_array_equal(kernel, export.network.get_layer("filters").get_weights()[0])
+
+    stranger = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(2, 1, name="elsewhere")])
+    with pytest.raises(DataError, match="shares no layer"):
+        start_from(export.path, stranger, "centre")
+
+
 def test_the_result_is_a_model_with_a_card(pairs, footage_folder, tmp_path):
     validation = Validation(footage_folder, tmp_path / "cache", 2, PRESETS["bi"])
     path = loop.train(
@@ -86,7 +183,9 @@ def test_the_result_is_a_model_with_a_card(pairs, footage_folder, tmp_path):
     assert card["licence"] == "X"
     assert card["phase"] == "centre"
     assert card["sha256"] == registry.sha256(path)
-    assert {"bi psnr_y", "bi gain_db", "bi worst_gain_db", "bi ssim_y"} <= set(card["validation"])
+    assert {"bi psnr_y", "bi gain_db", "bi worst_gain_db", "bi ssim_y", "bi temporal_db"} <= set(
+        card["validation"]
+    )
     assert card["training"]["step"] == 2
 
 
@@ -97,6 +196,20 @@ def test_losses_are_their_formulas():
     assert float(charbonnier(truth, output)) == pytest.approx(np.sqrt(d**2 + 1e-6).mean(), rel=1e-5)
     expected = np.where(d < HUBER_DELTA, d**2 / 2, HUBER_DELTA * (d - HUBER_DELTA / 2)).mean()
     assert float(huber(truth, output)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_loss_of_changes_sees_flicker_and_no_constant_error():
+    truth = np.random.default_rng(0).random((2, 3, 4, 4, 3), np.float32)
+    sign = np.array([1, -1, 1], np.float32)[:, None, None, None]
+    constant, flicker = truth + 0.1, truth + 0.1 * sign
+    plain, temporal = (sequence_loss("charbonnier", weight, 3) for weight in (0.0, 2.0))
+    assert float(plain(truth, constant)) == pytest.approx(float(plain(truth, flicker)))
+    assert float(temporal(truth, constant)) == pytest.approx(
+        0.1 + 2 * 0.001, rel=1e-3
+    )  # Charbonnier's epsilon
+    assert float(temporal(truth, flicker)) == pytest.approx(0.1 + 2 * 0.2, rel=1e-3)
+    windows = [np.concatenate(list(np.moveaxis(images, 1, 0))) for images in (truth, flicker)]
+    assert float(temporal(*windows)) == pytest.approx(float(temporal(truth, flicker)), rel=1e-5)
 
 
 def test_training_brings_unseen_crops_closer_to_the_truth(pairs, tmp_path):

@@ -12,13 +12,14 @@ from vsrcli.cli.options import quiet_option, verbose_option
 from vsrcli.cli.signals import interruptible
 from vsrcli.models.registry import ARCHITECTURES
 from vsrcli.train.clips import Footage
-from vsrcli.train.config import Report, TrainConfig
+from vsrcli.train.config import OPTIMIZERS, PLACES, PRECISIONS, Report, TrainConfig
 from vsrcli.train.degrade import PRESETS
 from vsrcli.train.losses import LOSSES
 
 _DEFAULT = TrainConfig()
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _EXISTING = click.Path(path_type=Path, exists=True, file_okay=False)
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 def _config_option(flag: str, kind: Any, text: str) -> Any:
@@ -30,11 +31,14 @@ def _config_option(flag: str, kind: Any, text: str) -> Any:
 
 
 @click.command(epilog="Example: vsr train footage --run runs/x4 --val validation --scale 4 --steps 6000")
-@click.argument("data", metavar="DATA_DIR", type=_EXISTING)
+@click.argument("folder", metavar="DATA_DIR", type=_EXISTING)
 @click.option(
     "--run", "run_folder", type=_FOLDER, required=True, help="Checkpoint, log and weights; made if absent."
 )
 @click.option("--val", "validation_folder", type=_EXISTING, help="Clips to score on, apart from DATA_DIR.")
+@click.option(
+    "--init", type=_FILE, help="Weights (.weights.h5) to start from: layers that fit are taken over."
+)
 @click.option("--cache", type=_FOLDER, default=Path("cache"), show_default=True, help="Decoded footage.")
 @click.option("--shippable", is_flag=True, help="Use only files that manifest.csv marks with ship=yes.")
 @_config_option(
@@ -43,14 +47,28 @@ def _config_option(flag: str, kind: Any, text: str) -> Any:
 @_config_option("--scale", click.IntRange(2, 4), "Upscaling factor.")
 @_config_option("--degradation", click.Choice(list(PRESETS)), "How low resolution is made.")
 @_config_option("--loss", click.Choice(list(LOSSES)), "Loss.")
+@_config_option("--temporal-weight", click.FloatRange(min=0), "Weight of the loss on changes between frames.")
 @_config_option("--steps", click.IntRange(min=1), "Length of the run.")
 @_config_option("--batch", click.IntRange(min=1), "Sequences in a batch.")
-@_config_option("--frames", click.IntRange(min=7), "Frames of a sequence.")
+@_config_option("--frames", click.IntRange(min=1), "Frames of a sequence.")
 @_config_option("--crop", click.IntRange(min=8), "Side of the low-resolution crop.")
-@_config_option("--learning-rate", click.FloatRange(min=0, min_open=True), "Adam's, at its peak.")
-@_config_option("--final-rate", click.FloatRange(min=0, min_open=True), "Adam's, at the end.")
+@_config_option("--optimizer", click.Choice(OPTIMIZERS), "Adam, or Muon for the hidden convolutions.")
+@_config_option("--learning-rate", click.FloatRange(min=0, min_open=True), "At its peak.")
+@_config_option("--final-rate", click.FloatRange(min=0, min_open=True), "At the end.")
 @_config_option("--warmup", click.IntRange(min=0), "Steps over which the rate rises.")
 @_config_option("--clip-norm", click.FloatRange(min=0, min_open=True), "Largest norm of a gradient.")
+@_config_option("--ema", click.FloatRange(0, 1, max_open=True), "Decay of the average of weights; 0: none.")
+@_config_option("--precision", click.Choice(PRECISIONS), "Of the features.")
+@click.option(
+    "--blur/--no-blur",
+    default=_DEFAULT.blur,
+    show_default=True,
+    help="Also train on blurred and on still camera moves.",
+)
+@_config_option(
+    "--data", click.Choice(PLACES), "Where the footage is kept; auto: the GPU's memory if it fits."
+)
+@_config_option("--gpus", click.IntRange(min=0), "How many share a batch; 0: all that the backend can use.")
 @_config_option("--seed", click.IntRange(min=0), "Of the network's start and of every batch.")
 @_config_option("--validate-every", click.IntRange(min=1), "Steps between validations.")
 @_config_option("--save-every", click.IntRange(min=1), "Steps between checkpoints.")
@@ -59,9 +77,10 @@ def _config_option(flag: str, kind: Any, text: str) -> Any:
 @click.pass_context
 def train(
     context: click.Context,
-    data: Path,
+    folder: Path,
     run_folder: Path,
     validation_folder: Path | None,
+    init: Path | None,
     cache: Path,
     shippable: bool,
     quiet: bool,
@@ -76,26 +95,36 @@ def train(
     from vsrcli.cli.card import model_card
     from vsrcli.cli.meter import open_meter, stderr_console
     from vsrcli.engine.backend import quiet_import
+    from vsrcli.train.apart import check_apart
     from vsrcli.train.clips import find_footage, prepare_pairs
+    from vsrcli.train.sequences import check_sequences
     from vsrcli.tuning import keep_freed_memory
 
     config = TrainConfig(**{field.name: chosen[field.name] for field in fields(TrainConfig)})
-    footage = find_footage(data, shippable_only=shippable)
+    check_sequences(config, ARCHITECTURES[config.model])
+    footage = find_footage(folder, shippable_only=shippable)
+    if validation_folder is not None:
+        check_apart(footage, find_footage(validation_folder))
     keep_freed_memory()
     preset = PRESETS[config.degradation]
     with open_meter(stderr_console(), "files", quiet=quiet) as meter, interruptible() as received:
         if not quiet:
-            meter.say(f"{data}: {_counts(footage)}")
+            meter.say(f"{folder}: {_counts(footage)}")
+        meter.tell(0, None, "starting the network")
+        with quiet_import():
+            from vsrcli.train.loop import train as train_network
+            from vsrcli.train.parallel import parallel
+            from vsrcli.train.precision import warning
+            from vsrcli.train.validate import Validation
+        parallel(config.gpus, config.batch)  # what cannot be should not wait for the footage
+        if slow := warning(config.precision):
+            meter.say(slow)
 
         def on_file(done: int, total: int) -> None:
             received.check()
             meter.tell(done, total, "footage")
 
-        pairs = prepare_pairs(footage, cache, config.scale, preset, on_progress=on_file)
-        meter.tell(0, None, "starting the network")
-        with quiet_import():
-            from vsrcli.train.loop import train as train_network
-            from vsrcli.train.validate import Validation
+        pairs = prepare_pairs(footage, cache, config.scale, preset, blur=config.blur, on_progress=on_file)
         validation = None
         if validation_folder is not None:
             validation = Validation(validation_folder, cache, config.scale, preset, on_file)
@@ -110,8 +139,10 @@ def train(
             run_folder,
             validation=validation,
             card=model_card(context, footage),
+            init=init,
             stop=lambda: received.signum,
             on_step=lambda report: teller.tell(meter, report),
+            on_note=meter.say,
         )
         meter.say(f"{config.steps} steps done: {weights}")
 

@@ -1,6 +1,8 @@
 """Training batches: crops in space and time out of mapped pairs.
 
 The batch of a step depends on (seed, step) alone, so a resumed run sees exactly what an unbroken one sees.
+What is random is decided first (:func:`choose`), and then cut: here out of memory-mapped arrays, in
+``device`` out of the accelerator's own memory.
 """
 
 from __future__ import annotations
@@ -8,14 +10,17 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from vsrcli.train.clips import Pair
 
 STRIDES = (1, -1, 1, -1, 2, -2, 3, -3, 0)  # temporal augmentation (Jo et al., section 4.1); 0 is a still
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class BatchPlan:
         crop: side of the low-resolution crop in pixels.
         scale: upsampling factor.
         clip_share: share of real clips; the rest are moved photographs.
+        phase: of the low resolution, ``centre`` or ``zero``.
     """
 
     batch: int
@@ -37,6 +43,73 @@ class BatchPlan:
     crop: int
     scale: int
     clip_share: float = 0.6
+    phase: str = "centre"
+
+    def truth(self, first: int, flipped: bool) -> int:
+        """The first line of the truth of a crop that begins at low-resolution line ``first``.
+
+        Turned round, a crop must lie on its grid still. In phase zero, low-resolution line i lies on line
+        ``scale*i`` of the truth, the first of its ``scale`` lines; for that to hold the other way round, the
+        truth begins ``scale - 1`` lines earlier. Otherwise half of the batch would teach a grid that is
+        ``scale - 1`` lines off, and the network would learn the mean of both: a blur.
+        """
+        return self.scale * first - (self.scale - 1) * (flipped and self.phase == "zero")
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """One sequence of a batch: which, when, where, and which way round.
+
+    Attributes:
+        pair, variant: which clip in which degradation.
+        times: int (frames,), numbers of its frames in the order of the sequence.
+        top, left: of the low-resolution crop.
+        mirrored, upturned: left and right, top and bottom are exchanged.
+        transposed: then rows and columns are.
+    """
+
+    pair: Pair
+    variant: int
+    times: np.ndarray
+    top: int
+    left: int
+    mirrored: bool
+    upturned: bool
+    transposed: bool
+
+
+def choose(pairs: Sequence[Pair], plan: BatchPlan, seed: int, step: int) -> list[Crop]:
+    """The sequences of one step's batch."""
+    rng = np.random.default_rng([seed, step])
+    by_kind = [[pair for pair in pairs if pair.kind == kind] for kind in ("clip", "photo")]
+    crops = []
+    for _ in range(plan.batch):
+        group = by_kind[0] if rng.random() < plan.clip_share else by_kind[1]
+        group = group or by_kind[0] or by_kind[1]
+        crops.append(_crop(group[rng.integers(len(group))], plan, rng))
+    return crops
+
+
+def _crop(pair: Pair, plan: BatchPlan, rng: np.random.Generator) -> Crop:
+    variants, count, height, width, _ = pair.low.shape
+    variant = int(rng.integers(variants))
+    strides = [s for s in STRIDES if abs(s) * (plan.frames - 1) < count] or [0]
+    stride = int(rng.choice(strides))
+    reach = abs(stride) * (plan.frames - 1)
+    start = int(rng.integers(count - reach)) + (reach if stride < 0 else 0)
+    times = start + stride * np.arange(plan.frames)
+    top, left = (int(rng.integers(max(side - plan.crop, 0) + 1)) for side in (height, width))
+    mirrored, upturned, transposed = (bool(rng.random() < 0.5) for _ in range(3))
+    left, mirrored = _with_truth(left, mirrored, width, plan)
+    top, upturned = _with_truth(top, upturned, height, plan)
+    return Crop(pair, variant, times, top, left, mirrored, upturned, transposed)
+
+
+def _with_truth(first: int, flipped: bool, side: int, plan: BatchPlan) -> tuple[int, bool]:
+    """The nearest place whose truth lies within the picture; unflipped where there is none."""
+    if plan.truth(first, flipped) >= 0:
+        return first, flipped
+    return (first + 1, flipped) if first + plan.crop < side else (first, False)
 
 
 def make_batch(pairs: Sequence[Pair], plan: BatchPlan, seed: int, step: int) -> tuple[np.ndarray, np.ndarray]:
@@ -46,34 +119,21 @@ def make_batch(pairs: Sequence[Pair], plan: BatchPlan, seed: int, step: int) -> 
         ``(low, high)``: float32 in [0, 1], (batch, frames, crop, crop, 3) and
         (batch, frames - 2*margin, scale*crop, scale*crop, 3).
     """
-    rng = np.random.default_rng([seed, step])
-    by_kind = [[pair for pair in pairs if pair.kind == kind] for kind in ("clip", "photo")]
-    lows, highs = [], []
-    for _ in range(plan.batch):
-        group = by_kind[0] if rng.random() < plan.clip_share else by_kind[1]
-        group = group or by_kind[0] or by_kind[1]
-        low, high = _sequence(group[rng.integers(len(group))], plan, rng)
-        lows.append(low)
-        highs.append(high)
-    return np.stack(lows).astype(np.float32) / 255, np.stack(highs).astype(np.float32) / 255
+    cuts = [_cut(crop, plan) for crop in choose(pairs, plan, seed, step)]
+    low, high = (np.stack(sequences).astype(np.float32) / 255 for sequences in zip(*cuts, strict=True))
+    return low, high
 
 
-def _sequence(pair: Pair, plan: BatchPlan, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    variant = rng.integers(pair.low.shape[0])
-    _, count, height, width, _ = pair.low.shape
-    strides = [s for s in STRIDES if abs(s) * (plan.frames - 1) < count] or [0]
-    stride = int(rng.choice(strides))
-    reach = abs(stride) * (plan.frames - 1)
-    start = int(rng.integers(count - reach)) + (reach if stride < 0 else 0)
-    times = start + stride * np.arange(plan.frames)
-    top, left = (int(rng.integers(max(side - plan.crop, 0) + 1)) for side in (height, width))
-    low = pair.low[variant][times, top : top + plan.crop, left : left + plan.crop]
-    s, centre = plan.scale, times[plan.margin : plan.frames - plan.margin]
-    high = pair.high[centre, s * top : s * (top + plan.crop), s * left : s * (left + plan.crop)]
-    for axis in (2, 1):
-        if rng.random() < 0.5:
+def _cut(crop: Crop, plan: BatchPlan) -> tuple[np.ndarray, np.ndarray]:
+    side, top, left = plan.crop, crop.top, crop.left
+    low = crop.pair.low[crop.variant][crop.times, top : top + side, left : left + side]
+    scored = crop.times[plan.margin : plan.frames - plan.margin]
+    top, left, side = plan.truth(top, crop.upturned), plan.truth(left, crop.mirrored), plan.scale * side
+    high = crop.pair.high[scored, top : top + side, left : left + side]
+    for axis, flipped in ((2, crop.mirrored), (1, crop.upturned)):
+        if flipped:
             low, high = np.flip(low, axis), np.flip(high, axis)
-    if rng.random() < 0.5:
+    if crop.transposed:
         low, high = low.swapaxes(1, 2), high.swapaxes(1, 2)
     return low, high
 
@@ -82,10 +142,15 @@ def batches(
     pairs: Sequence[Pair], plan: BatchPlan, seed: int, first: int, last: int
 ) -> Generator[tuple[np.ndarray, np.ndarray]]:
     """Batches of steps ``first`` .. ``last - 1``, made ahead by one thread while the network works."""
-    ready: queue.Queue[tuple[np.ndarray, np.ndarray] | BaseException] = queue.Queue(maxsize=4)
+    return ahead(lambda step: make_batch(pairs, plan, seed, step), first, last)
+
+
+def ahead(make: Callable[[int], T], first: int, last: int) -> Generator[T]:
+    """``make(step)`` of steps ``first`` .. ``last - 1`` in order, made up to four ahead by a thread."""
+    ready: queue.Queue[tuple[T] | BaseException] = queue.Queue(maxsize=4)
     stopped = threading.Event()
 
-    def put(item: tuple[np.ndarray, np.ndarray] | BaseException) -> None:
+    def put(item: tuple[T] | BaseException) -> None:
         while not stopped.is_set():
             with contextlib.suppress(queue.Full):
                 ready.put(item, timeout=0.2)
@@ -96,7 +161,7 @@ def batches(
             for step in range(first, last):
                 if stopped.is_set():
                     return
-                put(make_batch(pairs, plan, seed, step))
+                put((make(step),))
         except BaseException as error:  # handed to the consumer, which raises it
             put(error)
 
@@ -107,7 +172,7 @@ def batches(
             item = ready.get()
             if isinstance(item, BaseException):
                 raise item
-            yield item
+            yield item[0]
     finally:
         stopped.set()
         thread.join()

@@ -20,13 +20,14 @@ from PIL import Image
 
 from vsrcli.errors import DataError
 from vsrcli.train.degrade import Degradation, degrade
-from vsrcli.train.motion import HEIGHT, WIDTH, camera_move
+from vsrcli.train.motion import HEIGHT, WIDTH, camera_move, motion_blurred, out_of_focus, still
 
 CLIPS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".y4m"}
 PHOTOS = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
 CACHE_VERSION = 1  # raise when the arrays would come out differently
 MULTIPLE = 12  # sides are cropped to a multiple of every scale
-TAKES = 2  # camera moves rendered of every photograph
+TAKES = 2  # sharp camera moves rendered of every photograph
+SOFT = {"shutter": motion_blurred, "focus": out_of_focus, "still": still}  # one more of each, in turn
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ def prepare_pairs(
     scale: int,
     preset: Degradation,
     *,
+    blur: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Pair]:
     """Decode, render and degrade everything that the cache does not hold yet, then map it.
@@ -116,11 +118,13 @@ def prepare_pairs(
         footage: what to use.
         cache: folder for the arrays; made if absent.
         scale, preset: how low resolution is made.
+        blur: add a third take of every photograph: blurred by motion, out of focus or still, in turn.
         on_progress: told (done, total) after each item.
 
     Raises:
-        DataError: a file cannot be decoded; the message names it.
+        DataError: a file cannot be decoded, or two have the same name; the message names them.
     """
+    _check_names(footage)
     jobs: list[tuple[str, str, Callable[[np.random.Generator], np.ndarray]]] = [
         (path.stem, "clip", lambda rng, path=path: _decode(path)) for path in footage.clips
     ]
@@ -130,10 +134,19 @@ def prepare_pairs(
             (
                 f"{path.stem}.take{take}",
                 "photo",
-                lambda rng, path=path, other=other: _render(path, other, rng),
+                lambda rng, path=path, other=other: camera_move(_photo(path), _photo(other), rng),
             )
             for take in range(TAKES)
         ]
+        if blur:
+            word, move = list(SOFT.items())[number % len(SOFT)]
+            jobs.append(
+                (
+                    f"{path.stem}.{word}",
+                    "photo",
+                    lambda rng, path=path, other=other, move=move: move(_photo(path), _photo(other), rng),
+                )
+            )
 
     def work(job: tuple[str, str, Callable[[np.random.Generator], np.ndarray]]) -> Pair:
         name, kind, make = job
@@ -152,6 +165,16 @@ def prepare_pairs(
             pairs.append(pair)
             on_progress(done, len(jobs))
     return pairs
+
+
+def _check_names(footage: Footage) -> None:
+    seen: dict[tuple[bool, str], Path] = {}
+    for path in (*footage.clips, *footage.photos):
+        twin = seen.setdefault((path in footage.photos, path.stem), path)
+        if twin is not path:
+            raise DataError(
+                f"{str(twin)!r} and {str(path)!r} share a name, which the cache goes by: rename one"
+            )
 
 
 def _cached(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
@@ -178,10 +201,6 @@ def _decode(path: Path) -> np.ndarray:
     high = np.stack(frames)
     height, width = (side // MULTIPLE * MULTIPLE for side in high.shape[1:3])
     return high[:, :height, :width]
-
-
-def _render(path: Path, other: Path, rng: np.random.Generator) -> np.ndarray:
-    return camera_move(_photo(path), _photo(other), rng)
 
 
 def _photo(path: Path) -> Image.Image:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+OPTIMIZERS = ("adam", "muon")
+PRECISIONS = ("fp32", "bf16", "fp16")
+PLACES = ("auto", "host", "device")
 
 
 @dataclass(frozen=True)
@@ -14,13 +20,21 @@ class TrainConfig:
         scale: 2, 3 or 4.
         degradation: preset of low resolution, a key of ``PRESETS``.
         loss: a key of ``LOSSES``.
+        temporal_weight: weight of the loss on changes from frame to frame; 0 for none.
         steps: length of the run; the learning rate falls over it along a cosine.
         batch: sequences in a batch.
-        frames: low-resolution frames of a sequence; ``frames - 6`` windows are trained at once.
+        frames: low-resolution frames of a sequence. Networks that look through a window of seven train
+            ``frames - 6`` windows at once; a recurrent one is trained on every frame.
         crop: side of the low-resolution crop.
-        learning_rate, final_rate: Adam's, at the peak and at the end.
+        optimizer: one of ``OPTIMIZERS``.
+        learning_rate, final_rate: at the peak and at the end.
         warmup: steps over which the rate rises from zero.
         clip_norm: largest norm of the whole gradient.
+        ema: decay of the average of the weights, which is what is validated and exported; 0 for none.
+        precision: one of ``PRECISIONS``: of the features; weights stay in float32.
+        blur: train on blurred and on still camera moves, too: what the footage was prepared with.
+        data: one of ``PLACES``: where the footage is kept; ``auto`` is the GPU's memory if it fits there.
+        gpus: how many share a batch; 0 for all that the backend can use.
         seed: of the network's start and of every batch.
         validate_every, save_every: in steps.
     """
@@ -29,17 +43,36 @@ class TrainConfig:
     scale: int = 4
     degradation: str = "video"
     loss: str = "charbonnier"
+    temporal_weight: float = 0.0
     steps: int = 6000
     batch: int = 8
     frames: int = 9
     crop: int = 32
+    optimizer: str = "adam"
     learning_rate: float = 1e-3
     final_rate: float = 1e-5
     warmup: int = 50
     clip_norm: float = 1.0
+    ema: float = 0.999
+    precision: str = "fp32"
+    blur: bool = True
+    data: str = "auto"
+    gpus: int = 0
     seed: int = 1
     validate_every: int = 1000
     save_every: int = 100
+
+
+# Options that may differ when a run is continued: the length, how often it reports, and what it runs on.
+MAY_CHANGE = {"steps", "validate_every", "save_every", "data", "gpus"}
+# What runs did before they could choose: their checkpoints do not say.
+_BEFORE = {"temporal_weight": 0.0, "optimizer": "adam", "ema": 0.0, "precision": "fp32", "blur": False}
+
+
+def differences(config: TrainConfig, earlier: Mapping[str, Any]) -> list[str]:
+    """Options, sorted by name, that forbid going on with a run whose checkpoint says ``earlier``."""
+    then = {**_BEFORE, **earlier}
+    return sorted(k for k, v in asdict(config).items() if k not in MAY_CHANGE and then.get(k) != v)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,205 @@
+"""Which network, which way of training: variants trained for the same computing time, in one table.
+
+    python benchmarks/pilots.py TRAIN_DIR VAL_DIR [--minutes 6] [--only NAME,...] [--shippable] [--table]
+
+Every variant is the reference with one thing changed. Its number of steps is what fits into ``--minutes`` of
+all cores, from the processor time of its first steps (not from the clock, so that a busy machine is fair to
+all); then it is trained like any other run: same footage, same order of batches, the rate falling to its end.
+A pilot that is stopped goes on, a finished one is not trained again, and the table shows all that there
+are.
+
+The gain is over the better of phase-matched bicubic and Lanczos, see ``vsr train``'s validation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+REFERENCE = "windowed"
+PROBE, SETTLE = 8, 3  # steps measured, after the first ones
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What differs from the reference.
+
+    Attributes:
+        says: in the table.
+        model: architecture.
+        sizes: of it, where they differ from the registry's.
+        config: fields of ``TrainConfig`` that differ.
+        network: makes another network of the same sizes: (architecture, scale, phase) -> model.
+    """
+
+    says: str
+    model: str = "duf-s"
+    sizes: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    network: Callable[[Any, int, str], Any] | None = None
+
+
+def without_filters(chosen: Any, scale: int, phase: str) -> Any:
+    """DUF-S that paints a residual on top of the nearest pixel."""
+    import keras
+    from keras import ops
+
+    from vsrcli.models.duf_s import WINDOW, DufS
+    from vsrcli.models.dynamic import depth_to_space
+
+    class Plain(DufS):
+        def paint(self, x, surroundings):
+            residual = self.residual(x)
+            height, width = residual.shape[1:3]
+            depth = ops.reshape(residual, (-1, height, width, scale * scale, 3))
+            return depth_to_space(depth + surroundings[:, :, :, 12:13], scale)
+
+    network = Plain(scale, phase=phase, **chosen.options)
+    network.filters = keras.layers.Identity()
+    network(ops.zeros((1, WINDOW, 4, 4, 3)))
+    return network
+
+
+def without_feedback(chosen: Any, scale: int, phase: str) -> Any:
+    """DUF-R that is not given its previous output."""
+    from keras import ops
+
+    from vsrcli.models.duf_r import DufR
+
+    class Blind(DufR):
+        def step(self, seen, hidden, painted):
+            return super().step(seen, hidden, ops.zeros_like(painted))
+
+    network = Blind(scale, phase=phase, **chosen.options)
+    network(ops.zeros((1, 2 * network.levels + 1, 4, 4, 3)))
+    return network
+
+
+RECURRENT = {"frames": 12, "batch": 5}  # six pictures of a sequence have a state
+VARIANTS = {
+    REFERENCE: Variant(
+        "duf-s: window of 7, 48 wide, 3 blocks; Muon 1e-3, Charbonnier, batch 8 x 9 frames of 32x32"
+    ),
+    "adam": Variant("Adam instead of Muon", config={"optimizer": "adam"}),
+    "rate": Variant("rate 2e-3", config={"learning_rate": 2e-3}),
+    "huber": Variant("Huber loss", config={"loss": "huber"}),
+    "crop": Variant("crops of 48x48, batch 4", config={"crop": 48, "batch": 4}),
+    "batch": Variant("batch 4, twice the steps", config={"batch": 4}),
+    "long": Variant("batch 5 x 13 frames", config={"batch": 5, "frames": 13}),
+    "wide": Variant("64 wide, 1 block", sizes={"width": 64, "blocks": 1}),
+    "deep": Variant("40 wide, 6 blocks", sizes={"width": 40, "blocks": 6}),
+    "plain": Variant("no filters, a residual alone", network=without_filters),
+    "recurrent-7": Variant("duf-r-s: window of 7 and a state", "duf-r-s", config=RECURRENT),
+    "recurrent-5": Variant(
+        "window of 5 and a state, 48 wide", "duf-r-s", {"levels": 2, "width": 48}, {"frames": 10, "batch": 5}
+    ),
+    "recurrent-3": Variant(
+        "window of 3 and a state, 54 wide", "duf-r-s", {"levels": 1, "width": 54}, {"frames": 8, "batch": 5}
+    ),
+    "no-feedback": Variant("duf-r-s without its previous output", "duf-r-s", {}, RECURRENT, without_feedback),
+    "medium": Variant("duf-r-m", "duf-r-m", config={"frames": 12, "batch": 3}),
+}
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """Stands for an architecture in the registry, with a network of its own."""
+
+    known: Any
+    network: Callable[[Any, int, str], Any]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.known, name)
+
+    def build(self, scale: int, *, phase: str = "centre") -> Any:
+        return self.network(self.known, scale, phase)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("train", type=Path)
+    parser.add_argument("validation", type=Path)
+    parser.add_argument("--minutes", type=float, default=6.0, help="of all cores, for each variant")
+    parser.add_argument("--only", help="names, separated by commas")
+    parser.add_argument("--degradation", default="bd")
+    parser.add_argument("--run", type=Path, default=Path("runs/pilots"))
+    parser.add_argument("--cache", type=Path, default=Path("cache"))
+    parser.add_argument("--shippable", action="store_true")
+    parser.add_argument("--table", action="store_true", help="train nothing, print what is there")
+    options = parser.parse_args()
+    for name in [] if options.table else (options.only.split(",") if options.only else VARIANTS):
+        result = options.run / f"{name}.json"
+        if not result.exists():
+            result.parent.mkdir(parents=True, exist_ok=True)
+            result.write_text(json.dumps(pilot(name, options)) + "\n")
+    print(table(options.run))
+
+
+def pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Train one variant; its figures."""
+    from vsrcli.tuning import keep_freed_memory
+
+    keep_freed_memory()
+    from vsrcli.models import registry
+    from vsrcli.train.clips import find_footage, prepare_pairs
+    from vsrcli.train.config import TrainConfig
+    from vsrcli.train.degrade import PRESETS
+    from vsrcli.train.loop import train
+    from vsrcli.train.validate import Validation
+
+    variant, preset = VARIANTS[name], PRESETS[options.degradation]
+    known = registry.ARCHITECTURES[variant.model]
+    chosen: Any = replace(known, name="pilot", options={**known.options, **variant.sizes})
+    known_models: dict[str, Any] = registry.ARCHITECTURES
+    known_models["pilot"] = Pilot(chosen, variant.network) if variant.network else chosen
+    footage = find_footage(options.train, shippable_only=options.shippable)
+    pairs = prepare_pairs(footage, options.cache, 4, preset)
+    validation = Validation(options.validation, options.cache, 4, preset)
+    config = TrainConfig(
+        **{"model": "pilot", "degradation": preset.name, "optimizer": "muon", "blur": False, **variant.config}
+    )
+    probe = options.run / f"{name}.probe"
+    marks: list[float] = []
+    train(
+        replace(config, steps=SETTLE + PROBE, save_every=10**6),
+        pairs,
+        probe,
+        on_step=lambda report: marks.append(time.process_time()),
+    )
+    seconds = (marks[-2] - marks[SETTLE - 1]) / (len(marks) - 1 - SETTLE) / (os.cpu_count() or 1)
+    steps = max(round(options.minutes * 60 / seconds), 1)
+    print(f"{name}: {seconds:.2f} s a step, {steps} steps", flush=True)
+    losses: list[float] = []
+    last: dict[str, float] = {}
+
+    def on_step(report: Any) -> None:
+        losses.append(report.loss)
+        last.update(report.validation or {})
+        if report.step % 25 == 0:
+            print(f"{name}: {report.step}/{steps} loss {sum(losses[-25:]) / 25:.5f}", flush=True)
+
+    config = replace(config, steps=steps, validate_every=steps, save_every=50)
+    train(config, pairs, options.run / name, validation=validation, on_step=on_step)
+    return {"says": variant.says, "macs": chosen.macs(4), "steps": steps, "minutes": options.minutes, **last}
+
+
+def table(run: Path) -> str:
+    """Markdown: every pilot that there is, the best first."""
+    found = [json.loads(file.read_text()) for file in sorted(run.glob("*.json"))]
+    gain = next((key for key in (found[0] if found else {}) if key.endswith(" gain_db")), "")
+    lines = ["| variant | M multiply-adds | steps | gain, dB |", "|---|---|---|---|"]
+    for row in sorted(found, key=lambda row: -row[gain]):
+        lines.append(f"| {row['says']} | {row['macs'] / 1e6:.2f} | {row['steps']} | {row[gain]:+.2f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

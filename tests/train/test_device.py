@@ -1,0 +1,69 @@
+"""Crops cut on the device are those that the host would have cut."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from keras import ops
+
+from vsrcli.errors import DataError
+from vsrcli.models import registry
+from vsrcli.train import loop
+from vsrcli.train.batches import BatchPlan, make_batch
+from vsrcli.train.clips import Pair
+from vsrcli.train.degrade import PRESETS, degrade
+from vsrcli.train.device import DeviceData, HostData, open_data
+from vsrcli.train.sequences import shaped
+
+
+def noise_pairs(preset: str, scale: int) -> list[Pair]:
+    """Two small clips of noise, so that no two places look alike; crops of 8 touch their borders."""
+    rng = np.random.default_rng(7)
+    pairs = []
+    for number, kind in enumerate(("clip", "photo")):
+        high = rng.integers(0, 256, (10, 48 + 24 * number, 72, 3), dtype=np.uint8)
+        variants = range(2 if preset == "video" else 1)
+        low = np.stack([degrade(high, scale, PRESETS[preset], v, rng) for v in variants])
+        pairs.append(Pair(str(number), kind, high, low))
+    return pairs
+
+
+@pytest.mark.parametrize(
+    ("preset", "scale", "model"), [("bd", 4, "duf-s"), ("bi", 3, "duf-16l"), ("video", 2, "duf-s")]
+)
+def test_both_paths_give_the_same_batches(preset, scale, model):
+    pairs, plan, chosen = (
+        noise_pairs(preset, scale),
+        BatchPlan(4, 8, 3, 8, scale),
+        registry.architecture(model),
+    )
+    data = DeviceData(pairs, plan, PRESETS[preset], chosen)
+    for step, tensors in enumerate(data.batches(1, 5, 13), start=5):
+        low, high = (255 * ops.convert_to_numpy(tensor) for tensor in tensors)
+        expected, truth = (255 * array for array in shaped(*make_batch(pairs, plan, 1, step), chosen))
+        assert low.shape == expected.shape
+        np.testing.assert_array_equal(np.rint(high), np.rint(truth))
+        assert np.abs(np.rint(low) - np.rint(expected)).max() <= (preset != "video")  # codes of 255
+        assert np.mean(np.rint(low) != np.rint(expected)) < 0.01  # ties of rounding
+
+
+def test_a_cpu_keeps_footage_in_files_unless_told_otherwise():
+    pairs, chosen = noise_pairs("bi", 2), registry.architecture("duf-s")
+    plan = BatchPlan(1, 7, 3, 8, 2)
+    for place, kind in (("auto", HostData), ("host", HostData), ("device", DeviceData)):
+        assert type(open_data(place, pairs, plan, PRESETS["bi"], chosen)) is kind
+    with pytest.raises(DataError, match="--crop 30 is larger"):
+        open_data("auto", pairs, replace(plan, crop=30), PRESETS["bi"], chosen)
+
+
+def test_runs_on_either_path_learn_the_same(monkeypatch, tmp_path):
+    small = replace(registry.ARCHITECTURES["duf-r-s"], options={"width": 8, "blocks": 1, "head": 8})
+    monkeypatch.setitem(registry.ARCHITECTURES, "duf-r-s", small)
+    config = loop.TrainConfig("duf-r-s", 2, "bi", steps=3, batch=2, frames=8, crop=8, warmup=0)
+    pairs, losses = noise_pairs("bi", 2), {}
+    for place in ("host", "device"):
+        told = losses.setdefault(place, [])
+        loop.train(
+            replace(config, data=place), pairs, tmp_path / place, on_step=lambda r, to=told: to.append(r.loss)
+        )
+    assert losses["device"] == pytest.approx(losses["host"], rel=1e-3)

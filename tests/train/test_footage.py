@@ -1,0 +1,84 @@
+"""What training may see, and what it makes of photographs."""
+
+import shutil
+
+import numpy as np
+import pytest
+from footage import texture, write_clip
+from PIL import Image
+
+from vsrcli.errors import DataError
+from vsrcli.train import motion
+from vsrcli.train.apart import check_apart
+from vsrcli.train.clips import find_footage, prepare_pairs
+from vsrcli.train.degrade import PRESETS
+
+
+def detail(film: np.ndarray) -> float:
+    """How much neighbouring columns differ, in codes."""
+    return float(np.abs(np.diff(film.astype(float), axis=2)).mean())
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return Image.fromarray(np.random.default_rng(4).integers(0, 256, (420, 560, 3), dtype=np.uint8))
+
+
+@pytest.fixture(autouse=True)
+def short_exposures(monkeypatch):
+    monkeypatch.setattr(motion, "INSTANTS", 4)
+
+
+def test_what_is_scored_on_is_not_trained_on(footage_folder, tmp_path):
+    training = find_footage(footage_folder)
+    with pytest.raises(DataError, match=r"a\.mkv.* is also trained on"):
+        check_apart(training, find_footage(footage_folder))
+    shutil.copy(footage_folder / "b.mkv", tmp_path / "renamed.mkv")
+    with pytest.raises(DataError, match=r"renamed\.mkv.* is also trained on, as .*b\.mkv"):
+        check_apart(training, find_footage(tmp_path))
+    (tmp_path / "renamed.mkv").unlink()
+    (tmp_path / "link.mkv").symlink_to(footage_folder / "a.mkv")
+    with pytest.raises(DataError, match=r"link\.mkv.* is also trained on"):
+        check_apart(training, find_footage(tmp_path))
+
+
+def test_files_that_the_cache_could_confuse_are_named(footage_folder, tmp_path):
+    write_clip(tmp_path / "a.mkv", 9)
+    with pytest.raises(DataError, match="share a name"):
+        check_apart(find_footage(footage_folder), find_footage(tmp_path))
+    (tmp_path / "deeper").mkdir()
+    write_clip(tmp_path / "deeper" / "a.mkv", 8)
+    with pytest.raises(DataError, match="share a name"):
+        prepare_pairs(find_footage(tmp_path), tmp_path / "cache", 2, PRESETS["bi"])
+
+
+def test_soft_takes_lie_beside_the_sharp_ones(tmp_path):
+    for number in range(3):
+        Image.fromarray(texture(number, 420, 560)).save(tmp_path / f"{number}.png")
+    footage, cache = find_footage(tmp_path), tmp_path / "cache"
+    sharp = prepare_pairs(footage, cache, 2, PRESETS["bi"])
+    stamps = {path: path.stat().st_mtime_ns for path in cache.rglob("*.npy")}
+    everything = prepare_pairs(footage, cache, 2, PRESETS["bi"], blur=True)
+    names = {pair.name for pair in everything} - {pair.name for pair in sharp}
+    assert names == {"0.shutter", "1.focus", "2.still"}
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+
+
+def test_blurred_takes_are_blurred_and_still_ones_stand_still(photo):
+    sharp = detail(motion.camera_move(photo, photo, np.random.default_rng(0)))
+    for take in (motion.motion_blurred, motion.out_of_focus):
+        soft = take(photo, photo, np.random.default_rng(0))
+        assert detail(soft) < 0.7 * sharp
+        assert 110 < soft.mean() < 160  # light is averaged, which is brighter than the mean of codes
+    still = motion.still(photo, photo, np.random.default_rng(1))
+    moved = np.any(still != still[:1], axis=(0, 3))
+    assert moved.mean() < 0.5  # what passes in front may move, the scene does not
+
+
+def test_an_instant_exposure_is_the_sharp_take(photo):
+    """The path of the blurred takes is that of the others: with a closed shutter nothing is left to tell them
+    apart."""
+    rng = np.random.default_rng(2)
+    film = motion._film(photo, photo, rng, (3.0,), np.repeat(motion.TIMES, 2))
+    np.testing.assert_array_equal(film[::2], film[1::2])
+    np.testing.assert_array_equal(motion._codes(motion._light(film[:1])), film[:1])
