@@ -5,6 +5,8 @@ setup:      ## a virtual environment with everything for development
 	python3 -m venv .venv && $(PYTHON) -m pip install -q -e '.[dev]'
 test:       ## the short suite
 	$(PYTHON) -m pytest -q
+torture:    ## the long form of tests/torture: fifty kills, damaged files, random films; an hour
+	$(PYTHON) -m pytest -q -m slow tests/torture
 lint:       ## style and formatting
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 format:     ## make `lint` happy where a machine can

@@ -27,6 +27,9 @@ class VsrError(Exception):
     Args:
         message: one line: what is wrong, with which file or option, and what to do about it.
         details: further lines for the reader, such as the tail of ffmpeg's own messages.
+
+    Attributes:
+        kept: frames of an unfinished film that another run can go on from.
     """
 
     exit_status = 1
@@ -34,6 +37,7 @@ class VsrError(Exception):
     def __init__(self, message: str, *, details: str = "") -> None:
         super().__init__(message)
         self.details = details.strip()
+        self.kept = 0
 
 
 class UsageError(VsrError):

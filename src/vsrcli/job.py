@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from vsrcli.media.integrity import damaged_part
 from vsrcli.media.plan import EncodeOptions, OutputPlan, plan_output
 from vsrcli.media.probe import probe
 from vsrcli.media.seek import frame_times, shows
+from vsrcli.media.segment import why_whole
 from vsrcli.media.settings import refuse
+from vsrcli.media.trial import try_out
 from vsrcli.media.types import Source
 from vsrcli.memory import largest_tile
 from vsrcli.models.registry import DEFAULT_MODEL
@@ -36,6 +38,8 @@ class Options:
         start, end: seconds from the film's start, half open; None: all of it.
         frames: stop after this many (the sound stops there, too); None: no limit.
         deinterlace: whether interlaced sources are deinterlaced.
+        segment: ``auto``, ``none``, or the number of frames after which what is finished is saved for good.
+        resume: whether a film that was interrupted is continued; False begins anew.
         keep_going: replace damaged frames by the ones before them instead of stopping at the first.
         ffmpeg: path of an ffmpeg to use instead of the bundled one.
     """
@@ -51,6 +55,8 @@ class Options:
     end: Fraction | None = None
     frames: int | None = None
     deinterlace: bool = True
+    segment: str | int = "auto"
+    resume: bool = True
     keep_going: bool = False
     ffmpeg: str | None = None
 
@@ -64,20 +70,24 @@ class Job:
         plan: what is written, stream by stream.
         model: network, weights and native scale.
         tiles: how a frame is cut.
+        overlap: context of a tile on each side in low-resolution pixels.
         options: as given.
         end: where the span ends, seconds from the film's start; from ``options.end`` and ``options.frames``.
         ffmpeg: which one runs.
         expected_frames: as the container states them (for the span), or None.
+        segmented: whether it is written in segments, so that an interruption costs the last one at most.
     """
 
     source: Source
     plan: OutputPlan
     model: Choice
     tiles: TilePlan
+    overlap: int
     options: Options
     end: Fraction | None
     ffmpeg: Ffmpeg
     expected_frames: int | None
+    segmented: bool
 
 
 def prepare(source: str | Path, target: str | Path, options: Options | None = None) -> Job:
@@ -96,7 +106,8 @@ def prepare(source: str | Path, target: str | Path, options: Options | None = No
     film = probe(Path(source))
     _check_span(film, options)
     _check_data(film, options)
-    tiles = _tiles(film, model, options)
+    overlap = model.architecture.radius() if options.overlap is None else options.overlap
+    tiles = _tiles(film, model, options.tile, overlap)
     end = _end(film, options)
     width, height = (round(side * options.scale) for side in (film.video.width, film.video.height))
     plan = plan_output(
@@ -107,9 +118,17 @@ def prepare(source: str | Path, target: str | Path, options: Options | None = No
         options=options.encode,
         span=(options.start, end),
         deinterlace=options.deinterlace,
+        trial=False,
         ffmpeg=ffmpeg,
     )
-    return Job(film, plan, model, tiles, options, end, ffmpeg, _expected_frames(film, options, end))
+    whole = None if options.segment == "none" else why_whole(plan, film.video, options.encode.extra)
+    if whole is not None:
+        loss = f"{whole}: the film is written in one go, and an interruption costs all of it"
+        plan = replace(plan, notices=(*plan.notices, loss))
+    segmented = whole is None and options.segment != "none"
+    try_out(plan, film, segmented=segmented, ffmpeg=ffmpeg)
+    expected = _expected_frames(film, options, end)
+    return Job(film, plan, model, tiles, overlap, options, end, ffmpeg, expected, segmented)
 
 
 def _check_span(film: Source, options: Options) -> None:
@@ -131,13 +150,13 @@ def _check_data(film: Source, options: Options) -> None:
             raise InputError(f"{film.path} is damaged: {damaged}; repair it, or use --keep-going")
 
 
-def _tiles(film: Source, model: Choice, options: Options) -> TilePlan:
+def _tiles(film: Source, model: Choice, tile: str | int, overlap: int) -> TilePlan:
     height, width = film.video.height, film.video.width
-    overlap = model.architecture.radius() if options.overlap is None else options.overlap
-    tile = options.tile
     if tile == "auto":
-        tile = largest_tile(height, width, model.architecture.bytes_per_pixel, overlap)
-    return plan_tiles(height, width, None if tile in (None, "none") else int(tile), overlap)
+        side = largest_tile(height, width, model.architecture.bytes_per_pixel, overlap)
+    else:
+        side = None if tile == "none" else int(tile)
+    return plan_tiles(height, width, side, overlap)
 
 
 def _end(film: Source, options: Options) -> Fraction | None:

@@ -3,46 +3,43 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from vsrcli.engine.select import open_engine
-from vsrcli.engine.types import Stream
-from vsrcli.frames.fit import FittedStream
-from vsrcli.frames.matte import underpainted, upscaled_alpha
-from vsrcli.frames.pixels import to_codes, to_float
-from vsrcli.frames.shots import ShotDetector
-from vsrcli.frames.tiles import TiledStream
+from vsrcli.film import Film, open_film
 from vsrcli.job import Job, Options, prepare
 from vsrcli.media.decode import Decoder
-from vsrcli.media.encode import Encoder
-from vsrcli.media.types import Frame
+from vsrcli.media.onward import Onward, Seen
+from vsrcli.shotbyshot import ShotByShot
+from vsrcli.steady import Workshop
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Told after every frame written.
+    """Told after every frame written, and at the start of a run that goes on with an earlier one.
 
     Attributes:
-        done: frames written.
+        done: frames there.
         total: frames expected, or None if the container does not say.
         seconds: since the first frame was written, so that the start does not look like slow frames.
         shots: shots begun.
+        resumed: frames that were there when this run began.
+        kept: frames that an interruption would not have cost, when the last one was finished.
     """
 
     done: int
     total: int | None
     seconds: float
     shots: int
+    resumed: int = 0
+    kept: int = 0
 
     @property
     def fps(self) -> float:
         """Frames per second so far."""
-        return (self.done - 1) / self.seconds if self.seconds else 0.0
+        return (self.done - self.resumed - 1) / self.seconds if self.seconds else 0.0
 
     @property
     def eta(self) -> float | None:
@@ -56,11 +53,12 @@ class Result:
 
     Attributes:
         target: where it lies.
-        frames: written.
-        seconds: that it took, the network's start included.
+        frames: in it.
+        seconds: that this run took, the network's start included.
         shots: found.
         engine: device and precision that it ran on.
-        warnings: what was passed over or replaced in the source.
+        warnings: what was passed over in the source.
+        resumed: frames that earlier runs had made.
     """
 
     target: Path
@@ -69,6 +67,7 @@ class Result:
     shots: int
     engine: str
     warnings: tuple[str, ...]
+    resumed: int = 0
 
 
 def upscale(
@@ -77,6 +76,7 @@ def upscale(
     options: Options | None = None,
     *,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_notice: Callable[[str], None] = lambda text: None,
 ) -> Result:
     """Upscale one film.
 
@@ -84,11 +84,13 @@ def upscale(
         source, target: files.
         options: see :class:`Options`.
         on_progress: called after every frame.
+        on_notice: told where an interrupted film goes on, and what had to be changed on the way.
 
     Raises:
-        VsrError: whatever went wrong, see :mod:`vsrcli.errors`; then there is no file at ``target``.
+        VsrError: whatever went wrong, see :mod:`vsrcli.errors`; then there is no file at ``target``. What has
+            been finished is kept beside it, and the same call goes on from there.
     """
-    return run(prepare(source, target, options), on_progress=on_progress)
+    return run(prepare(source, target, options), on_progress=on_progress, on_notice=on_notice)
 
 
 def run(
@@ -96,80 +98,68 @@ def run(
     *,
     on_engine: Callable[[str], None] = lambda description: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_notice: Callable[[str], None] = lambda text: None,
 ) -> Result:
     """Do what :func:`~vsrcli.job.prepare` decided.
 
     Args:
         job: from ``prepare``.
         on_engine: told device and precision once the network is loaded, before the first frame.
-        on_progress: called after every frame.
+        on_progress, on_notice: see :func:`upscale`.
 
     Raises:
         VsrError: see :func:`upscale`.
     """
-    began, options, plan = time.perf_counter(), job.options, job.plan
-    engine = open_engine(job.model, device=options.device, precision=options.precision)
-    on_engine(engine.description)
+    began = time.perf_counter()
+    with open_film(job, on_notice) as film:
+        tell = _Teller(job, film, on_progress)
+        if not film.complete:
+            workshop = Workshop(job, film.tiles, on_notice)
+            on_engine(workshop.engine.description)
+            film.made_in(workshop)
+            path = ShotByShot(workshop.open, film.state)
+            with Onward(job.source, partial(_decoder, job), path.seen) as frames:
+                for group in path.groups(frames):
+                    for frame in group:
+                        film.write(frame)
+                        tell(path.shots)
+                    film.rest(path, frames.check)
+                film.over(path, frames.warnings)
+        film.finish()
+    seconds = time.perf_counter() - began
+    return Result(job.plan.target, film.count, seconds, film.shots, film.engine, film.warnings, film.resumed)
 
-    def open_stream() -> Stream:
-        return FittedStream(TiledStream(engine.open, job.tiles, engine.scale), plan.height, plan.width)
 
-    decoder = Decoder(
-        job.source,
-        start=options.start,
+def _decoder(job: Job, seen: Seen | None) -> Decoder:
+    """The frames of the span; or its rest, from one that was seen on."""
+    options, source = job.options, job.source
+    start, frames = options.start, options.frames
+    if seen is not None:
+        start = seen.pts * source.video.time_base - source.start
+        frames = None if frames is None else frames - seen.number + 1
+    return Decoder(
+        source,
+        start=start,
         end=job.end,
-        frames=options.frames,
+        frames=frames,
         deinterlace=options.deinterlace,
-        alpha=plan.alpha,
+        alpha=job.plan.alpha,
         tolerant=options.keep_going,
         ffmpeg=job.ffmpeg,
     )
-    path = ShotByShot(open_stream)
-    with decoder, Encoder(plan, job.source, ffmpeg=job.ffmpeg) as encoder:
-        first = None
-        for frame in path.upscaled(decoder):
-            encoder.write(frame)
-            first = first or time.perf_counter()
-            on_progress(Progress(encoder.count, job.expected_frames, time.perf_counter() - first, path.shots))
-    seconds = time.perf_counter() - began
-    warnings = (*decoder.warnings, *encoder.warnings)
-    return Result(plan.target, encoder.count, seconds, path.shots, engine.description, warnings)
 
 
-class ShotByShot:
-    """Frames through streams, a fresh one for every shot, so that no window mixes two; alpha goes beside.
+class _Teller:
+    """Counts and tells; the first time at once if there are frames already."""
 
-    Args:
-        open_stream: makes the stream of a shot.
+    def __init__(self, job: Job, film: Film, on_progress: Callable[[Progress], None]) -> None:
+        self._total, self._film, self._tell = job.expected_frames, film, on_progress
+        self._first: float | None = None
+        if film.resumed:
+            on_progress(Progress(film.count, self._total, 0.0, film.shots, film.resumed, film.kept))
 
-    Attributes:
-        shots: begun so far.
-    """
-
-    def __init__(self, open_stream: Callable[[], Stream]) -> None:
-        self.shots = 0
-        self._open = open_stream
-        self._waiting: deque[Frame] = deque()  # pushed, not answered yet; without their colours
-
-    def upscaled(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """As many frames as come in, in order and at their own times, in the number format they came in."""
-        detector, stream = ShotDetector(), None
-        for frame in frames:
-            pixels = frame.pixels if frame.alpha is None else underpainted(frame.pixels, frame.alpha)
-            if detector.is_cut(pixels) and stream:
-                yield from self._answered(stream.flush())
-                stream = None
-            if stream is None:
-                stream, self.shots = self._open(), self.shots + 1
-            self._waiting.append(replace(frame, pixels=pixels[:0].copy()))
-            result = stream.push(to_float(pixels))
-            if result is not None:
-                yield from self._answered([result])
-        if stream:
-            yield from self._answered(stream.flush())
-
-    def _answered(self, results: Iterable[np.ndarray]) -> Iterator[Frame]:
-        for result in results:
-            asked = self._waiting.popleft()
-            alpha = None if asked.alpha is None else upscaled_alpha(asked.alpha, *result.shape[:2])
-            yield replace(asked, pixels=to_codes(result, asked.pixels.dtype), alpha=alpha)
+    def __call__(self, shots: int) -> None:
+        film, now = self._film, time.perf_counter()
+        self._first = self._first or now
+        seconds = now - self._first
+        self._tell(Progress(film.count, self._total, seconds, shots, film.resumed, film.kept))

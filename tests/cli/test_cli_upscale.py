@@ -42,7 +42,7 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None
     line = (
         "-s 2.5 -m duf-16l -t 128 --tile-pad 8 -g 1 --precision fp16 --codec hevc --crf 20.5 "
         "--preset slow --pix-fmt yuv444p -e tune=grain -e g=12 --start 1:02 --end 0:01:02.5 "
-        "--no-deinterlace --ffmpeg /opt/ffmpeg -y"
+        "--no-deinterlace --ffmpeg /opt/ffmpeg -y --segment 240 --no-resume --keep-going"
     )
     vsr("upscale", *line.split(), "in.mp4", "out.mp4")
     from fractions import Fraction
@@ -67,6 +67,9 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None
             start=Fraction(62),
             end=Fraction(125, 2),
             deinterlace=False,
+            segment=240,
+            resume=False,
+            keep_going=True,
             ffmpeg="/opt/ffmpeg",
         )
     ]
@@ -86,6 +89,7 @@ def test_dry_run_shows_the_plan_and_writes_nothing(vsr: Vsr, sample: Sample, tmp
         "tiles of",
         "memory: about",
         "frames: 24",
+        "segments: 239 frames each on a CPU",
         "dry run: nothing was written",
     ):
         assert words in seen.err
@@ -119,7 +123,8 @@ def test_verbose_names_ffmpeg_and_streams(vsr: Vsr, sample: Sample, tmp_path: Pa
     assert "#1 audio aac: kept" in seen.err
     assert "shots: 1" in seen.err
     assert "timings: starting the network " in seen.err
-    assert seen.err.count("\n  $ /") + seen.err.startswith("  $ /") == 3  # rehearsal, decoder, encoder
+    started = seen.err.count("\n  $ /") + seen.err.startswith("  $ /")
+    assert started == 5  # rehearsal of a segment and of joining it, decoder, segment, joining
     assert " $ /" not in vsr("upscale", sample(media.cfr), tmp_path / "two.mp4", *BICUBIC).err
 
 

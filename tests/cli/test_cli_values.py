@@ -9,7 +9,7 @@ import click
 import pytest
 
 from terminal import Outcome
-from vsrcli.cli.values import Device, Scale, Setting, Tile, Time
+from vsrcli.cli.values import Device, Scale, Segment, Setting, Tile, Time
 
 Vsr = Callable[..., Outcome]
 
@@ -29,6 +29,9 @@ Vsr = Callable[..., Outcome]
         (Tile(), "auto", "auto"),
         (Tile(), "none", "none"),
         (Tile(), "256", 256),
+        (Segment(), "auto", "auto"),
+        (Segment(), "none", "none"),
+        (Segment(), "1", 1),
         (Device(), "cpu", "cpu"),
         (Device(), "0", "0"),
         (Setting(), "tune=film", ("tune", "film")),
@@ -52,6 +55,8 @@ def test_taken(kind: click.ParamType, text: str, value: object) -> None:
         ("--scale -2", "more than 1"),
         ("--tile 5", "16 or more"),
         ("--tile some", "auto, none"),
+        ("--segment 0", "1 or more"),
+        ("--segment soon", "auto, none"),
         ("--overlap -1", "x>=0"),
         ("--gpu fast", "cpu"),
         ("--gpu 0,1", "one GPU"),

@@ -29,7 +29,7 @@ def running(long_film: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[
     child = spawn("upscale", long_film, tmp_path / "out.mp4", *SLOW)
     try:
         said = read_until(child, "engine:")
-        eventually(lambda: any(path.stat().st_size for path in tmp_path.glob(".*.part.mp4")))
+        eventually(lambda: any(path.stat().st_size for path in tmp_path.glob(".out.mp4.vsr/.*.part.mov")))
         yield child, said
     finally:
         child.kill()

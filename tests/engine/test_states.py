@@ -118,6 +118,19 @@ def test_a_state_of_every_moment(kind: str, uninterrupted: dict[str, list[np.nda
             np.testing.assert_array_equal(got, wanted)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fork_goes_its_own_way(kind: str, uninterrupted: dict[str, list[np.ndarray]]) -> None:
+    """Whatever the other one is given, even if that fails halfway."""
+    stream, results = KINDS[kind](HEIGHT, WIDTH), []
+    for frame in FRAMES:
+        other = stream.fork()
+        other.push(1 - frame)
+        other.flush()
+        results.append(stream.push(frame))
+    found = [result for result in results if result is not None] + stream.fork().flush()
+    np.testing.assert_array_equal(np.stack(found), np.stack(uninterrupted[kind]))
+
+
 @pytest.mark.parametrize("kind", ["windowed", "cached", "recurrent", "tiled recurrent"])
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0, 1))
 @settings(max_examples=5, deadline=None)

@@ -62,6 +62,7 @@ class Answers:
     def __init__(self, frames: np.ndarray, scale: int, late: int = 3) -> None:
         self.scale, self.radius, self.lookahead, self.description = scale, 2, late, "prepared answers"
         self.waiting = [frame.astype(np.float32) / 255 for frame in frames]
+        self.precision, self.on_gpu = "fp32", False
         self.pushed = 0
 
     def open(self, height: int, width: int) -> Answers:
@@ -73,6 +74,9 @@ class Answers:
 
     def flush(self) -> list[np.ndarray]:
         return [self.waiting.pop(0) for _ in range(min(self.lookahead, len(self.waiting)))]
+
+    def fork(self) -> Answers:
+        raise NotImplementedError
 
     def state(self) -> dict[str, np.ndarray]:
         raise NotImplementedError

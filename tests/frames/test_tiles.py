@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from copy import copy
 from itertools import pairwise
 
 import numpy as np
@@ -39,6 +40,11 @@ class Repeat:
 
     def flush(self) -> list[np.ndarray]:
         return [self.answer(window) for window in self.windows.flush()]
+
+    def fork(self) -> Repeat:
+        twin = copy(self)
+        twin.windows, twin.recent = self.windows.copy(), self.recent.copy()
+        return twin
 
     def state(self) -> State:
         return {"frames": pack(self.recent, 1, 1)} if self.lookahead else {}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import psutil
@@ -15,8 +17,10 @@ from films import nearest
 from vsrcli.media.decode import Decoder
 from vsrcli.media.encode import Encoder
 from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.join import Joiner
 from vsrcli.media.plan import EncodeOptions, OutputPlan, plan_output
 from vsrcli.media.probe import probe
+from vsrcli.media.segment import SegmentEncoder, why_whole
 from vsrcli.media.types import Frame, Source
 
 
@@ -28,9 +32,12 @@ def no_orphans() -> Iterator[None]:
     assert left == []
 
 
-@pytest.fixture
-def upscale(ffmpeg: Ffmpeg) -> Callable[..., OutputPlan]:
-    """``upscale(source, target, scale=2, span=…, **options)``: decode, repeat pixels, encode; the plan."""
+@pytest.fixture(params=["whole", "segments"])
+def upscale(ffmpeg: Ffmpeg, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., OutputPlan]:
+    """``upscale(source, target, scale=2, span=…, **options)``: decode, repeat pixels, encode; the plan.
+
+    In one go, and in segments of four frames where that is possible.
+    """
 
     def run(
         path: Path,
@@ -52,13 +59,30 @@ def upscale(ffmpeg: Ffmpeg) -> Callable[..., OutputPlan]:
             span=span,
             ffmpeg=ffmpeg,
         )
-        with (
-            Decoder(source, start=span[0], end=span[1], ffmpeg=ffmpeg) as decoder,
-            Encoder(plan, source, ffmpeg=ffmpeg) as encoder,
-        ):
-            for frame in decoder:
-                encoder.write(nearest(frame, scale))
+        with Decoder(source, start=span[0], end=span[1], ffmpeg=ffmpeg) as decoder:
+            frames = (nearest(frame, scale) for frame in decoder)
+            if request.param == "whole" or why_whole(plan, source.video, plan.video_options):
+                write(Encoder(plan, source, ffmpeg=ffmpeg), frames)
+            else:
+                in_segments(plan, source, frames)
         return plan
+
+    def write(encoder: Encoder, frames: Iterable[Frame]) -> None:
+        with encoder:
+            for frame in frames:
+                encoder.write(frame)
+
+    def in_segments(plan: OutputPlan, source: Source, frames: Iterator[Frame]) -> None:
+        folder, segments = tmp_path / f"segments-{plan.target.name}", []
+        folder.mkdir()
+        for first in frames:
+            encoder = SegmentEncoder(plan, source, folder / f"{len(segments)}.mov", ffmpeg=ffmpeg)
+            write(encoder, [first, *islice(frames, 3)])
+            assert encoder.segment is not None
+            segments.append(encoder.segment)
+        with Joiner(plan, source, folder, segments, ffmpeg=ffmpeg) as joiner:
+            joiner.copy()
+        rmtree(folder)
 
     return run
 

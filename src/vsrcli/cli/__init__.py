@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from vsrcli import __version__
-from vsrcli.cli import failure
+from vsrcli.cli import failure, standard
 from vsrcli.cli.lazy import LazyGroup
 from vsrcli.cli.options import ARGUMENTS, VERBOSITY
 
@@ -34,6 +34,7 @@ def vsr() -> None:
 
 def main() -> None:
     """The ``vsr`` script."""
+    standard.prepare()
     sys.exit(run(sys.argv[1:]))
 
 

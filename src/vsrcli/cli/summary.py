@@ -47,6 +47,7 @@ def print_plan(console: Console, job: Job) -> None:
     _say(
         console, f"  frames: {'unknown' if job.expected_frames is None else job.expected_frames}{_span(job)}"
     )
+    _say(console, f"  segments: {segment_line(job)}")
     _say(console, f"  device: {job.options.device}, precision {job.options.precision}")
     _say(console, f"  ffmpeg: {job.ffmpeg.path} ({job.ffmpeg.version})")
     _say(console, "dry run: nothing was written")
@@ -125,6 +126,15 @@ def tile_line(job: Job) -> str:
     if len(tiles) == 1:
         return "whole frames"
     return f"{len(tiles)} tiles of {tiles.tile_width}x{tiles.tile_height}, {tiles.cost - 1:.0%} more work"
+
+
+def segment_line(job: Job) -> str:
+    """How long segments are."""
+    from vsrcli.segments import segment_length
+
+    if not job.segmented:
+        return "none: an interrupted run begins anew"
+    return f"{segment_length(job)} frames each on a CPU, or a little less at a shot change"
 
 
 def memory(job: Job) -> int:

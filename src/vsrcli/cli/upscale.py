@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsrcli.cli.options import quiet_option, verbose_option
+from vsrcli.cli.options import ARGUMENTS, quiet_option, verbose_option
 from vsrcli.cli.signals import interruptible
-from vsrcli.cli.values import Device, Scale, Setting, Tile, Time
-from vsrcli.errors import Interrupted
+from vsrcli.cli.standing import Standing
+from vsrcli.cli.values import Device, Scale, Segment, Setting, Tile, Time
+from vsrcli.errors import Interrupted, VsrError
 from vsrcli.job import Job, Options, prepare
 from vsrcli.media.plan import EncodeOptions
+
+if TYPE_CHECKING:
+    from vsrcli.pipeline import Progress
 
 _DEFAULT = Options()
 
@@ -74,6 +77,15 @@ _DEFAULT = Options()
 @click.option("--end", type=Time(), help="Stop before this time.")
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Stop after N frames.")
 @click.option(
+    "--segment",
+    type=Segment(),
+    default=_DEFAULT.segment,
+    show_default=True,
+    metavar="auto|none|N",
+    help="Save what is finished every N frames; auto: about a minute's work; none: write OUT in one go.",
+)
+@click.option("--no-resume", is_flag=True, help="Begin anew, even if an interrupted run could be continued.")
+@click.option(
     "--keep-going", is_flag=True, help="Replace damaged frames by the ones before, and list them at the end."
 )
 @click.option("--no-deinterlace", is_flag=True, help="Leave interlaced pictures as they are.")
@@ -86,7 +98,8 @@ def upscale(source: Path, target: Path, dry_run: bool, quiet: bool, verbose: int
     """Upscale one film.
 
     Every frame keeps its time; sound, subtitles, chapters, metadata and colours go along. OUT appears when
-    it is complete. Its extension chooses the container.
+    it is complete; its extension chooses the container. A run that was interrupted is continued by the same
+    command.
     """
     start, end = given["start"], given["end"]
     if end is not None and end <= (start or 0):
@@ -99,8 +112,7 @@ def upscale(source: Path, target: Path, dry_run: bool, quiet: bool, verbose: int
 
     chatty = verbose > 0 and not quiet
     console = stderr_console()
-    before = _identity(target)
-    frames = 0
+    standing = Standing(target, click.get_current_context().meta.get(ARGUMENTS, ()))
     try:
         with interruptible() as received, summary.commands_told(chatty):
             job = prepare(source, target, options)
@@ -111,16 +123,16 @@ def upscale(source: Path, target: Path, dry_run: bool, quiet: bool, verbose: int
             if not quiet:
                 summary.print_summary(console, job, verbose=chatty)
 
-            def count(done: int) -> None:
-                nonlocal frames
+            def count(progress: Progress) -> None:
                 received.check()
-                frames = done
+                standing.note(progress)
 
             _run(job, console, count, quiet=quiet, verbose=chatty)
     except Interrupted as stop:
-        finished = _identity(target) != before
-        state = f"{target} had just been finished" if finished else f"nothing was written at {target}"
-        raise Interrupted(f"stopped at frame {frames}; {state}", signum=stop.signum) from stop
+        raise Interrupted(standing.stopped(stop.kept), signum=stop.signum) from stop
+    except VsrError as error:
+        error.details = "\n".join(filter(None, (error.details, standing.failed(error.kept))))
+        raise
 
 
 def _options(
@@ -134,6 +146,8 @@ def _options(
     start: Fraction | None,
     end: Fraction | None,
     frames: int | None,
+    segment: str | int,
+    no_resume: bool,
     keep_going: bool,
     no_deinterlace: bool,
     ffmpeg: str | None,
@@ -152,6 +166,8 @@ def _options(
         end=end,
         frames=frames,
         deinterlace=not no_deinterlace,
+        segment=segment,
+        resume=not no_resume,
         keep_going=keep_going,
         ffmpeg=ffmpeg,
     )
@@ -161,7 +177,7 @@ def _run(job: Job, console: Any, count: Any, *, quiet: bool, verbose: bool) -> N
     """The film itself, with progress."""
     from vsrcli.cli import summary
     from vsrcli.cli.meter import clock, open_meter
-    from vsrcli.pipeline import Progress, run
+    from vsrcli.pipeline import run
 
     marks = [("starting the network", time.perf_counter())]
     with open_meter(console, "frames", quiet=quiet) as meter:
@@ -171,22 +187,17 @@ def _run(job: Job, console: Any, count: Any, *, quiet: bool, verbose: bool) -> N
             marks.append(("first frame", time.perf_counter()))
 
         def on_progress(progress: Progress) -> None:
-            count(progress.done)
-            if progress.done == 1:
+            count(progress)
+            if progress.done == progress.resumed + 1:
                 marks.append(("other frames", time.perf_counter()))
             left = "" if progress.eta is None else f", {clock(progress.eta)} left"
             meter.tell(progress.done, progress.total, f"{progress.fps:.1f} fps{left}")
 
-        result = run(job, on_engine=on_engine, on_progress=on_progress)
+        def on_notice(text: str) -> None:
+            meter.say(f"  {text}")
+
+        result = run(job, on_engine=on_engine, on_progress=on_progress, on_notice=on_notice)
     if verbose:
         summary.print_timings(console, marks)
     if not quiet:
         summary.print_result(console, result, verbose=verbose)
-
-
-def _identity(target: Path) -> tuple[int, int] | None:
-    """Which file lies at ``target``, to know afterwards whether it is a new one."""
-    with contextlib.suppress(OSError):
-        found = target.stat()
-        return found.st_ino, found.st_mtime_ns
-    return None

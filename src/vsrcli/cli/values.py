@@ -61,6 +61,25 @@ class Tile(click.ParamType):
         return side
 
 
+class Segment(click.ParamType):
+    """``auto``, ``none``, or a whole number of frames."""
+
+    name = "segment"
+
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> str | int:
+        if value in ("auto", "none"):
+            return value
+        try:
+            frames = int(value)
+        except ValueError:
+            self.fail(
+                f"{value!r} is no length: give auto, none or a number of frames such as 240", param, ctx
+            )
+        if frames < 1:
+            self.fail(f"{frames} is too short: give 1 or more frames, auto or none", param, ctx)
+        return frames
+
+
 class Device(click.ParamType):
     """``auto``, ``cpu``, or the number of a GPU."""
 

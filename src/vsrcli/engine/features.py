@@ -9,8 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -91,6 +92,11 @@ class FeatureStream(ABC):
             return []
         results = [self._answer(self._advance(self._recent[-1])) for _ in range(self._window.radius)]
         return [result for result in results if result is not None]
+
+    def fork(self) -> Self:
+        twin = copy(self)
+        twin._centres, twin._recent = self._centres.copy(), self._recent.copy()
+        return twin
 
     def state(self) -> State:
         return {"frames": pack(self._recent, self._window.height, self._window.width)}

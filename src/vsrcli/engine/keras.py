@@ -46,6 +46,7 @@ class KerasEngine:
                 keras.config.set_dtype_policy(before)
         self.scale = weights.scale
         self.radius = weights.architecture.radius()
+        self.precision, self.on_gpu = precision, place.startswith("GPU")
         self.description = f"{weights.name} on {place}, {precision}"
         self._kind = weights.architecture.kind
         self.lookahead = getattr(self.model, "levels", weights.architecture.frames // 2)

@@ -26,6 +26,7 @@ class ResampleEngine:
         self.scale, self.phase = scale, phase
         self.radius = support + 1
         self.lookahead = 0
+        self.precision, self.on_gpu = "fp32", False
         self.description = f"{name} interpolation on CPU, fp32"
 
     def open(self, height: int, width: int) -> ResampleStream:
@@ -44,6 +45,9 @@ class ResampleStream:
 
     def flush(self) -> list[np.ndarray]:
         return []
+
+    def fork(self) -> ResampleStream:
+        return self
 
     def state(self) -> State:
         return {}

@@ -26,6 +26,10 @@ class Stream(Protocol):
         """End the shot: return every result still owed, in order. The stream is then spent."""
         ...
 
+    def fork(self) -> Stream:
+        """Another stream that is where this one is, and goes its own way from here on. Copies no picture."""
+        ...
+
     def state(self) -> State:
         """What the stream remembers between two pushes: named arrays, copies that later pushes leave alone.
 
@@ -57,12 +61,16 @@ class Engine(Protocol):
             on each side give the untiled result (a recurrent network's nearly so, see
             :meth:`~vsrcli.models.registry.Architecture.radius`).
         lookahead: how many frames later an answer comes.
+        precision: ``fp32``, ``fp16`` or ``bf16``.
+        on_gpu: whether a GPU computes.
         description: one line for people: device and precision.
     """
 
     scale: int
     radius: int
     lookahead: int
+    precision: str
+    on_gpu: bool
     description: str
 
     def open(self, height: int, width: int) -> Stream:

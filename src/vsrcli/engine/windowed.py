@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,11 @@ class WindowStream:
 
     def flush(self) -> list[np.ndarray]:
         return [self._run(window) for window in self._windows.flush()]
+
+    def fork(self) -> WindowStream:
+        twin = copy(self)
+        twin._windows, twin._recent = self._windows.copy(), self._recent.copy()
+        return twin
 
     def state(self) -> State:
         return {"frames": pack(self._recent, self._network.height, self._network.width)}

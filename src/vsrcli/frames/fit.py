@@ -30,6 +30,9 @@ class FittedStream:
     def flush(self) -> list[np.ndarray]:
         return [self._fit(result) for result in self._stream.flush()]
 
+    def fork(self) -> FittedStream:
+        return FittedStream(self._stream.fork(), *self._size)
+
     def state(self) -> State:
         return self._stream.state()
 

@@ -18,6 +18,7 @@ as the side asked for allows, since pixels seen twice are paid for twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -158,6 +159,11 @@ class TiledStream:
             for canvas, answer in zip(canvases, answers, strict=True):
                 canvas.place(number, answer)
         return [canvas.pixels for canvas in canvases]
+
+    def fork(self) -> TiledStream:
+        twin = copy(self)
+        twin._streams = [stream.fork() for stream in self._streams]
+        return twin
 
     def state(self) -> State:
         state = {"corners": self._corners()}

@@ -40,6 +40,12 @@ class Windows(Generic[Frame]):
         self._owed += 1
         return self._take() if self._owed > self._radius else None
 
+    def copy(self) -> Windows[Frame]:
+        """Windows that go on from here by themselves; the frames are shared."""
+        twin: Windows[Frame] = Windows(self._radius)
+        twin._frames, twin._owed = self._frames.copy(), self._owed
+        return twin
+
     def flush(self) -> list[tuple[Frame, ...]]:
         """End the shot: the windows still owed, in order. Afterwards a new shot may begin."""
         rest: list[tuple[Frame, ...]] = []

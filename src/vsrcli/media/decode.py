@@ -100,6 +100,15 @@ class Decoder:
         """Process id of the running ffmpeg."""
         return self._reader.process.pid if self._reader is not None else None
 
+    def check(self) -> None:
+        """Say at once what else would be said at the end.
+
+        Raises:
+            DecodeError: data of the frames so far were damaged.
+        """
+        if self._reader is not None and self._reader.damage and self._strict:
+            raise self._error("the file is damaged; repair it or get a complete copy")
+
     def close(self) -> None:
         """End ffmpeg if it still runs. Safe to call any number of times."""
         if self._reader is not None:

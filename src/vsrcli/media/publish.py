@@ -40,17 +40,18 @@ def publish(part: Path, target: Path, *, overwrite: bool) -> None:
     """
     file = final_file(target)
     try:
-        _sync(part)
+        sync(part)
         if not overwrite and (target.exists() or target.is_symlink()):
             raise EncodeError(f"{target} has come into being meanwhile; use --overwrite to replace it")
         part.replace(file)
         with contextlib.suppress(OSError):  # some file systems cannot sync a folder
-            _sync(file.parent)
+            sync(file.parent)
     except OSError as error:
         raise EncodeError(f"{target} cannot be written ({error.strerror})") from error
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

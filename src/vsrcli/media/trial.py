@@ -14,18 +14,25 @@ import numpy as np
 from vsrcli.errors import EncodeError, OutputError
 from vsrcli.media.encode import Encoder
 from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.join import Joiner
 from vsrcli.media.opening import open_written
 from vsrcli.media.output import OutputPlan
 from vsrcli.media.picture import depth
 from vsrcli.media.process import Process
+from vsrcli.media.segment import SegmentEncoder
 from vsrcli.media.types import Frame, Source
 
 _FRAMES = 3
 _USUAL_RATE = Fraction(25)
 
 
-def try_out(plan: OutputPlan, source: Source, *, ffmpeg: Ffmpeg) -> None:
-    """Encode three grey frames with the very command of the plan, in a scratch folder.
+def try_out(plan: OutputPlan, source: Source, *, segmented: bool = False, ffmpeg: Ffmpeg) -> None:
+    """Encode three grey frames with the very commands of the plan, in a scratch folder.
+
+    Args:
+        plan, source: of the film.
+        segmented: whether it will be written in segments; the three are one.
+        ffmpeg: the executable.
 
     Raises:
         OutputError: ffmpeg refuses, or writes other frames or times than it was given.
@@ -36,9 +43,12 @@ def try_out(plan: OutputPlan, source: Source, *, ffmpeg: Ffmpeg) -> None:
     try:
         with tempfile.TemporaryDirectory(prefix="vsr-") as folder:
             rehearsal = replace(plan, target=Path(folder) / f"trial{plan.target.suffix}")
-            with _Trial(rehearsal, source, ffmpeg=ffmpeg, trial=True) as encoder:
-                for pts in _times(plan, source):
-                    encoder.write(Frame(grey, pts, source.video.time_base, alpha))
+            frames = [Frame(grey, pts, source.video.time_base, alpha) for pts in _times(plan, source)]
+            if segmented:
+                _try_joining(rehearsal, source, frames, ffmpeg)
+            else:
+                with _Trial(rehearsal, source, ffmpeg=ffmpeg, trial=True) as encoder:
+                    _write(encoder, frames)
     except EncodeError as error:
         raise OutputError(
             f"{plan.target}: ffmpeg refuses to write {plan.codec} {plan.pix_fmt} "
@@ -57,6 +67,20 @@ def _times(plan: OutputPlan, source: Source) -> list[int]:
     base, rate = source.video.time_base, source.video.frame_rate or _USUAL_RATE
     begin, step = int(plan.zero / base), max(round(1 / rate / base), 1)
     return [begin + number * step for number in range(_FRAMES)]
+
+
+def _try_joining(plan: OutputPlan, source: Source, frames: list[Frame], ffmpeg: Ffmpeg) -> None:
+    with SegmentEncoder(plan, source, plan.target.with_name("segment.mov"), ffmpeg=ffmpeg) as encoder:
+        _write(encoder, frames)
+    assert encoder.segment is not None
+    folder, segments = plan.target.parent, [encoder.segment]
+    with _JoiningTrial(plan, source, folder, segments, trial=True, ffmpeg=ffmpeg) as joiner:
+        joiner.copy()
+
+
+def _write(encoder: Encoder, frames: list[Frame]) -> None:
+    for frame in frames:
+        encoder.write(frame)
 
 
 class _Trial(Encoder):
@@ -99,6 +123,10 @@ class _Trial(Encoder):
         wanted, got = self.plan.pix_fmt, frames[0].format.name
         if depth(got) < depth(wanted):
             raise EncodeError(f"pictures of {depth(wanted)} bits ({wanted}) went in, {got} came out")
+
+
+class _JoiningTrial(_Trial, Joiner):
+    """The same of a film in segments."""
 
 
 def _since_first(ticks: list[int], tick: Fraction) -> list[Fraction]:

@@ -1,0 +1,240 @@
+"""A film in segments, so that what has been computed is never lost.
+
+A segment ends after so many frames, or at a shot change shortly before. Then its file is closed and verified,
+what the path remembers is saved, and a journal says so: from there, the next run of the same command goes on.
+Where segments end depends on the film and the options alone, so a film that was interrupted equals one that
+was not. docs/reliability.md says the same for users.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from types import TracebackType
+from typing import Protocol, Self
+
+from vsrcli.errors import InputError, VsrError
+from vsrcli.frames.spans import TilePlan
+from vsrcli.frames.state import State
+from vsrcli.job import Job
+from vsrcli.media.join import Joiner
+from vsrcli.media.segment import SegmentEncoder
+from vsrcli.media.types import Frame
+from vsrcli.steady import Workshop
+from vsrcli.work.fingerprint import changes, fingerprint
+from vsrcli.work.folder import WorkFolder
+from vsrcli.work.journal import NAME, Journal, read
+from vsrcli.work.state import load, save
+
+MINUTE = 60.0  # seconds of work that an interruption may cost on a slow machine
+CPU_SPEED, GPU_SPEED = 20e9, 2e12  # multiply-adds per second of slow ones
+LEAST, LONGEST = 24, Fraction(10)  # frames; seconds of film
+NEAR = Fraction(3, 4)  # of a segment's length, after which a shot change ends it
+_USUAL_RATE = Fraction(25)
+
+
+class Maker(Protocol):
+    """What a film needs to know of the path that makes its frames."""
+
+    shots: int
+
+    @property
+    def between_shots(self) -> bool:
+        """Whether one shot is over and the next has not begun."""
+        ...
+
+    def state(self) -> State:
+        """What has to be known to go on in another process."""
+        ...
+
+
+def segment_length(job: Job, *, on_gpu: bool = False) -> int:
+    """Frames of a segment: a minute's work, but neither a moment nor a long stretch of film.
+
+    Args:
+        job: the model's multiply-adds and the frame's size count, not how fast this machine happens to be.
+        on_gpu: whether a GPU computes.
+    """
+    if isinstance(job.options.segment, int):
+        return job.options.segment
+    video = job.source.video
+    longest = int(LONGEST * (video.frame_rate or _USUAL_RATE))
+    work = job.model.architecture.macs(job.model.scale) * video.width * video.height
+    frames = MINUTE * (GPU_SPEED if on_gpu else CPU_SPEED) / work if work else longest
+    return max(min(int(frames), longest), LEAST)
+
+
+class SegmentedFilm:
+    """A film in segments, see :class:`~vsrcli.film.Film`.
+
+    Leaving it by an exception keeps the finished segments, in a folder beside the target.
+
+    Args:
+        job: what is made.
+        on_notice: told whether and where an earlier run is continued, and why not.
+
+    Raises:
+        OutputError: another run makes this film, or the folder cannot be written.
+        EncodeError: an encoder stopped.
+        InputError: the source is not the file any more that it was.
+    """
+
+    def __init__(self, job: Job, on_notice: Callable[[str], None] = lambda text: None) -> None:
+        self.count = self.kept = self.resumed = 0
+        self.state: State | None = None
+        self._job = job
+        self._tell = on_notice
+        self._folder = WorkFolder(job.plan.target)
+        self._journal = Journal(tiles=job.tiles)
+        self._segment: SegmentEncoder | None = None
+        self._workshop: Workshop | None = None
+        self._late_warnings: tuple[str, ...] = ()
+
+    @property
+    def tiles(self) -> TilePlan:
+        return self._journal.tiles
+
+    @property
+    def complete(self) -> bool:
+        return self._journal.complete
+
+    @property
+    def shots(self) -> int:
+        return self._journal.shots
+
+    @property
+    def engine(self) -> str:
+        return self._journal.engine
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return (*self._journal.warnings, *self._late_warnings)
+
+    def __enter__(self) -> Self:
+        self._folder.open()
+        try:
+            self._journal = replace(self._journal, fingerprint=self._fingerprint())
+            earlier = read(self._folder.path)
+            if earlier is not None:
+                self._go_on(earlier)
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, VsrError):
+            error.kept = self._kept_on_disk()
+        try:
+            if self._segment is not None:
+                self._segment.__exit__(kind or RuntimeError, error, trace)
+        finally:
+            self._leave()
+
+    def made_in(self, workshop: Workshop) -> None:
+        engine, before = workshop.engine, self._journal.engine
+        if before not in ("", engine.description):
+            self._tell(f"the frames before were made by {before}: at that border a small difference may show")
+        length = self._journal.length or segment_length(self._job, on_gpu=engine.on_gpu)
+        self._journal = replace(self._journal, engine=engine.description, length=length)
+        self._workshop = workshop
+
+    def write(self, frame: Frame) -> None:
+        if self._segment is None:
+            job, finished = self._job, self._journal.segments
+            segment = SegmentEncoder(
+                job.plan,
+                job.source,
+                self._folder.path / f"{len(finished):06}-{time.time_ns():x}.mov",
+                begins=self.count,
+                like=self._folder.path / finished[0].name if finished else None,
+                ffmpeg=job.ffmpeg,
+            )
+            self._segment = segment.__enter__()
+        self._segment.write(frame)
+        self.count += 1
+
+    def rest(self, path: Maker, check: Callable[[], None]) -> None:
+        length, written = self._journal.length, self.count - self.kept
+        if written >= length or (path.between_shots and written >= NEAR * length):
+            self._close_segment()
+            check()
+            state, name = path.state(), f"state-{len(self._journal.segments)}.npz"
+            save(self._folder, name, state)
+            self._save(state=name, shots=path.shots)
+
+    def over(self, path: Maker, warnings: tuple[str, ...]) -> None:
+        self._close_segment()
+        self._save(state=None, shots=path.shots, warnings=warnings, complete=True)
+
+    def finish(self) -> None:
+        job = self._job
+        if changed := changes(self._journal.fingerprint, self._fingerprint()):
+            raise InputError(
+                f"{job.source.path}: {_listed(changed)} changed while it was upscaled; "
+                "put the old file back, or run the command again to begin anew"
+            )
+        joiner = Joiner(job.plan, job.source, self._folder.path, self._journal.segments, ffmpeg=job.ffmpeg)
+        with joiner:
+            joiner.copy()
+        self._late_warnings = tuple(joiner.warnings)
+        self._folder.remove()
+
+    def _close_segment(self) -> None:
+        if self._segment is not None:
+            self._segment.__exit__(None, None, None)
+            assert self._segment.segment is not None
+            finished = (*self._journal.segments, self._segment.segment)
+            self._journal, self._segment = replace(self._journal, segments=finished), None
+
+    def _save(self, **news: object) -> None:
+        """Write the journal: the moment at which a segment counts."""
+        tiles = self._workshop.tiles if self._workshop else self.tiles
+        self._journal = replace(self._journal, tiles=tiles, **news)  # type: ignore[arg-type]
+        self._folder.write(NAME, lambda file: file.write(self._journal.dumps()))
+        self._folder.keep_only(self._journal.files)
+        self.kept = self.count
+
+    def _fingerprint(self) -> dict[str, str]:
+        try:
+            return fingerprint(self._job)
+        except OSError as error:
+            path = self._job.source.path
+            raise InputError(f"{path} cannot be read ({error.strerror}); check the file") from error
+
+    def _go_on(self, earlier: Journal) -> None:
+        """Take up where an earlier run left off, or say why not."""
+        changed = changes(earlier.fingerprint, self._journal.fingerprint)
+        state = load(self._folder.path / earlier.state) if earlier.state else None
+        if not self._job.options.resume:
+            why = "as asked for"
+        elif changed:
+            why = f"{_listed(changed)} changed"
+        elif not earlier.whole(self._folder.path) or (earlier.state and state is None):
+            why = "some of their files are missing or damaged"
+        else:
+            self._journal, self.state = earlier, state
+            self.count = self.kept = self.resumed = earlier.frames
+            expected = self._job.expected_frames
+            self._tell(f"resuming at frame {self.resumed:,}{f' of {expected:,}' if expected else ''}")
+            return
+        self._tell(f"starting afresh instead of going on from {earlier.frames:,} finished frames: {why}")
+
+    def _kept_on_disk(self) -> int:
+        """An interruption may have come between the writing of the journal and the counting."""
+        journal = read(self._folder.path)
+        return journal.frames if journal and journal.fingerprint == self._journal.fingerprint else 0
+
+    def _leave(self) -> None:
+        if not (self._folder.path / NAME).exists():  # nothing is finished, not by an earlier run either
+            self._folder.remove()
+        self._folder.close()
+
+
+def _listed(names: list[str], limit: int = 3) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return f"{', '.join(names[:limit])}{more} {'has' if len(names) == 1 else 'have'}"

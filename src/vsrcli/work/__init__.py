@@ -1,0 +1,1 @@
+"""What lies on disk while a film is worked: a folder, a lock, a journal."""

@@ -1,0 +1,63 @@
+"""What a film's pictures and their coding depend on. If any of it has changed, old segments do not fit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from vsrcli.job import Job
+from vsrcli.media.segment import encoder_options
+
+_BLOCK = 2**16
+_BLOCKS = 16  # spread over the file, the first and the last among them
+# Where a film is computed, and what is done with it when it is ready, changes none of its pictures.
+_ELSEWHERE = ("model", "device", "ffmpeg", "segment", "resume", "encode")
+
+
+def fingerprint(job: Job) -> dict[str, str]:
+    """Names and values; equal for runs whose segments fit together.
+
+    Raises:
+        OSError: the source cannot be read.
+    """
+    plan, weights = job.plan, job.model.weights
+    stat = job.source.path.stat()
+    chosen = {field.name: getattr(job.options, field.name) for field in fields(job.options)}
+    found: dict[str, Any] = {
+        "the input's size": stat.st_size,
+        "the input's time": stat.st_mtime_ns,
+        "the input": sampled(job.source.path),
+        "the version of vsr": import_module("vsrcli").__version__,  # whose names lead back to this file
+        "the version of ffmpeg": job.ffmpeg.version,
+        "the backend": os.environ.get("KERAS_BACKEND", "") if weights else "",
+        "the weights": f"{weights.card['sha256'] if weights else job.model.name} x{job.model.scale}",
+        "the segment length": job.options.segment,
+        "the container": plan.container.muxer,
+        "the codec": f"{plan.codec} {plan.pix_fmt}",
+        "the size": f"{plan.width}x{plan.height}",
+        **{f"--{name}": value for name, value in chosen.items() if name not in _ELSEWHERE},
+        "--end": job.end,
+        **{f"the encoder's {key}": value for key, value in encoder_options(plan, job.ffmpeg)},
+    }
+    return {name: str(value) for name, value in found.items()}
+
+
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Names of what differs."""
+    names = [*before, *(name for name in now if name not in before)]
+    return [name for name in names if before.get(name) != now.get(name)]
+
+
+def sampled(path: Path) -> str:
+    """sha256 of blocks spread over a file: the whole of a film would take longer than it is worth."""
+    digest, size = hashlib.sha256(), path.stat().st_size
+    with path.open("rb") as file:
+        for number in range(_BLOCKS):
+            file.seek(max(size - _BLOCK, 0) * number // (_BLOCKS - 1))
+            digest.update(file.read(_BLOCK))
+    return digest.hexdigest()

@@ -1,0 +1,220 @@
+"""Segments end to end are the film that would have been written in one go, but for the key frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from interrupting import frame_hashes, upscaled
+
+import media_samples as media
+from vsrcli import EncodeOptions, Options, prepare
+from vsrcli.errors import EncodeError
+from vsrcli.media.decode import Decoder
+from vsrcli.media.join import Joiner
+from vsrcli.media.probe import probe
+from vsrcli.media.segment import SegmentEncoder, headers, segment_clock
+from vsrcli.media.types import Frame
+
+Sample = Callable[..., Path]
+OPTIONS = Options(Fraction(2), "bicubic", encode=EncodeOptions(preset="ultrafast"), segment=5)
+
+FILMS = [
+    (media.vfr, {"frames": 24}, ".mp4"),
+    (media.vfr, {"suffix": ".mkv"}, ".mkv"),
+    (media.video_starts_late, {}, ".mov"),
+    (media.audio_starts_late, {}, ".mkv"),
+    (media.mpegts, {"offset": 7200}, ".mkv"),
+    (media.mpegts, {}, ".ts"),
+    (media.rich, {"suffix": ".mkv"}, ".mp4"),
+    (media.rich, {"suffix": ".mp4"}, ".mkv"),
+    (media.anamorphic, {}, ".webm"),
+    (media.ten_bit, {}, ".mp4"),
+    (media.cfr, {"frames": 1, "audio": False}, ".mp4"),
+]
+
+
+def packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
+    """For every stream of a kind: (time from the container's start, bytes) of its packets."""
+    start = probe(path).start
+    with av.open(str(path)) as container:
+        streams = [stream for stream in container.streams if stream.type == kind]
+        found: dict[int, list[tuple[Fraction, bytes]]] = {stream.index: [] for stream in streams}
+        for packet in container.demux(streams) if streams else ():
+            if packet.size and packet.pts is not None:
+                found[packet.stream_index].append(
+                    (packet.pts * Fraction(packet.time_base) - start, bytes(packet))
+                )
+        return list(found.values())
+
+
+def times(path: Path) -> list[Fraction]:
+    return sorted(time for time, _ in packets(path, "video")[0])
+
+
+@pytest.mark.parametrize(("function", "kind", "suffix"), FILMS)
+def test_everything_is_as_in_one_go(
+    function: Callable[..., Path], kind: dict, suffix: str, sample: Sample, tmp_path: Path
+) -> None:
+    source = sample(function, **kind)
+    whole, joined = tmp_path / f"whole{suffix}", tmp_path / f"joined{suffix}"
+    upscaled(source, whole, replace(OPTIONS, segment="none"))
+    upscaled(source, joined, OPTIONS)
+    assert times(joined) == times(whole)
+    assert packets(joined, "audio") == packets(whole, "audio")
+    assert packets(joined, "subtitle") == packets(whole, "subtitle")
+    before, after = probe(whole), probe(joined)
+    for name in (
+        "color",
+        "sample_aspect_ratio",
+        "pix_fmt",
+        "width",
+        "height",
+        "language",
+        "title",
+        "light",
+        "mastering",
+    ):
+        assert getattr(after.video, name) == getattr(before.video, name), name
+    assert after.others == before.others
+    assert after.chapter_marks == before.chapter_marks
+    assert after.metadata == before.metadata
+    if suffix == ".mkv":
+        assert after.video.frame_rate == before.video.frame_rate
+    if suffix in (".mp4", ".mov") and function is media.cfr:
+        assert after.video.duration == before.video.duration
+
+
+CODECS = [
+    ("libx264", ".mp4", (("bf", "3"), ("b-pyramid", "normal"))),
+    ("libx264", ".mkv", (("bf", "0"),)),
+    ("libx265", ".mp4", ()),
+    ("libvpx-vp9", ".webm", (("cpu-used", "8"),)),
+    ("libsvtav1", ".mp4", (("preset", "12"),)),
+    ("mpeg4", ".mp4", (("bf", "2"),)),
+    ("prores_ks", ".mov", ()),
+    ("ffv1", ".mkv", ()),
+]
+
+
+@pytest.mark.parametrize(("codec", "suffix", "extra"), CODECS)
+def test_codecs(codec: str, suffix: str, extra: tuple, sample: Sample, tmp_path: Path) -> None:
+    """The joined film decodes to the very pictures of its segments, at exactly the source's times."""
+    film, target = sample(media.cfr, frames=14, audio=False), tmp_path / f"out{suffix}"
+    job = prepare(film, target, replace(OPTIONS, encode=EncodeOptions(codec=codec, extra=extra)))
+    assert job.segmented
+    with Decoder(job.source, ffmpeg=job.ffmpeg) as decoder:
+        frames = [replace(f, pixels=f.pixels.repeat(2, 0).repeat(2, 1)) for f in decoder]
+    segments, pictures = [], []
+    for begin in (0, 6, 7):
+        file = tmp_path / f"{begin}.mov"
+        like = tmp_path / "0.mov" if segments else None
+        with SegmentEncoder(job.plan, job.source, file, like=like, ffmpeg=job.ffmpeg) as encoder:
+            for frame in frames[begin : {0: 6, 6: 7, 7: 14}[begin]]:
+                encoder.write(frame)
+        segments.append(encoder.segment)
+        pictures += [line.split(",")[-1] for line in frame_hashes(file)]
+    with Joiner(job.plan, job.source, tmp_path, segments, ffmpeg=job.ffmpeg) as joiner:
+        joiner.copy()
+    assert [line.split(",")[-1] for line in frame_hashes(target)] == pictures
+    exact = [Fraction(int(frame.time * 1000 + Fraction(1, 2)), 1000) for frame in frames]
+    assert times(target) == ([frame.time for frame in frames] if job.plan.container.exact else exact)
+
+
+def test_the_network_sees_no_border(sample: Sample, tmp_path: Path) -> None:
+    """Lossless, so that the frames themselves can be compared."""
+    source = sample(media.cfr, frames=24)
+    results = []
+    for name, segment in (("whole", "none"), ("joined", 5)):
+        lossless = EncodeOptions(codec="ffv1", pix_fmt="bgr0")
+        upscaled(source, tmp_path / f"{name}.mkv", replace(OPTIONS, segment=segment, encode=lossless))
+        results.append(frame_hashes(tmp_path / f"{name}.mkv"))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    ("encode", "suffix", "why"),
+    [
+        (EncodeOptions(codec="utvideo"), ".mkv", "pictures of utvideo"),
+        (EncodeOptions(), ".avi", "AVI counts frames"),
+        (EncodeOptions(extra=(("vf", "hqdn3d"),)), ".mp4", "-e vf may look at the film as a whole"),
+        (EncodeOptions(extra=(("force_key_frames", "0:01"),)), ".mp4", "-e force_key_frames"),
+        (EncodeOptions(extra=(("x264-params", "pass=1:stats=/dev/null"),)), ".mp4", "-e x264-params"),
+    ],
+)
+def test_what_cannot_be_cut_is_written_in_one_go(
+    encode: EncodeOptions, suffix: str, why: str, sample: Sample, tmp_path: Path
+) -> None:
+    job = prepare(sample(media.cfr), tmp_path / f"out{suffix}", replace(OPTIONS, encode=encode))
+    assert not job.segmented
+    notice = next(text for text in job.plan.notices if why in text)
+    assert notice.endswith("the film is written in one go, and an interruption costs all of it")
+
+
+def test_the_users_wish_is_no_notice(sample: Sample, tmp_path: Path) -> None:
+    job = prepare(sample(media.cfr), tmp_path / "out.mp4", replace(OPTIONS, segment="none"))
+    assert not job.segmented
+    assert not any("one go" in notice for notice in job.plan.notices)
+    upscaled(sample(media.cfr), tmp_path / "out.mp4", replace(OPTIONS, segment="none"), until=3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_segment_that_was_changed(sample: Sample, tmp_path: Path) -> None:
+    job = prepare(sample(media.cfr), tmp_path / "out.mp4", OPTIONS)
+    pixels = np.zeros((job.plan.height, job.plan.width, 3), np.uint8)
+    segments = []
+    for number in range(2):
+        with SegmentEncoder(job.plan, job.source, tmp_path / f"{number}.mov", ffmpeg=job.ffmpeg) as encoder:
+            for pts in range(3):
+                encoder.write(Frame(pixels, 1001 * (3 * number + pts), job.source.video.time_base))
+        segments.append(encoder.segment)
+    (tmp_path / "1.mov").write_bytes((tmp_path / "0.mov").read_bytes())
+    joiner = Joiner(job.plan, job.source, tmp_path, segments, ffmpeg=job.ffmpeg)
+    with pytest.raises(EncodeError, match=r"out\.mp4: its segment .*1\.mov has been changed"), joiner:
+        joiner.copy()
+    assert not (tmp_path / "out.mp4").exists()
+    other = replace(job.plan, video_options=(*job.plan.video_options, ("x264-params", "cabac=1")))
+    with (
+        pytest.raises(EncodeError, match="headers are not those"),
+        SegmentEncoder(
+            other, job.source, tmp_path / "2.mov", like=tmp_path / "0.mov", ffmpeg=job.ffmpeg
+        ) as encoder,
+    ):
+        encoder.write(Frame(pixels, 0, job.source.video.time_base))
+    assert not (tmp_path / "2.mov").exists()
+
+
+def test_headers_of_hevc_without_its_words_about_itself(sample: Sample, tmp_path: Path) -> None:
+    """x265 tells its number of threads there; on another machine that would be another header."""
+    found = []
+    for threads in (1, 2):
+        extra = (("x265-params", f"frame-threads={threads}:pools={threads}"),)
+        job = prepare(
+            sample(media.cfr),
+            tmp_path / "out.mp4",
+            replace(OPTIONS, encode=EncodeOptions(codec="libx265", preset="ultrafast", extra=extra)),
+        )
+        file = tmp_path / f"{threads}.mov"
+        with SegmentEncoder(job.plan, job.source, file, ffmpeg=job.ffmpeg) as encoder:
+            pixels = np.zeros((job.plan.height, job.plan.width, 3), np.uint8)
+            encoder.write(Frame(pixels, 0, job.source.video.time_base))
+        found.append(headers(file))
+    assert found[0] == found[1]
+    assert 50 < len(found[0]) < 200
+
+
+def test_clocks(sample: Sample) -> None:
+    video = probe(sample(media.cfr)).video
+    for base, rate, ticks in (
+        (Fraction(1, 24000), Fraction(24000, 1001), 24000),
+        (Fraction(1, 1000), Fraction(24000, 1001), 120000),
+        (Fraction(1, 25), Fraction(25), 10000),
+        (Fraction(1001, 30000), None, 30000),
+        (Fraction(1, 2**31), None, None),
+    ):
+        assert segment_clock(replace(video, time_base=base, frame_rate=rate)) == ticks

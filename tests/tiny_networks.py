@@ -1,0 +1,38 @@
+"""Weight files of tiny random networks, one for each kind of memory."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def tiny_weights(folder: Path, kind: str, scale: int = 2) -> Path:
+    """Write the weights, and their card, of a small network of a kind: ``cached`` or ``recurrent``."""
+    from vsrcli.models.registry import ARCHITECTURES, sha256
+
+    known = next(each for each in ARCHITECTURES.values() if each.kind == kind)
+    small = {"width": 8, "head": 8, "blocks": 1}
+    sizes = {key: small.get(key, value) for key, value in known.options.items()}
+    model = replace(known, options=sizes).build(scale)
+    rng: Any = np.random.default_rng(7)
+    for variable in model.trainable_variables:
+        if "kernel" in variable.path:  # fresh ones hardly use what they remember
+            fan_in = np.prod(variable.shape[:-1])
+            variable.assign(0.7 * rng.normal(size=variable.shape) / np.sqrt(fan_in))
+    name = f"{known.name}-x{scale}-video"
+    path = folder / f"{name}.weights.h5"
+    model.save_weights(path)
+    card = {
+        "architecture": known.name,
+        "options": sizes,
+        "scale": scale,
+        "degradation": "video",
+        "phase": "centre",
+        "sha256": sha256(path),
+    }
+    path.with_name(f"{name}.json").write_text(json.dumps(card), encoding="utf-8")
+    return path
