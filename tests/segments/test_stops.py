@@ -66,7 +66,7 @@ def test_an_error_says_what_is_kept(sample: Sample, tmp_path: Path) -> None:
         helper.kill()
     done = complete(child)
     done.fails(1, "SIGKILL")
-    assert " frames are kept, " in done.err.splitlines()[-1]
+    assert " of 60 frames are kept" in done.err.splitlines()[-1]
     assert "; to go on: vsr upscale " in done.err.splitlines()[-1]
 
 
