@@ -13,7 +13,7 @@ from interrupting import FAST, frame_hashes, journal, upscaled
 import media_samples as media
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options
-from vsrcli.errors import OutputError
+from vsrcli.errors import EncodeError, OutputError
 from vsrcli.work.folder import WorkFolder, folder_for
 
 Sample = Callable[..., Path]
@@ -232,3 +232,17 @@ def test_the_folder_is_beside_what_a_link_points_to(sample: Sample, tmp_path: Pa
     upscaled(sample(media.cfr, frames=24), link, options)
     assert link.is_symlink()
     assert len(frame_hashes(tmp_path / "disk" / "film.mp4")) == 24
+
+
+def test_a_segment_whose_bits_turned_does_not_end_up_in_the_film(sample: Sample, tmp_path: Path) -> None:
+    """Its length is right, its headers and times are; only its checksum is not."""
+    source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
+    upscaled(source, target, BICUBIC, until=12)
+    file = folder_for(target) / journal(target)["segments"][0]["name"]
+    content = bytearray(file.read_bytes())
+    at = content.index(b"mdat") + 2000
+    content[at] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(EncodeError, match=r"its segment .* has been changed or damaged"):
+        upscaled(source, target, BICUBIC)
+    assert not target.exists()

@@ -9,6 +9,7 @@ packet has one, but the next segment would begin before the last one has ended.
 
 from __future__ import annotations
 
+import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
@@ -112,11 +113,15 @@ class Joiner(Encoder):
                 zip(shown, [*shown[1:], shown[-1] + self._hold if end is None else end], strict=True)
             )
             early.extend(shown)
+            checksum = 0
             for packet in self._packets(segment):
+                checksum = zlib.crc32(packet, checksum)
                 packet.duration = until[packet.pts] - packet.pts if self.count else self._step
                 packet.dts = early.popleft() - self._zero
                 packet.pts -= self._zero
                 yield packet
+            if checksum != segment.checksum:
+                raise self._changed(segment)
 
     def _shown(self, segment: Segment) -> list[int]:
         """When the pictures of a segment are shown, in order; the pictures themselves may be gigabytes."""

@@ -7,6 +7,7 @@ them again. Its times are those of the source's clock, plus ``source.lift`` as i
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -45,6 +46,7 @@ class Segment:
         first, last: their presentation times in ticks of the source's clock.
         size: bytes.
         delay: by how many places, at most, a picture is decoded before its turn to be shown.
+        checksum: CRC-32 of all packets, so that a disk that forgets does not end up in the film.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Segment:
     last: int
     size: int
     delay: int
+    checksum: int
 
 
 class SegmentEncoder(Encoder):
@@ -116,10 +119,14 @@ class SegmentEncoder(Encoder):
         import av
 
         video, lift = self.source.video, self.source.lift
+        times, checksum = [], 0
         try:
             with open_segment(self._part) as container:
                 stream = container.streams.video[0]
-                times = [packet.pts * stream.time_base for packet in container.demux(stream) if packet.size]
+                for packet in container.demux(stream):
+                    if packet.size:
+                        times.append(packet.pts * stream.time_base)
+                        checksum = zlib.crc32(packet, checksum)
             agree = self._like is None or headers(self._part) == headers(self._like)
         except (OSError, IndexError, TypeError, av.FFmpegError) as error:
             raise self._stopped(process) from error
@@ -139,6 +146,7 @@ class SegmentEncoder(Encoder):
             self._times[-1],
             self._part.stat().st_size,
             _delay(times),
+            checksum,
         )
 
 

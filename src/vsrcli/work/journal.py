@@ -12,7 +12,7 @@ from vsrcli.frames.spans import Span, TilePlan
 from vsrcli.media.segment import Segment
 
 NAME = "journal.json"
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
