@@ -7,7 +7,7 @@ PyAV takes it apart without touching a pixel.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from types import TracebackType
@@ -80,7 +80,7 @@ class Decoder:
         self._strict = not tolerant
         self._tolerant = tolerant
         self._reader: Reader | None = None
-        self._frames: Iterator[Frame] | None = None
+        self._frames: Generator[Frame] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -90,7 +90,7 @@ class Decoder:
     ) -> None:
         self.close()
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Generator[Frame]:
         if self._frames is None:
             self._frames = self._read()
         return self._frames
@@ -114,7 +114,7 @@ class Decoder:
         if self._reader is not None:
             self._reader.process.kill()
 
-    def _read(self) -> Iterator[Frame]:
+    def _read(self) -> Generator[Frame]:
         if self._limit is not None and self._limit <= 0:
             return
         seek = self._seek_point()

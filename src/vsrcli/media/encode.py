@@ -18,6 +18,7 @@ from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.mux import mux_command
 from vsrcli.media.opening import open_written
 from vsrcli.media.output import OutputPlan
+from vsrcli.media.overlap import Behind, depth
 from vsrcli.media.process import Process
 from vsrcli.media.publish import part_name, publish
 from vsrcli.media.types import Frame, Source
@@ -66,6 +67,8 @@ class Encoder:
         self._pixel_format = ""
         self._last: Fraction | None = None
         self._damaged = 0
+        self._behind = Behind(self._mux, depth(plan.width * plan.height * (4 if plan.alpha else 3)))
+        self._muxed = 0
 
     @property
     def pid(self) -> int | None:
@@ -95,19 +98,24 @@ class Encoder:
             self._discard()
 
     def write(self, frame: Frame) -> None:
-        """Append a frame.
+        """Append a frame. ffmpeg gets it in a thread, a few frames later.
 
         Args:
             frame: pixels of shape (plan.height, plan.width, 3), uint8 or uint16 (the same for all frames),
                 and the presentation time of the source frame; with ``alpha`` if the plan keeps it.
 
         Raises:
-            EncodeError: ffmpeg has stopped; ``details`` has its last words.
+            EncodeError: ffmpeg has stopped, on this frame or on one before; ``details`` has its last words.
             ValueError: another size or type than before, or a time that is not later than the one before.
         """
+        self._running()
+        self._behind.put((frame, self._check(frame)))
+        self.count += 1
+
+    def _mux(self, item: tuple[Frame, np.ndarray]) -> None:
         import av
 
-        pixels = self._check(frame)
+        frame, pixels = item
         process = self._running()
         packet: Any = av.Packet(pixels.data.cast("B"))  # type: ignore[arg-type]  # shares the memory
         packet.pts = packet.dts = frame.pts + int(self.source.lift / frame.time_base)
@@ -119,7 +127,7 @@ class Encoder:
             nut.mux_one(packet)
         except (OSError, av.FFmpegError) as error:
             raise self._stopped(process) from error
-        self.count += 1
+        self._muxed += 1
 
     def _command(self, scratch: Path) -> list[str]:
         """What ffmpeg is to do with the frames; ``scratch`` is for helper files that it reads."""
@@ -172,7 +180,7 @@ class Encoder:
                 f"no room is left in {self._part.parent} (a full disk, a quota); free some and start again"
             )
         return EncodeError(
-            f"{self._name}: ffmpeg stopped after {self.count} frames ({process.ending(status)}); {reason}",
+            f"{self._name}: ffmpeg stopped after {self._muxed} frames ({process.ending(status)}); {reason}",
             details=process.tail(),
         )
 
@@ -192,6 +200,7 @@ class Encoder:
         process = self._running()
         if self.count == 0:
             raise EncodeError(f"{self._name}: no frame was written, so there is no film")
+        self._behind.finish()
         try:
             self._nut.close()
         except (OSError, av.FFmpegError) as error:
@@ -226,8 +235,7 @@ class Encoder:
 
     def _discard(self) -> None:
         """End ffmpeg and remove everything temporary. After a rename there is nothing left to remove."""
-        if self._process is not None:
-            self._process.kill()
+        self._behind.abandon(self._process.kill if self._process else lambda: None)
         if self._nut is not None:
             with contextlib.suppress(Exception):  # its pipe is gone; nothing it could still say matters
                 self._nut.close()

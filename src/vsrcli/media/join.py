@@ -80,7 +80,7 @@ class Joiner(Encoder):
             for packet in self._timed():
                 packet.stream = self._stream
                 self._nut.mux_one(packet)
-                self.count += 1
+                self._muxed = self.count = self.count + 1
         except (OSError, av.FFmpegError) as error:
             raise self._stopped(process) from error
 

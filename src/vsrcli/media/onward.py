@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -12,6 +12,7 @@ import numpy as np
 
 from vsrcli.errors import DecodeError
 from vsrcli.media.decode import Decoder
+from vsrcli.media.overlap import Ahead, depth
 from vsrcli.media.types import Frame, Source
 
 
@@ -36,7 +37,8 @@ def checksum(frame: Frame) -> int:
 
 
 class Onward:
-    """A context manager and iterator: the frames behind one that was seen, all of them if none was.
+    """A context manager and iterator: the frames behind one that was seen, all of them if none was. They are
+    decoded a few ahead, in a thread.
 
     Decoding begins at the seen frame, which has to come out as it did then. Where it does not (not every file
     can be entered in its middle), decoding begins at the film's start, and what comes before is passed over.
@@ -55,6 +57,7 @@ class Onward:
     ) -> None:
         self._source, self._open, self._seen = source, open_decoder, seen
         self._decoder = open_decoder(seen)
+        self._ahead: Ahead[Frame] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -62,6 +65,8 @@ class Onward:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._ahead is not None:
+            self._ahead.close()
         self._decoder.close()
 
     @property
@@ -79,7 +84,10 @@ class Onward:
             self._decoder.close()
             self._decoder = self._open(None)
             frames = self._behind(iter(self._decoder))
-        yield from frames
+        video = self._source.video
+        size = video.width * video.height * (2 if video.deep else 1) * (4 if video.has_alpha else 3)
+        self._ahead = Ahead(frames, depth(size), self._decoder.close)
+        yield from self._ahead
         self.check()
 
     def _meets_again(self, frames: Iterator[Frame]) -> bool:
@@ -88,7 +96,7 @@ class Onward:
         except (StopIteration, DecodeError):
             return False
 
-    def _behind(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+    def _behind(self, frames: Iterator[Frame]) -> Generator[Frame]:
         assert self._seen is not None
         for frame in frames:
             if frame.pts >= self._seen.pts:

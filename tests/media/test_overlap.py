@@ -1,0 +1,125 @@
+"""Decoding ahead and encoding behind: the same items in the same order, every error heard, no thread left."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+
+import pytest
+
+from vsrcli.media.overlap import Ahead, Behind, depth
+
+TEN = list(range(10))
+
+
+def count(to: int, then: Exception | None = None) -> Generator[int]:
+    yield from range(to)
+    if then is not None:
+        raise then
+
+
+def threads(name: str) -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == name]
+
+
+@pytest.mark.parametrize("waiting", [1, 3, 20])
+def test_ahead_gives_everything_in_order(waiting: int) -> None:
+    ahead = Ahead(count(10), waiting, lambda: None)
+    assert list(ahead) == TEN
+    ahead.close()
+    assert not threads("ahead")
+
+
+def test_an_error_comes_in_its_turn() -> None:
+    ahead, got = Ahead(count(10, ValueError("broken")), 3, lambda: None), []
+    with pytest.raises(ValueError, match="broken"):
+        list(map(got.append, ahead))
+    assert got == TEN
+    ahead.close()
+
+
+def test_no_more_than_wait_are_fetched_ahead() -> None:
+    fetched, full = [], threading.Event()
+
+    def items() -> Generator[int]:
+        for number in TEN:
+            fetched.append(number)
+            if len(fetched) == 4:
+                full.set()
+            yield number
+
+    ahead = Ahead(items(), 3, lambda: None)
+    assert full.wait(10)
+    assert next(iter(ahead)) == 0
+    assert len(fetched) <= 5  # one taken, three waiting, one in hand
+    ahead.close()
+    assert not threads("ahead")
+
+
+def test_closing_wakes_a_thread_that_waits_and_closes_what_it_read() -> None:
+    wake, closed = threading.Event(), threading.Event()
+
+    def items() -> Generator[int]:
+        try:
+            yield 0
+            wake.wait()
+            yield 1
+        finally:
+            closed.set()
+
+    ahead = Ahead(items(), 3, wake.set)
+    assert next(iter(ahead)) == 0
+    ahead.close()
+    assert closed.is_set()
+    assert not threads("ahead")
+    ahead.close()
+
+
+def test_behind_hands_over_everything_in_order() -> None:
+    got: list[int] = []
+    behind = Behind(got.append, 3)
+    for number in TEN:
+        behind.put(number)
+    behind.finish()
+    assert got == TEN
+    assert not threads("behind")
+
+
+def test_behind_raises_what_went_wrong_and_takes_no_more() -> None:
+    got: list[int] = []
+
+    def take(number: int) -> None:
+        if number == 3:
+            raise OSError("full")
+        got.append(number)
+
+    behind = Behind(take, 2)
+    with pytest.raises(OSError, match="full"):
+        list(map(behind.put, range(100)))
+    with pytest.raises(OSError, match="full"):
+        behind.finish()
+    assert got == [0, 1, 2]
+    assert not threads("behind")
+
+
+def test_abandoning_leaves_what_waits() -> None:
+    begun, go, got = threading.Event(), threading.Event(), []
+
+    def take(number: int) -> None:
+        begun.set()
+        go.wait()
+        got.append(number)
+
+    behind = Behind(take, 10)
+    for number in TEN:
+        behind.put(number)
+    assert begun.wait(10)
+    behind.abandon(go.set)
+    assert got == [0]
+    assert not threads("behind")
+
+
+def test_queues_are_short() -> None:
+    assert depth(240 * 136 * 3) == 16
+    assert depth(3840 * 2160 * 6) == 2
+    assert depth(1920 * 1080 * 3) == 5
