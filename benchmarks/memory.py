@@ -1,7 +1,8 @@
-"""How much memory: a film against one twenty times as long, and a network at several tile sizes.
+"""How much memory: a film against one twenty times as long, a network at several tile sizes, and whole runs.
 
     python benchmarks/memory.py CLIP [--model duf-s] [--times 20]
     python benchmarks/memory.py --tiles 64,96,128 [--network duf-s,duf-16l]
+    python benchmarks/memory.py --runs 1920x1080 [--max-memory 4G] [--network duf-s,duf-16l] [-s 2]
 
 *Films*: the longer film is the clip played over and over (``ffmpeg -stream_loop``, packets copied). Each run
 is a process of its own that reports its own peak (VmHWM), so neither ffmpeg's processes nor this one count.
@@ -10,6 +11,10 @@ Bounded memory means a ratio near 1.
 *Tiles*: the peak of a process that upscales frames of one size, above what it held before the first frame;
 per low-resolution pixel this is ``bytes_per_pixel`` of ``vsrcli.models.registry``; *marginal* is per
 pixel more than the size before. Names mean random weights.
+
+*Runs*: ``vsr upscale`` on a generated film, a process of its own that is watched from outside together with
+its ffmpegs; beside it, what was expected (``vsrcli.memory``). Names mean random weights; ``bicubic`` measures
+ffmpeg, given enough frames to fill an encoder's queues (60).
 """
 
 from __future__ import annotations
@@ -20,6 +25,8 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from fractions import Fraction
 from pathlib import Path
 
 MIB = 2**20
@@ -44,11 +51,15 @@ from pathlib import Path
 sys.path.insert(0, {here!r})
 from memory import FRAMES, forget_peak, peak_rss
 from setting import weights_for
-model, scale, device, precision, side = sys.argv[1:]
+model, scale, device, precision, engine, side = sys.argv[1:]
 import numpy as np, psutil
-from vsrcli.engine.keras import KerasEngine
+from vsrcli.engine.select import Choice, open_engine
 with tempfile.TemporaryDirectory() as folder:
-    engine = KerasEngine(weights_for(model, int(scale), Path(folder)), device=device, precision=precision)
+    weights = weights_for(model, int(scale), Path(folder))
+    choice = Choice(weights.architecture, weights, int(scale))
+    engine = open_engine(choice, device=device, precision=precision, engine=engine)
+    engine.open(16, 16)
+    engine.open(int(side), int(side))  # compiled while the weights are there
 small = engine.open(16, 16)
 frame = np.random.default_rng(0).random((int(side), int(side), 3), dtype=np.float32)
 for _ in range(FRAMES):
@@ -137,11 +148,69 @@ def tiles(options: argparse.Namespace) -> None:
     for network in options.network.split(","):
         last: tuple[int, int] | None = None  # pixels and peak of the size before
         for side in (int(part) for part in options.tiles.split(",")):
-            arguments = (network, str(options.scale), options.gpu, options.precision, str(side))
+            arguments = (network, str(options.scale), options.gpu, options.precision)
+            arguments += (options.engine, str(side))
             peak = int(ask(TILE, *arguments)[0])
             marginal = f"{(peak - last[1]) / (side**2 - last[0]):12.0f}" if last and side**2 > last[0] else ""
             print(f"{Path(network).name:<28} {side:6} {peak / MIB:9.1f} {peak / side**2:12.0f} {marginal}")
             last = (side**2, peak)
+
+
+def runs(options: argparse.Namespace) -> None:
+    from setting import Table, film, weights_for
+
+    from vsrcli import Options, prepare
+    from vsrcli.bench.peak import PeakMemory
+    from vsrcli.cli.values import Size
+    from vsrcli.models.registry import ARCHITECTURES
+
+    limit = Size().convert(options.max_memory, None, None) if options.max_memory else None
+    table = Table(
+        ["network", "tiles", "at a time", "expected MiB", "all MiB", "vsr MiB", "ffmpeg MiB", "frames", "s"],
+        markdown=options.markdown,
+    )
+    for size in options.runs.split(","):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            source = film(size, options.frames, folder)
+            print(f"\nruns: {source.name} x{options.scale}, --max-memory {options.max_memory or 'not given'}")
+            for network in options.network.split(","):
+                plain = network in ARCHITECTURES and ARCHITECTURES[network].module is None
+                model = network if plain else str(weights_for(network, options.scale, folder).path)
+                target = folder / f"{Path(model).name}.mkv"
+                job = prepare(source, target, Options(Fraction(options.scale), model, max_memory=limit))
+                line = [
+                    sys.executable,
+                    "-m",
+                    "vsrcli",
+                    "upscale",
+                    str(source),
+                    str(target),
+                    "-q",
+                    "-y",
+                    "-m",
+                    model,
+                ]
+                line += ["-s", str(options.scale), "-g", options.gpu, *extra_options(options)]
+                began = time.perf_counter()
+                child = subprocess.Popen(line)
+                with PeakMemory(child.pid) as peak:
+                    if child.wait():
+                        raise SystemExit(f"vsr ended with status {child.returncode}")
+                seconds = time.perf_counter() - began
+                tiles = f"{len(job.tiles)} of {job.tiles.tile_width}x{job.tiles.tile_height}"
+                held = (job.peak().total, peak.total, peak.process, peak.children)
+                figures = [f"{number / MIB:.0f}" for number in held]
+                table.row(
+                    Path(network).name, tiles, job.tiles.burst, *figures, options.frames, f"{seconds:.0f}"
+                )
+    table.print()
+
+
+def extra_options(options: argparse.Namespace) -> list[str]:
+    """What is handed on to ``vsr upscale``."""
+    given = {"--max-memory": options.max_memory, "--engine": options.engine, "--precision": options.precision}
+    return [word for name, value in given.items() if value for word in (name, value)]
 
 
 def main() -> None:
@@ -153,12 +222,17 @@ def main() -> None:
     parser.add_argument(
         "--network", default="duf-s", help="names or weight files for --tiles, separated by commas"
     )
+    parser.add_argument("--runs", metavar="WxH,...", help="films to generate and upscale")
+    parser.add_argument("--max-memory", metavar="SIZE", help="for --runs")
+    parser.add_argument("--frames", type=int, default=8, help="for --runs")
+    parser.add_argument("--engine", default="auto", help="for --tiles and --runs")
+    parser.add_argument("--markdown", action="store_true", help="the table of --runs in Markdown")
     parser.add_argument("-s", "--scale", type=int, default=4)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("-g", "--gpu", default="auto")
     options = parser.parse_args()
-    if options.clip is None and options.tiles is None:
-        parser.error("name a CLIP, or sizes with --tiles")
+    if options.clip is None and options.tiles is None and options.runs is None:
+        parser.error("name a CLIP, or sizes with --tiles or --runs")
     from setting import machine
 
     print(machine())
@@ -166,6 +240,8 @@ def main() -> None:
         films(options)
     if options.tiles:
         tiles(options)
+    if options.runs:
+        runs(options)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -49,3 +51,48 @@ def weights_for(model: str, scale: int, folder: Path) -> Weights:
     }
     path.with_name(path.name.removesuffix(SUFFIX) + ".json").write_text(json.dumps(card), encoding="utf-8")
     return read_weights(path)
+
+
+def film(size: str, frames: int, folder: Path, *, rate: int = 30) -> Path:
+    """A generated film of a moving test picture, lossless or nearly so; made once in a folder."""
+    from vsrcli.bench.clip import generate
+
+    path = folder / f"generated-{size}-{frames}.mp4"
+    width, height = (int(side) for side in size.split("x"))
+    return path if path.is_file() else generate(path, width, height, frames, rate=rate)
+
+
+class Table:
+    """Rows under a heading, aligned for a terminal or as Markdown.
+
+    Args:
+        heads: of the columns.
+        markdown: which of the two.
+    """
+
+    def __init__(self, heads: Sequence[str], *, markdown: bool = False) -> None:
+        self._rows = [list(heads)]
+        self._markdown = markdown
+
+    def row(self, *cells: object) -> None:
+        """Add a row."""
+        self._rows.append([str(cell) for cell in cells])
+
+    def print(self) -> None:
+        """Write it to standard output."""
+        widths = [max(len(row[column]) for row in self._rows) for column in range(len(self._rows[0]))]
+        for number, row in enumerate(self._rows):
+            if self._markdown:
+                print(f"| {' | '.join(row)} |")
+                if number == 0:
+                    print(f"|{'|'.join(['---'] + ['---:'] * (len(row) - 1))}|")
+            else:
+                first, *others = zip(row, widths, strict=True)
+                print("  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]))
+
+
+def run(line: Sequence[str], **changes: str) -> None:
+    """Run a command to its end; leave this program with its words if it fails."""
+    done = subprocess.run(line, capture_output=True, text=True, env={**os.environ, **changes}, check=False)
+    if done.returncode:
+        raise SystemExit(f"{line[0]} ended with status {done.returncode}:\n{done.stderr[-2000:]}")

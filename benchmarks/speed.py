@@ -1,133 +1,317 @@
-"""How fast: networks alone against DUF-16L, and whole films against ffmpeg's own scaler.
+"""How fast: networks alone beside DUF-16L and any ONNX model, and whole films beside ffmpeg's own scaler.
 
-    python benchmarks/speed.py [--models duf-s,duf-16l] [--size 160x90] [--precision fp32] [--clip FILE]
+    python benchmarks/speed.py [--models duf-s,duf-r-s] [--engines keras,openvino] [--size 160x90]
+    python benchmarks/speed.py --onnx FILE [--onnx FILE]
+    python benchmarks/speed.py --comparison --no-networks [--size 1920x1080]
+    python benchmarks/speed.py --clip FILE [--film-models bicubic,duf-s] [--film-frames 48] [--no-networks]
 
-*Networks alone*: every model runs through the same engine that films run through, on the same frames, in
-turns in one process, so that a busy machine is busy for all of them; the figure is the median over turns of
-microseconds per low-resolution pixel, and its ratio to ``duf-16l`` (which computes its whole window of seven
-frames anew for every frame, as its authors do). Names mean random weights.
+*Networks alone*: every contestant upscales the same frames, in turns in one process, so that a busy machine
+is busy for all of them. The figure is the median of microseconds per low-resolution pixel and frame, over all
+turns; its ratio is to the paper's network as its authors run it: DUF-16L, one call of a TensorFlow graph for
+every window of seven frames, one window for every frame, fp32. Names mean random weights. An ONNX model runs
+in ONNX Runtime (``pip install onnxruntime``); its input is N C H W, N T C H W or N C T H W, told by where the
+three colours stand; sides that it leaves open become the frame's.
 
-*Whole films*: ``vsrcli.upscale`` and ``ffmpeg -vf scale=...:flags=lanczos``, the same clip and codec.
+*Comparison*: what it takes to find out whether a frame repeats the one before.
+
+*Whole films*: ``vsr upscale`` and ``ffmpeg -vf scale``, the same clip and codec, each a process of its own
+from its start to its end, in turns.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import subprocess
+import sys
 import tempfile
 import time
-from fractions import Fraction
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
-from setting import machine, weights_for
+from setting import Table, machine, run, weights_for
 
 REFERENCE = "duf-16l"
-CRF, PRESET = 18, "medium"
+CRF, PRESET = "18", "medium"
 
 
-class Runner:
-    """One model on an endless film."""
+class Contestant(Protocol):
+    """One network on an endless film."""
 
-    def __init__(
-        self, name: str, scale: int, size: tuple[int, int], precision: str, device: str, folder: Path
-    ) -> None:
-        from vsrcli.engine.keras import KerasEngine
+    name: str
+    says: str  # what runs it, for people
+    macs: int  # multiply-adds per low-resolution pixel and frame; 0: unknown
 
-        self.name = name
-        weights = weights_for(name, scale, folder)
-        self.macs = weights.architecture.macs(scale)
-        self.engine = KerasEngine(weights, device=device, precision=precision)
-        self.stream = self.engine.open(*size)
-        self.turns: list[float] = []  # microseconds per pixel and frame
+    def upscale(self, frames: list[np.ndarray]) -> int:
+        """Take frames (H, W, 3); the number of low-resolution pixels whose pictures came out."""
+        ...
 
-    def turn(self, frames: list[np.ndarray]) -> None:
-        began = time.perf_counter()
-        answers = sum(self.stream.push(frame) is not None for frame in frames)
-        seconds = time.perf_counter() - began
-        if self.turns or answers == len(frames):  # the first turns fill the window
-            self.turns.append(seconds * 1e6 / (answers * frames[0].shape[0] * frames[0].shape[1]))
+
+class Streamed:
+    """A model of this project, in the engine that films run in."""
+
+    def __init__(self, name: str, engine: str, options: argparse.Namespace, folder: Path) -> None:
+        from vsrcli.engine.select import Choice, open_engine
+
+        weights = weights_for(name, options.scale, folder)
+        choice = Choice(weights.architecture, weights, options.scale)
+        device, precision = options.gpu, "fp32" if name == REFERENCE else options.precision
+        opened = open_engine(choice, device=device, precision=precision, engine=engine)
+        self.name = Path(name).name
+        self.says = opened.description
+        self.macs = weights.architecture.macs(options.scale)
+        width, height = sides(options.size)
+        self._stream = opened.open(height, width)
+
+    def upscale(self, frames: list[np.ndarray]) -> int:
+        answers = sum(self._stream.push(frame) is not None for frame in frames)
+        return answers * frames[0].shape[0] * frames[0].shape[1]
+
+
+class Onnx:
+    """Somebody else's model."""
+
+    macs = 0
+
+    def __init__(self, path: Path, options: argparse.Namespace) -> None:
+        import onnxruntime  # pyright: ignore[reportMissingImports]
+
+        self.name = path.name
+        self._session: Any = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            raise SystemExit(
+                f"{path}: it has {len(inputs)} inputs; only models with a single one can be measured"
+            )
+        self._input = inputs[0].name
+        self._kind = np.float16 if "float16" in inputs[0].type else np.float32
+        width, height = sides(options.size)
+        self._shape, self._layout = layout(inputs[0].shape, height, width, path)
+        self.says = f"ONNX Runtime {onnxruntime.__version__} on CPU, {self._layout} {self._shape}"
+
+    def upscale(self, frames: list[np.ndarray]) -> int:
+        made = 0
+        pixels = self._shape[-1] * self._shape[-2]
+        while made < len(frames) * pixels:
+            (answer,) = self._session.run(None, {self._input: self._filled(frames[0])})[:1]
+            pictures = answer.shape[self._layout.index("T")] if answer.ndim == 5 else answer.shape[0]
+            made += pictures * pixels
+        return made
+
+    def _filled(self, frame: np.ndarray) -> np.ndarray:
+        """A window in which every frame is this one, cut or repeated to the model's size."""
+        height, width = self._shape[-2:]
+        rows, columns = -(-height // frame.shape[0]), -(-width // frame.shape[1])
+        picture = np.tile(frame, (rows, columns, 1))[:height, :width].transpose(2, 0, 1).astype(self._kind)
+        if self._layout == "NTCHW":
+            picture = np.broadcast_to(picture[None], self._shape[1:])
+        elif self._layout == "NCTHW":
+            picture = np.broadcast_to(picture[:, None], self._shape[1:])
+        else:
+            picture = np.tile(picture, (self._shape[1] // 3, 1, 1))
+        return np.ascontiguousarray(picture[None])
+
+
+def layout(shape: list[Any], height: int, width: int, path: Path) -> tuple[tuple[int, ...], str]:
+    """An input's shape with its open sides filled in, and its axes."""
+    size = [side if isinstance(side, int) and side > 0 else None for side in shape]
+    if len(size) == 4 and size[1] is not None and size[1] % 3 == 0:
+        axes, wanted = "NCHW", (1, size[1], height, width)
+    elif len(size) == 5 and size[2] == 3:
+        axes, wanted = "NTCHW", (1, 7, 3, height, width)
+    elif len(size) == 5 and size[1] == 3:
+        axes, wanted = "NCTHW", (1, 3, 7, height, width)
+    else:
+        raise SystemExit(f"{path}: its input is {shape}; N C H W, N T C H W or N C T H W can be measured")
+    return tuple(want if side is None else side for side, want in zip(size, wanted, strict=True)), axes
+
+
+def sides(size: str) -> tuple[int, int]:
+    width, height = (int(side) for side in size.split("x"))
+    return width, height
+
+
+def contestants(options: argparse.Namespace, folder: Path) -> Iterable[Contestant]:
+    for name in filter(None, options.models.split(",")):
+        for engine in options.engines.split(","):
+            if name != REFERENCE:
+                yield Streamed(name, engine, options, folder)
+    yield Streamed(REFERENCE, "keras", options, folder)
+    if options.onnx:
+        try:
+            import onnxruntime  # noqa: F401  # pyright: ignore[reportMissingImports]
+        except ImportError:
+            print("ONNX models are left out: ONNX Runtime is not installed (pip install onnxruntime)")
+            return
+        for path in options.onnx:
+            yield Onnx(path, options)
 
 
 def networks(options: argparse.Namespace) -> None:
-    width, height = (int(side) for side in options.size.split("x"))
+    width, height = sides(options.size)
     frames = list(np.random.default_rng(0).random((options.frames, height, width, 3), dtype=np.float32))
-    names = list(dict.fromkeys([*options.models.split(","), REFERENCE]))
     with tempfile.TemporaryDirectory() as folder:
-        place = (options.precision, options.gpu, Path(folder))
-        runners = [Runner(name, options.scale, (height, width), *place) for name in names]
-        for runner in runners:  # compile, and fill the windows
-            for _ in range(7):
-                runner.stream.push(frames[0])
+        entered = list(contestants(options, Path(folder)))
+        times: dict[int, list[float]] = {number: [] for number in range(len(entered))}
+        for each in entered:  # compile, and fill the windows
+            each.upscale(frames[:1] * 7)
         for _ in range(options.turns):
-            for runner in runners:
-                runner.turn(frames)
-    reference = float(np.median(next(r for r in runners if r.name == REFERENCE).turns))
-    turns = f"{options.turns} turns of {options.frames} frames"
-    print(f"\nnetworks alone: {width}x{height} to x{options.scale}, {turns}")
-    print(f"{'model':<28} {'us/pixel':>9} {'fastest':>9} {'speed-up':>9} {'multiply-adds':>14}   device")
-    for runner in runners:
-        median, least = float(np.median(runner.turns)), min(runner.turns)
-        name = Path(runner.name).name
-        figures = f"{median:9.2f} {least:9.2f} {reference / median:8.2f}x {runner.macs:14,}"
-        print(f"{name:<28} {figures}   {runner.engine.description}")
+            for number, each in enumerate(entered):
+                began = time.perf_counter()
+                pixels = each.upscale(frames)
+                times[number].append((time.perf_counter() - began) * 1e6 / pixels)
+    medians = [float(np.median(turns)) for turns in times.values()]
+    reference = next(median for median, each in zip(medians, entered, strict=True) if each.name == REFERENCE)
+    turns = f"median of {options.turns} turns of {options.frames} frames"
+    print(f"\nnetworks alone: {width}x{height} to x{options.scale}, {turns}\n")
+    heads = ["network", "us/pixel", "fastest", "speed-up", "multiply-adds", "G/s", "runs on"]
+    table = Table(heads, markdown=options.markdown)
+    for number, (median, each) in enumerate(zip(medians, entered, strict=True)):
+        pace = (f"{each.macs:,}", f"{each.macs / median / 1e3:.0f}") if each.macs else ("", "")
+        speed = f"{median:.2f}", f"{min(times[number]):.2f}", f"{reference / median:.2f}"
+        table.row(each.name, *speed, *pace, each.says)
+    table.print()
+
+
+def comparison(options: argparse.Namespace) -> None:
+    from vsrcli.engine.repeats import same
+
+    width, height = sides(options.size)
+    frame = np.random.default_rng(0).random((height, width, 3), dtype=np.float32)
+    print(f"\ncomparison of frames: {width}x{height}, median of 21\n")
+    table = Table(["frames that", "us/pixel"], markdown=options.markdown)
+    for label, other in (("are equal", frame.copy()), ("differ everywhere", 1 - frame)):
+        turns = []
+        for _ in range(21):
+            began = time.perf_counter()
+            same(frame, other)
+            turns.append((time.perf_counter() - began) * 1e6 / (width * height))
+        table.row(label, f"{np.median(turns):.5f}")
+    table.print()
 
 
 def films(options: argparse.Namespace) -> None:
-    from vsrcli import EncodeOptions, Options, upscale
     from vsrcli.media.ffmpeg import find_ffmpeg
+    from vsrcli.media.probe import probe
 
-    ffmpeg, scale = find_ffmpeg(), options.scale
-    encode = EncodeOptions(codec="libx264", crf=CRF, preset=PRESET, pix_fmt="yuv420p", overwrite=True)
-    print(
-        f"\nwhole films: {options.clip.name} to x{scale}, libx264 crf {CRF} {PRESET}, ffmpeg {ffmpeg.version}"
-    )
+    ffmpeg, scale, clip = find_ffmpeg(), options.scale, options.clip
+    video = probe(clip).video
+    pixels = video.width * video.height
     with tempfile.TemporaryDirectory() as name:
         out = Path(name) / "out.mp4"
-        settings = f"scale=iw*{scale}:ih*{scale}:flags=lanczos"
-        command = [ffmpeg.path, "-v", "error", "-nostdin", "-y", "-i", str(options.clip), "-vf", settings]
-        command += [
-            "-c:v",
-            "libx264",
-            "-crf",
-            str(CRF),
-            "-preset",
-            PRESET,
-            "-pix_fmt",
-            "yuv420p",
-            "-c:a",
-            "copy",
-        ]
-        began = time.perf_counter()
-        subprocess.run([*command, str(out)], check=True)
-        seconds, frames = time.perf_counter() - began, 0
-        rows = [("ffmpeg lanczos", seconds)]
+        lines = {}
+        for kernel in ("bicubic", "lanczos"):
+            line = [
+                ffmpeg.path,
+                "-v",
+                "error",
+                "-nostdin",
+                "-y",
+                "-i",
+                str(clip),
+                "-frames:v",
+                str(options.film_frames),
+            ]
+            line += ["-vf", f"scale=iw*{scale}:ih*{scale}:flags={kernel}", "-c:v", "libx264", "-crf", CRF]
+            lines[f"ffmpeg {kernel}"] = [*line, "-preset", PRESET, "-pix_fmt", "yuv420p", "-an", str(out)]
         for model in options.film_models.split(","):
-            chosen = Options(
-                Fraction(scale), model, device=options.gpu, precision=options.precision, encode=encode
-            )
-            began = time.perf_counter()
-            frames = upscale(options.clip, out, chosen).frames
-            rows.append((f"vsr {Path(model).name}", time.perf_counter() - began))
-    for label, seconds in rows:
-        ratio = f"{seconds / rows[0][1]:8.2f} times ffmpeg's"
-        print(f"{label:<28} {seconds:8.2f} s {frames / seconds:8.2f} frames/s {ratio}")
+            interpolation = model in ("bicubic", "lanczos")
+            weights = model if interpolation else str(chosen(model, scale, Path(name)))
+            for engine in ["auto"] if interpolation else options.engines.split(","):
+                line = [
+                    sys.executable,
+                    "-m",
+                    "vsrcli",
+                    "upscale",
+                    str(clip),
+                    str(out),
+                    "-q",
+                    "-y",
+                    "--no-resume",
+                ]
+                line += ["-m", weights, "-s", str(scale), "-g", options.gpu, "--engine", engine]
+                line += [
+                    "--precision",
+                    options.precision,
+                    "--codec",
+                    "libx264",
+                    "--crf",
+                    CRF,
+                    "--preset",
+                    PRESET,
+                ]
+                line += ["--pix-fmt", "yuv420p", "--frames", str(options.film_frames)]
+                label = f"vsr {Path(model).name}" + ("" if interpolation else f", {engine}")
+                lines[label] = line
+        times: dict[str, list[float]] = {label: [] for label in lines}
+        for _ in range(options.film_turns):
+            for label, line in lines.items():
+                began = time.perf_counter()
+                run(line)
+                times[label].append(time.perf_counter() - began)
+        frames = counted(ffmpeg.path, out)
+    reference = float(np.median(times["ffmpeg lanczos"]))
+    told = (
+        f"{clip.name} ({video.width}x{video.height}, {frames} frames) to x{scale}, libx264 crf {CRF} {PRESET}"
+    )
+    print(f"\nwhole films: {told}, ffmpeg {ffmpeg.version}, median of {options.film_turns} turns\n")
+    table = Table(["", "seconds", "frames/s", "us/pixel", "times ffmpeg lanczos"], markdown=options.markdown)
+    for label, turns in times.items():
+        seconds = float(np.median(turns))
+        pace = f"{seconds:.2f}", f"{frames / seconds:.2f}", f"{seconds * 1e6 / frames / pixels:.2f}"
+        table.row(label, *pace, f"{seconds / reference:.2f}")
+    table.print()
+
+
+def chosen(model: str, scale: int, folder: Path) -> Path:
+    """Trained weights where there are some, else random ones."""
+    from vsrcli.errors import ModelError
+    from vsrcli.models.registry import SUFFIX, find_weights
+
+    if not model.endswith(SUFFIX):
+        with contextlib.suppress(ModelError):
+            return find_weights(model, scale).path
+    return weights_for(model, scale, folder).path
+
+
+def counted(ffmpeg: str, film: Path) -> int:
+    """Frames of a film, decoded."""
+    line = [ffmpeg, "-nostdin", "-i", str(film), "-map", "0:v:0", "-f", "null", "-"]
+    told = subprocess.run(line, capture_output=True, text=True, check=True).stderr
+    return int(told.rsplit("frame=", 1)[1].split()[0])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Speed of networks and of whole films.")
     parser.add_argument("--models", default="duf-s", help="names or weight files, separated by commas")
+    parser.add_argument("--engines", default="auto", help="auto, keras, openvino, separated by commas")
+    parser.add_argument(
+        "--onnx", type=Path, action="append", default=[], help="an ONNX model; may be repeated"
+    )
     parser.add_argument("--size", default="160x90", help="low-resolution frame, default 160x90")
     parser.add_argument("-s", "--scale", type=int, default=4)
     parser.add_argument("--frames", type=int, default=3, help="of one turn")
     parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--precision", default="auto", help="of all but the reference")
     parser.add_argument("-g", "--gpu", default="auto")
     parser.add_argument("--clip", type=Path, help="also upscale this film, beside ffmpeg")
     parser.add_argument("--film-models", default="bicubic,duf-s", help="names or weight files for --clip")
+    parser.add_argument("--film-frames", type=int, default=10_000, help="of the clip's start")
+    parser.add_argument("--film-turns", type=int, default=1)
+    parser.add_argument("--no-networks", action="store_true", help="leave the networks out")
+    parser.add_argument("--comparison", action="store_true", help="of a frame with the one before")
+    parser.add_argument("--markdown", action="store_true", help="tables in Markdown")
     options = parser.parse_args()
+    missing = [path for path in [*options.onnx, options.clip] if path and not path.is_file()]
+    if missing:
+        parser.error(f"there is no file {missing[0]}")
     print(machine())
-    networks(options)
+    if not options.no_networks:
+        networks(options)
+    if options.comparison:
+        comparison(options)
     if options.clip:
         films(options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,11 @@ import pytest
 
 # A shell that starts the tests in the background makes them, and all that they start, deaf to SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Networks that OpenVINO runs are kept beside pytest's own cache, not in the user's."""
+    os.environ["VSR_CACHE"] = str(config.rootpath / ".pytest_cache" / "vsr")
 
 
 @pytest.fixture(scope="session")

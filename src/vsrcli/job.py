@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
+from vsrcli.engine.offer import EnginePlan, plan_engine
 from vsrcli.engine.select import Choice, choose
 from vsrcli.errors import InputError, UsageError
-from vsrcli.frames.tiles import TilePlan, plan_tiles
+from vsrcli.frames.tiles import TilePlan
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.integrity import damaged_part
 from vsrcli.media.plan import EncodeOptions, OutputPlan, plan_output
@@ -18,7 +19,7 @@ from vsrcli.media.segment import why_whole
 from vsrcli.media.settings import refuse
 from vsrcli.media.trial import try_out
 from vsrcli.media.types import Source
-from vsrcli.memory import largest_tile
+from vsrcli.memory import Film, Limit, Peak, expected_peak, fitting_tiles, limit_for
 from vsrcli.models.registry import DEFAULT_MODEL
 
 
@@ -34,6 +35,9 @@ class Options:
             makes tiles invisible.
         device: ``auto``, ``cpu`` or GPU numbers such as ``0``.
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
+        engine: ``auto``, ``keras`` or ``openvino``, see :func:`~vsrcli.engine.offer.plan_engine`.
+        max_memory: bytes that all processes together may take, and the network on a GPU; None: three quarters
+            of what is free.
         encode: codec, quality and container options.
         start, end: seconds from the film's start, half open; None: all of it.
         frames: stop after this many (the sound stops there, too); None: no limit.
@@ -50,6 +54,8 @@ class Options:
     overlap: int | None = None
     device: str = "auto"
     precision: str = "auto"
+    engine: str = "auto"
+    max_memory: int | None = None
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     start: Fraction | None = None
     end: Fraction | None = None
@@ -69,6 +75,7 @@ class Job:
         source: the film as probed.
         plan: what is written, stream by stream.
         model: network, weights and native scale.
+        engine: what will compute, as far as it is known before it starts; None for interpolation.
         tiles: how a frame is cut.
         overlap: context of a tile on each side in low-resolution pixels.
         options: as given.
@@ -76,11 +83,13 @@ class Job:
         ffmpeg: which one runs.
         expected_frames: as the container states them (for the span), or None.
         segmented: whether it is written in segments, so that an interruption costs the last one at most.
+        limit: how much memory it may take.
     """
 
     source: Source
     plan: OutputPlan
     model: Choice
+    engine: EnginePlan | None
     tiles: TilePlan
     overlap: int
     options: Options
@@ -88,6 +97,16 @@ class Job:
     ffmpeg: Ffmpeg
     expected_frames: int | None
     segmented: bool
+    limit: Limit
+
+    def peak(self, tiles: TilePlan | None = None) -> Peak:
+        """Memory that it is expected to take, with its own or with other tiles."""
+        film = _for_memory(self.source, self.model, self.plan)
+        return expected_peak(self.model.architecture, film, tiles or self.tiles)
+
+    def allows(self, tiles: TilePlan) -> bool:
+        """Whether tiles stay under the memory that the user has named, if any."""
+        return not self.limit.asked or self.limit.holds(self.peak(tiles))
 
 
 def prepare(source: str | Path, target: str | Path, options: Options | None = None) -> Job:
@@ -102,12 +121,12 @@ def prepare(source: str | Path, target: str | Path, options: Options | None = No
         raise UsageError(f"--end {float(options.end):g} is not after --start {float(options.start):g}")
     refuse(options.encode.extra)
     model = choose(options.model, options.scale)
+    engine = plan_engine(options.engine, options.device, options.precision)
     ffmpeg = find_ffmpeg(options.ffmpeg)
     film = probe(Path(source))
     _check_span(film, options)
     _check_data(film, options)
     overlap = model.architecture.radius() if options.overlap is None else options.overlap
-    tiles = _tiles(film, model, options.tile, overlap)
     end = _end(film, options)
     width, height = (round(side * options.scale) for side in (film.video.width, film.video.height))
     plan = plan_output(
@@ -121,6 +140,15 @@ def prepare(source: str | Path, target: str | Path, options: Options | None = No
         trial=False,
         ffmpeg=ffmpeg,
     )
+    limit = limit_for(options.device if model.weights else "cpu", options.max_memory)
+    tiles = fitting_tiles(
+        model.architecture,
+        _for_memory(film, model, plan),
+        overlap,
+        limit,
+        options.tile if isinstance(options.tile, int) else None,
+        auto=options.tile == "auto",
+    )
     whole = None if options.segment == "none" else why_whole(plan, film.video, options.encode.extra)
     if whole is not None:
         loss = f"{whole}: the film is written in one go, and an interruption costs all of it"
@@ -128,7 +156,20 @@ def prepare(source: str | Path, target: str | Path, options: Options | None = No
     segmented = whole is None and options.segment != "none"
     try_out(plan, film, segmented=segmented, ffmpeg=ffmpeg)
     expected = _expected_frames(film, options, end)
-    return Job(film, plan, model, tiles, overlap, options, end, ffmpeg, expected, segmented)
+    return Job(
+        film,
+        plan,
+        model,
+        engine if model.weights else None,
+        tiles,
+        overlap,
+        options,
+        end,
+        ffmpeg,
+        expected,
+        segmented,
+        limit,
+    )
 
 
 def _check_span(film: Source, options: Options) -> None:
@@ -150,13 +191,10 @@ def _check_data(film: Source, options: Options) -> None:
             raise InputError(f"{film.path} is damaged: {damaged}; repair it, or use --keep-going")
 
 
-def _tiles(film: Source, model: Choice, tile: str | int, overlap: int) -> TilePlan:
-    height, width = film.video.height, film.video.width
-    if tile == "auto":
-        side = largest_tile(height, width, model.architecture.bytes_per_pixel, overlap)
-    else:
-        side = None if tile == "none" else int(tile)
-    return plan_tiles(height, width, side, overlap)
+def _for_memory(film: Source, model: Choice, plan: OutputPlan) -> Film:
+    """What memory depends on."""
+    video = film.video
+    return Film(video.height, video.width, plan.height, plan.width, model.scale, video.deep, plan.codec)
 
 
 def _end(film: Source, options: Options) -> Fraction | None:

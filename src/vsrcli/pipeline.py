@@ -59,6 +59,7 @@ class Result:
         engine: device and precision that it ran on.
         warnings: what was passed over in the source.
         resumed: frames that earlier runs had made.
+        repeated: frames that this run did not compute, since nothing that the network looks at had changed.
     """
 
     target: Path
@@ -68,6 +69,7 @@ class Result:
     engine: str
     warnings: tuple[str, ...]
     resumed: int = 0
+    repeated: int = 0
 
 
 def upscale(
@@ -110,7 +112,7 @@ def run(
     Raises:
         VsrError: see :func:`upscale`.
     """
-    began = time.perf_counter()
+    began, repeated = time.perf_counter(), 0
     with open_film(job, on_notice) as film:
         tell = _Teller(job, film, on_progress)
         if not film.complete:
@@ -125,9 +127,18 @@ def run(
                         tell(path.shots)
                     film.rest(path, frames.check)
                 film.over(path, frames.warnings)
+            repeated = workshop.repeated
         film.finish()
-    seconds = time.perf_counter() - began
-    return Result(job.plan.target, film.count, seconds, film.shots, film.engine, film.warnings, film.resumed)
+    return Result(
+        target=job.plan.target,
+        frames=film.count,
+        seconds=time.perf_counter() - began,
+        shots=film.shots,
+        engine=film.engine,
+        warnings=film.warnings,
+        resumed=film.resumed,
+        repeated=repeated,
+    )
 
 
 def _decoder(job: Job, seen: Seen | None) -> Decoder:

@@ -12,13 +12,16 @@ better for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
+from vsrcli.engine.repeats import without_repeats
 from vsrcli.engine.select import open_engine
 from vsrcli.engine.types import Engine, Stream
 from vsrcli.errors import EngineError, NotFinite, OutOfMemory, UsageError
+from vsrcli.frames.bursts import BurstStream
 from vsrcli.frames.fit import FittedStream
 from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State, foreign
@@ -34,12 +37,14 @@ class Workshop:
 
     Args:
         job: what is made.
-        tiles: how frames are cut.
+        tiles: how frames were cut when states were saved.
         on_notice: told what has been changed.
 
     Attributes:
+        saved: how frames were cut when states were saved.
         tiles: how they are cut now.
         engine: that computes unless numbers overflow.
+        repeated: frames whose picture was given again instead of being computed again.
 
     Raises:
         EngineError: the device is not there.
@@ -47,8 +52,13 @@ class Workshop:
     """
 
     def __init__(self, job: Job, tiles: TilePlan, on_notice: Callable[[str], None]) -> None:
-        self.tiles = tiles
-        self.engine = self._load(job, job.options.precision)
+        self.saved = self.tiles = tiles
+        if not job.allows(tiles):  # of an earlier run, which was allowed more memory
+            self.tiles = replace(job.tiles, burst=max(job.tiles.burst, min(tiles.burst, 2)))
+            size = f"{self.tiles.tile_width}x{self.tiles.tile_height}"
+            on_notice(f"to save memory, going on with tiles of {size}, {self.tiles.burst} frames at a time")
+        self.engine = self._load(job, job.options.precision, on_notice)
+        self.repeated = 0
         self._job = job
         self._precise: Engine | None = None
         self._tell = on_notice
@@ -60,8 +70,14 @@ class Workshop:
     def fresh(self, *, precise: bool) -> Stream:
         """An ordinary stream; ``precise``: in fp32, whatever was asked for."""
         engine = self._in_fp32() if precise else self.engine
-        plan = self._job.plan
-        return FittedStream(TiledStream(engine.open, self.tiles, engine.scale), plan.height, plan.width)
+        plan, kind, tiles = self._job.plan, self._job.model.architecture.kind, self.tiles
+        if tiles.burst > 1:
+            aside = plan.target.parent  # it has room for the film, and is no memory in disguise
+            tiled = BurstStream(engine.open, tiles, engine.scale, engine.lookahead, aside)
+        else:
+            tiled = TiledStream(engine.open, tiles, engine.scale)
+        fitted = FittedStream(tiled, plan.height, plan.width)
+        return without_repeats(fitted, kind, engine.lookahead + tiles.burst - 1, self._count)
 
     def shrink(self, error: OutOfMemory) -> None:
         """Halve the tiles.
@@ -72,7 +88,8 @@ class Workshop:
         before = self.tiles
         side = max(before.tile_height, before.tile_width) // 2
         try:
-            self.tiles = plan_tiles(before.height, before.width, side, self._job.overlap)
+            smaller = plan_tiles(before.height, before.width, side, self._job.overlap)
+            self.tiles = replace(smaller, burst=before.burst)
         except UsageError:
             raise error from None
         if max(self.tiles.tile_height, self.tiles.tile_width) >= max(before.tile_height, before.tile_width):
@@ -92,13 +109,18 @@ class Workshop:
             raise error
         self._tell(f"the network gave NaN or infinity in {self.engine.precision}: this shot goes on in fp32")
 
+    def _count(self) -> None:
+        self.repeated += 1
+
     @staticmethod
-    def _load(job: Job, precision: str) -> Engine:
-        return open_engine(job.model, device=job.options.device, precision=precision)
+    def _load(job: Job, precision: str, on_notice: Callable[[str], None]) -> Engine:
+        options = job.options
+        asked = {"device": options.device, "precision": precision, "engine": options.engine}
+        return open_engine(job.model, **asked, on_notice=on_notice)
 
     def _in_fp32(self) -> Engine:
         if self._precise is None:
-            self._precise = self._load(self._job, "fp32")
+            self._precise = self._load(self._job, "fp32", self._tell)
         return self._precise
 
 
@@ -135,7 +157,7 @@ class SteadyStream:
         if _PRECISE not in inner:
             raise foreign(f"it has no {_PRECISE!r}")
         self._precise = bool(inner.pop(_PRECISE))
-        self._stream = self._opened(inner, self._workshop.tiles)
+        self._stream = self._opened(inner, self._workshop.saved)
 
     def _ask(self, ask: Callable[[Stream], Answer]) -> Answer:
         stream = self._stream or self._opened(None, self._tiles)
@@ -173,15 +195,17 @@ def retiled(state: Mapping[str, np.ndarray], old: TilePlan, new: TilePlan) -> St
     """The state of a :class:`TiledStream`, for one whose tiles lie elsewhere.
 
     Args:
-        state: arrays of (any, tile height, tile width, any), named ``tileNUMBER.NAME``, and ``corners``.
+        state: arrays of (any, tile height, tile width, any), named ``tileNUMBER.NAME``, ``corners``, and what
+            is no tile's.
         old, new: the tiles.
 
     Raises:
         EngineError: the state is not of such a stream.
     """
-    if old == new:
+    if replace(old, burst=new.burst) == new:
         return dict(state)
-    found: State = {"corners": np.array([(row.start, column.start) for row, column in new], np.int64)}
+    found: State = {name: array for name, array in state.items() if not name.startswith("tile")}
+    found["corners"] = np.array([(row.start, column.start) for row, column in new], np.int64)
     for name in (key.partition(".")[2] for key in state if key.startswith("tile0.")):
         whole = _put_together([state[f"tile{number}.{name}"] for number in range(len(old))], old)
         for number, (row, column) in enumerate(new):

@@ -42,7 +42,7 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None
     line = (
         "-s 2.5 -m duf-16l -t 128 --tile-pad 8 -g 1 --precision fp16 --codec hevc --crf 20.5 "
         "--preset slow --pix-fmt yuv444p -e tune=grain -e g=12 --start 1:02 --end 0:01:02.5 "
-        "--no-deinterlace --ffmpeg /opt/ffmpeg -y --segment 240 --no-resume --keep-going"
+        "--no-deinterlace --ffmpeg /opt/ffmpeg -y --segment 240 --no-resume --keep-going --max-memory 1.5G"
     )
     vsr("upscale", *line.split(), "in.mp4", "out.mp4")
     from fractions import Fraction
@@ -70,6 +70,7 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None
             segment=240,
             resume=False,
             keep_going=True,
+            max_memory=3 * 2**29,
             ffmpeg="/opt/ffmpeg",
         )
     ]

@@ -74,9 +74,9 @@ def test_tiles_do_not_show(tmp_path: Path, vsr: Vsr) -> None:
 
 def test_as_a_process_by_path(weights: Path, sample: Sample, tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
-    model = weights / "duf-s-x4-video.weights.h5"
+    model, keras = weights / "duf-s-x4-video.weights.h5", ("--engine", "keras")
     done = complete(
-        spawn("upscale", sample(media.cfr, frames=3), target, "-m", model, "-g", "cpu", "-s", "3")
+        spawn("upscale", sample(media.cfr, frames=3), target, "-m", model, "-g", "cpu", "-s", "3", *keras)
     )
     assert (done.status, done.out) == (0, ""), done.err
     assert "engine: duf-s-x4-video on CPU, tensorflow, fp32" in done.err

@@ -11,6 +11,7 @@ import pytest
 from keras import ops
 from networks import answers, film, tiny_recurrent
 
+from vsrcli.engine.keras import KerasNetwork
 from vsrcli.engine.recurrent import RecurrentNetwork, RecurrentStream, compile_recurrent
 from vsrcli.errors import EngineError
 from vsrcli.frames.resample import resize
@@ -27,7 +28,7 @@ def model() -> duf_r.DufR:
 
 @pytest.fixture(scope="module")
 def network(model: duf_r.DufR) -> RecurrentNetwork:
-    return compile_recurrent(model, 10, 12)
+    return compile_recurrent(KerasNetwork(model), 10, 12)
 
 
 def whole(model: duf_r.DufR, frames: np.ndarray) -> np.ndarray:
@@ -48,7 +49,7 @@ def test_a_stream_equals_the_whole_sequence(model: duf_r.DufR, network: Recurren
 @pytest.mark.parametrize("band_pixels", [36, 60, 1])  # 4 bands of 3 rows, the last overlapping; 2 of 5; rows
 def test_bands_give_the_same_pictures(network: RecurrentNetwork, model: duf_r.DufR, band_pixels: int) -> None:
     frames = film(6)
-    banded = RecurrentStream(compile_recurrent(model, 10, 12, band_pixels=band_pixels))
+    banded = RecurrentStream(compile_recurrent(KerasNetwork(model), 10, 12, band_pixels=band_pixels))
     np.testing.assert_allclose(answers(banded, frames), answers(RecurrentStream(network), frames), atol=1e-5)
 
 
@@ -56,7 +57,8 @@ def test_bands_do_not_show_in_the_state(network: RecurrentNetwork, model: duf_r.
     """A state of one banding goes on in another."""
     frames = film(6)
     plain, banded = (
-        RecurrentStream(compiled) for compiled in (network, compile_recurrent(model, 10, 12, band_pixels=36))
+        RecurrentStream(compiled)
+        for compiled in (network, compile_recurrent(KerasNetwork(model), 10, 12, band_pixels=36))
     )
     for frame in frames[:3]:
         plain.push(frame)
@@ -110,7 +112,7 @@ def test_half_precision(network: RecurrentNetwork, model: duf_r.DufR, policy: st
     finally:
         keras.config.set_dtype_policy(before)
     half.set_weights(model.get_weights())
-    compiled = compile_recurrent(half, 10, 12)
+    compiled = compile_recurrent(KerasNetwork(half), 10, 12)
     assert keras.backend.standardize_dtype(compiled.empty[0].dtype) == policy.removeprefix("mixed_")
     stream, frames = RecurrentStream(compiled), film(30)
     got = np.stack(answers(stream, frames))
@@ -145,7 +147,7 @@ def test_tiles_hardly_show(model: duf_r.DufR, kind: str) -> None:
 
     def open_stream(height: int, width: int) -> RecurrentStream:
         if (height, width) not in compiled:
-            compiled[height, width] = compile_recurrent(model, height, width)
+            compiled[height, width] = compile_recurrent(KerasNetwork(model), height, width)
         return RecurrentStream(compiled[height, width])
 
     reference = np.stack(answers(open_stream(24, 100), frames))

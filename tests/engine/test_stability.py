@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from networks import tiny_recurrent
 
+from vsrcli.engine.keras import KerasNetwork
 from vsrcli.engine.recurrent import RecurrentNetwork, RecurrentStream, compile_recurrent
 from vsrcli.models import duf_r
 from vsrcli.models.registry import load, read_weights
@@ -36,7 +37,7 @@ NETWORKS: dict[str, Callable[[], duf_r.DufR]] = {
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def network(request: pytest.FixtureRequest) -> RecurrentNetwork:
-    return compile_recurrent(NETWORKS[request.param](), HEIGHT, WIDTH)
+    return compile_recurrent(KerasNetwork(NETWORKS[request.param]()), HEIGHT, WIDTH)
 
 
 def pictures(stream: RecurrentStream, frames: Iterable[np.ndarray]) -> np.ndarray:

@@ -30,7 +30,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     ) -> list[str]:
         loaded: list[str] = []
 
-        def load(model: Any, *, device: str, precision: str = precision) -> MixingEngine:
+        def load(model: Any, *, device: str, precision: str = precision, **others: Any) -> MixingEngine:
             loaded.append(precision)
             return MixingEngine(precision, fail if len(loaded) == 1 else lambda h, w: None)
 

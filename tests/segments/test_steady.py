@@ -31,16 +31,17 @@ def workshop(
     notices: list[str] = []
     engines: list[MixingEngine] = []
 
-    def load(model: Any, *, device: str, precision: str) -> MixingEngine:
+    def load(model: Any, *, device: str, precision: str, **others: Any) -> MixingEngine:
         engines.append(MixingEngine(precision, fail if len(engines) == 0 else lambda h, w: None))
         return engines[-1]
 
     monkeypatch.setattr(steady, "open_engine", load)
     job = SimpleNamespace(
-        model=None,
-        options=SimpleNamespace(device="cpu", precision=precision),
+        model=SimpleNamespace(architecture=SimpleNamespace(kind="recurrent")),  # it keeps a trace
+        options=SimpleNamespace(device="cpu", precision=precision, engine="auto"),
         plan=SimpleNamespace(height=2 * HEIGHT, width=2 * WIDTH),
         overlap=OVERLAP,
+        allows=lambda tiles: True,
     )
     return Workshop(job, plan_tiles(HEIGHT, WIDTH, tile, OVERLAP), notices.append), notices, engines  # type: ignore[arg-type]
 

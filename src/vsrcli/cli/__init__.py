@@ -17,6 +17,7 @@ COMMANDS = {
     "info": ("vsrcli.cli.info:info", "Say what a film holds."),
     "models": ("vsrcli.cli.models:models", "List the models, what they cost and what they measured."),
     "train": ("vsrcli.cli.train:train", "Train a network on a folder of clips and photographs."),
+    "bench": ("vsrcli.cli.bench:bench", "Measure how fast a model is on this machine."),
     "evaluate": ("vsrcli.cli.evaluate:evaluate", "Score models on films whose high resolution is known."),
 }
 

@@ -10,6 +10,7 @@ import click
 
 from vsrcli.cli.options import verbose_option
 from vsrcli.cli.values import Device
+from vsrcli.engine.offer import ENGINES, PRECISIONS
 
 if TYPE_CHECKING:
     from vsrcli.evaluate.benchmark import Still
@@ -68,10 +69,17 @@ class CrfType(click.ParamType):
 )
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "fp32", "fp16", "bf16"]),
+    type=click.Choice(PRECISIONS),
     default="auto",
     show_default=True,
-    help="Of the network's features; auto: fp16 on a GPU, fp32 on a CPU.",
+    help="Of the network's features; auto: fp16 on a GPU, fp32 or bf16 on a CPU.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default="auto",
+    show_default=True,
+    help="What computes; auto: OpenVINO on a CPU, if it is installed, else Keras.",
 )
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures to this file.")
 @click.option(
@@ -88,6 +96,7 @@ def evaluate(
     frames: int | None,
     device: str,
     precision: str,
+    engine: str,
     json_file: Path | None,
     pictures: Path | None,
     card: bool,
@@ -115,7 +124,7 @@ def evaluate(
     contestant = enter(model, scale, protocol)
     if contestant.warning:
         click.echo(f"warning: {contestant.warning}", err=True)
-    engine = contestant.open(device=device, precision=precision)
+    opened = contestant.open(device=device, precision=precision, engine=engine)
     reports = []
     for crf in dict.fromkeys(crfs):
         test = replace(contestant.protocol, crf=None if isinstance(crf, str) else crf)
@@ -129,7 +138,7 @@ def evaluate(
                 advance()
 
             report = benchmark(
-                engine,
+                opened,
                 files,
                 test,
                 model=contestant.choice.name,

@@ -16,6 +16,7 @@ from vsrcli.cli.failure import one_line
 from vsrcli.cli.meter import clock
 from vsrcli.job import Job
 from vsrcli.media.types import Source
+from vsrcli.memory import readable, work
 
 if TYPE_CHECKING:
     from vsrcli.pipeline import Result
@@ -28,7 +29,7 @@ def print_summary(console: Console, job: Job, *, verbose: bool = False) -> None:
     if verbose:
         _streams(console, job)
     _notices(console, job)
-    _say(console, f"  model: {job.model.name}, {tile_line(job)}")
+    _say(console, f"  model: {job.model.name}, {tile_line(job)}, {memory_line(job)}")
     if verbose:
         _say(console, f"  ffmpeg: {job.ffmpeg.path} ({job.ffmpeg.version})")
 
@@ -43,12 +44,12 @@ def print_plan(console: Console, job: Job) -> None:
     _say(console, f"  model: {model.name}, {model.architecture.summary}")
     _say(console, f"  scale: x{_number(job.options.scale)}{_resampled(job)}")
     _say(console, f"  tiles: {tile_line(job)}")
-    _say(console, f"  memory: about {_bytes(memory(job))} for the network")
+    _say(console, f"  memory: {memory_line(job)}{_memory_parts(job)}")
     _say(
         console, f"  frames: {'unknown' if job.expected_frames is None else job.expected_frames}{_span(job)}"
     )
     _say(console, f"  segments: {segment_line(job)}")
-    _say(console, f"  device: {job.options.device}, precision {job.options.precision}")
+    _say(console, f"  engine: {job.engine or 'none: interpolation on the CPU'}")
     _say(console, f"  ffmpeg: {job.ffmpeg.path} ({job.ffmpeg.version})")
     _say(console, "dry run: nothing was written")
 
@@ -61,6 +62,10 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
     took = clock(result.seconds) if result.seconds >= 60 else f"{result.seconds:.1f} s"
     if verbose:
         _say(console, f"  shots: {result.shots}; on {result.engine}")
+    if result.repeated:
+        made = result.frames - result.resumed
+        was = "was" if result.repeated == 1 else "were"
+        _say(console, f"  {result.repeated} of {made} frames {was} repeated and not computed again")
     _say(console, f"{result.frames} frames in {took} ({fps:.1f} fps): {result.target}", "green")
 
 
@@ -123,9 +128,12 @@ def target_line(job: Job) -> str:
 def tile_line(job: Job) -> str:
     """``whole frames`` or ``6 tiles of 128x128, 31 % more work``."""
     tiles = job.tiles
-    if len(tiles) == 1:
+    if len(tiles) == 1 and tiles.burst == 1:
         return "whole frames"
-    return f"{len(tiles)} tiles of {tiles.tile_width}x{tiles.tile_height}, {tiles.cost - 1:.0%} more work"
+    more = work(job.model.architecture, tiles) - 1
+    burst = f", {tiles.burst} frames at a time" if tiles.burst > 1 else ""
+    size = f"{tiles.tile_width}x{tiles.tile_height}"
+    return f"{len(tiles)} tile{'s' * (len(tiles) > 1)} of {size}{burst}, {more:.0%} more work"
 
 
 def segment_line(job: Job) -> str:
@@ -137,9 +145,17 @@ def segment_line(job: Job) -> str:
     return f"{segment_length(job)} frames each on a CPU, or a little less at a shot change"
 
 
-def memory(job: Job) -> int:
-    """Bytes that the network is expected to need."""
-    return job.tiles.tile_height * job.tiles.tile_width * job.model.architecture.bytes_per_pixel
+def memory_line(job: Job) -> str:
+    """``about 2.1 GiB at the peak``."""
+    return f"about {readable(job.peak().total)} at the peak"
+
+
+def _memory_parts(job: Job) -> str:
+    """What takes it, and what may be taken."""
+    peak, limit = job.peak(), job.limit
+    parts = f"{readable(peak.network)} for the network, {readable(peak.ffmpeg)} for ffmpeg"
+    gpu = "" if limit.gpu is None else f", {readable(limit.gpu)} on the GPU"
+    return f" ({parts}), of {readable(limit.host)} allowed{gpu}"
 
 
 def _streams(console: Console, job: Job) -> None:

@@ -12,7 +12,8 @@ import click
 from vsrcli.cli.options import ARGUMENTS, quiet_option, verbose_option
 from vsrcli.cli.signals import interruptible
 from vsrcli.cli.standing import Standing
-from vsrcli.cli.values import Device, Scale, Segment, Setting, Tile, Time
+from vsrcli.cli.values import Device, Scale, Segment, Setting, Size, Tile, Time
+from vsrcli.engine.offer import ENGINES, PRECISIONS
 from vsrcli.errors import Interrupted, VsrError
 from vsrcli.job import Job, Options, prepare
 from vsrcli.media.plan import EncodeOptions
@@ -60,9 +61,23 @@ _DEFAULT = Options()
 )
 @click.option(
     "--precision",
-    type=click.Choice(["auto", "fp32", "fp16", "bf16"]),
+    type=click.Choice(PRECISIONS),
     default=_DEFAULT.precision,
     show_default=True,
+)
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default=_DEFAULT.engine,
+    show_default=True,
+    help="What computes; auto: OpenVINO on a CPU, if it is installed, else Keras.",
+)
+@click.option(
+    "--max-memory",
+    type=Size(),
+    metavar="SIZE",
+    help="What all of it may take, such as 4G or 800M; tiles are chosen to fit. Default: 75 % of what is "
+    "free.",
 )
 @click.option("--codec", help="h264, hevc, av1, vp9, or any encoder of ffmpeg; default: what suits OUT.")
 @click.option(
@@ -143,6 +158,8 @@ def _options(
     overlap: int | None,
     gpu: str,
     precision: str,
+    engine: str,
+    max_memory: int | None,
     start: Fraction | None,
     end: Fraction | None,
     frames: int | None,
@@ -161,6 +178,8 @@ def _options(
         overlap=overlap,
         device=gpu,
         precision=precision,
+        engine=engine,
+        max_memory=max_memory,
         encode=EncodeOptions(**encode),
         start=start,
         end=end,

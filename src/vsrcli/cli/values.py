@@ -93,6 +93,39 @@ class Device(click.ParamType):
         return value
 
 
+class Size(click.ParamType):
+    """``4G``, ``800M``, ``1.5GiB`` or bytes: units of 1024; a whole number of bytes."""
+
+    name = "size"
+    _PATTERN = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> int:
+        if isinstance(value, int):
+            return value
+        found = self._PATTERN.fullmatch(str(value).strip())
+        if not found or not float(found[1]):
+            self.fail(f"{value!r} is no size: give one such as 4G or 800M", param, ctx)
+        return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+
+
+class Dimensions(click.ParamType):
+    """``640x360``: width and height in pixels, each at least 16."""
+
+    name = "size"
+    LEAST = 16
+
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(value))
+        if not found:
+            self.fail(f"{value!r} is no size: give width and height such as 640x360", param, ctx)
+        width, height = int(found[1]), int(found[2])
+        if min(width, height) < self.LEAST:
+            self.fail(f"{value} is too small: at least {self.LEAST}x{self.LEAST}", param, ctx)
+        return width, height
+
+
 class Setting(click.ParamType):
     """``key=value`` for ffmpeg; a leading dash of the key is taken off."""
 

@@ -1,4 +1,4 @@
-"""Keras' backends behind three words: start one on a device, compile a function, hand arrays over.
+"""Keras' backends behind two words: start one on a device, compile a function.
 
 TensorFlow is the default; ``KERAS_BACKEND=jax`` or ``torch`` chooses another before the first import.
 """
@@ -13,9 +13,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
-from vsrcli.errors import EngineError, Interrupted, NotFinite, OutOfMemory
+from vsrcli.engine.parts import Spec
+from vsrcli.errors import EngineError, Interrupted, OutOfMemory
 from vsrcli.tuning import keep_freed_memory
 
 _OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
@@ -60,43 +59,55 @@ def start(device: str) -> str:
         EngineError: the backend is not installed, or a GPU was asked for by number that is not there.
     """
     keep_freed_memory()
+    backend, there = _started()
+    if device == "cpu" or (device == "auto" and not there):
+        _choose(backend, None)
+        return f"CPU, {backend}" + ("" if device == "cpu" else " (no GPU found)")
+    number = 0 if device == "auto" else int(device.split(",")[0])
+    if number >= len(there):
+        names = ", ".join(f"{i}: {name}" for i, name in enumerate(there)) or "none"
+        raise EngineError(
+            f"no GPU {number} that {backend} can see (there: {names}); use --gpu cpu or leave it out"
+        )
+    _choose(backend, number)
+    return f"GPU {number}: {there[number]}, {backend}"
+
+
+def gpus() -> list[str]:
+    """Names of the GPUs that the backend can compute on. Imports it.
+
+    Raises:
+        EngineError: it is not installed.
+    """
+    return _started()[1]
+
+
+def _started() -> tuple[str, list[str]]:
+    """The backend's name, and its GPUs."""
     with quiet_import():
         try:
             import keras
 
             backend = keras.backend.backend()
-            gpus = {"tensorflow": _tensorflow_gpus, "jax": _jax_gpus, "torch": _torch_gpus}[backend]()
+            there = {"tensorflow": _tensorflow_gpus, "jax": _jax_gpus, "torch": _torch_gpus}[backend]()
         except (ImportError, KeyError, ValueError) as error:  # the last one: a name that Keras does not know
             wanted = os.environ.get("KERAS_BACKEND", "tensorflow")
             raise EngineError(
                 f"Keras cannot start on {wanted} ({error}): install it, or set KERAS_BACKEND to another of "
                 "tensorflow, jax and torch"
             ) from error
-    if device == "cpu" or (device == "auto" and not gpus):
-        _choose(backend, None)
-        return f"CPU, {backend}" + ("" if device == "cpu" else " (no GPU found)")
-    number = 0 if device == "auto" else int(device.split(",")[0])
-    if number >= len(gpus):
-        there = ", ".join(f"{i}: {name}" for i, name in enumerate(gpus)) or "none"
-        raise EngineError(
-            f"no GPU {number} that {backend} can see (there: {there}); use --gpu cpu or leave it out"
-        )
-    _choose(backend, number)
-    return f"GPU {number}: {gpus[number]}, {backend}"
+    return backend, there
 
 
-def compile_function(function: Callable[..., Any], *examples: Any) -> Callable[..., Any]:
-    """A compiled version of ``function`` for arguments shaped like ``examples`` (arrays), made once."""
+def compile_function(function: Callable[..., Any], *taken: Spec) -> Callable[..., Any]:
+    """A compiled version of ``function`` for arguments of these shapes, made once."""
     import keras
 
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
 
-        signature = [
-            tf.TensorSpec(example.shape, keras.backend.standardize_dtype(example.dtype))
-            for example in examples
-        ]
+        signature = [tf.TensorSpec(spec.shape, spec.dtype) for spec in taken]
         # no AutoGraph: there is no Python control flow on tensors to rewrite
         traced = tf.function(function, input_signature=signature, autograph=False)
         return _named_failures(traced.get_concrete_function())
@@ -129,22 +140,6 @@ def _named_failures(function: Callable[..., Any]) -> Callable[..., Any]:
             raise
 
     return call
-
-
-def fetch(result: Any) -> np.ndarray:
-    """A backend's array as NumPy's.
-
-    Raises:
-        NotFinite: it holds NaN or infinity, which would become black pixels.
-    """
-    from keras import ops
-
-    array = ops.convert_to_numpy(result)
-    if not np.isfinite(array.sum(dtype=np.float64)):
-        raise NotFinite(
-            "the network gave NaN or infinity: use --precision fp32, or other weights if that was on"
-        )
-    return array
 
 
 def _tensorflow_gpus() -> list[str]:

@@ -11,11 +11,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Self
 
 import numpy as np
 
-from vsrcli.engine.backend import compile_function
+from vsrcli.engine.network import Network
 from vsrcli.frames.state import Entry, State, check, pack
 
 
@@ -24,39 +25,27 @@ class FeatureWindow:
     """The first part of a network, compiled for one frame size.
 
     Attributes:
-        advance: a frame (1, H, W, 3) and the state -> merged features and the new state.
-        empty: the state before the first frame: two features of each level.
+        advance: a frame (1, H, W, 3) and what the queues hold -> merged features, an entry for each queue.
+        empty: the queues before the first frame, the oldest entry first.
+        radius: frames before and after the one that is answered for.
         height, width: of the frames.
     """
 
     advance: Callable[..., Any]
-    empty: tuple[Any, ...]
+    empty: tuple[tuple[Any, ...], ...]
+    radius: int
     height: int
     width: int
 
-    @property
-    def radius(self) -> int:
-        """Frames before and after: one for each level."""
-        return len(self.empty) // 2
 
-
-def compile_features(model: Any, height: int, width: int) -> FeatureWindow:
-    """Compile ``encode`` and every ``fuse`` of a :class:`~vsrcli.models.duf_s.DufS` or
-    :class:`~vsrcli.models.duf_r.DufR` for frames of one size."""
-    from keras import ops
-
-    def advance(frame, *state):
-        features, kept = model.encode(frame), []
-        for level in range(len(state) // 2):
-            before, here = state[2 * level : 2 * level + 2]
-            kept += [here, features]
-            features = model.fuse(level, before, here, features)
-        return (features, *kept)
-
-    features = ops.zeros((1, height, width, model.width), model.encoder.compute_dtype)
-    empty = (features,) * (2 * len(model.fusions))
-    frame = np.zeros((1, height, width, 3), np.float32)
-    return FeatureWindow(compile_function(advance, frame, *empty), empty, height, width)
+def feature_window(network: Network, advance: Callable[..., Any], height: int, width: int) -> FeatureWindow:
+    """The window of a network for frames of one size, from its compiled ``advance``."""
+    sizes = network.sizes
+    empty = tuple(
+        (network.zeros((1, height, width, channels), network.dtype),) * length
+        for length, channels in sizes.queues
+    )
+    return FeatureWindow(advance, empty, sizes.levels, height, width)
 
 
 class FeatureStream(ABC):
@@ -75,7 +64,7 @@ class FeatureStream(ABC):
 
     def __init__(self, window: FeatureWindow) -> None:
         self._window = window
-        self._features: tuple[Any, ...] = window.empty
+        self._queues = window.empty
         self._centres: deque[np.ndarray] = deque()  # frames that still wait for their picture
         self._recent: deque[np.ndarray] = deque(maxlen=2 * window.radius)
         self._filled = 0
@@ -123,8 +112,9 @@ class FeatureStream(ABC):
         return self._advance(frame)
 
     def _advance(self, frame: np.ndarray) -> Any:
-        features, *kept = self._window.advance(frame[None], *self._features)
-        self._features = tuple(kept)
+        features, *newest = self._window.advance(frame[None], *chain(*self._queues))
+        pairs = zip(self._queues, newest, strict=True)
+        self._queues = tuple((*queue[1:], entry) for queue, entry in pairs)
         self._filled += 1
         return features
 

@@ -2,21 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from vsrcli.engine.backend import quiet_import, start
-from vsrcli.engine.bands import BAND_PIXELS
-from vsrcli.engine.cached import CachedStream, compile_cached
-from vsrcli.engine.recurrent import RecurrentStream, compile_recurrent
-from vsrcli.engine.types import Stream
-from vsrcli.engine.windowed import WindowStream, compile_window
+import numpy as np
+
+from vsrcli.engine.backend import compile_function, quiet_import, start
+from vsrcli.engine.bands import BAND_PIXELS, Bands
+from vsrcli.engine.network import finite, saved_type
+from vsrcli.engine.parts import functions, signatures, sizes_of_model
+from vsrcli.engine.streams import Opener
 from vsrcli.models.registry import Weights, load
 
 GPU_BAND_PIXELS = 2**18  # fewer, larger launches; 1.6 kB each
 
 
-class KerasEngine:
+class KerasNetwork:
+    """A network on Keras' backend, see :class:`~vsrcli.engine.network.Network`.
+
+    Args:
+        model: from a ``build`` of :mod:`vsrcli.models`, or anything that takes whole windows.
+        band_pixels: about how many low-resolution pixels are painted at a time.
+    """
+
+    def __init__(self, model: Any, band_pixels: int = BAND_PIXELS) -> None:
+        self.model, self.band_pixels = model, band_pixels
+        self.sizes = sizes_of_model(model)
+        self.dtype = model.encoder.compute_dtype if hasattr(model, "encoder") else "float32"
+
+    def compile(self, height: int, width: int, bands: Bands) -> Mapping[str, Callable[..., Any]]:
+        made, wanted = (
+            functions(self.model, self.sizes, bands),
+            signatures(self.sizes, height, width, bands, self.dtype),
+        )
+        return {name: compile_function(made[name], *taken) for name, taken in wanted.items()}
+
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> Any:
+        from keras import ops
+
+        return ops.zeros(shape, dtype)
+
+    def load(self, array: np.ndarray, dtype: str) -> Any:
+        from keras import ops
+
+        return ops.convert_to_tensor(array, dtype=dtype)
+
+    def save(self, array: Any) -> np.ndarray:
+        from keras import backend, ops
+
+        kind = saved_type(backend.standardize_dtype(array.dtype))
+        return np.array(ops.convert_to_numpy(ops.cast(array, kind)))
+
+    def fetch(self, picture: Any) -> np.ndarray:
+        from keras import ops
+
+        return finite(ops.convert_to_numpy(picture))
+
+
+class KerasEngine(Opener):
     """A trained network, see :class:`~vsrcli.engine.types.Engine`.
 
     Args:
@@ -32,11 +75,12 @@ class KerasEngine:
 
     def __init__(self, weights: Weights, *, device: str = "auto", precision: str = "auto") -> None:
         place = start(device)
+        on_gpu = place.startswith("GPU")
         with quiet_import():
             import keras
 
             if precision == "auto":
-                precision = "fp16" if place.startswith("GPU") else "fp32"
+                precision = "fp16" if on_gpu else "fp32"
             policy = {"fp32": "float32", "fp16": "mixed_float16", "bf16": "mixed_bfloat16"}[precision]
             before = keras.config.dtype_policy()
             keras.config.set_dtype_policy(policy)
@@ -44,26 +88,6 @@ class KerasEngine:
                 self.model = load(weights)
             finally:
                 keras.config.set_dtype_policy(before)
-        self.scale = weights.scale
-        self.radius = weights.architecture.radius()
-        self.precision, self.on_gpu = precision, place.startswith("GPU")
+        super().__init__(KerasNetwork(self.model, GPU_BAND_PIXELS if on_gpu else BAND_PIXELS), weights)
+        self.precision, self.on_gpu = precision, on_gpu
         self.description = f"{weights.name} on {place}, {precision}"
-        self._kind = weights.architecture.kind
-        self.lookahead = getattr(self.model, "levels", weights.architecture.frames // 2)
-        self._band_pixels = GPU_BAND_PIXELS if place.startswith("GPU") else BAND_PIXELS
-        self._openers: dict[tuple[int, int], Callable[[], Stream]] = {}
-
-    def open(self, height: int, width: int) -> Stream:
-        """A fresh stream for frames of this size; the network is compiled at the first of each size."""
-        size = height, width
-        if size not in self._openers:
-            self._openers[size] = self._compile(height, width)
-        return self._openers[size]()
-
-    def _compile(self, height: int, width: int) -> Callable[[], Stream]:
-        bands = {"band_pixels": self._band_pixels}
-        if self._kind == "recurrent":
-            return partial(RecurrentStream, compile_recurrent(self.model, height, width, **bands))
-        if self._kind == "cached":
-            return partial(CachedStream, compile_cached(self.model, height, width, **bands))
-        return partial(WindowStream, compile_window(self.model, height, width))

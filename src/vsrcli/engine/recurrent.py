@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli.engine.backend import compile_function, fetch
-from vsrcli.engine.bands import BAND_PIXELS, Bands, plan_bands
-from vsrcli.engine.features import FeatureStream, FeatureWindow, compile_features
+from vsrcli.engine.bands import Bands, plan_bands
+from vsrcli.engine.features import FeatureStream, FeatureWindow, feature_window
+from vsrcli.engine.network import Network, saved_type
+from vsrcli.engine.parts import FLOAT32
 from vsrcli.frames.state import Entry, State
 
 
@@ -26,6 +27,7 @@ class RecurrentNetwork:
             step is given of it.
         bands: what is painted at a time.
         empty: the memory before the first frame: the hidden state, then what was painted, band by band.
+        network: whose arrays these are.
     """
 
     window: FeatureWindow
@@ -33,6 +35,7 @@ class RecurrentNetwork:
     paint: Callable[..., Any]
     bands: Bands
     empty: tuple[Any, ...]
+    network: Network
 
     def reconstruct(
         self, features: Any, centre: np.ndarray, memory: tuple[Any, ...]
@@ -58,7 +61,7 @@ class RecurrentNetwork:
             for rows in self.bands:
                 band, remembered = self.paint(cut(x, rows), cut(surroundings, rows), cut(here, rows))
                 kept.append(remembered)
-                yield fetch(band)[0]
+                yield self.network.fetch(band)[0]
 
         return self.bands.join(painted()), tuple(kept)
 
@@ -67,62 +70,40 @@ class RecurrentNetwork:
         hidden, painted = self.empty[:2]
         size = self.window.height, self.window.width
         return {
-            "hidden": Entry((1, *size, hidden.shape[-1]), _saved_type(hidden)),
+            "hidden": Entry((1, *size, hidden.shape[-1]), saved_type(self.network.dtype)),
             "painted": Entry((1, *size, painted.shape[-1])),
         }
 
     def save(self, memory: tuple[Any, ...]) -> State:
         """A memory as arrays ``hidden`` (1, H, W, width) and ``painted`` (1, H, W, 3*scale**2)."""
-        hidden, *bands = (_as_numpy(part) for part in memory)
+        hidden, *bands = (self.network.save(part) for part in memory)
         bands[-1] = bands[-1][:, self.bands.repeated :]
         return {"hidden": hidden, "painted": np.concatenate(bands, axis=1)}
 
     def load(self, state: Mapping[str, np.ndarray]) -> tuple[Any, ...]:
         """The memory that :meth:`save` was given, on the device again."""
-        from keras import ops
-
-        painted = state["painted"]
-        hidden = ops.convert_to_tensor(state["hidden"], dtype=_type_of(self.empty[0]))
-        return hidden, *(ops.convert_to_tensor(painted[:, rows], dtype="float32") for rows in self.bands)
+        load, painted = self.network.load, state["painted"]
+        hidden = load(state["hidden"], self.network.dtype)
+        return hidden, *(load(painted[:, rows], FLOAT32) for rows in self.bands)
 
 
 def compile_recurrent(
-    model: Any, height: int, width: int, *, band_pixels: int = BAND_PIXELS
+    network: Network, height: int, width: int, *, band_pixels: int | None = None
 ) -> RecurrentNetwork:
     """Compile a :class:`~vsrcli.models.duf_r.DufR` for frames of one size.
 
     Args:
-        model: the network.
+        network: on its backend.
         height, width: of the frames.
-        band_pixels: about how many low-resolution pixels are painted at a time.
+        band_pixels: about how many low-resolution pixels are painted at a time; None: what suits the backend.
     """
-    from keras import ops
-
-    from vsrcli.models.dynamic import TAPS, depth_to_space, neighbourhoods
-
-    bands, window = plan_bands(height, width, band_pixels), compile_features(model, height, width)
-
-    def step(here, features, hidden, *painted):
-        parts = (*painted[:-1], painted[-1][:, bands.repeated :])
-        hidden, x = model.step(features, hidden, ops.concatenate(parts, axis=1))
-        return hidden, x, neighbourhoods(here)
-
-    def paint(x, surroundings, here):
-        depth = model.paint(x, surroundings)
-        return ops.clip(depth_to_space(depth, model.scale), 0.0, 1.0), model.remember(depth, here)
-
-    frame = np.zeros((1, height, width, 3), np.float32)
-    hidden, painted = model.empty_state(1, height, width)
-    memory = (hidden, *(painted[:, rows] for rows in bands))
-    band = np.zeros((1, bands.rows, width, TAPS * TAPS, 3), np.float32)
-    x = ops.zeros((1, bands.rows, width, model.head_width), model.head.compute_dtype)
-    return RecurrentNetwork(
-        window,
-        compile_function(step, frame, window.empty[0], *memory),
-        compile_function(paint, x, band, frame[:, : bands.rows]),
-        bands,
-        memory,
-    )
+    bands, sizes = plan_bands(height, width, band_pixels or network.band_pixels), network.sizes
+    parts = network.compile(height, width, bands)
+    window = feature_window(network, parts["advance"], height, width)
+    hidden = network.zeros((1, height, width, sizes.width), network.dtype)
+    painted = network.zeros((1, bands.rows, width, 3 * sizes.scale**2), FLOAT32)
+    memory = (hidden, *[painted] * len(bands))
+    return RecurrentNetwork(window, parts["step"], parts["paint"], bands, memory, network)
 
 
 class RecurrentStream(FeatureStream):
@@ -159,22 +140,3 @@ class RecurrentStream(FeatureStream):
     def _picture(self, features: Any, centre: np.ndarray) -> np.ndarray:
         picture, self._memory = self._network.reconstruct(features, centre, self._memory)
         return picture
-
-
-def _type_of(tensor: Any) -> str:
-    from keras import backend
-
-    return backend.standardize_dtype(tensor.dtype)
-
-
-def _saved_type(tensor: Any) -> str:
-    """NumPy has no bfloat16; float32 holds its numbers exactly."""
-    kind = _type_of(tensor)
-    return "float32" if kind == "bfloat16" else kind
-
-
-def _as_numpy(tensor: Any) -> np.ndarray:
-    """A copy of a backend's array, in the type that it is saved in."""
-    from keras import ops
-
-    return np.array(ops.convert_to_numpy(ops.cast(tensor, _saved_type(tensor))))

@@ -4,10 +4,12 @@ resampled."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from vsrcli.engine.offer import plan_engine
 from vsrcli.engine.types import Engine
 from vsrcli.errors import ModelError, UsageError
 from vsrcli.models.registry import (
@@ -67,17 +69,34 @@ def choose(model: str, scale: Fraction) -> Choice:
     return Choice(weights.architecture, weights, native)
 
 
-def open_engine(choice: Choice, *, device: str = "auto", precision: str = "auto") -> Engine:
+def open_engine(
+    choice: Choice,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    engine: str = "auto",
+    on_notice: Callable[[str], None] = lambda text: None,
+) -> Engine:
     """Load a chosen model onto a device.
 
+    Args:
+        choice: from :func:`choose`.
+        device, precision, engine: see :func:`~vsrcli.engine.offer.plan_engine`.
+        on_notice: told what the engine has to say.
+
     Raises:
-        EngineError: the device is not there.
+        EngineError: the device, the engine or the precision is not there.
         ModelError: the weight file is damaged.
     """
     if choice.weights is None:
         from vsrcli.engine.resample import ResampleEngine
 
         return ResampleEngine(choice.architecture.name, choice.scale)
+    plan = plan_engine(engine, device, precision)
+    if plan.chosen() == "openvino":
+        from vsrcli.engine.openvino import OpenvinoEngine
+
+        return OpenvinoEngine(choice.weights, device=device, precision=precision, on_notice=on_notice)
     from vsrcli.engine.keras import KerasEngine
 
     return KerasEngine(choice.weights, device=device, precision=precision)

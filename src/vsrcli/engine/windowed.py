@@ -6,16 +6,14 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from vsrcli.engine.backend import compile_function, fetch
+from vsrcli.engine.bands import plan_bands
+from vsrcli.engine.network import Network
 from vsrcli.frames.state import Entry, State, check, pack
 from vsrcli.frames.windows import Windows
-
-if TYPE_CHECKING:
-    import keras
 
 RADIUS = 3  # frames before and after
 
@@ -27,22 +25,19 @@ class WindowNetwork:
     Attributes:
         upscale: a window ``(1, 7, H, W, 3)`` -> its centre frame, upscaled and clipped.
         height, width: of the frames.
+        fetch: a picture as NumPy's array.
     """
 
     upscale: Callable[..., Any]
     height: int
     width: int
+    fetch: Callable[[Any], np.ndarray]
 
 
-def compile_window(model: keras.Model, height: int, width: int) -> WindowNetwork:
+def compile_window(network: Network, height: int, width: int) -> WindowNetwork:
     """Compile a network of whole windows for frames of one size."""
-    from keras import ops
-
-    def upscale(window):
-        return ops.clip(ops.cast(model(window, training=False), "float32"), 0.0, 1.0)
-
-    window = np.zeros((1, 2 * RADIUS + 1, height, width, 3), np.float32)
-    return WindowNetwork(compile_function(upscale, window), height, width)
+    parts = network.compile(height, width, plan_bands(height, width, height * width))
+    return WindowNetwork(parts["upscale"], height, width, network.fetch)
 
 
 class WindowStream:
@@ -86,4 +81,4 @@ class WindowStream:
         return self._windows.push(frame)
 
     def _run(self, window: tuple[np.ndarray, ...]) -> np.ndarray:
-        return fetch(self._network.upscale(np.stack(window)[None]))[0]
+        return self._network.fetch(self._network.upscale(np.stack(window)[None]))[0]

@@ -41,18 +41,18 @@ class Contestant:
             f"{self.protocol.phase!r}: pictures come {shift:g} pixels out of place and score many dB too low"
         )
 
-    def open(self, *, device: str = "auto", precision: str = "auto") -> Engine:
+    def open(self, *, device: str = "auto", precision: str = "auto", engine: str = "auto") -> Engine:
         """Load it onto a device; interpolation is put on the protocol's own grid.
 
         Raises:
-            EngineError: the device is not there.
+            EngineError: the device, the engine or the precision is not there.
             ModelError: the weight file is damaged.
         """
         if self.choice.weights is None:
             from vsrcli.engine.resample import ResampleEngine
 
             return ResampleEngine(self.choice.architecture.name, self.protocol.scale, self.protocol.phase)
-        return open_engine(self.choice, device=device, precision=precision)
+        return open_engine(self.choice, device=device, precision=precision, engine=engine)
 
 
 def enter(model: str, scale: int | None = None, protocol: str | None = None) -> Contestant:

@@ -31,6 +31,8 @@ class TilePlan:
         height, width: the frame, in low-resolution pixels.
         tile_height, tile_width: every tile, in low-resolution pixels.
         rows, columns: spans down and across the frame.
+        burst: frames that one tile computes before the next tile's turn; more than 1 saves memory, see
+            :mod:`vsrcli.frames.bursts`.
     """
 
     height: int
@@ -39,6 +41,7 @@ class TilePlan:
     tile_width: int
     rows: tuple[Span, ...]
     columns: tuple[Span, ...]
+    burst: int = 1
 
     def __len__(self) -> int:
         return len(self.rows) * len(self.columns)

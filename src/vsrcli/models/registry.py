@@ -101,7 +101,7 @@ ARCHITECTURES = {
             "recurrent",
             module="duf_r",
             options={"width": 72, "levels": 3, "blocks": 5, "head": 80},
-            bytes_per_pixel=9_600,
+            bytes_per_pixel=11_000,
         ),
         Architecture(
             "duf-r-l",

@@ -16,7 +16,7 @@ from vsrcli.media.segment import encoder_options
 _BLOCK = 2**16
 _BLOCKS = 16  # spread over the file, the first and the last among them
 # Where a film is computed, and what is done with it when it is ready, changes none of its pictures.
-_ELSEWHERE = ("model", "device", "ffmpeg", "segment", "resume", "encode")
+_ELSEWHERE = ("model", "device", "engine", "max_memory", "ffmpeg", "segment", "resume", "encode")
 
 
 def fingerprint(job: Job) -> dict[str, str]:

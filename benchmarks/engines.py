@@ -1,0 +1,173 @@
+"""The engines against each other, and against DUF-16L the way its authors run it.
+
+    python benchmarks/engines.py [--models duf-16l,duf-s,duf-r-s] [--size 160x90] [--turns 7] [--clip FILE]
+
+*Speed*: everything takes turns in one process on the same frames, so that a busy machine is busy for all. The
+reference is *the authors' way*: TensorFlow in fp32, one call of one graph (``tf.function`` of the Keras model
+on (1, 7, H, W, 3)) for every frame's window. The figure is the median over turns of microseconds per
+low-resolution pixel; the ratio that of each turn to the reference of the same turn, and then the median.
+Names mean random weights. The process keeps freed memory (``vsrcli.tuning``), which helps the reference, too.
+
+``--cpu-time`` counts this process's processor time instead: fair on a machine that others use, too, if it is
+bound to one core (``taskset -c 0``), and then the ratio of single cores.
+
+*Exactness*: pictures against those of Keras in fp32, in steps of 8 bits.
+
+*Start*: seconds from a process's start to its first frame written, with an empty cache and with a full one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from setting import machine, weights_for
+
+REFERENCE = "duf-16l"
+WINDOW = 7
+
+FIRST = """
+import sys
+from vsrcli import EncodeOptions, Options, upscale
+engine, source, target = sys.argv[1:]
+told = []
+def tell(progress):
+    if not told:
+        told.append(True)
+        print("first", flush=True)
+options = Options(engine=engine, device="cpu", frames=8, encode=EncodeOptions(overwrite=True))
+upscale(source, target, options, on_progress=tell)
+"""
+
+
+def authors_way(weights, height: int, width: int) -> Callable[[np.ndarray], np.ndarray]:
+    """One frame after another through a graph of whole windows, in TensorFlow."""
+    import tensorflow as tf
+
+    from vsrcli.models.registry import load
+
+    model = load(weights)
+    window = tf.TensorSpec((1, WINDOW, height, width, 3), tf.float32)
+    graph = tf.function(lambda x: model(x, training=False), input_signature=[window])
+    seen: list[np.ndarray] = []
+
+    def push(frame: np.ndarray) -> np.ndarray:
+        seen[:] = [*seen, frame][-WINDOW:]
+        padded = [seen[0]] * (WINDOW - len(seen)) + seen
+        return graph(tf.constant(np.stack(padded)[None])).numpy()[0]
+
+    return push
+
+
+class Runner:
+    """One way to run one model, on an endless film."""
+
+    clock = staticmethod(time.perf_counter)
+
+    def __init__(self, name: str, push: Callable[[np.ndarray], np.ndarray | None]) -> None:
+        self.name, self.push = name, push
+        self.turns: list[float] = []  # microseconds per pixel and frame
+
+    def turn(self, frames: list[np.ndarray]) -> None:
+        began = self.clock()
+        for frame in frames:
+            self.push(frame)
+        seconds = self.clock() - began
+        self.turns.append(seconds * 1e6 / (len(frames) * frames[0].shape[0] * frames[0].shape[1]))
+
+
+def engines(options: argparse.Namespace, folder: Path) -> None:
+    from vsrcli.engine.keras import KerasEngine
+    from vsrcli.engine.openvino import OpenvinoEngine
+
+    width, height = (int(side) for side in options.size.split("x"))
+    frames = list(np.random.default_rng(0).random((options.frames, height, width, 3), dtype=np.float32))
+    reference = Runner(f"{REFERENCE}, the authors' way", lambda frame: None)
+    runners, gaps = [reference], {}
+    for name in options.models.split(","):
+        weights = weights_for(name, options.scale, folder)
+        for engine in (KerasEngine(weights, device="cpu", precision="fp32"), OpenvinoEngine(weights)):
+            runners.append(Runner(engine.description, engine.open(height, width).push))
+        gaps[name] = exactness(weights)
+    reference.push = authors_way(weights_for(REFERENCE, options.scale, folder), height, width)
+    for runner in runners:  # compile, and fill the windows
+        for _ in range(WINDOW):
+            runner.push(frames[0])
+    for _ in range(options.turns):
+        for runner in runners:
+            runner.turn(frames)
+    print(f"\nspeed: {width}x{height} to x{options.scale}, {options.turns} turns of {options.frames} frames")
+    print(f"{'way':<46} {'us/pixel':>9} {'fastest':>9} {'speed-up':>9}")
+    for runner in runners:
+        ratio = float(np.median(np.divide(reference.turns, runner.turns)))
+        print(f"{runner.name:<46} {np.median(runner.turns):9.2f} {min(runner.turns):9.2f} {ratio:8.2f}x")
+    print("\nexactness: OpenVINO against Keras, fp32, in steps of 8 bits")
+    for name, (most, mean) in gaps.items():
+        print(f"{name:<46} largest {most:.5f}, mean {mean:.6f}")
+
+
+def exactness(weights, height: int = 48, width: int = 64, count: int = 12) -> tuple[float, float]:
+    """The largest and the mean difference over a short film of moving noise and edges."""
+    from vsrcli.engine.keras import KerasEngine
+    from vsrcli.engine.openvino import OpenvinoEngine
+
+    rng = np.random.default_rng(1)
+    picture = np.kron(rng.random((6, 10, 3)), np.ones((8, 8, 1))) + rng.normal(0, 0.05, (48, 80, 3))
+    picture = np.clip(picture, 0, 1).astype(np.float32)
+    frames = [picture[:height, start : start + width] for start in range(count)]
+    pictures = []
+    for engine in (KerasEngine(weights, device="cpu", precision="fp32"), OpenvinoEngine(weights)):
+        stream = engine.open(height, width)
+        answers = [stream.push(frame) for frame in frames]
+        pictures.append(np.stack([answer for answer in answers if answer is not None] + stream.flush()))
+    gap = 255 * np.abs(pictures[0] - pictures[1])
+    return float(gap.max()), float(gap.mean())
+
+
+def starts(clip: Path, folder: Path) -> None:
+    print(f"\nstart: seconds from the process's start to the first frame written, {clip.name}")
+    for engine, runs in (("keras", ("",)), ("openvino", ("cold cache", "warm cache", "warm cache"))):
+        for run in runs:
+            arguments = [sys.executable, "-c", FIRST, engine, str(clip), str(folder / "out.mp4")]
+            changes = {"VSR_CACHE": str(folder / "cache")}
+            began = time.perf_counter()
+            process = subprocess.Popen(arguments, stdout=subprocess.PIPE, env={**os.environ, **changes})
+            assert process.stdout is not None
+            process.stdout.readline()
+            seconds = time.perf_counter() - began
+            if process.wait():
+                raise SystemExit(f"{engine} failed")
+            print(f"{engine:<10} {run:<12} {seconds:6.2f} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", default=f"{REFERENCE},duf-s,duf-r-s")
+    parser.add_argument("--scale", type=int, default=4)
+    parser.add_argument("--size", default="160x90")
+    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--frames", type=int, default=1, help="of a turn")
+    parser.add_argument("--clip", type=Path, help="measure the start with this film, and nothing else")
+    parser.add_argument("--cpu-time", action="store_true")
+    options = parser.parse_args()
+    if options.cpu_time:
+        Runner.clock = staticmethod(time.process_time)
+    print(machine())
+    with tempfile.TemporaryDirectory() as folder:
+        if options.clip:
+            starts(options.clip, Path(folder))
+        else:
+            engines(options, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

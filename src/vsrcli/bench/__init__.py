@@ -1,0 +1,1 @@
+"""Measuring what upscaling takes: time, where it goes, and memory."""

@@ -1,0 +1,216 @@
+"""How fast a model is on this machine: alone, behind a decoder, and between decoder and encoder."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vsrcli import __version__
+from vsrcli.bench.peak import PeakMemory
+from vsrcli.bench.stages import watched
+from vsrcli.job import Job, Options, prepare
+from vsrcli.pipeline import run
+from vsrcli.steady import Workshop
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of resident memory (RSS) at the peak.
+
+    Attributes:
+        total: of this process and its children together.
+        process: of this process.
+        children: of its children: ffmpeg.
+    """
+
+    total: int
+    process: int
+    children: int
+
+
+@dataclass(frozen=True)
+class Figures:
+    """One way of running, the median of all runs.
+
+    Attributes:
+        frames: in a run.
+        seconds: that the frames took, without the start.
+        start: seconds before the first frame: loading and compiling the network.
+        fps: frames a second.
+        us_per_pixel: microseconds per low-resolution pixel and frame.
+        multiply_adds: a second, of the network as ``vsr models`` counts them, tiles' overlaps included; 0 for
+            interpolation.
+        shares: of the seconds, by stage: ``decode`` (waiting for frames), ``network``, ``encode`` (waiting
+            for the encoder, and for the film to be finished) and ``other`` (shots, colours, tiles). They add
+            up to 1. None where there is the network only.
+        memory: at the peak so far: a process seldom gives back what it has held.
+    """
+
+    frames: int
+    seconds: float
+    start: float
+    fps: float
+    us_per_pixel: float
+    multiply_adds: float
+    shares: dict[str, float] | None
+    memory: Memory
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured.
+
+    Attributes:
+        model: name of the weights.
+        scale: as asked for; ``native_scale``: the network's.
+        width, height: of the old frames.
+        engine: that computed: weights, device, precision.
+        device: as asked for.
+        precision: that was computed in.
+        tiles: number of them; ``tile``: (width, height) of one; ``at_a_time``: frames that one computes.
+        encoder: of the encoded runs.
+        runs: of which each figure is the median.
+        network: the model alone, frames from memory.
+        decoded: from the file to nowhere: decoder, shots, colours, network.
+        encoded: from file to file, as ``vsr upscale``.
+    """
+
+    model: str
+    scale: float
+    native_scale: int
+    width: int
+    height: int
+    engine: str
+    device: str
+    precision: str
+    tiles: int
+    tile: tuple[int, int]
+    at_a_time: int
+    encoder: str
+    runs: int
+    network: Figures
+    decoded: Figures
+    encoded: Figures
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the attributes by name, with ``schema`` (1) and ``version``."""
+        return {"schema": SCHEMA, "version": __version__, **asdict(self)}
+
+
+def measure(
+    source: Path,
+    folder: Path,
+    options: Options,
+    *,
+    frames: int,
+    runs: int = 1,
+    on_step: Callable[[str], None] = lambda text: None,
+) -> Report:
+    """Measure a model on a film.
+
+    Args:
+        source: the film.
+        folder: for what is written.
+        options: as for :func:`vsrcli.upscale`; its span is upscaled in the second and third measurement.
+        frames: measured of the model alone.
+        runs: of each kind.
+        on_step: told what is measured next.
+
+    Raises:
+        VsrError: as ``upscale``.
+    """
+    job = prepare(source, folder / "encoded.mkv", replace(options, resume=False))
+    on_step("the model alone")
+    workshop = Workshop(job, job.tiles, on_step)
+    alone = median_run([_alone(job, workshop, frames) for _ in range(runs)])
+    engine = workshop.engine
+    del workshop
+    figures = {}
+    for encoded in (False, True):
+        on_step("from the film to a film" if encoded else "from the film to nowhere")
+        measured = []
+        for number in range(runs):
+            target = folder / f"{'encoded' if encoded else 'null'}{number}.mkv"
+            measured.append(_film(prepare(source, target, replace(options, resume=False)), encoded=encoded))
+            target.unlink(missing_ok=True)
+        figures[encoded] = median_run(measured)
+    tiles, video = job.tiles, job.source.video
+    return Report(
+        model=job.model.name,
+        scale=float(options.scale),
+        native_scale=job.model.scale,
+        width=video.width,
+        height=video.height,
+        engine=engine.description,
+        device=options.device,
+        precision=engine.precision,
+        tiles=len(tiles),
+        tile=(tiles.tile_width, tiles.tile_height),
+        at_a_time=tiles.burst,
+        encoder=job.plan.codec,
+        runs=runs,
+        network=alone,
+        decoded=figures[False],
+        encoded=figures[True],
+    )
+
+
+def median_run(runs: list[Figures]) -> Figures:
+    """The run whose speed is the median one (the slower of two), with the largest memory of all."""
+    middle = statistics.median_low([each.fps for each in runs])
+    largest = max((each.memory for each in runs), key=lambda memory: memory.total)
+    return replace(next(each for each in runs if each.fps == middle), memory=largest)
+
+
+def _alone(job: Job, workshop: Workshop, count: int) -> Figures:
+    """A stream as films have it, tiles and all, once its window is full."""
+    video = job.source.video
+    rng = np.random.default_rng(0)
+    pool = rng.random((8, video.height, video.width, 3), np.float32)  # no two neighbours are equal
+    began = time.perf_counter()
+    with PeakMemory() as peak:
+        stream = workshop.fresh(precise=False)
+        started = time.perf_counter() - began
+        number = 0
+        while stream.push(pool[number % len(pool)]) is None:
+            number += 1
+        answers, began = 0, time.perf_counter()
+        while answers < count:
+            number += 1
+            answers += stream.push(pool[number % len(pool)]) is not None
+        seconds = time.perf_counter() - began
+    return _figures(job, count, seconds, started, None, peak)
+
+
+def _film(job: Job, *, encoded: bool) -> Figures:
+    """The whole path, watched."""
+    with PeakMemory() as peak, watched(encoded=encoded) as clock:
+        result = run(job)
+    start = clock.seconds["start"]
+    return _figures(job, result.frames, result.seconds - start, start, clock.shares(result.seconds), peak)
+
+
+def _figures(
+    job: Job, frames: int, seconds: float, start: float, shares: dict[str, float] | None, peak: PeakMemory
+) -> Figures:
+    video, model = job.source.video, job.model
+    pixels = frames * video.width * video.height
+    macs = model.architecture.macs(model.scale) * pixels * job.tiles.cost
+    return Figures(
+        frames=frames,
+        seconds=seconds,
+        start=start,
+        fps=frames / seconds,
+        us_per_pixel=seconds * 1e6 / pixels,
+        multiply_adds=macs / seconds,
+        shares=shares,
+        memory=Memory(peak.total, peak.process, peak.children),
+    )

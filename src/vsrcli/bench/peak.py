@@ -1,0 +1,86 @@
+"""How much memory a process and all that it starts hold at most."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+INTERVAL = 0.02  # seconds between looks; what is held for less may be missed
+
+
+class PeakMemory:
+    """A context manager that watches a process and its descendants from a thread of its own.
+
+    Memory is the resident set (RSS), as ``ps`` and the kernel's own killer count it; what several processes
+    share is counted once for each. A child that has been forked and not become its program yet is no process
+    of its own: all that it shows is its parent's.
+
+    Args:
+        pid: of the process; by default this one.
+
+    Attributes:
+        total: bytes that all of them held together, at their peak.
+        process: bytes that the process itself held at its own peak.
+        children: the same of its descendants together.
+    """
+
+    def __init__(self, pid: int | None = None) -> None:
+        self.total = self.process = self.children = 0
+        self._root = psutil.Process(pid)
+        self._grown: set[psutil.Process] = set()  # children that have become their programs
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="peak-memory", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._look()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        self._look()
+
+    def _watch(self) -> None:
+        known, looked = [], 0.0
+        while not self._over.wait(INTERVAL):
+            if time.monotonic() - looked > 5 * INTERVAL:  # finding them reads all of /proc
+                with contextlib.suppress(psutil.Error):
+                    known = self._root.children(recursive=True)
+                looked = time.monotonic()
+            self._add(known)
+
+    def _look(self) -> None:
+        with contextlib.suppress(psutil.Error):
+            self._add(self._root.children(recursive=True))
+
+    def _add(self, children: list[psutil.Process]) -> None:
+        own, others = _held(self._root), sum(_held(child) for child in children if self._is_grown(child))
+        self.process, self.children = max(self.process, own), max(self.children, others)
+        self.total = max(self.total, own + others)
+
+    def _is_grown(self, child: psutil.Process) -> bool:
+        if child not in self._grown:
+            try:
+                parent = child.parent()
+                if parent is None or child.cmdline() == parent.cmdline():
+                    return False
+            except psutil.Error:
+                return False
+            self._grown.add(child)
+        return True
+
+
+def _held(process: psutil.Process) -> int:
+    """Bytes; 0 once it is gone."""
+    try:
+        return process.memory_info().rss
+    except psutil.Error:
+        return 0

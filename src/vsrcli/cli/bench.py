@@ -1,0 +1,177 @@
+"""``vsr bench``: how fast a model is on this machine, and what it waits for."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vsrcli.cli.options import quiet_option, verbose_option
+from vsrcli.cli.signals import interruptible
+from vsrcli.cli.values import Device, Dimensions, Scale, Size, Tile
+from vsrcli.engine.offer import ENGINES, PRECISIONS
+from vsrcli.errors import UsageError
+from vsrcli.job import Options
+
+if TYPE_CHECKING:
+    from vsrcli.bench.measure import Figures, Report
+
+_DEFAULT = Options()
+_FRAMES, _RATE = 24, 30
+
+
+@click.command(epilog="Example: vsr bench -s 2 --size 960x540 --frames 12 --json > figures.json")
+@click.option("-m", "--model", default=_DEFAULT.model, show_default=True, help="See `vsr models`, or a file.")
+@click.option(
+    "-s", "--scale", type=Scale(), default=str(_DEFAULT.scale), show_default=True, help="Factor, 1 to 4."
+)
+@click.option(
+    "--input",
+    "source",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A film to measure with; by default one is generated.",
+)
+@click.option("--size", type=Dimensions(), metavar="WxH", help="Of the generated film.  [default: 426x240]")
+@click.option(
+    "--frames", type=click.IntRange(min=1), metavar="N", help=f"Frames of a run.  [default: {_FRAMES}]"
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help=f"The same in seconds of film; a generated one has {_RATE} frames a second.",
+)
+@click.option(
+    "-t",
+    "--tile",
+    type=Tile(),
+    default=_DEFAULT.tile,
+    show_default=True,
+    metavar="auto|none|N",
+    help="Side of a tile in source pixels; auto: what memory holds.",
+)
+@click.option(
+    "-g", "--gpu", type=Device(), default=_DEFAULT.device, metavar="N|cpu", help="Which GPU, or the CPU."
+)
+@click.option("--precision", type=click.Choice(PRECISIONS), default=_DEFAULT.precision, show_default=True)
+@click.option(
+    "--engine", type=click.Choice(ENGINES), default=_DEFAULT.engine, show_default=True, help="What computes."
+)
+@click.option("--max-memory", type=Size(), metavar="SIZE", help="What all of it may take, such as 4G.")
+@click.option(
+    "--runs", type=click.IntRange(min=1), default=1, show_default=True, help="Take the median of so many."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document; docs/performance.md explains it.")
+@quiet_option
+@verbose_option
+def bench(
+    source: Path | None,
+    size: tuple[int, int] | None,
+    frames: int | None,
+    seconds: float | None,
+    runs: int,
+    as_json: bool,
+    quiet: bool,
+    verbose: int,
+    **given: Any,
+) -> None:
+    """Measure a model on this machine, three times.
+
+    Alone, on frames from memory; from a film to nowhere, which adds the decoder; from a film to a film, as
+    `vsr upscale` does it. Nothing is kept.
+    """
+    if source is not None and size is not None:
+        raise UsageError("--size is for the generated film: leave it or --input out")
+    if frames is not None and seconds is not None:
+        raise UsageError("--frames and --seconds say the same: leave one of them out")
+    rate = Fraction(_RATE)
+    if source is not None and seconds is not None:
+        from vsrcli.media.probe import probe
+
+        rate = probe(source).video.frame_rate or rate
+    count = frames or (_FRAMES if seconds is None else max(round(seconds * rate), 1))
+    options = Options(
+        scale=given["scale"],
+        model=given["model"],
+        tile=given["tile"],
+        device=given["gpu"],
+        precision=given["precision"],
+        engine=given["engine"],
+        max_memory=given["max_memory"],
+        frames=count,
+    )
+
+    def on_step(text: str) -> None:
+        received.check()
+        if not quiet:
+            click.echo(f"measuring: {text}", err=True)
+
+    with interruptible() as received, tempfile.TemporaryDirectory(prefix="vsr-bench-") as name:
+        from vsrcli.bench.clip import generate
+        from vsrcli.bench.measure import measure
+
+        folder = Path(name)
+        if source is None:
+            width, height = size or (426, 240)
+            source = generate(folder / "generated.mp4", width, height, count, rate=_RATE)
+        report = measure(source, folder, options, frames=count, runs=runs, on_step=on_step)
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), indent=2))
+    else:
+        print_report(report)
+
+
+def print_report(report: Report) -> None:
+    """The table, on standard output."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
+    tiles = "whole frames"
+    if report.tiles > 1:
+        tiles = f"{report.tiles} tiles of {report.tile[0]}x{report.tile[1]}"
+    at_a_time = f", {report.at_a_time} frames at a time" if report.at_a_time > 1 else ""
+    console.print(
+        f"{report.engine}\n{report.width}x{report.height} x{report.scale:g}, {tiles}{at_a_time}, "
+        f"{report.network.frames} frames, median of {report.runs}"
+    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    ways = {
+        "alone": report.network,
+        "to nowhere": report.decoded,
+        f"to {report.encoder}": report.encoded,
+    }
+    for way in ways:
+        table.add_column(way, justify="right")
+    for head, cells in _rows(list(ways.values())):
+        table.add_row(head, *cells)
+    console.print(table)
+
+
+def _rows(ways: list[Figures]) -> list[tuple[str, list[str]]]:
+    from vsrcli.bench.stages import STAGES
+    from vsrcli.memory import readable
+
+    rows = [
+        ("frames a second", [f"{way.fps:.3g}" for way in ways]),
+        ("us per source pixel", [f"{way.us_per_pixel:.3g}" for way in ways]),
+        ("G multiply-adds a s", [f"{way.multiply_adds / 1e9:.3g}" for way in ways]),
+        ("start, seconds", [f"{way.start:.2f}" for way in ways]),
+    ]
+    words = {
+        "decode": "waits for the decoder",
+        "network": "network",
+        "encode": "waits for the encoder",
+        "other": "shots, colours, tiles",
+    }
+    for stage in STAGES:
+        shares = ["" if way.shares is None else f"{way.shares[stage]:.1%}" for way in ways]
+        rows.append((words[stage], shares))
+    rows.append(("memory at the peak", [readable(way.memory.total) for way in ways]))
+    rows.append(("of it ffmpeg's", [readable(way.memory.children) for way in ways]))
+    return rows

@@ -1,0 +1,75 @@
+"""A network on some backend, as the streams see it: compiled functions, and arrays that they hand on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from vsrcli.engine.bands import Bands
+from vsrcli.engine.parts import Sizes
+from vsrcli.errors import NotFinite
+
+
+class Network(Protocol):
+    """Weights on a backend, for frames of any size.
+
+    What its functions take and give are the backend's own arrays; NumPy's are taken, too. All of them can be
+    cut with ``array[:, rows]`` and know their ``shape``. Those given are never written to again.
+
+    Attributes:
+        sizes: of the network.
+        dtype: Keras' name of the features' number type.
+        band_pixels: about how many low-resolution pixels are best painted at a time.
+    """
+
+    sizes: Sizes
+    dtype: str
+    band_pixels: int
+
+    def compile(self, height: int, width: int, bands: Bands) -> Mapping[str, Callable[..., Any]]:
+        """The functions of :mod:`vsrcli.engine.parts` for frames of one size, by name.
+
+        Raises:
+            OutOfMemory: the device has not enough memory for this size.
+        """
+        ...
+
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> Any:
+        """An array of zeros."""
+        ...
+
+    def load(self, array: np.ndarray, dtype: str) -> Any:
+        """NumPy's array as the backend's own."""
+        ...
+
+    def save(self, array: Any) -> np.ndarray:
+        """A copy in NumPy's type :func:`saved_type`."""
+        ...
+
+    def fetch(self, picture: Any) -> np.ndarray:
+        """A finished picture as NumPy's array.
+
+        Raises:
+            NotFinite: it holds NaN or infinity.
+        """
+        ...
+
+
+def saved_type(dtype: str) -> str:
+    """NumPy has no bfloat16; float32 holds its numbers exactly."""
+    return "float32" if dtype == "bfloat16" else dtype
+
+
+def finite(array: np.ndarray) -> np.ndarray:
+    """The array itself.
+
+    Raises:
+        NotFinite: it holds NaN or infinity, which would become black pixels.
+    """
+    if not np.isfinite(array.sum(dtype=np.float64)):
+        raise NotFinite(
+            "the network gave NaN or infinity: use --precision fp32, or other weights if that was on"
+        )
+    return array

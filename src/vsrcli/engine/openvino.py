@@ -1,0 +1,211 @@
+"""A network on OpenVINO: CPUs, without TensorFlow or Keras once its graphs are in the cache.
+
+See :mod:`vsrcli.engine.types` for the contract, :mod:`vsrcli.engine.export` for where the graphs come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vsrcli.engine.bands import Bands
+from vsrcli.engine.export import export
+from vsrcli.engine.ircache import Cache, cache_folder
+from vsrcli.engine.network import finite
+from vsrcli.engine.parts import FLOAT32, sizes_of
+from vsrcli.engine.streams import Opener
+from vsrcli.errors import EngineError, ModelError, OutOfMemory
+from vsrcli.models.registry import Weights, sha256
+from vsrcli.tuning import keep_freed_memory
+
+BAND_PIXELS = 2048  # measured, see docs/decisions/0009-openvino.md
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
+_PAINT = "paint"  # softmax and the sum of pictures: always in float32, as on Keras
+_SHORT_OF_MEMORY = (
+    "bad_alloc",
+    "out of memory",
+    "not enough memory",
+    "cannot allocate",
+    "could not allocate",
+)
+
+
+class OpenvinoNetwork:
+    """A network of OpenVINO's CPU plugin, see :class:`~vsrcli.engine.network.Network`. Arrays are NumPy's.
+
+    Args:
+        weights: which network.
+        precision: ``fp32`` or ``bf16``, of everything but the output stage.
+        on_notice: told what the cache has to say.
+        band_pixels: about how many low-resolution pixels are painted at a time.
+
+    Raises:
+        ModelError: the weight file is damaged.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        precision: str = "fp32",
+        *,
+        on_notice: Callable[[str], None] = lambda text: None,
+        band_pixels: int = BAND_PIXELS,
+    ) -> None:
+        if sha256(weights.path) != weights.card.get("sha256"):
+            raise ModelError(
+                f"{str(weights.path)!r} is damaged: its sha256 is not the one in its card; fetch it again"
+            )
+        keep_freed_memory()
+        self.sizes, self.dtype, self.band_pixels = (
+            sizes_of(weights.architecture, weights.scale),
+            FLOAT32,
+            band_pixels,
+        )
+        self._weights, self._precision = weights, precision
+        self._cache = Cache(cache_folder() / "openvino", on_notice)
+
+    def compile(self, height: int, width: int, bands: Bands) -> Mapping[str, Callable[..., Any]]:
+        key = {
+            "weights": self._weights.card["sha256"],
+            "architecture": self._weights.card["architecture"],
+            "options": dict(self._weights.architecture.options),
+            "scale": self._weights.scale,
+            "frame": [height, width, bands.rows],
+            **_makers(),
+        }
+        files = self._cache.get(key, lambda folder: export(self._weights, height, width, bands.rows, folder))
+        names = [Path(name).stem for name in files if name.endswith(".xml")]
+        return {name: self._compiled(name, files[f"{name}.xml"], files[f"{name}.bin"]) for name in names}
+
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        return np.zeros(shape, dtype)
+
+    def load(self, array: np.ndarray, dtype: str) -> np.ndarray:
+        return array.astype(dtype)  # a copy
+
+    def save(self, array: np.ndarray) -> np.ndarray:
+        return array.copy()
+
+    def fetch(self, picture: np.ndarray) -> np.ndarray:
+        return finite(picture)
+
+    def _compiled(self, name: str, graph: bytes, weights: bytes) -> Callable[..., Any]:
+        precision = "fp32" if name == _PAINT else self._precision
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[precision]}
+        with _named_failures():
+            model = core().read_model(model=graph, weights=weights)
+            return Function(core().compile_model(model, "CPU", settings))
+
+
+class Function:
+    """A compiled graph as a function of NumPy arrays, float32; its results are new arrays.
+
+    Args:
+        compiled: an ``openvino.CompiledModel``.
+    """
+
+    def __init__(self, compiled: Any) -> None:
+        self._request = compiled.create_infer_request()
+        self._shapes = [tuple(output.shape) for output in compiled.outputs]
+
+    def __call__(self, *arguments: np.ndarray) -> Any:
+        from openvino import Tensor
+
+        with _named_failures():
+            taken = [np.ascontiguousarray(argument, np.float32) for argument in arguments]
+            finite(taken[0])
+            given = [np.empty(shape, np.float32) for shape in self._shapes]
+            for number, array in enumerate(taken):
+                self._request.set_input_tensor(number, Tensor(array, shared_memory=True))
+            for number, array in enumerate(given):
+                self._request.set_output_tensor(number, Tensor(array, shared_memory=True))
+            self._request.infer()
+        finite(given[0])  # what the next function is given: its ReLU would make zero of NaN
+        return given[0] if len(given) == 1 else tuple(given)
+
+
+class OpenvinoEngine(Opener):
+    """A trained network, see :class:`~vsrcli.engine.types.Engine`.
+
+    Args:
+        weights: which network.
+        device: ``cpu``, or ``auto`` where there is no GPU to use.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        on_notice: told what the cache has to say.
+
+    Raises:
+        EngineError: OpenVINO cannot start.
+        ModelError: the weight file is damaged.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        *,
+        device: str = "cpu",
+        precision: str = "auto",
+        on_notice: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        make = partial(OpenvinoNetwork, weights, on_notice=on_notice)
+        if precision == "auto":
+            from vsrcli.engine.precision import agreed
+
+            precision = agreed(weights, capabilities(), make)
+        super().__init__(make(precision), weights)
+        self.precision, self.on_gpu = precision, False
+        self.description = (
+            f"{weights.name} on CPU, openvino{'' if device == 'cpu' else ' (no GPU found)'}, {precision}"
+        )
+
+
+@cache
+def core() -> Any:
+    """OpenVINO itself, started once.
+
+    Raises:
+        EngineError: it is installed, and does not start.
+    """
+    try:
+        import openvino
+
+        return openvino.Core()
+    except (ImportError, RuntimeError) as error:
+        raise EngineError(f"OpenVINO does not start ({error}): use --engine keras") from error
+
+
+def capabilities() -> tuple[str, ...]:
+    """Precisions that this CPU computes in by itself, of ``fp32`` and ``bf16``."""
+    there = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return tuple(name for name, word in (("fp32", "FP32"), ("bf16", "BF16")) if word in there)
+
+
+@cache
+def _makers() -> dict[str, object]:
+    """What graphs depend on besides the weights: versions, and the code that describes them."""
+    room, models = Path(__file__).parent, Path(__file__).parents[1] / "models"
+    code = [*sorted(models.glob("*.py")), *(room / name for name in ("parts.py", "export.py", "surgery.py"))]
+    return {
+        "code": [sha256(path) for path in code],
+        **{package: version(package) for package in ("openvino", "keras")},
+        "vsr": import_module("vsrcli").__version__,  # whose names lead back to this file
+    }
+
+
+class _named_failures:  # noqa: N801 - reads as a function where it is used
+    """Turn OpenVINO's own out-of-memory errors into one that says what to do."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        text = str(error).lower()
+        if isinstance(error, MemoryError) or (
+            isinstance(error, RuntimeError) and any(words in text for words in _SHORT_OF_MEMORY)
+        ):
+            raise OutOfMemory("not enough memory for a tile of this size: give a smaller --tile") from error

@@ -1,0 +1,179 @@
+"""What a network is compiled in: functions of fixed shapes, the same ones on every backend.
+
+Networks are written once, in ``keras.ops``. A stream calls a few functions of theirs by name; which they are,
+and what shapes they take, is said here. Shapes are known without Keras, functions are made by :func:`trace`
+where Keras is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vsrcli.engine.bands import Bands
+from vsrcli.models.costs import DUF_DEPTHS, DUF_S_LEVELS, DUF_STEM, TAPS, WINDOW
+from vsrcli.models.registry import Architecture
+
+FLOAT32 = "float32"
+DUF_HEAD = 256  # of the paper's networks
+
+
+@dataclass(frozen=True)
+class Spec:
+    """An array that a function takes.
+
+    Attributes:
+        shape: of it.
+        dtype: Keras' name of the number type.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = FLOAT32
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What of a network shows in the shapes between its parts.
+
+    Attributes:
+        kind: ``window``, ``cached`` or ``recurrent``, see :class:`~vsrcli.models.registry.Architecture`; or
+            ``shared``, for the paper's DUF frame by frame.
+        scale: upscaling factor.
+        levels: how many frames a window looks at before and after the one in its middle.
+        width: channels of merged features.
+        head: channels before the output stage.
+        queues: (entries, channels) of what a window keeps from frame to frame.
+    """
+
+    kind: str
+    scale: int = 4
+    levels: int = WINDOW // 2
+    width: int = 0
+    head: int = 0
+    queues: tuple[tuple[int, int], ...] = ()
+
+
+def sizes_of(architecture: Architecture, scale: int) -> Sizes:
+    """From a model's own description: builds nothing."""
+    options = architecture.options
+    if architecture.kind == "window":
+        return _sizes_of_duf(int(options["depth"]), scale)
+    levels = int(options.get("levels", DUF_S_LEVELS))
+    return _sizes(architecture.kind, scale, levels, int(options["width"]), int(options["head"]))
+
+
+def sizes_of_model(model: Any) -> Sizes:
+    """Of a network that is there: anything that takes whole windows is a ``window``."""
+    if not hasattr(model, "fusions"):
+        return Sizes("window")
+    kind = "recurrent" if hasattr(model, "recall") else "cached"
+    return _sizes(kind, model.scale, len(model.fusions), model.width, model.head_width)
+
+
+def _sizes(kind: str, scale: int, levels: int, width: int, head: int) -> Sizes:
+    return Sizes(kind, scale, levels, width, head, ((2, width),) * levels)
+
+
+def _sizes_of_duf(depth: int, scale: int) -> Sizes:
+    """See :mod:`vsrcli.models.duf_reuse`."""
+    plan = DUF_DEPTHS[depth]
+    added, products = plan.growth, 3 * plan.growth
+    queues = ((6, DUF_STEM), (6, products), (4, added), (4, products), (2, added), (2, products))
+    width = DUF_STEM + (plan.keeping + 3) * plan.growth
+    return Sizes("shared", scale, WINDOW // 2, width, DUF_HEAD, queues)
+
+
+def signatures(
+    sizes: Sizes, height: int, width: int, bands: Bands, dtype: str = FLOAT32
+) -> dict[str, tuple[Spec, ...]]:
+    """The functions' names, and what they take for frames of one size.
+
+    Args:
+        sizes: of the network.
+        height, width: of the frames.
+        bands: in which they are painted.
+        dtype: of features.
+    """
+    if sizes.kind == "window":
+        return {"upscale": (Spec((1, WINDOW, height, width, 3)),)}
+    frame = Spec((1, height, width, 3))
+    feature = Spec((1, height, width, sizes.width), dtype)
+    x = Spec((1, bands.rows, width, sizes.head), dtype)
+    surroundings = Spec((1, bands.rows, width, TAPS * TAPS, 3))
+    kept = (
+        Spec((1, height, width, channels), dtype) for length, channels in sizes.queues for _ in range(length)
+    )
+    advance = (frame, *kept)
+    if sizes.kind in ("cached", "shared"):
+        return {"advance": advance, "refine": (feature, frame), "paint": (x, surroundings)}
+    painted = tuple(Spec((1, bands.rows, width, 3 * sizes.scale**2)) for _ in bands)
+    step = (frame, feature, feature, *painted)
+    return {"advance": advance, "step": step, "paint": (x, surroundings, Spec((1, bands.rows, width, 3)))}
+
+
+def functions(model: Any, sizes: Sizes, bands: Bands) -> Mapping[str, Callable[..., Any]]:
+    """The functions themselves, in ``keras.ops``.
+
+    - ``upscale``: a window (1, 7, H, W, 3) -> its centre frame, upscaled and clipped.
+    - ``advance``: a frame, and what the queues hold, the oldest first -> merged features, and a new entry
+      for each queue.
+    - ``refine``: merged features and the centre frame -> features and surroundings for ``paint``.
+    - ``step``: the centre frame, merged features, the hidden state and what was painted, band by band -> the
+      new hidden state, and features and surroundings for ``paint``.
+    - ``paint``: a band of these -> a band of the picture, clipped; with a state also a band of the centre
+      frame -> and what the next step is given of the picture.
+    """
+    from keras import ops
+
+    from vsrcli.models.dynamic import depth_to_space, neighbourhoods
+
+    def upscale(window):
+        return ops.clip(ops.cast(model(window, training=False), "float32"), 0.0, 1.0)
+
+    def advance(frame, *state):
+        features, newest = model.encode(frame), []
+        for level in range(len(state) // 2):
+            before, here = state[2 * level : 2 * level + 2]
+            newest.append(features)
+            features = model.fuse(level, before, here, features)
+        return (features, *newest)
+
+    def advance_shared(frame, *state):
+        from vsrcli.models.duf_reuse import advance
+
+        entries = iter(state)
+        queues = [[next(entries) for _ in range(length)] for length, _ in sizes.queues]
+        return advance(model, frame, queues)
+
+    def refine_shared(features, centre):
+        from vsrcli.models.duf_reuse import refine
+
+        return refine(model, features), neighbourhoods(centre)
+
+    def paint_shared(x, surroundings):
+        from vsrcli.models.duf_reuse import paint
+
+        return ops.clip(paint(model, x, surroundings, sizes.scale), 0.0, 1.0)
+
+    def refine(features, centre):
+        return model.refine(features), neighbourhoods(centre)
+
+    def paint(x, surroundings):
+        return ops.clip(model.paint(x, surroundings), 0.0, 1.0)
+
+    def step(here, features, hidden, *painted):
+        parts = (*painted[:-1], painted[-1][:, bands.repeated :])
+        hidden, x = model.step(features, hidden, ops.concatenate(parts, axis=1))
+        return hidden, x, neighbourhoods(here)
+
+    def paint_and_remember(x, surroundings, here):
+        depth = model.paint(x, surroundings)
+        return ops.clip(depth_to_space(depth, model.scale), 0.0, 1.0), model.remember(depth, here)
+
+    return {
+        "window": {"upscale": upscale},
+        "cached": {"advance": advance, "refine": refine, "paint": paint},
+        "recurrent": {"advance": advance, "step": step, "paint": paint_and_remember},
+        "shared": {"advance": advance_shared, "refine": refine_shared, "paint": paint_shared},
+    }[sizes.kind]

@@ -1,0 +1,140 @@
+"""``vsr bench``: figures that agree with each other, nothing left behind. How large they are is no test's."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import media_samples as media
+from terminal import Outcome
+from tiny_networks import tiny_weights
+from vsrcli.bench.clip import generate
+from vsrcli.bench.measure import Figures, Memory, median_run
+from vsrcli.bench.peak import PeakMemory
+from vsrcli.bench.stages import Clock
+from vsrcli.media.probe import probe
+
+Vsr = Callable[..., Outcome]
+WAYS = ("network", "decoded", "encoded")
+
+
+def test_the_figures_of_a_network(vsr: Vsr, tmp_path: Path) -> None:
+    weights = tiny_weights(tmp_path, "cached")
+    seen = vsr("bench", "-m", weights, "-s", "2", "--size", "64x48", "--frames", "9", "-g", "cpu", "--json")
+    assert seen.status == 0, seen.err
+    assert [line for line in seen.err.splitlines() if line.startswith("measuring: ")] == [
+        "measuring: the model alone",
+        "measuring: from the film to nowhere",
+        "measuring: from the film to a film",
+    ]
+    report = json.loads(seen.out)
+    assert (report["schema"], report["model"], report["scale"]) == (1, "duf-s-x2-video", 2.0)
+    assert (report["width"], report["height"], report["runs"]) == (64, 48, 1)
+    assert (report["precision"], report["device"], report["encoder"]) == ("fp32", "cpu", "libx264")
+    assert report["engine"].startswith("duf-s-x2-video on CPU")
+    for way in WAYS:
+        figures = report[way]
+        assert figures["frames"] == 9
+        assert math.isclose(figures["fps"], 9 / figures["seconds"])
+        assert math.isclose(figures["us_per_pixel"], 1e6 * figures["seconds"] / (9 * 64 * 48))
+        ratio = report["network"]["multiply_adds"] / report["network"]["fps"]
+        assert math.isclose(figures["multiply_adds"] / figures["fps"], ratio)
+        memory = figures["memory"]
+        assert 0 < memory["process"] <= memory["total"] <= memory["process"] + memory["children"]
+    assert report["network"]["shares"] is None
+    for way in WAYS[1:]:
+        shares = report[way]["shares"]
+        assert list(shares) == ["decode", "network", "encode", "other"]
+        assert math.isclose(sum(shares.values()), 1, abs_tol=1e-6)
+        assert all(share >= 0 for share in shares.values())
+        assert shares["network"] > 0
+    assert report["decoded"]["shares"]["encode"] == 0
+    assert report["encoded"]["shares"]["encode"] > 0
+    assert report["encoded"]["memory"]["children"] > 0
+
+
+def test_a_film_of_ones_own(vsr: Vsr, sample: Callable[..., Path], tmp_path: Path) -> None:
+    path = sample(media.cfr, frames=24)
+    before = sorted(path.parent.iterdir())
+    seen = vsr(
+        "bench", "--input", path, "-m", "lanczos", "-s", "1.5", "--seconds", "0.5", "--runs", "2", "-q"
+    )
+    assert (seen.status, seen.err) == (0, "")
+    assert "lanczos interpolation on CPU" in seen.out
+    assert "64x48 x1.5, whole frames, 12 frames, median of 2" in seen.out
+    for words in ("frames a second", "waits for the encoder", "memory at the peak", "alone", "to libx264"):
+        assert words in seen.out
+    assert sorted(path.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--size 10x10", ["--size", "10x10"]),
+        ("--size large", ["--size", "640x360"]),
+        ("--frames 0", ["--frames"]),
+        ("--seconds 0", ["--seconds"]),
+        ("--frames 3 --seconds 3", ["--frames", "--seconds"]),
+        ("--runs 0", ["--runs"]),
+        ("--input missing.mp4", ["missing.mp4"]),
+        ("--precision fp8", ["--precision"]),
+        ("--scale 9", ["--scale", "9"]),
+        ("--max-memory 1M -m bicubic --frames 1 --size 32x32 -q", ["--max-memory 1 MiB is too little"]),
+        ("extra", ["extra"]),
+    ],
+)
+def test_what_cannot_be_meant(line: str, words: list[str], vsr: Vsr) -> None:
+    vsr("bench", *line.split()).fails(2, *words)
+
+
+def test_a_size_does_not_go_with_a_film(vsr: Vsr, sample: Callable[..., Path]) -> None:
+    vsr("bench", "--input", sample(media.cfr), "--size", "64x64").fails(2, "--size", "--input")
+
+
+def test_generated_films(tmp_path: Path) -> None:
+    for width, height in ((64, 48), (65, 33)):
+        video = probe(generate(tmp_path / f"{width}.mp4", width, height, 5, rate=25)).video
+        assert (video.width, video.height, video.frames, video.frame_rate) == (width, height, 5, 25)
+
+
+def test_the_run_in_the_middle_and_the_largest_memory() -> None:
+    def figures(fps: float, total: int) -> Figures:
+        return Figures(10, 10 / fps, 0.0, fps, 1.0, 0.0, None, Memory(total, total, 0))
+
+    chosen = median_run([figures(3.0, 5), figures(1.0, 9), figures(2.0, 7)])
+    assert (chosen.fps, chosen.memory.total) == (2.0, 9)
+
+
+def test_shares_leave_the_start_out() -> None:
+    clock = Clock()
+    clock.seconds.update(start=10.0, decode=1.0, network=6.0, encode=2.0)
+    assert clock.shares(20.0) == pytest.approx({"decode": 0.1, "network": 0.6, "encode": 0.2, "other": 0.1})
+
+
+def test_peak_memory_counts_this_process_and_its_children() -> None:
+    size = 64 * 2**20
+    code = "import sys; held = b'x' * int(sys.argv[1]); print('ready', flush=True); sys.stdin.read()"
+    with PeakMemory() as before:
+        pass
+    with PeakMemory() as peak:
+        held = np.ones(size, np.uint8)
+        line = [sys.executable, "-c", code, str(size)]
+        with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            child.stdout.readline()
+            until = time.monotonic() + 20
+            while peak.children < size and time.monotonic() < until:
+                time.sleep(0.01)
+            child.communicate("")
+        del held
+    assert peak.children >= size
+    assert peak.process >= before.process + size * 0.9
+    assert peak.total >= before.process + 1.9 * size

@@ -1,0 +1,208 @@
+"""OpenVINO computes what Keras computes, and its streams keep the contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'vsrcli[openvino]'")
+
+from networks import answers, film
+
+from tiny_networks import tiny_weights
+from vsrcli.engine.cached import CachedStream, compile_cached
+from vsrcli.engine.keras import KerasEngine
+from vsrcli.engine.openvino import OpenvinoEngine, OpenvinoNetwork
+from vsrcli.engine.recurrent import RecurrentStream, compile_recurrent
+from vsrcli.engine.types import Stream
+from vsrcli.errors import EngineError, ModelError, NotFinite, OutOfMemory
+from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.models.registry import Weights, architecture, read_weights, sha256
+
+HEIGHT, WIDTH, COUNT = 10, 12, 6
+KINDS = ("cached", "recurrent", "window")
+HALF_A_STEP = 1 / 510  # of 8 bits
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Weights]:
+    """``weights(kind)``: random ones, the same for all tests."""
+    made: dict[str, Weights] = {}
+
+    def make(kind: str) -> Weights:
+        if kind not in made:
+            folder = tmp_path_factory.mktemp(kind)
+            made[kind] = read_weights(duf_16l(folder) if kind == "window" else tiny_weights(folder, kind))
+        return made[kind]
+
+    return make
+
+
+def duf_16l(folder: Path) -> Path:
+    """The paper's network, with kernels and batch norms that do something."""
+    model = architecture("duf-16l").build(2)
+    rng = np.random.default_rng(3)
+    for variable in model.weights:
+        if "kernel" in variable.path:
+            fan_in = float(np.prod(variable.shape[:-1]))
+            variable.assign(rng.normal(size=variable.shape) * np.sqrt(2 / fan_in))
+        elif "_bn" in variable.path:  # scales and variances around 1, the others around 0
+            around = 1.0 if "gamma" in variable.path or "variance" in variable.path else 0.0
+            variable.assign(around + 0.2 * rng.random(variable.shape))
+    path = folder / "duf-16l-x2-video.weights.h5"
+    model.save_weights(path)
+    card = {"architecture": "duf-16l", "scale": 2, "degradation": "video", "sha256": sha256(path)}
+    path.with_name("duf-16l-x2-video.json").write_text(json.dumps(card), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def engines(weights: Callable[[str], Weights]) -> Callable[[str], OpenvinoEngine]:
+    made: dict[str, OpenvinoEngine] = {}
+
+    def make(kind: str) -> OpenvinoEngine:
+        if kind not in made:
+            made[kind] = OpenvinoEngine(weights(kind))
+        return made[kind]
+
+    return make
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_pictures_are_those_of_keras(
+    kind: str, weights: Callable[[str], Weights], engines: Callable[[str], OpenvinoEngine]
+) -> None:
+    frames = film(COUNT, HEIGHT, WIDTH)
+    got = np.stack(answers(engines(kind).open(HEIGHT, WIDTH), frames))
+    keras = np.stack(answers(KerasEngine(weights(kind), device="cpu").open(HEIGHT, WIDTH), frames))
+    assert got.shape == keras.shape == (COUNT, 2 * HEIGHT, 2 * WIDTH, 3)
+    assert got.dtype == np.float32
+    assert keras.std() > 0.05
+    np.testing.assert_allclose(got, keras, atol=5e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_engines_say_the_same_of_a_network(
+    kind: str, weights: Callable[[str], Weights], engines: Callable[[str], OpenvinoEngine]
+) -> None:
+    engine, keras = engines(kind), KerasEngine(weights(kind), device="cpu")
+    for name in ("scale", "radius", "lookahead", "precision", "on_gpu"):
+        assert getattr(engine, name) == getattr(keras, name)
+    assert engine.description == f"{weights(kind).name} on CPU, openvino, fp32"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_state_of_every_moment(kind: str, engines: Callable[[str], OpenvinoEngine]) -> None:
+    """Bit for bit, also in a stream of another network made of the same graphs."""
+    frames, engine = film(COUNT, HEIGHT, WIDTH), engines(kind)
+    expected = answers(engine.open(HEIGHT, WIDTH), frames)
+    stream, done = engine.open(HEIGHT, WIDTH), 0
+    for moment in range(COUNT):
+        other = engine.open(HEIGHT, WIDTH)
+        other.restore(stream.state())
+        for got, wanted in zip(answers(other, frames[moment:]), expected[done:], strict=True):
+            np.testing.assert_array_equal(got, wanted)
+        done += stream.push(frames[moment]) is not None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_fork_goes_its_own_way(kind: str, engines: Callable[[str], OpenvinoEngine]) -> None:
+    frames, engine = film(COUNT, HEIGHT, WIDTH), engines(kind)
+    expected = answers(engine.open(HEIGHT, WIDTH), frames)
+    stream, results = engine.open(HEIGHT, WIDTH), []
+    for frame in frames:
+        other = stream.fork()
+        other.push(1 - frame)
+        other.flush()
+        results.append(stream.push(frame))
+    found = [result for result in results if result is not None] + stream.fork().flush()
+    np.testing.assert_array_equal(np.stack(found), np.stack(expected))
+
+
+def test_a_recurrent_stream_goes_on_where_one_of_keras_stopped(
+    weights: Callable[[str], Weights], engines: Callable[[str], OpenvinoEngine]
+) -> None:
+    frames = film(COUNT, HEIGHT, WIDTH)
+    keras = KerasEngine(weights("recurrent"), device="cpu").open(HEIGHT, WIDTH)
+    for frame in frames[:3]:
+        keras.push(frame)
+    stream = engines("recurrent").open(HEIGHT, WIDTH)
+    stream.restore(keras.state())
+    rest = answers(keras, frames[3:])
+    np.testing.assert_allclose(np.stack(answers(stream, frames[3:])), np.stack(rest), atol=5e-5)
+
+
+@pytest.mark.parametrize("kind", ["cached", "recurrent"])
+def test_bands_give_the_same_pictures(
+    kind: str, weights: Callable[[str], Weights], engines: Callable[[str], OpenvinoEngine]
+) -> None:
+    """Four bands of three rows; the last one begins early."""
+    frames = film(COUNT, HEIGHT, WIDTH)
+    network = OpenvinoNetwork(weights(kind), band_pixels=36)
+    stream: Stream
+    if kind == "cached":
+        stream = CachedStream(compile_cached(network, HEIGHT, WIDTH))
+    else:
+        stream = RecurrentStream(compile_recurrent(network, HEIGHT, WIDTH))
+    whole = answers(engines(kind).open(HEIGHT, WIDTH), frames)
+    np.testing.assert_allclose(np.stack(answers(stream, frames)), np.stack(whole), atol=5e-5)
+
+
+def test_tiles_do_not_show(engines: Callable[[str], OpenvinoEngine]) -> None:
+    engine = engines("cached")
+    frames = film(4, 12, 40)
+    whole = answers(engine.open(12, 40), frames)
+    tiled = TiledStream(engine.open, plan_tiles(12, 40, 30, engine.radius), 2)
+    np.testing.assert_allclose(np.stack(answers(tiled, frames)), np.stack(whole), atol=5e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nan_is_an_error_and_not_a_black_frame(kind: str, engines: Callable[[str], OpenvinoEngine]) -> None:
+    frame = np.full((HEIGHT, WIDTH, 3), np.nan, np.float32)
+    with pytest.raises(NotFinite, match="--precision fp32"):
+        answers(engines(kind).open(HEIGHT, WIDTH), frame[None])
+
+
+@pytest.mark.parametrize("failure", [MemoryError("no"), RuntimeError("std::bad_alloc")])
+def test_short_of_memory_is_named(
+    failure: Exception, engines: Callable[[str], OpenvinoEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that smaller tiles are tried."""
+    stream = engines("cached").open(HEIGHT, WIDTH)
+
+    class Request:
+        def infer(self) -> None:
+            raise failure
+
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            return lambda *arguments: None
+
+    monkeypatch.setattr(stream._network.window.advance, "_request", Request())  # type: ignore[attr-defined]
+    with pytest.raises(OutOfMemory, match="--tile"):
+        stream.push(film(1, HEIGHT, WIDTH)[0])
+
+
+def test_a_state_of_another_size_is_refused(engines: Callable[[str], OpenvinoEngine]) -> None:
+    state = engines("recurrent").open(HEIGHT, WIDTH).state()
+    with pytest.raises(EngineError, match="another stream's"):
+        engines("recurrent").open(HEIGHT, WIDTH).restore({**state, "hidden": state["hidden"][:, 1:]})
+
+
+def test_damaged_weights_are_refused(tmp_path: Path) -> None:
+    path = tiny_weights(tmp_path, "cached")
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ModelError, match="is damaged"):
+        OpenvinoEngine(read_weights(path))
+
+
+def test_weights_of_other_sizes_are_refused(tmp_path: Path) -> None:
+    path = tiny_weights(tmp_path, "cached")
+    weights = read_weights(path)
+    options = {**weights.card["options"], "width": 16}
+    weights.card_path.write_text(json.dumps({**weights.card, "options": options}))
+    with pytest.raises(ModelError, match="does not fit"):
+        OpenvinoEngine(read_weights(path)).open(HEIGHT, WIDTH)

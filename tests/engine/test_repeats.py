@@ -1,0 +1,209 @@
+"""Pictures that stand still are computed once, and nobody can tell from the film."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from networks import answers, film, tiny_cached
+
+import media_samples as media
+from terminal import Outcome
+from tiny_networks import tiny_weights
+from vsrcli import EncodeOptions, Options, upscale
+from vsrcli.engine.cached import CachedStream, compile_cached
+from vsrcli.engine.keras import KerasNetwork
+from vsrcli.engine.repeats import RepeatStream, without_repeats
+from vsrcli.engine.resample import ResampleEngine
+from vsrcli.engine.types import Stream
+from vsrcli.engine.windowed import WindowStream, compile_window
+from vsrcli.frames.fit import FittedStream
+from vsrcli.frames.state import State
+from vsrcli.frames.tiles import TiledStream, plan_tiles
+
+HEIGHT, WIDTH = 10, 24
+PLAN = plan_tiles(HEIGHT, WIDTH, 14, 2, feather=2)
+PICTURES = film(4, HEIGHT, WIDTH)
+FREE = 7  # equal frames, the first included, until a window of seven repeats
+
+Opener = Callable[[], Stream]
+
+
+def windowed(window: np.ndarray, training: bool) -> np.ndarray:
+    """Seven frames, each with a weight of its own, at twice the size."""
+    import keras
+
+    weights = np.arange(1, 8, dtype=np.float32)[None, :, None, None, None] / 28
+    merged = keras.ops.sum(window * weights, axis=1)
+    return keras.ops.repeat(keras.ops.repeat(merged, 2, axis=1), 2, axis=2)
+
+
+def openers() -> dict[str, tuple[Opener, int]]:
+    """A way to open each kind, and how many frames late it answers."""
+    cached, window = {}, {}
+    model = KerasNetwork(tiny_cached(2))
+
+    def open_cached(height: int, width: int) -> Stream:
+        size = height, width
+        cached[size] = cached.get(size) or compile_cached(model, *size)
+        return CachedStream(cached[size])
+
+    def open_window(height: int, width: int) -> Stream:
+        size = height, width
+        window[size] = window.get(size) or compile_window(KerasNetwork(windowed), *size)
+        return WindowStream(window[size])
+
+    bicubic = ResampleEngine("bicubic", 2).open
+    return {
+        "cached": (lambda: open_cached(HEIGHT, WIDTH), 3),
+        "windowed": (lambda: open_window(HEIGHT, WIDTH), 3),
+        "tiled": (lambda: FittedStream(TiledStream(open_cached, PLAN, 2), 17, 31), 3),
+        "bicubic": (lambda: bicubic(HEIGHT, WIDTH), 0),
+    }
+
+
+KINDS = openers()
+
+
+class Counting:
+    """A stream that counts how often it is asked."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream, self.pushes = stream, 0
+
+    def push(self, frame: np.ndarray) -> np.ndarray | None:
+        self.pushes += 1
+        return self.stream.push(frame)
+
+    def flush(self) -> list[np.ndarray]:
+        return self.stream.flush()
+
+    def fork(self) -> Stream:
+        return self.stream.fork()
+
+    def state(self) -> State:
+        return self.stream.state()
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self.stream.restore(state)
+
+
+def shown(*lengths: int) -> list[np.ndarray]:
+    """The pictures in turn, each for so many frames; every frame an array of its own."""
+    return [PICTURES[index % 4].copy() for index, length in enumerate(lengths) for _ in range(length)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(lengths=st.lists(st.integers(1, 14), min_size=1, max_size=5))
+@settings(max_examples=8, deadline=None)
+def test_the_same_pictures_bit_for_bit(kind: str, lengths: list[int]) -> None:
+    opened, lookahead = KINDS[kind]
+    frames, told = shown(*lengths), []
+    inner = Counting(opened())
+    found = answers(RepeatStream(inner, lookahead, lambda: told.append(1)), frames)
+    np.testing.assert_array_equal(np.stack(found), np.stack(answers(opened(), frames)))
+    expected = sum(max(0, length - 2 * lookahead - 1) for length in lengths)
+    assert len(told) == expected  # and so many pushes fewer
+    assert inner.pushes == len(frames) - expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_state_of_every_moment(kind: str) -> None:
+    """Saved while a picture stands, and before and after; the state is that of a plain stream."""
+    opened, lookahead = KINDS[kind]
+    frames = shown(3, 12, 2, 9)
+    expected = answers(opened(), frames)
+    stream, plain = RepeatStream(opened(), lookahead), opened()
+    for moment in range(len(frames) + 1):
+        file = io.BytesIO()
+        np.savez(file, **stream.state())  # type: ignore[arg-type]
+        file.seek(0)
+        state, wanted = np.load(file, allow_pickle=False), plain.state()
+        assert set(state) == set(wanted)
+        for name in wanted:
+            np.testing.assert_array_equal(state[name], wanted[name])
+        other = RepeatStream(opened(), lookahead)
+        other.restore(state)
+        rest = answers(other, frames[moment:])
+        assert len(rest) == len(frames) - max(0, moment - lookahead)
+        for got, right in zip(rest, expected[len(expected) - len(rest) :], strict=True):
+            np.testing.assert_array_equal(got, right)
+        if moment < len(frames):
+            stream.push(frames[moment])
+            plain.push(frames[moment])
+
+
+def test_a_fork_goes_its_own_way() -> None:
+    opened, lookahead = KINDS["cached"]
+    frames, results = shown(12, 1, 10), []
+    stream = RepeatStream(opened(), lookahead)
+    for frame in frames:
+        other = stream.fork()
+        for _ in range(9):
+            other.push(PICTURES[3])
+        other.flush()
+        results.append(stream.push(frame))
+    found = [result for result in results if result is not None] + stream.fork().flush()
+    np.testing.assert_array_equal(np.stack(found), np.stack(answers(opened(), frames)))
+
+
+def test_one_code_of_one_pixel_is_a_change() -> None:
+    opened, lookahead = KINDS["cached"]
+    frames = shown(12)
+    frames[9][HEIGHT - 1, WIDTH - 1, 2] += np.float32(1 / 255)
+    found = answers(RepeatStream(opened(), lookahead), frames)
+    np.testing.assert_array_equal(np.stack(found), np.stack(answers(opened(), frames)))
+
+
+def test_a_recurrent_network_is_left_alone() -> None:
+    engine = ResampleEngine("bicubic", 2)
+    stream = engine.open(HEIGHT, WIDTH)
+    assert without_repeats(stream, "recurrent", 3) is stream
+    assert without_repeats(stream, "resample", 0) is stream  # no dearer than the comparison
+    assert isinstance(without_repeats(stream, "cached", 3), RepeatStream)
+
+
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lossless film: twenty frames of one slide, then twenty of another."""
+    path = tmp_path_factory.mktemp("slides") / "slides.mkv"
+    both = "testsrc=s=32x24:r=25,trim=end_frame=1,loop=19:1:0[a];"
+    both += "mandelbrot=s=32x24:r=25,trim=end_frame=1,loop=19:1:0[b];[a][b]concat"
+    media.run_ffmpeg("-filter_complex", both, "-c:v", "ffv1", path)
+    return path
+
+
+def test_a_film_says_how_many_were_repeated(
+    slides: Path, tmp_path: Path, vsr: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny_weights(tmp_path, "cached")
+    monkeypatch.setenv("VSR_WEIGHTS", str(tmp_path))
+    line = ("upscale", slides, tmp_path / "out.mkv", "-s", "2", "-g", "cpu", "--codec", "ffv1")
+    seen = vsr(*line)
+    assert seen.status == 0
+    assert f"{2 * (20 - FREE)} of 40 frames were repeated and not computed again" in seen.err
+    moving = media.cfr(tmp_path)
+    assert "repeated" not in vsr("upscale", moving, tmp_path / "moving.mkv", "-s", "2", "-g", "cpu").err
+
+
+def test_segments_do_not_show(slides: Path, tmp_path: Path) -> None:
+    """Segments end in the middle of a slide, which does not make it be computed again."""
+    weights = str(tiny_weights(tmp_path, "cached"))
+    encode = EncodeOptions(codec="ffv1", overwrite=True)
+    films = []
+    for segment in ("none", 7):
+        target = tmp_path / f"{segment}.mkv"
+        result = upscale(
+            slides, target, Options(Fraction(2), weights, device="cpu", segment=segment, encode=encode)
+        )
+        assert (result.frames, result.repeated) == (40, 2 * (20 - FREE))
+        raw = tmp_path / f"{segment}.rgb"
+        media.run_ffmpeg("-i", target, "-f", "rawvideo", "-pix_fmt", "rgb24", raw)
+        films.append(raw.read_bytes())
+    assert films[0] == films[1]
