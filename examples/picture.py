@@ -1,6 +1,6 @@
 """The README's picture: one crop of a low-resolution film, upscaled in several ways, beside the truth.
 
-    python examples/picture.py LOW TRUTH OUT.png [--model duf-s] [--frame 60] [--crop LEFT,TOP,WIDTH,HEIGHT]
+    python examples/picture.py LOW TRUTH OUT.png [--model duf-r-s] [--frame 60] [--crop LEFT,TOP,WIDTH,HEIGHT]
 
 LOW and TRUTH are films of the same frames; TRUTH is larger by a whole factor. Pixels are shown as they are:
 the crop is enlarged by repeating them.
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("low", type=Path)
     parser.add_argument("truth", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("-m", "--model", default="duf-s", help="name or weight file")
+    parser.add_argument("-m", "--model", default="duf-r-s", help="name or weight file")
     parser.add_argument("--frame", type=int, default=60)
     parser.add_argument(
         "--crop", metavar="LEFT,TOP,WIDTH,HEIGHT", help="in pixels of TRUTH; default: most detail"

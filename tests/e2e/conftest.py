@@ -22,33 +22,34 @@ def no_orphans() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def make_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """``make_weights(change)``: a folder with a tiny x4 network; ``change`` may alter the model."""
+    """``make_weights(change)``: a folder with tiny x4 networks, the default one and one without a state;
+    ``change`` may alter them."""
 
     def make(change: Callable[[Any], None] = lambda model: None) -> Path:
-        from vsrcli.models import duf_s
+        from vsrcli.models import duf_r, duf_s
         from vsrcli.models.registry import sha256
 
-        sizes = {"width": 8, "blocks": 1, "head": 8}
-        model = duf_s.build(4, width=8, blocks=1, head=8)
-        rng = np.random.default_rng(7)
-        for variable in model.trainable_variables:
-            if "kernel" in variable.path:
-                fan_in = np.prod(variable.shape[:-1])
-                strength = 0.7 if "residual" in variable.path else 1.0
-                variable.assign(rng.normal(size=variable.shape) * strength / np.sqrt(fan_in))
-        change(model)
-        folder = tmp_path_factory.mktemp("weights")
-        path = folder / "duf-s-x4-video.weights.h5"
-        model.save_weights(path)
-        card = {
-            "architecture": "duf-s",
-            "options": sizes,
-            "scale": 4,
-            "degradation": "video",
-            "phase": "centre",
-            "sha256": sha256(path),
-        }
-        path.with_name("duf-s-x4-video.json").write_text(json.dumps(card))
+        folder, sizes = tmp_path_factory.mktemp("weights"), {"width": 8, "blocks": 1, "head": 8}
+        for name, module in (("duf-r-s", duf_r), ("duf-s", duf_s)):
+            model = module.build(4, **sizes)
+            rng = np.random.default_rng(7)
+            for variable in model.trainable_variables:
+                if "kernel" in variable.path:
+                    fan_in = np.prod(variable.shape[:-1])
+                    strength = 0.7 if "residual" in variable.path else 1.0
+                    variable.assign(rng.normal(size=variable.shape) * strength / np.sqrt(fan_in))
+            change(model)
+            path = folder / f"{name}-x4-video.weights.h5"
+            model.save_weights(path)
+            card = {
+                "architecture": name,
+                "options": sizes,
+                "scale": 4,
+                "degradation": "video",
+                "phase": "centre",
+                "sha256": sha256(path),
+            }
+            path.with_name(f"{name}-x4-video.json").write_text(json.dumps(card))
         return folder
 
     return make

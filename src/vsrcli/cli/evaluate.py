@@ -11,6 +11,7 @@ import click
 from vsrcli.cli.options import verbose_option
 from vsrcli.cli.values import Device
 from vsrcli.engine.offer import ENGINES, PRECISIONS
+from vsrcli.models.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from vsrcli.evaluate.benchmark import Still
@@ -37,7 +38,7 @@ class CrfType(click.ParamType):
 @click.command()
 @click.argument("clips", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "-m", "--model", default="duf-s", show_default=True, help="Name (see `vsr models`) or weight file."
+    "-m", "--model", default=DEFAULT_MODEL, show_default=True, help="Name (see `vsr models`) or weight file."
 )
 @click.option(
     "-s", "--scale", type=click.IntRange(2, 4), help="Factor; by default the weight file's, else 4."

@@ -22,7 +22,7 @@ from vsrcli.models import costs
 if TYPE_CHECKING:
     import keras
 
-DEFAULT_MODEL = "duf-s"
+DEFAULT_MODEL = "duf-r-s"
 DEFAULT_DEGRADATION = "video"
 SUFFIX = ".weights.h5"
 
