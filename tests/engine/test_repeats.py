@@ -184,12 +184,12 @@ def test_a_film_says_how_many_were_repeated(
 ) -> None:
     tiny_weights(tmp_path, "cached")
     monkeypatch.setenv("VSR_WEIGHTS", str(tmp_path))
-    line = ("upscale", slides, tmp_path / "out.mkv", "-s", "2", "-g", "cpu", "--codec", "ffv1")
-    seen = vsr(*line)
+    options = ("-m", "duf-s", "-s", "2", "-g", "cpu")
+    seen = vsr("upscale", slides, tmp_path / "out.mkv", *options, "--codec", "ffv1")
     assert seen.status == 0
     assert f"{2 * (20 - FREE)} of 40 frames were repeated and not computed again" in seen.err
     moving = media.cfr(tmp_path)
-    assert "repeated" not in vsr("upscale", moving, tmp_path / "moving.mkv", "-s", "2", "-g", "cpu").err
+    assert "repeated" not in vsr("upscale", moving, tmp_path / "moving.mkv", *options).err
 
 
 def test_segments_do_not_show(slides: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from vsrcli.errors import EngineError, ModelError, OutOfMemory
 from vsrcli.models.registry import Weights, sha256
 from vsrcli.tuning import keep_freed_memory
 
-BAND_PIXELS = 2048  # measured, see docs/decisions/0009-openvino.md
+BAND_PIXELS = 2048  # 3 MB of filters: they stay in a core's cache
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 _PAINT = "paint"  # softmax and the sum of pictures: always in float32, as on Keras
 _SHORT_OF_MEMORY = (
