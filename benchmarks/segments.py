@@ -1,6 +1,6 @@
 """What segments cost: films written in segments against the same films written in one go.
 
-    python benchmarks/segments.py CLIP... [--model duf-s] [--segment auto] [--turns 3] [--frames N]
+    python benchmarks/segments.py CLIP... [--model duf-r-s] [--segment auto] [--turns 3] [--frames N]
 
 Both ways run in turns, each in a process of its own, so that a busy machine is busy for both. *Wall* is the
 time that a user waits, *processor* that of all processes together (the network's, ffmpeg's), which a busy
@@ -76,7 +76,7 @@ def measure(clip: Path, segment: str, given: argparse.Namespace, folder: Path, f
 def main() -> None:
     parser = argparse.ArgumentParser(description="What segments cost.")
     parser.add_argument("clips", nargs="+", type=Path)
-    parser.add_argument("--model", default="duf-s")
+    parser.add_argument("--model", default="duf-r-s")
     parser.add_argument("-s", "--scale", default="4")
     parser.add_argument("-g", "--gpu", default="auto")
     parser.add_argument("--segment", default="auto", help="auto or a number of frames")
