@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsrcli.cli.options import quiet_option, verbose_option
+from vsrcli.cli.options import engine_options, memory_options, quiet_option, verbose_option
 from vsrcli.cli.signals import interruptible
-from vsrcli.cli.values import Device, Dimensions, Scale, Size, Tile
-from vsrcli.engine.offer import ENGINES, PRECISIONS
+from vsrcli.cli.values import Dimensions, Scale
 from vsrcli.errors import UsageError
 from vsrcli.job import Options
 
@@ -44,23 +43,8 @@ _FRAMES, _RATE = 24, 30
     type=click.FloatRange(min=0, min_open=True),
     help=f"The same in seconds of film; a generated one has {_RATE} frames a second.",
 )
-@click.option(
-    "-t",
-    "--tile",
-    type=Tile(),
-    default=_DEFAULT.tile,
-    show_default=True,
-    metavar="auto|none|N",
-    help="Side of a tile in source pixels; auto: what memory holds.",
-)
-@click.option(
-    "-g", "--gpu", type=Device(), default=_DEFAULT.device, metavar="N|cpu", help="Which GPU, or the CPU."
-)
-@click.option("--precision", type=click.Choice(PRECISIONS), default=_DEFAULT.precision, show_default=True)
-@click.option(
-    "--engine", type=click.Choice(ENGINES), default=_DEFAULT.engine, show_default=True, help="What computes."
-)
-@click.option("--max-memory", type=Size(), metavar="SIZE", help="What all of it may take, such as 4G.")
+@memory_options
+@engine_options
 @click.option(
     "--runs", type=click.IntRange(min=1), default=1, show_default=True, help="Take the median of so many."
 )
@@ -97,7 +81,7 @@ def bench(
         scale=given["scale"],
         model=given["model"],
         tile=given["tile"],
-        device=given["gpu"],
+        device=given["device"],
         precision=given["precision"],
         engine=given["engine"],
         max_memory=given["max_memory"],

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsrcli.cli.options import verbose_option
-from vsrcli.cli.values import Device
-from vsrcli.engine.offer import ENGINES, PRECISIONS
+from vsrcli.cli.options import engine_options, verbose_option
 from vsrcli.models.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -59,29 +57,7 @@ class CrfType(click.ParamType):
     help="Compress the low resolution with H.264 at this quality; repeat it for a table each.",
 )
 @click.option("--frames", type=click.IntRange(5), help="Only so many frames from the start of each clip.")
-@click.option(
-    "-g",
-    "--gpu",
-    "device",
-    type=Device(),
-    default="auto",
-    show_default=True,
-    help="GPU number, cpu, or auto.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(PRECISIONS),
-    default="auto",
-    show_default=True,
-    help="Of the network's features; auto: fp16 on a GPU, fp32 or bf16 on a CPU.",
-)
-@click.option(
-    "--engine",
-    type=click.Choice(ENGINES),
-    default="auto",
-    show_default=True,
-    help="What computes; auto: OpenVINO on a CPU, if it is installed, else Keras.",
-)
+@engine_options
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures to this file.")
 @click.option(
     "--pictures", type=click.Path(path_type=Path), help="Write a comparison of each clip to this folder."

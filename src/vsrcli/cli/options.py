@@ -7,6 +7,9 @@ from typing import Any
 
 import click
 
+from vsrcli.cli.values import Device, Size, Tile
+from vsrcli.engine.offer import ENGINES, PRECISIONS
+
 VERBOSITY = "vsrcli.verbosity"  # key in the context's meta: how often -v was given
 ARGUMENTS = "vsrcli.arguments"  # key in the context's meta: the command line as typed
 
@@ -31,3 +34,59 @@ def verbose_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``-q``: errors only."""
     return click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")(command)
+
+
+def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--gpu`` (as ``device``), ``--precision`` and ``--engine``: where and how a network computes."""
+    for option in (
+        click.option(
+            "--engine",
+            type=click.Choice(ENGINES),
+            default="auto",
+            show_default=True,
+            help="What computes; auto: OpenVINO on a CPU, if it is installed, else Keras.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(PRECISIONS),
+            default="auto",
+            show_default=True,
+            help="Of the network's features; auto: fp16 on a GPU, fp32 or bf16 on a CPU.",
+        ),
+        click.option(
+            "-g",
+            "--gpu",
+            "device",
+            type=Device(),
+            default="auto",
+            show_default=True,
+            metavar="auto|cpu|N",
+            help="Which GPU, or the CPU.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def memory_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--tile`` and ``--max-memory``: how much is computed at a time."""
+    for option in (
+        click.option(
+            "--max-memory",
+            type=Size(),
+            metavar="SIZE",
+            help="What all of it may take, such as 4G or 800M; tiles are chosen to fit. Default: 75 % of "
+            "what is free.",
+        ),
+        click.option(
+            "-t",
+            "--tile",
+            type=Tile(),
+            default="auto",
+            show_default=True,
+            metavar="auto|none|N",
+            help="Side of a tile in source pixels; auto: what memory holds.",
+        ),
+    ):
+        command = option(command)
+    return command

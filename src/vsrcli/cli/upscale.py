@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsrcli.cli.options import ARGUMENTS, quiet_option, verbose_option
+from vsrcli.cli.options import ARGUMENTS, engine_options, memory_options, quiet_option, verbose_option
 from vsrcli.cli.signals import interruptible
 from vsrcli.cli.standing import Standing
-from vsrcli.cli.values import Device, Scale, Segment, Setting, Size, Tile, Time
-from vsrcli.engine.offer import ENGINES, PRECISIONS
+from vsrcli.cli.values import Scale, Segment, Setting, Time
 from vsrcli.errors import Interrupted, VsrError
 from vsrcli.job import Job, Options, prepare
 from vsrcli.media.plan import EncodeOptions
@@ -40,15 +39,7 @@ _DEFAULT = Options()
     show_default=True,
     help="See `vsr models`, or a .weights.h5 file.",
 )
-@click.option(
-    "-t",
-    "--tile",
-    type=Tile(),
-    default=_DEFAULT.tile,
-    show_default=True,
-    metavar="auto|none|N",
-    help="Side of a tile in source pixels; auto: what memory holds.",
-)
+@memory_options
 @click.option(
     "--overlap",
     "--tile-pad",
@@ -56,29 +47,7 @@ _DEFAULT = Options()
     metavar="N",
     help="Context of a tile in source pixels; default: all that the network sees, so tiles do not show.",
 )
-@click.option(
-    "-g", "--gpu", type=Device(), default=_DEFAULT.device, metavar="N|cpu", help="Which GPU, or the CPU."
-)
-@click.option(
-    "--precision",
-    type=click.Choice(PRECISIONS),
-    default=_DEFAULT.precision,
-    show_default=True,
-)
-@click.option(
-    "--engine",
-    type=click.Choice(ENGINES),
-    default=_DEFAULT.engine,
-    show_default=True,
-    help="What computes; auto: OpenVINO on a CPU, if it is installed, else Keras.",
-)
-@click.option(
-    "--max-memory",
-    type=Size(),
-    metavar="SIZE",
-    help="What all of it may take, such as 4G or 800M; tiles are chosen to fit. Default: 75 % of what is "
-    "free.",
-)
+@engine_options
 @click.option("--codec", help="h264, hevc, av1, vp9, or any encoder of ffmpeg; default: what suits OUT.")
 @click.option(
     "--crf", type=click.FloatRange(min=0), help="Constant quality on the encoder's scale; lower is better."
@@ -156,7 +125,7 @@ def _options(
     model: str,
     tile: str | int,
     overlap: int | None,
-    gpu: str,
+    device: str,
     precision: str,
     engine: str,
     max_memory: int | None,
@@ -176,7 +145,7 @@ def _options(
         model=model,
         tile=tile,
         overlap=overlap,
-        device=gpu,
+        device=device,
         precision=precision,
         engine=engine,
         max_memory=max_memory,
