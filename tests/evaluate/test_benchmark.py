@@ -1,46 +1,25 @@
-"""Scoring engines on clips: baselines, protocols, means, JSON and the command."""
+"""Scoring engines on clips: baselines, protocols, means and JSON."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from scenes import COUNT, film
 
-from vsrcli.cli.evaluate import evaluate
 from vsrcli.engine.resample import ResampleEngine
 from vsrcli.errors import DataError, EngineError, ModelError, UsageError
 from vsrcli.evaluate.benchmark import benchmark, measure, run
+from vsrcli.evaluate.clips import ClipFile, find_clips
 from vsrcli.evaluate.contestant import enter
+from vsrcli.evaluate.decode import read_frames
 from vsrcli.evaluate.metrics import PSNR_CAP, score_clip
-from vsrcli.evaluate.protocol import Clip, ClipFile, Protocol, find_clips, prepare_clip, read_frames
-from vsrcli.evaluate.result import CROP, METHODS, SKIP_ENDS, Report
-
-WIDTH, HEIGHT, COUNT = 98, 66, 12  # no multiples of 3 or 4
-
-
-def film(path: Path, seed: int = 0, count: int = COUNT, width: int = WIDTH, height: int = HEIGHT) -> Path:
-    """A smooth texture that moves two pixels a frame, encoded nearly without loss."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[: height + 4 * count, : width + 4 * count]
-    waves = [(rng.uniform(-0.9, 0.9, 2), rng.uniform(0, 6, 3)) for _ in range(12)]
-    texture = sum(np.sin(a[0] * y[..., None] + a[1] * x[..., None] + shift) for a, shift in waves)
-    texture = np.clip(127 + 22 * np.asarray(texture), 0, 255).astype(np.uint8)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(
-            "libx264", rate=Fraction(25), options={"crf": "6", "preset": "veryfast"}
-        )
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv444p"  # type: ignore[attr-defined]
-        for t in range(count):
-            pixels = np.ascontiguousarray(texture[2 * t : 2 * t + height, t : t + width])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))  # type: ignore[attr-defined]
-        container.mux(stream.encode(None))  # type: ignore[attr-defined]
-    return path
+from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
+from vsrcli.evaluate.result import CROP, METHODS, SKIP_ENDS, Cost, Report
+from vsrcli.train.degrade import PRESETS
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +164,10 @@ def test_mean_worst_and_json(folder: Path) -> None:
     assert content["clips"][1]["model"]["psnr"] == report.clips[1].model.psnr
     assert content["mean"]["gain"] == report.mean.gain
     assert content["worst"]["name"] == report.worst.name
+    time = content["mean"]["time"]["model"]
+    assert time["ms_per_frame"] == pytest.approx(1e3 * time["seconds"] / 10)  # 2 clips of 7 frames, less 2
+    assert time["us_per_lr_pixel"] == pytest.approx(1e6 * time["seconds"] / (10 * 16 * 24))
+    assert content["clips"][0]["time"].keys() == set(METHODS)
 
 
 def test_gain_is_over_the_better_baseline_of_each_clip_and_of_the_means(folder: Path) -> None:
@@ -193,6 +176,39 @@ def test_gain_is_over_the_better_baseline_of_each_clip_and_of_the_means(folder: 
     assert isinstance(report, Report)
     better = max(report.mean.bicubic.psnr, report.mean.lanczos.psnr)
     assert report.mean.gain == pytest.approx(report.mean.model.psnr - better)
+
+
+def test_video_is_the_training_preset_and_the_same_every_time(folder: Path) -> None:
+    truth = first_clip(folder, Protocol("bi", 4)).truth
+    protocol = Protocol("video", 4)
+    names = [f"clip {number}" for number in range(12)]
+    variants = {protocol.variant(name) for name in names}
+    assert variants == set(range(PRESETS["video"].variants))
+    for name in names[:4]:
+        low = protocol.low(truth, name)
+        np.testing.assert_array_equal(low, protocol.low(truth, name))
+        clean = np.array_equal(low, Protocol("bi", 4).low(truth))
+        assert clean == (protocol.variant(name) == 0)
+    assert protocol.phase == "centre"
+    for word in ("bicubic 45%", "gauss 25%", "noise up to 3 codes", "60%", "crf 18-35", "name as the seed"):
+        assert word in protocol.summary
+
+
+def test_frames_that_fill_windows_or_compile_are_not_timed(folder: Path) -> None:
+    """Of 12 frames, an engine that answers three late gives its first two answers at the fifth."""
+    clip = first_clip(folder, Protocol("bi", 4))
+    result, _ = measure(Answers(clip.truth, 4, late=3), clip)
+    assert result.costs["model"].frames == COUNT - 5
+    assert result.costs["model"].pixels == (COUNT - 5) * 16 * 24
+    assert result.costs["bicubic"].frames == COUNT - 2
+    short = Clip(clip.name, clip.truth[:5], clip.low[:5], clip.protocol)
+    cost = measure(Answers(short.truth, 4, late=3), short)[0].costs["model"]
+    assert (cost.frames, cost.ms_per_frame, cost.us_per_pixel) == (0, None, None)
+
+
+def test_costs_add_up() -> None:
+    both = Cost(1.0, 4, 1000) + Cost(0.5, 1, 1000)
+    assert (both.ms_per_frame, both.us_per_pixel) == (300, 750)
 
 
 def test_clips_that_cannot_be_used(folder: Path, tmp_path: Path) -> None:
@@ -245,50 +261,3 @@ def test_contestants(tmp_path: Path) -> None:
     assert "1 pixels out of place" in enter(str(path), 3, "bi").warning
     with pytest.raises(UsageError, match="upscales by 3"):
         enter(str(path), 4)
-
-
-def test_the_command(folder: Path, tmp_path: Path) -> None:
-    pictures, figures = tmp_path / "pictures", tmp_path / "figures.json"
-    arguments = [str(folder), "-m", "bicubic", "--frames", "6", "--crf", "none", "--crf", "23", "--crf", "23"]
-    arguments += ["--json", str(figures), "--pictures", str(pictures)]
-    result = CliRunner().invoke(evaluate, arguments, catch_exceptions=False)
-    assert result.exit_code == 0
-    for text in (
-        "Protocol: x4, centred bicubic",
-        "not compressed",
-        "H.264 at crf 23",
-        "8 pixels cropped",
-        "Worst clip",
-    ):
-        assert text in result.stdout
-    for name in ("a [1] ", "b ", "mean "):
-        assert sum(line.strip().startswith(name) for line in result.stdout.splitlines()) == 2
-    assert not result.stderr
-    reports = json.loads(figures.read_text())
-    assert [report["protocol"]["crf"] for report in reports] == [None, 23]
-    names = ["a-[1]-bi-x4-crf-23.png", "a-[1]-bi-x4.png", "b-bi-x4-crf-23.png", "b-bi-x4.png"]
-    assert sorted(path.name for path in pictures.iterdir()) == names
-
-
-def test_the_command_refuses_what_cannot_be_meant(folder: Path) -> None:
-    for wrong in (["--crf", "60"], ["--crf", "x"], ["--frames", "4"], ["-s", "5"], ["--protocol", "yes"]):
-        assert CliRunner().invoke(evaluate, [str(folder), "-m", "bicubic", *wrong]).exit_code == 2
-
-
-def test_the_tables_on_a_narrow_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch, vsr) -> None:
-    """Names and figures stay whole."""
-    for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}.items():
-        monkeypatch.setenv(name, value)
-    lines = vsr("evaluate", folder, "-m", "bicubic", "--frames", "6").out.splitlines()
-    assert not any("…" in line for line in lines)
-    row = next(line for line in lines if line.strip().startswith("a [1] "))
-    assert len(row.split()) == 2 + 8
-
-
-def test_the_command_without_clips(vsr) -> None:
-    vsr("evaluate").fails(2, "Missing argument 'CLIPS", "vsr evaluate --help")
-
-
-def test_the_command_has_help_with_an_example() -> None:
-    result = CliRunner().invoke(evaluate, ["--help"])
-    assert "vsr evaluate clips/ --crf none --crf 23" in result.stdout

@@ -1,23 +1,26 @@
-"""``vsr evaluate``: how good a model is on your own clips, beside interpolation."""
+"""``vsr evaluate``: how good models are on your own clips, beside interpolation."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsrcli.cli.options import engine_options, verbose_option
+from vsrcli.cli.options import ARGUMENTS, engine_options, verbose_option
 from vsrcli.models.registry import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from vsrcli.evaluate.benchmark import Still
-    from vsrcli.evaluate.result import Report, Result
-    from vsrcli.models.registry import Weights
+    from collections.abc import Sequence
 
-WIDTH = 118  # of the tables where there is no terminal to ask
-_WIDE = 112  # columns from which on headings are spelled out
+    from vsrcli.evaluate.benchmark import Still
+    from vsrcli.evaluate.contestant import Contestant
+    from vsrcli.evaluate.result import Report, Result
+
+_DEGRADATIONS = click.Choice(["bi", "bd", "video", "none"])
+_FILE = click.Path(path_type=Path)
 
 
 class CrfType(click.ParamType):
@@ -34,19 +37,27 @@ class CrfType(click.ParamType):
 
 
 @click.command()
-@click.argument("clips", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("clips", nargs=-1, required=True, type=_FILE)
 @click.option(
-    "-m", "--model", default=DEFAULT_MODEL, show_default=True, help="Name (see `vsr models`) or weight file."
+    "-m",
+    "--model",
+    "models",
+    multiple=True,
+    default=(DEFAULT_MODEL,),
+    show_default=True,
+    help="Name (see `vsr models`) or weight file; repeat it to compare several on the same clips.",
 )
 @click.option(
     "-s", "--scale", type=click.IntRange(2, 4), help="Factor; by default the weight file's, else 4."
 )
 @click.option(
-    "--protocol",
-    type=click.Choice(["bi", "bd"]),
+    "--degrade",
+    type=_DEGRADATIONS,
     help="How low resolution is made: bi = bicubic like any scaler; bd = blur and decimate, as published "
-    "figures have it. By default what the weights were trained on, else bi.",
+    "figures have it; video = as `vsr train` makes it, the same every time; none = CLIPS are low resolution "
+    "themselves, see above. By default what weight files were trained on, bi or bd.",
 )
+@click.option("--protocol", type=_DEGRADATIONS, hidden=True, help="The same as --degrade.")
 @click.option(
     "--crf",
     "crfs",
@@ -54,182 +65,197 @@ class CrfType(click.ParamType):
     type=CrfType(),
     default=("none",),
     show_default=True,
-    help="Compress the low resolution with H.264 at this quality; repeat it for a table each.",
+    help="With bi and bd: compress low resolution with H.264 at this quality; repeat it for a table each.",
+)
+@click.option("--truth", type=_FILE, help="With none: folder of the originals, named like CLIPS.")
+@click.option(
+    "--phase",
+    type=click.Choice(["centre", "zero"]),
+    help="With none: where low-resolution pixels lie, zero as bd makes them. By default as models want it.",
 )
 @click.option("--frames", type=click.IntRange(5), help="Only so many frames from the start of each clip.")
 @engine_options
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all figures to this file.")
+@click.option("--json", "json_file", type=_FILE, help="Write all figures to this file.")
 @click.option(
-    "--pictures", type=click.Path(path_type=Path), help="Write a comparison of each clip to this folder."
+    "--markdown",
+    "markdown_file",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="Write the tables as Markdown to this file; - prints them instead of the usual ones.",
 )
-@click.option("--card", is_flag=True, help="Write the means into the model card of the weights.")
+@click.option("--pictures", type=_FILE, help="Write a comparison of each clip to this folder.")
+@click.option("--card", is_flag=True, help="Write the means of each model into the card of its weights.")
 @verbose_option
 def evaluate(
     clips: tuple[Path, ...],
-    model: str,
-    scale: int | None,
+    models: tuple[str, ...],
+    degrade: str | None,
     protocol: str | None,
     crfs: tuple[int | str, ...],
+    truth: Path | None,
     frames: int | None,
-    device: str,
-    precision: str,
-    engine: str,
     json_file: Path | None,
+    markdown_file: Path | None,
     pictures: Path | None,
     card: bool,
     verbose: int,
+    **given: Any,
 ) -> None:
-    """Measure a model on CLIPS (files or folders): shrink them, upscale again, compare with the original.
+    """Measure models on CLIPS: shrink them, upscale again, compare with the original.
 
+    CLIPS are videos, folders of pictures (`calendar/Frame 001.png`), and folders that hold any of them.
     Scores are PSNR and SSIM of luma, and how faithfully pictures change from frame to frame, beside bicubic
-    and Lanczos interpolation of the same low resolution.
+    and Lanczos interpolation of the same low resolution; and the time that a frame takes.
 
     \b
     Clean low resolution, and the same after H.264 at crf 23:
         vsr evaluate clips/ --crf none --crf 23 --pictures compared/
-    The protocol of published figures:
-        vsr evaluate clips/ -m my-bd.weights.h5 --protocol bd --json figures.json
+    Two models on the same clips, by the protocol of published figures:
+        vsr evaluate clips/ -m a-bd.weights.h5 -m b-bd.weights.h5 --markdown figures.md
+    Low resolution that is there already:
+        vsr evaluate pairs/ --degrade none      folders pairs/lr and pairs/hr (or LR, GT)
+        vsr evaluate low/ --degrade none --truth high/
     """
     from dataclasses import replace
 
-    from vsrcli.evaluate.benchmark import benchmark
-    from vsrcli.evaluate.contestant import enter
-    from vsrcli.evaluate.protocol import find_clips
-    from vsrcli.evaluate.result import SCORING
+    from vsrcli.cli.scores import MeasuringBar, Strips, print_comparison
+    from vsrcli.evaluate.compare import compare
+    from vsrcli.evaluate.tables import notes
 
-    files = find_clips(clips)
-    contestant = enter(model, scale, protocol)
-    if contestant.warning:
-        click.echo(f"warning: {contestant.warning}", err=True)
-    opened = contestant.open(device=device, precision=precision, engine=engine)
-    reports = []
-    for crf in dict.fromkeys(crfs):
-        test = replace(contestant.protocol, crf=None if isinstance(crf, str) else crf)
-        with _progress(f"{contestant.choice.name}, {test.label}", len(files)) as advance:
-
-            def on_clip(
-                result: Result, still: Still, label: str = test.label, advance: Any = advance
-            ) -> None:
-                if pictures:
-                    _save_still(pictures, label, result, still, contestant.choice.architecture.name)
-                advance()
-
-            report = benchmark(
-                opened,
-                files,
-                test,
-                model=contestant.choice.name,
-                frames=frames,
-                bytes_per_pixel=contestant.choice.architecture.bytes_per_pixel,
-                on_clip=on_clip,
-            )
-        _print_table(report)
-        reports.append(report)
-    click.echo(f"Scoring: {SCORING}.")
-    click.echo("Gain: over the better of bicubic and Lanczos, whose other scores stand beside the model's.")
-    click.echo("Steady: PSNR of the changes from frame to frame; flicker lowers it.")
-    if json_file:
-        _write_json(json_file, reports)
+    say = _Notices()
+    name = _degradation(degrade, protocol, truth, given["phase"])
+    for path in (json_file, markdown_file):
+        _check_target(path)
+    contestants = _contestants(models, given["scale"], name, given["phase"], say)
     if card:
-        _write_card(contestant.choice.weights, reports)
+        _check_cards(contestants, name)
+    test = contestants[0].protocol
+    tests = [replace(test, crf=None if isinstance(crf, str) else crf) for crf in dict.fromkeys(crfs)]
+    files = _files(clips, name, truth, say)
+    engine = {key: given[key] for key in ("device", "precision", "engine")}
+    to_stdout = markdown_file == Path("-")
+    progress, strips, found = MeasuringBar(len(files)), Strips(pictures, several=len(contestants) > 1), []
+
+    def on_clip(contestant: Contestant, result: Result, still: Still) -> None:
+        strips.add(contestant, label=progress.label, result=result, still=still)
+        progress.advance()
+
+    with progress:
+        for comparison in compare(
+            contestants,
+            files,
+            tests,
+            open_engine=lambda contestant: contestant.open(**engine),
+            frames=frames,
+            on_begin=progress.begin,
+            on_clip=on_clip,
+            on_notice=say,
+        ):
+            progress.end()
+            if not to_stdout:
+                print_comparison(comparison)
+            found.append(comparison)
+    if not to_stdout:
+        click.echo("\n".join(notes(found[0])))
+    if json_file:
+        reports = [report.as_dict() for comparison in found for report in comparison.reports]
+        _write(json_file, json.dumps(reports, indent=2) + "\n")
+    if markdown_file:
+        from vsrcli.evaluate.markdown import document
+
+        typed = click.get_current_context().meta.get(ARGUMENTS, ())
+        text = document(found, shlex.join(["vsr", *typed]) if typed else "")
+        if to_stdout:
+            click.echo(text, nl=False)
+        else:
+            _write(markdown_file, text)
+    if card:
+        for number, contestant in enumerate(contestants):
+            _write_card(contestant, [comparison.reports[number] for comparison in found])
 
 
-def _print_table(report: Report) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+def _degradation(
+    degrade: str | None, before: str | None, truth: Path | None, phase: str | None
+) -> str | None:
+    from vsrcli.errors import UsageError
 
-    console = Console(markup=False, highlight=False, emoji=False)  # names of clips are no markup
-    if not console.is_terminal:
-        console = Console(markup=False, highlight=False, emoji=False, width=WIDTH)
-    wide = console.width >= _WIDE
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1) if wide else (0, 0))
-    table.add_column("clip", overflow="fold")
-    better = "interpolated" if wide else "interp."
-    for head in (
-        "bicubic\nPSNR-Y",
-        "lanczos\nPSNR-Y",
-        "model\nPSNR-Y",
-        "gain\ndB",
-        f"{better}\nSSIM-Y",
-        "model\nSSIM-Y",
-        f"{better}\nsteady",
-        "model\nsteady",
-    ):
-        table.add_column(head, justify="right", no_wrap=True)
-    for clip in report.clips:
-        table.add_row(*_cells(clip))
-    table.add_section()
-    table.add_row(*_cells(report.mean), style="bold")
-    click.echo(f"{report.engine}: {report.protocol.label}")
-    console.print(table)
-    mean, worst = report.mean, report.worst
-    ends = mean.model.psnr_ends - max(mean.bicubic.psnr_ends, mean.lanczos.psnr_ends)
-    click.echo(f"Worst clip: {worst.name}, {worst.gain:+.2f} dB.")
-    with_ends = f"{mean.model.psnr_ends:.2f} dB, SSIM {mean.model.ssim_ends:.4f}, gain {ends:+.2f} dB"
-    click.echo(f"With the first and last frames: {with_ends}.")
-    click.echo(f"Protocol: {report.protocol.summary}.\n")
+    if None not in (degrade, before) and degrade != before:
+        raise UsageError(f"--degrade {degrade} and --protocol {before} contradict each other: leave one out")
+    name = degrade or before
+    for option, value in (("--truth", truth), ("--phase", phase)):
+        if value is not None and name != "none":
+            raise UsageError(f"{option} is for low resolution that is given: add --degrade none")
+    return name
 
 
-def _cells(result: Result) -> tuple[str, ...]:
-    interpolated, model = result.baseline, result.model
-    return (
-        result.name,
-        f"{result.bicubic.psnr:.2f}",
-        f"{result.lanczos.psnr:.2f}",
-        f"{model.psnr:.2f}",
-        f"{result.gain:+.2f}",
-        f"{interpolated.ssim:.4f}",
-        f"{model.ssim:.4f}",
-        f"{interpolated.temporal:.2f}",
-        f"{model.temporal:.2f}",
-    )
+def _contestants(
+    models: Sequence[str], scale: int | None, name: str | None, phase: Any, say: _Notices
+) -> list[Contestant]:
+    from vsrcli.evaluate.contestant import enter_all
+
+    found = enter_all(models, scale, name, phase)
+    for contestant in found:
+        if contestant.warning:
+            say(contestant.warning)
+    return found
 
 
-def _save_still(folder: Path, label: str, result: Result, still: Still, model: str) -> None:
-    from vsrcli.evaluate.report import comparison, detailed_crop, save_picture, still_panels
+def _files(clips: Sequence[Path], name: str | None, truth: Path | None, say: _Notices) -> Any:
+    from vsrcli.evaluate.clips import find_clips
+    from vsrcli.evaluate.pairs import find_pairs
 
-    name = f"{result.name} {label}".replace("/", "-").replace(" ", "-")
-    panels = still_panels(still, model, low=True)
-    save_picture(folder / f"{name}.png", comparison(panels, detailed_crop(still.truth)))
+    return find_pairs(clips, truth, say) if name == "none" else find_clips(clips, say)
 
 
-def _write_json(path: Path, reports: list[Report]) -> None:
+def _check_target(path: Path | None) -> None:
+    """Before hours of work, not after them."""
     from vsrcli.errors import OutputError
 
-    text = json.dumps([report.as_dict() for report in reports], indent=2) + "\n"
+    if path is None or path == Path("-"):
+        return
+    if path.is_dir() or not path.resolve().parent.is_dir():
+        why = "that is a folder" if path.is_dir() else "there is no such folder"
+        raise OutputError(f"cannot write the figures to {str(path)!r}: {why}; name a file in one that exists")
+
+
+def _write(path: Path, text: str) -> None:
+    from vsrcli.errors import OutputError
+
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"cannot write the figures to {str(path)!r}: {error}") from error
 
 
-def _write_card(weights: Weights | None, reports: list[Report]) -> None:
+def _check_cards(contestants: Sequence[Contestant], name: str | None) -> None:
     from vsrcli.errors import UsageError
+
+    if name == "none":
+        raise UsageError("--card says how low resolution was made, --degrade none does not: leave one out")
+    for contestant in contestants:
+        if contestant.choice.weights is None:
+            raise UsageError(
+                f"--card needs models with weights: {contestant.choice.architecture.name} has no card"
+            )
+
+
+def _write_card(contestant: Contestant, reports: list[Report]) -> None:
     from vsrcli.evaluate.result import card_entry
 
-    if weights is None:
-        raise UsageError("--card needs a model with weights: interpolation has no card")
+    weights = contestant.choice.weights
+    assert weights is not None
     content = {**weights.card, "measured": card_entry(reports)}
     partial = weights.card_path.with_suffix(".part")
-    partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    _write(partial, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     partial.replace(weights.card_path)
 
 
-class _progress:  # noqa: N801 - reads as a function where it is used
-    """A bar on stderr on a terminal, nothing elsewhere; gives a function that advances it by one clip."""
+class _Notices:
+    """Warnings on stderr, each once."""
 
-    def __init__(self, text: str, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
+    def __init__(self) -> None:
+        self._said: set[str] = set()
 
-        console = Console(stderr=True)
-        self._bar = Progress(console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._bar.add_task(text, total=total)
-
-    def __enter__(self) -> Any:
-        self._bar.start()
-        return lambda: self._bar.advance(self._task)
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
+    def __call__(self, text: str) -> None:
+        if text not in self._said:
+            click.echo(f"warning: {text}", err=True)
+        self._said.add(text)

@@ -2,6 +2,8 @@
 
 Model, bicubic and Lanczos see the same low resolution through the same path (shots, tiles, 8-bit rounding),
 and interpolation stands on the protocol's own grid: a bicubic 1.5 pixels out of place flatters every network.
+Frames that stand still are computed again and again: the product's short cut for them changes no picture, and
+would only make a network look faster.
 """
 
 from __future__ import annotations
@@ -16,9 +18,12 @@ import numpy as np
 from vsrcli.engine.resample import ResampleEngine
 from vsrcli.engine.types import Engine, Stream
 from vsrcli.errors import EngineError
+from vsrcli.evaluate.clips import ClipFile
 from vsrcli.evaluate.metrics import PSNR_CAP, luma, psnr_y, ssim_y
-from vsrcli.evaluate.protocol import Clip, ClipFile, Protocol, prepare_clip
-from vsrcli.evaluate.result import CROP, METHODS, SKIP_ENDS, Quality, Report, Result
+from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
+from vsrcli.evaluate.result import CROP, SKIP_ENDS, Cost, Quality, Report, Result
+from vsrcli.evaluate.stopwatch import Stopwatch, TimedStream
+from vsrcli.frames.resample import Phase
 from vsrcli.frames.tiles import TiledStream, plan_tiles
 from vsrcli.media.types import Frame
 from vsrcli.memory import largest_tile
@@ -37,6 +42,29 @@ class Still:
     truth: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """One method on one clip.
+
+    Attributes:
+        quality: its scores.
+        cost: its time.
+        still: its middle frame, uint8 (s*H, s*W, 3).
+    """
+
+    quality: Quality
+    cost: Cost
+    still: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Baselines:
+    """Both interpolations of a clip."""
+
+    bicubic: Scored
+    lanczos: Scored
+
+
 def benchmark(
     engine: Engine,
     files: Sequence[ClipFile],
@@ -51,7 +79,7 @@ def benchmark(
 
     Args:
         engine: what is measured; may serve several protocols of its scale in turn.
-        files: at least one, see :func:`~vsrcli.evaluate.protocol.find_clips`.
+        files: at least one, see :func:`~vsrcli.evaluate.clips.find_clips`.
         protocol: how low resolution is made.
         model: name for the report.
         frames: take only so many from each clip's start; None: all.
@@ -70,43 +98,90 @@ def benchmark(
     return Report(model, engine.description, protocol, tuple(results))
 
 
-def measure(engine: Engine, clip: Clip, bytes_per_pixel: int = 0) -> tuple[Result, Still]:
-    """Score model and interpolation on one clip, frame by frame, side by side.
+def measure(
+    engine: Engine, clip: Clip, bytes_per_pixel: int = 0, baselines: Baselines | None = None
+) -> tuple[Result, Still]:
+    """Score model and interpolation on one clip.
+
+    Args:
+        engine: the model.
+        clip: from :func:`~vsrcli.evaluate.protocol.prepare_clip`.
+        bytes_per_pixel: see :func:`run`.
+        baselines: of this clip, if they are known already.
 
     Raises:
         EngineError: the network could not run, or gave fewer frames than it got.
     """
-    phase, scale = clip.protocol.phase, clip.protocol.scale
-    outputs = (
-        run(ResampleEngine("bicubic", scale, phase), clip.low),
-        run(ResampleEngine("lanczos", scale, phase), clip.low),
-        run(engine, clip.low, bytes_per_pixel),
-    )
-    scorers = {method: _Scorer() for method in METHODS}
-    stills: dict[str, np.ndarray] = {}
-    middle = len(clip.truth) // 2
-    for index, (truth, *pictures) in enumerate(zip_longest(clip.truth, *outputs)):
-        for method, picture in zip(METHODS, pictures, strict=True):
-            if picture is None or truth is None:
-                raise EngineError(
-                    f"{engine.description}: not as many frames out as the {len(clip.low)} that went in"
-                )
-            scorers[method].add(picture, truth)
-        if index == middle:
-            stills = dict(zip(METHODS, pictures, strict=True))
+    known = baselines or interpolate(clip)
+    model = score(engine, clip, bytes_per_pixel)
+    methods = {"bicubic": known.bicubic, "lanczos": known.lanczos, "model": model}
     height, width = clip.truth.shape[1:3]
-    scores = {method: scorer.quality() for method, scorer in scorers.items()}
-    still = Still(middle, clip.low[middle], truth=clip.truth[middle], **stills)
-    return Result(clip.name, width, height, len(clip.truth), **scores), still
+    result = Result(
+        clip.name,
+        width,
+        height,
+        len(clip.truth),
+        **{name: scored.quality for name, scored in methods.items()},
+        costs={name: scored.cost for name, scored in methods.items()},
+        variant=clip.variant,
+    )
+    middle = len(clip.truth) // 2
+    stills = {name: scored.still for name, scored in methods.items()}
+    return result, Still(middle, clip.low[middle], truth=clip.truth[middle], **stills)
 
 
-def run(engine: Engine, low: np.ndarray, bytes_per_pixel: int = 0) -> Iterator[np.ndarray]:
+def interpolate(clip: Clip) -> Baselines:
+    """Score bicubic and Lanczos on the clip's own grid."""
+    phase, scale = clip.protocol.phase, clip.protocol.scale
+    return Baselines(*(score(ResampleEngine(name, scale, phase), clip) for name in ("bicubic", "lanczos")))
+
+
+def score(engine: Engine, clip: Clip, bytes_per_pixel: int = 0) -> Scored:
+    """Score one engine on one clip, frame by frame.
+
+    Raises:
+        EngineError: it could not run, or gave fewer frames than it got.
+    """
+    scorer, watch, still = _Scorer(), Stopwatch(), None
+    pictures = run(engine, clip.low, bytes_per_pixel, watch)
+    for index, (truth, picture) in enumerate(zip_longest(clip.truth, pictures)):
+        if picture is None or truth is None:
+            raise EngineError(
+                f"{engine.description}: not as many frames out as the {len(clip.low)} that went in"
+            )
+        scorer.add(picture, truth)
+        if index == len(clip.truth) // 2:
+            still = picture
+    assert still is not None
+    height, width = clip.low.shape[1:3]
+    return Scored(scorer.quality(), Cost(watch.seconds, watch.frames, watch.frames * height * width), still)
+
+
+def other_grid_gain(clip: Clip) -> float:
+    """How much nearer to the truth bicubic comes on the *other* pixel grid, in dB, on the middle frame.
+
+    Clearly positive, low resolution does not lie where the protocol says.
+    """
+    middle, scale = len(clip.truth) // 2, clip.protocol.scale
+    grids: tuple[Phase, Phase] = ("zero", "centre") if clip.protocol.phase == "centre" else ("centre", "zero")
+    low, truth = clip.low[middle : middle + 1], clip.truth[middle]
+    other, own = (
+        min(psnr_y(next(run(ResampleEngine("bicubic", scale, grid), low)), truth, CROP), PSNR_CAP)
+        for grid in grids
+    )
+    return other - own
+
+
+def run(
+    engine: Engine, low: np.ndarray, bytes_per_pixel: int = 0, watch: Stopwatch | None = None
+) -> Iterator[np.ndarray]:
     """Frames through an engine exactly as in :func:`vsrcli.upscale`: fresh streams at cuts, tiles, 8 bits.
 
     Args:
         engine: any.
         low: uint8 (T, H, W, 3).
         bytes_per_pixel: of the network, to choose tiles; 0: no tiles.
+        watch: takes the time of the engine alone.
 
     Yields:
         uint8 (scale*H, scale*W, 3), as many as went in.
@@ -117,7 +192,8 @@ def run(engine: Engine, low: np.ndarray, bytes_per_pixel: int = 0) -> Iterator[n
     )
 
     def open_stream() -> Stream:
-        return TiledStream(engine.open, tiles, engine.scale)
+        stream = TiledStream(engine.open, tiles, engine.scale)
+        return stream if watch is None else TimedStream(stream, watch)
 
     frames = (Frame(pixels, pts, Fraction(1, 25)) for pts, pixels in enumerate(low))
     for frame in ShotByShot(open_stream).upscaled(frames):

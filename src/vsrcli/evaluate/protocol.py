@@ -1,52 +1,60 @@
 """How the low resolution of a test is made: named protocols, and clips prepared by them.
 
 ``bd`` is what published figures use (Jo et al., CVPR 2018, section 4.1), ``bi`` what an ordinary scaler makes
-of a film. Either may be followed by H.264 over the whole clip, which real films have been through.
+of a film; either may be followed by H.264 over the whole clip. ``video`` is what ``vsr train --degradation
+video`` trains on, and ``none`` takes low resolution that is there already.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-import av
 import numpy as np
-from av.error import FFmpegError
 
 from vsrcli.errors import DataError, UsageError
+from vsrcli.evaluate.clips import FEWEST, ClipFile
+from vsrcli.evaluate.decode import read_frames
 from vsrcli.frames.resample import BD_SIGMA, Phase, downsample_bd, resize
 from vsrcli.media.recode import recode
+from vsrcli.train.degrade import PRESETS, degrade
 
-SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".ts", ".y4m"}
 SMALLEST = 32  # side of the truth: two crops of 8 pixels, a window of 11, and a little
-FEWEST = 5  # frames: two left out at each end, one to score
-LARGEST = 3 * 2**30  # bytes of one decoded clip, which is held in memory
 
-_PHASES: dict[str, Phase] = {"bi": "centre", "bd": "zero"}
+_PHASES: dict[str, Phase] = {"bi": "centre", "bd": "zero", "video": "centre", "none": "centre"}
 _NTH = {2: "2nd", 3: "3rd", 4: "4th"}
 _TEXTS = {
     "bi": "centred bicubic with antialiasing (a = -0.5)",
     "bd": "Gaussian blur 13x13, sigma {sigma}, then every {nth} pixel from pixel 0",
+    "video": "training preset 'video', one of its {variants} variants for each clip, drawn with its name as "
+    "the seed: variant 0 is clean bicubic, the others {kernels}, half of them with white noise up to "
+    "{noise:g} codes; {compressed:.0%} of all H.264 or H.265 at crf {crf[0]}-{crf[1]} over the whole clip",
+    "none": "low resolution as given, taken to lie on the {grid} grid",
 }
+_GRIDS: dict[Phase, str] = {"centre": "centred", "zero": "phase-zero"}
+_VIDEO = PRESETS["video"]
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way to make low resolution.
+    """One way to come to low resolution.
 
     Attributes:
-        name: ``bi`` (centred bicubic, antialiased, a = -0.5) or ``bd`` (blur and decimate, phase zero).
+        name: ``bi`` (centred bicubic, antialiased, a = -0.5), ``bd`` (blur and decimate, phase zero),
+            ``video`` (the training preset of that name) or ``none`` (nothing is made: it is given).
         scale: 2, 3 or 4.
-        crf: constant rate factor of the H.264 that follows, 0 to 51; None: no compression.
+        crf: constant rate factor of the H.264 that follows ``bi`` or ``bd``, 0 to 51; None: no compression.
+        grid: with ``none``, the phase of what is given; None: ``centre``.
 
     Raises:
-        UsageError: a name, scale or rate factor that does not exist.
+        UsageError: a name, scale, rate factor or combination that does not exist.
     """
 
     name: str
     scale: int
     crf: int | None = None
+    grid: Phase | None = None
 
     def __post_init__(self) -> None:
         if self.name not in _PHASES:
@@ -55,11 +63,18 @@ class Protocol:
             raise UsageError(f"no protocol for scale {self.scale}: use 2, 3 or 4")
         if self.crf is not None and not 0 <= self.crf <= 51:
             raise UsageError(f"--crf {self.crf} is out of range: H.264 knows 0 to 51")
+        if self.crf is not None and self.name not in ("bi", "bd"):
+            why = "compresses by itself" if self.name == "video" else "takes low resolution as it is"
+            raise UsageError(
+                f"--degrade {self.name} {why}: leave --crf {self.crf} out, or choose --degrade bi or bd"
+            )
+        if self.grid is not None and self.name != "none":
+            raise UsageError(f"--degrade {self.name} has its own grid: leave --phase {self.grid} out")
 
     @property
     def phase(self) -> Phase:
         """Where a low-resolution pixel lies on the truth's grid, see :mod:`vsrcli.frames.resample`."""
-        return _PHASES[self.name]
+        return self.grid or _PHASES[self.name]
 
     @property
     def label(self) -> str:
@@ -69,27 +84,54 @@ class Protocol:
     @property
     def summary(self) -> str:
         """The whole protocol in one line for people."""
-        text = _TEXTS[self.name].format(sigma=BD_SIGMA[self.scale], nth=_NTH[self.scale])
+        text = _TEXTS[self.name].format(
+            sigma=BD_SIGMA[self.scale],
+            nth=_NTH[self.scale],
+            kernels=", ".join(f"{kernel} {share:.0%}" for kernel, share in _VIDEO.kernels),
+            variants=_VIDEO.variants,
+            noise=_VIDEO.noise,
+            compressed=_VIDEO.compressed,
+            crf=_VIDEO.crf,
+            grid=_GRIDS[self.phase],
+        )
+        if self.name not in ("bi", "bd"):
+            return f"x{self.scale}, {text}"
         compression = (
             "not compressed" if self.crf is None else f"then H.264 at crf {self.crf} over the whole clip"
         )
         return f"x{self.scale}, {text}, 8 bits, {compression}"
 
-    def low(self, truth: np.ndarray) -> np.ndarray:
+    def variant(self, clip: str) -> int | None:
+        """With ``video``, which variant of the preset a clip of this name gets: 0 is clean; else None."""
+        return None if self.name != "video" else int(self._random(clip).integers(_VIDEO.variants))
+
+    def low(self, truth: np.ndarray, clip: str = "") -> np.ndarray:
         """Low resolution of a whole clip.
 
         Args:
             truth: uint8 (T, H, W, 3), H and W multiples of the scale.
+            clip: its name, by which ``video`` draws kernel, noise and compression: the same each time.
 
         Returns:
             uint8 (T, H/scale, W/scale, 3).
+
+        Raises:
+            ValueError: ``none`` makes nothing.
         """
+        if self.name == "none":
+            raise ValueError("protocol 'none' makes no low resolution: it is given")
+        if self.name == "video":
+            rng = self._random(clip)
+            return degrade(truth, self.scale, _VIDEO, int(rng.integers(_VIDEO.variants)), rng)
         height, width = (side // self.scale for side in truth.shape[1:3])
         low = np.empty((len(truth), height, width, 3), np.uint8)
         for index, frame in enumerate(truth):  # one by one: the work is in float32
             small = downsample_bd(frame, self.scale) if self.name == "bd" else resize(frame, height, width)
             low[index] = np.clip(np.rint(small), 0, 255)
         return low if self.crf is None else recode(low, crf=self.crf)
+
+    def _random(self, clip: str) -> np.random.Generator:
+        return np.random.default_rng([zlib.crc32(text.encode()) for text in (clip, self.name)] + [self.scale])
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,103 +143,68 @@ class Clip:
         truth: uint8 (T, H, W, 3).
         low: uint8 (T, H/scale, W/scale, 3).
         protocol: how ``low`` was made.
+        variant: of the training preset, with ``video``.
     """
 
     name: str
     truth: np.ndarray
     low: np.ndarray
     protocol: Protocol
+    variant: int | None = None
 
 
-@dataclass(frozen=True)
-class ClipFile:
-    """A clip on disk and the name that tells it from the others of one run."""
-
-    path: Path
-    name: str
-
-
-def find_clips(paths: Sequence[Path]) -> list[ClipFile]:
-    """The clips that files and folders name, in order; folders are searched recursively and sorted.
-
-    Raises:
-        DataError: a path that does not exist, or a folder without a clip.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise DataError(
-                    f"no clip in {str(path)!r}: it should hold {', '.join(sorted(SUFFIXES))} files"
-                )
-            found += inside
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise DataError(f"no file or folder {str(path)!r}: name clips, or folders that hold some")
-    unique = list({path.resolve(): path for path in found}.values())
-    stems = [path.stem for path in unique]
-    names = [
-        path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}/{path.name}" for path in unique
-    ]
-    return [ClipFile(path, name) for path, name in zip(unique, names, strict=True)]
-
-
-def read_frames(path: Path, frames: int | None = None) -> np.ndarray:
-    """Decode a clip, or its first ``frames``.
-
-    Returns:
-        uint8 R'G'B' (T, H, W, 3).
-
-    Raises:
-        DataError: not a video, damaged, or too long to be held in memory.
-    """
-    pictures: list[np.ndarray] = []
-    size = 0
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise DataError(f"no video in {str(path)!r}; leave it out or replace it")
-            for frame in container.decode(video=0):
-                pictures.append(frame.to_ndarray(format="rgb24"))
-                size += pictures[-1].nbytes
-                if len(pictures) == frames:
-                    break
-                if size > LARGEST:
-                    raise DataError(
-                        f"{str(path)!r} is too long to score at once: take its start with --frames"
-                    )
-                if pictures[-1].shape != pictures[0].shape:
-                    raise DataError(f"the pictures of {str(path)!r} change their size: use clips of one size")
-    except (FFmpegError, OSError) as error:
-        raise DataError(f"cannot decode {str(path)!r}: {error}; leave it out or replace it") from error
-    if not pictures:
-        raise DataError(f"no picture in {str(path)!r}; leave it out or replace it")
-    return np.stack(pictures)
-
-
-def prepare_clip(file: ClipFile, protocol: Protocol, frames: int | None = None) -> Clip:
+def prepare_clip(
+    file: ClipFile,
+    protocol: Protocol,
+    frames: int | None = None,
+    on_notice: Callable[[str], None] = lambda text: None,
+) -> Clip:
     """Decode a clip, crop it (at right and bottom) to a multiple of the scale, and make its low resolution.
+
+    With ``none`` both are decoded, and nothing is cropped.
 
     Args:
         file: which clip.
         protocol: how.
         frames: take only so many from its start; None: all.
+        on_notice: told of pictures in more than 8 bits.
 
     Raises:
-        DataError: the clip cannot be decoded, or is too small or too short to be scored.
+        DataError: the clip cannot be decoded, is too small or too short to be scored, or is no match for its
+            low resolution.
     """
     if frames is not None and frames < FEWEST:
         raise DataError(
             f"--frames {frames} is too few: at least {FEWEST}, since two at each end are not scored"
         )
-    truth = read_frames(file.path, frames)
+    if protocol.name == "none" and file.truth is None:
+        raise DataError(f"no truth for {str(file.path)!r}: low resolution alone cannot be scored")
+    original = file.truth if protocol.name == "none" and file.truth else file.path
+    truth = read_frames(original, frames, on_notice)
     count, height, width = truth.shape[:3]
     if count < FEWEST or min(height, width) < SMALLEST:
         raise DataError(
-            f"{str(file.path)!r} ({width}x{height}, {count} frames) cannot be scored: "
+            f"{str(original)!r} ({width}x{height}, {count} frames) cannot be scored: "
             f"at least {SMALLEST}x{SMALLEST} and {FEWEST} frames"
         )
+    if protocol.name == "none":
+        low = read_frames(file.path, frames, on_notice)
+        _check_match(file, low, truth, protocol.scale)
+        return Clip(file.name, truth, low, protocol)
     truth = truth[:, : height - height % protocol.scale, : width - width % protocol.scale]
-    return Clip(file.name, truth, protocol.low(truth), protocol)
+    return Clip(file.name, truth, protocol.low(truth, file.plain), protocol, protocol.variant(file.plain))
+
+
+def _check_match(file: ClipFile, low: np.ndarray, truth: np.ndarray, scale: int) -> None:
+    small, large = (f"{frames.shape[2]}x{frames.shape[1]}" for frames in (low, truth))
+    if truth.shape[1:3] != (scale * low.shape[1], scale * low.shape[2]):
+        wanted = f"{scale * low.shape[2]}x{scale * low.shape[1]}"
+        raise DataError(
+            f"{str(file.path)!r} is {small}, its truth {str(file.truth)!r} {large}: x{scale} needs {wanted}; "
+            "crop the truth, or say another --scale"
+        )
+    if len(low) != len(truth):
+        raise DataError(
+            f"{str(file.path)!r} has {len(low)} frames, its truth {str(file.truth)!r} {len(truth)}: both "
+            "need the same frames"
+        )

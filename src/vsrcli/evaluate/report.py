@@ -100,9 +100,18 @@ def comparison(panels: Sequence[tuple[str, np.ndarray]], crop: Crop, enlarge: in
     return np.asarray(strip)
 
 
-def still_panels(still: Still, model: str = "vsr", *, low: bool = False) -> list[tuple[str, np.ndarray]]:
-    """Panels for :func:`comparison`: (low resolution,) bicubic, model, truth; PSNR of whole frames."""
-    versions = [("bicubic", still.bicubic), (model, still.model)]
+def still_panels(
+    still: Still, model: str = "vsr", *, low: bool = False, others: Sequence[tuple[str, np.ndarray]] = ()
+) -> list[tuple[str, np.ndarray]]:
+    """Panels for :func:`comparison`: (low resolution,) bicubic, models, truth; PSNR of whole frames.
+
+    Args:
+        still: a frame in every version.
+        model: what the model is called.
+        low: whether low resolution is shown.
+        others: the same frame by other models, with their names; they come before this one.
+    """
+    versions = [("bicubic", still.bicubic), *others, (model, still.model)]
     scored = [(f"{name}  {psnr_y(picture, still.truth):.2f} dB", picture) for name, picture in versions]
     first = [("low resolution", still.low)] if low else []
     return [*first, *scored, ("truth", still.truth)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,11 @@ SCORING = (
     f"first and last {SKIP_ENDS} frames left out; mean over frames, then over clips"
 )
 METHODS = ("bicubic", "lanczos", "model")
+LEFT_OUT = 2  # answers of each shot before which nothing is timed
+TIMING = (
+    "in the network alone (tiles and copies to and from the device included; decoding, shot detection and "
+    f"scoring not), from each shot's {LEFT_OUT}nd answer on: what comes before fills windows and compiles"
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,38 @@ class Quality:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a method took, see ``TIMING``; costs can be added up.
+
+    Attributes:
+        seconds: for all timed frames.
+        frames: that were timed; 0 for clips that are too short.
+        pixels: of these frames in low resolution, all together.
+    """
+
+    seconds: float = 0.0
+    frames: int = 0
+    pixels: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.seconds + other.seconds, self.frames + other.frames, self.pixels + other.pixels)
+
+    @property
+    def ms_per_frame(self) -> float | None:
+        """Milliseconds; None if nothing was timed."""
+        return 1e3 * self.seconds / self.frames if self.frames else None
+
+    @property
+    def us_per_pixel(self) -> float | None:
+        """Microseconds per low-resolution pixel; None if nothing was timed."""
+        return 1e6 * self.seconds / self.pixels if self.pixels else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"ms_per_frame": self.ms_per_frame, "us_per_lr_pixel": self.us_per_pixel, **asdict(self)}
+
+
+@dataclass(frozen=True)
 class Result:
     """One clip, or the mean over clips.
 
@@ -48,6 +85,8 @@ class Result:
         width, height: of the truth, in pixels; 0 for the mean.
         frames: of the clip; ``SKIP_ENDS`` at each end are not in the main scores.
         bicubic, lanczos, model: scores.
+        costs: of the same, by name; those of the mean are of all clips together.
+        variant: of the training preset, with protocol ``video``; else None.
     """
 
     name: str
@@ -57,6 +96,8 @@ class Result:
     bicubic: Quality
     lanczos: Quality
     model: Quality
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+    variant: int | None = None
 
     @property
     def baseline(self) -> Quality:
@@ -88,8 +129,11 @@ class Report:
     @property
     def mean(self) -> Result:
         """Means over clips; its gain is over the interpolation whose *mean* is better."""
-        methods = {method: _mean([getattr(clip, method) for clip in self.clips]) for method in METHODS}
-        return Result("mean", 0, 0, sum(clip.frames for clip in self.clips), **methods)
+        means = (_mean([getattr(clip, method) for clip in self.clips]) for method in METHODS)
+        costs = {
+            method: sum((clip.costs.get(method, Cost()) for clip in self.clips), Cost()) for method in METHODS
+        }
+        return Result("mean", 0, 0, sum(clip.frames for clip in self.clips), *means, costs=costs)
 
     @property
     def worst(self) -> Result:
@@ -107,17 +151,22 @@ class Report:
                 "summary": self.protocol.summary,
             },
             "scoring": {"crop": CROP, "skip_ends": SKIP_ENDS, "psnr_cap": PSNR_CAP, "summary": SCORING},
-            "clips": [{**asdict(clip), "gain": clip.gain} for clip in self.clips],
+            "timing": TIMING,
+            "clips": [{**_plain(clip), "gain": clip.gain, "time": _times(clip)} for clip in self.clips],
             "mean": {
                 **{method: asdict(getattr(self.mean, method)) for method in METHODS},
                 "gain": self.mean.gain,
+                "time": _times(self.mean),
             },
             "worst": {"name": self.worst.name, "gain": self.worst.gain},
         }
 
 
 def card_entry(reports: Sequence[Report]) -> dict[str, float]:
-    """What a model card says under ``measured``: means over clips, and the gain of the worst clip in dB."""
+    """What a model card says under ``measured``: means over clips, and the gain of the worst clip in dB.
+
+    ``steady`` is :attr:`Quality.temporal` in dB. Time is left out: it belongs to a machine, not to weights.
+    """
     measured: dict[str, float] = {}
     for report in reports:
         label, mean = report.protocol.label, report.mean
@@ -126,11 +175,18 @@ def card_entry(reports: Sequence[Report]) -> dict[str, float]:
             f"{label} ssim_y": round(mean.model.ssim, 4),
             f"{label} gain_db": round(mean.gain, 3),
             f"{label} worst_gain_db": round(report.worst.gain, 3),
+            f"{label} steady": round(mean.model.temporal, 3),
         }
     return measured
 
 
+def _plain(clip: Result) -> dict[str, Any]:
+    return {name: value for name, value in asdict(clip).items() if name != "costs"}
+
+
+def _times(result: Result) -> dict[str, Any]:
+    return {method: cost.as_dict() for method, cost in result.costs.items()}
+
+
 def _mean(qualities: Sequence[Quality]) -> Quality:
-    return Quality(
-        *(float(np.mean([getattr(q, field.name) for q in qualities])) for field in fields(Quality))
-    )
+    return Quality(*(float(np.mean([getattr(q, each.name) for q in qualities])) for each in fields(Quality)))

@@ -1,0 +1,148 @@
+"""Which clips a path names, and what their frames are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scenes import deep_png, film, folder_of, frames, lossless
+
+from vsrcli.engine.resample import ResampleEngine
+from vsrcli.errors import DataError
+from vsrcli.evaluate.benchmark import measure
+from vsrcli.evaluate.clips import ClipFile, distinct_names, find_clips, natural
+from vsrcli.evaluate.decode import read_frames
+from vsrcli.evaluate.protocol import Protocol, prepare_clip
+
+TEXTURE = frames(count=11)
+
+
+def names(*paths: Path) -> list[str]:
+    return [file.name for file in find_clips(paths)]
+
+
+def test_the_layout_of_the_four_clip_benchmark(tmp_path: Path) -> None:
+    for clip in ("walk", "calendar"):
+        folder_of(tmp_path / clip, TEXTURE)
+    film(tmp_path / "film.MP4", count=5)
+    assert names(tmp_path) == ["calendar", "film", "walk"]
+    assert names(tmp_path / "walk") == ["walk"]
+    assert names(tmp_path / "walk", tmp_path) == ["walk", "calendar", "film"]
+    np.testing.assert_array_equal(read_frames(tmp_path / "walk"), TEXTURE)
+    np.testing.assert_array_equal(read_frames(tmp_path / "walk", 6), TEXTURE[:6])
+
+
+@pytest.mark.parametrize("name", ["Frame {}.png", "{:04d}.PNG", "im{}.bmp", "a %03d [{}].webp", "x1_{}.tif"])
+def test_frames_come_in_natural_order(tmp_path: Path, name: str) -> None:
+    if "webp" in name:
+        (tmp_path / "clip").mkdir()
+        for number, pixels in enumerate(TEXTURE, start=1):
+            Image.fromarray(pixels).save(tmp_path / "clip" / name.format(number), lossless=True)
+    else:
+        folder_of(tmp_path / "clip", TEXTURE, name)
+    assert names(tmp_path) == ["clip"]
+    np.testing.assert_array_equal(read_frames(tmp_path / "clip"), TEXTURE)
+
+
+def test_natural_order_of_names() -> None:
+    written = ["b2", "a10", "A9", "a10b", "a", "10", "9"]
+    assert sorted(written, key=natural) == ["9", "10", "a", "A9", "a10", "a10b", "b2"]
+
+
+def test_pictures_and_a_lossless_video_score_alike(tmp_path: Path) -> None:
+    protocol = Protocol("bi", 4)
+    files = (
+        ClipFile(folder_of(tmp_path / "a", TEXTURE), "x"),
+        ClipFile(lossless(tmp_path / "a.mkv", TEXTURE), "x"),
+    )
+    results = [measure(ResampleEngine("lanczos", 4), prepare_clip(file, protocol))[0] for file in files]
+    assert (results[0].width, results[0].height) == (96, 64)
+    for method in ("bicubic", "lanczos", "model"):
+        assert getattr(results[0], method) == getattr(results[1], method)
+    first, second = (prepare_clip(file, Protocol("video", 4)).low for file in files)
+    np.testing.assert_array_equal(first, second)  # the same name, so the same draw
+
+
+def test_hidden_files_are_no_clips(tmp_path: Path) -> None:
+    folder_of(tmp_path / "clip", TEXTURE)
+    (tmp_path / "clip" / "._Frame 001.png").write_bytes(b"not a picture")
+    (tmp_path / ".clip.mp4").write_bytes(b"not a film")
+    folder_of(tmp_path / ".cache", TEXTURE)
+    assert names(tmp_path) == ["clip"]
+    assert len(read_frames(tmp_path / "clip")) == len(TEXTURE)
+
+
+def test_pictures_beside_videos_are_named_and_left_out(tmp_path: Path) -> None:
+    film(tmp_path / "film.mkv", count=5)
+    folder_of(tmp_path, TEXTURE[:2], "poster{}.jpg")
+    told: list[str] = []
+    assert [file.name for file in find_clips([tmp_path], told.append)] == ["film"]
+    assert len(told) == 1
+    assert "2 pictures lie beside videos" in told[0]
+
+
+def test_a_link_that_leads_back_is_followed_once(tmp_path: Path) -> None:
+    folder_of(tmp_path / "real" / "clip", TEXTURE[:5])
+    (tmp_path / "real" / "loop").symlink_to(tmp_path / "real", target_is_directory=True)
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "linked").symlink_to(tmp_path / "real" / "clip", target_is_directory=True)
+    assert names(tmp_path / "real") == ["clip"]
+    assert names(tmp_path / "set") == ["linked"]
+
+
+def test_names_that_need_several_folders() -> None:
+    paths = [Path(f"/{top}/lr/clip.mp4") for top in "ab"] + [Path("/c/other.mp4")]
+    assert distinct_names(paths, [path.stem for path in paths]) == ["a/lr/clip.mp4", "b/lr/clip.mp4", "other"]
+
+
+def test_sixteen_bits_are_rounded_with_a_notice(tmp_path: Path) -> None:
+    deep = np.random.default_rng(1).integers(0, 65536, (40, 48, 3)).astype(np.uint16)
+    deep[0, :3, 0] = 0, 65535, 129  # 129 / 257 is just over a half
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    for number in range(5):
+        deep_png(folder / f"{number}.png", deep)
+    told: list[str] = []
+    found = read_frames(folder, on_notice=told.append)
+    np.testing.assert_array_equal(found[3], np.floor(deep / 257 + 0.5).astype(np.uint8))
+    assert len(told) == 1
+    assert "5 pictures of 16 bits are rounded to 8" in told[0]
+
+
+def test_grey_and_transparent_pictures_become_colours(tmp_path: Path) -> None:
+    grey = TEXTURE[0, :, :, 0]
+    Image.fromarray(grey).save(tmp_path / "1.png")
+    Image.fromarray(np.dstack([TEXTURE[1], grey])).save(tmp_path / "2.png")
+    found = read_frames(tmp_path)
+    np.testing.assert_array_equal(found[0], np.repeat(grey[..., None], 3, axis=2))
+    np.testing.assert_array_equal(found[1], TEXTURE[1])
+
+
+def test_the_odd_picture_is_named(tmp_path: Path) -> None:
+    folder_of(tmp_path / "clip", TEXTURE)
+    Image.fromarray(TEXTURE[0, :-2]).save(tmp_path / "clip" / "Frame 007.png")
+    with pytest.raises(DataError, match=r"Frame 007.png' has 98x64 pixels, 'Frame 001.png' beside it 98x66"):
+        read_frames(tmp_path / "clip")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp", "bmp"])
+def test_a_damaged_picture_is_named(tmp_path: Path, suffix: str) -> None:
+    folder_of(tmp_path / "clip", TEXTURE[:6], "{}." + suffix)
+    damaged = tmp_path / "clip" / f"4.{suffix}"
+    for content in (damaged.read_bytes()[: damaged.stat().st_size // 2], b"", b"no picture"):
+        damaged.write_bytes(content)
+        with pytest.raises(DataError, match=rf"cannot read '.*4.{suffix}': .*; replace it") as error:
+            read_frames(tmp_path / "clip")
+        assert "\n" not in str(error.value)
+
+
+def test_folders_that_are_no_clips(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no clip in .*\.mp4.*\.png"):
+        find_clips([tmp_path])
+    clip = folder_of(tmp_path / "clip", TEXTURE[:4])
+    with pytest.raises(DataError, match="clip of 4 pictures, too few"):
+        find_clips([tmp_path])
+    with pytest.raises(DataError, match="is one picture: name the folder"):
+        find_clips([clip / "Frame 001.png"])

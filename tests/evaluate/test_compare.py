@@ -1,0 +1,153 @@
+"""Several models on the same clips."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from scenes import film, folder_of, frames
+
+from tiny_networks import tiny_weights
+from vsrcli.errors import ModelError, OutputError, UsageError
+from vsrcli.evaluate import compare as room
+from vsrcli.evaluate.clips import ClipFile, find_clips
+from vsrcli.evaluate.compare import Comparison, compare
+from vsrcli.evaluate.contestant import Contestant, enter_all
+from vsrcli.evaluate.protocol import Protocol
+from vsrcli.evaluate.result import Result
+
+PROTOCOLS = [Protocol("bi", 2), Protocol("bi", 2, crf=30)]
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("weights")
+    return [str(tiny_weights(folder, kind)) for kind in ("cached", "recurrent")]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[ClipFile]:
+    folder = tmp_path_factory.mktemp("clips")
+    film(folder / "a.mp4", 1, width=64, height=48)
+    folder_of(folder / "b", frames(2, width=64, height=48))
+    return find_clips([folder])
+
+
+def compared(models: list[str], clips: list[ClipFile]) -> Comparison:
+    found = compare(
+        enter_all(models, 2),
+        clips,
+        PROTOCOLS[1:],
+        open_engine=lambda entry: entry.open(device="cpu"),
+        frames=8,
+    )
+    (comparison,) = found
+    return comparison
+
+
+def scores(result: Result) -> dict[str, dict[str, float]]:
+    return {name: asdict(getattr(result, name)) for name in ("bicubic", "lanczos", "model")}
+
+
+def test_several_models_score_as_each_alone(networks: list[str], clips: list[ClipFile]) -> None:
+    models = [*networks, "bicubic"]
+    together = compared(models, clips)
+    assert together.protocol == PROTOCOLS[1]
+    for model, report in zip(models, together.reports, strict=True):
+        alone = compared([model], clips).reports[0]
+        assert (report.model, report.engine) == (alone.model, alone.engine)
+        for clip, other in zip(report.clips, alone.clips, strict=True):
+            assert clip.name == other.name
+            assert scores(clip) == scores(other)
+            assert clip.costs["model"].frames == other.costs["model"].frames > 0
+    values = {report.mean.model.psnr for report in together.reports}
+    assert len(values) == 3  # they are different models indeed
+
+
+def test_clips_are_prepared_once_and_one_engine_is_open_at_a_time(
+    clips: list[ClipFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    for name in ("prepare_clip", "interpolate"):
+        original = getattr(room, name)
+
+        def counted(*arguments: object, name: str = name, original: object = original) -> object:
+            calls.append(name)
+            return original(*arguments)  # type: ignore[operator]
+
+        monkeypatch.setattr(room, name, counted)
+    seen: list[tuple[str, str]] = []
+
+    def on_begin(contestant: Contestant, protocol: Protocol) -> None:
+        seen.append((contestant.name, protocol.label))
+
+    contestants = enter_all(["bicubic", "lanczos"], 2)
+    opened: list[str] = []
+
+    def open_engine(contestant: Contestant):
+        assert len(seen) == 2 * len(opened)  # the one before is through with everything
+        opened.append(contestant.name)
+        return contestant.open()
+
+    for _ in compare(contestants, clips, PROTOCOLS, open_engine=open_engine, on_begin=on_begin):
+        pass
+    assert sorted(calls) == ["interpolate"] * 4 + ["prepare_clip"] * 4
+    assert opened == ["bicubic-x2", "lanczos-x2"]
+    assert [name for name, _ in seen] == ["bicubic-x2"] * 2 + ["lanczos-x2"] * 2
+
+
+def test_a_full_disk_is_told_with_a_remedy(clips: list[ClipFile], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def add(self, items: object) -> None:
+            raise OutputError("'/tmp' cannot take what the network remembers (No space left on device)")
+
+    monkeypatch.setattr(room, "Shelf", Full)
+    contestants = enter_all(["bicubic", "lanczos"], 2)
+    with pytest.raises(OutputError, match=r"no room in .* measure one model at a time"):
+        list(compare(contestants, clips, PROTOCOLS, open_engine=lambda entry: entry.open()))
+
+
+def card(path: Path, scale: int = 4, degradation: str = "video", phase: str = "centre") -> str:
+    """Weights that are never opened."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    content = {"architecture": "duf-s", "scale": scale, "degradation": degradation, "phase": phase}
+    path.with_name(path.name.replace(".weights.h5", ".json")).write_text(json.dumps(content))
+    return str(path)
+
+
+def test_models_that_need_different_low_resolution(tmp_path: Path) -> None:
+    four, two = card(tmp_path / "four.weights.h5"), card(tmp_path / "two.weights.h5", 2)
+    zero = card(tmp_path / "zero.weights.h5", 4, "bd", "zero")
+    with pytest.raises(UsageError, match="four is for x4, phase 'centre', and two is for x2, phase 'centre'"):
+        enter_all([four, two])
+    with pytest.raises(UsageError, match="four is for x4, phase 'centre', and zero is for x4, phase 'zero'"):
+        enter_all([four, zero], None, "bi")
+    with pytest.raises(UsageError, match=r"zero was trained on 'bd' .* duf-r-m has no such weights"):
+        enter_all(["duf-r-m", zero])
+    with pytest.raises(ModelError, match="unknown model"):
+        enter_all([four, "nothing"])
+
+
+def test_names_follow_the_weight_files_beside_them(tmp_path: Path) -> None:
+    zero = card(tmp_path / "zero.weights.h5", 3, "bd", "zero")
+    found = enter_all(["bicubic", zero])
+    assert [entry.protocol for entry in found] == [Protocol("bd", 3)] * 2
+    assert [entry.name for entry in found] == ["bicubic-x3", "zero"]
+    given = enter_all(["lanczos", zero], None, "none")
+    assert {entry.protocol for entry in given} == {Protocol("none", 3, grid="zero")}
+    assert not any(entry.warning for entry in given)
+    asked = enter_all([zero], None, "none", "centre")
+    assert "1 pixels out of place" in asked[0].warning
+
+
+def test_each_model_once_and_by_a_name_of_its_own(tmp_path: Path) -> None:
+    first, second = (card(tmp_path / run / "duf-s-x4-video.weights.h5") for run in ("one", "two"))
+    shutil.copy(first, tmp_path / "other.weights.h5")
+    shutil.copy(tmp_path / "one" / "duf-s-x4-video.json", tmp_path / "other.json")
+    models = [first, second, str(tmp_path / "other.weights.h5"), "lanczos", first, "lanczos"]
+    names = [entry.name for entry in enter_all(models)]
+    assert names == ["one/duf-s-x4-video", "two/duf-s-x4-video", "other", "lanczos-x4"]
