@@ -5,7 +5,8 @@
     ├── InputError               the source: missing, unreadable, not a video
     │   └── DecodeError          the source stopped midway or holds damaged data
     ├── OutputError              the target: exists, unwritable, a container that cannot hold it
-    │   └── EncodeError          the encoder stopped or refused
+    │   ├── EncodeError          the encoder stopped or refused
+    │   └── ReaderGone           status 141: whoever read stdout has left; nothing is said
     ├── FfmpegError              no usable ffmpeg, or one that is too old
     ├── ModelError               unknown model, scale without weights, damaged weight file
     ├── EngineError              the network could not run: device missing, a state that is another's
@@ -19,6 +20,8 @@ Libraries raise them, ``cli`` prints ``str(error)`` on one line and exits with `
 """
 
 from __future__ import annotations
+
+import os
 
 
 class VsrError(Exception):
@@ -60,6 +63,12 @@ class OutputError(VsrError):
 
 class EncodeError(OutputError):
     """The encoder refused to start or stopped midway."""
+
+
+class ReaderGone(OutputError):  # noqa: N818 - not worth a word: it has what it wanted
+    """The program that read stdout has closed it, as ``head`` does; the status is a shell's for SIGPIPE."""
+
+    exit_status = 141 if os.name == "posix" else 1
 
 
 class FfmpegError(VsrError):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Protocol, Self
 
+from vsrcli.errors import InputError
 from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State
 from vsrcli.job import Job
 from vsrcli.media.encode import Encoder
+from vsrcli.media.outgoing import Outlet
 from vsrcli.media.types import Frame
 from vsrcli.segments import Maker, SegmentedFilm
 from vsrcli.steady import Workshop
@@ -99,20 +101,28 @@ class Film(Protocol):
 
 def open_film(job: Job, on_notice: Callable[[str], None]) -> Film:
     """The film of a job, to be used in a ``with`` statement."""
+    if job.plan.to_stdout:
+        return StreamedFilm(job)
     return SegmentedFilm(job, on_notice) if job.segmented else WholeFilm(job)
+
+
+def received(film: Film, frames: Iterable[Frame]) -> Iterable[Frame]:
+    """The source's frames, as a film wants them: one that is read while it grows takes what comes before an
+    error, too."""
+    return film.until_broken(frames) if isinstance(film, StreamedFilm) else frames
 
 
 class WholeFilm:
     """A film written in one go, see :class:`Film`; an interruption costs all of it."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, encoder: Encoder | None = None) -> None:
         self.count = self.kept = self.resumed = self.shots = 0
         self.tiles = job.tiles
         self.state: State | None = None
         self.complete = False
         self.engine = ""
         self.warnings: tuple[str, ...] = ()
-        self._encoder = Encoder(job.plan, job.source, ffmpeg=job.ffmpeg)
+        self._encoder = encoder or Encoder(job.plan, job.source, ffmpeg=job.ffmpeg)
 
     def __enter__(self) -> Self:
         self._encoder.__enter__()
@@ -141,3 +151,27 @@ class WholeFilm:
         self._encoder.__exit__(None, None, None)
         self.warnings = (*self.warnings, *self._encoder.warnings)
         self.complete = True
+
+
+class StreamedFilm(WholeFilm):
+    """A film on stdout, see :class:`Film`: frames that have gone cannot be taken back.
+
+    So where the source breaks off, all frames before that point go out, and then its error is raised.
+    """
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job, Outlet(job.plan, job.source, ffmpeg=job.ffmpeg))
+        self._broken: InputError | None = None
+
+    def until_broken(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """The frames up to the first that cannot be read."""
+        try:
+            yield from frames
+        except InputError as error:
+            self._broken = error
+
+    def finish(self) -> None:
+        if self.count or self._broken is None:
+            super().finish()
+        if self._broken is not None:
+            raise self._broken

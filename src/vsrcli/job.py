@@ -11,8 +11,9 @@ from vsrcli.engine.select import Choice, choose
 from vsrcli.errors import InputError, UsageError
 from vsrcli.frames.tiles import TilePlan
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
+from vsrcli.media.incoming import Incoming, Piped, live
 from vsrcli.media.integrity import damaged_part
-from vsrcli.media.plan import EncodeOptions, OutputPlan, plan_output
+from vsrcli.media.plan import EncodeOptions, OutputPlan, check_target, plan_output
 from vsrcli.media.probe import probe
 from vsrcli.media.seek import frame_times, shows
 from vsrcli.media.segment import why_whole
@@ -109,8 +110,13 @@ class Job:
         return not self.limit.asked or self.limit.holds(self.peak(tiles))
 
 
-def prepare(source: str | Path, target: str | Path, options: Options | None = None) -> Job:
+def prepare(source: str | Path | Incoming, target: str | Path, options: Options | None = None) -> Job:
     """Check and decide everything that can be known before the first frame.
+
+    Args:
+        source: a file; or stdin, see :func:`~vsrcli.media.incoming.opened`.
+        target: a file, or ``-`` for stdout.
+        options: see :class:`Options`.
 
     Raises:
         VsrError: the source cannot be read, the target cannot be written or hold what is asked, there is no
@@ -123,7 +129,7 @@ def prepare(source: str | Path, target: str | Path, options: Options | None = No
     model = choose(options.model, options.scale)
     engine = plan_engine(options.engine, options.device, options.precision)
     ffmpeg = find_ffmpeg(options.ffmpeg)
-    film = probe(Path(source))
+    film = _film(source, Path(target), options, ffmpeg)
     _check_span(film, options)
     _check_data(film, options)
     overlap = model.architecture.radius() if options.overlap is None else options.overlap
@@ -149,8 +155,8 @@ def prepare(source: str | Path, target: str | Path, options: Options | None = No
         options.tile if isinstance(options.tile, int) else None,
         auto=options.tile == "auto",
     )
-    whole = None if options.segment == "none" else why_whole(plan, film.video, options.encode.extra)
-    if whole is not None:
+    whole = None if options.segment == "none" else _why_whole(film, plan, options)
+    if whole:
         loss = f"{whole}: the film is written in one go, and an interruption costs all of it"
         plan = replace(plan, notices=(*plan.notices, loss))
     segmented = whole is None and options.segment != "none"
@@ -172,8 +178,25 @@ def prepare(source: str | Path, target: str | Path, options: Options | None = No
     )
 
 
+def _film(source: str | Path | Incoming, target: Path, options: Options, ffmpeg: Ffmpeg) -> Source:
+    if not isinstance(source, Incoming):
+        return probe(Path(source))
+    check_target(target, options.encode, ffmpeg)  # before a long film has come through for nothing
+    return source.film()
+
+
+def _why_whole(film: Source, plan: OutputPlan, options: Options) -> str | None:
+    """Why it cannot be written in segments; empty if nobody would expect it, None if it can."""
+    if not plan.to_stdout and not isinstance(film, Piped):
+        return why_whole(plan, film.video, options.encode.extra)
+    where = "stdout cannot be written twice" if plan.to_stdout else "stdin cannot be read twice"
+    return where if isinstance(options.segment, int) else ""
+
+
 def _check_span(film: Source, options: Options) -> None:
     """Whether there is a picture in the span: before a network is started for none."""
+    if live(film) is not None:
+        return  # time will tell
     start, end = film.start + (options.start or 0), None if options.end is None else film.start + options.end
     if (options.start or options.end) and not shows(film, start, end):
         to = "" if options.end is None else f" and before --end {float(options.end):g}"
@@ -199,7 +222,7 @@ def _for_memory(film: Source, model: Choice, plan: OutputPlan) -> Film:
 
 def _end(film: Source, options: Options) -> Fraction | None:
     """Where the span ends: ``frames`` becomes the time of the first frame that is too many."""
-    if options.frames is None:
+    if options.frames is None or live(film) is not None:
         return options.end
     first = film.start + (options.start or 0)
     times = frame_times(film, since=first, count=options.frames + 1)

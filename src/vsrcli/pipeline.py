@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from vsrcli.film import Film, open_film
+from vsrcli.engine.types import Engine
+from vsrcli.film import Film, open_film, received
 from vsrcli.job import Job, Options, prepare
 from vsrcli.media.decode import Decoder
+from vsrcli.media.incoming import live, opened
+from vsrcli.media.live import LiveDecoder
 from vsrcli.media.onward import Onward, Seen
 from vsrcli.shotbyshot import ShotByShot
 from vsrcli.steady import Workshop
@@ -83,7 +86,7 @@ def upscale(
     """Upscale one film.
 
     Args:
-        source, target: files.
+        source, target: files, or ``-`` for stdin and stdout.
         options: see :class:`Options`.
         on_progress: called after every frame.
         on_notice: told where an interrupted film goes on, and what had to be changed on the way.
@@ -92,7 +95,8 @@ def upscale(
         VsrError: whatever went wrong, see :mod:`vsrcli.errors`; then there is no file at ``target``. What has
             been finished is kept beside it, and the same call goes on from there.
     """
-    return run(prepare(source, target, options), on_progress=on_progress, on_notice=on_notice)
+    with opened(source, target, on_notice=on_notice) as film:
+        return run(prepare(film, target, options), on_progress=on_progress, on_notice=on_notice)
 
 
 def run(
@@ -101,6 +105,7 @@ def run(
     on_engine: Callable[[str], None] = lambda description: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_notice: Callable[[str], None] = lambda text: None,
+    load: Callable[..., Engine] | None = None,
 ) -> Result:
     """Do what :func:`~vsrcli.job.prepare` decided.
 
@@ -108,6 +113,7 @@ def run(
         job: from ``prepare``.
         on_engine: told device and precision once the network is loaded, before the first frame.
         on_progress, on_notice: see :func:`upscale`.
+        load: see :class:`~vsrcli.steady.Workshop`.
 
     Raises:
         VsrError: see :func:`upscale`.
@@ -116,12 +122,12 @@ def run(
     with open_film(job, on_notice) as film:
         tell = _Teller(job, film, on_progress)
         if not film.complete:
-            workshop = Workshop(job, film.tiles, on_notice)
+            workshop = Workshop(job, film.tiles, on_notice, load)
             on_engine(workshop.engine.description)
             film.made_in(workshop)
             path = ShotByShot(workshop.open, film.state)
             with Onward(job.source, partial(_decoder, job), path.seen) as frames:
-                for group in path.groups(frames):
+                for group in path.groups(received(film, frames)):
                     for frame in group:
                         film.write(frame)
                         tell(path.shots)
@@ -148,7 +154,8 @@ def _decoder(job: Job, seen: Seen | None) -> Decoder:
     if seen is not None:
         start = seen.pts * source.video.time_base - source.start
         frames = None if frames is None else frames - seen.number + 1
-    return Decoder(
+    kind = LiveDecoder if live(source) else Decoder
+    return kind(
         source,
         start=start,
         end=job.end,

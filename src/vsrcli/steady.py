@@ -11,8 +11,10 @@ better for it.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -39,6 +41,8 @@ class Workshop:
         job: what is made.
         tiles: how frames were cut when states were saved.
         on_notice: told what has been changed.
+        load: what loads a model, see :func:`~vsrcli.engine.select.open_engine`, which is the default: for
+            films one after the other, something that has loaded it already.
 
     Attributes:
         saved: how frames were cut when states were saved.
@@ -51,13 +55,20 @@ class Workshop:
         ModelError: the weight file is damaged.
     """
 
-    def __init__(self, job: Job, tiles: TilePlan, on_notice: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        tiles: TilePlan,
+        on_notice: Callable[[str], None],
+        load: Callable[..., Engine] | None = None,
+    ) -> None:
+        self._load = load or open_engine
         self.saved = self.tiles = tiles
         if not job.allows(tiles):  # of an earlier run, which was allowed more memory
             self.tiles = replace(job.tiles, burst=max(job.tiles.burst, min(tiles.burst, 2)))
             size = f"{self.tiles.tile_width}x{self.tiles.tile_height}"
             on_notice(f"to save memory, going on with tiles of {size}, {self.tiles.burst} frames at a time")
-        self.engine = self._load(job, job.options.precision, on_notice)
+        self.engine = self._opened(job, job.options.precision, on_notice)
         self.repeated = 0
         self._job = job
         self._precise: Engine | None = None
@@ -72,7 +83,8 @@ class Workshop:
         engine = self._in_fp32() if precise else self.engine
         plan, kind, tiles = self._job.plan, self._job.model.architecture.kind, self.tiles
         if tiles.burst > 1:
-            aside = plan.target.parent  # it has room for the film, and is no memory in disguise
+            # the film's folder has room for it, and is no memory in disguise
+            aside = Path(tempfile.gettempdir()) if plan.to_stdout else plan.target.parent
             tiled = BurstStream(engine.open, tiles, engine.scale, engine.lookahead, aside)
         else:
             tiled = TiledStream(engine.open, tiles, engine.scale)
@@ -112,15 +124,14 @@ class Workshop:
     def _count(self) -> None:
         self.repeated += 1
 
-    @staticmethod
-    def _load(job: Job, precision: str, on_notice: Callable[[str], None]) -> Engine:
+    def _opened(self, job: Job, precision: str, on_notice: Callable[[str], None]) -> Engine:
         options = job.options
         asked = {"device": options.device, "precision": precision, "engine": options.engine}
-        return open_engine(job.model, **asked, on_notice=on_notice)
+        return self._load(job.model, **asked, on_notice=on_notice)
 
     def _in_fp32(self) -> Engine:
         if self._precise is None:
-            self._precise = self._load(self._job, "fp32", self._tell)
+            self._precise = self._opened(self._job, "fp32", self._tell)
         return self._precise
 
 

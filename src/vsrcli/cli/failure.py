@@ -10,7 +10,7 @@ import traceback as tracebacks
 
 import click
 
-from vsrcli.errors import Interrupted, VsrError
+from vsrcli.errors import Interrupted, ReaderGone, VsrError
 
 
 def report(error: Exception, *, traceback: bool = False) -> int:
@@ -23,7 +23,9 @@ def report(error: Exception, *, traceback: bool = False) -> int:
     Returns:
         The exit status that belongs to it.
     """
-    if isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno == errno.EPIPE):
+    if isinstance(error, BrokenPipeError | ReaderGone) or (
+        isinstance(error, OSError) and error.errno == errno.EPIPE
+    ):
         return _broken_pipe()
     if traceback:
         _write("".join(tracebacks.format_exception(error)).rstrip())
@@ -86,4 +88,4 @@ def _broken_pipe() -> int:
     """The reader of stdout has left: not worth a word, but the interpreter must not try to flush again."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
+    return ReaderGone.exit_status

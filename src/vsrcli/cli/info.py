@@ -13,18 +13,26 @@ import click
 
 from vsrcli.cli.failure import one_line
 from vsrcli.cli.options import verbose_option
+from vsrcli.cli.signals import interruptible
+from vsrcli.cli.standard import FilmPath
 from vsrcli.media.types import Source, VideoStream
+from vsrcli.media.y4m import PIPE
 
 
 @click.command(epilog="Example: vsr info film.mkv --json")
-@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("file", metavar="FILE", type=FilmPath())
 @click.option("--json", "as_json", is_flag=True, help="One JSON document; times are exact.")
 @verbose_option
 def info(file: Path, as_json: bool, verbose: int) -> None:
-    """Say what a film holds: picture, times, colours, every other stream."""
+    """Say what a film holds: picture, times, colours, every other stream.
+
+    A dash is stdin, of which no more is read than it takes.
+    """
+    from vsrcli.media.incoming import Incoming
     from vsrcli.media.probe import probe
 
-    source = probe(file)
+    with interruptible(), Incoming(peek=True) as stdin:
+        source = stdin.film().plain() if file == PIPE else probe(file)
     if as_json:
         click.echo(json.dumps(_plain(asdict(source)), indent=2, ensure_ascii=False))
         return
@@ -36,7 +44,7 @@ def describe(source: Source) -> Iterator[str]:
     """The film in lines for people."""
     video = source.video
     yield str(source.path)
-    yield _row("container", source.container, f"{source.size:,} bytes")
+    yield _row("container", source.container, f"{source.size:,} bytes" if source.size else "")
     yield _row("time", _span(source.start, source.duration))
     bits = f"{video.bit_depth} bit"
     yield _row("picture", f"#{video.index}", video.codec, video.pix_fmt, bits, _language(video))

@@ -77,7 +77,7 @@ def interruptible(*, raising: bool = True, leave: Callable[[int], None] | None =
             before[each] = handler
             signal.signal(each, handle)
     try:
-        with _listening(1 if raising else 2, leave or _leave):
+        with _listening(1 if raising else 2, leave or leave_now):
             yield received
     except Interrupted:
         raise
@@ -142,7 +142,7 @@ def _listen(ear: socket.socket, patient: int, leave: Callable[[int], None]) -> N
             ear.settimeout(PATIENCE)
 
 
-def _leave(signum: int) -> None:
+def leave_now(signum: int) -> None:
     """End the children and this process, now."""
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process().children(recursive=True):

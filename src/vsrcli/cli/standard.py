@@ -9,7 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from pathlib import Path
 from typing import Any, TextIO
+
+import click
+
+from vsrcli.media.y4m import PIPE
 
 
 def prepare() -> None:
@@ -53,6 +58,18 @@ class Forgiving:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
+
+
+class FilmPath(click.Path):
+    """A film's name; ``-`` is stdin or stdout, and ``./-`` a file."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See ``click.ParamType``."""
+        path: Any = super().convert(value, param, ctx)
+        return path.absolute() if path == PIPE and str(value) != str(PIPE) else path
 
 
 def _written(number: int) -> TextIO:

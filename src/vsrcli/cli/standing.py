@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vsrcli.media.y4m import PIPE
+
 if TYPE_CHECKING:
     from vsrcli.pipeline import Progress
 
@@ -33,6 +35,8 @@ class Standing:
     def stopped(self, kept: int) -> str:
         """After a signal: where it stands, and how to go on; ``kept`` frames are not lost."""
         done = f"stopped at frame {self._done:,}"
+        if self._target == PIPE:
+            return done
         if self._identity() != self._before:
             return f"{done}; {self._target} had just been finished"
         return f"{done}; {self._kept(kept) if kept else f'nothing was written at {self._target}'}"

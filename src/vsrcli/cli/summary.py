@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -15,7 +16,9 @@ from rich.console import Console
 from vsrcli.cli.failure import one_line
 from vsrcli.cli.meter import clock
 from vsrcli.job import Job
+from vsrcli.media.incoming import called
 from vsrcli.media.types import Source
+from vsrcli.media.y4m import PIPE
 from vsrcli.memory import readable, work
 
 if TYPE_CHECKING:
@@ -49,9 +52,16 @@ def print_plan(console: Console, job: Job) -> None:
         console, f"  frames: {'unknown' if job.expected_frames is None else job.expected_frames}{_span(job)}"
     )
     _say(console, f"  segments: {segment_line(job)}")
+    if job.plan.header is not None:
+        _say(console, f"  header: {job.plan.header.line().decode('latin-1').rstrip()}")
     _say(console, f"  engine: {job.engine or 'none: interpolation on the CPU'}")
     _say(console, f"  ffmpeg: {job.ffmpeg.path} ({job.ffmpeg.version})")
     _say(console, "dry run: nothing was written")
+
+
+def print_notice(console: Console, text: str) -> None:
+    """One line below the others."""
+    _say(console, f"  {text}")
 
 
 def print_result(console: Console, result: Result, *, verbose: bool = False) -> None:
@@ -66,7 +76,7 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
         made = result.frames - result.resumed
         was = "was" if result.repeated == 1 else "were"
         _say(console, f"  {result.repeated} of {made} frames {was} repeated and not computed again")
-    _say(console, f"{result.frames} frames in {took} ({fps:.1f} fps): {result.target}", "green")
+    _say(console, f"{result.frames} frames in {took} ({fps:.1f} fps): {_named(result.target)}", "green")
 
 
 def print_timings(console: Console, marks: list[tuple[str, float]]) -> None:
@@ -108,8 +118,9 @@ def source_line(source: Source) -> str:
     duration = video.duration or source.duration
     if duration is not None:
         parts.append(clock(float(duration)) if duration >= 1 else f"{float(duration):.2g} s")
-    parts.append(_bytes(source.size))
-    return f"{source.path}: {', '.join(parts)}"
+    if source.size:
+        parts.append(_bytes(source.size))
+    return f"{called(source)}: {', '.join(parts)}"
 
 
 def target_line(job: Job) -> str:
@@ -122,7 +133,7 @@ def target_line(job: Job) -> str:
         names.append(f"{chapters} chapter{'s' * (chapters > 1)}")
     along = f", with {', '.join(names)}" if names else ""
     picture = f"{plan.codec} {plan.pix_fmt} {plan.width}x{plan.height}"
-    return f"-> {plan.target}: {picture}, {plan.container.name}{along}"
+    return f"-> {plan.name}: {picture}, {plan.container.name}{along}"
 
 
 def tile_line(job: Job) -> str:
@@ -174,6 +185,10 @@ def _resampled(job: Job) -> str:
     if job.model.scale == job.options.scale:
         return ""
     return f": the network's x{job.model.scale}, then resampled to {job.plan.width}x{job.plan.height}"
+
+
+def _named(target: Path) -> str:
+    return "stdout" if target == PIPE else str(target)
 
 
 def _span(job: Job) -> str:

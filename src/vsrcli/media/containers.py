@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from vsrcli.errors import OutputError
+from vsrcli.errors import OutputError, UsageError
+from vsrcli.media import y4m
 from vsrcli.media.ffmpeg import Ffmpeg
 
 TEXT_SUBTITLES = frozenset(
@@ -128,6 +129,19 @@ _AVI = Container(
 )
 _NUT = Container("nut", "NUT", frozenset(), _MKV_SOUND, "flac", frozenset(), None)
 
+# Streams of raw video: they have no clock, so frames follow one another at the rate in the header.
+_Y4M = Container(
+    y4m.CONTAINER,
+    "YUV4MPEG2",
+    frozenset(("rawvideo",)),
+    frozenset(),
+    None,
+    frozenset(),
+    None,
+    chapters=False,
+    constant=True,
+)
+
 _BY_EXTENSION = {
     ".mp4": _MP4,
     ".m4v": _MP4,
@@ -141,6 +155,31 @@ _BY_EXTENSION = {
     ".avi": _AVI,
     ".nut": _NUT,
 }
+
+
+FORMATS = {container.muxer: container for container in (_Y4M, _NUT, _MKV)}
+"""What can be written to stdout, by ffmpeg's name of it; the first is the default."""
+
+
+def format_for(name: str | None, ffmpeg: Ffmpeg) -> Container:
+    """The container of a stream on stdout.
+
+    Args:
+        name: what was asked for; None: the default.
+        ffmpeg: what writes it.
+
+    Raises:
+        UsageError: it cannot be written to stdout.
+        OutputError: this ffmpeg cannot write it.
+    """
+    container = FORMATS.get(name or next(iter(FORMATS)))
+    if container is None:
+        raise UsageError(f"--format {name}: what goes to stdout is one of {', '.join(FORMATS)}")
+    if container.muxer not in ffmpeg.muxers():
+        raise OutputError(
+            f"stdout: ffmpeg {ffmpeg.version} cannot write {container.name}; use another --format"
+        )
+    return container
 
 
 def container_for(target: Path, ffmpeg: Ffmpeg) -> Container:

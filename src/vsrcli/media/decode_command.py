@@ -36,6 +36,7 @@ def decode_command(
     alpha: bool = False,
     strict: bool = True,
     whole: bool = False,
+    piped: bool = False,
     ffmpeg: Ffmpeg,
 ) -> list[str]:
     """Write NUT with ``rgb24`` frames, upright, to stdout; ``rgb48le`` for deep sources.
@@ -49,6 +50,7 @@ def decode_command(
         alpha: ``rgba`` and ``rgba64le`` instead.
         strict: whether ffmpeg stops at damage; otherwise it conceals it.
         whole: whether pictures that cannot be decoded whole are left out instead.
+        piped: read the film from stdin, in the source's container, instead of its file.
         ffmpeg: the executable.
     """
     import ffmpeg as builder  # the package ffmpeg-python
@@ -92,7 +94,9 @@ def decode_command(
         "f": "nut",
         "noautoscale": None,
     }
-    stream = builder.input(file_url(source.path), **before)[str(video.index)]
+    if piped:
+        before["f"] = source.container
+    stream = builder.input("pipe:0" if piped else file_url(source.path), **before)[str(video.index)]
     flags = ["-copyts", *(["-xerror"] if strict else ["-max_error_rate", "1"])]
     # "info" names a change of size; the rest of that level is not kept.
     return command(ffmpeg, stream, "pipe:1", options, globals_=flags, loglevel="info")

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from vsrcli.errors import EncodeError
+from vsrcli.errors import EncodeError, OutputError
 from vsrcli.media.damage import is_damage
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.mux import mux_command
@@ -59,7 +59,7 @@ class Encoder:
         self._trial = trial
         self.warnings: list[str] = []
         self._part = part_name(plan.target)
-        self._name = str(plan.target)  # as messages call it
+        self._name = plan.name  # as messages call it
         self._scratch: Path | None = None
         self._process: Process | None = None
         self._nut: Any = None
@@ -79,7 +79,7 @@ class Encoder:
         try:
             self._scratch = Path(tempfile.mkdtemp(prefix="vsr-"))
             command = self._command(self._scratch)
-            self._process = Process(command, stdin=True, on_line=self._listen, grows=self._size)
+            self._process = self._launch(command)
         except OSError as error:
             self._discard()
             raise EncodeError(f"{self._name}: ffmpeg cannot be started ({error})") from error
@@ -135,6 +135,9 @@ class Encoder:
             self.plan, self.source, self._part, scratch, trial=self._trial, ffmpeg=self._ffmpeg
         )
 
+    def _launch(self, command: list[str]) -> Process:
+        return Process(command, stdin=True, on_line=self._listen, grows=self._size)
+
     def _check(self, frame: Frame) -> np.ndarray:
         plan, pixels = self.plan, frame.pixels
         if pixels.shape != (plan.height, plan.width, 3):
@@ -171,7 +174,7 @@ class Encoder:
             raise RuntimeError("the encoder is not open: use it in a with statement")
         return self._process
 
-    def _stopped(self, process: Process) -> EncodeError:
+    def _stopped(self, process: Process) -> OutputError:
         """ffmpeg has closed its end of the pipe; say why."""
         status = process.wait()
         reason = "see its last words for the reason (a full disk, an option it refuses)"

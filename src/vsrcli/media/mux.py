@@ -10,6 +10,7 @@ from typing import Any
 from vsrcli.errors import EncodeError
 from vsrcli.media import sidedata
 from vsrcli.media.ffmpeg import Ffmpeg, command, file_url
+from vsrcli.media.incoming import live
 from vsrcli.media.notices import apple_tags
 from vsrcli.media.opening import input_options
 from vsrcli.media.others import other_streams, seconds, stream_metadata
@@ -40,19 +41,19 @@ class Coded:
 def mux_command(
     plan: OutputPlan,
     source: Source,
-    file: Path,
+    file: Path | None,
     scratch: Path,
     *,
     coded: Coded | None = None,
     trial: bool = False,
     ffmpeg: Ffmpeg,
 ) -> list[str]:
-    """Read the picture from stdin and the other streams from the source; write ``file``.
+    """Read the picture from stdin and the other streams from the source; write ``file``, or stdout.
 
     Args:
         plan: what to write.
         source: where sound, subtitles and the rest come from.
-        file: the file to write.
+        file: the file to write; None: stdout.
         scratch: a folder for small helper files (chapters, covers), which must live as long as ffmpeg runs.
         coded: what stdin brings if it is not raw frames in NUT.
         trial: read only a moment of the other streams.
@@ -91,9 +92,8 @@ def mux_command(
     maps = stream_metadata("v:0", _picture_tags(plan, source))
     maps += _film_tags(plan, source)
     maps += other_streams(plan, source, scratch)
-    return command(
-        ffmpeg, picture["v:0"], file_url(file), options, inputs=inputs, maps=maps, globals_=["-copyts", "-y"]
-    )
+    url = "pipe:1" if file is None else file_url(file)
+    return command(ffmpeg, picture["v:0"], url, options, inputs=inputs, maps=maps, globals_=["-copyts", "-y"])
 
 
 def picture_options(source: Source, ffmpeg: Ffmpeg) -> dict[str, Any]:
@@ -153,6 +153,8 @@ def _source_input(plan: OutputPlan, source: Source, *, trial: bool) -> list[str]
     """The source as second input, cut to the span. -ss and -t count from the container's start."""
     start, end = plan.span
     cut: list[str] = []
+    if live(source) is not None:
+        start = end = None  # its file holds the first picture only, and nothing beside it
     if start is not None and start > 0:
         cut += ["-ss", seconds(Fraction(start))]
     length = None if end is None else Fraction(end) - (start or 0)

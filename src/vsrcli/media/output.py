@@ -9,6 +9,7 @@ from pathlib import Path
 from vsrcli.media.containers import Container
 from vsrcli.media.streams import StreamPlan
 from vsrcli.media.types import Color
+from vsrcli.media.y4m import PIPE, Header
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class EncodeOptions:
         pix_fmt: pixel format of the new film.
         extra: further output options of ffmpeg, as (key, value) without the dash; they win over all others.
         overwrite: whether an existing target may be replaced.
+        format: of a stream on stdout: ``yuv4mpegpipe``, ``nut`` or ``matroska``.
     """
 
     codec: str | None = None
@@ -31,6 +33,7 @@ class EncodeOptions:
     pix_fmt: str | None = None
     extra: tuple[tuple[str, str], ...] = ()
     overwrite: bool = False
+    format: str | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class OutputPlan:
     """Everything that will be done to write the new film. ``print(plan)`` is what ``--dry-run`` shows.
 
     Attributes:
-        target: final name of the file.
+        target: final name of the file; ``-`` for stdout.
         container: the container format.
         width, height: pixels of the new film.
         codec: video encoder.
@@ -55,6 +58,7 @@ class OutputPlan:
         alpha: whether frames come with their transparency and keep it.
         last: when the last picture begins (seconds on the source's clock) and how long it is shown, where
             that is another time than the frame rate's; None otherwise.
+        header: first line of a YUV4MPEG2 stream; None for other containers.
     """
 
     target: Path
@@ -74,10 +78,21 @@ class OutputPlan:
     overwrite: bool
     alpha: bool = False
     last: tuple[Fraction, Fraction] | None = None
+    header: Header | None = None
+
+    @property
+    def to_stdout(self) -> bool:
+        """Whether it is a stream, not a file."""
+        return self.target == PIPE
+
+    @property
+    def name(self) -> str:
+        """What messages call the target."""
+        return "stdout" if self.to_stdout else str(self.target)
 
     def __str__(self) -> str:
         lines = [
-            f"{self.target}: {self.container.name}, {self.width}x{self.height}, {self.codec} {self.pix_fmt}"
+            f"{self.name}: {self.container.name}, {self.width}x{self.height}, {self.codec} {self.pix_fmt}"
         ]
         for stream in self.streams:
             note = f" ({stream.note})" if stream.note else ""

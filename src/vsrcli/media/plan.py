@@ -8,12 +8,13 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-from vsrcli.errors import OutputError
-from vsrcli.media import codecs
+from vsrcli.errors import OutputError, UsageError
+from vsrcli.media import codecs, y4m, y4m_plan
 from vsrcli.media.color import is_rgb, output_color
-from vsrcli.media.containers import container_for
+from vsrcli.media.containers import Container, container_for, format_for
 from vsrcli.media.encoding import carries_hdr, video_options
 from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.incoming import Piped
 from vsrcli.media.notices import source_notices
 from vsrcli.media.output import EncodeOptions, OutputPlan
 from vsrcli.media.pixelformat import choose_pixel_format
@@ -32,6 +33,8 @@ _HIGHEST_TIMESCALE = 2**31 - 1
 _MOST_PIXELS = 2**28  # of a frame that libavutil takes
 _REORDERING = ("libx264", "libx265")
 _SLIDES = ("gif", "apng")
+# On stdout another program goes on from here, so nothing is lost by default.
+_STREAMED = {y4m.CONTAINER: "rawvideo", "nut": "rawvideo", "matroska": "ffv1"}
 
 
 def plan_output(
@@ -69,19 +72,25 @@ def plan_output(
     options = options or EncodeOptions()
     target = Path(target)
     refuse(options.extra)
-    check_target(source, target, overwrite=options.overwrite)
-    container = container_for(target, ffmpeg)
+    container = check_target(target, options, ffmpeg, source=source)
+    raw, size = container.muxer == y4m.CONTAINER, (width, height)
     video = source.video
-    codec = codecs.choose_codec(options.codec, container, target, video, ffmpeg)
-    _check_size(target, width, height)
-    chosen = choose_pixel_format(
-        codec,
-        video,
-        (width, height),
-        container,
-        ffmpeg,
-        wanted=options.pix_fmt,
-        chosen=options.codec is not None,
+    wanted = options.codec or (_STREAMED.get(container.muxer) if target == y4m.PIPE else None)
+    shown = Path("stdout") if target == y4m.PIPE else target
+    codec = codecs.choose_codec(wanted, container, shown, video, ffmpeg)
+    _check_size(shown, width, height)
+    chosen = (
+        y4m_plan.choose(video, options.pix_fmt)
+        if raw
+        else choose_pixel_format(
+            codec,
+            video,
+            size,
+            container,
+            ffmpeg,
+            wanted=options.pix_fmt,
+            chosen=options.codec is not None,
+        )
     )
     pix_fmt = chosen.name
     color = output_color(video.color, video.pix_fmt, video.width, video.height)
@@ -90,10 +99,18 @@ def plan_output(
     elif codec == "mjpeg":
         color = replace(color, range="pc")  # JPEG knows no other
     streams = plan_streams(source, container, ffmpeg) if others else ()
+    if raw:
+        streams = y4m_plan.dropped(source)
     by_index = {other.index: other for other in source.others}
     told = [notice(stream, by_index[stream.index]) for stream in streams]
     timescale = _timescale(video.time_base) if container.exact else None
-    pictures = video_options(options, codec, pix_fmt, (width, height), color, container, source, ffmpeg)
+    planes, shaped = y4m_plan.conversion(pix_fmt, options) if raw else (pix_fmt, options)
+    pictures = video_options(shaped, codec, planes, size, color, container, source, ffmpeg)
+    header = None
+    if raw:
+        pictures = (("strict", "-1"), *pictures)  # which libavformat wants for more than 8 bits
+        deinterlaced = deinterlace and video.interlaced
+        header = y4m_plan.header(source, size, pix_fmt, color, span, deinterlaced=deinterlaced)
     last = _last(source, span[1])
     if last is not None and _slides(source, last[1]) and codec in _REORDERING and container.exact:
         # MP4 states how long pictures last in the order of decoding, which has to be that of showing then.
@@ -114,9 +131,14 @@ def plan_output(
         ),
         notices=(
             *source_notices(
-                source, container, span, deinterlace=deinterlace, hdr=carries_hdr(codec, source, ffmpeg)
+                source,
+                replace(container, constant=False) if raw else container,  # its times have been looked at
+                span,
+                deinterlace=deinterlace,
+                hdr=carries_hdr(codec, source, ffmpeg) and not raw,
             ),
             *chosen.notices,
+            *(y4m_plan.notices(source, size, pix_fmt, color, container) if target == y4m.PIPE else ()),
             *(text for text in told if text),
         ),
         span=span,
@@ -125,6 +147,7 @@ def plan_output(
         overwrite=options.overwrite,
         alpha=chosen.alpha,
         last=last,
+        header=header,
     )
     if trial:
         try_out(plan, source, ffmpeg=ffmpeg)
@@ -138,21 +161,36 @@ def _zero(source: Source, start: Fraction | None) -> Fraction:
     return source.start if source.lift else max(source.start, Fraction(0))
 
 
-def check_target(source: Source, target: Path, *, overwrite: bool) -> None:
-    """Whether ``target`` may be created.
+def check_target(
+    target: Path, options: EncodeOptions, ffmpeg: Ffmpeg, *, source: Source | None = None
+) -> Container:
+    """Whether ``target`` may be created, and as what; ``source`` is the film, as soon as it is known.
 
     Raises:
-        OutputError: see ``plan_output``.
+        OutputError, UsageError: see ``plan_output``.
     """
+    if target == y4m.PIPE:
+        container = format_for(options.format, ffmpeg)
+        if container.muxer == y4m.CONTAINER:
+            y4m_plan.check_codec(options)
+        return container
+    if options.format is not None:
+        raise UsageError(f"--format is for stdout (-); the extension of {target} chooses its container")
+    _check_file(target, source, overwrite=options.overwrite)
+    return container_for(target, ffmpeg)
+
+
+def _check_file(target: Path, source: Source | None, *, overwrite: bool) -> None:
     try:
         folder = final_file(target).parent
+        name = "out.mp4" if source is None or isinstance(source, Piped) else source.path.name
         if target.is_dir():
-            raise OutputError(f"{target} is a folder; name a file in it, such as {target / source.path.name}")
+            raise OutputError(f"{target} is a folder; name a file in it, such as {target / name}")
         if target.exists() and not target.is_file():
             raise OutputError(f"{target} is no regular file, so it cannot be replaced by one; choose another")
         if not folder.is_dir():
             raise OutputError(f"{folder} is not a folder; create it first")
-        if target.exists() and target.samefile(source.path):
+        if source is not None and target.exists() and target.samefile(source.path):
             raise OutputError(f"{target} is the input itself; choose another name")
         if (target.exists() or target.is_symlink()) and not overwrite:
             raise OutputError(f"{target} exists; use --overwrite to replace it")

@@ -96,14 +96,24 @@ class Process:
     @property
     def stdin(self) -> Pipe:
         """The pipe into the child; only if it was asked for."""
-        assert self._child.stdin is not None
-        return Pipe(self._child.stdin, self._patiently)
+        return Pipe(self.raw_stdin, self._patiently)
 
     @property
     def stdout(self) -> Pipe:
         """The pipe out of the child; only if it was asked for. Unbuffered: a read gives what is there."""
+        return Pipe(self.raw_stdout, self._patiently)
+
+    @property
+    def raw_stdin(self) -> IO[bytes]:
+        """The same as ``stdin``, unwatched: for a thread that may have to wait for others than the child."""
+        assert self._child.stdin is not None
+        return self._child.stdin
+
+    @property
+    def raw_stdout(self) -> IO[bytes]:
+        """The same as ``stdout``, unwatched."""
         assert self._child.stdout is not None
-        return Pipe(getattr(self._child.stdout, "raw", self._child.stdout), self._patiently)
+        return getattr(self._child.stdout, "raw", self._child.stdout)
 
     def tail(self) -> str:
         """The last lines that ffmpeg wrote on stderr, without those that only follow from the others."""

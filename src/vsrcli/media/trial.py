@@ -51,7 +51,7 @@ def try_out(plan: OutputPlan, source: Source, *, segmented: bool = False, ffmpeg
                     _write(encoder, frames)
     except EncodeError as error:
         raise OutputError(
-            f"{plan.target}: ffmpeg refuses to write {plan.codec} {plan.pix_fmt} "
+            f"{plan.name}: ffmpeg refuses to write {plan.codec} {plan.pix_fmt} "
             f"{plan.width}x{plan.height} as {plan.container.name}; "
             "change --codec, --pix-fmt, the -e options or the container",
             details=error.details or str(error),

@@ -1,0 +1,216 @@
+"""YUV4MPEG2, the raw video that command lines hand to each other: its header and its frames.
+
+A stream is one line of parameters and then, for every picture, a line that begins with ``FRAME`` and the
+planes Y, Cb, Cr, tightly packed (16-bit little-endian where a component has more than 8 bits). The format is
+that of mjpegtools' yuv4mpeg(5), with the chroma names that libavformat adds for more than 8 bits.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+from vsrcli.errors import InputError
+from vsrcli.media.opening import MAX_PIXELS
+
+PIPE = Path("-")
+"""What stands for stdin or stdout as a name; a file called so can be given by its absolute path."""
+
+MAGIC = b"YUV4MPEG2 "
+CONTAINER = "yuv4mpegpipe"
+"""libavformat's name of it, for reading and writing."""
+
+_USUAL_RATE = Fraction(25)  # what readers take where the header does not say
+_RATIO = re.compile(r"(\d{1,9}):(\d{1,9})")
+_DEEP = {"420": (9, 10, 12, 14, 16), "422": (9, 10, 12, 14, 16), "444": (9, 10, 12, 14, 16)}
+_PIX_FMTS = {  # chroma name: pixel format
+    "420jpeg": "yuv420p",
+    "420mpeg2": "yuv420p",
+    "420paldv": "yuv420p",
+    "420": "yuv420p",
+    "422": "yuv422p",
+    "444": "yuv444p",
+    "411": "yuv411p",
+    "mono": "gray",
+    **{f"{name}p{bits}": f"yuv{name}p{bits}le" for name, depths in _DEEP.items() for bits in depths},
+    **{f"mono{bits}": f"gray{bits}le" for bits in (9, 10, 12, 16)},
+}
+_NAMES = {pix_fmt: name for name, pix_fmt in reversed(_PIX_FMTS.items())}
+_SITINGS = {"center": "420jpeg", "left": "420mpeg2", "topleft": "420paldv"}
+_SHIFTS = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "411": (2, 0)}
+
+PIX_FMTS = tuple(_NAMES)
+"""Pixel formats that a stream can hold."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """The first line of a stream.
+
+    Attributes:
+        width, height: pixels.
+        others: every other parameter as it stands there, in order: ``F24000:1001``, ``XCOLORRANGE=FULL``.
+    """
+
+    width: int
+    height: int
+    others: tuple[str, ...] = ()
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second; 25 where the line does not say."""
+        return _ratio(self._value("F") or "") or _USUAL_RATE
+
+    @property
+    def chroma(self) -> str:
+        """Name of depth and subsampling, such as ``420jpeg``, which is meant where the line does not say."""
+        return self._value("C") or (self._value("XYSCSS=") or "420jpeg").lower()
+
+    @property
+    def pix_fmt(self) -> str:
+        """The pixel format as ffmpeg calls it."""
+        return _PIX_FMTS[self.chroma]
+
+    @property
+    def frame_bytes(self) -> int:
+        """Size of a picture, without its line."""
+        luma, deep = self.width * self.height, 2 if self.pix_fmt.endswith("le") else 1
+        if self.chroma.startswith("mono"):
+            return luma * deep
+        across, down = _SHIFTS[self.chroma[:3]]
+        return (luma + 2 * -(-self.width >> across) * -(-self.height >> down)) * deep
+
+    def line(self) -> bytes:
+        """The line itself, its end included."""
+        words = ("YUV4MPEG2", f"W{self.width}", f"H{self.height}", *self.others)
+        return f"{' '.join(words)}\n".encode("latin-1")
+
+    def essential(self) -> Header:
+        """Only what decides how pictures are decoded: libavformat refuses lines of more than 96 bytes."""
+        kept = (each for each in self.others if each.startswith(("F", "I", "A", "XCOLORRANGE=")))
+        return replace(self, others=(*kept, f"C{self.chroma}"))
+
+    def changed(
+        self, width: int, height: int, *, pix_fmt: str, siting: str | None, progressive: bool
+    ) -> Header:
+        """The header of the same film in another size.
+
+        Args:
+            width, height: pixels.
+            pix_fmt: one of ``PIX_FMTS``; the chroma's name stays if it is that of this stream.
+            siting: where chroma samples sit otherwise, as ffmpeg calls it.
+            progressive: whether it has been deinterlaced.
+        """
+        others = self.others
+        if pix_fmt != self.pix_fmt:
+            others = tuple(each for each in others if not each.startswith(("C", "XYSCSS=")))
+            others += (f"C{_chroma(pix_fmt, siting)}",)
+        if progressive:
+            others = tuple("Ip" if each.startswith("I") else each for each in others)
+        return Header(width, height, others)
+
+    def _value(self, key: str) -> str | None:
+        return next((each.removeprefix(key) for each in self.others if each.startswith(key)), None)
+
+
+def new_header(
+    width: int,
+    height: int,
+    *,
+    rate: Fraction,
+    shape: Fraction,
+    pix_fmt: str,
+    siting: str | None,
+    full_range: bool,
+    fields: str | None,
+) -> Header:
+    """The header for a film that comes from another container.
+
+    Args:
+        width, height: pixels.
+        rate: frames per second.
+        shape: of a pixel, its width over its height.
+        pix_fmt: one of ``PIX_FMTS``.
+        siting: where chroma samples sit, as ffmpeg calls it; 8-bit 4:2:0 only can say it.
+        full_range: of the codes.
+        fields: ``t`` or ``b`` for pictures of two fields, by the first; None: progressive.
+    """
+    return Header(
+        width,
+        height,
+        (
+            f"F{rate.numerator}:{rate.denominator}",
+            f"I{fields or 'p'}",
+            f"A{shape.numerator}:{shape.denominator}",
+            f"C{_chroma(pix_fmt, siting)}",
+            f"XCOLORRANGE={'FULL' if full_range else 'LIMITED'}",
+        ),
+    )
+
+
+def parse_header(line: bytes, where: str = "stdin") -> Header:
+    """Understand a header line.
+
+    Args:
+        line: with or without its end.
+        where: what messages call the stream.
+
+    Raises:
+        InputError: it is none, or promises what nobody could read.
+    """
+    words = line.decode("latin-1").rstrip("\n").split(" ")
+    if words[0] != "YUV4MPEG2":
+        raise InputError(f"{where} does not begin like YUV4MPEG2; check what writes it")
+    given = [word for word in words[1:] if word]
+    for key in "WHFIAC":
+        if sum(word.startswith(key) for word in given) > 1:
+            raise _wrong(where, f"names {key} twice")
+    sides = {word[0]: word[1:] for word in given if word[0] in "WH"}
+    for key in "WH":
+        if not re.fullmatch(r"[1-9]\d{0,8}", sides.get(key, "")):
+            raise _wrong(where, f"has no sensible {'width' if key == 'W' else 'height'}")
+    header = Header(int(sides["W"]), int(sides["H"]), tuple(word for word in given if word[0] not in "WH"))
+    if header.width * header.height > MAX_PIXELS:
+        raise InputError(
+            f"{where} says that its picture has {header.width}x{header.height} pixels, more than the "
+            f"{MAX_PIXELS // 10**6} million that are taken; check what writes it"
+        )
+    _check(header, where)
+    return header
+
+
+def _check(header: Header, where: str) -> None:
+    for word in header.others:
+        if word[0] in "FA" and not (_RATIO.fullmatch(word[1:]) and _ratio(word[1:]) is not None):
+            raise _wrong(where, f"has {word!r}, which is no ratio")
+        if word[0] == "I" and word[1:] not in ("p", "t", "b", "m", "?"):
+            raise _wrong(where, f"has {word!r}, which is no order of fields")
+    if "Im" in header.others:
+        raise InputError(
+            f"{where} mixes interlaced and progressive pictures (Im in its header), which cannot be told "
+            "apart here; deinterlace it before"
+        )
+    if header.chroma not in _PIX_FMTS:
+        raise InputError(
+            f"{where} has the chroma {header.chroma!r}, which is not known here; let it be written in one of "
+            f"{', '.join(('420jpeg', '422', '444', 'mono', '420p10'))} (ffmpeg -pix_fmt yuv420p, say)"
+        )
+
+
+def _chroma(pix_fmt: str, siting: str | None) -> str:
+    return _SITINGS.get(siting or "left", "420mpeg2") if pix_fmt == "yuv420p" else _NAMES[pix_fmt]
+
+
+def _ratio(text: str) -> Fraction | None:
+    """A ratio; 0 for 0:0, which is "unknown"; None for anything else without a value."""
+    found = _RATIO.fullmatch(text)
+    if found is None:
+        return None
+    over, under = int(found[1]), int(found[2])
+    return Fraction(0) if over == under == 0 else Fraction(over, under) if over and under else None
+
+
+def _wrong(where: str, what: str) -> InputError:
+    return InputError(f"{where}: its YUV4MPEG2 header {what}; check what writes it")

@@ -1,0 +1,149 @@
+"""YUV4MPEG2: what its header says, and where its frames end."""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import media_samples as media
+from vsrcli.errors import InputError
+from vsrcli.media.y4m import PIX_FMTS, Header, new_header, parse_header
+from vsrcli.media.y4m_pictures import Pictures
+
+HEADER = b"YUV4MPEG2 W4 H2 F25:1 Ip A1:1 Cmono\n"  # 8 bytes a picture
+
+
+def pictures(data: bytes) -> Pictures:
+    return Pictures(io.BytesIO(data).read)
+
+
+def test_a_header() -> None:
+    header = parse_header(b"YUV4MPEG2 W720 H576 F30000:1001 It A128:117 C420paldv XCOLORRANGE=FULL Xmine")
+    assert (header.width, header.height) == (720, 576)
+    assert (header.rate, header.chroma, header.pix_fmt) == (Fraction(30000, 1001), "420paldv", "yuv420p")
+    assert header.frame_bytes == 720 * 576 * 3 // 2
+    line = b"YUV4MPEG2 W720 H576 F30000:1001 It A128:117 C420paldv XCOLORRANGE=FULL Xmine\n"
+    assert header.line() == line
+
+
+def test_what_is_left_out_has_a_meaning() -> None:
+    header = parse_header(b"YUV4MPEG2 H3 W5")
+    assert (header.rate, header.pix_fmt, header.frame_bytes) == (25, "yuv420p", 15 + 2 * 6)
+    assert parse_header(b"YUV4MPEG2 W5 H3 F0:0 A0:0 I?").rate == 25
+    assert parse_header(b"YUV4MPEG2 W5 H3 XYSCSS=422").pix_fmt == "yuv422p"
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        (b"RIFF W4 H2", "begin"),
+        (b"YUV4MPEG2 H2", "width"),
+        (b"YUV4MPEG2 W4", "height"),
+        (b"YUV4MPEG2 W0 H2", "width"),
+        (b"YUV4MPEG2 W-4 H2", "width"),
+        (b"YUV4MPEG2 W4 W4 H2", "twice"),
+        (b"YUV4MPEG2 W4 H2 F25", "ratio"),
+        (b"YUV4MPEG2 W4 H2 F25:0", "ratio"),
+        (b"YUV4MPEG2 W4 H2 F99999999999:1", "ratio"),
+        (b"YUV4MPEG2 W4 H2 A1", "ratio"),
+        (b"YUV4MPEG2 W4 H2 Ix", "fields"),
+        (b"YUV4MPEG2 W4 H2 Im", "mixes"),
+        (b"YUV4MPEG2 W4 H2 C444alpha", "444alpha"),
+        (b"YUV4MPEG2 W999999 H999999", "million"),
+    ],
+)
+def test_headers_that_cannot_be(line: bytes, word: str) -> None:
+    with pytest.raises(InputError, match=word) as caught:
+        parse_header(line)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("stdin")
+
+
+WORDS = st.sampled_from(
+    ["F24000:1001", "Ip", "A4:3", "C420p10", "XYSCSS=420P10", "XCOLORRANGE=LIMITED", "Xa"]
+)
+
+
+@given(st.integers(1, 8192), st.integers(1, 8192), st.lists(WORDS, unique=True))
+def test_a_header_comes_back(width: int, height: int, others: list[str]) -> None:
+    header = Header(width, height, tuple(others))
+    assert parse_header(header.line()) == header
+    assert len(header.essential().line()) <= 96  # what libavformat takes
+
+
+def test_another_size() -> None:
+    header = parse_header(b"YUV4MPEG2 W4 H2 F24:1 It A4:3 C420jpeg XYSCSS=420JPEG XCOLORRANGE=FULL Xmine")
+    same = header.changed(8, 4, pix_fmt="yuv420p", siting=None, progressive=False)
+    assert same.line() == (b"YUV4MPEG2 W8 H4 F24:1 It A4:3 C420jpeg XYSCSS=420JPEG XCOLORRANGE=FULL Xmine\n")
+    other = header.changed(8, 4, pix_fmt="yuv444p10le", siting="left", progressive=True)
+    assert other.line() == b"YUV4MPEG2 W8 H4 F24:1 Ip A4:3 XCOLORRANGE=FULL Xmine C444p10\n"
+    back = other.changed(8, 4, pix_fmt="yuv420p", siting="topleft", progressive=False)
+    assert back.chroma == "420paldv"
+
+
+@pytest.mark.parametrize("pix_fmt", PIX_FMTS)
+def test_ffmpeg_means_the_same(pix_fmt: str, tmp_path: Path) -> None:
+    """Names, sizes of frames (odd ones too) and what is written anew, against libavformat."""
+    path = tmp_path / "film.y4m"
+    source = media.picture(2, size="17x13", rate="24000/1001", source="testsrc")
+    raw = ("-pix_fmt", pix_fmt, "-chroma_sample_location", "left", "-strict", "-1", "-f", "yuv4mpegpipe")
+    media.run_ffmpeg(*source, "-vf", "setsar=4/3", "-c:v", "rawvideo", *raw, path)
+    found = pictures(path.read_bytes())
+    assert (found.header.width, found.header.height, found.header.pix_fmt) == (17, 13, pix_fmt)
+    assert [len(picture) for picture in found] == [found.header.frame_bytes] * 2
+    assert found.cut is None
+    full = "XCOLORRANGE=FULL" in found.header.others
+    anew = new_header(
+        17,
+        13,
+        rate=Fraction(24000, 1001),
+        shape=Fraction(4, 3),
+        pix_fmt=pix_fmt,
+        siting="left",
+        full_range=full,
+        fields=None,
+    )
+    told = {word for word in found.header.others if not word.startswith("X")}
+    assert told == {word for word in anew.others if not word.startswith("X")}
+
+
+def test_frames() -> None:
+    stream = pictures(HEADER + b"FRAME\n" + b"a" * 8 + b"FRAME Ip Xcomment\n" + b"b" * 8)
+    assert [bytes(each) for each in stream] == [b"a" * 8, b"b" * 8]
+    assert (stream.count, stream.cut) == (2, None)
+    assert list(stream) == []
+
+
+@pytest.mark.parametrize(
+    ("rest", "where"),
+    [(b"FRA", "line of frame 2"), (b"FRAME Ip", "line of frame 2"), (b"FRAME\nbbb", "3 of")],
+)
+def test_a_stream_that_is_cut(rest: bytes, where: str) -> None:
+    stream = pictures(HEADER + b"FRAME\n" + b"a" * 8 + rest)
+    assert [bytes(each) for each in stream] == [b"a" * 8]
+    assert where in (stream.cut or "")
+    assert list(stream) == []
+    assert where in (stream.cut or "")
+
+
+def test_pieces_may_be_small() -> None:
+    """A pipe gives what is there, not what was asked for."""
+    data = io.BytesIO(HEADER + b"FRAME\n" + bytes(range(8)))
+    stream = Pictures(lambda size: data.read(min(size, 3)))
+    assert [bytes(each) for each in stream] == [bytes(range(8))]
+
+
+def test_no_frame_where_one_should_be() -> None:
+    with pytest.raises(InputError, match="behind frame 1"):
+        list(pictures(HEADER + b"FRAME\n" + b"a" * 8 + b"rubbish and more"))
+
+
+@pytest.mark.parametrize("data", [b"YUV4MPEG2 W4 H2", b"YUV4MPEG2 " + b"X" * 10_000])
+def test_a_header_without_an_end(data: bytes) -> None:
+    with pytest.raises(InputError, match=r"header|without an end"):
+        pictures(data)
