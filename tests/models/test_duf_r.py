@@ -91,7 +91,7 @@ def test_the_state_starts_empty_and_the_difference_is_what_is_remembered() -> No
     assert not np.any(ops.convert_to_numpy(hidden))
     assert not np.any(ops.convert_to_numpy(painted))
     frame = noise(1, 4, 5, 3)
-    depth = np.repeat(frame[:, :, :, None], 4, axis=3)
+    depth = np.repeat(frame[..., None], 4, axis=4)
     np.testing.assert_array_equal(ops.convert_to_numpy(model.remember(depth, frame)), 0)
 
 

@@ -28,6 +28,19 @@ def naive(image: np.ndarray, logits: np.ndarray, residual: np.ndarray, scale: in
     return output
 
 
+def upscaled(image: np.ndarray, logits: np.ndarray, residual: np.ndarray, scale: int) -> np.ndarray:
+    """The output stage of a network whose heads give these; ``(H, W, C)`` all, sub-pixel major."""
+    around = dynamic.framed(ops.convert_to_tensor(image[None].astype("float32")))
+    heads = []
+    for values in (logits, residual):  # through the layer itself: the channels' order is the saved one
+        channels = values.shape[-1]
+        layer = dynamic.SubPixels(channels // scale**2, scale)
+        layer.build((None, None, None, channels))
+        layer.set_weights([np.eye(channels)[None, None], np.zeros(channels)])
+        heads.append(layer(values[None].astype("float32")))
+    return ops.convert_to_numpy(dynamic.depth_to_space(dynamic.paint(around, *heads), scale))[0]
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("size", [(1, 1), (5, 4), (7, 9)])
 def test_filtering_equals_the_naive_loop(scale, size):
@@ -36,11 +49,8 @@ def test_filtering_equals_the_naive_loop(scale, size):
     logits = rng.normal(size=(*size, 25 * scale**2)) * 3
     residual = rng.normal(size=(*size, 3 * scale**2)) * 0.1
     expected = naive(image, logits, residual, scale)
-    surroundings = dynamic.neighbourhoods(image[None].astype("float32"))
-    got = dynamic.filter_and_shuffle(
-        surroundings, logits[None].astype("float32"), residual[None].astype("float32"), scale
-    )
-    np.testing.assert_allclose(ops.convert_to_numpy(got)[0], expected, atol=2e-6)
+    got = upscaled(image, logits, residual, scale)
+    np.testing.assert_allclose(got, expected, atol=2e-6)
 
 
 @pytest.mark.parametrize("phase", ["centre", "zero"])
@@ -48,11 +58,8 @@ def test_the_untrained_filters_interpolate_at_the_right_phase(phase):
     """A horizontal ramp comes out as the ramp at the finer grid's own positions: no shift."""
     scale, width = 4, 12
     ramp = np.broadcast_to(np.arange(width, dtype=np.float32)[None, :, None] / width, (6, width, 3))
-    bias = np.broadcast_to(dynamic.interpolating_bias(scale, phase), (1, 6, width, 25 * scale**2))
-    residual = np.zeros((1, 6, width, 3 * scale**2), np.float32)
-    got = ops.convert_to_numpy(
-        dynamic.filter_and_shuffle(dynamic.neighbourhoods(ramp[None]), bias, residual, scale)
-    )[0]
+    bias = np.broadcast_to(dynamic.interpolating_bias(scale, phase), (6, width, 25 * scale**2))
+    got = upscaled(ramp, bias, np.zeros((6, width, 3 * scale**2)), scale)
     shift = (scale - 1) / 2 if phase == "centre" else 0
     expected = (np.arange(scale * width) - shift) / scale / width
     inner = slice(3 * scale, -3 * scale)
@@ -61,7 +68,16 @@ def test_the_untrained_filters_interpolate_at_the_right_phase(phase):
 
 
 def test_depth_to_space_puts_rows_before_columns():
-    sub_pixels = np.arange(4, dtype=np.float32).reshape(1, 1, 1, 4, 1)
+    sub_pixels = np.arange(4, dtype=np.float32).reshape(1, 1, 1, 1, 4)
     np.testing.assert_array_equal(
         ops.convert_to_numpy(dynamic.depth_to_space(sub_pixels, 2))[0, ..., 0], [[0, 1], [2, 3]]
     )
+
+
+@pytest.mark.parametrize("level", [-1000.0, -60.0, 60.0, 1000.0])
+def test_filters_of_any_strength_give_a_picture(level):
+    """A network that is very sure of itself: no overflow, no division by zero, brightness kept."""
+    logits = np.full((4, 5, 25 * 4), level)
+    logits[..., ::25] = -level
+    got = upscaled(np.full((4, 5, 3), 0.5), logits, np.zeros((4, 5, 12)), 2)
+    np.testing.assert_allclose(got, 0.5, atol=1e-6)

@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from vsrcli.models.costs import TAPS
+
+BORDER = TAPS // 2  # pixels around a frame that the filters of its outermost pixels look at
 BAND_PIXELS = 8192  # low-resolution pixels that the output stage takes at a time, on a CPU: fits its cache
 
 
@@ -44,9 +47,11 @@ class Bands:
         """Rows that the last band paints and the one before has painted already."""
         return len(self) * self.rows - self.height
 
-    def cut(self, array: Any, rows: slice) -> Any:
-        """A band of ``(1, H, ...)``; the array itself where one band is the whole frame."""
-        return array if len(self) == 1 else array[:, rows]
+    def cut(self, features: Any, around: np.ndarray, rows: slice) -> tuple[Any, np.ndarray]:
+        """A band of features ``(1, H, W, C)``, and of the frame with its border, from :func:`framed`."""
+        if len(self) == 1:
+            return features, around
+        return features[:, rows], around[:, rows.start : rows.stop + 2 * BORDER]
 
     def join(self, parts: Iterator[np.ndarray]) -> np.ndarray:
         """A picture from those of the bands, float32 (scale*rows, scale*W, 3) each, in their order."""
@@ -65,3 +70,9 @@ def plan_bands(height: int, width: int, band_pixels: int = BAND_PIXELS) -> Bands
     count = math.ceil(height * width / band_pixels)
     rows = math.ceil(height / count)
     return Bands(tuple(min(top, height - rows) for top in range(0, height, rows)), rows)
+
+
+def framed(frame: np.ndarray) -> np.ndarray:
+    """A frame (H, W, 3) with the border that its outermost pixels' filters need: (1, H+4, W+4, 3); the border
+    repeats."""
+    return np.pad(frame, ((BORDER, BORDER), (BORDER, BORDER), (0, 0)), mode="edge")[None]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli.engine.bands import Bands, plan_bands
+from vsrcli.engine.bands import Bands, framed, plan_bands
 from vsrcli.engine.features import FeatureStream, FeatureWindow, feature_window
 from vsrcli.engine.network import Network
 
@@ -19,8 +19,8 @@ class CachedNetwork:
 
     Attributes:
         window: frames to merged features.
-        refine: merged features and the centre frame -> features and surroundings for ``paint``.
-        paint: a band of these -> a band of the picture.
+        refine: merged features -> features for ``paint``.
+        paint: a band of these and of the centre frame -> a band of the picture.
         bands: what is painted at a time.
         fetch: a band as NumPy's array.
     """
@@ -33,9 +33,8 @@ class CachedNetwork:
 
     def reconstruct(self, features: Any, centre: np.ndarray) -> np.ndarray:
         """Merged features and a frame (H, W, 3) -> its picture, float32 (scale*H, scale*W, 3) in [0, 1]."""
-        x, surroundings = self.refine(features, centre[None])
-        cut = self.bands.cut
-        painted = (self.paint(cut(x, rows), cut(surroundings, rows)) for rows in self.bands)
+        x, around = self.refine(features), framed(centre)
+        painted = (self.paint(*self.bands.cut(x, around, rows)) for rows in self.bands)
         return self.bands.join(self.fetch(band)[0] for band in painted)
 
 

@@ -68,7 +68,7 @@ def finite(array: np.ndarray) -> np.ndarray:
     Raises:
         NotFinite: it holds NaN or infinity, which would become black pixels.
     """
-    if not np.isfinite(array.sum(dtype=np.float64)):
+    if not np.isfinite(array.sum(dtype=np.float32)):  # infinities of both signs give NaN
         raise NotFinite(
             "the network gave NaN or infinity: use --precision fp32, or other weights if that was on"
         )

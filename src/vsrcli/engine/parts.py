@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vsrcli.engine.bands import Bands
-from vsrcli.models.costs import DUF_DEPTHS, DUF_S_LEVELS, DUF_STEM, TAPS, WINDOW
+from vsrcli.engine.bands import BORDER, Bands
+from vsrcli.models.costs import DUF_DEPTHS, DUF_S_LEVELS, DUF_STEM, WINDOW
 from vsrcli.models.registry import Architecture
 
 FLOAT32 = "float32"
@@ -100,16 +100,15 @@ def signatures(
     frame = Spec((1, height, width, 3))
     feature = Spec((1, height, width, sizes.width), dtype)
     x = Spec((1, bands.rows, width, sizes.head), dtype)
-    surroundings = Spec((1, bands.rows, width, TAPS * TAPS, 3))
+    around = Spec((1, bands.rows + 2 * BORDER, width + 2 * BORDER, 3))
     kept = (
         Spec((1, height, width, channels), dtype) for length, channels in sizes.queues for _ in range(length)
     )
     advance = (frame, *kept)
     if sizes.kind in ("cached", "shared"):
-        return {"advance": advance, "refine": (feature, frame), "paint": (x, surroundings)}
+        return {"advance": advance, "refine": (feature,), "paint": (x, around)}
     painted = tuple(Spec((1, bands.rows, width, 3 * sizes.scale**2)) for _ in bands)
-    step = (frame, feature, feature, *painted)
-    return {"advance": advance, "step": step, "paint": (x, surroundings, Spec((1, bands.rows, width, 3)))}
+    return {"advance": advance, "step": (feature, feature, *painted), "paint": (x, around)}
 
 
 def functions(model: Any, sizes: Sizes, bands: Bands) -> Mapping[str, Callable[..., Any]]:
@@ -118,15 +117,15 @@ def functions(model: Any, sizes: Sizes, bands: Bands) -> Mapping[str, Callable[.
     - ``upscale``: a window (1, 7, H, W, 3) -> its centre frame, upscaled and clipped.
     - ``advance``: a frame, and what the queues hold, the oldest first -> merged features, and a new entry
       for each queue.
-    - ``refine``: merged features and the centre frame -> features and surroundings for ``paint``.
-    - ``step``: the centre frame, merged features, the hidden state and what was painted, band by band -> the
-      new hidden state, and features and surroundings for ``paint``.
-    - ``paint``: a band of these -> a band of the picture, clipped; with a state also a band of the centre
-      frame -> and what the next step is given of the picture.
+    - ``refine``: merged features -> features for ``paint``.
+    - ``step``: merged features, the hidden state and what was painted, band by band -> the new hidden state,
+      and features for ``paint``.
+    - ``paint``: a band of these, and of the centre frame with its border -> a band of the picture, clipped;
+      with a state also what the next step is given of the picture.
     """
     from keras import ops
 
-    from vsrcli.models.dynamic import depth_to_space, neighbourhoods
+    from vsrcli.models.dynamic import depth_to_space
 
     def upscale(window):
         return ops.clip(ops.cast(model(window, training=False), "float32"), 0.0, 1.0)
@@ -146,29 +145,28 @@ def functions(model: Any, sizes: Sizes, bands: Bands) -> Mapping[str, Callable[.
         queues = [[next(entries) for _ in range(length)] for length, _ in sizes.queues]
         return advance(model, frame, queues)
 
-    def refine_shared(features, centre):
+    def refine_shared(features):
         from vsrcli.models.duf_reuse import refine
 
-        return refine(model, features), neighbourhoods(centre)
+        return refine(model, features)
 
-    def paint_shared(x, surroundings):
+    def paint_shared(x, around):
         from vsrcli.models.duf_reuse import paint
 
-        return ops.clip(paint(model, x, surroundings, sizes.scale), 0.0, 1.0)
+        return ops.clip(paint(model, x, around, sizes.scale), 0.0, 1.0)
 
-    def refine(features, centre):
-        return model.refine(features), neighbourhoods(centre)
+    def refine(features):
+        return model.refine(features)
 
-    def paint(x, surroundings):
-        return ops.clip(model.paint(x, surroundings), 0.0, 1.0)
+    def paint(x, around):
+        return ops.clip(model.paint(x, around), 0.0, 1.0)
 
-    def step(here, features, hidden, *painted):
+    def step(features, hidden, *painted):
         parts = (*painted[:-1], painted[-1][:, bands.repeated :])
-        hidden, x = model.step(features, hidden, ops.concatenate(parts, axis=1))
-        return hidden, x, neighbourhoods(here)
+        return model.step(features, hidden, ops.concatenate(parts, axis=1))
 
-    def paint_and_remember(x, surroundings, here):
-        depth = model.paint(x, surroundings)
+    def paint_and_remember(x, around):
+        depth, here = model.paint(x, around), around[:, BORDER:-BORDER, BORDER:-BORDER]
         return ops.clip(depth_to_space(depth, model.scale), 0.0, 1.0), model.remember(depth, here)
 
     return {

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli.engine.bands import Bands, plan_bands
+from vsrcli.engine.bands import Bands, framed, plan_bands
 from vsrcli.engine.features import FeatureStream, FeatureWindow, feature_window
 from vsrcli.engine.network import Network, saved_type
 from vsrcli.engine.parts import FLOAT32
@@ -21,8 +21,7 @@ class RecurrentNetwork:
 
     Attributes:
         window: frames to merged features.
-        step: the centre frame, merged features and the memory -> the new hidden state, and features and
-            surroundings for ``paint``.
+        step: merged features and the memory -> the new hidden state, and features for ``paint``.
         paint: a band of these and of the centre frame -> a band of the picture, clipped, and what the next
             step is given of it.
         bands: what is painted at a time.
@@ -53,13 +52,13 @@ class RecurrentNetwork:
         Raises:
             EngineError: NaN or infinity in the picture, or not enough memory.
         """
-        here, cut = centre[None], self.bands.cut
-        hidden, x, surroundings = self.step(here, features, *memory)
+        hidden, x = self.step(features, *memory)
+        around = framed(centre)
         kept = [hidden]
 
         def painted() -> Iterator[np.ndarray]:
             for rows in self.bands:
-                band, remembered = self.paint(cut(x, rows), cut(surroundings, rows), cut(here, rows))
+                band, remembered = self.paint(*self.bands.cut(x, around, rows))
                 kept.append(remembered)
                 yield self.network.fetch(band)[0]
 

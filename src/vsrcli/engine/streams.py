@@ -47,3 +47,7 @@ class Opener:
         if size not in self._openers:
             self._openers[size] = compile_stream(self._network, height, width)
         return self._openers[size]()
+
+    def forget(self) -> None:
+        """Let go of what was compiled; streams that are open keep theirs. For a film of another size."""
+        self._openers.clear()

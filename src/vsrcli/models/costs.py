@@ -78,10 +78,12 @@ def duf_r_radius(*, levels: int = 3, blocks: int = 3, **other_sizes: int) -> int
     return 1 + levels + 2 * blocks + 1
 
 
-def duf_r_macs(scale: int, *, width: int = 44, levels: int = 3, blocks: int = 3, head: int = 56) -> int:
+def duf_r_macs(
+    scale: int, *, width: int = 44, levels: int = 3, blocks: int = 3, head: int = 56, filters: bool = True
+) -> int:
     """Multiply-adds per low-resolution pixel and frame of a stream."""
     total = conv_macs((3, 3), 3, width) + levels * conv_macs((3, 3), 3 * width, width)
     total += conv_macs((3, 3), width + 3 * scale**2, width)
     total += 2 * blocks * conv_macs((3, 3), width, width) + conv_macs((3, 3), width, head)
-    total += conv_macs((1,), head, (TAPS**2 + 3) * scale**2)
-    return total + output_macs(scale)
+    values = TAPS**2 + 3 if filters else 3
+    return total + conv_macs((1,), head, values * scale**2) + output_macs(scale)

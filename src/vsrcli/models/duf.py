@@ -15,7 +15,7 @@ from vsrcli.models.costs import DUF_STEM as STEM
 from vsrcli.models.costs import TAPS, WINDOW
 from vsrcli.models.costs import duf_macs as macs
 from vsrcli.models.costs import duf_radius as radius
-from vsrcli.models.dynamic import DynamicUpsampling, interpolating_bias
+from vsrcli.models.dynamic import DynamicUpsampling, SubPixels, interpolating_bias
 
 __all__ = ["DEPTHS", "WINDOW", "build", "macs", "radius"]
 
@@ -54,16 +54,12 @@ def build(scale: int, *, depth: int = 16, phase: str = "centre") -> keras.Model:
     x = ops.squeeze(x, axis=1)  # B, H, W, 256
 
     residual = ops.relu(layers.Conv2D(256, 1, name="residual1")(x))
-    # the last layers stay in float32 under mixed precision: softmax and the sum of pictures need it
-    residual = layers.Conv2D(
-        3 * scale * scale, 1, name="residual2", dtype="float32", kernel_initializer="zeros"
-    )(residual)
+    residual = SubPixels(3, scale, name="residual2", kernel_initializer="zeros")(residual)
     logits = ops.relu(layers.Conv2D(512, 1, name="filters1")(x))
-    logits = layers.Conv2D(
-        TAPS * TAPS * scale * scale,
-        1,
+    logits = SubPixels(
+        TAPS * TAPS,
+        scale,
         name="filters2",
-        dtype="float32",
         kernel_initializer=keras.initializers.RandomNormal(stddev=1e-3),
         bias_initializer=keras.initializers.Constant(interpolating_bias(scale, phase)),  # type: ignore[arg-type]
     )(logits)

@@ -25,7 +25,7 @@ from keras import layers, ops
 from vsrcli.models.costs import TAPS
 from vsrcli.models.costs import duf_r_macs as macs
 from vsrcli.models.costs import duf_r_radius as radius
-from vsrcli.models.dynamic import apply_filters, depth_to_space, interpolating_bias, neighbourhoods
+from vsrcli.models.dynamic import SubPixels, depth_to_space, framed, interpolate, interpolating_bias, paint
 
 __all__ = ["LIMIT", "DufR", "build", "macs", "radius"]
 
@@ -41,6 +41,8 @@ class DufR(keras.Model):
         levels: valid temporal convolutions; the window has ``2*levels + 1`` frames.
         blocks: residual blocks of a step.
         head: channels before the two output branches.
+        filters: whether there are dynamic filters. Without them the residual is added to a bicubic picture:
+            they cost more than all the rest of a narrow network.
         phase: where the untrained filters point, see :func:`~vsrcli.models.dynamic.interpolating_bias`.
     """
 
@@ -52,10 +54,12 @@ class DufR(keras.Model):
         levels: int = 3,
         blocks: int = 3,
         head: int = 56,
+        filters: bool = True,
         phase: str = "centre",
     ):
         super().__init__(name=f"duf_r_x{scale}")
         self.scale, self.width, self.levels, self.blocks, self.head_width = scale, width, levels, blocks, head
+        self.phase = phase
 
         def conv(filters: int, size: int, name: str, **options) -> layers.Conv2D:
             options.setdefault("kernel_initializer", "he_normal")
@@ -69,16 +73,16 @@ class DufR(keras.Model):
         self.first = [conv(width, 3, f"block{i}_a", activation="relu") for i in range(blocks)]
         self.second = [conv(width, 3, f"block{i}_b", kernel_initializer=near_zero) for i in range(blocks)]
         self.head = conv(head, 3, "head", activation="relu")
-        # the last layers stay in float32 under mixed precision: softmax and the sum of pictures need it
-        self.filters = conv(
-            TAPS * TAPS * scale * scale,
-            1,
-            "filters",
-            dtype="float32",
-            kernel_initializer=keras.initializers.RandomNormal(stddev=1e-2),
-            bias_initializer=keras.initializers.Constant(interpolating_bias(scale, phase)),  # type: ignore[arg-type]
-        )
-        self.residual = conv(3 * scale * scale, 1, "residual", dtype="float32", kernel_initializer="zeros")
+        self.filters = None
+        if filters:
+            self.filters = SubPixels(
+                TAPS * TAPS,
+                scale,
+                name="filters",
+                kernel_initializer=keras.initializers.RandomNormal(stddev=1e-2),
+                bias_initializer=keras.initializers.Constant(interpolating_bias(scale, phase)),  # type: ignore[arg-type]
+            )
+        self.residual = SubPixels(3, scale, name="residual", kernel_initializer="zeros")
 
     def empty_state(self, batch: int, height: int, width: int) -> tuple:
         """The state before the first frame of a shot: ``hidden`` (B, H, W, width) in the network's compute
@@ -112,17 +116,19 @@ class DufR(keras.Model):
         hidden = ops.clip(x, -LIMIT, LIMIT)
         return hidden, self.head(hidden)
 
-    def paint(self, x, surroundings):
+    def paint(self, x, around):
         """The output stage: each pixel by itself, so that any rows may be painted apart from the others.
 
         Args:
             x: ``(B, H, W, head)`` from :meth:`step`.
-            surroundings: ``(B, H, W, 25, 3)`` of the centre frame.
+            around: ``(B, H+4, W+4, 3)``: the centre frame, :func:`~vsrcli.models.dynamic.framed`.
 
         Returns:
-            ``(B, H, W, scale**2, 3)`` float32, not clipped: the picture before depth-to-space.
+            ``(B, H, W, 3, scale**2)`` float32, not clipped: the picture before depth-to-space.
         """
-        return apply_filters(surroundings, self.filters(x), self.residual(x), self.scale)
+        if self.filters is None:
+            return interpolate(around, self.scale, self.phase) + self.residual(x)
+        return paint(around, self.filters(x), self.residual(x))
 
     def remember(self, depth, here):
         """What the next step is given of a picture: its difference from the frame that it was made of.
@@ -134,9 +140,9 @@ class DufR(keras.Model):
         Returns:
             ``painted``, ``(B, H, W, 3*scale**2)`` float32 in [-1, 1].
         """
-        difference = depth - ops.expand_dims(ops.cast(here, "float32"), 3)
+        difference = depth - ops.expand_dims(ops.cast(here, "float32"), 4)
         height, width = difference.shape[1:3]
-        flat = ops.reshape(difference, (-1, height, width, 3 * self.scale**2))
+        flat = ops.reshape(ops.swapaxes(difference, 3, 4), (-1, height, width, 3 * self.scale**2))
         return ops.clip(flat, -1.0, 1.0)
 
     def call(self, frames):
@@ -154,7 +160,7 @@ class DufR(keras.Model):
         for t in range(time - 2 * self.levels):
             here = frames[:, t + self.levels]
             hidden, features = self.step(x[:, t], hidden, painted)
-            depth = self.paint(features, neighbourhoods(ops.cast(here, "float32")))
+            depth = self.paint(features, framed(ops.cast(here, "float32")))
             painted = self.remember(depth, here)
             pictures.append(depth_to_space(depth, self.scale))
         return ops.stack(pictures, axis=1)
@@ -167,15 +173,16 @@ def build(
     levels: int = 3,
     blocks: int = 3,
     head: int = 56,
+    filters: bool = True,
     phase: str = "centre",
 ) -> DufR:
     """The network with fresh random weights, its variables created.
 
     Args:
         scale: 2, 3 or 4.
-        width, levels, blocks, head: sizes, see :class:`DufR`; tests use tiny ones.
+        width, levels, blocks, head, filters: see :class:`DufR`; tests use tiny sizes.
         phase: ``centre`` or ``zero``: where the untrained filters point.
     """
-    model = DufR(scale, width=width, levels=levels, blocks=blocks, head=head, phase=phase)
+    model = DufR(scale, width=width, levels=levels, blocks=blocks, head=head, filters=filters, phase=phase)
     model(ops.zeros((1, 2 * levels + 1, 4, 4, 3)))
     return model

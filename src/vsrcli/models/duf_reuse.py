@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from vsrcli.models import dynamic
 from vsrcli.models.costs import WINDOW
 from vsrcli.models.duf import BN_EPSILON
-from vsrcli.models.dynamic import filter_and_shuffle
 
 SHARING = WINDOW // 2  # blocks behind which windows still have something in common
 _TILES = {1: (1,), 3: (3,), 5: (3, 2), 7: (3, 2, 2)}  # outputs along time -> how many are computed together
@@ -79,11 +79,11 @@ def refine(model: Any, features: Any) -> Any:
     return ops.relu(_conv(_normed(model, "head_bn", features), *_weights(model, "head")))
 
 
-def paint(model: Any, x: Any, surroundings: Any, scale: int) -> Any:
+def paint(model: Any, x: Any, around: Any, scale: int) -> Any:
     """A band of :func:`refine` -> a band of the picture, not clipped."""
     residual = model.get_layer("residual2")(ops.relu(model.get_layer("residual1")(x)))
     logits = model.get_layer("filters2")(ops.relu(model.get_layer("filters1")(x)))
-    return filter_and_shuffle(surroundings, logits, residual, scale)
+    return dynamic.depth_to_space(dynamic.paint(around, logits, residual), scale)
 
 
 class _Block:

@@ -16,7 +16,7 @@ from vsrcli.models.costs import DUF_S_LEVELS as LEVELS
 from vsrcli.models.costs import TAPS, WINDOW
 from vsrcli.models.costs import duf_s_macs as macs
 from vsrcli.models.costs import duf_s_radius as radius
-from vsrcli.models.dynamic import filter_and_shuffle, interpolating_bias, neighbourhoods
+from vsrcli.models.dynamic import SubPixels, depth_to_space, framed, interpolating_bias, paint
 
 __all__ = ["LEVELS", "WINDOW", "DufS", "build", "macs", "radius"]
 
@@ -49,16 +49,14 @@ class DufS(keras.Model):
         near_zero = keras.initializers.VarianceScaling(0.02, mode="fan_in")
         self.second = [conv(width, 3, f"block{i}_b", kernel_initializer=near_zero) for i in range(blocks)]
         self.head = conv(head, 3, "head", activation="relu")
-        # the last layers stay in float32 under mixed precision: softmax and the sum of pictures need it
-        self.filters = conv(
-            TAPS * TAPS * scale * scale,
-            1,
-            "filters",
-            dtype="float32",
+        self.filters = SubPixels(
+            TAPS * TAPS,
+            scale,
+            name="filters",
             kernel_initializer=keras.initializers.RandomNormal(stddev=1e-2),
             bias_initializer=keras.initializers.Constant(interpolating_bias(scale, phase)),  # type: ignore[arg-type]
         )
-        self.residual = conv(3 * scale * scale, 1, "residual", dtype="float32", kernel_initializer="zeros")
+        self.residual = SubPixels(3, scale, name="residual", kernel_initializer="zeros")
 
     def encode(self, frames):
         """Features of single frames: ``(B, H, W, 3)`` -> ``(B, H, W, width)``."""
@@ -76,17 +74,18 @@ class DufS(keras.Model):
             x = x + second(first(x))
         return self.head(x)
 
-    def paint(self, x, surroundings):
+    def paint(self, x, around):
         """The output stage: each pixel by itself, so that any rows may be painted apart from the others.
 
         Args:
             x: ``(B, H, W, head)`` from :meth:`refine`.
-            surroundings: ``(B, H, W, 25, 3)`` of the centre frame.
+            around: ``(B, H+4, W+4, 3)``: the centre frame, :func:`~vsrcli.models.dynamic.framed`.
 
         Returns:
             ``(B, scale*H, scale*W, 3)`` float32, not clipped.
         """
-        return filter_and_shuffle(surroundings, self.filters(x), self.residual(x), self.scale)
+        depth = paint(around, self.filters(x), self.residual(x))
+        return depth_to_space(depth, self.scale)
 
     def call(self, frames):
         """Windows over a sequence: ``(B, T, H, W, 3)`` in [0, 1] -> ``(B, T-6, scale*H, scale*W, 3)``.
@@ -104,8 +103,8 @@ class DufS(keras.Model):
             x = ops.reshape(self.fuse(level, *parts), (-1, steps, height, width, self.width))
         steps = time - WINDOW + 1
         centre = ops.reshape(frames[:, LEVELS : LEVELS + steps], (*flat, 3))
-        surroundings = neighbourhoods(ops.cast(centre, "float32"))
-        y = self.paint(self.refine(ops.reshape(x, (*flat, self.width))), surroundings)
+        around = framed(ops.cast(centre, "float32"))
+        y = self.paint(self.refine(ops.reshape(x, (*flat, self.width))), around)
         return ops.reshape(y, (-1, steps, height * self.scale, width * self.scale, 3))
 
 
