@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from vsrcli import __version__
 from vsrcli.cli import failure, standard
 from vsrcli.cli.lazy import LazyGroup
-from vsrcli.cli.options import ARGUMENTS, VERBOSITY
+from vsrcli.cli.messages import MESSAGES
+from vsrcli.cli.options import ARGUMENTS, LOG, VERBOSITY
+
+if TYPE_CHECKING:
+    from vsrcli.cli.settings import Settings
+
+COMPLETE = "_VSR_COMPLETE"  # environment variable by which a shell asks what may follow
+PROFILE, SETTINGS = "vsrcli.profile", "vsrcli.settings"  # keys in the context's meta
 
 COMMANDS = {
     "upscale": ("vsrcli.cli.upscale:upscale", "Upscale one film."),
@@ -19,23 +28,57 @@ COMMANDS = {
     "train": ("vsrcli.cli.train:train", "Train a network on a folder of clips and photographs."),
     "bench": ("vsrcli.cli.bench:bench", "Measure how fast a model is on this machine."),
     "evaluate": ("vsrcli.cli.evaluate:evaluate", "Score models on films whose high resolution is known."),
+    "config": ("vsrcli.cli.config:config", "Show the settings that hold here."),
+    "completion": ("vsrcli.cli.completion:completion", "Complete commands and options in your shell."),
 }
 
 
 @click.group(
     cls=LazyGroup,
     commands_by_name=COMMANDS,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "auto_envvar_prefix": "VSR",
+    },
     epilog="Example: vsr upscale in.mp4 out.mp4 --scale 4",
 )
 @click.version_option(__version__, "--version", prog_name="vsr")
-def vsr() -> None:
+@click.option(
+    "--profile", metavar="NAME", help="A set of defaults from your settings; see `vsr config show`."
+)
+@click.pass_context
+def vsr(context: click.Context, profile: str | None) -> None:
     """Upscale video with a temporal network; every frame, sound and colour stays as it was."""
+    context.meta[PROFILE] = profile
+    name = context.invoked_subcommand or ""
+    command = vsr.get_command(context, name)
+    if command is not None and not isinstance(command, click.Group):
+        from vsrcli.cli.settings import defaults
+
+        context.default_map = {name: defaults(settings_of(context), name, command, context)}
+
+
+def settings_of(context: click.Context) -> Settings:
+    """What the settings files say, read once.
+
+    Raises:
+        UsageError: see :func:`vsrcli.cli.settings.read`.
+    """
+    from vsrcli.cli.settings import read
+
+    if SETTINGS not in context.meta:
+        context.meta[SETTINGS] = read(context.meta.get(PROFILE), COMMANDS)
+    return context.meta[SETTINGS]
 
 
 def main() -> None:
     """The ``vsr`` script."""
     standard.prepare()
+    if instruction := os.environ.get(COMPLETE):  # set by the script of `vsr completion`
+        from click.shell_completion import shell_complete
+
+        sys.exit(shell_complete(vsr, {}, "vsr", COMPLETE, instruction))
     sys.exit(run(sys.argv[1:]))
 
 
@@ -43,7 +86,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line.
 
     Returns:
-        The exit status: 0 done, 1 failure, 2 usage, 128 + signal.
+        The exit status: 0 done, 1 failure, 2 usage, 3 batch finished with failures, 128 + signal.
     """
     context = click.Context(vsr)
     try:
@@ -54,7 +97,10 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as stop:  # --help, --version
         return stop.exit_code
     except Exception as error:
-        return failure.report(error, traceback=context.meta.get(VERBOSITY, 0) >= 2)
+        traceback = context.meta.get(VERBOSITY, 0) >= 2
+        return failure.report(error, traceback=traceback, messages=context.meta.get(MESSAGES))
     except KeyboardInterrupt:
-        return failure.interrupted()
+        return failure.interrupted(context.meta.get(MESSAGES))
+    finally:
+        context.meta.get(LOG, lambda: None)()
     return 0

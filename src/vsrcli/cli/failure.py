@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import sys
 import traceback as tracebacks
 
 import click
 
+from vsrcli.cli.messages import Messages
 from vsrcli.errors import Interrupted, ReaderGone, VsrError
 
 
-def report(error: Exception, *, traceback: bool = False) -> int:
+def report(error: Exception, *, traceback: bool = False, messages: Messages | None = None) -> int:
     """Say on stderr what went wrong.
 
     Args:
         error: whatever a command raised.
         traceback: whether to print the stack first.
+        messages: of a program that listens; told, too, and alone if stderr is its own.
 
     Returns:
         The exit status that belongs to it.
@@ -29,27 +32,56 @@ def report(error: Exception, *, traceback: bool = False) -> int:
         return _broken_pipe()
     if traceback:
         _write("".join(tracebacks.format_exception(error)).rstrip())
-    if isinstance(error, Interrupted):
-        _write(f"vsr: {one_line(str(error))}")
-        return error.exit_status
-    if isinstance(error, VsrError):
-        _line(str(error))
-        _details(error.details)
-        return error.exit_status
-    if isinstance(error, click.ClickException):
-        _line(_usage(error) if isinstance(error, click.UsageError) else error.format_message())
-        return 2 if isinstance(error, click.UsageError) else error.exit_code
     if isinstance(error, click.Abort):
-        return interrupted()
-    what = " ".join(filter(None, (type(error).__name__, str(error))))
-    _line(f"unexpected {what}" + ("" if traceback else "; -v -v shows the traceback"))
-    return 1
+        return interrupted(messages)
+    status, text, details = _described(error, traceback=traceback)
+    _log(error, "\n  ".join([text, *details]))
+    if messages is not None:
+        stopped = isinstance(error, Interrupted)
+        messages.write("stopped" if stopped else "error", status=status, text=text, details=details)
+        if messages.alone:
+            return status
+    if isinstance(error, Interrupted):
+        _write(f"vsr: {text}")
+    else:
+        _line(text)
+    for line in details:
+        _write(click.style(f"  {line}", dim=True) if _coloured() else f"  {line}")
+    return status
 
 
-def interrupted() -> int:
+def interrupted(messages: Messages | None = None) -> int:
     """Ctrl-C where there was nothing to clean up."""
-    _write("vsr: stopped")
+    if messages is not None:
+        messages.write("stopped", status=130, text="stopped", details=[])
+    if messages is None or not messages.alone:
+        _write("vsr: stopped")
     return 130
+
+
+def _log(error: Exception, text: str) -> None:
+    """For ``--log``; with the traceback of what nobody expected."""
+    logger = logging.getLogger("vsrcli.told")
+    expected = isinstance(error, VsrError | click.ClickException)
+    logger.log(
+        logging.ERROR if logger.hasHandlers() else logging.DEBUG, text, exc_info=None if expected else error
+    )
+
+
+def _described(error: Exception, *, traceback: bool) -> tuple[int, str, list[str]]:
+    """Exit status, one line, and more lines."""
+    if isinstance(error, VsrError):
+        return (
+            error.exit_status,
+            one_line(str(error)),
+            [one_line(line) for line in error.details.splitlines()],
+        )
+    if isinstance(error, click.UsageError):
+        return 2, one_line(_usage(error)), []
+    if isinstance(error, click.ClickException):
+        return error.exit_code, one_line(error.format_message()), []
+    what = " ".join(filter(None, (type(error).__name__, str(error))))
+    return 1, one_line(f"unexpected {what}" + ("" if traceback else "; -v -v shows the traceback")), []
 
 
 def one_line(text: str) -> str:
@@ -66,13 +98,7 @@ def _usage(error: click.UsageError) -> str:
 
 def _line(message: str) -> None:
     label = "vsr: error:"
-    _write(f"{click.style(label, fg='red', bold=True) if _coloured() else label} {one_line(message)}")
-
-
-def _details(details: str) -> None:
-    for line in details.splitlines():
-        text = f"  {one_line(line)}"
-        _write(click.style(text, dim=True) if _coloured() else text)
+    _write(f"{click.style(label, fg='red', bold=True) if _coloured() else label} {message}")
 
 
 def _coloured() -> bool:

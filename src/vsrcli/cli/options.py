@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +12,7 @@ from vsrcli.cli.values import Device, Size, Tile
 from vsrcli.engine.offer import ENGINES, PRECISIONS
 
 VERBOSITY = "vsrcli.verbosity"  # key in the context's meta: how often -v was given
+LOG = "vsrcli.log"  # key in the context's meta: what closes the log file
 ARGUMENTS = "vsrcli.arguments"  # key in the context's meta: the command line as typed
 
 
@@ -28,6 +30,25 @@ def verbose_option(command: Callable[..., Any]) -> Callable[..., Any]:
         callback=remember,
         is_eager=True,  # known even if another option turns out to be wrong
         help="Say more; twice: a traceback with errors.",
+    )(command)
+
+
+def log_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--log``: what happened, for a report or for the next morning."""
+
+    def begin(context: click.Context, parameter: click.Parameter, file: Path | None) -> None:
+        if file is not None:
+            from vsrcli.cli.log import begin_log
+
+            context.meta[LOG] = begin_log(file, context.meta.get(ARGUMENTS, ()))
+
+    return click.option(
+        "--log",
+        metavar="FILE",
+        type=click.Path(path_type=Path, dir_okay=False),
+        callback=begin,
+        expose_value=False,
+        help="Add everything that is said and done, with times, to this file.",
     )(command)
 
 

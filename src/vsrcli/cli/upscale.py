@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vsrcli.cli.film_options import film_options, options_from
-from vsrcli.cli.options import ARGUMENTS, quiet_option, verbose_option
+from vsrcli.cli.messages import MESSAGES, progress_options
+from vsrcli.cli.options import ARGUMENTS, LOG, log_option, quiet_option, verbose_option
 from vsrcli.cli.signals import interruptible, leave_now
 from vsrcli.cli.standard import FilmPath
 from vsrcli.cli.standing import Standing
 from vsrcli.errors import Interrupted, VsrError
-from vsrcli.job import Job, prepare
+from vsrcli.job import prepare
 from vsrcli.media.containers import FORMATS
 from vsrcli.media.incoming import Incoming
 from vsrcli.media.outgoing import check_stdout
@@ -39,9 +39,13 @@ if TYPE_CHECKING:
 )
 @click.option("-y", "--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @click.option("-n", "--dry-run", is_flag=True, help="Show the plan and write nothing.")
+@progress_options
+@log_option
 @quiet_option
 @verbose_option
-def upscale(source: Path, target: Path, dry_run: bool, quiet: bool, verbose: int, **given: Any) -> None:
+def upscale(
+    source: Path, target: Path, dry_run: bool, progress: str, quiet: bool, verbose: int, **given: Any
+) -> None:
     """Upscale one film.
 
     Every frame keeps its time; sound, subtitles, chapters, metadata and colours go along. OUT appears when
@@ -51,69 +55,40 @@ def upscale(source: Path, target: Path, dry_run: bool, quiet: bool, verbose: int
     options = options_from(**given)
     from vsrcli.cli import summary
     from vsrcli.cli.meter import stderr_console
+    from vsrcli.cli.telling import telling
 
+    meta = click.get_current_context().meta
     chatty = verbose > 0 and not quiet
-    console = stderr_console()
-    standing = Standing(target, click.get_current_context().meta.get(ARGUMENTS, ()))
+    teller = telling(
+        stderr_console(), progress, meta.get(MESSAGES), log=LOG in meta, quiet=quiet, chatty=chatty
+    )
+    standing = Standing(target, meta.get(ARGUMENTS, ()))
     if target == PIPE and not dry_run:
         check_stdout()
-
-    def say(text: str) -> None:
-        if not quiet:
-            summary.print_notice(console, text)
 
     def at_once(signum: int) -> None:
         stdin.remove()
         leave_now(signum)
 
-    stdin = Incoming(target, peek=dry_run, on_notice=say)
+    stdin = Incoming(target, peek=dry_run, on_notice=teller.notice)
     try:
         with interruptible(leave=at_once) as received, summary.commands_told(chatty), stdin:
             job = prepare(stdin if source == PIPE else source, target, options)
             if dry_run:
-                if not quiet:
-                    summary.print_plan(console, job)
-                return
-            if not quiet:
-                summary.print_summary(console, job, verbose=chatty)
+                return teller.plan(job)
+            teller.begin(job)
+            from vsrcli.pipeline import run
 
-            def count(progress: Progress) -> None:
+            def on_progress(now: Progress) -> None:
                 received.check()
-                standing.note(progress)
+                standing.note(now)
+                teller.progress(now)
 
-            _run(job, console, count, quiet=quiet, verbose=chatty)
+            with teller:
+                result = run(job, on_engine=teller.engine, on_progress=on_progress, on_notice=teller.notice)
+            teller.done(result)
     except Interrupted as stop:
         raise Interrupted(standing.stopped(stop.kept), signum=stop.signum) from stop
     except VsrError as error:
         error.details = "\n".join(filter(None, (error.details, standing.failed(error.kept))))
         raise
-
-
-def _run(job: Job, console: Any, count: Any, *, quiet: bool, verbose: bool) -> None:
-    """The film itself, with progress."""
-    from vsrcli.cli import summary
-    from vsrcli.cli.meter import clock, open_meter
-    from vsrcli.pipeline import run
-
-    marks = [("starting the network", time.perf_counter())]
-    with open_meter(console, "frames", quiet=quiet) as meter:
-
-        def on_engine(description: str) -> None:
-            meter.say(f"  engine: {description}")
-            marks.append(("first frame", time.perf_counter()))
-
-        def on_progress(progress: Progress) -> None:
-            count(progress)
-            if progress.done == progress.resumed + 1:
-                marks.append(("other frames", time.perf_counter()))
-            left = "" if progress.eta is None else f", {clock(progress.eta)} left"
-            meter.tell(progress.done, progress.total, f"{progress.fps:.1f} fps{left}")
-
-        def on_notice(text: str) -> None:
-            meter.say(f"  {text}")
-
-        result = run(job, on_engine=on_engine, on_progress=on_progress, on_notice=on_notice)
-    if verbose:
-        summary.print_timings(console, marks)
-    if not quiet:
-        summary.print_result(console, result, verbose=verbose)

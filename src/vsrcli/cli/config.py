@@ -1,0 +1,108 @@
+"""``vsr config``: which defaults hold here, and where each comes from."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from vsrcli.cli.options import verbose_option
+
+_WORDS = {
+    ParameterSource.DEFAULT: "built in",
+    ParameterSource.DEFAULT_MAP: "",  # the file says
+    ParameterSource.ENVIRONMENT: "environment",
+}
+
+
+@click.group(
+    epilog="Example: vsr config show upscale\n\nSettings stand in config.toml in your folder for settings "
+    "and in vsr.toml in the current folder; see docs/scripts.md.",
+)
+def config() -> None:
+    """Show the settings that hold here."""
+
+
+@config.command(epilog="Example: vsr --profile archive config show upscale")
+@click.argument("command", required=False, metavar="[COMMAND]")
+@click.option("--all", "everything", is_flag=True, help="What is built in, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@verbose_option
+@click.pass_context
+def show(context: click.Context, command: str | None, everything: bool, as_json: bool, verbose: int) -> None:
+    """What holds for COMMAND (or every command) unless it is typed, and where it comes from."""
+    from vsrcli.cli import COMMANDS, settings_of, vsr
+    from vsrcli.errors import UsageError
+
+    names = [name for name in COMMANDS if name not in ("config", "completion")]
+    if command is not None and command not in names:
+        raise UsageError(f"no command {command!r}: there are {', '.join(names)}")
+    settings = settings_of(context)
+    rows = []
+    for name in [command] if command else names:
+        rows += _rows(context, vsr, name, settings, everything=everything)
+    if as_json:
+        files = [str(file.resolve()) for file in settings.files]
+        click.echo(json.dumps({"files": files, "profile": settings.profile, "options": rows}, indent=2))
+        return
+    read = (
+        ", ".join(str(file) for file in settings.files)
+        or "none; `vsr config path` says where they are looked for"
+    )
+    click.echo(f"settings files: {read}")
+    if settings.profile:
+        click.echo(f"profile: {settings.profile}")
+    width = max((len(f"{row['command']} --{row['option']}") for row in rows), default=0)
+    for row in rows:
+        name = f"{row['command']} --{row['option']}"
+        click.echo(f"{name:<{width}}  {row['value']}  ({row['from']})")
+
+
+@config.command(epilog="Example: vsr config path")
+def path() -> None:
+    """Where settings are looked for; what does not exist is marked."""
+    from vsrcli.cli.settings import HERE, user_file
+
+    for file in (user_file(), HERE):
+        if file is not None:
+            click.echo(f"{file.absolute()}{'' if file.is_file() else '  (not there)'}")
+
+
+def _rows(
+    context: click.Context, group: click.Group, name: str, settings: Any, *, everything: bool
+) -> list[dict[str, Any]]:
+    """Options of a command as if nothing had been typed."""
+    from vsrcli.cli.settings import defaults
+
+    command = group.get_command(context, name)
+    assert command is not None
+    inner = click.Context(command, parent=context.find_root(), info_name=name)
+    inner.default_map = defaults(settings, name, command, inner)
+    rows = []
+    for parameter in command.params:
+        if not isinstance(parameter, click.Option) or parameter.name in ("help", "progress_fd", None):
+            continue
+        value, source = parameter.consume_value(inner, {})
+        if not everything and source not in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP):
+            continue
+        option = max(parameter.opts, key=len).lstrip("-")
+        origin = _WORDS.get(source, "")
+        if source is ParameterSource.DEFAULT_MAP:
+            origin = settings.by_command[name][option].origin
+        elif source is ParameterSource.ENVIRONMENT:
+            origin = (
+                f"environment, {parameter.resolve_envvar_value(inner) and _variable(name, parameter.name)}"
+            )
+        shown = list(value) if isinstance(value, tuple | list) else value
+        rows.append({"command": name, "option": option, "value": _plain(shown), "from": origin})
+    return rows
+
+
+def _variable(command: str, parameter: str) -> str:
+    return f"VSR_{command}_{parameter}".upper().replace("-", "_")
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | bool | list | None) else str(value)

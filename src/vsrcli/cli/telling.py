@@ -1,0 +1,216 @@
+"""Who is told about a film while it is made: people at a terminal, or a program."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol, Self
+
+from rich.console import Console
+
+from vsrcli.cli import messages, summary
+from vsrcli.cli.log import Logbook
+from vsrcli.cli.messages import Messages
+from vsrcli.cli.meter import Bar, Lines, Meter, Silence, clock, open_meter
+
+if TYPE_CHECKING:
+    from vsrcli.job import Job
+    from vsrcli.pipeline import Progress, Result
+
+
+class Telling(Protocol):
+    """What a command says of one film, in this order; a context manager around the run itself."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+    def plan(self, job: Job) -> None:
+        """What would be done, for a dry run."""
+
+    def begin(self, job: Job) -> None:
+        """What will be done."""
+
+    def engine(self, description: str) -> None:
+        """The network is loaded."""
+
+    def progress(self, progress: Progress) -> None:
+        """A frame has been written."""
+
+    def notice(self, text: str) -> None:
+        """Something worth knowing, at any time."""
+
+    def done(self, result: Result) -> None:
+        """The film is there."""
+
+
+class People:
+    """Lines and a bar on stderr.
+
+    Args:
+        console: of stderr.
+        style: one of ``messages.STYLES`` but ``json``.
+        quiet: say nothing at all.
+        chatty: say more.
+    """
+
+    def __init__(self, console: Console, style: str = "auto", *, quiet: bool, chatty: bool) -> None:
+        self._console, self._style, self._quiet, self._chatty = console, style, quiet, chatty
+        self._meter: Meter | None = None
+        self._marks: list[tuple[str, float]] = []
+
+    def __enter__(self) -> Self:
+        self._marks = [("starting the network", time.perf_counter())]
+        self._meter = _meter(self._console, self._style, quiet=self._quiet)
+        self._meter.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._meter is not None:
+            self._meter.__exit__(*exception)
+            self._meter = None
+
+    def plan(self, job: Job) -> None:
+        if not self._quiet:
+            summary.print_plan(self._console, job)
+
+    def begin(self, job: Job) -> None:
+        if not self._quiet:
+            summary.print_summary(self._console, job, verbose=self._chatty)
+
+    def engine(self, description: str) -> None:
+        self.notice(f"engine: {description}")
+        self._marks.append(("first frame", time.perf_counter()))
+
+    def progress(self, progress: Progress) -> None:
+        if progress.done == progress.resumed + 1:
+            self._marks.append(("other frames", time.perf_counter()))
+        left = "" if progress.eta is None else f", {clock(progress.eta)} left"
+        if self._meter is not None:
+            self._meter.tell(progress.done, progress.total, f"{progress.fps:.1f} fps{left}")
+
+    def notice(self, text: str) -> None:
+        if self._meter is not None:
+            self._meter.say(f"  {text}")
+        elif not self._quiet:
+            summary.print_notice(self._console, text)
+
+    def done(self, result: Result) -> None:
+        if self._chatty:
+            summary.print_timings(self._console, self._marks)
+        if not self._quiet:
+            summary.print_result(self._console, result, verbose=self._chatty)
+
+
+class Program:
+    """JSON messages; progress at most ten times a second.
+
+    Args:
+        out: where they go.
+    """
+
+    INTERVAL = 0.1
+
+    def __init__(self, out: Messages) -> None:
+        self._out = out
+        self._next = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def plan(self, job: Job) -> None:
+        self._out.write("plan", **messages.begin(job))
+
+    def begin(self, job: Job) -> None:
+        self._out.write("start", **messages.begin(job))
+
+    def engine(self, description: str) -> None:
+        self._out.write("engine", text=description)
+
+    def progress(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now >= self._next or progress.done == progress.total:
+            self._next = now + self.INTERVAL
+            self._out.write("progress", **messages.step(progress))
+
+    def notice(self, text: str) -> None:
+        self._out.write("notice", text=text)
+
+    def done(self, result: Result) -> None:
+        self._out.write("done", **messages.end(result))
+
+
+class All:
+    """Several at once."""
+
+    def __init__(self, *listeners: Telling) -> None:
+        self._listeners = listeners
+
+    def __enter__(self) -> Self:
+        for each in self._listeners:
+            each.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for each in self._listeners:
+            each.__exit__(*exception)
+
+    def plan(self, job: Job) -> None:
+        for each in self._listeners:
+            each.plan(job)
+
+    def begin(self, job: Job) -> None:
+        for each in self._listeners:
+            each.begin(job)
+
+    def engine(self, description: str) -> None:
+        for each in self._listeners:
+            each.engine(description)
+
+    def progress(self, progress: Progress) -> None:
+        for each in self._listeners:
+            each.progress(progress)
+
+    def notice(self, text: str) -> None:
+        for each in self._listeners:
+            each.notice(text)
+
+    def done(self, result: Result) -> None:
+        for each in self._listeners:
+            each.done(result)
+
+
+def telling(
+    console: Console,
+    style: str,
+    out: Messages | None,
+    *,
+    log: bool = False,
+    quiet: bool = False,
+    chatty: bool = False,
+) -> Telling:
+    """Whoever is to be told.
+
+    Args:
+        console: of stderr.
+        style: what ``--progress`` says.
+        out: for programs, if there is one that listens.
+        log: whether there is a log.
+        quiet, chatty: see :class:`People`.
+    """
+    listeners: list[Telling] = [Logbook()] if log else []
+    if out is not None:
+        listeners.append(Program(out))
+    if out is None or not out.alone:
+        listeners.append(People(console, style, quiet=quiet, chatty=chatty))
+    return All(*listeners)
+
+
+def _meter(console: Console, style: str, *, quiet: bool) -> Meter:
+    if quiet or style == "none":
+        return Silence()
+    if style == "auto":
+        return open_meter(console, "frames")
+    return Bar(console, "frames") if style == "bar" else Lines("frames")
