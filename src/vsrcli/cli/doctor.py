@@ -1,0 +1,56 @@
+"""``vsr doctor``: does everything work here, and what to do where it does not."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from vsrcli.cli.options import verbose_option
+from vsrcli.errors import VsrError
+
+if TYPE_CHECKING:
+    from vsrcli.doctor import Finding
+
+_MARKS = {"ok": ("✓", "ok", "green"), "note": ("!", "note", "yellow"), "problem": ("✗", "problem", "red")}
+
+
+@click.command(epilog="Example: vsr doctor\n\nFor a report of a bug: vsr doctor --json > doctor.json")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, once everything has been looked at.")
+@verbose_option
+def doctor(as_json: bool, verbose: int) -> None:
+    """Look at everything that upscaling needs here, try it, and say what to do about what is missing.
+
+    The exit status is 1 if something will fail.
+    """
+    from vsrcli.doctor import CHECKS, examine
+
+    found: list[Finding] = []
+    for finding in examine(CHECKS):
+        found.append(finding)
+        if not as_json:
+            _print(finding)
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in found], indent=2, ensure_ascii=False))
+    problems = sum(finding.state == "problem" for finding in found)
+    if problems:
+        raise VsrError(
+            f"{problems} problem{'s' if problems > 1 else ''} found; what to do stands beside each"
+        )
+
+
+def _print(finding: Finding) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, emoji=False, soft_wrap=True)
+    state, name = finding.state, finding.name
+    mark, word, colour = _MARKS[state]
+    shown = mark if "utf" in (sys.stdout.encoding or "").lower() else word
+    line = Text.assemble((f"{shown} ", f"bold {colour}"), (f"{name:<18}", "bold"), finding.text)
+    console.print(line)
+    if remedy := finding.remedy:
+        console.print(Text.assemble((f"{'':<{len(shown) + 19}}-> ", colour), remedy))
