@@ -9,6 +9,7 @@ from pathlib import Path
 from vsrcli.engine.offer import EnginePlan, plan_engine
 from vsrcli.engine.select import Choice, choose
 from vsrcli.errors import InputError, UsageError
+from vsrcli.frames.sizes import Geometry, Wanted, scaled, sized
 from vsrcli.frames.tiles import TilePlan
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.incoming import Incoming, Piped, live
@@ -20,8 +21,9 @@ from vsrcli.media.segment import why_whole
 from vsrcli.media.settings import refuse
 from vsrcli.media.trial import try_out
 from vsrcli.media.types import Source
-from vsrcli.memory import Film, Limit, Peak, expected_peak, fitting_tiles, limit_for
+from vsrcli.memory import Film, Limit, Peak, limit_for
 from vsrcli.models.registry import DEFAULT_MODEL
+from vsrcli.passes import notices, overlap_of, peak, tiles_for
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,10 @@ class Options:
     """What ``vsr upscale`` can be told; the defaults are the command's.
 
     Attributes:
-        scale: more than 1, at most 4. Between native factors the next larger one runs and is resampled down.
+        scale: more than 1, at most 16. Between native factors the next larger one runs and is resampled down;
+            beyond the largest, that one is resampled up, unless ``chain``.
+        size: what to make instead, see :class:`~vsrcli.frames.sizes.Wanted`; ``scale`` does not count then.
+        chain: upscale twice where one pass does not reach the size; the second costs many times the first.
         model: name (see ``vsr models``) or path of a ``.weights.h5`` file.
         tile: ``auto``, ``none``, or the side of a tile in low-resolution pixels, context included.
         overlap: context of a tile on each side in low-resolution pixels; None: the receptive field, which
@@ -66,6 +71,8 @@ class Options:
     resume: bool = True
     keep_going: bool = False
     ffmpeg: str | None = None
+    size: Wanted | None = None
+    chain: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,9 +82,9 @@ class Job:
     Attributes:
         source: the film as probed.
         plan: what is written, stream by stream.
-        model: network, weights and native scale.
+        model: network, weights and native scale; of a chain, both passes.
         engine: what will compute, as far as it is known before it starts; None for interpolation.
-        tiles: how a frame is cut.
+        tiles: how a frame is cut; of a chain, in both passes.
         overlap: context of a tile on each side in low-resolution pixels.
         options: as given.
         end: where the span ends, seconds from the film's start; from ``options.end`` and ``options.frames``.
@@ -85,6 +92,7 @@ class Job:
         expected_frames: as the container states them (for the span), or None.
         segmented: whether it is written in segments, so that an interruption costs the last one at most.
         limit: how much memory it may take.
+        geometry: where the old picture lies in the new one.
     """
 
     source: Source
@@ -99,11 +107,11 @@ class Job:
     expected_frames: int | None
     segmented: bool
     limit: Limit
+    geometry: Geometry
 
     def peak(self, tiles: TilePlan | None = None) -> Peak:
         """Memory that it is expected to take, with its own or with other tiles."""
-        film = _for_memory(self.source, self.model, self.plan)
-        return expected_peak(self.model.architecture, film, tiles or self.tiles)
+        return peak(self.model, _for_memory(self.source, self.model, self.plan), tiles or self.tiles)
 
     def allows(self, tiles: TilePlan) -> bool:
         """Whether tiles stay under the memory that the user has named, if any."""
@@ -126,35 +134,38 @@ def prepare(source: str | Path | Incoming, target: str | Path, options: Options 
     if options.start is not None and options.end is not None and options.end <= options.start:
         raise UsageError(f"--end {float(options.end):g} is not after --start {float(options.start):g}")
     refuse(options.encode.extra)
-    model = choose(options.model, options.scale)
+    choose(options.model, options.scale)  # before anything is looked at
     engine = plan_engine(options.engine, options.device, options.precision)
     ffmpeg = find_ffmpeg(options.ffmpeg)
     film = _film(source, Path(target), options, ffmpeg)
     _check_span(film, options)
     _check_data(film, options)
-    overlap = model.architecture.radius() if options.overlap is None else options.overlap
+    geometry = _geometry(film, options)
+    model = choose(options.model, geometry.factor, chain=options.chain)
     end = _end(film, options)
-    width, height = (round(side * options.scale) for side in (film.video.width, film.video.height))
     plan = plan_output(
         film,
         Path(target),
-        width=width,
-        height=height,
+        width=geometry.width,
+        height=geometry.height,
+        shape=geometry.shape,
         options=options.encode,
         span=(options.start, end),
         deinterlace=options.deinterlace,
         trial=False,
         ffmpeg=ffmpeg,
     )
+    _check_whole(geometry, plan, options)
     limit = limit_for(options.device if model.weights else "cpu", options.max_memory)
-    tiles = fitting_tiles(
-        model.architecture,
+    tiles = tiles_for(
+        model,
         _for_memory(film, model, plan),
-        overlap,
+        options.overlap,
         limit,
         options.tile if isinstance(options.tile, int) else None,
         auto=options.tile == "auto",
     )
+    plan = replace(plan, notices=(*plan.notices, *notices(model, geometry)))
     whole = None if options.segment == "none" else _why_whole(film, plan, options)
     if whole:
         loss = f"{whole}: the film is written in one go, and an interruption costs all of it"
@@ -168,13 +179,14 @@ def prepare(source: str | Path | Incoming, target: str | Path, options: Options 
         model,
         engine if model.weights else None,
         tiles,
-        overlap,
+        overlap_of(model, options.overlap),
         options,
         end,
         ffmpeg,
         expected,
         segmented,
         limit,
+        geometry,
     )
 
 
@@ -183,6 +195,19 @@ def _film(source: str | Path | Incoming, target: Path, options: Options, ffmpeg:
         return probe(Path(source))
     check_target(target, options.encode, ffmpeg)  # before a long film has come through for nothing
     return source.film()
+
+
+def _geometry(film: Source, options: Options) -> Geometry:
+    video = film.video
+    old = video.width, video.height, video.sample_aspect_ratio
+    return scaled(*old, options.scale) if options.size is None else sized(*old, options.size)
+
+
+def _check_whole(geometry: Geometry, plan: OutputPlan, options: Options) -> None:
+    if plan.alpha and not geometry.whole:
+        raise UsageError(
+            f"{options.size}: transparency cannot be cut; leave --fill out, or drop it with --pix-fmt yuv420p"
+        )
 
 
 def _why_whole(film: Source, plan: OutputPlan, options: Options) -> str | None:

@@ -22,6 +22,7 @@ from vsrcli.job import Job
 from vsrcli.media.join import Joiner
 from vsrcli.media.segment import SegmentEncoder
 from vsrcli.media.types import Frame
+from vsrcli.passes import macs
 from vsrcli.steady import Workshop
 from vsrcli.work.fingerprint import changes, fingerprint
 from vsrcli.work.folder import WorkFolder
@@ -61,7 +62,7 @@ def segment_length(job: Job, *, on_gpu: bool = False) -> int:
         return job.options.segment
     video = job.source.video
     longest = int(LONGEST * (video.frame_rate or _USUAL_RATE))
-    work = job.model.architecture.macs(job.model.scale) * video.width * video.height
+    work = macs(job.model) * video.width * video.height
     frames = MINUTE * (GPU_SPEED if on_gpu else CPU_SPEED) / work if work else longest
     return max(min(int(frames), longest), LEAST)
 

@@ -22,13 +22,16 @@ import numpy as np
 from vsrcli.engine.repeats import without_repeats
 from vsrcli.engine.select import open_engine
 from vsrcli.engine.types import Engine, Stream
-from vsrcli.errors import EngineError, NotFinite, OutOfMemory, UsageError
+from vsrcli.errors import NotFinite, OutOfMemory, UsageError
 from vsrcli.frames.bursts import BurstStream
-from vsrcli.frames.fit import FittedStream
+from vsrcli.frames.chain import ChainedStream, ChainTiles, alone, chained
+from vsrcli.frames.fit import WHOLE, FittedStream
+from vsrcli.frames.retile import retiled
 from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State, foreign
 from vsrcli.frames.tiles import TiledStream, plan_tiles
 from vsrcli.job import Job
+from vsrcli.passes import overlap_of
 
 _PRECISE = "precise"
 Answer = TypeVar("Answer")
@@ -45,10 +48,9 @@ class Workshop:
             films one after the other, something that has loaded it already.
 
     Attributes:
-        saved: how frames were cut when states were saved.
-        tiles: how they are cut now.
+        saved: how frames were cut when states were saved; of the first pass.
+        cut: how they are cut now; of the first pass.
         engine: that computes unless numbers overflow.
-        repeated: frames whose picture was given again instead of being computed again.
 
     Raises:
         EngineError: the device is not there.
@@ -62,33 +64,54 @@ class Workshop:
         on_notice: Callable[[str], None],
         load: Callable[..., Engine] | None = None,
     ) -> None:
-        self._load = load or open_engine
-        self.saved = self.tiles = tiles
+        now = tiles
         if not job.allows(tiles):  # of an earlier run, which was allowed more memory
-            self.tiles = replace(job.tiles, burst=max(job.tiles.burst, min(tiles.burst, 2)))
-            size = f"{self.tiles.tile_width}x{self.tiles.tile_height}"
-            on_notice(f"to save memory, going on with tiles of {size}, {self.tiles.burst} frames at a time")
-        self.engine = self._opened(job, job.options.precision, on_notice)
-        self.repeated = 0
-        self._job = job
-        self._precise: Engine | None = None
-        self._tell = on_notice
+            now = _saving(job.tiles, tiles)
+            size = f"{now.tile_width}x{now.tile_height}"
+            on_notice(f"to save memory, going on with tiles of {size}, {now.burst} frames at a time")
+        self._load = load or open_engine
+        self._job, self._tell = job, on_notice
+        self._model, self._overlap = job.model, job.overlap
+        self._size, self._seen = (job.plan.height, job.plan.width), job.geometry.shares
+        if job.model.then is not None:
+            self._size, self._seen = (job.model.scale * tiles.height, job.model.scale * tiles.width), WHOLE
+        self._begin(alone(tiles), alone(now), None)
+        self._second: Workshop | None = None
+        if isinstance(tiles, ChainTiles) and isinstance(now, ChainTiles) and tiles.then and now.then:
+            self._second = _Second(self, tiles.then, now.then)
 
-    def open(self) -> SteadyStream:
+    def _begin(self, saved: TilePlan, cut: TilePlan, engine: Engine | None) -> None:
+        self.saved, self.cut = saved, cut
+        self.engine = engine or self._opened(self._job.options.precision)
+        self._precise: Engine | None = None
+        self._repeated = 0
+
+    @property
+    def tiles(self) -> TilePlan:
+        """How frames are cut now, in all passes."""
+        return self.cut if self._second is None else chained(self.cut, self._second.cut)
+
+    @property
+    def repeated(self) -> int:
+        """Frames whose picture was given again instead of being computed again."""
+        return self._repeated if self._second is None else self._second.repeated
+
+    def open(self) -> Stream:
         """The stream of a new shot."""
-        return SteadyStream(self)
+        own = SteadyStream(self)
+        return own if self._second is None else ChainedStream(own, self._second.open())
 
     def fresh(self, *, precise: bool) -> Stream:
         """An ordinary stream; ``precise``: in fp32, whatever was asked for."""
         engine = self._in_fp32() if precise else self.engine
-        plan, kind, tiles = self._job.plan, self._job.model.architecture.kind, self.tiles
+        plan, kind, tiles = self._job.plan, self._model.architecture.kind, self.cut
         if tiles.burst > 1:
             # the film's folder has room for it, and is no memory in disguise
             aside = Path(tempfile.gettempdir()) if plan.to_stdout else plan.target.parent
             tiled = BurstStream(engine.open, tiles, engine.scale, engine.lookahead, aside)
         else:
             tiled = TiledStream(engine.open, tiles, engine.scale)
-        fitted = FittedStream(tiled, plan.height, plan.width)
+        fitted = FittedStream(tiled, *self._size, self._seen)
         return without_repeats(fitted, kind, engine.lookahead + tiles.burst - 1, self._count)
 
     def shrink(self, error: OutOfMemory) -> None:
@@ -97,18 +120,18 @@ class Workshop:
         Raises:
             OutOfMemory: ``error``, if there is no smaller tile.
         """
-        before = self.tiles
+        before = self.cut
         side = max(before.tile_height, before.tile_width) // 2
         try:
-            smaller = plan_tiles(before.height, before.width, side, self._job.overlap)
-            self.tiles = replace(smaller, burst=before.burst)
+            smaller = plan_tiles(before.height, before.width, side, self._overlap)
+            self.cut = replace(smaller, burst=before.burst)
         except UsageError:
             raise error from None
-        if max(self.tiles.tile_height, self.tiles.tile_width) >= max(before.tile_height, before.tile_width):
+        if max(self.cut.tile_height, self.cut.tile_width) >= max(before.tile_height, before.tile_width):
             raise error
         self._tell(
             f"not enough memory for tiles of {before.tile_width}x{before.tile_height}: going on with "
-            f"{self.tiles.tile_width}x{self.tiles.tile_height}"
+            f"{self.cut.tile_width}x{self.cut.tile_height}"
         )
 
     def refine(self, error: NotFinite) -> None:
@@ -122,17 +145,38 @@ class Workshop:
         self._tell(f"the network gave NaN or infinity in {self.engine.precision}: this shot goes on in fp32")
 
     def _count(self) -> None:
-        self.repeated += 1
+        self._repeated += 1
 
-    def _opened(self, job: Job, precision: str, on_notice: Callable[[str], None]) -> Engine:
-        options = job.options
+    def _opened(self, precision: str) -> Engine:
+        options = self._job.options
         asked = {"device": options.device, "precision": precision, "engine": options.engine}
-        return self._load(job.model, **asked, on_notice=on_notice)
+        return self._load(self._model, **asked, on_notice=self._tell)
 
     def _in_fp32(self) -> Engine:
         if self._precise is None:
-            self._precise = self._opened(self._job, "fp32", self._tell)
+            self._precise = self._opened("fp32")
         return self._precise
+
+
+class _Second(Workshop):
+    """The second pass of a chain; a network that is loaded already is not loaded again."""
+
+    def __init__(self, first: Workshop, saved: TilePlan, cut: TilePlan) -> None:
+        job, then = first._job, first._model.then
+        assert then is not None
+        self._load, self._job, self._tell, self._second = first._load, job, first._tell, None
+        self._model, self._overlap = then, overlap_of(then, job.options.overlap)
+        self._size, self._seen = (job.plan.height, job.plan.width), job.geometry.shares
+        same = (then.weights, then.scale) == (first._model.weights, first._model.scale)
+        self._begin(saved, cut, first.engine if same else None)
+
+
+def _saving(planned: TilePlan, saved: TilePlan) -> TilePlan:
+    """Tiles for less memory than an earlier run had; in bursts if that had some, since it may owe results."""
+    fewer = replace(planned, burst=max(planned.burst, min(saved.burst, 2)))
+    if isinstance(fewer, ChainTiles) and isinstance(saved, ChainTiles) and fewer.then and saved.then:
+        fewer = replace(fewer, then=_saving(fewer.then, saved.then))
+    return fewer
 
 
 class SteadyStream:
@@ -144,7 +188,7 @@ class SteadyStream:
     def __init__(self, workshop: Workshop) -> None:
         self._workshop = workshop
         self._precise = False
-        self._tiles = workshop.tiles
+        self._tiles = workshop.cut
         self._stream: Stream | None = None
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
@@ -191,7 +235,7 @@ class SteadyStream:
     def _opened(self, state: Mapping[str, np.ndarray] | None, tiles: TilePlan) -> Stream:
         """A new stream in a state that was saved with these tiles; None: at a shot's start."""
         while True:
-            self._tiles = self._workshop.tiles
+            self._tiles = self._workshop.cut
             try:
                 stream = self._workshop.fresh(precise=self._precise)
                 if state is not None:
@@ -200,46 +244,6 @@ class SteadyStream:
                 return stream
             except OutOfMemory as error:
                 self._workshop.shrink(error)
-
-
-def retiled(state: Mapping[str, np.ndarray], old: TilePlan, new: TilePlan) -> State:
-    """The state of a :class:`TiledStream`, for one whose tiles lie elsewhere.
-
-    Args:
-        state: arrays of (any, tile height, tile width, any), named ``tileNUMBER.NAME``, ``corners``, and what
-            is no tile's.
-        old, new: the tiles.
-
-    Raises:
-        EngineError: the state is not of such a stream.
-    """
-    if replace(old, burst=new.burst) == new:
-        return dict(state)
-    found: State = {name: array for name, array in state.items() if not name.startswith("tile")}
-    found["corners"] = np.array([(row.start, column.start) for row, column in new], np.int64)
-    for name in (key.partition(".")[2] for key in state if key.startswith("tile0.")):
-        whole = _put_together([state[f"tile{number}.{name}"] for number in range(len(old))], old)
-        for number, (row, column) in enumerate(new):
-            lines, columns = _reach(row.start, new.tile_height), _reach(column.start, new.tile_width)
-            found[f"tile{number}.{name}"] = whole[:, lines, columns].copy()
-    return found
-
-
-def _put_together(tiles: list[np.ndarray], plan: TilePlan) -> np.ndarray:
-    """Arrays of all tiles as one of the whole frame; of what two tiles know, the second is taken."""
-    first = tiles[0]
-    if any(tile.shape[1:3] != (plan.tile_height, plan.tile_width) for tile in tiles):
-        raise EngineError("what this network remembers cannot be cut anew: give a smaller --tile")
-    whole = np.empty((len(first), plan.height, plan.width, first.shape[3]), first.dtype)
-    for (row, column), tile in zip(plan, tiles, strict=True):
-        kept = tile[:, row.keep - row.start : row.stop - row.start]
-        kept = kept[:, :, column.keep - column.start : column.stop - column.start]
-        whole[:, row.keep : row.stop, column.keep : column.stop] = kept
-    return whole
-
-
-def _reach(start: int, length: int) -> slice:
-    return slice(start, start + length)
 
 
 def _precise(state: State) -> State:

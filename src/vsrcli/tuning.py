@@ -1,4 +1,4 @@
-"""Settings of the process that make large arrays cheap; called once before TensorFlow works on a CPU."""
+"""Settings of the process that libraries should find, made before they start."""
 
 from __future__ import annotations
 
@@ -24,3 +24,11 @@ def keep_freed_memory() -> None:
     mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     mallopt(_M_TOP_PAD, 64 * 2**20)
+
+
+def no_telemetry() -> None:
+    """Keep OpenVINO from reporting its use to its makers, which it does by itself and without asking.
+
+    Without the package that reports, it has a stand-in that does nothing. Films are nobody else's business.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # importing it fails

@@ -47,7 +47,7 @@ def test_taken(kind: click.ParamType, text: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("option", "remedy"),
     [
-        ("--scale 9", "at most 4"),
+        ("--scale 17", "at most 16"),
         ("--scale 1", "more than 1"),
         ("--scale big", "such as 2"),
         ("--scale 1/0", "such as 2"),

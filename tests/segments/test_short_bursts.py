@@ -39,10 +39,11 @@ def pictures(
 
     monkeypatch.setattr(steady, "open_engine", load)
     job: Any = SimpleNamespace(
-        model=SimpleNamespace(architecture=SimpleNamespace(kind="recurrent")),
+        model=SimpleNamespace(architecture=SimpleNamespace(kind="recurrent"), then=None),
         options=SimpleNamespace(device="cpu", precision="fp32", engine="auto"),
-        plan=SimpleNamespace(height=2 * HEIGHT, width=2 * WIDTH, target=folder / "out.mkv"),
+        plan=SimpleNamespace(height=2 * HEIGHT, width=2 * WIDTH, target=folder / "out.mkv", to_stdout=False),
         overlap=OVERLAP,
+        geometry=SimpleNamespace(shares=(1.0, 1.0)),
         allows=lambda tiles: True,
     )
     tiles = replace(plan_tiles(HEIGHT, WIDTH, 44, OVERLAP), burst=burst)

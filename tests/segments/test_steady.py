@@ -37,10 +37,11 @@ def workshop(
 
     monkeypatch.setattr(steady, "open_engine", load)
     job = SimpleNamespace(
-        model=SimpleNamespace(architecture=SimpleNamespace(kind="recurrent")),  # it keeps a trace
+        model=SimpleNamespace(architecture=SimpleNamespace(kind="recurrent"), then=None),  # it keeps a trace
         options=SimpleNamespace(device="cpu", precision=precision, engine="auto"),
         plan=SimpleNamespace(height=2 * HEIGHT, width=2 * WIDTH),
         overlap=OVERLAP,
+        geometry=SimpleNamespace(shares=(1.0, 1.0)),
         allows=lambda tiles: True,
     )
     return Workshop(job, plan_tiles(HEIGHT, WIDTH, tile, OVERLAP), notices.append), notices, engines  # type: ignore[arg-type]

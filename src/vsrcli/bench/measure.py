@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli import __version__
+from vsrcli import __version__, passes
 from vsrcli.bench.peak import PeakMemory
 from vsrcli.bench.stages import watched
 from vsrcli.job import Job, Options, prepare
@@ -203,7 +203,7 @@ def _figures(
 ) -> Figures:
     video, model = job.source.video, job.model
     pixels = frames * video.width * video.height
-    macs = model.architecture.macs(model.scale) * pixels * job.tiles.cost
+    macs = passes.macs(model) * pixels * job.tiles.cost
     return Figures(
         frames=frames,
         seconds=seconds,

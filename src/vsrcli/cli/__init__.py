@@ -23,6 +23,8 @@ PROFILE, SETTINGS = "vsrcli.profile", "vsrcli.settings"  # keys in the context's
 
 COMMANDS = {
     "upscale": ("vsrcli.cli.upscale:upscale", "Upscale one film."),
+    "batch": ("vsrcli.cli.batch:batch", "Upscale many films: files, folders and patterns."),
+    "preview": ("vsrcli.cli.preview:preview", "Upscale a moment; what would the whole film take?"),
     "info": ("vsrcli.cli.info:info", "Say what a film holds."),
     "models": ("vsrcli.cli.models:models", "List the models, what they cost and what they measured."),
     "train": ("vsrcli.cli.train:train", "Train a network on a folder of clips and photographs."),

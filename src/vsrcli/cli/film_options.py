@@ -3,20 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from vsrcli.cli.options import engine_options, memory_options
-from vsrcli.cli.values import Scale, Segment, Setting, Time
+from vsrcli.cli.values import Scale, Screen, Segment, Setting, Time
+from vsrcli.errors import UsageError
+from vsrcli.frames.sizes import LARGEST, Wanted
 from vsrcli.job import Options
 from vsrcli.media.plan import EncodeOptions
+from vsrcli.media.presets import PRESETS, with_preset
 
 _DEFAULT = Options()
 _OPTIONS = (
     click.option(
-        "-s", "--scale", type=Scale(), default=str(_DEFAULT.scale), show_default=True, help="Factor, 1 to 4."
+        "-s",
+        "--scale",
+        type=Scale(LARGEST),
+        help=f"Factor, above 1, at most {LARGEST}.  [default: {_DEFAULT.scale}]",
+    ),
+    click.option(
+        "--size",
+        type=Screen(),
+        help="Instead of a factor: a screen that the picture fits into, such as 1920x1080, 1080p or 4k.",
+    ),
+    click.option(
+        "--width", type=click.IntRange(min=1), metavar="W", help="Instead of a factor: pixels of a row."
+    ),
+    click.option("--height", type=click.IntRange(min=1), metavar="H", help="Instead of a factor: rows."),
+    click.option(
+        "--fit/--fill",
+        "fit",
+        default=None,
+        help="With --size: all of the picture, without bars (default); or no gap, and cut in the middle.",
+    ),
+    click.option(
+        "--chain",
+        is_flag=True,
+        help="Upscale twice where one pass does not reach the size. Slow: the second sees 4 to 16 times the "
+        "pixels.",
     ),
     click.option(
         "-m",
@@ -34,6 +63,13 @@ _OPTIONS = (
         help="Context of a tile in source pixels; default: all that the network sees, so tiles do not show.",
     ),
     engine_options,
+    click.option(
+        "--encode-preset",
+        type=click.Choice(list(PRESETS)),
+        help="Encoder settings by purpose; other options win. "
+        + "; ".join(f"{name}: {preset.says}" for name, preset in PRESETS.items())
+        + ".",
+    ),
     click.option("--codec", help="h264, hevc, av1, vp9, or any encoder of ffmpeg; default: what suits OUT."),
     click.option(
         "--crf",
@@ -78,7 +114,12 @@ def film_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def options_from(
     *,
-    scale: Fraction,
+    scale: Fraction | None,
+    size: Wanted | None,
+    width: int | None,
+    height: int | None,
+    fit: bool | None,
+    chain: bool,
     model: str,
     tile: str | int,
     overlap: int | None,
@@ -94,19 +135,23 @@ def options_from(
     keep_going: bool,
     no_deinterlace: bool,
     ffmpeg: str | None,
+    encode_preset: str | None,
     **encode: Any,
 ) -> Options:
     """Command line values as the library wants them; what is left over is for the encoder.
 
     Raises:
         click.BadParameter: a span that ends before it begins.
+        UsageError: two sizes.
     """
     if end is not None and end <= (start or 0):
         raise click.BadParameter(
             f"{float(end):g} s is not after the start ({float(start or 0):g} s)", param_hint="--end"
         )
     return Options(
-        scale=scale,
+        scale=scale or _DEFAULT.scale,
+        size=_size(scale, size, width, height, fit),
+        chain=chain,
         model=model,
         tile=tile,
         overlap=overlap,
@@ -114,7 +159,7 @@ def options_from(
         precision=precision,
         engine=engine,
         max_memory=max_memory,
-        encode=EncodeOptions(**encode),
+        encode=with_preset(encode_preset, EncodeOptions(**encode)),
         start=start,
         end=end,
         frames=frames,
@@ -124,3 +169,32 @@ def options_from(
         keep_going=keep_going,
         ffmpeg=ffmpeg,
     )
+
+
+def _size(
+    scale: Fraction | None, size: Wanted | None, width: int | None, height: int | None, fit: bool | None
+) -> Wanted | None:
+    """The one size that was given, if it is no factor; the command line's before that of a settings file."""
+    sizes: dict[str, Any] = {"--scale": scale, "--size": size, "--width": width, "--height": height}
+    context = click.get_current_context(silent=True)
+    typed = [name for name in sizes if context and _is_typed(context, name)]
+    if typed:
+        sizes = {name: sizes[name] for name in typed}
+        size, width, height = sizes.get("--size"), sizes.get("--width"), sizes.get("--height")
+    given = [name for name, value in sizes.items() if value is not None]
+    if given == ["--width", "--height"]:
+        raise UsageError(
+            f"--width and --height: give one of them, the other follows; or both as --size {width}x{height}"
+        )
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} all say how large; give one of them")
+    if fit is not None and size is None and (not context or _is_typed(context, "fit")):
+        asked = f"--{'fit' if fit else 'fill'}"
+        raise UsageError(f"{asked} needs --size{f', not {given[0]}' if given else ''}")
+    if size is not None:
+        return replace(size, fill=fit is False)
+    return None if width is None and height is None else Wanted(width, height)
+
+
+def _is_typed(context: click.Context, option: str) -> bool:
+    return context.get_parameter_source(option.removeprefix("--")) is ParameterSource.COMMANDLINE

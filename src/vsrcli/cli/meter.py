@@ -99,7 +99,9 @@ class _Margin:
         yield from console.render(self._inner, options.update_width(max(20, options.max_width - 4)))
 
 
-class _Line(Progress):
+class NarrowProgress(Progress):
+    """A progress display that leaves a margin."""
+
     def get_renderable(self) -> RenderableType:
         return _Margin(super().get_renderable())
 
@@ -114,7 +116,7 @@ class Bar:
             TextColumn("{task.fields[text]}", markup=False),
         ]
         self._unit = unit
-        self._progress = _Line(*columns, console=console, transient=True, refresh_per_second=8)
+        self._progress = NarrowProgress(*columns, console=console, transient=True, refresh_per_second=8)
         self._task = self._progress.add_task("", total=None, text="starting")
 
     def __enter__(self) -> Self:

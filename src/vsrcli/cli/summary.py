@@ -29,6 +29,8 @@ def print_summary(console: Console, job: Job, *, verbose: bool = False) -> None:
     """What will happen, in a few lines: the target and whatever is not simply kept."""
     _say(console, source_line(job.source))
     _say(console, target_line(job))
+    if job.options.size is not None or job.geometry.factor != job.model.scale:
+        _say(console, f"  scale: {scale_line(job)}")
     if verbose:
         _streams(console, job)
     _notices(console, job)
@@ -45,7 +47,7 @@ def print_plan(console: Console, job: Job) -> None:
     _streams(console, job)
     _notices(console, job)
     _say(console, f"  model: {model.name}, {model.architecture.summary}")
-    _say(console, f"  scale: x{_number(job.options.scale)}{_resampled(job)}")
+    _say(console, f"  scale: {scale_line(job)}")
     _say(console, f"  tiles: {tile_line(job)}")
     _say(console, f"  memory: {memory_line(job)}{_memory_parts(job)}")
     _say(
@@ -147,6 +149,45 @@ def tile_line(job: Job) -> str:
     return f"{len(tiles)} tile{'s' * (len(tiles) > 1)} of {size}{burst}, {more:.0%} more work"
 
 
+def scale_line(job: Job) -> str:
+    """``64x48 x2.5: the network's x3, then resampled to 160x120, shown as 4:3``."""
+    video, plan, model, geometry = job.source.video, job.plan, job.model, job.geometry
+    across, down = _factor(geometry.across), _factor(geometry.down)
+    factor = f"x{across}" if geometry.across == geometry.down else f"x{across} across, x{down} down"
+    passes, reached = f"x{model.scale}", model.scale
+    if model.then is not None:
+        passes, reached = f"{passes} and x{model.then.scale}", reached * model.then.scale
+    native = (reached * video.width, reached * video.height) == (plan.width, plan.height)
+    end = f"{'' if native else 'then resampled to '}{plan.width}x{plan.height}"
+    shown = Fraction(plan.width, plan.height) * plan.sample_aspect_ratio
+    return (
+        f"{video.width}x{video.height} {factor}: the network's {passes}, {end}, shown as {_aspect(shown)}"
+        f"{_placed(job)}"
+    )
+
+
+def _placed(job: Job) -> str:
+    """How the picture lies in a box that was asked for."""
+    wanted, geometry = job.options.size, job.geometry
+    if wanted is None or wanted.width is None or wanted.height is None:
+        return ""
+    if geometry.whole:
+        box = f"{wanted.width}x{wanted.height}"
+        return "" if box == f"{job.plan.width}x{job.plan.height}" else f", fitted into {box} without bars"
+    side, share = ("width", geometry.seen[0]) if geometry.seen[0] < 1 else ("height", geometry.seen[1])
+    return f", cut to the middle {float(share):.1%} of its {side}"
+
+
+def _factor(factor: Fraction) -> str:
+    return f"{float(factor):.4g}"
+
+
+def _aspect(shown: Fraction) -> str:
+    """``4:3``, or ``2.39:1`` for what has no name in small numbers."""
+    small = shown.limit_denominator(16)
+    return f"{small.numerator}:{small.denominator}" if small == shown else f"{float(shown):.3g}:1"
+
+
 def segment_line(job: Job) -> str:
     """How long segments are."""
     from vsrcli.segments import segment_length
@@ -179,12 +220,6 @@ def _streams(console: Console, job: Job) -> None:
 def _notices(console: Console, job: Job) -> None:
     for text in job.plan.notices:
         _say(console, f"  note: {text}", "yellow")
-
-
-def _resampled(job: Job) -> str:
-    if job.model.scale == job.options.scale:
-        return ""
-    return f": the network's x{job.model.scale}, then resampled to {job.plan.width}x{job.plan.height}"
 
 
 def _named(target: Path) -> str:

@@ -8,23 +8,47 @@ from typing import Any
 
 import click
 
+from vsrcli.frames.sizes import SCREENS, Wanted
+
 Parameter = click.Parameter | None
 Context = click.Context | None
 
 
 class Scale(click.ParamType):
-    """``4``, ``2.5`` or ``5/2``: more than 1, at most 4; a Fraction."""
+    """``4``, ``2.5`` or ``5/2``: more than 1, at most ``most``; a Fraction."""
 
     name = "factor"
+
+    def __init__(self, most: int = 4) -> None:
+        self._most = most
 
     def convert(self, value: Any, param: Parameter, ctx: Context) -> Fraction:
         try:
             scale = Fraction(str(value))
         except (ValueError, ZeroDivisionError):
             self.fail(f"{value!r} is no number: give one such as 2, 2.5 or 4", param, ctx)
-        if not 1 < scale <= 4:
-            self.fail(f"{value} is out of range: more than 1, at most 4", param, ctx)
+        if not 1 < scale <= self._most:
+            same = "; to make a film smaller, or only to recode it, use ffmpeg" if 0 < scale <= 1 else ""
+            self.fail(f"{value} is out of range: more than 1, at most {self._most}{same}", param, ctx)
         return scale
+
+
+class Screen(click.ParamType):
+    """``1920x1080``, or a name such as ``1080p`` or ``4k``: a :class:`~vsrcli.frames.sizes.Wanted`."""
+
+    name = "WxH"
+
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> Wanted:
+        if isinstance(value, Wanted):
+            return value
+        text = str(value).strip().lower()
+        if text in SCREENS:
+            return Wanted(*SCREENS[text], turns=True)
+        found = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
+        if not found or not int(found[1]) or not int(found[2]):
+            names = ", ".join(name for name in SCREENS)
+            self.fail(f"{value!r} is no size: give one such as 1920x1080, or {names}", param, ctx)
+        return Wanted(int(found[1]), int(found[2]))
 
 
 class Time(click.ParamType):

@@ -27,6 +27,7 @@ from vsrcli.engine.bands import plan_bands
 from vsrcli.engine.parts import Spec, functions, signatures, sizes_of
 from vsrcli.errors import EngineError, VsrError
 from vsrcli.models.registry import Weights, load, read_weights
+from vsrcli.tuning import no_telemetry
 
 
 def export(weights: Weights, height: int, width: int, rows: int, folder: Path) -> None:
@@ -100,6 +101,7 @@ def main() -> None:
 
 def _build(request: dict[str, Any]) -> None:
     sys.modules["tensorflow"] = None  # type: ignore[assignment] # Keras does without; it takes seconds
+    no_telemetry()
     import openvino
 
     from vsrcli.engine.surgery import simplify

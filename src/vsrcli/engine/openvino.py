@@ -22,7 +22,7 @@ from vsrcli.engine.parts import FLOAT32, sizes_of
 from vsrcli.engine.streams import Opener
 from vsrcli.errors import EngineError, ModelError, OutOfMemory
 from vsrcli.models.registry import Weights, sha256
-from vsrcli.tuning import keep_freed_memory
+from vsrcli.tuning import keep_freed_memory, no_telemetry
 
 BAND_PIXELS = 2048  # 3 MB of filters: they stay in a core's cache
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -171,6 +171,7 @@ def core() -> Any:
     Raises:
         EngineError: it is installed, and does not start.
     """
+    no_telemetry()
     try:
         import openvino
 

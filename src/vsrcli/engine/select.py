@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from vsrcli.engine.offer import plan_engine
 from vsrcli.engine.types import Engine
-from vsrcli.errors import ModelError, UsageError
+from vsrcli.frames.sizes import check_scale
 from vsrcli.models.registry import (
+    DEFAULT_DEGRADATION,
     SUFFIX,
     Architecture,
     Weights,
@@ -31,42 +32,68 @@ class Choice:
         architecture: what runs.
         weights: its file, or None for interpolation.
         scale: the native factor that it runs at.
+        then: what upscales its results once more, in a chain.
     """
 
     architecture: Architecture
     weights: Weights | None
     scale: int
+    then: Choice | None = None
 
     @property
     def name(self) -> str:
         return self.weights.name if self.weights else f"{self.architecture.name}-x{self.scale}"
 
 
-def choose(model: str, scale: Fraction) -> Choice:
+def choose(model: str, scale: Fraction, *, chain: bool = False) -> Choice:
     """The weights for a wanted scale: at that factor if they exist, else at the nearest larger one.
+
+    Beyond the largest, that one: what is missing is resampled, or in a chain upscaled by the network once
+    more. The second pass takes the smallest factor that reaches the scale: the first one sees what the
+    network was trained for, the film itself.
 
     Args:
         model: name of an architecture or path of a weight file.
-        scale: wanted factor, more than 1, at most 4.
+        scale: wanted factor, more than 1, at most 16.
+        chain: whether two passes may be taken where one is not enough.
 
     Raises:
-        UsageError: a scale that no network reaches.
-        ModelError: unknown model, or one without weights at or above the scale.
+        UsageError: a scale that is out of range.
+        ModelError: unknown model, or one without weights.
     """
-    if not 1 < scale <= 4:
-        raise UsageError(f"--scale {float(scale):g} is out of range: more than 1, at most 4")
+    check_scale(scale)
+    there = _natives(model, scale)
+    native = min((factor for factor in there if factor >= scale), default=max(there))
+    choice = _at(model, native)
+    if not chain or native >= scale:
+        return choice
+    second = min((factor for factor in there if native * factor >= scale), default=max(there))
+    return replace(choice, then=_at(model, second))
+
+
+def _natives(model: str, scale: Fraction) -> list[int]:
+    """Factors that a model runs at."""
     if model.endswith(SUFFIX):
-        weights = read_weights(Path(model))
-        if weights.scale < scale:
-            raise ModelError(f"{model!r} upscales by {weights.scale}, less than --scale {float(scale):g}")
-        return Choice(weights.architecture, weights, weights.scale)
+        return [read_weights(Path(model)).scale]
     known = architecture(model)
     if known.module is None:
-        return Choice(known, None, math.ceil(scale))
-    there = sorted({weights.scale for weights in list_weights() if weights.card["architecture"] == model})
-    native = next((factor for factor in there if factor >= scale), math.ceil(scale))
-    weights = find_weights(model, native)
-    return Choice(weights.architecture, weights, native)
+        return list(known.scales)
+    there = sorted(
+        weights.scale
+        for weights in list_weights()
+        if (weights.card["architecture"], weights.card["degradation"]) == (model, DEFAULT_DEGRADATION)
+    )
+    return there or [min(math.ceil(scale), max(known.scales))]  # there are no weights, as will be said
+
+
+def _at(model: str, native: int) -> Choice:
+    if model.endswith(SUFFIX):
+        weights = read_weights(Path(model))
+    elif architecture(model).module is None:
+        return Choice(architecture(model), None, native)
+    else:
+        weights = find_weights(model, native)
+    return Choice(weights.architecture, weights, weights.scale)
 
 
 def open_engine(

@@ -13,15 +13,24 @@ from vsrcli.frames.state import State
 if TYPE_CHECKING:
     from vsrcli.engine.types import Stream
 
+WHOLE = (1.0, 1.0)  # shares of width and height that are seen
+
 
 class FittedStream:
     """A stream whose results are brought to ``height`` x ``width`` (Lanczos, antialiased, clipped to [0, 1]).
 
-    Results that have the size already pass untouched. Remembers nothing itself: its state is the stream's.
+    In gamma light, as they are; docs/decisions/0010-sizes.md compares it with linear light. Results that have
+    the size already pass untouched. Remembers nothing itself: its state is the stream's.
+
+    Args:
+        stream: whose results.
+        height, width: of the new ones.
+        seen: shares of width and height, around the centre, that are brought to that size; the rest is cut
+            off.
     """
 
-    def __init__(self, stream: Stream, height: int, width: int) -> None:
-        self._stream, self._size = stream, (height, width)
+    def __init__(self, stream: Stream, height: int, width: int, seen: tuple[float, float] = WHOLE) -> None:
+        self._stream, self._size, self._seen = stream, (height, width), seen
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
         result = self._stream.push(frame)
@@ -31,7 +40,7 @@ class FittedStream:
         return [self._fit(result) for result in self._stream.flush()]
 
     def fork(self) -> FittedStream:
-        return FittedStream(self._stream.fork(), *self._size)
+        return FittedStream(self._stream.fork(), *self._size, self._seen)
 
     def state(self) -> State:
         return self._stream.state()
@@ -40,6 +49,7 @@ class FittedStream:
         self._stream.restore(state)
 
     def _fit(self, picture: np.ndarray) -> np.ndarray:
-        if picture.shape[:2] == self._size:
+        if picture.shape[:2] == self._size and self._seen == WHOLE:
             return picture
-        return resize(picture, *self._size, "lanczos3").clip(0.0, 1.0)
+        result = resize(picture, *self._size, "lanczos3", seen=self._seen)
+        return result.clip(0.0, 1.0, out=result)

@@ -75,23 +75,31 @@ def resize_matrix(n_in: int, n_out: int, kernel: str = "bicubic", *, antialias: 
 
 
 def resize(
-    images: np.ndarray, height: int, width: int, kernel: str = "bicubic", antialias: bool = True
+    images: np.ndarray,
+    height: int,
+    width: int,
+    kernel: str = "bicubic",
+    antialias: bool = True,
+    *,
+    seen: tuple[float, float] = (1.0, 1.0),
 ) -> np.ndarray:
     """Resample pictures to height x width, phase *centre*, edges replicated; see ``resize_matrix``.
 
     Args:
         images: (..., H, W, C), any number type, any value range.
+        seen: shares of width and height, around the centre, that become the result; what lies outside is used
+            as neighbours are, but not shown.
 
     Returns:
         float32 (..., height, width, C) in the same value range; not clipped: bicubic and Lanczos overshoot.
 
     Raises:
-        ValueError: unknown kernel, an empty side, or fewer than three axes.
+        ValueError: unknown kernel, an empty side or share, or fewer than three axes.
     """
     images = _checked(images)
     h, w, channels = images.shape[-3:]
-    rows = _centred_band(h, height, kernel, antialias, 1)
-    columns = _centred_band(w, width, kernel, antialias, channels)
+    rows = _centred_band(h, height, kernel, antialias, 1, float(seen[1]))
+    columns = _centred_band(w, width, kernel, antialias, channels, float(seen[0]))
     return apply(images, rows, columns)
 
 
@@ -172,8 +180,10 @@ def _checked(images: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=64)
-def _centred_band(n_in: int, n_out: int, kernel: str, antialias: bool, channels: int) -> Band:
-    return Band(_centred_taps(n_in, n_out, kernel, antialias), channels)
+def _centred_band(
+    n_in: int, n_out: int, kernel: str, antialias: bool, channels: int, seen: float = 1.0
+) -> Band:
+    return Band(_centred_taps(n_in, n_out, kernel, antialias, seen), channels)
 
 
 @lru_cache(maxsize=64)
@@ -193,11 +203,13 @@ def _bd_band(n_in: int, scale: int, channels: int) -> Band:
     return Band(Taps(np.minimum(index, n_in - 1), np.broadcast_to(kernel, index.shape)), channels)
 
 
-def _centred_taps(n_in: int, n_out: int, kernel: str, antialias: bool) -> Taps:
+def _centred_taps(n_in: int, n_out: int, kernel: str, antialias: bool, seen: float = 1.0) -> Taps:
     if n_in < 1 or n_out < 1:
         raise ValueError(f"cannot resample {n_in} samples to {n_out}")
-    ratio = n_in / n_out
-    centres = (np.arange(n_out) + 0.5) * ratio - 0.5
+    if not 0 < seen <= 1:
+        raise ValueError(f"a share of {seen:g} of the picture cannot be seen")
+    ratio = seen * n_in / n_out
+    centres = (np.arange(n_out) + 0.5) * ratio - 0.5 + n_in * (1 - seen) / 2
     return _kernel_taps(centres, n_in, kernel, ratio, max(1.0, ratio) if antialias else 1.0)
 
 

@@ -43,6 +43,7 @@ def plan_output(
     *,
     width: int,
     height: int,
+    shape: Fraction | None = None,
     options: EncodeOptions | None = None,
     span: tuple[Fraction | None, Fraction | None] = (None, None),
     others: bool = True,
@@ -56,6 +57,7 @@ def plan_output(
         source: the film.
         target: name of the new file; its extension chooses the container.
         width, height: pixels of the frames that will be written.
+        shape: of a pixel in them; None: as in the source.
         options: what the user asked for.
         span: (start, end) in seconds from the container's start; the other streams are trimmed to it.
         deinterlace: whether the decoder will deinterlace; only the notice depends on it.
@@ -75,6 +77,8 @@ def plan_output(
     container = check_target(target, options, ffmpeg, source=source)
     raw, size = container.muxer == y4m.CONTAINER, (width, height)
     video = source.video
+    shape = shape or video.sample_aspect_ratio
+    reshaped = replace(source, video=replace(video, sample_aspect_ratio=shape))
     wanted = options.codec or (_STREAMED.get(container.muxer) if target == y4m.PIPE else None)
     shown = Path("stdout") if target == y4m.PIPE else target
     codec = codecs.choose_codec(wanted, container, shown, video, ffmpeg)
@@ -105,12 +109,15 @@ def plan_output(
     told = [notice(stream, by_index[stream.index]) for stream in streams]
     timescale = _timescale(video.time_base) if container.exact else None
     planes, shaped = y4m_plan.conversion(pix_fmt, options) if raw else (pix_fmt, options)
-    pictures = video_options(shaped, codec, planes, size, color, container, source, ffmpeg)
+    pictures = video_options(shaped, codec, planes, size, color, container, reshaped, ffmpeg)
     header = None
     if raw:
         pictures = (("strict", "-1"), *pictures)  # which libavformat wants for more than 8 bits
         deinterlaced = deinterlace and video.interlaced
-        header = y4m_plan.header(source, size, pix_fmt, color, span, deinterlaced=deinterlaced)
+        header = y4m_plan.header(reshaped, size, pix_fmt, color, span, deinterlaced=deinterlaced)
+        if shape != video.sample_aspect_ratio:
+            words = (word for word in header.others if not word.startswith("A"))
+            header = replace(header, others=(*words, f"A{shape.numerator}:{shape.denominator}"))
     last = _last(source, span[1])
     if last is not None and _slides(source, last[1]) and codec in _REORDERING and container.exact:
         # MP4 states how long pictures last in the order of decoding, which has to be that of showing then.
@@ -123,7 +130,7 @@ def plan_output(
         codec=codec,
         pix_fmt=pix_fmt,
         color=color,
-        sample_aspect_ratio=video.sample_aspect_ratio,
+        sample_aspect_ratio=shape,
         video_options=pictures,
         streams=(
             StreamPlan(video.index, "picture", codec, "encode", _picture_note(source, pix_fmt)),
@@ -203,7 +210,8 @@ def _check_file(target: Path, source: Source | None, *, overwrite: bool) -> None
 def _check_size(target: Path, width: int, height: int) -> None:
     if width * height > _MOST_PIXELS:
         raise OutputError(
-            f"{target}: {width}x{height} pixels are more than a film can have here; use a smaller --scale"
+            f"{target}: {width}x{height} pixels are more than a film can have here; "
+            "use a smaller --scale or size"
         )
 
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from vsrcli.engine.select import Choice
 from vsrcli.job import Job
 from vsrcli.media.segment import encoder_options
 
@@ -35,16 +36,21 @@ def fingerprint(job: Job) -> dict[str, str]:
         "the version of vsr": import_module("vsrcli").__version__,  # whose names lead back to this file
         "the version of ffmpeg": job.ffmpeg.version,
         "the backend": os.environ.get("KERAS_BACKEND", "") if weights else "",
-        "the weights": f"{weights.card['sha256'] if weights else job.model.name} x{job.model.scale}",
+        "the weights": _weights(job.model),
         "the segment length": job.options.segment,
         "the container": plan.container.muxer,
         "the codec": f"{plan.codec} {plan.pix_fmt}",
-        "the size": f"{plan.width}x{plan.height}",
+        "the size": f"{plan.width}x{plan.height}, pixels {plan.sample_aspect_ratio}",
         **{f"--{name}": value for name, value in chosen.items() if name not in _ELSEWHERE},
         "--end": job.end,
         **{f"the encoder's {key}": value for key, value in encoder_options(plan, job.ffmpeg)},
     }
     return {name: str(value) for name, value in found.items()}
+
+
+def _weights(model: Choice) -> str:
+    own = f"{model.weights.card['sha256'] if model.weights else model.name} x{model.scale}"
+    return own if model.then is None else f"{own}, then {_weights(model.then)}"
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

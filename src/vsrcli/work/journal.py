@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from vsrcli.frames.chain import chained
 from vsrcli.frames.spans import Span, TilePlan
 from vsrcli.media.segment import Segment
 
@@ -83,4 +84,6 @@ def read(folder: Path) -> Journal | None:
 
 def _tiles(content: dict[str, Any]) -> TilePlan:
     rows, columns = (tuple(Span(**span) for span in content[axis]) for axis in ("rows", "columns"))
-    return TilePlan(**{**content, "rows": rows, "columns": columns})
+    own = {**content, "rows": rows, "columns": columns}
+    then = own.pop("then", None)
+    return TilePlan(**own) if then is None else chained(TilePlan(**own), _tiles(then))

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# A film on a machine with a GPU that ssh reaches and that has vsr: the small film goes there, the new one comes back.
+#     examples/remote_gpu.sh HOST IN OUT.mkv [OPTION OF VSR]...
+set -euo pipefail
+host=$1 in=$2 out=$3
+shift 3
+part=$out.part
+trap 'rm -f "$part"' EXIT
+printf -v options ' %q' --format matroska --codec libx265 --crf 18 "$@"
+ssh "$host" "vsr upscale - -$options" <"$in" >"$part"
+mv "$part" "$out"

@@ -1,0 +1,57 @@
+"""Models that stay loaded from one film to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vsrcli.engine.select import Choice, open_engine
+from vsrcli.engine.streams import Opener
+from vsrcli.engine.types import Engine
+
+
+class Engines:
+    """Loads each model once for a device and a precision, see :func:`~vsrcli.engine.select.open_engine`.
+
+    Attributes:
+        loaded: how many have been loaded.
+    """
+
+    def __init__(self) -> None:
+        self._there: dict[tuple[object, ...], Engine] = {}
+        self._size: tuple[int, int] | None = None
+        self._tell: Callable[[str], None] = lambda text: None
+
+    @property
+    def loaded(self) -> int:
+        return len(self._there)
+
+    def prepare(self, height: int, width: int) -> None:
+        """The next film comes in tiles of this size: graphs for another one only take memory from now on."""
+        if self._size not in (None, (height, width)):
+            for engine in self._there.values():
+                if isinstance(engine, Opener):
+                    engine.forget()
+        self._size = height, width
+
+    def load(
+        self,
+        choice: Choice,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        engine: str = "auto",
+        on_notice: Callable[[str], None] = lambda text: None,
+    ) -> Engine:
+        """As ``open_engine``; the second time at once."""
+        self._tell = on_notice
+        weights = choice.weights
+        key = (choice.name, choice.scale, weights and weights.card["sha256"], device, precision, engine)
+        if key not in self._there:
+            self._there[key] = open_engine(
+                choice,
+                device=device,
+                precision=precision,
+                engine=engine,
+                on_notice=lambda text: self._tell(text),
+            )
+        return self._there[key]

@@ -1,0 +1,213 @@
+"""Progress of many films on stderr: one bar for all and one for each in hand, or plain lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn
+from rich.table import Column
+from rich.text import Text
+
+from vsrcli.batch.check import Checked
+from vsrcli.batch.outcome import Outcome
+from vsrcli.cli.failure import one_line
+from vsrcli.cli.meter import INTERVAL, NarrowProgress, clock
+from vsrcli.pipeline import Progress
+
+
+class Board(Protocol):
+    """Shows how far a batch is; a context manager and a :class:`~vsrcli.batch.outcome.Watch`."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+    def began(self, number: int) -> None: ...
+
+    def notice(self, number: int, text: str) -> None: ...
+
+    def progress(self, number: int, progress: Progress) -> None: ...
+
+    def ended(self, number: int, outcome: Outcome) -> None: ...
+
+
+def open_board(console: Console, checked: Sequence[Checked], *, quiet: bool = False) -> Board:
+    """The board that suits where stderr goes.
+
+    Args:
+        console: of stderr.
+        checked: all films.
+        quiet: show failures only.
+    """
+    if quiet:
+        return Silent(console, checked)
+    live = console.is_terminal and not console.is_dumb_terminal
+    return Bars(console, checked) if live else Lines(console, checked)
+
+
+def print_failure(console: Console, name: str, outcome: Outcome) -> None:
+    """One failed film, as it happens."""
+    console.print(Text.assemble(("failed: ", "bold red"), one_line(f"{name}: {outcome.reason}")))
+    for line in outcome.details.splitlines():
+        console.print(Text(f"  {one_line(line)}", "dim"))
+
+
+class Silent:
+    """Nothing but failures."""
+
+    def __init__(self, console: Console, checked: Sequence[Checked]) -> None:
+        self._console = console
+        self._names = [each.task.name for each in checked]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def began(self, number: int) -> None:
+        pass
+
+    def notice(self, number: int, text: str) -> None:
+        pass
+
+    def progress(self, number: int, progress: Progress) -> None:
+        pass
+
+    def ended(self, number: int, outcome: Outcome) -> None:
+        if outcome.status == "failed":
+            print_failure(self._console, self._names[number], outcome)
+
+
+class Lines(Silent):
+    """A line when a film begins and ends, and every :data:`~vsrcli.cli.meter.INTERVAL` seconds between."""
+
+    def __init__(self, console: Console, checked: Sequence[Checked]) -> None:
+        super().__init__(console, checked)
+        self._next: dict[int, float] = {}
+
+    def began(self, number: int) -> None:
+        self._next[number] = time.monotonic() + INTERVAL
+        self._say(number, "begun")
+
+    def notice(self, number: int, text: str) -> None:
+        self._say(number, text)
+
+    def progress(self, number: int, progress: Progress) -> None:
+        if time.monotonic() >= self._next[number]:
+            self._next[number] = time.monotonic() + INTERVAL
+            self._say(number, far(progress))
+
+    def ended(self, number: int, outcome: Outcome) -> None:
+        super().ended(number, outcome)
+        if outcome.status == "done":
+            self._say(number, f"done, {outcome.frames} frames in {clock(outcome.seconds)}")
+
+    def _say(self, number: int, text: str) -> None:
+        self._console.print(one_line(f"[{number + 1}/{len(self._names)}] {self._names[number]}: {text}"))
+
+
+class Bars(Silent):
+    """A bar for all films and one for each in hand; they go away when the batch is over."""
+
+    def __init__(self, console: Console, checked: Sequence[Checked]) -> None:
+        super().__init__(console, checked)
+        self._work = Work(checked)
+        self._bars = NarrowProgress(
+            TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
+            BarColumn(bar_width=12),
+            TextColumn("{task.fields[text]}", markup=False, table_column=Column(no_wrap=True)),
+            console=console,
+            transient=True,
+            refresh_per_second=8,
+            expand=True,
+        )
+        self._all = self._bars.add_task("all films", total=1.0, text=self._work.text())
+        self._films: dict[int, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bars.stop()
+
+    def began(self, number: int) -> None:
+        name = one_line(self._names[number])
+        self._films[number] = self._bars.add_task(name, total=None, text="starting")
+
+    def notice(self, number: int, text: str) -> None:
+        self._console.print(Text(one_line(f"{self._names[number]}: {text}")), soft_wrap=True)
+
+    def progress(self, number: int, progress: Progress) -> None:
+        total = None if progress.total is None else max(progress.total, progress.done)
+        self._bars.update(self._films[number], completed=progress.done, total=total, text=far(progress))
+        self._work.note(number, progress)
+        self._show()
+
+    def ended(self, number: int, outcome: Outcome) -> None:
+        super().ended(number, outcome)
+        self._work.end(number)
+        if number in self._films:
+            self._bars.remove_task(self._films.pop(number))
+        self._show()
+
+    def _show(self) -> None:
+        self._bars.update(self._all, completed=self._work.share, text=self._work.text())
+
+
+class Work:
+    """How much of all films is there, and how long the rest takes: by pixels, since films differ in size."""
+
+    def __init__(self, checked: Sequence[Checked]) -> None:
+        waiting = [number for number, each in enumerate(checked) if each.outcome.status == "waiting"]
+        known = {number: checked[number].job for number in waiting}
+        lengths = [job.expected_frames for job in known.values() if job and job.expected_frames]
+        usual = sum(lengths) / len(lengths) if lengths else 1.0
+        self._totals = {
+            number: checked[number].pixels * ((job and job.expected_frames) or usual)
+            for number, job in known.items()
+        }
+        self._pixels = {number: checked[number].pixels for number in waiting}
+        self._there = dict.fromkeys(waiting, 0.0)
+        self._made = dict.fromkeys(waiting, 0.0)
+        self._over: set[int] = set()
+        self._films = len(checked)
+        self._before = len(checked) - len(waiting)
+        self._began: float | None = None
+
+    def note(self, number: int, progress: Progress) -> None:
+        """A frame has been written."""
+        self._began = self._began or time.monotonic()
+        self._there[number] = min(progress.done * self._pixels[number], self._totals[number])
+        self._made[number] = (progress.done - progress.resumed) * self._pixels[number]
+
+    def end(self, number: int) -> None:
+        """A film is over, one way or another."""
+        self._there[number] = self._totals[number]
+        self._over.add(number)
+
+    @property
+    def share(self) -> float:
+        """0 to 1."""
+        whole = sum(self._totals.values())
+        return sum(self._there.values()) / whole if whole else 1.0
+
+    def text(self) -> str:
+        """``3/7 films, 1:02:03 left``."""
+        films = f"{self._before + len(self._over)}/{self._films} films"
+        made = sum(self._made.values())
+        if self._began is None or not made or time.monotonic() - self._began < 1:
+            return films
+        left = sum(self._totals.values()) - sum(self._there.values())
+        return f"{films}, {clock(left * (time.monotonic() - self._began) / made)} left"
+
+
+def far(progress: Progress) -> str:
+    """``120/500, 3.2 fps, 2:03 left``."""
+    of = "" if progress.total is None else f"/{progress.total}"
+    left = "" if progress.eta is None else f", {clock(progress.eta)} left"
+    return f"{progress.done}{of}, {progress.fps:.1f} fps{left}"

@@ -1,0 +1,159 @@
+"""``vsr preview``: a few seconds of the new film, and what the whole of it would take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vsrcli.cli.film_options import film_options, options_from
+from vsrcli.cli.messages import MESSAGES, progress_options
+from vsrcli.cli.options import LOG, log_option, quiet_option, verbose_option
+from vsrcli.cli.signals import interruptible
+from vsrcli.cli.values import Time
+from vsrcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from vsrcli.job import Job, Options
+    from vsrcli.pipeline import Progress, Result
+
+_ANYWHERE = Fraction(1, 3)  # of the film: beyond titles, before the end
+
+
+@click.command(
+    epilog="Example: vsr preview in.mp4 --at 0:12 --seconds 3\n\n"
+    "Two ways to compare: vsr preview in.mp4 a.mp4 -m duf-s; vsr preview in.mp4 b.mp4 -m lanczos"
+)
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("target", metavar="[OUT]", required=False, type=click.Path(path_type=Path))
+@click.option("--at", type=Time(), help="Where it begins: 12.5, 1:02 or 0:01:02.5; default: after a third.")
+@click.option("--seconds", type=Time(), default="3", show_default=True, help="How long it is.")
+@film_options
+@click.option("-y", "--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@progress_options
+@log_option
+@quiet_option
+@verbose_option
+def preview(
+    source: Path,
+    target: Path | None,
+    at: Fraction | None,
+    seconds: Fraction,
+    progress: str,
+    quiet: bool,
+    verbose: int,
+    **given: Any,
+) -> None:
+    """Upscale a moment of a film, and say how long the whole would take here and how large it would be.
+
+    The moment is upscaled just as the film would be, with its sound. OUT is IN's name with "-preview" unless
+    you name it.
+    """
+    for name in ("start", "end", "frames"):
+        if given[name] is not None:
+            raise UsageError(f"--{name} is for the film: a preview has --at and --seconds")
+    if seconds <= 0:
+        raise UsageError(f"--seconds {float(seconds):g}: a preview is longer than nothing")
+    options = options_from(**given)
+    from vsrcli.cli import summary
+    from vsrcli.cli.meter import stderr_console
+    from vsrcli.cli.telling import telling
+    from vsrcli.job import prepare
+    from vsrcli.pipeline import run
+
+    meta = click.get_current_context().meta
+    console, chatty = stderr_console(), verbose > 0 and not quiet
+    teller = telling(console, progress, meta.get(MESSAGES), log=LOG in meta, quiet=quiet, chatty=chatty)
+    target = target or source.with_name(f"{source.stem}-preview{source.suffix}")
+    marks: list[Progress] = []
+    with interruptible() as received, summary.commands_told(chatty):
+        film = _film(source)
+        job = prepare(source, target, _moment(film, options, at, seconds))
+        teller.begin(job)
+
+        def on_progress(now: Progress) -> None:
+            received.check()
+            marks[:] = [now]
+            teller.progress(now)
+
+        with teller:
+            result = run(job, on_engine=teller.engine, on_progress=on_progress, on_notice=teller.notice)
+        teller.done(result)
+    estimate = estimated(film, job, result, marks[-1])
+    if MESSAGES in meta:
+        meta[MESSAGES].write("estimate", **estimate.__dict__)
+    if not quiet and not (MESSAGES in meta and meta[MESSAGES].alone):
+        summary.print_notice(console, str(estimate))
+
+
+@dataclass(frozen=True)
+class Film:
+    """The whole film, as its container states it.
+
+    Attributes:
+        frames: or None.
+        seconds: or None.
+    """
+
+    frames: int | None
+    seconds: Fraction | None
+
+
+def _film(source: Path) -> Film:
+    from vsrcli.media.probe import probe
+
+    film = probe(source)
+    seconds, rate = film.video.duration or film.duration, film.video.frame_rate
+    frames = film.video.frames or (round(seconds * rate) if seconds and rate else None)
+    return Film(frames, seconds)
+
+
+def _moment(film: Film, options: Options, at: Fraction | None, seconds: Fraction) -> Options:
+    """The part that is made: where nothing is said, from a third on, if the film is long enough."""
+    if at is None:
+        at = film.seconds * _ANYWHERE if film.seconds and film.seconds > 2 * seconds else Fraction(0)
+    at = round(at * 1000) / Fraction(1000)
+    return replace(options, start=at, end=at + seconds, segment="none")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the whole film would take, from a part of it.
+
+    Attributes:
+        frames: of the film; None if nobody knows.
+        seconds: of computing, here.
+        size: bytes of the new film.
+    """
+
+    frames: int | None
+    seconds: float | None
+    size: int | None
+
+    def __str__(self) -> str:
+        from vsrcli.cli.meter import clock
+        from vsrcli.memory import readable
+
+        if self.frames is None or self.seconds is None or self.size is None:
+            return "the whole film: its length is not known, so nobody can say"
+        took = f"about {clock(self.seconds)} here and {readable(self.size)}"
+        return f"the whole film: {self.frames:,} frames, {took}"
+
+
+def estimated(film: Film, job: Job, result: Result, last: Progress) -> Estimate:
+    """Time by the frames after the first one, which waits for the network; size by what came out.
+
+    Args:
+        film: the whole.
+        job, result: of the part.
+        last: of its progress.
+    """
+    if film.frames is None:
+        return Estimate(None, None, None)
+    started = result.seconds - last.seconds
+    each = last.seconds / max(result.frames - 1, 1)
+    size = round(result.target.stat().st_size * film.frames / result.frames)
+    return Estimate(film.frames, round(started + each * film.frames, 1), size)

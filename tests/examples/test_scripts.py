@@ -1,0 +1,104 @@
+"""The scripts in examples/, run as they stand, by a bash whose ffmpeg is the bundled one."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import imageio_ffmpeg
+import pytest
+
+import media_samples as media
+from terminal import environment
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None or os.name == "nt", reason="needs bash")
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> dict[str, str]:
+    """An environment whose ``vsr`` interpolates and whose ``ssh`` stays at home."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    lines = {
+        "ffmpeg": f'exec {shlex.quote(imageio_ffmpeg.get_ffmpeg_exe())} "$@"',
+        "vsr": f'exec {shlex.quote(sys.executable)} -m vsrcli "$@"',
+        "ssh": 'shift; exec bash -c "$*"',
+    }
+    for name, line in lines.items():
+        (folder / name).write_text(f"#!/bin/sh\n{line}\n")
+        (folder / name).chmod(0o755)
+    models = {f"VSR_{command}_MODEL": "bicubic" for command in ("UPSCALE", "BATCH")}
+    return environment(PATH=f"{folder}{os.pathsep}{os.environ['PATH']}", VSR_CONFIG="", **models)
+
+
+def script(name: str, *arguments: str | Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    line = ["bash", str(EXAMPLES / name), *map(str, arguments)]
+    return subprocess.run(
+        line, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
+
+
+def shape(film: Path) -> tuple[int, int, int, int]:
+    """Width, height, frames and number of sounds."""
+    with av.open(str(film)) as container:
+        video = container.streams.video[0]
+        count = sum(1 for _ in container.decode(video=0))
+        return video.width, video.height, count, len(container.streams.audio)
+
+
+@pytest.mark.parametrize("name", ["pipe_chain.sh", "ffmpeg_filters.sh"])
+def test_a_chain_of_pipes_makes_a_film_with_its_sound(
+    tmp_path: Path, programs: dict[str, str], name: str
+) -> None:
+    done = script(name, media.cfr(tmp_path), tmp_path / "out.mp4", "--scale", "2", env=programs)
+    assert done.returncode == 0, done.stderr
+    assert shape(tmp_path / "out.mp4") == (128, 96, 12, 1)
+
+
+def test_a_failure_inside_a_chain_is_a_failure_of_the_chain(tmp_path: Path, programs: dict[str, str]) -> None:
+    done = script("pipe_chain.sh", media.cfr(tmp_path), tmp_path / "out.mp4", "--crf", "-1", env=programs)
+    assert done.returncode != 0
+    assert "not in the range" in done.stderr
+
+
+def test_another_machine_sends_the_new_film_back(tmp_path: Path, programs: dict[str, str]) -> None:
+    out = tmp_path / "new film.mkv"
+    done = script("remote_gpu.sh", "host", media.cfr(tmp_path), out, "--scale", "2", env=programs)
+    assert done.returncode == 0, done.stderr
+    assert shape(out) == (128, 96, 12, 1)
+    assert not Path(f"{out}.part").exists()
+    wrong = script("remote_gpu.sh", "host", tmp_path / "missing.mp4", tmp_path / "o.mkv", env=programs)
+    assert wrong.returncode != 0
+    assert not list(tmp_path.glob("o.mkv*"))
+
+
+def test_a_watched_folder_is_emptied_once(tmp_path: Path, programs: dict[str, str]) -> None:
+    inbox, out = tmp_path / "in", tmp_path / "out"
+    inbox.mkdir()
+    ready = shutil.move(media.cfr(tmp_path), inbox / "ready film.mp4")
+    an_hour_ago = time.time() - 3600
+    os.utime(ready, (an_hour_ago, an_hour_ago))
+    shutil.copy(ready, inbox / "still growing.mp4")  # copied now
+    rounds = {**programs, "ROUNDS": "2", "EVERY": "0"}
+    done = script("watch_folder.sh", inbox, out, "--scale", "2", env=rounds)
+    assert done.returncode == 0, done.stderr
+    films = [path.name for path in out.iterdir() if not path.name.startswith(".")]
+    assert films == ["ready film.mp4"]
+    assert shape(out / "ready film.mp4") == (128, 96, 12, 1)
+    assert "skipped" in done.stdout + done.stderr  # the second round
+
+
+def test_a_folder_at_once(tmp_path: Path, programs: dict[str, str]) -> None:
+    films = tmp_path / "films"
+    (films / "below").mkdir(parents=True)
+    shutil.copy(media.cfr(tmp_path), films / "below" / "film.mp4")
+    done = script("batch_folder.sh", films, tmp_path / "out", "--scale", "2", env=programs)
+    assert done.returncode == 0, done.stderr
+    assert shape(tmp_path / "out/below/film.mp4") == (128, 96, 12, 1)
