@@ -1,0 +1,27 @@
+"""The first moment of the program."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any
+
+import pytest
+
+from vsrcli import __main__ as program
+
+
+def test_ctrl_c_while_it_is_being_loaded_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ordinary = builtins.__import__
+
+    def interrupted(name: str, *arguments: Any, **more: Any) -> Any:
+        if name == "vsrcli.cli":
+            raise KeyboardInterrupt
+        return ordinary(name, *arguments, **more)
+
+    monkeypatch.setattr(builtins, "__import__", interrupted)
+    with pytest.raises(SystemExit) as end:
+        program.main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "vsr: stopped\n"
