@@ -18,6 +18,7 @@ from vsrcli.doctor.finding import Finding, examine
 from vsrcli.engine.resample import ResampleEngine
 from vsrcli.errors import ModelError
 from vsrcli.media.ffmpeg import find_ffmpeg
+from vsrcli.models import registry
 from vsrcli.models.registry import DEFAULT_MODEL, find_weights
 
 Vsr = Callable[..., Outcome]
@@ -67,6 +68,12 @@ def test_a_check_that_fails_is_a_finding_and_not_the_end() -> None:
     assert "ZeroDivisionError" in found[1].text
 
 
+def test_a_machine_without_weights_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "list_weights", list)
+    (found,) = checks.weights()
+    assert (found.state, "none of the default model" in found.text) == ("problem", True)
+
+
 def test_damaged_weights_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = find_weights(DEFAULT_MODEL, 4)
     for path in (weights.path, weights.card_path):
@@ -78,7 +85,6 @@ def test_damaged_weights_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("VSR_WEIGHTS", str(tmp_path))
     found = list(checks.weights())
     assert [each.state for each in found if str(copy) in each.text] == ["problem"]
-    assert any("none of the default model" in each.text for each in found)
 
 
 def test_an_ffmpeg_that_is_not_there_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
