@@ -194,7 +194,9 @@ class _Machine:
         self, macs: int, width: int, height: int, rate: str | None, segment: str | int = "auto"
     ) -> None:
         self.options = SimpleNamespace(segment=segment)
-        self.model = SimpleNamespace(scale=4, architecture=SimpleNamespace(macs=lambda scale: macs))
+        self.model = SimpleNamespace(
+            scale=4, architecture=SimpleNamespace(macs=lambda scale: macs), then=None
+        )
         rate_ = None if rate is None else Fraction(rate)
         self.source = SimpleNamespace(video=SimpleNamespace(width=width, height=height, frame_rate=rate_))
 
