@@ -8,9 +8,9 @@ import pytest
 from films import planes
 
 import media_samples as media
-from vsrcli.media.color import output_color, resolve
+from vsrcli.media.color import TRANSFERS, encode_filter, output_color, resolve
 from vsrcli.media.encode import Encoder
-from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.plan import EncodeOptions, plan_output
 from vsrcli.media.probe import probe
 from vsrcli.media.types import Color, Frame
@@ -147,3 +147,11 @@ def test_small_films_are_tagged_with_what_was_assumed(
     upscale(sample(media.cfr), target)
     color = probe(target).video.color
     assert (color.matrix, color.primaries, color.range) == ("smpte170m", "smpte170m", "tv")
+
+
+@pytest.mark.parametrize("name", [*TRANSFERS.values()])
+def test_every_transfer_is_spelled_as_the_filter_knows_it(name: str) -> None:
+    """An old film's gamma 2.8 has another name there than among the encoders' options."""
+    tags = Color("tv", "bt709", "bt709", name, "left")
+    filters = encode_filter(tags, "yuv420p", (64, 48), deep=False, ffmpeg=find_ffmpeg())
+    media.run_ffmpeg("-f", "lavfi", "-i", "color=s=64x48:d=0.04", "-vf", filters, "-f", "null", "-")

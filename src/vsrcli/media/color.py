@@ -17,6 +17,8 @@ from __future__ import annotations
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.types import Color
 
+# The encoders' options and the filter setparams call these two by different names.
+_FILTER_TRANSFERS = {"gamma22": "bt470m", "gamma28": "bt470bg"}
 _FLAGS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 
 # Code points of ISO/IEC 23091-2 (H.273) as libavutil spells them.
@@ -181,7 +183,7 @@ def encode_filter(color: Color, pix_fmt: str, size: tuple[int, int], *, deep: bo
     if is_rgb(pix_fmt):
         return (
             f"scale=flags={_FLAGS},format={pix_fmt},setparams=colorspace=gbr:range=pc"
-            f":color_primaries={color.primaries}:color_trc={color.transfer}"
+            f":color_primaries={color.primaries}:color_trc={_filter_transfer(color)}"
         )
     steps = [
         f"flags={_FLAGS}",
@@ -200,8 +202,14 @@ def encode_filter(color: Color, pix_fmt: str, size: tuple[int, int], *, deep: bo
         )
     return (
         f"{convert},format={pix_fmt},setparams=color_primaries={color.primaries}"
-        f":color_trc={color.transfer}:colorspace={color.matrix}:range={color.range}"
+        f":color_trc={_filter_transfer(color)}:colorspace={color.matrix}:range={color.range}"
     )
+
+
+def _filter_transfer(color: Color) -> str:
+    """The transfer as ``setparams`` spells it."""
+    name = str(color.transfer)
+    return _FILTER_TRANSFERS.get(name, name)
 
 
 def encoder_tags(color: Color, pix_fmt: str) -> dict[str, str]:
