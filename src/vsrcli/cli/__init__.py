@@ -30,6 +30,7 @@ COMMANDS = {
     "train": ("vsrcli.cli.train:train", "Train a network on a folder of clips and photographs."),
     "bench": ("vsrcli.cli.bench:bench", "Measure how fast a model is on this machine."),
     "evaluate": ("vsrcli.cli.evaluate:evaluate", "Score models on films whose high resolution is known."),
+    "compare": ("vsrcli.cli.compare:compare", "Show films beside each other: page, film or picture."),
     "doctor": ("vsrcli.cli.doctor:doctor", "Look at what this machine has, and what to do about it."),
     "config": ("vsrcli.cli.config:config", "Show the settings that hold here."),
     "completion": ("vsrcli.cli.completion:completion", "Complete commands and options in your shell."),

@@ -1,0 +1,309 @@
+"""``vsr compare``: films beside each other, as a page, a film or a picture."""
+
+from __future__ import annotations
+
+import json
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vsrcli.cli.options import quiet_option, verbose_option
+from vsrcli.cli.signals import interruptible
+from vsrcli.cli.values import Time
+from vsrcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from vsrcli.cli.meter import Meter
+    from vsrcli.compare.figures import Figures
+    from vsrcli.compare.films import LineUp
+    from vsrcli.compare.layout import Layout
+    from vsrcli.evaluate.report import Crop
+    from vsrcli.media.ffmpeg import Ffmpeg
+
+_PAGES, _PICTURES = (".html", ".htm"), (".png",)
+_FILE = click.Path(path_type=Path)
+
+
+class Place(click.ParamType):
+    """``X,Y,WxH``: a rectangle in pixels, as (left, top, width, height)."""
+
+    name = "X,Y,WxH"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int, int, int]:
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"(\d{1,6}),(\d{1,6}),(\d{1,6})x(\d{1,6})", str(value).replace(" ", ""))
+        if not found or not int(found[3]) or not int(found[4]):
+            self.fail(f"{value!r} is no part of a picture: give one such as 320,180,160x120", param, ctx)
+        left, top, width, height = (int(number) for number in found.groups())
+        return left, top, width, height
+
+
+@click.command(
+    epilog="Example: vsr compare in.mp4 x4.mp4 --reference original.mp4\n\n"
+    "A film with a dividing line: vsr compare in.mp4 x4.mp4 -o split.mp4\n\n"
+    "One moment, a detail, three films: vsr compare in.mp4 a.mp4 b.mp4 -o detail.png --at 0:12 "
+    "--crop 320,180,160x120"
+)
+@click.argument("films", metavar="A B [MORE]...", nargs=-1, required=True, type=_FILE)
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    type=_FILE,
+    metavar="OUT",
+    help='.html, .png, or a film\'s extension.  [default: a page beside the last film, "-compare.html"]',
+)
+@click.option("--reference", type=_FILE, metavar="TRUTH", help="What they ought to look like: adds figures.")
+@click.option(
+    "--layout",
+    type=click.Choice(["split", "wipe", "side", "stack"]),
+    help="Of a film or picture: a dividing line (wipe: a moving one), side by side, or one below the other. "
+    "[default: split for a film of two, else side]",
+)
+@click.option(
+    "--at", "moments", type=Time(), multiple=True, help="A moment for picture or page (there, repeat it)."
+)
+@click.option(
+    "--moments",
+    "count",
+    type=click.IntRange(1, 24),
+    default=6,
+    show_default=True,
+    help="Of a page, spread over the films, if --at does not name them.",
+)
+@click.option("--start", type=Time(), default="0", help="Compare from this moment on: 12.5, 1:02, 0:01:02.5.")
+@click.option("--seconds", type=Time(), help="Compare so much.  [default: all that the films share]")
+@click.option(
+    "--offset", type=Time(), default="0", help="Where in A and TRUTH the others begin: --at of a preview."
+)
+@click.option("--crop", type=Place(), help="Show this part, in pixels of the common size.")
+@click.option(
+    "--zoom",
+    type=click.IntRange(1, 16),
+    help="Enlarge film or picture, pixels as squares.  [default: 1; with --crop, to the picture's size]",
+)
+@click.option(
+    "--enlarge",
+    "kernel",
+    type=click.Choice(["bicubic", "nearest", "lanczos3"]),
+    default="bicubic",
+    show_default=True,
+    help="How smaller films are brought to the common size.",
+)
+@click.option("--labels", metavar="A,B,...", help="Instead of the films' names.")
+@click.option("--no-labels", is_flag=True, help="No words in film or picture.")
+@click.option("--vmaf/--no-vmaf", default=True, help="With TRUTH: whether VMAF is measured.  [default: yes]")
+@click.option("--codec", help="Of a film, as for `vsr upscale`.")
+@click.option("--crf", type=click.FloatRange(min=0), help="Of a film, as for `vsr upscale`.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures; docs/compare.md explains them.")
+@click.option("--ffmpeg", metavar="PATH", help="An ffmpeg other than the bundled one.")
+@click.option("-y", "--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@quiet_option
+@verbose_option
+def compare(
+    films: tuple[Path, ...],
+    target: Path | None,
+    reference: Path | None,
+    moments: tuple[Fraction, ...],
+    count: int,
+    as_json: bool,
+    overwrite: bool,
+    quiet: bool,
+    verbose: int,
+    **given: Any,
+) -> None:
+    """Show films beside each other: as a page with a slider, as a film, or as a picture.
+
+    A is what the others are compared with, such as the film before it was upscaled: it gives a film its
+    times and its sound. Films of different size are shown at the largest, or at TRUTH's; they are matched by
+    time, as far as all of them go.
+    """
+    if len(films) < 2:
+        raise UsageError("there is nothing to compare one film with: name two or more")
+    target = target or films[-1].with_name(f"{films[-1].stem}-compare.html")
+    kind = _kind(target)
+    _check_options(target, kind, reference, moments, as_json, given)
+    from vsrcli.cli import summary
+    from vsrcli.cli.meter import open_meter, stderr_console
+    from vsrcli.compare.films import line_up
+    from vsrcli.compare.target import check_target
+    from vsrcli.media.ffmpeg import find_ffmpeg
+
+    console = stderr_console()
+    everything = [*films, *([reference] if reference else [])]
+    with interruptible() as received, summary.commands_told(verbose > 0 and not quiet):
+        ffmpeg = find_ffmpeg(given["ffmpeg"])
+        line = line_up(
+            films,
+            reference,
+            labels=[name.strip() for name in given["labels"].split(",")] if given["labels"] else [],
+            kernel=given["kernel"],
+            start=given["start"],
+            seconds=given["seconds"],
+            offset=given["offset"],
+        )
+        check_target(target, everything, overwrite=overwrite)
+        for text in () if quiet else line.notices:
+            summary.print_notice(console, text)
+        unit = "moments" if kind == "page" and reference is None else "frames"
+        work = _Work(line, target, overwrite, ffmpeg, open_meter(console, unit, quiet=quiet), received.check)
+        figures: Figures | None = None
+        if kind == "picture":
+            said = work.picture(_layout(line, kind, given), moments)
+        elif kind == "page":
+            said, figures = work.page(moments, count, _crop(given), vmaf=given["vmaf"])
+        else:
+            said, figures = work.film(
+                _layout(line, kind, given), given["codec"], given["crf"], vmaf=given["vmaf"]
+            )
+    if figures is not None and as_json:
+        click.echo(json.dumps({"target": str(target), **figures.as_dict(line)}, indent=2, ensure_ascii=False))
+    elif figures is not None and not quiet:
+        from vsrcli.cli.compare_table import print_figures
+
+        print_figures(line, figures)
+    if not quiet:
+        console.print(f"{said}: {target}", style="green")
+
+
+def _kind(target: Path) -> str:
+    suffix = target.suffix.lower()
+    return "page" if suffix in _PAGES else "picture" if suffix in _PICTURES else "film"
+
+
+def _check_options(
+    target: Path,
+    kind: str,
+    reference: Path | None,
+    moments: tuple[Fraction, ...],
+    as_json: bool,
+    given: dict[str, Any],
+) -> None:
+    """What was asked for must be of some effect."""
+    if target == Path("-"):
+        raise UsageError("a comparison is a file, not a stream: name one with -o, such as compared.mp4")
+    if kind == "film" and moments:
+        raise UsageError("--at is a moment of a picture or page: a film has --start and --seconds")
+    if kind == "picture" and len(moments) > 1:
+        raise UsageError("a picture shows one moment: give --at once, or write an .html")
+    if kind == "page":
+        for name in ("layout", "zoom"):
+            if given[name] is not None:
+                raise UsageError(f"--{name} is for a film or a picture: a page lets its reader choose")
+        if given["no_labels"]:
+            raise UsageError("--no-labels is for a film or a picture: a page would not say what it shows")
+    if kind != "film" and (given["codec"] is not None or given["crf"] is not None):
+        raise UsageError("--codec and --crf are for a film: name one with -o, such as compared.mp4")
+    if as_json and (reference is None or kind == "picture"):
+        raise UsageError("--json prints figures of all frames: they need --reference, and a page or a film")
+    if given["seconds"] is not None and given["seconds"] <= 0:
+        raise UsageError("--seconds 0 compares nothing: give more")
+    if given["labels"] is not None and given["no_labels"]:
+        raise UsageError("--labels and --no-labels contradict each other: leave one out")
+
+
+class _Work:
+    """The three kinds of comparison; each says what it has made."""
+
+    def __init__(
+        self, line: LineUp, target: Path, overwrite: bool, ffmpeg: Ffmpeg, meter: Meter, check: Any
+    ) -> None:
+        self._line, self._target, self._overwrite = line, target, overwrite
+        self._ffmpeg, self._meter, self._check = ffmpeg, meter, check
+
+    def picture(self, layout: Layout, moments: tuple[Fraction, ...]) -> str:
+        from vsrcli.compare.album import check_times, spread
+        from vsrcli.compare.still import write_still
+
+        check_times(self._line, moments)
+        at = moments[0] if moments else spread(self._line, 1)[0]
+        write_still(self._line, self._target, layout, at, overwrite=self._overwrite, ffmpeg=self._ffmpeg)
+        return "{}x{}".format(*layout.size)
+
+    def page(
+        self, moments: tuple[Fraction, ...], count: int, crop: Crop | None, *, vmaf: bool
+    ) -> tuple[str, Figures | None]:
+        from vsrcli.compare.album import check_times, gather, spread
+        from vsrcli.compare.page import write_page
+
+        line = self._line
+        check_times(line, moments)
+        if crop is not None:
+            self._inside(crop)
+        times = moments or spread(line, count - (line.reference is not None and count > 1))
+        total = len(times) if line.reference is None else self._frames()
+        with self._meter as meter:
+            album = gather(
+                line,
+                times,
+                vmaf=vmaf,
+                on_moment=lambda done: self._tell(done, total),
+                on_notice=meter.say,
+                ffmpeg=self._ffmpeg,
+            )
+        size = write_page(line, album, self._target, crop=crop, overwrite=self._overwrite)
+        pictures = f"{len(line.all)} films, {len(album.shots)} moments ({album.coding})"
+        return f"{pictures}, {size / 1e6:.1f} MB", album.figures
+
+    def film(
+        self, layout: Layout, codec: str | None, crf: float | None, *, vmaf: bool
+    ) -> tuple[str, Figures | None]:
+        from vsrcli.compare.film import plan_film, write_film
+        from vsrcli.media.output import EncodeOptions
+
+        options = EncodeOptions(codec=codec, crf=crf, overwrite=self._overwrite)
+        plan = plan_film(self._line, self._target, layout, options, ffmpeg=self._ffmpeg)
+        total = self._frames()
+        with self._meter as meter:
+            for text in plan.notices:
+                meter.say(f"  {text}")
+            frames, figures = write_film(
+                self._line,
+                plan,
+                layout,
+                vmaf=vmaf,
+                on_moment=lambda done: self._tell(done, total),
+                on_notice=meter.say,
+                ffmpeg=self._ffmpeg,
+            )
+        return f"{frames} frames, {plan.width}x{plan.height}", figures
+
+    def _tell(self, done: int, total: int | None) -> None:
+        self._check()
+        self._meter.tell(done, total, "compared")
+
+    def _frames(self) -> int | None:
+        """To come, as far as anybody knows."""
+        line = self._line
+        rate = line.films[0].source.video.frame_rate
+        return None if line.end is None or rate is None else max(round((line.end - line.start) * rate), 1)
+
+    def _inside(self, crop: Crop) -> None:
+        import numpy as np
+
+        crop.of(np.empty((self._line.height, self._line.width, 1), np.uint8))
+
+
+def _crop(given: dict[str, Any]) -> Crop | None:
+    from vsrcli.evaluate.report import Crop
+
+    return None if given["crop"] is None else Crop(*given["crop"])
+
+
+def _layout(line: LineUp, kind: str, given: dict[str, Any]) -> Layout:
+    """With a reference, it is shown, too, where there is room for a third picture."""
+    from vsrcli.compare.layout import Layout
+
+    crop, films = _crop(given), len(line.films)
+    layout = given["layout"] or ("split" if kind == "film" and films == 2 else "side")
+    count = films if layout in ("split", "wipe") else len(line.all)
+    zoom = given["zoom"]
+    if zoom is None:
+        zoom = 1 if crop is None else max(min(line.width // crop.width, line.height // crop.height), 1)
+    return Layout(layout, line.width, line.height, count, crop, zoom, named=not given["no_labels"])

@@ -1,0 +1,21 @@
+"""Films that belong together: a small one, what was made of it, and what it should have been."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import media_samples as media
+
+
+@pytest.fixture(scope="session")
+def trio(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """12 frames with sound: 64x48; 128x96 made of it by pixel repetition; 128x96 as it was."""
+    folder = tmp_path_factory.mktemp("trio")
+    small, large, truth = (folder / f"{name}.mkv" for name in ("small", "large", "truth"))
+    lossless = ("-c:v", "ffv1", "-pix_fmt", "yuv420p")
+    media.run_ffmpeg(*media.picture(size="128x96"), *media.sound(), *lossless, "-c:a", "flac", truth)
+    media.run_ffmpeg("-i", truth, "-vf", "scale=64:48:flags=area", *lossless, "-c:a", "copy", small)
+    media.run_ffmpeg("-i", small, "-vf", "scale=128:96:flags=neighbor", *lossless, "-c:a", "copy", large)
+    return small, large, truth

@@ -1,0 +1,345 @@
+"""``vsr compare``: what is written, what is kept, what is refused."""
+
+from __future__ import annotations
+
+import base64
+import errno
+import hashlib
+import io
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+import media_samples as media
+from terminal import Outcome, spawn
+from vsrcli.compare.target import written
+from vsrcli.errors import OutputError
+from vsrcli.evaluate.metrics import psnr_y
+from vsrcli.media.decode import Decoder
+from vsrcli.media.probe import probe
+
+Vsr = Callable[..., Outcome]
+Trio = tuple[Path, Path, Path]
+Sample = Callable[..., Path]
+QUICK = ("--no-vmaf",)
+
+
+class Parsed(HTMLParser):
+    """The elements of a page, with what stands in them."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self._open = ""
+        self.feed(page.read_text("utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._open = tag
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+    def handle_data(self, data: str) -> None:
+        self.texts.setdefault(self._open, []).append(data)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        return json.loads(self.texts["script"][0])
+
+    def pictures(self, shot: int) -> list[np.ndarray]:
+        found = []
+        for uri in self.data["shots"][shot]["pictures"]:
+            content = base64.b64decode(uri.partition(",")[2])
+            found.append(np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
+        return found
+
+
+def frames(film: Path, ffmpeg: Any) -> list[np.ndarray]:
+    with Decoder(probe(film), ffmpeg=ffmpeg) as decoder:
+        return [frame.pixels for frame in decoder]
+
+
+def packets(film: Path, kind: str) -> list[tuple[Any, bytes]]:
+    with av.open(str(film)) as container:
+        stream = next(each for each in container.streams if each.type == kind)
+        return [
+            (packet.pts * packet.time_base, bytes(packet))
+            for packet in container.demux(stream)
+            if packet.size and packet.pts is not None and packet.time_base is not None
+        ]
+
+
+def test_a_page_holds_the_frames_themselves_and_fetches_nothing(
+    vsr: Vsr, trio: Trio, tmp_path: Path, ffmpeg: Any
+) -> None:
+    page = tmp_path / "page.html"
+    run = vsr("compare", *trio[:2], "-o", page, "--at", "0.1", "--at", "0.3")
+    assert run.status == 0, run.err
+    assert "2 films, 2 moments (WebP, lossless)" in run.err
+    parsed = Parsed(page)
+    large = frames(trio[1], ffmpeg)
+    np.testing.assert_array_equal(parsed.pictures(0)[1], large[2])
+    np.testing.assert_array_equal(parsed.pictures(1)[1], large[7])
+    for tag, attributes in parsed.elements:
+        assert not {"src", "href", "style", "srcset", "action"}.intersection(attributes), tag
+        assert not any(name.startswith("on") for name in attributes), tag
+        assert tag not in ("link", "iframe", "object", "base")
+    text = re.sub(r"data:image/\w+;base64,[\w+/=]*", "", page.read_text("utf-8"))
+    assert "http://" not in text.replace("http-equiv", "")
+    assert "https://" not in text
+    policy = next(each["content"] for tag, each in parsed.elements if "http-equiv" in each) or ""
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    for part in (parsed.texts["style"][0], parsed.texts["script"][-1]):
+        digest = base64.b64encode(hashlib.sha256(part.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
+
+
+def test_with_a_reference_there_are_figures(vsr: Vsr, trio: Trio, tmp_path: Path, ffmpeg: Any) -> None:
+    page = tmp_path / "page.html"
+    run = vsr("compare", *trio[:2], "--reference", trio[2], "-o", page, "--moments", "3", *QUICK)
+    assert run.status == 0, run.err
+    large, truth = frames(trio[1], ffmpeg), frames(trio[2], ffmpeg)
+    scores = [psnr_y(one, other) for one, other in zip(large, truth, strict=True)]
+    assert f"{np.mean(scores):.2f} / {min(scores):.2f}" in run.out
+    parsed = Parsed(page)
+    assert parsed.data["plots"]["mean"]["psnr_y"][1] == pytest.approx(scores, abs=1e-4)
+    worst = int(np.argmin(scores))
+    numbers = [shot["number"] for shot in parsed.data["shots"]]
+    assert numbers == sorted(numbers)
+    assert worst in numbers
+    np.testing.assert_array_equal(parsed.pictures(numbers.index(worst))[2], truth[worst])
+    plots = [each for tag, each in parsed.elements if tag == "svg" and each.get("role") == "slider"]
+    assert len(plots) == 2
+    assert "was not asked for (--no-vmaf)" in page.read_text("utf-8")
+
+
+def test_figures_for_programs(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
+    run = vsr("compare", *trio[:2], "--reference", trio[2], "-o", tmp_path / "p.html", *QUICK, "--json", "-q")
+    assert run.err == ""
+    told = json.loads(run.out)
+    assert told["version"] == 1
+    assert told["target"] == str(tmp_path / "p.html")
+    assert [len(film["ssim_y"]["frames"]) for film in told["films"]] == [12, 12]
+
+
+def test_names_of_films_cannot_become_part_of_the_page(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
+    evil, odd = tmp_path / "<script>alert(1)<script>.mkv", tmp_path / "a\"b&c'$title.mkv"
+    for path in (evil, odd):
+        path.write_bytes(trio[1].read_bytes())
+    page = tmp_path / "page.html"
+    label = "</script><img src=x onerror=alert(2)>,</title>"
+    assert vsr("compare", evil, odd, "--reference", odd, "-o", page, *QUICK).status == 0
+    parsed = Parsed(page)
+    assert [tag for tag, _ in parsed.elements].count("script") == 2
+    assert parsed.data["names"][:2] == [evil.name, odd.name]
+    assert parsed.texts["title"] == [f"{evil.name} and {odd.name}, compared"]
+    assert vsr("compare", evil, odd, "-o", page, "-y", "--labels", label, "--at", "0").status == 0
+    parsed = Parsed(page)
+    assert parsed.data["names"] == label.split(",")
+    assert not [each for tag, each in parsed.elements if "onerror" in each]
+
+
+def test_a_page_stands_beside_the_last_film_by_default(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
+    films = [tmp_path / path.name for path in trio]
+    for film, path in zip(films, trio, strict=True):
+        film.write_bytes(path.read_bytes())
+    assert vsr("compare", *films, "--moments", "1").status == 0
+    parsed = Parsed(tmp_path / "truth-compare.html")
+    assert len(parsed.data["names"]) == 3
+    assert len([tag for tag, _ in parsed.elements if tag == "option"]) == 6
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_film_keeps_times_and_sound_of_the_first(
+    vsr: Vsr, sample: Sample, tmp_path: Path, suffix: str
+) -> None:
+    film = sample(media.video_starts_late, suffix=suffix)
+    target = tmp_path / f"split{suffix}"
+    run = vsr("compare", film, film, "-o", target)
+    assert run.status == 0, run.err
+    assert packets(target, "audio") == packets(film, "audio")
+    times = [sorted(time for time, _ in packets(each, "video")) for each in (target, film)]
+    assert times[0] == times[1]
+
+
+def test_sound_before_the_first_picture_stays_where_the_film_is_cut(
+    vsr: Vsr, sample: Sample, tmp_path: Path
+) -> None:
+    late, short, target = sample(media.video_starts_late), tmp_path / "short.mkv", tmp_path / "cut.mkv"
+    media.run_ffmpeg(*media.picture(6), "-c:v", "ffv1", short)
+    run = vsr("compare", late, short, "-o", target)
+    assert run.status == 0, run.err
+    assert len(packets(target, "video")) == 6
+    sounds = packets(target, "audio")
+    assert sounds[0][1] == packets(late, "audio")[0][1]
+    assert float(packets(target, "video")[0][0] - sounds[0][0]) == pytest.approx(0.423, abs=0.03)
+    assert float(sounds[-1][0]) < 0.423 + 0.3
+
+
+def test_variable_rates_stay(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
+    film, target = sample(media.vfr), tmp_path / "side.mp4"
+    assert vsr("compare", film, film, "-o", target, "--layout", "stack").status == 0
+    times = [sorted(time for time, _ in packets(each, "video")) for each in (target, film)]
+    assert times[0] == times[1]
+
+
+def test_colours_of_a_film_do_not_change(vsr: Vsr, sample: Sample, tmp_path: Path, ffmpeg: Any) -> None:
+    for film in (sample(media.cfr), sample(media.ten_bit)):
+        target = tmp_path / f"{film.stem}.mkv"
+        run = vsr("compare", film, film, "-o", target, "--no-labels", "--codec", "ffv1")
+        assert run.status == 0, run.err
+        before, after = probe(film).video, probe(target).video
+        assert after.bit_depth == before.bit_depth
+        assert (after.color.transfer or "bt709") in (before.color.transfer, "smpte170m", "bt709")
+        step = 257 if before.deep else 1
+        for old, new in zip(frames(film, ffmpeg), frames(target, ffmpeg), strict=True):
+            apart = new.astype(int) - old.astype(int)
+            apart[:, 28:36] = 0  # the dividing line
+            grey = apart @ [0.2126, 0.7152, 0.0722]
+            assert np.abs(grey).mean() < 2 * step  # 4:2:0 and back blurs colours at edges
+            assert np.abs(apart.mean(axis=(0, 1))).max() < 1.5 * step  # but shifts none
+
+
+def test_a_film_tells_the_figures_of_each_moment(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
+    target = tmp_path / "side.mkv"
+    run = vsr(
+        "compare", *trio[:2], "--reference", trio[2], "-o", target, "--layout", "side", *QUICK, "--json"
+    )
+    assert run.status == 0, run.err
+    assert len(json.loads(run.out)["films"][1]["psnr_y"]["frames"]) == 12
+    video = probe(target).video
+    assert video.width == 3 * 128 + 2 * 4
+    assert video.height > 96
+
+
+def test_part_of_a_film_takes_its_part_of_the_sound(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
+    film, target = sample(media.cfr, frames=48), tmp_path / "part.mkv"
+    run = vsr("compare", film, film, "-o", target, "--start", "1", "--seconds", "0.5", "--layout", "wipe")
+    assert run.status == 0, run.err
+    assert len(packets(target, "video")) == 12
+    sound = packets(target, "audio")
+    assert 0.4 < float(sound[-1][0] - sound[0][0]) < 0.6
+
+
+def test_a_picture_shows_a_moment(vsr: Vsr, trio: Trio, tmp_path: Path, ffmpeg: Any) -> None:
+    target = tmp_path / "one.png"
+    crop = ("--crop", "8,16,32x24", "--zoom", "2", "--no-labels", "--layout", "stack")
+    run = vsr("compare", *trio, "-o", target, "--at", "0.3", *crop)
+    assert run.status == 0, run.err
+    with Image.open(target) as picture:
+        canvas = np.asarray(picture)
+    part = frames(trio[2], ffmpeg)[7][16:40, 8:40].repeat(2, axis=0).repeat(2, axis=1)
+    np.testing.assert_array_equal(canvas[2 * 52 : 2 * 52 + 48, :64], part)
+    whole = tmp_path / "two.png"
+    assert vsr("compare", *trio[:2], "--reference", trio[2], "-o", whole).status == 0
+    with Image.open(whole) as picture:
+        assert picture.width == 3 * 128 + 2 * 4
+
+
+def test_nothing_is_replaced_unless_asked(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
+    for name in ("there.html", "there.png", "there.mkv"):
+        target = tmp_path / name
+        target.write_text("mine")
+        vsr("compare", *trio[:2], "-o", target).fails(1, "there", "--overwrite")
+        assert target.read_text() == "mine"
+        assert vsr("compare", *trio[:2], "-o", target, "-y", "-q") == Outcome(0, "", "")
+        assert target.stat().st_size > 1000
+    for film in trio:
+        vsr("compare", *trio[:2], "--reference", trio[2], "-o", film, "-y").fails(1, "one of the films")
+    vsr("compare", *trio[:2], "-o", tmp_path / "no" / "page.html").fails(1, "not a folder")
+
+
+@pytest.mark.parametrize("name", ["page.html", "film.mkv"])
+def test_what_fails_midway_leaves_nothing(vsr: Vsr, sample: Sample, tmp_path: Path, name: str) -> None:
+    whole = sample(media.cfr, frames=48)
+    run = vsr("compare", whole, media.damaged(whole), "--reference", whole, "-o", tmp_path / name, *QUICK)
+    assert run.status == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_could_not_be_finished_is_not_there(tmp_path: Path) -> None:
+    target = tmp_path / "page.html"
+
+    def broken(error: Exception) -> None:
+        with written(target, overwrite=False) as part:
+            part.write_text("half")
+            raise error
+
+    with pytest.raises(OutputError, match="No space left"):
+        broken(OSError(errno.ENOSPC, "No space left on device"))
+    with pytest.raises(ZeroDivisionError):
+        broken(ZeroDivisionError())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["page.html", "film.mkv"])
+def test_ctrl_c_leaves_nothing(tmp_path: Path, sample: Sample, name: str) -> None:
+    import signal
+
+    film = sample(media.cfr, frames=48)
+    # one frame is enough to know that it is at work
+    child = spawn(
+        *("compare", film, film, "--reference", film, "-o", tmp_path / name, "-v", *QUICK),
+        TMPDIR=str(tmp_path),
+    )
+    assert child.stderr is not None
+    while "$ " not in (line := child.stderr.readline()):
+        assert line, "ended before ffmpeg was started"
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 130, err
+    assert "vsr: stopped" in err
+    assert out == ""
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("-o", "f.mkv", "--at", "1"), "--start and --seconds"),
+        (("-o", "f.png", "--at", "0", "--at", "1"), "one moment"),
+        (("-o", "-"), "a file, not a stream"),
+        (("--layout", "side"), "--layout is for a film or a picture"),
+        (("--zoom", "2"), "--zoom is for a film or a picture"),
+        (("--no-labels",), "--no-labels"),
+        (("--crf", "20"), "--codec and --crf are for a film"),
+        (("--json",), "need --reference"),
+        (("--seconds", "0"), "compares nothing"),
+        (("--labels", "a"), "names 1 of 2 films"),
+        (("--crop", "1,2,3"), "320,180,160x120"),
+        (("--crop", "100,0,64x64"), "not inside"),
+        (("-o", "f.png", "--crop", "100,0,64x64"), "not inside"),
+    ],
+)
+def test_wrong_usage(
+    vsr: Vsr,
+    trio: Trio,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    target = () if "-o" in options else ("-o", "page.html")
+    vsr("compare", *trio[:2], *target, *options).fails(2, words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_compared(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    vsr("compare", trio[0], "-o", page).fails(2, "name two or more")
+    vsr("compare", trio[0], tmp_path / "missing.mkv", "-o", page).fails(1, "missing.mkv")
+    vsr("compare", *trio[:2], "-o", page, "--at", "9").fails(1, "--at 9", "before 0.5")
+    vsr("compare", *trio, "-o", tmp_path / "f.mkv", "--layout", "split").fails(2, "two films, not 3")
+    vsr("compare", *trio[:2], "-o", tmp_path / "f.jpg").fails(1, "f.jpg")
+    assert not list(tmp_path.iterdir())
