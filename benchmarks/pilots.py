@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -167,7 +168,9 @@ def pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
     variant, preset = VARIANTS[name], PRESETS[options.degradation]
     known = registry.ARCHITECTURES[variant.model]
-    chosen: Any = replace(known, name="pilot", options={**known.options, **variant.sizes})
+    sizes = {**known.options, **variant.sizes}
+    frames = 2 * sizes["levels"] + 1 if "levels" in sizes else known.frames
+    chosen: Any = replace(known, name="pilot", options=sizes, frames=frames)
     known_models: dict[str, Any] = registry.ARCHITECTURES
     known_models["pilot"] = Pilot(chosen, variant.network) if variant.network else chosen
     footage = find_footage(options.train, shippable_only=options.shippable)
@@ -177,6 +180,7 @@ def pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
         **{"model": "pilot", "degradation": preset.name, "optimizer": "muon", "blur": False, **variant.config}
     )
     probe = options.run / f"{name}.probe"
+    shutil.rmtree(probe, ignore_errors=True)  # one that was stopped has no times
     marks: list[float] = []
     train(
         replace(config, steps=SETTLE + PROBE, save_every=10**6),

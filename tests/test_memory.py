@@ -48,12 +48,21 @@ def test_whatever_is_chosen_stays_under_the_limit_or_there_is_none(
         fitting_tiles(network, film, network.radius(), Limit(enough, asked=True))
 
 
-@pytest.mark.parametrize("name", ["duf-s", "duf-r-s", "duf-r-m", "duf-16l"])
+@pytest.mark.parametrize("name", ["duf-s", "duf-r-xs", "duf-r-s", "duf-r-m", "duf-16l"])
 def test_full_hd_in_four_gibibytes(name: str) -> None:
     network = ARCHITECTURES[name]
     tiles = fitting_tiles(network, FULL_HD, network.radius(), Limit(4 * GIB, asked=True))
     assert len(tiles) > 1
     assert tiles.burst > 1 or network.kind == "window"
+
+
+def test_patient_encoders_look_further_ahead() -> None:
+    whole = plan_tiles(1080, 1920, None, 3)
+    fast, slow, slower = (
+        expected_peak(ARCHITECTURES["bicubic"], replace(FULL_HD, preset=preset), whole).ffmpeg
+        for preset in ("veryfast", "slow", "veryslow")
+    )
+    assert fast < slow < slower
 
 
 def test_more_memory_is_never_slower() -> None:

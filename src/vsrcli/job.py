@@ -241,8 +241,9 @@ def _check_data(film: Source, options: Options) -> None:
 
 def _for_memory(film: Source, model: Choice, plan: OutputPlan) -> Film:
     """What memory depends on."""
-    video = film.video
-    return Film(video.height, video.width, plan.height, plan.width, model.scale, video.deep, plan.codec)
+    video, preset = film.video, dict(plan.video_options).get("preset")
+    size = video.height, video.width, plan.height, plan.width
+    return Film(*size, model.scale, video.deep, plan.codec, preset)
 
 
 def _end(film: Source, options: Options) -> Fraction | None:

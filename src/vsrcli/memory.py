@@ -25,6 +25,7 @@ _FFMPEG = 90_000_000  # two of them, without pictures
 # Bytes per pixel of the new film, of encoders that look ahead, at their default preset; and of the others.
 _ENCODER = {"libx264": 195, "libx264rgb": 300, "libx265": 250, "libsvtav1": 280, "libvpx-vp9": 160}
 _OTHER_ENCODER = 40
+_PATIENT = {"slow": 1.25, "slower": 1.6, "veryslow": 2.2, "placebo": 2.2}  # times that; from libx264
 _DECODER = 60  # the same of the old one
 _INTERPOLATION = 50  # bytes per pixel of a tile's result
 _FLOAT, _COLOURS = 4, 3
@@ -44,6 +45,7 @@ class Film:
         scale: the network's native factor.
         deep: whether colours have more than 8 bits.
         encoder: its name in ffmpeg; None if nothing is encoded.
+        preset: of the encoder.
     """
 
     height: int
@@ -53,6 +55,7 @@ class Film:
     scale: int
     deep: bool = False
     encoder: str | None = None
+    preset: str | None = None
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,8 @@ def expected_peak(network: Architecture, film: Film, tiles: TilePlan) -> Peak:
     working = tile * (_GAPS * network.bytes_per_pixel if network.module else _INTERPOLATION * film.scale**2)
     ffmpeg = 0
     if film.encoder is not None:
-        ffmpeg = _FFMPEG + _DECODER * frame + _ENCODER.get(film.encoder, _OTHER_ENCODER) * new
+        encoder = _ENCODER.get(film.encoder, _OTHER_ENCODER) * _PATIENT.get(film.preset or "", 1)
+        ffmpeg = _FFMPEG + _DECODER * frame + int(encoder * new)
     # What is saved when a segment is over, while neither the network nor an encoder is at work.
     saved = (hidden + _FLOAT * _COLOURS * 2 * lookahead) * covered if network.module else 0
     remembered += max(saved - working - ffmpeg, 0)

@@ -20,8 +20,8 @@ from vsrcli.batch import engines
 from vsrcli.media.ffmpeg import find_ffmpeg
 
 Vsr = Callable[..., Outcome]
-FAST = ("-m", "bicubic", "-s", "2", "--preset", "ultrafast")
-SLOW = ("-m", "bicubic", "-t", "16", "--overlap", "3", "--preset", "ultrafast", "--segment", "12")
+FAST = ("-m", "bicubic", "-s", "2", "-e", "preset=ultrafast")
+SLOW = ("-m", "bicubic", "-t", "16", "--overlap", "3", "-e", "preset=ultrafast", "--segment", "12")
 
 
 @pytest.fixture(autouse=True)
@@ -242,14 +242,14 @@ def test_the_model_is_loaded_once(
 
     monkeypatch.setattr(engines, "open_engine", load)
     media.coded(films, "z.mkv", "null", ("-c:v", "libx264", "-pix_fmt", "yuv420p"), size="48x32")
-    done = vsr("batch", "-r", "films", "out", "-m", network, "-s", "2", "-g", "cpu", "--preset", "ultrafast")
+    done = vsr("batch", "-r", "films", "out", "-m", network, "-s", "2", "-g", "cpu", "-e", "preset=ultrafast")
     assert done.status == 0, done.err
     assert len(listed(Path("out"))) == 4
     assert len(loaded) == 1
 
 
 def test_two_at_a_time_give_the_same_frames(films: Path, network: Path, vsr: Vsr) -> None:
-    line = ("-m", network, "-s", "2", "-g", "cpu", "--preset", "ultrafast", "--json", "-")
+    line = ("-m", network, "-s", "2", "-g", "cpu", "-e", "preset=ultrafast", "--json", "-")
     alone = vsr("batch", "-r", "films", "alone", *line)
     together = vsr("batch", "-r", "films", "together", *line, "-j", "2")
     assert (alone.status, together.status) == (0, 0), together.err

@@ -19,7 +19,7 @@ Vsr = Callable[..., Outcome]
 
 def test_nothing_but_the_size_changes(tmp_path: Path, vsr: Vsr) -> None:
     target = tmp_path / "out.mp4"
-    done = vsr("upscale", EXAMPLE, target, "-m", "bicubic", "--preset", "ultrafast")
+    done = vsr("upscale", EXAMPLE, target, "-m", "bicubic", "-e", "preset=ultrafast")
     assert done.status == 0, done.err
     before, after = probe(EXAMPLE), probe(target)
     assert (after.video.width, after.video.height) == (960, 544)

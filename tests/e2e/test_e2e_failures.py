@@ -96,7 +96,7 @@ def test_the_same_file(tmp_path: Path, sample: Sample, vsr: Vsr) -> None:
     [
         (["--codec", "nonsense"], ["nonsense"]),
         (["--pix-fmt", "nonsense"], ["nonsense"]),
-        (["--preset", "nonsense"], ["libx264"]),
+        (["-e", "preset=nonsense"], ["libx264"]),
         (["-e", "nonsense=1"], ["-e"]),
         (["--codec", "prores_ks"], ["MP4"]),
         (["--ffmpeg", "/nowhere/ffmpeg"], ["/nowhere/ffmpeg"]),

@@ -78,7 +78,7 @@ def test_sizes(
     vsr: Vsr,
 ) -> None:
     source, target = sample(film, **options), tmp_path / "out.mp4"
-    done = vsr("upscale", source, target, *BICUBIC, *size.split(), "--preset", "ultrafast")
+    done = vsr("upscale", source, target, *BICUBIC, *size.split(), "-e", "preset=ultrafast")
     assert done.status == 0, done.err
     video = probe(target).video
     assert (video.width, video.height, video.sample_aspect_ratio) == expected

@@ -15,7 +15,7 @@ import media_samples as media
 from terminal import complete, eventually, read_until, spawn
 
 # so many small tiles that the film takes far longer than the test
-SLOW = ("-m", "bicubic", "-t", "16", "--overlap", "3", "--crf", "1", "--preset", "ultrafast")
+SLOW = ("-m", "bicubic", "-t", "16", "--overlap", "3", "--crf", "1", "-e", "preset=ultrafast")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from vsrcli.work.folder import folder_for
 
 Sample = Callable[..., Path]
 # small tiles, so that a frame takes a while
-SLOW = ("-m", "bicubic", "-s", "2", "-t", "16", "--overlap", "3", "--preset", "ultrafast", "--segment", "10")
+SLOW = ("-m", "bicubic", "-s", "2", "-t", "16", "--overlap", "3", "-e", "preset=ultrafast", "--segment", "10")
 
 
 def until_kept(child: subprocess.Popen[str], target: Path, segments: int) -> None:

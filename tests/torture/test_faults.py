@@ -23,7 +23,7 @@ from terminal import Outcome, environment, read_until, spawn
 from vsrcli.work.folder import folder_for
 
 Vsr = Callable[..., Outcome]
-BICUBIC = ("-m", "bicubic", "-s", "2", "--preset", "ultrafast", "--segment", "6")
+BICUBIC = ("-m", "bicubic", "-s", "2", "-e", "preset=ultrafast", "--segment", "6")
 
 
 def assert_film_or_error(done: Outcome, source: Path, target: Path) -> bool:

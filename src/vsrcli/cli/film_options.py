@@ -11,12 +11,13 @@ import click
 from click.core import ParameterSource
 
 from vsrcli.cli.options import engine_options, memory_options
-from vsrcli.cli.values import Scale, Screen, Segment, Setting, Time
+from vsrcli.cli.values import NetworkPreset, Scale, Screen, Segment, Setting, Time
 from vsrcli.errors import UsageError
 from vsrcli.frames.sizes import LARGEST, Wanted
 from vsrcli.job import Options
 from vsrcli.media.plan import EncodeOptions
 from vsrcli.media.presets import PRESETS, with_preset
+from vsrcli.models.registry import NETWORK_PRESETS
 
 _DEFAULT = Options()
 _OPTIONS = (
@@ -48,11 +49,16 @@ _OPTIONS = (
         "pixels.",
     ),
     click.option(
+        "--preset",
+        type=NetworkPreset(),
+        help="How much to compute: "
+        + ", ".join(f"{name} ({model})" for name, model in NETWORK_PRESETS.items())
+        + "; the encoder's effort follows. Its own preset is -e preset=NAME.  [default: balanced]",
+    ),
+    click.option(
         "-m",
         "--model",
-        default=_DEFAULT.model,
-        show_default=True,
-        help="See `vsr models`, or a .weights.h5 file.",
+        help=f"Instead of a preset: see `vsr models`, or a .weights.h5 file.  [default: {_DEFAULT.model}]",
     ),
     memory_options,
     click.option(
@@ -76,7 +82,6 @@ _OPTIONS = (
         type=click.FloatRange(min=0),
         help="Constant quality on the encoder's scale; lower is better.",
     ),
-    click.option("--preset", help="The encoder's speed preset."),
     click.option("--pix-fmt", help="Pixel format of OUT; default: the depth and chroma of IN."),
     click.option(
         "-e", "--encoder-option", "extra", type=Setting(), multiple=True, help="Handed to ffmpeg as it is."
@@ -120,7 +125,8 @@ def options_from(
     height: int | None,
     fit: bool | None,
     chain: bool,
-    model: str,
+    preset: str | None,
+    model: str | None,
     tile: str | int,
     overlap: int | None,
     device: str,
@@ -142,24 +148,25 @@ def options_from(
 
     Raises:
         click.BadParameter: a span that ends before it begins.
-        UsageError: two sizes.
+        UsageError: two sizes, or two networks.
     """
     if end is not None and end <= (start or 0):
         raise click.BadParameter(
             f"{float(end):g} s is not after the start ({float(start or 0):g} s)", param_hint="--end"
         )
+    network, effort = _network(preset, model)
     return Options(
         scale=scale or _DEFAULT.scale,
         size=_size(scale, size, width, height, fit),
         chain=chain,
-        model=model,
+        model=network,
         tile=tile,
         overlap=overlap,
         device=device,
         precision=precision,
         engine=engine,
         max_memory=max_memory,
-        encode=with_preset(encode_preset, EncodeOptions(**encode)),
+        encode=with_preset(encode_preset, EncodeOptions(**encode, effort=effort)),
         start=start,
         end=end,
         frames=frames,
@@ -194,6 +201,17 @@ def _size(
     if size is not None:
         return replace(size, fill=fit is False)
     return None if width is None and height is None else Wanted(width, height)
+
+
+def _network(preset: str | None, model: str | None) -> tuple[str, str]:
+    """The one network that was named, and the encoder's effort; typed ones before those of settings."""
+    context = click.get_current_context(silent=True)
+    typed = [name for name in ("preset", "model") if context and _is_typed(context, name)]
+    if preset and model and len(typed) != 1:
+        raise UsageError(f"--preset {preset} and --model {model} both choose the network; give one of them")
+    if preset and (not model or typed == ["preset"]):
+        return NETWORK_PRESETS[preset], preset
+    return model or _DEFAULT.model, _DEFAULT.encode.effort
 
 
 def _is_typed(context: click.Context, option: str) -> bool:

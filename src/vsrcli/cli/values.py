@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from vsrcli.frames.sizes import SCREENS, Wanted
+from vsrcli.models.registry import NETWORK_PRESETS
 
 Parameter = click.Parameter | None
 Context = click.Context | None
@@ -31,6 +32,41 @@ class Scale(click.ParamType):
             same = "; to make a film smaller, or only to recode it, use ffmpeg" if 0 < scale <= 1 else ""
             self.fail(f"{value} is out of range: more than 1, at most {self._most}{same}", param, ctx)
         return scale
+
+
+class NetworkPreset(click.Choice):
+    """``fast``, ``balanced`` or ``quality``; an encoder's preset, spelled alike elsewhere, is told apart."""
+
+    name = "preset"
+
+    def __init__(self) -> None:
+        super().__init__(list(NETWORK_PRESETS))
+
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> str:
+        if value not in NETWORK_PRESETS:
+            names = ", ".join(NETWORK_PRESETS)
+            self.fail(
+                f"{value!r} is none: choose one of {names}; for the encoder's own preset: -e preset={value}",
+                param,
+                ctx,
+            )
+        return value
+
+
+class Rate(click.ParamType):
+    """``24``, ``23.976`` or ``24000/1001`` a second; an exact Fraction."""
+
+    name = "rate"
+    MOST = 1000
+
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> Fraction:
+        try:
+            rate = Fraction(str(value))
+        except (ValueError, ZeroDivisionError):
+            self.fail(f"{value!r} is no rate: give one such as 25 or 24000/1001", param, ctx)
+        if not 0 < rate <= self.MOST or max(rate.as_integer_ratio()) > 10**6:
+            self.fail(f"{value} is out of range: above 0, at most {self.MOST}", param, ctx)
+        return rate
 
 
 class Screen(click.ParamType):

@@ -25,6 +25,7 @@ from vsrcli.models.registry import Weights, sha256
 from vsrcli.tuning import keep_freed_memory, no_telemetry
 
 BAND_PIXELS = 2048  # 3 MB of filters: they stay in a core's cache
+PLAIN_BAND_PIXELS = 16384  # without filters
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 _PAINT = "paint"  # softmax and the sum of pictures: always in float32, as on Keras
 _SHORT_OF_MEMORY = (
@@ -43,7 +44,7 @@ class OpenvinoNetwork:
         weights: which network.
         precision: ``fp32`` or ``bf16``, of everything but the output stage.
         on_notice: told what the cache has to say.
-        band_pixels: about how many low-resolution pixels are painted at a time.
+        band_pixels: about how many low-resolution pixels are painted at a time; None: what stays in a cache.
 
     Raises:
         ModelError: the weight file is damaged.
@@ -55,18 +56,16 @@ class OpenvinoNetwork:
         precision: str = "fp32",
         *,
         on_notice: Callable[[str], None] = lambda text: None,
-        band_pixels: int = BAND_PIXELS,
+        band_pixels: int | None = None,
     ) -> None:
         if sha256(weights.path) != weights.card.get("sha256"):
             raise ModelError(
                 f"{str(weights.path)!r} is damaged: its sha256 is not the one in its card; fetch it again"
             )
         keep_freed_memory()
-        self.sizes, self.dtype, self.band_pixels = (
-            sizes_of(weights.architecture, weights.scale),
-            FLOAT32,
-            band_pixels,
-        )
+        filters = weights.architecture.options.get("filters", True)
+        self.sizes, self.dtype = sizes_of(weights.architecture, weights.scale), FLOAT32
+        self.band_pixels = band_pixels or (BAND_PIXELS if filters else PLAIN_BAND_PIXELS)
         self._weights, self._precision = weights, precision
         self._cache = Cache(cache_folder() / "openvino", on_notice)
 

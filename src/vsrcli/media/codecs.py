@@ -23,6 +23,7 @@ class Codec:
         scale: its lowest and highest value. What an encoder takes for "choose yourself" is left out.
         whole: whether it takes whole numbers only.
         preset: default preset, None if it has none.
+        presets: (faster, slower) ones, of the efforts ``fast`` and ``quality``.
         fixed: options always given.
     """
 
@@ -33,24 +34,31 @@ class Codec:
     fixed: tuple[tuple[str, str], ...] = ()
     scale: tuple[int, int] = (0, 51)
     whole: bool = False
+    presets: tuple[str, str] | None = None
+
+    def preset_for(self, effort: str) -> str | None:
+        """The preset of an effort, see :class:`~vsrcli.media.output.EncodeOptions`."""
+        faster, slower = self.presets or (self.preset, self.preset)
+        return {"fast": faster, "quality": slower}.get(effort, self.preset)
 
 
+_NAMED, _NUMBERED = ("veryfast", "slow"), ("p3", "p7")
 _NVENC = (("rc", "vbr"), ("b:v:0", "0"))
 _VPX = (("b:v:0", "0"), ("row-mt", "1"), ("deadline", "good"), ("cpu-used", "2"))
 CODECS: dict[str, Codec] = {
-    "libx264": Codec("h264", "crf", 17, "medium"),
-    "libx264rgb": Codec("h264", "crf", 17, "medium"),
-    "libx265": Codec("hevc", "crf", 18, "medium", (("x265-params", "log-level=error"),)),
+    "libx264": Codec("h264", "crf", 17, "medium", presets=_NAMED),
+    "libx264rgb": Codec("h264", "crf", 17, "medium", presets=_NAMED),
+    "libx265": Codec("hevc", "crf", 18, "medium", (("x265-params", "log-level=error"),), presets=_NAMED),
     "libvpx-vp9": Codec("vp9", "crf", 24, None, _VPX, (0, 63), whole=True),
     "libvpx": Codec("vp8", "crf", 8, None, (("b:v:0", "20M"),), (0, 63), whole=True),
-    "libsvtav1": Codec("av1", "crf", 22, "6", scale=(1, 63), whole=True),
+    "libsvtav1": Codec("av1", "crf", 22, "6", scale=(1, 63), whole=True, presets=("10", "4")),
     "libaom-av1": Codec("av1", "crf", 22, None, (("cpu-used", "5"), ("row-mt", "1")), (0, 63), whole=True),
-    "h264_nvenc": Codec("h264", "cq", 19, "p5", _NVENC, (1, 51)),
-    "hevc_nvenc": Codec("hevc", "cq", 20, "p5", _NVENC, (1, 51)),
-    "av1_nvenc": Codec("av1", "cq", 24, "p5", _NVENC, (1, 63)),
-    "h264_qsv": Codec("h264", "global_quality", 19, "medium", scale=(1, 51)),
-    "hevc_qsv": Codec("hevc", "global_quality", 20, "medium", scale=(1, 51)),
-    "av1_qsv": Codec("av1", "global_quality", 24, "medium", scale=(1, 51)),
+    "h264_nvenc": Codec("h264", "cq", 19, "p5", _NVENC, (1, 51), presets=_NUMBERED),
+    "hevc_nvenc": Codec("hevc", "cq", 20, "p5", _NVENC, (1, 51), presets=_NUMBERED),
+    "av1_nvenc": Codec("av1", "cq", 24, "p5", _NVENC, (1, 63), presets=_NUMBERED),
+    "h264_qsv": Codec("h264", "global_quality", 19, "medium", scale=(1, 51), presets=_NAMED),
+    "hevc_qsv": Codec("hevc", "global_quality", 20, "medium", scale=(1, 51), presets=_NAMED),
+    "av1_qsv": Codec("av1", "global_quality", 24, "medium", scale=(1, 51), presets=_NAMED),
     "h264_videotoolbox": Codec("h264", "q:v:0", 70, scale=(1, 100)),
     "hevc_videotoolbox": Codec("hevc", "q:v:0", 70, scale=(1, 100)),
     "mpeg4": Codec("mpeg4", "q:v:0", 2, scale=(1, 31)),
@@ -65,6 +73,7 @@ CODECS: dict[str, Codec] = {
     "png": Codec("png", None),
     "rawvideo": Codec("rawvideo", None),
 }
+_SHOWN = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mpeg2video")
 _ALIASES = {
     "h264": "libx264",
     "x264": "libx264",
@@ -143,6 +152,11 @@ def _default(container: Container, video: VideoStream) -> str:
     if container.muxer == "avi":
         return "libx264"
     return "libx265" if video.deep else "libx264"
+
+
+def for_players(name: str) -> bool:
+    """Whether an encoder's films are meant to be shown; others are for archives and for cutting."""
+    return name in CODECS and CODECS[name].makes in _SHOWN and not name.endswith("rgb")
 
 
 def some(names: tuple[str, ...], limit: int = 10) -> str:

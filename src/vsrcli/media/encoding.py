@@ -44,7 +44,7 @@ def video_options(
     quality = codecs.quality(name, options.crf)
     if quality is not None:
         chosen[quality[0]] = quality[1]
-    preset = options.preset or codec.preset
+    preset = options.preset or codec.preset_for(options.effort)
     if preset is not None:
         chosen["preset"] = preset
     if codec.makes == "hevc" and container.exact:

@@ -20,7 +20,8 @@ class EncodeOptions:
         codec: ffmpeg's name of an encoder (``libx265``, ``h264_nvenc``) or a short one (``h264``, ``hevc``,
             ``vp9``, ``av1``).
         crf: constant quality on the encoder's own scale; lower is better.
-        preset: the encoder's speed preset.
+        preset: the encoder's own speed preset.
+        effort: ``fast``, ``balanced`` or ``quality``: which preset it gets if none is named.
         pix_fmt: pixel format of the new film.
         extra: further output options of ffmpeg, as (key, value) without the dash; they win over all others.
         overwrite: whether an existing target may be replaced.
@@ -34,6 +35,7 @@ class EncodeOptions:
     extra: tuple[tuple[str, str], ...] = ()
     overwrite: bool = False
     format: str | None = None
+    effort: str = "balanced"
 
 
 @dataclass(frozen=True)

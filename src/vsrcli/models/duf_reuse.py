@@ -7,9 +7,9 @@ third only the middle one. Those are kept from one window to the next. A convolu
 taken apart into three over one, so that features near the ends share whatever they can.
 
 In the blocks that follow every feature belongs to one window. Convolutions along time have three taps and
-outputs that overlap: with Winograd's minimal filtering along time, 5 spatial convolutions do for three
-outputs where 9 stand in the definition (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks",
-CVPR 2016).
+outputs that overlap: with Winograd's minimal filtering along time, 7 spatial convolutions do for five
+outputs where 15 stand in the definition (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks",
+CVPR 2016). Where many channels come and go, the same is done along the height: 8 rows for six.
 
 These are the same sums in another order: pictures agree with the plain network's within float rounding.
 """
@@ -28,7 +28,10 @@ from vsrcli.models.costs import WINDOW
 from vsrcli.models.duf import BN_EPSILON
 
 SHARING = WINDOW // 2  # blocks behind which windows still have something in common
-_TILES = {1: (1,), 3: (3,), 5: (3, 2), 7: (3, 2, 2)}  # outputs along time -> how many are computed together
+_TILES = {1: (1,), 3: (3,), 5: (5,), 7: (5, 2)}  # outputs along time -> how many are computed together
+_ROWS = 6  # computed together
+_MANY = 128 * 64  # channels in, times out: from here on that saves time, see benchmarks/engines.py
+_POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
 
 
 def advance(model: Any, frame: Any, queues: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
@@ -76,7 +79,8 @@ def advance(model: Any, frame: Any, queues: Sequence[Sequence[Any]]) -> tuple[An
 
 def refine(model: Any, features: Any) -> Any:
     """What the blocks made of a window -> ``(1, H, W, 256)``, what the output stage sees."""
-    return ops.relu(_conv(_normed(model, "head_bn", features), *_weights(model, "head")))
+    kernel, bias = _weights(model, "head")
+    return ops.relu(_conv_by_rows(_normed(model, "head_bn", features), kernel) + bias)
 
 
 def paint(model: Any, x: Any, around: Any, scale: int) -> Any:
@@ -108,7 +112,7 @@ class _Block:
 
     def products(self, x: Any, taps: Iterable[int] = (0, 1, 2)) -> Any:
         """What a frame's features contribute to the frames behind, at and before it, side by side."""
-        return _conv(self.reduced(x), np.concatenate([self.kernel[tap] for tap in taps], axis=-1))
+        return _conv_by_rows(self.reduced(x), np.concatenate([self.kernel[tap] for tap in taps], axis=-1))
 
     def apart(self, products: Any, taps: Iterable[int] = (0, 1, 2)) -> dict[int, Any]:
         """By tap."""
@@ -153,12 +157,12 @@ def minimal_filtering(outputs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
     Returns:
         ``B (m+2, m+2)``, ``G (m+2, 3)``, ``A (m, m+2)``: ``A @ ((G @ taps) * (B @ inputs))`` is the
-        correlation. By Toom and Cook's construction, from the values of polynomials at 0, 1, -1, 2 and
-        infinity; a single output is taken as it is defined.
+        correlation. By Toom and Cook's construction, from the values of polynomials at 0, 1, -1, 2, -2, 1/2,
+        -1/2 and infinity; a single output is taken as it is defined.
     """
     if outputs == 1:
         return np.eye(3), np.eye(3), np.ones((1, 3))
-    points = np.array([0.0, 1.0, -1.0, 2.0][: outputs + 1])
+    points = np.array(_POINTS[: outputs + 1])
     at_infinity = np.eye(3)[2:], np.eye(outputs)[outputs - 1 :]
     weights = np.concatenate([points[:, None] ** np.arange(3), at_infinity[0]])
     after = np.concatenate([points[:, None] ** np.arange(outputs), at_infinity[1]]).T
@@ -198,6 +202,29 @@ def _conv(x: Any, kernel: np.ndarray, bias: np.ndarray | None = None) -> Any:
     """A 2D convolution that keeps the size."""
     y = ops.conv(x, kernel, padding="same", data_format="channels_last")
     return y if bias is None else y + bias
+
+
+def _conv_by_rows(x: Any, kernel: np.ndarray) -> Any:
+    """:func:`_conv`, with fewer multiplications where channels are many: Winograd's F(6, 3) along the height.
+
+    They are traded for sums of rows, which cost as much where channels are few. Along both axes these sums
+    always cost more than they save.
+    """
+    if kernel.shape[-1] * kernel.shape[-2] < _MANY:
+        return _conv(x, kernel)
+    before, weights, after = minimal_filtering(_ROWS)
+    x = ops.transpose(x, (0, 3, 1, 2))
+    height, width = x.shape[2:]
+    tiles = -(-height // _ROWS)
+    x = ops.pad(x, ((0, 0), (0, 0), (1, 1 + tiles * _ROWS - height), (0, 0)))
+    rows = [x[:, :, row : row + _ROWS * (tiles - 1) + 1 : _ROWS] for row in range(_ROWS + 2)]
+    products = []
+    for mix, taps in zip(before, weights, strict=True):
+        flat = np.tensordot(taps, kernel, 1)[None].astype(np.float32)  # 1, 3, C, K
+        products.append(ops.conv(_mix(rows, mix), flat, padding="same", data_format="channels_first"))
+    made = ops.stack([_mix(products, mix) for mix in after], axis=3)  # 1, K, tiles, rows, W
+    made = ops.reshape(made, (1, kernel.shape[-1], tiles * _ROWS, width))[:, :, :height]
+    return ops.transpose(made, (0, 2, 3, 1))
 
 
 def _blocks(model: Any) -> int:

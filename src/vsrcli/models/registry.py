@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import keras
 
 DEFAULT_MODEL = "duf-r-s"
+NETWORK_PRESETS = {"fast": "duf-r-xs", "balanced": "duf-r-s", "quality": "duf-r-s"}  # as the cards measured
 DEFAULT_DEGRADATION = "video"
 SUFFIX = ".weights.h5"
 
@@ -86,6 +87,15 @@ ARCHITECTURES = {
             module="duf_s",
             options={"width": 48, "blocks": 3, "head": 64},
             bytes_per_pixel=7_600,
+        ),
+        Architecture(
+            "duf-r-xs",
+            "recurrent, for speed: a window of three frames, no dynamic filters",
+            "recurrent",
+            frames=3,
+            module="duf_r",
+            options={"width": 24, "levels": 1, "blocks": 2, "head": 32, "filters": False},
+            bytes_per_pixel=3_000,
         ),
         Architecture(
             "duf-r-s",
@@ -276,7 +286,8 @@ def load(weights: Weights) -> keras.Model:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(
-            f"{str(weights.path)!r} does not fit {weights.architecture.name}: {reason}"
+            f"{str(weights.path)!r} does not fit {weights.architecture.name}: {reason}; "
+            "fetch it and its card again"
         ) from error
     return model
 

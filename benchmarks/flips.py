@@ -1,0 +1,62 @@
+"""What averaging over flipped frames would gain, and cost.
+
+    python benchmarks/flips.py CLIPS [--model duf-r-s] [--frames 16]
+
+Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPRW 2017, section 3.4: a
+network upscales every flipped copy of its input, and the results, flipped back, are averaged. Here each copy
+is a film of its own with a state of its own; two copies (mirrored left to right) and four (all flips of rows
+and columns). Gains are over the network alone, in dB of PSNR-Y by the protocol of ``vsr evaluate``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from vsrcli.engine.select import choose, open_engine
+from vsrcli.evaluate.benchmark import run
+from vsrcli.evaluate.clips import find_clips
+from vsrcli.evaluate.metrics import psnr_y
+from vsrcli.evaluate.protocol import Protocol, prepare_clip
+from vsrcli.evaluate.result import CROP, SKIP_ENDS
+
+FLIPS = ((1, 1), (1, -1), (-1, 1), (-1, -1))  # steps along rows and columns
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clips", type=Path, nargs="+")
+    parser.add_argument("--model", default="duf-r-s")
+    parser.add_argument("--frames", type=int, default=16)
+    options = parser.parse_args()
+    engine = open_engine(choose(options.model, Fraction(4)))
+    for crf in (None, 23):
+        gains = []
+        for file in find_clips(options.clips):
+            clip = prepare_clip(file, Protocol("bi", engine.scale, crf), options.frames)
+            copies = [
+                np.stack(list(run(engine, np.ascontiguousarray(clip.low[:, ::a, ::b]))))[:, ::a, ::b]
+                for a, b in FLIPS
+            ]
+            alone, two, four = (psnr(np.mean(copies[:n], axis=0), clip.truth) for n in (1, 2, 4))
+            gains.append((two - alone, four - alone))
+            print(f"{file.name}, {protocol(crf)}: {alone:.2f} dB, {gains[-1][0]:+.3f}, {gains[-1][1]:+.3f}")
+        two, four = np.mean(gains, axis=0)
+        print(f"mean, {protocol(crf)}: two copies {two:+.3f} dB, four {four:+.3f} dB", flush=True)
+
+
+def protocol(crf: int | None) -> str:
+    return "clean" if crf is None else f"crf {crf}"
+
+
+def psnr(pictures: np.ndarray, truth: np.ndarray) -> float:
+    inner = slice(SKIP_ENDS, -SKIP_ENDS)
+    codes = np.rint(pictures[inner]).astype(np.uint8)
+    return float(np.mean([psnr_y(a, b, CROP) for a, b in zip(codes, truth[inner], strict=True)]))
+
+
+if __name__ == "__main__":
+    main()

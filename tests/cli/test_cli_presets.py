@@ -1,0 +1,72 @@
+"""``--preset``: which network, and not the encoder's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import media_samples as media
+from terminal import Outcome
+from vsrcli.models.registry import DEFAULT_DEGRADATION, DEFAULT_MODEL, NETWORK_PRESETS, list_weights
+
+Vsr = Callable[..., Outcome]
+Sample = Callable[..., Path]
+
+
+@pytest.fixture
+def model(vsr: Vsr, sample: Sample, tmp_path: Path) -> Callable[..., str]:
+    """Name of the weights that a command line chooses."""
+
+    def chosen(*options: str) -> str:
+        run = vsr(
+            "upscale", sample(media.cfr), tmp_path / "o.mkv", "--dry-run", "--progress", "json", *options
+        )
+        assert run.status == 0, run.err
+        return json.loads(run.err.splitlines()[0])["model"]
+
+    return chosen
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_presets_follow_what_was_measured(scale: int) -> None:
+    """Of the shipped models none measures better than ``quality`` and none is cheaper than ``fast``."""
+    shipped = {
+        weights.card["architecture"]: weights
+        for weights in list_weights()
+        if (weights.scale, weights.card["degradation"]) == (scale, DEFAULT_DEGRADATION)
+    }
+    assert set(NETWORK_PRESETS.values()) <= set(shipped)
+    gains = {name: weights.card["measured"][f"bi x{scale} gain_db"] for name, weights in shipped.items()}
+    costs = {name: weights.architecture.macs(scale) for name, weights in shipped.items()}
+    assert max(gains, key=lambda name: gains[name]) == NETWORK_PRESETS["quality"]
+    assert min(costs, key=lambda name: costs[name]) == NETWORK_PRESETS["fast"]
+    assert costs[NETWORK_PRESETS["fast"]] < costs[NETWORK_PRESETS["balanced"]]
+    assert NETWORK_PRESETS["balanced"] == DEFAULT_MODEL
+
+
+def test_a_preset_is_a_network(model: Callable[..., str]) -> None:
+    assert model("--preset", "fast") == f"{NETWORK_PRESETS['fast']}-x4-video"
+    assert model("--preset", "fast", "-s", "2") == f"{NETWORK_PRESETS['fast']}-x2-video"
+    assert model("--preset", "balanced") == model()
+
+
+def test_the_encoders_presets_are_pointed_to(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
+    run = vsr("upscale", sample(media.cfr), tmp_path / "o.mp4", "--preset", "slow")
+    run.fails(2, "'slow' is none", "fast, balanced, quality", "-e preset=slow")
+    assert vsr("upscale", sample(media.cfr), tmp_path / "o.mp4", "-e", "preset=slow", "--dry-run").status == 0
+
+
+def test_one_network_is_chosen(
+    vsr: Vsr, sample: Sample, tmp_path: Path, model: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two typed ones are an error; of a typed one and a setting, the typed one holds."""
+    run = vsr("upscale", sample(media.cfr), tmp_path / "o.mp4", "--preset", "fast", "-m", "bicubic")
+    run.fails(2, "--preset fast and --model bicubic", "one of them")
+    monkeypatch.setenv("VSR_UPSCALE_MODEL", "bicubic")
+    assert model() == "bicubic-x4"
+    assert model("--preset", "fast") == f"{NETWORK_PRESETS['fast']}-x4-video"
+    monkeypatch.setenv("VSR_UPSCALE_PRESET", "fast")
+    assert model("-m", "lanczos") == "lanczos-x4"
