@@ -13,6 +13,9 @@ from vsrcli.job import Job
 from vsrcli.media.encode import Encoder
 from vsrcli.media.outgoing import Outlet
 from vsrcli.media.types import Frame
+from vsrcli.pictures.encode import PictureEncoder
+from vsrcli.pictures.film import PictureFilm
+from vsrcli.pictures.plan import PicturePlan
 from vsrcli.segments import Maker, SegmentedFilm
 from vsrcli.steady import Workshop
 
@@ -103,6 +106,9 @@ def open_film(job: Job, on_notice: Callable[[str], None]) -> Film:
     """The film of a job, to be used in a ``with`` statement."""
     if job.plan.to_stdout:
         return StreamedFilm(job)
+    if isinstance(job.plan, PicturePlan):
+        single = job.plan.targets.single is not None
+        return StillFilm(job, job.plan) if single else PictureFilm(job, on_notice)
     return SegmentedFilm(job, on_notice) if job.segmented else WholeFilm(job)
 
 
@@ -115,7 +121,7 @@ def received(film: Film, frames: Iterable[Frame]) -> Iterable[Frame]:
 class WholeFilm:
     """A film written in one go, see :class:`Film`; an interruption costs all of it."""
 
-    def __init__(self, job: Job, encoder: Encoder | None = None) -> None:
+    def __init__(self, job: Job, encoder: Encoder | PictureEncoder | None = None) -> None:
         self.count = self.kept = self.resumed = self.shots = 0
         self.tiles = job.tiles
         self.state: State | None = None
@@ -151,6 +157,13 @@ class WholeFilm:
         self._encoder.__exit__(None, None, None)
         self.warnings = (*self.warnings, *self._encoder.warnings)
         self.complete = True
+
+
+class StillFilm(WholeFilm):
+    """One picture, see :class:`Film`."""
+
+    def __init__(self, job: Job, plan: PicturePlan) -> None:
+        super().__init__(job, PictureEncoder(plan, job.source, None))
 
 
 class StreamedFilm(WholeFilm):

@@ -14,16 +14,19 @@ from vsrcli.frames.tiles import TilePlan
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.incoming import Incoming, Piped, live
 from vsrcli.media.integrity import damaged_part
-from vsrcli.media.plan import EncodeOptions, OutputPlan, check_target, plan_output
-from vsrcli.media.probe import probe
+from vsrcli.media.plan import EncodeOptions, OutputPlan
 from vsrcli.media.seek import frame_times, shows
 from vsrcli.media.segment import why_whole
 from vsrcli.media.settings import refuse
 from vsrcli.media.trial import try_out
-from vsrcli.media.types import Source
+from vsrcli.media.types import Pictures, Source
 from vsrcli.memory import Film, Limit, Peak, limit_for
 from vsrcli.models.registry import DEFAULT_MODEL
 from vsrcli.passes import notices, overlap_of, peak, tiles_for
+from vsrcli.pictures.decode import wanted
+from vsrcli.pictures.either import look_at, plan_either
+from vsrcli.pictures.plan import PicturePlan
+from vsrcli.pictures.targets import as_target
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Options:
         resume: whether a film that was interrupted is continued; False begins anew.
         keep_going: replace damaged frames by the ones before them instead of stopping at the first.
         ffmpeg: path of an ffmpeg to use instead of the bundled one.
+        fps: how many pictures make a second, where the source is pictures; None: 25.
     """
 
     scale: Fraction = Fraction(4)
@@ -73,6 +77,7 @@ class Options:
     ffmpeg: str | None = None
     size: Wanted | None = None
     chain: bool = False
+    fps: Fraction | None = None
 
 
 @dataclass(frozen=True)
@@ -122,8 +127,9 @@ def prepare(source: str | Path | Incoming, target: str | Path, options: Options 
     """Check and decide everything that can be known before the first frame.
 
     Args:
-        source: a file; or stdin, see :func:`~vsrcli.media.incoming.opened`.
-        target: a file, or ``-`` for stdout.
+        source: a file; or pictures, see :mod:`vsrcli.pictures.names`; or stdin, see
+            :func:`~vsrcli.media.incoming.opened`.
+        target: a file, ``-`` for stdout, or pictures.
         options: see :class:`Options`.
 
     Raises:
@@ -137,22 +143,21 @@ def prepare(source: str | Path | Incoming, target: str | Path, options: Options 
     choose(options.model, options.scale)  # before anything is looked at
     engine = plan_engine(options.engine, options.device, options.precision)
     ffmpeg = find_ffmpeg(options.ffmpeg)
-    film = _film(source, Path(target), options, ffmpeg)
+    target = as_target(target)
+    film = look_at(source, target, options.encode, options.fps, ffmpeg)
     _check_span(film, options)
     _check_data(film, options)
     geometry = _geometry(film, options)
     model = choose(options.model, geometry.factor, chain=options.chain)
     end = _end(film, options)
-    plan = plan_output(
+    plan = plan_either(
         film,
-        Path(target),
-        width=geometry.width,
-        height=geometry.height,
-        shape=geometry.shape,
-        options=options.encode,
+        target,
+        geometry=geometry,
+        encode=options.encode,
         span=(options.start, end),
+        frames=options.frames,
         deinterlace=options.deinterlace,
-        trial=False,
         ffmpeg=ffmpeg,
     )
     _check_whole(geometry, plan, options)
@@ -166,12 +171,14 @@ def prepare(source: str | Path | Incoming, target: str | Path, options: Options 
         auto=options.tile == "auto",
     )
     plan = replace(plan, notices=(*plan.notices, *notices(model, geometry)))
-    whole = None if options.segment == "none" else _why_whole(film, plan, options)
+    pictures = isinstance(plan, PicturePlan)
+    whole = None if options.segment == "none" or pictures else _why_whole(film, plan, options)
     if whole:
         loss = f"{whole}: the film is written in one go, and an interruption costs all of it"
         plan = replace(plan, notices=(*plan.notices, loss))
     segmented = whole is None and options.segment != "none"
-    try_out(plan, film, segmented=segmented, ffmpeg=ffmpeg)
+    if not pictures:
+        try_out(plan, film, segmented=segmented, ffmpeg=ffmpeg)
     expected = _expected_frames(film, options, end)
     return Job(
         film,
@@ -188,13 +195,6 @@ def prepare(source: str | Path | Incoming, target: str | Path, options: Options 
         limit,
         geometry,
     )
-
-
-def _film(source: str | Path | Incoming, target: Path, options: Options, ffmpeg: Ffmpeg) -> Source:
-    if not isinstance(source, Incoming):
-        return probe(Path(source))
-    check_target(target, options.encode, ffmpeg)  # before a long film has come through for nothing
-    return source.film()
 
 
 def _geometry(film: Source, options: Options) -> Geometry:
@@ -222,6 +222,13 @@ def _check_span(film: Source, options: Options) -> None:
     """Whether there is a picture in the span: before a network is started for none."""
     if live(film) is not None:
         return  # time will tell
+    if isinstance(film, Pictures):
+        if not wanted(film, options.start, options.end):
+            raise InputError(
+                f"{film.path}: {len(film.files)} pictures at {film.video.frame_rate} a second, none of them "
+                "in the chosen span; choose another, or another --fps"
+            )
+        return
     start, end = film.start + (options.start or 0), None if options.end is None else film.start + options.end
     if (options.start or options.end) and not shows(film, start, end):
         to = "" if options.end is None else f" and before --end {float(options.end):g}"
@@ -233,6 +240,8 @@ def _check_span(film: Source, options: Options) -> None:
 
 def _check_data(film: Source, options: Options) -> None:
     """Damage of a transport stream: its decoder would skip it without a word."""
+    if isinstance(film, Pictures):
+        return
     if options.start is None and options.end is None and not options.keep_going:
         damaged = damaged_part(film.path)
         if damaged is not None:
@@ -250,6 +259,9 @@ def _end(film: Source, options: Options) -> Fraction | None:
     """Where the span ends: ``frames`` becomes the time of the first frame that is too many."""
     if options.frames is None or live(film) is not None:
         return options.end
+    if isinstance(film, Pictures):
+        chosen = wanted(film, options.start, options.end, options.frames)
+        return chosen.stop * film.video.time_base
     first = film.start + (options.start or 0)
     times = frame_times(film, since=first, count=options.frames + 1)
     if len(times) <= options.frames:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from vsrcli.engine.types import Engine
 from vsrcli.film import Film, open_film, received
@@ -15,6 +16,8 @@ from vsrcli.media.decode import Decoder
 from vsrcli.media.incoming import live, opened
 from vsrcli.media.live import LiveDecoder
 from vsrcli.media.onward import Onward, Seen
+from vsrcli.media.types import Pictures
+from vsrcli.pictures.decode import PictureDecoder
 from vsrcli.shotbyshot import ShotByShot
 from vsrcli.steady import Workshop
 
@@ -86,7 +89,7 @@ def upscale(
     """Upscale one film.
 
     Args:
-        source, target: files, or ``-`` for stdin and stdout.
+        source, target: files, pictures (see :mod:`vsrcli.pictures.names`), or ``-`` for stdin and stdout.
         options: see :class:`Options`.
         on_progress: called after every frame.
         on_notice: told where an interrupted film goes on, and what had to be changed on the way.
@@ -154,17 +157,18 @@ def _decoder(job: Job, seen: Seen | None) -> Decoder:
     if seen is not None:
         start = seen.pts * source.video.time_base - source.start
         frames = None if frames is None else frames - seen.number + 1
-    kind = LiveDecoder if live(source) else Decoder
-    return kind(
-        source,
-        start=start,
-        end=job.end,
-        frames=frames,
-        deinterlace=options.deinterlace,
-        alpha=job.plan.alpha,
-        tolerant=options.keep_going,
-        ffmpeg=job.ffmpeg,
-    )
+    wanted: dict[str, Any] = {
+        "start": start,
+        "end": job.end,
+        "frames": frames,
+        "deinterlace": options.deinterlace,
+        "alpha": job.plan.alpha,
+        "tolerant": options.keep_going,
+        "ffmpeg": job.ffmpeg,
+    }
+    if isinstance(source, Pictures):
+        return PictureDecoder(source, **wanted)
+    return LiveDecoder(source, **wanted) if live(source) else Decoder(source, **wanted)
 
 
 class _Teller:

@@ -20,7 +20,7 @@ from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State
 from vsrcli.job import Job
 from vsrcli.media.join import Joiner
-from vsrcli.media.segment import SegmentEncoder
+from vsrcli.media.segment import Segment, SegmentEncoder
 from vsrcli.media.types import Frame
 from vsrcli.passes import macs
 from vsrcli.steady import Workshop
@@ -49,6 +49,21 @@ class Maker(Protocol):
     def state(self) -> State:
         """What has to be known to go on in another process."""
         ...
+
+
+class SegmentMaker(Protocol):
+    """A context manager that takes the frames of one segment; its ``segment`` is there once it is left."""
+
+    @property
+    def segment(self) -> Segment | None: ...
+
+    def write(self, frame: Frame) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 def segment_length(job: Job, *, on_gpu: bool = False) -> int:
@@ -89,7 +104,7 @@ class SegmentedFilm:
         self._tell = on_notice
         self._folder = WorkFolder(job.plan.target)
         self._journal = Journal(tiles=job.tiles)
-        self._segment: SegmentEncoder | None = None
+        self._segment: SegmentMaker | None = None
         self._workshop: Workshop | None = None
         self._late_warnings: tuple[str, ...] = ()
 
@@ -146,16 +161,7 @@ class SegmentedFilm:
 
     def write(self, frame: Frame) -> None:
         if self._segment is None:
-            job, finished = self._job, self._journal.segments
-            segment = SegmentEncoder(
-                job.plan,
-                job.source,
-                self._folder.path / f"{len(finished):06}-{time.time_ns():x}.mov",
-                begins=self.count,
-                like=self._folder.path / finished[0].name if finished else None,
-                ffmpeg=job.ffmpeg,
-            )
-            self._segment = segment.__enter__()
+            self._segment = self._new_segment().__enter__()
         self._segment.write(frame)
         self.count += 1
 
@@ -179,11 +185,35 @@ class SegmentedFilm:
                 f"{job.source.path}: {_listed(changed)} changed while it was upscaled; "
                 "put the old file back, or run the command again to begin anew"
             )
+        self._late_warnings = self._assemble()
+        self._folder.remove()
+
+    def _new_segment(self) -> SegmentMaker:
+        job, finished = self._job, self._journal.segments
+        return SegmentEncoder(
+            job.plan,
+            job.source,
+            self._folder.path / f"{len(finished):06}-{time.time_ns():x}.mov",
+            begins=self.count,
+            like=self._folder.path / finished[0].name if finished else None,
+            ffmpeg=job.ffmpeg,
+        )
+
+    def _assemble(self) -> tuple[str, ...]:
+        """Make the film of its finished segments; what was found wrong with other streams."""
+        job = self._job
         joiner = Joiner(job.plan, job.source, self._folder.path, self._journal.segments, ffmpeg=job.ffmpeg)
         with joiner:
             joiner.copy()
-        self._late_warnings = tuple(joiner.warnings)
-        self._folder.remove()
+        return tuple(joiner.warnings)
+
+    def _is_whole(self, earlier: Journal) -> bool:
+        """Whether everything is there that an earlier run has finished."""
+        return earlier.whole(self._folder.path)
+
+    def _shall_last(self, frames: int) -> None:
+        """How long segments are."""
+        self._journal = replace(self._journal, length=frames)
 
     def _close_segment(self) -> None:
         if self._segment is not None:
@@ -215,7 +245,7 @@ class SegmentedFilm:
             why = "as asked for"
         elif changed:
             why = f"{_listed(changed)} changed"
-        elif not earlier.whole(self._folder.path) or (earlier.state and state is None):
+        elif not self._is_whole(earlier) or (earlier.state and state is None):
             why = "some of their files are missing or damaged"
         else:
             self._journal, self.state = earlier, state

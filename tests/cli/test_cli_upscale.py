@@ -41,8 +41,8 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None
     monkeypatch.setattr(upscale, "prepare", remember)
     line = (
         "-s 2.5 -m duf-16l -t 128 --tile-pad 8 -g 1 --precision fp16 --codec hevc --crf 20.5 "
-        "--preset slow --pix-fmt yuv444p -e tune=grain -e g=12 --start 1:02 --end 0:01:02.5 "
-        "--no-deinterlace --ffmpeg /opt/ffmpeg -y --segment 240 --no-resume --keep-going --max-memory 1.5G"
+        "-e preset=slow --pix-fmt yuv444p -e tune=grain -e g=12 --start 1:02 --end 0:01:02.5 "
+        "--fps 24000/1001 --no-deinterlace --ffmpeg /opt/ffmpeg -y --segment 240 --no-resume --keep-going --max-memory 1.5G"
     )
     vsr("upscale", *line.split(), "in.mp4", "out.mp4")
     from fractions import Fraction
@@ -50,9 +50,8 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None
     encode = EncodeOptions(
         codec="hevc",
         crf=20.5,
-        preset="slow",
         pix_fmt="yuv444p",
-        extra=(("tune", "grain"), ("g", "12")),
+        extra=(("preset", "slow"), ("tune", "grain"), ("g", "12")),
         overwrite=True,
     )
     assert seen == [
@@ -66,6 +65,7 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None
             encode=encode,
             start=Fraction(62),
             end=Fraction(125, 2),
+            fps=Fraction(24000, 1001),
             deinterlace=False,
             segment=240,
             resume=False,

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from vsrcli.cli.options import engine_options, memory_options
-from vsrcli.cli.values import NetworkPreset, Scale, Screen, Segment, Setting, Time
+from vsrcli.cli.values import NetworkPreset, Rate, Scale, Screen, Segment, Setting, Time
 from vsrcli.errors import UsageError
 from vsrcli.frames.sizes import LARGEST, Wanted
 from vsrcli.job import Options
@@ -90,6 +90,11 @@ _OPTIONS = (
     click.option("--end", type=Time(), help="Stop before this time."),
     click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Stop after N frames."),
     click.option(
+        "--fps",
+        type=Rate(),
+        help="Of pictures: how many make a second, such as 24 or 24000/1001.  [default: 25]",
+    ),
+    click.option(
         "--segment",
         type=Segment(),
         default=_DEFAULT.segment,
@@ -136,6 +141,7 @@ def options_from(
     start: Fraction | None,
     end: Fraction | None,
     frames: int | None,
+    fps: Fraction | None,
     segment: str | int,
     no_resume: bool,
     keep_going: bool,
@@ -170,6 +176,7 @@ def options_from(
         start=start,
         end=end,
         frames=frames,
+        fps=fps,
         deinterlace=not no_deinterlace,
         segment=segment,
         resume=not no_resume,

@@ -29,10 +29,10 @@ def info(file: Path, as_json: bool, verbose: int) -> None:
     A dash is stdin, of which no more is read than it takes.
     """
     from vsrcli.media.incoming import Incoming
-    from vsrcli.media.probe import probe
+    from vsrcli.pictures.series import source as find_source
 
     with interruptible(), Incoming(peek=True) as stdin:
-        source = stdin.film().plain() if file == PIPE else probe(file)
+        source = stdin.film().plain() if file == PIPE else find_source(file)
     if as_json:
         click.echo(json.dumps(_plain(asdict(source)), indent=2, ensure_ascii=False))
         return

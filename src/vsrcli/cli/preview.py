@@ -15,6 +15,7 @@ from vsrcli.cli.options import LOG, log_option, quiet_option, verbose_option
 from vsrcli.cli.signals import interruptible
 from vsrcli.cli.values import Time
 from vsrcli.errors import UsageError
+from vsrcli.pictures.targets import is_pictures_target
 
 if TYPE_CHECKING:
     from vsrcli.job import Job, Options
@@ -56,7 +57,7 @@ def preview(
         if given[name] is not None:
             raise UsageError(f"--{name} is for the film: a preview has --at and --seconds")
     if seconds <= 0:
-        raise UsageError(f"--seconds {float(seconds):g}: a preview is longer than nothing")
+        raise UsageError(f"--seconds {float(seconds):g}: a preview is longer than nothing; give 3, say")
     options = options_from(**given)
     from vsrcli.cli import summary
     from vsrcli.cli.meter import stderr_console
@@ -67,10 +68,12 @@ def preview(
     meta = click.get_current_context().meta
     console, chatty = stderr_console(), verbose > 0 and not quiet
     teller = telling(console, progress, meta.get(MESSAGES), log=LOG in meta, quiet=quiet, chatty=chatty)
-    target = target or source.with_name(f"{source.stem}-preview{source.suffix}")
+    if target is not None and is_pictures_target(target):
+        raise UsageError(f"{target}: a preview is a film, so name one; one picture: vsr upscale --frames 1")
+    target = target or _beside(source)
     marks: list[Progress] = []
     with interruptible() as received, summary.commands_told(chatty):
-        film = _film(source)
+        film = _film(source, options.fps)
         job = prepare(source, target, _moment(film, options, at, seconds))
         teller.begin(job)
 
@@ -102,10 +105,20 @@ class Film:
     seconds: Fraction | None
 
 
-def _film(source: Path) -> Film:
-    from vsrcli.media.probe import probe
+def _beside(source: Path) -> Path:
+    """A preview's name where nobody says; of pictures, ``frames-preview.mp4`` beside their folder."""
+    if source.is_dir():
+        return source.with_name(f"{source.name}-preview.mp4")
+    if is_pictures_target(source):
+        folder = source.absolute().parent
+        return folder.with_name(f"{folder.name}-preview.mp4")
+    return source.with_name(f"{source.stem}-preview{source.suffix}")
 
-    film = probe(source)
+
+def _film(source: Path, fps: Fraction | None) -> Film:
+    from vsrcli.pictures.series import source as find_source
+
+    film = find_source(source, fps)
     seconds, rate = film.video.duration or film.duration, film.video.frame_rate
     frames = film.video.frames or (round(seconds * rate) if seconds and rate else None)
     return Film(frames, seconds)

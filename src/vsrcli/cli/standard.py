@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import click
 
 from vsrcli.media.y4m import PIPE
+from vsrcli.pictures.targets import ANY, as_target
 
 
 def prepare() -> None:
@@ -70,6 +71,16 @@ class FilmPath(click.Path):
         """See ``click.ParamType``."""
         path: Any = super().convert(value, param, ctx)
         return path.absolute() if path == PIPE and str(value) != str(PIPE) else path
+
+
+class TargetPath(FilmPath):
+    """The same of what is written; ``out/`` is a folder, even if there is none yet."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See ``click.ParamType``."""
+        path = super().convert(value, param, ctx)
+        named = as_target(value)
+        return named if named.name == ANY else path
 
 
 def _written(number: int) -> TextIO:

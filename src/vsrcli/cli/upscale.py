@@ -11,7 +11,7 @@ from vsrcli.cli.film_options import film_options, options_from
 from vsrcli.cli.messages import MESSAGES, progress_options
 from vsrcli.cli.options import ARGUMENTS, LOG, log_option, quiet_option, verbose_option
 from vsrcli.cli.signals import interruptible, leave_now
-from vsrcli.cli.standard import FilmPath
+from vsrcli.cli.standard import FilmPath, TargetPath
 from vsrcli.cli.standing import Standing
 from vsrcli.errors import Interrupted, VsrError
 from vsrcli.job import prepare
@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 @click.command(
     epilog="Example: vsr upscale in.mp4 out.mkv --scale 4 --codec libx265 --crf 20 -e tune=grain\n\n"
     "Names that begin with a dash stand behind --: vsr upscale -s 2 -- -in.mp4 out.mp4\n\n"
+    "Pictures: vsr upscale 'frames/%05d.png' out/\n\n"
+    "One picture: vsr upscale photo.jpg photo_x4.png\n\n"
     "In a pipe: ffmpeg -i in.mkv -f yuv4mpegpipe - | vsr upscale - - | ffmpeg -i - out.mp4"
 )
 @click.argument("source", metavar="IN", type=FilmPath())
-@click.argument("target", metavar="OUT", type=FilmPath())
+@click.argument("target", metavar="OUT", type=TargetPath())
 @film_options
 @click.option(
     "--format",
@@ -46,11 +48,12 @@ if TYPE_CHECKING:
 def upscale(
     source: Path, target: Path, dry_run: bool, progress: str, quiet: bool, verbose: int, **given: Any
 ) -> None:
-    """Upscale one film.
+    """Upscale one film, or pictures.
 
     Every frame keeps its time; sound, subtitles, chapters, metadata and colours go along. OUT appears when
     it is complete; its extension chooses the container. A run that was interrupted is continued by the same
     command. A dash is stdin or stdout: YUV4MPEG2, or with --format another container, frame by frame.
+    Pictures are named by a pattern (frames/%05d.png, 'frames/*.png'), a folder or a file.
     """
     options = options_from(**given)
     from vsrcli.cli import summary

@@ -169,6 +169,7 @@ class Incoming:
 
     def _kept(self, head: bytes) -> Piped:
         folder = None if self._target is None else final_file(self._target).parent.absolute()
+        folder = folder if folder is not None and folder.is_dir() else None  # of pictures, it is made later
         with self._room(folder) as file:
             if not self._peek:
                 self._tell(f"stdin is no YUV4MPEG2, so all of it is read into {Path(file.name).parent} first")

@@ -16,7 +16,7 @@ from vsrcli.media.opening import input_options
 from vsrcli.media.others import other_streams, seconds, stream_metadata
 from vsrcli.media.output import OutputPlan
 from vsrcli.media.timecode import later
-from vsrcli.media.types import Source
+from vsrcli.media.types import Pictures, Source
 
 _NANOSECOND = 10**9
 # Of the old file, not of the film.
@@ -72,7 +72,7 @@ def mux_command(
     pipe = coded.container if coded else "nut"
     picture = builder.input("pipe:0", f=pipe, protocol_whitelist="pipe", **about)
     chapters = _write_chapters(plan, source, scratch)
-    inputs = [*_source_input(plan, source, trial=trial)]
+    inputs = [*_source_input(plan, source, scratch, trial=trial)]
     if chapters is not None:
         inputs += ["-f", "ffmetadata", "-i", file_url(chapters)]
     options: dict[str, str | None] = {
@@ -149,8 +149,12 @@ def _clock(plan: OutputPlan, source: Source, ffmpeg: Ffmpeg) -> str:
     return ffmpeg.demux_time_base
 
 
-def _source_input(plan: OutputPlan, source: Source, *, trial: bool) -> list[str]:
+def _source_input(plan: OutputPlan, source: Source, scratch: Path, *, trial: bool) -> list[str]:
     """The source as second input, cut to the span. -ss and -t count from the container's start."""
+    if isinstance(source, Pictures):  # which have nothing beside them: an empty description in their place
+        nothing = scratch / "nothing.txt"
+        nothing.write_text(";FFMETADATA1\n", encoding="utf-8")
+        return ["-f", "ffmetadata", "-i", file_url(nothing)]
     start, end = plan.span
     cut: list[str] = []
     if live(source) is not None:

@@ -23,7 +23,7 @@ from vsrcli.media.seek import last_picture
 from vsrcli.media.settings import refuse
 from vsrcli.media.streams import StreamPlan, notice, plan_streams
 from vsrcli.media.trial import try_out
-from vsrcli.media.types import Source
+from vsrcli.media.types import Pictures, Source
 
 __all__ = ["EncodeOptions", "OutputPlan", "StreamPlan", "plan_output"]
 
@@ -83,12 +83,14 @@ def plan_output(
     shown = Path("stdout") if target == y4m.PIPE else target
     codec = codecs.choose_codec(wanted, container, shown, video, ffmpeg)
     _check_size(shown, width, height)
+    halves = isinstance(source, Pictures) and codecs.for_players(codec)
     chosen = (
         y4m_plan.choose(video, options.pix_fmt)
         if raw
         else choose_pixel_format(
             codec,
-            video,
+            # pictures have all their colours, which few players show in a film
+            replace(video, pix_fmt="yuv420p") if halves else video,
             size,
             container,
             ffmpeg,
@@ -190,6 +192,7 @@ def check_target(
 def _check_file(target: Path, source: Source | None, *, overwrite: bool) -> None:
     try:
         folder = final_file(target).parent
+        inputs = source.files if isinstance(source, Pictures) else () if source is None else (source.path,)
         name = "out.mp4" if source is None or isinstance(source, Piped) else source.path.name
         if target.is_dir():
             raise OutputError(f"{target} is a folder; name a file in it, such as {target / name}")
@@ -197,7 +200,7 @@ def _check_file(target: Path, source: Source | None, *, overwrite: bool) -> None
             raise OutputError(f"{target} is no regular file, so it cannot be replaced by one; choose another")
         if not folder.is_dir():
             raise OutputError(f"{folder} is not a folder; create it first")
-        if source is not None and target.exists() and target.samefile(source.path):
+        if target.exists() and any(target.samefile(each) for each in inputs):
             raise OutputError(f"{target} is the input itself; choose another name")
         if (target.exists() or target.is_symlink()) and not overwrite:
             raise OutputError(f"{target} exists; use --overwrite to replace it")

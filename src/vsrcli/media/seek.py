@@ -12,7 +12,7 @@ import numpy as np
 from vsrcli.errors import InputError
 from vsrcli.media.opening import open_film
 from vsrcli.media.picture import counted
-from vsrcli.media.types import Source
+from vsrcli.media.types import Pictures, Source
 
 _BACK = (Fraction(2), Fraction(12), Fraction(60), Fraction(300))
 _REORDER = 64  # packets; more than any codec's decoding order differs from that of presentation
@@ -80,6 +80,8 @@ def last_picture(source: Source, end: Fraction | None) -> tuple[Fraction, Fracti
     """
     import av
 
+    if isinstance(source, Pictures):
+        return None  # each is shown as long as the others
     stop = end
     if stop is None:
         length = source.video.duration or source.duration
@@ -142,6 +144,9 @@ def _packet_times(source: Source) -> Iterator[Fraction]:
     """Presentation times in decoding order, seconds; where there are none, the places in the file."""
     import av
 
+    if isinstance(source, Pictures):
+        yield from (number * source.video.time_base for number in range(len(source.files)))
+        return
     try:
         with open_film(source.path, kind=source.container) as container:
             stream = container.streams[source.video.index]

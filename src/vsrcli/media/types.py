@@ -218,3 +218,33 @@ class Frame:
     def time(self) -> Fraction:
         """Presentation time in seconds."""
         return self.pts * self.time_base
+
+
+@dataclass(frozen=True)
+class Pictures(Source):
+    """A film that lies on disk as pictures, one file a frame; ``path`` is the name that stands for them.
+
+    Its clock ticks once a frame, from 0: the time of picture ``i`` is exactly ``i / rate``.
+
+    Attributes:
+        files: in order.
+        numbers: of each: as its name has it, or 1, 2, …
+        single: whether it is one picture that was named itself.
+        format: of all files: ``PNG``, ``TIFF``, ``WebP``, ``JPEG``, ``BMP`` or ``EXR``.
+        lossy: whether that format has lost something.
+        rated: whether somebody has said how many pictures make a second.
+        found: what people should know of the files.
+    """
+
+    files: tuple[Path, ...] = ()
+    numbers: tuple[int, ...] = ()
+    single: bool = False
+    format: str = ""
+    lossy: bool = False
+    rated: bool = False
+    found: tuple[str, ...] = ()
+
+    @property
+    def grey(self) -> bool:
+        """Whether they have no colour."""
+        return self.video.pix_fmt.startswith(("gray", "ya"))

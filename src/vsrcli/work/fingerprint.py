@@ -13,6 +13,7 @@ from typing import Any
 from vsrcli.engine.select import Choice
 from vsrcli.job import Job
 from vsrcli.media.segment import encoder_options
+from vsrcli.media.types import Pictures, Source
 
 _BLOCK = 2**16
 _BLOCKS = 16  # spread over the file, the first and the last among them
@@ -27,12 +28,12 @@ def fingerprint(job: Job) -> dict[str, str]:
         OSError: the source cannot be read.
     """
     plan, weights = job.plan, job.model.weights
-    stat = job.source.path.stat()
+    size, changed, content = _of_files(job.source)
     chosen = {field.name: getattr(job.options, field.name) for field in fields(job.options)}
     found: dict[str, Any] = {
-        "the input's size": stat.st_size,
-        "the input's time": stat.st_mtime_ns,
-        "the input": sampled(job.source.path),
+        "the input's size": size,
+        "the input's time": changed,
+        "the input": content,
         "the version of vsr": import_module("vsrcli").__version__,  # whose names lead back to this file
         "the version of ffmpeg": job.ffmpeg.version,
         "the backend": os.environ.get("KERAS_BACKEND", "") if weights else "",
@@ -46,6 +47,22 @@ def fingerprint(job: Job) -> dict[str, str]:
         **{f"the encoder's {key}": value for key, value in encoder_options(plan, job.ffmpeg)},
     }
     return {name: str(value) for name, value in found.items()}
+
+
+def _of_files(source: Source) -> tuple[int, str, str]:
+    """Bytes, times and samples of a film; of pictures all together, their names included."""
+    if not isinstance(source, Pictures):
+        stat = source.path.stat()
+        return stat.st_size, str(stat.st_mtime_ns), sampled(source.path)
+    size, times, names = 0, hashlib.sha256(), hashlib.sha256()
+    for file in source.files:
+        stat = file.stat()
+        size += stat.st_size
+        times.update(f"{stat.st_mtime_ns} ".encode())
+        names.update(os.fsencode(file.name) + f"\0{stat.st_size}\0".encode())
+    for number in range(_BLOCKS):
+        names.update(sampled(source.files[(len(source.files) - 1) * number // (_BLOCKS - 1)]).encode())
+    return size, times.hexdigest(), names.hexdigest()
 
 
 def _weights(model: Choice) -> str:

@@ -1,0 +1,117 @@
+"""At either end there is a film or there are pictures; everything between them is the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+from vsrcli.errors import UsageError
+from vsrcli.frames.sizes import Geometry
+from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.incoming import Incoming, Piped, called
+from vsrcli.media.output import EncodeOptions, OutputPlan
+from vsrcli.media.plan import check_target, plan_output
+from vsrcli.media.types import Pictures, Source
+from vsrcli.media.y4m import PIPE
+from vsrcli.pictures.decode import wanted
+from vsrcli.pictures.plan import plan_pictures
+from vsrcli.pictures.series import as_film, source
+from vsrcli.pictures.targets import Targets, is_pictures_target, targets
+
+
+def look_at(
+    given: str | Path | Incoming, target: Path, encode: EncodeOptions, fps: Fraction | None, ffmpeg: Ffmpeg
+) -> Source:
+    """The film or the pictures that are to be upscaled.
+
+    Args:
+        given: a name, or stdin.
+        target: where it goes, which is looked at before all of stdin is read.
+        encode: what the user asked for.
+        fps: pictures a second.
+        ffmpeg: the executable.
+
+    Raises:
+        InputError: see :func:`vsrcli.pictures.series.source`.
+        OutputError: the target of a film from stdin cannot be written.
+        UsageError: ``fps`` of a film.
+    """
+    if isinstance(given, Incoming):
+        if not is_pictures_target(target):
+            check_target(target, encode, ffmpeg)  # before a long film has come through for nothing
+        film: Source = given.film()
+    else:
+        film = source(Path(given), fps)
+    if fps is not None and not isinstance(film, Pictures):
+        raise UsageError(f"--fps is for pictures: {called(film)} is a film, which has times of its own")
+    return film
+
+
+def plan_either(
+    film: Source,
+    target: Path,
+    *,
+    geometry: Geometry,
+    encode: EncodeOptions,
+    span: tuple[Fraction | None, Fraction | None],
+    frames: int | None,
+    deinterlace: bool,
+    ffmpeg: Ffmpeg,
+) -> OutputPlan:
+    """Decide how a film or pictures are written, and say what people should know of pictures that come in.
+
+    Args:
+        film: what is upscaled.
+        target: as typed, see :func:`~vsrcli.pictures.targets.as_target`.
+        geometry: the new size.
+        encode, span, deinterlace, ffmpeg: as of :func:`~vsrcli.media.plan.plan_output`.
+        frames: at most so many.
+
+    Raises:
+        OutputError, UsageError: see ``plan_output`` and :func:`~vsrcli.pictures.plan.plan_pictures`.
+    """
+    found = _targets(film, target, span, frames)
+    told = list(film.found) if isinstance(film, Pictures) else []
+    if found is not None:
+        plan: OutputPlan = plan_pictures(
+            film,
+            found,
+            width=geometry.width,
+            height=geometry.height,
+            shape=geometry.shape,
+            seen=geometry.shares,
+            options=encode,
+            span=span,
+            frames=frames,
+            deinterlace=deinterlace,
+            ffmpeg=ffmpeg,
+        )
+    else:
+        plan = plan_output(
+            film,
+            target,
+            width=geometry.width,
+            height=geometry.height,
+            shape=geometry.shape,
+            options=encode,
+            span=span,
+            deinterlace=deinterlace,
+            trial=False,
+            ffmpeg=ffmpeg,
+        )
+        if isinstance(film, Pictures):
+            told += as_film(film, plan)
+    return replace(plan, notices=(*told, *plan.notices))
+
+
+def _targets(
+    film: Source, target: Path, span: tuple[Fraction | None, Fraction | None], frames: int | None
+) -> Targets | None:
+    if target == PIPE:
+        return None
+    if isinstance(film, Pictures):
+        many = len(wanted(film, *span, frames)) != 1
+        return targets(target, film.files[0], pictures=True, single=film.single, many=many)
+    name = Path("stdin.mp4") if isinstance(film, Piped) else film.path
+    return targets(target, name, pictures=False, single=False, many=frames != 1)

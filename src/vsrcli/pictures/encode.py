@@ -1,0 +1,139 @@
+"""Frames into picture files: what an encoder is to a film."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from vsrcli.errors import EncodeError
+from vsrcli.media.overlap import Behind, depth
+from vsrcli.media.publish import part_name, publish
+from vsrcli.media.segment import Segment
+from vsrcli.media.types import Frame, Pictures, Source
+from vsrcli.pictures import png
+from vsrcli.pictures.beside import with_the_rest
+from vsrcli.pictures.look import look
+from vsrcli.pictures.plan import PicturePlan
+from vsrcli.pictures.read import read
+from vsrcli.pictures.store import Batch, PictureFolder, refused, write
+from vsrcli.pictures.tags import Tags, read_tags
+from vsrcli.pictures.write import encode
+
+
+class PictureEncoder:
+    """A context manager that takes the upscaled frames of a segment in order.
+
+    Leaving it normally moves the pictures to their places, all together; by an exception, removes them.
+
+    Args:
+        plan: of all pictures.
+        source: what the frames are of.
+        folder: where pictures are made; None: a single one, beside its place.
+        begins: number of the first frame.
+
+    Attributes:
+        count: frames taken so far.
+        segment: what has been written, once it is finished.
+        warnings: none; a film's encoder has some.
+
+    Raises:
+        EncodeError: a picture cannot be encoded, or not be written.
+    """
+
+    def __init__(
+        self, plan: PicturePlan, source: Source, folder: PictureFolder | None, *, begins: int = 0
+    ) -> None:
+        self.count = 0
+        self.segment: Segment | None = None
+        self.warnings: list[str] = []
+        self._plan, self._source, self._begins = plan, source, begins
+        self._behind = Behind(self._make, depth(plan.width * plan.height * 8))
+        self._batch = None
+        if folder is not None:
+            self._batch = Batch(folder, plan.targets.folder, overwrite=plan.overwrite)
+        self._part = part_name(plan.target) if folder is None else None
+        self._first = self._last = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._behind.abandon(lambda: None)
+            if self._batch is not None:
+                self._batch.abandon()
+            if self._part is not None:
+                with contextlib.suppress(OSError):
+                    self._part.unlink()
+
+    def write(self, frame: Frame) -> None:
+        """Append a frame; it is encoded in a thread, a few frames later.
+
+        Args:
+            frame: pixels (plan.height, plan.width, 3); with ``alpha`` if the plan keeps it.
+
+        Raises:
+            EncodeError: this picture, or one before, cannot be written.
+        """
+        plan = self._plan
+        if frame.pixels.shape != (plan.height, plan.width, 3) or (frame.alpha is None) == plan.alpha:
+            raise ValueError(f"frame of shape {frame.pixels.shape}, alpha: {frame.alpha is not None}")
+        if self._part is not None and self.count:
+            raise EncodeError(f"{plan.target}: a second frame has come for one picture; use --frames 1")
+        self._behind.put((frame, self._begins + self.count))
+        self._first, self._last = (self._first if self.count else frame.pts), frame.pts
+        self.count += 1
+
+    def _finish(self) -> None:
+        plan = self._plan
+        if self.count == 0:
+            raise EncodeError(f"{plan.name}: no frame was written, so there is no picture")
+        self._behind.finish()
+        if self._batch is not None:
+            self.segment = self._batch.move(self._first, self._last)
+        elif self._part is not None:
+            publish(self._part, plan.target, overwrite=plan.overwrite)
+
+    def _make(self, item: tuple[Frame, int]) -> None:
+        """One picture: named, encoded, written."""
+        import av
+
+        frame, ordinal = item
+        plan, source = self._plan, self._source if isinstance(self._source, Pictures) else None
+        old = source.files[frame.pts] if source else None
+        file = plan.targets.file(source.numbers[frame.pts] if source else ordinal + 1, old)
+        pixels, alpha = frame.pixels, frame.alpha
+        if plan.form.format == "EXR":
+            before = read(old, look(old)) if source and old and source.format == "EXR" else None
+            made = with_the_rest(pixels, alpha, before, plan.seen)
+            pixels, alpha = made.pixels, made.alpha
+            if plan.form.alpha and alpha is None:  # of this one picture among others
+                alpha = np.ones(pixels.shape[:2], np.float32)
+        tags = Tags()
+        if source and old:
+            tags = read_tags(old, source.format, (plan.width, plan.height))
+        elif plan.cicp is not None:
+            tags = replace(tags, chunks=(png.colours(*plan.cicp),))
+        if plan.sample_aspect_ratio != 1:  # which takes the place of a size
+            others = tuple(chunk for chunk in tags.chunks if chunk[0] != b"pHYs")
+            tags = replace(tags, chunks=(*others, png.shaped(plan.sample_aspect_ratio)), dpi=None)
+        try:
+            content = encode(plan.form, pixels, alpha, tags)
+        except (ValueError, OSError, av.FFmpegError) as error:
+            raise EncodeError(f"{file} cannot be encoded as {plan.form.format} ({error})") from error
+        if self._batch is not None:
+            self._batch.add(file.name, content)
+        elif self._part is not None:
+            try:
+                write(self._part, content)
+            except OSError as error:
+                raise refused(file, error) from error

@@ -1,0 +1,101 @@
+"""A film that is pictures: in segments, each of which is moved into the target's folder when it is ready."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from vsrcli.errors import OutputError
+from vsrcli.job import Job
+from vsrcli.pictures.encode import PictureEncoder
+from vsrcli.pictures.plan import PicturePlan
+from vsrcli.pictures.store import PictureFolder, Stamp, published, work_name
+from vsrcli.segments import SegmentedFilm
+from vsrcli.steady import Workshop
+from vsrcli.work.journal import Journal, read
+
+_ENDLESS = 2**31  # frames of a segment, where nothing is to be saved
+
+
+class PictureFilm(SegmentedFilm):
+    """A :class:`~vsrcli.segments.SegmentedFilm` of pictures.
+
+    Leaving it by an exception keeps the pictures of finished segments where they are, and beside them a
+    hidden folder that says how to go on; it also says which pictures are this job's own.
+
+    Args:
+        job: what is made, with a :class:`~vsrcli.pictures.plan.PicturePlan`.
+        on_notice: told whether and where an earlier run is continued, and why not.
+
+    Raises:
+        OutputError: see ``SegmentedFilm``; or the target's folder cannot be made.
+    """
+
+    def __init__(self, job: Job, on_notice: Callable[[str], None] = lambda text: None) -> None:
+        super().__init__(job, on_notice)
+        assert isinstance(job.plan, PicturePlan)
+        self._plan: PicturePlan = job.plan
+        self._target = job.plan.targets.folder
+        self._folder: PictureFolder = PictureFolder(work_name(job.plan.targets))
+        self._made_here = False
+
+    def __enter__(self) -> Self:
+        try:
+            self._made_here = not self._target.is_dir()
+            self._target.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{self._target} cannot be made ({error.strerror}); choose another folder"
+            ) from error
+        return super().__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            super().__exit__(kind, error, trace)
+        finally:
+            if self._made_here and kind is not None:
+                with contextlib.suppress(OSError):
+                    self._target.rmdir()  # unless something is in it
+
+    def made_in(self, workshop: Workshop) -> None:
+        super().made_in(workshop)
+        if not self._job.segmented:
+            self._shall_last(_ENDLESS)
+
+    def _new_segment(self) -> PictureEncoder:
+        return PictureEncoder(self._plan, self._job.source, self._folder, begins=self.count)
+
+    def _assemble(self) -> tuple[str, ...]:
+        """Everything is in its place already."""
+        kept = self._without_others(self._journal)
+        there = all(stamp.is_of(self._target / name) for name, stamp in kept.items())
+        if len(kept) != self.count or not there:
+            raise OutputError(
+                f"{self._plan.name}: some of the {self.count} pictures have been changed or removed; "
+                "use --no-resume to begin anew"
+            )
+        return ()
+
+    def _without_others(self, journal: Journal | None) -> dict[str, Stamp]:
+        """The pictures of finished segments, by name. Those of a segment that never was finished, and those
+        that an earlier run with other options has left, are removed."""
+        finished = {segment.name for segment in journal.segments} if journal else set()
+        kept = published(self._folder.path, only=finished)
+        for name, stamp in published(self._folder.path).items():
+            if name not in kept and stamp.is_of(self._target / name):
+                with contextlib.suppress(OSError):
+                    (self._target / name).unlink()
+        return kept
+
+    def _is_whole(self, earlier: Journal) -> bool:
+        return super()._is_whole(earlier) and all(
+            self._folder.holds(segment.name, self._target) for segment in earlier.segments
+        )
+
+    def _leave(self) -> None:
+        self._without_others(read(self._folder.path))
+        super()._leave()

@@ -1,0 +1,170 @@
+"""Which files a name means: a picture, a folder, a numbered sequence, a pattern with wildcards.
+
+Only what the *user* has typed is ever taken for a pattern, and only if there is no file of that very name.
+The files are found by listing folders, and each of them is opened by itself: no name reaches a reader that
+would make something else of it.
+"""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vsrcli.errors import InputError
+
+EXTENSIONS = {
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WebP",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".bmp": "BMP",
+    ".exr": "EXR",
+}
+"""What pictures are called, and their file format."""
+
+_NUMBER = re.compile(r"%(?:0(\d{1,2}))?d")
+_ESCAPED = re.compile(r"%%|%(?:0\d{1,2})?d")
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A name with a number in it, as C's ``printf`` and ffmpeg write it: ``frame-%05d.png``.
+
+    Attributes:
+        before, after: the name around the number, with ``%`` for ``%%``.
+        digits: of the number, at least; 0 where it is not filled up with zeros.
+    """
+
+    before: str
+    after: str
+    digits: int
+
+    def name(self, number: int) -> str:
+        """Of the picture with a number."""
+        return f"{self.before}{number:0{self.digits}d}{self.after}"
+
+    def number(self, name: str) -> int | None:
+        """Of the picture with a name; None if it does not belong to the sequence."""
+        if not (name.startswith(self.before) and name.endswith(self.after)):
+            return None
+        digits = name[len(self.before) : len(name) - len(self.after)]
+        if not (digits.isascii() and digits.isdecimal()) or len(digits) > 18:
+            return None
+        return int(digits) if self.name(int(digits)) == name else None
+
+
+def numbered(name: str) -> Numbered | None:
+    """A file's name as a pattern; None if it holds no ``%d``, or holds several."""
+    parts = _ESCAPED.split(name)
+    marks = _ESCAPED.findall(name)
+    places = [index for index, mark in enumerate(marks) if mark != "%%"]
+    if len(places) != 1:
+        return None
+    at = places[0]
+    plain = ["%" if mark == "%%" else "" for mark in marks]
+    joined = [text for pair in zip(parts, [*plain, ""], strict=True) for text in pair]
+    found = _NUMBER.fullmatch(marks[at])
+    assert found is not None
+    return Numbered("".join(joined[: 2 * at + 1]), "".join(joined[2 * at + 2 :]), int(found[1] or 0))
+
+
+@dataclass(frozen=True)
+class Found:
+    """Files that a name means.
+
+    Attributes:
+        files: in order.
+        numbers: of each, as its name has it; None where names are not numbered by a pattern.
+        single: whether the name is that of a file.
+    """
+
+    files: tuple[Path, ...]
+    numbers: tuple[int, ...] | None = None
+    single: bool = False
+
+
+def find(path: Path) -> Found | None:
+    """The pictures that a name means; None if it is no pattern and no folder: a file, or nothing.
+
+    Raises:
+        InputError: a folder or pattern without pictures, a gap in the numbers, several formats.
+    """
+    try:
+        if path.is_dir():
+            return _several(_in_folder(path), f"{path} is a folder, but holds no pictures")
+        if path.is_file():
+            return Found((path,), single=True)
+        pattern = numbered(path.name)
+        if pattern is not None and not os.path.lexists(path):
+            return _sequence(path, pattern)
+        if glob.has_magic(str(path)) and not os.path.lexists(path):
+            names = [Path(name) for name in glob.glob(str(path))]  # noqa: PTH207 - the whole path is a pattern
+            files = [file for file in names if file.is_file() and is_picture(file)]
+            return _several(files, f"{path}: no picture matches this pattern")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(path)!r} cannot be read ({error}); check the name and the disk") from error
+    return None
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a name is that of a picture."""
+    return path.suffix.lower() in EXTENSIONS
+
+
+def natural(path: Path) -> list[tuple[int, int | str]]:
+    """A key for sorting as people count: ``frame2`` before ``frame10``."""
+    parts = re.split(r"(\d+)", str(path).casefold())
+    return [(0, int(part)) if part.isascii() and part.isdecimal() else (1, part) for part in parts]
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    return [file for file in folder.iterdir() if is_picture(file) and not _hidden(file) and file.is_file()]
+
+
+def _hidden(file: Path) -> bool:
+    return file.name.startswith(".")
+
+
+def _several(files: Sequence[Path], none: str) -> Found:
+    if not files:
+        raise InputError(f"{none}; it takes {', '.join(EXTENSIONS)}")
+    ordered = sorted(files, key=lambda file: (natural(file), str(file)))
+    first = ordered[0]
+    for file in ordered:
+        if EXTENSIONS[file.suffix.lower()] != EXTENSIONS[first.suffix.lower()]:
+            raise InputError(
+                f"{file} is no {EXTENSIONS[first.suffix.lower()]} like {first.name} beside it; "
+                f"take one kind at a time, such as '{first.parent / ('*' + first.suffix)}'"
+            )
+    return Found(tuple(ordered))
+
+
+def _sequence(path: Path, pattern: Numbered) -> Found:
+    folder = path.parent
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder, so there is no {path}; check the name")
+    found = {
+        number: file
+        for file in folder.iterdir()
+        if (number := pattern.number(file.name)) is not None and file.is_file()
+    }
+    if not found:
+        raise InputError(f"{path}: no file has such a name, as {pattern.name(1)} would; check the pattern")
+    numbers = sorted(found)
+    for before, after in itertools.pairwise(numbers):
+        if after != before + 1:
+            missing = after - before - 1
+            more = f" and {missing - 1} more" if missing > 1 else ""
+            raise InputError(
+                f"{path}: {folder / pattern.name(before + 1)} is missing{more}, between {before} and "
+                f"{after}; put it back, or take what is there with a quoted "
+                f"'{folder / (pattern.before + '*' + pattern.after)}'"
+            )
+    return Found(tuple(found[number] for number in numbers), tuple(numbers))

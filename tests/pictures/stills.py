@@ -1,0 +1,77 @@
+"""Small pictures for tests, written and read back by programs other than those under test.
+
+Deep ones go through the ffmpeg executable as raw pixels; 8-bit ones through Pillow.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+from PIL import Image
+
+from media_samples import run_ffmpeg
+
+HEIGHT, WIDTH = 24, 32
+_RAW = {1: ("gray", "gray16le"), 2: ("ya8", "ya16le"), 3: ("rgb24", "rgb48le"), 4: ("rgba", "rgba64le")}
+
+
+def smooth(
+    channels: int = 3, *, deep: bool = False, seed: int = 0, size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """Soft shapes that no two seeds share: codes (H, W, channels); transparency is partial, never none."""
+    height, width = size or (HEIGHT, WIDTH)
+    rows, columns = np.mgrid[:height, :width]
+    planes = [
+        0.5 + 0.45 * np.sin(seed + channel + rows / (4 + channel) + columns / (6 - channel))
+        for channel in range(channels)
+    ]
+    kind, most = (np.uint16, 65535) if deep else (np.uint8, 255)
+    return np.rint(np.stack(planes, axis=-1) * most).astype(kind)
+
+
+def write(path: Path, codes: np.ndarray, *options: str) -> Path:
+    """Codes (H, W, channels) into a file, by its extension; ``options`` are ffmpeg's."""
+    height, width, channels = codes.shape
+    name = _RAW[channels][codes.dtype == np.uint16]
+    raw = path.with_name(f"{path.name}.raw")
+    raw.write_bytes(np.ascontiguousarray(codes).tobytes())
+    run_ffmpeg(
+        "-f", "rawvideo", "-pix_fmt", name, "-s", f"{width}x{height}", "-i", raw, *options,
+        "-frames:v", "1", "-update", "1", "-y", f"file:{path}",
+    )  # fmt: skip
+    raw.unlink()
+    return path
+
+
+def codes(path: Path, channels: int = 3, *, deep: bool = False) -> np.ndarray:
+    """What ffmpeg reads in a file: (H, W, channels)."""
+    name = _RAW[channels][deep]
+    line = ["-v", "error", "-noautorotate", "-i", f"file:{path}", "-f", "rawvideo", "-pix_fmt", name, "-"]
+    done = subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), *line], capture_output=True, check=True)
+    with Image.open(path) as image:
+        width, height = image.size
+    found = np.frombuffer(done.stdout, "<u2" if deep else np.uint8)
+    return found.reshape(height, width, channels)
+
+
+def stored(path: Path) -> str:
+    """The pixel format that ffmpeg finds in a file."""
+    line = ["-hide_banner", "-i", f"file:{path}"]
+    done = subprocess.run(
+        [imageio_ffmpeg.get_ffmpeg_exe(), *line], capture_output=True, text=True, check=False
+    )
+    found = next(part for part in done.stderr.splitlines() if "Video:" in part)
+    return found.split("Video:")[1].split(",")[1].split("(")[0].strip()
+
+
+def sequence(
+    folder: Path, count: int = 6, *, first: int = 1, suffix: str = ".png", deep: bool = False
+) -> Path:
+    """``folder/f%03d.png``, from a number on; returns that pattern."""
+    folder.mkdir(exist_ok=True)
+    for number in range(first, first + count):
+        write(folder / f"f{number:03d}{suffix}", smooth(deep=deep, seed=number))
+    return folder / f"f%03d{suffix}"

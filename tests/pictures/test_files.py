@@ -1,0 +1,324 @@
+"""Single picture files: what is read is what was written, in every format and depth."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tracemalloc
+import zlib
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import stills
+import tifffile
+from PIL import Image, ImageCms, TiffImagePlugin
+
+from vsrcli.errors import InputError
+from vsrcli.pictures.look import look
+from vsrcli.pictures.read import conformed, read
+from vsrcli.pictures.tags import Tags, read_tags
+from vsrcli.pictures.write import Form, encode
+
+DEEP = pytest.mark.parametrize("deep", [False, True], ids=["8", "16"])
+CHANNELS = pytest.mark.parametrize("channels", [1, 2, 3, 4], ids=["grey", "grey+a", "rgb", "rgb+a"])
+
+
+def picture(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    found = read(path, look(path))
+    return found.pixels, found.alpha
+
+
+def check(path: Path, codes: np.ndarray) -> None:
+    """A file holds just these codes."""
+    own = 1 if codes.shape[2] < 3 else 3
+    seen, (pixels, alpha) = look(path), picture(path)
+    assert (seen.grey, seen.alpha) == (own == 1, codes.shape[2] > own)
+    assert pixels.dtype == codes.dtype
+    np.testing.assert_array_equal(pixels, np.broadcast_to(codes[..., :own], pixels.shape))
+    if alpha is None:
+        assert codes.shape[2] == own
+    else:
+        np.testing.assert_array_equal(alpha, codes[..., own])
+
+
+@DEEP
+@CHANNELS
+def test_png_is_read_exactly(tmp_path: Path, channels: int, deep: bool) -> None:
+    codes = stills.smooth(channels, deep=deep)
+    check(stills.write(tmp_path / "in.png", codes), codes)
+
+
+@DEEP
+@CHANNELS
+@pytest.mark.parametrize("compression", ["raw", "packbits", "lzw", "deflate"])
+def test_tiff_is_read_exactly(tmp_path: Path, channels: int, deep: bool, compression: str) -> None:
+    codes = stills.smooth(channels, deep=deep)
+    check(stills.write(tmp_path / "in.tif", codes, "-compression_algo", compression), codes)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"byteorder": ">"},
+        {"bigtiff": True},
+        {"tile": (16, 16)},
+        {"compression": "zlib", "predictor": True},
+        {"planarconfig": "separate"},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_deep_tiffs_of_all_sorts(tmp_path: Path, options: dict[str, Any]) -> None:
+    codes = stills.smooth(deep=True)
+    data = np.moveaxis(codes, -1, 0) if "planarconfig" in options else codes
+    tifffile.imwrite(tmp_path / "in.tif", data, photometric="rgb", **options)
+    check(tmp_path / "in.tif", codes)
+
+
+@pytest.mark.parametrize("kind", ["bmp", "webp"])
+def test_other_formats_without_loss(tmp_path: Path, kind: str) -> None:
+    codes = stills.smooth()
+    Image.fromarray(codes).save(tmp_path / f"in.{kind}", lossless=True)
+    check(tmp_path / f"in.{kind}", codes)
+
+
+def test_a_colour_table_becomes_rgb(tmp_path: Path) -> None:
+    codes = stills.smooth() // 64 * 64
+    image = Image.fromarray(codes).quantize(64)
+    image.save(tmp_path / "in.png")
+    assert look(tmp_path / "in.png").palette
+    np.testing.assert_array_equal(picture(tmp_path / "in.png")[0], np.asarray(image.convert("RGB")))
+
+
+def test_a_see_through_colour_is_transparency(tmp_path: Path) -> None:
+    codes = np.zeros((4, 4, 3), np.uint8)
+    codes[1, 1] = 255
+    Image.fromarray(codes).save(tmp_path / "in.png", transparency=(255, 255, 255))
+    pixels, alpha = picture(tmp_path / "in.png")
+    assert look(tmp_path / "in.png").alpha
+    assert alpha is not None
+    assert (alpha == 0).sum() == 1
+    assert alpha[1, 1] == 0
+    np.testing.assert_array_equal(pixels, codes)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif"])
+def test_pictures_do_not_lie_on_their_side(tmp_path: Path, orientation: int, kind: str) -> None:
+    """Pillow's own way of turning them is the measure."""
+    path, codes = tmp_path / f"in.{kind}", stills.smooth()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options: dict[str, Any] = {"quality": 100, "subsampling": 0} if kind == "jpg" else {"lossless": True}
+    if kind == "tif":
+        directory = TiffImagePlugin.ImageFileDirectory_v2()
+        directory[0x0112] = orientation
+        Image.fromarray(codes).save(path, tiffinfo=directory)
+    else:
+        Image.fromarray(codes).save(path, exif=exif, **options)
+    from PIL import ImageOps
+
+    with Image.open(path) as image:
+        upright = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    found = look(path)
+    assert (found.height, found.width) == upright.shape[:2]
+    np.testing.assert_array_equal(picture(path)[0], upright)
+
+
+@DEEP
+@CHANNELS
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_what_is_written_is_what_others_read(tmp_path: Path, channels: int, deep: bool, kind: str) -> None:
+    codes, path = stills.smooth(channels, deep=deep), tmp_path / f"out.{kind.lower()}"
+    own = 1 if channels < 3 else 3
+    alpha = codes[..., own] if channels > own else None
+    form = Form(kind, deep, own == 1, alpha is not None)
+    path.write_bytes(encode(form, codes[..., :own].repeat(3 // own, axis=2), alpha, Tags()))
+    if kind == "TIFF":
+        np.testing.assert_array_equal(tifffile.imread(path).reshape(codes.shape), codes)
+    else:
+        np.testing.assert_array_equal(stills.codes(path, channels, deep=deep), codes)
+        assert (
+            "16" in stills.stored(path) or "48" in stills.stored(path) or "64" in stills.stored(path)
+        ) == deep
+
+
+@pytest.mark.parametrize("kind", ["WebP", "BMP", "JPEG"])
+def test_deep_pictures_are_rounded_where_a_format_has_8_bits(tmp_path: Path, kind: str) -> None:
+    codes = stills.smooth(deep=True)
+    content = encode(Form(kind, False, False, False, 100 if kind == "JPEG" else None), codes, None, Tags())
+    with Image.open(io.BytesIO(content)) as image:
+        found = np.asarray(image.convert("RGB")).astype(int)
+    off = np.abs(found - np.rint(codes / 257)).max()
+    assert off <= (5 if kind == "JPEG" else 0)
+
+
+def srgb() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.mark.parametrize("after", ["PNG", "TIFF", "WebP", "JPEG"])
+@pytest.mark.parametrize("before", ["png", "tif", "webp", "jpg"])
+def test_colour_profiles_go_along(tmp_path: Path, before: str, after: str) -> None:
+    profile, path = srgb(), tmp_path / f"in.{before}"
+    Image.fromarray(stills.smooth()).save(path, icc_profile=profile)
+    tags = read_tags(path, look(path).format, (64, 48))
+    assert tags.icc == profile
+    out = tmp_path / f"out.{after.lower()}"
+    out.write_bytes(encode(Form(after, False, False, False, None), stills.smooth(), None, tags))
+    with Image.open(out) as image:
+        assert image.info["icc_profile"] == profile
+
+
+def test_pngs_own_words_go_along(tmp_path: Path) -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    words = PngInfo()
+    words.add_text("Title", "A bridge")
+    words.add(b"gAMA", (45455).to_bytes(4, "big"))
+    words.add(b"cICP", bytes([9, 16, 0, 1]))
+    Image.fromarray(stills.smooth()).save(tmp_path / "in.png", pnginfo=words, dpi=(300, 300))
+    tags = read_tags(tmp_path / "in.png", "PNG", (64, 48))
+    content = encode(Form("PNG", True, False, False), stills.smooth(deep=True), None, tags)
+    assert bytes([9, 16, 0, 1]) in content
+    (tmp_path / "out.png").write_bytes(content)
+    color = look(tmp_path / "out.png").color
+    assert (color.primaries, color.transfer) == ("bt2020", "smpte2084")
+    with Image.open(tmp_path / "out.png") as image:
+        image.load()
+        assert image.info["Title"] == "A bridge"
+        assert image.info["gamma"] == pytest.approx(1 / 2.2, abs=1e-5)
+        assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+
+
+@pytest.mark.parametrize("after", ["png", "webp", "jpg"])
+def test_exif_goes_along_upright_and_with_the_new_size(tmp_path: Path, after: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "A camera"
+    exif.get_ifd(0x8769)[0xA002] = 32
+    Image.fromarray(stills.smooth()).save(tmp_path / "in.jpg", exif=exif)
+    tags = read_tags(tmp_path / "in.jpg", "JPEG", (96, 128))
+    kind = {"png": "PNG", "webp": "WebP", "jpg": "JPEG"}[after]
+    (tmp_path / f"out.{after}").write_bytes(
+        encode(Form(kind, False, False, False), stills.smooth(), None, tags)
+    )
+    with Image.open(tmp_path / f"out.{after}") as image:
+        image.load()
+        found = image.getexif()
+        assert (found[0x0112], found[0x010F]) == (1, "A camera")
+        assert found.get_ifd(0x8769)[0xA002] == 96
+
+
+@DEEP
+@pytest.mark.parametrize("kind", ["png", "tif", "bmp", "jpg", "webp", "exr"])
+@pytest.mark.parametrize("keep", [0.02, 0.5, 0.97])
+def test_half_a_picture_is_an_error_and_never_a_picture(
+    tmp_path: Path, kind: str, deep: bool, keep: float
+) -> None:
+    whole = tmp_path / f"whole.{kind}"
+    if kind in ("png", "tif"):
+        stills.write(whole, stills.smooth(deep=deep))
+    elif kind == "exr":
+        form = Form("EXR", False, False, False)
+        whole.write_bytes(encode(form, stills.smooth().astype(np.float32) / 255, None, Tags()))
+    else:
+        Image.fromarray(stills.smooth()).save(whole, lossless=True)
+    data = whole.read_bytes()
+    cut = tmp_path / f"cut.{kind}"
+    cut.write_bytes(data[: int(len(data) * keep)])
+    with pytest.raises(InputError, match=r"check the file|complete copy|is no still picture"):
+        picture(cut)
+
+
+@pytest.mark.parametrize("place", [0.4, 0.6, 0.8])
+def test_a_flipped_bit_is_found_where_a_format_has_checksums(tmp_path: Path, place: float) -> None:
+    light = np.random.default_rng(1).random((64, 64, 3)).astype(np.float32)
+    data = bytearray(encode(Form("EXR", False, False, False), light, None, Tags()))
+    data[int(len(data) * place)] ^= 0x10
+    (tmp_path / "in.exr").write_bytes(data)
+    with pytest.raises(InputError, match="damaged"):
+        picture(tmp_path / "in.exr")
+    for deep in (False, True):
+        data = bytearray(stills.write(tmp_path / "in.png", stills.smooth(deep=deep)).read_bytes())
+        data[int(len(data) * place)] ^= 0x10
+        (tmp_path / "in.png").write_bytes(data)
+        with pytest.raises(InputError):
+            picture(tmp_path / "in.png")
+
+
+@pytest.mark.parametrize("kind", ["CMYK", "F", "I"])
+def test_kinds_that_are_not_taken_are_named(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / ("in.jpg" if kind == "CMYK" else "in.tif")
+    Image.new(kind, (8, 8)).save(path)
+    with pytest.raises(InputError, match="is not taken; convert it"):
+        look(path)
+
+
+def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
+    Image.new("1", (20000, 20000)).save(tmp_path / "in.png")
+    with pytest.raises(InputError, match="20000x20000 pixels, more than"):
+        look(tmp_path / "in.png")
+
+
+@pytest.mark.parametrize("kind", ["tif", "exr"])
+def test_a_bomb_in_the_data_is_not_unpacked(tmp_path: Path, kind: str) -> None:
+    """Blocks that would become a thousand times as large as the picture has room for."""
+    path, bomb = tmp_path / f"in.{kind}", zlib.compress(bytes(1 << 26))
+    if kind == "tif":
+        tifffile.imwrite(path, stills.smooth(deep=True), photometric="rgb", compression="zlib")
+        with tifffile.TiffFile(path) as document:
+            page = document.pages.first
+            at = page.tags["StripByteCounts"].valueoffset
+            where = page.tags["StripOffsets"].valueoffset
+        data = bytearray(path.read_bytes())
+        struct.pack_into("<I", data, where, len(data))
+        struct.pack_into("<I", data, at, len(bomb))
+        path.write_bytes(data + bomb)
+    else:
+        light = np.random.default_rng(1).random((16, 65536, 3)).astype(np.float32)
+        data = bytearray(encode(Form("EXR", False, False, False), light[:, :64], None, Tags()))
+        at = data.index(b"\x78", 200)
+        data[at : at + len(bomb)] = bomb[: len(data) - at]
+        path.write_bytes(data)
+    tracemalloc.start()
+    with pytest.raises(InputError, match="cannot be decoded"):
+        picture(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 23
+
+
+def test_8_bits_among_16_are_the_same_colours() -> None:
+    from vsrcli.pictures.read import Picture
+
+    codes = np.array([[[0, 128, 255]]], np.uint8)
+    found = conformed(Picture(codes, None), deep=True, alpha=True)
+    assert found.pixels.tolist() == [[[0, 128 * 257, 65535]]]
+    assert found.alpha is not None
+    assert found.alpha.tolist() == [[65535]]
+
+
+def test_a_tiffs_premultiplied_colours_become_straight(tmp_path: Path) -> None:
+    codes = np.array([[[20000, 10000, 0, 40000]]], np.uint16)
+    tifffile.imwrite(tmp_path / "in.tif", codes, photometric="rgb", extrasamples=["assocalpha"])
+    pixels, alpha = picture(tmp_path / "in.tif")
+    assert pixels.tolist() == [[[32768, 16384, 0]]]
+    assert alpha is not None
+    assert alpha.tolist() == [[40000]]
+
+
+def test_a_second_page_is_left_out_with_a_word(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
+        for seed in (1, 2):
+            writer.write(stills.smooth(deep=True, seed=seed), photometric="rgb")
+    assert look(tmp_path / "in.tif").others == ("1 further page",)
+    np.testing.assert_array_equal(picture(tmp_path / "in.tif")[0], stills.smooth(deep=True, seed=1))
+
+
+def test_rates_are_exact() -> None:
+    from vsrcli.cli.values import Rate
+
+    assert Rate().convert("24000/1001", None, None) == Fraction(24000, 1001)
+    assert Rate().convert("23.976", None, None) == Fraction(2997, 125)

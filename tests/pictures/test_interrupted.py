@@ -1,0 +1,293 @@
+"""Sequences that are stopped: nothing half-written, nothing lost, nothing of others touched."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import stills
+
+from terminal import Outcome, complete, environment, eventually, spawn
+from vsrcli import Options, Progress, prepare, run
+from vsrcli.errors import DecodeError, EncodeError, OutputError, VsrError
+from vsrcli.media.plan import EncodeOptions
+from vsrcli.pictures import store
+from vsrcli.pictures.film import PictureFilm
+
+Vsr = Callable[..., Outcome]
+OPTIONS = Options(scale=Fraction(2), model="bicubic", segment=4)
+COUNT = 14
+
+
+class Cut(Exception):  # noqa: N818 - what a test does to a run
+    """The run ends here."""
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The pictures in a folder, and nothing hidden."""
+    return {file.name: file.read_bytes() for file in folder.iterdir() if not file.name.startswith(".")}
+
+
+def hidden(folder: Path) -> list[str]:
+    return [file.name for file in folder.iterdir() if file.name.startswith(".")]
+
+
+def upscale(
+    source: Path, target: Path, options: Options = OPTIONS, *, until: int | None = None
+) -> tuple[int, list[str]]:
+    """Frames that this run made, and what it said; it ends after ``until`` frames in all."""
+    made, said = 0, []
+
+    def on_progress(now: Progress) -> None:
+        nonlocal made
+        made += now.done > now.resumed
+        if until is not None and now.done >= until:
+            raise Cut
+
+    with contextlib.suppress(Cut):
+        run(prepare(source, target, options), on_progress=on_progress, on_notice=said.append)
+    return made, said
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return stills.sequence(tmp_path / "in", COUNT)
+
+
+@pytest.fixture
+def whole(source: Path, tmp_path: Path) -> dict[str, bytes]:
+    """What an uninterrupted run makes."""
+    upscale(source, tmp_path / "whole" / "%03d.png")
+    return contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("until", [1, 4, 5, 9, 13, COUNT])
+def test_the_same_command_goes_on(source: Path, whole: dict[str, bytes], tmp_path: Path, until: int) -> None:
+    target = tmp_path / "out" / "%03d.png"
+    upscale(source, target, until=until)
+    kept = (until - 1) // 4 * 4
+    if kept:
+        assert contents(tmp_path / "out") == {name: whole[name] for name in sorted(whole)[:kept]}
+    else:
+        assert not (tmp_path / "out").exists()
+    made, said = upscale(source, target)
+    assert made == COUNT - kept
+    assert any("resuming at frame" in text for text in said) == bool(kept)
+    assert contents(tmp_path / "out") == whole
+    assert hidden(tmp_path / "out") == []
+
+
+def test_a_finished_sequence_is_not_begun_again(
+    source: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    with pytest.raises(OutputError, match="exists, and 13 more"):
+        upscale(source, tmp_path / "whole" / "%03d.png")
+
+
+def test_an_unfinished_sequence_is_told_to_whoever_reads_it(source: Path, tmp_path: Path) -> None:
+    upscale(source, tmp_path / "out" / "%03d.png", until=9)
+    plan = prepare(tmp_path / "out", tmp_path / "x.mp4", OPTIONS).plan
+    assert any("has not finished" in text for text in plan.notices)
+
+
+def test_pictures_that_stay_are_told(source: Path, tmp_path: Path) -> None:
+    upscale(source, tmp_path / "out" / "%03d.png")
+    options = replace(OPTIONS, frames=5, encode=EncodeOptions(overwrite=True))
+    plan = prepare(source, tmp_path / "out" / "%03d.png", options).plan
+    assert any(text.startswith("9 other pictures with such names stay in") for text in plan.notices)
+
+
+def test_a_picture_of_somebody_else_is_not_touched(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out" / "%03d.png"
+    upscale(source, target, until=9)
+    (tmp_path / "out" / "011.png").write_bytes(b"mine")
+    with pytest.raises(OutputError, match=r"011\.png exists"):
+        upscale(source, target)
+    assert (tmp_path / "out" / "011.png").read_bytes() == b"mine"
+
+
+def test_a_picture_that_comes_meanwhile_is_not_touched(source: Path, tmp_path: Path) -> None:
+    job = prepare(source, tmp_path / "out" / "%03d.png", OPTIONS)
+
+    def on_progress(now: Progress) -> None:
+        (tmp_path / "out" / "006.png").write_bytes(b"mine")
+
+    with pytest.raises(EncodeError, match=r"006\.png has come into being meanwhile"):
+        run(job, on_progress=on_progress)
+    assert contents(tmp_path / "out")["006.png"] == b"mine"
+    assert sorted(contents(tmp_path / "out")) == ["001.png", "002.png", "003.png", "004.png", "006.png"]
+
+
+def test_a_picture_that_was_changed_is_made_again(
+    source: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    target = tmp_path / "out" / "%03d.png"
+    upscale(source, target, until=9)
+    (tmp_path / "out" / "002.png").unlink()
+    made, said = upscale(source, target)
+    assert (made, "missing or damaged" in said[0]) == (COUNT, True)
+    assert contents(tmp_path / "out") == whole
+
+
+def test_other_options_begin_anew_and_leave_nothing_of_the_old(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out" / "%03d.png"
+    upscale(source, target, until=13)
+    made, said = upscale(source, target, replace(OPTIONS, frames=5))
+    assert made == 5
+    assert "starting afresh" in said[0]
+    assert sorted(contents(tmp_path / "out")) == ["001.png", "002.png", "003.png", "004.png", "005.png"]
+    assert hidden(tmp_path / "out") == []
+
+
+def test_sources_that_changed_begin_anew(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out" / "%03d.png"
+    upscale(source, target, until=9)
+    stills.write(tmp_path / "in" / "f003.png", stills.smooth(seed=99))
+    made, said = upscale(source, target)
+    assert (made, "starting afresh" in said[0]) == (COUNT, True)
+
+
+def test_between_the_list_and_the_last_name(
+    source: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The power fails while pictures are moved: those that were are known, and made again."""
+    target, moved = tmp_path / "out" / "%03d.png", Path.replace
+
+    def failing(self: Path, new: Path) -> Path:
+        if new.name in ("003.png", "007.png"):
+            raise Cut
+        return moved(self, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", failing)
+        patch.setattr(PictureFilm, "_leave", lambda self: self._folder.close())  # nobody is left to clean up
+        upscale(source, target)
+    assert sorted(contents(tmp_path / "out")) == ["001.png", "002.png"]
+    upscale(source, target)
+    assert contents(tmp_path / "out") == whole
+    assert hidden(tmp_path / "out") == []
+
+
+def test_an_exception_between_the_names_leaves_none(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = Path.replace
+
+    def failing(self: Path, new: Path) -> Path:
+        if new.name == "003.png":
+            raise Cut
+        return moved(self, new)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    upscale(source, tmp_path / "out" / "%03d.png")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_is_one_line_and_no_picture(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(part: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store, "write", full)
+    with pytest.raises(EncodeError, match="no room is left in") as error:
+        upscale(source, tmp_path / "out" / "%03d.png")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_picture_is_named_and_what_came_before_is_kept(
+    source: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    bad = tmp_path / "in" / "f011.png"
+    good = bad.read_bytes()
+    bad.write_bytes(good[: len(good) // 2])
+    with pytest.raises(DecodeError, match=r"f011\.png cannot be decoded") as error:
+        upscale(source, tmp_path / "out" / "%03d.png")
+    assert error.value.kept == 8
+    assert contents(tmp_path / "out") == {name: whole[name] for name in sorted(whole)[:8]}
+
+
+def test_keep_going_repeats_the_picture_before(source: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+    bad = tmp_path / "in" / "f011.png"
+    bad.write_bytes(bad.read_bytes()[:300])
+    options = replace(OPTIONS, keep_going=True)
+    result = run(prepare(source, tmp_path / "out" / "%03d.png", options))
+    found = contents(tmp_path / "out")
+    assert result.frames == COUNT
+    assert found["011.png"] == found["010.png"] == whole["010.png"]
+    assert "f011.png" in result.warnings[0]
+
+
+def test_in_one_go_nothing_is_there_before_all_is(
+    source: Path, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    options = replace(OPTIONS, segment="none")
+    upscale(source, tmp_path / "out" / "%03d.png", options, until=13)
+    assert not (tmp_path / "out").exists()
+    upscale(source, tmp_path / "out" / "%03d.png", options)
+    assert contents(tmp_path / "out") == whole
+
+
+def test_a_single_picture_is_there_or_not(source: Path, tmp_path: Path) -> None:
+    upscale(tmp_path / "in" / "f001.png", tmp_path / "out.png", until=1)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["in"]
+
+
+def test_two_runs_do_not_meet(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out" / "%03d.png"
+    first, second = prepare(source, target, OPTIONS), prepare(source, target, OPTIONS)
+    refusals: list[VsrError] = []
+
+    def on_progress(now: Progress) -> None:
+        if not refusals:
+            with pytest.raises(OutputError, match="is at work on it") as error:
+                run(second)
+            refusals.append(error.value)
+
+    assert run(first, on_progress=on_progress).frames == COUNT
+    assert len(contents(tmp_path / "out")) == COUNT
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_processes_that_are_stopped(
+    source: Path, whole: dict[str, bytes], tmp_path: Path, number: signal.Signals
+) -> None:
+    """A real one, after its first segment: Ctrl-C says how to go on, and a kill needs no words."""
+    folder, target = tmp_path / "out", tmp_path / "out" / "%03d.png"
+    line = ("upscale", source, target, "-s", "2", "-m", "bicubic", "--segment", "4", "--progress", "json")
+    child = spawn(*line)
+    eventually(lambda: (folder / "004.png").exists() or child.poll() is not None)
+    child.send_signal(number)
+    outcome = complete(child)
+    if outcome.status != 0:  # it may have been faster
+        assert outcome.status == (130 if number == signal.SIGINT else -9)
+        found = contents(folder) if folder.exists() else {}
+        assert found == {name: whole[name] for name in found}
+        if number == signal.SIGINT:
+            assert not list(tmp_path.rglob("*.part"))
+            assert ("frames are kept" in outcome.err) == bool(found)
+        again = complete(spawn(*line))
+        assert again.status == 0, again.err
+    assert contents(folder) == whole
+    assert hidden(folder) == []
+
+
+def test_no_room_on_a_real_disk(tmp_path: Path) -> None:
+    """A limit on the size of files is what a quota looks like."""
+    rng = np.random.default_rng(3)
+    stills.write(tmp_path / "in.png", rng.integers(0, 65536, (64, 96, 3)).astype(np.uint16))
+    limited = ["bash", "-c", 'ulimit -f 64; exec "$@"', "-", sys.executable, "-m", "vsrcli", "upscale"]
+    for target in (tmp_path / "out.png", tmp_path / "out" / "%d.png"):
+        line = [*limited, str(tmp_path / "in.png"), str(target), "-s", "4", "-m", "bicubic"]
+        done = subprocess.run(line, env=environment(), capture_output=True, text=True, check=False)
+        Outcome(done.returncode, done.stdout, done.stderr).fails(1, "no room is left in")
+    assert [file.name for file in tmp_path.iterdir()] == ["in.png"]
