@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from terminal import Outcome, environment
 from vsrcli.cli import COMMANDS
 from vsrcli.cli import vsr as group
 
+ROOT = Path(__file__).resolve().parents[2]
 Vsr = Callable[..., Outcome]
 HEAVY = ("tensorflow", "keras", "numpy", "av", "rich", "PIL", "scipy")
 
@@ -50,6 +52,13 @@ def test_every_command_has_help_with_an_example(name: str, vsr: Vsr) -> None:
     assert f"Usage: vsr {name} " in asked.out
     assert asked.out.count(f"vsr {name} ") >= 2  # once in the usage line, once in the example
     assert vsr(name, "-h") == asked
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_stands_in_the_pages(name: str) -> None:
+    """In a guide, in words, besides the reference, which is made from the commands (tests/docs)."""
+    guides = [page for page in (ROOT / "docs").glob("*.md") if page.name != "commands.md"]
+    assert any(re.search(rf"\bvsr {name}\b", page.read_text(encoding="utf-8")) for page in guides)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

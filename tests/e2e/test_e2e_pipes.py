@@ -7,8 +7,6 @@ import fcntl
 import json
 import os
 import pty
-import re
-import shlex
 import signal
 import struct
 import subprocess
@@ -18,7 +16,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import imageio_ffmpeg
 import psutil
 import pytest
 from looking import packets, times
@@ -32,9 +29,6 @@ from vsrcli.media.y4m_pictures import Pictures
 Vsr = Callable[..., Outcome]
 Sample = Callable[..., Path]
 BICUBIC = ("-m", "bicubic", "-s", "2")
-FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
-DOCS = Path(__file__).parents[2] / "docs" / "pipes.md"
-SHELL = "set -o pipefail; "
 
 
 @dataclass(frozen=True)
@@ -503,41 +497,3 @@ def test_a_file_called_dash(
     (tmp_path / "-").write_bytes(sample(media.cfr).read_bytes())
     monkeypatch.chdir(tmp_path)
     assert "h264" in vsr("info", "./-").out
-
-
-def documented() -> list[str]:
-    """The commands of the page, one by one."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", DOCS.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    return [line for block in blocks for line in block.splitlines() if line]
-
-
-@pytest.mark.parametrize("command", documented())
-def test_documented_commands(command: str, tmp_path: Path, sample: Sample) -> None:
-    """As they stand there, in a shell whose ffmpeg is the bundled one; ``vsr`` interpolates."""
-    (tmp_path / "in.mkv").write_bytes(sample(media.cfr, suffix=".mkv").read_bytes())
-    tools, python = tmp_path / "bin", shlex.quote(sys.executable)
-    tools.mkdir()
-    scripts = {
-        "ffmpeg": f'exec {shlex.quote(FFMPEG)} -nostdin -loglevel error "$@"',
-        "vsr": f'case $1 in upscale) set -- "$@" -m bicubic;; esac; exec {python} -m vsrcli "$@"',
-    }
-    for name, script in scripts.items():
-        (tools / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
-        (tools / name).chmod(0o755)
-    path = f"{tools}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", SHELL + command],
-        cwd=tmp_path,
-        env=environment(PATH=path),
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    made = [each for each in tmp_path.iterdir() if each.name not in ("in.mkv", "bin")]
-    if "info" in command:
-        assert b"64x48" in done.stdout
-    else:
-        assert len(made) == 1
-        assert probe(made[0]).video.width == 128
-        assert len(times(made[0])) == 12

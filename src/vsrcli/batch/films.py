@@ -104,8 +104,8 @@ def find(
         if real not in made:
             tasks.append(Task(each.source, target, each.place.as_posix()))
     if not candidates:
-        deeper = "" if recursive else "; -r looks into the folders below, too"
-        raise UsageError(f"no film in {', '.join(inputs)}{deeper}")
+        deeper = "name another folder" if recursive else "-r looks into the folders below, too"
+        raise UsageError(f"no film in {', '.join(inputs)}; {deeper}")
     _check_targets(tasks)
     return Found(tuple(tasks), search.others, len(candidates) - len(tasks))
 

@@ -41,5 +41,9 @@ def generate(
     line += ["-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-pix_fmt", colours, str(path)]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise FfmpegError(f"{path}: ffmpeg cannot make a film of {width}x{height}", details=done.stderr)
+        raise FfmpegError(
+            f"{path}: ffmpeg cannot make a film of {width}x{height}; choose another --size, "
+            "or see `vsr doctor`",
+            details=done.stderr,
+        )
     return path

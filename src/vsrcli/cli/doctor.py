@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -44,13 +46,25 @@ def doctor(as_json: bool, verbose: int) -> None:
 
 def _print(finding: Finding) -> None:
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False, emoji=False, soft_wrap=True)
     state, name = finding.state, finding.name
     mark, word, colour = _MARKS[state]
     shown = mark if "utf" in (sys.stdout.encoding or "").lower() else word
-    line = Text.assemble((f"{shown} ", f"bold {colour}"), (f"{name:<18}", "bold"), finding.text)
-    console.print(line)
-    if remedy := finding.remedy:
-        console.print(Text.assemble((f"{'':<{len(shown) + 19}}-> ", colour), remedy))
+    text = finding.text.replace(f"{Path.home()}{os.sep}", f"~{os.sep}")
+    remedy = Text.assemble(("-> ", colour), finding.remedy) if finding.remedy else None
+    if console.is_terminal:  # what is too long goes on below itself
+        table = Table.grid(padding=(0, 1))
+        table.add_column()
+        table.add_column(width=17)
+        table.add_column(overflow="fold")
+        table.add_row(Text(shown, style=f"bold {colour}"), Text(name, style="bold"), text)
+        if remedy:
+            table.add_row("", "", remedy)
+        console.print(table, soft_wrap=False)
+        return
+    console.print(Text.assemble((f"{shown} ", f"bold {colour}"), (f"{name:<18}", "bold"), text))
+    if remedy:
+        console.print(Text(" " * (len(shown) + 19)) + remedy)

@@ -223,7 +223,7 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"cannot write the figures to {str(path)!r}: {error}") from error
+        raise OutputError(f"cannot write the figures to {str(path)!r}: {error}; name another file") from error
 
 
 def _check_cards(contestants: Sequence[Contestant], name: str | None) -> None:

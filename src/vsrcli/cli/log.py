@@ -39,7 +39,7 @@ def begin_log(file: Path, arguments: Sequence[str]) -> Callable[[], None]:
         handler = logging.FileHandler(file, encoding="utf-8")
     except OSError as error:
         raise click.BadParameter(
-            f"{str(file)!r} cannot be written ({error.strerror})", param_hint="--log"
+            f"{str(file)!r} cannot be written ({error.strerror}); name another file", param_hint="--log"
         ) from error
     formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     formatter.converter = time.gmtime

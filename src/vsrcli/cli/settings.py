@@ -158,7 +158,7 @@ def _load(file: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{file} cannot be read as settings: {error}") from error
+        raise UsageError(f"{file} cannot be read as settings: {error}; correct it") from error
     if not isinstance(content.get(_DEFAULT, ""), str):
         raise UsageError(f"{file}: {_DEFAULT} is {content[_DEFAULT]!r}: write the name of a profile")
     return content

@@ -178,14 +178,17 @@ def prepare_clip(
             f"--frames {frames} is too few: at least {FEWEST}, since two at each end are not scored"
         )
     if protocol.name == "none" and file.truth is None:
-        raise DataError(f"no truth for {str(file.path)!r}: low resolution alone cannot be scored")
+        raise DataError(
+            f"no truth for {str(file.path)!r}: low resolution alone cannot be scored; "
+            "name its folder with --truth"
+        )
     original = file.truth if protocol.name == "none" and file.truth else file.path
     truth = read_frames(original, frames, on_notice)
     count, height, width = truth.shape[:3]
     if count < FEWEST or min(height, width) < SMALLEST:
         raise DataError(
             f"{str(original)!r} ({width}x{height}, {count} frames) cannot be scored: "
-            f"at least {SMALLEST}x{SMALLEST} and {FEWEST} frames"
+            f"it needs at least {SMALLEST}x{SMALLEST} and {FEWEST} frames; leave it out"
         )
     if protocol.name == "none":
         low = read_frames(file.path, frames, on_notice)

@@ -127,7 +127,9 @@ def save_picture(path: Path, picture: np.ndarray) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(path)
     except (OSError, ValueError) as error:  # ValueError: no format of this extension
-        raise OutputError(f"cannot write the picture {str(path)!r}: {error}") from error
+        raise OutputError(
+            f"cannot write the picture {str(path)!r}: {error}; choose another --pictures"
+        ) from error
 
 
 def _repeated(picture: np.ndarray, height: int) -> np.ndarray:

@@ -70,5 +70,7 @@ class Shelf:
         self._file.seek(place)
         wanted = math.prod(shape) * dtype.itemsize
         if wanted and self._file.readinto(array.data.cast("B")) != wanted:  # type: ignore[attr-defined]
-            raise OutputError("what the network remembers was cut short on the disk")
+            raise OutputError(
+                "what the network remembers was cut short on the disk; check it, and run the command again"
+            )
         return array

@@ -61,7 +61,9 @@ def restore_checkpoint(path: Path, model: keras.Model, optimizer: Any) -> None:
         for variable, value in zip(optimizer.variables, moments, strict=True):
             variable.assign(value)
     except ValueError as error:
-        raise DataError(f"{str(path)!r} belongs to another network: {error}") from error
+        raise DataError(
+            f"{str(path)!r} belongs to another network: {error}; name a new --run folder"
+        ) from error
 
 
 def _numpy(variable: Any) -> np.ndarray:

@@ -32,7 +32,9 @@ def parallel(gpus: int, batch: int) -> Callable[[], AbstractContextManager]:
         return contextlib.nullcontext
     devices = keras.distribution.list_devices()
     if gpus > len(devices):
-        raise EngineError(f"--gpus {gpus}: {backend} sees {len(devices)} ({', '.join(devices)})")
+        raise EngineError(
+            f"--gpus {gpus}: {backend} sees {len(devices)} ({', '.join(devices)}); take that many, or 0"
+        )
     if not gpus and not devices[0].startswith("gpu"):
         return contextlib.nullcontext
     devices = devices[: gpus or len(devices)]

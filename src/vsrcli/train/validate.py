@@ -113,7 +113,10 @@ def _part(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
     _, count, height, width, _ = pair.low.shape
     count = min(count, SCORED + 2 * MARGIN)
     if count <= 2 * MARGIN:
-        raise DataError(f"{pair.name!r} is too short to validate on: clips need {2 * MARGIN + 1} frames")
+        raise DataError(
+            f"{pair.name!r} is too short to validate on: clips need {2 * MARGIN + 1} frames; "
+            "take it out of the folder"
+        )
     tall, wide = min(height, HEIGHT), min(width, WIDTH)
     top, left = (height - tall) // 2, (width - wide) // 2
     low = np.array(pair.low[0][:count, top : top + tall, left : left + wide])
