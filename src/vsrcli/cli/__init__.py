@@ -29,6 +29,7 @@ COMMANDS = {
     "models": ("vsrcli.cli.models:models", "List the models, what they cost and what they measured."),
     "train": ("vsrcli.cli.train:train", "Train a network on a folder of clips and photographs."),
     "bench": ("vsrcli.cli.bench:bench", "Measure how fast a model is on this machine."),
+    "serve": ("vsrcli.cli.serve:serve", "Open a web page: upload films, upscale, download."),
     "evaluate": ("vsrcli.cli.evaluate:evaluate", "Score models on films whose high resolution is known."),
     "compare": ("vsrcli.cli.compare:compare", "Show films beside each other: page, film or picture."),
     "doctor": ("vsrcli.cli.doctor:doctor", "Look at what this machine has, and what to do about it."),

@@ -8,9 +8,8 @@ from fractions import Fraction
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from vsrcli.cli.options import engine_options, memory_options
+from vsrcli.cli.options import engine_options, is_typed, memory_options
 from vsrcli.cli.values import NetworkPreset, Rate, Scale, Screen, Segment, Setting, Time
 from vsrcli.errors import UsageError
 from vsrcli.frames.sizes import LARGEST, Wanted
@@ -191,7 +190,7 @@ def _size(
     """The one size that was given, if it is no factor; the command line's before that of a settings file."""
     sizes: dict[str, Any] = {"--scale": scale, "--size": size, "--width": width, "--height": height}
     context = click.get_current_context(silent=True)
-    typed = [name for name in sizes if context and _is_typed(context, name)]
+    typed = [name for name in sizes if context and is_typed(context, name)]
     if typed:
         sizes = {name: sizes[name] for name in typed}
         size, width, height = sizes.get("--size"), sizes.get("--width"), sizes.get("--height")
@@ -202,7 +201,7 @@ def _size(
         )
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} all say how large; give one of them")
-    if fit is not None and size is None and (not context or _is_typed(context, "fit")):
+    if fit is not None and size is None and (not context or is_typed(context, "fit")):
         asked = f"--{'fit' if fit else 'fill'}"
         raise UsageError(f"{asked} needs --size{f', not {given[0]}' if given else ''}")
     if size is not None:
@@ -213,13 +212,9 @@ def _size(
 def _network(preset: str | None, model: str | None) -> tuple[str, str]:
     """The one network that was named, and the encoder's effort; typed ones before those of settings."""
     context = click.get_current_context(silent=True)
-    typed = [name for name in ("preset", "model") if context and _is_typed(context, name)]
+    typed = [name for name in ("preset", "model") if context and is_typed(context, name)]
     if preset and model and len(typed) != 1:
         raise UsageError(f"--preset {preset} and --model {model} both choose the network; give one of them")
     if preset and (not model or typed == ["preset"]):
         return NETWORK_PRESETS[preset], preset
     return model or _DEFAULT.model, _DEFAULT.encode.effort
-
-
-def _is_typed(context: click.Context, option: str) -> bool:
-    return context.get_parameter_source(option.removeprefix("--")) is ParameterSource.COMMANDLINE

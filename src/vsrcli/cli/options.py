@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from vsrcli.cli.values import Device, Size, Tile
 from vsrcli.engine.offer import ENGINES, PRECISIONS
@@ -14,6 +15,11 @@ from vsrcli.engine.offer import ENGINES, PRECISIONS
 VERBOSITY = "vsrcli.verbosity"  # key in the context's meta: how often -v was given
 LOG = "vsrcli.log"  # key in the context's meta: what closes the log file
 ARGUMENTS = "vsrcli.arguments"  # key in the context's meta: the command line as typed
+
+
+def is_typed(context: click.Context, option: str) -> bool:
+    """Whether an option stands on the command line itself, not in a settings file or the environment."""
+    return context.get_parameter_source(option.removeprefix("--")) is ParameterSource.COMMANDLINE
 
 
 def verbose_option(command: Callable[..., Any]) -> Callable[..., Any]:
