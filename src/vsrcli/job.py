@@ -138,7 +138,9 @@ def prepare(source: str | Path | Incoming, target: str | Path, options: Options 
     """
     options = options or Options()
     if options.start is not None and options.end is not None and options.end <= options.start:
-        raise UsageError(f"--end {float(options.end):g} is not after --start {float(options.start):g}")
+        raise UsageError(
+            f"--end {float(options.end):g} is not after --start {float(options.start):g}: give a later end"
+        )
     refuse(options.encode.extra)
     choose(options.model, options.scale)  # before anything is looked at
     engine = plan_engine(options.engine, options.device, options.precision)

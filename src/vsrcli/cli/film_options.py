@@ -157,7 +157,8 @@ def options_from(
     """
     if end is not None and end <= (start or 0):
         raise click.BadParameter(
-            f"{float(end):g} s is not after the start ({float(start or 0):g} s)", param_hint="--end"
+            f"{float(end):g} s is not after the start ({float(start or 0):g} s): give a later one",
+            param_hint="--end",
         )
     network, effort = _network(preset, model)
     return Options(

@@ -67,7 +67,9 @@ def moments(line: LineUp, *, deep: bool = False, ffmpeg: Ffmpeg) -> Iterator[Mom
             at = [film.at(time) for film in shown]
             if any(each is None for each in at):
                 if number == 0:
-                    raise InputError(f"the films share no picture from {float(time):g} s on")
+                    raise InputError(
+                        f"the films share no picture from {float(time):g} s on: give --offset or another --start"
+                    )
                 return  # unknown lengths: the common part is over
             pixels = (frame.pixels, *(each.pixels for each in at if each is not None))
             yield Moment(number, time, frame, tuple(_fitted(each, line, deep) for each in pixels))

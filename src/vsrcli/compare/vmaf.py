@@ -129,7 +129,8 @@ class Vmaf:
     def _stopped(self, process: Process) -> FfmpegError:
         status = process.wait()
         return FfmpegError(
-            f"libvmaf stopped after {self._count} pictures ({process.ending(status)})", details=process.tail()
+            f"libvmaf stopped after {self._count} pictures ({process.ending(status)}); --no-vmaf does without",
+            details=process.tail(),
         )
 
     def _discard(self) -> None:

@@ -82,7 +82,9 @@ class Encoder:
             self._process = self._launch(command)
         except OSError as error:
             self._discard()
-            raise EncodeError(f"{self._name}: ffmpeg cannot be started ({error})") from error
+            raise EncodeError(
+                f"{self._name}: ffmpeg cannot be started ({error}); see `vsr doctor`"
+            ) from error
         except BaseException:
             self._discard()
             raise
@@ -202,7 +204,9 @@ class Encoder:
 
         process = self._running()
         if self.count == 0:
-            raise EncodeError(f"{self._name}: no frame was written, so there is no film")
+            raise EncodeError(
+                f"{self._name}: no frame came, so there is no film; choose another --start or --end"
+            )
         self._behind.finish()
         try:
             self._nut.close()

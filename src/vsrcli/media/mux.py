@@ -66,7 +66,9 @@ def mux_command(
 
     if coded and plan.alpha and plan.codec.startswith("libvpx"):
         # Neither MOV nor NUT has a place for it, and nobody would notice.
-        raise EncodeError(f"{plan.target}: segments cannot hold the transparency of {plan.codec}")
+        raise EncodeError(
+            f"{plan.target}: segments cannot hold the transparency of {plan.codec}; give --segment none"
+        )
     offset = coded.offset if coded else -source.lift
     about = picture_options(source, ffmpeg) | ({"itsoffset": offset} if offset else {})
     pipe = coded.container if coded else "nut"

@@ -89,7 +89,7 @@ class Outlet(Encoder):
             held, rest = divmod(self._relay.count, len(b"FRAME\n") + header.frame_bytes)
             if (held, rest) != (self.count, 0):
                 raise EncodeError(
-                    f"stdout: {self.count} frames were to be written, but {held} went out",
+                    f"stdout: {self.count} frames were to be written, but {held} went out; run it again",
                     details=process.tail(),
                 )
 

@@ -47,7 +47,9 @@ def publish(part: Path, target: Path, *, overwrite: bool) -> None:
         with contextlib.suppress(OSError):  # some file systems cannot sync a folder
             sync(file.parent)
     except OSError as error:
-        raise EncodeError(f"{target} cannot be written ({error.strerror})") from error
+        raise EncodeError(
+            f"{target} cannot be written ({error.strerror}): make room or check the folder, and run it again"
+        ) from error
 
 
 def sync(path: Path) -> None:

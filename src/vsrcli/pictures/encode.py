@@ -96,7 +96,9 @@ class PictureEncoder:
     def _finish(self) -> None:
         plan = self._plan
         if self.count == 0:
-            raise EncodeError(f"{plan.name}: no frame was written, so there is no picture")
+            raise EncodeError(
+                f"{plan.name}: no frame was written, so there is no picture; choose another --start or --end"
+            )
         self._behind.finish()
         if self._batch is not None:
             self.segment = self._batch.move(self._first, self._last)
@@ -129,7 +131,9 @@ class PictureEncoder:
         try:
             content = encode(plan.form, pixels, alpha, tags)
         except (ValueError, OSError, av.FFmpegError) as error:
-            raise EncodeError(f"{file} cannot be encoded as {plan.form.format} ({error})") from error
+            raise EncodeError(
+                f"{file} cannot be encoded as {plan.form.format} ({error}): choose another format"
+            ) from error
         if self._batch is not None:
             self._batch.add(file.name, content)
         elif self._part is not None:

@@ -66,7 +66,9 @@ def read(path: Path, look: Look) -> Picture:
     assert pixels is not None
     if pixels.shape[:2] != (look.height, look.width):
         height, width = pixels.shape[:2]
-        raise DecodeError(f"{path} has {width}x{height} pixels, not {look.width}x{look.height} as before")
+        raise DecodeError(
+            f"{path} has {width}x{height} pixels, not {look.width}x{look.height} as before: run it again"
+        )
     return Picture(pixels, alpha)
 
 
