@@ -42,7 +42,8 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None
     line = (
         "-s 2.5 -m duf-16l -t 128 --tile-pad 8 -g 1 --precision fp16 --codec hevc --crf 20.5 "
         "-e preset=slow --pix-fmt yuv444p -e tune=grain -e g=12 --start 1:02 --end 0:01:02.5 "
-        "--fps 24000/1001 --no-deinterlace --ffmpeg /opt/ffmpeg -y --segment 240 --no-resume --keep-going --max-memory 1.5G"
+        "--fps 24000/1001 --no-deinterlace --ffmpeg /opt/ffmpeg -y --segment 240 --no-resume --keep-going "
+        "--max-memory 1.5G"
     )
     vsr("upscale", *line.split(), "in.mp4", "out.mp4")
     from fractions import Fraction

@@ -68,7 +68,7 @@ def moments(line: LineUp, *, deep: bool = False, ffmpeg: Ffmpeg) -> Iterator[Mom
             if any(each is None for each in at):
                 if number == 0:
                     raise InputError(
-                        f"the films share no picture from {float(time):g} s on: give --offset or another --start"
+                        f"the films share no picture from {float(time):g} s on: give another --start"
                     )
                 return  # unknown lengths: the common part is over
             pixels = (frame.pixels, *(each.pixels for each in at if each is not None))

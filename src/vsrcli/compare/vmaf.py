@@ -129,7 +129,7 @@ class Vmaf:
     def _stopped(self, process: Process) -> FfmpegError:
         status = process.wait()
         return FfmpegError(
-            f"libvmaf stopped after {self._count} pictures ({process.ending(status)}); --no-vmaf does without",
+            f"libvmaf stopped after {self._count} pictures ({process.ending(status)}); try --no-vmaf",
             details=process.tail(),
         )
 
