@@ -27,7 +27,9 @@ FLIPS = ((1, 1), (1, -1), (-1, 1), (-1, -1))  # steps along rows and columns
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--model", default="duf-r-s")
     parser.add_argument("--frames", type=int, default=16)

@@ -39,7 +39,8 @@ def _take_apart(graph: Any) -> None:
         if joined is None:
             continue
         weights, settings = node.input_value(1).get_node().data, node.get_attributes()
-        total, first = None, 0
+        total: Any = None
+        first = 0
         for number in range(joined.get_input_size()):
             part = joined.input_value(number)
             last = first + part.get_shape()[-1]
