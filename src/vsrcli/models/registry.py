@@ -95,7 +95,7 @@ ARCHITECTURES = {
             frames=3,
             module="duf_r",
             options={"width": 24, "levels": 1, "blocks": 2, "head": 32, "filters": False},
-            bytes_per_pixel=3_000,
+            bytes_per_pixel=3_500,
         ),
         Architecture(
             "duf-r-s",
