@@ -1,0 +1,182 @@
+"""``vsr serve``: a page for people who do not use a terminal."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vsrcli.cli.options import verbose_option
+from vsrcli.cli.values import Device, Size
+from vsrcli.errors import OutputError, UsageError, VsrError
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Span(click.ParamType):
+    """``30m``, ``24h``, ``7d`` or seconds; a number of seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([smhd]?)", str(value).strip().lower())
+        if not found or not float(found[1]):
+            self.fail(f"{value!r} is no time: give one such as 90s, 30m, 24h or 7d", param, ctx)
+        return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+class Pixels(click.ParamType):
+    """``3840x2160``, or a number of pixels."""
+
+    name = "WxH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", str(value).strip().lower())
+        if not found or not int(found[1]) * int(found[2] or 1):
+            self.fail(f"{value!r} is no size: give one such as 3840x2160", param, ctx)
+        return int(found[1]) * int(found[2] or 1)
+
+
+@click.command(
+    epilog="Example: vsr serve\n\nFor others, who are asked for a token once: "
+    "VSR_SERVE_TOKEN=... vsr serve --host 0.0.0.0 --allow-host films.example.org"
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Port to listen on; 0: any free one.",
+)
+@click.option("--token", help="What visitors have to know; better given as VSR_SERVE_TOKEN.")
+@click.option("--insecure", is_flag=True, help="Serve other computers without a token.")
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Another name of this server; repeatable.",
+)
+@click.option(
+    "--proxy",
+    "proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    default=("127.0.0.1",),
+    show_default=True,
+    help="Reverse proxy whose X-Forwarded headers are believed; repeatable.",
+)
+@click.option(
+    "--data",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of films and results; default: in your folder for data.",
+)
+@click.option(
+    "--queue", default="sqlite", show_default=True, metavar="sqlite|redis://...", help="Where jobs wait."
+)
+@click.option(
+    "-g",
+    "--gpu",
+    "devices",
+    type=Device(),
+    multiple=True,
+    metavar="auto|cpu|N",
+    help="Where jobs run, one at a time; repeatable: one on each. Default: auto.",
+)
+@click.option(
+    "--keep", type=Span(), default="24h", show_default=True, help="How long films and results stay."
+)
+@click.option(
+    "--quota", type=Size(), default="20G", show_default=True, help="Disk that all of them may take."
+)
+@click.option("--max-upload", type=Size(), default="4G", show_default=True, help="Largest film, in bytes.")
+@click.option("--max-duration", type=Span(), default="30m", show_default=True, help="Longest film.")
+@click.option(
+    "--max-pixels", type=Pixels(), default="4096x2304", show_default=True, help="Largest frame of a film."
+)
+@click.option(
+    "--max-result", type=Pixels(), default="7680x4320", show_default=True, help="Largest frame to be made."
+)
+@click.option(
+    "--nice",
+    type=click.IntRange(0, 19),
+    default=10,
+    show_default=True,
+    help="How far jobs step back where the processor is short, so that the page answers.",
+)
+@click.option("--no-worker", is_flag=True, help="Serve the page only; `vsr serve --worker-only` computes.")
+@click.option(
+    "--worker-only", is_flag=True, help="Compute only, for a server with the same --data and --queue."
+)
+@click.option(
+    "--log",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Add the log (JSON lines) to this file instead of stderr.",
+)
+@verbose_option
+def serve(worker_only: bool, no_worker: bool, insecure: bool, verbose: int, **given: Any) -> None:
+    """Serve a page where people upload films, have them upscaled, and download them.
+
+    Nobody sees another's films. Only this computer can reach the page, unless --host says otherwise; then
+    visitors have to know a token. Uploads and jobs go on where they were after a restart.
+    """
+    if worker_only and no_worker:
+        raise UsageError("--worker-only and --no-worker: nothing would be left; give one of them")
+    settings = _settings(worker=not no_worker, **given)
+    if settings.public and not worker_only and not (settings.token or insecure):
+        raise UsageError(
+            f"--host {settings.host}: other computers can reach that; give visitors a --token (or "
+            "VSR_SERVE_TOKEN), or say --insecure"
+        )
+    try:
+        from vsrcli.web import logs
+        from vsrcli.web.server import serve as run
+        from vsrcli.web.worker import work
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("vsrcli"):
+            raise
+        raise VsrError(f"vsr serve needs {error.name}; install it with: pip install 'vsrcli[web]'") from error
+    try:
+        logs.begin(settings.log)
+        settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise OutputError(
+            f"{error.filename} cannot be written ({error.strerror}); choose another --data or --log"
+        ) from error
+    (work if worker_only else run)(settings)
+
+
+def _settings(
+    *,
+    data: Path | None,
+    token: str | None,
+    devices: tuple[str, ...],
+    queue: str,
+    log: Path | None,
+    **given: Any,
+) -> Any:
+    from vsrcli.web.settings import SQLITE, Settings
+
+    if queue != SQLITE and not queue.startswith(("redis://", "rediss://", "unix://")):
+        raise UsageError(f"--queue {queue}: give sqlite, or an address such as redis://127.0.0.1:6379/0")
+    if token is not None and len(token) < 8:
+        raise UsageError(
+            "--token: too short; eight characters at least, such as those of `openssl rand -hex 16`"
+        )
+    if data is None:
+        import platformdirs
+
+        data = Path(platformdirs.user_data_dir("vsr")) / "web"
+    return Settings(
+        data=data.absolute(),
+        token=token,
+        devices=devices or ("auto",),
+        queue=queue,
+        log=None if log is None else log.absolute(),
+        **given,
+    )

@@ -1,0 +1,144 @@
+"""What a visitor asks for, as a command line of ``vsr upscale``, which itself says whether it can be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from vsrcli.frames.sizes import LARGEST, SCREENS
+from vsrcli.job import Options
+from vsrcli.media.presets import PRESETS
+from vsrcli.models.registry import ARCHITECTURES, DEFAULT_MODEL, NETWORK_PRESETS, list_weights
+from vsrcli.web.refusal import Refusal
+
+DEFAULT_PRESET = "web"
+SIZES = tuple(name for name in SCREENS if name.endswith("p") and SCREENS[name][1] >= 720)
+_KEYS = ("scale", "size", "height", "preset", "model", "encode_preset")
+_SUFFIXES = {"web": ".mp4", "archive": ".mkv", "edit": ".mov"}
+_MP4 = "mp4"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One conversion.
+
+    Attributes:
+        options: as told back to the visitor.
+        arguments: of ``vsr upscale``, without the files.
+        preset: of the encoder.
+    """
+
+    options: Mapping[str, Any]
+    arguments: tuple[str, ...]
+    preset: str
+
+    def suffix(self, container: str) -> str:
+        """Of the result; presets without a container of their own keep MP4, and make Matroska of others."""
+        return _SUFFIXES.get(self.preset) or (".mp4" if _MP4 in container.split(",") else ".mkv")
+
+
+def asked(body: Any) -> Asked:
+    """Read the body of a request.
+
+    Raises:
+        Refusal: it is no object, has an unknown key, or a value that cannot be meant.
+    """
+    if not isinstance(body, dict):
+        raise _unknown("body", "The request's body has to be a JSON object.")
+    for key in body:
+        if key not in _KEYS:
+            raise _unknown(key, f"There is no option {key[:40]!r}: there are {', '.join(_KEYS)}.")
+    given = {key: value for key in _KEYS if (value := body.get(key)) is not None}
+    sizes = [key for key in ("scale", "size", "height") if key in given]
+    if len(sizes) > 1:
+        raise _unknown(sizes[1], f"{' and '.join(sizes)} all say how large; give one of them.")
+    if "preset" in given and "model" in given:
+        raise _unknown("model", "preset and model both choose the network; give one of them.")
+    if "preset" in given:
+        network = NETWORK_PRESETS[_choice("preset", given["preset"], tuple(network_presets()))]
+    else:
+        network = _choice("model", given.get("model", DEFAULT_MODEL), tuple(models()))
+    options: dict[str, Any] = dict.fromkeys(_KEYS) | {
+        "preset": given.get("preset"),
+        "model": network,
+        "encode_preset": _choice("encode_preset", given.get("encode_preset", DEFAULT_PRESET), tuple(PRESETS)),
+    }
+    if "size" in given:
+        options["size"] = _text(
+            "size", given["size"], r"\d{1,5}x\d{1,5}|\d{0,4}[a-z]{1,3}", "1080p or 1920x1080"
+        )
+    elif "height" in given:
+        options["height"] = int(_text("height", given["height"], r"[1-9]\d{0,4}", "1080"))
+    else:
+        scale = _text(
+            "scale", given.get("scale", Options().scale), r"\d{1,2}(\.\d{1,4})?", f"2 (at most {LARGEST})"
+        )
+        options["scale"] = scale.removesuffix(".0")
+    arguments = [
+        part
+        for key in _KEYS
+        if options[key] is not None and not (key == "model" and options["preset"])
+        for part in (f"--{key.replace('_', '-')}", str(options[key]))
+    ]
+    return Asked(options, tuple(arguments), options["encode_preset"])
+
+
+def network_presets() -> list[str]:
+    """Words for how much to compute, as the command knows them, whose network has weights here."""
+    there = models()
+    return [name for name, network in NETWORK_PRESETS.items() if network in there]
+
+
+def models() -> dict[str, dict[str, Any]]:
+    """Models that can run here, by name: those with weights, and interpolation. Never a path."""
+    scales: dict[str, set[int]] = {}
+    for weights in list_weights():
+        scales.setdefault(weights.architecture.name, set()).add(weights.scale)
+    found = {}
+    for name, architecture in ARCHITECTURES.items():
+        native = set(architecture.scales) if architecture.module is None else scales.get(name)
+        if native:
+            found[name] = {
+                "name": name,
+                "summary": architecture.summary,
+                "scales": sorted(native),
+                "default": name == DEFAULT_MODEL,
+            }
+    return found
+
+
+@lru_cache
+def presets() -> list[dict[str, Any]]:
+    """Encoder presets that work on this machine. Runs ffmpeg: slow at the first call."""
+    from vsrcli.doctor.encoders import works
+    from vsrcli.media.ffmpeg import find_ffmpeg
+
+    ffmpeg = find_ffmpeg()
+    listed = ffmpeg.encoders()
+    return [
+        {"name": name, "says": preset.says, "default": name == DEFAULT_PRESET}
+        for name, preset in PRESETS.items()
+        if (codec := preset.options.codec) is not None and codec in listed and works(ffmpeg, codec)
+    ]
+
+
+def _choice(key: str, value: Any, names: tuple[str, ...]) -> str:
+    if not isinstance(value, str) or value not in names:
+        raise _unknown(
+            key, f"There is no {key.replace('_', ' ')} {str(value)[:40]!r}: there are {', '.join(names)}."
+        )
+    return value
+
+
+def _text(key: str, value: Any, pattern: str, example: str) -> str:
+    text = str(value).strip().lower()
+    if isinstance(value, bool) or not re.fullmatch(pattern, text, re.ASCII):
+        raise _unknown(key, f"{text[:40]!r} is no {key}: give one such as {example}.")
+    return text
+
+
+def _unknown(option: str, sentence: str) -> Refusal:
+    return Refusal(422, "unknown_option", sentence, option=option)

@@ -1,0 +1,262 @@
+"""One job: ``vsr upscale`` in a process group of its own, watched until it ends or is unwanted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from vsrcli.web import logs
+from vsrcli.web.child import Late, ask, end, environment, facts_of, python
+from vsrcli.web.jobs import upscale, without_paths
+from vsrcli.web.leash import leashed
+from vsrcli.web.records import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Film, Job
+from vsrcli.web.settings import Settings
+from vsrcli.web.store import Store, now
+
+_LOOK = 0.25  # seconds between two looks at whether it is still wanted
+_TELL = 0.5  # seconds between two notes of its progress
+_WEIGH = 5.0  # seconds between two looks at how much it has written
+_PATIENCE = 10.0  # seconds to stop in; then it is killed
+_NOTICES = 20
+_PREVIEW_SECONDS = 300.0
+
+
+class Converter:
+    """Does jobs, one at a time in each thread that calls it.
+
+    Args:
+        store: films and jobs.
+        settings: of the server.
+        stopping: set when the worker has to end; jobs go back to the queue then.
+    """
+
+    def __init__(self, store: Store, settings: Settings, stopping: threading.Event) -> None:
+        self._store, self._settings, self._stopping = store, settings, stopping
+        self._devices = [*settings.devices]
+        self._lock = threading.Lock()
+
+    def __call__(self, job_id: str) -> None:
+        """Do a job, unless it is not waiting any more."""
+        if self._stopping.is_set() or not self._store.move_job(
+            job_id, QUEUED, RUNNING, started=now(), message=""
+        ):
+            return
+        job, device = self._store.job(job_id), self._take_device()
+        try:
+            film = None if job is None else self._store.film(job.film)
+            if job is None or film is None:
+                self._finish(job_id, CANCELLED)
+            else:
+                logs.event("job begins", job=logs.mark(job.id), device=device)
+                _Run(job, film, device, self._store, self._settings, self._stopping).run()
+        except Exception:
+            logs.LOGGER.exception("job failed", extra={"values": {"job": logs.mark(job_id)}})
+            shutil.rmtree(self._settings.job(job_id), ignore_errors=True)
+            self._finish(job_id, FAILED, message="Something went wrong on the server; its log says more.")
+        finally:
+            with self._lock:
+                self._devices.append(device)
+
+    def _take_device(self) -> str:
+        with self._lock:
+            return self._devices.pop(0)  # as many threads as devices
+
+    def _finish(self, job: str, state: str, message: str = "") -> None:
+        columns = {"message": message, "finished": now(), "runner": None, "bytes": 0}
+        self._store.move_job(job, RUNNING, state, **columns)
+        self._store.note(f"jobs {state}", add=1)
+
+
+class _Run:
+    """One attempt at one job."""
+
+    def __init__(
+        self, job: Job, film: Film, device: str, store: Store, settings: Settings, stopping: threading.Event
+    ) -> None:
+        self._job, self._film, self._device = job, film, device
+        self._store, self._settings, self._stopping = store, settings, stopping
+        self._source, self._target = settings.film(film.id, film.suffix), settings.result(job.id, job.suffix)
+        self._notices, self._error, self._progress = [*job.notices], "", dict[str, Any]()
+        self._why = ""  # it was stopped: one of stopping, cancelled, quota
+
+    def run(self) -> None:
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        if not self._target.exists():  # a run that was killed between its last rename and our note of it
+            status = self._upscale()
+            if not self._target.exists():
+                self._stopped(status)
+                return
+        self._done()
+
+    def _upscale(self) -> int:
+        mouth, ear = os.pipe()[::-1]
+        command = upscale(self._source, self._target, self._job.arguments, self._device)
+        with self._target.with_name("errors.txt").open("wb") as errors:
+            child = subprocess.Popen(
+                leashed([*command, "--progress-fd", str(mouth)], nice=self._settings.nice),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=(mouth,),
+                cwd=self._target.parent,
+                env=environment(),
+                process_group=0,
+            )
+        os.close(mouth)
+        started = psutil.Process(child.pid).create_time()
+        self._store.set_job(self._job.id, runner={"pid": child.pid, "started": started})
+        try:
+            self._listen(ear, child)
+            return child.wait()
+        finally:
+            os.close(ear)
+            if child.poll() is None:
+                end(child.pid)
+                child.wait()
+
+    def _listen(self, ear: int, child: subprocess.Popen[bytes]) -> None:
+        """Until it closes its end; ask it to stop if that is wanted, and make it if it does not."""
+        rest, told, weighed, deadline = b"", 0.0, time.monotonic(), None
+        while True:
+            readable, _, _ = select.select([ear], [], [], _LOOK)
+            clock = time.monotonic()
+            if readable:
+                data = os.read(ear, 65536)
+                if not data:
+                    return
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    self._hear(line)
+            if clock >= told + _TELL and self._progress:
+                self._store.set_job(self._job.id, **self._progress)
+                self._progress, told = {}, clock
+            if deadline is None and self._unwanted(clock >= weighed + _WEIGH):
+                with contextlib.suppress(OSError):
+                    os.killpg(child.pid, signal.SIGTERM)
+                deadline = clock + _PATIENCE
+            if clock >= weighed + _WEIGH:
+                weighed = clock
+            if deadline is not None and clock >= deadline:
+                end(child.pid)
+                return
+
+    def _unwanted(self, weigh: bool) -> bool:
+        if self._store.cancel_wanted(self._job.id):
+            self._why = "cancelled"
+        elif self._stopping.is_set():
+            self._why = "stopping"
+        elif weigh and size_of(self._target.parent) > self._job.bytes + max(
+            self._settings.quota - self._store.used(), 0
+        ):
+            self._why = "quota"
+        return bool(self._why)
+
+    def _hear(self, line: bytes) -> None:
+        try:
+            message = json.loads(line)
+        except ValueError:
+            return
+        kind, text = message.get("message_type"), str(message.get("text", ""))
+        if kind == "progress":
+            self._progress |= {key: message.get(key) for key in ("done", "fps", "eta")}
+            if message.get("total"):
+                self._progress["total"] = message["total"]
+        elif kind == "engine":
+            self._progress["message"] = text
+        elif kind == "notice" and len(self._notices) < _NOTICES:
+            self._notices.append(self._plain(text))
+        elif kind == "done":
+            self._notices += [self._plain(each) for each in message.get("warnings", [])][:_NOTICES]
+        elif kind == "error":
+            self._error = self._plain(text)
+
+    def _plain(self, text: str) -> str:
+        return without_paths(text, self._source, self._target, self._film.name)
+
+    def _stopped(self, status: int) -> None:
+        """There is no film: back to the queue, or over."""
+        job, store = self._job, self._store
+        if self._why == "stopping":
+            store.move_job(job.id, RUNNING, QUEUED, runner=None, fps=None, eta=None)
+            logs.event("job interrupted", job=logs.mark(job.id))
+            return
+        state, message = FAILED, self._error or f"It stopped without a word (status {status})."
+        if self._why == "cancelled":
+            state, message = CANCELLED, ""
+        elif self._why == "quota":
+            message = "The result became larger than the room that is left on this server."
+        shutil.rmtree(self._target.parent, ignore_errors=True)
+        store.move_job(
+            job.id, RUNNING, state, runner=None, message=message, bytes=0, finished=now(), fps=None, eta=None
+        )
+        store.note(f"jobs {state}", add=1)
+        logs.event(f"job {state}", job=logs.mark(job.id), status=status)
+
+    def _done(self) -> None:
+        job, folder = self._job, self._target.parent
+        made = now()
+        found: list[dict[str, Any]] = []
+        with contextlib.suppress(Late):  # then there are no frames to look at; the film is there all the same
+            command = python("vsrcli.web.previews", str(self._source), str(self._target), str(folder))
+            count = str(self._settings.previews)
+            found = ask([*command, count], seconds=_PREVIEW_SECONDS, memory=self._settings.check_memory)
+        facts: dict[str, Any] = facts_of(found, "film") or dict(job.result or {}) | {"frames": job.total}
+        moments = facts_of(found, "moments") or []
+        if self._store.cancel_wanted(job.id):
+            self._why = "cancelled"
+            self._stopped(0)
+            return
+        finished = now()
+        result = {
+            "name": _result_name(self._film.name, facts["width"], facts["height"], job.suffix),
+            "size": self._target.stat().st_size,
+            **{key: facts[key] for key in ("width", "height", "frames")},
+            "seconds": round(made - (self._started() or made), 1),
+            "previews": len(moments),
+            "moments": moments,
+        }
+        self._store.move_job(
+            job.id,
+            RUNNING,
+            DONE,
+            **self._progress | {"done": facts["frames"], "total": facts["frames"], "fps": None, "eta": None},
+            result=result,
+            notices=self._notices,
+            bytes=size_of(folder),
+            finished=finished,
+            runner=None,
+        )
+        self._store.note(f"jobs {DONE}", add=1)
+        self._store.note("frames", add=facts["frames"] or 0)
+        seconds = result["seconds"]
+        logs.event(
+            "job done", job=logs.mark(job.id), frames=facts["frames"], seconds=seconds, previews=len(moments)
+        )
+
+    def _started(self) -> float | None:
+        job = self._store.job(self._job.id)
+        return None if job is None else job.started
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.lstat().st_size
+    return total
+
+
+def _result_name(name: str, width: int, height: int, suffix: str) -> str:
+    return f"{Path(name).stem}-{width}x{height}{suffix}"

@@ -1,0 +1,228 @@
+"""Asking for a conversion, and looking at what has become of it."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from vsrcli.web import logs, sweep
+from vsrcli.web.asked import Asked, asked
+from vsrcli.web.child import Late, ask, facts_of, python
+from vsrcli.web.films import own_film
+from vsrcli.web.queues import Queue, QueueGone
+from vsrcli.web.records import QUEUED, READY, Film, Job
+from vsrcli.web.refusal import Refusal, not_found, readable
+from vsrcli.web.settings import Settings
+from vsrcli.web.shown import Shown
+from vsrcli.web.store import Store, now
+
+_BODY = 16 * 1024  # bytes of a request
+_JOINED = 2  # while segments are joined, a result lies on the disk twice
+
+
+class Jobs:
+    """The handlers.
+
+    Args:
+        store: films and jobs.
+        settings: limits.
+        shown: makes JSON.
+        queue: where jobs wait for a worker.
+    """
+
+    def __init__(self, store: Store, settings: Settings, shown: Shown, queue: Queue) -> None:
+        self._store, self._settings, self._shown, self._queue = store, settings, shown, queue
+        self._trials = CapacityLimiter(2)
+
+    def routes(self) -> list[Route]:
+        """Of ``/api``."""
+        return [
+            Route("/api/films/{film}/jobs", self.create, methods=["POST"]),
+            Route("/api/jobs/{job}", self.tell, methods=["GET"]),
+            Route("/api/jobs/{job}", self.delete, methods=["DELETE"]),
+            Route("/api/jobs/{job}/cancel", self.cancel, methods=["POST"]),
+        ]
+
+    async def create(self, request: Request) -> Response:
+        """A new job, if ``vsr upscale`` would do it."""
+        wanted = asked(await _json(request))
+        film = await run_sync(own_film, self._store, request)
+        if film.state != READY:
+            raise Refusal(
+                409, "not_ready", f"{film.name} cannot be converted yet: it has not arrived, or is looked at."
+            )
+        job = await run_sync(self._try, film, wanted, limiter=self._trials)
+        content = await run_sync(self._add, film, job)
+        logs.event("job queued", job=logs.mark(job.id), film=logs.mark(film.id), **wanted.options)
+        return JSONResponse(content, 201, {"Location": f"/api/jobs/{job.id}"})
+
+    def _try(self, film: Film, wanted: Asked) -> Job:
+        """The command itself, dry: what it would make."""
+        settings, job = self._settings, secrets.token_urlsafe(16)
+        suffix = wanted.suffix(film.facts["container"])
+        source, target = settings.film(film.id, film.suffix), settings.result(job, suffix)
+        target.parent.mkdir(parents=True)
+        try:
+            plan = self._plan(film, wanted, source, target)
+            width, height = plan["target_size"]
+            if width * height > settings.max_result:
+                raise Refusal(
+                    413,
+                    "result_too_large",
+                    f"{film.name} would have {width}x{height} pixels, more than this server makes "
+                    f"({settings.max_result:,}); choose a smaller size.",
+                    limit=settings.max_result,
+                    width=width,
+                    height=height,
+                )
+        except BaseException:
+            shutil.rmtree(target.parent, ignore_errors=True)
+            raise
+        growth = max(width / plan["source_size"][0], 1)
+        return Job(
+            id=job,
+            film=film.id,
+            session=film.session,
+            options=wanted.options,
+            arguments=list(wanted.arguments),
+            suffix=suffix,
+            state=QUEUED,
+            cancel=False,
+            done=0,
+            total=film.facts["frames"],
+            fps=None,
+            eta=None,
+            message="",
+            notices=[without_paths(text, source, target, film.name) for text in plan["notices"]],
+            result={"width": width, "height": height},
+            runner=None,
+            bytes=round(film.size * growth * _JOINED),
+            created=now(),
+            started=None,
+            finished=None,
+            deleted=False,
+        )
+
+    def _plan(self, film: Film, wanted: Asked, source: Path, target: Path) -> dict[str, Any]:
+        command = upscale(source, target, wanted.arguments, self._settings.devices[0])
+        try:
+            found = ask(
+                [*command, "--dry-run", "--progress-fd", "1"],
+                seconds=self._settings.check_seconds,
+                cwd=str(target.parent),
+            )
+        except Late:
+            raise Refusal(422, "check_time", f"{film.name}: planning the conversion took too long.") from None
+        for message in found:
+            if message.get("message_type") == "plan":
+                return message
+        error = facts_of(found, "text") or "The conversion cannot be planned; the server's log says more."
+        raise Refusal(
+            422, "unknown_option", f"{without_paths(error, source, target, film.name)}.", option="body"
+        )
+
+    def _add(self, film: Film, job: Job) -> dict[str, Any]:
+        settings = self._settings
+        exceeded = self._store.add_job(job, most=settings.jobs, quota=settings.quota)
+        try:
+            if exceeded == "film":
+                raise not_found()
+            if exceeded == "jobs":
+                raise Refusal(
+                    429,
+                    "too_many_jobs",
+                    f"{settings.jobs} jobs of yours wait or run already; let one finish, or cancel it.",
+                    limit=settings.jobs,
+                )
+            if exceeded == "quota":
+                left = max(settings.quota - self._store.used(), 0)
+                raise Refusal(
+                    413,
+                    "quota",
+                    f"There is no room for the result of {film.name}: about {readable(job.bytes)} are "
+                    f"needed, and {readable(left)} are left on this server. Delete what you have downloaded, "
+                    "or come back later.",
+                    left=left,
+                )
+            self._queue.put(job.id)
+        except QueueGone as error:
+            self._store.drop_job(job.id)
+            shutil.rmtree(settings.job(job.id), ignore_errors=True)
+            raise Refusal(
+                503, "queue", "The queue of jobs does not answer; try again in a moment."
+            ) from error
+        except Refusal:
+            shutil.rmtree(settings.job(job.id), ignore_errors=True)
+            raise
+        return self._shown.job(job)
+
+    async def tell(self, request: Request) -> Response:
+        """What has become of it."""
+        return JSONResponse(await run_sync(lambda: self._shown.job(own_job(self._store, request))))
+
+    async def cancel(self, request: Request) -> Response:
+        """Nobody wants it any more; what it has made goes."""
+        return JSONResponse(await run_sync(self._cancel, request))
+
+    def _cancel(self, request: Request) -> dict[str, Any]:
+        job = own_job(self._store, request)
+        if not job.pending:
+            raise Refusal(409, "finished", "This job is over; there is nothing to cancel.")
+        sweep.cancel(self._store, job)
+        logs.event("job cancelled", job=logs.mark(job.id))
+        return self._shown.job(own_job(self._store, request))
+
+    async def delete(self, request: Request) -> Response:
+        """Take a job away with its result."""
+        await run_sync(lambda: sweep.remove_job(self._store, self._settings, own_job(self._store, request)))
+        return Response(status_code=204)
+
+
+def own_job(store: Store, request: Request) -> Job:
+    """The job that the path names, if it is the visitor's.
+
+    Raises:
+        Refusal: 404.
+    """
+    job = store.job(request.path_params["job"])
+    if job is None or job.session != request.state.session:
+        raise not_found()
+    return job
+
+
+def upscale(source: Path, target: Path, arguments: tuple[str, ...] | list[str], device: str) -> list[str]:
+    """The command line of a job: the same every time, so that an interrupted one is continued."""
+    return python("vsrcli", "upscale", str(source), str(target), *arguments, "--gpu", device, "-q")
+
+
+def without_paths(text: str, source: Path, target: Path, name: str) -> str:
+    """The command's words for somebody who knows neither our files nor our options."""
+    for path, shown in ((target, "the result"), (source, name)):
+        text = text.replace(repr(str(path)), shown).replace(str(path), shown)
+    text = text.replace(str(target.parent), "the server").partition("; see `vsr")[0]
+    if text.startswith("Invalid value for "):
+        text = text.partition(": ")[2]
+    return text.rstrip(".")
+
+
+async def _json(request: Request) -> Any:
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise Refusal(415, "bad_request", "The request's body has to be JSON (application/json).")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _BODY:
+            raise Refusal(413, "bad_request", "The request's body is too long.")
+    try:
+        return json.loads(body or b"{}")
+    except ValueError:
+        raise Refusal(400, "bad_request", "The request's body is no JSON.") from None

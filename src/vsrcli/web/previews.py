@@ -1,0 +1,67 @@
+"""Frames of a film beside those of its result: ``python -m vsrcli.web.previews FILM RESULT FOLDER COUNT``.
+
+Writes ``before-N.png`` and ``after-N.png``, and prints what the result holds and when these frames are shown.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+from vsrcli.errors import VsrError
+from vsrcli.web.examine import examine
+
+_COMPRESSION = 3  # of 9: half the time of the usual 6, a tenth more bytes
+
+
+def moments(source: Path, result: Path, folder: Path, count: int) -> list[float]:
+    """Write the pairs; spread over the film, a result's frame beside the frame that it was made from.
+
+    Returns:
+        Seconds from the film's start, one for each pair.
+
+    Raises:
+        VsrError: a film cannot be read.
+    """
+    from vsrcli.media.probe import probe
+    from vsrcli.media.seek import frame_times
+
+    old, new = probe(source), probe(result)
+    old_times, new_times = frame_times(old), frame_times(new)
+    frames = min(len(old_times), len(new_times))
+    chosen = sorted({frames * (2 * number + 1) // (2 * count) for number in range(min(count, frames))})
+    shown = []
+    for number, index in enumerate(chosen):
+        _write(old, old_times[index], folder / f"before-{number}.png")
+        _write(new, new_times[index], folder / f"after-{number}.png")
+        shown.append(round(float(old_times[index] - old.start), 3))
+    return shown
+
+
+def _write(film: object, time: Fraction, path: Path) -> None:
+    from PIL import Image
+
+    from vsrcli.media.decode import Decoder
+    from vsrcli.media.ffmpeg import find_ffmpeg
+    from vsrcli.media.types import Source
+
+    assert isinstance(film, Source)
+    with Decoder(film, start=time - film.start, frames=1, ffmpeg=find_ffmpeg()) as frames:
+        for frame in frames:
+            pixels = frame.pixels if frame.pixels.dtype.itemsize == 1 else (frame.pixels >> 8).astype("uint8")
+            Image.fromarray(pixels).save(path, compress_level=_COMPRESSION)
+
+
+def main(source: Path, result: Path, folder: Path, count: int) -> None:
+    """Print what the result holds, then the moments."""
+    try:
+        print(json.dumps({"film": examine(result)}), flush=True)
+        print(json.dumps({"moments": moments(source, result, folder, count)}))
+    except VsrError as error:
+        print(json.dumps({"error": str(error)}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))

@@ -1,0 +1,137 @@
+"""Run the web server, and the worker beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from vsrcli.errors import OutputError
+from vsrcli.web import logs
+from vsrcli.web.app import create_app
+from vsrcli.web.child import end, environment, python
+from vsrcli.web.leash import leashed
+from vsrcli.web.settings import Settings
+
+_GRACE = 5  # seconds that open requests may take to end
+_WORKER_GRACE = 15  # seconds that the worker may take; it gives a job ten of them
+_AGAIN = 2.0  # seconds before a worker that has died is started again
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        OutputError: the data folder cannot be written, or the address cannot be had.
+    """
+    try:
+        app = create_app(settings)
+    except OSError as error:
+        raise OutputError(
+            f"{settings.data} cannot be written ({error.strerror}); give another folder with --data"
+        ) from error
+    listening = _bound(settings)
+    host, port = listening.getsockname()[:2]
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with listening, _worker(settings):
+            logs.event("listening", url=f"http://{_shown(host)}:{port}/", token=settings.token is not None)
+            uvicorn.Server(configured(app, settings)).run(sockets=[listening])
+        logs.event("stopped")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def configured(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """How the web server runs: our own log, no word about itself, patience with slow ends."""
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips=list(settings.proxies),
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=_GRACE,
+    )
+
+
+def _bound(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((settings.host.strip("[]"), settings.port))
+        listening.listen(1024)
+    except OSError as error:
+        listening.close()
+        raise OutputError(
+            f"{settings.host}:{settings.port} cannot be had ({error.strerror}); choose another --port, or "
+            "stop what listens there"
+        ) from error
+    return listening
+
+
+@contextlib.contextmanager
+def _worker(settings: Settings) -> Iterator[None]:
+    """The worker, started again if it dies; as long as the block lasts."""
+    if not settings.worker:
+        yield
+        return
+    stopping = threading.Event()
+    thread = threading.Thread(target=_keep_working, args=(settings, stopping), name="worker")
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+
+
+def _keep_working(settings: Settings, stopping: threading.Event) -> None:
+    """Of this thread, since the kernel ends the worker with the thread that has started it."""
+    while not stopping.is_set():
+        child = subprocess.Popen(
+            leashed(worker_command(settings), nice=settings.nice),
+            stdin=subprocess.DEVNULL,
+            env=environment() | {"VSR_SERVE_QUEUE": settings.queue},  # it may hold a password
+            process_group=0,  # Ctrl-C in the terminal is ours to pass on
+        )
+        while child.poll() is None and not stopping.wait(0.2):
+            pass
+        if child.poll() is None:
+            child.terminate()
+            try:
+                child.wait(_WORKER_GRACE)
+            except subprocess.TimeoutExpired:
+                end(child.pid)
+                child.wait()
+        else:
+            logs.event("worker died", level=logging.ERROR, status=child.returncode)
+            stopping.wait(_AGAIN)
+
+
+def worker_command(settings: Settings) -> list[str]:
+    """``vsr serve --worker-only`` for the same data folder; the queue comes by the environment."""
+    told: list[tuple[str, object]] = [
+        ("--data", settings.data),
+        ("--keep", f"{settings.keep}s"),
+        ("--quota", settings.quota),
+        ("--nice", settings.nice),
+        *(("--gpu", device) for device in settings.devices),
+        *([("--log", settings.log)] if settings.log else []),
+    ]
+    options = [str(part) for option in told for part in option]
+    return python("vsrcli", "serve", "--worker-only", *options)
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,264 @@
+"""Uploads that can be interrupted: tus 1.0.0 (https://tus.io/protocols/resumable-upload), core, creation,
+expiration, termination.
+
+How far an upload has come is the size of its file and nothing else, so a killed server knows, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import shutil
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from vsrcli.web import logs
+from vsrcli.web.check import check
+from vsrcli.web.metrics import Metrics
+from vsrcli.web.receiving import Receiver
+from vsrcli.web.records import CHECKING, READY, REFUSED, UPLOADING, Film
+from vsrcli.web.refusal import Refusal, not_found, readable
+from vsrcli.web.settings import Settings
+from vsrcli.web.store import Store, now
+from vsrcli.web.sweep import remove
+from vsrcli.web.tus import (
+    TUS,
+    TYPE,
+    VERSION,
+    check_version,
+    encoded,
+    metadata_of,
+    number,
+    plain_name,
+    suffix_of,
+)
+
+
+class Uploads:
+    """The handlers.
+
+    Args:
+        store: films.
+        settings: limits.
+        metrics: told how much has come.
+    """
+
+    def __init__(self, store: Store, settings: Settings, metrics: Metrics) -> None:
+        self._store, self._settings, self._metrics = store, settings, metrics
+        self._receiver = Receiver(settings.stall, metrics.received.inc)
+        self._looks = CapacityLimiter(2)
+        self._checks: dict[str, asyncio.Task[Refusal | None]] = {}
+
+    def routes(self) -> list[Route]:
+        """Of ``/files``."""
+        return [
+            Route("/files", self.offer, methods=["OPTIONS"]),
+            Route("/files", self.create, methods=["POST"]),
+            Route("/files/{film}", self.offer, methods=["OPTIONS"]),
+            Route("/files/{film}", self.tell, methods=["HEAD"]),
+            Route("/files/{film}", self.write, methods=["PATCH"]),
+            Route("/files/{film}", self.stop, methods=["DELETE"]),
+        ]
+
+    def in_use(self, film: str) -> bool:
+        """Whether somebody writes to it, or looks at it, at this moment."""
+        return self._receiver.in_use(film) or film in self._checks
+
+    async def offer(self, request: Request) -> Response:
+        """What this server knows of tus."""
+        return Response(
+            status_code=204,
+            headers=TUS
+            | {
+                "Tus-Version": VERSION,
+                "Tus-Extension": "creation,expiration,termination",
+                "Tus-Max-Size": str(self._settings.max_upload),
+            },
+        )
+
+    async def create(self, request: Request) -> Response:
+        """A new upload: every limit that can be known is looked at before there is a byte."""
+        check_version(request)
+        if "upload-defer-length" in request.headers:
+            raise Refusal(400, "bad_request", "The size of a film has to be known when its upload begins.")
+        size = number(request, "upload-length")
+        metadata = metadata_of(request.headers.get("upload-metadata", ""))
+        name = plain_name(metadata.get("filename", ""))
+        limit = self._settings.max_upload
+        if size > limit:
+            raise Refusal(
+                413,
+                "too_large",
+                f"{name} is too large ({readable(size)}): this server takes films up to {readable(limit)}.",
+                limit=limit,
+            )
+        if size == 0:
+            raise Refusal(422, "empty", f"{name} is empty (0 bytes); choose another file.")
+        film = await run_sync(self._begin, request.state.session, name, metadata.get("filetype", ""), size)
+        logs.event("upload begun", film=logs.mark(film.id), size=size)
+        headers = {"Location": f"/files/{film.id}", "Upload-Expires": self._expires(film)}
+        return Response(status_code=201, headers=TUS | headers)
+
+    def _begin(self, session: str, name: str, kind: str, size: int) -> Film:
+        film = Film(
+            id=secrets.token_urlsafe(16),
+            session=session,
+            name=name,
+            suffix=suffix_of(name),
+            kind=kind[:100],
+            size=size,
+            state=UPLOADING,
+            reason=None,
+            code=None,
+            facts={},
+            created=now(),
+            touched=now(),
+            deleted=False,
+        )
+        exceeded = self._store.add_film(film, most=self._settings.films, quota=self._settings.quota)
+        if exceeded == "films":
+            most = self._settings.films
+            raise Refusal(
+                429, "too_many_films", f"You have {most} films here already; delete one first.", limit=most
+            )
+        if exceeded == "quota":
+            left = max(self._settings.quota - self._store.used(), 0)
+            raise Refusal(
+                413,
+                "quota",
+                f"There is no room for {name} ({readable(size)}): {readable(left)} are left on this server. "
+                "Delete films that you have downloaded, or come back later.",
+                left=left,
+            )
+        path = self._path(film)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        return film
+
+    async def tell(self, request: Request) -> Response:
+        """How far an upload has come; whoever asks takes it over."""
+        check_version(request)
+        film = await self._own(request)
+        await self._receiver.take_over(film.id)
+        offset = await run_sync(self._offset, film)
+        metadata = f"filename {encoded(film.name)}" + (f",filetype {encoded(film.kind)}" if film.kind else "")
+        headers = {
+            "Upload-Offset": str(offset),
+            "Upload-Length": str(film.size),
+            "Upload-Metadata": metadata,
+            "Upload-Expires": self._expires(film),
+            "Cache-Control": "no-store",
+        }
+        return Response(status_code=200, headers=TUS | headers)
+
+    async def write(self, request: Request) -> Response:
+        """More bytes, at the place where the others end; after the last one the film is looked at."""
+        check_version(request)
+        if request.headers.get("content-type", "").partition(";")[0].strip() != TYPE:
+            raise Refusal(415, "bad_request", f"An upload's bytes come as {TYPE}.")
+        at = number(request, "upload-offset")
+        film = await self._own(request)
+        async with self._receiver.alone(film.id) as hold:
+            film = await self._own(request)  # as it is now
+            offset = await run_sync(self._offset, film)
+            if at != offset:
+                raise Refusal(
+                    409,
+                    "offset",
+                    f"The upload goes on at byte {offset}, not at {at}.",
+                    headers={"Upload-Offset": str(offset)},
+                    offset=offset,
+                )
+            if film.state == UPLOADING:
+                try:
+                    offset = await hold.receive(request, self._path(film), film.size, offset)
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await run_sync(self._set, film.id, {"touched": now()})
+                if offset == film.size:
+                    await run_sync(self._set, film.id, {"state": CHECKING, "touched": now()})
+                    self.look(film)
+        if film.id in self._checks and (refusal := await asyncio.shield(self._checks[film.id])):
+            raise refusal
+        headers = {"Upload-Offset": str(offset), "Upload-Expires": self._expires(film)}
+        return Response(status_code=204, headers=TUS | headers)
+
+    async def stop(self, request: Request) -> Response:
+        """An upload, or a film, that nobody wants any more."""
+        check_version(request)
+        film = await self._own(request)
+        await self.delete(film)
+        return Response(status_code=204, headers=TUS)
+
+    async def delete(self, film: Film) -> None:
+        """Take a film away, with everything that was made of it."""
+        await self._receiver.take_over(film.id)
+        await run_sync(remove, self._store, self._settings, film)
+        logs.event("film deleted", film=logs.mark(film.id))
+
+    def look(self, film: Film) -> None:
+        """Begin to look at a film that is complete. Called in the event loop."""
+        task = asyncio.create_task(self._check(film), name="check")
+        self._checks[film.id] = task
+        task.add_done_callback(lambda _: self._checks.pop(film.id, None))
+
+    async def close(self) -> None:
+        """Wait for nothing: checks are done anew after a restart."""
+        for task in [*self._checks.values()]:
+            task.cancel()
+
+    async def _check(self, film: Film) -> Refusal | None:
+        path = self._path(film)
+        try:
+            facts = await run_sync(check, path, film.name, self._settings, limiter=self._looks)
+        except Refusal as refusal:
+            await self._refuse(film, refusal)
+            return refusal
+        except Exception:
+            logs.LOGGER.exception("check failed", extra={"values": {"film": logs.mark(film.id)}})
+            sentence = f"{film.name} could not be looked at; the server's log says more."
+            refusal = Refusal(422, "not_a_film", sentence)
+            await self._refuse(film, refusal)
+            return refusal
+        await run_sync(self._set, film.id, {"state": READY, "facts": facts, "touched": now()})
+        told = {key: facts[key] for key in ("width", "height", "frames", "duration")}
+        logs.event("film ready", film=logs.mark(film.id), **told)
+        return None
+
+    async def _refuse(self, film: Film, refusal: Refusal) -> None:
+        await run_sync(lambda: shutil.rmtree(self._path(film).parent, ignore_errors=True))
+        told = {"state": REFUSED, "reason": refusal.sentence, "code": refusal.code, "touched": now()}
+        await run_sync(self._set, film.id, told)
+        self._metrics.refused.labels(refusal.code).inc()
+        logs.event("film refused", film=logs.mark(film.id), code=refusal.code)
+
+    async def _own(self, request: Request) -> Film:
+        film = await run_sync(self._store.film, request.path_params["film"])
+        if film is None or film.session != request.state.session:
+            raise not_found()
+        if film.state == REFUSED:
+            raise Refusal(410, "gone", film.reason or "The film was refused, and its file is gone.")
+        return film
+
+    def _offset(self, film: Film) -> int:
+        try:
+            return self._path(film).stat().st_size
+        except FileNotFoundError:
+            raise not_found() from None
+
+    def _path(self, film: Film) -> Path:
+        return self._settings.film(film.id, film.suffix)
+
+    def _set(self, film: str, columns: dict[str, Any]) -> None:
+        self._store.set_film(film, **columns)
+
+    def _expires(self, film: Film) -> str:
+        return formatdate(film.touched + self._settings.keep, usegmt=True)

@@ -1,0 +1,109 @@
+"""The worker: takes jobs from the queue, one at a time for each device. One worker for each data folder."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import psutil
+
+from vsrcli.errors import OutputError
+from vsrcli.web import logs
+from vsrcli.web.child import end
+from vsrcli.web.convert import Converter
+from vsrcli.web.queues import Queue, QueueGone
+from vsrcli.web.records import QUEUED, RUNNING
+from vsrcli.web.settings import Settings
+from vsrcli.web.store import Store, now
+from vsrcli.work.lock import Held, Lock
+
+SEEN = "worker"  # name of the time at which a worker was last seen
+BEAT = 5.0  # seconds between two such notes
+_WAIT = 30.0  # seconds that the worker before may take to end
+_SAME_START = 1.0  # seconds by which a process's start may seem to differ
+
+
+def work(settings: Settings) -> None:
+    """Do jobs until SIGTERM or SIGINT; the one in hand goes back to the queue then.
+
+    Raises:
+        OutputError: another worker has this data folder.
+    """
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    store = Store(settings.database)
+    lock = _alone(settings, stopping)
+    try:
+        queue = Queue(settings, Converter(store, settings, stopping))
+        _recover(store)
+        _refill(store, queue, stopping)
+        consumer = queue.consumer(len(settings.devices))
+        consumer.start()
+        logs.event("worker ready", devices=list(settings.devices))
+        while not stopping.wait(0 if store.noted().get(SEEN, 0) == 0 else BEAT):
+            store.note(SEEN, now())
+            consumer.check_worker_health()
+            _look_for_lost(store, queue)
+        consumer.stop(graceful=True)
+        logs.event("worker stopped")
+    finally:
+        store.note(SEEN, 0)
+        lock.release()
+
+
+def _alone(settings: Settings, stopping: threading.Event) -> Lock:
+    lock, deadline = Lock(settings.data / "worker.lock"), time.monotonic() + _WAIT
+    while True:
+        try:
+            lock.acquire()
+            return lock
+        except Held as held:
+            if time.monotonic() > deadline or stopping.wait(0.2):
+                raise OutputError(
+                    f"{settings.data}: a worker is at work there already ({held}); stop it first, or give "
+                    "another --data"
+                ) from None
+
+
+def _recover(store: Store) -> None:
+    """What a killed worker has left: its processes are ended, its jobs wait again, before all others."""
+    for job in store.in_state(RUNNING):
+        end_runner(job.runner)
+        store.move_job(job.id, RUNNING, QUEUED, runner=None, fps=None, eta=None)
+        logs.event("job found again", job=logs.mark(job.id))
+
+
+def end_runner(runner: Mapping[str, Any] | None) -> None:
+    """End a job's process that has outlived its worker, unless the number is another one's by now."""
+    if runner is None:
+        return
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(runner["pid"])
+        if abs(process.create_time() - runner["started"]) < _SAME_START:
+            end(runner["pid"])
+            process.wait(10)
+
+
+def _refill(store: Store, queue: Queue, stopping: threading.Event) -> None:
+    """Put all waiting jobs into the queue, in their order; what was there may be lost or double."""
+    while not stopping.is_set():
+        try:
+            queue.refill([job.id for job in store.in_state(QUEUED)])
+            return
+        except QueueGone as error:
+            logs.event("queue does not answer", level=30, error=str(error)[:200])
+            stopping.wait(2)
+
+
+def _look_for_lost(store: Store, queue: Queue) -> None:
+    """Jobs that wait although the queue is empty and nobody works: Redis was restarted without its memory."""
+    with contextlib.suppress(QueueGone):
+        lost = store.in_state(QUEUED)
+        if lost and not store.in_state(RUNNING) and queue.waiting() == 0 and lost[0].created < now() - BEAT:
+            for job in lost:
+                queue.put(job.id)

@@ -1,0 +1,187 @@
+"""What is deleted, and when: never what somebody still needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vsrcli.web.events import differences
+from vsrcli.web.records import DONE, QUEUED, READY, RUNNING, Film, Job
+from vsrcli.web.settings import Settings
+from vsrcli.web.store import Store, now
+from vsrcli.web.sweep import cancel, remove, sweep, sweep_strays
+
+HOUR = 3600.0
+
+
+class House:
+    """A data folder with films and jobs of chosen ages."""
+
+    def __init__(self, data: Path) -> None:
+        self.settings = Settings(data=data, keep=HOUR, quota=10_000)
+        for name in ("films", "jobs"):
+            (data / name).mkdir()
+        self.store = Store(self.settings.database)
+
+    def film(self, name: str, *, age: float = 0, **columns: Any) -> Film:
+        facts = {
+            "id": name, "session": "s", "name": f"{name}.mp4", "suffix": ".mp4", "kind": "", "size": 1000,
+            "state": READY, "reason": None, "code": None, "facts": {}, "created": now() - age,
+            "touched": now() - age, "deleted": False,
+        }  # fmt: skip
+        film = Film(**facts | columns)
+        assert self.store.add_film(film, most=99, quota=self.settings.quota) is None
+        path = self.settings.film(film.id, film.suffix)
+        path.parent.mkdir()
+        path.write_bytes(bytes(10))
+        return film
+
+    def job(self, name: str, film: Film, state: str, *, age: float = 0) -> Job:
+        finished = None if state in (QUEUED, RUNNING) else now() - age
+        job = Job(
+            id=name, film=film.id, session=film.session, options={}, arguments=[], suffix=".mp4", state=state,
+            cancel=False, done=0, total=None, fps=None, eta=None, message="", notices=[], result=None,
+            runner=None, bytes=500, created=now() - age, started=None, finished=finished, deleted=False,
+        )  # fmt: skip
+        assert self.store.add_job(job, most=99, quota=self.settings.quota) is None
+        self.store.set_film(film.id, touched=film.touched)
+        self.settings.job(name).mkdir()
+        self.settings.result(name, ".mp4").write_bytes(bytes(10))
+        return job
+
+    def sweep(self, *in_use: str) -> None:
+        sweep(self.store, self.settings, lambda kind, id: id in in_use)
+
+    def there(self) -> set[str]:
+        """Names of the folders, which have to be those of the database."""
+        known = {film.id for film in self.store.all_films()} | {job.id for job in self.store.all_jobs()}
+        data = self.settings.data
+        assert known == {path.name for kind in ("films", "jobs") for path in (data / kind).iterdir()}
+        return known
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def test_what_has_expired(house: House) -> None:
+    old, young = house.film("old", age=2 * HOUR), house.film("young", age=HOUR / 2)
+    house.job("old-old", old, DONE, age=2 * HOUR)
+    house.job("young-old", young, DONE, age=2 * HOUR)
+    house.job("young-young", young, DONE, age=60)
+    house.sweep()
+    assert house.there() == {"young", "young-young"}
+
+
+def test_a_film_stays_as_long_as_its_last_result(house: House) -> None:
+    film = house.film("film", age=9 * HOUR)
+    house.job("done", film, DONE, age=HOUR / 2)
+    house.sweep()
+    assert house.there() == {"film", "done"}
+
+
+@pytest.mark.parametrize("state", [QUEUED, RUNNING])
+def test_never_under_a_job(state: str, house: House) -> None:
+    film = house.film("film", age=9 * HOUR)
+    job = house.job("job", film, state, age=9 * HOUR)
+    house.sweep()
+    assert house.there() == {"film", "job"}
+    house.store.set_film(film.id, deleted=1)
+    house.store.set_job(job.id, deleted=1)
+    house.sweep()
+    assert house.there() == {"film", "job"}
+    house.store.move_job(job.id, state, DONE, finished=now())
+    house.sweep()
+    assert house.there() == set()
+
+
+def test_never_under_a_download_or_an_upload(house: House) -> None:
+    film = house.film("film", age=9 * HOUR)
+    house.job("job", film, DONE, age=9 * HOUR)
+    house.film("upload", age=9 * HOUR, state="uploading")
+    house.sweep("job", "upload")
+    assert house.there() == {"film", "job", "upload"}
+    house.sweep()
+    assert house.there() == set()
+
+
+def test_deleted_by_its_owner(house: House) -> None:
+    film = house.film("film")
+    house.job("done", film, DONE)
+    house.job("waits", film, QUEUED)
+    remove(house.store, house.settings, film)
+    assert house.there() == set()
+
+
+def test_deleted_while_it_runs(house: House) -> None:
+    film = house.film("film")
+    job = house.job("runs", film, RUNNING)
+    remove(house.store, house.settings, film)
+    assert house.store.film("film") is None  # its owner sees it no more
+    assert house.store.cancel_wanted(job.id)
+    assert house.there() == {"film", "runs"}
+    house.store.move_job("runs", RUNNING, "cancelled", finished=now())
+    house.sweep()
+    assert house.there() == set()
+
+
+def test_what_a_crash_has_left(house: House) -> None:
+    film = house.film("film")
+    house.job("job", film, DONE)
+    for stray in ("films/unknown", "jobs/unknown"):
+        (house.settings.data / stray).mkdir()
+        (house.settings.data / stray / "film.mp4").touch()
+    assert sweep_strays(house.store, house.settings) == 2
+    assert house.there() == {"film", "job"}
+
+
+def test_room(house: House) -> None:
+    film = house.film("film")
+    job = house.job("job", film, QUEUED)
+    assert house.store.used() == 1500
+    cancel(house.store, job)
+    assert house.store.used() == 1000
+    cancel(house.store, job)  # twice does no harm
+    assert house.store.noted()["jobs cancelled"] == 1
+    house.store.set_film(film.id, state="refused")
+    assert house.store.used() == 0
+
+
+def test_one_worker_gets_a_job(house: House) -> None:
+    house.job("job", house.film("film"), QUEUED)
+    assert house.store.move_job("job", QUEUED, RUNNING)
+    assert not house.store.move_job("job", QUEUED, RUNNING)
+    assert not house.store.move_job("unknown", QUEUED, RUNNING)
+
+
+def test_places_in_the_queue(house: House) -> None:
+    film = house.film("film")
+    for age, name in ((30, "first"), (20, "second"), (10, "third")):
+        house.job(name, film, QUEUED, age=age)
+    assert [place for place, _ in house.store.positions().values()] == [1, 2, 3]
+    assert list(house.store.positions()) == ["first", "second", "third"]
+
+
+def test_changes_are_noted_for_the_session(house: House) -> None:
+    last = house.store.last_change()
+    film = house.film("film")
+    last, changed = house.store.changes(last)
+    assert changed == {"s"}
+    assert house.store.changes(last) == (last, set())
+    house.store.drop_film(film.id)
+    assert house.store.changes(last)[1] == {"s"}
+
+
+def test_events_lead_from_one_state_to_the_next() -> None:
+    job = {"id": "j", "state": "queued"}
+    film = {"id": "f", "state": "ready", "jobs": [job]}
+    assert list(differences({}, [film])) == [("film", film)]
+    assert list(differences({"f": film}, [film])) == []
+    running = film | {"jobs": [job | {"state": "running"}]}
+    assert list(differences({"f": film}, [running])) == [("job", {"id": "j", "state": "running"})]
+    bare = film | {"jobs": []}
+    assert list(differences({"f": film}, [bare])) == [("film", bare), ("gone", {"kind": "job", "id": "j"})]
+    assert list(differences({"f": film}, [])) == [("gone", {"kind": "film", "id": "f"})]
