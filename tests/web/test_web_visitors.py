@@ -119,7 +119,7 @@ def test_cookies_and_headers(site: Site) -> None:
         assert "frame-ancestors 'none'" in policy
         assert "unsafe" not in policy
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["Referrer-Policy"] == "same-origin"
         assert answer.headers["Cache-Control"] == "no-store"
         assert "server" not in answer.headers
     behind = site.visitor(session=False).get("/", headers={"X-Forwarded-Proto": "https"})

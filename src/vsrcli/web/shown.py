@@ -48,6 +48,7 @@ class Shown:
             "state": film.state,
             "reason": film.reason,
             "code": film.code,
+            "values": film.facts.get("values", {}),
             **{name: film.facts.get(name) for name in _FACTS},
             "created": film.created,
             "expires": self.expires(film, jobs),

@@ -236,7 +236,7 @@ class Uploads:
     async def _refuse(self, film: Film, refusal: Refusal) -> None:
         await run_sync(lambda: shutil.rmtree(self._path(film).parent, ignore_errors=True))
         told = {"state": REFUSED, "reason": refusal.sentence, "code": refusal.code, "touched": now()}
-        await run_sync(self._set, film.id, told)
+        await run_sync(self._set, film.id, told | {"facts": {"values": dict(refusal.values)}})
         self._metrics.refused.labels(refusal.code).inc()
         logs.event("film refused", film=logs.mark(film.id), code=refusal.code)
 
