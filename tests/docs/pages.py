@@ -33,6 +33,7 @@ _OPERATOR = re.compile(r"[|&;<>()]+")
 _README = {
     "python3 -m venv": "installs packages; .ci/run does it",
     "vsr doctor": "computes with the default network, as tests/doctor does",
+    "vsr serve": "runs until it is stopped; tests/web starts it",
     "vsr train": "trains for hours",
 }
 
