@@ -239,8 +239,8 @@ def films(options: argparse.Namespace) -> None:
                     "libx264",
                     "--crf",
                     CRF,
-                    "--preset",
-                    PRESET,
+                    "-e",
+                    f"preset={PRESET}",
                 ]
                 line += ["--pix-fmt", "yuv420p", "--frames", str(options.film_frames)]
                 label = f"vsr {Path(model).name}" + ("" if interpolation else f", {engine}")

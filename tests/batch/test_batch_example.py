@@ -25,7 +25,7 @@ def test_a_damaged_film_is_made_in_the_second_go(sample: Callable[..., Path], tm
     vsr = programs / "vsr"
     vsr.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m vsrcli "$@"\n')
     vsr.chmod(0o755)
-    line = [SCRIPT, films, out, "-m", "bicubic", "-s", "2", "--preset", "ultrafast"]
+    line = [SCRIPT, films, out, "-m", "bicubic", "-s", "2", "-e", "preset=ultrafast"]
     changed = environment()
     changed["PATH"] = f"{programs}:{changed['PATH']}"
     done = subprocess.run(line, env=changed, capture_output=True, text=True, check=False)
