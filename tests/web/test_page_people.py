@@ -67,7 +67,7 @@ def test_everything_by_keyboard(browser: Browser, server: Running, sample: Sampl
     page = person.page
     tab_to(page, page.locator("#files"))
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Space")
+        page.keyboard.press("Space", delay=100)
     chooser.value.set_files(film)
     card = person.card(film.name)
     convert = card.get_by_role("button", name="Convert", exact=True)
