@@ -11,10 +11,11 @@ import numpy as np
 
 
 def tiny_weights(folder: Path, kind: str, scale: int = 2) -> Path:
-    """Write the weights, and their card, of a small network of a kind: ``cached`` or ``recurrent``."""
+    """Write the weights, and their card, of a small network: ``cached``, ``recurrent``, or ``fast``, which has a
+    state, too, and no filters."""
     from vsrcli.models.registry import ARCHITECTURES, sha256
 
-    known = next(each for each in ARCHITECTURES.values() if each.kind == kind)
+    known = ARCHITECTURES[{"cached": "duf-s", "recurrent": "duf-r-s", "fast": "duf-r-xs"}[kind]]
     small = {"width": 8, "head": 8, "blocks": 1}
     sizes = {key: small.get(key, value) for key, value in known.options.items()}
     model = replace(known, options=sizes).build(scale)

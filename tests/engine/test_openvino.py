@@ -24,7 +24,7 @@ from vsrcli.frames.tiles import TiledStream, plan_tiles
 from vsrcli.models.registry import Weights, architecture, read_weights, sha256
 
 HEIGHT, WIDTH, COUNT = 10, 12, 6
-KINDS = ("cached", "recurrent", "window")
+KINDS = ("cached", "recurrent", "fast", "window")
 HALF_A_STEP = 1 / 510  # of 8 bits
 
 
