@@ -11,8 +11,8 @@ import numpy as np
 
 
 def tiny_weights(folder: Path, kind: str, scale: int = 2) -> Path:
-    """Write the weights, and their card, of a small network: ``cached``, ``recurrent``, or ``fast``, which has a
-    state, too, and no filters."""
+    """Write the weights, and their card, of a small network: ``cached``, ``recurrent``, or ``fast`` (recurrent,
+    without filters)."""
     from vsrcli.models.registry import ARCHITECTURES, sha256
 
     known = ARCHITECTURES[{"cached": "duf-s", "recurrent": "duf-r-s", "fast": "duf-r-xs"}[kind]]
