@@ -11,8 +11,7 @@ import numpy as np
 
 
 def tiny_weights(folder: Path, kind: str, scale: int = 2) -> Path:
-    """Write the weights, and their card, of a small network: ``cached``, ``recurrent``, or ``fast`` (recurrent,
-    without filters)."""
+    """Write weights and card of a small network: ``cached``, ``recurrent``, or ``fast`` (without filters)."""
     from vsrcli.models.registry import ARCHITECTURES, sha256
 
     known = ARCHITECTURES[{"cached": "duf-s", "recurrent": "duf-r-s", "fast": "duf-r-xs"}[kind]]

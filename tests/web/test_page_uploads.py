@@ -114,6 +114,8 @@ def test_pause_go_on_cancel(browser: Browser, line: Line, sample: Sample) -> Non
     person.choose(copy)
     card = person.card(copy.name)
     expect(card).to_contain_text("of 6.6 MB")
+    card.get_by_role("button", name="Pause").click()  # or it might be there before it is cancelled
+    expect(card).to_contain_text("Paused at")
     line.mend()
     card.get_by_role("button", name="Cancel").click()
     expect(card).to_have_count(0)
