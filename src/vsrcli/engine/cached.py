@@ -22,20 +22,18 @@ class CachedNetwork:
         refine: merged features -> features for ``paint``.
         paint: a band of these and of the centre frame -> a band of the picture.
         bands: what is painted at a time.
-        fetch: a band as NumPy's array.
+        network: whose arrays these are.
     """
 
     window: FeatureWindow
     refine: Callable[..., Any]
     paint: Callable[..., Any]
     bands: Bands
-    fetch: Callable[[Any], np.ndarray]
+    network: Network
 
     def reconstruct(self, features: Any, centre: np.ndarray) -> np.ndarray:
         """Merged features and a frame (H, W, 3) -> its picture, float32 (scale*H, scale*W, 3) in [0, 1]."""
-        x, around = self.refine(features), framed(centre)
-        painted = (self.paint(*self.bands.cut(x, around, rows)) for rows in self.bands)
-        return self.bands.join(self.fetch(band)[0] for band in painted)
+        return self.network.paint(self.paint, self.bands, self.refine(features), framed(centre))[0]
 
 
 def compile_cached(
@@ -51,7 +49,7 @@ def compile_cached(
     bands = plan_bands(height, width, band_pixels or network.band_pixels)
     parts = network.compile(height, width, bands)
     window = feature_window(network, parts["advance"], height, width)
-    return CachedNetwork(window, parts["refine"], parts["paint"], bands, network.fetch)
+    return CachedNetwork(window, parts["refine"], parts["paint"], bands, network)
 
 
 class CachedStream(FeatureStream):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ class KerasNetwork:
 
     def compile(self, height: int, width: int, bands: Bands) -> Mapping[str, Callable[..., Any]]:
         made, wanted = (
-            functions(self.model, self.sizes, bands),
+            functions(self.model, self.sizes),
             signatures(self.sizes, height, width, bands, self.dtype),
         )
         return {name: compile_function(made[name], *taken) for name, taken in wanted.items()}
@@ -57,6 +57,25 @@ class KerasNetwork:
         from keras import ops
 
         return finite(ops.convert_to_numpy(picture))
+
+    def paint(
+        self, function: Callable[..., Any], bands: Bands, x: Any, around: np.ndarray
+    ) -> tuple[np.ndarray, Any]:
+        from keras import ops
+
+        kept: list[Any] = []
+
+        def pictures() -> Iterator[np.ndarray]:
+            for rows in bands:
+                given = function(*bands.cut(x, around, rows))
+                picture, *remembered = given if isinstance(given, tuple | list) else (given,)
+                kept.extend(remembered)
+                yield self.fetch(picture)[0]
+
+        picture = bands.join(pictures())
+        if len(kept) <= 1:
+            return picture, kept[0] if kept else None
+        return picture, ops.concatenate([*kept[:-1], kept[-1][:, bands.repeated :]], axis=1)
 
 
 class KerasEngine(Opener):

@@ -56,6 +56,26 @@ class Network(Protocol):
         """
         ...
 
+    def paint(
+        self, function: Callable[..., Any], bands: Bands, x: Any, around: np.ndarray
+    ) -> tuple[np.ndarray, Any]:
+        """A frame's picture, band by band.
+
+        Args:
+            function: ``paint``, compiled.
+            bands: that it was compiled for.
+            x: features, (1, H, W, C).
+            around: the frame with its border, from :func:`~vsrcli.engine.bands.framed`.
+
+        Returns:
+            The picture, float32 (scale*H, scale*W, 3); and, of a network with a state, what the next step is
+            given of it, (1, H, W, 3*scale**2), else None.
+
+        Raises:
+            NotFinite: the picture holds NaN or infinity.
+        """
+        ...
+
 
 def saved_type(dtype: str) -> str:
     """NumPy has no bfloat16; float32 holds its numbers exactly."""

@@ -5,7 +5,7 @@ See :mod:`vsrcli.engine.types` for the contract, :mod:`vsrcli.engine.export` for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import version
@@ -94,6 +94,17 @@ class OpenvinoNetwork:
     def fetch(self, picture: np.ndarray) -> np.ndarray:
         return finite(picture)
 
+    def paint(
+        self, function: Callable[..., Any], bands: Bands, x: np.ndarray, around: np.ndarray
+    ) -> tuple[np.ndarray, Any]:
+        """Every band lands where it belongs: putting them together afterwards would take a copy."""
+        whole = [np.empty(_all_rows(shape, bands), np.float32) for shape in function.shapes]  # type: ignore[attr-defined]
+        for rows in bands:
+            taken = bands.cut(x, around, rows)
+            function(*taken, into=[_cut(array, rows, bands.height) for array in whole])
+        picture, *remembered = whole
+        return picture[0], remembered[0] if remembered else None
+
     def _compiled(self, name: str, graph: bytes, weights: bytes) -> Callable[..., Any]:
         precision = "fp32" if name == _PAINT else self._precision
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[precision]}
@@ -107,19 +118,23 @@ class Function:
 
     Args:
         compiled: an ``openvino.CompiledModel``.
+
+    Attributes:
+        shapes: of the results.
     """
 
     def __init__(self, compiled: Any) -> None:
         self._request = compiled.create_infer_request()
-        self._shapes = [tuple(output.shape) for output in compiled.outputs]
+        self.shapes = [tuple(output.shape) for output in compiled.outputs]
 
-    def __call__(self, *arguments: np.ndarray) -> Any:
+    def __call__(self, *arguments: np.ndarray, into: Sequence[np.ndarray] | None = None) -> Any:
+        """Compute; ``into``: arrays, contiguous, that take the results."""
         from openvino import Tensor
 
         with _named_failures():
             taken = [np.ascontiguousarray(argument, np.float32) for argument in arguments]
             finite(taken[0])
-            given = [np.empty(shape, np.float32) for shape in self._shapes]
+            given = into or [np.empty(shape, np.float32) for shape in self.shapes]
             for number, array in enumerate(taken):
                 self._request.set_input_tensor(number, Tensor(array, shared_memory=True))
             for number, array in enumerate(given):
@@ -127,6 +142,17 @@ class Function:
             self._request.infer()
         finite(given[0])  # what the next function is given: its ReLU would make zero of NaN
         return given[0] if len(given) == 1 else tuple(given)
+
+
+def _all_rows(shape: tuple[int, ...], bands: Bands) -> tuple[int, ...]:
+    """Of a band's result, (1, n * rows, ...), the shape for the frame."""
+    return (1, shape[1] // bands.rows * bands.height, *shape[2:])
+
+
+def _cut(array: np.ndarray, rows: slice, height: int) -> np.ndarray:
+    """The part (1, n * rows, ...) of a frame's result, (1, n * height, ...)."""
+    factor = array.shape[1] // height
+    return array[:, factor * rows.start : factor * rows.stop]
 
 
 class OpenvinoEngine(Opener):

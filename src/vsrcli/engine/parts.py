@@ -107,19 +107,19 @@ def signatures(
     advance = (frame, *kept)
     if sizes.kind in ("cached", "shared"):
         return {"advance": advance, "refine": (feature,), "paint": (x, around)}
-    painted = tuple(Spec((1, bands.rows, width, 3 * sizes.scale**2)) for _ in bands)
-    return {"advance": advance, "step": (feature, feature, *painted), "paint": (x, around)}
+    painted = Spec((1, height, width, 3 * sizes.scale**2))
+    return {"advance": advance, "step": (feature, feature, painted), "paint": (x, around)}
 
 
-def functions(model: Any, sizes: Sizes, bands: Bands) -> Mapping[str, Callable[..., Any]]:
+def functions(model: Any, sizes: Sizes) -> Mapping[str, Callable[..., Any]]:
     """The functions themselves, in ``keras.ops``.
 
     - ``upscale``: a window (1, 7, H, W, 3) -> its centre frame, upscaled and clipped.
     - ``advance``: a frame, and what the queues hold, the oldest first -> merged features, and a new entry
       for each queue.
     - ``refine``: merged features -> features for ``paint``.
-    - ``step``: merged features, the hidden state and what was painted, band by band -> the new hidden state,
-      and features for ``paint``.
+    - ``step``: merged features, the hidden state and what was painted -> the new hidden state, and features
+      for ``paint``.
     - ``paint``: a band of these, and of the centre frame with its border -> a band of the picture, clipped;
       with a state also what the next step is given of the picture.
     """
@@ -161,9 +161,8 @@ def functions(model: Any, sizes: Sizes, bands: Bands) -> Mapping[str, Callable[.
     def paint(x, around):
         return ops.clip(model.paint(x, around), 0.0, 1.0)
 
-    def step(features, hidden, *painted):
-        parts = (*painted[:-1], painted[-1][:, bands.repeated :])
-        return model.step(features, hidden, ops.concatenate(parts, axis=1))
+    def step(features, hidden, painted):
+        return model.step(features, hidden, painted)
 
     def paint_and_remember(x, around):
         depth, here = model.paint(x, around), around[:, BORDER:-BORDER, BORDER:-BORDER]

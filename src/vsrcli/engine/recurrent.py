@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ class RecurrentNetwork:
         paint: a band of these and of the centre frame -> a band of the picture, clipped, and what the next
             step is given of it.
         bands: what is painted at a time.
-        empty: the memory before the first frame: the hidden state, then what was painted, band by band.
+        empty: the memory before the first frame: the hidden state, and what was painted.
         network: whose arrays these are.
     """
 
@@ -53,20 +53,12 @@ class RecurrentNetwork:
             EngineError: NaN or infinity in the picture, or not enough memory.
         """
         hidden, x = self.step(features, *memory)
-        around = framed(centre)
-        kept = [hidden]
-
-        def painted() -> Iterator[np.ndarray]:
-            for rows in self.bands:
-                band, remembered = self.paint(*self.bands.cut(x, around, rows))
-                kept.append(remembered)
-                yield self.network.fetch(band)[0]
-
-        return self.bands.join(painted()), tuple(kept)
+        picture, painted = self.network.paint(self.paint, self.bands, x, framed(centre))
+        return picture, (hidden, painted)
 
     def layout(self) -> dict[str, Entry]:
         """What a saved memory looks like."""
-        hidden, painted = self.empty[:2]
+        hidden, painted = self.empty
         size = self.window.height, self.window.width
         return {
             "hidden": Entry((1, *size, hidden.shape[-1]), saved_type(self.network.dtype)),
@@ -75,15 +67,13 @@ class RecurrentNetwork:
 
     def save(self, memory: tuple[Any, ...]) -> State:
         """A memory as arrays ``hidden`` (1, H, W, width) and ``painted`` (1, H, W, 3*scale**2)."""
-        hidden, *bands = (self.network.save(part) for part in memory)
-        bands[-1] = bands[-1][:, self.bands.repeated :]
-        return {"hidden": hidden, "painted": np.concatenate(bands, axis=1)}
+        hidden, painted = memory
+        return {"hidden": self.network.save(hidden), "painted": self.network.save(painted)}
 
     def load(self, state: Mapping[str, np.ndarray]) -> tuple[Any, ...]:
         """The memory that :meth:`save` was given, on the device again."""
-        load, painted = self.network.load, state["painted"]
-        hidden = load(state["hidden"], self.network.dtype)
-        return hidden, *(load(painted[:, rows], FLOAT32) for rows in self.bands)
+        load = self.network.load
+        return load(state["hidden"], self.network.dtype), load(state["painted"], FLOAT32)
 
 
 def compile_recurrent(
@@ -100,9 +90,8 @@ def compile_recurrent(
     parts = network.compile(height, width, bands)
     window = feature_window(network, parts["advance"], height, width)
     hidden = network.zeros((1, height, width, sizes.width), network.dtype)
-    painted = network.zeros((1, bands.rows, width, 3 * sizes.scale**2), FLOAT32)
-    memory = (hidden, *[painted] * len(bands))
-    return RecurrentNetwork(window, parts["step"], parts["paint"], bands, memory, network)
+    painted = network.zeros((1, height, width, 3 * sizes.scale**2), FLOAT32)
+    return RecurrentNetwork(window, parts["step"], parts["paint"], bands, (hidden, painted), network)
 
 
 class RecurrentStream(FeatureStream):

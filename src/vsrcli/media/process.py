@@ -37,8 +37,10 @@ class Process:
     """A running ffmpeg.
 
     A thread drains stderr, so the child never stops on a full pipe; the last lines are kept. The child
-    lives in its own session: Ctrl-C in a terminal reaches this program only, which then decides. Another
-    thread kills a child that keeps this program waiting for ``stall`` seconds, so that no wait is forever.
+    has a process group of its own: Ctrl-C in a terminal reaches this program only, which then decides. It
+    stays in this program's session, since Linux shares the processor between sessions before it looks at
+    niceness (sched(7), autogroups): ``nice vsr`` means its ffmpegs, too. Another thread kills a child that
+    keeps this program waiting for ``stall`` seconds, so that no wait is forever.
 
     Args:
         command: executable and arguments; never passes through a shell.
@@ -79,7 +81,7 @@ class Process:
                     stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
                     stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
-                    start_new_session=not windows,
+                    process_group=None if windows else 0,
                     creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if windows else 0,
                 )
                 self._drain = threading.Thread(target=self._read_errors, name="ffmpeg-stderr", daemon=True)
