@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import uvicorn
@@ -16,6 +17,9 @@ from visiting import VISITORS, Running, Site, answers, free_port
 from vsrcli.web.app import create_app
 from vsrcli.web.server import configured
 from vsrcli.web.settings import Settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +70,15 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     yield start
     for each in running:
         each.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A Chromium without a window."""
+    from page_browser import chromium
+
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -124,11 +124,12 @@ class Line:
         self._left: int | None = None
         self._cuts, self._open = False, threading.Event()
         self._open.set()
-        self._lock, self._sockets = threading.Lock(), set[socket.socket]()
+        self._lock, self._sockets, self._closed = threading.Lock(), set[socket.socket](), False
+        self._threads: list[threading.Thread] = []
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)  # little is under way unseen
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._start(self._accept)
 
     def cut_after(self, count: int) -> None:
         """Everything breaks after ``count`` more bytes, and nobody is let in until it is mended."""
@@ -147,26 +148,42 @@ class Line:
             self._open.set()
 
     def close(self) -> None:
-        """End."""
+        """End, with all connections."""
         self.mend()
-        self._listening.close()
+        with self._lock:
+            self._closed = True
         self._break()
+        with self._listening:
+            socket.create_connection(self._listening.getsockname()).close()  # wakes who waits there
+            while self._threads:
+                self._threads.pop().join()
+
+    def _start(self, target: Callable[..., None], *arguments: Any) -> threading.Thread:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+        return thread
 
     def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                visitor, _ = self._listening.accept()
-                if self._cuts and not self._open.is_set():
-                    visitor.close()
-                    continue
-                try:
-                    server = socket.create_connection(("127.0.0.1", self._target))
-                except OSError:
-                    visitor.close()
-                    continue
+        while not self._closed:
+            self._start(self._carry, self._listening.accept()[0])
+
+    def _carry(self, visitor: socket.socket) -> None:
+        """One connection, until it has ended; nobody else closes its sockets."""
+        with (
+            visitor,
+            suppress(OSError),
+            socket.create_connection(("127.0.0.1", self._target)) as server,
+        ):
+            with self._lock:
+                if self._closed or (self._cuts and not self._open.is_set()):
+                    return
                 self._sockets |= {visitor, server}
-                for pair, take in (((visitor, server), self._take), ((server, visitor), len)):
-                    threading.Thread(target=self._forward, args=(*pair, take), daemon=True).start()
+            back = self._start(self._forward, server, visitor, len)
+            self._forward(visitor, server, self._take)
+            back.join()
+            with self._lock:
+                self._sockets -= {visitor, server}
 
     def _forward(self, source: socket.socket, target: socket.socket, take: Callable[[bytes], int]) -> None:
         with suppress(OSError):
@@ -196,8 +213,7 @@ class Line:
             return taken
 
     def _break(self) -> None:
-        for each in tuple(self._sockets):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-        self._sockets.clear()
+        with self._lock:
+            for each in self._sockets:
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)

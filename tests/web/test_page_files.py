@@ -14,6 +14,7 @@ from vsrcli.models.registry import NETWORK_PRESETS
 WEB = Path(vsrcli.__file__).parent / "web"
 STATIC, VENDOR = WEB / "static", WEB / "static" / "vendor"
 TEXTS = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((STATIC / "texts").glob("*.json"))}
+DOCS = (Path(__file__).parents[2] / "docs" / "web.md").read_text("utf-8")
 OWN = [
     path
     for path in (*STATIC.rglob("*"), *(WEB / "templates").iterdir())
@@ -56,6 +57,26 @@ def test_every_text_is_there_and_used() -> None:
     )  # `job.${state}`
     unused = {key for key in TEXTS["en"] if f'"{key}"' not in everything and not key.startswith(chosen)}
     assert unused <= {"refusal.token_wrong"}
+
+
+def test_every_code_is_told_of() -> None:
+    """In docs/web.md; and texts are there for codes that exist, and for nothing else."""
+    source = "\n".join(path.read_text("utf-8") for path in sorted(WEB.glob("*.py")))
+    refusals = set(re.findall(r"""(?:Refusal\(\s*\d+|_unknown\(),\s*"([a-z_]+)\"""", source)) | {"error"}
+    login = {"token_wrong", "too_often"}  # in words, by the login page
+    jobs = set(re.findall(r"""Said\(\s*"([a-z]+)\"""", source))
+    assert len(refusals) > 25
+    assert jobs == {"error", "room", "interrupted", "stopped", "command"}
+    told = DOCS.partition("### Codes of refusals")[2].partition("\n### ")[0]
+    assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"(?m)^\|([^|]*)\|", told)))) == refusals | login
+    told = DOCS.partition("### Codes of jobs")[2].partition("\n### ")[0]
+    assert set(re.findall(r"(?m)^\| `(\w+)`", told)) == jobs
+    texts = {key.removeprefix("refusal.") for key in TEXTS["en"] if key.startswith("refusal.")}
+    assert texts - refusals - jobs == login | {
+        "unreachable",
+        "unknown",
+    }  # where nobody answers, or not in JSON
+    assert jobs - texts == {"interrupted", "command"}  # another kind of text; the command's own words
 
 
 def test_what_can_be_chosen_has_plain_words() -> None:

@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
-from page_browser import Person, chromium, expect
+from page_browser import Person, expect
 from playwright.sync_api import Browser
-from visiting import Running
+from visiting import Running, called
 
 import media_samples as media
 from vsrcli.media.probe import probe
@@ -17,12 +18,6 @@ from vsrcli.media.seek import frame_times
 
 Sample = Callable[..., Path]
 pytestmark = pytest.mark.timeout(900)  # where something else takes the processors
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module", params=["sqlite", "redis"])
@@ -111,18 +106,21 @@ def test_upload_convert_compare_download_and_nobody_else(
 
 
 def test_progress_cancel_and_again(browser: Browser, server: Running, sample: Sample) -> None:
-    film, person = sample(media.cfr, frames=240, audio=False), Person(browser, server.url)
+    film, person = sample(media.cfr, frames=1200, audio=False), Person(browser, server.url)
     card = person.upload(film)
     row = person.convert(card, "HD")
     bar = row.get_by_role("progressbar")
     expect(bar).to_have_accessible_name(f"Conversion of “{film.name}” to 960 × 720")
     expect(bar).to_have_attribute(
-        "aria-valuetext", re.compile(r"\d+% · [1-9]\d* of 240 pictures · .* a second · .*left")
+        "aria-valuetext", re.compile(r"\d+% · [1-9]\d* of 1,200 pictures · .* a second · .*left")
     )
+    (runner,) = called(psutil.Process(server.child.pid), "upscale")
+    runner.suspend()  # it is not done before all this has been looked at
     assert 0 < float(bar.get_attribute("value") or 0) < 100
     waiting = person.convert(card, "2×")
     expect(waiting.locator(".badge")).to_have_text("Waiting")
     expect(waiting).to_contain_text("Next in the queue")
+    runner.resume()
     running = card.locator(".job").last
     running.get_by_role("button", name="Cancel").click()
     expect(running.locator(".badge")).to_have_text("Cancelled")

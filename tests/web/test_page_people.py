@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_browser import Person, chromium, expect
+from page_browser import Person, expect
 from page_contrast import weak_texts
 from playwright.sync_api import Browser, Locator, Page
 from visiting import Running, Site
 
 import media_samples as media
+from vsrcli.web.records import FAILED, QUEUED
+from vsrcli.web.said import BROKEN, INTERRUPTED, NO_ROOM, by_command, silent
+from vsrcli.web.store import Store, now
 
 Sample = Callable[..., Path]
 pytestmark = pytest.mark.timeout(900)  # where something else takes the processors
@@ -22,12 +25,6 @@ pytestmark = pytest.mark.timeout(900)  # where something else takes the processo
 _NAMES = re.compile(
     r"English|vsr|\S+\.mp4|[kMG]B|Q?HD|MP4|H\.26\d|AV1|MKV|FFV1|MOV|ProRes|bicubic|Lanczos|duf-\S+", re.I
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +155,11 @@ def test_without_events_the_page_asks(browser: Browser, server: Running, sample:
     person.leave("ERR_FAILED")
 
 
-def test_korean_and_the_choice_is_remembered(browser: Browser, server: Running, sample: Sample) -> None:
-    film, person = sample(media.cfr, frames=24), Person(browser, server.url, locale="ko-KR")
+def test_korean_and_the_choice_is_remembered(
+    browser: Browser, open_site: Callable[..., Site], sample: Sample
+) -> None:
+    site = open_site()  # no worker: the conversion waits until it is cancelled
+    film, person = sample(media.cfr, frames=24), Person(browser, site.url, locale="ko-KR")
     page = person.page
     expect(page.locator("html")).to_have_attribute("lang", "ko")
     expect(page.get_by_role("heading", name="내 영상")).to_be_visible()
@@ -177,6 +177,60 @@ def test_korean_and_the_choice_is_remembered(browser: Browser, server: Running, 
     page.reload()
     expect(page.locator("html")).to_have_attribute("lang", "en")
     expect(card.locator(".badge")).to_have_text("Cancelled")
+    person.leave()
+
+
+def test_the_page_outlasts_a_failure_of_the_server(
+    browser: Browser, open_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise RuntimeError("it fails for a while")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "films", fail)
+        person = Person(browser, open_site().url)
+        expect(person.page.get_by_text("The server does not answer.")).to_be_visible()
+    expect(person.page.get_by_text("Nothing here yet")).to_be_visible()
+    expect(person.page.get_by_text("The server does not answer.")).to_be_hidden()
+    person.leave("500", "ERR_INCOMPLETE_CHUNKED_ENCODING")
+
+
+def test_films_are_asked_for_again_where_only_events_come(
+    browser: Browser, open_site: Callable[..., Site]
+) -> None:
+    person = Person(browser, open_site().url)
+    body = {"error": "It fails for a while.", "code": "error", "values": {}}
+    person.page.route("**/api/films", lambda route: route.fulfill(status=500, json=body), times=2)
+    person.page.reload()
+    expect(person.page.get_by_text("Nothing here yet")).to_be_visible()
+    expect(person.page.get_by_text("The server does not answer.")).to_be_hidden()
+    person.leave("500")
+
+
+def test_what_the_server_says_is_korean_too(
+    browser: Browser, open_site: Callable[..., Site], sample: Sample
+) -> None:
+    site = open_site()  # no worker: what becomes of the job is said here
+    film, person = sample(media.cfr, frames=24), Person(browser, site.url, locale="ko-KR")
+    person.choose(film)
+    card = person.card(film.name)
+    card.get_by_role("button", name="변환 시작").click()
+    row = card.locator(".job")
+    expect(row).to_contain_text("바로 다음 차례입니다")
+    store = Store(site.settings.database)
+    (job,) = store.all_jobs()
+    store.set_job(job.id, **INTERRUPTED.columns())
+    expect(row).to_contain_text("바로 다음 차례입니다 · 서버가 중지된 지점부터 이어집니다")
+    store.move_job(job.id, QUEUED, FAILED, **silent(-9).columns(), finished=now())
+    told = "변환하지 못했습니다: 변환이 알 수 없는 이유로 중단되었습니다(상태 -9). 다시 시도하세요."
+    expect(row.locator(".problem").first).to_have_text(told)
+    for said in (NO_ROOM, BROKEN):
+        store.set_job(job.id, **said.columns())
+        expect(row).not_to_contain_text("상태 -9")
+        assert re.findall(r"[A-Za-z]{3,}", _NAMES.sub("", row.inner_text())) == []
+    store.set_job(job.id, **by_command("the film ends in the middle of a frame").columns())
+    words = row.get_by_text("the film ends in the middle of a frame")
+    expect(words).to_have_attribute("lang", "en")  # the command's own
     person.leave()
 
 

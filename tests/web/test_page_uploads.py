@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from page_browser import Line, Person, chromium, expect
+from page_browser import Line, Person, expect
 from playwright.sync_api import Browser
 from visiting import Running, Site
 
@@ -14,12 +14,6 @@ import media_samples as media
 
 Sample = Callable[..., Path]
 pytestmark = pytest.mark.timeout(900)  # where something else takes the processors
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
-from visiting import Running, Visitor, refused
+from visiting import Running, Visitor, called, gone, refused
 
 import media_samples as media
 from vsrcli.media.decode import Decoder
@@ -96,25 +96,22 @@ def test_the_whole_way(serve: Serve, queue_url: str, sample: Sample, tmp_path: P
 def test_cancel_and_the_queue(serve: Serve, sample: Sample, tmp_path: Path) -> None:
     server = serve()
     visitor = Visitor(server.url)
-    film = visitor.film(sample(media.cfr, frames=600, audio=False).read_bytes())
+    film = visitor.film(sample(media.cfr, frames=1500, audio=False).read_bytes())
     first = visitor.convert(film, scale=8, encode_preset="archive")
     second, third = visitor.convert(film), visitor.convert(film)
     seen = visitor.until(first, "running", done=1)
-    assert (seen["state"], seen["total"]) == ("running", 600)
+    (runner,) = called(psutil.Process(server.child.pid), "upscale")
+    runner.suspend()  # it is not done before all this has been looked at
+    assert (seen["state"], seen["total"]) == ("running", 1500)
     assert visitor.get(f"/api/jobs/{second['id']}").json()["position"] == 1
     assert visitor.get(f"/api/jobs/{third['id']}").json()["position"] == 2
-    runners = [
-        process
-        for process in psutil.Process(server.child.pid).children(recursive=True)
-        if "upscale" in process.cmdline()
-    ]
-    (runner,) = runners
     assert os.getpgid(runner.pid) == runner.pid  # a process group of its own
     helpers = runner.children(recursive=True)
     assert visitor.post(f"/api/jobs/{third['id']}/cancel").json()["state"] == "cancelled"
     assert visitor.post(f"/api/jobs/{first['id']}/cancel").status_code == 200
+    runner.resume()
     assert visitor.until(first, "cancelled")["state"] == "cancelled"
-    assert not any(process.is_running() for process in (runner, *helpers))
+    assert gone([runner, *helpers])
     assert not (tmp_path / "data" / "jobs" / first["id"]).exists()
     refused(visitor.get(f"/api/jobs/{first['id']}/download"), 409, "not_finished")
     assert visitor.until(second, "done")["state"] == "done"  # whoever waits is next
@@ -129,6 +126,7 @@ def test_a_film_that_cannot_be_decoded_to_its_end(serve: Serve, sample: Sample) 
     job = visitor.until(visitor.convert(film), "done")
     assert job["state"] == "failed"
     assert "hurt.mkv" in job["message"]
+    assert (job["code"], job["values"]) == ("command", {})  # its own words: English
     assert "/" not in job["message"].replace("24000/1001", "")
     assert job["result"] is None
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from visiting import TUS, Site, Visitor, refused
+from visiting import TUS, Site, Visitor, logged, refused
 
 import media_samples as media
-from vsrcli.web import logs
 
 Sample = Callable[..., Path]
 TOKEN = "correct horse battery"
@@ -236,19 +234,11 @@ def test_languages(site: Site) -> None:
 
 def test_a_log_names_nobody(site: Site, tmp_path: Path) -> None:
     file = tmp_path / "log.jsonl"
-    before = list(logs.LOGGER.handlers)
-    logs.begin(file)
-    try:
+    with logged(file):
         visitor = site.visitor()
         film = visitor.begin(10, "private holiday.mp4").headers["Location"]
         refused(visitor.bring(film, 0, b"no film at"), 422, "not_a_film")
         visitor.get("/", params={"token": "secret"})
-    finally:
-        for handler in logs.LOGGER.handlers:
-            handler.close()
-        logs.LOGGER.handlers[:] = before
-        for name in ("uvicorn", "huey", "sse_starlette"):
-            logging.getLogger(name).handlers[:] = []
     text = file.read_text()
     lines = [json.loads(line) for line in text.splitlines()]
     assert {"upload begun", "film refused", "request"} <= {line["event"] for line in lines}

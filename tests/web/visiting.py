@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import logging
 import os
 import queue
 import signal
@@ -21,6 +22,7 @@ import httpx
 import psutil
 
 from terminal import spawn
+from vsrcli.web import logs
 from vsrcli.web.settings import Settings
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -99,6 +101,15 @@ class Visitor(httpx.Client):
                     yield name, json.loads(value)
 
 
+def go_on(visitor: Visitor, where: str, data: bytes) -> httpx.Response:
+    """Bring what is missing, as often as a request that was cut off is only read now and takes over."""
+    while True:
+        told = visitor.bring(where, offset := visitor.offset(where), data[offset:])
+        if told.status_code != 409:
+            return told
+        refused(told, 409, "offset")
+
+
 def patch_headers(offset: int) -> dict[str, str]:
     return TUS | {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
 
@@ -116,6 +127,21 @@ def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     assert len(content["error"].split()) >= 4
     assert "/tmp" not in content["error"]
     return content["values"]
+
+
+@contextlib.contextmanager
+def logged(file: Path) -> Iterator[None]:
+    """A server in this process writes its log there, while the block lasts."""
+    before = [*logs.LOGGER.handlers], logs.LOGGER.propagate
+    logs.begin(file)
+    try:
+        yield
+    finally:
+        for handler in logs.LOGGER.handlers:
+            handler.close()
+        logs.LOGGER.handlers[:], logs.LOGGER.propagate = before
+        for name in ("uvicorn", "huey", "sse_starlette"):
+            logging.getLogger(name).handlers[:] = []
 
 
 def cut_off(visitor: Visitor, where: str, offset: int, data: bytes, promised: int) -> socket.socket:
@@ -213,6 +239,16 @@ class Running:
         for pipe in (self.child.stdout, self.child.stderr):
             assert pipe is not None
             pipe.close()
+
+
+def called(process: psutil.Process, word: str) -> list[psutil.Process]:
+    """What it has started, directly or not, with this word in its command line."""
+    found = []
+    for child in process.children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+            if word in child.cmdline():
+                found.append(child)
+    return found
 
 
 def gone(processes: list[psutil.Process]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator
 
 from anyio.to_thread import run_sync
@@ -15,10 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from vsrcli.web import logs
+from vsrcli.web.answers import answer
 from vsrcli.web.downloads import Downloads
 from vsrcli.web.events import Events
 from vsrcli.web.films import Films
-from vsrcli.web.guard import Guard, answer
+from vsrcli.web.guard import Guard
 from vsrcli.web.health import Health
 from vsrcli.web.jobs import Jobs
 from vsrcli.web.metrics import Metrics
@@ -83,7 +83,7 @@ def create_app(settings: Settings) -> Starlette:
     return Starlette(
         routes=[route for room in (*rooms, *others) for route in room.routes()],
         middleware=[Middleware(Guard, settings=settings, sessions=sessions, metrics=metrics)],
-        exception_handlers={Refusal: _refused, HTTPException: _missing, Exception: _failed},
+        exception_handlers={Refusal: _refused, HTTPException: _missing},
         lifespan=lifespan,
     )
 
@@ -102,10 +102,3 @@ async def _missing(request: Request, error: Exception) -> Response:
     else:
         refusal = Refusal(error.status_code, "bad_request", f"{error.detail}.", headers=error.headers)
     return answer(request, refusal)
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    logs.event(
-        "error", level=logging.ERROR, route=Metrics.route(request.url.path), error=type(error).__name__
-    )
-    return answer(request, Refusal(500, "error", "Something went wrong on the server; its log says more."))

@@ -7,16 +7,23 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vsrcli.web.leash import leashed
 
+_STEP_BACK = 5  # niceness: somebody waits for the answer, but the pages of all others come first
+_LOOK = 0.25  # seconds between two looks at whether the answer is still wanted
 _KEPT_OUT = ("VSR_SERVE_TOKEN",)
 
 
 class Late(Exception):  # noqa: N818 - it is not an error of anything
     """The program took too long and was killed."""
+
+
+class Unwanted(Exception):  # noqa: N818 - nor is this
+    """Nobody wants the answer any more; the program was killed."""
 
 
 def environment() -> dict[str, str]:
@@ -31,7 +38,12 @@ def python(*arguments: str) -> list[str]:
 
 
 def ask(
-    command: Sequence[str], *, seconds: float, memory: int | None = None, cwd: str = "/"
+    command: Sequence[str],
+    *,
+    seconds: float,
+    memory: int | None = None,
+    cwd: str = "/",
+    unwanted: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, Any]]:
     """Run a program that prints JSON, one object a line; what else it prints is passed over.
 
@@ -40,15 +52,17 @@ def ask(
         seconds: after which it is killed.
         memory: bytes of address space that it may take; None: no limit.
         cwd: where it runs.
+        unwanted: asked now and then; the program is killed as soon as it says so.
 
     Returns:
         The objects; none if it died.
 
     Raises:
         Late: the time is over.
+        Unwanted: nobody waits for it any more.
     """
     child = subprocess.Popen(
-        leashed(limited(command, memory)),
+        leashed(limited(command, memory), nice=_STEP_BACK),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -56,13 +70,20 @@ def ask(
         env=environment(),
         process_group=0,
     )
+    deadline = time.monotonic() + seconds
     try:
-        out, _ = child.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        end(child.pid)
-        child.communicate()
-        raise Late from None
-    return [found for line in out.splitlines() if isinstance(found := _parsed(line), dict)]
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # what it has printed by then is kept
+                out, _ = child.communicate(timeout=max(0, min(_LOOK, deadline - time.monotonic())))
+                return [found for line in out.splitlines() if isinstance(found := _parsed(line), dict)]
+            if unwanted():
+                raise Unwanted
+            if time.monotonic() >= deadline:
+                raise Late
+    finally:
+        if child.returncode is None:
+            end(child.pid)
+            child.communicate()
 
 
 def limited(command: Sequence[str], memory: int | None) -> list[str]:

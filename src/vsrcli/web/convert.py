@@ -17,10 +17,12 @@ from typing import Any
 import psutil
 
 from vsrcli.web import logs
-from vsrcli.web.child import Late, ask, end, environment, facts_of, python
+from vsrcli.web.child import Unwanted, end, environment
 from vsrcli.web.jobs import upscale, without_paths
 from vsrcli.web.leash import leashed
 from vsrcli.web.records import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Film, Job
+from vsrcli.web.results import result_of
+from vsrcli.web.said import BROKEN, INTERRUPTED, NO_ROOM, NOTHING, Said, by_command, silent
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import Store, now
 
@@ -29,7 +31,6 @@ _TELL = 0.5  # seconds between two notes of its progress
 _WEIGH = 5.0  # seconds between two looks at how much it has written
 _PATIENCE = 10.0  # seconds to stop in; then it is killed
 _NOTICES = 20
-_PREVIEW_SECONDS = 300.0
 
 
 class Converter:
@@ -49,7 +50,7 @@ class Converter:
     def __call__(self, job_id: str) -> None:
         """Do a job, unless it is not waiting any more."""
         if self._stopping.is_set() or not self._store.move_job(
-            job_id, QUEUED, RUNNING, started=now(), message=""
+            job_id, QUEUED, RUNNING, started=now(), **NOTHING.columns()
         ):
             return
         job, device = self._store.job(job_id), self._take_device()
@@ -63,7 +64,7 @@ class Converter:
         except Exception:
             logs.LOGGER.exception("job failed", extra={"values": {"job": logs.mark(job_id)}})
             shutil.rmtree(self._settings.job(job_id), ignore_errors=True)
-            self._finish(job_id, FAILED, message="Something went wrong on the server; its log says more.")
+            self._finish(job_id, FAILED, BROKEN)
         finally:
             with self._lock:
                 self._devices.append(device)
@@ -72,9 +73,10 @@ class Converter:
         with self._lock:
             return self._devices.pop(0)  # as many threads as devices
 
-    def _finish(self, job: str, state: str, message: str = "") -> None:
-        columns = {"message": message, "finished": now(), "runner": None, "bytes": 0}
-        self._store.move_job(job, RUNNING, state, **columns)
+    def _finish(self, job: str, state: str, said: Said = NOTHING) -> None:
+        self._store.move_job(
+            job, RUNNING, state, **said.columns(), finished=now(), runner=None, bytes=0, fps=None, eta=None
+        )
         self._store.note(f"jobs {state}", add=1)
 
 
@@ -188,61 +190,56 @@ class _Run:
         """There is no film: back to the queue, or over."""
         job, store = self._job, self._store
         if self._why == "stopping":
-            store.move_job(job.id, RUNNING, QUEUED, runner=None, fps=None, eta=None)
+            store.move_job(job.id, RUNNING, QUEUED, runner=None, fps=None, eta=None, **INTERRUPTED.columns())
             logs.event("job interrupted", job=logs.mark(job.id))
             return
-        state, message = FAILED, self._error or f"It stopped without a word (status {status})."
+        state, said = FAILED, by_command(self._error) if self._error else silent(status)
         if self._why == "cancelled":
-            state, message = CANCELLED, ""
+            state, said = CANCELLED, NOTHING
         elif self._why == "quota":
-            message = "The result became larger than the room that is left on this server."
+            said = NO_ROOM
         shutil.rmtree(self._target.parent, ignore_errors=True)
         store.move_job(
-            job.id, RUNNING, state, runner=None, message=message, bytes=0, finished=now(), fps=None, eta=None
+            job.id, RUNNING, state, **said.columns(), runner=None, bytes=0, finished=now(), fps=None, eta=None
         )
         store.note(f"jobs {state}", add=1)
         logs.event(f"job {state}", job=logs.mark(job.id), status=status)
 
     def _done(self) -> None:
-        job, folder = self._job, self._target.parent
-        made = now()
-        found: list[dict[str, Any]] = []
-        with contextlib.suppress(Late):  # then there are no frames to look at; the film is there all the same
-            command = python("vsrcli.web.previews", str(self._source), str(self._target), str(folder))
-            count = str(self._settings.previews)
-            found = ask([*command, count], seconds=_PREVIEW_SECONDS, memory=self._settings.check_memory)
-        facts: dict[str, Any] = facts_of(found, "film") or dict(job.result or {}) | {"frames": job.total}
-        moments = facts_of(found, "moments") or []
-        if self._store.cancel_wanted(job.id):
-            self._why = "cancelled"
+        """There is a film: over, unless its owner or the server ends while it is looked at."""
+        job, made, self._why = self._job, now(), ""
+        try:
+            result = result_of(
+                job,
+                self._film,
+                self._settings,
+                seconds=made - (self._started() or made),
+                unwanted=lambda: self._unwanted(weigh=False),
+            )
+        except Unwanted:
             self._stopped(0)
             return
-        finished = now()
-        result = {
-            "name": _result_name(self._film.name, facts["width"], facts["height"], job.suffix),
-            "size": self._target.stat().st_size,
-            **{key: facts[key] for key in ("width", "height", "frames")},
-            "seconds": round(made - (self._started() or made), 1),
-            "previews": len(moments),
-            "moments": moments,
-        }
-        self._store.move_job(
+        frames = result["frames"]
+        done = self._store.move_job(
             job.id,
             RUNNING,
             DONE,
-            **self._progress | {"done": facts["frames"], "total": facts["frames"], "fps": None, "eta": None},
+            if_wanted=True,
+            **self._progress | {"done": frames, "total": frames, "fps": None, "eta": None},
             result=result,
             notices=self._notices,
-            bytes=size_of(folder),
-            finished=finished,
+            bytes=size_of(self._target.parent),
+            finished=now(),
             runner=None,
         )
+        if not done:
+            self._why = "cancelled"
+            self._stopped(0)
+            return
         self._store.note(f"jobs {DONE}", add=1)
-        self._store.note("frames", add=facts["frames"] or 0)
-        seconds = result["seconds"]
-        logs.event(
-            "job done", job=logs.mark(job.id), frames=facts["frames"], seconds=seconds, previews=len(moments)
-        )
+        self._store.note("frames", add=frames or 0)
+        told = {key: result[key] for key in ("frames", "seconds", "previews")}
+        logs.event("job done", job=logs.mark(job.id), **told)
 
     def _started(self) -> float | None:
         job = self._store.job(self._job.id)
@@ -256,7 +253,3 @@ def size_of(folder: Path) -> int:
         with contextlib.suppress(OSError):
             total += path.lstat().st_size
     return total
-
-
-def _result_name(name: str, width: int, height: int, suffix: str) -> str:
-    return f"{Path(name).stem}-{width}x{height}{suffix}"

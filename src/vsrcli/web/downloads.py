@@ -14,8 +14,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from vsrcli.web import logs
-from vsrcli.web.jobs import own_job
 from vsrcli.web.metrics import Metrics
+from vsrcli.web.own import own_job
 from vsrcli.web.records import DONE, Job
 from vsrcli.web.refusal import Refusal, not_found
 from vsrcli.web.settings import Settings

@@ -18,11 +18,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from vsrcli.web import logs
 from vsrcli.web.metrics import Metrics
 from vsrcli.web.shown import Shown
 from vsrcli.web.store import Store
 
 _LOOK = 0.25  # seconds between two looks for changes
+_PAUSE = 5.0  # seconds after such a look has failed
 _PING = 15  # seconds
 _GRACE = 1.0  # seconds in which a listener hears that the server ends
 Films = list[dict[str, Any]]
@@ -52,6 +54,8 @@ class Events:
     def __init__(self, store: Store, shown: Shown, metrics: Metrics) -> None:
         self._store, self._shown, self._metrics = store, shown, metrics
         self._listeners: dict[str, set[_Listener]] = {}
+        self._last = 0  # number of the last change that listeners know of
+        self._places: dict[str, tuple[int, str]] = {}  # of waiting jobs, as listeners know them
 
     def routes(self) -> list[Route]:
         """Of ``/api``."""
@@ -92,20 +96,27 @@ class Events:
                 del self._listeners[session]
 
     async def watch(self) -> None:
-        """Look for changes for as long as the server runs."""
-        last = await run_sync(self._store.last_change)
-        places: dict[str, tuple[int, str]] = {}
+        """Look for changes for as long as the server runs, also where the database fails for a while."""
+        self._last = await run_sync(self._store.last_change)
         while True:
             await asyncio.sleep(_LOOK)
-            last, changed = await run_sync(self._store.changes, last)
-            if not changed or not self._listeners:
-                continue
-            before, places = places, await run_sync(self._store.positions)
-            changed |= {place[1] for job, place in places.items() if before.get(job) != place}
+            try:
+                await self._look()
+            except Exception:
+                logs.LOGGER.exception("watching failed")
+                await asyncio.sleep(_PAUSE)
+
+    async def _look(self) -> None:
+        last, changed = await run_sync(self._store.changes, self._last)
+        if changed and self._listeners:
+            places = await run_sync(self._store.positions)
+            changed |= {place[1] for job, place in places.items() if self._places.get(job) != place}
             for session in changed & self._listeners.keys():
                 films = await run_sync(self._shown.films, session)
                 for listener in self._listeners.get(session, ()):
                     listener.tell(films)
+            self._places = places
+        self._last = last  # what could not be told is told the next time
 
 
 async def _first(news: asyncio.Event, end: asyncio.Future[None]) -> bool:

@@ -7,8 +7,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from vsrcli.web.records import Film
-from vsrcli.web.refusal import not_found
+from vsrcli.web.own import own_film
 from vsrcli.web.shown import Shown
 from vsrcli.web.store import Store
 from vsrcli.web.uploads import Uploads
@@ -46,15 +45,3 @@ class Films:
         """Take one away."""
         await self._uploads.delete(await run_sync(own_film, self._store, request))
         return Response(status_code=204)
-
-
-def own_film(store: Store, request: Request) -> Film:
-    """The film that the path names, if it is the visitor's.
-
-    Raises:
-        Refusal: 404.
-    """
-    film = store.film(request.path_params["film"])
-    if film is None or film.session != request.state.session:
-        raise not_found()
-    return film

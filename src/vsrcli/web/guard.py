@@ -1,7 +1,7 @@
 """What every request passes before anything else looks at it: host, origin, token, session.
 
 A plain ASGI wrapper, so that uploads and downloads stream through. It also puts the security headers on
-every answer, counts, and writes the log.
+every answer, also where a handler fails, counts, and writes the log.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import time
 from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vsrcli.web import logs
+from vsrcli.web.answers import OWN, answer, failure
 from vsrcli.web.metrics import Metrics
 from vsrcli.web.refusal import Refusal
 from vsrcli.web.sessions import Sessions
@@ -36,7 +36,6 @@ HEADERS = {
 }
 _HARMLESS = ("GET", "HEAD", "OPTIONS")
 _OPEN = ("/healthz", "/metrics", "/login", "/static/")  # without a token; metrics asks for itself
-_OWN = ("/api/", "/files")  # belongs to a session
 _QUIET = ("/healthz", "/metrics", "/static/")  # not worth a line of the log
 
 
@@ -79,6 +78,13 @@ class Guard:
                 await answer(request, refusal)(scope, receive, told)
             else:
                 await self._app(scope, receive, told)
+        except ClientDisconnect:
+            pass  # nobody hears the answer
+        except Exception:
+            logs.LOGGER.exception("error", extra={"values": {"route": self._metrics.route(request.url.path)}})
+            if status:
+                raise  # part of an answer has gone; cut off, it is not taken for a whole one
+            await failure(request)(scope, receive, told)
         finally:
             self._note(request, status, time.perf_counter() - began)
 
@@ -88,7 +94,7 @@ class Guard:
         path = request.url.path
         if not path.startswith(_OPEN) and path != "/" and not self._sessions.admitted(request):
             raise Refusal(401, "token", "This server asks for a token first; open its page and enter it.")
-        if path.startswith(_OWN):
+        if path.startswith(OWN):
             session = self._sessions.session(request)
             if session is None:
                 raise Refusal(
@@ -125,14 +131,6 @@ class Guard:
                 seconds=round(seconds, 4),
                 session=logs.mark(session) if session else None,
             )
-
-
-def answer(request: Request, refusal: Refusal) -> Response:
-    """A refusal as a response; uploads carry tus' own header."""
-    headers = dict(refusal.headers)
-    if request.url.path.startswith("/files"):
-        headers.setdefault("Tus-Resumable", "1.0.0")
-    return JSONResponse(refusal.content(), refusal.status, headers)
 
 
 def _bare(host: str) -> str:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from vsrcli.web import logs, sweep
 from vsrcli.web.asked import Asked, asked
 from vsrcli.web.child import Late, ask, facts_of, python
-from vsrcli.web.films import own_film
+from vsrcli.web.own import own_film, own_job
 from vsrcli.web.queues import Queue, QueueGone
 from vsrcli.web.records import QUEUED, READY, Film, Job
 from vsrcli.web.refusal import Refusal, not_found, readable
@@ -102,6 +102,8 @@ class Jobs:
             fps=None,
             eta=None,
             message="",
+            code=None,
+            details={},
             notices=[without_paths(text, source, target, film.name) for text in plan["notices"]],
             result={"width": width, "height": height},
             runner=None,
@@ -121,11 +123,13 @@ class Jobs:
                 cwd=str(target.parent),
             )
         except Late:
-            raise Refusal(422, "check_time", f"{film.name}: planning the conversion took too long.") from None
+            raise Refusal(422, "plan_time", f"{film.name}: planning the conversion took too long.") from None
         for message in found:
             if message.get("message_type") == "plan":
                 return message
-        error = facts_of(found, "text") or "The conversion cannot be planned; the server's log says more."
+        error = facts_of(found, "text")
+        if error is None:
+            raise RuntimeError("vsr upscale --dry-run ended without a word")  # for the log: status 500
         raise Refusal(
             422, "unknown_option", f"{without_paths(error, source, target, film.name)}.", option="body"
         )
@@ -187,18 +191,6 @@ class Jobs:
         return Response(status_code=204)
 
 
-def own_job(store: Store, request: Request) -> Job:
-    """The job that the path names, if it is the visitor's.
-
-    Raises:
-        Refusal: 404.
-    """
-    job = store.job(request.path_params["job"])
-    if job is None or job.session != request.state.session:
-        raise not_found()
-    return job
-
-
 def upscale(source: Path, target: Path, arguments: tuple[str, ...] | list[str], device: str) -> list[str]:
     """The command line of a job: the same every time, so that an interrupted one is continued."""
     return python("vsrcli", "upscale", str(source), str(target), *arguments, "--gpu", device, "-q")
@@ -208,7 +200,7 @@ def without_paths(text: str, source: Path, target: Path, name: str) -> str:
     """The command's words for somebody who knows neither our files nor our options."""
     for path, shown in ((target, "the result"), (source, name)):
         text = text.replace(repr(str(path)), shown).replace(str(path), shown)
-    text = text.replace(str(target.parent), "the server").partition("; see `vsr")[0]
+    text = text.replace(str(target.parent), "the server").partition("; see `vsr")[0].partition("; -v -v")[0]
     if text.startswith("Invalid value for "):
         text = text.partition(": ")[2]
     return text.rstrip(".")

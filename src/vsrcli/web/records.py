@@ -54,7 +54,8 @@ class Job:
         state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``.
         cancel: its owner does not want it any more; the worker will see.
         done, total, fps, eta: progress; None: not known (yet).
-        message: for people.
+        message: for people; English.
+        code, details: the same for pages in other languages, see :class:`vsrcli.web.said.Said`.
         notices: what had to be changed on the way.
         result: facts of the new film.
         runner: the process that makes it: pid and start.
@@ -76,6 +77,8 @@ class Job:
     fps: float | None
     eta: float | None
     message: str
+    code: str | None
+    details: Mapping[str, Any]
     notices: list[str]
     result: Mapping[str, Any] | None
     runner: Mapping[str, Any] | None

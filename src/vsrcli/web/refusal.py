@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from vsrcli.web.said import BROKEN
+
 
 class Refusal(Exception):  # noqa: N818 - says itself what it is
-    """An answer with status 4xx (or 503).
+    """An answer with status 4xx (or 500, or 503).
 
     Args:
         status: of HTTP.
@@ -38,6 +40,11 @@ class Refusal(Exception):  # noqa: N818 - says itself what it is
 def not_found() -> Refusal:
     """For what does not exist, or belongs to another session: nobody can tell which."""
     return Refusal(404, "not_found", "There is nothing here, or it is not yours; it may have expired.")
+
+
+def broken() -> Refusal:
+    """For what nobody expected."""
+    return Refusal(500, BROKEN.code or "", BROKEN.sentence)
 
 
 def readable(count: float) -> str:

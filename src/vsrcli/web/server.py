@@ -51,7 +51,7 @@ def serve(settings: Settings) -> None:
 
 
 def configured(app: ASGIApp, settings: Settings) -> uvicorn.Config:
-    """How the web server runs: our own log, no word about itself, patience with slow ends."""
+    """How the web server runs: our own log, no word about itself, patience with slow ends, no web sockets."""
     return uvicorn.Config(
         app,
         log_config=None,
@@ -59,6 +59,7 @@ def configured(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         server_header=False,
         proxy_headers=True,
         forwarded_allow_ips=list(settings.proxies),
+        ws="none",  # such requests are answered as all others, by the application
         timeout_keep_alive=30,
         timeout_graceful_shutdown=_GRACE,
     )

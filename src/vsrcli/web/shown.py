@@ -82,6 +82,8 @@ class Shown:
             "fps": job.fps,
             "eta": job.eta,
             "message": job.message,
+            "code": job.code,
+            "values": dict(job.details),
             "created": job.created,
             "started": job.started,
             "finished": job.finished,

@@ -44,6 +44,7 @@ _TRIGGERS = "".join(
     for table in ("films", "jobs")
     for event, row in (("insert", "new"), ("update", "new"), ("delete", "old"))
 )
+_LATER = {"jobs": {"code": "text", "details": "text not null default '{}'"}}  # columns of newer versions
 _PENDING = f"('{QUEUED}', '{RUNNING}')"
 
 
@@ -60,6 +61,10 @@ class Store:
             for statement in (_SCHEMA + _TRIGGERS).split(";\n"):
                 if statement.strip():
                     db.execute(statement)
+            for table, columns in _LATER.items():
+                there = {row["name"] for row in db.execute(f"pragma table_info({table})")}
+                for name in columns.keys() - there:
+                    db.execute(f"alter table {table} add column {name} {columns[name]}")
 
     # Films
 
@@ -159,11 +164,18 @@ class Store:
         with self._writing() as db:
             _update(db, "jobs", job, columns)
 
-    def move_job(self, job: str, before: str, after: str, **columns: Any) -> bool:
-        """Change a job's state if it is still what it is thought to be, and whether it was."""
+    def move_job(self, job: str, before: str, after: str, *, if_wanted: bool = False, **columns: Any) -> bool:
+        """Change a job's state if it is still what it is thought to be, and whether it was.
+
+        Args:
+            job: its id.
+            before, after: states.
+            if_wanted: only if its owner has not cancelled it, either.
+            columns: to be changed with it.
+        """
         with self._writing() as db:
-            row = db.execute("select state from jobs where id = ?", (job,)).fetchone()
-            if row is None or row["state"] != before:
+            row = db.execute("select state, cancel from jobs where id = ?", (job,)).fetchone()
+            if row is None or row["state"] != before or (if_wanted and row["cancel"]):
                 return False
             _update(db, "jobs", job, {"state": after, **columns})
         return True
@@ -287,6 +299,6 @@ def _film(row: sqlite3.Row) -> Film:
 def _job(row: sqlite3.Row) -> Job:
     columns = dict(row)
     plain: dict[str, Any] = {name: bool(columns[name]) for name in ("deleted", "cancel")}
-    for name in ("options", "arguments", "notices", "result", "runner"):
+    for name in ("options", "arguments", "details", "notices", "result", "runner"):
         plain[name] = json.loads(columns[name]) if columns[name] is not None else None
     return Job(**columns | plain)

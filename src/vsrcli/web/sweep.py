@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from vsrcli.web import logs
 from vsrcli.web.records import CANCELLED, QUEUED, RUNNING, Film, Job
+from vsrcli.web.said import NOTHING
 from vsrcli.web.settings import FILMS, JOBS, Settings
 from vsrcli.web.store import Store, now
 
@@ -27,7 +28,7 @@ def remove_job(store: Store, settings: Settings, job: Job) -> None:
 
 def cancel(store: Store, job: Job) -> None:
     """Say that nobody wants it any more: at once if it waits, by the worker if it runs."""
-    if not store.move_job(job.id, QUEUED, CANCELLED, cancel=1, finished=now(), bytes=0):
+    if not store.move_job(job.id, QUEUED, CANCELLED, cancel=1, finished=now(), bytes=0, **NOTHING.columns()):
         store.set_job(job.id, cancel=1)
     else:
         store.note(f"jobs {CANCELLED}", add=1)

@@ -23,6 +23,7 @@ from starlette.routing import Route
 from vsrcli.web import logs
 from vsrcli.web.check import check
 from vsrcli.web.metrics import Metrics
+from vsrcli.web.own import own_film
 from vsrcli.web.receiving import Receiver
 from vsrcli.web.records import CHECKING, READY, REFUSED, UPLOADING, Film
 from vsrcli.web.refusal import Refusal, not_found, readable
@@ -225,7 +226,7 @@ class Uploads:
         except Exception:
             logs.LOGGER.exception("check failed", extra={"values": {"film": logs.mark(film.id)}})
             sentence = f"{film.name} could not be looked at; the server's log says more."
-            refusal = Refusal(422, "not_a_film", sentence)
+            refusal = Refusal(422, "error", sentence)
             await self._refuse(film, refusal)
             return refusal
         await run_sync(self._set, film.id, {"state": READY, "facts": facts, "touched": now()})
@@ -241,9 +242,7 @@ class Uploads:
         logs.event("film refused", film=logs.mark(film.id), code=refusal.code)
 
     async def _own(self, request: Request) -> Film:
-        film = await run_sync(self._store.film, request.path_params["film"])
-        if film is None or film.session != request.state.session:
-            raise not_found()
+        film = await run_sync(own_film, self._store, request)
         if film.state == REFUSED:
             raise Refusal(410, "gone", film.reason or "The film was refused, and its file is gone.")
         return film

@@ -17,6 +17,7 @@ from vsrcli.web.child import end
 from vsrcli.web.convert import Converter
 from vsrcli.web.queues import Queue, QueueGone
 from vsrcli.web.records import QUEUED, RUNNING
+from vsrcli.web.said import INTERRUPTED
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import Store, now
 from vsrcli.work.lock import Held, Lock
@@ -74,7 +75,7 @@ def _recover(store: Store) -> None:
     """What a killed worker has left: its processes are ended, its jobs wait again, before all others."""
     for job in store.in_state(RUNNING):
         end_runner(job.runner)
-        store.move_job(job.id, RUNNING, QUEUED, runner=None, fps=None, eta=None)
+        store.move_job(job.id, RUNNING, QUEUED, runner=None, fps=None, eta=None, **INTERRUPTED.columns())
         logs.event("job found again", job=logs.mark(job.id))
 
 

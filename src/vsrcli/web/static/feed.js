@@ -15,6 +15,7 @@ export class Feed {
   #heard = 0;
   #asking = null;
   #opened = false;
+  #missed = true; // the last question for everything had no answer (yet)
   #changes = 0; // told by events, or by answers to what was asked for
 
   /** onChange(films) after every change; onReach(whether the server answers). */
@@ -37,7 +38,7 @@ export class Feed {
     setInterval(() => this.#watch(), POLL);
   }
 
-  /** Ask for everything. A refusal (the session is over) is thrown, a silent server is not. */
+  /** Ask for everything. A refusal (the session is over) is thrown; a silent or failing server is not. */
   refresh() {
     this.#asking ??= this.#ask().finally(() => (this.#asking = null));
     return this.#asking;
@@ -75,13 +76,15 @@ export class Feed {
         before = this.#changes;
         ({ films } = await request("GET", "/api/films"));
       } while (before !== this.#changes); // the answer may be older than what was told meanwhile
+      this.#missed = false;
       this.#films = new Map(films.map((film) => [film.id, film]));
       this.#onReach(true);
       this.#onChange(this.films);
     } catch (error) {
-      const silent = error instanceof Refused && ["unreachable", "unknown"].includes(error.code);
-      this.#onReach(!silent);
-      if (!silent) throw error;
+      const passing = error instanceof Refused && error.passing;
+      this.#missed = passing;
+      this.#onReach(!passing);
+      if (!passing) throw error;
     }
   }
 
@@ -116,6 +119,6 @@ export class Feed {
       (film) =>
         film.state === "checking" || film.jobs.some((job) => job.state === "queued" || job.state === "running"),
     );
-    if (!open || (busy && Date.now() - this.#heard > SILENCE)) this.refresh().catch(() => {});
+    if (!open || this.#missed || (busy && Date.now() - this.#heard > SILENCE)) this.refresh().catch(() => {});
   }
 }

@@ -3,7 +3,7 @@
 import { Comparison } from "./comparison.js";
 import { ask, piece, progress, say, sentence, words } from "./dom.js";
 import * as format from "./format.js";
-import { request, told } from "./server.js";
+import { explained, request, told } from "./server.js";
 import { resultSize } from "./sizes.js";
 import { text } from "./texts.js";
 
@@ -42,7 +42,8 @@ export class JobRow {
     const waits = state === "queued" || state === "running";
     parts.progress.hidden = !waits;
     words(parts.told, waits ? this.#progress() : state === "cancelled" ? text("job.cancelled_plain") : "");
-    words(parts.failure, state === "failed" ? text("job.failed_plain", { reason: job.message }) : "");
+    parts.failure.hidden = state !== "failed";
+    if (state === "failed") this.#showReason();
     parts.cancel.hidden = !waits;
     parts.again.hidden = state !== "failed" && state !== "cancelled";
     parts.delete.hidden = waits;
@@ -50,6 +51,12 @@ export class JobRow {
     parts.download.hidden = state !== "done";
     if (state === "done") this.#showResult();
     if (before && before.state !== state && state !== "queued") say(text(`job.${state}_said`, { name }));
+  }
+
+  /** Why it failed; what the command itself says is English. */
+  #showReason() {
+    const { code, values, message } = this.#job;
+    sentence(this.#parts.reason, explained({ code, values, error: message }));
   }
 
   #showResult() {
@@ -65,12 +72,13 @@ export class JobRow {
   }
 
   #progress() {
-    const { state, position, done, total, fps, eta } = this.#job;
+    const { state, code, position, done, total, fps, eta } = this.#job;
     const label = text("job.label", { name: this.#film.name, size: this.#size });
     let [share, said] = [null, text("job.preparing")];
     if (state === "queued") {
       share = 0;
       said = position === 1 || position == null ? text("job.next") : text("job.position", { position: format.count(position) });
+      if (code === "interrupted") said = [said, text("job.interrupted")].join(" · ");
     } else if (done && total) {
       share = done / total;
       const parts = [format.percent(share), text("job.frames", { done: format.count(done), total: format.count(total) })];

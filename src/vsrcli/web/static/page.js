@@ -56,7 +56,7 @@ async function patiently(what) {
     try {
       return await what();
     } catch (error) {
-      if (!(error instanceof Refused) || !["unreachable", "unknown"].includes(error.code)) throw error;
+      if (!(error instanceof Refused && error.passing)) throw error;
       part("offline").hidden = false;
       await new Promise((resolve) => setTimeout(resolve, 2000));
     }

@@ -10,6 +10,11 @@ export class Refused extends Error {
     Object.assign(this, { code, values, error });
   }
 
+  /** Whether it says nothing of what was asked: nobody answered, or the server itself failed. Ask again. */
+  get passing() {
+    return ["unreachable", "unknown", "error"].includes(this.code);
+  }
+
   /** The body of an answer, if it is a refusal; or what stands for one. */
   static from(body) {
     try {
