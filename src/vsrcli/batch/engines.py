@@ -37,21 +37,13 @@ class Engines:
         self,
         choice: Choice,
         *,
-        device: str = "auto",
-        precision: str = "auto",
-        engine: str = "auto",
         on_notice: Callable[[str], None] = lambda text: None,
+        **how: str,
     ) -> Engine:
-        """As ``open_engine``; the second time at once."""
+        """As ``open_engine``, whose device, precision and engine are ``how``; the second time at once."""
         self._tell = on_notice
         weights = choice.weights
-        key = (choice.name, choice.scale, weights and weights.card["sha256"], device, precision, engine)
+        key = (choice.name, choice.scale, weights and weights.card["sha256"], *sorted(how.items()))
         if key not in self._there:
-            self._there[key] = open_engine(
-                choice,
-                device=device,
-                precision=precision,
-                engine=engine,
-                on_notice=lambda text: self._tell(text),
-            )
+            self._there[key] = open_engine(choice, on_notice=lambda text: self._tell(text), **how)
         return self._there[key]

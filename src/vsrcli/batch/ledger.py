@@ -30,7 +30,7 @@ _VERSION = 1
 _PIECE = 1 << 20
 # Where and how a film is computed makes no other film of it; nor is one worse for what it did not need.
 _ELSEWHERE = ("model", "tile", "device", "engine", "max_memory", "ffmpeg", "segment", "resume", "keep_going")
-_NOT_SEEN = ("overwrite", "format")
+_NOT_SEEN = ("overwrite", "format", "otherwise", "fps")  # the last one: whether it is merely preferred
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from vsrcli.batch.films import find
 from vsrcli.batch.ledger import Ledger
 from vsrcli.batch.naming import FIELDS, TEMPLATE, Naming
 from vsrcli.cli.film_options import film_options, options_from
-from vsrcli.cli.options import ARGUMENTS, quiet_option, verbose_option
+from vsrcli.cli.options import ARGUMENTS, is_typed, quiet_option, verbose_option
 from vsrcli.cli.signals import interruptible
 from vsrcli.errors import Interrupted, UsageError
 from vsrcli.media.ffmpeg import find_ffmpeg
+from vsrcli.pictures.names import is_picture
 
 
 @click.command(
@@ -75,7 +77,7 @@ def batch(
     """
     from vsrcli.cli.batch_course import Course, Wishes
 
-    options = options_from(**given)
+    context, options = click.get_current_context(), options_from(**given)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is no folder; the last argument says where the new films go")
     if json not in (None, "-") and not Path(json).absolute().parent.is_dir():
@@ -86,8 +88,10 @@ def batch(
     naming = Naming(find_ffmpeg(options.ffmpeg), template, container, scale, options.model)
     ledger = Ledger(folder)
     found = find(inputs, folder, naming, recursive=recursive, finished=ledger.targets)
+    if not is_typed(context, "fps") and not any(is_picture(task.source) for task in found.tasks):
+        options = replace(options, fps=None)  # of which no film is another one
     wishes = Wishes(jobs, fail_fast, dry_run, quiet, bool(verbose) and not quiet, json)
-    context, stop = click.get_current_context(), None
+    stop = None
     with interruptible() as received:
         course = Course(found, options, ledger, wishes)
         try:

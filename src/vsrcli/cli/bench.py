@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsrcli.cli.options import engine_options, is_typed, memory_options, quiet_option, verbose_option
+from vsrcli.cli.options import (
+    engine_options,
+    is_typed,
+    memory_options,
+    nearest,
+    quiet_option,
+    verbose_option,
+)
 from vsrcli.cli.signals import interruptible
 from vsrcli.cli.values import Dimensions, Scale
 from vsrcli.errors import UsageError
@@ -67,10 +74,13 @@ def bench(
     Alone, on frames from memory; from a film to nowhere, which adds the decoder; from a film to a film, as
     `vsr upscale` does it. Nothing is kept.
     """
-    if source is not None and size is not None and is_typed(click.get_current_context(), "size"):
+    context = click.get_current_context()
+    if source is not None and size is not None and is_typed(context, "size"):
         raise UsageError("--size is for the generated film: leave it or --input out")
-    if frames is not None and seconds is not None:
+    length = nearest(context, {"frames": frames, "seconds": seconds})
+    if len(length) > 1:
         raise UsageError("--frames and --seconds say the same: leave one of them out")
+    frames, seconds = length.get("frames"), length.get("seconds")
     rate = Fraction(_RATE)
     if source is not None and seconds is not None:
         from vsrcli.media.probe import probe

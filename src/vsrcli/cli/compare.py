@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import json
 import re
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsrcli.cli.options import quiet_option, verbose_option
+from vsrcli.cli.options import is_typed, nearest, quiet_option, verbose_option
 from vsrcli.cli.signals import interruptible
 from vsrcli.cli.values import Time
 from vsrcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from vsrcli.cli.meter import Meter
     from vsrcli.compare.figures import Figures
     from vsrcli.compare.films import LineUp
     from vsrcli.compare.layout import Layout
     from vsrcli.evaluate.report import Crop
-    from vsrcli.media.ffmpeg import Ffmpeg
 
 _PAGES, _PICTURES = (".html", ".htm"), (".png",)
 _FILE = click.Path(path_type=Path)
+_NOT_OF_A_PAGE = "is for a film or a picture: a page"
+_OF_A_FILM = "--codec and --crf are for a film: name one with -o, such as compared.mp4"
+_OF_FIGURES = "--json prints figures of all frames: they need --reference, and a page or a film"
+# Options that not everything has: what has them, what it is without them, and what to say if they are typed.
+_PARTIAL: dict[str, tuple[tuple[str, ...], Any, str]] = {
+    "moments": (
+        ("page", "picture"),
+        (),
+        "--at is a moment of a picture or page: a film has --start and --seconds",
+    ),
+    "layout": (("film", "picture"), None, f"--layout {_NOT_OF_A_PAGE} lets its reader choose"),
+    "zoom": (("film", "picture"), None, f"--zoom {_NOT_OF_A_PAGE} lets its reader choose"),
+    "no_labels": (("film", "picture"), False, f"--no-labels {_NOT_OF_A_PAGE} would not say what it shows"),
+    "codec": (("film",), None, _OF_A_FILM),
+    "crf": (("film",), None, _OF_A_FILM),
+    "as_json": (("page", "film"), False, _OF_FIGURES),
+}
 
 
 class Place(click.ParamType):
@@ -110,9 +124,7 @@ def compare(
     films: tuple[Path, ...],
     target: Path | None,
     reference: Path | None,
-    moments: tuple[Fraction, ...],
     count: int,
-    as_json: bool,
     overwrite: bool,
     quiet: bool,
     verbose: int,
@@ -127,10 +139,15 @@ def compare(
     if len(films) < 2:
         raise UsageError("there is nothing to compare one film with: name two or more")
     target = target or films[-1].with_name(f"{films[-1].stem}-compare.html")
+    if target == Path("-"):
+        raise UsageError("a comparison is a file, not a stream: name one with -o, such as compared.mp4")
     kind = _kind(target)
-    _check_options(target, kind, reference, moments, as_json, given)
+    context = click.get_current_context()
+    _suit(context, kind, len(films), reference, given)
     from vsrcli.cli import summary
+    from vsrcli.cli.compare_work import Work
     from vsrcli.cli.meter import open_meter, stderr_console
+    from vsrcli.cli.preferred import preferred
     from vsrcli.compare.films import line_up
     from vsrcli.compare.target import check_target
     from vsrcli.media.ffmpeg import find_ffmpeg
@@ -152,17 +169,16 @@ def compare(
         for text in () if quiet else line.notices:
             summary.print_notice(console, text)
         unit = "moments" if kind == "page" and reference is None else "frames"
-        work = _Work(line, target, overwrite, ffmpeg, open_meter(console, unit, quiet=quiet), received.check)
+        work = Work(line, target, overwrite, ffmpeg, open_meter(console, unit, quiet=quiet), received.check)
         figures: Figures | None = None
         if kind == "picture":
-            said = work.picture(_layout(line, kind, given), moments)
+            said = work.picture(_layout(line, kind, given), given["moments"])
         elif kind == "page":
-            said, figures = work.page(moments, count, _crop(given), vmaf=given["vmaf"])
+            said, figures = work.page(given["moments"], count, _crop(given), vmaf=given["vmaf"])
         else:
-            said, figures = work.film(
-                _layout(line, kind, given), given["codec"], given["crf"], vmaf=given["vmaf"]
-            )
-    if figures is not None and as_json:
+            encode = preferred(context, codec=given["codec"], crf=given["crf"], overwrite=overwrite)
+            said, figures = work.film(_layout(line, kind, given), encode, vmaf=given["vmaf"])
+    if figures is not None and given["as_json"]:
         click.echo(json.dumps({"target": str(target), **figures.as_dict(line)}, indent=2, ensure_ascii=False))
     elif figures is not None and not quiet:
         from vsrcli.cli.compare_table import print_figures
@@ -177,117 +193,41 @@ def _kind(target: Path) -> str:
     return "page" if suffix in _PAGES else "picture" if suffix in _PICTURES else "film"
 
 
-def _check_options(
-    target: Path,
-    kind: str,
-    reference: Path | None,
-    moments: tuple[Fraction, ...],
-    as_json: bool,
-    given: dict[str, Any],
+def _suit(
+    context: click.Context, kind: str, count: int, reference: Path | None, given: dict[str, Any]
 ) -> None:
-    """What was asked for must be of some effect."""
-    if target == Path("-"):
-        raise UsageError("a comparison is a file, not a stream: name one with -o, such as compared.mp4")
-    if kind == "film" and moments:
-        raise UsageError("--at is a moment of a picture or page: a film has --start and --seconds")
-    if kind == "picture" and len(moments) > 1:
-        raise UsageError("a picture shows one moment: give --at once, or write an .html")
-    if kind == "page":
-        for name in ("layout", "zoom"):
-            if given[name] is not None:
-                raise UsageError(f"--{name} is for a film or a picture: a page lets its reader choose")
-        if given["no_labels"]:
-            raise UsageError("--no-labels is for a film or a picture: a page would not say what it shows")
-    if kind != "film" and (given["codec"] is not None or given["crf"] is not None):
-        raise UsageError("--codec and --crf are for a film: name one with -o, such as compared.mp4")
-    if as_json and (reference is None or kind == "picture"):
-        raise UsageError("--json prints figures of all frames: they need --reference, and a page or a film")
+    """What was typed must be of some effect; what a settings file says of other comparisons is put aside.
+
+    Args:
+        context: of the command.
+        kind: ``page``, ``film`` or ``picture``.
+        count: of films.
+        reference: what they ought to look like.
+        given: option -> value; changed.
+
+    Raises:
+        UsageError: an option that was typed has no meaning here.
+    """
+    for name, (kinds, without, text) in _PARTIAL.items():
+        unsuited = kind not in kinds or (name == "as_json" and reference is None)
+        if unsuited and given[name] != without:
+            if is_typed(context, name):
+                raise UsageError(text)
+            given[name] = without
+    if kind == "picture" and len(given["moments"]) > 1:
+        if is_typed(context, "moments"):
+            raise UsageError("a picture shows one moment: give --at once, or write an .html")
+        given["moments"] = given["moments"][:1]
+    if given["layout"] in ("split", "wipe") and count != 2 and not is_typed(context, "layout"):
+        given["layout"] = None
     if given["seconds"] is not None and given["seconds"] <= 0:
         raise UsageError("--seconds 0 compares nothing: give more")
-    if given["labels"] is not None and given["no_labels"]:
+    words = nearest(context, {"labels": given["labels"], "no_labels": given["no_labels"] or None})
+    if len(words) > 1:
         raise UsageError("--labels and --no-labels contradict each other: leave one out")
-
-
-class _Work:
-    """The three kinds of comparison; each says what it has made."""
-
-    def __init__(
-        self, line: LineUp, target: Path, overwrite: bool, ffmpeg: Ffmpeg, meter: Meter, check: Any
-    ) -> None:
-        self._line, self._target, self._overwrite = line, target, overwrite
-        self._ffmpeg, self._meter, self._check = ffmpeg, meter, check
-
-    def picture(self, layout: Layout, moments: tuple[Fraction, ...]) -> str:
-        from vsrcli.compare.album import check_times, spread
-        from vsrcli.compare.still import write_still
-
-        check_times(self._line, moments)
-        at = moments[0] if moments else spread(self._line, 1)[0]
-        write_still(self._line, self._target, layout, at, overwrite=self._overwrite, ffmpeg=self._ffmpeg)
-        return "{}x{}".format(*layout.size)
-
-    def page(
-        self, moments: tuple[Fraction, ...], count: int, crop: Crop | None, *, vmaf: bool
-    ) -> tuple[str, Figures | None]:
-        from vsrcli.compare.album import check_times, gather, spread
-        from vsrcli.compare.page import write_page
-
-        line = self._line
-        check_times(line, moments)
-        if crop is not None:
-            self._inside(crop)
-        times = moments or spread(line, count - (line.reference is not None and count > 1))
-        total = len(times) if line.reference is None else self._frames()
-        with self._meter as meter:
-            album = gather(
-                line,
-                times,
-                vmaf=vmaf,
-                on_moment=lambda done: self._tell(done, total),
-                on_notice=meter.say,
-                ffmpeg=self._ffmpeg,
-            )
-        size = write_page(line, album, self._target, crop=crop, overwrite=self._overwrite)
-        pictures = f"{len(line.all)} films, {len(album.shots)} moments ({album.coding})"
-        return f"{pictures}, {size / 1e6:.1f} MB", album.figures
-
-    def film(
-        self, layout: Layout, codec: str | None, crf: float | None, *, vmaf: bool
-    ) -> tuple[str, Figures | None]:
-        from vsrcli.compare.film import plan_film, write_film
-        from vsrcli.media.output import EncodeOptions
-
-        options = EncodeOptions(codec=codec, crf=crf, overwrite=self._overwrite)
-        plan = plan_film(self._line, self._target, layout, options, ffmpeg=self._ffmpeg)
-        total = self._frames()
-        with self._meter as meter:
-            for text in plan.notices:
-                meter.say(f"  {text}")
-            frames, figures = write_film(
-                self._line,
-                plan,
-                layout,
-                vmaf=vmaf,
-                on_moment=lambda done: self._tell(done, total),
-                on_notice=meter.say,
-                ffmpeg=self._ffmpeg,
-            )
-        return f"{frames} frames, {plan.width}x{plan.height}", figures
-
-    def _tell(self, done: int, total: int | None) -> None:
-        self._check()
-        self._meter.tell(done, total, "compared")
-
-    def _frames(self) -> int | None:
-        """To come, as far as anybody knows."""
-        line = self._line
-        rate = line.films[0].source.video.frame_rate
-        return None if line.end is None or rate is None else max(round((line.end - line.start) * rate), 1)
-
-    def _inside(self, crop: Crop) -> None:
-        import numpy as np
-
-        crop.of(np.empty((self._line.height, self._line.width, 1), np.uint8))
+    given |= {"labels": words.get("labels"), "no_labels": "no_labels" in words}
+    if not is_typed(context, "labels") and len((given["labels"] or "").split(",")) != count:
+        given["labels"] = None
 
 
 def _crop(given: dict[str, Any]) -> Crop | None:

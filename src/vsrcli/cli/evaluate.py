@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsrcli.cli.options import ARGUMENTS, engine_options, verbose_option
-from vsrcli.models.registry import DEFAULT_MODEL
+from vsrcli.cli.options import ARGUMENTS, engine_options, is_typed, nearest, verbose_option
+from vsrcli.models.registry import DEFAULT_MODEL, SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vsrcli.evaluate.benchmark import Still
     from vsrcli.evaluate.contestant import Contestant
-    from vsrcli.evaluate.result import Report, Result
+    from vsrcli.evaluate.result import Result
 
 _DEGRADATIONS = click.Choice(["bi", "bd", "video", "none"])
 _FILE = click.Path(path_type=Path)
@@ -117,17 +117,21 @@ def evaluate(
     """
     from dataclasses import replace
 
+    from vsrcli.cli.evaluate_files import check_cards, check_target, write, write_card
     from vsrcli.cli.scores import MeasuringBar, Strips, print_comparison
     from vsrcli.evaluate.compare import compare
     from vsrcli.evaluate.tables import notes
 
     say = _Notices()
-    name = _degradation(degrade, protocol, truth, given["phase"])
+    name = _degradation(degrade, protocol)
+    given |= {"truth": truth, "card": card, "crfs": crfs}
+    _suit(name, models, given)
+    truth, card, crfs = given["truth"], given["card"], given["crfs"]
     for path in (json_file, markdown_file):
-        _check_target(path)
+        check_target(path)
     contestants = _contestants(models, given["scale"], name, given["phase"], say)
     if card:
-        _check_cards(contestants, name)
+        check_cards(contestants, name)
     test = contestants[0].protocol
     tests = [replace(test, crf=None if isinstance(crf, str) else crf) for crf in dict.fromkeys(crfs)]
     files = _files(clips, name, truth, say)
@@ -158,7 +162,7 @@ def evaluate(
         click.echo("\n".join(notes(found[0])))
     if json_file:
         reports = [report.as_dict() for comparison in found for report in comparison.reports]
-        _write(json_file, json.dumps(reports, indent=2) + "\n")
+        write(json_file, json.dumps(reports, indent=2) + "\n")
     if markdown_file:
         from vsrcli.evaluate.markdown import document
 
@@ -167,24 +171,37 @@ def evaluate(
         if to_stdout:
             click.echo(text, nl=False)
         else:
-            _write(markdown_file, text)
+            write(markdown_file, text)
     if card:
         for number, contestant in enumerate(contestants):
-            _write_card(contestant, [comparison.reports[number] for comparison in found])
+            write_card(contestant, [comparison.reports[number] for comparison in found])
 
 
-def _degradation(
-    degrade: str | None, before: str | None, truth: Path | None, phase: str | None
-) -> str | None:
+def _degradation(degrade: str | None, before: str | None) -> str | None:
     from vsrcli.errors import UsageError
 
-    if None not in (degrade, before) and degrade != before:
+    named = nearest(click.get_current_context(), {"degrade": degrade, "protocol": before})
+    if len(set(named.values())) > 1:
         raise UsageError(f"--degrade {degrade} and --protocol {before} contradict each other: leave one out")
-    name = degrade or before
-    for option, value in (("--truth", truth), ("--phase", phase)):
-        if value is not None and name != "none":
-            raise UsageError(f"{option} is for low resolution that is given: add --degrade none")
-    return name
+    return next(iter(named.values()), None)
+
+
+def _suit(name: str | None, models: Sequence[str], given: dict[str, Any]) -> None:
+    """Options for another kind of measurement: typed ones are refused, those of a settings file put aside."""
+    from vsrcli.errors import UsageError
+
+    context = click.get_current_context()
+    for option in ("truth", "phase"):
+        if given[option] is not None and name != "none":
+            if is_typed(context, option):
+                raise UsageError(f"--{option} is for low resolution that is given: add --degrade none")
+            given[option] = None
+    if name in ("video", "none") and not is_typed(context, "crfs"):
+        given["crfs"] = ("none",)
+    if name == "none" and not is_typed(context, "card"):
+        given["card"] = False
+    if any(model.endswith(SUFFIX) for model in models) and not is_typed(context, "scale"):
+        given["scale"] = None  # weight files have their own
 
 
 def _contestants(
@@ -204,49 +221,6 @@ def _files(clips: Sequence[Path], name: str | None, truth: Path | None, say: _No
     from vsrcli.evaluate.pairs import find_pairs
 
     return find_pairs(clips, truth, say) if name == "none" else find_clips(clips, say)
-
-
-def _check_target(path: Path | None) -> None:
-    """Before hours of work, not after them."""
-    from vsrcli.errors import OutputError
-
-    if path is None or path == Path("-"):
-        return
-    if path.is_dir() or not path.resolve().parent.is_dir():
-        why = "that is a folder" if path.is_dir() else "there is no such folder"
-        raise OutputError(f"cannot write the figures to {str(path)!r}: {why}; name a file in one that exists")
-
-
-def _write(path: Path, text: str) -> None:
-    from vsrcli.errors import OutputError
-
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write the figures to {str(path)!r}: {error}; name another file") from error
-
-
-def _check_cards(contestants: Sequence[Contestant], name: str | None) -> None:
-    from vsrcli.errors import UsageError
-
-    if name == "none":
-        raise UsageError("--card says how low resolution was made, --degrade none does not: leave one out")
-    for contestant in contestants:
-        if contestant.choice.weights is None:
-            raise UsageError(
-                f"--card needs models with weights: {contestant.choice.architecture.name} has no card"
-            )
-
-
-def _write_card(contestant: Contestant, reports: list[Report]) -> None:
-    from vsrcli.evaluate.result import card_entry
-
-    weights = contestant.choice.weights
-    assert weights is not None
-    content = {**weights.card, "measured": card_entry(reports)}
-    partial = weights.card_path.with_suffix(".part")
-    _write(partial, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    partial.replace(weights.card_path)
 
 
 class _Notices:

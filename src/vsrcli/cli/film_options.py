@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import click
 
-from vsrcli.cli.options import engine_options, is_typed, memory_options
+from vsrcli.cli.options import engine_options, is_typed, memory_options, nearest, together
+from vsrcli.cli.preferred import preferred
 from vsrcli.cli.values import NetworkPreset, Rate, Scale, Screen, Segment, Setting, Time
 from vsrcli.errors import UsageError
 from vsrcli.frames.sizes import LARGEST, Wanted
 from vsrcli.job import Options
-from vsrcli.media.plan import EncodeOptions
-from vsrcli.media.presets import PRESETS, with_preset
+from vsrcli.media.presets import PRESETS
 from vsrcli.models.registry import NETWORK_PRESETS
 
 _DEFAULT = Options()
-_OPTIONS = (
+film_options = together(
     click.option(
         "-s",
         "--scale",
@@ -112,13 +111,7 @@ _OPTIONS = (
     click.option("--no-deinterlace", is_flag=True, help="Leave interlaced pictures as they are."),
     click.option("--ffmpeg", metavar="PATH", help="An ffmpeg other than the bundled one."),
 )
-
-
-def film_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Every option that says what becomes of a film; :func:`options_from` reads what was given."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+"""Every option that says what becomes of a film; :func:`options_from` reads what was given."""
 
 
 def options_from(
@@ -151,6 +144,8 @@ def options_from(
 ) -> Options:
     """Command line values as the library wants them; what is left over is for the encoder.
 
+    Of options that exclude each other the nearest holds, see :func:`~vsrcli.cli.options.nearest`.
+
     Raises:
         click.BadParameter: a span that ends before it begins.
         UsageError: two sizes, or two networks.
@@ -160,10 +155,15 @@ def options_from(
             f"{float(end):g} s is not after the start ({float(start or 0):g} s): give a later one",
             param_hint="--end",
         )
-    network, effort = _network(preset, model)
+    context = click.get_current_context(silent=True)
+    network, effort = _network(context, preset, model)
+    if device not in ("auto", "cpu") and "engine" not in nearest(
+        context, {"device": device, "engine": engine}
+    ):
+        engine = _DEFAULT.engine  # one that a settings file names may know CPUs only
     return Options(
         scale=scale or _DEFAULT.scale,
-        size=_size(scale, size, width, height, fit),
+        size=_size(context, scale, size, width, height, fit),
         chain=chain,
         model=network,
         tile=tile,
@@ -172,7 +172,7 @@ def options_from(
         precision=precision,
         engine=engine,
         max_memory=max_memory,
-        encode=with_preset(encode_preset, EncodeOptions(**encode, effort=effort)),
+        encode=preferred(context, encode_preset, **encode, effort=effort),
         start=start,
         end=end,
         frames=frames,
@@ -186,36 +186,34 @@ def options_from(
 
 
 def _size(
-    scale: Fraction | None, size: Wanted | None, width: int | None, height: int | None, fit: bool | None
+    context: click.Context | None,
+    scale: Fraction | None,
+    size: Wanted | None,
+    width: int | None,
+    height: int | None,
+    fit: bool | None,
 ) -> Wanted | None:
-    """The one size that was given, if it is no factor; the command line's before that of a settings file."""
-    sizes: dict[str, Any] = {"--scale": scale, "--size": size, "--width": width, "--height": height}
-    context = click.get_current_context(silent=True)
-    typed = [name for name in sizes if context and is_typed(context, name)]
-    if typed:
-        sizes = {name: sizes[name] for name in typed}
-        size, width, height = sizes.get("--size"), sizes.get("--width"), sizes.get("--height")
-    given = [name for name, value in sizes.items() if value is not None]
-    if given == ["--width", "--height"]:
+    """The one size that was given, if it is no factor."""
+    given = nearest(context, {"scale": scale, "size": size, "width": width, "height": height})
+    if [*given] == ["width", "height"]:
         raise UsageError(
             f"--width and --height: give one of them, the other follows; or both as --size {width}x{height}"
         )
+    spelled = " and ".join(f"--{name}" for name in given)
     if len(given) > 1:
-        raise UsageError(f"{' and '.join(given)} all say how large; give one of them")
-    if fit is not None and size is None and (not context or is_typed(context, "fit")):
-        asked = f"--{'fit' if fit else 'fill'}"
-        raise UsageError(f"{asked} needs --size{f', not {given[0]}' if given else ''}")
-    if size is not None:
-        return replace(size, fill=fit is False)
-    return None if width is None and height is None else Wanted(width, height)
+        raise UsageError(f"{spelled} all say how large; give one of them")
+    if fit is not None and "size" not in given and (context is None or is_typed(context, "fit")):
+        raise UsageError(f"--{'fit' if fit else 'fill'} needs --size{f', not {spelled}' if spelled else ''}")
+    if "size" in given:
+        return replace(given["size"], fill=fit is False)
+    return Wanted(given.get("width"), given.get("height")) if given and "scale" not in given else None
 
 
-def _network(preset: str | None, model: str | None) -> tuple[str, str]:
-    """The one network that was named, and the encoder's effort; typed ones before those of settings."""
-    context = click.get_current_context(silent=True)
-    typed = [name for name in ("preset", "model") if context and is_typed(context, name)]
-    if preset and model and len(typed) != 1:
+def _network(context: click.Context | None, preset: str | None, model: str | None) -> tuple[str, str]:
+    """The one network that was named, and the encoder's effort."""
+    given = nearest(context, {"preset": preset, "model": model})
+    if len(given) > 1:
         raise UsageError(f"--preset {preset} and --model {model} both choose the network; give one of them")
-    if preset and (not model or typed == ["preset"]):
+    if preset is not None and "preset" in given:
         return NETWORK_PRESETS[preset], preset
-    return model or _DEFAULT.model, _DEFAULT.encode.effort
+    return given.get("model", _DEFAULT.model), _DEFAULT.encode.effort

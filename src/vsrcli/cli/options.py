@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,42 @@ LOG = "vsrcli.log"  # key in the context's meta: what closes the log file
 ARGUMENTS = "vsrcli.arguments"  # key in the context's meta: the command line as typed
 
 
+_PLACES = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
+
+
 def is_typed(context: click.Context, option: str) -> bool:
     """Whether an option stands on the command line itself, not in a settings file or the environment."""
-    return context.get_parameter_source(option.removeprefix("--")) is ParameterSource.COMMANDLINE
+    return context.get_parameter_source(option) is ParameterSource.COMMANDLINE
+
+
+def nearest(context: click.Context | None, rivals: Mapping[str, Any]) -> dict[str, Any]:
+    """Of options that exclude each other, those that were given where it counts most.
+
+    That is on the command line; else in the environment; else in a settings file. Two of the same place are
+    for the caller to refuse.
+
+    Args:
+        context: of the command; None: where they come from is not known.
+        rivals: values by parameter; those that are None were not given.
+    """
+    given = {name: value for name, value in rivals.items() if value is not None}
+    if context is not None:
+        for place in _PLACES:
+            there = {name: given[name] for name in given if context.get_parameter_source(name) is place}
+            if there:
+                return there
+    return given
+
+
+def together(*options: Callable[..., Any]) -> Callable[..., Any]:
+    """Several ``click.option`` as one decorator; help lists them in this order."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def verbose_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,57 +96,50 @@ def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")(command)
 
 
-def engine_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--gpu`` (as ``device``), ``--precision`` and ``--engine``: where and how a network computes."""
-    for option in (
-        click.option(
-            "--engine",
-            type=click.Choice(ENGINES),
-            default="auto",
-            show_default=True,
-            help="What computes; auto: OpenVINO on a CPU, if it is installed, else Keras.",
-        ),
-        click.option(
-            "--precision",
-            type=click.Choice(PRECISIONS),
-            default="auto",
-            show_default=True,
-            help="Of the network's features; auto: fp16 on a GPU, fp32 or bf16 on a CPU.",
-        ),
-        click.option(
-            "-g",
-            "--gpu",
-            "device",
-            type=Device(),
-            default="auto",
-            show_default=True,
-            metavar="auto|cpu|N",
-            help="Which GPU, or the CPU.",
-        ),
-    ):
-        command = option(command)
-    return command
+engine_options = together(
+    click.option(
+        "-g",
+        "--gpu",
+        "device",
+        type=Device(),
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|N",
+        help="Which GPU, or the CPU.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        default="auto",
+        show_default=True,
+        help="Of the network's features; auto: fp16 on a GPU, fp32 or bf16 on a CPU.",
+    ),
+    click.option(
+        "--engine",
+        type=click.Choice(ENGINES),
+        default="auto",
+        show_default=True,
+        help="What computes; auto: OpenVINO on a CPU, if it is installed, else Keras.",
+    ),
+)
+"""``--gpu`` (as ``device``), ``--precision`` and ``--engine``: where and how a network computes."""
 
-
-def memory_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--tile`` and ``--max-memory``: how much is computed at a time."""
-    for option in (
-        click.option(
-            "--max-memory",
-            type=Size(),
-            metavar="SIZE",
-            help="What all of it may take, such as 4G or 800M; tiles are chosen to fit. Default: 75 % of "
-            "what is free.",
-        ),
-        click.option(
-            "-t",
-            "--tile",
-            type=Tile(),
-            default="auto",
-            show_default=True,
-            metavar="auto|none|N",
-            help="Side of a tile in source pixels; auto: what memory holds.",
-        ),
-    ):
-        command = option(command)
-    return command
+memory_options = together(
+    click.option(
+        "-t",
+        "--tile",
+        type=Tile(),
+        default="auto",
+        show_default=True,
+        metavar="auto|none|N",
+        help="Side of a tile in source pixels; auto: what memory holds.",
+    ),
+    click.option(
+        "--max-memory",
+        type=Size(),
+        metavar="SIZE",
+        help="What all of it may take, such as 4G or 800M; tiles are chosen to fit. Default: 75 % of "
+        "what is free.",
+    ),
+)
+"""``--tile`` and ``--max-memory``: how much is computed at a time."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from vsrcli.cli.options import verbose_option
+from vsrcli.cli.options import nearest, verbose_option
 from vsrcli.cli.values import Device, Size
 from vsrcli.errors import OutputError, UsageError, VsrError
 
@@ -125,9 +125,13 @@ def serve(worker_only: bool, no_worker: bool, insecure: bool, verbose: int, **gi
     Nobody sees another's films. Only this computer can reach the page, unless --host says otherwise; then
     visitors have to know a token. Uploads and jobs go on where they were after a restart.
     """
-    if worker_only and no_worker:
+    parts = nearest(
+        click.get_current_context(), {"worker_only": worker_only or None, "no_worker": no_worker or None}
+    )
+    if len(parts) > 1:
         raise UsageError("--worker-only and --no-worker: nothing would be left; give one of them")
-    settings = _settings(worker=not no_worker, **given)
+    worker_only = "worker_only" in parts
+    settings = _settings(worker="no_worker" not in parts, **given)
     if settings.public and not worker_only and not (settings.token or insecure):
         raise UsageError(
             f"--host {settings.host}: other computers can reach that; give visitors a --token (or "

@@ -30,6 +30,19 @@ VARIABLE = "VSR_CONFIG"  # another file instead of the user's; empty: none
 _PROFILE, _DEFAULT = "profile", "default-profile"
 # A folder from elsewhere must not choose what is executed, nor what is lost.
 _NOT_FROM_HERE = ("ffmpeg", "overwrite")
+_SIZES = ("scale", "size", "width", "height")
+# What is nearer takes the place of what says the same in other words, command by command.
+_OF_FILMS = {
+    **{name: tuple(other for other in _SIZES if other != name) for name in _SIZES},
+    "model": ("preset",),
+    "preset": ("model",),
+    "codec": ("encode-preset",),
+    "encode-preset": ("codec", "crf", "pix-fmt"),
+}
+_INSTEAD_OF = {
+    **dict.fromkeys(("upscale", "batch", "preview"), _OF_FILMS),
+    "bench": {"frames": ("seconds",), "seconds": ("frames",)},
+}
 
 
 @dataclass(frozen=True)
@@ -174,10 +187,12 @@ def _merge(
     for name, table in tables.items():
         if name not in commands:
             raise UsageError(f"{file} [{prefix}{name}]: no such command; there are {', '.join(commands)}")
-        for key, value in _table(table, file, prefix + name).items():
-            into.setdefault(name, {})[key.replace("_", "-")] = Setting(
-                value, f"{file} [{prefix}{name}]", file
-            )
+        there, origin = into.setdefault(name, {}), f"{file} [{prefix}{name}]"
+        near = {key.replace("_", "-"): value for key, value in _table(table, file, prefix + name).items()}
+        for key in near:
+            for other in _INSTEAD_OF.get(name, {}).get(key, ()):
+                there.pop(other, None)
+        there.update({key: Setting(value, origin, file) for key, value in near.items()})
 
 
 def _table(value: Any, file: Path, name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import click
 
 from vsrcli.cli.film_options import film_options, options_from
 from vsrcli.cli.messages import MESSAGES, progress_options
-from vsrcli.cli.options import ARGUMENTS, LOG, log_option, quiet_option, verbose_option
+from vsrcli.cli.options import ARGUMENTS, LOG, is_typed, log_option, quiet_option, verbose_option
 from vsrcli.cli.signals import interruptible, leave_now
 from vsrcli.cli.standard import FilmPath, TargetPath
 from vsrcli.cli.standing import Standing
@@ -55,12 +55,15 @@ def upscale(
     command. A dash is stdin or stdout: YUV4MPEG2, or with --format another container, frame by frame.
     Pictures are named by a pattern (frames/%05d.png, 'frames/*.png'), a folder or a file.
     """
+    context = click.get_current_context()
+    if target != PIPE and not is_typed(context, "format"):
+        given["format"] = None  # a settings file means it for stdout
     options = options_from(**given)
     from vsrcli.cli import summary
     from vsrcli.cli.meter import stderr_console
     from vsrcli.cli.telling import telling
 
-    meta = click.get_current_context().meta
+    meta = context.meta
     chatty = verbose > 0 and not quiet
     teller = telling(
         stderr_console(), progress, meta.get(MESSAGES), log=LOG in meta, quiet=quiet, chatty=chatty

@@ -14,7 +14,7 @@ from vsrcli.compare.moments import Moment, moments
 from vsrcli.media.encode import Encoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output import EncodeOptions, OutputPlan
-from vsrcli.media.plan import plan_output
+from vsrcli.media.preferences import plan_preferred
 from vsrcli.media.types import Frame
 
 
@@ -36,7 +36,7 @@ def plan_film(
         end = first.zero + line.end - source.start
     if source.video.has_alpha:
         source = replace(source, video=replace(source.video, has_alpha=False))
-    return plan_output(
+    return plan_preferred(
         source,
         target,
         width=width,

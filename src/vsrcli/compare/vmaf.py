@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from vsrcli.errors import FfmpegError
+from vsrcli.media.fed import Fed
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.process import Process
 
@@ -29,7 +26,7 @@ def available(ffmpeg: Ffmpeg) -> bool:
     return "libvmaf AVOptions" in ffmpeg.help("filter=libvmaf")
 
 
-class Vmaf:
+class Vmaf(Fed):
     """A context manager that takes pairs of pictures; ``finish`` gives their scores.
 
     Pictures become 8-bit Y'CbCr 4:2:0, BT.709, limited range, for which the model was made.
@@ -44,24 +41,10 @@ class Vmaf:
     """
 
     def __init__(self, width: int, height: int, *, ffmpeg: Ffmpeg) -> None:
+        super().__init__()
         self._size, self._ffmpeg = (width, height), ffmpeg
-        self._folder: Path | None = None
-        self._process: Process | None = None
+        self._log = Path()
         self._count = 0
-
-    def __enter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix="vsr-vmaf-"))
-        try:
-            self._process = Process(self._command(self._folder / "vmaf.json"), stdin=True)
-        except BaseException:
-            self._discard()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._discard()
 
     def write(self, picture: np.ndarray, reference: np.ndarray) -> None:
         """Append a pair, each uint8 (height, width, 3)."""
@@ -77,15 +60,18 @@ class Vmaf:
         """Scores of all pairs, 0 to 100, in order."""
         process = self._running()
         status = process.wait()
-        assert self._folder is not None
         try:
-            frames = json.loads((self._folder / "vmaf.json").read_text("utf-8"))["frames"]
+            frames = json.loads(self._log.read_text("utf-8"))["frames"]
             scores = [float(frame["metrics"]["vmaf"]) for frame in frames]
         except (OSError, ValueError, KeyError) as error:
             raise self._stopped(process) from error
         if status != 0 or len(scores) != self._count:
             raise self._stopped(process)
         return scores
+
+    def _start_in(self, scratch: Path) -> Process:
+        self._log = scratch / "vmaf.json"
+        return Process(self._command(self._log), stdin=True)
 
     def _command(self, log: Path) -> list[str]:
         import ffmpeg as builder  # the package ffmpeg-python
@@ -121,20 +107,9 @@ class Vmaf:
         )
         return line
 
-    def _running(self) -> Process:
-        if self._process is None:
-            raise RuntimeError("not open: use it in a with statement")
-        return self._process
-
     def _stopped(self, process: Process) -> FfmpegError:
         status = process.wait()
         return FfmpegError(
             f"libvmaf stopped after {self._count} pictures ({process.ending(status)}); try --no-vmaf",
             details=process.tail(),
         )
-
-    def _discard(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)

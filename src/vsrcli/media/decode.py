@@ -160,26 +160,34 @@ class Decoder:
         lenient = not self._strict
         reader = Reader(self.source, line, alpha=self._alpha, tolerant=self._tolerant, lenient=lenient)
         self._reader = reader
-        first = True
         try:
-            for frame in self._pictures(reader, seek):
-                if first and seek is not None and frame.time > max(seek, self.source.video.start):
-                    raise _BeforeFirstFrame(self._error("seeking failed"), missed=True)
-                first = False
-                if self._start is not None and frame.time < self._start:
-                    continue
-                if self._end is not None and frame.time >= self._end:
-                    return
-                self.count += 1
-                yield frame
-                if self._limit is not None and self.count >= self._limit:
-                    return
+            yield from self._wanted(self._landed(self._pictures(reader, seek), seek))
         except BrokenOff as broken:
             failure = self._error(broken.what)
             raise (failure if self.count else _BeforeFirstFrame(failure)) from None
         finally:
             reader.process.kill()
             self.warnings += reader.warnings
+
+    def _wanted(self, frames: Iterator[Frame]) -> Generator[Frame, None, bool]:
+        """Those of the span, counted; whether ``frames`` came to its end."""
+        for frame in frames:
+            if self._start is not None and frame.time < self._start:
+                continue
+            if self._end is not None and frame.time >= self._end:
+                return False
+            self.count += 1
+            yield frame
+            if self._limit is not None and self.count >= self._limit:
+                return False
+        return True
+
+    def _landed(self, frames: Iterator[Frame], seek: Fraction | None) -> Iterator[Frame]:
+        """All of them, if the first is not beyond what was sought."""
+        for number, frame in enumerate(frames):
+            if number == 0 and seek is not None and frame.time > max(seek, self.source.video.start):
+                raise _BeforeFirstFrame(self._error("seeking failed"), missed=True)
+            yield frame
 
     def _pictures(self, reader: Reader, seek: Fraction | None) -> Iterator[Frame]:
         """The frames at the times that count, and none left out."""

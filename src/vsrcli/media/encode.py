@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
 from vsrcli.errors import EncodeError, OutputError
 from vsrcli.media.damage import is_damage
+from vsrcli.media.fed import Fed
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.mux import mux_command
 from vsrcli.media.opening import open_written
@@ -31,7 +29,7 @@ _PIXEL_FORMATS = {  # number type and whether there is alpha
 }
 
 
-class Encoder:
+class Encoder(Fed):
     """A context manager that takes the upscaled frames in order.
 
     Leaving it normally waits for ffmpeg, checks that the file holds exactly the frames written, and renames
@@ -52,6 +50,7 @@ class Encoder:
     """
 
     def __init__(self, plan: OutputPlan, source: Source, *, ffmpeg: Ffmpeg, trial: bool = False) -> None:
+        super().__init__()
         self.plan = plan
         self.source = source
         self.count = 0
@@ -60,8 +59,6 @@ class Encoder:
         self.warnings: list[str] = []
         self._part = part_name(plan.target)
         self._name = plan.name  # as messages call it
-        self._scratch: Path | None = None
-        self._process: Process | None = None
         self._nut: Any = None
         self._stream: Any = None
         self._pixel_format = ""
@@ -77,27 +74,11 @@ class Encoder:
 
     def __enter__(self) -> Self:
         try:
-            self._scratch = Path(tempfile.mkdtemp(prefix="vsr-"))
-            command = self._command(self._scratch)
-            self._process = self._launch(command)
+            return super().__enter__()
         except OSError as error:
-            self._discard()
             raise EncodeError(
                 f"{self._name}: ffmpeg cannot be started ({error}); see `vsr doctor`"
             ) from error
-        except BaseException:
-            self._discard()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        finally:
-            self._discard()
 
     def write(self, frame: Frame) -> None:
         """Append a frame. ffmpeg gets it in a thread, a few frames later.
@@ -130,6 +111,9 @@ class Encoder:
         except (OSError, av.FFmpegError) as error:
             raise self._stopped(process) from error
         self._muxed += 1
+
+    def _start_in(self, scratch: Path) -> Process:
+        return self._launch(self._command(scratch))
 
     def _command(self, scratch: Path) -> list[str]:
         """What ffmpeg is to do with the frames; ``scratch`` is for helper files that it reads."""
@@ -170,11 +154,6 @@ class Encoder:
         stream.codec_context.time_base = frame.time_base
         self._stream = stream
         return nut
-
-    def _running(self) -> Process:
-        if self._process is None:
-            raise RuntimeError("the encoder is not open: use it in a with statement")
-        return self._process
 
     def _stopped(self, process: Process) -> OutputError:
         """ffmpeg has closed its end of the pipe; say why."""
@@ -241,7 +220,7 @@ class Encoder:
         publish(self._part, self.plan.target, overwrite=self.plan.overwrite)
 
     def _discard(self) -> None:
-        """End ffmpeg and remove everything temporary. After a rename there is nothing left to remove."""
+        """After a rename, the unfinished file is gone already."""
         self._behind.abandon(self._process.kill if self._process else lambda: None)
         if self._nut is not None:
             with contextlib.suppress(Exception):  # its pipe is gone; nothing it could still say matters
@@ -249,8 +228,7 @@ class Encoder:
             self._nut = None
         with contextlib.suppress(OSError):
             self._part.unlink()
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+        super()._discard()
 
 
 def count_pictures(file: Path, muxer: str) -> int:

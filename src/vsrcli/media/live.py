@@ -57,18 +57,11 @@ class LiveDecoder(Decoder):
         process = self._process = Process(line, stdin=True, stdout=True, grows=feeder.sign_of_life)
         try:
             feeder.start(process)
-            for frame in self._decoded(process, feeder):
-                if self._start is not None and frame.time < self._start:
-                    continue
-                if self._end is not None and frame.time >= self._end:
-                    return
-                self.count += 1
-                yield frame
-                if self._limit is not None and self.count >= self._limit:
-                    return
+            ended = yield from self._wanted(self._decoded(process, feeder))
         finally:
             process.kill()
-        self._end_of_stream(feeder)
+        if ended:
+            self._end_of_stream(feeder)
 
     def _decoded(self, process: Process, feeder: _Feeder) -> Iterator[Frame]:
         """Every picture that went in."""

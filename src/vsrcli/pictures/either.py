@@ -11,7 +11,8 @@ from vsrcli.frames.sizes import Geometry
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.incoming import Incoming, Piped, called
 from vsrcli.media.output import EncodeOptions, OutputPlan
-from vsrcli.media.plan import check_target, plan_output
+from vsrcli.media.plan import check_target
+from vsrcli.media.preferences import Preferences, as_preferred, asked_for, plan_preferred
 from vsrcli.media.types import Pictures, Source
 from vsrcli.media.y4m import PIPE
 from vsrcli.pictures.decode import wanted
@@ -28,8 +29,8 @@ def look_at(
     Args:
         given: a name, or stdin.
         target: where it goes, which is looked at before all of stdin is read.
-        encode: what the user asked for.
-        fps: pictures a second.
+        encode: what the user asked for, or prefers.
+        fps: pictures a second; of a film an error, unless it is merely preferred.
         ffmpeg: the executable.
 
     Raises:
@@ -39,11 +40,13 @@ def look_at(
     """
     if isinstance(given, Incoming):
         if not is_pictures_target(target):
-            check_target(target, encode, ffmpeg)  # before a long film has come through for nothing
+            # before a long film has come through for nothing
+            as_preferred(encode, lambda options: check_target(target, options, ffmpeg))
         film: Source = given.film()
     else:
         film = source(Path(given), fps)
-    if fps is not None and not isinstance(film, Pictures):
+    preferred = isinstance(encode, Preferences) and encode.fps
+    if fps is not None and not preferred and not isinstance(film, Pictures):
         raise UsageError(f"--fps is for pictures: {called(film)} is a film, which has times of its own")
     return film
 
@@ -65,7 +68,8 @@ def plan_either(
         film: what is upscaled.
         target: as typed, see :func:`~vsrcli.pictures.targets.as_target`.
         geometry: the new size.
-        encode, span, deinterlace, ffmpeg: as of :func:`~vsrcli.media.plan.plan_output`.
+        encode: what the user asked for, or prefers.
+        span, deinterlace, ffmpeg: as of :func:`~vsrcli.media.plan.plan_output`.
         frames: at most so many.
 
     Raises:
@@ -81,14 +85,14 @@ def plan_either(
             height=geometry.height,
             shape=geometry.shape,
             seen=geometry.shares,
-            options=encode,
+            options=asked_for(encode),
             span=span,
             frames=frames,
             deinterlace=deinterlace,
             ffmpeg=ffmpeg,
         )
     else:
-        plan = plan_output(
+        plan = plan_preferred(
             film,
             target,
             width=geometry.width,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from vsrcli.errors import EncodeError
+from vsrcli.media.fed import AllOrNothing
 from vsrcli.media.overlap import Behind, depth
 from vsrcli.media.publish import part_name, publish
 from vsrcli.media.segment import Segment
@@ -24,7 +23,7 @@ from vsrcli.pictures.tags import Tags, read_tags
 from vsrcli.pictures.write import encode
 
 
-class PictureEncoder:
+class PictureEncoder(AllOrNothing):
     """A context manager that takes the upscaled frames of a segment in order.
 
     Leaving it normally moves the pictures to their places, all together; by an exception, removes them.
@@ -58,23 +57,6 @@ class PictureEncoder:
         self._part = part_name(plan.target) if folder is None else None
         self._first = self._last = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        finally:
-            self._behind.abandon(lambda: None)
-            if self._batch is not None:
-                self._batch.abandon()
-            if self._part is not None:
-                with contextlib.suppress(OSError):
-                    self._part.unlink()
-
     def write(self, frame: Frame) -> None:
         """Append a frame; it is encoded in a thread, a few frames later.
 
@@ -104,6 +86,14 @@ class PictureEncoder:
             self.segment = self._batch.move(self._first, self._last)
         elif self._part is not None:
             publish(self._part, plan.target, overwrite=plan.overwrite)
+
+    def _discard(self) -> None:
+        self._behind.abandon(lambda: None)
+        if self._batch is not None:
+            self._batch.abandon()
+        if self._part is not None:
+            with contextlib.suppress(OSError):
+                self._part.unlink()
 
     def _make(self, item: tuple[Frame, int]) -> None:
         """One picture: named, encoded, written."""

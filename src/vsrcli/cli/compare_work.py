@@ -1,0 +1,104 @@
+"""The three kinds of comparison that ``vsr compare`` writes: a page, a film, a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from vsrcli.cli.meter import Meter
+from vsrcli.compare.album import check_times, gather, spread
+from vsrcli.compare.figures import Figures
+from vsrcli.compare.film import plan_film, write_film
+from vsrcli.compare.films import LineUp
+from vsrcli.compare.layout import Layout
+from vsrcli.compare.page import write_page
+from vsrcli.compare.still import write_still
+from vsrcli.evaluate.report import Crop
+from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.output import EncodeOptions
+
+
+class Work:
+    """Writes a comparison; each kind says what it has made.
+
+    Args:
+        line: what is compared.
+        target: the new file.
+        overwrite: whether it may replace another.
+        ffmpeg: the executable.
+        meter: told how far it is.
+        check: called after every moment; raises if a signal has arrived.
+    """
+
+    def __init__(
+        self,
+        line: LineUp,
+        target: Path,
+        overwrite: bool,
+        ffmpeg: Ffmpeg,
+        meter: Meter,
+        check: Callable[[], None],
+    ) -> None:
+        self._line, self._target, self._overwrite = line, target, overwrite
+        self._ffmpeg, self._meter, self._check = ffmpeg, meter, check
+
+    def picture(self, layout: Layout, moments: tuple[Fraction, ...]) -> str:
+        """A picture of one moment."""
+        check_times(self._line, moments)
+        at = moments[0] if moments else spread(self._line, 1)[0]
+        write_still(self._line, self._target, layout, at, overwrite=self._overwrite, ffmpeg=self._ffmpeg)
+        return "{}x{}".format(*layout.size)
+
+    def page(
+        self, moments: tuple[Fraction, ...], count: int, crop: Crop | None, *, vmaf: bool
+    ) -> tuple[str, Figures | None]:
+        """A page of several moments; without any, of ``count``."""
+        line = self._line
+        check_times(line, moments)
+        if crop is not None:
+            crop.of(np.empty((line.height, line.width, 1), np.uint8))  # which says if it is not inside
+        times = moments or spread(line, count - (line.reference is not None and count > 1))
+        total = len(times) if line.reference is None else self._frames()
+        with self._meter as meter:
+            album = gather(
+                line,
+                times,
+                vmaf=vmaf,
+                on_moment=lambda done: self._tell(done, total),
+                on_notice=meter.say,
+                ffmpeg=self._ffmpeg,
+            )
+        size = write_page(line, album, self._target, crop=crop, overwrite=self._overwrite)
+        pictures = f"{len(line.all)} films, {len(album.shots)} moments ({album.coding})"
+        return f"{pictures}, {size / 1e6:.1f} MB", album.figures
+
+    def film(self, layout: Layout, options: EncodeOptions, *, vmaf: bool) -> tuple[str, Figures | None]:
+        """A film."""
+        plan = plan_film(self._line, self._target, layout, options, ffmpeg=self._ffmpeg)
+        total = self._frames()
+        with self._meter as meter:
+            for text in plan.notices:
+                meter.say(f"  {text}")
+            frames, figures = write_film(
+                self._line,
+                plan,
+                layout,
+                vmaf=vmaf,
+                on_moment=lambda done: self._tell(done, total),
+                on_notice=meter.say,
+                ffmpeg=self._ffmpeg,
+            )
+        return f"{frames} frames, {plan.width}x{plan.height}", figures
+
+    def _tell(self, done: int, total: int | None) -> None:
+        self._check()
+        self._meter.tell(done, total, "compared")
+
+    def _frames(self) -> int | None:
+        """To come, as far as anybody knows."""
+        line = self._line
+        rate = line.films[0].source.video.frame_rate
+        return None if line.end is None or rate is None else max(round((line.end - line.start) * rate), 1)

@@ -1,0 +1,207 @@
+"""What stands in a settings file holds where it can: it makes no command impossible that it is not about."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+import media_samples as media
+from terminal import Outcome, environment
+from vsrcli.media.y4m_pictures import Pictures
+
+Vsr = Callable[..., Outcome]
+BICUBIC = ("-m", "bicubic", "-s", "2")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, and no settings of one's own."""
+    monkeypatch.setenv("VSR_CONFIG", "")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def film(sample: Callable[..., Path]) -> Path:
+    return sample(media.cfr, audio=False)
+
+
+def settings(*lines: str, command: str = "upscale") -> None:
+    Path("vsr.toml").write_text("\n".join((f"[{command}]", *lines, "")))
+
+
+@pytest.fixture
+def planned(vsr: Vsr) -> Callable[..., dict[str, Any]]:
+    """The plan of a command line, as programs see it."""
+
+    def plan(*arguments: object) -> dict[str, Any]:
+        run = vsr("upscale", *arguments, *BICUBIC, "--dry-run", "--progress", "json")
+        assert run.status == 0, run.err
+        return json.loads(run.err.splitlines()[0])
+
+    return plan
+
+
+def pictures(folder: Path) -> Path:
+    folder.mkdir()
+    media.run_ffmpeg(*media.picture(4), folder / "%03d.png")
+    return folder
+
+
+def test_a_rate_of_pictures_is_for_pictures(vsr: Vsr, film: Path, here: Path) -> None:
+    settings("fps = 10", "crf = 20")
+    assert vsr("upscale", film, "film.mkv", *BICUBIC).status == 0
+    assert vsr("upscale", pictures(here / "frames"), "frames.mkv", *BICUBIC).status == 0
+    rates = {}
+    for name in ("film.mkv", "frames.mkv"):
+        with av.open(name) as container:
+            rates[name] = container.streams.video[0].average_rate
+    assert rates["frames.mkv"] == 10
+    assert rates["film.mkv"] == pytest.approx(Fraction(24000, 1001), rel=1e-3)
+    vsr("upscale", film, "other.mkv", *BICUBIC, "--fps", "10").fails(2, "--fps is for pictures")
+    assert vsr("preview", film, "preview.mkv", *BICUBIC, "--seconds", "0.2").status == 0
+
+
+def test_a_rate_makes_no_film_of_a_batch_another_one(vsr: Vsr, film: Path) -> None:
+    settings("fps = 24", "crf = 18", command="batch")
+    first = vsr("batch", film, "out/", *BICUBIC, "--container", ".mkv", "--codec", "ffv1")
+    assert first.status == 0, first.err
+    settings("fps = 30", "crf = 18", command="batch")
+    again = vsr("batch", film, "out/", *BICUBIC, "--container", ".mkv", "--codec", "ffv1", "--json", "-")
+    assert again.status == 0, again.err
+    assert [each["status"] for each in json.loads(again.out)["films"]] == ["skipped"]
+
+
+@pytest.mark.parametrize(
+    ("line", "arguments", "codec", "left_out"),
+    [
+        ('format = "nut"', "out.mp4", "libx264", ""),
+        ("crf = 18", "out.mkv --codec ffv1", "ffv1", "--crf 18 (ffv1 has no constant quality)"),
+        ("crf = 60", "out.mp4", "libx264", "--crf 60 (--crf 60 is not on the scale of libx264"),
+        ("crf = 18", "- --format nut", "rawvideo", "--crf 18 (rawvideo has no constant quality)"),
+        ('codec = "libx265"', "-", "rawvideo", "--codec libx265 (stdout: YUV4MPEG2 holds raw video only"),
+        ('codec = "libx265"', "out.webm", "libvpx-vp9", "--codec libx265 (out.webm: WebM cannot hold hevc"),
+        ('encode-preset = "web"', "out.webm", "libvpx-vp9", "--encode-preset web (out.webm: WebM cannot"),
+        ('pix-fmt = "yuv420p10le"', "out.mkv --codec mjpeg", "mjpeg", "--pix-fmt yuv420p10le (mjpeg cannot"),
+        ('encode-preset = "web"', "out.mkv --codec ffv1", "ffv1", ""),
+        ('codec = "libx264"\ncrf = 18', "out.mkv --encode-preset archive", "ffv1", ""),
+        ('encoder-option = ["tune=grain"]', "out.mkv --codec ffv1", "ffv1", ""),
+        ('engine = "openvino"', "out.mp4 --gpu 0", "libx264", ""),
+    ],
+)
+def test_what_a_film_cannot_have_is_left_out(
+    planned: Callable[..., dict[str, Any]], film: Path, line: str, arguments: str, codec: str, left_out: str
+) -> None:
+    settings(line)
+    plan = planned(film, *arguments.split())
+    assert plan["codec"] == codec
+    said = [notice for notice in plan["notices"] if notice.startswith("left out of your settings")]
+    assert len(said) == bool(left_out)
+    for notice in said:
+        assert notice.startswith(f"left out of your settings: {left_out}")
+
+
+@pytest.mark.parametrize(
+    ("line", "typed", "status", "words"),
+    [
+        ("crf = 18", "out.mkv --codec ffv1 --crf 17", 2, "ffv1 has no constant quality"),
+        ("crf = 18", "out.webm --codec libx265", 1, "WebM cannot hold hevc"),
+        ("crf = 18", "out.mp4 --format nut", 2, "--format is for stdout"),
+        ("crf = 18", "out.mkv --codec ffv1 --encode-preset web", 2, "leave one out"),
+        ("crf = 60", "no/such/folder.mp4", 1, "is not a folder"),
+        ('codec = "libx256"', "out.mkv", 1, "no encoder 'libx256'"),
+        ('pix-fmt = "yuv42"', "out.mkv", 2, "no such pixel format"),
+        ('codec = "ffv1"\nencode-preset = "web"', "out.mkv", 2, "leave one out"),
+    ],
+)
+def test_what_is_typed_or_suits_no_film_is_an_error(
+    vsr: Vsr, film: Path, line: str, typed: str, status: int, words: str
+) -> None:
+    settings(line)
+    vsr("upscale", film, *typed.split(), *BICUBIC, "--dry-run").fails(status, words)
+
+
+def test_settings_of_films_do_not_touch_pictures(planned: Callable[..., dict[str, Any]], film: Path) -> None:
+    settings('codec = "libx265"', "crf = 18")
+    plan = planned(film, "out/%03d.png")
+    assert plan["codec"] == "png"
+    assert not any("--crf" in notice for notice in plan["notices"])
+    typed = planned(film, "out/%03d.png", "--crf", "18")
+    assert any(notice.startswith("--crf: for films") for notice in typed["notices"])
+
+
+def test_in_a_pipe_they_give_way_too(film: Path) -> None:
+    media.run_ffmpeg("-i", film, "film.y4m")
+    settings('codec = "libx265"', "crf = 18", 'model = "bicubic"', "fps = 24")
+    with Path("film.y4m").open("rb") as stdin, Path("out.y4m").open("wb") as stdout:
+        command = [sys.executable, "-m", "vsrcli", "upscale", "-", "-"]
+        done = subprocess.run(
+            command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env=environment(), check=False
+        )
+    assert done.returncode == 0, done.stderr.decode()
+    with Path("out.y4m").open("rb") as file:
+        assert len(list(Pictures(file.read, "out.y4m"))) == 12
+
+
+def test_a_nearer_table_takes_the_place_of_what_says_the_same(
+    planned: Callable[..., dict[str, Any]], film: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr
+) -> None:
+    """A profile before the plain table, the environment before both, what is typed before all."""
+    Path("vsr.toml").write_text(
+        '[upscale]\nsize = "320x240"\nmodel = "lanczos"\ncodec = "ffv1"\n'
+        '[profile.quick.upscale]\nscale = 3\npreset = "fast"\nencode-preset = "av1"\n'
+    )
+    shown = vsr("--profile", "quick", "config", "show", "upscale", "--json")
+    options = {row["option"]: row["value"] for row in json.loads(shown.out)["options"]}
+    assert options == {"scale": "3", "preset": "fast", "encode-preset": "av1"}
+    run = vsr("upscale", film, "out.mkv", "--dry-run", "--progress", "json")
+    plan = json.loads(run.err.splitlines()[0])
+    assert (plan["target_size"], plan["model"], plan["codec"]) == ([320, 240], "lanczos-x4", "ffv1")
+    monkeypatch.setenv("VSR_UPSCALE_HEIGHT", "144")
+    assert json.loads(vsr("upscale", film, "out.mkv", "--dry-run", "--progress", "json").err.splitlines()[0])[
+        "target_size"
+    ] == [192, 144]
+    assert planned(film, "out.mkv")["target_size"] == [128, 96]
+
+
+def test_a_comparison_takes_what_is_for_its_kind(vsr: Vsr, film: Path, here: Path) -> None:
+    lines = ('layout = "split"', "zoom = 2", 'codec = "ffv1"', "crf = 18", "json = true", "at = [0.1, 0.2]")
+    for target, films, words in (
+        ("page.html", 2, "no-labels = true"),
+        ("split.mkv", 2, 'labels = "before, after"'),
+        ("still.png", 3, 'labels = "before, after"'),
+    ):
+        settings(*lines, words, command="compare")
+        run = vsr("compare", *[film] * films, "-o", target)
+        assert run.status == 0, run.err
+        assert Path(target).is_file()
+    with av.open("split.mkv") as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.width) == ("ffv1", 128)
+    vsr("compare", film, film, "-o", "other.html", "--zoom", "2").fails(
+        2, "--zoom is for a film or a picture"
+    )
+    vsr("compare", film, film, "-o", "other.mkv", "--at", "0.1").fails(2, "--at is a moment of a picture")
+
+
+def test_measurements_take_what_is_for_their_kind(vsr: Vsr, here: Path) -> None:
+    (here / "clips").mkdir()
+    media.run_ffmpeg(*media.picture(5), here / "clips" / "one.mkv")
+    settings('phase = "zero"', 'truth = "elsewhere"', "crf = [23]", command="evaluate")
+    run = vsr("evaluate", "clips", "-m", "bicubic", "--degrade", "video", "--json", "figures.json")
+    assert run.status == 0, run.err
+    vsr("evaluate", "clips", "-m", "bicubic", "--phase", "zero").fails(2, "add --degrade none")
+    settings("frames = 6", command="bench")
+    bench = ("bench", "-m", "bicubic", "--size", "64x48", "--json", "-q")
+    run = vsr(*bench, "--seconds", "0.1")
+    assert run.status == 0, run.err
+    assert json.loads(run.out)["network"]["frames"] == 3
+    vsr(*bench, "--seconds", "0.1", "--frames", "3").fails(2, "leave one of them out")
