@@ -116,7 +116,8 @@ class Job:
 
     def peak(self, tiles: TilePlan | None = None) -> Peak:
         """Memory that it is expected to take, with its own or with other tiles."""
-        return peak(self.model, _for_memory(self.source, self.model, self.plan), tiles or self.tiles)
+        film = _for_memory(self.source, self.model, self.plan, self.engine)
+        return peak(self.model, film, tiles or self.tiles)
 
     def allows(self, tiles: TilePlan) -> bool:
         """Whether tiles stay under the memory that the user has named, if any."""
@@ -166,7 +167,7 @@ def prepare(source: str | Path | Incoming, target: str | Path, options: Options 
     limit = limit_for(options.device if model.weights else "cpu", options.max_memory)
     tiles = tiles_for(
         model,
-        _for_memory(film, model, plan),
+        _for_memory(film, model, plan, engine),
         options.overlap,
         limit,
         options.tile if isinstance(options.tile, int) else None,
@@ -250,11 +251,12 @@ def _check_data(film: Source, options: Options) -> None:
             raise InputError(f"{film.path} is damaged: {damaged}; repair it, or use --keep-going")
 
 
-def _for_memory(film: Source, model: Choice, plan: OutputPlan) -> Film:
+def _for_memory(film: Source, model: Choice, plan: OutputPlan, engine: EnginePlan | None) -> Film:
     """What memory depends on."""
     video, preset = film.video, dict(plan.video_options).get("preset")
     size = video.height, video.width, plan.height, plan.width
-    return Film(*size, model.scale, video.deep, plan.codec, preset)
+    computes = "keras" if engine is None else engine.engine
+    return Film(*size, model.scale, video.deep, plan.codec, preset, computes)
 
 
 def _end(film: Source, options: Options) -> Fraction | None:

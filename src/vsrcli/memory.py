@@ -1,7 +1,7 @@
 """What upscaling a film takes in memory at its peak, and the tiles with which it stays under a limit.
 
-The figures in here were measured by ``benchmarks/memory.py`` (on a CPU, with TensorFlow), which also compares
-what is expected with what is taken.
+The figures in here were measured by ``benchmarks/memory.py`` (on a CPU, with TensorFlow and with OpenVINO),
+which also compares what is expected with what is taken.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ SHARE = 0.75  # of what is free when the job begins; the rest is for others
 SMALLEST_TILE = 96
 BURSTS = (1, 32, 16, 8, 4, 2)
 
-_PROGRAM, _LIBRARIES = 80_000_000, 640_000_000  # Python and NumPy; TensorFlow, at work
+_PROGRAM = 80_000_000  # Python and NumPy
+_LIBRARIES = {"keras": 640_000_000, "openvino": 120_000_000}  # at work; TensorFlow's
 _FFMPEG = 90_000_000  # two of them, without pictures
 # Bytes per pixel of the new film, of encoders that look ahead, at their default preset; and of the others.
 _ENCODER = {"libx264": 195, "libx264rgb": 300, "libx265": 250, "libsvtav1": 280, "libvpx-vp9": 160}
@@ -30,7 +31,8 @@ _DECODER = 60  # the same of the old one
 _INTERPOLATION = 50  # bytes per pixel of a tile's result
 _FLOAT, _COLOURS = 4, 3
 # What stays for long lies between what comes and goes, and leaves gaps: the heap is larger than its contents.
-_GAPS, _SCATTERED = 1.2, 2.0  # around a tile's work, and around what many tiles remember
+_GAPS = {"keras": 1.2, "openvino": 1.1}  # around a tile's work
+_SCATTERED = {"keras": 2.0, "openvino": 1.4}  # around what many tiles remember
 # Features that a stream computes again when it is taken up, in frames; about half of a network's work.
 _TAKEN_UP, _FEATURES_SHARE = 9, 0.5
 
@@ -46,6 +48,7 @@ class Film:
         deep: whether colours have more than 8 bits.
         encoder: its name in ffmpeg; None if nothing is encoded.
         preset: of the encoder.
+        engine: what computes: ``openvino``; all others are counted as ``keras``.
     """
 
     height: int
@@ -56,6 +59,7 @@ class Film:
     deep: bool = False
     encoder: str | None = None
     preset: str | None = None
+    engine: str = "keras"
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,7 @@ def limit_for(device: str, most: int | None) -> Limit:
 
 def expected_peak(network: Architecture, film: Film, tiles: TilePlan) -> Peak:
     """What is expected at the peak: with full windows, at the end of a shot."""
+    engine = film.engine if network.openvino_bytes and film.engine == "openvino" else "keras"
     frame, new = film.height * film.width, film.new_height * film.new_width
     tile, covered = tiles.tile_height * tiles.tile_width, tiles.cost * film.height * film.width
     result = _FLOAT * _COLOURS * frame * film.scale**2
@@ -138,7 +143,7 @@ def expected_peak(network: Architecture, film: Film, tiles: TilePlan) -> Peak:
         frames = 2 * lookahead + tiles.burst + 1
     else:
         # Before and after a frame; half of the features are in both. One tile's are in bytes_per_pixel.
-        remembered = _SCATTERED * features * max(1.5 * covered - tile, 0) + 2 * hidden * covered
+        remembered = _SCATTERED[engine] * features * max(1.5 * covered - tile, 0) + 2 * hidden * covered
         remembered += _FLOAT * _COLOURS * 2 * lookahead * (covered if len(tiles) > 1 else 0)
         frames = 2
     owed = max(lookahead + tiles.burst - 1, 1)  # results that a shot's end gives at once
@@ -147,7 +152,9 @@ def expected_peak(network: Architecture, film: Film, tiles: TilePlan) -> Peak:
     pictures += owed * result + (depth(codes * new) + 2 + owed) * codes * new + _FLOAT * _COLOURS * new
     if new != frame * film.scale**2:
         pictures += (owed + 1) * _FLOAT * _COLOURS * new
-    working = tile * (_GAPS * network.bytes_per_pixel if network.module else _INTERPOLATION * film.scale**2)
+    working = tile * _INTERPOLATION * film.scale**2
+    if network.module:
+        working = int(tile * _GAPS[engine] * network.memory(engine, film.scale))
     ffmpeg = 0
     if film.encoder is not None:
         encoder = _ENCODER.get(film.encoder, _OTHER_ENCODER) * _PATIENT.get(film.preset or "", 1)
@@ -155,8 +162,8 @@ def expected_peak(network: Architecture, film: Film, tiles: TilePlan) -> Peak:
     # What is saved when a segment is over, while neither the network nor an encoder is at work.
     saved = (hidden + _FLOAT * _COLOURS * 2 * lookahead) * covered if network.module else 0
     remembered += max(saved - working - ffmpeg, 0)
-    program = _PROGRAM + (_LIBRARIES if network.module else 0)
-    return Peak(program, int(working), int(remembered), pictures, ffmpeg)
+    program = _PROGRAM + (_LIBRARIES[engine] if network.module else 0)
+    return Peak(program, working, int(remembered), pictures, ffmpeg)
 
 
 def fitting_tiles(

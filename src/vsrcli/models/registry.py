@@ -44,6 +44,8 @@ class Architecture:
             ``MODULE_radius``; None without a network.
         options: fixed keyword arguments of these functions.
         bytes_per_pixel: peak memory on TensorFlow per low-resolution pixel at x4, see benchmarks/memory.py.
+        openvino_bytes: the same on OpenVINO, where that was measured: per pixel of a tile, and per pixel of
+            its picture.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Architecture:
     module: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     bytes_per_pixel: int = 800
+    openvino_bytes: tuple[int, int] | None = None
 
     def build(self, scale: int, *, phase: str = "centre") -> keras.Model:
         """A network with fresh random weights."""
@@ -62,6 +65,13 @@ class Architecture:
     def macs(self, scale: int) -> int:
         """Multiply-adds per low-resolution pixel and frame; 0 for interpolation."""
         return getattr(costs, f"{self.module}_macs")(scale, **self.options) if self.module else 0
+
+    def memory(self, engine: str, scale: int) -> int:
+        """Bytes per low-resolution pixel of a tile at work, on ``openvino`` or anything else."""
+        if self.openvino_bytes is None or engine != "openvino":
+            return self.bytes_per_pixel
+        tile, picture = self.openvino_bytes
+        return tile + scale**2 * picture
 
     def radius(self) -> int:
         """How far a result sees, in low-resolution pixels: what tiles must share to give the untiled picture.
@@ -87,6 +97,7 @@ ARCHITECTURES = {
             module="duf_s",
             options={"width": 48, "blocks": 3, "head": 64},
             bytes_per_pixel=7_600,
+            openvino_bytes=(4_200, 25),
         ),
         Architecture(
             "duf-r-xs",
@@ -96,6 +107,7 @@ ARCHITECTURES = {
             module="duf_r",
             options={"width": 24, "levels": 1, "blocks": 2, "head": 32, "filters": False},
             bytes_per_pixel=3_500,
+            openvino_bytes=(1_450, 100),
         ),
         Architecture(
             "duf-r-s",
@@ -104,6 +116,7 @@ ARCHITECTURES = {
             module="duf_r",
             options={"width": 44, "levels": 3, "blocks": 3, "head": 56},
             bytes_per_pixel=7_600,
+            openvino_bytes=(4_500, 30),
         ),
         Architecture(
             "duf-r-m",
@@ -112,6 +125,7 @@ ARCHITECTURES = {
             module="duf_r",
             options={"width": 72, "levels": 3, "blocks": 5, "head": 80},
             bytes_per_pixel=11_000,
+            openvino_bytes=(6_900, 30),
         ),
         Architecture(
             "duf-r-l",
@@ -120,6 +134,7 @@ ARCHITECTURES = {
             module="duf_r",
             options={"width": 100, "levels": 3, "blocks": 7, "head": 128},
             bytes_per_pixel=12_000,
+            openvino_bytes=(9_700, 30),
         ),
         Architecture(
             "duf-16l",
@@ -128,6 +143,7 @@ ARCHITECTURES = {
             module="duf",
             options={"depth": 16},
             bytes_per_pixel=40_000,
+            openvino_bytes=(37_000, 30),
         ),
         Architecture(
             "duf-28l",
@@ -136,6 +152,7 @@ ARCHITECTURES = {
             module="duf",
             options={"depth": 28},
             bytes_per_pixel=50_000,
+            openvino_bytes=(36_500, 30),
         ),
         Architecture(
             "duf-52l",
@@ -144,6 +161,7 @@ ARCHITECTURES = {
             module="duf",
             options={"depth": 52},
             bytes_per_pixel=80_000,
+            openvino_bytes=(51_500, 30),
         ),
         Architecture("bicubic", "interpolation, a = -0.5; needs no weights", "resample", frames=1),
         Architecture("lanczos", "interpolation, three lobes; needs no weights", "resample", frames=1),
