@@ -48,8 +48,11 @@ class Bands:
         return len(self) * self.rows - self.height
 
     def cut(self, features: Any, around: np.ndarray, rows: slice) -> tuple[Any, np.ndarray]:
-        """A band of features ``(1, H, W, C)``, and of the frame with its border, from :func:`framed`."""
-        if len(self) == 1:
+        """A band of features ``(1, H, W, C)``, and of the frame with its border, from :func:`framed`.
+
+        Features may have more rows than the frame: no band takes them.
+        """
+        if len(self) == 1 and features.shape[1] == self.rows:
             return features, around
         return features[:, rows], around[:, rows.start : rows.stop + 2 * BORDER]
 

@@ -42,7 +42,7 @@ def feature_window(network: Network, advance: Callable[..., Any], height: int, w
     """The window of a network for frames of one size, from its compiled ``advance``."""
     sizes = network.sizes
     empty = tuple(
-        (network.zeros((1, height, width, channels), network.dtype),) * length
+        (network.zeros(sizes.shape(height, width, channels), network.dtype),) * length
         for length, channels in sizes.queues
     )
     return FeatureWindow(advance, empty, sizes.levels, height, width)

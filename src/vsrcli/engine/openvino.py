@@ -97,7 +97,11 @@ class OpenvinoNetwork:
     def paint(
         self, function: Callable[..., Any], bands: Bands, x: np.ndarray, around: np.ndarray
     ) -> tuple[np.ndarray, Any]:
-        """Every band lands where it belongs: putting them together afterwards would take a copy."""
+        """Every band lands where it belongs: putting them together afterwards would take a copy.
+
+        Of finite features and weights everything is finite that follows here, so only features are looked at.
+        """
+        finite(x)
         whole = [np.empty(_all_rows(shape, bands), np.float32) for shape in function.shapes]  # type: ignore[attr-defined]
         for rows in bands:
             taken = bands.cut(x, around, rows)
@@ -133,14 +137,16 @@ class Function:
 
         with _named_failures():
             taken = [np.ascontiguousarray(argument, np.float32) for argument in arguments]
-            finite(taken[0])
+            if into is None:
+                finite(taken[0])
             given = into or [np.empty(shape, np.float32) for shape in self.shapes]
             for number, array in enumerate(taken):
                 self._request.set_input_tensor(number, Tensor(array, shared_memory=True))
             for number, array in enumerate(given):
                 self._request.set_output_tensor(number, Tensor(array, shared_memory=True))
             self._request.infer()
-        finite(given[0])  # what the next function is given: its ReLU would make zero of NaN
+        if into is None:
+            finite(given[0])  # what the next function is given: its ReLU would make zero of NaN
         return given[0] if len(given) == 1 else tuple(given)
 
 

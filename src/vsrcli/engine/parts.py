@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vsrcli.engine.bands import BORDER, Bands
-from vsrcli.models.costs import DUF_DEPTHS, DUF_S_LEVELS, DUF_STEM, WINDOW
+from vsrcli.models.costs import DUF_DEPTHS, DUF_ROWS, DUF_S_LEVELS, DUF_STEM, WINDOW
 from vsrcli.models.registry import Architecture
 
 FLOAT32 = "float32"
@@ -44,6 +44,7 @@ class Sizes:
         width: channels of merged features.
         head: channels before the output stage.
         queues: (entries, channels) of what a window keeps from frame to frame.
+        rows: features have a multiple of so many, and the last ones below the frame mean nothing.
     """
 
     kind: str
@@ -52,6 +53,11 @@ class Sizes:
     width: int = 0
     head: int = 0
     queues: tuple[tuple[int, int], ...] = ()
+    rows: int = 1
+
+    def shape(self, height: int, width: int, channels: int) -> tuple[int, int, int, int]:
+        """Of features of a frame, between functions."""
+        return (1, -(-height // self.rows) * self.rows, width, channels)
 
 
 def sizes_of(architecture: Architecture, scale: int) -> Sizes:
@@ -81,7 +87,7 @@ def _sizes_of_duf(depth: int, scale: int) -> Sizes:
     added, products = plan.growth, 3 * plan.growth
     queues = ((6, DUF_STEM), (6, products), (4, added), (4, products), (2, added), (2, products))
     width = DUF_STEM + (plan.keeping + 3) * plan.growth
-    return Sizes("shared", scale, WINDOW // 2, width, DUF_HEAD, queues)
+    return Sizes("shared", scale, WINDOW // 2, width, DUF_HEAD, queues, DUF_ROWS)
 
 
 def signatures(
@@ -98,11 +104,13 @@ def signatures(
     if sizes.kind == "window":
         return {"upscale": (Spec((1, WINDOW, height, width, 3)),)}
     frame = Spec((1, height, width, 3))
-    feature = Spec((1, height, width, sizes.width), dtype)
+    feature = Spec(sizes.shape(height, width, sizes.width), dtype)
     x = Spec((1, bands.rows, width, sizes.head), dtype)
     around = Spec((1, bands.rows + 2 * BORDER, width + 2 * BORDER, 3))
     kept = (
-        Spec((1, height, width, channels), dtype) for length, channels in sizes.queues for _ in range(length)
+        Spec(sizes.shape(height, width, channels), dtype)
+        for length, channels in sizes.queues
+        for _ in range(length)
     )
     advance = (frame, *kept)
     if sizes.kind in ("cached", "shared"):

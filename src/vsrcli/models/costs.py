@@ -28,6 +28,7 @@ class Depth:
 
 
 DUF_STEM = 64
+DUF_ROWS = 6  # of a frame, computed together: see models/winograd.py
 DUF_DEPTHS = {16: Depth(3, 32), 28: Depth(9, 16), 52: Depth(21, 16)}
 
 

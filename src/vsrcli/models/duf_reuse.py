@@ -8,8 +8,8 @@ taken apart into three over one, so that features near the ends share whatever t
 
 In the blocks that follow every feature belongs to one window. Convolutions along time have three taps and
 outputs that overlap: with Winograd's minimal filtering along time, 7 spatial convolutions do for five
-outputs where 15 stand in the definition (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks",
-CVPR 2016). Where many channels come and go, the same is done along the height: 8 rows for six.
+outputs where 15 stand in the definition. Along the height the same is done everywhere, 8 rows for six: see
+:mod:`vsrcli.models.winograd`, also for the order of rows in which features lie, between calls, too.
 
 These are the same sums in another order: pictures agree with the plain network's within float rounding.
 """
@@ -17,21 +17,18 @@ These are the same sums in another order: pictures agree with the plain network'
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 from vsrcli.models import dynamic
-from vsrcli.models.costs import WINDOW
+from vsrcli.models.costs import DUF_ROWS, WINDOW
 from vsrcli.models.duf import BN_EPSILON
+from vsrcli.models.winograd import Rows, minimal_filtering, mix, total
 
 SHARING = WINDOW // 2  # blocks behind which windows still have something in common
 _TILES = {1: (1,), 3: (3,), 5: (5,), 7: (5, 2)}  # outputs along time -> how many are computed together
-_ROWS = 6  # computed together
-_MANY = 128 * 64  # channels in, times out: from here on that saves time, see benchmarks/engines.py
-_POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
 
 
 def advance(model: Any, frame: Any, queues: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
@@ -44,9 +41,13 @@ def advance(model: Any, frame: Any, queues: Sequence[Sequence[Any]]) -> tuple[An
             and of the features that it adds; six of each, then four, then two.
 
     Returns:
-        ``(1, H, W, C)``, what the blocks make of the window, and one new entry for each queue.
+        ``(1, H', W, C)``, what the blocks make of the window, ready for :func:`refine`, and one new entry for
+        each queue. H' is H rounded up to a multiple of six.
     """
-    stem, last = _conv(frame, *_weights(model, "stem")), WINDOW - 1
+    rows, last = Rows(*frame.shape[1:3]), WINDOW - 1
+    blocks = [_Block(model, number, rows) for number in range(_blocks(model))]
+    stem = rows.order(_stem(model, frame))
+    queues = [[_flat(entry) for entry in queue] for queue in queues]
     newest = [stem]
     parts = [[each] for each in (*queues[0], stem)]  # of the features of each of the window's frames
     inner: dict[int, Any] = {}  # products of frames that the window's ends have not touched
@@ -55,7 +56,7 @@ def advance(model: Any, frame: Any, queues: Sequence[Sequence[Any]]) -> tuple[An
         fresh = last - level  # the one inner frame that was in no window yet
         touched = [p for p in range(WINDOW) if not level <= p <= fresh]
         if level:
-            block = _Block(model, level - 1)
+            block = blocks[level - 1]
             grown = {p: block.grown({**inner, **ends}, p) for p in touched}
             made = block.grown(inner, fresh)
             kept = queues[2 * level] if level < SHARING else ()
@@ -64,7 +65,7 @@ def advance(model: Any, frame: Any, queues: Sequence[Sequence[Any]]) -> tuple[An
                 parts[p].append(grown[p])
             newest += [made] if level < SHARING else []
         if level < SHARING:
-            block = _Block(model, level)
+            block = blocks[level]
             made = block.products(_joined(parts[fresh]))
             inner = {p: block.apart(each) for p, each in _until(fresh, queues[2 * level + 1]).items()}
             inner[fresh] = block.apart(made)
@@ -74,13 +75,16 @@ def advance(model: Any, frame: Any, queues: Sequence[Sequence[Any]]) -> tuple[An
             for p in touched:
                 taps = few.get(p, (0, 1, 2))
                 ends[p] = block.apart(block.products(_joined(parts[p]), taps), taps)
-    return (_rest(model, [_joined(part) for part in parts]), *newest)
+    features = _rest(blocks[SHARING:], [_joined(part) for part in parts])
+    features = rows.masked(_normed(features, *_affine(model, "head_bn")))
+    return tuple(ops.reshape(each, (1, -1, rows.width, each.shape[-1])) for each in (features, *newest))
 
 
 def refine(model: Any, features: Any) -> Any:
-    """What the blocks made of a window -> ``(1, H, W, 256)``, what the output stage sees."""
+    """What the blocks made of a window -> ``(1, H', W, 256)``, what the output stage sees, rows in order."""
     kernel, bias = _weights(model, "head")
-    return ops.relu(_conv_by_rows(_normed(model, "head_bn", features), kernel) + bias)
+    rows = Rows(*features.shape[1:3])
+    return rows.restore(ops.relu(rows.conv(_flat(features), kernel) + bias))
 
 
 def paint(model: Any, x: Any, around: Any, scale: int) -> Any:
@@ -96,23 +100,26 @@ class _Block:
     Args:
         model: whose.
         number: of the block.
+        rows: how its features lie.
     """
 
-    def __init__(self, model: Any, number: int) -> None:
-        self._model, self._name = model, f"block{number}"
-        self.kernel, self.bias = _kernel(model, f"{self._name}_grow")  # 3, 3, 3, C, growth; time first
+    def __init__(self, model: Any, number: int, rows: Rows) -> None:
+        name = f"block{number}"
+        self.rows = rows
+        self.kernel, self.bias = _kernel(model, f"{name}_grow")  # 3, 3, 3, C, growth; time first
         self.growth = int(self.kernel.shape[-1])
+        self._norm = _affine(model, f"{name}_bn1")
+        kernel, bias = _weights(model, f"{name}_reduce")
+        scale, shift = _affine(model, f"{name}_bn2")
+        self._reduce = kernel * scale, bias * scale + shift  # the second batch norm is part of the weights
 
     def reduced(self, x: Any) -> Any:
-        """``(1, H, W, C)`` -> the same shape. The second batch norm is part of the convolution's weights."""
-        kernel, bias = _weights(self._model, f"{self._name}_reduce")
-        scale, shift = _affine(self._model, f"{self._name}_bn2")
-        x = _normed(self._model, f"{self._name}_bn1", x)
-        return ops.relu(_conv(x, kernel * scale, bias * scale + shift))
+        """``(pixels, C)`` -> the same shape."""
+        return self.rows.masked(self.rows.pointwise(_normed(x, *self._norm), *self._reduce))
 
     def products(self, x: Any, taps: Iterable[int] = (0, 1, 2)) -> Any:
         """What a frame's features contribute to the frames behind, at and before it, side by side."""
-        return _conv_by_rows(self.reduced(x), np.concatenate([self.kernel[tap] for tap in taps], axis=-1))
+        return self.rows.conv(self.reduced(x), np.concatenate([self.kernel[tap] for tap in taps], axis=-1))
 
     def apart(self, products: Any, taps: Iterable[int] = (0, 1, 2)) -> dict[int, Any]:
         """By tap."""
@@ -122,71 +129,32 @@ class _Block:
     def grown(self, products: Mapping[int, Mapping[int, Any]], p: int) -> Any:
         """The features that the block adds to frame ``p``; outside the window there is nothing."""
         terms = [products[p + tap - 1][tap] for tap in range(3) if 0 <= p + tap - 1 < WINDOW]
-        return _sum(terms) + self.bias
+        return total(terms) + self.bias
 
 
-def _rest(model: Any, frames: list[Any]) -> Any:
-    """The blocks whose features belong to one window: seven frames' features -> ``(1, H, W, C)``."""
-    for number in range(SHARING, _blocks(model)):
-        block = _Block(model, number)
+def _rest(blocks: Sequence[_Block], frames: list[Any]) -> Any:
+    """The blocks whose features belong to one window: seven frames' features -> ``(pixels, C)``."""
+    for left, block in zip(range(len(blocks), 0, -1), blocks, strict=True):
         reduced: list[Any] = [block.reduced(frame) for frame in frames]
-        if number < _blocks(model) - SHARING:  # keeps time: outside the window there is nothing
+        if left > SHARING:  # keeps time: outside the window there is nothing
             reduced = [None, *reduced, None]
         else:
             frames = frames[1:-1]
         grown = []
         for outputs in _TILES[len(frames)]:
-            grown += _filtered(reduced[len(grown) : len(grown) + outputs + 2], block.kernel)
+            grown += _filtered(reduced[len(grown) : len(grown) + outputs + 2], block.kernel, block.rows)
         frames = [_joined([x, y + block.bias]) for x, y in zip(frames, grown, strict=True)]
     return frames[0]
 
 
-def _filtered(frames: list[Any], kernel: np.ndarray) -> list[Any]:
-    """A 3x3x3 convolution, valid along time, of frames ``(1, H, W, C)`` or None: Winograd's F(m, 3)."""
+def _filtered(frames: list[Any], kernel: np.ndarray, rows: Rows) -> list[Any]:
+    """A 3x3x3 convolution, valid along time, of frames ``(pixels, C)`` or None: Winograd's F(m, 3)."""
     before, weights, after = minimal_filtering(len(frames) - 2)
     products = []
-    for mix, taps in zip(before, weights, strict=True):
-        x = _mix(frames, mix)
-        products.append(None if x is None else _conv(x, np.tensordot(taps, kernel, 1).astype(np.float32)))
-    return [_mix(products, mix) for mix in after]
-
-
-@cache
-def minimal_filtering(outputs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Winograd's F(m, 3): m outputs of a filter with three taps from m + 2 products.
-
-    Returns:
-        ``B (m+2, m+2)``, ``G (m+2, 3)``, ``A (m, m+2)``: ``A @ ((G @ taps) * (B @ inputs))`` is the
-        correlation. By Toom and Cook's construction, from the values of polynomials at 0, 1, -1, 2, -2, 1/2,
-        -1/2 and infinity; a single output is taken as it is defined.
-    """
-    if outputs == 1:
-        return np.eye(3), np.eye(3), np.ones((1, 3))
-    points = np.array(_POINTS[: outputs + 1])
-    at_infinity = np.eye(3)[2:], np.eye(outputs)[outputs - 1 :]
-    weights = np.concatenate([points[:, None] ** np.arange(3), at_infinity[0]])
-    after = np.concatenate([points[:, None] ** np.arange(outputs), at_infinity[1]]).T
-    # each output j is the sum over taps k of input j + k: linear equations for B
-    system = np.einsum("ji,ik->jki", after, weights).reshape(3 * outputs, outputs + 2)
-    wanted = np.zeros((outputs, 3, outputs + 2))
-    for j in range(outputs):
-        for k in range(3):
-            wanted[j, k, j + k] = 1
-    before = np.linalg.lstsq(system, wanted.reshape(3 * outputs, outputs + 2), rcond=None)[0]
-    return np.round(before, 12), weights, after
-
-
-def _mix(terms: Sequence[Any], weights: np.ndarray) -> Any:
-    """A weighted sum; None stands for zero."""
-    used = [(x, float(weight)) for x, weight in zip(terms, weights, strict=True) if x is not None and weight]
-    return _sum([x if weight == 1 else x * weight for x, weight in used]) if used else None
-
-
-def _sum(terms: Sequence[Any]) -> Any:
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
+    for sums, taps in zip(before, weights, strict=True):
+        x = mix(frames, sums)
+        products.append(None if x is None else rows.conv(x, np.tensordot(taps, kernel, 1).astype(np.float32)))
+    return [mix(products, sums) for sums in after]
 
 
 def _until(stop: int, entries: Sequence[Any]) -> dict[int, Any]:
@@ -198,33 +166,17 @@ def _joined(parts: Sequence[Any]) -> Any:
     return ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
 
 
-def _conv(x: Any, kernel: np.ndarray, bias: np.ndarray | None = None) -> Any:
-    """A 2D convolution that keeps the size."""
-    y = ops.conv(x, kernel, padding="same", data_format="channels_last")
-    return y if bias is None else y + bias
+def _stem(model: Any, frame: Any) -> Any:
+    """A frame, with rows of zeros below until six divide their number -> ``(1, 6*n, W, 64)``."""
+    kernel, bias = _weights(model, "stem")
+    below = -frame.shape[1] % DUF_ROWS
+    frame = ops.pad(frame, ((0, 0), (0, below), (0, 0), (0, 0))) if below else frame
+    return ops.conv(frame, kernel, padding="same", data_format="channels_last") + bias
 
 
-def _conv_by_rows(x: Any, kernel: np.ndarray) -> Any:
-    """:func:`_conv`, with fewer multiplications where channels are many: Winograd's F(6, 3) along the height.
-
-    They are traded for sums of rows, which cost as much where channels are few. Along both axes these sums
-    always cost more than they save.
-    """
-    if kernel.shape[-1] * kernel.shape[-2] < _MANY:
-        return _conv(x, kernel)
-    before, weights, after = minimal_filtering(_ROWS)
-    x = ops.transpose(x, (0, 3, 1, 2))
-    height, width = x.shape[2:]
-    tiles = -(-height // _ROWS)
-    x = ops.pad(x, ((0, 0), (0, 0), (1, 1 + tiles * _ROWS - height), (0, 0)))
-    rows = [x[:, :, row : row + _ROWS * (tiles - 1) + 1 : _ROWS] for row in range(_ROWS + 2)]
-    products = []
-    for mix, taps in zip(before, weights, strict=True):
-        flat = np.tensordot(taps, kernel, 1)[None].astype(np.float32)  # 1, 3, C, K
-        products.append(ops.conv(_mix(rows, mix), flat, padding="same", data_format="channels_first"))
-    made = ops.stack([_mix(products, mix) for mix in after], axis=3)  # 1, K, tiles, rows, W
-    made = ops.reshape(made, (1, kernel.shape[-1], tiles * _ROWS, width))[:, :, :height]
-    return ops.transpose(made, (0, 2, 3, 1))
+def _flat(features: Any) -> Any:
+    """``(1, H, W, C)`` -> ``(pixels, C)``."""
+    return ops.reshape(features, (-1, features.shape[-1]))
 
 
 def _blocks(model: Any) -> int:
@@ -251,7 +203,6 @@ def _affine(model: Any, layer: str) -> tuple[np.ndarray, np.ndarray]:
     return scale, beta - mean * scale
 
 
-def _normed(model: Any, layer: str, x: Any) -> Any:
+def _normed(x: Any, scale: np.ndarray, shift: np.ndarray) -> Any:
     """A batch norm and its ReLU."""
-    scale, shift = _affine(model, layer)
     return ops.relu(x * scale + shift)
