@@ -207,11 +207,13 @@ def pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def table(run: Path) -> str:
     """Markdown: every pilot that there is, the best first."""
-    found = [json.loads(file.read_text()) for file in sorted(run.glob("*.json"))]
+    found = [{"name": file.stem, **json.loads(file.read_text())} for file in sorted(run.glob("*.json"))]
     gain = next((key for key in (found[0] if found else {}) if key.endswith(" gain_db")), "")
     lines = ["| variant | M multiply-adds | steps | gain, dB |", "|---|---|---|---|"]
     for row in sorted(found, key=lambda row: -row[gain]):
-        lines.append(f"| {row['says']} | {row['macs'] / 1e6:.2f} | {row['steps']} | {row[gain]:+.2f} |")
+        own = VARIANTS[row["name"]].network is not None  # it lacks something that is counted
+        macs = f"{'< ' if own else ''}{row['macs'] / 1e6:.2f}"
+        lines.append(f"| {row['says']} | {macs} | {row['steps']} | {row[gain]:+.2f} |")
     return "\n".join(lines)
 
 
