@@ -20,7 +20,10 @@ from vsrcli.bench.clip import generate
 from vsrcli.bench.measure import Figures, Memory, median_run
 from vsrcli.bench.peak import PeakMemory
 from vsrcli.bench.stages import Clock
+from vsrcli.errors import UsageError
+from vsrcli.job import Options
 from vsrcli.media.probe import probe
+from vsrcli.models.registry import NETWORK_PRESETS
 
 Vsr = Callable[..., Outcome]
 WAYS = ("network", "decoded", "encoded")
@@ -73,6 +76,28 @@ def test_a_film_of_ones_own(vsr: Vsr, sample: Callable[..., Path], tmp_path: Pat
     for words in ("frames a second", "waits for the encoder", "memory at the peak", "alone", "to libx264"):
         assert words in seen.out
     assert sorted(path.parent.iterdir()) == before
+
+
+def test_a_preset_is_a_network_and_an_effort(
+    vsr: Vsr, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    measured: list[Options] = []
+
+    def measure(source: Path, folder: Path, options: Options, **others: object) -> None:
+        measured.append(options)
+        raise UsageError("that is enough")
+
+    monkeypatch.setattr("vsrcli.bench.measure.measure", measure)
+    for line in (("--preset", "fast"), (), ("-m", "duf-s")):
+        vsr("bench", *line, "--size", "16x16", "--frames", "2")
+    assert [(each.model, each.encode.effort) for each in measured] == [
+        (NETWORK_PRESETS["fast"], "fast"),
+        (NETWORK_PRESETS["balanced"], "balanced"),
+        ("duf-s", "balanced"),
+    ]
+    both = vsr("bench", "--preset", "fast", "-m", "duf-s")
+    assert both.status == 2
+    assert "both choose the network" in both.err
 
 
 @pytest.mark.parametrize(

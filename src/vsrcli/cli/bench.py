@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vsrcli.cli.network_options import network_asked, network_options
 from vsrcli.cli.options import (
     engine_options,
     is_typed,
@@ -22,6 +23,7 @@ from vsrcli.cli.signals import interruptible
 from vsrcli.cli.values import Dimensions, Scale
 from vsrcli.errors import UsageError
 from vsrcli.job import Options
+from vsrcli.media.output import EncodeOptions
 
 if TYPE_CHECKING:
     from vsrcli.bench.measure import Figures, Report
@@ -31,7 +33,7 @@ _FRAMES, _RATE = 24, 30
 
 
 @click.command(epilog="Example: vsr bench -s 2 --size 960x540 --frames 12 --json > figures.json")
-@click.option("-m", "--model", default=_DEFAULT.model, show_default=True, help="See `vsr models`, or a file.")
+@network_options
 @click.option(
     "-s", "--scale", type=Scale(), default=str(_DEFAULT.scale), show_default=True, help="Factor, 1 to 4."
 )
@@ -87,15 +89,17 @@ def bench(
 
         rate = probe(source).video.frame_rate or rate
     count = frames or (_FRAMES if seconds is None else max(round(seconds * rate), 1))
+    model, effort = network_asked(context, given["preset"], given["model"])
     options = Options(
         scale=given["scale"],
-        model=given["model"],
+        model=model,
         tile=given["tile"],
         device=given["device"],
         precision=given["precision"],
         engine=given["engine"],
         max_memory=given["max_memory"],
         frames=count,
+        encode=EncodeOptions(effort=effort),
     )
 
     def on_step(text: str) -> None:

@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
+from vsrcli.cli.network_options import network_asked, network_options
 from vsrcli.cli.options import engine_options, is_typed, memory_options, nearest, together
 from vsrcli.cli.preferred import preferred
-from vsrcli.cli.values import NetworkPreset, Rate, Scale, Screen, Segment, Setting, Time
+from vsrcli.cli.values import Rate, Scale, Screen, Segment, Setting, Time
 from vsrcli.errors import UsageError
 from vsrcli.frames.sizes import LARGEST, Wanted
 from vsrcli.job import Options
 from vsrcli.media.presets import PRESETS
-from vsrcli.models.registry import NETWORK_PRESETS
 
 _DEFAULT = Options()
 film_options = together(
@@ -46,18 +46,7 @@ film_options = together(
         help="Upscale twice where one pass does not reach the size. Slow: the second sees 4 to 16 times the "
         "pixels.",
     ),
-    click.option(
-        "--preset",
-        type=NetworkPreset(),
-        help="How much to compute: "
-        + ", ".join(f"{name} ({model})" for name, model in NETWORK_PRESETS.items())
-        + "; the encoder's effort follows. Its own preset is -e preset=NAME.  [default: balanced]",
-    ),
-    click.option(
-        "-m",
-        "--model",
-        help=f"Instead of a preset: see `vsr models`, or a .weights.h5 file.  [default: {_DEFAULT.model}]",
-    ),
+    network_options,
     memory_options,
     click.option(
         "--overlap",
@@ -156,7 +145,7 @@ def options_from(
             param_hint="--end",
         )
     context = click.get_current_context(silent=True)
-    network, effort = _network(context, preset, model)
+    network, effort = network_asked(context, preset, model)
     if device not in ("auto", "cpu") and "engine" not in nearest(
         context, {"device": device, "engine": engine}
     ):
@@ -207,13 +196,3 @@ def _size(
     if "size" in given:
         return replace(given["size"], fill=fit is False)
     return Wanted(given.get("width"), given.get("height")) if given and "scale" not in given else None
-
-
-def _network(context: click.Context | None, preset: str | None, model: str | None) -> tuple[str, str]:
-    """The one network that was named, and the encoder's effort."""
-    given = nearest(context, {"preset": preset, "model": model})
-    if len(given) > 1:
-        raise UsageError(f"--preset {preset} and --model {model} both choose the network; give one of them")
-    if preset is not None and "preset" in given:
-        return NETWORK_PRESETS[preset], preset
-    return given.get("model", _DEFAULT.model), _DEFAULT.encode.effort

@@ -1,0 +1,45 @@
+"""Which network computes: a preset, or a model by its name."""
+
+from __future__ import annotations
+
+import click
+
+from vsrcli.cli.options import nearest, together
+from vsrcli.cli.values import NetworkPreset
+from vsrcli.errors import UsageError
+from vsrcli.job import Options
+from vsrcli.models.registry import NETWORK_PRESETS
+
+_DEFAULT = Options()
+network_options = together(
+    click.option(
+        "--preset",
+        type=NetworkPreset(),
+        help="How much to compute: "
+        + ", ".join(f"{name} ({model})" for name, model in NETWORK_PRESETS.items())
+        + "; the encoder's effort follows (its own one: `upscale -e preset=NAME`).  [default: balanced]",
+    ),
+    click.option(
+        "-m",
+        "--model",
+        help=f"Instead of a preset: see `vsr models`, or a .weights.h5 file.  [default: {_DEFAULT.model}]",
+    ),
+)
+
+
+def network_asked(context: click.Context | None, preset: str | None, model: str | None) -> tuple[str, str]:
+    """The one network that was named, and the encoder's effort.
+
+    Args:
+        context: of the command; None: everything counts as typed.
+        preset, model: values of ``network_options``.
+
+    Raises:
+        UsageError: both, from the same place.
+    """
+    given = nearest(context, {"preset": preset, "model": model})
+    if len(given) > 1:
+        raise UsageError(f"--preset {preset} and --model {model} both choose the network; give one of them")
+    if preset is not None and "preset" in given:
+        return NETWORK_PRESETS[preset], preset
+    return given.get("model", _DEFAULT.model), _DEFAULT.encode.effort
