@@ -94,7 +94,8 @@ def test_the_tail_names_the_cause_and_not_what_follows_from_it() -> None:
 
 def test_kill_reaps_and_may_be_repeated() -> None:
     process = Process([sys.executable, "-c", "import time; time.sleep(600)"], stdin=True, stdout=True)
-    assert os.getsid(process.pid) == process.pid != os.getsid(0)
+    assert os.getpgid(process.pid) == process.pid != os.getpgid(0)  # Ctrl-C is not for it
+    assert os.getsid(process.pid) == os.getsid(0)  # but niceness is
     process.kill()
     process.kill()
     assert not psutil.pid_exists(process.pid)
