@@ -1,12 +1,12 @@
 """Which network, which way of training: variants trained for the same computing time, in one table.
 
-    python benchmarks/pilots.py TRAIN_DIR VAL_DIR [--minutes 10] [--only NAME,...] [--shippable] [--table]
+    python benchmarks/pilots.py TRAIN_DIR VAL_DIR [--steps 640] [--only NAME,...] [--shippable] [--table]
 
-Every variant is the reference with one thing changed. Its number of steps is what fits into ``--minutes`` of
-all cores, from the processor time of its first steps (not from the clock, so that a busy machine is fair to
-all); then it is trained like any other run: same footage, same order of batches, the rate falling to its end.
-A pilot that is stopped goes on, a finished one is not trained again, and the table shows all that there
-are.
+Every variant is the reference with one thing changed, and is given the computing time that the reference
+takes for ``--steps`` (640 are ten minutes on two cores): what a step of either costs is measured in turns, in
+processor time, so that neither a busy machine nor one whose speed wanders favours anybody. Then it is trained
+like any other run: same footage, same order of batches, the rate falling to its end. A pilot that is stopped
+goes on, a finished one is not trained again, and the table shows all that there are.
 
 The gain is over the better of phase-matched bicubic and Lanczos, see ``vsr train``'s validation.
 """
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -44,6 +43,12 @@ class Variant:
     sizes: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     network: Callable[[Any, int, str], Any] | None = None
+
+    @property
+    def costs_more_or_less(self) -> bool:
+        """Whether a step takes another time than the reference's."""
+        other = self.model != "duf-s" or self.sizes or self.network
+        return bool(other) or not set(self.config) <= {"loss", "learning_rate"}
 
 
 def without_filters(chosen: Any, scale: int, phase: str) -> Any:
@@ -138,7 +143,7 @@ def main() -> None:
     )
     parser.add_argument("train", type=Path)
     parser.add_argument("validation", type=Path)
-    parser.add_argument("--minutes", type=float, default=10.0, help="of all cores, for each variant")
+    parser.add_argument("--steps", type=int, default=640, help="of the reference; others by what they cost")
     parser.add_argument("--only", help="names, separated by commas")
     parser.add_argument("--degradation", default="bd")
     parser.add_argument("--run", type=Path, default=Path("runs/pilots"))
@@ -166,31 +171,45 @@ def pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
     from vsrcli.train.loop import train
     from vsrcli.train.validate import Validation
 
-    variant, preset = VARIANTS[name], PRESETS[options.degradation]
-    known = registry.ARCHITECTURES[variant.model]
-    sizes = {**known.options, **variant.sizes}
-    frames = 2 * sizes["levels"] + 1 if "levels" in sizes else known.frames
-    chosen: Any = replace(known, name="pilot", options=sizes, frames=frames)
+    preset = PRESETS[options.degradation]
     known_models: dict[str, Any] = registry.ARCHITECTURES
-    known_models["pilot"] = Pilot(chosen, variant.network) if variant.network else chosen
     footage = find_footage(options.train, shippable_only=options.shippable)
     pairs = prepare_pairs(footage, options.cache, 4, preset)
     validation = Validation(options.validation, options.cache, 4, preset)
-    config = TrainConfig(
-        **{"model": "pilot", "degradation": preset.name, "optimizer": "muon", "blur": False, **variant.config}
-    )
-    probe = options.run / f"{name}.probe"
-    shutil.rmtree(probe, ignore_errors=True)  # one that was stopped has no times
-    marks: list[float] = []
-    train(
-        replace(config, steps=SETTLE + PROBE, save_every=10**6),
-        pairs,
-        probe,
-        on_step=lambda report: marks.append(time.process_time()),
-    )
-    seconds = (marks[-2] - marks[SETTLE - 1]) / (len(marks) - 1 - SETTLE) / (os.cpu_count() or 1)
-    steps = max(round(options.minutes * 60 / seconds), 1)
-    print(f"{name}: {seconds:.2f} s a step, {steps} steps", flush=True)
+    common = {"model": "pilot", "degradation": preset.name, "optimizer": "muon", "blur": False}
+
+    def prepared(variant: Variant) -> tuple[Any, TrainConfig]:
+        known = registry.ARCHITECTURES[variant.model]
+        sizes = {**known.options, **variant.sizes}
+        frames = 2 * sizes["levels"] + 1 if "levels" in sizes else known.frames
+        chosen: Any = replace(known, name="pilot", options=sizes, frames=frames)
+        known_models["pilot"] = Pilot(chosen, variant.network) if variant.network else chosen
+        return chosen, TrainConfig(**{**common, **variant.config})
+
+    def seconds(variant: Variant) -> float:
+        """Of processor time, for a step."""
+        config, marks = prepared(variant)[1], list[float]()
+        probe = options.run / f"{name}.probe"
+        shutil.rmtree(probe, ignore_errors=True)
+        train(
+            replace(config, steps=SETTLE + PROBE, save_every=10**6),
+            pairs,
+            probe,
+            on_step=lambda report: marks.append(time.process_time()),
+        )
+        shutil.rmtree(probe)
+        return (marks[-2] - marks[SETTLE - 1]) / (len(marks) - 1 - SETTLE)
+
+    variant, reference = VARIANTS[name], VARIANTS[REFERENCE]
+    steps, plan = options.steps, options.run / f"{name}.steps"
+    if plan.exists():  # it goes on: the rate falls as it was meant to
+        steps = int(plan.read_text())
+    elif variant.costs_more_or_less:
+        before, own, after = seconds(reference), seconds(variant), seconds(reference)
+        steps = max(round(steps * (before + after) / 2 / own), 1)
+    plan.write_text(f"{steps}\n")
+    chosen, config = prepared(variant)
+    print(f"{name}: {steps} steps", flush=True)
     losses: list[float] = []
     last: dict[str, float] = {}
 
@@ -202,7 +221,7 @@ def pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
     config = replace(config, steps=steps, validate_every=steps, save_every=50)
     train(config, pairs, options.run / name, validation=validation, on_step=on_step)
-    return {"says": variant.says, "macs": chosen.macs(4), "steps": steps, "minutes": options.minutes, **last}
+    return {"says": variant.says, "macs": chosen.macs(4), "steps": steps, **last}
 
 
 def table(run: Path) -> str:
