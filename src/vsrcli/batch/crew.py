@@ -1,7 +1,7 @@
 """Several films at a time, each in a process of its own: one that dies costs its film and no other.
 
-Workers are fresh interpreters, since TensorFlow and OpenVINO do not survive a fork. They live in sessions of
-their own: Ctrl-C in a terminal reaches this process only, which then tells them.
+Workers are fresh interpreters, since TensorFlow and OpenVINO do not survive a fork. They live in process groups
+of their own: Ctrl-C in a terminal reaches this process only, which then tells them.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **shares},
-            start_new_session=not windows,
+            process_group=None if windows else 0,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if windows else 0,
         )
         self._threads = [
