@@ -1,7 +1,7 @@
 """Several films at a time, each in a process of its own: one that dies costs its film and no other.
 
-Workers are fresh interpreters, since TensorFlow and OpenVINO do not survive a fork. They live in process groups
-of their own: Ctrl-C in a terminal reaches this process only, which then tells them.
+Workers are fresh interpreters, since TensorFlow and OpenVINO do not survive a fork. They live in process
+groups of their own: Ctrl-C in a terminal reaches this process only, which then tells them.
 """
 
 from __future__ import annotations
