@@ -2,6 +2,12 @@
 
 ffmpeg runs in processes of its own; what these threads take off the network's are the pipes and the copies.
 A queue is short, so memory does not grow, and whoever is slowest sets the pace for all.
+
+Ctrl-C raises in the main thread between any two instructions, inside the standard library's too. An exception
+inside ``queue.Queue``, ``threading.Event`` or ``Thread.join`` can leave a lock held or a waiting thread
+unheard, and the program would stand still instead of stopping. ``queue.SimpleQueue`` is written in C and
+either has done its work or has not, so the threads talk through nothing else; room in a queue is another
+queue, of tokens.
 """
 
 from __future__ import annotations
@@ -10,6 +16,8 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Generic, TypeVar
+
+from vsrcli.media.interruption import signals_later
 
 Item = TypeVar("Item")
 
@@ -22,13 +30,60 @@ def depth(frame_bytes: int) -> int:
     return max(_LEAST, min(_QUEUE_BYTES // max(frame_bytes, 1), _MOST))
 
 
+class Aside:
+    """Calls a function in a thread, beside other work; waiting for it can be interrupted and begun again.
+
+    Args:
+        function: what to call.
+        name: of the thread.
+
+    Attributes:
+        error: what the function raised, once it is over.
+    """
+
+    def __init__(self, function: Callable[[], object], name: str) -> None:
+        self._function = function
+        self._ended = False
+        self.error: BaseException | None = None
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def over(self, timeout: float | None = None) -> bool:
+        """Wait at most so many seconds for its end (None: as long as it takes); whether that has come."""
+        while not self._ended:
+            try:
+                self._bell.get(timeout=timeout)
+            except queue.Empty:
+                break
+        if self._ended:
+            self._thread.join()  # has nothing left to do
+        return self._ended
+
+    def _run(self) -> None:
+        try:
+            self._function()
+        except BaseException as error:
+            self.error = error
+        finally:
+            self._ended = True
+            self._bell.put(None)
+
+
+def _room(depth: int) -> queue.SimpleQueue[None]:
+    tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
+    for _ in range(depth):
+        tokens.put(None)
+    return tokens
+
+
 class Ahead(Generic[Item]):
     """An iterator of what another one gives, fetched in a thread before it is asked for.
 
     An exception comes out where the item would have come that it was raised instead of.
 
     Args:
-        items: only the thread touches it from now on, and closes it.
+        items: only the thread touches it from the first item on, and closes it.
         depth: items that wait at most.
         release: wakes the thread from whatever it waits for inside ``items``, on closing; may be called more
             than once.
@@ -36,38 +91,44 @@ class Ahead(Generic[Item]):
 
     def __init__(self, items: Generator[Item], depth: int, release: Callable[[], None]) -> None:
         self._items, self._release = items, release
-        self._queue: queue.Queue[tuple[Item] | BaseException | None] = queue.Queue(depth)
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="ahead", daemon=True)
-        self._thread.start()
+        self._ready: queue.SimpleQueue[tuple[Item] | BaseException | None] = queue.SimpleQueue()
+        self._room = _room(depth)
+        self._closing = False
+        self._thread: Aside | None = None
 
     def __iter__(self) -> Iterator[Item]:
-        while (item := self._queue.get()) is not None:
+        with signals_later():  # started and known, or neither
+            self._thread = self._thread or Aside(self._run, "ahead")
+        while (item := self._ready.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
+            self._room.put(None)
             yield item[0]
 
     def close(self) -> None:
         """End the thread. Safe to call any number of times."""
-        self._closing.set()
-        while self._thread.is_alive():
+        self._closing = True
+        if self._thread is None:
+            self._items.close()
+            return
+        while not self._thread.over(timeout=0):
             self._release()
-            while not self._queue.empty():  # room for the item in hand
-                self._queue.get()
-            self._thread.join(timeout=0.05)
+            self._room.put(None)  # for the item in hand
+            self._thread.over(timeout=0.05)
 
     def _run(self) -> None:
         end: BaseException | None = None
         try:
             for item in self._items:
-                self._queue.put((item,))
-                if self._closing.is_set():
+                self._room.get()
+                if self._closing:
                     break
+                self._ready.put((item,))
         except BaseException as error:
             end = error
         finally:
             self._items.close()
-            self._queue.put(end)
+            self._ready.put(end)
 
 
 class Behind(Generic[Item]):
@@ -82,9 +143,10 @@ class Behind(Generic[Item]):
 
     def __init__(self, function: Callable[[Item], None], depth: int) -> None:
         self._function = function
-        self._queue: queue.Queue[tuple[Item] | None] = queue.Queue(depth)
+        self._waiting: queue.SimpleQueue[tuple[Item] | None] = queue.SimpleQueue()
+        self._room = _room(depth)
         self._error: BaseException | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: Aside | None = None
 
     def put(self, item: Item) -> None:
         """Take an item.
@@ -93,10 +155,11 @@ class Behind(Generic[Item]):
             BaseException: what the function raised for an item before.
         """
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="behind", daemon=True)
-            self._thread.start()
+            with signals_later():
+                self._thread = Aside(self._run, "behind")
         self._raise()
-        self._queue.put((item,))
+        self._room.get()
+        self._waiting.put((item,))
 
     def finish(self) -> None:
         """Wait until every item has been taken.
@@ -115,12 +178,13 @@ class Behind(Generic[Item]):
 
     def _join(self) -> None:
         if self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
+            self._waiting.put(None)
+            self._thread.over()
             self._thread = None
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
+        while (item := self._waiting.get()) is not None:
+            self._room.put(None)
             if self._error is None:
                 try:
                     self._function(item[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import queue
 import re
 import shlex
 import signal
@@ -13,7 +14,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import IO, Any
+from typing import IO
+
+from vsrcli.media.interruption import signals_later
 
 STALL = 600.0
 """Seconds that a child may let this program wait without taking, giving or writing anything."""
@@ -68,14 +71,15 @@ class Process:
         self._grows = grows
         self._waiting = 0  # number of the wait that this program is in; 0: none
         self._waits = 0
-        self._over = threading.Event()
+        # no Event: an exception from a signal could leave its lock held, see media/overlap.py
+        self._over: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stalled = False
         _log.debug("%s", shlex.join(self.command))
         self._on_line = on_line
         self._lines: deque[str] = deque(maxlen=_TAIL)
         windows = sys.platform == "win32"
         with contextlib.ExitStack() as undo:
-            with _signals_later():
+            with signals_later():
                 self._child = subprocess.Popen(
                     self.command,
                     stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
@@ -130,7 +134,7 @@ class Process:
             status = self._child.wait()
         # A grandchild could hold stderr open; ffmpeg has none, so this ends at once.
         self._drain.join(timeout=_REAP)
-        self._over.set()
+        self._over.put(None)
         return status
 
     def ending(self, status: int) -> str:
@@ -141,7 +145,7 @@ class Process:
 
     def kill(self) -> None:
         """End the child at once and reap it. Safe to call at any time, any number of times."""
-        self._over.set()
+        self._over.put(None)
         with contextlib.suppress(OSError):
             self._child.kill()
         self._close(self._child.stdin)
@@ -164,7 +168,7 @@ class Process:
         """Count the moments of one and the same wait. While this program itself is stopped, none passes."""
         moment = min(1.0, self._stall / 10)
         number, grown, passed = 0, None, 0.0
-        while not self._over.wait(moment):
+        while not self._is_over(moment):
             seen = self._waiting, self._grows()
             if not seen[0] or seen != (number, grown):
                 (number, grown), passed = seen, 0.0
@@ -175,6 +179,13 @@ class Process:
                 with contextlib.suppress(OSError):
                     self._child.kill()
                 return
+
+    def _is_over(self, within: float) -> bool:
+        try:
+            self._over.get(timeout=within)
+        except queue.Empty:
+            return False
+        return True
 
     def _read_errors(self) -> None:
         assert self._child.stderr is not None
@@ -203,9 +214,12 @@ class Pipe:
         self._patiently = patiently
 
     def read(self, size: int) -> bytes:
-        """As a file's."""
+        """As a file's; nothing once the child has been killed from another thread, which closes the pipe."""
         with self._patiently():
-            return self._file.read(size)
+            try:
+                return self._file.read(size)
+            except ValueError:  # closed: PyAV would print a traceback for the second read that fails
+                return b""
 
     def write(self, data: bytes) -> int:
         """As a file's."""
@@ -215,29 +229,6 @@ class Pipe:
     def close(self) -> None:
         """As a file's; never raises."""
         Process._close(self._file)
-
-
-@contextlib.contextmanager
-def _signals_later() -> Iterator[None]:
-    """Hold back handlers of signals, whose exceptions could cut in between fork and return.
-
-    The child would then be nobody's. What has arrived is raised again as soon as the block is over.
-    """
-    arrived: list[int] = []
-    before: dict[int, Any] = {}
-    try:
-        if threading.current_thread() is threading.main_thread():  # elsewhere no handler runs
-            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-                each = getattr(signal, name, None)
-                if each is not None and callable(signal.getsignal(each)):
-                    before[each] = signal.getsignal(each)
-                    signal.signal(each, lambda signum, frame: arrived.append(signum))
-        yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-        for each in arrived[:1]:
-            signal.raise_signal(each)
 
 
 def describe_exit(status: int) -> str:

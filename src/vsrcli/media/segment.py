@@ -92,6 +92,11 @@ class SegmentEncoder(Encoder):
         self._like = like
         self._times: list[int] = []
 
+    @property
+    def part(self) -> Path:
+        """The file that grows until the segment is finished."""
+        return self._part
+
     def write(self, frame: Frame) -> None:
         super().write(frame)
         self._times.append(frame.pts)
