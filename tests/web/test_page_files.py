@@ -9,7 +9,7 @@ from pathlib import Path
 
 import vsrcli
 from vsrcli.media.presets import PRESETS
-from vsrcli.models.registry import NETWORK_PRESETS
+from vsrcli.models.architectures import NETWORK_PRESETS
 
 WEB = Path(vsrcli.__file__).parent / "web"
 STATIC, VENDOR = WEB / "static", WEB / "static" / "vendor"

@@ -59,6 +59,16 @@ def tab_to(page: Page, wanted: Locator) -> None:
     raise AssertionError(f"{wanted} cannot be reached with the Tab key")
 
 
+def test_who_is_asked_again_at_once_is_heard(browser: Browser, server: Running, sample: Sample) -> None:
+    person = Person(browser, server.url)
+    card = person.upload(sample(media.cfr, frames=3))
+    delete = card.get_by_role("button", name=re.compile("^Delete"))
+    expect(card.get_by_role("button", name="Convert", exact=True)).to_be_visible()
+    delete.evaluate("button => { button.click(); document.getElementById('ask').close(); button.click(); }")
+    person.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(card).to_have_count(0)
+
+
 def test_everything_by_keyboard(browser: Browser, server: Running, sample: Sample, tmp_path: Path) -> None:
     film, person = sample(media.cfr, frames=24), Person(browser, server.url)
     page = person.page

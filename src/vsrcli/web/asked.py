@@ -11,7 +11,8 @@ from typing import Any
 from vsrcli.frames.sizes import LARGEST, SCREENS
 from vsrcli.job import Options
 from vsrcli.media.presets import PRESETS
-from vsrcli.models.registry import ARCHITECTURES, DEFAULT_MODEL, NETWORK_PRESETS, list_weights
+from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, NETWORK_PRESETS
+from vsrcli.models.registry import list_weights
 from vsrcli.web.refusal import Refusal
 
 DEFAULT_PRESET = "web"

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from vsrcli import __version__
 from vsrcli.frames.sizes import LARGEST
-from vsrcli.models.registry import NETWORK_PRESETS
+from vsrcli.models.architectures import NETWORK_PRESETS
 from vsrcli.web.asked import SIZES, models, network_presets, presets
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import Store

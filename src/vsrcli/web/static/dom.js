@@ -53,15 +53,21 @@ export function say(said) {
 }
 
 const dialog = document.getElementById("ask");
+let answer = null; // to the question that is asked
+
+dialog?.addEventListener("close", () => {
+  if (dialog.open) return; // the event comes later than what it tells: the next question stands there already
+  answer?.(dialog.returnValue === "yes");
+  answer = null;
+});
 
 /** Ask before something that cannot be undone; whether the answer was yes. */
 export function ask({ title, question, yes, no }) {
   const part = (name) => document.getElementById(`ask-${name}`);
   [part("title").textContent, part("text").textContent] = [title, question];
   [part("yes").textContent, part("no").textContent] = [yes, no];
+  answer?.(false);
   dialog.returnValue = "no";
   dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
-  });
+  return new Promise((resolve) => (answer = resolve));
 }
