@@ -33,7 +33,7 @@ class Variant:
     Attributes:
         says: in the table.
         model: architecture.
-        sizes: of it, where they differ from the registry's.
+        sizes: of it, where they differ from its own.
         config: fields of ``TrainConfig`` that differ.
         network: makes another network of the same sizes: (architecture, scale, phase) -> model.
     """
@@ -125,13 +125,16 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Pilot:
-    """Stands for an architecture in the registry, with a network of its own."""
+    """Stands for a known architecture, with a network of its own."""
 
     known: Any
     network: Callable[[Any, int, str], Any]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.known, name)
+
+    def sized(self, sizes: Any) -> Pilot:
+        return self
 
     def build(self, scale: int, *, phase: str = "centre") -> Any:
         return self.network(self.known, scale, phase)
@@ -164,7 +167,7 @@ def pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
     from vsrcli.tuning import keep_freed_memory
 
     keep_freed_memory()
-    from vsrcli.models import registry
+    from vsrcli.models import architectures
     from vsrcli.train.clips import find_footage, prepare_pairs
     from vsrcli.train.config import TrainConfig
     from vsrcli.train.degrade import PRESETS
@@ -172,17 +175,15 @@ def pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
     from vsrcli.train.validate import Validation
 
     preset = PRESETS[options.degradation]
-    known_models: dict[str, Any] = registry.ARCHITECTURES
+    known_models: dict[str, Any] = architectures.ARCHITECTURES
     footage = find_footage(options.train, shippable_only=options.shippable)
     pairs = prepare_pairs(footage, options.cache, 4, preset)
     validation = Validation(options.validation, options.cache, 4, preset)
     common = {"model": "pilot", "degradation": preset.name, "optimizer": "muon", "blur": False}
 
     def prepared(variant: Variant) -> tuple[Any, TrainConfig]:
-        known = registry.ARCHITECTURES[variant.model]
-        sizes = {**known.options, **variant.sizes}
-        frames = 2 * sizes["levels"] + 1 if "levels" in sizes else known.frames
-        chosen: Any = replace(known, name="pilot", options=sizes, frames=frames)
+        known = architectures.architecture(variant.model).sized(variant.sizes)
+        chosen: Any = replace(known, name="pilot")
         known_models["pilot"] = Pilot(chosen, variant.network) if variant.network else chosen
         return chosen, TrainConfig(**{**common, **variant.config})
 

@@ -11,7 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from vsrcli.engine.backend import quiet_import
-from vsrcli.models.registry import SUFFIX, Weights, architecture, read_weights, sha256
+from vsrcli.models.architectures import architecture
+from vsrcli.models.registry import SUFFIX, Weights, read_weights, sha256
 
 
 def machine() -> str:

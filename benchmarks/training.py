@@ -21,7 +21,7 @@ import numpy as np
 from setting import machine
 
 from vsrcli.engine.backend import quiet_import
-from vsrcli.models.registry import architecture
+from vsrcli.models.architectures import architecture
 from vsrcli.train.batches import BatchPlan
 from vsrcli.train.clips import Pair, find_footage, prepare_pairs
 from vsrcli.train.config import PLACES, PRECISIONS, TrainConfig

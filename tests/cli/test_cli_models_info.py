@@ -14,7 +14,7 @@ import pytest
 import media_samples as media
 from terminal import Outcome, environment
 from vsrcli.cli.models import quality
-from vsrcli.models.registry import ARCHITECTURES
+from vsrcli.models.architectures import ARCHITECTURES
 
 Vsr = Callable[..., Outcome]
 Sample = Callable[..., Path]

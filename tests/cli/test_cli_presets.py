@@ -10,7 +10,8 @@ import pytest
 
 import media_samples as media
 from terminal import Outcome
-from vsrcli.models.registry import DEFAULT_DEGRADATION, DEFAULT_MODEL, NETWORK_PRESETS, list_weights
+from vsrcli.models.architectures import DEFAULT_MODEL, NETWORK_PRESETS
+from vsrcli.models.registry import DEFAULT_DEGRADATION, list_weights
 
 Vsr = Callable[..., Outcome]
 Sample = Callable[..., Path]

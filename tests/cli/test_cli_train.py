@@ -134,6 +134,33 @@ def test_scores_are_told(studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr
     assert card["training"]["precision"] == "bf16"
 
 
+def test_a_network_of_another_size_is_one_like_any_other(
+    studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr
+) -> None:
+    monkeypatch.chdir(studio)
+    small = ["--model", "duf-r-s", "--sizes", "width=8,levels=1,blocks=1,head=8", "--frames", "4"]
+    outcome = vsr(*command(studio, "small", "--steps", "1"), *small)
+    assert outcome.status == 0, outcome.err
+    weights = "small/duf-r-s-x4-bi.weights.h5"
+    card = json.loads(Path("small/duf-r-s-x4-bi.json").read_text())
+    assert card["options"] == {"width": 8, "levels": 1, "blocks": 1, "head": 8}
+    film = media.coded(studio, "film.mp4", "format=yuv420p", ("-c:v", "libx264"), frames=3, size="32x24")
+    assert vsr("upscale", film, "large.mkv", "-m", weights, "--gpu", "cpu").status == 0
+    assert "128x96" in vsr("info", "large.mkv").out
+
+
+def test_sizes_that_a_network_has_not_are_refused(
+    studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr
+) -> None:
+    monkeypatch.chdir(studio)
+    refused = command(studio, "refused")
+    vsr(*refused, "--sizes", "levels=1").fails(1, "duf-s has no size 'levels'", "width, blocks, head")
+    vsr(*refused, "--sizes", "width").fails(2, "'width'", "width=54,levels=1")
+    vsr(*refused, "--sizes", "width=0").fails(1, "duf-s", "width of 1 or more")
+    vsr(*refused, "--model", "duf-16l", "--sizes", "depth=20").fails(1, "no depth 20", "16, 28, 52")
+    assert not (studio / "refused").exists()
+
+
 def test_what_is_scored_is_not_trained_on(studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
     monkeypatch.chdir(studio)
     vsr(*command(studio, "leaked", "--val", "footage")).fails(1, "a.mp4", "also trained on")

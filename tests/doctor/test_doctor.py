@@ -19,7 +19,8 @@ from vsrcli.engine.resample import ResampleEngine
 from vsrcli.errors import ModelError
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.models import registry
-from vsrcli.models.registry import DEFAULT_MODEL, find_weights
+from vsrcli.models.architectures import DEFAULT_MODEL
+from vsrcli.models.registry import find_weights
 
 Vsr = Callable[..., Outcome]
 

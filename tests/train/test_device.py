@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 from vsrcli.errors import DataError
-from vsrcli.models import registry
+from vsrcli.models import architectures
 from vsrcli.train import loop
 from vsrcli.train.batches import BatchPlan, make_batch
 from vsrcli.train.clips import Pair
@@ -35,7 +35,7 @@ def test_both_paths_give_the_same_batches(preset, scale, model):
     pairs, plan, chosen = (
         noise_pairs(preset, scale),
         BatchPlan(4, 8, 3, 8, scale),
-        registry.architecture(model),
+        architectures.architecture(model),
     )
     data = DeviceData(pairs, plan, PRESETS[preset], chosen)
     for step, tensors in enumerate(data.batches(1, 5, 13), start=5):
@@ -48,7 +48,7 @@ def test_both_paths_give_the_same_batches(preset, scale, model):
 
 
 def test_a_cpu_keeps_footage_in_files_unless_told_otherwise():
-    pairs, chosen = noise_pairs("bi", 2), registry.architecture("duf-s")
+    pairs, chosen = noise_pairs("bi", 2), architectures.architecture("duf-s")
     plan = BatchPlan(1, 7, 3, 8, 2)
     for place, kind in (("auto", HostData), ("host", HostData), ("device", DeviceData)):
         assert type(open_data(place, pairs, plan, PRESETS["bi"], chosen)) is kind
@@ -57,8 +57,8 @@ def test_a_cpu_keeps_footage_in_files_unless_told_otherwise():
 
 
 def test_runs_on_either_path_learn_the_same(monkeypatch, tmp_path):
-    small = replace(registry.ARCHITECTURES["duf-r-s"], options={"width": 8, "blocks": 1, "head": 8})
-    monkeypatch.setitem(registry.ARCHITECTURES, "duf-r-s", small)
+    small = replace(architectures.ARCHITECTURES["duf-r-s"], options={"width": 8, "blocks": 1, "head": 8})
+    monkeypatch.setitem(architectures.ARCHITECTURES, "duf-r-s", small)
     config = loop.TrainConfig("duf-r-s", 2, "bi", steps=3, batch=2, frames=8, crop=8, warmup=0)
     pairs, losses = noise_pairs("bi", 2), {}
     for place in ("host", "device"):

@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from vsrcli.errors import DataError, Interrupted, UsageError
-from vsrcli.models import registry
+from vsrcli.models import architectures, registry
 from vsrcli.train import loop
 from vsrcli.train.batches import BatchPlan, make_batch
 from vsrcli.train.checkpoint import read_state
@@ -29,8 +29,8 @@ RECURRENT = replace(CONFIG, model="duf-r-s", frames=9, temporal_weight=0.5, opti
 def tiny_networks(monkeypatch):
     """DUF-S and DUF-R in miniature under their own names."""
     for name in ("duf-s", "duf-r-s"):
-        small = replace(registry.ARCHITECTURES[name], options={"width": 8, "blocks": 1, "head": 8})
-        monkeypatch.setitem(registry.ARCHITECTURES, name, small)
+        small = replace(architectures.ARCHITECTURES[name], options={"width": 8, "blocks": 1, "head": 8})
+        monkeypatch.setitem(architectures.ARCHITECTURES, name, small)
 
 
 @pytest.fixture(scope="module")
@@ -158,11 +158,11 @@ def test_layers_that_cannot_be_taken_over_start_fresh(tmp_path):
     export.network.set_weights([w + 1 for w in export.network.get_weights()])
     export.write(0, 0.0, None)
 
-    larger = registry.architecture("duf-r-s").build(3)
+    larger = architectures.architecture("duf-r-s").build(3)
     assert start_from(export.path, larger, "centre").fresh == ("recall", "filters", "residual")
     assert float(np.min(larger.get_layer("encode").get_weights()[1])) == 1
 
-    shifted = registry.architecture("duf-r-s").build(2, phase="zero")
+    shifted = architectures.architecture("duf-r-s").build(2, phase="zero")
     bias = shifted.get_layer("filters").get_weights()[1]
     assert start_from(export.path, shifted, "zero").fresh == ("filters bias",)
     kernel, kept = shifted.get_layer("filters").get_weights()
@@ -215,7 +215,7 @@ def test_the_loss_of_changes_sees_flicker_and_no_constant_error():
 def test_training_brings_unseen_crops_closer_to_the_truth(pairs, tmp_path):
     config = replace(CONFIG, steps=40, batch=4, crop=16, save_every=40, learning_rate=3e-3)
     low, high = make_batch(pairs, BatchPlan(8, 7, 3, 16, 2), seed=99, step=0)
-    fresh = registry.architecture("duf-s").build(2)
+    fresh = architectures.architecture("duf-s").build(2)
     trained = registry.load(registry.read_weights(loop.train(config, pairs, tmp_path)))
     before, after = (float(charbonnier(high, ops.convert_to_numpy(model(low)))) for model in (fresh, trained))
     assert after < 0.95 * before

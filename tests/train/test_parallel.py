@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from vsrcli.errors import EngineError, UsageError
-from vsrcli.models import registry
+from vsrcli.models import architectures, registry
 from vsrcli.train import loop
 from vsrcli.train.clips import Pair
 
-small = replace(registry.ARCHITECTURES["duf-r-s"], options={"width": 8, "blocks": 1, "head": 8})
-registry.ARCHITECTURES["duf-r-s"] = small
+small = replace(architectures.ARCHITECTURES["duf-r-s"], options={"width": 8, "blocks": 1, "head": 8})
+architectures.ARCHITECTURES["duf-r-s"] = small
 rng = np.random.default_rng(0)
 pairs = [Pair("a", "clip", rng.integers(0, 256, (9, 48, 48, 3), dtype=np.uint8),
               rng.integers(0, 256, (1, 9, 24, 24, 3), dtype=np.uint8))]

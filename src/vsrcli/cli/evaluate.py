@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vsrcli.cli.options import ARGUMENTS, engine_options, is_typed, nearest, verbose_option
-from vsrcli.models.registry import DEFAULT_MODEL, SUFFIX
+from vsrcli.models.architectures import DEFAULT_MODEL
+from vsrcli.models.registry import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,13 +9,8 @@ from typing import Any
 import click
 
 from vsrcli.cli.options import verbose_option
-from vsrcli.models.registry import (
-    ARCHITECTURES,
-    DEFAULT_DEGRADATION,
-    DEFAULT_MODEL,
-    Architecture,
-    list_weights,
-)
+from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, Architecture
+from vsrcli.models.registry import DEFAULT_DEGRADATION, list_weights
 
 _UNTRAINED = "no weights"
 _WIDE = 100  # columns of a terminal that has room for everything; below, the table says less

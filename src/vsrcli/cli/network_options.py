@@ -8,7 +8,7 @@ from vsrcli.cli.options import nearest, together
 from vsrcli.cli.values import NetworkPreset
 from vsrcli.errors import UsageError
 from vsrcli.job import Options
-from vsrcli.models.registry import NETWORK_PRESETS
+from vsrcli.models.architectures import NETWORK_PRESETS
 
 _DEFAULT = Options()
 network_options = together(

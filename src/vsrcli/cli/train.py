@@ -10,7 +10,8 @@ import click
 
 from vsrcli.cli.options import quiet_option, verbose_option
 from vsrcli.cli.signals import interruptible
-from vsrcli.models.registry import ARCHITECTURES
+from vsrcli.cli.values import Sizes
+from vsrcli.models.architectures import ARCHITECTURES
 from vsrcli.train.clips import Footage
 from vsrcli.train.config import OPTIMIZERS, PLACES, PRECISIONS, Report, TrainConfig
 from vsrcli.train.degrade import PRESETS
@@ -43,6 +44,13 @@ def _config_option(flag: str, kind: Any, text: str) -> Any:
 @click.option("--shippable", is_flag=True, help="Use only files that manifest.csv marks with ship=yes.")
 @_config_option(
     "--model", click.Choice([a.name for a in ARCHITECTURES.values() if a.module]), "Architecture."
+)
+@click.option(
+    "--sizes",
+    type=Sizes(),
+    default={},
+    metavar="NAME=N,...",
+    help="Of the network, where they differ from its own: width, head, blocks, levels, filters (0: none).",
 )
 @_config_option("--scale", click.IntRange(2, 4), "Upscaling factor.")
 @_config_option("--degradation", click.Choice(list(PRESETS)), "How low resolution is made.")
@@ -101,7 +109,7 @@ def train(
     from vsrcli.tuning import keep_freed_memory
 
     config = TrainConfig(**{field.name: chosen[field.name] for field in fields(TrainConfig)})
-    check_sequences(config, ARCHITECTURES[config.model])
+    check_sequences(config, config.architecture)
     footage = find_footage(folder, shippable_only=shippable)
     if validation_folder is not None:
         check_apart(footage, find_footage(validation_folder))

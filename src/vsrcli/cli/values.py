@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from vsrcli.frames.sizes import SCREENS, Wanted
-from vsrcli.models.registry import NETWORK_PRESETS
+from vsrcli.models.architectures import NETWORK_PRESETS
 
 Parameter = click.Parameter | None
 Context = click.Context | None
@@ -199,3 +199,17 @@ class Setting(click.ParamType):
         if not equals or not re.fullmatch(r"[A-Za-z][\w:.-]*", key):
             self.fail(f"{value!r} is not key=value: write it as in -e tune=film", param, ctx)
         return key, content
+
+
+class Sizes(click.ParamType):
+    """``width=54,levels=1``: sizes of a network, whole numbers; a dict."""
+
+    name = "sizes"
+
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> dict[str, int]:
+        if isinstance(value, dict):
+            return value
+        found = [re.fullmatch(r"\s*([a-z]+)\s*=\s*(\d{1,4})\s*", part) for part in str(value).split(",")]
+        if not all(found):
+            self.fail(f"{value!r} are no sizes: write them as in width=54,levels=1", param, ctx)
+        return {one[1]: int(one[2]) for one in found if one}

@@ -56,13 +56,8 @@ def openvino() -> Iterator[Finding]:
 
 def weights() -> Iterator[Finding]:
     """Every weight file is what its card says."""
-    from vsrcli.models.registry import (
-        DEFAULT_DEGRADATION,
-        DEFAULT_MODEL,
-        list_weights,
-        sha256,
-        weight_folders,
-    )
+    from vsrcli.models.architectures import DEFAULT_MODEL
+    from vsrcli.models.registry import DEFAULT_DEGRADATION, list_weights, sha256, weight_folders
 
     there = list_weights()
     damaged = [each for each in there if sha256(each.path) != each.card.get("sha256")]

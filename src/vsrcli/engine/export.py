@@ -111,7 +111,7 @@ def _build(request: dict[str, Any]) -> None:
     sizes = sizes_of(weights.architecture, weights.scale)
     model = load(weights)
     _check(model)
-    made, taken = functions(model, sizes), signatures(sizes, height, width, bands)
+    made, taken = functions(model, sizes, height, width), signatures(sizes, height, width, bands)
     for name, specs in taken.items():
         graph = simplify(trace(made[name], specs))
         openvino.save_model(graph, Path(request["folder"]) / f"{name}.xml", compress_to_fp16=False)

@@ -32,7 +32,7 @@ class KerasNetwork:
 
     def compile(self, height: int, width: int, bands: Bands) -> Mapping[str, Callable[..., Any]]:
         made, wanted = (
-            functions(self.model, self.sizes),
+            functions(self.model, self.sizes, height, width),
             signatures(self.sizes, height, width, bands, self.dtype),
         )
         return {name: compile_function(made[name], *taken) for name, taken in wanted.items()}

@@ -76,7 +76,7 @@ def without_repeats(
 
     Args:
         stream: of whole frames, fresh.
-        kind: of the architecture, see :class:`~vsrcli.models.registry.Architecture`.
+        kind: of the architecture, see :class:`~vsrcli.models.architectures.Architecture`.
         lookahead: how many frames later its answers come.
         on_repeat: called for every answer that was given again.
     """

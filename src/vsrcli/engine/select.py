@@ -12,12 +12,11 @@ from pathlib import Path
 from vsrcli.engine.offer import plan_engine
 from vsrcli.engine.types import Engine
 from vsrcli.frames.sizes import check_scale
+from vsrcli.models.architectures import Architecture, architecture
 from vsrcli.models.registry import (
     DEFAULT_DEGRADATION,
     SUFFIX,
-    Architecture,
     Weights,
-    architecture,
     find_weights,
     list_weights,
     read_weights,

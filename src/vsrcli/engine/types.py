@@ -59,7 +59,7 @@ class Engine(Protocol):
         scale: upscaling factor.
         radius: spatial receptive field radius in low-resolution pixels; tiles that share this much context
             on each side give the untiled result (a recurrent network's nearly so, see
-            :meth:`~vsrcli.models.registry.Architecture.radius`).
+            :meth:`~vsrcli.models.architectures.Architecture.radius`).
         lookahead: how many frames later an answer comes.
         precision: ``fp32``, ``fp16`` or ``bf16``.
         on_gpu: whether a GPU computes.

@@ -13,7 +13,8 @@ from vsrcli.errors import ModelError, UsageError
 from vsrcli.evaluate.clips import distinct_names
 from vsrcli.evaluate.protocol import Protocol
 from vsrcli.frames.resample import Phase
-from vsrcli.models.registry import SUFFIX, architecture, find_weights, read_weights
+from vsrcli.models.architectures import architecture
+from vsrcli.models.registry import SUFFIX, find_weights, read_weights
 
 DEFAULT_SCALE = 4
 

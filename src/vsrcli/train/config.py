@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from vsrcli.models.architectures import Architecture, architecture
 
 OPTIMIZERS = ("adam", "muon")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -19,6 +21,7 @@ class TrainConfig:
         model: name of an architecture with a network.
         scale: 2, 3 or 4.
         degradation: preset of low resolution, a key of ``PRESETS``.
+        sizes: of the network, where they differ from its own.
         loss: a key of ``LOSSES``.
         temporal_weight: weight of the loss on changes from frame to frame; 0 for none.
         steps: length of the run; the learning rate falls over it along a cosine.
@@ -42,6 +45,7 @@ class TrainConfig:
     model: str = "duf-s"
     scale: int = 4
     degradation: str = "video"
+    sizes: Mapping[str, int] = field(default_factory=dict)
     loss: str = "charbonnier"
     temporal_weight: float = 0.0
     steps: int = 6000
@@ -62,11 +66,27 @@ class TrainConfig:
     validate_every: int = 1000
     save_every: int = 100
 
+    @property
+    def architecture(self) -> Architecture:
+        """What is trained.
+
+        Raises:
+            ModelError: there is no such architecture, or it has not these sizes.
+        """
+        return architecture(self.model).sized(self.sizes)
+
 
 # Options that may differ when a run is continued: the length, how often it reports, and what it runs on.
 MAY_CHANGE = {"steps", "validate_every", "save_every", "data", "gpus"}
 # What runs did before they could choose: their checkpoints do not say.
-_BEFORE = {"temporal_weight": 0.0, "optimizer": "adam", "ema": 0.0, "precision": "fp32", "blur": False}
+_BEFORE = {
+    "sizes": {},
+    "temporal_weight": 0.0,
+    "optimizer": "adam",
+    "ema": 0.0,
+    "precision": "fp32",
+    "blur": False,
+}
 
 
 def differences(config: TrainConfig, earlier: Mapping[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ from keras import ops
 
 from vsrcli.errors import DataError
 from vsrcli.frames.resample import BD_SIGMA, BD_SIZE, gaussian_kernel_1d, resize_matrix
-from vsrcli.models.registry import Architecture
+from vsrcli.models.architectures import Architecture
 from vsrcli.train.batches import BatchPlan, Crop, ahead, choose, make_batch
 from vsrcli.train.clips import Pair
 from vsrcli.train.degrade import Degradation

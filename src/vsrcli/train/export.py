@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli.models.registry import SUFFIX, architecture, sha256
+from vsrcli.models.registry import SUFFIX, sha256
 from vsrcli.train.config import TrainConfig
 from vsrcli.train.degrade import PRESETS
 
@@ -29,7 +29,7 @@ class Export:
     """
 
     def __init__(self, config: TrainConfig, run: Path, card: Mapping[str, Any]) -> None:
-        self.chosen = architecture(config.model)
+        self.chosen = config.architecture
         self.network = self.chosen.build(config.scale, phase=PRESETS[config.degradation].phase)
         self.path = run / f"{config.model}-x{config.scale}-{config.degradation}{SUFFIX}"
         self._config, self._card = config, card

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from vsrcli.errors import DataError, Interrupted
-from vsrcli.models.registry import Architecture, architecture
+from vsrcli.models.architectures import Architecture
 from vsrcli.train.batches import BatchPlan
 from vsrcli.train.checkpoint import read_state, restore_checkpoint, save_checkpoint
 from vsrcli.train.clips import Pair
@@ -70,7 +70,7 @@ def train(
         ModelError: ``init`` cannot be read.
         Interrupted: ``stop`` said so; the checkpoint is written.
     """
-    chosen, preset = architecture(config.model), PRESETS[config.degradation]
+    chosen, preset = config.architecture, PRESETS[config.degradation]
     check_sequences(config, chosen)
     shared = parallel(config.gpus, config.batch)
     run.mkdir(parents=True, exist_ok=True)

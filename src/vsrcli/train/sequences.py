@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vsrcli.errors import UsageError
-from vsrcli.models.registry import Architecture
+from vsrcli.models.architectures import Architecture
 from vsrcli.train.config import TrainConfig
 
 

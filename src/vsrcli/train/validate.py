@@ -18,7 +18,7 @@ from vsrcli.errors import DataError
 from vsrcli.evaluate.metrics import PSNR_CAP, luma, psnr_y, ssim_y
 from vsrcli.frames.resample import upscale
 from vsrcli.media.recode import recode
-from vsrcli.models.registry import Architecture
+from vsrcli.models.architectures import Architecture
 from vsrcli.train.clips import Pair, find_footage, prepare_pairs
 from vsrcli.train.degrade import PRESETS, Degradation
 from vsrcli.train.sequences import margin
