@@ -12,7 +12,8 @@ import numpy as np
 
 def tiny_weights(folder: Path, kind: str, scale: int = 2) -> Path:
     """Write weights and card of a small network: ``cached``, ``recurrent``, or ``fast`` (without filters)."""
-    from vsrcli.models.registry import ARCHITECTURES, sha256
+    from vsrcli.models.architectures import ARCHITECTURES
+    from vsrcli.models.registry import sha256
 
     known = ARCHITECTURES[{"cached": "duf-s", "recurrent": "duf-r-s", "fast": "duf-r-xs"}[kind]]
     small = {"width": 8, "head": 8, "blocks": 1}

@@ -8,7 +8,8 @@ import pytest
 
 from vsrcli.engine.keras import KerasEngine
 from vsrcli.errors import EngineError, ModelError
-from vsrcli.models.registry import architecture, read_weights, sha256
+from vsrcli.models.architectures import architecture
+from vsrcli.models.registry import read_weights, sha256
 
 
 def weight_file(folder: Path, name: str, scale: int, options: dict[str, int]) -> Path:

@@ -21,7 +21,8 @@ from vsrcli.engine.recurrent import RecurrentStream, compile_recurrent
 from vsrcli.engine.types import Stream
 from vsrcli.errors import EngineError, ModelError, NotFinite, OutOfMemory
 from vsrcli.frames.tiles import TiledStream, plan_tiles
-from vsrcli.models.registry import Weights, architecture, read_weights, sha256
+from vsrcli.models.architectures import architecture
+from vsrcli.models.registry import Weights, read_weights, sha256
 
 HEIGHT, WIDTH, COUNT = 10, 12, 6
 KINDS = ("cached", "recurrent", "fast", "window")
@@ -123,17 +124,34 @@ def test_a_fork_goes_its_own_way(kind: str, engines: Callable[[str], OpenvinoEng
     np.testing.assert_array_equal(np.stack(found), np.stack(expected))
 
 
-def test_a_recurrent_stream_goes_on_where_one_of_keras_stopped(
-    weights: Callable[[str], Weights], engines: Callable[[str], OpenvinoEngine]
+@pytest.mark.parametrize("first", ["keras", "openvino"])
+def test_a_recurrent_stream_goes_on_where_one_of_the_other_engine_stopped(
+    first: str, weights: Callable[[str], Weights], engines: Callable[[str], OpenvinoEngine]
 ) -> None:
     frames = film(COUNT, HEIGHT, WIDTH)
-    keras = KerasEngine(weights("recurrent"), device="cpu").open(HEIGHT, WIDTH)
-    for frame in frames[:3]:
-        keras.push(frame)
-    stream = engines("recurrent").open(HEIGHT, WIDTH)
-    stream.restore(keras.state())
-    rest = answers(keras, frames[3:])
-    np.testing.assert_allclose(np.stack(answers(stream, frames[3:])), np.stack(rest), atol=5e-5)
+    stream = KerasEngine(weights("recurrent"), device="cpu").open(HEIGHT, WIDTH)
+    other = engines("recurrent").open(HEIGHT, WIDTH)
+    if first == "openvino":
+        stream, other = other, stream
+    for frame in frames[:4]:
+        stream.push(frame)
+    state = stream.state()
+    assert np.abs(state["hidden"]).max() > 0.1
+    other.restore(state)
+    rest = answers(stream, frames[4:])
+    np.testing.assert_allclose(np.stack(answers(other, frames[4:])), np.stack(rest), atol=5e-5)
+
+
+@pytest.mark.parametrize("kind", ["cached", "recurrent"])
+@pytest.mark.parametrize("height", [1, 5, 12, 13])
+def test_frames_of_any_height(kind: str, height: int, weights: Callable[[str], Weights]) -> None:
+    """OpenVINO computes six rows together; what is added to fill them must not show."""
+    frames = film(COUNT, height, WIDTH)
+    got, keras = (
+        np.stack(answers(engine.open(height, WIDTH), frames))
+        for engine in (OpenvinoEngine(weights(kind)), KerasEngine(weights(kind), device="cpu"))
+    )
+    np.testing.assert_allclose(got, keras, atol=5e-5)
 
 
 @pytest.mark.parametrize("kind", ["cached", "recurrent", "window"])

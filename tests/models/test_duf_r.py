@@ -11,7 +11,7 @@ import pytest
 from keras import ops
 
 from vsrcli.models import costs, duf_r, dynamic
-from vsrcli.models.registry import ARCHITECTURES
+from vsrcli.models.architectures import ARCHITECTURES
 
 TINY: dict[str, Any] = {"width": 8, "levels": 1, "blocks": 1, "head": 8}
 
@@ -55,6 +55,15 @@ def test_sizes() -> None:
     assert small <= 350_000
     assert small < medium < large <= 2_500_000
     assert all(ARCHITECTURES[f"duf-r-{size}"].frames == 7 for size in "sml")
+
+
+def test_another_size_is_counted_as_what_it_is() -> None:
+    known = ARCHITECTURES["duf-r-s"]
+    other = known.sized({"width": 54, "levels": 1})
+    assert (other.frames, other.radius(), known.radius()) == (3, 18, 22)
+    assert other.macs(4) < known.macs(4)
+    assert other.memory("openvino", 4) > known.memory("openvino", 4)
+    assert other.sized({"width": 44}).memory("keras", 4) >= known.memory("keras", 4)
 
 
 def test_a_frame_sees_one_ahead_and_all_before() -> None:

@@ -27,9 +27,11 @@ def test_a_convolution_by_rows_is_a_convolution(height: int) -> None:
     x = rng.normal(size=(1, 6 * rows.tiles, 4, 3)).astype(np.float32)
     kernel = rng.normal(size=(3, 3, 3, 5)).astype(np.float32)
     expected = ops.conv(x[:, :height], kernel, padding="same", data_format="channels_last")
-    got = rows.restore(rows.conv(rows.masked(rows.order(x)), kernel))
-    assert got.shape == (1, 6 * rows.tiles, 4, 5)
-    np.testing.assert_allclose(np.asarray(got)[:, :height], np.asarray(expected), atol=1e-4)
+    lying = rows.masked(rows.order(x))
+    for parts in ([lying], [lying[:, :2], lying[:, 2:]]):
+        got = rows.restore(rows.conv(kernel, *parts))
+        assert got.shape == (1, 6 * rows.tiles, 4, 5)
+        np.testing.assert_allclose(np.asarray(got)[:, :height], np.asarray(expected), atol=1e-4)
 
 
 def test_pixels_and_the_order_of_rows() -> None:

@@ -6,6 +6,7 @@ See :mod:`vsrcli.engine.types` for the contract, :mod:`vsrcli.engine.export` for
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import version
@@ -80,7 +81,10 @@ class OpenvinoNetwork:
         }
         files = self._cache.get(key, lambda folder: export(self._weights, height, width, bands.rows, folder))
         names = [Path(name).stem for name in files if name.endswith(".xml")]
-        return {name: self._compiled(name, files[f"{name}.xml"], files[f"{name}.bin"]) for name in names}
+        with ThreadPoolExecutor() as pool:  # a graph is compiled on one core
+            graphs = ((name, files[f"{name}.xml"], files[f"{name}.bin"]) for name in names)
+            made = pool.map(lambda graph: self._compiled(*graph), graphs)
+            return dict(zip(names, made, strict=True))
 
     def zeros(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         return np.zeros(shape, dtype)

@@ -8,12 +8,14 @@ where Keras is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from vsrcli.engine.bands import BORDER, Bands
+from vsrcli.models.architectures import Architecture
 from vsrcli.models.costs import DUF_DEPTHS, DUF_ROWS, DUF_S_LEVELS, DUF_STEM, WINDOW
-from vsrcli.models.registry import Architecture
 
 FLOAT32 = "float32"
 DUF_HEAD = 256  # of the paper's networks
@@ -37,14 +39,16 @@ class Sizes:
     """What of a network shows in the shapes between its parts.
 
     Attributes:
-        kind: ``window``, ``cached`` or ``recurrent``, see :class:`~vsrcli.models.registry.Architecture`; or
-            ``shared``, for the paper's DUF frame by frame.
+        kind: ``window``, ``cached`` or ``recurrent``, see
+            :class:`~vsrcli.models.architectures.Architecture`;
+            or ``shared``, for the paper's DUF frame by frame.
         scale: upscaling factor.
         levels: how many frames a window looks at before and after the one in its middle.
         width: channels of merged features.
         head: channels before the output stage.
         queues: (entries, channels) of what a window keeps from frame to frame.
-        rows: features have a multiple of so many, and the last ones below the frame mean nothing.
+        rows: features have a multiple of so many, and the last ones below the frame mean nothing. If it is
+            not 1, they lie as :class:`~vsrcli.models.winograd.Rows`.
     """
 
     kind: str
@@ -59,14 +63,29 @@ class Sizes:
         """Of features of a frame, between functions."""
         return (1, -(-height // self.rows) * self.rows, width, channels)
 
+    def saved(self, features: np.ndarray, height: int) -> np.ndarray:
+        """As they lie between functions -> ``(1, H, W, C)`` as every backend knows them."""
+        _, rows, width, channels = features.shape
+        lying = features.reshape(self.rows, rows // self.rows, width, channels)
+        return lying.swapaxes(0, 1).reshape(features.shape)[:, :height]
+
+    def loaded(self, features: np.ndarray) -> np.ndarray:
+        """:meth:`saved` undone."""
+        _, height, width, channels = features.shape
+        below = -height % self.rows
+        whole = np.pad(features, ((0, 0), (0, below), (0, 0), (0, 0)))
+        lying = whole.reshape(-1, self.rows, width, channels).swapaxes(0, 1)
+        return np.ascontiguousarray(lying).reshape(whole.shape)
+
 
 def sizes_of(architecture: Architecture, scale: int) -> Sizes:
-    """From a model's own description: builds nothing."""
+    """From a model's own description, for OpenVINO: builds nothing."""
     options = architecture.options
     if architecture.kind == "window":
         return _sizes_of_duf(int(options["depth"]), scale)
     levels = int(options.get("levels", DUF_S_LEVELS))
-    return _sizes(architecture.kind, scale, levels, int(options["width"]), int(options["head"]))
+    sizes = _sizes(architecture.kind, scale, levels, int(options["width"]), int(options["head"]))
+    return replace(sizes, rows=DUF_ROWS)
 
 
 def sizes_of_model(model: Any) -> Sizes:
@@ -119,8 +138,8 @@ def signatures(
     return {"advance": advance, "step": (feature, feature, painted), "paint": (x, around)}
 
 
-def functions(model: Any, sizes: Sizes) -> Mapping[str, Callable[..., Any]]:
-    """The functions themselves, in ``keras.ops``.
+def functions(model: Any, sizes: Sizes, height: int, width: int) -> Mapping[str, Callable[..., Any]]:
+    """The functions themselves, in ``keras.ops``, for frames of one size.
 
     - ``upscale``: a window (1, 7, H, W, 3) -> its centre frame, upscaled and clipped.
     - ``advance``: a frame, and what the queues hold, the oldest first -> merged features, and a new entry
@@ -133,7 +152,10 @@ def functions(model: Any, sizes: Sizes) -> Mapping[str, Callable[..., Any]]:
     """
     from keras import ops
 
+    from vsrcli.models.convolve import ByRows
     from vsrcli.models.dynamic import depth_to_space
+
+    by_rows = ByRows(height, width)
 
     def upscale(window):
         return ops.clip(ops.cast(model(window, training=False), "float32"), 0.0, 1.0)
@@ -163,6 +185,22 @@ def functions(model: Any, sizes: Sizes) -> Mapping[str, Callable[..., Any]]:
 
         return ops.clip(paint(model, x, around, sizes.scale), 0.0, 1.0)
 
+    def advance_by_rows(frame, *state):
+        entries = [by_rows.take(entry) for entry in state]
+        features, newest = by_rows.lay(model.encode(frame)), []
+        for level in range(len(state) // 2):
+            before, here = entries[2 * level : 2 * level + 2]
+            newest.append(features)
+            features = model.fuse(level, before, here, features, by_rows)
+        return tuple(by_rows.give(each) for each in (features, *newest))
+
+    def refine_by_rows(features):
+        return by_rows.in_order(model.refine(by_rows.take(features), by_rows))
+
+    def step_by_rows(features, hidden, painted):
+        hidden, x = model.step(by_rows.take(features), by_rows.take(hidden), by_rows.lay(painted), by_rows)
+        return by_rows.give(hidden), by_rows.in_order(x)
+
     def refine(features):
         return model.refine(features)
 
@@ -176,9 +214,13 @@ def functions(model: Any, sizes: Sizes) -> Mapping[str, Callable[..., Any]]:
         depth, here = model.paint(x, around), around[:, BORDER:-BORDER, BORDER:-BORDER]
         return ops.clip(depth_to_space(depth, model.scale), 0.0, 1.0), model.remember(depth, here)
 
-    return {
+    kinds = {
         "window": {"upscale": upscale},
         "cached": {"advance": advance, "refine": refine, "paint": paint},
         "recurrent": {"advance": advance, "step": step, "paint": paint_and_remember},
         "shared": {"advance": advance_shared, "refine": refine_shared, "paint": paint_shared},
-    }[sizes.kind]
+    }
+    if sizes.rows > 1:
+        kinds["cached"] = {"advance": advance_by_rows, "refine": refine_by_rows, "paint": paint}
+        kinds["recurrent"] = {"advance": advance_by_rows, "step": step_by_rows, "paint": paint_and_remember}
+    return kinds[sizes.kind]

@@ -68,12 +68,16 @@ class RecurrentNetwork:
     def save(self, memory: tuple[Any, ...]) -> State:
         """A memory as arrays ``hidden`` (1, H, W, width) and ``painted`` (1, H, W, 3*scale**2)."""
         hidden, painted = memory
-        return {"hidden": self.network.save(hidden), "painted": self.network.save(painted)}
+        lying = self.network.save(hidden)
+        return {
+            "hidden": self.network.sizes.saved(lying, self.window.height),
+            "painted": self.network.save(painted),
+        }
 
     def load(self, state: Mapping[str, np.ndarray]) -> tuple[Any, ...]:
         """The memory that :meth:`save` was given, on the device again."""
-        load = self.network.load
-        return load(state["hidden"], self.network.dtype), load(state["painted"], FLOAT32)
+        load, hidden = self.network.load, self.network.sizes.loaded(state["hidden"])
+        return load(hidden, self.network.dtype), load(state["painted"], FLOAT32)
 
 
 def compile_recurrent(
@@ -89,7 +93,7 @@ def compile_recurrent(
     bands, sizes = plan_bands(height, width, band_pixels or network.band_pixels), network.sizes
     parts = network.compile(height, width, bands)
     window = feature_window(network, parts["advance"], height, width)
-    hidden = network.zeros((1, height, width, sizes.width), network.dtype)
+    hidden = network.zeros(sizes.shape(height, width, sizes.width), network.dtype)
     painted = network.zeros((1, height, width, 3 * sizes.scale**2), FLOAT32)
     return RecurrentNetwork(window, parts["step"], parts["paint"], bands, (hidden, painted), network)
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
+from vsrcli.models.convolve import plain
 from vsrcli.models.costs import TAPS
 from vsrcli.models.costs import duf_r_macs as macs
 from vsrcli.models.costs import duf_r_radius as radius
@@ -94,12 +95,11 @@ class DufR(keras.Model):
         """Features of single frames: ``(B, H, W, 3)`` -> ``(B, H, W, width)``."""
         return self.encoder(frames)
 
-    def fuse(self, level: int, before, here, after):
+    def fuse(self, level: int, before, here, after, conv=plain):
         """A valid temporal convolution: three neighbours' features, ``(B, H, W, width)`` each, to one."""
-        merged = self.fusions[level](ops.concatenate([before, here, after], axis=-1))
-        return ops.relu(merged + here)
+        return ops.relu(conv(self.fusions[level], before, here, after) + here)
 
-    def step(self, seen, hidden, painted):
+    def step(self, seen, hidden, painted, conv=plain):
         """What the window shows, and the state of the frame before, to the new state.
 
         Args:
@@ -110,11 +110,11 @@ class DufR(keras.Model):
             ``hidden``, ``(B, H, W, width)`` within ``LIMIT`` of zero, and features for :meth:`paint`,
             ``(B, H, W, head)``.
         """
-        x = seen + self.recall(ops.concatenate([hidden, ops.cast(painted, hidden.dtype)], axis=-1))
+        x = seen + conv(self.recall, hidden, ops.cast(painted, hidden.dtype))
         for first, second in zip(self.first, self.second, strict=True):
-            x = x + second(first(x))
+            x = x + conv(second, conv(first, x))
         hidden = ops.clip(x, -LIMIT, LIMIT)
-        return hidden, self.head(hidden)
+        return hidden, conv(self.head, hidden)
 
     def paint(self, x, around):
         """The output stage: each pixel by itself, so that any rows may be painted apart from the others.

@@ -84,7 +84,7 @@ def refine(model: Any, features: Any) -> Any:
     """What the blocks made of a window -> ``(1, H', W, 256)``, what the output stage sees, rows in order."""
     kernel, bias = _weights(model, "head")
     rows = Rows(*features.shape[1:3])
-    return rows.restore(ops.relu(rows.conv(_flat(features), kernel) + bias))
+    return rows.restore(ops.relu(rows.conv(kernel, _flat(features)) + bias))
 
 
 def paint(model: Any, x: Any, around: Any, scale: int) -> Any:
@@ -119,7 +119,7 @@ class _Block:
 
     def products(self, x: Any, taps: Iterable[int] = (0, 1, 2)) -> Any:
         """What a frame's features contribute to the frames behind, at and before it, side by side."""
-        return self.rows.conv(self.reduced(x), np.concatenate([self.kernel[tap] for tap in taps], axis=-1))
+        return self.rows.conv(np.concatenate([self.kernel[tap] for tap in taps], axis=-1), self.reduced(x))
 
     def apart(self, products: Any, taps: Iterable[int] = (0, 1, 2)) -> dict[int, Any]:
         """By tap."""
@@ -153,7 +153,7 @@ def _filtered(frames: list[Any], kernel: np.ndarray, rows: Rows) -> list[Any]:
     products = []
     for sums, taps in zip(before, weights, strict=True):
         x = mix(frames, sums)
-        products.append(None if x is None else rows.conv(x, np.tensordot(taps, kernel, 1).astype(np.float32)))
+        products.append(None if x is None else rows.conv(np.tensordot(taps, kernel, 1).astype(np.float32), x))
     return [mix(products, sums) for sums in after]
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
+from vsrcli.models.convolve import plain
 from vsrcli.models.costs import DUF_S_LEVELS as LEVELS
 from vsrcli.models.costs import TAPS, WINDOW
 from vsrcli.models.costs import duf_s_macs as macs
@@ -62,17 +63,16 @@ class DufS(keras.Model):
         """Features of single frames: ``(B, H, W, 3)`` -> ``(B, H, W, width)``."""
         return self.encoder(frames)
 
-    def fuse(self, level: int, before, here, after):
+    def fuse(self, level: int, before, here, after, conv=plain):
         """A valid temporal convolution: three neighbours' features, ``(B, H, W, width)`` each, to one."""
-        merged = self.fusions[level](ops.concatenate([before, here, after], axis=-1))
-        return ops.relu(merged + here)
+        return ops.relu(conv(self.fusions[level], before, here, after) + here)
 
-    def refine(self, features):
+    def refine(self, features, conv=plain):
         """The residual blocks and the head: ``(B, H, W, width)`` -> ``(B, H, W, head)``."""
         x = features
         for first, second in zip(self.first, self.second, strict=True):
-            x = x + second(first(x))
-        return self.head(x)
+            x = x + conv(second, conv(first, x))
+        return conv(self.head, x)
 
     def paint(self, x, around):
         """The output stage: each pixel by itself, so that any rows may be painted apart from the others.

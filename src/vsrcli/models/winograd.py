@@ -108,20 +108,34 @@ class Rows:
         """A convolution of single pixels, and ReLU."""
         return ops.relu(self._conv(x, ROWS * self.tiles, kernel) + bias.astype(np.float32))
 
-    def conv(self, x: Any, kernel: np.ndarray) -> Any:
-        """A 3x3 convolution that keeps the size, by F(6, 3) along the height.
+    def conv(self, kernel: np.ndarray, *parts: Any) -> Any:
+        """A 3x3 convolution that keeps the size, by F(6, 3) along the height, of parts side by side.
 
         Weighted sums of sixths are products of matrices: each goes over its features once, and OpenVINO has
         far less to compile than in sums written out. The rows above and below six belong to others; they are
-        of use in the first and the last sum only, and added there.
+        of use in the first and the last sum only, and added there. Parts are not put side by side: adding up
+        what convolutions make of each costs less than the copy.
+
+        Args:
+            kernel: ``(3, 3, C, K)``, C being the channels of all parts.
+            parts: ``(pixels, C')`` each.
         """
-        before, weights, after = minimal_filtering(ROWS)
+        _, weights, after = minimal_filtering(ROWS)
+        kernels = np.tensordot(weights, kernel, 1)[:, None].astype(np.float32)  # 8, 1, 3, C, K
+        products: list[list[Any]] = [[] for _ in kernels]
+        start = 0
+        for x in parts:
+            channels = slice(start, start := start + x.shape[-1])
+            for made, each, taps in zip(products, self._sums(x), kernels, strict=True):
+                made.append(self._conv(each, self.tiles, taps[:, :, channels]))
+        return _weighted(after, ops.concatenate([total(made) for made in products], axis=0))
+
+    def _sums(self, x: Any) -> list[Any]:
+        """What the convolutions of :meth:`conv` act on: eight of (pixels/6, C)."""
+        before, _, _ = minimal_filtering(ROWS)
         first, *inner, last = ops.split(_weighted(before[:, 1:-1], x), ROWS + 2, axis=0)
         above, below = self._beside(x)
-        sums = [first + float(before[0, 0]) * above, *inner, last + float(before[-1, -1]) * below]
-        kernels = np.tensordot(weights, kernel, 1)[:, None].astype(np.float32)  # 8, 1, 3, C, K
-        products = [self._conv(each, self.tiles, taps) for each, taps in zip(sums, kernels, strict=True)]
-        return _weighted(after, ops.concatenate(products, axis=0))
+        return [first + float(before[0, 0]) * above, *inner, last + float(before[-1, -1]) * below]
 
     def _beside(self, x: Any) -> tuple[Any, Any]:
         """The rows above and below each six, (pixels/6, C) each."""

@@ -1,0 +1,56 @@
+"""How a network's 3x3 convolutions are carried out: as they stand, or with fewer multiplications.
+
+A network is written with a ``conv`` that takes a layer and features side by side, and does not care where
+these lie: whatever else it does is done to single pixels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from vsrcli.models.costs import DUF_ROWS as ROWS
+from vsrcli.models.winograd import Rows
+
+
+def plain(layer: Any, first: Any, *others: Any) -> Any:
+    """A layer as Keras applies it to parts side by side, ``(B, H, W, C)`` each."""
+    return layer(ops.concatenate([first, *others], axis=-1) if others else first)
+
+
+class ByRows:
+    """The same by F(6, 3) along the height, on features that lie as :class:`~vsrcli.models.winograd.Rows`.
+
+    Features are zero in the rows that were added below a frame. Between functions they have the shape of a
+    frame, ``(1, H', W, C)``, H' being H rounded up to a multiple of six.
+
+    Args:
+        height, width: of the frames.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        self._rows = Rows(height, width)
+
+    def __call__(self, layer: Any, *parts: Any) -> Any:
+        """As :func:`plain`, of ``(pixels, C)`` each."""
+        kernel, bias = (np.asarray(ops.convert_to_numpy(each)) for each in layer.weights)
+        return self._rows.masked(layer.activation(self._rows.conv(kernel, *parts) + bias))
+
+    def lay(self, x: Any) -> Any:
+        """``(1, H, W, C)`` -> ``(pixels, C)``."""
+        below = -x.shape[1] % ROWS
+        return self._rows.order(ops.pad(x, ((0, 0), (0, below), (0, 0), (0, 0))) if below else x)
+
+    def take(self, features: Any) -> Any:
+        """``(1, H', W, C)`` -> ``(pixels, C)``."""
+        return ops.reshape(features, (-1, features.shape[-1]))
+
+    def give(self, x: Any) -> Any:
+        """``(pixels, C)`` -> ``(1, H', W, C)``."""
+        return ops.reshape(x, (1, -1, self._rows.width, x.shape[-1]))
+
+    def in_order(self, x: Any) -> Any:
+        """``(pixels, C)`` -> ``(1, H', W, C)``, the rows in their natural order."""
+        return self._rows.restore(x)
