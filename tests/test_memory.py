@@ -20,7 +20,7 @@ from vsrcli.errors import Interrupted, UsageError
 from vsrcli.frames.tiles import plan_tiles
 from vsrcli.free import gpu_free, host_free
 from vsrcli.memory import Film, Limit, expected_peak, fitting_tiles, limit_for
-from vsrcli.models.registry import ARCHITECTURES
+from vsrcli.models.architectures import ARCHITECTURES
 
 GIB = 2**30
 NETWORKS = [each for each in ARCHITECTURES.values() if each.module]

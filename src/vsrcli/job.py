@@ -21,7 +21,7 @@ from vsrcli.media.settings import refuse
 from vsrcli.media.trial import try_out
 from vsrcli.media.types import Pictures, Source
 from vsrcli.memory import Film, Limit, Peak, limit_for
-from vsrcli.models.registry import DEFAULT_MODEL
+from vsrcli.models.architectures import DEFAULT_MODEL
 from vsrcli.passes import notices, overlap_of, peak, tiles_for
 from vsrcli.pictures.decode import wanted
 from vsrcli.pictures.either import look_at, plan_either
@@ -116,12 +116,24 @@ class Job:
 
     def peak(self, tiles: TilePlan | None = None) -> Peak:
         """Memory that it is expected to take, with its own or with other tiles."""
-        film = _for_memory(self.source, self.model, self.plan, self.engine)
-        return peak(self.model, film, tiles or self.tiles)
+        one = self._with_one_encoder(tiles or self.tiles)
+        return replace(one, ffmpeg=one.ffmpeg + one.closing) if self._has_room(one) else one
 
     def allows(self, tiles: TilePlan) -> bool:
         """Whether tiles stay under the memory that the user has named, if any."""
         return not self.limit.asked or self.limit.holds(self.peak(tiles))
+
+    def overlaps(self, tiles: TilePlan) -> bool:
+        """Whether there is memory for a segment that is closed while the next one is computed."""
+        return self._has_room(self._with_one_encoder(tiles))
+
+    def _with_one_encoder(self, tiles: TilePlan) -> Peak:
+        film = _for_memory(self.source, self.model, self.plan, self.engine)
+        return peak(self.model, film, tiles)
+
+    def _has_room(self, peak: Peak) -> bool:
+        """For a second encoder, if there is any use for it."""
+        return self.segmented and peak.closing > 0 and self.limit.holds(peak, peak.closing)
 
 
 def prepare(source: str | Path | Incoming, target: str | Path, options: Options | None = None) -> Job:

@@ -14,7 +14,7 @@ from vsrcli.errors import UsageError
 from vsrcli.frames.tiles import TilePlan, least_tile, plan_tiles
 from vsrcli.free import gpu_free, host_free
 from vsrcli.media.overlap import depth
-from vsrcli.models.registry import Architecture
+from vsrcli.models.architectures import Architecture
 
 SHARE = 0.75  # of what is free when the job begins; the rest is for others
 SMALLEST_TILE = 96
@@ -72,6 +72,9 @@ class Peak:
         remembered: what tiles keep for the next frame.
         pictures: frames and results on their way.
         ffmpeg: the processes that decode and encode.
+        closing: on top of all that, where a segment is closed while the next one is computed: a second
+            encoder, and what is saved; 0 where that is not done: the encoder does not look ahead, so closing
+            takes no time, or there are two passes.
     """
 
     program: int
@@ -79,6 +82,7 @@ class Peak:
     remembered: int
     pictures: int
     ffmpeg: int
+    closing: int = 0
 
     @property
     def total(self) -> int:
@@ -107,9 +111,9 @@ class Limit:
     shared: bool = True
     asked: bool = False
 
-    def holds(self, peak: Peak) -> bool:
-        """Whether that is enough."""
-        on_host = peak.total - (0 if self.shared else peak.network)
+    def holds(self, peak: Peak, more: int = 0) -> bool:
+        """Whether that is enough, with so many bytes more on the host."""
+        on_host = peak.total + more - (0 if self.shared else peak.network)
         return on_host <= self.host and (self.gpu is None or peak.network <= self.gpu)
 
 
@@ -155,15 +159,18 @@ def expected_peak(network: Architecture, film: Film, tiles: TilePlan) -> Peak:
     working = tile * _INTERPOLATION * film.scale**2
     if network.module:
         working = int(tile * _GAPS[engine] * network.memory(engine, film.scale))
-    ffmpeg = 0
+    ffmpeg = second = 0
     if film.encoder is not None:
         encoder = _ENCODER.get(film.encoder, _OTHER_ENCODER) * _PATIENT.get(film.preset or "", 1)
         ffmpeg = _FFMPEG + _DECODER * frame + int(encoder * new)
+        if film.encoder in _ENCODER:
+            second = _FFMPEG // 2 + int(encoder * new)
     # What is saved when a segment is over, while neither the network nor an encoder is at work.
     saved = (hidden + _FLOAT * _COLOURS * 2 * lookahead) * covered if network.module else 0
     remembered += max(saved - working - ffmpeg, 0)
     program = _PROGRAM + (_LIBRARIES[engine] if network.module else 0)
-    return Peak(program, working, int(remembered), pictures, ffmpeg)
+    closing = second and second + int(saved)
+    return Peak(program, working, int(remembered), pictures, ffmpeg, closing)
 
 
 def fitting_tiles(

@@ -2,24 +2,30 @@
 
 A segment ends after so many frames, or at a shot change shortly before. Then its file is closed and verified,
 what the path remembers is saved, and a journal says so: from there, the next run of the same command goes on.
+Encoders look ahead, so closing takes a while: where memory allows, the next segment is begun meanwhile.
 Where segments end depends on the film and the options alone, so a film that was interrupted equals one that
 was not. docs/reliability.md says the same for users.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
+from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from vsrcli.errors import InputError, VsrError
 from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State
 from vsrcli.job import Job
+from vsrcli.media.interruption import signals_later
 from vsrcli.media.join import Joiner
+from vsrcli.media.overlap import Aside
 from vsrcli.media.segment import Segment, SegmentEncoder
 from vsrcli.media.types import Frame
 from vsrcli.passes import macs
@@ -82,6 +88,25 @@ def segment_length(job: Job, *, on_gpu: bool = False) -> int:
     return max(min(int(frames), longest), LEAST)
 
 
+@dataclass(frozen=True)
+class _Closing:
+    """A segment that has all its frames.
+
+    Attributes:
+        segment: the segment.
+        file: that it will be.
+        task: closes and verifies it; None if that is done.
+        frames: of the film, up to its end.
+        news: what the journal says once that is done.
+    """
+
+    segment: SegmentMaker
+    file: Path | None
+    task: Aside | None
+    frames: int
+    news: dict[str, Any]
+
+
 class SegmentedFilm:
     """A film in segments, see :class:`~vsrcli.film.Film`.
 
@@ -105,6 +130,9 @@ class SegmentedFilm:
         self._folder = WorkFolder(job.plan.target)
         self._journal = Journal(tiles=job.tiles)
         self._segment: SegmentMaker | None = None
+        self._file: Path | None = None  # that the segment will be, and the one that grows meanwhile
+        self._part: Path | None = None
+        self._closing: _Closing | None = None
         self._workshop: Workshop | None = None
         self._late_warnings: tuple[str, ...] = ()
 
@@ -143,12 +171,14 @@ class SegmentedFilm:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, VsrError):
-            error.kept = self._kept_on_disk()
         try:
             if self._segment is not None:
                 self._segment.__exit__(kind or RuntimeError, error, trace)
+            with contextlib.suppress(VsrError):  # there is an error already
+                self._settle()
         finally:
+            if isinstance(error, VsrError):
+                error.kept = self._kept_on_disk()
             self._leave()
 
     def made_in(self, workshop: Workshop) -> None:
@@ -164,19 +194,34 @@ class SegmentedFilm:
             self._segment = self._new_segment().__enter__()
         self._segment.write(frame)
         self.count += 1
+        self._settle(wait=False)
 
     def rest(self, path: Maker, check: Callable[[], None]) -> None:
-        length, written = self._journal.length, self.count - self.kept
+        length, written = self._journal.length, self.count - self._begun
         if written >= length or (path.between_shots and written >= NEAR * length):
-            self._close_segment()
-            check()
-            state, name = path.state(), f"state-{len(self._journal.segments)}.npz"
-            save(self._folder, name, state)
-            self._save(state=name, shots=path.shots)
+            self._settle()
+            name = f"state-{len(self._journal.segments) + 1}.npz"
+            if self._overlapping:
+                check()
+                save(self._folder, name, path.state())
+                self._close(beside=True, state=name, shots=path.shots)
+            else:  # what is saved may need the encoder's memory
+                assert self._segment is not None
+                self._segment.__exit__(None, None, None)
+                check()
+                save(self._folder, name, path.state())
+                self._close(state=name, shots=path.shots)
+                self._settle()
 
     def over(self, path: Maker, warnings: tuple[str, ...]) -> None:
-        self._close_segment()
-        self._save(state=None, shots=path.shots, warnings=warnings, complete=True)
+        self._settle()
+        news: dict[str, Any] = {"state": None, "shots": path.shots, "warnings": warnings, "complete": True}
+        if self._segment is not None:
+            self._segment.__exit__(None, None, None)
+            self._close(**news)
+            self._settle()
+        else:
+            self._save(self._journal, self.count, {**news, **self._cut()})
 
     def finish(self) -> None:
         job = self._job
@@ -188,16 +233,26 @@ class SegmentedFilm:
         self._late_warnings = self._assemble()
         self._folder.remove()
 
+    @property
+    def _begun(self) -> int:
+        """Frames in all segments before the one that is written."""
+        return self._closing.frames if self._closing else self.kept
+
+    @property
+    def _overlapping(self) -> bool:
+        """Whether a segment is closed while the next one is computed."""
+        return self._job.overlaps(self._workshop.tiles if self._workshop else self.tiles)
+
     def _new_segment(self) -> SegmentMaker:
         job, finished = self._job, self._journal.segments
-        return SegmentEncoder(
-            job.plan,
-            job.source,
-            self._folder.path / f"{len(finished):06}-{time.time_ns():x}.mov",
-            begins=self.count,
-            like=self._folder.path / finished[0].name if finished else None,
-            ffmpeg=job.ffmpeg,
+        first = self._folder.path / finished[0].name if finished else self._closing and self._closing.file
+        number = len(finished) + (self._closing is not None)
+        self._file = self._folder.path / f"{number:06}-{time.time_ns():x}.mov"
+        segment = SegmentEncoder(
+            job.plan, job.source, self._file, begins=self.count, like=first, ffmpeg=job.ffmpeg
         )
+        self._part = segment.part
+        return segment
 
     def _assemble(self) -> tuple[str, ...]:
         """Make the film of its finished segments; what was found wrong with other streams."""
@@ -215,20 +270,48 @@ class SegmentedFilm:
         """How long segments are."""
         self._journal = replace(self._journal, length=frames)
 
-    def _close_segment(self) -> None:
-        if self._segment is not None:
-            self._segment.__exit__(None, None, None)
-            assert self._segment.segment is not None
-            finished = (*self._journal.segments, self._segment.segment)
-            self._journal, self._segment = replace(self._journal, segments=finished), None
+    def _close(self, *, beside: bool = False, **news: Any) -> None:
+        """Put the segment aside, which is closed, or begin to close it ``beside`` what follows."""
+        segment, news = self._segment, {**news, **self._cut()}
+        assert segment is not None
+        with signals_later():
+            task = Aside(partial(segment.__exit__, None, None, None), "closing") if beside else None
+            self._closing = _Closing(segment, self._file, task, self.count, news)
+            self._segment = self._part = None
 
-    def _save(self, **news: object) -> None:
+    def _settle(self, *, wait: bool = True) -> None:
+        """If a segment has been closed, it counts from now on. Can be called again where it was interrupted.
+
+        Args:
+            wait: for a segment that is still being closed.
+
+        Raises:
+            VsrError: it could not be closed, or the journal not be written.
+        """
+        closing = self._closing
+        if closing is None:
+            return
+        if closing.task is not None:
+            if not closing.task.over(timeout=None if wait else 0):
+                return
+            if closing.task.error is not None:
+                self._closing = None
+                raise closing.task.error
+        assert closing.segment.segment is not None
+        finished = (*self._journal.segments, closing.segment.segment)
+        self._save(replace(self._journal, segments=finished), closing.frames, closing.news)
+
+    def _cut(self) -> dict[str, TilePlan]:
+        """For the journal: how frames are cut now, which what is saved depends on."""
+        return {"tiles": self._workshop.tiles} if self._workshop else {}
+
+    def _save(self, journal: Journal, frames: int, news: Mapping[str, Any]) -> None:
         """Write the journal: the moment at which a segment counts."""
-        tiles = self._workshop.tiles if self._workshop else self.tiles
-        self._journal = replace(self._journal, tiles=tiles, **news)  # type: ignore[arg-type]
-        self._folder.write(NAME, lambda file: file.write(self._journal.dumps()))
-        self._folder.keep_only(self._journal.files)
-        self.kept = self.count
+        journal = replace(journal, **news)
+        self._folder.write(NAME, lambda file: file.write(journal.dumps()))
+        with signals_later():
+            self._journal, self.kept, self._closing = journal, frames, None
+        self._folder.keep_only([*journal.files, *([self._part.name] if self._part else ())])
 
     def _fingerprint(self) -> dict[str, str]:
         try:

@@ -20,7 +20,7 @@ from terminal import environment, eventually
 
 VICTIM = Path(__file__).with_name("victim.py")
 LENGTH = 6  # frames of a segment
-LONGEST = LENGTH + 3  # a shot's last answers come together, and none of them begins a segment
+LONGEST = 2 * LENGTH + 3  # one that is being closed, the next one; and a shot's last answers come together
 
 
 @dataclass(frozen=True)
