@@ -9,7 +9,7 @@ is a process of its own that reports its own peak (VmHWM), so neither ffmpeg's p
 Bounded memory means a ratio near 1.
 
 *Tiles*: the peak of a process that upscales frames of one size, above what it held before the first frame;
-per low-resolution pixel this is ``bytes_per_pixel`` of ``vsrcli.models.registry``; *marginal* is per
+per low-resolution pixel this is ``bytes_per_pixel`` of ``vsrcli.models.architectures``; *marginal* is per
 pixel more than the size before. Names mean random weights.
 
 *Runs*: ``vsr upscale`` on a generated film, a process of its own that is watched from outside together with
@@ -162,7 +162,7 @@ def runs(options: argparse.Namespace) -> None:
     from vsrcli import Options, prepare
     from vsrcli.bench.peak import PeakMemory
     from vsrcli.cli.values import Size
-    from vsrcli.models.registry import ARCHITECTURES
+    from vsrcli.models.architectures import ARCHITECTURES
 
     limit = Size().convert(options.max_memory, None, None) if options.max_memory else None
     table = Table(

@@ -297,7 +297,9 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", help="of all but the reference")
     parser.add_argument("-g", "--gpu", default="auto")
     parser.add_argument("--clip", type=Path, help="also upscale this film, beside ffmpeg")
-    parser.add_argument("--film-models", default="bicubic,duf-s", help="names or weight files for --clip")
+    parser.add_argument(
+        "--film-models", default="bicubic,duf-r-xs,duf-r-s,duf-s", help="names or weight files for --clip"
+    )
     parser.add_argument("--film-frames", type=int, default=10_000, help="of the clip's start")
     parser.add_argument("--film-turns", type=int, default=1)
     parser.add_argument("--no-networks", action="store_true", help="leave the networks out")

@@ -10,7 +10,8 @@ from looking import packets, times
 
 from terminal import Outcome
 from vsrcli.media.probe import probe
-from vsrcli.models.registry import DEFAULT_MODEL, find_weights, load
+from vsrcli.models.architectures import DEFAULT_MODEL
+from vsrcli.models.registry import find_weights, load
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 EXAMPLE = EXAMPLES / "butterfly_240x136.mp4"
