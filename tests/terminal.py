@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 import vsrcli
 
 
@@ -72,6 +74,14 @@ def read_until(child: subprocess.Popen[str], word: str) -> str:
         assert line, f"ended without {word!r}: {lines}"
         lines += line
     return lines
+
+
+def goes_on(process: psutil.Process) -> bool:
+    """Whether it still does something; what nobody has waited for yet does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def eventually(happens: Callable[[], object], *, within: float = 20) -> None:

@@ -12,21 +12,20 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from vsrcli.closing import Closing, SegmentMaker
 from vsrcli.errors import InputError, VsrError
 from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State
 from vsrcli.job import Job
 from vsrcli.media.interruption import signals_later
 from vsrcli.media.join import Joiner
-from vsrcli.media.overlap import Aside
-from vsrcli.media.segment import Segment, SegmentEncoder
+from vsrcli.media.segment import SegmentEncoder
 from vsrcli.media.types import Frame
 from vsrcli.passes import macs
 from vsrcli.steady import Workshop
@@ -57,21 +56,6 @@ class Maker(Protocol):
         ...
 
 
-class SegmentMaker(Protocol):
-    """A context manager that takes the frames of one segment; its ``segment`` is there once it is left."""
-
-    @property
-    def segment(self) -> Segment | None: ...
-
-    def write(self, frame: Frame) -> None: ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
 def segment_length(job: Job, *, on_gpu: bool = False) -> int:
     """Frames of a segment: a minute's work, but neither a moment nor a long stretch of film.
 
@@ -86,25 +70,6 @@ def segment_length(job: Job, *, on_gpu: bool = False) -> int:
     work = macs(job.model) * video.width * video.height
     frames = MINUTE * (GPU_SPEED if on_gpu else CPU_SPEED) / work if work else longest
     return max(min(int(frames), longest), LEAST)
-
-
-@dataclass(frozen=True)
-class _Closing:
-    """A segment that has all its frames.
-
-    Attributes:
-        segment: the segment.
-        file: that it will be.
-        task: closes and verifies it; None if that is done.
-        frames: of the film, up to its end.
-        news: what the journal says once that is done.
-    """
-
-    segment: SegmentMaker
-    file: Path | None
-    task: Aside | None
-    frames: int
-    news: dict[str, Any]
 
 
 class SegmentedFilm:
@@ -132,7 +97,7 @@ class SegmentedFilm:
         self._segment: SegmentMaker | None = None
         self._file: Path | None = None  # that the segment will be, and the one that grows meanwhile
         self._part: Path | None = None
-        self._closing: _Closing | None = None
+        self._closing: Closing | None = None
         self._workshop: Workshop | None = None
         self._late_warnings: tuple[str, ...] = ()
 
@@ -275,8 +240,7 @@ class SegmentedFilm:
         segment, news = self._segment, {**news, **self._cut()}
         assert segment is not None
         with signals_later():
-            task = Aside(partial(segment.__exit__, None, None, None), "closing") if beside else None
-            self._closing = _Closing(segment, self._file, task, self.count, news)
+            self._closing = Closing(segment, self._file, self.count, news, beside=beside)
             self._segment = self._part = None
 
     def _settle(self, *, wait: bool = True) -> None:
@@ -291,15 +255,14 @@ class SegmentedFilm:
         closing = self._closing
         if closing is None:
             return
-        if closing.task is not None:
-            if not closing.task.over(timeout=None if wait else 0):
-                return
-            if closing.task.error is not None:
-                self._closing = None
-                raise closing.task.error
-        assert closing.segment.segment is not None
-        finished = (*self._journal.segments, closing.segment.segment)
-        self._save(replace(self._journal, segments=finished), closing.frames, closing.news)
+        try:
+            segment = closing.closed(wait=wait)
+        except VsrError:
+            self._closing = None
+            raise
+        if segment is not None:
+            finished = (*self._journal.segments, segment)
+            self._save(replace(self._journal, segments=finished), closing.frames, closing.news)
 
     def _cut(self) -> dict[str, TilePlan]:
         """For the journal: how frames are cut now, which what is saved depends on."""

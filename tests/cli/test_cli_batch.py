@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 import media_samples as media
-from terminal import Outcome, complete, eventually, read_until, spawn
+from terminal import Outcome, complete, eventually, goes_on, read_until, spawn
 from tiny_networks import tiny_weights
 from vsrcli.batch import engines
 from vsrcli.media.ffmpeg import find_ffmpeg
@@ -363,7 +363,7 @@ def test_workers_end_with_the_batch_that_started_them(long_films: Path) -> None:
         child.kill()
         child.communicate()
     assert len(workers) >= 2
-    eventually(lambda: not any(each.is_running() for each in workers))
+    eventually(lambda: not any(goes_on(each) for each in workers))
 
 
 def test_plain_lines_tell_how_it_goes(films: Path) -> None:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 import media_samples as media
-from terminal import complete, eventually, read_until, spawn
+from terminal import complete, eventually, goes_on, read_until, spawn
 
 # so many small tiles that the film takes far longer than the test
 SLOW = ("-m", "bicubic", "-t", "16", "--overlap", "3", "--crf", "1", "-e", "preset=ultrafast")
@@ -57,7 +57,7 @@ def test_signals(
     assert last.endswith(f"; nothing was written at {tmp_path / 'out.mp4'}")
     assert "Traceback" not in done.err
     assert list(tmp_path.iterdir()) == []
-    assert not any(helper.is_running() for helper in helpers.values())
+    eventually(lambda: not any(goes_on(helper) for helper in helpers.values()))
 
 
 @pytest.mark.parametrize("victim", ["decoder", "encoder"])

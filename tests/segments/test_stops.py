@@ -15,7 +15,7 @@ import pytest
 from interrupting import frame_hashes, journal
 
 import media_samples as media
-from terminal import complete, environment, eventually, read_until, spawn
+from terminal import complete, environment, eventually, goes_on, read_until, spawn
 from vsrcli.work.folder import folder_for
 
 Sample = Callable[..., Path]
@@ -96,7 +96,7 @@ def test_the_second_time_leaves_at_once() -> None:
     child.send_signal(signal.SIGINT)
     done = complete(child, timeout=10)
     assert (done.status, done.out, done.err) == (130, "", "")
-    eventually(lambda: not helper.is_running() or helper.status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: not goes_on(helper))
 
 
 def test_the_same_signal_passed_on_twice_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

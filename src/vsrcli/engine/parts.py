@@ -152,21 +152,36 @@ def functions(model: Any, sizes: Sizes, height: int, width: int) -> Mapping[str,
     """
     from keras import ops
 
-    from vsrcli.models.convolve import ByRows
+    from vsrcli.models.convolve import AsFrames, ByRows
     from vsrcli.models.dynamic import depth_to_space
 
-    by_rows = ByRows(height, width)
+    layout = ByRows(height, width) if sizes.rows > 1 else AsFrames()
 
     def upscale(window):
         return ops.clip(ops.cast(model(window, training=False), "float32"), 0.0, 1.0)
 
     def advance(frame, *state):
-        features, newest = model.encode(frame), []
+        entries = [layout.take(entry) for entry in state]
+        features, newest = layout.lay(model.encode(frame)), []
         for level in range(len(state) // 2):
-            before, here = state[2 * level : 2 * level + 2]
+            before, here = entries[2 * level : 2 * level + 2]
             newest.append(features)
-            features = model.fuse(level, before, here, features)
-        return (features, *newest)
+            features = model.fuse(level, before, here, features, layout)
+        return tuple(layout.give(each) for each in (features, *newest))
+
+    def refine(features):
+        return layout.in_order(model.refine(layout.take(features), layout))
+
+    def step(features, hidden, painted):
+        hidden, x = model.step(layout.take(features), layout.take(hidden), layout.lay(painted), layout)
+        return layout.give(hidden), layout.in_order(x)
+
+    def paint(x, around):
+        return ops.clip(model.paint(x, around), 0.0, 1.0)
+
+    def paint_and_remember(x, around):
+        depth, here = model.paint(x, around), around[:, BORDER:-BORDER, BORDER:-BORDER]
+        return ops.clip(depth_to_space(depth, model.scale), 0.0, 1.0), model.remember(depth, here)
 
     def advance_shared(frame, *state):
         from vsrcli.models.duf_reuse import advance
@@ -185,42 +200,10 @@ def functions(model: Any, sizes: Sizes, height: int, width: int) -> Mapping[str,
 
         return ops.clip(paint(model, x, around, sizes.scale), 0.0, 1.0)
 
-    def advance_by_rows(frame, *state):
-        entries = [by_rows.take(entry) for entry in state]
-        features, newest = by_rows.lay(model.encode(frame)), []
-        for level in range(len(state) // 2):
-            before, here = entries[2 * level : 2 * level + 2]
-            newest.append(features)
-            features = model.fuse(level, before, here, features, by_rows)
-        return tuple(by_rows.give(each) for each in (features, *newest))
-
-    def refine_by_rows(features):
-        return by_rows.in_order(model.refine(by_rows.take(features), by_rows))
-
-    def step_by_rows(features, hidden, painted):
-        hidden, x = model.step(by_rows.take(features), by_rows.take(hidden), by_rows.lay(painted), by_rows)
-        return by_rows.give(hidden), by_rows.in_order(x)
-
-    def refine(features):
-        return model.refine(features)
-
-    def paint(x, around):
-        return ops.clip(model.paint(x, around), 0.0, 1.0)
-
-    def step(features, hidden, painted):
-        return model.step(features, hidden, painted)
-
-    def paint_and_remember(x, around):
-        depth, here = model.paint(x, around), around[:, BORDER:-BORDER, BORDER:-BORDER]
-        return ops.clip(depth_to_space(depth, model.scale), 0.0, 1.0), model.remember(depth, here)
-
     kinds = {
         "window": {"upscale": upscale},
         "cached": {"advance": advance, "refine": refine, "paint": paint},
         "recurrent": {"advance": advance, "step": step, "paint": paint_and_remember},
         "shared": {"advance": advance_shared, "refine": refine_shared, "paint": paint_shared},
     }
-    if sizes.rows > 1:
-        kinds["cached"] = {"advance": advance_by_rows, "refine": refine_by_rows, "paint": paint}
-        kinds["recurrent"] = {"advance": advance_by_rows, "step": step_by_rows, "paint": paint_and_remember}
     return kinds[sizes.kind]

@@ -20,8 +20,19 @@ def plain(layer: Any, first: Any, *others: Any) -> Any:
     return layer(ops.concatenate([first, *others], axis=-1) if others else first)
 
 
+class AsFrames:
+    """Features lie as frames do, ``(B, H, W, C)``, everywhere. :class:`ByRows` has the same methods."""
+
+    __call__ = staticmethod(plain)
+
+    def lay(self, x: Any) -> Any:
+        return x
+
+    take = give = in_order = lay
+
+
 class ByRows:
-    """The same by F(6, 3) along the height, on features that lie as :class:`~vsrcli.models.winograd.Rows`.
+    """F(6, 3) along the height, on features that lie as :class:`~vsrcli.models.winograd.Rows`.
 
     Features are zero in the rows that were added below a frame. Between functions they have the shape of a
     frame, ``(1, H', W, C)``, H' being H rounded up to a multiple of six.
@@ -34,7 +45,7 @@ class ByRows:
         self._rows = Rows(height, width)
 
     def __call__(self, layer: Any, *parts: Any) -> Any:
-        """As :func:`plain`, of ``(pixels, C)`` each."""
+        """Parts, ``(pixels, C)`` each, and what comes of them."""
         kernel, bias = (np.asarray(ops.convert_to_numpy(each)) for each in layer.weights)
         return self._rows.masked(layer.activation(self._rows.conv(kernel, *parts) + bias))
 
