@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from vsrcli.models.registry import Weights, read_weights, sha256
 HEIGHT, WIDTH, COUNT = 10, 12, 6
 KINDS = ("cached", "recurrent", "fast", "window")
 HALF_A_STEP = 1 / 510  # of 8 bits
+fp32_engine = partial(OpenvinoEngine, precision="fp32")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def engines(weights: Callable[[str], Weights]) -> Callable[[str], OpenvinoEngine
 
     def make(kind: str) -> OpenvinoEngine:
         if kind not in made:
-            made[kind] = OpenvinoEngine(weights(kind))
+            made[kind] = fp32_engine(weights(kind))
         return made[kind]
 
     return make
@@ -149,7 +151,10 @@ def test_frames_of_any_height(kind: str, height: int, weights: Callable[[str], W
     frames = film(COUNT, height, WIDTH)
     got, keras = (
         np.stack(answers(engine.open(height, WIDTH), frames))
-        for engine in (OpenvinoEngine(weights(kind)), KerasEngine(weights(kind), device="cpu"))
+        for engine in (
+            OpenvinoEngine(weights(kind), precision="fp32"),
+            KerasEngine(weights(kind), device="cpu"),
+        )
     )
     np.testing.assert_allclose(got, keras, atol=5e-5)
 

@@ -202,11 +202,11 @@ def test_many_damaged_sources(suffix: str, film: Path, tmp_path: Path, vsr: Vsr)
     damage_and_go_on(source, tmp_path, vsr, rounds=40, seed=4)
 
 
-def test_the_terminal_goes_away(film: Path, tmp_path: Path) -> None:
+def test_the_terminal_goes_away(tmp_path: Path) -> None:
     """SIGHUP, and nobody there to read: it ends, and leaves no helper behind."""
     import signal
 
-    target = tmp_path / "out.mp4"
+    film, target = media.cfr(tmp_path, frames=2000, audio=False), tmp_path / "out.mp4"  # not over before that
     slow = ("-m", "bicubic", "-t", "16", "--overlap", "3", "--segment", "6")
     child = spawn("upscale", film, target, *slow)
     read_until(child, "engine:")

@@ -187,7 +187,7 @@ class OpenvinoEngine(Opener):
         precision: str = "auto",
         on_notice: Callable[[str], None] = lambda text: None,
     ) -> None:
-        make = partial(OpenvinoNetwork, weights, on_notice=on_notice)
+        make = partial(OpenvinoNetwork, weights, on_notice=_once(on_notice))
         if precision == "auto":
             from vsrcli.engine.precision import agreed
 
@@ -197,6 +197,18 @@ class OpenvinoEngine(Opener):
         self.description = (
             f"{weights.name} on CPU, openvino{'' if device == 'cpu' else ' (no GPU found)'}, {precision}"
         )
+
+
+def _once(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """What is told of one cache concerns all graphs in it, of either precision."""
+    told: set[str] = set()
+
+    def tell_what_is_new(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            tell(text)
+
+    return tell_what_is_new
 
 
 @cache
