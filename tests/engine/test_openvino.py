@@ -19,6 +19,7 @@ from vsrcli.engine.cached import CachedStream, compile_cached
 from vsrcli.engine.keras import KerasEngine
 from vsrcli.engine.openvino import OpenvinoEngine, OpenvinoNetwork
 from vsrcli.engine.recurrent import RecurrentStream, compile_recurrent
+from vsrcli.engine.streams import compile_stream
 from vsrcli.engine.types import Stream
 from vsrcli.errors import EngineError, ModelError, NotFinite, OutOfMemory
 from vsrcli.frames.tiles import TiledStream, plan_tiles
@@ -173,6 +174,21 @@ def test_bands_give_the_same_pictures(
         stream = CachedStream(compile_cached(network, HEIGHT, WIDTH))
     whole = answers(engines(kind).open(HEIGHT, WIDTH), frames)
     np.testing.assert_allclose(np.stack(answers(stream, frames)), np.stack(whole), atol=5e-5)
+
+
+@pytest.mark.parametrize("kind", ["cached", "recurrent", "fast"])
+def test_bf16_takes_up_what_fp32_left(
+    kind: str, weights: Callable[[str], Weights], engines: Callable[[str], OpenvinoEngine]
+) -> None:
+    """Its features lie otherwise. A CPU without bfloat16 computes them in float32, which is close as well."""
+    frames = film(COUNT, HEIGHT, WIDTH)
+    stream = engines(kind).open(HEIGHT, WIDTH)
+    for frame in frames[:4]:
+        stream.push(frame)
+    other = compile_stream(OpenvinoNetwork(weights(kind), "bf16"), HEIGHT, WIDTH)()
+    other.restore(stream.state())
+    rest = np.stack(answers(stream, frames[4:]))
+    np.testing.assert_allclose(np.stack(answers(other, frames[4:])), rest, atol=0.05)
 
 
 def test_tiles_do_not_show(engines: Callable[[str], OpenvinoEngine]) -> None:

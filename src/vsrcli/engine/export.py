@@ -6,9 +6,9 @@ Keras has a backend that builds OpenVINO graphs from ``keras.ops``, so the netwo
 description of them. A backend is chosen once for a process, and Keras takes seconds to start: hence a child
 process, once for each network and frame size. TensorFlow is kept out of it.
 
-The request is an object with ``weights``, ``height``, ``width``, ``rows`` (of a band) and ``folder``; the
-answer, one line on stdout, an object that is empty or has ``error`` (a class of :mod:`vsrcli.errors`) and
-``message``.
+The request is an object with ``weights``, ``height``, ``width``, ``rows`` (of a band), ``folder`` and
+``precision``; the answer, one line on stdout, an object that is empty or has ``error`` (a class of
+:mod:`vsrcli.errors`) and ``message``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from vsrcli.models.registry import Weights, load, read_weights
 from vsrcli.tuning import no_telemetry
 
 
-def export(weights: Weights, height: int, width: int, rows: int, folder: Path) -> None:
+def export(
+    weights: Weights, height: int, width: int, rows: int, folder: Path, precision: str = "fp32"
+) -> None:
     """Write the graphs of a network for frames of one size, ``NAME.xml`` and ``NAME.bin`` each.
 
     Args:
@@ -38,6 +40,7 @@ def export(weights: Weights, height: int, width: int, rows: int, folder: Path) -
         height, width: of the frames.
         rows: of a band of the output stage.
         folder: that they are written to.
+        precision: that they are for; the graphs themselves are float32.
 
     Raises:
         ModelError: the weight file is damaged or does not fit its card.
@@ -46,7 +49,7 @@ def export(weights: Weights, height: int, width: int, rows: int, folder: Path) -
     request = {"weights": str(weights.path), "height": height, "width": width, "rows": rows}
     done = subprocess.run(
         [sys.executable, "-m", __name__],
-        input=json.dumps({**request, "folder": str(folder)}),
+        input=json.dumps({**request, "folder": str(folder), "precision": precision}),
         env={**os.environ, "KERAS_BACKEND": "openvino"},
         capture_output=True,
         encoding="utf-8",
@@ -108,7 +111,7 @@ def _build(request: dict[str, Any]) -> None:
 
     weights, height, width = read_weights(Path(request["weights"])), request["height"], request["width"]
     bands = plan_bands(height, width, request["rows"] * width)
-    sizes = sizes_of(weights.architecture, weights.scale)
+    sizes = sizes_of(weights.architecture, weights.scale, request["precision"])
     model = load(weights)
     _check(model)
     made, taken = functions(model, sizes, height, width), signatures(sizes, height, width, bands)

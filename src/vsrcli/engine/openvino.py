@@ -65,7 +65,7 @@ class OpenvinoNetwork:
             )
         keep_freed_memory()
         filters = weights.architecture.options.get("filters", True)
-        self.sizes, self.dtype = sizes_of(weights.architecture, weights.scale), FLOAT32
+        self.sizes, self.dtype = sizes_of(weights.architecture, weights.scale, precision), FLOAT32
         self.band_pixels = band_pixels or (BAND_PIXELS if filters else PLAIN_BAND_PIXELS)
         self._weights, self._precision = weights, precision
         self._cache = Cache(cache_folder() / "openvino", on_notice)
@@ -77,9 +77,14 @@ class OpenvinoNetwork:
             "options": dict(self._weights.architecture.options),
             "scale": self._weights.scale,
             "frame": [height, width, bands.rows],
+            "rows": self.sizes.rows,
             **_makers(),
         }
-        files = self._cache.get(key, lambda folder: export(self._weights, height, width, bands.rows, folder))
+
+        def build(folder: Path) -> None:
+            export(self._weights, height, width, bands.rows, folder, self._precision)
+
+        files = self._cache.get(key, build)
         names = [Path(name).stem for name in files if name.endswith(".xml")]
         with ThreadPoolExecutor() as pool:  # a graph is compiled on one core
             graphs = ((name, files[f"{name}.xml"], files[f"{name}.bin"]) for name in names)

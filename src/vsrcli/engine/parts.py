@@ -78,14 +78,18 @@ class Sizes:
         return np.ascontiguousarray(lying).reshape(whole.shape)
 
 
-def sizes_of(architecture: Architecture, scale: int) -> Sizes:
-    """From a model's own description, for OpenVINO: builds nothing."""
+def sizes_of(architecture: Architecture, scale: int, precision: str = "fp32") -> Sizes:
+    """From a model's own description, for OpenVINO: builds nothing.
+
+    In ``bf16`` features of DUF-S and DUF-R lie as frames do: F(6, 3) would make its rounding three times as
+    large, and a processor that multiplies so fast gains nothing from fewer multiplications.
+    """
     options = architecture.options
     if architecture.kind == "window":
         return _sizes_of_duf(int(options["depth"]), scale)
     levels = int(options.get("levels", DUF_S_LEVELS))
     sizes = _sizes(architecture.kind, scale, levels, int(options["width"]), int(options["head"]))
-    return replace(sizes, rows=DUF_ROWS)
+    return sizes if precision == "bf16" else replace(sizes, rows=DUF_ROWS)
 
 
 def sizes_of_model(model: Any) -> Sizes:
