@@ -81,7 +81,7 @@ class Sizes:
 def sizes_of(architecture: Architecture, scale: int, precision: str = "fp32") -> Sizes:
     """From a model's own description, for OpenVINO: builds nothing.
 
-    In ``bf16`` features of DUF-S and DUF-R lie as frames do: F(6, 3) would make its rounding three times as
+    In ``bf16`` features of DUF-S and DUF-R lie as frames do: F(6, 3) would make its rounding about twice as
     large, and a processor that multiplies so fast gains nothing from fewer multiplications.
     """
     options = architecture.options
