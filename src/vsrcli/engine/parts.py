@@ -204,10 +204,9 @@ def functions(model: Any, sizes: Sizes, height: int, width: int) -> Mapping[str,
 
         return ops.clip(paint(model, x, around, sizes.scale), 0.0, 1.0)
 
-    kinds = {
+    return {
         "window": {"upscale": upscale},
         "cached": {"advance": advance, "refine": refine, "paint": paint},
         "recurrent": {"advance": advance, "step": step, "paint": paint_and_remember},
         "shared": {"advance": advance_shared, "refine": refine_shared, "paint": paint_shared},
-    }
-    return kinds[sizes.kind]
+    }[sizes.kind]
