@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 import media_samples as media
 from terminal import Outcome
 from tiny_networks import tiny_weights
-from vsrcli import EncodeOptions, Options, Progress, free, memory, prepare, run, upscale
-from vsrcli.errors import Interrupted, UsageError
+from vsrcli import EncodeOptions, Options, Progress, free, memory, prepare_job, run_job, upscale
+from vsrcli.errors import SignalInterruptError, UsageError
 from vsrcli.frames.tiles import plan_tiles
-from vsrcli.free import gpu_free, host_free
-from vsrcli.memory import Film, Limit, expected_peak, fitting_tiles, limit_for
+from vsrcli.free import available_gpu_memory, available_host_memory
+from vsrcli.memory import MemoryBudget, Workload, choose_tiles, estimate_memory, memory_budget
 from vsrcli.models.architectures import ARCHITECTURES
 
 GIB = 2**30
 NETWORKS = [each for each in ARCHITECTURES.values() if each.module]
-FULL_HD = Film(1080, 1920, 2160, 3840, 2, encoder="libx264")
+FULL_HD = Workload(1080, 1920, 2160, 3840, 2, encoder="libx264")
 
 
 @settings(deadline=None)
@@ -34,24 +34,26 @@ FULL_HD = Film(1080, 1920, 2160, 3840, 2, encoder="libx264")
 def test_whatever_is_chosen_stays_under_the_limit_or_there_is_none(
     network: memory.Architecture, height: int, width: int, gibibytes: int, deep: bool
 ) -> None:
-    film = Film(height, width, 2 * height, 2 * width, 2, deep, "libx265")
-    limit = Limit(gibibytes * GIB // 2, asked=True)
-    best = expected_peak(network, film, fitting_tiles(network, film, network.radius(), Limit(limit.host)))
+    film = Workload(height, width, 2 * height, 2 * width, 2, deep, "libx265")
+    limit = MemoryBudget(gibibytes * GIB // 2, explicit=True)
+    best = estimate_memory(
+        network, film, choose_tiles(network, film, network.radius(), MemoryBudget(limit.host))
+    )
     if best.total <= limit.host:
-        tiles = fitting_tiles(network, film, network.radius(), limit)
-        assert expected_peak(network, film, tiles) == best
+        tiles = choose_tiles(network, film, network.radius(), limit)
+        assert estimate_memory(network, film, tiles) == best
     else:
         with pytest.raises(UsageError, match=r"takes about ([\d.]+) (MiB|GiB) with") as told:
-            fitting_tiles(network, film, network.radius(), limit)
+            choose_tiles(network, film, network.radius(), limit)
         number, unit = str(told.value).partition("takes about ")[2].split()[:2]
         enough = int(float(number) * (GIB if unit == "GiB" else 2**20))
-        fitting_tiles(network, film, network.radius(), Limit(enough, asked=True))
+        choose_tiles(network, film, network.radius(), MemoryBudget(enough, explicit=True))
 
 
 @pytest.mark.parametrize("name", ["duf-s", "duf-r-xs", "duf-r-s", "duf-r-m", "duf-16l"])
 def test_full_hd_in_four_gibibytes(name: str) -> None:
     network = ARCHITECTURES[name]
-    tiles = fitting_tiles(network, FULL_HD, network.radius(), Limit(4 * GIB, asked=True))
+    tiles = choose_tiles(network, FULL_HD, network.radius(), MemoryBudget(4 * GIB, explicit=True))
     assert len(tiles) > 1
     assert tiles.burst > 1 or network.kind == "window"
 
@@ -59,7 +61,7 @@ def test_full_hd_in_four_gibibytes(name: str) -> None:
 def test_patient_encoders_look_further_ahead() -> None:
     whole = plan_tiles(1080, 1920, None, 3)
     fast, slow, slower = (
-        expected_peak(ARCHITECTURES["bicubic"], replace(FULL_HD, preset=preset), whole).ffmpeg
+        estimate_memory(ARCHITECTURES["bicubic"], replace(FULL_HD, preset=preset), whole).ffmpeg
         for preset in ("veryfast", "slow", "veryslow")
     )
     assert fast < slow < slower
@@ -69,8 +71,8 @@ def test_more_memory_is_never_slower() -> None:
     for network in NETWORKS:
         costs = []
         for gibibytes in (4, 5, 6, 8, 12, 24, 64):
-            tiles = fitting_tiles(network, FULL_HD, network.radius(), Limit(gibibytes * GIB))
-            costs.append(memory.work(network, tiles))
+            tiles = choose_tiles(network, FULL_HD, network.radius(), MemoryBudget(gibibytes * GIB))
+            costs.append(memory.relative_cost(network, tiles))
         assert costs == sorted(costs, reverse=True)
         assert costs[-1] <= 1.2
 
@@ -79,26 +81,26 @@ def test_what_tiles_keep_counts_however_small_they_are() -> None:
     """Features of the whole frame: small tiles alone do not bring it under 4 GiB, bursts do."""
     network = ARCHITECTURES["duf-s"]
     small = plan_tiles(1080, 1920, 128, network.radius())
-    kept = expected_peak(network, FULL_HD, small)
-    assert kept.remembered > 6 * 48 * 4 * 1080 * 1920
-    assert expected_peak(network, FULL_HD, replace(small, burst=2)).total < kept.total - kept.remembered / 2
+    kept = estimate_memory(network, FULL_HD, small)
+    assert kept.state > 6 * 48 * 4 * 1080 * 1920
+    assert estimate_memory(network, FULL_HD, replace(small, burst=2)).total < kept.total - kept.state / 2
 
 
 def test_a_limit_that_nobody_named_is_no_error() -> None:
     network = ARCHITECTURES["duf-s"]
-    assert fitting_tiles(network, FULL_HD, network.radius(), Limit(1)).burst > 1
+    assert choose_tiles(network, FULL_HD, network.radius(), MemoryBudget(1)).burst > 1
     with pytest.raises(UsageError, match=r"--max-memory 0 MiB is too little: duf-s at 1920x1080.* GiB"):
-        fitting_tiles(network, FULL_HD, network.radius(), Limit(1, asked=True))
+        choose_tiles(network, FULL_HD, network.radius(), MemoryBudget(1, explicit=True))
 
 
 def test_a_gpu_holds_the_network_and_the_host_the_rest() -> None:
     network = ARCHITECTURES["duf-s"]
-    tiles = fitting_tiles(network, FULL_HD, network.radius(), Limit(64 * GIB, 4 * GIB, shared=False))
-    peak = expected_peak(network, FULL_HD, tiles)
+    tiles = choose_tiles(network, FULL_HD, network.radius(), MemoryBudget(64 * GIB, 4 * GIB, shared=False))
+    peak = estimate_memory(network, FULL_HD, tiles)
     assert peak.network <= 4 * GIB
-    assert Limit(peak.total - peak.network, peak.network, shared=False).holds(peak)
-    assert not Limit(peak.total - peak.network, peak.network).holds(peak)
-    assert not Limit(peak.total, peak.network - 1, shared=False).holds(peak)
+    assert MemoryBudget(peak.total - peak.network, peak.network, shared=False).allows(peak)
+    assert not MemoryBudget(peak.total - peak.network, peak.network).allows(peak)
+    assert not MemoryBudget(peak.total, peak.network - 1, shared=False).allows(peak)
 
 
 def group(folder: Path, limit: str, usage: int, cache: int, names: tuple[str, str]) -> None:
@@ -119,9 +121,9 @@ def test_containers_limit_what_is_free(tmp_path: Path) -> None:
     group(mount / "job/step", "max", 9_000, 0, V2)
     group(mount / "job", "50000", 30_000, 5_000, V2)
     group(mount, "70000", 30_000, 0, V2)
-    assert host_free(proc, mount) == 25_000
+    assert available_host_memory(proc, mount) == 25_000
     proc.write_text("0::/elsewhere/on/the/host\n")  # as some containers see it
-    assert host_free(proc, mount) == 40_000
+    assert available_host_memory(proc, mount) == 40_000
 
 
 def test_containers_of_version_1(tmp_path: Path) -> None:
@@ -129,29 +131,29 @@ def test_containers_of_version_1(tmp_path: Path) -> None:
     proc.write_text("5:cpu:/x\n4:memory:/docker/1\n0::/\n")
     group(mount / "memory/docker/1", "40000", 10_000, 1_000, V1)
     group(mount / "memory", str(2**63 - 4096), 10_000, 0, V1)
-    assert host_free(proc, mount) == 31_000
-    assert host_free(tmp_path / "none", mount) > 2**20  # no groups at all: the machine's
+    assert available_host_memory(proc, mount) == 31_000
+    assert available_host_memory(tmp_path / "none", mount) > 2**20  # no groups at all: the machine's
 
 
 def test_free_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = SimpleNamespace(stdout="40000\n30000\n")
     monkeypatch.setattr(free.shutil, "which", lambda name: f"/bin/{name}")
     monkeypatch.setattr(free.subprocess, "run", lambda *line, **options: said)
-    assert gpu_free("auto") == 40_000 * 2**20
-    assert gpu_free("1") == 30_000 * 2**20
-    assert gpu_free("2") is None
-    assert gpu_free("cpu") is None
-    assert limit_for("0", 7).gpu == 7
-    assert not limit_for("0", None).shared
-    assert limit_for("auto", None).shared
+    assert available_gpu_memory("auto") == 40_000 * 2**20
+    assert available_gpu_memory("1") == 30_000 * 2**20
+    assert available_gpu_memory("2") is None
+    assert available_gpu_memory("cpu") is None
+    assert memory_budget("0", 7).gpu == 7
+    assert not memory_budget("0", None).shared
+    assert memory_budget("auto", None).shared
     monkeypatch.setattr(free.shutil, "which", lambda name: None)
-    assert limit_for("auto", None).gpu is None
+    assert memory_budget("auto", None).gpu is None
 
 
 def test_the_default_is_a_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "host_free", lambda: 1000)
-    assert (limit_for("cpu", None).host, limit_for("cpu", None).asked) == (750, False)
-    assert (limit_for("cpu", 900).host, limit_for("cpu", 900).asked) == (900, True)
+    assert (memory_budget("cpu", None).host, memory_budget("cpu", None).explicit) == (750, False)
+    assert (memory_budget("cpu", 900).host, memory_budget("cpu", 900).explicit) == (900, True)
 
 
 @pytest.mark.parametrize(
@@ -217,22 +219,22 @@ def test_a_film_in_bursts_is_the_film(
 
     def stop(progress: Progress) -> None:
         if progress.done == 15:
-            raise Interrupted("enough")
+            raise SignalInterruptError("enough")
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(SignalInterruptError):
         upscale(source, resumed, options, on_progress=stop)
     monkeypatch.setattr(memory, "BURSTS", (4,))
     burst = tmp_path / "burst.mkv"
     tight = replace(options, max_memory=64 * GIB)
-    assert prepare(source, burst, tight).tiles.burst == 4
+    assert prepare_job(source, burst, tight).tiles.burst == 4
     upscale(source, burst, tight)
     assert raw(burst, tmp_path) == raw(plain, tmp_path)
 
-    job = prepare(source, resumed, tight)
-    less = replace(job, limit=Limit(job.peak().total, asked=True))
-    assert not less.allows(replace(job.tiles, burst=1))
+    job = prepare_job(source, resumed, tight)
+    less = replace(job, limit=MemoryBudget(job.memory_estimate().total, explicit=True))
+    assert not less.fits_budget(replace(job.tiles, burst=1))
     notices: list[str] = []
-    result = run(less, on_notice=notices.append)
+    result = run_job(less, on_notice=notices.append)
     assert result.resumed == 12
     assert any("to save memory, going on" in notice for notice in notices)
     assert raw(resumed, tmp_path) == raw(plain, tmp_path)

@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vsrcli.errors import VsrError
-    from vsrcli.job import Job, Options, prepare
+    from vsrcli.job import Job, Options, prepare_job
     from vsrcli.media.plan import EncodeOptions
-    from vsrcli.pipeline import Progress, Result, run, upscale
+    from vsrcli.pipeline import Progress, Result, run_job, upscale
 
 __version__ = "0.1.0"
-__all__ = ["EncodeOptions", "Job", "Options", "Progress", "Result", "VsrError", "prepare", "run", "upscale"]
+__all__ = [
+    "EncodeOptions",
+    "Job",
+    "Options",
+    "Progress",
+    "Result",
+    "VsrError",
+    "prepare_job",
+    "run_job",
+    "upscale",
+]
 
 _HOMES = {
     "EncodeOptions": "media.plan",

@@ -12,7 +12,7 @@ from vsrcli.media.segment import Segment
 from vsrcli.media.types import Frame
 
 
-class SegmentMaker(Protocol):
+class SegmentWriter(Protocol):
     """A context manager that takes the frames of one segment; its ``segment`` is there once it is left."""
 
     @property
@@ -27,7 +27,7 @@ class SegmentMaker(Protocol):
     ) -> None: ...
 
 
-class Closing:
+class PendingSegment:
     """A segment that has all its frames. Making one begins to close it.
 
     Args:
@@ -42,13 +42,13 @@ class Closing:
     """
 
     def __init__(
-        self, maker: SegmentMaker, file: Path | None, frames: int, news: dict[str, Any], *, beside: bool
+        self, maker: SegmentWriter, file: Path | None, frames: int, news: dict[str, Any], *, beside: bool
     ) -> None:
         self.file, self.frames, self.news = file, frames, news
         self._maker = maker
         self._task = Aside(partial(maker.__exit__, None, None, None), "closing") if beside else None
 
-    def closed(self, *, wait: bool) -> Segment | None:
+    def result(self, *, wait: bool) -> Segment | None:
         """The segment; None if it is still being closed and nobody shall wait. Can be called again.
 
         Raises:

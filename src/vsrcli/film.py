@@ -16,11 +16,11 @@ from vsrcli.media.types import Frame
 from vsrcli.pictures.encode import PictureEncoder
 from vsrcli.pictures.film import PictureFilm
 from vsrcli.pictures.plan import PicturePlan
-from vsrcli.segments import Maker, SegmentedFilm
-from vsrcli.steady import Workshop
+from vsrcli.segments import CheckpointSource, SegmentedOutput
+from vsrcli.steady import Upscaler
 
 
-class Film(Protocol):
+class Output(Protocol):
     """A context manager that takes frames; leaving it before ``finish`` leaves no file at the target.
 
     Attributes:
@@ -35,9 +35,9 @@ class Film(Protocol):
         warnings: what was passed over or replaced in the source.
     """
 
-    count: int
-    kept: int
-    resumed: int
+    frame_count: int
+    saved_count: int
+    resumed_count: int
     state: State | None
 
     @property
@@ -61,7 +61,7 @@ class Film(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def made_in(self, workshop: Workshop) -> None:
+    def set_engine(self, workshop: Upscaler) -> None:
         """Say where the streams come from, before the first frame."""
         ...
 
@@ -73,7 +73,7 @@ class Film(Protocol):
         """
         ...
 
-    def rest(self, path: Maker, check: Callable[[], None]) -> None:
+    def checkpoint_if_due(self, path: CheckpointSource, check: Callable[[], None]) -> None:
         """Nothing is half done now: a good moment to save what there is.
 
         Args:
@@ -85,7 +85,7 @@ class Film(Protocol):
         """
         ...
 
-    def over(self, path: Maker, warnings: tuple[str, ...]) -> None:
+    def end_of_frames(self, path: CheckpointSource, warnings: tuple[str, ...]) -> None:
         """That was the last frame.
 
         Raises:
@@ -93,7 +93,7 @@ class Film(Protocol):
         """
         ...
 
-    def finish(self) -> None:
+    def finalize(self) -> None:
         """Give the film its name.
 
         Raises:
@@ -102,27 +102,27 @@ class Film(Protocol):
         ...
 
 
-def open_film(job: Job, on_notice: Callable[[str], None]) -> Film:
+def open_output(job: Job, on_notice: Callable[[str], None]) -> Output:
     """The film of a job, to be used in a ``with`` statement."""
     if job.plan.to_stdout:
-        return StreamedFilm(job)
+        return StdoutOutput(job)
     if isinstance(job.plan, PicturePlan):
         single = job.plan.targets.single is not None
-        return StillFilm(job, job.plan) if single else PictureFilm(job, on_notice)
-    return SegmentedFilm(job, on_notice) if job.segmented else WholeFilm(job)
+        return ImageOutput(job, job.plan) if single else PictureFilm(job, on_notice)
+    return SegmentedOutput(job, on_notice) if job.segmented else DirectOutput(job)
 
 
-def received(film: Film, frames: Iterable[Frame]) -> Iterable[Frame]:
+def guard_input(film: Output, frames: Iterable[Frame]) -> Iterable[Frame]:
     """The source's frames, as a film wants them: one that is read while it grows takes what comes before an
     error, too."""
-    return film.until_broken(frames) if isinstance(film, StreamedFilm) else frames
+    return film.guard_input(frames) if isinstance(film, StdoutOutput) else frames
 
 
-class WholeFilm:
+class DirectOutput:
     """A film written in one go, see :class:`Film`; an interruption costs all of it."""
 
     def __init__(self, job: Job, encoder: Encoder | PictureEncoder | None = None) -> None:
-        self.count = self.kept = self.resumed = self.shots = 0
+        self.frame_count = self.saved_count = self.resumed_count = self.shots = 0
         self.tiles = job.tiles
         self.state: State | None = None
         self.complete = False
@@ -140,33 +140,33 @@ class WholeFilm:
         if not self.complete or kind is not None:
             self._encoder.__exit__(kind or RuntimeError, error, trace)
 
-    def made_in(self, workshop: Workshop) -> None:
+    def set_engine(self, workshop: Upscaler) -> None:
         self.engine = workshop.engine.description
 
     def write(self, frame: Frame) -> None:
         self._encoder.write(frame)
-        self.count += 1
+        self.frame_count += 1
 
-    def rest(self, path: Maker, check: Callable[[], None]) -> None:
+    def checkpoint_if_due(self, path: CheckpointSource, check: Callable[[], None]) -> None:
         pass
 
-    def over(self, path: Maker, warnings: tuple[str, ...]) -> None:
+    def end_of_frames(self, path: CheckpointSource, warnings: tuple[str, ...]) -> None:
         self.shots, self.warnings = path.shots, warnings
 
-    def finish(self) -> None:
+    def finalize(self) -> None:
         self._encoder.__exit__(None, None, None)
         self.warnings = (*self.warnings, *self._encoder.warnings)
         self.complete = True
 
 
-class StillFilm(WholeFilm):
+class ImageOutput(DirectOutput):
     """One picture, see :class:`Film`."""
 
     def __init__(self, job: Job, plan: PicturePlan) -> None:
         super().__init__(job, PictureEncoder(plan, job.source, None))
 
 
-class StreamedFilm(WholeFilm):
+class StdoutOutput(DirectOutput):
     """A film on stdout, see :class:`Film`: frames that have gone cannot be taken back.
 
     So where the source breaks off, all frames before that point go out, and then its error is raised.
@@ -176,15 +176,15 @@ class StreamedFilm(WholeFilm):
         super().__init__(job, Outlet(job.plan, job.source, ffmpeg=job.ffmpeg))
         self._broken: InputError | None = None
 
-    def until_broken(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+    def guard_input(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """The frames up to the first that cannot be read."""
         try:
             yield from frames
         except InputError as error:
             self._broken = error
 
-    def finish(self) -> None:
-        if self.count or self._broken is None:
-            super().finish()
+    def finalize(self) -> None:
+        if self.frame_count or self._broken is None:
+            super().finalize()
         if self._broken is not None:
             raise self._broken

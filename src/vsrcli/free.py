@@ -13,7 +13,7 @@ _PROC, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60  # version 1 writes a number like this for "no limit"
 
 
-def host_free(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int:
+def available_host_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int:
     """Bytes that this process and its children may still take.
 
     What the machine has available, or what its control groups (Docker, systemd, batch systems) leave, if that
@@ -26,7 +26,7 @@ def host_free(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int:
     return min([psutil.virtual_memory().available, *_left_by_groups(proc, cgroups)])
 
 
-def gpu_free(device: str) -> int | None:
+def available_gpu_memory(device: str) -> int | None:
     """Bytes that are free on a GPU, as ``nvidia-smi`` says; None without it, without GPUs, or for ``cpu``.
 
     Args:

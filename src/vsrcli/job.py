@@ -20,9 +20,9 @@ from vsrcli.media.segment import why_whole
 from vsrcli.media.settings import refuse
 from vsrcli.media.trial import try_out
 from vsrcli.media.types import Pictures, Source
-from vsrcli.memory import Film, Limit, Peak, limit_for
+from vsrcli.memory import MemoryBudget, MemoryEstimate, Workload, memory_budget
 from vsrcli.models.architectures import DEFAULT_MODEL
-from vsrcli.passes import notices, overlap_of, peak, tiles_for
+from vsrcli.passes import choose_pass_tiles, estimate_passes, scale_notices, tile_overlap
 from vsrcli.pictures.decode import wanted
 from vsrcli.pictures.either import look_at, plan_either
 from vsrcli.pictures.plan import PicturePlan
@@ -111,32 +111,32 @@ class Job:
     ffmpeg: Ffmpeg
     expected_frames: int | None
     segmented: bool
-    limit: Limit
+    limit: MemoryBudget
     geometry: Geometry
 
-    def peak(self, tiles: TilePlan | None = None) -> Peak:
+    def memory_estimate(self, tiles: TilePlan | None = None) -> MemoryEstimate:
         """Memory that it is expected to take, with its own or with other tiles."""
         one = self._with_one_encoder(tiles or self.tiles)
         return replace(one, ffmpeg=one.ffmpeg + one.closing) if self._has_room(one) else one
 
-    def allows(self, tiles: TilePlan) -> bool:
+    def fits_budget(self, tiles: TilePlan) -> bool:
         """Whether tiles stay under the memory that the user has named, if any."""
-        return not self.limit.asked or self.limit.holds(self.peak(tiles))
+        return not self.limit.explicit or self.limit.allows(self.memory_estimate(tiles))
 
-    def overlaps(self, tiles: TilePlan) -> bool:
+    def can_close_in_background(self, tiles: TilePlan) -> bool:
         """Whether there is memory for a segment that is closed while the next one is computed."""
         return self._has_room(self._with_one_encoder(tiles))
 
-    def _with_one_encoder(self, tiles: TilePlan) -> Peak:
+    def _with_one_encoder(self, tiles: TilePlan) -> MemoryEstimate:
         film = _for_memory(self.source, self.model, self.plan, self.engine)
-        return peak(self.model, film, tiles)
+        return estimate_passes(self.model, film, tiles)
 
-    def _has_room(self, peak: Peak) -> bool:
+    def _has_room(self, peak: MemoryEstimate) -> bool:
         """For a second encoder, if there is any use for it."""
-        return self.segmented and peak.closing > 0 and self.limit.holds(peak, peak.closing)
+        return self.segmented and peak.closing > 0 and self.limit.allows(peak, peak.closing)
 
 
-def prepare(source: str | Path | Incoming, target: str | Path, options: Options | None = None) -> Job:
+def prepare_job(source: str | Path | Incoming, target: str | Path, options: Options | None = None) -> Job:
     """Check and decide everything that can be known before the first frame.
 
     Args:
@@ -175,9 +175,9 @@ def prepare(source: str | Path | Incoming, target: str | Path, options: Options 
         deinterlace=options.deinterlace,
         ffmpeg=ffmpeg,
     )
-    _check_whole(geometry, plan, options)
-    limit = limit_for(options.device if model.weights else "cpu", options.max_memory)
-    tiles = tiles_for(
+    _check_alpha_crop(geometry, plan, options)
+    limit = memory_budget(options.device if model.weights else "cpu", options.max_memory)
+    tiles = choose_pass_tiles(
         model,
         _for_memory(film, model, plan, engine),
         options.overlap,
@@ -185,9 +185,9 @@ def prepare(source: str | Path | Incoming, target: str | Path, options: Options 
         options.tile if isinstance(options.tile, int) else None,
         auto=options.tile == "auto",
     )
-    plan = replace(plan, notices=(*plan.notices, *notices(model, geometry)))
+    plan = replace(plan, notices=(*plan.notices, *scale_notices(model, geometry)))
     pictures = isinstance(plan, PicturePlan)
-    whole = None if options.segment == "none" or pictures else _why_whole(film, plan, options)
+    whole = None if options.segment == "none" or pictures else _reason_not_segmentable(film, plan, options)
     if whole:
         loss = f"{whole}: the film is written in one go, and an interruption costs all of it"
         plan = replace(plan, notices=(*plan.notices, loss))
@@ -201,7 +201,7 @@ def prepare(source: str | Path | Incoming, target: str | Path, options: Options 
         model,
         engine if model.weights else None,
         tiles,
-        overlap_of(model, options.overlap),
+        tile_overlap(model, options.overlap),
         options,
         end,
         ffmpeg,
@@ -218,14 +218,14 @@ def _geometry(film: Source, options: Options) -> Geometry:
     return scaled(*old, options.scale) if options.size is None else sized(*old, options.size)
 
 
-def _check_whole(geometry: Geometry, plan: OutputPlan, options: Options) -> None:
+def _check_alpha_crop(geometry: Geometry, plan: OutputPlan, options: Options) -> None:
     if plan.alpha and not geometry.whole:
         raise UsageError(
             f"{options.size}: transparency cannot be cut; leave --fill out, or drop it with --pix-fmt yuv420p"
         )
 
 
-def _why_whole(film: Source, plan: OutputPlan, options: Options) -> str | None:
+def _reason_not_segmentable(film: Source, plan: OutputPlan, options: Options) -> str | None:
     """Why it cannot be written in segments; empty if nobody would expect it, None if it can."""
     if not plan.to_stdout and not isinstance(film, Piped):
         return why_whole(plan, film.video, options.encode.extra)
@@ -263,12 +263,12 @@ def _check_data(film: Source, options: Options) -> None:
             raise InputError(f"{film.path} is damaged: {damaged}; repair it, or use --keep-going")
 
 
-def _for_memory(film: Source, model: Choice, plan: OutputPlan, engine: EnginePlan | None) -> Film:
+def _for_memory(film: Source, model: Choice, plan: OutputPlan, engine: EnginePlan | None) -> Workload:
     """What memory depends on."""
     video, preset = film.video, dict(plan.video_options).get("preset")
     size = video.height, video.width, plan.height, plan.width
     computes = "keras" if engine is None else engine.engine
-    return Film(*size, model.scale, video.deep, plan.codec, preset, computes)
+    return Workload(*size, model.scale, video.deep, plan.codec, preset, computes)
 
 
 def _end(film: Source, options: Options) -> Fraction | None:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 from vsrcli.errors import UsageError
 from vsrcli.frames.tiles import TilePlan, least_tile, plan_tiles
-from vsrcli.free import gpu_free, host_free
+from vsrcli.free import available_gpu_memory, available_host_memory
 from vsrcli.media.overlap import depth
 from vsrcli.models.architectures import Architecture
 
-SHARE = 0.75  # of what is free when the job begins; the rest is for others
+FREE_MEMORY_SHARE = 0.75  # of what is free when the job begins; the rest is for others
 SMALLEST_TILE = 96
-BURSTS = (1, 32, 16, 8, 4, 2)
+BURST_SIZES = (1, 32, 16, 8, 4, 2)
 
 _PROGRAM = 80_000_000  # Python and NumPy
 _LIBRARIES = {"keras": 640_000_000, "openvino": 120_000_000}  # at work; TensorFlow's
@@ -38,7 +38,7 @@ _TAKEN_UP, _FEATURES_SHARE = 9, 0.5
 
 
 @dataclass(frozen=True)
-class Film:
+class Workload:
     """What memory depends on, of a film.
 
     Attributes:
@@ -56,14 +56,14 @@ class Film:
     new_height: int
     new_width: int
     scale: int
-    deep: bool = False
+    high_bit_depth: bool = False
     encoder: str | None = None
     preset: str | None = None
     engine: str = "keras"
 
 
 @dataclass(frozen=True)
-class Peak:
+class MemoryEstimate:
     """Bytes that are expected at the peak.
 
     Attributes:
@@ -79,24 +79,24 @@ class Peak:
 
     program: int
     tile: int
-    remembered: int
-    pictures: int
+    state: int
+    frames: int
     ffmpeg: int
     closing: int = 0
 
     @property
     def total(self) -> int:
         """Of all processes together."""
-        return self.program + self.tile + self.remembered + self.pictures + self.ffmpeg
+        return self.program + self.tile + self.state + self.frames + self.ffmpeg
 
     @property
     def network(self) -> int:
         """What lies where the network computes."""
-        return self.tile + self.remembered
+        return self.tile + self.state
 
 
 @dataclass(frozen=True)
-class Limit:
+class MemoryBudget:
     """Bytes that may be taken.
 
     Attributes:
@@ -109,32 +109,32 @@ class Limit:
     host: int
     gpu: int | None = None
     shared: bool = True
-    asked: bool = False
+    explicit: bool = False
 
-    def holds(self, peak: Peak, more: int = 0) -> bool:
+    def allows(self, peak: MemoryEstimate, more: int = 0) -> bool:
         """Whether that is enough, with so many bytes more on the host."""
         on_host = peak.total + more - (0 if self.shared else peak.network)
         return on_host <= self.host and (self.gpu is None or peak.network <= self.gpu)
 
 
-def limit_for(device: str, most: int | None) -> Limit:
+def memory_budget(device: str, most: int | None) -> MemoryBudget:
     """What a job may take.
 
     Args:
         device: ``auto``, ``cpu`` or the number of a GPU.
         most: bytes, as the user wants it, on host and GPU each; None: three quarters of what is free there.
     """
-    gpu, host = gpu_free(device), host_free()
-    free = None if gpu is None else int(gpu * SHARE)
-    return Limit(
-        most or int(host * SHARE),
+    gpu, host = available_gpu_memory(device), available_host_memory()
+    free = None if gpu is None else int(gpu * FREE_MEMORY_SHARE)
+    return MemoryBudget(
+        most or int(host * FREE_MEMORY_SHARE),
         free if most is None or free is None else most,
         shared=gpu is None or device == "auto",  # a GPU that is there may still lack its libraries
-        asked=most is not None,
+        explicit=most is not None,
     )
 
 
-def expected_peak(network: Architecture, film: Film, tiles: TilePlan) -> Peak:
+def estimate_memory(network: Architecture, film: Workload, tiles: TilePlan) -> MemoryEstimate:
     """What is expected at the peak: with full windows, at the end of a shot."""
     engine = film.engine if network.openvino_bytes and film.engine == "openvino" else "keras"
     frame, new = film.height * film.width, film.new_height * film.new_width
@@ -151,7 +151,7 @@ def expected_peak(network: Architecture, film: Film, tiles: TilePlan) -> Peak:
         remembered += _FLOAT * _COLOURS * 2 * lookahead * (covered if len(tiles) > 1 else 0)
         frames = 2
     owed = max(lookahead + tiles.burst - 1, 1)  # results that a shot's end gives at once
-    codes = _COLOURS * (2 if film.deep else 1)
+    codes = _COLOURS * (2 if film.high_bit_depth else 1)
     pictures = frames * _FLOAT * _COLOURS * frame + (depth(codes * frame) + 2) * codes * frame
     pictures += owed * result + (depth(codes * new) + 2 + owed) * codes * new + _FLOAT * _COLOURS * new
     if new != frame * film.scale**2:
@@ -170,14 +170,14 @@ def expected_peak(network: Architecture, film: Film, tiles: TilePlan) -> Peak:
     remembered += max(saved - working - ffmpeg, 0)
     program = _PROGRAM + (_LIBRARIES[engine] if network.module else 0)
     closing = second and second + int(saved)
-    return Peak(program, working, int(remembered), pictures, ffmpeg, closing)
+    return MemoryEstimate(program, working, int(remembered), pictures, ffmpeg, closing)
 
 
-def fitting_tiles(
+def choose_tiles(
     network: Architecture,
-    film: Film,
+    film: Workload,
     overlap: int,
-    limit: Limit,
+    limit: MemoryBudget,
     side: int | None = None,
     *,
     auto: bool = True,
@@ -201,25 +201,25 @@ def fitting_tiles(
     plans = [
         replace(plan_tiles(film.height, film.width, each, overlap), burst=burst)
         for each in (_sides(film, overlap) if auto else [side])
-        for burst in (BURSTS if network.module and (auto or limit.asked) else BURSTS[:1])
+        for burst in (BURST_SIZES if network.module and (auto or limit.explicit) else BURST_SIZES[:1])
     ]
-    fitting = [plan for plan in plans if limit.holds(expected_peak(network, film, plan))]
+    fitting = [plan for plan in plans if limit.allows(estimate_memory(network, film, plan))]
     if fitting:
-        return min(fitting, key=lambda plan: work(network, plan))
-    least = min(plans, key=lambda plan: expected_peak(network, film, plan).total)
-    if not limit.asked:
+        return min(fitting, key=lambda plan: relative_cost(network, plan))
+    least = min(plans, key=lambda plan: estimate_memory(network, film, plan).total)
+    if not limit.explicit:
         return least
-    peak = expected_peak(network, film, least)
+    peak = estimate_memory(network, film, least)
     how = f"tiles of {least.tile_width}x{least.tile_height}" if len(least) > 1 else "whole frames"
     remedy = "" if auto else ", or leave --tile out"
     raise UsageError(
-        f"--max-memory {readable(limit.host)} is too little: {network.name} at {film.width}x{film.height} to "
-        f"{film.new_width}x{film.new_height} takes about {readable(peak.total, up=True)} with {how}, "
-        f"{readable(peak.ffmpeg)} of it for ffmpeg; allow that much{remedy}"
+        f"--max-memory {format_bytes(limit.host)} is too little: {network.name} at {film.width}x{film.height} to "
+        f"{film.new_width}x{film.new_height} takes about {format_bytes(peak.total, up=True)} with {how}, "
+        f"{format_bytes(peak.ffmpeg)} of it for ffmpeg; allow that much{remedy}"
     )
 
 
-def work(network: Architecture, tiles: TilePlan) -> float:
+def relative_cost(network: Architecture, tiles: TilePlan) -> float:
     """What tiles cost in time: 1 for whole frames side by side."""
     again = 0.0
     if tiles.burst > 1 and network.kind in ("cached", "recurrent"):
@@ -227,7 +227,7 @@ def work(network: Architecture, tiles: TilePlan) -> float:
     return tiles.cost * (1 + again)
 
 
-def largest_tile(
+def max_tile_side(
     height: int, width: int, bytes_per_pixel: int, overlap: int, free: int | None = None
 ) -> int | None:
     """The side of the largest square tile whose work fits in half of the memory; nothing else is counted.
@@ -241,14 +241,14 @@ def largest_tile(
     Returns:
         Low-resolution pixels, context included; None if the whole frame fits.
     """
-    free = host_free() if free is None else free
+    free = available_host_memory() if free is None else free
     pixels = free * 0.5 / max(bytes_per_pixel, 1)
     if height * width <= pixels:
         return None
     return max(int(math.sqrt(pixels)), SMALLEST_TILE, 4 * overlap)
 
 
-def readable(count: int, *, up: bool = False) -> str:
+def format_bytes(count: int, *, up: bool = False) -> str:
     """``812 MiB``, ``4.2 GiB``; ``up``: never less than it is."""
     steps = count / 2**20 if count < 1000 * 2**20 else 10 * count / 2**30
     steps = math.ceil(steps) if up else round(steps)
@@ -264,7 +264,7 @@ def _memory(network: Architecture, scale: int) -> tuple[int, int]:
     return _FLOAT * width * 2 * levels, hidden
 
 
-def _sides(film: Film, overlap: int) -> Iterator[int | None]:
+def _sides(film: Workload, overlap: int) -> Iterator[int | None]:
     """Whole frames, then ever smaller tiles: one that is cut in 1, 2, 3 and more parts along its length."""
     yield None
     longest, least = max(film.height, film.width), max(SMALLEST_TILE, 4 * overlap, least_tile(overlap))

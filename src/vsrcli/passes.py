@@ -10,34 +10,34 @@ from vsrcli.errors import UsageError
 from vsrcli.frames.chain import ChainTiles, alone, chained
 from vsrcli.frames.sizes import Geometry
 from vsrcli.frames.spans import TilePlan
-from vsrcli.memory import Film, Limit, Peak, expected_peak, fitting_tiles
+from vsrcli.memory import MemoryBudget, MemoryEstimate, Workload, choose_tiles, estimate_memory
 
 
-def overlap_of(model: Choice, asked: int | None) -> int:
+def tile_overlap(model: Choice, asked: int | None) -> int:
     """Context of a tile on each side, in pixels of what the model is given; by default all that it sees."""
     return model.architecture.radius() if asked is None else asked
 
 
-def macs(model: Choice) -> int:
+def multiply_adds(model: Choice) -> int:
     """Multiply-adds per pixel of the old film, and frame; 0 for interpolation."""
     own = model.architecture.macs(model.scale)
-    return own if model.then is None else own + model.scale**2 * macs(model.then)
+    return own if model.then is None else own + model.scale**2 * multiply_adds(model.then)
 
 
-def notices(model: Choice, geometry: Geometry) -> Iterator[str]:
+def scale_notices(model: Choice, geometry: Geometry) -> Iterator[str]:
     """What people should know of how the new size is reached."""
     reached = model.scale * (model.then.scale if model.then else 1)
     wanted = f"x{float(geometry.factor):.4g}"
     if model.then is not None:
         once = model.architecture.macs(model.scale)
-        times = f" and costs {macs(model) / once:.3g} times one pass" if once else ""
+        times = f" and costs {multiply_adds(model) / once:.3g} times one pass" if once else ""
         yield f"two passes, x{model.scale} and x{model.then.scale}{times}"
     if reached < geometry.factor:
         remedy = "; --chain upscales twice, which is slow" if model.then is None else ""
         yield f"{model.name} reaches x{reached}; from there to {wanted} the picture is only resampled{remedy}"
 
 
-def peak(model: Choice, film: Film, tiles: TilePlan) -> Peak:
+def estimate_passes(model: Choice, film: Workload, tiles: TilePlan) -> MemoryEstimate:
     """Bytes that are expected at the peak; both networks stay loaded.
 
     Args:
@@ -45,23 +45,23 @@ def peak(model: Choice, film: Film, tiles: TilePlan) -> Peak:
         film: old and new.
         tiles: of the pass; of both, see :func:`~vsrcli.frames.chain.chained`.
     """
-    whole = expected_peak(model.architecture, film, alone(tiles))
+    whole = estimate_memory(model.architecture, film, alone(tiles))
     if model.then is None or not isinstance(tiles, ChainTiles) or tiles.then is None:
         return whole
     between, after = _two(model, film)
-    first = expected_peak(model.architecture, between, alone(tiles))
-    second = expected_peak(model.then.architecture, after, tiles.then)
-    return Peak(
+    first = estimate_memory(model.architecture, between, alone(tiles))
+    second = estimate_memory(model.then.architecture, after, tiles.then)
+    return MemoryEstimate(
         program=first.program,
         tile=first.tile + second.tile,
-        remembered=first.remembered + second.remembered,
-        pictures=first.pictures + second.pictures,
+        state=first.state + second.state,
+        frames=first.frames + second.frames,
         ffmpeg=whole.ffmpeg,
     )
 
 
-def tiles_for(
-    model: Choice, film: Film, overlap: int | None, limit: Limit, side: int | None, *, auto: bool
+def choose_pass_tiles(
+    model: Choice, film: Workload, overlap: int | None, limit: MemoryBudget, side: int | None, *, auto: bool
 ) -> TilePlan:
     """The tiles that cost least among those under a limit, see :func:`~vsrcli.memory.fitting_tiles`.
 
@@ -75,26 +75,26 @@ def tiles_for(
     Raises:
         UsageError: see ``fitting_tiles``.
     """
-    network, context = model.architecture, overlap_of(model, overlap)
+    network, context = model.architecture, tile_overlap(model, overlap)
     if model.then is None:
-        return fitting_tiles(network, film, context, limit, side, auto=auto)
+        return choose_tiles(network, film, context, limit, side, auto=auto)
     between, after = _two(model, film)
-    first = fitting_tiles(network, between, context, limit, side, auto=auto)
-    taken = expected_peak(network, between, first)
-    ffmpeg = expected_peak(network, film, first).ffmpeg
+    first = choose_tiles(network, between, context, limit, side, auto=auto)
+    taken = estimate_memory(network, between, first)
+    ffmpeg = estimate_memory(network, film, first).ffmpeg
     left = replace(
         limit,
         host=max(limit.host - taken.total + taken.program - ffmpeg, 0),
         gpu=None if limit.gpu is None else max(limit.gpu - taken.network, 0),
     )
-    again = overlap_of(model.then, overlap)
+    again = tile_overlap(model.then, overlap)
     try:
-        return chained(first, fitting_tiles(model.then.architecture, after, again, left, side, auto=auto))
+        return chained(first, choose_tiles(model.then.architecture, after, again, left, side, auto=auto))
     except UsageError as error:
         raise UsageError(f"second pass of --chain, after what the first takes: {error}") from error
 
 
-def _two(model: Choice, film: Film) -> tuple[Film, Film]:
+def _two(model: Choice, film: Workload) -> tuple[Workload, Workload]:
     """What each pass does to the film; nothing is encoded between them."""
     height, width = model.scale * film.height, model.scale * film.width
     between = replace(film, new_height=height, new_width=width, encoder=None)

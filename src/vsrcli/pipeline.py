@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from vsrcli.engine.types import Engine
-from vsrcli.film import Film, open_film, received
-from vsrcli.job import Job, Options, prepare
+from vsrcli.film import Output, guard_input, open_output
+from vsrcli.job import Job, Options, prepare_job
 from vsrcli.media.decode import Decoder
 from vsrcli.media.incoming import live, opened
 from vsrcli.media.live import LiveDecoder
 from vsrcli.media.onward import Onward, Seen
 from vsrcli.media.types import Pictures
 from vsrcli.pictures.decode import PictureDecoder
-from vsrcli.shotbyshot import ShotByShot
-from vsrcli.steady import Workshop
+from vsrcli.shotbyshot import ShotUpscaler
+from vsrcli.steady import Upscaler
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Progress:
     seconds: float
     shots: int
     resumed: int = 0
-    kept: int = 0
+    saved: int = 0
 
     @property
     def fps(self) -> float:
@@ -99,10 +99,10 @@ def upscale(
             been finished is kept beside it, and the same call goes on from there.
     """
     with opened(source, target, on_notice=on_notice) as film:
-        return run(prepare(film, target, options), on_progress=on_progress, on_notice=on_notice)
+        return run_job(prepare_job(film, target, options), on_progress=on_progress, on_notice=on_notice)
 
 
-def run(
+def run_job(
     job: Job,
     *,
     on_engine: Callable[[str], None] = lambda description: None,
@@ -122,35 +122,35 @@ def run(
         VsrError: see :func:`upscale`.
     """
     began, repeated = time.perf_counter(), 0
-    with open_film(job, on_notice) as film:
-        tell = _Teller(job, film, on_progress)
+    with open_output(job, on_notice) as film:
+        tell = _ProgressReporter(job, film, on_progress)
         if not film.complete:
-            workshop = Workshop(job, film.tiles, on_notice, load)
+            workshop = Upscaler(job, film.tiles, on_notice, load)
             on_engine(workshop.engine.description)
-            film.made_in(workshop)
-            path = ShotByShot(workshop.open, film.state)
-            with Onward(job.source, partial(_decoder, job), path.seen) as frames:
-                for group in path.groups(received(film, frames)):
+            film.set_engine(workshop)
+            path = ShotUpscaler(workshop.open_stream, film.state)
+            with Onward(job.source, partial(_open_decoder, job), path.last_input) as frames:
+                for group in path.upscale_grouped(guard_input(film, frames)):
                     for frame in group:
                         film.write(frame)
                         tell(path.shots)
-                    film.rest(path, frames.check)
-                film.over(path, frames.warnings)
-            repeated = workshop.repeated
-        film.finish()
+                    film.checkpoint_if_due(path, frames.check)
+                film.end_of_frames(path, frames.warnings)
+            repeated = workshop.reused_frames
+        film.finalize()
     return Result(
         target=job.plan.target,
-        frames=film.count,
+        frames=film.frame_count,
         seconds=time.perf_counter() - began,
         shots=film.shots,
         engine=film.engine,
         warnings=film.warnings,
-        resumed=film.resumed,
+        resumed=film.resumed_count,
         repeated=repeated,
     )
 
 
-def _decoder(job: Job, seen: Seen | None) -> Decoder:
+def _open_decoder(job: Job, seen: Seen | None) -> Decoder:
     """The frames of the span; or its rest, from one that was seen on."""
     options, source = job.options, job.source
     start, frames = options.start, options.frames
@@ -171,17 +171,21 @@ def _decoder(job: Job, seen: Seen | None) -> Decoder:
     return LiveDecoder(source, **wanted) if live(source) else Decoder(source, **wanted)
 
 
-class _Teller:
+class _ProgressReporter:
     """Counts and tells; the first time at once if there are frames already."""
 
-    def __init__(self, job: Job, film: Film, on_progress: Callable[[Progress], None]) -> None:
+    def __init__(self, job: Job, film: Output, on_progress: Callable[[Progress], None]) -> None:
         self._total, self._film, self._tell = job.expected_frames, film, on_progress
         self._first: float | None = None
-        if film.resumed:
-            on_progress(Progress(film.count, self._total, 0.0, film.shots, film.resumed, film.kept))
+        if film.resumed_count:
+            on_progress(
+                Progress(film.frame_count, self._total, 0.0, film.shots, film.resumed_count, film.saved_count)
+            )
 
     def __call__(self, shots: int) -> None:
         film, now = self._film, time.perf_counter()
         self._first = self._first or now
         seconds = now - self._first
-        self._tell(Progress(film.count, self._total, seconds, shots, film.resumed, film.kept))
+        self._tell(
+            Progress(film.frame_count, self._total, seconds, shots, film.resumed_count, film.saved_count)
+        )

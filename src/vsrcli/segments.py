@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from vsrcli.closing import Closing, SegmentMaker
+from vsrcli.closing import PendingSegment, SegmentWriter
 from vsrcli.errors import InputError, VsrError
 from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State
@@ -27,27 +27,27 @@ from vsrcli.media.interruption import signals_later
 from vsrcli.media.join import Joiner
 from vsrcli.media.segment import SegmentEncoder
 from vsrcli.media.types import Frame
-from vsrcli.passes import macs
-from vsrcli.steady import Workshop
+from vsrcli.passes import multiply_adds
+from vsrcli.steady import Upscaler
 from vsrcli.work.fingerprint import changes, fingerprint
 from vsrcli.work.folder import WorkFolder
 from vsrcli.work.journal import NAME, Journal, read
 from vsrcli.work.state import load, save
 
-MINUTE = 60.0  # seconds of work that an interruption may cost on a slow machine
-CPU_SPEED, GPU_SPEED = 20e9, 2e12  # multiply-adds per second of slow ones
-LEAST, LONGEST = 24, Fraction(10)  # frames; seconds of film
-NEAR = Fraction(3, 4)  # of a segment's length, after which a shot change ends it
+SECONDS_PER_SEGMENT = 60.0  # seconds of work that an interruption may cost on a slow machine
+ASSUMED_CPU_MACS_PER_SECOND, ASSUMED_GPU_MACS_PER_SECOND = 20e9, 2e12  # multiply-adds per second of slow ones
+MIN_SEGMENT_FRAMES, MAX_SEGMENT_DURATION = 24, Fraction(10)  # frames; seconds of film
+EARLY_CUT_FRACTION = Fraction(3, 4)  # of a segment's length, after which a shot change ends it
 _USUAL_RATE = Fraction(25)
 
 
-class Maker(Protocol):
+class CheckpointSource(Protocol):
     """What a film needs to know of the path that makes its frames."""
 
     shots: int
 
     @property
-    def between_shots(self) -> bool:
+    def at_shot_boundary(self) -> bool:
         """Whether one shot is over and the next has not begun."""
         ...
 
@@ -66,13 +66,17 @@ def segment_length(job: Job, *, on_gpu: bool = False) -> int:
     if isinstance(job.options.segment, int):
         return job.options.segment
     video = job.source.video
-    longest = int(LONGEST * (video.frame_rate or _USUAL_RATE))
-    work = macs(job.model) * video.width * video.height
-    frames = MINUTE * (GPU_SPEED if on_gpu else CPU_SPEED) / work if work else longest
-    return max(min(int(frames), longest), LEAST)
+    longest = int(MAX_SEGMENT_DURATION * (video.frame_rate or _USUAL_RATE))
+    work = multiply_adds(job.model) * video.width * video.height
+    frames = (
+        SECONDS_PER_SEGMENT * (ASSUMED_GPU_MACS_PER_SECOND if on_gpu else ASSUMED_CPU_MACS_PER_SECOND) / work
+        if work
+        else longest
+    )
+    return max(min(int(frames), longest), MIN_SEGMENT_FRAMES)
 
 
-class SegmentedFilm:
+class SegmentedOutput:
     """A film in segments, see :class:`~vsrcli.film.Film`.
 
     Leaving it by an exception keeps the finished segments, in a folder beside the target.
@@ -88,17 +92,17 @@ class SegmentedFilm:
     """
 
     def __init__(self, job: Job, on_notice: Callable[[str], None] = lambda text: None) -> None:
-        self.count = self.kept = self.resumed = 0
+        self.frame_count = self.saved_count = self.resumed_count = 0
         self.state: State | None = None
         self._job = job
         self._tell = on_notice
         self._folder = WorkFolder(job.plan.target)
         self._journal = Journal(tiles=job.tiles)
-        self._segment: SegmentMaker | None = None
+        self._segment: SegmentWriter | None = None
         self._file: Path | None = None  # that the segment will be, and the one that grows meanwhile
         self._part: Path | None = None
-        self._closing: Closing | None = None
-        self._workshop: Workshop | None = None
+        self._closing: PendingSegment | None = None
+        self._workshop: Upscaler | None = None
         self._late_warnings: tuple[str, ...] = ()
 
     @property
@@ -127,9 +131,9 @@ class SegmentedFilm:
             self._journal = replace(self._journal, fingerprint=self._fingerprint())
             earlier = read(self._folder.path)
             if earlier is not None:
-                self._go_on(earlier)
+                self._resume_from(earlier)
         except BaseException:
-            self._leave()
+            self._release_workdir()
             raise
         return self
 
@@ -140,13 +144,13 @@ class SegmentedFilm:
             if self._segment is not None:
                 self._segment.__exit__(kind or RuntimeError, error, trace)
             with contextlib.suppress(VsrError):  # there is an error already
-                self._settle()
+                self._commit_closed_segment()
         finally:
             if isinstance(error, VsrError):
-                error.kept = self._kept_on_disk()
-            self._leave()
+                error.saved_frames = self._committed_frames()
+            self._release_workdir()
 
-    def made_in(self, workshop: Workshop) -> None:
+    def set_engine(self, workshop: Upscaler) -> None:
         engine, before = workshop.engine, self._journal.engine
         if before not in ("", engine.description):
             self._tell(f"the frames before were made by {before}: at that border a small difference may show")
@@ -158,68 +162,68 @@ class SegmentedFilm:
         if self._segment is None:
             self._segment = self._new_segment().__enter__()
         self._segment.write(frame)
-        self.count += 1
-        self._settle(wait=False)
+        self.frame_count += 1
+        self._commit_closed_segment(wait=False)
 
-    def rest(self, path: Maker, check: Callable[[], None]) -> None:
-        length, written = self._journal.length, self.count - self._begun
-        if written >= length or (path.between_shots and written >= NEAR * length):
-            self._settle()
+    def checkpoint_if_due(self, path: CheckpointSource, check: Callable[[], None]) -> None:
+        length, written = self._journal.length, self.frame_count - self._segment_start
+        if written >= length or (path.at_shot_boundary and written >= EARLY_CUT_FRACTION * length):
+            self._commit_closed_segment()
             name = f"state-{len(self._journal.segments) + 1}.npz"
             if self._overlapping:
                 check()
                 save(self._folder, name, path.state())
-                self._close(beside=True, state=name, shots=path.shots)
+                self._start_closing(beside=True, state=name, shots=path.shots)
             else:  # what is saved may need the encoder's memory
                 assert self._segment is not None
                 self._segment.__exit__(None, None, None)
                 check()
                 save(self._folder, name, path.state())
-                self._close(state=name, shots=path.shots)
-                self._settle()
+                self._start_closing(state=name, shots=path.shots)
+                self._commit_closed_segment()
 
-    def over(self, path: Maker, warnings: tuple[str, ...]) -> None:
-        self._settle()
+    def end_of_frames(self, path: CheckpointSource, warnings: tuple[str, ...]) -> None:
+        self._commit_closed_segment()
         news: dict[str, Any] = {"state": None, "shots": path.shots, "warnings": warnings, "complete": True}
         if self._segment is not None:
             self._segment.__exit__(None, None, None)
-            self._close(**news)
-            self._settle()
+            self._start_closing(**news)
+            self._commit_closed_segment()
         else:
-            self._save(self._journal, self.count, {**news, **self._cut()})
+            self._save(self._journal, self.frame_count, {**news, **self._current_tiles()})
 
-    def finish(self) -> None:
+    def finalize(self) -> None:
         job = self._job
         if changed := changes(self._journal.fingerprint, self._fingerprint()):
             raise InputError(
                 f"{job.source.path}: {_listed(changed)} changed while it was upscaled; "
                 "put the old file back, or run the command again to begin anew"
             )
-        self._late_warnings = self._assemble()
+        self._late_warnings = self._concatenate()
         self._folder.remove()
 
     @property
-    def _begun(self) -> int:
+    def _segment_start(self) -> int:
         """Frames in all segments before the one that is written."""
-        return self._closing.frames if self._closing else self.kept
+        return self._closing.frames if self._closing else self.saved_count
 
     @property
     def _overlapping(self) -> bool:
         """Whether a segment is closed while the next one is computed."""
-        return self._job.overlaps(self._workshop.tiles if self._workshop else self.tiles)
+        return self._job.can_close_in_background(self._workshop.tiles if self._workshop else self.tiles)
 
-    def _new_segment(self) -> SegmentMaker:
+    def _new_segment(self) -> SegmentWriter:
         job, finished = self._job, self._journal.segments
         first = self._folder.path / finished[0].name if finished else self._closing and self._closing.file
         number = len(finished) + (self._closing is not None)
         self._file = self._folder.path / f"{number:06}-{time.time_ns():x}.mov"
         segment = SegmentEncoder(
-            job.plan, job.source, self._file, begins=self.count, like=first, ffmpeg=job.ffmpeg
+            job.plan, job.source, self._file, begins=self.frame_count, like=first, ffmpeg=job.ffmpeg
         )
         self._part = segment.part
         return segment
 
-    def _assemble(self) -> tuple[str, ...]:
+    def _concatenate(self) -> tuple[str, ...]:
         """Make the film of its finished segments; what was found wrong with other streams."""
         job = self._job
         joiner = Joiner(job.plan, job.source, self._folder.path, self._journal.segments, ffmpeg=job.ffmpeg)
@@ -227,23 +231,23 @@ class SegmentedFilm:
             joiner.copy()
         return tuple(joiner.warnings)
 
-    def _is_whole(self, earlier: Journal) -> bool:
+    def _is_intact(self, earlier: Journal) -> bool:
         """Whether everything is there that an earlier run has finished."""
         return earlier.whole(self._folder.path)
 
-    def _shall_last(self, frames: int) -> None:
+    def _set_segment_length(self, frames: int) -> None:
         """How long segments are."""
         self._journal = replace(self._journal, length=frames)
 
-    def _close(self, *, beside: bool = False, **news: Any) -> None:
+    def _start_closing(self, *, beside: bool = False, **news: Any) -> None:
         """Put the segment aside, which is closed, or begin to close it ``beside`` what follows."""
-        segment, news = self._segment, {**news, **self._cut()}
+        segment, news = self._segment, {**news, **self._current_tiles()}
         assert segment is not None
         with signals_later():
-            self._closing = Closing(segment, self._file, self.count, news, beside=beside)
+            self._closing = PendingSegment(segment, self._file, self.frame_count, news, beside=beside)
             self._segment = self._part = None
 
-    def _settle(self, *, wait: bool = True) -> None:
+    def _commit_closed_segment(self, *, wait: bool = True) -> None:
         """If a segment has been closed, it counts from now on. Can be called again where it was interrupted.
 
         Args:
@@ -256,7 +260,7 @@ class SegmentedFilm:
         if closing is None:
             return
         try:
-            segment = closing.closed(wait=wait)
+            segment = closing.result(wait=wait)
         except VsrError:
             self._closing = None
             raise
@@ -264,7 +268,7 @@ class SegmentedFilm:
             finished = (*self._journal.segments, segment)
             self._save(replace(self._journal, segments=finished), closing.frames, closing.news)
 
-    def _cut(self) -> dict[str, TilePlan]:
+    def _current_tiles(self) -> dict[str, TilePlan]:
         """For the journal: how frames are cut now, which what is saved depends on."""
         return {"tiles": self._workshop.tiles} if self._workshop else {}
 
@@ -273,7 +277,7 @@ class SegmentedFilm:
         journal = replace(journal, **news)
         self._folder.write(NAME, lambda file: file.write(journal.dumps()))
         with signals_later():
-            self._journal, self.kept, self._closing = journal, frames, None
+            self._journal, self.saved_count, self._closing = journal, frames, None
         self._folder.keep_only([*journal.files, *([self._part.name] if self._part else ())])
 
     def _fingerprint(self) -> dict[str, str]:
@@ -283,7 +287,7 @@ class SegmentedFilm:
             path = self._job.source.path
             raise InputError(f"{path} cannot be read ({error.strerror}); check the file") from error
 
-    def _go_on(self, earlier: Journal) -> None:
+    def _resume_from(self, earlier: Journal) -> None:
         """Take up where an earlier run left off, or say why not."""
         changed = changes(earlier.fingerprint, self._journal.fingerprint)
         state = load(self._folder.path / earlier.state) if earlier.state else None
@@ -291,22 +295,22 @@ class SegmentedFilm:
             why = "as asked for"
         elif changed:
             why = f"{_listed(changed)} changed"
-        elif not self._is_whole(earlier) or (earlier.state and state is None):
+        elif not self._is_intact(earlier) or (earlier.state and state is None):
             why = "some of their files are missing or damaged"
         else:
             self._journal, self.state = earlier, state
-            self.count = self.kept = self.resumed = earlier.frames
+            self.frame_count = self.saved_count = self.resumed_count = earlier.frames
             expected = self._job.expected_frames
-            self._tell(f"resuming at frame {self.resumed:,}{f' of {expected:,}' if expected else ''}")
+            self._tell(f"resuming at frame {self.resumed_count:,}{f' of {expected:,}' if expected else ''}")
             return
         self._tell(f"starting afresh instead of going on from {earlier.frames:,} finished frames: {why}")
 
-    def _kept_on_disk(self) -> int:
+    def _committed_frames(self) -> int:
         """An interruption may have come between the writing of the journal and the counting."""
         journal = read(self._folder.path)
         return journal.frames if journal and journal.fingerprint == self._journal.fingerprint else 0
 
-    def _leave(self) -> None:
+    def _release_workdir(self) -> None:
         if not (self._folder.path / NAME).exists():  # nothing is finished, not by an earlier run either
             self._folder.remove()
         self._folder.close()

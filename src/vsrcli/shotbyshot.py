@@ -20,7 +20,7 @@ from vsrcli.media.types import Frame
 _DETECTOR, _STREAM = "detector.", "stream."  # what their parts of a state begin with
 
 
-class ShotByShot:
+class ShotUpscaler:
     """Frames through streams, a fresh one for every shot, so that no window mixes two; alpha goes beside.
 
     Args:
@@ -49,21 +49,21 @@ class ShotByShot:
             self._restore(state)
 
     @property
-    def seen(self) -> Seen | None:
+    def last_input(self) -> Seen | None:
         """The last frame that came in; None before the first."""
         return self._seen if self._last is None else Seen(self._taken, self._last.pts, checksum(self._last))
 
     @property
-    def between_shots(self) -> bool:
+    def at_shot_boundary(self) -> bool:
         """Whether one shot is over and the next has not begun."""
         return self._stream is None
 
-    def upscaled(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+    def upscale(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """As many frames as come in, in order and at their own times, in the number format they came in."""
-        for group in self.groups(frames):
+        for group in self.upscale_grouped(frames):
             yield from group
 
-    def groups(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+    def upscale_grouped(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
         """The same in groups, some of them empty. Behind each nothing is half done: ``state`` says all."""
         for frame in frames:
             pixels = frame.pixels if frame.alpha is None else underpainted(frame.pixels, frame.alpha)
@@ -75,7 +75,7 @@ class ShotByShot:
             result = self._stream.push(to_float(pixels))
             self._waiting.append(replace(frame, pixels=pixels[:0].copy()))
             self._begins, self._taken, self._last = False, self._taken + 1, frame
-            yield self._answered([] if result is None else [result])
+            yield self._collect([] if result is None else [result])
         if self._stream:
             yield self._end()
 
@@ -85,8 +85,10 @@ class ShotByShot:
             "shots": np.array([self.shots, self._begins, self._stream is not None], np.int64),
             "waiting": np.array([frame.pts for frame in self._waiting], np.int64),
         }
-        if self.seen is not None:
-            state["seen"] = np.array([self.seen.number, self.seen.pts, self.seen.checksum], np.int64)
+        if self.last_input is not None:
+            state["seen"] = np.array(
+                [self.last_input.number, self.last_input.pts, self.last_input.checksum], np.int64
+            )
         if self._waiting:
             first = self._waiting[0]
             state["clock"] = np.array(first.time_base.as_integer_ratio(), np.int64)
@@ -116,9 +118,9 @@ class ShotByShot:
         """The shot is over: what it still owes."""
         assert self._stream is not None
         results, self._stream = self._stream.flush(), None
-        return self._answered(results)
+        return self._collect(results)
 
-    def _answered(self, results: Iterable[np.ndarray]) -> list[Frame]:
+    def _collect(self, results: Iterable[np.ndarray]) -> list[Frame]:
         return [self._frame(result) for result in results]
 
     def _frame(self, result: np.ndarray) -> Frame:

@@ -22,7 +22,7 @@ import numpy as np
 from vsrcli.engine.repeats import without_repeats
 from vsrcli.engine.select import open_engine
 from vsrcli.engine.types import Engine, Stream
-from vsrcli.errors import NotFinite, OutOfMemory, UsageError
+from vsrcli.errors import NonFiniteError, OutOfMemoryError, UsageError
 from vsrcli.frames.bursts import BurstStream
 from vsrcli.frames.chain import ChainedStream, ChainTiles, alone, chained
 from vsrcli.frames.fit import WHOLE, FittedStream
@@ -31,13 +31,13 @@ from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State, foreign
 from vsrcli.frames.tiles import TiledStream, plan_tiles
 from vsrcli.job import Job
-from vsrcli.passes import overlap_of
+from vsrcli.passes import tile_overlap
 
 _PRECISE = "precise"
 Answer = TypeVar("Answer")
 
 
-class Workshop:
+class Upscaler:
     """Opens the streams of one film.
 
     Args:
@@ -65,8 +65,8 @@ class Workshop:
         load: Callable[..., Engine] | None = None,
     ) -> None:
         now = tiles
-        if not job.allows(tiles):  # of an earlier run, which was allowed more memory
-            now = _saving(job.tiles, tiles)
+        if not job.fits_budget(tiles):  # of an earlier run, which was allowed more memory
+            now = _lower_memory_tiles(job.tiles, tiles)
             size = f"{now.tile_width}x{now.tile_height}"
             on_notice(f"to save memory, going on with tiles of {size}, {now.burst} frames at a time")
         self._load = load or open_engine
@@ -76,12 +76,12 @@ class Workshop:
         if job.model.then is not None:
             self._size, self._seen = (job.model.scale * tiles.height, job.model.scale * tiles.width), WHOLE
         self._begin(alone(tiles), alone(now), None)
-        self._second: Workshop | None = None
+        self._second: Upscaler | None = None
         if isinstance(tiles, ChainTiles) and isinstance(now, ChainTiles) and tiles.then and now.then:
-            self._second = _Second(self, tiles.then, now.then)
+            self._second = _SecondPass(self, tiles.then, now.then)
 
     def _begin(self, saved: TilePlan, cut: TilePlan, engine: Engine | None) -> None:
-        self.saved, self.cut = saved, cut
+        self.checkpoint_tiles, self.pass_tiles = saved, cut
         self.engine = engine or self._opened(self._job.options.precision)
         self._precise: Engine | None = None
         self._repeated = 0
@@ -89,22 +89,22 @@ class Workshop:
     @property
     def tiles(self) -> TilePlan:
         """How frames are cut now, in all passes."""
-        return self.cut if self._second is None else chained(self.cut, self._second.cut)
+        return self.pass_tiles if self._second is None else chained(self.pass_tiles, self._second.pass_tiles)
 
     @property
-    def repeated(self) -> int:
+    def reused_frames(self) -> int:
         """Frames whose picture was given again instead of being computed again."""
-        return self._repeated if self._second is None else self._second.repeated
+        return self._repeated if self._second is None else self._second.reused_frames
 
-    def open(self) -> Stream:
+    def open_stream(self) -> Stream:
         """The stream of a new shot."""
-        own = SteadyStream(self)
-        return own if self._second is None else ChainedStream(own, self._second.open())
+        own = RetryingStream(self)
+        return own if self._second is None else ChainedStream(own, self._second.open_stream())
 
-    def fresh(self, *, precise: bool) -> Stream:
+    def build_stream(self, *, precise: bool) -> Stream:
         """An ordinary stream; ``precise``: in fp32, whatever was asked for."""
         engine = self._in_fp32() if precise else self.engine
-        plan, kind, tiles = self._job.plan, self._model.architecture.kind, self.cut
+        plan, kind, tiles = self._job.plan, self._model.architecture.kind, self.pass_tiles
         if tiles.burst > 1:
             # the film's folder has room for it, and is no memory in disguise
             aside = Path(tempfile.gettempdir()) if plan.to_stdout else plan.target.parent
@@ -114,27 +114,29 @@ class Workshop:
         fitted = FittedStream(tiled, *self._size, self._seen)
         return without_repeats(fitted, kind, engine.lookahead + tiles.burst - 1, self._count)
 
-    def shrink(self, error: OutOfMemory) -> None:
+    def halve_tiles(self, error: OutOfMemoryError) -> None:
         """Halve the tiles.
 
         Raises:
             OutOfMemory: ``error``, if there is no smaller tile.
         """
-        before = self.cut
+        before = self.pass_tiles
         side = max(before.tile_height, before.tile_width) // 2
         try:
             smaller = plan_tiles(before.height, before.width, side, self._overlap)
-            self.cut = replace(smaller, burst=before.burst)
+            self.pass_tiles = replace(smaller, burst=before.burst)
         except UsageError:
             raise error from None
-        if max(self.cut.tile_height, self.cut.tile_width) >= max(before.tile_height, before.tile_width):
+        if max(self.pass_tiles.tile_height, self.pass_tiles.tile_width) >= max(
+            before.tile_height, before.tile_width
+        ):
             raise error
         self._tell(
             f"not enough memory for tiles of {before.tile_width}x{before.tile_height}: going on with "
-            f"{self.cut.tile_width}x{self.cut.tile_height}"
+            f"{self.pass_tiles.tile_width}x{self.pass_tiles.tile_height}"
         )
 
-    def refine(self, error: NotFinite) -> None:
+    def fall_back_to_fp32(self, error: NonFiniteError) -> None:
         """Say that a shot goes on in fp32.
 
         Raises:
@@ -158,37 +160,37 @@ class Workshop:
         return self._precise
 
 
-class _Second(Workshop):
+class _SecondPass(Upscaler):
     """The second pass of a chain; a network that is loaded already is not loaded again."""
 
-    def __init__(self, first: Workshop, saved: TilePlan, cut: TilePlan) -> None:
+    def __init__(self, first: Upscaler, saved: TilePlan, cut: TilePlan) -> None:
         job, then = first._job, first._model.then
         assert then is not None
         self._load, self._job, self._tell, self._second = first._load, job, first._tell, None
-        self._model, self._overlap = then, overlap_of(then, job.options.overlap)
+        self._model, self._overlap = then, tile_overlap(then, job.options.overlap)
         self._size, self._seen = (job.plan.height, job.plan.width), job.geometry.shares
         same = (then.weights, then.scale) == (first._model.weights, first._model.scale)
         self._begin(saved, cut, first.engine if same else None)
 
 
-def _saving(planned: TilePlan, saved: TilePlan) -> TilePlan:
+def _lower_memory_tiles(planned: TilePlan, saved: TilePlan) -> TilePlan:
     """Tiles for less memory than an earlier run had; in bursts if that had some, since it may owe results."""
     fewer = replace(planned, burst=max(planned.burst, min(saved.burst, 2)))
     if isinstance(fewer, ChainTiles) and isinstance(saved, ChainTiles) and fewer.then and saved.then:
-        fewer = replace(fewer, then=_saving(fewer.then, saved.then))
+        fewer = replace(fewer, then=_lower_memory_tiles(fewer.then, saved.then))
     return fewer
 
 
-class SteadyStream:
+class RetryingStream:
     """One shot on its way through a network, see :class:`~vsrcli.engine.types.Stream`.
 
     Its state is that of the stream inside, and ``precise``: whether it is in fp32 now.
     """
 
-    def __init__(self, workshop: Workshop) -> None:
+    def __init__(self, workshop: Upscaler) -> None:
         self._workshop = workshop
         self._precise = False
-        self._tiles = workshop.cut
+        self._tiles = workshop.pass_tiles
         self._stream: Stream | None = None
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
@@ -197,8 +199,8 @@ class SteadyStream:
     def flush(self) -> list[np.ndarray]:
         return self._ask(lambda stream: stream.flush())
 
-    def fork(self) -> SteadyStream:
-        twin = SteadyStream(self._workshop)
+    def fork(self) -> RetryingStream:
+        twin = RetryingStream(self._workshop)
         twin._precise, twin._tiles = self._precise, self._tiles
         twin._stream = self._stream.fork() if self._stream else None
         return twin
@@ -212,7 +214,7 @@ class SteadyStream:
         if _PRECISE not in inner:
             raise foreign(f"it has no {_PRECISE!r}")
         self._precise = bool(inner.pop(_PRECISE))
-        self._stream = self._opened(inner, self._workshop.saved)
+        self._stream = self._opened(inner, self._workshop.checkpoint_tiles)
 
     def _ask(self, ask: Callable[[Stream], Answer]) -> Answer:
         stream = self._stream or self._opened(None, self._tiles)
@@ -220,12 +222,12 @@ class SteadyStream:
             before = stream.fork()  # a push that fails may have begun to change things
             try:
                 answer = ask(stream)
-            except OutOfMemory as error:
-                self._workshop.shrink(error)
-            except NotFinite as error:
+            except OutOfMemoryError as error:
+                self._workshop.halve_tiles(error)
+            except NonFiniteError as error:
                 if self._precise:
                     raise
-                self._workshop.refine(error)
+                self._workshop.fall_back_to_fp32(error)
                 self._precise = True
             else:
                 self._stream = stream
@@ -235,18 +237,18 @@ class SteadyStream:
     def _opened(self, state: Mapping[str, np.ndarray] | None, tiles: TilePlan) -> Stream:
         """A new stream in a state that was saved with these tiles; None: at a shot's start."""
         while True:
-            self._tiles = self._workshop.cut
+            self._tiles = self._workshop.pass_tiles
             try:
-                stream = self._workshop.fresh(precise=self._precise)
+                stream = self._workshop.build_stream(precise=self._precise)
                 if state is not None:
                     cut = retiled(state, tiles, self._tiles)
-                    stream.restore(_precise(cut) if self._precise else cut)
+                    stream.restore(_to_float32(cut) if self._precise else cut)
                 return stream
-            except OutOfMemory as error:
-                self._workshop.shrink(error)
+            except OutOfMemoryError as error:
+                self._workshop.halve_tiles(error)
 
 
-def _precise(state: State) -> State:
+def _to_float32(state: State) -> State:
     """Half-precision arrays in single precision; a memory that is infinite already begins anew."""
     found = {}
     for name, array in state.items():

@@ -8,7 +8,7 @@ import sys
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h
 
 
-def keep_freed_memory() -> None:
+def configure_malloc() -> None:
     """Let glibc reuse large blocks instead of handing each back to the kernel.
 
     Every layer's output is tens of megabytes. By default glibc maps each anew and the kernel zeroes it page
@@ -26,7 +26,7 @@ def keep_freed_memory() -> None:
     mallopt(_M_TOP_PAD, 64 * 2**20)
 
 
-def no_telemetry() -> None:
+def disable_openvino_telemetry() -> None:
     """Keep OpenVINO from reporting its use to its makers, which it does by itself and without asking.
 
     Without the package that reports, it has a stand-in that does nothing. Films are nobody else's business.

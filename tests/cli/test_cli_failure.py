@@ -15,8 +15,8 @@ from vsrcli.cli import COMMANDS, failure, run
         (errors.InputError("no"), 1),
         (errors.EncodeError("no"), 1),
         (errors.EngineError("no"), 1),
-        (errors.Interrupted("stopped", signum=2), 130),
-        (errors.Interrupted("stopped", signum=15), 143),
+        (errors.SignalInterruptError("stopped", signum=2), 130),
+        (errors.SignalInterruptError("stopped", signum=15), 143),
     ],
 )
 def test_status(error: errors.VsrError, status: int, capsys: pytest.CaptureFixture[str]) -> None:

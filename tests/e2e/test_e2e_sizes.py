@@ -14,7 +14,7 @@ from looking import LOSSLESS, pixels, shots, times
 import media_samples as media
 from terminal import Outcome
 from tiny_networks import tiny_weights
-from vsrcli import Options, prepare, run
+from vsrcli import Options, prepare_job, run_job
 from vsrcli.frames.chain import ChainTiles
 from vsrcli.frames.resample import resize
 from vsrcli.frames.resample import upscale as interpolate
@@ -227,7 +227,7 @@ def upscaled(source: Path, target: Path, options: Options, until: int | None = N
             raise Stop
 
     try:
-        run(prepare(source, target, options), on_progress=on_progress, on_notice=told.append)
+        run_job(prepare_job(source, target, options), on_progress=on_progress, on_notice=told.append)
     except Stop:
         assert until is not None
     return told
@@ -238,7 +238,7 @@ def test_a_chain_is_both_steps_by_hand(tmp_path: Path) -> None:
     source, model = shots(tmp_path, "testsrc2", "mandelbrot", frames=4), tiny_weights(tmp_path, "cached")
     once = replace(CHAIN, model=str(model), scale=Fraction(2), device="cpu", engine="keras", segment="none")
     chain = replace(once, scale=Fraction(4), tile=100, overlap=15)
-    job = prepare(source, tmp_path / "chain.mkv", chain)
+    job = prepare_job(source, tmp_path / "chain.mkv", chain)
     assert isinstance(job.tiles, ChainTiles)
     assert job.tiles.then is not None
     assert (len(job.tiles), len(job.tiles.then)) == (1, 2)
@@ -288,9 +288,9 @@ def test_another_size_is_another_film(sample: Sample, tmp_path: Path) -> None:
 
 def test_memory_of_a_chain_counts_both_passes(sample: Sample, tmp_path: Path) -> None:
     source = sample(media.cfr)
-    one = prepare(source, tmp_path / "a.mkv", replace(CHAIN, chain=False))
-    two = prepare(source, tmp_path / "a.mkv", CHAIN)
-    assert two.peak().total > one.peak().total
-    assert two.peak().tile > one.peak().tile
+    one = prepare_job(source, tmp_path / "a.mkv", replace(CHAIN, chain=False))
+    two = prepare_job(source, tmp_path / "a.mkv", CHAIN)
+    assert two.memory_estimate().total > one.memory_estimate().total
+    assert two.memory_estimate().tile > one.memory_estimate().tile
     assert two.model.then is not None
     assert (two.model.scale, two.model.then.scale) == (4, 2)

@@ -19,7 +19,7 @@ from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.probe import probe
 from vsrcli.media.seek import frame_times
 from vsrcli.media.types import Frame
-from vsrcli.pipeline import ShotByShot
+from vsrcli.pipeline import ShotUpscaler
 
 Vsr = Callable[..., Outcome]
 Sample = Callable[..., Path]
@@ -137,7 +137,7 @@ def test_each_picture_keeps_its_own_transparency() -> None:
         Frame(np.full((4, 4, 3), number, np.uint8), number, Fraction(1, 25), shade)
         for number, shade in enumerate(shades)
     ]
-    for number, frame in enumerate(ShotByShot(Late).upscaled(frames)):  # type: ignore[arg-type]
+    for number, frame in enumerate(ShotUpscaler(Late).upscale(frames)):  # type: ignore[arg-type]
         assert (frame.pts, frame.pixels.max()) == (number, number)
         assert frame.alpha is not None
         np.testing.assert_array_equal(frame.alpha, np.full((8, 8), 100 + 10 * number))

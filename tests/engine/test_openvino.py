@@ -21,7 +21,7 @@ from vsrcli.engine.openvino import OpenvinoEngine, OpenvinoNetwork
 from vsrcli.engine.recurrent import RecurrentStream, compile_recurrent
 from vsrcli.engine.streams import compile_stream
 from vsrcli.engine.types import Stream
-from vsrcli.errors import EngineError, ModelError, NotFinite, OutOfMemory
+from vsrcli.errors import EngineError, ModelError, NonFiniteError, OutOfMemoryError
 from vsrcli.frames.tiles import TiledStream, plan_tiles
 from vsrcli.models.architectures import architecture
 from vsrcli.models.registry import Weights, read_weights, sha256
@@ -202,7 +202,7 @@ def test_tiles_do_not_show(engines: Callable[[str], OpenvinoEngine]) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_nan_is_an_error_and_not_a_black_frame(kind: str, engines: Callable[[str], OpenvinoEngine]) -> None:
     frame = np.full((HEIGHT, WIDTH, 3), np.nan, np.float32)
-    with pytest.raises(NotFinite, match="--precision fp32"):
+    with pytest.raises(NonFiniteError, match="--precision fp32"):
         answers(engines(kind).open(HEIGHT, WIDTH), frame[None])
 
 
@@ -221,7 +221,7 @@ def test_short_of_memory_is_named(
             return lambda *arguments: None
 
     monkeypatch.setattr(stream._network.window.advance, "_request", Request())  # type: ignore[attr-defined]
-    with pytest.raises(OutOfMemory, match="--tile"):
+    with pytest.raises(OutOfMemoryError, match="--tile"):
         stream.push(film(1, HEIGHT, WIDTH)[0])
 
 

@@ -16,7 +16,7 @@ import pytest
 import stills
 
 from terminal import Outcome, complete, environment, eventually, spawn
-from vsrcli import Options, Progress, prepare, run
+from vsrcli import Options, Progress, prepare_job, run_job
 from vsrcli.errors import DecodeError, EncodeError, OutputError, VsrError
 from vsrcli.media.plan import EncodeOptions
 from vsrcli.pictures import store
@@ -53,7 +53,7 @@ def upscale(
             raise Cut
 
     with contextlib.suppress(Cut):
-        run(prepare(source, target, options), on_progress=on_progress, on_notice=said.append)
+        run_job(prepare_job(source, target, options), on_progress=on_progress, on_notice=said.append)
     return made, said
 
 
@@ -94,14 +94,14 @@ def test_a_finished_sequence_is_not_begun_again(
 
 def test_an_unfinished_sequence_is_told_to_whoever_reads_it(source: Path, tmp_path: Path) -> None:
     upscale(source, tmp_path / "out" / "%03d.png", until=9)
-    plan = prepare(tmp_path / "out", tmp_path / "x.mp4", OPTIONS).plan
+    plan = prepare_job(tmp_path / "out", tmp_path / "x.mp4", OPTIONS).plan
     assert any("has not finished" in text for text in plan.notices)
 
 
 def test_pictures_that_stay_are_told(source: Path, tmp_path: Path) -> None:
     upscale(source, tmp_path / "out" / "%03d.png")
     options = replace(OPTIONS, frames=5, encode=EncodeOptions(overwrite=True))
-    plan = prepare(source, tmp_path / "out" / "%03d.png", options).plan
+    plan = prepare_job(source, tmp_path / "out" / "%03d.png", options).plan
     assert any(text.startswith("9 other pictures with such names stay in") for text in plan.notices)
 
 
@@ -115,13 +115,13 @@ def test_a_picture_of_somebody_else_is_not_touched(source: Path, tmp_path: Path)
 
 
 def test_a_picture_that_comes_meanwhile_is_not_touched(source: Path, tmp_path: Path) -> None:
-    job = prepare(source, tmp_path / "out" / "%03d.png", OPTIONS)
+    job = prepare_job(source, tmp_path / "out" / "%03d.png", OPTIONS)
 
     def on_progress(now: Progress) -> None:
         (tmp_path / "out" / "006.png").write_bytes(b"mine")
 
     with pytest.raises(EncodeError, match=r"006\.png has come into being meanwhile"):
-        run(job, on_progress=on_progress)
+        run_job(job, on_progress=on_progress)
     assert contents(tmp_path / "out")["006.png"] == b"mine"
     assert sorted(contents(tmp_path / "out")) == ["001.png", "002.png", "003.png", "004.png", "006.png"]
 
@@ -212,7 +212,7 @@ def test_a_damaged_picture_is_named_and_what_came_before_is_kept(
     bad.write_bytes(good[: len(good) // 2])
     with pytest.raises(DecodeError, match=r"f011\.png cannot be decoded") as error:
         upscale(source, tmp_path / "out" / "%03d.png")
-    assert error.value.kept == 8
+    assert error.value.saved_frames == 8
     assert contents(tmp_path / "out") == {name: whole[name] for name in sorted(whole)[:8]}
 
 
@@ -220,7 +220,7 @@ def test_keep_going_repeats_the_picture_before(source: Path, whole: dict[str, by
     bad = tmp_path / "in" / "f011.png"
     bad.write_bytes(bad.read_bytes()[:300])
     options = replace(OPTIONS, keep_going=True)
-    result = run(prepare(source, tmp_path / "out" / "%03d.png", options))
+    result = run_job(prepare_job(source, tmp_path / "out" / "%03d.png", options))
     found = contents(tmp_path / "out")
     assert result.frames == COUNT
     assert found["011.png"] == found["010.png"] == whole["010.png"]
@@ -244,16 +244,16 @@ def test_a_single_picture_is_there_or_not(source: Path, tmp_path: Path) -> None:
 
 def test_two_runs_do_not_meet(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "out" / "%03d.png"
-    first, second = prepare(source, target, OPTIONS), prepare(source, target, OPTIONS)
+    first, second = prepare_job(source, target, OPTIONS), prepare_job(source, target, OPTIONS)
     refusals: list[VsrError] = []
 
     def on_progress(now: Progress) -> None:
         if not refusals:
             with pytest.raises(OutputError, match="is at work on it") as error:
-                run(second)
+                run_job(second)
             refusals.append(error.value)
 
-    assert run(first, on_progress=on_progress).frames == COUNT
+    assert run_job(first, on_progress=on_progress).frames == COUNT
     assert len(contents(tmp_path / "out")) == COUNT
 
 

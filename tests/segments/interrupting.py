@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vsrcli import Options, Progress, Result, prepare, run
+from vsrcli import Options, Progress, Result, prepare_job, run_job
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.media.plan import EncodeOptions
 from vsrcli.work.folder import folder_for
@@ -54,9 +54,9 @@ def upscaled(
         if until is not None and progress.done >= until:
             raise Cut
 
-    job = prepare(source, target, options)
+    job = prepare_job(source, target, options)
     with contextlib.suppress(Cut):
-        told.result = run(job, on_progress=on_progress, on_notice=told.notices.append)
+        told.result = run_job(job, on_progress=on_progress, on_notice=told.notices.append)
     return told
 
 

@@ -12,7 +12,7 @@ import pytest
 from interrupting import FAST, frame_hashes, journal, upscaled
 
 import media_samples as media
-from vsrcli import Options, prepare
+from vsrcli import Options, prepare_job
 from vsrcli.errors import EncodeError
 from vsrcli.media.process import Process
 from vsrcli.media.segment import SegmentEncoder
@@ -67,7 +67,7 @@ def test_short_memory_closes_first(closing: Callable[..., None], sample: Sample,
     """Two encoders at a time take more than one; where that is too much, the film is the same."""
     source, films, closed = sample(media.cfr, frames=23), [], []
     closing(closed.append)
-    peak = prepare(source, tmp_path / "any.mp4", OPTIONS).peak()
+    peak = prepare_job(source, tmp_path / "any.mp4", OPTIONS).memory_estimate()
     for name, memory, beside in (("wide", peak.total, 4), ("short", peak.total - 1, 0)):
         films.append(tmp_path / f"{name}.mp4")
         closed.clear()
@@ -112,7 +112,7 @@ def test_a_segment_that_cannot_be_closed_stops_the_film(
     closing(before)
     with pytest.raises(EncodeError, match="the disk is full") as caught:
         upscaled(source, target, OPTIONS)
-    assert caught.value.kept == 5
+    assert caught.value.saved_frames == 5
     closing(lambda segment: None)
     assert upscaled(source, target, replace(OPTIONS)).notices == ["resuming at frame 5 of 23"]
     assert len(frame_hashes(target)) == 23

@@ -13,7 +13,7 @@ import pytest
 from interrupting import frame_hashes, upscaled
 
 import media_samples as media
-from vsrcli import EncodeOptions, Options, prepare
+from vsrcli import EncodeOptions, Options, prepare_job
 from vsrcli.errors import EncodeError
 from vsrcli.media.decode import Decoder
 from vsrcli.media.join import Joiner
@@ -106,7 +106,7 @@ CODECS = [
 def test_codecs(codec: str, suffix: str, extra: tuple, sample: Sample, tmp_path: Path) -> None:
     """The joined film decodes to the very pictures of its segments, at exactly the source's times."""
     film, target = sample(media.cfr, frames=14, audio=False), tmp_path / f"out{suffix}"
-    job = prepare(film, target, replace(OPTIONS, encode=EncodeOptions(codec=codec, extra=extra)))
+    job = prepare_job(film, target, replace(OPTIONS, encode=EncodeOptions(codec=codec, extra=extra)))
     assert job.segmented
     with Decoder(job.source, ffmpeg=job.ffmpeg) as decoder:
         frames = [replace(f, pixels=f.pixels.repeat(2, 0).repeat(2, 1)) for f in decoder]
@@ -150,14 +150,14 @@ def test_the_network_sees_no_border(sample: Sample, tmp_path: Path) -> None:
 def test_what_cannot_be_cut_is_written_in_one_go(
     encode: EncodeOptions, suffix: str, why: str, sample: Sample, tmp_path: Path
 ) -> None:
-    job = prepare(sample(media.cfr), tmp_path / f"out{suffix}", replace(OPTIONS, encode=encode))
+    job = prepare_job(sample(media.cfr), tmp_path / f"out{suffix}", replace(OPTIONS, encode=encode))
     assert not job.segmented
     notice = next(text for text in job.plan.notices if why in text)
     assert notice.endswith("the film is written in one go, and an interruption costs all of it")
 
 
 def test_the_users_wish_is_no_notice(sample: Sample, tmp_path: Path) -> None:
-    job = prepare(sample(media.cfr), tmp_path / "out.mp4", replace(OPTIONS, segment="none"))
+    job = prepare_job(sample(media.cfr), tmp_path / "out.mp4", replace(OPTIONS, segment="none"))
     assert not job.segmented
     assert not any("one go" in notice for notice in job.plan.notices)
     upscaled(sample(media.cfr), tmp_path / "out.mp4", replace(OPTIONS, segment="none"), until=3)
@@ -165,7 +165,7 @@ def test_the_users_wish_is_no_notice(sample: Sample, tmp_path: Path) -> None:
 
 
 def test_a_segment_that_was_changed(sample: Sample, tmp_path: Path) -> None:
-    job = prepare(sample(media.cfr), tmp_path / "out.mp4", OPTIONS)
+    job = prepare_job(sample(media.cfr), tmp_path / "out.mp4", OPTIONS)
     pixels = np.zeros((job.plan.height, job.plan.width, 3), np.uint8)
     segments = []
     for number in range(2):
@@ -194,7 +194,7 @@ def test_headers_of_hevc_without_its_words_about_itself(sample: Sample, tmp_path
     found = []
     for threads in (1, 2):
         extra = (("x265-params", f"frame-threads={threads}:pools={threads}"),)
-        job = prepare(
+        job = prepare_job(
             sample(media.cfr),
             tmp_path / "out.mp4",
             replace(OPTIONS, encode=EncodeOptions(codec="libx265", preset="ultrafast", extra=extra)),

@@ -14,7 +14,7 @@ from streams import MixingEngine
 
 import media_samples as media
 from vsrcli import EncodeOptions, Options, steady
-from vsrcli.errors import EngineError, NotFinite, OutOfMemory, VsrError
+from vsrcli.errors import EngineError, NonFiniteError, OutOfMemoryError, VsrError
 
 Sample = Callable[..., Path]
 LOSSLESS = EncodeOptions(codec="ffv1", pix_fmt="bgr0")
@@ -47,7 +47,9 @@ def no_room_from(answer: int) -> Callable[[int, int], VsrError | None]:
     def fail(height: int, width: int) -> VsrError | None:
         nonlocal asked
         asked += 1
-        return OutOfMemory("too large: give a smaller --tile") if asked >= answer and width > 32 else None
+        return (
+            OutOfMemoryError("too large: give a smaller --tile") if asked >= answer and width > 32 else None
+        )
 
     return fail
 
@@ -69,8 +71,8 @@ def test_memory_that_runs_short_under_way(
 
 
 def test_no_tile_is_small_enough(engine: Callable[..., list[str]], sample: Sample, tmp_path: Path) -> None:
-    engine(lambda height, width: OutOfMemory("too large: give a smaller --tile"))
-    with pytest.raises(OutOfMemory, match="smaller --tile"):
+    engine(lambda height, width: OutOfMemoryError("too large: give a smaller --tile"))
+    with pytest.raises(OutOfMemoryError, match="smaller --tile"):
         upscaled(sample(media.cfr, frames=24), tmp_path / "out.mkv", OPTIONS)
     assert list(tmp_path.iterdir()) == []
 
@@ -82,12 +84,12 @@ def test_an_overflow_in_half_precision(
     source, whole, target = sample(media.cfr, frames=24), tmp_path / "whole.mkv", tmp_path / "out.mkv"
     engine()
     upscaled(source, whole, OPTIONS)
-    half, troubles = replace(OPTIONS, precision="fp16"), [None] * 6 + [NotFinite("NaN")]
+    half, troubles = replace(OPTIONS, precision="fp16"), [None] * 6 + [NonFiniteError("NaN")]
     loaded = engine(lambda height, width: troubles.pop(0) if troubles else None)
     told = upscaled(source, target, half, until=13)
     assert told.notices == ["the network gave NaN or infinity in fp16: this shot goes on in fp32"]
     assert loaded == ["fp16", "fp32"]
-    loaded = engine(lambda height, width: NotFinite("NaN"))
+    loaded = engine(lambda height, width: NonFiniteError("NaN"))
     told = upscaled(source, target, half)
     assert told.notices == ["resuming at frame 10 of 24"]
     assert loaded == ["fp16", "fp32"]
@@ -108,5 +110,5 @@ def test_an_error_of_another_kind_is_one(
     target = tmp_path / "out.mkv"
     with pytest.raises(EngineError, match="is gone") as raised:
         upscaled(sample(media.cfr, frames=24), target, OPTIONS)
-    assert raised.value.kept == 10
+    assert raised.value.saved_frames == 10
     assert upscaled(sample(media.cfr, frames=24), target, OPTIONS).notices == ["resuming at frame 10 of 24"]

@@ -12,9 +12,9 @@ import pytest
 from streams import MixingEngine
 
 from vsrcli import steady
-from vsrcli.errors import OutOfMemory, VsrError
+from vsrcli.errors import OutOfMemoryError, VsrError
 from vsrcli.frames.tiles import plan_tiles
-from vsrcli.steady import Workshop
+from vsrcli.steady import Upscaler
 
 HEIGHT, WIDTH, COUNT, OVERLAP = 40, 56, 13, 2
 FRAMES = np.random.default_rng(0).random((COUNT, HEIGHT, WIDTH, 3)).astype(np.float32)
@@ -30,7 +30,7 @@ def pictures(
         nonlocal asked
         asked += 1
         short = first is not None and asked > first and max(height, width) > 30
-        return OutOfMemory("too large") if short else None
+        return OutOfMemoryError("too large") if short else None
 
     engine = MixingEngine("fp32", fail)
 
@@ -47,7 +47,7 @@ def pictures(
         allows=lambda tiles: True,
     )
     tiles = replace(plan_tiles(HEIGHT, WIDTH, 44, OVERLAP), burst=burst)
-    stream = Workshop(job, tiles, notices.append).open()
+    stream = Upscaler(job, tiles, notices.append).open_stream()
     results = [stream.push(frame) for frame in FRAMES]
     found = [result for result in results if result is not None] + stream.flush()
     return np.stack(found), notices, engine

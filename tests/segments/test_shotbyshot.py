@@ -10,7 +10,7 @@ import pytest
 from streams import Mixing
 
 from vsrcli.media.types import Frame
-from vsrcli.shotbyshot import ShotByShot
+from vsrcli.shotbyshot import ShotUpscaler
 
 HEIGHT, WIDTH = 36, 64
 
@@ -48,30 +48,30 @@ def assert_same(found: list[Frame], wanted: list[Frame]) -> None:
 @pytest.mark.parametrize("kind", [{}, {"deep": True}, {"alpha": True}])
 def test_every_moment(kind: dict[str, bool]) -> None:
     frames = film(**kind)
-    path = ShotByShot(lambda: Mixing(HEIGHT, WIDTH))
-    wanted = list(path.upscaled(frames))
+    path = ShotUpscaler(lambda: Mixing(HEIGHT, WIDTH))
+    wanted = list(path.upscale(frames))
     assert [frame.time for frame in wanted] == [frame.time for frame in frames]
     assert path.shots == 3
 
-    path, found, moments = ShotByShot(lambda: Mixing(HEIGHT, WIDTH)), [], []
-    for group in path.groups(frames):
+    path, found, moments = ShotUpscaler(lambda: Mixing(HEIGHT, WIDTH)), [], []
+    for group in path.upscale_grouped(frames):
         found += group
-        moments.append((through_a_file(path.state()), list(found), path.between_shots))
+        moments.append((through_a_file(path.state()), list(found), path.at_shot_boundary))
     assert [between for *_, between in moments].count(True) == 3
 
     for state, done, between in moments:
-        other = ShotByShot(lambda: Mixing(HEIGHT, WIDTH), state)
-        assert other.between_shots == between
-        seen = other.seen
+        other = ShotUpscaler(lambda: Mixing(HEIGHT, WIDTH), state)
+        assert other.at_shot_boundary == between
+        seen = other.last_input
         assert seen is not None
         assert seen.pts == frames[seen.number - 1].pts
-        rest = [frame for group in other.groups(frames[seen.number :]) for frame in group]
+        rest = [frame for group in other.upscale_grouped(frames[seen.number :]) for frame in group]
         assert_same(done + rest, wanted)
         assert other.shots == 3
 
 
 def test_no_frames() -> None:
-    path = ShotByShot(lambda: Mixing(HEIGHT, WIDTH))
-    assert list(path.groups([])) == []
-    assert path.seen is None
-    assert ShotByShot(lambda: Mixing(HEIGHT, WIDTH), path.state()).seen is None
+    path = ShotUpscaler(lambda: Mixing(HEIGHT, WIDTH))
+    assert list(path.upscale_grouped([])) == []
+    assert path.last_input is None
+    assert ShotUpscaler(lambda: Mixing(HEIGHT, WIDTH), path.state()).last_input is None

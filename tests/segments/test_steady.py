@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from streams import MixingEngine
 
 from vsrcli import steady
-from vsrcli.errors import NotFinite, OutOfMemory, VsrError
+from vsrcli.errors import NonFiniteError, OutOfMemoryError, VsrError
 from vsrcli.frames.tiles import TiledStream, plan_tiles
-from vsrcli.steady import Workshop, retiled
+from vsrcli.steady import Upscaler, retiled
 
 HEIGHT, WIDTH, COUNT, OVERLAP = 40, 56, 9, 2
 FRAMES = np.random.default_rng(0).random((COUNT, HEIGHT, WIDTH, 3)).astype(np.float32)
 
 Fail = Callable[[int, int], VsrError | None]
-Opened = tuple[Workshop, list[str], list[MixingEngine]]
+Opened = tuple[Upscaler, list[str], list[MixingEngine]]
 
 
 def workshop(
@@ -44,11 +44,11 @@ def workshop(
         geometry=SimpleNamespace(shares=(1.0, 1.0)),
         allows=lambda tiles: True,
     )
-    return Workshop(job, plan_tiles(HEIGHT, WIDTH, tile, OVERLAP), notices.append), notices, engines  # type: ignore[arg-type]
+    return Upscaler(job, plan_tiles(HEIGHT, WIDTH, tile, OVERLAP), notices.append), notices, engines  # type: ignore[arg-type]
 
 
-def run(shop: Workshop, frames: np.ndarray = FRAMES) -> np.ndarray:
-    stream = shop.open()
+def run(shop: Upscaler, frames: np.ndarray = FRAMES) -> np.ndarray:
+    stream = shop.open_stream()
     results = [stream.push(frame) for frame in frames]
     return np.stack([result for result in results if result is not None] + stream.flush())
 
@@ -66,7 +66,7 @@ def test_out_of_memory(first: int, monkeypatch: pytest.MonkeyPatch, expected: np
     def fail(height: int, width: int) -> VsrError | None:
         nonlocal asked
         asked += 1
-        return OutOfMemory("too large") if asked > first and max(height, width) > 30 else None
+        return OutOfMemoryError("too large") if asked > first and max(height, width) > 30 else None
 
     shop, notices, engines = workshop(monkeypatch, fail)
     np.testing.assert_allclose(run(shop), expected, atol=1e-6)
@@ -79,8 +79,8 @@ def test_out_of_memory(first: int, monkeypatch: pytest.MonkeyPatch, expected: np
 
 
 def test_no_tile_is_small_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    shop, notices, _ = workshop(monkeypatch, lambda h, w: OutOfMemory("give a smaller --tile"))
-    with pytest.raises(OutOfMemory, match="smaller --tile"):
+    shop, notices, _ = workshop(monkeypatch, lambda h, w: OutOfMemoryError("give a smaller --tile"))
+    with pytest.raises(OutOfMemoryError, match="smaller --tile"):
         run(shop)
     assert 1 <= len(notices) < 5
 
@@ -94,7 +94,7 @@ def test_not_finite_in_half_precision(
     def fail(height: int, width: int) -> VsrError | None:
         nonlocal asked
         asked += 1
-        return NotFinite("NaN") if asked == first + 1 else None
+        return NonFiniteError("NaN") if asked == first + 1 else None
 
     shop, notices, engines = workshop(monkeypatch, fail)
     np.testing.assert_array_equal(run(shop), expected)
@@ -106,26 +106,26 @@ def test_not_finite_in_half_precision(
 
 
 def test_not_finite_in_full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    shop, notices, _ = workshop(monkeypatch, lambda h, w: NotFinite("NaN"), precision="fp32")
-    with pytest.raises(NotFinite, match="NaN"):
+    shop, notices, _ = workshop(monkeypatch, lambda h, w: NonFiniteError("NaN"), precision="fp32")
+    with pytest.raises(NonFiniteError, match="NaN"):
         run(shop)
     assert notices == []
 
 
 def test_both_at_once_and_then_elsewhere(monkeypatch: pytest.MonkeyPatch, expected: np.ndarray) -> None:
     """The state of a shot that has gone over to fp32 and to tiles goes on in another process."""
-    troubles = [None, None, NotFinite("NaN")]
+    troubles = [None, None, NonFiniteError("NaN")]
     shop, _, _ = workshop(monkeypatch, lambda h, w: troubles.pop(0) if troubles else None, tile=30)
-    stream = shop.open()
+    stream = shop.open_stream()
     results = [stream.push(frame) for frame in FRAMES[:6]]
     state, asked = stream.state(), []
 
     def fail(height: int, width: int) -> VsrError | None:
         asked.append((height, width))
-        return OutOfMemory("too large") if len(asked) == 1 else None
+        return OutOfMemoryError("too large") if len(asked) == 1 else None
 
     other, notices, engines = workshop(monkeypatch, lambda h, w: None, tile=30)
-    again = other.open()
+    again = other.open_stream()
     again.restore(state)
     results += [again.push(frame) for frame in FRAMES[6:]]
     found = [result for result in results if result is not None] + again.flush()

@@ -101,7 +101,7 @@ def test_the_second_time_leaves_at_once() -> None:
 
 def test_the_same_signal_passed_on_twice_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     from vsrcli.cli.signals import interruptible
-    from vsrcli.errors import Interrupted
+    from vsrcli.errors import SignalInterruptError
 
     left: list[int] = []
 
@@ -111,7 +111,7 @@ def test_the_same_signal_passed_on_twice_is_one(monkeypatch: pytest.MonkeyPatch)
         finally:
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(Interrupted), interruptible(leave=left.append):
+    with pytest.raises(SignalInterruptError), interruptible(leave=left.append):
         twice()
     assert left == []
 

@@ -98,19 +98,19 @@ def torment(
     film: Path, folder: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch, rounds: int, seed: int
 ) -> None:
     """Kill a random one of the running ffmpegs at a random frame, again and again; then make the film."""
-    from vsrcli.segments import SegmentedFilm
+    from vsrcli.segments import SegmentedOutput
 
-    rng, write = random.Random(seed), SegmentedFilm.write
+    rng, write = random.Random(seed), SegmentedOutput.write
     target, moment = folder / "out.mp4", 0
 
-    def deadly(self: SegmentedFilm, frame: object) -> None:
+    def deadly(self: SegmentedOutput, frame: object) -> None:
         nonlocal moment
         write(self, frame)  # type: ignore[arg-type]
         moment -= 1
         if moment == 0:
             rng.choice(psutil.Process().children()).kill()
 
-    monkeypatch.setattr(SegmentedFilm, "write", deadly)
+    monkeypatch.setattr(SegmentedOutput, "write", deadly)
     for _ in range(rounds):
         moment = rng.randint(1, 20)
         if assert_film_or_error(vsr("upscale", film, target, *BICUBIC), film, target):

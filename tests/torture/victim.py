@@ -16,7 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from vsrcli import EncodeOptions, Options, Progress, prepare, run
+from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job
 
 FRAME = "vsr.frame"
 ANYWHERE = {FRAME, "os.remove", "os.rmdir", "subprocess.Popen"}
@@ -34,7 +34,7 @@ def main() -> None:
     given = parser.parse_args()
     encode = EncodeOptions(preset="ultrafast")
     options = Options(given.scale, given.model, segment=given.segment, device="cpu", encode=encode)
-    job = prepare(given.source, given.target, options)
+    job = prepare_job(given.source, given.target, options)
     done, folder = 0, str(Path(given.target).parent)
 
     def count(event: str, arguments: tuple[Any, ...]) -> None:
@@ -49,7 +49,7 @@ def main() -> None:
         sys.audit(FRAME)
 
     sys.addaudithook(count)
-    run(job, on_progress=on_progress)
+    run_job(job, on_progress=on_progress)
     print(done, flush=True)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from vsrcli.errors import DataError, Interrupted, UsageError
+from vsrcli.errors import DataError, SignalInterruptError, UsageError
 from vsrcli.models import architectures, registry
 from vsrcli.train import loop
 from vsrcli.train.batches import BatchPlan, make_batch
@@ -51,7 +51,7 @@ def logged(run) -> list[list[str]]:
 @pytest.mark.parametrize("config", [CONFIG, RECURRENT], ids=["cached, adam", "recurrent, muon"])
 def test_stopped_and_resumed_equals_unbroken(config, pairs, tmp_path):
     unbroken = loop.train(config, pairs, tmp_path / "a")
-    with pytest.raises(Interrupted, match="step 2 of 4") as stopped:
+    with pytest.raises(SignalInterruptError, match="step 2 of 4") as stopped:
         loop.train(config, pairs, tmp_path / "b", stop=iter([0, 15]).__next__)
     assert stopped.value.exit_status == 143
     steps = []

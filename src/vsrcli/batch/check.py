@@ -11,8 +11,8 @@ from vsrcli.batch.films import Task
 from vsrcli.batch.ledger import Ledger
 from vsrcli.batch.make import failure
 from vsrcli.batch.outcome import WAITING, Outcome
-from vsrcli.errors import Interrupted, OutputError, VsrError
-from vsrcli.job import Job, Options, prepare
+from vsrcli.errors import OutputError, SignalInterruptError, VsrError
+from vsrcli.job import Job, Options, prepare_job
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def check(task: Task, options: Options, ledger: Ledger, wanted: Mapping[str, str
                 reason = f"{task.target} {objection}; -y makes it anew, or move it away"
                 return Checked(task, Outcome("failed", reason=reason))
         return Checked(task, job=planned(task, options))
-    except Interrupted:
+    except SignalInterruptError:
         raise
     except (VsrError, OSError) as error:
         return Checked(task, failure(error if isinstance(error, VsrError) else _named(task, error)))
@@ -71,11 +71,11 @@ def planned(task: Task, options: Options) -> Job:
         VsrError: see :func:`~vsrcli.job.prepare`.
     """
     if task.target.parent.exists():
-        return prepare(task.source, task.target, options)
+        return prepare_job(task.source, task.target, options)
     with tempfile.TemporaryDirectory(
         prefix="vsr-batch-"
     ) as scratch:  # its folder is made when it is its turn
-        job = prepare(task.source, Path(scratch) / task.target.name, options)
+        job = prepare_job(task.source, Path(scratch) / task.target.name, options)
     return replace(job, plan=replace(job.plan, target=task.target))
 
 

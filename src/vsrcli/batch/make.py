@@ -10,9 +10,9 @@ from pathlib import Path
 from vsrcli.batch.engines import Engines
 from vsrcli.batch.ledger import Identity
 from vsrcli.batch.outcome import Outcome
-from vsrcli.errors import Interrupted, VsrError
-from vsrcli.job import Options, prepare
-from vsrcli.pipeline import Progress, run
+from vsrcli.errors import SignalInterruptError, VsrError
+from vsrcli.job import Options, prepare_job
+from vsrcli.pipeline import Progress, run_job
 from vsrcli.work.folder import folder_for
 from vsrcli.work.journal import read
 
@@ -53,12 +53,12 @@ def make(source: Path, target: Path, options: Options, engines: Engines, hearing
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        job = prepare(source, target, options)
+        job = prepare_job(source, target, options)
         before = Identity.of(source)
         for text in job.plan.notices:
             hearing.notice(text)
         engines.prepare(job.tiles.tile_height, job.tiles.tile_width)
-        result = run(job, on_progress=progress, on_notice=hearing.notice, load=engines.load)
+        result = run_job(job, on_progress=progress, on_notice=hearing.notice, load=engines.load)
     except Exception as error:
         done: Progress | None = last
         took = time.perf_counter() - began
@@ -79,7 +79,7 @@ def make(source: Path, target: Path, options: Options, engines: Engines, hearing
 def failure(error: Exception, kept: int = 0, *, stopped: bool = False) -> Outcome:
     """An error as an outcome; ``kept`` frames are not lost; ``stopped``: it follows from a signal."""
     safe = f"{kept:,} frames are kept" if kept else ""
-    if stopped or isinstance(error, Interrupted):
+    if stopped or isinstance(error, SignalInterruptError):
         return Outcome("stopped", reason=safe or "nothing is kept")
     if isinstance(error, VsrError):
         details = "\n".join(filter(None, (error.details, safe)))

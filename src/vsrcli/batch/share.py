@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from vsrcli.batch.check import Checked, planned
-from vsrcli.errors import Interrupted, UsageError, VsrError
-from vsrcli.free import gpu_free, host_free
+from vsrcli.errors import SignalInterruptError, UsageError, VsrError
+from vsrcli.free import available_gpu_memory, available_host_memory
 from vsrcli.job import Options
-from vsrcli.memory import SHARE, readable
+from vsrcli.memory import FREE_MEMORY_SHARE, format_bytes
 
 
 def shared(checked: Sequence[Checked], options: Options, jobs: int) -> tuple[int, Options, str | None]:
@@ -38,8 +38,8 @@ def shared(checked: Sequence[Checked], options: Options, jobs: int) -> tuple[int
 
 def _free(device: str) -> int:
     """Bytes that all may take together: the network on the GPU, if there is one, the rest on the host."""
-    gpu, host = gpu_free(device), host_free()
-    return int(SHARE * (host if gpu is None else min(host, gpu)))
+    gpu, host = available_gpu_memory(device), available_host_memory()
+    return int(FREE_MEMORY_SHARE * (host if gpu is None else min(host, gpu)))
 
 
 def _fits(checked: Checked, options: Options) -> bool:
@@ -48,7 +48,7 @@ def _fits(checked: Checked, options: Options) -> bool:
         planned(checked.task, options)
     except UsageError:
         return False
-    except Interrupted:
+    except SignalInterruptError:
         raise
     except VsrError:
         return True  # it is no question of memory, and has been asked before
@@ -57,4 +57,4 @@ def _fits(checked: Checked, options: Options) -> bool:
 
 def _said(count: int, asked: int, total: int) -> str:
     films = "film" if count == 1 else "films"
-    return f"-j {asked}: {readable(total)} of memory are enough for {count} {films} at a time"
+    return f"-j {asked}: {format_bytes(total)} of memory are enough for {count} {films} at a time"

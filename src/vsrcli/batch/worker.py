@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-from vsrcli.errors import Interrupted
+from vsrcli.errors import SignalInterruptError
 from vsrcli.job import Options
 
 EVERY = 0.1  # seconds between two reports of progress
@@ -68,7 +68,7 @@ class _Stop:
     def check(self) -> None:
         """Raise if the exception was lost on its way, in a callback from native code, say."""
         if self.asked:
-            raise Interrupted("stopped", signum=signal.SIGTERM)
+            raise SignalInterruptError("stopped", signum=signal.SIGTERM)
 
     @contextlib.contextmanager
     def later(self) -> Iterator[None]:
@@ -89,7 +89,7 @@ class _Stop:
 def main() -> None:
     """The whole process."""
     stop = _Stop()
-    with contextlib.suppress(Interrupted):
+    with contextlib.suppress(SignalInterruptError):
         stop.install()
         inbox, outbox = _take_streams()
         orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()

@@ -14,9 +14,9 @@ import numpy as np
 from vsrcli import __version__, passes
 from vsrcli.bench.peak import PeakMemory
 from vsrcli.bench.stages import watched
-from vsrcli.job import Job, Options, prepare
-from vsrcli.pipeline import run
-from vsrcli.steady import Workshop
+from vsrcli.job import Job, Options, prepare_job
+from vsrcli.pipeline import run_job
+from vsrcli.steady import Upscaler
 
 SCHEMA = 1
 
@@ -127,9 +127,9 @@ def measure(
     Raises:
         VsrError: as ``upscale``.
     """
-    job = prepare(source, folder / "encoded.mkv", replace(options, resume=False))
+    job = prepare_job(source, folder / "encoded.mkv", replace(options, resume=False))
     on_step("the model alone")
-    workshop = Workshop(job, job.tiles, on_step)
+    workshop = Upscaler(job, job.tiles, on_step)
     alone = median_run([_alone(job, workshop, frames) for _ in range(runs)])
     engine = workshop.engine
     del workshop
@@ -139,7 +139,9 @@ def measure(
         measured = []
         for number in range(runs):
             target = folder / f"{'encoded' if encoded else 'null'}{number}.mkv"
-            measured.append(_film(prepare(source, target, replace(options, resume=False)), encoded=encoded))
+            measured.append(
+                _film(prepare_job(source, target, replace(options, resume=False)), encoded=encoded)
+            )
             target.unlink(missing_ok=True)
         figures[encoded] = median_run(measured)
     tiles, video = job.tiles, job.source.video
@@ -170,14 +172,14 @@ def median_run(runs: list[Figures]) -> Figures:
     return replace(next(each for each in runs if each.fps == middle), memory=largest)
 
 
-def _alone(job: Job, workshop: Workshop, count: int) -> Figures:
+def _alone(job: Job, workshop: Upscaler, count: int) -> Figures:
     """A stream as films have it, tiles and all, once its window is full."""
     video = job.source.video
     rng = np.random.default_rng(0)
     pool = rng.random((8, video.height, video.width, 3), np.float32)  # no two neighbours are equal
     began = time.perf_counter()
     with PeakMemory() as peak:
-        stream = workshop.fresh(precise=False)
+        stream = workshop.build_stream(precise=False)
         started = time.perf_counter() - began
         number = 0
         while stream.push(pool[number % len(pool)]) is None:
@@ -193,7 +195,7 @@ def _alone(job: Job, workshop: Workshop, count: int) -> Figures:
 def _film(job: Job, *, encoded: bool) -> Figures:
     """The whole path, watched."""
     with PeakMemory() as peak, watched(encoded=encoded) as clock:
-        result = run(job)
+        result = run_job(job)
     start = clock.seconds["start"]
     return _figures(job, result.frames, result.seconds - start, start, clock.shares(result.seconds), peak)
 
@@ -203,7 +205,7 @@ def _figures(
 ) -> Figures:
     video, model = job.source.video, job.model
     pixels = frames * video.width * video.height
-    macs = passes.macs(model) * pixels * job.tiles.cost
+    macs = passes.multiply_adds(model) * pixels * job.tiles.cost
     return Figures(
         frames=frames,
         seconds=seconds,

@@ -21,7 +21,7 @@ from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State
 from vsrcli.job import Job
 from vsrcli.media.onward import Onward
-from vsrcli.steady import Workshop
+from vsrcli.steady import Upscaler
 
 STAGES = ("decode", "network", "encode", "other")
 
@@ -64,7 +64,7 @@ class NullFilm:
     def __exit__(self, *exception: object) -> None:
         pass
 
-    def made_in(self, workshop: Workshop) -> None:
+    def made_in(self, workshop: Upscaler) -> None:
         self.engine = workshop.engine.description
 
     def write(self, frame: object) -> None:
@@ -87,7 +87,7 @@ def watched(*, encoded: bool) -> Iterator[Clock]:
     Args:
         encoded: False: frames are made and thrown away.
     """
-    clock, open_film = Clock(), pipeline.open_film
+    clock, open_film = Clock(), pipeline.open_output
 
     class TimedFrames(Onward):
         def __iter__(self) -> Iterator[Any]:
@@ -99,7 +99,7 @@ def watched(*, encoded: bool) -> Iterator[Clock]:
                     return
                 yield frame
 
-    class TimedWorkshop(Workshop):
+    class TimedWorkshop(Upscaler):
         def __init__(self, *arguments: Any) -> None:
             with clock("start"):
                 super().__init__(*arguments)

@@ -14,7 +14,7 @@ from vsrcli.batch.naming import FIELDS, TEMPLATE, Naming
 from vsrcli.cli.film_options import film_options, options_from
 from vsrcli.cli.options import ARGUMENTS, is_typed, quiet_option, verbose_option
 from vsrcli.cli.signals import interruptible
-from vsrcli.errors import Interrupted, UsageError
+from vsrcli.errors import SignalInterruptError, UsageError
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.pictures.names import is_picture
 
@@ -98,10 +98,10 @@ def batch(
             course.look(received)
             course.make(received)
             received.check()
-        except Interrupted as error:
+        except SignalInterruptError as error:
             stop = error
         status = course.tell(stop.exit_status if stop else None)
         if stop:
-            raise Interrupted(course.standing(context.meta.get(ARGUMENTS, ())), signum=stop.signum)
+            raise SignalInterruptError(course.standing(context.meta.get(ARGUMENTS, ())), signum=stop.signum)
     if status:
         context.exit(status)

@@ -153,7 +153,7 @@ def print_report(report: Report) -> None:
 
 def _rows(ways: list[Figures]) -> list[tuple[str, list[str]]]:
     from vsrcli.bench.stages import STAGES
-    from vsrcli.memory import readable
+    from vsrcli.memory import format_bytes
 
     rows = [
         ("frames a second", [f"{way.fps:.3g}" for way in ways]),
@@ -170,6 +170,6 @@ def _rows(ways: list[Figures]) -> list[tuple[str, list[str]]]:
     for stage in STAGES:
         shares = ["" if way.shares is None else f"{way.shares[stage]:.1%}" for way in ways]
         rows.append((words[stage], shares))
-    rows.append(("memory at the peak", [readable(way.memory.total) for way in ways]))
-    rows.append(("of it ffmpeg's", [readable(way.memory.children) for way in ways]))
+    rows.append(("memory at the peak", [format_bytes(way.memory.total) for way in ways]))
+    rows.append(("of it ffmpeg's", [format_bytes(way.memory.children) for way in ways]))
     return rows

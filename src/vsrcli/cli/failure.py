@@ -12,7 +12,7 @@ import traceback as tracebacks
 import click
 
 from vsrcli.cli.messages import Messages
-from vsrcli.errors import Interrupted, ReaderGone, VsrError
+from vsrcli.errors import ReaderClosedError, SignalInterruptError, VsrError
 
 
 def report(error: Exception, *, traceback: bool = False, messages: Messages | None = None) -> int:
@@ -26,7 +26,7 @@ def report(error: Exception, *, traceback: bool = False, messages: Messages | No
     Returns:
         The exit status that belongs to it.
     """
-    if isinstance(error, BrokenPipeError | ReaderGone) or (
+    if isinstance(error, BrokenPipeError | ReaderClosedError) or (
         isinstance(error, OSError) and error.errno == errno.EPIPE
     ):
         return _broken_pipe()
@@ -37,11 +37,11 @@ def report(error: Exception, *, traceback: bool = False, messages: Messages | No
     status, text, details = _described(error, traceback=traceback)
     _log(error, "\n  ".join([text, *details]))
     if messages is not None:
-        stopped = isinstance(error, Interrupted)
+        stopped = isinstance(error, SignalInterruptError)
         messages.write("stopped" if stopped else "error", status=status, text=text, details=details)
         if messages.alone:
             return status
-    if isinstance(error, Interrupted):
+    if isinstance(error, SignalInterruptError):
         _write(f"vsr: {text}")
     else:
         _line(text)
@@ -114,4 +114,4 @@ def _broken_pipe() -> int:
     """The reader of stdout has left: not worth a word, but the interpreter must not try to flush again."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return ReaderGone.exit_status
+    return ReaderClosedError.exit_status

@@ -58,7 +58,7 @@ def begin(job: Job) -> dict[str, Any]:
         "container": plan.container.muxer,
         "codec": plan.codec,
         "pix_fmt": plan.pix_fmt,
-        "memory": job.peak().total,
+        "memory": job.memory_estimate().total,
         "segmented": job.segmented,
         "streams": [
             {"index": stream.index, "kind": stream.kind, "codec": stream.codec, "action": stream.action}
@@ -78,7 +78,7 @@ def step(progress: Progress) -> dict[str, Any]:
         "seconds": round(progress.seconds, 2),
         "shots": progress.shots,
         "resumed": progress.resumed,
-        "kept": progress.kept,
+        "kept": progress.saved,
     }
 
 

@@ -62,8 +62,8 @@ def preview(
     from vsrcli.cli import summary
     from vsrcli.cli.meter import stderr_console
     from vsrcli.cli.telling import telling
-    from vsrcli.job import prepare
-    from vsrcli.pipeline import run
+    from vsrcli.job import prepare_job
+    from vsrcli.pipeline import run_job
 
     meta = click.get_current_context().meta
     console, chatty = stderr_console(), verbose > 0 and not quiet
@@ -74,7 +74,7 @@ def preview(
     marks: list[Progress] = []
     with interruptible() as received, summary.commands_told(chatty):
         film = _film(source, options.fps)
-        job = prepare(source, target, _moment(film, options, at, seconds))
+        job = prepare_job(source, target, _moment(film, options, at, seconds))
         teller.begin(job)
 
         def on_progress(now: Progress) -> None:
@@ -83,7 +83,7 @@ def preview(
             teller.progress(now)
 
         with teller:
-            result = run(job, on_engine=teller.engine, on_progress=on_progress, on_notice=teller.notice)
+            result = run_job(job, on_engine=teller.engine, on_progress=on_progress, on_notice=teller.notice)
         teller.done(result)
     estimate = estimated(film, job, result, marks[-1])
     if MESSAGES in meta:
@@ -148,11 +148,11 @@ class Estimate:
 
     def __str__(self) -> str:
         from vsrcli.cli.meter import clock
-        from vsrcli.memory import readable
+        from vsrcli.memory import format_bytes
 
         if self.frames is None or self.seconds is None or self.size is None:
             return "the whole film: its length is not known, so nobody can say"
-        took = f"about {clock(self.seconds)} here and {readable(self.size)}"
+        took = f"about {clock(self.seconds)} here and {format_bytes(self.size)}"
         return f"the whole film: {self.frames:,} frames, {took}"
 
 

@@ -19,7 +19,7 @@ from types import FrameType
 
 import psutil
 
-from vsrcli.errors import Interrupted
+from vsrcli.errors import SignalInterruptError
 
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -45,7 +45,7 @@ class Received:
             Interrupted: a signal has arrived.
         """
         if self.signum:
-            raise Interrupted("stopped", signum=self.signum)
+            raise SignalInterruptError("stopped", signum=self.signum)
 
 
 @contextlib.contextmanager
@@ -79,12 +79,12 @@ def interruptible(*, raising: bool = True, leave: Callable[[int], None] | None =
     try:
         with _listening(1 if raising else 2, leave or leave_now):
             yield received
-    except Interrupted:
+    except SignalInterruptError:
         raise
     except Exception as error:
         if received.signum and raising:
-            stop = Interrupted("stopped", signum=received.signum)
-            stop.kept = getattr(error, "kept", 0)
+            stop = SignalInterruptError("stopped", signum=received.signum)
+            stop.saved_frames = getattr(error, "kept", 0)
             raise stop from error
         raise
     finally:

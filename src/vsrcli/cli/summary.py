@@ -19,7 +19,7 @@ from vsrcli.job import Job
 from vsrcli.media.incoming import called
 from vsrcli.media.types import Source
 from vsrcli.media.y4m import PIPE
-from vsrcli.memory import readable, work
+from vsrcli.memory import format_bytes, relative_cost
 
 if TYPE_CHECKING:
     from vsrcli.pipeline import Result
@@ -143,7 +143,7 @@ def tile_line(job: Job) -> str:
     tiles = job.tiles
     if len(tiles) == 1 and tiles.burst == 1:
         return "whole frames"
-    more = work(job.model.architecture, tiles) - 1
+    more = relative_cost(job.model.architecture, tiles) - 1
     burst = f", {tiles.burst} frames at a time" if tiles.burst > 1 else ""
     size = f"{tiles.tile_width}x{tiles.tile_height}"
     return f"{len(tiles)} tile{'s' * (len(tiles) > 1)} of {size}{burst}, {more:.0%} more work"
@@ -199,15 +199,15 @@ def segment_line(job: Job) -> str:
 
 def memory_line(job: Job) -> str:
     """``about 2.1 GiB at the peak``."""
-    return f"about {readable(job.peak().total)} at the peak"
+    return f"about {format_bytes(job.memory_estimate().total)} at the peak"
 
 
 def _memory_parts(job: Job) -> str:
     """What takes it, and what may be taken."""
-    peak, limit = job.peak(), job.limit
-    parts = f"{readable(peak.network)} for the network, {readable(peak.ffmpeg)} for ffmpeg"
-    gpu = "" if limit.gpu is None else f", {readable(limit.gpu)} on the GPU"
-    return f" ({parts}), of {readable(limit.host)} allowed{gpu}"
+    peak, limit = job.memory_estimate(), job.limit
+    parts = f"{format_bytes(peak.network)} for the network, {format_bytes(peak.ffmpeg)} for ffmpeg"
+    gpu = "" if limit.gpu is None else f", {format_bytes(limit.gpu)} on the GPU"
+    return f" ({parts}), of {format_bytes(limit.host)} allowed{gpu}"
 
 
 def _streams(console: Console, job: Job) -> None:

@@ -106,14 +106,14 @@ def train(
     from vsrcli.train.apart import check_apart
     from vsrcli.train.clips import find_footage, prepare_pairs
     from vsrcli.train.sequences import check_sequences
-    from vsrcli.tuning import keep_freed_memory
+    from vsrcli.tuning import configure_malloc
 
     config = TrainConfig(**{field.name: chosen[field.name] for field in fields(TrainConfig)})
     check_sequences(config, config.architecture)
     footage = find_footage(folder, shippable_only=shippable)
     if validation_folder is not None:
         check_apart(footage, find_footage(validation_folder))
-    keep_freed_memory()
+    configure_malloc()
     preset = PRESETS[config.degradation]
     with open_meter(stderr_console(), "files", quiet=quiet) as meter, interruptible() as received:
         if not quiet:

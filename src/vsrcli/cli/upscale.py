@@ -13,8 +13,8 @@ from vsrcli.cli.options import ARGUMENTS, LOG, is_typed, log_option, quiet_optio
 from vsrcli.cli.signals import interruptible, leave_now
 from vsrcli.cli.standard import FilmPath, TargetPath
 from vsrcli.cli.standing import Standing
-from vsrcli.errors import Interrupted, VsrError
-from vsrcli.job import prepare
+from vsrcli.errors import SignalInterruptError, VsrError
+from vsrcli.job import prepare_job
 from vsrcli.media.containers import FORMATS
 from vsrcli.media.incoming import Incoming
 from vsrcli.media.outgoing import check_stdout
@@ -79,11 +79,11 @@ def upscale(
     stdin = Incoming(target, peek=dry_run, on_notice=teller.notice)
     try:
         with interruptible(leave=at_once) as received, summary.commands_told(chatty), stdin:
-            job = prepare(stdin if source == PIPE else source, target, options)
+            job = prepare_job(stdin if source == PIPE else source, target, options)
             if dry_run:
                 return teller.plan(job)
             teller.begin(job)
-            from vsrcli.pipeline import run
+            from vsrcli.pipeline import run_job
 
             def on_progress(now: Progress) -> None:
                 received.check()
@@ -91,10 +91,12 @@ def upscale(
                 teller.progress(now)
 
             with teller:
-                result = run(job, on_engine=teller.engine, on_progress=on_progress, on_notice=teller.notice)
+                result = run_job(
+                    job, on_engine=teller.engine, on_progress=on_progress, on_notice=teller.notice
+                )
             teller.done(result)
-    except Interrupted as stop:
-        raise Interrupted(standing.stopped(stop.kept), signum=stop.signum) from stop
+    except SignalInterruptError as stop:
+        raise SignalInterruptError(standing.stopped(stop.saved_frames), signum=stop.signum) from stop
     except VsrError as error:
-        error.details = "\n".join(filter(None, (error.details, standing.failed(error.kept))))
+        error.details = "\n".join(filter(None, (error.details, standing.failed(error.saved_frames))))
         raise

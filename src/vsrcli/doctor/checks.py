@@ -117,9 +117,9 @@ def disk() -> Iterator[Finding]:
 
 def memory() -> Iterator[Finding]:
     """What is free now."""
-    from vsrcli.free import host_free
+    from vsrcli.free import available_host_memory
 
-    free = host_free()
+    free = available_host_memory()
     if free < _LITTLE_MEMORY:
         remedy = "close other programs; tiles will be small and slow until then"
         yield Finding("memory", NOTE, f"{_gib(free)} free", remedy)

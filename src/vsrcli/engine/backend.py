@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from vsrcli.engine.parts import Spec
-from vsrcli.errors import EngineError, Interrupted, OutOfMemory
-from vsrcli.tuning import keep_freed_memory
+from vsrcli.errors import EngineError, OutOfMemoryError, SignalInterruptError
+from vsrcli.tuning import configure_malloc
 
 _OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
 
@@ -34,7 +34,7 @@ def quiet_import() -> Iterator[None]:
         os.dup2(chatter.fileno(), stderr)
         try:
             yield
-        except Interrupted:  # by the user: no failure that the chatter could explain
+        except SignalInterruptError:  # by the user: no failure that the chatter could explain
             raise
         except BaseException:
             chatter.seek(0)
@@ -58,7 +58,7 @@ def start(device: str) -> str:
     Raises:
         EngineError: the backend is not installed, or a GPU was asked for by number that is not there.
     """
-    keep_freed_memory()
+    configure_malloc()
     backend, there = _started()
     if device == "cpu" or (device == "auto" and not there):
         _choose(backend, None)
@@ -134,7 +134,7 @@ def _named_failures(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*arguments)
         except Exception as error:
             if type(error).__name__ in _OUT_OF_MEMORY or "RESOURCE_EXHAUSTED" in str(error):
-                raise OutOfMemory(
+                raise OutOfMemoryError(
                     "not enough memory for a tile of this size: give a smaller --tile"
                 ) from error
             raise

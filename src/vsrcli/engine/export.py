@@ -27,7 +27,7 @@ from vsrcli.engine.bands import plan_bands
 from vsrcli.engine.parts import Spec, functions, signatures, sizes_of
 from vsrcli.errors import EngineError, VsrError
 from vsrcli.models.registry import Weights, load, read_weights
-from vsrcli.tuning import no_telemetry
+from vsrcli.tuning import disable_openvino_telemetry
 
 
 def export(
@@ -104,7 +104,7 @@ def main() -> None:
 
 def _build(request: dict[str, Any]) -> None:
     sys.modules["tensorflow"] = None  # type: ignore[assignment] # Keras does without; it takes seconds
-    no_telemetry()
+    disable_openvino_telemetry()
     import openvino
 
     from vsrcli.engine.surgery import simplify

@@ -9,7 +9,7 @@ import numpy as np
 
 from vsrcli.engine.bands import Bands
 from vsrcli.engine.parts import Sizes
-from vsrcli.errors import NotFinite
+from vsrcli.errors import NonFiniteError
 
 
 class Network(Protocol):
@@ -89,7 +89,7 @@ def finite(array: np.ndarray) -> np.ndarray:
         NotFinite: it holds NaN or infinity, which would become black pixels.
     """
     if not np.isfinite(array.sum(dtype=np.float32)):  # infinities of both signs give NaN
-        raise NotFinite(
+        raise NonFiniteError(
             "the network gave NaN or infinity: use --precision fp32, or other weights if that was on"
         )
     return array

@@ -21,9 +21,9 @@ from vsrcli.engine.ircache import Cache, cache_folder
 from vsrcli.engine.network import finite
 from vsrcli.engine.parts import FLOAT32, sizes_of
 from vsrcli.engine.streams import Opener
-from vsrcli.errors import EngineError, ModelError, OutOfMemory
+from vsrcli.errors import EngineError, ModelError, OutOfMemoryError
 from vsrcli.models.registry import Weights, sha256
-from vsrcli.tuning import keep_freed_memory, no_telemetry
+from vsrcli.tuning import configure_malloc, disable_openvino_telemetry
 
 BAND_PIXELS = 2048  # 3 MB of filters: they stay in a core's cache
 PLAIN_BAND_PIXELS = 16384  # without filters
@@ -63,7 +63,7 @@ class OpenvinoNetwork:
             raise ModelError(
                 f"{str(weights.path)!r} is damaged: its sha256 is not the one in its card; fetch it again"
             )
-        keep_freed_memory()
+        configure_malloc()
         filters = weights.architecture.options.get("filters", True)
         self.sizes, self.dtype = sizes_of(weights.architecture, weights.scale, precision), FLOAT32
         self.band_pixels = band_pixels or (BAND_PIXELS if filters else PLAIN_BAND_PIXELS)
@@ -223,7 +223,7 @@ def core() -> Any:
     Raises:
         EngineError: it is installed, and does not start.
     """
-    no_telemetry()
+    disable_openvino_telemetry()
     try:
         import openvino
 
@@ -261,4 +261,6 @@ class _named_failures:  # noqa: N801 - reads as a function where it is used
         if isinstance(error, MemoryError) or (
             isinstance(error, RuntimeError) and any(words in text for words in _SHORT_OF_MEMORY)
         ):
-            raise OutOfMemory("not enough memory for a tile of this size: give a smaller --tile") from error
+            raise OutOfMemoryError(
+                "not enough memory for a tile of this size: give a smaller --tile"
+            ) from error

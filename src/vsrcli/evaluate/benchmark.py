@@ -26,8 +26,8 @@ from vsrcli.evaluate.stopwatch import Stopwatch, TimedStream
 from vsrcli.frames.resample import Phase
 from vsrcli.frames.tiles import TiledStream, plan_tiles
 from vsrcli.media.types import Frame
-from vsrcli.memory import largest_tile
-from vsrcli.pipeline import ShotByShot
+from vsrcli.memory import max_tile_side
+from vsrcli.pipeline import ShotUpscaler
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +188,7 @@ def run(
     """
     height, width = low.shape[1:3]
     tiles = plan_tiles(
-        height, width, largest_tile(height, width, bytes_per_pixel, engine.radius), engine.radius
+        height, width, max_tile_side(height, width, bytes_per_pixel, engine.radius), engine.radius
     )
 
     def open_stream() -> Stream:
@@ -196,7 +196,7 @@ def run(
         return stream if watch is None else TimedStream(stream, watch)
 
     frames = (Frame(pixels, pts, Fraction(1, 25)) for pts, pixels in enumerate(low))
-    for frame in ShotByShot(open_stream).upscaled(frames):
+    for frame in ShotUpscaler(open_stream).upscale(frames):
         yield frame.pixels
 
 

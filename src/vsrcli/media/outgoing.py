@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vsrcli.errors import EncodeError, OutputError, ReaderGone, UsageError
+from vsrcli.errors import EncodeError, OutputError, ReaderClosedError, UsageError
 from vsrcli.media.encode import Encoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.mux import mux_command
@@ -99,7 +99,7 @@ class Outlet(Encoder):
     def _stopped(self, process: Process) -> OutputError:
         error = self._relay.error if self._relay is not None else None
         if isinstance(error, BrokenPipeError):
-            return ReaderGone("the reader of stdout has gone")
+            return ReaderClosedError("the reader of stdout has gone")
         if error is not None:
             return EncodeError(
                 f"stdout cannot be written after {self._muxed} frames ({error.strerror}); check what takes it"

@@ -12,14 +12,14 @@ from vsrcli.job import Job
 from vsrcli.pictures.encode import PictureEncoder
 from vsrcli.pictures.plan import PicturePlan
 from vsrcli.pictures.store import PictureFolder, Stamp, published, work_name
-from vsrcli.segments import SegmentedFilm
-from vsrcli.steady import Workshop
+from vsrcli.segments import SegmentedOutput
+from vsrcli.steady import Upscaler
 from vsrcli.work.journal import Journal, read
 
 _ENDLESS = 2**31  # frames of a segment, where nothing is to be saved
 
 
-class PictureFilm(SegmentedFilm):
+class PictureFilm(SegmentedOutput):
     """A :class:`~vsrcli.segments.SegmentedFilm` of pictures.
 
     Leaving it by an exception keeps the pictures of finished segments where they are, and beside them a
@@ -61,21 +61,21 @@ class PictureFilm(SegmentedFilm):
                 with contextlib.suppress(OSError):
                     self._target.rmdir()  # unless something is in it
 
-    def made_in(self, workshop: Workshop) -> None:
-        super().made_in(workshop)
+    def made_in(self, workshop: Upscaler) -> None:
+        super().set_engine(workshop)
         if not self._job.segmented:
-            self._shall_last(_ENDLESS)
+            self._set_segment_length(_ENDLESS)
 
     def _new_segment(self) -> PictureEncoder:
-        return PictureEncoder(self._plan, self._job.source, self._folder, begins=self.count)
+        return PictureEncoder(self._plan, self._job.source, self._folder, begins=self.frame_count)
 
     def _assemble(self) -> tuple[str, ...]:
         """Everything is in its place already."""
         kept = self._without_others(self._journal)
         there = all(stamp.is_of(self._target / name) for name, stamp in kept.items())
-        if len(kept) != self.count or not there:
+        if len(kept) != self.frame_count or not there:
             raise OutputError(
-                f"{self._plan.name}: some of the {self.count} pictures have been changed or removed; "
+                f"{self._plan.name}: some of the {self.frame_count} pictures have been changed or removed; "
                 "use --no-resume to begin anew"
             )
         return ()
@@ -92,10 +92,10 @@ class PictureFilm(SegmentedFilm):
         return kept
 
     def _is_whole(self, earlier: Journal) -> bool:
-        return super()._is_whole(earlier) and all(
+        return super()._is_intact(earlier) and all(
             self._folder.holds(segment.name, self._target) for segment in earlier.segments
         )
 
     def _leave(self) -> None:
         self._without_others(read(self._folder.path))
-        super()._leave()
+        super()._release_workdir()

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from vsrcli.errors import DataError, Interrupted
+from vsrcli.errors import DataError, SignalInterruptError
 from vsrcli.models.architectures import Architecture
 from vsrcli.train.batches import BatchPlan
 from vsrcli.train.checkpoint import read_state, restore_checkpoint, save_checkpoint
@@ -136,7 +136,7 @@ def train(
                 save()
             on_step(report)
             if signum:
-                raise Interrupted(
+                raise SignalInterruptError(
                     f"stopped at step {step} of {config.steps}; the same command goes on", signum=signum
                 )
     finally:
