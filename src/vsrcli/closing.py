@@ -7,8 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from vsrcli.media.overlap import Aside
-from vsrcli.media.segment import Segment
+from vsrcli.media.overlap import BackgroundTask
+from vsrcli.media.segment import SegmentFile
 from vsrcli.media.types import Frame
 
 
@@ -16,7 +16,7 @@ class SegmentWriter(Protocol):
     """A context manager that takes the frames of one segment; its ``segment`` is there once it is left."""
 
     @property
-    def segment(self) -> Segment | None: ...
+    def segment(self) -> SegmentFile | None: ...
 
     def write(self, frame: Frame) -> None: ...
 
@@ -46,16 +46,16 @@ class PendingSegment:
     ) -> None:
         self.file, self.frames, self.news = file, frames, news
         self._maker = maker
-        self._task = Aside(partial(maker.__exit__, None, None, None), "closing") if beside else None
+        self._task = BackgroundTask(partial(maker.__exit__, None, None, None), "closing") if beside else None
 
-    def result(self, *, wait: bool) -> Segment | None:
+    def result(self, *, wait: bool) -> SegmentFile | None:
         """The segment; None if it is still being closed and nobody shall wait. Can be called again.
 
         Raises:
             VsrError: it could not be closed.
         """
         if self._task is not None:
-            if not self._task.over(timeout=None if wait else 0):
+            if not self._task.wait(timeout=None if wait else 0):
                 return None
             if self._task.error is not None:
                 raise self._task.error

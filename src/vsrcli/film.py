@@ -10,8 +10,8 @@ from vsrcli.errors import InputError
 from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State
 from vsrcli.job import Job
-from vsrcli.media.encode import Encoder
-from vsrcli.media.outgoing import Outlet
+from vsrcli.media.encode import VideoEncoder
+from vsrcli.media.outgoing import StdoutEncoder
 from vsrcli.media.types import Frame
 from vsrcli.pictures.encode import PictureEncoder
 from vsrcli.pictures.film import PictureFilm
@@ -121,14 +121,14 @@ def guard_input(film: Output, frames: Iterable[Frame]) -> Iterable[Frame]:
 class DirectOutput:
     """A film written in one go, see :class:`Film`; an interruption costs all of it."""
 
-    def __init__(self, job: Job, encoder: Encoder | PictureEncoder | None = None) -> None:
+    def __init__(self, job: Job, encoder: VideoEncoder | PictureEncoder | None = None) -> None:
         self.frame_count = self.saved_count = self.resumed_count = self.shots = 0
         self.tiles = job.tiles
         self.state: State | None = None
         self.complete = False
         self.engine = ""
         self.warnings: tuple[str, ...] = ()
-        self._encoder = encoder or Encoder(job.plan, job.source, ffmpeg=job.ffmpeg)
+        self._encoder = encoder or VideoEncoder(job.plan, job.source, ffmpeg=job.ffmpeg)
 
     def __enter__(self) -> Self:
         self._encoder.__enter__()
@@ -173,7 +173,7 @@ class StdoutOutput(DirectOutput):
     """
 
     def __init__(self, job: Job) -> None:
-        super().__init__(job, Outlet(job.plan, job.source, ffmpeg=job.ffmpeg))
+        super().__init__(job, StdoutEncoder(job.plan, job.source, ffmpeg=job.ffmpeg))
         self._broken: InputError | None = None
 
     def guard_input(self, frames: Iterable[Frame]) -> Iterator[Frame]:

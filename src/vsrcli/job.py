@@ -12,14 +12,14 @@ from vsrcli.errors import InputError, UsageError
 from vsrcli.frames.sizes import Geometry, Wanted, scaled, sized
 from vsrcli.frames.tiles import TilePlan
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
-from vsrcli.media.incoming import Incoming, Piped, live
-from vsrcli.media.integrity import damaged_part
+from vsrcli.media.incoming import StdinInput, StdinSource, y4m_stream_of
+from vsrcli.media.integrity import find_bad_ts_packets
 from vsrcli.media.plan import EncodeOptions, OutputPlan
-from vsrcli.media.seek import frame_times, shows
-from vsrcli.media.segment import why_whole
-from vsrcli.media.settings import refuse
-from vsrcli.media.trial import try_out
-from vsrcli.media.types import Pictures, Source
+from vsrcli.media.seek import frame_times, has_frame_in
+from vsrcli.media.segment import reason_not_segmentable
+from vsrcli.media.settings import check_extra_options
+from vsrcli.media.trial import trial_encode
+from vsrcli.media.types import ImageSequence, Source
 from vsrcli.memory import MemoryBudget, MemoryEstimate, Workload, memory_budget
 from vsrcli.models.architectures import DEFAULT_MODEL
 from vsrcli.passes import choose_pass_tiles, estimate_passes, scale_notices, tile_overlap
@@ -136,7 +136,7 @@ class Job:
         return self.segmented and peak.closing > 0 and self.limit.allows(peak, peak.closing)
 
 
-def prepare_job(source: str | Path | Incoming, target: str | Path, options: Options | None = None) -> Job:
+def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Options | None = None) -> Job:
     """Check and decide everything that can be known before the first frame.
 
     Args:
@@ -154,7 +154,7 @@ def prepare_job(source: str | Path | Incoming, target: str | Path, options: Opti
         raise UsageError(
             f"--end {float(options.end):g} is not after --start {float(options.start):g}: give a later end"
         )
-    refuse(options.encode.extra)
+    check_extra_options(options.encode.extra)
     choose(options.model, options.scale)  # before anything is looked at
     engine = plan_engine(options.engine, options.device, options.precision)
     ffmpeg = find_ffmpeg(options.ffmpeg)
@@ -193,7 +193,7 @@ def prepare_job(source: str | Path | Incoming, target: str | Path, options: Opti
         plan = replace(plan, notices=(*plan.notices, loss))
     segmented = whole is None and options.segment != "none"
     if not pictures:
-        try_out(plan, film, segmented=segmented, ffmpeg=ffmpeg)
+        trial_encode(plan, film, segmented=segmented, ffmpeg=ffmpeg)
     expected = _expected_frames(film, options, end)
     return Job(
         film,
@@ -227,17 +227,17 @@ def _check_alpha_crop(geometry: Geometry, plan: OutputPlan, options: Options) ->
 
 def _reason_not_segmentable(film: Source, plan: OutputPlan, options: Options) -> str | None:
     """Why it cannot be written in segments; empty if nobody would expect it, None if it can."""
-    if not plan.to_stdout and not isinstance(film, Piped):
-        return why_whole(plan, film.video, options.encode.extra)
+    if not plan.to_stdout and not isinstance(film, StdinSource):
+        return reason_not_segmentable(plan, film.video, options.encode.extra)
     where = "stdout cannot be written twice" if plan.to_stdout else "stdin cannot be read twice"
     return where if isinstance(options.segment, int) else ""
 
 
 def _check_span(film: Source, options: Options) -> None:
     """Whether there is a picture in the span: before a network is started for none."""
-    if live(film) is not None:
+    if y4m_stream_of(film) is not None:
         return  # time will tell
-    if isinstance(film, Pictures):
+    if isinstance(film, ImageSequence):
         if not wanted(film, options.start, options.end):
             raise InputError(
                 f"{film.path}: {len(film.files)} pictures at {film.video.frame_rate} a second, none of them "
@@ -245,7 +245,7 @@ def _check_span(film: Source, options: Options) -> None:
             )
         return
     start, end = film.start + (options.start or 0), None if options.end is None else film.start + options.end
-    if (options.start or options.end) and not shows(film, start, end):
+    if (options.start or options.end) and not has_frame_in(film, start, end):
         to = "" if options.end is None else f" and before --end {float(options.end):g}"
         since = f"from --start {float(options.start or 0):g} s on{to}"
         length = film.video.duration or film.duration
@@ -255,10 +255,10 @@ def _check_span(film: Source, options: Options) -> None:
 
 def _check_data(film: Source, options: Options) -> None:
     """Damage of a transport stream: its decoder would skip it without a word."""
-    if isinstance(film, Pictures):
+    if isinstance(film, ImageSequence):
         return
     if options.start is None and options.end is None and not options.keep_going:
-        damaged = damaged_part(film.path)
+        damaged = find_bad_ts_packets(film.path)
         if damaged is not None:
             raise InputError(f"{film.path} is damaged: {damaged}; repair it, or use --keep-going")
 
@@ -268,14 +268,14 @@ def _for_memory(film: Source, model: Choice, plan: OutputPlan, engine: EnginePla
     video, preset = film.video, dict(plan.video_options).get("preset")
     size = video.height, video.width, plan.height, plan.width
     computes = "keras" if engine is None else engine.engine
-    return Workload(*size, model.scale, video.deep, plan.codec, preset, computes)
+    return Workload(*size, model.scale, video.is_high_bit_depth, plan.codec, preset, computes)
 
 
 def _end(film: Source, options: Options) -> Fraction | None:
     """Where the span ends: ``frames`` becomes the time of the first frame that is too many."""
-    if options.frames is None or live(film) is not None:
+    if options.frames is None or y4m_stream_of(film) is not None:
         return options.end
-    if isinstance(film, Pictures):
+    if isinstance(film, ImageSequence):
         chosen = wanted(film, options.start, options.end, options.frames)
         return chosen.stop * film.video.time_base
     first = film.start + (options.start or 0)

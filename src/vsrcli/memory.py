@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from vsrcli.errors import UsageError
 from vsrcli.frames.tiles import TilePlan, least_tile, plan_tiles
 from vsrcli.free import available_gpu_memory, available_host_memory
-from vsrcli.media.overlap import depth
+from vsrcli.media.overlap import queue_depth
 from vsrcli.models.architectures import Architecture
 
 FREE_MEMORY_SHARE = 0.75  # of what is free when the job begins; the rest is for others
@@ -152,8 +152,8 @@ def estimate_memory(network: Architecture, film: Workload, tiles: TilePlan) -> M
         frames = 2
     owed = max(lookahead + tiles.burst - 1, 1)  # results that a shot's end gives at once
     codes = _COLOURS * (2 if film.high_bit_depth else 1)
-    pictures = frames * _FLOAT * _COLOURS * frame + (depth(codes * frame) + 2) * codes * frame
-    pictures += owed * result + (depth(codes * new) + 2 + owed) * codes * new + _FLOAT * _COLOURS * new
+    pictures = frames * _FLOAT * _COLOURS * frame + (queue_depth(codes * frame) + 2) * codes * frame
+    pictures += owed * result + (queue_depth(codes * new) + 2 + owed) * codes * new + _FLOAT * _COLOURS * new
     if new != frame * film.scale**2:
         pictures += (owed + 1) * _FLOAT * _COLOURS * new
     working = tile * _INTERPOLATION * film.scale**2

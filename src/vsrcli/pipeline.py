@@ -13,10 +13,10 @@ from vsrcli.engine.types import Engine
 from vsrcli.film import Output, guard_input, open_output
 from vsrcli.job import Job, Options, prepare_job
 from vsrcli.media.decode import Decoder
-from vsrcli.media.incoming import live, opened
-from vsrcli.media.live import LiveDecoder
-from vsrcli.media.onward import Onward, Seen
-from vsrcli.media.types import Pictures
+from vsrcli.media.incoming import open_input, y4m_stream_of
+from vsrcli.media.live import Y4mDecoder
+from vsrcli.media.onward import ResumableDecoder, ResumePoint
+from vsrcli.media.types import ImageSequence
 from vsrcli.pictures.decode import PictureDecoder
 from vsrcli.shotbyshot import ShotUpscaler
 from vsrcli.steady import Upscaler
@@ -98,7 +98,7 @@ def upscale(
         VsrError: whatever went wrong, see :mod:`vsrcli.errors`; then there is no file at ``target``. What has
             been finished is kept beside it, and the same call goes on from there.
     """
-    with opened(source, target, on_notice=on_notice) as film:
+    with open_input(source, target, on_notice=on_notice) as film:
         return run_job(prepare_job(film, target, options), on_progress=on_progress, on_notice=on_notice)
 
 
@@ -129,12 +129,12 @@ def run_job(
             on_engine(workshop.engine.description)
             film.set_engine(workshop)
             path = ShotUpscaler(workshop.open_stream, film.state)
-            with Onward(job.source, partial(_open_decoder, job), path.last_input) as frames:
+            with ResumableDecoder(job.source, partial(_open_decoder, job), path.last_input) as frames:
                 for group in path.upscale_grouped(guard_input(film, frames)):
                     for frame in group:
                         film.write(frame)
                         tell(path.shots)
-                    film.checkpoint_if_due(path, frames.check)
+                    film.checkpoint_if_due(path, frames.raise_if_damaged)
                 film.end_of_frames(path, frames.warnings)
             repeated = workshop.reused_frames
         film.finalize()
@@ -150,7 +150,7 @@ def run_job(
     )
 
 
-def _open_decoder(job: Job, seen: Seen | None) -> Decoder:
+def _open_decoder(job: Job, seen: ResumePoint | None) -> Decoder:
     """The frames of the span; or its rest, from one that was seen on."""
     options, source = job.options, job.source
     start, frames = options.start, options.frames
@@ -166,9 +166,9 @@ def _open_decoder(job: Job, seen: Seen | None) -> Decoder:
         "tolerant": options.keep_going,
         "ffmpeg": job.ffmpeg,
     }
-    if isinstance(source, Pictures):
+    if isinstance(source, ImageSequence):
         return PictureDecoder(source, **wanted)
-    return LiveDecoder(source, **wanted) if live(source) else Decoder(source, **wanted)
+    return Y4mDecoder(source, **wanted) if y4m_stream_of(source) else Decoder(source, **wanted)
 
 
 class _ProgressReporter:

@@ -23,8 +23,8 @@ from vsrcli.errors import InputError, VsrError
 from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State
 from vsrcli.job import Job
-from vsrcli.media.interruption import signals_later
-from vsrcli.media.join import Joiner
+from vsrcli.media.interruption import deferred_signals
+from vsrcli.media.join import SegmentConcatenator
 from vsrcli.media.segment import SegmentEncoder
 from vsrcli.media.types import Frame
 from vsrcli.passes import multiply_adds
@@ -226,9 +226,11 @@ class SegmentedOutput:
     def _concatenate(self) -> tuple[str, ...]:
         """Make the film of its finished segments; what was found wrong with other streams."""
         job = self._job
-        joiner = Joiner(job.plan, job.source, self._folder.path, self._journal.segments, ffmpeg=job.ffmpeg)
+        joiner = SegmentConcatenator(
+            job.plan, job.source, self._folder.path, self._journal.segments, ffmpeg=job.ffmpeg
+        )
         with joiner:
-            joiner.copy()
+            joiner.write_packets()
         return tuple(joiner.warnings)
 
     def _is_intact(self, earlier: Journal) -> bool:
@@ -243,7 +245,7 @@ class SegmentedOutput:
         """Put the segment aside, which is closed, or begin to close it ``beside`` what follows."""
         segment, news = self._segment, {**news, **self._current_tiles()}
         assert segment is not None
-        with signals_later():
+        with deferred_signals():
             self._closing = PendingSegment(segment, self._file, self.frame_count, news, beside=beside)
             self._segment = self._part = None
 
@@ -276,7 +278,7 @@ class SegmentedOutput:
         """Write the journal: the moment at which a segment counts."""
         journal = replace(journal, **news)
         self._folder.write(NAME, lambda file: file.write(journal.dumps()))
-        with signals_later():
+        with deferred_signals():
             self._journal, self.saved_count, self._closing = journal, frames, None
         self._folder.keep_only([*journal.files, *([self._part.name] if self._part else ())])
 

@@ -14,7 +14,7 @@ from vsrcli.frames.matte import underpainted, upscaled_alpha
 from vsrcli.frames.pixels import to_codes, to_float
 from vsrcli.frames.shots import ShotDetector
 from vsrcli.frames.state import State
-from vsrcli.media.onward import Seen, checksum
+from vsrcli.media.onward import ResumePoint, frame_crc32
 from vsrcli.media.types import Frame
 
 _DETECTOR, _STREAM = "detector.", "stream."  # what their parts of a state begin with
@@ -44,14 +44,18 @@ class ShotUpscaler:
         self._begins = False  # the next frame is known to begin a shot
         self._waiting: deque[Frame] = deque()  # pushed, not answered yet; without their colours
         self._taken, self._last = 0, None  # how many frames came in, and the one that came last
-        self._seen: Seen | None = None
+        self._seen: ResumePoint | None = None
         if state is not None:
             self._restore(state)
 
     @property
-    def last_input(self) -> Seen | None:
+    def last_input(self) -> ResumePoint | None:
         """The last frame that came in; None before the first."""
-        return self._seen if self._last is None else Seen(self._taken, self._last.pts, checksum(self._last))
+        return (
+            self._seen
+            if self._last is None
+            else ResumePoint(self._taken, self._last.pts, frame_crc32(self._last))
+        )
 
     @property
     def at_shot_boundary(self) -> bool:
@@ -103,7 +107,7 @@ class ShotUpscaler:
         self.shots, begins, in_shot = (int(number) for number in state["shots"])
         self._begins = bool(begins)
         if "seen" in state:
-            self._seen = Seen(*(int(number) for number in state["seen"]))
+            self._seen = ResumePoint(*(int(number) for number in state["seen"]))
             self._taken = self._seen.number
         for number, pts in enumerate(state["waiting"].tolist()):
             alpha = state["alpha"][number] if "alpha" in state else None

@@ -15,7 +15,7 @@ import pytest
 
 import media_samples as media
 from terminal import Outcome, environment
-from vsrcli.media.y4m_pictures import Pictures
+from vsrcli.media.y4m_pictures import Y4mReader
 
 Vsr = Callable[..., Outcome]
 BICUBIC = ("-m", "bicubic", "-s", "2")
@@ -148,7 +148,7 @@ def test_in_a_pipe_they_give_way_too(film: Path) -> None:
         )
     assert done.returncode == 0, done.stderr.decode()
     with Path("out.y4m").open("rb") as file:
-        assert len(list(Pictures(file.read, "out.y4m"))) == 12
+        assert len(list(Y4mReader(file.read, "out.y4m"))) == 12
 
 
 def test_a_nearer_table_takes_the_place_of_what_says_the_same(

@@ -201,7 +201,7 @@ def test_colours_of_a_film_do_not_change(vsr: Vsr, sample: Sample, tmp_path: Pat
         before, after = probe(film).video, probe(target).video
         assert after.bit_depth == before.bit_depth
         assert (after.color.transfer or "bt709") in (before.color.transfer, "smpte170m", "bt709")
-        step = 257 if before.deep else 1
+        step = 257 if before.is_high_bit_depth else 1
         for old, new in zip(frames(film, ffmpeg), frames(target, ffmpeg), strict=True):
             apart = new.astype(int) - old.astype(int)
             apart[:, 28:36] = 0  # the dividing line

@@ -47,7 +47,7 @@ def test_every_frame_at_its_time(
     before, after = probe(path), probe(target)
     assert (after.video.width, after.video.height) == (2 * before.video.width, 2 * before.video.height)
     assert after.video.sample_aspect_ratio == before.video.sample_aspect_ratio
-    assert (after.video.deep, after.video.rotation) == (before.video.deep, 0)
+    assert (after.video.is_high_bit_depth, after.video.rotation) == (before.video.is_high_bit_depth, 0)
     sound = packets(path, "audio")
     if path.suffix == ".ts":  # ADTS headers are taken off
         sound = [[packet[7:] for packet in stream] for stream in sound]

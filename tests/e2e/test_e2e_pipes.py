@@ -23,8 +23,8 @@ from looking import packets, times
 import media_samples as media
 from terminal import Outcome, environment, eventually
 from vsrcli.media.probe import probe
-from vsrcli.media.y4m import Header
-from vsrcli.media.y4m_pictures import Pictures
+from vsrcli.media.y4m import Y4mHeader
+from vsrcli.media.y4m_pictures import Y4mReader
 
 Vsr = Callable[..., Outcome]
 Sample = Callable[..., Path]
@@ -88,7 +88,7 @@ def stream(
     return path
 
 
-def read(data: bytes) -> tuple[Header, list[bytes]]:
+def read(data: bytes) -> tuple[Y4mHeader, list[bytes]]:
     """Header and frames of a stream that holds nothing else."""
     view, place = memoryview(data), 0
 
@@ -98,7 +98,7 @@ def read(data: bytes) -> tuple[Header, list[bytes]]:
         place += len(piece)
         return piece
 
-    pictures = Pictures(take)
+    pictures = Y4mReader(take)
     found = [bytes(picture) for picture in pictures]
     assert pictures.cut is None
     assert place == len(data)
@@ -423,11 +423,11 @@ def waiting_bytes(number: int) -> int:
 def test_a_reader_that_pauses_is_no_stalled_encoder(tmp_path: Path) -> None:
     """While nobody takes the film, the watch over ffmpeg sees a sign of life each time it looks."""
     from vsrcli.media.outgoing import _Relay
-    from vsrcli.media.process import Process
+    from vsrcli.media.process import FFmpegProcess
 
     end, number = os.pipe()
     relay = _Relay(number, None)
-    process = Process(["cat", "/dev/zero"], stdout=True)
+    process = FFmpegProcess(["cat", "/dev/zero"], stdout=True)
     try:
         relay.start(process)
         eventually(lambda: relay._writing and waiting_bytes(end) >= 1 << 16)

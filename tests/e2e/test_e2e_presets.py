@@ -11,7 +11,7 @@ import pytest
 import media_samples as media
 from terminal import Outcome
 from vsrcli.media.output import EncodeOptions
-from vsrcli.media.presets import PRESETS, with_preset
+from vsrcli.media.presets import PRESETS, apply_preset
 
 Vsr = Callable[..., Outcome]
 BICUBIC = ("--model", "bicubic", "--scale", "2")
@@ -58,7 +58,7 @@ def test_a_film_for_the_web_begins_with_its_index(vsr: Vsr, tmp_path: Path) -> N
 
 def test_what_is_said_besides_wins() -> None:
     given = EncodeOptions(crf=11, preset="fast", pix_fmt="yuv444p", extra=(("tune", "grain"),))
-    found = with_preset("web", given)
+    found = apply_preset("web", given)
     assert (found.codec, found.crf, found.preset, found.pix_fmt) == ("libx264", 11, "fast", "yuv444p")
     assert found.extra == (*PRESETS["web"].options.extra, ("tune", "grain"))
 

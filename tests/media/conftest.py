@@ -15,12 +15,12 @@ import pytest
 from films import nearest
 
 from vsrcli.media.decode import Decoder
-from vsrcli.media.encode import Encoder
+from vsrcli.media.encode import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.join import Joiner
+from vsrcli.media.join import SegmentConcatenator
 from vsrcli.media.plan import EncodeOptions, OutputPlan, plan_output
 from vsrcli.media.probe import probe
-from vsrcli.media.segment import SegmentEncoder, why_whole
+from vsrcli.media.segment import SegmentEncoder, reason_not_segmentable
 from vsrcli.media.types import Frame, Source
 
 
@@ -61,13 +61,13 @@ def upscale(ffmpeg: Ffmpeg, request: pytest.FixtureRequest, tmp_path: Path) -> C
         )
         with Decoder(source, start=span[0], end=span[1], ffmpeg=ffmpeg) as decoder:
             frames = (nearest(frame, scale) for frame in decoder)
-            if request.param == "whole" or why_whole(plan, source.video, plan.video_options):
-                write(Encoder(plan, source, ffmpeg=ffmpeg), frames)
+            if request.param == "whole" or reason_not_segmentable(plan, source.video, plan.video_options):
+                write(VideoEncoder(plan, source, ffmpeg=ffmpeg), frames)
             else:
                 in_segments(plan, source, frames)
         return plan
 
-    def write(encoder: Encoder, frames: Iterable[Frame]) -> None:
+    def write(encoder: VideoEncoder, frames: Iterable[Frame]) -> None:
         with encoder:
             for frame in frames:
                 encoder.write(frame)
@@ -80,8 +80,8 @@ def upscale(ffmpeg: Ffmpeg, request: pytest.FixtureRequest, tmp_path: Path) -> C
             write(encoder, [first, *islice(frames, 3)])
             assert encoder.segment is not None
             segments.append(encoder.segment)
-        with Joiner(plan, source, folder, segments, ffmpeg=ffmpeg) as joiner:
-            joiner.copy()
+        with SegmentConcatenator(plan, source, folder, segments, ffmpeg=ffmpeg) as joiner:
+            joiner.write_packets()
         rmtree(folder)
 
     return run

@@ -9,7 +9,7 @@ from films import planes
 
 import media_samples as media
 from vsrcli.media.color import TRANSFERS, encode_filter, output_color, resolve
-from vsrcli.media.encode import Encoder
+from vsrcli.media.encode import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.plan import EncodeOptions, plan_output
 from vsrcli.media.probe import probe
@@ -80,7 +80,7 @@ def test_pure_green_is_173(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     plan = plan_output(source, target, width=64, height=48, options=EncodeOptions(crf=0), ffmpeg=ffmpeg)
     green = np.zeros((48, 64, 3), np.uint8)
     green[..., 1] = 255
-    with Encoder(plan, source, ffmpeg=ffmpeg) as encoder:
+    with VideoEncoder(plan, source, ffmpeg=ffmpeg) as encoder:
         encoder.write(Frame(green, 0, source.video.time_base))
     luma = planes(target)[0]
     assert (luma.min(), luma.max()) == (173, 173)

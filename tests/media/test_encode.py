@@ -15,7 +15,7 @@ from films import nearest
 import media_samples as media
 from vsrcli.errors import EncodeError
 from vsrcli.media.decode import Decoder
-from vsrcli.media.encode import Encoder
+from vsrcli.media.encode import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.plan import EncodeOptions, OutputPlan, plan_output
 from vsrcli.media.probe import probe
@@ -40,7 +40,7 @@ def left(folder: Path) -> list[str]:
 
 def test_the_final_name_appears_at_the_end(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source, plan, frames = job
-    with Encoder(plan, source, ffmpeg=ffmpeg) as encoder:
+    with VideoEncoder(plan, source, ffmpeg=ffmpeg) as encoder:
         for frame in frames:
             encoder.write(frame)
             assert not plan.target.exists()
@@ -51,7 +51,7 @@ def test_the_final_name_appears_at_the_end(job: tuple, tmp_path: Path, ffmpeg: F
 
 def test_an_exception_leaves_nothing(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source, plan, frames = job
-    encoder = Encoder(plan, source, ffmpeg=ffmpeg)
+    encoder = VideoEncoder(plan, source, ffmpeg=ffmpeg)
 
     def interrupted() -> None:
         with encoder:
@@ -71,7 +71,7 @@ def test_a_killed_encoder_is_no_success(
     number: signal.Signals, when: str, job: tuple, tmp_path: Path, ffmpeg: Ffmpeg
 ) -> None:
     source, plan, frames = job
-    encoder = Encoder(plan, source, ffmpeg=ffmpeg)
+    encoder = VideoEncoder(plan, source, ffmpeg=ffmpeg)
 
     def killed() -> None:
         with encoder:
@@ -91,14 +91,14 @@ def test_a_killed_encoder_is_no_success(
 
 def test_no_frame_is_no_film(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source, plan, _ = job
-    with pytest.raises(EncodeError, match="no frame"), Encoder(plan, source, ffmpeg=ffmpeg):
+    with pytest.raises(EncodeError, match="no frame"), VideoEncoder(plan, source, ffmpeg=ffmpeg):
         pass
     assert left(tmp_path) == []
 
 
 def test_frames_that_do_not_fit(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source, plan, frames = job
-    with Encoder(plan, source, ffmpeg=ffmpeg) as encoder:
+    with VideoEncoder(plan, source, ffmpeg=ffmpeg) as encoder:
         encoder.write(frames[0])
         with pytest.raises(ValueError, match="shape"):
             encoder.write(replace(frames[1], pixels=frames[1].pixels[:-1]))
@@ -115,7 +115,7 @@ def test_what_came_meanwhile_is_not_overwritten(job: tuple, tmp_path: Path, ffmp
     source, plan, frames = job
 
     def late() -> None:
-        with Encoder(plan, source, ffmpeg=ffmpeg) as encoder:
+        with VideoEncoder(plan, source, ffmpeg=ffmpeg) as encoder:
             encoder.write(frames[0])
             plan.target.write_text("precious")
 
@@ -128,7 +128,7 @@ def test_what_came_meanwhile_is_not_overwritten(job: tuple, tmp_path: Path, ffmp
 def test_overwriting(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source, plan, frames = job
     plan.target.write_text("old")
-    with Encoder(replace(plan, overwrite=True), source, ffmpeg=ffmpeg) as encoder:
+    with VideoEncoder(replace(plan, overwrite=True), source, ffmpeg=ffmpeg) as encoder:
         encoder.write(frames[0])
     assert probe(plan.target).video.frames == 1
 
@@ -140,7 +140,7 @@ def test_overwriting_what_a_link_points_to(job: tuple, tmp_path: Path, ffmpeg: F
     real = place / "real.mp4"
     real.write_text("old")
     plan.target.symlink_to(real)
-    with Encoder(replace(plan, overwrite=True), source, ffmpeg=ffmpeg) as encoder:
+    with VideoEncoder(replace(plan, overwrite=True), source, ffmpeg=ffmpeg) as encoder:
         encoder.write(frames[0])
         assert encoder._part.parent == place  # on the file system where it will stay
     assert plan.target.is_symlink()
@@ -151,7 +151,7 @@ def test_overwriting_what_a_link_points_to(job: tuple, tmp_path: Path, ffmpeg: F
 def test_two_runs_at_once_do_not_meet(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source, plan, frames = job
     both = replace(plan, overwrite=True)
-    with Encoder(both, source, ffmpeg=ffmpeg) as one, Encoder(both, source, ffmpeg=ffmpeg) as other:
+    with VideoEncoder(both, source, ffmpeg=ffmpeg) as one, VideoEncoder(both, source, ffmpeg=ffmpeg) as other:
         one.write(frames[0])
         other.write(frames[0])
         assert len(left(tmp_path)) <= 2
@@ -161,7 +161,7 @@ def test_two_runs_at_once_do_not_meet(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_named(job: tuple, ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch) -> None:
     source, plan, frames = job
-    encoder = Encoder(plan, source, ffmpeg=ffmpeg)
+    encoder = VideoEncoder(plan, source, ffmpeg=ffmpeg)
     encoder._part.symlink_to("/dev/full")
 
     def write() -> None:
@@ -222,7 +222,7 @@ def test_the_picture_alone(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> No
     )
     with Decoder(source, start=span[0], end=span[1], ffmpeg=ffmpeg) as decoder:
         frames = list(decoder)
-        with Encoder(plan, source, ffmpeg=ffmpeg) as encoder:
+        with VideoEncoder(plan, source, ffmpeg=ffmpeg) as encoder:
             for frame in frames:
                 encoder.write(frame)
     assert probe(plan.target).others == ()

@@ -14,7 +14,7 @@ import pytest
 
 from vsrcli.errors import FfmpegError
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
-from vsrcli.media.process import Process, describe_exit
+from vsrcli.media.process import FFmpegProcess, describe_exit
 
 
 def script(folder: Path, body: str) -> Path:
@@ -72,10 +72,10 @@ def test_builds_from_git_are_known_by_their_library(tmp_path: Path) -> None:
 
 def test_a_flood_on_stderr_does_not_stop_the_child() -> None:
     code = "import sys\nfor i in range(50000): print('line', i, 'x' * 100, file=sys.stderr)"
-    process = Process([sys.executable, "-c", code])
+    process = FFmpegProcess([sys.executable, "-c", code])
     assert process.wait() == 0
-    assert process.tail().splitlines()[-1].startswith("line 49999")
-    assert len(process.tail()) < 20_000
+    assert process.stderr_tail().splitlines()[-1].startswith("line 49999")
+    assert len(process.stderr_tail()) < 20_000
 
 
 def test_the_tail_names_the_cause_and_not_what_follows_from_it() -> None:
@@ -84,16 +84,20 @@ def test_the_tail_names_the_cause_and_not_what_follows_from_it() -> None:
         "[vf#0:0 @ 0x5630090b2c40] [error] Error sending frames to consumers: Invalid argument",
         "[vf#0:0 @ 0x5630090b2c40] [error] Terminating thread with return code -22 (Invalid argument)",
     )
-    process = Process([sys.executable, "-c", f"import sys; print({chr(10).join(said)!r}, file=sys.stderr)"])
+    process = FFmpegProcess(
+        [sys.executable, "-c", f"import sys; print({chr(10).join(said)!r}, file=sys.stderr)"]
+    )
     assert process.wait() == 0
-    assert process.tail() == "[libx264] [error] Error setting preset warp"
-    process = Process([sys.executable, "-c", f"import sys; print({said[2]!r}, file=sys.stderr)"])
+    assert process.stderr_tail() == "[libx264] [error] Error setting preset warp"
+    process = FFmpegProcess([sys.executable, "-c", f"import sys; print({said[2]!r}, file=sys.stderr)"])
     assert process.wait() == 0
-    assert process.tail() == "[vf#0:0] [error] Terminating thread with return code -22 (Invalid argument)"
+    assert (
+        process.stderr_tail() == "[vf#0:0] [error] Terminating thread with return code -22 (Invalid argument)"
+    )
 
 
 def test_kill_reaps_and_may_be_repeated() -> None:
-    process = Process([sys.executable, "-c", "import time; time.sleep(600)"], stdin=True, stdout=True)
+    process = FFmpegProcess([sys.executable, "-c", "import time; time.sleep(600)"], stdin=True, stdout=True)
     assert os.getpgid(process.pid) == process.pid != os.getpgid(0)  # Ctrl-C is not for it
     assert os.getsid(process.pid) == os.getsid(0)  # but niceness is
     process.kill()
@@ -112,7 +116,7 @@ def test_a_signal_while_the_child_starts_leaves_no_child(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(subprocess.Popen, "__init__", interrupted_start)
     with pytest.raises(KeyboardInterrupt):
-        Process([sys.executable, "-c", "import time; time.sleep(600)"], stdin=True)
+        FFmpegProcess([sys.executable, "-c", "import time; time.sleep(600)"], stdin=True)
     assert len(pids) == 1
     assert not psutil.pid_exists(pids[0])
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -122,37 +126,37 @@ SLEEP = "import time; time.sleep(600)"
 
 
 def test_a_child_that_gives_nothing_is_ended() -> None:
-    process = Process([sys.executable, "-c", SLEEP], stdout=True, stall=0.5)
+    process = FFmpegProcess([sys.executable, "-c", SLEEP], stdout=True, stall=0.5)
     assert process.stdout.read(1) == b""
-    assert process.ending(process.wait()) == "neither took nor gave anything for 0.5 seconds"
+    assert process.describe_exit(process.wait()) == "neither took nor gave anything for 0.5 seconds"
     process.kill()
 
 
 def test_a_child_that_takes_nothing_is_ended() -> None:
-    process = Process([sys.executable, "-c", SLEEP], stdin=True, stall=0.5)
+    process = FFmpegProcess([sys.executable, "-c", SLEEP], stdin=True, stall=0.5)
     with pytest.raises(OSError, match="pipe"):
         process.stdin.write(bytes(1 << 20))
-    assert "neither took nor gave" in process.ending(process.wait())
+    assert "neither took nor gave" in process.describe_exit(process.wait())
     process.kill()
 
 
 def test_a_child_that_does_not_end_is_ended() -> None:
-    process = Process([sys.executable, "-c", SLEEP], stdin=True, stall=0.5)
-    assert "neither took nor gave" in process.ending(process.wait())
+    process = FFmpegProcess([sys.executable, "-c", SLEEP], stdin=True, stall=0.5)
+    assert "neither took nor gave" in process.describe_exit(process.wait())
 
 
 def test_a_child_that_makes_progress_may_take_its_time() -> None:
     grown = iter(range(10**6))
-    slow = Process(
+    slow = FFmpegProcess(
         [sys.executable, "-c", "import time; time.sleep(1.5)"], grows=lambda: next(grown), stall=0.5
     )
-    assert slow.ending(slow.wait()) == "exit status 0"
+    assert slow.describe_exit(slow.wait()) == "exit status 0"
 
 
 def test_a_child_that_nobody_waits_for_may_take_its_time() -> None:
-    process = Process([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=True, stall=0.3)
+    process = FFmpegProcess([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=True, stall=0.3)
     time.sleep(1)  # the network is busy
-    assert process.ending(process.wait()) == "exit status 0"
+    assert process.describe_exit(process.wait()) == "exit status 0"
 
 
 def test_exit_in_words() -> None:

@@ -15,7 +15,7 @@ from films import packets, times
 import media_samples as media
 from vsrcli.media.plan import OutputPlan
 from vsrcli.media.probe import probe
-from vsrcli.media.seek import frame_times, last_picture
+from vsrcli.media.seek import frame_times, last_frame
 from vsrcli.media.types import Frame, Source
 
 Sample = Callable[..., Path]
@@ -97,7 +97,7 @@ def test_the_last_picture_of_a_slide_show_stays_as_long(
     """1.2 s of slides, and the last one for 0.8 s."""
     target = tmp_path / f"out{suffix}"
     upscale(sample(media.gif), target)
-    assert last_picture(probe(target), None) == (Fraction(6, 5), Fraction(4, 5))
+    assert last_frame(probe(target), None) == (Fraction(6, 5), Fraction(4, 5))
     assert probe(target).video.duration == 2
     upscale(target, tmp_path / f"again{suffix}")
     assert probe(tmp_path / f"again{suffix}").video.duration == 2
@@ -110,7 +110,7 @@ def test_the_last_picture_of_a_span_ends_with_it(
     end: Fraction, lasts: Fraction, sample: Sample, tmp_path: Path, upscale: Upscale
 ) -> None:
     upscale(sample(media.gif), tmp_path / "out.mp4", span=(None, end))
-    assert last_picture(probe(tmp_path / "out.mp4"), None) == (Fraction(3, 5), lasts)
+    assert last_frame(probe(tmp_path / "out.mp4"), None) == (Fraction(3, 5), lasts)
 
 
 def test_pictures_without_times_follow_one_another(

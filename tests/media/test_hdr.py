@@ -15,10 +15,10 @@ from vsrcli.media import sidedata
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.plan import EncodeOptions, plan_output
 from vsrcli.media.probe import probe
-from vsrcli.media.types import ContentLight, Mastering
+from vsrcli.media.types import ContentLightLevel, MasteringDisplay
 
 Sample = Callable[..., Path]
-P3 = Mastering(  # the numbers of media.hdr10
+P3 = MasteringDisplay(  # the numbers of media.hdr10
     red=(Fraction(17, 25), Fraction(8, 25)),
     green=(Fraction(53, 200), Fraction(69, 100)),
     blue=(Fraction(3, 20), Fraction(3, 50)),
@@ -32,7 +32,7 @@ SPELLED = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)
 def test_it_is_read(sample: Sample) -> None:
     for suffix in (".mkv", ".mp4", ".webm"):
         video = probe(sample(media.hdr10, suffix=suffix)).video
-        assert (video.mastering, video.light) == (P3, ContentLight(1000, 400))
+        assert (video.mastering, video.light) == (P3, ContentLightLevel(1000, 400))
     assert probe(sample(media.hlg)).video.mastering is None
 
 
@@ -58,14 +58,14 @@ def test_it_is_kept(
     assert after.bit_depth >= 10
     assert after.light == before.light
     assert after.mastering is not None
-    assert sidedata.spelled(after.mastering) is not None
+    assert sidedata.format_mastering_display(after.mastering) is not None
     for one, other in zip(_numbers(before.mastering), _numbers(after.mastering), strict=True):
         assert abs(one - other) <= Fraction(1, 2**14)  # AV1's own steps
     assert (after.color.transfer, after.color.matrix) == ("smpte2084", "bt2020nc")
     assert not any("HDR" in text for text in made.notices)
 
 
-def _numbers(display: Mastering | None) -> list[Fraction]:
+def _numbers(display: MasteringDisplay | None) -> list[Fraction]:
     assert display is not None
     assert display.darkest is not None
     assert display.brightest is not None
@@ -93,7 +93,7 @@ def test_an_older_ffmpeg_needs_the_encoders_own_words(
     path = sample(media.hdr10)
     for codec in ("libx265", "libsvtav1"):
         made = upscale(path, tmp_path / f"{codec}.mkv", codec=codec, ffmpeg=older)
-        assert probe(tmp_path / f"{codec}.mkv").video.light == ContentLight(1000, 400)
+        assert probe(tmp_path / f"{codec}.mkv").video.light == ContentLightLevel(1000, 400)
         assert not any("HDR" in text for text in made.notices)
     options = EncodeOptions(codec="ffv1")
     made = plan_output(
@@ -120,8 +120,11 @@ def test_the_users_x265_parameters_join_ours(sample: Sample, tmp_path: Path, ffm
 
 
 def test_spelling() -> None:
-    assert sidedata.spelled(P3) == SPELLED
-    assert sidedata.spelled(Mastering(None, None, None, None, Fraction(0), Fraction(1))) is None
+    assert sidedata.format_mastering_display(P3) == SPELLED
+    assert (
+        sidedata.format_mastering_display(MasteringDisplay(None, None, None, None, Fraction(0), Fraction(1)))
+        is None
+    )
 
 
 def _frame(*kinds: tuple[str, bytes]) -> Any:
@@ -138,8 +141,8 @@ def _frame(*kinds: tuple[str, bytes]) -> Any:
 
 def test_what_nobody_carries_is_named() -> None:
     frame = _frame(("DOVI_METADATA", b""), ("DOVI_RPU_BUFFER", b""), ("A53_CC", b""), ("STEREO3D", bytes(8)))
-    assert sidedata.uncarried(frame) == ("Dolby Vision", "closed captions inside the picture")
-    assert sidedata.uncarried(_frame(("STEREO3D", b"\1\0\0\0"))) == ("the 3D layout",)
-    assert sidedata.uncarried(None) == ()
-    assert sidedata.mastering(_frame(("MASTERING_DISPLAY_METADATA", bytes(88)))) is None
-    assert sidedata.content_light(_frame(("CONTENT_LIGHT_LEVEL", bytes(8)))) is None
+    assert sidedata.unsupported_side_data(frame) == ("Dolby Vision", "closed captions inside the picture")
+    assert sidedata.unsupported_side_data(_frame(("STEREO3D", b"\1\0\0\0"))) == ("the 3D layout",)
+    assert sidedata.unsupported_side_data(None) == ()
+    assert sidedata.mastering_display(_frame(("MASTERING_DISPLAY_METADATA", bytes(88)))) is None
+    assert sidedata.content_light_level(_frame(("CONTENT_LIGHT_LEVEL", bytes(8)))) is None

@@ -11,7 +11,7 @@ from types import FrameType
 
 import pytest
 
-from vsrcli.media.overlap import Ahead, Behind, depth
+from vsrcli.media.overlap import BackgroundWriter, Prefetcher, queue_depth
 
 TEN = list(range(10))
 
@@ -28,14 +28,14 @@ def threads(name: str) -> list[threading.Thread]:
 
 @pytest.mark.parametrize("waiting", [1, 3, 20])
 def test_ahead_gives_everything_in_order(waiting: int) -> None:
-    ahead = Ahead(count(10), waiting, lambda: None)
+    ahead = Prefetcher(count(10), waiting, lambda: None)
     assert list(ahead) == TEN
     ahead.close()
     assert not threads("ahead")
 
 
 def test_an_error_comes_in_its_turn() -> None:
-    ahead, got = Ahead(count(10, ValueError("broken")), 3, lambda: None), []
+    ahead, got = Prefetcher(count(10, ValueError("broken")), 3, lambda: None), []
     with pytest.raises(ValueError, match="broken"):
         list(map(got.append, ahead))
     assert got == TEN
@@ -52,7 +52,7 @@ def test_no_more_than_wait_are_fetched_ahead() -> None:
                 full.set()
             yield number
 
-    ahead = Ahead(items(), 3, lambda: None)
+    ahead = Prefetcher(items(), 3, lambda: None)
     taking = iter(ahead)
     assert next(taking) == 0
     assert full.wait(10)
@@ -72,7 +72,7 @@ def test_closing_wakes_a_thread_that_waits_and_closes_what_it_read() -> None:
         finally:
             closed.set()
 
-    ahead = Ahead(items(), 3, wake.set)
+    ahead = Prefetcher(items(), 3, wake.set)
     assert next(iter(ahead)) == 0
     ahead.close()
     assert closed.is_set()
@@ -82,10 +82,10 @@ def test_closing_wakes_a_thread_that_waits_and_closes_what_it_read() -> None:
 
 def test_behind_hands_over_everything_in_order() -> None:
     got: list[int] = []
-    behind = Behind(got.append, 3)
+    behind = BackgroundWriter(got.append, 3)
     for number in TEN:
         behind.put(number)
-    behind.finish()
+    behind.drain()
     assert got == TEN
     assert not threads("behind")
 
@@ -98,11 +98,11 @@ def test_behind_raises_what_went_wrong_and_takes_no_more() -> None:
             raise OSError("full")
         got.append(number)
 
-    behind = Behind(take, 2)
+    behind = BackgroundWriter(take, 2)
     with pytest.raises(OSError, match="full"):
         list(map(behind.put, range(100)))
     with pytest.raises(OSError, match="full"):
-        behind.finish()
+        behind.drain()
     assert got == [0, 1, 2]
     assert not threads("behind")
 
@@ -115,11 +115,11 @@ def test_abandoning_leaves_what_waits() -> None:
         go.wait()
         got.append(number)
 
-    behind = Behind(take, 10)
+    behind = BackgroundWriter(take, 10)
     for number in TEN:
         behind.put(number)
     assert begun.wait(10)
-    behind.abandon(go.set)
+    behind.cancel(go.set)
     assert got == [0]
     assert not threads("behind")
 
@@ -169,15 +169,15 @@ def test_ctrl_c_anywhere_leaves_no_thread_waiting(kind: str) -> None:
     def hand_over() -> None:
         for number in range(3):
             behind.put(number)
-        behind.finish()
+        behind.drain()
 
     number, stopped = 0, True
     while stopped:
         number += 1
-        ahead: Ahead[int] = Ahead(count(3), 1, lambda: None)
-        behind: Behind[int] = Behind(lambda item: None, 1)
+        ahead: Prefetcher[int] = Prefetcher(count(3), 1, lambda: None)
+        behind: BackgroundWriter[int] = BackgroundWriter(lambda item: None, 1)
         stopped = interrupted(number, fetch if kind == "ahead" else hand_over)
-        close = ahead.close if kind == "ahead" else partial(behind.abandon, lambda: None)
+        close = ahead.close if kind == "ahead" else partial(behind.cancel, lambda: None)
         closing = threading.Thread(target=close, daemon=True)
         closing.start()
         closing.join(20)
@@ -187,6 +187,6 @@ def test_ctrl_c_anywhere_leaves_no_thread_waiting(kind: str) -> None:
 
 
 def test_queues_are_short() -> None:
-    assert depth(240 * 136 * 3) == 16
-    assert depth(3840 * 2160 * 6) == 2
-    assert depth(1920 * 1080 * 3) == 5
+    assert queue_depth(240 * 136 * 3) == 16
+    assert queue_depth(3840 * 2160 * 6) == 2
+    assert queue_depth(1920 * 1080 * 3) == 5

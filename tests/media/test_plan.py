@@ -254,4 +254,4 @@ def test_the_clock_holds_every_time(sample: Sample, tmp_path: Path, plan: Plan) 
     assert made.timescale is not None
     assert made.timescale % 1000 == 0
     assert any("1 ms" in text for text in plan(sample(media.cfr), tmp_path / "a.mkv").notices)
-    assert plan(sample(media.mpegts), tmp_path / "a.mp4").zero > Fraction(1)
+    assert plan(sample(media.mpegts), tmp_path / "a.mp4").time_origin > Fraction(1)

@@ -19,7 +19,12 @@ def test_constant_rate(sample: Callable[..., Path]) -> None:
     assert video.frame_rate == Fraction(24000, 1001)
     assert video.time_base == Fraction(1, 24000)
     assert (video.frames, video.start, source.start, video.field_order) == (12, 0, 0, "progressive")
-    assert (video.bit_depth, video.deep, video.has_alpha, video.sample_aspect_ratio) == (8, False, False, 1)
+    assert (video.bit_depth, video.is_high_bit_depth, video.has_alpha, video.sample_aspect_ratio) == (
+        8,
+        False,
+        False,
+        1,
+    )
     assert [(other.kind, other.codec) for other in source.others] == [("audio", "aac")]
     assert "48000" in source.others[0].summary
 
@@ -53,7 +58,7 @@ def test_pixel_shape_and_fields(sample: Callable[..., Path]) -> None:
 
 def test_high_dynamic_range(sample: Callable[..., Path]) -> None:
     video = probe(sample(media.ten_bit)).video
-    assert (video.bit_depth, video.deep) == (10, True)
+    assert (video.bit_depth, video.is_high_bit_depth) == (10, True)
     assert (video.color.range, video.color.matrix, video.color.primaries) == ("tv", "bt2020nc", "bt2020")
     assert (video.color.transfer, video.color.chroma_location) == ("smpte2084", "topleft")
 

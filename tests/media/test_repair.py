@@ -14,10 +14,10 @@ import media_samples as media
 from vsrcli.errors import DecodeError
 from vsrcli.media.decode import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.integrity import damaged_part
+from vsrcli.media.integrity import find_bad_ts_packets
 from vsrcli.media.probe import probe
-from vsrcli.media.repair import Mender
-from vsrcli.media.seek import picture_times
+from vsrcli.media.repair import DamageConcealer
+from vsrcli.media.seek import frame_ticks
 from vsrcli.media.types import Frame, Source
 
 Sample = Callable[..., Path]
@@ -29,8 +29,8 @@ def mended(
 ) -> tuple[list[Any], Any]:
     """(time, time of the picture shown) for every frame; the file has those at ``held``."""
     frames = [Frame(np.full((1, 1, 3), at % 256, np.uint8), at, Fraction(1, 1000)) for at in given]
-    mender = Mender(source, np.array(held), lambda: damaged)
-    return [(frame.pts, int(frame.pixels[0, 0, 0])) for frame in mender.mended(frames)], mender
+    mender = DamageConcealer(source, np.array(held), lambda: damaged)
+    return [(frame.pts, int(frame.pixels[0, 0, 0])) for frame in mender.conceal(frames)], mender
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_as_many_frames_at_their_times(
         list(it)
     with Decoder(source, tolerant=True, ffmpeg=ffmpeg) as decoder:
         got = [frame.pts for frame in decoder]
-    assert got == picture_times(probe(whole)).tolist()
+    assert got == frame_ticks(probe(whole)).tolist()
     assert "replaced by the frame before: at 0:00:0" in decoder.warnings[0]
     assert "damaged" in decoder.warnings[-1]
 
@@ -138,9 +138,9 @@ def torn(tmp_path: Path) -> Path:
 
 
 def test_packets_that_are_none(torn: Path, sample: Sample, ffmpeg: Ffmpeg) -> None:
-    assert damaged_part(torn) == "3 of its transport packets are none, the first at byte 5640"
-    assert damaged_part(sample(media.mpegts)) is None
-    assert damaged_part(sample(media.cfr)) is None
+    assert find_bad_ts_packets(torn) == "3 of its transport packets are none, the first at byte 5640"
+    assert find_bad_ts_packets(sample(media.mpegts)) is None
+    assert find_bad_ts_packets(sample(media.cfr)) is None
     with Decoder(probe(torn), tolerant=True, ffmpeg=ffmpeg) as decoder:
         list(decoder)
     assert any("3 of its transport packets" in text for text in decoder.warnings)

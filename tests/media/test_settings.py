@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from vsrcli.errors import UsageError
-from vsrcli.media.codecs import CODECS, quality
-from vsrcli.media.settings import refuse
+from vsrcli.media.codecs import CODECS, quality_args
+from vsrcli.media.settings import check_extra_options
 
 
 @pytest.mark.parametrize(
@@ -35,11 +35,13 @@ from vsrcli.media.settings import refuse
 )
 def test_refused(key: str, remedy: str) -> None:
     with pytest.raises(UsageError, match=f"-e {key}=x is refused: .*{remedy}"):
-        refuse([("tune", "film"), (key, "x")])
+        check_extra_options([("tune", "film"), (key, "x")])
 
 
 def test_taken() -> None:
-    refuse([("tune", "film"), ("g", "12"), ("vf", "hqdn3d"), ("c:a", "aac"), ("metadata:s:a:0", "title=x")])
+    check_extra_options(
+        [("tune", "film"), ("g", "12"), ("vf", "hqdn3d"), ("c:a", "aac"), ("metadata:s:a:0", "title=x")]
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,15 +58,15 @@ def test_taken() -> None:
 )
 def test_qualities_that_no_encoder_has(codec: str, value: float, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        quality(codec, value)
+        quality_args(codec, value)
 
 
 def test_qualities() -> None:
-    assert quality("libx264", 20.5) == ("crf", "20.5")
-    assert quality("libx264", None) == ("crf", "17")
-    assert quality("ffv1", None) is None
-    assert quality("an_encoder_of_tomorrow", None) is None
+    assert quality_args("libx264", 20.5) == ("crf", "20.5")
+    assert quality_args("libx264", None) == ("crf", "17")
+    assert quality_args("ffv1", None) is None
+    assert quality_args("an_encoder_of_tomorrow", None) is None
     for name, codec in CODECS.items():
-        if codec.quality is not None:
-            assert quality(name, None) is not None
-            assert all(quality(name, end) is not None for end in codec.scale)
+        if codec.quality_option is not None:
+            assert quality_args(name, None) is not None
+            assert all(quality_args(name, end) is not None for end in codec.quality_range)

@@ -9,7 +9,7 @@ import pytest
 
 import media_samples as media
 from vsrcli.media.probe import probe
-from vsrcli.media.timecode import later
+from vsrcli.media.timecode import timecode_at
 
 NTSC = Fraction(30000, 1001)
 
@@ -29,14 +29,14 @@ NTSC = Fraction(30000, 1001)
     ],
 )
 def test_counting(code: str, rate: Fraction, frames: int, after: str | None) -> None:
-    assert later(code, rate, frames / rate) == after
-    assert later(code, rate, Fraction(0)) == code
+    assert timecode_at(code, rate, frames / rate) == after
+    assert timecode_at(code, rate, Fraction(0)) == code
 
 
 def test_without_a_rate_nobody_can_count() -> None:
-    assert later("01:02:03:04", None, Fraction(1)) is None
-    assert later(None, NTSC, Fraction(1)) is None
-    assert later("nonsense", NTSC, Fraction(0)) is None
+    assert timecode_at("01:02:03:04", None, Fraction(1)) is None
+    assert timecode_at(None, NTSC, Fraction(1)) is None
+    assert timecode_at("nonsense", NTSC, Fraction(0)) is None
 
 
 @pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv"])

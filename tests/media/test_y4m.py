@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 import media_samples as media
 from vsrcli.errors import InputError
-from vsrcli.media.y4m import PIX_FMTS, Header, new_header, parse_header
-from vsrcli.media.y4m_pictures import Pictures
+from vsrcli.media.y4m import PIX_FMTS, Y4mHeader, new_header, parse_header
+from vsrcli.media.y4m_pictures import Y4mReader
 
 HEADER = b"YUV4MPEG2 W4 H2 F25:1 Ip A1:1 Cmono\n"  # 8 bytes a picture
 
 
-def pictures(data: bytes) -> Pictures:
-    return Pictures(io.BytesIO(data).read)
+def pictures(data: bytes) -> Y4mReader:
+    return Y4mReader(io.BytesIO(data).read)
 
 
 def test_a_header() -> None:
@@ -71,18 +71,18 @@ WORDS = st.sampled_from(
 
 @given(st.integers(1, 8192), st.integers(1, 8192), st.lists(WORDS, unique=True))
 def test_a_header_comes_back(width: int, height: int, others: list[str]) -> None:
-    header = Header(width, height, tuple(others))
+    header = Y4mHeader(width, height, tuple(others))
     assert parse_header(header.line()) == header
-    assert len(header.essential().line()) <= 96  # what libavformat takes
+    assert len(header.minimal().line()) <= 96  # what libavformat takes
 
 
 def test_another_size() -> None:
     header = parse_header(b"YUV4MPEG2 W4 H2 F24:1 It A4:3 C420jpeg XYSCSS=420JPEG XCOLORRANGE=FULL Xmine")
-    same = header.changed(8, 4, pix_fmt="yuv420p", siting=None, progressive=False)
+    same = header.with_changes(8, 4, pix_fmt="yuv420p", siting=None, progressive=False)
     assert same.line() == (b"YUV4MPEG2 W8 H4 F24:1 It A4:3 C420jpeg XYSCSS=420JPEG XCOLORRANGE=FULL Xmine\n")
-    other = header.changed(8, 4, pix_fmt="yuv444p10le", siting="left", progressive=True)
+    other = header.with_changes(8, 4, pix_fmt="yuv444p10le", siting="left", progressive=True)
     assert other.line() == b"YUV4MPEG2 W8 H4 F24:1 Ip A4:3 XCOLORRANGE=FULL Xmine C444p10\n"
-    back = other.changed(8, 4, pix_fmt="yuv420p", siting="topleft", progressive=False)
+    back = other.with_changes(8, 4, pix_fmt="yuv420p", siting="topleft", progressive=False)
     assert back.chroma == "420paldv"
 
 
@@ -134,7 +134,7 @@ def test_a_stream_that_is_cut(rest: bytes, where: str) -> None:
 def test_pieces_may_be_small() -> None:
     """A pipe gives what is there, not what was asked for."""
     data = io.BytesIO(HEADER + b"FRAME\n" + bytes(range(8)))
-    stream = Pictures(lambda size: data.read(min(size, 3)))
+    stream = Y4mReader(lambda size: data.read(min(size, 3)))
     assert [bytes(each) for each in stream] == [bytes(range(8))]
 
 

@@ -14,7 +14,7 @@ from interrupting import FAST, frame_hashes, journal, upscaled
 import media_samples as media
 from vsrcli import Options, prepare_job
 from vsrcli.errors import EncodeError
-from vsrcli.media.process import Process
+from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.segment import SegmentEncoder
 
 Sample = Callable[..., Path]
@@ -27,7 +27,7 @@ def closing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[SegmentEncod
     verify = SegmentEncoder._verify
 
     def hold_up(before: Callable[[SegmentEncoder], None]) -> None:
-        def slowly(self: SegmentEncoder, process: Process) -> None:
+        def slowly(self: SegmentEncoder, process: FFmpegProcess) -> None:
             if threading.current_thread() is not threading.main_thread():
                 before(self)
             verify(self, process)

@@ -16,9 +16,9 @@ import media_samples as media
 from vsrcli import EncodeOptions, Options, prepare_job
 from vsrcli.errors import EncodeError
 from vsrcli.media.decode import Decoder
-from vsrcli.media.join import Joiner
+from vsrcli.media.join import SegmentConcatenator
 from vsrcli.media.probe import probe
-from vsrcli.media.segment import SegmentEncoder, headers, segment_clock
+from vsrcli.media.segment import SegmentEncoder, codec_headers, segment_timescale
 from vsrcli.media.types import Frame
 
 Sample = Callable[..., Path]
@@ -119,11 +119,13 @@ def test_codecs(codec: str, suffix: str, extra: tuple, sample: Sample, tmp_path:
                 encoder.write(frame)
         segments.append(encoder.segment)
         pictures += [line.split(",")[-1] for line in frame_hashes(file)]
-    with Joiner(job.plan, job.source, tmp_path, segments, ffmpeg=job.ffmpeg) as joiner:
-        joiner.copy()
+    with SegmentConcatenator(job.plan, job.source, tmp_path, segments, ffmpeg=job.ffmpeg) as joiner:
+        joiner.write_packets()
     assert [line.split(",")[-1] for line in frame_hashes(target)] == pictures
     exact = [Fraction(int(frame.time * 1000 + Fraction(1, 2)), 1000) for frame in frames]
-    assert times(target) == ([frame.time for frame in frames] if job.plan.container.exact else exact)
+    assert times(target) == (
+        [frame.time for frame in frames] if job.plan.container.custom_timescale else exact
+    )
 
 
 def test_the_network_sees_no_border(sample: Sample, tmp_path: Path) -> None:
@@ -174,9 +176,9 @@ def test_a_segment_that_was_changed(sample: Sample, tmp_path: Path) -> None:
                 encoder.write(Frame(pixels, 1001 * (3 * number + pts), job.source.video.time_base))
         segments.append(encoder.segment)
     (tmp_path / "1.mov").write_bytes((tmp_path / "0.mov").read_bytes())
-    joiner = Joiner(job.plan, job.source, tmp_path, segments, ffmpeg=job.ffmpeg)
+    joiner = SegmentConcatenator(job.plan, job.source, tmp_path, segments, ffmpeg=job.ffmpeg)
     with pytest.raises(EncodeError, match=r"out\.mp4: its segment .*1\.mov has been changed"), joiner:
-        joiner.copy()
+        joiner.write_packets()
     assert not (tmp_path / "out.mp4").exists()
     other = replace(job.plan, video_options=(*job.plan.video_options, ("x264-params", "cabac=1")))
     with (
@@ -203,7 +205,7 @@ def test_headers_of_hevc_without_its_words_about_itself(sample: Sample, tmp_path
         with SegmentEncoder(job.plan, job.source, file, ffmpeg=job.ffmpeg) as encoder:
             pixels = np.zeros((job.plan.height, job.plan.width, 3), np.uint8)
             encoder.write(Frame(pixels, 0, job.source.video.time_base))
-        found.append(headers(file))
+        found.append(codec_headers(file))
     assert found[0] == found[1]
     assert 50 < len(found[0]) < 200
 
@@ -217,4 +219,4 @@ def test_clocks(sample: Sample) -> None:
         (Fraction(1001, 30000), None, 30000),
         (Fraction(1, 2**31), None, None),
     ):
-        assert segment_clock(replace(video, time_base=base, frame_rate=rate)) == ticks
+        assert segment_timescale(replace(video, time_base=base, frame_rate=rate)) == ticks

@@ -12,7 +12,7 @@ import pytest
 import media_samples as media
 from vsrcli.errors import DecodeError
 from vsrcli.media.decode import Decoder
-from vsrcli.media.onward import Onward, Seen, checksum
+from vsrcli.media.onward import ResumableDecoder, ResumePoint, frame_crc32
 from vsrcli.media.probe import probe
 from vsrcli.media.types import Frame
 
@@ -37,18 +37,20 @@ def test_behind_every_frame(
     function: Callable[..., Path], options: dict, sample: Sample, ffmpeg: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = probe(sample(function, **options))
-    opened: list[Seen | None] = []
+    opened: list[ResumePoint | None] = []
 
-    def open_decoder(seen: Seen | None) -> Decoder:
+    def open_decoder(seen: ResumePoint | None) -> Decoder:
         opened.append(seen)
         start = None if seen is None else seen.pts * source.video.time_base - source.start
         return Decoder(source, start=start, ffmpeg=ffmpeg)
 
-    with Onward(source, open_decoder, None) as onward:
+    with ResumableDecoder(source, open_decoder, None) as onward:
         whole = list(frames_of(onward))
     for number in (1, len(whole) // 2, len(whole)):
         last = whole[number - 1]
-        with Onward(source, open_decoder, Seen(number, last.pts, checksum(last))) as onward:
+        with ResumableDecoder(
+            source, open_decoder, ResumePoint(number, last.pts, frame_crc32(last))
+        ) as onward:
             rest = list(frames_of(onward))
         assert [frame.pts for frame in rest] == [frame.pts for frame in whole[number:]]
         for one, other in zip(rest, whole[number:], strict=True):
@@ -80,13 +82,13 @@ class FakeDecoder:
 def test_a_file_that_cannot_be_entered_is_decoded_from_its_start(sample: Sample) -> None:
     source, opened = probe(sample(media.cfr)), []
 
-    def open_decoder(seen: Seen | None) -> Any:
+    def open_decoder(seen: ResumePoint | None) -> Any:
         opened.append(FakeDecoder(source, [10, 20, 30, 40], wrong=0 if seen is None else 1))
         return opened[-1]
 
     good = FakeDecoder(source, [10, 20, 30, 40])
     second = list(good)[1]
-    with Onward(source, open_decoder, Seen(2, 1, checksum(second))) as onward:
+    with ResumableDecoder(source, open_decoder, ResumePoint(2, 1, frame_crc32(second))) as onward:
         assert [int(frame.pixels[0, 0, 0]) for frame in onward] == [30, 40]
     assert len(opened) == 2
     assert all(decoder.closed for decoder in opened)
@@ -97,7 +99,9 @@ def test_another_film(greys: list[int], sample: Sample) -> None:
     source = probe(sample(media.cfr))
     second = list(FakeDecoder(source, [10, 20, 30]))[1]
     with (
-        Onward(source, lambda seen: FakeDecoder(source, greys), Seen(2, 1, checksum(second))) as onward,  # type: ignore[arg-type,return-value]
+        ResumableDecoder(
+            source, lambda seen: FakeDecoder(source, greys), ResumePoint(2, 1, frame_crc32(second))
+        ) as onward,  # type: ignore[arg-type,return-value]
         pytest.raises(DecodeError, match="not those that were decoded before; use --no-resume"),
     ):
         list(onward)
@@ -109,13 +113,13 @@ def test_damage_is_told_at_a_border(sample: Sample, ffmpeg: Any) -> None:
     with Decoder(source, ffmpeg=ffmpeg) as decoder:
         frames = iter(decoder)
         next(frames)
-        decoder.check()
+        decoder.raise_if_damaged()
         assert decoder._reader is not None
         decoder._reader.damage.append("corrupt decoded frame")
         with pytest.raises(DecodeError, match="after 1 frame: the file is damaged"):
-            decoder.check()
+            decoder.raise_if_damaged()
     with Decoder(source, tolerant=True, ffmpeg=ffmpeg) as decoder:
         next(iter(decoder))
         assert decoder._reader is not None
         decoder._reader.damage.append("corrupt decoded frame")
-        decoder.check()
+        decoder.raise_if_damaged()

@@ -15,7 +15,7 @@ import pytest
 
 from vsrcli.errors import OutputError
 from vsrcli.frames.tiles import plan_tiles
-from vsrcli.media.segment import Segment
+from vsrcli.media.segment import SegmentFile
 from vsrcli.segments import segment_length
 from vsrcli.work import lock as locks
 from vsrcli.work.fingerprint import changes, sampled
@@ -28,7 +28,7 @@ JOURNAL = Journal(
     fingerprint={"the input": "1", "--scale": "4"},
     length=99,
     engine="bicubic interpolation on CPU, fp32",
-    segments=(Segment("000000-a.mov", 99, 0, 98098, 5, 2, 77),),
+    segments=(SegmentFile("000000-a.mov", 99, 0, 98098, 5, 2, 77),),
     state="state-1.npz",
     shots=2,
     warnings=("a word",),

@@ -135,18 +135,18 @@ def test_helpers_that_die_often(
 def test_the_joining_ffmpeg_dies(
     film: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vsrcli.media.join import Joiner
+    from vsrcli.media.join import SegmentConcatenator
 
-    target, timed = tmp_path / "out.mp4", Joiner._timed
+    target, timed = tmp_path / "out.mp4", SegmentConcatenator._timed
 
-    def deadly(self: Joiner):
+    def deadly(self: SegmentConcatenator):
         for number, packet in enumerate(timed(self)):
             if number == 20:
                 assert self.pid is not None
                 os.kill(self.pid, 9)
             yield packet
 
-    monkeypatch.setattr(Joiner, "_timed", deadly)
+    monkeypatch.setattr(SegmentConcatenator, "_timed", deadly)
     done = vsr("upscale", film, target, *BICUBIC)
     assert not assert_film_or_error(done, film, target)
     assert "40 of 40 frames are kept; to go on: vsr upscale" in done.err.splitlines()[-1]

@@ -5,7 +5,7 @@ import pytest
 
 from vsrcli.errors import DataError
 from vsrcli.frames.resample import upscale
-from vsrcli.media.recode import recode
+from vsrcli.media.recode import recompress
 from vsrcli.train.batches import BatchPlan, batches, make_batch
 from vsrcli.train.clips import find_footage, prepare_pairs
 from vsrcli.train.degrade import PRESETS, degrade
@@ -72,9 +72,9 @@ def test_video_preset_holds_clean_and_compressed_versions(pairs):
 
 def test_stronger_compression_is_further_from_the_truth():
     frames = np.random.default_rng(0).integers(0, 256, (6, 34, 50, 3), dtype=np.uint8)
-    errors = [np.abs(recode(frames, crf=crf).astype(int) - frames).mean() for crf in (10, 40)]
+    errors = [np.abs(recompress(frames, crf=crf).astype(int) - frames).mean() for crf in (10, 40)]
     assert errors[0] < errors[1]
-    assert recode(frames[:, :33, :49], codec="hevc", preset="ultrafast").shape == (6, 33, 49, 3)
+    assert recompress(frames[:, :33, :49], codec="hevc", preset="ultrafast").shape == (6, 33, 49, 3)
 
 
 def test_batches_depend_on_seed_and_step_alone(pairs):

@@ -20,7 +20,7 @@ from typing import Any, Self
 from vsrcli.engine.select import choose
 from vsrcli.errors import OutputError
 from vsrcli.job import Options
-from vsrcli.media.publish import sync
+from vsrcli.media.publish import fsync_path
 from vsrcli.models.registry import SUFFIX, list_weights
 from vsrcli.work.fingerprint import changes, sampled
 from vsrcli.work.folder import folder_for
@@ -212,7 +212,7 @@ class Ledger:
                     file.seek(-1, os.SEEK_END)
                     line = line if file.read(1) == b"\n" else b"\n" + line  # after a torn one
                 file.write(line)
-            sync(self._path)
+            fsync_path(self._path)
         except OSError as error:
             raise OutputError(
                 f"{self._path} cannot be written ({error.strerror}); free some space, or check its rights"

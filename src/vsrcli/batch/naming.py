@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Formatter
 
 from vsrcli.errors import OutputError, UsageError
-from vsrcli.media.containers import container_for
+from vsrcli.media.containers import container_from_suffix
 from vsrcli.media.ffmpeg import Ffmpeg
 
 FIELDS = ("stem", "suffix", "scale", "model")
@@ -68,7 +68,7 @@ class Naming:
 
     def _can_write(self, suffix: str) -> bool:
         try:
-            container_for(Path(f"film{suffix}"), self.ffmpeg)
+            container_from_suffix(Path(f"film{suffix}"), self.ffmpeg)
         except OutputError:
             return False
         return True

@@ -20,7 +20,7 @@ from vsrcli.engine.types import Engine, Stream
 from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State
 from vsrcli.job import Job
-from vsrcli.media.onward import Onward
+from vsrcli.media.onward import ResumableDecoder
 from vsrcli.steady import Upscaler
 
 STAGES = ("decode", "network", "encode", "other")
@@ -89,7 +89,7 @@ def watched(*, encoded: bool) -> Iterator[Clock]:
     """
     clock, open_film = Clock(), pipeline.open_output
 
-    class TimedFrames(Onward):
+    class TimedFrames(ResumableDecoder):
         def __iter__(self) -> Iterator[Any]:
             frames = super().__iter__()
             while True:

@@ -60,7 +60,7 @@ film_options = together(
         "--encode-preset",
         type=click.Choice(list(PRESETS)),
         help="Encoder settings by purpose; other options win. "
-        + "; ".join(f"{name}: {preset.says}" for name, preset in PRESETS.items())
+        + "; ".join(f"{name}: {preset.description}" for name, preset in PRESETS.items())
         + ".",
     ),
     click.option("--codec", help="h264, hevc, av1, vp9, or any encoder of ffmpeg; default: what suits OUT."),

@@ -16,7 +16,7 @@ from vsrcli.cli.options import verbose_option
 from vsrcli.cli.signals import interruptible
 from vsrcli.cli.standard import FilmPath
 from vsrcli.media.types import Source, VideoStream
-from vsrcli.media.y4m import PIPE
+from vsrcli.media.y4m import STDIO
 
 
 @click.command(epilog="Example: vsr info film.mkv --json")
@@ -28,11 +28,11 @@ def info(file: Path, as_json: bool, verbose: int) -> None:
 
     A dash is stdin, of which no more is read than it takes.
     """
-    from vsrcli.media.incoming import Incoming
+    from vsrcli.media.incoming import StdinInput
     from vsrcli.pictures.series import source as find_source
 
-    with interruptible(), Incoming(peek=True) as stdin:
-        source = stdin.film().plain() if file == PIPE else find_source(file)
+    with interruptible(), StdinInput(peek=True) as stdin:
+        source = stdin.probe().plain() if file == STDIO else find_source(file)
     if as_json:
         click.echo(json.dumps(_plain(asdict(source)), indent=2, ensure_ascii=False))
         return

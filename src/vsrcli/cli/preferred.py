@@ -10,7 +10,7 @@ import click
 from vsrcli.cli.options import is_typed, nearest
 from vsrcli.media.output import EncodeOptions
 from vsrcli.media.preferences import Preferences
-from vsrcli.media.presets import with_preset
+from vsrcli.media.presets import apply_preset
 
 _SETTINGS = ("crf", "pix_fmt", "encode_preset", "codec")
 # What is left out where a film, its container or its encoder cannot have it; then, all of it.
@@ -36,7 +36,7 @@ def preferred(context: click.Context | None, preset: str | None = None, **asked:
 
     def without(*names: str) -> EncodeOptions:
         left = {**asked, **dict.fromkeys(names)}
-        return with_preset(left.pop("encode_preset"), EncodeOptions(**left))
+        return apply_preset(left.pop("encode_preset"), EncodeOptions(**left))
 
     everything, otherwise, fps = without(), {}, False
     if context is not None:

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 import click
 
-from vsrcli.media.y4m import PIPE
+from vsrcli.media.y4m import STDIO
 from vsrcli.pictures.targets import ANY, as_target
 
 
@@ -70,7 +70,7 @@ class FilmPath(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """See ``click.ParamType``."""
         path: Any = super().convert(value, param, ctx)
-        return path.absolute() if path == PIPE and str(value) != str(PIPE) else path
+        return path.absolute() if path == STDIO and str(value) != str(STDIO) else path
 
 
 class TargetPath(FilmPath):

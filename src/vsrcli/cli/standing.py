@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vsrcli.media.y4m import PIPE
+from vsrcli.media.y4m import STDIO
 
 if TYPE_CHECKING:
     from vsrcli.pipeline import Progress
@@ -35,7 +35,7 @@ class Standing:
     def stopped(self, kept: int) -> str:
         """After a signal: where it stands, and how to go on; ``kept`` frames are not lost."""
         done = f"stopped at frame {self._done:,}"
-        if self._target == PIPE:
+        if self._target == STDIO:
             return done
         if self._identity() != self._before:
             return f"{done}; {self._target} had just been finished"

@@ -16,9 +16,9 @@ from rich.console import Console
 from vsrcli.cli.failure import one_line
 from vsrcli.cli.meter import clock
 from vsrcli.job import Job
-from vsrcli.media.incoming import called
+from vsrcli.media.incoming import display_name
 from vsrcli.media.types import Source
-from vsrcli.media.y4m import PIPE
+from vsrcli.media.y4m import STDIO
 from vsrcli.memory import format_bytes, relative_cost
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def commands_told(wanted: bool) -> Iterator[None]:
 def source_line(source: Source) -> str:
     """``in.mp4: h264 yuv420p 240x136, 24 fps, 120 frames, 0:05, 1.2 MB``."""
     video = source.video
-    depth = f" {video.bit_depth} bit" if video.deep else ""
+    depth = f" {video.bit_depth} bit" if video.is_high_bit_depth else ""
     parts = [f"{video.codec} {video.pix_fmt}{depth} {video.width}x{video.height}"]
     if video.frame_rate is not None:
         parts.append(f"{float(video.frame_rate):.5g} fps")
@@ -122,7 +122,7 @@ def source_line(source: Source) -> str:
         parts.append(clock(float(duration)) if duration >= 1 else f"{float(duration):.2g} s")
     if source.size:
         parts.append(_bytes(source.size))
-    return f"{called(source)}: {', '.join(parts)}"
+    return f"{display_name(source)}: {', '.join(parts)}"
 
 
 def target_line(job: Job) -> str:
@@ -135,7 +135,7 @@ def target_line(job: Job) -> str:
         names.append(f"{chapters} chapter{'s' * (chapters > 1)}")
     along = f", with {', '.join(names)}" if names else ""
     picture = f"{plan.codec} {plan.pix_fmt} {plan.width}x{plan.height}"
-    return f"-> {plan.name}: {picture}, {plan.container.name}{along}"
+    return f"-> {plan.display_name}: {picture}, {plan.container.name}{along}"
 
 
 def tile_line(job: Job) -> str:
@@ -223,7 +223,7 @@ def _notices(console: Console, job: Job) -> None:
 
 
 def _named(target: Path) -> str:
-    return "stdout" if target == PIPE else str(target)
+    return "stdout" if target == STDIO else str(target)
 
 
 def _span(job: Job) -> str:

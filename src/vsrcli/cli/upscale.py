@@ -16,9 +16,9 @@ from vsrcli.cli.standing import Standing
 from vsrcli.errors import SignalInterruptError, VsrError
 from vsrcli.job import prepare_job
 from vsrcli.media.containers import FORMATS
-from vsrcli.media.incoming import Incoming
-from vsrcli.media.outgoing import check_stdout
-from vsrcli.media.y4m import PIPE
+from vsrcli.media.incoming import StdinInput
+from vsrcli.media.outgoing import require_stdout_pipe
+from vsrcli.media.y4m import STDIO
 
 if TYPE_CHECKING:
     from vsrcli.pipeline import Progress
@@ -56,7 +56,7 @@ def upscale(
     Pictures are named by a pattern (frames/%05d.png, 'frames/*.png'), a folder or a file.
     """
     context = click.get_current_context()
-    if target != PIPE and not is_typed(context, "format"):
+    if target != STDIO and not is_typed(context, "format"):
         given["format"] = None  # a settings file means it for stdout
     options = options_from(**given)
     from vsrcli.cli import summary
@@ -69,17 +69,17 @@ def upscale(
         stderr_console(), progress, meta.get(MESSAGES), log=LOG in meta, quiet=quiet, chatty=chatty
     )
     standing = Standing(target, meta.get(ARGUMENTS, ()))
-    if target == PIPE and not dry_run:
-        check_stdout()
+    if target == STDIO and not dry_run:
+        require_stdout_pipe()
 
     def at_once(signum: int) -> None:
-        stdin.remove()
+        stdin.cleanup()
         leave_now(signum)
 
-    stdin = Incoming(target, peek=dry_run, on_notice=teller.notice)
+    stdin = StdinInput(target, peek=dry_run, on_notice=teller.notice)
     try:
         with interruptible(leave=at_once) as received, summary.commands_told(chatty), stdin:
-            job = prepare_job(stdin if source == PIPE else source, target, options)
+            job = prepare_job(stdin if source == STDIO else source, target, options)
             if dry_run:
                 return teller.plan(job)
             teller.begin(job)

@@ -11,7 +11,7 @@ from vsrcli.compare.figures import Figures, Scorer
 from vsrcli.compare.films import LineUp
 from vsrcli.compare.layout import Layout
 from vsrcli.compare.moments import Moment, moments
-from vsrcli.media.encode import Encoder
+from vsrcli.media.encode import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output import EncodeOptions, OutputPlan
 from vsrcli.media.preferences import plan_preferred
@@ -83,8 +83,8 @@ def write_film(
         if line.reference is not None:
             scorer = stack.enter_context(Scorer(line, vmaf=vmaf, on_notice=on_notice, ffmpeg=ffmpeg))
             titles.append(f"reference: {line.reference.title}")
-        encoder = stack.enter_context(Encoder(plan, source, ffmpeg=ffmpeg))
-        deep = source.video.deep and scorer is None
+        encoder = stack.enter_context(VideoEncoder(plan, source, ffmpeg=ffmpeg))
+        deep = source.video.is_high_bit_depth and scorer is None
         for moment in moments(line, deep=deep, ffmpeg=ffmpeg):
             labels = list(titles)
             if scorer is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from vsrcli.errors import InputError, UsageError
 from vsrcli.media.color import resolve
 from vsrcli.media.probe import probe
-from vsrcli.media.seek import last_picture
+from vsrcli.media.seek import last_frame
 from vsrcli.media.types import Source
 
 KERNELS = ("bicubic", "nearest", "lanczos3")
@@ -158,7 +158,7 @@ def _film(path: Path, label: str, offset: Fraction) -> Film:
     source = probe(path)
     video = source.video
     zero = video.start + offset
-    last = last_picture(source, None)
+    last = last_frame(source, None)
     end = None
     if last is not None:
         end = last[0] + (last[1] or (1 / video.frame_rate if video.frame_rate else 0))

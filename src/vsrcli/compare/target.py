@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vsrcli.errors import OutputError
-from vsrcli.media.publish import final_file, part_name, publish
+from vsrcli.media.publish import publish_file, resolve_target, temporary_name
 
 
 def check_target(target: Path, sources: Sequence[Path], *, overwrite: bool) -> None:
@@ -18,7 +18,7 @@ def check_target(target: Path, sources: Sequence[Path], *, overwrite: bool) -> N
         OutputError: it exists, is one of the films, is a folder, or lies where nothing can be written.
     """
     try:
-        folder = final_file(target).parent
+        folder = resolve_target(target).parent
         if target.is_dir():
             raise OutputError(f"{target} is a folder; name a file in it")
         if target.exists() and any(target.samefile(source) for source in sources if source.exists()):
@@ -40,7 +40,7 @@ def written(target: Path, *, overwrite: bool) -> Iterator[Path]:
     Raises:
         OutputError: it cannot be written, or the target has come into being meanwhile.
     """
-    part = part_name(target)
+    part = temporary_name(target)
     try:
         try:
             yield part
@@ -48,7 +48,7 @@ def written(target: Path, *, overwrite: bool) -> Iterator[Path]:
             raise OutputError(
                 f"{target} cannot be written ({error.strerror or error}); free some space or choose another"
             ) from error
-        publish(part, target, overwrite=overwrite)
+        publish_file(part, target, overwrite=overwrite)
     finally:
         with contextlib.suppress(OSError):
             part.unlink()

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from vsrcli.errors import FfmpegError
-from vsrcli.media.fed import Fed
+from vsrcli.media.fed import FFmpegWriter
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.process import Process
+from vsrcli.media.process import FFmpegProcess
 
 MODEL = "vmaf_v0.6.1"
 _THREADS = 4
@@ -26,7 +26,7 @@ def available(ffmpeg: Ffmpeg) -> bool:
     return "libvmaf AVOptions" in ffmpeg.help("filter=libvmaf")
 
 
-class Vmaf(Fed):
+class Vmaf(FFmpegWriter):
     """A context manager that takes pairs of pictures; ``finish`` gives their scores.
 
     Pictures become 8-bit Y'CbCr 4:2:0, BT.709, limited range, for which the model was made.
@@ -69,9 +69,9 @@ class Vmaf(Fed):
             raise self._stopped(process)
         return scores
 
-    def _start_in(self, scratch: Path) -> Process:
+    def _start_in(self, scratch: Path) -> FFmpegProcess:
         self._log = scratch / "vmaf.json"
-        return Process(self._command(self._log), stdin=True)
+        return FFmpegProcess(self._command(self._log), stdin=True)
 
     def _command(self, log: Path) -> list[str]:
         import ffmpeg as builder  # the package ffmpeg-python
@@ -107,9 +107,9 @@ class Vmaf(Fed):
         )
         return line
 
-    def _stopped(self, process: Process) -> FfmpegError:
+    def _stopped(self, process: FFmpegProcess) -> FfmpegError:
         status = process.wait()
         return FfmpegError(
-            f"libvmaf stopped after {self._count} pictures ({process.ending(status)}); try --no-vmaf",
-            details=process.tail(),
+            f"libvmaf stopped after {self._count} pictures ({process.describe_exit(status)}); try --no-vmaf",
+            details=process.stderr_tail(),
         )

@@ -17,7 +17,7 @@ from vsrcli.errors import DataError, UsageError
 from vsrcli.evaluate.clips import FEWEST, ClipFile
 from vsrcli.evaluate.decode import read_frames
 from vsrcli.frames.resample import BD_SIGMA, Phase, downsample_bd, resize
-from vsrcli.media.recode import recode
+from vsrcli.media.recode import recompress
 from vsrcli.train.degrade import PRESETS, degrade
 
 SMALLEST = 32  # side of the truth: two crops of 8 pixels, a window of 11, and a little
@@ -128,7 +128,7 @@ class Protocol:
         for index, frame in enumerate(truth):  # one by one: the work is in float32
             small = downsample_bd(frame, self.scale) if self.name == "bd" else resize(frame, height, width)
             low[index] = np.clip(np.rint(small), 0, 255)
-        return low if self.crf is None else recode(low, crf=self.crf)
+        return low if self.crf is None else recompress(low, crf=self.crf)
 
     def _random(self, clip: str) -> np.random.Generator:
         return np.random.default_rng([zlib.crc32(text.encode()) for text in (clip, self.name)] + [self.scale])

@@ -34,7 +34,7 @@ _ONLY_IN = {"libvpx-vp9": ("matroska", "webm"), "libvpx": ("matroska", "webm"), 
 _DEFAULTS = {"mov": "prores_ks", "webm": "libvpx-vp9"}
 
 
-def transparent(container: Any, stream: Any, frame: Any | None) -> bool:
+def has_transparency(container: Any, stream: Any, frame: Any | None) -> bool:
     """Whether a picture of a film whose format always has alpha shows that it is meant.
 
     Args:
@@ -60,36 +60,36 @@ def _sees_through(frame: Any) -> bool:
     return bool(frame.to_ndarray(format="rgba")[..., 3].min() < 255)
 
 
-def decoder(video: VideoStream) -> str | None:
+def alpha_decoder(video: VideoStream) -> str | None:
     """The decoder to name so that transparency comes along; None: ffmpeg's own choice."""
     return _DECODERS.get(video.codec)
 
 
-def readable(video: VideoStream, ffmpeg: Ffmpeg) -> bool:
+def can_decode_alpha(video: VideoStream, ffmpeg: Ffmpeg) -> bool:
     """Whether this ffmpeg can see the transparency of a film that has some."""
-    needed = decoder(video)
+    needed = alpha_decoder(video)
     return needed is None or needed in ffmpeg.decoders()
 
 
-def default_codec(container: Container, video: VideoStream) -> str | None:
+def default_alpha_codec(container: Container, video: VideoStream) -> str | None:
     """The encoder that keeps transparency in a container; None: none does that players would take for it."""
     if container.muxer == "matroska":
-        return "ffv1" if video.deep else "libvpx-vp9"
+        return "ffv1" if video.is_high_bit_depth else "libvpx-vp9"
     return _DEFAULTS.get(container.muxer)
 
 
-def pixel_format(codec: str, container: Container, video: VideoStream, ffmpeg: Ffmpeg) -> str | None:
+def alpha_pixel_format(codec: str, container: Container, video: VideoStream, ffmpeg: Ffmpeg) -> str | None:
     """The pixel format in which an encoder keeps transparency in a container; None if it does not."""
     if codec not in _FORMATS or container.muxer not in _ONLY_IN.get(codec, (container.muxer,)):
         return None
     able = ffmpeg.pixel_formats(codec)
-    wanted = _FORMATS[codec][video.deep]
-    if codec == "ffv1" and not video.deep:  # what is 4:2:0 need not become larger
+    wanted = _FORMATS[codec][video.is_high_bit_depth]
+    if codec == "ffv1" and not video.is_high_bit_depth:  # what is 4:2:0 need not become larger
         wanted = tuple(sorted(wanted, key=lambda name: name != video.pix_fmt))
     return next((name for name in wanted if not able or name in able), None)
 
 
-def holds(pix_fmt: str) -> bool:
+def has_alpha_plane(pix_fmt: str) -> bool:
     """Whether a pixel format has a place for transparency."""
     return pix_fmt.startswith(
         ("yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya8", "ya16", "ayuv", "vuya")

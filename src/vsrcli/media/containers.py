@@ -49,15 +49,15 @@ class Container:
     muxer: str
     name: str
     video: frozenset[str]
-    sound: frozenset[str]
+    audio_codecs: frozenset[str]
     sound_codec: str | None
     subtitles: frozenset[str]
     text_codec: str | None
     attachments: bool = False
     covers: str | None = None
     chapters: bool = True
-    exact: bool = False
-    constant: bool = False
+    custom_timescale: bool = False
+    constant_frame_rate: bool = False
     data: frozenset[str] = frozenset()
 
 
@@ -71,7 +71,7 @@ _MP4 = Container(
     frozenset(("mov_text",)),
     "mov_text",
     covers="stream",
-    exact=True,
+    custom_timescale=True,
     data=_TELEMETRY,
 )
 _MOV = Container(
@@ -82,7 +82,7 @@ _MOV = Container(
     "aac",
     frozenset(("mov_text",)),
     "mov_text",
-    exact=True,
+    custom_timescale=True,
     data=_TELEMETRY,
 )
 _MKV = Container(
@@ -125,7 +125,7 @@ _AVI = Container(
     frozenset(),
     None,
     chapters=False,
-    constant=True,
+    constant_frame_rate=True,
 )
 _NUT = Container("nut", "NUT", frozenset(), _MKV_SOUND, "flac", frozenset(), None)
 
@@ -139,7 +139,7 @@ _Y4M = Container(
     frozenset(),
     None,
     chapters=False,
-    constant=True,
+    constant_frame_rate=True,
 )
 
 _BY_EXTENSION = {
@@ -161,7 +161,7 @@ FORMATS = {container.muxer: container for container in (_Y4M, _NUT, _MKV)}
 """What can be written to stdout, by ffmpeg's name of it; the first is the default."""
 
 
-def format_for(name: str | None, ffmpeg: Ffmpeg) -> Container:
+def stdout_container(name: str | None, ffmpeg: Ffmpeg) -> Container:
     """The container of a stream on stdout.
 
     Args:
@@ -182,7 +182,7 @@ def format_for(name: str | None, ffmpeg: Ffmpeg) -> Container:
     return container
 
 
-def container_for(target: Path, ffmpeg: Ffmpeg) -> Container:
+def container_from_suffix(target: Path, ffmpeg: Ffmpeg) -> Container:
     """The container that a file name asks for.
 
     Raises:

@@ -13,12 +13,12 @@ _DAMAGE = re.compile(
 )
 
 
-def is_damage(line: str) -> bool:
+def is_damage_message(line: str) -> bool:
     """Whether a line of ffmpeg's stderr tells of data that is missing or wrong."""
     return _DAMAGE.search(line) is not None
 
 
-def new_size(line: str) -> tuple[int, int] | None:
+def parse_size_change(line: str) -> tuple[int, int] | None:
     """(width, height) as coded, if the line says that the picture changes to it."""
     found = _SIZE.search(line)
     return (int(found[1]), int(found[2])) if found else None

@@ -16,10 +16,10 @@ from typing import Self
 from vsrcli.errors import DecodeError
 from vsrcli.media.decode_command import decode_command
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.picture import counted
-from vsrcli.media.reader import BrokenOff, Reader
-from vsrcli.media.repair import Mender
-from vsrcli.media.seek import keyframe_before, picture_times
+from vsrcli.media.picture import has_no_timestamps
+from vsrcli.media.reader import IncompleteStreamError, RawFrameReader
+from vsrcli.media.repair import DamageConcealer
+from vsrcli.media.seek import frame_ticks, keyframe_before
 from vsrcli.media.types import Frame, Source
 
 # Containers that are recordings of a running transmission: they may begin anywhere, between key frames too.
@@ -75,11 +75,11 @@ class Decoder:
         self._limit = frames
         self._deinterlace = deinterlace and source.video.interlaced
         self._alpha = alpha
-        self._counted = counted(source.container, source.video.codec)
+        self._counted = has_no_timestamps(source.container, source.video.codec)
         self._ffmpeg = ffmpeg
         self._strict = not tolerant
         self._tolerant = tolerant
-        self._reader: Reader | None = None
+        self._reader: RawFrameReader | None = None
         self._frames: Generator[Frame] | None = None
 
     def __enter__(self) -> Self:
@@ -100,7 +100,7 @@ class Decoder:
         """Process id of the running ffmpeg."""
         return self._reader.process.pid if self._reader is not None else None
 
-    def check(self) -> None:
+    def raise_if_damaged(self) -> None:
         """Say at once what else would be said at the end.
 
         Raises:
@@ -158,11 +158,13 @@ class Decoder:
             ffmpeg=self._ffmpeg,
         )
         lenient = not self._strict
-        reader = Reader(self.source, line, alpha=self._alpha, tolerant=self._tolerant, lenient=lenient)
+        reader = RawFrameReader(
+            self.source, line, alpha=self._alpha, tolerant=self._tolerant, lenient=lenient
+        )
         self._reader = reader
         try:
             yield from self._wanted(self._landed(self._pictures(reader, seek), seek))
-        except BrokenOff as broken:
+        except IncompleteStreamError as broken:
             failure = self._error(broken.what)
             raise (failure if self.count else _BeforeFirstFrame(failure)) from None
         finally:
@@ -189,32 +191,32 @@ class Decoder:
                 raise _BeforeFirstFrame(self._error("seeking failed"), missed=True)
             yield frame
 
-    def _pictures(self, reader: Reader, seek: Fraction | None) -> Iterator[Frame]:
+    def _pictures(self, reader: RawFrameReader, seek: Fraction | None) -> Iterator[Frame]:
         """The frames at the times that count, and none left out."""
         if self._counted:
             yield from self._at_counted_times(reader)
         elif self._tolerant:
             begin = seek if seek is not None else self._start
-            times = picture_times(self.source)
+            times = frame_ticks(self.source)
             if begin is not None:
                 times = times[times >= math.ceil(begin / self.source.video.time_base)]
-            mender = Mender(self.source, times, lambda: bool(reader.damage))
+            mender = DamageConcealer(self.source, times, lambda: bool(reader.damage))
             try:
-                yield from mender.mended(reader.frames())
+                yield from mender.conceal(reader.frames())
             finally:
                 self.warnings += filter(None, [mender.summary()])
         else:
             yield from reader.frames()
 
-    def _at_counted_times(self, reader: Reader) -> Iterator[Frame]:
-        times = picture_times(self.source).tolist()
+    def _at_counted_times(self, reader: RawFrameReader) -> Iterator[Frame]:
+        times = frame_ticks(self.source).tolist()
         for number, frame in enumerate(reader.frames()):
             if number == len(times):
-                raise BrokenOff(f"the container holds {number} pictures, but more can be decoded")
+                raise IncompleteStreamError(f"the container holds {number} pictures, but more can be decoded")
             yield replace(frame, pts=times[number])
 
     def _error(self, what: str) -> DecodeError:
-        details = self._reader.process.tail() if self._reader is not None else ""
+        details = self._reader.process.stderr_tail() if self._reader is not None else ""
         read = f"{self.count} frame{'' if self.count == 1 else 's'}"
         return DecodeError(f"{self.source.path}: after {read}: {what}", details=details)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from vsrcli.media.alpha import decoder
+from vsrcli.media.alpha import alpha_decoder
 from vsrcli.media.color import decode_filter, resolve
-from vsrcli.media.ffmpeg import Ffmpeg, command, file_url
-from vsrcli.media.opening import MAX_PIXELS, input_options
+from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
+from vsrcli.media.opening import MAX_PIXELS, safe_input_options
 from vsrcli.media.types import Source
 
 # Filters for (mirrored, clockwise degrees), as ffmpeg's own automatic rotation chooses them.
@@ -57,16 +57,16 @@ def decode_command(
 
     video = source.video
     before: dict[str, Any] = {
-        **input_options(source.container),
+        **safe_input_options(source.container),
         "noautorotate": None,
         "max_pixels": str(MAX_PIXELS),
     }
-    if alpha and (named := decoder(video)):
+    if alpha and (named := alpha_decoder(video)):
         before["c:v"] = named
     if whole or video.codec == "mjpeg":  # whose decoder calls damage no error otherwise
         before["err_detect"] = "explode"
-    if source.lift:
-        before["itsoffset"] = source.lift
+    if source.pts_offset:
+        before["itsoffset"] = source.pts_offset
     if seek is not None:
         # -ss counts from the container's start; a little earlier, since it is rounded to microseconds.
         offset = seek - source.start - _MARGIN
@@ -79,7 +79,7 @@ def decode_command(
             resolved,
             video.pix_fmt,
             (video.width, video.height),
-            deep=video.deep,
+            deep=video.is_high_bit_depth,
             alpha=alpha,
             ffmpeg=ffmpeg,
         )
@@ -99,4 +99,4 @@ def decode_command(
     stream = builder.input("pipe:0" if piped else file_url(source.path), **before)[str(video.index)]
     flags = ["-copyts", *(["-xerror"] if strict else ["-max_error_rate", "1"])]
     # "info" names a change of size; the rest of that level is not kept.
-    return command(ffmpeg, stream, "pipe:1", options, globals_=flags, loglevel="info")
+    return build_command(ffmpeg, stream, "pipe:1", options, globals_=flags, loglevel="info")

@@ -10,15 +10,15 @@ from typing import Any, Self
 import numpy as np
 
 from vsrcli.errors import EncodeError, OutputError
-from vsrcli.media.damage import is_damage
-from vsrcli.media.fed import Fed
+from vsrcli.media.damage import is_damage_message
+from vsrcli.media.fed import FFmpegWriter
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.mux import mux_command
-from vsrcli.media.opening import open_written
+from vsrcli.media.opening import open_output_file
 from vsrcli.media.output import OutputPlan
-from vsrcli.media.overlap import Behind, depth
-from vsrcli.media.process import Process
-from vsrcli.media.publish import part_name, publish
+from vsrcli.media.overlap import BackgroundWriter, queue_depth
+from vsrcli.media.process import FFmpegProcess
+from vsrcli.media.publish import publish_file, temporary_name
 from vsrcli.media.types import Frame, Source
 
 _PIXEL_FORMATS = {  # number type and whether there is alpha
@@ -29,7 +29,7 @@ _PIXEL_FORMATS = {  # number type and whether there is alpha
 }
 
 
-class Encoder(Fed):
+class VideoEncoder(FFmpegWriter):
     """A context manager that takes the upscaled frames in order.
 
     Leaving it normally waits for ffmpeg, checks that the file holds exactly the frames written, and renames
@@ -57,14 +57,16 @@ class Encoder(Fed):
         self._ffmpeg = ffmpeg
         self._trial = trial
         self.warnings: list[str] = []
-        self._part = part_name(plan.target)
-        self._name = plan.name  # as messages call it
+        self._part = temporary_name(plan.target)
+        self._name = plan.display_name  # as messages call it
         self._nut: Any = None
         self._stream: Any = None
         self._pixel_format = ""
         self._last: Fraction | None = None
         self._damaged = 0
-        self._behind = Behind(self._mux, depth(plan.width * plan.height * (4 if plan.alpha else 3)))
+        self._behind = BackgroundWriter(
+            self._mux, queue_depth(plan.width * plan.height * (4 if plan.alpha else 3))
+        )
         self._muxed = 0
 
     @property
@@ -101,7 +103,7 @@ class Encoder(Fed):
         frame, pixels = item
         process = self._running()
         packet: Any = av.Packet(pixels.data.cast("B"))  # type: ignore[arg-type]  # shares the memory
-        packet.pts = packet.dts = frame.pts + int(self.source.lift / frame.time_base)
+        packet.pts = packet.dts = frame.pts + int(self.source.pts_offset / frame.time_base)
         packet.time_base = frame.time_base
         packet.is_keyframe = True
         try:
@@ -112,7 +114,7 @@ class Encoder(Fed):
             raise self._stopped(process) from error
         self._muxed += 1
 
-    def _start_in(self, scratch: Path) -> Process:
+    def _start_in(self, scratch: Path) -> FFmpegProcess:
         return self._launch(self._command(scratch))
 
     def _command(self, scratch: Path) -> list[str]:
@@ -121,8 +123,8 @@ class Encoder(Fed):
             self.plan, self.source, self._part, scratch, trial=self._trial, ffmpeg=self._ffmpeg
         )
 
-    def _launch(self, command: list[str]) -> Process:
-        return Process(command, stdin=True, on_line=self._listen, grows=self._size)
+    def _launch(self, command: list[str]) -> FFmpegProcess:
+        return FFmpegProcess(command, stdin=True, on_line=self._listen, grows=self._size)
 
     def _check(self, frame: Frame) -> np.ndarray:
         plan, pixels = self.plan, frame.pixels
@@ -142,7 +144,7 @@ class Encoder(Fed):
         self._pixel_format, self._last = found, frame.time
         return np.ascontiguousarray(pixels)
 
-    def _open(self, process: Process, frame: Frame) -> Any:
+    def _open(self, process: FFmpegProcess, frame: Frame) -> Any:
         """The NUT stream into ffmpeg; its header goes out with the first frame."""
         import av
 
@@ -155,22 +157,22 @@ class Encoder(Fed):
         self._stream = stream
         return nut
 
-    def _stopped(self, process: Process) -> OutputError:
+    def _stopped(self, process: FFmpegProcess) -> OutputError:
         """ffmpeg has closed its end of the pipe; say why."""
         status = process.wait()
         reason = "see its last words for the reason (a full disk, an option it refuses)"
-        if "No space left" in process.tail() or "File too large" in process.tail():
+        if "No space left" in process.stderr_tail() or "File too large" in process.stderr_tail():
             reason = (
                 f"no room is left in {self._part.parent} (a full disk, a quota); free some and start again"
             )
         return EncodeError(
-            f"{self._name}: ffmpeg stopped after {self._muxed} frames ({process.ending(status)}); {reason}",
-            details=process.tail(),
+            f"{self._name}: ffmpeg stopped after {self._muxed} frames ({process.describe_exit(status)}); {reason}",
+            details=process.stderr_tail(),
         )
 
     def _listen(self, line: str) -> None:
         """Called in the draining thread for every line that ffmpeg says."""
-        self._damaged += is_damage(line)
+        self._damaged += is_damage_message(line)
 
     def _size(self) -> int:
         """Bytes written so far, as a sign of life."""
@@ -186,7 +188,7 @@ class Encoder(Fed):
             raise EncodeError(
                 f"{self._name}: no frame came, so there is no film; choose another --start or --end"
             )
-        self._behind.finish()
+        self._behind.drain()
         try:
             self._nut.close()
         except (OSError, av.FFmpegError) as error:
@@ -200,28 +202,28 @@ class Encoder(Fed):
         if not self._trial:
             self._publish()
 
-    def _verify(self, process: Process) -> None:
+    def _verify(self, process: FFmpegProcess) -> None:
         """The file on disk holds as many pictures as were written."""
         import av
 
         try:
-            held = count_pictures(self._part, self.plan.container.muxer)
+            held = count_frames(self._part, self.plan.container.muxer)
         except (OSError, IndexError, av.FFmpegError) as error:
             raise self._stopped(process) from error
         if held != self.count:
             raise EncodeError(
                 f"{self._name}: {self.count} frames were written, but the file holds {held}; "
                 "try another --codec or container",
-                details=process.tail(),
+                details=process.stderr_tail(),
             )
 
     def _publish(self) -> None:
         """Give the complete file its final name, durably."""
-        publish(self._part, self.plan.target, overwrite=self.plan.overwrite)
+        publish_file(self._part, self.plan.target, overwrite=self.plan.overwrite)
 
     def _discard(self) -> None:
         """After a rename, the unfinished file is gone already."""
-        self._behind.abandon(self._process.kill if self._process else lambda: None)
+        self._behind.cancel(self._process.kill if self._process else lambda: None)
         if self._nut is not None:
             with contextlib.suppress(Exception):  # its pipe is gone; nothing it could still say matters
                 self._nut.close()
@@ -231,10 +233,10 @@ class Encoder(Fed):
         super()._discard()
 
 
-def count_pictures(file: Path, muxer: str) -> int:
+def count_frames(file: Path, muxer: str) -> int:
     """Number of coded pictures in the first video stream: from MP4's index, else by reading the packets."""
 
-    with open_written(file, muxer) as container:
+    with open_output_file(file, muxer) as container:
         stream = container.streams.video[0]
         if "mp4" in container.format.name and stream.frames > 0:
             return stream.frames

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vsrcli.media import codecs, sidedata
-from vsrcli.media.alpha import holds
+from vsrcli.media.alpha import has_alpha_plane
 from vsrcli.media.color import encode_filter, encoder_tags
 from vsrcli.media.containers import Container
 from vsrcli.media.ffmpeg import Ffmpeg
@@ -14,7 +14,7 @@ _FILTERS = ("vf", "filter", "filter:v", "filter:v:0")
 _JOINED = {"x265-params": ":", "svtav1-params": ":", "movflags": "+"}
 
 
-def video_options(
+def video_encoder_options(
     options: EncodeOptions,
     name: str,
     pix_fmt: str,
@@ -41,21 +41,21 @@ def video_options(
     """
     codec = codecs.CODECS.get(name, codecs.Codec(name, None))
     chosen: dict[str, str] = dict(codec.fixed)
-    quality = codecs.quality(name, options.crf)
+    quality = codecs.quality_args(name, options.crf)
     if quality is not None:
         chosen[quality[0]] = quality[1]
     preset = options.preset or codec.preset_for(options.effort)
     if preset is not None:
         chosen["preset"] = preset
-    if codec.makes == "hevc" and container.exact:
+    if codec.codec_name == "hevc" and container.custom_timescale:
         chosen["tag:v:0"] = "hvc1"  # Apple's players take this spelling only
-    if name == "libvpx" and holds(pix_fmt):
+    if name == "libvpx" and has_alpha_plane(pix_fmt):
         chosen["auto-alt-ref"] = "0"  # which it cannot do with transparency
     for key, value in encoder_tags(color, pix_fmt).items():
         chosen[f"{key}:v:0"] = value
     for key, value in hdr_parameters(name, source, ffmpeg).items():
         _set(chosen, key, value)
-    convert = encode_filter(color, pix_fmt, size, deep=source.video.deep, ffmpeg=ffmpeg)
+    convert = encode_filter(color, pix_fmt, size, deep=source.video.is_high_bit_depth, ffmpeg=ffmpeg)
     shape = source.video.sample_aspect_ratio
     # setsar rounds to terms below 100 unless told otherwise; 16 bits are what H.264 and H.265 can state
     chosen["filter:v:0"] = f"{convert},setsar={shape.numerator}/{shape.denominator}:max=65535"
@@ -69,8 +69,8 @@ def video_options(
 
 def hdr_parameters(name: str, source: Source, ffmpeg: Ffmpeg) -> dict[str, str]:
     """The encoder's own parameters for HDR metadata, where ffmpeg cannot give it to any (before 8.1)."""
-    about = sidedata.input_options(source.video)
-    if not about or sidedata.settable(ffmpeg):
+    about = sidedata.hdr_input_options(source.video)
+    if not about or sidedata.supports_hdr_input_options(ffmpeg):
         return {}
     spelling = {
         "libx265": ("x265-params", "master-display", "max-cll"),
@@ -83,11 +83,13 @@ def hdr_parameters(name: str, source: Source, ffmpeg: Ffmpeg) -> dict[str, str]:
     return {key: ":".join(f"{named[option]}={value}" for option, value in about.items())}
 
 
-def carries_hdr(name: str, source: Source, ffmpeg: Ffmpeg) -> bool:
+def keeps_hdr_metadata(name: str, source: Source, ffmpeg: Ffmpeg) -> bool:
     """Whether all HDR metadata of the source reaches the new film."""
     video = source.video
-    whole = video.mastering is None or sidedata.spelled(video.mastering) is not None
-    return whole and (sidedata.settable(ffmpeg) or bool(hdr_parameters(name, source, ffmpeg)))
+    whole = video.mastering is None or sidedata.format_mastering_display(video.mastering) is not None
+    return whole and (
+        sidedata.supports_hdr_input_options(ffmpeg) or bool(hdr_parameters(name, source, ffmpeg))
+    )
 
 
 def _set(chosen: dict[str, str], key: str, value: str) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vsrcli.media.process import Process
+from vsrcli.media.process import FFmpegProcess
 
 
-class AllOrNothing:
+class AtomicWriter:
     """A context manager: leaving it normally finishes the work, and what is temporary goes in any case."""
 
     def __enter__(self) -> Self:
@@ -33,7 +33,7 @@ class AllOrNothing:
         """Remove everything temporary; after ``_finish``, what is left of it."""
 
 
-class Fed(AllOrNothing):
+class FFmpegWriter(AtomicWriter):
     """The same around an ffmpeg that takes frames from its stdin, and a folder for its helper files.
 
     Raises:
@@ -42,7 +42,7 @@ class Fed(AllOrNothing):
 
     def __init__(self) -> None:
         self._scratch: Path | None = None
-        self._process: Process | None = None
+        self._process: FFmpegProcess | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -53,11 +53,11 @@ class Fed(AllOrNothing):
             raise
         return self
 
-    def _start_in(self, scratch: Path) -> Process:
+    def _start_in(self, scratch: Path) -> FFmpegProcess:
         """Start it; ``scratch`` is empty."""
         raise NotImplementedError
 
-    def _running(self) -> Process:
+    def _running(self) -> FFmpegProcess:
         if self._process is None:
             raise RuntimeError("not open: use it in a with statement")
         return self._process

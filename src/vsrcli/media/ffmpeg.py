@@ -93,7 +93,7 @@ def find_ffmpeg(explicit: str | None = None) -> Ffmpeg:
     )
 
 
-def command(
+def build_command(
     ffmpeg: Ffmpeg,
     stream: Any,
     target: str,

@@ -22,12 +22,12 @@ from typing import IO, Any, Self
 
 from vsrcli.errors import InputError, OutputError, UsageError, VsrError
 from vsrcli.media.probe import probe
-from vsrcli.media.publish import final_file
+from vsrcli.media.publish import resolve_target
 from vsrcli.media.types import Source
-from vsrcli.media.y4m import MAGIC, PIPE, Header
-from vsrcli.media.y4m_pictures import Pictures
+from vsrcli.media.y4m import MAGIC, STDIO, Y4mHeader
+from vsrcli.media.y4m_pictures import Y4mReader
 
-PEEK = 1 << 24
+PROBE_BYTES = 1 << 24
 """Bytes that are read to describe a film without taking all of it."""
 
 _NAME = "stdin"
@@ -35,7 +35,7 @@ _PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
-class Live:
+class Y4mStream:
     """Pictures that are still to come.
 
     Attributes:
@@ -45,38 +45,38 @@ class Live:
         cut: what is missing, once the stream has ended inside a picture.
     """
 
-    header: Header
+    header: Y4mHeader
     pictures: Iterator[bytearray]
     waiting: Callable[[], bool]
     cut: Callable[[], str | None]
 
 
 @dataclass(frozen=True)
-class Piped(Source):
+class StdinSource(Source):
     """A film from stdin.
 
     Attributes:
         live: its pictures, if ``path`` holds only the first; None if ``path`` holds the film.
     """
 
-    live: Live | None = None
+    live: Y4mStream | None = None
 
     def plain(self) -> Source:
         """The same facts as of a film that has only a name."""
         return replace(Source(**_facts(self)), path=Path(_NAME))
 
 
-def called(source: Source) -> str:
+def display_name(source: Source) -> str:
     """What messages call a film: its file's name, or ``stdin``."""
-    return _NAME if isinstance(source, Piped) else str(source.path)
+    return _NAME if isinstance(source, StdinSource) else str(source.path)
 
 
-def live(source: Source) -> Live | None:
+def y4m_stream_of(source: Source) -> Y4mStream | None:
     """The pictures of a stream that is read as it comes; None for a film in a file."""
-    return source.live if isinstance(source, Piped) else None
+    return source.live if isinstance(source, StdinSource) else None
 
 
-class Incoming:
+class StdinInput:
     """A context manager; leaving it removes what was kept, and calls the film ``stdin`` in errors.
 
     Args:
@@ -93,7 +93,7 @@ class Incoming:
         peek: bool = False,
         on_notice: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._target = None if target == PIPE else target
+        self._target = None if target == STDIO else target
         self._peek = peek
         self._tell = on_notice
         self._folder: Path | None = None
@@ -109,14 +109,14 @@ class Incoming:
             kept = str(self._folder / _NAME)
             error.args = tuple(str(each).replace(kept, _NAME) for each in error.args)
             error.details = error.details.replace(kept, _NAME)
-        self.remove()
+        self.cleanup()
 
-    def remove(self) -> None:
+    def cleanup(self) -> None:
         """Remove what was kept. Safe to call at any time, any number of times."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def film(self) -> Piped:
+    def probe(self) -> StdinSource:
         """Read the beginning, or all of it; once only.
 
         Raises:
@@ -150,8 +150,8 @@ class Incoming:
         finally:
             self._waiting = False
 
-    def _live(self, head: bytes) -> Piped:
-        pictures = Pictures(_behind(head, self._read))
+    def _live(self, head: bytes) -> StdinSource:
+        pictures = Y4mReader(_behind(head, self._read))
         first = next(pictures, None)
         if first is None:
             raise InputError(
@@ -159,22 +159,22 @@ class Incoming:
                 "check what writes it"
             )
         with self._room(None) as file:
-            file.write(pictures.header.essential().line() + b"FRAME\n" + first)
+            file.write(pictures.header.minimal().line() + b"FRAME\n" + first)
         source = probe(Path(file.name))
         video = replace(source.video, duration=None, frames=None)
-        following = Live(
+        following = Y4mStream(
             pictures.header, chain([first], pictures), lambda: self._waiting, lambda: pictures.cut
         )
         return _piped(replace(source, duration=None, size=0, video=video), following)
 
-    def _kept(self, head: bytes) -> Piped:
-        folder = None if self._target is None else final_file(self._target).parent.absolute()
+    def _kept(self, head: bytes) -> StdinSource:
+        folder = None if self._target is None else resolve_target(self._target).parent.absolute()
         folder = folder if folder is not None and folder.is_dir() else None  # of pictures, it is made later
         with self._room(folder) as file:
             if not self._peek:
                 self._tell(f"stdin is no YUV4MPEG2, so all of it is read into {Path(file.name).parent} first")
             file.write(head)
-            size, ended = self._copy(file, len(head), PEEK if self._peek else None)
+            size, ended = self._copy(file, len(head), PROBE_BYTES if self._peek else None)
             file.flush()
             if not ended:
                 with contextlib.suppress(InputError):
@@ -218,23 +218,23 @@ class Incoming:
 
 
 @contextlib.contextmanager
-def opened(
+def open_input(
     source: str | Path,
     target: str | Path | None = None,
     *,
     peek: bool = False,
     on_notice: Callable[[str], None] = lambda text: None,
-) -> Iterator[Path | Incoming]:
+) -> Iterator[Path | StdinInput]:
     """What ``prepare`` takes for a name: the file, or stdin for ``-``; see :class:`Incoming`."""
-    if Path(source) != PIPE:
+    if Path(source) != STDIO:
         yield Path(source)
         return
-    with Incoming(None if target is None else Path(target), peek=peek, on_notice=on_notice) as incoming:
+    with StdinInput(None if target is None else Path(target), peek=peek, on_notice=on_notice) as incoming:
         yield incoming
 
 
-def _piped(source: Source, following: Live | None = None) -> Piped:
-    return Piped(**_facts(source), live=following)
+def _piped(source: Source, following: Y4mStream | None = None) -> StdinSource:
+    return StdinSource(**_facts(source), live=following)
 
 
 def _facts(source: Source) -> dict[str, Any]:

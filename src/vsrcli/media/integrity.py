@@ -18,7 +18,7 @@ _SEGMENT = b"\x18\x53\x80\x67"
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp", b"sidx", b"pnot", b"uuid")
 
 
-def missing_part(path: Path) -> str | None:
+def find_truncation(path: Path) -> str | None:
     """What is missing at the end of the file, as half a sentence; None if nothing is known to be.
 
     Knows MP4/MOV (top-level boxes), Matroska/WebM (segment size), AVI (RIFF size), MPEG-TS (whole packets).
@@ -39,7 +39,7 @@ def missing_part(path: Path) -> str | None:
         return _missing_packet(file.read(204 * 8), size)
 
 
-def damaged_part(path: Path) -> str | None:
+def find_bad_ts_packets(path: Path) -> str | None:
     """What of an MPEG-TS file is no packet, as half a sentence; None if nothing, or it is another file.
 
     libavformat searches for the next packet and says nothing, so frames would be missing. Reads all of it.

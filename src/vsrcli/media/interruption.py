@@ -10,7 +10,7 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def signals_later() -> Iterator[None]:
+def deferred_signals() -> Iterator[None]:
     """Hold back handlers of signals, whose exceptions could cut in between starting something and knowing it.
 
     A child or a thread would then be nobody's. The handler of what has arrived is called as soon as the block

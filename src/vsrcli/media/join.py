@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from vsrcli.errors import EncodeError
-from vsrcli.media.encode import Encoder
+from vsrcli.media.encode import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.mux import Coded, mux_command
+from vsrcli.media.mux import EncodedInput, mux_command
 from vsrcli.media.output import OutputPlan
-from vsrcli.media.process import Process
-from vsrcli.media.segment import Segment, open_segment, segment_clock, segment_container
+from vsrcli.media.process import FFmpegProcess
+from vsrcli.media.segment import SegmentFile, open_segment, segment_container, segment_timescale
 from vsrcli.media.types import Source
 
 _USUAL_RATE = Fraction(25)  # frames per second, where there is one frame only
 _FRAGMENTS = "frag_every_frame+empty_moov+default_base_moof"
 
 
-class Joiner(Encoder):
+class SegmentConcatenator(VideoEncoder):
     """An :class:`Encoder` whose frames are encoded already.
 
     Args:
@@ -49,7 +49,7 @@ class Joiner(Encoder):
         plan: OutputPlan,
         source: Source,
         folder: Path,
-        segments: Sequence[Segment],
+        segments: Sequence[SegmentFile],
         *,
         trial: bool = False,
         ffmpeg: Ffmpeg,
@@ -58,15 +58,21 @@ class Joiner(Encoder):
         self._folder, self._segments = folder, segments
         self._part = folder / f"film{plan.target.suffix}"
         self._format = segment_container(plan.codec) or ""
-        self._clock = segment_clock(source.video) or 0
+        self._clock = segment_timescale(source.video) or 0
         # Matroska states a frame rate, which ffmpeg reads off the first two decoding times: ours, then.
-        self._delay = max(0 if plan.container.exact else 1, *(segment.delay for segment in segments))
+        self._delay = max(
+            0 if plan.container.custom_timescale else 1, *(segment.delay for segment in segments)
+        )
         self._step = max(round(self._clock / (source.video.frame_rate or _USUAL_RATE)), 1)
-        self._hold = self._step if plan.last is None else max(round(plan.last[1] * self._clock), 1)
+        self._hold = (
+            self._step
+            if plan.last_frame_duration is None
+            else max(round(plan.last_frame_duration[1] * self._clock), 1)
+        )
         # Decoding begins here, which is 0 in the pipe.
         self._zero = self._ticks(segments[0].first) - self._delay * self._step
 
-    def copy(self) -> None:
+    def write_packets(self) -> None:
         """Write all segments.
 
         Raises:
@@ -85,13 +91,13 @@ class Joiner(Encoder):
             raise self._stopped(process) from error
 
     def _command(self, scratch: Path) -> list[str]:
-        seconds, ticks = divmod(self._zero - self.source.lift * self._clock, self._clock)
-        coded = Coded(self._format, int(seconds), int(ticks))
+        seconds, ticks = divmod(self._zero - self.source.pts_offset * self._clock, self._clock)
+        coded = EncodedInput(self._format, int(seconds), int(ticks))
         return mux_command(
             self.plan, self.source, self._part, scratch, coded=coded, trial=self._trial, ffmpeg=self._ffmpeg
         )
 
-    def _start(self, process: Process) -> None:
+    def _start(self, process: FFmpegProcess) -> None:
         """The pipe into ffmpeg; it has the first segment's headers."""
         import av
 
@@ -123,7 +129,7 @@ class Joiner(Encoder):
             if checksum != segment.checksum:
                 raise self._changed(segment)
 
-    def _shown(self, segment: Segment) -> list[int]:
+    def _shown(self, segment: SegmentFile) -> list[int]:
         """When the pictures of a segment are shown, in order; the pictures themselves may be gigabytes."""
         shown = sorted(packet.pts for packet in self._packets(segment))
         ends = [self._ticks(segment.first), self._ticks(segment.last)]
@@ -131,7 +137,7 @@ class Joiner(Encoder):
             raise self._changed(segment)
         return shown
 
-    def _packets(self, segment: Segment) -> Iterator[Any]:
+    def _packets(self, segment: SegmentFile) -> Iterator[Any]:
         """The packets of a segment, in decoding order."""
         import av
 
@@ -143,9 +149,9 @@ class Joiner(Encoder):
 
     def _ticks(self, pts: int) -> int:
         """A time on the source's clock, on that of the segments."""
-        return int((pts * self.source.video.time_base + self.source.lift) * self._clock)
+        return int((pts * self.source.video.time_base + self.source.pts_offset) * self._clock)
 
-    def _changed(self, segment: Segment) -> EncodeError:
+    def _changed(self, segment: SegmentFile) -> EncodeError:
         return EncodeError(
             f"{self._name}: its segment {self._folder / segment.name} has been changed or damaged; "
             "check the disk and use --no-resume to begin anew"

@@ -14,12 +14,12 @@ import numpy as np
 from vsrcli.errors import DecodeError, InputError
 from vsrcli.media.decode import Decoder
 from vsrcli.media.decode_command import decode_command
-from vsrcli.media.incoming import Live, live
-from vsrcli.media.process import Process
+from vsrcli.media.incoming import Y4mStream, y4m_stream_of
+from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.types import Frame, Source
 
 
-class LiveDecoder(Decoder):
+class Y4mDecoder(Decoder):
     """A :class:`~vsrcli.media.decode.Decoder` of a film that can be read only once.
 
     Args:
@@ -30,16 +30,16 @@ class LiveDecoder(Decoder):
 
     def __init__(self, source: Source, **options: Any) -> None:
         super().__init__(source, **options)
-        following = live(source)
+        following = y4m_stream_of(source)
         assert following is not None
         self._live = following
-        self._process: Process | None = None
+        self._process: FFmpegProcess | None = None
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process is not None else None
 
-    def check(self) -> None:
+    def raise_if_damaged(self) -> None:
         """Raw pictures hold nothing that could be damaged unseen."""
 
     def close(self) -> None:
@@ -54,7 +54,7 @@ class LiveDecoder(Decoder):
             self.source, None, deinterlace=self._deinterlace, piped=True, ffmpeg=self._ffmpeg
         )
         feeder = _Feeder(self._live)
-        process = self._process = Process(line, stdin=True, stdout=True, grows=feeder.sign_of_life)
+        process = self._process = FFmpegProcess(line, stdin=True, stdout=True, grows=feeder.sign_of_life)
         try:
             feeder.start(process)
             ended = yield from self._wanted(self._decoded(process, feeder))
@@ -63,12 +63,12 @@ class LiveDecoder(Decoder):
         if ended:
             self._end_of_stream(feeder)
 
-    def _decoded(self, process: Process, feeder: _Feeder) -> Iterator[Frame]:
+    def _decoded(self, process: FFmpegProcess, feeder: _Feeder) -> Iterator[Frame]:
         """Every picture that went in."""
         import av
 
         video, number = self.source.video, 0
-        kind = np.dtype("<u2") if video.deep else np.dtype(np.uint8)
+        kind = np.dtype("<u2") if video.is_high_bit_depth else np.dtype(np.uint8)
         try:
             container: Any = av.open(process.stdout, format="nut", buffer_size=1 << 20)
             with container:
@@ -96,12 +96,12 @@ class LiveDecoder(Decoder):
             )
         self.warnings.append(f"stdin is cut short {cut}, which is left out")
 
-    def _stopped(self, process: Process) -> DecodeError:
-        ending = process.ending(process.wait())
+    def _stopped(self, process: FFmpegProcess) -> DecodeError:
+        ending = process.describe_exit(process.wait())
         return DecodeError(
             f"{self.source.path}: after {self.count} frames: ffmpeg stopped ({ending}); "
             "see its last words for the reason",
-            details=process.tail(),
+            details=process.stderr_tail(),
         )
 
 
@@ -113,12 +113,12 @@ class _Feeder:
         error: what was wrong with the stream.
     """
 
-    def __init__(self, following: Live) -> None:
+    def __init__(self, following: Y4mStream) -> None:
         self._live = following
         self.count = 0
         self.error: InputError | None = None
 
-    def start(self, process: Process) -> None:
+    def start(self, process: FFmpegProcess) -> None:
         """Nobody waits for the thread: it may itself wait for a program that writes nothing for hours."""
         threading.Thread(target=self._run, args=(process,), name="feeder", daemon=True).start()
 
@@ -126,11 +126,11 @@ class _Feeder:
         """Changes unless ffmpeg has something to do: that nothing comes from stdin is not its fault."""
         return time.monotonic() if self._live.waiting() else self.count
 
-    def _run(self, process: Process) -> None:
+    def _run(self, process: FFmpegProcess) -> None:
         pipe = process.raw_stdin
         with contextlib.suppress(OSError, ValueError):  # ffmpeg has ended, and says why itself
             try:
-                pipe.write(self._live.header.essential().line())
+                pipe.write(self._live.header.minimal().line())
                 for picture in self._live.pictures:
                     pipe.write(b"FRAME\n")
                     pipe.write(picture)

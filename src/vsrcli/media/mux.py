@@ -9,14 +9,14 @@ from typing import Any
 
 from vsrcli.errors import EncodeError
 from vsrcli.media import sidedata
-from vsrcli.media.ffmpeg import Ffmpeg, command, file_url
-from vsrcli.media.incoming import live
-from vsrcli.media.notices import apple_tags
-from vsrcli.media.opening import input_options
-from vsrcli.media.others import other_streams, seconds, stream_metadata
+from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
+from vsrcli.media.incoming import y4m_stream_of
+from vsrcli.media.notices import uses_quicktime_keys
+from vsrcli.media.opening import safe_input_options
+from vsrcli.media.others import format_seconds, map_other_streams, stream_metadata
 from vsrcli.media.output import OutputPlan
-from vsrcli.media.timecode import later
-from vsrcli.media.types import Pictures, Source
+from vsrcli.media.timecode import timecode_at
+from vsrcli.media.types import ImageSequence, Source
 
 _NANOSECOND = 10**9
 # Of the old file, not of the film.
@@ -24,7 +24,7 @@ _FORMAT_TAGS: tuple[str, ...] = ("major_brand", "minor_version", "compatible_bra
 
 
 @dataclass(frozen=True)
-class Coded:
+class EncodedInput:
     """A picture that is encoded already and only copied into the new film.
 
     Attributes:
@@ -44,7 +44,7 @@ def mux_command(
     file: Path | None,
     scratch: Path,
     *,
-    coded: Coded | None = None,
+    coded: EncodedInput | None = None,
     trial: bool = False,
     ffmpeg: Ffmpeg,
 ) -> list[str]:
@@ -69,8 +69,8 @@ def mux_command(
         raise EncodeError(
             f"{plan.target}: segments cannot hold the transparency of {plan.codec}; give --segment none"
         )
-    offset = coded.offset if coded else -source.lift
-    about = picture_options(source, ffmpeg) | ({"itsoffset": offset} if offset else {})
+    offset = coded.offset if coded else -source.pts_offset
+    about = encoded_video_options(source, ffmpeg) | ({"itsoffset": offset} if offset else {})
     pipe = coded.container if coded else "nut"
     picture = builder.input("pipe:0", f=pipe, protocol_whitelist="pipe", **about)
     chapters = _write_chapters(plan, source, scratch)
@@ -86,21 +86,25 @@ def mux_command(
         # Slow networks: minutes of sound may be read before the first encoded picture opens the file.
         "max_muxing_queue_size": "8192",
     }
-    if plan.zero:
-        options["output_ts_offset"] = seconds(-plan.zero)
+    if plan.time_origin:
+        options["output_ts_offset"] = format_seconds(-plan.time_origin)
     if plan.timescale is not None:
         options["video_track_timescale"] = str(plan.timescale)
     options.update((key, value) for key, value in plan.video_options if not (coded and key == "filter:v:0"))
     maps = stream_metadata("v:0", _picture_tags(plan, source))
     maps += _film_tags(plan, source)
-    maps += other_streams(plan, source, scratch)
+    maps += map_other_streams(plan, source, scratch)
     url = "pipe:1" if file is None else file_url(file)
-    return command(ffmpeg, picture["v:0"], url, options, inputs=inputs, maps=maps, globals_=["-copyts", "-y"])
+    return build_command(
+        ffmpeg, picture["v:0"], url, options, inputs=inputs, maps=maps, globals_=["-copyts", "-y"]
+    )
 
 
-def picture_options(source: Source, ffmpeg: Ffmpeg) -> dict[str, Any]:
+def encoded_video_options(source: Source, ffmpeg: Ffmpeg) -> dict[str, Any]:
     """What the pipe cannot say of the picture, as input options: its HDR metadata, where ffmpeg has them."""
-    return dict(sidedata.input_options(source.video)) if sidedata.settable(ffmpeg) else {}
+    return (
+        dict(sidedata.hdr_input_options(source.video)) if sidedata.supports_hdr_input_options(ffmpeg) else {}
+    )
 
 
 def _encoding(plan: OutputPlan, source: Source, ffmpeg: Ffmpeg) -> dict[str, str | None]:
@@ -110,8 +114,10 @@ def _encoding(plan: OutputPlan, source: Source, ffmpeg: Ffmpeg) -> dict[str, str
         "fps_mode:v:0": "passthrough",
         "enc_time_base:v:0": clock,
     }
-    if plan.last is not None and not plan.container.constant:
-        options["bsf:v:0"] = f"setts=pts=PTS:dts=DTS:{_duration(plan.last, 'PTS', source.video.time_base)}"
+    if plan.last_frame_duration is not None and not plan.container.constant_frame_rate:
+        options["bsf:v:0"] = (
+            f"setts=pts=PTS:dts=DTS:{_duration(plan.last_frame_duration, 'PTS', source.video.time_base)}"
+        )
     return options
 
 
@@ -121,10 +127,10 @@ def _duration(last: tuple[Fraction, Fraction], pts: str, tick: Fraction) -> str:
     return f"duration='if(gte({pts}*TB,{float(begins - tick / 2):.9f}),{float(lasts):.9f}/TB,DURATION)'"
 
 
-def _copying(plan: OutputPlan, source: Source, coded: Coded) -> dict[str, str | None]:
+def _copying(plan: OutputPlan, source: Source, coded: EncodedInput) -> dict[str, str | None]:
     moved = f"setts=pts=PTS+({coded.ticks}):dts=DTS+({coded.ticks})"
-    if plan.last is not None and not plan.container.constant:
-        moved += f":{_duration(plan.last, f'(PTS+({coded.ticks}))', source.video.time_base)}"
+    if plan.last_frame_duration is not None and not plan.container.constant_frame_rate:
+        moved += f":{_duration(plan.last_frame_duration, f'(PTS+({coded.ticks}))', source.video.time_base)}"
     return {"c:v:0": "copy", "bsf:v:0": moved}
 
 
@@ -134,43 +140,47 @@ def _film_tags(plan: OutputPlan, source: Source) -> list[str]:
     if "creation_time" in source.metadata:
         tags["creation_time"] = source.metadata["creation_time"]
     maps = [argument for key, value in tags.items() for argument in ("-metadata", f"{key}={value}")]
-    return [*maps, "-movflags", "+use_metadata_tags"] if apple_tags(source, plan.container) else maps
+    return [*maps, "-movflags", "+use_metadata_tags"] if uses_quicktime_keys(source, plan.container) else maps
 
 
 def _picture_tags(plan: OutputPlan, source: Source) -> dict[str, str | None]:
     video = source.video
-    code = later(video.timecode, video.frame_rate, plan.zero - video.start)
+    code = timecode_at(video.timecode, video.frame_rate, plan.time_origin - video.start)
     return {"language": video.language, "title": video.title, "timecode": code}
 
 
 def _clock(plan: OutputPlan, source: Source, ffmpeg: Ffmpeg) -> str:
     """The encoder's time base: the source's own, or one tick a frame where the container knows no other."""
     rate = source.video.frame_rate
-    if plan.container.constant and rate is not None:
+    if plan.container.constant_frame_rate and rate is not None:
         return f"{rate.denominator}/{rate.numerator}"
     return ffmpeg.demux_time_base
 
 
 def _source_input(plan: OutputPlan, source: Source, scratch: Path, *, trial: bool) -> list[str]:
     """The source as second input, cut to the span. -ss and -t count from the container's start."""
-    if isinstance(source, Pictures):  # which have nothing beside them: an empty description in their place
+    if isinstance(
+        source, ImageSequence
+    ):  # which have nothing beside them: an empty description in their place
         nothing = scratch / "nothing.txt"
         nothing.write_text(";FFMETADATA1\n", encoding="utf-8")
         return ["-f", "ffmetadata", "-i", file_url(nothing)]
     start, end = plan.span
     cut: list[str] = []
-    if live(source) is not None:
+    if y4m_stream_of(source) is not None:
         start = end = None  # its file holds the first picture only, and nothing beside it
     if start is not None and start > 0:
-        cut += ["-ss", seconds(Fraction(start))]
+        cut += ["-ss", format_seconds(Fraction(start))]
     length = None if end is None else Fraction(end) - (start or 0)
     if trial:
         moment = Fraction(1, 10)
         length = moment if length is None else min(length, moment)
     if length is not None:
-        cut += ["-t", seconds(length)]
+        cut += ["-t", format_seconds(length)]
     careful = [
-        argument for key, value in input_options(source.container).items() for argument in (f"-{key}", value)
+        argument
+        for key, value in safe_input_options(source.container).items()
+        for argument in (f"-{key}", value)
     ]
     return [*careful, *cut, "-i", file_url(source.path)]
 
@@ -183,7 +193,7 @@ def _write_chapters(plan: OutputPlan, source: Source, scratch: Path) -> Path | N
     last = None if end is None else Fraction(end) - (start or 0)
     lines = [";FFMETADATA1"]
     for chapter in source.chapter_marks:
-        begin, close = max(chapter.start - plan.zero, Fraction(0)), chapter.end - plan.zero
+        begin, close = max(chapter.start - plan.time_origin, Fraction(0)), chapter.end - plan.time_origin
         if last is not None:
             close = min(close, last)
         if close <= 0 or close <= begin:

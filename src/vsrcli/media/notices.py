@@ -60,7 +60,7 @@ _MOV_TAGS = frozenset(
 _FORMAT_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "software")
 
 
-def apple_tags(source: Source, container: Container) -> bool:
+def uses_quicktime_keys(source: Source, container: Container) -> bool:
     """Whether tags are written by their full names, as Apple's cameras do; else as QuickTime always did."""
     return container.muxer == "mov" and any(key.startswith("com.apple.quicktime.") for key in source.metadata)
 
@@ -111,13 +111,13 @@ def _clock(video: VideoStream, container: Container) -> Iterator[str]:
         yield f"{container.name} has a clock of 1 ms: times are rounded to the nearest millisecond"
     if container.muxer == "mpegts" and (90000 * video.time_base).denominator != 1:
         yield "MPEG-TS has a clock of 1/90000 s: times are rounded to it"
-    if container.constant:
+    if container.constant_frame_rate:
         yield f"{container.name} knows a constant frame rate only: times are rounded to whole frames"
 
 
 def _tags(source: Source, container: Container) -> Iterator[str]:
     known = {"mp4": _MP4_TAGS, "mov": _MOV_TAGS}.get(container.muxer)
-    if known is None or apple_tags(source, container):
+    if known is None or uses_quicktime_keys(source, container):
         return
     lost = [tag for tag in source.metadata if tag not in known and tag not in _FORMAT_TAGS]
     if lost:

@@ -12,12 +12,12 @@ import numpy as np
 
 from vsrcli.errors import DecodeError
 from vsrcli.media.decode import Decoder
-from vsrcli.media.overlap import Ahead, depth
+from vsrcli.media.overlap import Prefetcher, queue_depth
 from vsrcli.media.types import Frame, Source
 
 
 @dataclass(frozen=True)
-class Seen:
+class ResumePoint:
     """The last frame that was taken.
 
     Attributes:
@@ -31,12 +31,12 @@ class Seen:
     checksum: int
 
 
-def checksum(frame: Frame) -> int:
+def frame_crc32(frame: Frame) -> int:
     """CRC-32 of a frame's pixels."""
     return zlib.crc32(np.ascontiguousarray(frame.pixels).data)
 
 
-class Onward:
+class ResumableDecoder:
     """A context manager and iterator: the frames behind one that was seen, all of them if none was. They are
     decoded a few ahead, in a thread.
 
@@ -53,11 +53,11 @@ class Onward:
     """
 
     def __init__(
-        self, source: Source, open_decoder: Callable[[Seen | None], Decoder], seen: Seen | None
+        self, source: Source, open_decoder: Callable[[ResumePoint | None], Decoder], seen: ResumePoint | None
     ) -> None:
         self._source, self._open, self._seen = source, open_decoder, seen
         self._decoder = open_decoder(seen)
-        self._ahead: Ahead[Frame] | None = None
+        self._ahead: Prefetcher[Frame] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -74,9 +74,9 @@ class Onward:
         """What was passed over or replaced, once the frames are over."""
         return tuple(self._decoder.warnings)
 
-    def check(self) -> None:
+    def raise_if_damaged(self) -> None:
         """See ``Decoder.check``."""
-        self._decoder.check()
+        self._decoder.raise_if_damaged()
 
     def __iter__(self) -> Iterator[Frame]:
         frames = iter(self._decoder)
@@ -85,10 +85,12 @@ class Onward:
             self._decoder = self._open(None)
             frames = self._behind(iter(self._decoder))
         video = self._source.video
-        size = video.width * video.height * (2 if video.deep else 1) * (4 if video.has_alpha else 3)
-        self._ahead = Ahead(frames, depth(size), self._decoder.close)
+        size = (
+            video.width * video.height * (2 if video.is_high_bit_depth else 1) * (4 if video.has_alpha else 3)
+        )
+        self._ahead = Prefetcher(frames, queue_depth(size), self._decoder.close)
         yield from self._ahead
-        self.check()
+        self.raise_if_damaged()
 
     def _meets_again(self, frames: Iterator[Frame]) -> bool:
         try:
@@ -109,7 +111,7 @@ class Onward:
 
     def _is_seen(self, frame: Frame) -> bool:
         assert self._seen is not None
-        return (frame.pts, checksum(frame)) == (self._seen.pts, self._seen.checksum)
+        return (frame.pts, frame_crc32(frame)) == (self._seen.pts, self._seen.checksum)
 
     def _changed(self) -> DecodeError:
         return DecodeError(

@@ -34,7 +34,7 @@ _OTHERS = (
 _ANY = f"{_FILMS},{_OTHERS}"
 
 
-def open_film(path: Path, *, kind: str | None = None) -> Any:
+def open_media(path: Path, *, kind: str | None = None) -> Any:
     """A PyAV container of a file, to be used in a ``with`` statement.
 
     Args:
@@ -55,7 +55,7 @@ def open_film(path: Path, *, kind: str | None = None) -> Any:
     return av.open(file_url(path), options=options, metadata_errors="replace")
 
 
-def open_written(file: Path, muxer: str) -> Any:
+def open_output_file(file: Path, muxer: str) -> Any:
     """A PyAV container of a file that ffmpeg has just written with ``muxer``; raises as ``open_film``.
 
     The format is named, since a film of a few small frames is too short to be recognized.
@@ -65,12 +65,12 @@ def open_written(file: Path, muxer: str) -> Any:
     return av.open(file_url(file), format=muxer, options={"protocol_whitelist": "file"})
 
 
-def careful(stream: Any) -> None:
+def limit_decoder(stream: Any) -> None:
     """Let a PyAV stream decode no picture beyond ``MAX_PIXELS``."""
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
 
 
-def input_options(container: str) -> dict[str, str]:
+def safe_input_options(container: str) -> dict[str, str]:
     """ffmpeg's input options for the same care.
 
     Args:

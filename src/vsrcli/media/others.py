@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
-from vsrcli.media.opening import open_film
+from vsrcli.media.opening import open_media
 from vsrcli.media.output import OutputPlan
 from vsrcli.media.streams import StreamPlan
 from vsrcli.media.types import Source
@@ -16,7 +16,7 @@ _OPUS_LAYOUTS = "aformat=channel_layouts=7.1|6.1|5.1|5.0|quad|3.0|stereo|mono"
 _COVER_TYPES = {"mjpeg": ("image/jpeg", "cover.jpg"), "png": ("image/png", "cover.png")}
 
 
-def other_streams(plan: OutputPlan, source: Source, scratch: Path) -> list[str]:
+def map_other_streams(plan: OutputPlan, source: Source, scratch: Path) -> list[str]:
     """``-map`` and codec of every kept or converted stream, in order."""
     arguments: list[str] = []
     covers: list[StreamPlan] = []
@@ -36,7 +36,7 @@ def other_streams(plan: OutputPlan, source: Source, scratch: Path) -> list[str]:
         if stream.kind == "cover":
             arguments += [f"-disposition:{position}", "attached_pic"]
         elif plan.span[0] is not None:
-            arguments += _begin_at(plan.zero, stream, position)
+            arguments += _begin_at(plan.time_origin, stream, position)
         if stream.encoder in ("aac", "libopus", "libmp3lame"):
             arguments += [f"-b:{position}", _bit_rate(source, stream)]
         if stream.encoder == "libopus":
@@ -56,7 +56,7 @@ def _begin_at(zero: Fraction, stream: StreamPlan, position: int) -> list[str]:
     if copied and zero >= 0:
         return [f"-copypriorss:{position}", "0"]
     if copied or stream.kind == "subtitle":  # copypriorss would leave out all that is negative
-        return [f"-bsf:{position}", f"noise=amount=0:drop='lt(pts*tb,{seconds(zero)})'"]
+        return [f"-bsf:{position}", f"noise=amount=0:drop='lt(pts*tb,{format_seconds(zero)})'"]
     return []
 
 
@@ -74,7 +74,7 @@ def _attach(source: Source, cover: StreamPlan, number: int, scratch: Path) -> li
 
 def cover_data(source: Source, index: int) -> bytes | None:
     """The picture file inside an attached-picture stream."""
-    with open_film(source.path, kind=source.container) as container:
+    with open_media(source.path, kind=source.container) as container:
         for packet in container.demux(container.streams[index]):
             if packet.size:
                 return bytes(packet)
@@ -101,7 +101,7 @@ def stream_metadata(specifier: str, tags: Mapping[str, str | None]) -> list[str]
     ]
 
 
-def seconds(time: Fraction) -> str:
+def format_seconds(time: Fraction) -> str:
     """Decimal seconds, to the microsecond that ffmpeg reads."""
     micro = round(time * 1_000_000)
     return f"{'-' if micro < 0 else ''}{abs(micro) // 1_000_000}.{abs(micro) % 1_000_000:06d}"

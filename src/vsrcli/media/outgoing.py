@@ -12,19 +12,19 @@ from types import TracebackType
 from typing import Self
 
 from vsrcli.errors import EncodeError, OutputError, ReaderClosedError, UsageError
-from vsrcli.media.encode import Encoder
+from vsrcli.media.encode import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.mux import mux_command
 from vsrcli.media.output import OutputPlan
-from vsrcli.media.process import Process
+from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.types import Source
-from vsrcli.media.y4m import Header
+from vsrcli.media.y4m import Y4mHeader
 
 _PIECE = 1 << 20
 _PATIENCE = 1.0  # seconds for the rest of a stream that is given up; its reader may have stopped reading
 
 
-def check_stdout() -> None:
+def require_stdout_pipe() -> None:
     """Whether a program or a file is at the other end.
 
     Raises:
@@ -37,7 +37,7 @@ def check_stdout() -> None:
         )
 
 
-class Outlet(Encoder):
+class StdoutEncoder(VideoEncoder):
     """An :class:`~vsrcli.media.encode.Encoder` whose film goes to stdout while it grows.
 
     While it is open, stdout is its own: what else the process prints there goes to stderr.
@@ -72,14 +72,16 @@ class Outlet(Encoder):
     def _command(self, scratch: Path) -> list[str]:
         return mux_command(self.plan, self.source, None, scratch, ffmpeg=self._ffmpeg)
 
-    def _launch(self, command: list[str]) -> Process:
+    def _launch(self, command: list[str]) -> FFmpegProcess:
         assert self._stdout is not None
         self._relay = relay = _Relay(self._stdout.number, self.plan.header)
-        process = Process(command, stdin=True, stdout=True, on_line=self._listen, grows=relay.sign_of_life)
+        process = FFmpegProcess(
+            command, stdin=True, stdout=True, on_line=self._listen, grows=relay.sign_of_life
+        )
         relay.start(process)
         return process
 
-    def _verify(self, process: Process) -> None:
+    def _verify(self, process: FFmpegProcess) -> None:
         assert self._relay is not None
         self._relay.join()
         if self._relay.error is not None:
@@ -90,13 +92,13 @@ class Outlet(Encoder):
             if (held, rest) != (self.count, 0):
                 raise EncodeError(
                     f"stdout: {self.count} frames were to be written, but {held} went out; run it again",
-                    details=process.tail(),
+                    details=process.stderr_tail(),
                 )
 
     def _publish(self) -> None:
         """What has been written is with its reader."""
 
-    def _stopped(self, process: Process) -> OutputError:
+    def _stopped(self, process: FFmpegProcess) -> OutputError:
         error = self._relay.error if self._relay is not None else None
         if isinstance(error, BrokenPipeError):
             return ReaderClosedError("the reader of stdout has gone")
@@ -146,15 +148,15 @@ class _Relay:
         error: why it has stopped before the end.
     """
 
-    def __init__(self, number: int, header: Header | None) -> None:
+    def __init__(self, number: int, header: Y4mHeader | None) -> None:
         self.count = 0
         self.error: OSError | None = None
         self._number, self._header = number, header
         self._writing = False
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
-        self._process: Process | None = None
+        self._process: FFmpegProcess | None = None
 
-    def start(self, process: Process) -> None:
+    def start(self, process: FFmpegProcess) -> None:
         """Begin with the output of a child."""
         self._process = process
         self._thread.start()

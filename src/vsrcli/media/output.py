@@ -9,7 +9,7 @@ from pathlib import Path
 from vsrcli.media.containers import Container
 from vsrcli.media.streams import StreamPlan
 from vsrcli.media.types import Color
-from vsrcli.media.y4m import PIPE, Header
+from vsrcli.media.y4m import STDIO, Y4mHeader
 
 
 @dataclass(frozen=True)
@@ -75,26 +75,26 @@ class OutputPlan:
     streams: tuple[StreamPlan, ...]
     notices: tuple[str, ...]
     span: tuple[Fraction | None, Fraction | None]
-    zero: Fraction
+    time_origin: Fraction
     timescale: int | None
     overwrite: bool
     alpha: bool = False
-    last: tuple[Fraction, Fraction] | None = None
-    header: Header | None = None
+    last_frame_duration: tuple[Fraction, Fraction] | None = None
+    header: Y4mHeader | None = None
 
     @property
     def to_stdout(self) -> bool:
         """Whether it is a stream, not a file."""
-        return self.target == PIPE
+        return self.target == STDIO
 
     @property
-    def name(self) -> str:
+    def display_name(self) -> str:
         """What messages call the target."""
         return "stdout" if self.to_stdout else str(self.target)
 
     def __str__(self) -> str:
         lines = [
-            f"{self.name}: {self.container.name}, {self.width}x{self.height}, {self.codec} {self.pix_fmt}"
+            f"{self.display_name}: {self.container.name}, {self.width}x{self.height}, {self.codec} {self.pix_fmt}"
         ]
         for stream in self.streams:
             note = f" ({stream.note})" if stream.note else ""

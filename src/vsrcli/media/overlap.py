@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Generic, TypeVar
 
-from vsrcli.media.interruption import signals_later
+from vsrcli.media.interruption import deferred_signals
 
 Item = TypeVar("Item")
 
@@ -25,12 +25,12 @@ _QUEUE_BYTES = 1 << 25
 _LEAST, _MOST = 2, 16
 
 
-def depth(frame_bytes: int) -> int:
+def queue_depth(frame_bytes: int) -> int:
     """How many frames of a size wait in a queue: 32 MiB of them, but at least 2 and at most 16."""
     return max(_LEAST, min(_QUEUE_BYTES // max(frame_bytes, 1), _MOST))
 
 
-class Aside:
+class BackgroundTask:
     """Calls a function in a thread, beside other work; waiting for it can be interrupted and begun again.
 
     Args:
@@ -49,7 +49,7 @@ class Aside:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def over(self, timeout: float | None = None) -> bool:
+    def wait(self, timeout: float | None = None) -> bool:
         """Wait at most so many seconds for its end (None: as long as it takes); whether that has come."""
         while not self._ended:
             try:
@@ -77,7 +77,7 @@ def _room(depth: int) -> queue.SimpleQueue[None]:
     return tokens
 
 
-class Ahead(Generic[Item]):
+class Prefetcher(Generic[Item]):
     """An iterator of what another one gives, fetched in a thread before it is asked for.
 
     An exception comes out where the item would have come that it was raised instead of.
@@ -94,11 +94,11 @@ class Ahead(Generic[Item]):
         self._ready: queue.SimpleQueue[tuple[Item] | BaseException | None] = queue.SimpleQueue()
         self._room = _room(depth)
         self._closing = False
-        self._thread: Aside | None = None
+        self._thread: BackgroundTask | None = None
 
     def __iter__(self) -> Iterator[Item]:
-        with signals_later():  # started and known, or neither
-            self._thread = self._thread or Aside(self._run, "ahead")
+        with deferred_signals():  # started and known, or neither
+            self._thread = self._thread or BackgroundTask(self._run, "ahead")
         while (item := self._ready.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
@@ -111,10 +111,10 @@ class Ahead(Generic[Item]):
         if self._thread is None:
             self._items.close()
             return
-        while not self._thread.over(timeout=0):
+        while not self._thread.wait(timeout=0):
             self._release()
             self._room.put(None)  # for the item in hand
-            self._thread.over(timeout=0.05)
+            self._thread.wait(timeout=0.05)
 
     def _run(self) -> None:
         end: BaseException | None = None
@@ -131,7 +131,7 @@ class Ahead(Generic[Item]):
             self._ready.put(end)
 
 
-class Behind(Generic[Item]):
+class BackgroundWriter(Generic[Item]):
     """Hands items to a function in a thread, in their order.
 
     After its first exception the function is not called again; :meth:`put` and :meth:`finish` raise it.
@@ -146,7 +146,7 @@ class Behind(Generic[Item]):
         self._waiting: queue.SimpleQueue[tuple[Item] | None] = queue.SimpleQueue()
         self._room = _room(depth)
         self._error: BaseException | None = None
-        self._thread: Aside | None = None
+        self._thread: BackgroundTask | None = None
 
     def put(self, item: Item) -> None:
         """Take an item.
@@ -155,13 +155,13 @@ class Behind(Generic[Item]):
             BaseException: what the function raised for an item before.
         """
         if self._thread is None:
-            with signals_later():
-                self._thread = Aside(self._run, "behind")
+            with deferred_signals():
+                self._thread = BackgroundTask(self._run, "behind")
         self._raise()
         self._room.get()
         self._waiting.put((item,))
 
-    def finish(self) -> None:
+    def drain(self) -> None:
         """Wait until every item has been taken.
 
         Raises:
@@ -170,7 +170,7 @@ class Behind(Generic[Item]):
         self._join()
         self._raise()
 
-    def abandon(self, release: Callable[[], None]) -> None:
+    def cancel(self, release: Callable[[], None]) -> None:
         """Take no more than the item in hand; ``release`` wakes the function from whatever it waits for."""
         self._error = self._error or InterruptedError("abandoned")
         release()
@@ -179,7 +179,7 @@ class Behind(Generic[Item]):
     def _join(self) -> None:
         if self._thread is not None:
             self._waiting.put(None)
-            self._thread.over()
+            self._thread.wait()
             self._thread = None
 
     def _run(self) -> None:

@@ -9,8 +9,8 @@ from fractions import Fraction
 from typing import Any
 
 from vsrcli.media import color as colors
-from vsrcli.media.alpha import transparent
-from vsrcli.media.sidedata import content_light, mastering, uncarried
+from vsrcli.media.alpha import has_transparency
+from vsrcli.media.sidedata import content_light_level, mastering_display, unsupported_side_data
 from vsrcli.media.types import Color, VideoStream
 
 _HIGHEST_RATE = 1000
@@ -20,9 +20,7 @@ _DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 _CHROMA = re.compile(r"\((?:[^()]*, )?(left|center|topleft|top|bottomleft|bottom)\)")
 
 
-def describe_picture(
-    container: Any, stream: Any, frame: Any | None, container_start: Fraction
-) -> VideoStream:
+def describe_video(container: Any, stream: Any, frame: Any | None, container_start: Fraction) -> VideoStream:
     """Everything about the stream that will be upscaled.
 
     Args:
@@ -39,10 +37,10 @@ def describe_picture(
     shape = Fraction(stream.sample_aspect_ratio or context.sample_aspect_ratio or 1) or Fraction(1)
     if rotation in (90, 270):
         width, height, shape = height, width, 1 / shape
-    bits, alpha = depth(pix_fmt), _has_alpha(pix_fmt)
+    bits, alpha = bit_depth(pix_fmt), _has_alpha(pix_fmt)
     time_base = Fraction(stream.time_base)
     start = frame.pts if frame is not None and frame.pts is not None else stream.start_time
-    if counted(container.format.name, codec_name(context)):
+    if has_no_timestamps(container.format.name, codec_name(context)):
         start = None
     return VideoStream(
         index=stream.index,
@@ -52,7 +50,7 @@ def describe_picture(
         rotation=rotation,
         pix_fmt=pix_fmt,
         bit_depth=bits,
-        has_alpha=alpha and transparent(container, stream, frame),
+        has_alpha=alpha and has_transparency(container, stream, frame),
         time_base=time_base,
         frame_rate=_rate(stream),
         start=container_start if start is None else start * time_base,
@@ -64,10 +62,10 @@ def describe_picture(
         language=language(metadata),
         title=track_title(metadata),
         mirrored=_mirrored(frame),
-        mastering=mastering(frame),
-        light=content_light(frame),
+        mastering=mastering_display(frame),
+        light=content_light_level(frame),
         timecode=metadata.get("timecode"),
-        uncarried=(*uncarried(frame), *_layers(context)),
+        uncarried=(*unsupported_side_data(frame), *_layers(context)),
     )
 
 
@@ -124,7 +122,7 @@ def _field_order(context: Any, frame: Any | None) -> str | None:
     return order
 
 
-def depth(pix_fmt: str) -> int:
+def bit_depth(pix_fmt: str) -> int:
     """Bits per component of a pixel format: 8 at least, 16 at most."""
     return min(max([8, *(component.bits for component in _components(pix_fmt))]), 16)
 
@@ -164,7 +162,7 @@ def _layers(context: Any) -> tuple[str, ...]:
     return ("a second layer of the picture (transparency or a second eye)",) if layered else ()
 
 
-def counted(container: str, codec: str) -> bool:
+def has_no_timestamps(container: str, codec: str) -> bool:
     """Whether pictures have no times of their own but follow one another at the container's rate.
 
     AVI stores no times, and libavformat's guesses at those of codecs with reordering differ between packets

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vsrcli.errors import OutputError
 from vsrcli.media import alpha
-from vsrcli.media.codecs import some
+from vsrcli.media.codecs import join_first
 from vsrcli.media.color import is_rgb
 from vsrcli.media.containers import Container
 from vsrcli.media.ffmpeg import Ffmpeg
@@ -14,7 +14,7 @@ from vsrcli.media.types import VideoStream
 
 
 @dataclass(frozen=True)
-class PixelFormat:
+class PixelFormatChoice:
     """How the pixels of the new film are stored.
 
     Attributes:
@@ -37,7 +37,7 @@ def choose_pixel_format(
     *,
     wanted: str | None = None,
     chosen: bool = False,
-) -> PixelFormat:
+) -> PixelFormatChoice:
     """The encoder's pixel format and notices on what it costs.
 
     Transparency is kept where encoder and container can, then depth, then chroma subsampling. An odd width or
@@ -62,44 +62,46 @@ def choose_pixel_format(
     if not video.has_alpha:
         return _opaque(codec, video, size, odd, ffmpeg)
     # HEVC with transparency is read by few players, so it has to be asked for.
-    seen = alpha.readable(video, ffmpeg)
+    seen = alpha.can_decode_alpha(video, ffmpeg)
     able = seen and not odd and (chosen or codec != "libx265")
-    name = alpha.pixel_format(codec, container, video, ffmpeg) if able else None
+    name = alpha.alpha_pixel_format(codec, container, video, ffmpeg) if able else None
     if name is not None:
-        return PixelFormat(name, True, _lost(codec, name, video))
+        return PixelFormatChoice(name, True, _lost(codec, name, video))
     without = _opaque(codec, video, size, odd, ffmpeg)
     why = f"{codec} in {container.name} cannot keep it (the default encoders of .webm, .mov and .mkv can)"
     if not seen:
-        why = f"this ffmpeg cannot read it, since it lacks the decoder {alpha.decoder(video)}"
-    return PixelFormat(without.name, False, (f"transparency is dropped: {why}", *without.notices))
+        why = f"this ffmpeg cannot read it, since it lacks the decoder {alpha.alpha_decoder(video)}"
+    return PixelFormatChoice(without.name, False, (f"transparency is dropped: {why}", *without.notices))
 
 
 def _as_asked(
     codec: str, wanted: str, video: VideoStream, size: tuple[int, int], ffmpeg: Ffmpeg
-) -> PixelFormat:
+) -> PixelFormatChoice:
     able = ffmpeg.pixel_formats(codec)
     if able and wanted not in able:
-        raise OutputError(f"{codec} cannot write {wanted}; use --pix-fmt with one of {some(able)}")
+        raise OutputError(f"{codec} cannot write {wanted}; use --pix-fmt with one of {join_first(able)}")
     _check_odd(codec, wanted, *size)
     notices: list[str] = []
-    kept = video.has_alpha and alpha.holds(wanted) and alpha.readable(video, ffmpeg)
+    kept = video.has_alpha and alpha.has_alpha_plane(wanted) and alpha.can_decode_alpha(video, ffmpeg)
     if video.has_alpha and not kept:
         notices.append(f"transparency is dropped: {wanted} was asked for")
-    if video.deep and not is_deep(wanted):
+    if video.is_high_bit_depth and not is_high_bit_depth(wanted):
         notices.append(f"{video.bit_depth}-bit picture becomes 8-bit ({wanted}), as asked for")
-    return PixelFormat(wanted, kept, tuple(notices))
+    return PixelFormatChoice(wanted, kept, tuple(notices))
 
 
 def _lost(codec: str, name: str, video: VideoStream) -> tuple[str, ...]:
     """What an encoder gives up for transparency."""
-    bits = 8 if not is_deep(name) else next((bits for bits in (10, 12) if str(bits) in name), 16)
+    bits = 8 if not is_high_bit_depth(name) else next((bits for bits in (10, 12) if str(bits) in name), 16)
     chroma = _subsampling(video.pix_fmt)
     lost = [f"{bits} of {video.bit_depth} bits"] if bits < video.bit_depth else []
     lost += [f"no 4:{chroma[1]}:{chroma[2]} chroma"] if _subsampling(name) < chroma else []
     return (f"{codec} keeps transparency in {name} only: {', '.join(lost)}",) if lost else ()
 
 
-def _opaque(codec: str, video: VideoStream, size: tuple[int, int], odd: bool, ffmpeg: Ffmpeg) -> PixelFormat:
+def _opaque(
+    codec: str, video: VideoStream, size: tuple[int, int], odd: bool, ffmpeg: Ffmpeg
+) -> PixelFormatChoice:
     able = ffmpeg.pixel_formats(codec)
     notices: list[str] = []
     chroma = _subsampling(video.pix_fmt)
@@ -119,10 +121,10 @@ def _opaque(codec: str, video: VideoStream, size: tuple[int, int], odd: bool, ff
                     )
                 if bits < depth:
                     notices.append(f"{codec} cannot keep {video.bit_depth} bits: written as {found}")
-                return PixelFormat(found, False, tuple(notices))
+                return PixelFormatChoice(found, False, tuple(notices))
     if able and not odd:
         text = f"{codec} takes none of the usual formats: written as {able[0]}"
-        return PixelFormat(able[0], False, (text,))
+        return PixelFormatChoice(able[0], False, (text,))
     raise OutputError(
         f"{codec} cannot write {size[0]}x{size[1]}: a side is odd; use --codec libx264 or an even --size"
     )
@@ -163,7 +165,7 @@ def _check_odd(codec: str, pix_fmt: str, width: int, height: int) -> None:
         )
 
 
-def is_deep(pix_fmt: str) -> bool:
+def is_high_bit_depth(pix_fmt: str) -> bool:
     """Whether a component has more than 8 bits."""
     return any(
         mark in pix_fmt

@@ -11,19 +11,19 @@ from pathlib import Path
 from vsrcli.errors import OutputError, UsageError
 from vsrcli.media import codecs, y4m, y4m_plan
 from vsrcli.media.color import is_rgb, output_color
-from vsrcli.media.containers import Container, container_for, format_for
-from vsrcli.media.encoding import carries_hdr, video_options
+from vsrcli.media.containers import Container, container_from_suffix, stdout_container
+from vsrcli.media.encoding import keeps_hdr_metadata, video_encoder_options
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.incoming import Piped
+from vsrcli.media.incoming import StdinSource
 from vsrcli.media.notices import source_notices
 from vsrcli.media.output import EncodeOptions, OutputPlan
 from vsrcli.media.pixelformat import choose_pixel_format
-from vsrcli.media.publish import final_file
-from vsrcli.media.seek import last_picture
-from vsrcli.media.settings import refuse
-from vsrcli.media.streams import StreamPlan, notice, plan_streams
-from vsrcli.media.trial import try_out
-from vsrcli.media.types import Pictures, Source
+from vsrcli.media.publish import resolve_target
+from vsrcli.media.seek import last_frame
+from vsrcli.media.settings import check_extra_options
+from vsrcli.media.streams import StreamPlan, plan_streams, stream_notice
+from vsrcli.media.trial import trial_encode
+from vsrcli.media.types import ImageSequence, Source
 
 __all__ = ["EncodeOptions", "OutputPlan", "StreamPlan", "plan_output"]
 
@@ -73,19 +73,19 @@ def plan_output(
     """
     options = options or EncodeOptions()
     target = Path(target)
-    refuse(options.extra)
-    container = check_target(target, options, ffmpeg, source=source)
+    check_extra_options(options.extra)
+    container = check_output_path(target, options, ffmpeg, source=source)
     raw, size = container.muxer == y4m.CONTAINER, (width, height)
     video = source.video
     shape = shape or video.sample_aspect_ratio
     reshaped = replace(source, video=replace(video, sample_aspect_ratio=shape))
-    wanted = options.codec or (_STREAMED.get(container.muxer) if target == y4m.PIPE else None)
-    shown = Path("stdout") if target == y4m.PIPE else target
+    wanted = options.codec or (_STREAMED.get(container.muxer) if target == y4m.STDIO else None)
+    shown = Path("stdout") if target == y4m.STDIO else target
     codec = codecs.choose_codec(wanted, container, shown, video, ffmpeg)
     _check_size(shown, width, height)
-    halves = isinstance(source, Pictures) and codecs.for_players(codec)
+    halves = isinstance(source, ImageSequence) and codecs.is_widely_playable(codec)
     chosen = (
-        y4m_plan.choose(video, options.pix_fmt)
+        y4m_plan.choose_y4m_pixel_format(video, options.pix_fmt)
         if raw
         else choose_pixel_format(
             codec,
@@ -106,22 +106,22 @@ def plan_output(
         color = replace(color, range="pc")  # JPEG knows no other
     streams = plan_streams(source, container, ffmpeg) if others else ()
     if raw:
-        streams = y4m_plan.dropped(source)
+        streams = y4m_plan.drop_other_streams(source)
     by_index = {other.index: other for other in source.others}
-    told = [notice(stream, by_index[stream.index]) for stream in streams]
-    timescale = _timescale(video.time_base) if container.exact else None
-    planes, shaped = y4m_plan.conversion(pix_fmt, options) if raw else (pix_fmt, options)
-    pictures = video_options(shaped, codec, planes, size, color, container, reshaped, ffmpeg)
+    told = [stream_notice(stream, by_index[stream.index]) for stream in streams]
+    timescale = _timescale(video.time_base) if container.custom_timescale else None
+    planes, shaped = y4m_plan.conversion_filter(pix_fmt, options) if raw else (pix_fmt, options)
+    pictures = video_encoder_options(shaped, codec, planes, size, color, container, reshaped, ffmpeg)
     header = None
     if raw:
         pictures = (("strict", "-1"), *pictures)  # which libavformat wants for more than 8 bits
         deinterlaced = deinterlace and video.interlaced
-        header = y4m_plan.header(reshaped, size, pix_fmt, color, span, deinterlaced=deinterlaced)
+        header = y4m_plan.plan_y4m_header(reshaped, size, pix_fmt, color, span, deinterlaced=deinterlaced)
         if shape != video.sample_aspect_ratio:
             words = (word for word in header.others if not word.startswith("A"))
             header = replace(header, others=(*words, f"A{shape.numerator}:{shape.denominator}"))
     last = _last(source, span[1])
-    if last is not None and _slides(source, last[1]) and codec in _REORDERING and container.exact:
+    if last is not None and _slides(source, last[1]) and codec in _REORDERING and container.custom_timescale:
         # MP4 states how long pictures last in the order of decoding, which has to be that of showing then.
         pictures = (("bf", "0"), *pictures)
     plan = OutputPlan(
@@ -144,22 +144,22 @@ def plan_output(
                 replace(container, constant=False) if raw else container,  # its times have been looked at
                 span,
                 deinterlace=deinterlace,
-                hdr=carries_hdr(codec, source, ffmpeg) and not raw,
+                hdr=keeps_hdr_metadata(codec, source, ffmpeg) and not raw,
             ),
             *chosen.notices,
-            *(y4m_plan.notices(source, size, pix_fmt, color, container) if target == y4m.PIPE else ()),
+            *(y4m_plan.y4m_notices(source, size, pix_fmt, color, container) if target == y4m.STDIO else ()),
             *(text for text in told if text),
         ),
         span=span,
-        zero=_zero(source, span[0]),
+        time_origin=_zero(source, span[0]),
         timescale=timescale,
         overwrite=options.overwrite,
         alpha=chosen.alpha,
-        last=last,
+        last_frame_duration=last,
         header=header,
     )
     if trial:
-        try_out(plan, source, ffmpeg=ffmpeg)
+        trial_encode(plan, source, ffmpeg=ffmpeg)
     return plan
 
 
@@ -167,10 +167,10 @@ def _zero(source: Source, start: Fraction | None) -> Fraction:
     """Source time that becomes 0. Sound may lead by its encoder's delay; only a picture before 0 moves it."""
     if start is not None:
         return source.start + start
-    return source.start if source.lift else max(source.start, Fraction(0))
+    return source.start if source.pts_offset else max(source.start, Fraction(0))
 
 
-def check_target(
+def check_output_path(
     target: Path, options: EncodeOptions, ffmpeg: Ffmpeg, *, source: Source | None = None
 ) -> Container:
     """Whether ``target`` may be created, and as what; ``source`` is the film, as soon as it is known.
@@ -178,22 +178,24 @@ def check_target(
     Raises:
         OutputError, UsageError: see ``plan_output``.
     """
-    if target == y4m.PIPE:
-        container = format_for(options.format, ffmpeg)
+    if target == y4m.STDIO:
+        container = stdout_container(options.format, ffmpeg)
         if container.muxer == y4m.CONTAINER:
             y4m_plan.check_codec(options)
         return container
     if options.format is not None:
         raise UsageError(f"--format is for stdout (-); the extension of {target} chooses its container")
     _check_file(target, source, overwrite=options.overwrite)
-    return container_for(target, ffmpeg)
+    return container_from_suffix(target, ffmpeg)
 
 
 def _check_file(target: Path, source: Source | None, *, overwrite: bool) -> None:
     try:
-        folder = final_file(target).parent
-        inputs = source.files if isinstance(source, Pictures) else () if source is None else (source.path,)
-        name = "out.mp4" if source is None or isinstance(source, Piped) else source.path.name
+        folder = resolve_target(target).parent
+        inputs = (
+            source.files if isinstance(source, ImageSequence) else () if source is None else (source.path,)
+        )
+        name = "out.mp4" if source is None or isinstance(source, StdinSource) else source.path.name
         if target.is_dir():
             raise OutputError(f"{target} is a folder; name a file in it, such as {target / name}")
         if target.exists() and not target.is_file():
@@ -230,7 +232,7 @@ def _slides(source: Source, last: Fraction) -> bool:
 
 def _last(source: Source, end: Fraction | None) -> tuple[Fraction, Fraction] | None:
     """The last picture and its duration, where that is not the usual one."""
-    last = last_picture(source, None if end is None else source.start + end)
+    last = last_frame(source, None if end is None else source.start + end)
     usual = last is not None and abs(last[1] - _usual(source)) <= source.video.time_base
     return None if last is None or last[1] <= 0 or usual else last
 

@@ -18,7 +18,7 @@ class EncodePreset:
             preset names one.
     """
 
-    says: str
+    description: str
     options: EncodeOptions
 
 
@@ -55,7 +55,7 @@ PRESETS = {
 }
 
 
-def with_preset(name: str | None, given: EncodeOptions) -> EncodeOptions:
+def apply_preset(name: str | None, given: EncodeOptions) -> EncodeOptions:
     """What was asked for, completed by a preset.
 
     Args:

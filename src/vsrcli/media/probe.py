@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from vsrcli.errors import InputError
-from vsrcli.media.integrity import missing_part
-from vsrcli.media.opening import MAX_PIXELS, MAX_STREAMS, careful, open_film
-from vsrcli.media.picture import codec_name, describe_picture, language, stream_lines, tags, track_title
+from vsrcli.media.integrity import find_truncation
+from vsrcli.media.opening import MAX_PIXELS, MAX_STREAMS, limit_decoder, open_media
+from vsrcli.media.picture import codec_name, describe_video, language, stream_lines, tags, track_title
 from vsrcli.media.types import Chapter, OtherStream, Source
 
 # Their readers are not allowed; by these the commonest are known well enough to be named.
@@ -33,7 +33,7 @@ def probe(path: Path) -> Source:
     import av
 
     try:
-        container = open_film(path)
+        container = open_media(path)
     except av.ArgumentError as error:
         raise InputError(
             f"{path} is no film: playlists, scripts and picture patterns, which name other files, are not "
@@ -76,7 +76,7 @@ def _check_file(path: Path) -> int:
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     try:
-        missing = missing_part(path)
+        missing = find_truncation(path)
     except OSError:
         missing = None
     if missing:
@@ -109,7 +109,7 @@ def _describe(container: Any, path: Path, size: int) -> Source:
         start=start,
         duration=_MICROSECOND * container.duration if container.duration else None,
         size=size,
-        video=describe_picture(container, stream, frame, start),
+        video=describe_video(container, stream, frame, start),
         others=tuple(
             _other(each, lines.get(each.index, ""))
             for each in container.streams
@@ -134,7 +134,7 @@ def _choose(container: Any, path: Path) -> Any:
         raise InputError(f"{path} holds no video stream; give a file with a picture")
     stream = next((each for each in films if _has(each, "default")), films[0])
     if not stream.codec_context.width or not stream.codec_context.height:
-        missing = missing_part(path)
+        missing = find_truncation(path)
         reason = f": {missing}" if missing else ""
         raise InputError(f"{path} holds a video stream without any picture{reason}; copy or record it again")
     return stream
@@ -152,7 +152,7 @@ def _first_frame(container: Any, stream: Any) -> Any | None:
     """The first picture that decodes, or None: rotation and interlacing are only certain on it."""
     import av
 
-    careful(stream)
+    limit_decoder(stream)
     seen = 0
     try:
         for packet in container.demux(stream):

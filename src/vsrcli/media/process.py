@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import IO
 
-from vsrcli.media.interruption import signals_later
+from vsrcli.media.interruption import deferred_signals
 
-STALL = 600.0
+STALL_TIMEOUT = 600.0
 """Seconds that a child may let this program wait without taking, giving or writing anything."""
 
 _log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ _ECHOES = (
 _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
 
 
-class Process:
+class FFmpegProcess:
     """A running ffmpeg.
 
     A thread drains stderr, so the child never stops on a full pipe; the last lines are kept. The child
@@ -67,7 +67,7 @@ class Process:
         stall: float | None = None,
     ) -> None:
         self.command = list(command)
-        self._stall = STALL if stall is None else stall
+        self._stall = STALL_TIMEOUT if stall is None else stall
         self._grows = grows
         self._waiting = 0  # number of the wait that this program is in; 0: none
         self._waits = 0
@@ -79,7 +79,7 @@ class Process:
         self._lines: deque[str] = deque(maxlen=_TAIL)
         windows = sys.platform == "win32"
         with contextlib.ExitStack() as undo:
-            with signals_later():
+            with deferred_signals():
                 self._child = subprocess.Popen(
                     self.command,
                     stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
@@ -100,14 +100,14 @@ class Process:
         return self._child.pid
 
     @property
-    def stdin(self) -> Pipe:
+    def stdin(self) -> WatchedPipe:
         """The pipe into the child; only if it was asked for."""
-        return Pipe(self.raw_stdin, self._patiently)
+        return WatchedPipe(self.raw_stdin, self._patiently)
 
     @property
-    def stdout(self) -> Pipe:
+    def stdout(self) -> WatchedPipe:
         """The pipe out of the child; only if it was asked for. Unbuffered: a read gives what is there."""
-        return Pipe(self.raw_stdout, self._patiently)
+        return WatchedPipe(self.raw_stdout, self._patiently)
 
     @property
     def raw_stdin(self) -> IO[bytes]:
@@ -121,7 +121,7 @@ class Process:
         assert self._child.stdout is not None
         return getattr(self._child.stdout, "raw", self._child.stdout)
 
-    def tail(self) -> str:
+    def stderr_tail(self) -> str:
         """The last lines that ffmpeg wrote on stderr, without those that only follow from the others."""
         lines = [_ADDRESS.sub("", line) for line in self._lines]
         causes = [line for line in lines if not any(echo in line for echo in _ECHOES)]
@@ -137,7 +137,7 @@ class Process:
         self._over.put(None)
         return status
 
-    def ending(self, status: int) -> str:
+    def describe_exit(self, status: int) -> str:
         """An exit status in words; of a child that was killed because it stalled, that."""
         if self._stalled:
             return f"neither took nor gave anything for {self._stall:g} seconds"
@@ -206,7 +206,7 @@ class Process:
                 pipe.close()
 
 
-class Pipe:
+class WatchedPipe:
     """One end of a child's pipe, for PyAV: every read and write is watched."""
 
     def __init__(self, file: IO[bytes], patiently: Callable[[], AbstractContextManager[None]]) -> None:
@@ -228,7 +228,7 @@ class Pipe:
 
     def close(self) -> None:
         """As a file's; never raises."""
-        Process._close(self._file)
+        FFmpegProcess._close(self._file)
 
 
 def describe_exit(status: int) -> str:

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli.media.damage import is_damage, new_size
-from vsrcli.media.integrity import damaged_part, missing_part
-from vsrcli.media.process import Process
+from vsrcli.media.damage import is_damage_message, parse_size_change
+from vsrcli.media.integrity import find_bad_ts_packets, find_truncation
+from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.types import Frame, Source
 
 
-class BrokenOff(Exception):  # noqa: N818 - the decoder makes an error of it, or tries another way
+class IncompleteStreamError(Exception):  # noqa: N818 - the decoder makes an error of it, or tries another way
     """The pictures ended before the film did.
 
     Attributes:
@@ -26,7 +26,7 @@ class BrokenOff(Exception):  # noqa: N818 - the decoder makes an error of it, or
         self.what = what
 
 
-class Reader:
+class RawFrameReader:
     """Starts ffmpeg and takes its pictures out of the pipe.
 
     Args:
@@ -55,7 +55,7 @@ class Reader:
         self._tolerant = tolerant
         self._lenient = lenient
         self._resized: tuple[int, int] | None = None
-        self.process = Process(command, stdout=True, on_line=self._listen)
+        self.process = FFmpegProcess(command, stdout=True, on_line=self._listen)
 
     def frames(self) -> Iterator[Frame]:
         """Every picture that ffmpeg gives.
@@ -77,7 +77,7 @@ class Reader:
     def _packets(self, container: Any) -> Iterator[Any]:
         video = self._source.video
         channels = 4 if self._alpha else 3
-        expected = video.width * video.height * channels * (2 if video.deep else 1)
+        expected = video.width * video.height * channels * (2 if video.is_high_bit_depth else 1)
         packets = (packet for packet in container.demux(container.streams.video[0]) if packet.size)
         for packet in packets:
             if packet.size != expected and next(packets, None) is None:
@@ -85,7 +85,7 @@ class Reader:
             if packet.size != expected or self._turned_unseen():
                 width, height = self._resized or (0, 0)
                 size = f"{width}x{height}" if width else f"{packet.size} instead of {expected} bytes"
-                raise BrokenOff(
+                raise IncompleteStreamError(
                     f"the picture changes from {video.width}x{video.height} to {size}; split the film"
                 )
             yield packet
@@ -98,10 +98,10 @@ class Reader:
 
     def _frame(self, packet: Any) -> Frame:
         video = self._source.video
-        ticks = (packet.pts * Fraction(packet.time_base) - self._source.lift) / video.time_base
+        ticks = (packet.pts * Fraction(packet.time_base) - self._source.pts_offset) / video.time_base
         if ticks.denominator != 1:
-            raise BrokenOff(f"ffmpeg gave a time between two ticks of the file's clock ({ticks})")
-        kind = np.dtype("<u2") if video.deep else np.dtype(np.uint8)
+            raise IncompleteStreamError(f"ffmpeg gave a time between two ticks of the file's clock ({ticks})")
+        kind = np.dtype("<u2") if video.is_high_bit_depth else np.dtype(np.uint8)
         pixels = np.frombuffer(packet, kind).reshape(video.height, video.width, -1)
         alpha = pixels[..., 3] if self._alpha else None
         return Frame(pixels[..., :3], ticks.numerator, video.time_base, alpha)
@@ -113,14 +113,14 @@ class Reader:
         status = self.process.wait()
         problem: str | None = None
         if status != 0:
-            problem = f"ffmpeg stopped ({self.process.ending(status)})"
+            problem = f"ffmpeg stopped ({self.process.describe_exit(status)})"
         elif error is not None:
             problem = "ffmpeg's output broke off"
-        elif self._tolerant and (torn := damaged_part(self._source.path)):
+        elif self._tolerant and (torn := find_bad_ts_packets(self._source.path)):
             problem = f"the file is damaged: {torn}"
         elif self.damage:
             problem = "the file is damaged"
-        missing = missing_part(self._source.path)
+        missing = find_truncation(self._source.path)
         if missing is not None:
             problem = f"the file is cut short: {missing}"
         if problem is None:
@@ -128,16 +128,18 @@ class Reader:
         whole = status == 0 and error is None
         if not whole or not (self._tolerant or (self._lenient and missing is None)):
             remedy = "repair it or get a complete copy"
-            raise BrokenOff(f"{problem}; {remedy}" + ("" if self._tolerant else ", or use --keep-going"))
+            raise IncompleteStreamError(
+                f"{problem}; {remedy}" + ("" if self._tolerant else ", or use --keep-going")
+            )
         count = len(self.damage)
         self.warnings.append(f"{problem} ({count} place{'s' * (count > 1)})" if count else problem)
 
     def _listen(self, line: str) -> None:
         """Called in the draining thread for every line that ffmpeg says."""
-        size, video = new_size(line), self._source.video
+        size, video = parse_size_change(line), self._source.video
         if size is not None:
             turned = video.rotation in (90, 270)
             if size != ((video.height, video.width) if turned else (video.width, video.height)):
                 self._resized = size
-        if is_damage(line):
+        if is_damage_message(line):
             self.damage.append(line)

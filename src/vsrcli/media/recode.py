@@ -11,7 +11,9 @@ import numpy as np
 _CODECS = {"h264": "libx264", "hevc": "libx265"}
 
 
-def recode(frames: np.ndarray, *, codec: str = "h264", crf: int = 23, preset: str = "medium") -> np.ndarray:
+def recompress(
+    frames: np.ndarray, *, codec: str = "h264", crf: int = 23, preset: str = "medium"
+) -> np.ndarray:
     """One generation of lossy compression over a whole clip, so that artefacts are consistent in time.
 
     Args:

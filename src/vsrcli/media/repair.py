@@ -18,7 +18,7 @@ _PATIENCE = 1.0  # seconds for ffmpeg's word about damage to arrive, which comes
 _LISTED = 20  # places in one message
 
 
-class Mender:
+class DamageConcealer:
     """Fills in pictures that the container has but the decoder could not give.
 
     Args:
@@ -38,7 +38,7 @@ class Mender:
         self._damaged = damaged
         self._one_for_one = True
 
-    def mended(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+    def conceal(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """The frames, and between them copies of the one before where one is missing.
 
         Before the first good frame, copies of that one: the film keeps its start.

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from vsrcli.errors import InputError
-from vsrcli.media.opening import open_film
-from vsrcli.media.picture import counted
-from vsrcli.media.types import Pictures, Source
+from vsrcli.media.opening import open_media
+from vsrcli.media.picture import has_no_timestamps
+from vsrcli.media.types import ImageSequence, Source
 
 _BACK = (Fraction(2), Fraction(12), Fraction(60), Fraction(300))
 _REORDER = 64  # packets; more than any codec's decoding order differs from that of presentation
@@ -40,7 +40,7 @@ def frame_times(source: Source, *, since: Fraction | None = None, count: int | N
     return sorted(times)[:count]
 
 
-def picture_times(source: Source) -> np.ndarray:
+def frame_ticks(source: Source) -> np.ndarray:
     """The same in ticks of the picture's clock, all of them: int64 (N,).
 
     Raises:
@@ -51,7 +51,7 @@ def picture_times(source: Source) -> np.ndarray:
     return np.sort(ticks)
 
 
-def shows(source: Source, start: Fraction, end: Fraction | None) -> bool:
+def has_frame_in(source: Source, start: Fraction, end: Fraction | None) -> bool:
     """Whether a picture begins in ``[start, end)``, seconds on the container's clock.
 
     True as well where nobody can tell before decoding. Reads a few packets only, unless none is found there.
@@ -68,7 +68,7 @@ def shows(source: Source, start: Fraction, end: Fraction | None) -> bool:
         return True
 
 
-def last_picture(source: Source, end: Fraction | None) -> tuple[Fraction, Fraction] | None:
+def last_frame(source: Source, end: Fraction | None) -> tuple[Fraction, Fraction] | None:
     """The last picture that begins before ``end``, and for how long the source shows it, in seconds.
 
     Args:
@@ -80,7 +80,7 @@ def last_picture(source: Source, end: Fraction | None) -> tuple[Fraction, Fracti
     """
     import av
 
-    if isinstance(source, Pictures):
+    if isinstance(source, ImageSequence):
         return None  # each is shown as long as the others
     stop = end
     if stop is None:
@@ -92,7 +92,7 @@ def last_picture(source: Source, end: Fraction | None) -> tuple[Fraction, Fracti
     last: tuple[Fraction, Fraction] | None = None
     after: Fraction | None = None
     try:
-        with open_film(source.path, kind=source.container) as container:
+        with open_media(source.path, kind=source.container) as container:
             stream = container.streams[source.video.index]
             _jump(container, stream, source, stop - _BACK[0])
             late = 0
@@ -129,7 +129,7 @@ def keyframe_before(source: Source, time: Fraction) -> Fraction | None:
     import av
 
     try:
-        with open_film(source.path, kind=source.container) as container:
+        with open_media(source.path, kind=source.container) as container:
             stream = container.streams[source.video.index]
             for back in _BACK:
                 found = _last_keyframe(container, stream, time, back)
@@ -144,11 +144,11 @@ def _packet_times(source: Source) -> Iterator[Fraction]:
     """Presentation times in decoding order, seconds; where there are none, the places in the file."""
     import av
 
-    if isinstance(source, Pictures):
+    if isinstance(source, ImageSequence):
         yield from (number * source.video.time_base for number in range(len(source.files)))
         return
     try:
-        with open_film(source.path, kind=source.container) as container:
+        with open_media(source.path, kind=source.container) as container:
             stream = container.streams[source.video.index]
             base = Fraction(stream.time_base or source.video.time_base)
             for packet in container.demux(stream):
@@ -165,7 +165,7 @@ def _ticks(packet: Any, source: Source) -> int | None:
     """When a packet's picture is shown, in ticks; None if it is not, or nobody knows."""
     if packet.is_discard:
         return None
-    return packet.dts if counted(source.container, source.video.codec) else packet.pts
+    return packet.dts if has_no_timestamps(source.container, source.video.codec) else packet.pts
 
 
 def _since(source: Source, start: Fraction) -> Iterator[Fraction]:
@@ -173,7 +173,7 @@ def _since(source: Source, start: Fraction) -> Iterator[Fraction]:
     import av
 
     try:
-        with open_film(source.path, kind=source.container) as container:
+        with open_media(source.path, kind=source.container) as container:
             stream = container.streams[source.video.index]
             base = source.video.time_base
             _jump(container, stream, source, start - _BACK[0])

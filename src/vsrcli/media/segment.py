@@ -16,12 +16,12 @@ from typing import Any
 
 from vsrcli.errors import EncodeError
 from vsrcli.media.codecs import CODECS
-from vsrcli.media.encode import Encoder
-from vsrcli.media.ffmpeg import Ffmpeg, command, file_url
-from vsrcli.media.mux import picture_options
-from vsrcli.media.opening import open_written
+from vsrcli.media.encode import VideoEncoder
+from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
+from vsrcli.media.mux import encoded_video_options
+from vsrcli.media.opening import open_output_file
 from vsrcli.media.output import OutputPlan
-from vsrcli.media.process import Process
+from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.types import Frame, Source, VideoStream
 
 # MOV and MP4 keep times, colours and pixel shape; some of these codecs are known to one of them only.
@@ -37,7 +37,7 @@ _SEI = (39, 40)  # NAL units that tell the encoder's settings, number of threads
 
 
 @dataclass(frozen=True)
-class Segment:
+class SegmentFile:
     """A finished segment.
 
     Attributes:
@@ -58,7 +58,7 @@ class Segment:
     checksum: int
 
 
-class SegmentEncoder(Encoder):
+class SegmentEncoder(VideoEncoder):
     """An :class:`Encoder` of one segment; leaving it puts the file in its place, durably.
 
     Args:
@@ -87,7 +87,7 @@ class SegmentEncoder(Encoder):
         ffmpeg: Ffmpeg,
     ) -> None:
         super().__init__(replace(plan, target=file, overwrite=True), source, ffmpeg=ffmpeg)
-        self.segment: Segment | None = None
+        self.segment: SegmentFile | None = None
         self._name = f"{plan.target} (from frame {begins})"
         self._like = like
         self._times: list[int] = []
@@ -109,21 +109,21 @@ class SegmentEncoder(Encoder):
             "fps_mode:v:0": "passthrough",
             "enc_time_base:v:0": self._ffmpeg.demux_time_base,
             "f": segment_container(self.plan.codec),
-            "video_track_timescale": str(segment_clock(self.source.video)),
+            "video_track_timescale": str(segment_timescale(self.source.video)),
             "avoid_negative_ts": "disabled",
-            **dict(encoder_options(self.plan, self._ffmpeg)),
+            **dict(segment_encoder_options(self.plan, self._ffmpeg)),
         }
-        about = picture_options(self.source, self._ffmpeg)
+        about = encoded_video_options(self.source, self._ffmpeg)
         picture = builder.input("pipe:0", f="nut", protocol_whitelist="pipe", **about)
-        return command(
+        return build_command(
             self._ffmpeg, picture["v:0"], file_url(self._part), options, globals_=["-copyts", "-y"]
         )
 
-    def _verify(self, process: Process) -> None:
+    def _verify(self, process: FFmpegProcess) -> None:
         """The file holds exactly the frames that were written, at exactly their times."""
         import av
 
-        video, lift = self.source.video, self.source.lift
+        video, lift = self.source.video, self.source.pts_offset
         times, checksum = [], 0
         try:
             with open_segment(self._part) as container:
@@ -132,7 +132,7 @@ class SegmentEncoder(Encoder):
                     if packet.size:
                         times.append(packet.pts * stream.time_base)
                         checksum = zlib.crc32(packet, checksum)
-            agree = self._like is None or headers(self._part) == headers(self._like)
+            agree = self._like is None or codec_headers(self._part) == codec_headers(self._like)
         except (OSError, IndexError, TypeError, av.FFmpegError) as error:
             raise self._stopped(process) from error
         written = [pts * video.time_base + lift for pts in self._times]
@@ -142,9 +142,9 @@ class SegmentEncoder(Encoder):
             raise EncodeError(
                 f"{self._name}: {self.count} frames were written, but {problem}; use --segment none or "
                 "another --codec",
-                details=process.tail(),
+                details=process.stderr_tail(),
             )
-        self.segment = Segment(
+        self.segment = SegmentFile(
             self.plan.target.name,
             self.count,
             self._times[0],
@@ -155,7 +155,9 @@ class SegmentEncoder(Encoder):
         )
 
 
-def why_whole(plan: OutputPlan, video: VideoStream, settings: Iterable[tuple[str, str]]) -> str | None:
+def reason_not_segmentable(
+    plan: OutputPlan, video: VideoStream, settings: Iterable[tuple[str, str]]
+) -> str | None:
     """Why a film must be written in one go; None if segments do as well.
 
     Args:
@@ -167,9 +169,9 @@ def why_whole(plan: OutputPlan, video: VideoStream, settings: Iterable[tuple[str
         return f"pictures of {plan.codec} cannot be cut into segments"
     if plan.alpha and plan.codec in _ALPHA_BESIDE:
         return f"transparency of {plan.codec} cannot be cut into segments"
-    if plan.container.constant:
+    if plan.container.constant_frame_rate:
         return f"{plan.container.name} counts frames instead of keeping their times"
-    if segment_clock(video) is None:
+    if segment_timescale(video) is None:
         return "its clock is too fine for segments"
     for key, value in settings:
         name = key.removeprefix("-").split(":")[0]
@@ -180,10 +182,10 @@ def why_whole(plan: OutputPlan, video: VideoStream, settings: Iterable[tuple[str
 
 def segment_container(codec: str) -> str | None:
     """Container format for segments from an encoder; None if its pictures cannot be cut into segments."""
-    return _CONTAINERS.get(CODECS[codec].makes) if codec in CODECS else None
+    return _CONTAINERS.get(CODECS[codec].codec_name) if codec in CODECS else None
 
 
-def segment_clock(video: VideoStream) -> int | None:
+def segment_timescale(video: VideoStream) -> int | None:
     """Ticks per second in which all times of a film are whole numbers; None if there are too many.
 
     An ordinary frame lasts a whole number of them, too, if that is possible.
@@ -194,7 +196,7 @@ def segment_clock(video: VideoStream) -> int | None:
     return next((each for each in (math.lcm(ticks, rate.numerator), ticks) if each <= _HIGHEST_CLOCK), None)
 
 
-def encoder_options(plan: OutputPlan, ffmpeg: Ffmpeg) -> Iterable[tuple[str, str]]:
+def segment_encoder_options(plan: OutputPlan, ffmpeg: Ffmpeg) -> Iterable[tuple[str, str]]:
     """The plan's options without those that only the final container understands."""
     muxer = ffmpeg.help(f"muxer={plan.container.muxer}")
     return [(key, value) for key, value in plan.video_options if f"  -{key.split(':')[0]} " not in muxer]
@@ -202,10 +204,10 @@ def encoder_options(plan: OutputPlan, ffmpeg: Ffmpeg) -> Iterable[tuple[str, str
 
 def open_segment(file: Path) -> Any:
     """A segment, opened by PyAV."""
-    return open_written(file, "mov")  # which is the reader of MP4, too
+    return open_output_file(file, "mov")  # which is the reader of MP4, too
 
 
-def headers(file: Path) -> bytes:
+def codec_headers(file: Path) -> bytes:
     """What a decoder must know before the first picture, without the encoder's words about itself."""
     with open_segment(file) as container:
         context = container.streams.video[0].codec_context

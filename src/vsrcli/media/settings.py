@@ -32,7 +32,7 @@ _REFUSED = {
 _OF_THE_PICTURE = {"c": "use --codec", "codec": "use --codec", "pix_fmt": "use --pix-fmt"}
 
 
-def refuse(settings: Iterable[tuple[str, str]]) -> None:
+def check_extra_options(settings: Iterable[tuple[str, str]]) -> None:
     """Check what the user hands to ffmpeg.
 
     Args:

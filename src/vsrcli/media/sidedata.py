@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.types import ContentLight, Mastering, VideoStream
+from vsrcli.media.types import ContentLightLevel, MasteringDisplay, VideoStream
 
 _MASTERING = struct.Struct("=22i")  # (x, y) of red, green, blue and white, darkest, brightest, two flags
 _LIGHT = struct.Struct("=2I")
@@ -29,7 +29,7 @@ _UNCARRIED = {
 }
 
 
-def mastering(frame: Any | None) -> Mastering | None:
+def mastering_display(frame: Any | None) -> MasteringDisplay | None:
     """The mastering display that a decoded picture names."""
     data = _find(frame, "MASTERING_DISPLAY_METADATA", _MASTERING.size)
     if data is None:
@@ -41,41 +41,41 @@ def mastering(frame: Any | None) -> Mastering | None:
         return None
     points = [(values[at], values[at + 1]) if has_primaries else None for at in range(0, 8, 2)]
     luminance = values[8:] if has_luminance else (None, None)
-    return Mastering(points[0], points[1], points[2], points[3], luminance[0], luminance[1])
+    return MasteringDisplay(points[0], points[1], points[2], points[3], luminance[0], luminance[1])
 
 
-def content_light(frame: Any | None) -> ContentLight | None:
+def content_light_level(frame: Any | None) -> ContentLightLevel | None:
     """MaxCLL and MaxFALL that a decoded picture names; None if it says neither."""
     data = _find(frame, "CONTENT_LIGHT_LEVEL", _LIGHT.size)
-    level = None if data is None else ContentLight(*_LIGHT.unpack(data))
-    return level if level != ContentLight(0, 0) else None
+    level = None if data is None else ContentLightLevel(*_LIGHT.unpack(data))
+    return level if level != ContentLightLevel(0, 0) else None
 
 
-def uncarried(frame: Any | None) -> tuple[str, ...]:
+def unsupported_side_data(frame: Any | None) -> tuple[str, ...]:
     """What a decoded picture brings along that no encoder here takes, in words."""
     sides = [side for side in (frame.side_data if frame is not None else ()) if not _flat(side)]
     return tuple(dict.fromkeys(filter(None, (_UNCARRIED.get(side.type.name) for side in sides))))
 
 
-def input_options(video: VideoStream) -> dict[str, str]:
+def hdr_input_options(video: VideoStream) -> dict[str, str]:
     """ffmpeg's input options that give raw frames the film's HDR metadata (ffmpeg 8.1 and newer).
 
     From there they go into the encoder's stream and the container's headers, whichever can hold them.
     """
     options: dict[str, str] = {}
-    if video.mastering is not None and (display := spelled(video.mastering)):
+    if video.mastering is not None and (display := format_mastering_display(video.mastering)):
         options["mastering_display"] = display
     if video.light is not None:
         options["content_light"] = f"{video.light.brightest_pixel},{video.light.brightest_frame}"
     return options
 
 
-def settable(ffmpeg: Ffmpeg) -> bool:
+def supports_hdr_input_options(ffmpeg: Ffmpeg) -> bool:
     """Whether this ffmpeg has ``input_options``."""
     return "-mastering_display" in ffmpeg.help("long")
 
 
-def spelled(display: Mastering) -> str | None:
+def format_mastering_display(display: MasteringDisplay) -> str | None:
     """``G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)``, as x265 and ffmpeg want it; None if it is not complete."""
     points = (display.green, display.blue, display.red, display.white)
     if display.brightest is None or display.darkest is None or None in points:

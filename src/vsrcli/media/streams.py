@@ -33,10 +33,10 @@ class StreamPlan:
 def plan_streams(source: Source, container: Container, ffmpeg: Ffmpeg) -> tuple[StreamPlan, ...]:
     """Decide for every stream other than the picture, in the source's order."""
     chapters = container.chapters and bool(source.chapter_marks)
-    return tuple(_fate(stream, container, ffmpeg, chapters=chapters) for stream in source.others)
+    return tuple(_plan_stream(stream, container, ffmpeg, chapters=chapters) for stream in source.others)
 
 
-def notice(stream: StreamPlan, other: OtherStream) -> str | None:
+def stream_notice(stream: StreamPlan, other: OtherStream) -> str | None:
     """What people should be told; None if the stream goes along unchanged."""
     if stream.action == "keep" or (stream.kind == "data" and "rewritten" in stream.note):
         return None
@@ -50,7 +50,7 @@ def _called(other: OtherStream) -> str:
     return ", ".join(filter(None, (other.codec, other.language, other.title)))
 
 
-def _fate(stream: OtherStream, container: Container, ffmpeg: Ffmpeg, *, chapters: bool) -> StreamPlan:
+def _plan_stream(stream: OtherStream, container: Container, ffmpeg: Ffmpeg, *, chapters: bool) -> StreamPlan:
     decide = {
         "audio": _sound,
         "subtitle": _subtitle,
@@ -70,7 +70,7 @@ def _fate(stream: OtherStream, container: Container, ffmpeg: Ffmpeg, *, chapters
 
 
 def _sound(stream: OtherStream, container: Container, ffmpeg: Ffmpeg) -> StreamPlan:
-    if stream.codec in container.sound:
+    if stream.codec in container.audio_codecs:
         return _keep(stream)
     return _convert(stream, container.sound_codec, container, ffmpeg)
 

@@ -14,7 +14,7 @@ _CODE = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)")
 _DAY = 24 * 60
 
 
-def later(code: str | None, rate: Fraction | None, time: Fraction) -> str | None:
+def timecode_at(code: str | None, rate: Fraction | None, time: Fraction) -> str | None:
     """The time code of a frame.
 
     Args:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from vsrcli.errors import EncodeError, OutputError
-from vsrcli.media.encode import Encoder
+from vsrcli.media.encode import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.join import Joiner
-from vsrcli.media.opening import open_written
+from vsrcli.media.join import SegmentConcatenator
+from vsrcli.media.opening import open_output_file
 from vsrcli.media.output import OutputPlan
-from vsrcli.media.picture import depth
-from vsrcli.media.process import Process
+from vsrcli.media.picture import bit_depth
+from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.segment import SegmentEncoder
 from vsrcli.media.types import Frame, Source
 
@@ -26,7 +26,7 @@ _FRAMES = 3
 _USUAL_RATE = Fraction(25)
 
 
-def try_out(plan: OutputPlan, source: Source, *, segmented: bool = False, ffmpeg: Ffmpeg) -> None:
+def trial_encode(plan: OutputPlan, source: Source, *, segmented: bool = False, ffmpeg: Ffmpeg) -> None:
     """Encode three grey frames with the very commands of the plan, in a scratch folder.
 
     Args:
@@ -37,7 +37,7 @@ def try_out(plan: OutputPlan, source: Source, *, segmented: bool = False, ffmpeg
     Raises:
         OutputError: ffmpeg refuses, or writes other frames or times than it was given.
     """
-    kind = np.uint16 if source.video.deep else np.uint8
+    kind = np.uint16 if source.video.is_high_bit_depth else np.uint8
     grey = np.full((plan.height, plan.width, 3), np.iinfo(kind).max // 2, kind)
     alpha = grey[..., 0] if plan.alpha else None
     try:
@@ -51,7 +51,7 @@ def try_out(plan: OutputPlan, source: Source, *, segmented: bool = False, ffmpeg
                     _write(encoder, frames)
     except EncodeError as error:
         raise OutputError(
-            f"{plan.name}: ffmpeg refuses to write {plan.codec} {plan.pix_fmt} "
+            f"{plan.display_name}: ffmpeg refuses to write {plan.codec} {plan.pix_fmt} "
             f"{plan.width}x{plan.height} as {plan.container.name}; "
             "change --codec, --pix-fmt, the -e options or the container",
             details=error.details or str(error),
@@ -65,7 +65,7 @@ def try_out(plan: OutputPlan, source: Source, *, segmented: bool = False, ffmpeg
 
 def _times(plan: OutputPlan, source: Source) -> list[int]:
     base, rate = source.video.time_base, source.video.frame_rate or _USUAL_RATE
-    begin, step = int(plan.zero / base), max(round(1 / rate / base), 1)
+    begin, step = int(plan.time_origin / base), max(round(1 / rate / base), 1)
     return [begin + number * step for number in range(_FRAMES)]
 
 
@@ -75,22 +75,22 @@ def _try_joining(plan: OutputPlan, source: Source, frames: list[Frame], ffmpeg: 
     assert encoder.segment is not None
     folder, segments = plan.target.parent, [encoder.segment]
     with _JoiningTrial(plan, source, folder, segments, trial=True, ffmpeg=ffmpeg) as joiner:
-        joiner.copy()
+        joiner.write_packets()
 
 
-def _write(encoder: Encoder, frames: list[Frame]) -> None:
+def _write(encoder: VideoEncoder, frames: list[Frame]) -> None:
     for frame in frames:
         encoder.write(frame)
 
 
-class _Trial(Encoder):
+class _Trial(VideoEncoder):
     """An encoder that looks at the times in the file, too."""
 
-    def _verify(self, process: Process) -> None:
+    def _verify(self, process: FFmpegProcess) -> None:
         import av
 
         try:
-            with open_written(self._part, self.plan.container.muxer) as container:
+            with open_output_file(self._part, self.plan.container.muxer) as container:
                 stream = container.streams.video[0]
                 packets = [packet for packet in container.demux(stream) if packet.size]
                 tick = Fraction(stream.time_base)
@@ -101,7 +101,7 @@ class _Trial(Encoder):
         wanted = _since_first(_times(self.plan, self.source), self.source.video.time_base)
         got = _since_first(sorted(packet.pts or 0 for packet in packets), tick)
         same = len(got) == len(wanted)
-        if same and not self.plan.container.constant:
+        if same and not self.plan.container.constant_frame_rate:
             same = all(abs(a - b) <= tick for a, b in zip(got, wanted, strict=True))
         if not same:
             raise EncodeError(
@@ -121,11 +121,11 @@ class _Trial(Encoder):
         if not frames:
             raise EncodeError("no picture can be decoded from what was written")
         wanted, got = self.plan.pix_fmt, frames[0].format.name
-        if depth(got) < depth(wanted):
-            raise EncodeError(f"pictures of {depth(wanted)} bits ({wanted}) went in, {got} came out")
+        if bit_depth(got) < bit_depth(wanted):
+            raise EncodeError(f"pictures of {bit_depth(wanted)} bits ({wanted}) went in, {got} came out")
 
 
-class _JoiningTrial(_Trial, Joiner):
+class _JoiningTrial(_Trial, SegmentConcatenator):
     """The same of a film in segments."""
 
 

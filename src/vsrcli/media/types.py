@@ -31,7 +31,7 @@ class Color:
 
 
 @dataclass(frozen=True)
-class Mastering:
+class MasteringDisplay:
     """The display that an HDR film was graded on (SMPTE ST 2086).
 
     Attributes:
@@ -48,7 +48,7 @@ class Mastering:
 
 
 @dataclass(frozen=True)
-class ContentLight:
+class ContentLightLevel:
     """How bright an HDR film is (CTA-861.3), in cd/m2.
 
     Attributes:
@@ -109,8 +109,8 @@ class VideoStream:
     language: str | None = None
     title: str | None = None
     mirrored: bool = False
-    mastering: Mastering | None = None
-    light: ContentLight | None = None
+    mastering: MasteringDisplay | None = None
+    light: ContentLightLevel | None = None
     timecode: str | None = None
     uncarried: tuple[str, ...] = ()
 
@@ -120,7 +120,7 @@ class VideoStream:
         return self.field_order in ("tt", "bb", "tb", "bt")
 
     @property
-    def deep(self) -> bool:
+    def is_high_bit_depth(self) -> bool:
         """Whether a component has more than 8 bits: frames are then uint16 instead of uint8."""
         return self.bit_depth > 8
 
@@ -184,7 +184,7 @@ class Source:
     chapter_marks: tuple[Chapter, ...] = ()
 
     @property
-    def lift(self) -> int:
+    def pts_offset(self) -> int:
         """Seconds added to picture times inside pipes, since NUT knows no negative ones.
 
         0 for nearly all films; a transmission whose 33-bit clock wraps soon after its start begins below 0.
@@ -221,7 +221,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Pictures(Source):
+class ImageSequence(Source):
     """A film that lies on disk as pictures, one file a frame; ``path`` is the name that stands for them.
 
     Its clock ticks once a frame, from 0: the time of picture ``i`` is exactly ``i / rate``.
@@ -241,10 +241,10 @@ class Pictures(Source):
     single: bool = False
     format: str = ""
     lossy: bool = False
-    rated: bool = False
-    found: tuple[str, ...] = ()
+    rate_given: bool = False
+    notices: tuple[str, ...] = ()
 
     @property
-    def grey(self) -> bool:
+    def is_grayscale(self) -> bool:
         """Whether they have no colour."""
         return self.video.pix_fmt.startswith(("gray", "ya"))

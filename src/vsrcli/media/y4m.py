@@ -15,7 +15,7 @@ from pathlib import Path
 from vsrcli.errors import InputError
 from vsrcli.media.opening import MAX_PIXELS
 
-PIPE = Path("-")
+STDIO = Path("-")
 """What stands for stdin or stdout as a name; a file called so can be given by its absolute path."""
 
 MAGIC = b"YUV4MPEG2 "
@@ -46,7 +46,7 @@ PIX_FMTS = tuple(_NAMES)
 
 
 @dataclass(frozen=True)
-class Header:
+class Y4mHeader:
     """The first line of a stream.
 
     Attributes:
@@ -87,14 +87,14 @@ class Header:
         words = ("YUV4MPEG2", f"W{self.width}", f"H{self.height}", *self.others)
         return f"{' '.join(words)}\n".encode("latin-1")
 
-    def essential(self) -> Header:
+    def minimal(self) -> Y4mHeader:
         """Only what decides how pictures are decoded: libavformat refuses lines of more than 96 bytes."""
         kept = (each for each in self.others if each.startswith(("F", "I", "A", "XCOLORRANGE=")))
         return replace(self, others=(*kept, f"C{self.chroma}"))
 
-    def changed(
+    def with_changes(
         self, width: int, height: int, *, pix_fmt: str, siting: str | None, progressive: bool
-    ) -> Header:
+    ) -> Y4mHeader:
         """The header of the same film in another size.
 
         Args:
@@ -109,7 +109,7 @@ class Header:
             others += (f"C{_chroma(pix_fmt, siting)}",)
         if progressive:
             others = tuple("Ip" if each.startswith("I") else each for each in others)
-        return Header(width, height, others)
+        return Y4mHeader(width, height, others)
 
     def _value(self, key: str) -> str | None:
         return next((each.removeprefix(key) for each in self.others if each.startswith(key)), None)
@@ -125,7 +125,7 @@ def new_header(
     siting: str | None,
     full_range: bool,
     fields: str | None,
-) -> Header:
+) -> Y4mHeader:
     """The header for a film that comes from another container.
 
     Args:
@@ -137,7 +137,7 @@ def new_header(
         full_range: of the codes.
         fields: ``t`` or ``b`` for pictures of two fields, by the first; None: progressive.
     """
-    return Header(
+    return Y4mHeader(
         width,
         height,
         (
@@ -150,7 +150,7 @@ def new_header(
     )
 
 
-def parse_header(line: bytes, where: str = "stdin") -> Header:
+def parse_header(line: bytes, where: str = "stdin") -> Y4mHeader:
     """Understand a header line.
 
     Args:
@@ -171,7 +171,7 @@ def parse_header(line: bytes, where: str = "stdin") -> Header:
     for key in "WH":
         if not re.fullmatch(r"[1-9]\d{0,8}", sides.get(key, "")):
             raise _wrong(where, f"has no sensible {'width' if key == 'W' else 'height'}")
-    header = Header(int(sides["W"]), int(sides["H"]), tuple(word for word in given if word[0] not in "WH"))
+    header = Y4mHeader(int(sides["W"]), int(sides["H"]), tuple(word for word in given if word[0] not in "WH"))
     if header.width * header.height > MAX_PIXELS:
         raise InputError(
             f"{where} says that its picture has {header.width}x{header.height} pixels, more than the "
@@ -181,7 +181,7 @@ def parse_header(line: bytes, where: str = "stdin") -> Header:
     return header
 
 
-def _check(header: Header, where: str) -> None:
+def _check(header: Y4mHeader, where: str) -> None:
     for word in header.others:
         if word[0] in "FA" and not (_RATIO.fullmatch(word[1:]) and _ratio(word[1:]) is not None):
             raise _wrong(where, f"has {word!r}, which is no ratio")

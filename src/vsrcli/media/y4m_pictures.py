@@ -12,7 +12,7 @@ _LONGEST = 4096  # bytes of a line; real ones have a hundred
 _PIECE = 1 << 20
 
 
-class Pictures:
+class Y4mReader:
     """The pictures of a stream as they come, whole ones only.
 
     Args:

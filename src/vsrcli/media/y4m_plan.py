@@ -16,14 +16,14 @@ import numpy as np
 from vsrcli.errors import OutputError
 from vsrcli.media.color import is_rgb, resolve
 from vsrcli.media.containers import Container
-from vsrcli.media.incoming import called, live
+from vsrcli.media.incoming import display_name, y4m_stream_of
 from vsrcli.media.output import EncodeOptions
-from vsrcli.media.pixelformat import PixelFormat, is_deep
-from vsrcli.media.seek import picture_times
+from vsrcli.media.pixelformat import PixelFormatChoice, is_high_bit_depth
+from vsrcli.media.seek import frame_ticks
 from vsrcli.media.streams import StreamPlan
 from vsrcli.media.types import Color, Source, VideoStream
-from vsrcli.media.y4m import CONTAINER, PIX_FMTS, Header, new_header
-from vsrcli.media.y4m_pictures import Pictures
+from vsrcli.media.y4m import CONTAINER, PIX_FMTS, Y4mHeader, new_header
+from vsrcli.media.y4m_pictures import Y4mReader
 
 _FIELDS = {"tt": "t", "tb": "t", "bb": "b", "bt": "b"}
 _BROADCAST = (Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001), Fraction(120000, 1001))
@@ -44,7 +44,7 @@ def check_codec(options: EncodeOptions) -> None:
         )
 
 
-def choose(video: VideoStream, wanted: str | None) -> PixelFormat:
+def choose_y4m_pixel_format(video: VideoStream, wanted: str | None) -> PixelFormatChoice:
     """The pixel format that keeps depth and chroma.
 
     Raises:
@@ -58,12 +58,16 @@ def choose(video: VideoStream, wanted: str | None) -> PixelFormat:
     name, notices = wanted or _nearest(video), []
     if video.has_alpha:
         notices.append("transparency is dropped: YUV4MPEG2 holds none here; --format matroska keeps it")
-    if video.deep and not is_deep(name) and name not in ("gray9le", "yuv420p9le", "yuv422p9le", "yuv444p9le"):
+    if (
+        video.is_high_bit_depth
+        and not is_high_bit_depth(name)
+        and name not in ("gray9le", "yuv420p9le", "yuv422p9le", "yuv444p9le")
+    ):
         notices.append(f"{video.bit_depth}-bit picture becomes 8-bit ({name}), as asked for")
-    return PixelFormat(name, False, tuple(notices))
+    return PixelFormatChoice(name, False, tuple(notices))
 
 
-def conversion(pix_fmt: str, options: EncodeOptions) -> tuple[str, EncodeOptions]:
+def conversion_filter(pix_fmt: str, options: EncodeOptions) -> tuple[str, EncodeOptions]:
     """The pixel format to convert to, and options that make ``pix_fmt`` of it.
 
     swscale takes every grey for full range; the luma of Y'CbCr keeps the range that it has.
@@ -75,13 +79,13 @@ def conversion(pix_fmt: str, options: EncodeOptions) -> tuple[str, EncodeOptions
     return planar, replace(options, extra=(("vf", f"extractplanes=y,format={pix_fmt}"), *options.extra))
 
 
-def dropped(source: Source) -> tuple[StreamPlan, ...]:
+def drop_other_streams(source: Source) -> tuple[StreamPlan, ...]:
     """The fate of all that is not the picture."""
     why = "YUV4MPEG2 holds nothing but the picture; --format matroska takes it along"
     return tuple(StreamPlan(each.index, each.kind, each.codec, "drop", why) for each in source.others)
 
 
-def header(
+def plan_y4m_header(
     source: Source,
     size: tuple[int, int],
     pix_fmt: str,
@@ -89,7 +93,7 @@ def header(
     span: tuple[Fraction | None, Fraction | None],
     *,
     deinterlaced: bool,
-) -> Header:
+) -> Y4mHeader:
     """The first line of the new stream: that of the source, where it is such a stream itself.
 
     Raises:
@@ -97,7 +101,7 @@ def header(
     """
     if source.container == CONTAINER:
         siting = color.chroma_location
-        return _own(source).changed(*size, pix_fmt=pix_fmt, siting=siting, progressive=deinterlaced)
+        return _own(source).with_changes(*size, pix_fmt=pix_fmt, siting=siting, progressive=deinterlaced)
     video = source.video
     fields = None if deinterlaced else _FIELDS.get(video.field_order or "")
     return new_header(
@@ -111,7 +115,7 @@ def header(
     )
 
 
-def notices(
+def y4m_notices(
     source: Source, size: tuple[int, int], pix_fmt: str, color: Color, container: Container
 ) -> Iterator[str]:
     """What YUV4MPEG2 and NUT have no words for, where a reader would guess something else."""
@@ -149,18 +153,18 @@ def _nearest(video: VideoStream) -> str:
     return f"yuv{chroma}p" if depth == 8 else f"yuv{chroma}p{depth}le"
 
 
-def _own(source: Source) -> Header:
-    following = live(source)
+def _own(source: Source) -> Y4mHeader:
+    following = y4m_stream_of(source)
     if following is not None:
         return following.header
     with source.path.open("rb") as file:
-        return Pictures(file.read, str(source.path)).header
+        return Y4mReader(file.read, str(source.path)).header
 
 
 def _constant_rate(source: Source, span: tuple[Fraction | None, Fraction | None]) -> Fraction:
     """Frames per second, at which every frame has its time to the tick."""
     video, (start, end) = source.video, span
-    times = picture_times(source)
+    times = frame_ticks(source)
     if start is not None:
         times = times[times >= math.ceil((source.start + start) / video.time_base)]
     if end is not None:
@@ -175,6 +179,6 @@ def _constant_rate(source: Source, span: tuple[Fraction | None, Fraction | None]
         if float(np.abs(times - wanted).max()) <= 1.0:  # both ends of a step may have been rounded
             return rate
     raise OutputError(
-        f"{called(source)} has a variable frame rate, and YUV4MPEG2 knows a constant one only; use --format "
+        f"{display_name(source)} has a variable frame rate, and YUV4MPEG2 knows a constant one only; use --format "
         "nut or --format matroska, which keep every frame's time"
     )

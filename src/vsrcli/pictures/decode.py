@@ -8,7 +8,7 @@ from typing import Any
 
 from vsrcli.errors import DecodeError, InputError
 from vsrcli.media.decode import Decoder
-from vsrcli.media.types import Frame, Pictures
+from vsrcli.media.types import Frame, ImageSequence
 from vsrcli.pictures.look import look
 from vsrcli.pictures.read import Picture, conformed, read
 
@@ -22,7 +22,7 @@ class PictureDecoder(Decoder):
             ``tolerant`` the one before stands in its place.
     """
 
-    def __init__(self, source: Pictures, **options: Any) -> None:
+    def __init__(self, source: ImageSequence, **options: Any) -> None:
         super().__init__(source, **options)
         self._series = source
 
@@ -55,11 +55,11 @@ class PictureDecoder(Decoder):
         found = look(file)
         if (found.format, found.width, found.height) != (self._series.format, video.width, video.height):
             raise DecodeError(f"{file} was changed while it was upscaled; put the old picture back")
-        return conformed(read(file, found), deep=video.deep, alpha=self._alpha)
+        return conformed(read(file, found), deep=video.is_high_bit_depth, alpha=self._alpha)
 
 
 def wanted(
-    source: Pictures, start: Fraction | None, end: Fraction | None, frames: int | None = None
+    source: ImageSequence, start: Fraction | None, end: Fraction | None, frames: int | None = None
 ) -> range:
     """Which pictures begin in ``[start, end)``, seconds; at most so many."""
     rate = 1 / source.video.time_base

@@ -9,12 +9,12 @@ from pathlib import Path
 from vsrcli.errors import UsageError
 from vsrcli.frames.sizes import Geometry
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.incoming import Incoming, Piped, called
+from vsrcli.media.incoming import StdinInput, StdinSource, display_name
 from vsrcli.media.output import EncodeOptions, OutputPlan
-from vsrcli.media.plan import check_target
+from vsrcli.media.plan import check_output_path
 from vsrcli.media.preferences import Preferences, as_preferred, asked_for, plan_preferred
-from vsrcli.media.types import Pictures, Source
-from vsrcli.media.y4m import PIPE
+from vsrcli.media.types import ImageSequence, Source
+from vsrcli.media.y4m import STDIO
 from vsrcli.pictures.decode import wanted
 from vsrcli.pictures.plan import plan_pictures
 from vsrcli.pictures.series import as_film, source
@@ -22,7 +22,7 @@ from vsrcli.pictures.targets import Targets, is_pictures_target, targets
 
 
 def look_at(
-    given: str | Path | Incoming, target: Path, encode: EncodeOptions, fps: Fraction | None, ffmpeg: Ffmpeg
+    given: str | Path | StdinInput, target: Path, encode: EncodeOptions, fps: Fraction | None, ffmpeg: Ffmpeg
 ) -> Source:
     """The film or the pictures that are to be upscaled.
 
@@ -38,16 +38,16 @@ def look_at(
         OutputError: the target of a film from stdin cannot be written.
         UsageError: ``fps`` of a film.
     """
-    if isinstance(given, Incoming):
+    if isinstance(given, StdinInput):
         if not is_pictures_target(target):
             # before a long film has come through for nothing
-            as_preferred(encode, lambda options: check_target(target, options, ffmpeg))
-        film: Source = given.film()
+            as_preferred(encode, lambda options: check_output_path(target, options, ffmpeg))
+        film: Source = given.probe()
     else:
         film = source(Path(given), fps)
     preferred = isinstance(encode, Preferences) and encode.fps
-    if fps is not None and not preferred and not isinstance(film, Pictures):
-        raise UsageError(f"--fps is for pictures: {called(film)} is a film, which has times of its own")
+    if fps is not None and not preferred and not isinstance(film, ImageSequence):
+        raise UsageError(f"--fps is for pictures: {display_name(film)} is a film, which has times of its own")
     return film
 
 
@@ -76,7 +76,7 @@ def plan_either(
         OutputError, UsageError: see ``plan_output`` and :func:`~vsrcli.pictures.plan.plan_pictures`.
     """
     found = _targets(film, target, span, frames)
-    told = list(film.found) if isinstance(film, Pictures) else []
+    told = list(film.notices) if isinstance(film, ImageSequence) else []
     if found is not None:
         plan: OutputPlan = plan_pictures(
             film,
@@ -104,7 +104,7 @@ def plan_either(
             trial=False,
             ffmpeg=ffmpeg,
         )
-        if isinstance(film, Pictures):
+        if isinstance(film, ImageSequence):
             told += as_film(film, plan)
     return replace(plan, notices=(*told, *plan.notices))
 
@@ -112,10 +112,10 @@ def plan_either(
 def _targets(
     film: Source, target: Path, span: tuple[Fraction | None, Fraction | None], frames: int | None
 ) -> Targets | None:
-    if target == PIPE:
+    if target == STDIO:
         return None
-    if isinstance(film, Pictures):
+    if isinstance(film, ImageSequence):
         many = len(wanted(film, *span, frames)) != 1
         return targets(target, film.files[0], pictures=True, single=film.single, many=many)
-    name = Path("stdin.mp4") if isinstance(film, Piped) else film.path
+    name = Path("stdin.mp4") if isinstance(film, StdinSource) else film.path
     return targets(target, name, pictures=False, single=False, many=frames != 1)

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from vsrcli.errors import EncodeError
-from vsrcli.media.fed import AllOrNothing
-from vsrcli.media.overlap import Behind, depth
-from vsrcli.media.publish import part_name, publish
-from vsrcli.media.segment import Segment
-from vsrcli.media.types import Frame, Pictures, Source
+from vsrcli.media.fed import AtomicWriter
+from vsrcli.media.overlap import BackgroundWriter, queue_depth
+from vsrcli.media.publish import publish_file, temporary_name
+from vsrcli.media.segment import SegmentFile
+from vsrcli.media.types import Frame, ImageSequence, Source
 from vsrcli.pictures import png
 from vsrcli.pictures.beside import with_the_rest
 from vsrcli.pictures.look import look
@@ -23,7 +23,7 @@ from vsrcli.pictures.tags import Tags, read_tags
 from vsrcli.pictures.write import encode
 
 
-class PictureEncoder(AllOrNothing):
+class PictureEncoder(AtomicWriter):
     """A context manager that takes the upscaled frames of a segment in order.
 
     Leaving it normally moves the pictures to their places, all together; by an exception, removes them.
@@ -47,14 +47,14 @@ class PictureEncoder(AllOrNothing):
         self, plan: PicturePlan, source: Source, folder: PictureFolder | None, *, begins: int = 0
     ) -> None:
         self.count = 0
-        self.segment: Segment | None = None
+        self.segment: SegmentFile | None = None
         self.warnings: list[str] = []
         self._plan, self._source, self._begins = plan, source, begins
-        self._behind = Behind(self._make, depth(plan.width * plan.height * 8))
+        self._behind = BackgroundWriter(self._make, queue_depth(plan.width * plan.height * 8))
         self._batch = None
         if folder is not None:
             self._batch = Batch(folder, plan.targets.folder, overwrite=plan.overwrite)
-        self._part = part_name(plan.target) if folder is None else None
+        self._part = temporary_name(plan.target) if folder is None else None
         self._first = self._last = 0
 
     def write(self, frame: Frame) -> None:
@@ -79,16 +79,16 @@ class PictureEncoder(AllOrNothing):
         plan = self._plan
         if self.count == 0:
             raise EncodeError(
-                f"{plan.name}: no frame was written, so there is no picture; choose another --start or --end"
+                f"{plan.display_name}: no frame was written, so there is no picture; choose another --start or --end"
             )
-        self._behind.finish()
+        self._behind.drain()
         if self._batch is not None:
             self.segment = self._batch.move(self._first, self._last)
         elif self._part is not None:
-            publish(self._part, plan.target, overwrite=plan.overwrite)
+            publish_file(self._part, plan.target, overwrite=plan.overwrite)
 
     def _discard(self) -> None:
-        self._behind.abandon(lambda: None)
+        self._behind.cancel(lambda: None)
         if self._batch is not None:
             self._batch.abandon()
         if self._part is not None:
@@ -100,7 +100,7 @@ class PictureEncoder(AllOrNothing):
         import av
 
         frame, ordinal = item
-        plan, source = self._plan, self._source if isinstance(self._source, Pictures) else None
+        plan, source = self._plan, self._source if isinstance(self._source, ImageSequence) else None
         old = source.files[frame.pts] if source else None
         file = plan.targets.file(source.numbers[frame.pts] if source else ordinal + 1, old)
         pixels, alpha = frame.pixels, frame.alpha

@@ -75,7 +75,7 @@ class PictureFilm(SegmentedOutput):
         there = all(stamp.is_of(self._target / name) for name, stamp in kept.items())
         if len(kept) != self.frame_count or not there:
             raise OutputError(
-                f"{self._plan.name}: some of the {self.frame_count} pictures have been changed or removed; "
+                f"{self._plan.display_name}: some of the {self.frame_count} pictures have been changed or removed; "
                 "use --no-resume to begin anew"
             )
         return ()

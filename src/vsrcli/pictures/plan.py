@@ -15,7 +15,7 @@ from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.notices import source_notices
 from vsrcli.media.output import EncodeOptions, OutputPlan
 from vsrcli.media.streams import StreamPlan
-from vsrcli.media.types import Pictures, Source
+from vsrcli.media.types import ImageSequence, Source
 from vsrcli.pictures.decode import wanted
 from vsrcli.pictures.names import EXTENSIONS
 from vsrcli.pictures.store import NOBODYS, published, work_name
@@ -86,17 +86,17 @@ def plan_pictures(
             f"{targets.path}: EXR holds linear light, and {video.color.transfer} is not turned into it; "
             "write .png, which keeps 16 bits and says what they mean"
         )
-    see_through = video.has_alpha and alpha.readable(video, ffmpeg)
+    see_through = video.has_alpha and alpha.can_decode_alpha(video, ffmpeg)
     form = Form(
         kind,
-        deep=video.deep and kind not in (*_EIGHT_BITS, "EXR"),
+        deep=video.is_high_bit_depth and kind not in (*_EIGHT_BITS, "EXR"),
         grey=video.pix_fmt.startswith(("gray", "ya")) and kind != "WebP",
         alpha=see_through and kind not in _OPAQUE,
         quality=_quality(kind, options, source),
     )
     files = _names(source, targets, span, frames)
     _check(targets, files, source, overwrite=options.overwrite)
-    light = kind == "EXR" and isinstance(source, Pictures) and source.format == "EXR"
+    light = kind == "EXR" and isinstance(source, ImageSequence) and source.format == "EXR"
     container = Container(
         "image2", f"{kind} pictures" if targets.single is None else f"{kind} picture", frozenset(),
         frozenset(), None, frozenset(), None, chapters=False,
@@ -122,7 +122,7 @@ def plan_pictures(
             *_staying(targets, files),
         ),
         span=span,
-        zero=source.start + (span[0] or 0),
+        time_origin=source.start + (span[0] or 0),
         timescale=None,
         overwrite=options.overwrite,
         alpha=form.alpha and not light,  # which then goes beside
@@ -142,7 +142,7 @@ def _quality(kind: str, options: EncodeOptions, source: Source) -> int | None:
         if not (asked.isascii() and asked.isdecimal()) or not 1 <= int(asked) <= 100:
             raise UsageError(f"-e {_QUALITY}={asked}: {kind} takes a whole number from 1 to 100")
         return int(asked)
-    lossy = not isinstance(source, Pictures) or source.lossy
+    lossy = not isinstance(source, ImageSequence) or source.lossy
     return JPEG_QUALITY if kind == "JPEG" or lossy else None
 
 
@@ -153,7 +153,7 @@ def _names(
     frames: int | None,
 ) -> list[Path]:
     """The files that will be written; of a film, those that are there already and may be replaced."""
-    if isinstance(source, Pictures):
+    if isinstance(source, ImageSequence):
         chosen = wanted(source, *span, frames)
         files = [targets.file(source.numbers[number], source.files[number]) for number in chosen]
         names: dict[str, Path] = {}
@@ -187,7 +187,7 @@ def _check(targets: Targets, files: list[Path], source: Source, *, overwrite: bo
             raise OutputError(
                 f"{parent} cannot be written to; choose another folder or change its access rights"
             )
-        olds = [source.path] if not isinstance(source, Pictures) else list(source.files)
+        olds = [source.path] if not isinstance(source, ImageSequence) else list(source.files)
         same = {(stat.st_dev, stat.st_ino) for stat in (old.stat() for old in olds if old.exists())}
         there = [file for file in files if os.path.lexists(file)]
         for file in there:
@@ -217,14 +217,14 @@ def _notices(
 ) -> Iterator[str]:
     video, kind = source.video, form.format
     yield from source_notices(source, container, (None, None), deinterlace=deinterlace, hdr=False)
-    pictures = isinstance(source, Pictures)
+    pictures = isinstance(source, ImageSequence)
     if not pictures:
         if source.others:
             kinds = ", ".join(dict.fromkeys(other.kind for other in source.others))
             yield f"pictures hold nothing else: {kinds} left out"
         if video.frame_rate is not None and container.name.endswith("s"):
             yield f"pictures have no times: this film shows {video.frame_rate} of them a second"
-    if video.deep and kind in _EIGHT_BITS:
+    if video.is_high_bit_depth and kind in _EIGHT_BITS:
         yield f"{kind} has 8 bits: deeper pictures are rounded to them"
     if video.has_alpha and not form.alpha:
         yield f"transparency is dropped: {kind} has none (PNG, TIFF, WebP and EXR have)"
@@ -262,7 +262,7 @@ def _staying(targets: Targets, files: list[Path]) -> Iterator[str]:
 def _cicp(source: Source) -> tuple[int, int] | None:
     """What a PNG has to say of the colours of an HDR or wide-gamut film; nobody misses it elsewhere."""
     found = source.video.color
-    if isinstance(source, Pictures):
+    if isinstance(source, ImageSequence):
         return None  # their own chunks go along
     if found.transfer not in _HDR and found.primaries not in _WIDE:
         return None

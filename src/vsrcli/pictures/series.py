@@ -9,7 +9,7 @@ from pathlib import Path
 from vsrcli.errors import InputError
 from vsrcli.media.output import OutputPlan
 from vsrcli.media.probe import probe
-from vsrcli.media.types import Pictures, Source, VideoStream
+from vsrcli.media.types import ImageSequence, Source, VideoStream
 from vsrcli.pictures.facts import Look
 from vsrcli.pictures.look import kind_of, look
 from vsrcli.pictures.names import Found, find, is_picture
@@ -46,9 +46,9 @@ def source(path: Path, rate: Fraction | None = None) -> Source:
     return _series(path, found, rate)
 
 
-def as_film(pictures: Pictures, plan: OutputPlan) -> Iterator[str]:
+def as_film(pictures: ImageSequence, plan: OutputPlan) -> Iterator[str]:
     """What people should know when pictures become a film."""
-    if not pictures.rated:
+    if not pictures.rate_given:
         rate = pictures.video.frame_rate
         yield f"{rate} pictures make a second, as usual; --fps says otherwise, such as --fps 24000/1001"
     if pictures.format == "EXR":
@@ -65,7 +65,7 @@ def _is_still(path: Path) -> bool:
         return False  # the film's reader says why
 
 
-def _series(path: Path, found: Found, rate: Fraction | None) -> Pictures:
+def _series(path: Path, found: Found, rate: Fraction | None) -> ImageSequence:
     looks = [look(file) for file in found.files]
     first = looks[0]
     for file, other in zip(found.files, looks, strict=True):
@@ -76,7 +76,7 @@ def _series(path: Path, found: Found, rate: Fraction | None) -> Pictures:
         size = sum(file.stat().st_size for file in found.files)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the files") from error
-    return Pictures(
+    return ImageSequence(
         path=path,
         container=f"{first.format} pictures" if count > 1 else f"{first.format} picture",
         start=Fraction(0),
@@ -88,8 +88,8 @@ def _series(path: Path, found: Found, rate: Fraction | None) -> Pictures:
         single=found.single,
         format=first.format,
         lossy=first.lossy,
-        rated=rate is not None,
-        found=(*_found(found.files, looks), *_unfinished(found)),
+        rate_given=rate is not None,
+        notices=(*_found(found.files, looks), *_unfinished(found)),
     )
 
 

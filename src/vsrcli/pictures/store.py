@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vsrcli.errors import EncodeError
-from vsrcli.media.publish import sync
-from vsrcli.media.segment import Segment
+from vsrcli.media.publish import fsync_path
+from vsrcli.media.segment import SegmentFile
 from vsrcli.pictures.targets import Targets
 from vsrcli.work.folder import WorkFolder
 
@@ -116,7 +116,7 @@ class Batch:
         except OSError as error:
             raise refused(self._target / name, error) from error
 
-    def move(self, first: int, last: int) -> Segment:
+    def move(self, first: int, last: int) -> SegmentFile:
         """Give all of them their names.
 
         Args:
@@ -140,8 +140,8 @@ class Batch:
             except OSError as error:
                 raise refused(self._target / name, error) from error
         with contextlib.suppress(OSError):  # some file systems cannot sync a folder
-            sync(self._target)
-        return Segment(listed, len(stamps), first, last, len(content), 0, zlib.crc32(content))
+            fsync_path(self._target)
+        return SegmentFile(listed, len(stamps), first, last, len(content), 0, zlib.crc32(content))
 
     def abandon(self) -> None:
         """Remove what has not been moved."""

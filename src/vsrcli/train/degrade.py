@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vsrcli.frames.resample import downsample_bd, gaussian_kernel_1d, resize
-from vsrcli.media.recode import recode
+from vsrcli.media.recode import recompress
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def degrade(
     low = np.clip(np.rint(low), 0, 255).astype(np.uint8)
     if variant >= round(preset.variants * (1 - preset.compressed)):
         for _ in range(2 if rng.random() < 0.15 else 1):
-            low = recode(
+            low = recompress(
                 low,
                 codec="h264" if rng.random() < 0.75 else "hevc",
                 crf=int(rng.integers(preset.crf[0], preset.crf[1] + 1)),

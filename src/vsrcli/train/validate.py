@@ -17,7 +17,7 @@ import numpy as np
 from vsrcli.errors import DataError
 from vsrcli.evaluate.metrics import PSNR_CAP, luma, psnr_y, ssim_y
 from vsrcli.frames.resample import upscale
-from vsrcli.media.recode import recode
+from vsrcli.media.recode import recompress
 from vsrcli.models.architectures import Architecture
 from vsrcli.train.clips import Pair, find_footage, prepare_pairs
 from vsrcli.train.degrade import PRESETS, Degradation
@@ -80,7 +80,7 @@ class Validation:
             low, truth = _part(pair, scale)
             versions = {protocol.name: low}
             if degradation.compressed:
-                versions[f"{protocol.name}+crf{CRF}"] = recode(low, crf=CRF)
+                versions[f"{protocol.name}+crf{CRF}"] = recompress(low, crf=CRF)
             for name, version in versions.items():
                 scored = version[MARGIN:-MARGIN]
                 scores = [_interpolated(scored, truth, scale, k, protocol.phase) for k in KERNELS]  # type: ignore[arg-type]

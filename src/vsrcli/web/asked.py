@@ -120,7 +120,7 @@ def presets() -> list[dict[str, Any]]:
     ffmpeg = find_ffmpeg()
     listed = ffmpeg.encoders()
     return [
-        {"name": name, "says": preset.says, "default": name == DEFAULT_PRESET}
+        {"name": name, "says": preset.description, "default": name == DEFAULT_PRESET}
         for name, preset in PRESETS.items()
         if (codec := preset.options.codec) is not None and codec in listed and works(ffmpeg, codec)
     ]

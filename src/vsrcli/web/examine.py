@@ -22,11 +22,11 @@ def examine(path: Path) -> dict[str, Any]:
         VsrError: it is no film, or none that can be read.
     """
     from vsrcli.media.probe import probe
-    from vsrcli.media.seek import picture_times
+    from vsrcli.media.seek import frame_ticks
 
     source = probe(path)
     video = source.video
-    ticks = picture_times(source)
+    ticks = frame_ticks(source)
     span = Fraction(int(ticks[-1] - ticks[0])) * video.time_base if len(ticks) else Fraction(0)
     rate = video.frame_rate or (Fraction(len(ticks) - 1) / span if span else None)
     counted = span + (1 / rate if rate else 0)  # the last picture is shown for a while, too

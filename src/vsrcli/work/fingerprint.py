@@ -12,8 +12,8 @@ from typing import Any
 
 from vsrcli.engine.select import Choice
 from vsrcli.job import Job
-from vsrcli.media.segment import encoder_options
-from vsrcli.media.types import Pictures, Source
+from vsrcli.media.segment import segment_encoder_options
+from vsrcli.media.types import ImageSequence, Source
 
 _BLOCK = 2**16
 _BLOCKS = 16  # spread over the file, the first and the last among them
@@ -44,14 +44,14 @@ def fingerprint(job: Job) -> dict[str, str]:
         "the size": f"{plan.width}x{plan.height}, pixels {plan.sample_aspect_ratio}",
         **{f"--{name}": value for name, value in chosen.items() if name not in _ELSEWHERE},
         "--end": job.end,
-        **{f"the encoder's {key}": value for key, value in encoder_options(plan, job.ffmpeg)},
+        **{f"the encoder's {key}": value for key, value in segment_encoder_options(plan, job.ffmpeg)},
     }
     return {name: str(value) for name, value in found.items()}
 
 
 def _of_files(source: Source) -> tuple[int, str, str]:
     """Bytes, times and samples of a film; of pictures all together, their names included."""
-    if not isinstance(source, Pictures):
+    if not isinstance(source, ImageSequence):
         stat = source.path.stat()
         return stat.st_size, str(stat.st_mtime_ns), sampled(source.path)
     size, times, names = 0, hashlib.sha256(), hashlib.sha256()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vsrcli.errors import OutputError
-from vsrcli.media.publish import final_file, sync
+from vsrcli.media.publish import fsync_path, resolve_target
 from vsrcli.work.lock import Held, Lock
 
 _LONGEST = 200  # bytes of a target's name that are taken over; file systems allow 255 in all
@@ -19,7 +19,7 @@ _LOCK = "lock"
 
 def folder_for(target: Path) -> Path:
     """``.out.mp4.vsr`` beside ``out.mp4``."""
-    file = final_file(target)
+    file = resolve_target(target)
     name = file.name
     if len(os.fsencode(name)) > _LONGEST:
         import hashlib
@@ -80,7 +80,7 @@ class WorkFolder:
                 os.fsync(file.fileno())
             part.replace(self.path / name)
             with contextlib.suppress(OSError):  # some file systems cannot sync a folder
-                sync(self.path)
+                fsync_path(self.path)
         except OSError as error:
             raise OutputError(
                 f"{self.path / name} cannot be written ({error.strerror}); free some space and run the same "

@@ -10,7 +10,7 @@ from typing import Any
 
 from vsrcli.frames.chain import chained
 from vsrcli.frames.spans import Span, TilePlan
-from vsrcli.media.segment import Segment
+from vsrcli.media.segment import SegmentFile
 
 NAME = "journal.json"
 _VERSION = 2
@@ -36,7 +36,7 @@ class Journal:
     fingerprint: Mapping[str, str] = field(default_factory=dict)
     length: int = 0
     engine: str = ""
-    segments: tuple[Segment, ...] = ()
+    segments: tuple[SegmentFile, ...] = ()
     state: str | None = None
     shots: int = 0
     warnings: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ def read(folder: Path) -> Journal | None:
         return replace(
             journal,
             tiles=_tiles(content["tiles"]),
-            segments=tuple(Segment(**each) for each in content["segments"]),
+            segments=tuple(SegmentFile(**each) for each in content["segments"]),
             warnings=tuple(content["warnings"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
