@@ -13,9 +13,9 @@ from vsrcli.job import Job
 from vsrcli.media.encode import VideoEncoder
 from vsrcli.media.outgoing import StdoutEncoder
 from vsrcli.media.types import Frame
-from vsrcli.pictures.encode import PictureEncoder
-from vsrcli.pictures.film import PictureFilm
-from vsrcli.pictures.plan import PicturePlan
+from vsrcli.pictures.encode import ImageWriter
+from vsrcli.pictures.film import ImageSequenceOutput
+from vsrcli.pictures.plan import ImagePlan
 from vsrcli.segments import CheckpointSource, SegmentedOutput
 from vsrcli.steady import Upscaler
 
@@ -106,9 +106,9 @@ def open_output(job: Job, on_notice: Callable[[str], None]) -> Output:
     """The film of a job, to be used in a ``with`` statement."""
     if job.plan.to_stdout:
         return StdoutOutput(job)
-    if isinstance(job.plan, PicturePlan):
+    if isinstance(job.plan, ImagePlan):
         single = job.plan.targets.single is not None
-        return ImageOutput(job, job.plan) if single else PictureFilm(job, on_notice)
+        return ImageOutput(job, job.plan) if single else ImageSequenceOutput(job, on_notice)
     return SegmentedOutput(job, on_notice) if job.segmented else DirectOutput(job)
 
 
@@ -121,7 +121,7 @@ def guard_input(film: Output, frames: Iterable[Frame]) -> Iterable[Frame]:
 class DirectOutput:
     """A film written in one go, see :class:`Film`; an interruption costs all of it."""
 
-    def __init__(self, job: Job, encoder: VideoEncoder | PictureEncoder | None = None) -> None:
+    def __init__(self, job: Job, encoder: VideoEncoder | ImageWriter | None = None) -> None:
         self.frame_count = self.saved_count = self.resumed_count = self.shots = 0
         self.tiles = job.tiles
         self.state: State | None = None
@@ -162,8 +162,8 @@ class DirectOutput:
 class ImageOutput(DirectOutput):
     """One picture, see :class:`Film`."""
 
-    def __init__(self, job: Job, plan: PicturePlan) -> None:
-        super().__init__(job, PictureEncoder(plan, job.source, None))
+    def __init__(self, job: Job, plan: ImagePlan) -> None:
+        super().__init__(job, ImageWriter(plan, job.source, None))
 
 
 class StdoutOutput(DirectOutput):

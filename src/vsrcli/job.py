@@ -23,10 +23,10 @@ from vsrcli.media.types import ImageSequence, Source
 from vsrcli.memory import MemoryBudget, MemoryEstimate, Workload, memory_budget
 from vsrcli.models.architectures import DEFAULT_MODEL
 from vsrcli.passes import choose_pass_tiles, estimate_passes, scale_notices, tile_overlap
-from vsrcli.pictures.decode import wanted
-from vsrcli.pictures.either import look_at, plan_either
-from vsrcli.pictures.plan import PicturePlan
-from vsrcli.pictures.targets import as_target
+from vsrcli.pictures.decode import frame_range
+from vsrcli.pictures.either import open_source, plan_any_output
+from vsrcli.pictures.plan import ImagePlan
+from vsrcli.pictures.targets import parse_target
 
 
 @dataclass(frozen=True)
@@ -158,14 +158,14 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
     choose(options.model, options.scale)  # before anything is looked at
     engine = plan_engine(options.engine, options.device, options.precision)
     ffmpeg = find_ffmpeg(options.ffmpeg)
-    target = as_target(target)
-    film = look_at(source, target, options.encode, options.fps, ffmpeg)
+    target = parse_target(target)
+    film = open_source(source, target, options.encode, options.fps, ffmpeg)
     _check_span(film, options)
     _check_data(film, options)
     geometry = _geometry(film, options)
     model = choose(options.model, geometry.factor, chain=options.chain)
     end = _end(film, options)
-    plan = plan_either(
+    plan = plan_any_output(
         film,
         target,
         geometry=geometry,
@@ -186,7 +186,7 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
         auto=options.tile == "auto",
     )
     plan = replace(plan, notices=(*plan.notices, *scale_notices(model, geometry)))
-    pictures = isinstance(plan, PicturePlan)
+    pictures = isinstance(plan, ImagePlan)
     whole = None if options.segment == "none" or pictures else _reason_not_segmentable(film, plan, options)
     if whole:
         loss = f"{whole}: the film is written in one go, and an interruption costs all of it"
@@ -238,7 +238,7 @@ def _check_span(film: Source, options: Options) -> None:
     if y4m_stream_of(film) is not None:
         return  # time will tell
     if isinstance(film, ImageSequence):
-        if not wanted(film, options.start, options.end):
+        if not frame_range(film, options.start, options.end):
             raise InputError(
                 f"{film.path}: {len(film.files)} pictures at {film.video.frame_rate} a second, none of them "
                 "in the chosen span; choose another, or another --fps"
@@ -276,7 +276,7 @@ def _end(film: Source, options: Options) -> Fraction | None:
     if options.frames is None or y4m_stream_of(film) is not None:
         return options.end
     if isinstance(film, ImageSequence):
-        chosen = wanted(film, options.start, options.end, options.frames)
+        chosen = frame_range(film, options.start, options.end, options.frames)
         return chosen.stop * film.video.time_base
     first = film.start + (options.start or 0)
     times = frame_times(film, since=first, count=options.frames + 1)

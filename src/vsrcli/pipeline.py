@@ -17,7 +17,7 @@ from vsrcli.media.incoming import open_input, y4m_stream_of
 from vsrcli.media.live import Y4mDecoder
 from vsrcli.media.onward import ResumableDecoder, ResumePoint
 from vsrcli.media.types import ImageSequence
-from vsrcli.pictures.decode import PictureDecoder
+from vsrcli.pictures.decode import ImageSequenceDecoder
 from vsrcli.shotbyshot import ShotUpscaler
 from vsrcli.steady import Upscaler
 
@@ -167,7 +167,7 @@ def _open_decoder(job: Job, seen: ResumePoint | None) -> Decoder:
         "ffmpeg": job.ffmpeg,
     }
     if isinstance(source, ImageSequence):
-        return PictureDecoder(source, **wanted)
+        return ImageSequenceDecoder(source, **wanted)
     return Y4mDecoder(source, **wanted) if y4m_stream_of(source) else Decoder(source, **wanted)
 
 

@@ -17,25 +17,25 @@ import tifffile
 from PIL import Image, ImageCms, TiffImagePlugin
 
 from vsrcli.errors import InputError
-from vsrcli.pictures.look import look
-from vsrcli.pictures.read import conformed, read
-from vsrcli.pictures.tags import Tags, read_tags
-from vsrcli.pictures.write import Form, encode
+from vsrcli.pictures.look import probe_image
+from vsrcli.pictures.read import conform, read_image
+from vsrcli.pictures.tags import ImageMetadata, read_metadata
+from vsrcli.pictures.write import ImageFormat, encode_image_file
 
 DEEP = pytest.mark.parametrize("deep", [False, True], ids=["8", "16"])
 CHANNELS = pytest.mark.parametrize("channels", [1, 2, 3, 4], ids=["grey", "grey+a", "rgb", "rgb+a"])
 
 
 def picture(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    found = read(path, look(path))
+    found = read_image(path, probe_image(path))
     return found.pixels, found.alpha
 
 
 def check(path: Path, codes: np.ndarray) -> None:
     """A file holds just these codes."""
     own = 1 if codes.shape[2] < 3 else 3
-    seen, (pixels, alpha) = look(path), picture(path)
-    assert (seen.grey, seen.alpha) == (own == 1, codes.shape[2] > own)
+    seen, (pixels, alpha) = probe_image(path), picture(path)
+    assert (seen.is_grayscale, seen.alpha) == (own == 1, codes.shape[2] > own)
     assert pixels.dtype == codes.dtype
     np.testing.assert_array_equal(pixels, np.broadcast_to(codes[..., :own], pixels.shape))
     if alpha is None:
@@ -88,7 +88,7 @@ def test_a_colour_table_becomes_rgb(tmp_path: Path) -> None:
     codes = stills.smooth() // 64 * 64
     image = Image.fromarray(codes).quantize(64)
     image.save(tmp_path / "in.png")
-    assert look(tmp_path / "in.png").palette
+    assert probe_image(tmp_path / "in.png").palette
     np.testing.assert_array_equal(picture(tmp_path / "in.png")[0], np.asarray(image.convert("RGB")))
 
 
@@ -97,7 +97,7 @@ def test_a_see_through_colour_is_transparency(tmp_path: Path) -> None:
     codes[1, 1] = 255
     Image.fromarray(codes).save(tmp_path / "in.png", transparency=(255, 255, 255))
     pixels, alpha = picture(tmp_path / "in.png")
-    assert look(tmp_path / "in.png").alpha
+    assert probe_image(tmp_path / "in.png").alpha
     assert alpha is not None
     assert (alpha == 0).sum() == 1
     assert alpha[1, 1] == 0
@@ -122,7 +122,7 @@ def test_pictures_do_not_lie_on_their_side(tmp_path: Path, orientation: int, kin
 
     with Image.open(path) as image:
         upright = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    found = look(path)
+    found = probe_image(path)
     assert (found.height, found.width) == upright.shape[:2]
     np.testing.assert_array_equal(picture(path)[0], upright)
 
@@ -134,8 +134,10 @@ def test_what_is_written_is_what_others_read(tmp_path: Path, channels: int, deep
     codes, path = stills.smooth(channels, deep=deep), tmp_path / f"out.{kind.lower()}"
     own = 1 if channels < 3 else 3
     alpha = codes[..., own] if channels > own else None
-    form = Form(kind, deep, own == 1, alpha is not None)
-    path.write_bytes(encode(form, codes[..., :own].repeat(3 // own, axis=2), alpha, Tags()))
+    form = ImageFormat(kind, deep, own == 1, alpha is not None)
+    path.write_bytes(
+        encode_image_file(form, codes[..., :own].repeat(3 // own, axis=2), alpha, ImageMetadata())
+    )
     if kind == "TIFF":
         np.testing.assert_array_equal(tifffile.imread(path).reshape(codes.shape), codes)
     else:
@@ -148,7 +150,9 @@ def test_what_is_written_is_what_others_read(tmp_path: Path, channels: int, deep
 @pytest.mark.parametrize("kind", ["WebP", "BMP", "JPEG"])
 def test_deep_pictures_are_rounded_where_a_format_has_8_bits(tmp_path: Path, kind: str) -> None:
     codes = stills.smooth(deep=True)
-    content = encode(Form(kind, False, False, False, 100 if kind == "JPEG" else None), codes, None, Tags())
+    content = encode_image_file(
+        ImageFormat(kind, False, False, False, 100 if kind == "JPEG" else None), codes, None, ImageMetadata()
+    )
     with Image.open(io.BytesIO(content)) as image:
         found = np.asarray(image.convert("RGB")).astype(int)
     off = np.abs(found - np.rint(codes / 257)).max()
@@ -164,10 +168,12 @@ def srgb() -> bytes:
 def test_colour_profiles_go_along(tmp_path: Path, before: str, after: str) -> None:
     profile, path = srgb(), tmp_path / f"in.{before}"
     Image.fromarray(stills.smooth()).save(path, icc_profile=profile)
-    tags = read_tags(path, look(path).format, (64, 48))
+    tags = read_metadata(path, probe_image(path).format, (64, 48))
     assert tags.icc == profile
     out = tmp_path / f"out.{after.lower()}"
-    out.write_bytes(encode(Form(after, False, False, False, None), stills.smooth(), None, tags))
+    out.write_bytes(
+        encode_image_file(ImageFormat(after, False, False, False, None), stills.smooth(), None, tags)
+    )
     with Image.open(out) as image:
         assert image.info["icc_profile"] == profile
 
@@ -180,11 +186,11 @@ def test_pngs_own_words_go_along(tmp_path: Path) -> None:
     words.add(b"gAMA", (45455).to_bytes(4, "big"))
     words.add(b"cICP", bytes([9, 16, 0, 1]))
     Image.fromarray(stills.smooth()).save(tmp_path / "in.png", pnginfo=words, dpi=(300, 300))
-    tags = read_tags(tmp_path / "in.png", "PNG", (64, 48))
-    content = encode(Form("PNG", True, False, False), stills.smooth(deep=True), None, tags)
+    tags = read_metadata(tmp_path / "in.png", "PNG", (64, 48))
+    content = encode_image_file(ImageFormat("PNG", True, False, False), stills.smooth(deep=True), None, tags)
     assert bytes([9, 16, 0, 1]) in content
     (tmp_path / "out.png").write_bytes(content)
-    color = look(tmp_path / "out.png").color
+    color = probe_image(tmp_path / "out.png").color
     assert (color.primaries, color.transfer) == ("bt2020", "smpte2084")
     with Image.open(tmp_path / "out.png") as image:
         image.load()
@@ -199,10 +205,10 @@ def test_exif_goes_along_upright_and_with_the_new_size(tmp_path: Path, after: st
     exif[0x0112], exif[0x010F] = 6, "A camera"
     exif.get_ifd(0x8769)[0xA002] = 32
     Image.fromarray(stills.smooth()).save(tmp_path / "in.jpg", exif=exif)
-    tags = read_tags(tmp_path / "in.jpg", "JPEG", (96, 128))
+    tags = read_metadata(tmp_path / "in.jpg", "JPEG", (96, 128))
     kind = {"png": "PNG", "webp": "WebP", "jpg": "JPEG"}[after]
     (tmp_path / f"out.{after}").write_bytes(
-        encode(Form(kind, False, False, False), stills.smooth(), None, tags)
+        encode_image_file(ImageFormat(kind, False, False, False), stills.smooth(), None, tags)
     )
     with Image.open(tmp_path / f"out.{after}") as image:
         image.load()
@@ -221,8 +227,10 @@ def test_half_a_picture_is_an_error_and_never_a_picture(
     if kind in ("png", "tif"):
         stills.write(whole, stills.smooth(deep=deep))
     elif kind == "exr":
-        form = Form("EXR", False, False, False)
-        whole.write_bytes(encode(form, stills.smooth().astype(np.float32) / 255, None, Tags()))
+        form = ImageFormat("EXR", False, False, False)
+        whole.write_bytes(
+            encode_image_file(form, stills.smooth().astype(np.float32) / 255, None, ImageMetadata())
+        )
     else:
         Image.fromarray(stills.smooth()).save(whole, lossless=True)
     data = whole.read_bytes()
@@ -235,7 +243,7 @@ def test_half_a_picture_is_an_error_and_never_a_picture(
 @pytest.mark.parametrize("place", [0.4, 0.6, 0.8])
 def test_a_flipped_bit_is_found_where_a_format_has_checksums(tmp_path: Path, place: float) -> None:
     light = np.random.default_rng(1).random((64, 64, 3)).astype(np.float32)
-    data = bytearray(encode(Form("EXR", False, False, False), light, None, Tags()))
+    data = bytearray(encode_image_file(ImageFormat("EXR", False, False, False), light, None, ImageMetadata()))
     data[int(len(data) * place)] ^= 0x10
     (tmp_path / "in.exr").write_bytes(data)
     with pytest.raises(InputError, match="damaged"):
@@ -253,13 +261,13 @@ def test_kinds_that_are_not_taken_are_named(tmp_path: Path, kind: str) -> None:
     path = tmp_path / ("in.jpg" if kind == "CMYK" else "in.tif")
     Image.new(kind, (8, 8)).save(path)
     with pytest.raises(InputError, match="is not taken; convert it"):
-        look(path)
+        probe_image(path)
 
 
 def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
     Image.new("1", (20000, 20000)).save(tmp_path / "in.png")
     with pytest.raises(InputError, match="20000x20000 pixels, more than"):
-        look(tmp_path / "in.png")
+        probe_image(tmp_path / "in.png")
 
 
 @pytest.mark.parametrize("kind", ["tif", "exr"])
@@ -278,7 +286,9 @@ def test_a_bomb_in_the_data_is_not_unpacked(tmp_path: Path, kind: str) -> None:
         path.write_bytes(data + bomb)
     else:
         light = np.random.default_rng(1).random((16, 65536, 3)).astype(np.float32)
-        data = bytearray(encode(Form("EXR", False, False, False), light[:, :64], None, Tags()))
+        data = bytearray(
+            encode_image_file(ImageFormat("EXR", False, False, False), light[:, :64], None, ImageMetadata())
+        )
         at = data.index(b"\x78", 200)
         data[at : at + len(bomb)] = bomb[: len(data) - at]
         path.write_bytes(data)
@@ -291,10 +301,10 @@ def test_a_bomb_in_the_data_is_not_unpacked(tmp_path: Path, kind: str) -> None:
 
 
 def test_8_bits_among_16_are_the_same_colours() -> None:
-    from vsrcli.pictures.read import Picture
+    from vsrcli.pictures.read import Image
 
     codes = np.array([[[0, 128, 255]]], np.uint8)
-    found = conformed(Picture(codes, None), deep=True, alpha=True)
+    found = conform(Image(codes, None), deep=True, alpha=True)
     assert found.pixels.tolist() == [[[0, 128 * 257, 65535]]]
     assert found.alpha is not None
     assert found.alpha.tolist() == [[65535]]
@@ -313,7 +323,7 @@ def test_a_second_page_is_left_out_with_a_word(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
         for seed in (1, 2):
             writer.write(stills.smooth(deep=True, seed=seed), photometric="rgb")
-    assert look(tmp_path / "in.tif").others == ("1 further page",)
+    assert probe_image(tmp_path / "in.tif").others == ("1 further page",)
     np.testing.assert_array_equal(picture(tmp_path / "in.tif")[0], stills.smooth(deep=True, seed=1))
 
 

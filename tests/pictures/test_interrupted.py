@@ -20,7 +20,7 @@ from vsrcli import Options, Progress, prepare_job, run_job
 from vsrcli.errors import DecodeError, EncodeError, OutputError, VsrError
 from vsrcli.media.plan import EncodeOptions
 from vsrcli.pictures import store
-from vsrcli.pictures.film import PictureFilm
+from vsrcli.pictures.film import ImageSequenceOutput
 
 Vsr = Callable[..., Outcome]
 OPTIONS = Options(scale=Fraction(2), model="bicubic", segment=4)
@@ -168,7 +168,9 @@ def test_between_the_list_and_the_last_name(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", failing)
-        patch.setattr(PictureFilm, "_leave", lambda self: self._folder.close())  # nobody is left to clean up
+        patch.setattr(
+            ImageSequenceOutput, "_leave", lambda self: self._folder.close()
+        )  # nobody is left to clean up
         upscale(source, target)
     assert sorted(contents(tmp_path / "out")) == ["001.png", "002.png"]
     upscale(source, target)

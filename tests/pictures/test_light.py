@@ -13,22 +13,24 @@ from terminal import Outcome
 from vsrcli.errors import InputError
 from vsrcli.frames.resample import resize
 from vsrcli.pictures import exr
-from vsrcli.pictures.look import look
-from vsrcli.pictures.read import read
-from vsrcli.pictures.tags import Tags
-from vsrcli.pictures.write import Form, encode
+from vsrcli.pictures.look import probe_image
+from vsrcli.pictures.read import read_image
+from vsrcli.pictures.tags import ImageMetadata
+from vsrcli.pictures.write import ImageFormat, encode_image_file
 
 Vsr = Callable[..., Outcome]
 TWICE = ("-s", "2", "-m", "bicubic")
 
 
 def write(path: Path, light: np.ndarray, alpha: np.ndarray | None = None, *, grey: bool = False) -> Path:
-    path.write_bytes(encode(Form("EXR", False, grey, alpha is not None), light, alpha, Tags()))
+    path.write_bytes(
+        encode_image_file(ImageFormat("EXR", False, grey, alpha is not None), light, alpha, ImageMetadata())
+    )
     return path
 
 
 def light(path: Path) -> np.ndarray:
-    return read(path, look(path)).pixels
+    return read_image(path, probe_image(path)).pixels
 
 
 def lamp() -> np.ndarray:
@@ -41,21 +43,25 @@ def lamp() -> np.ndarray:
 
 def test_the_curve_is_srgbs() -> None:
     """IEC 61966-2-1: the middle of the codes is 0.214 of the light, and 1/12.92 of a code near black."""
-    assert exr.to_light(np.array([32768], np.uint16))[0] == pytest.approx(0.21404, abs=1e-5)
-    assert exr.to_light(np.array([10], np.uint8))[0] == pytest.approx(10 / 255 / 12.92, rel=1e-6)
+    assert exr.srgb_to_linear(np.array([32768], np.uint16))[0] == pytest.approx(0.21404, abs=1e-5)
+    assert exr.srgb_to_linear(np.array([10], np.uint8))[0] == pytest.approx(10 / 255 / 12.92, rel=1e-6)
 
 
 def test_codes_are_as_fine_as_half_floats_from_a_thousandth_on() -> None:
     values = np.linspace(0.001, 1, 5000, dtype=np.float32)
     steps = np.spacing(values.astype(np.float16)).astype(np.float32)
-    assert (np.abs(exr.to_light(exr.to_codes(values)) - values) <= 0.7 * steps).all()
+    assert (np.abs(exr.srgb_to_linear(exr.linear_to_srgb(values)) - values) <= 0.7 * steps).all()
 
 
 @pytest.mark.parametrize("grey", [False, True], ids=["rgb", "grey"])
 def test_values_of_any_brightness_are_read_as_they_are(tmp_path: Path, grey: bool) -> None:
     wanted = lamp().mean(axis=-1, keepdims=True).repeat(3, axis=-1) if grey else lamp()
     path = write(tmp_path / "in.exr", wanted, grey=grey)
-    assert (look(path).grey, look(path).bits, look(path).alpha) == (grey, 16, False)
+    assert (probe_image(path).is_grayscale, probe_image(path).bits, probe_image(path).alpha) == (
+        grey,
+        16,
+        False,
+    )
     np.testing.assert_allclose(light(path), wanted, rtol=1e-3, atol=1e-3)
 
 
@@ -77,9 +83,9 @@ def test_inside_white_and_black_it_is_the_networks_picture(vsr: Vsr, tmp_path: P
     wanted = stills.smooth().astype(np.float32) / 255
     write(tmp_path / "in.exr", wanted)
     assert vsr("upscale", tmp_path / "in.exr", tmp_path / "out.exr", *TWICE).status == 0
-    coded = exr.to_codes(light(tmp_path / "in.exr")).astype(np.float32) / 65535
+    coded = exr.linear_to_srgb(light(tmp_path / "in.exr")).astype(np.float32) / 65535
     upscaled = resize(coded, 48, 64, "bicubic").clip(0, 1)
-    expected = exr.to_light(np.rint(upscaled * 65535).astype(np.uint16))
+    expected = exr.srgb_to_linear(np.rint(upscaled * 65535).astype(np.uint16))
     np.testing.assert_allclose(light(tmp_path / "out.exr"), expected, rtol=1e-3, atol=1e-4)
 
 
@@ -90,9 +96,9 @@ def test_alpha_and_glow_without_it_are_kept(vsr: Vsr, tmp_path: Path) -> None:
     colours[:, 16:] = 0.25
     colours[:, :16] = 0.125
     write(tmp_path / "in.exr", colours, alpha)
-    assert look(tmp_path / "in.exr").alpha
+    assert probe_image(tmp_path / "in.exr").alpha
     assert vsr("upscale", tmp_path / "in.exr", tmp_path / "out.exr", *TWICE).status == 0
-    found = read(tmp_path / "out.exr", look(tmp_path / "out.exr"))
+    found = read_image(tmp_path / "out.exr", probe_image(tmp_path / "out.exr"))
     assert found.alpha is not None
     np.testing.assert_allclose(found.alpha[:, 40:], 0.5, atol=1e-3)
     np.testing.assert_allclose(found.alpha[:, :24], 0, atol=1e-3)
@@ -108,13 +114,13 @@ def test_into_a_png_colours_are_divided_by_alpha(vsr: Vsr, tmp_path: Path) -> No
     assert "is clipped" in done.err
     codes = stills.codes(tmp_path / "out.png", 4, deep=True)
     assert np.abs(codes[..., 3].astype(int) - 32768).max() <= 2
-    assert np.abs(codes[..., :3].astype(int) - exr.to_codes(np.full(1, 0.5, np.float32))[0]).max() <= 40
+    assert np.abs(codes[..., :3].astype(int) - exr.linear_to_srgb(np.full(1, 0.5, np.float32))[0]).max() <= 40
 
 
 def test_a_png_becomes_linear_light(vsr: Vsr, tmp_path: Path) -> None:
     stills.write(tmp_path / "in.png", np.full((24, 32, 4), [188, 188, 188, 128], np.uint8))
     assert vsr("upscale", tmp_path / "in.png", tmp_path / "out.exr", *TWICE).status == 0
-    found = read(tmp_path / "out.exr", look(tmp_path / "out.exr"))
+    found = read_image(tmp_path / "out.exr", probe_image(tmp_path / "out.exr"))
     assert found.alpha is not None
     np.testing.assert_allclose(found.alpha, 128 / 255, atol=1e-3)
     np.testing.assert_allclose(found.pixels, 0.5029 * 128 / 255, atol=1e-3)
@@ -135,4 +141,4 @@ def test_several_parts_are_refused_by_name(tmp_path: Path) -> None:
     data[5] |= 0x10
     (tmp_path / "in.exr").write_bytes(data)
     with pytest.raises(InputError, match="several parts"):
-        look(tmp_path / "in.exr")
+        probe_image(tmp_path / "in.exr")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from vsrcli.errors import InputError, UsageError
-from vsrcli.pictures.names import Numbered, find, numbered
-from vsrcli.pictures.targets import ANY, as_target, targets
+from vsrcli.pictures.names import NumberPattern, match_files, parse_pattern
+from vsrcli.pictures.targets import NUMBER_WILDCARD, parse_target, resolve_naming
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -19,10 +19,10 @@ def touch(folder: Path, *names: str) -> None:
 @pytest.mark.parametrize(
     ("name", "pattern"),
     [
-        ("%05d.png", Numbered("", ".png", 5)),
-        ("a-%d-b.png", Numbered("a-", "-b.png", 0)),
-        ("100%%-%03d.png", Numbered("100%-", ".png", 3)),
-        ("%03d-%%d.png", Numbered("", "-%d.png", 3)),
+        ("%05d.png", NumberPattern("", ".png", 5)),
+        ("a-%d-b.png", NumberPattern("a-", "-b.png", 0)),
+        ("100%%-%03d.png", NumberPattern("100%-", ".png", 3)),
+        ("%03d-%%d.png", NumberPattern("", "-%d.png", 3)),
         ("plain.png", None),
         ("100%.png", None),
         ("%s.png", None),
@@ -30,12 +30,12 @@ def touch(folder: Path, *names: str) -> None:
         ("%%d.png", None),
     ],
 )
-def test_a_number_in_a_name(name: str, pattern: Numbered | None) -> None:
-    assert numbered(name) == pattern
+def test_a_number_in_a_name(name: str, pattern: NumberPattern | None) -> None:
+    assert parse_pattern(name) == pattern
 
 
 def test_a_pattern_takes_only_names_that_it_writes_itself() -> None:
-    pattern = Numbered("f", ".png", 3)
+    pattern = NumberPattern("f", ".png", 3)
     assert [pattern.number(name) for name in ("f007.png", "f1234.png")] == [7, 1234]
     for other in ("f07.png", "f0007.png", "f-07.png", "f٠٠٧.png", "g007.png", "f007.png.part", "f.png"):
         assert pattern.number(other) is None
@@ -43,7 +43,7 @@ def test_a_pattern_takes_only_names_that_it_writes_itself() -> None:
 
 def test_a_sequence_begins_where_its_numbers_do(tmp_path: Path) -> None:
     touch(tmp_path, "f0098.png", "f0099.png", "f0100.png", "f99.png", "g0001.png")
-    found = find(tmp_path / "f%04d.png")
+    found = match_files(tmp_path / "f%04d.png")
     assert found is not None
     assert found.numbers == (98, 99, 100)
     assert [file.name for file in found.files] == ["f0098.png", "f0099.png", "f0100.png"]
@@ -52,19 +52,19 @@ def test_a_sequence_begins_where_its_numbers_do(tmp_path: Path) -> None:
 def test_a_gap_is_named(tmp_path: Path) -> None:
     touch(tmp_path, "f1.png", "f2.png", "f5.png", "f6.png")
     with pytest.raises(InputError, match=r"f3\.png is missing and 1 more, between 2 and 5"):
-        find(tmp_path / "f%d.png")
+        match_files(tmp_path / "f%d.png")
 
 
 @pytest.mark.parametrize("name", ["%05d.png", "*.png", "missing/%05d.png"])
 def test_a_pattern_that_nothing_matches_is_an_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"check the|it takes"):
-        find(tmp_path / name)
+        match_files(tmp_path / name)
 
 
 def test_a_folder_is_read_as_people_count(tmp_path: Path) -> None:
     touch(tmp_path, "shot10.png", "shot9.PNG", "Shot1.png", "notes.txt", ".hidden.png")
     (tmp_path / "more.png").mkdir()
-    found = find(tmp_path)
+    found = match_files(tmp_path)
     assert found is not None
     assert [file.name for file in found.files] == ["Shot1.png", "shot9.PNG", "shot10.png"]
     assert found.numbers is None
@@ -73,7 +73,7 @@ def test_a_folder_is_read_as_people_count(tmp_path: Path) -> None:
 
 def test_a_pattern_with_wildcards(tmp_path: Path) -> None:
     touch(tmp_path, "a1.png", "a2.png", "b1.png")
-    found = find(tmp_path / "a?.png")
+    found = match_files(tmp_path / "a?.png")
     assert found is not None
     assert [file.name for file in found.files] == ["a1.png", "a2.png"]
 
@@ -81,13 +81,13 @@ def test_a_pattern_with_wildcards(tmp_path: Path) -> None:
 def test_several_formats_are_an_error_that_names_the_odd_one(tmp_path: Path) -> None:
     touch(tmp_path, "a1.png", "a2.jpg")
     with pytest.raises(InputError, match=r"a2\.jpg is no PNG like a1\.png"):
-        find(tmp_path)
+        match_files(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["100%d.png", "what?.png", "list[1].png"])
 def test_a_file_that_is_called_like_a_pattern_is_that_file_alone(tmp_path: Path, name: str) -> None:
     touch(tmp_path, name, "1001.png", "whats.png", "list1.png")
-    found = find(tmp_path / name)
+    found = match_files(tmp_path / name)
     assert found is not None
     assert found.files == (tmp_path / name,)
     assert found.single
@@ -96,14 +96,14 @@ def test_a_file_that_is_called_like_a_pattern_is_that_file_alone(tmp_path: Path,
 def test_a_broken_link_is_no_pattern(tmp_path: Path) -> None:
     touch(tmp_path, "f1.png")
     (tmp_path / "f%d.png").symlink_to(tmp_path / "nowhere")
-    assert find(tmp_path / "f%d.png") is None
+    assert match_files(tmp_path / "f%d.png") is None
 
 
 def test_new_names(tmp_path: Path) -> None:
     old = tmp_path / "in" / "IMG_7.tif"
 
     def called(target: str, *, single: bool = False, pictures: bool = True, many: bool = True) -> str | None:
-        found = targets(as_target(tmp_path / target if not target.endswith("/") else f"{tmp_path}/{target}"),
+        found = resolve_naming(parse_target(tmp_path / target if not target.endswith("/") else f"{tmp_path}/{target}"),
                         old, pictures=pictures, single=single, many=many)  # fmt: skip
         return None if found is None else found.file(7, old).relative_to(tmp_path).as_posix()
 
@@ -121,9 +121,9 @@ def test_new_names(tmp_path: Path) -> None:
 
 def test_one_name_for_many_pictures_is_refused_with_a_pattern(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"out-%05d\.png \(or one frame: --frames 1\)"):
-        targets(tmp_path / "out.png", Path("in.mp4"), pictures=False, single=False, many=True)
+        resolve_naming(tmp_path / "out.png", Path("in.mp4"), pictures=False, single=False, many=True)
 
 
 def test_a_folder_for_a_film_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"in\.mp4, or pictures, such as"):
-        targets(tmp_path / ANY, Path("in.mp4"), pictures=False, single=False, many=True)
+        resolve_naming(tmp_path / NUMBER_WILDCARD, Path("in.mp4"), pictures=False, single=False, many=True)

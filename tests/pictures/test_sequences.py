@@ -147,9 +147,12 @@ def test_ten_bits_become_sixteen_and_say_what_they_mean(vsr: Vsr, sample: Sample
     worked(vsr("upscale", sample(media.ten_bit), tmp_path / "%d.png", *TWICE, "--frames", "2"))
     assert names(tmp_path) == ["1.png", "2.png"]
     assert stills.stored(tmp_path / "1.png").startswith("rgb48")
-    from vsrcli.pictures.look import look
+    from vsrcli.pictures.look import probe_image
 
-    assert (look(tmp_path / "1.png").color.primaries, look(tmp_path / "1.png").color.transfer) == (
+    assert (
+        probe_image(tmp_path / "1.png").color.primaries,
+        probe_image(tmp_path / "1.png").color.transfer,
+    ) == (
         "bt2020",
         "smpte2084",
     )

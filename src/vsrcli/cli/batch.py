@@ -16,7 +16,7 @@ from vsrcli.cli.options import ARGUMENTS, is_typed, quiet_option, verbose_option
 from vsrcli.cli.signals import interruptible
 from vsrcli.errors import SignalInterruptError, UsageError
 from vsrcli.media.ffmpeg import find_ffmpeg
-from vsrcli.pictures.names import is_picture
+from vsrcli.pictures.names import is_image_name
 
 
 @click.command(
@@ -88,7 +88,7 @@ def batch(
     naming = Naming(find_ffmpeg(options.ffmpeg), template, container, scale, options.model)
     ledger = Ledger(folder)
     found = find(inputs, folder, naming, recursive=recursive, finished=ledger.targets)
-    if not is_typed(context, "fps") and not any(is_picture(task.source) for task in found.tasks):
+    if not is_typed(context, "fps") and not any(is_image_name(task.source) for task in found.tasks):
         options = replace(options, fps=None)  # of which no film is another one
     wishes = Wishes(jobs, fail_fast, dry_run, quiet, bool(verbose) and not quiet, json)
     stop = None

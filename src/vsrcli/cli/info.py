@@ -29,7 +29,7 @@ def info(file: Path, as_json: bool, verbose: int) -> None:
     A dash is stdin, of which no more is read than it takes.
     """
     from vsrcli.media.incoming import StdinInput
-    from vsrcli.pictures.series import source as find_source
+    from vsrcli.pictures.series import image_sequence_source as find_source
 
     with interruptible(), StdinInput(peek=True) as stdin:
         source = stdin.probe().plain() if file == STDIO else find_source(file)

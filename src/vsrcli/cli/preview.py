@@ -15,7 +15,7 @@ from vsrcli.cli.options import LOG, log_option, quiet_option, verbose_option
 from vsrcli.cli.signals import interruptible
 from vsrcli.cli.values import Time
 from vsrcli.errors import UsageError
-from vsrcli.pictures.targets import is_pictures_target
+from vsrcli.pictures.targets import is_image_target
 
 if TYPE_CHECKING:
     from vsrcli.job import Job, Options
@@ -68,7 +68,7 @@ def preview(
     meta = click.get_current_context().meta
     console, chatty = stderr_console(), verbose > 0 and not quiet
     teller = telling(console, progress, meta.get(MESSAGES), log=LOG in meta, quiet=quiet, chatty=chatty)
-    if target is not None and is_pictures_target(target):
+    if target is not None and is_image_target(target):
         raise UsageError(f"{target}: a preview is a film, so name one; one picture: vsr upscale --frames 1")
     target = target or _beside(source)
     marks: list[Progress] = []
@@ -109,14 +109,14 @@ def _beside(source: Path) -> Path:
     """A preview's name where nobody says; of pictures, ``frames-preview.mp4`` beside their folder."""
     if source.is_dir():
         return source.with_name(f"{source.name}-preview.mp4")
-    if is_pictures_target(source):
+    if is_image_target(source):
         folder = source.absolute().parent
         return folder.with_name(f"{folder.name}-preview.mp4")
     return source.with_name(f"{source.stem}-preview{source.suffix}")
 
 
 def _film(source: Path, fps: Fraction | None) -> Film:
-    from vsrcli.pictures.series import source as find_source
+    from vsrcli.pictures.series import image_sequence_source as find_source
 
     film = find_source(source, fps)
     seconds, rate = film.video.duration or film.duration, film.video.frame_rate

@@ -15,7 +15,7 @@ from typing import Any, TextIO
 import click
 
 from vsrcli.media.y4m import STDIO
-from vsrcli.pictures.targets import ANY, as_target
+from vsrcli.pictures.targets import NUMBER_WILDCARD, parse_target
 
 
 def prepare() -> None:
@@ -79,8 +79,8 @@ class TargetPath(FilmPath):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """See ``click.ParamType``."""
         path = super().convert(value, param, ctx)
-        named = as_target(value)
-        return named if named.name == ANY else path
+        named = parse_target(value)
+        return named if named.name == NUMBER_WILDCARD else path
 
 
 def _written(number: int) -> TextIO:

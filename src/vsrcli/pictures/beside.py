@@ -12,14 +12,14 @@ import numpy as np
 
 from vsrcli.frames.resample import resize
 from vsrcli.pictures import exr
-from vsrcli.pictures.read import Picture
+from vsrcli.pictures.read import Image
 
 _LARGEST = 65504.0  # of half floats
 
 
-def with_the_rest(
-    codes: np.ndarray, alpha: np.ndarray | None, old: Picture | None, seen: tuple[float, float]
-) -> Picture:
+def restore_out_of_range(
+    codes: np.ndarray, alpha: np.ndarray | None, old: Image | None, seen: tuple[float, float]
+) -> Image:
     """A new picture's light.
 
     Args:
@@ -28,18 +28,18 @@ def with_the_rest(
         old: the source's light, if it is of light.
         seen: shares of its width and height that are still there.
     """
-    light = exr.to_light(codes)
+    light = exr.srgb_to_linear(codes)
     if alpha is not None:
         opacity = alpha.astype(np.float32) / np.iinfo(alpha.dtype).max
-        return Picture(light * opacity[..., None], opacity)
+        return Image(light * opacity[..., None], opacity)
     if old is None or old.pixels.dtype.kind != "f":
-        return Picture(light, None)
+        return Image(light, None)
     height, width = codes.shape[:2]
     finite = np.nan_to_num(old.pixels, nan=0.0, posinf=_LARGEST, neginf=-_LARGEST).clip(-_LARGEST, _LARGEST)
     outside = finite - finite.clip(0, 1)
     if outside.any():
         light = light + resize(outside, height, width, "linear", seen=seen)
     if old.alpha is None:
-        return Picture(light, None)
+        return Image(light, None)
     upscaled = resize(old.alpha[..., None], height, width, "bicubic", seen=seen)[..., 0]
-    return Picture(light, upscaled.clip(0, 1))
+    return Image(light, upscaled.clip(0, 1))

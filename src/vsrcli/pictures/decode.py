@@ -9,11 +9,11 @@ from typing import Any
 from vsrcli.errors import DecodeError, InputError
 from vsrcli.media.decode import Decoder
 from vsrcli.media.types import Frame, ImageSequence
-from vsrcli.pictures.look import look
-from vsrcli.pictures.read import Picture, conformed, read
+from vsrcli.pictures.look import probe_image
+from vsrcli.pictures.read import Image, conform, read_image
 
 
-class PictureDecoder(Decoder):
+class ImageSequenceDecoder(Decoder):
     """A :class:`~vsrcli.media.decode.Decoder` of pictures.
 
     Args:
@@ -26,7 +26,7 @@ class PictureDecoder(Decoder):
         super().__init__(source, **options)
         self._series = source
 
-    def check(self) -> None:
+    def raise_if_damaged(self) -> None:
         """Every picture is checked when it is read."""
 
     def close(self) -> None:
@@ -37,7 +37,7 @@ class PictureDecoder(Decoder):
 
     def _run(self, seek: Fraction | None) -> Iterator[Frame]:
         video, before, replaced = self._series.video, None, []
-        for number in wanted(self._series, self._start, self._end, self._limit):
+        for number in frame_range(self._series, self._start, self._end, self._limit):
             try:
                 before = self._picture(number)
             except InputError:
@@ -50,15 +50,15 @@ class PictureDecoder(Decoder):
             names = ", ".join(replaced[:5]) + (" …" if len(replaced) > 5 else "")
             self.warnings.append(f"{len(replaced)} damaged pictures are replaced by the ones before: {names}")
 
-    def _picture(self, number: int) -> Picture:
+    def _picture(self, number: int) -> Image:
         file, video = self._series.files[number], self._series.video
-        found = look(file)
+        found = probe_image(file)
         if (found.format, found.width, found.height) != (self._series.format, video.width, video.height):
             raise DecodeError(f"{file} was changed while it was upscaled; put the old picture back")
-        return conformed(read(file, found), deep=video.is_high_bit_depth, alpha=self._alpha)
+        return conform(read_image(file, found), deep=video.is_high_bit_depth, alpha=self._alpha)
 
 
-def wanted(
+def frame_range(
     source: ImageSequence, start: Fraction | None, end: Fraction | None, frames: int | None = None
 ) -> range:
     """Which pictures begin in ``[start, end)``, seconds; at most so many."""

@@ -15,13 +15,13 @@ from vsrcli.media.plan import check_output_path
 from vsrcli.media.preferences import Preferences, as_preferred, asked_for, plan_preferred
 from vsrcli.media.types import ImageSequence, Source
 from vsrcli.media.y4m import STDIO
-from vsrcli.pictures.decode import wanted
-from vsrcli.pictures.plan import plan_pictures
-from vsrcli.pictures.series import as_film, source
-from vsrcli.pictures.targets import Targets, is_pictures_target, targets
+from vsrcli.pictures.decode import frame_range
+from vsrcli.pictures.plan import plan_images
+from vsrcli.pictures.series import image_sequence_source, video_notices
+from vsrcli.pictures.targets import OutputNaming, is_image_target, resolve_naming
 
 
-def look_at(
+def open_source(
     given: str | Path | StdinInput, target: Path, encode: EncodeOptions, fps: Fraction | None, ffmpeg: Ffmpeg
 ) -> Source:
     """The film or the pictures that are to be upscaled.
@@ -39,19 +39,19 @@ def look_at(
         UsageError: ``fps`` of a film.
     """
     if isinstance(given, StdinInput):
-        if not is_pictures_target(target):
+        if not is_image_target(target):
             # before a long film has come through for nothing
             as_preferred(encode, lambda options: check_output_path(target, options, ffmpeg))
         film: Source = given.probe()
     else:
-        film = source(Path(given), fps)
+        film = image_sequence_source(Path(given), fps)
     preferred = isinstance(encode, Preferences) and encode.fps
     if fps is not None and not preferred and not isinstance(film, ImageSequence):
         raise UsageError(f"--fps is for pictures: {display_name(film)} is a film, which has times of its own")
     return film
 
 
-def plan_either(
+def plan_any_output(
     film: Source,
     target: Path,
     *,
@@ -78,7 +78,7 @@ def plan_either(
     found = _targets(film, target, span, frames)
     told = list(film.notices) if isinstance(film, ImageSequence) else []
     if found is not None:
-        plan: OutputPlan = plan_pictures(
+        plan: OutputPlan = plan_images(
             film,
             found,
             width=geometry.width,
@@ -105,17 +105,17 @@ def plan_either(
             ffmpeg=ffmpeg,
         )
         if isinstance(film, ImageSequence):
-            told += as_film(film, plan)
+            told += video_notices(film, plan)
     return replace(plan, notices=(*told, *plan.notices))
 
 
 def _targets(
     film: Source, target: Path, span: tuple[Fraction | None, Fraction | None], frames: int | None
-) -> Targets | None:
+) -> OutputNaming | None:
     if target == STDIO:
         return None
     if isinstance(film, ImageSequence):
-        many = len(wanted(film, *span, frames)) != 1
-        return targets(target, film.files[0], pictures=True, single=film.single, many=many)
+        many = len(frame_range(film, *span, frames)) != 1
+        return resolve_naming(target, film.files[0], pictures=True, single=film.single, many=many)
     name = Path("stdin.mp4") if isinstance(film, StdinSource) else film.path
-    return targets(target, name, pictures=False, single=False, many=frames != 1)
+    return resolve_naming(target, name, pictures=False, single=False, many=frames != 1)

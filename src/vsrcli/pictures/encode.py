@@ -14,16 +14,16 @@ from vsrcli.media.publish import publish_file, temporary_name
 from vsrcli.media.segment import SegmentFile
 from vsrcli.media.types import Frame, ImageSequence, Source
 from vsrcli.pictures import png
-from vsrcli.pictures.beside import with_the_rest
-from vsrcli.pictures.look import look
-from vsrcli.pictures.plan import PicturePlan
-from vsrcli.pictures.read import read
-from vsrcli.pictures.store import Batch, PictureFolder, refused, write
-from vsrcli.pictures.tags import Tags, read_tags
-from vsrcli.pictures.write import encode
+from vsrcli.pictures.beside import restore_out_of_range
+from vsrcli.pictures.look import probe_image
+from vsrcli.pictures.plan import ImagePlan
+from vsrcli.pictures.read import read_image
+from vsrcli.pictures.store import ImageWorkDir, PendingImages, write_error, write_file
+from vsrcli.pictures.tags import ImageMetadata, read_metadata
+from vsrcli.pictures.write import encode_image_file
 
 
-class PictureEncoder(AtomicWriter):
+class ImageWriter(AtomicWriter):
     """A context manager that takes the upscaled frames of a segment in order.
 
     Leaving it normally moves the pictures to their places, all together; by an exception, removes them.
@@ -44,7 +44,7 @@ class PictureEncoder(AtomicWriter):
     """
 
     def __init__(
-        self, plan: PicturePlan, source: Source, folder: PictureFolder | None, *, begins: int = 0
+        self, plan: ImagePlan, source: Source, folder: ImageWorkDir | None, *, begins: int = 0
     ) -> None:
         self.count = 0
         self.segment: SegmentFile | None = None
@@ -53,7 +53,7 @@ class PictureEncoder(AtomicWriter):
         self._behind = BackgroundWriter(self._make, queue_depth(plan.width * plan.height * 8))
         self._batch = None
         if folder is not None:
-            self._batch = Batch(folder, plan.targets.folder, overwrite=plan.overwrite)
+            self._batch = PendingImages(folder, plan.targets.folder, overwrite=plan.overwrite)
         self._part = temporary_name(plan.target) if folder is None else None
         self._first = self._last = 0
 
@@ -83,14 +83,14 @@ class PictureEncoder(AtomicWriter):
             )
         self._behind.drain()
         if self._batch is not None:
-            self.segment = self._batch.move(self._first, self._last)
+            self.segment = self._batch.publish(self._first, self._last)
         elif self._part is not None:
             publish_file(self._part, plan.target, overwrite=plan.overwrite)
 
     def _discard(self) -> None:
         self._behind.cancel(lambda: None)
         if self._batch is not None:
-            self._batch.abandon()
+            self._batch.discard()
         if self._part is not None:
             with contextlib.suppress(OSError):
                 self._part.unlink()
@@ -105,21 +105,21 @@ class PictureEncoder(AtomicWriter):
         file = plan.targets.file(source.numbers[frame.pts] if source else ordinal + 1, old)
         pixels, alpha = frame.pixels, frame.alpha
         if plan.form.format == "EXR":
-            before = read(old, look(old)) if source and old and source.format == "EXR" else None
-            made = with_the_rest(pixels, alpha, before, plan.seen)
+            before = read_image(old, probe_image(old)) if source and old and source.format == "EXR" else None
+            made = restore_out_of_range(pixels, alpha, before, plan.visible_share)
             pixels, alpha = made.pixels, made.alpha
             if plan.form.alpha and alpha is None:  # of this one picture among others
                 alpha = np.ones(pixels.shape[:2], np.float32)
-        tags = Tags()
+        tags = ImageMetadata()
         if source and old:
-            tags = read_tags(old, source.format, (plan.width, plan.height))
+            tags = read_metadata(old, source.format, (plan.width, plan.height))
         elif plan.cicp is not None:
-            tags = replace(tags, chunks=(png.colours(*plan.cicp),))
+            tags = replace(tags, chunks=(png.cicp_chunk(*plan.cicp),))
         if plan.sample_aspect_ratio != 1:  # which takes the place of a size
             others = tuple(chunk for chunk in tags.chunks if chunk[0] != b"pHYs")
-            tags = replace(tags, chunks=(*others, png.shaped(plan.sample_aspect_ratio)), dpi=None)
+            tags = replace(tags, chunks=(*others, png.aspect_chunk(plan.sample_aspect_ratio)), dpi=None)
         try:
-            content = encode(plan.form, pixels, alpha, tags)
+            content = encode_image_file(plan.form, pixels, alpha, tags)
         except (ValueError, OSError, av.FFmpegError) as error:
             raise EncodeError(
                 f"{file} cannot be encoded as {plan.form.format} ({error}): choose another format"
@@ -128,6 +128,6 @@ class PictureEncoder(AtomicWriter):
             self._batch.add(file.name, content)
         elif self._part is not None:
             try:
-                write(self._part, content)
+                write_file(self._part, content)
             except OSError as error:
-                raise refused(file, error) from error
+                raise write_error(file, error) from error

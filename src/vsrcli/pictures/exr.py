@@ -24,7 +24,7 @@ _ZIPPED = {2: 1, 3: 16}  # rows of a block, by number of the compression
 
 
 @dataclass(frozen=True)
-class Header:
+class ExrHeader:
     """What a file says of its picture.
 
     Attributes:
@@ -38,12 +38,12 @@ class Header:
     width: int
     height: int
     half: bool
-    grey: bool
+    is_grayscale: bool
     alpha: bool
     others: tuple[str, ...]
 
 
-def header(file: IO[bytes]) -> Header:
+def read_header(file: IO[bytes]) -> ExrHeader:
     """Read it.
 
     Raises:
@@ -65,7 +65,7 @@ def header(file: IO[bytes]) -> Header:
     if not grey and not {"R", "G", "B"} <= channels.keys():
         raise ValueError(f"it has no channels R, G and B, only {', '.join(sorted(channels)[:8])}")
     used = {"Y", "A"} if grey else {"R", "G", "B", "A"}
-    return Header(
+    return ExrHeader(
         right - left + 1,
         bottom - top + 1,
         all(kind == _HALF for name, kind in channels.items() if name in used),
@@ -75,7 +75,7 @@ def header(file: IO[bytes]) -> Header:
     )
 
 
-def damaged_part(content: bytes) -> str | None:
+def find_truncation(content: bytes) -> str | None:
     """What of a file is missing or damaged, as half a sentence; None if nothing is known to be.
 
     ffmpeg's decoder leaves blocks black that it does not find or cannot read. Behind the header stands a
@@ -151,21 +151,21 @@ def _text(data: bytes, at: int) -> tuple[str, int]:
     return data[at:end].decode("latin-1"), end + 1
 
 
-def to_codes(light: np.ndarray) -> np.ndarray:
+def linear_to_srgb(light: np.ndarray) -> np.ndarray:
     """Linear light of any shape, float32 -> uint16 codes on the sRGB curve; clipped to 0 to 1."""
     light = light.clip(0, 1)
     curved = np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.power(light, 1 / 2.4) - 0.055)
     return np.rint(curved * 65535).astype(np.uint16)
 
 
-def to_light(codes: np.ndarray) -> np.ndarray:
+def srgb_to_linear(codes: np.ndarray) -> np.ndarray:
     """Codes of an unsigned integer type on the sRGB curve -> float32 linear light from 0 to 1."""
     code = codes.astype(np.float64) / np.iinfo(codes.dtype).max
     light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
     return light.astype(np.float32)
 
 
-def straight(light: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def unpremultiply(light: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """Colours (H, W, 3) that are not multiplied by alpha (H, W) any more, as EXR's are."""
     divisor = alpha[..., None]
     return np.divide(light, divisor, out=light.copy(), where=divisor > 0)

@@ -13,7 +13,7 @@ UNTAGGED = Color("pc", "gbr")
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageInfo:
     """The facts about one picture.
 
     Attributes:
@@ -34,14 +34,14 @@ class Look:
     width: int
     height: int
     bits: int
-    grey: bool
+    is_grayscale: bool
     alpha: bool
     orientation: int = 1
     color: Color = UNTAGGED
     palette: bool = False
     lossy: bool = False
     others: tuple[str, ...] = ()
-    shape: Fraction = Fraction(1)
+    sample_aspect_ratio: Fraction = Fraction(1)
 
 
 def orientation(value: Any) -> int:
@@ -49,12 +49,12 @@ def orientation(value: Any) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def upright(width: int, height: int, orientation: int) -> tuple[int, int]:
+def oriented_size(width: int, height: int, orientation: int) -> tuple[int, int]:
     """Width and height as displayed."""
     return (height, width) if orientation >= 5 else (width, height)
 
 
-def said(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of what an error says."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return text if len(text) < 120 else f"{text[:117]}..."

@@ -9,9 +9,9 @@ from typing import Self
 
 from vsrcli.errors import OutputError
 from vsrcli.job import Job
-from vsrcli.pictures.encode import PictureEncoder
-from vsrcli.pictures.plan import PicturePlan
-from vsrcli.pictures.store import PictureFolder, Stamp, published, work_name
+from vsrcli.pictures.encode import ImageWriter
+from vsrcli.pictures.plan import ImagePlan
+from vsrcli.pictures.store import FileStamp, ImageWorkDir, published_files, workdir_name
 from vsrcli.segments import SegmentedOutput
 from vsrcli.steady import Upscaler
 from vsrcli.work.journal import Journal, read
@@ -19,7 +19,7 @@ from vsrcli.work.journal import Journal, read
 _ENDLESS = 2**31  # frames of a segment, where nothing is to be saved
 
 
-class PictureFilm(SegmentedOutput):
+class ImageSequenceOutput(SegmentedOutput):
     """A :class:`~vsrcli.segments.SegmentedFilm` of pictures.
 
     Leaving it by an exception keeps the pictures of finished segments where they are, and beside them a
@@ -35,10 +35,10 @@ class PictureFilm(SegmentedOutput):
 
     def __init__(self, job: Job, on_notice: Callable[[str], None] = lambda text: None) -> None:
         super().__init__(job, on_notice)
-        assert isinstance(job.plan, PicturePlan)
-        self._plan: PicturePlan = job.plan
+        assert isinstance(job.plan, ImagePlan)
+        self._plan: ImagePlan = job.plan
         self._target = job.plan.targets.folder
-        self._folder: PictureFolder = PictureFolder(work_name(job.plan.targets))
+        self._folder: ImageWorkDir = ImageWorkDir(workdir_name(job.plan.targets))
         self._made_here = False
 
     def __enter__(self) -> Self:
@@ -61,18 +61,18 @@ class PictureFilm(SegmentedOutput):
                 with contextlib.suppress(OSError):
                     self._target.rmdir()  # unless something is in it
 
-    def made_in(self, workshop: Upscaler) -> None:
+    def set_engine(self, workshop: Upscaler) -> None:
         super().set_engine(workshop)
         if not self._job.segmented:
             self._set_segment_length(_ENDLESS)
 
-    def _new_segment(self) -> PictureEncoder:
-        return PictureEncoder(self._plan, self._job.source, self._folder, begins=self.frame_count)
+    def _new_segment(self) -> ImageWriter:
+        return ImageWriter(self._plan, self._job.source, self._folder, begins=self.frame_count)
 
-    def _assemble(self) -> tuple[str, ...]:
+    def _concatenate(self) -> tuple[str, ...]:
         """Everything is in its place already."""
-        kept = self._without_others(self._journal)
-        there = all(stamp.is_of(self._target / name) for name, stamp in kept.items())
+        kept = self._remove_foreign_images(self._journal)
+        there = all(stamp.matches(self._target / name) for name, stamp in kept.items())
         if len(kept) != self.frame_count or not there:
             raise OutputError(
                 f"{self._plan.display_name}: some of the {self.frame_count} pictures have been changed or removed; "
@@ -80,22 +80,22 @@ class PictureFilm(SegmentedOutput):
             )
         return ()
 
-    def _without_others(self, journal: Journal | None) -> dict[str, Stamp]:
+    def _remove_foreign_images(self, journal: Journal | None) -> dict[str, FileStamp]:
         """The pictures of finished segments, by name. Those of a segment that never was finished, and those
         that an earlier run with other options has left, are removed."""
         finished = {segment.name for segment in journal.segments} if journal else set()
-        kept = published(self._folder.path, only=finished)
-        for name, stamp in published(self._folder.path).items():
-            if name not in kept and stamp.is_of(self._target / name):
+        kept = published_files(self._folder.path, only=finished)
+        for name, stamp in published_files(self._folder.path).items():
+            if name not in kept and stamp.matches(self._target / name):
                 with contextlib.suppress(OSError):
                     (self._target / name).unlink()
         return kept
 
-    def _is_whole(self, earlier: Journal) -> bool:
+    def _is_intact(self, earlier: Journal) -> bool:
         return super()._is_intact(earlier) and all(
-            self._folder.holds(segment.name, self._target) for segment in earlier.segments
+            self._folder.has_segment(segment.name, self._target) for segment in earlier.segments
         )
 
-    def _leave(self) -> None:
-        self._without_others(read(self._folder.path))
+    def _release_workdir(self) -> None:
+        self._remove_foreign_images(read(self._folder.path))
         super()._release_workdir()

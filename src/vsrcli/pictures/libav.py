@@ -10,7 +10,7 @@ import numpy as np
 from vsrcli.media.opening import MAX_PIXELS
 
 
-def decode(content: bytes, codec: str, options: dict[str, str] | None = None) -> Any:
+def decode_image(content: bytes, codec: str, options: dict[str, str] | None = None) -> Any:
     """The one frame in a file's bytes.
 
     Raises:
@@ -28,7 +28,7 @@ def decode(content: bytes, codec: str, options: dict[str, str] | None = None) ->
     return frames[0]
 
 
-def packed(frame: Any) -> np.ndarray:
+def frame_to_array(frame: Any) -> np.ndarray:
     """Integer pixels of one plane: (H, W, channels) in this machine's byte order."""
     bits, name = frame.format.components[0].bits, frame.format.name
     order = np.dtype(np.uint8) if bits == 8 else np.dtype(">u2" if name.endswith("be") else "<u2")
@@ -40,7 +40,7 @@ def packed(frame: Any) -> np.ndarray:
     return pixels.astype(order.newbyteorder("="))
 
 
-def encode(codec: str, name: str, planes: list[np.ndarray], options: dict[str, str]) -> bytes:
+def encode_image(codec: str, name: str, planes: list[np.ndarray], options: dict[str, str]) -> bytes:
     """A file's bytes.
 
     Args:

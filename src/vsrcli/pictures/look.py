@@ -18,14 +18,14 @@ from vsrcli.media.color import PRIMARIES, TRANSFERS
 from vsrcli.media.opening import MAX_PIXELS
 from vsrcli.media.types import Color
 from vsrcli.pictures import exr, png, tiff
-from vsrcli.pictures.facts import SRGB, UNTAGGED, Look, orientation, said, upright
+from vsrcli.pictures.facts import SRGB, UNTAGGED, ImageInfo, first_line, orientation, oriented_size
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MJPEG = (".mjpeg", ".mjpg", ".mjp")
 _ORIENTATION = 0x0112
 
 
-def kind_of(path: Path) -> str | None:
+def detect_format(path: Path) -> str | None:
     """A picture's format by its first bytes; None for films, animations and whatever else.
 
     Raises:
@@ -52,14 +52,14 @@ def kind_of(path: Path) -> str | None:
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # their lengths
 
 
-def look(path: Path) -> Look:
+def probe_image(path: Path) -> ImageInfo:
     """Describe a picture.
 
     Raises:
         InputError: it cannot be read, is damaged, too large, or of a kind that is not taken.
     """
     try:
-        kind = kind_of(path)
+        kind = detect_format(path)
         if kind is None:
             raise InputError(f"{path} is no still picture; films are named one by one")
         with path.open("rb") as file:
@@ -69,7 +69,9 @@ def look(path: Path) -> Look:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist any more; put it back") from None
     except (OSError, ValueError, SyntaxError, KeyError, IndexError, struct.error) as error:
-        raise InputError(f"{path} cannot be read as a picture: {said(error)}; check the file") from error
+        raise InputError(
+            f"{path} cannot be read as a picture: {first_line(error)}; check the file"
+        ) from error
     if found.width * found.height > MAX_PIXELS:
         raise InputError(
             f"{path} says that it has {found.width}x{found.height} pixels, more than the "
@@ -80,34 +82,34 @@ def look(path: Path) -> Look:
     return found
 
 
-def hushed() -> None:
+def silence_pillow() -> None:
     """Pillow warns of odd metadata and of large pictures; neither is news to whoever upscales them."""
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def opened(file: IO[bytes], kind: str) -> Any:
+def open_pillow(file: IO[bytes], kind: str) -> Any:
     """A Pillow image of a format that has been recognized, and of no other; not decoded yet."""
     from PIL import Image
 
-    hushed()
+    silence_pillow()
     return Image.open(file, formats=[kind.upper()])
 
 
 def _animated(file: IO[bytes]) -> bool:
     try:
-        return any(kind == b"acTL" for kind, _ in png.head(file))
+        return any(kind == b"acTL" for kind, _ in png.read_chunks(file))
     except ValueError:
         return False  # damaged; whoever reads it says so
 
 
-def _png(file: IO[bytes], path: Path) -> Look:
-    chunks = dict(png.head(file))
+def _png(file: IO[bytes], path: Path) -> ImageInfo:
+    chunks = dict(png.read_chunks(file))
     width, height, bits, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
     turned = _orientation(chunks[b"eXIf"]) if b"eXIf" in chunks else 1
-    width, height = upright(width, height, turned)
+    width, height = oriented_size(width, height, turned)
     palette, see_through = colour == 3, b"tRNS" in chunks
-    shape = png.shape(chunks[b"pHYs"]) if b"pHYs" in chunks else Fraction(1)
-    return Look(
+    shape = png.pixel_aspect(chunks[b"pHYs"]) if b"pHYs" in chunks else Fraction(1)
+    return ImageInfo(
         "PNG",
         width,
         height,
@@ -117,7 +119,7 @@ def _png(file: IO[bytes], path: Path) -> Look:
         turned,
         _png_color(chunks),
         palette,
-        shape=1 / shape if turned >= 5 else shape,
+        sample_aspect_ratio=1 / shape if turned >= 5 else shape,
     )
 
 
@@ -131,7 +133,7 @@ def _png_color(chunks: dict[bytes, bytes]) -> Color:
 def _orientation(exif: bytes) -> int:
     from PIL import Image
 
-    hushed()
+    silence_pillow()
     found = Image.Exif()
     try:
         found.load(exif if exif.startswith(b"Exif\0\0") else b"Exif\0\0" + exif)
@@ -140,8 +142,8 @@ def _orientation(exif: bytes) -> int:
         return 1
 
 
-def _pillow(file: IO[bytes], path: Path, kind: str) -> Look:
-    with opened(file, kind) as image:
+def _pillow(file: IO[bytes], path: Path, kind: str) -> ImageInfo:
+    with open_pillow(file, kind) as image:
         mode = image.mode
         if mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
             raise InputError(
@@ -150,9 +152,9 @@ def _pillow(file: IO[bytes], path: Path, kind: str) -> Look:
             )
         see_through = mode in ("LA", "PA", "RGBA") or "transparency" in image.info
         turned = 1 if kind == "BMP" else orientation(_exif(image).get(_ORIENTATION))
-        width, height = upright(image.width, image.height, turned)
+        width, height = oriented_size(image.width, image.height, turned)
         grey, palette = mode in ("1", "L", "LA"), mode in ("P", "PA")
-    return Look(kind, width, height, 8, grey, see_through, turned, palette=palette)
+    return ImageInfo(kind, width, height, 8, grey, see_through, turned, palette=palette)
 
 
 def _exif(image: Any) -> Any:
@@ -162,26 +164,28 @@ def _exif(image: Any) -> Any:
         return {}
 
 
-def _jpeg(file: IO[bytes], path: Path) -> Look:
+def _jpeg(file: IO[bytes], path: Path) -> ImageInfo:
     return replace(_pillow(file, path, "JPEG"), lossy=True)
 
 
-def _webp(file: IO[bytes], path: Path) -> Look:
+def _webp(file: IO[bytes], path: Path) -> ImageInfo:
     first = file.read(1 << 12)
     file.seek(0)
     return replace(_pillow(file, path, "WebP"), lossy=b"VP8L" not in first)
 
 
-def _bmp(file: IO[bytes], path: Path) -> Look:
+def _bmp(file: IO[bytes], path: Path) -> ImageInfo:
     return _pillow(file, path, "BMP")
 
 
-def _exr(file: IO[bytes], path: Path) -> Look:
-    found = exr.header(file)
+def _exr(file: IO[bytes], path: Path) -> ImageInfo:
+    found = exr.read_header(file)
     names = ", ".join(found.others[:6]) + (" …" if len(found.others) > 6 else "")
     others = (f"further channels ({names})",) if found.others else ()
     bits = 16 if found.half else 32
-    return Look("EXR", found.width, found.height, bits, found.grey, found.alpha, color=SRGB, others=others)
+    return ImageInfo(
+        "EXR", found.width, found.height, bits, found.is_grayscale, found.alpha, color=SRGB, others=others
+    )
 
 
-_LOOKS = {"PNG": _png, "JPEG": _jpeg, "WebP": _webp, "BMP": _bmp, "EXR": _exr, "TIFF": tiff.look}
+_LOOKS = {"PNG": _png, "JPEG": _jpeg, "WebP": _webp, "BMP": _bmp, "EXR": _exr, "TIFF": tiff.probe_tiff}

@@ -34,7 +34,7 @@ _ESCAPED = re.compile(r"%%|%(?:0\d{1,2})?d")
 
 
 @dataclass(frozen=True)
-class Numbered:
+class NumberPattern:
     """A name with a number in it, as C's ``printf`` and ffmpeg write it: ``frame-%05d.png``.
 
     Attributes:
@@ -60,7 +60,7 @@ class Numbered:
         return int(digits) if self.name(int(digits)) == name else None
 
 
-def numbered(name: str) -> Numbered | None:
+def parse_pattern(name: str) -> NumberPattern | None:
     """A file's name as a pattern; None if it holds no ``%d``, or holds several."""
     parts = _ESCAPED.split(name)
     marks = _ESCAPED.findall(name)
@@ -72,11 +72,11 @@ def numbered(name: str) -> Numbered | None:
     joined = [text for pair in zip(parts, [*plain, ""], strict=True) for text in pair]
     found = _NUMBER.fullmatch(marks[at])
     assert found is not None
-    return Numbered("".join(joined[: 2 * at + 1]), "".join(joined[2 * at + 2 :]), int(found[1] or 0))
+    return NumberPattern("".join(joined[: 2 * at + 1]), "".join(joined[2 * at + 2 :]), int(found[1] or 0))
 
 
 @dataclass(frozen=True)
-class Found:
+class MatchedFiles:
     """Files that a name means.
 
     Attributes:
@@ -90,7 +90,7 @@ class Found:
     single: bool = False
 
 
-def find(path: Path) -> Found | None:
+def match_files(path: Path) -> MatchedFiles | None:
     """The pictures that a name means; None if it is no pattern and no folder: a file, or nothing.
 
     Raises:
@@ -100,42 +100,42 @@ def find(path: Path) -> Found | None:
         if path.is_dir():
             return _several(_in_folder(path), f"{path} is a folder, but holds no pictures")
         if path.is_file():
-            return Found((path,), single=True)
-        pattern = numbered(path.name)
+            return MatchedFiles((path,), single=True)
+        pattern = parse_pattern(path.name)
         if pattern is not None and not os.path.lexists(path):
             return _sequence(path, pattern)
         if glob.has_magic(str(path)) and not os.path.lexists(path):
             names = [Path(name) for name in glob.glob(str(path))]  # noqa: PTH207 - the whole path is a pattern
-            files = [file for file in names if file.is_file() and is_picture(file)]
+            files = [file for file in names if file.is_file() and is_image_name(file)]
             return _several(files, f"{path}: no picture matches this pattern")
     except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r} cannot be read ({error}); check the name and the disk") from error
     return None
 
 
-def is_picture(path: Path) -> bool:
+def is_image_name(path: Path) -> bool:
     """Whether a name is that of a picture."""
     return path.suffix.lower() in EXTENSIONS
 
 
-def natural(path: Path) -> list[tuple[int, int | str]]:
+def natural_key(path: Path) -> list[tuple[int, int | str]]:
     """A key for sorting as people count: ``frame2`` before ``frame10``."""
     parts = re.split(r"(\d+)", str(path).casefold())
     return [(0, int(part)) if part.isascii() and part.isdecimal() else (1, part) for part in parts]
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    return [file for file in folder.iterdir() if is_picture(file) and not _hidden(file) and file.is_file()]
+    return [file for file in folder.iterdir() if is_image_name(file) and not _hidden(file) and file.is_file()]
 
 
 def _hidden(file: Path) -> bool:
     return file.name.startswith(".")
 
 
-def _several(files: Sequence[Path], none: str) -> Found:
+def _several(files: Sequence[Path], none: str) -> MatchedFiles:
     if not files:
         raise InputError(f"{none}; it takes {', '.join(EXTENSIONS)}")
-    ordered = sorted(files, key=lambda file: (natural(file), str(file)))
+    ordered = sorted(files, key=lambda file: (natural_key(file), str(file)))
     first = ordered[0]
     for file in ordered:
         if EXTENSIONS[file.suffix.lower()] != EXTENSIONS[first.suffix.lower()]:
@@ -143,10 +143,10 @@ def _several(files: Sequence[Path], none: str) -> Found:
                 f"{file} is no {EXTENSIONS[first.suffix.lower()]} like {first.name} beside it; "
                 f"take one kind at a time, such as '{first.parent / ('*' + first.suffix)}'"
             )
-    return Found(tuple(ordered))
+    return MatchedFiles(tuple(ordered))
 
 
-def _sequence(path: Path, pattern: Numbered) -> Found:
+def _sequence(path: Path, pattern: NumberPattern) -> MatchedFiles:
     folder = path.parent
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder, so there is no {path}; check the name")
@@ -167,4 +167,4 @@ def _sequence(path: Path, pattern: Numbered) -> Found:
                 f"{after}; put it back, or take what is there with a quoted "
                 f"'{folder / (pattern.before + '*' + pattern.after)}'"
             )
-    return Found(tuple(found[number] for number in numbers), tuple(numbers))
+    return MatchedFiles(tuple(found[number] for number in numbers), tuple(numbers))

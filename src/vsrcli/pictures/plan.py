@@ -16,11 +16,11 @@ from vsrcli.media.notices import source_notices
 from vsrcli.media.output import EncodeOptions, OutputPlan
 from vsrcli.media.streams import StreamPlan
 from vsrcli.media.types import ImageSequence, Source
-from vsrcli.pictures.decode import wanted
+from vsrcli.pictures.decode import frame_range
 from vsrcli.pictures.names import EXTENSIONS
-from vsrcli.pictures.store import NOBODYS, published, work_name
-from vsrcli.pictures.targets import Targets
-from vsrcli.pictures.write import JPEG_QUALITY, Form
+from vsrcli.pictures.store import UNKNOWN_STAMP, published_files, workdir_name
+from vsrcli.pictures.targets import OutputNaming
+from vsrcli.pictures.write import JPEG_QUALITY, ImageFormat
 from vsrcli.work.folder import folder_for
 
 _EIGHT_BITS = ("WebP", "JPEG", "BMP")
@@ -31,7 +31,7 @@ _QUALITY = "quality"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PicturePlan(OutputPlan):
+class ImagePlan(OutputPlan):
     """An :class:`~vsrcli.media.output.OutputPlan` of pictures.
 
     Attributes:
@@ -41,15 +41,15 @@ class PicturePlan(OutputPlan):
         seen: shares of the old picture's width and height that are still there.
     """
 
-    targets: Targets
-    form: Form
+    targets: OutputNaming
+    form: ImageFormat
     cicp: tuple[int, int] | None = None
-    seen: tuple[float, float] = (1.0, 1.0)
+    visible_share: tuple[float, float] = (1.0, 1.0)
 
 
-def plan_pictures(
+def plan_images(
     source: Source,
-    targets: Targets,
+    targets: OutputNaming,
     *,
     width: int,
     height: int,
@@ -60,7 +60,7 @@ def plan_pictures(
     frames: int | None,
     deinterlace: bool,
     ffmpeg: Ffmpeg,
-) -> PicturePlan:
+) -> ImagePlan:
     """Decide how ``source``, upscaled to ``width`` x ``height``, is written as pictures.
 
     Args:
@@ -87,10 +87,10 @@ def plan_pictures(
             "write .png, which keeps 16 bits and says what they mean"
         )
     see_through = video.has_alpha and alpha.can_decode_alpha(video, ffmpeg)
-    form = Form(
+    form = ImageFormat(
         kind,
-        deep=video.is_high_bit_depth and kind not in (*_EIGHT_BITS, "EXR"),
-        grey=video.pix_fmt.startswith(("gray", "ya")) and kind != "WebP",
+        is_high_bit_depth=video.is_high_bit_depth and kind not in (*_EIGHT_BITS, "EXR"),
+        is_grayscale=video.pix_fmt.startswith(("gray", "ya")) and kind != "WebP",
         alpha=see_through and kind not in _OPAQUE,
         quality=_quality(kind, options, source),
     )
@@ -106,7 +106,7 @@ def plan_pictures(
         StreamPlan(other.index, other.kind, other.codec, "drop", "pictures hold no such thing")
         for other in source.others
     ]
-    return PicturePlan(
+    return ImagePlan(
         target=targets.path,
         container=container,
         width=width,
@@ -129,7 +129,7 @@ def plan_pictures(
         targets=targets,
         form=form,
         cicp=_cicp(source) if kind == "PNG" else None,
-        seen=seen,
+        visible_share=seen,
     )
 
 
@@ -148,13 +148,13 @@ def _quality(kind: str, options: EncodeOptions, source: Source) -> int | None:
 
 def _names(
     source: Source,
-    targets: Targets,
+    targets: OutputNaming,
     span: tuple[Fraction | None, Fraction | None],
     frames: int | None,
 ) -> list[Path]:
     """The files that will be written; of a film, those that are there already and may be replaced."""
     if isinstance(source, ImageSequence):
-        chosen = wanted(source, *span, frames)
+        chosen = frame_range(source, *span, frames)
         files = [targets.file(source.numbers[number], source.files[number]) for number in chosen]
         names: dict[str, Path] = {}
         for number, file in zip(chosen, files, strict=True):
@@ -174,7 +174,7 @@ def _names(
     return [file for file in targets.folder.iterdir() if pattern.number(file.name) is not None]
 
 
-def _check(targets: Targets, files: list[Path], source: Source, *, overwrite: bool) -> None:
+def _check(targets: OutputNaming, files: list[Path], source: Source, *, overwrite: bool) -> None:
     """Whether pictures may be written there. A folder is made, but not the one that it lies in."""
     folder = targets.folder
     try:
@@ -195,8 +195,8 @@ def _check(targets: Targets, files: list[Path], source: Source, *, overwrite: bo
                 raise OutputError(f"{file} is a folder, so no picture can have its name; choose another")
             if file.exists() and (file.stat().st_dev, file.stat().st_ino) in same:
                 raise OutputError(f"{file} is the input itself; choose another name or folder")
-        own = published(folder_for(work_name(targets))) if targets.single is None else {}
-        foreign = sorted(file for file in there if not own.get(file.name, NOBODYS).is_of(file))
+        own = published_files(folder_for(workdir_name(targets))) if targets.single is None else {}
+        foreign = sorted(file for file in there if not own.get(file.name, UNKNOWN_STAMP).matches(file))
     except OSError as error:
         raise OutputError(
             f"{targets.path} cannot be used as a name ({error.strerror}); choose another"
@@ -209,7 +209,7 @@ def _check(targets: Targets, files: list[Path], source: Source, *, overwrite: bo
 def _notices(
     source: Source,
     container: Container,
-    form: Form,
+    form: ImageFormat,
     options: EncodeOptions,
     shape: Fraction,
     *,
@@ -251,7 +251,7 @@ def _notices(
         yield f"{', '.join(unused)}: for films, and without effect on pictures"
 
 
-def _staying(targets: Targets, files: list[Path]) -> Iterator[str]:
+def _staying(targets: OutputNaming, files: list[Path]) -> Iterator[str]:
     """Pictures of the same pattern that will not be replaced: whoever reads the sequence gets them, too."""
     if targets.pattern is not None and targets.folder.is_dir():
         found = {file for file in targets.folder.iterdir() if targets.pattern.number(file.name) is not None}

@@ -19,7 +19,7 @@ _LARGEST = 1 << 26  # bytes of a chunk that is read as a whole
 Chunk = tuple[bytes, bytes]
 
 
-def head(file: IO[bytes]) -> Iterator[Chunk]:
+def read_chunks(file: IO[bytes]) -> Iterator[Chunk]:
     """The chunks before the first pixels, IHDR first; long ones of no interest are passed over.
 
     Raises:
@@ -42,44 +42,44 @@ def head(file: IO[bytes]) -> Iterator[Chunk]:
         yield kind, data
 
 
-def carried(file: IO[bytes]) -> tuple[Chunk, ...]:
+def preserved_chunks(file: IO[bytes]) -> tuple[Chunk, ...]:
     """The chunks that say what colours are meant, how large a pixel is, and the words about the picture.
 
     Raises:
         ValueError: see ``head``.
     """
     kept = (*_COLOURS, b"pHYs", *_WORDS)
-    return tuple(chunk for chunk in head(file) if chunk[0] in kept)
+    return tuple(chunk for chunk in read_chunks(file) if chunk[0] in kept)
 
 
-def profile(icc: bytes) -> Chunk:
+def icc_chunk(icc: bytes) -> Chunk:
     """An ICC profile as a chunk."""
     return b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)
 
 
-def colours(primaries: int, transfer: int) -> Chunk:
+def cicp_chunk(primaries: int, transfer: int) -> Chunk:
     """Code points of ITU-T H.273 for full-range R'G'B'."""
     return b"cICP", bytes([primaries, transfer, 0, 1])
 
 
-def resolution(dpi: tuple[float, float]) -> Chunk:
+def phys_chunk(dpi: tuple[float, float]) -> Chunk:
     """Pixels per inch."""
     across, down = (round(each / 0.0254) for each in dpi)
     return b"pHYs", struct.pack(">IIB", across, down, 1)
 
 
-def shape(data: bytes) -> Fraction:
+def pixel_aspect(data: bytes) -> Fraction:
     """Of a pixel, its width by its height, as pHYs states it where it states no size; otherwise 1."""
     across, down, unit = struct.unpack(">IIB", data)
     return Fraction(down, across) if unit == 0 and across and down else Fraction(1)
 
 
-def shaped(shape: Fraction) -> Chunk:
+def aspect_chunk(shape: Fraction) -> Chunk:
     """The same as a chunk."""
     return b"pHYs", struct.pack(">IIB", shape.denominator, shape.numerator, 0)
 
 
-def with_chunks(content: bytes, chunks: Iterable[Chunk]) -> bytes:
+def insert_chunks(content: bytes, chunks: Iterable[Chunk]) -> bytes:
     """A picture with these chunks before its pixels, and nothing else beside them.
 
     Args:

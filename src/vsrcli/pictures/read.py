@@ -16,8 +16,8 @@ import numpy as np
 
 from vsrcli.errors import DecodeError
 from vsrcli.pictures import exr, libav, tiff
-from vsrcli.pictures.facts import Look
-from vsrcli.pictures.look import opened
+from vsrcli.pictures.facts import ImageInfo
+from vsrcli.pictures.look import open_pillow
 
 _MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB"}
 _PLANES = {  # where R, G, B and alpha lie
@@ -28,7 +28,7 @@ _PLANES = {  # where R, G, B and alpha lie
 
 
 @dataclass(frozen=True)
-class Picture:
+class Image:
     """Pixels of a file.
 
     Attributes:
@@ -41,7 +41,7 @@ class Picture:
     alpha: np.ndarray | None
 
 
-def read(path: Path, look: Look) -> Picture:
+def read_image(path: Path, look: ImageInfo) -> Image:
     """Decode a picture.
 
     Args:
@@ -69,7 +69,7 @@ def read(path: Path, look: Look) -> Picture:
         raise DecodeError(
             f"{path} has {width}x{height} pixels, not {look.width}x{look.height} as before: run it again"
         )
-    return Picture(pixels, alpha)
+    return Image(pixels, alpha)
 
 
 def _damaged(path: Path, error: BaseException) -> DecodeError:
@@ -79,15 +79,15 @@ def _damaged(path: Path, error: BaseException) -> DecodeError:
     )
 
 
-def _decoded(content: bytes, look: Look) -> tuple[np.ndarray, np.ndarray | None]:
+def _decoded(content: bytes, look: ImageInfo) -> tuple[np.ndarray, np.ndarray | None]:
     if look.format == "EXR":
-        return _split(_light(content), look.grey)
+        return _split(_light(content), look.is_grayscale)
     if look.bits == 8:
-        return _split(_by_pillow(content, look), look.grey)
+        return _split(_by_pillow(content, look), look.is_grayscale)
     if look.format == "PNG":
         strict = {"err_detect": "explode+crccheck"}
-        return _split(libav.packed(libav.decode(content, "png", strict)), look.grey)
-    return _split(tiff.deep_pixels(content, look), look.grey)
+        return _split(libav.frame_to_array(libav.decode_image(content, "png", strict)), look.is_grayscale)
+    return _split(tiff.read_16bit(content, look), look.is_grayscale)
 
 
 def _split(pixels: np.ndarray, grey: bool) -> tuple[np.ndarray, np.ndarray | None]:
@@ -97,22 +97,22 @@ def _split(pixels: np.ndarray, grey: bool) -> tuple[np.ndarray, np.ndarray | Non
     return (pixels[..., :1].repeat(3, axis=2) if grey else pixels[..., :3]), alpha
 
 
-def _by_pillow(content: bytes, look: Look) -> np.ndarray:
-    with opened(io.BytesIO(content), look.format) as image:
+def _by_pillow(content: bytes, look: ImageInfo) -> np.ndarray:
+    with open_pillow(io.BytesIO(content), look.format) as image:
         mode = _MODES.get(image.mode, image.mode)
         if "transparency" in image.info:
             mode = "LA" if mode == "L" else "RGBA"
         associated = look.format == "TIFF" and image.tag_v2.get(338) == (tiff.ASSOCIATED,)
         pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    return tiff.apart(pixels) if associated and pixels.shape[2] in (2, 4) else pixels
+    return tiff.unassociate_alpha(pixels) if associated and pixels.shape[2] in (2, 4) else pixels
 
 
 def _light(content: bytes) -> np.ndarray:
     """Floats of an EXR: (H, W, channels) float32."""
-    if damaged := exr.damaged_part(content):
+    if damaged := exr.find_truncation(content):
         raise ValueError(damaged)
-    frame = libav.decode(content, "exr", {"err_detect": "explode"})
+    frame = libav.decode_image(content, "exr", {"err_detect": "explode"})
     name = frame.format.name
     kind = np.dtype("<f2") if "f16" in name else np.dtype("<f4")
     order = _PLANES.get(name.split("f")[0])
@@ -135,7 +135,7 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-def conformed(picture: Picture, *, deep: bool, alpha: bool) -> Picture:
+def conform(picture: Image, *, deep: bool, alpha: bool) -> Image:
     """Codes as those of the whole sequence: in 16 bits if one of them has them, with alpha if it is kept.
 
     Light becomes codes, see ``exr``: with alpha, after its colours have been divided by it.
@@ -144,14 +144,14 @@ def conformed(picture: Picture, *, deep: bool, alpha: bool) -> Picture:
     if pixels.dtype.kind == "f":
         finite = np.nan_to_num(pixels, nan=0.0)
         if alpha and opacity is not None:
-            finite = exr.straight(finite, opacity)
-        pixels = exr.to_codes(finite)
+            finite = exr.unpremultiply(finite, opacity)
+        pixels = exr.linear_to_srgb(finite)
         opacity = None if opacity is None else np.rint(opacity.clip(0, 1) * 65535).astype(np.uint16)
     elif deep and pixels.dtype == np.uint8:
         pixels = pixels.astype(np.uint16) * np.uint16(257)
         opacity = None if opacity is None else opacity.astype(np.uint16) * np.uint16(257)
     if not alpha:
-        return Picture(pixels, None)
+        return Image(pixels, None)
     if opacity is None:
         opacity = np.full(pixels.shape[:2], np.iinfo(pixels.dtype).max, pixels.dtype)
-    return Picture(pixels, opacity)
+    return Image(pixels, opacity)

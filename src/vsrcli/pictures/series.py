@@ -10,11 +10,11 @@ from vsrcli.errors import InputError
 from vsrcli.media.output import OutputPlan
 from vsrcli.media.probe import probe
 from vsrcli.media.types import ImageSequence, Source, VideoStream
-from vsrcli.pictures.facts import Look
-from vsrcli.pictures.look import kind_of, look
-from vsrcli.pictures.names import Found, find, is_picture
+from vsrcli.pictures.facts import ImageInfo
+from vsrcli.pictures.look import detect_format, probe_image
+from vsrcli.pictures.names import MatchedFiles, is_image_name, match_files
 
-USUAL_RATE = Fraction(25)
+DEFAULT_FRAME_RATE = Fraction(25)
 """Pictures a second where nobody says: what ffmpeg takes, too."""
 
 _CODECS = {"PNG": "png", "TIFF": "tiff", "WebP": "webp", "JPEG": "mjpeg", "BMP": "bmp", "EXR": "exr"}
@@ -30,7 +30,7 @@ _FORMATS = {  # grey, alpha, 16 bits
 }
 
 
-def source(path: Path, rate: Fraction | None = None) -> Source:
+def image_sequence_source(path: Path, rate: Fraction | None = None) -> Source:
     """The film, or the pictures, that a name means.
 
     Args:
@@ -40,13 +40,13 @@ def source(path: Path, rate: Fraction | None = None) -> Source:
     Raises:
         InputError: see ``probe``; or pictures that are no film: gaps, several sizes or formats.
     """
-    found = find(path)
+    found = match_files(path)
     if found is None or (found.single and not _is_still(found.files[0])):
         return probe(path)
     return _series(path, found, rate)
 
 
-def as_film(pictures: ImageSequence, plan: OutputPlan) -> Iterator[str]:
+def video_notices(pictures: ImageSequence, plan: OutputPlan) -> Iterator[str]:
     """What people should know when pictures become a film."""
     if not pictures.rate_given:
         rate = pictures.video.frame_rate
@@ -60,17 +60,17 @@ def as_film(pictures: ImageSequence, plan: OutputPlan) -> Iterator[str]:
 
 def _is_still(path: Path) -> bool:
     try:
-        return kind_of(path) is not None
+        return detect_format(path) is not None
     except OSError:
         return False  # the film's reader says why
 
 
-def _series(path: Path, found: Found, rate: Fraction | None) -> ImageSequence:
-    looks = [look(file) for file in found.files]
+def _series(path: Path, found: MatchedFiles, rate: Fraction | None) -> ImageSequence:
+    looks = [probe_image(file) for file in found.files]
     first = looks[0]
     for file, other in zip(found.files, looks, strict=True):
         _check_like(file, other, found.files[0], first)
-    clock = rate or USUAL_RATE
+    clock = rate or DEFAULT_FRAME_RATE
     count = len(looks)
     try:
         size = sum(file.stat().st_size for file in found.files)
@@ -93,7 +93,7 @@ def _series(path: Path, found: Found, rate: Fraction | None) -> ImageSequence:
     )
 
 
-def _check_like(file: Path, look: Look, first_file: Path, first: Look) -> None:
+def _check_like(file: Path, look: ImageInfo, first_file: Path, first: ImageInfo) -> None:
     """Pictures of one film have one size and one format; depth, grey and transparency may come and go."""
     if look.format != first.format:
         raise InputError(
@@ -106,9 +106,9 @@ def _check_like(file: Path, look: Look, first_file: Path, first: Look) -> None:
         )
 
 
-def _video(looks: Sequence[Look], rate: Fraction) -> VideoStream:
+def _video(looks: Sequence[ImageInfo], rate: Fraction) -> VideoStream:
     first, count = looks[0], len(looks)
-    alpha, grey = any(each.alpha for each in looks), all(each.grey for each in looks)
+    alpha, grey = any(each.alpha for each in looks), all(each.is_grayscale for each in looks)
     deep = any(each.bits > 8 for each in looks)
     return VideoStream(
         index=0,
@@ -124,21 +124,21 @@ def _video(looks: Sequence[Look], rate: Fraction) -> VideoStream:
         start=Fraction(0),
         duration=count / rate,
         frames=count,
-        sample_aspect_ratio=first.shape,
+        sample_aspect_ratio=first.sample_aspect_ratio,
         color=first.color,
         field_order="progressive",
     )
 
 
-def _unfinished(found: Found) -> Iterator[str]:
+def _unfinished(found: MatchedFiles) -> Iterator[str]:
     """What an interrupted run has left is no whole sequence."""
     if not found.single:
         folder = found.files[0].parent
-        if any(is_picture(Path(hidden.stem)) for hidden in folder.glob(".*.vsr")):
+        if any(is_image_name(Path(hidden.stem)) for hidden in folder.glob(".*.vsr")):
             yield f"a run that writes into {folder} has not finished: some pictures may be missing"
 
 
-def _found(files: Sequence[Path], looks: Sequence[Look]) -> list[str]:
+def _found(files: Sequence[Path], looks: Sequence[ImageInfo]) -> list[str]:
     """What people should know of them, one line each."""
     said = []
     if any(each.palette for each in looks):

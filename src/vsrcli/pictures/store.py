@@ -20,14 +20,14 @@ from pathlib import Path
 from vsrcli.errors import EncodeError
 from vsrcli.media.publish import fsync_path
 from vsrcli.media.segment import SegmentFile
-from vsrcli.pictures.targets import Targets
+from vsrcli.pictures.targets import OutputNaming
 from vsrcli.work.folder import WorkFolder
 
 _LIST = ".list"
 
 
 @dataclass(frozen=True)
-class Stamp:
+class FileStamp:
     """A picture that has been moved, or was about to be.
 
     Attributes:
@@ -40,7 +40,7 @@ class Stamp:
     size: int
     time: int
 
-    def is_of(self, file: Path) -> bool:
+    def matches(self, file: Path) -> bool:
         """Whether a file is that picture, unchanged."""
         try:
             found = file.lstat()
@@ -49,19 +49,19 @@ class Stamp:
         return (found.st_size, found.st_mtime_ns) == (self.size, self.time)
 
 
-NOBODYS = Stamp("", -1, -1)
+UNKNOWN_STAMP = FileStamp("", -1, -1)
 """Of a picture that no list names."""
 
 
-def work_name(targets: Targets) -> Path:
+def workdir_name(targets: OutputNaming) -> Path:
     """What the hidden folder is named after: ``out/.%05d.png.vsr``."""
     named = targets.path.name if targets.pattern is not None else f"pictures{targets.suffix}"
     return targets.folder / named
 
 
-def published(folder: Path, *, only: Collection[str] | None = None) -> dict[str, Stamp]:
+def published_files(folder: Path, *, only: Collection[str] | None = None) -> dict[str, FileStamp]:
     """The pictures that a hidden folder's lists name, by name; of these lists only, if some are given."""
-    found: dict[str, Stamp] = {}
+    found: dict[str, FileStamp] = {}
     with contextlib.suppress(OSError):
         for file in sorted(folder.glob(f"*{_LIST}")):
             if only is not None and file.name not in only:
@@ -70,26 +70,28 @@ def published(folder: Path, *, only: Collection[str] | None = None) -> dict[str,
     return found
 
 
-def _read(file: Path) -> list[Stamp]:
+def _read(file: Path) -> list[FileStamp]:
     try:
-        return [Stamp(str(name), int(size), int(when)) for name, size, when in json.loads(file.read_bytes())]
+        return [
+            FileStamp(str(name), int(size), int(when)) for name, size, when in json.loads(file.read_bytes())
+        ]
     except (OSError, ValueError, TypeError):
         return []
 
 
-class PictureFolder(WorkFolder):
+class ImageWorkDir(WorkFolder):
     """A :class:`~vsrcli.work.folder.WorkFolder` whose lists stay as long as it does."""
 
-    def keep_only(self, names: Iterable[str]) -> None:
+    def remove_except(self, names: Iterable[str]) -> None:
         super().keep_only([*names, *(file.name for file in self.path.glob(f"*{_LIST}"))])
 
-    def holds(self, name: str, target: Path) -> bool:
+    def has_segment(self, name: str, target: Path) -> bool:
         """Whether all pictures of a list are where they were moved to, unchanged."""
         stamps = _read(self.path / name)
-        return bool(stamps) and all(stamp.is_of(target / stamp.name) for stamp in stamps)
+        return bool(stamps) and all(stamp.matches(target / stamp.name) for stamp in stamps)
 
 
-class Batch:
+class PendingImages:
     """The pictures of one segment, until they are moved together.
 
     Args:
@@ -98,9 +100,9 @@ class Batch:
         overwrite: whether pictures of others may be replaced.
     """
 
-    def __init__(self, folder: PictureFolder, target: Path, *, overwrite: bool) -> None:
+    def __init__(self, folder: ImageWorkDir, target: Path, *, overwrite: bool) -> None:
         self._folder, self._target, self._overwrite = folder, target, overwrite
-        self._own = published(folder.path)
+        self._own = published_files(folder.path)
         self._made: dict[str, Path] = {}
 
     def add(self, name: str, content: bytes) -> None:
@@ -112,11 +114,11 @@ class Batch:
         part = self._folder.path / f"{len(self._made):06}-{time.time_ns():x}.part"
         self._made[name] = part
         try:
-            write(part, content)
+            write_file(part, content)
         except OSError as error:
-            raise refused(self._target / name, error) from error
+            raise write_error(self._target / name, error) from error
 
-    def move(self, first: int, last: int) -> SegmentFile:
+    def publish(self, first: int, last: int) -> SegmentFile:
         """Give all of them their names.
 
         Args:
@@ -125,11 +127,11 @@ class Batch:
         Raises:
             EncodeError: a name has been taken meanwhile, or the disk is broken.
         """
-        stamps = [Stamp(name, *_measured(part)) for name, part in self._made.items()]
+        stamps = [FileStamp(name, *_measured(part)) for name, part in self._made.items()]
         for name in self._made:
             file = self._target / name
             known = self._own.get(name)
-            if not self._overwrite and os.path.lexists(file) and not (known and known.is_of(file)):
+            if not self._overwrite and os.path.lexists(file) and not (known and known.matches(file)):
                 raise EncodeError(f"{file} has come into being meanwhile; use --overwrite to replace it")
         content = json.dumps([list(asdict(stamp).values()) for stamp in stamps]).encode()
         listed = f"{time.time_ns():020}{_LIST}"
@@ -138,19 +140,19 @@ class Batch:
             try:
                 part.replace(self._target / name)
             except OSError as error:
-                raise refused(self._target / name, error) from error
+                raise write_error(self._target / name, error) from error
         with contextlib.suppress(OSError):  # some file systems cannot sync a folder
             fsync_path(self._target)
         return SegmentFile(listed, len(stamps), first, last, len(content), 0, zlib.crc32(content))
 
-    def abandon(self) -> None:
+    def discard(self) -> None:
         """Remove what has not been moved."""
         for part in self._made.values():
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
 
 
-def write(part: Path, content: bytes) -> None:
+def write_file(part: Path, content: bytes) -> None:
     """A file, durably.
 
     Raises:
@@ -162,7 +164,7 @@ def write(part: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def refused(file: Path, error: OSError) -> EncodeError:
+def write_error(file: Path, error: OSError) -> EncodeError:
     """Why a picture cannot be written, in one line."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return EncodeError(

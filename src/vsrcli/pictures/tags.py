@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from vsrcli.pictures import png
-from vsrcli.pictures.look import hushed, opened
+from vsrcli.pictures.look import open_pillow, silence_pillow
 
 _LARGEST_PROFILE = 1 << 24  # bytes
 _ORIENTATION, _EXIF_IFD, _WIDTH, _HEIGHT = 0x0112, 0x8769, 0xA002, 0xA003
 
 
 @dataclass(frozen=True)
-class Tags:
+class ImageMetadata:
     """Of one picture.
 
     Attributes:
@@ -36,7 +36,7 @@ class Tags:
     chunks: tuple[png.Chunk, ...] = ()
 
 
-def read_tags(path: Path, kind: str, size: tuple[int, int]) -> Tags:
+def read_metadata(path: Path, kind: str, size: tuple[int, int]) -> ImageMetadata:
     """The tags of a picture; none of those that are damaged.
 
     Args:
@@ -49,16 +49,16 @@ def read_tags(path: Path, kind: str, size: tuple[int, int]) -> Tags:
             return _of_png(path, size)
         if kind == "TIFF":
             return _of_tiff(path)
-        return Tags() if kind == "EXR" else _by_pillow(path, kind, size)
+        return ImageMetadata() if kind == "EXR" else _by_pillow(path, kind, size)
     except (OSError, ValueError, SyntaxError, KeyError, IndexError, TypeError, AttributeError, struct.error):
-        return Tags()
+        return ImageMetadata()
 
 
-def _of_png(path: Path, size: tuple[int, int]) -> Tags:
+def _of_png(path: Path, size: tuple[int, int]) -> ImageMetadata:
     with path.open("rb") as file:
-        chunks = png.carried(file)
+        chunks = png.preserved_chunks(file)
         file.seek(0)
-        exif = dict(png.head(file)).get(b"eXIf")
+        exif = dict(png.read_chunks(file)).get(b"eXIf")
     named = dict(chunks)
     icc = None
     if b"iCCP" in named:
@@ -70,10 +70,10 @@ def _of_png(path: Path, size: tuple[int, int]) -> Tags:
         dpi = (across * 0.0254, down * 0.0254) if unit == 1 else None
         if unit != 1:  # a shape, which the plan has; it may be another one now
             chunks = tuple(chunk for chunk in chunks if chunk[0] != b"pHYs")
-    return Tags(icc, upright(exif, size), dpi, chunks)
+    return ImageMetadata(icc, normalize_exif(exif, size), dpi, chunks)
 
 
-def _of_tiff(path: Path) -> Tags:
+def _of_tiff(path: Path) -> ImageMetadata:
     import tifffile
 
     with tifffile.TiffFile(path) as document:
@@ -81,20 +81,20 @@ def _of_tiff(path: Path) -> Tags:
         icc = page.iccprofile
         unit = int(getattr(page.tags.get("ResolutionUnit"), "value", 1))
         across, down = page.get_resolution("inch") if unit in (2, 3) else (0, 0)
-    return Tags(icc, dpi=(float(across), float(down)) if across > 0 and down > 0 else None)
+    return ImageMetadata(icc, dpi=(float(across), float(down)) if across > 0 and down > 0 else None)
 
 
-def _by_pillow(path: Path, kind: str, size: tuple[int, int]) -> Tags:
-    with path.open("rb") as file, opened(file, kind) as image:
+def _by_pillow(path: Path, kind: str, size: tuple[int, int]) -> ImageMetadata:
+    with path.open("rb") as file, open_pillow(file, kind) as image:
         dpi = image.info.get("dpi")
-        return Tags(
+        return ImageMetadata(
             image.info.get("icc_profile"),
-            upright(image.info.get("exif"), size),
+            normalize_exif(image.info.get("exif"), size),
             (float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
         )
 
 
-def upright(exif: bytes | None, size: tuple[int, int]) -> bytes | None:
+def normalize_exif(exif: bytes | None, size: tuple[int, int]) -> bytes | None:
     """EXIF of a picture that has been turned and is of another size now; None if it cannot be understood.
 
     A thumbnail of the old picture is left out.
@@ -103,7 +103,7 @@ def upright(exif: bytes | None, size: tuple[int, int]) -> bytes | None:
         return None
     from PIL import Image
 
-    hushed()
+    silence_pillow()
     found = Image.Exif()
     try:
         found.load(exif if exif.startswith(b"Exif\0\0") else b"Exif\0\0" + exif)

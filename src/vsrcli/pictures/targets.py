@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vsrcli.errors import UsageError
-from vsrcli.pictures.names import Numbered, is_picture, numbered
+from vsrcli.pictures.names import NumberPattern, is_image_name, parse_pattern
 
-ANY = "*"
+NUMBER_WILDCARD = "*"
 """Name of a target that is a folder: pictures are called there what they are called in the source."""
 
 
 @dataclass(frozen=True)
-class Targets:
+class OutputNaming:
     """How new pictures are called.
 
     Attributes:
@@ -26,7 +26,7 @@ class Targets:
 
     folder: Path
     suffix: str
-    pattern: Numbered | None = None
+    pattern: NumberPattern | None = None
     single: str | None = None
 
     @property
@@ -36,7 +36,7 @@ class Targets:
             return self.folder / self.single
         pattern = self.pattern
         if pattern is None:
-            return self.folder / f"{ANY}{self.suffix}"
+            return self.folder / f"{NUMBER_WILDCARD}{self.suffix}"
         digits = f"0{pattern.digits}" if pattern.digits else ""
         before, after = (text.replace("%", "%%") for text in (pattern.before, pattern.after))
         return self.folder / f"{before}%{digits}d{after}"
@@ -51,19 +51,21 @@ class Targets:
         return self.folder / f"{source.stem}{self.suffix}"
 
 
-def as_target(text: str | os.PathLike[str]) -> Path:
+def parse_target(text: str | os.PathLike[str]) -> Path:
     """A target as it is typed: ``out/`` becomes ``out/*``, which a ``Path`` can tell from ``out``."""
     name = os.fspath(text)
     separators = tuple(filter(None, (os.sep, os.altsep)))
-    return Path(name) / ANY if name.endswith(separators) else Path(name)
+    return Path(name) / NUMBER_WILDCARD if name.endswith(separators) else Path(name)
 
 
-def is_pictures_target(target: Path) -> bool:
+def is_image_target(target: Path) -> bool:
     """Whether a target is spelled as pictures: by extension, or as a folder."""
-    return target.name == ANY or is_picture(target)
+    return target.name == NUMBER_WILDCARD or is_image_name(target)
 
 
-def targets(target: Path, source: Path, *, pictures: bool, single: bool, many: bool) -> Targets | None:
+def resolve_naming(
+    target: Path, source: Path, *, pictures: bool, single: bool, many: bool
+) -> OutputNaming | None:
     """How the pictures of a target are called; None if it is a film.
 
     Args:
@@ -76,24 +78,24 @@ def targets(target: Path, source: Path, *, pictures: bool, single: bool, many: b
     Raises:
         UsageError: one name for many pictures, a folder for a film.
     """
-    folder = target.parent if target.name == ANY else target if target.is_dir() else None
+    folder = target.parent if target.name == NUMBER_WILDCARD else target if target.is_dir() else None
     if folder is not None:
         if not pictures:
             film, frames = folder / source.name, folder / "%05d.png"
-            if target.name != ANY:
+            if target.name != NUMBER_WILDCARD:
                 return None  # which the film's own check refuses
             raise UsageError(
                 f"{folder} is a folder; name a film in it, such as {film}, or pictures, such as {frames}"
             )
-        suffix = source.suffix if is_picture(source) else ".png"
-        return Targets(folder, suffix, single=f"{source.stem}{suffix}" if single else None)
-    if not is_picture(target):
+        suffix = source.suffix if is_image_name(source) else ".png"
+        return OutputNaming(folder, suffix, single=f"{source.stem}{suffix}" if single else None)
+    if not is_image_name(target):
         return None
-    pattern = numbered(target.name)
+    pattern = parse_pattern(target.name)
     if pattern is not None:
-        return Targets(target.parent, target.suffix, pattern)
+        return OutputNaming(target.parent, target.suffix, pattern)
     if many:
         example = target.with_name(f"{target.stem}-%05d{target.suffix}")
         one = " (or one frame: --frames 1)" if not pictures else ""
         raise UsageError(f"{target} is one picture for many frames; name a pattern, such as {example}{one}")
-    return Targets(target.parent, target.suffix, single=target.name)
+    return OutputNaming(target.parent, target.suffix, single=target.name)

@@ -17,14 +17,14 @@ import numpy as np
 
 from vsrcli.errors import InputError
 from vsrcli.pictures import libav
-from vsrcli.pictures.facts import Look, orientation, said, upright
+from vsrcli.pictures.facts import ImageInfo, first_line, orientation, oriented_size
 
 ASSOCIATED = 1  # alpha that colours are multiplied by
 _MOST_EXTRA = 5  # channels beside the colours
 _NONE, _DEFLATE = 1, (8, 32946)  # compressions
 
 
-def look(file: IO[bytes], path: Path) -> Look:
+def probe_tiff(file: IO[bytes], path: Path) -> ImageInfo:
     """Describe the first page.
 
     Raises:
@@ -41,12 +41,12 @@ def look(file: IO[bytes], path: Path) -> Look:
             found = _page(page, path)
             more = len(document.pages) - 1
     except (tifffile.TiffFileError, AttributeError, TypeError) as error:
-        raise ValueError(said(error)) from error
+        raise ValueError(first_line(error)) from error
     others = (f"{more} further page{'s' * (more > 1)}",) if more else ()
     return replace(found, others=others)
 
 
-def _page(page: Any, path: Path) -> Look:
+def _page(page: Any, path: Path) -> ImageInfo:
     colours = {0: "grey", 1: "grey", 2: "rgb", 3: "palette", 6: "rgb"}.get(int(page.photometric))
     bits, kind = int(page.bitspersample), int(page.sampleformat)
     samples = int(page.samplesperpixel)
@@ -61,14 +61,14 @@ def _page(page: Any, path: Path) -> Look:
         raise InputError(f"{path}: TIFF of {samples} channels is not taken; convert it to RGB first")
     extra = [int(each) for each in page.extrasamples]
     turned = orientation(getattr(page.tags.get("Orientation"), "value", 1))
-    width, height = upright(int(page.imagewidth), int(page.imagelength), turned)
+    width, height = oriented_size(int(page.imagewidth), int(page.imagelength), turned)
     alpha = samples > own and (not extra or extra[0] in (1, 2))
     deep = bits == 16
-    return Look("TIFF", width, height, 16 if deep else 8, own == 1 and colours == "grey", alpha, turned,
+    return ImageInfo("TIFF", width, height, 16 if deep else 8, own == 1 and colours == "grey", alpha, turned,
                 palette=colours == "palette")  # fmt: skip
 
 
-def deep_pixels(content: bytes, look: Look) -> np.ndarray:
+def read_16bit(content: bytes, look: ImageInfo) -> np.ndarray:
     """Codes of the first page: uint16 (H, W, channels), alpha last and straight.
 
     Raises:
@@ -88,16 +88,16 @@ def deep_pixels(content: bytes, look: Look) -> np.ndarray:
             if page.axes.startswith("S"):
                 pixels = np.moveaxis(pixels, 0, -1)
         else:  # what tifffile could decode with a further package only
-            pixels = libav.packed(libav.decode(content, "tiff"))
+            pixels = libav.frame_to_array(libav.decode_image(content, "tiff"))
         inverted = int(page.photometric) == 0
         associated = [int(each) for each in page.extrasamples][:1] == [ASSOCIATED]
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     pixels = np.ascontiguousarray(pixels, np.uint16)
     if inverted and int(page.compression) in (_NONE, *_DEFLATE):
         pixels = np.concatenate([65535 - pixels[..., :1], pixels[..., 1:]], axis=-1)
-    own = 1 if look.grey else 3
+    own = 1 if look.is_grayscale else 3
     pixels = pixels[..., : own + 1] if look.alpha else pixels[..., :own]
-    return apart(pixels) if associated and look.alpha else pixels
+    return unassociate_alpha(pixels) if associated and look.alpha else pixels
 
 
 def _check_deflated(content: bytes, page: Any) -> None:
@@ -113,7 +113,7 @@ def _check_deflated(content: bytes, page: Any) -> None:
             raise ValueError(f"its data at byte {at} are damaged")
 
 
-def apart(pixels: np.ndarray) -> np.ndarray:
+def unassociate_alpha(pixels: np.ndarray) -> np.ndarray:
     """Codes (H, W, colours and alpha) that were multiplied by alpha, without it."""
     most = np.iinfo(pixels.dtype).max
     colours, alpha = pixels[..., :-1].astype(np.float64), pixels[..., -1:].astype(np.float64)
