@@ -9,7 +9,7 @@ from pathlib import Path
 from vsrcli.engine.offer import EnginePlan, plan_engine
 from vsrcli.engine.select import Choice, choose
 from vsrcli.errors import InputError, UsageError
-from vsrcli.frames.sizes import Geometry, Wanted, scaled, sized
+from vsrcli.frames.sizes import Geometry, SizeRequest, geometry_for_scale, geometry_for_size
 from vsrcli.frames.tiles import TilePlan
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.incoming import StdinInput, StdinSource, y4m_stream_of
@@ -75,7 +75,7 @@ class Options:
     resume: bool = True
     keep_going: bool = False
     ffmpeg: str | None = None
-    size: Wanted | None = None
+    size: SizeRequest | None = None
     chain: bool = False
     fps: Fraction | None = None
 
@@ -215,11 +215,15 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
 def _geometry(film: Source, options: Options) -> Geometry:
     video = film.video
     old = video.width, video.height, video.sample_aspect_ratio
-    return scaled(*old, options.scale) if options.size is None else sized(*old, options.size)
+    return (
+        geometry_for_scale(*old, options.scale)
+        if options.size is None
+        else geometry_for_size(*old, options.size)
+    )
 
 
 def _check_alpha_crop(geometry: Geometry, plan: OutputPlan, options: Options) -> None:
-    if plan.alpha and not geometry.whole:
+    if plan.alpha and not geometry.is_uncropped:
         raise UsageError(
             f"{options.size}: transparency cannot be cut; leave --fill out, or drop it with --pix-fmt yuv420p"
         )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from vsrcli.errors import UsageError
-from vsrcli.frames.tiles import TilePlan, least_tile, plan_tiles
+from vsrcli.frames.tiles import TilePlan, min_tile_side, plan_tiles
 from vsrcli.free import available_gpu_memory, available_host_memory
 from vsrcli.media.overlap import queue_depth
 from vsrcli.models.architectures import Architecture
@@ -138,7 +138,7 @@ def estimate_memory(network: Architecture, film: Workload, tiles: TilePlan) -> M
     """What is expected at the peak: with full windows, at the end of a shot."""
     engine = film.engine if network.openvino_bytes and film.engine == "openvino" else "keras"
     frame, new = film.height * film.width, film.new_height * film.new_width
-    tile, covered = tiles.tile_height * tiles.tile_width, tiles.cost * film.height * film.width
+    tile, covered = tiles.tile_height * tiles.tile_width, tiles.overhead_factor * film.height * film.width
     result = _FLOAT * _COLOURS * frame * film.scale**2
     lookahead = network.frames // 2
     features, hidden = _memory(network, film.scale)
@@ -224,7 +224,7 @@ def relative_cost(network: Architecture, tiles: TilePlan) -> float:
     again = 0.0
     if tiles.burst > 1 and network.kind in ("cached", "recurrent"):
         again = _FEATURES_SHARE * _TAKEN_UP / tiles.burst
-    return tiles.cost * (1 + again)
+    return tiles.overhead_factor * (1 + again)
 
 
 def max_tile_side(
@@ -267,7 +267,7 @@ def _memory(network: Architecture, scale: int) -> tuple[int, int]:
 def _sides(film: Workload, overlap: int) -> Iterator[int | None]:
     """Whole frames, then ever smaller tiles: one that is cut in 1, 2, 3 and more parts along its length."""
     yield None
-    longest, least = max(film.height, film.width), max(SMALLEST_TILE, 4 * overlap, least_tile(overlap))
+    longest, least = max(film.height, film.width), max(SMALLEST_TILE, 4 * overlap, min_tile_side(overlap))
     side = longest - 1
     while side > least:
         yield side

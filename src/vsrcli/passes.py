@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from vsrcli.engine.select import Choice
 from vsrcli.errors import UsageError
-from vsrcli.frames.chain import ChainTiles, alone, chained
+from vsrcli.frames.chain import ChainedTilePlan, chain_tiles, first_pass_tiles
 from vsrcli.frames.sizes import Geometry
 from vsrcli.frames.spans import TilePlan
 from vsrcli.memory import MemoryBudget, MemoryEstimate, Workload, choose_tiles, estimate_memory
@@ -45,11 +45,11 @@ def estimate_passes(model: Choice, film: Workload, tiles: TilePlan) -> MemoryEst
         film: old and new.
         tiles: of the pass; of both, see :func:`~vsrcli.frames.chain.chained`.
     """
-    whole = estimate_memory(model.architecture, film, alone(tiles))
-    if model.then is None or not isinstance(tiles, ChainTiles) or tiles.then is None:
+    whole = estimate_memory(model.architecture, film, first_pass_tiles(tiles))
+    if model.then is None or not isinstance(tiles, ChainedTilePlan) or tiles.then is None:
         return whole
     between, after = _two(model, film)
-    first = estimate_memory(model.architecture, between, alone(tiles))
+    first = estimate_memory(model.architecture, between, first_pass_tiles(tiles))
     second = estimate_memory(model.then.architecture, after, tiles.then)
     return MemoryEstimate(
         program=first.program,
@@ -89,7 +89,7 @@ def choose_pass_tiles(
     )
     again = tile_overlap(model.then, overlap)
     try:
-        return chained(first, choose_tiles(model.then.architecture, after, again, left, side, auto=auto))
+        return chain_tiles(first, choose_tiles(model.then.architecture, after, again, left, side, auto=auto))
     except UsageError as error:
         raise UsageError(f"second pass of --chain, after what the first takes: {error}") from error
 

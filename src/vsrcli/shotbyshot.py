@@ -10,8 +10,8 @@ from fractions import Fraction
 import numpy as np
 
 from vsrcli.engine.types import Stream
-from vsrcli.frames.matte import underpainted, upscaled_alpha
-from vsrcli.frames.pixels import to_codes, to_float
+from vsrcli.frames.matte import fill_transparent, resize_alpha
+from vsrcli.frames.pixels import to_float, to_integer
 from vsrcli.frames.shots import ShotDetector
 from vsrcli.frames.state import State
 from vsrcli.media.onward import ResumePoint, frame_crc32
@@ -70,7 +70,7 @@ class ShotUpscaler:
     def upscale_grouped(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
         """The same in groups, some of them empty. Behind each nothing is half done: ``state`` says all."""
         for frame in frames:
-            pixels = frame.pixels if frame.alpha is None else underpainted(frame.pixels, frame.alpha)
+            pixels = frame.pixels if frame.alpha is None else fill_transparent(frame.pixels, frame.alpha)
             self._begins = self._begins or self._detector.is_cut(pixels)
             if self._begins and self._stream:
                 yield self._end()
@@ -129,8 +129,8 @@ class ShotUpscaler:
 
     def _frame(self, result: np.ndarray) -> Frame:
         asked = self._waiting.popleft()
-        alpha = None if asked.alpha is None else upscaled_alpha(asked.alpha, *result.shape[:2])
-        return replace(asked, pixels=to_codes(result, asked.pixels.dtype), alpha=alpha)
+        alpha = None if asked.alpha is None else resize_alpha(asked.alpha, *result.shape[:2])
+        return replace(asked, pixels=to_integer(result, asked.pixels.dtype), alpha=alpha)
 
 
 def _part(state: Mapping[str, np.ndarray], prefix: str) -> State:

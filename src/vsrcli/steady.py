@@ -23,12 +23,12 @@ from vsrcli.engine.repeats import without_repeats
 from vsrcli.engine.select import open_engine
 from vsrcli.engine.types import Engine, Stream
 from vsrcli.errors import NonFiniteError, OutOfMemoryError, UsageError
-from vsrcli.frames.bursts import BurstStream
-from vsrcli.frames.chain import ChainedStream, ChainTiles, alone, chained
-from vsrcli.frames.fit import WHOLE, FittedStream
-from vsrcli.frames.retile import retiled
+from vsrcli.frames.bursts import BurstTiledStream
+from vsrcli.frames.chain import ChainedStream, ChainedTilePlan, chain_tiles, first_pass_tiles
+from vsrcli.frames.fit import FULL_FRAME, ResizingStream
+from vsrcli.frames.retile import retile_state
 from vsrcli.frames.spans import TilePlan
-from vsrcli.frames.state import State, foreign
+from vsrcli.frames.state import State, foreign_state_error
 from vsrcli.frames.tiles import TiledStream, plan_tiles
 from vsrcli.job import Job
 from vsrcli.passes import tile_overlap
@@ -74,10 +74,18 @@ class Upscaler:
         self._model, self._overlap = job.model, job.overlap
         self._size, self._seen = (job.plan.height, job.plan.width), job.geometry.shares
         if job.model.then is not None:
-            self._size, self._seen = (job.model.scale * tiles.height, job.model.scale * tiles.width), WHOLE
-        self._begin(alone(tiles), alone(now), None)
+            self._size, self._seen = (
+                (job.model.scale * tiles.height, job.model.scale * tiles.width),
+                FULL_FRAME,
+            )
+        self._begin(first_pass_tiles(tiles), first_pass_tiles(now), None)
         self._second: Upscaler | None = None
-        if isinstance(tiles, ChainTiles) and isinstance(now, ChainTiles) and tiles.then and now.then:
+        if (
+            isinstance(tiles, ChainedTilePlan)
+            and isinstance(now, ChainedTilePlan)
+            and tiles.then
+            and now.then
+        ):
             self._second = _SecondPass(self, tiles.then, now.then)
 
     def _begin(self, saved: TilePlan, cut: TilePlan, engine: Engine | None) -> None:
@@ -89,7 +97,9 @@ class Upscaler:
     @property
     def tiles(self) -> TilePlan:
         """How frames are cut now, in all passes."""
-        return self.pass_tiles if self._second is None else chained(self.pass_tiles, self._second.pass_tiles)
+        return (
+            self.pass_tiles if self._second is None else chain_tiles(self.pass_tiles, self._second.pass_tiles)
+        )
 
     @property
     def reused_frames(self) -> int:
@@ -108,10 +118,10 @@ class Upscaler:
         if tiles.burst > 1:
             # the film's folder has room for it, and is no memory in disguise
             aside = Path(tempfile.gettempdir()) if plan.to_stdout else plan.target.parent
-            tiled = BurstStream(engine.open, tiles, engine.scale, engine.lookahead, aside)
+            tiled = BurstTiledStream(engine.open, tiles, engine.scale, engine.lookahead, aside)
         else:
             tiled = TiledStream(engine.open, tiles, engine.scale)
-        fitted = FittedStream(tiled, *self._size, self._seen)
+        fitted = ResizingStream(tiled, *self._size, self._seen)
         return without_repeats(fitted, kind, engine.lookahead + tiles.burst - 1, self._count)
 
     def halve_tiles(self, error: OutOfMemoryError) -> None:
@@ -176,7 +186,12 @@ class _SecondPass(Upscaler):
 def _lower_memory_tiles(planned: TilePlan, saved: TilePlan) -> TilePlan:
     """Tiles for less memory than an earlier run had; in bursts if that had some, since it may owe results."""
     fewer = replace(planned, burst=max(planned.burst, min(saved.burst, 2)))
-    if isinstance(fewer, ChainTiles) and isinstance(saved, ChainTiles) and fewer.then and saved.then:
+    if (
+        isinstance(fewer, ChainedTilePlan)
+        and isinstance(saved, ChainedTilePlan)
+        and fewer.then
+        and saved.then
+    ):
         fewer = replace(fewer, then=_lower_memory_tiles(fewer.then, saved.then))
     return fewer
 
@@ -212,7 +227,7 @@ class RetryingStream:
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         inner = dict(state)
         if _PRECISE not in inner:
-            raise foreign(f"it has no {_PRECISE!r}")
+            raise foreign_state_error(f"it has no {_PRECISE!r}")
         self._precise = bool(inner.pop(_PRECISE))
         self._stream = self._opened(inner, self._workshop.checkpoint_tiles)
 
@@ -241,7 +256,7 @@ class RetryingStream:
             try:
                 stream = self._workshop.build_stream(precise=self._precise)
                 if state is not None:
-                    cut = retiled(state, tiles, self._tiles)
+                    cut = retile_state(state, tiles, self._tiles)
                     stream.restore(_to_float32(cut) if self._precise else cut)
                 return stream
             except OutOfMemoryError as error:

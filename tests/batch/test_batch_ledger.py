@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vsrcli.batch.ledger import NAME, Identity, Ledger, wanted
-from vsrcli.frames.sizes import Wanted
+from vsrcli.frames.sizes import SizeRequest
 from vsrcli.job import Options
 from vsrcli.media.plan import EncodeOptions
 
@@ -144,5 +144,5 @@ def test_what_a_film_depends_on() -> None:
     assert not differs(keep_going=True)
     assert not differs(encode=EncodeOptions(overwrite=True))
     assert all((differs(scale=Fraction(2)), differs(model="lanczos"), differs(frames=3), differs(overlap=3)))
-    assert all((differs(size=Wanted(height=1080)), differs(chain=True)))
+    assert all((differs(size=SizeRequest(height=1080)), differs(chain=True)))
     assert all((differs(deinterlace=False), differs(encode=EncodeOptions(crf=20.0))))

@@ -12,7 +12,7 @@ from looking import LOSSLESS, packets, pixels, times
 
 import media_samples as media
 from terminal import Outcome, complete, spawn
-from vsrcli.frames.resample import upscale as interpolate
+from vsrcli.frames.resample import interpolate
 from vsrcli.media.probe import probe
 
 Vsr = Callable[..., Outcome]

@@ -15,10 +15,9 @@ import media_samples as media
 from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli import Options, prepare_job, run_job
-from vsrcli.frames.chain import ChainTiles
-from vsrcli.frames.resample import resize
-from vsrcli.frames.resample import upscale as interpolate
-from vsrcli.frames.sizes import Wanted
+from vsrcli.frames.chain import ChainedTilePlan
+from vsrcli.frames.resample import interpolate, resize
+from vsrcli.frames.sizes import SizeRequest
 from vsrcli.media.plan import EncodeOptions
 from vsrcli.media.probe import probe
 from vsrcli.work.folder import folder_for
@@ -239,7 +238,7 @@ def test_a_chain_is_both_steps_by_hand(tmp_path: Path) -> None:
     once = replace(CHAIN, model=str(model), scale=Fraction(2), device="cpu", engine="keras", segment="none")
     chain = replace(once, scale=Fraction(4), tile=100, overlap=15)
     job = prepare_job(source, tmp_path / "chain.mkv", chain)
-    assert isinstance(job.tiles, ChainTiles)
+    assert isinstance(job.tiles, ChainedTilePlan)
     assert job.tiles.then is not None
     assert (len(job.tiles), len(job.tiles.then)) == (1, 2)
     upscaled(source, tmp_path / "chain.mkv", chain)
@@ -254,7 +253,7 @@ def test_a_chain_is_both_steps_by_hand(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [CHAIN, replace(CHAIN, size=Wanted(300, 200, fill=True), tile=24, overlap=3)]
+    "options", [CHAIN, replace(CHAIN, size=SizeRequest(300, 200, fill=True), tile=24, overlap=3)]
 )
 def test_a_chain_and_a_size_go_on_where_they_were(options: Options, sample: Sample, tmp_path: Path) -> None:
     source = sample(media.cfr, frames=24)
@@ -269,11 +268,11 @@ def test_a_chain_and_a_size_go_on_where_they_were(options: Options, sample: Samp
 def test_another_size_is_another_film(sample: Sample, tmp_path: Path) -> None:
     """An interrupted film goes on only as what it was."""
     source, target = sample(media.cfr, frames=24), tmp_path / "out.mkv"
-    before = replace(CHAIN, size=Wanted(height=100))
+    before = replace(CHAIN, size=SizeRequest(height=100))
     for other, changed in (
-        (replace(before, size=Wanted(height=120)), "size"),
-        (replace(before, size=Wanted(300, 200)), "size"),
-        (replace(before, size=Wanted(300, 200, fill=True)), "size"),
+        (replace(before, size=SizeRequest(height=120)), "size"),
+        (replace(before, size=SizeRequest(300, 200)), "size"),
+        (replace(before, size=SizeRequest(300, 200, fill=True)), "size"),
         (replace(before, size=None), "size"),
         (replace(before, size=None, chain=False), "chain"),
     ):

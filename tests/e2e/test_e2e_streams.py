@@ -12,8 +12,8 @@ from looking import times
 
 import media_samples as media
 from terminal import Outcome
-from vsrcli.frames.matte import underpainted, upscaled_alpha
-from vsrcli.frames.resample import upscale as interpolate
+from vsrcli.frames.matte import fill_transparent, resize_alpha
+from vsrcli.frames.resample import interpolate
 from vsrcli.media.decode import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.probe import probe
@@ -93,9 +93,9 @@ def test_a_white_disc_keeps_white_edges(
         assert after.alpha is not None
         full = np.iinfo(after.pixels.dtype).max
         colours, opacity = after.pixels / full, after.alpha / full
-        wanted = upscaled_alpha(before.alpha, 96, 128) / 255
+        wanted = resize_alpha(before.alpha, 96, 128) / 255
         assert np.abs(opacity - wanted).max() < 0.03
-        seen = underpainted(before.pixels, before.alpha) / np.float32(255)
+        seen = fill_transparent(before.pixels, before.alpha) / np.float32(255)
         picture = interpolate(seen, 2).clip(0, 1)
         assert np.abs(colours - picture)[wanted > 0.1].max() < 0.06
         on_white = colours * opacity[..., None] + 1 - opacity[..., None]

@@ -16,7 +16,7 @@ from vsrcli.engine.recurrent import RecurrentStream, compile_recurrent
 from vsrcli.engine.resample import ResampleEngine
 from vsrcli.engine.types import Stream
 from vsrcli.errors import EngineError
-from vsrcli.frames.bursts import BurstStream
+from vsrcli.frames.bursts import BurstTiledStream
 from vsrcli.frames.tiles import TiledStream, plan_tiles
 
 HEIGHT, WIDTH, COUNT = 10, 24, 11
@@ -43,9 +43,9 @@ def openers() -> dict[str, tuple[Opener, int]]:
 KINDS = openers()
 
 
-def opened(kind: str, burst: int) -> BurstStream:
+def opened(kind: str, burst: int) -> BurstTiledStream:
     opener, lookahead = KINDS[kind]
-    return BurstStream(opener, replace(PLAN, burst=burst), 2, lookahead)
+    return BurstTiledStream(opener, replace(PLAN, burst=burst), 2, lookahead)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from vsrcli.engine.repeats import RepeatStream, without_repeats
 from vsrcli.engine.resample import ResampleEngine
 from vsrcli.engine.types import Stream
 from vsrcli.engine.windowed import WindowStream, compile_window
-from vsrcli.frames.fit import FittedStream
+from vsrcli.frames.fit import ResizingStream
 from vsrcli.frames.state import State
 from vsrcli.frames.tiles import TiledStream, plan_tiles
 
@@ -63,7 +63,7 @@ def openers() -> dict[str, tuple[Opener, int]]:
     return {
         "cached": (lambda: open_cached(HEIGHT, WIDTH), 3),
         "windowed": (lambda: open_window(HEIGHT, WIDTH), 3),
-        "tiled": (lambda: FittedStream(TiledStream(open_cached, PLAN, 2), 17, 31), 3),
+        "tiled": (lambda: ResizingStream(TiledStream(open_cached, PLAN, 2), 17, 31), 3),
         "bicubic": (lambda: bicubic(HEIGHT, WIDTH), 0),
     }
 

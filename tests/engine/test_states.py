@@ -21,7 +21,7 @@ from vsrcli.engine.resample import ResampleEngine
 from vsrcli.engine.types import Stream
 from vsrcli.engine.windowed import WindowStream, compile_window
 from vsrcli.errors import EngineError
-from vsrcli.frames.fit import FittedStream
+from vsrcli.frames.fit import ResizingStream
 from vsrcli.frames.tiles import TiledStream, plan_tiles
 from vsrcli.models import duf_r
 
@@ -75,7 +75,7 @@ def openers() -> dict[str, Opener]:
         plain = kinds[kind]
         kinds[f"tiled {kind}"] = lambda height, width, plain=plain: TiledStream(plain, PLAN, 2)
     tiled = kinds["tiled recurrent"]
-    kinds["fitted"] = lambda height, width: FittedStream(tiled(height, width), 17, 31)
+    kinds["fitted"] = lambda height, width: ResizingStream(tiled(height, width), 17, 31)
     return kinds
 
 

@@ -12,10 +12,10 @@ import pytest
 from vsrcli.engine.resample import ResampleEngine
 from vsrcli.engine.types import Stream
 from vsrcli.errors import EngineError
-from vsrcli.frames.chain import ChainedStream, alone, chained
-from vsrcli.frames.fit import FittedStream
+from vsrcli.frames.chain import ChainedStream, chain_tiles, first_pass_tiles
+from vsrcli.frames.fit import ResizingStream
 from vsrcli.frames.resample import resize
-from vsrcli.frames.sizes import Wanted, sized
+from vsrcli.frames.sizes import SizeRequest, geometry_for_size
 from vsrcli.frames.tiles import TiledStream, plan_tiles
 
 
@@ -41,20 +41,20 @@ def centroid(picture: np.ndarray) -> tuple[float, float]:
 @pytest.mark.parametrize(
     "wanted",
     [
-        Wanted(height=101),
-        Wanted(width=150),
-        Wanted(130, 130),
-        Wanted(200, 90, fill=True),
-        Wanted(91, 160, fill=True),
-        Wanted(333, 301, fill=True),
+        SizeRequest(height=101),
+        SizeRequest(width=150),
+        SizeRequest(130, 130),
+        SizeRequest(200, 90, fill=True),
+        SizeRequest(91, 160, fill=True),
+        SizeRequest(333, 301, fill=True),
     ],
     ids=str,
 )
-def test_a_dot_lands_where_it_should(native: int, wanted: Wanted) -> None:
+def test_a_dot_lands_where_it_should(native: int, wanted: SizeRequest) -> None:
     height, width, y, x = 41, 57, 22.3, 27.6
-    geometry = sized(width, height, Fraction(1), wanted)
+    geometry = geometry_for_size(width, height, Fraction(1), wanted)
     engine = ResampleEngine("lanczos", native)
-    stream = FittedStream(engine.open(height, width), geometry.height, geometry.width, geometry.shares)
+    stream = ResizingStream(engine.open(height, width), geometry.height, geometry.width, geometry.shares)
     (found,) = answers(stream, [dot(height, width, y, x)])
     assert found.shape == (geometry.height, geometry.width, 3)
     left, top = (side * (1 - share) / 2 for side, share in zip((width, height), geometry.shares, strict=True))
@@ -67,8 +67,8 @@ def test_a_dot_lands_where_it_should(native: int, wanted: Wanted) -> None:
 
 def test_the_centre_stays_in_the_centre() -> None:
     for width, height, box in [(64, 48, (200, 100)), (65, 49, (101, 333)), (48, 64, (300, 300))]:
-        geometry = sized(width, height, Fraction(1), Wanted(*box, fill=True))
-        stream = FittedStream(
+        geometry = geometry_for_size(width, height, Fraction(1), SizeRequest(*box, fill=True))
+        stream = ResizingStream(
             ResampleEngine("bicubic", 4).open(height, width), box[1], box[0], geometry.shares
         )
         (found,) = answers(stream, [dot(height, width, height / 2, width / 2)])
@@ -78,10 +78,10 @@ def test_the_centre_stays_in_the_centre() -> None:
 def test_what_is_cut_is_what_stands_out() -> None:
     picture = np.zeros((48, 64, 3), np.float32)
     picture[:6], picture[-6:] = 1, 1  # an eighth above and below
-    shares = sized(64, 48, Fraction(1), Wanted(256, 144, fill=True)).shares
+    shares = geometry_for_size(64, 48, Fraction(1), SizeRequest(256, 144, fill=True)).shares
     assert shares == (1.0, 0.75)
-    whole = FittedStream(ResampleEngine("bicubic", 4).open(48, 64), 144, 192)
-    cut = FittedStream(ResampleEngine("bicubic", 4).open(48, 64), 144, 256, shares)
+    whole = ResizingStream(ResampleEngine("bicubic", 4).open(48, 64), 144, 192)
+    cut = ResizingStream(ResampleEngine("bicubic", 4).open(48, 64), 144, 256, shares)
     (whole_picture,), (cut_picture,) = answers(whole, [picture]), answers(cut, [picture])
     assert whole_picture[:15].min() > 0.9
     assert cut_picture[8:-8].max() < 0.1
@@ -99,7 +99,7 @@ def test_a_cut_is_the_middle_of_the_whole() -> None:
 @pytest.mark.parametrize("side", [1, 2, 3])
 def test_tiny_pictures(side: int) -> None:
     picture = np.full((side, side, 3), 0.25, np.float32)
-    stream = FittedStream(ResampleEngine("lanczos", 2).open(side, side), 5, 7, (1.0, 0.5))
+    stream = ResizingStream(ResampleEngine("lanczos", 2).open(side, side), 5, 7, (1.0, 0.5))
     (found,) = answers(stream, [picture])
     np.testing.assert_allclose(found, np.full((5, 7, 3), 0.25), atol=1e-6)
 
@@ -166,11 +166,11 @@ def test_a_chain_in_tiles() -> None:
     frame = np.random.default_rng(2).random((40, 52, 3)).astype(np.float32)
     engines = ResampleEngine("bicubic", 4), ResampleEngine("bicubic", 2)
     plans = plan_tiles(40, 52, 24, 4), plan_tiles(160, 208, 50, 4)
-    tiles = chained(*plans)
-    assert (alone(tiles), tiles.then) == plans
+    tiles = chain_tiles(*plans)
+    assert (first_pass_tiles(tiles), tiles.then) == plans
     assert min(map(len, plans)) > 1
     both = ChainedStream(
-        TiledStream(engines[0].open, alone(tiles), 4), TiledStream(engines[1].open, plans[1], 2)
+        TiledStream(engines[0].open, first_pass_tiles(tiles), 4), TiledStream(engines[1].open, plans[1], 2)
     )
     (found,) = answers(both, [frame])
     (expected,) = answers(engines[1].open(160, 208), answers(engines[0].open(40, 52), [frame]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vsrcli.frames.matte import spread, underpainted, upscaled_alpha
-from vsrcli.frames.pixels import to_codes, to_float
+from vsrcli.frames.matte import fill_transparent, pull_push_fill, resize_alpha
+from vsrcli.frames.pixels import to_float, to_integer
 from vsrcli.frames.resample import resize
 
 
@@ -19,7 +19,7 @@ def disc(size: int = 32) -> np.ndarray:
 def straight(dtype: type) -> tuple[np.ndarray, np.ndarray]:
     """A white soft disc; black where nothing is seen."""
     alpha = disc()
-    return to_codes(np.repeat((alpha > 0)[..., None], 3, -1).astype(np.float32), dtype), to_codes(
+    return to_integer(np.repeat((alpha > 0)[..., None], 3, -1).astype(np.float32), dtype), to_integer(
         alpha, dtype
     )
 
@@ -31,11 +31,11 @@ def test_white_on_white_stays_white(dtype: type) -> None:
 
     def over_white(colours: np.ndarray) -> np.ndarray:
         picture = resize(to_float(colours), 128, 128, "bicubic").clip(0, 1)
-        opacity = to_float(upscaled_alpha(alpha, 128, 128))[..., None]
+        opacity = to_float(resize_alpha(alpha, 128, 128))[..., None]
         return picture * opacity + 1 - opacity
 
     assert over_white(pixels).min() < 0.95  # what it is about
-    seen = underpainted(pixels, alpha)
+    seen = fill_transparent(pixels, alpha)
     assert seen.dtype == dtype
     assert over_white(seen).min() > 0.995
 
@@ -43,21 +43,21 @@ def test_white_on_white_stays_white(dtype: type) -> None:
 def test_what_is_seen_stays_as_it_is() -> None:
     rng = np.random.default_rng(1)
     pixels = rng.integers(0, 256, (32, 32, 3), np.uint8)
-    alpha = to_codes(disc(), np.uint8)
-    seen = underpainted(pixels, alpha)
+    alpha = to_integer(disc(), np.uint8)
+    seen = fill_transparent(pixels, alpha)
     np.testing.assert_array_equal(seen[alpha >= 64], pixels[alpha >= 64])
     assert (seen[alpha == 0] != pixels[alpha == 0]).any()
 
 
 def test_opaque_frames_pass_untouched() -> None:
     pixels = np.zeros((4, 4, 3), np.uint8)
-    assert underpainted(pixels, np.full((4, 4), 255, np.uint8)) is pixels
+    assert fill_transparent(pixels, np.full((4, 4), 255, np.uint8)) is pixels
 
 
 def test_premultiplied_colours_stay_black_where_nothing_is() -> None:
     pixels, alpha = straight(np.uint8)
-    premultiplied = to_codes(to_float(pixels) * to_float(alpha)[..., None], np.uint8)
-    np.testing.assert_array_equal(underpainted(premultiplied, alpha), premultiplied)
+    premultiplied = to_integer(to_float(pixels) * to_float(alpha)[..., None], np.uint8)
+    np.testing.assert_array_equal(fill_transparent(premultiplied, alpha), premultiplied)
 
 
 def test_near_colours_come_first() -> None:
@@ -65,7 +65,7 @@ def test_near_colours_come_first() -> None:
     weight = np.zeros((8, 8), np.float32)
     colours[0, 0], weight[0, 0] = (1, 0, 0), 1
     colours[7, 7], weight[7, 7] = (0, 0, 1), 1
-    painted = spread(colours, weight)
+    painted = pull_push_fill(colours, weight)
     np.testing.assert_allclose(painted[1, 1], (1, 0, 0))
     np.testing.assert_allclose(painted[6, 6], (0, 0, 1))
     np.testing.assert_allclose(painted[0, 7], (0.5, 0, 0.5))
@@ -74,14 +74,14 @@ def test_near_colours_come_first() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 3), (7, 8)])
 def test_any_shape(shape: tuple[int, int]) -> None:
-    painted = spread(np.ones((*shape, 3), np.float32), np.zeros(shape, np.float32))
+    painted = pull_push_fill(np.ones((*shape, 3), np.float32), np.zeros(shape, np.float32))
     assert painted.shape == (*shape, 3)
     alpha = np.zeros(shape, np.uint8)
-    assert underpainted(np.zeros((*shape, 3), np.uint8), alpha).shape == (*shape, 3)
-    assert upscaled_alpha(alpha, 2 * shape[0], 2 * shape[1]).shape == (2 * shape[0], 2 * shape[1])
+    assert fill_transparent(np.zeros((*shape, 3), np.uint8), alpha).shape == (*shape, 3)
+    assert resize_alpha(alpha, 2 * shape[0], 2 * shape[1]).shape == (2 * shape[0], 2 * shape[1])
 
 
 def test_alpha_lies_where_the_picture_lies() -> None:
-    alpha = to_codes(disc(), np.uint16)
+    alpha = to_integer(disc(), np.uint16)
     wanted = resize(to_float(alpha)[..., None], 96, 96, "bicubic")[..., 0].clip(0, 1)
-    np.testing.assert_allclose(to_float(upscaled_alpha(alpha, 96, 96)), wanted, atol=1e-4)
+    np.testing.assert_allclose(to_float(resize_alpha(alpha, 96, 96)), wanted, atol=1e-4)

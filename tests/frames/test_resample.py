@@ -14,9 +14,9 @@ from vsrcli.frames.resample import (
     downsample_bd,
     gaussian_kernel_1d,
     gaussian_kernel_2d,
+    interpolate,
     resize,
     resize_matrix,
-    upscale,
 )
 
 rng = np.random.default_rng(7)
@@ -111,11 +111,11 @@ def test_a_ramp_comes_back_in_place_for_both_phases(scale: int, kernel: str) -> 
     tolerance = {"linear": 1e-3, "bicubic": 1e-3, "lanczos3": 0.5}[kernel]  # Lanczos ripples on ramps
     truth = ramp(40 * scale, 36 * scale)
     inside = slice(6 * scale, -6 * scale)
-    zero = upscale(downsample_bd(truth, scale), scale, kernel, phase="zero")
-    centre = upscale(resize(truth, 40, 36, "bicubic"), scale, kernel, phase="centre")
+    zero = interpolate(downsample_bd(truth, scale), scale, kernel, phase="zero")
+    centre = interpolate(resize(truth, 40, 36, "bicubic"), scale, kernel, phase="centre")
     for back in (zero, centre):
         np.testing.assert_allclose(back[inside, inside], truth[inside, inside], atol=tolerance)
-    wrong = upscale(downsample_bd(truth, scale), scale, kernel, phase="centre")
+    wrong = interpolate(downsample_bd(truth, scale), scale, kernel, phase="centre")
     shift = (wrong - truth)[inside, inside].mean()
     assert shift == pytest.approx(-(2 + 3) * (scale - 1) / 2, abs=0.05)  # what mixing the phases costs
 
@@ -123,20 +123,20 @@ def test_a_ramp_comes_back_in_place_for_both_phases(scale: int, kernel: str) -> 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_phase_zero_keeps_the_samples(scale: int) -> None:
     x = rng.random((9, 11, 3), np.float32)
-    np.testing.assert_allclose(upscale(x, scale, "bicubic", phase="zero")[::scale, ::scale], x, atol=1e-6)
+    np.testing.assert_allclose(interpolate(x, scale, "bicubic", phase="zero")[::scale, ::scale], x, atol=1e-6)
 
 
 def test_constants_stay() -> None:
     x = np.full((21, 34, 3), 0.3, np.float32)
     for kernel in KERNELS:
         np.testing.assert_allclose(resize(x, 50, 11, kernel), 0.3, atol=1e-6)
-        np.testing.assert_allclose(upscale(x, 3, kernel, phase="zero"), 0.3, atol=1e-6)
+        np.testing.assert_allclose(interpolate(x, 3, kernel, phase="zero"), 0.3, atol=1e-6)
     np.testing.assert_allclose(downsample_bd(x, 4), 0.3, atol=1e-6)
 
 
 def test_integer_pictures_are_taken_as_they_are() -> None:
     x = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(upscale(x, 2), upscale(x.astype(np.float32), 2))
+    np.testing.assert_array_equal(interpolate(x, 2), interpolate(x.astype(np.float32), 2))
 
 
 def test_what_cannot_be_meant() -> None:
@@ -150,8 +150,8 @@ def test_what_cannot_be_meant() -> None:
     with pytest.raises(ValueError, match="scales 2, 3 and 4, not 5"):
         downsample_bd(x, 5)
     with pytest.raises(ValueError, match="phase 'half'"):
-        upscale(x, 2, phase="half")  # type: ignore[arg-type]
+        interpolate(x, 2, phase="half")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="cannot upscale by 0"):
-        upscale(x, 0, phase="zero")
+        interpolate(x, 0, phase="zero")
     with pytest.raises(ValueError, match="odd size"):
         gaussian_kernel_1d(1.0, 12)

@@ -7,7 +7,14 @@ from fractions import Fraction
 import pytest
 
 from vsrcli.errors import UsageError
-from vsrcli.frames.sizes import LARGEST, SCREENS, Geometry, Wanted, scaled, sized
+from vsrcli.frames.sizes import (
+    MAX_SCALE,
+    NAMED_SIZES,
+    Geometry,
+    SizeRequest,
+    geometry_for_scale,
+    geometry_for_size,
+)
 
 SQUARE = Fraction(1)
 PAL_WIDE = Fraction(64, 45)
@@ -15,38 +22,46 @@ Film = tuple[int, int, Fraction]
 
 
 def size(geometry: Geometry) -> tuple[int, int, Fraction]:
-    return geometry.width, geometry.height, geometry.shape
+    return geometry.width, geometry.height, geometry.sample_aspect_ratio
 
 
 @pytest.mark.parametrize(
     ("film", "wanted", "expected"),
     [
-        ((640, 360, SQUARE), Wanted(height=1080), (1920, 1080, SQUARE)),
-        ((640, 360, SQUARE), Wanted(width=1280), (1280, 720, SQUARE)),
-        ((853, 480, SQUARE), Wanted(height=1080), (1920, 1080, SQUARE)),  # 1919.25
-        ((65, 49, SQUARE), Wanted(height=147), (196, 147, SQUARE)),  # 195: a side that follows is even
-        ((65, 49, SQUARE), Wanted(width=195), (195, 148, SQUARE)),
-        ((360, 640, SQUARE), Wanted(height=1920), (1080, 1920, SQUARE)),
-        ((720, 576, PAL_WIDE), Wanted(height=1080), (1350, 1080, PAL_WIDE)),  # stored pixels keep their shape
-        ((720, 576, PAL_WIDE), Wanted(width=1440), (1440, 1152, PAL_WIDE)),
-        ((640, 360, SQUARE), Wanted(1920, 1080), (1920, 1080, SQUARE)),
-        ((640, 480, SQUARE), Wanted(1920, 1080), (1440, 1080, SQUARE)),
-        ((1280, 536, SQUARE), Wanted(1920, 1080), (1920, 804, SQUARE)),
-        ((853, 480, SQUARE), Wanted(1920, 1080), (1920, 1080, SQUARE)),
-        ((65, 48, SQUARE), Wanted(131, 97), (131, 96, SQUARE)),  # 96.7: never beyond the box
-        ((720, 576, PAL_WIDE), Wanted(1920, 1080), (1920, 1080, SQUARE)),  # a screen has square pixels
-        ((720, 480, Fraction(8, 9)), Wanted(1920, 1080), (1440, 1080, SQUARE)),
-        ((1440, 1080, Fraction(4, 3)), Wanted(1920, 1080), (1920, 1080, SQUARE)),  # larger one way only
-        ((640, 480, SQUARE), Wanted(1920, 1080, fill=True), (1920, 1080, SQUARE)),
-        ((360, 640, SQUARE), Wanted(1920, 1080), (608, 1080, SQUARE)),
-        ((360, 640, SQUARE), Wanted(1920, 1080, turns=True), (1080, 1920, SQUARE)),
-        ((400, 360, Fraction(1, 2)), Wanted(1920, 1080, turns=True), (1066, 1920, SQUARE)),  # shown upright
-        ((1, 1, SQUARE), Wanted(height=16), (16, 16, SQUARE)),
-        ((1, 9, SQUARE), Wanted(height=18), (2, 18, SQUARE)),
+        ((640, 360, SQUARE), SizeRequest(height=1080), (1920, 1080, SQUARE)),
+        ((640, 360, SQUARE), SizeRequest(width=1280), (1280, 720, SQUARE)),
+        ((853, 480, SQUARE), SizeRequest(height=1080), (1920, 1080, SQUARE)),  # 1919.25
+        ((65, 49, SQUARE), SizeRequest(height=147), (196, 147, SQUARE)),  # 195: a side that follows is even
+        ((65, 49, SQUARE), SizeRequest(width=195), (195, 148, SQUARE)),
+        ((360, 640, SQUARE), SizeRequest(height=1920), (1080, 1920, SQUARE)),
+        (
+            (720, 576, PAL_WIDE),
+            SizeRequest(height=1080),
+            (1350, 1080, PAL_WIDE),
+        ),  # stored pixels keep their shape
+        ((720, 576, PAL_WIDE), SizeRequest(width=1440), (1440, 1152, PAL_WIDE)),
+        ((640, 360, SQUARE), SizeRequest(1920, 1080), (1920, 1080, SQUARE)),
+        ((640, 480, SQUARE), SizeRequest(1920, 1080), (1440, 1080, SQUARE)),
+        ((1280, 536, SQUARE), SizeRequest(1920, 1080), (1920, 804, SQUARE)),
+        ((853, 480, SQUARE), SizeRequest(1920, 1080), (1920, 1080, SQUARE)),
+        ((65, 48, SQUARE), SizeRequest(131, 97), (131, 96, SQUARE)),  # 96.7: never beyond the box
+        ((720, 576, PAL_WIDE), SizeRequest(1920, 1080), (1920, 1080, SQUARE)),  # a screen has square pixels
+        ((720, 480, Fraction(8, 9)), SizeRequest(1920, 1080), (1440, 1080, SQUARE)),
+        ((1440, 1080, Fraction(4, 3)), SizeRequest(1920, 1080), (1920, 1080, SQUARE)),  # larger one way only
+        ((640, 480, SQUARE), SizeRequest(1920, 1080, fill=True), (1920, 1080, SQUARE)),
+        ((360, 640, SQUARE), SizeRequest(1920, 1080), (608, 1080, SQUARE)),
+        ((360, 640, SQUARE), SizeRequest(1920, 1080, turns=True), (1080, 1920, SQUARE)),
+        (
+            (400, 360, Fraction(1, 2)),
+            SizeRequest(1920, 1080, turns=True),
+            (1066, 1920, SQUARE),
+        ),  # shown upright
+        ((1, 1, SQUARE), SizeRequest(height=16), (16, 16, SQUARE)),
+        ((1, 9, SQUARE), SizeRequest(height=18), (2, 18, SQUARE)),
     ],
 )
-def test_sizes(film: Film, wanted: Wanted, expected: tuple[int, int, Fraction]) -> None:
-    assert size(sized(*film, wanted)) == expected
+def test_sizes(film: Film, wanted: SizeRequest, expected: tuple[int, int, Fraction]) -> None:
+    assert size(geometry_for_size(*film, wanted)) == expected
 
 
 @pytest.mark.parametrize("shape", [SQUARE, PAL_WIDE, Fraction(8, 9), Fraction(1, 3)])
@@ -56,78 +71,82 @@ def test_the_picture_is_not_distorted(shape: Fraction, fill: bool) -> None:
     for width, height in [(64, 48), (65, 49), (48, 64), (300, 20)]:
         for box in [(600, 400), (1000, 313), (331, 997)]:
             try:
-                found = sized(width, height, shape, Wanted(*box, fill=fill))
+                found = geometry_for_size(width, height, shape, SizeRequest(*box, fill=fill))
             except UsageError:
                 continue
             aspect = width * found.seen[0] * shape / (height * found.seen[1])
-            shown = found.width * found.shape
+            shown = found.width * found.sample_aspect_ratio
             assert abs(shown - aspect * found.height) <= 2 * max(1, aspect)
-            assert found.across / found.down == shape / found.shape
+            assert found.across / found.down == shape / found.sample_aspect_ratio
             if fill:
                 assert (found.width, found.height) == box
                 assert max(found.seen) == 1
                 assert min(found.seen) > 0
             else:
-                assert found.whole
+                assert found.is_uncropped
                 assert found.width <= box[0]
                 assert found.height <= box[1]
                 assert found.width == box[0] or found.height == box[1]
 
 
 def test_what_fills_a_box_is_cut_in_one_direction_only() -> None:
-    found = sized(640, 480, SQUARE, Wanted(1920, 1080, fill=True))
+    found = geometry_for_size(640, 480, SQUARE, SizeRequest(1920, 1080, fill=True))
     assert found.seen == (1, Fraction(3, 4))
     assert found.factor == 3
-    found = sized(480, 640, SQUARE, Wanted(1920, 1920, fill=True))
+    found = geometry_for_size(480, 640, SQUARE, SizeRequest(1920, 1920, fill=True))
     assert found.seen == (1, Fraction(3, 4))
-    found = sized(640, 480, SQUARE, Wanted(960, 960, fill=True))
+    found = geometry_for_size(640, 480, SQUARE, SizeRequest(960, 960, fill=True))
     assert found.seen == (Fraction(3, 4), 1)
 
 
 def test_factors() -> None:
-    assert size(scaled(64, 48, PAL_WIDE, Fraction(5, 2))) == (160, 120, PAL_WIDE)
-    assert size(scaled(65, 49, SQUARE, Fraction(3))) == (195, 147, SQUARE)  # as it always was
-    assert size(scaled(1, 1, SQUARE, Fraction(LARGEST))) == (16, 16, SQUARE)
+    assert size(geometry_for_scale(64, 48, PAL_WIDE, Fraction(5, 2))) == (160, 120, PAL_WIDE)
+    assert size(geometry_for_scale(65, 49, SQUARE, Fraction(3))) == (195, 147, SQUARE)  # as it always was
+    assert size(geometry_for_scale(1, 1, SQUARE, Fraction(MAX_SCALE))) == (16, 16, SQUARE)
     for scale in (Fraction(1), Fraction(1, 2), Fraction(0), Fraction(-2)):
         with pytest.raises(UsageError, match=r"more than 1.*ffmpeg"):
-            scaled(64, 48, SQUARE, scale)
+            geometry_for_scale(64, 48, SQUARE, scale)
     with pytest.raises(UsageError, match="at most 16"):
-        scaled(64, 48, SQUARE, LARGEST + Fraction(1, 100))
+        geometry_for_scale(64, 48, SQUARE, MAX_SCALE + Fraction(1, 100))
 
 
 @pytest.mark.parametrize(
     ("film", "wanted", "words"),
     [
-        ((1920, 1080, SQUARE), Wanted(height=720), r"--height 720: .* 1920x1080, .* smaller.*ffmpeg"),
-        ((1920, 1080, SQUARE), Wanted(height=1080), r"is its size already"),
-        ((1920, 1080, SQUARE), Wanted(1920, 1080), r"--size 1920x1080: .*is its size already"),
-        ((1920, 1080, SQUARE), Wanted(3840, 1080), r"is its size already"),  # fitted: 1920x1080
-        ((640, 360, SQUARE), Wanted(width=320), r"--width 320.*scale=320:180"),
-        ((720, 480, Fraction(8, 9)), Wanted(700, 525), r"pixels of 8:9.*smaller"),  # narrower, though higher
-        ((640, 480, SQUARE), Wanted(320, 200, fill=True), r"--size 320x200 --fill.*smaller"),
-        ((64, 48, SQUARE), Wanted(*SCREENS["4k"]), r"45 times the film's 64x48; .*16 times"),
-        ((1, 1, SQUARE), Wanted(height=1080), r"1080 times"),
-        ((64, 48, SQUARE), Wanted(999999, 999999), r"times the film's"),
+        ((1920, 1080, SQUARE), SizeRequest(height=720), r"--height 720: .* 1920x1080, .* smaller.*ffmpeg"),
+        ((1920, 1080, SQUARE), SizeRequest(height=1080), r"is its size already"),
+        ((1920, 1080, SQUARE), SizeRequest(1920, 1080), r"--size 1920x1080: .*is its size already"),
+        ((1920, 1080, SQUARE), SizeRequest(3840, 1080), r"is its size already"),  # fitted: 1920x1080
+        ((640, 360, SQUARE), SizeRequest(width=320), r"--width 320.*scale=320:180"),
+        (
+            (720, 480, Fraction(8, 9)),
+            SizeRequest(700, 525),
+            r"pixels of 8:9.*smaller",
+        ),  # narrower, though higher
+        ((640, 480, SQUARE), SizeRequest(320, 200, fill=True), r"--size 320x200 --fill.*smaller"),
+        ((64, 48, SQUARE), SizeRequest(*NAMED_SIZES["4k"]), r"45 times the film's 64x48; .*16 times"),
+        ((1, 1, SQUARE), SizeRequest(height=1080), r"1080 times"),
+        ((64, 48, SQUARE), SizeRequest(999999, 999999), r"times the film's"),
     ],
 )
-def test_refused(film: Film, wanted: Wanted, words: str) -> None:
+def test_refused(film: Film, wanted: SizeRequest, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        sized(*film, wanted)
+        geometry_for_size(*film, wanted)
 
 
 def test_what_cannot_be_asked_for() -> None:
     for ask in (
-        Wanted,
-        lambda: Wanted(width=0),
-        lambda: Wanted(height=-1),
-        lambda: Wanted(None, 9, fill=True),
+        SizeRequest,
+        lambda: SizeRequest(width=0),
+        lambda: SizeRequest(height=-1),
+        lambda: SizeRequest(None, 9, fill=True),
     ):
         with pytest.raises(UsageError):
             ask()
 
 
 def test_screens_have_the_sides_of_their_names() -> None:
-    for name, (width, height) in SCREENS.items():
+    for name, (width, height) in NAMED_SIZES.items():
         assert width % 2 == height % 2 == 0
         assert abs(Fraction(width, height) - Fraction(16, 9)) < Fraction(1, 400)
         assert not name.endswith("p") or name == f"{height}p"

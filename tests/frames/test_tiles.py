@@ -13,10 +13,10 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from vsrcli.errors import EngineError, UsageError
-from vsrcli.frames.fit import FittedStream
-from vsrcli.frames.state import State, pack
-from vsrcli.frames.tiles import TiledStream, TilePlan, least_tile, plan_tiles
-from vsrcli.frames.windows import Windows
+from vsrcli.frames.fit import ResizingStream
+from vsrcli.frames.state import State, stack_frames
+from vsrcli.frames.tiles import TiledStream, TilePlan, min_tile_side, plan_tiles
+from vsrcli.frames.windows import SlidingWindow
 
 sizes = st.integers(1, 80)
 
@@ -26,7 +26,7 @@ class Repeat:
 
     def __init__(self, scale: int, lookahead: int = 0) -> None:
         self.scale = scale
-        self.windows = Windows[np.ndarray](lookahead)
+        self.windows = SlidingWindow[np.ndarray](lookahead)
         self.lookahead = lookahead
         self.recent: deque[np.ndarray] = deque(maxlen=2 * lookahead)
 
@@ -47,7 +47,7 @@ class Repeat:
         return twin
 
     def state(self) -> State:
-        return {"frames": pack(self.recent, 1, 1)} if self.lookahead else {}
+        return {"frames": stack_frames(self.recent, 1, 1)} if self.lookahead else {}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         for frame in state.get("frames", ()):
@@ -105,7 +105,7 @@ def check(plan: TilePlan) -> None:
     height=sizes, width=sizes, extra=st.integers(0, 40), overlap=st.integers(0, 9), feather=st.integers(0, 6)
 )
 def test_any_plan_is_sound(height: int, width: int, extra: int, overlap: int, feather: int) -> None:
-    plan = plan_tiles(height, width, least_tile(overlap, feather) + extra, overlap, feather)
+    plan = plan_tiles(height, width, min_tile_side(overlap, feather) + extra, overlap, feather)
     check(plan)
     for size, tile, spans in (
         (height, plan.tile_height, plan.rows),
@@ -122,14 +122,14 @@ def test_odd_frames(height: int, width: int) -> None:
     check(plan)
     assert plan.tile_height <= min(64, height)
     assert plan.tile_width <= min(64, width)
-    assert plan.cost >= 1
+    assert plan.overhead_factor >= 1
 
 
 def test_tiles_shrink_to_what_their_number_needs() -> None:
     plan = plan_tiles(270, 480, 128, 8)
     assert (len(plan.rows), len(plan.columns)) == (3, 5)
     assert (plan.tile_height, plan.tile_width) == (104, 112)  # 3*(104-20)+20 >= 270, 5*(112-20)+20 = 480
-    assert plan.cost == pytest.approx(15 * 104 * 112 / (270 * 480))
+    assert plan.overhead_factor == pytest.approx(15 * 104 * 112 / (270 * 480))
 
 
 @given(
@@ -147,7 +147,7 @@ def test_tiles_shrink_to_what_their_number_needs() -> None:
 def test_repeating_pixels_through_tiles_and_windows_is_exact(
     height: int, width: int, extra: int, overlap: int, feather: int, scale: int, lookahead: int, count: int
 ) -> None:
-    plan = plan_tiles(height, width, least_tile(overlap, feather) + extra, overlap, feather)
+    plan = plan_tiles(height, width, min_tile_side(overlap, feather) + extra, overlap, feather)
     assume(len(plan) <= 400)
     frames = film(height, width, count)
     results = run(TiledStream(lambda h, w: Repeat(scale, lookahead), plan, scale), frames)
@@ -170,7 +170,7 @@ def test_context_as_wide_as_the_network_sees_gives_the_untiled_result(
     height: int, width: int, extra: int, radius: int, more: int, scale: int
 ) -> None:
     overlap = radius + more
-    plan = plan_tiles(height, width, least_tile(overlap) + extra, overlap)
+    plan = plan_tiles(height, width, min_tile_side(overlap) + extra, overlap)
     frames = film(height, width)
     whole = run(BoxBlur(scale, radius), frames)
     tiled = run(TiledStream(lambda h, w: BoxBlur(scale, radius), plan, scale), frames)
@@ -189,12 +189,12 @@ def test_context_as_wide_as_the_network_sees_gives_the_untiled_result(
 def test_a_state_goes_on_at_any_moment(
     height: int, width: int, extra: int, lookahead: int, count: int, moment: int
 ) -> None:
-    plan = plan_tiles(height, width, least_tile(1, 1) + extra, 1, 1)
+    plan = plan_tiles(height, width, min_tile_side(1, 1) + extra, 1, 1)
     frames, moment = film(height, width, count), min(moment, count)
 
-    def opened() -> FittedStream:
+    def opened() -> ResizingStream:
         tiled = TiledStream(lambda h, w: Repeat(2, lookahead), plan, 2)
-        return FittedStream(tiled, 2 * height, 2 * width)
+        return ResizingStream(tiled, 2 * height, 2 * width)
 
     one, other = opened(), opened()
     done = [one.push(frame) for frame in frames[:moment]]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from vsrcli.errors import VsrError
-from vsrcli.frames.state import State, pack
+from vsrcli.frames.state import State, stack_frames
 
 
 class Mixing:
@@ -40,7 +40,7 @@ class Mixing:
         return twin
 
     def state(self) -> State:
-        return {"frames": pack(self._frames, *self._size), "trace": self._trace.copy()}
+        return {"frames": stack_frames(self._frames, *self._size), "trace": self._trace.copy()}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         self._frames.extend(state["frames"].copy())

@@ -15,7 +15,7 @@ from streams import MixingEngine
 from vsrcli import steady
 from vsrcli.errors import NonFiniteError, OutOfMemoryError, VsrError
 from vsrcli.frames.tiles import TiledStream, plan_tiles
-from vsrcli.steady import Upscaler, retiled
+from vsrcli.steady import Upscaler, retile_state
 
 HEIGHT, WIDTH, COUNT, OVERLAP = 40, 56, 9, 2
 FRAMES = np.random.default_rng(0).random((COUNT, HEIGHT, WIDTH, 3)).astype(np.float32)
@@ -143,7 +143,7 @@ def test_states_are_cut_anew_exactly(height: int, width: int, old: int, new: int
     for frame in frames:
         for stream in streams:
             stream.push(frame)
-    cut = retiled(streams[0].state(), *plans)
+    cut = retile_state(streams[0].state(), *plans)
     wanted = streams[1].state()
     assert cut.keys() == wanted.keys()
     for name, array in wanted.items():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vsrcli.errors import DataError
-from vsrcli.frames.resample import upscale
+from vsrcli.frames.resample import interpolate
 from vsrcli.media.recode import recompress
 from vsrcli.train.batches import BatchPlan, batches, make_batch
 from vsrcli.train.clips import find_footage, prepare_pairs
@@ -43,7 +43,7 @@ def test_pairs_are_aligned_and_made_once(footage_folder, tmp_path):
     assert {pair.kind for pair in first} == {"clip", "photo"}
     for pair in first:
         assert pair.low.shape == (1, pair.high.shape[0], pair.high.shape[1] // 2, pair.high.shape[2] // 2, 3)
-        again = upscale(pair.low[0, 0], 2)
+        again = interpolate(pair.low[0, 0], 2)
         assert np.abs(again - pair.high[0]).mean() < 6  # codes of 255: in place, not a pixel off
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
     prepare_pairs(footage, tmp_path, 2, PRESETS["bi"])
@@ -95,7 +95,7 @@ def test_crops_of_both_resolutions_show_the_same_place_and_time(footage_folder, 
     plan = BatchPlan(batch=16, frames=7, margin=3, crop=16, scale=2)
     low, high = make_batch(pairs, plan, seed=2, step=0)
     for sequence, truth in zip(low, high, strict=True):
-        errors = [np.abs(upscale(frame, 2) - truth[0]).mean() for frame in sequence]
+        errors = [np.abs(interpolate(frame, 2) - truth[0]).mean() for frame in sequence]
         assert errors[3] == min(errors)  # the middle frame; a still's frames are all alike
         assert errors[3] < 0.03
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vsrcli.frames.resample import upscale
+from vsrcli.frames.resample import interpolate
 from vsrcli.train.batches import BatchPlan, make_batch
 from vsrcli.train.clips import find_footage, prepare_pairs
 from vsrcli.train.degrade import PRESETS
@@ -22,7 +22,7 @@ def test_every_mirrored_and_turned_crop_lies_on_the_grid_of_its_preset(
     inner = slice(2 * scale, -2 * scale)
 
     def error(frame: np.ndarray, truth: np.ndarray, grid: str) -> float:
-        return float(np.abs(upscale(frame, scale, "bicubic", grid) - truth)[inner, inner].mean())  # type: ignore[arg-type]
+        return float(np.abs(interpolate(frame, scale, "bicubic", grid) - truth)[inner, inner].mean())  # type: ignore[arg-type]
 
     right = [error(frames[3], truth[0], phase) for frames, truth in zip(low, high, strict=True)]
     wrong = [error(frames[3], truth[0], other) for frames, truth in zip(low, high, strict=True)]

@@ -205,7 +205,7 @@ def _figures(
 ) -> Figures:
     video, model = job.source.video, job.model
     pixels = frames * video.width * video.height
-    macs = passes.multiply_adds(model) * pixels * job.tiles.cost
+    macs = passes.multiply_adds(model) * pixels * job.tiles.overhead_factor
     return Figures(
         frames=frames,
         seconds=seconds,

@@ -13,7 +13,7 @@ from vsrcli.cli.options import engine_options, is_typed, memory_options, nearest
 from vsrcli.cli.preferred import preferred
 from vsrcli.cli.values import Rate, Scale, Screen, Segment, Setting, Time
 from vsrcli.errors import UsageError
-from vsrcli.frames.sizes import LARGEST, Wanted
+from vsrcli.frames.sizes import MAX_SCALE, SizeRequest
 from vsrcli.job import Options
 from vsrcli.media.presets import PRESETS
 
@@ -22,8 +22,8 @@ film_options = together(
     click.option(
         "-s",
         "--scale",
-        type=Scale(LARGEST),
-        help=f"Factor, above 1, at most {LARGEST}.  [default: {_DEFAULT.scale}]",
+        type=Scale(MAX_SCALE),
+        help=f"Factor, above 1, at most {MAX_SCALE}.  [default: {_DEFAULT.scale}]",
     ),
     click.option(
         "--size",
@@ -106,7 +106,7 @@ film_options = together(
 def options_from(
     *,
     scale: Fraction | None,
-    size: Wanted | None,
+    size: SizeRequest | None,
     width: int | None,
     height: int | None,
     fit: bool | None,
@@ -177,11 +177,11 @@ def options_from(
 def _size(
     context: click.Context | None,
     scale: Fraction | None,
-    size: Wanted | None,
+    size: SizeRequest | None,
     width: int | None,
     height: int | None,
     fit: bool | None,
-) -> Wanted | None:
+) -> SizeRequest | None:
     """The one size that was given, if it is no factor."""
     given = nearest(context, {"scale": scale, "size": size, "width": width, "height": height})
     if [*given] == ["width", "height"]:
@@ -195,4 +195,4 @@ def _size(
         raise UsageError(f"--{'fit' if fit else 'fill'} needs --size{f', not {spelled}' if spelled else ''}")
     if "size" in given:
         return replace(given["size"], fill=fit is False)
-    return Wanted(given.get("width"), given.get("height")) if given and "scale" not in given else None
+    return SizeRequest(given.get("width"), given.get("height")) if given and "scale" not in given else None

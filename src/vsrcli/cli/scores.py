@@ -86,10 +86,10 @@ class Strips:
     """Comparison pictures: one of each clip and protocol, with a panel more for every model that comes."""
 
     def __init__(self, folder: Path | None, *, several: bool) -> None:
-        from vsrcli.frames.shelf import Shelf
+        from vsrcli.frames.shelf import ArraySpool
 
         self._folder = folder
-        self._shelf = Shelf() if several and folder else None
+        self._shelf = ArraySpool() if several and folder else None
         self._places: dict[str, list[tuple[str, int]]] = {}
 
     def add(self, contestant: Contestant, *, label: str, result: Result, still: Still) -> None:

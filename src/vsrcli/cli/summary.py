@@ -171,7 +171,7 @@ def _placed(job: Job) -> str:
     wanted, geometry = job.options.size, job.geometry
     if wanted is None or wanted.width is None or wanted.height is None:
         return ""
-    if geometry.whole:
+    if geometry.is_uncropped:
         box = f"{wanted.width}x{wanted.height}"
         return "" if box == f"{job.plan.width}x{job.plan.height}" else f", fitted into {box} without bars"
     side, share = ("width", geometry.seen[0]) if geometry.seen[0] < 1 else ("height", geometry.seen[1])

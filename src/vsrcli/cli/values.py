@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from vsrcli.frames.sizes import SCREENS, Wanted
+from vsrcli.frames.sizes import NAMED_SIZES, SizeRequest
 from vsrcli.models.architectures import NETWORK_PRESETS
 
 Parameter = click.Parameter | None
@@ -74,17 +74,17 @@ class Screen(click.ParamType):
 
     name = "WxH"
 
-    def convert(self, value: Any, param: Parameter, ctx: Context) -> Wanted:
-        if isinstance(value, Wanted):
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> SizeRequest:
+        if isinstance(value, SizeRequest):
             return value
         text = str(value).strip().lower()
-        if text in SCREENS:
-            return Wanted(*SCREENS[text], turns=True)
+        if text in NAMED_SIZES:
+            return SizeRequest(*NAMED_SIZES[text], turns=True)
         found = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
         if not found or not int(found[1]) or not int(found[2]):
-            names = ", ".join(name for name in SCREENS)
+            names = ", ".join(name for name in NAMED_SIZES)
             self.fail(f"{value!r} is no size: give one such as 1920x1080, or {names}", param, ctx)
-        return Wanted(int(found[1]), int(found[2]))
+        return SizeRequest(int(found[1]), int(found[2]))
 
 
 class Time(click.ParamType):

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from vsrcli.engine.network import Network
-from vsrcli.frames.state import Entry, State, check, pack
+from vsrcli.frames.state import ArraySpec, State, stack_frames, validate_state
 
 
 @dataclass(frozen=True)
@@ -88,19 +88,19 @@ class FeatureStream(ABC):
         return twin
 
     def state(self) -> State:
-        return {"frames": pack(self._recent, self._window.height, self._window.width)}
+        return {"frames": stack_frames(self._recent, self._window.height, self._window.width)}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        check(state, self._layout())
+        validate_state(state, self._layout())
         for frame in np.array(state["frames"]):
             self._take(frame)
         while len(self._centres) > self._window.radius:  # these have had their picture
             self._centres.popleft()
 
-    def _layout(self) -> dict[str, Entry]:
+    def _layout(self) -> dict[str, ArraySpec]:
         """What a state looks like."""
         window = self._window
-        return {"frames": Entry((range(2 * window.radius + 1), window.height, window.width, 3))}
+        return {"frames": ArraySpec((range(2 * window.radius + 1), window.height, window.width, 3))}
 
     def _take(self, frame: np.ndarray) -> Any:
         """The next frame, before the first one its repetitions -> merged features."""

@@ -12,7 +12,7 @@ from vsrcli.engine.bands import Bands, framed, plan_bands
 from vsrcli.engine.features import FeatureStream, FeatureWindow, feature_window
 from vsrcli.engine.network import Network, saved_type
 from vsrcli.engine.parts import FLOAT32
-from vsrcli.frames.state import Entry, State
+from vsrcli.frames.state import ArraySpec, State
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ class RecurrentNetwork:
         picture, painted = self.network.paint(self.paint, self.bands, x, framed(centre))
         return picture, (hidden, painted)
 
-    def layout(self) -> dict[str, Entry]:
+    def layout(self) -> dict[str, ArraySpec]:
         """What a saved memory looks like."""
         hidden, painted = self.empty
         size = self.window.height, self.window.width
         return {
-            "hidden": Entry((1, *size, hidden.shape[-1]), saved_type(self.network.dtype)),
-            "painted": Entry((1, *size, painted.shape[-1])),
+            "hidden": ArraySpec((1, *size, hidden.shape[-1]), saved_type(self.network.dtype)),
+            "painted": ArraySpec((1, *size, painted.shape[-1])),
         }
 
     def save(self, memory: tuple[Any, ...]) -> State:
@@ -126,7 +126,7 @@ class RecurrentStream(FeatureStream):
         super().restore(state)
         self._memory = self._network.load(state)
 
-    def _layout(self) -> dict[str, Entry]:
+    def _layout(self) -> dict[str, ArraySpec]:
         return {**super()._layout(), **self._network.layout()}
 
     def _picture(self, features: Any, centre: np.ndarray) -> np.ndarray:

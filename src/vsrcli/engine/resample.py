@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vsrcli.frames.resample import upscale
-from vsrcli.frames.state import State, check
+from vsrcli.frames.resample import interpolate
+from vsrcli.frames.state import State, validate_state
 
 KERNELS = {"bicubic": ("bicubic", 2), "lanczos": ("lanczos3", 3)}
 
@@ -41,7 +41,7 @@ class ResampleStream:
 
     def push(self, frame: np.ndarray) -> np.ndarray:
         engine = self._engine
-        return upscale(frame, engine.scale, engine.kernel, engine.phase).clip(0.0, 1.0)  # type: ignore[arg-type]
+        return interpolate(frame, engine.scale, engine.kernel, engine.phase).clip(0.0, 1.0)  # type: ignore[arg-type]
 
     def flush(self) -> list[np.ndarray]:
         return []
@@ -53,4 +53,4 @@ class ResampleStream:
         return {}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        check(state, {})
+        validate_state(state, {})

@@ -12,8 +12,8 @@ import numpy as np
 
 from vsrcli.engine.bands import plan_bands
 from vsrcli.engine.network import Network
-from vsrcli.frames.state import Entry, State, check, pack
-from vsrcli.frames.windows import Windows
+from vsrcli.frames.state import ArraySpec, State, stack_frames, validate_state
+from vsrcli.frames.windows import SlidingWindow
 
 RADIUS = 3  # frames before and after
 
@@ -52,7 +52,7 @@ class WindowStream:
 
     def __init__(self, network: WindowNetwork) -> None:
         self._network = network
-        self._windows: Windows[np.ndarray] = Windows(RADIUS)
+        self._windows: SlidingWindow[np.ndarray] = SlidingWindow(RADIUS)
         self._recent: deque[np.ndarray] = deque(maxlen=2 * RADIUS)
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
@@ -68,11 +68,13 @@ class WindowStream:
         return twin
 
     def state(self) -> State:
-        return {"frames": pack(self._recent, self._network.height, self._network.width)}
+        return {"frames": stack_frames(self._recent, self._network.height, self._network.width)}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         network = self._network
-        check(state, {"frames": Entry((range(2 * RADIUS + 1), network.height, network.width, 3))})
+        validate_state(
+            state, {"frames": ArraySpec((range(2 * RADIUS + 1), network.height, network.width, 3))}
+        )
         for frame in np.array(state["frames"]):
             self._take(frame)
 

@@ -20,7 +20,7 @@ from vsrcli.evaluate.clips import ClipFile
 from vsrcli.evaluate.contestant import Contestant
 from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
 from vsrcli.evaluate.result import Report, Result
-from vsrcli.frames.shelf import Shelf
+from vsrcli.frames.shelf import ArraySpool
 
 _MISPLACED = 0.5  # dB on the other grid from which on something must be wrong
 
@@ -96,7 +96,7 @@ class _Cases:
 
     def __init__(self, frames: int | None, on_notice: Callable[[str], None], *, keep: bool) -> None:
         self._frames, self._tell = frames, on_notice
-        self._shelf = Shelf() if keep else None
+        self._shelf = ArraySpool() if keep else None
         self._kept: dict[tuple[ClipFile, Protocol], tuple[int, int | None, Baselines]] = {}
 
     def get(self, file: ClipFile, protocol: Protocol) -> tuple[Clip, Baselines]:
@@ -110,7 +110,7 @@ class _Cases:
             self._put(self._shelf, file, clip, baselines)
         return clip, baselines
 
-    def _put(self, shelf: Shelf, file: ClipFile, clip: Clip, known: Baselines) -> None:
+    def _put(self, shelf: ArraySpool, file: ClipFile, clip: Clip, known: Baselines) -> None:
         stills = {"bicubic": known.bicubic.still, "lanczos": known.lanczos.still}
         try:
             shelf.add({"truth": clip.truth, "low": clip.low, **stills})
@@ -125,7 +125,7 @@ class _Cases:
         )
         self._kept[file, clip.protocol] = len(shelf) - 1, clip.variant, scores
 
-    def _fetched(self, shelf: Shelf, file: ClipFile, protocol: Protocol) -> tuple[Clip, Baselines]:
+    def _fetched(self, shelf: ArraySpool, file: ClipFile, protocol: Protocol) -> tuple[Clip, Baselines]:
         row, variant, scores = self._kept[file, protocol]
         arrays = {name: np.asarray(array) for name, array in shelf[row].items()}
         clip = Clip(file.name, arrays["truth"], arrays["low"], protocol, variant)

@@ -20,7 +20,7 @@ _PRODUCT = 1 << 18  # multiplications up to which OpenBLAS stays on the calling 
 
 
 @dataclass(frozen=True, eq=False)
-class Taps:
+class ResampleTaps:
     """What every output sample reads.
 
     Attributes:
@@ -51,7 +51,7 @@ class _Block:
         return max(1, _PRODUCT // self.matrix.size)
 
 
-class Band:
+class BandedMatrix:
     """A banded matrix, cut into blocks.
 
     Args:
@@ -60,7 +60,7 @@ class Band:
             blocks expanded with the identity: rows of W*C numbers go through one product.
     """
 
-    def __init__(self, taps: Taps, channels: int = 1) -> None:
+    def __init__(self, taps: ResampleTaps, channels: int = 1) -> None:
         self.size = len(taps.index)
         self._length = channels * self.size
         self._blocks: list[_Block] = []
@@ -92,7 +92,7 @@ class Band:
         return out.reshape(*flat.shape[:2], self._length)
 
 
-def apply(images: np.ndarray, rows: Band, columns: Band) -> np.ndarray:
+def apply_separable(images: np.ndarray, rows: BandedMatrix, columns: BandedMatrix) -> np.ndarray:
     """Both bands on contiguous float32 (..., H, W, C); first the one that leaves less to do for the other."""
     *lead, h, w, channels = images.shape
     flat = images.reshape(-1, h, w * channels)

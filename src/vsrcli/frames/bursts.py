@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vsrcli.errors import EngineError
-from vsrcli.frames.canvas import Canvas
-from vsrcli.frames.shelf import Item, Shelf
+from vsrcli.frames.canvas import TileBlender
+from vsrcli.frames.shelf import ArraySpool, Item
 from vsrcli.frames.spans import TilePlan
-from vsrcli.frames.state import Entry, State, check, foreign, pack
+from vsrcli.frames.state import ArraySpec, State, foreign_state_error, stack_frames, validate_state
 
 if TYPE_CHECKING:
     from vsrcli.engine.types import Stream
 
 
-class BurstStream:
+class BurstTiledStream:
     """A stream made of one stream for each tile, one at a time; follows ``engine.types.Stream``.
 
     Gives bit for bit what a :class:`~vsrcli.frames.tiles.TiledStream` gives, ``plan.burst - 1`` frames later.
@@ -59,7 +59,7 @@ class BurstStream:
         self._lookahead = lookahead
         self._folder = folder
         self._late = 0
-        self._kept = Shelf(folder)  # every tile's state; none before the first burst
+        self._kept = ArraySpool(folder)  # every tile's state; none before the first burst
         self._recent: tuple[np.ndarray, ...] = ()  # frames before the waiting ones, for the states
         self._waiting: list[np.ndarray] = []
         self._owed: deque[np.ndarray] = deque()
@@ -90,7 +90,7 @@ class BurstStream:
             self._compute(self._waiting, last=True)
         return list(self._owed)
 
-    def fork(self) -> BurstStream:
+    def fork(self) -> BurstTiledStream:
         twin = copy(self)
         twin._owed = self._owed.copy()
         return twin
@@ -99,8 +99,8 @@ class BurstStream:
         plan, scale = self._plan, self._scale
         state = {
             "corners": _corners(plan),
-            "waiting": pack(self._waiting, plan.height, plan.width),
-            "owed": pack(self._owed, scale * plan.height, scale * plan.width),
+            "waiting": stack_frames(self._waiting, plan.height, plan.width),
+            "owed": stack_frames(self._owed, scale * plan.height, scale * plan.width),
             "late": np.array(self._late, np.int64),
         }
         for number in range(len(plan)):
@@ -112,8 +112,8 @@ class BurstStream:
         plan, scale = self._plan, self._scale
         parts: dict[str, State] = {f"tile{number}": {} for number in range(len(plan))}
         own: State = {
-            "waiting": pack((), plan.height, plan.width),
-            "owed": pack((), scale * plan.height, scale * plan.width),
+            "waiting": stack_frames((), plan.height, plan.width),
+            "owed": stack_frames((), scale * plan.height, scale * plan.width),
             "late": np.array(self._lookahead, np.int64),
         }  # what the state of a TiledStream, which has none of these, stands for
         for name, array in state.items():
@@ -121,22 +121,22 @@ class BurstStream:
             parts.get(tile, own)[rest if tile in parts else name] = array
         corners = _corners(plan)
         any_number = range(2**31)
-        check(
+        validate_state(
             own,
             {
-                "corners": Entry(corners.shape, "int64"),
-                "waiting": Entry((any_number, plan.height, plan.width, 3)),
-                "owed": Entry((any_number, scale * plan.height, scale * plan.width, 3)),
-                "late": Entry((), "int64"),
+                "corners": ArraySpec(corners.shape, "int64"),
+                "waiting": ArraySpec((any_number, plan.height, plan.width, 3)),
+                "owed": ArraySpec((any_number, scale * plan.height, scale * plan.width, 3)),
+                "late": ArraySpec((), "int64"),
             },
         )
         if not np.array_equal(own["corners"], corners):
-            raise foreign("its tiles lie elsewhere in the frame")
+            raise foreign_state_error("its tiles lie elsewhere in the frame")
         states = list(parts.values())
         for part in states:
             self._open(plan.tile_height, plan.tile_width).restore(part)  # refuses what is another stream's
         self._recent = tuple(_shared_frames(states, plan))
-        self._kept = Shelf(self._folder)
+        self._kept = ArraySpool(self._folder)
         for number, part in enumerate(states):
             self._kept.add(_stripped(part, self._recent, self._part(number)))
         self._waiting = list(np.array(own["waiting"]))
@@ -146,16 +146,16 @@ class BurstStream:
     def _compute(self, frames: Sequence[np.ndarray], last: bool = False) -> None:
         """Every tile's turn; nothing has changed if it fails."""
         recent = (*self._recent, *frames)[-2 * self._lookahead :] if self._lookahead else ()
-        canvases: list[Canvas] = []
-        kept = Shelf(self._folder)
+        canvases: list[TileBlender] = []
+        kept = ArraySpool(self._folder)
         for number in range(len(self._plan)):
             stream, part = self._opened(number), self._part(number)
             answered = 0
             for answer in _answers(stream, (np.ascontiguousarray(frame[part]) for frame in frames), last):
                 if number == 0:
-                    canvases.append(Canvas(self._plan, self._scale))
+                    canvases.append(TileBlender(self._plan, self._scale))
                 if answered < len(canvases):
-                    canvases[answered].place(number, answer)
+                    canvases[answered].add_tile(number, answer)
                 answered += 1
             if answered != len(canvases):
                 raise EngineError(f"tile {number} owes {answered} frames, tile 0 {len(canvases)}")
@@ -215,7 +215,7 @@ def _full(kept: Mapping[str, Item], recent: Sequence[np.ndarray], part: tuple[sl
     return {
         name: value
         if isinstance(value, np.ndarray)
-        else pack((frame[part] for frame in recent[len(recent) - value :]), height, width)
+        else stack_frames((frame[part] for frame in recent[len(recent) - value :]), height, width)
         for name, value in kept.items()
     }
 

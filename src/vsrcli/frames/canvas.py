@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from vsrcli.errors import EngineError
-from vsrcli.frames.spans import Span, TilePlan
+from vsrcli.frames.spans import TilePlan, TileSpan
 
 
-class Canvas:
+class TileBlender:
     """One result being put together, tile by tile in the plan's order.
 
     Blending is ``old + weight * (new - old)``, first across, then down, so that tiles which agree give
@@ -28,7 +28,7 @@ class Canvas:
         self._scale = scale
         self._band = np.empty((0, scale * plan.width, 3), np.float32)  # new tiles' side of the current band
 
-    def place(self, number: int, answer: np.ndarray) -> None:
+    def add_tile(self, number: int, answer: np.ndarray) -> None:
         """Lay down the picture of one tile, float32 (scale*tile_height, scale*tile_width, 3).
 
         Raises:
@@ -49,7 +49,7 @@ class Canvas:
             old = self.pixels[s * row.keep : s * row.keep + solid]
             _blend(old, self._band, _ramp(solid)[:, None, None])
 
-    def _across(self, lines: np.ndarray, kept: np.ndarray, column: Span) -> None:
+    def _across(self, lines: np.ndarray, kept: np.ndarray, column: TileSpan) -> None:
         s = self._scale
         left, right, ramp = s * column.keep, s * column.stop, s * column.ramp
         _blend(lines[:, left : left + ramp], kept[:, :ramp], _ramp(ramp)[:, None])

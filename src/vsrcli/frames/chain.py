@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vsrcli.frames.spans import TilePlan
-from vsrcli.frames.state import State, foreign
+from vsrcli.frames.state import State, foreign_state_error
 
 if TYPE_CHECKING:
     from vsrcli.engine.types import Stream
@@ -18,7 +18,7 @@ _FIRST, _SECOND = "first.", "second."  # what their parts of a state begin with
 
 
 @dataclass(frozen=True)
-class ChainTiles(TilePlan):
+class ChainedTilePlan(TilePlan):
     """Where the tiles of both passes lie; as a :class:`TilePlan`, those of the first.
 
     Attributes:
@@ -28,14 +28,14 @@ class ChainTiles(TilePlan):
     then: TilePlan | None = None
 
 
-def chained(first: TilePlan, then: TilePlan) -> ChainTiles:
+def chain_tiles(first: TilePlan, then: TilePlan) -> ChainedTilePlan:
     """Both as one."""
-    return ChainTiles(**_fields(first), then=then)
+    return ChainedTilePlan(**_fields(first), then=then)
 
 
-def alone(tiles: TilePlan) -> TilePlan:
+def first_pass_tiles(tiles: TilePlan) -> TilePlan:
     """The tiles of the first pass by themselves."""
-    return TilePlan(**_fields(tiles)) if isinstance(tiles, ChainTiles) else tiles
+    return TilePlan(**_fields(tiles)) if isinstance(tiles, ChainedTilePlan) else tiles
 
 
 class ChainedStream:
@@ -66,7 +66,7 @@ class ChainedStream:
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         for name in state:
             if not name.startswith((_FIRST, _SECOND)):
-                raise foreign(f"its {name!r} belongs to neither of two passes")
+                raise foreign_state_error(f"its {name!r} belongs to neither of two passes")
         for prefix, stream in ((_FIRST, self._first), (_SECOND, self._second)):
             own = (name for name in state if name.startswith(prefix))
             stream.restore({name.removeprefix(prefix): state[name] for name in own})

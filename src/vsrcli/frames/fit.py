@@ -13,10 +13,10 @@ from vsrcli.frames.state import State
 if TYPE_CHECKING:
     from vsrcli.engine.types import Stream
 
-WHOLE = (1.0, 1.0)  # shares of width and height that are seen
+FULL_FRAME = (1.0, 1.0)  # shares of width and height that are seen
 
 
-class FittedStream:
+class ResizingStream:
     """A stream whose results are brought to ``height`` x ``width`` (Lanczos, antialiased, clipped to [0, 1]).
 
     In gamma light, as they are; docs/decisions/0010-sizes.md compares it with linear light. Results that have
@@ -29,7 +29,9 @@ class FittedStream:
             off.
     """
 
-    def __init__(self, stream: Stream, height: int, width: int, seen: tuple[float, float] = WHOLE) -> None:
+    def __init__(
+        self, stream: Stream, height: int, width: int, seen: tuple[float, float] = FULL_FRAME
+    ) -> None:
         self._stream, self._size, self._seen = stream, (height, width), seen
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
@@ -39,8 +41,8 @@ class FittedStream:
     def flush(self) -> list[np.ndarray]:
         return [self._fit(result) for result in self._stream.flush()]
 
-    def fork(self) -> FittedStream:
-        return FittedStream(self._stream.fork(), *self._size, self._seen)
+    def fork(self) -> ResizingStream:
+        return ResizingStream(self._stream.fork(), *self._size, self._seen)
 
     def state(self) -> State:
         return self._stream.state()
@@ -49,7 +51,7 @@ class FittedStream:
         self._stream.restore(state)
 
     def _fit(self, picture: np.ndarray) -> np.ndarray:
-        if picture.shape[:2] == self._size and self._seen == WHOLE:
+        if picture.shape[:2] == self._size and self._seen == FULL_FRAME:
             return picture
         result = resize(picture, *self._size, "lanczos3", seen=self._seen)
         return result.clip(0.0, 1.0, out=result)

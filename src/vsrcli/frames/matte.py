@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vsrcli.frames.pixels import to_codes, to_float
+from vsrcli.frames.pixels import to_float, to_integer
 from vsrcli.frames.resample import resize
 
 _TRUSTED = 0.25  # opacity from which on a pixel's own colour counts alone
@@ -21,7 +21,7 @@ _TOLERANCE = 0.05  # of full range: what a lossy codec does to premultiplied col
 _EVIDENCE = 0.02  # share of half-transparent pixels that are brighter than their alpha
 
 
-def underpainted(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+def fill_transparent(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """What the network is to see of a frame with transparency.
 
     Looks at this frame alone, so that a film continued later comes out the same.
@@ -39,7 +39,7 @@ def underpainted(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     colours = to_float(pixels)
     if _premultiplied(colours, opacity):
         return pixels
-    return to_codes(spread(colours, np.minimum(opacity / _TRUSTED, 1)), pixels.dtype)
+    return to_integer(pull_push_fill(colours, np.minimum(opacity / _TRUSTED, 1)), pixels.dtype)
 
 
 def _premultiplied(colours: np.ndarray, opacity: np.ndarray) -> bool:
@@ -48,7 +48,7 @@ def _premultiplied(colours: np.ndarray, opacity: np.ndarray) -> bool:
     return bool(brighter.size) and bool(brighter.mean() < _EVIDENCE)
 
 
-def spread(colours: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def pull_push_fill(colours: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Replace colours of little weight by those around, near ones first.
 
     Means over ever larger blocks: the pull and push of Gortler et al., "The lumigraph", SIGGRAPH 1996.
@@ -67,15 +67,15 @@ def spread(colours: np.ndarray, weight: np.ndarray) -> np.ndarray:
     sums = _halved(np.concatenate([known, weight[..., None]], axis=-1))
     total = sums[..., 3:]
     means = np.divide(sums[..., :3], total, out=np.zeros_like(sums[..., :3]), where=total > 0)
-    around = spread(means, np.minimum(total[..., 0], 1))
+    around = pull_push_fill(means, np.minimum(total[..., 0], 1))
     around = around.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
     return known + (1 - weight[..., None]) * around
 
 
-def upscaled_alpha(alpha: np.ndarray, height: int, width: int) -> np.ndarray:
+def resize_alpha(alpha: np.ndarray, height: int, width: int) -> np.ndarray:
     """Opacity (H, W) as codes, resampled on the grid of the network's pictures (bicubic, phase *centre*)."""
     resampled = resize(to_float(alpha)[..., None], height, width, "bicubic")[..., 0]
-    return to_codes(resampled.clip(0, 1), alpha.dtype)
+    return to_integer(resampled.clip(0, 1), alpha.dtype)
 
 
 def _halved(picture: np.ndarray) -> np.ndarray:

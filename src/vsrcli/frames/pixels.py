@@ -10,7 +10,7 @@ def to_float(pixels: np.ndarray) -> np.ndarray:
     return np.multiply(pixels, 1 / np.iinfo(pixels.dtype).max, dtype=np.float32)
 
 
-def to_codes(picture: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
+def to_integer(picture: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
     """float32 in [0, 1] -> the nearest code of an unsigned integer type."""
     scaled = picture * np.float32(np.iinfo(dtype).max)
     return np.rint(scaled, out=scaled).astype(dtype)

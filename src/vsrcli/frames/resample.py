@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from vsrcli.frames.bands import Band, Taps, apply
+from vsrcli.frames.bands import BandedMatrix, ResampleTaps, apply_separable
 
 Phase = Literal["centre", "zero"]
 
@@ -100,10 +100,12 @@ def resize(
     h, w, channels = images.shape[-3:]
     rows = _centred_band(h, height, kernel, antialias, 1, float(seen[1]))
     columns = _centred_band(w, width, kernel, antialias, channels, float(seen[0]))
-    return apply(images, rows, columns)
+    return apply_separable(images, rows, columns)
 
 
-def upscale(images: np.ndarray, scale: int, kernel: str = "bicubic", phase: Phase = "centre") -> np.ndarray:
+def interpolate(
+    images: np.ndarray, scale: int, kernel: str = "bicubic", phase: Phase = "centre"
+) -> np.ndarray:
     """Interpolate to ``scale`` times the size on the grid that ``phase`` names: the baseline to compare with.
 
     Args:
@@ -122,7 +124,7 @@ def upscale(images: np.ndarray, scale: int, kernel: str = "bicubic", phase: Phas
         raise ValueError(f"phase {phase!r} is neither 'centre' nor 'zero'")
     images = _checked(images)
     h, w, channels = images.shape[-3:]
-    return apply(images, _zero_band(h, scale, kernel, 1), _zero_band(w, scale, kernel, channels))
+    return apply_separable(images, _zero_band(h, scale, kernel, 1), _zero_band(w, scale, kernel, channels))
 
 
 def gaussian_kernel_1d(sigma: float, size: int = BD_SIZE) -> np.ndarray:
@@ -169,7 +171,7 @@ def downsample_bd(images: np.ndarray, scale: int) -> np.ndarray:
         raise ValueError(f"the BD protocol knows scales 2, 3 and 4, not {scale}")
     images = _checked(images)
     h, w, channels = images.shape[-3:]
-    return apply(images, _bd_band(h, scale, 1), _bd_band(w, scale, channels))
+    return apply_separable(images, _bd_band(h, scale, 1), _bd_band(w, scale, channels))
 
 
 def _checked(images: np.ndarray) -> np.ndarray:
@@ -182,28 +184,30 @@ def _checked(images: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=64)
 def _centred_band(
     n_in: int, n_out: int, kernel: str, antialias: bool, channels: int, seen: float = 1.0
-) -> Band:
-    return Band(_centred_taps(n_in, n_out, kernel, antialias, seen), channels)
+) -> BandedMatrix:
+    return BandedMatrix(_centred_taps(n_in, n_out, kernel, antialias, seen), channels)
 
 
 @lru_cache(maxsize=64)
-def _zero_band(n_in: int, scale: int, kernel: str, channels: int) -> Band:
+def _zero_band(n_in: int, scale: int, kernel: str, channels: int) -> BandedMatrix:
     if scale < 1:
         raise ValueError(f"cannot upscale by {scale}")
-    return Band(_kernel_taps(np.arange(scale * n_in) / scale, n_in, kernel, 1 / scale, 1.0), channels)
+    return BandedMatrix(_kernel_taps(np.arange(scale * n_in) / scale, n_in, kernel, 1 / scale, 1.0), channels)
 
 
 @lru_cache(maxsize=64)
-def _bd_band(n_in: int, scale: int, channels: int) -> Band:
+def _bd_band(n_in: int, scale: int, channels: int) -> BandedMatrix:
     kernel = gaussian_kernel_1d(BD_SIGMA[scale])
     index = np.arange(0, n_in, scale)[:, None] + np.arange(BD_SIZE) - BD_SIZE // 2
     period = max(1, 2 * (n_in - 1))  # reflection again and again, for pictures smaller than the kernel
     index = np.abs(index) % period
     index = np.minimum(index, period - index)
-    return Band(Taps(np.minimum(index, n_in - 1), np.broadcast_to(kernel, index.shape)), channels)
+    return BandedMatrix(
+        ResampleTaps(np.minimum(index, n_in - 1), np.broadcast_to(kernel, index.shape)), channels
+    )
 
 
-def _centred_taps(n_in: int, n_out: int, kernel: str, antialias: bool, seen: float = 1.0) -> Taps:
+def _centred_taps(n_in: int, n_out: int, kernel: str, antialias: bool, seen: float = 1.0) -> ResampleTaps:
     if n_in < 1 or n_out < 1:
         raise ValueError(f"cannot resample {n_in} samples to {n_out}")
     if not 0 < seen <= 1:
@@ -213,7 +217,7 @@ def _centred_taps(n_in: int, n_out: int, kernel: str, antialias: bool, seen: flo
     return _kernel_taps(centres, n_in, kernel, ratio, max(1.0, ratio) if antialias else 1.0)
 
 
-def _kernel_taps(centres: np.ndarray, n_in: int, kernel: str, ratio: float, stretch: float) -> Taps:
+def _kernel_taps(centres: np.ndarray, n_in: int, kernel: str, ratio: float, stretch: float) -> ResampleTaps:
     """Taps of a kernel, ``stretch`` times as wide, around ``centres``; ``ratio`` inputs to an output."""
     if kernel == "area":  # the overlap of an output sample, `ratio` inputs wide, with each input sample
         function, support = (
@@ -231,4 +235,4 @@ def _kernel_taps(centres: np.ndarray, n_in: int, kernel: str, ratio: float, stre
     index = first[:, None] + np.arange(int(np.floor(2 * reach + 2e-9)) + 1)
     # Twelve decimals: rounding in `centres` must not push "nearest" to the other side of a tie.
     weights = function(np.round((index - centres[:, None]) / stretch, 12))
-    return Taps(np.clip(index, 0, n_in - 1), weights / weights.sum(axis=1, keepdims=True))
+    return ResampleTaps(np.clip(index, 0, n_in - 1), weights / weights.sum(axis=1, keepdims=True))

@@ -12,7 +12,7 @@ from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State
 
 
-def retiled(state: Mapping[str, np.ndarray], old: TilePlan, new: TilePlan) -> State:
+def retile_state(state: Mapping[str, np.ndarray], old: TilePlan, new: TilePlan) -> State:
     """The state of a :class:`TiledStream`, for one whose tiles lie elsewhere.
 
     Args:

@@ -16,7 +16,7 @@ from vsrcli.errors import OutputError
 Item = np.ndarray | int
 
 
-class Shelf:
+class ArraySpool:
     """Named arrays and numbers by position. Arrays lie in one file that has no name, so nothing can be left.
 
     Args:

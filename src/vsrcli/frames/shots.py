@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from vsrcli.frames.state import Entry, State, check
+from vsrcli.frames.state import ArraySpec, State, validate_state
 
 THRESHOLD = 0.012  # of full range; see benchmarks/shots.py for what it finds and mistakes
 
@@ -38,10 +38,10 @@ _DARK, _BLACK = 0.15, 0.02
 _SATURATED = 0.85  # above it, thumbnail pixels may hold clipped samples
 _FLASH_FRAMES = 6  # how long the frame before a flash is remembered
 _STATE = {
-    "last": Entry((range(2), _ROWS, _COLUMNS)),
-    "before_flash": Entry((range(2), _ROWS, _COLUMNS)),
-    "age": Entry((), "int64"),
-    "motion": Entry((), "float64"),
+    "last": ArraySpec((range(2), _ROWS, _COLUMNS)),
+    "before_flash": ArraySpec((range(2), _ROWS, _COLUMNS)),
+    "age": ArraySpec((), "int64"),
+    "motion": ArraySpec((), "float64"),
 }
 
 
@@ -116,7 +116,7 @@ class ShotDetector:
         Raises:
             EngineError: the state is something else's.
         """
-        check(state, _STATE)
+        validate_state(state, _STATE)
         last, flash = state["last"].copy(), state["before_flash"].copy()
         self._last = last[0] if len(last) else None
         self._before_flash = _Memory(flash[0], int(state["age"])) if len(flash) else None

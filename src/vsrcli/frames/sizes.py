@@ -17,8 +17,8 @@ from fractions import Fraction
 
 from vsrcli.errors import UsageError
 
-LARGEST = 16  # factor: two passes of x4
-SCREENS = {
+MAX_SCALE = 16  # factor: two passes of x4
+NAMED_SIZES = {
     "480p": (854, 480),
     "576p": (1024, 576),
     "720p": (1280, 720),
@@ -36,7 +36,7 @@ SCREENS = {
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SizeRequest:
     """An output size as it was asked for.
 
     Attributes:
@@ -83,7 +83,7 @@ class Geometry:
 
     width: int
     height: int
-    shape: Fraction
+    sample_aspect_ratio: Fraction
     across: Fraction
     down: Fraction
     seen: tuple[Fraction, Fraction] = (Fraction(1), Fraction(1))
@@ -99,12 +99,12 @@ class Geometry:
         return float(self.seen[0]), float(self.seen[1])
 
     @property
-    def whole(self) -> bool:
+    def is_uncropped(self) -> bool:
         """Whether nothing is cut off."""
         return self.seen == (1, 1)
 
 
-def scaled(width: int, height: int, shape: Fraction, scale: Fraction) -> Geometry:
+def geometry_for_scale(width: int, height: int, shape: Fraction, scale: Fraction) -> Geometry:
     """A film ``scale`` times as large; sides are rounded, ties to the even number.
 
     Args:
@@ -119,7 +119,7 @@ def scaled(width: int, height: int, shape: Fraction, scale: Fraction) -> Geometr
     return Geometry(round(width * scale), round(height * scale), shape, scale, scale)
 
 
-def sized(width: int, height: int, shape: Fraction, wanted: Wanted) -> Geometry:
+def geometry_for_size(width: int, height: int, shape: Fraction, wanted: SizeRequest) -> Geometry:
     """A film of a size that was asked for. A side that follows from another is an even number.
 
     Args:
@@ -146,10 +146,10 @@ def sized(width: int, height: int, shape: Fraction, wanted: Wanted) -> Geometry:
             f"{wanted}: the film is {width}x{height}{pixels}, so this {what}; give a larger size, or use "
             f"ffmpeg (-vf scale={geometry.width}:{geometry.height})"
         )
-    if geometry.factor > LARGEST:
+    if geometry.factor > MAX_SCALE:
         raise UsageError(
             f"{wanted}: {float(geometry.factor):.4g} times the film's {width}x{height}; "
-            f"a film can become {LARGEST} times as large at most"
+            f"a film can become {MAX_SCALE} times as large at most"
         )
     return geometry
 
@@ -160,14 +160,14 @@ def check_scale(scale: Fraction) -> None:
     Raises:
         UsageError: not above 1, or above ``LARGEST``.
     """
-    if not 1 < scale <= LARGEST:
-        remedy = f"more than 1, at most {LARGEST}"
+    if not 1 < scale <= MAX_SCALE:
+        remedy = f"more than 1, at most {MAX_SCALE}"
         if scale <= 1:
             remedy += "; to make a film smaller, or only to recode it, use ffmpeg"
         raise UsageError(f"--scale {float(scale):g} is out of range: {remedy}")
 
 
-def _by_side(width: int, height: int, shape: Fraction, wanted: Wanted) -> Geometry:
+def _by_side(width: int, height: int, shape: Fraction, wanted: SizeRequest) -> Geometry:
     if wanted.width is not None:
         factor = Fraction(wanted.width, width)
         return Geometry(wanted.width, _even(height * factor), shape, factor, factor)

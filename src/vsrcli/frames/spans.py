@@ -8,7 +8,7 @@ from itertools import product
 
 
 @dataclass(frozen=True)
-class Span:
+class TileSpan:
     """One tile along one axis, in low-resolution pixels of the frame.
 
     Attributes:
@@ -39,17 +39,17 @@ class TilePlan:
     width: int
     tile_height: int
     tile_width: int
-    rows: tuple[Span, ...]
-    columns: tuple[Span, ...]
+    rows: tuple[TileSpan, ...]
+    columns: tuple[TileSpan, ...]
     burst: int = 1
 
     def __len__(self) -> int:
         return len(self.rows) * len(self.columns)
 
-    def __iter__(self) -> Iterator[tuple[Span, Span]]:
+    def __iter__(self) -> Iterator[tuple[TileSpan, TileSpan]]:
         return product(self.rows, self.columns)
 
     @property
-    def cost(self) -> float:
+    def overhead_factor(self) -> float:
         """Pixels computed for each pixel of the frame: 1 for a single tile, more with every overlap."""
         return len(self) * self.tile_height * self.tile_width / (self.height * self.width)

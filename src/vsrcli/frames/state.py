@@ -17,7 +17,7 @@ State = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Entry:
+class ArraySpec:
     """How one array of a state must look.
 
     Attributes:
@@ -40,7 +40,7 @@ class Entry:
         return f"{self.dtype} ({', '.join(sizes)})"
 
 
-def check(state: Mapping[str, np.ndarray], expected: Mapping[str, Entry]) -> None:
+def validate_state(state: Mapping[str, np.ndarray], expected: Mapping[str, ArraySpec]) -> None:
     """Refuse a state that another stream has saved.
 
     Raises:
@@ -48,16 +48,16 @@ def check(state: Mapping[str, np.ndarray], expected: Mapping[str, Entry]) -> Non
     """
     for name in state:
         if name not in expected:
-            raise foreign(f"it has {name!r}, which is unknown here")
+            raise foreign_state_error(f"it has {name!r}, which is unknown here")
     for name, entry in expected.items():
         if name not in state:
-            raise foreign(f"it has no {name!r}")
+            raise foreign_state_error(f"it has no {name!r}")
         array = state[name]
         if not entry.fits(array):
-            raise foreign(f"its {name!r} is {array.dtype} {array.shape}, not {entry}")
+            raise foreign_state_error(f"its {name!r} is {array.dtype} {array.shape}, not {entry}")
 
 
-def foreign(what: str) -> EngineError:
+def foreign_state_error(what: str) -> EngineError:
     """The error that says of a state that it is another stream's, and by what that shows."""
     return EngineError(
         f"this saved state is another stream's: {what}; restore it with the network, precision, frame size "
@@ -65,7 +65,7 @@ def foreign(what: str) -> EngineError:
     )
 
 
-def pack(frames: Iterable[np.ndarray], height: int, width: int) -> np.ndarray:
+def stack_frames(frames: Iterable[np.ndarray], height: int, width: int) -> np.ndarray:
     """Copies of frames (H, W, 3), perhaps of none, as one float32 array (N, H, W, 3)."""
     frames = list(frames)
     if not frames:

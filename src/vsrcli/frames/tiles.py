@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vsrcli.errors import EngineError, UsageError
-from vsrcli.frames.canvas import Canvas
-from vsrcli.frames.spans import Span, TilePlan
-from vsrcli.frames.state import Entry, State, check, foreign
+from vsrcli.frames.canvas import TileBlender
+from vsrcli.frames.spans import TilePlan, TileSpan
+from vsrcli.frames.state import ArraySpec, State, foreign_state_error, validate_state
 
 if TYPE_CHECKING:
     from vsrcli.engine.types import Stream
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 FEATHER = 4
 
 
-def least_tile(overlap: int, feather: int = FEATHER) -> int:
+def min_tile_side(overlap: int, feather: int = FEATHER) -> int:
     """The smallest tile that this context leaves room for, in low-resolution pixels."""
     return 2 * overlap + max(1, 2 * feather)
 
@@ -61,7 +61,7 @@ def plan_tiles(height: int, width: int, tile: int | None, overlap: int, feather:
             f"tile {tile}, overlap {overlap}, feather {feather}: use 0 or more, and a tile of at least 1"
         )
     tile = max(height, width) if tile is None else tile
-    least = least_tile(overlap, feather)
+    least = min_tile_side(overlap, feather)
     if tile < min(least, max(height, width)):
         narrower = (tile - max(1, 2 * feather)) // 2
         remedy = f" or an overlap of {narrower} or less" if narrower >= 0 else ""
@@ -81,20 +81,20 @@ def _side(size: int, tile: int, overlap: int, feather: int) -> int:
         return size
     shared = 2 * overlap + feather
     count = -(-(size - shared) // (tile - shared))
-    return max(-(-(size - shared) // count) + shared, least_tile(overlap, feather))
+    return max(-(-(size - shared) // count) + shared, min_tile_side(overlap, feather))
 
 
-def _spans(size: int, tile: int, overlap: int, feather: int) -> tuple[Span, ...]:
+def _spans(size: int, tile: int, overlap: int, feather: int) -> tuple[TileSpan, ...]:
     """Tiles at equal steps; the last one is moved back to end with the frame."""
     if tile == size:
-        return (Span(0, 0, size, 0),)
+        return (TileSpan(0, 0, size, 0),)
     step = tile - 2 * overlap - feather
-    spans = [Span(0, 0, tile - overlap, 0)]
+    spans = [TileSpan(0, 0, tile - overlap, 0)]
     while spans[-1].start + tile < size:
         start = min(spans[-1].start + step, size - tile)
         stop = size if start + tile == size else start + tile - overlap
         # The band lies where the previous tile's good part ends. It never meets the next: step >= feather.
-        spans.append(Span(start, spans[-1].stop - feather, stop, feather))
+        spans.append(TileSpan(start, spans[-1].stop - feather, stop, feather))
     return tuple(spans)
 
 
@@ -129,7 +129,7 @@ class TiledStream:
             raise ValueError(f"planned for frames of {plan.width}x{plan.height}, not {frame.shape}")
         if len(plan) == 1:
             return self._streams[0].push(frame)
-        canvas: Canvas | None = None
+        canvas: TileBlender | None = None
         for number, ((row, column), stream) in enumerate(zip(plan, self._streams, strict=True)):
             lines = slice(row.start, row.start + plan.tile_height)
             part = frame[lines, column.start : column.start + plan.tile_width]
@@ -137,8 +137,8 @@ class TiledStream:
             if number and (answer is None) != (canvas is None):
                 raise EngineError(f"tile {number} answers earlier or later than tile 0: try without tiles")
             if answer is not None:
-                canvas = canvas or Canvas(plan, self._scale)
-                canvas.place(number, answer)
+                canvas = canvas or TileBlender(plan, self._scale)
+                canvas.add_tile(number, answer)
         return canvas.pixels if canvas else None
 
     def flush(self) -> list[np.ndarray]:
@@ -149,15 +149,15 @@ class TiledStream:
         """
         if len(self._plan) == 1:
             return self._streams[0].flush()
-        canvases: list[Canvas] = []
+        canvases: list[TileBlender] = []
         for number, stream in enumerate(self._streams):
             answers = stream.flush()
             if number == 0:
-                canvases = [Canvas(self._plan, self._scale) for _ in answers]
+                canvases = [TileBlender(self._plan, self._scale) for _ in answers]
             if len(answers) != len(canvases):
                 raise EngineError(f"tile {number} owes {len(answers)} frames, tile 0 {len(canvases)}")
             for canvas, answer in zip(canvases, answers, strict=True):
-                canvas.place(number, answer)
+                canvas.add_tile(number, answer)
         return [canvas.pixels for canvas in canvases]
 
     def fork(self) -> TiledStream:
@@ -178,9 +178,9 @@ class TiledStream:
         for name, array in state.items():
             tile, _, rest = name.partition(".")
             parts.get(tile, own)[rest if tile in parts else name] = array
-        check(own, {"corners": Entry(corners.shape, "int64")})
+        validate_state(own, {"corners": ArraySpec(corners.shape, "int64")})
         if not np.array_equal(own["corners"], corners):
-            raise foreign("its tiles lie elsewhere in the frame")
+            raise foreign_state_error("its tiles lie elsewhere in the frame")
         for stream, part in zip(self._streams, parts.values(), strict=True):
             stream.restore(part)
 

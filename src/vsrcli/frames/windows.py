@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 Frame = TypeVar("Frame")
 
 
-class Windows(Generic[Frame]):
+class SlidingWindow(Generic[Frame]):
     """Slides over the frames of one shot; holds 2*radius+1 references and copies nothing.
 
     Frames may be any objects. The windows come in the order of their centres, one for each frame pushed,
@@ -40,9 +40,9 @@ class Windows(Generic[Frame]):
         self._owed += 1
         return self._take() if self._owed > self._radius else None
 
-    def copy(self) -> Windows[Frame]:
+    def copy(self) -> SlidingWindow[Frame]:
         """Windows that go on from here by themselves; the frames are shared."""
-        twin: Windows[Frame] = Windows(self._radius)
+        twin: SlidingWindow[Frame] = SlidingWindow(self._radius)
         twin._frames, twin._owed = self._frames.copy(), self._owed
         return twin
 

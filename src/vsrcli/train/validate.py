@@ -16,7 +16,7 @@ import numpy as np
 
 from vsrcli.errors import DataError
 from vsrcli.evaluate.metrics import PSNR_CAP, luma, psnr_y, ssim_y
-from vsrcli.frames.resample import upscale
+from vsrcli.frames.resample import interpolate
 from vsrcli.media.recode import recompress
 from vsrcli.models.architectures import Architecture
 from vsrcli.train.clips import Pair, find_footage, prepare_pairs
@@ -143,7 +143,7 @@ def _run(model: keras.Model, frames: np.ndarray) -> np.ndarray:
 
 def _interpolated(low: np.ndarray, truth: np.ndarray, scale: int, kernel: str, phase: Phase) -> float:
     """Mean PSNR-Y of an interpolation, on the grid of the protocol."""
-    pictures = np.clip(np.rint(upscale(low, scale, kernel, phase)), 0, 255).astype(np.uint8)
+    pictures = np.clip(np.rint(interpolate(low, scale, kernel, phase)), 0, 255).astype(np.uint8)
     return float(np.mean([psnr_y(a, b, CROP) for a, b in zip(pictures, truth, strict=True)]))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from vsrcli.frames.sizes import LARGEST, SCREENS
+from vsrcli.frames.sizes import MAX_SCALE, NAMED_SIZES
 from vsrcli.job import Options
 from vsrcli.media.presets import PRESETS
 from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, NETWORK_PRESETS
@@ -16,7 +16,7 @@ from vsrcli.models.registry import list_weights
 from vsrcli.web.refusal import Refusal
 
 DEFAULT_PRESET = "web"
-SIZES = tuple(name for name in SCREENS if name.endswith("p") and SCREENS[name][1] >= 720)
+SIZES = tuple(name for name in NAMED_SIZES if name.endswith("p") and NAMED_SIZES[name][1] >= 720)
 _KEYS = ("scale", "size", "height", "preset", "model", "encode_preset")
 _SUFFIXES = {"web": ".mp4", "archive": ".mkv", "edit": ".mov"}
 _MP4 = "mp4"
@@ -75,7 +75,7 @@ def asked(body: Any) -> Asked:
         options["height"] = int(_text("height", given["height"], r"[1-9]\d{0,4}", "1080"))
     else:
         scale = _text(
-            "scale", given.get("scale", Options().scale), r"\d{1,2}(\.\d{1,4})?", f"2 (at most {LARGEST})"
+            "scale", given.get("scale", Options().scale), r"\d{1,2}(\.\d{1,4})?", f"2 (at most {MAX_SCALE})"
         )
         options["scale"] = scale.removesuffix(".0")
     arguments = [

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from vsrcli import __version__
-from vsrcli.frames.sizes import LARGEST
+from vsrcli.frames.sizes import MAX_SCALE
 from vsrcli.models.architectures import NETWORK_PRESETS
 from vsrcli.web.asked import SIZES, models, network_presets, presets
 from vsrcli.web.settings import Settings
@@ -54,7 +54,7 @@ class Offer:
         return {
             "version": __version__,
             "scales": [str(scale) for scale in scales],
-            "max_scale": LARGEST,
+            "max_scale": MAX_SCALE,
             "sizes": list(SIZES),
             "models": list(found.values()),
             "presets": [{"name": name, "model": NETWORK_PRESETS[name]} for name in network_presets()],

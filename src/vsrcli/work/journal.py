@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vsrcli.frames.chain import chained
-from vsrcli.frames.spans import Span, TilePlan
+from vsrcli.frames.chain import chain_tiles
+from vsrcli.frames.spans import TilePlan, TileSpan
 from vsrcli.media.segment import SegmentFile
 
 NAME = "journal.json"
@@ -83,7 +83,7 @@ def read(folder: Path) -> Journal | None:
 
 
 def _tiles(content: dict[str, Any]) -> TilePlan:
-    rows, columns = (tuple(Span(**span) for span in content[axis]) for axis in ("rows", "columns"))
+    rows, columns = (tuple(TileSpan(**span) for span in content[axis]) for axis in ("rows", "columns"))
     own = {**content, "rows": rows, "columns": columns}
     then = own.pop("then", None)
-    return TilePlan(**own) if then is None else chained(TilePlan(**own), _tiles(then))
+    return TilePlan(**own) if then is None else chain_tiles(TilePlan(**own), _tiles(then))
