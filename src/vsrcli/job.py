@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from vsrcli.engine.offer import EnginePlan, plan_engine
-from vsrcli.engine.select import Choice, choose
+from vsrcli.engine.select import ModelChoice, choose_model
 from vsrcli.errors import InputError, UsageError
 from vsrcli.frames.sizes import Geometry, SizeRequest, geometry_for_scale, geometry_for_size
 from vsrcli.frames.tiles import TilePlan
@@ -102,7 +102,7 @@ class Job:
 
     source: Source
     plan: OutputPlan
-    model: Choice
+    model: ModelChoice
     engine: EnginePlan | None
     tiles: TilePlan
     overlap: int
@@ -155,7 +155,7 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
             f"--end {float(options.end):g} is not after --start {float(options.start):g}: give a later end"
         )
     check_extra_options(options.encode.extra)
-    choose(options.model, options.scale)  # before anything is looked at
+    choose_model(options.model, options.scale)  # before anything is looked at
     engine = plan_engine(options.engine, options.device, options.precision)
     ffmpeg = find_ffmpeg(options.ffmpeg)
     target = parse_target(target)
@@ -163,7 +163,7 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
     _check_span(film, options)
     _check_data(film, options)
     geometry = _geometry(film, options)
-    model = choose(options.model, geometry.factor, chain=options.chain)
+    model = choose_model(options.model, geometry.factor, chain=options.chain)
     end = _end(film, options)
     plan = plan_any_output(
         film,
@@ -267,7 +267,7 @@ def _check_data(film: Source, options: Options) -> None:
             raise InputError(f"{film.path} is damaged: {damaged}; repair it, or use --keep-going")
 
 
-def _for_memory(film: Source, model: Choice, plan: OutputPlan, engine: EnginePlan | None) -> Workload:
+def _for_memory(film: Source, model: ModelChoice, plan: OutputPlan, engine: EnginePlan | None) -> Workload:
     """What memory depends on."""
     video, preset = film.video, dict(plan.video_options).get("preset")
     size = video.height, video.width, plan.height, plan.width

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from vsrcli.engine.select import Choice
+from vsrcli.engine.select import ModelChoice
 from vsrcli.errors import UsageError
 from vsrcli.frames.chain import ChainedTilePlan, chain_tiles, first_pass_tiles
 from vsrcli.frames.sizes import Geometry
@@ -13,18 +13,18 @@ from vsrcli.frames.spans import TilePlan
 from vsrcli.memory import MemoryBudget, MemoryEstimate, Workload, choose_tiles, estimate_memory
 
 
-def tile_overlap(model: Choice, asked: int | None) -> int:
+def tile_overlap(model: ModelChoice, asked: int | None) -> int:
     """Context of a tile on each side, in pixels of what the model is given; by default all that it sees."""
     return model.architecture.radius() if asked is None else asked
 
 
-def multiply_adds(model: Choice) -> int:
+def multiply_adds(model: ModelChoice) -> int:
     """Multiply-adds per pixel of the old film, and frame; 0 for interpolation."""
     own = model.architecture.macs(model.scale)
     return own if model.then is None else own + model.scale**2 * multiply_adds(model.then)
 
 
-def scale_notices(model: Choice, geometry: Geometry) -> Iterator[str]:
+def scale_notices(model: ModelChoice, geometry: Geometry) -> Iterator[str]:
     """What people should know of how the new size is reached."""
     reached = model.scale * (model.then.scale if model.then else 1)
     wanted = f"x{float(geometry.factor):.4g}"
@@ -37,7 +37,7 @@ def scale_notices(model: Choice, geometry: Geometry) -> Iterator[str]:
         yield f"{model.name} reaches x{reached}; from there to {wanted} the picture is only resampled{remedy}"
 
 
-def estimate_passes(model: Choice, film: Workload, tiles: TilePlan) -> MemoryEstimate:
+def estimate_passes(model: ModelChoice, film: Workload, tiles: TilePlan) -> MemoryEstimate:
     """Bytes that are expected at the peak; both networks stay loaded.
 
     Args:
@@ -61,7 +61,13 @@ def estimate_passes(model: Choice, film: Workload, tiles: TilePlan) -> MemoryEst
 
 
 def choose_pass_tiles(
-    model: Choice, film: Workload, overlap: int | None, limit: MemoryBudget, side: int | None, *, auto: bool
+    model: ModelChoice,
+    film: Workload,
+    overlap: int | None,
+    limit: MemoryBudget,
+    side: int | None,
+    *,
+    auto: bool,
 ) -> TilePlan:
     """The tiles that cost least among those under a limit, see :func:`~vsrcli.memory.fitting_tiles`.
 
@@ -94,7 +100,7 @@ def choose_pass_tiles(
         raise UsageError(f"second pass of --chain, after what the first takes: {error}") from error
 
 
-def _two(model: Choice, film: Workload) -> tuple[Workload, Workload]:
+def _two(model: ModelChoice, film: Workload) -> tuple[Workload, Workload]:
     """What each pass does to the film; nothing is encoded between them."""
     height, width = model.scale * film.height, model.scale * film.width
     between = replace(film, new_height=height, new_width=width, encoder=None)

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from vsrcli.engine.repeats import without_repeats
+from vsrcli.engine.repeats import reuse_static_frames
 from vsrcli.engine.select import open_engine
 from vsrcli.engine.types import Engine, Stream
 from vsrcli.errors import NonFiniteError, OutOfMemoryError, UsageError
@@ -122,7 +122,7 @@ class Upscaler:
         else:
             tiled = TiledStream(engine.open, tiles, engine.scale)
         fitted = ResizingStream(tiled, *self._size, self._seen)
-        return without_repeats(fitted, kind, engine.lookahead + tiles.burst - 1, self._count)
+        return reuse_static_frames(fitted, kind, engine.lookahead + tiles.burst - 1, self._count)
 
     def halve_tiles(self, error: OutOfMemoryError) -> None:
         """Halve the tiles.

@@ -11,7 +11,7 @@ import pytest
 from networks import answers, film, tiny_cached, tiny_recurrent
 
 from vsrcli.engine.cached import CachedStream, compile_cached
-from vsrcli.engine.keras import KerasNetwork
+from vsrcli.engine.keras import KerasBackend
 from vsrcli.engine.recurrent import RecurrentStream, compile_recurrent
 from vsrcli.engine.resample import ResampleEngine
 from vsrcli.engine.types import Stream
@@ -30,8 +30,8 @@ def openers() -> dict[str, tuple[Opener, int]]:
     """A way to open each kind's tile, and how late it answers; networks are compiled once for each size."""
     size = PLAN.tile_height, PLAN.tile_width
     compiled = {
-        "cached": (compile_cached(KerasNetwork(tiny_cached(2)), *size), CachedStream, 3),
-        "recurrent": (compile_recurrent(KerasNetwork(tiny_recurrent(2)), *size), RecurrentStream, 2),
+        "cached": (compile_cached(KerasBackend(tiny_cached(2)), *size), CachedStream, 3),
+        "recurrent": (compile_recurrent(KerasBackend(tiny_recurrent(2)), *size), RecurrentStream, 2),
     }
     kinds: dict[str, tuple[Opener, int]] = {
         kind: (lambda height, width, network=network, stream=stream: stream(network), late)

@@ -17,7 +17,7 @@ from networks import answers, film
 from tiny_networks import tiny_weights
 from vsrcli.engine.cached import CachedStream, compile_cached
 from vsrcli.engine.keras import KerasEngine
-from vsrcli.engine.openvino import OpenvinoEngine, OpenvinoNetwork
+from vsrcli.engine.openvino import OpenvinoBackend, OpenvinoEngine
 from vsrcli.engine.recurrent import RecurrentStream, compile_recurrent
 from vsrcli.engine.streams import compile_stream
 from vsrcli.engine.types import Stream
@@ -166,7 +166,7 @@ def test_bands_give_the_same_pictures(
 ) -> None:
     """Four bands of three rows; the last one begins early."""
     frames = film(COUNT, HEIGHT, WIDTH)
-    network = OpenvinoNetwork(weights(kind), band_pixels=36)
+    network = OpenvinoBackend(weights(kind), band_pixels=36)
     stream: Stream
     if kind == "recurrent":
         stream = RecurrentStream(compile_recurrent(network, HEIGHT, WIDTH))
@@ -185,7 +185,7 @@ def test_bf16_takes_up_what_fp32_left(
     stream = engines(kind).open(HEIGHT, WIDTH)
     for frame in frames[:4]:
         stream.push(frame)
-    other = compile_stream(OpenvinoNetwork(weights(kind), "bf16"), HEIGHT, WIDTH)()
+    other = compile_stream(OpenvinoBackend(weights(kind), "bf16"), HEIGHT, WIDTH)()
     other.restore(stream.state())
     rest = np.stack(answers(stream, frames[4:]))
     np.testing.assert_allclose(np.stack(answers(other, frames[4:])), rest, atol=0.05)

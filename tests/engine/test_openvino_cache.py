@@ -17,9 +17,9 @@ from networks import answers, film
 
 from tiny_networks import tiny_weights
 from vsrcli.engine import openvino
-from vsrcli.engine.ircache import Cache
+from vsrcli.engine.ircache import GraphCache
 from vsrcli.engine.openvino import OpenvinoEngine
-from vsrcli.engine.precision import agreed, largest_gap
+from vsrcli.engine.precision import choose_cpu_precision, max_abs_difference
 from vsrcli.models.registry import Weights, read_weights
 
 FRAMES = film(4)
@@ -123,16 +123,16 @@ def test_other_sizes_weights_and_versions_have_entries_of_their_own(
 ) -> None:
     keys: list[dict[str, object]] = []
 
-    def get(self: Cache, key: dict[str, object], build: Callable[[Path], None]) -> dict[str, bytes]:
+    def get(self: GraphCache, key: dict[str, object], build: Callable[[Path], None]) -> dict[str, bytes]:
         keys.append(key)
         return {}
 
-    monkeypatch.setattr(Cache, "get", get)
+    monkeypatch.setattr(GraphCache, "get", get)
     openers = [lambda: fp32_engine(weights)._network]
-    bands = openvino.Bands((0, 2), 2)
+    bands = openvino.RowBands((0, 2), 2)
     openers[0]().compile(4, 6, bands)
     openers[0]().compile(4, 7, bands)
-    openers[0]().compile(4, 6, openvino.Bands((0,), 4))
+    openers[0]().compile(4, 6, openvino.RowBands((0,), 4))
     for package in ("openvino", "keras", "vsr"):
         makers = {**openvino._makers(), package: "0"}
         monkeypatch.setattr(openvino, "_makers", lambda makers=makers: makers)
@@ -143,7 +143,7 @@ def test_other_sizes_weights_and_versions_have_entries_of_their_own(
 
 def test_old_entries_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vsrcli.engine.ircache._KEPT", 2)
-    kept, built = Cache(tmp_path), []
+    kept, built = GraphCache(tmp_path), []
 
     def build(folder: Path) -> None:
         built.append(folder)
@@ -162,21 +162,21 @@ def test_bf16_only_where_the_cpu_has_it_and_nobody_sees_it(
     made: list[str] = []
     network = fp32_engine(weights)._network
 
-    def make(precision: str) -> openvino.OpenvinoNetwork:
+    def make(precision: str) -> openvino.OpenvinoBackend:
         made.append(precision)
         return network  # type: ignore[return-value]
 
-    assert agreed(weights, ("fp32",), make) == "fp32"
+    assert choose_cpu_precision(weights, ("fp32",), make) == "fp32"
     assert made == []
     for _ in range(2):
-        assert agreed(weights, ("fp32", "bf16"), make) == "bf16"
+        assert choose_cpu_precision(weights, ("fp32", "bf16"), make) == "bf16"
     assert made == ["fp32", "bf16"]  # once: the verdict is remembered
     monkeypatch.setattr("vsrcli.engine.precision.LIMIT", -1.0)
-    assert agreed(weights, ("fp32", "bf16"), make) == "fp32"
+    assert choose_cpu_precision(weights, ("fp32", "bf16"), make) == "fp32"
 
 
 def test_the_gap_of_two_networks(weights: Weights, tmp_path: Path) -> None:
     other = read_weights(tiny_weights(tmp_path, "recurrent"))
     one, another = (fp32_engine(each)._network for each in (weights, other))
-    assert largest_gap(one, one) == 0
-    assert largest_gap(one, another) > 1 / 510
+    assert max_abs_difference(one, one) == 0
+    assert max_abs_difference(one, another) > 1 / 510

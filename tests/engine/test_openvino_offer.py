@@ -70,7 +70,7 @@ def test_a_gpu_that_keras_can_use_comes_first(
 ) -> None:
     machine(gpu=True)
     monkeypatch.setattr("vsrcli.engine.backend.gpus", lambda: gpus)
-    assert plan_engine().chosen() == engine
+    assert plan_engine().resolve() == engine
 
 
 @pytest.mark.parametrize(

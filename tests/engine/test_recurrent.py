@@ -11,8 +11,8 @@ import pytest
 from keras import ops
 from networks import answers, film, tiny_recurrent
 
-from vsrcli.engine.keras import KerasNetwork
-from vsrcli.engine.recurrent import RecurrentNetwork, RecurrentStream, compile_recurrent
+from vsrcli.engine.keras import KerasBackend
+from vsrcli.engine.recurrent import CompiledRecurrentModel, RecurrentStream, compile_recurrent
 from vsrcli.errors import EngineError
 from vsrcli.frames.resample import resize
 from vsrcli.frames.tiles import TiledStream, plan_tiles
@@ -27,8 +27,8 @@ def model() -> duf_r.DufR:
 
 
 @pytest.fixture(scope="module")
-def network(model: duf_r.DufR) -> RecurrentNetwork:
-    return compile_recurrent(KerasNetwork(model), 10, 12)
+def network(model: duf_r.DufR) -> CompiledRecurrentModel:
+    return compile_recurrent(KerasBackend(model), 10, 12)
 
 
 def whole(model: duf_r.DufR, frames: np.ndarray) -> np.ndarray:
@@ -39,7 +39,9 @@ def whole(model: duf_r.DufR, frames: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10])
-def test_a_stream_equals_the_whole_sequence(model: duf_r.DufR, network: RecurrentNetwork, count: int) -> None:
+def test_a_stream_equals_the_whole_sequence(
+    model: duf_r.DufR, network: CompiledRecurrentModel, count: int
+) -> None:
     frames = film(count)
     got = answers(RecurrentStream(network), frames)
     assert len(got) == count
@@ -47,18 +49,20 @@ def test_a_stream_equals_the_whole_sequence(model: duf_r.DufR, network: Recurren
 
 
 @pytest.mark.parametrize("band_pixels", [36, 60, 1])  # 4 bands of 3 rows, the last overlapping; 2 of 5; rows
-def test_bands_give_the_same_pictures(network: RecurrentNetwork, model: duf_r.DufR, band_pixels: int) -> None:
+def test_bands_give_the_same_pictures(
+    network: CompiledRecurrentModel, model: duf_r.DufR, band_pixels: int
+) -> None:
     frames = film(6)
-    banded = RecurrentStream(compile_recurrent(KerasNetwork(model), 10, 12, band_pixels=band_pixels))
+    banded = RecurrentStream(compile_recurrent(KerasBackend(model), 10, 12, band_pixels=band_pixels))
     np.testing.assert_allclose(answers(banded, frames), answers(RecurrentStream(network), frames), atol=1e-5)
 
 
-def test_bands_do_not_show_in_the_state(network: RecurrentNetwork, model: duf_r.DufR) -> None:
+def test_bands_do_not_show_in_the_state(network: CompiledRecurrentModel, model: duf_r.DufR) -> None:
     """A state of one banding goes on in another."""
     frames = film(6)
     plain, banded = (
         RecurrentStream(compiled)
-        for compiled in (network, compile_recurrent(KerasNetwork(model), 10, 12, band_pixels=36))
+        for compiled in (network, compile_recurrent(KerasBackend(model), 10, 12, band_pixels=36))
     )
     for frame in frames[:3]:
         plain.push(frame)
@@ -68,14 +72,14 @@ def test_bands_do_not_show_in_the_state(network: RecurrentNetwork, model: duf_r.
     np.testing.assert_allclose(answers(banded, frames[3:]), answers(plain, frames[3:]), atol=1e-5)
 
 
-def test_answers_come_a_frame_late_for_every_level(network: RecurrentNetwork) -> None:
+def test_answers_come_a_frame_late_for_every_level(network: CompiledRecurrentModel) -> None:
     stream = RecurrentStream(network)
     assert [stream.push(frame) is None for frame in film(4)] == [True, True, False, False]
     assert len(stream.flush()) == 2
     assert RecurrentStream(network).flush() == []
 
 
-def test_each_frame_is_encoded_once(network: RecurrentNetwork) -> None:
+def test_each_frame_is_encoded_once(network: CompiledRecurrentModel) -> None:
     seen: list[np.ndarray] = []
 
     def advance(frame: np.ndarray, *state: Any) -> Any:
@@ -89,7 +93,7 @@ def test_each_frame_is_encoded_once(network: RecurrentNetwork) -> None:
     np.testing.assert_array_equal(np.concatenate(seen), np.concatenate([*ends[0], frames, *ends[1]]))
 
 
-def test_what_is_fed_back_is_not_clipped(network: RecurrentNetwork) -> None:
+def test_what_is_fed_back_is_not_clipped(network: CompiledRecurrentModel) -> None:
     stream = RecurrentStream(network)
     frames = film(5)
     results = [stream.push(frame) for frame in frames]
@@ -104,7 +108,7 @@ def test_what_is_fed_back_is_not_clipped(network: RecurrentNetwork) -> None:
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_half_precision(network: RecurrentNetwork, model: duf_r.DufR, policy: str) -> None:
+def test_half_precision(network: CompiledRecurrentModel, model: duf_r.DufR, policy: str) -> None:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -112,7 +116,7 @@ def test_half_precision(network: RecurrentNetwork, model: duf_r.DufR, policy: st
     finally:
         keras.config.set_dtype_policy(before)
     half.set_weights(model.get_weights())
-    compiled = compile_recurrent(KerasNetwork(half), 10, 12)
+    compiled = compile_recurrent(KerasBackend(half), 10, 12)
     assert keras.backend.standardize_dtype(compiled.empty[0].dtype) == policy.removeprefix("mixed_")
     stream, frames = RecurrentStream(compiled), film(30)
     got = np.stack(answers(stream, frames))
@@ -122,7 +126,7 @@ def test_half_precision(network: RecurrentNetwork, model: duf_r.DufR, policy: st
     assert stream.state()["hidden"].dtype == (np.float16 if policy == "mixed_float16" else np.float32)
 
 
-def test_nan_is_an_error_and_not_a_black_frame(network: RecurrentNetwork) -> None:
+def test_nan_is_an_error_and_not_a_black_frame(network: CompiledRecurrentModel) -> None:
     frame = np.full((10, 12, 3), np.nan, np.float32)
     with pytest.raises(EngineError, match="--precision fp32"):
         answers(RecurrentStream(network), frame[None])
@@ -143,11 +147,11 @@ def test_tiles_hardly_show(model: duf_r.DufR, kind: str) -> None:
     """What the state remembers comes from beyond the overlap, but fades: with twice a step's radius no pixel
     differs by more than 2e-4 of the full range, with once by less than a level of 8 bits."""
     frames = film(30, 24, 100) if kind == "noise" else pan(30, 24, 100)
-    compiled: dict[tuple[int, int], RecurrentNetwork] = {}
+    compiled: dict[tuple[int, int], CompiledRecurrentModel] = {}
 
     def open_stream(height: int, width: int) -> RecurrentStream:
         if (height, width) not in compiled:
-            compiled[height, width] = compile_recurrent(KerasNetwork(model), height, width)
+            compiled[height, width] = compile_recurrent(KerasBackend(model), height, width)
         return RecurrentStream(compiled[height, width])
 
     reference = np.stack(answers(open_stream(24, 100), frames))

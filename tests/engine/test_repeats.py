@@ -18,8 +18,8 @@ from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, upscale
 from vsrcli.engine.cached import CachedStream, compile_cached
-from vsrcli.engine.keras import KerasNetwork
-from vsrcli.engine.repeats import RepeatStream, without_repeats
+from vsrcli.engine.keras import KerasBackend
+from vsrcli.engine.repeats import StaticFrameStream, reuse_static_frames
 from vsrcli.engine.resample import ResampleEngine
 from vsrcli.engine.types import Stream
 from vsrcli.engine.windowed import WindowStream, compile_window
@@ -47,7 +47,7 @@ def windowed(window: np.ndarray, training: bool) -> np.ndarray:
 def openers() -> dict[str, tuple[Opener, int]]:
     """A way to open each kind, and how many frames late it answers."""
     cached, window = {}, {}
-    model = KerasNetwork(tiny_cached(2))
+    model = KerasBackend(tiny_cached(2))
 
     def open_cached(height: int, width: int) -> Stream:
         size = height, width
@@ -56,7 +56,7 @@ def openers() -> dict[str, tuple[Opener, int]]:
 
     def open_window(height: int, width: int) -> Stream:
         size = height, width
-        window[size] = window.get(size) or compile_window(KerasNetwork(windowed), *size)
+        window[size] = window.get(size) or compile_window(KerasBackend(windowed), *size)
         return WindowStream(window[size])
 
     bicubic = ResampleEngine("bicubic", 2).open
@@ -106,7 +106,7 @@ def test_the_same_pictures_bit_for_bit(kind: str, lengths: list[int]) -> None:
     opened, lookahead = KINDS[kind]
     frames, told = shown(*lengths), []
     inner = Counting(opened())
-    found = answers(RepeatStream(inner, lookahead, lambda: told.append(1)), frames)
+    found = answers(StaticFrameStream(inner, lookahead, lambda: told.append(1)), frames)
     np.testing.assert_array_equal(np.stack(found), np.stack(answers(opened(), frames)))
     expected = sum(max(0, length - 2 * lookahead - 1) for length in lengths)
     assert len(told) == expected  # and so many pushes fewer
@@ -119,7 +119,7 @@ def test_a_state_of_every_moment(kind: str) -> None:
     opened, lookahead = KINDS[kind]
     frames = shown(3, 12, 2, 9)
     expected = answers(opened(), frames)
-    stream, plain = RepeatStream(opened(), lookahead), opened()
+    stream, plain = StaticFrameStream(opened(), lookahead), opened()
     for moment in range(len(frames) + 1):
         file = io.BytesIO()
         np.savez(file, **stream.state())  # type: ignore[arg-type]
@@ -128,7 +128,7 @@ def test_a_state_of_every_moment(kind: str) -> None:
         assert set(state) == set(wanted)
         for name in wanted:
             np.testing.assert_array_equal(state[name], wanted[name])
-        other = RepeatStream(opened(), lookahead)
+        other = StaticFrameStream(opened(), lookahead)
         other.restore(state)
         rest = answers(other, frames[moment:])
         assert len(rest) == len(frames) - max(0, moment - lookahead)
@@ -142,7 +142,7 @@ def test_a_state_of_every_moment(kind: str) -> None:
 def test_a_fork_goes_its_own_way() -> None:
     opened, lookahead = KINDS["cached"]
     frames, results = shown(12, 1, 10), []
-    stream = RepeatStream(opened(), lookahead)
+    stream = StaticFrameStream(opened(), lookahead)
     for frame in frames:
         other = stream.fork()
         for _ in range(9):
@@ -157,16 +157,16 @@ def test_one_code_of_one_pixel_is_a_change() -> None:
     opened, lookahead = KINDS["cached"]
     frames = shown(12)
     frames[9][HEIGHT - 1, WIDTH - 1, 2] += np.float32(1 / 255)
-    found = answers(RepeatStream(opened(), lookahead), frames)
+    found = answers(StaticFrameStream(opened(), lookahead), frames)
     np.testing.assert_array_equal(np.stack(found), np.stack(answers(opened(), frames)))
 
 
 def test_a_recurrent_network_is_left_alone() -> None:
     engine = ResampleEngine("bicubic", 2)
     stream = engine.open(HEIGHT, WIDTH)
-    assert without_repeats(stream, "recurrent", 3) is stream
-    assert without_repeats(stream, "resample", 0) is stream  # no dearer than the comparison
-    assert isinstance(without_repeats(stream, "cached", 3), RepeatStream)
+    assert reuse_static_frames(stream, "recurrent", 3) is stream
+    assert reuse_static_frames(stream, "resample", 0) is stream  # no dearer than the comparison
+    assert isinstance(reuse_static_frames(stream, "cached", 3), StaticFrameStream)
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from networks import tiny_recurrent
 
-from vsrcli.engine.keras import KerasNetwork
-from vsrcli.engine.recurrent import RecurrentNetwork, RecurrentStream, compile_recurrent
+from vsrcli.engine.keras import KerasBackend
+from vsrcli.engine.recurrent import CompiledRecurrentModel, RecurrentStream, compile_recurrent
 from vsrcli.models import duf_r
 from vsrcli.models.registry import load, read_weights
 
@@ -36,8 +36,8 @@ NETWORKS: dict[str, Callable[[], duf_r.DufR]] = {
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
-def network(request: pytest.FixtureRequest) -> RecurrentNetwork:
-    return compile_recurrent(KerasNetwork(NETWORKS[request.param]()), HEIGHT, WIDTH)
+def network(request: pytest.FixtureRequest) -> CompiledRecurrentModel:
+    return compile_recurrent(KerasBackend(NETWORKS[request.param]()), HEIGHT, WIDTH)
 
 
 def pictures(stream: RecurrentStream, frames: Iterable[np.ndarray]) -> np.ndarray:
@@ -55,7 +55,7 @@ def largest(stream: RecurrentStream) -> float:
     return max(float(np.abs(state[name]).max()) for name in ("hidden", "painted"))
 
 
-def test_a_still_settles(network: RecurrentNetwork) -> None:
+def test_a_still_settles(network: CompiledRecurrentModel) -> None:
     stream = RecurrentStream(network)
     (still,) = noise(1)
     change = np.abs(np.diff(pictures(stream, [still] * COUNT), axis=0)).max(axis=(1, 2, 3))
@@ -64,7 +64,7 @@ def test_a_still_settles(network: RecurrentNetwork) -> None:
     assert largest(stream) < 100
 
 
-def test_noise_does_not_add_up(network: RecurrentNetwork) -> None:
+def test_noise_does_not_add_up(network: CompiledRecurrentModel) -> None:
     stream = RecurrentStream(network)
     sizes = []
     for part in range(10):
@@ -73,7 +73,7 @@ def test_noise_does_not_add_up(network: RecurrentNetwork) -> None:
     assert max(sizes[5:]) < 2 * max(sizes[:5]) < 200
 
 
-def test_a_still_after_noise_is_the_still(network: RecurrentNetwork) -> None:
+def test_a_still_after_noise_is_the_still(network: CompiledRecurrentModel) -> None:
     """What came before is forgotten."""
     stream, other = RecurrentStream(network), RecurrentStream(network)
     (still,) = noise(1, seed=9)
@@ -82,7 +82,7 @@ def test_a_still_after_noise_is_the_still(network: RecurrentNetwork) -> None:
     np.testing.assert_allclose(after, pictures(other, [still] * 200)[-1], atol=1e-4)
 
 
-def test_a_new_shot_is_a_start_from_empty(network: RecurrentNetwork) -> None:
+def test_a_new_shot_is_a_start_from_empty(network: CompiledRecurrentModel) -> None:
     """A fresh stream of a network that has run others gives what it gave the first time, to the bit."""
     shot = noise(30, seed=1)
     first = pictures(RecurrentStream(network), shot)

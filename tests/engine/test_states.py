@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from networks import answers, film, tiny_cached, tiny_recurrent
 
 from vsrcli.engine.cached import CachedStream, compile_cached
-from vsrcli.engine.keras import KerasNetwork
+from vsrcli.engine.keras import KerasBackend
 from vsrcli.engine.recurrent import RecurrentStream, compile_recurrent
 from vsrcli.engine.resample import ResampleEngine
 from vsrcli.engine.types import Stream
@@ -57,7 +57,7 @@ def openers() -> dict[str, Opener]:
         def opened(height: int, width: int) -> Stream:
             key = kind, height, width
             if key not in compiled:
-                compiled[key] = compile_model(KerasNetwork(model), height, width, **options)
+                compiled[key] = compile_model(KerasBackend(model), height, width, **options)
             return stream(compiled[key])
 
         return opened

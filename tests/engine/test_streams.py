@@ -9,7 +9,7 @@ from networks import answers, film, tiny_cached
 
 from vsrcli.engine.bands import plan_bands
 from vsrcli.engine.cached import CachedStream, compile_cached
-from vsrcli.engine.keras import KerasNetwork
+from vsrcli.engine.keras import KerasBackend
 from vsrcli.engine.resample import ResampleEngine
 from vsrcli.engine.windowed import WindowStream, compile_window
 from vsrcli.errors import EngineError
@@ -27,7 +27,7 @@ def network():
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 10])
 def test_cached_features_equal_whole_windows(network, count):
     frames = film(count)
-    got = answers(CachedStream(compile_cached(KerasNetwork(network), 10, 12)), frames)
+    got = answers(CachedStream(compile_cached(KerasBackend(network), 10, 12)), frames)
     assert len(got) == count
     padded = np.concatenate([frames[:1]] * 3 + [frames] + [frames[-1:]] * 3)
     expected = np.clip(ops.convert_to_numpy(network(padded[None]))[0], 0, 1)
@@ -36,10 +36,10 @@ def test_cached_features_equal_whole_windows(network, count):
 
 def test_bands_of_the_output_stage_give_the_same_picture(network):
     frames = film(4)
-    whole = answers(CachedStream(compile_cached(KerasNetwork(network), 10, 12)), frames)
+    whole = answers(CachedStream(compile_cached(KerasBackend(network), 10, 12)), frames)
     for band_pixels in (36, 60, 1):  # 4 bands of 3 rows, the last overlapping; 2 of 5; single rows
         banded = answers(
-            CachedStream(compile_cached(KerasNetwork(network), 10, 12, band_pixels=band_pixels)), frames
+            CachedStream(compile_cached(KerasBackend(network), 10, 12, band_pixels=band_pixels)), frames
         )
         np.testing.assert_allclose(np.stack(banded), np.stack(whole), atol=1e-6)
 
@@ -57,21 +57,21 @@ def test_bands_cover_every_row_once_but_for_the_last_ones(size, band_pixels):
     assert covered.min() == 1
     assert len(bands) == len(list(bands))
     before = height - bands.rows  # where the last band begins
-    np.testing.assert_array_equal(np.flatnonzero(covered == 2), before + np.arange(bands.repeated))
+    np.testing.assert_array_equal(np.flatnonzero(covered == 2), before + np.arange(bands.overlap_rows))
 
 
 def test_answers_come_three_frames_late(network):
-    stream = CachedStream(compile_cached(KerasNetwork(network), 10, 12))
+    stream = CachedStream(compile_cached(KerasBackend(network), 10, 12))
     early = [stream.push(frame) is None for frame in film(5)]
     assert early == [True, True, True, False, False]
     assert len(stream.flush()) == 3
-    assert CachedStream(compile_cached(KerasNetwork(network), 10, 12)).flush() == []
+    assert CachedStream(compile_cached(KerasBackend(network), 10, 12)).flush() == []
 
 
 def test_paper_windows_repeat_the_edges():
     model = duf.build(2, depth=16)
     frames = film(2, 6, 5)
-    got = answers(WindowStream(compile_window(KerasNetwork(model), 6, 5)), frames)
+    got = answers(WindowStream(compile_window(KerasBackend(model), 6, 5)), frames)
     assert [picture.shape for picture in got] == [(12, 10, 3)] * 2
     window = np.stack([frames[0]] * 4 + [frames[1]] * 3)[None]
     np.testing.assert_allclose(got[0], np.clip(ops.convert_to_numpy(model(window))[0], 0, 1), atol=1e-5)
@@ -85,7 +85,7 @@ def test_tiles_with_the_receptive_field_as_overlap_do_not_show(network, size):
 
     def open_stream(height: int, width: int) -> CachedStream:
         if (height, width) not in compiled:
-            compiled[height, width] = compile_cached(KerasNetwork(network), height, width)
+            compiled[height, width] = compile_cached(KerasBackend(network), height, width)
         return CachedStream(compiled[height, width])
 
     whole = answers(open_stream(*size), frames)
@@ -98,7 +98,7 @@ def test_tiles_with_the_receptive_field_as_overlap_do_not_show(network, size):
 def test_nan_is_an_error_and_not_a_black_frame(network):
     frame = np.full((10, 12, 3), np.nan, np.float32)
     with pytest.raises(EngineError, match="--precision fp32"):
-        answers(CachedStream(compile_cached(KerasNetwork(network), 10, 12)), [frame])
+        answers(CachedStream(compile_cached(KerasBackend(network), 10, 12)), [frame])
 
 
 @pytest.mark.parametrize("name", ["bicubic", "lanczos"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vsrcli.engine.select import Choice, open_engine
-from vsrcli.engine.streams import Opener
+from vsrcli.engine.select import ModelChoice, open_engine
+from vsrcli.engine.streams import StreamingEngine
 from vsrcli.engine.types import Engine
 
 
@@ -29,13 +29,13 @@ class Engines:
         """The next film comes in tiles of this size: graphs for another one only take memory from now on."""
         if self._size not in (None, (height, width)):
             for engine in self._there.values():
-                if isinstance(engine, Opener):
-                    engine.forget()
+                if isinstance(engine, StreamingEngine):
+                    engine.clear_compiled()
         self._size = height, width
 
     def load(
         self,
-        choice: Choice,
+        choice: ModelChoice,
         *,
         on_notice: Callable[[str], None] = lambda text: None,
         **how: str,

@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
-from vsrcli.engine.select import choose
+from vsrcli.engine.select import choose_model
 from vsrcli.errors import OutputError
 from vsrcli.job import Options
 from vsrcli.media.publish import fsync_path
@@ -236,7 +236,7 @@ def wanted(options: Options) -> dict[str, str]:
 
 def _weights(options: Options) -> list[str]:
     """Checksums of the weight files. Which one a size takes depends on the film: then all of the model's."""
-    choice = choose(options.model, options.scale, chain=options.chain)
+    choice = choose_model(options.model, options.scale, chain=options.chain)
     if options.size is not None and choice.weights and not options.model.endswith(SUFFIX):
         there = [each for each in list_weights() if each.card["architecture"] == options.model]
         return sorted(str(each.card["sha256"]) for each in there)

@@ -127,12 +127,12 @@ def _work(orders: queue.SimpleQueue[Order | None], send: Callable[..., None], st
 def _limit(order: Order) -> None:
     """Share the processor's cores: OpenVINO takes all of them for itself, and has no variable to be told."""
     from vsrcli.engine.offer import openvino_installed, plan_engine
-    from vsrcli.engine.select import choose
+    from vsrcli.engine.select import choose_model
     from vsrcli.errors import VsrError
 
     options = order.options
     with contextlib.suppress(VsrError):  # it will be said where it is not just about threads
-        if order.threads is None or choose(options.model, options.scale).weights is None:
+        if order.threads is None or choose_model(options.model, options.scale).weights is None:
             return
         plan = plan_engine(options.engine, options.device, options.precision)
         if plan.engine in ("auto", "openvino") and openvino_installed():

@@ -102,7 +102,7 @@ def train(
     """
     from vsrcli.cli.card import model_card
     from vsrcli.cli.meter import open_meter, stderr_console
-    from vsrcli.engine.backend import quiet_import
+    from vsrcli.engine.backend import silence_native_stderr
     from vsrcli.train.apart import check_apart
     from vsrcli.train.clips import find_footage, prepare_pairs
     from vsrcli.train.sequences import check_sequences
@@ -119,7 +119,7 @@ def train(
         if not quiet:
             meter.say(f"{folder}: {_counts(footage)}")
         meter.tell(0, None, "starting the network")
-        with quiet_import():
+        with silence_native_stderr():
             from vsrcli.train.loop import train as train_network
             from vsrcli.train.parallel import parallel
             from vsrcli.train.precision import warning

@@ -45,11 +45,11 @@ def packages() -> Iterator[Finding]:
 
 def openvino() -> Iterator[Finding]:
     """The faster engine on CPUs."""
-    from vsrcli.engine.offer import INSTALL, cpu_precisions, openvino_installed
+    from vsrcli.engine.offer import INSTALL_HINT, cpu_precisions, openvino_installed
 
     if not openvino_installed():
         text = "not installed: films start later and take longer on this CPU"
-        yield Finding("OpenVINO", NOTE, text, INSTALL)
+        yield Finding("OpenVINO", NOTE, text, INSTALL_HINT)
         return
     yield Finding("OpenVINO", OK, f"{version('openvino')}, computes in {' and '.join(cpu_precisions())}")
 

@@ -17,11 +17,11 @@ _ALIKE = 24.0  # dB that a sharp picture and an interpolated one of a smooth sce
 
 def self_test() -> Iterator[Finding]:
     """The default model on the default engine and device."""
-    from vsrcli.engine.select import choose, open_engine
+    from vsrcli.engine.select import choose_model, open_engine
     from vsrcli.models.architectures import DEFAULT_MODEL
 
     began = time.perf_counter()
-    engine = open_engine(choose(DEFAULT_MODEL, Fraction(4)))
+    engine = open_engine(choose_model(DEFAULT_MODEL, Fraction(4)))
     yield judged(engine, began)
 
 

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from vsrcli.engine.parts import Spec
+from vsrcli.engine.parts import TensorSpec
 from vsrcli.errors import EngineError, OutOfMemoryError, SignalInterruptError
 from vsrcli.tuning import configure_malloc
 
@@ -21,7 +21,7 @@ _OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
 
 
 @contextlib.contextmanager
-def quiet_import() -> Iterator[None]:
+def silence_native_stderr() -> Iterator[None]:
     """Keep native libraries' start-up chatter off stderr; shown after all if the import fails."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
@@ -45,7 +45,7 @@ def quiet_import() -> Iterator[None]:
             os.close(saved)
 
 
-def start(device: str) -> str:
+def select_device(device: str) -> str:
     """Import the backend and bind this process to a device.
 
     Args:
@@ -73,7 +73,7 @@ def start(device: str) -> str:
     return f"GPU {number}: {there[number]}, {backend}"
 
 
-def gpus() -> list[str]:
+def list_gpus() -> list[str]:
     """Names of the GPUs that the backend can compute on. Imports it.
 
     Raises:
@@ -84,7 +84,7 @@ def gpus() -> list[str]:
 
 def _started() -> tuple[str, list[str]]:
     """The backend's name, and its GPUs."""
-    with quiet_import():
+    with silence_native_stderr():
         try:
             import keras
 
@@ -99,7 +99,7 @@ def _started() -> tuple[str, list[str]]:
     return backend, there
 
 
-def compile_function(function: Callable[..., Any], *taken: Spec) -> Callable[..., Any]:
+def compile_function(function: Callable[..., Any], *taken: TensorSpec) -> Callable[..., Any]:
     """A compiled version of ``function`` for arguments of these shapes, made once."""
     import keras
 

@@ -20,7 +20,7 @@ BAND_PIXELS = 8192  # low-resolution pixels that the output stage takes at a tim
 
 
 @dataclass(frozen=True)
-class Bands:
+class RowBands:
     """Bands of one height cover a frame, so that one compiled function serves all.
 
     Attributes:
@@ -43,11 +43,11 @@ class Bands:
         return self.tops[-1] + self.rows
 
     @property
-    def repeated(self) -> int:
+    def overlap_rows(self) -> int:
         """Rows that the last band paints and the one before has painted already."""
         return len(self) * self.rows - self.height
 
-    def cut(self, features: Any, around: np.ndarray, rows: slice) -> tuple[Any, np.ndarray]:
+    def slice(self, features: Any, around: np.ndarray, rows: slice) -> tuple[Any, np.ndarray]:
         """A band of features ``(1, H, W, C)``, and of the frame with its border, from :func:`framed`.
 
         Features may have more rows than the frame: no band takes them.
@@ -56,7 +56,7 @@ class Bands:
             return features, around
         return features[:, rows], around[:, rows.start : rows.stop + 2 * BORDER]
 
-    def join(self, parts: Iterator[np.ndarray]) -> np.ndarray:
+    def assemble(self, parts: Iterator[np.ndarray]) -> np.ndarray:
         """A picture from those of the bands, float32 (scale*rows, scale*W, 3) each, in their order."""
         first = next(parts)
         if len(self) == 1:
@@ -68,14 +68,14 @@ class Bands:
         return picture
 
 
-def plan_bands(height: int, width: int, band_pixels: int = BAND_PIXELS) -> Bands:
+def plan_bands(height: int, width: int, band_pixels: int = BAND_PIXELS) -> RowBands:
     """The fewest bands of at most about ``band_pixels`` low-resolution pixels each, at least one row high."""
     count = math.ceil(height * width / band_pixels)
     rows = math.ceil(height / count)
-    return Bands(tuple(min(top, height - rows) for top in range(0, height, rows)), rows)
+    return RowBands(tuple(min(top, height - rows) for top in range(0, height, rows)), rows)
 
 
-def framed(frame: np.ndarray) -> np.ndarray:
+def pad_border(frame: np.ndarray) -> np.ndarray:
     """A frame (H, W, 3) with the border that its outermost pixels' filters need: (1, H+4, W+4, 3); the border
     repeats."""
     return np.pad(frame, ((BORDER, BORDER), (BORDER, BORDER), (0, 0)), mode="edge")[None]

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli.engine.bands import Bands, framed, plan_bands
+from vsrcli.engine.bands import RowBands, pad_border, plan_bands
 from vsrcli.engine.features import FeatureStream, FeatureWindow, feature_window
-from vsrcli.engine.network import Network
+from vsrcli.engine.network import Backend
 
 
 @dataclass(frozen=True)
-class CachedNetwork:
+class CompiledFeatureModel:
     """A network compiled for one frame size, in three parts.
 
     Attributes:
@@ -28,17 +28,17 @@ class CachedNetwork:
     window: FeatureWindow
     refine: Callable[..., Any]
     paint: Callable[..., Any]
-    bands: Bands
-    network: Network
+    bands: RowBands
+    network: Backend
 
     def reconstruct(self, features: Any, centre: np.ndarray) -> np.ndarray:
         """Merged features and a frame (H, W, 3) -> its picture, float32 (scale*H, scale*W, 3) in [0, 1]."""
-        return self.network.paint(self.paint, self.bands, self.refine(features), framed(centre))[0]
+        return self.network.reconstruct(self.paint, self.bands, self.refine(features), pad_border(centre))[0]
 
 
 def compile_cached(
-    network: Network, height: int, width: int, *, band_pixels: int | None = None
-) -> CachedNetwork:
+    network: Backend, height: int, width: int, *, band_pixels: int | None = None
+) -> CompiledFeatureModel:
     """Compile a :class:`~vsrcli.models.duf_s.DufS` for frames of one size.
 
     Args:
@@ -49,7 +49,7 @@ def compile_cached(
     bands = plan_bands(height, width, band_pixels or network.band_pixels)
     parts = network.compile(height, width, bands)
     window = feature_window(network, parts["advance"], height, width)
-    return CachedNetwork(window, parts["refine"], parts["paint"], bands, network)
+    return CompiledFeatureModel(window, parts["refine"], parts["paint"], bands, network)
 
 
 class CachedStream(FeatureStream):
@@ -59,7 +59,7 @@ class CachedStream(FeatureStream):
         network: from :func:`compile_cached`.
     """
 
-    def __init__(self, network: CachedNetwork) -> None:
+    def __init__(self, network: CompiledFeatureModel) -> None:
         super().__init__(network.window)
         self._network = network
 

@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from vsrcli.engine.bands import plan_bands
-from vsrcli.engine.parts import Spec, functions, signatures, sizes_of
+from vsrcli.engine.parts import TensorSpec, functions, shapes_of, signatures
 from vsrcli.errors import EngineError, VsrError
 from vsrcli.models.registry import Weights, load, read_weights
 from vsrcli.tuning import disable_openvino_telemetry
 
 
-def export(
+def export_graphs(
     weights: Weights, height: int, width: int, rows: int, folder: Path, precision: str = "fp32"
 ) -> None:
     """Write the graphs of a network for frames of one size, ``NAME.xml`` and ``NAME.bin`` each.
@@ -71,7 +71,7 @@ def export(
         raise error(what, details=done.stderr[-2000:])
 
 
-def trace(function: Callable[..., Any], taken: tuple[Spec, ...]) -> Any:
+def trace(function: Callable[..., Any], taken: tuple[TensorSpec, ...]) -> Any:
     """A function in ``keras.ops`` as an ``openvino.Model``; Keras must be on its OpenVINO backend."""
     import numpy as np
     import openvino
@@ -107,25 +107,25 @@ def _build(request: dict[str, Any]) -> None:
     disable_openvino_telemetry()
     import openvino
 
-    from vsrcli.engine.surgery import simplify
+    from vsrcli.engine.surgery import optimize_graph
 
     weights, height, width = read_weights(Path(request["weights"])), request["height"], request["width"]
     bands = plan_bands(height, width, request["rows"] * width)
-    sizes = sizes_of(weights.architecture, weights.scale, request["precision"])
+    sizes = shapes_of(weights.architecture, weights.scale, request["precision"])
     model = load(weights)
     _check(model)
     made, taken = functions(model, sizes, height, width), signatures(sizes, height, width, bands)
     for name, specs in taken.items():
-        graph = simplify(trace(made[name], specs))
+        graph = optimize_graph(trace(made[name], specs))
         openvino.save_model(graph, Path(request["folder"]) / f"{name}.xml", compress_to_fp16=False)
 
 
 def _check(model: Any) -> None:
     """NaN may be lost in OpenVINO, whose ReLU of NaN is zero: look for it before."""
-    from vsrcli.engine.network import finite
+    from vsrcli.engine.network import require_finite
 
     for array in model.get_weights():
-        finite(array)
+        require_finite(array)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from vsrcli.engine.network import Network
+from vsrcli.engine.network import Backend
 from vsrcli.frames.state import ArraySpec, State, stack_frames, validate_state
 
 
@@ -38,7 +38,7 @@ class FeatureWindow:
     width: int
 
 
-def feature_window(network: Network, advance: Callable[..., Any], height: int, width: int) -> FeatureWindow:
+def feature_window(network: Backend, advance: Callable[..., Any], height: int, width: int) -> FeatureWindow:
     """The window of a network for frames of one size, from its compiled ``advance``."""
     sizes = network.sizes
     empty = tuple(

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-VARIABLE = "VSR_CACHE"
+CACHE_ENV = "VSR_CACHE"
 _MANIFEST = "manifest.json"
 _UNFINISHED = ".new-"
 _KEPT = 64  # entries; the ones that were not used for longest go first
@@ -26,14 +26,14 @@ Files = dict[str, bytes]
 def cache_folder() -> Path:
     """``$VSR_CACHE``, else the system's place for caches (``$XDG_CACHE_HOME/vsr`` or ``~/.cache/vsr`` on
     Linux)."""
-    if chosen := os.environ.get(VARIABLE):
+    if chosen := os.environ.get(CACHE_ENV):
         return Path(chosen)
     from platformdirs import user_cache_path
 
     return user_cache_path("vsr", appauthor=False)
 
 
-class Cache:
+class GraphCache:
     """Entries by what they depend on.
 
     Args:
@@ -86,7 +86,7 @@ class Cache:
         except OSError as error:
             self._tell(
                 f"the cache in {self.folder} cannot be written ({error.strerror}): every run builds the "
-                f"network anew; free it, or name another folder with {VARIABLE}"
+                f"network anew; free it, or name another folder with {CACHE_ENV}"
             )
         return files
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli.engine.backend import compile_function, quiet_import, start
-from vsrcli.engine.bands import BAND_PIXELS, Bands
-from vsrcli.engine.network import finite, saved_type
-from vsrcli.engine.parts import functions, signatures, sizes_of_model
-from vsrcli.engine.streams import Opener
+from vsrcli.engine.backend import compile_function, select_device, silence_native_stderr
+from vsrcli.engine.bands import BAND_PIXELS, RowBands
+from vsrcli.engine.network import numpy_dtype, require_finite
+from vsrcli.engine.parts import functions, shapes_of_model, signatures
+from vsrcli.engine.streams import StreamingEngine
 from vsrcli.models.registry import Weights, load
 
 GPU_BAND_PIXELS = 2**18  # fewer, larger launches; 1.6 kB each
 
 
-class KerasNetwork:
+class KerasBackend:
     """A network on Keras' backend, see :class:`~vsrcli.engine.network.Network`.
 
     Args:
@@ -27,10 +27,10 @@ class KerasNetwork:
 
     def __init__(self, model: Any, band_pixels: int = BAND_PIXELS) -> None:
         self.model, self.band_pixels = model, band_pixels
-        self.sizes = sizes_of_model(model)
+        self.sizes = shapes_of_model(model)
         self.dtype = model.encoder.compute_dtype if hasattr(model, "encoder") else "float32"
 
-    def compile(self, height: int, width: int, bands: Bands) -> Mapping[str, Callable[..., Any]]:
+    def compile(self, height: int, width: int, bands: RowBands) -> Mapping[str, Callable[..., Any]]:
         made, wanted = (
             functions(self.model, self.sizes, height, width),
             signatures(self.sizes, height, width, bands, self.dtype),
@@ -42,24 +42,24 @@ class KerasNetwork:
 
         return ops.zeros(shape, dtype)
 
-    def load(self, array: np.ndarray, dtype: str) -> Any:
+    def to_device(self, array: np.ndarray, dtype: str) -> Any:
         from keras import ops
 
         return ops.convert_to_tensor(array, dtype=dtype)
 
-    def save(self, array: Any) -> np.ndarray:
+    def to_numpy(self, array: Any) -> np.ndarray:
         from keras import backend, ops
 
-        kind = saved_type(backend.standardize_dtype(array.dtype))
+        kind = numpy_dtype(backend.standardize_dtype(array.dtype))
         return np.array(ops.convert_to_numpy(ops.cast(array, kind)))
 
-    def fetch(self, picture: Any) -> np.ndarray:
+    def read_result(self, picture: Any) -> np.ndarray:
         from keras import ops
 
-        return finite(ops.convert_to_numpy(picture))
+        return require_finite(ops.convert_to_numpy(picture))
 
-    def paint(
-        self, function: Callable[..., Any], bands: Bands, x: Any, around: np.ndarray
+    def reconstruct(
+        self, function: Callable[..., Any], bands: RowBands, x: Any, around: np.ndarray
     ) -> tuple[np.ndarray, Any]:
         from keras import ops
 
@@ -67,18 +67,18 @@ class KerasNetwork:
 
         def pictures() -> Iterator[np.ndarray]:
             for rows in bands:
-                given = function(*bands.cut(x, around, rows))
+                given = function(*bands.slice(x, around, rows))
                 picture, *remembered = given if isinstance(given, tuple | list) else (given,)
                 kept.extend(remembered)
-                yield self.fetch(picture)[0]
+                yield self.read_result(picture)[0]
 
-        picture = bands.join(pictures())
+        picture = bands.assemble(pictures())
         if len(kept) <= 1:
             return picture, kept[0] if kept else None
-        return picture, ops.concatenate([*kept[:-1], kept[-1][:, bands.repeated :]], axis=1)
+        return picture, ops.concatenate([*kept[:-1], kept[-1][:, bands.overlap_rows :]], axis=1)
 
 
-class KerasEngine(Opener):
+class KerasEngine(StreamingEngine):
     """A trained network, see :class:`~vsrcli.engine.types.Engine`.
 
     Args:
@@ -93,9 +93,9 @@ class KerasEngine(Opener):
     """
 
     def __init__(self, weights: Weights, *, device: str = "auto", precision: str = "auto") -> None:
-        place = start(device)
+        place = select_device(device)
         on_gpu = place.startswith("GPU")
-        with quiet_import():
+        with silence_native_stderr():
             import keras
 
             if precision == "auto":
@@ -107,6 +107,6 @@ class KerasEngine(Opener):
                 self.model = load(weights)
             finally:
                 keras.config.set_dtype_policy(before)
-        super().__init__(KerasNetwork(self.model, GPU_BAND_PIXELS if on_gpu else BAND_PIXELS), weights)
+        super().__init__(KerasBackend(self.model, GPU_BAND_PIXELS if on_gpu else BAND_PIXELS), weights)
         self.precision, self.on_gpu = precision, on_gpu
         self.description = f"{weights.name} on {place}, {precision}"

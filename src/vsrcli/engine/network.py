@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vsrcli.engine.bands import Bands
-from vsrcli.engine.parts import Sizes
+from vsrcli.engine.bands import RowBands
+from vsrcli.engine.parts import NetworkShapes
 from vsrcli.errors import NonFiniteError
 
 
-class Network(Protocol):
+class Backend(Protocol):
     """Weights on a backend, for frames of any size.
 
     What its functions take and give are the backend's own arrays; NumPy's are taken, too. All of them can be
@@ -24,11 +24,11 @@ class Network(Protocol):
         band_pixels: about how many low-resolution pixels are best painted at a time.
     """
 
-    sizes: Sizes
+    sizes: NetworkShapes
     dtype: str
     band_pixels: int
 
-    def compile(self, height: int, width: int, bands: Bands) -> Mapping[str, Callable[..., Any]]:
+    def compile(self, height: int, width: int, bands: RowBands) -> Mapping[str, Callable[..., Any]]:
         """The functions of :mod:`vsrcli.engine.parts` for frames of one size, by name.
 
         Raises:
@@ -40,15 +40,15 @@ class Network(Protocol):
         """An array of zeros."""
         ...
 
-    def load(self, array: np.ndarray, dtype: str) -> Any:
+    def to_device(self, array: np.ndarray, dtype: str) -> Any:
         """NumPy's array as the backend's own."""
         ...
 
-    def save(self, array: Any) -> np.ndarray:
+    def to_numpy(self, array: Any) -> np.ndarray:
         """A copy in NumPy's type :func:`saved_type`."""
         ...
 
-    def fetch(self, picture: Any) -> np.ndarray:
+    def read_result(self, picture: Any) -> np.ndarray:
         """A finished picture as NumPy's array.
 
         Raises:
@@ -56,8 +56,8 @@ class Network(Protocol):
         """
         ...
 
-    def paint(
-        self, function: Callable[..., Any], bands: Bands, x: Any, around: np.ndarray
+    def reconstruct(
+        self, function: Callable[..., Any], bands: RowBands, x: Any, around: np.ndarray
     ) -> tuple[np.ndarray, Any]:
         """A frame's picture, band by band.
 
@@ -77,12 +77,12 @@ class Network(Protocol):
         ...
 
 
-def saved_type(dtype: str) -> str:
+def numpy_dtype(dtype: str) -> str:
     """NumPy has no bfloat16; float32 holds its numbers exactly."""
     return "float32" if dtype == "bfloat16" else dtype
 
 
-def finite(array: np.ndarray) -> np.ndarray:
+def require_finite(array: np.ndarray) -> np.ndarray:
     """The array itself.
 
     Raises:

@@ -12,7 +12,7 @@ from vsrcli.errors import EngineError, UsageError
 
 ENGINES = ("auto", "keras", "openvino")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
-INSTALL = "pip install 'vsrcli[openvino]'"
+INSTALL_HINT = "pip install 'vsrcli[openvino]'"
 _GPU_DRIVERS = ("nvidiactl", "kfd", "dxg")  # NVIDIA, AMD, and either under Windows' Linux
 
 
@@ -29,7 +29,7 @@ class EnginePlan:
     device: str
     precision: str
 
-    def chosen(self) -> str:
+    def resolve(self) -> str:
         """``keras`` or ``openvino``; where there may be a GPU, this starts Keras to ask it.
 
         Raises:
@@ -37,9 +37,9 @@ class EnginePlan:
         """
         if self.engine != "auto":
             return self.engine
-        from vsrcli.engine.backend import gpus
+        from vsrcli.engine.backend import list_gpus
 
-        return "keras" if gpus() else "openvino"
+        return "keras" if list_gpus() else "openvino"
 
     def __str__(self) -> str:
         """For people: engine, device, precision."""
@@ -107,7 +107,9 @@ def _automatic(device: str, precision: str) -> str:
 
 def _check_openvino(device: str, precision: str) -> None:
     if not openvino_installed():
-        raise EngineError(f"--engine openvino needs a package that is not installed: {INSTALL}; there: keras")
+        raise EngineError(
+            f"--engine openvino needs a package that is not installed: {INSTALL_HINT}; there: keras"
+        )
     if device not in ("auto", "cpu"):
         raise EngineError(f"--engine openvino computes on the CPU: use --engine keras for --gpu {device}")
     if precision not in ("auto", "fp32") and precision not in cpu_precisions():

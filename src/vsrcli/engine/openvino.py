@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli.engine.bands import Bands
-from vsrcli.engine.export import export
-from vsrcli.engine.ircache import Cache, cache_folder
-from vsrcli.engine.network import finite
-from vsrcli.engine.parts import FLOAT32, sizes_of
-from vsrcli.engine.streams import Opener
+from vsrcli.engine.bands import RowBands
+from vsrcli.engine.export import export_graphs
+from vsrcli.engine.ircache import GraphCache, cache_folder
+from vsrcli.engine.network import require_finite
+from vsrcli.engine.parts import FLOAT32, shapes_of
+from vsrcli.engine.streams import StreamingEngine
 from vsrcli.errors import EngineError, ModelError, OutOfMemoryError
 from vsrcli.models.registry import Weights, sha256
 from vsrcli.tuning import configure_malloc, disable_openvino_telemetry
@@ -38,7 +38,7 @@ _SHORT_OF_MEMORY = (
 )
 
 
-class OpenvinoNetwork:
+class OpenvinoBackend:
     """A network of OpenVINO's CPU plugin, see :class:`~vsrcli.engine.network.Network`. Arrays are NumPy's.
 
     Args:
@@ -65,12 +65,12 @@ class OpenvinoNetwork:
             )
         configure_malloc()
         filters = weights.architecture.options.get("filters", True)
-        self.sizes, self.dtype = sizes_of(weights.architecture, weights.scale, precision), FLOAT32
+        self.sizes, self.dtype = shapes_of(weights.architecture, weights.scale, precision), FLOAT32
         self.band_pixels = band_pixels or (BAND_PIXELS if filters else PLAIN_BAND_PIXELS)
         self._weights, self._precision = weights, precision
-        self._cache = Cache(cache_folder() / "openvino", on_notice)
+        self._cache = GraphCache(cache_folder() / "openvino", on_notice)
 
-    def compile(self, height: int, width: int, bands: Bands) -> Mapping[str, Callable[..., Any]]:
+    def compile(self, height: int, width: int, bands: RowBands) -> Mapping[str, Callable[..., Any]]:
         key = {
             "weights": self._weights.card["sha256"],
             "architecture": self._weights.card["architecture"],
@@ -82,7 +82,7 @@ class OpenvinoNetwork:
         }
 
         def build(folder: Path) -> None:
-            export(self._weights, height, width, bands.rows, folder, self._precision)
+            export_graphs(self._weights, height, width, bands.rows, folder, self._precision)
 
         files = self._cache.get(key, build)
         names = [Path(name).stem for name in files if name.endswith(".xml")]
@@ -94,26 +94,26 @@ class OpenvinoNetwork:
     def zeros(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         return np.zeros(shape, dtype)
 
-    def load(self, array: np.ndarray, dtype: str) -> np.ndarray:
+    def to_device(self, array: np.ndarray, dtype: str) -> np.ndarray:
         return array.astype(dtype)  # a copy
 
-    def save(self, array: np.ndarray) -> np.ndarray:
+    def to_numpy(self, array: np.ndarray) -> np.ndarray:
         return array.copy()
 
-    def fetch(self, picture: np.ndarray) -> np.ndarray:
-        return finite(picture)
+    def read_result(self, picture: np.ndarray) -> np.ndarray:
+        return require_finite(picture)
 
-    def paint(
-        self, function: Callable[..., Any], bands: Bands, x: np.ndarray, around: np.ndarray
+    def reconstruct(
+        self, function: Callable[..., Any], bands: RowBands, x: np.ndarray, around: np.ndarray
     ) -> tuple[np.ndarray, Any]:
         """Every band lands where it belongs: putting them together afterwards would take a copy.
 
         Of finite features and weights everything is finite that follows here, so only features are looked at.
         """
-        finite(x)
+        require_finite(x)
         whole = [np.empty(_all_rows(shape, bands), np.float32) for shape in function.shapes]  # type: ignore[attr-defined]
         for rows in bands:
-            taken = bands.cut(x, around, rows)
+            taken = bands.slice(x, around, rows)
             function(*taken, into=[_cut(array, rows, bands.height) for array in whole])
         picture, *remembered = whole
         return picture[0], remembered[0] if remembered else None
@@ -147,7 +147,7 @@ class Function:
         with _named_failures():
             taken = [np.ascontiguousarray(argument, np.float32) for argument in arguments]
             if into is None:
-                finite(taken[0])
+                require_finite(taken[0])
             given = into or [np.empty(shape, np.float32) for shape in self.shapes]
             for number, array in enumerate(taken):
                 self._request.set_input_tensor(number, Tensor(array, shared_memory=True))
@@ -155,11 +155,11 @@ class Function:
                 self._request.set_output_tensor(number, Tensor(array, shared_memory=True))
             self._request.infer()
         if into is None:
-            finite(given[0])  # what the next function is given: its ReLU would make zero of NaN
+            require_finite(given[0])  # what the next function is given: its ReLU would make zero of NaN
         return given[0] if len(given) == 1 else tuple(given)
 
 
-def _all_rows(shape: tuple[int, ...], bands: Bands) -> tuple[int, ...]:
+def _all_rows(shape: tuple[int, ...], bands: RowBands) -> tuple[int, ...]:
     """Of a band's result, (1, n * rows, ...), the shape for the frame."""
     return (1, shape[1] // bands.rows * bands.height, *shape[2:])
 
@@ -170,7 +170,7 @@ def _cut(array: np.ndarray, rows: slice, height: int) -> np.ndarray:
     return array[:, factor * rows.start : factor * rows.stop]
 
 
-class OpenvinoEngine(Opener):
+class OpenvinoEngine(StreamingEngine):
     """A trained network, see :class:`~vsrcli.engine.types.Engine`.
 
     Args:
@@ -192,11 +192,11 @@ class OpenvinoEngine(Opener):
         precision: str = "auto",
         on_notice: Callable[[str], None] = lambda text: None,
     ) -> None:
-        make = partial(OpenvinoNetwork, weights, on_notice=_once(on_notice))
+        make = partial(OpenvinoBackend, weights, on_notice=_once(on_notice))
         if precision == "auto":
-            from vsrcli.engine.precision import agreed
+            from vsrcli.engine.precision import choose_cpu_precision
 
-            precision = agreed(weights, capabilities(), make)
+            precision = choose_cpu_precision(weights, capabilities(), make)
         super().__init__(make(precision), weights)
         self.precision, self.on_gpu = precision, False
         self.description = (

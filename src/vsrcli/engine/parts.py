@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli.engine.bands import BORDER, Bands
+from vsrcli.engine.bands import BORDER, RowBands
 from vsrcli.models.architectures import Architecture
 from vsrcli.models.costs import DUF_DEPTHS, DUF_ROWS, DUF_S_LEVELS, DUF_STEM, WINDOW
 
@@ -22,7 +22,7 @@ DUF_HEAD = 256  # of the paper's networks
 
 
 @dataclass(frozen=True)
-class Spec:
+class TensorSpec:
     """An array that a function takes.
 
     Attributes:
@@ -35,7 +35,7 @@ class Spec:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class NetworkShapes:
     """What of a network shows in the shapes between its parts.
 
     Attributes:
@@ -63,13 +63,13 @@ class Sizes:
         """Of features of a frame, between functions."""
         return (1, -(-height // self.rows) * self.rows, width, channels)
 
-    def saved(self, features: np.ndarray, height: int) -> np.ndarray:
+    def to_nhwc(self, features: np.ndarray, height: int) -> np.ndarray:
         """As they lie between functions -> ``(1, H, W, C)`` as every backend knows them."""
         _, rows, width, channels = features.shape
         lying = features.reshape(self.rows, rows // self.rows, width, channels)
         return lying.swapaxes(0, 1).reshape(features.shape)[:, :height]
 
-    def loaded(self, features: np.ndarray) -> np.ndarray:
+    def from_nhwc(self, features: np.ndarray) -> np.ndarray:
         """:meth:`saved` undone."""
         _, height, width, channels = features.shape
         below = -height % self.rows
@@ -78,7 +78,7 @@ class Sizes:
         return np.ascontiguousarray(lying).reshape(whole.shape)
 
 
-def sizes_of(architecture: Architecture, scale: int, precision: str = "fp32") -> Sizes:
+def shapes_of(architecture: Architecture, scale: int, precision: str = "fp32") -> NetworkShapes:
     """From a model's own description, for OpenVINO: builds nothing.
 
     In ``bf16`` features of DUF-S and DUF-R lie as frames do: F(6, 3) would make its rounding about twice as
@@ -92,30 +92,30 @@ def sizes_of(architecture: Architecture, scale: int, precision: str = "fp32") ->
     return sizes if precision == "bf16" else replace(sizes, rows=DUF_ROWS)
 
 
-def sizes_of_model(model: Any) -> Sizes:
+def shapes_of_model(model: Any) -> NetworkShapes:
     """Of a network that is there: anything that takes whole windows is a ``window``."""
     if not hasattr(model, "fusions"):
-        return Sizes("window")
+        return NetworkShapes("window")
     kind = "recurrent" if hasattr(model, "recall") else "cached"
     return _sizes(kind, model.scale, len(model.fusions), model.width, model.head_width)
 
 
-def _sizes(kind: str, scale: int, levels: int, width: int, head: int) -> Sizes:
-    return Sizes(kind, scale, levels, width, head, ((2, width),) * levels)
+def _sizes(kind: str, scale: int, levels: int, width: int, head: int) -> NetworkShapes:
+    return NetworkShapes(kind, scale, levels, width, head, ((2, width),) * levels)
 
 
-def _sizes_of_duf(depth: int, scale: int) -> Sizes:
+def _sizes_of_duf(depth: int, scale: int) -> NetworkShapes:
     """See :mod:`vsrcli.models.duf_reuse`."""
     plan = DUF_DEPTHS[depth]
     added, products = plan.growth, 3 * plan.growth
     queues = ((6, DUF_STEM), (6, products), (4, added), (4, products), (2, added), (2, products))
     width = DUF_STEM + (plan.keeping + 3) * plan.growth
-    return Sizes("shared", scale, WINDOW // 2, width, DUF_HEAD, queues, DUF_ROWS)
+    return NetworkShapes("shared", scale, WINDOW // 2, width, DUF_HEAD, queues, DUF_ROWS)
 
 
 def signatures(
-    sizes: Sizes, height: int, width: int, bands: Bands, dtype: str = FLOAT32
-) -> dict[str, tuple[Spec, ...]]:
+    sizes: NetworkShapes, height: int, width: int, bands: RowBands, dtype: str = FLOAT32
+) -> dict[str, tuple[TensorSpec, ...]]:
     """The functions' names, and what they take for frames of one size.
 
     Args:
@@ -125,24 +125,24 @@ def signatures(
         dtype: of features.
     """
     if sizes.kind == "window":
-        return {"upscale": (Spec((1, WINDOW, height, width, 3)),)}
-    frame = Spec((1, height, width, 3))
-    feature = Spec(sizes.shape(height, width, sizes.width), dtype)
-    x = Spec((1, bands.rows, width, sizes.head), dtype)
-    around = Spec((1, bands.rows + 2 * BORDER, width + 2 * BORDER, 3))
+        return {"upscale": (TensorSpec((1, WINDOW, height, width, 3)),)}
+    frame = TensorSpec((1, height, width, 3))
+    feature = TensorSpec(sizes.shape(height, width, sizes.width), dtype)
+    x = TensorSpec((1, bands.rows, width, sizes.head), dtype)
+    around = TensorSpec((1, bands.rows + 2 * BORDER, width + 2 * BORDER, 3))
     kept = (
-        Spec(sizes.shape(height, width, channels), dtype)
+        TensorSpec(sizes.shape(height, width, channels), dtype)
         for length, channels in sizes.queues
         for _ in range(length)
     )
     advance = (frame, *kept)
     if sizes.kind in ("cached", "shared"):
         return {"advance": advance, "refine": (feature,), "paint": (x, around)}
-    painted = Spec((1, height, width, 3 * sizes.scale**2))
+    painted = TensorSpec((1, height, width, 3 * sizes.scale**2))
     return {"advance": advance, "step": (feature, feature, painted), "paint": (x, around)}
 
 
-def functions(model: Any, sizes: Sizes, height: int, width: int) -> Mapping[str, Callable[..., Any]]:
+def functions(model: Any, sizes: NetworkShapes, height: int, width: int) -> Mapping[str, Callable[..., Any]]:
     """The functions themselves, in ``keras.ops``, for frames of one size.
 
     - ``upscale``: a window (1, 7, H, W, 3) -> its centre frame, upscaled and clipped.

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from vsrcli.engine.ircache import Cache, cache_folder
-from vsrcli.engine.network import Network
+from vsrcli.engine.ircache import GraphCache, cache_folder
+from vsrcli.engine.network import Backend
 from vsrcli.engine.streams import compile_stream
 from vsrcli.models.registry import Weights
 
-LIMIT = 1 / 510  # half a step of 8 bits
+MAX_DIFFERENCE = 1 / 510  # half a step of 8 bits
 _FRAMES, _HEIGHT, _WIDTH = 12, 48, 64
 
 
-def agreed(weights: Weights, capabilities: tuple[str, ...], make: Callable[[str], Network]) -> str:
+def choose_cpu_precision(
+    weights: Weights, capabilities: tuple[str, ...], make: Callable[[str], Backend]
+) -> str:
     """``bf16`` or ``fp32``; found out once for each network, then remembered in the cache.
 
     Args:
@@ -31,7 +33,7 @@ def agreed(weights: Weights, capabilities: tuple[str, ...], make: Callable[[str]
         return "fp32"
 
     def measure(folder: Path) -> None:
-        gap = largest_gap(make("fp32"), make("bf16"))
+        gap = max_abs_difference(make("fp32"), make("bf16"))
         (folder / "bf16.json").write_text(json.dumps({"gap": gap}), encoding="utf-8")
 
     key = {
@@ -39,11 +41,11 @@ def agreed(weights: Weights, capabilities: tuple[str, ...], make: Callable[[str]
         "openvino": version("openvino"),
         "vsr": import_module("vsrcli").__version__,
     }
-    found = Cache(cache_folder() / "precision").get(key, measure)
-    return "bf16" if json.loads(found["bf16.json"])["gap"] <= LIMIT else "fp32"
+    found = GraphCache(cache_folder() / "precision").get(key, measure)
+    return "bf16" if json.loads(found["bf16.json"])["gap"] <= MAX_DIFFERENCE else "fp32"
 
 
-def largest_gap(one: Network, other: Network) -> float:
+def max_abs_difference(one: Backend, other: Backend) -> float:
     """Between the pictures of two networks, over a short pan across a made-up picture."""
     pictures = []
     for network in (one, other):

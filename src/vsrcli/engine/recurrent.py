@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli.engine.bands import Bands, framed, plan_bands
+from vsrcli.engine.bands import RowBands, pad_border, plan_bands
 from vsrcli.engine.features import FeatureStream, FeatureWindow, feature_window
-from vsrcli.engine.network import Network, saved_type
+from vsrcli.engine.network import Backend, numpy_dtype
 from vsrcli.engine.parts import FLOAT32
 from vsrcli.frames.state import ArraySpec, State
 
 
 @dataclass(frozen=True)
-class RecurrentNetwork:
+class CompiledRecurrentModel:
     """A network compiled for one frame size, in three parts.
 
     Attributes:
@@ -32,9 +32,9 @@ class RecurrentNetwork:
     window: FeatureWindow
     step: Callable[..., Any]
     paint: Callable[..., Any]
-    bands: Bands
+    bands: RowBands
     empty: tuple[Any, ...]
-    network: Network
+    network: Backend
 
     def reconstruct(
         self, features: Any, centre: np.ndarray, memory: tuple[Any, ...]
@@ -53,7 +53,7 @@ class RecurrentNetwork:
             EngineError: NaN or infinity in the picture, or not enough memory.
         """
         hidden, x = self.step(features, *memory)
-        picture, painted = self.network.paint(self.paint, self.bands, x, framed(centre))
+        picture, painted = self.network.reconstruct(self.paint, self.bands, x, pad_border(centre))
         return picture, (hidden, painted)
 
     def layout(self) -> dict[str, ArraySpec]:
@@ -61,28 +61,28 @@ class RecurrentNetwork:
         hidden, painted = self.empty
         size = self.window.height, self.window.width
         return {
-            "hidden": ArraySpec((1, *size, hidden.shape[-1]), saved_type(self.network.dtype)),
+            "hidden": ArraySpec((1, *size, hidden.shape[-1]), numpy_dtype(self.network.dtype)),
             "painted": ArraySpec((1, *size, painted.shape[-1])),
         }
 
     def save(self, memory: tuple[Any, ...]) -> State:
         """A memory as arrays ``hidden`` (1, H, W, width) and ``painted`` (1, H, W, 3*scale**2)."""
         hidden, painted = memory
-        lying = self.network.save(hidden)
+        lying = self.network.to_numpy(hidden)
         return {
-            "hidden": self.network.sizes.saved(lying, self.window.height),
-            "painted": self.network.save(painted),
+            "hidden": self.network.sizes.to_nhwc(lying, self.window.height),
+            "painted": self.network.to_numpy(painted),
         }
 
     def load(self, state: Mapping[str, np.ndarray]) -> tuple[Any, ...]:
         """The memory that :meth:`save` was given, on the device again."""
-        load, hidden = self.network.load, self.network.sizes.loaded(state["hidden"])
+        load, hidden = self.network.to_device, self.network.sizes.from_nhwc(state["hidden"])
         return load(hidden, self.network.dtype), load(state["painted"], FLOAT32)
 
 
 def compile_recurrent(
-    network: Network, height: int, width: int, *, band_pixels: int | None = None
-) -> RecurrentNetwork:
+    network: Backend, height: int, width: int, *, band_pixels: int | None = None
+) -> CompiledRecurrentModel:
     """Compile a :class:`~vsrcli.models.duf_r.DufR` for frames of one size.
 
     Args:
@@ -95,7 +95,7 @@ def compile_recurrent(
     window = feature_window(network, parts["advance"], height, width)
     hidden = network.zeros(sizes.shape(height, width, sizes.width), network.dtype)
     painted = network.zeros((1, height, width, 3 * sizes.scale**2), FLOAT32)
-    return RecurrentNetwork(window, parts["step"], parts["paint"], bands, (hidden, painted), network)
+    return CompiledRecurrentModel(window, parts["step"], parts["paint"], bands, (hidden, painted), network)
 
 
 class RecurrentStream(FeatureStream):
@@ -114,7 +114,7 @@ class RecurrentStream(FeatureStream):
         network: from :func:`compile_recurrent`.
     """
 
-    def __init__(self, network: RecurrentNetwork) -> None:
+    def __init__(self, network: CompiledRecurrentModel) -> None:
         super().__init__(network.window)
         self._network = network
         self._memory = network.empty

@@ -17,7 +17,7 @@ from vsrcli.frames.state import State
 _SAMPLED_ROWS = 16  # one row in so many is looked at first: frames that differ mostly differ there
 
 
-class RepeatStream:
+class StaticFrameStream:
     """A stream that gives its last answer again where that is exact; see ``engine.types.Stream``.
 
     An answer that comes ``lookahead`` frames late is made of ``2*lookahead + 1`` frames, and so is what the
@@ -44,7 +44,7 @@ class RepeatStream:
         self._answer: np.ndarray | None = None
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
-        self._run = self._run + 1 if self._last is not None and same(frame, self._last) else 1
+        self._run = self._run + 1 if self._last is not None and frames_equal(frame, self._last) else 1
         self._last = frame
         if self._run >= 2 * self._lookahead + 2 and self._answer is not None:
             self._tell()
@@ -57,8 +57,8 @@ class RepeatStream:
     def flush(self) -> list[np.ndarray]:
         return self._stream.flush()
 
-    def fork(self) -> RepeatStream:
-        twin = RepeatStream(self._stream.fork(), self._lookahead, self._tell)
+    def fork(self) -> StaticFrameStream:
+        twin = StaticFrameStream(self._stream.fork(), self._lookahead, self._tell)
         twin._run, twin._last, twin._answer = self._run, self._last, self._answer
         return twin
 
@@ -69,7 +69,7 @@ class RepeatStream:
         self._stream.restore(state)
 
 
-def without_repeats(
+def reuse_static_frames(
     stream: Stream, kind: str, lookahead: int, on_repeat: Callable[[], None] = lambda: None
 ) -> Stream:
     """``stream``, wrapped if its answers may be repeated and cost more than it takes to find out.
@@ -80,10 +80,10 @@ def without_repeats(
         lookahead: how many frames later its answers come.
         on_repeat: called for every answer that was given again.
     """
-    return RepeatStream(stream, lookahead, on_repeat) if kind in ("window", "cached") else stream
+    return StaticFrameStream(stream, lookahead, on_repeat) if kind in ("window", "cached") else stream
 
 
-def same(frame: np.ndarray, other: np.ndarray) -> bool:
+def frames_equal(frame: np.ndarray, other: np.ndarray) -> bool:
     """Whether two frames of one size are equal bit for bit; found out quickly where they are not."""
     if frame is other:
         return True

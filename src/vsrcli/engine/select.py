@@ -24,7 +24,7 @@ from vsrcli.models.registry import (
 
 
 @dataclass(frozen=True)
-class Choice:
+class ModelChoice:
     """A model chosen for a job, before anything heavy is imported.
 
     Attributes:
@@ -37,14 +37,14 @@ class Choice:
     architecture: Architecture
     weights: Weights | None
     scale: int
-    then: Choice | None = None
+    then: ModelChoice | None = None
 
     @property
     def name(self) -> str:
         return self.weights.name if self.weights else f"{self.architecture.name}-x{self.scale}"
 
 
-def choose(model: str, scale: Fraction, *, chain: bool = False) -> Choice:
+def choose_model(model: str, scale: Fraction, *, chain: bool = False) -> ModelChoice:
     """The weights for a wanted scale: at that factor if they exist, else at the nearest larger one.
 
     Beyond the largest, that one: what is missing is resampled, or in a chain upscaled by the network once
@@ -85,18 +85,18 @@ def _natives(model: str, scale: Fraction) -> list[int]:
     return there or [min(math.ceil(scale), max(known.scales))]  # there are no weights, as will be said
 
 
-def _at(model: str, native: int) -> Choice:
+def _at(model: str, native: int) -> ModelChoice:
     if model.endswith(SUFFIX):
         weights = read_weights(Path(model))
     elif architecture(model).module is None:
-        return Choice(architecture(model), None, native)
+        return ModelChoice(architecture(model), None, native)
     else:
         weights = find_weights(model, native)
-    return Choice(weights.architecture, weights, weights.scale)
+    return ModelChoice(weights.architecture, weights, weights.scale)
 
 
 def open_engine(
-    choice: Choice,
+    choice: ModelChoice,
     *,
     device: str = "auto",
     precision: str = "auto",
@@ -119,7 +119,7 @@ def open_engine(
 
         return ResampleEngine(choice.architecture.name, choice.scale)
     plan = plan_engine(engine, device, precision)
-    if plan.chosen() == "openvino":
+    if plan.resolve() == "openvino":
         from vsrcli.engine.openvino import OpenvinoEngine
 
         return OpenvinoEngine(choice.weights, device=device, precision=precision, on_notice=on_notice)

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from functools import partial
 
 from vsrcli.engine.cached import CachedStream, compile_cached
-from vsrcli.engine.network import Network
+from vsrcli.engine.network import Backend
 from vsrcli.engine.recurrent import RecurrentStream, compile_recurrent
 from vsrcli.engine.types import Stream
 from vsrcli.engine.windowed import WindowStream, compile_window
 from vsrcli.models.registry import Weights
 
 
-def compile_stream(network: Network, height: int, width: int) -> Callable[[], Stream]:
+def compile_stream(network: Backend, height: int, width: int) -> Callable[[], Stream]:
     """Compile a network for frames of one size; the result opens streams that share it.
 
     Raises:
@@ -26,7 +26,7 @@ def compile_stream(network: Network, height: int, width: int) -> Callable[[], St
     return partial(WindowStream, compile_window(network, height, width))
 
 
-class Opener:
+class StreamingEngine:
     """What engines have in common: one network, compiled at the first stream of each size.
 
     Args:
@@ -34,7 +34,7 @@ class Opener:
         weights: that it was made of.
     """
 
-    def __init__(self, network: Network, weights: Weights) -> None:
+    def __init__(self, network: Backend, weights: Weights) -> None:
         self.scale = weights.scale
         self.radius = weights.architecture.radius()
         self.lookahead = network.sizes.levels
@@ -48,6 +48,6 @@ class Opener:
             self._openers[size] = compile_stream(self._network, height, width)
         return self._openers[size]()
 
-    def forget(self) -> None:
+    def clear_compiled(self) -> None:
         """Let go of what was compiled; streams that are open keep theirs. For a film of another size."""
         self._openers.clear()

@@ -11,7 +11,7 @@ _THERE_AND_BACK = (0, 1, 2, 3)
 _LIMITS = {"Minimum": "minimum", "Maximum": "maximum"}  # operations, and their names in opset13
 
 
-def simplify(graph: Any) -> Any:
+def optimize_graph(graph: Any) -> Any:
     """The graph of a network, changed in place and returned.
 
     What depends on weights alone is computed now. A convolution of features side by side becomes a sum of

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vsrcli.engine.bands import plan_bands
-from vsrcli.engine.network import Network
+from vsrcli.engine.network import Backend
 from vsrcli.frames.state import ArraySpec, State, stack_frames, validate_state
 from vsrcli.frames.windows import SlidingWindow
 
@@ -19,7 +19,7 @@ RADIUS = 3  # frames before and after
 
 
 @dataclass(frozen=True)
-class WindowNetwork:
+class CompiledWindowModel:
     """A network compiled for one frame size.
 
     Attributes:
@@ -31,13 +31,13 @@ class WindowNetwork:
     upscale: Callable[..., Any]
     height: int
     width: int
-    fetch: Callable[[Any], np.ndarray]
+    read_result: Callable[[Any], np.ndarray]
 
 
-def compile_window(network: Network, height: int, width: int) -> WindowNetwork:
+def compile_window(network: Backend, height: int, width: int) -> CompiledWindowModel:
     """Compile a network of whole windows for frames of one size."""
     parts = network.compile(height, width, plan_bands(height, width, height * width))
-    return WindowNetwork(parts["upscale"], height, width, network.fetch)
+    return CompiledWindowModel(parts["upscale"], height, width, network.read_result)
 
 
 class WindowStream:
@@ -50,7 +50,7 @@ class WindowStream:
         network: from :func:`compile_window`.
     """
 
-    def __init__(self, network: WindowNetwork) -> None:
+    def __init__(self, network: CompiledWindowModel) -> None:
         self._network = network
         self._windows: SlidingWindow[np.ndarray] = SlidingWindow(RADIUS)
         self._recent: deque[np.ndarray] = deque(maxlen=2 * RADIUS)
@@ -83,4 +83,4 @@ class WindowStream:
         return self._windows.push(frame)
 
     def _run(self, window: tuple[np.ndarray, ...]) -> np.ndarray:
-        return self._network.fetch(self._network.upscale(np.stack(window)[None]))[0]
+        return self._network.read_result(self._network.upscale(np.stack(window)[None]))[0]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from vsrcli.engine.select import Choice, choose, open_engine
+from vsrcli.engine.select import ModelChoice, choose_model, open_engine
 from vsrcli.engine.types import Engine
 from vsrcli.errors import ModelError, UsageError
 from vsrcli.evaluate.clips import distinct_names
@@ -29,7 +29,7 @@ class Contestant:
         label: what it is called beside others, if not by its own name.
     """
 
-    choice: Choice
+    choice: ModelChoice
     protocol: Protocol
     label: str = ""
 
@@ -92,12 +92,12 @@ def enter(
             )
         matching = "bd" if weights.card.get("degradation") == "bd" else "bi"
         test = Protocol(protocol or matching, weights.scale, grid=grid)
-        return _on_its_grid(Contestant(Choice(weights.architecture, weights, weights.scale), test))
+        return _on_its_grid(Contestant(ModelChoice(weights.architecture, weights, weights.scale), test))
     test = Protocol(protocol or "bi", scale or DEFAULT_SCALE, grid=grid)
     if test.name == "bd" and architecture(model).module:
         weights = find_weights(model, test.scale, "bd")
-        return Contestant(Choice(weights.architecture, weights, weights.scale), test)
-    choice = choose(model, Fraction(test.scale))
+        return Contestant(ModelChoice(weights.architecture, weights, weights.scale), test)
+    choice = choose_model(model, Fraction(test.scale))
     if choice.scale != test.scale:
         raise UsageError(
             f"{choice.name} is the nearest to --scale {test.scale}: measure it at --scale {choice.scale}"

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from vsrcli.engine.select import Choice
+from vsrcli.engine.select import ModelChoice
 from vsrcli.job import Job
 from vsrcli.media.segment import segment_encoder_options
 from vsrcli.media.types import ImageSequence, Source
@@ -65,7 +65,7 @@ def _of_files(source: Source) -> tuple[int, str, str]:
     return size, times.hexdigest(), names.hexdigest()
 
 
-def _weights(model: Choice) -> str:
+def _weights(model: ModelChoice) -> str:
     own = f"{model.weights.card['sha256'] if model.weights else model.name} x{model.scale}"
     return own if model.then is None else f"{own}, then {_weights(model.then)}"
 
