@@ -20,7 +20,7 @@ def tile_overlap(model: ModelChoice, asked: int | None) -> int:
 
 def multiply_adds(model: ModelChoice) -> int:
     """Multiply-adds per pixel of the old film, and frame; 0 for interpolation."""
-    own = model.architecture.macs(model.scale)
+    own = model.architecture.multiply_adds(model.scale)
     return own if model.then is None else own + model.scale**2 * multiply_adds(model.then)
 
 
@@ -29,7 +29,7 @@ def scale_notices(model: ModelChoice, geometry: Geometry) -> Iterator[str]:
     reached = model.scale * (model.then.scale if model.then else 1)
     wanted = f"x{float(geometry.factor):.4g}"
     if model.then is not None:
-        once = model.architecture.macs(model.scale)
+        once = model.architecture.multiply_adds(model.scale)
         times = f" and costs {multiply_adds(model) / once:.3g} times one pass" if once else ""
         yield f"two passes, x{model.scale} and x{model.then.scale}{times}"
     if reached < geometry.factor:

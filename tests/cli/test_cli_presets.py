@@ -41,7 +41,7 @@ def test_presets_follow_what_was_measured(scale: int) -> None:
     }
     assert set(NETWORK_PRESETS.values()) <= set(shipped)
     gains = {name: weights.card["measured"][f"bi x{scale} gain_db"] for name, weights in shipped.items()}
-    costs = {name: weights.architecture.macs(scale) for name, weights in shipped.items()}
+    costs = {name: weights.architecture.multiply_adds(scale) for name, weights in shipped.items()}
     assert max(gains, key=lambda name: gains[name]) == NETWORK_PRESETS["quality"]
     assert min(costs, key=lambda name: costs[name]) == NETWORK_PRESETS["fast"]
     assert costs[NETWORK_PRESETS["fast"]] < costs[NETWORK_PRESETS["balanced"]]

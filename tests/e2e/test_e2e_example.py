@@ -11,7 +11,7 @@ from looking import packets, times
 from terminal import Outcome
 from vsrcli.media.probe import probe
 from vsrcli.models.architectures import DEFAULT_MODEL
-from vsrcli.models.registry import find_weights, load
+from vsrcli.models.registry import find_weights, load_model
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 EXAMPLE = EXAMPLES / "butterfly_240x136.mp4"
@@ -55,7 +55,7 @@ def test_the_shipped_network_is_closer_to_the_truth_than_interpolation(tmp_path:
 def test_shipped_weights_are_what_their_card_says() -> None:
     weights = find_weights(DEFAULT_MODEL, 4)
     assert weights.path.stat().st_size < 16 * 2**20
-    model = load(weights)  # compares the sha256
+    model = load_model(weights)  # compares the sha256
     assert model.count_params() == weights.card["parameters"]
     for word in ("command", "data", "licence", "credits", "measured", "training", "phase"):
         assert weights.card[word], word

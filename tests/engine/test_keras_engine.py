@@ -9,7 +9,7 @@ import pytest
 from vsrcli.engine.keras import KerasEngine
 from vsrcli.errors import EngineError, ModelError
 from vsrcli.models.architectures import architecture
-from vsrcli.models.registry import read_weights, sha256
+from vsrcli.models.registry import file_sha256, read_weights
 
 
 def weight_file(folder: Path, name: str, scale: int, options: dict[str, int]) -> Path:
@@ -19,7 +19,7 @@ def weight_file(folder: Path, name: str, scale: int, options: dict[str, int]) ->
     path.with_name(f"{name}-x{scale}-bi.json").write_text(json.dumps({**card, "sha256": ""}))
     path.write_bytes(b"")
     read_weights(path).architecture.build(scale).save_weights(path)
-    path.with_name(f"{name}-x{scale}-bi.json").write_text(json.dumps({**card, "sha256": sha256(path)}))
+    path.with_name(f"{name}-x{scale}-bi.json").write_text(json.dumps({**card, "sha256": file_sha256(path)}))
     return path
 
 

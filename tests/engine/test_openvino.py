@@ -24,7 +24,7 @@ from vsrcli.engine.types import Stream
 from vsrcli.errors import EngineError, ModelError, NonFiniteError, OutOfMemoryError
 from vsrcli.frames.tiles import TiledStream, plan_tiles
 from vsrcli.models.architectures import architecture
-from vsrcli.models.registry import Weights, read_weights, sha256
+from vsrcli.models.registry import Weights, file_sha256, read_weights
 
 HEIGHT, WIDTH, COUNT = 10, 12, 6
 KINDS = ("cached", "recurrent", "fast", "window")
@@ -59,7 +59,7 @@ def duf_16l(folder: Path) -> Path:
             variable.assign(around + 0.2 * rng.random(variable.shape))
     path = folder / "duf-16l-x2-video.weights.h5"
     model.save_weights(path)
-    card = {"architecture": "duf-16l", "scale": 2, "degradation": "video", "sha256": sha256(path)}
+    card = {"architecture": "duf-16l", "scale": 2, "degradation": "video", "sha256": file_sha256(path)}
     path.with_name("duf-16l-x2-video.json").write_text(json.dumps(card), encoding="utf-8")
     return path
 

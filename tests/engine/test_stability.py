@@ -17,7 +17,7 @@ from networks import tiny_recurrent
 from vsrcli.engine.keras import KerasBackend
 from vsrcli.engine.recurrent import CompiledRecurrentModel, RecurrentStream, compile_recurrent
 from vsrcli.models import duf_r
-from vsrcli.models.registry import load, read_weights
+from vsrcli.models.registry import load_model, read_weights
 
 HEIGHT, WIDTH, COUNT = 12, 16, 1000
 SHIPPED = sorted((Path(__file__).parents[2] / "weights").glob("duf-r-*.weights.h5"))
@@ -31,7 +31,7 @@ def fresh() -> duf_r.DufR:
 NETWORKS: dict[str, Callable[[], duf_r.DufR]] = {
     "untrained": fresh,
     "random": tiny_recurrent,
-    **{path.name: lambda path=path: load(read_weights(path)) for path in SHIPPED},  # type: ignore[misc]
+    **{path.name: lambda path=path: load_model(read_weights(path)) for path in SHIPPED},  # type: ignore[misc]
 }
 
 

@@ -47,11 +47,11 @@ def test_multiply_adds_are_those_of_the_layers(name: str, scale: int) -> None:
     options = architecture.options
     assert len(kernels) == 1 + options["levels"] + 1 + 2 * options["blocks"] + 3
     counted = sum(int(np.prod(kernel.shape)) for kernel in kernels)
-    assert architecture.macs(scale) == counted + 3 * scale**2 * costs.TAPS**2
+    assert architecture.multiply_adds(scale) == counted + 3 * scale**2 * costs.TAPS**2
 
 
 def test_sizes() -> None:
-    small, medium, large = (ARCHITECTURES[f"duf-r-{size}"].macs(4) for size in "sml")
+    small, medium, large = (ARCHITECTURES[f"duf-r-{size}"].multiply_adds(4) for size in "sml")
     assert small <= 350_000
     assert small < medium < large <= 2_500_000
     assert all(ARCHITECTURES[f"duf-r-{size}"].frames == 7 for size in "sml")
@@ -59,11 +59,11 @@ def test_sizes() -> None:
 
 def test_another_size_is_counted_as_what_it_is() -> None:
     known = ARCHITECTURES["duf-r-s"]
-    other = known.sized({"width": 54, "levels": 1})
+    other = known.with_sizes({"width": 54, "levels": 1})
     assert (other.frames, other.radius(), known.radius()) == (3, 18, 22)
-    assert other.macs(4) < known.macs(4)
+    assert other.multiply_adds(4) < known.multiply_adds(4)
     assert other.memory("openvino", 4) > known.memory("openvino", 4)
-    assert other.sized({"width": 44}).memory("keras", 4) >= known.memory("keras", 4)
+    assert other.with_sizes({"width": 44}).memory("keras", 4) >= known.memory("keras", 4)
 
 
 def test_a_frame_sees_one_ahead_and_all_before() -> None:
@@ -101,7 +101,7 @@ def test_the_state_starts_empty_and_the_difference_is_what_is_remembered() -> No
     assert not np.any(ops.convert_to_numpy(painted))
     frame = noise(1, 4, 5, 3)
     depth = np.repeat(frame[..., None], 4, axis=4)
-    np.testing.assert_array_equal(ops.convert_to_numpy(model.remember(depth, frame)), 0)
+    np.testing.assert_array_equal(ops.convert_to_numpy(model.feedback(depth, frame)), 0)
 
 
 @pytest.mark.parametrize("module", [duf_r, dynamic, costs])

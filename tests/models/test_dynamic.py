@@ -30,15 +30,17 @@ def naive(image: np.ndarray, logits: np.ndarray, residual: np.ndarray, scale: in
 
 def upscaled(image: np.ndarray, logits: np.ndarray, residual: np.ndarray, scale: int) -> np.ndarray:
     """The output stage of a network whose heads give these; ``(H, W, C)`` all, sub-pixel major."""
-    around = dynamic.framed(ops.convert_to_tensor(image[None].astype("float32")))
+    around = dynamic.pad_border(ops.convert_to_tensor(image[None].astype("float32")))
     heads = []
     for values in (logits, residual):  # through the layer itself: the channels' order is the saved one
         channels = values.shape[-1]
-        layer = dynamic.SubPixels(channels // scale**2, scale)
+        layer = dynamic.SubpixelConv(channels // scale**2, scale)
         layer.build((None, None, None, channels))
         layer.set_weights([np.eye(channels)[None, None], np.zeros(channels)])
         heads.append(layer(values[None].astype("float32")))
-    return ops.convert_to_numpy(dynamic.depth_to_space(dynamic.paint(around, *heads), scale))[0]
+    return ops.convert_to_numpy(dynamic.depth_to_space(dynamic.apply_dynamic_filters(around, *heads), scale))[
+        0
+    ]
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from vsrcli.models.winograd import Rows, minimal_filtering
+from vsrcli.models.winograd import RowInterleaved, winograd_matrices
 
 
 @pytest.mark.parametrize("outputs", range(1, 7))
 def test_minimal_filtering_is_a_correlation(outputs: int) -> None:
-    before, weights, after = minimal_filtering(outputs)
+    before, weights, after = winograd_matrices(outputs)
     rng = np.random.default_rng(outputs)
     inputs, taps = rng.normal(size=outputs + 2), rng.normal(size=3)
     assert before.shape == (outputs + 2, outputs + 2)  # products: two more than outputs
@@ -23,13 +23,13 @@ def test_minimal_filtering_is_a_correlation(outputs: int) -> None:
 def test_a_convolution_by_rows_is_a_convolution(height: int) -> None:
     """Whatever stands in the rows that were added below."""
     rng = np.random.default_rng(height)
-    rows = Rows(height, 4)
+    rows = RowInterleaved(height, 4)
     x = rng.normal(size=(1, 6 * rows.tiles, 4, 3)).astype(np.float32)
     kernel = rng.normal(size=(3, 3, 3, 5)).astype(np.float32)
     expected = ops.conv(x[:, :height], kernel, padding="same", data_format="channels_last")
-    lying = rows.masked(rows.order(x))
+    lying = rows.zero_padding_rows(rows.interleave(x))
     for parts in ([lying], [lying[:, :2], lying[:, 2:]]):
-        got = rows.restore(rows.conv(kernel, *parts))
+        got = rows.deinterleave(rows.conv(kernel, *parts))
         assert got.shape == (1, 6 * rows.tiles, 4, 5)
         np.testing.assert_allclose(np.asarray(got)[:, :height], np.asarray(expected), atol=1e-4)
 
@@ -37,8 +37,8 @@ def test_a_convolution_by_rows_is_a_convolution(height: int) -> None:
 def test_pixels_and_the_order_of_rows() -> None:
     """What is done to single pixels is done to a frame, whatever the order."""
     rng = np.random.default_rng(1)
-    rows = Rows(9, 4)
+    rows = RowInterleaved(9, 4)
     x = rng.normal(size=(1, 12, 4, 3)).astype(np.float32)
     kernel, bias = rng.normal(size=(1, 1, 3, 5)), rng.normal(size=5)
-    got = rows.restore(rows.pointwise(rows.order(x), kernel.astype(np.float32), bias))
+    got = rows.deinterleave(rows.pointwise(rows.interleave(x), kernel.astype(np.float32), bias))
     np.testing.assert_allclose(np.asarray(got), np.maximum(x @ kernel[0, 0] + bias, 0), atol=1e-5)

@@ -62,7 +62,7 @@ def _entry(architecture: Architecture, scale: int) -> dict[str, Any]:
         "scales": list(architecture.scales),
         "degradation": None,
         "frames": architecture.frames,
-        "multiply_adds_per_lr_pixel": architecture.macs(scale),
+        "multiply_adds_per_lr_pixel": architecture.multiply_adds(scale),
         "parameters": 0 if architecture.module is None else None,
         "measured": None,
         "licence": None,

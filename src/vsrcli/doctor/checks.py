@@ -57,10 +57,10 @@ def openvino() -> Iterator[Finding]:
 def weights() -> Iterator[Finding]:
     """Every weight file is what its card says."""
     from vsrcli.models.architectures import DEFAULT_MODEL
-    from vsrcli.models.registry import DEFAULT_DEGRADATION, list_weights, sha256, weight_folders
+    from vsrcli.models.registry import DEFAULT_DEGRADATION, file_sha256, list_weights, weight_folders
 
     there = list_weights()
-    damaged = [each for each in there if sha256(each.path) != each.card.get("sha256")]
+    damaged = [each for each in there if file_sha256(each.path) != each.card.get("sha256")]
     for each in damaged:
         yield Finding("weights", PROBLEM, f"{each.path} is damaged", "fetch the file and its .json again")
     good = [each.name for each in there if each not in damaged]

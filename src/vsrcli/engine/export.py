@@ -26,7 +26,7 @@ from typing import Any
 from vsrcli.engine.bands import plan_bands
 from vsrcli.engine.parts import TensorSpec, functions, shapes_of, signatures
 from vsrcli.errors import EngineError, VsrError
-from vsrcli.models.registry import Weights, load, read_weights
+from vsrcli.models.registry import Weights, load_model, read_weights
 from vsrcli.tuning import disable_openvino_telemetry
 
 
@@ -112,7 +112,7 @@ def _build(request: dict[str, Any]) -> None:
     weights, height, width = read_weights(Path(request["weights"])), request["height"], request["width"]
     bands = plan_bands(height, width, request["rows"] * width)
     sizes = shapes_of(weights.architecture, weights.scale, request["precision"])
-    model = load(weights)
+    model = load_model(weights)
     _check(model)
     made, taken = functions(model, sizes, height, width), signatures(sizes, height, width, bands)
     for name, specs in taken.items():

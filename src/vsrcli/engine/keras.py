@@ -12,7 +12,7 @@ from vsrcli.engine.bands import BAND_PIXELS, RowBands
 from vsrcli.engine.network import numpy_dtype, require_finite
 from vsrcli.engine.parts import functions, shapes_of_model, signatures
 from vsrcli.engine.streams import StreamingEngine
-from vsrcli.models.registry import Weights, load
+from vsrcli.models.registry import Weights, load_model
 
 GPU_BAND_PIXELS = 2**18  # fewer, larger launches; 1.6 kB each
 
@@ -104,7 +104,7 @@ class KerasEngine(StreamingEngine):
             before = keras.config.dtype_policy()
             keras.config.set_dtype_policy(policy)
             try:
-                self.model = load(weights)
+                self.model = load_model(weights)
             finally:
                 keras.config.set_dtype_policy(before)
         super().__init__(KerasBackend(self.model, GPU_BAND_PIXELS if on_gpu else BAND_PIXELS), weights)

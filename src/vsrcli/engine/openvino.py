@@ -22,7 +22,7 @@ from vsrcli.engine.network import require_finite
 from vsrcli.engine.parts import FLOAT32, shapes_of
 from vsrcli.engine.streams import StreamingEngine
 from vsrcli.errors import EngineError, ModelError, OutOfMemoryError
-from vsrcli.models.registry import Weights, sha256
+from vsrcli.models.registry import Weights, file_sha256
 from vsrcli.tuning import configure_malloc, disable_openvino_telemetry
 
 BAND_PIXELS = 2048  # 3 MB of filters: they stay in a core's cache
@@ -59,7 +59,7 @@ class OpenvinoBackend:
         on_notice: Callable[[str], None] = lambda text: None,
         band_pixels: int | None = None,
     ) -> None:
-        if sha256(weights.path) != weights.card.get("sha256"):
+        if file_sha256(weights.path) != weights.card.get("sha256"):
             raise ModelError(
                 f"{str(weights.path)!r} is damaged: its sha256 is not the one in its card; fetch it again"
             )
@@ -244,7 +244,7 @@ def _makers() -> dict[str, object]:
     room, models = Path(__file__).parent, Path(__file__).parents[1] / "models"
     code = [*sorted(models.glob("*.py")), *(room / name for name in ("parts.py", "export.py", "surgery.py"))]
     return {
-        "code": [sha256(path) for path in code],
+        "code": [file_sha256(path) for path in code],
         **{package: version(package) for package in ("openvino", "keras")},
         "vsr": import_module("vsrcli").__version__,  # whose names lead back to this file
     }

@@ -156,29 +156,31 @@ def functions(model: Any, sizes: NetworkShapes, height: int, width: int) -> Mapp
     """
     from keras import ops
 
-    from vsrcli.models.convolve import AsFrames, ByRows
+    from vsrcli.models.convolve import FrameLayout, WinogradLayout
     from vsrcli.models.dynamic import depth_to_space
 
-    layout = ByRows(height, width) if sizes.rows > 1 else AsFrames()
+    layout = WinogradLayout(height, width) if sizes.rows > 1 else FrameLayout()
 
     def upscale(window):
         return ops.clip(ops.cast(model(window, training=False), "float32"), 0.0, 1.0)
 
     def advance(frame, *state):
-        entries = [layout.take(entry) for entry in state]
-        features, newest = layout.lay(model.encode(frame)), []
+        entries = [layout.unpack(entry) for entry in state]
+        features, newest = layout.to_layout(model.encode(frame)), []
         for level in range(len(state) // 2):
             before, here = entries[2 * level : 2 * level + 2]
             newest.append(features)
             features = model.fuse(level, before, here, features, layout)
-        return tuple(layout.give(each) for each in (features, *newest))
+        return tuple(layout.pack(each) for each in (features, *newest))
 
     def refine(features):
-        return layout.in_order(model.refine(layout.take(features), layout))
+        return layout.to_frame(model.refine(layout.unpack(features), layout))
 
     def step(features, hidden, painted):
-        hidden, x = model.step(layout.take(features), layout.take(hidden), layout.lay(painted), layout)
-        return layout.give(hidden), layout.in_order(x)
+        hidden, x = model.step(
+            layout.unpack(features), layout.unpack(hidden), layout.to_layout(painted), layout
+        )
+        return layout.pack(hidden), layout.to_frame(x)
 
     def paint(x, around):
         return ops.clip(model.paint(x, around), 0.0, 1.0)
@@ -195,14 +197,14 @@ def functions(model: Any, sizes: NetworkShapes, height: int, width: int) -> Mapp
         return advance(model, frame, queues)
 
     def refine_shared(features):
-        from vsrcli.models.duf_reuse import refine
+        from vsrcli.models.duf_reuse import trunk
 
-        return refine(model, features)
+        return trunk(model, features)
 
     def paint_shared(x, around):
-        from vsrcli.models.duf_reuse import paint
+        from vsrcli.models.duf_reuse import reconstruct
 
-        return ops.clip(paint(model, x, around, sizes.scale), 0.0, 1.0)
+        return ops.clip(reconstruct(model, x, around, sizes.scale), 0.0, 1.0)
 
     return {
         "window": {"upscale": upscale},

@@ -53,7 +53,7 @@ class Architecture:
         """A network with fresh random weights."""
         return import_module(f"vsrcli.models.{self.module}").build(scale, phase=phase, **self.options)
 
-    def sized(self, sizes: Mapping[str, int]) -> Architecture:
+    def with_sizes(self, sizes: Mapping[str, int]) -> Architecture:
         """The same kind of network with other sizes.
 
         Args:
@@ -84,7 +84,7 @@ class Architecture:
             openvino_bytes=taken,
         )
 
-    def macs(self, scale: int) -> int:
+    def multiply_adds(self, scale: int) -> int:
         """Multiply-adds per low-resolution pixel and frame; 0 for interpolation."""
         return getattr(costs, f"{self.module}_macs")(scale, **self.options) if self.module else 0
 

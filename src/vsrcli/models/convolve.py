@@ -12,26 +12,26 @@ import numpy as np
 from keras import ops
 
 from vsrcli.models.costs import DUF_ROWS as ROWS
-from vsrcli.models.winograd import Rows
+from vsrcli.models.winograd import RowInterleaved
 
 
-def plain(layer: Any, first: Any, *others: Any) -> Any:
+def concat_conv(layer: Any, first: Any, *others: Any) -> Any:
     """A layer as Keras applies it to parts side by side, ``(B, H, W, C)`` each."""
     return layer(ops.concatenate([first, *others], axis=-1) if others else first)
 
 
-class AsFrames:
+class FrameLayout:
     """Features lie as frames do, ``(B, H, W, C)``, everywhere. :class:`ByRows` has the same methods."""
 
-    __call__ = staticmethod(plain)
+    __call__ = staticmethod(concat_conv)
 
-    def lay(self, x: Any) -> Any:
+    def to_layout(self, x: Any) -> Any:
         return x
 
-    take = give = in_order = lay
+    unpack = pack = to_frame = to_layout
 
 
-class ByRows:
+class WinogradLayout:
     """F(6, 3) along the height, on features that lie as :class:`~vsrcli.models.winograd.Rows`.
 
     Features are zero in the rows that were added below a frame. Between functions they have the shape of a
@@ -42,26 +42,26 @@ class ByRows:
     """
 
     def __init__(self, height: int, width: int) -> None:
-        self._rows = Rows(height, width)
+        self._rows = RowInterleaved(height, width)
 
     def __call__(self, layer: Any, *parts: Any) -> Any:
         """Parts, ``(pixels, C)`` each, and what comes of them."""
         kernel, bias = (np.asarray(ops.convert_to_numpy(each)) for each in layer.weights)
-        return self._rows.masked(layer.activation(self._rows.conv(kernel, *parts) + bias))
+        return self._rows.zero_padding_rows(layer.activation(self._rows.conv(kernel, *parts) + bias))
 
-    def lay(self, x: Any) -> Any:
+    def to_layout(self, x: Any) -> Any:
         """``(1, H, W, C)`` -> ``(pixels, C)``."""
         below = -x.shape[1] % ROWS
-        return self._rows.order(ops.pad(x, ((0, 0), (0, below), (0, 0), (0, 0))) if below else x)
+        return self._rows.interleave(ops.pad(x, ((0, 0), (0, below), (0, 0), (0, 0))) if below else x)
 
-    def take(self, features: Any) -> Any:
+    def unpack(self, features: Any) -> Any:
         """``(1, H', W, C)`` -> ``(pixels, C)``."""
         return ops.reshape(features, (-1, features.shape[-1]))
 
-    def give(self, x: Any) -> Any:
+    def pack(self, x: Any) -> Any:
         """``(pixels, C)`` -> ``(1, H', W, C)``."""
         return ops.reshape(x, (1, -1, self._rows.width, x.shape[-1]))
 
-    def in_order(self, x: Any) -> Any:
+    def to_frame(self, x: Any) -> Any:
         """``(pixels, C)`` -> ``(1, H', W, C)``, the rows in their natural order."""
-        return self._rows.restore(x)
+        return self._rows.deinterleave(x)

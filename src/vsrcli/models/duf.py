@@ -15,7 +15,7 @@ from vsrcli.models.costs import DUF_STEM as STEM
 from vsrcli.models.costs import TAPS, WINDOW
 from vsrcli.models.costs import duf_macs as macs
 from vsrcli.models.costs import duf_radius as radius
-from vsrcli.models.dynamic import DynamicUpsampling, SubPixels, interpolating_bias
+from vsrcli.models.dynamic import DynamicUpsampling, SubpixelConv, interpolating_bias
 
 __all__ = ["DEPTHS", "WINDOW", "build", "macs", "radius"]
 
@@ -54,9 +54,9 @@ def build(scale: int, *, depth: int = 16, phase: str = "centre") -> keras.Model:
     x = ops.squeeze(x, axis=1)  # B, H, W, 256
 
     residual = ops.relu(layers.Conv2D(256, 1, name="residual1")(x))
-    residual = SubPixels(3, scale, name="residual2", kernel_initializer="zeros")(residual)
+    residual = SubpixelConv(3, scale, name="residual2", kernel_initializer="zeros")(residual)
     logits = ops.relu(layers.Conv2D(512, 1, name="filters1")(x))
-    logits = SubPixels(
+    logits = SubpixelConv(
         TAPS * TAPS,
         scale,
         name="filters2",

@@ -22,11 +22,18 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from vsrcli.models.convolve import plain
+from vsrcli.models.convolve import concat_conv
 from vsrcli.models.costs import TAPS
 from vsrcli.models.costs import duf_r_macs as macs
 from vsrcli.models.costs import duf_r_radius as radius
-from vsrcli.models.dynamic import SubPixels, depth_to_space, framed, interpolate, interpolating_bias, paint
+from vsrcli.models.dynamic import (
+    SubpixelConv,
+    apply_dynamic_filters,
+    bicubic_upsample,
+    depth_to_space,
+    interpolating_bias,
+    pad_border,
+)
 
 __all__ = ["LIMIT", "DufR", "build", "macs", "radius"]
 
@@ -76,14 +83,14 @@ class DufR(keras.Model):
         self.head = conv(head, 3, "head", activation="relu")
         self.filters = None
         if filters:
-            self.filters = SubPixels(
+            self.filters = SubpixelConv(
                 TAPS * TAPS,
                 scale,
                 name="filters",
                 kernel_initializer=keras.initializers.RandomNormal(stddev=1e-2),
                 bias_initializer=keras.initializers.Constant(interpolating_bias(scale, phase)),  # type: ignore[arg-type]
             )
-        self.residual = SubPixels(3, scale, name="residual", kernel_initializer="zeros")
+        self.residual = SubpixelConv(3, scale, name="residual", kernel_initializer="zeros")
 
     def empty_state(self, batch: int, height: int, width: int) -> tuple:
         """The state before the first frame of a shot: ``hidden`` (B, H, W, width) in the network's compute
@@ -95,11 +102,11 @@ class DufR(keras.Model):
         """Features of single frames: ``(B, H, W, 3)`` -> ``(B, H, W, width)``."""
         return self.encoder(frames)
 
-    def fuse(self, level: int, before, here, after, conv=plain):
+    def fuse(self, level: int, before, here, after, conv=concat_conv):
         """A valid temporal convolution: three neighbours' features, ``(B, H, W, width)`` each, to one."""
         return ops.relu(conv(self.fusions[level], before, here, after) + here)
 
-    def step(self, seen, hidden, painted, conv=plain):
+    def step(self, seen, hidden, painted, conv=concat_conv):
         """What the window shows, and the state of the frame before, to the new state.
 
         Args:
@@ -116,7 +123,7 @@ class DufR(keras.Model):
         hidden = ops.clip(x, -LIMIT, LIMIT)
         return hidden, conv(self.head, hidden)
 
-    def paint(self, x, around):
+    def reconstruct(self, x, around):
         """The output stage: each pixel by itself, so that any rows may be painted apart from the others.
 
         Args:
@@ -127,10 +134,10 @@ class DufR(keras.Model):
             ``(B, H, W, 3, scale**2)`` float32, not clipped: the picture before depth-to-space.
         """
         if self.filters is None:
-            return interpolate(around, self.scale, self.phase) + self.residual(x)
-        return paint(around, self.filters(x), self.residual(x))
+            return bicubic_upsample(around, self.scale, self.phase) + self.residual(x)
+        return apply_dynamic_filters(around, self.filters(x), self.residual(x))
 
-    def remember(self, depth, here):
+    def feedback(self, depth, here):
         """What the next step is given of a picture: its difference from the frame that it was made of.
 
         Args:
@@ -160,8 +167,8 @@ class DufR(keras.Model):
         for t in range(time - 2 * self.levels):
             here = frames[:, t + self.levels]
             hidden, features = self.step(x[:, t], hidden, painted)
-            depth = self.paint(features, framed(ops.cast(here, "float32")))
-            painted = self.remember(depth, here)
+            depth = self.reconstruct(features, pad_border(ops.cast(here, "float32")))
+            painted = self.feedback(depth, here)
             pictures.append(depth_to_space(depth, self.scale))
         return ops.stack(pictures, axis=1)
 

@@ -25,9 +25,9 @@ from keras import ops
 from vsrcli.models import dynamic
 from vsrcli.models.costs import DUF_ROWS, WINDOW
 from vsrcli.models.duf import BN_EPSILON
-from vsrcli.models.winograd import Rows, minimal_filtering, mix, total
+from vsrcli.models.winograd import RowInterleaved, plain_sum, weighted_sum, winograd_matrices
 
-SHARING = WINDOW // 2  # blocks behind which windows still have something in common
+SHARED_WEIGHTS = WINDOW // 2  # blocks behind which windows still have something in common
 _TILES = {1: (1,), 3: (3,), 5: (5,), 7: (5, 2)}  # outputs along time -> how many are computed together
 
 
@@ -44,27 +44,27 @@ def advance(model: Any, frame: Any, queues: Sequence[Sequence[Any]]) -> tuple[An
         ``(1, H', W, C)``, what the blocks make of the window, ready for :func:`refine`, and one new entry for
         each queue. H' is H rounded up to a multiple of six.
     """
-    rows, last = Rows(*frame.shape[1:3]), WINDOW - 1
+    rows, last = RowInterleaved(*frame.shape[1:3]), WINDOW - 1
     blocks = [_Block(model, number, rows) for number in range(_blocks(model))]
-    stem = rows.order(_stem(model, frame))
+    stem = rows.interleave(_stem(model, frame))
     queues = [[_flat(entry) for entry in queue] for queue in queues]
     newest = [stem]
     parts = [[each] for each in (*queues[0], stem)]  # of the features of each of the window's frames
     inner: dict[int, Any] = {}  # products of frames that the window's ends have not touched
     ends: dict[int, Any] = {}  # of the others
-    for level in range(SHARING + 1):
+    for level in range(SHARED_WEIGHTS + 1):
         fresh = last - level  # the one inner frame that was in no window yet
         touched = [p for p in range(WINDOW) if not level <= p <= fresh]
         if level:
             block = blocks[level - 1]
             grown = {p: block.grown({**inner, **ends}, p) for p in touched}
             made = block.grown(inner, fresh)
-            kept = queues[2 * level] if level < SHARING else ()
+            kept = queues[2 * level] if level < SHARED_WEIGHTS else ()
             grown.update({**_until(fresh, kept), fresh: made})
             for p in range(WINDOW):
                 parts[p].append(grown[p])
-            newest += [made] if level < SHARING else []
-        if level < SHARING:
+            newest += [made] if level < SHARED_WEIGHTS else []
+        if level < SHARED_WEIGHTS:
             block = blocks[level]
             made = block.products(_joined(parts[fresh]))
             inner = {p: block.apart(each) for p, each in _until(fresh, queues[2 * level + 1]).items()}
@@ -75,23 +75,23 @@ def advance(model: Any, frame: Any, queues: Sequence[Sequence[Any]]) -> tuple[An
             for p in touched:
                 taps = few.get(p, (0, 1, 2))
                 ends[p] = block.apart(block.products(_joined(parts[p]), taps), taps)
-    features = _rest(blocks[SHARING:], [_joined(part) for part in parts])
-    features = rows.masked(_normed(features, *_affine(model, "head_bn")))
+    features = _rest(blocks[SHARED_WEIGHTS:], [_joined(part) for part in parts])
+    features = rows.zero_padding_rows(_normed(features, *_affine(model, "head_bn")))
     return tuple(ops.reshape(each, (1, -1, rows.width, each.shape[-1])) for each in (features, *newest))
 
 
-def refine(model: Any, features: Any) -> Any:
+def trunk(model: Any, features: Any) -> Any:
     """What the blocks made of a window -> ``(1, H', W, 256)``, what the output stage sees, rows in order."""
     kernel, bias = _weights(model, "head")
-    rows = Rows(*features.shape[1:3])
-    return rows.restore(ops.relu(rows.conv(kernel, _flat(features)) + bias))
+    rows = RowInterleaved(*features.shape[1:3])
+    return rows.deinterleave(ops.relu(rows.conv(kernel, _flat(features)) + bias))
 
 
-def paint(model: Any, x: Any, around: Any, scale: int) -> Any:
+def reconstruct(model: Any, x: Any, around: Any, scale: int) -> Any:
     """A band of :func:`refine` -> a band of the picture, not clipped."""
     residual = model.get_layer("residual2")(ops.relu(model.get_layer("residual1")(x)))
     logits = model.get_layer("filters2")(ops.relu(model.get_layer("filters1")(x)))
-    return dynamic.depth_to_space(dynamic.paint(around, logits, residual), scale)
+    return dynamic.depth_to_space(dynamic.apply_dynamic_filters(around, logits, residual), scale)
 
 
 class _Block:
@@ -103,7 +103,7 @@ class _Block:
         rows: how its features lie.
     """
 
-    def __init__(self, model: Any, number: int, rows: Rows) -> None:
+    def __init__(self, model: Any, number: int, rows: RowInterleaved) -> None:
         name = f"block{number}"
         self.rows = rows
         self.kernel, self.bias = _kernel(model, f"{name}_grow")  # 3, 3, 3, C, growth; time first
@@ -115,7 +115,7 @@ class _Block:
 
     def reduced(self, x: Any) -> Any:
         """``(pixels, C)`` -> the same shape."""
-        return self.rows.masked(self.rows.pointwise(_normed(x, *self._norm), *self._reduce))
+        return self.rows.zero_padding_rows(self.rows.pointwise(_normed(x, *self._norm), *self._reduce))
 
     def products(self, x: Any, taps: Iterable[int] = (0, 1, 2)) -> Any:
         """What a frame's features contribute to the frames behind, at and before it, side by side."""
@@ -129,14 +129,14 @@ class _Block:
     def grown(self, products: Mapping[int, Mapping[int, Any]], p: int) -> Any:
         """The features that the block adds to frame ``p``; outside the window there is nothing."""
         terms = [products[p + tap - 1][tap] for tap in range(3) if 0 <= p + tap - 1 < WINDOW]
-        return total(terms) + self.bias
+        return plain_sum(terms) + self.bias
 
 
 def _rest(blocks: Sequence[_Block], frames: list[Any]) -> Any:
     """The blocks whose features belong to one window: seven frames' features -> ``(pixels, C)``."""
     for left, block in zip(range(len(blocks), 0, -1), blocks, strict=True):
         reduced: list[Any] = [block.reduced(frame) for frame in frames]
-        if left > SHARING:  # keeps time: outside the window there is nothing
+        if left > SHARED_WEIGHTS:  # keeps time: outside the window there is nothing
             reduced = [None, *reduced, None]
         else:
             frames = frames[1:-1]
@@ -147,14 +147,14 @@ def _rest(blocks: Sequence[_Block], frames: list[Any]) -> Any:
     return frames[0]
 
 
-def _filtered(frames: list[Any], kernel: np.ndarray, rows: Rows) -> list[Any]:
+def _filtered(frames: list[Any], kernel: np.ndarray, rows: RowInterleaved) -> list[Any]:
     """A 3x3x3 convolution, valid along time, of frames ``(pixels, C)`` or None: Winograd's F(m, 3)."""
-    before, weights, after = minimal_filtering(len(frames) - 2)
+    before, weights, after = winograd_matrices(len(frames) - 2)
     products = []
     for sums, taps in zip(before, weights, strict=True):
-        x = mix(frames, sums)
+        x = weighted_sum(frames, sums)
         products.append(None if x is None else rows.conv(np.tensordot(taps, kernel, 1).astype(np.float32), x))
-    return [mix(products, sums) for sums in after]
+    return [weighted_sum(products, sums) for sums in after]
 
 
 def _until(stop: int, entries: Sequence[Any]) -> dict[int, Any]:

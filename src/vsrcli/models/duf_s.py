@@ -12,12 +12,18 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from vsrcli.models.convolve import plain
+from vsrcli.models.convolve import concat_conv
 from vsrcli.models.costs import DUF_S_LEVELS as LEVELS
 from vsrcli.models.costs import TAPS, WINDOW
 from vsrcli.models.costs import duf_s_macs as macs
 from vsrcli.models.costs import duf_s_radius as radius
-from vsrcli.models.dynamic import SubPixels, depth_to_space, framed, interpolating_bias, paint
+from vsrcli.models.dynamic import (
+    SubpixelConv,
+    apply_dynamic_filters,
+    depth_to_space,
+    interpolating_bias,
+    pad_border,
+)
 
 __all__ = ["LEVELS", "WINDOW", "DufS", "build", "macs", "radius"]
 
@@ -50,31 +56,31 @@ class DufS(keras.Model):
         near_zero = keras.initializers.VarianceScaling(0.02, mode="fan_in")
         self.second = [conv(width, 3, f"block{i}_b", kernel_initializer=near_zero) for i in range(blocks)]
         self.head = conv(head, 3, "head", activation="relu")
-        self.filters = SubPixels(
+        self.filters = SubpixelConv(
             TAPS * TAPS,
             scale,
             name="filters",
             kernel_initializer=keras.initializers.RandomNormal(stddev=1e-2),
             bias_initializer=keras.initializers.Constant(interpolating_bias(scale, phase)),  # type: ignore[arg-type]
         )
-        self.residual = SubPixels(3, scale, name="residual", kernel_initializer="zeros")
+        self.residual = SubpixelConv(3, scale, name="residual", kernel_initializer="zeros")
 
     def encode(self, frames):
         """Features of single frames: ``(B, H, W, 3)`` -> ``(B, H, W, width)``."""
         return self.encoder(frames)
 
-    def fuse(self, level: int, before, here, after, conv=plain):
+    def fuse(self, level: int, before, here, after, conv=concat_conv):
         """A valid temporal convolution: three neighbours' features, ``(B, H, W, width)`` each, to one."""
         return ops.relu(conv(self.fusions[level], before, here, after) + here)
 
-    def refine(self, features, conv=plain):
+    def trunk(self, features, conv=concat_conv):
         """The residual blocks and the head: ``(B, H, W, width)`` -> ``(B, H, W, head)``."""
         x = features
         for first, second in zip(self.first, self.second, strict=True):
             x = x + conv(second, conv(first, x))
         return conv(self.head, x)
 
-    def paint(self, x, around):
+    def reconstruct(self, x, around):
         """The output stage: each pixel by itself, so that any rows may be painted apart from the others.
 
         Args:
@@ -84,7 +90,7 @@ class DufS(keras.Model):
         Returns:
             ``(B, scale*H, scale*W, 3)`` float32, not clipped.
         """
-        depth = paint(around, self.filters(x), self.residual(x))
+        depth = apply_dynamic_filters(around, self.filters(x), self.residual(x))
         return depth_to_space(depth, self.scale)
 
     def call(self, frames):
@@ -103,8 +109,8 @@ class DufS(keras.Model):
             x = ops.reshape(self.fuse(level, *parts), (-1, steps, height, width, self.width))
         steps = time - WINDOW + 1
         centre = ops.reshape(frames[:, LEVELS : LEVELS + steps], (*flat, 3))
-        around = framed(ops.cast(centre, "float32"))
-        y = self.paint(self.refine(ops.reshape(x, (*flat, self.width))), around)
+        around = pad_border(ops.cast(centre, "float32"))
+        y = self.reconstruct(self.trunk(ops.reshape(x, (*flat, self.width))), around)
         return ops.reshape(y, (-1, steps, height * self.scale, width * self.scale, 3))
 
 

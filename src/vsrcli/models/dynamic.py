@@ -40,13 +40,13 @@ def depth_to_space(image, scale: int):
     return ops.reshape(image, (-1, height * scale, width * scale, channels))
 
 
-def framed(image):
+def pad_border(image):
     """A frame with the border that the filters of its outermost pixels need: ``(B, H, W, 3)`` ->
     ``(B, H+4, W+4, 3)``; the border repeats. (The authors pad with zeros, which darkens those pixels.)"""
     return pad_edge(image, TAPS // 2)
 
 
-def surroundings(around):
+def extract_patches(around):
     """The 5x5 surroundings of every pixel: ``(B, H+4, W+4, 3)`` from :func:`framed` -> ``(B, H, W, 4, 25)``.
 
     Rows first: tap ``5*i + j`` is the pixel ``i - 2`` below and ``j - 2`` to the right. The fourth colour is
@@ -65,7 +65,7 @@ def surroundings(around):
     return ops.reshape(seen, (-1, height, width, 4, taps))
 
 
-def paint(around, logits, residual):
+def apply_dynamic_filters(around, logits, residual):
     """Apply predicted filters to a frame and add the residual.
 
     The arithmetic runs along the sub-pixels, and the softmax's sum comes out of the product with the colours,
@@ -80,11 +80,11 @@ def paint(around, logits, residual):
     Returns:
         ``(B, H, W, 3, scale**2)``, not clipped: the picture before :func:`depth_to_space`.
     """
-    sums = ops.matmul(surroundings(around), ops.exp(ops.clip(logits, -40.0, 40.0)))
+    sums = ops.matmul(extract_patches(around), ops.exp(ops.clip(logits, -40.0, 40.0)))
     return sums[:, :, :, :3] / sums[:, :, :, 3:] + residual
 
 
-def interpolate(around, scale: int, phase: str = "centre"):
+def bicubic_upsample(around, scale: int, phase: str = "centre"):
     """Bicubic interpolation (a = -0.5) in the place of predicted filters.
 
     Args:
@@ -106,7 +106,7 @@ def interpolate(around, scale: int, phase: str = "centre"):
     return ops.reshape(picture, (-1, height, width, 3, scale * scale))
 
 
-class SubPixels(layers.Conv2D):
+class SubpixelConv(layers.Conv2D):
     """A convolution of single pixels to values for every sub-pixel: ``(B, H, W, C)`` -> ``(B, H, W, values,
     scale**2)``.
 
@@ -133,7 +133,9 @@ class SubPixels(layers.Conv2D):
         return (*input_shape[:3], self.values, self.sub_pixels)
 
 
-SubPixels.__name__ = "Conv2D"  # Keras names saved arrays by class: the files are those of plain convolutions
+SubpixelConv.__name__ = (
+    "Conv2D"  # Keras names saved arrays by class: the files are those of plain convolutions
+)
 
 
 class DynamicUpsampling(layers.Layer):
@@ -144,7 +146,7 @@ class DynamicUpsampling(layers.Layer):
         self.scale = scale
 
     def call(self, image, logits, residual):
-        return depth_to_space(paint(framed(image), logits, residual), self.scale)
+        return depth_to_space(apply_dynamic_filters(pad_border(image), logits, residual), self.scale)
 
     def compute_output_shape(self, image_shape, logits_shape, residual_shape):
         batch, height, width, channels = image_shape

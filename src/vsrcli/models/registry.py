@@ -53,7 +53,7 @@ class Weights:
     @property
     def architecture(self) -> Architecture:
         """The architecture with this file's own sizes."""
-        return architecture(str(self.card["architecture"])).sized(self.card.get("options", {}))
+        return architecture(str(self.card["architecture"])).with_sizes(self.card.get("options", {}))
 
 
 def weight_folders() -> list[Path]:
@@ -127,13 +127,13 @@ def find_weights(model: str, scale: int, degradation: str = DEFAULT_DEGRADATION)
     )
 
 
-def load(weights: Weights) -> keras.Model:
+def load_model(weights: Weights) -> keras.Model:
     """Build the network of a weight file and fill it.
 
     Raises:
         ModelError: the file is not what its card says (sha256), or does not fit the architecture.
     """
-    digest = sha256(weights.path)
+    digest = file_sha256(weights.path)
     if digest != weights.card.get("sha256"):
         raise ModelError(
             f"{str(weights.path)!r} is damaged: its sha256 is not the one in its card; fetch it again"
@@ -150,6 +150,6 @@ def load(weights: Weights) -> keras.Model:
     return model
 
 
-def sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     """Hex digest of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -21,7 +21,7 @@ _POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
 
 
 @cache
-def minimal_filtering(outputs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def winograd_matrices(outputs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Winograd's F(m, 3): m outputs of a filter with three taps from m + 2 products.
 
     Returns:
@@ -45,13 +45,13 @@ def minimal_filtering(outputs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return np.round(before, 12), weights, after
 
 
-def mix(terms: Sequence[Any], weights: np.ndarray) -> Any:
+def weighted_sum(terms: Sequence[Any], weights: np.ndarray) -> Any:
     """A weighted sum; None stands for zero."""
     used = [(x, float(weight)) for x, weight in zip(terms, weights, strict=True) if x is not None and weight]
-    return total([x if weight == 1 else x * weight for x, weight in used]) if used else None
+    return plain_sum([x if weight == 1 else x * weight for x, weight in used]) if used else None
 
 
-def total(terms: Sequence[Any]) -> Any:
+def plain_sum(terms: Sequence[Any]) -> Any:
     """A plain sum."""
     made = terms[0]
     for term in terms[1:]:
@@ -60,7 +60,7 @@ def total(terms: Sequence[Any]) -> Any:
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowInterleaved:
     """Features as ``(pixels, C)``, every sixth row of a frame side by side, and convolutions of them.
 
     The frame's rows 0, 6, 12, ... come first, then 1, 7, 13, ...: where minimal filtering adds up every sixth
@@ -84,20 +84,20 @@ class Rows:
         """Times six rows."""
         return -(-self.height // ROWS)
 
-    def order(self, x: Any) -> Any:
+    def interleave(self, x: Any) -> Any:
         """``(1, 6*tiles, W, C)``, the rows in their natural order -> ``(pixels, C)``."""
         channels = x.shape[-1]
         x = ops.reshape(x, (self.tiles, ROWS, self.width * channels))
         return ops.reshape(ops.transpose(x, (1, 0, 2)), (-1, channels))
 
-    def restore(self, x: Any) -> Any:
+    def deinterleave(self, x: Any) -> Any:
         """:meth:`order` undone."""
         channels = x.shape[-1]
         x = ops.reshape(x, (ROWS, self.tiles, self.width * channels))
         x = ops.transpose(x, (1, 0, 2))
         return ops.reshape(x, (1, ROWS * self.tiles, self.width, channels))
 
-    def masked(self, x: Any) -> Any:
+    def zero_padding_rows(self, x: Any) -> Any:
         """Zeros below the frame."""
         if self.height % ROWS == 0:
             return x
@@ -120,7 +120,7 @@ class Rows:
             kernel: ``(3, 3, C, K)``, C being the channels of all parts.
             parts: ``(pixels, C')`` each.
         """
-        _, weights, after = minimal_filtering(ROWS)
+        _, weights, after = winograd_matrices(ROWS)
         kernels = np.tensordot(weights, kernel, 1)[:, None].astype(np.float32)  # 8, 1, 3, C, K
         products: list[list[Any]] = [[] for _ in kernels]
         start = 0
@@ -128,11 +128,11 @@ class Rows:
             channels = slice(start, start := start + x.shape[-1])
             for made, each, taps in zip(products, self._sums(x), kernels, strict=True):
                 made.append(self._conv(each, self.tiles, taps[:, :, channels]))
-        return _weighted(after, ops.concatenate([total(made) for made in products], axis=0))
+        return _weighted(after, ops.concatenate([plain_sum(made) for made in products], axis=0))
 
     def _sums(self, x: Any) -> list[Any]:
         """What the convolutions of :meth:`conv` act on: eight of (pixels/6, C)."""
-        before, _, _ = minimal_filtering(ROWS)
+        before, _, _ = winograd_matrices(ROWS)
         first, *inner, last = ops.split(_weighted(before[:, 1:-1], x), ROWS + 2, axis=0)
         above, below = self._beside(x)
         return [first + float(before[0, 0]) * above, *inner, last + float(before[-1, -1]) * below]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vsrcli.errors import DataError
-from vsrcli.models.registry import sha256
+from vsrcli.models.registry import file_sha256
 from vsrcli.train.clips import Footage
 
 
@@ -26,8 +26,8 @@ def check_apart(training: Footage, evaluated: Footage) -> None:
         twin = by_path.get(path.resolve())
         same_size = by_size.get(path.stat().st_size, [])
         if twin is None and same_size:  # reading whole files is for the few that could be equal
-            digest = sha256(path)
-            twin = next((other for other in same_size if sha256(other) == digest), None)
+            digest = file_sha256(path)
+            twin = next((other for other in same_size if file_sha256(other) == digest), None)
         if twin is not None:
             raise DataError(
                 f"{str(path)!r} is also trained on, as {str(twin)!r}: take it out of one of the folders"

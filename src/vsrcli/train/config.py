@@ -73,7 +73,7 @@ class TrainConfig:
         Raises:
             ModelError: there is no such architecture, or it has not these sizes.
         """
-        return architecture(self.model).sized(self.sizes)
+        return architecture(self.model).with_sizes(self.sizes)
 
 
 # Options that may differ when a run is continued: the length, how often it reports, and what it runs on.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli.models.registry import SUFFIX, sha256
+from vsrcli.models.registry import SUFFIX, file_sha256
 from vsrcli.train.config import TrainConfig
 from vsrcli.train.degrade import PRESETS
 
@@ -56,11 +56,11 @@ class Export:
             "degradation_parameters": asdict(preset),
             "phase": preset.phase,
             "parameters": self.network.count_params(),
-            "multiply_adds_per_lr_pixel": self.chosen.macs(config.scale),
+            "multiply_adds_per_lr_pixel": self.chosen.multiply_adds(config.scale),
             **self._card,
             "training": {**asdict(config), "step": step, "hours": round(seconds / 3600, 2)},
             "validation": measured,
-            "sha256": sha256(self.path),
+            "sha256": file_sha256(self.path),
         }
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         self.path.with_name(self.path.name.removesuffix(SUFFIX) + ".json").write_text(text, encoding="utf-8")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vsrcli.errors import DataError
-from vsrcli.models.registry import load, read_weights
+from vsrcli.models.registry import load_model, read_weights
 
 if TYPE_CHECKING:
     import keras
@@ -49,7 +49,7 @@ def start_from(path: Path, model: keras.Model, phase: str) -> Transfer:
         DataError: no layer agrees.
     """
     weights = read_weights(path)
-    theirs = {layer.name: layer.get_weights() for layer in load(weights).layers}
+    theirs = {layer.name: layer.get_weights() for layer in load_model(weights).layers}
     fresh, taken = [], 0
     for layer in model.layers:
         ours, other = layer.get_weights(), theirs.get(layer.name)
