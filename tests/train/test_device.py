@@ -10,13 +10,13 @@ from vsrcli.errors import DataError
 from vsrcli.models import architectures
 from vsrcli.train import loop
 from vsrcli.train.batches import BatchPlan, make_batch
-from vsrcli.train.clips import Pair
+from vsrcli.train.clips import TrainingPair
 from vsrcli.train.degrade import PRESETS, degrade
-from vsrcli.train.device import DeviceData, HostData, open_data
-from vsrcli.train.sequences import shaped
+from vsrcli.train.device import DeviceDataset, HostDataset, open_dataset
+from vsrcli.train.sequences import shape_batch
 
 
-def noise_pairs(preset: str, scale: int) -> list[Pair]:
+def noise_pairs(preset: str, scale: int) -> list[TrainingPair]:
     """Two small clips of noise, so that no two places look alike; crops of 8 touch their borders."""
     rng = np.random.default_rng(7)
     pairs = []
@@ -24,7 +24,7 @@ def noise_pairs(preset: str, scale: int) -> list[Pair]:
         high = rng.integers(0, 256, (10, 48 + 24 * number, 72, 3), dtype=np.uint8)
         variants = range(2 if preset == "video" else 1)
         low = np.stack([degrade(high, scale, PRESETS[preset], v, rng) for v in variants])
-        pairs.append(Pair(str(number), kind, high, low))
+        pairs.append(TrainingPair(str(number), kind, high, low))
     return pairs
 
 
@@ -37,10 +37,10 @@ def test_both_paths_give_the_same_batches(preset, scale, model):
         BatchPlan(4, 8, 3, 8, scale),
         architectures.architecture(model),
     )
-    data = DeviceData(pairs, plan, PRESETS[preset], chosen)
+    data = DeviceDataset(pairs, plan, PRESETS[preset], chosen)
     for step, tensors in enumerate(data.batches(1, 5, 13), start=5):
         low, high = (255 * ops.convert_to_numpy(tensor) for tensor in tensors)
-        expected, truth = (255 * array for array in shaped(*make_batch(pairs, plan, 1, step), chosen))
+        expected, truth = (255 * array for array in shape_batch(*make_batch(pairs, plan, 1, step), chosen))
         assert low.shape == expected.shape
         np.testing.assert_array_equal(np.rint(high), np.rint(truth))
         assert np.abs(np.rint(low) - np.rint(expected)).max() <= (preset != "video")  # codes of 255
@@ -50,10 +50,10 @@ def test_both_paths_give_the_same_batches(preset, scale, model):
 def test_a_cpu_keeps_footage_in_files_unless_told_otherwise():
     pairs, chosen = noise_pairs("bi", 2), architectures.architecture("duf-s")
     plan = BatchPlan(1, 7, 3, 8, 2)
-    for place, kind in (("auto", HostData), ("host", HostData), ("device", DeviceData)):
-        assert type(open_data(place, pairs, plan, PRESETS["bi"], chosen)) is kind
+    for place, kind in (("auto", HostDataset), ("host", HostDataset), ("device", DeviceDataset)):
+        assert type(open_dataset(place, pairs, plan, PRESETS["bi"], chosen)) is kind
     with pytest.raises(DataError, match="--crop 30 is larger"):
-        open_data("auto", pairs, replace(plan, crop=30), PRESETS["bi"], chosen)
+        open_dataset("auto", pairs, replace(plan, crop=30), PRESETS["bi"], chosen)
 
 
 def test_runs_on_either_path_learn_the_same(monkeypatch, tmp_path):

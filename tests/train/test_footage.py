@@ -9,7 +9,7 @@ from PIL import Image
 
 from vsrcli.errors import DataError
 from vsrcli.train import motion
-from vsrcli.train.apart import check_apart
+from vsrcli.train.apart import check_no_leakage
 from vsrcli.train.clips import find_footage, prepare_pairs
 from vsrcli.train.degrade import PRESETS
 
@@ -32,20 +32,20 @@ def short_exposures(monkeypatch):
 def test_what_is_scored_on_is_not_trained_on(footage_folder, tmp_path):
     training = find_footage(footage_folder)
     with pytest.raises(DataError, match=r"a\.mkv.* is also trained on"):
-        check_apart(training, find_footage(footage_folder))
+        check_no_leakage(training, find_footage(footage_folder))
     shutil.copy(footage_folder / "b.mkv", tmp_path / "renamed.mkv")
     with pytest.raises(DataError, match=r"renamed\.mkv.* is also trained on, as .*b\.mkv"):
-        check_apart(training, find_footage(tmp_path))
+        check_no_leakage(training, find_footage(tmp_path))
     (tmp_path / "renamed.mkv").unlink()
     (tmp_path / "link.mkv").symlink_to(footage_folder / "a.mkv")
     with pytest.raises(DataError, match=r"link\.mkv.* is also trained on"):
-        check_apart(training, find_footage(tmp_path))
+        check_no_leakage(training, find_footage(tmp_path))
 
 
 def test_files_that_the_cache_could_confuse_are_named(footage_folder, tmp_path):
     write_clip(tmp_path / "a.mkv", 9)
     with pytest.raises(DataError, match="share a name"):
-        check_apart(find_footage(footage_folder), find_footage(tmp_path))
+        check_no_leakage(find_footage(footage_folder), find_footage(tmp_path))
     (tmp_path / "deeper").mkdir()
     write_clip(tmp_path / "deeper" / "a.mkv", 8)
     with pytest.raises(DataError, match="share a name"):
@@ -66,11 +66,11 @@ def test_soft_takes_lie_beside_the_sharp_ones(tmp_path):
 
 def test_blurred_takes_are_blurred_and_still_ones_stand_still(photo):
     sharp = detail(motion.camera_move(photo, photo, np.random.default_rng(0)))
-    for take in (motion.motion_blurred, motion.out_of_focus):
+    for take in (motion.motion_blurred, motion.defocused):
         soft = take(photo, photo, np.random.default_rng(0))
         assert detail(soft) < 0.7 * sharp
         assert 110 < soft.mean() < 160  # light is averaged, which is brighter than the mean of codes
-    still = motion.still(photo, photo, np.random.default_rng(1))
+    still = motion.static_camera(photo, photo, np.random.default_rng(1))
     moved = np.any(still != still[:1], axis=(0, 3))
     assert moved.mean() < 0.5  # what passes in front may move, the scene does not
 

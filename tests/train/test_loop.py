@@ -14,7 +14,7 @@ from vsrcli.train import loop
 from vsrcli.train.batches import BatchPlan, make_batch
 from vsrcli.train.checkpoint import read_state
 from vsrcli.train.clips import find_footage, prepare_pairs
-from vsrcli.train.config import differences
+from vsrcli.train.config import config_differences
 from vsrcli.train.degrade import PRESETS
 from vsrcli.train.losses import HUBER_DELTA, charbonnier, huber, sequence_loss
 from vsrcli.train.validate import Validation
@@ -92,8 +92,8 @@ def test_checkpoints_from_before_an_option_still_go_on(tmp_path, pairs):
     old = read_state(tmp_path / "checkpoint.npz")["config"]
     for option in ("ema", "blur", "optimizer", "precision", "temporal_weight", "data", "gpus"):
         del old[option]
-    assert differences(replace(CONFIG, steps=9, ema=0.0, blur=False), old) == []
-    assert differences(replace(CONFIG, optimizer="muon", blur=False), old) == ["ema", "optimizer"]
+    assert config_differences(replace(CONFIG, steps=9, ema=0.0, blur=False), old) == []
+    assert config_differences(replace(CONFIG, optimizer="muon", blur=False), old) == ["ema", "optimizer"]
 
 
 def test_what_is_scored_and_given_away_is_the_average(pairs, tmp_path):
@@ -151,27 +151,27 @@ def test_a_run_can_start_from_other_weights(pairs, tmp_path):
 
 
 def test_layers_that_cannot_be_taken_over_start_fresh(tmp_path):
-    from vsrcli.train.export import Export
-    from vsrcli.train.transfer import start_from
+    from vsrcli.train.export import WeightExporter
+    from vsrcli.train.transfer import initialize_from
 
-    export = Export(RECURRENT, tmp_path, {})
+    export = WeightExporter(RECURRENT, tmp_path, {})
     export.network.set_weights([w + 1 for w in export.network.get_weights()])
     export.write(0, 0.0, None)
 
     larger = architectures.architecture("duf-r-s").build(3)
-    assert start_from(export.path, larger, "centre").fresh == ("recall", "filters", "residual")
+    assert initialize_from(export.path, larger, "centre").fresh == ("recall", "filters", "residual")
     assert float(np.min(larger.get_layer("encode").get_weights()[1])) == 1
 
     shifted = architectures.architecture("duf-r-s").build(2, phase="zero")
     bias = shifted.get_layer("filters").get_weights()[1]
-    assert start_from(export.path, shifted, "zero").fresh == ("filters bias",)
+    assert initialize_from(export.path, shifted, "zero").fresh == ("filters bias",)
     kernel, kept = shifted.get_layer("filters").get_weights()
     np.testing.assert_array_equal(kept, bias)
     np.testing.assert_array_equal(kernel, export.network.get_layer("filters").get_weights()[0])
 
     stranger = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(2, 1, name="elsewhere")])
     with pytest.raises(DataError, match="shares no layer"):
-        start_from(export.path, stranger, "centre")
+        initialize_from(export.path, stranger, "centre")
 
 
 def test_the_result_is_a_model_with_a_card(pairs, footage_folder, tmp_path):

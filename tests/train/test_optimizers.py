@@ -7,7 +7,7 @@ from keras import ops
 
 from vsrcli.train.checkpoint import restore_checkpoint, save_checkpoint
 from vsrcli.train.config import TrainConfig
-from vsrcli.train.optimizers import is_hidden_kernel, make_optimizer, orthogonalised, weights_to_keep
+from vsrcli.train.optimizers import is_hidden_kernel, make_optimizer, newton_schulz, weights_to_keep
 
 CONFIG = TrainConfig(steps=20, warmup=0, learning_rate=1e-2, final_rate=1e-2)
 
@@ -46,7 +46,7 @@ def apply(model: keras.Model, optimizer, gradients) -> None:
 @pytest.mark.parametrize("shape", [(144, 32), (20, 64), (32, 32)])
 def test_orthogonal_matrices_are_near_and_keep_their_direction(shape):
     matrix = np.random.default_rng(1).normal(size=shape).astype(np.float32)
-    result = ops.convert_to_numpy(orthogonalised(ops.convert_to_tensor(matrix)))
+    result = ops.convert_to_numpy(newton_schulz(ops.convert_to_tensor(matrix)))
     values = np.linalg.svd(result, compute_uv=False)
     assert values.min() > 0.5
     assert values.max() < 1.3

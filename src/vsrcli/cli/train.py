@@ -13,7 +13,7 @@ from vsrcli.cli.signals import interruptible
 from vsrcli.cli.values import Sizes
 from vsrcli.models.architectures import ARCHITECTURES
 from vsrcli.train.clips import Footage
-from vsrcli.train.config import OPTIMIZERS, PLACES, PRECISIONS, Report, TrainConfig
+from vsrcli.train.config import DATA_PLACEMENTS, OPTIMIZERS, PRECISIONS, StepReport, TrainConfig
 from vsrcli.train.degrade import PRESETS
 from vsrcli.train.losses import LOSSES
 
@@ -74,7 +74,7 @@ def _config_option(flag: str, kind: Any, text: str) -> Any:
     help="Also train on blurred and on still camera moves.",
 )
 @_config_option(
-    "--data", click.Choice(PLACES), "Where the footage is kept; auto: the GPU's memory if it fits."
+    "--data", click.Choice(DATA_PLACEMENTS), "Where the footage is kept; auto: the GPU's memory if it fits."
 )
 @_config_option("--gpus", click.IntRange(min=0), "How many share a batch; 0: all that the backend can use.")
 @_config_option("--seed", click.IntRange(min=0), "Of the network's start and of every batch.")
@@ -103,7 +103,7 @@ def train(
     from vsrcli.cli.card import model_card
     from vsrcli.cli.meter import open_meter, stderr_console
     from vsrcli.engine.backend import silence_native_stderr
-    from vsrcli.train.apart import check_apart
+    from vsrcli.train.apart import check_no_leakage
     from vsrcli.train.clips import find_footage, prepare_pairs
     from vsrcli.train.sequences import check_sequences
     from vsrcli.tuning import configure_malloc
@@ -112,7 +112,7 @@ def train(
     check_sequences(config, config.architecture)
     footage = find_footage(folder, shippable_only=shippable)
     if validation_folder is not None:
-        check_apart(footage, find_footage(validation_folder))
+        check_no_leakage(footage, find_footage(validation_folder))
     configure_malloc()
     preset = PRESETS[config.degradation]
     with open_meter(stderr_console(), "files", quiet=quiet) as meter, interruptible() as received:
@@ -121,11 +121,11 @@ def train(
         meter.tell(0, None, "starting the network")
         with silence_native_stderr():
             from vsrcli.train.loop import train as train_network
-            from vsrcli.train.parallel import parallel
-            from vsrcli.train.precision import warning
+            from vsrcli.train.parallel import data_parallel
+            from vsrcli.train.precision import precision_warning
             from vsrcli.train.validate import Validation
-        parallel(config.gpus, config.batch)  # what cannot be should not wait for the footage
-        if slow := warning(config.precision):
+        data_parallel(config.gpus, config.batch)  # what cannot be should not wait for the footage
+        if slow := precision_warning(config.precision):
             meter.say(slow)
 
         def on_file(done: int, total: int) -> None:
@@ -168,7 +168,7 @@ class _Teller:
     def __init__(self) -> None:
         self._steps, self._seconds, self._waited, self._loss = 0, 0.0, 0.0, 0.0
 
-    def tell(self, meter: Any, report: Report) -> None:
+    def tell(self, meter: Any, report: StepReport) -> None:
         from vsrcli.cli.meter import clock
         from vsrcli.cli.models import quality
 

@@ -9,7 +9,7 @@ from vsrcli.models.registry import file_sha256
 from vsrcli.train.clips import Footage
 
 
-def check_apart(training: Footage, evaluated: Footage) -> None:
+def check_no_leakage(training: Footage, evaluated: Footage) -> None:
     """Refuse folders that share a file.
 
     Raises:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from vsrcli.train.clips import Pair
+from vsrcli.train.clips import TrainingPair
 
 STRIDES = (1, -1, 1, -1, 2, -2, 3, -3, 0)  # temporal augmentation (Jo et al., section 4.1); 0 is a still
 
@@ -57,7 +57,7 @@ class BatchPlan:
 
 
 @dataclass(frozen=True, eq=False)
-class Crop:
+class CropSpec:
     """One sequence of a batch: which, when, where, and which way round.
 
     Attributes:
@@ -68,17 +68,17 @@ class Crop:
         transposed: then rows and columns are.
     """
 
-    pair: Pair
+    pair: TrainingPair
     variant: int
     times: np.ndarray
     top: int
     left: int
     mirrored: bool
-    upturned: bool
+    flipped_vertically: bool
     transposed: bool
 
 
-def choose(pairs: Sequence[Pair], plan: BatchPlan, seed: int, step: int) -> list[Crop]:
+def sample_crops(pairs: Sequence[TrainingPair], plan: BatchPlan, seed: int, step: int) -> list[CropSpec]:
     """The sequences of one step's batch."""
     rng = np.random.default_rng([seed, step])
     by_kind = [[pair for pair in pairs if pair.kind == kind] for kind in ("clip", "photo")]
@@ -90,7 +90,7 @@ def choose(pairs: Sequence[Pair], plan: BatchPlan, seed: int, step: int) -> list
     return crops
 
 
-def _crop(pair: Pair, plan: BatchPlan, rng: np.random.Generator) -> Crop:
+def _crop(pair: TrainingPair, plan: BatchPlan, rng: np.random.Generator) -> CropSpec:
     variants, count, height, width, _ = pair.low.shape
     variant = int(rng.integers(variants))
     strides = [s for s in STRIDES if abs(s) * (plan.frames - 1) < count] or [0]
@@ -102,7 +102,7 @@ def _crop(pair: Pair, plan: BatchPlan, rng: np.random.Generator) -> Crop:
     mirrored, upturned, transposed = (bool(rng.random() < 0.5) for _ in range(3))
     left, mirrored = _with_truth(left, mirrored, width, plan)
     top, upturned = _with_truth(top, upturned, height, plan)
-    return Crop(pair, variant, times, top, left, mirrored, upturned, transposed)
+    return CropSpec(pair, variant, times, top, left, mirrored, upturned, transposed)
 
 
 def _with_truth(first: int, flipped: bool, side: int, plan: BatchPlan) -> tuple[int, bool]:
@@ -112,25 +112,31 @@ def _with_truth(first: int, flipped: bool, side: int, plan: BatchPlan) -> tuple[
     return (first + 1, flipped) if first + plan.crop < side else (first, False)
 
 
-def make_batch(pairs: Sequence[Pair], plan: BatchPlan, seed: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+def make_batch(
+    pairs: Sequence[TrainingPair], plan: BatchPlan, seed: int, step: int
+) -> tuple[np.ndarray, np.ndarray]:
     """The batch of one step.
 
     Returns:
         ``(low, high)``: float32 in [0, 1], (batch, frames, crop, crop, 3) and
         (batch, frames - 2*margin, scale*crop, scale*crop, 3).
     """
-    cuts = [_cut(crop, plan) for crop in choose(pairs, plan, seed, step)]
+    cuts = [_cut(crop, plan) for crop in sample_crops(pairs, plan, seed, step)]
     low, high = (np.stack(sequences).astype(np.float32) / 255 for sequences in zip(*cuts, strict=True))
     return low, high
 
 
-def _cut(crop: Crop, plan: BatchPlan) -> tuple[np.ndarray, np.ndarray]:
+def _cut(crop: CropSpec, plan: BatchPlan) -> tuple[np.ndarray, np.ndarray]:
     side, top, left = plan.crop, crop.top, crop.left
     low = crop.pair.low[crop.variant][crop.times, top : top + side, left : left + side]
     scored = crop.times[plan.margin : plan.frames - plan.margin]
-    top, left, side = plan.truth(top, crop.upturned), plan.truth(left, crop.mirrored), plan.scale * side
+    top, left, side = (
+        plan.truth(top, crop.flipped_vertically),
+        plan.truth(left, crop.mirrored),
+        plan.scale * side,
+    )
     high = crop.pair.high[scored, top : top + side, left : left + side]
-    for axis, flipped in ((2, crop.mirrored), (1, crop.upturned)):
+    for axis, flipped in ((2, crop.mirrored), (1, crop.flipped_vertically)):
         if flipped:
             low, high = np.flip(low, axis), np.flip(high, axis)
     if crop.transposed:
@@ -139,13 +145,13 @@ def _cut(crop: Crop, plan: BatchPlan) -> tuple[np.ndarray, np.ndarray]:
 
 
 def batches(
-    pairs: Sequence[Pair], plan: BatchPlan, seed: int, first: int, last: int
+    pairs: Sequence[TrainingPair], plan: BatchPlan, seed: int, first: int, last: int
 ) -> Generator[tuple[np.ndarray, np.ndarray]]:
     """Batches of steps ``first`` .. ``last - 1``, made ahead by one thread while the network works."""
-    return ahead(lambda step: make_batch(pairs, plan, seed, step), first, last)
+    return prefetch(lambda step: make_batch(pairs, plan, seed, step), first, last)
 
 
-def ahead(make: Callable[[int], T], first: int, last: int) -> Generator[T]:
+def prefetch(make: Callable[[int], T], first: int, last: int) -> Generator[T]:
     """``make(step)`` of steps ``first`` .. ``last - 1`` in order, made up to four ahead by a thread."""
     ready: queue.Queue[tuple[T] | BaseException] = queue.Queue(maxsize=4)
     stopped = threading.Event()

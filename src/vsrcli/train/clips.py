@@ -20,14 +20,18 @@ from PIL import Image
 
 from vsrcli.errors import DataError
 from vsrcli.train.degrade import Degradation, degrade
-from vsrcli.train.motion import HEIGHT, WIDTH, camera_move, motion_blurred, out_of_focus, still
+from vsrcli.train.motion import HEIGHT, WIDTH, camera_move, defocused, motion_blurred, static_camera
 
 CLIPS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".y4m"}
 PHOTOS = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
 CACHE_VERSION = 1  # raise when the arrays would come out differently
 MULTIPLE = 12  # sides are cropped to a multiple of every scale
-TAKES = 2  # sharp camera moves rendered of every photograph
-SOFT = {"shutter": motion_blurred, "focus": out_of_focus, "still": still}  # one more of each, in turn
+CROPS_PER_CLIP = 2  # sharp camera moves rendered of every photograph
+SOFTENING = {
+    "shutter": motion_blurred,
+    "focus": defocused,
+    "still": static_camera,
+}  # one more of each, in turn
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Footage:
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class TrainingPair:
     """A clip's truth and its degradations, memory-mapped.
 
     Attributes:
@@ -111,7 +115,7 @@ def prepare_pairs(
     *,
     blur: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Pair]:
+) -> list[TrainingPair]:
     """Decode, render and degrade everything that the cache does not hold yet, then map it.
 
     Args:
@@ -136,10 +140,10 @@ def prepare_pairs(
                 "photo",
                 lambda rng, path=path, other=other: camera_move(_photo(path), _photo(other), rng),
             )
-            for take in range(TAKES)
+            for take in range(CROPS_PER_CLIP)
         ]
         if blur:
-            word, move = list(SOFT.items())[number % len(SOFT)]
+            word, move = list(SOFTENING.items())[number % len(SOFTENING)]
             jobs.append(
                 (
                     f"{path.stem}.{word}",
@@ -148,7 +152,7 @@ def prepare_pairs(
                 )
             )
 
-    def work(job: tuple[str, str, Callable[[np.random.Generator], np.ndarray]]) -> Pair:
+    def work(job: tuple[str, str, Callable[[np.random.Generator], np.ndarray]]) -> TrainingPair:
         name, kind, make = job
         rng = np.random.default_rng(zlib.crc32(name.encode()))  # the same film on every machine and run
         high = _cached(cache / f"v{CACHE_VERSION}" / "high" / f"{name}.npy", lambda: make(rng))
@@ -157,7 +161,7 @@ def prepare_pairs(
             cache / f"v{CACHE_VERSION}" / f"{preset.name}-x{scale}" / f"{name}.npy",
             lambda: np.stack([degrade(high, scale, preset, v, rng) for v in range(preset.variants)]),
         )
-        return Pair(name, kind, high, low)
+        return TrainingPair(name, kind, high, low)
 
     pairs = []
     with ThreadPoolExecutor(2) as pool:

@@ -10,7 +10,7 @@ from vsrcli.models.architectures import Architecture, architecture
 
 OPTIMIZERS = ("adam", "muon")
 PRECISIONS = ("fp32", "bf16", "fp16")
-PLACES = ("auto", "host", "device")
+DATA_PLACEMENTS = ("auto", "host", "device")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class TrainConfig:
 
 
 # Options that may differ when a run is continued: the length, how often it reports, and what it runs on.
-MAY_CHANGE = {"steps", "validate_every", "save_every", "data", "gpus"}
+RESUMABLE_CHANGES = {"steps", "validate_every", "save_every", "data", "gpus"}
 # What runs did before they could choose: their checkpoints do not say.
 _BEFORE = {
     "sizes": {},
@@ -89,14 +89,14 @@ _BEFORE = {
 }
 
 
-def differences(config: TrainConfig, earlier: Mapping[str, Any]) -> list[str]:
+def config_differences(config: TrainConfig, earlier: Mapping[str, Any]) -> list[str]:
     """Options, sorted by name, that forbid going on with a run whose checkpoint says ``earlier``."""
     then = {**_BEFORE, **earlier}
-    return sorted(k for k, v in asdict(config).items() if k not in MAY_CHANGE and then.get(k) != v)
+    return sorted(k for k, v in asdict(config).items() if k not in RESUMABLE_CHANGES and then.get(k) != v)
 
 
 @dataclass(frozen=True)
-class Report:
+class StepReport:
     """Told after every step.
 
     Attributes:

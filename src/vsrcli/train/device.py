@@ -19,28 +19,28 @@ from keras import ops
 from vsrcli.errors import DataError
 from vsrcli.frames.resample import BD_SIGMA, BD_SIZE, gaussian_kernel_1d, resize_matrix
 from vsrcli.models.architectures import Architecture
-from vsrcli.train.batches import BatchPlan, Crop, ahead, choose, make_batch
-from vsrcli.train.clips import Pair
+from vsrcli.train.batches import BatchPlan, CropSpec, make_batch, prefetch, sample_crops
+from vsrcli.train.clips import TrainingPair
 from vsrcli.train.degrade import Degradation
-from vsrcli.train.sequences import shaped
+from vsrcli.train.sequences import shape_batch
 
 SHARE = 0.5  # of the device's memory; the rest is for the network
 MOST_PIXELS = 2**31 - 1  # their numbers are int32
 
 
-class HostData:
+class HostDataset:
     """The footage of a run in mapped files: batches are cut by a thread and sent, see ``batches``."""
 
-    def __init__(self, pairs: Sequence[Pair], plan: BatchPlan, chosen: Architecture) -> None:
+    def __init__(self, pairs: Sequence[TrainingPair], plan: BatchPlan, chosen: Architecture) -> None:
         self._pairs, self._plan, self._chosen = pairs, plan, chosen
 
     def batches(self, seed: int, first: int, last: int) -> Generator[tuple[Any, Any]]:
         """``(low, high)`` of steps ``first`` .. ``last - 1``, shaped for the network."""
         pairs, plan, chosen = self._pairs, self._plan, self._chosen
-        return ahead(lambda step: shaped(*make_batch(pairs, plan, seed, step), chosen), first, last)
+        return prefetch(lambda step: shape_batch(*make_batch(pairs, plan, seed, step), chosen), first, last)
 
 
-class DeviceData:
+class DeviceDataset:
     """The footage of a run on the device.
 
     Args:
@@ -55,10 +55,10 @@ class DeviceData:
     """
 
     def __init__(
-        self, pairs: Sequence[Pair], plan: BatchPlan, degradation: Degradation, chosen: Architecture
+        self, pairs: Sequence[TrainingPair], plan: BatchPlan, degradation: Degradation, chosen: Architecture
     ) -> None:
         self._pairs, self._plan = pairs, plan
-        self._blur = None if _keeps_low(degradation) else Blur(degradation, plan)
+        self._blur = None if _keeps_low(degradation) else SeparableDegradation(degradation, plan)
         highs = [pair.high for pair in pairs]
         lows = [] if self._blur else [pair.low for pair in pairs]
         if max(_pixels(highs), _pixels(lows)) > MOST_PIXELS:
@@ -75,35 +75,37 @@ class DeviceData:
                 low = ops.einsum("ir,btrcx->bticx", weights, low)
                 low = ops.einsum("jc,bticx->btijx", weights, low)
                 low = ops.clip(ops.round(low), 0, 255)
-            return shaped(low / 255, high / 255, chosen, ops.concatenate)
+            return shape_batch(low / 255, high / 255, chosen, ops.concatenate)
 
         self._cut = _compiled(cut)
 
     def batches(self, seed: int, first: int, last: int) -> Generator[tuple[Any, Any]]:
         """``(low, high)`` of steps ``first`` .. ``last - 1`` as tensors, shaped for the network."""
-        offsets = ahead(lambda step: self._offsets(choose(self._pairs, self._plan, seed, step)), first, last)
+        offsets = prefetch(
+            lambda step: self._offsets(sample_crops(self._pairs, self._plan, seed, step)), first, last
+        )
         with contextlib.closing(offsets):
             for lists in offsets:
                 yield self._cut(*self._stores, *lists)
 
-    def _offsets(self, crops: Sequence[Crop]) -> list[np.ndarray]:
+    def _offsets(self, crops: Sequence[CropSpec]) -> list[np.ndarray]:
         """Six int32 arrays: frames, rows and columns of the truth, then of the low resolution."""
         lists = [(*self._truth(crop), *self._low(crop)) for crop in crops]
         return [np.stack(offsets).astype(np.int32) for offsets in zip(*lists, strict=True)]
 
-    def _truth(self, crop: Crop) -> tuple[np.ndarray, ...]:
+    def _truth(self, crop: CropSpec) -> tuple[np.ndarray, ...]:
         plan, (height, width) = self._plan, crop.pair.high.shape[1:3]
         times = crop.times[plan.margin : len(crop.times) - plan.margin]
         along = np.arange(plan.scale * plan.crop)
-        rows, columns = plan.truth(crop.top, crop.upturned), plan.truth(crop.left, crop.mirrored)
+        rows, columns = plan.truth(crop.top, crop.flipped_vertically), plan.truth(crop.left, crop.mirrored)
         frames = self._starts[0][crop.pair] + height * width * times
         return frames, *_turned(crop, rows + along, columns + along, width)
 
-    def _low(self, crop: Crop) -> tuple[np.ndarray, ...]:
+    def _low(self, crop: CropSpec) -> tuple[np.ndarray, ...]:
         if self._blur is not None:
             height, width = crop.pair.high.shape[1:3]
             frames = self._starts[0][crop.pair] + height * width * crop.times
-            rows, columns = self._blur.reach(crop.top, height), self._blur.reach(crop.left, width)
+            rows, columns = self._blur.radius(crop.top, height), self._blur.radius(crop.left, width)
             return frames, *_turned(crop, rows, columns, width)
         _, count, height, width, _ = crop.pair.low.shape
         along = np.arange(self._plan.crop)
@@ -111,7 +113,7 @@ class DeviceData:
         return frames, *_turned(crop, crop.top + along, crop.left + along, width)
 
 
-class Blur:
+class SeparableDegradation:
     """A separable degradation of crops, equal to that of whole pictures.
 
     Attributes:
@@ -132,7 +134,7 @@ class Blur:
             whole = resize_matrix(s * (crop + 8), crop + 8, "bicubic")
             self.weights = whole[4:-4, 2 * s : -2 * s]
 
-    def reach(self, first: int, side: int) -> np.ndarray:
+    def radius(self, first: int, side: int) -> np.ndarray:
         """The n lines of a picture with ``side`` lines that a crop from low-resolution line ``first`` needs:
         reflected at the borders for ``bd``, repeated for ``bi``."""
         lines = self._scale * first - self._before + np.arange(self.weights.shape[1])
@@ -143,9 +145,9 @@ class Blur:
         return np.minimum(np.minimum(lines, period - lines), side - 1)
 
 
-def open_data(
-    place: str, pairs: Sequence[Pair], plan: BatchPlan, degradation: Degradation, chosen: Architecture
-) -> HostData | DeviceData:
+def open_dataset(
+    place: str, pairs: Sequence[TrainingPair], plan: BatchPlan, degradation: Degradation, chosen: Architecture
+) -> HostDataset | DeviceDataset:
     """The footage where it is asked for.
 
     Args:
@@ -162,11 +164,11 @@ def open_data(
             "others: take a smaller one, or remove them"
         )
     if place == "device" or (place == "auto" and device_fits(pairs, degradation)):
-        return DeviceData(pairs, plan, degradation, chosen)
-    return HostData(pairs, plan, chosen)
+        return DeviceDataset(pairs, plan, degradation, chosen)
+    return HostDataset(pairs, plan, chosen)
 
 
-def device_fits(pairs: Sequence[Pair], degradation: Degradation) -> bool:
+def device_fits(pairs: Sequence[TrainingPair], degradation: Degradation) -> bool:
     """Whether there is a GPU, and the footage takes at most ``SHARE`` of its memory."""
     highs = _pixels([pair.high for pair in pairs])
     lows = _pixels([pair.low for pair in pairs]) if _keeps_low(degradation) else 0
@@ -178,9 +180,11 @@ def _keeps_low(degradation: Degradation) -> bool:
     return degradation.name not in ("bd", "bi")
 
 
-def _turned(crop: Crop, rows: np.ndarray, columns: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _turned(
+    crop: CropSpec, rows: np.ndarray, columns: np.ndarray, width: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Offsets of rows and columns of the crop as it is used."""
-    rows = width * (rows[::-1] if crop.upturned else rows)
+    rows = width * (rows[::-1] if crop.flipped_vertically else rows)
     columns = columns[::-1] if crop.mirrored else columns
     return (columns, rows) if crop.transposed else (rows, columns)
 

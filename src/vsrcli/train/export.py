@@ -15,7 +15,7 @@ from vsrcli.train.config import TrainConfig
 from vsrcli.train.degrade import PRESETS
 
 
-class Export:
+class WeightExporter:
     """The bare network of a run, in float32 and without an optimizer, and the files made from it.
 
     Args:
@@ -34,7 +34,7 @@ class Export:
         self.path = run / f"{config.model}-x{config.scale}-{config.degradation}{SUFFIX}"
         self._config, self._card = config, card
 
-    def fill(self, weights: Sequence[np.ndarray]) -> None:
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         """Take the weights that a run has reached."""
         self.network.set_weights(list(weights))
 

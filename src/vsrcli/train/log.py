@@ -9,12 +9,12 @@ from pathlib import Path
 
 import keras
 
-from vsrcli.train.config import Report
+from vsrcli.train.config import StepReport
 
 HEADINGS = ("step", "loss", "learning_rate", "seconds", "waited", "validation")
 
 
-class Log:
+class TrainingLog:
     """The log of a run.
 
     Args:
@@ -37,7 +37,7 @@ class Log:
 
             self._summary, self._board = tf.summary, tf.summary.create_file_writer(str(run / "tensorboard"))
 
-    def write(self, report: Report) -> None:
+    def write(self, report: StepReport) -> None:
         """Add the line of a step."""
         scores = report.validation or {}
         row = [report.step, f"{report.loss:.6f}", f"{report.learning_rate:.3e}"]

@@ -16,33 +16,33 @@ from vsrcli.errors import DataError, SignalInterruptError
 from vsrcli.models.architectures import Architecture
 from vsrcli.train.batches import BatchPlan
 from vsrcli.train.checkpoint import read_state, restore_checkpoint, save_checkpoint
-from vsrcli.train.clips import Pair
-from vsrcli.train.config import Report, TrainConfig, differences
+from vsrcli.train.clips import TrainingPair
+from vsrcli.train.config import StepReport, TrainConfig, config_differences
 from vsrcli.train.degrade import PRESETS
-from vsrcli.train.device import open_data
-from vsrcli.train.export import Export
-from vsrcli.train.log import Log
+from vsrcli.train.device import open_dataset
+from vsrcli.train.export import WeightExporter
+from vsrcli.train.log import TrainingLog
 from vsrcli.train.losses import sequence_loss
 from vsrcli.train.optimizers import make_optimizer, weights_to_keep
-from vsrcli.train.parallel import parallel
-from vsrcli.train.precision import policy
-from vsrcli.train.sequences import check_sequences, margin
-from vsrcli.train.transfer import same_start, start_from
+from vsrcli.train.parallel import data_parallel
+from vsrcli.train.precision import dtype_policy
+from vsrcli.train.sequences import check_sequences, temporal_margin
+from vsrcli.train.transfer import initialize_from, same_initial_weights
 from vsrcli.train.validate import Validation
 
-__all__ = ["Report", "TrainConfig", "train"]
+__all__ = ["StepReport", "TrainConfig", "train"]
 
 
 def train(
     config: TrainConfig,
-    pairs: Sequence[Pair],
+    pairs: Sequence[TrainingPair],
     run: Path,
     *,
     validation: Validation | None = None,
     card: dict[str, Any] | None = None,
     init: Path | None = None,
     stop: Callable[[], int] = lambda: 0,
-    on_step: Callable[[Report], None] = lambda report: None,
+    on_step: Callable[[StepReport], None] = lambda report: None,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> Path:
     """Train, or go on training: a run folder that holds a checkpoint is continued.
@@ -72,18 +72,20 @@ def train(
     """
     chosen, preset = config.architecture, PRESETS[config.degradation]
     check_sequences(config, chosen)
-    shared = parallel(config.gpus, config.batch)
+    shared = data_parallel(config.gpus, config.batch)
     run.mkdir(parents=True, exist_ok=True)
     checkpoint = run / "checkpoint.npz"
     keras.utils.set_random_seed(config.seed)
     with shared():
-        model, optimizer, rate = compiled_network(config, chosen, preset.phase)
+        model, optimizer, rate = build_trainer(config, chosen, preset.phase)
 
     step, spent, origin = 0, 0.0, None
     if checkpoint.exists():
         state = read_state(checkpoint)
         origin = state.get("init")
-        differing = differences(config, state["config"]) + ["init"] * (not same_start(init, origin))
+        differing = config_differences(config, state["config"]) + ["init"] * (
+            not same_initial_weights(init, origin)
+        )
         if differing:
             raise DataError(
                 f"{str(run)!r} holds a run with another {', '.join(differing)}: "
@@ -92,7 +94,7 @@ def train(
         restore_checkpoint(checkpoint, model, optimizer)
         step, spent = state["step"], state["seconds"]
     elif init is not None:
-        transfer = start_from(init, model, preset.phase)
+        transfer = initialize_from(init, model, preset.phase)
         origin = asdict(transfer)
         on_note(str(transfer))
 
@@ -100,19 +102,19 @@ def train(
         state = {"config": asdict(config), "step": step, "seconds": spent, "seed": config.seed}
         save_checkpoint(checkpoint, model, optimizer, state | {"init": origin})
 
-    export = Export(config, run, (card or {}) | ({"init": origin} if origin else {}))
+    export = WeightExporter(config, run, (card or {}) | ({"init": origin} if origin else {}))
 
     def give(score: bool) -> dict[str, float] | None:
-        export.fill(weights_to_keep(model, optimizer))
+        export.set_weights(weights_to_keep(model, optimizer))
         scores = validation(export.network, chosen) if validation and score else None
         export.write(step, spent, scores)
         return scores
 
     plan = BatchPlan(
-        config.batch, config.frames, margin(chosen), config.crop, config.scale, phase=preset.phase
+        config.batch, config.frames, temporal_margin(chosen), config.crop, config.scale, phase=preset.phase
     )
-    data = open_data(config.data, pairs, plan, preset, chosen)
-    log, resumed = Log(run, step), step
+    data = open_dataset(config.data, pairs, plan, preset, chosen)
+    log, resumed = TrainingLog(run, step), step
     ahead = data.batches(config.seed, step, config.steps)
     try:
         for step in range(resumed + 1, config.steps + 1):
@@ -129,7 +131,7 @@ def train(
             spent += seconds
             last = step == config.steps
             scores = give(True) if last or (validation and step % config.validate_every == 0) else None
-            report = Report(step, config.steps, loss, float(rate(step)), seconds, waited, scores)
+            report = StepReport(step, config.steps, loss, float(rate(step)), seconds, waited, scores)
             log.write(report)
             signum = stop()
             if signum or last or step % config.save_every == 0:
@@ -147,13 +149,13 @@ def train(
     return export.path
 
 
-def compiled_network(config: TrainConfig, chosen: Architecture, phase: str) -> tuple[keras.Model, Any, Any]:
+def build_trainer(config: TrainConfig, chosen: Architecture, phase: str) -> tuple[keras.Model, Any, Any]:
     """The network, compiled with its optimizer; the optimizer, built; the learning rate of a step."""
-    with policy(config.precision):
+    with dtype_policy(config.precision):
         model = chosen.build(config.scale, phase=phase)
     model.autocast = False  # the layers convert their features; pictures stay in float32
     optimizer, rate = make_optimizer(config)
-    loss = sequence_loss(config.loss, config.temporal_weight, config.frames - 2 * margin(chosen))
+    loss = sequence_loss(config.loss, config.temporal_weight, config.frames - 2 * temporal_margin(chosen))
     # compiled by XLA only where it is the backend's way: on CPUs TensorFlow's own kernels are six times
     # faster
     jit = keras.backend.backend() == "jax"

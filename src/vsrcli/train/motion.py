@@ -31,7 +31,7 @@ def camera_move(photo: Image.Image, other: Image.Image, rng: np.random.Generator
     return _film(photo, other, rng, (0.5, 2.0, 5.0), TIMES)
 
 
-def still(photo: Image.Image, other: Image.Image, rng: np.random.Generator) -> np.ndarray:
+def static_camera(photo: Image.Image, other: Image.Image, rng: np.random.Generator) -> np.ndarray:
     """As :func:`camera_move` from a tripod: the scene stands still, though not what passes in front.
 
     Only noise and codecs tell its frames apart once it is degraded.
@@ -48,7 +48,7 @@ def motion_blurred(photo: Image.Image, other: Image.Image, rng: np.random.Genera
     return _codes(light.reshape(FRAMES, INSTANTS, HEIGHT, WIDTH, 3).mean(axis=1))
 
 
-def out_of_focus(photo: Image.Image, other: Image.Image, rng: np.random.Generator) -> np.ndarray:
+def defocused(photo: Image.Image, other: Image.Image, rng: np.random.Generator) -> np.ndarray:
     """As :func:`camera_move`, out of focus: a Gaussian, or the disc of a lens, of 1 to 6 pixels; half of the
     time the focus is pulled from one size to another."""
     sizes = np.exp(rng.uniform(np.log(1.0), np.log(6.0), 2))

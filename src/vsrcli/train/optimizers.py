@@ -84,7 +84,7 @@ class Muon(_Averaging, keras.optimizers.Adam):
         self.assign(momentum, self.MOMENTUM * momentum + gradient)
         ahead = gradient + self.MOMENTUM * momentum
         inputs, outputs = math.prod(variable.shape[:-1]), variable.shape[-1]
-        update = orthogonalised(ops.reshape(ahead, (inputs, outputs)))
+        update = newton_schulz(ops.reshape(ahead, (inputs, outputs)))
         size = self.RMS * math.sqrt(max(inputs, outputs)) * ops.cast(learning_rate, variable.dtype)
         self.assign_sub(variable, size * ops.reshape(update, variable.shape))
 
@@ -95,7 +95,7 @@ def is_hidden_kernel(variable) -> bool:
     return len(variable.shape) > 3 and variable.shape[-2] > 3 and layer not in OUTPUTS
 
 
-def orthogonalised(matrix, steps: int = 5):
+def newton_schulz(matrix, steps: int = 5):
     """The orthogonal matrix nearest to ``matrix``, (n, m), roughly: singular values end near 1.
 
     Newton and Schulz's iteration, with the quintic polynomial of Jordan et al.; matrix products alone.

@@ -11,7 +11,7 @@ import keras
 from vsrcli.errors import EngineError, UsageError
 
 
-def parallel(gpus: int, batch: int) -> Callable[[], AbstractContextManager]:
+def data_parallel(gpus: int, batch: int) -> Callable[[], AbstractContextManager]:
     """How the sequences of a batch are shared out.
 
     Args:

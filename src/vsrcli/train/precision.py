@@ -15,7 +15,7 @@ _BF16_FLAGS = ("amx_bf16", "avx512_bf16", "avx_ne_convert")
 
 
 @contextlib.contextmanager
-def policy(precision: str) -> Iterator[None]:
+def dtype_policy(precision: str) -> Iterator[None]:
     """Networks built inside compute in this precision."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(POLICIES[precision])
@@ -25,7 +25,7 @@ def policy(precision: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def warning(precision: str) -> str:
+def precision_warning(precision: str) -> str:
     """What to tell someone who asks for a precision that this machine computes slowly; usually nothing."""
     if precision == "fp32" or device_memory():
         return ""

@@ -12,7 +12,7 @@ from vsrcli.models.architectures import Architecture
 from vsrcli.train.config import TrainConfig
 
 
-def margin(chosen: Architecture) -> int:
+def temporal_margin(chosen: Architecture) -> int:
     """Frames at each end of a sequence that the network gives no picture for."""
     return chosen.frames // 2
 
@@ -23,18 +23,18 @@ def check_sequences(config: TrainConfig, chosen: Architecture) -> None:
     Raises:
         UsageError: too few frames for the network, or for a loss on changes.
     """
-    least = max(chosen.frames, 2 * margin(chosen) + 1)
+    least = max(chosen.frames, 2 * temporal_margin(chosen) + 1)
     if config.frames < least:
         raise UsageError(
             f"--frames {config.frames} is shorter than what {chosen.name} looks at: take {least} or more"
         )
-    if config.temporal_weight and config.frames - 2 * margin(chosen) < 2:
+    if config.temporal_weight and config.frames - 2 * temporal_margin(chosen) < 2:
         raise UsageError(
             f"--temporal-weight needs two pictures of a sequence: take --frames {least + 1} or more"
         )
 
 
-def shaped(
+def shape_batch(
     low: Any, high: Any, chosen: Architecture, concatenate: Callable[..., Any] = np.concatenate
 ) -> tuple[Any, Any]:
     """A batch as the network takes it.

@@ -33,7 +33,7 @@ class Transfer:
         return f"starting from {self.name}; fresh: {', '.join(self.fresh) or 'nothing'}"
 
 
-def start_from(path: Path, model: keras.Model, phase: str) -> Transfer:
+def initialize_from(path: Path, model: keras.Model, phase: str) -> Transfer:
     """Fill the layers of a network that a weight file has under the same name and with the same shapes.
 
     Weights for the other pixel grid keep their filters, but not the filters' bias: it points at where the
@@ -71,7 +71,7 @@ def start_from(path: Path, model: keras.Model, phase: str) -> Transfer:
     return Transfer(path.name, str(weights.card["sha256"]), tuple(fresh))
 
 
-def same_start(path: Path | None, recorded: dict[str, Any] | None) -> bool:
+def same_initial_weights(path: Path | None, recorded: dict[str, Any] | None) -> bool:
     """Whether a run that recorded its start may go on with ``path``; None asks for nothing."""
     if path is None:
         return True

@@ -19,9 +19,9 @@ from vsrcli.evaluate.metrics import PSNR_CAP, luma, psnr_y, ssim_y
 from vsrcli.frames.resample import interpolate
 from vsrcli.media.recode import recompress
 from vsrcli.models.architectures import Architecture
-from vsrcli.train.clips import Pair, find_footage, prepare_pairs
+from vsrcli.train.clips import TrainingPair, find_footage, prepare_pairs
 from vsrcli.train.degrade import PRESETS, Degradation
-from vsrcli.train.sequences import margin
+from vsrcli.train.sequences import temporal_margin
 
 if TYPE_CHECKING:
     from vsrcli.frames.resample import Phase
@@ -34,7 +34,7 @@ KERNELS = ("bicubic", "lanczos3")
 
 
 @dataclass(frozen=True)
-class Case:
+class ValidationCase:
     """A part of a clip in one degradation.
 
     Attributes:
@@ -75,7 +75,7 @@ class Validation:
     ) -> None:
         protocol = PRESETS["bd" if degradation.name == "bd" else "bi"]
         pairs = prepare_pairs(find_footage(folder), cache, scale, protocol, on_progress=on_progress)
-        self.cases: list[Case] = []
+        self.cases: list[ValidationCase] = []
         for pair in pairs:
             low, truth = _part(pair, scale)
             versions = {protocol.name: low}
@@ -84,7 +84,7 @@ class Validation:
             for name, version in versions.items():
                 scored = version[MARGIN:-MARGIN]
                 scores = [_interpolated(scored, truth, scale, k, protocol.phase) for k in KERNELS]  # type: ignore[arg-type]
-                self.cases.append(Case(name, version, truth, max(scores)))
+                self.cases.append(ValidationCase(name, version, truth, max(scores)))
 
     def __call__(self, model: keras.Model, chosen: Architecture) -> dict[str, float]:
         """Scores by name: ``PROTOCOL psnr_y``, ``ssim_y``, ``temporal_db`` (PSNR between the changes of luma
@@ -108,7 +108,7 @@ class Validation:
         return result
 
 
-def _part(pair: Pair, scale: int) -> tuple[np.ndarray, np.ndarray]:
+def _part(pair: TrainingPair, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """The frames and the middle of the picture that are scored, with their truth."""
     _, count, height, width, _ = pair.low.shape
     count = min(count, SCORED + 2 * MARGIN)
@@ -131,7 +131,7 @@ def _upscaled(model: keras.Model, chosen: Architecture, frames: np.ndarray) -> n
         pictures = np.concatenate([_run(model, window) for window in windows])
     else:
         pictures = _run(model, frames)[0]
-    spare = MARGIN - margin(chosen)  # a smaller window gives pictures of more frames
+    spare = MARGIN - temporal_margin(chosen)  # a smaller window gives pictures of more frames
     return pictures[spare : len(pictures) - spare]
 
 
