@@ -11,7 +11,7 @@ from vsrcli.compare.font import writable
 from vsrcli.compare.labels import chip, shortened
 from vsrcli.compare.layout import PERIOD, Layout
 from vsrcli.errors import UsageError
-from vsrcli.evaluate.report import Crop
+from vsrcli.evaluate.report import DetailCrop
 
 WIDTH, HEIGHT = 96, 64
 
@@ -76,7 +76,7 @@ def test_labels_stand_on_the_picture_or_above_it(kind: str, dtype: type) -> None
 def test_a_crop_is_enlarged_pixel_by_pixel() -> None:
     rng = np.random.default_rng(1)
     shown = [rng.integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8) for _ in range(2)]
-    crop = Crop(10, 20, 12, 8)
+    crop = DetailCrop(10, 20, 12, 8)
     canvas = layout("side", crop=crop, zoom=3).compose(shown, ["a", "b"])
     for number, picture in enumerate(shown):
         part = picture[20:28, 10:22].repeat(3, axis=0).repeat(3, axis=1)
@@ -87,7 +87,7 @@ def test_what_cannot_be_laid_out_is_said() -> None:
     with pytest.raises(UsageError, match="split shows two films, not 3"):
         layout("split", 3)
     with pytest.raises(UsageError, match="not inside"):
-        layout("side", crop=Crop(90, 0, 12, 8))
+        layout("side", crop=DetailCrop(90, 0, 12, 8))
 
 
 def test_canvases_have_even_sides() -> None:

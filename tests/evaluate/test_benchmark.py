@@ -12,13 +12,13 @@ from scenes import COUNT, film
 
 from vsrcli.engine.resample import ResampleEngine
 from vsrcli.errors import DataError, EngineError, ModelError, UsageError
-from vsrcli.evaluate.benchmark import benchmark, measure, run
+from vsrcli.evaluate.benchmark import benchmark, measure_model, upscale_frames
 from vsrcli.evaluate.clips import ClipFile, find_clips
-from vsrcli.evaluate.contestant import enter
+from vsrcli.evaluate.contestant import resolve_model
 from vsrcli.evaluate.decode import read_frames
 from vsrcli.evaluate.metrics import PSNR_CAP, score_clip
 from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
-from vsrcli.evaluate.result import CROP, METHODS, SKIP_ENDS, Cost, Report
+from vsrcli.evaluate.result import CROP, METHODS, SKIP_ENDS, Cost, Evaluation
 from vsrcli.train.degrade import PRESETS
 
 
@@ -76,7 +76,7 @@ def test_clips_are_cropped_to_a_multiple_of_the_scale(folder: Path) -> None:
 def test_interpolation_through_the_engine_equals_its_baseline(folder: Path, protocol: Protocol) -> None:
     clip = first_clip(folder, protocol)
     for name in ("bicubic", "lanczos"):
-        result, still = measure(ResampleEngine(name, protocol.scale, protocol.phase), clip)
+        result, still = measure_model(ResampleEngine(name, protocol.scale, protocol.phase), clip)
         assert result.model == getattr(result, name)
         np.testing.assert_array_equal(still.model, getattr(still, name))
         assert result.gain == result.model.psnr - max(result.bicubic.psnr, result.lanczos.psnr) <= 0
@@ -84,8 +84,8 @@ def test_interpolation_through_the_engine_equals_its_baseline(folder: Path, prot
 
 def test_scores_are_those_of_the_metrics(folder: Path) -> None:
     clip = first_clip(folder, Protocol("bi", 4))
-    outputs = list(run(ResampleEngine("bicubic", 4), clip.low))
-    result, _ = measure(ResampleEngine("bicubic", 4), clip)
+    outputs = list(upscale_frames(ResampleEngine("bicubic", 4), clip.low))
+    result, _ = measure_model(ResampleEngine("bicubic", 4), clip)
     scored = score_clip(outputs, clip.truth, CROP, SKIP_ENDS)
     ends = score_clip(outputs, clip.truth, CROP, 0)
     assert (result.model.psnr, result.model.ssim) == pytest.approx((scored.psnr, scored.ssim))
@@ -94,7 +94,7 @@ def test_scores_are_those_of_the_metrics(folder: Path) -> None:
 
 def test_an_oracle_gets_the_cap(folder: Path) -> None:
     clip = first_clip(folder, Protocol("bi", 4))
-    result, still = measure(Answers(clip.truth, 4), clip)
+    result, still = measure_model(Answers(clip.truth, 4), clip)
     assert (result.model.psnr, result.model.temporal, result.model.psnr_ends) == (PSNR_CAP,) * 3
     assert result.model.ssim == result.model.ssim_ends == 1
     assert still.index == COUNT // 2
@@ -105,7 +105,7 @@ def test_bad_ends_show_only_where_ends_are_scored(folder: Path) -> None:
     clip = first_clip(folder, Protocol("bi", 4))
     frames = clip.truth.copy()
     frames[[0, 1, -2, -1]] = 0
-    quality = measure(Answers(frames, 4), clip)[0].model
+    quality = measure_model(Answers(frames, 4), clip)[0].model
     assert (quality.psnr, quality.ssim, quality.temporal) == (PSNR_CAP, 1, PSNR_CAP)
     assert quality.psnr_ends < PSNR_CAP - 20
     assert quality.ssim_ends < 0.9
@@ -116,8 +116,8 @@ def test_flicker_lowers_steadiness_but_a_constant_error_does_not(folder: Path) -
     truth = np.clip(clip.truth, 20, 230)
     clip = Clip(clip.name, truth, clip.low, clip.protocol)
     sign = np.where(np.arange(COUNT) % 2, 4, -4)[:, None, None, None]
-    constant = measure(Answers((truth + 4).astype(np.uint8), 4), clip)[0].model
-    flicker = measure(Answers((truth + sign).astype(np.uint8), 4), clip)[0].model
+    constant = measure_model(Answers((truth + 4).astype(np.uint8), 4), clip)[0].model
+    flicker = measure_model(Answers((truth + sign).astype(np.uint8), 4), clip)[0].model
     assert flicker.psnr == pytest.approx(constant.psnr)
     assert constant.temporal == PSNR_CAP
     # Luma changes by 8 codes of 255, times 219/255, between frames.
@@ -127,20 +127,20 @@ def test_flicker_lowers_steadiness_but_a_constant_error_does_not(folder: Path) -
 def test_an_engine_that_loses_a_frame_is_found_out(folder: Path) -> None:
     clip = first_clip(folder, Protocol("bi", 4))
     with pytest.raises(EngineError, match="not as many frames"):
-        measure(Answers(clip.truth[:-1], 4), clip)
+        measure_model(Answers(clip.truth[:-1], 4), clip)
 
 
 @pytest.mark.parametrize("name", ["bi", "bd"])
 def test_the_other_phase_scores_worse(folder: Path, name: str) -> None:
     clip = first_clip(folder, Protocol(name, 4))
     wrong = "zero" if name == "bi" else "centre"
-    result, _ = measure(ResampleEngine("bicubic", 4, wrong), clip)
+    result, _ = measure_model(ResampleEngine("bicubic", 4, wrong), clip)
     assert result.model.psnr < result.bicubic.psnr - 0.5
 
 
 def test_compression_lowers_scores_more_at_a_higher_crf(folder: Path) -> None:
     scores = [
-        measure(ResampleEngine("bicubic", 2), first_clip(folder, Protocol("bi", 2, crf)))[0].model.psnr
+        measure_model(ResampleEngine("bicubic", 2), first_clip(folder, Protocol("bi", 2, crf)))[0].model.psnr
         for crf in (None, 23, 40)
     ]
     assert scores[0] > scores[1] > scores[2]
@@ -173,7 +173,7 @@ def test_mean_worst_and_json(folder: Path) -> None:
 def test_gain_is_over_the_better_baseline_of_each_clip_and_of_the_means(folder: Path) -> None:
     engine, protocol = ResampleEngine("bicubic", 4), Protocol("bi", 4)
     report = benchmark(engine, find_clips([folder]), protocol, model="b", frames=5)
-    assert isinstance(report, Report)
+    assert isinstance(report, Evaluation)
     better = max(report.mean.bicubic.psnr, report.mean.lanczos.psnr)
     assert report.mean.gain == pytest.approx(report.mean.model.psnr - better)
 
@@ -197,12 +197,12 @@ def test_video_is_the_training_preset_and_the_same_every_time(folder: Path) -> N
 def test_frames_that_fill_windows_or_compile_are_not_timed(folder: Path) -> None:
     """Of 12 frames, an engine that answers three late gives its first two answers at the fifth."""
     clip = first_clip(folder, Protocol("bi", 4))
-    result, _ = measure(Answers(clip.truth, 4, late=3), clip)
+    result, _ = measure_model(Answers(clip.truth, 4, late=3), clip)
     assert result.costs["model"].frames == COUNT - 5
     assert result.costs["model"].pixels == (COUNT - 5) * 16 * 24
     assert result.costs["bicubic"].frames == COUNT - 2
     short = Clip(clip.name, clip.truth[:5], clip.low[:5], clip.protocol)
-    cost = measure(Answers(short.truth, 4, late=3), short)[0].costs["model"]
+    cost = measure_model(Answers(short.truth, 4, late=3), short)[0].costs["model"]
     assert (cost.frames, cost.ms_per_frame, cost.us_per_pixel) == (0, None, None)
 
 
@@ -247,17 +247,17 @@ def test_protocols_that_do_not_exist() -> None:
 
 
 def test_contestants(tmp_path: Path) -> None:
-    assert enter("bicubic").protocol == Protocol("bi", 4)
-    assert enter("lanczos", 3, "bd").open().description.startswith("lanczos")
+    assert resolve_model("bicubic").protocol == Protocol("bi", 4)
+    assert resolve_model("lanczos", 3, "bd").open().description.startswith("lanczos")
     with pytest.raises(ModelError, match="unknown model"):
-        enter("nothing", 4, "bd")
+        resolve_model("nothing", 4, "bd")
     path = tmp_path / "net.weights.h5"
     path.write_bytes(b"")
     card = {"architecture": "duf-s", "scale": 3, "degradation": "bd", "phase": "zero"}
     (tmp_path / "net.json").write_text(json.dumps(card))
-    contestant = enter(str(path))
+    contestant = resolve_model(str(path))
     assert contestant.protocol == Protocol("bd", 3)
     assert not contestant.warning
-    assert "1 pixels out of place" in enter(str(path), 3, "bi").warning
+    assert "1 pixels out of place" in resolve_model(str(path), 3, "bi").warning
     with pytest.raises(UsageError, match="upscales by 3"):
-        enter(str(path), 4)
+        resolve_model(str(path), 4)

@@ -11,8 +11,8 @@ from scenes import deep_png, film, folder_of, frames, lossless
 
 from vsrcli.engine.resample import ResampleEngine
 from vsrcli.errors import DataError
-from vsrcli.evaluate.benchmark import measure
-from vsrcli.evaluate.clips import ClipFile, distinct_names, find_clips, natural
+from vsrcli.evaluate.benchmark import measure_model
+from vsrcli.evaluate.clips import ClipFile, distinct_names, find_clips, natural_key
 from vsrcli.evaluate.decode import read_frames
 from vsrcli.evaluate.protocol import Protocol, prepare_clip
 
@@ -48,7 +48,7 @@ def test_frames_come_in_natural_order(tmp_path: Path, name: str) -> None:
 
 def test_natural_order_of_names() -> None:
     written = ["b2", "a10", "A9", "a10b", "a", "10", "9"]
-    assert sorted(written, key=natural) == ["9", "10", "a", "A9", "a10", "a10b", "b2"]
+    assert sorted(written, key=natural_key) == ["9", "10", "a", "A9", "a10", "a10b", "b2"]
 
 
 def test_pictures_and_a_lossless_video_score_alike(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_pictures_and_a_lossless_video_score_alike(tmp_path: Path) -> None:
         ClipFile(folder_of(tmp_path / "a", TEXTURE), "x"),
         ClipFile(lossless(tmp_path / "a.mkv", TEXTURE), "x"),
     )
-    results = [measure(ResampleEngine("lanczos", 4), prepare_clip(file, protocol))[0] for file in files]
+    results = [measure_model(ResampleEngine("lanczos", 4), prepare_clip(file, protocol))[0] for file in files]
     assert (results[0].width, results[0].height) == (96, 64)
     for method in ("bicubic", "lanczos", "model"):
         assert getattr(results[0], method) == getattr(results[1], method)

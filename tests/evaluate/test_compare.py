@@ -14,10 +14,10 @@ from tiny_networks import tiny_weights
 from vsrcli.errors import ModelError, OutputError, UsageError
 from vsrcli.evaluate import compare as room
 from vsrcli.evaluate.clips import ClipFile, find_clips
-from vsrcli.evaluate.compare import Comparison, compare
-from vsrcli.evaluate.contestant import Contestant, enter_all
+from vsrcli.evaluate.compare import ModelComparison, compare_models
+from vsrcli.evaluate.contestant import EvaluatedModel, resolve_models
 from vsrcli.evaluate.protocol import Protocol
-from vsrcli.evaluate.result import Result
+from vsrcli.evaluate.result import ClipResult
 
 PROTOCOLS = [Protocol("bi", 2), Protocol("bi", 2, crf=30)]
 
@@ -36,9 +36,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[ClipFile]:
     return find_clips([folder])
 
 
-def compared(models: list[str], clips: list[ClipFile]) -> Comparison:
-    found = compare(
-        enter_all(models, 2),
+def compared(models: list[str], clips: list[ClipFile]) -> ModelComparison:
+    found = compare_models(
+        resolve_models(models, 2),
         clips,
         PROTOCOLS[1:],
         open_engine=lambda entry: entry.open(device="cpu"),
@@ -48,7 +48,7 @@ def compared(models: list[str], clips: list[ClipFile]) -> Comparison:
     return comparison
 
 
-def scores(result: Result) -> dict[str, dict[str, float]]:
+def scores(result: ClipResult) -> dict[str, dict[str, float]]:
     return {name: asdict(getattr(result, name)) for name in ("bicubic", "lanczos", "model")}
 
 
@@ -81,18 +81,18 @@ def test_clips_are_prepared_once_and_one_engine_is_open_at_a_time(
         monkeypatch.setattr(room, name, counted)
     seen: list[tuple[str, str]] = []
 
-    def on_begin(contestant: Contestant, protocol: Protocol) -> None:
+    def on_begin(contestant: EvaluatedModel, protocol: Protocol) -> None:
         seen.append((contestant.name, protocol.label))
 
-    contestants = enter_all(["bicubic", "lanczos"], 2)
+    contestants = resolve_models(["bicubic", "lanczos"], 2)
     opened: list[str] = []
 
-    def open_engine(contestant: Contestant):
+    def open_engine(contestant: EvaluatedModel):
         assert len(seen) == 2 * len(opened)  # the one before is through with everything
         opened.append(contestant.name)
         return contestant.open()
 
-    for _ in compare(contestants, clips, PROTOCOLS, open_engine=open_engine, on_begin=on_begin):
+    for _ in compare_models(contestants, clips, PROTOCOLS, open_engine=open_engine, on_begin=on_begin):
         pass
     assert sorted(calls) == ["interpolate"] * 4 + ["prepare_clip"] * 4
     assert opened == ["bicubic-x2", "lanczos-x2"]
@@ -105,9 +105,9 @@ def test_a_full_disk_is_told_with_a_remedy(clips: list[ClipFile], monkeypatch: p
             raise OutputError("'/tmp' cannot take what the network remembers (No space left on device)")
 
     monkeypatch.setattr(room, "Shelf", Full)
-    contestants = enter_all(["bicubic", "lanczos"], 2)
+    contestants = resolve_models(["bicubic", "lanczos"], 2)
     with pytest.raises(OutputError, match=r"no room in .* measure one model at a time"):
-        list(compare(contestants, clips, PROTOCOLS, open_engine=lambda entry: entry.open()))
+        list(compare_models(contestants, clips, PROTOCOLS, open_engine=lambda entry: entry.open()))
 
 
 def card(path: Path, scale: int = 4, degradation: str = "video", phase: str = "centre") -> str:
@@ -123,24 +123,24 @@ def test_models_that_need_different_low_resolution(tmp_path: Path) -> None:
     four, two = card(tmp_path / "four.weights.h5"), card(tmp_path / "two.weights.h5", 2)
     zero = card(tmp_path / "zero.weights.h5", 4, "bd", "zero")
     with pytest.raises(UsageError, match="four is for x4, phase 'centre', and two is for x2, phase 'centre'"):
-        enter_all([four, two])
+        resolve_models([four, two])
     with pytest.raises(UsageError, match="four is for x4, phase 'centre', and zero is for x4, phase 'zero'"):
-        enter_all([four, zero], None, "bi")
+        resolve_models([four, zero], None, "bi")
     with pytest.raises(UsageError, match=r"zero was trained on 'bd' .* duf-r-m has no such weights"):
-        enter_all(["duf-r-m", zero])
+        resolve_models(["duf-r-m", zero])
     with pytest.raises(ModelError, match="unknown model"):
-        enter_all([four, "nothing"])
+        resolve_models([four, "nothing"])
 
 
 def test_names_follow_the_weight_files_beside_them(tmp_path: Path) -> None:
     zero = card(tmp_path / "zero.weights.h5", 3, "bd", "zero")
-    found = enter_all(["bicubic", zero])
+    found = resolve_models(["bicubic", zero])
     assert [entry.protocol for entry in found] == [Protocol("bd", 3)] * 2
     assert [entry.name for entry in found] == ["bicubic-x3", "zero"]
-    given = enter_all(["lanczos", zero], None, "none")
+    given = resolve_models(["lanczos", zero], None, "none")
     assert {entry.protocol for entry in given} == {Protocol("none", 3, grid="zero")}
     assert not any(entry.warning for entry in given)
-    asked = enter_all([zero], None, "none", "centre")
+    asked = resolve_models([zero], None, "none", "centre")
     assert "1 pixels out of place" in asked[0].warning
 
 
@@ -149,5 +149,5 @@ def test_each_model_once_and_by_a_name_of_its_own(tmp_path: Path) -> None:
     shutil.copy(first, tmp_path / "other.weights.h5")
     shutil.copy(tmp_path / "one" / "duf-s-x4-video.json", tmp_path / "other.json")
     models = [first, second, str(tmp_path / "other.weights.h5"), "lanczos", first, "lanczos"]
-    names = [entry.name for entry in enter_all(models)]
+    names = [entry.name for entry in resolve_models(models)]
     assert names == ["one/duf-s-x4-video", "two/duf-s-x4-video", "other", "lanczos-x4"]

@@ -13,7 +13,7 @@ from scenes import film, folder_of, frames
 
 from terminal import Outcome
 from tiny_networks import tiny_weights
-from vsrcli.evaluate.markdown import markdown
+from vsrcli.evaluate.markdown import to_markdown
 from vsrcli.evaluate.protocol import Protocol
 from vsrcli.evaluate.tables import Table, model_heads
 
@@ -145,7 +145,7 @@ def test_markdown_on_standard_output_is_all_there_is(pictures: Path, vsr: Vsr) -
 
 def test_odd_names_do_not_break_markdown() -> None:
     table = Table(("clip", "PSNR-Y"), (("a|b", "1"), ("*c* [d]", "2"), ("e_f_g\nh", "3"), ("_i_`j`<k>", "4")))
-    cells = rows(markdown(table))
+    cells = rows(to_markdown(table))
     assert [len(row) for row in cells] == [2] * 6
     assert [row[0] for row in cells[2:]] == [
         r"a\|b",

@@ -9,7 +9,7 @@ from scenes import folder_of, frames, lossless
 
 from vsrcli.engine.resample import ResampleEngine
 from vsrcli.errors import DataError, UsageError
-from vsrcli.evaluate.benchmark import measure, other_grid_gain
+from vsrcli.evaluate.benchmark import measure_model, phase_gain
 from vsrcli.evaluate.clips import ClipFile
 from vsrcli.evaluate.pairs import find_pairs
 from vsrcli.evaluate.protocol import Protocol, prepare_clip
@@ -62,7 +62,7 @@ def test_truth_elsewhere(tmp_path: Path) -> None:
 def test_given_low_resolution_scores_as_if_it_had_been_made(tmp_path: Path) -> None:
     pair = ClipFile(folder_of(tmp_path / "lr", LOW), "clip", folder_of(tmp_path / "hr", HIGH))
     given, made = (
-        measure(ResampleEngine("lanczos", 4, "zero"), prepare_clip(file, protocol))[0]
+        measure_model(ResampleEngine("lanczos", 4, "zero"), prepare_clip(file, protocol))[0]
         for file, protocol in ((pair, GIVEN), (ClipFile(tmp_path / "hr", "clip"), Protocol("bd", 4)))
     )
     assert (given.bicubic, given.lanczos, given.model) == (made.bicubic, made.lanczos, made.model)
@@ -70,8 +70,8 @@ def test_given_low_resolution_scores_as_if_it_had_been_made(tmp_path: Path) -> N
 
 def test_low_resolution_on_the_other_grid_is_noticed(tmp_path: Path) -> None:
     pair = ClipFile(folder_of(tmp_path / "lr", LOW), "clip", folder_of(tmp_path / "hr", HIGH))
-    assert other_grid_gain(prepare_clip(pair, Protocol("none", 4))) > 1
-    assert other_grid_gain(prepare_clip(pair, GIVEN)) < -1
+    assert phase_gain(prepare_clip(pair, Protocol("none", 4))) > 1
+    assert phase_gain(prepare_clip(pair, GIVEN)) < -1
 
 
 def test_pairs_that_do_not_match(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vsrcli.compare.figures import Figures
     from vsrcli.compare.films import LineUp
     from vsrcli.compare.layout import Layout
-    from vsrcli.evaluate.report import Crop
+    from vsrcli.evaluate.report import DetailCrop
 
 _PAGES, _PICTURES = (".html", ".htm"), (".png",)
 _FILE = click.Path(path_type=Path)
@@ -230,10 +230,10 @@ def _suit(
         given["labels"] = None
 
 
-def _crop(given: dict[str, Any]) -> Crop | None:
-    from vsrcli.evaluate.report import Crop
+def _crop(given: dict[str, Any]) -> DetailCrop | None:
+    from vsrcli.evaluate.report import DetailCrop
 
-    return None if given["crop"] is None else Crop(*given["crop"])
+    return None if given["crop"] is None else DetailCrop(*given["crop"])
 
 
 def _layout(line: LineUp, kind: str, given: dict[str, Any]) -> Layout:

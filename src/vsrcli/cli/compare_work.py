@@ -16,7 +16,7 @@ from vsrcli.compare.films import LineUp
 from vsrcli.compare.layout import Layout
 from vsrcli.compare.page import write_page
 from vsrcli.compare.still import write_still
-from vsrcli.evaluate.report import Crop
+from vsrcli.evaluate.report import DetailCrop
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output import EncodeOptions
 
@@ -53,7 +53,7 @@ class Work:
         return "{}x{}".format(*layout.size)
 
     def page(
-        self, moments: tuple[Fraction, ...], count: int, crop: Crop | None, *, vmaf: bool
+        self, moments: tuple[Fraction, ...], count: int, crop: DetailCrop | None, *, vmaf: bool
     ) -> tuple[str, Figures | None]:
         """A page of several moments; without any, of ``count``."""
         line = self._line

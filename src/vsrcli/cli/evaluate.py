@@ -16,9 +16,9 @@ from vsrcli.models.registry import SUFFIX
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vsrcli.evaluate.benchmark import Still
-    from vsrcli.evaluate.contestant import Contestant
-    from vsrcli.evaluate.result import Result
+    from vsrcli.evaluate.benchmark import StillFrames
+    from vsrcli.evaluate.contestant import EvaluatedModel
+    from vsrcli.evaluate.result import ClipResult
 
 _DEGRADATIONS = click.Choice(["bi", "bd", "video", "none"])
 _FILE = click.Path(path_type=Path)
@@ -120,7 +120,7 @@ def evaluate(
 
     from vsrcli.cli.evaluate_files import check_cards, check_target, write, write_card
     from vsrcli.cli.scores import MeasuringBar, Strips, print_comparison
-    from vsrcli.evaluate.compare import compare
+    from vsrcli.evaluate.compare import compare_models
     from vsrcli.evaluate.tables import notes
 
     say = _Notices()
@@ -140,12 +140,12 @@ def evaluate(
     to_stdout = markdown_file == Path("-")
     progress, strips, found = MeasuringBar(len(files)), Strips(pictures, several=len(contestants) > 1), []
 
-    def on_clip(contestant: Contestant, result: Result, still: Still) -> None:
+    def on_clip(contestant: EvaluatedModel, result: ClipResult, still: StillFrames) -> None:
         strips.add(contestant, label=progress.label, result=result, still=still)
         progress.advance()
 
     with progress:
-        for comparison in compare(
+        for comparison in compare_models(
             contestants,
             files,
             tests,
@@ -165,10 +165,10 @@ def evaluate(
         reports = [report.as_dict() for comparison in found for report in comparison.reports]
         write(json_file, json.dumps(reports, indent=2) + "\n")
     if markdown_file:
-        from vsrcli.evaluate.markdown import document
+        from vsrcli.evaluate.markdown import evaluation_document
 
         typed = click.get_current_context().meta.get(ARGUMENTS, ())
-        text = document(found, shlex.join(["vsr", *typed]) if typed else "")
+        text = evaluation_document(found, shlex.join(["vsr", *typed]) if typed else "")
         if to_stdout:
             click.echo(text, nl=False)
         else:
@@ -207,10 +207,10 @@ def _suit(name: str | None, models: Sequence[str], given: dict[str, Any]) -> Non
 
 def _contestants(
     models: Sequence[str], scale: int | None, name: str | None, phase: Any, say: _Notices
-) -> list[Contestant]:
-    from vsrcli.evaluate.contestant import enter_all
+) -> list[EvaluatedModel]:
+    from vsrcli.evaluate.contestant import resolve_models
 
-    found = enter_all(models, scale, name, phase)
+    found = resolve_models(models, scale, name, phase)
     for contestant in found:
         if contestant.warning:
             say(contestant.warning)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vsrcli.errors import OutputError, UsageError
-from vsrcli.evaluate.contestant import Contestant
-from vsrcli.evaluate.result import Report, card_entry
+from vsrcli.evaluate.contestant import EvaluatedModel
+from vsrcli.evaluate.result import Evaluation, card_entry
 
 
 def check_target(path: Path | None) -> None:
@@ -36,7 +36,7 @@ def write(path: Path, text: str) -> None:
         raise OutputError(f"cannot write the figures to {str(path)!r}: {error}; name another file") from error
 
 
-def check_cards(contestants: Sequence[Contestant], name: str | None) -> None:
+def check_cards(contestants: Sequence[EvaluatedModel], name: str | None) -> None:
     """Whether these measurements belong into cards.
 
     Raises:
@@ -51,7 +51,7 @@ def check_cards(contestants: Sequence[Contestant], name: str | None) -> None:
             )
 
 
-def write_card(contestant: Contestant, reports: list[Report]) -> None:
+def write_card(contestant: EvaluatedModel, reports: list[Evaluation]) -> None:
     """The means of a model into the card of its weights."""
     weights = contestant.choice.weights
     assert weights is not None

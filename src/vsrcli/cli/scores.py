@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from vsrcli.evaluate.benchmark import Still
-    from vsrcli.evaluate.compare import Comparison
-    from vsrcli.evaluate.contestant import Contestant
-    from vsrcli.evaluate.result import Result
+    from vsrcli.evaluate.benchmark import StillFrames
+    from vsrcli.evaluate.compare import ModelComparison
+    from vsrcli.evaluate.contestant import EvaluatedModel
+    from vsrcli.evaluate.result import ClipResult
     from vsrcli.evaluate.tables import Table
 
 WIDTH = 118  # of the tables where there is no terminal to ask
 _WIDE = 112  # columns from which on headings are spelled out
 
 
-def print_comparison(comparison: Comparison) -> None:
+def print_comparison(comparison: ModelComparison) -> None:
     """The tables of one protocol on stdout, as wide as the terminal."""
     from vsrcli.evaluate.tables import (
         clip_table,
         engine_lines,
-        lines_below,
+        footnotes,
         method_table,
         model_heads,
         psnr_table,
@@ -35,7 +35,7 @@ def print_comparison(comparison: Comparison) -> None:
     if len(reports) == 1:
         click.echo(f"{reports[0].engine}: {label}")
         _print_table(clip_table(reports[0], short=not wide))
-        click.echo("\n".join(lines_below(reports[0])))
+        click.echo("\n".join(footnotes(reports[0])))
     else:
         clips = reports[0].clips
         click.echo(
@@ -92,8 +92,8 @@ class Strips:
         self._shelf = ArraySpool() if several and folder else None
         self._places: dict[str, list[tuple[str, int]]] = {}
 
-    def add(self, contestant: Contestant, *, label: str, result: Result, still: Still) -> None:
-        from vsrcli.evaluate.report import comparison, detailed_crop, save_picture, still_panels
+    def add(self, contestant: EvaluatedModel, *, label: str, result: ClipResult, still: StillFrames) -> None:
+        from vsrcli.evaluate.report import comparison, detailed_crop, save_image, still_panels
 
         if self._folder is None:
             return
@@ -105,7 +105,7 @@ class Strips:
             self._shelf.add({"still": still.model})
             places.append((called, len(self._shelf) - 1))
         panels = still_panels(still, called, low=True, others=others)  # type: ignore[arg-type]
-        save_picture(self._folder / f"{name}.png", comparison(panels, detailed_crop(still.truth)))
+        save_image(self._folder / f"{name}.png", comparison(panels, detailed_crop(still.truth)))
 
 
 class MeasuringBar:
@@ -120,7 +120,7 @@ class MeasuringBar:
         self._clips = clips
         self._bar: Any = None
 
-    def begin(self, contestant: Contestant, protocol: Any) -> None:
+    def begin(self, contestant: EvaluatedModel, protocol: Any) -> None:
         from rich.console import Console
         from rich.progress import Progress
 

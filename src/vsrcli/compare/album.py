@@ -15,7 +15,7 @@ from vsrcli.compare.figures import Figures, Scorer
 from vsrcli.compare.films import LineUp
 from vsrcli.compare.moments import Moment, moments, moments_at
 from vsrcli.errors import InputError
-from vsrcli.evaluate.report import Crop, detailed_crop
+from vsrcli.evaluate.report import DetailCrop, detailed_crop
 from vsrcli.media.ffmpeg import Ffmpeg
 
 MOST = 24  # moments of a page
@@ -40,7 +40,7 @@ class Shot:
     number: int | None
     note: str
     pictures: tuple[str, ...]
-    crop: Crop
+    crop: DetailCrop
 
 
 @dataclass(frozen=True)

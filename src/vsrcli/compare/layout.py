@@ -11,7 +11,7 @@ import numpy as np
 
 from vsrcli.compare.labels import chip, font_size, head_height, laid_on, paper, strip
 from vsrcli.errors import UsageError
-from vsrcli.evaluate.report import Crop
+from vsrcli.evaluate.report import DetailCrop
 
 LAYOUTS = ("split", "wipe", "side", "stack")
 PERIOD = Fraction(6)  # seconds in which a wipe goes once to and fro
@@ -39,7 +39,7 @@ class Layout:
     width: int
     height: int
     count: int
-    crop: Crop | None = None
+    crop: DetailCrop | None = None
     zoom: int = 1
     named: bool = True
 

@@ -21,11 +21,11 @@ from vsrcli.compare.figures import PROTOCOL, VMAF_PROTOCOL, Figures
 from vsrcli.compare.films import Film, LineUp
 from vsrcli.compare.plot import clock, grouped, plot, series
 from vsrcli.compare.target import written
-from vsrcli.evaluate.report import Crop
+from vsrcli.evaluate.report import DetailCrop
 
 
 def write_page(
-    line: LineUp, album: Album, target: Path, *, crop: Crop | None = None, overwrite: bool = False
+    line: LineUp, album: Album, target: Path, *, crop: DetailCrop | None = None, overwrite: bool = False
 ) -> int:
     """Write the page.
 
@@ -48,7 +48,7 @@ def write_page(
     return len(content)
 
 
-def page(line: LineUp, album: Album, crop: Crop | None = None) -> str:
+def page(line: LineUp, album: Album, crop: DetailCrop | None = None) -> str:
     """The text of the page."""
     style, script = _file("page.css"), _file("page.js")
     *names, last = (film.label for film in line.films)
@@ -117,7 +117,7 @@ def _shots(line: LineUp, album: Album) -> str:
     )
 
 
-def _data(line: LineUp, album: Album, crop: Crop | None) -> dict[str, Any]:
+def _data(line: LineUp, album: Album, crop: DetailCrop | None) -> dict[str, Any]:
     """What the script works with."""
     shape = float(line.shape * line.width / line.height)
     figures = album.figures
@@ -139,7 +139,7 @@ def _data(line: LineUp, album: Album, crop: Crop | None) -> dict[str, Any]:
     }
 
 
-def _middle(crop: Crop) -> list[int]:
+def _middle(crop: DetailCrop) -> list[int]:
     return [crop.left + crop.width // 2, crop.top + crop.height // 2]
 
 

@@ -21,7 +21,7 @@ from vsrcli.errors import EngineError
 from vsrcli.evaluate.clips import ClipFile
 from vsrcli.evaluate.metrics import PSNR_CAP, luma, psnr_y, ssim_y
 from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
-from vsrcli.evaluate.result import CROP, SKIP_ENDS, Cost, Quality, Report, Result
+from vsrcli.evaluate.result import CROP, SKIP_ENDS, ClipResult, Cost, Evaluation, Quality
 from vsrcli.evaluate.stopwatch import Stopwatch, TimedStream
 from vsrcli.frames.resample import Phase
 from vsrcli.frames.tiles import TiledStream, plan_tiles
@@ -31,7 +31,7 @@ from vsrcli.pipeline import ShotUpscaler
 
 
 @dataclass(frozen=True, eq=False)
-class Still:
+class StillFrames:
     """The middle frame of a clip in every version, uint8; ``low`` is (H, W, 3), the others (s*H, s*W, 3)."""
 
     index: int
@@ -43,7 +43,7 @@ class Still:
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class MethodScore:
     """One method on one clip.
 
     Attributes:
@@ -61,8 +61,8 @@ class Scored:
 class Baselines:
     """Both interpolations of a clip."""
 
-    bicubic: Scored
-    lanczos: Scored
+    bicubic: MethodScore
+    lanczos: MethodScore
 
 
 def benchmark(
@@ -73,8 +73,8 @@ def benchmark(
     model: str,
     frames: int | None = None,
     bytes_per_pixel: int = 0,
-    on_clip: Callable[[Result, Still], None] = lambda result, still: None,
-) -> Report:
+    on_clip: Callable[[ClipResult, StillFrames], None] = lambda result, still: None,
+) -> Evaluation:
     """Measure an engine on clips, one in memory at a time.
 
     Args:
@@ -92,15 +92,15 @@ def benchmark(
     """
     results = []
     for file in files:
-        result, still = measure(engine, prepare_clip(file, protocol, frames), bytes_per_pixel)
+        result, still = measure_model(engine, prepare_clip(file, protocol, frames), bytes_per_pixel)
         results.append(result)
         on_clip(result, still)
-    return Report(model, engine.description, protocol, tuple(results))
+    return Evaluation(model, engine.description, protocol, tuple(results))
 
 
-def measure(
+def measure_model(
     engine: Engine, clip: Clip, bytes_per_pixel: int = 0, baselines: Baselines | None = None
-) -> tuple[Result, Still]:
+) -> tuple[ClipResult, StillFrames]:
     """Score model and interpolation on one clip.
 
     Args:
@@ -112,11 +112,11 @@ def measure(
     Raises:
         EngineError: the network could not run, or gave fewer frames than it got.
     """
-    known = baselines or interpolate(clip)
+    known = baselines or interpolation_baselines(clip)
     model = score(engine, clip, bytes_per_pixel)
     methods = {"bicubic": known.bicubic, "lanczos": known.lanczos, "model": model}
     height, width = clip.truth.shape[1:3]
-    result = Result(
+    result = ClipResult(
         clip.name,
         width,
         height,
@@ -127,23 +127,23 @@ def measure(
     )
     middle = len(clip.truth) // 2
     stills = {name: scored.still for name, scored in methods.items()}
-    return result, Still(middle, clip.low[middle], truth=clip.truth[middle], **stills)
+    return result, StillFrames(middle, clip.low[middle], truth=clip.truth[middle], **stills)
 
 
-def interpolate(clip: Clip) -> Baselines:
+def interpolation_baselines(clip: Clip) -> Baselines:
     """Score bicubic and Lanczos on the clip's own grid."""
     phase, scale = clip.protocol.phase, clip.protocol.scale
     return Baselines(*(score(ResampleEngine(name, scale, phase), clip) for name in ("bicubic", "lanczos")))
 
 
-def score(engine: Engine, clip: Clip, bytes_per_pixel: int = 0) -> Scored:
+def score(engine: Engine, clip: Clip, bytes_per_pixel: int = 0) -> MethodScore:
     """Score one engine on one clip, frame by frame.
 
     Raises:
         EngineError: it could not run, or gave fewer frames than it got.
     """
     scorer, watch, still = _Scorer(), Stopwatch(), None
-    pictures = run(engine, clip.low, bytes_per_pixel, watch)
+    pictures = upscale_frames(engine, clip.low, bytes_per_pixel, watch)
     for index, (truth, picture) in enumerate(zip_longest(clip.truth, pictures)):
         if picture is None or truth is None:
             raise EngineError(
@@ -154,10 +154,12 @@ def score(engine: Engine, clip: Clip, bytes_per_pixel: int = 0) -> Scored:
             still = picture
     assert still is not None
     height, width = clip.low.shape[1:3]
-    return Scored(scorer.quality(), Cost(watch.seconds, watch.frames, watch.frames * height * width), still)
+    return MethodScore(
+        scorer.quality(), Cost(watch.seconds, watch.frames, watch.frames * height * width), still
+    )
 
 
-def other_grid_gain(clip: Clip) -> float:
+def phase_gain(clip: Clip) -> float:
     """How much nearer to the truth bicubic comes on the *other* pixel grid, in dB, on the middle frame.
 
     Clearly positive, low resolution does not lie where the protocol says.
@@ -166,13 +168,13 @@ def other_grid_gain(clip: Clip) -> float:
     grids: tuple[Phase, Phase] = ("zero", "centre") if clip.protocol.phase == "centre" else ("centre", "zero")
     low, truth = clip.low[middle : middle + 1], clip.truth[middle]
     other, own = (
-        min(psnr_y(next(run(ResampleEngine("bicubic", scale, grid), low)), truth, CROP), PSNR_CAP)
+        min(psnr_y(next(upscale_frames(ResampleEngine("bicubic", scale, grid), low)), truth, CROP), PSNR_CAP)
         for grid in grids
     )
     return other - own
 
 
-def run(
+def upscale_frames(
     engine: Engine, low: np.ndarray, bytes_per_pixel: int = 0, watch: Stopwatch | None = None
 ) -> Iterator[np.ndarray]:
     """Frames through an engine exactly as in :func:`vsrcli.upscale`: fresh streams at cuts, tiles, 8 bits.

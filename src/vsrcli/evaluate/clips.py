@@ -11,7 +11,7 @@ from vsrcli.errors import DataError
 
 VIDEOS = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".ts", ".y4m"}
 PICTURES = {".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".webp"}
-FEWEST = 5  # frames: two left out at each end, one to score
+MIN_FRAMES = 5  # frames: two left out at each end, one to score
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class ClipFile:
     truth: Path | None = None
 
     @property
-    def plain(self) -> str:
+    def plain_name(self) -> str:
         """The name without regard to others: what random choices are seeded by."""
-        return plain_name(self.path)
+        return clip_name(self.path)
 
 
 def find_clips(paths: Sequence[Path], on_notice: Callable[[str], None] = lambda text: None) -> list[ClipFile]:
@@ -49,7 +49,7 @@ def find_clips(paths: Sequence[Path], on_notice: Callable[[str], None] = lambda 
     """
     found = [clip for path in paths for clip in clips_at(path, on_notice)]
     unique = list({path.resolve(): path for path in found}.values())
-    names = distinct_names(unique, [plain_name(path) for path in unique])
+    names = distinct_names(unique, [clip_name(path) for path in unique])
     return [ClipFile(path, name) for path, name in zip(unique, names, strict=True)]
 
 
@@ -75,13 +75,13 @@ def pictures_in(folder: Path) -> list[Path]:
     return [path for path in _entries(folder) if path.suffix.lower() in PICTURES and path.is_file()]
 
 
-def plain_name(path: Path) -> str:
+def clip_name(path: Path) -> str:
     """A clip's name: a folder's own, or a file's without its suffix."""
     path = path if path.name else path.resolve()  # "." has a name elsewhere
     return path.name if path.is_dir() else path.stem
 
 
-def natural(text: str) -> list[tuple[int, int, str]]:
+def natural_key(text: str) -> list[tuple[int, int, str]]:
     """Sorts names as people number them: ``Frame 2`` before ``Frame 10``; case does not count."""
     parts = re.split(r"(\d+)", text)
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts if part]
@@ -116,9 +116,9 @@ def _walk(folder: Path, seen: set[Path], on_notice: Callable[[str], None]) -> It
     if pictures and videos:
         on_notice(f"{str(folder)!r}: {len(pictures)} pictures lie beside videos and are passed over")
     elif pictures:
-        if len(pictures) < FEWEST:
+        if len(pictures) < MIN_FRAMES:
             raise DataError(
-                f"{str(folder)!r} is a clip of {len(pictures)} pictures, too few: put at least {FEWEST} "
+                f"{str(folder)!r} is a clip of {len(pictures)} pictures, too few: put at least {MIN_FRAMES} "
                 "frames there, or none"
             )
         yield folder
@@ -134,4 +134,4 @@ def _entries(folder: Path) -> list[Path]:
         visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
     except OSError as error:
         raise DataError(f"cannot look into {str(folder)!r}: {error.strerror}; leave it out") from error
-    return sorted(visible, key=lambda path: (natural(path.name), path.name))
+    return sorted(visible, key=lambda path: (natural_key(path.name), path.name))

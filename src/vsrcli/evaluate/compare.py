@@ -15,18 +15,25 @@ import numpy as np
 
 from vsrcli.engine.types import Engine
 from vsrcli.errors import OutputError
-from vsrcli.evaluate.benchmark import Baselines, Scored, Still, interpolate, measure, other_grid_gain
+from vsrcli.evaluate.benchmark import (
+    Baselines,
+    MethodScore,
+    StillFrames,
+    interpolation_baselines,
+    measure_model,
+    phase_gain,
+)
 from vsrcli.evaluate.clips import ClipFile
-from vsrcli.evaluate.contestant import Contestant
+from vsrcli.evaluate.contestant import EvaluatedModel
 from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
-from vsrcli.evaluate.result import Report, Result
+from vsrcli.evaluate.result import ClipResult, Evaluation
 from vsrcli.frames.shelf import ArraySpool
 
 _MISPLACED = 0.5  # dB on the other grid from which on something must be wrong
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ModelComparison:
     """All models under one protocol, on the same clips.
 
     Attributes:
@@ -35,20 +42,22 @@ class Comparison:
     """
 
     protocol: Protocol
-    reports: tuple[Report, ...]
+    reports: tuple[Evaluation, ...]
 
 
-def compare(
-    contestants: Sequence[Contestant],
+def compare_models(
+    contestants: Sequence[EvaluatedModel],
     files: Sequence[ClipFile],
     protocols: Sequence[Protocol],
     *,
-    open_engine: Callable[[Contestant], Engine],
+    open_engine: Callable[[EvaluatedModel], Engine],
     frames: int | None = None,
-    on_begin: Callable[[Contestant, Protocol], None] = lambda contestant, protocol: None,
-    on_clip: Callable[[Contestant, Result, Still], None] = lambda contestant, result, still: None,
+    on_begin: Callable[[EvaluatedModel, Protocol], None] = lambda contestant, protocol: None,
+    on_clip: Callable[[EvaluatedModel, ClipResult, StillFrames], None] = lambda contestant, result, still: (
+        None
+    ),
     on_notice: Callable[[str], None] = lambda text: None,
-) -> Iterator[Comparison]:
+) -> Iterator[ModelComparison]:
     """Measure models, and give each protocol's comparison as soon as the last model is through with it.
 
     Args:
@@ -67,7 +76,7 @@ def compare(
         OutputError: no room for the clips.
     """
     cases = _Cases(frames, on_notice, keep=len(contestants) > 1)
-    reports: dict[Protocol, list[Report]] = {protocol: [] for protocol in protocols}
+    reports: dict[Protocol, list[Evaluation]] = {protocol: [] for protocol in protocols}
     for contestant in contestants:
         engine = open_engine(contestant)
         per_pixel = contestant.choice.architecture.bytes_per_pixel
@@ -76,12 +85,12 @@ def compare(
             results = []
             for file in files:
                 clip, baselines = cases.get(file, protocol)
-                result, still = measure(engine, clip, per_pixel, baselines)
+                result, still = measure_model(engine, clip, per_pixel, baselines)
                 results.append(result)
                 on_clip(contestant, result, still)
-            found.append(Report(contestant.name, engine.description, protocol, tuple(results)))
+            found.append(Evaluation(contestant.name, engine.description, protocol, tuple(results)))
             if contestant is contestants[-1]:
-                yield Comparison(protocol, tuple(found))
+                yield ModelComparison(protocol, tuple(found))
         del engine
         gc.collect()  # a network hangs together in circles
 
@@ -103,7 +112,7 @@ class _Cases:
         if self._shelf is not None and (file, protocol) in self._kept:
             return self._fetched(self._shelf, file, protocol)
         clip = prepare_clip(file, protocol, self._frames, self._tell)
-        baselines = interpolate(clip)
+        baselines = interpolation_baselines(clip)
         if protocol.name == "none":
             self._check_grid(clip)
         if self._shelf is not None:
@@ -121,7 +130,7 @@ class _Cases:
             ) from error
         nothing = np.empty(0, np.uint8)
         scores = Baselines(
-            *(Scored(each.quality, each.cost, nothing) for each in (known.bicubic, known.lanczos))
+            *(MethodScore(each.quality, each.cost, nothing) for each in (known.bicubic, known.lanczos))
         )
         self._kept[file, clip.protocol] = len(shelf) - 1, clip.variant, scores
 
@@ -131,12 +140,12 @@ class _Cases:
         clip = Clip(file.name, arrays["truth"], arrays["low"], protocol, variant)
         bicubic, lanczos = scores.bicubic, scores.lanczos
         return clip, Baselines(
-            Scored(bicubic.quality, bicubic.cost, arrays["bicubic"]),
-            Scored(lanczos.quality, lanczos.cost, arrays["lanczos"]),
+            MethodScore(bicubic.quality, bicubic.cost, arrays["bicubic"]),
+            MethodScore(lanczos.quality, lanczos.cost, arrays["lanczos"]),
         )
 
     def _check_grid(self, clip: Clip) -> None:
-        gain = other_grid_gain(clip)
+        gain = phase_gain(clip)
         if gain > _MISPLACED:
             other = "zero" if clip.protocol.phase == "centre" else "centre"
             self._tell(

@@ -20,7 +20,7 @@ DEFAULT_SCALE = 4
 
 
 @dataclass(frozen=True)
-class Contestant:
+class EvaluatedModel:
     """A model chosen for measuring, before anything heavy is imported.
 
     Attributes:
@@ -68,9 +68,9 @@ class Contestant:
         return open_engine(self.choice, device=device, precision=precision, engine=engine)
 
 
-def enter(
+def resolve_model(
     model: str, scale: int | None = None, protocol: str | None = None, grid: Phase | None = None
-) -> Contestant:
+) -> EvaluatedModel:
     """Choose model, scale and protocol so that they belong together.
 
     Args:
@@ -92,25 +92,25 @@ def enter(
             )
         matching = "bd" if weights.card.get("degradation") == "bd" else "bi"
         test = Protocol(protocol or matching, weights.scale, grid=grid)
-        return _on_its_grid(Contestant(ModelChoice(weights.architecture, weights, weights.scale), test))
+        return _on_its_grid(EvaluatedModel(ModelChoice(weights.architecture, weights, weights.scale), test))
     test = Protocol(protocol or "bi", scale or DEFAULT_SCALE, grid=grid)
     if test.name == "bd" and architecture(model).module:
         weights = find_weights(model, test.scale, "bd")
-        return Contestant(ModelChoice(weights.architecture, weights, weights.scale), test)
+        return EvaluatedModel(ModelChoice(weights.architecture, weights, weights.scale), test)
     choice = choose_model(model, Fraction(test.scale))
     if choice.scale != test.scale:
         raise UsageError(
             f"{choice.name} is the nearest to --scale {test.scale}: measure it at --scale {choice.scale}"
         )
-    return _on_its_grid(Contestant(choice, test))
+    return _on_its_grid(EvaluatedModel(choice, test))
 
 
-def enter_all(
+def resolve_models(
     models: Sequence[str],
     scale: int | None = None,
     protocol: str | None = None,
     grid: Phase | None = None,
-) -> list[Contestant]:
+) -> list[EvaluatedModel]:
     """Choose several models for the same clips, each once.
 
     Args:
@@ -123,11 +123,11 @@ def enter_all(
     Raises:
         UsageError, ModelError: see :func:`enter`; or models that differ in scale or phase.
     """
-    files = [enter(model, scale, protocol, grid) for model in models if model.endswith(SUFFIX)]
+    files = [resolve_model(model, scale, protocol, grid) for model in models if model.endswith(SUFFIX)]
     _check_together(files)
     if files:
         scale = files[0].protocol.scale
-    once: dict[object, Contestant] = {}
+    once: dict[object, EvaluatedModel] = {}
     for model in models:
         entry = _beside(model, files, scale, protocol, grid)
         once.setdefault(_identity(entry), entry)
@@ -143,12 +143,12 @@ def enter_all(
 
 
 def _beside(
-    model: str, files: Sequence[Contestant], scale: int | None, protocol: str | None, grid: Phase | None
-) -> Contestant:
+    model: str, files: Sequence[EvaluatedModel], scale: int | None, protocol: str | None, grid: Phase | None
+) -> EvaluatedModel:
     """A contestant beside weight files, whose protocol it takes if it is a name."""
     follows = protocol is None and files and not model.endswith(SUFFIX)
     try:
-        return enter(model, scale, files[0].protocol.name if follows else protocol, grid)
+        return resolve_model(model, scale, files[0].protocol.name if follows else protocol, grid)
     except ModelError as error:
         if not follows or files[0].protocol.name != "bd":
             raise
@@ -158,7 +158,7 @@ def _beside(
         ) from error
 
 
-def _check_together(contestants: Sequence[Contestant]) -> None:
+def _check_together(contestants: Sequence[EvaluatedModel]) -> None:
     """All that have weights must be able to look at the same low resolution."""
     trained = [entry for entry in contestants if entry.choice.weights]
     for other in trained[1:]:
@@ -172,7 +172,7 @@ def _check_together(contestants: Sequence[Contestant]) -> None:
             )
 
 
-def _on_its_grid(contestant: Contestant) -> Contestant:
+def _on_its_grid(contestant: EvaluatedModel) -> EvaluatedModel:
     """Given low resolution lies, unless somebody says otherwise, where the weights want it."""
     test = contestant.protocol
     if test.name != "none" or test.grid is not None:
@@ -181,6 +181,6 @@ def _on_its_grid(contestant: Contestant) -> Contestant:
     return replace(contestant, protocol=replace(test, grid=grid))
 
 
-def _identity(contestant: Contestant) -> object:
+def _identity(contestant: EvaluatedModel) -> object:
     weights = contestant.choice.weights
     return weights.path.resolve() if weights else contestant.choice.name

@@ -6,19 +6,19 @@ import re
 from collections.abc import Sequence
 
 from vsrcli import __version__
-from vsrcli.evaluate.compare import Comparison
+from vsrcli.evaluate.compare import ModelComparison
 from vsrcli.evaluate.tables import (
     Table,
     clip_table,
     engine_lines,
-    lines_below,
+    footnotes,
     method_table,
     notes,
     psnr_table,
 )
 
 
-def document(comparisons: Sequence[Comparison], command: str = "") -> str:
+def evaluation_document(comparisons: Sequence[ModelComparison], command: str = "") -> str:
     """A document of one section for each protocol.
 
     Args:
@@ -37,7 +37,7 @@ def document(comparisons: Sequence[Comparison], command: str = "") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def markdown(table: Table) -> str:
+def to_markdown(table: Table) -> str:
     """A table by itself."""
     rows = [[_plain(cell) for cell in row] for row in (table.heads, *table.rows)]
     if table.total:
@@ -46,19 +46,19 @@ def markdown(table: Table) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _section(comparison: Comparison) -> list[str]:
+def _section(comparison: ModelComparison) -> list[str]:
     reports = comparison.reports
     clips = reports[0].clips
     frames = sum(clip.frames for clip in clips)
     lines = [f"Protocol: {comparison.protocol.summary}; {len(clips)} clips, {frames} frames."]
     lines += engine_lines(comparison)
     parts = [f"## {comparison.protocol.label}", _plain("\n".join(lines), breaks="  \n")]
-    parts.append(markdown(method_table(comparison)))
+    parts.append(to_markdown(method_table(comparison)))
     if len(reports) == 1:
-        below = _plain("\n".join(lines_below(reports[0])), breaks="  \n")
+        below = _plain("\n".join(footnotes(reports[0])), breaks="  \n")
         parts.append(f"{_plain(reports[0].model)}, clip by clip:")
-        return [*parts, markdown(clip_table(reports[0])), below]
-    return [*parts, "PSNR-Y of each clip, dB:", markdown(psnr_table(comparison))]
+        return [*parts, to_markdown(clip_table(reports[0])), below]
+    return [*parts, "PSNR-Y of each clip, dB:", to_markdown(psnr_table(comparison))]
 
 
 def _plain(text: str, breaks: str = " ") -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from vsrcli.errors import DataError
-from vsrcli.evaluate.clips import VIDEOS, ClipFile, clips_at, distinct_names, pictures_in, plain_name
+from vsrcli.evaluate.clips import VIDEOS, ClipFile, clip_name, clips_at, distinct_names, pictures_in
 
 LOW, HIGH = ("lr",), ("hr", "gt")  # names of the folders, in any case
 _LAYOUT = "folders 'lr' and 'hr' (or 'LR' and 'GT') that hold clips of the same names, or --truth FOLDER"
@@ -38,7 +38,7 @@ def find_pairs(
         found = _under(paths, truth, on_notice)
     unique = list({low.resolve(): (low, high, known) for low, high, known in found}.values())
     known = [path for _, _, path in unique]
-    names = distinct_names(known, [plain_name(path) for path in known])
+    names = distinct_names(known, [clip_name(path) for path in known])
     return [ClipFile(low, name, high) for (low, high, _), name in zip(unique, names, strict=True)]
 
 
@@ -75,7 +75,7 @@ def _under(
 
 
 def _namesake(truth: Path, key: str, clip: Path) -> Path:
-    key = plain_name(clip) if key == "." else key
+    key = clip_name(clip) if key == "." else key
     wanted = truth / key
     found = [wanted] if wanted.is_dir() and pictures_in(wanted) else []
     if wanted.parent.is_dir():
@@ -122,4 +122,4 @@ def _by_key(folder: Path, on_notice: Callable[[str], None]) -> dict[str, Path]:
 
 def _key(root: Path, clip: Path) -> str:
     """Where a clip lies under its root, without its suffix; ``.`` if it is the root."""
-    return "." if clip == root else (clip.parent / plain_name(clip)).relative_to(root).as_posix()
+    return "." if clip == root else (clip.parent / clip_name(clip)).relative_to(root).as_posix()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vsrcli.errors import DataError, UsageError
-from vsrcli.evaluate.clips import FEWEST, ClipFile
+from vsrcli.evaluate.clips import MIN_FRAMES, ClipFile
 from vsrcli.evaluate.decode import read_frames
 from vsrcli.frames.resample import BD_SIGMA, Phase, downsample_bd, resize
 from vsrcli.media.recode import recompress
@@ -173,9 +173,9 @@ def prepare_clip(
         DataError: the clip cannot be decoded, is too small or too short to be scored, or is no match for its
             low resolution.
     """
-    if frames is not None and frames < FEWEST:
+    if frames is not None and frames < MIN_FRAMES:
         raise DataError(
-            f"--frames {frames} is too few: at least {FEWEST}, since two at each end are not scored"
+            f"--frames {frames} is too few: at least {MIN_FRAMES}, since two at each end are not scored"
         )
     if protocol.name == "none" and file.truth is None:
         raise DataError(
@@ -185,17 +185,19 @@ def prepare_clip(
     original = file.truth if protocol.name == "none" and file.truth else file.path
     truth = read_frames(original, frames, on_notice)
     count, height, width = truth.shape[:3]
-    if count < FEWEST or min(height, width) < SMALLEST:
+    if count < MIN_FRAMES or min(height, width) < SMALLEST:
         raise DataError(
             f"{str(original)!r} ({width}x{height}, {count} frames) cannot be scored: "
-            f"it needs at least {SMALLEST}x{SMALLEST} and {FEWEST} frames; leave it out"
+            f"it needs at least {SMALLEST}x{SMALLEST} and {MIN_FRAMES} frames; leave it out"
         )
     if protocol.name == "none":
         low = read_frames(file.path, frames, on_notice)
         _check_match(file, low, truth, protocol.scale)
         return Clip(file.name, truth, low, protocol)
     truth = truth[:, : height - height % protocol.scale, : width - width % protocol.scale]
-    return Clip(file.name, truth, protocol.low(truth, file.plain), protocol, protocol.variant(file.plain))
+    return Clip(
+        file.name, truth, protocol.low(truth, file.plain_name), protocol, protocol.variant(file.plain_name)
+    )
 
 
 def _check_match(file: ClipFile, low: np.ndarray, truth: np.ndarray, scale: int) -> None:

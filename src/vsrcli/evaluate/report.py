@@ -14,7 +14,7 @@ from vsrcli.errors import OutputError, UsageError
 from vsrcli.evaluate.metrics import psnr_y
 
 if TYPE_CHECKING:
-    from vsrcli.evaluate.benchmark import Still
+    from vsrcli.evaluate.benchmark import StillFrames
 
 SIDE, ENLARGE = 144, 3  # of the crops that are chosen automatically
 BORDER = 8  # unscored pixels at the borders are not shown either
@@ -24,7 +24,7 @@ BACKGROUND, FOREGROUND = (24, 26, 30), (236, 238, 240)
 
 
 @dataclass(frozen=True)
-class Crop:
+class DetailCrop:
     """A rectangle of a picture in its own pixels."""
 
     left: int
@@ -46,7 +46,7 @@ class Crop:
         return picture[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
-def detailed_crop(truth: np.ndarray, width: int = SIDE, height: int = SIDE, step: int = 4) -> Crop:
+def detailed_crop(truth: np.ndarray, width: int = SIDE, height: int = SIDE, step: int = 4) -> DetailCrop:
     """The crop with the most detail: the largest sum of absolute differences between neighbouring pixels.
 
     Args:
@@ -64,10 +64,12 @@ def detailed_crop(truth: np.ndarray, width: int = SIDE, height: int = SIDE, step
     inside = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
     candidates = inside[border : inside.shape[0] - border : step, border : inside.shape[1] - border : step]
     y, x = np.unravel_index(np.argmax(candidates), candidates.shape)
-    return Crop(int(x) * step + border, int(y) * step + border, width, height)
+    return DetailCrop(int(x) * step + border, int(y) * step + border, width, height)
 
 
-def comparison(panels: Sequence[tuple[str, np.ndarray]], crop: Crop, enlarge: int = ENLARGE) -> np.ndarray:
+def comparison(
+    panels: Sequence[tuple[str, np.ndarray]], crop: DetailCrop, enlarge: int = ENLARGE
+) -> np.ndarray:
     """A labelled strip of one crop in several versions.
 
     Args:
@@ -101,7 +103,11 @@ def comparison(panels: Sequence[tuple[str, np.ndarray]], crop: Crop, enlarge: in
 
 
 def still_panels(
-    still: Still, model: str = "vsr", *, low: bool = False, others: Sequence[tuple[str, np.ndarray]] = ()
+    still: StillFrames,
+    model: str = "vsr",
+    *,
+    low: bool = False,
+    others: Sequence[tuple[str, np.ndarray]] = (),
 ) -> list[tuple[str, np.ndarray]]:
     """Panels for :func:`comparison`: (low resolution,) bicubic, models, truth; PSNR of whole frames.
 
@@ -117,7 +123,7 @@ def still_panels(
     return [*first, *scored, ("truth", still.truth)]
 
 
-def save_picture(path: Path, picture: np.ndarray) -> None:
+def save_image(path: Path, picture: np.ndarray) -> None:
     """Write a picture; the extension chooses the format. Folders are made as needed.
 
     Raises:

@@ -18,10 +18,10 @@ SCORING = (
     f"first and last {SKIP_ENDS} frames left out; mean over frames, then over clips"
 )
 METHODS = ("bicubic", "lanczos", "model")
-LEFT_OUT = 2  # answers of each shot before which nothing is timed
+WARMUP_FRAMES = 2  # answers of each shot before which nothing is timed
 TIMING = (
     "in the network alone (tiles and copies to and from the device included; decoding, shot detection and "
-    f"scoring not), from each shot's {LEFT_OUT}nd answer on: what comes before fills windows and compiles"
+    f"scoring not), from each shot's {WARMUP_FRAMES}nd answer on: what comes before fills windows and compiles"
 )
 
 
@@ -77,7 +77,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Result:
+class ClipResult:
     """One clip, or the mean over clips.
 
     Attributes:
@@ -111,7 +111,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Report:
+class Evaluation:
     """Everything measured under one protocol.
 
     Attributes:
@@ -124,19 +124,19 @@ class Report:
     model: str
     engine: str
     protocol: Protocol
-    clips: tuple[Result, ...]
+    clips: tuple[ClipResult, ...]
 
     @property
-    def mean(self) -> Result:
+    def mean(self) -> ClipResult:
         """Means over clips; its gain is over the interpolation whose *mean* is better."""
         means = (_mean([getattr(clip, method) for clip in self.clips]) for method in METHODS)
         costs = {
             method: sum((clip.costs.get(method, Cost()) for clip in self.clips), Cost()) for method in METHODS
         }
-        return Result("mean", 0, 0, sum(clip.frames for clip in self.clips), *means, costs=costs)
+        return ClipResult("mean", 0, 0, sum(clip.frames for clip in self.clips), *means, costs=costs)
 
     @property
-    def worst(self) -> Result:
+    def worst(self) -> ClipResult:
         """The clip with the least gain."""
         return min(self.clips, key=lambda clip: clip.gain)
 
@@ -162,7 +162,7 @@ class Report:
         }
 
 
-def card_entry(reports: Sequence[Report]) -> dict[str, float]:
+def card_entry(reports: Sequence[Evaluation]) -> dict[str, float]:
     """What a model card says under ``measured``: means over clips, and the gain of the worst clip in dB.
 
     ``steady`` is :attr:`Quality.temporal` in dB. Time is left out: it belongs to a machine, not to weights.
@@ -180,11 +180,11 @@ def card_entry(reports: Sequence[Report]) -> dict[str, float]:
     return measured
 
 
-def _plain(clip: Result) -> dict[str, Any]:
+def _plain(clip: ClipResult) -> dict[str, Any]:
     return {name: value for name, value in asdict(clip).items() if name != "costs"}
 
 
-def _times(result: Result) -> dict[str, Any]:
+def _times(result: ClipResult) -> dict[str, Any]:
     return {method: cost.as_dict() for method, cost in result.costs.items()}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from vsrcli.engine.types import Stream
-from vsrcli.evaluate.result import LEFT_OUT
+from vsrcli.evaluate.result import WARMUP_FRAMES
 from vsrcli.frames.state import State
 
 
@@ -44,7 +44,7 @@ class TimedStream:
     def push(self, frame: np.ndarray) -> np.ndarray | None:
         began = time.perf_counter()
         answer = self._stream.push(frame)
-        if self._answers >= LEFT_OUT:
+        if self._answers >= WARMUP_FRAMES:
             self._watch.add(time.perf_counter() - began)
         self._answers += answer is not None
         return answer

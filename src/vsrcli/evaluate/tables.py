@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vsrcli.evaluate.compare import Comparison
-from vsrcli.evaluate.result import SCORING, TIMING, Cost, Quality, Report, Result
+from vsrcli.evaluate.compare import ModelComparison
+from vsrcli.evaluate.result import SCORING, TIMING, ClipResult, Cost, Evaluation, Quality
 
 _HEAD = 10  # letters of a model's name in one line of a heading
 
@@ -27,7 +27,7 @@ class Table:
     total: bool = False
 
 
-def clip_table(report: Report, *, short: bool = False) -> Table:
+def clip_table(report: Evaluation, *, short: bool = False) -> Table:
     """One model, clip by clip, with their mean.
 
     Args:
@@ -49,7 +49,7 @@ def clip_table(report: Report, *, short: bool = False) -> Table:
     return Table(heads, tuple(_clip_row(clip) for clip in (*report.clips, report.mean)), total=True)
 
 
-def method_table(comparison: Comparison, *, worst_clip: bool = True) -> Table:
+def method_table(comparison: ModelComparison, *, worst_clip: bool = True) -> Table:
     """Interpolation and all models: means over clips, the gain of the worst clip, and time.
 
     Args:
@@ -82,7 +82,7 @@ def method_table(comparison: Comparison, *, worst_clip: bool = True) -> Table:
     return Table(tuple(heads), tuple(tuple(row) for row in rows))
 
 
-def psnr_table(comparison: Comparison, models: slice = slice(None)) -> Table:
+def psnr_table(comparison: ModelComparison, models: slice = slice(None)) -> Table:
     """PSNR-Y clip by clip, a column for each model.
 
     Args:
@@ -106,7 +106,7 @@ def model_heads(names: Sequence[str]) -> list[str]:
     return [_broken(re.findall(r"[^-/]+[-/]?|[-/]", name.removesuffix(shared))) for name in names]
 
 
-def lines_below(report: Report) -> list[str]:
+def footnotes(report: Evaluation) -> list[str]:
     """What a clip table does not say."""
     mean, worst = report.mean, report.worst
     ends = mean.model.psnr_ends - max(mean.bicubic.psnr_ends, mean.lanczos.psnr_ends)
@@ -118,7 +118,7 @@ def lines_below(report: Report) -> list[str]:
     ]
 
 
-def engine_lines(comparison: Comparison) -> list[str]:
+def engine_lines(comparison: ModelComparison) -> list[str]:
     """Where the models ran; one line if all ran alike."""
     places = [report.engine.partition(" on ")[2] or report.engine for report in comparison.reports]
     if len(set(places)) == 1:
@@ -126,7 +126,7 @@ def engine_lines(comparison: Comparison) -> list[str]:
     return [f"Engine: {report.engine}." for report in comparison.reports]
 
 
-def notes(comparison: Comparison) -> list[str]:
+def notes(comparison: ModelComparison) -> list[str]:
     """How to read the tables."""
     gain = "over the better of bicubic and Lanczos"
     several = len(comparison.reports) > 1
@@ -140,7 +140,7 @@ def notes(comparison: Comparison) -> list[str]:
     ]
 
 
-def _clip_row(result: Result) -> tuple[str, ...]:
+def _clip_row(result: ClipResult) -> tuple[str, ...]:
     interpolated, model = result.baseline, result.model
     return (
         result.name,
@@ -163,7 +163,7 @@ def _times(cost: Cost) -> tuple[str, str]:
     return _short(cost.ms_per_frame), _short(cost.us_per_pixel)
 
 
-def _time_line(mean: Result) -> str:
+def _time_line(mean: ClipResult) -> str:
     cost = mean.costs.get("model", Cost())
     if not cost.frames:
         return "the clips are too short to tell"
