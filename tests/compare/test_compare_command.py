@@ -20,7 +20,7 @@ from PIL import Image
 
 import media_samples as media
 from terminal import Outcome, spawn
-from vsrcli.compare.target import written
+from vsrcli.compare.target import atomic_output
 from vsrcli.errors import OutputError
 from vsrcli.evaluate.metrics import psnr_y
 from vsrcli.media.decode import Decoder
@@ -271,7 +271,7 @@ def test_a_file_that_could_not_be_finished_is_not_there(tmp_path: Path) -> None:
     target = tmp_path / "page.html"
 
     def broken(error: Exception) -> None:
-        with written(target, overwrite=False) as part:
+        with atomic_output(target, overwrite=False) as part:
             part.write_text("half")
             raise error
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vsrcli.compare.figures import METRICS, Figures, Scorer
-from vsrcli.compare.films import LineUp, line_up
-from vsrcli.compare.moments import moments
-from vsrcli.compare.plot import clock, grouped, nice_ticks, plot
+from vsrcli.compare.figures import METRICS, Scorer, ScoreSeries
+from vsrcli.compare.films import Comparison, plan_comparison
+from vsrcli.compare.moments import iter_aligned
+from vsrcli.compare.plot import bin_series, format_timestamp, nice_ticks, plot
 from vsrcli.compare.vmaf import available
 from vsrcli.errors import InputError
 from vsrcli.evaluate.metrics import psnr_y, ssim_y
@@ -23,18 +23,18 @@ Trio = tuple[Path, Path, Path]
 PSNR, SSIM, VMAF = METRICS
 
 
-def measured(line: LineUp, ffmpeg: Any, **options: Any) -> Figures:
+def measured(line: Comparison, ffmpeg: Any, **options: Any) -> ScoreSeries:
     with Scorer(line, ffmpeg=ffmpeg, **options) as scorer:
-        for moment in moments(line, ffmpeg=ffmpeg):
+        for moment in iter_aligned(line, ffmpeg=ffmpeg):
             scorer.add(moment)
         return scorer.finish()
 
 
 def test_they_are_the_metrics_of_every_frame(trio: Trio, ffmpeg: Any) -> None:
-    line = line_up([*trio], trio[2])
+    line = plan_comparison([*trio], trio[2])
     figures = measured(line, ffmpeg, vmaf=False)
     assert len(figures.times) == 12
-    for number, moment in enumerate(moments(line, ffmpeg=ffmpeg)):
+    for number, moment in enumerate(iter_aligned(line, ffmpeg=ffmpeg)):
         assert figures.times[number] == moment.time
         for film in (0, 1):
             picture, truth = moment.pictures[film], moment.pictures[3]
@@ -53,7 +53,7 @@ def test_vmaf_tells_the_truth_from_a_copy_of_a_copy(tmp_path: Path, ffmpeg: Any)
     true, blurred = tmp_path / "true.mkv", tmp_path / "blurred.mkv"
     media.run_ffmpeg(*media.picture(6, size="192x144"), "-c:v", "ffv1", true)
     media.run_ffmpeg("-i", true, "-vf", "gblur=sigma=3", "-c:v", "ffv1", blurred)
-    figures = measured(line_up([blurred, true], true), ffmpeg)
+    figures = measured(plan_comparison([blurred, true], true), ffmpeg)
     assert figures.left_out is None
     assert [len(values) for values in figures.values["vmaf"]] == [6, 6]
     assert figures.mean(VMAF, 1) > 90
@@ -65,7 +65,7 @@ def test_without_libvmaf_it_is_left_out_and_that_is_said(
 ) -> None:
     monkeypatch.setattr("vsrcli.compare.figures.available", lambda ffmpeg: False)
     told: list[str] = []
-    figures = measured(line_up(trio[:2], trio[2]), ffmpeg, on_notice=told.append)
+    figures = measured(plan_comparison(trio[:2], trio[2]), ffmpeg, on_notice=told.append)
     assert "vmaf" not in figures.values
     assert "built without libvmaf" in (figures.left_out or "")
     assert len(told) == 1
@@ -79,7 +79,7 @@ def test_a_vmaf_that_dies_costs_nothing_else(
     monkeypatch.setattr("vsrcli.compare.figures.available", lambda ffmpeg: True)
     monkeypatch.setattr("vsrcli.compare.vmaf.MODEL", "no-such-model")
     told: list[str] = []
-    figures = measured(line_up(trio[:2], trio[2]), ffmpeg, on_notice=told.append)
+    figures = measured(plan_comparison(trio[:2], trio[2]), ffmpeg, on_notice=told.append)
     assert len(figures.values["psnr_y"][1]) == 12
     assert "libvmaf stopped" in (figures.left_out or "")
     assert len(told) == 1
@@ -90,11 +90,11 @@ def test_nothing_is_left_of_a_vmaf_that_was_interrupted(
     trio: Trio, ffmpeg: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    line = line_up(trio[:2], trio[2])
+    line = plan_comparison(trio[:2], trio[2])
 
     def interrupted() -> None:
         with Scorer(line, ffmpeg=ffmpeg) as scorer:
-            for moment in moments(line, ffmpeg=ffmpeg):
+            for moment in iter_aligned(line, ffmpeg=ffmpeg):
                 scorer.add(moment)
                 raise KeyboardInterrupt
 
@@ -104,13 +104,13 @@ def test_nothing_is_left_of_a_vmaf_that_was_interrupted(
 
 
 def test_pictures_that_are_too_small_are_refused(trio: Trio, ffmpeg: Any) -> None:
-    line = replace(line_up(trio[:2], trio[2]), width=24, height=18)
+    line = replace(plan_comparison(trio[:2], trio[2]), width=24, height=18)
     with pytest.raises(InputError, match="too few to score"):
         Scorer(line, ffmpeg=ffmpeg)
 
 
 def test_json_holds_every_figure(trio: Trio, ffmpeg: Any) -> None:
-    line = line_up(trio[:2], trio[2])
+    line = plan_comparison(trio[:2], trio[2])
     figures = measured(line, ffmpeg, vmaf=False)
     told = json.loads(json.dumps(figures.as_dict(line), allow_nan=False))
     assert told["frames"] == len(told["times"]) == 12
@@ -124,12 +124,12 @@ def test_json_holds_every_figure(trio: Trio, ffmpeg: Any) -> None:
 
 
 def test_long_films_are_plotted_in_groups(trio: Trio, ffmpeg: Any) -> None:
-    short = measured(line_up(trio[:2], trio[2]), ffmpeg, vmaf=False)
+    short = measured(plan_comparison(trio[:2], trio[2]), ffmpeg, vmaf=False)
     count = 2600
     values = tuple(tuple(30 + np.sin(np.arange(count) / 50 + film)) for film in range(2))
     times = tuple(short.times[1] * number for number in range(count))
-    long = Figures(times, {"psnr_y": values}, "none")
-    groups = grouped(long)
+    long = ScoreSeries(times, {"psnr_y": values}, "none")
+    groups = bin_series(long)
     assert groups.size == 3
     assert len(groups.x) == len(groups.first) == 867
     assert groups.low["psnr_y"][0][10] == pytest.approx(min(values[0][30:33]), abs=1e-4)
@@ -153,7 +153,7 @@ def test_ticks_are_round_and_hold_the_range(low: float, high: float) -> None:
 
 
 def test_times_for_people() -> None:
-    assert clock(0.1334) == "0:00.133"
-    assert clock(59.9996) == "1:00.000"
-    assert clock(75.26, 50) == "1:15.3"
-    assert clock(3723.4, 4000) == "1:02:03"
+    assert format_timestamp(0.1334) == "0:00.133"
+    assert format_timestamp(59.9996) == "1:00.000"
+    assert format_timestamp(75.26, 50) == "1:15.3"
+    assert format_timestamp(3723.4, 4000) == "1:02:03"

@@ -7,8 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from vsrcli.compare.font import writable
-from vsrcli.compare.labels import chip, shortened
+from vsrcli.compare.font import pick_font
+from vsrcli.compare.labels import label_badge, shortened
 from vsrcli.compare.layout import PERIOD, Layout
 from vsrcli.errors import UsageError
 from vsrcli.evaluate.report import DetailCrop
@@ -97,20 +97,20 @@ def test_canvases_have_even_sides() -> None:
 
 
 def test_long_words_keep_their_beginning_and_end() -> None:
-    text, font = writable("a-very-long-name-of-a-film-2160p.mkv", 16)
+    text, font = pick_font("a-very-long-name-of-a-film-2160p.mkv", 16)
     short = shortened(text, 120, font)
     assert font.getlength(short) <= 120
     assert short.startswith("a-v")
     assert short.endswith("mkv")
     assert "..." in short
-    assert chip(text, 2, 16).size == 0  # no room at all
+    assert label_badge(text, 2, 16).size == 0  # no room at all
 
 
 @pytest.mark.parametrize("text", ["größer ×4 — über", "日本語", "\N{REPLACEMENT CHARACTER}", ""])
 def test_letters_of_any_kind_are_drawn_or_replaced(text: str) -> None:
-    shown, _ = writable(text, 16)
+    shown, _ = pick_font(text, 16)
     assert shown == text or shown.isascii()
-    chip(f"film {text}", 400, 16)
+    label_badge(f"film {text}", 400, 16)
 
 
 def test_time_moves_no_split() -> None:

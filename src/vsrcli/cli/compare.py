@@ -15,8 +15,8 @@ from vsrcli.cli.values import Time
 from vsrcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from vsrcli.compare.figures import Figures
-    from vsrcli.compare.films import LineUp
+    from vsrcli.compare.figures import ScoreSeries
+    from vsrcli.compare.films import Comparison
     from vsrcli.compare.layout import Layout
     from vsrcli.evaluate.report import DetailCrop
 
@@ -148,7 +148,7 @@ def compare(
     from vsrcli.cli.compare_work import Work
     from vsrcli.cli.meter import open_meter, stderr_console
     from vsrcli.cli.preferred import preferred
-    from vsrcli.compare.films import line_up
+    from vsrcli.compare.films import plan_comparison
     from vsrcli.compare.target import check_target
     from vsrcli.media.ffmpeg import find_ffmpeg
 
@@ -156,7 +156,7 @@ def compare(
     everything = [*films, *([reference] if reference else [])]
     with interruptible() as received, summary.commands_told(verbose > 0 and not quiet):
         ffmpeg = find_ffmpeg(given["ffmpeg"])
-        line = line_up(
+        line = plan_comparison(
             films,
             reference,
             labels=[name.strip() for name in given["labels"].split(",")] if given["labels"] else [],
@@ -170,7 +170,7 @@ def compare(
             summary.print_notice(console, text)
         unit = "moments" if kind == "page" and reference is None else "frames"
         work = Work(line, target, overwrite, ffmpeg, open_meter(console, unit, quiet=quiet), received.check)
-        figures: Figures | None = None
+        figures: ScoreSeries | None = None
         if kind == "picture":
             said = work.picture(_layout(line, kind, given), given["moments"])
         elif kind == "page":
@@ -236,7 +236,7 @@ def _crop(given: dict[str, Any]) -> DetailCrop | None:
     return None if given["crop"] is None else DetailCrop(*given["crop"])
 
 
-def _layout(line: LineUp, kind: str, given: dict[str, Any]) -> Layout:
+def _layout(line: Comparison, kind: str, given: dict[str, Any]) -> Layout:
     """With a reference, it is shown, too, where there is room for a third picture."""
     from vsrcli.compare.layout import Layout
 

@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from vsrcli.compare.figures import Figures
-    from vsrcli.compare.films import LineUp
+    from vsrcli.compare.figures import ScoreSeries
+    from vsrcli.compare.films import Comparison
 
 
-def print_figures(line: LineUp, figures: Figures) -> None:
+def print_figures(line: Comparison, figures: ScoreSeries) -> None:
     """Means and lowest figures, a row for each film, on standard output."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("mean / worst frame", overflow="fold")

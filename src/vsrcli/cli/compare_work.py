@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from vsrcli.cli.meter import Meter
-from vsrcli.compare.album import check_times, gather, spread
-from vsrcli.compare.figures import Figures
-from vsrcli.compare.film import plan_film, write_film
-from vsrcli.compare.films import LineUp
+from vsrcli.compare.album import check_times, collect_snapshots, spread_times
+from vsrcli.compare.figures import ScoreSeries
+from vsrcli.compare.film import plan_video, write_video
+from vsrcli.compare.films import Comparison
 from vsrcli.compare.layout import Layout
 from vsrcli.compare.page import write_page
-from vsrcli.compare.still import write_still
+from vsrcli.compare.still import write_image
 from vsrcli.evaluate.report import DetailCrop
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output import EncodeOptions
@@ -35,7 +35,7 @@ class Work:
 
     def __init__(
         self,
-        line: LineUp,
+        line: Comparison,
         target: Path,
         overwrite: bool,
         ffmpeg: Ffmpeg,
@@ -48,22 +48,22 @@ class Work:
     def picture(self, layout: Layout, moments: tuple[Fraction, ...]) -> str:
         """A picture of one moment."""
         check_times(self._line, moments)
-        at = moments[0] if moments else spread(self._line, 1)[0]
-        write_still(self._line, self._target, layout, at, overwrite=self._overwrite, ffmpeg=self._ffmpeg)
+        at = moments[0] if moments else spread_times(self._line, 1)[0]
+        write_image(self._line, self._target, layout, at, overwrite=self._overwrite, ffmpeg=self._ffmpeg)
         return "{}x{}".format(*layout.size)
 
     def page(
         self, moments: tuple[Fraction, ...], count: int, crop: DetailCrop | None, *, vmaf: bool
-    ) -> tuple[str, Figures | None]:
+    ) -> tuple[str, ScoreSeries | None]:
         """A page of several moments; without any, of ``count``."""
         line = self._line
         check_times(line, moments)
         if crop is not None:
             crop.of(np.empty((line.height, line.width, 1), np.uint8))  # which says if it is not inside
-        times = moments or spread(line, count - (line.reference is not None and count > 1))
+        times = moments or spread_times(line, count - (line.reference is not None and count > 1))
         total = len(times) if line.reference is None else self._frames()
         with self._meter as meter:
-            album = gather(
+            album = collect_snapshots(
                 line,
                 times,
                 vmaf=vmaf,
@@ -75,14 +75,14 @@ class Work:
         pictures = f"{len(line.all)} films, {len(album.shots)} moments ({album.coding})"
         return f"{pictures}, {size / 1e6:.1f} MB", album.figures
 
-    def film(self, layout: Layout, options: EncodeOptions, *, vmaf: bool) -> tuple[str, Figures | None]:
+    def film(self, layout: Layout, options: EncodeOptions, *, vmaf: bool) -> tuple[str, ScoreSeries | None]:
         """A film."""
-        plan = plan_film(self._line, self._target, layout, options, ffmpeg=self._ffmpeg)
+        plan = plan_video(self._line, self._target, layout, options, ffmpeg=self._ffmpeg)
         total = self._frames()
         with self._meter as meter:
             for text in plan.notices:
                 meter.say(f"  {text}")
-            frames, figures = write_film(
+            frames, figures = write_video(
                 self._line,
                 plan,
                 layout,

@@ -11,21 +11,21 @@ from fractions import Fraction
 import numpy as np
 from PIL import Image, features
 
-from vsrcli.compare.figures import Figures, Scorer
-from vsrcli.compare.films import LineUp
-from vsrcli.compare.moments import Moment, moments, moments_at
+from vsrcli.compare.figures import Scorer, ScoreSeries
+from vsrcli.compare.films import Comparison
+from vsrcli.compare.moments import AlignedFrames, aligned_at, iter_aligned
 from vsrcli.errors import InputError
 from vsrcli.evaluate.report import DetailCrop, detailed_crop
 from vsrcli.media.ffmpeg import Ffmpeg
 
-MOST = 24  # moments of a page
+MAX_SNAPSHOTS = 24  # moments of a page
 LOSSLESS_LIMIT = 12 * 2**20  # bytes of all pictures up to which they are kept without loss
 _WIDEST_WEBP = 16383
 _STEP = Fraction(2)  # seconds between moments of films whose length nobody knows
 
 
 @dataclass(frozen=True)
-class Shot:
+class Snapshot:
     """A moment with its pictures.
 
     Attributes:
@@ -44,7 +44,7 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Album:
+class SnapshotSet:
     """What a page is made of.
 
     Attributes:
@@ -54,13 +54,13 @@ class Album:
         frames: compared; None without figures, since only the shots were looked at then.
     """
 
-    shots: tuple[Shot, ...]
+    shots: tuple[Snapshot, ...]
     coding: str
-    figures: Figures | None
+    figures: ScoreSeries | None
     frames: int | None
 
 
-def spread(line: LineUp, count: int) -> list[Fraction]:
+def spread_times(line: Comparison, count: int) -> list[Fraction]:
     """Moments at equal distances, the first and the last half a distance from the ends."""
     if line.end is None:
         return [line.start + number * _STEP for number in range(count)]
@@ -68,7 +68,7 @@ def spread(line: LineUp, count: int) -> list[Fraction]:
     return [line.start + (number + Fraction(1, 2)) * each for number in range(count)]
 
 
-def check_times(line: LineUp, times: Sequence[Fraction]) -> None:
+def check_times(line: Comparison, times: Sequence[Fraction]) -> None:
     """Whether all films show something then.
 
     Raises:
@@ -82,15 +82,15 @@ def check_times(line: LineUp, times: Sequence[Fraction]) -> None:
             )
 
 
-def gather(
-    line: LineUp,
+def collect_snapshots(
+    line: Comparison,
     times: Sequence[Fraction],
     *,
     vmaf: bool = True,
     on_moment: Callable[[int], None] = lambda count: None,
     on_notice: Callable[[str], None] = lambda text: None,
     ffmpeg: Ffmpeg,
-) -> Album:
+) -> SnapshotSet:
     """Look at the moments only; or, with a reference, at every frame, and keep the worst as well.
 
     Args:
@@ -106,35 +106,35 @@ def gather(
         InputError: nothing is shown at such a time.
     """
     keeper = _Keeper(line, len(times) + (line.reference is not None))
-    figures: Figures | None = None
+    figures: ScoreSeries | None = None
     if line.reference is None:
-        for count, moment in enumerate(moments_at(line, sorted(times), ffmpeg=ffmpeg), 1):
+        for count, moment in enumerate(aligned_at(line, sorted(times), ffmpeg=ffmpeg), 1):
             keeper.keep(moment)
             on_moment(count)
     else:
         with Scorer(line, vmaf=vmaf, on_notice=on_notice, ffmpeg=ffmpeg) as scorer:
-            keeper.watch(moments(line, ffmpeg=ffmpeg), sorted(times), scorer, on_moment)
+            keeper.watch(iter_aligned(line, ffmpeg=ffmpeg), sorted(times), scorer, on_moment)
             figures = scorer.finish()
     frames = None if figures is None else len(figures.times)
-    return Album(keeper.shots(), keeper.coding, figures, frames)
+    return SnapshotSet(keeper.shots(), keeper.coding, figures, frames)
 
 
 class _Keeper:
     """Turns moments into shots as they come, so that few pictures are in memory."""
 
-    def __init__(self, line: LineUp, expected: int) -> None:
+    def __init__(self, line: Comparison, expected: int) -> None:
         self._line, self._expected = line, expected
-        self._shots: dict[Fraction, Shot] = {}
+        self._shots: dict[Fraction, Snapshot] = {}
         self._lossless = features.check("webp") and max(line.width, line.height) <= _WIDEST_WEBP
 
     @property
     def coding(self) -> str:
         return "WebP, lossless" if self._lossless else "JPEG, quality 95, not subsampled"
 
-    def shots(self) -> tuple[Shot, ...]:
+    def shots(self) -> tuple[Snapshot, ...]:
         return tuple(self._shots[time] for time in sorted(self._shots))
 
-    def keep(self, moment: Moment, note: str = "") -> None:
+    def keep(self, moment: AlignedFrames, note: str = "") -> None:
         """Add a moment, once."""
         known = self._shots.get(moment.time)
         if known is not None:
@@ -149,19 +149,19 @@ class _Keeper:
             for picture in moment.pictures
         )
         crop = detailed_crop(moment.pictures[-1])
-        self._shots[moment.time] = Shot(moment.time, moment.number, note, uris, crop)
+        self._shots[moment.time] = Snapshot(moment.time, moment.number, note, uris, crop)
 
     def watch(
         self,
-        stream: Iterable[Moment],
+        stream: Iterable[AlignedFrames],
         times: Sequence[Fraction],
         scorer: Scorer,
         on_moment: Callable[[int], None],
     ) -> None:
         """Score all moments; keep those shown at ``times``, and the worst of the last film."""
         waiting, slack = list(times), self._line.films[0].tolerance
-        before: Moment | None = None
-        worst: tuple[float, Moment] | None = None
+        before: AlignedFrames | None = None
+        worst: tuple[float, AlignedFrames] | None = None
         count = 0
         for moment in stream:
             score = scorer.add(moment)[-1][0]

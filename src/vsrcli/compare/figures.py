@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from vsrcli.compare.films import LineUp
-from vsrcli.compare.moments import Moment
+from vsrcli.compare.films import Comparison
+from vsrcli.compare.moments import AlignedFrames
 from vsrcli.compare.vmaf import MODEL, Vmaf, available
 from vsrcli.errors import FfmpegError, InputError
 from vsrcli.evaluate.metrics import PSNR_CAP, psnr_y, ssim_y
@@ -57,7 +57,7 @@ METRICS = (
 
 
 @dataclass(frozen=True)
-class Figures:
+class ScoreSeries:
     """Of all films against the reference; more is better in each.
 
     Attributes:
@@ -83,7 +83,7 @@ class Figures:
         """Number of the frame with the lowest figure."""
         return int(np.argmin(self.values[metric.key][film]))
 
-    def as_dict(self, line: LineUp) -> dict[str, Any]:
+    def as_dict(self, line: Comparison) -> dict[str, Any]:
         """For ``--json``; docs/compare.md describes it."""
         return {
             "version": 1,
@@ -130,7 +130,7 @@ class Scorer:
 
     def __init__(
         self,
-        line: LineUp,
+        line: Comparison,
         *,
         vmaf: bool = True,
         on_notice: Callable[[str], None] = lambda text: None,
@@ -168,7 +168,7 @@ class Scorer:
     ) -> None:
         self._stack.close()
 
-    def add(self, moment: Moment) -> list[tuple[float, float]]:
+    def add(self, moment: AlignedFrames) -> list[tuple[float, float]]:
         """Score a moment: PSNR-Y and SSIM-Y of each film there. Its pictures are uint8."""
         *films, truth = moment.pictures
         jobs = [
@@ -187,7 +187,7 @@ class Scorer:
             scores.append(new)
         return found
 
-    def finish(self) -> Figures:
+    def finish(self) -> ScoreSeries:
         """After the last moment."""
         values = {
             "psnr_y": tuple(tuple(psnr for psnr, _ in scores) for scores in self._scores),
@@ -198,7 +198,7 @@ class Scorer:
                 values["vmaf"] = tuple(tuple(vmaf.finish()) for vmaf in self._vmafs)
             except FfmpegError as error:
                 self._leave_out(_said(error))
-        return Figures(tuple(self._times), values, self._left_out)
+        return ScoreSeries(tuple(self._times), values, self._left_out)
 
     def _leave_out(self, why: str) -> None:
         self._left_out = why

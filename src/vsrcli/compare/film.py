@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from vsrcli.compare.figures import Figures, Scorer
-from vsrcli.compare.films import LineUp
+from vsrcli.compare.figures import Scorer, ScoreSeries
+from vsrcli.compare.films import Comparison
 from vsrcli.compare.layout import Layout
-from vsrcli.compare.moments import Moment, moments
+from vsrcli.compare.moments import AlignedFrames, iter_aligned
 from vsrcli.media.encode import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output import EncodeOptions, OutputPlan
@@ -18,8 +18,8 @@ from vsrcli.media.preferences import plan_preferred
 from vsrcli.media.types import Frame
 
 
-def plan_film(
-    line: LineUp, target: Path, layout: Layout, options: EncodeOptions, *, ffmpeg: Ffmpeg
+def plan_video(
+    line: Comparison, target: Path, layout: Layout, options: EncodeOptions, *, ffmpeg: Ffmpeg
 ) -> OutputPlan:
     """Decide how the film is written.
 
@@ -32,7 +32,7 @@ def plan_film(
     start = end = None  # sound before the first picture, or after the last one, stays
     if line.start > 0 or first.zero > source.video.start:
         start = first.zero + line.start - source.start
-    if line.end is not None and not line.to_the_end:
+    if line.end is not None and not line.is_full_length:
         end = first.zero + line.end - source.start
     if source.video.has_alpha:
         source = replace(source, video=replace(source.video, has_alpha=False))
@@ -48,8 +48,8 @@ def plan_film(
     )
 
 
-def write_film(
-    line: LineUp,
+def write_video(
+    line: Comparison,
     plan: OutputPlan,
     layout: Layout,
     *,
@@ -57,7 +57,7 @@ def write_film(
     on_moment: Callable[[int], None] = lambda count: None,
     on_notice: Callable[[str], None] = lambda text: None,
     ffmpeg: Ffmpeg,
-) -> tuple[int, Figures | None]:
+) -> tuple[int, ScoreSeries | None]:
     """Write it; with a reference, labels tell each film's PSNR-Y at every moment.
 
     Args:
@@ -85,7 +85,7 @@ def write_film(
             titles.append(f"reference: {line.reference.title}")
         encoder = stack.enter_context(VideoEncoder(plan, source, ffmpeg=ffmpeg))
         deep = source.video.is_high_bit_depth and scorer is None
-        for moment in moments(line, deep=deep, ffmpeg=ffmpeg):
+        for moment in iter_aligned(line, deep=deep, ffmpeg=ffmpeg):
             labels = list(titles)
             if scorer is not None:
                 for number, (psnr, _) in enumerate(scorer.add(moment)):
@@ -102,6 +102,6 @@ def write_film(
     return count, figures
 
 
-def _frame(moment: Moment, pixels: object) -> Frame:
+def _frame(moment: AlignedFrames, pixels: object) -> Frame:
     """The first film's frame with other pixels."""
     return replace(moment.frame, pixels=pixels, alpha=None)

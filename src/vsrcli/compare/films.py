@@ -21,7 +21,7 @@ _FASTEST = 4  # of a frame's duration, the share that times may differ by
 
 
 @dataclass(frozen=True)
-class Film:
+class ComparedVideo:
     """One of the films.
 
     Attributes:
@@ -51,7 +51,7 @@ class Film:
 
 
 @dataclass(frozen=True)
-class LineUp:
+class Comparison:
     """What is compared.
 
     Attributes:
@@ -64,8 +64,8 @@ class LineUp:
         notices: what people should know.
     """
 
-    films: tuple[Film, ...]
-    reference: Film | None
+    films: tuple[ComparedVideo, ...]
+    reference: ComparedVideo | None
     width: int
     height: int
     shape: Fraction
@@ -75,18 +75,18 @@ class LineUp:
     notices: tuple[str, ...]
 
     @property
-    def all(self) -> tuple[Film, ...]:
+    def all(self) -> tuple[ComparedVideo, ...]:
         """The films, and the reference behind them if there is one."""
         return self.films if self.reference is None else (*self.films, self.reference)
 
     @property
-    def to_the_end(self) -> bool:
+    def is_full_length(self) -> bool:
         """Whether the first film is shown to its last picture, as far as anybody knows."""
         last = self.films[0].end
         return self.end is None or (last is not None and self.end >= last)
 
 
-def line_up(
+def plan_comparison(
     paths: Sequence[Path],
     reference: Path | None = None,
     *,
@@ -95,7 +95,7 @@ def line_up(
     start: Fraction = Fraction(0),
     seconds: Fraction | None = None,
     offset: Fraction = Fraction(0),
-) -> LineUp:
+) -> Comparison:
     """Look at the films and decide what is compared.
 
     Args:
@@ -135,7 +135,7 @@ def line_up(
     if seconds is not None and (end is None or start + seconds <= end):
         end, shortened = start + seconds, ()
     scaled = [replace(film, scaling=_scaling(film.source, size, kernel)) for film in all_films]
-    return LineUp(
+    return Comparison(
         films=tuple(scaled[: len(films)]),
         reference=scaled[-1] if truth else None,
         width=size[0],
@@ -148,13 +148,13 @@ def line_up(
     )
 
 
-def plain(text: str) -> str:
+def escape_controls(text: str) -> str:
     """Text that a picture or a page can show: bytes that are no UTF-8 and control characters become marks."""
     shown = os.fsencode(text).decode("utf-8", "replace")
     return "".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in shown)
 
 
-def _film(path: Path, label: str, offset: Fraction) -> Film:
+def _film(path: Path, label: str, offset: Fraction) -> ComparedVideo:
     source = probe(path)
     video = source.video
     zero = video.start + offset
@@ -166,7 +166,7 @@ def _film(path: Path, label: str, offset: Fraction) -> Film:
         end = video.start + video.duration
     if end is not None and end <= zero:
         raise InputError(f"{path} ends before --offset {float(offset):g} s; choose another")
-    return Film(source, plain(label), zero, None if end is None else end - zero)
+    return ComparedVideo(source, escape_controls(label), zero, None if end is None else end - zero)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -179,10 +179,10 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _check_shapes(films: Sequence[Film], model: Film) -> None:
+def _check_shapes(films: Sequence[ComparedVideo], model: ComparedVideo) -> None:
     """Pictures of another shape do not show the same."""
 
-    def shape(film: Film) -> Fraction:
+    def shape(film: ComparedVideo) -> Fraction:
         video = film.source.video
         return Fraction(video.width, video.height) * video.sample_aspect_ratio
 
@@ -196,7 +196,7 @@ def _check_shapes(films: Sequence[Film], model: Film) -> None:
             raise InputError(f"{one}; {other}: cut or scale one of them to the other's shape first")
 
 
-def _common(films: Sequence[Film]) -> tuple[Fraction | None, tuple[str, ...]]:
+def _common(films: Sequence[ComparedVideo]) -> tuple[Fraction | None, tuple[str, ...]]:
     """Where the shortest film ends, and a word on it if others go on."""
     known = [film for film in films if film.end is not None]
     if not known:
@@ -226,7 +226,7 @@ def _scaling(source: Source, size: tuple[int, int], kernel: str) -> str:
     return f"{name} from {video.width}x{video.height}"
 
 
-def _resampled(films: Sequence[Film], size: tuple[int, int]) -> list[str]:
+def _resampled(films: Sequence[ComparedVideo], size: tuple[int, int]) -> list[str]:
     return [
         f"{film.label} is {film.source.video.width}x{film.source.video.height} and is shown "
         f"as {size[0]}x{size[1]} ({film.scaling})"
@@ -235,7 +235,7 @@ def _resampled(films: Sequence[Film], size: tuple[int, int]) -> list[str]:
     ]
 
 
-def _colours(films: Sequence[Film]) -> list[str]:
+def _colours(films: Sequence[ComparedVideo]) -> list[str]:
     """Films are shown by their R'G'B' codes: nothing is converted between colour spaces."""
     videos = [film.source.video for film in films]
     full = [resolve(video.color, video.pix_fmt, video.width, video.height) for video in videos]

@@ -27,7 +27,7 @@ _PLAIN = str.maketrans(
 _NOTHING = "\U0010ffff"  # no font has it: what is drawn instead is drawn for every missing letter
 
 
-def writable(text: str, size: int) -> tuple[str, Any]:
+def pick_font(text: str, size: int) -> tuple[str, Any]:
     """Text and a font that has its letters.
 
     Letters that no font here has lose their marks, and become ``?`` where even that does not help.

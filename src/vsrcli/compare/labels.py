@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vsrcli.compare.font import writable
+from vsrcli.compare.font import pick_font
 
 _PAPER, _INK = (24, 26, 30), (240, 242, 245)
 _SMALLEST, _LARGEST = 11, 44
@@ -26,7 +26,7 @@ def head_height(height: int) -> int:
 
 
 @lru_cache(maxsize=256)
-def chip(text: str, width: int, size: int) -> np.ndarray:
+def label_badge(text: str, width: int, size: int) -> np.ndarray:
     """Words on a dark ground with round corners, to lie on a picture.
 
     Args:
@@ -37,7 +37,7 @@ def chip(text: str, width: int, size: int) -> np.ndarray:
     Returns:
         uint8 (rows, columns, 4), straight alpha; no columns where there is no room for a letter.
     """
-    text, font = writable(text, size)
+    text, font = pick_font(text, size)
     pad = round(size * 0.6)
     shown = shortened(text, width - 2 * pad, font)
     if not shown:
@@ -51,10 +51,10 @@ def chip(text: str, width: int, size: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=256)
-def strip(text: str, width: int, height: int, size: int) -> np.ndarray:
+def label_strip(text: str, width: int, height: int, size: int) -> np.ndarray:
     """Words in the middle of an opaque strip: uint8 (height, width, 3)."""
     image = Image.new("RGB", (width, height), _PAPER)
-    text, font = writable(text, size)
+    text, font = pick_font(text, size)
     shown = shortened(text, width - size, font)
     ImageDraw.Draw(image).text((width / 2, height / 2), shown, fill=_INK, font=font, anchor="mm")
     return np.asarray(image)
@@ -71,7 +71,7 @@ def shortened(text: str, width: float, font: Any) -> str:
     return ""
 
 
-def laid_on(picture: np.ndarray, patch: np.ndarray, left: int, top: int) -> None:
+def blend_patch(picture: np.ndarray, patch: np.ndarray, left: int, top: int) -> None:
     """Blend a patch into a picture, in place; what lies outside is cut off.
 
     Args:
@@ -90,7 +90,7 @@ def laid_on(picture: np.ndarray, patch: np.ndarray, left: int, top: int) -> None
     below[...] = np.rint(blended).astype(picture.dtype)
 
 
-def paper(height: int, width: int, dtype: np.dtype) -> np.ndarray:
+def blank_canvas(height: int, width: int, dtype: np.dtype) -> np.ndarray:
     """An empty canvas: (height, width, 3)."""
     scale = np.iinfo(dtype).max // 255
     return np.tile(np.array(_PAPER, dtype) * np.array(scale, dtype), (height, width, 1))

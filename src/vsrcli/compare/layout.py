@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from vsrcli.compare.labels import chip, font_size, head_height, laid_on, paper, strip
+from vsrcli.compare.labels import blank_canvas, blend_patch, font_size, head_height, label_badge, label_strip
 from vsrcli.errors import UsageError
 from vsrcli.evaluate.report import DetailCrop
 
@@ -108,9 +108,9 @@ class Layout:
         if self.named:
             size = font_size(height)
             edge, room = size // 2, width // 2 - size
-            first, second = (chip(label, room, size) for label in labels)
-            laid_on(left, first, edge, edge)
-            laid_on(right, second, width - edge - second.shape[1], edge)
+            first, second = (label_badge(label, room, size) for label in labels)
+            blend_patch(left, first, edge, edge)
+            blend_patch(right, second, width - edge - second.shape[1], edge)
         line = round(share * width)
         right[:, :line] = left[:, :line]
         code = np.iinfo(right.dtype).max // 255
@@ -122,14 +122,14 @@ class Layout:
     def _apart(self, parts: list[np.ndarray], labels: Sequence[str]) -> np.ndarray:
         width, height = self.size
         across, down = self.panel
-        canvas = paper(height, width, parts[0].dtype)
+        canvas = blank_canvas(height, width, parts[0].dtype)
         code = np.iinfo(canvas.dtype).max // 255
         size = font_size(down)
         step = (across + _GAP, 0) if self.kind == "side" else (0, self._head + down + _GAP)
         for number, (part, label) in enumerate(zip(parts, labels, strict=True)):
             left, top = number * step[0], number * step[1]
             if self.named:
-                head = strip(label, across, self._head, size)
+                head = label_strip(label, across, self._head, size)
                 canvas[top : top + self._head, left : left + across] = head.astype(canvas.dtype) * code
             canvas[top + self._head : top + self._head + down, left : left + across] = part
         return canvas

@@ -13,7 +13,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from vsrcli.compare.films import Film, LineUp
+from vsrcli.compare.films import ComparedVideo, Comparison
 from vsrcli.errors import InputError
 from vsrcli.frames.resample import resize
 from vsrcli.media.decode import Decoder
@@ -24,7 +24,7 @@ _BACK = (Fraction(1, 4), Fraction(4), None)  # seconds before a moment in which 
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class AlignedFrames:
     """What all films show at one time.
 
     Attributes:
@@ -40,7 +40,7 @@ class Moment:
     pictures: tuple[np.ndarray, ...]
 
 
-def moments(line: LineUp, *, deep: bool = False, ffmpeg: Ffmpeg) -> Iterator[Moment]:
+def iter_aligned(line: Comparison, *, deep: bool = False, ffmpeg: Ffmpeg) -> Iterator[AlignedFrames]:
     """All moments of the line-up, in order.
 
     Args:
@@ -55,7 +55,7 @@ def moments(line: LineUp, *, deep: bool = False, ffmpeg: Ffmpeg) -> Iterator[Mom
     first, *others = line.all
     with ExitStack() as open_films:
         shown = [
-            open_films.enter_context(closing(Showing(film, line.start, ffmpeg=ffmpeg))) for film in others
+            open_films.enter_context(closing(TimedReader(film, line.start, ffmpeg=ffmpeg))) for film in others
         ]
         begin = first.zero + line.start - first.tolerance - first.source.start
         end = None if line.end is None else first.zero + line.end - first.tolerance - first.source.start
@@ -72,10 +72,10 @@ def moments(line: LineUp, *, deep: bool = False, ffmpeg: Ffmpeg) -> Iterator[Mom
                     )
                 return  # unknown lengths: the common part is over
             pixels = (frame.pixels, *(each.pixels for each in at if each is not None))
-            yield Moment(number, time, frame, tuple(_fitted(each, line, deep) for each in pixels))
+            yield AlignedFrames(number, time, frame, tuple(_fitted(each, line, deep) for each in pixels))
 
 
-def moments_at(line: LineUp, times: Sequence[Fraction], *, ffmpeg: Ffmpeg) -> Iterator[Moment]:
+def aligned_at(line: Comparison, times: Sequence[Fraction], *, ffmpeg: Ffmpeg) -> Iterator[AlignedFrames]:
     """The moments at ``times`` (or just before), found by seeking; uint8.
 
     Raises:
@@ -87,10 +87,10 @@ def moments_at(line: LineUp, times: Sequence[Fraction], *, ffmpeg: Ffmpeg) -> It
         exact = first.time - line.films[0].zero
         rest = [_looked_up(film, exact, ffmpeg) for film in line.all[1:]]
         pixels = (first.pixels, *(each.pixels for each in rest))
-        yield Moment(None, exact, first, tuple(_fitted(each, line, False) for each in pixels))
+        yield AlignedFrames(None, exact, first, tuple(_fitted(each, line, False) for each in pixels))
 
 
-class Showing:
+class TimedReader:
     """One film as it is shown, asked for later and later moments; close it when done.
 
     Args:
@@ -99,7 +99,7 @@ class Showing:
         ffmpeg: the executable to run.
     """
 
-    def __init__(self, film: Film, start: Fraction, *, ffmpeg: Ffmpeg) -> None:
+    def __init__(self, film: ComparedVideo, start: Fraction, *, ffmpeg: Ffmpeg) -> None:
         self._film = film
         self._decoder, self._frames, self._next = _opened(film, start, ffmpeg)
         self._now: Frame | None = None
@@ -125,15 +125,17 @@ class Showing:
         self._decoder.close()
 
 
-def _looked_up(film: Film, moment: Fraction, ffmpeg: Ffmpeg) -> Frame:
-    with closing(Showing(film, moment, ffmpeg=ffmpeg)) as showing:
+def _looked_up(film: ComparedVideo, moment: Fraction, ffmpeg: Ffmpeg) -> Frame:
+    with closing(TimedReader(film, moment, ffmpeg=ffmpeg)) as showing:
         frame = showing.at(moment)
     if frame is None:
         raise InputError(f"{film.source.path} shows nothing at {float(moment):g} s; choose an earlier moment")
     return frame
 
 
-def _opened(film: Film, start: Fraction, ffmpeg: Ffmpeg) -> tuple[Decoder, Iterator[Frame], Frame | None]:
+def _opened(
+    film: ComparedVideo, start: Fraction, ffmpeg: Ffmpeg
+) -> tuple[Decoder, Iterator[Frame], Frame | None]:
     """A decoder, its frames, and the first of them, which is not later than ``start`` if any such exists."""
     wanted = film.zero + start + film.tolerance
     for back in _BACK:
@@ -155,7 +157,7 @@ def _opened(film: Film, start: Fraction, ffmpeg: Ffmpeg) -> tuple[Decoder, Itera
     raise AssertionError("the last attempt begins at the beginning")
 
 
-def _fitted(pixels: np.ndarray, line: LineUp, deep: bool) -> np.ndarray:
+def _fitted(pixels: np.ndarray, line: Comparison, deep: bool) -> np.ndarray:
     """At the common size and depth."""
     target = np.uint16 if deep else np.uint8
     top, most = np.iinfo(pixels.dtype).max, np.iinfo(target).max

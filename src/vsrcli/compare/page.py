@@ -16,16 +16,21 @@ from string import Template
 from typing import Any
 
 from vsrcli import __version__
-from vsrcli.compare.album import Album
-from vsrcli.compare.figures import PROTOCOL, VMAF_PROTOCOL, Figures
-from vsrcli.compare.films import Film, LineUp
-from vsrcli.compare.plot import clock, grouped, plot, series
-from vsrcli.compare.target import written
+from vsrcli.compare.album import SnapshotSet
+from vsrcli.compare.figures import PROTOCOL, VMAF_PROTOCOL, ScoreSeries
+from vsrcli.compare.films import ComparedVideo, Comparison
+from vsrcli.compare.plot import bin_series, format_timestamp, plot, series
+from vsrcli.compare.target import atomic_output
 from vsrcli.evaluate.report import DetailCrop
 
 
 def write_page(
-    line: LineUp, album: Album, target: Path, *, crop: DetailCrop | None = None, overwrite: bool = False
+    line: Comparison,
+    album: SnapshotSet,
+    target: Path,
+    *,
+    crop: DetailCrop | None = None,
+    overwrite: bool = False,
 ) -> int:
     """Write the page.
 
@@ -42,13 +47,13 @@ def write_page(
     Raises:
         OutputError: it cannot be written.
     """
-    content = page(line, album, crop).encode("utf-8")
-    with written(target, overwrite=overwrite) as part:
+    content = render_page(line, album, crop).encode("utf-8")
+    with atomic_output(target, overwrite=overwrite) as part:
         part.write_bytes(content)
     return len(content)
 
 
-def page(line: LineUp, album: Album, crop: DetailCrop | None = None) -> str:
+def render_page(line: Comparison, album: SnapshotSet, crop: DetailCrop | None = None) -> str:
     """The text of the page."""
     style, script = _file("page.css"), _file("page.js")
     *names, last = (film.label for film in line.films)
@@ -87,37 +92,43 @@ def _json(data: Any) -> str:
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _summary(line: LineUp, album: Album) -> str:
+def _summary(line: Comparison, album: SnapshotSet) -> str:
     length = None if line.end is None else float(line.end - line.start)
-    span = "" if length is None else f", {length:.4g} s" if length < 60 else f", {clock(length, length)}"
+    span = (
+        ""
+        if length is None
+        else f", {length:.4g} s"
+        if length < 60
+        else f", {format_timestamp(length, length)}"
+    )
     frames = "" if album.frames is None else f", {album.frames:,} frames"
     against = "" if line.reference is None else f", against {line.reference.label}"
     return f"{line.width}x{line.height}{frames}{span}{against}"
 
 
-def _options(line: LineUp, chosen: int) -> str:
+def _options(line: Comparison, chosen: int) -> str:
     return "".join(
         f'<option value="{number}"{" selected" * (number == chosen)}>{escape(_called(line, film))}</option>'
         for number, film in enumerate(line.all)
     )
 
 
-def _called(line: LineUp, film: Film) -> str:
+def _called(line: Comparison, film: ComparedVideo) -> str:
     return f"reference: {film.title}" if film is line.reference else film.title
 
 
-def _shots(line: LineUp, album: Album) -> str:
+def _shots(line: Comparison, album: SnapshotSet) -> str:
     span = 0.0 if line.end is None else float(line.end - line.start)
     return "".join(
         f'<label><input type="radio" name="shot" value="{number}"{" checked" * (number == 0)}>'
-        f'<img alt=""><span>{clock(float(shot.time), span)}'
+        f'<img alt=""><span>{format_timestamp(float(shot.time), span)}'
         f"{'' if shot.number is None else f'<small>frame {shot.number}</small>'}"
         f"{f'<small>{escape(shot.note)}</small>' if shot.note else ''}</span></label>"
         for number, shot in enumerate(album.shots)
     )
 
 
-def _data(line: LineUp, album: Album, crop: DetailCrop | None) -> dict[str, Any]:
+def _data(line: Comparison, album: SnapshotSet, crop: DetailCrop | None) -> dict[str, Any]:
     """What the script works with."""
     shape = float(line.shape * line.width / line.height)
     figures = album.figures
@@ -129,7 +140,7 @@ def _data(line: LineUp, album: Album, crop: DetailCrop | None) -> dict[str, Any]
         "shots": [
             {
                 "number": shot.number,
-                "time": clock(float(shot.time)),
+                "time": format_timestamp(float(shot.time)),
                 "pictures": shot.pictures,
                 "focus": _middle(crop or shot.crop),
             }
@@ -143,20 +154,20 @@ def _middle(crop: DetailCrop) -> list[int]:
     return [crop.left + crop.width // 2, crop.top + crop.height // 2]
 
 
-def _plots(figures: Figures) -> dict[str, Any]:
-    groups = grouped(figures)
+def _plots(figures: ScoreSeries) -> dict[str, Any]:
+    groups = bin_series(figures)
     return {
         "size": groups.size,
         "first": groups.first,
         "x": groups.x,
-        "times": [clock(float(figures.times[number])) for number in groups.first],
+        "times": [format_timestamp(float(figures.times[number])) for number in groups.first],
         "mean": groups.mean,
         "low": groups.low if groups.size > 1 else None,
         "digits": {metric.key: metric.digits for metric in figures.metrics},
     }
 
 
-def _figures(line: LineUp, album: Album) -> str:
+def _figures(line: Comparison, album: SnapshotSet) -> str:
     """The section with table and plots; a word on how to get them without a reference."""
     figures = album.figures
     if figures is None:
@@ -165,7 +176,7 @@ def _figures(line: LineUp, album: Album) -> str:
             "<code>vsr compare A B --reference TRUTH</code></p>"
         )
     names = [film.title for film in line.films]
-    groups = grouped(figures)
+    groups = bin_series(figures)
     legend = "".join(
         f'<li><svg class="swatch" viewBox="0 0 24 4" aria-hidden="true">'
         f'<path class="series {series(number)}" d="M0 2H24"/></svg>{escape(name)}</li>'
@@ -186,7 +197,7 @@ def _figures(line: LineUp, album: Album) -> str:
     )
 
 
-def _table(line: LineUp, figures: Figures) -> str:
+def _table(line: Comparison, figures: ScoreSeries) -> str:
     heads = "".join(
         f'<th scope="colgroup" colspan="2">{escape(metric.name)}'
         f"{f' <small>{metric.unit}</small>' if metric.unit else ''}</th>"
@@ -215,7 +226,7 @@ def _table(line: LineUp, figures: Figures) -> str:
     )
 
 
-def _films(line: LineUp) -> str:
+def _films(line: Comparison) -> str:
     rows = []
     for film in line.all:
         video, source = film.source.video, film.source
@@ -224,7 +235,7 @@ def _films(line: LineUp) -> str:
             f"{video.width}x{video.height}",
             f"{video.codec}, {video.pix_fmt}",
             rate,
-            "" if film.end is None else clock(float(film.end)),
+            "" if film.end is None else format_timestamp(float(film.end)),
             f"{source.size / 1e6:,.2f} MB",
         )
         head = f'<th scope="row">{escape(_called(line, film))}</th>'

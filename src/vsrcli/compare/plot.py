@@ -14,7 +14,7 @@ from html import escape
 
 import numpy as np
 
-from vsrcli.compare.figures import Figures, Metric
+from vsrcli.compare.figures import Metric, ScoreSeries
 
 WIDTH, HEIGHT = 1000, 200  # of the drawing's own units
 COLOURS = 6  # in page.css; further films have other dashes
@@ -23,7 +23,7 @@ _TICKS = 5
 
 
 @dataclass(frozen=True)
-class Groups:
+class BinnedSeries:
     """Frames, one by one or so many together that there are about ``_POINTS``.
 
     Attributes:
@@ -40,7 +40,7 @@ class Groups:
     low: dict[str, list[list[float]]]
 
 
-def grouped(figures: Figures) -> Groups:
+def bin_series(figures: ScoreSeries) -> BinnedSeries:
     """Means and lowest figures of groups of frames."""
     count = len(figures.times)
     size = math.ceil(count / _POINTS)
@@ -55,11 +55,15 @@ def grouped(figures: Figures) -> Groups:
         mean[metric.key] = [[round(float(part.mean()), 5) for part in parts] for parts in cut]
         low[metric.key] = [[round(float(part.min()), 5) for part in parts] for parts in cut]
     x = tuple(round(float((time - times[0]) / span * WIDTH), 2) for time in middle)
-    return Groups(size, first, x, mean, low)
+    return BinnedSeries(size, first, x, mean, low)
 
 
 def plot(
-    metric: Metric, figures: Figures, groups: Groups, names: Sequence[str], marks: Sequence[Fraction]
+    metric: Metric,
+    figures: ScoreSeries,
+    groups: BinnedSeries,
+    names: Sequence[str],
+    marks: Sequence[Fraction],
 ) -> str:
     """One metric of all films.
 
@@ -103,7 +107,7 @@ def plot(
     digits = max(0, min(metric.digits, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9)))
     labels = "".join(f"<span>{tick:.{digits}f}</span>" for tick in reversed(ticks))
     times = "".join(
-        f"<span>{clock(begin + (end - begin) * part / 4, end - begin)}</span>" for part in range(5)
+        f"<span>{format_timestamp(begin + (end - begin) * part / 4, end - begin)}</span>" for part in range(5)
     )
     return (
         f'<figure class="plot" data-metric="{metric.key}">'
@@ -133,7 +137,7 @@ def nice_ticks(low: float, high: float) -> list[float]:
     return [round(number * step, 10) for number in range(first, last + 1)]
 
 
-def clock(seconds: float, span: float = 0) -> str:
+def format_timestamp(seconds: float, span: float = 0) -> str:
     """``1:02:03`` or ``2:03.400``; with the less digits the longer the ``span``."""
     digits = 3 if span < 10 else 1 if span < 100 else 0
     whole = round(seconds * 10**digits)

@@ -8,16 +8,16 @@ from pathlib import Path
 from PIL import Image
 
 from vsrcli.compare.figures import CROP, SMALLEST
-from vsrcli.compare.films import LineUp
+from vsrcli.compare.films import Comparison
 from vsrcli.compare.layout import Layout
-from vsrcli.compare.moments import moments_at
-from vsrcli.compare.target import written
+from vsrcli.compare.moments import aligned_at
+from vsrcli.compare.target import atomic_output
 from vsrcli.evaluate.metrics import PSNR_CAP, psnr_y
 from vsrcli.media.ffmpeg import Ffmpeg
 
 
-def write_still(
-    line: LineUp, target: Path, layout: Layout, at: Fraction, *, overwrite: bool = False, ffmpeg: Ffmpeg
+def write_image(
+    line: Comparison, target: Path, layout: Layout, at: Fraction, *, overwrite: bool = False, ffmpeg: Ffmpeg
 ) -> None:
     """Show one moment; with a reference, labels tell each film's PSNR-Y there.
 
@@ -33,7 +33,7 @@ def write_still(
         InputError: nothing is shown then.
         OutputError: the target cannot be written.
     """
-    moment = next(moments_at(line, [at], ffmpeg=ffmpeg))
+    moment = next(aligned_at(line, [at], ffmpeg=ffmpeg))
     titles = [film.title for film in line.all]
     if line.reference is not None and min(line.width, line.height) >= SMALLEST:
         *films, truth = moment.pictures
@@ -43,5 +43,5 @@ def write_still(
             f"reference: {titles[-1]}",
         ]
     canvas = layout.compose(moment.pictures[: layout.count], titles[: layout.count], Fraction(0))
-    with written(target, overwrite=overwrite) as part:
+    with atomic_output(target, overwrite=overwrite) as part:
         Image.fromarray(canvas).save(part, format="PNG", optimize=True)

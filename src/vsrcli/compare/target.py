@@ -34,7 +34,7 @@ def check_target(target: Path, sources: Sequence[Path], *, overwrite: bool) -> N
 
 
 @contextlib.contextmanager
-def written(target: Path, *, overwrite: bool) -> Iterator[Path]:
+def atomic_output(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """A name to write to; after the block the file has its own, and if the block fails there is none.
 
     Raises:
