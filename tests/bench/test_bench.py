@@ -17,8 +17,8 @@ import media_samples as media
 from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli.bench import measure
-from vsrcli.bench.clip import generate
-from vsrcli.bench.measure import Figures, Memory, median_run
+from vsrcli.bench.clip import generate_test_clip
+from vsrcli.bench.measure import Memory, RunFigures, median_run
 from vsrcli.bench.peak import PeakMemory
 from vsrcli.bench.stages import Clock
 from vsrcli.errors import UsageError
@@ -139,13 +139,13 @@ def test_a_size_does_not_go_with_a_film(vsr: Vsr, sample: Callable[..., Path]) -
 
 def test_generated_films(tmp_path: Path) -> None:
     for width, height in ((64, 48), (65, 33)):
-        video = probe(generate(tmp_path / f"{width}.mp4", width, height, 5, rate=25)).video
+        video = probe(generate_test_clip(tmp_path / f"{width}.mp4", width, height, 5, rate=25)).video
         assert (video.width, video.height, video.frames, video.frame_rate) == (width, height, 5, 25)
 
 
 def test_the_run_in_the_middle_and_the_largest_memory() -> None:
-    def figures(fps: float, total: int) -> Figures:
-        return Figures(10, 10 / fps, 0.0, fps, 1.0, 0.0, None, Memory(total, total, 0))
+    def figures(fps: float, total: int) -> RunFigures:
+        return RunFigures(10, 10 / fps, 0.0, fps, 1.0, 0.0, None, Memory(total, total, 0))
 
     chosen = median_run([figures(3.0, 5), figures(1.0, 9), figures(2.0, 7)])
     assert (chosen.fps, chosen.memory.total) == (2.0, 9)

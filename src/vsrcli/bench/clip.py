@@ -9,7 +9,7 @@ from vsrcli.errors import FfmpegError
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 
 
-def generate(
+def generate_test_clip(
     path: Path, width: int, height: int, frames: int, *, rate: int = 30, ffmpeg: Ffmpeg | None = None
 ) -> Path:
     """Write a film of a test picture that moves in every frame, without sound, and return its path.

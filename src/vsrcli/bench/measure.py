@@ -37,7 +37,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Figures:
+class RunFigures:
     """One way of running, the median of all runs.
 
     Attributes:
@@ -65,7 +65,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchReport:
     """What was measured.
 
     Attributes:
@@ -96,9 +96,9 @@ class Report:
     at_a_time: int
     encoder: str
     runs: int
-    network: Figures
-    decoded: Figures
-    encoded: Figures
+    network: RunFigures
+    decoded: RunFigures
+    encoded: RunFigures
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: the attributes by name, with ``schema`` (1) and ``version``."""
@@ -113,7 +113,7 @@ def measure(
     frames: int,
     runs: int = 1,
     on_step: Callable[[str], None] = lambda text: None,
-) -> Report:
+) -> BenchReport:
     """Measure a model on a film.
 
     Args:
@@ -145,7 +145,7 @@ def measure(
             target.unlink(missing_ok=True)
         figures[encoded] = median_run(measured)
     tiles, video = job.tiles, job.source.video
-    return Report(
+    return BenchReport(
         model=job.model.name,
         scale=float(options.scale),
         native_scale=job.model.scale,
@@ -165,14 +165,14 @@ def measure(
     )
 
 
-def median_run(runs: list[Figures]) -> Figures:
+def median_run(runs: list[RunFigures]) -> RunFigures:
     """The run whose speed is the median one (the slower of two), with the largest memory of all."""
     middle = statistics.median_low([each.fps for each in runs])
     largest = max((each.memory for each in runs), key=lambda memory: memory.total)
     return replace(next(each for each in runs if each.fps == middle), memory=largest)
 
 
-def _alone(job: Job, workshop: Upscaler, count: int) -> Figures:
+def _alone(job: Job, workshop: Upscaler, count: int) -> RunFigures:
     """A stream as films have it, tiles and all, once its window is full."""
     video = job.source.video
     rng = np.random.default_rng(0)
@@ -192,7 +192,7 @@ def _alone(job: Job, workshop: Upscaler, count: int) -> Figures:
     return _figures(job, count, seconds, started, None, peak)
 
 
-def _film(job: Job, *, encoded: bool) -> Figures:
+def _film(job: Job, *, encoded: bool) -> RunFigures:
     """The whole path, watched."""
     with PeakMemory() as peak, watched(encoded=encoded) as clock:
         result = run_job(job)
@@ -202,11 +202,11 @@ def _film(job: Job, *, encoded: bool) -> Figures:
 
 def _figures(
     job: Job, frames: int, seconds: float, start: float, shares: dict[str, float] | None, peak: PeakMemory
-) -> Figures:
+) -> RunFigures:
     video, model = job.source.video, job.model
     pixels = frames * video.width * video.height
     macs = passes.multiply_adds(model) * pixels * job.tiles.overhead_factor
-    return Figures(
+    return RunFigures(
         frames=frames,
         seconds=seconds,
         start=start,

@@ -47,11 +47,11 @@ class Clock:
         return {**shares, "other": max(1 - sum(shares.values()), 0.0)}
 
 
-class NullFilm:
+class NullOutput:
     """A film that nobody keeps, see :class:`~vsrcli.film.Film`."""
 
     def __init__(self, job: Job) -> None:
-        self.count = self.kept = self.resumed = self.shots = 0
+        self.frame_count = self.saved_count = self.resumed_count = self.shots = 0
         self.tiles: TilePlan = job.tiles
         self.state: State | None = None
         self.complete = False
@@ -64,19 +64,19 @@ class NullFilm:
     def __exit__(self, *exception: object) -> None:
         pass
 
-    def made_in(self, workshop: Upscaler) -> None:
+    def set_engine(self, workshop: Upscaler) -> None:
         self.engine = workshop.engine.description
 
     def write(self, frame: object) -> None:
-        self.count += 1
+        self.frame_count += 1
 
-    def rest(self, path: object, check: Callable[[], None]) -> None:
+    def checkpoint_if_due(self, path: object, check: Callable[[], None]) -> None:
         pass
 
-    def over(self, path: Any, warnings: tuple[str, ...]) -> None:
+    def end_of_frames(self, path: Any, warnings: tuple[str, ...]) -> None:
         self.shots, self.warnings = path.shots, warnings
 
-    def finish(self) -> None:
+    def finalize(self) -> None:
         self.complete = True
 
 
@@ -103,16 +103,16 @@ def watched(*, encoded: bool) -> Iterator[Clock]:
         def __init__(self, *arguments: Any) -> None:
             with clock("start"):
                 super().__init__(*arguments)
-            self.engine = cast(Engine, TimedEngine(self.engine, clock))
+            self.engine = cast(Engine, ClockedEngine(self.engine, clock))
 
     def timed_film(job: Job, on_notice: Callable[[str], None]) -> Any:
-        return TimedFilm(open_film(job, on_notice), clock) if encoded else NullFilm(job)
+        return TimedOutput(open_film(job, on_notice), clock) if encoded else NullOutput(job)
 
     with mock.patch.multiple(pipeline, open_film=timed_film, Workshop=TimedWorkshop, Onward=TimedFrames):
         yield clock
 
 
-class TimedEngine:
+class ClockedEngine:
     """An engine whose streams are timed; compiling counts as ``start``."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
@@ -123,10 +123,10 @@ class TimedEngine:
 
     def open(self, height: int, width: int) -> Stream:
         with self._clock("start"):
-            return TimedStream(self._engine.open(height, width), self._clock)
+            return ClockedStream(self._engine.open(height, width), self._clock)
 
 
-class TimedStream:
+class ClockedStream:
     """A stream that is timed, see :class:`~vsrcli.engine.types.Stream`."""
 
     def __init__(self, stream: Stream, clock: Clock) -> None:
@@ -140,8 +140,8 @@ class TimedStream:
         with self._clock("network"):
             return self._stream.flush()
 
-    def fork(self) -> TimedStream:
-        return TimedStream(self._stream.fork(), self._clock)
+    def fork(self) -> ClockedStream:
+        return ClockedStream(self._stream.fork(), self._clock)
 
     def state(self) -> State:
         return self._stream.state()
@@ -151,7 +151,7 @@ class TimedStream:
             self._stream.restore(state)
 
 
-class TimedFilm:
+class TimedOutput:
     """A film that is timed, see :class:`~vsrcli.film.Film`."""
 
     _TIMED = ("write", "rest", "over", "finish")

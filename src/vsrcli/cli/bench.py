@@ -26,7 +26,7 @@ from vsrcli.job import Options
 from vsrcli.media.output import EncodeOptions
 
 if TYPE_CHECKING:
-    from vsrcli.bench.measure import Figures, Report
+    from vsrcli.bench.measure import BenchReport, RunFigures
 
 _DEFAULT = Options()
 _FRAMES, _RATE = 24, 30
@@ -108,13 +108,13 @@ def bench(
             click.echo(f"measuring: {text}", err=True)
 
     with interruptible() as received, tempfile.TemporaryDirectory(prefix="vsr-bench-") as name:
-        from vsrcli.bench.clip import generate
+        from vsrcli.bench.clip import generate_test_clip
         from vsrcli.bench.measure import measure
 
         folder = Path(name)
         if source is None:
             width, height = size or (426, 240)
-            source = generate(folder / "generated.mp4", width, height, count, rate=_RATE)
+            source = generate_test_clip(folder / "generated.mp4", width, height, count, rate=_RATE)
         report = measure(source, folder, options, frames=count, runs=runs, on_step=on_step)
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
@@ -122,7 +122,7 @@ def bench(
         print_report(report)
 
 
-def print_report(report: Report) -> None:
+def print_report(report: BenchReport) -> None:
     """The table, on standard output."""
     from rich import box
     from rich.console import Console
@@ -151,7 +151,7 @@ def print_report(report: Report) -> None:
     console.print(table)
 
 
-def _rows(ways: list[Figures]) -> list[tuple[str, list[str]]]:
+def _rows(ways: list[RunFigures]) -> list[tuple[str, list[str]]]:
     from vsrcli.bench.stages import STAGES
     from vsrcli.memory import format_bytes
 
