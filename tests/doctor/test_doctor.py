@@ -14,7 +14,7 @@ import pytest
 from terminal import Outcome
 from vsrcli import doctor
 from vsrcli.doctor import checks, devices, encoders, selftest
-from vsrcli.doctor.finding import Finding, examine
+from vsrcli.doctor.finding import Finding, run_checks
 from vsrcli.engine.resample import ResampleEngine
 from vsrcli.errors import ModelError
 from vsrcli.media.ffmpeg import find_ffmpeg
@@ -63,7 +63,7 @@ def test_a_check_that_fails_is_a_finding_and_not_the_end() -> None:
     def fine():
         yield Finding("c", "ok", "there")
 
-    found = list(examine([("a", known), ("b", unknown), ("c", fine)]))
+    found = list(run_checks([("a", known), ("b", unknown), ("c", fine)]))
     assert [each.state for each in found] == ["problem", "problem", "ok"]
     assert found[0].text == "no such folder: correct it"
     assert "ZeroDivisionError" in found[1].text
@@ -71,7 +71,7 @@ def test_a_check_that_fails_is_a_finding_and_not_the_end() -> None:
 
 def test_a_machine_without_weights_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "list_weights", list)
-    (found,) = checks.weights()
+    (found,) = checks.check_weights()
     assert (found.state, "none of the default model" in found.text) == ("problem", True)
 
 
@@ -84,20 +84,20 @@ def test_damaged_weights_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     content[len(content) // 2] ^= 1
     copy.write_bytes(content)
     monkeypatch.setenv("VSR_WEIGHTS", str(tmp_path))
-    found = list(checks.weights())
+    found = list(checks.check_weights())
     assert [each.state for each in found if str(copy) in each.text] == ["problem"]
 
 
 def test_an_ffmpeg_that_is_not_there_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VSR_FFMPEG", "/no/ffmpeg")
-    (found,) = examine([("ffmpeg", encoders.encoders)])
+    (found,) = run_checks([("ffmpeg", encoders.check_encoders)])
     assert found.state == "problem"
     assert "/no/ffmpeg" in found.text
 
 
 def test_an_encoder_counts_only_if_it_encodes() -> None:
-    assert encoders.works(find_ffmpeg(), "libx264")
-    assert not encoders.works(find_ffmpeg(), "h264_nosuchchip")
+    assert encoders.encoder_works(find_ffmpeg(), "libx264")
+    assert not encoders.encoder_works(find_ffmpeg(), "h264_nosuchchip")
 
 
 def test_a_cache_that_cannot_be_written_is_worth_a_note(
@@ -105,7 +105,7 @@ def test_a_cache_that_cannot_be_written_is_worth_a_note(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("VSR_CACHE", str(tmp_path / "file" / "below"))
-    (found,) = checks.cache()
+    (found,) = checks.check_cache()
     assert found.state == "note"
     assert "VSR_CACHE" in found.remedy
 
@@ -133,9 +133,9 @@ def test_why_a_gpu_is_not_seen(
     monkeypatch.setattr(devices.shutil, "which", lambda name: program)
     monkeypatch.setattr(devices.Path, "glob", lambda self, pattern: iter(()))
     monkeypatch.setattr(devices, "_driver_fails", lambda program: not answers)
-    found = devices.gpu("tensorflow", [])
+    found = devices.check_gpu("tensorflow", [])
     assert (found.state, words in found.text) == (state, True)
-    assert devices.gpu("tensorflow", ["GPU of some kind"]).state == "ok"
+    assert devices.check_gpu("tensorflow", ["GPU of some kind"]).state == "ok"
 
 
 def test_a_network_that_paints_black_fails_the_self_test() -> None:
@@ -153,5 +153,5 @@ def test_a_network_that_paints_black_fails_the_self_test() -> None:
     black: Any = ResampleEngine("bicubic", 4)
     bright = black.open
     black.open = lambda height, width: Dark(bright(height, width))
-    assert selftest.judged(black, 0.0).state == "problem"
-    assert selftest.judged(ResampleEngine("lanczos", 4), 0.0).state == "ok"
+    assert selftest.judge(black, 0.0).state == "problem"
+    assert selftest.judge(ResampleEngine("lanczos", 4), 0.0).state == "ok"

@@ -28,10 +28,10 @@ def doctor(as_json: bool, verbose: int) -> None:
 
     The exit status is 1 if something will fail.
     """
-    from vsrcli.doctor import CHECKS, examine
+    from vsrcli.doctor import CHECKS, run_checks
 
     found: list[Finding] = []
-    for finding in examine(CHECKS):
+    for finding in run_checks(CHECKS):
         found.append(finding)
         if not as_json:
             _print(finding)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from vsrcli.doctor.devices import backend
-from vsrcli.doctor.encoders import encoders
+from vsrcli.doctor.devices import check_backend
+from vsrcli.doctor.encoders import check_encoders
 from vsrcli.doctor.finding import NOTE, OK, PROBLEM, Check, Finding
 from vsrcli.doctor.selftest import self_test
 
@@ -20,7 +20,7 @@ _NEEDED = ("tensorflow", "keras", "numpy", "av", "ffmpeg-python", "imageio", "cl
 _LITTLE_DISK, _LITTLE_MEMORY = 5 * 2**30, 2 * 2**30
 
 
-def python() -> Iterator[Finding]:
+def check_python() -> Iterator[Finding]:
     """The interpreter."""
     text = f"{platform.python_version()}, {platform.system()} {platform.machine()}"
     if sys.version_info < _OLDEST:
@@ -29,7 +29,7 @@ def python() -> Iterator[Finding]:
         yield Finding("Python", OK, text)
 
 
-def packages() -> Iterator[Finding]:
+def check_packages() -> Iterator[Finding]:
     """What must be installed."""
     found, missing = [], []
     for name in _NEEDED:
@@ -43,7 +43,7 @@ def packages() -> Iterator[Finding]:
     yield Finding("packages", OK, ", ".join(found))
 
 
-def openvino() -> Iterator[Finding]:
+def check_openvino() -> Iterator[Finding]:
     """The faster engine on CPUs."""
     from vsrcli.engine.offer import INSTALL_HINT, cpu_precisions, openvino_installed
 
@@ -54,7 +54,7 @@ def openvino() -> Iterator[Finding]:
     yield Finding("OpenVINO", OK, f"{version('openvino')}, computes in {' and '.join(cpu_precisions())}")
 
 
-def weights() -> Iterator[Finding]:
+def check_weights() -> Iterator[Finding]:
     """Every weight file is what its card says."""
     from vsrcli.models.architectures import DEFAULT_MODEL
     from vsrcli.models.registry import DEFAULT_DEGRADATION, file_sha256, list_weights, weight_folders
@@ -77,7 +77,7 @@ def weights() -> Iterator[Finding]:
         yield Finding("weights", OK, f"{', '.join(good)}; sums match")
 
 
-def cache() -> Iterator[Finding]:
+def check_cache() -> Iterator[Finding]:
     """Where compiled graphs are kept."""
     from vsrcli.engine.ircache import cache_folder
 
@@ -94,7 +94,7 @@ def cache() -> Iterator[Finding]:
     yield Finding("cache", OK, f"{folder}, {_gib(size)}")
 
 
-def settings() -> Iterator[Finding]:
+def check_config() -> Iterator[Finding]:
     """Files with defaults."""
     from vsrcli.cli import COMMANDS
     from vsrcli.cli.settings import read
@@ -104,7 +104,7 @@ def settings() -> Iterator[Finding]:
     yield Finding("settings", OK, files or "no settings files: everything is as built in")
 
 
-def disk() -> Iterator[Finding]:
+def check_disk() -> Iterator[Finding]:
     """Room for films, and for what lies beside them while they grow."""
     for name, folder in (("disk here", Path.cwd()), ("disk, temporary", Path(tempfile.gettempdir()))):
         free = shutil.disk_usage(folder).free
@@ -115,7 +115,7 @@ def disk() -> Iterator[Finding]:
             yield Finding(name, OK, text)
 
 
-def memory() -> Iterator[Finding]:
+def check_memory() -> Iterator[Finding]:
     """What is free now."""
     from vsrcli.free import available_host_memory
 
@@ -132,15 +132,15 @@ def _gib(count: int) -> str:
 
 
 CHECKS: tuple[tuple[str, Check], ...] = (
-    ("Python", python),
-    ("packages", packages),
-    ("ffmpeg", encoders),
-    ("Keras", backend),
-    ("OpenVINO", openvino),
-    ("weights", weights),
-    ("cache", cache),
-    ("settings", settings),
-    ("disk", disk),
-    ("memory", memory),
+    ("Python", check_python),
+    ("packages", check_packages),
+    ("ffmpeg", check_encoders),
+    ("Keras", check_backend),
+    ("OpenVINO", check_openvino),
+    ("weights", check_weights),
+    ("cache", check_cache),
+    ("settings", check_config),
+    ("disk", check_disk),
+    ("memory", check_memory),
     ("self-test", self_test),
 )

@@ -23,7 +23,7 @@ _SECONDS = 180
 _ILLEGAL = -4  # SIGILL
 
 
-def backend() -> Iterator[Finding]:
+def check_backend() -> Iterator[Finding]:
     """Whether Keras starts, and on what."""
     try:
         done = subprocess.run(
@@ -41,10 +41,10 @@ def backend() -> Iterator[Finding]:
         return
     answer = json.loads(done.stdout.splitlines()[-1])
     yield Finding("Keras", OK, f"starts on {answer['backend']}")
-    yield gpu(answer["backend"], answer["gpus"])
+    yield check_gpu(answer["backend"], answer["gpus"])
 
 
-def gpu(name: str, seen: list[str]) -> Finding:
+def check_gpu(name: str, seen: list[str]) -> Finding:
     """The GPUs that a backend sees; if it sees none, why.
 
     Args:

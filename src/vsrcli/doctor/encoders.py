@@ -17,7 +17,7 @@ HARDWARE = tuple(
 _SECONDS = 20  # a driver that hangs must not hang the doctor
 
 
-def encoders() -> Iterator[Finding]:
+def check_encoders() -> Iterator[Finding]:
     """The ffmpeg that would be used."""
     ffmpeg = find_ffmpeg()
     yield Finding("ffmpeg", OK, f"{ffmpeg.version}, {ffmpeg.path}")
@@ -29,11 +29,11 @@ def encoders() -> Iterator[Finding]:
         yield Finding("encoders", NOTE, f"{there or 'none'}; not there: {', '.join(missing)}", remedy)
     else:
         yield Finding("encoders", OK, there)
-    usable = [name for name in HARDWARE if name in listed and works(ffmpeg, name)]
+    usable = [name for name in HARDWARE if name in listed and encoder_works(ffmpeg, name)]
     yield Finding("hardware encoders", OK, f"{', '.join(usable) or 'none that works here'}")
 
 
-def works(ffmpeg: Ffmpeg, encoder: str) -> bool:
+def encoder_works(ffmpeg: Ffmpeg, encoder: str) -> bool:
     """Whether an encoder encodes a few grey frames on this machine."""
     upload = ["-vf", "format=nv12,hwupload"] if encoder.endswith("_vaapi") else []
     device = ["-init_hw_device", "vaapi=v", "-filter_hw_device", "v"] if upload else []

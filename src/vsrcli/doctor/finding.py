@@ -30,7 +30,7 @@ class Finding:
 Check = Callable[[], Iterator[Finding]]
 
 
-def examine(checks: Sequence[tuple[str, Check]]) -> Iterator[Finding]:
+def run_checks(checks: Sequence[tuple[str, Check]]) -> Iterator[Finding]:
     """The findings of all checks, as they come. A check that fails itself is a problem found.
 
     Args:

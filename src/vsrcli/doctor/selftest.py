@@ -22,10 +22,10 @@ def self_test() -> Iterator[Finding]:
 
     began = time.perf_counter()
     engine = open_engine(choose_model(DEFAULT_MODEL, Fraction(4)))
-    yield judged(engine, began)
+    yield judge(engine, began)
 
 
-def judged(engine: Engine, began: float) -> Finding:
+def judge(engine: Engine, began: float) -> Finding:
     """Whether an engine upscales a smooth moving scene.
 
     Args:

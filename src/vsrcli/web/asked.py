@@ -114,7 +114,7 @@ def models() -> dict[str, dict[str, Any]]:
 @lru_cache
 def presets() -> list[dict[str, Any]]:
     """Encoder presets that work on this machine. Runs ffmpeg: slow at the first call."""
-    from vsrcli.doctor.encoders import works
+    from vsrcli.doctor.encoders import encoder_works
     from vsrcli.media.ffmpeg import find_ffmpeg
 
     ffmpeg = find_ffmpeg()
@@ -122,7 +122,7 @@ def presets() -> list[dict[str, Any]]:
     return [
         {"name": name, "says": preset.description, "default": name == DEFAULT_PRESET}
         for name, preset in PRESETS.items()
-        if (codec := preset.options.codec) is not None and codec in listed and works(ffmpeg, codec)
+        if (codec := preset.options.codec) is not None and codec in listed and encoder_works(ffmpeg, codec)
     ]
 
 
