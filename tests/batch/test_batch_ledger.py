@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vsrcli.batch.ledger import NAME, Identity, Ledger, wanted
+from vsrcli.batch.ledger import NAME, Identity, Ledger, options_fingerprint
 from vsrcli.frames.sizes import SizeRequest
 from vsrcli.job import Options
 from vsrcli.media.plan import EncodeOptions
@@ -38,7 +38,7 @@ def target(tmp_path: Path, source: Path) -> Path:
 
 def objection(source: Path, target: Path, options: dict[str, str] = OPTIONS) -> str | None:
     """As the next run of the program finds it."""
-    return Ledger(target.parents[1]).objection(source, target, options)
+    return Ledger(target.parents[1]).reason_not_done(source, target, options)
 
 
 def test_a_finished_film(source: Path, target: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_change_between_the_samples_is_seen_by_the_new_time(tmp_path: Path) ->
         file.write(b"!")
     os.utime(source, ns=(1, 1))
     assert Identity.of(source).sample == before.sample
-    assert not before.still(source)
+    assert not before.matches(source)
 
 
 def test_a_result_that_is_no_longer_what_was_written(source: Path, target: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_end_between_the_name_and_the_record(source: Path, target: Path) -> 
 def test_a_film_that_was_given_up_makes_nothing_of_a_later_file(source: Path, target: Path) -> None:
     ledger, other = Ledger(target.parents[1]), target.with_name("failed.mp4")
     ledger.begin(other, Identity.of(source), OPTIONS)
-    ledger.give_up(other)
+    ledger.abandon(other)
     other.write_bytes(b"by hand")
     assert objection(source, other) == "exists, but no batch has made it"
 
@@ -137,7 +137,7 @@ def test_what_a_film_depends_on() -> None:
     plain = Options(model="bicubic")
 
     def differs(**changes: object) -> bool:
-        return wanted(replace(plain, **changes)) != wanted(plain)  # type: ignore[arg-type]
+        return options_fingerprint(replace(plain, **changes)) != options_fingerprint(plain)  # type: ignore[arg-type]
 
     assert not any(differs(**{name: 7}) for name in ("max_memory", "tile", "segment"))
     assert not any((differs(device="cpu"), differs(engine="keras"), differs(resume=False)))

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from vsrcli.batch.films import Task
 from vsrcli.batch.ledger import Ledger
-from vsrcli.batch.make import failure
+from vsrcli.batch.make import failure_outcome
 from vsrcli.batch.outcome import WAITING, Outcome
 from vsrcli.errors import OutputError, SignalInterruptError, VsrError
 from vsrcli.job import Job, Options, prepare_job
 
 
 @dataclass(frozen=True)
-class Checked:
+class PlannedTask:
     """One film, looked at.
 
     Attributes:
@@ -35,7 +35,7 @@ class Checked:
         return self.job.source.video.width * self.job.source.video.height if self.job else 0
 
 
-def check(task: Task, options: Options, ledger: Ledger, wanted: Mapping[str, str]) -> Checked:
+def plan_task(task: Task, options: Options, ledger: Ledger, wanted: Mapping[str, str]) -> PlannedTask:
     """Look whether a film is finished, and if not, whether it can be made. Writes nothing.
 
     Args:
@@ -50,21 +50,23 @@ def check(task: Task, options: Options, ledger: Ledger, wanted: Mapping[str, str
     """
     try:
         if task.target.is_file() and task.source.is_file():
-            objection = ledger.objection(task.source, task.target, wanted)
+            objection = ledger.reason_not_done(task.source, task.target, wanted)
             if objection is None:
                 frames = ledger.frames(task.target)
-                return Checked(task, Outcome("skipped", frames=frames, reason="finished before"))
+                return PlannedTask(task, Outcome("skipped", frames=frames, reason="finished before"))
             if not options.encode.overwrite:
                 reason = f"{task.target} {objection}; -y makes it anew, or move it away"
-                return Checked(task, Outcome("failed", reason=reason))
-        return Checked(task, job=planned(task, options))
+                return PlannedTask(task, Outcome("failed", reason=reason))
+        return PlannedTask(task, job=prepare_in_scratch(task, options))
     except SignalInterruptError:
         raise
     except (VsrError, OSError) as error:
-        return Checked(task, failure(error if isinstance(error, VsrError) else _named(task, error)))
+        return PlannedTask(
+            task, failure_outcome(error if isinstance(error, VsrError) else _named(task, error))
+        )
 
 
-def planned(task: Task, options: Options) -> Job:
+def prepare_in_scratch(task: Task, options: Options) -> Job:
     """What ``prepare`` decides, though the target's folder may not be there yet.
 
     Raises:

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from vsrcli.batch.outcome import Outcome, Watch
-from vsrcli.batch.worker import Order
+from vsrcli.batch.outcome import BatchObserver, Outcome
+from vsrcli.batch.worker import WorkItem
 from vsrcli.media.process import describe_exit
 
 _MOMENT = 0.5  # seconds; on Windows, no signal ends a wait that has no end of its own
@@ -27,7 +27,7 @@ _TAIL = 24  # lines of a worker's stderr
 _THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")  # of networks; ffmpeg's change what it writes
 
 
-class Crew:
+class WorkerPool:
     """A context manager; leaving it stops every worker and waits until it has cleaned up.
 
     Args:
@@ -35,10 +35,10 @@ class Crew:
         watch: told what they tell; of a film's end only by what :meth:`run` calls.
     """
 
-    def __init__(self, size: int, watch: Watch) -> None:
+    def __init__(self, size: int, watch: BatchObserver) -> None:
         self._size, self._watch = size, watch
-        self._events: queue.SimpleQueue[tuple[Worker, Any]] = queue.SimpleQueue()
-        self._workers: list[Worker] = []
+        self._events: queue.SimpleQueue[tuple[WorkerProcess, Any]] = queue.SimpleQueue()
+        self._workers: list[WorkerProcess] = []
         self._stopping = False
 
     def __enter__(self) -> Self:
@@ -54,7 +54,7 @@ class Crew:
     def run(
         self,
         numbers: Iterable[int],
-        begin: Callable[[int], Order | None],
+        begin: Callable[[int], WorkItem | None],
         ended: Callable[[int, Outcome], bool],
     ) -> None:
         """Make films until there are no more; also those that are stopped end in ``ended``.
@@ -81,7 +81,7 @@ class Crew:
     def _busy(self) -> bool:
         return any(worker.order for worker in self._workers)
 
-    def _give(self, waiting: deque[int], begin: Callable[[int], Order | None]) -> None:
+    def _give(self, waiting: deque[int], begin: Callable[[int], WorkItem | None]) -> None:
         """Work for every worker that has none; a new one where one is missing."""
         while waiting and not self._stopping:
             idle = next((worker for worker in self._workers if worker.order is None), None)
@@ -90,9 +90,9 @@ class Crew:
             if (order := begin(waiting.popleft())) is None:
                 continue
             if idle is None:
-                idle = Worker(self._events.put, order.threads)
+                idle = WorkerProcess(self._events.put, order.threads)
                 self._workers.append(idle)
-            idle.give(order)
+            idle.submit(order)
 
     def _take(self, ended: Callable[[int, Outcome], bool]) -> bool:
         """The next thing that a worker says; False if no more is to be begun."""
@@ -106,12 +106,12 @@ class Crew:
         getattr(self._watch, kind)(number, content)
         return True
 
-    def _next(self) -> tuple[Worker, Any]:
+    def _next(self) -> tuple[WorkerProcess, Any]:
         while True:
             with contextlib.suppress(queue.Empty):
                 return self._events.get(timeout=_MOMENT)
 
-    def _lost(self, worker: Worker, ended: Callable[[int, Outcome], bool]) -> bool:
+    def _lost(self, worker: WorkerProcess, ended: Callable[[int, Outcome], bool]) -> bool:
         """A worker is no more."""
         self._workers.remove(worker)
         ending, order = worker.wait(), worker.order
@@ -131,7 +131,7 @@ class Crew:
             worker.stop()
 
 
-class Worker:
+class WorkerProcess:
     """A child that makes films, see :mod:`vsrcli.batch.worker`.
 
     Args:
@@ -142,8 +142,8 @@ class Worker:
         order: what it works on; None if on nothing.
     """
 
-    def __init__(self, tell: Callable[[tuple[Worker, Any]], None], threads: int | None) -> None:
-        self.order: Order | None = None
+    def __init__(self, tell: Callable[[tuple[WorkerProcess, Any]], None], threads: int | None) -> None:
+        self.order: WorkItem | None = None
         self._tell = tell
         self._lines: deque[str] = deque(maxlen=_TAIL)
         shares = {} if threads is None else {name: str(threads) for name in _THREADS}
@@ -164,7 +164,7 @@ class Worker:
         for thread in self._threads:
             thread.start()
 
-    def give(self, order: Order) -> None:
+    def submit(self, order: WorkItem) -> None:
         """Have a film made."""
         assert self._child.stdin is not None
         self.order = order

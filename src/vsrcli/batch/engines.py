@@ -9,7 +9,7 @@ from vsrcli.engine.streams import StreamingEngine
 from vsrcli.engine.types import Engine
 
 
-class Engines:
+class EngineCache:
     """Loads each model once for a device and a precision, see :func:`~vsrcli.engine.select.open_engine`.
 
     Attributes:
@@ -25,7 +25,7 @@ class Engines:
     def loaded(self) -> int:
         return len(self._there)
 
-    def prepare(self, height: int, width: int) -> None:
+    def evict_other_sizes(self, height: int, width: int) -> None:
         """The next film comes in tiles of this size: graphs for another one only take memory from now on."""
         if self._size not in (None, (height, width)):
             for engine in self._there.values():

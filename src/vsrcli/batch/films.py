@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vsrcli.errors import UsageError
 
-FILMS = frozenset(
+VIDEO_EXTENSIONS = frozenset(
     f".{name}"
     for name in (
         *("3g2", "3gp", "asf", "avi", "divx", "dv", "f4v", "flv", "m2ts", "m2v", "m4v", "mkv", "mov", "mp4"),
@@ -41,7 +41,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Found:
+class TaskList:
     """What there is to do.
 
     Attributes:
@@ -61,14 +61,14 @@ class _Candidate:
     place: Path  # below OUT_DIR, still with the source's name
 
 
-def find(
+def find_tasks(
     inputs: Sequence[str],
     folder: Path,
     naming: Callable[[str], str],
     *,
     recursive: bool = False,
     finished: Collection[Path] = (),
-) -> Found:
+) -> TaskList:
     """The films that files, folders and patterns name, and their targets.
 
     A folder's tree, and that below the first ``*`` of a pattern, is mirrored; a file goes to the top.
@@ -107,7 +107,7 @@ def find(
         deeper = "name another folder" if recursive else "-r looks into the folders below, too"
         raise UsageError(f"no film in {', '.join(inputs)}; {deeper}")
     _check_targets(tasks)
-    return Found(tuple(tasks), search.others, len(candidates) - len(tasks))
+    return TaskList(tuple(tasks), search.others, len(candidates) - len(tasks))
 
 
 def _check_targets(tasks: Sequence[Task]) -> None:
@@ -191,7 +191,7 @@ def _is_film(path: Path) -> bool:
         except OSError:
             return True
         return not head or _SYNC in (head[:1], head[4:5])
-    return suffix in FILMS
+    return suffix in VIDEO_EXTENSIONS
 
 
 def _plain_part(pattern: str) -> Path:

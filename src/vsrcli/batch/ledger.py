@@ -62,7 +62,7 @@ class Identity:
         stat = path.stat()
         return cls(stat.st_size, stat.st_mtime_ns, sampled(path), _digest(path) if whole else "")
 
-    def still(self, path: Path) -> bool:
+    def matches(self, path: Path) -> bool:
         """Whether a file is this one: by its time, or where that has changed (copied, touched), by all of it.
 
         Raises:
@@ -135,7 +135,7 @@ class Ledger:
         record = self._finished.get(self._key(target)) or self._begun.get(self._key(target))
         return record.frames if record else None
 
-    def objection(self, source: Path, target: Path, options: Mapping[str, str]) -> str | None:
+    def reason_not_done(self, source: Path, target: Path, options: Mapping[str, str]) -> str | None:
         """Why the file at ``target`` is not the finished film of ``source``; None if it is.
 
         Args:
@@ -158,7 +158,7 @@ class Ledger:
             return f"was made with another {changed[0]}" + (
                 f" and {len(changed) - 1} more" * (len(changed) > 1)
             )
-        return None if record.source.still(source) else "was made of another source"
+        return None if record.source.matches(source) else "was made of another source"
 
     def begin(self, target: Path, source: Identity, options: Mapping[str, str]) -> None:
         """Say that a film is begun.
@@ -177,7 +177,7 @@ class Ledger:
         result = Identity.of(target)
         self._append(Record(self._key(target), source, options, result=result, frames=frames))
 
-    def give_up(self, target: Path) -> None:
+    def abandon(self, target: Path) -> None:
         """Say that it was begun and ended, unless there is a film all the same.
 
         Raises:
@@ -219,7 +219,7 @@ class Ledger:
             ) from error
 
 
-def wanted(options: Options) -> dict[str, str]:
+def options_fingerprint(options: Options) -> dict[str, str]:
     """What a film depends on besides its source, by name.
 
     Raises:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vsrcli.batch.engines import Engines
+from vsrcli.batch.engines import EngineCache
 from vsrcli.batch.ledger import Identity
 from vsrcli.batch.outcome import Outcome
 from vsrcli.errors import SignalInterruptError, VsrError
@@ -18,7 +18,7 @@ from vsrcli.work.journal import read
 
 
 @dataclass(frozen=True)
-class Hearing:
+class Callbacks:
     """What wants to know how one film goes on.
 
     Attributes:
@@ -32,7 +32,9 @@ class Hearing:
     stopping: Callable[[], bool] = lambda: False
 
 
-def make(source: Path, target: Path, options: Options, engines: Engines, hearing: Hearing) -> Outcome:
+def upscale_one(
+    source: Path, target: Path, options: Options, engines: EngineCache, hearing: Callbacks
+) -> Outcome:
     """Upscale one film.
 
     Args:
@@ -57,12 +59,12 @@ def make(source: Path, target: Path, options: Options, engines: Engines, hearing
         before = Identity.of(source)
         for text in job.plan.notices:
             hearing.notice(text)
-        engines.prepare(job.tiles.tile_height, job.tiles.tile_width)
+        engines.evict_other_sizes(job.tiles.tile_height, job.tiles.tile_width)
         result = run_job(job, on_progress=progress, on_notice=hearing.notice, load=engines.load)
     except Exception as error:
         done: Progress | None = last
         took = time.perf_counter() - began
-        outcome = failure(error, _kept(target), stopped=hearing.stopping())
+        outcome = failure_outcome(error, _kept(target), stopped=hearing.stopping())
         if done is None:
             return replace(outcome, seconds=took)
         return replace(outcome, frames=done.done, resumed=done.resumed, seconds=took)
@@ -76,7 +78,7 @@ def make(source: Path, target: Path, options: Options, engines: Engines, hearing
     )
 
 
-def failure(error: Exception, kept: int = 0, *, stopped: bool = False) -> Outcome:
+def failure_outcome(error: Exception, kept: int = 0, *, stopped: bool = False) -> Outcome:
     """An error as an outcome; ``kept`` frames are not lost; ``stopped``: it follows from a signal."""
     safe = f"{kept:,} frames are kept" if kept else ""
     if stopped or isinstance(error, SignalInterruptError):

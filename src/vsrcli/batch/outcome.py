@@ -63,21 +63,21 @@ class Outcome:
 WAITING = Outcome("waiting", reason="not begun")
 
 
-class Watch(Protocol):
+class BatchObserver(Protocol):
     """Told what happens; films are known by their number in the list of tasks."""
 
-    def began(self, number: int) -> None:
+    def on_start(self, number: int) -> None:
         """A film is begun."""
         ...
 
-    def notice(self, number: int, text: str) -> None:
+    def on_notice(self, number: int, text: str) -> None:
         """Something that is worth a line."""
         ...
 
-    def progress(self, number: int, progress: Progress) -> None:
+    def on_progress(self, number: int, progress: Progress) -> None:
         """A frame has been written."""
         ...
 
-    def ended(self, number: int, outcome: Outcome) -> None:
+    def on_end(self, number: int, outcome: Outcome) -> None:
         """It is over."""
         ...

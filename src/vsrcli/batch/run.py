@@ -7,19 +7,19 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from vsrcli.batch.check import Checked
-from vsrcli.batch.crew import Crew
-from vsrcli.batch.engines import Engines
+from vsrcli.batch.check import PlannedTask
+from vsrcli.batch.crew import WorkerPool
+from vsrcli.batch.engines import EngineCache
 from vsrcli.batch.ledger import Identity, Ledger
-from vsrcli.batch.make import Hearing, failure, make
-from vsrcli.batch.outcome import Outcome, Watch
-from vsrcli.batch.worker import Order
+from vsrcli.batch.make import Callbacks, failure_outcome, upscale_one
+from vsrcli.batch.outcome import BatchObserver, Outcome
+from vsrcli.batch.worker import WorkItem
 from vsrcli.errors import OutputError
 from vsrcli.job import Options
 from vsrcli.pipeline import Progress
 
 
-class Batch:
+class BatchRun:
     """Films on their way.
 
     Args:
@@ -38,11 +38,11 @@ class Batch:
 
     def __init__(
         self,
-        checked: Sequence[Checked],
+        checked: Sequence[PlannedTask],
         options: Options,
         ledger: Ledger,
         wanted: Mapping[str, str],
-        watch: Watch,
+        watch: BatchObserver,
         *,
         fail_fast: bool = False,
         check: Callable[[], None] = lambda: None,
@@ -58,23 +58,23 @@ class Batch:
         """Numbers of the films that are still to be made."""
         return [number for number, outcome in enumerate(self.outcomes) if outcome.status == "waiting"]
 
-    def alone(self) -> None:
+    def run_sequential(self) -> None:
         """One after the other, in this process; every model is loaded once.
 
         Raises:
             Interrupted: a signal arrived between two films.
         """
-        engines = Engines()
+        engines = EngineCache()
         for number in self.waiting:
             if not self._begin(number):
                 if self._fail_fast:
                     return
                 continue
             task, hearing = self._tasks[number], self._hearing(number)
-            if not self._end(number, make(task.source, task.target, self._options, engines, hearing)):
+            if not self._end(number, upscale_one(task.source, task.target, self._options, engines, hearing)):
                 return
 
-    def together(self, jobs: int) -> None:
+    def run_parallel(self, jobs: int) -> None:
         """So many at a time, each in a process that loads its models once.
 
         Raises:
@@ -82,31 +82,31 @@ class Batch:
         """
         threads = max(_cores() // jobs, 1)
 
-        def begin(number: int) -> Order | None:
+        def begin(number: int) -> WorkItem | None:
             if not self._begin(number):
                 return None
             task = self._tasks[number]
-            return Order(number, task.source, task.target, self._options, threads)
+            return WorkItem(number, task.source, task.target, self._options, threads)
 
-        with Crew(jobs, self._watch) as crew:
+        with WorkerPool(jobs, self._watch) as crew:
             crew.run(self.waiting, begin, self._end)
 
-    def _hearing(self, number: int) -> Hearing:
+    def _hearing(self, number: int) -> Callbacks:
         def progress(now: Progress) -> None:
             self._check()
-            self._watch.progress(number, now)
+            self._watch.on_progress(number, now)
 
-        return Hearing(partial(self._watch.notice, number), progress, self._stopping)
+        return Callbacks(partial(self._watch.on_notice, number), progress, self._stopping)
 
     def _begin(self, number: int) -> bool:
         """Whether it can be begun; else it has ended."""
         task = self._tasks[number]
-        self._watch.began(number)
+        self._watch.on_start(number)
         try:
             with contextlib.suppress(OSError):  # a source that is gone: that will be said where it is opened
                 self._ledger.begin(task.target, Identity.of(task.source), self._wanted)
         except OutputError as error:
-            self._end(number, failure(error))
+            self._end(number, failure_outcome(error))
             return False
         return True
 
@@ -118,10 +118,10 @@ class Batch:
             if outcome.status == "done" and outcome.source is not None:
                 self._ledger.finish(target, outcome.source, self._wanted, outcome.frames or 0)
             else:
-                self._ledger.give_up(target)
+                self._ledger.abandon(target)
         except (OutputError, OSError) as error:
-            self._watch.notice(number, f"done, but that cannot be written down: {error}")
-        self._watch.ended(number, outcome)
+            self._watch.on_notice(number, f"done, but that cannot be written down: {error}")
+        self._watch.on_end(number, outcome)
         return outcome.status != "stopped" and not (self._fail_fast and outcome.status == "failed")
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vsrcli.batch.check import Checked, planned
+from vsrcli.batch.check import PlannedTask, prepare_in_scratch
 from vsrcli.errors import SignalInterruptError, UsageError, VsrError
 from vsrcli.free import available_gpu_memory, available_host_memory
 from vsrcli.job import Options
 from vsrcli.memory import FREE_MEMORY_SHARE, format_bytes
 
 
-def shared(checked: Sequence[Checked], options: Options, jobs: int) -> tuple[int, Options, str | None]:
+def share_memory(
+    checked: Sequence[PlannedTask], options: Options, jobs: int
+) -> tuple[int, Options, str | None]:
     """Options of one of several films at a time.
 
     Args:
@@ -42,10 +44,10 @@ def _free(device: str) -> int:
     return int(FREE_MEMORY_SHARE * (host if gpu is None else min(host, gpu)))
 
 
-def _fits(checked: Checked, options: Options) -> bool:
+def _fits(checked: PlannedTask, options: Options) -> bool:
     """Whether the largest film can be made with this share: it finds tiles, or there are none."""
     try:
-        planned(checked.task, options)
+        prepare_in_scratch(checked.task, options)
     except UsageError:
         return False
     except SignalInterruptError:

@@ -23,11 +23,11 @@ from typing import IO, Any
 from vsrcli.errors import SignalInterruptError
 from vsrcli.job import Options
 
-EVERY = 0.1  # seconds between two reports of progress
+REPORT_INTERVAL = 0.1  # seconds between two reports of progress
 
 
 @dataclass(frozen=True)
-class Order:
+class WorkItem:
     """A film to be made.
 
     Attributes:
@@ -65,7 +65,7 @@ class _Stop:
 
             _thread.interrupt_main(signal.SIGTERM)
 
-    def check(self) -> None:
+    def raise_if_cancelled(self) -> None:
         """Raise if the exception was lost on its way, in a callback from native code, say."""
         if self.asked:
             raise SignalInterruptError("stopped", signum=signal.SIGTERM)
@@ -83,7 +83,7 @@ class _Stop:
         if not self.asked:
             self.asked = True
             if not self._held:
-                self.check()
+                self.raise_if_cancelled()
 
 
 def main() -> None:
@@ -92,39 +92,39 @@ def main() -> None:
     with contextlib.suppress(SignalInterruptError):
         stop.install()
         inbox, outbox = _take_streams()
-        orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        orders: queue.SimpleQueue[WorkItem | None] = queue.SimpleQueue()
         threading.Thread(target=_listen, args=(inbox, orders, stop), name="orders", daemon=True).start()
         _work(orders, partial(_send, outbox, stop), stop)
 
 
-def _work(orders: queue.SimpleQueue[Order | None], send: Callable[..., None], stop: _Stop) -> None:
-    from vsrcli.batch.engines import Engines
-    from vsrcli.batch.make import Hearing, make
+def _work(orders: queue.SimpleQueue[WorkItem | None], send: Callable[..., None], stop: _Stop) -> None:
+    from vsrcli.batch.engines import EngineCache
+    from vsrcli.batch.make import Callbacks, upscale_one
     from vsrcli.pipeline import Progress
 
-    engines = Engines()
+    engines = EngineCache()
     while (order := orders.get()) is not None:
         number, told = order.number, 0.0
 
         def progress(now: Progress, number: int = number) -> None:
             nonlocal told
-            if time.monotonic() - told >= EVERY or now.done == now.total:
+            if time.monotonic() - told >= REPORT_INTERVAL or now.done == now.total:
                 told = time.monotonic()
                 send("progress", number, now)
-            stop.check()
+            stop.raise_if_cancelled()
 
         def notice(text: str, number: int = number) -> None:
             send("notice", number, text)
-            stop.check()
+            stop.raise_if_cancelled()
 
         _limit(order)
-        stop.check()
-        hearing = Hearing(notice, progress, lambda: stop.asked)
-        outcome = make(order.source, order.target, order.options, engines, hearing)
+        stop.raise_if_cancelled()
+        hearing = Callbacks(notice, progress, lambda: stop.asked)
+        outcome = upscale_one(order.source, order.target, order.options, engines, hearing)
         send("ended", number, outcome)
 
 
-def _limit(order: Order) -> None:
+def _limit(order: WorkItem) -> None:
     """Share the processor's cores: OpenVINO takes all of them for itself, and has no variable to be told."""
     from vsrcli.engine.offer import openvino_installed, plan_engine
     from vsrcli.engine.select import choose_model
@@ -141,7 +141,7 @@ def _limit(order: Order) -> None:
             core().set_property("CPU", {"INFERENCE_NUM_THREADS": order.threads})
 
 
-def _listen(inbox: IO[bytes], orders: queue.SimpleQueue[Order | None], stop: _Stop) -> None:
+def _listen(inbox: IO[bytes], orders: queue.SimpleQueue[WorkItem | None], stop: _Stop) -> None:
     """Until stdin ends."""
     with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
         while True:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from vsrcli.batch.films import find
+from vsrcli.batch.films import find_tasks
 from vsrcli.batch.ledger import Ledger
 from vsrcli.batch.naming import FIELDS, TEMPLATE, Naming
 from vsrcli.cli.film_options import film_options, options_from
@@ -87,7 +87,7 @@ def batch(
     scale = f"{float(options.scale):g}" if options.size is None else str(options.size).split()[1]
     naming = Naming(find_ffmpeg(options.ffmpeg), template, container, scale, options.model)
     ledger = Ledger(folder)
-    found = find(inputs, folder, naming, recursive=recursive, finished=ledger.targets)
+    found = find_tasks(inputs, folder, naming, recursive=recursive, finished=ledger.targets)
     if not is_typed(context, "fps") and not any(is_image_name(task.source) for task in found.tasks):
         options = replace(options, fps=None)  # of which no film is another one
     wishes = Wishes(jobs, fail_fast, dry_run, quiet, bool(verbose) and not quiet, json)

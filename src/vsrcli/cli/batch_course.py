@@ -7,12 +7,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vsrcli.batch.check import Checked, check
-from vsrcli.batch.films import Found
-from vsrcli.batch.ledger import Ledger, wanted
+from vsrcli.batch.check import PlannedTask, plan_task
+from vsrcli.batch.films import TaskList
+from vsrcli.batch.ledger import Ledger, options_fingerprint
 from vsrcli.batch.outcome import WAITING
-from vsrcli.batch.run import Batch
-from vsrcli.batch.share import shared
+from vsrcli.batch.run import BatchRun
+from vsrcli.batch.share import share_memory
 from vsrcli.cli import batch_table
 from vsrcli.cli.board import open_board, print_failure
 from vsrcli.cli.meter import open_meter, stderr_console
@@ -56,12 +56,12 @@ class Course:
         outcomes: of all films, in their order; right at any moment.
     """
 
-    def __init__(self, found: Found, options: Options, ledger: Ledger, wishes: Wishes) -> None:
+    def __init__(self, found: TaskList, options: Options, ledger: Ledger, wishes: Wishes) -> None:
         self.outcomes = [WAITING] * len(found.tasks)
         self._found, self._options, self._ledger, self._wishes = found, options, ledger, wishes
         self._console = stderr_console()
-        self._checked: list[Checked] = []
-        self._needed = wanted(options)
+        self._checked: list[PlannedTask] = []
+        self._needed = options_fingerprint(options)
         self._jobs, self._began = 1, time.perf_counter()
 
     def look(self, received: Received) -> None:
@@ -75,7 +75,7 @@ class Course:
             for number, task in enumerate(tasks):
                 received.check()
                 meter.tell(number, len(tasks), "looked at")
-                checked = check(task, self._options, self._ledger, self._needed)
+                checked = plan_task(task, self._options, self._ledger, self._needed)
                 self._checked.append(checked)
                 self.outcomes[number] = checked.outcome
                 if checked.outcome.status == "failed" and not wishes.dry_run:
@@ -91,12 +91,12 @@ class Course:
         wishes = self._wishes
         if wishes.dry_run or (wishes.fail_fast and self._failed):
             return
-        self._jobs, options, said = shared(self._checked, self._options, wishes.jobs)
+        self._jobs, options, said = share_memory(self._checked, self._options, wishes.jobs)
         if said and not wishes.quiet:
             self._console.print(said)
         self._ledger.make_folder()
         with open_board(self._console, self._checked, quiet=wishes.quiet) as board:
-            batch = Batch(
+            batch = BatchRun(
                 self._checked,
                 options,
                 self._ledger,
@@ -108,9 +108,9 @@ class Course:
             )
             self.outcomes = batch.outcomes
             if self._jobs > 1:
-                batch.together(self._jobs)
+                batch.run_parallel(self._jobs)
             else:
-                batch.alone()
+                batch.run_sequential()
 
     def tell(self, signalled: int | None) -> int:
         """The table and the document.

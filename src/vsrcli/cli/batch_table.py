@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vsrcli.batch.check import Checked
+from vsrcli.batch.check import PlannedTask
 from vsrcli.batch.films import Task
 from vsrcli.batch.outcome import Outcome
 from vsrcli.cli.failure import one_line
@@ -51,7 +51,7 @@ def print_outcomes(
     console.print(f"{films}: {', '.join(f'{counts[each]} {each}' for each in STATUSES if counts[each])}")
 
 
-def print_plans(console: Console, checked: Sequence[Checked]) -> None:
+def print_plans(console: Console, checked: Sequence[PlannedTask]) -> None:
     """What would happen, for ``--dry-run``."""
     table = _table("film", "would be", "frames", "size", "encoder", "target")
     for each in checked:

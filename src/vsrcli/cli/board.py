@@ -11,7 +11,7 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.table import Column
 from rich.text import Text
 
-from vsrcli.batch.check import Checked
+from vsrcli.batch.check import PlannedTask
 from vsrcli.batch.outcome import Outcome
 from vsrcli.cli.failure import one_line
 from vsrcli.cli.meter import INTERVAL, NarrowProgress, clock
@@ -34,7 +34,7 @@ class Board(Protocol):
     def ended(self, number: int, outcome: Outcome) -> None: ...
 
 
-def open_board(console: Console, checked: Sequence[Checked], *, quiet: bool = False) -> Board:
+def open_board(console: Console, checked: Sequence[PlannedTask], *, quiet: bool = False) -> Board:
     """The board that suits where stderr goes.
 
     Args:
@@ -58,7 +58,7 @@ def print_failure(console: Console, name: str, outcome: Outcome) -> None:
 class Silent:
     """Nothing but failures."""
 
-    def __init__(self, console: Console, checked: Sequence[Checked]) -> None:
+    def __init__(self, console: Console, checked: Sequence[PlannedTask]) -> None:
         self._console = console
         self._names = [each.task.name for each in checked]
 
@@ -85,7 +85,7 @@ class Silent:
 class Lines(Silent):
     """A line when a film begins and ends, and every :data:`~vsrcli.cli.meter.INTERVAL` seconds between."""
 
-    def __init__(self, console: Console, checked: Sequence[Checked]) -> None:
+    def __init__(self, console: Console, checked: Sequence[PlannedTask]) -> None:
         super().__init__(console, checked)
         self._next: dict[int, float] = {}
 
@@ -113,7 +113,7 @@ class Lines(Silent):
 class Bars(Silent):
     """A bar for all films and one for each in hand; they go away when the batch is over."""
 
-    def __init__(self, console: Console, checked: Sequence[Checked]) -> None:
+    def __init__(self, console: Console, checked: Sequence[PlannedTask]) -> None:
         super().__init__(console, checked)
         self._work = Work(checked)
         self._bars = NarrowProgress(
@@ -162,7 +162,7 @@ class Bars(Silent):
 class Work:
     """How much of all films is there, and how long the rest takes: by pixels, since films differ in size."""
 
-    def __init__(self, checked: Sequence[Checked]) -> None:
+    def __init__(self, checked: Sequence[PlannedTask]) -> None:
         waiting = [number for number, each in enumerate(checked) if each.outcome.status == "waiting"]
         known = {number: checked[number].job for number in waiting}
         lengths = [job.expected_frames for job in known.values() if job and job.expected_frames]
