@@ -15,7 +15,7 @@ import uvicorn
 from visiting import VISITORS, Running, Site, answers, free_port
 
 from vsrcli.web.app import create_app
-from vsrcli.web.server import configured
+from vsrcli.web.server import load_settings
 from vsrcli.web.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def open_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     def open_one(**options: object) -> Site:
         settings = Settings(data=tmp_path_factory.mktemp("site"), worker=False, **options)  # type: ignore[arg-type]
         app, listening = create_app(settings), socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(configured(app, settings))
+        server = uvicorn.Server(load_settings(app, settings))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         running.append((server, thread, listening))

@@ -15,7 +15,7 @@ from visiting import Running, Site
 
 import media_samples as media
 from vsrcli.web.records import FAILED, QUEUED
-from vsrcli.web.said import BROKEN, INTERRUPTED, NO_ROOM, by_command, silent
+from vsrcli.web.said import DISK_FULL, INTERNAL_ERROR, INTERRUPTED, from_command_output, without_message
 from vsrcli.web.store import Store, now
 
 Sample = Callable[..., Path]
@@ -228,17 +228,17 @@ def test_what_the_server_says_is_korean_too(
     row = card.locator(".job")
     expect(row).to_contain_text("바로 다음 차례입니다")
     store = Store(site.settings.database)
-    (job,) = store.all_jobs()
-    store.set_job(job.id, **INTERRUPTED.columns())
+    (job,) = store.list_all_jobs()
+    store.update_job(job.id, **INTERRUPTED.columns())
     expect(row).to_contain_text("바로 다음 차례입니다 · 서버가 중지된 지점부터 이어집니다")
-    store.move_job(job.id, QUEUED, FAILED, **silent(-9).columns(), finished=now())
+    store.transition_job(job.id, QUEUED, FAILED, **without_message(-9).columns(), finished=now())
     told = "변환하지 못했습니다: 변환이 알 수 없는 이유로 중단되었습니다(상태 -9). 다시 시도하세요."
     expect(row.locator(".problem").first).to_have_text(told)
-    for said in (NO_ROOM, BROKEN):
-        store.set_job(job.id, **said.columns())
+    for said in (DISK_FULL, INTERNAL_ERROR):
+        store.update_job(job.id, **said.columns())
         expect(row).not_to_contain_text("상태 -9")
         assert re.findall(r"[A-Za-z]{3,}", _NAMES.sub("", row.inner_text())) == []
-    store.set_job(job.id, **by_command("the film ends in the middle of a frame").columns())
+    store.update_job(job.id, **from_command_output("the film ends in the middle of a frame").columns())
     words = row.get_by_text("the film ends in the middle of a frame")
     expect(words).to_have_attribute("lang", "en")  # the command's own
     person.leave()

@@ -14,7 +14,7 @@ import pytest
 from visiting import PATIENCE, Site, logged, refused
 
 from vsrcli.web.guard import HEADERS
-from vsrcli.web.shown import Shown
+from vsrcli.web.shown import Serializer
 from vsrcli.web.store import Store
 
 SECRET = "no such table at /srv/secret"
@@ -78,7 +78,7 @@ def test_for_people_it_is_a_page(site: Site, breaks: Callable[[type, str], None]
 
 def test_half_an_answer_is_not_taken_for_a_whole_one(site: Site, breaks: Callable[[type, str], None]) -> None:
     visitor = site.visitor()
-    breaks(Shown, "films")  # which events ask for after their headers have gone
+    breaks(Serializer, "films")  # which events ask for after their headers have gone
     with visitor.stream("GET", "/api/events") as answer:
         assert answer.status_code == 200
         with pytest.raises(httpx.RemoteProtocolError):

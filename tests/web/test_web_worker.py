@@ -14,9 +14,9 @@ from house import House
 from visiting import PATIENCE
 
 from vsrcli.web import convert
-from vsrcli.web.convert import Converter
-from vsrcli.web.records import CANCELLED, FAILED, QUEUED, RUNNING, Job
-from vsrcli.web.said import BROKEN, INTERRUPTED, NO_ROOM, silent
+from vsrcli.web.convert import JobRunner
+from vsrcli.web.records import CANCELLED, FAILED, QUEUED, RUNNING, JobRecord
+from vsrcli.web.said import DISK_FULL, INTERNAL_ERROR, INTERRUPTED, without_message
 from vsrcli.web.store import Store
 from vsrcli.web.sweep import cancel
 from vsrcli.web.worker import _recover
@@ -59,21 +59,21 @@ def house(tmp_path: Path) -> House:
     return House(tmp_path)
 
 
-def waiting(house: House) -> Job:
+def waiting(house: House) -> JobRecord:
     """A job whose folder is as a killed run has left it: with nothing in it."""
     job = house.job("job", house.film("film"), QUEUED)
     house.settings.result(job.id, job.suffix).unlink()
     return job
 
 
-def now_of(house: House, job: Job) -> Job:
-    found = house.store.job(job.id)
+def now_of(house: House, job: JobRecord) -> JobRecord:
+    found = house.store.get_job(job.id)
     assert found is not None
     return found
 
 
-def begun(house: House, job: Job, stopping: threading.Event) -> threading.Thread:
-    thread = threading.Thread(target=Converter(house.store, house.settings, stopping), args=(job.id,))
+def begun(house: House, job: JobRecord, stopping: threading.Event) -> threading.Thread:
+    thread = threading.Thread(target=JobRunner(house.store, house.settings, stopping), args=(job.id,))
     thread.start()
     return thread
 
@@ -107,9 +107,9 @@ def test_previews_that_never_end(
 def test_a_command_that_ends_without_a_word(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     job = waiting(house)
     monkeypatch.setattr(convert, "upscale", lambda *_: [sys.executable, "-I", "-c", "raise SystemExit(3)"])
-    Converter(house.store, house.settings, threading.Event())(job.id)
+    JobRunner(house.store, house.settings, threading.Event())(job.id)
     after = now_of(house, job)
-    assert (after.state, after.message) == (FAILED, silent(3).sentence)
+    assert (after.state, after.message) == (FAILED, without_message(3).sentence)
     assert (after.code, after.details) == ("stopped", {"status": 3})
 
 
@@ -121,18 +121,18 @@ def test_a_result_that_becomes_too_large(
     monkeypatch.setattr(
         convert, "upscale", lambda *_: caller.program(f"open('part', 'wb').write(bytes({size}))")
     )
-    Converter(house.store, house.settings, threading.Event())(job.id)
+    JobRunner(house.store, house.settings, threading.Event())(job.id)
     after = now_of(house, job)
-    assert (after.state, after.message, after.code) == (FAILED, NO_ROOM.sentence, "room")
+    assert (after.state, after.message, after.code) == (FAILED, DISK_FULL.sentence, "room")
     assert not house.settings.job(job.id).exists()
 
 
 def test_a_worker_that_fails_itself(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     job = waiting(house)
     monkeypatch.setattr(convert, "upscale", lambda *_: ["/nowhere", None])
-    Converter(house.store, house.settings, threading.Event())(job.id)
+    JobRunner(house.store, house.settings, threading.Event())(job.id)
     after = now_of(house, job)
-    assert (after.state, after.message, after.code) == (FAILED, BROKEN.sentence, "error")
+    assert (after.state, after.message, after.code) == (FAILED, INTERNAL_ERROR.sentence, "error")
 
 
 def test_what_a_killed_worker_was_doing_waits_again(house: House) -> None:
@@ -151,5 +151,5 @@ def test_jobs_of_an_older_version(house: House) -> None:
             db.execute(f"alter table jobs drop column {column}")
         db.execute("update jobs set message = 'It did not work.'")
     db.close()
-    (job,) = Store(house.settings.database).all_jobs()
+    (job,) = Store(house.settings.database).list_all_jobs()
     assert (job.message, job.code, job.details) == ("It did not work.", None, {})

@@ -133,7 +133,7 @@ def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
 def logged(file: Path) -> Iterator[None]:
     """A server in this process writes its log there, while the block lasts."""
     before = [*logs.LOGGER.handlers], logs.LOGGER.propagate
-    logs.begin(file)
+    logs.configure_logging(file)
     try:
         yield
     finally:

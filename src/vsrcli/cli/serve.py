@@ -140,19 +140,19 @@ def serve(worker_only: bool, no_worker: bool, insecure: bool, verbose: int, **gi
     try:
         from vsrcli.web import logs
         from vsrcli.web.server import serve as run
-        from vsrcli.web.worker import work
+        from vsrcli.web.worker import run_worker
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("vsrcli"):
             raise
         raise VsrError(f"vsr serve needs {error.name}; install it with: pip install 'vsrcli[web]'") from error
     try:
-        logs.begin(settings.log)
+        logs.configure_logging(settings.log)
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise OutputError(
             f"{error.filename} cannot be written ({error.strerror}); choose another --data or --log"
         ) from error
-    (work if worker_only else run)(settings)
+    (run_worker if worker_only else run)(settings)
 
 
 def _settings(

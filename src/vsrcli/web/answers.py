@@ -5,9 +5,9 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from vsrcli.web.refusal import Refusal, broken
+from vsrcli.web.refusal import ApiError, internal_error
 
-OWN = ("/api/", "/files")  # of programs and of the page's scripts; belongs to a session
+SESSION_PATHS = ("/api/", "/files")  # of programs and of the page's scripts; belongs to a session
 
 # Nothing that could fail, too: no template, no file, no language to be found out.
 _PLAIN = """<!doctype html>
@@ -22,7 +22,7 @@ _PLAIN = """<!doctype html>
 """
 
 
-def answer(request: Request, refusal: Refusal) -> Response:
+def error_response(request: Request, refusal: ApiError) -> Response:
     """A refusal as a response; uploads carry tus' own header."""
     headers = dict(refusal.headers)
     if request.url.path.startswith("/files"):
@@ -30,8 +30,8 @@ def answer(request: Request, refusal: Refusal) -> Response:
     return JSONResponse(refusal.content(), refusal.status, headers)
 
 
-def failure(request: Request) -> Response:
+def failure_page(request: Request) -> Response:
     """What is told where a handler has raised something that nobody expected: nothing of what it was."""
-    if request.url.path.startswith(OWN):
-        return answer(request, broken())
+    if request.url.path.startswith(SESSION_PATHS):
+        return error_response(request, internal_error())
     return HTMLResponse(_PLAIN, 500)

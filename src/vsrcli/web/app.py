@@ -14,25 +14,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from vsrcli.web import logs
-from vsrcli.web.answers import answer
-from vsrcli.web.downloads import Downloads
-from vsrcli.web.events import Events
-from vsrcli.web.films import Films
-from vsrcli.web.guard import Guard
+from vsrcli.web.answers import error_response
+from vsrcli.web.downloads import DownloadRoutes
+from vsrcli.web.events import EventRoutes
+from vsrcli.web.films import VideoRoutes
+from vsrcli.web.guard import SecurityMiddleware
 from vsrcli.web.health import Health
-from vsrcli.web.jobs import Jobs
+from vsrcli.web.jobs import JobRoutes
 from vsrcli.web.metrics import Metrics
-from vsrcli.web.offer import Offer
-from vsrcli.web.page import Page
+from vsrcli.web.offer import OptionsRoutes
+from vsrcli.web.page import PageRoutes
 from vsrcli.web.queues import Queue
 from vsrcli.web.records import CHECKING
-from vsrcli.web.refusal import Refusal, not_found
+from vsrcli.web.refusal import ApiError, not_found
 from vsrcli.web.sessions import Sessions, secret_key
 from vsrcli.web.settings import FILMS, JOBS, Settings
-from vsrcli.web.shown import Shown
+from vsrcli.web.shown import Serializer
 from vsrcli.web.store import Store
-from vsrcli.web.sweep import sweep, sweep_strays
-from vsrcli.web.uploads import Uploads
+from vsrcli.web.sweep import delete_expired, delete_orphans
+from vsrcli.web.uploads import UploadRoutes
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -48,9 +48,9 @@ def create_app(settings: Settings) -> Starlette:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = Store(settings.database)
     sessions = Sessions(secret_key(settings.data), settings.token)
-    metrics, shown = Metrics(store, settings), Shown(store, settings)
-    uploads, offer = Uploads(store, settings, metrics), Offer(store, settings)
-    downloads, events = Downloads(store, settings, metrics), Events(store, shown, metrics)
+    metrics, shown = Metrics(store, settings), Serializer(store, settings)
+    uploads, offer = UploadRoutes(store, settings, metrics), OptionsRoutes(store, settings)
+    downloads, events = DownloadRoutes(store, settings, metrics), EventRoutes(store, shown, metrics)
 
     def in_use(kind: str, id: str) -> bool:
         return uploads.in_use(id) if kind == "film" else downloads.in_use(id)
@@ -58,7 +58,7 @@ def create_app(settings: Settings) -> Starlette:
     async def tidy() -> None:
         while True:
             try:
-                await run_sync(sweep, store, settings, in_use)
+                await run_sync(delete_expired, store, settings, in_use)
                 await run_sync(store.last_change)
             except Exception:
                 logs.LOGGER.exception("sweeping failed")
@@ -66,10 +66,10 @@ def create_app(settings: Settings) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        await run_sync(sweep_strays, store, settings)
-        for film in await run_sync(store.all_films):
+        await run_sync(delete_orphans, store, settings)
+        for film in await run_sync(store.list_all_uploads):
             if film.state == CHECKING and not film.deleted:  # the server was killed meanwhile
-                uploads.look(film)
+                uploads.start_check(film)
         tasks = [asyncio.create_task(each) for each in (tidy(), events.watch(), offer.options())]
         try:
             yield
@@ -78,27 +78,32 @@ def create_app(settings: Settings) -> Starlette:
                 task.cancel()
             await asyncio.gather(*tasks, uploads.close(), return_exceptions=True)
 
-    rooms = (uploads, Films(store, shown, uploads), Jobs(store, settings, shown, Queue(settings)), downloads)
-    others = (events, offer, Health(store, settings, sessions, metrics), Page(sessions, offer))
+    rooms = (
+        uploads,
+        VideoRoutes(store, shown, uploads),
+        JobRoutes(store, settings, shown, Queue(settings)),
+        downloads,
+    )
+    others = (events, offer, Health(store, settings, sessions, metrics), PageRoutes(sessions, offer))
     return Starlette(
         routes=[route for room in (*rooms, *others) for route in room.routes()],
-        middleware=[Middleware(Guard, settings=settings, sessions=sessions, metrics=metrics)],
-        exception_handlers={Refusal: _refused, HTTPException: _missing},
+        middleware=[Middleware(SecurityMiddleware, settings=settings, sessions=sessions, metrics=metrics)],
+        exception_handlers={ApiError: _refused, HTTPException: _missing},
         lifespan=lifespan,
     )
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)
-    return answer(request, error)
+    assert isinstance(error, ApiError)
+    return error_response(request, error)
 
 
 async def _missing(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        refusal = Refusal(405, "method", f"{request.method} is not possible here.", headers=error.headers)
+        refusal = ApiError(405, "method", f"{request.method} is not possible here.", headers=error.headers)
     elif error.status_code == 404:
         refusal = not_found()
     else:
-        refusal = Refusal(error.status_code, "bad_request", f"{error.detail}.", headers=error.headers)
-    return answer(request, refusal)
+        refusal = ApiError(error.status_code, "bad_request", f"{error.detail}.", headers=error.headers)
+    return error_response(request, refusal)

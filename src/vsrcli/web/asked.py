@@ -13,7 +13,7 @@ from vsrcli.job import Options
 from vsrcli.media.presets import PRESETS
 from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, NETWORK_PRESETS
 from vsrcli.models.registry import list_weights
-from vsrcli.web.refusal import Refusal
+from vsrcli.web.refusal import ApiError
 
 DEFAULT_PRESET = "web"
 SIZES = tuple(name for name in NAMED_SIZES if name.endswith("p") and NAMED_SIZES[name][1] >= 720)
@@ -23,7 +23,7 @@ _MP4 = "mp4"
 
 
 @dataclass(frozen=True)
-class Asked:
+class JobRequest:
     """One conversion.
 
     Attributes:
@@ -41,7 +41,7 @@ class Asked:
         return _SUFFIXES.get(self.preset) or (".mp4" if _MP4 in container.split(",") else ".mkv")
 
 
-def asked(body: Any) -> Asked:
+def parse_job_request(body: Any) -> JobRequest:
     """Read the body of a request.
 
     Raises:
@@ -61,7 +61,7 @@ def asked(body: Any) -> Asked:
     if "preset" in given:
         network = NETWORK_PRESETS[_choice("preset", given["preset"], tuple(network_presets()))]
     else:
-        network = _choice("model", given.get("model", DEFAULT_MODEL), tuple(models()))
+        network = _choice("model", given.get("model", DEFAULT_MODEL), tuple(offered_models()))
     options: dict[str, Any] = dict.fromkeys(_KEYS) | {
         "preset": given.get("preset"),
         "model": network,
@@ -84,16 +84,16 @@ def asked(body: Any) -> Asked:
         if options[key] is not None and not (key == "model" and options["preset"])
         for part in (f"--{key.replace('_', '-')}", str(options[key]))
     ]
-    return Asked(options, tuple(arguments), options["encode_preset"])
+    return JobRequest(options, tuple(arguments), options["encode_preset"])
 
 
 def network_presets() -> list[str]:
     """Words for how much to compute, as the command knows them, whose network has weights here."""
-    there = models()
+    there = offered_models()
     return [name for name, network in NETWORK_PRESETS.items() if network in there]
 
 
-def models() -> dict[str, dict[str, Any]]:
+def offered_models() -> dict[str, dict[str, Any]]:
     """Models that can run here, by name: those with weights, and interpolation. Never a path."""
     scales: dict[str, set[int]] = {}
     for weights in list_weights():
@@ -112,7 +112,7 @@ def models() -> dict[str, dict[str, Any]]:
 
 
 @lru_cache
-def presets() -> list[dict[str, Any]]:
+def offered_presets() -> list[dict[str, Any]]:
     """Encoder presets that work on this machine. Runs ffmpeg: slow at the first call."""
     from vsrcli.doctor.encoders import encoder_works
     from vsrcli.media.ffmpeg import find_ffmpeg
@@ -141,5 +141,5 @@ def _text(key: str, value: Any, pattern: str, example: str) -> str:
     return text
 
 
-def _unknown(option: str, sentence: str) -> Refusal:
-    return Refusal(422, "unknown_option", sentence, option=option)
+def _unknown(option: str, sentence: str) -> ApiError:
+    return ApiError(422, "unknown_option", sentence, option=option)

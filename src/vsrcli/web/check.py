@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vsrcli.web.child import Late, ask, facts_of, python
-from vsrcli.web.refusal import Refusal
+from vsrcli.web.child import ChildTimeoutError, inspect_file, python, run_json
+from vsrcli.web.refusal import ApiError
 from vsrcli.web.settings import Settings
 
 
@@ -25,23 +25,23 @@ def check(path: Path, name: str, settings: Settings) -> dict[str, Any]:
         Refusal: it is no film, or more than the server takes.
     """
     try:
-        found = ask(
+        found = run_json(
             python("vsrcli.web.examine", str(path)),
             seconds=settings.check_seconds,
             memory=settings.check_memory,
         )
-    except Late:
-        raise Refusal(
+    except ChildTimeoutError:
+        raise ApiError(
             422,
             "check_time",
             f"{name}: nothing was found out about it in {settings.check_seconds:g} s; "
             "convert it to a common format first, such as MP4.",
         ) from None
-    if (error := facts_of(found, "error")) is not None:
-        raise Refusal(422, "not_a_film", _sentence(error, path, name))
-    film = facts_of(found, "film")
+    if (error := inspect_file(found, "error")) is not None:
+        raise ApiError(422, "not_a_film", _sentence(error, path, name))
+    film = inspect_file(found, "film")
     if film is None:
-        raise Refusal(
+        raise ApiError(
             422,
             "not_a_film",
             f"{name} could not be read: it took more memory than a film does; check the file.",
@@ -53,7 +53,7 @@ def check(path: Path, name: str, settings: Settings) -> dict[str, Any]:
 def _check_limits(film: dict[str, Any], name: str, settings: Settings) -> None:
     width, height, duration = film["width"], film["height"], film["duration"]
     if width * height > settings.max_pixels:
-        raise Refusal(
+        raise ApiError(
             422,
             "too_many_pixels",
             f"{name} has {width}x{height} pixels, more than this server takes "
@@ -63,7 +63,7 @@ def _check_limits(film: dict[str, Any], name: str, settings: Settings) -> None:
             height=height,
         )
     if duration > settings.max_duration:
-        raise Refusal(
+        raise ApiError(
             422,
             "too_long",
             f"{name} lasts {duration:,.0f} s, more than this server takes "
@@ -72,7 +72,7 @@ def _check_limits(film: dict[str, Any], name: str, settings: Settings) -> None:
             duration=duration,
         )
     if not film["frames"]:
-        raise Refusal(422, "not_a_film", f"{name} holds no frame; check the file.")
+        raise ApiError(422, "not_a_film", f"{name} holds no frame; check the file.")
 
 
 def _sentence(error: str, path: Path, name: str) -> str:

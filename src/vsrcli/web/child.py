@@ -11,18 +11,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from vsrcli.web.leash import leashed
+from vsrcli.web.leash import with_parent_death_signal
 
 _STEP_BACK = 5  # niceness: somebody waits for the answer, but the pages of all others come first
 _LOOK = 0.25  # seconds between two looks at whether the answer is still wanted
 _KEPT_OUT = ("VSR_SERVE_TOKEN",)
 
 
-class Late(Exception):  # noqa: N818 - it is not an error of anything
+class ChildTimeoutError(Exception):  # noqa: N818 - it is not an error of anything
     """The program took too long and was killed."""
 
 
-class Unwanted(Exception):  # noqa: N818 - nor is this
+class ChildCancelledError(Exception):  # noqa: N818 - nor is this
     """Nobody wants the answer any more; the program was killed."""
 
 
@@ -37,7 +37,7 @@ def python(*arguments: str) -> list[str]:
     return [sys.executable, "-m", *arguments]
 
 
-def ask(
+def run_json(
     command: Sequence[str],
     *,
     seconds: float,
@@ -62,7 +62,7 @@ def ask(
         Unwanted: nobody waits for it any more.
     """
     child = subprocess.Popen(
-        leashed(limited(command, memory), nice=_STEP_BACK),
+        with_parent_death_signal(with_memory_limit(command, memory), nice=_STEP_BACK),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -77,16 +77,16 @@ def ask(
                 out, _ = child.communicate(timeout=max(0, min(_LOOK, deadline - time.monotonic())))
                 return [found for line in out.splitlines() if isinstance(found := _parsed(line), dict)]
             if unwanted():
-                raise Unwanted
+                raise ChildCancelledError
             if time.monotonic() >= deadline:
-                raise Late
+                raise ChildTimeoutError
     finally:
         if child.returncode is None:
-            end(child.pid)
+            kill_tree(child.pid)
             child.communicate()
 
 
-def limited(command: Sequence[str], memory: int | None) -> list[str]:
+def with_memory_limit(command: Sequence[str], memory: int | None) -> list[str]:
     """The command line with less memory, where the system can do that."""
     if memory is None or sys.platform != "linux":
         return list(command)
@@ -99,7 +99,7 @@ def limited(command: Sequence[str], memory: int | None) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", code, str(memory), *command]
 
 
-def end(pid: int) -> None:
+def kill_tree(pid: int) -> None:
     """Kill a process with all that it has started."""
     import signal
 
@@ -120,6 +120,6 @@ def _parsed(line: bytes | str) -> Any:
         return None
 
 
-def facts_of(found: Sequence[Mapping[str, Any]], key: str) -> Any:
+def inspect_file(found: Sequence[Mapping[str, Any]], key: str) -> Any:
     """The value of the first object that has ``key``, or None."""
     return next((each[key] for each in found if key in each), None)

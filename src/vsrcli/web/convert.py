@@ -17,12 +17,20 @@ from typing import Any
 import psutil
 
 from vsrcli.web import logs
-from vsrcli.web.child import Unwanted, end, environment
+from vsrcli.web.child import ChildCancelledError, environment, kill_tree
 from vsrcli.web.jobs import upscale, without_paths
-from vsrcli.web.leash import leashed
-from vsrcli.web.records import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Film, Job
-from vsrcli.web.results import result_of
-from vsrcli.web.said import BROKEN, INTERRUPTED, NO_ROOM, NOTHING, Said, by_command, silent
+from vsrcli.web.leash import with_parent_death_signal
+from vsrcli.web.records import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobRecord, Upload
+from vsrcli.web.results import build_result
+from vsrcli.web.said import (
+    DISK_FULL,
+    INTERNAL_ERROR,
+    INTERRUPTED,
+    NO_MESSAGE,
+    StatusMessage,
+    from_command_output,
+    without_message,
+)
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import Store, now
 
@@ -33,7 +41,7 @@ _PATIENCE = 10.0  # seconds to stop in; then it is killed
 _NOTICES = 20
 
 
-class Converter:
+class JobRunner:
     """Does jobs, one at a time in each thread that calls it.
 
     Args:
@@ -49,22 +57,22 @@ class Converter:
 
     def __call__(self, job_id: str) -> None:
         """Do a job, unless it is not waiting any more."""
-        if self._stopping.is_set() or not self._store.move_job(
-            job_id, QUEUED, RUNNING, started=now(), **NOTHING.columns()
+        if self._stopping.is_set() or not self._store.transition_job(
+            job_id, QUEUED, RUNNING, started=now(), **NO_MESSAGE.columns()
         ):
             return
-        job, device = self._store.job(job_id), self._take_device()
+        job, device = self._store.get_job(job_id), self._take_device()
         try:
-            film = None if job is None else self._store.film(job.film)
+            film = None if job is None else self._store.get_upload(job.film)
             if job is None or film is None:
                 self._finish(job_id, CANCELLED)
             else:
-                logs.event("job begins", job=logs.mark(job.id), device=device)
-                _Run(job, film, device, self._store, self._settings, self._stopping).run()
+                logs.event("job begins", job=logs.anonymize_id(job.id), device=device)
+                _JobProcess(job, film, device, self._store, self._settings, self._stopping).run()
         except Exception:
-            logs.LOGGER.exception("job failed", extra={"values": {"job": logs.mark(job_id)}})
+            logs.LOGGER.exception("job failed", extra={"values": {"job": logs.anonymize_id(job_id)}})
             shutil.rmtree(self._settings.job(job_id), ignore_errors=True)
-            self._finish(job_id, FAILED, BROKEN)
+            self._finish(job_id, FAILED, INTERNAL_ERROR)
         finally:
             with self._lock:
                 self._devices.append(device)
@@ -73,18 +81,24 @@ class Converter:
         with self._lock:
             return self._devices.pop(0)  # as many threads as devices
 
-    def _finish(self, job: str, state: str, said: Said = NOTHING) -> None:
-        self._store.move_job(
+    def _finish(self, job: str, state: str, said: StatusMessage = NO_MESSAGE) -> None:
+        self._store.transition_job(
             job, RUNNING, state, **said.columns(), finished=now(), runner=None, bytes=0, fps=None, eta=None
         )
-        self._store.note(f"jobs {state}", add=1)
+        self._store.set_counter(f"jobs {state}", add=1)
 
 
-class _Run:
+class _JobProcess:
     """One attempt at one job."""
 
     def __init__(
-        self, job: Job, film: Film, device: str, store: Store, settings: Settings, stopping: threading.Event
+        self,
+        job: JobRecord,
+        film: Upload,
+        device: str,
+        store: Store,
+        settings: Settings,
+        stopping: threading.Event,
     ) -> None:
         self._job, self._film, self._device = job, film, device
         self._store, self._settings, self._stopping = store, settings, stopping
@@ -106,7 +120,7 @@ class _Run:
         command = upscale(self._source, self._target, self._job.arguments, self._device)
         with self._target.with_name("errors.txt").open("wb") as errors:
             child = subprocess.Popen(
-                leashed([*command, "--progress-fd", str(mouth)], nice=self._settings.nice),
+                with_parent_death_signal([*command, "--progress-fd", str(mouth)], nice=self._settings.nice),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
@@ -117,14 +131,14 @@ class _Run:
             )
         os.close(mouth)
         started = psutil.Process(child.pid).create_time()
-        self._store.set_job(self._job.id, runner={"pid": child.pid, "started": started})
+        self._store.update_job(self._job.id, runner={"pid": child.pid, "started": started})
         try:
             self._listen(ear, child)
             return child.wait()
         finally:
             os.close(ear)
             if child.poll() is None:
-                end(child.pid)
+                kill_tree(child.pid)
                 child.wait()
 
     def _listen(self, ear: int, child: subprocess.Popen[bytes]) -> None:
@@ -141,7 +155,7 @@ class _Run:
                 for line in lines:
                     self._hear(line)
             if clock >= told + _TELL and self._progress:
-                self._store.set_job(self._job.id, **self._progress)
+                self._store.update_job(self._job.id, **self._progress)
                 self._progress, told = {}, clock
             if deadline is None and self._unwanted(clock >= weighed + _WEIGH):
                 with contextlib.suppress(OSError):
@@ -150,7 +164,7 @@ class _Run:
             if clock >= weighed + _WEIGH:
                 weighed = clock
             if deadline is not None and clock >= deadline:
-                end(child.pid)
+                kill_tree(child.pid)
                 return
 
     def _unwanted(self, weigh: bool) -> bool:
@@ -158,8 +172,8 @@ class _Run:
             self._why = "cancelled"
         elif self._stopping.is_set():
             self._why = "stopping"
-        elif weigh and size_of(self._target.parent) > self._job.bytes + max(
-            self._settings.quota - self._store.used(), 0
+        elif weigh and folder_size(self._target.parent) > self._job.bytes + max(
+            self._settings.quota - self._store.bytes_used(), 0
         ):
             self._why = "quota"
         return bool(self._why)
@@ -190,37 +204,39 @@ class _Run:
         """There is no film: back to the queue, or over."""
         job, store = self._job, self._store
         if self._why == "stopping":
-            store.move_job(job.id, RUNNING, QUEUED, runner=None, fps=None, eta=None, **INTERRUPTED.columns())
-            logs.event("job interrupted", job=logs.mark(job.id))
+            store.transition_job(
+                job.id, RUNNING, QUEUED, runner=None, fps=None, eta=None, **INTERRUPTED.columns()
+            )
+            logs.event("job interrupted", job=logs.anonymize_id(job.id))
             return
-        state, said = FAILED, by_command(self._error) if self._error else silent(status)
+        state, said = FAILED, from_command_output(self._error) if self._error else without_message(status)
         if self._why == "cancelled":
-            state, said = CANCELLED, NOTHING
+            state, said = CANCELLED, NO_MESSAGE
         elif self._why == "quota":
-            said = NO_ROOM
+            said = DISK_FULL
         shutil.rmtree(self._target.parent, ignore_errors=True)
-        store.move_job(
+        store.transition_job(
             job.id, RUNNING, state, **said.columns(), runner=None, bytes=0, finished=now(), fps=None, eta=None
         )
-        store.note(f"jobs {state}", add=1)
-        logs.event(f"job {state}", job=logs.mark(job.id), status=status)
+        store.set_counter(f"jobs {state}", add=1)
+        logs.event(f"job {state}", job=logs.anonymize_id(job.id), status=status)
 
     def _done(self) -> None:
         """There is a film: over, unless its owner or the server ends while it is looked at."""
         job, made, self._why = self._job, now(), ""
         try:
-            result = result_of(
+            result = build_result(
                 job,
                 self._film,
                 self._settings,
                 seconds=made - (self._started() or made),
                 unwanted=lambda: self._unwanted(weigh=False),
             )
-        except Unwanted:
+        except ChildCancelledError:
             self._stopped(0)
             return
         frames = result["frames"]
-        done = self._store.move_job(
+        done = self._store.transition_job(
             job.id,
             RUNNING,
             DONE,
@@ -228,7 +244,7 @@ class _Run:
             **self._progress | {"done": frames, "total": frames, "fps": None, "eta": None},
             result=result,
             notices=self._notices,
-            bytes=size_of(self._target.parent),
+            bytes=folder_size(self._target.parent),
             finished=now(),
             runner=None,
         )
@@ -236,17 +252,17 @@ class _Run:
             self._why = "cancelled"
             self._stopped(0)
             return
-        self._store.note(f"jobs {DONE}", add=1)
-        self._store.note("frames", add=frames or 0)
+        self._store.set_counter(f"jobs {DONE}", add=1)
+        self._store.set_counter("frames", add=frames or 0)
         told = {key: result[key] for key in ("frames", "seconds", "previews")}
-        logs.event("job done", job=logs.mark(job.id), **told)
+        logs.event("job done", job=logs.anonymize_id(job.id), **told)
 
     def _started(self) -> float | None:
-        job = self._store.job(self._job.id)
+        job = self._store.get_job(self._job.id)
         return None if job is None else job.started
 
 
-def size_of(folder: Path) -> int:
+def folder_size(folder: Path) -> int:
     """Bytes of all files in a folder."""
     total = 0
     for path in folder.rglob("*"):

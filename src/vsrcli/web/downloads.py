@@ -15,9 +15,9 @@ from starlette.types import Receive, Scope, Send
 
 from vsrcli.web import logs
 from vsrcli.web.metrics import Metrics
-from vsrcli.web.own import own_job
-from vsrcli.web.records import DONE, Job
-from vsrcli.web.refusal import Refusal, not_found
+from vsrcli.web.own import require_owned_job
+from vsrcli.web.records import DONE, JobRecord
+from vsrcli.web.refusal import ApiError, not_found
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import Store
 
@@ -25,7 +25,7 @@ _TYPES = {".mp4": "video/mp4", ".mkv": "video/x-matroska", ".mov": "video/quickt
 _SIDES = ("before", "after")
 
 
-class Downloads:
+class DownloadRoutes:
     """The handlers.
 
     Args:
@@ -56,7 +56,7 @@ class Downloads:
         path = self._settings.result(job.id, job.suffix)
         if request.method == "GET":
             self._metrics.sent.inc()
-            logs.event("download", job=logs.mark(job.id), range=request.headers.get("range", "")[:40])
+            logs.event("download", job=logs.anonymize_id(job.id), range=request.headers.get("range", "")[:40])
         media_type = _TYPES.get(job.suffix, "application/octet-stream")
         return self._file(job, path, media_type=media_type, filename=job.result["name"])
 
@@ -70,15 +70,15 @@ class Downloads:
         keep = {"Cache-Control": "private, max-age=3600, immutable"}
         return self._file(job, path, media_type="image/png", headers=keep)
 
-    def _finished(self, request: Request) -> Job:
-        job = own_job(self._store, request)
+    def _finished(self, request: Request) -> JobRecord:
+        job = require_owned_job(self._store, request)
         if job.state != DONE:
-            raise Refusal(409, "not_finished", "This job has no result (yet).")
+            raise ApiError(409, "not_finished", "This job has no result (yet).")
         if not self._settings.result(job.id, job.suffix).exists():
-            raise Refusal(410, "gone", "The result has expired and was deleted; convert the film again.")
+            raise ApiError(410, "gone", "The result has expired and was deleted; convert the film again.")
         return job
 
-    def _file(self, job: Job, path: Path, **options: Any) -> Response:
+    def _file(self, job: JobRecord, path: Path, **options: Any) -> Response:
         return _Held(self._running, job.id, path, options)
 
 

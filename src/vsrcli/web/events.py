@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from vsrcli.web import logs
 from vsrcli.web.metrics import Metrics
-from vsrcli.web.shown import Shown
+from vsrcli.web.shown import Serializer
 from vsrcli.web.store import Store
 
 _LOOK = 0.25  # seconds between two looks for changes
@@ -42,7 +42,7 @@ class _Listener:
         self.news.set()
 
 
-class Events:
+class EventRoutes:
     """The handler, and the task behind it.
 
     Args:
@@ -51,7 +51,7 @@ class Events:
         metrics: told how many listen.
     """
 
-    def __init__(self, store: Store, shown: Shown, metrics: Metrics) -> None:
+    def __init__(self, store: Store, shown: Serializer, metrics: Metrics) -> None:
         self._store, self._shown, self._metrics = store, shown, metrics
         self._listeners: dict[str, set[_Listener]] = {}
         self._last = 0  # number of the last change that listeners know of
@@ -59,9 +59,9 @@ class Events:
 
     def routes(self) -> list[Route]:
         """Of ``/api``."""
-        return [Route("/api/events", self.listen, methods=["GET"])]
+        return [Route("/api/events", self.stream, methods=["GET"])]
 
-    async def listen(self, request: Request) -> Response:
+    async def stream(self, request: Request) -> Response:
         """Everything as it is, then what changes."""
         stopping = anyio.Event()  # set when the server ends: the answer is then ended, not cut off
         return EventSourceResponse(
@@ -85,7 +85,7 @@ class Events:
             while await _first(listener.news, end):
                 listener.news.clear()
                 films = listener.newest or []
-                for name, data in differences(seen, films):
+                for name, data in changed_records(seen, films):
                     yield ServerSentEvent(json.dumps(data, ensure_ascii=False), event=name)
                 seen = {film["id"]: film for film in films}
         finally:
@@ -109,7 +109,7 @@ class Events:
     async def _look(self) -> None:
         last, changed = await run_sync(self._store.changes, self._last)
         if changed and self._listeners:
-            places = await run_sync(self._store.positions)
+            places = await run_sync(self._store.queue_positions)
             changed |= {place[1] for job, place in places.items() if self._places.get(job) != place}
             for session in changed & self._listeners.keys():
                 films = await run_sync(self._shown.films, session)
@@ -129,7 +129,7 @@ async def _first(news: asyncio.Event, end: asyncio.Future[None]) -> bool:
     return not end.done()
 
 
-def differences(seen: dict[str, Any], films: Films) -> Iterator[tuple[str, dict[str, Any]]]:
+def changed_records(seen: dict[str, Any], films: Films) -> Iterator[tuple[str, dict[str, Any]]]:
     """Events that lead from what was told before to what is now.
 
     Args:

@@ -7,13 +7,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from vsrcli.web.own import own_film
-from vsrcli.web.shown import Shown
+from vsrcli.web.own import require_owned_upload
+from vsrcli.web.shown import Serializer
 from vsrcli.web.store import Store
-from vsrcli.web.uploads import Uploads
+from vsrcli.web.uploads import UploadRoutes
 
 
-class Films:
+class VideoRoutes:
     """The handlers.
 
     Args:
@@ -22,26 +22,28 @@ class Films:
         uploads: knows which of them are being written.
     """
 
-    def __init__(self, store: Store, shown: Shown, uploads: Uploads) -> None:
+    def __init__(self, store: Store, shown: Serializer, uploads: UploadRoutes) -> None:
         self._store, self._shown, self._uploads = store, shown, uploads
 
     def routes(self) -> list[Route]:
         """Of ``/api``."""
         return [
-            Route("/api/films", self.tell_all, methods=["GET"]),
-            Route("/api/films/{film}", self.tell, methods=["GET"]),
+            Route("/api/films", self.list, methods=["GET"]),
+            Route("/api/films/{film}", self.get, methods=["GET"]),
             Route("/api/films/{film}", self.delete, methods=["DELETE"]),
         ]
 
-    async def tell_all(self, request: Request) -> Response:
+    async def list(self, request: Request) -> Response:
         """All that this visitor has."""
         return JSONResponse({"films": await run_sync(self._shown.films, request.state.session)})
 
-    async def tell(self, request: Request) -> Response:
+    async def get(self, request: Request) -> Response:
         """One of them."""
-        return JSONResponse(await run_sync(lambda: self._shown.film(own_film(self._store, request))))
+        return JSONResponse(
+            await run_sync(lambda: self._shown.film(require_owned_upload(self._store, request)))
+        )
 
     async def delete(self, request: Request) -> Response:
         """Take one away."""
-        await self._uploads.delete(await run_sync(own_film, self._store, request))
+        await self._uploads.delete(await run_sync(require_owned_upload, self._store, request))
         return Response(status_code=204)

@@ -15,9 +15,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vsrcli.web import logs
-from vsrcli.web.answers import OWN, answer, failure
+from vsrcli.web.answers import SESSION_PATHS, error_response, failure_page
 from vsrcli.web.metrics import Metrics
-from vsrcli.web.refusal import Refusal
+from vsrcli.web.refusal import ApiError
 from vsrcli.web.sessions import Sessions
 from vsrcli.web.settings import Settings
 
@@ -39,7 +39,7 @@ _OPEN = ("/healthz", "/metrics", "/login", "/static/")  # without a token; metri
 _QUIET = ("/healthz", "/metrics", "/static/")  # not worth a line of the log
 
 
-class Guard:
+class SecurityMiddleware:
     """The wrapper.
 
     Args:
@@ -74,8 +74,8 @@ class Guard:
         try:
             try:
                 self._check(request)
-            except Refusal as refusal:
-                await answer(request, refusal)(scope, receive, told)
+            except ApiError as refusal:
+                await error_response(request, refusal)(scope, receive, told)
             else:
                 await self._app(scope, receive, told)
         except ClientDisconnect:
@@ -84,7 +84,7 @@ class Guard:
             logs.LOGGER.exception("error", extra={"values": {"route": self._metrics.route(request.url.path)}})
             if status:
                 raise  # part of an answer has gone; cut off, it is not taken for a whole one
-            await failure(request)(scope, receive, told)
+            await failure_page(request)(scope, receive, told)
         finally:
             self._note(request, status, time.perf_counter() - began)
 
@@ -92,12 +92,12 @@ class Guard:
         self._check_host(request)
         self._check_origin(request)
         path = request.url.path
-        if not path.startswith(_OPEN) and path != "/" and not self._sessions.admitted(request):
-            raise Refusal(401, "token", "This server asks for a token first; open its page and enter it.")
-        if path.startswith(OWN):
+        if not path.startswith(_OPEN) and path != "/" and not self._sessions.is_authorized(request):
+            raise ApiError(401, "token", "This server asks for a token first; open its page and enter it.")
+        if path.startswith(SESSION_PATHS):
             session = self._sessions.session(request)
             if session is None:
-                raise Refusal(
+                raise ApiError(
                     401, "session", "This page's session is missing, not valid or too old; reload the page."
                 )
             request.state.session = session
@@ -106,7 +106,7 @@ class Guard:
         host = _bare(request.headers.get("host", ""))
         if host in self._hosts or (self._settings.public and _is_address(host)):
             return  # an address is no name that somebody else could have pointed here
-        raise Refusal(
+        raise ApiError(
             421, "host", f"This server does not go by the name {host[:80]!r}; start it with --allow-host."
         )
 
@@ -116,7 +116,7 @@ class Guard:
         origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
         strange = origin is not None and urlsplit(origin).netloc.lower() != request.headers["host"].lower()
         if strange or (site is not None and site not in ("same-origin", "none")):
-            raise Refusal(403, "origin", "This request comes from another page, so it is not obeyed.")
+            raise ApiError(403, "origin", "This request comes from another page, so it is not obeyed.")
 
     def _note(self, request: Request, status: int, seconds: float) -> None:
         path = request.url.path
@@ -129,7 +129,7 @@ class Guard:
                 route=self._metrics.route(path),
                 status=status,
                 seconds=round(seconds, 4),
-                session=logs.mark(session) if session else None,
+                session=logs.anonymize_id(session) if session else None,
             )
 
 

@@ -11,11 +11,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from vsrcli.web.metrics import Metrics
-from vsrcli.web.refusal import Refusal
+from vsrcli.web.refusal import ApiError
 from vsrcli.web.sessions import Sessions
 from vsrcli.web.settings import Settings, is_loopback
 from vsrcli.web.store import Store, now
-from vsrcli.web.worker import BEAT, SEEN
+from vsrcli.web.worker import HEARTBEAT_INTERVAL, HEARTBEAT_KEY
 
 
 class Health:
@@ -48,14 +48,14 @@ class Health:
     def _look(self) -> bool:
         if not os.access(self._settings.data, os.W_OK):
             raise PermissionError
-        return self._store.noted().get(SEEN, 0) > now() - 4 * BEAT
+        return self._store.counters().get(HEARTBEAT_KEY, 0) > now() - 4 * HEARTBEAT_INTERVAL
 
     async def figures(self, request: Request) -> Response:
         """For Prometheus."""
         through_proxy = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "via"))
         near = request.client is not None and is_loopback(request.client.host) and not through_proxy
         if not near and not self._sessions.shows_token(request):
-            raise Refusal(
+            raise ApiError(
                 403, "forbidden", "Figures are for this computer itself, or for those who send the token."
             )
         return Response(await run_sync(self._metrics.text), media_type=CONTENT_TYPE_LATEST)

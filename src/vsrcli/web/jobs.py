@@ -15,21 +15,21 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from vsrcli.web import logs, sweep
-from vsrcli.web.asked import Asked, asked
-from vsrcli.web.child import Late, ask, facts_of, python
-from vsrcli.web.own import own_film, own_job
+from vsrcli.web.asked import JobRequest, parse_job_request
+from vsrcli.web.child import ChildTimeoutError, inspect_file, python, run_json
+from vsrcli.web.own import require_owned_job, require_owned_upload
 from vsrcli.web.queues import Queue, QueueGone
-from vsrcli.web.records import QUEUED, READY, Film, Job
-from vsrcli.web.refusal import Refusal, not_found, readable
+from vsrcli.web.records import QUEUED, READY, JobRecord, Upload
+from vsrcli.web.refusal import ApiError, format_bytes, not_found
 from vsrcli.web.settings import Settings
-from vsrcli.web.shown import Shown
+from vsrcli.web.shown import Serializer
 from vsrcli.web.store import Store, now
 
 _BODY = 16 * 1024  # bytes of a request
 _JOINED = 2  # while segments are joined, a result lies on the disk twice
 
 
-class Jobs:
+class JobRoutes:
     """The handlers.
 
     Args:
@@ -39,7 +39,7 @@ class Jobs:
         queue: where jobs wait for a worker.
     """
 
-    def __init__(self, store: Store, settings: Settings, shown: Shown, queue: Queue) -> None:
+    def __init__(self, store: Store, settings: Settings, shown: Serializer, queue: Queue) -> None:
         self._store, self._settings, self._shown, self._queue = store, settings, shown, queue
         self._trials = CapacityLimiter(2)
 
@@ -47,25 +47,27 @@ class Jobs:
         """Of ``/api``."""
         return [
             Route("/api/films/{film}/jobs", self.create, methods=["POST"]),
-            Route("/api/jobs/{job}", self.tell, methods=["GET"]),
+            Route("/api/jobs/{job}", self.get, methods=["GET"]),
             Route("/api/jobs/{job}", self.delete, methods=["DELETE"]),
             Route("/api/jobs/{job}/cancel", self.cancel, methods=["POST"]),
         ]
 
     async def create(self, request: Request) -> Response:
         """A new job, if ``vsr upscale`` would do it."""
-        wanted = asked(await _json(request))
-        film = await run_sync(own_film, self._store, request)
+        wanted = parse_job_request(await _json(request))
+        film = await run_sync(require_owned_upload, self._store, request)
         if film.state != READY:
-            raise Refusal(
+            raise ApiError(
                 409, "not_ready", f"{film.name} cannot be converted yet: it has not arrived, or is looked at."
             )
         job = await run_sync(self._try, film, wanted, limiter=self._trials)
         content = await run_sync(self._add, film, job)
-        logs.event("job queued", job=logs.mark(job.id), film=logs.mark(film.id), **wanted.options)
+        logs.event(
+            "job queued", job=logs.anonymize_id(job.id), film=logs.anonymize_id(film.id), **wanted.options
+        )
         return JSONResponse(content, 201, {"Location": f"/api/jobs/{job.id}"})
 
-    def _try(self, film: Film, wanted: Asked) -> Job:
+    def _try(self, film: Upload, wanted: JobRequest) -> JobRecord:
         """The command itself, dry: what it would make."""
         settings, job = self._settings, secrets.token_urlsafe(16)
         suffix = wanted.suffix(film.facts["container"])
@@ -75,7 +77,7 @@ class Jobs:
             plan = self._plan(film, wanted, source, target)
             width, height = plan["target_size"]
             if width * height > settings.max_result:
-                raise Refusal(
+                raise ApiError(
                     413,
                     "result_too_large",
                     f"{film.name} would have {width}x{height} pixels, more than this server makes "
@@ -88,7 +90,7 @@ class Jobs:
             shutil.rmtree(target.parent, ignore_errors=True)
             raise
         growth = max(width / plan["source_size"][0], 1)
-        return Job(
+        return JobRecord(
             id=job,
             film=film.id,
             session=film.session,
@@ -114,80 +116,82 @@ class Jobs:
             deleted=False,
         )
 
-    def _plan(self, film: Film, wanted: Asked, source: Path, target: Path) -> dict[str, Any]:
+    def _plan(self, film: Upload, wanted: JobRequest, source: Path, target: Path) -> dict[str, Any]:
         command = upscale(source, target, wanted.arguments, self._settings.devices[0])
         try:
-            found = ask(
+            found = run_json(
                 [*command, "--dry-run", "--progress-fd", "1"],
                 seconds=self._settings.check_seconds,
                 cwd=str(target.parent),
             )
-        except Late:
-            raise Refusal(422, "plan_time", f"{film.name}: planning the conversion took too long.") from None
+        except ChildTimeoutError:
+            raise ApiError(422, "plan_time", f"{film.name}: planning the conversion took too long.") from None
         for message in found:
             if message.get("message_type") == "plan":
                 return message
-        error = facts_of(found, "text")
+        error = inspect_file(found, "text")
         if error is None:
             raise RuntimeError("vsr upscale --dry-run ended without a word")  # for the log: status 500
-        raise Refusal(
+        raise ApiError(
             422, "unknown_option", f"{without_paths(error, source, target, film.name)}.", option="body"
         )
 
-    def _add(self, film: Film, job: Job) -> dict[str, Any]:
+    def _add(self, film: Upload, job: JobRecord) -> dict[str, Any]:
         settings = self._settings
         exceeded = self._store.add_job(job, most=settings.jobs, quota=settings.quota)
         try:
             if exceeded == "film":
                 raise not_found()
             if exceeded == "jobs":
-                raise Refusal(
+                raise ApiError(
                     429,
                     "too_many_jobs",
                     f"{settings.jobs} jobs of yours wait or run already; let one finish, or cancel it.",
                     limit=settings.jobs,
                 )
             if exceeded == "quota":
-                left = max(settings.quota - self._store.used(), 0)
-                raise Refusal(
+                left = max(settings.quota - self._store.bytes_used(), 0)
+                raise ApiError(
                     413,
                     "quota",
-                    f"There is no room for the result of {film.name}: about {readable(job.bytes)} are "
-                    f"needed, and {readable(left)} are left on this server. Delete what you have downloaded, "
+                    f"There is no room for the result of {film.name}: about {format_bytes(job.bytes)} are "
+                    f"needed, and {format_bytes(left)} are left on this server. Delete what you have downloaded, "
                     "or come back later.",
                     left=left,
                 )
             self._queue.put(job.id)
         except QueueGone as error:
-            self._store.drop_job(job.id)
+            self._store.delete_job(job.id)
             shutil.rmtree(settings.job(job.id), ignore_errors=True)
-            raise Refusal(
+            raise ApiError(
                 503, "queue", "The queue of jobs does not answer; try again in a moment."
             ) from error
-        except Refusal:
+        except ApiError:
             shutil.rmtree(settings.job(job.id), ignore_errors=True)
             raise
         return self._shown.job(job)
 
-    async def tell(self, request: Request) -> Response:
+    async def get(self, request: Request) -> Response:
         """What has become of it."""
-        return JSONResponse(await run_sync(lambda: self._shown.job(own_job(self._store, request))))
+        return JSONResponse(await run_sync(lambda: self._shown.job(require_owned_job(self._store, request))))
 
     async def cancel(self, request: Request) -> Response:
         """Nobody wants it any more; what it has made goes."""
         return JSONResponse(await run_sync(self._cancel, request))
 
     def _cancel(self, request: Request) -> dict[str, Any]:
-        job = own_job(self._store, request)
+        job = require_owned_job(self._store, request)
         if not job.pending:
-            raise Refusal(409, "finished", "This job is over; there is nothing to cancel.")
+            raise ApiError(409, "finished", "This job is over; there is nothing to cancel.")
         sweep.cancel(self._store, job)
-        logs.event("job cancelled", job=logs.mark(job.id))
-        return self._shown.job(own_job(self._store, request))
+        logs.event("job cancelled", job=logs.anonymize_id(job.id))
+        return self._shown.job(require_owned_job(self._store, request))
 
     async def delete(self, request: Request) -> Response:
         """Take a job away with its result."""
-        await run_sync(lambda: sweep.remove_job(self._store, self._settings, own_job(self._store, request)))
+        await run_sync(
+            lambda: sweep.remove_job(self._store, self._settings, require_owned_job(self._store, request))
+        )
         return Response(status_code=204)
 
 
@@ -208,13 +212,13 @@ def without_paths(text: str, source: Path, target: Path, name: str) -> str:
 
 async def _json(request: Request) -> Any:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise Refusal(415, "bad_request", "The request's body has to be JSON (application/json).")
+        raise ApiError(415, "bad_request", "The request's body has to be JSON (application/json).")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > _BODY:
-            raise Refusal(413, "bad_request", "The request's body is too long.")
+            raise ApiError(413, "bad_request", "The request's body is too long.")
     try:
         return json.loads(body or b"{}")
     except ValueError:
-        raise Refusal(400, "bad_request", "The request's body is no JSON.") from None
+        raise ApiError(400, "bad_request", "The request's body is no JSON.") from None

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-def leashed(command: Sequence[str], *, nice: int = 0) -> list[str]:
+def with_parent_death_signal(command: Sequence[str], *, nice: int = 0) -> list[str]:
     """The command line that starts ``command`` on a leash. The thread that starts it has to live as long.
 
     Args:

@@ -19,12 +19,12 @@ def event(name: str, *, level: int = logging.INFO, **values: Any) -> None:
     LOGGER.log(level, name, extra={"values": values})
 
 
-def mark(secret: str) -> str:
+def anonymize_id(secret: str) -> str:
     """An id that may stand in a log: the same for the same id, and nothing can be opened with it."""
     return hashlib.sha256(secret.encode()).hexdigest()[:10]
 
 
-def begin(file: Path | None = None) -> None:
+def configure_logging(file: Path | None = None) -> None:
     """Send this process's log to a file, or to stderr.
 
     Raises:

@@ -71,7 +71,7 @@ class _Kept(Collector):
         self._store, self._settings = store, settings
 
     def collect(self) -> Iterator[Metric]:
-        counts, noted = self._store.counts(), self._store.noted()
+        counts, noted = self._store.counts(), self._store.counters()
         now = GaugeMetricFamily("vsr_jobs", "Jobs that wait or run.", labels=("state",))
         for state in (QUEUED, RUNNING):
             now.add_metric((state,), counts.get(state, 0))
@@ -81,7 +81,7 @@ class _Kept(Collector):
             over.add_metric((state,), noted.get(f"jobs {state}", 0))
         yield over
         yield CounterMetricFamily("vsr_frames", "Frames made.", value=noted.get("frames", 0))
-        yield GaugeMetricFamily("vsr_disk_used_bytes", "Films and results.", value=self._store.used())
+        yield GaugeMetricFamily("vsr_disk_used_bytes", "Films and results.", value=self._store.bytes_used())
         yield GaugeMetricFamily("vsr_disk_quota_bytes", "What they may take.", value=self._settings.quota)
         free = shutil.disk_usage(self._settings.data).free
         yield GaugeMetricFamily("vsr_disk_free_bytes", "Free on the disk.", value=free)

@@ -13,12 +13,12 @@ from starlette.routing import Route
 from vsrcli import __version__
 from vsrcli.frames.sizes import MAX_SCALE
 from vsrcli.models.architectures import NETWORK_PRESETS
-from vsrcli.web.asked import SIZES, models, network_presets, presets
+from vsrcli.web.asked import SIZES, network_presets, offered_models, offered_presets
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import Store
 
 
-class Offer:
+class OptionsRoutes:
     """The handler of ``/api/options``.
 
     Args:
@@ -33,9 +33,9 @@ class Offer:
 
     def routes(self) -> list[Route]:
         """Of ``/api``."""
-        return [Route("/api/options", self.tell, methods=["GET"])]
+        return [Route("/api/options", self.get, methods=["GET"])]
 
-    async def tell(self, request: Request) -> Response:
+    async def get(self, request: Request) -> Response:
         """For the page."""
         return JSONResponse(await self.options())
 
@@ -44,12 +44,12 @@ class Offer:
         async with self._lock:  # encoders are tried out once
             if self._fixed is None:
                 self._fixed = await run_sync(self._find)
-        used = await run_sync(self._store.used)
+        used = await run_sync(self._store.bytes_used)
         quota = self._settings.quota
         return self._fixed | {"quota": {"bytes": quota, "used": used, "left": max(quota - used, 0)}}
 
     def _find(self) -> dict[str, Any]:
-        settings, found = self._settings, models()
+        settings, found = self._settings, offered_models()
         scales = sorted({scale for model in found.values() for scale in model["scales"]})
         return {
             "version": __version__,
@@ -58,7 +58,7 @@ class Offer:
             "sizes": list(SIZES),
             "models": list(found.values()),
             "presets": [{"name": name, "model": NETWORK_PRESETS[name]} for name in network_presets()],
-            "encode_presets": presets(),
+            "encode_presets": offered_presets(),
             "limits": {
                 "upload": settings.max_upload,
                 "duration": settings.max_duration,

@@ -6,29 +6,29 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from vsrcli.web.records import Film, Job
+from vsrcli.web.records import JobRecord, Upload
 from vsrcli.web.refusal import not_found
 from vsrcli.web.store import Store
 
-_Record = TypeVar("_Record", Film, Job)
+_Record = TypeVar("_Record", Upload, JobRecord)
 
 
-def own_film(store: Store, request: Request) -> Film:
+def require_owned_upload(store: Store, request: Request) -> Upload:
     """The film that the path names, if it is the visitor's.
 
     Raises:
         Refusal: 404.
     """
-    return _own(store.film(request.path_params["film"]), request)
+    return _own(store.get_upload(request.path_params["film"]), request)
 
 
-def own_job(store: Store, request: Request) -> Job:
+def require_owned_job(store: Store, request: Request) -> JobRecord:
     """The job that the path names, if it is the visitor's.
 
     Raises:
         Refusal: 404.
     """
-    return _own(store.job(request.path_params["job"]), request)
+    return _own(store.get_job(request.path_params["job"]), request)
 
 
 def _own(found: _Record | None, request: Request) -> _Record:

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from vsrcli import __version__
-from vsrcli.web.offer import Offer
+from vsrcli.web.offer import OptionsRoutes
 from vsrcli.web.sessions import Sessions
 
 _HERE = Path(__file__).parent
@@ -27,7 +27,7 @@ _PLAIN = {
 }
 
 
-class Page:
+class PageRoutes:
     """The handlers.
 
     Args:
@@ -35,7 +35,7 @@ class Page:
         offer: what may be asked for.
     """
 
-    def __init__(self, sessions: Sessions, offer: Offer) -> None:
+    def __init__(self, sessions: Sessions, offer: OptionsRoutes) -> None:
         from jinja2 import ChoiceLoader, DictLoader, Environment, FileSystemLoader
 
         self._sessions, self._offer = sessions, offer
@@ -46,7 +46,7 @@ class Page:
         """``/``, ``/login`` and ``/static``."""
         routes: list[BaseRoute] = [
             Route("/", self.page, methods=["GET"]),
-            Route("/login", self.ask, methods=["GET"]),
+            Route("/login", self.login_form, methods=["GET"]),
             Route("/login", self.login, methods=["POST"]),
         ]
         if STATIC.is_dir():
@@ -57,15 +57,15 @@ class Page:
         """The page; every visitor gets a session here."""
         if "token" in request.query_params:
             return self._try(request, request.query_params["token"])
-        if not self._sessions.admitted(request):
+        if not self._sessions.is_authorized(request):
             return self._render(request, "login.html", 401, wrong=False)
         response = self._render(request, "page.html", options=await self._offer.options())
-        self._sessions.welcome(request, response)
+        self._sessions.issue_session(request, response)
         return response
 
-    async def ask(self, request: Request) -> Response:
+    async def login_form(self, request: Request) -> Response:
         """The form."""
-        if self._sessions.admitted(request):
+        if self._sessions.is_authorized(request):
             return RedirectResponse("/", 303)
         return self._render(request, "login.html", wrong=False)
 
@@ -81,13 +81,13 @@ class Page:
 
     def _try(self, request: Request, token: str) -> Response:
         sessions = self._sessions
-        if sessions.closed and sessions.too_often():
+        if sessions.requires_token and sessions.is_rate_limited():
             return self._render(request, "login.html", 429, wrong=True, too_often=True)
-        if sessions.closed and not sessions.is_token(token):
-            sessions.note_wrong()
+        if sessions.requires_token and not sessions.is_token(token):
+            sessions.record_failure()
             return self._render(request, "login.html", 403, wrong=True)
         response = RedirectResponse("/", 303)
-        sessions.admit(request, response)
+        sessions.grant_access(request, response)
         return response
 
     def _render(self, request: Request, name: str, status: int = 200, **context: Any) -> HTMLResponse:

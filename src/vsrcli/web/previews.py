@@ -16,7 +16,7 @@ from vsrcli.web.examine import examine
 _COMPRESSION = 3  # of 9: half the time of the usual 6, a tenth more bytes
 
 
-def moments(source: Path, result: Path, folder: Path, count: int) -> list[float]:
+def preview_times(source: Path, result: Path, folder: Path, count: int) -> list[float]:
     """Write the pairs; spread over the film, a result's frame beside the frame that it was made from.
 
     Returns:
@@ -58,7 +58,7 @@ def main(source: Path, result: Path, folder: Path, count: int) -> None:
     """Print what the result holds, then the moments."""
     try:
         print(json.dumps({"film": examine(result)}), flush=True)
-        print(json.dumps({"moments": moments(source, result, folder, count)}))
+        print(json.dumps({"moments": preview_times(source, result, folder, count)}))
     except VsrError as error:
         print(json.dumps({"error": str(error)}))
 

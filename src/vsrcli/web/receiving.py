@@ -14,12 +14,12 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from starlette.requests import ClientDisconnect, Request
 
-from vsrcli.web.refusal import Refusal
+from vsrcli.web.refusal import ApiError
 
 _BATCH = 2**20  # bytes written at once
 
 
-class Hold:
+class UploadWriter:
     """One upload's right to be written: one request has it at a time.
 
     Args:
@@ -70,7 +70,9 @@ class Hold:
                     with anyio.move_on_after(self._stall) as patience:
                         chunk = await anext(stream, None)
                     if patience.cancelled_caught:
-                        raise Refusal(503, "stalled", "No more bytes came for a while; the upload can go on.")
+                        raise ApiError(
+                            503, "stalled", "No more bytes came for a while; the upload can go on."
+                        )
                     if chunk is None:
                         break
                     if end + len(batch) + len(chunk) > size:
@@ -85,7 +87,7 @@ class Hold:
                 with anyio.CancelScope(shield=True):
                     end += await self._put(file, batch)
         if scope.cancelled_caught:
-            raise Refusal(
+            raise ApiError(
                 409,
                 "offset",
                 "The upload goes on in another request.",
@@ -104,12 +106,12 @@ class Hold:
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
-                raise Refusal(413, "quota", "The server's disk is full; try again later.", left=0) from error
+                raise ApiError(413, "quota", "The server's disk is full; try again later.", left=0) from error
             self._received(len(data))
         return len(data)
 
 
-class Receiver:
+class UploadWriters:
     """Who writes to which upload.
 
     Args:
@@ -118,7 +120,7 @@ class Receiver:
 
     def __init__(self, stall: float, received: Callable[[int], None]) -> None:
         self._stall, self._received = stall, received
-        self._holds: dict[str, Hold] = {}
+        self._holds: dict[str, UploadWriter] = {}
         self._threads = CapacityLimiter(16)
 
     def in_use(self, film: str) -> bool:
@@ -126,9 +128,9 @@ class Receiver:
         return film in self._holds
 
     @contextlib.asynccontextmanager
-    async def alone(self, film: str) -> AsyncIterator[Hold]:
+    async def exclusive(self, film: str) -> AsyncIterator[UploadWriter]:
         """Take an upload over, and have it alone while the block lasts, or until another takes it over."""
-        hold = self._holds.setdefault(film, Hold(self._stall, self._received, self._threads))
+        hold = self._holds.setdefault(film, UploadWriter(self._stall, self._received, self._threads))
         hold.waiting += 1
         try:
             hold.interrupt()
@@ -140,10 +142,10 @@ class Receiver:
             if not hold.waiting:
                 self._holds.pop(film, None)
 
-    async def take_over(self, film: str) -> None:
+    async def interrupt(self, film: str) -> None:
         """End a request that still writes, and wait until what it has brought is on the disk."""
         if film in self._holds:
-            async with self.alone(film):
+            async with self.exclusive(film):
                 pass
 
 
@@ -159,5 +161,5 @@ def _write_all(file: IO[bytes], data: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def _too_much(size: int) -> Refusal:
-    return Refusal(413, "too_large", f"More bytes came than the {size} that were announced.", limit=size)
+def _too_much(size: int) -> ApiError:
+    return ApiError(413, "too_large", f"More bytes came than the {size} that were announced.", limit=size)

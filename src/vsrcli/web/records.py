@@ -11,7 +11,7 @@ QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed"
 
 
 @dataclass(frozen=True)
-class Film:
+class Upload:
     """An upload.
 
     Attributes:
@@ -43,7 +43,7 @@ class Film:
 
 
 @dataclass(frozen=True)
-class Job:
+class JobRecord:
     """A conversion.
 
     Attributes:

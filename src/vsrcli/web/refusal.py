@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vsrcli.web.said import BROKEN
+from vsrcli.web.said import INTERNAL_ERROR
 
 
-class Refusal(Exception):  # noqa: N818 - says itself what it is
+class ApiError(Exception):  # noqa: N818 - says itself what it is
     """An answer with status 4xx (or 500, or 503).
 
     Args:
@@ -37,17 +37,17 @@ class Refusal(Exception):  # noqa: N818 - says itself what it is
         return {"error": self.sentence, "code": self.code, "values": self.values}
 
 
-def not_found() -> Refusal:
+def not_found() -> ApiError:
     """For what does not exist, or belongs to another session: nobody can tell which."""
-    return Refusal(404, "not_found", "There is nothing here, or it is not yours; it may have expired.")
+    return ApiError(404, "not_found", "There is nothing here, or it is not yours; it may have expired.")
 
 
-def broken() -> Refusal:
+def internal_error() -> ApiError:
     """For what nobody expected."""
-    return Refusal(500, BROKEN.code or "", BROKEN.sentence)
+    return ApiError(500, INTERNAL_ERROR.code or "", INTERNAL_ERROR.sentence)
 
 
-def readable(count: float) -> str:
+def format_bytes(count: float) -> str:
     """``4 GiB`` for people."""
     for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
         if count < 1024 or unit == "TiB":

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vsrcli.web.child import Late, ask, facts_of, python
-from vsrcli.web.records import Film, Job
+from vsrcli.web.child import ChildTimeoutError, inspect_file, python, run_json
+from vsrcli.web.records import JobRecord, Upload
 from vsrcli.web.settings import Settings
 
 _SECONDS = 300.0  # that looking at a result, and making its previews, may take
 
 
-def result_of(
-    job: Job, film: Film, settings: Settings, *, seconds: float, unwanted: Callable[[], bool]
+def build_result(
+    job: JobRecord, film: Upload, settings: Settings, *, seconds: float, unwanted: Callable[[], bool]
 ) -> dict[str, Any]:
     """Look at a job's film in a process of its own, which also writes the frames to compare.
 
@@ -35,15 +35,17 @@ def result_of(
     source, target = settings.film(film.id, film.suffix), settings.result(job.id, job.suffix)
     paths = [str(path) for path in (source, target, target.parent)]
     found: list[dict[str, Any]] = []
-    with contextlib.suppress(Late):  # then there are no frames to look at; the film is there all the same
-        found = ask(
+    with contextlib.suppress(
+        ChildTimeoutError
+    ):  # then there are no frames to look at; the film is there all the same
+        found = run_json(
             python("vsrcli.web.previews", *paths, str(settings.previews)),
             seconds=_SECONDS,
             memory=settings.check_memory,
             unwanted=unwanted,
         )
-    facts: dict[str, Any] = facts_of(found, "film") or dict(job.result or {}) | {"frames": job.total}
-    moments = facts_of(found, "moments") or []
+    facts: dict[str, Any] = inspect_file(found, "film") or dict(job.result or {}) | {"frames": job.total}
+    moments = inspect_file(found, "moments") or []
     width, height = facts["width"], facts["height"]
     return {
         "name": f"{Path(film.name).stem}-{width}x{height}{job.suffix}",

@@ -11,7 +11,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Said:
+class StatusMessage:
     """A sentence.
 
     Attributes:
@@ -29,17 +29,17 @@ class Said:
         return {"message": self.sentence, "code": self.code, "details": dict(self.values)}
 
 
-NOTHING = Said(None, "")
-BROKEN = Said("error", "Something went wrong on the server; its log says more.")
-NO_ROOM = Said("room", "The result became larger than the room that is left on this server.")
-INTERRUPTED = Said("interrupted", "The server was stopped meanwhile; this goes on where it was.")
+NO_MESSAGE = StatusMessage(None, "")
+INTERNAL_ERROR = StatusMessage("error", "Something went wrong on the server; its log says more.")
+DISK_FULL = StatusMessage("room", "The result became larger than the room that is left on this server.")
+INTERRUPTED = StatusMessage("interrupted", "The server was stopped meanwhile; this goes on where it was.")
 
 
-def silent(status: int) -> Said:
+def without_message(status: int) -> StatusMessage:
     """The command has ended without a film and without a reason; its exit status, or minus the signal."""
-    return Said("stopped", f"It stopped without a word (status {status}).", {"status": status})
+    return StatusMessage("stopped", f"It stopped without a word (status {status}).", {"status": status})
 
 
-def by_command(text: str) -> Said:
+def from_command_output(text: str) -> StatusMessage:
     """In the command's own words."""
-    return Said("command", text)
+    return StatusMessage("command", text)

@@ -34,7 +34,7 @@ _TRIGGERS = "".join(
 _LATER = {"jobs": {"code": "text", "details": "text not null default '{}'"}}  # columns of newer versions
 
 
-def prepare(db: sqlite3.Connection) -> None:
+def migrate(db: sqlite3.Connection) -> None:
     """Make what is not there yet: tables, triggers, columns of newer versions.
 
     Args:

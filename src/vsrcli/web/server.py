@@ -16,8 +16,8 @@ from starlette.types import ASGIApp
 from vsrcli.errors import OutputError
 from vsrcli.web import logs
 from vsrcli.web.app import create_app
-from vsrcli.web.child import end, environment, python
-from vsrcli.web.leash import leashed
+from vsrcli.web.child import environment, kill_tree, python
+from vsrcli.web.leash import with_parent_death_signal
 from vsrcli.web.settings import Settings
 
 _GRACE = 5  # seconds that open requests may take to end
@@ -43,14 +43,14 @@ def serve(settings: Settings) -> None:
     try:
         with listening, _worker(settings):
             logs.event("listening", url=f"http://{_shown(host)}:{port}/", token=settings.token is not None)
-            uvicorn.Server(configured(app, settings)).run(sockets=[listening])
+            uvicorn.Server(load_settings(app, settings)).run(sockets=[listening])
         logs.event("stopped")
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def configured(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+def load_settings(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """How the web server runs: our own log, no word about itself, patience with slow ends, no web sockets."""
     return uvicorn.Config(
         app,
@@ -101,7 +101,7 @@ def _keep_working(settings: Settings, stopping: threading.Event) -> None:
     """Of this thread, since the kernel ends the worker with the thread that has started it."""
     while not stopping.is_set():
         child = subprocess.Popen(
-            leashed(worker_command(settings), nice=settings.nice),
+            with_parent_death_signal(worker_command(settings), nice=settings.nice),
             stdin=subprocess.DEVNULL,
             env=environment() | {"VSR_SERVE_QUEUE": settings.queue},  # it may hold a password
             process_group=0,  # Ctrl-C in the terminal is ours to pass on
@@ -113,7 +113,7 @@ def _keep_working(settings: Settings, stopping: threading.Event) -> None:
             try:
                 child.wait(_WORKER_GRACE)
             except subprocess.TimeoutExpired:
-                end(child.pid)
+                kill_tree(child.pid)
                 child.wait()
         else:
             logs.event("worker died", level=logging.ERROR, status=child.returncode)

@@ -51,7 +51,7 @@ class Sessions:
         self._wrong: deque[float] = deque()
 
     @property
-    def closed(self) -> bool:
+    def requires_token(self) -> bool:
         """Whether visitors must know a token."""
         return self._token is not None
 
@@ -65,12 +65,12 @@ class Sessions:
         except (BadSignature, UnicodeError, ValueError):
             return None
 
-    def welcome(self, request: HTTPConnection, response: Response) -> None:
+    def issue_session(self, request: HTTPConnection, response: Response) -> None:
         """Give the visitor a cookie; whoever has one keeps its name."""
         name = self.session(request) or secrets.token_urlsafe(24)
         self._set(request, response, SESSION, self._signer.sign(name).decode())
 
-    def admitted(self, request: HTTPConnection) -> bool:
+    def is_authorized(self, request: HTTPConnection) -> bool:
         """Whether the visitor has shown the token, now or before."""
         return (
             self._access is None
@@ -87,17 +87,17 @@ class Sessions:
         """Whether this is it."""
         return self._token is not None and _same(self._token, given)
 
-    def too_often(self) -> bool:
+    def is_rate_limited(self) -> bool:
         """Whether so many wrong tokens have come lately that none is looked at."""
         while self._wrong and self._wrong[0] < time.monotonic() - 60:
             self._wrong.popleft()
         return len(self._wrong) >= _WRONG_A_MINUTE
 
-    def note_wrong(self) -> None:
+    def record_failure(self) -> None:
         """A wrong token has come."""
         self._wrong.append(time.monotonic())
 
-    def admit(self, request: HTTPConnection, response: Response) -> None:
+    def grant_access(self, request: HTTPConnection, response: Response) -> None:
         """Remember that the visitor has shown the token."""
         if self._access is not None:
             self._set(request, response, ACCESS, self._access)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vsrcli.web.records import DONE, QUEUED, READY, UPLOADING, Film, Job
+from vsrcli.web.records import DONE, QUEUED, READY, UPLOADING, JobRecord, Upload
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import Store
 
 _FACTS = ("width", "height", "fps", "frames", "duration", "sound")
 
 
-class Shown:
+class Serializer:
     """Makes plain JSON of what the store holds.
 
     Args:
@@ -25,20 +25,22 @@ class Shown:
 
     def films(self, session: str) -> list[dict[str, Any]]:
         """All films of a session, oldest first, with their jobs."""
-        films = self._store.films(session)
-        jobs = self._store.jobs(session=session) if films else []
-        places = self._store.positions() if any(job.state == QUEUED for job in jobs) else {}
+        films = self._store.list_uploads(session)
+        jobs = self._store.list_jobs(session=session) if films else []
+        places = self._store.queue_positions() if any(job.state == QUEUED for job in jobs) else {}
         return [self._film(film, [job for job in jobs if job.film == film.id], places) for film in films]
 
-    def film(self, film: Film) -> dict[str, Any]:
+    def film(self, film: Upload) -> dict[str, Any]:
         """One film, with its jobs."""
-        return self._film(film, self._store.jobs(film=film.id), self._store.positions())
+        return self._film(film, self._store.list_jobs(film=film.id), self._store.queue_positions())
 
-    def job(self, job: Job) -> dict[str, Any]:
+    def job(self, job: JobRecord) -> dict[str, Any]:
         """One job."""
-        return self._job(job, self._store.positions() if job.state == QUEUED else {})
+        return self._job(job, self._store.queue_positions() if job.state == QUEUED else {})
 
-    def _film(self, film: Film, jobs: Iterable[Job], places: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
+    def _film(
+        self, film: Upload, jobs: Iterable[JobRecord], places: Mapping[str, tuple[int, str]]
+    ) -> dict[str, Any]:
         jobs = list(jobs)
         return {
             "id": film.id,
@@ -55,13 +57,13 @@ class Shown:
             "jobs": [self._job(job, places) for job in jobs],
         }
 
-    def expires(self, film: Film, jobs: Iterable[Job]) -> float | None:
+    def expires(self, film: Upload, jobs: Iterable[JobRecord]) -> float | None:
         """When a film's files go; None while a job waits or runs."""
         if any(job.pending for job in jobs):
             return None
         return max([film.touched, *(job.finished or 0 for job in jobs)]) + self._settings.keep
 
-    def _received(self, film: Film) -> int:
+    def _received(self, film: Upload) -> int:
         if film.state != UPLOADING:
             return film.size if film.state != "refused" else 0
         try:
@@ -69,7 +71,7 @@ class Shown:
         except OSError:
             return 0
 
-    def _job(self, job: Job, places: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
+    def _job(self, job: JobRecord, places: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
         place = places.get(job.id)
         return {
             "id": job.id,
@@ -90,7 +92,7 @@ class Shown:
             "result": self._result(job),
         }
 
-    def _result(self, job: Job) -> dict[str, Any] | None:
+    def _result(self, job: JobRecord) -> dict[str, Any] | None:
         if job.state != DONE or job.result is None:
             return None
         return {
@@ -100,6 +102,6 @@ class Shown:
         }
 
 
-def ready(film: Film) -> bool:
+def ready(film: Upload) -> bool:
     """Whether a film may be converted."""
     return film.state == READY

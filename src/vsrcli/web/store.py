@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vsrcli.web.records import QUEUED, REFUSED, RUNNING, Film, Job
-from vsrcli.web.schema import prepare
+from vsrcli.web.records import QUEUED, REFUSED, RUNNING, JobRecord, Upload
+from vsrcli.web.schema import migrate
 
 _PENDING = f"('{QUEUED}', '{RUNNING}')"
 
@@ -31,11 +31,11 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._path, self._local = path, threading.local()
         with self._writing() as db:
-            prepare(db)
+            migrate(db)
 
     # Films
 
-    def add_film(self, film: Film, *, most: int, quota: int) -> str | None:
+    def add_upload(self, film: Upload, *, most: int, quota: int) -> str | None:
         """Put down a new upload, with room for all of it.
 
         Returns:
@@ -53,33 +53,33 @@ class Store:
             _insert(db, "films", film)
         return None
 
-    def film(self, film: str) -> Film | None:
+    def get_upload(self, film: str) -> Upload | None:
         """By its id; None if there is none, or it was deleted."""
         row = self._read("select * from films where id = ? and deleted = 0", film)
         return _film(row[0]) if row else None
 
-    def films(self, session: str) -> list[Film]:
+    def list_uploads(self, session: str) -> list[Upload]:
         """Of a session, oldest first."""
         rows = self._read("select * from films where session = ? and deleted = 0 order by created", session)
         return [_film(row) for row in rows]
 
-    def all_films(self) -> list[Film]:
+    def list_all_uploads(self) -> list[Upload]:
         """Of all sessions, deleted ones too."""
         return [_film(row) for row in self._read("select * from films")]
 
-    def set_film(self, film: str, **columns: Any) -> None:
+    def update_upload(self, film: str, **columns: Any) -> None:
         """Change columns of a film."""
         with self._writing() as db:
             _update(db, "films", film, columns)
 
-    def drop_film(self, film: str) -> None:
+    def delete_upload(self, film: str) -> None:
         """Forget a film and its jobs."""
         with self._writing() as db:
             db.execute("delete from films where id = ?", (film,))
 
     # Jobs
 
-    def add_job(self, job: Job, *, most: int, quota: int) -> str | None:
+    def add_job(self, job: JobRecord, *, most: int, quota: int) -> str | None:
         """Put down a new job, with room for what it is expected to write.
 
         Returns:
@@ -99,12 +99,12 @@ class Store:
             _update(db, "films", job.film, {"touched": job.created})
         return None
 
-    def job(self, job: str) -> Job | None:
+    def get_job(self, job: str) -> JobRecord | None:
         """By its id; None if there is none, or it was deleted."""
         rows = self._read("select * from jobs where id = ? and deleted = 0", job)
         return _job(rows[0]) if rows else None
 
-    def jobs(self, *, session: str | None = None, film: str | None = None) -> list[Job]:
+    def list_jobs(self, *, session: str | None = None, film: str | None = None) -> list[JobRecord]:
         """Of a session, a film, or all that are not deleted; oldest first."""
         column, value = ("session", session) if film is None else ("film", film)
         where = "deleted = 0" if value is None else f"{column} = ? and deleted = 0"
@@ -113,25 +113,27 @@ class Store:
         )
         return [_job(row) for row in rows]
 
-    def all_jobs(self) -> list[Job]:
+    def list_all_jobs(self) -> list[JobRecord]:
         """Of all sessions, deleted ones too."""
         return [_job(row) for row in self._read("select * from jobs")]
 
-    def in_state(self, state: str) -> list[Job]:
+    def in_state(self, state: str) -> list[JobRecord]:
         """Jobs of all sessions, deleted ones too, in the order in which they were asked for."""
         return [_job(row) for row in self._read("select * from jobs where state = ? order by created", state)]
 
-    def positions(self) -> dict[str, tuple[int, str]]:
+    def queue_positions(self) -> dict[str, tuple[int, str]]:
         """Place in the queue (from 1) and session of every waiting job."""
         rows = self._read("select id, session from jobs where state = ? order by created", QUEUED)
         return {row["id"]: (place, row["session"]) for place, row in enumerate(rows, 1)}
 
-    def set_job(self, job: str, **columns: Any) -> None:
+    def update_job(self, job: str, **columns: Any) -> None:
         """Change columns of a job."""
         with self._writing() as db:
             _update(db, "jobs", job, columns)
 
-    def move_job(self, job: str, before: str, after: str, *, if_wanted: bool = False, **columns: Any) -> bool:
+    def transition_job(
+        self, job: str, before: str, after: str, *, if_wanted: bool = False, **columns: Any
+    ) -> bool:
         """Change a job's state if it is still what it is thought to be, and whether it was.
 
         Args:
@@ -152,14 +154,14 @@ class Store:
         rows = self._read("select cancel from jobs where id = ?", job)
         return not rows or bool(rows[0]["cancel"])
 
-    def drop_job(self, job: str) -> None:
+    def delete_job(self, job: str) -> None:
         """Forget a job."""
         with self._writing() as db:
             db.execute("delete from jobs where id = ?", (job,))
 
     # Everything
 
-    def used(self) -> int:
+    def bytes_used(self) -> int:
         """Bytes that films and results take, those to come included."""
         return _used(self._connection())
 
@@ -180,7 +182,7 @@ class Store:
             db.execute("delete from changes where number < ? - 1000", (last,))
         return last
 
-    def note(self, name: str, value: float | None = None, *, add: float = 0) -> None:
+    def set_counter(self, name: str, value: float | None = None, *, add: float = 0) -> None:
         """Put down a number by name, or count it up."""
         with self._writing() as db:
             db.execute(
@@ -189,7 +191,7 @@ class Store:
                 (name, add if value is None else value, value, add),
             )
 
-    def noted(self) -> dict[str, float]:
+    def counters(self) -> dict[str, float]:
         """All such numbers."""
         return {row["name"]: row["value"] for row in self._read("select * from facts")}
 
@@ -240,7 +242,7 @@ def _column(value: Any) -> Any:
     return value if isinstance(value, _PLAIN) else json.dumps(value, ensure_ascii=False)
 
 
-def _insert(db: sqlite3.Connection, table: str, record: Film | Job) -> None:
+def _insert(db: sqlite3.Connection, table: str, record: Upload | JobRecord) -> None:
     columns = {name: _column(value) for name, value in record.__dict__.items()}
     marks = ", ".join("?" for _ in columns)
     db.execute(f"insert into {table} ({', '.join(columns)}) values ({marks})", tuple(columns.values()))
@@ -258,14 +260,14 @@ def _used(db: sqlite3.Connection) -> int:
     return films + jobs
 
 
-def _film(row: sqlite3.Row) -> Film:
+def _film(row: sqlite3.Row) -> Upload:
     columns = dict(row)
-    return Film(**columns | {"facts": json.loads(columns["facts"]), "deleted": bool(columns["deleted"])})
+    return Upload(**columns | {"facts": json.loads(columns["facts"]), "deleted": bool(columns["deleted"])})
 
 
-def _job(row: sqlite3.Row) -> Job:
+def _job(row: sqlite3.Row) -> JobRecord:
     columns = dict(row)
     plain: dict[str, Any] = {name: bool(columns[name]) for name in ("deleted", "cancel")}
     for name in ("options", "arguments", "details", "notices", "result", "runner"):
         plain[name] = json.loads(columns[name]) if columns[name] is not None else None
-    return Job(**columns | plain)
+    return JobRecord(**columns | plain)

@@ -6,38 +6,40 @@ import shutil
 from collections.abc import Callable
 
 from vsrcli.web import logs
-from vsrcli.web.records import CANCELLED, QUEUED, RUNNING, Film, Job
-from vsrcli.web.said import NOTHING
+from vsrcli.web.records import CANCELLED, QUEUED, RUNNING, JobRecord, Upload
+from vsrcli.web.said import NO_MESSAGE
 from vsrcli.web.settings import FILMS, JOBS, Settings
 from vsrcli.web.store import Store, now
 
 
-def remove(store: Store, settings: Settings, film: Film) -> None:
+def delete_files(store: Store, settings: Settings, film: Upload) -> None:
     """Take away a film and its jobs for their owner; files that are in use go later, by :func:`sweep`."""
-    for job in store.jobs(film=film.id):
+    for job in store.list_jobs(film=film.id):
         remove_job(store, settings, job)
-    store.set_film(film.id, deleted=1)
+    store.update_upload(film.id, deleted=1)
     _bury(store, settings, film, in_use=lambda kind, id: False)
 
 
-def remove_job(store: Store, settings: Settings, job: Job) -> None:
+def remove_job(store: Store, settings: Settings, job: JobRecord) -> None:
     """The same for one job; one that runs is stopped by its worker first."""
     cancel(store, job)
-    store.set_job(job.id, deleted=1)
+    store.update_job(job.id, deleted=1)
 
 
-def cancel(store: Store, job: Job) -> None:
+def cancel(store: Store, job: JobRecord) -> None:
     """Say that nobody wants it any more: at once if it waits, by the worker if it runs."""
-    if not store.move_job(job.id, QUEUED, CANCELLED, cancel=1, finished=now(), bytes=0, **NOTHING.columns()):
-        store.set_job(job.id, cancel=1)
+    if not store.transition_job(
+        job.id, QUEUED, CANCELLED, cancel=1, finished=now(), bytes=0, **NO_MESSAGE.columns()
+    ):
+        store.update_job(job.id, cancel=1)
     else:
-        store.note(f"jobs {CANCELLED}", add=1)
+        store.set_counter(f"jobs {CANCELLED}", add=1)
 
 
 InUse = Callable[[str, str], bool]
 
 
-def sweep(store: Store, settings: Settings, in_use: InUse) -> int:
+def delete_expired(store: Store, settings: Settings, in_use: InUse) -> int:
     """One round.
 
     Args:
@@ -49,14 +51,14 @@ def sweep(store: Store, settings: Settings, in_use: InUse) -> int:
         How many films and jobs have gone.
     """
     gone, old = 0, now() - settings.keep
-    jobs = store.all_jobs()
+    jobs = store.list_all_jobs()
     for job in jobs:
         if job.state == RUNNING or job.state == QUEUED or in_use("job", job.id):
             continue
         if job.deleted or (job.finished or 0) < old:
-            drop(store, settings, job)
+            delete_upload(store, settings, job)
             gone += 1
-    for film in store.all_films():
+    for film in store.list_all_uploads():
         latest = max([film.touched, *(job.finished or 0 for job in jobs if job.film == film.id)])
         if (film.deleted or latest < old) and _bury(store, settings, film, in_use):
             gone += 1
@@ -65,27 +67,30 @@ def sweep(store: Store, settings: Settings, in_use: InUse) -> int:
     return gone
 
 
-def drop(store: Store, settings: Settings, job: Job) -> None:
+def delete_upload(store: Store, settings: Settings, job: JobRecord) -> None:
     """A job with its files."""
     shutil.rmtree(settings.job(job.id), ignore_errors=True)
-    store.drop_job(job.id)
+    store.delete_job(job.id)
 
 
-def _bury(store: Store, settings: Settings, film: Film, in_use: InUse) -> bool:
+def _bury(store: Store, settings: Settings, film: Upload, in_use: InUse) -> bool:
     """A film with its files, unless something still needs it; whether it has gone."""
-    jobs = [job for job in store.all_jobs() if job.film == film.id]
+    jobs = [job for job in store.list_all_jobs() if job.film == film.id]
     if in_use("film", film.id) or any(job.pending or in_use("job", job.id) for job in jobs):
         return False
     for job in jobs:
-        drop(store, settings, job)
+        delete_upload(store, settings, job)
     shutil.rmtree(settings.film(film.id, film.suffix).parent, ignore_errors=True)
-    store.drop_film(film.id)
+    store.delete_upload(film.id)
     return True
 
 
-def sweep_strays(store: Store, settings: Settings) -> int:
+def delete_orphans(store: Store, settings: Settings) -> int:
     """Folders that nobody knows any more: left by a crash between disk and database."""
-    known = {FILMS: {film.id for film in store.all_films()}, JOBS: {job.id for job in store.all_jobs()}}
+    known = {
+        FILMS: {film.id for film in store.list_all_uploads()},
+        JOBS: {job.id for job in store.list_all_jobs()},
+    }
     gone = 0
     for kind, ids in known.items():
         for folder in (settings.data / kind).glob("*"):

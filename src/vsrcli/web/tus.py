@@ -10,11 +10,11 @@ from pathlib import Path
 
 from starlette.requests import Request
 
-from vsrcli.web.refusal import Refusal
+from vsrcli.web.refusal import ApiError
 
 VERSION = "1.0.0"
-TUS = {"Tus-Resumable": VERSION}
-TYPE = "application/offset+octet-stream"
+TUS_HEADERS = {"Tus-Resumable": VERSION}
+CONTENT_TYPE = "application/offset+octet-stream"
 _NAME = 200  # bytes of a name
 _SUFFIXES = re.compile(
     r"\.(mp4|m4v|mov|mkv|webm|avi|ts|m2ts|mts|mpg|mpeg|vob|wmv|asf|flv|f4v|3gp|3g2|ogv|mxf|y4m|nut|dv|gif|apng|"
@@ -25,7 +25,7 @@ _SUFFIXES = re.compile(
 def check_version(request: Request) -> None:
     """Refuse another version of the protocol."""
     if request.headers.get("tus-resumable") != VERSION:
-        raise Refusal(
+        raise ApiError(
             412,
             "bad_request",
             f"Uploads need the header Tus-Resumable: {VERSION}.",
@@ -33,15 +33,15 @@ def check_version(request: Request) -> None:
         )
 
 
-def number(request: Request, header: str) -> int:
+def parse_length(request: Request, header: str) -> int:
     """A header that is a number of bytes."""
     text = request.headers.get(header, "")
     if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise Refusal(400, "bad_request", f"The header {header.title()} has to be a whole number of bytes.")
+        raise ApiError(400, "bad_request", f"The header {header.title()} has to be a whole number of bytes.")
     return int(text)
 
 
-def metadata_of(header: str) -> dict[str, str]:
+def parse_metadata(header: str) -> dict[str, str]:
     """``key BASE64,key BASE64`` as text."""
     found = {}
     for pair in header[:4096].split(","):
@@ -49,16 +49,16 @@ def metadata_of(header: str) -> dict[str, str]:
         try:
             found[key] = base64.b64decode(value.strip(), validate=True).decode("utf-8")
         except (binascii.Error, UnicodeError, ValueError):
-            raise Refusal(400, "bad_request", "The header Upload-Metadata cannot be read.") from None
+            raise ApiError(400, "bad_request", "The header Upload-Metadata cannot be read.") from None
     return found
 
 
-def encoded(text: str) -> str:
+def encode_metadata(text: str) -> str:
     """A value of Upload-Metadata."""
     return base64.b64encode(text.encode()).decode()
 
 
-def plain_name(name: str) -> str:
+def sanitized_name(name: str) -> str:
     """A file's name without folders, control characters and excess."""
     name = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
     name = "".join(mark for mark in name if mark.isprintable()).strip(" .")

@@ -23,27 +23,27 @@ from starlette.routing import Route
 from vsrcli.web import logs
 from vsrcli.web.check import check
 from vsrcli.web.metrics import Metrics
-from vsrcli.web.own import own_film
-from vsrcli.web.receiving import Receiver
-from vsrcli.web.records import CHECKING, READY, REFUSED, UPLOADING, Film
-from vsrcli.web.refusal import Refusal, not_found, readable
+from vsrcli.web.own import require_owned_upload
+from vsrcli.web.receiving import UploadWriters
+from vsrcli.web.records import CHECKING, READY, REFUSED, UPLOADING, Upload
+from vsrcli.web.refusal import ApiError, format_bytes, not_found
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import Store, now
-from vsrcli.web.sweep import remove
+from vsrcli.web.sweep import delete_files
 from vsrcli.web.tus import (
-    TUS,
-    TYPE,
+    CONTENT_TYPE,
+    TUS_HEADERS,
     VERSION,
     check_version,
-    encoded,
-    metadata_of,
-    number,
-    plain_name,
+    encode_metadata,
+    parse_length,
+    parse_metadata,
+    sanitized_name,
     suffix_of,
 )
 
 
-class Uploads:
+class UploadRoutes:
     """The handlers.
 
     Args:
@@ -54,30 +54,30 @@ class Uploads:
 
     def __init__(self, store: Store, settings: Settings, metrics: Metrics) -> None:
         self._store, self._settings, self._metrics = store, settings, metrics
-        self._receiver = Receiver(settings.stall, metrics.received.inc)
+        self._receiver = UploadWriters(settings.stall, metrics.received.inc)
         self._looks = CapacityLimiter(2)
-        self._checks: dict[str, asyncio.Task[Refusal | None]] = {}
+        self._checks: dict[str, asyncio.Task[ApiError | None]] = {}
 
     def routes(self) -> list[Route]:
         """Of ``/files``."""
         return [
-            Route("/files", self.offer, methods=["OPTIONS"]),
+            Route("/files", self.options, methods=["OPTIONS"]),
             Route("/files", self.create, methods=["POST"]),
-            Route("/files/{film}", self.offer, methods=["OPTIONS"]),
-            Route("/files/{film}", self.tell, methods=["HEAD"]),
-            Route("/files/{film}", self.write, methods=["PATCH"]),
-            Route("/files/{film}", self.stop, methods=["DELETE"]),
+            Route("/files/{film}", self.options, methods=["OPTIONS"]),
+            Route("/files/{film}", self.head, methods=["HEAD"]),
+            Route("/files/{film}", self.patch, methods=["PATCH"]),
+            Route("/files/{film}", self.terminate, methods=["DELETE"]),
         ]
 
     def in_use(self, film: str) -> bool:
         """Whether somebody writes to it, or looks at it, at this moment."""
         return self._receiver.in_use(film) or film in self._checks
 
-    async def offer(self, request: Request) -> Response:
+    async def options(self, request: Request) -> Response:
         """What this server knows of tus."""
         return Response(
             status_code=204,
-            headers=TUS
+            headers=TUS_HEADERS
             | {
                 "Tus-Version": VERSION,
                 "Tus-Extension": "creation,expiration,termination",
@@ -89,27 +89,27 @@ class Uploads:
         """A new upload: every limit that can be known is looked at before there is a byte."""
         check_version(request)
         if "upload-defer-length" in request.headers:
-            raise Refusal(400, "bad_request", "The size of a film has to be known when its upload begins.")
-        size = number(request, "upload-length")
-        metadata = metadata_of(request.headers.get("upload-metadata", ""))
-        name = plain_name(metadata.get("filename", ""))
+            raise ApiError(400, "bad_request", "The size of a film has to be known when its upload begins.")
+        size = parse_length(request, "upload-length")
+        metadata = parse_metadata(request.headers.get("upload-metadata", ""))
+        name = sanitized_name(metadata.get("filename", ""))
         limit = self._settings.max_upload
         if size > limit:
-            raise Refusal(
+            raise ApiError(
                 413,
                 "too_large",
-                f"{name} is too large ({readable(size)}): this server takes films up to {readable(limit)}.",
+                f"{name} is too large ({format_bytes(size)}): this server takes films up to {format_bytes(limit)}.",
                 limit=limit,
             )
         if size == 0:
-            raise Refusal(422, "empty", f"{name} is empty (0 bytes); choose another file.")
+            raise ApiError(422, "empty", f"{name} is empty (0 bytes); choose another file.")
         film = await run_sync(self._begin, request.state.session, name, metadata.get("filetype", ""), size)
-        logs.event("upload begun", film=logs.mark(film.id), size=size)
+        logs.event("upload begun", film=logs.anonymize_id(film.id), size=size)
         headers = {"Location": f"/files/{film.id}", "Upload-Expires": self._expires(film)}
-        return Response(status_code=201, headers=TUS | headers)
+        return Response(status_code=201, headers=TUS_HEADERS | headers)
 
-    def _begin(self, session: str, name: str, kind: str, size: int) -> Film:
-        film = Film(
+    def _begin(self, session: str, name: str, kind: str, size: int) -> Upload:
+        film = Upload(
             id=secrets.token_urlsafe(16),
             session=session,
             name=name,
@@ -124,18 +124,18 @@ class Uploads:
             touched=now(),
             deleted=False,
         )
-        exceeded = self._store.add_film(film, most=self._settings.films, quota=self._settings.quota)
+        exceeded = self._store.add_upload(film, most=self._settings.films, quota=self._settings.quota)
         if exceeded == "films":
             most = self._settings.films
-            raise Refusal(
+            raise ApiError(
                 429, "too_many_films", f"You have {most} films here already; delete one first.", limit=most
             )
         if exceeded == "quota":
-            left = max(self._settings.quota - self._store.used(), 0)
-            raise Refusal(
+            left = max(self._settings.quota - self._store.bytes_used(), 0)
+            raise ApiError(
                 413,
                 "quota",
-                f"There is no room for {name} ({readable(size)}): {readable(left)} are left on this server. "
+                f"There is no room for {name} ({format_bytes(size)}): {format_bytes(left)} are left on this server. "
                 "Delete films that you have downloaded, or come back later.",
                 left=left,
             )
@@ -144,13 +144,15 @@ class Uploads:
         path.touch()
         return film
 
-    async def tell(self, request: Request) -> Response:
+    async def head(self, request: Request) -> Response:
         """How far an upload has come; whoever asks takes it over."""
         check_version(request)
         film = await self._own(request)
-        await self._receiver.take_over(film.id)
+        await self._receiver.interrupt(film.id)
         offset = await run_sync(self._offset, film)
-        metadata = f"filename {encoded(film.name)}" + (f",filetype {encoded(film.kind)}" if film.kind else "")
+        metadata = f"filename {encode_metadata(film.name)}" + (
+            f",filetype {encode_metadata(film.kind)}" if film.kind else ""
+        )
         headers = {
             "Upload-Offset": str(offset),
             "Upload-Length": str(film.size),
@@ -158,20 +160,20 @@ class Uploads:
             "Upload-Expires": self._expires(film),
             "Cache-Control": "no-store",
         }
-        return Response(status_code=200, headers=TUS | headers)
+        return Response(status_code=200, headers=TUS_HEADERS | headers)
 
-    async def write(self, request: Request) -> Response:
+    async def patch(self, request: Request) -> Response:
         """More bytes, at the place where the others end; after the last one the film is looked at."""
         check_version(request)
-        if request.headers.get("content-type", "").partition(";")[0].strip() != TYPE:
-            raise Refusal(415, "bad_request", f"An upload's bytes come as {TYPE}.")
-        at = number(request, "upload-offset")
+        if request.headers.get("content-type", "").partition(";")[0].strip() != CONTENT_TYPE:
+            raise ApiError(415, "bad_request", f"An upload's bytes come as {CONTENT_TYPE}.")
+        at = parse_length(request, "upload-offset")
         film = await self._own(request)
-        async with self._receiver.alone(film.id) as hold:
+        async with self._receiver.exclusive(film.id) as hold:
             film = await self._own(request)  # as it is now
             offset = await run_sync(self._offset, film)
             if at != offset:
-                raise Refusal(
+                raise ApiError(
                     409,
                     "offset",
                     f"The upload goes on at byte {offset}, not at {at}.",
@@ -186,26 +188,26 @@ class Uploads:
                         await run_sync(self._set, film.id, {"touched": now()})
                 if offset == film.size:
                     await run_sync(self._set, film.id, {"state": CHECKING, "touched": now()})
-                    self.look(film)
+                    self.start_check(film)
         if film.id in self._checks and (refusal := await asyncio.shield(self._checks[film.id])):
             raise refusal
         headers = {"Upload-Offset": str(offset), "Upload-Expires": self._expires(film)}
-        return Response(status_code=204, headers=TUS | headers)
+        return Response(status_code=204, headers=TUS_HEADERS | headers)
 
-    async def stop(self, request: Request) -> Response:
+    async def terminate(self, request: Request) -> Response:
         """An upload, or a film, that nobody wants any more."""
         check_version(request)
         film = await self._own(request)
         await self.delete(film)
-        return Response(status_code=204, headers=TUS)
+        return Response(status_code=204, headers=TUS_HEADERS)
 
-    async def delete(self, film: Film) -> None:
+    async def delete(self, film: Upload) -> None:
         """Take a film away, with everything that was made of it."""
-        await self._receiver.take_over(film.id)
-        await run_sync(remove, self._store, self._settings, film)
-        logs.event("film deleted", film=logs.mark(film.id))
+        await self._receiver.interrupt(film.id)
+        await run_sync(delete_files, self._store, self._settings, film)
+        logs.event("film deleted", film=logs.anonymize_id(film.id))
 
-    def look(self, film: Film) -> None:
+    def start_check(self, film: Upload) -> None:
         """Begin to look at a film that is complete. Called in the event loop."""
         task = asyncio.create_task(self._check(film), name="check")
         self._checks[film.id] = task
@@ -216,48 +218,48 @@ class Uploads:
         for task in [*self._checks.values()]:
             task.cancel()
 
-    async def _check(self, film: Film) -> Refusal | None:
+    async def _check(self, film: Upload) -> ApiError | None:
         path = self._path(film)
         try:
             facts = await run_sync(check, path, film.name, self._settings, limiter=self._looks)
-        except Refusal as refusal:
+        except ApiError as refusal:
             await self._refuse(film, refusal)
             return refusal
         except Exception:
-            logs.LOGGER.exception("check failed", extra={"values": {"film": logs.mark(film.id)}})
+            logs.LOGGER.exception("check failed", extra={"values": {"film": logs.anonymize_id(film.id)}})
             sentence = f"{film.name} could not be looked at; the server's log says more."
-            refusal = Refusal(422, "error", sentence)
+            refusal = ApiError(422, "error", sentence)
             await self._refuse(film, refusal)
             return refusal
         await run_sync(self._set, film.id, {"state": READY, "facts": facts, "touched": now()})
         told = {key: facts[key] for key in ("width", "height", "frames", "duration")}
-        logs.event("film ready", film=logs.mark(film.id), **told)
+        logs.event("film ready", film=logs.anonymize_id(film.id), **told)
         return None
 
-    async def _refuse(self, film: Film, refusal: Refusal) -> None:
+    async def _refuse(self, film: Upload, refusal: ApiError) -> None:
         await run_sync(lambda: shutil.rmtree(self._path(film).parent, ignore_errors=True))
         told = {"state": REFUSED, "reason": refusal.sentence, "code": refusal.code, "touched": now()}
         await run_sync(self._set, film.id, told | {"facts": {"values": dict(refusal.values)}})
         self._metrics.refused.labels(refusal.code).inc()
-        logs.event("film refused", film=logs.mark(film.id), code=refusal.code)
+        logs.event("film refused", film=logs.anonymize_id(film.id), code=refusal.code)
 
-    async def _own(self, request: Request) -> Film:
-        film = await run_sync(own_film, self._store, request)
+    async def _own(self, request: Request) -> Upload:
+        film = await run_sync(require_owned_upload, self._store, request)
         if film.state == REFUSED:
-            raise Refusal(410, "gone", film.reason or "The film was refused, and its file is gone.")
+            raise ApiError(410, "gone", film.reason or "The film was refused, and its file is gone.")
         return film
 
-    def _offset(self, film: Film) -> int:
+    def _offset(self, film: Upload) -> int:
         try:
             return self._path(film).stat().st_size
         except FileNotFoundError:
             raise not_found() from None
 
-    def _path(self, film: Film) -> Path:
+    def _path(self, film: Upload) -> Path:
         return self._settings.film(film.id, film.suffix)
 
     def _set(self, film: str, columns: dict[str, Any]) -> None:
-        self._store.set_film(film, **columns)
+        self._store.update_upload(film, **columns)
 
-    def _expires(self, film: Film) -> str:
+    def _expires(self, film: Upload) -> str:
         return formatdate(film.touched + self._settings.keep, usegmt=True)

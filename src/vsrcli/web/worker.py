@@ -13,8 +13,8 @@ import psutil
 
 from vsrcli.errors import OutputError
 from vsrcli.web import logs
-from vsrcli.web.child import end
-from vsrcli.web.convert import Converter
+from vsrcli.web.child import kill_tree
+from vsrcli.web.convert import JobRunner
 from vsrcli.web.queues import Queue, QueueGone
 from vsrcli.web.records import QUEUED, RUNNING
 from vsrcli.web.said import INTERRUPTED
@@ -22,13 +22,13 @@ from vsrcli.web.settings import Settings
 from vsrcli.web.store import Store, now
 from vsrcli.work.lock import Held, Lock
 
-SEEN = "worker"  # name of the time at which a worker was last seen
-BEAT = 5.0  # seconds between two such notes
+HEARTBEAT_KEY = "worker"  # name of the time at which a worker was last seen
+HEARTBEAT_INTERVAL = 5.0  # seconds between two such notes
 _WAIT = 30.0  # seconds that the worker before may take to end
 _SAME_START = 1.0  # seconds by which a process's start may seem to differ
 
 
-def work(settings: Settings) -> None:
+def run_worker(settings: Settings) -> None:
     """Do jobs until SIGTERM or SIGINT; the one in hand goes back to the queue then.
 
     Raises:
@@ -40,20 +40,20 @@ def work(settings: Settings) -> None:
     store = Store(settings.database)
     lock = _alone(settings, stopping)
     try:
-        queue = Queue(settings, Converter(store, settings, stopping))
+        queue = Queue(settings, JobRunner(store, settings, stopping))
         _recover(store)
         _refill(store, queue, stopping)
         consumer = queue.consumer(len(settings.devices))
         consumer.start()
         logs.event("worker ready", devices=list(settings.devices))
-        while not stopping.wait(0 if store.noted().get(SEEN, 0) == 0 else BEAT):
-            store.note(SEEN, now())
+        while not stopping.wait(0 if store.counters().get(HEARTBEAT_KEY, 0) == 0 else HEARTBEAT_INTERVAL):
+            store.set_counter(HEARTBEAT_KEY, now())
             consumer.check_worker_health()
             _look_for_lost(store, queue)
         consumer.stop(graceful=True)
         logs.event("worker stopped")
     finally:
-        store.note(SEEN, 0)
+        store.set_counter(HEARTBEAT_KEY, 0)
         lock.release()
 
 
@@ -74,19 +74,21 @@ def _alone(settings: Settings, stopping: threading.Event) -> Lock:
 def _recover(store: Store) -> None:
     """What a killed worker has left: its processes are ended, its jobs wait again, before all others."""
     for job in store.in_state(RUNNING):
-        end_runner(job.runner)
-        store.move_job(job.id, RUNNING, QUEUED, runner=None, fps=None, eta=None, **INTERRUPTED.columns())
-        logs.event("job found again", job=logs.mark(job.id))
+        stop_job_process(job.runner)
+        store.transition_job(
+            job.id, RUNNING, QUEUED, runner=None, fps=None, eta=None, **INTERRUPTED.columns()
+        )
+        logs.event("job found again", job=logs.anonymize_id(job.id))
 
 
-def end_runner(runner: Mapping[str, Any] | None) -> None:
+def stop_job_process(runner: Mapping[str, Any] | None) -> None:
     """End a job's process that has outlived its worker, unless the number is another one's by now."""
     if runner is None:
         return
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(runner["pid"])
         if abs(process.create_time() - runner["started"]) < _SAME_START:
-            end(runner["pid"])
+            kill_tree(runner["pid"])
             process.wait(10)
 
 
@@ -105,6 +107,11 @@ def _look_for_lost(store: Store, queue: Queue) -> None:
     """Jobs that wait although the queue is empty and nobody works: Redis was restarted without its memory."""
     with contextlib.suppress(QueueGone):
         lost = store.in_state(QUEUED)
-        if lost and not store.in_state(RUNNING) and queue.waiting() == 0 and lost[0].created < now() - BEAT:
+        if (
+            lost
+            and not store.in_state(RUNNING)
+            and queue.waiting() == 0
+            and lost[0].created < now() - HEARTBEAT_INTERVAL
+        ):
             for job in lost:
                 queue.put(job.id)
