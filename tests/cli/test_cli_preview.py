@@ -15,7 +15,7 @@ import pytest
 
 import media_samples as media
 from terminal import Outcome
-from vsrcli.cli.preview import Estimate, Film, estimated
+from vsrcli.cli.preview import Estimate, PreviewVideo, estimate_full_run
 
 Vsr = Callable[..., Outcome]
 BICUBIC = ("--model", "bicubic", "--scale", "2", "--codec", "ffv1")
@@ -59,9 +59,9 @@ def test_the_start_counts_once_and_the_frames_as_often_as_there_are() -> None:
         seconds=12.0, frames=11, target=SimpleNamespace(stat=lambda: SimpleNamespace(st_size=1100))
     )
     last: Any = SimpleNamespace(seconds=10.0)
-    whole = estimated(Film(1000, Fraction(40)), SimpleNamespace(), made, last)  # type: ignore[arg-type]
+    whole = estimate_full_run(PreviewVideo(1000, Fraction(40)), SimpleNamespace(), made, last)  # type: ignore[arg-type]
     assert whole == Estimate(1000, 2.0 + 1000 * 1.0, 100_000)
-    assert "nobody can say" in str(estimated(Film(None, None), SimpleNamespace(), made, last))  # type: ignore[arg-type]
+    assert "nobody can say" in str(estimate_full_run(PreviewVideo(None, None), SimpleNamespace(), made, last))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -140,23 +140,28 @@ def test_lines_come_at_intervals_and_at_the_end(
 ) -> None:
     now = [0.0]
     monkeypatch.setattr(meter.time, "monotonic", lambda: now[0])
-    with meter.Lines("frames") as lines:
+    with meter.PlainProgress("frames") as lines:
         for done in range(1, 13):
             now[0] += 1
-            lines.tell(done, 12, "x")
+            lines.update(done, 12, "x")
     assert capsys.readouterr().err == "5/12 frames, x\n10/12 frames, x\n12/12 frames, x\n"
 
 
 def test_a_bar_on_a_terminal() -> None:
     console = Console(force_terminal=True, width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    with console.file, meter.open_meter(console, "frames") as bar:
-        assert isinstance(bar, meter.Bar)
-        bar.say("a [line] that stays")
-        bar.tell(6, 12, "1.5 fps")
-        bar.tell(14, 12, "1.5 fps")  # more than the container stated
-        bar.tell(14, None, "1.5 fps")
+    with console.file, meter.make_progress(console, "frames") as bar:
+        assert isinstance(bar, meter.BarProgress)
+        bar.print_line("a [line] that stays")
+        bar.update(6, 12, "1.5 fps")
+        bar.update(14, 12, "1.5 fps")  # more than the container stated
+        bar.update(14, None, "1.5 fps")
     assert "a [line] that stays" in console.export_text()
 
 
 def test_clock() -> None:
-    assert [meter.clock(s) for s in (0.2, 59.6, 61, 3600 + 62)] == ["0:00", "1:00", "1:01", "1:01:02"]
+    assert [meter.format_duration(s) for s in (0.2, 59.6, 61, 3600 + 62)] == [
+        "0:00",
+        "1:00",
+        "1:01",
+        "1:01:02",
+    ]

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from terminal import Outcome
-from vsrcli.cli.values import Device, Scale, Segment, Setting, Tile, Time
+from vsrcli.cli.values import DeviceParam, ScaleParam, SegmentParam, SettingParam, TileParam, TimeParam
 
 Vsr = Callable[..., Outcome]
 
@@ -17,27 +17,27 @@ Vsr = Callable[..., Outcome]
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
     [
-        (Scale(), "4", Fraction(4)),
-        (Scale(), "2.5", Fraction(5, 2)),
-        (Scale(), "4/3", Fraction(4, 3)),
-        (Time(), "12.5", Fraction(25, 2)),
-        (Time(), "0.1", Fraction(1, 10)),
-        (Time(), "1:02", Fraction(62)),
-        (Time(), "0:01:02.5", Fraction(125, 2)),
-        (Time(), "100:00:00", Fraction(360000)),
-        (Time(), "90", Fraction(90)),
-        (Tile(), "auto", "auto"),
-        (Tile(), "none", "none"),
-        (Tile(), "256", 256),
-        (Segment(), "auto", "auto"),
-        (Segment(), "none", "none"),
-        (Segment(), "1", 1),
-        (Device(), "cpu", "cpu"),
-        (Device(), "0", "0"),
-        (Setting(), "tune=film", ("tune", "film")),
-        (Setting(), "-x265-params=a=1:b=2", ("x265-params", "a=1:b=2")),
-        (Setting(), "metadata:s:a:0=title=x", ("metadata:s:a:0", "title=x")),
-        (Setting(), "flags=", ("flags", "")),
+        (ScaleParam(), "4", Fraction(4)),
+        (ScaleParam(), "2.5", Fraction(5, 2)),
+        (ScaleParam(), "4/3", Fraction(4, 3)),
+        (TimeParam(), "12.5", Fraction(25, 2)),
+        (TimeParam(), "0.1", Fraction(1, 10)),
+        (TimeParam(), "1:02", Fraction(62)),
+        (TimeParam(), "0:01:02.5", Fraction(125, 2)),
+        (TimeParam(), "100:00:00", Fraction(360000)),
+        (TimeParam(), "90", Fraction(90)),
+        (TileParam(), "auto", "auto"),
+        (TileParam(), "none", "none"),
+        (TileParam(), "256", 256),
+        (SegmentParam(), "auto", "auto"),
+        (SegmentParam(), "none", "none"),
+        (SegmentParam(), "1", 1),
+        (DeviceParam(), "cpu", "cpu"),
+        (DeviceParam(), "0", "0"),
+        (SettingParam(), "tune=film", ("tune", "film")),
+        (SettingParam(), "-x265-params=a=1:b=2", ("x265-params", "a=1:b=2")),
+        (SettingParam(), "metadata:s:a:0=title=x", ("metadata:s:a:0", "title=x")),
+        (SettingParam(), "flags=", ("flags", "")),
     ],
 )
 def test_taken(kind: click.ParamType, text: str, value: object) -> None:

@@ -328,7 +328,7 @@ def test_a_second_page_is_left_out_with_a_word(tmp_path: Path) -> None:
 
 
 def test_rates_are_exact() -> None:
-    from vsrcli.cli.values import Rate
+    from vsrcli.cli.values import RateParam
 
-    assert Rate().convert("24000/1001", None, None) == Fraction(24000, 1001)
-    assert Rate().convert("23.976", None, None) == Fraction(2997, 125)
+    assert RateParam().convert("24000/1001", None, None) == Fraction(24000, 1001)
+    assert RateParam().convert("23.976", None, None) == Fraction(2997, 125)

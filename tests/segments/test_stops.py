@@ -100,7 +100,7 @@ def test_the_second_time_leaves_at_once() -> None:
 
 
 def test_the_same_signal_passed_on_twice_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vsrcli.cli.signals import interruptible
+    from vsrcli.cli.signals import catch_signals
     from vsrcli.errors import SignalInterruptError
 
     left: list[int] = []
@@ -111,7 +111,7 @@ def test_the_same_signal_passed_on_twice_is_one(monkeypatch: pytest.MonkeyPatch)
         finally:
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(SignalInterruptError), interruptible(leave=left.append):
+    with pytest.raises(SignalInterruptError), catch_signals(leave=left.append):
         twice()
     assert left == []
 

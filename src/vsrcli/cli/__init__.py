@@ -16,7 +16,7 @@ from vsrcli.cli.messages import MESSAGES
 from vsrcli.cli.options import ARGUMENTS, LOG, VERBOSITY
 
 if TYPE_CHECKING:
-    from vsrcli.cli.settings import Settings
+    from vsrcli.cli.settings import Config
 
 COMPLETE = "_VSR_COMPLETE"  # environment variable by which a shell asks what may follow
 PROFILE, SETTINGS = "vsrcli.profile", "vsrcli.settings"  # keys in the context's meta
@@ -64,22 +64,22 @@ def vsr(context: click.Context, profile: str | None) -> None:
         context.default_map = {name: defaults(settings_of(context), name, command, context)}
 
 
-def settings_of(context: click.Context) -> Settings:
+def settings_of(context: click.Context) -> Config:
     """What the settings files say, read once.
 
     Raises:
         UsageError: see :func:`vsrcli.cli.settings.read`.
     """
-    from vsrcli.cli.settings import read
+    from vsrcli.cli.settings import read_config
 
     if SETTINGS not in context.meta:
-        context.meta[SETTINGS] = read(context.meta.get(PROFILE), COMMANDS)
+        context.meta[SETTINGS] = read_config(context.meta.get(PROFILE), COMMANDS)
     return context.meta[SETTINGS]
 
 
 def main() -> None:
     """The ``vsr`` script."""
-    standard.prepare()
+    standard.prepare_stdio()
     if instruction := os.environ.get(COMPLETE):  # set by the script of `vsr completion`
         from click.shell_completion import shell_complete
 
@@ -103,9 +103,9 @@ def run(arguments: Sequence[str]) -> int:
         return stop.exit_code
     except Exception as error:
         traceback = context.meta.get(VERBOSITY, 0) >= 2
-        return failure.report(error, traceback=traceback, messages=context.meta.get(MESSAGES))
+        return failure.report_error(error, traceback=traceback, messages=context.meta.get(MESSAGES))
     except KeyboardInterrupt:
-        return failure.interrupted(context.meta.get(MESSAGES))
+        return failure.report_interrupt(context.meta.get(MESSAGES))
     finally:
         context.meta.get(LOG, lambda: None)()
     return 0

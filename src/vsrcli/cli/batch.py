@@ -11,9 +11,9 @@ import click
 from vsrcli.batch.films import find_tasks
 from vsrcli.batch.ledger import Ledger
 from vsrcli.batch.naming import FIELDS, TEMPLATE, Naming
-from vsrcli.cli.film_options import film_options, options_from
-from vsrcli.cli.options import ARGUMENTS, is_typed, quiet_option, verbose_option
-from vsrcli.cli.signals import interruptible
+from vsrcli.cli.film_options import build_options, film_options
+from vsrcli.cli.options import ARGUMENTS, from_command_line, quiet_option, verbose_option
+from vsrcli.cli.signals import catch_signals
 from vsrcli.errors import SignalInterruptError, UsageError
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.pictures.names import is_image_name
@@ -75,9 +75,9 @@ def batch(
     finished, from the same source and with the same options, is skipped. A batch that was interrupted is
     continued by the same command. Exit status: 0 if every film is there, 3 if some have failed.
     """
-    from vsrcli.cli.batch_course import Course, Wishes
+    from vsrcli.cli.batch_course import BatchCommand, BatchSettings
 
-    context, options = click.get_current_context(), options_from(**given)
+    context, options = click.get_current_context(), build_options(**given)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is no folder; the last argument says where the new films go")
     if json not in (None, "-") and not Path(json).absolute().parent.is_dir():
@@ -88,20 +88,22 @@ def batch(
     naming = Naming(find_ffmpeg(options.ffmpeg), template, container, scale, options.model)
     ledger = Ledger(folder)
     found = find_tasks(inputs, folder, naming, recursive=recursive, finished=ledger.targets)
-    if not is_typed(context, "fps") and not any(is_image_name(task.source) for task in found.tasks):
+    if not from_command_line(context, "fps") and not any(is_image_name(task.source) for task in found.tasks):
         options = replace(options, fps=None)  # of which no film is another one
-    wishes = Wishes(jobs, fail_fast, dry_run, quiet, bool(verbose) and not quiet, json)
+    wishes = BatchSettings(jobs, fail_fast, dry_run, quiet, bool(verbose) and not quiet, json)
     stop = None
-    with interruptible() as received:
-        course = Course(found, options, ledger, wishes)
+    with catch_signals() as received:
+        course = BatchCommand(found, options, ledger, wishes)
         try:
-            course.look(received)
-            course.make(received)
-            received.check()
+            course.plan(received)
+            course.run(received)
+            received.raise_if_cancelled()
         except SignalInterruptError as error:
             stop = error
-        status = course.tell(stop.exit_status if stop else None)
+        status = course.report(stop.exit_status if stop else None)
         if stop:
-            raise SignalInterruptError(course.standing(context.meta.get(ARGUMENTS, ())), signum=stop.signum)
+            raise SignalInterruptError(
+                course.resume_hint(context.meta.get(ARGUMENTS, ())), signum=stop.signum
+            )
     if status:
         context.exit(status)

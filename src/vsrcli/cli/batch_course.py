@@ -14,16 +14,16 @@ from vsrcli.batch.outcome import WAITING
 from vsrcli.batch.run import BatchRun
 from vsrcli.batch.share import share_memory
 from vsrcli.cli import batch_table
-from vsrcli.cli.board import open_board, print_failure
-from vsrcli.cli.meter import open_meter, stderr_console
-from vsrcli.cli.signals import Received
+from vsrcli.cli.board import make_batch_progress, print_failure
+from vsrcli.cli.meter import make_progress, stderr_console
+from vsrcli.cli.signals import CancelToken
 from vsrcli.job import Options
 
-FAILURES = 3  # exit status of a batch that came to its end with failures
+FAILURE_STATUSES = 3  # exit status of a batch that came to its end with failures
 
 
 @dataclass(frozen=True)
-class Wishes:
+class BatchSettings:
     """What is asked of the batch as a whole.
 
     Attributes:
@@ -43,7 +43,7 @@ class Wishes:
     json: str | None = None
 
 
-class Course:
+class BatchCommand:
     """One run of the command.
 
     Args:
@@ -56,7 +56,7 @@ class Course:
         outcomes: of all films, in their order; right at any moment.
     """
 
-    def __init__(self, found: TaskList, options: Options, ledger: Ledger, wishes: Wishes) -> None:
+    def __init__(self, found: TaskList, options: Options, ledger: Ledger, wishes: BatchSettings) -> None:
         self.outcomes = [WAITING] * len(found.tasks)
         self._found, self._options, self._ledger, self._wishes = found, options, ledger, wishes
         self._console = stderr_console()
@@ -64,24 +64,24 @@ class Course:
         self._needed = options_fingerprint(options)
         self._jobs, self._began = 1, time.perf_counter()
 
-    def look(self, received: Received) -> None:
+    def plan(self, received: CancelToken) -> None:
         """Look at every film. Failures are told at once, except in a dry run, whose table has them.
 
         Raises:
             Interrupted: a signal arrived.
         """
         tasks, wishes, console = self._found.tasks, self._wishes, self._console
-        with open_meter(console, "films", quiet=wishes.quiet or not console.is_terminal) as meter:
+        with make_progress(console, "films", quiet=wishes.quiet or not console.is_terminal) as meter:
             for number, task in enumerate(tasks):
-                received.check()
-                meter.tell(number, len(tasks), "looked at")
+                received.raise_if_cancelled()
+                meter.update(number, len(tasks), "looked at")
                 checked = plan_task(task, self._options, self._ledger, self._needed)
                 self._checked.append(checked)
                 self.outcomes[number] = checked.outcome
                 if checked.outcome.status == "failed" and not wishes.dry_run:
                     print_failure(console, task.name, checked.outcome)
 
-    def make(self, received: Received) -> None:
+    def run(self, received: CancelToken) -> None:
         """Make those that are waiting.
 
         Raises:
@@ -95,7 +95,7 @@ class Course:
         if said and not wishes.quiet:
             self._console.print(said)
         self._ledger.make_folder()
-        with open_board(self._console, self._checked, quiet=wishes.quiet) as board:
+        with make_batch_progress(self._console, self._checked, quiet=wishes.quiet) as board:
             batch = BatchRun(
                 self._checked,
                 options,
@@ -103,7 +103,7 @@ class Course:
                 self._needed,
                 board,
                 fail_fast=wishes.fail_fast,
-                check=received.check,
+                check=received.raise_if_cancelled,
                 stopping=lambda: bool(received.signum),
             )
             self.outcomes = batch.outcomes
@@ -112,7 +112,7 @@ class Course:
             else:
                 batch.run_sequential()
 
-    def tell(self, signalled: int | None) -> int:
+    def report(self, signalled: int | None) -> int:
         """The table and the document.
 
         Args:
@@ -125,7 +125,7 @@ class Course:
             OutputError: the document cannot be written.
         """
         wishes, tasks = self._wishes, self._found.tasks
-        status = signalled or (FAILURES if self._failed else 0)
+        status = signalled or (FAILURE_STATUSES if self._failed else 0)
         if not wishes.quiet:
             if self._found.others and wishes.verbose:
                 self._console.print(f"files passed over that are no films: {self._found.others}")
@@ -134,7 +134,7 @@ class Course:
             else:
                 batch_table.print_outcomes(self._console, tasks, self.outcomes, every=wishes.verbose)
         if wishes.json is not None:
-            content = batch_table.document(
+            content = batch_table.batch_document(
                 tasks,
                 self.outcomes,
                 out_dir=str(self._ledger.folder),
@@ -146,7 +146,7 @@ class Course:
             batch_table.write_document(content, wishes.json)
         return status
 
-    def standing(self, arguments: Sequence[str]) -> str:
+    def resume_hint(self, arguments: Sequence[str]) -> str:
         """After a signal: how far it is, and how to go on; ``arguments`` are the command line's."""
         command = shlex.join(["vsr", *(each for each in arguments if each != "--no-resume")])
         finished = sum(outcome.status in ("done", "skipped") for outcome in self.outcomes)

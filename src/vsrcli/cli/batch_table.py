@@ -18,7 +18,7 @@ from vsrcli.batch.check import PlannedTask
 from vsrcli.batch.films import Task
 from vsrcli.batch.outcome import Outcome
 from vsrcli.cli.failure import one_line
-from vsrcli.cli.meter import clock
+from vsrcli.cli.meter import format_duration
 from vsrcli.errors import OutputError
 
 VERSION = 1
@@ -40,7 +40,7 @@ def print_outcomes(
                 _name(task),
                 Text(outcome.status, _STYLES[outcome.status]),
                 "" if outcome.frames is None else f"{outcome.frames:,}",
-                clock(outcome.seconds) if outcome.seconds else "",
+                format_duration(outcome.seconds) if outcome.seconds else "",
                 "" if outcome.fps is None else f"{outcome.fps:.1f}",
                 Text(one_line(_remark(outcome))),
             )
@@ -76,7 +76,7 @@ def print_plans(console: Console, checked: Sequence[PlannedTask]) -> None:
     console.print(f"dry run: {made} of {len(checked)} films would be made; nothing was written")
 
 
-def document(tasks: Sequence[Task], outcomes: Sequence[Outcome], **facts: Any) -> dict[str, Any]:
+def batch_document(tasks: Sequence[Task], outcomes: Sequence[Outcome], **facts: Any) -> dict[str, Any]:
     """For ``--json``; docs/batch.md explains it. ``facts``: of the batch as a whole."""
     counts = Counter(outcome.status for outcome in outcomes)
     return {

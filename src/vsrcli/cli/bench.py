@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsrcli.cli.network_options import network_asked, network_options
+from vsrcli.cli.network_options import network_options, resolve_network
 from vsrcli.cli.options import (
     engine_options,
-    is_typed,
+    from_command_line,
+    highest_precedence,
     memory_options,
-    nearest,
     quiet_option,
     verbose_option,
 )
-from vsrcli.cli.signals import interruptible
-from vsrcli.cli.values import Dimensions, Scale
+from vsrcli.cli.signals import catch_signals
+from vsrcli.cli.values import DimensionsParam, ScaleParam
 from vsrcli.errors import UsageError
 from vsrcli.job import Options
 from vsrcli.media.output import EncodeOptions
@@ -35,7 +35,7 @@ _FRAMES, _RATE = 24, 30
 @click.command(epilog="Example: vsr bench -s 2 --size 960x540 --frames 12 --json > figures.json")
 @network_options
 @click.option(
-    "-s", "--scale", type=Scale(), default=str(_DEFAULT.scale), show_default=True, help="Factor, 1 to 4."
+    "-s", "--scale", type=ScaleParam(), default=str(_DEFAULT.scale), show_default=True, help="Factor, 1 to 4."
 )
 @click.option(
     "--input",
@@ -43,7 +43,9 @@ _FRAMES, _RATE = 24, 30
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A film to measure with; by default one is generated.",
 )
-@click.option("--size", type=Dimensions(), metavar="WxH", help="Of the generated film.  [default: 426x240]")
+@click.option(
+    "--size", type=DimensionsParam(), metavar="WxH", help="Of the generated film.  [default: 426x240]"
+)
 @click.option(
     "--frames", type=click.IntRange(min=1), metavar="N", help=f"Frames of a run.  [default: {_FRAMES}]"
 )
@@ -77,9 +79,9 @@ def bench(
     `vsr upscale` does it. Nothing is kept.
     """
     context = click.get_current_context()
-    if source is not None and size is not None and is_typed(context, "size"):
+    if source is not None and size is not None and from_command_line(context, "size"):
         raise UsageError("--size is for the generated film: leave it or --input out")
-    length = nearest(context, {"frames": frames, "seconds": seconds})
+    length = highest_precedence(context, {"frames": frames, "seconds": seconds})
     if len(length) > 1:
         raise UsageError("--frames and --seconds say the same: leave one of them out")
     frames, seconds = length.get("frames"), length.get("seconds")
@@ -89,7 +91,7 @@ def bench(
 
         rate = probe(source).video.frame_rate or rate
     count = frames or (_FRAMES if seconds is None else max(round(seconds * rate), 1))
-    model, effort = network_asked(context, given["preset"], given["model"])
+    model, effort = resolve_network(context, given["preset"], given["model"])
     options = Options(
         scale=given["scale"],
         model=model,
@@ -103,11 +105,11 @@ def bench(
     )
 
     def on_step(text: str) -> None:
-        received.check()
+        received.raise_if_cancelled()
         if not quiet:
             click.echo(f"measuring: {text}", err=True)
 
-    with interruptible() as received, tempfile.TemporaryDirectory(prefix="vsr-bench-") as name:
+    with catch_signals() as received, tempfile.TemporaryDirectory(prefix="vsr-bench-") as name:
         from vsrcli.bench.clip import generate_test_clip
         from vsrcli.bench.measure import measure
 

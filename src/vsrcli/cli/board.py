@@ -14,27 +14,29 @@ from rich.text import Text
 from vsrcli.batch.check import PlannedTask
 from vsrcli.batch.outcome import Outcome
 from vsrcli.cli.failure import one_line
-from vsrcli.cli.meter import INTERVAL, NarrowProgress, clock
+from vsrcli.cli.meter import INTERVAL, NarrowProgress, format_duration
 from vsrcli.pipeline import Progress
 
 
-class Board(Protocol):
+class BatchProgress(Protocol):
     """Shows how far a batch is; a context manager and a :class:`~vsrcli.batch.outcome.Watch`."""
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exception: object) -> None: ...
 
-    def began(self, number: int) -> None: ...
+    def on_start(self, number: int) -> None: ...
 
-    def notice(self, number: int, text: str) -> None: ...
+    def on_notice(self, number: int, text: str) -> None: ...
 
-    def progress(self, number: int, progress: Progress) -> None: ...
+    def on_progress(self, number: int, progress: Progress) -> None: ...
 
-    def ended(self, number: int, outcome: Outcome) -> None: ...
+    def on_end(self, number: int, outcome: Outcome) -> None: ...
 
 
-def open_board(console: Console, checked: Sequence[PlannedTask], *, quiet: bool = False) -> Board:
+def make_batch_progress(
+    console: Console, checked: Sequence[PlannedTask], *, quiet: bool = False
+) -> BatchProgress:
     """The board that suits where stderr goes.
 
     Args:
@@ -43,9 +45,9 @@ def open_board(console: Console, checked: Sequence[PlannedTask], *, quiet: bool 
         quiet: show failures only.
     """
     if quiet:
-        return Silent(console, checked)
+        return NoBatchProgress(console, checked)
     live = console.is_terminal and not console.is_dumb_terminal
-    return Bars(console, checked) if live else Lines(console, checked)
+    return BarBatchProgress(console, checked) if live else PlainBatchProgress(console, checked)
 
 
 def print_failure(console: Console, name: str, outcome: Outcome) -> None:
@@ -55,7 +57,7 @@ def print_failure(console: Console, name: str, outcome: Outcome) -> None:
         console.print(Text(f"  {one_line(line)}", "dim"))
 
 
-class Silent:
+class NoBatchProgress:
     """Nothing but failures."""
 
     def __init__(self, console: Console, checked: Sequence[PlannedTask]) -> None:
@@ -68,54 +70,54 @@ class Silent:
     def __exit__(self, *exception: object) -> None:
         pass
 
-    def began(self, number: int) -> None:
+    def on_start(self, number: int) -> None:
         pass
 
-    def notice(self, number: int, text: str) -> None:
+    def on_notice(self, number: int, text: str) -> None:
         pass
 
-    def progress(self, number: int, progress: Progress) -> None:
+    def on_progress(self, number: int, progress: Progress) -> None:
         pass
 
-    def ended(self, number: int, outcome: Outcome) -> None:
+    def on_end(self, number: int, outcome: Outcome) -> None:
         if outcome.status == "failed":
             print_failure(self._console, self._names[number], outcome)
 
 
-class Lines(Silent):
+class PlainBatchProgress(NoBatchProgress):
     """A line when a film begins and ends, and every :data:`~vsrcli.cli.meter.INTERVAL` seconds between."""
 
     def __init__(self, console: Console, checked: Sequence[PlannedTask]) -> None:
         super().__init__(console, checked)
         self._next: dict[int, float] = {}
 
-    def began(self, number: int) -> None:
+    def on_start(self, number: int) -> None:
         self._next[number] = time.monotonic() + INTERVAL
         self._say(number, "begun")
 
-    def notice(self, number: int, text: str) -> None:
+    def on_notice(self, number: int, text: str) -> None:
         self._say(number, text)
 
-    def progress(self, number: int, progress: Progress) -> None:
+    def on_progress(self, number: int, progress: Progress) -> None:
         if time.monotonic() >= self._next[number]:
             self._next[number] = time.monotonic() + INTERVAL
-            self._say(number, far(progress))
+            self._say(number, format_progress(progress))
 
-    def ended(self, number: int, outcome: Outcome) -> None:
-        super().ended(number, outcome)
+    def on_end(self, number: int, outcome: Outcome) -> None:
+        super().on_end(number, outcome)
         if outcome.status == "done":
-            self._say(number, f"done, {outcome.frames} frames in {clock(outcome.seconds)}")
+            self._say(number, f"done, {outcome.frames} frames in {format_duration(outcome.seconds)}")
 
     def _say(self, number: int, text: str) -> None:
         self._console.print(one_line(f"[{number + 1}/{len(self._names)}] {self._names[number]}: {text}"))
 
 
-class Bars(Silent):
+class BarBatchProgress(NoBatchProgress):
     """A bar for all films and one for each in hand; they go away when the batch is over."""
 
     def __init__(self, console: Console, checked: Sequence[PlannedTask]) -> None:
         super().__init__(console, checked)
-        self._work = Work(checked)
+        self._work = BatchEta(checked)
         self._bars = NarrowProgress(
             TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
             BarColumn(bar_width=12),
@@ -135,21 +137,23 @@ class Bars(Silent):
     def __exit__(self, *exception: object) -> None:
         self._bars.stop()
 
-    def began(self, number: int) -> None:
+    def on_start(self, number: int) -> None:
         name = one_line(self._names[number])
         self._films[number] = self._bars.add_task(name, total=None, text="starting")
 
-    def notice(self, number: int, text: str) -> None:
+    def on_notice(self, number: int, text: str) -> None:
         self._console.print(Text(one_line(f"{self._names[number]}: {text}")), soft_wrap=True)
 
-    def progress(self, number: int, progress: Progress) -> None:
+    def on_progress(self, number: int, progress: Progress) -> None:
         total = None if progress.total is None else max(progress.total, progress.done)
-        self._bars.update(self._films[number], completed=progress.done, total=total, text=far(progress))
+        self._bars.update(
+            self._films[number], completed=progress.done, total=total, text=format_progress(progress)
+        )
         self._work.note(number, progress)
         self._show()
 
-    def ended(self, number: int, outcome: Outcome) -> None:
-        super().ended(number, outcome)
+    def on_end(self, number: int, outcome: Outcome) -> None:
+        super().on_end(number, outcome)
         self._work.end(number)
         if number in self._films:
             self._bars.remove_task(self._films.pop(number))
@@ -159,7 +163,7 @@ class Bars(Silent):
         self._bars.update(self._all, completed=self._work.share, text=self._work.text())
 
 
-class Work:
+class BatchEta:
     """How much of all films is there, and how long the rest takes: by pixels, since films differ in size."""
 
     def __init__(self, checked: Sequence[PlannedTask]) -> None:
@@ -203,11 +207,11 @@ class Work:
         if self._began is None or not made or time.monotonic() - self._began < 1:
             return films
         left = sum(self._totals.values()) - sum(self._there.values())
-        return f"{films}, {clock(left * (time.monotonic() - self._began) / made)} left"
+        return f"{films}, {format_duration(left * (time.monotonic() - self._began) / made)} left"
 
 
-def far(progress: Progress) -> str:
+def format_progress(progress: Progress) -> str:
     """``120/500, 3.2 fps, 2:03 left``."""
     of = "" if progress.total is None else f"/{progress.total}"
-    left = "" if progress.eta is None else f", {clock(progress.eta)} left"
+    left = "" if progress.eta is None else f", {format_duration(progress.eta)} left"
     return f"{progress.done}{of}, {progress.fps:.1f} fps{left}"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsrcli.cli.options import is_typed, nearest, quiet_option, verbose_option
-from vsrcli.cli.signals import interruptible
-from vsrcli.cli.values import Time
+from vsrcli.cli.options import from_command_line, highest_precedence, quiet_option, verbose_option
+from vsrcli.cli.signals import catch_signals
+from vsrcli.cli.values import TimeParam
 from vsrcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ _PARTIAL: dict[str, tuple[tuple[str, ...], Any, str]] = {
 }
 
 
-class Place(click.ParamType):
+class CropPosition(click.ParamType):
     """``X,Y,WxH``: a rectangle in pixels, as (left, top, width, height)."""
 
     name = "X,Y,WxH"
@@ -81,7 +81,11 @@ class Place(click.ParamType):
     "[default: split for a film of two, else side]",
 )
 @click.option(
-    "--at", "moments", type=Time(), multiple=True, help="A moment for picture or page (there, repeat it)."
+    "--at",
+    "moments",
+    type=TimeParam(),
+    multiple=True,
+    help="A moment for picture or page (there, repeat it).",
 )
 @click.option(
     "--moments",
@@ -91,12 +95,17 @@ class Place(click.ParamType):
     show_default=True,
     help="Of a page, spread over the films, if --at does not name them.",
 )
-@click.option("--start", type=Time(), default="0", help="Compare from this moment on: 12.5, 1:02, 0:01:02.5.")
-@click.option("--seconds", type=Time(), help="Compare so much.  [default: all that the films share]")
 @click.option(
-    "--offset", type=Time(), default="0", help="Where in A and TRUTH the others begin: --at of a preview."
+    "--start", type=TimeParam(), default="0", help="Compare from this moment on: 12.5, 1:02, 0:01:02.5."
 )
-@click.option("--crop", type=Place(), help="Show this part, in pixels of the common size.")
+@click.option("--seconds", type=TimeParam(), help="Compare so much.  [default: all that the films share]")
+@click.option(
+    "--offset",
+    type=TimeParam(),
+    default="0",
+    help="Where in A and TRUTH the others begin: --at of a preview.",
+)
+@click.option("--crop", type=CropPosition(), help="Show this part, in pixels of the common size.")
 @click.option(
     "--zoom",
     type=click.IntRange(1, 16),
@@ -145,8 +154,8 @@ def compare(
     context = click.get_current_context()
     _suit(context, kind, len(films), reference, given)
     from vsrcli.cli import summary
-    from vsrcli.cli.compare_work import Work
-    from vsrcli.cli.meter import open_meter, stderr_console
+    from vsrcli.cli.compare_work import ComparisonWriter
+    from vsrcli.cli.meter import make_progress, stderr_console
     from vsrcli.cli.preferred import preferred
     from vsrcli.compare.films import plan_comparison
     from vsrcli.compare.target import check_target
@@ -154,7 +163,7 @@ def compare(
 
     console = stderr_console()
     everything = [*films, *([reference] if reference else [])]
-    with interruptible() as received, summary.commands_told(verbose > 0 and not quiet):
+    with catch_signals() as received, summary.echo_commands(verbose > 0 and not quiet):
         ffmpeg = find_ffmpeg(given["ffmpeg"])
         line = plan_comparison(
             films,
@@ -169,15 +178,22 @@ def compare(
         for text in () if quiet else line.notices:
             summary.print_notice(console, text)
         unit = "moments" if kind == "page" and reference is None else "frames"
-        work = Work(line, target, overwrite, ffmpeg, open_meter(console, unit, quiet=quiet), received.check)
+        work = ComparisonWriter(
+            line,
+            target,
+            overwrite,
+            ffmpeg,
+            make_progress(console, unit, quiet=quiet),
+            received.raise_if_cancelled,
+        )
         figures: ScoreSeries | None = None
         if kind == "picture":
-            said = work.picture(_layout(line, kind, given), given["moments"])
+            said = work.write_image(_layout(line, kind, given), given["moments"])
         elif kind == "page":
-            said, figures = work.page(given["moments"], count, _crop(given), vmaf=given["vmaf"])
+            said, figures = work.write_page(given["moments"], count, _crop(given), vmaf=given["vmaf"])
         else:
             encode = preferred(context, codec=given["codec"], crf=given["crf"], overwrite=overwrite)
-            said, figures = work.film(_layout(line, kind, given), encode, vmaf=given["vmaf"])
+            said, figures = work.write_video(_layout(line, kind, given), encode, vmaf=given["vmaf"])
     if figures is not None and given["as_json"]:
         click.echo(json.dumps({"target": str(target), **figures.as_dict(line)}, indent=2, ensure_ascii=False))
     elif figures is not None and not quiet:
@@ -211,22 +227,22 @@ def _suit(
     for name, (kinds, without, text) in _PARTIAL.items():
         unsuited = kind not in kinds or (name == "as_json" and reference is None)
         if unsuited and given[name] != without:
-            if is_typed(context, name):
+            if from_command_line(context, name):
                 raise UsageError(text)
             given[name] = without
     if kind == "picture" and len(given["moments"]) > 1:
-        if is_typed(context, "moments"):
+        if from_command_line(context, "moments"):
             raise UsageError("a picture shows one moment: give --at once, or write an .html")
         given["moments"] = given["moments"][:1]
-    if given["layout"] in ("split", "wipe") and count != 2 and not is_typed(context, "layout"):
+    if given["layout"] in ("split", "wipe") and count != 2 and not from_command_line(context, "layout"):
         given["layout"] = None
     if given["seconds"] is not None and given["seconds"] <= 0:
         raise UsageError("--seconds 0 compares nothing: give more")
-    words = nearest(context, {"labels": given["labels"], "no_labels": given["no_labels"] or None})
+    words = highest_precedence(context, {"labels": given["labels"], "no_labels": given["no_labels"] or None})
     if len(words) > 1:
         raise UsageError("--labels and --no-labels contradict each other: leave one out")
     given |= {"labels": words.get("labels"), "no_labels": "no_labels" in words}
-    if not is_typed(context, "labels") and len((given["labels"] or "").split(",")) != count:
+    if not from_command_line(context, "labels") and len((given["labels"] or "").split(",")) != count:
         given["labels"] = None
 
 

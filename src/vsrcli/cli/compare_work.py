@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vsrcli.cli.meter import Meter
+from vsrcli.cli.meter import ProgressDisplay
 from vsrcli.compare.album import check_times, collect_snapshots, spread_times
 from vsrcli.compare.figures import ScoreSeries
 from vsrcli.compare.film import plan_video, write_video
@@ -21,7 +21,7 @@ from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output import EncodeOptions
 
 
-class Work:
+class ComparisonWriter:
     """Writes a comparison; each kind says what it has made.
 
     Args:
@@ -39,20 +39,20 @@ class Work:
         target: Path,
         overwrite: bool,
         ffmpeg: Ffmpeg,
-        meter: Meter,
+        meter: ProgressDisplay,
         check: Callable[[], None],
     ) -> None:
         self._line, self._target, self._overwrite = line, target, overwrite
         self._ffmpeg, self._meter, self._check = ffmpeg, meter, check
 
-    def picture(self, layout: Layout, moments: tuple[Fraction, ...]) -> str:
+    def write_image(self, layout: Layout, moments: tuple[Fraction, ...]) -> str:
         """A picture of one moment."""
         check_times(self._line, moments)
         at = moments[0] if moments else spread_times(self._line, 1)[0]
         write_image(self._line, self._target, layout, at, overwrite=self._overwrite, ffmpeg=self._ffmpeg)
         return "{}x{}".format(*layout.size)
 
-    def page(
+    def write_page(
         self, moments: tuple[Fraction, ...], count: int, crop: DetailCrop | None, *, vmaf: bool
     ) -> tuple[str, ScoreSeries | None]:
         """A page of several moments; without any, of ``count``."""
@@ -68,34 +68,36 @@ class Work:
                 times,
                 vmaf=vmaf,
                 on_moment=lambda done: self._tell(done, total),
-                on_notice=meter.say,
+                on_notice=meter.print_line,
                 ffmpeg=self._ffmpeg,
             )
         size = write_page(line, album, self._target, crop=crop, overwrite=self._overwrite)
         pictures = f"{len(line.all)} films, {len(album.shots)} moments ({album.coding})"
         return f"{pictures}, {size / 1e6:.1f} MB", album.figures
 
-    def film(self, layout: Layout, options: EncodeOptions, *, vmaf: bool) -> tuple[str, ScoreSeries | None]:
+    def write_video(
+        self, layout: Layout, options: EncodeOptions, *, vmaf: bool
+    ) -> tuple[str, ScoreSeries | None]:
         """A film."""
         plan = plan_video(self._line, self._target, layout, options, ffmpeg=self._ffmpeg)
         total = self._frames()
         with self._meter as meter:
             for text in plan.notices:
-                meter.say(f"  {text}")
+                meter.print_line(f"  {text}")
             frames, figures = write_video(
                 self._line,
                 plan,
                 layout,
                 vmaf=vmaf,
                 on_moment=lambda done: self._tell(done, total),
-                on_notice=meter.say,
+                on_notice=meter.print_line,
                 ffmpeg=self._ffmpeg,
             )
         return f"{frames} frames, {plan.width}x{plan.height}", figures
 
     def _tell(self, done: int, total: int | None) -> None:
         self._check()
-        self._meter.tell(done, total, "compared")
+        self._meter.update(done, total, "compared")
 
     def _frames(self) -> int | None:
         """To come, as far as anybody knows."""

@@ -27,7 +27,7 @@ def completion(context: click.Context, shell: str | None, install: bool, verbose
     if not install:
         click.echo(text)
         return
-    file = place(shell)
+    file = completion_path(shell)
     from vsrcli.errors import OutputError
 
     try:
@@ -53,7 +53,7 @@ def script(shell: str) -> str:
     return kind(vsr, {}, "vsr", COMPLETE).source()
 
 
-def place(shell: str) -> Path:
+def completion_path(shell: str) -> Path:
     """Where the shell looks by itself."""
     data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
     settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")

@@ -63,9 +63,9 @@ def show(context: click.Context, command: str | None, everything: bool, as_json:
 @config.command(epilog="Example: vsr config path")
 def path() -> None:
     """Where settings are looked for; what does not exist is marked."""
-    from vsrcli.cli.settings import HERE, user_file
+    from vsrcli.cli.settings import PROJECT_FILE, user_file
 
-    for file in (user_file(), HERE):
+    for file in (user_file(), PROJECT_FILE):
         if file is not None:
             click.echo(f"{file.absolute()}{'' if file.is_file() else '  (not there)'}")
 

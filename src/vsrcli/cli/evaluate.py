@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsrcli.cli.options import ARGUMENTS, engine_options, is_typed, nearest, verbose_option
+from vsrcli.cli.options import (
+    ARGUMENTS,
+    engine_options,
+    from_command_line,
+    highest_precedence,
+    verbose_option,
+)
 from vsrcli.models.architectures import DEFAULT_MODEL
 from vsrcli.models.registry import SUFFIX
 
@@ -119,7 +125,7 @@ def evaluate(
     from dataclasses import replace
 
     from vsrcli.cli.evaluate_files import check_cards, check_target, write, write_card
-    from vsrcli.cli.scores import MeasuringBar, Strips, print_comparison
+    from vsrcli.cli.scores import ComparisonStrips, MeasuringBar, print_comparison
     from vsrcli.evaluate.compare import compare_models
     from vsrcli.evaluate.tables import notes
 
@@ -138,7 +144,11 @@ def evaluate(
     files = _files(clips, name, truth, say)
     engine = {key: given[key] for key in ("device", "precision", "engine")}
     to_stdout = markdown_file == Path("-")
-    progress, strips, found = MeasuringBar(len(files)), Strips(pictures, several=len(contestants) > 1), []
+    progress, strips, found = (
+        MeasuringBar(len(files)),
+        ComparisonStrips(pictures, several=len(contestants) > 1),
+        [],
+    )
 
     def on_clip(contestant: EvaluatedModel, result: ClipResult, still: StillFrames) -> None:
         strips.add(contestant, label=progress.label, result=result, still=still)
@@ -181,7 +191,7 @@ def evaluate(
 def _degradation(degrade: str | None, before: str | None) -> str | None:
     from vsrcli.errors import UsageError
 
-    named = nearest(click.get_current_context(), {"degrade": degrade, "protocol": before})
+    named = highest_precedence(click.get_current_context(), {"degrade": degrade, "protocol": before})
     if len(set(named.values())) > 1:
         raise UsageError(f"--degrade {degrade} and --protocol {before} contradict each other: leave one out")
     return next(iter(named.values()), None)
@@ -194,14 +204,14 @@ def _suit(name: str | None, models: Sequence[str], given: dict[str, Any]) -> Non
     context = click.get_current_context()
     for option in ("truth", "phase"):
         if given[option] is not None and name != "none":
-            if is_typed(context, option):
+            if from_command_line(context, option):
                 raise UsageError(f"--{option} is for low resolution that is given: add --degrade none")
             given[option] = None
-    if name in ("video", "none") and not is_typed(context, "crfs"):
+    if name in ("video", "none") and not from_command_line(context, "crfs"):
         given["crfs"] = ("none",)
-    if name == "none" and not is_typed(context, "card"):
+    if name == "none" and not from_command_line(context, "card"):
         given["card"] = False
-    if any(model.endswith(SUFFIX) for model in models) and not is_typed(context, "scale"):
+    if any(model.endswith(SUFFIX) for model in models) and not from_command_line(context, "scale"):
         given["scale"] = None  # weight files have their own
 
 

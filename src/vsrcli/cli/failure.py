@@ -11,11 +11,11 @@ import traceback as tracebacks
 
 import click
 
-from vsrcli.cli.messages import Messages
+from vsrcli.cli.messages import JsonMessages
 from vsrcli.errors import ReaderClosedError, SignalInterruptError, VsrError
 
 
-def report(error: Exception, *, traceback: bool = False, messages: Messages | None = None) -> int:
+def report_error(error: Exception, *, traceback: bool = False, messages: JsonMessages | None = None) -> int:
     """Say on stderr what went wrong.
 
     Args:
@@ -33,7 +33,7 @@ def report(error: Exception, *, traceback: bool = False, messages: Messages | No
     if traceback:
         _write("".join(tracebacks.format_exception(error)).rstrip())
     if isinstance(error, click.Abort):
-        return interrupted(messages)
+        return report_interrupt(messages)
     status, text, details = _described(error, traceback=traceback)
     _log(error, "\n  ".join([text, *details]))
     if messages is not None:
@@ -50,7 +50,7 @@ def report(error: Exception, *, traceback: bool = False, messages: Messages | No
     return status
 
 
-def interrupted(messages: Messages | None = None) -> int:
+def report_interrupt(messages: JsonMessages | None = None) -> int:
     """Ctrl-C where there was nothing to clean up."""
     if messages is not None:
         messages.write("stopped", status=130, text="stopped", details=[])

@@ -8,26 +8,32 @@ from typing import Any
 
 import click
 
-from vsrcli.cli.network_options import network_asked, network_options
-from vsrcli.cli.options import engine_options, is_typed, memory_options, nearest, together
+from vsrcli.cli.network_options import network_options, resolve_network
+from vsrcli.cli.options import (
+    combine_options,
+    engine_options,
+    from_command_line,
+    highest_precedence,
+    memory_options,
+)
 from vsrcli.cli.preferred import preferred
-from vsrcli.cli.values import Rate, Scale, Screen, Segment, Setting, Time
+from vsrcli.cli.values import RateParam, ScaleParam, ScreenParam, SegmentParam, SettingParam, TimeParam
 from vsrcli.errors import UsageError
 from vsrcli.frames.sizes import MAX_SCALE, SizeRequest
 from vsrcli.job import Options
 from vsrcli.media.presets import PRESETS
 
 _DEFAULT = Options()
-film_options = together(
+film_options = combine_options(
     click.option(
         "-s",
         "--scale",
-        type=Scale(MAX_SCALE),
+        type=ScaleParam(MAX_SCALE),
         help=f"Factor, above 1, at most {MAX_SCALE}.  [default: {_DEFAULT.scale}]",
     ),
     click.option(
         "--size",
-        type=Screen(),
+        type=ScreenParam(),
         help="Instead of a factor: a screen that the picture fits into, such as 1920x1080, 1080p or 4k.",
     ),
     click.option(
@@ -71,19 +77,24 @@ film_options = together(
     ),
     click.option("--pix-fmt", help="Pixel format of OUT; default: the depth and chroma of IN."),
     click.option(
-        "-e", "--encoder-option", "extra", type=Setting(), multiple=True, help="Handed to ffmpeg as it is."
+        "-e",
+        "--encoder-option",
+        "extra",
+        type=SettingParam(),
+        multiple=True,
+        help="Handed to ffmpeg as it is.",
     ),
-    click.option("--start", type=Time(), help="Begin here: 12.5, 1:02 or 0:01:02.5."),
-    click.option("--end", type=Time(), help="Stop before this time."),
+    click.option("--start", type=TimeParam(), help="Begin here: 12.5, 1:02 or 0:01:02.5."),
+    click.option("--end", type=TimeParam(), help="Stop before this time."),
     click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Stop after N frames."),
     click.option(
         "--fps",
-        type=Rate(),
+        type=RateParam(),
         help="Of pictures: how many make a second, such as 24 or 24000/1001.  [default: 25]",
     ),
     click.option(
         "--segment",
-        type=Segment(),
+        type=SegmentParam(),
         default=_DEFAULT.segment,
         show_default=True,
         metavar="auto|none|N",
@@ -103,7 +114,7 @@ film_options = together(
 """Every option that says what becomes of a film; :func:`options_from` reads what was given."""
 
 
-def options_from(
+def build_options(
     *,
     scale: Fraction | None,
     size: SizeRequest | None,
@@ -145,8 +156,8 @@ def options_from(
             param_hint="--end",
         )
     context = click.get_current_context(silent=True)
-    network, effort = network_asked(context, preset, model)
-    if device not in ("auto", "cpu") and "engine" not in nearest(
+    network, effort = resolve_network(context, preset, model)
+    if device not in ("auto", "cpu") and "engine" not in highest_precedence(
         context, {"device": device, "engine": engine}
     ):
         engine = _DEFAULT.engine  # one that a settings file names may know CPUs only
@@ -183,7 +194,7 @@ def _size(
     fit: bool | None,
 ) -> SizeRequest | None:
     """The one size that was given, if it is no factor."""
-    given = nearest(context, {"scale": scale, "size": size, "width": width, "height": height})
+    given = highest_precedence(context, {"scale": scale, "size": size, "width": width, "height": height})
     if [*given] == ["width", "height"]:
         raise UsageError(
             f"--width and --height: give one of them, the other follows; or both as --size {width}x{height}"
@@ -191,7 +202,7 @@ def _size(
     spelled = " and ".join(f"--{name}" for name in given)
     if len(given) > 1:
         raise UsageError(f"{spelled} all say how large; give one of them")
-    if fit is not None and "size" not in given and (context is None or is_typed(context, "fit")):
+    if fit is not None and "size" not in given and (context is None or from_command_line(context, "fit")):
         raise UsageError(f"--{'fit' if fit else 'fill'} needs --size{f', not {spelled}' if spelled else ''}")
     if "size" in given:
         return replace(given["size"], fill=fit is False)

@@ -13,14 +13,14 @@ import click
 
 from vsrcli.cli.failure import one_line
 from vsrcli.cli.options import verbose_option
-from vsrcli.cli.signals import interruptible
-from vsrcli.cli.standard import FilmPath
+from vsrcli.cli.signals import catch_signals
+from vsrcli.cli.standard import SourcePath
 from vsrcli.media.types import Source, VideoStream
 from vsrcli.media.y4m import STDIO
 
 
 @click.command(epilog="Example: vsr info film.mkv --json")
-@click.argument("file", metavar="FILE", type=FilmPath())
+@click.argument("file", metavar="FILE", type=SourcePath())
 @click.option("--json", "as_json", is_flag=True, help="One JSON document; times are exact.")
 @verbose_option
 def info(file: Path, as_json: bool, verbose: int) -> None:
@@ -31,7 +31,7 @@ def info(file: Path, as_json: bool, verbose: int) -> None:
     from vsrcli.media.incoming import StdinInput
     from vsrcli.pictures.series import image_sequence_source as find_source
 
-    with interruptible(), StdinInput(peek=True) as stdin:
+    with catch_signals(), StdinInput(peek=True) as stdin:
         source = stdin.probe().plain() if file == STDIO else find_source(file)
     if as_json:
         click.echo(json.dumps(_plain(asdict(source)), indent=2, ensure_ascii=False))

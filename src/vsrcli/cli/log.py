@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from vsrcli import __version__
-from vsrcli.cli.messages import begin
+from vsrcli.cli.messages import start_message
 
 if TYPE_CHECKING:
     from vsrcli.job import Job
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _TOLD = logging.getLogger("vsrcli.told")  # what people were told
 
 
-def begin_log(file: Path, arguments: Sequence[str]) -> Callable[[], None]:
+def start_log(file: Path, arguments: Sequence[str]) -> Callable[[], None]:
     """Write the rest of this run to a file, after what is there already.
 
     Args:
@@ -48,8 +48,8 @@ def begin_log(file: Path, arguments: Sequence[str]) -> Callable[[], None]:
     before = logger.level
     logger.setLevel(logging.DEBUG)
     logger.addHandler(handler)
-    told(f"vsr {__version__} on {platform.platform()}, Python {platform.python_version()}")
-    told(f"command: {shlex.join(['vsr', *arguments])}")
+    log_message(f"vsr {__version__} on {platform.platform()}, Python {platform.python_version()}")
+    log_message(f"command: {shlex.join(['vsr', *arguments])}")
 
     def end() -> None:
         logger.removeHandler(handler)
@@ -59,12 +59,12 @@ def begin_log(file: Path, arguments: Sequence[str]) -> Callable[[], None]:
     return end
 
 
-def told(line: str, level: int = logging.INFO) -> None:
+def log_message(line: str, level: int = logging.INFO) -> None:
     """Note what somebody has just been told; nothing without a log."""
     _TOLD.log(level, "%s", line)
 
 
-class Logbook:
+class LogReporter:
     """A film's course for the log, see :class:`~vsrcli.cli.telling.Telling`: progress once a minute."""
 
     INTERVAL = 60.0
@@ -84,26 +84,26 @@ class Logbook:
 
     def begin(self, job: Job) -> None:
         """See ``Telling``."""
-        for key, value in begin(job).items():
-            told(f"{key}: {value}")
+        for key, value in start_message(job).items():
+            log_message(f"{key}: {value}")
 
     def engine(self, description: str) -> None:
         """See ``Telling``."""
-        told(f"engine: {description}")
+        log_message(f"engine: {description}")
 
     def progress(self, progress: Progress) -> None:
         """See ``Telling``."""
         now = time.monotonic()
         if now >= self._next or progress.done == progress.total:
             self._next = now + self.INTERVAL
-            told(f"{progress.done} of {progress.total or 'unknown'} frames, {progress.fps:.2f} fps")
+            log_message(f"{progress.done} of {progress.total or 'unknown'} frames, {progress.fps:.2f} fps")
 
     def notice(self, text: str) -> None:
         """See ``Telling``."""
-        told(text)
+        log_message(text)
 
     def done(self, result: Result) -> None:
         """See ``Telling``."""
         for warning in result.warnings:
-            told(warning, logging.WARNING)
-        told(f"done: {result.frames} frames in {result.seconds:.1f} s: {result.target}")
+            log_message(warning, logging.WARNING)
+        log_message(f"done: {result.frames} frames in {result.seconds:.1f} s: {result.target}")

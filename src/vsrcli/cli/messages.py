@@ -25,7 +25,7 @@ MESSAGES = "vsrcli.messages"  # key in the context's meta: the Messages in use, 
 STYLES = ("auto", "bar", "lines", "json", "none")
 
 
-class Messages:
+class JsonMessages:
     """Writes messages; what nobody reads any more is dropped.
 
     Args:
@@ -43,7 +43,7 @@ class Messages:
             print(line, file=self._file or sys.stderr, flush=True)
 
 
-def begin(job: Job) -> dict[str, Any]:
+def start_message(job: Job) -> dict[str, Any]:
     """Content of ``start``: what will be made of what."""
     video, plan = job.source.video, job.plan
     return {
@@ -68,7 +68,7 @@ def begin(job: Job) -> dict[str, Any]:
     }
 
 
-def step(progress: Progress) -> dict[str, Any]:
+def progress_message(progress: Progress) -> dict[str, Any]:
     """Content of ``progress``."""
     return {
         "done": progress.done,
@@ -82,7 +82,7 @@ def step(progress: Progress) -> dict[str, Any]:
     }
 
 
-def end(result: Result) -> dict[str, Any]:
+def done_message(result: Result) -> dict[str, Any]:
     """Content of ``done``."""
     return {
         "target": str(result.target),
@@ -102,11 +102,11 @@ def progress_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     def opened(context: click.Context, parameter: click.Parameter, number: int | None) -> None:
         if number is not None:
-            context.meta[MESSAGES] = Messages(_descriptor(number, context, parameter))
+            context.meta[MESSAGES] = JsonMessages(_descriptor(number, context, parameter))
 
     def chosen(context: click.Context, parameter: click.Parameter, style: str) -> str:
         if style == "json" and MESSAGES not in context.meta:
-            context.meta[MESSAGES] = Messages()
+            context.meta[MESSAGES] = JsonMessages()
         return style
 
     for option in (

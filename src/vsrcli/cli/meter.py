@@ -15,18 +15,18 @@ from vsrcli.cli.failure import one_line
 INTERVAL = 5.0  # seconds between plain lines
 
 
-class Meter(Protocol):
+class ProgressDisplay(Protocol):
     """Shows how far a job is; a context manager."""
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exception: object) -> None: ...
 
-    def tell(self, done: int, total: int | None, text: str) -> None:
+    def update(self, done: int, total: int | None, text: str) -> None:
         """``done`` of ``total`` (None: unknown) are finished; ``text`` says the rest in a few words."""
         ...
 
-    def say(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """Print a line that stays."""
         ...
 
@@ -36,7 +36,7 @@ def stderr_console() -> Console:
     return Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-def open_meter(console: Console, unit: str, *, quiet: bool = False) -> Meter:
+def make_progress(console: Console, unit: str, *, quiet: bool = False) -> ProgressDisplay:
     """The meter that suits where stderr goes.
 
     Args:
@@ -45,11 +45,15 @@ def open_meter(console: Console, unit: str, *, quiet: bool = False) -> Meter:
         quiet: show nothing.
     """
     if quiet:
-        return Silence()
-    return Bar(console, unit) if console.is_terminal and not console.is_dumb_terminal else Lines(unit)
+        return NoProgress()
+    return (
+        BarProgress(console, unit)
+        if console.is_terminal and not console.is_dumb_terminal
+        else PlainProgress(unit)
+    )
 
 
-class Silence:
+class NoProgress:
     """Nothing at all."""
 
     def __enter__(self) -> Self:
@@ -58,14 +62,14 @@ class Silence:
     def __exit__(self, *exception: object) -> None:
         pass
 
-    def tell(self, done: int, total: int | None, text: str) -> None:
+    def update(self, done: int, total: int | None, text: str) -> None:
         pass
 
-    def say(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         pass
 
 
-class Lines:
+class PlainProgress:
     """A line at the start, every :data:`INTERVAL` seconds, and at the last unit."""
 
     def __init__(self, unit: str) -> None:
@@ -78,14 +82,14 @@ class Lines:
     def __exit__(self, *exception: object) -> None:
         pass
 
-    def tell(self, done: int, total: int | None, text: str) -> None:
+    def update(self, done: int, total: int | None, text: str) -> None:
         if done != total and time.monotonic() < self._next:
             return
         self._next = time.monotonic() + INTERVAL
         of = "" if total is None else f"/{total}"
-        self.say(f"{done}{of} {self._unit}, {text}")
+        self.print_line(f"{done}{of} {self._unit}, {text}")
 
-    def say(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         print(one_line(line), file=sys.stderr, flush=True)
 
 
@@ -106,7 +110,7 @@ class NarrowProgress(Progress):
         return _Margin(super().get_renderable())
 
 
-class Bar:
+class BarProgress:
     """A bar that goes away when the job is over; without a total it only counts."""
 
     def __init__(self, console: Console, unit: str) -> None:
@@ -126,18 +130,18 @@ class Bar:
     def __exit__(self, *exception: object) -> None:
         self._progress.stop()
 
-    def tell(self, done: int, total: int | None, text: str) -> None:
+    def update(self, done: int, total: int | None, text: str) -> None:
         of = "" if total is None else f"/{total}"
         total = None if total is None else max(total, done)  # a container may state too few
         self._progress.update(
             self._task, completed=done, total=total, text=f"{done}{of} {self._unit}, {text}"
         )
 
-    def say(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         self._progress.console.print(Text(one_line(line)), soft_wrap=True)
 
 
-def clock(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """``1:02:03`` or ``2:03``."""
     whole = round(seconds)
     hours, minutes = whole // 3600, whole // 60 % 60

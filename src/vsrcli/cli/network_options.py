@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import click
 
-from vsrcli.cli.options import nearest, together
-from vsrcli.cli.values import NetworkPreset
+from vsrcli.cli.options import combine_options, highest_precedence
+from vsrcli.cli.values import NetworkPresetParam
 from vsrcli.errors import UsageError
 from vsrcli.job import Options
 from vsrcli.models.architectures import NETWORK_PRESETS
 
 _DEFAULT = Options()
-network_options = together(
+network_options = combine_options(
     click.option(
         "--preset",
-        type=NetworkPreset(),
+        type=NetworkPresetParam(),
         help="How much to compute: "
         + ", ".join(f"{name} ({model})" for name, model in NETWORK_PRESETS.items())
         + "; the encoder's effort follows (its own one: `upscale -e preset=NAME`).  [default: balanced]",
@@ -27,7 +27,7 @@ network_options = together(
 )
 
 
-def network_asked(context: click.Context | None, preset: str | None, model: str | None) -> tuple[str, str]:
+def resolve_network(context: click.Context | None, preset: str | None, model: str | None) -> tuple[str, str]:
     """The one network that was named, and the encoder's effort.
 
     Args:
@@ -37,7 +37,7 @@ def network_asked(context: click.Context | None, preset: str | None, model: str 
     Raises:
         UsageError: both, from the same place.
     """
-    given = nearest(context, {"preset": preset, "model": model})
+    given = highest_precedence(context, {"preset": preset, "model": model})
     if len(given) > 1:
         raise UsageError(f"--preset {preset} and --model {model} both choose the network; give one of them")
     if preset is not None and "preset" in given:

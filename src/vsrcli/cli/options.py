@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from vsrcli.cli.values import Device, Size, Tile
+from vsrcli.cli.values import DeviceParam, SizeParam, TileParam
 from vsrcli.engine.offer import ENGINES, PRECISIONS
 
 VERBOSITY = "vsrcli.verbosity"  # key in the context's meta: how often -v was given
@@ -20,12 +20,12 @@ ARGUMENTS = "vsrcli.arguments"  # key in the context's meta: the command line as
 _PLACES = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
 
 
-def is_typed(context: click.Context, option: str) -> bool:
+def from_command_line(context: click.Context, option: str) -> bool:
     """Whether an option stands on the command line itself, not in a settings file or the environment."""
     return context.get_parameter_source(option) is ParameterSource.COMMANDLINE
 
 
-def nearest(context: click.Context | None, rivals: Mapping[str, Any]) -> dict[str, Any]:
+def highest_precedence(context: click.Context | None, rivals: Mapping[str, Any]) -> dict[str, Any]:
     """Of options that exclude each other, those that were given where it counts most.
 
     That is on the command line; else in the environment; else in a settings file. Two of the same place are
@@ -44,7 +44,7 @@ def nearest(context: click.Context | None, rivals: Mapping[str, Any]) -> dict[st
     return given
 
 
-def together(*options: Callable[..., Any]) -> Callable[..., Any]:
+def combine_options(*options: Callable[..., Any]) -> Callable[..., Any]:
     """Several ``click.option`` as one decorator; help lists them in this order."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -77,9 +77,9 @@ def log_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
     def begin(context: click.Context, parameter: click.Parameter, file: Path | None) -> None:
         if file is not None:
-            from vsrcli.cli.log import begin_log
+            from vsrcli.cli.log import start_log
 
-            context.meta[LOG] = begin_log(file, context.meta.get(ARGUMENTS, ()))
+            context.meta[LOG] = start_log(file, context.meta.get(ARGUMENTS, ()))
 
     return click.option(
         "--log",
@@ -96,12 +96,12 @@ def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")(command)
 
 
-engine_options = together(
+engine_options = combine_options(
     click.option(
         "-g",
         "--gpu",
         "device",
-        type=Device(),
+        type=DeviceParam(),
         default="auto",
         show_default=True,
         metavar="auto|cpu|N",
@@ -124,11 +124,11 @@ engine_options = together(
 )
 """``--gpu`` (as ``device``), ``--precision`` and ``--engine``: where and how a network computes."""
 
-memory_options = together(
+memory_options = combine_options(
     click.option(
         "-t",
         "--tile",
-        type=Tile(),
+        type=TileParam(),
         default="auto",
         show_default=True,
         metavar="auto|none|N",
@@ -136,7 +136,7 @@ memory_options = together(
     ),
     click.option(
         "--max-memory",
-        type=Size(),
+        type=SizeParam(),
         metavar="SIZE",
         help="What all of it may take, such as 4G or 800M; tiles are chosen to fit. Default: 75 % of "
         "what is free.",

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from vsrcli.cli.options import is_typed, nearest
+from vsrcli.cli.options import from_command_line, highest_precedence
 from vsrcli.media.output import EncodeOptions
 from vsrcli.media.preferences import Preferences
 from vsrcli.media.presets import apply_preset
@@ -29,10 +29,10 @@ def preferred(context: click.Context | None, preset: str | None = None, **asked:
         UsageError: a preset and another encoder, from the same place.
     """
     rivals = {"encode_preset": preset, "codec": asked["codec"]}
-    asked |= dict.fromkeys(rivals) | nearest(context, rivals)
+    asked |= dict.fromkeys(rivals) | highest_precedence(context, rivals)
     for name in ("crf", "pix_fmt"):  # farther away than a preset, they are meant for another encoder
         pair = {"encode_preset": asked["encode_preset"], name: asked.get(name)}
-        asked[name] = nearest(context, pair).get(name)
+        asked[name] = highest_precedence(context, pair).get(name)
 
     def without(*names: str) -> EncodeOptions:
         left = {**asked, **dict.fromkeys(names)}
@@ -40,8 +40,10 @@ def preferred(context: click.Context | None, preset: str | None = None, **asked:
 
     everything, otherwise, fps = without(), {}, False
     if context is not None:
-        fps = context.params.get("fps") is not None and not is_typed(context, "fps")
-        loose = [name for name in _SETTINGS if asked[name] is not None and not is_typed(context, name)]
+        fps = context.params.get("fps") is not None and not from_command_line(context, "fps")
+        loose = [
+            name for name in _SETTINGS if asked[name] is not None and not from_command_line(context, name)
+        ]
         for step in _STEPS:
             names = [name for name in loose if name in step]
             otherwise[", ".join(_spelled(name, asked[name]) for name in names)] = without(*names)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsrcli.cli.film_options import film_options, options_from
+from vsrcli.cli.film_options import build_options, film_options
 from vsrcli.cli.messages import MESSAGES, progress_options
 from vsrcli.cli.options import LOG, log_option, quiet_option, verbose_option
-from vsrcli.cli.signals import interruptible
-from vsrcli.cli.values import Time
+from vsrcli.cli.signals import catch_signals
+from vsrcli.cli.values import TimeParam
 from vsrcli.errors import UsageError
 from vsrcli.pictures.targets import is_image_target
 
@@ -30,8 +30,10 @@ _ANYWHERE = Fraction(1, 3)  # of the film: beyond titles, before the end
 )
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("target", metavar="[OUT]", required=False, type=click.Path(path_type=Path))
-@click.option("--at", type=Time(), help="Where it begins: 12.5, 1:02 or 0:01:02.5; default: after a third.")
-@click.option("--seconds", type=Time(), default="3", show_default=True, help="How long it is.")
+@click.option(
+    "--at", type=TimeParam(), help="Where it begins: 12.5, 1:02 or 0:01:02.5; default: after a third."
+)
+@click.option("--seconds", type=TimeParam(), default="3", show_default=True, help="How long it is.")
 @film_options
 @click.option("-y", "--overwrite", is_flag=True, help="Replace OUT if it exists.")
 @progress_options
@@ -58,34 +60,34 @@ def preview(
             raise UsageError(f"--{name} is for the film: a preview has --at and --seconds")
     if seconds <= 0:
         raise UsageError(f"--seconds {float(seconds):g}: a preview is longer than nothing; give 3, say")
-    options = options_from(**given)
+    options = build_options(**given)
     from vsrcli.cli import summary
     from vsrcli.cli.meter import stderr_console
-    from vsrcli.cli.telling import telling
+    from vsrcli.cli.telling import make_reporter
     from vsrcli.job import prepare_job
     from vsrcli.pipeline import run_job
 
     meta = click.get_current_context().meta
     console, chatty = stderr_console(), verbose > 0 and not quiet
-    teller = telling(console, progress, meta.get(MESSAGES), log=LOG in meta, quiet=quiet, chatty=chatty)
+    teller = make_reporter(console, progress, meta.get(MESSAGES), log=LOG in meta, quiet=quiet, chatty=chatty)
     if target is not None and is_image_target(target):
         raise UsageError(f"{target}: a preview is a film, so name one; one picture: vsr upscale --frames 1")
     target = target or _beside(source)
     marks: list[Progress] = []
-    with interruptible() as received, summary.commands_told(chatty):
+    with catch_signals() as received, summary.echo_commands(chatty):
         film = _film(source, options.fps)
         job = prepare_job(source, target, _moment(film, options, at, seconds))
         teller.begin(job)
 
         def on_progress(now: Progress) -> None:
-            received.check()
+            received.raise_if_cancelled()
             marks[:] = [now]
             teller.progress(now)
 
         with teller:
             result = run_job(job, on_engine=teller.engine, on_progress=on_progress, on_notice=teller.notice)
         teller.done(result)
-    estimate = estimated(film, job, result, marks[-1])
+    estimate = estimate_full_run(film, job, result, marks[-1])
     if MESSAGES in meta:
         meta[MESSAGES].write("estimate", **estimate.__dict__)
     if not quiet and not (MESSAGES in meta and meta[MESSAGES].alone):
@@ -93,7 +95,7 @@ def preview(
 
 
 @dataclass(frozen=True)
-class Film:
+class PreviewVideo:
     """The whole film, as its container states it.
 
     Attributes:
@@ -115,16 +117,16 @@ def _beside(source: Path) -> Path:
     return source.with_name(f"{source.stem}-preview{source.suffix}")
 
 
-def _film(source: Path, fps: Fraction | None) -> Film:
+def _film(source: Path, fps: Fraction | None) -> PreviewVideo:
     from vsrcli.pictures.series import image_sequence_source as find_source
 
     film = find_source(source, fps)
     seconds, rate = film.video.duration or film.duration, film.video.frame_rate
     frames = film.video.frames or (round(seconds * rate) if seconds and rate else None)
-    return Film(frames, seconds)
+    return PreviewVideo(frames, seconds)
 
 
-def _moment(film: Film, options: Options, at: Fraction | None, seconds: Fraction) -> Options:
+def _moment(film: PreviewVideo, options: Options, at: Fraction | None, seconds: Fraction) -> Options:
     """The part that is made: where nothing is said, from a third on, if the film is long enough."""
     if at is None:
         at = film.seconds * _ANYWHERE if film.seconds and film.seconds > 2 * seconds else Fraction(0)
@@ -147,16 +149,16 @@ class Estimate:
     size: int | None
 
     def __str__(self) -> str:
-        from vsrcli.cli.meter import clock
+        from vsrcli.cli.meter import format_duration
         from vsrcli.memory import format_bytes
 
         if self.frames is None or self.seconds is None or self.size is None:
             return "the whole film: its length is not known, so nobody can say"
-        took = f"about {clock(self.seconds)} here and {format_bytes(self.size)}"
+        took = f"about {format_duration(self.seconds)} here and {format_bytes(self.size)}"
         return f"the whole film: {self.frames:,} frames, {took}"
 
 
-def estimated(film: Film, job: Job, result: Result, last: Progress) -> Estimate:
+def estimate_full_run(film: PreviewVideo, job: Job, result: Result, last: Progress) -> Estimate:
     """Time by the frames after the first one, which waits for the network; size by what came out.
 
     Args:

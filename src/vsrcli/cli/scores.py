@@ -82,7 +82,7 @@ def _print_table(content: Table) -> None:
     console.print(table)
 
 
-class Strips:
+class ComparisonStrips:
     """Comparison pictures: one of each clip and protocol, with a panel more for every model that comes."""
 
     def __init__(self, folder: Path | None, *, several: bool) -> None:

@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from vsrcli.cli.options import nearest, verbose_option
-from vsrcli.cli.values import Device, Size
+from vsrcli.cli.options import highest_precedence, verbose_option
+from vsrcli.cli.values import DeviceParam, SizeParam
 from vsrcli.errors import OutputError, UsageError, VsrError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class Span(click.ParamType):
+class DurationParam(click.ParamType):
     """``30m``, ``24h``, ``7d`` or seconds; a number of seconds."""
 
     name = "time"
@@ -27,7 +27,7 @@ class Span(click.ParamType):
         return float(found[1]) * _UNITS[found[2] or "s"]
 
 
-class Pixels(click.ParamType):
+class PixelsParam(click.ParamType):
     """``3840x2160``, or a number of pixels."""
 
     name = "WxH"
@@ -82,24 +82,34 @@ class Pixels(click.ParamType):
     "-g",
     "--gpu",
     "devices",
-    type=Device(),
+    type=DeviceParam(),
     multiple=True,
     metavar="auto|cpu|N",
     help="Where jobs run, one at a time; repeatable: one on each. Default: auto.",
 )
 @click.option(
-    "--keep", type=Span(), default="24h", show_default=True, help="How long films and results stay."
+    "--keep", type=DurationParam(), default="24h", show_default=True, help="How long films and results stay."
 )
 @click.option(
-    "--quota", type=Size(), default="20G", show_default=True, help="Disk that all of them may take."
-)
-@click.option("--max-upload", type=Size(), default="4G", show_default=True, help="Largest film, in bytes.")
-@click.option("--max-duration", type=Span(), default="30m", show_default=True, help="Longest film.")
-@click.option(
-    "--max-pixels", type=Pixels(), default="4096x2304", show_default=True, help="Largest frame of a film."
+    "--quota", type=SizeParam(), default="20G", show_default=True, help="Disk that all of them may take."
 )
 @click.option(
-    "--max-result", type=Pixels(), default="7680x4320", show_default=True, help="Largest frame to be made."
+    "--max-upload", type=SizeParam(), default="4G", show_default=True, help="Largest film, in bytes."
+)
+@click.option("--max-duration", type=DurationParam(), default="30m", show_default=True, help="Longest film.")
+@click.option(
+    "--max-pixels",
+    type=PixelsParam(),
+    default="4096x2304",
+    show_default=True,
+    help="Largest frame of a film.",
+)
+@click.option(
+    "--max-result",
+    type=PixelsParam(),
+    default="7680x4320",
+    show_default=True,
+    help="Largest frame to be made.",
 )
 @click.option(
     "--nice",
@@ -125,7 +135,7 @@ def serve(worker_only: bool, no_worker: bool, insecure: bool, verbose: int, **gi
     Nobody sees another's films. Only this computer can reach the page, unless --host says otherwise; then
     visitors have to know a token. Uploads and jobs go on where they were after a restart.
     """
-    parts = nearest(
+    parts = highest_precedence(
         click.get_current_context(), {"worker_only": worker_only or None, "no_worker": no_worker or None}
     )
     if len(parts) > 1:

@@ -25,8 +25,8 @@ import click
 
 from vsrcli.errors import UsageError
 
-HERE = Path("vsr.toml")
-VARIABLE = "VSR_CONFIG"  # another file instead of the user's; empty: none
+PROJECT_FILE = Path("vsr.toml")
+CONFIG_ENV = "VSR_CONFIG"  # another file instead of the user's; empty: none
 _PROFILE, _DEFAULT = "profile", "default-profile"
 # A folder from elsewhere must not choose what is executed, nor what is lost.
 _NOT_FROM_HERE = ("ffmpeg", "overwrite")
@@ -46,7 +46,7 @@ _INSTEAD_OF = {
 
 
 @dataclass(frozen=True)
-class Setting:
+class ConfigValue:
     """One value from a file.
 
     Attributes:
@@ -61,7 +61,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Config:
     """Everything that the files say for one run.
 
     Attributes:
@@ -70,7 +70,7 @@ class Settings:
         profile: in use, or None.
     """
 
-    by_command: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
+    by_command: Mapping[str, Mapping[str, ConfigValue]] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     profile: str | None = None
 
@@ -81,17 +81,17 @@ def user_file() -> Path | None:
     Raises:
         UsageError: ``VSR_CONFIG`` names no file.
     """
-    named = os.environ.get(VARIABLE)
+    named = os.environ.get(CONFIG_ENV)
     if named is not None:
         if named and not Path(named).is_file():
-            raise UsageError(f"{VARIABLE} names {named!r}, which is no file: correct it or unset it")
+            raise UsageError(f"{CONFIG_ENV} names {named!r}, which is no file: correct it or unset it")
         return Path(named) if named else None
     from platformdirs import user_config_path
 
     return user_config_path("vsr", appauthor=False) / "config.toml"
 
 
-def read(profile: str | None, commands: Collection[str]) -> Settings:
+def read_config(profile: str | None, commands: Collection[str]) -> Config:
     """What the files say.
 
     Args:
@@ -101,10 +101,12 @@ def read(profile: str | None, commands: Collection[str]) -> Settings:
     Raises:
         UsageError: a file that cannot be read, is no TOML or has another table; a profile that no file has.
     """
-    found = [(file, _load(file)) for file in (user_file(), HERE) if file is not None and file.is_file()]
+    found = [
+        (file, _load(file)) for file in (user_file(), PROJECT_FILE) if file is not None and file.is_file()
+    ]
     for _, content in found:
         profile = profile or content.get(_DEFAULT)
-    merged: dict[str, dict[str, Setting]] = {}
+    merged: dict[str, dict[str, ConfigValue]] = {}
     known = profile is None
     for file, content in found:
         profiles = _table(content.get(_PROFILE, {}), file, _PROFILE)
@@ -116,10 +118,10 @@ def read(profile: str | None, commands: Collection[str]) -> Settings:
     if not known:
         places = " or ".join(str(file) for file, _ in found) or "any settings file: there is none"
         raise UsageError(f"no profile {profile!r} in {places}; write a table [profile.{profile}.upscale]")
-    return Settings(merged, tuple(file for file, _ in found), profile)
+    return Config(merged, tuple(file for file, _ in found), profile)
 
 
-def defaults(settings: Settings, name: str, command: click.Command, context: click.Context) -> dict[str, Any]:
+def defaults(settings: Config, name: str, command: click.Command, context: click.Context) -> dict[str, Any]:
     """What Click takes as the defaults of a command: parameter -> value, checked.
 
     Raises:
@@ -139,7 +141,7 @@ def defaults(settings: Settings, name: str, command: click.Command, context: cli
         if parameter is None or parameter.name is None or parameter.name in ("help", "progress_fd"):
             known = ", ".join(sorted(set(spelled) - {"help", "progress-fd"}))
             raise UsageError(f"{setting.origin}: `vsr {name}` has no option {key!r}; there are {known}")
-        if setting.file == HERE and parameter.name in _NOT_FROM_HERE:
+        if setting.file == PROJECT_FILE and parameter.name in _NOT_FROM_HERE:
             raise UsageError(
                 f"{setting.origin}: {key} is not taken from a folder that may have come from anywhere; "
                 f"write it into {user_file() or 'your own settings'} or on the command line"
@@ -148,7 +150,7 @@ def defaults(settings: Settings, name: str, command: click.Command, context: cli
     return found
 
 
-def _value(parameter: click.Option, setting: Setting, key: str, context: click.Context) -> Any:
+def _value(parameter: click.Option, setting: ConfigValue, key: str, context: click.Context) -> Any:
     """As Click wants a default: text, as if typed; what cannot be meant is told with its place."""
     value = setting.value
     if parameter.is_flag or parameter.count:
@@ -178,7 +180,7 @@ def _load(file: Path) -> dict[str, Any]:
 
 
 def _merge(
-    into: dict[str, dict[str, Setting]],
+    into: dict[str, dict[str, ConfigValue]],
     file: Path,
     tables: Mapping[str, Any],
     prefix: str,
@@ -192,7 +194,7 @@ def _merge(
         for key in near:
             for other in _INSTEAD_OF.get(name, {}).get(key, ()):
                 there.pop(other, None)
-        there.update({key: Setting(value, origin, file) for key, value in near.items()})
+        there.update({key: ConfigValue(value, origin, file) for key, value in near.items()})
 
 
 def _table(value: Any, file: Path, name: str) -> dict[str, Any]:

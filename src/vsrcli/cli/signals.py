@@ -24,11 +24,13 @@ from vsrcli.errors import SignalInterruptError
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]  # no SIGHUP on Windows
-PATIENCE = 2.0  # seconds after which a stop that takes its time is worth a word
-ECHO = 0.3  # seconds within which a signal is the same one again: terminals and wrappers both pass it on
+FORCE_EXIT_AFTER = 2.0  # seconds after which a stop that takes its time is worth a word
+REPEAT_WINDOW = (
+    0.3  # seconds within which a signal is the same one again: terminals and wrappers both pass it on
+)
 
 
-class Received:
+class CancelToken:
     """Which signal has arrived, if any.
 
     Attributes:
@@ -38,7 +40,7 @@ class Received:
     def __init__(self) -> None:
         self.signum = 0
 
-    def check(self) -> None:
+    def raise_if_cancelled(self) -> None:
         """Raise for a signal whose exception was lost on its way, inside a callback from native code, say.
 
         Raises:
@@ -49,7 +51,9 @@ class Received:
 
 
 @contextlib.contextmanager
-def interruptible(*, raising: bool = True, leave: Callable[[int], None] | None = None) -> Iterator[Received]:
+def catch_signals(
+    *, raising: bool = True, leave: Callable[[int], None] | None = None
+) -> Iterator[CancelToken]:
     """Catch signals while the block runs.
 
     The first one raises, and whatever exception it has turned into on its way out is Interrupted again at the
@@ -63,12 +67,12 @@ def interruptible(*, raising: bool = True, leave: Callable[[int], None] | None =
     Raises:
         Interrupted: a signal arrived.
     """
-    received = Received()
+    received = CancelToken()
 
     def handle(signum: int, frame: FrameType | None) -> None:
         first, received.signum = not received.signum, received.signum or signum
         if first == raising:
-            received.check()
+            received.raise_if_cancelled()
 
     before = {}
     for each in SIGNALS:
@@ -77,7 +81,7 @@ def interruptible(*, raising: bool = True, leave: Callable[[int], None] | None =
             before[each] = handler
             signal.signal(each, handle)
     try:
-        with _listening(1 if raising else 2, leave or leave_now):
+        with _listening(1 if raising else 2, leave or exit_immediately):
             yield received
     except SignalInterruptError:
         raise
@@ -122,7 +126,7 @@ def _listening(patient: int, leave: Callable[[int], None]) -> Iterator[None]:
 
 def _listen(ear: socket.socket, patient: int, leave: Callable[[int], None]) -> None:
     """Until the other end closes."""
-    heard, last = 0, -ECHO
+    heard, last = 0, -REPEAT_WINDOW
     while True:
         try:
             signums = ear.recv(64)
@@ -133,16 +137,16 @@ def _listen(ear: socket.socket, patient: int, leave: Callable[[int], None]) -> N
         if not signums:
             return
         signum, now = signums[-1], time.monotonic()
-        if signum not in SIGNALS or now - last < ECHO:
+        if signum not in SIGNALS or now - last < REPEAT_WINDOW:
             continue
         heard, last = heard + 1, now
         if heard > patient:
             leave(signum)
         elif heard == patient:
-            ear.settimeout(PATIENCE)
+            ear.settimeout(FORCE_EXIT_AFTER)
 
 
-def leave_now(signum: int) -> None:
+def exit_immediately(signum: int) -> None:
     """End the children and this process, now."""
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process().children(recursive=True):

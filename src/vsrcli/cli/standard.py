@@ -18,7 +18,7 @@ from vsrcli.media.y4m import STDIO
 from vsrcli.pictures.targets import NUMBER_WILDCARD, parse_target
 
 
-def prepare() -> None:
+def prepare_stdio() -> None:
     """Open those that are closed (or else the next file opened would become one of them), and let messages
     fall where nobody reads them."""
     for number in range(3):
@@ -27,10 +27,10 @@ def prepare() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
     sys.stdout = sys.stdout or _written(1)
-    sys.stderr = Forgiving(sys.stderr or _written(2))
+    sys.stderr = BrokenPipeSafeStream(sys.stderr or _written(2))
 
 
-class Forgiving:
+class BrokenPipeSafeStream:
     """A text file whose reader may leave."""
 
     def __init__(self, file: TextIO) -> None:
@@ -61,7 +61,7 @@ class Forgiving:
         return getattr(self._file, name)
 
 
-class FilmPath(click.Path):
+class SourcePath(click.Path):
     """A film's name; ``-`` is stdin or stdout, and ``./-`` a file."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class FilmPath(click.Path):
         return path.absolute() if path == STDIO and str(value) != str(STDIO) else path
 
 
-class TargetPath(FilmPath):
+class TargetPath(SourcePath):
     """The same of what is written; ``out/`` is a folder, even if there is none yet."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

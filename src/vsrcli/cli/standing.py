@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vsrcli.pipeline import Progress
 
 
-class Standing:
+class ResumeHint:
     """Told of every progress.
 
     Args:
@@ -28,11 +28,11 @@ class Standing:
         self._before = self._identity()
         self._progress: Progress | None = None
 
-    def note(self, progress: Progress) -> None:
+    def update(self, progress: Progress) -> None:
         """What has been told last counts."""
         self._progress = progress
 
-    def stopped(self, kept: int) -> str:
+    def after_signal(self, kept: int) -> str:
         """After a signal: where it stands, and how to go on; ``kept`` frames are not lost."""
         done = f"stopped at frame {self._done:,}"
         if self._target == STDIO:
@@ -41,7 +41,7 @@ class Standing:
             return f"{done}; {self._target} had just been finished"
         return f"{done}; {self._kept(kept) if kept else f'nothing was written at {self._target}'}"
 
-    def failed(self, kept: int) -> str:
+    def after_error(self, kept: int) -> str:
         """After an error: what is not lost; empty if nothing is kept."""
         return self._kept(kept) if kept else ""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from vsrcli.cli.failure import one_line
-from vsrcli.cli.meter import clock
+from vsrcli.cli.meter import format_duration
 from vsrcli.job import Job
 from vsrcli.media.incoming import display_name
 from vsrcli.media.types import Source
@@ -71,7 +71,7 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
     for warning in result.warnings:
         _say(console, f"  warning: {warning}", "yellow")
     fps = result.frames / result.seconds if result.seconds else 0.0
-    took = clock(result.seconds) if result.seconds >= 60 else f"{result.seconds:.1f} s"
+    took = format_duration(result.seconds) if result.seconds >= 60 else f"{result.seconds:.1f} s"
     if verbose:
         _say(console, f"  shots: {result.shots}; on {result.engine}")
     if result.repeated:
@@ -89,7 +89,7 @@ def print_timings(console: Console, marks: list[tuple[str, float]]) -> None:
 
 
 @contextlib.contextmanager
-def commands_told(wanted: bool) -> Iterator[None]:
+def echo_commands(wanted: bool) -> Iterator[None]:
     """Print the command line of every ffmpeg that is started in the block, if wanted."""
 
     class Teller(logging.Handler):
@@ -119,7 +119,7 @@ def source_line(source: Source) -> str:
         parts.append(f"{video.frames} frame{'s' * (video.frames != 1)}")
     duration = video.duration or source.duration
     if duration is not None:
-        parts.append(clock(float(duration)) if duration >= 1 else f"{float(duration):.2g} s")
+        parts.append(format_duration(float(duration)) if duration >= 1 else f"{float(duration):.2g} s")
     if source.size:
         parts.append(_bytes(source.size))
     return f"{display_name(source)}: {', '.join(parts)}"

@@ -8,16 +8,23 @@ from typing import TYPE_CHECKING, Protocol, Self
 from rich.console import Console
 
 from vsrcli.cli import messages, summary
-from vsrcli.cli.log import Logbook
-from vsrcli.cli.messages import Messages
-from vsrcli.cli.meter import Bar, Lines, Meter, Silence, clock, open_meter
+from vsrcli.cli.log import LogReporter
+from vsrcli.cli.messages import JsonMessages
+from vsrcli.cli.meter import (
+    BarProgress,
+    NoProgress,
+    PlainProgress,
+    ProgressDisplay,
+    format_duration,
+    make_progress,
+)
 
 if TYPE_CHECKING:
     from vsrcli.job import Job
     from vsrcli.pipeline import Progress, Result
 
 
-class Telling(Protocol):
+class Reporter(Protocol):
     """What a command says of one film, in this order; a context manager around the run itself."""
 
     def __enter__(self) -> Self: ...
@@ -43,7 +50,7 @@ class Telling(Protocol):
         """The film is there."""
 
 
-class People:
+class ConsoleReporter:
     """Lines and a bar on stderr.
 
     Args:
@@ -55,7 +62,7 @@ class People:
 
     def __init__(self, console: Console, style: str = "auto", *, quiet: bool, chatty: bool) -> None:
         self._console, self._style, self._quiet, self._chatty = console, style, quiet, chatty
-        self._meter: Meter | None = None
+        self._meter: ProgressDisplay | None = None
         self._marks: list[tuple[str, float]] = []
 
     def __enter__(self) -> Self:
@@ -84,13 +91,13 @@ class People:
     def progress(self, progress: Progress) -> None:
         if progress.done == progress.resumed + 1:
             self._marks.append(("other frames", time.perf_counter()))
-        left = "" if progress.eta is None else f", {clock(progress.eta)} left"
+        left = "" if progress.eta is None else f", {format_duration(progress.eta)} left"
         if self._meter is not None:
-            self._meter.tell(progress.done, progress.total, f"{progress.fps:.1f} fps{left}")
+            self._meter.update(progress.done, progress.total, f"{progress.fps:.1f} fps{left}")
 
     def notice(self, text: str) -> None:
         if self._meter is not None:
-            self._meter.say(f"  {text}")
+            self._meter.print_line(f"  {text}")
         elif not self._quiet:
             summary.print_notice(self._console, text)
 
@@ -101,7 +108,7 @@ class People:
             summary.print_result(self._console, result, verbose=self._chatty)
 
 
-class Program:
+class JsonReporter:
     """JSON messages; progress at most ten times a second.
 
     Args:
@@ -110,7 +117,7 @@ class Program:
 
     INTERVAL = 0.1
 
-    def __init__(self, out: Messages) -> None:
+    def __init__(self, out: JsonMessages) -> None:
         self._out = out
         self._next = 0.0
 
@@ -121,10 +128,10 @@ class Program:
         pass
 
     def plan(self, job: Job) -> None:
-        self._out.write("plan", **messages.begin(job))
+        self._out.write("plan", **messages.start_message(job))
 
     def begin(self, job: Job) -> None:
-        self._out.write("start", **messages.begin(job))
+        self._out.write("start", **messages.start_message(job))
 
     def engine(self, description: str) -> None:
         self._out.write("engine", text=description)
@@ -133,19 +140,19 @@ class Program:
         now = time.monotonic()
         if now >= self._next or progress.done == progress.total:
             self._next = now + self.INTERVAL
-            self._out.write("progress", **messages.step(progress))
+            self._out.write("progress", **messages.progress_message(progress))
 
     def notice(self, text: str) -> None:
         self._out.write("notice", text=text)
 
     def done(self, result: Result) -> None:
-        self._out.write("done", **messages.end(result))
+        self._out.write("done", **messages.done_message(result))
 
 
-class All:
+class CompositeReporter:
     """Several at once."""
 
-    def __init__(self, *listeners: Telling) -> None:
+    def __init__(self, *listeners: Reporter) -> None:
         self._listeners = listeners
 
     def __enter__(self) -> Self:
@@ -182,15 +189,15 @@ class All:
             each.done(result)
 
 
-def telling(
+def make_reporter(
     console: Console,
     style: str,
-    out: Messages | None,
+    out: JsonMessages | None,
     *,
     log: bool = False,
     quiet: bool = False,
     chatty: bool = False,
-) -> Telling:
+) -> Reporter:
     """Whoever is to be told.
 
     Args:
@@ -200,17 +207,17 @@ def telling(
         log: whether there is a log.
         quiet, chatty: see :class:`People`.
     """
-    listeners: list[Telling] = [Logbook()] if log else []
+    listeners: list[Reporter] = [LogReporter()] if log else []
     if out is not None:
-        listeners.append(Program(out))
+        listeners.append(JsonReporter(out))
     if out is None or not out.alone:
-        listeners.append(People(console, style, quiet=quiet, chatty=chatty))
-    return All(*listeners)
+        listeners.append(ConsoleReporter(console, style, quiet=quiet, chatty=chatty))
+    return CompositeReporter(*listeners)
 
 
-def _meter(console: Console, style: str, *, quiet: bool) -> Meter:
+def _meter(console: Console, style: str, *, quiet: bool) -> ProgressDisplay:
     if quiet or style == "none":
-        return Silence()
+        return NoProgress()
     if style == "auto":
-        return open_meter(console, "frames")
-    return Bar(console, "frames") if style == "bar" else Lines("frames")
+        return make_progress(console, "frames")
+    return BarProgress(console, "frames") if style == "bar" else PlainProgress("frames")

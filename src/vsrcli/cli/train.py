@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from vsrcli.cli.options import quiet_option, verbose_option
-from vsrcli.cli.signals import interruptible
-from vsrcli.cli.values import Sizes
+from vsrcli.cli.signals import catch_signals
+from vsrcli.cli.values import SizesParam
 from vsrcli.models.architectures import ARCHITECTURES
 from vsrcli.train.clips import Footage
 from vsrcli.train.config import DATA_PLACEMENTS, OPTIMIZERS, PRECISIONS, StepReport, TrainConfig
@@ -47,7 +47,7 @@ def _config_option(flag: str, kind: Any, text: str) -> Any:
 )
 @click.option(
     "--sizes",
-    type=Sizes(),
+    type=SizesParam(),
     default={},
     metavar="NAME=N,...",
     help="Of the network, where they differ from its own: width, head, blocks, levels, filters (0: none).",
@@ -101,7 +101,7 @@ def train(
     folder are a model for `vsr upscale --model`.
     """
     from vsrcli.cli.card import model_card
-    from vsrcli.cli.meter import open_meter, stderr_console
+    from vsrcli.cli.meter import make_progress, stderr_console
     from vsrcli.engine.backend import silence_native_stderr
     from vsrcli.train.apart import check_no_leakage
     from vsrcli.train.clips import find_footage, prepare_pairs
@@ -115,10 +115,10 @@ def train(
         check_no_leakage(footage, find_footage(validation_folder))
     configure_malloc()
     preset = PRESETS[config.degradation]
-    with open_meter(stderr_console(), "files", quiet=quiet) as meter, interruptible() as received:
+    with make_progress(stderr_console(), "files", quiet=quiet) as meter, catch_signals() as received:
         if not quiet:
-            meter.say(f"{folder}: {_counts(footage)}")
-        meter.tell(0, None, "starting the network")
+            meter.print_line(f"{folder}: {_counts(footage)}")
+        meter.update(0, None, "starting the network")
         with silence_native_stderr():
             from vsrcli.train.loop import train as train_network
             from vsrcli.train.parallel import data_parallel
@@ -126,11 +126,11 @@ def train(
             from vsrcli.train.validate import Validation
         data_parallel(config.gpus, config.batch)  # what cannot be should not wait for the footage
         if slow := precision_warning(config.precision):
-            meter.say(slow)
+            meter.print_line(slow)
 
         def on_file(done: int, total: int) -> None:
-            received.check()
-            meter.tell(done, total, "footage")
+            received.raise_if_cancelled()
+            meter.update(done, total, "footage")
 
         pairs = prepare_pairs(footage, cache, config.scale, preset, blur=config.blur, on_progress=on_file)
         validation = None
@@ -138,8 +138,8 @@ def train(
             validation = Validation(validation_folder, cache, config.scale, preset, on_file)
     teller = _Teller()
     with (
-        open_meter(stderr_console(), "steps", quiet=quiet) as meter,
-        interruptible(raising=False) as received,
+        make_progress(stderr_console(), "steps", quiet=quiet) as meter,
+        catch_signals(raising=False) as received,
     ):
         weights = train_network(
             config,
@@ -150,9 +150,9 @@ def train(
             init=init,
             stop=lambda: received.signum,
             on_step=lambda report: teller.tell(meter, report),
-            on_note=meter.say,
+            on_note=meter.print_line,
         )
-        meter.say(f"{config.steps} steps done: {weights}")
+        meter.print_line(f"{config.steps} steps done: {weights}")
 
 
 def _counts(footage: Footage) -> str:
@@ -169,7 +169,7 @@ class _Teller:
         self._steps, self._seconds, self._waited, self._loss = 0, 0.0, 0.0, 0.0
 
     def tell(self, meter: Any, report: StepReport) -> None:
-        from vsrcli.cli.meter import clock
+        from vsrcli.cli.meter import format_duration
         from vsrcli.cli.models import quality
 
         self._steps += 1
@@ -179,7 +179,7 @@ class _Teller:
         self._loss += (report.loss - self._loss) / min(self._steps, 50)
         pace = self._seconds / max(self._steps - 1, 1) or report.seconds
         waiting = self._waited / self._seconds if self._seconds else 0.0
-        left = clock((report.steps - report.step) * pace)
+        left = format_duration((report.steps - report.step) * pace)
         learning = f"loss {self._loss:.5f}, rate {report.learning_rate:.2g}"
         text = f"{learning}, {pace:.2f} s/step, {waiting:.0%} waiting, {left} left"
         meter.tell(report.step, report.steps, text)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsrcli.cli.film_options import film_options, options_from
+from vsrcli.cli.film_options import build_options, film_options
 from vsrcli.cli.messages import MESSAGES, progress_options
-from vsrcli.cli.options import ARGUMENTS, LOG, is_typed, log_option, quiet_option, verbose_option
-from vsrcli.cli.signals import interruptible, leave_now
-from vsrcli.cli.standard import FilmPath, TargetPath
-from vsrcli.cli.standing import Standing
+from vsrcli.cli.options import ARGUMENTS, LOG, from_command_line, log_option, quiet_option, verbose_option
+from vsrcli.cli.signals import catch_signals, exit_immediately
+from vsrcli.cli.standard import SourcePath, TargetPath
+from vsrcli.cli.standing import ResumeHint
 from vsrcli.errors import SignalInterruptError, VsrError
 from vsrcli.job import prepare_job
 from vsrcli.media.containers import FORMATS
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     "One picture: vsr upscale photo.jpg photo_x4.png\n\n"
     "In a pipe: ffmpeg -i in.mkv -f yuv4mpegpipe - | vsr upscale - - | ffmpeg -i - out.mp4"
 )
-@click.argument("source", metavar="IN", type=FilmPath())
+@click.argument("source", metavar="IN", type=SourcePath())
 @click.argument("target", metavar="OUT", type=TargetPath())
 @film_options
 @click.option(
@@ -56,29 +56,29 @@ def upscale(
     Pictures are named by a pattern (frames/%05d.png, 'frames/*.png'), a folder or a file.
     """
     context = click.get_current_context()
-    if target != STDIO and not is_typed(context, "format"):
+    if target != STDIO and not from_command_line(context, "format"):
         given["format"] = None  # a settings file means it for stdout
-    options = options_from(**given)
+    options = build_options(**given)
     from vsrcli.cli import summary
     from vsrcli.cli.meter import stderr_console
-    from vsrcli.cli.telling import telling
+    from vsrcli.cli.telling import make_reporter
 
     meta = context.meta
     chatty = verbose > 0 and not quiet
-    teller = telling(
+    teller = make_reporter(
         stderr_console(), progress, meta.get(MESSAGES), log=LOG in meta, quiet=quiet, chatty=chatty
     )
-    standing = Standing(target, meta.get(ARGUMENTS, ()))
+    standing = ResumeHint(target, meta.get(ARGUMENTS, ()))
     if target == STDIO and not dry_run:
         require_stdout_pipe()
 
     def at_once(signum: int) -> None:
         stdin.cleanup()
-        leave_now(signum)
+        exit_immediately(signum)
 
     stdin = StdinInput(target, peek=dry_run, on_notice=teller.notice)
     try:
-        with interruptible(leave=at_once) as received, summary.commands_told(chatty), stdin:
+        with catch_signals(leave=at_once) as received, summary.echo_commands(chatty), stdin:
             job = prepare_job(stdin if source == STDIO else source, target, options)
             if dry_run:
                 return teller.plan(job)
@@ -86,8 +86,8 @@ def upscale(
             from vsrcli.pipeline import run_job
 
             def on_progress(now: Progress) -> None:
-                received.check()
-                standing.note(now)
+                received.raise_if_cancelled()
+                standing.update(now)
                 teller.progress(now)
 
             with teller:
@@ -96,7 +96,7 @@ def upscale(
                 )
             teller.done(result)
     except SignalInterruptError as stop:
-        raise SignalInterruptError(standing.stopped(stop.saved_frames), signum=stop.signum) from stop
+        raise SignalInterruptError(standing.after_signal(stop.saved_frames), signum=stop.signum) from stop
     except VsrError as error:
-        error.details = "\n".join(filter(None, (error.details, standing.failed(error.saved_frames))))
+        error.details = "\n".join(filter(None, (error.details, standing.after_error(error.saved_frames))))
         raise

@@ -15,7 +15,7 @@ Parameter = click.Parameter | None
 Context = click.Context | None
 
 
-class Scale(click.ParamType):
+class ScaleParam(click.ParamType):
     """``4``, ``2.5`` or ``5/2``: more than 1, at most ``most``; a Fraction."""
 
     name = "factor"
@@ -34,7 +34,7 @@ class Scale(click.ParamType):
         return scale
 
 
-class NetworkPreset(click.Choice):
+class NetworkPresetParam(click.Choice):
     """``fast``, ``balanced`` or ``quality``; an encoder's preset, spelled alike elsewhere, is told apart."""
 
     name = "preset"
@@ -53,7 +53,7 @@ class NetworkPreset(click.Choice):
         return value
 
 
-class Rate(click.ParamType):
+class RateParam(click.ParamType):
     """``24``, ``23.976`` or ``24000/1001`` a second; an exact Fraction."""
 
     name = "rate"
@@ -69,7 +69,7 @@ class Rate(click.ParamType):
         return rate
 
 
-class Screen(click.ParamType):
+class ScreenParam(click.ParamType):
     """``1920x1080``, or a name such as ``1080p`` or ``4k``: a :class:`~vsrcli.frames.sizes.Wanted`."""
 
     name = "WxH"
@@ -87,7 +87,7 @@ class Screen(click.ParamType):
         return SizeRequest(int(found[1]), int(found[2]))
 
 
-class Time(click.ParamType):
+class TimeParam(click.ParamType):
     """``12.5``, ``1:02`` or ``0:01:02.5``; an exact Fraction of seconds."""
 
     name = "time"
@@ -103,7 +103,7 @@ class Time(click.ParamType):
         return 3600 * Fraction(hours or 0) + 60 * Fraction(minutes or 0) + Fraction(seconds)
 
 
-class Tile(click.ParamType):
+class TileParam(click.ParamType):
     """``auto``, ``none``, or a whole number of pixels."""
 
     name = "tile"
@@ -121,7 +121,7 @@ class Tile(click.ParamType):
         return side
 
 
-class Segment(click.ParamType):
+class SegmentParam(click.ParamType):
     """``auto``, ``none``, or a whole number of frames."""
 
     name = "segment"
@@ -140,7 +140,7 @@ class Segment(click.ParamType):
         return frames
 
 
-class Device(click.ParamType):
+class DeviceParam(click.ParamType):
     """``auto``, ``cpu``, or the number of a GPU."""
 
     name = "device"
@@ -153,7 +153,7 @@ class Device(click.ParamType):
         return value
 
 
-class Size(click.ParamType):
+class SizeParam(click.ParamType):
     """``4G``, ``800M``, ``1.5GiB`` or bytes: units of 1024; a whole number of bytes."""
 
     name = "size"
@@ -168,7 +168,7 @@ class Size(click.ParamType):
         return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
 
 
-class Dimensions(click.ParamType):
+class DimensionsParam(click.ParamType):
     """``640x360``: width and height in pixels, each at least 16."""
 
     name = "size"
@@ -186,7 +186,7 @@ class Dimensions(click.ParamType):
         return width, height
 
 
-class Setting(click.ParamType):
+class SettingParam(click.ParamType):
     """``key=value`` for ffmpeg; a leading dash of the key is taken off."""
 
     name = "key=value"
@@ -201,7 +201,7 @@ class Setting(click.ParamType):
         return key, content
 
 
-class Sizes(click.ParamType):
+class SizesParam(click.ParamType):
     """``width=54,levels=1``: sizes of a network, whole numbers; a dict."""
 
     name = "sizes"

@@ -97,9 +97,9 @@ def check_cache() -> Iterator[Finding]:
 def check_config() -> Iterator[Finding]:
     """Files with defaults."""
     from vsrcli.cli import COMMANDS
-    from vsrcli.cli.settings import read
+    from vsrcli.cli.settings import read_config
 
-    found = read(None, COMMANDS)
+    found = read_config(None, COMMANDS)
     files = ", ".join(str(file) for file in found.files)
     yield Finding("settings", OK, files or "no settings files: everything is as built in")
 
