@@ -6,12 +6,12 @@
     │   └── DecodeError          the source stopped midway or holds damaged data
     ├── OutputError              the target: exists, unwritable, a container that cannot hold it
     │   ├── EncodeError          the encoder stopped or refused
-    │   └── ReaderGone           status 141: whoever read stdout has left; nothing is said
+    │   └── ReaderClosedError           status 141: whoever read stdout has left; nothing is said
     ├── FfmpegError              no usable ffmpeg, or one that is too old
     ├── ModelError               unknown model, scale without weights, damaged weight file
     ├── EngineError              the network could not run: device missing, a state that is another's
-    │   ├── OutOfMemory          this tile does not fit: a smaller one may
-    │   └── NotFinite            NaN or infinity: more precision may help
+    │   ├── OutOfMemoryError          this tile does not fit: a smaller one may
+    │   └── NonFiniteError            NaN or infinity: more precision may help
     ├── DataError                training or evaluation footage that cannot be used
     └── Interrupted              status 130 (SIGINT) or 143 (SIGTERM)
 

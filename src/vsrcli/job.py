@@ -36,7 +36,7 @@ class Options:
     Attributes:
         scale: more than 1, at most 16. Between native factors the next larger one runs and is resampled down;
             beyond the largest, that one is resampled up, unless ``chain``.
-        size: what to make instead, see :class:`~vsrcli.frames.sizes.Wanted`; ``scale`` does not count then.
+        size: what to make instead, see :class:`~vsrcli.frames.sizes.SizeRequest`; ``scale`` does not count then.
         chain: upscale twice where one pass does not reach the size; the second costs many times the first.
         model: name (see ``vsr models``) or path of a ``.weights.h5`` file.
         tile: ``auto``, ``none``, or the side of a tile in low-resolution pixels, context included.
@@ -141,7 +141,7 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
 
     Args:
         source: a file; or pictures, see :mod:`vsrcli.pictures.names`; or stdin, see
-            :func:`~vsrcli.media.incoming.opened`.
+            :func:`~vsrcli.media.incoming.open_input`.
         target: a file, ``-`` for stdout, or pictures.
         options: see :class:`Options`.
 

@@ -43,7 +43,7 @@ def estimate_passes(model: ModelChoice, film: Workload, tiles: TilePlan) -> Memo
     Args:
         model: one pass or two.
         film: old and new.
-        tiles: of the pass; of both, see :func:`~vsrcli.frames.chain.chained`.
+        tiles: of the pass; of both, see :func:`~vsrcli.frames.chain.chain_tiles`.
     """
     whole = estimate_memory(model.architecture, film, first_pass_tiles(tiles))
     if model.then is None or not isinstance(tiles, ChainedTilePlan) or tiles.then is None:
@@ -69,7 +69,7 @@ def choose_pass_tiles(
     *,
     auto: bool,
 ) -> TilePlan:
-    """The tiles that cost least among those under a limit, see :func:`~vsrcli.memory.fitting_tiles`.
+    """The tiles that cost least among those under a limit, see :func:`~vsrcli.memory.choose_tiles`.
 
     Args:
         model: one pass or two.

@@ -110,13 +110,13 @@ def run_job(
     on_notice: Callable[[str], None] = lambda text: None,
     load: Callable[..., Engine] | None = None,
 ) -> Result:
-    """Do what :func:`~vsrcli.job.prepare` decided.
+    """Do what :func:`~vsrcli.job.prepare_job` decided.
 
     Args:
         job: from ``prepare``.
         on_engine: told device and precision once the network is loaded, before the first frame.
         on_progress, on_notice: see :func:`upscale`.
-        load: see :class:`~vsrcli.steady.Workshop`.
+        load: see :class:`~vsrcli.steady.Upscaler`.
 
     Raises:
         VsrError: see :func:`upscale`.

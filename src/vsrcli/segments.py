@@ -77,7 +77,7 @@ def segment_length(job: Job, *, on_gpu: bool = False) -> int:
 
 
 class SegmentedOutput:
-    """A film in segments, see :class:`~vsrcli.film.Film`.
+    """A film in segments, see :class:`~vsrcli.film.Output`.
 
     Leaving it by an exception keeps the finished segments, in a folder beside the target.
 

@@ -128,7 +128,7 @@ class Upscaler:
         """Halve the tiles.
 
         Raises:
-            OutOfMemory: ``error``, if there is no smaller tile.
+            OutOfMemoryError: ``error``, if there is no smaller tile.
         """
         before = self.pass_tiles
         side = max(before.tile_height, before.tile_width) // 2
@@ -150,7 +150,7 @@ class Upscaler:
         """Say that a shot goes on in fp32.
 
         Raises:
-            NotFinite: ``error``, if that is what it is in.
+            NonFiniteError: ``error``, if that is what it is in.
         """
         if self.engine.precision == "fp32":
             raise error

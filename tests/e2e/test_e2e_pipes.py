@@ -447,11 +447,11 @@ def test_nothing_but_the_film_goes_to_stdout(tmp_path: Path) -> None:
         "import os, sys\n"
         "from vsrcli import pipeline\n"
         "from vsrcli.cli import run\n"
-        "class Noisy(pipeline.Workshop):\n"
+        "class Noisy(pipeline.Upscaler):\n"
         "    def __init__(self, *given):\n"
         "        super().__init__(*given)\n"
         "        print('from Python', flush=True); os.write(1, b'from below\\n')\n"
-        "pipeline.Workshop = Noisy\n"
+        "pipeline.Upscaler = Noisy\n"
         f"sys.exit(run(['upscale', {str(source)!r}, '-', '-m', 'bicubic', '-s', '2']))\n"
     )
     done = subprocess.run(

@@ -171,7 +171,7 @@ def test_bf16_only_where_the_cpu_has_it_and_nobody_sees_it(
     for _ in range(2):
         assert choose_cpu_precision(weights, ("fp32", "bf16"), make) == "bf16"
     assert made == ["fp32", "bf16"]  # once: the verdict is remembered
-    monkeypatch.setattr("vsrcli.engine.precision.LIMIT", -1.0)
+    monkeypatch.setattr("vsrcli.engine.precision.MAX_DIFFERENCE", -1.0)
     assert choose_cpu_precision(weights, ("fp32", "bf16"), make) == "fp32"
 
 

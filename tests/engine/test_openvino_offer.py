@@ -69,7 +69,7 @@ def test_a_gpu_that_keras_can_use_comes_first(
     machine: Callable[..., None], gpus: list[str], engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(gpu=True)
-    monkeypatch.setattr("vsrcli.engine.backend.gpus", lambda: gpus)
+    monkeypatch.setattr("vsrcli.engine.backend.list_gpus", lambda: gpus)
     assert plan_engine().resolve() == engine
 
 

@@ -43,7 +43,7 @@ def plan_task(task: Task, options: Options, ledger: Ledger, wanted: Mapping[str,
         options: of all films; ``options.encode.overwrite``: whether a target that is something else may be
             replaced.
         ledger: says what is finished.
-        wanted: what films depend on, see :func:`~vsrcli.batch.ledger.wanted`.
+        wanted: what films depend on, see :func:`~vsrcli.batch.ledger.options_fingerprint`.
 
     Raises:
         Interrupted: a signal arrived.
@@ -70,7 +70,7 @@ def prepare_in_scratch(task: Task, options: Options) -> Job:
     """What ``prepare`` decides, though the target's folder may not be there yet.
 
     Raises:
-        VsrError: see :func:`~vsrcli.job.prepare`.
+        VsrError: see :func:`~vsrcli.job.prepare_job`.
     """
     if task.target.parent.exists():
         return prepare_job(task.source, task.target, options)

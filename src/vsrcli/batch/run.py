@@ -26,7 +26,7 @@ class BatchRun:
         checked: all of them; those that have ended already are left alone.
         options: of each film.
         ledger: told of films that are begun and finished.
-        wanted: what films depend on, see :func:`~vsrcli.batch.ledger.wanted`.
+        wanted: what films depend on, see :func:`~vsrcli.batch.ledger.options_fingerprint`.
         watch: told what happens.
         fail_fast: begin no film after one has failed, and stop those in hand.
         check: raises if a signal has arrived.

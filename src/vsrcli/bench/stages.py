@@ -48,7 +48,7 @@ class Clock:
 
 
 class NullOutput:
-    """A film that nobody keeps, see :class:`~vsrcli.film.Film`."""
+    """A film that nobody keeps, see :class:`~vsrcli.film.Output`."""
 
     def __init__(self, job: Job) -> None:
         self.frame_count = self.saved_count = self.resumed_count = self.shots = 0
@@ -152,7 +152,7 @@ class ClockedStream:
 
 
 class TimedOutput:
-    """A film that is timed, see :class:`~vsrcli.film.Film`."""
+    """A film that is timed, see :class:`~vsrcli.film.Output`."""
 
     _TIMED = ("write", "rest", "over", "finish")
 

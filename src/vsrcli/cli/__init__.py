@@ -68,7 +68,7 @@ def settings_of(context: click.Context) -> Config:
     """What the settings files say, read once.
 
     Raises:
-        UsageError: see :func:`vsrcli.cli.settings.read`.
+        UsageError: see :func:`vsrcli.cli.settings.read_config`.
     """
     from vsrcli.cli.settings import read_config
 

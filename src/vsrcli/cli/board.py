@@ -19,7 +19,7 @@ from vsrcli.pipeline import Progress
 
 
 class BatchProgress(Protocol):
-    """Shows how far a batch is; a context manager and a :class:`~vsrcli.batch.outcome.Watch`."""
+    """Shows how far a batch is; a context manager and a :class:`~vsrcli.batch.outcome.BatchObserver`."""
 
     def __enter__(self) -> Self: ...
 

@@ -144,7 +144,7 @@ def build_options(
 ) -> Options:
     """Command line values as the library wants them; what is left over is for the encoder.
 
-    Of options that exclude each other the nearest holds, see :func:`~vsrcli.cli.options.nearest`.
+    Of options that exclude each other the nearest holds, see :func:`~vsrcli.cli.options.highest_precedence`.
 
     Raises:
         click.BadParameter: a span that ends before it begins.

@@ -65,7 +65,7 @@ def log_message(line: str, level: int = logging.INFO) -> None:
 
 
 class LogReporter:
-    """A film's course for the log, see :class:`~vsrcli.cli.telling.Telling`: progress once a minute."""
+    """A film's course for the log, see :class:`~vsrcli.cli.telling.Reporter`: progress once a minute."""
 
     INTERVAL = 60.0
 
@@ -79,31 +79,31 @@ class LogReporter:
         pass
 
     def plan(self, job: Job) -> None:
-        """See ``Telling``."""
+        """See ``Reporter``."""
         self.begin(job)
 
     def begin(self, job: Job) -> None:
-        """See ``Telling``."""
+        """See ``Reporter``."""
         for key, value in start_message(job).items():
             log_message(f"{key}: {value}")
 
     def engine(self, description: str) -> None:
-        """See ``Telling``."""
+        """See ``Reporter``."""
         log_message(f"engine: {description}")
 
     def progress(self, progress: Progress) -> None:
-        """See ``Telling``."""
+        """See ``Reporter``."""
         now = time.monotonic()
         if now >= self._next or progress.done == progress.total:
             self._next = now + self.INTERVAL
             log_message(f"{progress.done} of {progress.total or 'unknown'} frames, {progress.fps:.2f} fps")
 
     def notice(self, text: str) -> None:
-        """See ``Telling``."""
+        """See ``Reporter``."""
         log_message(text)
 
     def done(self, result: Result) -> None:
-        """See ``Telling``."""
+        """See ``Reporter``."""
         for warning in result.warnings:
             log_message(warning, logging.WARNING)
         log_message(f"done: {result.frames} frames in {result.seconds:.1f} s: {result.target}")

@@ -205,7 +205,7 @@ def make_reporter(
         style: what ``--progress`` says.
         out: for programs, if there is one that listens.
         log: whether there is a log.
-        quiet, chatty: see :class:`People`.
+        quiet, chatty: see :class:`ConsoleReporter`.
     """
     listeners: list[Reporter] = [LogReporter()] if log else []
     if out is not None:

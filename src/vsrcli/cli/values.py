@@ -70,7 +70,7 @@ class RateParam(click.ParamType):
 
 
 class ScreenParam(click.ParamType):
-    """``1920x1080``, or a name such as ``1080p`` or ``4k``: a :class:`~vsrcli.frames.sizes.Wanted`."""
+    """``1920x1080``, or a name such as ``1080p`` or ``4k``: a :class:`~vsrcli.frames.sizes.SizeRequest`."""
 
     name = "WxH"
 

@@ -32,7 +32,7 @@ class Snapshot:
         time: seconds since the films' first pictures.
         number: of the frame in the figures; None without them.
         note: what is special about it; mostly empty.
-        pictures: a data URI for each of ``LineUp.all``.
+        pictures: a data URI for each of ``ModelComparison.all``.
         crop: where there is most detail, in pixels of the common size.
     """
 

@@ -31,7 +31,7 @@ class AlignedFrames:
         number: of the first film's picture, from 0 at the line-up's start; None if it was looked up.
         time: seconds since the films' first pictures.
         frame: the first film's picture as it is, with its own time.
-        pictures: one for each of ``LineUp.all``, (height, width, 3) of the common size, uint8 or uint16.
+        pictures: one for each of ``ModelComparison.all``, (height, width, 3) of the common size, uint8 or uint16.
     """
 
     number: int | None

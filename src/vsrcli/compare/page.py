@@ -36,7 +36,7 @@ def write_page(
 
     Args:
         line: what is compared.
-        album: from :func:`~vsrcli.compare.album.gather`.
+        album: from :func:`~vsrcli.compare.album.collect_snapshots`.
         target: an ``.html``.
         crop: the detail to begin with; None: where there is most of it.
         overwrite: whether an existing target may be replaced.

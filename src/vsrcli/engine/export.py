@@ -33,7 +33,7 @@ from vsrcli.tuning import disable_openvino_telemetry
 def export_graphs(
     weights: Weights, height: int, width: int, rows: int, folder: Path, precision: str = "fp32"
 ) -> None:
-    """Write the graphs of a network for frames of one size, ``NAME.xml`` and ``NAME.bin`` each.
+    """Write the graphs of a network for frames of one size, ``JOURNAL_NAME.xml`` and ``JOURNAL_NAME.bin`` each.
 
     Args:
         weights: which network.

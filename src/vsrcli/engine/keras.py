@@ -18,7 +18,7 @@ GPU_BAND_PIXELS = 2**18  # fewer, larger launches; 1.6 kB each
 
 
 class KerasBackend:
-    """A network on Keras' backend, see :class:`~vsrcli.engine.network.Network`.
+    """A network on Keras' backend, see :class:`~vsrcli.engine.network.Backend`.
 
     Args:
         model: from a ``build`` of :mod:`vsrcli.models`, or anything that takes whole windows.

@@ -32,7 +32,7 @@ class Backend(Protocol):
         """The functions of :mod:`vsrcli.engine.parts` for frames of one size, by name.
 
         Raises:
-            OutOfMemory: the device has not enough memory for this size.
+            OutOfMemoryError: the device has not enough memory for this size.
         """
         ...
 
@@ -52,7 +52,7 @@ class Backend(Protocol):
         """A finished picture as NumPy's array.
 
         Raises:
-            NotFinite: it holds NaN or infinity.
+            NonFiniteError: it holds NaN or infinity.
         """
         ...
 
@@ -65,14 +65,14 @@ class Backend(Protocol):
             function: ``paint``, compiled.
             bands: that it was compiled for.
             x: features, (1, H, W, C).
-            around: the frame with its border, from :func:`~vsrcli.engine.bands.framed`.
+            around: the frame with its border, from :func:`~vsrcli.engine.bands.pad_border`.
 
         Returns:
             The picture, float32 (scale*H, scale*W, 3); and, of a network with a state, what the next step is
             given of it, (1, H, W, 3*scale**2), else None.
 
         Raises:
-            NotFinite: the picture holds NaN or infinity.
+            NonFiniteError: the picture holds NaN or infinity.
         """
         ...
 
@@ -86,7 +86,7 @@ def require_finite(array: np.ndarray) -> np.ndarray:
     """The array itself.
 
     Raises:
-        NotFinite: it holds NaN or infinity, which would become black pixels.
+        NonFiniteError: it holds NaN or infinity, which would become black pixels.
     """
     if not np.isfinite(array.sum(dtype=np.float32)):  # infinities of both signs give NaN
         raise NonFiniteError(

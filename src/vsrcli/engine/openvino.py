@@ -39,7 +39,7 @@ _SHORT_OF_MEMORY = (
 
 
 class OpenvinoBackend:
-    """A network of OpenVINO's CPU plugin, see :class:`~vsrcli.engine.network.Network`. Arrays are NumPy's.
+    """A network of OpenVINO's CPU plugin, see :class:`~vsrcli.engine.network.Backend`. Arrays are NumPy's.
 
     Args:
         weights: which network.

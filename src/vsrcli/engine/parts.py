@@ -48,7 +48,7 @@ class NetworkShapes:
         head: channels before the output stage.
         queues: (entries, channels) of what a window keeps from frame to frame.
         rows: features have a multiple of so many, and the last ones below the frame mean nothing. If it is
-            not 1, they lie as :class:`~vsrcli.models.winograd.Rows`.
+            not 1, they lie as :class:`~vsrcli.models.winograd.RowInterleaved`.
     """
 
     kind: str

@@ -17,7 +17,7 @@ def compile_stream(network: Backend, height: int, width: int) -> Callable[[], St
     """Compile a network for frames of one size; the result opens streams that share it.
 
     Raises:
-        OutOfMemory: the device has not enough memory for this size.
+        OutOfMemoryError: the device has not enough memory for this size.
     """
     if network.sizes.kind == "recurrent":
         return partial(RecurrentStream, compile_recurrent(network, height, width))

@@ -61,7 +61,7 @@ def compare_models(
     """Measure models, and give each protocol's comparison as soon as the last model is through with it.
 
     Args:
-        contestants: at least one, see :func:`~vsrcli.evaluate.contestant.enter_all`.
+        contestants: at least one, see :func:`~vsrcli.evaluate.contestant.resolve_models`.
         files: at least one, see :func:`~vsrcli.evaluate.clips.find_clips`.
         protocols: at least one.
         open_engine: loads a model.

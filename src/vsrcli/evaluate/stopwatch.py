@@ -32,7 +32,7 @@ class Stopwatch:
 class TimedStream:
     """A stream under a stopwatch, see :class:`~vsrcli.engine.types.Stream`.
 
-    Once it has answered ``LEFT_OUT`` times, each push takes one frame in and gives one out: that is timed.
+    Once it has answered ``WARMUP_FRAMES`` times, each push takes one frame in and gives one out: that is timed.
     Whatever a network compiles, it has compiled before. What it gives at the end is not timed, since nothing
     comes in for it.
     """

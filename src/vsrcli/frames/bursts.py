@@ -42,7 +42,7 @@ class BurstTiledStream:
         plan: where the tiles lie, and how long a burst is.
         scale: upscaling factor of the streams.
         lookahead: how many frames late the streams answer.
-        folder: where hidden states wait, see :class:`~vsrcli.frames.shelf.Shelf`.
+        folder: where hidden states wait, see :class:`~vsrcli.frames.shelf.ArraySpool`.
     """
 
     def __init__(

@@ -113,7 +113,7 @@ def geometry_for_scale(width: int, height: int, shape: Fraction, scale: Fraction
         scale: factor.
 
     Raises:
-        UsageError: a factor that is not above 1 and at most ``LARGEST``.
+        UsageError: a factor that is not above 1 and at most ``MAX_SCALE``.
     """
     check_scale(scale)
     return Geometry(round(width * scale), round(height * scale), shape, scale, scale)
@@ -128,7 +128,7 @@ def geometry_for_size(width: int, height: int, shape: Fraction, wanted: SizeRequ
         wanted: the size.
 
     Raises:
-        UsageError: that is no larger than the film, or more than ``LARGEST`` times as large.
+        UsageError: that is no larger than the film, or more than ``MAX_SCALE`` times as large.
     """
     if wanted.width is None or wanted.height is None:
         geometry = _by_side(width, height, shape, wanted)
@@ -158,7 +158,7 @@ def check_scale(scale: Fraction) -> None:
     """Refuse factors that are out of range.
 
     Raises:
-        UsageError: not above 1, or above ``LARGEST``.
+        UsageError: not above 1, or above ``MAX_SCALE``.
     """
     if not 1 < scale <= MAX_SCALE:
         remedy = f"more than 1, at most {MAX_SCALE}"

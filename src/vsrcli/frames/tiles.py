@@ -103,7 +103,7 @@ class TiledStream:
 
     Beyond the streams' own memory it holds one frame of results, one tile, and one band.
 
-    Its state is that of every tile, ``tile3.NAME`` for ``NAME`` of the fourth, and ``corners`` (N, 2), int64:
+    Its state is that of every tile, ``tile3.NAME`` for ``JOURNAL_NAME`` of the fourth, and ``corners`` (N, 2), int64:
     where the tiles begin. It is ``plan.cost`` times as large as that of one stream for the whole frame.
 
     Args:

@@ -225,7 +225,7 @@ def open_input(
     peek: bool = False,
     on_notice: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Path | StdinInput]:
-    """What ``prepare`` takes for a name: the file, or stdin for ``-``; see :class:`Incoming`."""
+    """What ``prepare`` takes for a name: the file, or stdin for ``-``; see :class:`StdinInput`."""
     if Path(source) != STDIO:
         yield Path(source)
         return

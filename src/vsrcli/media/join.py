@@ -30,7 +30,7 @@ _FRAGMENTS = "frag_every_frame+empty_moov+default_base_moof"
 
 
 class SegmentConcatenator(VideoEncoder):
-    """An :class:`Encoder` whose frames are encoded already.
+    """An :class:`VideoEncoder` whose frames are encoded already.
 
     Args:
         plan: what to write.
@@ -41,7 +41,7 @@ class SegmentConcatenator(VideoEncoder):
         ffmpeg: the executable to run.
 
     Raises:
-        EncodeError: see ``Encoder``; or a segment is not what it was when it was finished.
+        EncodeError: see ``VideoEncoder``; or a segment is not what it was when it was finished.
     """
 
     def __init__(

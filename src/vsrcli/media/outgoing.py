@@ -38,17 +38,17 @@ def require_stdout_pipe() -> None:
 
 
 class StdoutEncoder(VideoEncoder):
-    """An :class:`~vsrcli.media.encode.Encoder` whose film goes to stdout while it grows.
+    """An :class:`~vsrcli.media.encode.VideoEncoder` whose film goes to stdout while it grows.
 
     While it is open, stdout is its own: what else the process prints there goes to stderr.
 
     Args:
         plan: with ``to_stdout``.
-        source, ffmpeg: as of ``Encoder``.
+        source, ffmpeg: as of ``VideoEncoder``.
 
     Raises:
-        ReaderGone: the reader has closed its end.
-        EncodeError: see ``Encoder``.
+        ReaderClosedError: the reader has closed its end.
+        EncodeError: see ``VideoEncoder``.
     """
 
     def __init__(self, plan: OutputPlan, source: Source, *, ffmpeg: Ffmpeg) -> None:

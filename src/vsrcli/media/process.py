@@ -50,7 +50,7 @@ class FFmpegProcess:
         stdin, stdout: whether to open a pipe.
         on_line: called with every line of stderr, in the draining thread.
         grows: something that changes while the child makes progress, such as the size of what it writes.
-        stall: see ``STALL``.
+        stall: see ``STALL_TIMEOUT``.
 
     Raises:
         OSError: the executable could not be started.

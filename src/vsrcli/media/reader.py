@@ -61,7 +61,7 @@ class RawFrameReader:
         """Every picture that ffmpeg gives.
 
         Raises:
-            BrokenOff: there were not all of them; nothing ends quietly before the film does.
+            IncompleteStreamError: there were not all of them; nothing ends quietly before the film does.
         """
         import av
 

@@ -59,7 +59,7 @@ class SegmentFile:
 
 
 class SegmentEncoder(VideoEncoder):
-    """An :class:`Encoder` of one segment; leaving it puts the file in its place, durably.
+    """An :class:`VideoEncoder` of one segment; leaving it puts the file in its place, durably.
 
     Args:
         plan: of the whole film.
@@ -73,7 +73,7 @@ class SegmentEncoder(VideoEncoder):
         segment: what has been written, once it is finished.
 
     Raises:
-        EncodeError: see ``Encoder``; or the file does not hold exactly the frames and times given.
+        EncodeError: see ``VideoEncoder``; or the file does not hold exactly the frames and times given.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ def concat_conv(layer: Any, first: Any, *others: Any) -> Any:
 
 
 class FrameLayout:
-    """Features lie as frames do, ``(B, H, W, C)``, everywhere. :class:`ByRows` has the same methods."""
+    """Features lie as frames do, ``(B, H, W, C)``, everywhere. :class:`WinogradLayout` has the same methods."""
 
     __call__ = staticmethod(concat_conv)
 
@@ -32,7 +32,7 @@ class FrameLayout:
 
 
 class WinogradLayout:
-    """F(6, 3) along the height, on features that lie as :class:`~vsrcli.models.winograd.Rows`.
+    """F(6, 3) along the height, on features that lie as :class:`~vsrcli.models.winograd.RowInterleaved`.
 
     Features are zero in the rows that were added below a frame. Between functions they have the shape of a
     frame, ``(1, H', W, C)``, H' being H rounded up to a multiple of six.

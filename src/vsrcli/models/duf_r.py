@@ -114,7 +114,7 @@ class DufR(keras.Model):
             hidden, painted: see :meth:`empty_state`.
 
         Returns:
-            ``hidden``, ``(B, H, W, width)`` within ``LIMIT`` of zero, and features for :meth:`paint`,
+            ``hidden``, ``(B, H, W, width)`` within ``MAX_DIFFERENCE`` of zero, and features for :meth:`paint`,
             ``(B, H, W, head)``.
         """
         x = seen + conv(self.recall, hidden, ops.cast(painted, hidden.dtype))
@@ -128,7 +128,7 @@ class DufR(keras.Model):
 
         Args:
             x: ``(B, H, W, head)`` from :meth:`step`.
-            around: ``(B, H+4, W+4, 3)``: the centre frame, :func:`~vsrcli.models.dynamic.framed`.
+            around: ``(B, H+4, W+4, 3)``: the centre frame, :func:`~vsrcli.models.dynamic.pad_border`.
 
         Returns:
             ``(B, H, W, 3, scale**2)`` float32, not clipped: the picture before depth-to-space.

@@ -85,7 +85,7 @@ class DufS(keras.Model):
 
         Args:
             x: ``(B, H, W, head)`` from :meth:`refine`.
-            around: ``(B, H+4, W+4, 3)``: the centre frame, :func:`~vsrcli.models.dynamic.framed`.
+            around: ``(B, H+4, W+4, 3)``: the centre frame, :func:`~vsrcli.models.dynamic.pad_border`.
 
         Returns:
             ``(B, scale*H, scale*W, 3)`` float32, not clipped.

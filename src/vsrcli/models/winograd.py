@@ -2,7 +2,7 @@
 
 Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016. Along one axis, m outputs of a
 filter with three taps take m + 2 products of weighted sums instead of 3m. The sums are passes over memory, so
-it matters how features lie: see :class:`Rows`.
+it matters how features lie: see :class:`RowInterleaved`.
 """
 
 from __future__ import annotations

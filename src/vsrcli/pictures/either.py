@@ -34,7 +34,7 @@ def open_source(
         ffmpeg: the executable.
 
     Raises:
-        InputError: see :func:`vsrcli.pictures.series.source`.
+        InputError: see :func:`vsrcli.pictures.series.image_sequence_source`.
         OutputError: the target of a film from stdin cannot be written.
         UsageError: ``fps`` of a film.
     """
@@ -66,14 +66,14 @@ def plan_any_output(
 
     Args:
         film: what is upscaled.
-        target: as typed, see :func:`~vsrcli.pictures.targets.as_target`.
+        target: as typed, see :func:`~vsrcli.pictures.targets.parse_target`.
         geometry: the new size.
         encode: what the user asked for, or prefers.
         span, deinterlace, ffmpeg: as of :func:`~vsrcli.media.plan.plan_output`.
         frames: at most so many.
 
     Raises:
-        OutputError, UsageError: see ``plan_output`` and :func:`~vsrcli.pictures.plan.plan_pictures`.
+        OutputError, UsageError: see ``plan_output`` and :func:`~vsrcli.pictures.plan.plan_images`.
     """
     found = _targets(film, target, span, frames)
     told = list(film.notices) if isinstance(film, ImageSequence) else []

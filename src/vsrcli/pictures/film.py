@@ -20,17 +20,17 @@ _ENDLESS = 2**31  # frames of a segment, where nothing is to be saved
 
 
 class ImageSequenceOutput(SegmentedOutput):
-    """A :class:`~vsrcli.segments.SegmentedFilm` of pictures.
+    """A :class:`~vsrcli.segments.SegmentedOutput` of pictures.
 
     Leaving it by an exception keeps the pictures of finished segments where they are, and beside them a
     hidden folder that says how to go on; it also says which pictures are this job's own.
 
     Args:
-        job: what is made, with a :class:`~vsrcli.pictures.plan.PicturePlan`.
+        job: what is made, with a :class:`~vsrcli.pictures.plan.ImagePlan`.
         on_notice: told whether and where an earlier run is continued, and why not.
 
     Raises:
-        OutputError: see ``SegmentedFilm``; or the target's folder cannot be made.
+        OutputError: see ``SegmentedOutput``; or the target's folder cannot be made.
     """
 
     def __init__(self, job: Job, on_notice: Callable[[str], None] = lambda text: None) -> None:

@@ -80,7 +80,7 @@ def _read(file: Path) -> list[FileStamp]:
 
 
 class ImageWorkDir(WorkFolder):
-    """A :class:`~vsrcli.work.folder.WorkFolder` whose lists stay as long as it does."""
+    """A :class:`~vsrcli.work.folder.WorkDir` whose lists stay as long as it does."""
 
     def remove_except(self, names: Iterable[str]) -> None:
         super().keep_only([*names, *(file.name for file in self.path.glob(f"*{_LIST}"))])

@@ -36,7 +36,7 @@ class TrainConfig:
         ema: decay of the average of the weights, which is what is validated and exported; 0 for none.
         precision: one of ``PRECISIONS``: of the features; weights stay in float32.
         blur: train on blurred and on still camera moves, too: what the footage was prepared with.
-        data: one of ``PLACES``: where the footage is kept; ``auto`` is the GPU's memory if it fits there.
+        data: one of ``DATA_PLACEMENTS``: where the footage is kept; ``auto`` is the GPU's memory if it fits there.
         gpus: how many share a batch; 0 for all that the backend can use.
         seed: of the network's start and of every batch.
         validate_every, save_every: in steps.

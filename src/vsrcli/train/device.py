@@ -152,7 +152,7 @@ def open_dataset(
 
     Args:
         place: ``host``, ``device``, or ``auto``: the device if it is a GPU whose memory the footage fits in.
-        pairs, plan, degradation, chosen: see :class:`DeviceData`.
+        pairs, plan, degradation, chosen: see :class:`DeviceDataset`.
 
     Raises:
         DataError: pictures smaller than the crop; for ``device``, more pixels than can be counted.
@@ -169,7 +169,7 @@ def open_dataset(
 
 
 def device_fits(pairs: Sequence[TrainingPair], degradation: Degradation) -> bool:
-    """Whether there is a GPU, and the footage takes at most ``SHARE`` of its memory."""
+    """Whether there is a GPU, and the footage takes at most ``FREE_MEMORY_SHARE`` of its memory."""
     highs = _pixels([pair.high for pair in pairs])
     lows = _pixels([pair.low for pair in pairs]) if _keeps_low(degradation) else 0
     return max(highs, lows) <= MOST_PIXELS and 3 * (highs + lows) <= SHARE * device_memory()

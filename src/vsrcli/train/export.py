@@ -25,7 +25,7 @@ class WeightExporter:
 
     Attributes:
         network: holds the weights of the last :meth:`fill`.
-        path: ``NAME.weights.h5``.
+        path: ``JOURNAL_NAME.weights.h5``.
     """
 
     def __init__(self, config: TrainConfig, run: Path, card: Mapping[str, Any]) -> None:

@@ -52,10 +52,10 @@ def train(
             stretched over the new length); everything else must be as it was.
         pairs: training footage, see :func:`~vsrcli.train.clips.prepare_pairs`.
         run: folder for ``checkpoint.npz``, ``log.csv``, ``tensorboard/`` (where TensorFlow is the backend)
-            and, after each validation and at the end, ``NAME.weights.h5`` with its card.
+            and, after each validation and at the end, ``JOURNAL_NAME.weights.h5`` with its card.
         validation: scored every ``validate_every`` steps and at the end.
         card: what the model card shall say besides what is known here (data, licence, command).
-        init: weights that a new run starts from, see :func:`~vsrcli.train.transfer.start_from`.
+        init: weights that a new run starts from, see :func:`~vsrcli.train.transfer.initialize_from`.
         stop: polled after each step; a signal number ends the run with a checkpoint.
         on_step: progress.
         on_note: told what someone should know, in one line.

@@ -115,7 +115,7 @@ class UploadWriters:
     """Who writes to which upload.
 
     Args:
-        stall, received: see :class:`Hold`.
+        stall, received: see :class:`UploadWriter`.
     """
 
     def __init__(self, stall: float, received: Callable[[int], None]) -> None:

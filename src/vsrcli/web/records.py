@@ -55,7 +55,7 @@ class JobRecord:
         cancel: its owner does not want it any more; the worker will see.
         done, total, fps, eta: progress; None: not known (yet).
         message: for people; English.
-        code, details: the same for pages in other languages, see :class:`vsrcli.web.said.Said`.
+        code, details: the same for pages in other languages, see :class:`vsrcli.web.said.StatusMessage`.
         notices: what had to be changed on the way.
         result: facts of the new film.
         runner: the process that makes it: pid and start.
