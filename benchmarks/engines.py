@@ -6,7 +6,7 @@
 reference is *the authors' way*: TensorFlow in fp32, one call of one graph (``tf.function`` of the Keras model
 on (1, 7, H, W, 3)) for every frame's window. The figure is the median over turns of microseconds per
 low-resolution pixel; the ratio that of each turn to the reference of the same turn, and then the median.
-Names mean random weights. The process keeps freed memory (``vsrcli.tuning``), which helps the reference, too.
+Names mean random weights. The process keeps freed memory (``vsrcli.system.tuning``), which helps the reference, too.
 
 ``--cpu-time`` counts this process's processor time instead: fair on a machine that others use, too, if it is
 bound to one core (``taskset -c 0``), and then the ratio of single cores.
@@ -54,7 +54,7 @@ def authors_way(weights, height: int, width: int) -> Callable[[np.ndarray], np.n
     """One frame after another through a graph of whole windows, in TensorFlow."""
     import tensorflow as tf
 
-    from vsrcli.models.registry import load
+    from vsrcli.models.weights import load
 
     model = load(weights)
     window = tf.TensorSpec((1, WINDOW, height, width, 3), tf.float32)
@@ -87,8 +87,8 @@ class Runner:
 
 
 def engines(options: argparse.Namespace, folder: Path) -> None:
-    from vsrcli.engine.keras import KerasEngine
-    from vsrcli.engine.openvino import OpenvinoEngine, capabilities
+    from vsrcli.inference.keras import KerasEngine
+    from vsrcli.inference.openvino import OpenvinoEngine, capabilities
 
     width, height = (int(side) for side in options.size.split("x"))
     frames = list(np.random.default_rng(0).random((options.frames, height, width, 3), dtype=np.float32))

@@ -13,7 +13,7 @@ per low-resolution pixel this is ``bytes_per_pixel`` of ``vsrcli.models.architec
 pixel more than the size before. Names mean random weights.
 
 *Runs*: ``vsr upscale`` on a generated film, a process of its own that is watched from outside together with
-its ffmpegs; beside it, what was expected (``vsrcli.memory``). Names mean random weights; ``bicubic`` measures
+its ffmpegs; beside it, what was expected (``vsrcli.pipeline.memory``). Names mean random weights; ``bicubic`` measures
 ffmpeg, given enough frames to fill an encoder's queues (60).
 """
 
@@ -53,7 +53,7 @@ from memory import FRAMES, forget_peak, peak_rss
 from setting import weights_for
 model, scale, device, precision, engine, side = sys.argv[1:]
 import numpy as np, psutil
-from vsrcli.engine.select import Choice, open_engine
+from vsrcli.inference.select import Choice, open_engine
 with tempfile.TemporaryDirectory() as folder:
     weights = weights_for(model, int(scale), Path(folder))
     choice = Choice(weights.architecture, weights, int(scale))
@@ -161,7 +161,7 @@ def runs(options: argparse.Namespace) -> None:
 
     from vsrcli import Options, prepare
     from vsrcli.bench.peak import PeakMemory
-    from vsrcli.cli.values import Size
+    from vsrcli.cli.types import Size
     from vsrcli.models.architectures import ARCHITECTURES
 
     limit = Size().convert(options.max_memory, None, None) if options.max_memory else None

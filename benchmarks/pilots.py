@@ -56,8 +56,9 @@ def without_filters(chosen: Any, scale: int, phase: str) -> Any:
     import keras
     from keras import ops
 
-    from vsrcli.models.duf_s import WINDOW, DufS
-    from vsrcli.models.dynamic import depth_to_space
+    from vsrcli.models.costs import WINDOW
+    from vsrcli.models.duf_s import DufS
+    from vsrcli.models.layers import depth_to_space
 
     class Plain(DufS):
         def paint(self, x, around):
@@ -164,7 +165,7 @@ def main() -> None:
 
 def pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Train one variant; its figures."""
-    from vsrcli.tuning import keep_freed_memory
+    from vsrcli.system.tuning import keep_freed_memory
 
     keep_freed_memory()
     from vsrcli.models import architectures
@@ -172,7 +173,7 @@ def pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
     from vsrcli.train.config import TrainConfig
     from vsrcli.train.degrade import PRESETS
     from vsrcli.train.loop import train
-    from vsrcli.train.validate import Validation
+    from vsrcli.train.validation import Validation
 
     preset = PRESETS[options.degradation]
     known_models: dict[str, Any] = architectures.ARCHITECTURES

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from vsrcli.engine.backend import quiet_import
+from vsrcli.inference.keras_device import quiet_import
 from vsrcli.models.architectures import architecture
-from vsrcli.models.registry import SUFFIX, Weights, read_weights, sha256
+from vsrcli.models.weights import SUFFIX, Weights, read_weights, sha256
 
 
 def machine() -> str:

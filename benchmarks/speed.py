@@ -53,7 +53,7 @@ class Streamed:
     """A model of this project, in the engine that films run in."""
 
     def __init__(self, name: str, engine: str, options: argparse.Namespace, folder: Path) -> None:
-        from vsrcli.engine.select import Choice, open_engine
+        from vsrcli.inference.select import Choice, open_engine
 
         weights = weights_for(name, options.scale, folder)
         choice = Choice(weights.architecture, weights, options.scale)
@@ -176,7 +176,7 @@ def networks(options: argparse.Namespace) -> None:
 
 
 def comparison(options: argparse.Namespace) -> None:
-    from vsrcli.engine.repeats import same
+    from vsrcli.inference.repeats import same
 
     width, height = sides(options.size)
     frame = np.random.default_rng(0).random((height, width, 3), dtype=np.float32)
@@ -268,7 +268,7 @@ def films(options: argparse.Namespace) -> None:
 def chosen(model: str, scale: int, folder: Path) -> Path:
     """Trained weights where there are some, else random ones."""
     from vsrcli.errors import ModelError
-    from vsrcli.models.registry import SUFFIX, find_weights
+    from vsrcli.models.weights import SUFFIX, find_weights
 
     if not model.endswith(SUFFIX):
         with contextlib.suppress(ModelError):

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from setting import machine
 
-from vsrcli.engine.backend import quiet_import
+from vsrcli.inference.keras_device import quiet_import
 from vsrcli.models.architectures import architecture
 from vsrcli.train.batches import BatchPlan
 from vsrcli.train.clips import Pair, find_footage, prepare_pairs
@@ -45,7 +45,7 @@ class Trainee:
     """One network on one path of data."""
 
     def __init__(self, config: TrainConfig, pairs: list[Pair]) -> None:
-        from vsrcli.train.device import open_data
+        from vsrcli.train.device_data import open_data
         from vsrcli.train.loop import compiled_network
         from vsrcli.train.parallel import parallel
 
@@ -103,7 +103,7 @@ def main() -> None:
         with quiet_import():
             import keras
 
-            from vsrcli.train.device import device_memory
+            from vsrcli.train.device_data import device_memory
 
             config = TrainConfig(**chosen, steps=options.steps * options.turns)
             trainees = [

@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 import media_samples as media
 from terminal import Outcome
 from tiny_networks import tiny_weights
-from vsrcli import EncodeOptions, Options, Progress, free, memory, prepare_job, run_job, upscale
+from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job, upscale
 from vsrcli.errors import SignalInterruptError, UsageError
 from vsrcli.frames.tiles import plan_tiles
-from vsrcli.free import available_gpu_memory, available_host_memory
-from vsrcli.memory import MemoryBudget, Workload, choose_tiles, estimate_memory, memory_budget
 from vsrcli.models.architectures import ARCHITECTURES
+from vsrcli.pipeline import memory
+from vsrcli.pipeline.memory import MemoryBudget, Workload, choose_tiles, estimate_memory, memory_budget
+from vsrcli.system import free
+from vsrcli.system.free import available_gpu_memory, available_host_memory
 
 GIB = 2**30
 NETWORKS = [each for each in ARCHITECTURES.values() if each.module]

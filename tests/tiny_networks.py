@@ -13,7 +13,7 @@ import numpy as np
 def tiny_weights(folder: Path, kind: str, scale: int = 2) -> Path:
     """Write weights and card of a small network: ``cached``, ``recurrent``, or ``fast`` (without filters)."""
     from vsrcli.models.architectures import ARCHITECTURES
-    from vsrcli.models.registry import file_sha256
+    from vsrcli.models.weights import file_sha256
 
     known = ARCHITECTURES[{"cached": "duf-s", "recurrent": "duf-r-s", "fast": "duf-r-xs"}[kind]]
     small = {"width": 8, "head": 8, "blocks": 1}

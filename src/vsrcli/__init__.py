@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vsrcli.errors import VsrError
-    from vsrcli.job import Job, Options, prepare_job
-    from vsrcli.media.plan import EncodeOptions
-    from vsrcli.pipeline import Progress, Result, run_job, upscale
+    from vsrcli.media.output_plan import EncodeOptions
+    from vsrcli.pipeline.job import Job, Options, prepare_job
+    from vsrcli.pipeline.run import Progress, Result, run_job, upscale
 
 __version__ = "0.1.0"
 __all__ = [

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from vsrcli.batch.ledger import NAME, Identity, Ledger, options_fingerprint
-from vsrcli.frames.sizes import SizeRequest
-from vsrcli.job import Options
-from vsrcli.media.plan import EncodeOptions
+from vsrcli.frames.geometry import SizeRequest
+from vsrcli.media.output_plan import EncodeOptions
+from vsrcli.pipeline.job import Options
 
 OPTIONS = {"--scale": "4", "weight file": "abc x4"}
 

@@ -22,9 +22,9 @@ from vsrcli.bench.measure import Memory, RunFigures, median_run
 from vsrcli.bench.peak import PeakMemory
 from vsrcli.bench.stages import Clock
 from vsrcli.errors import UsageError
-from vsrcli.job import Options
 from vsrcli.media.probe import probe
 from vsrcli.models.architectures import NETWORK_PRESETS
+from vsrcli.pipeline.job import Options
 
 Vsr = Callable[..., Outcome]
 WAYS = ("network", "decoded", "encoded")

@@ -96,7 +96,7 @@ def test_dry_run_with_a_network_imports_none(sample: Callable[..., Path], tmp_pa
     (tmp_path / "mine.json").write_text(json.dumps(card))
     line = ("upscale", sample(media.cfr), tmp_path / "out.mp4", "--dry-run")
     modules = modules_after(*line, VSR_WEIGHTS=str(tmp_path))
-    assert "vsrcli.job" in modules
+    assert "vsrcli.pipeline.job" in modules
     assert not modules.intersection(("tensorflow", "keras"))
 
 

@@ -34,7 +34,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a card; nothing looks into the weight file before a run."""
     (tmp_path / "mine.weights.h5").write_bytes(b"")
     (tmp_path / "mine.json").write_text(json.dumps(CARD))
-    monkeypatch.setattr("vsrcli.models.registry.weight_folders", lambda: [tmp_path])
+    monkeypatch.setattr("vsrcli.models.weights.weight_folders", lambda: [tmp_path])
     return tmp_path
 
 

@@ -11,7 +11,7 @@ import pytest
 import media_samples as media
 from terminal import Outcome
 from vsrcli.models.architectures import DEFAULT_MODEL, NETWORK_PRESETS
-from vsrcli.models.registry import DEFAULT_DEGRADATION, list_weights
+from vsrcli.models.weights import DEFAULT_DEGRADATION, list_weights
 
 Vsr = Callable[..., Outcome]
 Sample = Callable[..., Path]

@@ -11,8 +11,8 @@ from rich.console import Console
 import media_samples as media
 from terminal import Outcome
 from vsrcli.cli import meter, upscale
-from vsrcli.job import Options
-from vsrcli.media.plan import EncodeOptions
+from vsrcli.media.output_plan import EncodeOptions
+from vsrcli.pipeline.job import Options
 
 Vsr = Callable[..., Outcome]
 Sample = Callable[..., Path]

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from terminal import Outcome
-from vsrcli.cli.values import DeviceParam, ScaleParam, SegmentParam, SettingParam, TileParam, TimeParam
+from vsrcli.cli.types import DeviceParam, ScaleParam, SegmentParam, SettingParam, TileParam, TimeParam
 
 Vsr = Callable[..., Outcome]
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vsrcli.compare.alignment import iter_aligned
 from vsrcli.compare.figures import METRICS, Scorer, ScoreSeries
-from vsrcli.compare.films import Comparison, plan_comparison
-from vsrcli.compare.moments import iter_aligned
+from vsrcli.compare.inputs import Comparison, plan_comparison
 from vsrcli.compare.plot import bin_series, format_timestamp, nice_ticks, plot
 from vsrcli.compare.vmaf import available
 from vsrcli.errors import InputError

@@ -11,7 +11,7 @@ from vsrcli.compare.font import pick_font
 from vsrcli.compare.labels import label_badge, shortened
 from vsrcli.compare.layout import PERIOD, Layout
 from vsrcli.errors import UsageError
-from vsrcli.evaluate.report import DetailCrop
+from vsrcli.evaluate.crops import DetailCrop
 
 WIDTH, HEIGHT = 96, 64
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import media_samples as media
-from vsrcli.compare.films import escape_controls, plan_comparison
-from vsrcli.compare.moments import aligned_at, iter_aligned
+from vsrcli.compare.alignment import aligned_at, iter_aligned
+from vsrcli.compare.inputs import escape_controls, plan_comparison
 from vsrcli.errors import DecodeError, InputError, UsageError
 from vsrcli.frames.resample import resize
 from vsrcli.media.decode import Decoder

@@ -15,12 +15,12 @@ from terminal import Outcome
 from vsrcli import doctor
 from vsrcli.doctor import checks, devices, encoders, selftest
 from vsrcli.doctor.finding import Finding, run_checks
-from vsrcli.engine.resample import ResampleEngine
 from vsrcli.errors import ModelError
+from vsrcli.inference.resample import ResampleEngine
 from vsrcli.media.ffmpeg import find_ffmpeg
-from vsrcli.models import registry
+from vsrcli.models import weights as registry
 from vsrcli.models.architectures import DEFAULT_MODEL
-from vsrcli.models.registry import find_weights
+from vsrcli.models.weights import find_weights
 
 Vsr = Callable[..., Outcome]
 

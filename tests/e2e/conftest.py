@@ -27,7 +27,7 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
 
     def make(change: Callable[[Any], None] = lambda model: None) -> Path:
         from vsrcli.models import duf_r, duf_s
-        from vsrcli.models.registry import file_sha256
+        from vsrcli.models.weights import file_sha256
 
         folder, sizes = tmp_path_factory.mktemp("weights"), {"width": 8, "blocks": 1, "head": 8}
         for name, module in (("duf-r-s", duf_r), ("duf-s", duf_s)):

@@ -11,7 +11,7 @@ from looking import packets, times
 from terminal import Outcome
 from vsrcli.media.probe import probe
 from vsrcli.models.architectures import DEFAULT_MODEL
-from vsrcli.models.registry import find_weights, load_model
+from vsrcli.models.weights import find_weights, load_model
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 EXAMPLE = EXAMPLES / "butterfly_240x136.mp4"
@@ -36,8 +36,8 @@ def test_the_shipped_network_is_closer_to_the_truth_than_interpolation(tmp_path:
 
     Sharp ones: in three blurred passages interpolation is as good or better (see the README's limits).
     """
+    from vsrcli.evaluate.decode import read_frames
     from vsrcli.evaluate.metrics import psnr_y
-    from vsrcli.evaluate.protocol import read_frames
 
     truth = read_frames(EXAMPLES / "butterfly_960x544.mp4", 12)[8:]
     scores = {}

@@ -422,8 +422,8 @@ def waiting_bytes(number: int) -> int:
 
 def test_a_reader_that_pauses_is_no_stalled_encoder(tmp_path: Path) -> None:
     """While nobody takes the film, the watch over ffmpeg sees a sign of life each time it looks."""
-    from vsrcli.media.outgoing import _Relay
     from vsrcli.media.process import FFmpegProcess
+    from vsrcli.media.stdout import _Relay
 
     end, number = os.pipe()
     relay = _Relay(number, None)

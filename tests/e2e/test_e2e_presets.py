@@ -10,7 +10,7 @@ import pytest
 
 import media_samples as media
 from terminal import Outcome
-from vsrcli.media.output import EncodeOptions
+from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.presets import PRESETS, apply_preset
 
 Vsr = Callable[..., Outcome]

@@ -15,12 +15,12 @@ import media_samples as media
 from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli import Options, prepare_job, run_job
-from vsrcli.frames.chain import ChainedTilePlan
+from vsrcli.frames.geometry import SizeRequest
 from vsrcli.frames.resample import interpolate, resize
-from vsrcli.frames.sizes import SizeRequest
-from vsrcli.media.plan import EncodeOptions
+from vsrcli.inference.chain import ChainedTilePlan
+from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.probe import probe
-from vsrcli.work.folder import folder_for
+from vsrcli.system.folder import folder_for
 
 Vsr = Callable[..., Outcome]
 Sample = Callable[..., Path]

@@ -82,7 +82,7 @@ def test_a_file_that_may_not_grow(running: tuple[subprocess.Popen[str], str], tm
 
 def test_nohup_is_respected(sample: Callable[..., Path], tmp_path: Path) -> None:
     """A signal that was ignored when the program began stays ignored."""
-    from vsrcli.cli.signals import catch_signals
+    from vsrcli.system.signals import catch_signals
 
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:

@@ -17,9 +17,9 @@ from vsrcli.frames.resample import interpolate
 from vsrcli.media.decode import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.probe import probe
-from vsrcli.media.seek import frame_times
+from vsrcli.media.timing import frame_times
 from vsrcli.media.types import Frame
-from vsrcli.pipeline import ShotUpscaler
+from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 
 Vsr = Callable[..., Outcome]
 Sample = Callable[..., Path]

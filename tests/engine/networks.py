@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli.engine.types import Stream
+from vsrcli.inference.types import Stream
 from vsrcli.models import duf_r, duf_s
 
 

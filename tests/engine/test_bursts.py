@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from networks import answers, film, tiny_cached, tiny_recurrent
 
-from vsrcli.engine.cached import CachedStream, compile_cached
-from vsrcli.engine.keras import KerasBackend
-from vsrcli.engine.recurrent import RecurrentStream, compile_recurrent
-from vsrcli.engine.resample import ResampleEngine
-from vsrcli.engine.types import Stream
 from vsrcli.errors import EngineError
-from vsrcli.frames.bursts import BurstTiledStream
 from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.inference.bursts import BurstTiledStream
+from vsrcli.inference.cached import CachedStream, compile_cached
+from vsrcli.inference.keras import KerasBackend
+from vsrcli.inference.recurrent import RecurrentStream, compile_recurrent
+from vsrcli.inference.resample import ResampleEngine
+from vsrcli.inference.types import Stream
 
 HEIGHT, WIDTH, COUNT = 10, 24, 11
 PLAN = plan_tiles(HEIGHT, WIDTH, 14, 2, feather=2)

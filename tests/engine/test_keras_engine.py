@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vsrcli.engine.keras import KerasEngine
 from vsrcli.errors import EngineError, ModelError
+from vsrcli.inference.keras import KerasEngine
 from vsrcli.models.architectures import architecture
-from vsrcli.models.registry import file_sha256, read_weights
+from vsrcli.models.weights import file_sha256, read_weights
 
 
 def weight_file(folder: Path, name: str, scale: int, options: dict[str, int]) -> Path:

@@ -15,16 +15,16 @@ pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install '
 from networks import answers, film
 
 from tiny_networks import tiny_weights
-from vsrcli.engine.cached import CachedStream, compile_cached
-from vsrcli.engine.keras import KerasEngine
-from vsrcli.engine.openvino import OpenvinoBackend, OpenvinoEngine
-from vsrcli.engine.recurrent import RecurrentStream, compile_recurrent
-from vsrcli.engine.streams import compile_stream
-from vsrcli.engine.types import Stream
 from vsrcli.errors import EngineError, ModelError, NonFiniteError, OutOfMemoryError
 from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.inference.cached import CachedStream, compile_cached
+from vsrcli.inference.keras import KerasEngine
+from vsrcli.inference.openvino import OpenvinoBackend, OpenvinoEngine
+from vsrcli.inference.recurrent import RecurrentStream, compile_recurrent
+from vsrcli.inference.streams import compile_stream
+from vsrcli.inference.types import Stream
 from vsrcli.models.architectures import architecture
-from vsrcli.models.registry import Weights, file_sha256, read_weights
+from vsrcli.models.weights import Weights, file_sha256, read_weights
 
 HEIGHT, WIDTH, COUNT = 10, 12, 6
 KINDS = ("cached", "recurrent", "fast", "window")

@@ -16,11 +16,11 @@ pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install '
 from networks import answers, film
 
 from tiny_networks import tiny_weights
-from vsrcli.engine import openvino
-from vsrcli.engine.ircache import GraphCache
-from vsrcli.engine.openvino import OpenvinoEngine
-from vsrcli.engine.precision import choose_cpu_precision, max_abs_difference
-from vsrcli.models.registry import Weights, read_weights
+from vsrcli.inference import openvino
+from vsrcli.inference.graph_cache import GraphCache
+from vsrcli.inference.openvino import OpenvinoEngine
+from vsrcli.inference.precision import choose_cpu_precision, max_abs_difference
+from vsrcli.models.weights import Weights, read_weights
 
 FRAMES = film(4)
 fp32_engine = partial(OpenvinoEngine, precision="fp32")  # "auto" would look at graphs in bf16, too
@@ -29,7 +29,7 @@ RUN = """
 import sys
 from pathlib import Path
 import numpy as np
-from vsrcli.engine.select import choose, open_engine
+from vsrcli.inference.select import choose, open_engine
 from fractions import Fraction
 engine = open_engine(choose(sys.argv[1], Fraction(2)), device="cpu", precision=sys.argv[3], on_notice=print)
 stream = engine.open(10, 12)
@@ -142,7 +142,7 @@ def test_other_sizes_weights_and_versions_have_entries_of_their_own(
 
 
 def test_old_entries_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vsrcli.engine.ircache._KEPT", 2)
+    monkeypatch.setattr("vsrcli.inference.graph_cache._KEPT", 2)
     kept, built = GraphCache(tmp_path), []
 
     def build(folder: Path) -> None:
@@ -171,7 +171,7 @@ def test_bf16_only_where_the_cpu_has_it_and_nobody_sees_it(
     for _ in range(2):
         assert choose_cpu_precision(weights, ("fp32", "bf16"), make) == "bf16"
     assert made == ["fp32", "bf16"]  # once: the verdict is remembered
-    monkeypatch.setattr("vsrcli.engine.precision.MAX_DIFFERENCE", -1.0)
+    monkeypatch.setattr("vsrcli.inference.precision.MAX_DIFFERENCE", -1.0)
     assert choose_cpu_precision(weights, ("fp32", "bf16"), make) == "fp32"
 
 

@@ -9,9 +9,9 @@ import pytest
 
 import media_samples as media
 from terminal import Outcome
-from vsrcli.engine import offer
-from vsrcli.engine.offer import plan_engine
 from vsrcli.errors import EngineError, UsageError
+from vsrcli.inference import offer
+from vsrcli.inference.offer import plan_engine
 
 Sample = Callable[..., Path]
 Vsr = Callable[..., Outcome]
@@ -69,7 +69,7 @@ def test_a_gpu_that_keras_can_use_comes_first(
     machine: Callable[..., None], gpus: list[str], engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(gpu=True)
-    monkeypatch.setattr("vsrcli.engine.backend.list_gpus", lambda: gpus)
+    monkeypatch.setattr("vsrcli.inference.keras_device.list_gpus", lambda: gpus)
     assert plan_engine().resolve() == engine
 
 

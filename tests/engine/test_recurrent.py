@@ -11,11 +11,11 @@ import pytest
 from keras import ops
 from networks import answers, film, tiny_recurrent
 
-from vsrcli.engine.keras import KerasBackend
-from vsrcli.engine.recurrent import CompiledRecurrentModel, RecurrentStream, compile_recurrent
 from vsrcli.errors import EngineError
 from vsrcli.frames.resample import resize
 from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.inference.keras import KerasBackend
+from vsrcli.inference.recurrent import CompiledRecurrentModel, RecurrentStream, compile_recurrent
 from vsrcli.models import duf_r
 
 STEP = duf_r.radius(levels=2, blocks=1)

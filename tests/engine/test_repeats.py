@@ -17,15 +17,15 @@ import media_samples as media
 from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, upscale
-from vsrcli.engine.cached import CachedStream, compile_cached
-from vsrcli.engine.keras import KerasBackend
-from vsrcli.engine.repeats import StaticFrameStream, reuse_static_frames
-from vsrcli.engine.resample import ResampleEngine
-from vsrcli.engine.types import Stream
-from vsrcli.engine.windowed import WindowStream, compile_window
-from vsrcli.frames.fit import ResizingStream
 from vsrcli.frames.state import State
 from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.inference.cached import CachedStream, compile_cached
+from vsrcli.inference.fit import ResizingStream
+from vsrcli.inference.keras import KerasBackend
+from vsrcli.inference.repeats import StaticFrameStream, reuse_static_frames
+from vsrcli.inference.resample import ResampleEngine
+from vsrcli.inference.types import Stream
+from vsrcli.inference.windowed import WindowStream, compile_window
 
 HEIGHT, WIDTH = 10, 24
 PLAN = plan_tiles(HEIGHT, WIDTH, 14, 2, feather=2)

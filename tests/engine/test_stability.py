@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from networks import tiny_recurrent
 
-from vsrcli.engine.keras import KerasBackend
-from vsrcli.engine.recurrent import CompiledRecurrentModel, RecurrentStream, compile_recurrent
+from vsrcli.inference.keras import KerasBackend
+from vsrcli.inference.recurrent import CompiledRecurrentModel, RecurrentStream, compile_recurrent
 from vsrcli.models import duf_r
-from vsrcli.models.registry import load_model, read_weights
+from vsrcli.models.weights import load_model, read_weights
 
 HEIGHT, WIDTH, COUNT = 12, 16, 1000
 SHIPPED = sorted((Path(__file__).parents[2] / "weights").glob("duf-r-*.weights.h5"))

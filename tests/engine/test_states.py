@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import answers, film, tiny_cached, tiny_recurrent
 
-from vsrcli.engine.cached import CachedStream, compile_cached
-from vsrcli.engine.keras import KerasBackend
-from vsrcli.engine.recurrent import RecurrentStream, compile_recurrent
-from vsrcli.engine.resample import ResampleEngine
-from vsrcli.engine.types import Stream
-from vsrcli.engine.windowed import WindowStream, compile_window
 from vsrcli.errors import EngineError
-from vsrcli.frames.fit import ResizingStream
 from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.inference.cached import CachedStream, compile_cached
+from vsrcli.inference.fit import ResizingStream
+from vsrcli.inference.keras import KerasBackend
+from vsrcli.inference.recurrent import RecurrentStream, compile_recurrent
+from vsrcli.inference.resample import ResampleEngine
+from vsrcli.inference.types import Stream
+from vsrcli.inference.windowed import WindowStream, compile_window
 from vsrcli.models import duf_r
 
 HEIGHT, WIDTH, COUNT = 10, 24, 12

@@ -7,13 +7,13 @@ import pytest
 from keras import ops
 from networks import answers, film, tiny_cached
 
-from vsrcli.engine.bands import plan_bands
-from vsrcli.engine.cached import CachedStream, compile_cached
-from vsrcli.engine.keras import KerasBackend
-from vsrcli.engine.resample import ResampleEngine
-from vsrcli.engine.windowed import WindowStream, compile_window
 from vsrcli.errors import EngineError
 from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.inference.bands import plan_bands
+from vsrcli.inference.cached import CachedStream, compile_cached
+from vsrcli.inference.keras import KerasBackend
+from vsrcli.inference.resample import ResampleEngine
+from vsrcli.inference.windowed import WindowStream, compile_window
 from vsrcli.models import duf, duf_s
 
 RADIUS = duf_s.radius(blocks=1)

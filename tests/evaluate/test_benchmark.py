@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from scenes import COUNT, film
 
-from vsrcli.engine.resample import ResampleEngine
 from vsrcli.errors import DataError, EngineError, ModelError, UsageError
 from vsrcli.evaluate.benchmark import benchmark, measure_model, upscale_frames
 from vsrcli.evaluate.clips import ClipFile, find_clips
-from vsrcli.evaluate.contestant import resolve_model
 from vsrcli.evaluate.decode import read_frames
 from vsrcli.evaluate.metrics import PSNR_CAP, score_clip
+from vsrcli.evaluate.models import resolve_model
 from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
-from vsrcli.evaluate.result import CROP, METHODS, SKIP_ENDS, Cost, Evaluation
+from vsrcli.evaluate.results import CROP, METHODS, SKIP_ENDS, Cost, Evaluation
+from vsrcli.inference.resample import ResampleEngine
 from vsrcli.train.degrade import PRESETS
 
 

@@ -12,12 +12,12 @@ from scenes import film, folder_of, frames
 
 from tiny_networks import tiny_weights
 from vsrcli.errors import ModelError, OutputError, UsageError
-from vsrcli.evaluate import compare as room
+from vsrcli.evaluate import comparison as room
 from vsrcli.evaluate.clips import ClipFile, find_clips
-from vsrcli.evaluate.compare import ModelComparison, compare_models
-from vsrcli.evaluate.contestant import EvaluatedModel, resolve_models
+from vsrcli.evaluate.comparison import ModelComparison, compare_models
+from vsrcli.evaluate.models import EvaluatedModel, resolve_models
 from vsrcli.evaluate.protocol import Protocol
-from vsrcli.evaluate.result import ClipResult
+from vsrcli.evaluate.results import ClipResult
 
 PROTOCOLS = [Protocol("bi", 2), Protocol("bi", 2, crf=30)]
 

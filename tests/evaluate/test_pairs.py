@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from scenes import folder_of, frames, lossless
 
-from vsrcli.engine.resample import ResampleEngine
 from vsrcli.errors import DataError, UsageError
 from vsrcli.evaluate.benchmark import measure_model, phase_gain
 from vsrcli.evaluate.clips import ClipFile
 from vsrcli.evaluate.pairs import find_pairs
 from vsrcli.evaluate.protocol import Protocol, prepare_clip
+from vsrcli.inference.resample import ResampleEngine
 
 HIGH = frames()[:, :64, :96]
 LOW = Protocol("bd", 4).low(HIGH)

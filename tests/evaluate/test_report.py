@@ -10,7 +10,7 @@ from PIL import Image
 
 from vsrcli.errors import OutputError, UsageError
 from vsrcli.evaluate.benchmark import StillFrames
-from vsrcli.evaluate.report import (
+from vsrcli.evaluate.crops import (
     BACKGROUND,
     BORDER,
     GAP,

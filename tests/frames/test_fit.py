@@ -9,14 +9,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from vsrcli.engine.resample import ResampleEngine
-from vsrcli.engine.types import Stream
 from vsrcli.errors import EngineError
-from vsrcli.frames.chain import ChainedStream, chain_tiles, first_pass_tiles
-from vsrcli.frames.fit import ResizingStream
+from vsrcli.frames.geometry import SizeRequest, geometry_for_size
 from vsrcli.frames.resample import resize
-from vsrcli.frames.sizes import SizeRequest, geometry_for_size
 from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.inference.chain import ChainedStream, chain_tiles, first_pass_tiles
+from vsrcli.inference.fit import ResizingStream
+from vsrcli.inference.resample import ResampleEngine
+from vsrcli.inference.types import Stream
 
 
 def answers(stream: Stream, frames: Iterable[np.ndarray]) -> list[np.ndarray]:

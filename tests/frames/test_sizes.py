@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 
 from vsrcli.errors import UsageError
-from vsrcli.frames.sizes import (
+from vsrcli.frames.geometry import (
     MAX_SCALE,
     NAMED_SIZES,
     Geometry,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsrcli.frames.windows import SlidingWindow
+from vsrcli.inference.windows import SlidingWindow
 
 
 def all_windows(windows: SlidingWindow[int], count: int) -> list[tuple[int, ...]]:

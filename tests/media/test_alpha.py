@@ -11,7 +11,8 @@ import pytest
 import media_samples as media
 from vsrcli.media.decode import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.plan import EncodeOptions, OutputPlan, plan_output
+from vsrcli.media.output_plan import EncodeOptions, OutputPlan
+from vsrcli.media.planning import plan_output
 from vsrcli.media.probe import probe
 
 Sample = Callable[..., Path]

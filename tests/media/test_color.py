@@ -11,7 +11,8 @@ import media_samples as media
 from vsrcli.media.color import TRANSFERS, encode_filter, output_color, resolve
 from vsrcli.media.encode import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
-from vsrcli.media.plan import EncodeOptions, plan_output
+from vsrcli.media.output_plan import EncodeOptions
+from vsrcli.media.planning import plan_output
 from vsrcli.media.probe import probe
 from vsrcli.media.types import Color, Frame
 

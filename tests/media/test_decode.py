@@ -16,7 +16,7 @@ from vsrcli.errors import DecodeError
 from vsrcli.media.decode import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.probe import probe
-from vsrcli.media.seek import frame_times
+from vsrcli.media.timing import frame_times
 from vsrcli.media.types import Frame
 
 Read = Callable[..., list[Frame]]

@@ -17,7 +17,8 @@ from vsrcli.errors import EncodeError
 from vsrcli.media.decode import Decoder
 from vsrcli.media.encode import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.plan import EncodeOptions, OutputPlan, plan_output
+from vsrcli.media.output_plan import EncodeOptions, OutputPlan
+from vsrcli.media.planning import plan_output
 from vsrcli.media.probe import probe
 from vsrcli.media.types import Frame, Source
 

@@ -13,9 +13,9 @@ import pytest
 from films import packets, times
 
 import media_samples as media
-from vsrcli.media.plan import OutputPlan
+from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.probe import probe
-from vsrcli.media.seek import frame_times, last_frame
+from vsrcli.media.timing import frame_times, last_frame
 from vsrcli.media.types import Frame, Source
 
 Sample = Callable[..., Path]

@@ -13,7 +13,8 @@ import pytest
 import media_samples as media
 from vsrcli.media import sidedata
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.plan import EncodeOptions, plan_output
+from vsrcli.media.output_plan import EncodeOptions
+from vsrcli.media.planning import plan_output
 from vsrcli.media.probe import probe
 from vsrcli.media.types import ContentLightLevel, MasteringDisplay
 

@@ -12,7 +12,8 @@ from films import planes
 import media_samples as media
 from vsrcli.errors import OutputError
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.plan import EncodeOptions, OutputPlan, plan_output
+from vsrcli.media.output_plan import EncodeOptions, OutputPlan
+from vsrcli.media.planning import plan_output
 from vsrcli.media.probe import probe
 
 Sample = Callable[..., Path]

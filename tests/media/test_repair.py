@@ -17,7 +17,7 @@ from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.integrity import find_bad_ts_packets
 from vsrcli.media.probe import probe
 from vsrcli.media.repair import DamageConcealer
-from vsrcli.media.seek import frame_ticks
+from vsrcli.media.timing import frame_ticks
 from vsrcli.media.types import Frame, Source
 
 Sample = Callable[..., Path]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from vsrcli.models import dynamic
+from vsrcli.models import layers
 
 
 def naive(image: np.ndarray, logits: np.ndarray, residual: np.ndarray, scale: int) -> np.ndarray:
@@ -30,17 +30,15 @@ def naive(image: np.ndarray, logits: np.ndarray, residual: np.ndarray, scale: in
 
 def upscaled(image: np.ndarray, logits: np.ndarray, residual: np.ndarray, scale: int) -> np.ndarray:
     """The output stage of a network whose heads give these; ``(H, W, C)`` all, sub-pixel major."""
-    around = dynamic.pad_border(ops.convert_to_tensor(image[None].astype("float32")))
+    around = layers.pad_border(ops.convert_to_tensor(image[None].astype("float32")))
     heads = []
     for values in (logits, residual):  # through the layer itself: the channels' order is the saved one
         channels = values.shape[-1]
-        layer = dynamic.SubpixelConv(channels // scale**2, scale)
+        layer = layers.SubpixelConv(channels // scale**2, scale)
         layer.build((None, None, None, channels))
         layer.set_weights([np.eye(channels)[None, None], np.zeros(channels)])
         heads.append(layer(values[None].astype("float32")))
-    return ops.convert_to_numpy(dynamic.depth_to_space(dynamic.apply_dynamic_filters(around, *heads), scale))[
-        0
-    ]
+    return ops.convert_to_numpy(layers.depth_to_space(layers.apply_dynamic_filters(around, *heads), scale))[0]
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -60,7 +58,7 @@ def test_the_untrained_filters_interpolate_at_the_right_phase(phase):
     """A horizontal ramp comes out as the ramp at the finer grid's own positions: no shift."""
     scale, width = 4, 12
     ramp = np.broadcast_to(np.arange(width, dtype=np.float32)[None, :, None] / width, (6, width, 3))
-    bias = np.broadcast_to(dynamic.interpolating_bias(scale, phase), (6, width, 25 * scale**2))
+    bias = np.broadcast_to(layers.interpolating_bias(scale, phase), (6, width, 25 * scale**2))
     got = upscaled(ramp, bias, np.zeros((6, width, 3 * scale**2)), scale)
     shift = (scale - 1) / 2 if phase == "centre" else 0
     expected = (np.arange(scale * width) - shift) / scale / width
@@ -72,7 +70,7 @@ def test_the_untrained_filters_interpolate_at_the_right_phase(phase):
 def test_depth_to_space_puts_rows_before_columns():
     sub_pixels = np.arange(4, dtype=np.float32).reshape(1, 1, 1, 1, 4)
     np.testing.assert_array_equal(
-        ops.convert_to_numpy(dynamic.depth_to_space(sub_pixels, 2))[0, ..., 0], [[0, 1], [2, 3]]
+        ops.convert_to_numpy(layers.depth_to_space(sub_pixels, 2))[0, ..., 0], [[0, 1], [2, 3]]
     )
 
 

@@ -17,10 +17,10 @@ import tifffile
 from PIL import Image, ImageCms, TiffImagePlugin
 
 from vsrcli.errors import InputError
-from vsrcli.pictures.look import probe_image
-from vsrcli.pictures.read import conform, read_image
-from vsrcli.pictures.tags import ImageMetadata, read_metadata
-from vsrcli.pictures.write import ImageFormat, encode_image_file
+from vsrcli.images.encoding import ImageFormat, encode_image_file
+from vsrcli.images.look import probe_image
+from vsrcli.images.metadata import ImageMetadata, read_metadata
+from vsrcli.images.read import conform, read_image
 
 DEEP = pytest.mark.parametrize("deep", [False, True], ids=["8", "16"])
 CHANNELS = pytest.mark.parametrize("channels", [1, 2, 3, 4], ids=["grey", "grey+a", "rgb", "rgb+a"])
@@ -301,7 +301,7 @@ def test_a_bomb_in_the_data_is_not_unpacked(tmp_path: Path, kind: str) -> None:
 
 
 def test_8_bits_among_16_are_the_same_colours() -> None:
-    from vsrcli.pictures.read import Image
+    from vsrcli.images.read import Image
 
     codes = np.array([[[0, 128, 255]]], np.uint8)
     found = conform(Image(codes, None), deep=True, alpha=True)
@@ -328,7 +328,7 @@ def test_a_second_page_is_left_out_with_a_word(tmp_path: Path) -> None:
 
 
 def test_rates_are_exact() -> None:
-    from vsrcli.cli.values import RateParam
+    from vsrcli.cli.types import RateParam
 
     assert RateParam().convert("24000/1001", None, None) == Fraction(24000, 1001)
     assert RateParam().convert("23.976", None, None) == Fraction(2997, 125)

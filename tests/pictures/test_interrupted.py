@@ -18,9 +18,9 @@ import stills
 from terminal import Outcome, complete, environment, eventually, spawn
 from vsrcli import Options, Progress, prepare_job, run_job
 from vsrcli.errors import DecodeError, EncodeError, OutputError, VsrError
-from vsrcli.media.plan import EncodeOptions
-from vsrcli.pictures import store
-from vsrcli.pictures.film import ImageSequenceOutput
+from vsrcli.images import publish
+from vsrcli.media.output_plan import EncodeOptions
+from vsrcli.pipeline.image_output import ImageSequenceOutput
 
 Vsr = Callable[..., Outcome]
 OPTIONS = Options(scale=Fraction(2), model="bicubic", segment=4)
@@ -199,7 +199,7 @@ def test_a_full_disk_is_one_line_and_no_picture(
     def full(part: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store, "write", full)
+    monkeypatch.setattr(publish, "write", full)
     with pytest.raises(EncodeError, match="no room is left in") as error:
         upscale(source, tmp_path / "out" / "%03d.png")
     assert "\n" not in str(error.value)

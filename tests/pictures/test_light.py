@@ -12,11 +12,11 @@ import stills
 from terminal import Outcome
 from vsrcli.errors import InputError
 from vsrcli.frames.resample import resize
-from vsrcli.pictures import exr
-from vsrcli.pictures.look import probe_image
-from vsrcli.pictures.read import read_image
-from vsrcli.pictures.tags import ImageMetadata
-from vsrcli.pictures.write import ImageFormat, encode_image_file
+from vsrcli.images import exr
+from vsrcli.images.encoding import ImageFormat, encode_image_file
+from vsrcli.images.look import probe_image
+from vsrcli.images.metadata import ImageMetadata
+from vsrcli.images.read import read_image
 
 Vsr = Callable[..., Outcome]
 TWICE = ("-s", "2", "-m", "bicubic")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from vsrcli.errors import InputError, UsageError
-from vsrcli.pictures.names import NumberPattern, match_files, parse_pattern
-from vsrcli.pictures.targets import NUMBER_WILDCARD, parse_target, resolve_naming
+from vsrcli.images.names import NumberPattern, match_files, parse_pattern
+from vsrcli.images.targets import NUMBER_WILDCARD, parse_target, resolve_naming
 
 
 def touch(folder: Path, *names: str) -> None:

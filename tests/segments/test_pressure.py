@@ -13,8 +13,9 @@ from interrupting import frame_hashes, journal, upscaled
 from streams import MixingEngine
 
 import media_samples as media
-from vsrcli import EncodeOptions, Options, steady
+from vsrcli import EncodeOptions, Options
 from vsrcli.errors import EngineError, NonFiniteError, OutOfMemoryError, VsrError
+from vsrcli.pipeline import upscaler
 
 Sample = Callable[..., Path]
 LOSSLESS = EncodeOptions(codec="ffv1", pix_fmt="bgr0")
@@ -34,7 +35,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
             loaded.append(precision)
             return MixingEngine(precision, fail if len(loaded) == 1 else lambda h, w: None)
 
-        monkeypatch.setattr(steady, "open_engine", load)
+        monkeypatch.setattr(upscaler, "open_engine", load)
         return loaded
 
     return replace_with

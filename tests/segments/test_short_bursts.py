@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from streams import MixingEngine
 
-from vsrcli import steady
 from vsrcli.errors import OutOfMemoryError, VsrError
 from vsrcli.frames.tiles import plan_tiles
-from vsrcli.steady import Upscaler
+from vsrcli.pipeline import upscaler
+from vsrcli.pipeline.upscaler import Upscaler
 
 HEIGHT, WIDTH, COUNT, OVERLAP = 40, 56, 13, 2
 FRAMES = np.random.default_rng(0).random((COUNT, HEIGHT, WIDTH, 3)).astype(np.float32)
@@ -37,7 +37,7 @@ def pictures(
     def load(model: Any, **asked_for: Any) -> MixingEngine:
         return engine
 
-    monkeypatch.setattr(steady, "open_engine", load)
+    monkeypatch.setattr(upscaler, "open_engine", load)
     job: Any = SimpleNamespace(
         model=SimpleNamespace(architecture=SimpleNamespace(kind="recurrent"), then=None),
         options=SimpleNamespace(device="cpu", precision="fp32", engine="auto"),

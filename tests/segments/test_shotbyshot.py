@@ -10,7 +10,7 @@ import pytest
 from streams import Mixing
 
 from vsrcli.media.types import Frame
-from vsrcli.shotbyshot import ShotUpscaler
+from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 
 HEIGHT, WIDTH = 36, 64
 

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from streams import MixingEngine
 
-from vsrcli import steady
 from vsrcli.errors import NonFiniteError, OutOfMemoryError, VsrError
+from vsrcli.frames.retile import retile_state
 from vsrcli.frames.tiles import TiledStream, plan_tiles
-from vsrcli.steady import Upscaler, retile_state
+from vsrcli.pipeline import upscaler
+from vsrcli.pipeline.upscaler import Upscaler
 
 HEIGHT, WIDTH, COUNT, OVERLAP = 40, 56, 9, 2
 FRAMES = np.random.default_rng(0).random((COUNT, HEIGHT, WIDTH, 3)).astype(np.float32)
@@ -35,7 +36,7 @@ def workshop(
         engines.append(MixingEngine(precision, fail if len(engines) == 0 else lambda h, w: None))
         return engines[-1]
 
-    monkeypatch.setattr(steady, "open_engine", load)
+    monkeypatch.setattr(upscaler, "open_engine", load)
     job = SimpleNamespace(
         model=SimpleNamespace(architecture=SimpleNamespace(kind="recurrent"), then=None),  # it keeps a trace
         options=SimpleNamespace(device="cpu", precision=precision, engine="auto"),

@@ -16,7 +16,7 @@ from interrupting import frame_hashes, journal
 
 import media_samples as media
 from terminal import complete, environment, eventually, goes_on, read_until, spawn
-from vsrcli.work.folder import folder_for
+from vsrcli.system.folder import folder_for
 
 Sample = Callable[..., Path]
 # small tiles, so that a frame takes a while
@@ -72,7 +72,7 @@ def test_an_error_says_what_is_kept(sample: Sample, tmp_path: Path) -> None:
 
 BUSY = """
 import hashlib, sys, threading
-from vsrcli.cli.signals import interruptible
+from vsrcli.system.signals import interruptible
 from vsrcli.errors import Interrupted
 from vsrcli.media.process import Process
 helper = Process(["sleep", "600"])
@@ -100,8 +100,8 @@ def test_the_second_time_leaves_at_once() -> None:
 
 
 def test_the_same_signal_passed_on_twice_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vsrcli.cli.signals import catch_signals
     from vsrcli.errors import SignalInterruptError
+    from vsrcli.system.signals import catch_signals
 
     left: list[int] = []
 

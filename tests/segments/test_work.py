@@ -16,12 +16,12 @@ import pytest
 from vsrcli.errors import OutputError
 from vsrcli.frames.tiles import plan_tiles
 from vsrcli.media.segment import SegmentFile
-from vsrcli.segments import segment_length
-from vsrcli.work import lock as locks
-from vsrcli.work.fingerprint import changes, sampled
-from vsrcli.work.folder import WorkFolder, folder_for
-from vsrcli.work.journal import NAME, Journal, read
-from vsrcli.work.lock import Held, Lock
+from vsrcli.pipeline.fingerprint import changes, sampled
+from vsrcli.pipeline.journal import NAME, Journal, read
+from vsrcli.pipeline.segments import segment_length
+from vsrcli.system import locks
+from vsrcli.system.folder import WorkFolder, folder_for
+from vsrcli.system.locks import Held, Lock
 
 JOURNAL = Journal(
     tiles=plan_tiles(100, 160, 48, 4),

@@ -20,7 +20,7 @@ from contracts import assert_contract, frame_md5
 
 import media_samples as media
 from terminal import Outcome, environment, read_until, spawn
-from vsrcli.work.folder import folder_for
+from vsrcli.system.folder import folder_for
 
 Vsr = Callable[..., Outcome]
 BICUBIC = ("-m", "bicubic", "-s", "2", "-e", "preset=ultrafast", "--segment", "6")
@@ -98,7 +98,7 @@ def torment(
     film: Path, folder: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch, rounds: int, seed: int
 ) -> None:
     """Kill a random one of the running ffmpegs at a random frame, again and again; then make the film."""
-    from vsrcli.segments import SegmentedOutput
+    from vsrcli.pipeline.segments import SegmentedOutput
 
     rng, write = random.Random(seed), SegmentedOutput.write
     target, moment = folder / "out.mp4", 0

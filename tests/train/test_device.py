@@ -12,7 +12,7 @@ from vsrcli.train import loop
 from vsrcli.train.batches import BatchPlan, make_batch
 from vsrcli.train.clips import TrainingPair
 from vsrcli.train.degrade import PRESETS, degrade
-from vsrcli.train.device import DeviceDataset, HostDataset, open_dataset
+from vsrcli.train.device_data import DeviceDataset, HostDataset, open_dataset
 from vsrcli.train.sequences import shape_batch
 
 

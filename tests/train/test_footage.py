@@ -8,7 +8,7 @@ from footage import texture, write_clip
 from PIL import Image
 
 from vsrcli.errors import DataError
-from vsrcli.train import motion
+from vsrcli.train import synthesis
 from vsrcli.train.apart import check_no_leakage
 from vsrcli.train.clips import find_footage, prepare_pairs
 from vsrcli.train.degrade import PRESETS
@@ -26,7 +26,7 @@ def photo():
 
 @pytest.fixture(autouse=True)
 def short_exposures(monkeypatch):
-    monkeypatch.setattr(motion, "INSTANTS", 4)
+    monkeypatch.setattr(synthesis, "INSTANTS", 4)
 
 
 def test_what_is_scored_on_is_not_trained_on(footage_folder, tmp_path):
@@ -65,12 +65,12 @@ def test_soft_takes_lie_beside_the_sharp_ones(tmp_path):
 
 
 def test_blurred_takes_are_blurred_and_still_ones_stand_still(photo):
-    sharp = detail(motion.camera_move(photo, photo, np.random.default_rng(0)))
-    for take in (motion.motion_blurred, motion.defocused):
+    sharp = detail(synthesis.camera_move(photo, photo, np.random.default_rng(0)))
+    for take in (synthesis.motion_blurred, synthesis.defocused):
         soft = take(photo, photo, np.random.default_rng(0))
         assert detail(soft) < 0.7 * sharp
         assert 110 < soft.mean() < 160  # light is averaged, which is brighter than the mean of codes
-    still = motion.static_camera(photo, photo, np.random.default_rng(1))
+    still = synthesis.static_camera(photo, photo, np.random.default_rng(1))
     moved = np.any(still != still[:1], axis=(0, 3))
     assert moved.mean() < 0.5  # what passes in front may move, the scene does not
 
@@ -79,6 +79,6 @@ def test_an_instant_exposure_is_the_sharp_take(photo):
     """The path of the blurred takes is that of the others: with a closed shutter nothing is left to tell them
     apart."""
     rng = np.random.default_rng(2)
-    film = motion._film(photo, photo, rng, (3.0,), np.repeat(motion.TIMES, 2))
+    film = synthesis._film(photo, photo, rng, (3.0,), np.repeat(synthesis.TIMES, 2))
     np.testing.assert_array_equal(film[::2], film[1::2])
-    np.testing.assert_array_equal(motion._codes(motion._light(film[:1])), film[:1])
+    np.testing.assert_array_equal(synthesis._codes(synthesis._light(film[:1])), film[:1])

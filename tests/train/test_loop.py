@@ -9,7 +9,7 @@ import pytest
 from keras import ops
 
 from vsrcli.errors import DataError, SignalInterruptError, UsageError
-from vsrcli.models import architectures, registry
+from vsrcli.models import architectures, weights
 from vsrcli.train import loop
 from vsrcli.train.batches import BatchPlan, make_batch
 from vsrcli.train.checkpoint import read_state
@@ -17,7 +17,7 @@ from vsrcli.train.clips import find_footage, prepare_pairs
 from vsrcli.train.config import config_differences
 from vsrcli.train.degrade import PRESETS
 from vsrcli.train.losses import HUBER_DELTA, charbonnier, huber, sequence_loss
-from vsrcli.train.validate import Validation
+from vsrcli.train.validation import Validation
 
 CONFIG = loop.TrainConfig(
     scale=2, degradation="bi", steps=4, batch=2, frames=7, crop=8, save_every=2, warmup=1
@@ -40,7 +40,7 @@ def pairs(footage_folder, tmp_path_factory):
 
 
 def weights_of(path) -> list[np.ndarray]:
-    return registry.load_model(registry.read_weights(path)).get_weights()
+    return weights.load_model(weights.read_weights(path)).get_weights()
 
 
 def logged(run) -> list[list[str]]:
@@ -143,7 +143,7 @@ def test_a_run_can_start_from_other_weights(pairs, tmp_path):
     for a, b in zip(weights_of(first), weights_of(second), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
     card = json.loads(second.with_name("duf-r-s-x2-video.json").read_text())
-    assert card["init"] == {"name": first.name, "sha256": registry.file_sha256(first), "fresh": []}
+    assert card["init"] == {"name": first.name, "sha256": weights.file_sha256(first), "fresh": []}
 
     with pytest.raises(DataError, match="another init"):
         loop.train(config, pairs, tmp_path / "same", init=second)
@@ -182,7 +182,7 @@ def test_the_result_is_a_model_with_a_card(pairs, footage_folder, tmp_path):
     card = json.loads(path.with_name("duf-s-x2-bi.json").read_text())
     assert card["licence"] == "X"
     assert card["phase"] == "centre"
-    assert card["sha256"] == registry.file_sha256(path)
+    assert card["sha256"] == weights.file_sha256(path)
     assert {"bi psnr_y", "bi gain_db", "bi worst_gain_db", "bi ssim_y", "bi temporal_db"} <= set(
         card["validation"]
     )
@@ -216,6 +216,6 @@ def test_training_brings_unseen_crops_closer_to_the_truth(pairs, tmp_path):
     config = replace(CONFIG, steps=40, batch=4, crop=16, save_every=40, learning_rate=3e-3)
     low, high = make_batch(pairs, BatchPlan(8, 7, 3, 16, 2), seed=99, step=0)
     fresh = architectures.architecture("duf-s").build(2)
-    trained = registry.load_model(registry.read_weights(loop.train(config, pairs, tmp_path)))
+    trained = weights.load_model(weights.read_weights(loop.train(config, pairs, tmp_path)))
     before, after = (float(charbonnier(high, ops.convert_to_numpy(model(low)))) for model in (fresh, trained))
     assert after < 0.95 * before

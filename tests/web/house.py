@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from vsrcli.web.cleanup import delete_expired
 from vsrcli.web.records import QUEUED, READY, RUNNING, JobRecord, Upload
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import Store, now
-from vsrcli.web.sweep import delete_expired
 
 HOUR = 3600.0
 

@@ -14,7 +14,7 @@ from visiting import Running, called
 
 import media_samples as media
 from vsrcli.media.probe import probe
-from vsrcli.media.seek import frame_times
+from vsrcli.media.timing import frame_times
 
 Sample = Callable[..., Path]
 pytestmark = pytest.mark.timeout(900)  # where something else takes the processors

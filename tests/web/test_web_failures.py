@@ -14,7 +14,7 @@ import pytest
 from visiting import PATIENCE, Site, logged, refused
 
 from vsrcli.web.guard import HEADERS
-from vsrcli.web.shown import Serializer
+from vsrcli.web.serializers import Serializer
 from vsrcli.web.store import Store
 
 SECRET = "no such table at /srv/secret"

@@ -17,7 +17,7 @@ import media_samples as media
 from vsrcli.media.decode import Decoder
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.media.probe import probe
-from vsrcli.media.seek import frame_times
+from vsrcli.media.timing import frame_times
 
 Sample = Callable[..., Path]
 Serve = Callable[..., Running]

@@ -219,7 +219,7 @@ def test_health(site: Site) -> None:
 def test_languages(site: Site) -> None:
     from starlette.requests import Request
 
-    from vsrcli.web.page import language
+    from vsrcli.web.pages import language
 
     def asked(accept: str, query: str = "") -> str:
         headers = [(b"accept-language", accept.encode())]

@@ -14,11 +14,11 @@ from house import House
 from visiting import PATIENCE
 
 from vsrcli.web import convert
+from vsrcli.web.cleanup import cancel
 from vsrcli.web.convert import JobRunner
 from vsrcli.web.records import CANCELLED, FAILED, QUEUED, RUNNING, JobRecord
 from vsrcli.web.said import DISK_FULL, INTERNAL_ERROR, INTERRUPTED, without_message
 from vsrcli.web.store import Store
-from vsrcli.web.sweep import cancel
 from vsrcli.web.worker import _recover
 
 CALLS = "import socket; line = socket.create_connection(('127.0.0.1', {port})); line.recv(1)"

@@ -12,7 +12,7 @@ from vsrcli.batch.ledger import Ledger
 from vsrcli.batch.make import failure_outcome
 from vsrcli.batch.outcome import WAITING, Outcome
 from vsrcli.errors import OutputError, SignalInterruptError, VsrError
-from vsrcli.job import Job, Options, prepare_job
+from vsrcli.pipeline.job import Job, Options, prepare_job
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def prepare_in_scratch(task: Task, options: Options) -> Job:
     """What ``prepare`` decides, though the target's folder may not be there yet.
 
     Raises:
-        VsrError: see :func:`~vsrcli.job.prepare_job`.
+        VsrError: see :func:`~vsrcli.pipeline.job.prepare_job`.
     """
     if task.target.parent.exists():
         return prepare_job(task.source, task.target, options)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vsrcli.engine.select import ModelChoice, open_engine
-from vsrcli.engine.streams import StreamingEngine
-from vsrcli.engine.types import Engine
+from vsrcli.inference.select import ModelChoice, open_engine
+from vsrcli.inference.streams import StreamingEngine
+from vsrcli.inference.types import Engine
 
 
 class EngineCache:
-    """Loads each model once for a device and a precision, see :func:`~vsrcli.engine.select.open_engine`.
+    """Loads each model once for a device and a precision, see :func:`~vsrcli.inference.select.open_engine`.
 
     Attributes:
         loaded: how many have been loaded.

@@ -17,13 +17,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
-from vsrcli.engine.select import choose_model
 from vsrcli.errors import OutputError
-from vsrcli.job import Options
-from vsrcli.media.publish import fsync_path
-from vsrcli.models.registry import SUFFIX, list_weights
-from vsrcli.work.fingerprint import changes, sampled
-from vsrcli.work.folder import folder_for
+from vsrcli.inference.select import choose_model
+from vsrcli.models.weights import SUFFIX, list_weights
+from vsrcli.pipeline.fingerprint import changes, sampled
+from vsrcli.pipeline.job import Options
+from vsrcli.system.folder import folder_for
+from vsrcli.system.publish import fsync_path
 
 NAME = ".vsr-batch.jsonl"
 _VERSION = 1

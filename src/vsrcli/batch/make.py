@@ -11,10 +11,10 @@ from vsrcli.batch.engines import EngineCache
 from vsrcli.batch.ledger import Identity
 from vsrcli.batch.outcome import Outcome
 from vsrcli.errors import SignalInterruptError, VsrError
-from vsrcli.job import Options, prepare_job
-from vsrcli.pipeline import Progress, run_job
-from vsrcli.work.folder import folder_for
-from vsrcli.work.journal import read
+from vsrcli.pipeline.job import Options, prepare_job
+from vsrcli.pipeline.journal import read
+from vsrcli.pipeline.run import Progress, run_job
+from vsrcli.system.folder import folder_for
 
 
 @dataclass(frozen=True)

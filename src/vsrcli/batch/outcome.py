@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from vsrcli.batch.films import Task
 from vsrcli.batch.ledger import Identity
-from vsrcli.pipeline import Progress
+from vsrcli.pipeline.run import Progress
 
 Status = Literal["done", "skipped", "failed", "stopped", "waiting"]
 

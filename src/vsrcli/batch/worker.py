@@ -21,7 +21,7 @@ from types import FrameType
 from typing import IO, Any
 
 from vsrcli.errors import SignalInterruptError
-from vsrcli.job import Options
+from vsrcli.pipeline.job import Options
 
 REPORT_INTERVAL = 0.1  # seconds between two reports of progress
 
@@ -33,7 +33,7 @@ class WorkItem:
     Attributes:
         number: that its messages carry.
         source, target: files.
-        options: see :class:`~vsrcli.job.Options`.
+        options: see :class:`~vsrcli.pipeline.job.Options`.
         threads: that the network may use; None: all.
     """
 
@@ -100,7 +100,7 @@ def main() -> None:
 def _work(orders: queue.SimpleQueue[WorkItem | None], send: Callable[..., None], stop: _Stop) -> None:
     from vsrcli.batch.engines import EngineCache
     from vsrcli.batch.make import Callbacks, upscale_one
-    from vsrcli.pipeline import Progress
+    from vsrcli.pipeline.run import Progress
 
     engines = EngineCache()
     while (order := orders.get()) is not None:
@@ -126,9 +126,9 @@ def _work(orders: queue.SimpleQueue[WorkItem | None], send: Callable[..., None],
 
 def _limit(order: WorkItem) -> None:
     """Share the processor's cores: OpenVINO takes all of them for itself, and has no variable to be told."""
-    from vsrcli.engine.offer import openvino_installed, plan_engine
-    from vsrcli.engine.select import choose_model
     from vsrcli.errors import VsrError
+    from vsrcli.inference.offer import openvino_installed, plan_engine
+    from vsrcli.inference.select import choose_model
 
     options = order.options
     with contextlib.suppress(VsrError):  # it will be said where it is not just about threads
@@ -136,7 +136,7 @@ def _limit(order: WorkItem) -> None:
             return
         plan = plan_engine(options.engine, options.device, options.precision)
         if plan.engine in ("auto", "openvino") and openvino_installed():
-            from vsrcli.engine.openvino import core
+            from vsrcli.inference.openvino import core
 
             core().set_property("CPU", {"INFERENCE_NUM_THREADS": order.threads})
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli import __version__, passes
+from vsrcli import __version__
 from vsrcli.bench.peak import PeakMemory
 from vsrcli.bench.stages import watched
-from vsrcli.job import Job, Options, prepare_job
-from vsrcli.pipeline import run_job
-from vsrcli.steady import Upscaler
+from vsrcli.pipeline import passes
+from vsrcli.pipeline.job import Job, Options, prepare_job
+from vsrcli.pipeline.run import run_job
+from vsrcli.pipeline.upscaler import Upscaler
 
 SCHEMA = 1
 

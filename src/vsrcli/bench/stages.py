@@ -1,4 +1,4 @@
-"""Where the time of a film goes: the path of :mod:`vsrcli.pipeline`, watched from outside.
+"""Where the time of a film goes: the path of :mod:`vsrcli.pipeline.run`, watched from outside.
 
 The path asks for frames, hands them to the network, and hands results to an encoder, all in one thread. So
 the time between asking and getting is what it waits, and what is left is its own work: shots, colours, tiles.
@@ -15,13 +15,13 @@ from unittest import mock
 
 import numpy as np
 
-from vsrcli import pipeline
-from vsrcli.engine.types import Engine, Stream
 from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State
-from vsrcli.job import Job
-from vsrcli.media.onward import ResumableDecoder
-from vsrcli.steady import Upscaler
+from vsrcli.inference.types import Engine, Stream
+from vsrcli.media.resumable_decoder import ResumableDecoder
+from vsrcli.pipeline import run
+from vsrcli.pipeline.job import Job
+from vsrcli.pipeline.upscaler import Upscaler
 
 STAGES = ("decode", "network", "encode", "other")
 
@@ -48,7 +48,7 @@ class Clock:
 
 
 class NullOutput:
-    """A film that nobody keeps, see :class:`~vsrcli.film.Output`."""
+    """A film that nobody keeps, see :class:`~vsrcli.pipeline.outputs.Output`."""
 
     def __init__(self, job: Job) -> None:
         self.frame_count = self.saved_count = self.resumed_count = self.shots = 0
@@ -87,7 +87,7 @@ def watched(*, encoded: bool) -> Iterator[Clock]:
     Args:
         encoded: False: frames are made and thrown away.
     """
-    clock, open_film = Clock(), pipeline.open_output
+    clock, open_film = Clock(), run.open_output
 
     class TimedFrames(ResumableDecoder):
         def __iter__(self) -> Iterator[Any]:
@@ -108,7 +108,7 @@ def watched(*, encoded: bool) -> Iterator[Clock]:
     def timed_film(job: Job, on_notice: Callable[[str], None]) -> Any:
         return TimedOutput(open_film(job, on_notice), clock) if encoded else NullOutput(job)
 
-    with mock.patch.multiple(pipeline, open_film=timed_film, Workshop=TimedWorkshop, Onward=TimedFrames):
+    with mock.patch.multiple(run, open_film=timed_film, Workshop=TimedWorkshop, Onward=TimedFrames):
         yield clock
 
 
@@ -127,7 +127,7 @@ class ClockedEngine:
 
 
 class ClockedStream:
-    """A stream that is timed, see :class:`~vsrcli.engine.types.Stream`."""
+    """A stream that is timed, see :class:`~vsrcli.inference.types.Stream`."""
 
     def __init__(self, stream: Stream, clock: Clock) -> None:
         self._stream, self._clock = stream, clock
@@ -152,7 +152,7 @@ class ClockedStream:
 
 
 class TimedOutput:
-    """A film that is timed, see :class:`~vsrcli.film.Output`."""
+    """A film that is timed, see :class:`~vsrcli.pipeline.outputs.Output`."""
 
     _TIMED = ("write", "rest", "over", "finish")
 

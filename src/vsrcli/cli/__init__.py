@@ -16,7 +16,7 @@ from vsrcli.cli.messages import MESSAGES
 from vsrcli.cli.options import ARGUMENTS, LOG, VERBOSITY
 
 if TYPE_CHECKING:
-    from vsrcli.cli.settings import Config
+    from vsrcli.cli.config_files import Config
 
 COMPLETE = "_VSR_COMPLETE"  # environment variable by which a shell asks what may follow
 PROFILE, SETTINGS = "vsrcli.profile", "vsrcli.settings"  # keys in the context's meta
@@ -59,7 +59,7 @@ def vsr(context: click.Context, profile: str | None) -> None:
     name = context.invoked_subcommand or ""
     command = vsr.get_command(context, name)
     if command is not None and not isinstance(command, click.Group):
-        from vsrcli.cli.settings import defaults
+        from vsrcli.cli.config_files import defaults
 
         context.default_map = {name: defaults(settings_of(context), name, command, context)}
 
@@ -68,9 +68,9 @@ def settings_of(context: click.Context) -> Config:
     """What the settings files say, read once.
 
     Raises:
-        UsageError: see :func:`vsrcli.cli.settings.read_config`.
+        UsageError: see :func:`vsrcli.cli.config_files.read_config`.
     """
-    from vsrcli.cli.settings import read_config
+    from vsrcli.cli.config_files import read_config
 
     if SETTINGS not in context.meta:
         context.meta[SETTINGS] = read_config(context.meta.get(PROFILE), COMMANDS)

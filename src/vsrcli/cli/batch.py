@@ -13,10 +13,10 @@ from vsrcli.batch.ledger import Ledger
 from vsrcli.batch.naming import FIELDS, TEMPLATE, Naming
 from vsrcli.cli.film_options import build_options, film_options
 from vsrcli.cli.options import ARGUMENTS, from_command_line, quiet_option, verbose_option
-from vsrcli.cli.signals import catch_signals
 from vsrcli.errors import SignalInterruptError, UsageError
+from vsrcli.images.names import is_image_name
 from vsrcli.media.ffmpeg import find_ffmpeg
-from vsrcli.pictures.names import is_image_name
+from vsrcli.system.signals import catch_signals
 
 
 @click.command(

@@ -11,13 +11,13 @@ from vsrcli.batch.check import PlannedTask, plan_task
 from vsrcli.batch.films import TaskList
 from vsrcli.batch.ledger import Ledger, options_fingerprint
 from vsrcli.batch.outcome import WAITING
-from vsrcli.batch.run import BatchRun
+from vsrcli.batch.runner import BatchRun
 from vsrcli.batch.share import share_memory
 from vsrcli.cli import batch_table
 from vsrcli.cli.board import make_batch_progress, print_failure
 from vsrcli.cli.meter import make_progress, stderr_console
-from vsrcli.cli.signals import CancelToken
-from vsrcli.job import Options
+from vsrcli.pipeline.job import Options
+from vsrcli.system.signals import CancelToken
 
 FAILURE_STATUSES = 3  # exit status of a batch that came to its end with failures
 

@@ -19,11 +19,11 @@ from vsrcli.cli.options import (
     quiet_option,
     verbose_option,
 )
-from vsrcli.cli.signals import catch_signals
-from vsrcli.cli.values import DimensionsParam, ScaleParam
+from vsrcli.cli.types import DimensionsParam, ScaleParam
 from vsrcli.errors import UsageError
-from vsrcli.job import Options
-from vsrcli.media.output import EncodeOptions
+from vsrcli.media.output_plan import EncodeOptions
+from vsrcli.pipeline.job import Options
+from vsrcli.system.signals import catch_signals
 
 if TYPE_CHECKING:
     from vsrcli.bench.measure import BenchReport, RunFigures
@@ -155,7 +155,7 @@ def print_report(report: BenchReport) -> None:
 
 def _rows(ways: list[RunFigures]) -> list[tuple[str, list[str]]]:
     from vsrcli.bench.stages import STAGES
-    from vsrcli.memory import format_bytes
+    from vsrcli.pipeline.memory import format_bytes
 
     rows = [
         ("frames a second", [f"{way.fps:.3g}" for way in ways]),

@@ -15,7 +15,7 @@ from vsrcli.batch.check import PlannedTask
 from vsrcli.batch.outcome import Outcome
 from vsrcli.cli.failure import one_line
 from vsrcli.cli.meter import INTERVAL, NarrowProgress, format_duration
-from vsrcli.pipeline import Progress
+from vsrcli.pipeline.run import Progress
 
 
 class BatchProgress(Protocol):

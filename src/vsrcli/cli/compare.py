@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vsrcli.cli.options import from_command_line, highest_precedence, quiet_option, verbose_option
-from vsrcli.cli.signals import catch_signals
-from vsrcli.cli.values import TimeParam
+from vsrcli.cli.types import TimeParam
 from vsrcli.errors import UsageError
+from vsrcli.system.signals import catch_signals
 
 if TYPE_CHECKING:
     from vsrcli.compare.figures import ScoreSeries
-    from vsrcli.compare.films import Comparison
+    from vsrcli.compare.inputs import Comparison
     from vsrcli.compare.layout import Layout
-    from vsrcli.evaluate.report import DetailCrop
+    from vsrcli.evaluate.crops import DetailCrop
 
 _PAGES, _PICTURES = (".html", ".htm"), (".png",)
 _FILE = click.Path(path_type=Path)
@@ -157,7 +157,7 @@ def compare(
     from vsrcli.cli.compare_work import ComparisonWriter
     from vsrcli.cli.meter import make_progress, stderr_console
     from vsrcli.cli.preferred import preferred
-    from vsrcli.compare.films import plan_comparison
+    from vsrcli.compare.inputs import plan_comparison
     from vsrcli.compare.target import check_target
     from vsrcli.media.ffmpeg import find_ffmpeg
 
@@ -247,7 +247,7 @@ def _suit(
 
 
 def _crop(given: dict[str, Any]) -> DetailCrop | None:
-    from vsrcli.evaluate.report import DetailCrop
+    from vsrcli.evaluate.crops import DetailCrop
 
     return None if given["crop"] is None else DetailCrop(*given["crop"])
 

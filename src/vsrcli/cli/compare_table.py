@@ -11,7 +11,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from vsrcli.compare.figures import ScoreSeries
-    from vsrcli.compare.films import Comparison
+    from vsrcli.compare.inputs import Comparison
 
 
 def print_figures(line: Comparison, figures: ScoreSeries) -> None:

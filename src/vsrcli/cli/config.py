@@ -63,7 +63,7 @@ def show(context: click.Context, command: str | None, everything: bool, as_json:
 @config.command(epilog="Example: vsr config path")
 def path() -> None:
     """Where settings are looked for; what does not exist is marked."""
-    from vsrcli.cli.settings import PROJECT_FILE, user_file
+    from vsrcli.cli.config_files import PROJECT_FILE, user_file
 
     for file in (user_file(), PROJECT_FILE):
         if file is not None:
@@ -74,7 +74,7 @@ def _rows(
     context: click.Context, group: click.Group, name: str, settings: Any, *, everything: bool
 ) -> list[dict[str, Any]]:
     """Options of a command as if nothing had been typed."""
-    from vsrcli.cli.settings import defaults
+    from vsrcli.cli.config_files import defaults
 
     command = group.get_command(context, name)
     assert command is not None

@@ -17,14 +17,14 @@ from vsrcli.cli.options import (
     verbose_option,
 )
 from vsrcli.models.architectures import DEFAULT_MODEL
-from vsrcli.models.registry import SUFFIX
+from vsrcli.models.weights import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vsrcli.evaluate.benchmark import StillFrames
-    from vsrcli.evaluate.contestant import EvaluatedModel
-    from vsrcli.evaluate.result import ClipResult
+    from vsrcli.evaluate.models import EvaluatedModel
+    from vsrcli.evaluate.results import ClipResult
 
 _DEGRADATIONS = click.Choice(["bi", "bd", "video", "none"])
 _FILE = click.Path(path_type=Path)
@@ -125,8 +125,8 @@ def evaluate(
     from dataclasses import replace
 
     from vsrcli.cli.evaluate_files import check_cards, check_target, write, write_card
-    from vsrcli.cli.scores import ComparisonStrips, MeasuringBar, print_comparison
-    from vsrcli.evaluate.compare import compare_models
+    from vsrcli.cli.evaluate_report import ComparisonStrips, MeasuringBar, print_comparison
+    from vsrcli.evaluate.comparison import compare_models
     from vsrcli.evaluate.tables import notes
 
     say = _Notices()
@@ -218,7 +218,7 @@ def _suit(name: str | None, models: Sequence[str], given: dict[str, Any]) -> Non
 def _contestants(
     models: Sequence[str], scale: int | None, name: str | None, phase: Any, say: _Notices
 ) -> list[EvaluatedModel]:
-    from vsrcli.evaluate.contestant import resolve_models
+    from vsrcli.evaluate.models import resolve_models
 
     found = resolve_models(models, scale, name, phase)
     for contestant in found:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vsrcli.errors import OutputError, UsageError
-from vsrcli.evaluate.contestant import EvaluatedModel
-from vsrcli.evaluate.result import Evaluation, card_entry
+from vsrcli.evaluate.models import EvaluatedModel
+from vsrcli.evaluate.results import Evaluation, card_entry
 
 
 def check_target(path: Path | None) -> None:

@@ -17,11 +17,11 @@ from vsrcli.cli.options import (
     memory_options,
 )
 from vsrcli.cli.preferred import preferred
-from vsrcli.cli.values import RateParam, ScaleParam, ScreenParam, SegmentParam, SettingParam, TimeParam
+from vsrcli.cli.types import RateParam, ScaleParam, ScreenParam, SegmentParam, SettingParam, TimeParam
 from vsrcli.errors import UsageError
-from vsrcli.frames.sizes import MAX_SCALE, SizeRequest
-from vsrcli.job import Options
+from vsrcli.frames.geometry import MAX_SCALE, SizeRequest
 from vsrcli.media.presets import PRESETS
+from vsrcli.pipeline.job import Options
 
 _DEFAULT = Options()
 film_options = combine_options(

@@ -13,10 +13,10 @@ import click
 
 from vsrcli.cli.failure import one_line
 from vsrcli.cli.options import verbose_option
-from vsrcli.cli.signals import catch_signals
 from vsrcli.cli.standard import SourcePath
 from vsrcli.media.types import Source, VideoStream
 from vsrcli.media.y4m import STDIO
+from vsrcli.system.signals import catch_signals
 
 
 @click.command(epilog="Example: vsr info film.mkv --json")
@@ -28,8 +28,8 @@ def info(file: Path, as_json: bool, verbose: int) -> None:
 
     A dash is stdin, of which no more is read than it takes.
     """
+    from vsrcli.images.series import image_sequence_source as find_source
     from vsrcli.media.incoming import StdinInput
-    from vsrcli.pictures.series import image_sequence_source as find_source
 
     with catch_signals(), StdinInput(peek=True) as stdin:
         source = stdin.probe().plain() if file == STDIO else find_source(file)

@@ -16,8 +16,8 @@ from vsrcli import __version__
 from vsrcli.cli.messages import start_message
 
 if TYPE_CHECKING:
-    from vsrcli.job import Job
-    from vsrcli.pipeline import Progress, Result
+    from vsrcli.pipeline.job import Job
+    from vsrcli.pipeline.run import Progress, Result
 
 _TOLD = logging.getLogger("vsrcli.told")  # what people were told
 

@@ -18,8 +18,8 @@ import click
 from vsrcli import __version__
 
 if TYPE_CHECKING:
-    from vsrcli.job import Job
-    from vsrcli.pipeline import Progress, Result
+    from vsrcli.pipeline.job import Job
+    from vsrcli.pipeline.run import Progress, Result
 
 MESSAGES = "vsrcli.messages"  # key in the context's meta: the Messages in use, if any
 STYLES = ("auto", "bar", "lines", "json", "none")

@@ -7,7 +7,8 @@ import time
 from typing import Protocol, Self
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from vsrcli.cli.failure import one_line
@@ -103,7 +104,7 @@ class _Margin:
         yield from console.render(self._inner, options.update_width(max(20, options.max_width - 4)))
 
 
-class NarrowProgress(Progress):
+class NarrowProgress(RichProgress):
     """A progress display that leaves a margin."""
 
     def get_renderable(self) -> RenderableType:

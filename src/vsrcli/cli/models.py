@@ -10,7 +10,7 @@ import click
 
 from vsrcli.cli.options import verbose_option
 from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, Architecture
-from vsrcli.models.registry import DEFAULT_DEGRADATION, list_weights
+from vsrcli.models.weights import DEFAULT_DEGRADATION, list_weights
 
 _UNTRAINED = "no weights"
 _WIDE = 100  # columns of a terminal that has room for everything; below, the table says less

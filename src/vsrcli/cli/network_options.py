@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from vsrcli.cli.options import combine_options, highest_precedence
-from vsrcli.cli.values import NetworkPresetParam
+from vsrcli.cli.types import NetworkPresetParam
 from vsrcli.errors import UsageError
-from vsrcli.job import Options
 from vsrcli.models.architectures import NETWORK_PRESETS
+from vsrcli.pipeline.job import Options
 
 _DEFAULT = Options()
 network_options = combine_options(

@@ -9,8 +9,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from vsrcli.cli.values import DeviceParam, SizeParam, TileParam
-from vsrcli.engine.offer import ENGINES, PRECISIONS
+from vsrcli.cli.types import DeviceParam, SizeParam, TileParam
+from vsrcli.inference.offer import ENGINES, PRECISIONS
 
 VERBOSITY = "vsrcli.verbosity"  # key in the context's meta: how often -v was given
 LOG = "vsrcli.log"  # key in the context's meta: what closes the log file

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from vsrcli.cli.options import from_command_line, highest_precedence
-from vsrcli.media.output import EncodeOptions
+from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.preferences import Preferences
 from vsrcli.media.presets import apply_preset
 

@@ -12,14 +12,14 @@ import click
 from vsrcli.cli.film_options import build_options, film_options
 from vsrcli.cli.messages import MESSAGES, progress_options
 from vsrcli.cli.options import LOG, log_option, quiet_option, verbose_option
-from vsrcli.cli.signals import catch_signals
-from vsrcli.cli.values import TimeParam
+from vsrcli.cli.types import TimeParam
 from vsrcli.errors import UsageError
-from vsrcli.pictures.targets import is_image_target
+from vsrcli.images.targets import is_image_target
+from vsrcli.system.signals import catch_signals
 
 if TYPE_CHECKING:
-    from vsrcli.job import Job, Options
-    from vsrcli.pipeline import Progress, Result
+    from vsrcli.pipeline.job import Job, Options
+    from vsrcli.pipeline.run import Progress, Result
 
 _ANYWHERE = Fraction(1, 3)  # of the film: beyond titles, before the end
 
@@ -64,8 +64,8 @@ def preview(
     from vsrcli.cli import summary
     from vsrcli.cli.meter import stderr_console
     from vsrcli.cli.telling import make_reporter
-    from vsrcli.job import prepare_job
-    from vsrcli.pipeline import run_job
+    from vsrcli.pipeline.job import prepare_job
+    from vsrcli.pipeline.run import run_job
 
     meta = click.get_current_context().meta
     console, chatty = stderr_console(), verbose > 0 and not quiet
@@ -118,7 +118,7 @@ def _beside(source: Path) -> Path:
 
 
 def _film(source: Path, fps: Fraction | None) -> PreviewVideo:
-    from vsrcli.pictures.series import image_sequence_source as find_source
+    from vsrcli.images.series import image_sequence_source as find_source
 
     film = find_source(source, fps)
     seconds, rate = film.video.duration or film.duration, film.video.frame_rate
@@ -150,7 +150,7 @@ class Estimate:
 
     def __str__(self) -> str:
         from vsrcli.cli.meter import format_duration
-        from vsrcli.memory import format_bytes
+        from vsrcli.pipeline.memory import format_bytes
 
         if self.frames is None or self.seconds is None or self.size is None:
             return "the whole film: its length is not known, so nobody can say"

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from vsrcli.cli.options import highest_precedence, verbose_option
-from vsrcli.cli.values import DeviceParam, SizeParam
+from vsrcli.cli.types import DeviceParam, SizeParam
 from vsrcli.errors import OutputError, UsageError, VsrError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

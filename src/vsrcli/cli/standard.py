@@ -14,8 +14,8 @@ from typing import Any, TextIO
 
 import click
 
+from vsrcli.images.targets import NUMBER_WILDCARD, parse_target
 from vsrcli.media.y4m import STDIO
-from vsrcli.pictures.targets import NUMBER_WILDCARD, parse_target
 
 
 def prepare_stdio() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vsrcli.media.y4m import STDIO
 
 if TYPE_CHECKING:
-    from vsrcli.pipeline import Progress
+    from vsrcli.pipeline.run import Progress
 
 
 class ResumeHint:

@@ -15,14 +15,14 @@ from rich.console import Console
 
 from vsrcli.cli.failure import one_line
 from vsrcli.cli.meter import format_duration
-from vsrcli.job import Job
 from vsrcli.media.incoming import display_name
 from vsrcli.media.types import Source
 from vsrcli.media.y4m import STDIO
-from vsrcli.memory import format_bytes, relative_cost
+from vsrcli.pipeline.job import Job
+from vsrcli.pipeline.memory import format_bytes, relative_cost
 
 if TYPE_CHECKING:
-    from vsrcli.pipeline import Result
+    from vsrcli.pipeline.run import Result
 
 
 def print_summary(console: Console, job: Job, *, verbose: bool = False) -> None:
@@ -190,7 +190,7 @@ def _aspect(shown: Fraction) -> str:
 
 def segment_line(job: Job) -> str:
     """How long segments are."""
-    from vsrcli.segments import segment_length
+    from vsrcli.pipeline.segments import segment_length
 
     if not job.segmented:
         return "none: an interrupted run begins anew"

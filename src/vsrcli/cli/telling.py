@@ -20,8 +20,8 @@ from vsrcli.cli.meter import (
 )
 
 if TYPE_CHECKING:
-    from vsrcli.job import Job
-    from vsrcli.pipeline import Progress, Result
+    from vsrcli.pipeline.job import Job
+    from vsrcli.pipeline.run import Progress, Result
 
 
 class Reporter(Protocol):

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from vsrcli.cli.options import quiet_option, verbose_option
-from vsrcli.cli.signals import catch_signals
-from vsrcli.cli.values import SizesParam
+from vsrcli.cli.types import SizesParam
 from vsrcli.models.architectures import ARCHITECTURES
+from vsrcli.system.signals import catch_signals
 from vsrcli.train.clips import Footage
 from vsrcli.train.config import DATA_PLACEMENTS, OPTIMIZERS, PRECISIONS, StepReport, TrainConfig
 from vsrcli.train.degrade import PRESETS
@@ -102,11 +102,11 @@ def train(
     """
     from vsrcli.cli.card import model_card
     from vsrcli.cli.meter import make_progress, stderr_console
-    from vsrcli.engine.backend import silence_native_stderr
+    from vsrcli.inference.keras_device import silence_native_stderr
+    from vsrcli.system.tuning import configure_malloc
     from vsrcli.train.apart import check_no_leakage
     from vsrcli.train.clips import find_footage, prepare_pairs
     from vsrcli.train.sequences import check_sequences
-    from vsrcli.tuning import configure_malloc
 
     config = TrainConfig(**{field.name: chosen[field.name] for field in fields(TrainConfig)})
     check_sequences(config, config.architecture)
@@ -123,7 +123,7 @@ def train(
             from vsrcli.train.loop import train as train_network
             from vsrcli.train.parallel import data_parallel
             from vsrcli.train.precision import precision_warning
-            from vsrcli.train.validate import Validation
+            from vsrcli.train.validation import Validation
         data_parallel(config.gpus, config.batch)  # what cannot be should not wait for the footage
         if slow := precision_warning(config.precision):
             meter.print_line(slow)

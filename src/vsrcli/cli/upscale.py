@@ -10,18 +10,18 @@ import click
 from vsrcli.cli.film_options import build_options, film_options
 from vsrcli.cli.messages import MESSAGES, progress_options
 from vsrcli.cli.options import ARGUMENTS, LOG, from_command_line, log_option, quiet_option, verbose_option
-from vsrcli.cli.signals import catch_signals, exit_immediately
 from vsrcli.cli.standard import SourcePath, TargetPath
 from vsrcli.cli.standing import ResumeHint
 from vsrcli.errors import SignalInterruptError, VsrError
-from vsrcli.job import prepare_job
 from vsrcli.media.containers import FORMATS
 from vsrcli.media.incoming import StdinInput
-from vsrcli.media.outgoing import require_stdout_pipe
+from vsrcli.media.stdout import require_stdout_pipe
 from vsrcli.media.y4m import STDIO
+from vsrcli.pipeline.job import prepare_job
+from vsrcli.system.signals import catch_signals, exit_immediately
 
 if TYPE_CHECKING:
-    from vsrcli.pipeline import Progress
+    from vsrcli.pipeline.run import Progress
 
 
 @click.command(
@@ -83,7 +83,7 @@ def upscale(
             if dry_run:
                 return teller.plan(job)
             teller.begin(job)
-            from vsrcli.pipeline import run_job
+            from vsrcli.pipeline.run import run_job
 
             def on_progress(now: Progress) -> None:
                 received.raise_if_cancelled()

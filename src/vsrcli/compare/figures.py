@@ -13,8 +13,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from vsrcli.compare.films import Comparison
-from vsrcli.compare.moments import AlignedFrames
+from vsrcli.compare.alignment import AlignedFrames
+from vsrcli.compare.inputs import Comparison
 from vsrcli.compare.vmaf import MODEL, Vmaf, available
 from vsrcli.errors import FfmpegError, InputError
 from vsrcli.evaluate.metrics import PSNR_CAP, psnr_y, ssim_y

@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from vsrcli.compare.alignment import AlignedFrames, iter_aligned
 from vsrcli.compare.figures import Scorer, ScoreSeries
-from vsrcli.compare.films import Comparison
+from vsrcli.compare.inputs import Comparison
 from vsrcli.compare.layout import Layout
-from vsrcli.compare.moments import AlignedFrames, iter_aligned
 from vsrcli.media.encode import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.output import EncodeOptions, OutputPlan
+from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.preferences import plan_preferred
 from vsrcli.media.types import Frame
 
@@ -24,7 +24,7 @@ def plan_video(
     """Decide how the film is written.
 
     Raises:
-        OutputError: see :func:`~vsrcli.media.plan.plan_output`.
+        OutputError: see :func:`~vsrcli.media.planning.plan_output`.
     """
     first = line.films[0]
     width, height = layout.size

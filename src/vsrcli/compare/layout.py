@@ -11,7 +11,7 @@ import numpy as np
 
 from vsrcli.compare.labels import blank_canvas, blend_patch, font_size, head_height, label_badge, label_strip
 from vsrcli.errors import UsageError
-from vsrcli.evaluate.report import DetailCrop
+from vsrcli.evaluate.crops import DetailCrop
 
 LAYOUTS = ("split", "wipe", "side", "stack")
 PERIOD = Fraction(6)  # seconds in which a wipe goes once to and fro

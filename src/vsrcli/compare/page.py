@@ -16,12 +16,12 @@ from string import Template
 from typing import Any
 
 from vsrcli import __version__
-from vsrcli.compare.album import SnapshotSet
 from vsrcli.compare.figures import PROTOCOL, VMAF_PROTOCOL, ScoreSeries
-from vsrcli.compare.films import ComparedVideo, Comparison
+from vsrcli.compare.inputs import ComparedVideo, Comparison
 from vsrcli.compare.plot import bin_series, format_timestamp, plot, series
+from vsrcli.compare.snapshots import SnapshotSet
 from vsrcli.compare.target import atomic_output
-from vsrcli.evaluate.report import DetailCrop
+from vsrcli.evaluate.crops import DetailCrop
 
 
 def write_page(
@@ -36,7 +36,7 @@ def write_page(
 
     Args:
         line: what is compared.
-        album: from :func:`~vsrcli.compare.album.collect_snapshots`.
+        album: from :func:`~vsrcli.compare.snapshots.collect_snapshots`.
         target: an ``.html``.
         crop: the detail to begin with; None: where there is most of it.
         overwrite: whether an existing target may be replaced.

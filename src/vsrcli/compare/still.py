@@ -7,10 +7,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from vsrcli.compare.alignment import aligned_at
 from vsrcli.compare.figures import CROP, SMALLEST
-from vsrcli.compare.films import Comparison
+from vsrcli.compare.inputs import Comparison
 from vsrcli.compare.layout import Layout
-from vsrcli.compare.moments import aligned_at
 from vsrcli.compare.target import atomic_output
 from vsrcli.evaluate.metrics import PSNR_CAP, psnr_y
 from vsrcli.media.ffmpeg import Ffmpeg

@@ -45,7 +45,7 @@ def check_packages() -> Iterator[Finding]:
 
 def check_openvino() -> Iterator[Finding]:
     """The faster engine on CPUs."""
-    from vsrcli.engine.offer import INSTALL_HINT, cpu_precisions, openvino_installed
+    from vsrcli.inference.offer import INSTALL_HINT, cpu_precisions, openvino_installed
 
     if not openvino_installed():
         text = "not installed: films start later and take longer on this CPU"
@@ -57,7 +57,7 @@ def check_openvino() -> Iterator[Finding]:
 def check_weights() -> Iterator[Finding]:
     """Every weight file is what its card says."""
     from vsrcli.models.architectures import DEFAULT_MODEL
-    from vsrcli.models.registry import DEFAULT_DEGRADATION, file_sha256, list_weights, weight_folders
+    from vsrcli.models.weights import DEFAULT_DEGRADATION, file_sha256, list_weights, weight_folders
 
     there = list_weights()
     damaged = [each for each in there if file_sha256(each.path) != each.card.get("sha256")]
@@ -79,7 +79,7 @@ def check_weights() -> Iterator[Finding]:
 
 def check_cache() -> Iterator[Finding]:
     """Where compiled graphs are kept."""
-    from vsrcli.engine.ircache import cache_folder
+    from vsrcli.inference.graph_cache import cache_folder
 
     folder = cache_folder()
     try:
@@ -97,7 +97,7 @@ def check_cache() -> Iterator[Finding]:
 def check_config() -> Iterator[Finding]:
     """Files with defaults."""
     from vsrcli.cli import COMMANDS
-    from vsrcli.cli.settings import read_config
+    from vsrcli.cli.config_files import read_config
 
     found = read_config(None, COMMANDS)
     files = ", ".join(str(file) for file in found.files)
@@ -117,7 +117,7 @@ def check_disk() -> Iterator[Finding]:
 
 def check_memory() -> Iterator[Finding]:
     """What is free now."""
-    from vsrcli.free import available_host_memory
+    from vsrcli.system.free import available_host_memory
 
     free = available_host_memory()
     if free < _LITTLE_MEMORY:

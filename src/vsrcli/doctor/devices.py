@@ -14,12 +14,12 @@ from vsrcli.doctor.finding import NOTE, OK, PROBLEM, Finding
 
 _ASK = """
 import json
-from vsrcli.engine.backend import gpus
+from vsrcli.inference.keras_device import gpus
 found = gpus()
 import keras
 print(json.dumps({"backend": keras.backend.backend(), "gpus": found}))
 """
-_SECONDS = 180
+_START_TIMEOUT = 180
 _ILLEGAL = -4  # SIGILL
 
 
@@ -27,10 +27,12 @@ def check_backend() -> Iterator[Finding]:
     """Whether Keras starts, and on what."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _ASK], capture_output=True, text=True, timeout=_SECONDS, check=False
+            [sys.executable, "-c", _ASK], capture_output=True, text=True, timeout=_START_TIMEOUT, check=False
         )
     except subprocess.TimeoutExpired:
-        yield Finding("Keras", PROBLEM, f"does not start within {_SECONDS} s", "see whether a driver hangs")
+        yield Finding(
+            "Keras", PROBLEM, f"does not start within {_START_TIMEOUT} s", "see whether a driver hangs"
+        )
         return
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]

@@ -14,7 +14,7 @@ HARDWARE = tuple(
     for maker in ("nvenc", "qsv", "amf", "vaapi", "videotoolbox")
     for codec in ("h264", "hevc", "av1")
 )
-_SECONDS = 20  # a driver that hangs must not hang the doctor
+_PROBE_TIMEOUT = 20  # a driver that hangs must not hang the doctor
 
 
 def check_encoders() -> Iterator[Finding]:
@@ -54,7 +54,7 @@ def encoder_works(ffmpeg: Ffmpeg, encoder: str) -> bool:
     ]
     try:
         done = subprocess.run(
-            line, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False
+            line, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_TIMEOUT, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return False

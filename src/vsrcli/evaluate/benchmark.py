@@ -15,19 +15,19 @@ from itertools import zip_longest
 
 import numpy as np
 
-from vsrcli.engine.resample import ResampleEngine
-from vsrcli.engine.types import Engine, Stream
 from vsrcli.errors import EngineError
 from vsrcli.evaluate.clips import ClipFile
 from vsrcli.evaluate.metrics import PSNR_CAP, luma, psnr_y, ssim_y
 from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
-from vsrcli.evaluate.result import CROP, SKIP_ENDS, ClipResult, Cost, Evaluation, Quality
+from vsrcli.evaluate.results import CROP, SKIP_ENDS, ClipResult, Cost, Evaluation, Quality
 from vsrcli.evaluate.stopwatch import Stopwatch, TimedStream
 from vsrcli.frames.resample import Phase
 from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.inference.resample import ResampleEngine
+from vsrcli.inference.types import Engine, Stream
 from vsrcli.media.types import Frame
-from vsrcli.memory import max_tile_side
-from vsrcli.pipeline import ShotUpscaler
+from vsrcli.pipeline.memory import max_tile_side
+from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,16 +6,8 @@ import re
 from collections.abc import Sequence
 
 from vsrcli import __version__
-from vsrcli.evaluate.compare import ModelComparison
-from vsrcli.evaluate.tables import (
-    Table,
-    clip_table,
-    engine_lines,
-    footnotes,
-    method_table,
-    notes,
-    psnr_table,
-)
+from vsrcli.evaluate.comparison import ModelComparison
+from vsrcli.evaluate.tables import Table, clip_table, engine_lines, footnotes, method_table, notes, psnr_table
 
 
 def evaluation_document(comparisons: Sequence[ModelComparison], command: str = "") -> str:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vsrcli.engine.types import Stream
-from vsrcli.evaluate.result import WARMUP_FRAMES
+from vsrcli.evaluate.results import WARMUP_FRAMES
 from vsrcli.frames.state import State
+from vsrcli.inference.types import Stream
 
 
 class Stopwatch:
@@ -30,7 +30,7 @@ class Stopwatch:
 
 
 class TimedStream:
-    """A stream under a stopwatch, see :class:`~vsrcli.engine.types.Stream`.
+    """A stream under a stopwatch, see :class:`~vsrcli.inference.types.Stream`.
 
     Once it has answered ``WARMUP_FRAMES`` times, each push takes one frame in and gives one out: that is timed.
     Whatever a network compiles, it has compiled before. What it gives at the end is not timed, since nothing

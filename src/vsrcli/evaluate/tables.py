@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vsrcli.evaluate.compare import ModelComparison
-from vsrcli.evaluate.result import SCORING, TIMING, ClipResult, Cost, Evaluation, Quality
+from vsrcli.evaluate.comparison import ModelComparison
+from vsrcli.evaluate.results import SCORING, TIMING, ClipResult, Cost, Evaluation, Quality
 
 _HEAD = 10  # letters of a model's name in one line of a heading
 

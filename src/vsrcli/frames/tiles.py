@@ -29,7 +29,7 @@ from vsrcli.frames.spans import TilePlan, TileSpan
 from vsrcli.frames.state import ArraySpec, State, foreign_state_error, validate_state
 
 if TYPE_CHECKING:
-    from vsrcli.engine.types import Stream
+    from vsrcli.inference.types import Stream
 
 FEATHER = 4
 

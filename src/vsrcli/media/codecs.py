@@ -37,7 +37,7 @@ class Codec:
     presets: tuple[str, str] | None = None
 
     def preset_for(self, effort: str) -> str | None:
-        """The preset of an effort, see :class:`~vsrcli.media.output.EncodeOptions`."""
+        """The preset of an effort, see :class:`~vsrcli.media.output_plan.EncodeOptions`."""
         faster, slower = self.presets or (self.preset, self.preset)
         return {"fast": faster, "quality": slower}.get(effort, self.preset)
 

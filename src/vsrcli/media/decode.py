@@ -19,7 +19,7 @@ from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.picture import has_no_timestamps
 from vsrcli.media.reader import IncompleteStreamError, RawFrameReader
 from vsrcli.media.repair import DamageConcealer
-from vsrcli.media.seek import frame_ticks, keyframe_before
+from vsrcli.media.timing import frame_ticks, keyframe_before
 from vsrcli.media.types import Frame, Source
 
 # Containers that are recordings of a running transmission: they may begin anywhere, between key frames too.

@@ -15,11 +15,11 @@ from vsrcli.media.fed import FFmpegWriter
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.mux import mux_command
 from vsrcli.media.opening import open_output_file
-from vsrcli.media.output import OutputPlan
-from vsrcli.media.overlap import BackgroundWriter, queue_depth
+from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.process import FFmpegProcess
-from vsrcli.media.publish import publish_file, temporary_name
 from vsrcli.media.types import Frame, Source
+from vsrcli.system.overlap import BackgroundWriter, queue_depth
+from vsrcli.system.publish import publish_file, temporary_name
 
 _PIXEL_FORMATS = {  # number type and whether there is alpha
     (np.dtype(np.uint8), False): "rgb24",

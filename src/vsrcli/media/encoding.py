@@ -7,7 +7,7 @@ from vsrcli.media.alpha import has_alpha_plane
 from vsrcli.media.color import encode_filter, encoder_tags
 from vsrcli.media.containers import Container
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.output import EncodeOptions
+from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.types import Color, Source
 
 _FILTERS = ("vf", "filter", "filter:v", "filter:v:0")

@@ -22,10 +22,10 @@ from typing import IO, Any, Self
 
 from vsrcli.errors import InputError, OutputError, UsageError, VsrError
 from vsrcli.media.probe import probe
-from vsrcli.media.publish import resolve_target
 from vsrcli.media.types import Source
 from vsrcli.media.y4m import MAGIC, STDIO, Y4mHeader
 from vsrcli.media.y4m_pictures import Y4mReader
+from vsrcli.system.publish import resolve_target
 
 PROBE_BYTES = 1 << 24
 """Bytes that are read to describe a film without taking all of it."""

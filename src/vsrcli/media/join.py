@@ -20,7 +20,7 @@ from vsrcli.errors import EncodeError
 from vsrcli.media.encode import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.mux import EncodedInput, mux_command
-from vsrcli.media.output import OutputPlan
+from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.segment import SegmentFile, open_segment, segment_container, segment_timescale
 from vsrcli.media.types import Source

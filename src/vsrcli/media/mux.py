@@ -14,7 +14,7 @@ from vsrcli.media.incoming import y4m_stream_of
 from vsrcli.media.notices import uses_quicktime_keys
 from vsrcli.media.opening import safe_input_options
 from vsrcli.media.others import format_seconds, map_other_streams, stream_metadata
-from vsrcli.media.output import OutputPlan
+from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.timecode import timecode_at
 from vsrcli.media.types import ImageSequence, Source
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from vsrcli.media.opening import open_media
-from vsrcli.media.output import OutputPlan
+from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.streams import StreamPlan
 from vsrcli.media.types import Source
 

@@ -15,8 +15,8 @@ from vsrcli.errors import OutputError, UsageError
 from vsrcli.media.codecs import choose_codec
 from vsrcli.media.containers import FORMATS
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.output import EncodeOptions, OutputPlan
-from vsrcli.media.plan import plan_output
+from vsrcli.media.output_plan import EncodeOptions, OutputPlan
+from vsrcli.media.planning import plan_output
 from vsrcli.media.types import Source
 
 Result = TypeVar("Result")
@@ -44,7 +44,7 @@ def asked_for(options: EncodeOptions) -> EncodeOptions:
 def plan_preferred(
     source: Source, target: Path, *, options: EncodeOptions, ffmpeg: Ffmpeg, **others: Any
 ) -> OutputPlan:
-    """As :func:`~vsrcli.media.plan.plan_output`; what gives way is told in a notice.
+    """As :func:`~vsrcli.media.planning.plan_output`; what gives way is told in a notice.
 
     Raises:
         OutputError, UsageError: see ``plan_output``; or what is preferred suits no film at all.

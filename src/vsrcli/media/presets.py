@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from vsrcli.errors import UsageError
-from vsrcli.media.output import EncodeOptions
+from vsrcli.media.output_plan import EncodeOptions
 
 
 @dataclass(frozen=True)

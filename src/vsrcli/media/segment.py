@@ -20,7 +20,7 @@ from vsrcli.media.encode import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
 from vsrcli.media.mux import encoded_video_options
 from vsrcli.media.opening import open_output_file
-from vsrcli.media.output import OutputPlan
+from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.types import Frame, Source, VideoStream
 

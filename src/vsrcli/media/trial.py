@@ -16,7 +16,7 @@ from vsrcli.media.encode import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.join import SegmentConcatenator
 from vsrcli.media.opening import open_output_file
-from vsrcli.media.output import OutputPlan
+from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.picture import bit_depth
 from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.segment import SegmentEncoder

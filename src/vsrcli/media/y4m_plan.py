@@ -17,10 +17,10 @@ from vsrcli.errors import OutputError
 from vsrcli.media.color import is_rgb, resolve
 from vsrcli.media.containers import Container
 from vsrcli.media.incoming import display_name, y4m_stream_of
-from vsrcli.media.output import EncodeOptions
+from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.pixelformat import PixelFormatChoice, is_high_bit_depth
-from vsrcli.media.seek import frame_ticks
 from vsrcli.media.streams import StreamPlan
+from vsrcli.media.timing import frame_ticks
 from vsrcli.media.types import Color, Source, VideoStream
 from vsrcli.media.y4m import CONTAINER, PIX_FMTS, Y4mHeader, new_header
 from vsrcli.media.y4m_pictures import Y4mReader

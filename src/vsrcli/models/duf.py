@@ -15,7 +15,7 @@ from vsrcli.models.costs import DUF_STEM as STEM
 from vsrcli.models.costs import TAPS, WINDOW
 from vsrcli.models.costs import duf_macs as macs
 from vsrcli.models.costs import duf_radius as radius
-from vsrcli.models.dynamic import DynamicUpsampling, SubpixelConv, interpolating_bias
+from vsrcli.models.layers import DynamicUpsampling, SubpixelConv, interpolating_bias
 
 __all__ = ["DEPTHS", "WINDOW", "build", "macs", "radius"]
 
@@ -28,7 +28,7 @@ def build(scale: int, *, depth: int = 16, phase: str = "centre") -> keras.Model:
     Args:
         scale: 2, 3 or 4.
         depth: 16, 28 or 52 layers.
-        phase: where the untrained filters point, see :func:`~vsrcli.models.dynamic.interpolating_bias`.
+        phase: where the untrained filters point, see :func:`~vsrcli.models.layers.interpolating_bias`.
 
     Returns:
         A Keras model from ``(B, 7, H, W, 3)`` in [0, 1] to ``(B, scale*H, scale*W, 3)``, the centre frame.

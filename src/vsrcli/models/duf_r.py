@@ -26,7 +26,7 @@ from vsrcli.models.convolve import concat_conv
 from vsrcli.models.costs import TAPS
 from vsrcli.models.costs import duf_r_macs as macs
 from vsrcli.models.costs import duf_r_radius as radius
-from vsrcli.models.dynamic import (
+from vsrcli.models.layers import (
     SubpixelConv,
     apply_dynamic_filters,
     bicubic_upsample,
@@ -51,7 +51,7 @@ class DufR(keras.Model):
         head: channels before the two output branches.
         filters: whether there are dynamic filters. Without them the residual is added to a bicubic picture:
             they cost more than all the rest of a narrow network.
-        phase: where the untrained filters point, see :func:`~vsrcli.models.dynamic.interpolating_bias`.
+        phase: where the untrained filters point, see :func:`~vsrcli.models.layers.interpolating_bias`.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class DufR(keras.Model):
 
         Args:
             x: ``(B, H, W, head)`` from :meth:`step`.
-            around: ``(B, H+4, W+4, 3)``: the centre frame, :func:`~vsrcli.models.dynamic.pad_border`.
+            around: ``(B, H+4, W+4, 3)``: the centre frame, :func:`~vsrcli.models.layers.pad_border`.
 
         Returns:
             ``(B, H, W, 3, scale**2)`` float32, not clipped: the picture before depth-to-space.

@@ -17,7 +17,7 @@ from vsrcli.models.costs import DUF_S_LEVELS as LEVELS
 from vsrcli.models.costs import TAPS, WINDOW
 from vsrcli.models.costs import duf_s_macs as macs
 from vsrcli.models.costs import duf_s_radius as radius
-from vsrcli.models.dynamic import (
+from vsrcli.models.layers import (
     SubpixelConv,
     apply_dynamic_filters,
     depth_to_space,
@@ -36,7 +36,7 @@ class DufS(keras.Model):
         width: feature channels.
         blocks: residual blocks after time has been merged.
         head: channels before the two output branches.
-        phase: where the untrained filters point, see :func:`~vsrcli.models.dynamic.interpolating_bias`.
+        phase: where the untrained filters point, see :func:`~vsrcli.models.layers.interpolating_bias`.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class DufS(keras.Model):
 
         Args:
             x: ``(B, H, W, head)`` from :meth:`refine`.
-            around: ``(B, H+4, W+4, 3)``: the centre frame, :func:`~vsrcli.models.dynamic.pad_border`.
+            around: ``(B, H+4, W+4, 3)``: the centre frame, :func:`~vsrcli.models.layers.pad_border`.
 
         Returns:
             ``(B, scale*H, scale*W, 3)`` float32, not clipped.

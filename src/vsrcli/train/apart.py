@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vsrcli.errors import DataError
-from vsrcli.models.registry import file_sha256
+from vsrcli.models.weights import file_sha256
 from vsrcli.train.clips import Footage
 
 

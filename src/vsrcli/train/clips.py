@@ -20,7 +20,7 @@ from PIL import Image
 
 from vsrcli.errors import DataError
 from vsrcli.train.degrade import Degradation, degrade
-from vsrcli.train.motion import HEIGHT, WIDTH, camera_move, defocused, motion_blurred, static_camera
+from vsrcli.train.synthesis import HEIGHT, WIDTH, camera_move, defocused, motion_blurred, static_camera
 
 CLIPS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".y4m"}
 PHOTOS = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}

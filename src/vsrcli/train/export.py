@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli.models.registry import SUFFIX, file_sha256
+from vsrcli.models.weights import SUFFIX, file_sha256
 from vsrcli.train.config import TrainConfig
 from vsrcli.train.degrade import PRESETS
 

@@ -19,7 +19,7 @@ from vsrcli.train.checkpoint import read_state, restore_checkpoint, save_checkpo
 from vsrcli.train.clips import TrainingPair
 from vsrcli.train.config import StepReport, TrainConfig, config_differences
 from vsrcli.train.degrade import PRESETS
-from vsrcli.train.device import open_dataset
+from vsrcli.train.device_data import open_dataset
 from vsrcli.train.export import WeightExporter
 from vsrcli.train.log import TrainingLog
 from vsrcli.train.losses import sequence_loss
@@ -28,7 +28,7 @@ from vsrcli.train.parallel import data_parallel
 from vsrcli.train.precision import dtype_policy
 from vsrcli.train.sequences import check_sequences, temporal_margin
 from vsrcli.train.transfer import initialize_from, same_initial_weights
-from vsrcli.train.validate import Validation
+from vsrcli.train.validation import Validation
 
 __all__ = ["StepReport", "TrainConfig", "train"]
 

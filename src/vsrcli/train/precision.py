@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from vsrcli.train.device import device_memory
+from vsrcli.train.device_data import device_memory
 
 POLICIES = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
 _BF16_FLAGS = ("amx_bf16", "avx512_bf16", "avx_ne_convert")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vsrcli.errors import DataError
-from vsrcli.models.registry import load_model, read_weights
+from vsrcli.models.weights import load_model, read_weights
 
 if TYPE_CHECKING:
     import keras

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from vsrcli.web import logs
 from vsrcli.web.answers import error_response
+from vsrcli.web.cleanup import delete_expired, delete_orphans
 from vsrcli.web.downloads import DownloadRoutes
 from vsrcli.web.events import EventRoutes
 from vsrcli.web.films import VideoRoutes
@@ -23,15 +24,14 @@ from vsrcli.web.health import Health
 from vsrcli.web.jobs import JobRoutes
 from vsrcli.web.metrics import Metrics
 from vsrcli.web.offer import OptionsRoutes
-from vsrcli.web.page import PageRoutes
+from vsrcli.web.pages import PageRoutes
 from vsrcli.web.queues import Queue
 from vsrcli.web.records import CHECKING
 from vsrcli.web.refusal import ApiError, not_found
+from vsrcli.web.serializers import Serializer
 from vsrcli.web.sessions import Sessions, secret_key
 from vsrcli.web.settings import FILMS, JOBS, Settings
-from vsrcli.web.shown import Serializer
 from vsrcli.web.store import Store
-from vsrcli.web.sweep import delete_expired, delete_orphans
 from vsrcli.web.uploads import UploadRoutes
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from vsrcli.frames.sizes import MAX_SCALE, NAMED_SIZES
-from vsrcli.job import Options
+from vsrcli.frames.geometry import MAX_SCALE, NAMED_SIZES
 from vsrcli.media.presets import PRESETS
 from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, NETWORK_PRESETS
-from vsrcli.models.registry import list_weights
+from vsrcli.models.weights import list_weights
+from vsrcli.pipeline.job import Options
 from vsrcli.web.refusal import ApiError
 
 DEFAULT_PRESET = "web"

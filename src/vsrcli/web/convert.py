@@ -17,9 +17,8 @@ from typing import Any
 import psutil
 
 from vsrcli.web import logs
-from vsrcli.web.child import ChildCancelledError, environment, kill_tree
 from vsrcli.web.jobs import upscale, without_paths
-from vsrcli.web.leash import with_parent_death_signal
+from vsrcli.web.launcher import with_parent_death_signal
 from vsrcli.web.records import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobRecord, Upload
 from vsrcli.web.results import build_result
 from vsrcli.web.said import (
@@ -33,6 +32,7 @@ from vsrcli.web.said import (
 )
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import Store, now
+from vsrcli.web.subprocesses import ChildCancelledError, environment, kill_tree
 
 _LOOK = 0.25  # seconds between two looks at whether it is still wanted
 _TELL = 0.5  # seconds between two notes of its progress

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from vsrcli.web import logs
 from vsrcli.web.metrics import Metrics
-from vsrcli.web.shown import Serializer
+from vsrcli.web.serializers import Serializer
 from vsrcli.web.store import Store
 
 _LOOK = 0.25  # seconds between two looks for changes

@@ -7,7 +7,6 @@ here. It says ``{"film": {...}}`` or ``{"error": sentence}``.
 from __future__ import annotations
 
 import json
-import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ def examine(path: Path) -> dict[str, Any]:
         VsrError: it is no film, or none that can be read.
     """
     from vsrcli.media.probe import probe
-    from vsrcli.media.seek import frame_ticks
+    from vsrcli.media.timing import frame_ticks
 
     source = probe(path)
     video = source.video
@@ -42,14 +41,10 @@ def examine(path: Path) -> dict[str, Any]:
     }
 
 
-def main(path: Path) -> None:
+def print_inspection(path: Path) -> None:
     """Print what is found."""
     try:
         answer: dict[str, Any] = {"film": examine(path)}
     except VsrError as error:
         answer = {"error": str(error)}
     print(json.dumps(answer))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from vsrcli.web.own import require_owned_upload
-from vsrcli.web.shown import Serializer
+from vsrcli.web.serializers import Serializer
 from vsrcli.web.store import Store
 from vsrcli.web.uploads import UploadRoutes
 

@@ -14,16 +14,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from vsrcli.web import logs, sweep
+from vsrcli.web import cleanup, logs
 from vsrcli.web.asked import JobRequest, parse_job_request
-from vsrcli.web.child import ChildTimeoutError, inspect_file, python, run_json
 from vsrcli.web.own import require_owned_job, require_owned_upload
 from vsrcli.web.queues import Queue, QueueGone
 from vsrcli.web.records import QUEUED, READY, JobRecord, Upload
 from vsrcli.web.refusal import ApiError, format_bytes, not_found
+from vsrcli.web.serializers import Serializer
 from vsrcli.web.settings import Settings
-from vsrcli.web.shown import Serializer
 from vsrcli.web.store import Store, now
+from vsrcli.web.subprocesses import ChildTimeoutError, inspect_file, python, run_json
 
 _BODY = 16 * 1024  # bytes of a request
 _JOINED = 2  # while segments are joined, a result lies on the disk twice
@@ -183,14 +183,14 @@ class JobRoutes:
         job = require_owned_job(self._store, request)
         if not job.pending:
             raise ApiError(409, "finished", "This job is over; there is nothing to cancel.")
-        sweep.cancel(self._store, job)
+        cleanup.cancel(self._store, job)
         logs.event("job cancelled", job=logs.anonymize_id(job.id))
         return self._shown.job(require_owned_job(self._store, request))
 
     async def delete(self, request: Request) -> Response:
         """Take a job away with its result."""
         await run_sync(
-            lambda: sweep.remove_job(self._store, self._settings, require_owned_job(self._store, request))
+            lambda: cleanup.remove_job(self._store, self._settings, require_owned_job(self._store, request))
         )
         return Response(status_code=204)
 

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from vsrcli import __version__
-from vsrcli.frames.sizes import MAX_SCALE
+from vsrcli.frames.geometry import MAX_SCALE
 from vsrcli.models.architectures import NETWORK_PRESETS
 from vsrcli.web.asked import SIZES, network_presets, offered_models, offered_presets
 from vsrcli.web.settings import Settings

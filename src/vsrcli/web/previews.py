@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from vsrcli.errors import VsrError
-from vsrcli.web.examine import examine
+from vsrcli.web.examine import examine, print_inspection
 
 _COMPRESSION = 3  # of 9: half the time of the usual 6, a tenth more bytes
 
@@ -26,7 +26,7 @@ def preview_times(source: Path, result: Path, folder: Path, count: int) -> list[
         VsrError: a film cannot be read.
     """
     from vsrcli.media.probe import probe
-    from vsrcli.media.seek import frame_times
+    from vsrcli.media.timing import frame_times
 
     old, new = probe(source), probe(result)
     old_times, new_times = frame_times(old), frame_times(new)
@@ -54,7 +54,7 @@ def _write(film: object, time: Fraction, path: Path) -> None:
             Image.fromarray(pixels).save(path, compress_level=_COMPRESSION)
 
 
-def main(source: Path, result: Path, folder: Path, count: int) -> None:
+def print_previews(source: Path, result: Path, folder: Path, count: int) -> None:
     """Print what the result holds, then the moments."""
     try:
         print(json.dumps({"film": examine(result)}), flush=True)
@@ -64,4 +64,7 @@ def main(source: Path, result: Path, folder: Path, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
+    if len(sys.argv) == 2:
+        print_inspection(Path(sys.argv[1]))
+    else:
+        print_previews(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vsrcli.web.child import ChildTimeoutError, inspect_file, python, run_json
 from vsrcli.web.records import JobRecord, Upload
 from vsrcli.web.settings import Settings
+from vsrcli.web.subprocesses import ChildTimeoutError, inspect_file, python, run_json
 
 _SECONDS = 300.0  # that looking at a result, and making its previews, may take
 

@@ -16,9 +16,9 @@ from starlette.types import ASGIApp
 from vsrcli.errors import OutputError
 from vsrcli.web import logs
 from vsrcli.web.app import create_app
-from vsrcli.web.child import environment, kill_tree, python
-from vsrcli.web.leash import with_parent_death_signal
+from vsrcli.web.launcher import with_parent_death_signal
 from vsrcli.web.settings import Settings
+from vsrcli.web.subprocesses import environment, kill_tree, python
 
 _GRACE = 5  # seconds that open requests may take to end
 _WORKER_GRACE = 15  # seconds that the worker may take; it gives a job ten of them

@@ -21,15 +21,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from vsrcli.web import logs
-from vsrcli.web.check import check
+from vsrcli.web.cleanup import delete_files
 from vsrcli.web.metrics import Metrics
 from vsrcli.web.own import require_owned_upload
-from vsrcli.web.receiving import UploadWriters
 from vsrcli.web.records import CHECKING, READY, REFUSED, UPLOADING, Upload
 from vsrcli.web.refusal import ApiError, format_bytes, not_found
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import Store, now
-from vsrcli.web.sweep import delete_files
 from vsrcli.web.tus import (
     CONTENT_TYPE,
     TUS_HEADERS,
@@ -41,6 +39,8 @@ from vsrcli.web.tus import (
     sanitized_name,
     suffix_of,
 )
+from vsrcli.web.upload_check import check
+from vsrcli.web.upload_writer import UploadWriters
 
 
 class UploadRoutes:

@@ -12,15 +12,15 @@ from typing import Any
 import psutil
 
 from vsrcli.errors import OutputError
+from vsrcli.system.locks import Held, Lock
 from vsrcli.web import logs
-from vsrcli.web.child import kill_tree
 from vsrcli.web.convert import JobRunner
 from vsrcli.web.queues import Queue, QueueGone
 from vsrcli.web.records import QUEUED, RUNNING
 from vsrcli.web.said import INTERRUPTED
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import Store, now
-from vsrcli.work.lock import Held, Lock
+from vsrcli.web.subprocesses import kill_tree
 
 HEARTBEAT_KEY = "worker"  # name of the time at which a worker was last seen
 HEARTBEAT_INTERVAL = 5.0  # seconds between two such notes

@@ -1,4 +1,4 @@
-// What sizes a film can get, and which of them is offered first. The arithmetic is that of frames/sizes.py.
+// What sizes a film can get, and which of them is offered first. The arithmetic is that of frames/geometry.py.
 
 const SCREENS = {
   "480p": [854, 480],

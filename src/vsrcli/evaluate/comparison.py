@@ -1,0 +1,154 @@
+"""Several models on the same clips: each clip is decoded, degraded and interpolated once for each protocol.
+
+One engine is open at a time, so that memory, tiles and speed are those of a run of its own. What the next
+model needs of the clips waits on the disk.
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vsrcli.errors import OutputError
+from vsrcli.evaluate.benchmark import (
+    Baselines,
+    MethodScore,
+    StillFrames,
+    interpolation_baselines,
+    measure_model,
+    phase_gain,
+)
+from vsrcli.evaluate.clips import ClipFile
+from vsrcli.evaluate.models import EvaluatedModel
+from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
+from vsrcli.evaluate.results import ClipResult, Evaluation
+from vsrcli.inference.shelf import ArraySpool
+from vsrcli.inference.types import Engine
+
+_MISPLACED = 0.5  # dB on the other grid from which on something must be wrong
+
+
+@dataclass(frozen=True)
+class ModelComparison:
+    """All models under one protocol, on the same clips.
+
+    Attributes:
+        protocol: how low resolution was made.
+        reports: one for each model, in order.
+    """
+
+    protocol: Protocol
+    reports: tuple[Evaluation, ...]
+
+
+def compare_models(
+    contestants: Sequence[EvaluatedModel],
+    files: Sequence[ClipFile],
+    protocols: Sequence[Protocol],
+    *,
+    open_engine: Callable[[EvaluatedModel], Engine],
+    frames: int | None = None,
+    on_begin: Callable[[EvaluatedModel, Protocol], None] = lambda contestant, protocol: None,
+    on_clip: Callable[[EvaluatedModel, ClipResult, StillFrames], None] = lambda contestant, result, still: (
+        None
+    ),
+    on_notice: Callable[[str], None] = lambda text: None,
+) -> Iterator[ModelComparison]:
+    """Measure models, and give each protocol's comparison as soon as the last model is through with it.
+
+    Args:
+        contestants: at least one, see :func:`~vsrcli.evaluate.models.resolve_models`.
+        files: at least one, see :func:`~vsrcli.evaluate.clips.find_clips`.
+        protocols: at least one.
+        open_engine: loads a model.
+        frames: take only so many from each clip's start; None: all.
+        on_begin: called before a model's first clip of a protocol.
+        on_clip: called after each clip of each model.
+        on_notice: told what is odd about clips.
+
+    Raises:
+        DataError: a clip that cannot be scored.
+        EngineError, ModelError: a network could not be loaded or run.
+        OutputError: no room for the clips.
+    """
+    cases = _Cases(frames, on_notice, keep=len(contestants) > 1)
+    reports: dict[Protocol, list[Evaluation]] = {protocol: [] for protocol in protocols}
+    for contestant in contestants:
+        engine = open_engine(contestant)
+        per_pixel = contestant.choice.architecture.bytes_per_pixel
+        for protocol, found in reports.items():
+            on_begin(contestant, protocol)
+            results = []
+            for file in files:
+                clip, baselines = cases.get(file, protocol)
+                result, still = measure_model(engine, clip, per_pixel, baselines)
+                results.append(result)
+                on_clip(contestant, result, still)
+            found.append(Evaluation(contestant.name, engine.description, protocol, tuple(results)))
+            if contestant is contestants[-1]:
+                yield ModelComparison(protocol, tuple(found))
+        del engine
+        gc.collect()  # a network hangs together in circles
+
+
+class _Cases:
+    """Clips with their interpolations.
+
+    Args:
+        frames, on_notice: see :func:`compare`.
+        keep: whether each will be asked for again.
+    """
+
+    def __init__(self, frames: int | None, on_notice: Callable[[str], None], *, keep: bool) -> None:
+        self._frames, self._tell = frames, on_notice
+        self._shelf = ArraySpool() if keep else None
+        self._kept: dict[tuple[ClipFile, Protocol], tuple[int, int | None, Baselines]] = {}
+
+    def get(self, file: ClipFile, protocol: Protocol) -> tuple[Clip, Baselines]:
+        if self._shelf is not None and (file, protocol) in self._kept:
+            return self._fetched(self._shelf, file, protocol)
+        clip = prepare_clip(file, protocol, self._frames, self._tell)
+        baselines = interpolation_baselines(clip)
+        if protocol.name == "none":
+            self._check_grid(clip)
+        if self._shelf is not None:
+            self._put(self._shelf, file, clip, baselines)
+        return clip, baselines
+
+    def _put(self, shelf: ArraySpool, file: ClipFile, clip: Clip, known: Baselines) -> None:
+        stills = {"bicubic": known.bicubic.still, "lanczos": known.lanczos.still}
+        try:
+            shelf.add({"truth": clip.truth, "low": clip.low, **stills})
+        except OutputError as error:
+            raise OutputError(
+                f"no room in {tempfile.gettempdir()!r} for the decoded clips, which several models share: "
+                "free some space there, set TMPDIR, give --frames, or measure one model at a time"
+            ) from error
+        nothing = np.empty(0, np.uint8)
+        scores = Baselines(
+            *(MethodScore(each.quality, each.cost, nothing) for each in (known.bicubic, known.lanczos))
+        )
+        self._kept[file, clip.protocol] = len(shelf) - 1, clip.variant, scores
+
+    def _fetched(self, shelf: ArraySpool, file: ClipFile, protocol: Protocol) -> tuple[Clip, Baselines]:
+        row, variant, scores = self._kept[file, protocol]
+        arrays = {name: np.asarray(array) for name, array in shelf[row].items()}
+        clip = Clip(file.name, arrays["truth"], arrays["low"], protocol, variant)
+        bicubic, lanczos = scores.bicubic, scores.lanczos
+        return clip, Baselines(
+            MethodScore(bicubic.quality, bicubic.cost, arrays["bicubic"]),
+            MethodScore(lanczos.quality, lanczos.cost, arrays["lanczos"]),
+        )
+
+    def _check_grid(self, clip: Clip) -> None:
+        gain = phase_gain(clip)
+        if gain > _MISPLACED:
+            other = "zero" if clip.protocol.phase == "centre" else "centre"
+            self._tell(
+                f"{clip.name!r}: on the other pixel grid bicubic comes {gain:.1f} dB nearer to the truth; "
+                f"its low resolution seems to be made for --phase {other}"
+            )

@@ -1,0 +1,118 @@
+"""What a picture file says beside its pixels, carried from the old one to the new one.
+
+Its colour profile, PNG's own words on colour, EXIF and the size of a pixel. The new picture is upright, so
+EXIF's orientation becomes 1.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vsrcli.images import png
+from vsrcli.images.look import open_pillow, silence_pillow
+
+_LARGEST_PROFILE = 1 << 24  # bytes
+_ORIENTATION, _EXIF_IFD, _WIDTH, _HEIGHT = 0x0112, 0x8769, 0xA002, 0xA003
+
+
+@dataclass(frozen=True)
+class ImageMetadata:
+    """Of one picture.
+
+    Attributes:
+        icc: its colour profile.
+        exif: as in JPEG's APP1, without ``Exif\\0\\0``.
+        dpi: pixels per inch, across and down.
+        chunks: of a PNG: colours, pixel size and words, as they are.
+    """
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    chunks: tuple[png.Chunk, ...] = ()
+
+
+def read_metadata(path: Path, kind: str, size: tuple[int, int]) -> ImageMetadata:
+    """The tags of a picture; none of those that are damaged.
+
+    Args:
+        path: the old picture.
+        kind: its format.
+        size: (width, height) of the new one, which EXIF repeats.
+    """
+    try:
+        if kind == "PNG":
+            return _of_png(path, size)
+        if kind == "TIFF":
+            return _of_tiff(path)
+        return ImageMetadata() if kind == "EXR" else _by_pillow(path, kind, size)
+    except (OSError, ValueError, SyntaxError, KeyError, IndexError, TypeError, AttributeError, struct.error):
+        return ImageMetadata()
+
+
+def _of_png(path: Path, size: tuple[int, int]) -> ImageMetadata:
+    with path.open("rb") as file:
+        chunks = png.preserved_chunks(file)
+        file.seek(0)
+        exif = dict(png.read_chunks(file)).get(b"eXIf")
+    named = dict(chunks)
+    icc = None
+    if b"iCCP" in named:
+        packed = named[b"iCCP"].split(b"\0", 1)[1][1:]
+        icc = zlib.decompressobj().decompress(packed, _LARGEST_PROFILE)
+    dpi = None
+    if b"pHYs" in named:
+        across, down, unit = struct.unpack(">IIB", named[b"pHYs"])
+        dpi = (across * 0.0254, down * 0.0254) if unit == 1 else None
+        if unit != 1:  # a shape, which the plan has; it may be another one now
+            chunks = tuple(chunk for chunk in chunks if chunk[0] != b"pHYs")
+    return ImageMetadata(icc, normalize_exif(exif, size), dpi, chunks)
+
+
+def _of_tiff(path: Path) -> ImageMetadata:
+    import tifffile
+
+    with tifffile.TiffFile(path) as document:
+        page: Any = document.pages.first
+        icc = page.iccprofile
+        unit = int(getattr(page.tags.get("ResolutionUnit"), "value", 1))
+        across, down = page.get_resolution("inch") if unit in (2, 3) else (0, 0)
+    return ImageMetadata(icc, dpi=(float(across), float(down)) if across > 0 and down > 0 else None)
+
+
+def _by_pillow(path: Path, kind: str, size: tuple[int, int]) -> ImageMetadata:
+    with path.open("rb") as file, open_pillow(file, kind) as image:
+        dpi = image.info.get("dpi")
+        return ImageMetadata(
+            image.info.get("icc_profile"),
+            normalize_exif(image.info.get("exif"), size),
+            (float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
+        )
+
+
+def normalize_exif(exif: bytes | None, size: tuple[int, int]) -> bytes | None:
+    """EXIF of a picture that has been turned and is of another size now; None if it cannot be understood.
+
+    A thumbnail of the old picture is left out.
+    """
+    if not exif:
+        return None
+    from PIL import Image
+
+    silence_pillow()
+    found = Image.Exif()
+    try:
+        found.load(exif if exif.startswith(b"Exif\0\0") else b"Exif\0\0" + exif)
+        if _ORIENTATION in found:
+            found[_ORIENTATION] = 1
+        inside = found.get_ifd(_EXIF_IFD)
+        for tag, length in ((_WIDTH, size[0]), (_HEIGHT, size[1])):
+            if tag in inside:
+                inside[tag] = length
+        return found.tobytes().removeprefix(b"Exif\0\0")
+    except (OSError, ValueError, SyntaxError, KeyError, IndexError, TypeError, struct.error):
+        return None

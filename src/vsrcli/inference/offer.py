@@ -1,0 +1,120 @@
+"""Which engine computes: decided by what was asked for and what this machine has, before anything starts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from vsrcli.errors import EngineError, UsageError
+
+ENGINES = ("auto", "keras", "openvino")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+INSTALL_HINT = "pip install 'vsrcli[openvino]'"
+_GPU_DRIVERS = ("nvidiactl", "kfd", "dxg")  # NVIDIA, AMD, and either under Windows' Linux
+
+
+@dataclass(frozen=True)
+class EnginePlan:
+    """An engine as far as it is known before it starts.
+
+    Attributes:
+        engine: ``keras``, ``openvino``; or ``auto``: openvino, unless Keras sees a GPU.
+        device, precision: as asked for.
+    """
+
+    engine: str
+    device: str
+    precision: str
+
+    def resolve(self) -> str:
+        """``keras`` or ``openvino``; where there may be a GPU, this starts Keras to ask it.
+
+        Raises:
+            EngineError: Keras cannot start.
+        """
+        if self.engine != "auto":
+            return self.engine
+        from vsrcli.inference.keras_device import list_gpus
+
+        return "keras" if list_gpus() else "openvino"
+
+    def __str__(self) -> str:
+        """For people: engine, device, precision."""
+        if self.engine == "auto":
+            return f"keras on a GPU that it can use, else openvino; precision {self.precision}"
+        device = {"auto": "the first GPU, else the CPU" if may_have_gpu() else "CPU", "cpu": "CPU"}
+        place = "CPU" if self.engine == "openvino" else device.get(self.device, f"GPU {self.device}")
+        precision = self.precision
+        if precision == "auto" and place == "CPU":
+            sure = self.engine == "keras" or "bf16" not in cpu_precisions()
+            precision = "fp32" if sure else "bf16 if nobody can see it, else fp32"
+        return f"{self.engine} on {place}, {'precision auto' if precision == 'auto' else precision}"
+
+
+def plan_engine(engine: str = "auto", device: str = "auto", precision: str = "auto") -> EnginePlan:
+    """Which engine it will be. OpenVINO on CPUs, where it is installed and offers the precision; else Keras.
+
+    Args:
+        engine: ``auto``, ``keras`` or ``openvino``. A ``KERAS_BACKEND`` in the environment asks for Keras.
+        device: ``auto``, ``cpu`` or GPU numbers.
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
+
+    Raises:
+        UsageError: none of these words.
+        EngineError: OpenVINO was asked for and is not installed, or does not do that; the message says what
+            there is.
+    """
+    for name, value, known in (("engine", engine, ENGINES), ("precision", precision, PRECISIONS)):
+        if value not in known:
+            raise UsageError(f"--{name} {value!r} is unknown: choose one of {', '.join(known)}")
+    if engine == "openvino":
+        _check_openvino(device, precision)
+    elif engine == "auto":
+        engine = _automatic(device, precision)
+    return EnginePlan(engine, device, precision)
+
+
+def openvino_installed() -> bool:
+    """Whether OpenVINO and what its engine needs can be imported; imports nothing."""
+    return all(find_spec(name) is not None for name in ("openvino", "platformdirs"))
+
+
+def may_have_gpu() -> bool:
+    """Whether a GPU's driver is there: if not, no backend has to be started to know that there is none."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
+        return False
+    return not sys.platform.startswith("linux") or any(Path("/dev", name).exists() for name in _GPU_DRIVERS)
+
+
+def cpu_precisions() -> tuple[str, ...]:
+    """What OpenVINO computes in on this CPU; starts it."""
+    from vsrcli.inference.openvino import capabilities
+
+    return capabilities()
+
+
+def _automatic(device: str, precision: str) -> str:
+    elsewhere = device not in ("auto", "cpu") or os.environ.get("KERAS_BACKEND")
+    if elsewhere or not openvino_installed() or precision == "fp16":
+        return "keras"
+    if precision == "bf16" and "bf16" not in cpu_precisions():
+        return "keras"
+    return "auto" if device == "auto" and may_have_gpu() else "openvino"
+
+
+def _check_openvino(device: str, precision: str) -> None:
+    if not openvino_installed():
+        raise EngineError(
+            f"--engine openvino needs a package that is not installed: {INSTALL_HINT}; there: keras"
+        )
+    if device not in ("auto", "cpu"):
+        raise EngineError(f"--engine openvino computes on the CPU: use --engine keras for --gpu {device}")
+    if precision not in ("auto", "fp32") and precision not in cpu_precisions():
+        there = " and ".join(cpu_precisions())
+        raise EngineError(
+            f"--engine openvino has no --precision {precision} on this CPU (there: {there}): choose one of "
+            f"these, or use --engine keras"
+        )

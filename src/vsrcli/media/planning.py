@@ -1,0 +1,250 @@
+"""Decide everything about the new film before its first frame: container, codec, colours, every stream."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+from vsrcli.errors import OutputError, UsageError
+from vsrcli.media import codecs, y4m, y4m_plan
+from vsrcli.media.color import is_rgb, output_color
+from vsrcli.media.containers import Container, container_from_suffix, stdout_container
+from vsrcli.media.encoding import keeps_hdr_metadata, video_encoder_options
+from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.incoming import StdinSource
+from vsrcli.media.notices import source_notices
+from vsrcli.media.output_plan import EncodeOptions, OutputPlan
+from vsrcli.media.pixelformat import choose_pixel_format
+from vsrcli.media.settings import check_extra_options
+from vsrcli.media.streams import StreamPlan, plan_streams, stream_notice
+from vsrcli.media.timing import last_frame
+from vsrcli.media.trial import trial_encode
+from vsrcli.media.types import ImageSequence, Source
+from vsrcli.system.publish import resolve_target
+
+__all__ = ["EncodeOptions", "OutputPlan", "StreamPlan", "plan_output"]
+
+# MP4's clock is a whole number of ticks per second; below this, players and edit lists become inexact.
+_LOWEST_TIMESCALE = 10_000
+_HIGHEST_TIMESCALE = 2**31 - 1
+_MOST_PIXELS = 2**28  # of a frame that libavutil takes
+_REORDERING = ("libx264", "libx265")
+_SLIDES = ("gif", "apng")
+# On stdout another program goes on from here, so nothing is lost by default.
+_STREAMED = {y4m.CONTAINER: "rawvideo", "nut": "rawvideo", "matroska": "ffv1"}
+
+
+def plan_output(
+    source: Source,
+    target: Path,
+    *,
+    width: int,
+    height: int,
+    shape: Fraction | None = None,
+    options: EncodeOptions | None = None,
+    span: tuple[Fraction | None, Fraction | None] = (None, None),
+    others: bool = True,
+    deinterlace: bool = True,
+    trial: bool = True,
+    ffmpeg: Ffmpeg,
+) -> OutputPlan:
+    """Decide how ``source``, upscaled to ``width`` x ``height``, is written to ``target``.
+
+    Args:
+        source: the film.
+        target: name of the new file; its extension chooses the container.
+        width, height: pixels of the frames that will be written.
+        shape: of a pixel in them; None: as in the source.
+        options: what the user asked for.
+        span: (start, end) in seconds from the container's start; the other streams are trimmed to it.
+        deinterlace: whether the decoder will deinterlace; only the notice depends on it.
+        others: False writes the picture alone (for a segment of a film).
+        trial: encode a few grey frames into a scratch file with exactly the final command, so that a refused
+            option, codec or stream shows now and not hours later.
+        ffmpeg: the executable to run.
+
+    Raises:
+        OutputError: the target exists, is the source, is a folder, lies in none or cannot be written; the
+            container cannot hold what is asked; the encoder is missing or refuses; the picture is too large.
+        UsageError: an option that cannot be meant, see ``settings`` and ``codecs``.
+    """
+    options = options or EncodeOptions()
+    target = Path(target)
+    check_extra_options(options.extra)
+    container = check_output_path(target, options, ffmpeg, source=source)
+    raw, size = container.muxer == y4m.CONTAINER, (width, height)
+    video = source.video
+    shape = shape or video.sample_aspect_ratio
+    reshaped = replace(source, video=replace(video, sample_aspect_ratio=shape))
+    wanted = options.codec or (_STREAMED.get(container.muxer) if target == y4m.STDIO else None)
+    shown = Path("stdout") if target == y4m.STDIO else target
+    codec = codecs.choose_codec(wanted, container, shown, video, ffmpeg)
+    _check_size(shown, width, height)
+    halves = isinstance(source, ImageSequence) and codecs.is_widely_playable(codec)
+    chosen = (
+        y4m_plan.choose_y4m_pixel_format(video, options.pix_fmt)
+        if raw
+        else choose_pixel_format(
+            codec,
+            # pictures have all their colours, which few players show in a film
+            replace(video, pix_fmt="yuv420p") if halves else video,
+            size,
+            container,
+            ffmpeg,
+            wanted=options.pix_fmt,
+            chosen=options.codec is not None,
+        )
+    )
+    pix_fmt = chosen.name
+    color = output_color(video.color, video.pix_fmt, video.width, video.height)
+    if is_rgb(pix_fmt):
+        color = replace(color, range="pc", matrix="gbr")
+    elif codec == "mjpeg":
+        color = replace(color, range="pc")  # JPEG knows no other
+    streams = plan_streams(source, container, ffmpeg) if others else ()
+    if raw:
+        streams = y4m_plan.drop_other_streams(source)
+    by_index = {other.index: other for other in source.others}
+    told = [stream_notice(stream, by_index[stream.index]) for stream in streams]
+    timescale = _timescale(video.time_base) if container.custom_timescale else None
+    planes, shaped = y4m_plan.conversion_filter(pix_fmt, options) if raw else (pix_fmt, options)
+    pictures = video_encoder_options(shaped, codec, planes, size, color, container, reshaped, ffmpeg)
+    header = None
+    if raw:
+        pictures = (("strict", "-1"), *pictures)  # which libavformat wants for more than 8 bits
+        deinterlaced = deinterlace and video.interlaced
+        header = y4m_plan.plan_y4m_header(reshaped, size, pix_fmt, color, span, deinterlaced=deinterlaced)
+        if shape != video.sample_aspect_ratio:
+            words = (word for word in header.others if not word.startswith("A"))
+            header = replace(header, others=(*words, f"A{shape.numerator}:{shape.denominator}"))
+    last = _last(source, span[1])
+    if last is not None and _slides(source, last[1]) and codec in _REORDERING and container.custom_timescale:
+        # MP4 states how long pictures last in the order of decoding, which has to be that of showing then.
+        pictures = (("bf", "0"), *pictures)
+    plan = OutputPlan(
+        target=target,
+        container=container,
+        width=width,
+        height=height,
+        codec=codec,
+        pix_fmt=pix_fmt,
+        color=color,
+        sample_aspect_ratio=shape,
+        video_options=pictures,
+        streams=(
+            StreamPlan(video.index, "picture", codec, "encode", _picture_note(source, pix_fmt)),
+            *streams,
+        ),
+        notices=(
+            *source_notices(
+                source,
+                replace(container, constant=False) if raw else container,  # its times have been looked at
+                span,
+                deinterlace=deinterlace,
+                hdr=keeps_hdr_metadata(codec, source, ffmpeg) and not raw,
+            ),
+            *chosen.notices,
+            *(y4m_plan.y4m_notices(source, size, pix_fmt, color, container) if target == y4m.STDIO else ()),
+            *(text for text in told if text),
+        ),
+        span=span,
+        time_origin=_zero(source, span[0]),
+        timescale=timescale,
+        overwrite=options.overwrite,
+        alpha=chosen.alpha,
+        last_frame_duration=last,
+        header=header,
+    )
+    if trial:
+        trial_encode(plan, source, ffmpeg=ffmpeg)
+    return plan
+
+
+def _zero(source: Source, start: Fraction | None) -> Fraction:
+    """Source time that becomes 0. Sound may lead by its encoder's delay; only a picture before 0 moves it."""
+    if start is not None:
+        return source.start + start
+    return source.start if source.pts_offset else max(source.start, Fraction(0))
+
+
+def check_output_path(
+    target: Path, options: EncodeOptions, ffmpeg: Ffmpeg, *, source: Source | None = None
+) -> Container:
+    """Whether ``target`` may be created, and as what; ``source`` is the film, as soon as it is known.
+
+    Raises:
+        OutputError, UsageError: see ``plan_output``.
+    """
+    if target == y4m.STDIO:
+        container = stdout_container(options.format, ffmpeg)
+        if container.muxer == y4m.CONTAINER:
+            y4m_plan.check_codec(options)
+        return container
+    if options.format is not None:
+        raise UsageError(f"--format is for stdout (-); the extension of {target} chooses its container")
+    _check_file(target, source, overwrite=options.overwrite)
+    return container_from_suffix(target, ffmpeg)
+
+
+def _check_file(target: Path, source: Source | None, *, overwrite: bool) -> None:
+    try:
+        folder = resolve_target(target).parent
+        inputs = (
+            source.files if isinstance(source, ImageSequence) else () if source is None else (source.path,)
+        )
+        name = "out.mp4" if source is None or isinstance(source, StdinSource) else source.path.name
+        if target.is_dir():
+            raise OutputError(f"{target} is a folder; name a file in it, such as {target / name}")
+        if target.exists() and not target.is_file():
+            raise OutputError(f"{target} is no regular file, so it cannot be replaced by one; choose another")
+        if not folder.is_dir():
+            raise OutputError(f"{folder} is not a folder; create it first")
+        if target.exists() and any(target.samefile(each) for each in inputs):
+            raise OutputError(f"{target} is the input itself; choose another name")
+        if (target.exists() or target.is_symlink()) and not overwrite:
+            raise OutputError(f"{target} exists; use --overwrite to replace it")
+    except OSError as error:
+        raise OutputError(f"{target} cannot be used as a name ({error.strerror}); choose another") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{folder} cannot be written to; choose another folder or change its access rights")
+
+
+def _check_size(target: Path, width: int, height: int) -> None:
+    if width * height > _MOST_PIXELS:
+        raise OutputError(
+            f"{target}: {width}x{height} pixels are more than a film can have here; "
+            "use a smaller --scale or size"
+        )
+
+
+def _usual(source: Source) -> Fraction:
+    """Seconds that a frame is shown if nothing is said."""
+    return 1 / source.video.frame_rate if source.video.frame_rate else Fraction(0)
+
+
+def _slides(source: Source, last: Fraction) -> bool:
+    """Whether this is a slide show rather than a film: the last picture stays for long, or a moment."""
+    return source.container in _SLIDES or not 1 / 2 < last / (_usual(source) or last) <= 2
+
+
+def _last(source: Source, end: Fraction | None) -> tuple[Fraction, Fraction] | None:
+    """The last picture and its duration, where that is not the usual one."""
+    last = last_frame(source, None if end is None else source.start + end)
+    usual = last is not None and abs(last[1] - _usual(source)) <= source.video.time_base
+    return None if last is None or last[1] <= 0 or usual else last
+
+
+def _timescale(time_base: Fraction) -> int | None:
+    """Ticks per second in which every presentation time of the source is a whole number."""
+    ticks = time_base.denominator
+    if ticks > _HIGHEST_TIMESCALE:
+        return None
+    return ticks * max(1, math.ceil(_LOWEST_TIMESCALE / ticks))
+
+
+def _picture_note(source: Source, pix_fmt: str) -> str:
+    video = source.video
+    return f"from {video.codec} {video.width}x{video.height} {video.pix_fmt}, written as {pix_fmt}"

@@ -1,0 +1,120 @@
+"""Frames of a film from a certain one on: decoding takes up where an earlier run left off."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from vsrcli.errors import DecodeError
+from vsrcli.media.decode import Decoder
+from vsrcli.media.types import Frame, Source
+from vsrcli.system.overlap import Prefetcher, queue_depth
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """The last frame that was taken.
+
+    Attributes:
+        number: how many frames it was the last of.
+        pts: its time in ticks of the source's clock.
+        checksum: of its pixels, as :func:`checksum` makes it.
+    """
+
+    number: int
+    pts: int
+    checksum: int
+
+
+def frame_crc32(frame: Frame) -> int:
+    """CRC-32 of a frame's pixels."""
+    return zlib.crc32(np.ascontiguousarray(frame.pixels).data)
+
+
+class ResumableDecoder:
+    """A context manager and iterator: the frames behind one that was seen, all of them if none was. They are
+    decoded a few ahead, in a thread.
+
+    Decoding begins at the seen frame, which has to come out as it did then. Where it does not (not every file
+    can be entered in its middle), decoding begins at the film's start, and what comes before is passed over.
+
+    Args:
+        source: the film.
+        open_decoder: a decoder that begins with a frame, or with the span for None.
+        seen: the frame.
+
+    Raises (while iterating):
+        DecodeError: see ``Decoder``; or the seen frame does not come again.
+    """
+
+    def __init__(
+        self, source: Source, open_decoder: Callable[[ResumePoint | None], Decoder], seen: ResumePoint | None
+    ) -> None:
+        self._source, self._open, self._seen = source, open_decoder, seen
+        self._decoder = open_decoder(seen)
+        self._ahead: Prefetcher[Frame] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._ahead is not None:
+            self._ahead.close()
+        self._decoder.close()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was passed over or replaced, once the frames are over."""
+        return tuple(self._decoder.warnings)
+
+    def raise_if_damaged(self) -> None:
+        """See ``Decoder.check``."""
+        self._decoder.raise_if_damaged()
+
+    def __iter__(self) -> Iterator[Frame]:
+        frames = iter(self._decoder)
+        if self._seen is not None and not self._meets_again(frames):
+            self._decoder.close()
+            self._decoder = self._open(None)
+            frames = self._behind(iter(self._decoder))
+        video = self._source.video
+        size = (
+            video.width * video.height * (2 if video.is_high_bit_depth else 1) * (4 if video.has_alpha else 3)
+        )
+        self._ahead = Prefetcher(frames, queue_depth(size), self._decoder.close)
+        yield from self._ahead
+        self.raise_if_damaged()
+
+    def _meets_again(self, frames: Iterator[Frame]) -> bool:
+        try:
+            return self._is_seen(next(frames))
+        except (StopIteration, DecodeError):
+            return False
+
+    def _behind(self, frames: Iterator[Frame]) -> Generator[Frame]:
+        assert self._seen is not None
+        for frame in frames:
+            if frame.pts >= self._seen.pts:
+                if self._is_seen(frame):
+                    break
+                raise self._changed()
+        else:
+            raise self._changed()
+        yield from frames
+
+    def _is_seen(self, frame: Frame) -> bool:
+        assert self._seen is not None
+        return (frame.pts, frame_crc32(frame)) == (self._seen.pts, self._seen.checksum)
+
+    def _changed(self) -> DecodeError:
+        return DecodeError(
+            f"{self._source.path}: its frames are not those that were decoded before; "
+            "use --no-resume to begin anew"
+        )

@@ -1,0 +1,1 @@
+"""One run from source to target: decide, upscale shot by shot, write, resume."""

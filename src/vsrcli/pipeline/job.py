@@ -1,0 +1,303 @@
+"""What is asked for, and everything that can be decided before the first frame. Imports no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+from vsrcli.errors import InputError, UsageError
+from vsrcli.frames.geometry import Geometry, SizeRequest, geometry_for_scale, geometry_for_size
+from vsrcli.frames.spans import TilePlan
+from vsrcli.images.decode import frame_range
+from vsrcli.images.plan import ImagePlan
+from vsrcli.images.targets import parse_target
+from vsrcli.inference.offer import EnginePlan, plan_engine
+from vsrcli.inference.select import ModelChoice, choose_model
+from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
+from vsrcli.media.incoming import StdinInput, StdinSource, y4m_stream_of
+from vsrcli.media.integrity import find_bad_ts_packets
+from vsrcli.media.output_plan import EncodeOptions, OutputPlan
+from vsrcli.media.segment import reason_not_segmentable
+from vsrcli.media.settings import check_extra_options
+from vsrcli.media.timing import frame_times, has_frame_in
+from vsrcli.media.trial import trial_encode
+from vsrcli.media.types import ImageSequence, Source
+from vsrcli.models.architectures import DEFAULT_MODEL
+from vsrcli.pipeline.either import open_source, plan_any_output
+from vsrcli.pipeline.memory import MemoryBudget, MemoryEstimate, Workload, memory_budget
+from vsrcli.pipeline.passes import choose_pass_tiles, estimate_passes, scale_notices, tile_overlap
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``vsr upscale`` can be told; the defaults are the command's.
+
+    Attributes:
+        scale: more than 1, at most 16. Between native factors the next larger one runs and is resampled down;
+            beyond the largest, that one is resampled up, unless ``chain``.
+        size: what to make instead, see :class:`~vsrcli.frames.geometry.SizeRequest`; ``scale`` does not count then.
+        chain: upscale twice where one pass does not reach the size; the second costs many times the first.
+        model: name (see ``vsr models``) or path of a ``.weights.h5`` file.
+        tile: ``auto``, ``none``, or the side of a tile in low-resolution pixels, context included.
+        overlap: context of a tile on each side in low-resolution pixels; None: the receptive field, which
+            makes tiles invisible.
+        device: ``auto``, ``cpu`` or GPU numbers such as ``0``.
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
+        engine: ``auto``, ``keras`` or ``openvino``, see :func:`~vsrcli.inference.offer.plan_engine`.
+        max_memory: bytes that all processes together may take, and the network on a GPU; None: three quarters
+            of what is free.
+        encode: codec, quality and container options.
+        start, end: seconds from the film's start, half open; None: all of it.
+        frames: stop after this many (the sound stops there, too); None: no limit.
+        deinterlace: whether interlaced sources are deinterlaced.
+        segment: ``auto``, ``none``, or the number of frames after which what is finished is saved for good.
+        resume: whether a film that was interrupted is continued; False begins anew.
+        keep_going: replace damaged frames by the ones before them instead of stopping at the first.
+        ffmpeg: path of an ffmpeg to use instead of the bundled one.
+        fps: how many pictures make a second, where the source is pictures; None: 25.
+    """
+
+    scale: Fraction = Fraction(4)
+    model: str = DEFAULT_MODEL
+    tile: str | int = "auto"
+    overlap: int | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    engine: str = "auto"
+    max_memory: int | None = None
+    encode: EncodeOptions = field(default_factory=EncodeOptions)
+    start: Fraction | None = None
+    end: Fraction | None = None
+    frames: int | None = None
+    deinterlace: bool = True
+    segment: str | int = "auto"
+    resume: bool = True
+    keep_going: bool = False
+    ffmpeg: str | None = None
+    size: SizeRequest | None = None
+    chain: bool = False
+    fps: Fraction | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything decided, nothing done yet: what ``--dry-run`` shows.
+
+    Attributes:
+        source: the film as probed.
+        plan: what is written, stream by stream.
+        model: network, weights and native scale; of a chain, both passes.
+        engine: what will compute, as far as it is known before it starts; None for interpolation.
+        tiles: how a frame is cut; of a chain, in both passes.
+        overlap: context of a tile on each side in low-resolution pixels.
+        options: as given.
+        end: where the span ends, seconds from the film's start; from ``options.end`` and ``options.frames``.
+        ffmpeg: which one runs.
+        expected_frames: as the container states them (for the span), or None.
+        segmented: whether it is written in segments, so that an interruption costs the last one at most.
+        limit: how much memory it may take.
+        geometry: where the old picture lies in the new one.
+    """
+
+    source: Source
+    plan: OutputPlan
+    model: ModelChoice
+    engine: EnginePlan | None
+    tiles: TilePlan
+    overlap: int
+    options: Options
+    end: Fraction | None
+    ffmpeg: Ffmpeg
+    expected_frames: int | None
+    segmented: bool
+    limit: MemoryBudget
+    geometry: Geometry
+
+    def memory_estimate(self, tiles: TilePlan | None = None) -> MemoryEstimate:
+        """Memory that it is expected to take, with its own or with other tiles."""
+        one = self._with_one_encoder(tiles or self.tiles)
+        return replace(one, ffmpeg=one.ffmpeg + one.closing) if self._has_room(one) else one
+
+    def fits_budget(self, tiles: TilePlan) -> bool:
+        """Whether tiles stay under the memory that the user has named, if any."""
+        return not self.limit.explicit or self.limit.allows(self.memory_estimate(tiles))
+
+    def can_close_in_background(self, tiles: TilePlan) -> bool:
+        """Whether there is memory for a segment that is closed while the next one is computed."""
+        return self._has_room(self._with_one_encoder(tiles))
+
+    def _with_one_encoder(self, tiles: TilePlan) -> MemoryEstimate:
+        film = _for_memory(self.source, self.model, self.plan, self.engine)
+        return estimate_passes(self.model, film, tiles)
+
+    def _has_room(self, peak: MemoryEstimate) -> bool:
+        """For a second encoder, if there is any use for it."""
+        return self.segmented and peak.closing > 0 and self.limit.allows(peak, peak.closing)
+
+
+def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Options | None = None) -> Job:
+    """Check and decide everything that can be known before the first frame.
+
+    Args:
+        source: a file; or pictures, see :mod:`vsrcli.images.names`; or stdin, see
+            :func:`~vsrcli.media.incoming.open_input`.
+        target: a file, ``-`` for stdout, or pictures.
+        options: see :class:`Options`.
+
+    Raises:
+        VsrError: the source cannot be read, the target cannot be written or hold what is asked, there is no
+            such model or no ffmpeg; nothing has been written then.
+    """
+    options = options or Options()
+    if options.start is not None and options.end is not None and options.end <= options.start:
+        raise UsageError(
+            f"--end {float(options.end):g} is not after --start {float(options.start):g}: give a later end"
+        )
+    check_extra_options(options.encode.extra)
+    choose_model(options.model, options.scale)  # before anything is looked at
+    engine = plan_engine(options.engine, options.device, options.precision)
+    ffmpeg = find_ffmpeg(options.ffmpeg)
+    target = parse_target(target)
+    film = open_source(source, target, options.encode, options.fps, ffmpeg)
+    _check_span(film, options)
+    _check_data(film, options)
+    geometry = _geometry(film, options)
+    model = choose_model(options.model, geometry.factor, chain=options.chain)
+    end = _end(film, options)
+    plan = plan_any_output(
+        film,
+        target,
+        geometry=geometry,
+        encode=options.encode,
+        span=(options.start, end),
+        frames=options.frames,
+        deinterlace=options.deinterlace,
+        ffmpeg=ffmpeg,
+    )
+    _check_alpha_crop(geometry, plan, options)
+    limit = memory_budget(options.device if model.weights else "cpu", options.max_memory)
+    tiles = choose_pass_tiles(
+        model,
+        _for_memory(film, model, plan, engine),
+        options.overlap,
+        limit,
+        options.tile if isinstance(options.tile, int) else None,
+        auto=options.tile == "auto",
+    )
+    plan = replace(plan, notices=(*plan.notices, *scale_notices(model, geometry)))
+    pictures = isinstance(plan, ImagePlan)
+    whole = None if options.segment == "none" or pictures else _reason_not_segmentable(film, plan, options)
+    if whole:
+        loss = f"{whole}: the film is written in one go, and an interruption costs all of it"
+        plan = replace(plan, notices=(*plan.notices, loss))
+    segmented = whole is None and options.segment != "none"
+    if not pictures:
+        trial_encode(plan, film, segmented=segmented, ffmpeg=ffmpeg)
+    expected = _expected_frames(film, options, end)
+    return Job(
+        film,
+        plan,
+        model,
+        engine if model.weights else None,
+        tiles,
+        tile_overlap(model, options.overlap),
+        options,
+        end,
+        ffmpeg,
+        expected,
+        segmented,
+        limit,
+        geometry,
+    )
+
+
+def _geometry(film: Source, options: Options) -> Geometry:
+    video = film.video
+    old = video.width, video.height, video.sample_aspect_ratio
+    return (
+        geometry_for_scale(*old, options.scale)
+        if options.size is None
+        else geometry_for_size(*old, options.size)
+    )
+
+
+def _check_alpha_crop(geometry: Geometry, plan: OutputPlan, options: Options) -> None:
+    if plan.alpha and not geometry.is_uncropped:
+        raise UsageError(
+            f"{options.size}: transparency cannot be cut; leave --fill out, or drop it with --pix-fmt yuv420p"
+        )
+
+
+def _reason_not_segmentable(film: Source, plan: OutputPlan, options: Options) -> str | None:
+    """Why it cannot be written in segments; empty if nobody would expect it, None if it can."""
+    if not plan.to_stdout and not isinstance(film, StdinSource):
+        return reason_not_segmentable(plan, film.video, options.encode.extra)
+    where = "stdout cannot be written twice" if plan.to_stdout else "stdin cannot be read twice"
+    return where if isinstance(options.segment, int) else ""
+
+
+def _check_span(film: Source, options: Options) -> None:
+    """Whether there is a picture in the span: before a network is started for none."""
+    if y4m_stream_of(film) is not None:
+        return  # time will tell
+    if isinstance(film, ImageSequence):
+        if not frame_range(film, options.start, options.end):
+            raise InputError(
+                f"{film.path}: {len(film.files)} pictures at {film.video.frame_rate} a second, none of them "
+                "in the chosen span; choose another, or another --fps"
+            )
+        return
+    start, end = film.start + (options.start or 0), None if options.end is None else film.start + options.end
+    if (options.start or options.end) and not has_frame_in(film, start, end):
+        to = "" if options.end is None else f" and before --end {float(options.end):g}"
+        since = f"from --start {float(options.start or 0):g} s on{to}"
+        length = film.video.duration or film.duration
+        lasts = f", which is {float(length):.6g} s long" if length else ""
+        raise InputError(f"{film.path}{lasts}, shows no frame in the chosen span, {since}; choose another")
+
+
+def _check_data(film: Source, options: Options) -> None:
+    """Damage of a transport stream: its decoder would skip it without a word."""
+    if isinstance(film, ImageSequence):
+        return
+    if options.start is None and options.end is None and not options.keep_going:
+        damaged = find_bad_ts_packets(film.path)
+        if damaged is not None:
+            raise InputError(f"{film.path} is damaged: {damaged}; repair it, or use --keep-going")
+
+
+def _for_memory(film: Source, model: ModelChoice, plan: OutputPlan, engine: EnginePlan | None) -> Workload:
+    """What memory depends on."""
+    video, preset = film.video, dict(plan.video_options).get("preset")
+    size = video.height, video.width, plan.height, plan.width
+    computes = "keras" if engine is None else engine.engine
+    return Workload(*size, model.scale, video.is_high_bit_depth, plan.codec, preset, computes)
+
+
+def _end(film: Source, options: Options) -> Fraction | None:
+    """Where the span ends: ``frames`` becomes the time of the first frame that is too many."""
+    if options.frames is None or y4m_stream_of(film) is not None:
+        return options.end
+    if isinstance(film, ImageSequence):
+        chosen = frame_range(film, options.start, options.end, options.frames)
+        return chosen.stop * film.video.time_base
+    first = film.start + (options.start or 0)
+    times = frame_times(film, since=first, count=options.frames + 1)
+    if len(times) <= options.frames:
+        return options.end
+    end = times[options.frames] - film.start
+    return end if options.end is None else min(end, options.end)
+
+
+def _expected_frames(film: Source, options: Options, end: Fraction | None) -> int | None:
+    """Frames to come, for progress bars only: the stated number, or what the rate makes of the span."""
+    video = film.video
+    if options.start is None and end is None and video.frames:
+        return video.frames
+    duration = video.duration or film.duration
+    if video.frame_rate is None or duration is None:
+        return options.frames
+    end = duration if end is None else min(end, duration)
+    expected = max(round((end - (options.start or 0)) * video.frame_rate), 1)
+    return expected if options.frames is None else min(expected, options.frames)

@@ -1,0 +1,277 @@
+"""What upscaling a film takes in memory at its peak, and the tiles with which it stays under a limit.
+
+The figures in here were measured by ``benchmarks/memory.py`` (on a CPU, with TensorFlow and with OpenVINO),
+which also compares what is expected with what is taken.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from vsrcli.errors import UsageError
+from vsrcli.frames.spans import TilePlan
+from vsrcli.frames.tiles import min_tile_side, plan_tiles
+from vsrcli.models.architectures import Architecture
+from vsrcli.system.free import available_gpu_memory, available_host_memory
+from vsrcli.system.overlap import queue_depth
+
+FREE_MEMORY_SHARE = 0.75  # of what is free when the job begins; the rest is for others
+SMALLEST_TILE = 96
+BURST_SIZES = (1, 32, 16, 8, 4, 2)
+
+_PROGRAM = 80_000_000  # Python and NumPy
+_LIBRARIES = {"keras": 640_000_000, "openvino": 120_000_000}  # at work; TensorFlow's
+_FFMPEG = 90_000_000  # two of them, without pictures
+# Bytes per pixel of the new film, of encoders that look ahead, at their default preset; and of the others.
+_ENCODER = {"libx264": 195, "libx264rgb": 300, "libx265": 250, "libsvtav1": 280, "libvpx-vp9": 160}
+_OTHER_ENCODER = 40
+_PATIENT = {"slow": 1.25, "slower": 1.6, "veryslow": 2.2, "placebo": 2.2}  # times that; from libx264
+_DECODER = 60  # the same of the old one
+_INTERPOLATION = 50  # bytes per pixel of a tile's result
+_FLOAT, _COLOURS = 4, 3
+# What stays for long lies between what comes and goes, and leaves gaps: the heap is larger than its contents.
+_GAPS = {"keras": 1.2, "openvino": 1.1}  # around a tile's work
+_SCATTERED = {"keras": 2.0, "openvino": 1.4}  # around what many tiles remember
+# Features that a stream computes again when it is taken up, in frames; about half of a network's work.
+_TAKEN_UP, _FEATURES_SHARE = 9, 0.5
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What memory depends on, of a film.
+
+    Attributes:
+        height, width: of the old frames.
+        new_height, new_width: of the new ones.
+        scale: the network's native factor.
+        deep: whether colours have more than 8 bits.
+        encoder: its name in ffmpeg; None if nothing is encoded.
+        preset: of the encoder.
+        engine: what computes: ``openvino``; all others are counted as ``keras``.
+    """
+
+    height: int
+    width: int
+    new_height: int
+    new_width: int
+    scale: int
+    high_bit_depth: bool = False
+    encoder: str | None = None
+    preset: str | None = None
+    engine: str = "keras"
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes that are expected at the peak.
+
+    Attributes:
+        program: the program with its libraries.
+        tile: the network at work on one tile.
+        remembered: what tiles keep for the next frame.
+        pictures: frames and results on their way.
+        ffmpeg: the processes that decode and encode.
+        closing: on top of all that, where a segment is closed while the next one is computed: a second
+            encoder, and what is saved; 0 where that is not done: the encoder does not look ahead, so closing
+            takes no time, or there are two passes.
+    """
+
+    program: int
+    tile: int
+    state: int
+    frames: int
+    ffmpeg: int
+    closing: int = 0
+
+    @property
+    def total(self) -> int:
+        """Of all processes together."""
+        return self.program + self.tile + self.state + self.frames + self.ffmpeg
+
+    @property
+    def network(self) -> int:
+        """What lies where the network computes."""
+        return self.tile + self.state
+
+
+@dataclass(frozen=True)
+class MemoryBudget:
+    """Bytes that may be taken.
+
+    Attributes:
+        host: by all processes together.
+        gpu: by the network on a GPU; None if there is none.
+        shared: whether the network computes, or may turn out to compute, in the host's memory.
+        asked: whether the user named it, so that it must not be passed.
+    """
+
+    host: int
+    gpu: int | None = None
+    shared: bool = True
+    explicit: bool = False
+
+    def allows(self, peak: MemoryEstimate, more: int = 0) -> bool:
+        """Whether that is enough, with so many bytes more on the host."""
+        on_host = peak.total + more - (0 if self.shared else peak.network)
+        return on_host <= self.host and (self.gpu is None or peak.network <= self.gpu)
+
+
+def memory_budget(device: str, most: int | None) -> MemoryBudget:
+    """What a job may take.
+
+    Args:
+        device: ``auto``, ``cpu`` or the number of a GPU.
+        most: bytes, as the user wants it, on host and GPU each; None: three quarters of what is free there.
+    """
+    gpu, host = available_gpu_memory(device), available_host_memory()
+    free = None if gpu is None else int(gpu * FREE_MEMORY_SHARE)
+    return MemoryBudget(
+        most or int(host * FREE_MEMORY_SHARE),
+        free if most is None or free is None else most,
+        shared=gpu is None or device == "auto",  # a GPU that is there may still lack its libraries
+        explicit=most is not None,
+    )
+
+
+def estimate_memory(network: Architecture, film: Workload, tiles: TilePlan) -> MemoryEstimate:
+    """What is expected at the peak: with full windows, at the end of a shot."""
+    engine = film.engine if network.openvino_bytes and film.engine == "openvino" else "keras"
+    frame, new = film.height * film.width, film.new_height * film.new_width
+    tile, covered = tiles.tile_height * tiles.tile_width, tiles.overhead_factor * film.height * film.width
+    result = _FLOAT * _COLOURS * frame * film.scale**2
+    lookahead = network.frames // 2
+    features, hidden = _memory(network, film.scale)
+    remembered: float = 0
+    if tiles.burst > 1:  # hidden states wait on the disk
+        frames = 2 * lookahead + tiles.burst + 1
+    else:
+        # Before and after a frame; half of the features are in both. One tile's are in bytes_per_pixel.
+        remembered = _SCATTERED[engine] * features * max(1.5 * covered - tile, 0) + 2 * hidden * covered
+        remembered += _FLOAT * _COLOURS * 2 * lookahead * (covered if len(tiles) > 1 else 0)
+        frames = 2
+    owed = max(lookahead + tiles.burst - 1, 1)  # results that a shot's end gives at once
+    codes = _COLOURS * (2 if film.high_bit_depth else 1)
+    pictures = frames * _FLOAT * _COLOURS * frame + (queue_depth(codes * frame) + 2) * codes * frame
+    pictures += owed * result + (queue_depth(codes * new) + 2 + owed) * codes * new + _FLOAT * _COLOURS * new
+    if new != frame * film.scale**2:
+        pictures += (owed + 1) * _FLOAT * _COLOURS * new
+    working = tile * _INTERPOLATION * film.scale**2
+    if network.module:
+        working = int(tile * _GAPS[engine] * network.memory(engine, film.scale))
+    ffmpeg = second = 0
+    if film.encoder is not None:
+        encoder = _ENCODER.get(film.encoder, _OTHER_ENCODER) * _PATIENT.get(film.preset or "", 1)
+        ffmpeg = _FFMPEG + _DECODER * frame + int(encoder * new)
+        if film.encoder in _ENCODER:
+            second = _FFMPEG // 2 + int(encoder * new)
+    # What is saved when a segment is over, while neither the network nor an encoder is at work.
+    saved = (hidden + _FLOAT * _COLOURS * 2 * lookahead) * covered if network.module else 0
+    remembered += max(saved - working - ffmpeg, 0)
+    program = _PROGRAM + (_LIBRARIES[engine] if network.module else 0)
+    closing = second and second + int(saved)
+    return MemoryEstimate(program, working, int(remembered), pictures, ffmpeg, closing)
+
+
+def choose_tiles(
+    network: Architecture,
+    film: Workload,
+    overlap: int,
+    limit: MemoryBudget,
+    side: int | None = None,
+    *,
+    auto: bool = True,
+) -> TilePlan:
+    """The tiles that cost least among those that stay under a limit.
+
+    Args:
+        network: what computes.
+        film: what is upscaled.
+        overlap: context on each side in low-resolution pixels.
+        limit: what may be taken.
+        side: of a tile as the user wants it, None: whole frames; unless ``auto``.
+        auto: choose the side, too.
+
+    Returns:
+        If nothing stays under a limit that nobody asked for: the tiles that take least.
+
+    Raises:
+        UsageError: the user's limit is too small for any; or the user's tile has no room for its context.
+    """
+    plans = [
+        replace(plan_tiles(film.height, film.width, each, overlap), burst=burst)
+        for each in (_sides(film, overlap) if auto else [side])
+        for burst in (BURST_SIZES if network.module and (auto or limit.explicit) else BURST_SIZES[:1])
+    ]
+    fitting = [plan for plan in plans if limit.allows(estimate_memory(network, film, plan))]
+    if fitting:
+        return min(fitting, key=lambda plan: relative_cost(network, plan))
+    least = min(plans, key=lambda plan: estimate_memory(network, film, plan).total)
+    if not limit.explicit:
+        return least
+    peak = estimate_memory(network, film, least)
+    how = f"tiles of {least.tile_width}x{least.tile_height}" if len(least) > 1 else "whole frames"
+    remedy = "" if auto else ", or leave --tile out"
+    raise UsageError(
+        f"--max-memory {format_bytes(limit.host)} is too little: {network.name} at {film.width}x{film.height} to "
+        f"{film.new_width}x{film.new_height} takes about {format_bytes(peak.total, up=True)} with {how}, "
+        f"{format_bytes(peak.ffmpeg)} of it for ffmpeg; allow that much{remedy}"
+    )
+
+
+def relative_cost(network: Architecture, tiles: TilePlan) -> float:
+    """What tiles cost in time: 1 for whole frames side by side."""
+    again = 0.0
+    if tiles.burst > 1 and network.kind in ("cached", "recurrent"):
+        again = _FEATURES_SHARE * _TAKEN_UP / tiles.burst
+    return tiles.overhead_factor * (1 + again)
+
+
+def max_tile_side(
+    height: int, width: int, bytes_per_pixel: int, overlap: int, free: int | None = None
+) -> int | None:
+    """The side of the largest square tile whose work fits in half of the memory; nothing else is counted.
+
+    Args:
+        height, width: of the frame, in low-resolution pixels.
+        bytes_per_pixel: what the network needs at its peak, per low-resolution pixel of a tile.
+        overlap: context on each side.
+        free: bytes; by default what this process may still take.
+
+    Returns:
+        Low-resolution pixels, context included; None if the whole frame fits.
+    """
+    free = available_host_memory() if free is None else free
+    pixels = free * 0.5 / max(bytes_per_pixel, 1)
+    if height * width <= pixels:
+        return None
+    return max(int(math.sqrt(pixels)), SMALLEST_TILE, 4 * overlap)
+
+
+def format_bytes(count: int, *, up: bool = False) -> str:
+    """``812 MiB``, ``4.2 GiB``; ``up``: never less than it is."""
+    steps = count / 2**20 if count < 1000 * 2**20 else 10 * count / 2**30
+    steps = math.ceil(steps) if up else round(steps)
+    return f"{steps} MiB" if count < 1000 * 2**20 else f"{steps / 10:.1f} GiB"
+
+
+def _memory(network: Architecture, scale: int) -> tuple[int, int]:
+    """Bytes per low-resolution pixel that a stream keeps: features of its window, and a hidden state."""
+    if network.kind not in ("cached", "recurrent"):
+        return 0, 0
+    width, levels = int(network.options["width"]), int(network.options.get("levels", network.frames // 2))
+    hidden = _FLOAT * (width + _COLOURS * scale**2) if network.kind == "recurrent" else 0
+    return _FLOAT * width * 2 * levels, hidden
+
+
+def _sides(film: Workload, overlap: int) -> Iterator[int | None]:
+    """Whole frames, then ever smaller tiles: one that is cut in 1, 2, 3 and more parts along its length."""
+    yield None
+    longest, least = max(film.height, film.width), max(SMALLEST_TILE, 4 * overlap, min_tile_side(overlap))
+    side = longest - 1
+    while side > least:
+        yield side
+        side = min(side - 8, int(side * 0.94))
+    if least < longest:
+        yield least

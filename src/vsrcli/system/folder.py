@@ -1,0 +1,104 @@
+"""The folder beside a target where its segments wait until there are all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, Any
+
+from vsrcli.errors import OutputError
+from vsrcli.system.locks import Held, Lock
+from vsrcli.system.publish import fsync_path, resolve_target
+
+_LONGEST = 200  # bytes of a target's name that are taken over; file systems allow 255 in all
+_LOCK = "lock"
+
+
+def folder_for(target: Path) -> Path:
+    """``.out.mp4.vsr`` beside ``out.mp4``."""
+    file = resolve_target(target)
+    name = file.name
+    if len(os.fsencode(name)) > _LONGEST:
+        import hashlib
+
+        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+        name = f"{os.fsencode(name)[: _LONGEST - 17].decode('utf-8', 'ignore')}.{digest}"
+    return file.with_name(f".{name}.vsr")
+
+
+class WorkFolder:
+    """A folder that one run owns. Every file in it is whole or not there.
+
+    Args:
+        target: the film that is made.
+
+    Attributes:
+        path: of the folder.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.path = folder_for(target)
+        self._target = target
+        self._lock = Lock(self.path / _LOCK)
+
+    def open(self) -> None:
+        """Make it, unless it is there, and lock it.
+
+        Raises:
+            OutputError: another run has it, or it cannot be written.
+        """
+        while True:
+            try:
+                self.path.mkdir(exist_ok=True)
+                self._lock.acquire()
+                return
+            except Held as held:
+                raise OutputError(
+                    f"{self._target}: {held} is at work on it; wait until it has finished, or stop it first"
+                ) from None
+            except FileNotFoundError:
+                continue  # its owner has just removed it
+            except OSError as error:
+                raise OutputError(
+                    f"{self.path} cannot be written ({error.strerror}); remove it or choose another target"
+                ) from error
+
+    def write(self, name: str, fill: Callable[[IO[bytes]], Any]) -> None:
+        """Put a file there, or replace it, in one step that survives a power cut.
+
+        Raises:
+            OutputError: the disk is full or broken; what was there before is there still.
+        """
+        part = self.path / f"{name}.part"
+        try:
+            with part.open("wb") as file:
+                fill(file)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(self.path / name)
+            with contextlib.suppress(OSError):  # some file systems cannot sync a folder
+                fsync_path(self.path)
+        except OSError as error:
+            raise OutputError(
+                f"{self.path / name} cannot be written ({error.strerror}); free some space and run the same "
+                "command again"
+            ) from error
+
+    def keep_only(self, names: Iterable[str]) -> None:
+        """Remove every other file."""
+        kept = {*names, _LOCK}
+        with contextlib.suppress(OSError):
+            for path in self.path.iterdir():
+                if path.name not in kept:
+                    path.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """The folder with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def close(self) -> None:
+        """Unlock it. Safe to call any number of times."""
+        self._lock.release()
