@@ -6,7 +6,7 @@
 reference is *the authors' way*: TensorFlow in fp32, one call of one graph (``tf.function`` of the Keras model
 on (1, 7, H, W, 3)) for every frame's window. The figure is the median over turns of microseconds per
 low-resolution pixel; the ratio that of each turn to the reference of the same turn, and then the median.
-Names mean random weights. The process keeps freed memory (``vsrcli.system.tuning``), which helps the reference, too.
+Names mean random weights. The process keeps freed memory (``vsrcli.system.resources``), which helps the reference, too.
 
 ``--cpu-time`` counts this process's processor time instead: fair on a machine that others use, too, if it is
 bound to one core (``taskset -c 0``), and then the ratio of single cores.

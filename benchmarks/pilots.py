@@ -165,7 +165,7 @@ def main() -> None:
 
 def pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Train one variant; its figures."""
-    from vsrcli.system.tuning import keep_freed_memory
+    from vsrcli.system.resources import keep_freed_memory
 
     keep_freed_memory()
     from vsrcli.models import architectures

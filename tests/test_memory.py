@@ -21,8 +21,8 @@ from vsrcli.frames.tiles import plan_tiles
 from vsrcli.models.architectures import ARCHITECTURES
 from vsrcli.pipeline import memory
 from vsrcli.pipeline.memory import MemoryBudget, Workload, choose_tiles, estimate_memory, memory_budget
-from vsrcli.system import free
-from vsrcli.system.free import available_gpu_memory, available_host_memory
+from vsrcli.system import resources
+from vsrcli.system.resources import available_gpu_memory, available_host_memory
 
 GIB = 2**30
 NETWORKS = [each for each in ARCHITECTURES.values() if each.module]
@@ -139,8 +139,8 @@ def test_containers_of_version_1(tmp_path: Path) -> None:
 
 def test_free_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = SimpleNamespace(stdout="40000\n30000\n")
-    monkeypatch.setattr(free.shutil, "which", lambda name: f"/bin/{name}")
-    monkeypatch.setattr(free.subprocess, "run", lambda *line, **options: said)
+    monkeypatch.setattr(resources.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(resources.subprocess, "run", lambda *line, **options: said)
     assert available_gpu_memory("auto") == 40_000 * 2**20
     assert available_gpu_memory("1") == 30_000 * 2**20
     assert available_gpu_memory("2") is None
@@ -148,7 +148,7 @@ def test_free_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert memory_budget("0", 7).gpu == 7
     assert not memory_budget("0", None).shared
     assert memory_budget("auto", None).shared
-    monkeypatch.setattr(free.shutil, "which", lambda name: None)
+    monkeypatch.setattr(resources.shutil, "which", lambda name: None)
     assert memory_budget("auto", None).gpu is None
 
 

@@ -20,7 +20,7 @@ from vsrcli.frames.resample import interpolate, resize
 from vsrcli.inference.chain import ChainedTilePlan
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.probe import probe
-from vsrcli.system.folder import folder_for
+from vsrcli.system.files import folder_for
 
 Vsr = Callable[..., Outcome]
 Sample = Callable[..., Path]

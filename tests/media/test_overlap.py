@@ -11,7 +11,7 @@ from types import FrameType
 
 import pytest
 
-from vsrcli.system.overlap import BackgroundWriter, Prefetcher, queue_depth
+from vsrcli.system.threads import BackgroundWriter, Prefetcher, queue_depth
 
 TEN = list(range(10))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from vsrcli import Options, Progress, Result, prepare_job, run_job
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.media.output_plan import EncodeOptions
-from vsrcli.system.folder import folder_for
+from vsrcli.system.files import folder_for
 
 FAST = EncodeOptions(preset="ultrafast")
 

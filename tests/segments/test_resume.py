@@ -14,7 +14,7 @@ import media_samples as media
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options
 from vsrcli.errors import EncodeError, OutputError
-from vsrcli.system.folder import WorkFolder, folder_for
+from vsrcli.system.files import WorkFolder, folder_for
 
 Sample = Callable[..., Path]
 BICUBIC = Options(Fraction(2), "bicubic", encode=FAST, segment=5)

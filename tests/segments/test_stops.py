@@ -16,7 +16,7 @@ from interrupting import frame_hashes, journal
 
 import media_samples as media
 from terminal import complete, environment, eventually, goes_on, read_until, spawn
-from vsrcli.system.folder import folder_for
+from vsrcli.system.files import folder_for
 
 Sample = Callable[..., Path]
 # small tiles, so that a frame takes a while

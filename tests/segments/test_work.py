@@ -20,7 +20,7 @@ from vsrcli.pipeline.fingerprint import changes, sampled
 from vsrcli.pipeline.journal import NAME, Journal, read
 from vsrcli.pipeline.segments import segment_length
 from vsrcli.system import locks
-from vsrcli.system.folder import WorkFolder, folder_for
+from vsrcli.system.files import WorkFolder, folder_for
 from vsrcli.system.locks import Held, Lock
 
 JOURNAL = Journal(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import media_samples as media
 from vsrcli import EncodeOptions, Options, Progress, upscale
-from vsrcli.system.folder import folder_for
+from vsrcli.system.files import folder_for
 
 RATES = ("24", "25", "24000/1001", "30000/1001", "25/2", "60")
 

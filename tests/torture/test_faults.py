@@ -20,7 +20,7 @@ from contracts import assert_contract, frame_md5
 
 import media_samples as media
 from terminal import Outcome, environment, read_until, spawn
-from vsrcli.system.folder import folder_for
+from vsrcli.system.files import folder_for
 
 Vsr = Callable[..., Outcome]
 BICUBIC = ("-m", "bicubic", "-s", "2", "-e", "preset=ultrafast", "--segment", "6")

@@ -18,7 +18,7 @@ from contracts import assert_contract, frame_md5
 
 from terminal import environment, eventually
 from vsrcli.pipeline.journal import read
-from vsrcli.system.folder import folder_for
+from vsrcli.system.files import folder_for
 
 VICTIM = Path(__file__).with_name("victim.py")
 LENGTH = 6  # frames of a segment

@@ -22,8 +22,7 @@ from vsrcli.inference.select import choose_model
 from vsrcli.models.weights import SUFFIX, list_weights
 from vsrcli.pipeline.fingerprint import changes, sampled
 from vsrcli.pipeline.job import Options
-from vsrcli.system.folder import folder_for
-from vsrcli.system.publish import fsync_path
+from vsrcli.system.files import folder_for, fsync_path
 
 NAME = ".vsr-batch.jsonl"
 _VERSION = 1

@@ -14,7 +14,7 @@ from vsrcli.errors import SignalInterruptError, VsrError
 from vsrcli.pipeline.job import Options, prepare_job
 from vsrcli.pipeline.journal import read
 from vsrcli.pipeline.run import Progress, run_job
-from vsrcli.system.folder import folder_for
+from vsrcli.system.files import folder_for
 
 
 @dataclass(frozen=True)

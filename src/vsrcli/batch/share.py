@@ -9,7 +9,7 @@ from vsrcli.batch.check import PlannedTask, prepare_in_scratch
 from vsrcli.errors import SignalInterruptError, UsageError, VsrError
 from vsrcli.pipeline.job import Options
 from vsrcli.pipeline.memory import FREE_MEMORY_SHARE, format_bytes
-from vsrcli.system.free import available_gpu_memory, available_host_memory
+from vsrcli.system.resources import available_gpu_memory, available_host_memory
 
 
 def share_memory(

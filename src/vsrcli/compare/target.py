@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vsrcli.errors import OutputError
-from vsrcli.system.publish import publish_file, resolve_target, temporary_name
+from vsrcli.system.files import publish_file, resolve_target, temporary_name
 
 
 def check_target(target: Path, sources: Sequence[Path], *, overwrite: bool) -> None:

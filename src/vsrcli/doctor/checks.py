@@ -117,7 +117,7 @@ def check_disk() -> Iterator[Finding]:
 
 def check_memory() -> Iterator[Finding]:
     """What is free now."""
-    from vsrcli.system.free import available_host_memory
+    from vsrcli.system.resources import available_host_memory
 
     free = available_host_memory()
     if free < _LITTLE_MEMORY:

@@ -19,8 +19,8 @@ from vsrcli.images.read import read_image
 from vsrcli.media.fed import AtomicWriter
 from vsrcli.media.segment import SegmentFile
 from vsrcli.media.types import Frame, ImageSequence, Source
-from vsrcli.system.overlap import BackgroundWriter, queue_depth
-from vsrcli.system.publish import publish_file, temporary_name
+from vsrcli.system.files import publish_file, temporary_name
+from vsrcli.system.threads import BackgroundWriter, queue_depth
 
 
 class ImageWriter(AtomicWriter):

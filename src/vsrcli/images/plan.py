@@ -21,7 +21,7 @@ from vsrcli.media.notices import source_notices
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.streams import StreamPlan
 from vsrcli.media.types import ImageSequence, Source
-from vsrcli.system.folder import folder_for
+from vsrcli.system.files import folder_for
 
 _EIGHT_BITS = ("WebP", "JPEG", "BMP")
 _OPAQUE = ("JPEG", "BMP")

@@ -20,8 +20,7 @@ from pathlib import Path
 from vsrcli.errors import EncodeError
 from vsrcli.images.targets import OutputNaming
 from vsrcli.media.segment import SegmentFile
-from vsrcli.system.folder import WorkFolder
-from vsrcli.system.publish import fsync_path
+from vsrcli.system.files import WorkFolder, fsync_path
 
 _LIST = ".list"
 
@@ -80,7 +79,7 @@ def _read(file: Path) -> list[FileStamp]:
 
 
 class ImageWorkDir(WorkFolder):
-    """A :class:`~vsrcli.system.folder.WorkDir` whose lists stay as long as it does."""
+    """A :class:`~vsrcli.system.files.WorkDir` whose lists stay as long as it does."""
 
     def remove_except(self, names: Iterable[str]) -> None:
         super().keep_only([*names, *(file.name for file in self.path.glob(f"*{_LIST}"))])

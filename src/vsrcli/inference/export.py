@@ -27,7 +27,7 @@ from vsrcli.errors import EngineError, VsrError
 from vsrcli.inference.bands import plan_bands
 from vsrcli.inference.parts import TensorSpec, functions, shapes_of, signatures
 from vsrcli.models.weights import Weights, load_model, read_weights
-from vsrcli.system.tuning import disable_openvino_telemetry
+from vsrcli.system.resources import disable_openvino_telemetry
 
 
 def export_graphs(

@@ -15,7 +15,7 @@ from typing import Any
 
 from vsrcli.errors import EngineError, OutOfMemoryError, SignalInterruptError
 from vsrcli.inference.parts import TensorSpec
-from vsrcli.system.tuning import configure_malloc
+from vsrcli.system.resources import configure_malloc
 
 _OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")
 

@@ -23,7 +23,7 @@ from vsrcli.inference.graph_cache import GraphCache, cache_folder
 from vsrcli.inference.parts import FLOAT32, shapes_of
 from vsrcli.inference.streams import StreamingEngine
 from vsrcli.models.weights import Weights, file_sha256
-from vsrcli.system.tuning import configure_malloc, disable_openvino_telemetry
+from vsrcli.system.resources import configure_malloc, disable_openvino_telemetry
 
 BAND_PIXELS = 2048  # 3 MB of filters: they stay in a core's cache
 PLAIN_BAND_PIXELS = 16384  # without filters

@@ -18,8 +18,8 @@ from vsrcli.media.opening import open_output_file
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.types import Frame, Source
-from vsrcli.system.overlap import BackgroundWriter, queue_depth
-from vsrcli.system.publish import publish_file, temporary_name
+from vsrcli.system.files import publish_file, temporary_name
+from vsrcli.system.threads import BackgroundWriter, queue_depth
 
 _PIXEL_FORMATS = {  # number type and whether there is alpha
     (np.dtype(np.uint8), False): "rgb24",

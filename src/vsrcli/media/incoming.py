@@ -25,7 +25,7 @@ from vsrcli.media.probe import probe
 from vsrcli.media.types import Source
 from vsrcli.media.y4m import MAGIC, STDIO, Y4mHeader
 from vsrcli.media.y4m_pictures import Y4mReader
-from vsrcli.system.publish import resolve_target
+from vsrcli.system.files import resolve_target
 
 PROBE_BYTES = 1 << 24
 """Bytes that are read to describe a film without taking all of it."""

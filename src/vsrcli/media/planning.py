@@ -23,7 +23,7 @@ from vsrcli.media.streams import StreamPlan, plan_streams, stream_notice
 from vsrcli.media.timing import last_frame
 from vsrcli.media.trial import trial_encode
 from vsrcli.media.types import ImageSequence, Source
-from vsrcli.system.publish import resolve_target
+from vsrcli.system.files import resolve_target
 
 __all__ = ["EncodeOptions", "OutputPlan", "StreamPlan", "plan_output"]
 

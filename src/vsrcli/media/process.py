@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import IO
 
-from vsrcli.system.interruption import deferred_signals
+from vsrcli.system.threads import deferred_signals
 
 STALL_TIMEOUT = 600.0
 """Seconds that a child may let this program wait without taking, giving or writing anything."""
@@ -71,7 +71,7 @@ class FFmpegProcess:
         self._grows = grows
         self._waiting = 0  # number of the wait that this program is in; 0: none
         self._waits = 0
-        # no Event: an exception from a signal could leave its lock held, see system/overlap.py
+        # no Event: an exception from a signal could leave its lock held, see system/threads.py
         self._over: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stalled = False
         _log.debug("%s", shlex.join(self.command))

@@ -13,7 +13,7 @@ import numpy as np
 from vsrcli.errors import DecodeError
 from vsrcli.media.decode import Decoder
 from vsrcli.media.types import Frame, Source
-from vsrcli.system.overlap import Prefetcher, queue_depth
+from vsrcli.system.threads import Prefetcher, queue_depth
 
 
 @dataclass(frozen=True)

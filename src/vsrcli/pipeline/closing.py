@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 
 from vsrcli.media.segment import SegmentFile
 from vsrcli.media.types import Frame
-from vsrcli.system.overlap import BackgroundTask
+from vsrcli.system.threads import BackgroundTask
 
 
 class SegmentWriter(Protocol):

@@ -14,8 +14,8 @@ from vsrcli.errors import UsageError
 from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.tiles import min_tile_side, plan_tiles
 from vsrcli.models.architectures import Architecture
-from vsrcli.system.free import available_gpu_memory, available_host_memory
-from vsrcli.system.overlap import queue_depth
+from vsrcli.system.resources import available_gpu_memory, available_host_memory
+from vsrcli.system.threads import queue_depth
 
 FREE_MEMORY_SHARE = 0.75  # of what is free when the job begins; the rest is for others
 SMALLEST_TILE = 96

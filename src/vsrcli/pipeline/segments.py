@@ -31,8 +31,8 @@ from vsrcli.pipeline.journal import NAME, Journal, read
 from vsrcli.pipeline.passes import multiply_adds
 from vsrcli.pipeline.state import load, save
 from vsrcli.pipeline.upscaler import Upscaler
-from vsrcli.system.folder import WorkFolder
-from vsrcli.system.interruption import deferred_signals
+from vsrcli.system.files import WorkFolder
+from vsrcli.system.threads import deferred_signals
 
 SECONDS_PER_SEGMENT = 60.0  # seconds of work that an interruption may cost on a slow machine
 ASSUMED_CPU_MACS_PER_SECOND, ASSUMED_GPU_MACS_PER_SECOND = 20e9, 2e12  # multiply-adds per second of slow ones

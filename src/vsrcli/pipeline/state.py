@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vsrcli.frames.state import State
-from vsrcli.system.folder import WorkFolder
+from vsrcli.system.files import WorkFolder
 
 
 def save(folder: WorkFolder, name: str, state: State) -> None:
