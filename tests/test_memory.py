@@ -17,7 +17,7 @@ from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job, upscale
 from vsrcli.errors import SignalInterruptError, UsageError
-from vsrcli.frames.tiles import plan_tiles
+from vsrcli.frames.tiling import plan_tiles
 from vsrcli.models.architectures import ARCHITECTURES
 from vsrcli.pipeline import memory
 from vsrcli.pipeline.memory import MemoryBudget, Workload, choose_tiles, estimate_memory, memory_budget

@@ -12,7 +12,7 @@ from looking import times
 
 import media_samples as media
 from terminal import Outcome
-from vsrcli.frames.matte import fill_transparent, resize_alpha
+from vsrcli.frames.pixels import fill_transparent, resize_alpha
 from vsrcli.frames.resample import interpolate
 from vsrcli.media.decode import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg

@@ -11,7 +11,7 @@ import pytest
 from networks import answers, film, tiny_cached, tiny_recurrent
 
 from vsrcli.errors import EngineError
-from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.frames.tiling import TiledStream, plan_tiles
 from vsrcli.inference.bursts import BurstTiledStream
 from vsrcli.inference.cached import CachedStream, compile_cached
 from vsrcli.inference.keras import KerasBackend

@@ -16,7 +16,7 @@ from networks import answers, film
 
 from tiny_networks import tiny_weights
 from vsrcli.errors import EngineError, ModelError, NonFiniteError, OutOfMemoryError
-from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.frames.tiling import TiledStream, plan_tiles
 from vsrcli.inference.cached import CachedStream, compile_cached
 from vsrcli.inference.keras import KerasEngine
 from vsrcli.inference.openvino import OpenvinoBackend, OpenvinoEngine

@@ -13,7 +13,7 @@ from networks import answers, film, tiny_recurrent
 
 from vsrcli.errors import EngineError
 from vsrcli.frames.resample import resize
-from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.frames.tiling import TiledStream, plan_tiles
 from vsrcli.inference.keras import KerasBackend
 from vsrcli.inference.recurrent import CompiledRecurrentModel, RecurrentStream, compile_recurrent
 from vsrcli.models import duf_r

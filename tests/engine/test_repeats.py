@@ -18,7 +18,7 @@ from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, upscale
 from vsrcli.frames.state import State
-from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.frames.tiling import TiledStream, plan_tiles
 from vsrcli.inference.cached import CachedStream, compile_cached
 from vsrcli.inference.fit import ResizingStream
 from vsrcli.inference.keras import KerasBackend

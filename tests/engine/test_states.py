@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from networks import answers, film, tiny_cached, tiny_recurrent
 
 from vsrcli.errors import EngineError
-from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.frames.tiling import TiledStream, plan_tiles
 from vsrcli.inference.cached import CachedStream, compile_cached
 from vsrcli.inference.fit import ResizingStream
 from vsrcli.inference.keras import KerasBackend

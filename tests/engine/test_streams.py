@@ -8,7 +8,7 @@ from keras import ops
 from networks import answers, film, tiny_cached
 
 from vsrcli.errors import EngineError
-from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.frames.tiling import TiledStream, plan_tiles
 from vsrcli.inference.bands import plan_bands
 from vsrcli.inference.cached import CachedStream, compile_cached
 from vsrcli.inference.keras import KerasBackend

@@ -12,7 +12,7 @@ import pytest
 from vsrcli.errors import EngineError
 from vsrcli.frames.geometry import SizeRequest, geometry_for_size
 from vsrcli.frames.resample import resize
-from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.frames.tiling import TiledStream, plan_tiles
 from vsrcli.inference.chain import ChainedStream, chain_tiles, first_pass_tiles
 from vsrcli.inference.fit import ResizingStream
 from vsrcli.inference.resample import ResampleEngine

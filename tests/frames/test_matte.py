@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vsrcli.frames.matte import fill_transparent, pull_push_fill, resize_alpha
-from vsrcli.frames.pixels import to_float, to_integer
+from vsrcli.frames.pixels import fill_transparent, pull_push_fill, resize_alpha, to_float, to_integer
 from vsrcli.frames.resample import resize
 
 

@@ -13,9 +13,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from vsrcli.errors import EngineError, UsageError
-from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State, stack_frames
-from vsrcli.frames.tiles import TiledStream, min_tile_side, plan_tiles
+from vsrcli.frames.tiling import TiledStream, TilePlan, min_tile_side, plan_tiles
 from vsrcli.inference.fit import ResizingStream
 from vsrcli.inference.windows import SlidingWindow
 

@@ -12,7 +12,7 @@ import pytest
 from streams import MixingEngine
 
 from vsrcli.errors import OutOfMemoryError, VsrError
-from vsrcli.frames.tiles import plan_tiles
+from vsrcli.frames.tiling import plan_tiles
 from vsrcli.pipeline import upscaler
 from vsrcli.pipeline.upscaler import Upscaler
 

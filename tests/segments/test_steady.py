@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from streams import MixingEngine
 
 from vsrcli.errors import NonFiniteError, OutOfMemoryError, VsrError
-from vsrcli.frames.retile import retile_state
-from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.frames.tiling import TiledStream, plan_tiles, retile_state
 from vsrcli.pipeline import upscaler
 from vsrcli.pipeline.upscaler import Upscaler
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from vsrcli.errors import OutputError
-from vsrcli.frames.tiles import plan_tiles
+from vsrcli.frames.tiling import plan_tiles
 from vsrcli.media.segment import SegmentFile
 from vsrcli.pipeline.fingerprint import changes, sampled
 from vsrcli.pipeline.journal import NAME, Journal, read

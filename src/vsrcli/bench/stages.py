@@ -15,8 +15,8 @@ from unittest import mock
 
 import numpy as np
 
-from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State
+from vsrcli.frames.tiling import TilePlan
 from vsrcli.inference.types import Engine, Stream
 from vsrcli.media.resumable_decoder import ResumableDecoder
 from vsrcli.pipeline import run

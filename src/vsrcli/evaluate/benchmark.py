@@ -22,7 +22,7 @@ from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
 from vsrcli.evaluate.results import CROP, SKIP_ENDS, ClipResult, Cost, Evaluation, Quality
 from vsrcli.evaluate.stopwatch import Stopwatch, TimedStream
 from vsrcli.frames.resample import Phase
-from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.frames.tiling import TiledStream, plan_tiles
 from vsrcli.inference.resample import ResampleEngine
 from vsrcli.inference.types import Engine, Stream
 from vsrcli.media.types import Frame

@@ -1,6 +1,6 @@
 """Tiles one after another, each for a burst of frames: memory for time.
 
-Streams side by side (:class:`~vsrcli.frames.tiles.TiledStream`) all keep what they remember, and networks
+Streams side by side (:class:`~vsrcli.frames.tiling.TiledStream`) all keep what they remember, and networks
 that cache features remember about a kilobyte per low-resolution pixel of the *whole* frame, however small its
 tiles are. Here only one tile's stream exists at a time. It is given a burst of frames, and then only its
 *state* is kept: the last few frames, which all tiles share, and the hidden state of a recurrent network,
@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vsrcli.errors import EngineError
-from vsrcli.frames.canvas import TileBlender
-from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import ArraySpec, State, foreign_state_error, stack_frames, validate_state
+from vsrcli.frames.tiling import TileBlender, TilePlan
 from vsrcli.inference.shelf import ArraySpool, Item
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 class BurstTiledStream:
     """A stream made of one stream for each tile, one at a time; follows ``engine.types.Stream``.
 
-    Gives bit for bit what a :class:`~vsrcli.frames.tiles.TiledStream` gives, ``plan.burst - 1`` frames later.
+    Gives bit for bit what a :class:`~vsrcli.frames.tiling.TiledStream` gives, ``plan.burst - 1`` frames later.
 
     Its state is that of a ``TiledStream`` after the last burst, and: ``waiting`` (N, H, W, 3), frames of the
     burst that is not full yet; ``owed`` (N, scale*H, scale*W, 3), results that were not asked for yet, both

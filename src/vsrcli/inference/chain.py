@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State, foreign_state_error
+from vsrcli.frames.tiling import TilePlan
 
 if TYPE_CHECKING:
     from vsrcli.inference.types import Stream

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vsrcli.errors import InputError, UsageError
 from vsrcli.frames.geometry import Geometry, SizeRequest, geometry_for_scale, geometry_for_size
-from vsrcli.frames.spans import TilePlan
+from vsrcli.frames.tiling import TilePlan
 from vsrcli.images.decode import frame_range
 from vsrcli.images.plan import ImagePlan
 from vsrcli.images.targets import parse_target

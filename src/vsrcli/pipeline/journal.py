@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vsrcli.frames.spans import TilePlan, TileSpan
+from vsrcli.frames.tiling import TilePlan, TileSpan
 from vsrcli.inference.chain import chain_tiles
 from vsrcli.media.segment import SegmentFile
 

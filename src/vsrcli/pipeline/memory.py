@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from vsrcli.errors import UsageError
-from vsrcli.frames.spans import TilePlan
-from vsrcli.frames.tiles import min_tile_side, plan_tiles
+from vsrcli.frames.tiling import TilePlan, min_tile_side, plan_tiles
 from vsrcli.models.architectures import Architecture
 from vsrcli.system.resources import available_gpu_memory, available_host_memory
 from vsrcli.system.threads import queue_depth

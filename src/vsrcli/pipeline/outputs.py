@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from vsrcli.errors import InputError
-from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State
+from vsrcli.frames.tiling import TilePlan
 from vsrcli.images.encode import ImageWriter
 from vsrcli.images.plan import ImagePlan
 from vsrcli.media.encode import VideoEncoder

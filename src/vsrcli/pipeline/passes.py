@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from vsrcli.errors import UsageError
 from vsrcli.frames.geometry import Geometry
-from vsrcli.frames.spans import TilePlan
+from vsrcli.frames.tiling import TilePlan
 from vsrcli.inference.chain import ChainedTilePlan, chain_tiles, first_pass_tiles
 from vsrcli.inference.select import ModelChoice
 from vsrcli.pipeline.memory import MemoryBudget, MemoryEstimate, Workload, choose_tiles, estimate_memory

@@ -19,8 +19,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from vsrcli.errors import InputError, VsrError
-from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State
+from vsrcli.frames.tiling import TilePlan
 from vsrcli.media.join import SegmentConcatenator
 from vsrcli.media.segment import SegmentEncoder
 from vsrcli.media.types import Frame

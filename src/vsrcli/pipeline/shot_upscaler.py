@@ -9,8 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from vsrcli.frames.matte import fill_transparent, resize_alpha
-from vsrcli.frames.pixels import to_float, to_integer
+from vsrcli.frames.pixels import fill_transparent, resize_alpha, to_float, to_integer
 from vsrcli.frames.shots import ShotDetector
 from vsrcli.frames.state import State
 from vsrcli.inference.types import Stream

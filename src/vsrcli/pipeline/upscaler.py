@@ -20,10 +20,8 @@ from typing import TypeVar
 import numpy as np
 
 from vsrcli.errors import NonFiniteError, OutOfMemoryError, UsageError
-from vsrcli.frames.retile import retile_state
-from vsrcli.frames.spans import TilePlan
 from vsrcli.frames.state import State, foreign_state_error
-from vsrcli.frames.tiles import TiledStream, plan_tiles
+from vsrcli.frames.tiling import TiledStream, TilePlan, plan_tiles, retile_state
 from vsrcli.inference.bursts import BurstTiledStream
 from vsrcli.inference.chain import ChainedStream, ChainedTilePlan, chain_tiles, first_pass_tiles
 from vsrcli.inference.fit import FULL_FRAME, ResizingStream

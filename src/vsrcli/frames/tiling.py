@@ -13,23 +13,139 @@ band and the result is that of the whole frame; where it does not, the band hide
 
 All tiles have one shape, so a network is compiled once: the smallest that covers the frame with as few tiles
 as the side asked for allows, since pixels seen twice are paid for twice.
+
+Where the tiles of a frame lie; :mod:`vsrcli.frames.tiling` decides it and says why.
+
+The canvas that the tiles of one result are laid on, and how neighbours fade into each other.
+
+What tiles remember, cut anew for tiles that lie elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vsrcli.errors import EngineError, UsageError
-from vsrcli.frames.canvas import TileBlender
-from vsrcli.frames.spans import TilePlan, TileSpan
 from vsrcli.frames.state import ArraySpec, State, foreign_state_error, validate_state
 
 if TYPE_CHECKING:
     from vsrcli.inference.types import Stream
+
+
+@dataclass(frozen=True)
+class TileSpan:
+    """One tile along one axis, in low-resolution pixels of the frame.
+
+    Attributes:
+        start: where the tile begins; its length is the plan's.
+        keep, stop: the part that reaches the result, ``[keep, stop)``.
+        ramp: how many pixels from ``keep`` on are blended with the previous tile.
+    """
+
+    start: int
+    keep: int
+    stop: int
+    ramp: int
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """Where the tiles of a frame lie; tiles are numbered row by row.
+
+    Attributes:
+        height, width: the frame, in low-resolution pixels.
+        tile_height, tile_width: every tile, in low-resolution pixels.
+        rows, columns: spans down and across the frame.
+        burst: frames that one tile computes before the next tile's turn; more than 1 saves memory, see
+            :mod:`vsrcli.inference.bursts`.
+    """
+
+    height: int
+    width: int
+    tile_height: int
+    tile_width: int
+    rows: tuple[TileSpan, ...]
+    columns: tuple[TileSpan, ...]
+    burst: int = 1
+
+    def __len__(self) -> int:
+        return len(self.rows) * len(self.columns)
+
+    def __iter__(self) -> Iterator[tuple[TileSpan, TileSpan]]:
+        return product(self.rows, self.columns)
+
+    @property
+    def overhead_factor(self) -> float:
+        """Pixels computed for each pixel of the frame: 1 for a single tile, more with every overlap."""
+        return len(self) * self.tile_height * self.tile_width / (self.height * self.width)
+
+
+class TileBlender:
+    """One result being put together, tile by tile in the plan's order.
+
+    Blending is ``old + weight * (new - old)``, first across, then down, so that tiles which agree give
+    exactly what they agree on. Only the bands are blended; everything else is copied once.
+
+    Args:
+        plan: where the tiles lie.
+        scale: upscaling factor of the results.
+
+    Attributes:
+        pixels: the result, float32 (scale*H, scale*W, 3); whole once every tile has been placed.
+    """
+
+    def __init__(self, plan: TilePlan, scale: int) -> None:
+        self.pixels = np.empty((scale * plan.height, scale * plan.width, 3), np.float32)
+        self._plan = plan
+        self._scale = scale
+        self._band = np.empty((0, scale * plan.width, 3), np.float32)  # new tiles' side of the current band
+
+    def add_tile(self, number: int, answer: np.ndarray) -> None:
+        """Lay down the picture of one tile, float32 (scale*tile_height, scale*tile_width, 3).
+
+        Raises:
+            EngineError: it is of another size.
+        """
+        plan, s = self._plan, self._scale
+        if answer.shape != (s * plan.tile_height, s * plan.tile_width, 3):
+            raise EngineError(f"a tile of {plan.tile_width}x{plan.tile_height} came back as {answer.shape}")
+        row, column = plan.rows[number // len(plan.columns)], plan.columns[number % len(plan.columns)]
+        if column is plan.columns[0]:
+            self._band = np.empty((s * row.ramp, *self.pixels.shape[1:]), np.float32)
+        kept = answer[s * (row.keep - row.start) : s * (row.stop - row.start)]
+        kept = kept[:, s * (column.keep - column.start) : s * (column.stop - column.start)]
+        solid = s * row.ramp
+        self._across(self._band, kept[:solid], column)
+        self._across(self.pixels[s * row.keep + solid : s * row.stop], kept[solid:], column)
+        if row.ramp and column is plan.columns[-1]:
+            old = self.pixels[s * row.keep : s * row.keep + solid]
+            _blend(old, self._band, _ramp(solid)[:, None, None])
+
+    def _across(self, lines: np.ndarray, kept: np.ndarray, column: TileSpan) -> None:
+        s = self._scale
+        left, right, ramp = s * column.keep, s * column.stop, s * column.ramp
+        _blend(lines[:, left : left + ramp], kept[:, :ramp], _ramp(ramp)[:, None])
+        lines[:, left + ramp : right] = kept[:, ramp:]
+
+
+def _blend(old: np.ndarray, new: np.ndarray, weight: np.ndarray) -> None:
+    """Move ``old`` towards ``new`` in place."""
+    change = new - old
+    change *= weight
+    old += change
+
+
+def _ramp(size: int) -> np.ndarray:
+    """Smoothstep from 0 to 1, sampled at pixel centres: float32 (size,)."""
+    t = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(max(1, size))
+    return t * t * (3 - 2 * t)
+
 
 FEATHER = 4
 
@@ -186,3 +302,43 @@ class TiledStream:
 
     def _corners(self) -> np.ndarray:
         return np.array([(row.start, column.start) for row, column in self._plan], np.int64)
+
+
+def retile_state(state: Mapping[str, np.ndarray], old: TilePlan, new: TilePlan) -> State:
+    """The state of a :class:`TiledStream`, for one whose tiles lie elsewhere.
+
+    Args:
+        state: arrays of (any, tile height, tile width, any), named ``tileNUMBER.NAME``, ``corners``, and what
+            is no tile's.
+        old, new: the tiles.
+
+    Raises:
+        EngineError: the state is not of such a stream.
+    """
+    if replace(old, burst=new.burst) == new:
+        return dict(state)
+    found: State = {name: array for name, array in state.items() if not name.startswith("tile")}
+    found["corners"] = np.array([(row.start, column.start) for row, column in new], np.int64)
+    for name in (key.partition(".")[2] for key in state if key.startswith("tile0.")):
+        whole = _put_together([state[f"tile{number}.{name}"] for number in range(len(old))], old)
+        for number, (row, column) in enumerate(new):
+            lines, columns = _reach(row.start, new.tile_height), _reach(column.start, new.tile_width)
+            found[f"tile{number}.{name}"] = whole[:, lines, columns].copy()
+    return found
+
+
+def _put_together(tiles: list[np.ndarray], plan: TilePlan) -> np.ndarray:
+    """Arrays of all tiles as one of the whole frame; of what two tiles know, the second is taken."""
+    first = tiles[0]
+    if any(tile.shape[1:3] != (plan.tile_height, plan.tile_width) for tile in tiles):
+        raise EngineError("what this network remembers cannot be cut anew: give a smaller --tile")
+    whole = np.empty((len(first), plan.height, plan.width, first.shape[3]), first.dtype)
+    for (row, column), tile in zip(plan, tiles, strict=True):
+        kept = tile[:, row.keep - row.start : row.stop - row.start]
+        kept = kept[:, :, column.keep - column.start : column.stop - column.start]
+        whole[:, row.keep : row.stop, column.keep : column.stop] = kept
+    return whole
+
+
+def _reach(start: int, length: int) -> slice:
+    return slice(start, start + length)
