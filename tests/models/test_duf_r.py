@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from vsrcli.models import costs, duf_r, layers
+from vsrcli.models import architectures, duf_r, layers
 from vsrcli.models.architectures import ARCHITECTURES
 
 TINY: dict[str, Any] = {"width": 8, "levels": 1, "blocks": 1, "head": 8}
@@ -47,7 +47,7 @@ def test_multiply_adds_are_those_of_the_layers(name: str, scale: int) -> None:
     options = architecture.options
     assert len(kernels) == 1 + options["levels"] + 1 + 2 * options["blocks"] + 3
     counted = sum(int(np.prod(kernel.shape)) for kernel in kernels)
-    assert architecture.multiply_adds(scale) == counted + 3 * scale**2 * costs.TAPS**2
+    assert architecture.multiply_adds(scale) == counted + 3 * scale**2 * architectures.TAPS**2
 
 
 def test_sizes() -> None:
@@ -104,7 +104,7 @@ def test_the_state_starts_empty_and_the_difference_is_what_is_remembered() -> No
     np.testing.assert_array_equal(ops.convert_to_numpy(model.feedback(depth, frame)), 0)
 
 
-@pytest.mark.parametrize("module", [duf_r, layers, costs])
+@pytest.mark.parametrize("module", [duf_r, layers, architectures])
 def test_only_keras_ops_so_that_weights_load_on_every_backend(module: Any) -> None:
     tree = ast.parse(inspect.getsource(module))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli.models.costs import TAPS
+from vsrcli.models.architectures import TAPS
 
 BORDER = TAPS // 2  # pixels around a frame that the filters of its outermost pixels look at
 BAND_PIXELS = 8192  # low-resolution pixels that the output stage takes at a time, on a CPU: fits its cache

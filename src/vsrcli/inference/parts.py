@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from vsrcli.inference.bands import BORDER, RowBands
-from vsrcli.models.architectures import Architecture
-from vsrcli.models.costs import DUF_DEPTHS, DUF_ROWS, DUF_S_LEVELS, DUF_STEM, WINDOW
+from vsrcli.models.architectures import DUF_DEPTHS, DUF_ROWS, DUF_S_LEVELS, DUF_STEM, WINDOW, Architecture
 
 FLOAT32 = "float32"
 DUF_HEAD = 256  # of the paper's networks
@@ -156,8 +155,8 @@ def functions(model: Any, sizes: NetworkShapes, height: int, width: int) -> Mapp
     """
     from keras import ops
 
-    from vsrcli.models.convolve import FrameLayout, WinogradLayout
     from vsrcli.models.layers import depth_to_space
+    from vsrcli.models.winograd import FrameLayout, WinogradLayout
 
     layout = WinogradLayout(height, width) if sizes.rows > 1 else FrameLayout()
 

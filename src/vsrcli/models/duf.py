@@ -10,11 +10,11 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from vsrcli.models.costs import DUF_DEPTHS as DEPTHS
-from vsrcli.models.costs import DUF_STEM as STEM
-from vsrcli.models.costs import TAPS, WINDOW
-from vsrcli.models.costs import duf_macs as macs
-from vsrcli.models.costs import duf_radius as radius
+from vsrcli.models.architectures import DUF_DEPTHS as DEPTHS
+from vsrcli.models.architectures import DUF_STEM as STEM
+from vsrcli.models.architectures import TAPS, WINDOW
+from vsrcli.models.architectures import duf_macs as macs
+from vsrcli.models.architectures import duf_radius as radius
 from vsrcli.models.layers import DynamicUpsampling, SubpixelConv, interpolating_bias
 
 __all__ = ["DEPTHS", "WINDOW", "build", "macs", "radius"]

@@ -22,10 +22,9 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from vsrcli.models.convolve import concat_conv
-from vsrcli.models.costs import TAPS
-from vsrcli.models.costs import duf_r_macs as macs
-from vsrcli.models.costs import duf_r_radius as radius
+from vsrcli.models.architectures import TAPS
+from vsrcli.models.architectures import duf_r_macs as macs
+from vsrcli.models.architectures import duf_r_radius as radius
 from vsrcli.models.layers import (
     SubpixelConv,
     apply_dynamic_filters,
@@ -34,6 +33,7 @@ from vsrcli.models.layers import (
     interpolating_bias,
     pad_border,
 )
+from vsrcli.models.winograd import concat_conv
 
 __all__ = ["LIMIT", "DufR", "build", "macs", "radius"]
 

@@ -12,11 +12,10 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from vsrcli.models.convolve import concat_conv
-from vsrcli.models.costs import DUF_S_LEVELS as LEVELS
-from vsrcli.models.costs import TAPS, WINDOW
-from vsrcli.models.costs import duf_s_macs as macs
-from vsrcli.models.costs import duf_s_radius as radius
+from vsrcli.models.architectures import DUF_S_LEVELS as LEVELS
+from vsrcli.models.architectures import TAPS, WINDOW
+from vsrcli.models.architectures import duf_s_macs as macs
+from vsrcli.models.architectures import duf_s_radius as radius
 from vsrcli.models.layers import (
     SubpixelConv,
     apply_dynamic_filters,
@@ -24,6 +23,7 @@ from vsrcli.models.layers import (
     interpolating_bias,
     pad_border,
 )
+from vsrcli.models.winograd import concat_conv
 
 __all__ = ["LEVELS", "WINDOW", "DufS", "build", "macs", "radius"]
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from vsrcli.models.costs import DUF_ROWS, WINDOW
+from vsrcli.models.architectures import DUF_ROWS, WINDOW
 from vsrcli.models.duf import BN_EPSILON
 from vsrcli.models.layers import apply_dynamic_filters, depth_to_space
 from vsrcli.models.winograd import RowInterleaved, plain_sum, weighted_sum, winograd_matrices

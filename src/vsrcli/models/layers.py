@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from keras import layers, ops
 
-from vsrcli.models.costs import TAPS
+from vsrcli.models.architectures import TAPS
 
 
 def pad_edge(image, amount: int):
