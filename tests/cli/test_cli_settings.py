@@ -15,7 +15,7 @@ import pytest
 
 import media_samples as media
 from terminal import Outcome, environment
-from vsrcli.media.y4m_pictures import Y4mReader
+from vsrcli.media.y4m import Y4mReader
 
 Vsr = Callable[..., Outcome]
 BICUBIC = ("-m", "bicubic", "-s", "2")

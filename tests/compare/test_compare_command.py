@@ -23,7 +23,7 @@ from terminal import Outcome, spawn
 from vsrcli.compare.target import atomic_output
 from vsrcli.errors import OutputError
 from vsrcli.evaluate.metrics import psnr_y
-from vsrcli.media.decode import Decoder
+from vsrcli.media.decoder import Decoder
 from vsrcli.media.probe import probe
 
 Vsr = Callable[..., Outcome]

@@ -15,7 +15,7 @@ from vsrcli.compare.alignment import aligned_at, iter_aligned
 from vsrcli.compare.inputs import escape_controls, plan_comparison
 from vsrcli.errors import DecodeError, InputError, UsageError
 from vsrcli.frames.resample import resize
-from vsrcli.media.decode import Decoder
+from vsrcli.media.decoder import Decoder
 from vsrcli.media.probe import probe
 
 Sample = Callable[..., Path]

@@ -9,7 +9,7 @@ import av
 import numpy as np
 
 import media_samples as media
-from vsrcli.media.decode import Decoder
+from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.media.probe import probe
 

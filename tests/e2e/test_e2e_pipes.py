@@ -23,8 +23,7 @@ from looking import packets, times
 import media_samples as media
 from terminal import Outcome, environment, eventually
 from vsrcli.media.probe import probe
-from vsrcli.media.y4m import Y4mHeader
-from vsrcli.media.y4m_pictures import Y4mReader
+from vsrcli.media.y4m import Y4mHeader, Y4mReader
 
 Vsr = Callable[..., Outcome]
 Sample = Callable[..., Path]

@@ -10,8 +10,8 @@ import pytest
 
 import media_samples as media
 from terminal import Outcome
+from vsrcli.media.encoder_options import PRESETS, apply_preset
 from vsrcli.media.output_plan import EncodeOptions
-from vsrcli.media.presets import PRESETS, apply_preset
 
 Vsr = Callable[..., Outcome]
 BICUBIC = ("--model", "bicubic", "--scale", "2")

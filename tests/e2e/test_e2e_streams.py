@@ -14,7 +14,7 @@ import media_samples as media
 from terminal import Outcome
 from vsrcli.frames.pixels import fill_transparent, resize_alpha
 from vsrcli.frames.resample import interpolate
-from vsrcli.media.decode import Decoder
+from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.probe import probe
 from vsrcli.media.timing import frame_times

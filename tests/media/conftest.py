@@ -14,14 +14,13 @@ import psutil
 import pytest
 from films import nearest
 
-from vsrcli.media.decode import Decoder
-from vsrcli.media.encode import VideoEncoder
+from vsrcli.media.decoder import Decoder
+from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.join import SegmentConcatenator
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.planning import plan_output
 from vsrcli.media.probe import probe
-from vsrcli.media.segment import SegmentEncoder, reason_not_segmentable
+from vsrcli.media.segments import SegmentConcatenator, SegmentEncoder, reason_not_segmentable
 from vsrcli.media.types import Frame, Source
 
 

@@ -9,7 +9,7 @@ from films import planes
 
 import media_samples as media
 from vsrcli.media.color import TRANSFERS, encode_filter, output_color, resolve
-from vsrcli.media.encode import VideoEncoder
+from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.planning import plan_output

@@ -13,7 +13,7 @@ from films import planes, times
 
 import media_samples as media
 from vsrcli.errors import DecodeError
-from vsrcli.media.decode import Decoder
+from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.probe import probe
 from vsrcli.media.timing import frame_times

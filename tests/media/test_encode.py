@@ -14,8 +14,8 @@ from films import nearest
 
 import media_samples as media
 from vsrcli.errors import EncodeError
-from vsrcli.media.decode import Decoder
-from vsrcli.media.encode import VideoEncoder
+from vsrcli.media.decoder import Decoder
+from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.planning import plan_output

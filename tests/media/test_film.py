@@ -178,7 +178,7 @@ def test_covers_and_attachments(suffix: str, sample: Sample, tmp_path: Path, ups
 
 
 def cover(path: Path) -> bytes:
-    from vsrcli.media.others import cover_data
+    from vsrcli.media.mux import cover_data
 
     source = probe(path)
     found = cover_data(source, next(other.index for other in source.others if other.kind == "cover"))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import media_samples as media
-from vsrcli.media import sidedata
+from vsrcli.media import color
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.planning import plan_output
@@ -59,7 +59,7 @@ def test_it_is_kept(
     assert after.bit_depth >= 10
     assert after.light == before.light
     assert after.mastering is not None
-    assert sidedata.format_mastering_display(after.mastering) is not None
+    assert color.format_mastering_display(after.mastering) is not None
     for one, other in zip(_numbers(before.mastering), _numbers(after.mastering), strict=True):
         assert abs(one - other) <= Fraction(1, 2**14)  # AV1's own steps
     assert (after.color.transfer, after.color.matrix) == ("smpte2084", "bt2020nc")
@@ -121,9 +121,9 @@ def test_the_users_x265_parameters_join_ours(sample: Sample, tmp_path: Path, ffm
 
 
 def test_spelling() -> None:
-    assert sidedata.format_mastering_display(P3) == SPELLED
+    assert color.format_mastering_display(P3) == SPELLED
     assert (
-        sidedata.format_mastering_display(MasteringDisplay(None, None, None, None, Fraction(0), Fraction(1)))
+        color.format_mastering_display(MasteringDisplay(None, None, None, None, Fraction(0), Fraction(1)))
         is None
     )
 
@@ -142,8 +142,8 @@ def _frame(*kinds: tuple[str, bytes]) -> Any:
 
 def test_what_nobody_carries_is_named() -> None:
     frame = _frame(("DOVI_METADATA", b""), ("DOVI_RPU_BUFFER", b""), ("A53_CC", b""), ("STEREO3D", bytes(8)))
-    assert sidedata.unsupported_side_data(frame) == ("Dolby Vision", "closed captions inside the picture")
-    assert sidedata.unsupported_side_data(_frame(("STEREO3D", b"\1\0\0\0"))) == ("the 3D layout",)
-    assert sidedata.unsupported_side_data(None) == ()
-    assert sidedata.mastering_display(_frame(("MASTERING_DISPLAY_METADATA", bytes(88)))) is None
-    assert sidedata.content_light_level(_frame(("CONTENT_LIGHT_LEVEL", bytes(8)))) is None
+    assert color.unsupported_side_data(frame) == ("Dolby Vision", "closed captions inside the picture")
+    assert color.unsupported_side_data(_frame(("STEREO3D", b"\1\0\0\0"))) == ("the 3D layout",)
+    assert color.unsupported_side_data(None) == ()
+    assert color.mastering_display(_frame(("MASTERING_DISPLAY_METADATA", bytes(88)))) is None
+    assert color.content_light_level(_frame(("CONTENT_LIGHT_LEVEL", bytes(8)))) is None

@@ -9,7 +9,7 @@ import pytest
 
 import media_samples as media
 from vsrcli.errors import DecodeError, InputError
-from vsrcli.media.decode import Decoder
+from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.probe import probe
 

@@ -12,11 +12,11 @@ import pytest
 
 import media_samples as media
 from vsrcli.errors import DecodeError
-from vsrcli.media.decode import Decoder
+from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.integrity import find_bad_ts_packets
 from vsrcli.media.probe import probe
-from vsrcli.media.repair import DamageConcealer
+from vsrcli.media.raw_reader import DamageConcealer
+from vsrcli.media.safety import find_bad_ts_packets
 from vsrcli.media.timing import frame_ticks
 from vsrcli.media.types import Frame, Source
 
@@ -55,7 +55,7 @@ def test_ends_are_filled_too(source: Source) -> None:
 
 def test_nothing_is_filled_where_nothing_is_damaged(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two packets for one picture, as in interlaced H.264, are no gap; later damage does not change that."""
-    monkeypatch.setattr("vsrcli.media.repair._PATIENCE", 0.05)
+    monkeypatch.setattr("vsrcli.media.raw_reader._PATIENCE", 0.05)
     shown, mender = mended(source, [0, 40, 80], [0, 20, 40, 60, 80, 100], damaged=False)
     assert [at for at, _ in shown] == [0, 40, 80]
     assert mender.summary() is None

@@ -6,7 +6,7 @@ import pytest
 
 from vsrcli.errors import UsageError
 from vsrcli.media.codecs import CODECS, quality_args
-from vsrcli.media.settings import check_extra_options
+from vsrcli.media.safety import check_extra_options
 
 
 @pytest.mark.parametrize(

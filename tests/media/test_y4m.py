@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 import media_samples as media
 from vsrcli.errors import InputError
-from vsrcli.media.y4m import PIX_FMTS, Y4mHeader, new_header, parse_header
-from vsrcli.media.y4m_pictures import Y4mReader
+from vsrcli.media.y4m import PIX_FMTS, Y4mHeader, Y4mReader, new_header, parse_header
 
 HEADER = b"YUV4MPEG2 W4 H2 F25:1 Ip A1:1 Cmono\n"  # 8 bytes a picture
 

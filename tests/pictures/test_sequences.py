@@ -15,7 +15,7 @@ from PIL import Image
 import media_samples as media
 from terminal import Outcome
 from vsrcli.frames.resample import resize
-from vsrcli.media.decode import Decoder
+from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.media.probe import probe
 from vsrcli.media.timing import frame_times

@@ -15,7 +15,7 @@ import media_samples as media
 from vsrcli import Options, prepare_job
 from vsrcli.errors import EncodeError
 from vsrcli.media.process import FFmpegProcess
-from vsrcli.media.segment import SegmentEncoder
+from vsrcli.media.segments import SegmentEncoder
 
 Sample = Callable[..., Path]
 OPTIONS = Options(Fraction(2), "bicubic", encode=FAST, segment=5)

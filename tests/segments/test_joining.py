@@ -15,10 +15,9 @@ from interrupting import frame_hashes, upscaled
 import media_samples as media
 from vsrcli import EncodeOptions, Options, prepare_job
 from vsrcli.errors import EncodeError
-from vsrcli.media.decode import Decoder
-from vsrcli.media.join import SegmentConcatenator
+from vsrcli.media.decoder import Decoder
 from vsrcli.media.probe import probe
-from vsrcli.media.segment import SegmentEncoder, codec_headers, segment_timescale
+from vsrcli.media.segments import SegmentConcatenator, SegmentEncoder, codec_headers, segment_timescale
 from vsrcli.media.types import Frame
 
 Sample = Callable[..., Path]

@@ -15,7 +15,7 @@ import pytest
 
 from vsrcli.errors import OutputError
 from vsrcli.frames.tiling import plan_tiles
-from vsrcli.media.segment import SegmentFile
+from vsrcli.media.segments import SegmentFile
 from vsrcli.pipeline.fingerprint import changes, sampled
 from vsrcli.pipeline.journal import NAME, Journal, read
 from vsrcli.pipeline.segments import segment_length

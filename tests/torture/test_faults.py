@@ -135,7 +135,7 @@ def test_helpers_that_die_often(
 def test_the_joining_ffmpeg_dies(
     film: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vsrcli.media.join import SegmentConcatenator
+    from vsrcli.media.segments import SegmentConcatenator
 
     target, timed = tmp_path / "out.mp4", SegmentConcatenator._timed
 

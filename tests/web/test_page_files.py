@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import vsrcli
-from vsrcli.media.presets import PRESETS
+from vsrcli.media.encoder_options import PRESETS
 from vsrcli.models.architectures import NETWORK_PRESETS
 
 WEB = Path(vsrcli.__file__).parent / "web"

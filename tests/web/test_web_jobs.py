@@ -14,7 +14,7 @@ from PIL import Image
 from visiting import Running, Visitor, called, gone, refused
 
 import media_samples as media
-from vsrcli.media.decode import Decoder
+from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.media.probe import probe
 from vsrcli.media.timing import frame_times

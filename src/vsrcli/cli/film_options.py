@@ -20,7 +20,7 @@ from vsrcli.cli.preferred import preferred
 from vsrcli.cli.types import RateParam, ScaleParam, ScreenParam, SegmentParam, SettingParam, TimeParam
 from vsrcli.errors import UsageError
 from vsrcli.frames.geometry import MAX_SCALE, SizeRequest
-from vsrcli.media.presets import PRESETS
+from vsrcli.media.encoder_options import PRESETS
 from vsrcli.pipeline.job import Options
 
 _DEFAULT = Options()

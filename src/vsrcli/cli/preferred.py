@@ -8,9 +8,9 @@ from typing import Any
 import click
 
 from vsrcli.cli.options import from_command_line, highest_precedence
+from vsrcli.media.encoder_options import apply_preset
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.preferences import Preferences
-from vsrcli.media.presets import apply_preset
 
 _SETTINGS = ("crf", "pix_fmt", "encode_preset", "codec")
 # What is left out where a film, its container or its encoder cannot have it; then, all of it.

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from vsrcli.cli.failure import one_line
 from vsrcli.cli.meter import format_duration
-from vsrcli.media.incoming import display_name
+from vsrcli.media.stdin import display_name
 from vsrcli.media.types import Source
 from vsrcli.media.y4m import STDIO
 from vsrcli.pipeline.job import Job

@@ -14,7 +14,7 @@ from vsrcli.cli.standard import SourcePath, TargetPath
 from vsrcli.cli.standing import ResumeHint
 from vsrcli.errors import SignalInterruptError, VsrError
 from vsrcli.media.containers import FORMATS
-from vsrcli.media.incoming import StdinInput
+from vsrcli.media.stdin import StdinInput
 from vsrcli.media.stdout import require_stdout_pipe
 from vsrcli.media.y4m import STDIO
 from vsrcli.pipeline.job import prepare_job

@@ -16,7 +16,7 @@ import numpy as np
 from vsrcli.compare.inputs import ComparedVideo, Comparison
 from vsrcli.errors import InputError
 from vsrcli.frames.resample import resize
-from vsrcli.media.decode import Decoder
+from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.types import Frame
 

@@ -11,7 +11,7 @@ from vsrcli.compare.alignment import AlignedFrames, iter_aligned
 from vsrcli.compare.figures import Scorer, ScoreSeries
 from vsrcli.compare.inputs import Comparison
 from vsrcli.compare.layout import Layout
-from vsrcli.media.encode import VideoEncoder
+from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.preferences import plan_preferred

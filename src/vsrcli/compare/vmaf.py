@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vsrcli.errors import FfmpegError
-from vsrcli.media.fed import FFmpegWriter
+from vsrcli.media.encoder import FFmpegWriter
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.process import FFmpegProcess
 

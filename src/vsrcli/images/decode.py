@@ -9,12 +9,12 @@ from typing import Any
 from vsrcli.errors import DecodeError, InputError
 from vsrcli.images.look import probe_image
 from vsrcli.images.read import Image, conform, read_image
-from vsrcli.media.decode import Decoder
+from vsrcli.media.decoder import Decoder
 from vsrcli.media.types import Frame, ImageSequence
 
 
 class ImageSequenceDecoder(Decoder):
-    """A :class:`~vsrcli.media.decode.Decoder` of pictures.
+    """A :class:`~vsrcli.media.decoder.Decoder` of pictures.
 
     Args:
         source: the pictures.

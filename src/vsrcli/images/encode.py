@@ -16,8 +16,8 @@ from vsrcli.images.metadata import ImageMetadata, read_metadata
 from vsrcli.images.plan import ImagePlan
 from vsrcli.images.publish import ImageWorkDir, PendingImages, write_error, write_file
 from vsrcli.images.read import read_image
-from vsrcli.media.fed import AtomicWriter
-from vsrcli.media.segment import SegmentFile
+from vsrcli.media.encoder import AtomicWriter
+from vsrcli.media.segments import SegmentFile
 from vsrcli.media.types import Frame, ImageSequence, Source
 from vsrcli.system.files import publish_file, temporary_name
 from vsrcli.system.threads import BackgroundWriter, queue_depth

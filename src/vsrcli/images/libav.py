@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli.media.opening import MAX_PIXELS
+from vsrcli.media.safety import MAX_PIXELS
 
 
 def decode_image(content: bytes, codec: str, options: dict[str, str] | None = None) -> Any:

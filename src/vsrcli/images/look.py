@@ -17,7 +17,7 @@ from vsrcli.errors import InputError
 from vsrcli.images import exr, png, tiff
 from vsrcli.images.types import SRGB, UNTAGGED, ImageInfo, first_line, orientation, oriented_size
 from vsrcli.media.color import PRIMARIES, TRANSFERS
-from vsrcli.media.opening import MAX_PIXELS
+from vsrcli.media.safety import MAX_PIXELS
 from vsrcli.media.types import Color
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

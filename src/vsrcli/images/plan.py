@@ -15,11 +15,10 @@ from vsrcli.images.names import EXTENSIONS
 from vsrcli.images.publish import UNKNOWN_STAMP, published_files, workdir_name
 from vsrcli.images.targets import OutputNaming
 from vsrcli.media import alpha, color
-from vsrcli.media.containers import Container
+from vsrcli.media.containers import Container, StreamPlan
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.notices import source_notices
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
-from vsrcli.media.streams import StreamPlan
 from vsrcli.media.types import ImageSequence, Source
 from vsrcli.system.files import folder_for
 

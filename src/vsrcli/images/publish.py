@@ -19,7 +19,7 @@ from pathlib import Path
 
 from vsrcli.errors import EncodeError
 from vsrcli.images.targets import OutputNaming
-from vsrcli.media.segment import SegmentFile
+from vsrcli.media.segments import SegmentFile
 from vsrcli.system.files import WorkFolder, fsync_path
 
 _LIST = ".list"

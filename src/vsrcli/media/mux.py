@@ -1,22 +1,174 @@
-"""The command that turns a pipe of raw frames and the source's other streams into the new film."""
+"""The command that turns a pipe of raw frames and the source's other streams into the new film.
+
+How ffmpeg is told what becomes of every stream that is not the picture.
+
+SMPTE time codes: the clock that editors burn into a film, ``01:02:03:04`` or ``01:02:03;04``.
+
+With ``;`` (drop frame) the numbers 0 and 1 are left out at every full minute but the tenth, so that 30
+numbers a second keep up with 29.97 frames.
+"""
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from vsrcli.errors import EncodeError
-from vsrcli.media import sidedata
+from vsrcli.media.color import hdr_input_options, supports_hdr_input_options
+from vsrcli.media.containers import StreamPlan
 from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
-from vsrcli.media.incoming import y4m_stream_of
 from vsrcli.media.notices import uses_quicktime_keys
-from vsrcli.media.opening import safe_input_options
-from vsrcli.media.others import format_seconds, map_other_streams, stream_metadata
 from vsrcli.media.output_plan import OutputPlan
-from vsrcli.media.timecode import timecode_at
+from vsrcli.media.safety import open_media, safe_input_options
+from vsrcli.media.stdin import y4m_stream_of
 from vsrcli.media.types import ImageSequence, Source
+
+# libopus knows the layouts of the Vorbis family only; 5.1(side) from a DVD is not among them.
+_OPUS_LAYOUTS = "aformat=channel_layouts=7.1|6.1|5.1|5.0|quad|3.0|stereo|mono"
+_COVER_TYPES = {"mjpeg": ("image/jpeg", "cover.jpg"), "png": ("image/png", "cover.png")}
+
+
+def map_other_streams(plan: OutputPlan, source: Source, scratch: Path) -> list[str]:
+    """``-map`` and codec of every kept or converted stream, in order."""
+    arguments: list[str] = []
+    covers: list[StreamPlan] = []
+    position = 0
+    for stream in plan.streams:
+        if stream.action not in ("keep", "convert"):
+            continue
+        if stream.kind == "cover" and plan.container.covers == "attachment":
+            covers.append(stream)
+            continue
+        position += 1
+        arguments += ["-map", f"1:{stream.index}", f"-c:{position}", stream.encoder or "copy"]
+        other = next(each for each in source.others if each.index == stream.index)
+        if stream.kind in ("audio", "subtitle", "video"):
+            # MP4 calls the title a name, which Matroska would not know.
+            arguments += stream_metadata(str(position), {"title": other.title})
+        if stream.kind == "cover":
+            arguments += [f"-disposition:{position}", "attached_pic"]
+        elif plan.span[0] is not None:
+            arguments += _begin_at(plan.time_origin, stream, position)
+        if stream.encoder in ("aac", "libopus", "libmp3lame"):
+            arguments += [f"-b:{position}", _bit_rate(source, stream)]
+        if stream.encoder == "libopus":
+            arguments += [f"-filter:{position}", _OPUS_LAYOUTS]
+    attachments = sum(stream.kind == "attachment" and stream.action == "keep" for stream in plan.streams)
+    for number, cover in enumerate(covers, attachments):
+        arguments += _attach(source, cover, number, scratch)
+    return arguments
+
+
+def _begin_at(zero: Fraction, stream: StreamPlan, position: int) -> list[str]:
+    """Leave out what comes before the span: after -ss, ffmpeg starts at the key frame before it.
+
+    A packet with a negative time would make Matroska shift the whole film.
+    """
+    copied = stream.action == "keep" and stream.kind != "attachment"
+    if copied and zero >= 0:
+        return [f"-copypriorss:{position}", "0"]
+    if copied or stream.kind == "subtitle":  # copypriorss would leave out all that is negative
+        return [f"-bsf:{position}", f"noise=amount=0:drop='lt(pts*tb,{format_seconds(zero)})'"]
+    return []
+
+
+def _attach(source: Source, cover: StreamPlan, number: int, scratch: Path) -> list[str]:
+    """A cover as an attachment: Matroska knows covers by their file name."""
+    picture = cover_data(source, cover.index)
+    if picture is None:
+        return []
+    mime, name = _COVER_TYPES[cover.codec]
+    file = scratch / f"{number}-{name}"
+    file.write_bytes(picture)
+    tags = stream_metadata(f"t:{number}", {"mimetype": mime, "filename": name})
+    return ["-attach", str(file), *tags]
+
+
+def cover_data(source: Source, index: int) -> bytes | None:
+    """The picture file inside an attached-picture stream."""
+    with open_media(source.path, kind=source.container) as container:
+        for packet in container.demux(container.streams[index]):
+            if packet.size:
+                return bytes(packet)
+    return None
+
+
+def _bit_rate(source: Source, stream: StreamPlan) -> str:
+    """About 96 kbit/s for each channel that the source's layout names."""
+    summary = next(other.summary for other in source.others if other.index == stream.index)
+    channels = {"mono": 1, "stereo": 2, "2.1": 3, "quad": 4}.get(summary.split(",")[0])
+    if channels is None:
+        surround = any(summary.startswith(layout) for layout in ("5.", "6.", "7."))
+        channels = 6 if surround else 2
+    return f"{96 * channels if channels <= 2 else 80 * channels}k"
+
+
+def stream_metadata(specifier: str, tags: Mapping[str, str | None]) -> list[str]:
+    """``-metadata`` for every tag that is not None."""
+    return [
+        argument
+        for key, value in tags.items()
+        if value is not None
+        for argument in (f"-metadata:s:{specifier}", f"{key}={value}")
+    ]
+
+
+def format_seconds(time: Fraction) -> str:
+    """Decimal seconds, to the microsecond that ffmpeg reads."""
+    micro = round(time * 1_000_000)
+    return f"{'-' if micro < 0 else ''}{abs(micro) // 1_000_000}.{abs(micro) % 1_000_000:06d}"
+
+
+_CODE = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)")
+_DAY = 24 * 60
+
+
+def timecode_at(code: str | None, rate: Fraction | None, time: Fraction) -> str | None:
+    """The time code of a frame.
+
+    Args:
+        code: of the first frame; None: there is none.
+        rate: frames per second.
+        time: of the frame in question, seconds after the first.
+
+    Returns:
+        None if ``code`` cannot be read, or the rate is unknown.
+    """
+    found = _CODE.fullmatch(code or "")
+    if found and time <= 0:
+        return code
+    if not found or rate is None:
+        return None
+    hours, minutes, seconds, frames = (int(found[group]) for group in (1, 2, 3, 5))
+    each, dropped = round(rate), _dropped(round(rate)) if found[4] in ";." else 0
+    minute = 60 * hours + minutes
+    number = (60 * minute + seconds) * each + frames - dropped * (minute - minute // 10)
+    return _spelled(number + math.ceil(time * rate), each, dropped, found[4])
+
+
+def _dropped(each: int) -> int:
+    """Numbers left out in a minute: 2 at 30 frames a second, 4 at 60."""
+    return each // 15
+
+
+def _spelled(number: int, each: int, dropped: int, mark: str) -> str:
+    per_minute = 60 * each - dropped
+    per_ten = 10 * per_minute + dropped
+    tens, rest = divmod(number, per_ten)
+    if rest >= 60 * each:  # the first minute of ten is whole
+        into = (rest - 60 * each) // per_minute
+        minute, rest = 1 + into, (rest - 60 * each) % per_minute + dropped
+    else:
+        minute = 0
+    minute = (10 * tens + minute) % _DAY
+    seconds, frames = divmod(rest, each)
+    return f"{minute // 60:02}:{minute % 60:02}:{seconds:02}{mark}{frames:02}"
+
 
 _NANOSECOND = 10**9
 # Of the old file, not of the film.
@@ -102,9 +254,7 @@ def mux_command(
 
 def encoded_video_options(source: Source, ffmpeg: Ffmpeg) -> dict[str, Any]:
     """What the pipe cannot say of the picture, as input options: its HDR metadata, where ffmpeg has them."""
-    return (
-        dict(sidedata.hdr_input_options(source.video)) if sidedata.supports_hdr_input_options(ffmpeg) else {}
-    )
+    return dict(hdr_input_options(source.video)) if supports_hdr_input_options(ffmpeg) else {}
 
 
 def _encoding(plan: OutputPlan, source: Source, ffmpeg: Ffmpeg) -> dict[str, str | None]:

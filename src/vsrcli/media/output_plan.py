@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from vsrcli.media.containers import Container
-from vsrcli.media.streams import StreamPlan
+from vsrcli.media.containers import Container, StreamPlan
 from vsrcli.media.types import Color
 from vsrcli.media.y4m import STDIO, Y4mHeader
 

@@ -10,16 +10,22 @@ from pathlib import Path
 
 from vsrcli.errors import OutputError, UsageError
 from vsrcli.media import codecs, y4m, y4m_plan
+from vsrcli.media.codecs import choose_pixel_format
 from vsrcli.media.color import is_rgb, output_color
-from vsrcli.media.containers import Container, container_from_suffix, stdout_container
-from vsrcli.media.encoding import keeps_hdr_metadata, video_encoder_options
+from vsrcli.media.containers import (
+    Container,
+    StreamPlan,
+    container_from_suffix,
+    plan_streams,
+    stdout_container,
+    stream_notice,
+)
+from vsrcli.media.encoder_options import keeps_hdr_metadata, video_encoder_options
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.incoming import StdinSource
 from vsrcli.media.notices import source_notices
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
-from vsrcli.media.pixelformat import choose_pixel_format
-from vsrcli.media.settings import check_extra_options
-from vsrcli.media.streams import StreamPlan, plan_streams, stream_notice
+from vsrcli.media.safety import check_extra_options
+from vsrcli.media.stdin import StdinSource
 from vsrcli.media.timing import last_frame
 from vsrcli.media.trial import trial_encode
 from vsrcli.media.types import ImageSequence, Source

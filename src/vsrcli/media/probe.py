@@ -1,17 +1,219 @@
-"""Look at a file and say what film it holds, without ffprobe (the bundled ffmpeg brings none)."""
+"""Look at a file and say what film it holds, without ffprobe (the bundled ffmpeg brings none).
+
+The facts about one video stream, from its headers and its first picture.
+"""
 
 from __future__ import annotations
 
 import re
+import struct
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from vsrcli.errors import InputError
-from vsrcli.media.integrity import find_truncation
-from vsrcli.media.opening import MAX_PIXELS, MAX_STREAMS, limit_decoder, open_media
-from vsrcli.media.picture import codec_name, describe_video, language, stream_lines, tags, track_title
-from vsrcli.media.types import Chapter, OtherStream, Source
+from vsrcli.media import color as colors
+from vsrcli.media.alpha import has_transparency
+from vsrcli.media.color import content_light_level, mastering_display, unsupported_side_data
+from vsrcli.media.safety import MAX_PIXELS, MAX_STREAMS, find_truncation, limit_decoder, open_media
+from vsrcli.media.types import Chapter, Color, OtherStream, Source, VideoStream
+
+_HIGHEST_RATE = 1000
+_FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
+_STREAM = re.compile(r"\s*Stream #0:(\d+)[^:]*: (.*)")  # its language and id stand before the colon
+_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
+_CHROMA = re.compile(r"\((?:[^()]*, )?(left|center|topleft|top|bottomleft|bottom)\)")
+
+
+def describe_video(container: Any, stream: Any, frame: Any | None, container_start: Fraction) -> VideoStream:
+    """Everything about the stream that will be upscaled.
+
+    Args:
+        container, stream: of PyAV.
+        frame: its first picture, as far as one could be decoded.
+        container_start: seconds.
+    """
+    context = stream.codec_context
+    metadata = tags(stream.metadata)
+    pix_fmt = _pixel_format(context, frame, metadata)
+    width, height = (frame.width, frame.height) if frame is not None else (context.width, context.height)
+    # libav gives counterclockwise degrees of what to do; this house speaks of clockwise quarter turns.
+    rotation = round(-(frame.rotation if frame is not None else 0) / 90) * 90 % 360
+    shape = Fraction(stream.sample_aspect_ratio or context.sample_aspect_ratio or 1) or Fraction(1)
+    if rotation in (90, 270):
+        width, height, shape = height, width, 1 / shape
+    bits, alpha = bit_depth(pix_fmt), _has_alpha(pix_fmt)
+    time_base = Fraction(stream.time_base)
+    start = frame.pts if frame is not None and frame.pts is not None else stream.start_time
+    if has_no_timestamps(container.format.name, codec_name(context)):
+        start = None
+    return VideoStream(
+        index=stream.index,
+        codec=codec_name(context),
+        width=width,
+        height=height,
+        rotation=rotation,
+        pix_fmt=pix_fmt,
+        bit_depth=bits,
+        has_alpha=alpha and has_transparency(container, stream, frame),
+        time_base=time_base,
+        frame_rate=_rate(stream),
+        start=container_start if start is None else start * time_base,
+        duration=stream.duration * time_base if stream.duration else _stated_duration(metadata),
+        frames=_stated_frames(stream, metadata),
+        sample_aspect_ratio=shape,
+        color=_color(container, stream, frame),
+        field_order=_field_order(context, frame),
+        language=language(metadata),
+        title=track_title(metadata),
+        mirrored=_mirrored(frame),
+        mastering=mastering_display(frame),
+        light=content_light_level(frame),
+        timecode=metadata.get("timecode"),
+        uncarried=(*unsupported_side_data(frame), *_layers(context)),
+    )
+
+
+def _color(container: Any, stream: Any, frame: Any | None) -> Color:
+    context = stream.codec_context
+
+    def tag(names: Mapping[int, str], attribute: str) -> str | None:
+        on_frame = names.get(getattr(frame, attribute)) if frame is not None else None
+        return on_frame or names.get(getattr(context, attribute))
+
+    return Color(
+        range=tag(colors.RANGES, "color_range"),
+        matrix=tag(colors.MATRICES, "colorspace"),
+        primaries=tag(colors.PRIMARIES, "color_primaries"),
+        transfer=tag(colors.TRANSFERS, "color_trc"),
+        chroma_location=_chroma_location(container, stream.index),
+    )
+
+
+def _chroma_location(container: Any, index: int) -> str | None:
+    found = _CHROMA.search(stream_lines(container).get(index, ""))
+    return found.group(1) if found else None
+
+
+def stream_lines(container: Any) -> dict[int, str]:
+    """libavformat's own description of every stream; it names what PyAV has no attribute for."""
+    import av.logging as log
+
+    before = log.get_level()
+    try:
+        log.set_level(log.VERBOSE)
+        log.set_libav_level(log.VERBOSE)
+        text = container.dumps_format()
+    finally:
+        log.set_libav_level(log.INFO)
+        log.set_level(before)
+    found = (_STREAM.match(line) for line in text.splitlines())
+    return {int(line[1]): line[2] for line in found if line}
+
+
+def _mirrored(frame: Any | None) -> bool:
+    """Whether the display matrix (nine 32-bit numbers, [a b u; c d v; x y w]) turns left into right."""
+    for side in frame.side_data if frame is not None else ():
+        if side.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d, *_ = struct.unpack("=9i", bytes(side))
+            return a * d - b * c < 0
+    return False
+
+
+def _field_order(context: Any, frame: Any | None) -> str | None:
+    order = _FIELD_ORDERS.get(int(context.field_order or 0))
+    if frame is not None and frame.interlaced_frame and order in (None, "progressive"):
+        return "tt"  # the picture itself says so; which field comes first, the deinterlacer reads per frame
+    return order
+
+
+def bit_depth(pix_fmt: str) -> int:
+    """Bits per component of a pixel format: 8 at least, 16 at most."""
+    return min(max([8, *(component.bits for component in _components(pix_fmt))]), 16)
+
+
+def _has_alpha(pix_fmt: str) -> bool:
+    return pix_fmt != "pal8" and any(component.is_alpha for component in _components(pix_fmt))
+
+
+def _components(pix_fmt: str) -> tuple[Any, ...]:
+    import av
+
+    try:
+        return av.VideoFormat(pix_fmt, 16, 16).components
+    except ValueError:
+        return ()
+
+
+def _pixel_format(context: Any, frame: Any | None, metadata: Mapping[str, str]) -> str:
+    """As coded; this decoder does not see the transparency of VP8 and VP9, which lies beside the picture."""
+    pix_fmt = (frame.format.name if frame is not None else context.pix_fmt) or "yuv420p"
+    beside = metadata.get("alpha_mode") == "1" and pix_fmt.startswith("yuv4")
+    return pix_fmt.replace("yuv", "yuva", 1) if beside else pix_fmt
+
+
+def _layers(context: Any) -> tuple[str, ...]:
+    """A second layer of HEVC (transparency, a second eye) shows in its headers: units of a layer above 0."""
+    data = bytes(context.extradata or b"")
+    if codec_name(context) != "hevc" or data[:1] != b"\1":
+        return ()
+    at, layered = 23, False
+    for _ in range(data[22]):
+        for _ in range(int.from_bytes(data[at + 1 : at + 3], "big")):
+            size = int.from_bytes(data[at + 3 : at + 5], "big")
+            layered = layered or int.from_bytes(data[at + 5 : at + 7], "big") >> 3 & 63 > 0
+            at += 2 + size
+        at += 3
+    return ("a second layer of the picture (transparency or a second eye)",) if layered else ()
+
+
+def has_no_timestamps(container: str, codec: str) -> bool:
+    """Whether pictures have no times of their own but follow one another at the container's rate.
+
+    AVI stores no times, and libavformat's guesses at those of codecs with reordering differ between packets
+    and pictures, and from one first picture to the second.
+    """
+    return container == "avi" and codec in ("h264", "hevc")
+
+
+def _rate(stream: Any) -> Fraction | None:
+    """libavformat's best guess; None if it is no rate that a film has (DV's "average" is its clock)."""
+    rate = Fraction(stream.guessed_rate or stream.average_rate or 0)
+    return rate if 0 < rate <= _HIGHEST_RATE else None
+
+
+def _stated_frames(stream: Any, metadata: Mapping[str, str]) -> int | None:
+    if stream.frames > 0:
+        return int(stream.frames)
+    stated = next((value for key, value in metadata.items() if key.startswith("number_of_frames")), "")
+    return int(stated) if stated.isdigit() and int(stated) > 0 else None
+
+
+def _stated_duration(metadata: Mapping[str, str]) -> Fraction | None:
+    """Matroska's tag (``00:00:02.800000000``), seconds."""
+    found = _DURATION.fullmatch(metadata.get("duration", ""))
+    return 3600 * int(found[1]) + 60 * int(found[2]) + Fraction(found[3]) if found else None
+
+
+def codec_name(context: Any) -> str:
+    """The codec's own name (``av1``), not that of the decoder at hand (``libdav1d``)."""
+    return context.codec.canonical_name or context.name
+
+
+def track_title(metadata: Mapping[str, str]) -> str | None:
+    return metadata.get("title") or metadata.get("name")  # MP4 calls it the track's name
+
+
+def tags(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Tags with lower-case keys (Matroska shouts, MP4 does not)."""
+    return {key.lower(): value for key, value in metadata.items()}
+
+
+def language(metadata: Mapping[str, str]) -> str | None:
+    language = metadata.get("language")
+    return None if language in (None, "", "und") else language
+
 
 # Their readers are not allowed; by these the commonest are known well enough to be named.
 _PLAYLIST_HEADS = (b"#EXTM3U", b"ffconcat", b"[playlist]")

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from vsrcli.errors import DecodeError
-from vsrcli.media.decode import Decoder
+from vsrcli.media.decoder import Decoder
 from vsrcli.media.types import Frame, Source
 from vsrcli.system.threads import Prefetcher, queue_depth
 

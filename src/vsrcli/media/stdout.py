@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from vsrcli.errors import EncodeError, OutputError, ReaderClosedError, UsageError
-from vsrcli.media.encode import VideoEncoder
+from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.mux import mux_command
 from vsrcli.media.output_plan import OutputPlan
@@ -38,7 +38,7 @@ def require_stdout_pipe() -> None:
 
 
 class StdoutEncoder(VideoEncoder):
-    """An :class:`~vsrcli.media.encode.VideoEncoder` whose film goes to stdout while it grows.
+    """An :class:`~vsrcli.media.encoder.VideoEncoder` whose film goes to stdout while it grows.
 
     While it is open, stdout is its own: what else the process prints there goes to stderr.
 

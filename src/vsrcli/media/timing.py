@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from vsrcli.errors import InputError
-from vsrcli.media.opening import open_media
-from vsrcli.media.picture import has_no_timestamps
+from vsrcli.media.probe import has_no_timestamps
+from vsrcli.media.safety import open_media
 from vsrcli.media.types import ImageSequence, Source
 
 _BACK = (Fraction(2), Fraction(12), Fraction(60), Fraction(300))

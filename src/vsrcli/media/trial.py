@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 
 from vsrcli.errors import EncodeError, OutputError
-from vsrcli.media.encode import VideoEncoder
+from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.join import SegmentConcatenator
-from vsrcli.media.opening import open_output_file
 from vsrcli.media.output_plan import OutputPlan
-from vsrcli.media.picture import bit_depth
+from vsrcli.media.probe import bit_depth
 from vsrcli.media.process import FFmpegProcess
-from vsrcli.media.segment import SegmentEncoder
+from vsrcli.media.safety import open_output_file
+from vsrcli.media.segments import SegmentConcatenator, SegmentEncoder
 from vsrcli.media.types import Frame, Source
 
 _FRAMES = 3

@@ -14,16 +14,14 @@ from fractions import Fraction
 import numpy as np
 
 from vsrcli.errors import OutputError
+from vsrcli.media.codecs import PixelFormatChoice, is_high_bit_depth
 from vsrcli.media.color import is_rgb, resolve
-from vsrcli.media.containers import Container
-from vsrcli.media.incoming import display_name, y4m_stream_of
+from vsrcli.media.containers import Container, StreamPlan
 from vsrcli.media.output_plan import EncodeOptions
-from vsrcli.media.pixelformat import PixelFormatChoice, is_high_bit_depth
-from vsrcli.media.streams import StreamPlan
+from vsrcli.media.stdin import display_name, y4m_stream_of
 from vsrcli.media.timing import frame_ticks
 from vsrcli.media.types import Color, Source, VideoStream
-from vsrcli.media.y4m import CONTAINER, PIX_FMTS, Y4mHeader, new_header
-from vsrcli.media.y4m_pictures import Y4mReader
+from vsrcli.media.y4m import CONTAINER, PIX_FMTS, Y4mHeader, Y4mReader, new_header
 
 _FIELDS = {"tt": "t", "tb": "t", "bb": "b", "bt": "b"}
 _BROADCAST = (Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001), Fraction(120000, 1001))

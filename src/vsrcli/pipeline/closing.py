@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from vsrcli.media.segment import SegmentFile
+from vsrcli.media.segments import SegmentFile
 from vsrcli.media.types import Frame
 from vsrcli.system.threads import BackgroundTask
 

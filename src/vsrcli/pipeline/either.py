@@ -13,10 +13,10 @@ from vsrcli.images.plan import plan_images
 from vsrcli.images.series import image_sequence_source, video_notices
 from vsrcli.images.targets import OutputNaming, is_image_target, resolve_naming
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.incoming import StdinInput, StdinSource, display_name
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.planning import check_output_path
 from vsrcli.media.preferences import Preferences, as_preferred, asked_for, plan_preferred
+from vsrcli.media.stdin import StdinInput, StdinSource, display_name
 from vsrcli.media.types import ImageSequence, Source
 from vsrcli.media.y4m import STDIO
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vsrcli.inference.select import ModelChoice
-from vsrcli.media.segment import segment_encoder_options
+from vsrcli.media.segments import segment_encoder_options
 from vsrcli.media.types import ImageSequence, Source
 from vsrcli.pipeline.job import Job
 

@@ -15,11 +15,10 @@ from vsrcli.images.targets import parse_target
 from vsrcli.inference.offer import EnginePlan, plan_engine
 from vsrcli.inference.select import ModelChoice, choose_model
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
-from vsrcli.media.incoming import StdinInput, StdinSource, y4m_stream_of
-from vsrcli.media.integrity import find_bad_ts_packets
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
-from vsrcli.media.segment import reason_not_segmentable
-from vsrcli.media.settings import check_extra_options
+from vsrcli.media.safety import check_extra_options, find_bad_ts_packets
+from vsrcli.media.segments import reason_not_segmentable
+from vsrcli.media.stdin import StdinInput, StdinSource, y4m_stream_of
 from vsrcli.media.timing import frame_times, has_frame_in
 from vsrcli.media.trial import trial_encode
 from vsrcli.media.types import ImageSequence, Source
@@ -141,7 +140,7 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
 
     Args:
         source: a file; or pictures, see :mod:`vsrcli.images.names`; or stdin, see
-            :func:`~vsrcli.media.incoming.open_input`.
+            :func:`~vsrcli.media.stdin.open_input`.
         target: a file, ``-`` for stdout, or pictures.
         options: see :class:`Options`.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from vsrcli.frames.tiling import TilePlan, TileSpan
 from vsrcli.inference.chain import chain_tiles
-from vsrcli.media.segment import SegmentFile
+from vsrcli.media.segments import SegmentFile
 
 NAME = "journal.json"
 _VERSION = 2

@@ -11,7 +11,7 @@ from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan
 from vsrcli.images.encode import ImageWriter
 from vsrcli.images.plan import ImagePlan
-from vsrcli.media.encode import VideoEncoder
+from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.stdout import StdoutEncoder
 from vsrcli.media.types import Frame
 from vsrcli.pipeline.image_output import ImageSequenceOutput

@@ -11,10 +11,9 @@ from typing import Any
 
 from vsrcli.images.decode import ImageSequenceDecoder
 from vsrcli.inference.types import Engine
-from vsrcli.media.decode import Decoder
-from vsrcli.media.incoming import open_input, y4m_stream_of
-from vsrcli.media.live import Y4mDecoder
+from vsrcli.media.decoder import Decoder
 from vsrcli.media.resumable_decoder import ResumableDecoder, ResumePoint
+from vsrcli.media.stdin import Y4mDecoder, open_input, y4m_stream_of
 from vsrcli.media.types import ImageSequence
 from vsrcli.pipeline.job import Job, Options, prepare_job
 from vsrcli.pipeline.outputs import Output, guard_input, open_output

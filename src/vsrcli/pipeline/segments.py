@@ -21,8 +21,7 @@ from typing import Any, Protocol, Self
 from vsrcli.errors import InputError, VsrError
 from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan
-from vsrcli.media.join import SegmentConcatenator
-from vsrcli.media.segment import SegmentEncoder
+from vsrcli.media.segments import SegmentConcatenator, SegmentEncoder
 from vsrcli.media.types import Frame
 from vsrcli.pipeline.closing import PendingSegment, SegmentWriter
 from vsrcli.pipeline.fingerprint import changes, fingerprint

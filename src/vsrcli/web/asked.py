@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from vsrcli.frames.geometry import MAX_SCALE, NAMED_SIZES
-from vsrcli.media.presets import PRESETS
+from vsrcli.media.encoder_options import PRESETS
 from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, NETWORK_PRESETS
 from vsrcli.models.weights import list_weights
 from vsrcli.pipeline.job import Options

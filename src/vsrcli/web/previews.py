@@ -43,7 +43,7 @@ def preview_times(source: Path, result: Path, folder: Path, count: int) -> list[
 def _write(film: object, time: Fraction, path: Path) -> None:
     from PIL import Image
 
-    from vsrcli.media.decode import Decoder
+    from vsrcli.media.decoder import Decoder
     from vsrcli.media.ffmpeg import find_ffmpeg
     from vsrcli.media.types import Source
 
