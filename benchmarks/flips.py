@@ -21,7 +21,7 @@ from vsrcli.evaluate.clips import find_clips
 from vsrcli.evaluate.metrics import psnr_y
 from vsrcli.evaluate.protocol import Protocol, prepare_clip
 from vsrcli.evaluate.results import CROP, SKIP_ENDS
-from vsrcli.inference.select import choose, open_engine
+from vsrcli.inference.selection import choose, open_engine
 
 FLIPS = ((1, 1), (1, -1), (-1, 1), (-1, -1))  # steps along rows and columns
 

@@ -53,7 +53,7 @@ from memory import FRAMES, forget_peak, peak_rss
 from setting import weights_for
 model, scale, device, precision, engine, side = sys.argv[1:]
 import numpy as np, psutil
-from vsrcli.inference.select import Choice, open_engine
+from vsrcli.inference.selection import Choice, open_engine
 with tempfile.TemporaryDirectory() as folder:
     weights = weights_for(model, int(scale), Path(folder))
     choice = Choice(weights.architecture, weights, int(scale))

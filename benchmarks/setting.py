@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from vsrcli.inference.keras_device import quiet_import
+from vsrcli.inference.keras import quiet_import
 from vsrcli.models.architectures import architecture
 from vsrcli.models.weights import SUFFIX, Weights, read_weights, sha256
 

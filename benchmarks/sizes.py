@@ -29,7 +29,7 @@ from vsrcli.evaluate.decode import read_frames
 from vsrcli.evaluate.metrics import psnr_y
 from vsrcli.frames.pixels import to_codes, to_float
 from vsrcli.frames.resample import resize
-from vsrcli.inference.select import choose, open_engine
+from vsrcli.inference.selection import choose, open_engine
 from vsrcli.inference.types import Engine
 from vsrcli.media.recode import recode
 

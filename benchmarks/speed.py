@@ -53,7 +53,7 @@ class Streamed:
     """A model of this project, in the engine that films run in."""
 
     def __init__(self, name: str, engine: str, options: argparse.Namespace, folder: Path) -> None:
-        from vsrcli.inference.select import Choice, open_engine
+        from vsrcli.inference.selection import Choice, open_engine
 
         weights = weights_for(name, options.scale, folder)
         choice = Choice(weights.architecture, weights, options.scale)
@@ -176,7 +176,7 @@ def networks(options: argparse.Namespace) -> None:
 
 
 def comparison(options: argparse.Namespace) -> None:
-    from vsrcli.inference.repeats import same
+    from vsrcli.inference.wrappers import same
 
     width, height = sides(options.size)
     frame = np.random.default_rng(0).random((height, width, 3), dtype=np.float32)

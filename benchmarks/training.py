@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from setting import machine
 
-from vsrcli.inference.keras_device import quiet_import
+from vsrcli.inference.keras import quiet_import
 from vsrcli.models.architectures import architecture
 from vsrcli.train.batches import BatchPlan
 from vsrcli.train.clips import Pair, find_footage, prepare_pairs

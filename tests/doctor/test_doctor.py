@@ -16,7 +16,7 @@ from vsrcli import doctor
 from vsrcli.doctor import checks, devices, encoders, selftest
 from vsrcli.doctor.finding import Finding, run_checks
 from vsrcli.errors import ModelError
-from vsrcli.inference.resample import ResampleEngine
+from vsrcli.inference.engine import ResampleEngine
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.models import weights as registry
 from vsrcli.models.architectures import DEFAULT_MODEL

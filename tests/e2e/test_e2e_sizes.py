@@ -17,7 +17,7 @@ from tiny_networks import tiny_weights
 from vsrcli import Options, prepare_job, run_job
 from vsrcli.frames.geometry import SizeRequest
 from vsrcli.frames.resample import interpolate, resize
-from vsrcli.inference.chain import ChainedTilePlan
+from vsrcli.inference.wrappers import ChainedTilePlan
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.probe import probe
 from vsrcli.system.files import folder_for

@@ -12,11 +12,10 @@ from networks import answers, film, tiny_cached, tiny_recurrent
 
 from vsrcli.errors import EngineError
 from vsrcli.frames.tiling import TiledStream, plan_tiles
-from vsrcli.inference.bursts import BurstTiledStream
-from vsrcli.inference.cached import CachedStream, compile_cached
+from vsrcli.inference.engine import ResampleEngine
 from vsrcli.inference.keras import KerasBackend
-from vsrcli.inference.recurrent import RecurrentStream, compile_recurrent
-from vsrcli.inference.resample import ResampleEngine
+from vsrcli.inference.streams import CachedStream, RecurrentStream, compile_cached, compile_recurrent
+from vsrcli.inference.tiled import BurstTiledStream
 from vsrcli.inference.types import Stream
 
 HEIGHT, WIDTH, COUNT = 10, 24, 11

@@ -17,11 +17,10 @@ from networks import answers, film
 from tiny_networks import tiny_weights
 from vsrcli.errors import EngineError, ModelError, NonFiniteError, OutOfMemoryError
 from vsrcli.frames.tiling import TiledStream, plan_tiles
-from vsrcli.inference.cached import CachedStream, compile_cached
+from vsrcli.inference.engine import compile_stream
 from vsrcli.inference.keras import KerasEngine
 from vsrcli.inference.openvino import OpenvinoBackend, OpenvinoEngine
-from vsrcli.inference.recurrent import RecurrentStream, compile_recurrent
-from vsrcli.inference.streams import compile_stream
+from vsrcli.inference.streams import CachedStream, RecurrentStream, compile_cached, compile_recurrent
 from vsrcli.inference.types import Stream
 from vsrcli.models.architectures import architecture
 from vsrcli.models.weights import Weights, file_sha256, read_weights

@@ -29,7 +29,7 @@ RUN = """
 import sys
 from pathlib import Path
 import numpy as np
-from vsrcli.inference.select import choose, open_engine
+from vsrcli.inference.selection import choose, open_engine
 from fractions import Fraction
 engine = open_engine(choose(sys.argv[1], Fraction(2)), device="cpu", precision=sys.argv[3], on_notice=print)
 stream = engine.open(10, 12)

@@ -10,8 +10,8 @@ import pytest
 import media_samples as media
 from terminal import Outcome
 from vsrcli.errors import EngineError, UsageError
-from vsrcli.inference import offer
-from vsrcli.inference.offer import plan_engine
+from vsrcli.inference import selection
+from vsrcli.inference.selection import plan_engine
 
 Sample = Callable[..., Path]
 Vsr = Callable[..., Outcome]
@@ -24,9 +24,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     def has(*, openvino: bool = True, gpu: bool = False, bf16: bool = False) -> None:
         precisions = ("fp32", "bf16") if bf16 else ("fp32",)
-        monkeypatch.setattr(offer, "openvino_installed", lambda: openvino)
-        monkeypatch.setattr(offer, "may_have_gpu", lambda: gpu)
-        monkeypatch.setattr(offer, "cpu_precisions", lambda: precisions)
+        monkeypatch.setattr(selection, "openvino_installed", lambda: openvino)
+        monkeypatch.setattr(selection, "may_have_gpu", lambda: gpu)
+        monkeypatch.setattr(selection, "cpu_precisions", lambda: precisions)
 
     return has
 
@@ -69,7 +69,7 @@ def test_a_gpu_that_keras_can_use_comes_first(
     machine: Callable[..., None], gpus: list[str], engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(gpu=True)
-    monkeypatch.setattr("vsrcli.inference.keras_device.list_gpus", lambda: gpus)
+    monkeypatch.setattr("vsrcli.inference.keras.list_gpus", lambda: gpus)
     assert plan_engine().resolve() == engine
 
 

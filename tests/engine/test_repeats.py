@@ -19,13 +19,12 @@ from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, upscale
 from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TiledStream, plan_tiles
-from vsrcli.inference.cached import CachedStream, compile_cached
-from vsrcli.inference.fit import ResizingStream
+from vsrcli.inference.engine import ResampleEngine
 from vsrcli.inference.keras import KerasBackend
-from vsrcli.inference.repeats import StaticFrameStream, reuse_static_frames
-from vsrcli.inference.resample import ResampleEngine
+from vsrcli.inference.streams import CachedStream, compile_cached
 from vsrcli.inference.types import Stream
-from vsrcli.inference.windowed import WindowStream, compile_window
+from vsrcli.inference.windows import WindowStream, compile_window
+from vsrcli.inference.wrappers import ResizingStream, StaticFrameStream, reuse_static_frames
 
 HEIGHT, WIDTH = 10, 24
 PLAN = plan_tiles(HEIGHT, WIDTH, 14, 2, feather=2)

@@ -15,7 +15,7 @@ import pytest
 from networks import tiny_recurrent
 
 from vsrcli.inference.keras import KerasBackend
-from vsrcli.inference.recurrent import CompiledRecurrentModel, RecurrentStream, compile_recurrent
+from vsrcli.inference.streams import CompiledRecurrentModel, RecurrentStream, compile_recurrent
 from vsrcli.models import duf_r
 from vsrcli.models.weights import load_model, read_weights
 

@@ -16,13 +16,12 @@ from networks import answers, film, tiny_cached, tiny_recurrent
 
 from vsrcli.errors import EngineError
 from vsrcli.frames.tiling import TiledStream, plan_tiles
-from vsrcli.inference.cached import CachedStream, compile_cached
-from vsrcli.inference.fit import ResizingStream
+from vsrcli.inference.engine import ResampleEngine
 from vsrcli.inference.keras import KerasBackend
-from vsrcli.inference.recurrent import RecurrentStream, compile_recurrent
-from vsrcli.inference.resample import ResampleEngine
+from vsrcli.inference.streams import CachedStream, RecurrentStream, compile_cached, compile_recurrent
 from vsrcli.inference.types import Stream
-from vsrcli.inference.windowed import WindowStream, compile_window
+from vsrcli.inference.windows import WindowStream, compile_window
+from vsrcli.inference.wrappers import ResizingStream
 from vsrcli.models import duf_r
 
 HEIGHT, WIDTH, COUNT = 10, 24, 12

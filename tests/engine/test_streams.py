@@ -9,11 +9,11 @@ from networks import answers, film, tiny_cached
 
 from vsrcli.errors import EngineError
 from vsrcli.frames.tiling import TiledStream, plan_tiles
-from vsrcli.inference.bands import plan_bands
-from vsrcli.inference.cached import CachedStream, compile_cached
+from vsrcli.inference.engine import ResampleEngine
+from vsrcli.inference.functions import plan_bands
 from vsrcli.inference.keras import KerasBackend
-from vsrcli.inference.resample import ResampleEngine
-from vsrcli.inference.windowed import WindowStream, compile_window
+from vsrcli.inference.streams import CachedStream, compile_cached
+from vsrcli.inference.windows import WindowStream, compile_window
 from vsrcli.models import duf, duf_s
 
 RADIUS = duf_s.radius(blocks=1)

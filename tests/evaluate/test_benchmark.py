@@ -18,7 +18,7 @@ from vsrcli.evaluate.metrics import PSNR_CAP, score_clip
 from vsrcli.evaluate.models import resolve_model
 from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
 from vsrcli.evaluate.results import CROP, METHODS, SKIP_ENDS, Cost, Evaluation
-from vsrcli.inference.resample import ResampleEngine
+from vsrcli.inference.engine import ResampleEngine
 from vsrcli.train.degrade import PRESETS
 
 

@@ -14,7 +14,7 @@ from vsrcli.evaluate.benchmark import measure_model
 from vsrcli.evaluate.clips import ClipFile, distinct_names, find_clips, natural_key
 from vsrcli.evaluate.decode import read_frames
 from vsrcli.evaluate.protocol import Protocol, prepare_clip
-from vsrcli.inference.resample import ResampleEngine
+from vsrcli.inference.engine import ResampleEngine
 
 TEXTURE = frames(count=11)
 

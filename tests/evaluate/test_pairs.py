@@ -12,7 +12,7 @@ from vsrcli.evaluate.benchmark import measure_model, phase_gain
 from vsrcli.evaluate.clips import ClipFile
 from vsrcli.evaluate.pairs import find_pairs
 from vsrcli.evaluate.protocol import Protocol, prepare_clip
-from vsrcli.inference.resample import ResampleEngine
+from vsrcli.inference.engine import ResampleEngine
 
 HIGH = frames()[:, :64, :96]
 LOW = Protocol("bd", 4).low(HIGH)

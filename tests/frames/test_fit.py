@@ -13,10 +13,9 @@ from vsrcli.errors import EngineError
 from vsrcli.frames.geometry import SizeRequest, geometry_for_size
 from vsrcli.frames.resample import resize
 from vsrcli.frames.tiling import TiledStream, plan_tiles
-from vsrcli.inference.chain import ChainedStream, chain_tiles, first_pass_tiles
-from vsrcli.inference.fit import ResizingStream
-from vsrcli.inference.resample import ResampleEngine
+from vsrcli.inference.engine import ResampleEngine
 from vsrcli.inference.types import Stream
+from vsrcli.inference.wrappers import ChainedStream, ResizingStream, chain_tiles, first_pass_tiles
 
 
 def answers(stream: Stream, frames: Iterable[np.ndarray]) -> list[np.ndarray]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vsrcli.inference.select import ModelChoice, open_engine
-from vsrcli.inference.streams import StreamingEngine
+from vsrcli.inference.engine import StreamingEngine
+from vsrcli.inference.selection import ModelChoice, open_engine
 from vsrcli.inference.types import Engine
 
 
 class EngineCache:
-    """Loads each model once for a device and a precision, see :func:`~vsrcli.inference.select.open_engine`.
+    """Loads each model once for a device and a precision, see :func:`~vsrcli.inference.selection.open_engine`.
 
     Attributes:
         loaded: how many have been loaded.

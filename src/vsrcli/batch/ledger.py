@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from vsrcli.errors import OutputError
-from vsrcli.inference.select import choose_model
+from vsrcli.inference.selection import choose_model
 from vsrcli.models.weights import SUFFIX, list_weights
 from vsrcli.pipeline.fingerprint import changes, sampled
 from vsrcli.pipeline.job import Options

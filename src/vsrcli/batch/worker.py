@@ -127,8 +127,7 @@ def _work(orders: queue.SimpleQueue[WorkItem | None], send: Callable[..., None],
 def _limit(order: WorkItem) -> None:
     """Share the processor's cores: OpenVINO takes all of them for itself, and has no variable to be told."""
     from vsrcli.errors import VsrError
-    from vsrcli.inference.offer import openvino_installed, plan_engine
-    from vsrcli.inference.select import choose_model
+    from vsrcli.inference.selection import choose_model, openvino_installed, plan_engine
 
     options = order.options
     with contextlib.suppress(VsrError):  # it will be said where it is not just about threads

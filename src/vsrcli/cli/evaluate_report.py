@@ -86,7 +86,7 @@ class ComparisonStrips:
     """Comparison pictures: one of each clip and protocol, with a panel more for every model that comes."""
 
     def __init__(self, folder: Path | None, *, several: bool) -> None:
-        from vsrcli.inference.shelf import ArraySpool
+        from vsrcli.inference.tiled import ArraySpool
 
         self._folder = folder
         self._shelf = ArraySpool() if several and folder else None

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from vsrcli.cli.types import DeviceParam, SizeParam, TileParam
-from vsrcli.inference.offer import ENGINES, PRECISIONS
+from vsrcli.inference.selection import ENGINES, PRECISIONS
 
 VERBOSITY = "vsrcli.verbosity"  # key in the context's meta: how often -v was given
 LOG = "vsrcli.log"  # key in the context's meta: what closes the log file

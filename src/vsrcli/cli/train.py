@@ -102,7 +102,7 @@ def train(
     """
     from vsrcli.cli.card import model_card
     from vsrcli.cli.meter import make_progress, stderr_console
-    from vsrcli.inference.keras_device import silence_native_stderr
+    from vsrcli.inference.keras import silence_native_stderr
     from vsrcli.system.resources import configure_malloc
     from vsrcli.train.apart import check_no_leakage
     from vsrcli.train.clips import find_footage, prepare_pairs

@@ -45,7 +45,7 @@ def check_packages() -> Iterator[Finding]:
 
 def check_openvino() -> Iterator[Finding]:
     """The faster engine on CPUs."""
-    from vsrcli.inference.offer import INSTALL_HINT, cpu_precisions, openvino_installed
+    from vsrcli.inference.selection import INSTALL_HINT, cpu_precisions, openvino_installed
 
     if not openvino_installed():
         text = "not installed: films start later and take longer on this CPU"

@@ -14,7 +14,7 @@ from vsrcli.doctor.finding import NOTE, OK, PROBLEM, Finding
 
 _ASK = """
 import json
-from vsrcli.inference.keras_device import gpus
+from vsrcli.inference.keras import gpus
 found = gpus()
 import keras
 print(json.dumps({"backend": keras.backend.backend(), "gpus": found}))

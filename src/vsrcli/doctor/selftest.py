@@ -17,7 +17,7 @@ _ALIKE = 24.0  # dB that a sharp picture and an interpolated one of a smooth sce
 
 def self_test() -> Iterator[Finding]:
     """The default model on the default engine and device."""
-    from vsrcli.inference.select import choose_model, open_engine
+    from vsrcli.inference.selection import choose_model, open_engine
     from vsrcli.models.architectures import DEFAULT_MODEL
 
     began = time.perf_counter()
@@ -32,7 +32,7 @@ def judge(engine: Engine, began: float) -> Finding:
         engine: to be tried.
         began: when its start began, of ``time.perf_counter``.
     """
-    from vsrcli.inference.resample import ResampleEngine
+    from vsrcli.inference.engine import ResampleEngine
 
     pictures = _upscaled(engine)
     seconds = time.perf_counter() - began

@@ -23,7 +23,7 @@ from vsrcli.evaluate.results import CROP, SKIP_ENDS, ClipResult, Cost, Evaluatio
 from vsrcli.evaluate.stopwatch import Stopwatch, TimedStream
 from vsrcli.frames.resample import Phase
 from vsrcli.frames.tiling import TiledStream, plan_tiles
-from vsrcli.inference.resample import ResampleEngine
+from vsrcli.inference.engine import ResampleEngine
 from vsrcli.inference.types import Engine, Stream
 from vsrcli.media.types import Frame
 from vsrcli.pipeline.memory import max_tile_side

@@ -26,7 +26,7 @@ from vsrcli.evaluate.clips import ClipFile
 from vsrcli.evaluate.models import EvaluatedModel
 from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
 from vsrcli.evaluate.results import ClipResult, Evaluation
-from vsrcli.inference.shelf import ArraySpool
+from vsrcli.inference.tiled import ArraySpool
 from vsrcli.inference.types import Engine
 
 _MISPLACED = 0.5  # dB on the other grid from which on something must be wrong

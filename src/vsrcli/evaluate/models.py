@@ -11,7 +11,7 @@ from vsrcli.errors import ModelError, UsageError
 from vsrcli.evaluate.clips import distinct_names
 from vsrcli.evaluate.protocol import Protocol
 from vsrcli.frames.resample import Phase
-from vsrcli.inference.select import ModelChoice, choose_model, open_engine
+from vsrcli.inference.selection import ModelChoice, choose_model, open_engine
 from vsrcli.inference.types import Engine
 from vsrcli.models.architectures import architecture
 from vsrcli.models.weights import SUFFIX, find_weights, read_weights
@@ -62,7 +62,7 @@ class EvaluatedModel:
             ModelError: the weight file is damaged.
         """
         if self.choice.weights is None:
-            from vsrcli.inference.resample import ResampleEngine
+            from vsrcli.inference.engine import ResampleEngine
 
             return ResampleEngine(self.choice.architecture.name, self.protocol.scale, self.protocol.phase)
         return open_engine(self.choice, device=device, precision=precision, engine=engine)

@@ -63,7 +63,7 @@ class TilePlan:
         tile_height, tile_width: every tile, in low-resolution pixels.
         rows, columns: spans down and across the frame.
         burst: frames that one tile computes before the next tile's turn; more than 1 saves memory, see
-            :mod:`vsrcli.inference.bursts`.
+            :mod:`vsrcli.inference.tiled`.
     """
 
     height: int

@@ -8,8 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vsrcli.errors import NonFiniteError
-from vsrcli.inference.bands import RowBands
-from vsrcli.inference.parts import NetworkShapes
+from vsrcli.inference.functions import NetworkShapes, RowBands
 
 
 class Backend(Protocol):
@@ -29,7 +28,7 @@ class Backend(Protocol):
     band_pixels: int
 
     def compile(self, height: int, width: int, bands: RowBands) -> Mapping[str, Callable[..., Any]]:
-        """The functions of :mod:`vsrcli.inference.parts` for frames of one size, by name.
+        """The functions of :mod:`vsrcli.inference.functions` for frames of one size, by name.
 
         Raises:
             OutOfMemoryError: the device has not enough memory for this size.
@@ -65,7 +64,7 @@ class Backend(Protocol):
             function: ``paint``, compiled.
             bands: that it was compiled for.
             x: features, (1, H, W, C).
-            around: the frame with its border, from :func:`~vsrcli.inference.bands.pad_border`.
+            around: the frame with its border, from :func:`~vsrcli.inference.functions.pad_border`.
 
         Returns:
             The picture, float32 (scale*H, scale*W, 3); and, of a network with a state, what the next step is

@@ -1,6 +1,6 @@
 """A network on OpenVINO: CPUs, without TensorFlow or Keras once its graphs are in the cache.
 
-See :mod:`vsrcli.inference.types` for the contract, :mod:`vsrcli.inference.export` for where the graphs come from.
+See :mod:`vsrcli.inference.types` for the contract, :mod:`vsrcli.inference.openvino_export` for where the graphs come from.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ import numpy as np
 
 from vsrcli.errors import EngineError, ModelError, OutOfMemoryError
 from vsrcli.inference.backend import require_finite
-from vsrcli.inference.bands import RowBands
-from vsrcli.inference.export import export_graphs
+from vsrcli.inference.engine import StreamingEngine
+from vsrcli.inference.functions import FLOAT32, RowBands, shapes_of
 from vsrcli.inference.graph_cache import GraphCache, cache_folder
-from vsrcli.inference.parts import FLOAT32, shapes_of
-from vsrcli.inference.streams import StreamingEngine
+from vsrcli.inference.openvino_export import export_graphs
 from vsrcli.models.weights import Weights, file_sha256
 from vsrcli.system.resources import configure_malloc, disable_openvino_telemetry
 

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from vsrcli.inference.select import ModelChoice
+from vsrcli.inference.selection import ModelChoice
 from vsrcli.media.segments import segment_encoder_options
 from vsrcli.media.types import ImageSequence, Source
 from vsrcli.pipeline.job import Job

@@ -12,8 +12,7 @@ from vsrcli.frames.tiling import TilePlan
 from vsrcli.images.decode import frame_range
 from vsrcli.images.plan import ImagePlan
 from vsrcli.images.targets import parse_target
-from vsrcli.inference.offer import EnginePlan, plan_engine
-from vsrcli.inference.select import ModelChoice, choose_model
+from vsrcli.inference.selection import EnginePlan, ModelChoice, choose_model, plan_engine
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.safety import check_extra_options, find_bad_ts_packets
@@ -43,7 +42,7 @@ class Options:
             makes tiles invisible.
         device: ``auto``, ``cpu`` or GPU numbers such as ``0``.
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
-        engine: ``auto``, ``keras`` or ``openvino``, see :func:`~vsrcli.inference.offer.plan_engine`.
+        engine: ``auto``, ``keras`` or ``openvino``, see :func:`~vsrcli.inference.selection.plan_engine`.
         max_memory: bytes that all processes together may take, and the network on a GPU; None: three quarters
             of what is free.
         encode: codec, quality and container options.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vsrcli.frames.tiling import TilePlan, TileSpan
-from vsrcli.inference.chain import chain_tiles
+from vsrcli.inference.wrappers import chain_tiles
 from vsrcli.media.segments import SegmentFile
 
 NAME = "journal.json"

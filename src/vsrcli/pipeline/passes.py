@@ -8,8 +8,8 @@ from dataclasses import replace
 from vsrcli.errors import UsageError
 from vsrcli.frames.geometry import Geometry
 from vsrcli.frames.tiling import TilePlan
-from vsrcli.inference.chain import ChainedTilePlan, chain_tiles, first_pass_tiles
-from vsrcli.inference.select import ModelChoice
+from vsrcli.inference.selection import ModelChoice
+from vsrcli.inference.wrappers import ChainedTilePlan, chain_tiles, first_pass_tiles
 from vsrcli.pipeline.memory import MemoryBudget, MemoryEstimate, Workload, choose_tiles, estimate_memory
 
 
@@ -43,7 +43,7 @@ def estimate_passes(model: ModelChoice, film: Workload, tiles: TilePlan) -> Memo
     Args:
         model: one pass or two.
         film: old and new.
-        tiles: of the pass; of both, see :func:`~vsrcli.inference.chain.chain_tiles`.
+        tiles: of the pass; of both, see :func:`~vsrcli.inference.wrappers.chain_tiles`.
     """
     whole = estimate_memory(model.architecture, film, first_pass_tiles(tiles))
     if model.then is None or not isinstance(tiles, ChainedTilePlan) or tiles.then is None:

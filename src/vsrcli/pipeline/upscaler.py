@@ -22,12 +22,18 @@ import numpy as np
 from vsrcli.errors import NonFiniteError, OutOfMemoryError, UsageError
 from vsrcli.frames.state import State, foreign_state_error
 from vsrcli.frames.tiling import TiledStream, TilePlan, plan_tiles, retile_state
-from vsrcli.inference.bursts import BurstTiledStream
-from vsrcli.inference.chain import ChainedStream, ChainedTilePlan, chain_tiles, first_pass_tiles
-from vsrcli.inference.fit import FULL_FRAME, ResizingStream
-from vsrcli.inference.repeats import reuse_static_frames
-from vsrcli.inference.select import open_engine
+from vsrcli.inference.selection import open_engine
+from vsrcli.inference.tiled import BurstTiledStream
 from vsrcli.inference.types import Engine, Stream
+from vsrcli.inference.wrappers import (
+    FULL_FRAME,
+    ChainedStream,
+    ChainedTilePlan,
+    ResizingStream,
+    chain_tiles,
+    first_pass_tiles,
+    reuse_static_frames,
+)
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.passes import tile_overlap
 
@@ -42,7 +48,7 @@ class Upscaler:
         job: what is made.
         tiles: how frames were cut when states were saved.
         on_notice: told what has been changed.
-        load: what loads a model, see :func:`~vsrcli.inference.select.open_engine`, which is the default: for
+        load: what loads a model, see :func:`~vsrcli.inference.selection.open_engine`, which is the default: for
             films one after the other, something that has loaded it already.
 
     Attributes:
