@@ -168,10 +168,10 @@ def pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
     from vsrcli.system.resources import keep_freed_memory
 
     keep_freed_memory()
+    from vsrcli.degradations import PRESETS
     from vsrcli.models import architectures
     from vsrcli.train.clips import find_footage, prepare_pairs
     from vsrcli.train.config import TrainConfig
-    from vsrcli.train.degrade import PRESETS
     from vsrcli.train.loop import train
     from vsrcli.train.validation import Validation
 

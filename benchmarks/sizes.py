@@ -25,13 +25,13 @@ from pathlib import Path
 
 import numpy as np
 
+from vsrcli.degradations import recode
 from vsrcli.evaluate.decode import read_frames
 from vsrcli.evaluate.metrics import psnr_y
 from vsrcli.frames.pixels import to_codes, to_float
 from vsrcli.frames.resample import resize
 from vsrcli.inference.selection import choose, open_engine
 from vsrcli.inference.types import Engine
-from vsrcli.media.recode import recode
 
 SCALES = (2, 3, 6)
 GAMMA = 2.4

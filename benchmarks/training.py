@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 from setting import machine
 
+from vsrcli.degradations import PRESETS, degrade
 from vsrcli.inference.keras import quiet_import
 from vsrcli.models.architectures import architecture
 from vsrcli.train.batches import BatchPlan
 from vsrcli.train.clips import Pair, find_footage, prepare_pairs
 from vsrcli.train.config import PLACES, PRECISIONS, TrainConfig
-from vsrcli.train.degrade import PRESETS, degrade
 from vsrcli.train.sequences import check_sequences, margin
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scenes import COUNT, film
 
+from vsrcli.degradations import PRESETS
 from vsrcli.errors import DataError, EngineError, ModelError, UsageError
 from vsrcli.evaluate.benchmark import benchmark, measure_model, upscale_frames
 from vsrcli.evaluate.clips import ClipFile, find_clips
@@ -19,7 +20,6 @@ from vsrcli.evaluate.models import resolve_model
 from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
 from vsrcli.evaluate.results import CROP, METHODS, SKIP_ENDS, Cost, Evaluation
 from vsrcli.inference.engine import ResampleEngine
-from vsrcli.train.degrade import PRESETS
 
 
 @pytest.fixture(scope="module")

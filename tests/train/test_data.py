@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
+from vsrcli.degradations import PRESETS, degrade, recompress
 from vsrcli.errors import DataError
 from vsrcli.frames.resample import interpolate
-from vsrcli.media.recode import recompress
 from vsrcli.train.batches import BatchPlan, batches, make_batch
 from vsrcli.train.clips import find_footage, prepare_pairs
-from vsrcli.train.degrade import PRESETS, degrade
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from keras import ops
 
+from vsrcli.degradations import PRESETS, degrade
 from vsrcli.errors import DataError
 from vsrcli.models import architectures
 from vsrcli.train import loop
 from vsrcli.train.batches import BatchPlan, make_batch
 from vsrcli.train.clips import TrainingPair
-from vsrcli.train.degrade import PRESETS, degrade
 from vsrcli.train.device_data import DeviceDataset, HostDataset, open_dataset
 from vsrcli.train.sequences import shape_batch
 

@@ -7,11 +7,11 @@ import pytest
 from footage import texture, write_clip
 from PIL import Image
 
+from vsrcli.degradations import PRESETS
 from vsrcli.errors import DataError
 from vsrcli.train import synthesis
 from vsrcli.train.apart import check_no_leakage
 from vsrcli.train.clips import find_footage, prepare_pairs
-from vsrcli.train.degrade import PRESETS
 
 
 def detail(film: np.ndarray) -> float:

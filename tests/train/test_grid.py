@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from vsrcli.degradations import PRESETS
 from vsrcli.frames.resample import interpolate
 from vsrcli.train.batches import BatchPlan, make_batch
 from vsrcli.train.clips import find_footage, prepare_pairs
-from vsrcli.train.degrade import PRESETS
 
 
 @pytest.mark.parametrize("preset", ["bd", "bi"])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from vsrcli.degradations import PRESETS
 from vsrcli.errors import DataError, SignalInterruptError, UsageError
 from vsrcli.models import architectures, weights
 from vsrcli.train import loop
@@ -15,7 +16,6 @@ from vsrcli.train.batches import BatchPlan, make_batch
 from vsrcli.train.checkpoint import read_state
 from vsrcli.train.clips import find_footage, prepare_pairs
 from vsrcli.train.config import config_differences
-from vsrcli.train.degrade import PRESETS
 from vsrcli.train.losses import HUBER_DELTA, charbonnier, huber, sequence_loss
 from vsrcli.train.validation import Validation
 

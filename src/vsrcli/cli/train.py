@@ -10,11 +10,11 @@ import click
 
 from vsrcli.cli.options import quiet_option, verbose_option
 from vsrcli.cli.types import SizesParam
+from vsrcli.degradations import PRESETS
 from vsrcli.models.architectures import ARCHITECTURES
 from vsrcli.system.signals import catch_signals
 from vsrcli.train.clips import Footage
 from vsrcli.train.config import DATA_PLACEMENTS, OPTIMIZERS, PRECISIONS, StepReport, TrainConfig
-from vsrcli.train.degrade import PRESETS
 from vsrcli.train.losses import LOSSES
 
 _DEFAULT = TrainConfig()

@@ -18,8 +18,8 @@ import av
 import numpy as np
 from PIL import Image
 
+from vsrcli.degradations import Degradation, degrade
 from vsrcli.errors import DataError
-from vsrcli.train.degrade import Degradation, degrade
 from vsrcli.train.synthesis import HEIGHT, WIDTH, camera_move, defocused, motion_blurred, static_camera
 
 CLIPS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".y4m"}

@@ -16,12 +16,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from vsrcli.degradations import Degradation
 from vsrcli.errors import DataError
 from vsrcli.frames.resample import BD_SIGMA, BD_SIZE, gaussian_kernel_1d, resize_matrix
 from vsrcli.models.architectures import Architecture
 from vsrcli.train.batches import BatchPlan, CropSpec, make_batch, prefetch, sample_crops
 from vsrcli.train.clips import TrainingPair
-from vsrcli.train.degrade import Degradation
 from vsrcli.train.sequences import shape_batch
 
 SHARE = 0.5  # of the device's memory; the rest is for the network

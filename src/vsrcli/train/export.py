@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from vsrcli.degradations import PRESETS
 from vsrcli.models.weights import SUFFIX, file_sha256
 from vsrcli.train.config import TrainConfig
-from vsrcli.train.degrade import PRESETS
 
 
 class WeightExporter:

@@ -12,13 +12,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from vsrcli.degradations import PRESETS
 from vsrcli.errors import DataError, SignalInterruptError
 from vsrcli.models.architectures import Architecture
 from vsrcli.train.batches import BatchPlan
 from vsrcli.train.checkpoint import read_state, restore_checkpoint, save_checkpoint
 from vsrcli.train.clips import TrainingPair
 from vsrcli.train.config import StepReport, TrainConfig, config_differences
-from vsrcli.train.degrade import PRESETS
 from vsrcli.train.device_data import open_dataset
 from vsrcli.train.export import WeightExporter
 from vsrcli.train.log import TrainingLog

@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
+from vsrcli.degradations import PRESETS, Degradation, recompress
 from vsrcli.errors import DataError
 from vsrcli.evaluate.metrics import PSNR_CAP, luma, psnr_y, ssim_y
 from vsrcli.frames.resample import interpolate
-from vsrcli.media.recode import recompress
 from vsrcli.models.architectures import Architecture
 from vsrcli.train.clips import TrainingPair, find_footage, prepare_pairs
-from vsrcli.train.degrade import PRESETS, Degradation
 from vsrcli.train.sequences import temporal_margin
 
 if TYPE_CHECKING:
