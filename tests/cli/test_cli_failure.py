@@ -47,9 +47,9 @@ def broken(*arguments: object) -> None:
 def test_the_unexpected_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import vsrcli.images.series
+    import vsrcli.images.probe
 
-    monkeypatch.setattr(vsrcli.images.series, "source", broken)
+    monkeypatch.setattr(vsrcli.images.probe, "source", broken)
     assert run(["info", "x.mp4"]) == 1
     assert capsys.readouterr().err == (
         "vsr: error: unexpected SurpriseError at the worst moment; -v -v shows the traceback\n"
@@ -63,12 +63,12 @@ def test_the_unexpected_is_one_line(
 def test_ctrl_c_before_anything_began(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import vsrcli.images.series
+    import vsrcli.images.probe
 
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(vsrcli.images.series, "source", interrupt)
+    monkeypatch.setattr(vsrcli.images.probe, "source", interrupt)
     assert run(["info", "x.mp4"]) == 130
     assert capsys.readouterr().err == "vsr: stopped\n"
 

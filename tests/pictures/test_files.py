@@ -18,9 +18,9 @@ from PIL import Image, ImageCms, TiffImagePlugin
 
 from vsrcli.errors import InputError
 from vsrcli.images.encoding import ImageFormat, encode_image_file
-from vsrcli.images.look import probe_image
 from vsrcli.images.metadata import ImageMetadata, read_metadata
-from vsrcli.images.read import conform, read_image
+from vsrcli.images.probe import probe_image
+from vsrcli.images.reader import conform, read_image
 
 DEEP = pytest.mark.parametrize("deep", [False, True], ids=["8", "16"])
 CHANNELS = pytest.mark.parametrize("channels", [1, 2, 3, 4], ids=["grey", "grey+a", "rgb", "rgb+a"])
@@ -301,7 +301,7 @@ def test_a_bomb_in_the_data_is_not_unpacked(tmp_path: Path, kind: str) -> None:
 
 
 def test_8_bits_among_16_are_the_same_colours() -> None:
-    from vsrcli.images.read import Image
+    from vsrcli.images.reader import Image
 
     codes = np.array([[[0, 128, 255]]], np.uint8)
     found = conform(Image(codes, None), deep=True, alpha=True)

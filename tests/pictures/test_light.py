@@ -14,9 +14,9 @@ from vsrcli.errors import InputError
 from vsrcli.frames.resample import resize
 from vsrcli.images import exr
 from vsrcli.images.encoding import ImageFormat, encode_image_file
-from vsrcli.images.look import probe_image
 from vsrcli.images.metadata import ImageMetadata
-from vsrcli.images.read import read_image
+from vsrcli.images.probe import probe_image
+from vsrcli.images.reader import read_image
 
 Vsr = Callable[..., Outcome]
 TWICE = ("-s", "2", "-m", "bicubic")

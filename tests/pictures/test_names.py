@@ -7,8 +7,14 @@ from pathlib import Path
 import pytest
 
 from vsrcli.errors import InputError, UsageError
-from vsrcli.images.names import NumberPattern, match_files, parse_pattern
-from vsrcli.images.targets import NUMBER_WILDCARD, parse_target, resolve_naming
+from vsrcli.images.naming import (
+    NUMBER_WILDCARD,
+    NumberPattern,
+    match_files,
+    parse_pattern,
+    parse_target,
+    resolve_naming,
+)
 
 
 def touch(folder: Path, *names: str) -> None:

@@ -147,7 +147,7 @@ def test_ten_bits_become_sixteen_and_say_what_they_mean(vsr: Vsr, sample: Sample
     worked(vsr("upscale", sample(media.ten_bit), tmp_path / "%d.png", *TWICE, "--frames", "2"))
     assert names(tmp_path) == ["1.png", "2.png"]
     assert stills.stored(tmp_path / "1.png").startswith("rgb48")
-    from vsrcli.images.look import probe_image
+    from vsrcli.images.probe import probe_image
 
     assert (
         probe_image(tmp_path / "1.png").color.primaries,

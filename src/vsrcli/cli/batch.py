@@ -14,7 +14,7 @@ from vsrcli.batch.naming import FIELDS, TEMPLATE, Naming
 from vsrcli.cli.film_options import build_options, film_options
 from vsrcli.cli.options import ARGUMENTS, from_command_line, quiet_option, verbose_option
 from vsrcli.errors import SignalInterruptError, UsageError
-from vsrcli.images.names import is_image_name
+from vsrcli.images.naming import is_image_name
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.system.signals import catch_signals
 

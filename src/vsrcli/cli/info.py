@@ -28,7 +28,7 @@ def info(file: Path, as_json: bool, verbose: int) -> None:
 
     A dash is stdin, of which no more is read than it takes.
     """
-    from vsrcli.images.series import image_sequence_source as find_source
+    from vsrcli.images.probe import image_sequence_source as find_source
     from vsrcli.media.stdin import StdinInput
 
     with catch_signals(), StdinInput(peek=True) as stdin:

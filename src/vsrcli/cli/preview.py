@@ -14,7 +14,7 @@ from vsrcli.cli.messages import MESSAGES, progress_options
 from vsrcli.cli.options import LOG, log_option, quiet_option, verbose_option
 from vsrcli.cli.types import TimeParam
 from vsrcli.errors import UsageError
-from vsrcli.images.targets import is_image_target
+from vsrcli.images.naming import is_image_target
 from vsrcli.system.signals import catch_signals
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _beside(source: Path) -> Path:
 
 
 def _film(source: Path, fps: Fraction | None) -> PreviewVideo:
-    from vsrcli.images.series import image_sequence_source as find_source
+    from vsrcli.images.probe import image_sequence_source as find_source
 
     film = find_source(source, fps)
     seconds, rate = film.video.duration or film.duration, film.video.frame_rate

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 import click
 
-from vsrcli.images.targets import NUMBER_WILDCARD, parse_target
+from vsrcli.images.naming import NUMBER_WILDCARD, parse_target
 from vsrcli.media.y4m import STDIO
 
 

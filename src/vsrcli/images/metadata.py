@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vsrcli.images import png
-from vsrcli.images.look import open_pillow, silence_pillow
+from vsrcli.images.probe import open_pillow, silence_pillow
 
 _LARGEST_PROFILE = 1 << 24  # bytes
 _ORIENTATION, _EXIF_IFD, _WIDTH, _HEIGHT = 0x0112, 0x8769, 0xA002, 0xA003

@@ -9,11 +9,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from vsrcli.errors import OutputError, UsageError
-from vsrcli.images.decode import frame_range
 from vsrcli.images.encoding import JPEG_QUALITY, ImageFormat
-from vsrcli.images.names import EXTENSIONS
+from vsrcli.images.naming import EXTENSIONS, OutputNaming
 from vsrcli.images.publish import UNKNOWN_STAMP, published_files, workdir_name
-from vsrcli.images.targets import OutputNaming
+from vsrcli.images.reader import frame_range
 from vsrcli.media import alpha, color
 from vsrcli.media.containers import Container, StreamPlan
 from vsrcli.media.ffmpeg import Ffmpeg

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from vsrcli.errors import EncodeError
-from vsrcli.images.targets import OutputNaming
+from vsrcli.images.naming import OutputNaming
 from vsrcli.media.segments import SegmentFile
 from vsrcli.system.files import WorkFolder, fsync_path
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from vsrcli.errors import UsageError
 from vsrcli.frames.geometry import Geometry
-from vsrcli.images.decode import frame_range
+from vsrcli.images.naming import OutputNaming, is_image_target, resolve_naming
 from vsrcli.images.plan import plan_images
-from vsrcli.images.series import image_sequence_source, video_notices
-from vsrcli.images.targets import OutputNaming, is_image_target, resolve_naming
+from vsrcli.images.probe import image_sequence_source, video_notices
+from vsrcli.images.reader import frame_range
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.planning import check_output_path
@@ -34,7 +34,7 @@ def open_source(
         ffmpeg: the executable.
 
     Raises:
-        InputError: see :func:`vsrcli.images.series.image_sequence_source`.
+        InputError: see :func:`vsrcli.images.probe.image_sequence_source`.
         OutputError: the target of a film from stdin cannot be written.
         UsageError: ``fps`` of a film.
     """
@@ -66,7 +66,7 @@ def plan_any_output(
 
     Args:
         film: what is upscaled.
-        target: as typed, see :func:`~vsrcli.images.targets.parse_target`.
+        target: as typed, see :func:`~vsrcli.images.naming.parse_target`.
         geometry: the new size.
         encode: what the user asked for, or prefers.
         span, deinterlace, ffmpeg: as of :func:`~vsrcli.media.planning.plan_output`.

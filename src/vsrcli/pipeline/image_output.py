@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Self
 
 from vsrcli.errors import OutputError
-from vsrcli.images.encode import ImageWriter
 from vsrcli.images.plan import ImagePlan
 from vsrcli.images.publish import FileStamp, ImageWorkDir, published_files, workdir_name
+from vsrcli.images.writer import ImageWriter
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.journal import Journal, read
 from vsrcli.pipeline.segments import SegmentedOutput

@@ -9,9 +9,9 @@ from pathlib import Path
 from vsrcli.errors import InputError, UsageError
 from vsrcli.frames.geometry import Geometry, SizeRequest, geometry_for_scale, geometry_for_size
 from vsrcli.frames.tiling import TilePlan
-from vsrcli.images.decode import frame_range
+from vsrcli.images.naming import parse_target
 from vsrcli.images.plan import ImagePlan
-from vsrcli.images.targets import parse_target
+from vsrcli.images.reader import frame_range
 from vsrcli.inference.selection import EnginePlan, ModelChoice, choose_model, plan_engine
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
@@ -138,7 +138,7 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
     """Check and decide everything that can be known before the first frame.
 
     Args:
-        source: a file; or pictures, see :mod:`vsrcli.images.names`; or stdin, see
+        source: a file; or pictures, see :mod:`vsrcli.images.naming`; or stdin, see
             :func:`~vsrcli.media.stdin.open_input`.
         target: a file, ``-`` for stdout, or pictures.
         options: see :class:`Options`.

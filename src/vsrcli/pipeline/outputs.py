@@ -9,8 +9,8 @@ from typing import Protocol, Self
 from vsrcli.errors import InputError
 from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan
-from vsrcli.images.encode import ImageWriter
 from vsrcli.images.plan import ImagePlan
+from vsrcli.images.writer import ImageWriter
 from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.stdout import StdoutEncoder
 from vsrcli.media.types import Frame

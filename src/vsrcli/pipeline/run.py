@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vsrcli.images.decode import ImageSequenceDecoder
+from vsrcli.images.reader import ImageSequenceDecoder
 from vsrcli.inference.types import Engine
 from vsrcli.media.decoder import Decoder
 from vsrcli.media.resumable_decoder import ResumableDecoder, ResumePoint
@@ -88,7 +88,7 @@ def upscale(
     """Upscale one film.
 
     Args:
-        source, target: files, pictures (see :mod:`vsrcli.images.names`), or ``-`` for stdin and stdout.
+        source, target: files, pictures (see :mod:`vsrcli.images.naming`), or ``-`` for stdin and stdout.
         options: see :class:`Options`.
         on_progress: called after every frame.
         on_notice: told where an interrupted film goes on, and what had to be changed on the way.

@@ -3,21 +3,29 @@
 Pillow decodes what has 8 bits. It would cut deeper pictures to 8 bits without a word, so these are decoded by
 tifffile and by ffmpeg's decoders in PyAV. All of them are given bytes, never names, and the decoder by name:
 there is no reader that could choose another file.
+
+Pictures as frames, each of them read when its turn has come.
 """
 
 from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from vsrcli.errors import DecodeError
-from vsrcli.images import exr, libav, tiff
-from vsrcli.images.look import open_pillow
+from vsrcli.errors import DecodeError, InputError
+from vsrcli.images import exr, tiff
+from vsrcli.images.probe import open_pillow, probe_image
+from vsrcli.images.tiff import decode_image, frame_to_array
 from vsrcli.images.types import ImageInfo
+from vsrcli.media.decoder import Decoder
+from vsrcli.media.types import Frame, ImageSequence
 
 _MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB"}
 _PLANES = {  # where R, G, B and alpha lie
@@ -86,7 +94,7 @@ def _decoded(content: bytes, look: ImageInfo) -> tuple[np.ndarray, np.ndarray | 
         return _split(_by_pillow(content, look), look.is_grayscale)
     if look.format == "PNG":
         strict = {"err_detect": "explode+crccheck"}
-        return _split(libav.frame_to_array(libav.decode_image(content, "png", strict)), look.is_grayscale)
+        return _split(frame_to_array(decode_image(content, "png", strict)), look.is_grayscale)
     return _split(tiff.read_16bit(content, look), look.is_grayscale)
 
 
@@ -112,7 +120,7 @@ def _light(content: bytes) -> np.ndarray:
     """Floats of an EXR: (H, W, channels) float32."""
     if damaged := exr.find_truncation(content):
         raise ValueError(damaged)
-    frame = libav.decode_image(content, "exr", {"err_detect": "explode"})
+    frame = decode_image(content, "exr", {"err_detect": "explode"})
     name = frame.format.name
     kind = np.dtype("<f2") if "f16" in name else np.dtype("<f4")
     order = _PLANES.get(name.split("f")[0])
@@ -155,3 +163,60 @@ def conform(picture: Image, *, deep: bool, alpha: bool) -> Image:
     if opacity is None:
         opacity = np.full(pixels.shape[:2], np.iinfo(pixels.dtype).max, pixels.dtype)
     return Image(pixels, opacity)
+
+
+class ImageSequenceDecoder(Decoder):
+    """A :class:`~vsrcli.media.decoder.Decoder` of pictures.
+
+    Args:
+        source: the pictures.
+        options: as of ``Decoder``. A picture that cannot be decoded is an error that names it; with
+            ``tolerant`` the one before stands in its place.
+    """
+
+    def __init__(self, source: ImageSequence, **options: Any) -> None:
+        super().__init__(source, **options)
+        self._series = source
+
+    def raise_if_damaged(self) -> None:
+        """Every picture is checked when it is read."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _seek_point(self) -> Fraction | None:
+        return None
+
+    def _run(self, seek: Fraction | None) -> Iterator[Frame]:
+        video, before, replaced = self._series.video, None, []
+        for number in frame_range(self._series, self._start, self._end, self._limit):
+            try:
+                before = self._picture(number)
+            except InputError:
+                if not self._tolerant or before is None:
+                    raise
+                replaced.append(self._series.files[number].name)
+            self.count += 1
+            yield Frame(before.pixels, number, video.time_base, before.alpha)
+        if replaced:
+            names = ", ".join(replaced[:5]) + (" …" if len(replaced) > 5 else "")
+            self.warnings.append(f"{len(replaced)} damaged pictures are replaced by the ones before: {names}")
+
+    def _picture(self, number: int) -> Image:
+        file, video = self._series.files[number], self._series.video
+        found = probe_image(file)
+        if (found.format, found.width, found.height) != (self._series.format, video.width, video.height):
+            raise DecodeError(f"{file} was changed while it was upscaled; put the old picture back")
+        return conform(read_image(file, found), deep=video.is_high_bit_depth, alpha=self._alpha)
+
+
+def frame_range(
+    source: ImageSequence, start: Fraction | None, end: Fraction | None, frames: int | None = None
+) -> range:
+    """Which pictures begin in ``[start, end)``, seconds; at most so many."""
+    rate = 1 / source.video.time_base
+    first = 0 if start is None else max(-(-(start * rate) // 1), 0)
+    last = len(source.files) if end is None else min(-(-(end * rate) // 1), len(source.files))
+    if frames is not None:
+        last = min(last, first + frames)
+    return range(int(first), max(int(last), int(first)))
