@@ -13,8 +13,11 @@ import pytest
 
 from terminal import Outcome
 from vsrcli import doctor
-from vsrcli.doctor import checks, devices, encoders, selftest
-from vsrcli.doctor.finding import Finding, run_checks
+from vsrcli import doctor as checks
+from vsrcli import doctor as devices
+from vsrcli import doctor as encoders
+from vsrcli import doctor as selftest
+from vsrcli.doctor import Finding, run_checks
 from vsrcli.errors import ModelError
 from vsrcli.inference.engine import ResampleEngine
 from vsrcli.media.ffmpeg import find_ffmpeg

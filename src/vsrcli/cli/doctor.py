@@ -15,7 +15,7 @@ from vsrcli.cli.options import verbose_option
 from vsrcli.errors import VsrError
 
 if TYPE_CHECKING:
-    from vsrcli.doctor.finding import Finding
+    from vsrcli.doctor import Finding
 
 _MARKS = {"ok": ("✓", "ok", "green"), "note": ("!", "note", "yellow"), "problem": ("✗", "problem", "red")}
 
@@ -28,8 +28,7 @@ def doctor(as_json: bool, verbose: int) -> None:
 
     The exit status is 1 if something will fail.
     """
-    from vsrcli.doctor.checks import CHECKS
-    from vsrcli.doctor.finding import run_checks
+    from vsrcli.doctor import CHECKS, run_checks
 
     found: list[Finding] = []
     for finding in run_checks(CHECKS):

@@ -114,7 +114,7 @@ def offered_models() -> dict[str, dict[str, Any]]:
 @lru_cache
 def offered_presets() -> list[dict[str, Any]]:
     """Encoder presets that work on this machine. Runs ffmpeg: slow at the first call."""
-    from vsrcli.doctor.encoders import encoder_works
+    from vsrcli.doctor import encoder_works
     from vsrcli.media.ffmpeg import find_ffmpeg
 
     ffmpeg = find_ffmpeg()

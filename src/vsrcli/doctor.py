@@ -1,0 +1,384 @@
+"""What ``vsr doctor`` looks at, from what everything needs to what is nice to have.
+
+Keras' backend and its GPUs, asked in a process of its own: a broken driver may take it down.
+
+One thing that was looked at, and how it was found.
+
+A moment of film through the default network: is what comes out a picture, and how long does it take?
+
+Which ffmpeg runs, and what it can really encode here: a listed encoder may still need a missing chip.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from vsrcli.errors import VsrError
+from vsrcli.inference.types import Engine
+from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
+
+OK, NOTE, PROBLEM = "ok", "note", "problem"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How something was found.
+
+    Attributes:
+        name: what was looked at, in a word or two.
+        state: ``ok``; ``note``: works, could be better; ``problem``: something will fail.
+        text: what there is, in one line.
+        remedy: what to do about it; empty if there is nothing to do.
+    """
+
+    name: str
+    state: str
+    text: str
+    remedy: str = ""
+
+
+Check = Callable[[], Iterator[Finding]]
+
+
+def run_checks(checks: Sequence[tuple[str, Check]]) -> Iterator[Finding]:
+    """The findings of all checks, as they come. A check that fails itself is a problem found.
+
+    Args:
+        checks: what is looked at, and how.
+    """
+    for name, check in checks:
+        try:
+            yield from check()
+        except VsrError as error:
+            yield Finding(name, PROBLEM, str(error))
+        except Exception as error:
+            yield Finding(name, PROBLEM, f"unexpected {type(error).__name__}: {error}")
+
+
+_ASK = """
+import json
+from vsrcli.inference.keras import gpus
+found = gpus()
+import keras
+print(json.dumps({"backend": keras.backend.backend(), "gpus": found}))
+"""
+_START_TIMEOUT = 180
+_ILLEGAL = -4  # SIGILL
+
+
+def check_backend() -> Iterator[Finding]:
+    """Whether Keras starts, and on what."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _ASK], capture_output=True, text=True, timeout=_START_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        yield Finding(
+            "Keras", PROBLEM, f"does not start within {_START_TIMEOUT} s", "see whether a driver hangs"
+        )
+        return
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+        remedy = "pip install --force-reinstall tensorflow"
+        if done.returncode == _ILLEGAL:
+            last, remedy = ["made for another processor than this one"], "install a build for this processor"
+        yield Finding("Keras", PROBLEM, f"does not start: {last[0]}", remedy)
+        return
+    answer = json.loads(done.stdout.splitlines()[-1])
+    yield Finding("Keras", OK, f"starts on {answer['backend']}")
+    yield check_gpu(answer["backend"], answer["gpus"])
+
+
+def check_gpu(name: str, seen: list[str]) -> Finding:
+    """The GPUs that a backend sees; if it sees none, why.
+
+    Args:
+        name: of the backend.
+        seen: names of GPUs.
+    """
+    if seen:
+        return Finding("GPU", OK, ", ".join(seen))
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
+        return Finding(
+            "GPU", NOTE, "CUDA_VISIBLE_DEVICES hides every GPU", "unset it, unless that is what you want"
+        )
+    program = shutil.which("nvidia-smi")
+    nodes = sorted(Path("/dev").glob("nvidia[0-9]*")) if sys.platform.startswith("linux") else []
+    if program is None and not nodes:
+        return Finding("GPU", OK, "none found: films are computed on the CPU")
+    closed = [str(node) for node in nodes if not os.access(node, os.R_OK | os.W_OK)]
+    if closed:
+        return Finding(
+            "GPU", PROBLEM, f"{', '.join(closed)} may not be opened by this user", "ask who runs it"
+        )
+    if program is None or _driver_fails(program):
+        return Finding(
+            "GPU", PROBLEM, "there is one, and its driver does not answer", "run nvidia-smi, and restart"
+        )
+    if name == "tensorflow":
+        return Finding(
+            "GPU",
+            PROBLEM,
+            "TensorFlow does not use it: its CUDA libraries are missing, or newer than the driver",
+            "pip install 'vsrcli[cuda]', or a newer driver",
+        )
+    return Finding("GPU", PROBLEM, f"there is one, and {name} does not see it", f"install {name} with CUDA")
+
+
+def _driver_fails(program: str) -> bool:
+    try:
+        return subprocess.run([program, "-L"], capture_output=True, timeout=30, check=False).returncode != 0
+    except (OSError, subprocess.TimeoutExpired):
+        return True
+
+
+SIDE, FRAMES = 32, 10
+_ALIKE = 24.0  # dB that a sharp picture and an interpolated one of a smooth scene have at least in common
+
+
+def self_test() -> Iterator[Finding]:
+    """The default model on the default engine and device."""
+    from vsrcli.inference.selection import choose_model, open_engine
+    from vsrcli.models.architectures import DEFAULT_MODEL
+
+    began = time.perf_counter()
+    engine = open_engine(choose_model(DEFAULT_MODEL, Fraction(4)))
+    yield judge(engine, began)
+
+
+def judge(engine: Engine, began: float) -> Finding:
+    """Whether an engine upscales a smooth moving scene.
+
+    Args:
+        engine: to be tried.
+        began: when its start began, of ``time.perf_counter``.
+    """
+    from vsrcli.inference.engine import ResampleEngine
+
+    pictures = _upscaled(engine)
+    seconds = time.perf_counter() - began
+    expected = _upscaled(ResampleEngine("bicubic", engine.scale))
+    error = float(np.mean((np.stack(pictures) - np.stack(expected)) ** 2))
+    alike = 10 * np.log10(1 / max(error, 1e-12))
+    if alike < _ALIKE:
+        remedy = "try --engine keras, --precision fp32 and --gpu cpu, and report what helps"
+        return Finding(
+            "self-test", PROBLEM, f"{engine.description} gives a wrong picture ({alike:.0f} dB)", remedy
+        )
+    return Finding("self-test", OK, f"{len(pictures)} frames in {seconds:.1f} s, on {engine.description}")
+
+
+def _upscaled(engine: Engine) -> list[np.ndarray]:
+    stream = engine.open(SIDE, SIDE)
+    pictures = [stream.push(frame) for frame in _scene()]
+    return [picture for picture in pictures if picture is not None] + stream.flush()
+
+
+def _scene() -> list[np.ndarray]:
+    """Soft waves that move, (SIDE, SIDE, 3) float32 in [0, 1]."""
+    y, x = np.mgrid[:SIDE, :SIDE] / SIDE
+    frames = []
+    for t in range(FRAMES):
+        waves = [
+            0.5 + 0.4 * np.sin(2 * np.pi * (x * a + y * b + t / 30)) for a, b in ((1, 0), (0, 1), (1, 1))
+        ]
+        frames.append(np.stack(waves, axis=-1).astype(np.float32))
+    return frames
+
+
+SOFTWARE = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks")
+HARDWARE = tuple(
+    f"{codec}_{maker}"
+    for maker in ("nvenc", "qsv", "amf", "vaapi", "videotoolbox")
+    for codec in ("h264", "hevc", "av1")
+)
+_PROBE_TIMEOUT = 20  # a driver that hangs must not hang the doctor
+
+
+def check_encoders() -> Iterator[Finding]:
+    """The ffmpeg that would be used."""
+    ffmpeg = find_ffmpeg()
+    yield Finding("ffmpeg", OK, f"{ffmpeg.version}, {ffmpeg.path}")
+    listed = ffmpeg.encoders()
+    missing = [name for name in SOFTWARE if name not in listed]
+    there = ", ".join(name for name in SOFTWARE if name in listed)
+    if missing:
+        remedy = "use the bundled ffmpeg (unset VSR_FFMPEG), or a build that has them"
+        yield Finding("encoders", NOTE, f"{there or 'none'}; not there: {', '.join(missing)}", remedy)
+    else:
+        yield Finding("encoders", OK, there)
+    usable = [name for name in HARDWARE if name in listed and encoder_works(ffmpeg, name)]
+    yield Finding("hardware encoders", OK, f"{', '.join(usable) or 'none that works here'}")
+
+
+def encoder_works(ffmpeg: Ffmpeg, encoder: str) -> bool:
+    """Whether an encoder encodes a few grey frames on this machine."""
+    upload = ["-vf", "format=nv12,hwupload"] if encoder.endswith("_vaapi") else []
+    device = ["-init_hw_device", "vaapi=v", "-filter_hw_device", "v"] if upload else []
+    grey = ["-f", "lavfi", "-i", "color=gray:s=256x256:r=25", "-frames:v", "3"]
+    line = [
+        ffmpeg.path,
+        "-v",
+        "error",
+        "-nostdin",
+        *device,
+        *grey,
+        *upload,
+        "-c:v",
+        encoder,
+        "-f",
+        "null",
+        "-",
+    ]
+    try:
+        done = subprocess.run(
+            line, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_TIMEOUT, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+_OLDEST = (3, 11)
+_NEEDED = ("tensorflow", "keras", "numpy", "av", "ffmpeg-python", "imageio", "click", "rich")
+_LITTLE_DISK, _LITTLE_MEMORY = 5 * 2**30, 2 * 2**30
+
+
+def check_python() -> Iterator[Finding]:
+    """The interpreter."""
+    text = f"{platform.python_version()}, {platform.system()} {platform.machine()}"
+    if sys.version_info < _OLDEST:
+        yield Finding("Python", PROBLEM, text, f"install Python {'.'.join(map(str, _OLDEST))} or newer")
+    else:
+        yield Finding("Python", OK, text)
+
+
+def check_packages() -> Iterator[Finding]:
+    """What must be installed."""
+    found, missing = [], []
+    for name in _NEEDED:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        remedy = f"{Path(sys.executable).name} -m pip install {' '.join(missing)}"
+        yield Finding("packages", PROBLEM, f"not installed: {', '.join(missing)}", remedy)
+    yield Finding("packages", OK, ", ".join(found))
+
+
+def check_openvino() -> Iterator[Finding]:
+    """The faster engine on CPUs."""
+    from vsrcli.inference.selection import INSTALL_HINT, cpu_precisions, openvino_installed
+
+    if not openvino_installed():
+        text = "not installed: films start later and take longer on this CPU"
+        yield Finding("OpenVINO", NOTE, text, INSTALL_HINT)
+        return
+    yield Finding("OpenVINO", OK, f"{version('openvino')}, computes in {' and '.join(cpu_precisions())}")
+
+
+def check_weights() -> Iterator[Finding]:
+    """Every weight file is what its card says."""
+    from vsrcli.models.architectures import DEFAULT_MODEL
+    from vsrcli.models.weights import DEFAULT_DEGRADATION, file_sha256, list_weights, weight_folders
+
+    there = list_weights()
+    damaged = [each for each in there if file_sha256(each.path) != each.card.get("sha256")]
+    for each in damaged:
+        yield Finding("weights", PROBLEM, f"{each.path} is damaged", "fetch the file and its .json again")
+    good = [each.name for each in there if each not in damaged]
+    folders = ", ".join(str(folder) for folder in weight_folders()) or "no folder"
+    if not any(
+        (each.card["architecture"], each.card["degradation"]) == (DEFAULT_MODEL, DEFAULT_DEGRADATION)
+        for each in there
+        if each not in damaged
+    ):
+        yield Finding(
+            "weights", PROBLEM, f"none of the default model {DEFAULT_MODEL} in {folders}", "install vsr again"
+        )
+    if good:
+        yield Finding("weights", OK, f"{', '.join(good)}; sums match")
+
+
+def check_cache() -> Iterator[Finding]:
+    """Where compiled graphs are kept."""
+    from vsrcli.inference.graph_cache import cache_folder
+
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        text = f"{folder} cannot be written ({error.strerror}): every start compiles anew"
+        yield Finding("cache", NOTE, text, "make it writable, or set VSR_CACHE to another folder")
+        return
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    yield Finding("cache", OK, f"{folder}, {_gib(size)}")
+
+
+def check_config() -> Iterator[Finding]:
+    """Files with defaults."""
+    from vsrcli.cli import COMMANDS
+    from vsrcli.cli.config_files import read_config
+
+    found = read_config(None, COMMANDS)
+    files = ", ".join(str(file) for file in found.files)
+    yield Finding("settings", OK, files or "no settings files: everything is as built in")
+
+
+def check_disk() -> Iterator[Finding]:
+    """Room for films, and for what lies beside them while they grow."""
+    for name, folder in (("disk here", Path.cwd()), ("disk, temporary", Path(tempfile.gettempdir()))):
+        free = shutil.disk_usage(folder).free
+        text = f"{_gib(free)} free in {folder}"
+        if free < _LITTLE_DISK:
+            yield Finding(name, NOTE, text, "a film takes twice its size while its segments are joined")
+        else:
+            yield Finding(name, OK, text)
+
+
+def check_memory() -> Iterator[Finding]:
+    """What is free now."""
+    from vsrcli.system.resources import available_host_memory
+
+    free = available_host_memory()
+    if free < _LITTLE_MEMORY:
+        remedy = "close other programs; tiles will be small and slow until then"
+        yield Finding("memory", NOTE, f"{_gib(free)} free", remedy)
+    else:
+        yield Finding("memory", OK, f"{_gib(free)} free")
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**28 else f"{count / 2**20:.1f} MiB"
+
+
+CHECKS: tuple[tuple[str, Check], ...] = (
+    ("Python", check_python),
+    ("packages", check_packages),
+    ("ffmpeg", check_encoders),
+    ("Keras", check_backend),
+    ("OpenVINO", check_openvino),
+    ("weights", check_weights),
+    ("cache", check_cache),
+    ("settings", check_config),
+    ("disk", check_disk),
+    ("memory", check_memory),
+    ("self-test", self_test),
+)
