@@ -16,9 +16,8 @@ import pytest
 from vsrcli.errors import OutputError
 from vsrcli.frames.tiling import plan_tiles
 from vsrcli.media.segments import SegmentFile
-from vsrcli.pipeline.fingerprint import changes, sampled
-from vsrcli.pipeline.journal import NAME, Journal, read
-from vsrcli.pipeline.segments import segment_length
+from vsrcli.pipeline.checkpoint import NAME, Journal, changes, read, sampled
+from vsrcli.pipeline.segmented_output import segment_length
 from vsrcli.system import locks
 from vsrcli.system.files import WorkFolder, folder_for
 from vsrcli.system.locks import Held, Lock

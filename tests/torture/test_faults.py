@@ -98,7 +98,7 @@ def torment(
     film: Path, folder: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch, rounds: int, seed: int
 ) -> None:
     """Kill a random one of the running ffmpegs at a random frame, again and again; then make the film."""
-    from vsrcli.pipeline.segments import SegmentedOutput
+    from vsrcli.pipeline.segmented_output import SegmentedOutput
 
     rng, write = random.Random(seed), SegmentedOutput.write
     target, moment = folder / "out.mp4", 0

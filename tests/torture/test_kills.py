@@ -17,7 +17,7 @@ import pytest
 from contracts import assert_contract, frame_md5
 
 from terminal import environment, eventually
-from vsrcli.pipeline.journal import read
+from vsrcli.pipeline.checkpoint import read
 from vsrcli.system.files import folder_for
 
 VICTIM = Path(__file__).with_name("victim.py")

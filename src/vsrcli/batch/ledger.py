@@ -20,7 +20,7 @@ from typing import Any, Self
 from vsrcli.errors import OutputError
 from vsrcli.inference.selection import choose_model
 from vsrcli.models.weights import SUFFIX, list_weights
-from vsrcli.pipeline.fingerprint import changes, sampled
+from vsrcli.pipeline.checkpoint import changes, sampled
 from vsrcli.pipeline.job import Options
 from vsrcli.system.files import folder_for, fsync_path
 

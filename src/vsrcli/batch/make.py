@@ -11,8 +11,8 @@ from vsrcli.batch.engines import EngineCache
 from vsrcli.batch.ledger import Identity
 from vsrcli.batch.outcome import Outcome
 from vsrcli.errors import SignalInterruptError, VsrError
+from vsrcli.pipeline.checkpoint import read
 from vsrcli.pipeline.job import Options, prepare_job
-from vsrcli.pipeline.journal import read
 from vsrcli.pipeline.run import Progress, run_job
 from vsrcli.system.files import folder_for
 

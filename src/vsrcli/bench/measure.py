@@ -14,7 +14,7 @@ import numpy as np
 from vsrcli import __version__
 from vsrcli.bench.peak import PeakMemory
 from vsrcli.bench.stages import watched
-from vsrcli.pipeline import passes
+from vsrcli.pipeline import memory as passes
 from vsrcli.pipeline.job import Job, Options, prepare_job
 from vsrcli.pipeline.run import run_job
 from vsrcli.pipeline.upscaler import Upscaler

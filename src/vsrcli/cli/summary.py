@@ -190,7 +190,7 @@ def _aspect(shown: Fraction) -> str:
 
 def segment_line(job: Job) -> str:
     """How long segments are."""
-    from vsrcli.pipeline.segments import segment_length
+    from vsrcli.pipeline.segmented_output import segment_length
 
     if not job.segmented:
         return "none: an interrupted run begins anew"

@@ -11,16 +11,16 @@ from vsrcli.errors import OutputError
 from vsrcli.images.plan import ImagePlan
 from vsrcli.images.publish import FileStamp, ImageWorkDir, published_files, workdir_name
 from vsrcli.images.writer import ImageWriter
+from vsrcli.pipeline.checkpoint import Journal, read
 from vsrcli.pipeline.job import Job
-from vsrcli.pipeline.journal import Journal, read
-from vsrcli.pipeline.segments import SegmentedOutput
+from vsrcli.pipeline.segmented_output import SegmentedOutput
 from vsrcli.pipeline.upscaler import Upscaler
 
 _ENDLESS = 2**31  # frames of a segment, where nothing is to be saved
 
 
 class ImageSequenceOutput(SegmentedOutput):
-    """A :class:`~vsrcli.pipeline.segments.SegmentedOutput` of pictures.
+    """A :class:`~vsrcli.pipeline.segmented_output.SegmentedOutput` of pictures.
 
     Leaving it by an exception keeps the pictures of finished segments where they are, and beside them a
     hidden folder that says how to go on; it also says which pictures are this job's own.

@@ -16,7 +16,7 @@ from vsrcli.media.stdout import StdoutEncoder
 from vsrcli.media.types import Frame
 from vsrcli.pipeline.image_output import ImageSequenceOutput
 from vsrcli.pipeline.job import Job
-from vsrcli.pipeline.segments import CheckpointSource, SegmentedOutput
+from vsrcli.pipeline.segmented_output import CheckpointSource, SegmentedOutput
 from vsrcli.pipeline.upscaler import Upscaler
 
 

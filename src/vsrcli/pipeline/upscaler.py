@@ -35,7 +35,7 @@ from vsrcli.inference.wrappers import (
     reuse_static_frames,
 )
 from vsrcli.pipeline.job import Job
-from vsrcli.pipeline.passes import tile_overlap
+from vsrcli.pipeline.memory import tile_overlap
 
 _PRECISE = "precise"
 Answer = TypeVar("Answer")

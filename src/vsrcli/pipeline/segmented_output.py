@@ -5,6 +5,8 @@ what the path remembers is saved, and a journal says so: from there, the next ru
 Encoders look ahead, so closing takes a while: where memory allows, the next segment is begun meanwhile.
 Where segments end depends on the film and the options alone, so a film that was interrupted equals one that
 was not. docs/reliability.md says the same for users.
+
+The end of a segment: its encoder has all frames and is waited for, before other work or beside it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -21,17 +24,65 @@ from typing import Any, Protocol, Self
 from vsrcli.errors import InputError, VsrError
 from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan
-from vsrcli.media.segments import SegmentConcatenator, SegmentEncoder
+from vsrcli.media.segments import SegmentConcatenator, SegmentEncoder, SegmentFile
 from vsrcli.media.types import Frame
-from vsrcli.pipeline.closing import PendingSegment, SegmentWriter
-from vsrcli.pipeline.fingerprint import changes, fingerprint
+from vsrcli.pipeline.checkpoint import NAME, Journal, changes, fingerprint, load, read, save
 from vsrcli.pipeline.job import Job
-from vsrcli.pipeline.journal import NAME, Journal, read
-from vsrcli.pipeline.passes import multiply_adds
-from vsrcli.pipeline.state import load, save
+from vsrcli.pipeline.memory import multiply_adds
 from vsrcli.pipeline.upscaler import Upscaler
 from vsrcli.system.files import WorkFolder
-from vsrcli.system.threads import deferred_signals
+from vsrcli.system.threads import BackgroundTask, deferred_signals
+
+
+class SegmentWriter(Protocol):
+    """A context manager that takes the frames of one segment; its ``segment`` is there once it is left."""
+
+    @property
+    def segment(self) -> SegmentFile | None: ...
+
+    def write(self, frame: Frame) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class PendingSegment:
+    """A segment that has all its frames. Making one begins to close it.
+
+    Args:
+        maker: of the segment; entered, and left from here on.
+        file: that it will be.
+        frames: of the film, up to its end.
+        news: what the journal says once it is closed.
+        beside: whether other work goes on meanwhile. If not, the maker has been left already.
+
+    Attributes:
+        file, frames, news: as given.
+    """
+
+    def __init__(
+        self, maker: SegmentWriter, file: Path | None, frames: int, news: dict[str, Any], *, beside: bool
+    ) -> None:
+        self.file, self.frames, self.news = file, frames, news
+        self._maker = maker
+        self._task = BackgroundTask(partial(maker.__exit__, None, None, None), "closing") if beside else None
+
+    def result(self, *, wait: bool) -> SegmentFile | None:
+        """The segment; None if it is still being closed and nobody shall wait. Can be called again.
+
+        Raises:
+            VsrError: it could not be closed.
+        """
+        if self._task is not None:
+            if not self._task.wait(timeout=None if wait else 0):
+                return None
+            if self._task.error is not None:
+                raise self._task.error
+        return self._maker.segment
+
 
 SECONDS_PER_SEGMENT = 60.0  # seconds of work that an interruption may cost on a slow machine
 ASSUMED_CPU_MACS_PER_SECOND, ASSUMED_GPU_MACS_PER_SECOND = 20e9, 2e12  # multiply-adds per second of slow ones
