@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from vsrcli.degradations import recode
-from vsrcli.evaluate.decode import read_frames
+from vsrcli.evaluate.clips import read_frames
 from vsrcli.evaluate.metrics import psnr_y
 from vsrcli.frames.pixels import to_codes, to_float
 from vsrcli.frames.resample import resize

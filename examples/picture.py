@@ -13,8 +13,8 @@ from pathlib import Path
 
 from vsrcli.errors import VsrError
 from vsrcli.evaluate.benchmark import Still, run
+from vsrcli.evaluate.clips import read_frames
 from vsrcli.evaluate.crops import Crop, comparison, detailed_crop, save_picture, still_panels
-from vsrcli.evaluate.decode import read_frames
 from vsrcli.evaluate.models import enter
 
 BEFORE = AFTER = 12  # frames around the shown one that the model may look at

@@ -36,7 +36,7 @@ def test_the_shipped_network_is_closer_to_the_truth_than_interpolation(tmp_path:
 
     Sharp ones: in three blurred passages interpolation is as good or better (see the README's limits).
     """
-    from vsrcli.evaluate.decode import read_frames
+    from vsrcli.evaluate.clips import read_frames
     from vsrcli.evaluate.metrics import psnr_y
 
     truth = read_frames(EXAMPLES / "butterfly_960x544.mp4", 12)[8:]

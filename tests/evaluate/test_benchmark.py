@@ -13,8 +13,7 @@ from scenes import COUNT, film
 from vsrcli.degradations import PRESETS
 from vsrcli.errors import DataError, EngineError, ModelError, UsageError
 from vsrcli.evaluate.benchmark import benchmark, measure_model, upscale_frames
-from vsrcli.evaluate.clips import ClipFile, find_clips
-from vsrcli.evaluate.decode import read_frames
+from vsrcli.evaluate.clips import ClipFile, find_clips, read_frames
 from vsrcli.evaluate.metrics import PSNR_CAP, score_clip
 from vsrcli.evaluate.models import resolve_model
 from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip

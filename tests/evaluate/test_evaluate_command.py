@@ -13,9 +13,8 @@ from scenes import film, folder_of, frames
 
 from terminal import Outcome
 from tiny_networks import tiny_weights
-from vsrcli.evaluate.markdown import to_markdown
 from vsrcli.evaluate.protocol import Protocol
-from vsrcli.evaluate.tables import Table, model_heads
+from vsrcli.evaluate.tables import Table, model_heads, to_markdown
 
 Vsr = Callable[..., Outcome]
 

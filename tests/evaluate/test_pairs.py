@@ -9,8 +9,7 @@ from scenes import folder_of, frames, lossless
 
 from vsrcli.errors import DataError, UsageError
 from vsrcli.evaluate.benchmark import measure_model, phase_gain
-from vsrcli.evaluate.clips import ClipFile
-from vsrcli.evaluate.pairs import find_pairs
+from vsrcli.evaluate.clips import ClipFile, find_pairs
 from vsrcli.evaluate.protocol import Protocol, prepare_clip
 from vsrcli.inference.engine import ResampleEngine
 

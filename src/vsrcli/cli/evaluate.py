@@ -175,7 +175,7 @@ def evaluate(
         reports = [report.as_dict() for comparison in found for report in comparison.reports]
         write(json_file, json.dumps(reports, indent=2) + "\n")
     if markdown_file:
-        from vsrcli.evaluate.markdown import evaluation_document
+        from vsrcli.evaluate.tables import evaluation_document
 
         typed = click.get_current_context().meta.get(ARGUMENTS, ())
         text = evaluation_document(found, shlex.join(["vsr", *typed]) if typed else "")
@@ -228,8 +228,7 @@ def _contestants(
 
 
 def _files(clips: Sequence[Path], name: str | None, truth: Path | None, say: _Notices) -> Any:
-    from vsrcli.evaluate.clips import find_clips
-    from vsrcli.evaluate.pairs import find_pairs
+    from vsrcli.evaluate.clips import find_clips, find_pairs
 
     return find_pairs(clips, truth, say) if name == "none" else find_clips(clips, say)
 

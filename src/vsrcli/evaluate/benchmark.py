@@ -4,11 +4,14 @@ Model, bicubic and Lanczos see the same low resolution through the same path (sh
 and interpolation stands on the protocol's own grid: a bicubic 1.5 pixels out of place flatters every network.
 Frames that stand still are computed again and again: the product's short cut for them changes no picture, and
 would only make a network look faster.
+
+Time of an engine alone, without the frames at a shot's start that fill windows and compile networks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import zip_longest
@@ -19,15 +22,67 @@ from vsrcli.errors import EngineError
 from vsrcli.evaluate.clips import ClipFile
 from vsrcli.evaluate.metrics import PSNR_CAP, luma, psnr_y, ssim_y
 from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
-from vsrcli.evaluate.results import CROP, SKIP_ENDS, ClipResult, Cost, Evaluation, Quality
-from vsrcli.evaluate.stopwatch import Stopwatch, TimedStream
+from vsrcli.evaluate.results import CROP, SKIP_ENDS, WARMUP_FRAMES, ClipResult, Cost, Evaluation, Quality
 from vsrcli.frames.resample import Phase
+from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TiledStream, plan_tiles
 from vsrcli.inference.engine import ResampleEngine
 from vsrcli.inference.types import Engine, Stream
 from vsrcli.media.types import Frame
 from vsrcli.pipeline.memory import max_tile_side
 from vsrcli.pipeline.shot_upscaler import ShotUpscaler
+
+
+class Stopwatch:
+    """Adds up.
+
+    Attributes:
+        seconds: of all timed frames.
+        frames: that were timed.
+    """
+
+    def __init__(self) -> None:
+        self.seconds, self.frames = 0.0, 0
+
+    def add(self, seconds: float) -> None:
+        """One more frame."""
+        self.seconds += seconds
+        self.frames += 1
+
+
+class TimedStream:
+    """A stream under a stopwatch, see :class:`~vsrcli.inference.types.Stream`.
+
+    Once it has answered ``WARMUP_FRAMES`` times, each push takes one frame in and gives one out: that is timed.
+    Whatever a network compiles, it has compiled before. What it gives at the end is not timed, since nothing
+    comes in for it.
+    """
+
+    def __init__(self, stream: Stream, watch: Stopwatch) -> None:
+        self._stream, self._watch = stream, watch
+        self._answers = 0
+
+    def push(self, frame: np.ndarray) -> np.ndarray | None:
+        began = time.perf_counter()
+        answer = self._stream.push(frame)
+        if self._answers >= WARMUP_FRAMES:
+            self._watch.add(time.perf_counter() - began)
+        self._answers += answer is not None
+        return answer
+
+    def flush(self) -> list[np.ndarray]:
+        return self._stream.flush()
+
+    def fork(self) -> TimedStream:
+        twin = TimedStream(self._stream.fork(), self._watch)
+        twin._answers = self._answers
+        return twin
+
+    def state(self) -> State:
+        return self._stream.state()
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self._stream.restore(state)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,9 @@
-"""Clips on disk: videos, and folders of pictures such as ``calendar/Frame 001.png``."""
+"""Clips on disk: videos, and folders of pictures such as ``calendar/Frame 001.png``.
+
+Low resolution that is there already, beside its truth: folders ``lr/`` and ``hr/``, or two of any name.
+
+The frames of a clip, decoded: of a video, or of a folder of pictures.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import av
+import imageio.v3 as imageio
+import numpy as np
+from av.error import FFmpegError
 
 from vsrcli.errors import DataError
 
@@ -135,3 +146,220 @@ def _entries(folder: Path) -> list[Path]:
     except OSError as error:
         raise DataError(f"cannot look into {str(folder)!r}: {error.strerror}; leave it out") from error
     return sorted(visible, key=lambda path: (natural_key(path.name), path.name))
+
+
+LOW, HIGH = ("lr",), ("hr", "gt")  # names of the folders, in any case
+_LAYOUT = "folders 'lr' and 'hr' (or 'LR' and 'GT') that hold clips of the same names, or --truth FOLDER"
+
+
+def find_pairs(
+    paths: Sequence[Path], truth: Path | None = None, on_notice: Callable[[str], None] = lambda text: None
+) -> list[ClipFile]:
+    """Low-resolution clips with their truth.
+
+    Without ``truth``, wherever a folder holds ``lr`` and ``hr`` (or ``gt``, in any case), these hold the same
+    clips twice, or are one clip each. With it, ``paths`` name low-resolution clips as in
+    :func:`~vsrcli.evaluate.clips.find_clips`, and each has a namesake under ``truth``.
+
+    Args:
+        paths: files or folders.
+        truth: folder of the originals; for a single clip also a video or a folder of pictures.
+        on_notice: told what is passed over.
+
+    Returns:
+        In order; ``path`` is low resolution, ``truth`` is set.
+
+    Raises:
+        DataError: no pairs, or a clip without its namesake.
+    """
+    if truth is None:
+        found = [pair for path in paths for pair in _beside(path, on_notice)]
+    else:
+        found = _under(paths, truth, on_notice)
+    unique = list({low.resolve(): (low, high, known) for low, high, known in found}.values())
+    known = [path for _, _, path in unique]
+    names = distinct_names(known, [clip_name(path) for path in known])
+    return [ClipFile(low, name, high) for (low, high, _), name in zip(unique, names, strict=True)]
+
+
+def _beside(path: Path, on_notice: Callable[[str], None]) -> Iterator[tuple[Path, Path, Path]]:
+    """Low resolution, truth, and the path that the clip is known by."""
+    roots = list(_roots(path)) if path.is_dir() else []
+    if not roots:
+        what = "is no folder with pairs" if path.exists() else "is not there"
+        raise DataError(f"{str(path)!r} {what}: --degrade none needs {_LAYOUT}")
+    for root, low, high in roots:
+        lows, highs = _by_key(low, on_notice), _by_key(high, on_notice)
+        for alone, here, there in ((lows, low, high), (highs, high, low)):
+            missing = next((key for key in alone if key not in (highs if alone is lows else lows)), None)
+            if missing is not None:
+                raise DataError(
+                    f"clip {missing!r} of {str(here)!r} has no namesake in {str(there)!r}: add it, or "
+                    "move it away"
+                )
+        for key, clip in lows.items():
+            yield clip, highs[key], root if key == "." else clip
+
+
+def _under(
+    paths: Sequence[Path], truth: Path, on_notice: Callable[[str], None]
+) -> list[tuple[Path, Path, Path]]:
+    if not truth.exists():
+        raise DataError(f"--truth {str(truth)!r} is not there: name the folder of the originals")
+    clips = [(root, clip) for root in paths for clip in clips_at(root, on_notice)]
+    if truth.is_file() or (len(clips) == 1 and pictures_in(truth)):
+        if len(clips) > 1:
+            raise DataError(f"--truth {str(truth)!r} is one clip, there are {len(clips)}: name a folder")
+        return [(clips[0][1], truth, clips[0][1])]
+    return [(clip, _namesake(truth, _key(root, clip), clip), clip) for root, clip in clips]
+
+
+def _namesake(truth: Path, key: str, clip: Path) -> Path:
+    key = clip_name(clip) if key == "." else key
+    wanted = truth / key
+    found = [wanted] if wanted.is_dir() and pictures_in(wanted) else []
+    if wanted.parent.is_dir():
+        found += [
+            path
+            for path in sorted(wanted.parent.iterdir())
+            if path.is_file() and path.stem == wanted.name and path.suffix.lower() in VIDEOS
+        ]
+    if not found:
+        raise DataError(
+            f"no truth for {str(clip)!r}: {str(wanted)!r} is neither a folder of pictures nor "
+            "a video; put it there"
+        )
+    if len(found) > 1:
+        raise DataError(
+            f"two truths for {str(clip)!r}: {str(found[0])!r} and {str(found[1])!r}; move one of them away"
+        )
+    return found[0]
+
+
+def _roots(folder: Path) -> Iterator[tuple[Path, Path, Path]]:
+    """Folders that hold both resolutions, with these."""
+    inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    lows, highs = ([path for path in inside if path.name.lower() in names] for names in (LOW, HIGH))
+    if len(lows) == 1 and len(highs) == 1:
+        yield folder, lows[0], highs[0]
+        return
+    if len(lows) > 1 or (lows and len(highs) > 1):
+        several = ", ".join(repr(path.name) for path in [*lows, *highs])
+        raise DataError(f"{str(folder)!r} holds {several}: leave one low and one high resolution there")
+    for path in inside:
+        if not path.is_symlink():  # a link may lead back up
+            yield from _roots(path)
+
+
+def _by_key(folder: Path, on_notice: Callable[[str], None]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for clip in clips_at(folder, on_notice):
+        twin = found.setdefault(_key(folder, clip), clip)
+        if twin is not clip:
+            raise DataError(f"{str(twin)!r} and {str(clip)!r} share a name: move one of them away")
+    return found
+
+
+def _key(root: Path, clip: Path) -> str:
+    """Where a clip lies under its root, without its suffix; ``.`` if it is the root."""
+    return "." if clip == root else (clip.parent / clip_name(clip)).relative_to(root).as_posix()
+
+
+LARGEST = 3 * 2**30  # bytes of one decoded clip, which is held in memory
+_MAY_BE_DEEP = {".png", ".tif", ".tiff"}
+
+
+def read_frames(
+    path: Path, frames: int | None = None, on_notice: Callable[[str], None] = lambda text: None
+) -> np.ndarray:
+    """Decode a clip, or its first ``frames``.
+
+    Args:
+        path: a video, or a folder of pictures, in natural order.
+        frames: take only so many from the start; None: all.
+        on_notice: told of pictures in more than 8 bits, which are rounded.
+
+    Returns:
+        uint8 R'G'B' (T, H, W, 3).
+
+    Raises:
+        DataError: not a video, damaged, too long to be held in memory, or frames of different sizes.
+    """
+    return _pictures(path, frames, on_notice) if path.is_dir() else _video(path, frames)
+
+
+def _video(path: Path, frames: int | None) -> np.ndarray:
+    pictures: list[np.ndarray] = []
+    size = 0
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise DataError(f"no video in {str(path)!r}; leave it out or replace it")
+            for frame in container.decode(video=0):
+                pictures.append(frame.to_ndarray(format="rgb24"))
+                size += pictures[-1].nbytes
+                if len(pictures) == frames:
+                    break
+                if size > LARGEST:
+                    raise _too_long(path)
+                if pictures[-1].shape != pictures[0].shape:
+                    raise DataError(f"the pictures of {str(path)!r} change their size: use clips of one size")
+    except (FFmpegError, OSError) as error:
+        raise DataError(f"cannot decode {str(path)!r}: {error}; leave it out or replace it") from error
+    if not pictures:
+        raise DataError(f"no picture in {str(path)!r}; leave it out or replace it")
+    return np.stack(pictures)
+
+
+def _pictures(folder: Path, frames: int | None, on_notice: Callable[[str], None]) -> np.ndarray:
+    files = pictures_in(folder)[:frames]
+    if not files:
+        raise DataError(f"no picture in {str(folder)!r}; leave it out or fill it")
+    clip: np.ndarray[Any, Any] | None = None
+    deep = 0
+    for number, file in enumerate(files):
+        picture = _picture(file)
+        if picture.dtype != np.uint8:
+            picture, deep = _rounded(picture), deep + 1
+        if clip is None:
+            if picture.nbytes * len(files) > LARGEST:
+                raise _too_long(folder)
+            clip = np.empty((len(files), *picture.shape), np.uint8)
+        if picture.shape != clip.shape[1:]:
+            sizes = [f"{frame.shape[1]}x{frame.shape[0]}" for frame in (picture, clip[0])]
+            raise DataError(
+                f"{str(file)!r} has {sizes[0]} pixels, {files[0].name!r} beside it {sizes[1]}: give all "
+                "frames of a clip one size"
+            )
+        clip[number] = picture
+    assert clip is not None
+    if deep:
+        on_notice(f"{str(folder)!r}: {deep} pictures of 16 bits are rounded to 8")
+    return clip
+
+
+def _picture(path: Path) -> np.ndarray:
+    """One picture as R'G'B' (H, W, 3), uint8 or, if the file is deeper, uint16."""
+    try:
+        content = path.read_bytes()  # a name may hold what ffmpeg takes for a pattern
+        if path.suffix.lower() in _MAY_BE_DEEP and _bits(content) > 8:  # Pillow would cut, not round
+            return imageio.imread(content, plugin="pyav", index=0, format="rgb48le")
+        return imageio.imread(content, plugin="pillow", index=0, mode="RGB")
+    except (FFmpegError, OSError, ValueError, SyntaxError, IndexError) as error:  # Pillow raises any of them
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"cannot read {str(path)!r}: {reason}; replace it") from error
+
+
+def _bits(content: bytes) -> int:
+    """Of the deepest channel; 0 if ffmpeg does not know the picture."""
+    stored = imageio.immeta(content, plugin="pyav")["video_format"]
+    return max(part.bits for part in av.VideoFormat(stored).components) if stored else 0
+
+
+def _rounded(picture: np.ndarray) -> np.ndarray:
+    """16 bits to 8: 65535 becomes 255."""
+    return ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _too_long(path: Path) -> DataError:
+    return DataError(f"{str(path)!r} is too long to score at once: take its start with --frames")

@@ -15,8 +15,7 @@ import numpy as np
 
 from vsrcli.degradations import PRESETS, degrade, recompress
 from vsrcli.errors import DataError, UsageError
-from vsrcli.evaluate.clips import MIN_FRAMES, ClipFile
-from vsrcli.evaluate.decode import read_frames
+from vsrcli.evaluate.clips import MIN_FRAMES, ClipFile, read_frames
 from vsrcli.frames.resample import BD_SIGMA, Phase, downsample_bd, resize
 
 SMALLEST = 32  # side of the truth: two crops of 8 pixels, a window of 11, and a little
