@@ -160,7 +160,7 @@ def runs(options: argparse.Namespace) -> None:
     from setting import Table, film, weights_for
 
     from vsrcli import Options, prepare
-    from vsrcli.bench.peak import PeakMemory
+    from vsrcli.bench.peak_memory import PeakMemory
     from vsrcli.cli.types import Size
     from vsrcli.models.architectures import ARCHITECTURES
 

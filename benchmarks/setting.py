@@ -56,7 +56,7 @@ def weights_for(model: str, scale: int, folder: Path) -> Weights:
 
 def film(size: str, frames: int, folder: Path, *, rate: int = 30) -> Path:
     """A generated film of a moving test picture, lossless or nearly so; made once in a folder."""
-    from vsrcli.bench.clip import generate
+    from vsrcli.bench.peak_memory import generate
 
     path = folder / f"generated-{size}-{frames}.mp4"
     width, height = (int(side) for side in size.split("x"))

@@ -16,11 +16,9 @@ import pytest
 import media_samples as media
 from terminal import Outcome
 from tiny_networks import tiny_weights
-from vsrcli.bench import measure
-from vsrcli.bench.clip import generate_test_clip
-from vsrcli.bench.measure import Memory, RunFigures, median_run
-from vsrcli.bench.peak import PeakMemory
-from vsrcli.bench.stages import Clock
+from vsrcli.bench import benchmark
+from vsrcli.bench.benchmark import Clock, Memory, RunFigures, median_run
+from vsrcli.bench.peak_memory import PeakMemory, generate_test_clip
 from vsrcli.errors import UsageError
 from vsrcli.media.probe import probe
 from vsrcli.models.architectures import NETWORK_PRESETS
@@ -72,7 +70,7 @@ def test_memory_of_ffmpeg_is_reported(vsr: Vsr, monkeypatch: pytest.MonkeyPatch)
             super().__exit__(None, None, None)
             self.children += 7 * 2**20
 
-    monkeypatch.setattr(measure, "PeakMemory", Watch)
+    monkeypatch.setattr(benchmark, "PeakMemory", Watch)
     line = ("bench", "-m", "lanczos", "-s", "2", "--size", "64x48", "--frames", "9")
     assert json.loads(vsr(*line, "--json").out)["encoded"]["memory"]["children"] >= 7 * 2**20
 
@@ -100,7 +98,7 @@ def test_a_preset_is_a_network_and_an_effort(
         measured.append(options)
         raise UsageError("that is enough")
 
-    monkeypatch.setattr("vsrcli.bench.measure.measure", measure)
+    monkeypatch.setattr("vsrcli.bench.benchmark.measure", benchmark)
     for line in (("--preset", "fast"), (), ("-m", "duf-s")):
         vsr("bench", *line, "--size", "16x16", "--frames", "2")
     assert [(each.model, each.encode.effort) for each in measured] == [

@@ -26,7 +26,7 @@ from vsrcli.pipeline.job import Options
 from vsrcli.system.signals import catch_signals
 
 if TYPE_CHECKING:
-    from vsrcli.bench.measure import BenchReport, RunFigures
+    from vsrcli.bench.benchmark import BenchReport, RunFigures
 
 _DEFAULT = Options()
 _FRAMES, _RATE = 24, 30
@@ -110,8 +110,8 @@ def bench(
             click.echo(f"measuring: {text}", err=True)
 
     with catch_signals() as received, tempfile.TemporaryDirectory(prefix="vsr-bench-") as name:
-        from vsrcli.bench.clip import generate_test_clip
-        from vsrcli.bench.measure import measure
+        from vsrcli.bench.benchmark import measure
+        from vsrcli.bench.peak_memory import generate_test_clip
 
         folder = Path(name)
         if source is None:
@@ -154,7 +154,7 @@ def print_report(report: BenchReport) -> None:
 
 
 def _rows(ways: list[RunFigures]) -> list[tuple[str, list[str]]]:
-    from vsrcli.bench.stages import STAGES
+    from vsrcli.bench.benchmark import STAGES
     from vsrcli.pipeline.memory import format_bytes
 
     rows = [
