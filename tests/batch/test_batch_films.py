@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vsrcli.batch.films import TaskList, find_tasks
-from vsrcli.batch.naming import Naming
+from vsrcli.batch.discovery import Naming, TaskList, find_tasks
 from vsrcli.errors import UsageError
 from vsrcli.media.ffmpeg import Ffmpeg
 

@@ -16,7 +16,7 @@ import pytest
 import media_samples as media
 from terminal import Outcome, complete, eventually, goes_on, read_until, spawn
 from tiny_networks import tiny_weights
-from vsrcli.batch import engines
+from vsrcli.batch import task
 from vsrcli.media.ffmpeg import find_ffmpeg
 
 Vsr = Callable[..., Outcome]
@@ -234,13 +234,13 @@ def test_the_document_is_what_the_manual_says(films: Path, vsr: Vsr) -> None:
 def test_the_model_is_loaded_once(
     films: Path, network: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr
 ) -> None:
-    before, loaded = engines.open_engine, []
+    before, loaded = task.open_engine, []
 
     def load(choice: Any, **asked: Any) -> Any:
         loaded.append(choice.name)
         return before(choice, **asked)
 
-    monkeypatch.setattr(engines, "open_engine", load)
+    monkeypatch.setattr(task, "open_engine", load)
     media.coded(films, "z.mkv", "null", ("-c:v", "libx264", "-pix_fmt", "yuv420p"), size="48x32")
     done = vsr("batch", "-r", "films", "out", "-m", network, "-s", "2", "-g", "cpu", "-e", "preset=ultrafast")
     assert done.status == 0, done.err

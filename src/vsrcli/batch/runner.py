@@ -7,11 +7,9 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from vsrcli.batch.check import PlannedTask
-from vsrcli.batch.engines import EngineCache
 from vsrcli.batch.ledger import Identity, Ledger
-from vsrcli.batch.make import Callbacks, failure_outcome, upscale_one
-from vsrcli.batch.outcome import BatchObserver, Outcome
+from vsrcli.batch.planning import PlannedTask
+from vsrcli.batch.task import BatchObserver, Callbacks, EngineCache, Outcome, failure_outcome, upscale_one
 from vsrcli.batch.worker import WorkItem
 from vsrcli.batch.workers import WorkerPool
 from vsrcli.errors import OutputError

@@ -98,8 +98,7 @@ def main() -> None:
 
 
 def _work(orders: queue.SimpleQueue[WorkItem | None], send: Callable[..., None], stop: _Stop) -> None:
-    from vsrcli.batch.engines import EngineCache
-    from vsrcli.batch.make import Callbacks, upscale_one
+    from vsrcli.batch.task import Callbacks, EngineCache, upscale_one
     from vsrcli.pipeline.run import Progress
 
     engines = EngineCache()

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from vsrcli.batch.outcome import BatchObserver, Outcome
+from vsrcli.batch.task import BatchObserver, Outcome
 from vsrcli.batch.worker import WorkItem
 from vsrcli.media.process import describe_exit
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from vsrcli.batch.films import find_tasks
+from vsrcli.batch.discovery import FIELDS, TEMPLATE, Naming, find_tasks
 from vsrcli.batch.ledger import Ledger
-from vsrcli.batch.naming import FIELDS, TEMPLATE, Naming
 from vsrcli.cli.film_options import build_options, film_options
 from vsrcli.cli.options import ARGUMENTS, from_command_line, quiet_option, verbose_option
 from vsrcli.errors import SignalInterruptError, UsageError

@@ -7,12 +7,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vsrcli.batch.check import PlannedTask, plan_task
-from vsrcli.batch.films import TaskList
+from vsrcli.batch.discovery import TaskList
 from vsrcli.batch.ledger import Ledger, options_fingerprint
-from vsrcli.batch.outcome import WAITING
+from vsrcli.batch.planning import PlannedTask, plan_task, share_memory
 from vsrcli.batch.runner import BatchRun
-from vsrcli.batch.share import share_memory
+from vsrcli.batch.task import WAITING
 from vsrcli.cli import batch_table
 from vsrcli.cli.board import make_batch_progress, print_failure
 from vsrcli.cli.meter import make_progress, stderr_console

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vsrcli.batch.check import PlannedTask
-from vsrcli.batch.films import Task
-from vsrcli.batch.outcome import Outcome
+from vsrcli.batch.discovery import Task
+from vsrcli.batch.planning import PlannedTask
+from vsrcli.batch.task import Outcome
 from vsrcli.cli.failure import one_line
 from vsrcli.cli.meter import format_duration
 from vsrcli.errors import OutputError

@@ -11,15 +11,15 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.table import Column
 from rich.text import Text
 
-from vsrcli.batch.check import PlannedTask
-from vsrcli.batch.outcome import Outcome
+from vsrcli.batch.planning import PlannedTask
+from vsrcli.batch.task import Outcome
 from vsrcli.cli.failure import one_line
 from vsrcli.cli.meter import INTERVAL, NarrowProgress, format_duration
 from vsrcli.pipeline.run import Progress
 
 
 class BatchProgress(Protocol):
-    """Shows how far a batch is; a context manager and a :class:`~vsrcli.batch.outcome.BatchObserver`."""
+    """Shows how far a batch is; a context manager and a :class:`~vsrcli.batch.task.BatchObserver`."""
 
     def __enter__(self) -> Self: ...
 
