@@ -14,8 +14,7 @@ import pytest
 import uvicorn
 from visiting import VISITORS, Running, Site, answers, free_port
 
-from vsrcli.web.app import create_app
-from vsrcli.web.server import load_settings
+from vsrcli.web.app import create_app, load_settings
 from vsrcli.web.settings import Settings
 
 if TYPE_CHECKING:

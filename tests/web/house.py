@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from vsrcli.web.cleanup import delete_expired
-from vsrcli.web.records import QUEUED, READY, RUNNING, JobRecord, Upload
 from vsrcli.web.settings import Settings
-from vsrcli.web.store import Store, now
+from vsrcli.web.store import QUEUED, READY, RUNNING, JobRecord, Store, Upload, now
 
 HOUR = 3600.0
 

@@ -14,9 +14,8 @@ from playwright.sync_api import Browser, Locator, Page
 from visiting import Running, Site
 
 import media_samples as media
-from vsrcli.web.records import FAILED, QUEUED
-from vsrcli.web.said import DISK_FULL, INTERNAL_ERROR, INTERRUPTED, from_command_output, without_message
-from vsrcli.web.store import Store, now
+from vsrcli.web.errors import DISK_FULL, INTERNAL_ERROR, INTERRUPTED, from_command_output, without_message
+from vsrcli.web.store import FAILED, QUEUED, Store, now
 
 Sample = Callable[..., Path]
 pytestmark = pytest.mark.timeout(900)  # where something else takes the processors

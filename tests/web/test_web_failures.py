@@ -13,7 +13,7 @@ import httpx
 import pytest
 from visiting import PATIENCE, Site, logged, refused
 
-from vsrcli.web.guard import HEADERS
+from vsrcli.web.auth import HEADERS
 from vsrcli.web.serializers import Serializer
 from vsrcli.web.store import Store
 

@@ -9,8 +9,7 @@ from house import HOUR, House
 
 from vsrcli.web.cleanup import cancel, delete_files, delete_orphans
 from vsrcli.web.events import changed_records
-from vsrcli.web.records import CANCELLED, DONE, QUEUED, RUNNING
-from vsrcli.web.store import now
+from vsrcli.web.store import CANCELLED, DONE, QUEUED, RUNNING, now
 
 
 @pytest.fixture

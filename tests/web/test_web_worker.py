@@ -13,12 +13,11 @@ import pytest
 from house import House
 from visiting import PATIENCE
 
-from vsrcli.web import convert
+from vsrcli.web import conversion
 from vsrcli.web.cleanup import cancel
-from vsrcli.web.convert import JobRunner
-from vsrcli.web.records import CANCELLED, FAILED, QUEUED, RUNNING, JobRecord
-from vsrcli.web.said import DISK_FULL, INTERNAL_ERROR, INTERRUPTED, without_message
-from vsrcli.web.store import Store
+from vsrcli.web.conversion import JobRunner
+from vsrcli.web.errors import DISK_FULL, INTERNAL_ERROR, INTERRUPTED, without_message
+from vsrcli.web.store import CANCELLED, FAILED, QUEUED, RUNNING, JobRecord, Store
 from vsrcli.web.worker import _recover
 
 CALLS = "import socket; line = socket.create_connection(('127.0.0.1', {port})); line.recv(1)"
@@ -82,8 +81,8 @@ def begun(house: House, job: JobRecord, stopping: threading.Event) -> threading.
 def test_previews_that_never_end(
     why: str, house: House, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vsrcli.web.results.python", lambda *_: caller.program())
-    monkeypatch.setattr("vsrcli.web.results._SECONDS", float("inf"))
+    monkeypatch.setattr("vsrcli.web.conversion.python", lambda *_: caller.program())
+    monkeypatch.setattr("vsrcli.web.conversion._SECONDS", float("inf"))
     job = house.job("job", house.film("film"), QUEUED)  # its film is there; the frames to compare are not
     target, stopping = house.settings.result(job.id, job.suffix), threading.Event()
     worker = begun(house, job, stopping)
@@ -106,7 +105,7 @@ def test_previews_that_never_end(
 
 def test_a_command_that_ends_without_a_word(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     job = waiting(house)
-    monkeypatch.setattr(convert, "upscale", lambda *_: [sys.executable, "-I", "-c", "raise SystemExit(3)"])
+    monkeypatch.setattr(conversion, "upscale", lambda *_: [sys.executable, "-I", "-c", "raise SystemExit(3)"])
     JobRunner(house.store, house.settings, threading.Event())(job.id)
     after = now_of(house, job)
     assert (after.state, after.message) == (FAILED, without_message(3).sentence)
@@ -117,9 +116,9 @@ def test_a_result_that_becomes_too_large(
     house: House, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, size = waiting(house), house.settings.quota + 1
-    monkeypatch.setattr(convert, "_WEIGH", 0.0)
+    monkeypatch.setattr(conversion, "_WEIGH", 0.0)
     monkeypatch.setattr(
-        convert, "upscale", lambda *_: caller.program(f"open('part', 'wb').write(bytes({size}))")
+        conversion, "upscale", lambda *_: caller.program(f"open('part', 'wb').write(bytes({size}))")
     )
     JobRunner(house.store, house.settings, threading.Event())(job.id)
     after = now_of(house, job)
@@ -129,7 +128,7 @@ def test_a_result_that_becomes_too_large(
 
 def test_a_worker_that_fails_itself(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     job = waiting(house)
-    monkeypatch.setattr(convert, "upscale", lambda *_: ["/nowhere", None])
+    monkeypatch.setattr(conversion, "upscale", lambda *_: ["/nowhere", None])
     JobRunner(house.store, house.settings, threading.Event())(job.id)
     after = now_of(house, job)
     assert (after.state, after.message, after.code) == (FAILED, INTERNAL_ERROR.sentence, "error")

@@ -22,7 +22,7 @@ import httpx
 import psutil
 
 from terminal import spawn
-from vsrcli.web import logs
+from vsrcli.web import metrics
 from vsrcli.web.settings import Settings
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -132,14 +132,14 @@ def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
 @contextlib.contextmanager
 def logged(file: Path) -> Iterator[None]:
     """A server in this process writes its log there, while the block lasts."""
-    before = [*logs.LOGGER.handlers], logs.LOGGER.propagate
-    logs.configure_logging(file)
+    before = [*metrics.LOGGER.handlers], metrics.LOGGER.propagate
+    metrics.configure_logging(file)
     try:
         yield
     finally:
-        for handler in logs.LOGGER.handlers:
+        for handler in metrics.LOGGER.handlers:
             handler.close()
-        logs.LOGGER.handlers[:], logs.LOGGER.propagate = before
+        metrics.LOGGER.handlers[:], metrics.LOGGER.propagate = before
         for name in ("uvicorn", "huey", "sse_starlette"):
             logging.getLogger(name).handlers[:] = []
 

@@ -148,15 +148,15 @@ def serve(worker_only: bool, no_worker: bool, insecure: bool, verbose: int, **gi
             "VSR_SERVE_TOKEN), or say --insecure"
         )
     try:
-        from vsrcli.web import logs
-        from vsrcli.web.server import serve as run
+        from vsrcli.web.app import serve as run
+        from vsrcli.web.metrics import configure_logging
         from vsrcli.web.worker import run_worker
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("vsrcli"):
             raise
         raise VsrError(f"vsr serve needs {error.name}; install it with: pip install 'vsrcli[web]'") from error
     try:
-        logs.configure_logging(settings.log)
+        configure_logging(settings.log)
         settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise OutputError(

@@ -1,38 +1,45 @@
-"""The application: everything put together."""
+"""The application: everything put together.
+
+Run the web server, and the worker beside it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import logging
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Iterator
 
+import uvicorn
 from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
-from vsrcli.web import logs
-from vsrcli.web.answers import error_response
+from vsrcli.errors import OutputError
+from vsrcli.web.auth import SecurityMiddleware, Sessions, secret_key
 from vsrcli.web.cleanup import delete_expired, delete_orphans
-from vsrcli.web.downloads import DownloadRoutes
+from vsrcli.web.errors import ApiError, error_response, not_found
 from vsrcli.web.events import EventRoutes
-from vsrcli.web.films import VideoRoutes
-from vsrcli.web.guard import SecurityMiddleware
 from vsrcli.web.health import Health
-from vsrcli.web.jobs import JobRoutes
-from vsrcli.web.metrics import Metrics
-from vsrcli.web.offer import OptionsRoutes
+from vsrcli.web.jobs import DownloadRoutes, JobRoutes, VideoRoutes
+from vsrcli.web.launcher import with_parent_death_signal
+from vsrcli.web.metrics import LOGGER, Metrics, event
+from vsrcli.web.options import OptionsRoutes
 from vsrcli.web.pages import PageRoutes
-from vsrcli.web.queues import Queue
-from vsrcli.web.records import CHECKING
-from vsrcli.web.refusal import ApiError, not_found
 from vsrcli.web.serializers import Serializer
-from vsrcli.web.sessions import Sessions, secret_key
 from vsrcli.web.settings import FILMS, JOBS, Settings
-from vsrcli.web.store import Store
+from vsrcli.web.store import CHECKING, Store
+from vsrcli.web.subprocesses import environment, kill_tree, python
 from vsrcli.web.uploads import UploadRoutes
+from vsrcli.web.worker import Queue
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -61,7 +68,7 @@ def create_app(settings: Settings) -> Starlette:
                 await run_sync(delete_expired, store, settings, in_use)
                 await run_sync(store.last_change)
             except Exception:
-                logs.LOGGER.exception("sweeping failed")
+                LOGGER.exception("sweeping failed")
             await asyncio.sleep(settings.sweep)
 
     @contextlib.asynccontextmanager
@@ -107,3 +114,121 @@ async def _missing(request: Request, error: Exception) -> Response:
     else:
         refusal = ApiError(error.status_code, "bad_request", f"{error.detail}.", headers=error.headers)
     return error_response(request, refusal)
+
+
+_GRACE = 5  # seconds that open requests may take to end
+_WORKER_GRACE = 15  # seconds that the worker may take; it gives a job ten of them
+_AGAIN = 2.0  # seconds before a worker that has died is started again
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        OutputError: the data folder cannot be written, or the address cannot be had.
+    """
+    try:
+        app = create_app(settings)
+    except OSError as error:
+        raise OutputError(
+            f"{settings.data} cannot be written ({error.strerror}); give another folder with --data"
+        ) from error
+    listening = _bound(settings)
+    host, port = listening.getsockname()[:2]
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with listening, _worker(settings):
+            event("listening", url=f"http://{_shown(host)}:{port}/", token=settings.token is not None)
+            uvicorn.Server(load_settings(app, settings)).run(sockets=[listening])
+        event("stopped")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def load_settings(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """How the web server runs: our own log, no word about itself, patience with slow ends, no web sockets."""
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips=list(settings.proxies),
+        ws="none",  # such requests are answered as all others, by the application
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=_GRACE,
+    )
+
+
+def _bound(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((settings.host.strip("[]"), settings.port))
+        listening.listen(1024)
+    except OSError as error:
+        listening.close()
+        raise OutputError(
+            f"{settings.host}:{settings.port} cannot be had ({error.strerror}); choose another --port, or "
+            "stop what listens there"
+        ) from error
+    return listening
+
+
+@contextlib.contextmanager
+def _worker(settings: Settings) -> Iterator[None]:
+    """The worker, started again if it dies; as long as the block lasts."""
+    if not settings.worker:
+        yield
+        return
+    stopping = threading.Event()
+    thread = threading.Thread(target=_keep_working, args=(settings, stopping), name="worker")
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+
+
+def _keep_working(settings: Settings, stopping: threading.Event) -> None:
+    """Of this thread, since the kernel ends the worker with the thread that has started it."""
+    while not stopping.is_set():
+        child = subprocess.Popen(
+            with_parent_death_signal(worker_command(settings), nice=settings.nice),
+            stdin=subprocess.DEVNULL,
+            env=environment() | {"VSR_SERVE_QUEUE": settings.queue},  # it may hold a password
+            process_group=0,  # Ctrl-C in the terminal is ours to pass on
+        )
+        while child.poll() is None and not stopping.wait(0.2):
+            pass
+        if child.poll() is None:
+            child.terminate()
+            try:
+                child.wait(_WORKER_GRACE)
+            except subprocess.TimeoutExpired:
+                kill_tree(child.pid)
+                child.wait()
+        else:
+            event("worker died", level=logging.ERROR, status=child.returncode)
+            stopping.wait(_AGAIN)
+
+
+def worker_command(settings: Settings) -> list[str]:
+    """``vsr serve --worker-only`` for the same data folder; the queue comes by the environment."""
+    told: list[tuple[str, object]] = [
+        ("--data", settings.data),
+        ("--keep", f"{settings.keep}s"),
+        ("--quota", settings.quota),
+        ("--nice", settings.nice),
+        *(("--gpu", device) for device in settings.devices),
+        *([("--log", settings.log)] if settings.log else []),
+    ]
+    options = [str(part) for option in told for part in option]
+    return python("vsrcli", "serve", "--worker-only", *options)
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -5,11 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 
-from vsrcli.web import logs
-from vsrcli.web.records import CANCELLED, QUEUED, RUNNING, JobRecord, Upload
-from vsrcli.web.said import NO_MESSAGE
+from vsrcli.web.errors import NO_MESSAGE
+from vsrcli.web.metrics import event
 from vsrcli.web.settings import FILMS, JOBS, Settings
-from vsrcli.web.store import Store, now
+from vsrcli.web.store import CANCELLED, QUEUED, RUNNING, JobRecord, Store, Upload, now
 
 
 def delete_files(store: Store, settings: Settings, film: Upload) -> None:
@@ -63,7 +62,7 @@ def delete_expired(store: Store, settings: Settings, in_use: InUse) -> int:
         if (film.deleted or latest < old) and _bury(store, settings, film, in_use):
             gone += 1
     if gone:
-        logs.event("swept", gone=gone)
+        event("swept", gone=gone)
     return gone
 
 

@@ -18,8 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from vsrcli.web import logs
-from vsrcli.web.metrics import Metrics
+from vsrcli.web.metrics import LOGGER, Metrics
 from vsrcli.web.serializers import Serializer
 from vsrcli.web.store import Store
 
@@ -103,7 +102,7 @@ class EventRoutes:
             try:
                 await self._look()
             except Exception:
-                logs.LOGGER.exception("watching failed")
+                LOGGER.exception("watching failed")
                 await asyncio.sleep(_PAUSE)
 
     async def _look(self) -> None:

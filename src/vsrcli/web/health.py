@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from vsrcli.web.auth import Sessions
+from vsrcli.web.errors import ApiError
 from vsrcli.web.metrics import Metrics
-from vsrcli.web.refusal import ApiError
-from vsrcli.web.sessions import Sessions
 from vsrcli.web.settings import Settings, is_loopback
 from vsrcli.web.store import Store, now
 from vsrcli.web.worker import HEARTBEAT_INTERVAL, HEARTBEAT_KEY

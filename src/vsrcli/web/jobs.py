@@ -1,29 +1,38 @@
-"""Asking for a conversion, and looking at what has become of it."""
+"""Asking for a conversion, and looking at what has become of it.
+
+A visitor's films.
+
+Results: the film itself, in ranges where that is asked for, and frames to compare.
+"""
 
 from __future__ import annotations
 
 import json
 import secrets
 import shutil
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from vsrcli.web import cleanup, logs
-from vsrcli.web.asked import JobRequest, parse_job_request
-from vsrcli.web.own import require_owned_job, require_owned_upload
-from vsrcli.web.queues import Queue, QueueGone
-from vsrcli.web.records import QUEUED, READY, JobRecord, Upload
-from vsrcli.web.refusal import ApiError, format_bytes, not_found
+from vsrcli.web import cleanup
+from vsrcli.web.auth import require_owned_job, require_owned_upload
+from vsrcli.web.errors import ApiError, format_bytes, not_found
+from vsrcli.web.metrics import Metrics, anonymize_id, event
+from vsrcli.web.options import JobRequest, parse_job_request
 from vsrcli.web.serializers import Serializer
 from vsrcli.web.settings import Settings
-from vsrcli.web.store import Store, now
+from vsrcli.web.store import DONE, QUEUED, READY, JobRecord, Store, Upload, now
 from vsrcli.web.subprocesses import ChildTimeoutError, inspect_file, python, run_json
+from vsrcli.web.uploads import UploadRoutes
+from vsrcli.web.worker import Queue, QueueGone
 
 _BODY = 16 * 1024  # bytes of a request
 _JOINED = 2  # while segments are joined, a result lies on the disk twice
@@ -62,9 +71,7 @@ class JobRoutes:
             )
         job = await run_sync(self._try, film, wanted, limiter=self._trials)
         content = await run_sync(self._add, film, job)
-        logs.event(
-            "job queued", job=logs.anonymize_id(job.id), film=logs.anonymize_id(film.id), **wanted.options
-        )
+        event("job queued", job=anonymize_id(job.id), film=anonymize_id(film.id), **wanted.options)
         return JSONResponse(content, 201, {"Location": f"/api/jobs/{job.id}"})
 
     def _try(self, film: Upload, wanted: JobRequest) -> JobRecord:
@@ -184,7 +191,7 @@ class JobRoutes:
         if not job.pending:
             raise ApiError(409, "finished", "This job is over; there is nothing to cancel.")
         cleanup.cancel(self._store, job)
-        logs.event("job cancelled", job=logs.anonymize_id(job.id))
+        event("job cancelled", job=anonymize_id(job.id))
         return self._shown.job(require_owned_job(self._store, request))
 
     async def delete(self, request: Request) -> Response:
@@ -222,3 +229,119 @@ async def _json(request: Request) -> Any:
         return json.loads(body or b"{}")
     except ValueError:
         raise ApiError(400, "bad_request", "The request's body is no JSON.") from None
+
+
+class VideoRoutes:
+    """The handlers.
+
+    Args:
+        store: films.
+        shown: makes JSON.
+        uploads: knows which of them are being written.
+    """
+
+    def __init__(self, store: Store, shown: Serializer, uploads: UploadRoutes) -> None:
+        self._store, self._shown, self._uploads = store, shown, uploads
+
+    def routes(self) -> list[Route]:
+        """Of ``/api``."""
+        return [
+            Route("/api/films", self.list, methods=["GET"]),
+            Route("/api/films/{film}", self.get, methods=["GET"]),
+            Route("/api/films/{film}", self.delete, methods=["DELETE"]),
+        ]
+
+    async def list(self, request: Request) -> Response:
+        """All that this visitor has."""
+        return JSONResponse({"films": await run_sync(self._shown.films, request.state.session)})
+
+    async def get(self, request: Request) -> Response:
+        """One of them."""
+        return JSONResponse(
+            await run_sync(lambda: self._shown.film(require_owned_upload(self._store, request)))
+        )
+
+    async def delete(self, request: Request) -> Response:
+        """Take one away."""
+        await self._uploads.delete(await run_sync(require_owned_upload, self._store, request))
+        return Response(status_code=204)
+
+
+_TYPES = {".mp4": "video/mp4", ".mkv": "video/x-matroska", ".mov": "video/quicktime"}
+_SIDES = ("before", "after")
+
+
+class DownloadRoutes:
+    """The handlers.
+
+    Args:
+        store: jobs.
+        settings: where files lie.
+        metrics: told of downloads.
+    """
+
+    def __init__(self, store: Store, settings: Settings, metrics: Metrics) -> None:
+        self._store, self._settings, self._metrics = store, settings, metrics
+        self._running: Counter[str] = Counter()
+
+    def routes(self) -> list[Route]:
+        """Of ``/api``."""
+        return [
+            Route("/api/jobs/{job}/download", self.download, methods=["GET"]),
+            Route("/api/jobs/{job}/frames/{number:int}/{side}.png", self.frame, methods=["GET"]),
+        ]
+
+    def in_use(self, job: str) -> bool:
+        """Whether somebody reads a job's files at this moment."""
+        return self._running[job] > 0
+
+    async def download(self, request: Request) -> Response:
+        """The new film."""
+        job = await run_sync(self._finished, request)
+        assert job.result is not None
+        path = self._settings.result(job.id, job.suffix)
+        if request.method == "GET":
+            self._metrics.sent.inc()
+            event("download", job=anonymize_id(job.id), range=request.headers.get("range", "")[:40])
+        media_type = _TYPES.get(job.suffix, "application/octet-stream")
+        return self._file(job, path, media_type=media_type, filename=job.result["name"])
+
+    async def frame(self, request: Request) -> Response:
+        """A frame of the film, or of the result."""
+        job = await run_sync(self._finished, request)
+        number, side = request.path_params["number"], request.path_params["side"]
+        if job.result is None or side not in _SIDES or number >= job.result.get("previews", 0):
+            raise not_found()
+        path = self._settings.job(job.id) / f"{side}-{number}.png"
+        keep = {"Cache-Control": "private, max-age=3600, immutable"}
+        return self._file(job, path, media_type="image/png", headers=keep)
+
+    def _finished(self, request: Request) -> JobRecord:
+        job = require_owned_job(self._store, request)
+        if job.state != DONE:
+            raise ApiError(409, "not_finished", "This job has no result (yet).")
+        if not self._settings.result(job.id, job.suffix).exists():
+            raise ApiError(410, "gone", "The result has expired and was deleted; convert the film again.")
+        return job
+
+    def _file(self, job: JobRecord, path: Path, **options: Any) -> Response:
+        return _Held(self._running, job.id, path, options)
+
+
+class _Held(Response):
+    """A file that is not swept away while it is sent."""
+
+    def __init__(self, running: Counter[str], job: str, path: Path, options: Mapping[str, Any]) -> None:
+        self._running, self._job = running, job
+        self._file = FileResponse(path, **options)
+        self.background = None
+        self.status_code = 200
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._running[self._job] += 1
+        try:
+            await self._file(scope, receive, send)
+        finally:
+            self._running[self._job] -= 1
+            if not self._running[self._job]:
+                del self._running[self._job]

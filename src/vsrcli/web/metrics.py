@@ -1,18 +1,27 @@
-"""Figures for Prometheus."""
+"""Figures for Prometheus.
+
+The log: one JSON object a line, without names of films or whole ids: it is read by more people.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import re
 import shutil
+import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from vsrcli.web.records import CANCELLED, DONE, FAILED, QUEUED, RUNNING
 from vsrcli.web.settings import Settings
-from vsrcli.web.store import Store
+from vsrcli.web.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Store
 
 _WORDS = {"api", "films", "jobs", "events", "options", "files", "cancel", "download", "frames", "static"}
 _NAMES = {"login", "healthz", "metrics", "before.png", "after.png"}
@@ -88,3 +97,48 @@ class _Kept(Collector):
         yield GaugeMetricFamily(
             "vsr_worker_seen_seconds", "When a worker was last seen.", value=noted.get("worker", 0)
         )
+
+
+LOGGER = logging.getLogger("vsrcli.web")
+_OTHERS = ("uvicorn", "huey", "sse_starlette")
+
+
+def event(name: str, *, level: int = logging.INFO, **values: Any) -> None:
+    """One line, such as ``event("job done", job=mark(job.id), frames=240)``."""
+    LOGGER.log(level, name, extra={"values": values})
+
+
+def anonymize_id(secret: str) -> str:
+    """An id that may stand in a log: the same for the same id, and nothing can be opened with it."""
+    return hashlib.sha256(secret.encode()).hexdigest()[:10]
+
+
+def configure_logging(file: Path | None = None) -> None:
+    """Send this process's log to a file, or to stderr.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    handler = logging.StreamHandler(sys.stderr) if file is None else logging.FileHandler(file, "a", "utf-8")
+    handler.setFormatter(_Lines())
+    for name, level in ((LOGGER.name, logging.INFO), *((name, logging.WARNING) for name in _OTHERS)):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(level)
+        logger.propagate = False
+
+
+class _Lines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        content: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "process": record.process,
+            "event": record.getMessage(),
+        }
+        if record.name != LOGGER.name:
+            content["logger"] = record.name
+        content.update(getattr(record, "values", {}))
+        if record.exc_info:
+            content["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(content, ensure_ascii=False, default=str)

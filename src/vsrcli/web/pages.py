@@ -12,8 +12,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from vsrcli import __version__
-from vsrcli.web.offer import OptionsRoutes
-from vsrcli.web.sessions import Sessions
+from vsrcli.web.auth import Sessions
+from vsrcli.web.options import OptionsRoutes
 
 _HERE = Path(__file__).parent
 TEMPLATES, STATIC = _HERE / "templates", _HERE / "static"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vsrcli.web.records import DONE, QUEUED, READY, UPLOADING, JobRecord, Upload
 from vsrcli.web.settings import Settings
-from vsrcli.web.store import Store
+from vsrcli.web.store import DONE, QUEUED, READY, UPLOADING, JobRecord, Store, Upload
 
 _FACTS = ("width", "height", "fps", "frames", "duration", "sound")
 

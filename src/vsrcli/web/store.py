@@ -2,6 +2,10 @@
 
 Every method is one transaction. Connections belong to threads; call it from threads, never from the event
 loop. Triggers note whose films or jobs have changed, so that pages can be told.
+
+The tables of the database, and how those of an older version become today's.
+
+Films and jobs, as the database holds them.
 """
 
 from __future__ import annotations
@@ -12,11 +16,142 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vsrcli.web.records import QUEUED, REFUSED, RUNNING, JobRecord, Upload
-from vsrcli.web.schema import migrate
+_SCHEMA = """
+create table if not exists films (
+    id text primary key, session text not null, name text not null, suffix text not null, kind text not null,
+    size integer not null, state text not null, reason text, code text, facts text not null default '{}',
+    created real not null, touched real not null, deleted integer not null default 0
+) without rowid;
+create table if not exists jobs (
+    id text primary key, film text not null references films(id) on delete cascade, session text not null,
+    options text not null, arguments text not null, suffix text not null, state text not null,
+    cancel integer not null default 0, done integer not null default 0, total integer, fps real, eta real,
+    message text not null default '', notices text not null default '[]', result text, runner text,
+    bytes integer not null default 0, created real not null, started real, finished real,
+    deleted integer not null default 0
+) without rowid;
+create index if not exists films_of on films(session);
+create index if not exists jobs_of on jobs(session);
+create index if not exists jobs_of_film on jobs(film);
+create index if not exists jobs_in on jobs(state, created);
+create table if not exists changes (number integer primary key autoincrement, session text not null);
+create table if not exists facts (name text primary key, value real not null) without rowid;
+"""
+_TRIGGERS = "".join(
+    f"create trigger if not exists {table}_{event} after {event} on {table} "
+    f"begin insert into changes(session) values ({row}.session); end;\n"
+    for table in ("films", "jobs")
+    for event, row in (("insert", "new"), ("update", "new"), ("delete", "old"))
+)
+_LATER = {"jobs": {"code": "text", "details": "text not null default '{}'"}}  # columns of newer versions
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Make what is not there yet: tables, triggers, columns of newer versions.
+
+    Args:
+        db: in a transaction; its rows can be asked by name.
+    """
+    for statement in (_SCHEMA + _TRIGGERS).split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+    for table, columns in _LATER.items():
+        there = {row["name"] for row in db.execute(f"pragma table_info({table})")}
+        for name in columns.keys() - there:
+            db.execute(f"alter table {table} add column {name} {columns[name]}")
+
+
+UPLOADING, CHECKING, READY, REFUSED = "uploading", "checking", "ready", "refused"
+QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An upload.
+
+    Attributes:
+        id, session: unguessable names.
+        name: as its owner calls it.
+        suffix: of the file on disk, with the dot.
+        kind: media type as the browser says; told back, otherwise unused.
+        size: bytes in all.
+        state: ``uploading``, ``checking``, ``ready`` or ``refused``.
+        reason, code: why it was refused.
+        facts: width, height, fps, frames, duration, sound and container, once it is ready.
+        created, touched: seconds since 1970; touched by every byte and by every job.
+        deleted: its owner has deleted it; files go when nothing uses them any more.
+    """
+
+    id: str
+    session: str
+    name: str
+    suffix: str
+    kind: str
+    size: int
+    state: str
+    reason: str | None
+    code: str | None
+    facts: Mapping[str, Any]
+    created: float
+    touched: float
+    deleted: bool
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """A conversion.
+
+    Attributes:
+        id, film, session: unguessable names.
+        options: as asked for.
+        arguments: of ``vsr upscale``, without the files.
+        suffix: of the result, with the dot.
+        state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``.
+        cancel: its owner does not want it any more; the worker will see.
+        done, total, fps, eta: progress; None: not known (yet).
+        message: for people; English.
+        code, details: the same for pages in other languages, see :class:`vsrcli.web.errors.StatusMessage`.
+        notices: what had to be changed on the way.
+        result: facts of the new film.
+        runner: the process that makes it: pid and start.
+        bytes: on disk; expected ones while it is pending.
+        created, started, finished: seconds since 1970.
+        deleted: as of a film.
+    """
+
+    id: str
+    film: str
+    session: str
+    options: Mapping[str, Any]
+    arguments: list[str]
+    suffix: str
+    state: str
+    cancel: bool
+    done: int
+    total: int | None
+    fps: float | None
+    eta: float | None
+    message: str
+    code: str | None
+    details: Mapping[str, Any]
+    notices: list[str]
+    result: Mapping[str, Any] | None
+    runner: Mapping[str, Any] | None
+    bytes: int
+    created: float
+    started: float | None
+    finished: float | None
+    deleted: bool
+
+    @property
+    def pending(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state in (QUEUED, RUNNING)
+
 
 _PENDING = f"('{QUEUED}', '{RUNNING}')"
 

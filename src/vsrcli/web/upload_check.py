@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vsrcli.web.refusal import ApiError
+from vsrcli.web.errors import ApiError
 from vsrcli.web.settings import Settings
 from vsrcli.web.subprocesses import ChildTimeoutError, inspect_file, python, run_json
 
@@ -19,14 +19,14 @@ def check(path: Path, name: str, settings: Settings) -> dict[str, Any]:
         settings: the limits.
 
     Returns:
-        Facts, see :func:`vsrcli.web.examine.examine`.
+        Facts, see :func:`vsrcli.web.inspection.examine`.
 
     Raises:
         Refusal: it is no film, or more than the server takes.
     """
     try:
         found = run_json(
-            python("vsrcli.web.examine", str(path)),
+            python("vsrcli.web.inspection", str(path)),
             seconds=settings.check_seconds,
             memory=settings.check_memory,
         )

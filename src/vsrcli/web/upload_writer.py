@@ -14,7 +14,7 @@ from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from starlette.requests import ClientDisconnect, Request
 
-from vsrcli.web.refusal import ApiError
+from vsrcli.web.errors import ApiError
 
 _BATCH = 2**20  # bytes written at once
 

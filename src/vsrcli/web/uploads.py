@@ -2,13 +2,19 @@
 expiration, termination.
 
 How far an upload has come is the size of its file and nothing else, so a killed server knows, too.
+
+What headers of tus 1.0.0 say, and what a film may be called.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
+import re
 import secrets
 import shutil
+import unicodedata
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -20,27 +26,74 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from vsrcli.web import logs
+from vsrcli.web.auth import require_owned_upload
 from vsrcli.web.cleanup import delete_files
-from vsrcli.web.metrics import Metrics
-from vsrcli.web.own import require_owned_upload
-from vsrcli.web.records import CHECKING, READY, REFUSED, UPLOADING, Upload
-from vsrcli.web.refusal import ApiError, format_bytes, not_found
+from vsrcli.web.errors import ApiError, format_bytes, not_found
+from vsrcli.web.metrics import LOGGER, Metrics, anonymize_id, event
 from vsrcli.web.settings import Settings
-from vsrcli.web.store import Store, now
-from vsrcli.web.tus import (
-    CONTENT_TYPE,
-    TUS_HEADERS,
-    VERSION,
-    check_version,
-    encode_metadata,
-    parse_length,
-    parse_metadata,
-    sanitized_name,
-    suffix_of,
-)
+from vsrcli.web.store import CHECKING, READY, REFUSED, UPLOADING, Store, Upload, now
 from vsrcli.web.upload_check import check
 from vsrcli.web.upload_writer import UploadWriters
+
+VERSION = "1.0.0"
+TUS_HEADERS = {"Tus-Resumable": VERSION}
+CONTENT_TYPE = "application/offset+octet-stream"
+_NAME = 200  # bytes of a name
+_SUFFIXES = re.compile(
+    r"\.(mp4|m4v|mov|mkv|webm|avi|ts|m2ts|mts|mpg|mpeg|vob|wmv|asf|flv|f4v|3gp|3g2|ogv|mxf|y4m|nut|dv|gif|apng|"
+    "ivf|h264|h265|hevc|264|265|av1|obu|divx|rm|rmvb|wtv)"
+)
+
+
+def check_version(request: Request) -> None:
+    """Refuse another version of the protocol."""
+    if request.headers.get("tus-resumable") != VERSION:
+        raise ApiError(
+            412,
+            "bad_request",
+            f"Uploads need the header Tus-Resumable: {VERSION}.",
+            headers={"Tus-Version": VERSION},
+        )
+
+
+def parse_length(request: Request, header: str) -> int:
+    """A header that is a number of bytes."""
+    text = request.headers.get(header, "")
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise ApiError(400, "bad_request", f"The header {header.title()} has to be a whole number of bytes.")
+    return int(text)
+
+
+def parse_metadata(header: str) -> dict[str, str]:
+    """``key BASE64,key BASE64`` as text."""
+    found = {}
+    for pair in header[:4096].split(","):
+        key, _, value = pair.strip().partition(" ")
+        try:
+            found[key] = base64.b64decode(value.strip(), validate=True).decode("utf-8")
+        except (binascii.Error, UnicodeError, ValueError):
+            raise ApiError(400, "bad_request", "The header Upload-Metadata cannot be read.") from None
+    return found
+
+
+def encode_metadata(text: str) -> str:
+    """A value of Upload-Metadata."""
+    return base64.b64encode(text.encode()).decode()
+
+
+def sanitized_name(name: str) -> str:
+    """A file's name without folders, control characters and excess."""
+    name = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
+    name = "".join(mark for mark in name if mark.isprintable()).strip(" .")
+    stem, suffix = Path(name).stem, Path(name).suffix[:16]
+    stem = stem.encode()[: _NAME - len(suffix.encode())].decode("utf-8", "ignore")
+    return f"{stem}{suffix}" or "film"
+
+
+def suffix_of(name: str) -> str:
+    """Under which a film lies on the disk: its own, if it is a film's."""
+    suffix = Path(name).suffix.lower()
+    return suffix if _SUFFIXES.fullmatch(suffix) else ".film"
 
 
 class UploadRoutes:
@@ -104,7 +157,7 @@ class UploadRoutes:
         if size == 0:
             raise ApiError(422, "empty", f"{name} is empty (0 bytes); choose another file.")
         film = await run_sync(self._begin, request.state.session, name, metadata.get("filetype", ""), size)
-        logs.event("upload begun", film=logs.anonymize_id(film.id), size=size)
+        event("upload begun", film=anonymize_id(film.id), size=size)
         headers = {"Location": f"/files/{film.id}", "Upload-Expires": self._expires(film)}
         return Response(status_code=201, headers=TUS_HEADERS | headers)
 
@@ -205,7 +258,7 @@ class UploadRoutes:
         """Take a film away, with everything that was made of it."""
         await self._receiver.interrupt(film.id)
         await run_sync(delete_files, self._store, self._settings, film)
-        logs.event("film deleted", film=logs.anonymize_id(film.id))
+        event("film deleted", film=anonymize_id(film.id))
 
     def start_check(self, film: Upload) -> None:
         """Begin to look at a film that is complete. Called in the event loop."""
@@ -226,14 +279,14 @@ class UploadRoutes:
             await self._refuse(film, refusal)
             return refusal
         except Exception:
-            logs.LOGGER.exception("check failed", extra={"values": {"film": logs.anonymize_id(film.id)}})
+            LOGGER.exception("check failed", extra={"values": {"film": anonymize_id(film.id)}})
             sentence = f"{film.name} could not be looked at; the server's log says more."
             refusal = ApiError(422, "error", sentence)
             await self._refuse(film, refusal)
             return refusal
         await run_sync(self._set, film.id, {"state": READY, "facts": facts, "touched": now()})
         told = {key: facts[key] for key in ("width", "height", "frames", "duration")}
-        logs.event("film ready", film=logs.anonymize_id(film.id), **told)
+        event("film ready", film=anonymize_id(film.id), **told)
         return None
 
     async def _refuse(self, film: Upload, refusal: ApiError) -> None:
@@ -241,7 +294,7 @@ class UploadRoutes:
         told = {"state": REFUSED, "reason": refusal.sentence, "code": refusal.code, "touched": now()}
         await run_sync(self._set, film.id, told | {"facts": {"values": dict(refusal.values)}})
         self._metrics.refused.labels(refusal.code).inc()
-        logs.event("film refused", film=logs.anonymize_id(film.id), code=refusal.code)
+        event("film refused", film=anonymize_id(film.id), code=refusal.code)
 
     async def _own(self, request: Request) -> Upload:
         film = await run_sync(require_owned_upload, self._store, request)

@@ -1,4 +1,7 @@
-"""The worker: takes jobs from the queue, one at a time for each device. One worker for each data folder."""
+"""The worker: takes jobs from the queue, one at a time for each device. One worker for each data folder.
+
+The queue of jobs: huey, in a file or in Redis. The database decides; the queue only wakes workers.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +9,111 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from vsrcli.errors import OutputError
 from vsrcli.system.locks import Held, Lock
-from vsrcli.web import logs
-from vsrcli.web.convert import JobRunner
-from vsrcli.web.queues import Queue, QueueGone
-from vsrcli.web.records import QUEUED, RUNNING
-from vsrcli.web.said import INTERRUPTED
-from vsrcli.web.settings import Settings
-from vsrcli.web.store import Store, now
+from vsrcli.web.conversion import JobRunner
+from vsrcli.web.errors import INTERRUPTED
+from vsrcli.web.metrics import anonymize_id, event
+from vsrcli.web.settings import SQLITE, Settings
+from vsrcli.web.store import QUEUED, RUNNING, Store, now
 from vsrcli.web.subprocesses import kill_tree
+
+if TYPE_CHECKING:
+    from huey.consumer import Consumer
+
+
+_NAME = "vsr"
+_POLL = 0.5  # seconds between two looks into the file; Redis wakes by itself
+
+
+class QueueGone(Exception):  # noqa: N818 - says itself what is wrong
+    """The queue does not answer."""
+
+
+def _elsewhere(job: str) -> None:
+    raise NotImplementedError("jobs are done by a worker")
+
+
+class Queue:
+    """Where jobs wait.
+
+    Args:
+        settings: ``queue`` says where.
+        convert: what a worker does with a job's id; the web server only puts them there.
+    """
+
+    def __init__(self, settings: Settings, convert: Callable[[str], None] = _elsewhere) -> None:
+        from huey import RedisHuey, SqliteHuey
+
+        if settings.queue == SQLITE:
+            self._huey: Any = SqliteHuey(
+                _NAME, filename=str(settings.data / "queue.sqlite3"), strict_fifo=True, results=False
+            )
+        else:
+            self._huey = RedisHuey(_NAME, url=settings.queue, results=False)
+
+        def task(job: str) -> None:
+            convert(job)
+
+        self._task = self._huey.task(name="convert")(task)
+
+    def put(self, job: str) -> None:
+        """Wake a worker for a job; twice does no harm.
+
+        Raises:
+            QueueGone: nobody answers.
+        """
+        with _answering():
+            self._task(job)
+
+    def refill(self, jobs: list[str]) -> None:
+        """Empty it, and put these there.
+
+        Raises:
+            QueueGone: nobody answers.
+        """
+        with _answering():
+            self._huey.flush()
+            for job in jobs:
+                self._task(job)
+
+    def waiting(self) -> int:
+        """How many are there.
+
+        Raises:
+            QueueGone: nobody answers.
+        """
+        with _answering():
+            return self._huey.pending_count()
+
+    def consumer(self, workers: int) -> Consumer:
+        """huey's consumer, with so many threads; signals are its caller's affair."""
+        from huey.consumer import Consumer
+
+        class Quiet(Consumer):
+            def _set_signal_handlers(self) -> None:
+                pass
+
+        return Quiet(self._huey, workers=workers, periodic=False, initial_delay=0.1, max_delay=_POLL)
+
+
+class _answering:  # noqa: N801 - a context manager, written as one
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        import sqlite3
+
+        import redis
+
+        if isinstance(error, redis.RedisError | sqlite3.Error | OSError):
+            raise QueueGone(str(error)) from error
+
 
 HEARTBEAT_KEY = "worker"  # name of the time at which a worker was last seen
 HEARTBEAT_INTERVAL = 5.0  # seconds between two such notes
@@ -45,13 +138,13 @@ def run_worker(settings: Settings) -> None:
         _refill(store, queue, stopping)
         consumer = queue.consumer(len(settings.devices))
         consumer.start()
-        logs.event("worker ready", devices=list(settings.devices))
+        event("worker ready", devices=list(settings.devices))
         while not stopping.wait(0 if store.counters().get(HEARTBEAT_KEY, 0) == 0 else HEARTBEAT_INTERVAL):
             store.set_counter(HEARTBEAT_KEY, now())
             consumer.check_worker_health()
             _look_for_lost(store, queue)
         consumer.stop(graceful=True)
-        logs.event("worker stopped")
+        event("worker stopped")
     finally:
         store.set_counter(HEARTBEAT_KEY, 0)
         lock.release()
@@ -78,7 +171,7 @@ def _recover(store: Store) -> None:
         store.transition_job(
             job.id, RUNNING, QUEUED, runner=None, fps=None, eta=None, **INTERRUPTED.columns()
         )
-        logs.event("job found again", job=logs.anonymize_id(job.id))
+        event("job found again", job=anonymize_id(job.id))
 
 
 def stop_job_process(runner: Mapping[str, Any] | None) -> None:
@@ -99,7 +192,7 @@ def _refill(store: Store, queue: Queue, stopping: threading.Event) -> None:
             queue.refill([job.id for job in store.in_state(QUEUED)])
             return
         except QueueGone as error:
-            logs.event("queue does not answer", level=30, error=str(error)[:200])
+            event("queue does not answer", level=30, error=str(error)[:200])
             stopping.wait(2)
 
 

@@ -2,24 +2,132 @@
 
 A plain ASGI wrapper, so that uploads and downloads stream through. It also puts the security headers on
 every answer, also where a handler fails, counts, and writes the log.
+
+Who a visitor is: an unguessable name in a signed cookie. Nothing is kept on the server.
+
+Whose it is: what the path names, for its owner only.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import ipaddress
+import os
+import secrets
 import time
+from collections import deque
+from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
+from itsdangerous import BadSignature, TimestampSigner
 from starlette.datastructures import MutableHeaders
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vsrcli.web import logs
-from vsrcli.web.answers import SESSION_PATHS, error_response, failure_page
-from vsrcli.web.metrics import Metrics
-from vsrcli.web.refusal import ApiError
-from vsrcli.web.sessions import Sessions
+from vsrcli.web.errors import SESSION_PATHS, ApiError, error_response, failure_page, not_found
+from vsrcli.web.metrics import LOGGER, Metrics, anonymize_id, event
 from vsrcli.web.settings import Settings
+from vsrcli.web.store import JobRecord, Store, Upload
+
+SESSION, ACCESS = "vsr_session", "vsr_access"  # cookies
+_AGE = 90 * 24 * 3600
+_WRONG_A_MINUTE = 10
+
+
+def secret_key(data: Path) -> bytes:
+    """The key that signs cookies, made at the first start; readable by this user only."""
+    path = data / "secret"
+    fresh = path.with_name(f"secret.{secrets.token_hex(8)}")
+    if not path.exists():
+        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(32))
+        try:
+            os.link(fresh, path)  # whole or not at all, and never over another one
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
+    return path.read_bytes()
+
+
+class Sessions:
+    """Reads and writes the cookies.
+
+    Args:
+        key: that signs them.
+        token: what visitors must know, or None.
+    """
+
+    def __init__(self, key: bytes, token: str | None) -> None:
+        self._signer = TimestampSigner(key, salt="vsr session")
+        self._token = token
+        self._access = None if token is None else hmac.new(key, token.encode(), hashlib.sha256).hexdigest()
+        self._wrong: deque[float] = deque()
+
+    @property
+    def requires_token(self) -> bool:
+        """Whether visitors must know a token."""
+        return self._token is not None
+
+    def session(self, request: HTTPConnection) -> str | None:
+        """The visitor's name; None without a cookie, or with one that this server has not made."""
+        return self._signed(request.cookies.get(SESSION, ""))
+
+    def _signed(self, cookie: str) -> str | None:
+        try:
+            return self._signer.unsign(cookie, max_age=_AGE).decode()
+        except (BadSignature, UnicodeError, ValueError):
+            return None
+
+    def issue_session(self, request: HTTPConnection, response: Response) -> None:
+        """Give the visitor a cookie; whoever has one keeps its name."""
+        name = self.session(request) or secrets.token_urlsafe(24)
+        self._set(request, response, SESSION, self._signer.sign(name).decode())
+
+    def is_authorized(self, request: HTTPConnection) -> bool:
+        """Whether the visitor has shown the token, now or before."""
+        return (
+            self._access is None
+            or self.shows_token(request)
+            or _same(self._access, request.cookies.get(ACCESS))
+        )
+
+    def shows_token(self, request: HTTPConnection) -> bool:
+        """Whether the request itself carries the token, as programs send it."""
+        kind, _, given = request.headers.get("authorization", "").partition(" ")
+        return kind.lower() == "bearer" and self.is_token(given.strip())
+
+    def is_token(self, given: str) -> bool:
+        """Whether this is it."""
+        return self._token is not None and _same(self._token, given)
+
+    def is_rate_limited(self) -> bool:
+        """Whether so many wrong tokens have come lately that none is looked at."""
+        while self._wrong and self._wrong[0] < time.monotonic() - 60:
+            self._wrong.popleft()
+        return len(self._wrong) >= _WRONG_A_MINUTE
+
+    def record_failure(self) -> None:
+        """A wrong token has come."""
+        self._wrong.append(time.monotonic())
+
+    def grant_access(self, request: HTTPConnection, response: Response) -> None:
+        """Remember that the visitor has shown the token."""
+        if self._access is not None:
+            self._set(request, response, ACCESS, self._access)
+
+    def _set(self, request: HTTPConnection, response: Response, name: str, value: str) -> None:
+        secure = request.url.scheme == "https"
+        response.set_cookie(name, value, max_age=_AGE, httponly=True, samesite="strict", secure=secure)
+
+
+def _same(secret: str, given: str | None) -> bool:
+    return hmac.compare_digest(secret.encode(), (given or "").encode())
+
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -81,7 +189,7 @@ class SecurityMiddleware:
         except ClientDisconnect:
             pass  # nobody hears the answer
         except Exception:
-            logs.LOGGER.exception("error", extra={"values": {"route": self._metrics.route(request.url.path)}})
+            LOGGER.exception("error", extra={"values": {"route": self._metrics.route(request.url.path)}})
             if status:
                 raise  # part of an answer has gone; cut off, it is not taken for a whole one
             await failure_page(request)(scope, receive, told)
@@ -123,13 +231,13 @@ class SecurityMiddleware:
         self._metrics.request(request.method, path, status, seconds)
         if not path.startswith(_QUIET) and (request.method not in _HARMLESS or status >= 400):
             session = getattr(request.state, "session", None)
-            logs.event(
+            event(
                 "request",
                 method=request.method,
                 route=self._metrics.route(path),
                 status=status,
                 seconds=round(seconds, 4),
-                session=logs.anonymize_id(session) if session else None,
+                session=anonymize_id(session) if session else None,
             )
 
 
@@ -147,3 +255,30 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+_Record = TypeVar("_Record", Upload, JobRecord)
+
+
+def require_owned_upload(store: Store, request: Request) -> Upload:
+    """The film that the path names, if it is the visitor's.
+
+    Raises:
+        Refusal: 404.
+    """
+    return _own(store.get_upload(request.path_params["film"]), request)
+
+
+def require_owned_job(store: Store, request: Request) -> JobRecord:
+    """The job that the path names, if it is the visitor's.
+
+    Raises:
+        Refusal: 404.
+    """
+    return _own(store.get_job(request.path_params["job"]), request)
+
+
+def _own(found: _Record | None, request: Request) -> _Record:
+    if found is None or found.session != request.state.session:
+        raise not_found()
+    return found

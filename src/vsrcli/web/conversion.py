@@ -1,4 +1,7 @@
-"""One job: ``vsr upscale`` in a process group of its own, watched until it ends or is unwanted."""
+"""One job: ``vsr upscale`` in a process group of its own, watched until it ends or is unwanted.
+
+What a finished job is told with: facts of its film, and the moments whose frames lie beside it.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,13 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from vsrcli.web import logs
-from vsrcli.web.jobs import upscale, without_paths
-from vsrcli.web.launcher import with_parent_death_signal
-from vsrcli.web.records import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobRecord, Upload
-from vsrcli.web.results import build_result
-from vsrcli.web.said import (
+from vsrcli.web.errors import (
     DISK_FULL,
     INTERNAL_ERROR,
     INTERRUPTED,
@@ -30,9 +29,68 @@ from vsrcli.web.said import (
     from_command_output,
     without_message,
 )
+from vsrcli.web.jobs import upscale, without_paths
+from vsrcli.web.launcher import with_parent_death_signal
+from vsrcli.web.metrics import LOGGER, anonymize_id, event
 from vsrcli.web.settings import Settings
-from vsrcli.web.store import Store, now
-from vsrcli.web.subprocesses import ChildCancelledError, environment, kill_tree
+from vsrcli.web.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobRecord, Store, Upload, now
+from vsrcli.web.subprocesses import (
+    ChildCancelledError,
+    ChildTimeoutError,
+    environment,
+    inspect_file,
+    kill_tree,
+    python,
+    run_json,
+)
+
+_SECONDS = 300.0  # that looking at a result, and making its previews, may take
+
+
+def build_result(
+    job: JobRecord, film: Upload, settings: Settings, *, seconds: float, unwanted: Callable[[], bool]
+) -> dict[str, Any]:
+    """Look at a job's film in a process of its own, which also writes the frames to compare.
+
+    Args:
+        job: whose film is there.
+        film: that it was made from.
+        settings: of the server.
+        seconds: that the conversion took.
+        unwanted: asked now and then; nothing is looked at any more where it says so.
+
+    Returns:
+        The job's ``result``, see docs/web.md.
+
+    Raises:
+        Unwanted: it was said so.
+    """
+    source, target = settings.film(film.id, film.suffix), settings.result(job.id, job.suffix)
+    paths = [str(path) for path in (source, target, target.parent)]
+    found: list[dict[str, Any]] = []
+    with contextlib.suppress(
+        ChildTimeoutError
+    ):  # then there are no frames to look at; the film is there all the same
+        found = run_json(
+            python("vsrcli.web.inspection", *paths, str(settings.previews)),
+            seconds=_SECONDS,
+            memory=settings.check_memory,
+            unwanted=unwanted,
+        )
+    facts: dict[str, Any] = inspect_file(found, "film") or dict(job.result or {}) | {"frames": job.total}
+    moments = inspect_file(found, "moments") or []
+    width, height = facts["width"], facts["height"]
+    return {
+        "name": f"{Path(film.name).stem}-{width}x{height}{job.suffix}",
+        "size": target.stat().st_size,
+        "width": width,
+        "height": height,
+        "frames": facts["frames"],
+        "seconds": round(seconds, 1),
+        "previews": len(moments),
+        "moments": moments,
+    }
+
 
 _LOOK = 0.25  # seconds between two looks at whether it is still wanted
 _TELL = 0.5  # seconds between two notes of its progress
@@ -67,10 +125,10 @@ class JobRunner:
             if job is None or film is None:
                 self._finish(job_id, CANCELLED)
             else:
-                logs.event("job begins", job=logs.anonymize_id(job.id), device=device)
+                event("job begins", job=anonymize_id(job.id), device=device)
                 _JobProcess(job, film, device, self._store, self._settings, self._stopping).run()
         except Exception:
-            logs.LOGGER.exception("job failed", extra={"values": {"job": logs.anonymize_id(job_id)}})
+            LOGGER.exception("job failed", extra={"values": {"job": anonymize_id(job_id)}})
             shutil.rmtree(self._settings.job(job_id), ignore_errors=True)
             self._finish(job_id, FAILED, INTERNAL_ERROR)
         finally:
@@ -207,7 +265,7 @@ class _JobProcess:
             store.transition_job(
                 job.id, RUNNING, QUEUED, runner=None, fps=None, eta=None, **INTERRUPTED.columns()
             )
-            logs.event("job interrupted", job=logs.anonymize_id(job.id))
+            event("job interrupted", job=anonymize_id(job.id))
             return
         state, said = FAILED, from_command_output(self._error) if self._error else without_message(status)
         if self._why == "cancelled":
@@ -219,7 +277,7 @@ class _JobProcess:
             job.id, RUNNING, state, **said.columns(), runner=None, bytes=0, finished=now(), fps=None, eta=None
         )
         store.set_counter(f"jobs {state}", add=1)
-        logs.event(f"job {state}", job=logs.anonymize_id(job.id), status=status)
+        event(f"job {state}", job=anonymize_id(job.id), status=status)
 
     def _done(self) -> None:
         """There is a film: over, unless its owner or the server ends while it is looked at."""
@@ -255,7 +313,7 @@ class _JobProcess:
         self._store.set_counter(f"jobs {DONE}", add=1)
         self._store.set_counter("frames", add=frames or 0)
         told = {key: result[key] for key in ("frames", "seconds", "previews")}
-        logs.event("job done", job=logs.anonymize_id(job.id), **told)
+        event("job done", job=anonymize_id(job.id), **told)
 
     def _started(self) -> float | None:
         job = self._store.get_job(self._job.id)
