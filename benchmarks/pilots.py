@@ -170,8 +170,8 @@ def pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
     keep_freed_memory()
     from vsrcli.degradations import PRESETS
     from vsrcli.models import architectures
-    from vsrcli.train.clips import find_footage, prepare_pairs
     from vsrcli.train.config import TrainConfig
+    from vsrcli.train.footage import find_footage, prepare_pairs
     from vsrcli.train.loop import train
     from vsrcli.train.validation import Validation
 

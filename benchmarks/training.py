@@ -24,9 +24,8 @@ from vsrcli.degradations import PRESETS, degrade
 from vsrcli.inference.keras import quiet_import
 from vsrcli.models.architectures import architecture
 from vsrcli.train.batches import BatchPlan
-from vsrcli.train.clips import Pair, find_footage, prepare_pairs
-from vsrcli.train.config import PLACES, PRECISIONS, TrainConfig
-from vsrcli.train.sequences import check_sequences, margin
+from vsrcli.train.config import PLACES, PRECISIONS, TrainConfig, check_sequences, margin
+from vsrcli.train.footage import Pair, find_footage, prepare_pairs
 
 
 def generated(scale: int, preset: str, clips: int = 4) -> list[Pair]:
@@ -46,8 +45,8 @@ class Trainee:
 
     def __init__(self, config: TrainConfig, pairs: list[Pair]) -> None:
         from vsrcli.train.device_data import open_data
+        from vsrcli.train.hardware import parallel
         from vsrcli.train.loop import compiled_network
-        from vsrcli.train.parallel import parallel
 
         chosen, preset = architecture(config.model), PRESETS[config.degradation]
         check_sequences(config, chosen)

@@ -7,7 +7,7 @@ from vsrcli.degradations import PRESETS, degrade, recompress
 from vsrcli.errors import DataError
 from vsrcli.frames.resample import interpolate
 from vsrcli.train.batches import BatchPlan, batches, make_batch
-from vsrcli.train.clips import find_footage, prepare_pairs
+from vsrcli.train.footage import find_footage, prepare_pairs
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from vsrcli.errors import DataError
 from vsrcli.models import architectures
 from vsrcli.train import loop
 from vsrcli.train.batches import BatchPlan, make_batch
-from vsrcli.train.clips import TrainingPair
+from vsrcli.train.config import shape_batch
 from vsrcli.train.device_data import DeviceDataset, HostDataset, open_dataset
-from vsrcli.train.sequences import shape_batch
+from vsrcli.train.footage import TrainingPair
 
 
 def noise_pairs(preset: str, scale: int) -> list[TrainingPair]:

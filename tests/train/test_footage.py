@@ -10,8 +10,7 @@ from PIL import Image
 from vsrcli.degradations import PRESETS
 from vsrcli.errors import DataError
 from vsrcli.train import synthesis
-from vsrcli.train.apart import check_no_leakage
-from vsrcli.train.clips import find_footage, prepare_pairs
+from vsrcli.train.footage import check_no_leakage, find_footage, prepare_pairs
 
 
 def detail(film: np.ndarray) -> float:

@@ -13,10 +13,10 @@ from vsrcli.errors import DataError, SignalInterruptError, UsageError
 from vsrcli.models import architectures, weights
 from vsrcli.train import loop
 from vsrcli.train.batches import BatchPlan, make_batch
-from vsrcli.train.checkpoint import read_state
-from vsrcli.train.clips import find_footage, prepare_pairs
+from vsrcli.train.checkpoints import read_state
 from vsrcli.train.config import config_differences
-from vsrcli.train.losses import HUBER_DELTA, charbonnier, huber, sequence_loss
+from vsrcli.train.footage import find_footage, prepare_pairs
+from vsrcli.train.optimizers import HUBER_DELTA, charbonnier, huber, sequence_loss
 from vsrcli.train.validation import Validation
 
 CONFIG = loop.TrainConfig(
@@ -151,8 +151,7 @@ def test_a_run_can_start_from_other_weights(pairs, tmp_path):
 
 
 def test_layers_that_cannot_be_taken_over_start_fresh(tmp_path):
-    from vsrcli.train.export import WeightExporter
-    from vsrcli.train.transfer import initialize_from
+    from vsrcli.train.checkpoints import WeightExporter, initialize_from
 
     export = WeightExporter(RECURRENT, tmp_path, {})
     export.network.set_weights([w + 1 for w in export.network.get_weights()])

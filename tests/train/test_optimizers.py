@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from vsrcli.train.checkpoint import restore_checkpoint, save_checkpoint
+from vsrcli.train.checkpoints import restore_checkpoint, save_checkpoint
 from vsrcli.train.config import TrainConfig
 from vsrcli.train.optimizers import is_hidden_kernel, make_optimizer, newton_schulz, weights_to_keep
 

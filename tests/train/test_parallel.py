@@ -15,7 +15,7 @@ import numpy as np
 from vsrcli.errors import EngineError, UsageError
 from vsrcli.models import architectures, registry
 from vsrcli.train import loop
-from vsrcli.train.clips import Pair
+from vsrcli.train.footage import Pair
 
 small = replace(architectures.ARCHITECTURES["duf-r-s"], options={"width": 8, "blocks": 1, "head": 8})
 architectures.ARCHITECTURES["duf-r-s"] = small

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from vsrcli.cli.options import ARGUMENTS
-from vsrcli.train.clips import Footage
+from vsrcli.train.footage import Footage
 
 LICENCE = "Apache-2.0"
 

@@ -13,9 +13,9 @@ from vsrcli.cli.types import SizesParam
 from vsrcli.degradations import PRESETS
 from vsrcli.models.architectures import ARCHITECTURES
 from vsrcli.system.signals import catch_signals
-from vsrcli.train.clips import Footage
 from vsrcli.train.config import DATA_PLACEMENTS, OPTIMIZERS, PRECISIONS, StepReport, TrainConfig
-from vsrcli.train.losses import LOSSES
+from vsrcli.train.footage import Footage
+from vsrcli.train.optimizers import LOSSES
 
 _DEFAULT = TrainConfig()
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -104,9 +104,8 @@ def train(
     from vsrcli.cli.meter import make_progress, stderr_console
     from vsrcli.inference.keras import silence_native_stderr
     from vsrcli.system.resources import configure_malloc
-    from vsrcli.train.apart import check_no_leakage
-    from vsrcli.train.clips import find_footage, prepare_pairs
-    from vsrcli.train.sequences import check_sequences
+    from vsrcli.train.config import check_sequences
+    from vsrcli.train.footage import check_no_leakage, find_footage, prepare_pairs
 
     config = TrainConfig(**{field.name: chosen[field.name] for field in fields(TrainConfig)})
     check_sequences(config, config.architecture)
@@ -120,9 +119,8 @@ def train(
             meter.print_line(f"{folder}: {_counts(footage)}")
         meter.update(0, None, "starting the network")
         with silence_native_stderr():
+            from vsrcli.train.hardware import data_parallel, precision_warning
             from vsrcli.train.loop import train as train_network
-            from vsrcli.train.parallel import data_parallel
-            from vsrcli.train.precision import precision_warning
             from vsrcli.train.validation import Validation
         data_parallel(config.gpus, config.batch)  # what cannot be should not wait for the footage
         if slow := precision_warning(config.precision):

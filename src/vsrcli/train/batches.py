@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from vsrcli.train.clips import TrainingPair
+from vsrcli.train.footage import TrainingPair
 
 STRIDES = (1, -1, 1, -1, 2, -2, 3, -3, 0)  # temporal augmentation (Jo et al., section 4.1); 0 is a still
 

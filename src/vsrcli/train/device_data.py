@@ -21,8 +21,8 @@ from vsrcli.errors import DataError
 from vsrcli.frames.resample import BD_SIGMA, BD_SIZE, gaussian_kernel_1d, resize_matrix
 from vsrcli.models.architectures import Architecture
 from vsrcli.train.batches import BatchPlan, CropSpec, make_batch, prefetch, sample_crops
-from vsrcli.train.clips import TrainingPair
-from vsrcli.train.sequences import shape_batch
+from vsrcli.train.config import shape_batch
+from vsrcli.train.footage import TrainingPair
 
 SHARE = 0.5  # of the device's memory; the rest is for the network
 MOST_PIXELS = 2**31 - 1  # their numbers are int32

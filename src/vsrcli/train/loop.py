@@ -16,18 +16,20 @@ from vsrcli.degradations import PRESETS
 from vsrcli.errors import DataError, SignalInterruptError
 from vsrcli.models.architectures import Architecture
 from vsrcli.train.batches import BatchPlan
-from vsrcli.train.checkpoint import read_state, restore_checkpoint, save_checkpoint
-from vsrcli.train.clips import TrainingPair
-from vsrcli.train.config import StepReport, TrainConfig, config_differences
+from vsrcli.train.checkpoints import (
+    TrainingLog,
+    WeightExporter,
+    initialize_from,
+    read_state,
+    restore_checkpoint,
+    same_initial_weights,
+    save_checkpoint,
+)
+from vsrcli.train.config import StepReport, TrainConfig, check_sequences, config_differences, temporal_margin
 from vsrcli.train.device_data import open_dataset
-from vsrcli.train.export import WeightExporter
-from vsrcli.train.log import TrainingLog
-from vsrcli.train.losses import sequence_loss
-from vsrcli.train.optimizers import make_optimizer, weights_to_keep
-from vsrcli.train.parallel import data_parallel
-from vsrcli.train.precision import dtype_policy
-from vsrcli.train.sequences import check_sequences, temporal_margin
-from vsrcli.train.transfer import initialize_from, same_initial_weights
+from vsrcli.train.footage import TrainingPair
+from vsrcli.train.hardware import data_parallel, dtype_policy
+from vsrcli.train.optimizers import make_optimizer, sequence_loss, weights_to_keep
 from vsrcli.train.validation import Validation
 
 __all__ = ["StepReport", "TrainConfig", "train"]
@@ -50,12 +52,12 @@ def train(
     Args:
         config: see :class:`TrainConfig`. ``steps`` may be changed when a run is continued (the cosine is then
             stretched over the new length); everything else must be as it was.
-        pairs: training footage, see :func:`~vsrcli.train.clips.prepare_pairs`.
+        pairs: training footage, see :func:`~vsrcli.train.footage.prepare_pairs`.
         run: folder for ``checkpoint.npz``, ``log.csv``, ``tensorboard/`` (where TensorFlow is the backend)
             and, after each validation and at the end, ``JOURNAL_NAME.weights.h5`` with its card.
         validation: scored every ``validate_every`` steps and at the end.
         card: what the model card shall say besides what is known here (data, licence, command).
-        init: weights that a new run starts from, see :func:`~vsrcli.train.transfer.initialize_from`.
+        init: weights that a new run starts from, see :func:`~vsrcli.train.checkpoints.initialize_from`.
         stop: polled after each step; a signal number ends the run with a checkpoint.
         on_step: progress.
         on_note: told what someone should know, in one line.

@@ -19,8 +19,8 @@ from vsrcli.errors import DataError
 from vsrcli.evaluate.metrics import PSNR_CAP, luma, psnr_y, ssim_y
 from vsrcli.frames.resample import interpolate
 from vsrcli.models.architectures import Architecture
-from vsrcli.train.clips import TrainingPair, find_footage, prepare_pairs
-from vsrcli.train.sequences import temporal_margin
+from vsrcli.train.config import temporal_margin
+from vsrcli.train.footage import TrainingPair, find_footage, prepare_pairs
 
 if TYPE_CHECKING:
     from vsrcli.frames.resample import Phase

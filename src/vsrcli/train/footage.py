@@ -3,6 +3,8 @@
 Layout of the cache: ``high/NAME.npy`` is the truth, uint8 (T, H, W, 3); ``PRESET-xS/NAME.npy`` holds its
 degradations, uint8 (variants, T, H/S, W/S, 3). Both are written beside their final name and renamed, so that
 a killed preparation goes on where it stopped.
+
+What is evaluated is never trained on.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from PIL import Image
 
 from vsrcli.degradations import Degradation, degrade
 from vsrcli.errors import DataError
+from vsrcli.models.weights import file_sha256
 from vsrcli.train.synthesis import HEIGHT, WIDTH, camera_move, defocused, motion_blurred, static_camera
 
 CLIPS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".y4m"}
@@ -219,3 +222,33 @@ def _photo(path: Path) -> Image.Image:
             (round(image.width * smallest), round(image.height * smallest)), Image.Resampling.LANCZOS
         )
     return image
+
+
+def check_no_leakage(training: Footage, evaluated: Footage) -> None:
+    """Refuse folders that share a file.
+
+    Raises:
+        DataError: a file lies in both, under whatever name, or two different ones share a name, which decoded
+            footage is kept under; the message names them.
+    """
+    ours = [*training.clips, *training.photos]
+    by_path = {path.resolve(): path for path in ours}
+    by_name = {(path in training.photos, path.stem): path for path in ours}
+    by_size: dict[int, list[Path]] = {}
+    for path in ours:
+        by_size.setdefault(path.stat().st_size, []).append(path)
+    for path in (*evaluated.clips, *evaluated.photos):
+        twin = by_path.get(path.resolve())
+        same_size = by_size.get(path.stat().st_size, [])
+        if twin is None and same_size:  # reading whole files is for the few that could be equal
+            digest = file_sha256(path)
+            twin = next((other for other in same_size if file_sha256(other) == digest), None)
+        if twin is not None:
+            raise DataError(
+                f"{str(path)!r} is also trained on, as {str(twin)!r}: take it out of one of the folders"
+            )
+        namesake = by_name.get((path in evaluated.photos, path.stem))
+        if namesake is not None:
+            raise DataError(
+                f"{str(path)!r} and {str(namesake)!r} share a name, which the cache goes by: rename one"
+            )
