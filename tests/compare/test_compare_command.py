@@ -20,7 +20,7 @@ from PIL import Image
 
 import media_samples as media
 from terminal import Outcome, spawn
-from vsrcli.compare.target import atomic_output
+from vsrcli.compare.writers import atomic_output
 from vsrcli.errors import OutputError
 from vsrcli.evaluate.metrics import psnr_y
 from vsrcli.media.decoder import Decoder

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 from vsrcli.compare.alignment import iter_aligned
-from vsrcli.compare.figures import METRICS, Scorer, ScoreSeries
+from vsrcli.compare.html import bin_series, format_timestamp, nice_ticks, plot
 from vsrcli.compare.inputs import Comparison, plan_comparison
-from vsrcli.compare.plot import bin_series, format_timestamp, nice_ticks, plot
-from vsrcli.compare.vmaf import available
+from vsrcli.compare.scoring import METRICS, Scorer, ScoreSeries, available
 from vsrcli.errors import InputError
 from vsrcli.evaluate.metrics import psnr_y, ssim_y
 
@@ -63,7 +62,7 @@ def test_vmaf_tells_the_truth_from_a_copy_of_a_copy(tmp_path: Path, ffmpeg: Any)
 def test_without_libvmaf_it_is_left_out_and_that_is_said(
     trio: Trio, ffmpeg: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vsrcli.compare.figures.available", lambda ffmpeg: False)
+    monkeypatch.setattr("vsrcli.compare.scoring.available", lambda ffmpeg: False)
     told: list[str] = []
     figures = measured(plan_comparison(trio[:2], trio[2]), ffmpeg, on_notice=told.append)
     assert "vmaf" not in figures.values
@@ -76,8 +75,8 @@ def test_a_vmaf_that_dies_costs_nothing_else(
     trio: Trio, ffmpeg: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr("vsrcli.compare.figures.available", lambda ffmpeg: True)
-    monkeypatch.setattr("vsrcli.compare.vmaf.MODEL", "no-such-model")
+    monkeypatch.setattr("vsrcli.compare.scoring.available", lambda ffmpeg: True)
+    monkeypatch.setattr("vsrcli.compare.scoring.MODEL", "no-such-model")
     told: list[str] = []
     figures = measured(plan_comparison(trio[:2], trio[2]), ffmpeg, on_notice=told.append)
     assert len(figures.values["psnr_y"][1]) == 12

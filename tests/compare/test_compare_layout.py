@@ -7,9 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from vsrcli.compare.font import pick_font
-from vsrcli.compare.labels import label_badge, shortened
-from vsrcli.compare.layout import PERIOD, Layout
+from vsrcli.compare.canvas import PERIOD, Layout, label_badge, pick_font, shortened
 from vsrcli.errors import UsageError
 from vsrcli.evaluate.crops import DetailCrop
 

@@ -15,9 +15,9 @@ from vsrcli.errors import UsageError
 from vsrcli.system.signals import catch_signals
 
 if TYPE_CHECKING:
-    from vsrcli.compare.figures import ScoreSeries
+    from vsrcli.compare.canvas import Layout
     from vsrcli.compare.inputs import Comparison
-    from vsrcli.compare.layout import Layout
+    from vsrcli.compare.scoring import ScoreSeries
     from vsrcli.evaluate.crops import DetailCrop
 
 _PAGES, _PICTURES = (".html", ".htm"), (".png",)
@@ -158,7 +158,7 @@ def compare(
     from vsrcli.cli.meter import make_progress, stderr_console
     from vsrcli.cli.preferred import preferred
     from vsrcli.compare.inputs import plan_comparison
-    from vsrcli.compare.target import check_target
+    from vsrcli.compare.writers import check_target
     from vsrcli.media.ffmpeg import find_ffmpeg
 
     console = stderr_console()
@@ -254,7 +254,7 @@ def _crop(given: dict[str, Any]) -> DetailCrop | None:
 
 def _layout(line: Comparison, kind: str, given: dict[str, Any]) -> Layout:
     """With a reference, it is shown, too, where there is room for a third picture."""
-    from vsrcli.compare.layout import Layout
+    from vsrcli.compare.canvas import Layout
 
     crop, films = _crop(given), len(line.films)
     layout = given["layout"] or ("split" if kind == "film" and films == 2 else "side")

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from vsrcli.compare.figures import ScoreSeries
     from vsrcli.compare.inputs import Comparison
+    from vsrcli.compare.scoring import ScoreSeries
 
 
 def print_figures(line: Comparison, figures: ScoreSeries) -> None:

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from vsrcli.cli.meter import ProgressDisplay
-from vsrcli.compare.figures import ScoreSeries
-from vsrcli.compare.film import plan_video, write_video
+from vsrcli.compare.canvas import Layout
+from vsrcli.compare.html import write_page
 from vsrcli.compare.inputs import Comparison
-from vsrcli.compare.layout import Layout
-from vsrcli.compare.page import write_page
+from vsrcli.compare.scoring import ScoreSeries
 from vsrcli.compare.snapshots import check_times, collect_snapshots, spread_times
-from vsrcli.compare.still import write_image
+from vsrcli.compare.writers import plan_video, write_image, write_video
 from vsrcli.evaluate.crops import DetailCrop
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions

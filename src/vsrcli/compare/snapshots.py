@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image, features
 
 from vsrcli.compare.alignment import AlignedFrames, aligned_at, iter_aligned
-from vsrcli.compare.figures import Scorer, ScoreSeries
 from vsrcli.compare.inputs import Comparison
+from vsrcli.compare.scoring import Scorer, ScoreSeries
 from vsrcli.errors import InputError
 from vsrcli.evaluate.crops import DetailCrop, detailed_crop
 from vsrcli.media.ffmpeg import Ffmpeg
