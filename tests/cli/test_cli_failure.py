@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vsrcli import errors
-from vsrcli.cli import COMMANDS, failure, run
+from vsrcli.cli import COMMANDS, console, run
 
 
 @pytest.mark.parametrize(
@@ -20,19 +20,19 @@ from vsrcli.cli import COMMANDS, failure, run
     ],
 )
 def test_status(error: errors.VsrError, status: int, capsys: pytest.CaptureFixture[str]) -> None:
-    assert failure.report_error(error) == status
+    assert console.report_error(error) == status
     out, err = capsys.readouterr()
     assert out == ""
     assert len(err.splitlines()) == 1
 
 
 def test_details_follow_indented(capsys: pytest.CaptureFixture[str]) -> None:
-    failure.report_error(errors.EncodeError("disk full", details="first\nsecond\n"))
+    console.report_error(errors.EncodeError("disk full", details="first\nsecond\n"))
     assert capsys.readouterr().err == "vsr: error: disk full\n  first\n  second\n"
 
 
 def test_names_cannot_break_the_line_nor_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    failure.report_error(errors.InputError("a\nb\x1b[31mc\x07 wörld is missing"))
+    console.report_error(errors.InputError("a\nb\x1b[31mc\x07 wörld is missing"))
     assert capsys.readouterr().err == "vsr: error: a b\\x1b[31mc\\x07 wörld is missing\n"
 
 

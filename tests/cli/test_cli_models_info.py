@@ -13,7 +13,7 @@ import pytest
 
 import media_samples as media
 from terminal import Outcome, environment
-from vsrcli.cli.models import quality
+from vsrcli.cli.info import quality
 from vsrcli.models.architectures import ARCHITECTURES
 
 Vsr = Callable[..., Outcome]

@@ -13,7 +13,7 @@ import pytest
 
 import media_samples as media
 from terminal import Outcome, complete, eventually, spawn
-from vsrcli.cli.card import relative
+from vsrcli.cli.train import relative
 
 Vsr = Callable[..., Outcome]
 TINY = [

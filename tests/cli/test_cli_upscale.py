@@ -10,7 +10,7 @@ from rich.console import Console
 
 import media_samples as media
 from terminal import Outcome
-from vsrcli.cli import meter, upscale
+from vsrcli.cli import progress, upscale
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.pipeline.job import Options
 
@@ -139,8 +139,8 @@ def test_lines_come_at_intervals_and_at_the_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(meter.time, "monotonic", lambda: now[0])
-    with meter.PlainProgress("frames") as lines:
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with progress.PlainProgress("frames") as lines:
         for done in range(1, 13):
             now[0] += 1
             lines.update(done, 12, "x")
@@ -149,8 +149,8 @@ def test_lines_come_at_intervals_and_at_the_end(
 
 def test_a_bar_on_a_terminal() -> None:
     console = Console(force_terminal=True, width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    with console.file, meter.make_progress(console, "frames") as bar:
-        assert isinstance(bar, meter.BarProgress)
+    with console.file, progress.make_progress(console, "frames") as bar:
+        assert isinstance(bar, progress.BarProgress)
         bar.print_line("a [line] that stays")
         bar.update(6, 12, "1.5 fps")
         bar.update(14, 12, "1.5 fps")  # more than the container stated
@@ -159,7 +159,7 @@ def test_a_bar_on_a_terminal() -> None:
 
 
 def test_clock() -> None:
-    assert [meter.format_duration(s) for s in (0.2, 59.6, 61, 3600 + 62)] == [
+    assert [progress.format_duration(s) for s in (0.2, 59.6, 61, 3600 + 62)] == [
         "0:00",
         "1:00",
         "1:01",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vsrcli import __version__
-from vsrcli.cli import failure, standard
+from vsrcli.cli.console import prepare_stdio, report_error, report_interrupt
 from vsrcli.cli.lazy import LazyGroup
 from vsrcli.cli.messages import MESSAGES
 from vsrcli.cli.options import ARGUMENTS, LOG, VERBOSITY
@@ -26,7 +26,7 @@ COMMANDS = {
     "batch": ("vsrcli.cli.batch:batch", "Upscale many films: files, folders and patterns."),
     "preview": ("vsrcli.cli.preview:preview", "Upscale a moment; what would the whole film take?"),
     "info": ("vsrcli.cli.info:info", "Say what a film holds."),
-    "models": ("vsrcli.cli.models:models", "List the models, what they cost and what they measured."),
+    "models": ("vsrcli.cli.info:models", "List the models, what they cost and what they measured."),
     "train": ("vsrcli.cli.train:train", "Train a network on a folder of clips and photographs."),
     "bench": ("vsrcli.cli.bench:bench", "Measure how fast a model is on this machine."),
     "serve": ("vsrcli.cli.serve:serve", "Open a web page: upload films, upscale, download."),
@@ -34,7 +34,7 @@ COMMANDS = {
     "compare": ("vsrcli.cli.compare:compare", "Show films beside each other: page, film or picture."),
     "doctor": ("vsrcli.cli.doctor:doctor", "Look at what this machine has, and what to do about it."),
     "config": ("vsrcli.cli.config:config", "Show the settings that hold here."),
-    "completion": ("vsrcli.cli.completion:completion", "Complete commands and options in your shell."),
+    "completion": ("vsrcli.cli.config:completion", "Complete commands and options in your shell."),
 }
 
 
@@ -79,7 +79,7 @@ def settings_of(context: click.Context) -> Config:
 
 def main() -> None:
     """The ``vsr`` script."""
-    standard.prepare_stdio()
+    prepare_stdio()
     if instruction := os.environ.get(COMPLETE):  # set by the script of `vsr completion`
         from click.shell_completion import shell_complete
 
@@ -103,9 +103,9 @@ def run(arguments: Sequence[str]) -> int:
         return stop.exit_code
     except Exception as error:
         traceback = context.meta.get(VERBOSITY, 0) >= 2
-        return failure.report_error(error, traceback=traceback, messages=context.meta.get(MESSAGES))
+        return report_error(error, traceback=traceback, messages=context.meta.get(MESSAGES))
     except KeyboardInterrupt:
-        return failure.report_interrupt(context.meta.get(MESSAGES))
+        return report_interrupt(context.meta.get(MESSAGES))
     finally:
         context.meta.get(LOG, lambda: None)()
     return 0

@@ -1,21 +1,47 @@
-"""``vsr batch``: many films in, as many out."""
+"""``vsr batch``: many films in, as many out.
+
+The course of a batch as the user sees it: every film is looked at, then made, then told of.
+
+What ``vsr batch`` says at its end: a table for people, a document for programs.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import shlex
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from vsrcli.batch.discovery import FIELDS, TEMPLATE, Naming, find_tasks
-from vsrcli.batch.ledger import Ledger
-from vsrcli.cli.film_options import build_options, film_options
+from vsrcli.batch.discovery import FIELDS, TEMPLATE, Naming, Task, TaskList, find_tasks
+from vsrcli.batch.ledger import Ledger, options_fingerprint
+from vsrcli.batch.planning import PlannedTask, plan_task, share_memory
+from vsrcli.batch.runner import BatchRun
+from vsrcli.batch.task import WAITING, Outcome
+from vsrcli.cli.console import one_line
 from vsrcli.cli.options import ARGUMENTS, from_command_line, quiet_option, verbose_option
-from vsrcli.errors import SignalInterruptError, UsageError
+from vsrcli.cli.progress import (
+    format_duration,
+    make_batch_progress,
+    make_progress,
+    print_failure,
+    stderr_console,
+)
+from vsrcli.cli.upscale_options import build_options, film_options
+from vsrcli.errors import OutputError, SignalInterruptError, UsageError
 from vsrcli.images.naming import is_image_name
 from vsrcli.media.ffmpeg import find_ffmpeg
-from vsrcli.system.signals import catch_signals
+from vsrcli.pipeline.job import Options
+from vsrcli.system.signals import CancelToken, catch_signals
 
 
 @click.command(
@@ -74,7 +100,6 @@ def batch(
     finished, from the same source and with the same options, is skipped. A batch that was interrupted is
     continued by the same command. Exit status: 0 if every film is there, 3 if some have failed.
     """
-    from vsrcli.cli.batch_course import BatchCommand, BatchSettings
 
     context, options = click.get_current_context(), build_options(**given)
     if folder.exists() and not folder.is_dir():
@@ -106,3 +131,254 @@ def batch(
             )
     if status:
         context.exit(status)
+
+
+FAILURE_STATUSES = 3  # exit status of a batch that came to its end with failures
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """What is asked of the batch as a whole.
+
+    Attributes:
+        jobs: films at a time.
+        fail_fast: whether one that fails ends it.
+        dry_run: whether nothing is to be made.
+        quiet: whether nothing but failures is to be said.
+        verbose: whether more is to be said.
+        json: where the document goes: a file, ``-``, or None.
+    """
+
+    jobs: int = 1
+    fail_fast: bool = False
+    dry_run: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    json: str | None = None
+
+
+class BatchCommand:
+    """One run of the command.
+
+    Args:
+        found: the films.
+        options: of each.
+        ledger: of the output folder.
+        wishes: what else is asked.
+
+    Attributes:
+        outcomes: of all films, in their order; right at any moment.
+    """
+
+    def __init__(self, found: TaskList, options: Options, ledger: Ledger, wishes: BatchSettings) -> None:
+        self.outcomes = [WAITING] * len(found.tasks)
+        self._found, self._options, self._ledger, self._wishes = found, options, ledger, wishes
+        self._console = stderr_console()
+        self._checked: list[PlannedTask] = []
+        self._needed = options_fingerprint(options)
+        self._jobs, self._began = 1, time.perf_counter()
+
+    def plan(self, received: CancelToken) -> None:
+        """Look at every film. Failures are told at once, except in a dry run, whose table has them.
+
+        Raises:
+            Interrupted: a signal arrived.
+        """
+        tasks, wishes, console = self._found.tasks, self._wishes, self._console
+        with make_progress(console, "films", quiet=wishes.quiet or not console.is_terminal) as meter:
+            for number, task in enumerate(tasks):
+                received.raise_if_cancelled()
+                meter.update(number, len(tasks), "looked at")
+                checked = plan_task(task, self._options, self._ledger, self._needed)
+                self._checked.append(checked)
+                self.outcomes[number] = checked.outcome
+                if checked.outcome.status == "failed" and not wishes.dry_run:
+                    print_failure(console, task.name, checked.outcome)
+
+    def run(self, received: CancelToken) -> None:
+        """Make those that are waiting.
+
+        Raises:
+            Interrupted: a signal arrived.
+            OutputError: the output folder cannot be made.
+        """
+        wishes = self._wishes
+        if wishes.dry_run or (wishes.fail_fast and self._failed):
+            return
+        self._jobs, options, said = share_memory(self._checked, self._options, wishes.jobs)
+        if said and not wishes.quiet:
+            self._console.print(said)
+        self._ledger.make_folder()
+        with make_batch_progress(self._console, self._checked, quiet=wishes.quiet) as board:
+            batch = BatchRun(
+                self._checked,
+                options,
+                self._ledger,
+                self._needed,
+                board,
+                fail_fast=wishes.fail_fast,
+                check=received.raise_if_cancelled,
+                stopping=lambda: bool(received.signum),
+            )
+            self.outcomes = batch.outcomes
+            if self._jobs > 1:
+                batch.run_parallel(self._jobs)
+            else:
+                batch.run_sequential()
+
+    def report(self, signalled: int | None) -> int:
+        """The table and the document.
+
+        Args:
+            signalled: exit status of a signal, if one has ended it.
+
+        Returns:
+            The exit status.
+
+        Raises:
+            OutputError: the document cannot be written.
+        """
+        wishes, tasks = self._wishes, self._found.tasks
+        status = signalled or (FAILURE_STATUSES if self._failed else 0)
+        if not wishes.quiet:
+            if self._found.others and wishes.verbose:
+                self._console.print(f"files passed over that are no films: {self._found.others}")
+            if wishes.dry_run:
+                print_plans(self._console, self._checked)
+            else:
+                print_outcomes(self._console, tasks, self.outcomes, every=wishes.verbose)
+        if wishes.json is not None:
+            content = batch_document(
+                tasks,
+                self.outcomes,
+                out_dir=str(self._ledger.folder),
+                dry_run=wishes.dry_run,
+                exit_status=status,
+                jobs=self._jobs,
+                seconds=round(time.perf_counter() - self._began, 3),
+            )
+            write_document(content, wishes.json)
+        return status
+
+    def resume_hint(self, arguments: Sequence[str]) -> str:
+        """After a signal: how far it is, and how to go on; ``arguments`` are the command line's."""
+        command = shlex.join(["vsr", *(each for each in arguments if each != "--no-resume")])
+        finished = sum(outcome.status in ("done", "skipped") for outcome in self.outcomes)
+        return f"stopped; {finished} of {len(self.outcomes)} films are finished; to go on: {command}"
+
+    @property
+    def _failed(self) -> bool:
+        return any(outcome.status == "failed" for outcome in self.outcomes)
+
+
+VERSION = 1
+STATUSES = ("done", "skipped", "failed", "stopped", "waiting")
+_STYLES = {"done": "green", "skipped": "dim", "failed": "bold red", "stopped": "yellow", "waiting": "dim"}
+_ENDLESS = 100_000  # columns
+_MANY = 24  # films; in longer tables, those that nothing happened to are only counted
+
+
+def print_outcomes(
+    console: Console, tasks: Sequence[Task], outcomes: Sequence[Outcome], *, every: bool = False
+) -> None:
+    """The table and a line with the counts; ``every``: films that nothing happened to, too."""
+    table = _table("film", "status", "frames", "time", "fps", "remark")
+    idle = () if every or len(tasks) <= _MANY else ("skipped", "waiting")
+    for task, outcome in zip(tasks, outcomes, strict=True):
+        if outcome.status not in idle:
+            table.add_row(
+                _name(task),
+                Text(outcome.status, _STYLES[outcome.status]),
+                "" if outcome.frames is None else f"{outcome.frames:,}",
+                format_duration(outcome.seconds) if outcome.seconds else "",
+                "" if outcome.fps is None else f"{outcome.fps:.1f}",
+                Text(one_line(_remark(outcome))),
+            )
+    if table.row_count:
+        _print(console, table)
+    counts = Counter(outcome.status for outcome in outcomes)
+    films = f"{len(tasks)} film{'s' * (len(tasks) != 1)}"
+    console.print(f"{films}: {', '.join(f'{counts[each]} {each}' for each in STATUSES if counts[each])}")
+
+
+def print_plans(console: Console, checked: Sequence[PlannedTask]) -> None:
+    """What would happen, for ``--dry-run``."""
+    table = _table("film", "would be", "frames", "size", "encoder", "target")
+    for each in checked:
+        job, status = each.job, each.outcome.status
+        if job is None:
+            table.add_row(
+                _name(each.task), Text(status, _STYLES[status]), "", "", "", one_line(each.outcome.reason)
+            )
+            continue
+        plan = job.plan
+        notes = f"; {'; '.join(plan.notices)}" if plan.notices else ""
+        table.add_row(
+            _name(each.task),
+            Text("made", "green"),
+            "" if job.expected_frames is None else f"{job.expected_frames:,}",
+            f"{plan.width}x{plan.height}",
+            plan.codec,
+            Text(one_line(f"{each.task.target}{notes}")),
+        )
+    _print(console, table)
+    made = sum(each.job is not None for each in checked)
+    console.print(f"dry run: {made} of {len(checked)} films would be made; nothing was written")
+
+
+def batch_document(tasks: Sequence[Task], outcomes: Sequence[Outcome], **facts: Any) -> dict[str, Any]:
+    """For ``--json``; docs/batch.md explains it. ``facts``: of the batch as a whole."""
+    counts = Counter(outcome.status for outcome in outcomes)
+    return {
+        "version": VERSION,
+        **facts,
+        "counts": {each: counts[each] for each in STATUSES},
+        "films": [outcome.as_dict(task) for task, outcome in zip(tasks, outcomes, strict=True)],
+    }
+
+
+def write_document(content: dict[str, Any], place: str) -> None:
+    """To a file, whole or not at all; or with ``-`` to stdout.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    text = json.dumps(content, indent=2)
+    if place == "-":
+        click.echo(text)
+        return
+    path = Path(place)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text(text + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror}); choose another --json") from error
+
+
+def _remark(outcome: Outcome) -> str:
+    if outcome.reason:
+        return outcome.reason
+    warnings = outcome.warnings
+    return f"{warnings[0]}{f' and {len(warnings) - 1} more' if len(warnings) > 1 else ''}" if warnings else ""
+
+
+def _name(task: Task) -> Text:
+    return Text(one_line(task.name))
+
+
+def _table(*heads: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column(heads[0], overflow="fold", min_width=12)
+    table.add_column(heads[1], no_wrap=True)
+    for head in heads[2:5]:
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column(heads[5], overflow="fold")
+    return table
+
+
+def _print(console: Console, table: Table) -> None:
+    """In the terminal's width; into a file, every film on one line."""
+    if not console.is_terminal:
+        console = Console(file=console.file, width=_ENDLESS, markup=False, highlight=False, emoji=False)
+    console.print(table, soft_wrap=False)

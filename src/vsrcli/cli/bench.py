@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsrcli.cli.network_options import network_options, resolve_network
 from vsrcli.cli.options import (
     engine_options,
     from_command_line,
     highest_precedence,
     memory_options,
+    network_options,
     quiet_option,
+    resolve_network,
     verbose_option,
 )
 from vsrcli.cli.types import DimensionsParam, ScaleParam

@@ -1,9 +1,13 @@
-"""``vsr evaluate``: how good models are on your own clips, beside interpolation."""
+"""``vsr evaluate``: how good models are on your own clips, beside interpolation.
+
+What ``vsr evaluate`` writes besides its tables: figures, and measurements in the cards of weights.
+"""
 
 from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +20,16 @@ from vsrcli.cli.options import (
     highest_precedence,
     verbose_option,
 )
+from vsrcli.errors import OutputError, UsageError
+from vsrcli.evaluate.models import EvaluatedModel
+from vsrcli.evaluate.results import Evaluation, card_entry
 from vsrcli.models.architectures import DEFAULT_MODEL
 from vsrcli.models.weights import SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from vsrcli.evaluate.benchmark import StillFrames
-    from vsrcli.evaluate.models import EvaluatedModel
     from vsrcli.evaluate.results import ClipResult
+
 
 _DEGRADATIONS = click.Choice(["bi", "bd", "video", "none"])
 _FILE = click.Path(path_type=Path)
@@ -124,7 +129,6 @@ def evaluate(
     """
     from dataclasses import replace
 
-    from vsrcli.cli.evaluate_files import check_cards, check_target, write, write_card
     from vsrcli.cli.evaluate_report import ComparisonStrips, MeasuringBar, print_comparison
     from vsrcli.evaluate.comparison import compare_models
     from vsrcli.evaluate.tables import notes
@@ -243,3 +247,53 @@ class _Notices:
         if text not in self._said:
             click.echo(f"warning: {text}", err=True)
         self._said.add(text)
+
+
+def check_target(path: Path | None) -> None:
+    """Whether figures can be written there: before hours of work, not after them.
+
+    Raises:
+        OutputError: they cannot.
+    """
+    if path is None or path == Path("-"):
+        return
+    if path.is_dir() or not path.resolve().parent.is_dir():
+        why = "that is a folder" if path.is_dir() else "there is no such folder"
+        raise OutputError(f"cannot write the figures to {str(path)!r}: {why}; name a file in one that exists")
+
+
+def write(path: Path, text: str) -> None:
+    """Figures into a file of their own.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write the figures to {str(path)!r}: {error}; name another file") from error
+
+
+def check_cards(contestants: Sequence[EvaluatedModel], name: str | None) -> None:
+    """Whether these measurements belong into cards.
+
+    Raises:
+        UsageError: they do not.
+    """
+    if name == "none":
+        raise UsageError("--card says how low resolution was made, --degrade none does not: leave one out")
+    for contestant in contestants:
+        if contestant.choice.weights is None:
+            raise UsageError(
+                f"--card needs models with weights: {contestant.choice.architecture.name} has no card"
+            )
+
+
+def write_card(contestant: EvaluatedModel, reports: list[Evaluation]) -> None:
+    """The means of a model into the card of its weights."""
+    weights = contestant.choice.weights
+    assert weights is not None
+    content = {**weights.card, "measured": card_entry(reports)}
+    partial = weights.card_path.with_suffix(".part")
+    write(partial, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    partial.replace(weights.card_path)

@@ -1,4 +1,7 @@
-"""``vsr info``: what a film holds, as ``vsr upscale`` will see it."""
+"""``vsr info``: what a film holds, as ``vsr upscale`` will see it.
+
+``vsr models``: every model, with or without weights.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,12 @@ from typing import Any
 
 import click
 
-from vsrcli.cli.failure import one_line
+from vsrcli.cli.console import SourcePath, one_line
 from vsrcli.cli.options import verbose_option
-from vsrcli.cli.standard import SourcePath
 from vsrcli.media.types import Source, VideoStream
 from vsrcli.media.y4m import STDIO
+from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, Architecture
+from vsrcli.models.weights import DEFAULT_DEGRADATION, list_weights
 from vsrcli.system.signals import catch_signals
 
 
@@ -114,3 +118,130 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Fraction | Path) else value
+
+
+_UNTRAINED = "no weights"
+_WIDE = 100  # columns of a terminal that has room for everything; below, the table says less
+
+
+@click.command(epilog="Example: vsr models --json")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document, with the model cards in full.")
+@verbose_option
+def models(as_json: bool, verbose: int) -> None:
+    """List the models: scale, degradation trained on, cost and measured quality.
+
+    Weight files are found by the model's name and the scale; the folder that $VSR_WEIGHTS names comes first.
+    """
+    entries = collect()
+    if as_json:
+        click.echo(json.dumps(entries, indent=2, ensure_ascii=False))
+    else:
+        _table(entries)
+
+
+def collect() -> list[dict[str, Any]]:
+    """One entry for every weight file, and one for every architecture without any; by architecture."""
+    by_architecture: dict[str, list[dict[str, Any]]] = {name: [] for name in ARCHITECTURES}
+    for weights in list_weights():
+        card = weights.card
+        entry = _entry(weights.architecture, weights.scale) | {
+            "name": weights.name,
+            "scales": [weights.scale],
+            "degradation": card["degradation"],
+            "parameters": card.get("parameters"),
+            "measured": card.get("measured") or card.get("validation"),
+            "licence": card.get("licence"),
+            "weights": str(weights.path),
+            "usable": True,
+            "card": dict(card),
+        }
+        by_architecture[weights.architecture.name].append(entry)
+    for name, entries in by_architecture.items():
+        if not entries:
+            entries.append(_entry(ARCHITECTURES[name], max(ARCHITECTURES[name].scales)))
+    return [entry for entries in by_architecture.values() for entry in entries]
+
+
+def _entry(architecture: Architecture, scale: int) -> dict[str, Any]:
+    return {
+        "name": architecture.name,
+        "architecture": architecture.name,
+        "summary": architecture.summary,
+        "scales": list(architecture.scales),
+        "degradation": None,
+        "frames": architecture.frames,
+        "multiply_adds_per_lr_pixel": architecture.multiply_adds(scale),
+        "parameters": 0 if architecture.module is None else None,
+        "measured": None,
+        "licence": None,
+        "weights": None,
+        "usable": architecture.module is None,
+    }
+
+
+def quality(measured: Mapping[str, Any] | None) -> str:
+    """A card's scores in a few words: ``bi 30.12 dB (+0.81)``."""
+    if not measured:
+        return ""
+    words = []
+    for key, value in measured.items():
+        if key.endswith(" psnr_y") and isinstance(value, int | float):
+            protocol = key.removesuffix(" psnr_y")
+            gain = measured.get(f"{protocol} gain_db")
+            words.append(
+                f"{protocol} {value:.2f} dB" + (f" ({gain:+.2f})" if isinstance(gain, int | float) else "")
+            )
+    if not words:
+        words = [f"{key} {value:g}" for key, value in measured.items() if isinstance(value, int | float)]
+    return "\n".join(words)
+
+
+def _table(entries: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(markup=False, highlight=False, emoji=False, width=160)  # for grep and cut
+    wide = console.width >= _WIDE
+    left_out = () if wide else ("frames", "licence")
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2 if wide else 1, 0, 0))
+    rows = [_cells(entry) for entry in entries]
+    headings = [heading for heading in rows[0] if heading not in left_out]
+    for heading in headings:
+        number = heading in ("frames", "MAC/pixel", "params")
+        table.add_column(heading, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(row[heading] for heading in headings))
+    console.print(table)
+    notes = [
+        f"Default: {DEFAULT_MODEL}, {DEFAULT_DEGRADATION}. MAC/pixel: multiply-adds for a source pixel.",
+        "PSNR-Y: mean over validation clips; in brackets, dB over the better of bicubic and Lanczos.",
+    ]
+    if not all(entry["usable"] for entry in entries):
+        notes.append("no weights: train with vsr train")
+    console.print("\n" + "\n".join(notes), soft_wrap=not console.is_terminal)
+
+
+def _cells(entry: Mapping[str, Any]) -> dict[str, str]:
+    """What the table says of an entry, by heading."""
+    return {
+        "model": entry["name"],
+        "scale": " ".join(map(str, entry["scales"])),
+        "trained on": entry["degradation"] or ("" if entry["usable"] else _UNTRAINED),
+        "frames": str(entry["frames"]),
+        "MAC/pixel": _short(entry["multiply_adds_per_lr_pixel"]),
+        "params": _short(entry["parameters"]),
+        "PSNR-Y": quality(entry["measured"]),
+        "licence": entry["licence"] or "",
+    }
+
+
+def _short(count: int | None) -> str:
+    """``1.2M`` for people."""
+    if not count:
+        return "-"
+    for limit, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= limit:
+            return f"{count / limit:.3g}{unit}"
+    return str(count)

@@ -1,4 +1,7 @@
-"""Options that several commands share, and what the command line leaves for its commands to read."""
+"""Options that several commands share, and what the command line leaves for its commands to read.
+
+Which network computes: a preset, or a model by its name.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from vsrcli.cli.types import DeviceParam, SizeParam, TileParam
+from vsrcli.cli.types import DeviceParam, NetworkPresetParam, SizeParam, TileParam
+from vsrcli.errors import UsageError
 from vsrcli.inference.selection import ENGINES, PRECISIONS
+from vsrcli.models.architectures import NETWORK_PRESETS
+from vsrcli.pipeline.job import Options
 
 VERBOSITY = "vsrcli.verbosity"  # key in the context's meta: how often -v was given
 LOG = "vsrcli.log"  # key in the context's meta: what closes the log file
@@ -77,7 +83,7 @@ def log_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
     def begin(context: click.Context, parameter: click.Parameter, file: Path | None) -> None:
         if file is not None:
-            from vsrcli.cli.log import start_log
+            from vsrcli.cli.reporters import start_log
 
             context.meta[LOG] = start_log(file, context.meta.get(ARGUMENTS, ()))
 
@@ -143,3 +149,38 @@ memory_options = combine_options(
     ),
 )
 """``--tile`` and ``--max-memory``: how much is computed at a time."""
+
+
+_DEFAULT = Options()
+network_options = combine_options(
+    click.option(
+        "--preset",
+        type=NetworkPresetParam(),
+        help="How much to compute: "
+        + ", ".join(f"{name} ({model})" for name, model in NETWORK_PRESETS.items())
+        + "; the encoder's effort follows (its own one: `upscale -e preset=NAME`).  [default: balanced]",
+    ),
+    click.option(
+        "-m",
+        "--model",
+        help=f"Instead of a preset: see `vsr models`, or a .weights.h5 file.  [default: {_DEFAULT.model}]",
+    ),
+)
+
+
+def resolve_network(context: click.Context | None, preset: str | None, model: str | None) -> tuple[str, str]:
+    """The one network that was named, and the encoder's effort.
+
+    Args:
+        context: of the command; None: everything counts as typed.
+        preset, model: values of ``network_options``.
+
+    Raises:
+        UsageError: both, from the same place.
+    """
+    given = highest_precedence(context, {"preset": preset, "model": model})
+    if len(given) > 1:
+        raise UsageError(f"--preset {preset} and --model {model} both choose the network; give one of them")
+    if preset is not None and "preset" in given:
+        return NETWORK_PRESETS[preset], preset
+    return given.get("model", _DEFAULT.model), _DEFAULT.encode.effort

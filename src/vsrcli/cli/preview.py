@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsrcli.cli.film_options import build_options, film_options
 from vsrcli.cli.messages import MESSAGES, progress_options
 from vsrcli.cli.options import LOG, log_option, quiet_option, verbose_option
 from vsrcli.cli.types import TimeParam
+from vsrcli.cli.upscale_options import build_options, film_options
 from vsrcli.errors import UsageError
 from vsrcli.images.naming import is_image_target
 from vsrcli.system.signals import catch_signals
@@ -62,8 +62,8 @@ def preview(
         raise UsageError(f"--seconds {float(seconds):g}: a preview is longer than nothing; give 3, say")
     options = build_options(**given)
     from vsrcli.cli import summary
-    from vsrcli.cli.meter import stderr_console
-    from vsrcli.cli.telling import make_reporter
+    from vsrcli.cli.progress import stderr_console
+    from vsrcli.cli.reporters import make_reporter
     from vsrcli.pipeline.job import prepare_job
     from vsrcli.pipeline.run import run_job
 
@@ -149,7 +149,7 @@ class Estimate:
     size: int | None
 
     def __str__(self) -> str:
-        from vsrcli.cli.meter import format_duration
+        from vsrcli.cli.progress import format_duration
         from vsrcli.pipeline.memory import format_bytes
 
         if self.frames is None or self.seconds is None or self.size is None:

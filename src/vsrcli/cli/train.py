@@ -1,14 +1,19 @@
-"""``vsr train``: a network from a folder of clips and photographs; interrupted, the same command goes on."""
+"""``vsr train``: a network from a folder of clips and photographs; interrupted, the same command goes on.
+
+What a model card says about where the weights come from: command, footage, credits, licence.
+"""
 
 from __future__ import annotations
 
+import csv
+import shlex
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 
-from vsrcli.cli.options import quiet_option, verbose_option
+from vsrcli.cli.options import ARGUMENTS, quiet_option, verbose_option
 from vsrcli.cli.types import SizesParam
 from vsrcli.degradations import PRESETS
 from vsrcli.models.architectures import ARCHITECTURES
@@ -100,8 +105,7 @@ def train(
     Stopped by Ctrl-C or killed, the same command goes on from the last checkpoint. The weights in the run's
     folder are a model for `vsr upscale --model`.
     """
-    from vsrcli.cli.card import model_card
-    from vsrcli.cli.meter import make_progress, stderr_console
+    from vsrcli.cli.progress import make_progress, stderr_console
     from vsrcli.inference.keras import silence_native_stderr
     from vsrcli.system.resources import configure_malloc
     from vsrcli.train.config import check_sequences
@@ -167,8 +171,8 @@ class _Teller:
         self._steps, self._seconds, self._waited, self._loss = 0, 0.0, 0.0, 0.0
 
     def tell(self, meter: Any, report: StepReport) -> None:
-        from vsrcli.cli.meter import format_duration
-        from vsrcli.cli.models import quality
+        from vsrcli.cli.info import quality
+        from vsrcli.cli.progress import format_duration
 
         self._steps += 1
         if self._steps > 1:  # the first one compiles
@@ -184,3 +188,50 @@ class _Teller:
         if report.validation:
             scores = quality(report.validation).replace("\n", ", ")
             meter.say(f"step {report.step}: {scores} over interpolation")
+
+
+LICENCE = "Apache-2.0"
+
+
+def model_card(context: click.Context, footage: Footage) -> dict[str, Any]:
+    """The part of a card that only the command line knows."""
+    typed = context.meta.get(ARGUMENTS, ())
+    return {
+        "command": shlex.join(["vsr", *(relative(argument) for argument in typed)]),
+        "data": {
+            "folder": footage.root.resolve().name,
+            "clips": len(footage.clips),
+            "photos": len(footage.photos),
+            "skipped": footage.skipped,
+        },
+        "licence": LICENCE,
+        "credits": credits_of(footage),
+    }
+
+
+def relative(argument: str) -> str:
+    """An absolute path as seen from here: a card travels, and the machine's folders are nobody's business."""
+    option, equals, value = argument.partition("=")
+    if option.startswith("--") and equals:
+        return f"{option}={relative(value)}"
+    path = Path(argument)
+    if not path.is_absolute():
+        return argument
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else path.name
+
+
+def credits_of(footage: Footage) -> list[dict[str, str]]:
+    """Whose footage was used: distinct sources and licences, from the nearest ``manifest.csv``."""
+    used = {path.resolve() for path in (*footage.clips, *footage.photos)}
+    for folder in (footage.root, footage.root.parent, footage.root.parent.parent):
+        manifest = folder / "manifest.csv"
+        if manifest.is_file():
+            with manifest.open(newline="", encoding="utf-8") as file:
+                pairs = {
+                    (row.get("source_repo") or "", row.get("licence") or "")
+                    for row in csv.DictReader(file)
+                    if (folder / row["path"]).resolve() in used
+                }
+            return [{"source": source, "licence": licence} for source, licence in sorted(pairs)]
+    return []

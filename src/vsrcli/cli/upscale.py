@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsrcli.cli.film_options import build_options, film_options
+from vsrcli.cli.console import SourcePath, TargetPath
 from vsrcli.cli.messages import MESSAGES, progress_options
 from vsrcli.cli.options import ARGUMENTS, LOG, from_command_line, log_option, quiet_option, verbose_option
-from vsrcli.cli.standard import SourcePath, TargetPath
-from vsrcli.cli.standing import ResumeHint
+from vsrcli.cli.summary import ResumeHint
+from vsrcli.cli.upscale_options import build_options, film_options
 from vsrcli.errors import SignalInterruptError, VsrError
 from vsrcli.media.containers import FORMATS
 from vsrcli.media.stdin import StdinInput
@@ -60,8 +60,8 @@ def upscale(
         given["format"] = None  # a settings file means it for stdout
     options = build_options(**given)
     from vsrcli.cli import summary
-    from vsrcli.cli.meter import stderr_console
-    from vsrcli.cli.telling import make_reporter
+    from vsrcli.cli.progress import stderr_console
+    from vsrcli.cli.reporters import make_reporter
 
     meta = context.meta
     chatty = verbose > 0 and not quiet
