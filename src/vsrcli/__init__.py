@@ -6,15 +6,18 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from vsrcli._version import __version__
 
 if TYPE_CHECKING:
     from vsrcli.errors import VsrError
     from vsrcli.media.output_plan import EncodeOptions
-    from vsrcli.pipeline.job import Job, Options, prepare_job
+    from vsrcli.pipeline.job import Job, prepare_job
+    from vsrcli.pipeline.options import Options
     from vsrcli.pipeline.run import Progress, Result, run_job, upscale
 
-__version__ = "0.1.0"
 __all__ = [
     "EncodeOptions",
     "Job",
@@ -22,21 +25,22 @@ __all__ = [
     "Progress",
     "Result",
     "VsrError",
+    "__version__",
     "prepare_job",
     "run_job",
     "upscale",
 ]
 
 _HOMES = {
-    "EncodeOptions": "media.plan",
-    "Job": "job",
-    "Options": "job",
-    "Progress": "pipeline",
-    "Result": "pipeline",
+    "EncodeOptions": "media.output_plan",
+    "Job": "pipeline.job",
+    "Options": "pipeline.options",
+    "Progress": "pipeline.run",
+    "Result": "pipeline.run",
     "VsrError": "errors",
-    "prepare": "job",
-    "run": "pipeline",
-    "upscale": "pipeline",
+    "prepare_job": "pipeline.job",
+    "run_job": "pipeline.run",
+    "upscale": "pipeline.run",
 }
 
 
@@ -44,6 +48,4 @@ def __getattr__(name: str) -> Any:
     """Public names are imported when first used: ``import vsrcli`` alone costs nothing."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -29,7 +29,8 @@ import numpy as np
 
 from vsrcli.errors import VsrError
 from vsrcli.inference.types import Engine
-from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
+from vsrcli.media.ffmpeg import encoder_works, find_ffmpeg
+from vsrcli.system.text import format_bytes
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 
@@ -206,7 +207,6 @@ HARDWARE = tuple(
     for maker in ("nvenc", "qsv", "amf", "vaapi", "videotoolbox")
     for codec in ("h264", "hevc", "av1")
 )
-_PROBE_TIMEOUT = 20  # a driver that hangs must not hang the doctor
 
 
 def check_encoders() -> Iterator[Finding]:
@@ -223,34 +223,6 @@ def check_encoders() -> Iterator[Finding]:
         yield Finding("encoders", OK, there)
     usable = [name for name in HARDWARE if name in listed and encoder_works(ffmpeg, name)]
     yield Finding("hardware encoders", OK, f"{', '.join(usable) or 'none that works here'}")
-
-
-def encoder_works(ffmpeg: Ffmpeg, encoder: str) -> bool:
-    """Whether an encoder encodes a few grey frames on this machine."""
-    upload = ["-vf", "format=nv12,hwupload"] if encoder.endswith("_vaapi") else []
-    device = ["-init_hw_device", "vaapi=v", "-filter_hw_device", "v"] if upload else []
-    grey = ["-f", "lavfi", "-i", "color=gray:s=256x256:r=25", "-frames:v", "3"]
-    line = [
-        ffmpeg.path,
-        "-v",
-        "error",
-        "-nostdin",
-        *device,
-        *grey,
-        *upload,
-        "-c:v",
-        encoder,
-        "-f",
-        "null",
-        "-",
-    ]
-    try:
-        done = subprocess.run(
-            line, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_TIMEOUT, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0
 
 
 _OLDEST = (3, 11)
@@ -329,24 +301,14 @@ def check_cache() -> Iterator[Finding]:
         yield Finding("cache", NOTE, text, "make it writable, or set VSR_CACHE to another folder")
         return
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    yield Finding("cache", OK, f"{folder}, {_gib(size)}")
-
-
-def check_config() -> Iterator[Finding]:
-    """Files with defaults."""
-    from vsrcli.cli import COMMANDS
-    from vsrcli.cli.config_files import read_config
-
-    found = read_config(None, COMMANDS)
-    files = ", ".join(str(file) for file in found.files)
-    yield Finding("settings", OK, files or "no settings files: everything is as built in")
+    yield Finding("cache", OK, f"{folder}, {format_bytes(size)}")
 
 
 def check_disk() -> Iterator[Finding]:
     """Room for films, and for what lies beside them while they grow."""
     for name, folder in (("disk here", Path.cwd()), ("disk, temporary", Path(tempfile.gettempdir()))):
         free = shutil.disk_usage(folder).free
-        text = f"{_gib(free)} free in {folder}"
+        text = f"{format_bytes(free)} free in {folder}"
         if free < _LITTLE_DISK:
             yield Finding(name, NOTE, text, "a film takes twice its size while its segments are joined")
         else:
@@ -360,13 +322,9 @@ def check_memory() -> Iterator[Finding]:
     free = available_host_memory()
     if free < _LITTLE_MEMORY:
         remedy = "close other programs; tiles will be small and slow until then"
-        yield Finding("memory", NOTE, f"{_gib(free)} free", remedy)
+        yield Finding("memory", NOTE, f"{format_bytes(free)} free", remedy)
     else:
-        yield Finding("memory", OK, f"{_gib(free)} free")
-
-
-def _gib(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB" if count >= 2**28 else f"{count / 2**20:.1f} MiB"
+        yield Finding("memory", OK, f"{format_bytes(free)} free")
 
 
 CHECKS: tuple[tuple[str, Check], ...] = (
@@ -377,7 +335,6 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("OpenVINO", check_openvino),
     ("weights", check_weights),
     ("cache", check_cache),
-    ("settings", check_config),
     ("disk", check_disk),
     ("memory", check_memory),
     ("self-test", self_test),

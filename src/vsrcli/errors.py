@@ -65,7 +65,7 @@ class EncodeError(OutputError):
     """The encoder refused to start or stopped midway."""
 
 
-class ReaderClosedError(OutputError):  # noqa: N818 - not worth a word: it has what it wanted
+class ReaderClosedError(OutputError):
     """The program that read stdout has closed it, as ``head`` does; the status is a shell's for SIGPIPE."""
 
     exit_status = 141 if os.name == "posix" else 1
@@ -83,11 +83,11 @@ class EngineError(VsrError):
     """The network could not run: the device is missing, memory ran out, or numbers became NaN."""
 
 
-class OutOfMemoryError(EngineError):  # noqa: N818 - says itself what is wrong
+class OutOfMemoryError(EngineError):
     """The device has not enough memory for a tile of this size; a smaller one may fit."""
 
 
-class NonFiniteError(EngineError):  # noqa: N818
+class NonFiniteError(EngineError):
     """The network gave NaN or infinity, which would become black pixels; in more precision it may not."""
 
 
@@ -95,7 +95,7 @@ class DataError(VsrError):
     """Training or evaluation footage that cannot be used."""
 
 
-class SignalInterruptError(VsrError):  # noqa: N818 - the user asked for it: not an error of anything
+class SignalInterruptError(VsrError):
     """SIGINT or SIGTERM arrived; ``signum`` decides between status 130 and 143."""
 
     def __init__(self, message: str, *, signum: int = 2) -> None:

@@ -226,7 +226,7 @@ def test_the_document_is_what_the_manual_says(films: Path, vsr: Vsr) -> None:
     assert document["exit_status"] == 3
     assert document["counts"] == {"done": 3, "skipped": 0, "failed": 1, "stopped": 0, "waiting": 0}
     film = document["films"][0]
-    assert (film["source"], film["target"]) == (os.path.join("films", "a.mp4"), os.path.join("out", "a.mp4"))  # noqa: PTH118
+    assert (film["source"], film["target"]) == (os.path.join("films", "a.mp4"), os.path.join("out", "a.mp4"))
     assert film["frames"] == 12
     assert film["fps"] == pytest.approx(12 / film["seconds"], rel=0.05)
 

@@ -148,7 +148,7 @@ def test_lines_come_at_intervals_and_at_the_end(
 
 
 def test_a_bar_on_a_terminal() -> None:
-    console = Console(force_terminal=True, width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console = Console(force_terminal=True, width=100, record=True, file=open("/dev/null", "w"))
     with console.file, progress.make_progress(console, "frames") as bar:
         assert isinstance(bar, progress.BarProgress)
         bar.print_line("a [line] that stays")

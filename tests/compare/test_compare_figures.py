@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from vsrcli.compare.alignment import iter_aligned
-from vsrcli.compare.html import bin_series, format_timestamp, nice_ticks, plot
+from vsrcli.compare.html import bin_series, nice_ticks, plot
 from vsrcli.compare.inputs import Comparison, plan_comparison
 from vsrcli.compare.scoring import METRICS, Scorer, ScoreSeries, available
 from vsrcli.errors import InputError
 from vsrcli.evaluate.metrics import psnr_y, ssim_y
+from vsrcli.system.text import format_timestamp
 
 Trio = tuple[Path, Path, Path]
 PSNR, SSIM, VMAF = METRICS
@@ -154,5 +155,5 @@ def test_ticks_are_round_and_hold_the_range(low: float, high: float) -> None:
 def test_times_for_people() -> None:
     assert format_timestamp(0.1334) == "0:00.133"
     assert format_timestamp(59.9996) == "1:00.000"
-    assert format_timestamp(75.26, 50) == "1:15.3"
-    assert format_timestamp(3723.4, 4000) == "1:02:03"
+    assert format_timestamp(75.26, digits=1) == "1:15.3"
+    assert format_timestamp(3723.4, digits=0) == "1:02:03"

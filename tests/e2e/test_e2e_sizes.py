@@ -218,7 +218,7 @@ def upscaled(source: Path, target: Path, options: Options, until: int | None = N
     """What was said."""
     told: list[str] = []
 
-    class Stop(Exception):  # noqa: N818
+    class Stop(Exception):
         pass
 
     def on_progress(progress: object) -> None:

@@ -11,11 +11,11 @@ import pytest
 from networks import answers, film, tiny_cached, tiny_recurrent
 
 from vsrcli.errors import EngineError
-from vsrcli.frames.tiling import TiledStream, plan_tiles
+from vsrcli.frames.tiling import plan_tiles
 from vsrcli.inference.engine import ResampleEngine
 from vsrcli.inference.keras import KerasBackend
 from vsrcli.inference.streams import CachedStream, RecurrentStream, compile_cached, compile_recurrent
-from vsrcli.inference.tiled import BurstTiledStream
+from vsrcli.inference.tiled import BurstTiledStream, TiledStream
 from vsrcli.inference.types import Stream
 
 HEIGHT, WIDTH, COUNT = 10, 24, 11

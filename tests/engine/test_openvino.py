@@ -16,11 +16,12 @@ from networks import answers, film
 
 from tiny_networks import tiny_weights
 from vsrcli.errors import EngineError, ModelError, NonFiniteError, OutOfMemoryError
-from vsrcli.frames.tiling import TiledStream, plan_tiles
+from vsrcli.frames.tiling import plan_tiles
 from vsrcli.inference.engine import compile_stream
 from vsrcli.inference.keras import KerasEngine
 from vsrcli.inference.openvino import OpenvinoBackend, OpenvinoEngine
 from vsrcli.inference.streams import CachedStream, RecurrentStream, compile_cached, compile_recurrent
+from vsrcli.inference.tiled import TiledStream
 from vsrcli.inference.types import Stream
 from vsrcli.models.architectures import architecture
 from vsrcli.models.weights import Weights, file_sha256, read_weights

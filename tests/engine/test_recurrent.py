@@ -13,9 +13,10 @@ from networks import answers, film, tiny_recurrent
 
 from vsrcli.errors import EngineError
 from vsrcli.frames.resample import resize
-from vsrcli.frames.tiling import TiledStream, plan_tiles
+from vsrcli.frames.tiling import plan_tiles
 from vsrcli.inference.keras import KerasBackend
 from vsrcli.inference.streams import CompiledRecurrentModel, RecurrentStream, compile_recurrent
+from vsrcli.inference.tiled import TiledStream
 from vsrcli.models import duf_r
 
 STEP = duf_r.radius(levels=2, blocks=1)

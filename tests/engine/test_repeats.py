@@ -18,10 +18,11 @@ from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, upscale
 from vsrcli.frames.state import State
-from vsrcli.frames.tiling import TiledStream, plan_tiles
+from vsrcli.frames.tiling import plan_tiles
 from vsrcli.inference.engine import ResampleEngine
 from vsrcli.inference.keras import KerasBackend
 from vsrcli.inference.streams import CachedStream, compile_cached
+from vsrcli.inference.tiled import TiledStream
 from vsrcli.inference.types import Stream
 from vsrcli.inference.windows import WindowStream, compile_window
 from vsrcli.inference.wrappers import ResizingStream, StaticFrameStream, reuse_static_frames

@@ -8,11 +8,12 @@ from keras import ops
 from networks import answers, film, tiny_cached
 
 from vsrcli.errors import EngineError
-from vsrcli.frames.tiling import TiledStream, plan_tiles
+from vsrcli.frames.tiling import plan_tiles
 from vsrcli.inference.engine import ResampleEngine
 from vsrcli.inference.functions import plan_bands
 from vsrcli.inference.keras import KerasBackend
 from vsrcli.inference.streams import CachedStream, compile_cached
+from vsrcli.inference.tiled import TiledStream
 from vsrcli.inference.windows import WindowStream, compile_window
 from vsrcli.models import duf, duf_s
 

@@ -11,9 +11,10 @@ from scenes import deep_png, film, folder_of, frames, lossless
 
 from vsrcli.errors import DataError
 from vsrcli.evaluate.benchmark import measure_model
-from vsrcli.evaluate.clips import ClipFile, distinct_names, find_clips, natural_key, read_frames
+from vsrcli.evaluate.clips import ClipFile, distinct_names, find_clips, read_frames
 from vsrcli.evaluate.protocol import Protocol, prepare_clip
 from vsrcli.inference.engine import ResampleEngine
+from vsrcli.system.text import natural_key
 
 TEXTURE = frames(count=11)
 

@@ -12,8 +12,9 @@ import pytest
 from vsrcli.errors import EngineError
 from vsrcli.frames.geometry import SizeRequest, geometry_for_size
 from vsrcli.frames.resample import resize
-from vsrcli.frames.tiling import TiledStream, plan_tiles
+from vsrcli.frames.tiling import plan_tiles
 from vsrcli.inference.engine import ResampleEngine
+from vsrcli.inference.tiled import TiledStream
 from vsrcli.inference.types import Stream
 from vsrcli.inference.wrappers import ChainedStream, ResizingStream, chain_tiles, first_pass_tiles
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from vsrcli.errors import EngineError, UsageError
 from vsrcli.frames.state import State, stack_frames
-from vsrcli.frames.tiling import TiledStream, TilePlan, min_tile_side, plan_tiles
+from vsrcli.frames.tiling import TilePlan, min_tile_side, plan_tiles
+from vsrcli.inference.tiled import TiledStream
 from vsrcli.inference.windows import SlidingWindow
 from vsrcli.inference.wrappers import ResizingStream
 

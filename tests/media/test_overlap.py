@@ -124,7 +124,7 @@ def test_abandoning_leaves_what_waits() -> None:
     assert not threads("behind")
 
 
-class Stop(Exception):  # noqa: N818
+class Stop(Exception):
     """What Ctrl-C raises."""
 
 

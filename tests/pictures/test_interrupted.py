@@ -27,7 +27,7 @@ OPTIONS = Options(scale=Fraction(2), model="bicubic", segment=4)
 COUNT = 14
 
 
-class Cut(Exception):  # noqa: N818 - what a test does to a run
+class Cut(Exception):
     """The run ends here."""
 
 

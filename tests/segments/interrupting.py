@@ -17,7 +17,7 @@ from vsrcli.system.files import folder_for
 FAST = EncodeOptions(preset="ultrafast")
 
 
-class Cut(Exception):  # noqa: N818 - what a test does to a run, no error of it
+class Cut(Exception):
     """The run ends here."""
 
 

@@ -72,7 +72,7 @@ class FakeDecoder:
     def __iter__(self) -> Iterator[Frame]:
         return iter(self._frames)
 
-    def check(self) -> None:
+    def raise_if_damaged(self) -> None:
         pass
 
     def close(self) -> None:
@@ -100,8 +100,10 @@ def test_another_film(greys: list[int], sample: Sample) -> None:
     second = list(FakeDecoder(source, [10, 20, 30]))[1]
     with (
         ResumableDecoder(
-            source, lambda seen: FakeDecoder(source, greys), ResumePoint(2, 1, frame_crc32(second))
-        ) as onward,  # type: ignore[arg-type,return-value]
+            source,
+            lambda seen: FakeDecoder(source, greys),  # type: ignore[arg-type,return-value]
+            ResumePoint(2, 1, frame_crc32(second)),
+        ) as onward,
         pytest.raises(DecodeError, match="not those that were decoded before; use --no-resume"),
     ):
         list(onward)

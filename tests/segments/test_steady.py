@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from streams import MixingEngine
 
 from vsrcli.errors import NonFiniteError, OutOfMemoryError, VsrError
-from vsrcli.frames.tiling import TiledStream, plan_tiles, retile_state
+from vsrcli.frames.tiling import plan_tiles, retile_state
+from vsrcli.inference.tiled import TiledStream
 from vsrcli.pipeline import upscaler
 from vsrcli.pipeline.upscaler import Upscaler
 

@@ -82,7 +82,7 @@ def make(recipe: Recipe, folder: Path) -> Path:
     return path
 
 
-class Stop(Exception):  # noqa: N818 - no error
+class Stop(Exception):
     """Interrupted, as a signal would."""
 
 

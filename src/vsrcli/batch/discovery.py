@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +15,7 @@ from string import Formatter
 from vsrcli.errors import OutputError, UsageError
 from vsrcli.media.containers import container_from_suffix
 from vsrcli.media.ffmpeg import Ffmpeg
-
-VIDEO_EXTENSIONS = frozenset(
-    f".{name}"
-    for name in (
-        *("3g2", "3gp", "asf", "avi", "divx", "dv", "f4v", "flv", "m2ts", "m2v", "m4v", "mkv", "mov", "mp4"),
-        *("mpeg", "mpg", "mts", "mxf", "nut", "ogm", "ogv", "qt", "rm", "rmvb", "ts", "vob", "webm", "wmv"),
-        "y4m",
-    )
-)
-"""Extensions that make a file in a folder a film. A file that is named by itself may have any."""
+from vsrcli.system.text import VIDEO_EXTENSIONS, natural_key
 
 _TRANSPORT = (".ts", ".mts")  # extensions that programs' sources have, too
 _SYNC = b"G"  # the first byte of a transport stream's packet, or the fifth with a time before it
@@ -95,7 +85,7 @@ def find_tasks(
         search.look(text)
     unique: dict[str, _Candidate] = {}
     for each in search.candidates:
-        unique.setdefault(os.path.abspath(each.source), each)  # noqa: PTH100 - links are films of their own
+        unique.setdefault(os.path.abspath(each.source), each)
     candidates = list(unique.values())
     targets = [folder / each.place.parent / naming(each.place.name) for each in candidates]
     made = {_real(target) for target in targets} | {_real(path) for path in finished}
@@ -149,8 +139,8 @@ class _Search:
     def _expand(self, pattern: str) -> None:
         root = _plain_part(pattern)
         outside = not _real(root).is_relative_to(self._folder)
-        expanded = glob.glob(pattern, recursive=True)  # noqa: PTH207 - Path's takes no absolute patterns
-        matches = sorted(map(Path, expanded), key=_natural)
+        expanded = glob.glob(pattern, recursive=True)
+        matches = sorted(map(Path, expanded), key=_by_name)
         if not matches:
             raise UsageError(f"no file matches {pattern!r}; check the pattern")
         for path in matches:
@@ -168,7 +158,7 @@ class _Search:
             return
         seen.add(real)
         try:
-            entries = sorted(folder.iterdir(), key=_natural)
+            entries = sorted(folder.iterdir(), key=_by_name)
         except OSError as error:
             raise UsageError(f"{folder} cannot be looked into ({error.strerror}); leave it out") from error
         for path in entries:
@@ -213,12 +203,9 @@ def _until_magic(parts: Sequence[str]) -> Iterator[str]:
         yield part
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
+def _by_name(path: Path) -> list[list[tuple[int, int, str]]]:
     """``e2.mp4`` before ``e10.mp4``, part by part."""
-    pieces = [piece for part in path.parts for piece in (*re.split(r"(\d+)", part), "/")]
-    return [
-        (0, int(piece), "") if piece.isdecimal() else (1, 0, piece.casefold()) for piece in pieces if piece
-    ]
+    return [natural_key(part) for part in path.parts]
 
 
 def _real(path: Path) -> Path:

@@ -13,10 +13,10 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
+from vsrcli._version import __version__
 from vsrcli.errors import OutputError
 from vsrcli.inference.selection import choose_model
 from vsrcli.models.weights import SUFFIX, list_weights
@@ -93,7 +93,7 @@ class Record:
     begun: int = field(default_factory=time.time_ns)
     result: Identity | None = None
     frames: int | None = None
-    vsr: str = field(default_factory=lambda: import_module("vsrcli").__version__)
+    vsr: str = __version__
 
 
 class Ledger:

@@ -15,8 +15,9 @@ from vsrcli.batch.ledger import Ledger
 from vsrcli.batch.task import WAITING, Outcome, failure_outcome
 from vsrcli.errors import OutputError, SignalInterruptError, UsageError, VsrError
 from vsrcli.pipeline.job import Job, Options, prepare_job
-from vsrcli.pipeline.memory import FREE_MEMORY_SHARE, format_bytes
+from vsrcli.pipeline.memory import FREE_MEMORY_SHARE
 from vsrcli.system.resources import available_gpu_memory, available_host_memory
+from vsrcli.system.text import format_bytes
 
 
 @dataclass(frozen=True)

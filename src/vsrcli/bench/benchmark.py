@@ -20,7 +20,7 @@ from unittest import mock
 
 import numpy as np
 
-from vsrcli import __version__
+from vsrcli._version import __version__
 from vsrcli.bench.peak_memory import PeakMemory
 from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vsrcli import __version__
+from vsrcli._version import __version__
 from vsrcli.cli.console import prepare_stdio, report_error, report_interrupt
 from vsrcli.cli.lazy import LazyGroup
 from vsrcli.cli.messages import MESSAGES

@@ -30,7 +30,6 @@ from vsrcli.batch.task import WAITING, Outcome
 from vsrcli.cli.console import one_line
 from vsrcli.cli.options import ARGUMENTS, from_command_line, quiet_option, verbose_option
 from vsrcli.cli.progress import (
-    format_duration,
     make_batch_progress,
     make_progress,
     print_failure,
@@ -42,6 +41,7 @@ from vsrcli.images.naming import is_image_name
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.pipeline.job import Options
 from vsrcli.system.signals import CancelToken, catch_signals
+from vsrcli.system.text import format_duration
 
 
 @click.command(

@@ -156,7 +156,7 @@ def print_report(report: BenchReport) -> None:
 
 def _rows(ways: list[RunFigures]) -> list[tuple[str, list[str]]]:
     from vsrcli.bench.benchmark import STAGES
-    from vsrcli.pipeline.memory import format_bytes
+    from vsrcli.system.text import format_bytes
 
     rows = [
         ("frames a second", [f"{way.fps:.3g}" for way in ways]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +32,9 @@ def doctor(as_json: bool, verbose: int) -> None:
     from vsrcli.doctor import CHECKS, run_checks
 
     found: list[Finding] = []
-    for finding in run_checks(CHECKS):
+    checks = [*CHECKS]
+    checks.insert(-3, ("settings", check_config))  # before disk, memory and the self-test
+    for finding in run_checks(checks):
         found.append(finding)
         if not as_json:
             _print(finding)
@@ -42,6 +45,16 @@ def doctor(as_json: bool, verbose: int) -> None:
         raise VsrError(
             f"{problems} problem{'s' if problems > 1 else ''} found; what to do stands beside each"
         )
+
+
+def check_config() -> Iterator[Finding]:
+    """The settings files with defaults that hold here."""
+    from vsrcli.cli import COMMANDS
+    from vsrcli.cli.config_files import read_config
+    from vsrcli.doctor import OK, Finding
+
+    files = ", ".join(str(file) for file in read_config(None, COMMANDS).files)
+    yield Finding("settings", OK, files or "no settings files: everything is as built in")
 
 
 def _print(finding: Finding) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from vsrcli import __version__
+from vsrcli._version import __version__
 
 if TYPE_CHECKING:
     from vsrcli.pipeline.job import Job

@@ -149,8 +149,7 @@ class Estimate:
     size: int | None
 
     def __str__(self) -> str:
-        from vsrcli.cli.progress import format_duration
-        from vsrcli.pipeline.memory import format_bytes
+        from vsrcli.system.text import format_bytes, format_duration
 
         if self.frames is None or self.seconds is None or self.size is None:
             return "the whole film: its length is not known, so nobody can say"

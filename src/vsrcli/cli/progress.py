@@ -20,6 +20,7 @@ from vsrcli.batch.planning import PlannedTask
 from vsrcli.batch.task import Outcome
 from vsrcli.cli.console import one_line
 from vsrcli.pipeline.run import Progress
+from vsrcli.system.text import format_duration
 
 INTERVAL = 5.0  # seconds between plain lines
 
@@ -148,13 +149,6 @@ class BarProgress:
 
     def print_line(self, line: str) -> None:
         self._progress.console.print(Text(one_line(line)), soft_wrap=True)
-
-
-def format_duration(seconds: float) -> str:
-    """``1:02:03`` or ``2:03``."""
-    whole = round(seconds)
-    hours, minutes = whole // 3600, whole // 60 % 60
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
 class BatchProgress(Protocol):

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Protocol, Self
 import click
 from rich.console import Console
 
-from vsrcli import __version__
-from vsrcli.cli import messages, summary
-from vsrcli.cli.messages import JsonMessages, start_message
+from vsrcli._version import __version__
+from vsrcli.cli.messages import JsonMessages, done_message, progress_message, start_message
 from vsrcli.cli.progress import (
     BarProgress,
     NoProgress,
     PlainProgress,
     ProgressDisplay,
-    format_duration,
     make_progress,
 )
+from vsrcli.cli.summary import print_notice, print_plan, print_result, print_summary, print_timings
+from vsrcli.system.text import format_duration
 
 if TYPE_CHECKING:
     from vsrcli.pipeline.job import Job
@@ -177,11 +177,11 @@ class ConsoleReporter:
 
     def plan(self, job: Job) -> None:
         if not self._quiet:
-            summary.print_plan(self._console, job)
+            print_plan(self._console, job)
 
     def begin(self, job: Job) -> None:
         if not self._quiet:
-            summary.print_summary(self._console, job, verbose=self._chatty)
+            print_summary(self._console, job, verbose=self._chatty)
 
     def engine(self, description: str) -> None:
         self.notice(f"engine: {description}")
@@ -198,13 +198,13 @@ class ConsoleReporter:
         if self._meter is not None:
             self._meter.print_line(f"  {text}")
         elif not self._quiet:
-            summary.print_notice(self._console, text)
+            print_notice(self._console, text)
 
     def done(self, result: Result) -> None:
         if self._chatty:
-            summary.print_timings(self._console, self._marks)
+            print_timings(self._console, self._marks)
         if not self._quiet:
-            summary.print_result(self._console, result, verbose=self._chatty)
+            print_result(self._console, result, verbose=self._chatty)
 
 
 class JsonReporter:
@@ -227,10 +227,10 @@ class JsonReporter:
         pass
 
     def plan(self, job: Job) -> None:
-        self._out.write("plan", **messages.start_message(job))
+        self._out.write("plan", **start_message(job))
 
     def begin(self, job: Job) -> None:
-        self._out.write("start", **messages.start_message(job))
+        self._out.write("start", **start_message(job))
 
     def engine(self, description: str) -> None:
         self._out.write("engine", text=description)
@@ -239,13 +239,13 @@ class JsonReporter:
         now = time.monotonic()
         if now >= self._next or progress.done == progress.total:
             self._next = now + self.INTERVAL
-            self._out.write("progress", **messages.progress_message(progress))
+            self._out.write("progress", **progress_message(progress))
 
     def notice(self, text: str) -> None:
         self._out.write("notice", text=text)
 
     def done(self, result: Result) -> None:
-        self._out.write("done", **messages.done_message(result))
+        self._out.write("done", **done_message(result))
 
 
 class CompositeReporter:

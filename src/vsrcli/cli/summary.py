@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from vsrcli.cli.console import one_line
-from vsrcli.cli.progress import format_duration
 from vsrcli.media.stdin import display_name
 from vsrcli.media.types import Source
 from vsrcli.media.y4m import STDIO
 from vsrcli.pipeline.job import Job
-from vsrcli.pipeline.memory import format_bytes, relative_cost
+from vsrcli.pipeline.memory import relative_cost
+from vsrcli.system.text import format_bytes, format_duration
 
 if TYPE_CHECKING:
     from vsrcli.pipeline.run import Progress, Result
@@ -125,7 +125,7 @@ def source_line(source: Source) -> str:
     if duration is not None:
         parts.append(format_duration(float(duration)) if duration >= 1 else f"{float(duration):.2g} s")
     if source.size:
-        parts.append(_bytes(source.size))
+        parts.append(format_bytes(source.size))
     return f"{display_name(source)}: {', '.join(parts)}"
 
 
@@ -240,15 +240,6 @@ def _span(job: Job) -> str:
 
 def _number(value: Fraction) -> str:
     return f"{float(value):g}"
-
-
-def _bytes(count: int) -> str:
-    size = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            return f"{size:.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:.1f} {unit}"
-        size /= 1000
-    raise AssertionError
 
 
 def _say(console: Console, line: str, style: str | None = None) -> None:

@@ -172,7 +172,7 @@ class _Teller:
 
     def tell(self, meter: Any, report: StepReport) -> None:
         from vsrcli.cli.info import quality
-        from vsrcli.cli.progress import format_duration
+        from vsrcli.system.text import format_duration
 
         self._steps += 1
         if self._steps > 1:  # the first one compiles

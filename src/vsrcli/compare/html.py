@@ -26,12 +26,13 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli import __version__
+from vsrcli._version import __version__
 from vsrcli.compare.inputs import ComparedVideo, Comparison
 from vsrcli.compare.scoring import PROTOCOL, VMAF_PROTOCOL, Metric, ScoreSeries
 from vsrcli.compare.snapshots import SnapshotSet
 from vsrcli.compare.writers import atomic_output
 from vsrcli.evaluate.crops import DetailCrop
+from vsrcli.system.text import format_timestamp
 
 WIDTH, HEIGHT = 1000, 200  # of the drawing's own units
 COLOURS = 6  # in page.css; further films have other dashes
@@ -124,7 +125,7 @@ def plot(
     digits = max(0, min(metric.digits, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9)))
     labels = "".join(f"<span>{tick:.{digits}f}</span>" for tick in reversed(ticks))
     times = "".join(
-        f"<span>{format_timestamp(begin + (end - begin) * part / 4, end - begin)}</span>" for part in range(5)
+        f"<span>{_time_label(begin + (end - begin) * part / 4, end - begin)}</span>" for part in range(5)
     )
     return (
         f'<figure class="plot" data-metric="{metric.key}">'
@@ -154,14 +155,9 @@ def nice_ticks(low: float, high: float) -> list[float]:
     return [round(number * step, 10) for number in range(first, last + 1)]
 
 
-def format_timestamp(seconds: float, span: float = 0) -> str:
-    """``1:02:03`` or ``2:03.400``; with the less digits the longer the ``span``."""
-    digits = 3 if span < 10 else 1 if span < 100 else 0
-    whole = round(seconds * 10**digits)
-    minutes, rest = divmod(whole, 60 * 10**digits)
-    shown = f"{rest / 10**digits:0{digits + 3 if digits else 2}.{digits}f}"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{shown}" if hours else f"{minutes}:{shown}"
+def _time_label(seconds: float, span: float = 0) -> str:
+    """``1:02:03`` or ``2:03.400``; with the fewer digits the longer the ``span`` in seconds."""
+    return format_timestamp(seconds, digits=3 if span < 10 else 1 if span < 100 else 0)
 
 
 def write_page(
@@ -235,11 +231,7 @@ def _json(data: Any) -> str:
 def _summary(line: Comparison, album: SnapshotSet) -> str:
     length = None if line.end is None else float(line.end - line.start)
     span = (
-        ""
-        if length is None
-        else f", {length:.4g} s"
-        if length < 60
-        else f", {format_timestamp(length, length)}"
+        "" if length is None else f", {length:.4g} s" if length < 60 else f", {_time_label(length, length)}"
     )
     frames = "" if album.frames is None else f", {album.frames:,} frames"
     against = "" if line.reference is None else f", against {line.reference.label}"
@@ -261,7 +253,7 @@ def _shots(line: Comparison, album: SnapshotSet) -> str:
     span = 0.0 if line.end is None else float(line.end - line.start)
     return "".join(
         f'<label><input type="radio" name="shot" value="{number}"{" checked" * (number == 0)}>'
-        f'<img alt=""><span>{format_timestamp(float(shot.time), span)}'
+        f'<img alt=""><span>{_time_label(float(shot.time), span)}'
         f"{'' if shot.number is None else f'<small>frame {shot.number}</small>'}"
         f"{f'<small>{escape(shot.note)}</small>' if shot.note else ''}</span></label>"
         for number, shot in enumerate(album.shots)
@@ -280,7 +272,7 @@ def _data(line: Comparison, album: SnapshotSet, crop: DetailCrop | None) -> dict
         "shots": [
             {
                 "number": shot.number,
-                "time": format_timestamp(float(shot.time)),
+                "time": _time_label(float(shot.time)),
                 "pictures": shot.pictures,
                 "focus": _middle(crop or shot.crop),
             }
@@ -300,7 +292,7 @@ def _plots(figures: ScoreSeries) -> dict[str, Any]:
         "size": groups.size,
         "first": groups.first,
         "x": groups.x,
-        "times": [format_timestamp(float(figures.times[number])) for number in groups.first],
+        "times": [_time_label(float(figures.times[number])) for number in groups.first],
         "mean": groups.mean,
         "low": groups.low if groups.size > 1 else None,
         "digits": {metric.key: metric.digits for metric in figures.metrics},
@@ -375,7 +367,7 @@ def _films(line: Comparison) -> str:
             f"{video.width}x{video.height}",
             f"{video.codec}, {video.pix_fmt}",
             rate,
-            "" if film.end is None else format_timestamp(float(film.end)),
+            "" if film.end is None else _time_label(float(film.end)),
             f"{source.size / 1e6:,.2f} MB",
         )
         head = f'<th scope="row">{escape(_called(line, film))}</th>'

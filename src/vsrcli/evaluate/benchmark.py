@@ -25,8 +25,9 @@ from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
 from vsrcli.evaluate.results import CROP, SKIP_ENDS, WARMUP_FRAMES, ClipResult, Cost, Evaluation, Quality
 from vsrcli.frames.resample import Phase
 from vsrcli.frames.state import State
-from vsrcli.frames.tiling import TiledStream, plan_tiles
+from vsrcli.frames.tiling import plan_tiles
 from vsrcli.inference.engine import ResampleEngine
+from vsrcli.inference.tiled import TiledStream
 from vsrcli.inference.types import Engine, Stream
 from vsrcli.media.types import Frame
 from vsrcli.pipeline.memory import max_tile_side

@@ -7,7 +7,6 @@ The frames of a clip, decoded: of a video, or of a folder of pictures.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,8 @@ import numpy as np
 from av.error import FFmpegError
 
 from vsrcli.errors import DataError
+from vsrcli.system.text import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, natural_key
 
-VIDEOS = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".ts", ".y4m"}
-PICTURES = {".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".webp"}
 MIN_FRAMES = 5  # frames: two left out at each end, one to score
 
 
@@ -70,32 +68,26 @@ def clips_at(path: Path, on_notice: Callable[[str], None] = lambda text: None) -
         inside = list(_walk(path, set(), on_notice))
         if not inside:
             raise DataError(
-                f"no clip in {str(path)!r}: it should hold {', '.join(sorted(VIDEOS))} files, or folders of "
-                f"{', '.join(sorted(PICTURES))} pictures"
+                f"no clip in {str(path)!r}: it should hold videos (.mp4, .mkv, ...) or folders of "
+                "images (.png, .tif, ...)"
             )
         return inside
     if not path.is_file():
         raise DataError(f"no file or folder {str(path)!r}: name clips, or folders that hold some")
-    if path.suffix.lower() in PICTURES:
+    if path.suffix.lower() in IMAGE_EXTENSIONS:
         raise DataError(f"{str(path)!r} is one picture: name the folder that holds the frames of the clip")
     return [path]
 
 
 def pictures_in(folder: Path) -> list[Path]:
     """The pictures that lie directly in a folder, in natural order."""
-    return [path for path in _entries(folder) if path.suffix.lower() in PICTURES and path.is_file()]
+    return [path for path in _entries(folder) if path.suffix.lower() in IMAGE_EXTENSIONS and path.is_file()]
 
 
 def clip_name(path: Path) -> str:
     """A clip's name: a folder's own, or a file's without its suffix."""
     path = path if path.name else path.resolve()  # "." has a name elsewhere
     return path.name if path.is_dir() else path.stem
-
-
-def natural_key(text: str) -> list[tuple[int, int, str]]:
-    """Sorts names as people number them: ``Frame 2`` before ``Frame 10``; case does not count."""
-    parts = re.split(r"(\d+)", text)
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts if part]
 
 
 def distinct_names(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
@@ -122,7 +114,7 @@ def _walk(folder: Path, seen: set[Path], on_notice: Callable[[str], None]) -> It
         return
     seen.add(folder.resolve())
     entries = _entries(folder)
-    videos = {path for path in entries if path.suffix.lower() in VIDEOS and path.is_file()}
+    videos = {path for path in entries if path.suffix.lower() in VIDEO_EXTENSIONS and path.is_file()}
     pictures = pictures_in(folder)
     if pictures and videos:
         on_notice(f"{str(folder)!r}: {len(pictures)} pictures lie beside videos and are passed over")
@@ -222,7 +214,7 @@ def _namesake(truth: Path, key: str, clip: Path) -> Path:
         found += [
             path
             for path in sorted(wanted.parent.iterdir())
-            if path.is_file() and path.stem == wanted.name and path.suffix.lower() in VIDEOS
+            if path.is_file() and path.stem == wanted.name and path.suffix.lower() in VIDEO_EXTENSIONS
         ]
     if not found:
         raise DataError(

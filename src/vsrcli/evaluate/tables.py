@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vsrcli import __version__
+from vsrcli._version import __version__
 from vsrcli.evaluate.comparison import ModelComparison
 from vsrcli.evaluate.results import SCORING, TIMING, ClipResult, Cost, Evaluation, Quality
 

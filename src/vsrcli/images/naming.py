@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vsrcli.errors import InputError, UsageError
+from vsrcli.system.text import natural_key
 
 EXTENSIONS = {
     ".png": "PNG",
@@ -107,7 +108,7 @@ def match_files(path: Path) -> MatchedFiles | None:
         if pattern is not None and not os.path.lexists(path):
             return _sequence(path, pattern)
         if glob.has_magic(str(path)) and not os.path.lexists(path):
-            names = [Path(name) for name in glob.glob(str(path))]  # noqa: PTH207 - the whole path is a pattern
+            names = [Path(name) for name in glob.glob(str(path))]
             files = [file for file in names if file.is_file() and is_image_name(file)]
             return _several(files, f"{path}: no picture matches this pattern")
     except (OSError, ValueError) as error:
@@ -118,12 +119,6 @@ def match_files(path: Path) -> MatchedFiles | None:
 def is_image_name(path: Path) -> bool:
     """Whether a name is that of a picture."""
     return path.suffix.lower() in EXTENSIONS
-
-
-def natural_key(path: Path) -> list[tuple[int, int | str]]:
-    """A key for sorting as people count: ``frame2`` before ``frame10``."""
-    parts = re.split(r"(\d+)", str(path).casefold())
-    return [(0, int(part)) if part.isascii() and part.isdecimal() else (1, part) for part in parts]
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -137,7 +132,7 @@ def _hidden(file: Path) -> bool:
 def _several(files: Sequence[Path], none: str) -> MatchedFiles:
     if not files:
         raise InputError(f"{none}; it takes {', '.join(EXTENSIONS)}")
-    ordered = sorted(files, key=lambda file: (natural_key(file), str(file)))
+    ordered = sorted(files, key=lambda file: (natural_key(str(file)), str(file)))
     first = ordered[0]
     for file in ordered:
         if EXTENSIONS[file.suffix.lower()] != EXTENSIONS[first.suffix.lower()]:

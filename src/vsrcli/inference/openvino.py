@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vsrcli._version import __version__
 from vsrcli.errors import EngineError, ModelError, OutOfMemoryError
 from vsrcli.inference.backend import require_finite
 from vsrcli.inference.engine import StreamingEngine
@@ -245,11 +245,11 @@ def _makers() -> dict[str, object]:
     return {
         "code": [file_sha256(path) for path in code],
         **{package: version(package) for package in ("openvino", "keras")},
-        "vsr": import_module("vsrcli").__version__,  # whose names lead back to this file
+        "vsr": __version__,
     }
 
 
-class _named_failures:  # noqa: N801 - reads as a function where it is used
+class _named_failures:
     """Turn OpenVINO's own out-of-memory errors into one that says what to do."""
 
     def __enter__(self) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from vsrcli._version import __version__
 from vsrcli.inference.backend import Backend
 from vsrcli.inference.engine import compile_stream
 from vsrcli.inference.graph_cache import GraphCache, cache_folder
@@ -39,7 +39,7 @@ def choose_cpu_precision(
     key = {
         "bf16": weights.card["sha256"],
         "openvino": version("openvino"),
-        "vsr": import_module("vsrcli").__version__,
+        "vsr": __version__,
     }
     found = GraphCache(cache_folder() / "precision").get(key, measure)
     return "bf16" if json.loads(found["bf16.json"])["gap"] <= MAX_DIFFERENCE else "fp32"

@@ -34,6 +34,96 @@ if TYPE_CHECKING:
 Item = np.ndarray | int
 
 
+class TiledStream:
+    """A stream made of one stream for each tile, side by side; follows ``engine.types.Stream``.
+
+    Beyond the streams' own memory it holds one frame of results, one tile, and one band.
+
+    Its state is that of every tile, ``tile3.NAME`` for ``JOURNAL_NAME`` of the fourth, and ``corners`` (N, 2), int64:
+    where the tiles begin. It is ``plan.cost`` times as large as that of one stream for the whole frame.
+
+    Args:
+        open_stream: makes a fresh stream for frames of (height, width); called once for each tile.
+        plan: where the tiles lie.
+        scale: upscaling factor of the streams.
+    """
+
+    def __init__(self, open_stream: Callable[[int, int], Stream], plan: TilePlan, scale: int) -> None:
+        self._plan = plan
+        self._scale = scale
+        self._streams = [open_stream(plan.tile_height, plan.tile_width) for _ in range(len(plan))]
+
+    def push(self, frame: np.ndarray) -> np.ndarray | None:
+        """Take the next frame (height, width, 3); return the next finished one, or None.
+
+        Raises:
+            ValueError: the frame is not of the planned size.
+            EngineError: tiles answer at different times or in the wrong size.
+        """
+        plan = self._plan
+        if frame.shape[:2] != (plan.height, plan.width):
+            raise ValueError(f"planned for frames of {plan.width}x{plan.height}, not {frame.shape}")
+        if len(plan) == 1:
+            return self._streams[0].push(frame)
+        canvas: TileBlender | None = None
+        for number, ((row, column), stream) in enumerate(zip(plan, self._streams, strict=True)):
+            lines = slice(row.start, row.start + plan.tile_height)
+            part = frame[lines, column.start : column.start + plan.tile_width]
+            answer = stream.push(np.ascontiguousarray(part))
+            if number and (answer is None) != (canvas is None):
+                raise EngineError(f"tile {number} answers earlier or later than tile 0: try without tiles")
+            if answer is not None:
+                canvas = canvas or TileBlender(plan, self._scale)
+                canvas.add_tile(number, answer)
+        return canvas.pixels if canvas else None
+
+    def flush(self) -> list[np.ndarray]:
+        """End the shot: return every result still owed, in order. The stream is then spent.
+
+        Raises:
+            EngineError: tiles owe different numbers of results, or of the wrong size.
+        """
+        if len(self._plan) == 1:
+            return self._streams[0].flush()
+        canvases: list[TileBlender] = []
+        for number, stream in enumerate(self._streams):
+            answers = stream.flush()
+            if number == 0:
+                canvases = [TileBlender(self._plan, self._scale) for _ in answers]
+            if len(answers) != len(canvases):
+                raise EngineError(f"tile {number} owes {len(answers)} frames, tile 0 {len(canvases)}")
+            for canvas, answer in zip(canvases, answers, strict=True):
+                canvas.add_tile(number, answer)
+        return [canvas.pixels for canvas in canvases]
+
+    def fork(self) -> TiledStream:
+        twin = copy(self)
+        twin._streams = [stream.fork() for stream in self._streams]
+        return twin
+
+    def state(self) -> State:
+        state = {"corners": self._corners()}
+        for number, stream in enumerate(self._streams):
+            state |= {f"tile{number}.{name}": array for name, array in stream.state().items()}
+        return state
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        corners = self._corners()
+        parts: dict[str, State] = {f"tile{number}": {} for number in range(len(self._streams))}
+        own: State = {}
+        for name, array in state.items():
+            tile, _, rest = name.partition(".")
+            parts.get(tile, own)[rest if tile in parts else name] = array
+        validate_state(own, {"corners": ArraySpec(corners.shape, "int64")})
+        if not np.array_equal(own["corners"], corners):
+            raise foreign_state_error("its tiles lie elsewhere in the frame")
+        for stream, part in zip(self._streams, parts.values(), strict=True):
+            stream.restore(part)
+
+    def _corners(self) -> np.ndarray:
+        return np.array([(row.start, column.start) for row, column in self._plan], np.int64)
+
+
 class ArraySpool:
     """Named arrays and numbers by position. Arrays lie in one file that has no name, so nothing can be left.
 
@@ -69,7 +159,7 @@ class ArraySpool:
     def _write(self, array: np.ndarray) -> tuple[int, np.dtype, tuple[int, ...]]:
         try:
             if self._file is None:
-                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - see next line
+                self._file = tempfile.TemporaryFile(dir=self._folder)
                 weakref.finalize(self, self._file.close)
             place = self._file.seek(0, 2)
             self._file.write(np.ascontiguousarray(array).data)

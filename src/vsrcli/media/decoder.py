@@ -314,7 +314,7 @@ class Decoder:
         return DecodeError(f"{self.source.path}: after {read}: {what}", details=details)
 
 
-class _BeforeFirstFrame(Exception):  # noqa: N818 - carries the error that a second attempt may avoid
+class _BeforeFirstFrame(Exception):
     def __init__(self, error: DecodeError, *, missed: bool = False) -> None:
         super().__init__(str(error))
         self.error = error

@@ -180,3 +180,34 @@ def _names(path: str, listing: str) -> frozenset[str]:
     rows = re.split(r"^\s*-+\s*$", text, maxsplit=1, flags=re.MULTILINE)[-1].splitlines()
     found = (row.split(maxsplit=2) for row in rows)
     return frozenset(name for columns in found if len(columns) >= 2 for name in columns[1].split(","))
+
+
+_PROBE_TIMEOUT = 20  # seconds; a driver that hangs must not hang the program
+
+
+def encoder_works(ffmpeg: Ffmpeg, encoder: str) -> bool:
+    """Whether an encoder encodes a few grey frames on this machine."""
+    upload = ["-vf", "format=nv12,hwupload"] if encoder.endswith("_vaapi") else []
+    device = ["-init_hw_device", "vaapi=v", "-filter_hw_device", "v"] if upload else []
+    grey = ["-f", "lavfi", "-i", "color=gray:s=256x256:r=25", "-frames:v", "3"]
+    line = [
+        ffmpeg.path,
+        "-v",
+        "error",
+        "-nostdin",
+        *device,
+        *grey,
+        *upload,
+        "-c:v",
+        encoder,
+        "-f",
+        "null",
+        "-",
+    ]
+    try:
+        done = subprocess.run(
+            line, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_TIMEOUT, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0

@@ -18,9 +18,10 @@ import numpy as np
 from vsrcli.media.process import FFmpegProcess, is_damage_message, parse_size_change
 from vsrcli.media.safety import find_bad_ts_packets, find_truncation
 from vsrcli.media.types import Frame, Source
+from vsrcli.system.text import format_timestamp
 
 
-class IncompleteStreamError(Exception):  # noqa: N818 - the decoder makes an error of it, or tries another way
+class IncompleteStreamError(Exception):
     """The pictures ended before the film did.
 
     Attributes:
@@ -223,10 +224,4 @@ class DamageConcealer:
         """``0:01.240`` or ``0:01.240 to 0:01.320``, counted from the film's start."""
         base = self._source.video.time_base
         ends = [pts * base - self._source.start for pts in dict.fromkeys((int(run[0]), int(run[-1])))]
-        return " to ".join(_clock(end) for end in ends)
-
-
-def _clock(seconds: Fraction) -> str:
-    milliseconds = max(round(1000 * seconds), 0)
-    minutes, rest = divmod(milliseconds, 60_000)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest / 1000:06.3f}"
+        return " to ".join(format_timestamp(float(end), hours=True) for end in ends)

@@ -6,7 +6,7 @@ What every network costs and how far it sees, from its sizes alone. Imports no K
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from inspect import signature
@@ -35,8 +35,8 @@ class Architecture:
             to frame).
         scales: native factors.
         frames: how many frames a result is made from; those that a state remembers do not count.
-        module: file in ``vsrcli.models`` with ``build``; ``models.costs`` has its ``MODULE_macs`` and
-            ``MODULE_radius``; None without a network.
+        module: file in ``vsrcli.models`` with ``build``, and key of the cost table at the end of this file; None
+            without a network.
         options: fixed keyword arguments of these functions.
         bytes_per_pixel: peak memory on TensorFlow per low-resolution pixel at x4, see benchmarks/memory.py.
         openvino_bytes: the same on OpenVINO, where that was measured: per pixel of a tile, and per pixel of
@@ -68,7 +68,7 @@ class Architecture:
         """
         if not sizes:
             return self
-        known = list(signature(getattr(costs, f"{self.module}_macs")).parameters)[1:] if self.module else []
+        known = list(signature(_COSTS[self.module][0]).parameters)[1:] if self.module else []
         if unknown := [name for name in sizes if name not in known]:
             there = f"it has {', '.join(known)}" if known else "it has no network"
             raise ModelError(f"{self.name} has no size {unknown[0]!r}: {there}")
@@ -90,7 +90,7 @@ class Architecture:
 
     def multiply_adds(self, scale: int) -> int:
         """Multiply-adds per low-resolution pixel and frame; 0 for interpolation."""
-        return getattr(costs, f"{self.module}_macs")(scale, **self.options) if self.module else 0
+        return _COSTS[self.module][0](scale, **self.options) if self.module else 0
 
     def memory(self, engine: str, scale: int) -> int:
         """Bytes per low-resolution pixel of a tile at work, on ``openvino`` or anything else."""
@@ -110,7 +110,7 @@ class Architecture:
         if self.module is None:
             return 3
         steps = 2 if self.kind == "recurrent" else 1
-        return steps * getattr(costs, f"{self.module}_radius")(**self.options)
+        return steps * _COSTS[self.module][1](**self.options)
 
 
 ARCHITECTURES = {
@@ -293,3 +293,10 @@ def duf_r_macs(
     total += 2 * blocks * conv_macs((3, 3), width, width) + conv_macs((3, 3), width, head)
     values = TAPS**2 + 3 if filters else 3
     return total + conv_macs((1,), head, values * scale**2) + output_macs(scale)
+
+
+_COSTS: dict[str, tuple[Callable[..., int], Callable[..., int]]] = {
+    "duf": (duf_macs, duf_radius),
+    "duf_s": (duf_s_macs, duf_s_radius),
+    "duf_r": (duf_r_macs, duf_r_radius),
+}

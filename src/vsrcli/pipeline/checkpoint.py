@@ -13,12 +13,12 @@ import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vsrcli._version import __version__
 from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan, TileSpan
 from vsrcli.inference.selection import ModelChoice
@@ -142,7 +142,7 @@ def fingerprint(job: Job) -> dict[str, str]:
         "the input's size": size,
         "the input's time": changed,
         "the input": content,
-        "the version of vsr": import_module("vsrcli").__version__,  # whose names lead back to this file
+        "the version of vsr": __version__,
         "the version of ffmpeg": job.ffmpeg.version,
         "the backend": os.environ.get("KERAS_BACKEND", "") if weights else "",
         "the weights": _weights(job.model),

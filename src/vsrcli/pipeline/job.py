@@ -5,12 +5,12 @@ At either end there is a film or there are pictures; everything between them is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from vsrcli.errors import InputError, UsageError
-from vsrcli.frames.geometry import Geometry, SizeRequest, geometry_for_scale, geometry_for_size
+from vsrcli.frames.geometry import Geometry, geometry_for_scale, geometry_for_size
 from vsrcli.frames.tiling import TilePlan
 from vsrcli.images.naming import OutputNaming, is_image_target, parse_target, resolve_naming
 from vsrcli.images.plan import ImagePlan, plan_images
@@ -28,7 +28,6 @@ from vsrcli.media.timing import frame_times, has_frame_in
 from vsrcli.media.trial import trial_encode
 from vsrcli.media.types import ImageSequence, Source
 from vsrcli.media.y4m import STDIO
-from vsrcli.models.architectures import DEFAULT_MODEL
 from vsrcli.pipeline.memory import (
     MemoryBudget,
     MemoryEstimate,
@@ -39,6 +38,7 @@ from vsrcli.pipeline.memory import (
     scale_notices,
     tile_overlap,
 )
+from vsrcli.pipeline.options import Options
 
 
 def open_source(
@@ -139,57 +139,6 @@ def _targets(
         return resolve_naming(target, film.files[0], pictures=True, single=film.single, many=many)
     name = Path("stdin.mp4") if isinstance(film, StdinSource) else film.path
     return resolve_naming(target, name, pictures=False, single=False, many=frames != 1)
-
-
-@dataclass(frozen=True)
-class Options:
-    """What ``vsr upscale`` can be told; the defaults are the command's.
-
-    Attributes:
-        scale: more than 1, at most 16. Between native factors the next larger one runs and is resampled down;
-            beyond the largest, that one is resampled up, unless ``chain``.
-        size: what to make instead, see :class:`~vsrcli.frames.geometry.SizeRequest`; ``scale`` does not count then.
-        chain: upscale twice where one pass does not reach the size; the second costs many times the first.
-        model: name (see ``vsr models``) or path of a ``.weights.h5`` file.
-        tile: ``auto``, ``none``, or the side of a tile in low-resolution pixels, context included.
-        overlap: context of a tile on each side in low-resolution pixels; None: the receptive field, which
-            makes tiles invisible.
-        device: ``auto``, ``cpu`` or GPU numbers such as ``0``.
-        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
-        engine: ``auto``, ``keras`` or ``openvino``, see :func:`~vsrcli.inference.selection.plan_engine`.
-        max_memory: bytes that all processes together may take, and the network on a GPU; None: three quarters
-            of what is free.
-        encode: codec, quality and container options.
-        start, end: seconds from the film's start, half open; None: all of it.
-        frames: stop after this many (the sound stops there, too); None: no limit.
-        deinterlace: whether interlaced sources are deinterlaced.
-        segment: ``auto``, ``none``, or the number of frames after which what is finished is saved for good.
-        resume: whether a film that was interrupted is continued; False begins anew.
-        keep_going: replace damaged frames by the ones before them instead of stopping at the first.
-        ffmpeg: path of an ffmpeg to use instead of the bundled one.
-        fps: how many pictures make a second, where the source is pictures; None: 25.
-    """
-
-    scale: Fraction = Fraction(4)
-    model: str = DEFAULT_MODEL
-    tile: str | int = "auto"
-    overlap: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    engine: str = "auto"
-    max_memory: int | None = None
-    encode: EncodeOptions = field(default_factory=EncodeOptions)
-    start: Fraction | None = None
-    end: Fraction | None = None
-    frames: int | None = None
-    deinterlace: bool = True
-    segment: str | int = "auto"
-    resume: bool = True
-    keep_going: bool = False
-    ffmpeg: str | None = None
-    size: SizeRequest | None = None
-    chain: bool = False
-    fps: Fraction | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from vsrcli.inference.selection import ModelChoice
 from vsrcli.inference.wrappers import ChainedTilePlan, chain_tiles, first_pass_tiles
 from vsrcli.models.architectures import Architecture
 from vsrcli.system.resources import available_gpu_memory, available_host_memory
+from vsrcli.system.text import format_bytes
 from vsrcli.system.threads import queue_depth
 
 FREE_MEMORY_SHARE = 0.75  # of what is free when the job begins; the rest is for others
@@ -251,13 +252,6 @@ def max_tile_side(
     if height * width <= pixels:
         return None
     return max(int(math.sqrt(pixels)), SMALLEST_TILE, 4 * overlap)
-
-
-def format_bytes(count: int, *, up: bool = False) -> str:
-    """``812 MiB``, ``4.2 GiB``; ``up``: never less than it is."""
-    steps = count / 2**20 if count < 1000 * 2**20 else 10 * count / 2**30
-    steps = math.ceil(steps) if up else round(steps)
-    return f"{steps} MiB" if count < 1000 * 2**20 else f"{steps / 10:.1f} GiB"
 
 
 def _memory(network: Architecture, scale: int) -> tuple[int, int]:

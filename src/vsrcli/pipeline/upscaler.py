@@ -21,9 +21,9 @@ import numpy as np
 
 from vsrcli.errors import NonFiniteError, OutOfMemoryError, UsageError
 from vsrcli.frames.state import State, foreign_state_error
-from vsrcli.frames.tiling import TiledStream, TilePlan, plan_tiles, retile_state
+from vsrcli.frames.tiling import TilePlan, plan_tiles, retile_state
 from vsrcli.inference.selection import open_engine
-from vsrcli.inference.tiled import BurstTiledStream
+from vsrcli.inference.tiled import BurstTiledStream, TiledStream
 from vsrcli.inference.types import Engine, Stream
 from vsrcli.inference.wrappers import (
     FULL_FRAME,

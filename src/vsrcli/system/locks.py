@@ -25,7 +25,7 @@ _UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.E
 _SAME_START = 2.0  # seconds; the clock that a start is counted from may be corrected meanwhile
 
 
-class Held(Exception):  # noqa: N818 - says what is so; the folder makes an error of it
+class Held(Exception):
     """Another process has the lock; the text says which."""
 
 

@@ -23,10 +23,9 @@ from PIL import Image
 from vsrcli.degradations import Degradation, degrade
 from vsrcli.errors import DataError
 from vsrcli.models.weights import file_sha256
+from vsrcli.system.text import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
 from vsrcli.train.synthesis import HEIGHT, WIDTH, camera_move, defocused, motion_blurred, static_camera
 
-CLIPS = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".y4m"}
-PHOTOS = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"}
 CACHE_VERSION = 1  # raise when the arrays would come out differently
 MULTIPLE = 12  # sides are cropped to a multiple of every scale
 CROPS_PER_CLIP = 2  # sharp camera moves rendered of every photograph
@@ -84,17 +83,20 @@ def find_footage(root: Path, *, shippable_only: bool = False) -> Footage:
     """
     if not root.is_dir():
         raise DataError(f"no folder {str(root)!r}: name one that holds clips or photographs")
-    files = sorted(path for path in root.rglob("*") if path.suffix.lower() in CLIPS | PHOTOS)
+    files = sorted(
+        path for path in root.rglob("*") if path.suffix.lower() in VIDEO_EXTENSIONS | IMAGE_EXTENSIONS
+    )
     skipped = 0
     if shippable_only:
         allowed = _shippable(root)
         kept = [path for path in files if path.resolve() in allowed]
         skipped, files = len(files) - len(kept), kept
-    clips = tuple(path for path in files if path.suffix.lower() in CLIPS)
-    photos = tuple(path for path in files if path.suffix.lower() in PHOTOS)
+    clips = tuple(path for path in files if path.suffix.lower() in VIDEO_EXTENSIONS)
+    photos = tuple(path for path in files if path.suffix.lower() in IMAGE_EXTENSIONS)
     if not clips and not photos:
-        kinds = ", ".join(sorted(CLIPS | PHOTOS))
-        raise DataError(f"no clip and no photograph to use in {str(root)!r}: add {kinds} files")
+        raise DataError(
+            f"no clip and no photograph to use in {str(root)!r}: add videos (.mp4, .mkv, ...) or images (.jpg, .png, ...)"
+        )
     return Footage(root, clips, photos, skipped)
 
 

@@ -29,7 +29,6 @@ from vsrcli.web.errors import (
     from_command_output,
     without_message,
 )
-from vsrcli.web.jobs import upscale, without_paths
 from vsrcli.web.launcher import with_parent_death_signal
 from vsrcli.web.metrics import LOGGER, anonymize_id, event
 from vsrcli.web.settings import Settings
@@ -175,7 +174,7 @@ class _JobProcess:
 
     def _upscale(self) -> int:
         mouth, ear = os.pipe()[::-1]
-        command = upscale(self._source, self._target, self._job.arguments, self._device)
+        command = job_command(self._source, self._target, self._job.arguments, self._device)
         with self._target.with_name("errors.txt").open("wb") as errors:
             child = subprocess.Popen(
                 with_parent_death_signal([*command, "--progress-fd", str(mouth)], nice=self._settings.nice),
@@ -327,3 +326,18 @@ def folder_size(folder: Path) -> int:
         with contextlib.suppress(OSError):
             total += path.lstat().st_size
     return total
+
+
+def job_command(source: Path, target: Path, arguments: tuple[str, ...] | list[str], device: str) -> list[str]:
+    """The command line of a job: the same every time, so that an interrupted one is continued."""
+    return python("vsrcli", "upscale", str(source), str(target), *arguments, "--gpu", device, "-q")
+
+
+def without_paths(text: str, source: Path, target: Path, name: str) -> str:
+    """The command's words for somebody who knows neither our files nor our options."""
+    for path, shown in ((target, "the result"), (source, name)):
+        text = text.replace(repr(str(path)), shown).replace(str(path), shown)
+    text = text.replace(str(target.parent), "the server").partition("; see `vsr")[0].partition("; -v -v")[0]
+    if text.startswith("Invalid value for "):
+        text = text.partition(": ")[2]
+    return text.rstrip(".")

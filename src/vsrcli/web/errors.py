@@ -52,7 +52,7 @@ def from_command_output(text: str) -> StatusMessage:
     return StatusMessage("command", text)
 
 
-class ApiError(Exception):  # noqa: N818 - says itself what it is
+class ApiError(Exception):
     """An answer with status 4xx (or 500, or 503).
 
     Args:
@@ -89,15 +89,6 @@ def not_found() -> ApiError:
 def internal_error() -> ApiError:
     """For what nobody expected."""
     return ApiError(500, INTERNAL_ERROR.code or "", INTERNAL_ERROR.sentence)
-
-
-def format_bytes(count: float) -> str:
-    """``4 GiB`` for people."""
-    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
-        if count < 1024 or unit == "TiB":
-            break
-        count /= 1024
-    return f"{count:.0f} {unit}" if unit == "bytes" or count >= 10 else f"{count:.3g} {unit}"
 
 
 SESSION_PATHS = ("/api/", "/files")  # of programs and of the page's scripts; belongs to a session

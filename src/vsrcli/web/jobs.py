@@ -22,15 +22,17 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from vsrcli.system.text import format_bytes
 from vsrcli.web import cleanup
 from vsrcli.web.auth import require_owned_job, require_owned_upload
-from vsrcli.web.errors import ApiError, format_bytes, not_found
+from vsrcli.web.conversion import job_command, without_paths
+from vsrcli.web.errors import ApiError, not_found
 from vsrcli.web.metrics import Metrics, anonymize_id, event
 from vsrcli.web.options import JobRequest, parse_job_request
 from vsrcli.web.serializers import Serializer
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import DONE, QUEUED, READY, JobRecord, Store, Upload, now
-from vsrcli.web.subprocesses import ChildTimeoutError, inspect_file, python, run_json
+from vsrcli.web.subprocesses import ChildTimeoutError, inspect_file, run_json
 from vsrcli.web.uploads import UploadRoutes
 from vsrcli.web.worker import Queue, QueueGone
 
@@ -124,7 +126,7 @@ class JobRoutes:
         )
 
     def _plan(self, film: Upload, wanted: JobRequest, source: Path, target: Path) -> dict[str, Any]:
-        command = upscale(source, target, wanted.arguments, self._settings.devices[0])
+        command = job_command(source, target, wanted.arguments, self._settings.devices[0])
         try:
             found = run_json(
                 [*command, "--dry-run", "--progress-fd", "1"],
@@ -200,21 +202,6 @@ class JobRoutes:
             lambda: cleanup.remove_job(self._store, self._settings, require_owned_job(self._store, request))
         )
         return Response(status_code=204)
-
-
-def upscale(source: Path, target: Path, arguments: tuple[str, ...] | list[str], device: str) -> list[str]:
-    """The command line of a job: the same every time, so that an interrupted one is continued."""
-    return python("vsrcli", "upscale", str(source), str(target), *arguments, "--gpu", device, "-q")
-
-
-def without_paths(text: str, source: Path, target: Path, name: str) -> str:
-    """The command's words for somebody who knows neither our files nor our options."""
-    for path, shown in ((target, "the result"), (source, name)):
-        text = text.replace(repr(str(path)), shown).replace(str(path), shown)
-    text = text.replace(str(target.parent), "the server").partition("; see `vsr")[0].partition("; -v -v")[0]
-    if text.startswith("Invalid value for "):
-        text = text.partition(": ")[2]
-    return text.rstrip(".")
 
 
 async def _json(request: Request) -> Any:

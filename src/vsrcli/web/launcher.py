@@ -22,7 +22,7 @@ def with_parent_death_signal(command: Sequence[str], *, nice: int = 0) -> list[s
         command: the program, by its path.
         nice: from 0 to 19, how far it steps back where the processor is short, so that pages answer.
     """
-    leash = os.path.abspath(__file__)  # noqa: PTH100 - no pathlib, for a fast start
+    leash = os.path.abspath(__file__)
     return [sys.executable, "-I", "-S", leash, str(os.getpid()), str(nice), *command]
 
 

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from vsrcli import __version__
+from vsrcli._version import __version__
 from vsrcli.frames.geometry import MAX_SCALE, NAMED_SIZES
 from vsrcli.media.encoder_options import PRESETS
 from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, NETWORK_PRESETS
@@ -126,8 +126,7 @@ def offered_models() -> dict[str, dict[str, Any]]:
 @lru_cache
 def offered_presets() -> list[dict[str, Any]]:
     """Encoder presets that work on this machine. Runs ffmpeg: slow at the first call."""
-    from vsrcli.doctor import encoder_works
-    from vsrcli.media.ffmpeg import find_ffmpeg
+    from vsrcli.media.ffmpeg import encoder_works, find_ffmpeg
 
     ffmpeg = find_ffmpeg()
     listed = ffmpeg.encoders()

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from vsrcli import __version__
+from vsrcli._version import __version__
 from vsrcli.web.auth import Sessions
 from vsrcli.web.options import OptionsRoutes
 

@@ -18,11 +18,11 @@ _LOOK = 0.25  # seconds between two looks at whether the answer is still wanted
 _KEPT_OUT = ("VSR_SERVE_TOKEN",)
 
 
-class ChildTimeoutError(Exception):  # noqa: N818 - it is not an error of anything
+class ChildTimeoutError(Exception):
     """The program took too long and was killed."""
 
 
-class ChildCancelledError(Exception):  # noqa: N818 - nor is this
+class ChildCancelledError(Exception):
     """Nobody wants the answer any more; the program was killed."""
 
 

@@ -26,9 +26,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from vsrcli.system.text import format_bytes
 from vsrcli.web.auth import require_owned_upload
 from vsrcli.web.cleanup import delete_files
-from vsrcli.web.errors import ApiError, format_bytes, not_found
+from vsrcli.web.errors import ApiError, not_found
 from vsrcli.web.metrics import LOGGER, Metrics, anonymize_id, event
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import CHECKING, READY, REFUSED, UPLOADING, Store, Upload, now

@@ -31,7 +31,7 @@ _NAME = "vsr"
 _POLL = 0.5  # seconds between two looks into the file; Redis wakes by itself
 
 
-class QueueGone(Exception):  # noqa: N818 - says itself what is wrong
+class QueueGone(Exception):
     """The queue does not answer."""
 
 
@@ -102,7 +102,7 @@ class Queue:
         return Quiet(self._huey, workers=workers, periodic=False, initial_delay=0.1, max_delay=_POLL)
 
 
-class _answering:  # noqa: N801 - a context manager, written as one
+class _answering:
     def __enter__(self) -> None:
         pass
 

@@ -1,0 +1,64 @@
+"""Numbers, times and names as people read and sort them, and the extensions of media files."""
+
+from __future__ import annotations
+
+import math
+import re
+
+VIDEO_EXTENSIONS = frozenset(
+    f".{name}"
+    for name in (
+        *("3g2", "3gp", "asf", "avi", "divx", "dv", "f4v", "flv", "m2ts", "m2v", "m4v", "mkv", "mov", "mp4"),
+        *("mpeg", "mpg", "mts", "mxf", "nut", "ogm", "ogv", "qt", "rm", "rmvb", "ts", "vob", "webm", "wmv"),
+        "y4m",
+    )
+)
+"""Extensions, in lower case, that make a file in a folder a video. A file that is named by itself may have any."""
+
+IMAGE_EXTENSIONS = frozenset({".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".webp"})
+"""Extensions, in lower case, that make a file in a folder of training or evaluation footage an image."""
+
+
+def natural_key(text: str) -> list[tuple[int, int, str]]:
+    """A sort key that counts as people do: ``Frame 2`` before ``Frame 10``; case does not count."""
+    parts = re.split(r"([0-9]+)", text)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts if part]
+
+
+def format_bytes(count: float, *, up: bool = False) -> str:
+    """``812 bytes``, ``4.2 KiB``, ``812 MiB``, ``16.0 GiB``, in binary units.
+
+    Args:
+        count: bytes, 0 or more.
+        up: round up, so that the text never says less than there is.
+    """
+    units = ("bytes", "KiB", "MiB", "GiB", "TiB")
+    number = 0
+    while count >= 1000 and number < len(units) - 1:
+        count, number = count / 1024, number + 1
+    digits = 1 if number >= 3 or (number and count < 10) else 0
+    steps = count * 10**digits
+    steps = math.ceil(steps) if up else round(steps)
+    return f"{steps / 10**digits:.{digits}f} {units[number]}"
+
+
+def format_duration(seconds: float) -> str:
+    """``1:02:03`` or ``2:03``, to the second."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def format_timestamp(seconds: float, *, digits: int = 3, hours: bool = False) -> str:
+    """``1:02:03`` or ``2:03.400``: a time in a video.
+
+    Args:
+        seconds: 0 or more; below, 0 is shown.
+        digits: decimals of the seconds, 0 to 3.
+        hours: show them even where there are none.
+    """
+    whole = max(round(seconds * 10**digits), 0)
+    minutes, rest = divmod(whole, 60 * 10**digits)
+    shown = f"{rest / 10**digits:0{digits + 3 if digits else 2}.{digits}f}"
+    number, minutes = divmod(minutes, 60)
+    return f"{number}:{minutes:02}:{shown}" if number or hours else f"{minutes}:{shown}"
