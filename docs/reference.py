@@ -8,12 +8,13 @@ from __future__ import annotations
 import inspect
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 
-from vsrcli.cli import COMMANDS, vsr
+from vsrcli.cli import COMMANDS_BY_HEADING, vsr
+from vsrcli.cli.help import Rows, examples, sections
 
 PAGE, MARK = "commands.md", "<!-- the commands -->"
 SHARED = ("upscale", "batch", "preview")
@@ -21,6 +22,7 @@ NOT_RUN = {  # examples that tests/docs only parses, and why
     "train": "trains for hours",
     "doctor": "computes with the default network, as tests/doctor does",
     "serve": "runs until it is stopped; tests/web starts it",
+    "evaluate": "needs folders of clips; README has two that are run",
 }
 
 
@@ -44,20 +46,28 @@ def reference() -> str:
     """Markdown: a section for each command, in the order of ``vsr --help``."""
     root = click.Context(vsr, info_name="vsr", **vsr.context_settings)
     contexts = [_context(name, vsr.get_command(root, name), root) for name in vsr.list_commands(root)]
-    rows = {context.info_name: list(_rows(context)) for context in contexts}
-    shared = [row for row in rows[SHARED[0]] if all(row in rows[name] for name in SHARED)]
-    lines = [f"- [`vsr {name}`](#vsr-{name}): {summary}" for name, (_, summary) in COMMANDS.items()]
+    tables = {context.info_name: _tables(context) for context in contexts}
+    shared = {
+        heading: [row for row in rows if all(row in tables[name].get(heading, ()) for name in SHARED)]
+        for heading, rows in tables[SHARED[0]].items()
+    }
+    lines = []
+    for heading, homes in COMMANDS_BY_HEADING.items():
+        lines += ["", f"**{heading}**", ""]
+        lines += [f"- [`vsr {name}`](#vsr-{name}): {summary}" for name, (_, summary) in homes.items()]
     for context in contexts:
-        own = [row for row in rows[context.info_name] if context.info_name not in SHARED or row not in shared]
+        own = tables[context.info_name]
+        if context.info_name in SHARED:
+            own = {key: [row for row in rows if row not in shared.get(key, ())] for key, rows in own.items()}
         lines += _section(context, own)
         if context.info_name in SHARED:
-            lines += ["", "And the [options of all commands that make films](#options-for-films)."]
+            lines += ["", "And the [options of all commands that upscale](#options-for-upscaling)."]
         if isinstance(context.command, click.Group):
             for name in context.command.list_commands(context):
                 inner = _context(name, context.command.get_command(context, name), context)
-                lines += _section(inner, list(_rows(inner)))
+                lines += _section(inner, _tables(inner))
     commands = ", ".join(f"`vsr {name}`" for name in SHARED)
-    lines += ["", "## Options for films", "", f"What {commands} have in common:", *_table(shared)]
+    lines += ["", "## Options for upscaling", "", f"What {commands} have in common:", *_written(shared)]
     return "\n".join(lines)
 
 
@@ -66,41 +76,38 @@ def _context(name: str, command: click.Command | None, parent: click.Context) ->
     return click.Context(command, info_name=name, parent=parent)
 
 
-def _section(context: click.Context, rows: list[tuple[str, str]]) -> Iterator[str]:
+def _section(context: click.Context, tables: Mapping[str, Rows]) -> Iterator[str]:
     command, path = context.command, context.command_path
     yield from ("", f"## {path} {{ #{path.replace(' ', '-')} }}", "")
     yield from ("```text", f"{path} {' '.join(command.collect_usage_pieces(context))}", "```", "")
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
-        if paragraph.startswith("\b"):  # stands as it is
-            yield from ("```text", paragraph.removeprefix("\b").strip("\n"), "```", "")
-        else:
-            yield from (_plain(paragraph), "")
-    for paragraph in (command.epilog or "").split("\n\n"):
-        if example := re.fullmatch(r"(.*?): ((?:[A-Z_]+=\S+ )?(?:vsr|ffmpeg|eval) .*)", paragraph):
-            says, line = example.groups()
-            yield from (f"{_plain(says)}:", "")
-            if reason := NOT_RUN.get(context.info_name or ""):
-                yield f"<!-- not run: {reason} -->"
-            yield from ("```sh", line, "```", "")
-        elif paragraph:
-            yield from (_plain(paragraph), "")
-    yield from _table(rows)
+        yield from (_plain(paragraph), "")
+    for text, line in examples(command.epilog):
+        if line is None:
+            yield from (_plain(text), "")
+            continue
+        yield from (f"{_plain(text)}:", "")
+        if reason := NOT_RUN.get(context.info_name or ""):
+            yield f"<!-- not run: {reason} -->"
+        yield from ("```sh", line, "```", "")
+    yield from _written(tables)
 
 
-def _rows(context: click.Context) -> Iterator[tuple[str, str]]:
-    """Spelling and meaning of every option but ``--help``, as ``--help`` prints them."""
-    for parameter in context.command.params:
-        record = parameter.get_help_record(context)
-        if isinstance(parameter, click.Option) and record is not None:
-            yield record
+def _tables(context: click.Context) -> dict[str, Rows]:
+    """Spelling and meaning of every option but ``--help``, by heading, as ``--help`` prints them."""
+    return {
+        heading: [row for row in rows if not row[0].endswith("--help")]
+        for heading, rows in sections(context.command, context).items()
+    }
 
 
-def _table(rows: list[tuple[str, str]]) -> Iterator[str]:
-    if rows:
-        yield from ("", "| option | |", "|---|---|")
-    for spelling, meaning in rows:
-        cell = re.sub(r"\s+", " ", spelling).replace("|", "\\|")
-        yield f"| `{cell}` | {_plain(meaning)} |"
+def _written(tables: Mapping[str, Rows]) -> Iterator[str]:
+    for heading, rows in tables.items():
+        if rows:
+            yield from ("", f"| {heading} | |", "|---|---|")
+        for spelling, meaning in rows:
+            cell = re.sub(r"\s+", " ", spelling.strip()).replace("|", "\\|")
+            yield f"| {'&emsp;' * spelling.startswith('  ')}`{cell}` | {_plain(meaning)} |"
 
 
 def _plain(text: str) -> str:

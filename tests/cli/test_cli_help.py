@@ -15,8 +15,9 @@ import pytest
 import media_samples as media
 import vsrcli
 from terminal import Outcome, environment
-from vsrcli.cli import COMMANDS
+from vsrcli.cli import COMMANDS, COMMANDS_BY_HEADING
 from vsrcli.cli import vsr as group
+from vsrcli.cli.help import FEW, GROUPS, Option
 
 ROOT = Path(__file__).resolve().parents[2]
 Vsr = Callable[..., Outcome]
@@ -76,6 +77,79 @@ def test_help_of_the_program_lists_every_command(vsr: Vsr) -> None:
         for name, (_, summary) in COMMANDS.items():
             assert f"{name} " in asked.out
             assert summary in asked.out
+
+
+def every_line() -> list[tuple[str, ...]]:
+    """Every command, those of groups, too, as it is typed."""
+    below = [
+        (name, inner)
+        for name in COMMANDS
+        if isinstance(found := command(name), click.Group)
+        for inner in found.list_commands(click.Context(found))
+    ]
+    return [(), *((name,) for name in COMMANDS), *below]
+
+
+def at(line: tuple[str, ...]) -> click.Command:
+    found: click.Command = group
+    for name in line:
+        assert isinstance(found, click.Group)
+        inner = found.get_command(click.Context(found), name)
+        assert inner is not None
+        found = inner
+    return found
+
+
+@pytest.mark.parametrize("line", every_line(), ids=" ".join)
+def test_every_option_stands_in_one_group_and_groups_in_their_order(line: tuple[str, ...], vsr: Vsr) -> None:
+    headings: list[str] = []
+    places: dict[str, list[str]] = {}
+    for text in vsr(*line, "--help").out.splitlines():
+        if re.fullmatch(r"\S.*:", text):
+            headings.append(text[:-1])
+        elif row := re.match(r"  (-.*?)(  |$)", text):
+            for spelling in re.findall(r"(?<!\S)--?[\w-]+", row[1]):
+                places.setdefault(spelling, []).append(headings[-1])
+    groups = list(dict.fromkeys(heading for found in places.values() for heading in found))
+    options = [each for each in at(line).params if isinstance(each, click.Option) and not each.hidden]
+    if len(options) < FEW:  # and --help
+        assert groups == ["Options"]
+    else:
+        assert set(groups) <= set(GROUPS)
+        assert all(isinstance(each, Option) for each in options)
+    shown = [heading for heading in headings if heading in groups]
+    assert shown == sorted(groups, key=lambda name: (*GROUPS, "Options").index(name))
+    for each in options:
+        for spelling in (*each.opts, *each.secondary_opts):
+            assert len(places[spelling]) == 1, spelling
+            if isinstance(each, Option) and groups != ["Options"]:
+                assert places[spelling] == [each.group]
+    assert "--help" in places
+
+
+def test_help_of_the_program_groups_commands_by_use(vsr: Vsr) -> None:
+    out = vsr("--help").out
+    words = [word for heading, homes in COMMANDS_BY_HEADING.items() for word in (f"{heading}:", *homes)]
+    assert re.findall(rf"^ *({'|'.join(words)})(?=$|  )", out, re.MULTILINE) == words
+
+
+@pytest.mark.parametrize("line", [(), ("config",)], ids=" ".join)
+def test_without_a_command_it_shows_its_help(line: tuple[str, ...], vsr: Vsr) -> None:
+    """As Click does it: on stderr, since nothing was done."""
+    assert vsr(*line) == Outcome(2, "", vsr(*line, "--help").out)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("line", every_line(), ids=" ".join)
+def test_help_fits_the_terminal(
+    line: tuple[str, ...], columns: int, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for examples, which can be copied as they stand."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for text in vsr(*line, "--help").out.splitlines():
+        assert len(text) < columns or re.match(r"  \S*\b(vsr|ffmpeg|VSR_)", text), text
+        assert text.isprintable()
+        assert text == text.rstrip()
 
 
 def test_version(vsr: Vsr) -> None:

@@ -23,8 +23,9 @@ def provide(here: Path, text: str) -> None:
     names = re.findall(rf"{_INPUT}(-?\w+\.(?:mp4|mkv|mov|dv|jpg|png))\b", text)
     if "vsr compare" in text:
         names = re.findall(r"(?<!-o )(?<![\w.=/-])[\w-]+\.(?:mp4|mkv)\b", text)
-    if "films/" in text:
-        names += ["films/one.mp4", "films/below/two.mkv", "films/below/old.avi"]
+    for folder in ("films", "videos"):
+        if f"{folder}/" in text:
+            names += [f"{folder}/{name}" for name in ("one.mp4", "below/two.mkv", "below/old.avi")]
     if "frames/" in text:
         stem = "shot" if "shot" in text else "0000"
         names += [f"frames/{stem}{number}.png" for number in range(1, 4)]

@@ -21,40 +21,51 @@ if TYPE_CHECKING:
 COMPLETE = "_VSR_COMPLETE"  # environment variable by which a shell asks what may follow
 PROFILE, SETTINGS = "vsrcli.profile", "vsrcli.settings"  # keys in the context's meta
 
-COMMANDS = {
-    "upscale": ("vsrcli.cli.upscale:upscale", "Upscale one film."),
-    "batch": ("vsrcli.cli.batch:batch", "Upscale many films: files, folders and patterns."),
-    "preview": ("vsrcli.cli.preview:preview", "Upscale a moment; what would the whole film take?"),
-    "info": ("vsrcli.cli.info:info", "Say what a film holds."),
-    "models": ("vsrcli.cli.info:models", "List the models, what they cost and what they measured."),
-    "train": ("vsrcli.cli.train:train", "Train a network on a folder of clips and photographs."),
-    "bench": ("vsrcli.cli.bench:bench", "Measure how fast a model is on this machine."),
-    "serve": ("vsrcli.cli.serve:serve", "Open a web page: upload films, upscale, download."),
-    "evaluate": ("vsrcli.cli.evaluate:evaluate", "Score models on films whose high resolution is known."),
-    "compare": ("vsrcli.cli.compare:compare", "Show films beside each other: page, film or picture."),
-    "doctor": ("vsrcli.cli.doctor:doctor", "Look at what this machine has, and what to do about it."),
-    "config": ("vsrcli.cli.config:config", "Show the settings that hold here."),
-    "completion": ("vsrcli.cli.config:completion", "Complete commands and options in your shell."),
+COMMANDS_BY_HEADING = {
+    "Upscale": {
+        "upscale": ("vsrcli.cli.upscale:upscale", "Upscale a video, an image sequence or an image."),
+        "batch": ("vsrcli.cli.batch:batch", "Upscale many videos: files, folders and patterns."),
+        "preview": ("vsrcli.cli.preview:preview", "Upscale a few seconds and estimate the whole video."),
+    },
+    "Inspect and measure": {
+        "info": ("vsrcli.cli.info:info", "Show what a video file contains."),
+        "models": ("vsrcli.cli.info:models", "List the models, their cost and measured quality."),
+        "compare": ("vsrcli.cli.compare:compare", "Show videos side by side, as a page, video or image."),
+        "evaluate": ("vsrcli.cli.evaluate:evaluate", "Measure the quality of models on your own clips."),
+        "bench": ("vsrcli.cli.bench:bench", "Measure the speed of a model on this machine."),
+        "doctor": ("vsrcli.cli.doctor:doctor", "Check this machine and say what to fix."),
+    },
+    "Train, serve and configure": {
+        "train": ("vsrcli.cli.train:train", "Train a model on a folder of clips and photographs."),
+        "serve": ("vsrcli.cli.serve:serve", "Open a web page to upload, upscale and download videos."),
+        "config": ("vsrcli.cli.config:config", "Show the settings in effect and where they come from."),
+        "completion": ("vsrcli.cli.config:completion", "Complete commands and options in your shell."),
+    },
 }
+COMMANDS = {name: home for homes in COMMANDS_BY_HEADING.values() for name, home in homes.items()}
 
 
 @click.group(
     cls=LazyGroup,
-    commands_by_name=COMMANDS,
+    commands_by_heading=COMMANDS_BY_HEADING,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "max_content_width": 100,
         "auto_envvar_prefix": "VSR",
     },
-    epilog="Example: vsr upscale in.mp4 out.mp4 --scale 4",
+    epilog="Example: vsr upscale in.mp4 out.mp4 --scale 4\n\n"
+    "Options of a command, and more examples: vsr upscale --help",
 )
 @click.version_option(__version__, "--version", prog_name="vsr")
 @click.option(
-    "--profile", metavar="NAME", help="A set of defaults from your settings; see `vsr config show`."
+    "--profile", metavar="NAME", help="Use a profile of defaults from your settings; see `vsr config show`."
 )
 @click.pass_context
 def vsr(context: click.Context, profile: str | None) -> None:
-    """Upscale video with a temporal network; every frame, sound and colour stays as it was."""
+    """Upscale video with a temporal neural network.
+
+    Every frame, the sound and the colours are kept as they were.
+    """
     context.meta[PROFILE] = profile
     name = context.invoked_subcommand or ""
     command = vsr.get_command(context, name)

@@ -28,6 +28,7 @@ from vsrcli.batch.planning import PlannedTask, plan_task, share_memory
 from vsrcli.batch.runner import BatchRun
 from vsrcli.batch.task import WAITING, Outcome
 from vsrcli.cli.console import one_line
+from vsrcli.cli.help import Command, option
 from vsrcli.cli.options import ARGUMENTS, from_command_line, quiet_option, verbose_option
 from vsrcli.cli.progress import (
     make_batch_progress,
@@ -45,39 +46,61 @@ from vsrcli.system.text import format_duration
 
 
 @click.command(
-    epilog="Example: vsr batch -r films/ upscaled/ --scale 2 --container .mkv\n\n"
-    "A pattern in quotes is expanded by vsr: vsr batch 'films/**/*.avi' upscaled/"
+    cls=Command,
+    epilog="Example: vsr batch -r videos/ upscaled/ --scale 2 --container .mkv\n\n"
+    "A pattern, in quotes so that vsr expands it: vsr batch 'videos/**/*.avi' upscaled/",
 )
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 @click.argument("folder", metavar="OUT_DIR", type=click.Path(path_type=Path))
-@click.option("-r", "--recursive", is_flag=True, help="Look into the folders below those named, too.")
-@click.option(
+@option("-r", "--recursive", is_flag=True, group="Batch", help="Also look into subfolders.")
+@option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    group="Batch",
+    help="Upscale N videos at a time.",
+)
+@option("--fail-fast", is_flag=True, group="Batch", help="Stop at the first video that fails.")
+@film_options
+@option(
+    "-y",
+    "--overwrite",
+    is_flag=True,
+    group="Output",
+    help="Replace files in OUT_DIR that this command did not make; finished videos stay.",
+)
+@option(
+    "-n",
+    "--dry-run",
+    is_flag=True,
+    group="Output",
+    help="Show what would happen to each video and write nothing.",
+)
+@option(
+    "--container",
+    "--suffix",
+    metavar=".EXT",
+    group="Output",
+    help="Write all videos in this container, such as .mkv.  [default: that of each input, where possible]",
+)
+@option(
     "--name",
     "template",
     default=TEMPLATE,
     show_default=True,
     metavar="TEMPLATE",
-    help=f"What a new film is called: text with {', '.join(f'{{{name}}}' for name in FIELDS)}.",
+    group="Output",
+    help=f"Name each result by this text with {', '.join(f'{{{name}}}' for name in FIELDS)}.",
 )
-@click.option(
-    "--container",
-    "--suffix",
-    metavar=".EXT",
-    help="Container of all new films, such as .mkv; default: each film's own, where it can be written.",
+@option(
+    "--json",
+    metavar="FILE",
+    group="Output",
+    help="Write the outcome of each video to this file, or - for stdout; see docs/batch.md.",
 )
-@click.option(
-    "-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Films at a time."
-)
-@click.option("--fail-fast", is_flag=True, help="Stop at the first film that fails.")
-@click.option("--json", metavar="FILE", help="Write how each film ended; -: to stdout. See docs/batch.md.")
-@film_options
-@click.option(
-    "-y",
-    "--overwrite",
-    is_flag=True,
-    help="Replace files in OUT_DIR that are not what this command makes; finished films stay.",
-)
-@click.option("-n", "--dry-run", is_flag=True, help="Show what would happen to each film and write nothing.")
 @quiet_option
 @verbose_option
 def batch(
@@ -94,11 +117,11 @@ def batch(
     verbose: int,
     **given: Any,
 ) -> None:
-    """Upscale many films: files, folders and patterns.
+    """Upscale many videos: files, folders and patterns.
 
-    OUT_DIR mirrors the tree below each folder. A film that fails does not stop the others; one that is
-    finished, from the same source and with the same options, is skipped. A batch that was interrupted is
-    continued by the same command. Exit status: 0 if every film is there, 3 if some have failed.
+    OUT_DIR mirrors the tree below each folder. A video that fails does not stop the others; one that is
+    finished, from the same input and with the same options, is skipped. Run the same command again to resume
+    an interrupted batch. Exit status: 0 if every video is there, 3 if some have failed.
     """
 
     context, options = click.get_current_context(), build_options(**given)

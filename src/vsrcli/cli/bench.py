@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vsrcli.cli.help import Command, option
 from vsrcli.cli.options import (
     engine_options,
     from_command_line,
@@ -33,34 +34,58 @@ _DEFAULT = Options()
 _FRAMES, _RATE = 24, 30
 
 
-@click.command(epilog="Example: vsr bench -s 2 --size 960x540 --frames 12 --json > figures.json")
+@click.command(cls=Command, epilog="Example: vsr bench -s 2 --size 960x540 --frames 12 --json > figures.json")
 @network_options
-@click.option(
-    "-s", "--scale", type=ScaleParam(), default=str(_DEFAULT.scale), show_default=True, help="Factor, 1 to 4."
+@option(
+    "-s",
+    "--scale",
+    type=ScaleParam(),
+    default=str(_DEFAULT.scale),
+    show_default=True,
+    group="Model",
+    help="Upscale by this factor, above 1 and up to 4.",
 )
-@click.option(
+@option(
     "--input",
     "source",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A film to measure with; by default one is generated.",
+    metavar="FILE",
+    group="Measurement",
+    help="Measure with this video.  [default: a generated one]",
 )
-@click.option(
-    "--size", type=DimensionsParam(), metavar="WxH", help="Of the generated film.  [default: 426x240]"
+@option(
+    "--size",
+    type=DimensionsParam(),
+    metavar="WxH",
+    group="Measurement",
+    help="Set the size of the generated video.  [default: 426x240]",
 )
-@click.option(
-    "--frames", type=click.IntRange(min=1), metavar="N", help=f"Frames of a run.  [default: {_FRAMES}]"
+@option(
+    "--frames",
+    type=click.IntRange(min=1),
+    metavar="N",
+    group="Measurement",
+    help=f"Measure N frames a run.  [default: {_FRAMES}]",
 )
-@click.option(
+@option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
-    help=f"The same in seconds of film; a generated one has {_RATE} frames a second.",
+    metavar="N",
+    group="Measurement",
+    help=f"Measure N seconds of video a run; a generated one has {_RATE} frames a second.",
 )
-@memory_options
+@option(
+    "--runs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    group="Measurement",
+    help="Take the median of N runs.",
+)
+@option("--json", "as_json", is_flag=True, group="Output", help="Print JSON; see docs/performance.md.")
 @engine_options
-@click.option(
-    "--runs", type=click.IntRange(min=1), default=1, show_default=True, help="Take the median of so many."
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document; docs/performance.md explains it.")
+@memory_options
 @quiet_option
 @verbose_option
 def bench(
@@ -74,10 +99,10 @@ def bench(
     verbose: int,
     **given: Any,
 ) -> None:
-    """Measure a model on this machine, three times.
+    """Measure the speed of a model on this machine, in three ways.
 
-    Alone, on frames from memory; from a film to nowhere, which adds the decoder; from a film to a film, as
-    `vsr upscale` does it. Nothing is kept.
+    Alone, on frames in memory; behind the decoder of a video; and from video to video, as `vsr upscale`
+    works. Nothing is kept.
     """
     context = click.get_current_context()
     if source is not None and size is not None and from_command_line(context, "size"):

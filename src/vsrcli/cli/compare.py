@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vsrcli.cli.help import Command, option
 from vsrcli.cli.options import from_command_line, highest_precedence, quiet_option, verbose_option
 from vsrcli.cli.progress import ProgressDisplay
 from vsrcli.cli.types import TimeParam
@@ -75,74 +76,135 @@ class CropPosition(click.ParamType):
 
 
 @click.command(
+    cls=Command,
     epilog="Example: vsr compare in.mp4 x4.mp4 --reference original.mp4\n\n"
-    "A film with a dividing line: vsr compare in.mp4 x4.mp4 -o split.mp4\n\n"
-    "One moment, a detail, three films: vsr compare in.mp4 a.mp4 b.mp4 -o detail.png --at 0:12 "
-    "--crop 320,180,160x120"
+    "A video with a dividing line: vsr compare in.mp4 x4.mp4 -o split.mp4\n\n"
+    "A detail of three videos as an image: "
+    "vsr compare in.mp4 a.mp4 b.mp4 -o detail.png --at 0:12 --crop 320,180,160x120",
 )
 @click.argument("films", metavar="A B [MORE]...", nargs=-1, required=True, type=_FILE)
-@click.option(
+@option(
     "-o",
     "--output",
     "target",
     type=_FILE,
     metavar="OUT",
-    help='.html, .png, or a film\'s extension.  [default: a page beside the last film, "-compare.html"]',
+    group="Output",
+    help="Write a page (.html), an image (.png) or a video (.mp4, .mkv, ...).  [default: a page beside the "
+    'last video, "-compare.html"]',
 )
-@click.option("--reference", type=_FILE, metavar="TRUTH", help="What they ought to look like: adds figures.")
-@click.option(
+@option("-y", "--overwrite", is_flag=True, group="Output", help="Replace OUT if it exists.")
+@option(
     "--layout",
     type=click.Choice(["split", "wipe", "side", "stack"]),
-    help="Of a film or picture: a dividing line (wipe: a moving one), side by side, or one below the other. "
-    "[default: split for a film of two, else side]",
+    metavar="NAME",
+    group="Layout",
+    values={
+        "split": "at a dividing line",
+        "wipe": "at a dividing line that moves",
+        "side": "side by side",
+        "stack": "one below the other",
+    },
+    help="Arrange a video or image.  [default: split for a video of two, else side]",
 )
-@click.option(
-    "--at",
-    "moments",
-    type=TimeParam(),
-    multiple=True,
-    help="A moment for picture or page (there, repeat it).",
+@option(
+    "--crop",
+    type=CropPosition(),
+    metavar="X,Y,WxH",
+    group="Layout",
+    help="Show this part, in pixels of the common size.",
 )
-@click.option(
-    "--moments",
-    "count",
-    type=click.IntRange(1, 24),
-    default=6,
-    show_default=True,
-    help="Of a page, spread over the films, if --at does not name them.",
-)
-@click.option(
-    "--start", type=TimeParam(), default="0", help="Compare from this moment on: 12.5, 1:02, 0:01:02.5."
-)
-@click.option("--seconds", type=TimeParam(), help="Compare so much.  [default: all that the films share]")
-@click.option(
-    "--offset",
-    type=TimeParam(),
-    default="0",
-    help="Where in A and TRUTH the others begin: --at of a preview.",
-)
-@click.option("--crop", type=CropPosition(), help="Show this part, in pixels of the common size.")
-@click.option(
+@option(
     "--zoom",
     type=click.IntRange(1, 16),
-    help="Enlarge film or picture, pixels as squares.  [default: 1; with --crop, to the picture's size]",
+    metavar="N",
+    group="Layout",
+    help="Enlarge a video or image N times, pixels as squares.  [default: 1; with --crop, to the frame size]",
 )
-@click.option(
+@option(
     "--enlarge",
     "kernel",
     type=click.Choice(["bicubic", "nearest", "lanczos3"]),
     default="bicubic",
     show_default=True,
-    help="How smaller films are brought to the common size.",
+    metavar="NAME",
+    group="Layout",
+    help="Bring smaller videos to the common size by bicubic, nearest or lanczos3.",
 )
-@click.option("--labels", metavar="A,B,...", help="Instead of the films' names.")
-@click.option("--no-labels", is_flag=True, help="No words in film or picture.")
-@click.option("--vmaf/--no-vmaf", default=True, help="With TRUTH: whether VMAF is measured.  [default: yes]")
-@click.option("--codec", help="Of a film, as for `vsr upscale`.")
-@click.option("--crf", type=click.FloatRange(min=0), help="Of a film, as for `vsr upscale`.")
-@click.option("--json", "as_json", is_flag=True, help="Print the figures; docs/compare.md explains them.")
-@click.option("--ffmpeg", metavar="PATH", help="An ffmpeg other than the bundled one.")
-@click.option("-y", "--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@option(
+    "--labels",
+    metavar="A,B,...",
+    group="Layout",
+    help="Label the videos with these words.  [default: file names]",
+)
+@option("--no-labels", is_flag=True, group="Layout", help="Put no labels into a video or image.")
+@option(
+    "--at",
+    "moments",
+    type=TimeParam(),
+    multiple=True,
+    group="Time range",
+    help="Show this moment in a page or image; repeatable for a page.",
+)
+@option(
+    "--moments",
+    "count",
+    type=click.IntRange(1, 24),
+    default=6,
+    show_default=True,
+    metavar="N",
+    group="Time range",
+    help="Show N moments in a page, evenly spread, if there is no --at.",
+)
+@option(
+    "--start",
+    type=TimeParam(),
+    default="0",
+    group="Time range",
+    help="Start the comparison here: 12.5, 1:02 or 0:01:02.5.",
+)
+@option(
+    "--seconds",
+    type=TimeParam(),
+    group="Time range",
+    help="Compare this much.  [default: all that the videos share]",
+)
+@option(
+    "--offset",
+    type=TimeParam(),
+    default="0",
+    group="Time range",
+    help="Match the start of the other videos to this time of A and TRUTH: the --at of a preview.",
+)
+@option(
+    "--reference",
+    type=_FILE,
+    metavar="TRUTH",
+    group="Quality metrics",
+    help="Measure PSNR, SSIM and VMAF against this video, the original in high resolution.",
+)
+@option(
+    "--vmaf/--no-vmaf",
+    default=True,
+    group="Quality metrics",
+    help="With --reference: measure VMAF, too.  [default: vmaf]",
+)
+@option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    group="Quality metrics",
+    help="Print the metrics as JSON; see docs/compare.md.",
+)
+@option("--codec", metavar="NAME", group="Encoding", help="Encode a video as for `vsr upscale`.")
+@option(
+    "--crf",
+    type=click.FloatRange(min=0),
+    metavar="N",
+    group="Encoding",
+    help="Set the quality of a video as for `vsr upscale`.",
+)
+@option("--ffmpeg", metavar="PATH", group="Encoding", help="Use this ffmpeg instead of the bundled one.")
 @quiet_option
 @verbose_option
 def compare(
@@ -155,11 +217,11 @@ def compare(
     verbose: int,
     **given: Any,
 ) -> None:
-    """Show films beside each other: as a page with a slider, as a film, or as a picture.
+    """Show videos side by side: as a page with a slider, as a video, or as an image.
 
-    A is what the others are compared with, such as the film before it was upscaled: it gives a film its
-    times and its sound. Films of different size are shown at the largest, or at TRUTH's; they are matched by
-    time, as far as all of them go.
+    A is what the others are compared with, such as the video before upscaling; times and sound are taken from
+    it. Videos of different size are shown at the largest, or at that of TRUTH. They are matched by time, as
+    far as all of them go.
     """
     if len(films) < 2:
         raise UsageError("there is nothing to compare one film with: name two or more")

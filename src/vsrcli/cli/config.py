@@ -13,6 +13,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from vsrcli.cli.help import Command, Group
 from vsrcli.cli.options import verbose_option
 
 _WORDS = {
@@ -23,21 +24,25 @@ _WORDS = {
 
 
 @click.group(
-    epilog="Example: vsr config show upscale\n\nSettings stand in config.toml in your folder for settings "
-    "and in vsr.toml in the current folder; see docs/scripts.md.",
+    cls=Group,
+    epilog="Example: vsr config show upscale\n\nSettings are read from config.toml in your settings folder "
+    "and from vsr.toml in the current folder; see docs/scripts.md.",
 )
 def config() -> None:
-    """Show the settings that hold here."""
+    """Show the settings in effect and where they come from."""
 
 
 @config.command(epilog="Example: vsr --profile archive config show upscale")
 @click.argument("command", required=False, metavar="[COMMAND]")
-@click.option("--all", "everything", is_flag=True, help="What is built in, too.")
+@click.option("--all", "everything", is_flag=True, help="Also show built-in defaults.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @verbose_option
 @click.pass_context
 def show(context: click.Context, command: str | None, everything: bool, as_json: bool, verbose: int) -> None:
-    """What holds for COMMAND (or every command) unless it is typed, and where it comes from."""
+    """Show the defaults of COMMAND, or of all commands.
+
+    Each is shown with its origin: a settings file, an environment variable or, with --all, vsr itself.
+    """
     from vsrcli.cli import COMMANDS, settings_of, vsr
     from vsrcli.errors import UsageError
 
@@ -67,7 +72,10 @@ def show(context: click.Context, command: str | None, everything: bool, as_json:
 
 @config.command(epilog="Example: vsr config path")
 def path() -> None:
-    """Where settings are looked for; what does not exist is marked."""
+    """Show where settings files are looked for.
+
+    Files that do not exist are marked.
+    """
     from vsrcli.cli.config_files import PROJECT_FILE, user_file
 
     for file in (user_file(), PROJECT_FILE):
@@ -118,14 +126,15 @@ _ZSH_HINT = "if it has no effect, add to ~/.zshrc, before compinit: fpath+=({fol
 
 
 @click.command(
-    epilog='Example: vsr completion --install\n\nOr for one session: eval "$(vsr completion bash)"',
+    cls=Command,
+    epilog='Example: vsr completion --install\n\nFor this session only: eval "$(vsr completion bash)"',
 )
 @click.argument("shell", required=False, type=click.Choice(SHELLS))
-@click.option("--install", is_flag=True, help="Write it where the shell looks for completions.")
+@click.option("--install", is_flag=True, help="Install it where the shell looks for completions.")
 @verbose_option
 @click.pass_context
 def completion(context: click.Context, shell: str | None, install: bool, verbose: int) -> None:
-    """Print or install the completion of commands and options for SHELL, or for the one that runs."""
+    """Print or install the completion of commands and options for a shell, by default yours."""
     shell = shell or _running()
     text = script(shell)
     if not install:

@@ -44,6 +44,9 @@ def report_error(error: Exception, *, traceback: bool = False, messages: JsonMes
         _write("".join(tracebacks.format_exception(error)).rstrip())
     if isinstance(error, click.Abort):
         return report_interrupt(messages)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):  # `vsr`, `vsr config`: nothing to do
+        _write(error.message if sys.stderr.isatty() else click.unstyle(error.message))
+        return error.exit_code
     status, text, details = _described(error, traceback=traceback)
     _log(error, "\n  ".join([text, *details]))
     if messages is not None:

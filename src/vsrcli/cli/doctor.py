@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vsrcli.cli.help import Command
 from vsrcli.cli.options import verbose_option
 from vsrcli.errors import VsrError
 
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 _MARKS = {"ok": ("✓", "ok", "green"), "note": ("!", "note", "yellow"), "problem": ("✗", "problem", "red")}
 
 
-@click.command(epilog="Example: vsr doctor\n\nFor a report of a bug: vsr doctor --json > doctor.json")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, once everything has been looked at.")
+@click.command(cls=Command, epilog="Example: vsr doctor\n\nFor a bug report: vsr doctor --json > doctor.json")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, once every check is done.")
 @verbose_option
 def doctor(as_json: bool, verbose: int) -> None:
-    """Look at everything that upscaling needs here, try it, and say what to do about what is missing.
+    """Check everything that upscaling needs on this machine, and say what to fix.
 
-    The exit status is 1 if something will fail.
+    The exit status is 1 if a check has failed.
     """
     from vsrcli.doctor import CHECKS, run_checks
 

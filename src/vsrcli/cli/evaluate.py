@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vsrcli.cli.help import Command, option
 from vsrcli.cli.options import (
     ARGUMENTS,
     engine_options,
@@ -48,54 +49,107 @@ class CrfType(click.ParamType):
         return int(value)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    epilog="Example: vsr evaluate clips/ --crf none --crf 23 --pictures compared/\n\n"
+    "Two models, by the protocol of published figures: "
+    "vsr evaluate clips/ -m a-bd.weights.h5 -m b-bd.weights.h5 --markdown figures.md\n\n"
+    "Clips in pairs/lr, originals in pairs/hr (or LR and GT): "
+    "vsr evaluate pairs/ --degrade none\n\n"
+    "Clips and originals in any two folders: vsr evaluate low/ --degrade none --truth high/",
+)
 @click.argument("clips", nargs=-1, required=True, type=_FILE)
-@click.option(
+@option(
     "-m",
     "--model",
     "models",
     multiple=True,
     default=(DEFAULT_MODEL,),
     show_default=True,
-    help="Name (see `vsr models`) or weight file; repeat it to compare several on the same clips.",
+    metavar="NAME",
+    group="Model",
+    help="Measure this model: a name from `vsr models`, or a weight file; repeatable to compare several.",
 )
-@click.option(
-    "-s", "--scale", type=click.IntRange(2, 4), help="Factor; by default the weight file's, else 4."
+@option(
+    "-s",
+    "--scale",
+    type=click.IntRange(2, 4),
+    metavar="N",
+    group="Model",
+    help="Upscale by this factor.  [default: that of the weight file, else 4]",
 )
-@click.option(
+@option(
     "--degrade",
     type=_DEGRADATIONS,
-    help="How low resolution is made: bi = bicubic like any scaler; bd = blur and decimate, as published "
-    "figures have it; video = as `vsr train` makes it, the same every time; none = CLIPS are low resolution "
-    "themselves, see above. By default what weight files were trained on, bi or bd.",
+    metavar="NAME",
+    group="Measurement",
+    values={
+        "bi": "bicubic, like any scaler",
+        "bd": "blur and decimate, as in published figures",
+        "video": "as `vsr train` does it, the same every time",
+        "none": "not at all: CLIPS are low resolution already",
+    },
+    help="Make low resolution.  [default: what the weight file was trained on, bi or bd]",
 )
-@click.option("--protocol", type=_DEGRADATIONS, hidden=True, help="The same as --degrade.")
-@click.option(
+@option("--protocol", type=_DEGRADATIONS, hidden=True, group="Measurement", help="The same as --degrade.")
+@option(
     "--crf",
     "crfs",
     multiple=True,
     type=CrfType(),
     default=("none",),
     show_default=True,
-    help="With bi and bd: compress low resolution with H.264 at this quality; repeat it for a table each.",
+    metavar="none|0-51",
+    group="Measurement",
+    help="With bi and bd: compress low resolution with H.264 at this quality; repeatable, a table for each.",
 )
-@click.option("--truth", type=_FILE, help="With none: folder of the originals, named like CLIPS.")
-@click.option(
+@option(
+    "--truth",
+    type=_FILE,
+    metavar="DIR",
+    group="Measurement",
+    help="With none: find the originals here, named like CLIPS.",
+)
+@option(
     "--phase",
     type=click.Choice(["centre", "zero"]),
-    help="With none: where low-resolution pixels lie, zero as bd makes them. By default as models want it.",
+    metavar="NAME",
+    group="Measurement",
+    help="With none: assume that low-resolution pixels lie in the centre, or at zero as bd makes them.  "
+    "[default: as models expect]",
 )
-@click.option("--frames", type=click.IntRange(5), help="Only so many frames from the start of each clip.")
-@engine_options
-@click.option("--json", "json_file", type=_FILE, help="Write all figures to this file.")
-@click.option(
+@option(
+    "--frames",
+    type=click.IntRange(5),
+    metavar="N",
+    group="Measurement",
+    help="Measure the first N frames of each clip, 5 or more.",
+)
+@option(
+    "--pictures",
+    type=_FILE,
+    metavar="DIR",
+    group="Output",
+    help="Write a comparison image of each clip to this folder.",
+)
+@option(
+    "--json", "json_file", type=_FILE, metavar="FILE", group="Output", help="Write all scores to this file."
+)
+@option(
     "--markdown",
     "markdown_file",
     type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    group="Output",
     help="Write the tables as Markdown to this file; - prints them instead of the usual ones.",
 )
-@click.option("--pictures", type=_FILE, help="Write a comparison of each clip to this folder.")
-@click.option("--card", is_flag=True, help="Write the means of each model into the card of its weights.")
+@option(
+    "--card",
+    is_flag=True,
+    group="Output",
+    help="Write the mean scores of each model into the model card of its weights.",
+)
+@engine_options
 @verbose_option
 def evaluate(
     clips: tuple[Path, ...],
@@ -112,20 +166,11 @@ def evaluate(
     verbose: int,
     **given: Any,
 ) -> None:
-    """Measure models on CLIPS: shrink them, upscale again, compare with the original.
+    """Measure the quality of models on CLIPS: shrink, upscale, compare with the original.
 
-    CLIPS are videos, folders of pictures (`calendar/Frame 001.png`), and folders that hold any of them.
-    Scores are PSNR and SSIM of luma, and how faithfully pictures change from frame to frame, beside bicubic
-    and Lanczos interpolation of the same low resolution; and the time that a frame takes.
-
-    \b
-    Clean low resolution, and the same after H.264 at crf 23:
-        vsr evaluate clips/ --crf none --crf 23 --pictures compared/
-    Two models on the same clips, by the protocol of published figures:
-        vsr evaluate clips/ -m a-bd.weights.h5 -m b-bd.weights.h5 --markdown figures.md
-    Low resolution that is there already:
-        vsr evaluate pairs/ --degrade none      folders pairs/lr and pairs/hr (or LR, GT)
-        vsr evaluate low/ --degrade none --truth high/
+    CLIPS are videos, image sequences in folders, and folders of them. Scores are PSNR and SSIM
+    of luma, how faithful changes from frame to frame are, and the time per frame, beside bicubic and Lanczos
+    interpolation.
     """
     from dataclasses import replace
 
@@ -206,11 +251,11 @@ def _suit(name: str | None, models: Sequence[str], given: dict[str, Any]) -> Non
     from vsrcli.errors import UsageError
 
     context = click.get_current_context()
-    for option in ("truth", "phase"):
-        if given[option] is not None and name != "none":
-            if from_command_line(context, option):
-                raise UsageError(f"--{option} is for low resolution that is given: add --degrade none")
-            given[option] = None
+    for each in ("truth", "phase"):
+        if given[each] is not None and name != "none":
+            if from_command_line(context, each):
+                raise UsageError(f"--{each} is for low resolution that is given: add --degrade none")
+            given[each] = None
     if name in ("video", "none") and not from_command_line(context, "crfs"):
         given["crfs"] = ("none",)
     if name == "none" and not from_command_line(context, "card"):

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from vsrcli.cli.console import SourcePath, one_line
+from vsrcli.cli.help import Command
 from vsrcli.cli.options import verbose_option
 from vsrcli.media.types import Source, VideoStream
 from vsrcli.media.y4m import STDIO
@@ -23,14 +24,14 @@ from vsrcli.models.weights import DEFAULT_DEGRADATION, list_weights
 from vsrcli.system.signals import catch_signals
 
 
-@click.command(epilog="Example: vsr info film.mkv --json")
+@click.command(cls=Command, epilog="Example: vsr info in.mkv --json")
 @click.argument("file", metavar="FILE", type=SourcePath())
-@click.option("--json", "as_json", is_flag=True, help="One JSON document; times are exact.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with exact times.")
 @verbose_option
 def info(file: Path, as_json: bool, verbose: int) -> None:
-    """Say what a film holds: picture, times, colours, every other stream.
+    """Show what a video file contains: frames, times, colours and every other stream.
 
-    A dash is stdin, of which no more is read than it takes.
+    FILE may also be an image sequence, an image, or - for stdin, of which no more is read than necessary.
     """
     from vsrcli.images.probe import image_sequence_source as find_source
     from vsrcli.media.stdin import StdinInput
@@ -124,13 +125,13 @@ _UNTRAINED = "no weights"
 _WIDE = 100  # columns of a terminal that has room for everything; below, the table says less
 
 
-@click.command(epilog="Example: vsr models --json")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document, with the model cards in full.")
+@click.command(cls=Command, epilog="Example: vsr models --json")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the complete model cards.")
 @verbose_option
 def models(as_json: bool, verbose: int) -> None:
-    """List the models: scale, degradation trained on, cost and measured quality.
+    """List the models: scale, degradation they were trained on, cost and measured quality.
 
-    Weight files are found by the model's name and the scale; the folder that $VSR_WEIGHTS names comes first.
+    Weights are found by the name of a model and the scale, in the folder $VSR_WEIGHTS first.
     """
     entries = collect()
     if as_json:

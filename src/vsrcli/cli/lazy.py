@@ -8,19 +8,26 @@ from typing import Any
 
 import click
 
+from vsrcli.cli.help import Group, write_sections
 
-class LazyGroup(click.Group):
+
+class LazyGroup(Group):
     """A group whose commands are imported when they are called.
 
     Args:
-        commands_by_name: name -> ("package.module:attribute", one line of help).
+        commands_by_heading: heading of the help text -> name -> ("package.module:attribute", one line of
+            help).
     """
 
     def __init__(
-        self, *arguments: Any, commands_by_name: Mapping[str, tuple[str, str]], **options: Any
+        self,
+        *arguments: Any,
+        commands_by_heading: Mapping[str, Mapping[str, tuple[str, str]]],
+        **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
-        self._homes = commands_by_name
+        self._headings = commands_by_heading
+        self._homes = {name: home for homes in commands_by_heading.values() for name, home in homes.items()}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._homes)
@@ -40,5 +47,8 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in self._homes.items()])
+        rows = {
+            heading: [(name, summary) for name, (_, summary) in homes.items()]
+            for heading, homes in self._headings.items()
+        }
+        write_sections(formatter, rows)

@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+<<<<<<< ours
 from vsrcli._version import __version__
+=======
+from vsrcli import __version__
+from vsrcli.cli.help import option
+>>>>>>> theirs
 
 if TYPE_CHECKING:
     from vsrcli.pipeline.job import Job
@@ -109,27 +114,30 @@ def progress_options(command: Callable[..., Any]) -> Callable[..., Any]:
             context.meta[MESSAGES] = JsonMessages()
         return style
 
-    for option in (
-        click.option(
+    for decorate in (
+        option(
             "--progress-fd",
             type=click.IntRange(min=1),
             metavar="N",
             callback=opened,
             is_eager=True,
             expose_value=False,
-            help="Write JSON messages to this open file descriptor, beside what stderr shows.",
+            group="Messages",
+            help="Also write JSON messages to this open file descriptor.",
         ),
-        click.option(
+        option(
             "--progress",
             type=click.Choice(STYLES),
             default="auto",
             show_default=True,
             callback=chosen,
             is_eager=True,  # known when another option turns out to be wrong
-            help="How to show progress on stderr; json: one object a line, see docs/scripts.md.",
+            metavar="STYLE",
+            group="Messages",
+            help="Show progress on stderr as bar, lines, json (see docs/scripts.md) or none.",
         ),
     ):
-        command = option(command)
+        command = decorate(command)
     return command
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from vsrcli.cli.help import option
 from vsrcli.cli.types import DeviceParam, NetworkPresetParam, SizeParam, TileParam
 from vsrcli.errors import UsageError
 from vsrcli.inference.selection import ENGINES, PRECISIONS
@@ -54,8 +55,8 @@ def combine_options(*options: Callable[..., Any]) -> Callable[..., Any]:
     """Several ``click.option`` as one decorator; help lists them in this order."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for option in reversed(options):
-            command = option(command)
+        for each in reversed(options):
+            command = each(command)
         return command
 
     return decorate
@@ -68,13 +69,14 @@ def verbose_option(command: Callable[..., Any]) -> Callable[..., Any]:
         context.meta[VERBOSITY] = count
         return count
 
-    return click.option(
+    return option(
         "-v",
         "--verbose",
         count=True,
         callback=remember,
         is_eager=True,  # known even if another option turns out to be wrong
-        help="Say more; twice: a traceback with errors.",
+        group="Messages",
+        help="Print more; give it twice for a traceback with errors.",
     )(command)
 
 
@@ -87,23 +89,24 @@ def log_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
             context.meta[LOG] = start_log(file, context.meta.get(ARGUMENTS, ()))
 
-    return click.option(
+    return option(
         "--log",
         metavar="FILE",
         type=click.Path(path_type=Path, dir_okay=False),
         callback=begin,
         expose_value=False,
-        help="Add everything that is said and done, with times, to this file.",
+        group="Messages",
+        help="Append all messages and actions, with times, to this file.",
     )(command)
 
 
 def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``-q``: errors only."""
-    return click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")(command)
+    return option("-q", "--quiet", is_flag=True, group="Messages", help="Print errors only.")(command)
 
 
 engine_options = combine_options(
-    click.option(
+    option(
         "-g",
         "--gpu",
         "device",
@@ -111,41 +114,47 @@ engine_options = combine_options(
         default="auto",
         show_default=True,
         metavar="auto|cpu|N",
-        help="Which GPU, or the CPU.",
+        group="Computing",
+        help="Compute on this GPU, by number, or on the CPU.",
     ),
-    click.option(
+    option(
         "--precision",
         type=click.Choice(PRECISIONS),
         default="auto",
         show_default=True,
-        help="Of the network's features; auto: fp16 on a GPU, fp32 or bf16 on a CPU.",
+        metavar="TYPE",
+        group="Computing",
+        help="Compute in fp32, fp16 or bf16; auto: fp16 on a GPU, fp32 or bf16 on a CPU.",
     ),
-    click.option(
+    option(
         "--engine",
         type=click.Choice(ENGINES),
         default="auto",
         show_default=True,
-        help="What computes; auto: OpenVINO on a CPU, if it is installed, else Keras.",
+        metavar="NAME",
+        group="Computing",
+        help="Compute with keras or openvino; auto: OpenVINO on a CPU if it is installed, else Keras.",
     ),
 )
 """``--gpu`` (as ``device``), ``--precision`` and ``--engine``: where and how a network computes."""
 
 memory_options = combine_options(
-    click.option(
+    option(
         "-t",
         "--tile",
         type=TileParam(),
         default="auto",
         show_default=True,
         metavar="auto|none|N",
-        help="Side of a tile in source pixels; auto: what memory holds.",
+        group="Computing",
+        help="Split frames into tiles of N source pixels a side; auto: as large as memory allows.",
     ),
-    click.option(
+    option(
         "--max-memory",
         type=SizeParam(),
         metavar="SIZE",
-        help="What all of it may take, such as 4G or 800M; tiles are chosen to fit. Default: 75 % of "
-        "what is free.",
+        group="Computing",
+        help="Limit memory, such as 4G or 800M; tiles are chosen to fit.  [default: 75 % of free memory]",
     ),
 )
 """``--tile`` and ``--max-memory``: how much is computed at a time."""
@@ -153,17 +162,22 @@ memory_options = combine_options(
 
 _DEFAULT = Options()
 network_options = combine_options(
-    click.option(
+    option(
         "--preset",
         type=NetworkPresetParam(),
-        help="How much to compute: "
+        metavar="NAME",
+        group="Model",
+        help="Choose between speed and quality: "
         + ", ".join(f"{name} ({model})" for name, model in NETWORK_PRESETS.items())
-        + "; the encoder's effort follows (its own one: `upscale -e preset=NAME`).  [default: balanced]",
+        + ". Also sets the effort of the encoder.  [default: balanced]",
     ),
-    click.option(
+    option(
         "-m",
         "--model",
-        help=f"Instead of a preset: see `vsr models`, or a .weights.h5 file.  [default: {_DEFAULT.model}]",
+        metavar="NAME",
+        group="Model",
+        help="Use this model instead of a preset: a name from `vsr models`, or a .weights.h5 file.  "
+        f"[default: {_DEFAULT.model}]",
     ),
 )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vsrcli.cli.help import Command, option
 from vsrcli.cli.messages import MESSAGES, progress_options
 from vsrcli.cli.options import LOG, log_option, quiet_option, verbose_option
 from vsrcli.cli.types import TimeParam
@@ -25,17 +26,28 @@ _ANYWHERE = Fraction(1, 3)  # of the film: beyond titles, before the end
 
 
 @click.command(
+    cls=Command,
     epilog="Example: vsr preview in.mp4 --at 0:12 --seconds 3\n\n"
-    "Two ways to compare: vsr preview in.mp4 a.mp4 -m duf-s; vsr preview in.mp4 b.mp4 -m lanczos"
+    "Two models to compare: vsr preview in.mp4 a.mp4 -m duf-s; vsr preview in.mp4 b.mp4 -m lanczos",
 )
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("target", metavar="[OUT]", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--at", type=TimeParam(), help="Where it begins: 12.5, 1:02 or 0:01:02.5; default: after a third."
+@option(
+    "--at",
+    type=TimeParam(),
+    group="Preview",
+    help="Start the preview here: 12.5, 1:02 or 0:01:02.5.  [default: after a third of the video]",
 )
-@click.option("--seconds", type=TimeParam(), default="3", show_default=True, help="How long it is.")
+@option(
+    "--seconds",
+    type=TimeParam(),
+    default="3",
+    show_default=True,
+    group="Preview",
+    help="Make the preview this long.",
+)
 @film_options
-@click.option("-y", "--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@option("-y", "--overwrite", is_flag=True, group="Output", help="Replace OUT if it exists.")
 @progress_options
 @log_option
 @quiet_option
@@ -50,10 +62,10 @@ def preview(
     verbose: int,
     **given: Any,
 ) -> None:
-    """Upscale a moment of a film, and say how long the whole would take here and how large it would be.
+    """Upscale a few seconds and estimate the time and file size of the whole video.
 
-    The moment is upscaled just as the film would be, with its sound. OUT is IN's name with "-preview" unless
-    you name it.
+    The preview is upscaled exactly as the whole video would be, with its sound. OUT defaults to the name of
+    IN with "-preview".
     """
     for name in ("start", "end", "frames"):
         if given[name] is not None:

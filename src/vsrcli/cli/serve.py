@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from vsrcli.cli.help import Command, option
 from vsrcli.cli.options import highest_precedence, verbose_option
 from vsrcli.cli.types import DeviceParam, SizeParam
 from vsrcli.errors import OutputError, UsageError, VsrError
@@ -40,100 +41,158 @@ class PixelsParam(click.ParamType):
 
 
 @click.command(
-    epilog="Example: vsr serve\n\nFor others, who are asked for a token once: "
-    "VSR_SERVE_TOKEN=... vsr serve --host 0.0.0.0 --allow-host films.example.org"
+    cls=Command,
+    epilog="Example: vsr serve\n\nFor other computers, which are asked for a token once: "
+    "VSR_SERVE_TOKEN=... vsr serve --host 0.0.0.0 --allow-host videos.example.org",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
+@option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    group="Access",
+    help="Listen on this address.",
+)
+@option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8000,
     show_default=True,
-    help="Port to listen on; 0: any free one.",
+    metavar="N",
+    group="Access",
+    help="Listen on this port; 0: any free one.",
 )
-@click.option("--token", help="What visitors have to know; better given as VSR_SERVE_TOKEN.")
-@click.option("--insecure", is_flag=True, help="Serve other computers without a token.")
-@click.option(
+@option(
+    "--token",
+    metavar="TEXT",
+    group="Access",
+    help="Ask visitors for this token; better set as VSR_SERVE_TOKEN.",
+)
+@option("--insecure", is_flag=True, group="Access", help="Serve other computers without a token.")
+@option(
     "--allow-host",
     "allowed_hosts",
     multiple=True,
     metavar="NAME",
-    help="Another name of this server; repeatable.",
+    group="Access",
+    help="Accept another name of this server; repeatable.",
 )
-@click.option(
+@option(
     "--proxy",
     "proxies",
     multiple=True,
     metavar="ADDRESS",
     default=("127.0.0.1",),
     show_default=True,
-    help="Reverse proxy whose X-Forwarded headers are believed; repeatable.",
+    group="Access",
+    help="Trust the X-Forwarded headers of this reverse proxy; repeatable.",
 )
-@click.option(
+@option(
     "--data",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of films and results; default: in your folder for data.",
+    group="Storage",
+    help="Keep videos and results in this folder.  [default: in your data folder]",
 )
-@click.option(
-    "--queue", default="sqlite", show_default=True, metavar="sqlite|redis://...", help="Where jobs wait."
+@option(
+    "--keep",
+    type=DurationParam(),
+    default="24h",
+    show_default=True,
+    group="Storage",
+    help="Delete videos and results after this time.",
 )
-@click.option(
+@option(
+    "--quota",
+    type=SizeParam(),
+    default="20G",
+    show_default=True,
+    group="Storage",
+    help="Limit the disk space of all videos and results.",
+)
+@option(
+    "--max-upload",
+    type=SizeParam(),
+    default="4G",
+    show_default=True,
+    group="Limits",
+    help="Accept videos up to this file size.",
+)
+@option(
+    "--max-duration",
+    type=DurationParam(),
+    default="30m",
+    show_default=True,
+    group="Limits",
+    help="Accept videos up to this length.",
+)
+@option(
+    "--max-pixels",
+    type=PixelsParam(),
+    default="4096x2304",
+    show_default=True,
+    metavar="WxH",
+    group="Limits",
+    help="Accept videos up to this frame size.",
+)
+@option(
+    "--max-result",
+    type=PixelsParam(),
+    default="7680x4320",
+    show_default=True,
+    metavar="WxH",
+    group="Limits",
+    help="Upscale up to this frame size.",
+)
+@option(
     "-g",
     "--gpu",
     "devices",
     type=DeviceParam(),
     multiple=True,
     metavar="auto|cpu|N",
-    help="Where jobs run, one at a time; repeatable: one on each. Default: auto.",
+    group="Jobs",
+    help="Run jobs on this GPU or on the CPU, one at a time; repeatable, a job on each.  [default: auto]",
 )
-@click.option(
-    "--keep", type=DurationParam(), default="24h", show_default=True, help="How long films and results stay."
-)
-@click.option(
-    "--quota", type=SizeParam(), default="20G", show_default=True, help="Disk that all of them may take."
-)
-@click.option(
-    "--max-upload", type=SizeParam(), default="4G", show_default=True, help="Largest film, in bytes."
-)
-@click.option("--max-duration", type=DurationParam(), default="30m", show_default=True, help="Longest film.")
-@click.option(
-    "--max-pixels",
-    type=PixelsParam(),
-    default="4096x2304",
-    show_default=True,
-    help="Largest frame of a film.",
-)
-@click.option(
-    "--max-result",
-    type=PixelsParam(),
-    default="7680x4320",
-    show_default=True,
-    help="Largest frame to be made.",
-)
-@click.option(
+@option(
     "--nice",
     type=click.IntRange(0, 19),
     default=10,
     show_default=True,
-    help="How far jobs step back where the processor is short, so that the page answers.",
+    metavar="N",
+    group="Jobs",
+    help="Lower the priority of jobs, so that the page stays responsive.",
 )
-@click.option("--no-worker", is_flag=True, help="Serve the page only; `vsr serve --worker-only` computes.")
-@click.option(
-    "--worker-only", is_flag=True, help="Compute only, for a server with the same --data and --queue."
+@option(
+    "--queue",
+    default="sqlite",
+    show_default=True,
+    metavar="ADDRESS",
+    group="Jobs",
+    help="Queue jobs in sqlite or at redis://...",
 )
-@click.option(
+@option(
+    "--no-worker", is_flag=True, group="Jobs", help="Serve the page only; `vsr serve --worker-only` computes."
+)
+@option(
+    "--worker-only",
+    is_flag=True,
+    group="Jobs",
+    help="Compute only, for a server with the same --data and --queue.",
+)
+@option(
     "--log",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Add the log (JSON lines) to this file instead of stderr.",
+    group="Messages",
+    help="Append the log (JSON lines) to this file instead of stderr.",
 )
 @verbose_option
 def serve(worker_only: bool, no_worker: bool, insecure: bool, verbose: int, **given: Any) -> None:
-    """Serve a page where people upload films, have them upscaled, and download them.
+    """Serve a web page where people upload videos, have them upscaled, and download them.
 
-    Nobody sees another's films. Only this computer can reach the page, unless --host says otherwise; then
-    visitors have to know a token. Uploads and jobs go on where they were after a restart.
+    Nobody sees the videos of others. Only this computer can reach the page, unless --host says otherwise;
+    then visitors need a token. Uploads and jobs continue after a restart.
     """
     parts = highest_precedence(
         click.get_current_context(), {"worker_only": worker_only or None, "no_worker": no_worker or None}

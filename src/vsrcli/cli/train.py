@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from vsrcli.cli.help import Command, OptionGroup, option
 from vsrcli.cli.options import ARGUMENTS, quiet_option, verbose_option
 from vsrcli.cli.types import SizesParam
 from vsrcli.degradations import PRESETS
@@ -28,63 +29,139 @@ _EXISTING = click.Path(path_type=Path, exists=True, file_okay=False)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
-def _config_option(flag: str, kind: Any, text: str) -> Any:
+def _config_option(group: OptionGroup, flag: str, kind: Any, text: str) -> Any:
     """An option whose default is that of TrainConfig."""
     name = flag.removeprefix("--").replace("-", "_")
-    metavar = None if isinstance(kind, click.Choice) else "N"
+    metavar = "NAME" if isinstance(kind, click.Choice) else "N"
     default = getattr(_DEFAULT, name)
-    return click.option(flag, type=kind, default=default, show_default=True, metavar=metavar, help=text)
+    return option(
+        flag, group=group, type=kind, default=default, show_default=True, metavar=metavar, help=text
+    )
 
 
-@click.command(epilog="Example: vsr train footage --run runs/x4 --val validation --scale 4 --steps 6000")
+@click.command(
+    cls=Command,
+    epilog="Example: vsr train footage --run runs/x4 --val validation --scale 4 --steps 6000",
+)
 @click.argument("folder", metavar="DATA_DIR", type=_EXISTING)
-@click.option(
-    "--run", "run_folder", type=_FOLDER, required=True, help="Checkpoint, log and weights; made if absent."
+@option(
+    "--run",
+    "run_folder",
+    type=_FOLDER,
+    required=True,
+    metavar="DIR",
+    group="Run",
+    help="Keep checkpoint, log and weights in this folder; it is created if missing.",
 )
-@click.option("--val", "validation_folder", type=_EXISTING, help="Clips to score on, apart from DATA_DIR.")
-@click.option(
-    "--init", type=_FILE, help="Weights (.weights.h5) to start from: layers that fit are taken over."
+@option(
+    "--val",
+    "validation_folder",
+    type=_EXISTING,
+    metavar="DIR",
+    group="Run",
+    help="Validate on the clips in this folder, which must not be in DATA_DIR.",
 )
-@click.option("--cache", type=_FOLDER, default=Path("cache"), show_default=True, help="Decoded footage.")
-@click.option("--shippable", is_flag=True, help="Use only files that manifest.csv marks with ship=yes.")
+@_config_option("Run", "--steps", click.IntRange(min=1), "Train for N steps.")
+@option(
+    "--init",
+    type=_FILE,
+    metavar="FILE",
+    group="Run",
+    help="Start from these weights (.weights.h5); layers that fit are taken over.",
+)
+@_config_option("Run", "--validate-every", click.IntRange(min=1), "Validate every N steps.")
+@_config_option("Run", "--save-every", click.IntRange(min=1), "Save a checkpoint every N steps.")
 @_config_option(
-    "--model", click.Choice([a.name for a in ARCHITECTURES.values() if a.module]), "Architecture."
+    "Run", "--seed", click.IntRange(min=0), "Seed the initial weights and the choice of every batch."
 )
-@click.option(
+@_config_option(
+    "Model",
+    "--model",
+    click.Choice([a.name for a in ARCHITECTURES.values() if a.module]),
+    "Train this architecture; `vsr models` lists them.",
+)
+@_config_option("Model", "--scale", click.IntRange(2, 4), "Upscale by this factor.")
+@option(
     "--sizes",
     type=SizesParam(),
     default={},
     metavar="NAME=N,...",
-    help="Of the network, where they differ from its own: width, head, blocks, levels, filters (0: none).",
+    group="Model",
+    help="Change sizes of the architecture: width, head, blocks, levels, filters (0: none).",
 )
-@_config_option("--scale", click.IntRange(2, 4), "Upscaling factor.")
-@_config_option("--degradation", click.Choice(list(PRESETS)), "How low resolution is made.")
-@_config_option("--loss", click.Choice(list(LOSSES)), "Loss.")
-@_config_option("--temporal-weight", click.FloatRange(min=0), "Weight of the loss on changes between frames.")
-@_config_option("--steps", click.IntRange(min=1), "Length of the run.")
-@_config_option("--batch", click.IntRange(min=1), "Sequences in a batch.")
-@_config_option("--frames", click.IntRange(min=1), "Frames of a sequence.")
-@_config_option("--crop", click.IntRange(min=8), "Side of the low-resolution crop.")
-@_config_option("--optimizer", click.Choice(OPTIMIZERS), "Adam, or Muon for the hidden convolutions.")
-@_config_option("--learning-rate", click.FloatRange(min=0, min_open=True), "At its peak.")
-@_config_option("--final-rate", click.FloatRange(min=0, min_open=True), "At the end.")
-@_config_option("--warmup", click.IntRange(min=0), "Steps over which the rate rises.")
-@_config_option("--clip-norm", click.FloatRange(min=0, min_open=True), "Largest norm of a gradient.")
-@_config_option("--ema", click.FloatRange(0, 1, max_open=True), "Decay of the average of weights; 0: none.")
-@_config_option("--precision", click.Choice(PRECISIONS), "Of the features.")
-@click.option(
+@_config_option(
+    "Training data",
+    "--degradation",
+    click.Choice(list(PRESETS)),
+    "Make low resolution by bd (blur and decimate), bi (bicubic) or video (filters, noise, compression).",
+)
+@_config_option("Training data", "--batch", click.IntRange(min=1), "Put N sequences into a batch.")
+@_config_option("Training data", "--frames", click.IntRange(min=1), "Put N frames into a sequence.")
+@_config_option(
+    "Training data", "--crop", click.IntRange(min=8), "Crop low resolution to N pixels a side, 8 or more."
+)
+@option(
     "--blur/--no-blur",
     default=_DEFAULT.blur,
     show_default=True,
+    group="Training data",
     help="Also train on blurred and on still camera moves.",
 )
-@_config_option(
-    "--data", click.Choice(DATA_PLACEMENTS), "Where the footage is kept; auto: the GPU's memory if it fits."
+@option(
+    "--shippable",
+    is_flag=True,
+    group="Training data",
+    help="Use only files that manifest.csv marks ship=yes.",
 )
-@_config_option("--gpus", click.IntRange(min=0), "How many share a batch; 0: all that the backend can use.")
-@_config_option("--seed", click.IntRange(min=0), "Of the network's start and of every batch.")
-@_config_option("--validate-every", click.IntRange(min=1), "Steps between validations.")
-@_config_option("--save-every", click.IntRange(min=1), "Steps between checkpoints.")
+@option(
+    "--cache",
+    type=_FOLDER,
+    default=Path("cache"),
+    show_default=True,
+    metavar="DIR",
+    group="Training data",
+    help="Keep decoded footage in this folder.",
+)
+@_config_option(
+    "Optimization", "--loss", click.Choice(list(LOSSES)), "Minimize this loss, charbonnier or huber."
+)
+@_config_option(
+    "Optimization",
+    "--temporal-weight",
+    click.FloatRange(min=0),
+    "Weight the loss on changes between frames by N.",
+)
+@_config_option(
+    "Optimization", "--optimizer", click.Choice(OPTIMIZERS), "Use adam, or muon for the hidden convolutions."
+)
+@_config_option(
+    "Optimization", "--learning-rate", click.FloatRange(min=0, min_open=True), "Set the peak learning rate."
+)
+@_config_option(
+    "Optimization", "--final-rate", click.FloatRange(min=0, min_open=True), "Set the final learning rate."
+)
+@_config_option(
+    "Optimization", "--warmup", click.IntRange(min=0), "Raise the learning rate over the first N steps."
+)
+@_config_option(
+    "Optimization", "--clip-norm", click.FloatRange(min=0, min_open=True), "Clip gradients to this norm."
+)
+@_config_option(
+    "Optimization",
+    "--ema",
+    click.FloatRange(0, 1, max_open=True),
+    "Set the decay of the moving average of weights; 0: no average.",
+)
+@_config_option("Computing", "--precision", click.Choice(PRECISIONS), "Compute in fp32, bf16 or fp16.")
+@_config_option(
+    "Computing", "--gpus", click.IntRange(min=0), "Share each batch among N GPUs; 0: all that can be used."
+)
+@_config_option(
+    "Computing",
+    "--data",
+    click.Choice(DATA_PLACEMENTS),
+    "Keep footage in memory of the host or the device; auto: the device, a GPU, if it fits.",
+)
 @quiet_option
 @verbose_option
 @click.pass_context
@@ -100,10 +177,10 @@ def train(
     verbose: int,
     **chosen: Any,
 ) -> None:
-    """Train a network on a folder of clips and photographs.
+    """Train a model on a folder of clips and photographs.
 
-    Stopped by Ctrl-C or killed, the same command goes on from the last checkpoint. The weights in the run's
-    folder are a model for `vsr upscale --model`.
+    Run the same command again to resume from the last checkpoint. The weights in the run's folder work with
+    `vsr upscale --model`.
     """
     from vsrcli.cli.progress import make_progress, stderr_console
     from vsrcli.inference.keras import silence_native_stderr

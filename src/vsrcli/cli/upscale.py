@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vsrcli.cli.console import SourcePath, TargetPath
+from vsrcli.cli.help import Command, option
 from vsrcli.cli.messages import MESSAGES, progress_options
 from vsrcli.cli.options import ARGUMENTS, LOG, from_command_line, log_option, quiet_option, verbose_option
 from vsrcli.cli.summary import ResumeHint
@@ -25,22 +26,25 @@ if TYPE_CHECKING:
 
 
 @click.command(
-    epilog="Example: vsr upscale in.mp4 out.mkv --scale 4 --codec libx265 --crf 20 -e tune=grain\n\n"
-    "Names that begin with a dash stand behind --: vsr upscale -s 2 -- -in.mp4 out.mp4\n\n"
-    "Pictures: vsr upscale 'frames/%05d.png' out/\n\n"
-    "One picture: vsr upscale photo.jpg photo_x4.png\n\n"
-    "In a pipe: ffmpeg -i in.mkv -f yuv4mpegpipe - | vsr upscale - - | ffmpeg -i - out.mp4"
+    cls=Command,
+    epilog="Example: vsr upscale in.mp4 out.mkv --scale 2 --codec hevc --crf 20\n\n"
+    "An image sequence: vsr upscale 'frames/%05d.png' out/\n\n"
+    "An image: vsr upscale photo.jpg photo_x4.png\n\n"
+    "In a pipe: ffmpeg -i in.mkv -f yuv4mpegpipe - | vsr upscale - - | ffmpeg -i - out.mp4\n\n"
+    "File names that begin with a dash, after --: vsr upscale -s 2 -- -in.mp4 out.mp4",
 )
 @click.argument("source", metavar="IN", type=SourcePath())
 @click.argument("target", metavar="OUT", type=TargetPath())
 @film_options
-@click.option(
+@option("-y", "--overwrite", is_flag=True, group="Output", help="Replace OUT if it exists.")
+@option("-n", "--dry-run", is_flag=True, group="Output", help="Show the plan and write nothing.")
+@option(
     "--format",
     type=click.Choice(list(FORMATS)),
-    help=f"What goes to stdout; default: {next(iter(FORMATS))}.",
+    metavar="NAME",
+    group="Output",
+    help=f"Write this format to stdout: {', '.join(FORMATS)}.  [default: {next(iter(FORMATS))}]",
 )
-@click.option("-y", "--overwrite", is_flag=True, help="Replace OUT if it exists.")
-@click.option("-n", "--dry-run", is_flag=True, help="Show the plan and write nothing.")
 @progress_options
 @log_option
 @quiet_option
@@ -48,12 +52,14 @@ if TYPE_CHECKING:
 def upscale(
     source: Path, target: Path, dry_run: bool, progress: str, quiet: bool, verbose: int, **given: Any
 ) -> None:
-    """Upscale one film, or pictures.
+    """Upscale a video, an image sequence or an image.
 
-    Every frame keeps its time; sound, subtitles, chapters, metadata and colours go along. OUT appears when
-    it is complete; its extension chooses the container. A run that was interrupted is continued by the same
-    command. A dash is stdin or stdout: YUV4MPEG2, or with --format another container, frame by frame.
-    Pictures are named by a pattern (frames/%05d.png, 'frames/*.png'), a folder or a file.
+    IN is a video, an image, a folder of images or a pattern (frames/%05d.png, 'frames/*.png'), or - for
+    stdin. OUT is the file or folder to write, or - for stdout; its extension chooses the format. It appears
+    when it is complete.
+
+    Every frame keeps its time; sound, subtitles, chapters, metadata and colours are kept, too. Run the same
+    command again to resume an interrupted run.
     """
     context = click.get_current_context()
     if target != STDIO and not from_command_line(context, "format"):

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from vsrcli.cli.help import option
 from vsrcli.cli.options import (
     combine_options,
     engine_options,
@@ -75,91 +76,126 @@ def _spelled(name: str, value: str | float) -> str:
 
 _DEFAULT = Options()
 film_options = combine_options(
-    click.option(
+    option(
         "-s",
         "--scale",
         type=ScaleParam(MAX_SCALE),
-        help=f"Factor, above 1, at most {MAX_SCALE}.  [default: {_DEFAULT.scale}]",
+        group="Size",
+        help=f"Upscale by this factor, above 1 and up to {MAX_SCALE}.  [default: {_DEFAULT.scale}]",
     ),
-    click.option(
+    option(
         "--size",
         type=ScreenParam(),
-        help="Instead of a factor: a screen that the picture fits into, such as 1920x1080, 1080p or 4k.",
+        metavar="WxH",
+        group="Size",
+        help="Upscale to fit this size instead, such as 1920x1080, 1080p or 4k.",
     ),
-    click.option(
-        "--width", type=click.IntRange(min=1), metavar="W", help="Instead of a factor: pixels of a row."
+    option(
+        "--width",
+        type=click.IntRange(min=1),
+        metavar="W",
+        group="Size",
+        help="Upscale to W pixels wide; the height follows.",
     ),
-    click.option("--height", type=click.IntRange(min=1), metavar="H", help="Instead of a factor: rows."),
-    click.option(
+    option(
+        "--height",
+        type=click.IntRange(min=1),
+        metavar="H",
+        group="Size",
+        help="Upscale to H pixels high; the width follows.",
+    ),
+    option(
         "--fit/--fill",
         "fit",
         default=None,
-        help="With --size: all of the picture, without bars (default); or no gap, and cut in the middle.",
+        group="Size",
+        help="With --size: keep the whole frame, without bars (default), or fill the size and crop the rest.",
     ),
-    click.option(
+    option(
         "--chain",
         is_flag=True,
-        help="Upscale twice where one pass does not reach the size. Slow: the second sees 4 to 16 times the "
-        "pixels.",
+        group="Size",
+        help="Upscale twice if one pass does not reach the size. Slow: the second pass computes 4 to 16 "
+        "times the pixels.",
     ),
     network_options,
-    memory_options,
-    click.option(
-        "--overlap",
-        "--tile-pad",
-        type=click.IntRange(min=0),
-        metavar="N",
-        help="Context of a tile in source pixels; default: all that the network sees, so tiles do not show.",
+    option("--start", type=TimeParam(), group="Time range", help="Start here: 12.5, 1:02 or 0:01:02.5."),
+    option("--end", type=TimeParam(), group="Time range", help="Stop before this time."),
+    option(
+        "--frames", type=click.IntRange(min=1), metavar="N", group="Time range", help="Stop after N frames."
     ),
-    engine_options,
-    click.option(
+    option(
         "--encode-preset",
         type=click.Choice(list(PRESETS)),
-        help="Encoder settings by purpose; other options win. "
-        + "; ".join(f"{name}: {preset.description}" for name, preset in PRESETS.items())
-        + ".",
+        metavar="NAME",
+        group="Encoding",
+        values={name: preset.description for name, preset in PRESETS.items()},
+        help="Encode for a purpose; other options override it.",
     ),
-    click.option("--codec", help="h264, hevc, av1, vp9, or any encoder of ffmpeg; default: what suits OUT."),
-    click.option(
+    option(
+        "--codec",
+        metavar="NAME",
+        group="Encoding",
+        help="Encode as h264, hevc, av1 or vp9, or with any encoder of ffmpeg.  [default: suits OUT]",
+    ),
+    option(
         "--crf",
         type=click.FloatRange(min=0),
-        help="Constant quality on the encoder's scale; lower is better.",
+        metavar="N",
+        group="Encoding",
+        help="Set constant quality on the encoder's scale; lower is better.",
     ),
-    click.option("--pix-fmt", help="Pixel format of OUT; default: the depth and chroma of IN."),
-    click.option(
+    option(
+        "--pix-fmt",
+        metavar="NAME",
+        group="Encoding",
+        help="Set the pixel format of OUT.  [default: bit depth and chroma of IN]",
+    ),
+    option(
         "-e",
         "--encoder-option",
         "extra",
         type=SettingParam(),
         multiple=True,
-        help="Handed to ffmpeg as it is.",
+        group="Encoding",
+        help="Pass an option to the encoder, such as tune=grain; repeatable.",
     ),
-    click.option("--start", type=TimeParam(), help="Begin here: 12.5, 1:02 or 0:01:02.5."),
-    click.option("--end", type=TimeParam(), help="Stop before this time."),
-    click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Stop after N frames."),
-    click.option(
+    option("--ffmpeg", metavar="PATH", group="Encoding", help="Use this ffmpeg instead of the bundled one."),
+    option(
         "--fps",
         type=RateParam(),
-        help="Of pictures: how many make a second, such as 24 or 24000/1001.  [default: 25]",
+        group="Input",
+        help="Set the frame rate of an image sequence, such as 24 or 24000/1001.  [default: 25]",
     ),
-    click.option(
+    option("--no-deinterlace", is_flag=True, group="Input", help="Leave interlaced video as it is."),
+    option(
+        "--keep-going",
+        is_flag=True,
+        group="Input",
+        help="Replace each damaged frame with the frame before it, and list them at the end.",
+    ),
+    option(
         "--segment",
         type=SegmentParam(),
         default=_DEFAULT.segment,
         show_default=True,
         metavar="auto|none|N",
-        help="Save what is finished every N frames; auto: about a minute's work; none: write OUT in one go.",
+        group="Resume",
+        help="Save a segment every N frames; auto: about a minute's work; none: write OUT in one go.",
     ),
-    click.option(
-        "--no-resume", is_flag=True, help="Begin anew, even if an interrupted run could be continued."
+    option(
+        "--no-resume", is_flag=True, group="Resume", help="Start over instead of resuming an interrupted run."
     ),
-    click.option(
-        "--keep-going",
-        is_flag=True,
-        help="Replace damaged frames by the ones before, and list them at the end.",
+    engine_options,
+    memory_options,
+    option(
+        "--overlap",
+        "--tile-pad",
+        type=click.IntRange(min=0),
+        metavar="N",
+        group="Computing",
+        help="Overlap tiles by N source pixels.  [default: all that the network sees, so that no seams show]",
     ),
-    click.option("--no-deinterlace", is_flag=True, help="Leave interlaced pictures as they are."),
-    click.option("--ffmpeg", metavar="PATH", help="An ffmpeg other than the bundled one."),
 )
 """Every option that says what becomes of a film; :func:`options_from` reads what was given."""
 

@@ -123,7 +123,7 @@ class EncodePreset:
 
 PRESETS = {
     "web": EncodePreset(
-        "H.264 that every browser plays, begins before it is loaded",
+        "H.264 that every browser plays while it loads",
         EncodeOptions(
             codec="libx264", crf=20, preset="slow", pix_fmt="yuv420p", extra=(("movflags", "+faststart"),)
         ),
@@ -133,7 +133,7 @@ PRESETS = {
     ),
     "av1": EncodePreset("AV1, the smallest", EncodeOptions(codec="libsvtav1", crf=28, preset="6")),
     "archive": EncodePreset(
-        "FFV1, lossless, with a checksum for every slice; for .mkv",
+        "FFV1, lossless, with checksums; for .mkv",
         EncodeOptions(codec="ffv1", extra=(("level", "3"), ("g", "1"), ("slices", "16"), ("slicecrc", "1"))),
     ),
     "edit": EncodePreset(
@@ -142,15 +142,15 @@ PRESETS = {
             codec="prores_ks", pix_fmt="yuv422p10le", extra=(("profile:v", "3"), ("vendor", "apl0"))
         ),
     ),
-    "nvenc": EncodePreset("H.265 on an NVIDIA card", EncodeOptions(codec="hevc_nvenc", crf=22, preset="p6")),
+    "nvenc": EncodePreset("H.265 on an NVIDIA GPU", EncodeOptions(codec="hevc_nvenc", crf=22, preset="p6")),
     "vaapi": EncodePreset(
-        "H.265 on an Intel or AMD chip under Linux",
+        "H.265 on an Intel or AMD GPU under Linux",
         EncodeOptions(
             codec="hevc_vaapi",
             extra=(("vaapi_device", "/dev/dri/renderD128"), ("vf", "format=nv12,hwupload"), ("qp", "22")),
         ),
     ),
-    "videotoolbox": EncodePreset("H.265 on a Mac's chip", EncodeOptions(codec="hevc_videotoolbox", crf=65)),
+    "videotoolbox": EncodePreset("H.265 on a Mac's GPU", EncodeOptions(codec="hevc_videotoolbox", crf=65)),
 }
 
 
