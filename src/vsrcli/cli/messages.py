@@ -15,12 +15,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-<<<<<<< ours
 from vsrcli._version import __version__
-=======
-from vsrcli import __version__
 from vsrcli.cli.help import option
->>>>>>> theirs
 
 if TYPE_CHECKING:
     from vsrcli.pipeline.job import Job

@@ -105,7 +105,7 @@ class Architecture:
         Without a state that is the receptive field radius. What a state remembers comes from ever further,
         but fades on the way. Tiles of random recurrent networks stay within 2e-3 of the whole frame over 60
         frames if they share the radius of one step, within 2e-4 if they share it twice, as here, and within
-        2e-5 at three times (tests/engine/test_recurrent.py; one level of 8 bits is 4e-3).
+        2e-5 at three times (tests/inference/test_recurrent.py; one level of 8 bits is 4e-3).
         """
         if self.module is None:
             return 3
