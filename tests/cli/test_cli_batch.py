@@ -17,6 +17,7 @@ import media_samples as media
 from terminal import Outcome, complete, eventually, goes_on, read_until, spawn
 from tiny_networks import tiny_weights
 from vsrcli.batch import task
+from vsrcli.cli.batch import write_document
 from vsrcli.media.ffmpeg import find_ffmpeg
 
 Vsr = Callable[..., Outcome]
@@ -111,6 +112,24 @@ def test_a_bad_film_in_the_middle_stops_no_other(films: Path, vsr: Vsr) -> None:
     lines = done.err.splitlines()
     assert any(line.startswith("failed: s1/bad.mp4: ") for line in lines)
     assert "Traceback" not in done.err
+
+
+def test_a_document_goes_where_its_name_leads(tmp_path: Path) -> None:
+    """Into a pipe (or device) itself, through a link, and never leaving something beside them."""
+    pipe, link, file = tmp_path / "pipe", tmp_path / "link", tmp_path / "file"
+    os.mkfifo(pipe)
+    link.symlink_to(file)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_document({"version": 1}, str(pipe))
+        assert json.loads(os.read(reader, 1000)) == {"version": 1}
+    finally:
+        os.close(reader)
+    write_document({"version": 2}, str(link))
+    assert json.loads(file.read_text(encoding="utf-8")) == {"version": 2}
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link", "pipe"]
 
 
 def test_a_named_file_that_is_missing_fails_alone_even_when_quiet(films: Path, vsr: Vsr) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,7 +149,7 @@ def test_lines_come_at_intervals_and_at_the_end(
 
 
 def test_a_bar_on_a_terminal() -> None:
-    console = Console(force_terminal=True, width=100, record=True, file=open("/dev/null", "w"))
+    console = Console(force_terminal=True, width=100, record=True, file=io.StringIO())
     with console.file, progress.make_progress(console, "frames") as bar:
         assert isinstance(bar, progress.BarProgress)
         bar.print_line("a [line] that stays")

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import io
 import json
+import os
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -333,6 +334,12 @@ def test_wrong_usage(
     target = () if "-o" in options else ("-o", "page.html")
     vsr("compare", *trio[:2], *target, *options).fails(2, words)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_device_is_not_replaced(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.html")
+    vsr("compare", *trio[:2], "-o", tmp_path / "pipe.html", "--overwrite").fails(1, "no regular file")
+    assert (tmp_path / "pipe.html").is_fifo()
 
 
 def test_what_cannot_be_compared(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:

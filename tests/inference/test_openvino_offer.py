@@ -55,6 +55,12 @@ def test_what_is_chosen(
     assert plan_engine(**asked).engine == engine
 
 
+@pytest.mark.parametrize("missing", ["openvino", "platformdirs", "scipy"])
+def test_openvino_alone_is_not_all_that_it_needs(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "find_spec", lambda name: None if name == missing else object())
+    assert not selection.openvino_installed()
+
+
 def test_a_backend_of_keras_in_the_environment_asks_for_keras(
     machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from pathlib import Path
+
 import pytest
 
 from vsrcli.errors import UsageError
 from vsrcli.media.codecs import CODECS, quality_args
+from vsrcli.media.encoder_options import PRESETS
 from vsrcli.media.safety import check_extra_options
 
 
@@ -42,6 +47,62 @@ def test_taken() -> None:
     check_extra_options(
         [("tune", "film"), ("g", "12"), ("vf", "hqdn3d"), ("c:a", "aac"), ("metadata:s:a:0", "title=x")]
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("x264-params", "pass=1:stats=/dev/null"),
+        ("-x264-params", "stats=/dev/null:pass=1"),
+        ("x264opts", "stats=/dev/../dev/null"),
+        ("x265-params", "log-level=error:analysis-save='/dev/null'"),
+        ("x265-params", r"stats=/dev/nu\ll"),
+        ("stats", "/dev/null"),
+        ("vstats_file", "file:/dev/null"),
+        ("vf", "hqdn3d,metadata=print:file=/dev/zero,format=gray"),
+        ("metadata", "title=/dev/stdout"),  # a link, to a regular file perhaps
+    ],
+)
+@pytest.mark.skipif(os.name != "posix", reason="needs /dev")
+def test_devices(key: str, value: str) -> None:
+    with pytest.raises(UsageError, match=r"is refused: /dev/\S+ is no regular file, .*; name another file"):
+        check_extra_options([("tune", "film"), (key, value)])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs pipes and sockets that have names")
+def test_what_else_is_no_regular_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # names of sockets must be short
+    os.mkfifo("pipe")
+    Path("link").symlink_to("/dev/null")
+    Path("folder").mkdir()
+    Path("second").symlink_to("link")
+    Path("old:1").touch()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+        for name in ("pipe", "link", "second", "socket", "folder/../link", str(tmp_path / "link")):
+            with pytest.raises(UsageError, match=f"{name} is no regular file"):
+                check_extra_options([("x264-params", f"stats={name}:pass=1")])
+    os.mkfifo("a:b")
+    with pytest.raises(UsageError, match="a:b is no regular file"):
+        check_extra_options([("x264-params", r"stats=a\:b")])
+    with pytest.raises(UsageError, match="a:b is no regular file"):
+        check_extra_options([("stats", "a:b")])
+    check_extra_options(
+        [("stats", "folder"), ("stats", "old:1"), ("stats", "missing/x.log"), ("metadata", "title=\0")]
+    )
+    check_extra_options([("metadata", "comment=" + "long" * 5000)])
+
+
+def test_hardware_is_named_by_its_device(tmp_path: Path) -> None:
+    """It is opened, not written; the preset for VA-API does."""
+    link = tmp_path / "renderD128"
+    link.symlink_to(os.devnull)
+    check_extra_options(
+        [("vaapi_device", str(link)), ("init_hw_device", f"vaapi=v:{link}"), ("qsv_device", str(link))]
+    )
+    assert ("vaapi_device", "/dev/dri/renderD128") in PRESETS["vaapi"].options.extra
+    for preset in PRESETS.values():
+        check_extra_options(preset.options.extra)
 
 
 @pytest.mark.parametrize(

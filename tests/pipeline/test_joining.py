@@ -145,12 +145,18 @@ def test_the_network_sees_no_border(sample: Sample, tmp_path: Path) -> None:
         (EncodeOptions(), ".avi", "AVI counts frames"),
         (EncodeOptions(extra=(("vf", "hqdn3d"),)), ".mp4", "-e vf may look at the film as a whole"),
         (EncodeOptions(extra=(("force_key_frames", "0:01"),)), ".mp4", "-e force_key_frames"),
-        (EncodeOptions(extra=(("x264-params", "pass=1:stats=/dev/null"),)), ".mp4", "-e x264-params"),
+        (EncodeOptions(extra=(("x264-params", "pass=1:stats=first.log"),)), ".mp4", "-e x264-params"),
     ],
 )
 def test_what_cannot_be_cut_is_written_in_one_go(
-    encode: EncodeOptions, suffix: str, why: str, sample: Sample, tmp_path: Path
+    encode: EncodeOptions,
+    suffix: str,
+    why: str,
+    sample: Sample,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # the rehearsal leaves first.log there
     job = prepare_job(sample(media.cfr), tmp_path / f"out{suffix}", replace(OPTIONS, encode=encode))
     assert not job.segmented
     notice = next(text for text in job.plan.notices if why in text)

@@ -41,6 +41,7 @@ from vsrcli.errors import OutputError, SignalInterruptError, UsageError
 from vsrcli.images.naming import is_image_name
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.pipeline.job import Options
+from vsrcli.system.files import resolve_target
 from vsrcli.system.signals import CancelToken, catch_signals
 from vsrcli.system.text import format_duration
 
@@ -361,20 +362,24 @@ def batch_document(tasks: Sequence[Task], outcomes: Sequence[Outcome], **facts: 
 
 
 def write_document(content: dict[str, Any], place: str) -> None:
-    """To a file, whole or not at all; or with ``-`` to stdout.
+    """To a file, whole or not at all; into a pipe or device of that name; or with ``-`` to stdout.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    text = json.dumps(content, indent=2)
+    text = json.dumps(content, indent=2) + "\n"
     if place == "-":
-        click.echo(text)
+        click.echo(text, nl=False)
         return
     path = Path(place)
-    part = path.with_name(f".{path.name}.part")
     try:
-        part.write_text(text + "\n", encoding="utf-8")
-        part.replace(path)
+        if path.exists() and not path.is_file():  # the superuser would put a file in the place of /dev/null
+            path.write_text(text, encoding="utf-8")
+            return
+        file = resolve_target(path)
+        part = file.with_name(f".{file.name}.part")
+        part.write_text(text, encoding="utf-8")
+        part.replace(file)
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror}); choose another --json") from error
 

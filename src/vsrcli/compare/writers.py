@@ -130,6 +130,8 @@ def check_target(target: Path, sources: Sequence[Path], *, overwrite: bool) -> N
         folder = resolve_target(target).parent
         if target.is_dir():
             raise OutputError(f"{target} is a folder; name a file in it")
+        if target.exists() and not target.is_file():
+            raise OutputError(f"{target} is no regular file, so it cannot be replaced by one; choose another")
         if target.exists() and any(target.samefile(source) for source in sources if source.exists()):
             raise OutputError(f"{target} is one of the films; choose another name")
         if (target.exists() or target.is_symlink()) and not overwrite:

@@ -252,7 +252,7 @@ def functions(model: Any, sizes: NetworkShapes, height: int, width: int) -> Mapp
         return tuple(layout.pack(each) for each in (features, *newest))
 
     def refine(features):
-        return layout.to_frame(model.refine(layout.unpack(features), layout))
+        return layout.to_frame(model.trunk(layout.unpack(features), layout))
 
     def step(features, hidden, painted):
         hidden, x = model.step(
@@ -261,11 +261,11 @@ def functions(model: Any, sizes: NetworkShapes, height: int, width: int) -> Mapp
         return layout.pack(hidden), layout.to_frame(x)
 
     def paint(x, around):
-        return ops.clip(model.paint(x, around), 0.0, 1.0)
+        return ops.clip(model.reconstruct(x, around), 0.0, 1.0)
 
     def paint_and_remember(x, around):
-        depth, here = model.paint(x, around), around[:, BORDER:-BORDER, BORDER:-BORDER]
-        return ops.clip(depth_to_space(depth, model.scale), 0.0, 1.0), model.remember(depth, here)
+        depth, here = model.reconstruct(x, around), around[:, BORDER:-BORDER, BORDER:-BORDER]
+        return ops.clip(depth_to_space(depth, model.scale), 0.0, 1.0), model.feedback(depth, here)
 
     def advance_shared(frame, *state):
         from vsrcli.models.duf_streaming import advance

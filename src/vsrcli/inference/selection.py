@@ -97,7 +97,7 @@ def plan_engine(engine: str = "auto", device: str = "auto", precision: str = "au
 
 def openvino_installed() -> bool:
     """Whether OpenVINO and what its engine needs can be imported; imports nothing."""
-    return all(find_spec(name) is not None for name in ("openvino", "platformdirs"))
+    return all(find_spec(name) is not None for name in ("openvino", "platformdirs", "scipy"))
 
 
 def may_have_gpu() -> bool:

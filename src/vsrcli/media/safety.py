@@ -9,6 +9,9 @@ Options of ffmpeg that ``-e`` may not set: those that decide which frames, times
 They are decided here, and a film that silently holds fewer frames or another sound would be no success. Most
 have an option of their own.
 
+Nor may a value name a device: x264 writes its statistics beside that name and renames them over it, which in
+the superuser's hands destroys ``/dev/null`` for the whole machine.
+
 Does a file hold all the bytes that its own headers promise?
 
 Decoders end quietly at the end of a file, so a film that was cut short looks like a shorter film. The outer
@@ -17,6 +20,8 @@ structure of the common containers tells the two apart without decoding anything
 
 from __future__ import annotations
 
+import re
+import stat
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -114,6 +119,9 @@ _REFUSED = {
     **dict.fromkeys(("i", "y", "n", "pass", "passlogfile"), "it cannot be meant here"),
 }
 _OF_THE_PICTURE = {"c": "use --codec", "codec": "use --codec", "pix_fmt": "use --pix-fmt"}
+_HARDWARE = "device"  # how options end that name a chip to compute on: it is opened, not written
+_PARTS = re.compile(r"(?<!\\)[:=,;]")  # between the names and values of lists, as in x264-params and filters
+_QUOTES = re.compile(r"[\\'\"]")
 
 
 def check_extra_options(settings: Iterable[tuple[str, str]]) -> None:
@@ -123,15 +131,39 @@ def check_extra_options(settings: Iterable[tuple[str, str]]) -> None:
         settings: (key, value) without the dash, as in ``EncodeOptions.extra``.
 
     Raises:
-        UsageError: a key that would break what is promised about frames, times and streams.
+        UsageError: a key that would break what is promised about frames, times and streams; or a value that
+            names a device, a pipe or a socket.
     """
     for option, value in settings:
         key, _, which = option.removeprefix("-").partition(":")
         why = _REFUSED.get(key)
         if key in _OF_THE_PICTURE and which in ("", "v", "v:0", "0"):
             why = _OF_THE_PICTURE[key]
+        if why is None and not key.endswith(_HARDWARE):
+            why = _device(value)
         if why is not None:
             raise UsageError(f"-e {option}={value} is refused: {why}")
+
+
+def _device(value: str) -> str | None:
+    """What speaks against a value that is the name of something else than a file, or has one within."""
+    parts = [part for found in _PARTS.split(value) for part in (found, _QUOTES.sub("", found))]
+    for name in (value, *parts):
+        if _special(name):
+            return f"{name} is no regular file, and an encoder could put one in its place; name another file"
+    return None
+
+
+def _special(name: str) -> bool:
+    """Whether a device, pipe or socket has this name; or a link among the devices, such as /dev/stdout."""
+    try:
+        path = Path(name)
+        if path.is_symlink() and path.parent.resolve() == Path("/dev"):
+            return True
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # there is no such thing, or this is no name
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 _SYNC = 0x47  # first byte of a transport packet
