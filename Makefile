@@ -8,8 +8,9 @@ test:       ## the short suite
 	$(PYTHON) -m pytest -q
 torture:    ## the long form of tests/torture: fifty kills, damaged files, random films; an hour
 	$(PYTHON) -m pytest -q -m slow tests/torture
-lint:       ## style and formatting, the container's recipe and the workflow
+lint:       ## style, formatting, the order of layers, the container's recipe and the workflow
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
+	NO_COLOR=1 $(BIN)lint-imports --no-cache
 	$(BIN)hadolint Dockerfile
 	$(BIN)check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)zizmor --offline --quiet .github

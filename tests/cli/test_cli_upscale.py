@@ -27,7 +27,7 @@ def test_the_command_has_the_librarys_defaults(monkeypatch: pytest.MonkeyPatch, 
         seen.append(options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(upscale, "prepare", remember)
+    monkeypatch.setattr(upscale, "prepare_job", remember)
     vsr("upscale", "in.mp4", "out.mp4")
     assert seen == [Options()]
 
@@ -39,7 +39,7 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None
         seen.append(options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(upscale, "prepare", remember)
+    monkeypatch.setattr(upscale, "prepare_job", remember)
     line = (
         "-s 2.5 -m duf-16l -t 128 --tile-pad 8 -g 1 --precision fp16 --codec hevc --crf 20.5 "
         "-e preset=slow --pix-fmt yuv444p -e tune=grain -e g=12 --start 1:02 --end 0:01:02.5 "

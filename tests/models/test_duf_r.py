@@ -104,7 +104,7 @@ def test_the_state_starts_empty_and_the_difference_is_what_is_remembered() -> No
     np.testing.assert_array_equal(ops.convert_to_numpy(model.feedback(depth, frame)), 0)
 
 
-@pytest.mark.parametrize("module", [duf_r, layers, architectures])
+@pytest.mark.parametrize("module", [duf_r, layers])
 def test_only_keras_ops_so_that_weights_load_on_every_backend(module: Any) -> None:
     tree = ast.parse(inspect.getsource(module))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

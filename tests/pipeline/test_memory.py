@@ -153,7 +153,7 @@ def test_free_on_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_default_is_a_share_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "host_free", lambda: 1000)
+    monkeypatch.setattr(memory, "available_host_memory", lambda: 1000)
     assert (memory_budget("cpu", None).host, memory_budget("cpu", None).explicit) == (750, False)
     assert (memory_budget("cpu", 900).host, memory_budget("cpu", 900).explicit) == (900, True)
 
@@ -170,7 +170,7 @@ def test_sizes(text: str, size: int, vsr: Callable[..., Outcome], monkeypatch: p
         seen.append(options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "prepare", remember)
+    monkeypatch.setattr(command, "prepare_job", remember)
     vsr("upscale", "in.mp4", "out.mp4", "--max-memory", text)
     assert seen[0].max_memory == size
 
@@ -225,7 +225,7 @@ def test_a_film_in_bursts_is_the_film(
 
     with pytest.raises(SignalInterruptError):
         upscale(source, resumed, options, on_progress=stop)
-    monkeypatch.setattr(memory, "BURSTS", (4,))
+    monkeypatch.setattr(memory, "BURST_SIZES", (4,))
     burst = tmp_path / "burst.mkv"
     tight = replace(options, max_memory=64 * GIB)
     assert prepare_job(source, burst, tight).tiles.burst == 4

@@ -240,8 +240,8 @@ def capabilities() -> tuple[str, ...]:
 @cache
 def _makers() -> dict[str, object]:
     """What graphs depend on besides the weights: versions, and the code that describes them."""
-    room, models = Path(__file__).parent, Path(__file__).parents[1] / "models"
-    code = [*sorted(models.glob("*.py")), *(room / name for name in ("parts.py", "export.py", "surgery.py"))]
+    here, models = Path(__file__).parent, Path(__file__).parents[1] / "models"
+    code = [*sorted(models.glob("*.py")), here / "functions.py", here / "openvino_export.py"]
     return {
         "code": [file_sha256(path) for path in code],
         **{package: version(package) for package in ("openvino", "keras")},
