@@ -7,8 +7,8 @@ from pathlib import Path
 
 import media_samples as media
 
-FILMS = {".mp4", ".mkv", ".mov", ".webm", ".avi", ".nut", ".y4m"}
-PICTURES = {".png", ".jpg", ".exr", ".webp", ".tif", ".tiff"}
+VIDEOS = {".mp4", ".mkv", ".mov", ".webm", ".avi", ".nut", ".y4m"}
+IMAGES = {".png", ".jpg", ".exr", ".webp", ".tif", ".tiff"}
 FRAMES = 8
 
 _MOMENT = re.compile(r"--start|--at|--offset|vsr preview")  # a minute and a half, two seconds a frame
@@ -17,41 +17,40 @@ _INPUT = r"(?:vsr \w+ |--input |-i |< |sh |-- )"
 
 
 def provide(here: Path, text: str) -> None:
-    """Make the films, folders and settings that the command ``text`` names as its input."""
+    """Make the videos, folders and settings that the command ``text`` names as its input."""
     if "--profile archive" in text:
         (here / "vsr.toml").write_text('[profile.archive.upscale]\ncodec = "ffv1"\n', encoding="utf-8")
     names = re.findall(rf"{_INPUT}(-?\w+\.(?:mp4|mkv|mov|dv|jpg|png))\b", text)
     if "vsr compare" in text:
         names = re.findall(r"(?<!-o )(?<![\w.=/-])[\w-]+\.(?:mp4|mkv)\b", text)
-    for folder in ("films", "videos"):
-        if f"{folder}/" in text:
-            names += [f"{folder}/{name}" for name in ("one.mp4", "below/two.mkv", "below/old.avi")]
+    if "videos/" in text:
+        names += [f"videos/{name}" for name in ("one.mp4", "below/two.mkv", "below/old.avi")]
     if "frames/" in text:
         stem = "shot" if "shot" in text else "0000"
         names += [f"frames/{stem}{number}.png" for number in range(1, 4)]
     names += [f"{folder}/one.mp4" for folder in ("clips", "VALIDATION") if folder in text]
     for name in dict.fromkeys(names):
-        _film(here / name, text)
+        _video(here / name, text)
 
 
-def films(here: Path) -> set[Path]:
-    """Every film and picture in a folder and those below it."""
-    return {each for each in here.rglob("*") if each.suffix in FILMS | PICTURES and not each.is_symlink()}
+def videos(here: Path) -> set[Path]:
+    """Every video and image in a folder and those below it."""
+    return {each for each in here.rglob("*") if each.suffix in VIDEOS | IMAGES and not each.is_symlink()}
 
 
-def _film(path: Path, text: str) -> None:
+def _video(path: Path, text: str) -> None:
     path.parent.mkdir(exist_ok=True, parents=True)
     rate, frames, seconds = ("1/2", 48, 96.0) if _MOMENT.search(text) else ("25", FRAMES, FRAMES / 25)
     size = "64x48"
     if _LARGE.search(text):
         size, frames = "320x180", min(frames, 2) if rate == "25" else frames
     encoder: tuple[str, ...] = ("-preset", "ultrafast") if path.suffix != ".avi" else ()
-    if path.suffix in PICTURES:
+    if path.suffix in IMAGES:
         media.run_ffmpeg(*media.picture(1), "-frames:v", "1", "-update", "1", path)
         return
     if "--crop" in text:
         size = "640x360"
     if path.suffix == ".dv":
         rate, frames, size, encoder = "25", 2, "720x576", ("-c:v", "dvvideo", "-ac", "2")
-    picture = media.picture(frames, size=size, rate=rate)
-    media.run_ffmpeg(*picture, *media.sound(seconds), "-pix_fmt", "yuv420p", *encoder, path)
+    image = media.picture(frames, size=size, rate=rate)
+    media.run_ffmpeg(*image, *media.sound(seconds), "-pix_fmt", "yuv420p", *encoder, path)

@@ -16,7 +16,7 @@ import av
 import click
 import imageio_ffmpeg
 import pytest
-from material import FRAMES, films, provide
+from material import FRAMES, provide, videos
 from pages import ROOT, SHELLS, Command, Fence, commands, fences, pages
 
 import vsrcli
@@ -61,7 +61,7 @@ def test_it_is_understood(command: Command, tmp_path: Path, monkeypatch: pytest.
     for program, *words in command.programs:
         if program == "vsr":
             for word in words:
-                if re.fullmatch(r"\w+/?", word):  # may be a folder or film that must exist
+                if re.fullmatch(r"\w+/?", word):  # may be a folder or video that must exist
                     Path(word).mkdir(exist_ok=True)
                 elif word.endswith(".mp4"):
                     Path(word).touch()
@@ -128,7 +128,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_it_works(text: str, place: Path, vsr: Vsr) -> None:
     """As it stands there, in a folder of its own. Films that it makes can be played."""
     provide(place, text)
-    before = films(place)
+    before = videos(place)
     names = iter(("bicubic", "lanczos", "bicubic", "lanczos"))
     line = NETWORK.sub(lambda one: f"{'-m' if one[1] == '--preset' else one[1]} {next(names)}", text)
     if line.startswith("vsr bench") and "--input" not in line:
@@ -140,7 +140,7 @@ def test_it_works(text: str, place: Path, vsr: Vsr) -> None:
         shell = ["bash", "-c", f"set -o pipefail; {line}"]
         done = subprocess.run(shell, stdin=subprocess.DEVNULL, capture_output=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr.decode()
-    made = films(place) - before
+    made = videos(place) - before
     assert bool(made) == bool(MAKES_A_FILM.search(text)) or "compare" in text
     scale = re.search(r"--scale (\d)", text)
     for path in made:
@@ -166,7 +166,7 @@ def test_programs_work(fence: Fence, place: Path, monkeypatch: pytest.MonkeyPatc
     provide(place, "vsr upscale in.mp4")
     monkeypatch.setattr(vsrcli, "Options", functools.partial(vsrcli.Options, model="bicubic"))
     exec(compile(fence.text, str(fence), "exec"), {})
-    assert films(place) - {place / "in.mp4"}
+    assert videos(place) - {place / "in.mp4"}
 
 
 @pytest.mark.parametrize("page", pages())

@@ -1,4 +1,4 @@
-"""Whole command lines on whole films; a tiny network with random weights."""
+"""Whole command lines on whole videos; a tiny network with random weights."""
 
 from __future__ import annotations
 

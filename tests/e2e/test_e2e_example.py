@@ -1,4 +1,4 @@
-"""The example film that the README upscales: real footage with sound through the whole program."""
+"""The example video that the README upscales: real footage with sound through the whole program."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from looking import packets, times
+from inspecting import packets, times
 
 from terminal import Outcome
 from vsrcli.media.probe import probe
@@ -32,7 +32,7 @@ def test_nothing_but_the_size_changes(tmp_path: Path, vsr: Vsr) -> None:
 
 
 def test_the_shipped_network_is_closer_to_the_truth_than_interpolation(tmp_path: Path, vsr: Vsr) -> None:
-    """A few sharp frames through the default weights, scored against the film it was made from.
+    """A few sharp frames through the default weights, scored against the video it was made from.
 
     Sharp ones: in three blurred passages interpolation is as good or better (see the README's limits).
     """

@@ -18,8 +18,8 @@ BICUBIC = ("-m", "bicubic", "-s", "2")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """Where targets would be written; at the end it holds what it held: one older film."""
-    place = tmp_path / "films"
+    """Where targets would be written; at the end it holds what it held: one older video."""
+    place = tmp_path / "videos"
     place.mkdir()
     (place / "older.mp4").write_bytes(b"older")
     yield place
@@ -52,22 +52,22 @@ def test_sound_only(folder: Path, tmp_path: Path, vsr: Vsr) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_film_that_breaks_off(suffix: str, folder: Path, tmp_path: Path, sample: Sample, vsr: Vsr) -> None:
-    whole = tmp_path / f"film{suffix}"
+def test_a_video_that_breaks_off(suffix: str, folder: Path, tmp_path: Path, sample: Sample, vsr: Vsr) -> None:
+    whole = tmp_path / f"video{suffix}"
     whole.write_bytes(sample(media.cfr, frames=24, suffix=suffix).read_bytes())
     path = media.truncated(whole)
     vsr("upscale", path, folder / "out.mp4", *BICUBIC).fails(1, path.name)
 
 
 def test_targets_that_cannot_be(folder: Path, sample: Sample, vsr: Vsr) -> None:
-    film = sample(media.cfr)
-    vsr("upscale", film, folder / "older.mp4", *BICUBIC).fails(1, "exists", "--overwrite")
-    vsr("upscale", film, folder, *BICUBIC).fails(1, "is a folder")
-    vsr("upscale", film, folder / "none" / "out.mp4", *BICUBIC).fails(1, "create it first")
-    vsr("upscale", film, folder / "older.mp4" / "out.mp4", *BICUBIC).fails(1, "older.mp4")
-    vsr("upscale", film, folder / "out.xyz", *BICUBIC).fails(1, ".xyz", ".mkv")
-    vsr("upscale", film, folder / "out", *BICUBIC).fails(1, "extension")
-    vsr("upscale", film, folder / f"{'x' * 300}.mp4", *BICUBIC).fails(1, "name")
+    video = sample(media.cfr)
+    vsr("upscale", video, folder / "older.mp4", *BICUBIC).fails(1, "exists", "--overwrite")
+    vsr("upscale", video, folder, *BICUBIC).fails(1, "is a folder")
+    vsr("upscale", video, folder / "none" / "out.mp4", *BICUBIC).fails(1, "create it first")
+    vsr("upscale", video, folder / "older.mp4" / "out.mp4", *BICUBIC).fails(1, "older.mp4")
+    vsr("upscale", video, folder / "out.xyz", *BICUBIC).fails(1, ".xyz", ".mkv")
+    vsr("upscale", video, folder / "out", *BICUBIC).fails(1, "extension")
+    vsr("upscale", video, folder / f"{'x' * 300}.mp4", *BICUBIC).fails(1, "name")
 
 
 @pytest.mark.skipif(
@@ -82,11 +82,11 @@ def test_a_folder_without_write_permission(folder: Path, sample: Sample, vsr: Vs
 
 
 def test_the_same_file(tmp_path: Path, sample: Sample, vsr: Vsr) -> None:
-    path, link = tmp_path / "film.mp4", tmp_path / "link.mp4"
+    path, link = tmp_path / "video.mp4", tmp_path / "link.mp4"
     content = sample(media.cfr).read_bytes()
     path.write_bytes(content)
     link.hardlink_to(path)
-    for target in (path, link, tmp_path / "." / "film.mp4"):
+    for target in (path, link, tmp_path / "." / "video.mp4"):
         vsr("upscale", path, target, *BICUBIC, "-y").fails(1, "the input itself")
     assert path.read_bytes() == content
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from looking import LOSSLESS, packets, pixels, shots, times
+from inspecting import LOSSLESS, packets, pixels, shots, times
 
 import media_samples as media
 from terminal import Outcome, complete, spawn
@@ -24,7 +24,7 @@ def network(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("network")
-def test_a_film(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
+def test_a_video(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
     path, target = sample(media.vfr), tmp_path / "out.mp4"
     done = vsr("upscale", path, target)
     assert (done.status, done.out) == (0, ""), done.err
@@ -119,14 +119,14 @@ def test_a_backend_that_is_not_there(
 def test_weights_that_are_damaged(
     weights: Path, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr
 ) -> None:
-    folder, films = tmp_path / "weights", tmp_path / "films"
+    folder, videos = tmp_path / "weights", tmp_path / "videos"
     shutil.copytree(weights, folder)
-    films.mkdir()
+    videos.mkdir()
     monkeypatch.setenv("VSR_WEIGHTS", str(folder))
     path = folder / "duf-r-s-x4-video.weights.h5"
     path.write_bytes(path.read_bytes()[:-1])
-    vsr("upscale", sample(media.cfr), films / "out.mp4").fails(1, "damaged", "duf-r-s-x4-video")
+    vsr("upscale", sample(media.cfr), videos / "out.mp4").fails(1, "damaged", "duf-r-s-x4-video")
     card = json.loads((folder / "duf-r-s-x4-video.json").read_text())
     (folder / "duf-r-s-x4-video.json").write_text(json.dumps({**card, "architecture": "nonsense"}))
-    vsr("upscale", sample(media.cfr), films / "out.mp4", "--model", path).fails(1, "nonsense")
-    assert list(films.iterdir()) == []
+    vsr("upscale", sample(media.cfr), videos / "out.mp4", "--model", path).fails(1, "nonsense")
+    assert list(videos.iterdir()) == []

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from looking import packets, times
+from inspecting import packets, times
 
 import media_samples as media
 from terminal import Outcome, environment, eventually
@@ -97,15 +97,15 @@ def read(data: bytes) -> tuple[Y4mHeader, list[bytes]]:
         place += len(piece)
         return piece
 
-    pictures = Y4mReader(take)
-    found = [bytes(picture) for picture in pictures]
-    assert pictures.cut is None
+    images = Y4mReader(take)
+    found = [bytes(image) for image in images]
+    assert images.cut is None
     assert place == len(data)
-    return pictures.header, found
+    return images.header, found
 
 
 def decoded(path: Path, pix_fmt: str, filters: str = "null") -> list[bytes]:
-    """The frames of a film, raw."""
+    """The frames of a video, raw."""
     raw = path.with_suffix(".raw")
     every = ("-fps_mode", "passthrough", "-f", "rawvideo")
     media.run_ffmpeg("-i", path, "-vf", filters, "-pix_fmt", pix_fmt, *every, raw)
@@ -145,7 +145,7 @@ def test_the_frames_of_a_file(pix_fmt: str, words: str, tmp_path: Path, vsr: Vsr
 
 @pytest.mark.parametrize(("pix_fmt", "words"), [("gray", ""), ("gray10le", ""), ("gray16le", "")])
 def test_mono(pix_fmt: str, words: str, tmp_path: Path, vsr: Vsr) -> None:
-    """The luma of a film in colours."""
+    """The luma of a video in colours."""
     source = stream(tmp_path, pix_fmt, words=words)
     through = piped("upscale", "-", "-", *BICUBIC, "-q", stdin=source)
     header, frames = read(through.out)
@@ -205,55 +205,55 @@ def test_a_part(tmp_path: Path) -> None:
 
 def test_from_a_file(sample: Sample, vsr: Vsr, tmp_path: Path) -> None:
     """The header is written anew; what YUV4MPEG2 cannot hold is named."""
-    film, file = sample(media.cfr), tmp_path / "out.mkv"
-    through = piped("upscale", film, "-", *BICUBIC)
+    video, file = sample(media.cfr), tmp_path / "out.mkv"
+    through = piped("upscale", video, "-", *BICUBIC)
     header, frames = read(through.out)
     assert header.line() == b"YUV4MPEG2 W128 H96 F24000:1001 Ip A1:1 C420mpeg2 XCOLORRANGE=LIMITED\n"
     assert "audio #1 (aac) is dropped" in through.err
-    assert vsr("upscale", film, file, *BICUBIC, "--codec", "ffv1").status == 0
+    assert vsr("upscale", video, file, *BICUBIC, "--codec", "ffv1").status == 0
     assert frames == decoded(file, "yuv420p")
 
 
 def test_variable_rates_need_a_clock(sample: Sample, tmp_path: Path) -> None:
-    film = sample(media.vfr)
-    piped("upscale", film, "-", *BICUBIC).fails(1, "variable frame rate", "--format nut")
+    video = sample(media.vfr)
+    piped("upscale", video, "-", *BICUBIC).fails(1, "variable frame rate", "--format nut")
     out = tmp_path / "out.nut"
-    through = piped("upscale", film, "-", *BICUBIC, "--format", "nut")
+    through = piped("upscale", video, "-", *BICUBIC, "--format", "nut")
     out.write_bytes(through.out)
     found = times(out)
-    assert [time - found[0] for time in found] == times(film)
+    assert [time - found[0] for time in found] == times(video)
 
 
 @pytest.mark.parametrize("name", ["nut", "matroska"])
 def test_containers_take_the_sound_along(name: str, sample: Sample, vsr: Vsr, tmp_path: Path) -> None:
-    film, out, file = sample(media.cfr), tmp_path / f"out.{name}", tmp_path / "file.mkv"
-    through = piped("upscale", film, "-", *BICUBIC, "--format", name)
+    video, out, file = sample(media.cfr), tmp_path / f"out.{name}", tmp_path / "file.mkv"
+    through = piped("upscale", video, "-", *BICUBIC, "--format", name)
     out.write_bytes(through.out)
     assert probe(out).video.codec == {"nut": "rawvideo", "matroska": "ffv1"}[name]
-    assert packets(out, "audio") == packets(film, "audio")
-    assert vsr("upscale", film, file, *BICUBIC, "--codec", "ffv1").status == 0
+    assert packets(out, "audio") == packets(video, "audio")
+    assert vsr("upscale", video, file, *BICUBIC, "--codec", "ffv1").status == 0
     assert decoded(out, "yuv420p") == decoded(file, "yuv420p")
 
 
 def test_another_codec(sample: Sample, tmp_path: Path) -> None:
-    film, out = sample(media.cfr), tmp_path / "out.mkv"
-    out.write_bytes(piped("upscale", film, "-", *BICUBIC, "--format", "matroska", "--codec", "h264").out)
+    video, out = sample(media.cfr), tmp_path / "out.mkv"
+    out.write_bytes(piped("upscale", video, "-", *BICUBIC, "--format", "matroska", "--codec", "h264").out)
     assert probe(out).video.codec == "h264"
-    piped("upscale", film, "-", *BICUBIC, "--codec", "h264").fails(1, "raw video only", "--format")
-    piped("upscale", film, "-", *BICUBIC, "--pix-fmt", "nv12").fails(1, "nv12", "yuv420p")
-    piped("upscale", film, tmp_path / "x.mp4", *BICUBIC, "--format", "nut").fails(2, "--format", "stdout")
+    piped("upscale", video, "-", *BICUBIC, "--codec", "h264").fails(1, "raw video only", "--format")
+    piped("upscale", video, "-", *BICUBIC, "--pix-fmt", "nv12").fails(1, "nv12", "yuv420p")
+    piped("upscale", video, tmp_path / "x.mp4", *BICUBIC, "--format", "nut").fails(2, "--format", "stdout")
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts"])
 def test_other_containers_on_stdin(suffix: str, sample: Sample, vsr: Vsr, tmp_path: Path) -> None:
     """All of them, MP4 with its index at the end included, with their sound."""
-    film, target = sample(media.cfr, suffix=suffix), tmp_path / "out.mkv"
-    done = piped("upscale", "-", target, *BICUBIC, stdin=film)
+    video, target = sample(media.cfr, suffix=suffix), tmp_path / "out.mkv"
+    done = piped("upscale", "-", target, *BICUBIC, stdin=video)
     assert done.status == 0, done.err
     assert done.out == b""
-    assert f"{film.stat().st_size:,} bytes" in done.err
+    assert f"{video.stat().st_size:,} bytes" in done.err
     assert [path.name for path in tmp_path.iterdir()] == ["out.mkv"]
-    assert vsr("upscale", film, tmp_path / "same.mkv", *BICUBIC).status == 0
+    assert vsr("upscale", video, tmp_path / "same.mkv", *BICUBIC).status == 0
     assert packets(target, "audio") == packets(tmp_path / "same.mkv", "audio")
     assert len(packets(target, "audio")) == 1
     assert times(target) == times(tmp_path / "same.mkv")
@@ -291,7 +291,7 @@ def test_a_network_with_a_window_gives_what_it_still_owes(tmp_path: Path, weight
 
 
 def test_a_stream_that_is_cut_gives_no_file(tmp_path: Path) -> None:
-    source, target = stream(tmp_path), tmp_path / "out" / "film.mkv"
+    source, target = stream(tmp_path), tmp_path / "out" / "video.mkv"
     target.parent.mkdir()
     cut = source.read_bytes()[:-100]
     piped("upscale", "-", target, *BICUBIC, stdin=cut).fails(1, "after 3 frames", "--keep-going")
@@ -302,12 +302,12 @@ def test_a_stream_that_is_cut_gives_no_file(tmp_path: Path) -> None:
     assert len(times(target)) == 3
 
 
-def test_a_cut_film_from_a_file_goes_out_as_far_as_it_is_whole(tmp_path: Path, sample: Sample) -> None:
-    film = tmp_path / "film.mkv"
-    film.write_bytes(sample(media.cfr, frames=24, suffix=".mkv").read_bytes())
-    done = piped("upscale", media.truncated(film), "-", *BICUBIC)
-    done.fails(1, "film.mkv", "cut short")
-    whole = read(piped("upscale", film, "-", *BICUBIC).out)[1]
+def test_a_cut_video_from_a_file_goes_out_as_far_as_it_is_whole(tmp_path: Path, sample: Sample) -> None:
+    video = tmp_path / "video.mkv"
+    video.write_bytes(sample(media.cfr, frames=24, suffix=".mkv").read_bytes())
+    done = piped("upscale", media.truncated(video), "-", *BICUBIC)
+    done.fails(1, "video.mkv", "cut short")
+    whole = read(piped("upscale", video, "-", *BICUBIC).out)[1]
     frames = read(done.out)[1]
     assert 0 < len(frames) < len(whole)
     assert frames == whole[: len(frames)]
@@ -322,10 +322,10 @@ def test_a_cut_film_from_a_file_goes_out_as_far_as_it_is_whole(tmp_path: Path, s
         (b"YUV4MPEG2 W64 H48 F25:1\nFRAME\n1234", "frame 1"),
         (b"YUV4MPEG2 W64 H48 C411p8\nFRAME\n1234", "411p8"),
         (b"YUV4MPEG2 W99999 H99999\nFRAME\n", "million"),
-        (b"no film at all\n" * 20, "stdin"),
+        (b"no video at all\n" * 20, "stdin"),
     ],
 )
-def test_no_film(data: bytes, word: str, tmp_path: Path) -> None:
+def test_no_video(data: bytes, word: str, tmp_path: Path) -> None:
     done = piped("upscale", "-", "-", *BICUBIC, stdin=data, TMPDIR=str(tmp_path))
     done.fails(1, word)
     assert "vsr-stdin" not in done.err.partition("error:")[2]
@@ -348,11 +348,11 @@ def test_a_target_that_exists_is_said_before_stdin_is_read(tmp_path: Path) -> No
 
 
 def test_terminals_are_refused(sample: Sample, tmp_path: Path) -> None:
-    film = sample(media.cfr)
+    video = sample(media.cfr)
     ours, theirs = pty.openpty()
     try:
         for arguments, word in (
-            ((film, "-"), "stdout is a terminal"),
+            ((video, "-"), "stdout is a terminal"),
             (("-", "x.mkv"), "stdin is a terminal"),
         ):
             command = [sys.executable, "-m", "vsrcli", "upscale", *map(str, arguments), *BICUBIC]
@@ -402,11 +402,11 @@ def test_ctrl_c_while_nothing_comes(tmp_path: Path, start: Callable) -> None:
         assert [path.name for path in tmp_path.iterdir()] == ["in.y4m"]
 
 
-def test_ctrl_c_while_a_film_is_kept(tmp_path: Path, sample: Sample, start: Callable) -> None:
+def test_ctrl_c_while_a_video_is_kept(tmp_path: Path, sample: Sample, start: Callable) -> None:
     """Its temporary file goes."""
-    film = sample(media.cfr, suffix=".mkv").read_bytes()
+    video = sample(media.cfr, suffix=".mkv").read_bytes()
     child = start("upscale", "-", tmp_path / "out.mkv", *BICUBIC)
-    child.stdin.write(film)
+    child.stdin.write(video)
     child.stdin.flush()
     eventually(lambda: list(tmp_path.glob(".vsr-stdin-*/stdin")), within=60)
     child.send_signal(signal.SIGINT)
@@ -420,7 +420,7 @@ def waiting_bytes(number: int) -> int:
 
 
 def test_a_reader_that_pauses_is_no_stalled_encoder(tmp_path: Path) -> None:
-    """While nobody takes the film, the watch over ffmpeg sees a sign of life each time it looks."""
+    """While nobody takes the video, the watch over ffmpeg sees a sign of life each time it looks."""
     from vsrcli.media.process import FFmpegProcess
     from vsrcli.media.stdout import _Relay
 
@@ -439,7 +439,7 @@ def test_a_reader_that_pauses_is_no_stalled_encoder(tmp_path: Path) -> None:
     assert isinstance(relay.error, BrokenPipeError)
 
 
-def test_nothing_but_the_film_goes_to_stdout(tmp_path: Path) -> None:
+def test_nothing_but_the_video_goes_to_stdout(tmp_path: Path) -> None:
     """Whatever a library prints, through Python or past it, goes to stderr."""
     source = stream(tmp_path)
     program = (
@@ -463,7 +463,7 @@ def test_nothing_but_the_film_goes_to_stdout(tmp_path: Path) -> None:
 
 
 def test_dry_run_and_info_take_no_more_than_they_need(tmp_path: Path, start: Callable) -> None:
-    """A film that goes on and on is described by its beginning."""
+    """A video that goes on and on is described by its beginning."""
     source = stream(tmp_path).read_bytes()
     for arguments in (("upscale", "-", "-", *BICUBIC, "-n"), ("info", "-")):
         child = start(*arguments)
@@ -476,8 +476,8 @@ def test_dry_run_and_info_take_no_more_than_they_need(tmp_path: Path, start: Cal
 
 
 def test_info(sample: Sample) -> None:
-    film = sample(media.cfr)
-    told = json.loads(piped("info", "-", "--json", stdin=film).out)
+    video = sample(media.cfr)
+    told = json.loads(piped("info", "-", "--json", stdin=video).out)
     assert told["path"] == "stdin"
     assert told["video"]["width"] == 64
     assert [other["kind"] for other in told["others"]] == ["audio"]

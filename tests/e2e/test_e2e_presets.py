@@ -1,4 +1,4 @@
-"""Encoder settings by purpose: the films that they make, and what wins over them."""
+"""Encoder settings by purpose: the videos that they make, and what wins over them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ BICUBIC = ("--model", "bicubic", "--scale", "2")
 def test_a_preset_makes_what_it_says(
     vsr: Vsr, tmp_path: Path, preset: str, target: str, codec: str, pix_fmt: str
 ) -> None:
-    film = media.cfr(tmp_path, frames=4)
-    run = vsr("upscale", film, tmp_path / target, *BICUBIC, "--encode-preset", preset)
+    video = media.cfr(tmp_path, frames=4)
+    run = vsr("upscale", video, tmp_path / target, *BICUBIC, "--encode-preset", preset)
     assert run.status == 0, run.err
     with av.open(str(tmp_path / target)) as made:
         stream = made.streams.video[0]
@@ -43,15 +43,15 @@ def test_a_preset_makes_what_it_says(
 
 
 def test_ten_bits_stay_ten_bits(vsr: Vsr, tmp_path: Path) -> None:
-    film = media.ten_bit(tmp_path)
-    assert vsr("upscale", film, tmp_path / "o.mkv", *BICUBIC, "--encode-preset", "hevc").status == 0
+    video = media.ten_bit(tmp_path)
+    assert vsr("upscale", video, tmp_path / "o.mkv", *BICUBIC, "--encode-preset", "hevc").status == 0
     with av.open(str(tmp_path / "o.mkv")) as made:
         assert made.streams.video[0].pix_fmt == "yuv420p10le"
 
 
-def test_a_film_for_the_web_begins_with_its_index(vsr: Vsr, tmp_path: Path) -> None:
-    film = media.cfr(tmp_path, frames=4)
-    assert vsr("upscale", film, tmp_path / "o.mp4", *BICUBIC, "--encode-preset", "web").status == 0
+def test_a_video_for_the_web_begins_with_its_index(vsr: Vsr, tmp_path: Path) -> None:
+    video = media.cfr(tmp_path, frames=4)
+    assert vsr("upscale", video, tmp_path / "o.mp4", *BICUBIC, "--encode-preset", "web").status == 0
     content = (tmp_path / "o.mp4").read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")
 

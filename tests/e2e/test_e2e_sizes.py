@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from looking import LOSSLESS, pixels, shots, times
+from inspecting import LOSSLESS, pixels, shots, times
 
 import media_samples as media
 from terminal import Outcome
@@ -29,7 +29,7 @@ SQUARE = Fraction(1)
 
 
 def made(folder: Path, size: str, *, name: str = "made.mkv") -> Path:
-    """A lossless film of any size."""
+    """A lossless video of any size."""
     path = folder / name
     media.run_ffmpeg(
         *media.picture(2, size=size, source="color=green"), "-pix_fmt", "gbrp", "-c:v", "ffv1", path
@@ -47,7 +47,7 @@ def marked(folder: Path) -> Path:
     return path
 
 
-FILMS = [
+VIDEOS = [
     (media.cfr, {}, "--height 130", (174, 130, SQUARE)),
     (media.cfr, {}, "--width 130", (130, 98, SQUARE)),
     (media.cfr, {}, "--size 300x144", (192, 144, SQUARE)),
@@ -66,9 +66,9 @@ FILMS = [
 ]
 
 
-@pytest.mark.parametrize(("film", "options", "size", "expected"), FILMS)
+@pytest.mark.parametrize(("make", "options", "size", "expected"), VIDEOS)
 def test_sizes(
-    film: Callable[..., Path],
+    make: Callable[..., Path],
     options: dict,
     size: str,
     expected: tuple[int, int, Fraction],
@@ -76,7 +76,7 @@ def test_sizes(
     tmp_path: Path,
     vsr: Vsr,
 ) -> None:
-    source, target = sample(film, **options), tmp_path / "out.mp4"
+    source, target = sample(make, **options), tmp_path / "out.mp4"
     done = vsr("upscale", source, target, *BICUBIC, *size.split(), "-e", "preset=ultrafast")
     assert done.status == 0, done.err
     video = probe(target).video
@@ -117,8 +117,8 @@ def test_fit_keeps_the_edges_and_fill_the_centre(suffix: str, tmp_path: Path, vs
 
 
 def test_what_happens_is_said_in_one_line(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
-    def said(film: Callable[..., Path], options: str) -> str:
-        done = vsr("upscale", sample(film), tmp_path / "o.mp4", *BICUBIC, "-n", *options.split())
+    def said(video: Callable[..., Path], options: str) -> str:
+        done = vsr("upscale", sample(video), tmp_path / "o.mp4", *BICUBIC, "-n", *options.split())
         assert done.status == 0, done.err
         return done.err
 
@@ -249,7 +249,7 @@ def test_a_chain_is_both_steps_by_hand(tmp_path: Path) -> None:
     assert found.shape == (8, 192, 256, 3)
     if expected.max() > 255:
         expected = np.rint(expected / 257).astype(int)
-    assert np.abs(found - expected).mean() < 1  # between the steps, one film has been rounded
+    assert np.abs(found - expected).mean() < 1  # between the steps, one video has been rounded
 
 
 @pytest.mark.parametrize(
@@ -265,8 +265,8 @@ def test_a_chain_and_a_size_go_on_where_they_were(options: Options, sample: Samp
     np.testing.assert_array_equal(pixels(target), pixels(whole))
 
 
-def test_another_size_is_another_film(sample: Sample, tmp_path: Path) -> None:
-    """An interrupted film goes on only as what it was."""
+def test_another_size_is_another_video(sample: Sample, tmp_path: Path) -> None:
+    """An interrupted video goes on only as what it was."""
     source, target = sample(media.cfr, frames=24), tmp_path / "out.mkv"
     before = replace(CHAIN, size=SizeRequest(height=100))
     for other, changed in (

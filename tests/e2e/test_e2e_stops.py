@@ -14,19 +14,19 @@ import pytest
 import media_samples as media
 from terminal import complete, eventually, goes_on, read_until, spawn
 
-# so many small tiles that the film takes far longer than the test
+# so many small tiles that the video takes far longer than the test
 SLOW = ("-m", "bicubic", "-t", "16", "--overlap", "3", "--crf", "1", "-e", "preset=ultrafast")
 
 
 @pytest.fixture(scope="module")
-def long_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return media.cfr(tmp_path_factory.mktemp("long"), frames=2000, audio=False)
 
 
 @pytest.fixture
-def running(long_film: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def running(long_video: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A run that has begun to write ``tmp_path/out.mp4``, and what it has said so far."""
-    child = spawn("upscale", long_film, tmp_path / "out.mp4", *SLOW)
+    child = spawn("upscale", long_video, tmp_path / "out.mp4", *SLOW)
     try:
         said = read_until(child, "engine:")
         eventually(lambda: any(path.stat().st_size for path in tmp_path.glob(".out.mp4.vsr/.*.part.mov")))
@@ -62,12 +62,12 @@ def test_signals(
 
 @pytest.mark.parametrize("victim", ["decoder", "encoder"])
 def test_an_ffmpeg_that_dies(
-    victim: str, running: tuple[subprocess.Popen[str], str], tmp_path: Path, long_film: Path
+    victim: str, running: tuple[subprocess.Popen[str], str], tmp_path: Path, long_video: Path
 ) -> None:
     child, said = running
     ffmpegs(child)[victim].kill()
     done = complete(child, already=said)
-    done.fails(1, "SIGKILL", long_film.name if victim == "decoder" else "out.mp4")
+    done.fails(1, "SIGKILL", long_video.name if victim == "decoder" else "out.mp4")
     assert list(tmp_path.iterdir()) == []
 
 

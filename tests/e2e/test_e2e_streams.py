@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from looking import times
+from inspecting import times
 
 import media_samples as media
 from terminal import Outcome
@@ -27,11 +27,11 @@ BICUBIC = ("-m", "bicubic", "-s", "2")
 
 
 def y4m(folder: Path) -> Path:
-    return media.coded(folder, "film.y4m", "format=yuv420p", (), frames=6)
+    return media.coded(folder, "video.y4m", "format=yuv420p", (), frames=6)
 
 
 def webm(folder: Path) -> Path:
-    path = folder / "film.webm"
+    path = folder / "video.webm"
     sound = ("-c:a", "libopus", "-c:v", "libvpx-vp9", "-crf", "20", "-b:v", "0", "-pix_fmt", "yuv420p")
     media.run_ffmpeg(*media.picture(6), *media.sound(0.25), *sound, path)
     return path
@@ -59,7 +59,7 @@ def test_every_container_into_every_other(
     assert done.status == 0, done.err
     before, after = probe(path), probe(target)
     assert (after.video.width, after.video.height) == (128, 96)
-    # Matroska ticks in milliseconds, and Opus begins 6.5 ms before the picture.
+    # Matroska ticks in milliseconds, and Opus begins 6.5 ms before the image.
     late = 0 if suffix in (".mp4", ".mov") else Fraction(1, 1000) if not after.others else Fraction(2, 1000)
     assert len(times(target)) == len(times(path))
     assert max(abs(a - b) for a, b in zip(times(target), times(path), strict=True)) <= late
@@ -96,8 +96,8 @@ def test_a_white_disc_keeps_white_edges(
         wanted = resize_alpha(before.alpha, 96, 128) / 255
         assert np.abs(opacity - wanted).max() < 0.03
         seen = fill_transparent(before.pixels, before.alpha) / np.float32(255)
-        picture = interpolate(seen, 2).clip(0, 1)
-        assert np.abs(colours - picture)[wanted > 0.1].max() < 0.06
+        image = interpolate(seen, 2).clip(0, 1)
+        assert np.abs(colours - image)[wanted > 0.1].max() < 0.06
         on_white = colours * opacity[..., None] + 1 - opacity[..., None]
         assert on_white.min() > 0.95  # no dark fringe
 
@@ -189,7 +189,7 @@ def damaged(tmp_path: Path) -> Path:
     return media.damaged(whole, at=0.4, length=300)
 
 
-def test_damage_stops_the_film_or_is_listed(damaged: Path, tmp_path: Path, vsr: Vsr) -> None:
+def test_damage_stops_the_video_or_is_listed(damaged: Path, tmp_path: Path, vsr: Vsr) -> None:
     target = tmp_path / "out.mp4"
     vsr("upscale", damaged, target, *BICUBIC).fails(1, damaged.name, "after ", "frames", "--keep-going")
     assert not target.exists()

@@ -45,16 +45,16 @@ def script(name: str, *arguments: str | Path, env: dict[str, str]) -> subprocess
     )
 
 
-def shape(film: Path) -> tuple[int, int, int, int]:
+def shape(path: Path) -> tuple[int, int, int, int]:
     """Width, height, frames and number of sounds."""
-    with av.open(str(film)) as container:
+    with av.open(str(path)) as container:
         video = container.streams.video[0]
         count = sum(1 for _ in container.decode(video=0))
         return video.width, video.height, count, len(container.streams.audio)
 
 
 @pytest.mark.parametrize("name", ["pipe_chain.sh", "ffmpeg_filters.sh"])
-def test_a_chain_of_pipes_makes_a_film_with_its_sound(
+def test_a_chain_of_pipes_makes_a_video_with_its_sound(
     tmp_path: Path, programs: dict[str, str], name: str
 ) -> None:
     done = script(name, media.cfr(tmp_path), tmp_path / "out.mp4", "--scale", "2", env=programs)
@@ -68,8 +68,8 @@ def test_a_failure_inside_a_chain_is_a_failure_of_the_chain(tmp_path: Path, prog
     assert "not in the range" in done.stderr
 
 
-def test_another_machine_sends_the_new_film_back(tmp_path: Path, programs: dict[str, str]) -> None:
-    out = tmp_path / "new film.mkv"
+def test_another_machine_sends_the_new_video_back(tmp_path: Path, programs: dict[str, str]) -> None:
+    out = tmp_path / "new video.mkv"
     done = script("remote_gpu.sh", "host", media.cfr(tmp_path), out, "--scale", "2", env=programs)
     assert done.returncode == 0, done.stderr
     assert shape(out) == (128, 96, 12, 1)
@@ -82,23 +82,23 @@ def test_another_machine_sends_the_new_film_back(tmp_path: Path, programs: dict[
 def test_a_watched_folder_is_emptied_once(tmp_path: Path, programs: dict[str, str]) -> None:
     inbox, out = tmp_path / "in", tmp_path / "out"
     inbox.mkdir()
-    ready = shutil.move(media.cfr(tmp_path), inbox / "ready film.mp4")
+    ready = shutil.move(media.cfr(tmp_path), inbox / "ready video.mp4")
     an_hour_ago = time.time() - 3600
     os.utime(ready, (an_hour_ago, an_hour_ago))
     shutil.copy(ready, inbox / "still growing.mp4")  # copied now
     rounds = {**programs, "ROUNDS": "2", "EVERY": "0"}
     done = script("watch_folder.sh", inbox, out, "--scale", "2", env=rounds)
     assert done.returncode == 0, done.stderr
-    films = [path.name for path in out.iterdir() if not path.name.startswith(".")]
-    assert films == ["ready film.mp4"]
-    assert shape(out / "ready film.mp4") == (128, 96, 12, 1)
+    videos = [path.name for path in out.iterdir() if not path.name.startswith(".")]
+    assert videos == ["ready video.mp4"]
+    assert shape(out / "ready video.mp4") == (128, 96, 12, 1)
     assert "skipped" in done.stdout + done.stderr  # the second round
 
 
 def test_a_folder_at_once(tmp_path: Path, programs: dict[str, str]) -> None:
-    films = tmp_path / "films"
-    (films / "below").mkdir(parents=True)
-    shutil.copy(media.cfr(tmp_path), films / "below" / "film.mp4")
-    done = script("batch_folder.sh", films, tmp_path / "out", "--scale", "2", env=programs)
+    videos = tmp_path / "videos"
+    (videos / "below").mkdir(parents=True)
+    shutil.copy(media.cfr(tmp_path), videos / "below" / "video.mp4")
+    done = script("batch_folder.sh", videos, tmp_path / "out", "--scale", "2", env=programs)
     assert done.returncode == 0, done.stderr
-    assert shape(tmp_path / "out/below/film.mp4") == (128, 96, 12, 1)
+    assert shape(tmp_path / "out/below/video.mp4") == (128, 96, 12, 1)

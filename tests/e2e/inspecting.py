@@ -1,4 +1,4 @@
-"""Ways to look into a film, by PyAV or the program's own decoder."""
+"""Ways to look into a video, by PyAV or the program's own decoder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOSSLESS = ("--codec", "ffv1", "--pix-fmt", "bgr0")
 
 
 def times(path: Path) -> list[Fraction]:
-    """Presentation times of the picture, from the container's start."""
+    """Presentation times of the image, from the container's start."""
     source = probe(path)
     with av.open(str(path)) as container:
         stream = container.streams[source.video.index]
@@ -43,7 +43,7 @@ def pixels(path: Path) -> np.ndarray:
 
 
 def shots(folder: Path, *sources: str, frames: int = 6) -> Path:
-    """A lossless film, every source a shot of its own."""
+    """A lossless video, every source a shot of its own."""
     path = folder / f"{'-'.join(sources)}.mkv"
     inputs = [argument for source in sources for argument in media.picture(frames, source=source)]
     prepared = "".join(f"[{i}:v]format=gbrp[v{i}];" for i in range(len(sources)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from looking import LOSSLESS, packets, pixels, times
+from inspecting import LOSSLESS, packets, pixels, times
 
 import media_samples as media
 from terminal import Outcome, complete, spawn
@@ -19,7 +19,7 @@ Vsr = Callable[..., Outcome]
 Sample = Callable[..., Path]
 BICUBIC = ("-m", "bicubic", "-s", "2")
 
-FILMS = [
+VIDEOS = [
     (media.cfr, {}),
     (media.cfr, {"frames": 1, "audio": False}),
     (media.cfr, {"frames": 3}),
@@ -36,7 +36,7 @@ FILMS = [
 ]
 
 
-@pytest.mark.parametrize(("function", "options"), FILMS)
+@pytest.mark.parametrize(("function", "options"), VIDEOS)
 def test_every_frame_at_its_time(
     function: Callable[..., Path], options: dict, sample: Sample, tmp_path: Path, vsr: Vsr
 ) -> None:
