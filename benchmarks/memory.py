@@ -161,10 +161,10 @@ def runs(options: argparse.Namespace) -> None:
 
     from vsrcli import Options, prepare
     from vsrcli.bench.peak_memory import PeakMemory
-    from vsrcli.cli.types import Size
+    from vsrcli.cli.types import SizeParam
     from vsrcli.models.architectures import ARCHITECTURES
 
-    limit = Size().convert(options.max_memory, None, None) if options.max_memory else None
+    limit = SizeParam().convert(options.max_memory, None, None) if options.max_memory else None
     table = Table(
         ["network", "tiles", "at a time", "expected MiB", "all MiB", "vsr MiB", "ffmpeg MiB", "frames", "s"],
         markdown=options.markdown,

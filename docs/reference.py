@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from vsrcli.cli import COMMANDS_BY_HEADING, vsr
 from vsrcli.cli.help import Rows, examples, sections
+from vsrcli.cli.main import COMMANDS_BY_HEADING, vsr
 
 PAGE, MARK = "commands.md", "<!-- the commands -->"
 SHARED = ("upscale", "batch", "preview")

@@ -45,7 +45,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def vsr(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     """``vsr("upscale", path, target, "-y")``: a command line run in this process; its Outcome."""
     from terminal import Outcome
-    from vsrcli.cli import run
+    from vsrcli.cli.main import run
 
     def call(*arguments: object) -> Outcome:
         capsys.readouterr()

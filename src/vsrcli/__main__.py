@@ -1,12 +1,15 @@
-"""``python -m vsrcli`` is ``vsr``."""
+"""Entry point of the ``vsr`` script and of ``python -m vsrcli``."""
 
 import sys
 
 
 def main() -> None:
-    """The ``vsr`` script. Imports take a moment, in which Ctrl-C must not end in a traceback."""
+    """Run the command line of this process and exit.
+
+    Importing the program takes a moment, in which Ctrl-C must not end in a traceback.
+    """
     try:
-        from vsrcli.cli import main as run
+        from vsrcli.cli.main import main as run
     except KeyboardInterrupt:
         print("vsr: stopped", file=sys.stderr)
         sys.exit(130)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from vsrcli import errors
-from vsrcli.cli import COMMANDS, console, run
+from vsrcli.cli import console
+from vsrcli.cli.main import COMMANDS, run
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ import pytest
 import media_samples as media
 import vsrcli
 from terminal import Outcome, environment
-from vsrcli.cli import COMMANDS, COMMANDS_BY_HEADING
-from vsrcli.cli import vsr as group
 from vsrcli.cli.help import FEW, GROUPS, Option
+from vsrcli.cli.main import COMMANDS, COMMANDS_BY_HEADING
+from vsrcli.cli.main import vsr as group
 
 ROOT = Path(__file__).resolve().parents[2]
 Vsr = Callable[..., Outcome]
@@ -33,7 +33,7 @@ def command(name: str) -> click.Command:
 def modules_after(*arguments: str | Path, **changes: str) -> set[str]:
     """Modules loaded once a command line has run in a fresh interpreter."""
     code = (
-        "import sys; from vsrcli.cli import run; status = run(sys.argv[1:]);"
+        "import sys; from vsrcli.cli.main import run; status = run(sys.argv[1:]);"
         "sys.stdout.flush(); print(*sys.modules, file=sys.stderr); sys.exit(status)"
     )
     done = subprocess.run(

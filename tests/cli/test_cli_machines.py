@@ -209,7 +209,11 @@ def test_completion_is_installed_where_the_shell_looks(
 def test_completion_names_commands_and_options() -> None:
     def complete(words: str, number: int) -> str:
         done = subprocess.run(
-            [sys.executable, "-c", "import sys; from vsrcli.cli import main; sys.argv[0] = 'vsr'; main()"],
+            [
+                sys.executable,
+                "-c",
+                "import sys; from vsrcli.cli.main import main; sys.argv[0] = 'vsr'; main()",
+            ],
             env=environment(_VSR_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(number)),
             capture_output=True,
             text=True,

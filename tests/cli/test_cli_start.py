@@ -16,7 +16,7 @@ def test_ctrl_c_while_it_is_being_loaded_is_no_traceback(
     ordinary = builtins.__import__
 
     def interrupted(name: str, *arguments: Any, **more: Any) -> Any:
-        if name == "vsrcli.cli":
+        if name == "vsrcli.cli.main":
             raise KeyboardInterrupt
         return ordinary(name, *arguments, **more)
 

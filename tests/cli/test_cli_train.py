@@ -56,7 +56,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "manifest.csv").write_text(MANIFEST)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        from vsrcli.cli import run
+        from vsrcli.cli.main import run
 
         assert run(command(root, "unbroken")) == 0
     return root

@@ -21,8 +21,8 @@ from pages import ROOT, SHELLS, Command, Fence, commands, fences, pages
 
 import vsrcli
 from terminal import Outcome, environment
-from vsrcli.cli import COMMANDS
-from vsrcli.cli import vsr as group
+from vsrcli.cli.main import COMMANDS
+from vsrcli.cli.main import vsr as group
 
 Vsr = Callable[..., Outcome]
 ALL = commands()

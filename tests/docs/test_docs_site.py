@@ -11,7 +11,7 @@ import pytest
 from pages import DOCS, ROOT
 
 from terminal import environment
-from vsrcli.cli import COMMANDS
+from vsrcli.cli.main import COMMANDS
 
 # Where they may be asked for when somebody clicks; nothing is loaded from there.
 _LOADED = re.compile(

@@ -445,7 +445,7 @@ def test_nothing_but_the_video_goes_to_stdout(tmp_path: Path) -> None:
     program = (
         "import os, sys\n"
         "from vsrcli import pipeline\n"
-        "from vsrcli.cli import run\n"
+        "from vsrcli.cli.main import run\n"
         "class Noisy(pipeline.Upscaler):\n"
         "    def __init__(self, *given):\n"
         "        super().__init__(*given)\n"

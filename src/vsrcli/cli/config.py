@@ -43,7 +43,7 @@ def show(context: click.Context, command: str | None, everything: bool, as_json:
 
     Each is shown with its origin: a settings file, an environment variable or, with --all, vsr itself.
     """
-    from vsrcli.cli import COMMANDS, settings_of, vsr
+    from vsrcli.cli.main import COMMANDS, settings_of, vsr
     from vsrcli.errors import UsageError
 
     names = [name for name in COMMANDS if name not in ("config", "completion")]
@@ -159,7 +159,7 @@ def script(shell: str) -> str:
     """The script that a shell sources; it asks ``vsr`` itself for what may follow."""
     from click.shell_completion import get_completion_class
 
-    from vsrcli.cli import COMPLETE, vsr
+    from vsrcli.cli.main import COMPLETE, vsr
 
     kind = get_completion_class(shell)
     assert kind is not None

@@ -50,8 +50,8 @@ def doctor(as_json: bool, verbose: int) -> None:
 
 def check_config() -> Iterator[Finding]:
     """The settings files with defaults that hold here."""
-    from vsrcli.cli import COMMANDS
     from vsrcli.cli.config_files import read_config
+    from vsrcli.cli.main import COMMANDS
     from vsrcli.doctor import OK, Finding
 
     files = ", ".join(str(file) for file in read_config(None, COMMANDS).files)
