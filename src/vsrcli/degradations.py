@@ -81,11 +81,11 @@ class Degradation:
     name: str
     phase: str
     summary: str
-    kernels: tuple[tuple[str, float], ...]
-    noise: float = 0.0
-    compressed: float = 0.0
-    crf: tuple[int, int] = (18, 35)
-    variants: int = 1
+    kernel_shares: tuple[tuple[str, float], ...]
+    max_noise: float = 0.0
+    compressed_share: float = 0.0
+    crf_range: tuple[int, int] = (18, 35)
+    variant_count: int = 1
 
 
 PRESETS = {
@@ -103,9 +103,9 @@ PRESETS = {
             "centre",
             "centred bicubic, Lanczos, area or Gaussian; noise up to 3 codes; 60 % H.264/H.265 at crf 18-35",
             (("bicubic", 0.45), ("lanczos3", 0.15), ("area", 0.15), ("gauss", 0.25)),
-            noise=3.0,
-            compressed=0.6,
-            variants=5,
+            max_noise=3.0,
+            compressed_share=0.6,
+            variant_count=5,
         ),
     )
 }
@@ -127,20 +127,20 @@ def degrade(
     Returns:
         uint8 (T, H/scale, W/scale, 3).
     """
-    names, shares = zip(*preset.kernels, strict=True)
+    names, shares = zip(*preset.kernel_shares, strict=True)
     kernel = names[0] if variant == 0 else str(rng.choice(names, p=shares))
     low = np.stack(
         [_shrink(frame, scale, kernel, sigma) for sigma in [rng.uniform(0.3, 0.4) * scale] for frame in high]
     )
-    if variant and preset.noise and rng.random() < 0.5:
-        low = low + rng.normal(0, rng.uniform(0.3, preset.noise), low.shape).astype(np.float32)
+    if variant and preset.max_noise and rng.random() < 0.5:
+        low = low + rng.normal(0, rng.uniform(0.3, preset.max_noise), low.shape).astype(np.float32)
     low = np.clip(np.rint(low), 0, 255).astype(np.uint8)
-    if variant >= round(preset.variants * (1 - preset.compressed)):
+    if variant >= round(preset.variant_count * (1 - preset.compressed_share)):
         for _ in range(2 if rng.random() < 0.15 else 1):
             low = recompress(
                 low,
                 codec="h264" if rng.random() < 0.75 else "hevc",
-                crf=int(rng.integers(preset.crf[0], preset.crf[1] + 1)),
+                crf=int(rng.integers(preset.crf_range[0], preset.crf_range[1] + 1)),
                 preset=str(rng.choice(["veryfast", "medium"])),
             )
     return low

@@ -21,7 +21,7 @@ from vsrcli.bench.benchmark import Clock, Memory, RunFigures, median_run
 from vsrcli.bench.peak_memory import PeakMemory, generate_test_clip
 from vsrcli.errors import UsageError
 from vsrcli.media.probe import probe
-from vsrcli.models.architectures import NETWORK_PRESETS
+from vsrcli.models.architectures import MODEL_PRESETS
 from vsrcli.pipeline.job import Options
 
 Vsr = Callable[..., Outcome]
@@ -102,8 +102,8 @@ def test_a_preset_is_a_network_and_an_effort(
     for line in (("--preset", "fast"), (), ("-m", "duf-s")):
         vsr("bench", *line, "--size", "16x16", "--frames", "2")
     assert [(each.model, each.encode.effort) for each in measured] == [
-        (NETWORK_PRESETS["fast"], "fast"),
-        (NETWORK_PRESETS["balanced"], "balanced"),
+        (MODEL_PRESETS["fast"], "fast"),
+        (MODEL_PRESETS["balanced"], "balanced"),
         ("duf-s", "balanced"),
     ]
     both = vsr("bench", "--preset", "fast", "-m", "duf-s")

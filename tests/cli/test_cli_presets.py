@@ -10,7 +10,7 @@ import pytest
 
 import media_samples as media
 from terminal import Outcome
-from vsrcli.models.architectures import DEFAULT_MODEL, NETWORK_PRESETS
+from vsrcli.models.architectures import DEFAULT_MODEL, MODEL_PRESETS
 from vsrcli.models.weights import DEFAULT_DEGRADATION, list_weights
 
 Vsr = Callable[..., Outcome]
@@ -39,18 +39,18 @@ def test_presets_follow_what_was_measured(scale: int) -> None:
         for weights in list_weights()
         if (weights.scale, weights.card["degradation"]) == (scale, DEFAULT_DEGRADATION)
     }
-    assert set(NETWORK_PRESETS.values()) <= set(shipped)
+    assert set(MODEL_PRESETS.values()) <= set(shipped)
     gains = {name: weights.card["measured"][f"bi x{scale} gain_db"] for name, weights in shipped.items()}
     costs = {name: weights.architecture.multiply_adds(scale) for name, weights in shipped.items()}
-    assert max(gains, key=lambda name: gains[name]) == NETWORK_PRESETS["quality"]
-    assert min(costs, key=lambda name: costs[name]) == NETWORK_PRESETS["fast"]
-    assert costs[NETWORK_PRESETS["fast"]] < costs[NETWORK_PRESETS["balanced"]]
-    assert NETWORK_PRESETS["balanced"] == DEFAULT_MODEL
+    assert max(gains, key=lambda name: gains[name]) == MODEL_PRESETS["quality"]
+    assert min(costs, key=lambda name: costs[name]) == MODEL_PRESETS["fast"]
+    assert costs[MODEL_PRESETS["fast"]] < costs[MODEL_PRESETS["balanced"]]
+    assert MODEL_PRESETS["balanced"] == DEFAULT_MODEL
 
 
 def test_a_preset_is_a_network(model: Callable[..., str]) -> None:
-    assert model("--preset", "fast") == f"{NETWORK_PRESETS['fast']}-x4-video"
-    assert model("--preset", "fast", "-s", "2") == f"{NETWORK_PRESETS['fast']}-x2-video"
+    assert model("--preset", "fast") == f"{MODEL_PRESETS['fast']}-x4-video"
+    assert model("--preset", "fast", "-s", "2") == f"{MODEL_PRESETS['fast']}-x2-video"
     assert model("--preset", "balanced") == model()
 
 
@@ -68,6 +68,6 @@ def test_one_network_is_chosen(
     run.fails(2, "--preset fast and --model bicubic", "one of them")
     monkeypatch.setenv("VSR_UPSCALE_MODEL", "bicubic")
     assert model() == "bicubic-x4"
-    assert model("--preset", "fast") == f"{NETWORK_PRESETS['fast']}-x4-video"
+    assert model("--preset", "fast") == f"{MODEL_PRESETS['fast']}-x4-video"
     monkeypatch.setenv("VSR_UPSCALE_PRESET", "fast")
     assert model("-m", "lanczos") == "lanczos-x4"

@@ -91,7 +91,7 @@ def test_the_first_frame_of_a_size_is_one_resample_of_the_native_picture(tmp_pat
     done = vsr("upscale", source, target, *BICUBIC, "--size", "150x100", "--fill", *LOSSLESS)
     assert done.status == 0, done.err
     native = interpolate(pixels(source)[0] / np.float32(255), 3).clip(0, 1)
-    expected = resize(native, 100, 150, "lanczos3", seen=(1.0, 64 / 72)).clip(0, 1) * 255
+    expected = resize(native, 100, 150, "lanczos3", visible_share=(1.0, 64 / 72)).clip(0, 1) * 255
     assert np.abs(pixels(target)[0] - expected).max() <= 1
 
 
@@ -239,8 +239,8 @@ def test_a_chain_is_both_steps_by_hand(tmp_path: Path) -> None:
     chain = replace(once, scale=Fraction(4), tile=100, overlap=15)
     job = prepare_job(source, tmp_path / "chain.mkv", chain)
     assert isinstance(job.tiles, ChainedTilePlan)
-    assert job.tiles.then is not None
-    assert (len(job.tiles), len(job.tiles.then)) == (1, 2)
+    assert job.tiles.second_pass is not None
+    assert (len(job.tiles), len(job.tiles.second_pass)) == (1, 2)
     upscaled(source, tmp_path / "chain.mkv", chain)
     deep = EncodeOptions(codec="ffv1", pix_fmt="gbrp16le")
     upscaled(source, tmp_path / "once.mkv", replace(once, encode=deep))
@@ -291,5 +291,5 @@ def test_memory_of_a_chain_counts_both_passes(sample: Sample, tmp_path: Path) ->
     two = prepare_job(source, tmp_path / "a.mkv", CHAIN)
     assert two.memory_estimate().total > one.memory_estimate().total
     assert two.memory_estimate().tile > one.memory_estimate().tile
-    assert two.model.then is not None
-    assert (two.model.scale, two.model.then.scale) == (4, 2)
+    assert two.model.second_pass is not None
+    assert (two.model.scale, two.model.second_pass.scale) == (4, 2)

@@ -182,7 +182,7 @@ def test_video_is_the_training_preset_and_the_same_every_time(folder: Path) -> N
     protocol = Protocol("video", 4)
     names = [f"clip {number}" for number in range(12)]
     variants = {protocol.variant(name) for name in names}
-    assert variants == set(range(PRESETS["video"].variants))
+    assert variants == set(range(PRESETS["video"].variant_count))
     for name in names[:4]:
         low = protocol.low(truth, name)
         np.testing.assert_array_equal(low, protocol.low(truth, name))

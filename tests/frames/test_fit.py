@@ -54,13 +54,17 @@ def test_a_dot_lands_where_it_should(native: int, wanted: SizeRequest) -> None:
     height, width, y, x = 41, 57, 22.3, 27.6
     geometry = geometry_for_size(width, height, Fraction(1), wanted)
     engine = ResampleEngine("lanczos", native)
-    stream = ResizingStream(engine.open(height, width), geometry.height, geometry.width, geometry.shares)
+    stream = ResizingStream(
+        engine.open(height, width), geometry.height, geometry.width, geometry.visible_share
+    )
     (found,) = answers(stream, [dot(height, width, y, x)])
     assert found.shape == (geometry.height, geometry.width, 3)
-    left, top = (side * (1 - share) / 2 for side, share in zip((width, height), geometry.shares, strict=True))
+    left, top = (
+        side * (1 - share) / 2 for side, share in zip((width, height), geometry.visible_share, strict=True)
+    )
     expected = (
-        (y - top) * geometry.height / (height * geometry.shares[1]),
-        (x - left) * geometry.width / (width * geometry.shares[0]),
+        (y - top) * geometry.height / (height * geometry.visible_share[1]),
+        (x - left) * geometry.width / (width * geometry.visible_share[0]),
     )
     np.testing.assert_allclose(centroid(found), expected, atol=0.1)
 
@@ -69,7 +73,7 @@ def test_the_centre_stays_in_the_centre() -> None:
     for width, height, box in [(64, 48, (200, 100)), (65, 49, (101, 333)), (48, 64, (300, 300))]:
         geometry = geometry_for_size(width, height, Fraction(1), SizeRequest(*box, fill=True))
         stream = ResizingStream(
-            ResampleEngine("bicubic", 4).open(height, width), box[1], box[0], geometry.shares
+            ResampleEngine("bicubic", 4).open(height, width), box[1], box[0], geometry.visible_share
         )
         (found,) = answers(stream, [dot(height, width, height / 2, width / 2)])
         np.testing.assert_allclose(centroid(found), (box[1] / 2, box[0] / 2), atol=0.02)
@@ -78,7 +82,7 @@ def test_the_centre_stays_in_the_centre() -> None:
 def test_what_is_cut_is_what_stands_out() -> None:
     picture = np.zeros((48, 64, 3), np.float32)
     picture[:6], picture[-6:] = 1, 1  # an eighth above and below
-    shares = geometry_for_size(64, 48, Fraction(1), SizeRequest(256, 144, fill=True)).shares
+    shares = geometry_for_size(64, 48, Fraction(1), SizeRequest(256, 144, fill=True)).visible_share
     assert shares == (1.0, 0.75)
     whole = ResizingStream(ResampleEngine("bicubic", 4).open(48, 64), 144, 192)
     cut = ResizingStream(ResampleEngine("bicubic", 4).open(48, 64), 144, 256, shares)
@@ -90,10 +94,10 @@ def test_what_is_cut_is_what_stands_out() -> None:
 def test_a_cut_is_the_middle_of_the_whole() -> None:
     picture = np.random.default_rng(0).random((40, 60, 3)).astype(np.float32)
     whole = resize(picture, 80, 120, "lanczos3")
-    cut = resize(picture, 60, 120, "lanczos3", seen=(1.0, 0.75))
+    cut = resize(picture, 60, 120, "lanczos3", visible_share=(1.0, 0.75))
     np.testing.assert_allclose(cut, whole[10:-10], atol=1e-5)
     with pytest.raises(ValueError, match="share"):
-        resize(picture, 60, 120, seen=(1.0, 0.0))
+        resize(picture, 60, 120, visible_share=(1.0, 0.0))
 
 
 @pytest.mark.parametrize("side", [1, 2, 3])
@@ -167,7 +171,7 @@ def test_a_chain_in_tiles() -> None:
     engines = ResampleEngine("bicubic", 4), ResampleEngine("bicubic", 2)
     plans = plan_tiles(40, 52, 24, 4), plan_tiles(160, 208, 50, 4)
     tiles = chain_tiles(*plans)
-    assert (first_pass_tiles(tiles), tiles.then) == plans
+    assert (first_pass_tiles(tiles), tiles.second_pass) == plans
     assert min(map(len, plans)) > 1
     both = ChainedStream(
         TiledStream(engines[0].open, first_pass_tiles(tiles), 4), TiledStream(engines[1].open, plans[1], 2)

@@ -50,10 +50,10 @@ def size(geometry: Geometry) -> tuple[int, int, Fraction]:
         ((1440, 1080, Fraction(4, 3)), SizeRequest(1920, 1080), (1920, 1080, SQUARE)),  # larger one way only
         ((640, 480, SQUARE), SizeRequest(1920, 1080, fill=True), (1920, 1080, SQUARE)),
         ((360, 640, SQUARE), SizeRequest(1920, 1080), (608, 1080, SQUARE)),
-        ((360, 640, SQUARE), SizeRequest(1920, 1080, turns=True), (1080, 1920, SQUARE)),
+        ((360, 640, SQUARE), SizeRequest(1920, 1080, swap_for_portrait=True), (1080, 1920, SQUARE)),
         (
             (400, 360, Fraction(1, 2)),
-            SizeRequest(1920, 1080, turns=True),
+            SizeRequest(1920, 1080, swap_for_portrait=True),
             (1066, 1920, SQUARE),
         ),  # shown upright
         ((1, 1, SQUARE), SizeRequest(height=16), (16, 16, SQUARE)),
@@ -74,14 +74,14 @@ def test_the_picture_is_not_distorted(shape: Fraction, fill: bool) -> None:
                 found = geometry_for_size(width, height, shape, SizeRequest(*box, fill=fill))
             except UsageError:
                 continue
-            aspect = width * found.seen[0] * shape / (height * found.seen[1])
+            aspect = width * found.visible_fractions[0] * shape / (height * found.visible_fractions[1])
             shown = found.width * found.sample_aspect_ratio
             assert abs(shown - aspect * found.height) <= 2 * max(1, aspect)
-            assert found.across / found.down == shape / found.sample_aspect_ratio
+            assert found.scale_x / found.scale_y == shape / found.sample_aspect_ratio
             if fill:
                 assert (found.width, found.height) == box
-                assert max(found.seen) == 1
-                assert min(found.seen) > 0
+                assert max(found.visible_fractions) == 1
+                assert min(found.visible_fractions) > 0
             else:
                 assert found.is_uncropped
                 assert found.width <= box[0]
@@ -91,12 +91,12 @@ def test_the_picture_is_not_distorted(shape: Fraction, fill: bool) -> None:
 
 def test_what_fills_a_box_is_cut_in_one_direction_only() -> None:
     found = geometry_for_size(640, 480, SQUARE, SizeRequest(1920, 1080, fill=True))
-    assert found.seen == (1, Fraction(3, 4))
+    assert found.visible_fractions == (1, Fraction(3, 4))
     assert found.factor == 3
     found = geometry_for_size(480, 640, SQUARE, SizeRequest(1920, 1920, fill=True))
-    assert found.seen == (1, Fraction(3, 4))
+    assert found.visible_fractions == (1, Fraction(3, 4))
     found = geometry_for_size(640, 480, SQUARE, SizeRequest(960, 960, fill=True))
-    assert found.seen == (Fraction(3, 4), 1)
+    assert found.visible_fractions == (Fraction(3, 4), 1)
 
 
 def test_factors() -> None:

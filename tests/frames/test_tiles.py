@@ -85,21 +85,21 @@ def check(plan: TilePlan) -> None:
         (plan.height, plan.tile_height, plan.rows),
         (plan.width, plan.tile_width, plan.columns),
     ):
-        assert spans[0].keep == 0
-        assert spans[-1].stop == size
+        assert spans[0].valid_start == 0
+        assert spans[-1].valid_stop == size
         for span in spans:
             assert (
                 0
                 <= span.start
-                <= span.keep
-                <= span.keep + span.ramp
-                <= span.stop
+                <= span.valid_start
+                <= span.valid_start + span.blend
+                <= span.valid_stop
                 <= span.start + tile
                 <= size
             )
         for left, right in pairwise(spans):
-            assert right.keep + right.ramp == left.stop
-            assert left.keep + left.ramp <= right.keep
+            assert right.valid_start + right.blend == left.valid_stop
+            assert left.valid_start + left.blend <= right.valid_start
 
 
 @given(
@@ -113,8 +113,8 @@ def test_any_plan_is_sound(height: int, width: int, extra: int, overlap: int, fe
         (width, plan.tile_width, plan.columns),
     ):
         for span in spans:  # context on every inner side, whole frame border
-            assert span.start == 0 or span.keep - span.start >= overlap
-            assert span.start + tile == size or span.start + tile - span.stop >= overlap
+            assert span.start == 0 or span.valid_start - span.start >= overlap
+            assert span.start + tile == size or span.start + tile - span.valid_stop >= overlap
 
 
 @pytest.mark.parametrize(("height", "width"), [(4096, 16), (8, 8), (1080, 1920), (135, 241), (16, 4096)])

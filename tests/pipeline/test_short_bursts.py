@@ -39,7 +39,7 @@ def pictures(
 
     monkeypatch.setattr(upscaler, "open_engine", load)
     job: Any = SimpleNamespace(
-        model=SimpleNamespace(architecture=SimpleNamespace(kind="recurrent"), then=None),
+        model=SimpleNamespace(architecture=SimpleNamespace(kind="recurrent"), second_pass=None),
         options=SimpleNamespace(device="cpu", precision="fp32", engine="auto"),
         plan=SimpleNamespace(height=2 * HEIGHT, width=2 * WIDTH, target=folder / "out.mkv", to_stdout=False),
         overlap=OVERLAP,

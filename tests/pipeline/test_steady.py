@@ -38,7 +38,9 @@ def workshop(
 
     monkeypatch.setattr(upscaler, "open_engine", load)
     job = SimpleNamespace(
-        model=SimpleNamespace(architecture=SimpleNamespace(kind="recurrent"), then=None),  # it keeps a trace
+        model=SimpleNamespace(
+            architecture=SimpleNamespace(kind="recurrent"), second_pass=None
+        ),  # it keeps a trace
         options=SimpleNamespace(device="cpu", precision=precision, engine="auto"),
         plan=SimpleNamespace(height=2 * HEIGHT, width=2 * WIDTH),
         overlap=OVERLAP,

@@ -194,7 +194,7 @@ class _Machine:
     ) -> None:
         self.options = SimpleNamespace(segment=segment)
         self.model = SimpleNamespace(
-            scale=4, architecture=SimpleNamespace(macs=lambda scale: macs), then=None
+            scale=4, architecture=SimpleNamespace(macs=lambda scale: macs), second_pass=None
         )
         rate_ = None if rate is None else Fraction(rate)
         self.source = SimpleNamespace(video=SimpleNamespace(width=width, height=height, frame_rate=rate_))

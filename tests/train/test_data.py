@@ -55,7 +55,7 @@ def test_presets_keep_size_and_brightness(name, scale):
     rng = np.random.default_rng(5)
     high = np.full((4, 48, 48, 3), 120, np.uint8)
     high[:, ::2, ::2] += 8
-    for variant in range(PRESETS[name].variants):
+    for variant in range(PRESETS[name].variant_count):
         low = degrade(high, scale, PRESETS[name], variant, rng)
         assert low.shape == (4, 48 // scale, 48 // scale, 3)
         assert low.dtype == np.uint8

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import vsrcli
 from vsrcli.media.encoder_options import PRESETS
-from vsrcli.models.architectures import NETWORK_PRESETS
+from vsrcli.models.architectures import MODEL_PRESETS
 
 WEB = Path(vsrcli.__file__).parent / "web"
 STATIC, VENDOR = WEB / "static", WEB / "static" / "vendor"
@@ -81,9 +81,7 @@ def test_every_code_is_told_of() -> None:
 
 def test_what_can_be_chosen_has_plain_words() -> None:
     assert {f"preset.{name}" for name in PRESETS} <= TEXTS["en"].keys()
-    assert {f"model.{name}" for name in (*NETWORK_PRESETS.values(), "bicubic", "lanczos")} <= TEXTS[
-        "en"
-    ].keys()
+    assert {f"model.{name}" for name in (*MODEL_PRESETS.values(), "bicubic", "lanczos")} <= TEXTS["en"].keys()
 
 
 def test_everything_comes_from_the_server_itself() -> None:

@@ -239,7 +239,7 @@ def _weights(options: Options) -> list[str]:
     if options.size is not None and choice.weights and not options.model.endswith(SUFFIX):
         there = [each for each in list_weights() if each.card["architecture"] == options.model]
         return sorted(str(each.card["sha256"]) for each in there)
-    passes = [each for each in (choice, choice.then) if each is not None]
+    passes = [each for each in (choice, choice.second_pass) if each is not None]
     return [f"{each.weights.card['sha256'] if each.weights else each.name} x{each.scale}" for each in passes]
 
 

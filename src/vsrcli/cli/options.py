@@ -16,7 +16,7 @@ from vsrcli.cli.help import option
 from vsrcli.cli.types import DeviceParam, NetworkPresetParam, SizeParam, TileParam
 from vsrcli.errors import UsageError
 from vsrcli.inference.selection import ENGINES, PRECISIONS
-from vsrcli.models.architectures import NETWORK_PRESETS
+from vsrcli.models.architectures import MODEL_PRESETS
 from vsrcli.pipeline.job import Options
 
 VERBOSITY = "vsrcli.verbosity"  # key in the context's meta: how often -v was given
@@ -168,7 +168,7 @@ network_options = combine_options(
         metavar="NAME",
         group="Model",
         help="Choose between speed and quality: "
-        + ", ".join(f"{name} ({model})" for name, model in NETWORK_PRESETS.items())
+        + ", ".join(f"{name} ({model})" for name, model in MODEL_PRESETS.items())
         + ". Also sets the effort of the encoder.  [default: balanced]",
     ),
     option(
@@ -196,5 +196,5 @@ def resolve_network(context: click.Context | None, preset: str | None, model: st
     if len(given) > 1:
         raise UsageError(f"--preset {preset} and --model {model} both choose the network; give one of them")
     if preset is not None and "preset" in given:
-        return NETWORK_PRESETS[preset], preset
+        return MODEL_PRESETS[preset], preset
     return given.get("model", _DEFAULT.model), _DEFAULT.encode.effort

@@ -156,11 +156,11 @@ def tile_line(job: Job) -> str:
 def scale_line(job: Job) -> str:
     """``64x48 x2.5: the network's x3, then resampled to 160x120, shown as 4:3``."""
     video, plan, model, geometry = job.source.video, job.plan, job.model, job.geometry
-    across, down = _factor(geometry.across), _factor(geometry.down)
-    factor = f"x{across}" if geometry.across == geometry.down else f"x{across} across, x{down} down"
+    across, down = _factor(geometry.scale_x), _factor(geometry.scale_y)
+    factor = f"x{across}" if geometry.scale_x == geometry.scale_y else f"x{across} across, x{down} down"
     passes, reached = f"x{model.scale}", model.scale
-    if model.then is not None:
-        passes, reached = f"{passes} and x{model.then.scale}", reached * model.then.scale
+    if model.second_pass is not None:
+        passes, reached = f"{passes} and x{model.second_pass.scale}", reached * model.second_pass.scale
     native = (reached * video.width, reached * video.height) == (plan.width, plan.height)
     end = f"{'' if native else 'then resampled to '}{plan.width}x{plan.height}"
     shown = Fraction(plan.width, plan.height) * plan.sample_aspect_ratio
@@ -178,7 +178,11 @@ def _placed(job: Job) -> str:
     if geometry.is_uncropped:
         box = f"{wanted.width}x{wanted.height}"
         return "" if box == f"{job.plan.width}x{job.plan.height}" else f", fitted into {box} without bars"
-    side, share = ("width", geometry.seen[0]) if geometry.seen[0] < 1 else ("height", geometry.seen[1])
+    side, share = (
+        ("width", geometry.visible_fractions[0])
+        if geometry.visible_fractions[0] < 1
+        else ("height", geometry.visible_fractions[1])
+    )
     return f", cut to the middle {float(share):.1%} of its {side}"
 
 

@@ -85,11 +85,11 @@ class Protocol:
         text = _TEXTS[self.name].format(
             sigma=BD_SIGMA[self.scale],
             nth=_NTH[self.scale],
-            kernels=", ".join(f"{kernel} {share:.0%}" for kernel, share in _VIDEO.kernels),
-            variants=_VIDEO.variants,
-            noise=_VIDEO.noise,
-            compressed=_VIDEO.compressed,
-            crf=_VIDEO.crf,
+            kernels=", ".join(f"{kernel} {share:.0%}" for kernel, share in _VIDEO.kernel_shares),
+            variants=_VIDEO.variant_count,
+            noise=_VIDEO.max_noise,
+            compressed=_VIDEO.compressed_share,
+            crf=_VIDEO.crf_range,
             grid=_GRIDS[self.phase],
         )
         if self.name not in ("bi", "bd"):
@@ -101,7 +101,7 @@ class Protocol:
 
     def variant(self, clip: str) -> int | None:
         """With ``video``, which variant of the preset a clip of this name gets: 0 is clean; else None."""
-        return None if self.name != "video" else int(self._random(clip).integers(_VIDEO.variants))
+        return None if self.name != "video" else int(self._random(clip).integers(_VIDEO.variant_count))
 
     def low(self, truth: np.ndarray, clip: str = "") -> np.ndarray:
         """Low resolution of a whole clip.
@@ -120,7 +120,7 @@ class Protocol:
             raise ValueError("protocol 'none' makes no low resolution: it is given")
         if self.name == "video":
             rng = self._random(clip)
-            return degrade(truth, self.scale, _VIDEO, int(rng.integers(_VIDEO.variants)), rng)
+            return degrade(truth, self.scale, _VIDEO, int(rng.integers(_VIDEO.variant_count)), rng)
         height, width = (side // self.scale for side in truth.shape[1:3])
         low = np.empty((len(truth), height, width, 3), np.uint8)
         for index, frame in enumerate(truth):  # one by one: the work is in float32

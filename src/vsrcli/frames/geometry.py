@@ -51,7 +51,7 @@ class SizeRequest:
     width: int | None = None
     height: int | None = None
     fill: bool = False
-    turns: bool = False
+    swap_for_portrait: bool = False
 
     def __post_init__(self) -> None:
         if self.width is None and self.height is None:
@@ -84,27 +84,27 @@ class Geometry:
     width: int
     height: int
     sample_aspect_ratio: Fraction
-    across: Fraction
-    down: Fraction
-    seen: tuple[Fraction, Fraction] = (Fraction(1), Fraction(1))
+    scale_x: Fraction
+    scale_y: Fraction
+    visible_fractions: tuple[Fraction, Fraction] = (Fraction(1), Fraction(1))
 
     @property
     def factor(self) -> Fraction:
         """What a network has to reach."""
-        return max(self.across, self.down)
+        return max(self.scale_x, self.scale_y)
 
     @property
-    def shares(self) -> tuple[float, float]:
+    def visible_share(self) -> tuple[float, float]:
         """``seen`` in floating point."""
-        return float(self.seen[0]), float(self.seen[1])
+        return float(self.visible_fractions[0]), float(self.visible_fractions[1])
 
     @property
     def is_uncropped(self) -> bool:
         """Whether nothing is cut off."""
-        return self.seen == (1, 1)
+        return self.visible_fractions == (1, 1)
 
 
-def geometry_for_scale(width: int, height: int, shape: Fraction, scale: Fraction) -> Geometry:
+def geometry_for_scale(width: int, height: int, sample_aspect_ratio: Fraction, scale: Fraction) -> Geometry:
     """A film ``scale`` times as large; sides are rounded, ties to the even number.
 
     Args:
@@ -116,10 +116,12 @@ def geometry_for_scale(width: int, height: int, shape: Fraction, scale: Fraction
         UsageError: a factor that is not above 1 and at most ``MAX_SCALE``.
     """
     check_scale(scale)
-    return Geometry(round(width * scale), round(height * scale), shape, scale, scale)
+    return Geometry(round(width * scale), round(height * scale), sample_aspect_ratio, scale, scale)
 
 
-def geometry_for_size(width: int, height: int, shape: Fraction, wanted: SizeRequest) -> Geometry:
+def geometry_for_size(
+    width: int, height: int, sample_aspect_ratio: Fraction, request: SizeRequest
+) -> Geometry:
     """A film of a size that was asked for. A side that follows from another is an even number.
 
     Args:
@@ -130,25 +132,29 @@ def geometry_for_size(width: int, height: int, shape: Fraction, wanted: SizeRequ
     Raises:
         UsageError: that is no larger than the film, or more than ``MAX_SCALE`` times as large.
     """
-    if wanted.width is None or wanted.height is None:
-        geometry = _by_side(width, height, shape, wanted)
+    if request.width is None or request.height is None:
+        geometry = _geometry_for_side(width, height, sample_aspect_ratio, request)
     else:
-        box = wanted.width, wanted.height
-        if wanted.turns and width * shape < height:
-            box = wanted.height, wanted.width
-        place = _filling if wanted.fill else _fitting
-        geometry = place(width, height, shape, *box)
-    smaller = min(geometry.across, geometry.down) < 1
+        box = request.width, request.height
+        if request.swap_for_portrait and width * sample_aspect_ratio < height:
+            box = request.height, request.width
+        place = _fill_box if request.fill else _fit_in_box
+        geometry = place(width, height, sample_aspect_ratio, *box)
+    smaller = min(geometry.scale_x, geometry.scale_y) < 1
     if smaller or geometry.factor == 1:
-        pixels = "" if shape == 1 else f" with pixels of {shape.numerator}:{shape.denominator}"
+        pixels = (
+            ""
+            if sample_aspect_ratio == 1
+            else f" with pixels of {sample_aspect_ratio.numerator}:{sample_aspect_ratio.denominator}"
+        )
         what = "would make it smaller" if smaller else "is its size already"
         raise UsageError(
-            f"{wanted}: the film is {width}x{height}{pixels}, so this {what}; give a larger size, or use "
+            f"{request}: the film is {width}x{height}{pixels}, so this {what}; give a larger size, or use "
             f"ffmpeg (-vf scale={geometry.width}:{geometry.height})"
         )
     if geometry.factor > MAX_SCALE:
         raise UsageError(
-            f"{wanted}: {float(geometry.factor):.4g} times the film's {width}x{height}; "
+            f"{request}: {float(geometry.factor):.4g} times the film's {width}x{height}; "
             f"a film can become {MAX_SCALE} times as large at most"
         )
     return geometry
@@ -167,32 +173,38 @@ def check_scale(scale: Fraction) -> None:
         raise UsageError(f"--scale {float(scale):g} is out of range: {remedy}")
 
 
-def _by_side(width: int, height: int, shape: Fraction, wanted: SizeRequest) -> Geometry:
-    if wanted.width is not None:
-        factor = Fraction(wanted.width, width)
-        return Geometry(wanted.width, _even(height * factor), shape, factor, factor)
-    assert wanted.height is not None
-    factor = Fraction(wanted.height, height)
-    return Geometry(_even(width * factor), wanted.height, shape, factor, factor)
+def _geometry_for_side(
+    width: int, height: int, sample_aspect_ratio: Fraction, request: SizeRequest
+) -> Geometry:
+    if request.width is not None:
+        factor = Fraction(request.width, width)
+        return Geometry(request.width, _round_to_even(height * factor), sample_aspect_ratio, factor, factor)
+    assert request.height is not None
+    factor = Fraction(request.height, height)
+    return Geometry(_round_to_even(width * factor), request.height, sample_aspect_ratio, factor, factor)
 
 
-def _fitting(width: int, height: int, shape: Fraction, most_width: int, most_height: int) -> Geometry:
-    shown = width * shape  # in square pixels
-    down = min(most_width / shown, Fraction(most_height, height))
+def _fit_in_box(
+    width: int, height: int, sample_aspect_ratio: Fraction, max_width: int, max_height: int
+) -> Geometry:
+    display_width = width * sample_aspect_ratio  # in square pixels
+    down = min(max_width / display_width, Fraction(max_height, height))
     new_width, new_height = (
-        most if exact == most else min(_even(exact), most - most % 2 or most)
-        for exact, most in ((shown * down, most_width), (height * down, most_height))
+        most if exact == most else min(_round_to_even(exact), most - most % 2 or most)
+        for exact, most in ((display_width * down, max_width), (height * down, max_height))
     )
-    return Geometry(new_width, new_height, Fraction(1), shape * down, down)
+    return Geometry(new_width, new_height, Fraction(1), sample_aspect_ratio * down, down)
 
 
-def _filling(width: int, height: int, shape: Fraction, new_width: int, new_height: int) -> Geometry:
-    shown = width * shape
-    down = max(new_width / shown, Fraction(new_height, height))
-    seen = new_width / (shown * down), new_height / (height * down)
-    return Geometry(new_width, new_height, Fraction(1), shape * down, down, seen)
+def _fill_box(
+    width: int, height: int, sample_aspect_ratio: Fraction, new_width: int, new_height: int
+) -> Geometry:
+    display_width = width * sample_aspect_ratio
+    down = max(new_width / display_width, Fraction(new_height, height))
+    visible_fractions = new_width / (display_width * down), new_height / (height * down)
+    return Geometry(new_width, new_height, Fraction(1), sample_aspect_ratio * down, down, visible_fractions)
 
 
-def _even(side: Fraction) -> int:
+def _round_to_even(side: Fraction) -> int:
     """The nearest even number, 2 at least: half of the pixel formats have half as many chroma samples."""
     return max(2 * round(side / 2), 2)

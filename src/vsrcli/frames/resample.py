@@ -182,7 +182,7 @@ def resize(
     kernel: str = "bicubic",
     antialias: bool = True,
     *,
-    seen: tuple[float, float] = (1.0, 1.0),
+    visible_share: tuple[float, float] = (1.0, 1.0),
 ) -> np.ndarray:
     """Resample pictures to height x width, phase *centre*, edges replicated; see ``resize_matrix``.
 
@@ -199,8 +199,8 @@ def resize(
     """
     images = _checked(images)
     h, w, channels = images.shape[-3:]
-    rows = _centred_band(h, height, kernel, antialias, 1, float(seen[1]))
-    columns = _centred_band(w, width, kernel, antialias, channels, float(seen[0]))
+    rows = _centred_band(h, height, kernel, antialias, 1, float(visible_share[1]))
+    columns = _centred_band(w, width, kernel, antialias, channels, float(visible_share[0]))
     return apply_separable(images, rows, columns)
 
 
@@ -284,9 +284,9 @@ def _checked(images: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _centred_band(
-    n_in: int, n_out: int, kernel: str, antialias: bool, channels: int, seen: float = 1.0
+    n_in: int, n_out: int, kernel: str, antialias: bool, channels: int, visible_share: float = 1.0
 ) -> BandedMatrix:
-    return BandedMatrix(_centred_taps(n_in, n_out, kernel, antialias, seen), channels)
+    return BandedMatrix(_centred_taps(n_in, n_out, kernel, antialias, visible_share), channels)
 
 
 @lru_cache(maxsize=64)
@@ -308,13 +308,15 @@ def _bd_band(n_in: int, scale: int, channels: int) -> BandedMatrix:
     )
 
 
-def _centred_taps(n_in: int, n_out: int, kernel: str, antialias: bool, seen: float = 1.0) -> ResampleTaps:
+def _centred_taps(
+    n_in: int, n_out: int, kernel: str, antialias: bool, visible_share: float = 1.0
+) -> ResampleTaps:
     if n_in < 1 or n_out < 1:
         raise ValueError(f"cannot resample {n_in} samples to {n_out}")
-    if not 0 < seen <= 1:
-        raise ValueError(f"a share of {seen:g} of the picture cannot be seen")
-    ratio = seen * n_in / n_out
-    centres = (np.arange(n_out) + 0.5) * ratio - 0.5 + n_in * (1 - seen) / 2
+    if not 0 < visible_share <= 1:
+        raise ValueError(f"a share of {visible_share:g} of the picture cannot be seen")
+    ratio = visible_share * n_in / n_out
+    centres = (np.arange(n_out) + 0.5) * ratio - 0.5 + n_in * (1 - visible_share) / 2
     return _kernel_taps(centres, n_in, kernel, ratio, max(1.0, ratio) if antialias else 1.0)
 
 

@@ -44,9 +44,9 @@ class TileSpan:
     """
 
     start: int
-    keep: int
-    stop: int
-    ramp: int
+    valid_start: int
+    valid_stop: int
+    blend: int
 
 
 @dataclass(frozen=True)
@@ -112,19 +112,19 @@ class TileBlender:
             raise EngineError(f"a tile of {plan.tile_width}x{plan.tile_height} came back as {answer.shape}")
         row, column = plan.rows[number // len(plan.columns)], plan.columns[number % len(plan.columns)]
         if column is plan.columns[0]:
-            self._band = np.empty((s * row.ramp, *self.pixels.shape[1:]), np.float32)
-        kept = answer[s * (row.keep - row.start) : s * (row.stop - row.start)]
-        kept = kept[:, s * (column.keep - column.start) : s * (column.stop - column.start)]
-        solid = s * row.ramp
+            self._band = np.empty((s * row.blend, *self.pixels.shape[1:]), np.float32)
+        kept = answer[s * (row.valid_start - row.start) : s * (row.valid_stop - row.start)]
+        kept = kept[:, s * (column.valid_start - column.start) : s * (column.valid_stop - column.start)]
+        solid = s * row.blend
         self._across(self._band, kept[:solid], column)
-        self._across(self.pixels[s * row.keep + solid : s * row.stop], kept[solid:], column)
-        if row.ramp and column is plan.columns[-1]:
-            old = self.pixels[s * row.keep : s * row.keep + solid]
+        self._across(self.pixels[s * row.valid_start + solid : s * row.valid_stop], kept[solid:], column)
+        if row.blend and column is plan.columns[-1]:
+            old = self.pixels[s * row.valid_start : s * row.valid_start + solid]
             _blend(old, self._band, _ramp(solid)[:, None, None])
 
     def _across(self, lines: np.ndarray, kept: np.ndarray, column: TileSpan) -> None:
         s = self._scale
-        left, right, ramp = s * column.keep, s * column.stop, s * column.ramp
+        left, right, ramp = s * column.valid_start, s * column.valid_stop, s * column.blend
         _blend(lines[:, left : left + ramp], kept[:, :ramp], _ramp(ramp)[:, None])
         lines[:, left + ramp : right] = kept[:, ramp:]
 
@@ -205,7 +205,7 @@ def _spans(size: int, tile: int, overlap: int, feather: int) -> tuple[TileSpan, 
         start = min(spans[-1].start + step, size - tile)
         stop = size if start + tile == size else start + tile - overlap
         # The band lies where the previous tile's good part ends. It never meets the next: step >= feather.
-        spans.append(TileSpan(start, spans[-1].stop - feather, stop, feather))
+        spans.append(TileSpan(start, spans[-1].valid_stop - feather, stop, feather))
     return tuple(spans)
 
 
@@ -239,9 +239,9 @@ def _put_together(tiles: list[np.ndarray], plan: TilePlan) -> np.ndarray:
         raise EngineError("what this network remembers cannot be cut anew: give a smaller --tile")
     whole = np.empty((len(first), plan.height, plan.width, first.shape[3]), first.dtype)
     for (row, column), tile in zip(plan, tiles, strict=True):
-        kept = tile[:, row.keep - row.start : row.stop - row.start]
-        kept = kept[:, :, column.keep - column.start : column.stop - column.start]
-        whole[:, row.keep : row.stop, column.keep : column.stop] = kept
+        kept = tile[:, row.valid_start - row.start : row.valid_stop - row.start]
+        kept = kept[:, :, column.valid_start - column.start : column.valid_stop - column.start]
+        whole[:, row.valid_start : row.valid_stop, column.valid_start : column.valid_stop] = kept
     return whole
 
 

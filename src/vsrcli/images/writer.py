@@ -54,10 +54,10 @@ def restore_out_of_range(
     finite = np.nan_to_num(old.pixels, nan=0.0, posinf=_LARGEST, neginf=-_LARGEST).clip(-_LARGEST, _LARGEST)
     outside = finite - finite.clip(0, 1)
     if outside.any():
-        light = light + resize(outside, height, width, "linear", seen=seen)
+        light = light + resize(outside, height, width, "linear", visible_share=seen)
     if old.alpha is None:
         return Image(light, None)
-    upscaled = resize(old.alpha[..., None], height, width, "bicubic", seen=seen)[..., 0]
+    upscaled = resize(old.alpha[..., None], height, width, "bicubic", visible_share=seen)[..., 0]
     return Image(light, upscaled.clip(0, 1))
 
 

@@ -152,7 +152,7 @@ class ModelChoice:
     architecture: Architecture
     weights: Weights | None
     scale: int
-    then: ModelChoice | None = None
+    second_pass: ModelChoice | None = None
 
     @property
     def name(self) -> str:
@@ -182,7 +182,7 @@ def choose_model(model: str, scale: Fraction, *, chain: bool = False) -> ModelCh
     if not chain or native >= scale:
         return choice
     second = min((factor for factor in there if native * factor >= scale), default=max(there))
-    return replace(choice, then=_at(model, second))
+    return replace(choice, second_pass=_at(model, second))
 
 
 def _natives(model: str, scale: Fraction) -> list[int]:

@@ -43,10 +43,10 @@ class StaticFrameStream:
         on_repeat: called for every answer that was given again.
     """
 
-    def __init__(self, stream: Stream, lookahead: int, on_repeat: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, stream: Stream, lookahead: int, on_reuse: Callable[[], None] = lambda: None) -> None:
         self._stream = stream
         self._lookahead = lookahead
-        self._tell = on_repeat
+        self._tell = on_reuse
         self._run = 0  # how many frames there were of the last one
         self._last: np.ndarray | None = None
         self._answer: np.ndarray | None = None
@@ -78,7 +78,7 @@ class StaticFrameStream:
 
 
 def reuse_static_frames(
-    stream: Stream, kind: str, lookahead: int, on_repeat: Callable[[], None] = lambda: None
+    stream: Stream, kind: str, lookahead: int, on_reuse: Callable[[], None] = lambda: None
 ) -> Stream:
     """``stream``, wrapped if its answers may be repeated and cost more than it takes to find out.
 
@@ -88,7 +88,7 @@ def reuse_static_frames(
         lookahead: how many frames later its answers come.
         on_repeat: called for every answer that was given again.
     """
-    return StaticFrameStream(stream, lookahead, on_repeat) if kind in ("window", "cached") else stream
+    return StaticFrameStream(stream, lookahead, on_reuse) if kind in ("window", "cached") else stream
 
 
 def frames_equal(frame: np.ndarray, other: np.ndarray) -> bool:
@@ -115,9 +115,9 @@ class ResizingStream:
     """
 
     def __init__(
-        self, stream: Stream, height: int, width: int, seen: tuple[float, float] = FULL_FRAME
+        self, stream: Stream, height: int, width: int, visible_share: tuple[float, float] = FULL_FRAME
     ) -> None:
-        self._stream, self._size, self._seen = stream, (height, width), seen
+        self._stream, self._size, self._visible_share = stream, (height, width), visible_share
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
         result = self._stream.push(frame)
@@ -127,7 +127,7 @@ class ResizingStream:
         return [self._fit(result) for result in self._stream.flush()]
 
     def fork(self) -> ResizingStream:
-        return ResizingStream(self._stream.fork(), *self._size, self._seen)
+        return ResizingStream(self._stream.fork(), *self._size, self._visible_share)
 
     def state(self) -> State:
         return self._stream.state()
@@ -136,9 +136,9 @@ class ResizingStream:
         self._stream.restore(state)
 
     def _fit(self, picture: np.ndarray) -> np.ndarray:
-        if picture.shape[:2] == self._size and self._seen == FULL_FRAME:
+        if picture.shape[:2] == self._size and self._visible_share == FULL_FRAME:
             return picture
-        result = resize(picture, *self._size, "lanczos3", seen=self._seen)
+        result = resize(picture, *self._size, "lanczos3", visible_share=self._visible_share)
         return result.clip(0.0, 1.0, out=result)
 
 
@@ -153,12 +153,12 @@ class ChainedTilePlan(TilePlan):
         then: the second pass's, in pixels of the first one's results.
     """
 
-    then: TilePlan | None = None
+    second_pass: TilePlan | None = None
 
 
-def chain_tiles(first: TilePlan, then: TilePlan) -> ChainedTilePlan:
+def chain_tiles(first: TilePlan, second: TilePlan) -> ChainedTilePlan:
     """Both as one."""
-    return ChainedTilePlan(**_fields(first), then=then)
+    return ChainedTilePlan(**_fields(first), second_pass=second)
 
 
 def first_pass_tiles(tiles: TilePlan) -> TilePlan:

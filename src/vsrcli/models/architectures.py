@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_MODEL = "duf-r-s"
-NETWORK_PRESETS = {"fast": "duf-r-xs", "balanced": "duf-r-s", "quality": "duf-r-s"}  # as the cards measured
+MODEL_PRESETS = {"fast": "duf-r-xs", "balanced": "duf-r-s", "quality": "duf-r-s"}  # as the cards measured
 _WIDTHS = ("width", "head")  # what memory grows with
 
 

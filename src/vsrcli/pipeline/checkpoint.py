@@ -101,8 +101,8 @@ def read(folder: Path) -> Journal | None:
 def _tiles(content: dict[str, Any]) -> TilePlan:
     rows, columns = (tuple(TileSpan(**span) for span in content[axis]) for axis in ("rows", "columns"))
     own = {**content, "rows": rows, "columns": columns}
-    then = own.pop("then", None)
-    return TilePlan(**own) if then is None else chain_tiles(TilePlan(**own), _tiles(then))
+    second = own.pop("second_pass", None)
+    return TilePlan(**own) if second is None else chain_tiles(TilePlan(**own), _tiles(second))
 
 
 def save(folder: WorkFolder, name: str, state: State) -> None:
@@ -175,7 +175,7 @@ def _of_files(source: Source) -> tuple[int, str, str]:
 
 def _weights(model: ModelChoice) -> str:
     own = f"{model.weights.card['sha256'] if model.weights else model.name} x{model.scale}"
-    return own if model.then is None else f"{own}, then {_weights(model.then)}"
+    return own if model.second_pass is None else f"{own}, then {_weights(model.second_pass)}"
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

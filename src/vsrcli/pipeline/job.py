@@ -104,7 +104,7 @@ def plan_any_output(
             width=geometry.width,
             height=geometry.height,
             shape=geometry.sample_aspect_ratio,
-            seen=geometry.shares,
+            seen=geometry.visible_share,
             options=asked_for(encode),
             span=span,
             frames=frames,

@@ -283,19 +283,19 @@ def tile_overlap(model: ModelChoice, asked: int | None) -> int:
 def multiply_adds(model: ModelChoice) -> int:
     """Multiply-adds per pixel of the old film, and frame; 0 for interpolation."""
     own = model.architecture.multiply_adds(model.scale)
-    return own if model.then is None else own + model.scale**2 * multiply_adds(model.then)
+    return own if model.second_pass is None else own + model.scale**2 * multiply_adds(model.second_pass)
 
 
 def scale_notices(model: ModelChoice, geometry: Geometry) -> Iterator[str]:
     """What people should know of how the new size is reached."""
-    reached = model.scale * (model.then.scale if model.then else 1)
+    reached = model.scale * (model.second_pass.scale if model.second_pass else 1)
     wanted = f"x{float(geometry.factor):.4g}"
-    if model.then is not None:
+    if model.second_pass is not None:
         once = model.architecture.multiply_adds(model.scale)
         times = f" and costs {multiply_adds(model) / once:.3g} times one pass" if once else ""
-        yield f"two passes, x{model.scale} and x{model.then.scale}{times}"
+        yield f"two passes, x{model.scale} and x{model.second_pass.scale}{times}"
     if reached < geometry.factor:
-        remedy = "; --chain upscales twice, which is slow" if model.then is None else ""
+        remedy = "; --chain upscales twice, which is slow" if model.second_pass is None else ""
         yield f"{model.name} reaches x{reached}; from there to {wanted} the picture is only resampled{remedy}"
 
 
@@ -308,11 +308,11 @@ def estimate_passes(model: ModelChoice, film: Workload, tiles: TilePlan) -> Memo
         tiles: of the pass; of both, see :func:`~vsrcli.inference.wrappers.chain_tiles`.
     """
     whole = estimate_memory(model.architecture, film, first_pass_tiles(tiles))
-    if model.then is None or not isinstance(tiles, ChainedTilePlan) or tiles.then is None:
+    if model.second_pass is None or not isinstance(tiles, ChainedTilePlan) or tiles.second_pass is None:
         return whole
     between, after = _two(model, film)
     first = estimate_memory(model.architecture, between, first_pass_tiles(tiles))
-    second = estimate_memory(model.then.architecture, after, tiles.then)
+    second = estimate_memory(model.second_pass.architecture, after, tiles.second_pass)
     return MemoryEstimate(
         program=first.program,
         tile=first.tile + second.tile,
@@ -344,7 +344,7 @@ def choose_pass_tiles(
         UsageError: see ``fitting_tiles``.
     """
     network, context = model.architecture, tile_overlap(model, overlap)
-    if model.then is None:
+    if model.second_pass is None:
         return choose_tiles(network, film, context, limit, side, auto=auto)
     between, after = _two(model, film)
     first = choose_tiles(network, between, context, limit, side, auto=auto)
@@ -355,9 +355,11 @@ def choose_pass_tiles(
         host=max(limit.host - taken.total + taken.program - ffmpeg, 0),
         gpu=None if limit.gpu is None else max(limit.gpu - taken.network, 0),
     )
-    again = tile_overlap(model.then, overlap)
+    again = tile_overlap(model.second_pass, overlap)
     try:
-        return chain_tiles(first, choose_tiles(model.then.architecture, after, again, left, side, auto=auto))
+        return chain_tiles(
+            first, choose_tiles(model.second_pass.architecture, after, again, left, side, auto=auto)
+        )
     except UsageError as error:
         raise UsageError(f"second pass of --chain, after what the first takes: {error}") from error
 
@@ -366,6 +368,6 @@ def _two(model: ModelChoice, film: Workload) -> tuple[Workload, Workload]:
     """What each pass does to the film; nothing is encoded between them."""
     height, width = model.scale * film.height, model.scale * film.width
     between = replace(film, new_height=height, new_width=width, encoder=None)
-    assert model.then is not None
-    after = replace(film, height=height, width=width, scale=model.then.scale, encoder=None)
+    assert model.second_pass is not None
+    after = replace(film, height=height, width=width, scale=model.second_pass.scale, encoder=None)
     return between, after

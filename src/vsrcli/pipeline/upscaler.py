@@ -76,8 +76,8 @@ class Upscaler:
         self._load = load or open_engine
         self._job, self._tell = job, on_notice
         self._model, self._overlap = job.model, job.overlap
-        self._size, self._seen = (job.plan.height, job.plan.width), job.geometry.shares
-        if job.model.then is not None:
+        self._size, self._seen = (job.plan.height, job.plan.width), job.geometry.visible_share
+        if job.model.second_pass is not None:
             self._size, self._seen = (
                 (job.model.scale * tiles.height, job.model.scale * tiles.width),
                 FULL_FRAME,
@@ -87,10 +87,10 @@ class Upscaler:
         if (
             isinstance(tiles, ChainedTilePlan)
             and isinstance(now, ChainedTilePlan)
-            and tiles.then
-            and now.then
+            and tiles.second_pass
+            and now.second_pass
         ):
-            self._second = _SecondPass(self, tiles.then, now.then)
+            self._second = _SecondPass(self, tiles.second_pass, now.second_pass)
 
     def _begin(self, saved: TilePlan, cut: TilePlan, engine: Engine | None) -> None:
         self.checkpoint_tiles, self.pass_tiles = saved, cut
@@ -178,11 +178,11 @@ class _SecondPass(Upscaler):
     """The second pass of a chain; a network that is loaded already is not loaded again."""
 
     def __init__(self, first: Upscaler, saved: TilePlan, cut: TilePlan) -> None:
-        job, then = first._job, first._model.then
+        job, then = first._job, first._model.second_pass
         assert then is not None
         self._load, self._job, self._tell, self._second = first._load, job, first._tell, None
         self._model, self._overlap = then, tile_overlap(then, job.options.overlap)
-        self._size, self._seen = (job.plan.height, job.plan.width), job.geometry.shares
+        self._size, self._seen = (job.plan.height, job.plan.width), job.geometry.visible_share
         same = (then.weights, then.scale) == (first._model.weights, first._model.scale)
         self._begin(saved, cut, first.engine if same else None)
 
@@ -193,10 +193,10 @@ def _lower_memory_tiles(planned: TilePlan, saved: TilePlan) -> TilePlan:
     if (
         isinstance(fewer, ChainedTilePlan)
         and isinstance(saved, ChainedTilePlan)
-        and fewer.then
-        and saved.then
+        and fewer.second_pass
+        and saved.second_pass
     ):
-        fewer = replace(fewer, then=_lower_memory_tiles(fewer.then, saved.then))
+        fewer = replace(fewer, second_pass=_lower_memory_tiles(fewer.second_pass, saved.second_pass))
     return fewer
 
 

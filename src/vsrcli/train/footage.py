@@ -164,7 +164,7 @@ def prepare_pairs(
         rng = np.random.default_rng([zlib.crc32(name.encode()), scale, zlib.crc32(preset.name.encode())])
         low = _cached(
             cache / f"v{CACHE_VERSION}" / f"{preset.name}-x{scale}" / f"{name}.npy",
-            lambda: np.stack([degrade(high, scale, preset, v, rng) for v in range(preset.variants)]),
+            lambda: np.stack([degrade(high, scale, preset, v, rng) for v in range(preset.variant_count)]),
         )
         return TrainingPair(name, kind, high, low)
 

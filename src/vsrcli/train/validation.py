@@ -78,7 +78,7 @@ class Validation:
         for pair in pairs:
             low, truth = _part(pair, scale)
             versions = {protocol.name: low}
-            if degradation.compressed:
+            if degradation.compressed_share:
                 versions[f"{protocol.name}+crf{CRF}"] = recompress(low, crf=CRF)
             for name, version in versions.items():
                 scored = version[MARGIN:-MARGIN]

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from vsrcli._version import __version__
 from vsrcli.frames.geometry import MAX_SCALE, NAMED_SIZES
 from vsrcli.media.encoder_options import PRESETS
-from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, NETWORK_PRESETS
+from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, MODEL_PRESETS
 from vsrcli.models.weights import list_weights
 from vsrcli.pipeline.job import Options
 from vsrcli.web.errors import ApiError
@@ -71,7 +71,7 @@ def parse_job_request(body: Any) -> JobRequest:
     if "preset" in given and "model" in given:
         raise _unknown("model", "preset and model both choose the network; give one of them.")
     if "preset" in given:
-        network = NETWORK_PRESETS[_choice("preset", given["preset"], tuple(network_presets()))]
+        network = MODEL_PRESETS[_choice("preset", given["preset"], tuple(network_presets()))]
     else:
         network = _choice("model", given.get("model", DEFAULT_MODEL), tuple(offered_models()))
     options: dict[str, Any] = dict.fromkeys(_KEYS) | {
@@ -102,7 +102,7 @@ def parse_job_request(body: Any) -> JobRequest:
 def network_presets() -> list[str]:
     """Words for how much to compute, as the command knows them, whose network has weights here."""
     there = offered_models()
-    return [name for name, network in NETWORK_PRESETS.items() if network in there]
+    return [name for name, network in MODEL_PRESETS.items() if network in there]
 
 
 def offered_models() -> dict[str, dict[str, Any]]:
@@ -195,7 +195,7 @@ class OptionsRoutes:
             "max_scale": MAX_SCALE,
             "sizes": list(SIZES),
             "models": list(found.values()),
-            "presets": [{"name": name, "model": NETWORK_PRESETS[name]} for name in network_presets()],
+            "presets": [{"name": name, "model": MODEL_PRESETS[name]} for name in network_presets()],
             "encode_presets": offered_presets(),
             "limits": {
                 "upload": settings.max_upload,
