@@ -27,13 +27,15 @@ def run_ffmpeg(*arguments: str | int | Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def picture(frames: int = 12, *, size: str = SIZE, rate: str = RATE, source: str = "testsrc2") -> list[str]:
+def moving_pattern(
+    frames: int = 12, *, size: str = SIZE, rate: str = RATE, source: str = "testsrc2"
+) -> list[str]:
     """Input arguments for a moving test picture of exactly ``frames`` frames; ``source``: a lavfi source."""
     options = f"{':' if '=' in source else '='}s={size}:r={rate}"
     return ["-f", "lavfi", "-i", f"{source}{options},trim=end_frame={frames}"]
 
 
-def sound(seconds: float = 0.5, *, frequency: int = 440) -> list[str]:
+def sine_tone(seconds: float = 0.5, *, frequency: int = 440) -> list[str]:
     """Input arguments for a sine tone."""
     return ["-f", "lavfi", "-i", f"sine=f={frequency}:r=48000:d={seconds}"]
 
@@ -41,8 +43,8 @@ def sound(seconds: float = 0.5, *, frequency: int = 440) -> list[str]:
 def cfr(folder: Path, *, frames: int = 12, suffix: str = ".mp4", audio: bool = True) -> Path:
     """24000/1001 frames a second, H.264 with B-frames, AAC sound unless ``audio`` is False."""
     path = folder / f"cfr-{frames}{'' if audio else '-silent'}{suffix}"
-    tone = sound(frames * 1001 / 24000) if audio else []
-    run_ffmpeg(*picture(frames), *tone, *_X264, *_TINY, *(_AAC if audio else ()), path)
+    tone = sine_tone(frames * 1001 / 24000) if audio else []
+    run_ffmpeg(*moving_pattern(frames), *tone, *_X264, *_TINY, *(_AAC if audio else ()), path)
     return path
 
 
@@ -52,7 +54,7 @@ def vfr(folder: Path, *, suffix: str = ".mp4", frames: int = 12) -> Path:
     times = "settb=1/90000,setpts='N*2970+N*N*90+mod(N,3)*180'"
     clock = ["-video_track_timescale", "90000"] if suffix in (".mp4", ".mov") else []
     run_ffmpeg(
-        *picture(frames), *sound(0.6), "-vf", times, "-fps_mode", "passthrough", "-enc_time_base", "1/90000",
+        *moving_pattern(frames), *sine_tone(0.6), "-vf", times, "-fps_mode", "passthrough", "-enc_time_base", "1/90000",
         *_X264, *_TINY, *_AAC, *clock, path,
     )  # fmt: skip
     return path
@@ -62,10 +64,10 @@ def video_starts_late(folder: Path, *, suffix: str = ".mp4") -> Path:
     """Sound from 0 s on, the picture from 0.423 s on."""
     path = folder / f"late{suffix}"
     run_ffmpeg(
-        *sound(1),
+        *sine_tone(1),
         "-itsoffset",
         "0.423",
-        *picture(),
+        *moving_pattern(),
         "-map",
         "1:v",
         "-map",
@@ -82,10 +84,10 @@ def audio_starts_late(folder: Path, *, suffix: str = ".mkv") -> Path:
     """The picture from 0 s on, sound from 0.25 s on."""
     path = folder / f"audio-late{suffix}"
     run_ffmpeg(
-        *picture(),
+        *moving_pattern(),
         "-itsoffset",
         "0.25",
-        *sound(0.5),
+        *sine_tone(0.5),
         "-map",
         "0:v",
         "-map",
@@ -102,7 +104,7 @@ def mpegts(folder: Path, *, offset: float = 0, frames: int = 24) -> Path:
     """MPEG-TS, whose clock starts at about 1.4 s plus ``offset`` seconds."""
     path = folder / f"stream-{offset:g}.ts"
     run_ffmpeg(
-        *picture(frames, rate="25"), *sound(frames / 25), *_X264, *_TINY, *_AAC,
+        *moving_pattern(frames, rate="25"), *sine_tone(frames / 25), *_X264, *_TINY, *_AAC,
         "-output_ts_offset", str(offset), "-f", "mpegts", path,
     )  # fmt: skip
     return path
@@ -112,7 +114,7 @@ def mpegts_wrapping(folder: Path, *, frames: int = 48) -> Path:
     """MPEG-TS whose 33-bit clock wraps after 0.7 s: libavformat says that it begins below zero."""
     path = folder / "wrapping.ts"
     run_ffmpeg(
-        *picture(frames, rate="25"), *sound(frames / 25), *_X264, *_TINY, *_AAC, "-muxdelay", "0",
+        *moving_pattern(frames, rate="25"), *sine_tone(frames / 25), *_X264, *_TINY, *_AAC, "-muxdelay", "0",
         "-output_ts_offset", f"{2**33 / 90000 - 0.7:.3f}", "-mpegts_copyts", "1", "-f", "mpegts", path,
     )  # fmt: skip
     return path
@@ -134,7 +136,7 @@ def ten_bit(folder: Path, *, suffix: str = ".mkv") -> Path:
     tags = "setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc=smpte2084:range=tv"
     convert = "scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le"
     run_ffmpeg(
-        *picture(6), "-vf", f"{convert},{tags}:chroma_location=topleft", "-c:v", "libx265",
+        *moving_pattern(6), "-vf", f"{convert},{tags}:chroma_location=topleft", "-c:v", "libx265",
         "-preset", "ultrafast", "-x265-params", "log-level=none:crf=4:pools=1", path,
     )  # fmt: skip
     return path
@@ -151,7 +153,7 @@ def rotated(folder: Path, *, degrees: int = 90) -> Path:
 def anamorphic(folder: Path, *, suffix: str = ".mp4") -> Path:
     """Pixels of shape 16:11."""
     path = folder / f"anamorphic{suffix}"
-    run_ffmpeg(*picture(6), "-vf", "setsar=16/11", *_X264, *_TINY, path)
+    run_ffmpeg(*moving_pattern(6), "-vf", "setsar=16/11", *_X264, *_TINY, path)
     return path
 
 
@@ -159,7 +161,7 @@ def interlaced(folder: Path, *, suffix: str = ".mkv") -> Path:
     """Top field first, two moments in one frame."""
     path = folder / f"interlaced{suffix}"
     run_ffmpeg(
-        *picture(48, rate="50"), "-vf", "tinterlace=interleave_top,fieldorder=tff", *_X264,
+        *moving_pattern(48, rate="50"), "-vf", "tinterlace=interleave_top,fieldorder=tff", *_X264,
         "-x264-params", "tff=1", "-flags", "+ilme+ildct", *_TINY, path,
     )  # fmt: skip
     return path
@@ -191,7 +193,7 @@ def rich(folder: Path, *, suffix: str = ".mkv") -> Path:
     path = folder / f"rich{suffix}"
     text = "mov_text" if suffix in (".mp4", ".mov") else "srt"
     run_ffmpeg(
-        *picture(24), *sound(1), *sound(1, frequency=660), "-i", subtitles(folder), "-i", chapters(folder),
+        *moving_pattern(24), *sine_tone(1), *sine_tone(1, frequency=660), "-i", subtitles(folder), "-i", chapters(folder),
         "-map", "0:v", "-map", "1:a", "-map", "2:a", "-map", "3:s",
         "-map_metadata", "4", "-map_chapters", "4", *_X264, *_TINY, *_AAC, "-c:s", text,
         "-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=deu",
@@ -204,7 +206,7 @@ def rich(folder: Path, *, suffix: str = ".mkv") -> Path:
 def attachments(folder: Path) -> Path:
     """Matroska with a font-like attachment, a JPEG cover and one sound track."""
     path = folder / "attachments.mkv"
-    font, cover = folder / "face.ttf", cover_picture(folder)
+    font, cover = folder / "face.ttf", cover_image(folder)
     font.write_bytes(b"\0\1\0\0" + bytes(64))
     run_ffmpeg(
         "-i", cfr(folder), "-c", "copy",
@@ -215,42 +217,42 @@ def attachments(folder: Path) -> Path:
     return path
 
 
-def covered(folder: Path) -> Path:
+def with_cover(folder: Path) -> Path:
     """MP4 with a cover, which is a video stream too."""
     path = folder / "covered.mp4"
     run_ffmpeg(
-        "-i", cover_picture(folder), "-i", cfr(folder), "-map", "0:v", "-map", "1:v", "-map", "1:a",
+        "-i", cover_image(folder), "-i", cfr(folder), "-map", "0:v", "-map", "1:v", "-map", "1:a",
         "-c", "copy", "-disposition:v:0", "attached_pic", path,
     )  # fmt: skip
     return path
 
 
-def cover_picture(folder: Path) -> Path:
+def cover_image(folder: Path) -> Path:
     """A small JPEG."""
     path = folder / "cover.jpg"
-    run_ffmpeg(*picture(1, size="32x32"), "-update", "1", "-frames:v", "1", path)
+    run_ffmpeg(*moving_pattern(1, size="32x32"), "-update", "1", "-frames:v", "1", path)
     return path
 
 
-def truncated(whole: Path, *, keep: float = 0.6) -> Path:
+def truncated(original: Path, *, fraction: float = 0.6) -> Path:
     """The first part of a file. MP4 is given its index at the front first, as a broken download has it.
 
     The cut is at an odd byte, never between two transport packets, where nothing could tell.
     """
-    path = whole.with_name(f"truncated-{whole.name}")
-    if whole.suffix in (".mp4", ".mov"):
-        front = whole.with_name(f"front-{whole.name}")
-        run_ffmpeg("-i", whole, "-c", "copy", "-map", "0", "-movflags", "+faststart", front)
-        whole = front
-    data = whole.read_bytes()
-    path.write_bytes(data[: int(len(data) * keep) | 1])
+    path = original.with_name(f"truncated-{original.name}")
+    if original.suffix in (".mp4", ".mov"):
+        front = original.with_name(f"front-{original.name}")
+        run_ffmpeg("-i", original, "-c", "copy", "-map", "0", "-movflags", "+faststart", front)
+        original = front
+    data = original.read_bytes()
+    path.write_bytes(data[: int(len(data) * fraction) | 1])
     return path
 
 
-def damaged(whole: Path, *, at: float = 0.5, length: int = 200) -> Path:
+def damaged(original: Path, *, at: float = 0.5, length: int = 200) -> Path:
     """A file with rubbish in the middle of its picture data."""
-    path = whole.with_name(f"damaged-{whole.name}")
-    data = bytearray(whole.read_bytes())
+    path = original.with_name(f"damaged-{original.name}")
+    data = bytearray(original.read_bytes())
     begin = int(len(data) * at)
     for position in range(begin, min(begin + length, len(data))):
         data[position] ^= 0x5A
@@ -258,7 +260,7 @@ def damaged(whole: Path, *, at: float = 0.5, length: int = 200) -> Path:
     return path
 
 
-def coded(
+def encoded(
     folder: Path,
     name: str,
     filters: str,
@@ -270,7 +272,7 @@ def coded(
 ) -> Path:
     """Any picture: ``filters`` and encoder arguments as for ffmpeg; ``name`` carries the container."""
     path = folder / name
-    run_ffmpeg(*picture(frames, size=size, source=source), "-vf", filters, *encoder, path)
+    run_ffmpeg(*moving_pattern(frames, size=size, source=source), "-vf", filters, *encoder, path)
     return path
 
 
@@ -293,7 +295,7 @@ def hlg(folder: Path) -> Path:
     path = folder / "hlg.mkv"
     tags = "setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc=arib-std-b67:range=tv"
     run_ffmpeg(
-        *picture(3), "-vf", f"scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le,{tags}",
+        *moving_pattern(3), "-vf", f"scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le,{tags}",
         "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:crf=4:pools=1", path,
     )  # fmt: skip
     return path
@@ -316,16 +318,16 @@ def transparent(folder: Path, *, name: str = "ffv1.mkv", frames: int = 3, before
     """A film with transparency (``before``: a filter that makes it); ``name``: codec and container."""
     pix_fmt, encoder = _ALPHA[name]
     path = folder / name
-    run_ffmpeg(*picture(frames, rate="25"), "-vf", f"{before},format={pix_fmt}", *encoder, path)
+    run_ffmpeg(*moving_pattern(frames, rate="25"), "-vf", f"{before},format={pix_fmt}", *encoder, path)
     return path
 
 
-def gif(folder: Path, *, see_through: bool = False) -> Path:
+def gif(folder: Path, *, transparent: bool = False) -> Path:
     """Four pictures that are shown for 0.2, 0.4, 0.6 and 0.8 s; opaque, or else the right half is not."""
-    hole = "geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='255*lt(X,32)'," if see_through else ""
-    path = folder / f"slides{'-holes' if see_through else ''}.gif"
+    hole = "geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='255*lt(X,32)'," if transparent else ""
+    path = folder / f"slides{'-holes' if transparent else ''}.gif"
     run_ffmpeg(
-        *picture(4, rate="5"), "-vf",
+        *moving_pattern(4, rate="5"), "-vf",
         f"format=rgba,{hole}settb=1/100,setpts='10*N*(N+1)',split[a][b];[a]palettegen[p];[b][p]paletteuse",
         "-fps_mode", "passthrough", "-enc_time_base", "1/100", "-final_delay", "80", path,
     )  # fmt: skip
@@ -335,7 +337,7 @@ def gif(folder: Path, *, see_through: bool = False) -> Path:
 def timecoded(folder: Path, *, suffix: str = ".mov") -> Path:
     """Drop-frame time code, a few frames before a minute is full."""
     path = folder / f"timecode{suffix}"
-    run_ffmpeg(*picture(12, rate="30000/1001"), *_X264, *_TINY, "-timecode", "01:00:59;24", path)
+    run_ffmpeg(*moving_pattern(12, rate="30000/1001"), *_X264, *_TINY, "-timecode", "01:00:59;24", path)
     return path
 
 
@@ -352,7 +354,7 @@ def avi(folder: Path, *, codec: str = "libx264", frames: int = 12) -> Path:
     """AVI, which stores no times, with sound."""
     path = folder / f"{codec}.avi"
     run_ffmpeg(
-        *picture(frames, rate="25"), *sound(frames / 25), "-c:v", codec, "-bf", "0", "-g", "6", *_TINY,
+        *moving_pattern(frames, rate="25"), *sine_tone(frames / 25), "-c:v", codec, "-bf", "0", "-g", "6", *_TINY,
         "-c:a", "pcm_s16le", path,
     )  # fmt: skip
     return path

@@ -138,7 +138,7 @@ def test_a_size_does_not_go_with_a_film(vsr: Vsr, sample: Callable[..., Path]) -
 def test_generated_films(tmp_path: Path) -> None:
     for width, height in ((64, 48), (65, 33)):
         video = probe(generate_test_clip(tmp_path / f"{width}.mp4", width, height, 5, rate=25)).video
-        assert (video.width, video.height, video.frames, video.frame_rate) == (width, height, 5, 25)
+        assert (video.width, video.height, video.frame_count, video.frame_rate) == (width, height, 5, 25)
 
 
 def test_the_run_in_the_middle_and_the_largest_memory() -> None:

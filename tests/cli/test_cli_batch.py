@@ -100,7 +100,7 @@ def test_it_makes_the_films_that_upscale_makes(films: Path, vsr: Vsr) -> None:
 
 def test_a_bad_film_in_the_middle_stops_no_other(films: Path, vsr: Vsr) -> None:
     (films / "s1" / "bad.mp4").write_bytes(b"nonsense" * 99)
-    cut = media.truncated(films / "s1" / "c.mp4", keep=0.7)
+    cut = media.truncated(films / "s1" / "c.mp4", fraction=0.7)
     done = vsr("batch", "-r", "films", "out", *FAST, "--json", "result.json")
     assert done.status == 3
     found = json.loads(Path("result.json").read_text(encoding="utf-8"))
@@ -260,7 +260,7 @@ def test_the_model_is_loaded_once(
         return before(choice, **asked)
 
     monkeypatch.setattr(task, "open_engine", load)
-    media.coded(films, "z.mkv", "null", ("-c:v", "libx264", "-pix_fmt", "yuv420p"), size="48x32")
+    media.encoded(films, "z.mkv", "null", ("-c:v", "libx264", "-pix_fmt", "yuv420p"), size="48x32")
     done = vsr("batch", "-r", "films", "out", "-m", network, "-s", "2", "-g", "cpu", "-e", "preset=ultrafast")
     assert done.status == 0, done.err
     assert len(listed(Path("out"))) == 4

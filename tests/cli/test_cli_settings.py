@@ -52,7 +52,7 @@ def planned(vsr: Vsr) -> Callable[..., dict[str, Any]]:
 
 def pictures(folder: Path) -> Path:
     folder.mkdir()
-    media.run_ffmpeg(*media.picture(4), folder / "%03d.png")
+    media.run_ffmpeg(*media.moving_pattern(4), folder / "%03d.png")
     return folder
 
 
@@ -194,7 +194,7 @@ def test_a_comparison_takes_what_is_for_its_kind(vsr: Vsr, film: Path, here: Pat
 
 def test_measurements_take_what_is_for_their_kind(vsr: Vsr, here: Path) -> None:
     (here / "clips").mkdir()
-    media.run_ffmpeg(*media.picture(5), here / "clips" / "one.mkv")
+    media.run_ffmpeg(*media.moving_pattern(5), here / "clips" / "one.mkv")
     settings('phase = "zero"', 'truth = "elsewhere"', "crf = [23]", command="evaluate")
     run = vsr("evaluate", "clips", "-m", "bicubic", "--degrade", "video", "--json", "figures.json")
     assert run.status == 0, run.err

@@ -49,9 +49,11 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     footage.mkdir()
     for name, source in (("a", "testsrc2"), ("b", "mandelbrot"), ("secret", "smptebars")):
         encoder = ("-c:v", "libx264", "-preset", "ultrafast")
-        media.coded(footage, f"{name}.mp4", "format=yuv420p", encoder, frames=10, size="96x72", source=source)
+        media.encoded(
+            footage, f"{name}.mp4", "format=yuv420p", encoder, frames=10, size="96x72", source=source
+        )
     media.run_ffmpeg(
-        *media.picture(1, size="160x120"), "-update", "1", "-frames:v", "1", footage / "photo.jpg"
+        *media.moving_pattern(1, size="160x120"), "-update", "1", "-frames:v", "1", footage / "photo.jpg"
     )
     (root / "manifest.csv").write_text(MANIFEST)
     with pytest.MonkeyPatch.context() as patch:
@@ -123,7 +125,7 @@ def test_scores_are_told(studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr
     unseen = studio / "unseen"
     unseen.mkdir()
     encoder = ("-c:v", "libx264", "-preset", "ultrafast")
-    media.coded(unseen, "d.mp4", "format=yuv420p", encoder, frames=10, size="96x72", source="testsrc")
+    media.encoded(unseen, "d.mp4", "format=yuv420p", encoder, frames=10, size="96x72", source="testsrc")
     shorter = command(studio, "scored", "--val", "unseen", "--steps", "1", "--precision", "bf16")
     outcome = vsr(*shorter)
     assert outcome.status == 0, outcome.err
@@ -144,7 +146,7 @@ def test_a_network_of_another_size_is_one_like_any_other(
     weights = "small/duf-r-s-x4-bi.weights.h5"
     card = json.loads(Path("small/duf-r-s-x4-bi.json").read_text())
     assert card["options"] == {"width": 8, "levels": 1, "blocks": 1, "head": 8}
-    film = media.coded(studio, "film.mp4", "format=yuv420p", ("-c:v", "libx264"), frames=3, size="32x24")
+    film = media.encoded(studio, "film.mp4", "format=yuv420p", ("-c:v", "libx264"), frames=3, size="32x24")
     assert vsr("upscale", film, "large.mkv", "-m", weights, "--gpu", "cpu").status == 0
     assert "128x96" in vsr("info", "large.mkv").out
 

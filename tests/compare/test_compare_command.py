@@ -177,7 +177,7 @@ def test_sound_before_the_first_picture_stays_where_the_film_is_cut(
     vsr: Vsr, sample: Sample, tmp_path: Path
 ) -> None:
     late, short, target = sample(media.video_starts_late), tmp_path / "short.mkv", tmp_path / "cut.mkv"
-    media.run_ffmpeg(*media.picture(6), "-c:v", "ffv1", short)
+    media.run_ffmpeg(*media.moving_pattern(6), "-c:v", "ffv1", short)
     run = vsr("compare", late, short, "-o", target)
     assert run.status == 0, run.err
     assert len(packets(target, "video")) == 6

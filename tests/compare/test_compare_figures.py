@@ -51,7 +51,7 @@ def test_vmaf_tells_the_truth_from_a_copy_of_a_copy(tmp_path: Path, ffmpeg: Any)
     import media_samples as media
 
     true, blurred = tmp_path / "true.mkv", tmp_path / "blurred.mkv"
-    media.run_ffmpeg(*media.picture(6, size="192x144"), "-c:v", "ffv1", true)
+    media.run_ffmpeg(*media.moving_pattern(6, size="192x144"), "-c:v", "ffv1", true)
     media.run_ffmpeg("-i", true, "-vf", "gblur=sigma=3", "-c:v", "ffv1", blurred)
     figures = measured(plan_comparison([blurred, true], true), ffmpeg)
     assert figures.left_out is None

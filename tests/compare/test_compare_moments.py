@@ -66,7 +66,7 @@ def test_films_with_other_clocks_are_matched_frame_by_frame(sample: Sample, ffmp
 def test_a_film_of_another_rate_shows_what_a_player_would(tmp_path: Path, ffmpeg: Any) -> None:
     slow, fast = tmp_path / "slow.mkv", tmp_path / "fast.mkv"
     for path, rate, count in ((slow, "12", 6), (fast, "24", 12)):
-        media.run_ffmpeg(*media.picture(count, rate=rate), "-c:v", "ffv1", path)
+        media.run_ffmpeg(*media.moving_pattern(count, rate=rate), "-c:v", "ffv1", path)
     twice = list(iter_aligned(plan_comparison([fast, slow]), ffmpeg=ffmpeg))
     half = frames(slow, ffmpeg)
     assert len(twice) == 12
@@ -97,7 +97,7 @@ def test_only_the_common_part_is_compared_and_that_is_said(sample: Sample, ffmpe
 
 def test_a_preview_is_matched_with_its_place_in_the_film(tmp_path: Path, ffmpeg: Any) -> None:
     whole, part = tmp_path / "whole.mkv", tmp_path / "part.mkv"
-    media.run_ffmpeg(*media.picture(48, rate="24"), "-c:v", "ffv1", "-g", "1", whole)
+    media.run_ffmpeg(*media.moving_pattern(48, rate="24"), "-c:v", "ffv1", "-g", "1", whole)
     media.run_ffmpeg("-ss", "1", "-i", whole, "-frames:v", "12", "-c:v", "ffv1", part)
     line = plan_comparison([whole, part], whole, offset=Fraction(1))
     seen = list(iter_aligned(line, ffmpeg=ffmpeg))
@@ -137,7 +137,7 @@ def test_films_of_any_depth_are_enlarged_in_the_same_range(
     sample: Sample, tmp_path: Path, ffmpeg: Any
 ) -> None:
     large = tmp_path / "large.mkv"
-    media.run_ffmpeg(*media.picture(6, size="128x96"), "-c:v", "ffv1", "-pix_fmt", "yuv420p", large)
+    media.run_ffmpeg(*media.moving_pattern(6, size="128x96"), "-c:v", "ffv1", "-pix_fmt", "yuv420p", large)
     line = plan_comparison([sample(media.ten_bit), sample(media.cfr), large])
     first = next(iter_aligned(line, deep=True, ffmpeg=ffmpeg))
     flat = next(iter_aligned(line, ffmpeg=ffmpeg))
@@ -149,7 +149,7 @@ def test_films_of_any_depth_are_enlarged_in_the_same_range(
 
 def test_pictures_of_another_shape_are_refused(sample: Sample, tmp_path: Path) -> None:
     wide = tmp_path / "wide.mkv"
-    media.run_ffmpeg(*media.picture(size="96x48"), "-c:v", "ffv1", wide)
+    media.run_ffmpeg(*media.moving_pattern(size="96x48"), "-c:v", "ffv1", wide)
     with pytest.raises(InputError, match=r"96x48, shown as 2\.000:1.*cut or scale"):
         plan_comparison([sample(media.cfr), wide])
     # pixels of another shape make up for it

@@ -46,11 +46,11 @@ def _video(path: Path, text: str) -> None:
         size, frames = "320x180", min(frames, 2) if rate == "25" else frames
     encoder: tuple[str, ...] = ("-preset", "ultrafast") if path.suffix != ".avi" else ()
     if path.suffix in IMAGES:
-        media.run_ffmpeg(*media.picture(1), "-frames:v", "1", "-update", "1", path)
+        media.run_ffmpeg(*media.moving_pattern(1), "-frames:v", "1", "-update", "1", path)
         return
     if "--crop" in text:
         size = "640x360"
     if path.suffix == ".dv":
         rate, frames, size, encoder = "25", 2, "720x576", ("-c:v", "dvvideo", "-ac", "2")
-    image = media.picture(frames, size=size, rate=rate)
-    media.run_ffmpeg(*image, *media.sound(seconds), "-pix_fmt", "yuv420p", *encoder, path)
+    image = media.moving_pattern(frames, size=size, rate=rate)
+    media.run_ffmpeg(*image, *media.sine_tone(seconds), "-pix_fmt", "yuv420p", *encoder, path)

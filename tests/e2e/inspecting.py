@@ -45,7 +45,7 @@ def pixels(path: Path) -> np.ndarray:
 def shots(folder: Path, *sources: str, frames: int = 6) -> Path:
     """A lossless video, every source a shot of its own."""
     path = folder / f"{'-'.join(sources)}.mkv"
-    inputs = [argument for source in sources for argument in media.picture(frames, source=source)]
+    inputs = [argument for source in sources for argument in media.moving_pattern(frames, source=source)]
     prepared = "".join(f"[{i}:v]format=gbrp[v{i}];" for i in range(len(sources)))
     joined = "".join(f"[v{i}]" for i in range(len(sources))) + f"concat=n={len(sources)}:v=1"
     media.run_ffmpeg(*inputs, "-filter_complex", prepared + joined, "-c:v", "ffv1", path)

@@ -80,7 +80,7 @@ def stream(
     """A YUV4MPEG2 file, its header followed by further ``words``."""
     path = folder / "in.y4m"
     raw = ("-c:v", "rawvideo", "-strict", "-1", "-f", "yuv4mpegpipe")
-    moving = media.picture(frames, size=size, source="testsrc")
+    moving = media.moving_pattern(frames, size=size, source="testsrc")
     media.run_ffmpeg(*moving, "-pix_fmt", pix_fmt, *raw, path)
     line, rest = path.read_bytes().split(b"\n", 1)
     path.write_bytes(line + words.encode() + b"\n" + rest)
@@ -99,7 +99,7 @@ def read(data: bytes) -> tuple[Y4mHeader, list[bytes]]:
 
     images = Y4mReader(take)
     found = [bytes(image) for image in images]
-    assert images.cut is None
+    assert images.truncation is None
     assert place == len(data)
     return images.header, found
 
@@ -136,7 +136,7 @@ def test_the_frames_of_a_file(pix_fmt: str, words: str, tmp_path: Path, vsr: Vsr
     header, frames = read(through.out)
     before, _ = read(source.read_bytes())
     assert (header.width, header.height) == (128, 96)
-    assert header.others == before.others
+    assert header.parameters == before.parameters
     file = tmp_path / "out.mkv"
     assert vsr("upscale", source, file, *BICUBIC, "--codec", "ffv1", "--pix-fmt", pix_fmt).status == 0
     assert len(frames) == 4
@@ -187,11 +187,11 @@ def test_interlaced(tmp_path: Path) -> None:
     data = source.read_bytes().replace(b" Ip ", b" It ", 1)
     through = piped("upscale", "-", "-", *BICUBIC, stdin=data)
     header, frames = read(through.out)
-    assert "Ip" in header.others
+    assert "Ip" in header.parameters
     assert len(frames) == 4
     assert "deinterlaced" in through.err
     header, same = read(piped("upscale", "-", "-", *BICUBIC, "--no-deinterlace", stdin=data).out)
-    assert "It" in header.others
+    assert "It" in header.parameters
     assert same != frames
 
 

@@ -32,7 +32,7 @@ def made(folder: Path, size: str, *, name: str = "made.mkv") -> Path:
     """A lossless video of any size."""
     path = folder / name
     media.run_ffmpeg(
-        *media.picture(2, size=size, source="color=green"), "-pix_fmt", "gbrp", "-c:v", "ffv1", path
+        *media.moving_pattern(2, size=size, source="color=green"), "-pix_fmt", "gbrp", "-c:v", "ffv1", path
     )
     return path
 
@@ -42,7 +42,7 @@ def marked(folder: Path) -> Path:
     path = folder / "marked.mkv"
     boxes = "30:0:4:48:white", "0:22:64:4:white", "0:0:4:48:red", "60:0:4:48:red"
     drawn = ",".join("drawbox=x={}:y={}:w={}:h={}:c={}:t=fill".format(*box.split(":")) for box in boxes)
-    black = media.picture(2, source="color=black")
+    black = media.moving_pattern(2, source="color=black")
     media.run_ffmpeg(*black, "-vf", f"format=gbrp,{drawn}", "-c:v", "ffv1", path)
     return path
 
@@ -195,7 +195,7 @@ def test_transparency_is_fitted_but_not_cut(tmp_path: Path, vsr: Vsr) -> None:
 
 def test_a_stream_gets_square_pixels_too(tmp_path: Path, vsr: Vsr) -> None:
     source = tmp_path / "in.y4m"
-    media.run_ffmpeg(*media.picture(3), "-vf", "setsar=16/11", "-pix_fmt", "yuv420p", source)
+    media.run_ffmpeg(*media.moving_pattern(3), "-vf", "setsar=16/11", "-pix_fmt", "yuv420p", source)
     for options, words in (
         (("--height", "96"), {"W128", "H96", "A16:11"}),
         (("--size", "186x96"), {"W186", "H96", "A1:1"}),

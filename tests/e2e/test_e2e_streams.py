@@ -27,13 +27,13 @@ BICUBIC = ("-m", "bicubic", "-s", "2")
 
 
 def y4m(folder: Path) -> Path:
-    return media.coded(folder, "video.y4m", "format=yuv420p", (), frames=6)
+    return media.encoded(folder, "video.y4m", "format=yuv420p", (), frames=6)
 
 
 def webm(folder: Path) -> Path:
     path = folder / "video.webm"
     sound = ("-c:a", "libopus", "-c:v", "libvpx-vp9", "-crf", "20", "-b:v", "0", "-pix_fmt", "yuv420p")
-    media.run_ffmpeg(*media.picture(6), *media.sound(0.25), *sound, path)
+    media.run_ffmpeg(*media.moving_pattern(6), *media.sine_tone(0.25), *sound, path)
     return path
 
 
@@ -60,11 +60,17 @@ def test_every_container_into_every_other(
     before, after = probe(path), probe(target)
     assert (after.video.width, after.video.height) == (128, 96)
     # Matroska ticks in milliseconds, and Opus begins 6.5 ms before the image.
-    late = 0 if suffix in (".mp4", ".mov") else Fraction(1, 1000) if not after.others else Fraction(2, 1000)
+    late = (
+        0
+        if suffix in (".mp4", ".mov")
+        else Fraction(1, 1000)
+        if not after.other_streams
+        else Fraction(2, 1000)
+    )
     assert len(times(target)) == len(times(path))
     assert max(abs(a - b) for a, b in zip(times(target), times(path), strict=True)) <= late
-    assert [other.kind for other in after.others] == [other.kind for other in before.others]
-    for old, new in zip(before.others, after.others, strict=True):
+    assert [other.kind for other in after.other_streams] == [other.kind for other in before.other_streams]
+    for old, new in zip(before.other_streams, after.other_streams, strict=True):
         assert old.codec == new.codec or f"note: audio #{old.index}" in done.err
 
 
@@ -157,7 +163,7 @@ def test_hdr10(suffix: str, sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
     done = vsr("upscale", path, target, *BICUBIC)
     assert done.status == 0
     before, after = probe(path).video, probe(target).video
-    assert (after.mastering, after.light) == (before.mastering, before.light)
+    assert (after.mastering_display, after.content_light) == (before.mastering_display, before.content_light)
     assert (after.pix_fmt, after.color.transfer) == ("yuv420p10le", "smpte2084")
     assert "HDR" not in done.err
 
@@ -185,7 +191,9 @@ def test_through_a_link(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
 def damaged(tmp_path: Path) -> Path:
     whole = tmp_path / "whole.mp4"
     x264 = ("-c:v", "libx264", "-g", "12", "-threads", "1", "-pix_fmt", "yuv420p")
-    media.run_ffmpeg(*media.picture(48, rate="25"), *media.sound(1.92), *x264, "-c:a", "aac", whole)
+    media.run_ffmpeg(
+        *media.moving_pattern(48, rate="25"), *media.sine_tone(1.92), *x264, "-c:a", "aac", whole
+    )
     return media.damaged(whole, at=0.4, length=300)
 
 

@@ -69,9 +69,9 @@ def test_everything_goes_along(before: str, after: str, sample: Sample, tmp_path
     done = vsr("upscale", path, target, *BICUBIC)
     assert done.status == 0, done.err
     source = probe(target)
-    kinds = [(other.kind, other.language) for other in source.others if other.kind != "data"]
+    kinds = [(other.kind, other.language) for other in source.other_streams if other.kind != "data"]
     assert kinds == [("audio", "eng"), ("audio", "deu"), ("subtitle", "fra")]
-    assert [mark.metadata["title"] for mark in source.chapter_marks] == ["Opening; part = 1", "Ende"]
+    assert [mark.metadata["title"] for mark in source.chapters] == ["Opening; part = 1", "Ende"]
     assert packets(target, "audio") == packets(path, "audio")
     assert ("note: subtitle #3" in done.err) == (before != after)  # told where it is converted
 

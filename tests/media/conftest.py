@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from films import nearest
+from video_inspection import upscale_nearest
 
 from vsrcli.media.decoder import Decoder
 from vsrcli.media.encoder import VideoEncoder
@@ -60,7 +60,7 @@ def upscale(ffmpeg: Ffmpeg, request: pytest.FixtureRequest, tmp_path: Path) -> C
             ffmpeg=ffmpeg,
         )
         with Decoder(source, start=span[0], end=span[1], ffmpeg=ffmpeg) as decoder:
-            frames = (nearest(frame, scale) for frame in decoder)
+            frames = (upscale_nearest(frame, scale) for frame in decoder)
             if request.param == "whole" or reason_not_segmentable(plan, source.video, plan.video_options):
                 write(VideoEncoder(plan, source, ffmpeg=ffmpeg), frames)
             else:

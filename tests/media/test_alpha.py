@@ -48,7 +48,7 @@ def test_colours_are_the_same_with_and_without(sample: Sample, ffmpeg: Ffmpeg) -
 
 def test_a_gif_is_transparent_only_if_a_pixel_is(sample: Sample) -> None:
     assert not probe(sample(media.gif)).video.has_alpha
-    assert probe(sample(media.gif, see_through=True)).video.has_alpha
+    assert probe(sample(media.gif, transparent=True)).video.has_alpha
 
 
 @pytest.fixture
@@ -143,6 +143,6 @@ def test_hevc_with_a_second_layer_is_named(tmp_path: Path, plan: Callable[..., O
     path = tmp_path / "layers.mp4"
     look = f"{media.RAMP},format=yuva420p"
     x265 = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:pools=1")
-    media.run_ffmpeg(*media.picture(3), "-vf", look, *x265, "-tag:v", "hvc1", path)
+    media.run_ffmpeg(*media.moving_pattern(3), "-vf", look, *x265, "-tag:v", "hvc1", path)
     made = plan(path, tmp_path / "a.mkv")
     assert any("second layer" in text and "dropped" in text for text in made.notices)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from films import planes
+from video_inspection import decoded_planes
 
 import media_samples as media
 from vsrcli.media.color import TRANSFERS, encode_filter, output_color, resolve
@@ -58,14 +58,14 @@ def test_smooth_pictures_survive_both_conversions(
     filters, encoder, pix_fmt = SMOOTH[name]
     chosen = ffmpeg if zimg else WithoutZimg(ffmpeg.path, ffmpeg.version, ffmpeg.release)
     smooth = f"format=gbrp,gblur=sigma=6,{filters}"
-    path = media.coded(tmp_path, f"{name}.mkv", smooth, encoder, source=GRADIENT)
+    path = media.encoded(tmp_path, f"{name}.mkv", smooth, encoder, source=GRADIENT)
     target = tmp_path / "out.mkv"
     upscale(path, target, scale=1, codec="ffv1", ffmpeg=chosen)
     before, after = probe(path).video, probe(target).video
     assert after.pix_fmt == pix_fmt
     for tag in ("range", "matrix", "primaries", "transfer"):
         assert getattr(after.color, tag) == getattr(before.color, tag)
-    for old, new in zip(planes(path), planes(target), strict=True):
+    for old, new in zip(decoded_planes(path), decoded_planes(target), strict=True):
         step = 2 ** (before.bit_depth - 8)
         assert np.abs(old - new).max() <= 2 * step
         # swscale rounds full-range chroma down
@@ -76,21 +76,21 @@ def test_smooth_pictures_survive_both_conversions(
 def test_pure_green_is_173(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     """BT.709: 16 + 219 * 0.7152 = 172.6 (ITU-R BT.709-6, items 3.2 and 3.4); swscale's default says 145."""
     tagged = f"scale=out_color_matrix=bt709,format=yuv420p,{BT709}"
-    source = probe(media.coded(tmp_path, "in.mkv", tagged, X264))
+    source = probe(media.encoded(tmp_path, "in.mkv", tagged, X264))
     target = tmp_path / "out.mp4"
     plan = plan_output(source, target, width=64, height=48, options=EncodeOptions(crf=0), ffmpeg=ffmpeg)
     green = np.zeros((48, 64, 3), np.uint8)
     green[..., 1] = 255
     with VideoEncoder(plan, source, ffmpeg=ffmpeg) as encoder:
         encoder.write(Frame(green, 0, source.video.time_base))
-    luma = planes(target)[0]
+    luma = decoded_planes(target)[0]
     assert (luma.min(), luma.max()) == (173, 173)
     assert probe(target).video.color == Color("tv", "bt709", "bt709", "bt709", "left")
 
 
 def test_frames_are_the_colours_meant(tmp_path: Path, frames: Callable[..., list[Frame]]) -> None:
     green = f"format=gbrp,scale=out_color_matrix=bt709:out_range=tv,format=yuv444p,{BT709}"
-    path = media.coded(tmp_path, "g.mkv", green, FFV1, source="color=c=0x00FF00")
+    path = media.encoded(tmp_path, "g.mkv", green, FFV1, source="color=c=0x00FF00")
     pixel = frames(path)[0].pixels[20, 20].astype(int)
     assert np.abs(pixel - [0, 255, 0]).max() <= 2
 
@@ -99,10 +99,10 @@ def test_frames_are_the_colours_meant(tmp_path: Path, frames: Callable[..., list
 def test_rgb_sources_are_exact_as_frames(
     pix_fmt: str, tmp_path: Path, frames: Callable[..., list[Frame]], upscale: Callable[..., object]
 ) -> None:
-    path = media.coded(tmp_path, "rgb.mkv", f"format={pix_fmt}", FFV1)
+    path = media.encoded(tmp_path, "rgb.mkv", f"format={pix_fmt}", FFV1)
     frame = frames(path)[0].pixels
     if pix_fmt == "gbrp10le":
-        green, blue, red = planes(path)
+        green, blue, red = decoded_planes(path)
         assert np.abs((frame[..., 0] >> 6) - red).max() <= 1
         assert np.abs((frame[..., 1] >> 6) - green).max() <= 1
         assert np.abs((frame[..., 2] >> 6) - blue).max() <= 1
@@ -119,12 +119,12 @@ def test_rgb_sources_are_exact_as_frames(
 @pytest.mark.parametrize("levels", ["tv", "pc"])
 def test_grey_sources(levels: str, tmp_path: Path, upscale: Callable[..., object]) -> None:
     filters = f"scale=out_range={levels},format=gray,setparams=range={levels}"
-    path = media.coded(tmp_path, "grey.mkv", filters, FFV1, source=GRADIENT)
+    path = media.encoded(tmp_path, "grey.mkv", filters, FFV1, source=GRADIENT)
     target = tmp_path / "out.mkv"
     upscale(path, target, scale=1, codec="ffv1")
     assert probe(target).video.color.range == levels
-    luma, *chroma = planes(target)
-    assert np.abs(luma - planes(path)[0]).max() <= 1
+    luma, *chroma = decoded_planes(target)
+    assert np.abs(luma - decoded_planes(path)[0]).max() <= 1
     assert all(np.abs(plane - 128).max() <= 1 for plane in chroma)
 
 

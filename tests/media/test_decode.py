@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from films import planes, times
+from video_inspection import decoded_planes, relative_times
 
 import media_samples as media
 from vsrcli.errors import DecodeError
@@ -46,7 +46,7 @@ def test_every_frame_at_its_time(
     path = sample(function, **options)
     source = probe(path)
     got = frames(path)
-    assert [frame.time - source.start for frame in got] == times(path)
+    assert [frame.time - source.start for frame in got] == relative_times(path)
     assert [frame.time for frame in got] == frame_times(source)
     assert all(frame.time_base == source.video.time_base for frame in got)
     assert got[0].time == source.video.start
@@ -54,9 +54,9 @@ def test_every_frame_at_its_time(
 
 def test_pixels_are_those_of_the_film(tmp_path: Path, frames: Read) -> None:
     """4:4:4, so that the only arithmetic is the matrix: Rec. ITU-R BT.601, 219 and 224 steps."""
-    path = media.coded(tmp_path, "a.mkv", "format=yuv444p", ("-c:v", "ffv1"), frames=3)
+    path = media.encoded(tmp_path, "a.mkv", "format=yuv444p", ("-c:v", "ffv1"), frames=3)
     for number, frame in enumerate(frames(path)):
-        y, u, v = planes(path, index=number)
+        y, u, v = decoded_planes(path, index=number)
         y, u, v = (y - 16) / 219, (u - 128) / 224, (v - 128) / 224
         red, blue = y + 1.402 * v, y + 1.772 * u
         green = (y - 0.299 * red - 0.114 * blue) / 0.587
@@ -137,14 +137,14 @@ def test_spans_of_difficult_films(function: Callable[..., Path], sample: Sample,
     source, whole = probe(path), frames(path)
     for first in range(1, len(whole)):
         start = whole[first].time - source.start
-        got = frames(path, start=start, frames=2)
+        got = frames(path, start=start, max_frames=2)
         assert [frame.pts for frame in got] == [frame.pts for frame in whole[first : first + 2]]
         assert (got[0].pixels == whole[first].pixels).all()
 
 
 def test_frame_limit(sample: Sample, frames: Read) -> None:
-    assert len(frames(sample(media.cfr), frames=5)) == 5
-    assert len(frames(sample(media.cfr), frames=99)) == 12
+    assert len(frames(sample(media.cfr), max_frames=5)) == 5
+    assert len(frames(sample(media.cfr), max_frames=99)) == 12
 
 
 def test_empty_span(sample: Sample, frames: Read) -> None:
@@ -156,7 +156,7 @@ def test_empty_span(sample: Sample, frames: Read) -> None:
 @pytest.mark.parametrize("keep", [0.5, 0.8])
 def test_truncation_is_no_success(suffix: str, keep: float, tmp_path: Path, frames: Read) -> None:
     whole = media.cfr(tmp_path, frames=48, suffix=suffix)
-    path = media.truncated(whole, keep=keep)
+    path = media.truncated(whole, fraction=keep)
     assert path.stat().st_size % 188 != 0
     with pytest.raises(DecodeError, match=r"after \d+ frames: the file is cut short") as caught:
         frames(path)
@@ -164,7 +164,7 @@ def test_truncation_is_no_success(suffix: str, keep: float, tmp_path: Path, fram
 
 
 def test_the_part_before_the_cut_can_be_read(tmp_path: Path, frames: Read) -> None:
-    path = media.truncated(media.cfr(tmp_path, frames=48), keep=0.7)
+    path = media.truncated(media.cfr(tmp_path, frames=48), fraction=0.7)
     assert len(frames(path, end=Fraction(1, 4))) == 6
 
 
@@ -189,7 +189,7 @@ def test_a_recording_may_begin_between_key_frames(tmp_path: Path, ffmpeg: Ffmpeg
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_decoder_is_no_success(number: signal.Signals, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
-    path = media.coded(tmp_path, "long.mkv", "format=yuv420p", ("-c:v", "ffv1"), frames=300, size="256x192")
+    path = media.encoded(tmp_path, "long.mkv", "format=yuv420p", ("-c:v", "ffv1"), frames=300, size="256x192")
     decoder = Decoder(probe(path), ffmpeg=ffmpeg)
 
     def read() -> None:
@@ -201,8 +201,8 @@ def test_a_killed_decoder_is_no_success(number: signal.Signals, tmp_path: Path, 
 
     with pytest.raises(DecodeError, match="ffmpeg stopped") as caught:
         read()
-    assert f"after {decoder.count} frames" in str(caught.value)
-    assert 3 < decoder.count <= 300
+    assert f"after {decoder.frame_count} frames" in str(caught.value)
+    assert 3 < decoder.frame_count <= 300
 
 
 def test_leaving_early_ends_ffmpeg(sample: Sample, ffmpeg: Ffmpeg) -> None:
@@ -220,7 +220,7 @@ def test_a_change_of_size_is_named(second: str, tmp_path: Path, frames: Read) ->
     for size in ("64x48", second):
         part = tmp_path / f"{size}.h264"
         media.run_ffmpeg(
-            *media.picture(6, size=size), "-pix_fmt", "yuv420p", "-c:v", "libx264", "-bf", 0, part
+            *media.moving_pattern(6, size=size), "-pix_fmt", "yuv420p", "-c:v", "libx264", "-bf", 0, part
         )
         parts.append(part.read_bytes())
     both, path = tmp_path / "both.h264", tmp_path / "both.ts"
@@ -233,7 +233,7 @@ def test_a_change_of_size_is_named(second: str, tmp_path: Path, frames: Read) ->
 
 def test_no_picture_at_all(tmp_path: Path, frames: Read) -> None:
     whole = media.cfr(tmp_path, audio=False)
-    path = media.truncated(whole, keep=0.2)
+    path = media.truncated(whole, fraction=0.2)
     with pytest.raises(DecodeError, match="after 0 frames"):
         frames(path)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from films import nearest
+from video_inspection import upscale_nearest
 
 import media_samples as media
 from vsrcli.errors import EncodeError
@@ -32,7 +32,7 @@ def job(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> tuple[Source, OutputP
     options = EncodeOptions(preset="ultrafast")
     plan = plan_output(source, tmp_path / "out.mp4", width=128, height=96, options=options, ffmpeg=ffmpeg)
     with Decoder(source, ffmpeg=ffmpeg) as decoder:
-        return source, plan, [nearest(frame, 2) for frame in decoder]
+        return source, plan, [upscale_nearest(frame, 2) for frame in decoder]
 
 
 def left(folder: Path) -> list[str]:
@@ -47,7 +47,7 @@ def test_the_final_name_appears_at_the_end(job: tuple, tmp_path: Path, ffmpeg: F
             assert not plan.target.exists()
         assert all(name.startswith(".out.") and name.endswith(".part.mp4") for name in left(tmp_path))
     assert left(tmp_path) == ["out.mp4"]
-    assert (encoder.count, probe(plan.target).video.frames) == (12, 12)
+    assert (encoder.count, probe(plan.target).video.frame_count) == (12, 12)
 
 
 def test_an_exception_leaves_nothing(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
@@ -109,7 +109,7 @@ def test_frames_that_do_not_fit(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> N
             encoder.write(frames[0])
         strided = np.flip(np.flip(frames[1].pixels, 0).copy(), 0)
         encoder.write(replace(frames[1], pixels=strided))
-    assert probe(plan.target).video.frames == 2
+    assert probe(plan.target).video.frame_count == 2
 
 
 def test_what_came_meanwhile_is_not_overwritten(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
@@ -131,7 +131,7 @@ def test_overwriting(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     plan.target.write_text("old")
     with VideoEncoder(replace(plan, overwrite=True), source, ffmpeg=ffmpeg) as encoder:
         encoder.write(frames[0])
-    assert probe(plan.target).video.frames == 1
+    assert probe(plan.target).video.frame_count == 1
 
 
 def test_overwriting_what_a_link_points_to(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
@@ -146,7 +146,7 @@ def test_overwriting_what_a_link_points_to(job: tuple, tmp_path: Path, ffmpeg: F
         assert encoder._part.parent == place  # on the file system where it will stay
     assert plan.target.is_symlink()
     assert (left(tmp_path), left(place)) == (["elsewhere", "out.mp4"], ["real.mp4"])
-    assert probe(real).video.frames == 1
+    assert probe(real).video.frame_count == 1
 
 
 def test_two_runs_at_once_do_not_meet(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
@@ -186,7 +186,7 @@ def test_odd_names(name: str, sample: Sample, tmp_path: Path, upscale: Callable[
     folder.mkdir()
     upscale(source, folder / name)
     assert left(folder) == [name]
-    assert len(probe(folder / name).others) == 1
+    assert len(probe(folder / name).other_streams) == 1
 
 
 def test_relative_names_and_an_empty_path(
@@ -196,7 +196,7 @@ def test_relative_names_and_an_empty_path(
     monkeypatch.chdir(tmp_path)
     Path("-in.mp4").write_bytes(sample(media.cfr).read_bytes())
     upscale(Path("-in.mp4"), Path("-out.mp4"))
-    assert probe(tmp_path / "-out.mp4").video.frames == 12
+    assert probe(tmp_path / "-out.mp4").video.frame_count == 12
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -226,5 +226,5 @@ def test_the_picture_alone(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> No
         with VideoEncoder(plan, source, ffmpeg=ffmpeg) as encoder:
             for frame in frames:
                 encoder.write(frame)
-    assert probe(plan.target).others == ()
+    assert probe(plan.target).other_streams == ()
     assert len(frames) == 6

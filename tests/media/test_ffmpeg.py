@@ -126,14 +126,14 @@ SLEEP = "import time; time.sleep(600)"
 
 
 def test_a_child_that_gives_nothing_is_ended() -> None:
-    process = FFmpegProcess([sys.executable, "-c", SLEEP], stdout=True, stall=0.5)
+    process = FFmpegProcess([sys.executable, "-c", SLEEP], stdout=True, stall_timeout=0.5)
     assert process.stdout.read(1) == b""
     assert process.describe_exit(process.wait()) == "neither took nor gave anything for 0.5 seconds"
     process.kill()
 
 
 def test_a_child_that_takes_nothing_is_ended() -> None:
-    process = FFmpegProcess([sys.executable, "-c", SLEEP], stdin=True, stall=0.5)
+    process = FFmpegProcess([sys.executable, "-c", SLEEP], stdin=True, stall_timeout=0.5)
     with pytest.raises(OSError, match="pipe"):
         process.stdin.write(bytes(1 << 20))
     assert "neither took nor gave" in process.describe_exit(process.wait())
@@ -141,20 +141,24 @@ def test_a_child_that_takes_nothing_is_ended() -> None:
 
 
 def test_a_child_that_does_not_end_is_ended() -> None:
-    process = FFmpegProcess([sys.executable, "-c", SLEEP], stdin=True, stall=0.5)
+    process = FFmpegProcess([sys.executable, "-c", SLEEP], stdin=True, stall_timeout=0.5)
     assert "neither took nor gave" in process.describe_exit(process.wait())
 
 
 def test_a_child_that_makes_progress_may_take_its_time() -> None:
     grown = iter(range(10**6))
     slow = FFmpegProcess(
-        [sys.executable, "-c", "import time; time.sleep(1.5)"], grows=lambda: next(grown), stall=0.5
+        [sys.executable, "-c", "import time; time.sleep(1.5)"],
+        progress_marker=lambda: next(grown),
+        stall_timeout=0.5,
     )
     assert slow.describe_exit(slow.wait()) == "exit status 0"
 
 
 def test_a_child_that_nobody_waits_for_may_take_its_time() -> None:
-    process = FFmpegProcess([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=True, stall=0.3)
+    process = FFmpegProcess(
+        [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=True, stall_timeout=0.3
+    )
     time.sleep(1)  # the network is busy
     assert process.describe_exit(process.wait()) == "exit status 0"
 

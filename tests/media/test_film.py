@@ -10,7 +10,7 @@ import av
 import av.stream
 import numpy as np
 import pytest
-from films import packets, times
+from video_inspection import relative_packets, relative_times
 
 import media_samples as media
 from vsrcli.media.output_plan import OutputPlan
@@ -56,7 +56,7 @@ def test_times(
     """Equal as rationals in MP4 and QuickTime; to the nearest tick of its clock in Matroska and MPEG-TS."""
     path, target = sample(function, **options), tmp_path / f"out{suffix}"
     upscale(path, target)
-    before, after = times(path), times(target)
+    before, after = relative_times(path), relative_times(target)
     assert len(after) == len(before)
     if suffix == ".ts":  # AAC's priming packet lies before zero and is the container's start there
         before, after = [time - before[0] for time in before], [time - after[0] for time in after]
@@ -81,7 +81,7 @@ def test_sound_is_the_same_at_the_same_time(
 ) -> None:
     path, target = sample(function, **options), tmp_path / f"out{suffix}"
     upscale(path, target)
-    for before, after in zip(packets(path, "audio"), packets(target, "audio"), strict=True):
+    for before, after in zip(relative_packets(path, "audio"), relative_packets(target, "audio"), strict=True):
         if path.suffix == ".ts":  # ADTS headers are taken off
             before = [(time, data[7:]) for time, data in before]
         assert [data for _, data in after] == [data for _, data in before]
@@ -122,7 +122,7 @@ def test_pictures_without_times_follow_one_another(
     assert [frame.time for frame in frames(path)] == frame_times(probe(path)) == wanted
     assert [frame.time for frame in frames(path, start=Fraction(1, 5), end=Fraction(2, 5))] == wanted[5:10]
     upscale(path, tmp_path / "out.mp4")
-    assert times(tmp_path / "out.mp4") == wanted
+    assert relative_times(tmp_path / "out.mp4") == wanted
 
 
 def test_a_recording_that_begins_between_key_frames(
@@ -135,7 +135,7 @@ def test_a_recording_that_begins_between_key_frames(
 
 
 def subtitle_lines(path: Path) -> list[tuple[Fraction, bytes]]:
-    return [line for line in packets(path, "subtitle")[0] if len(line[1]) > 2]
+    return [line for line in relative_packets(path, "subtitle")[0] if len(line[1]) > 2]
 
 
 @pytest.mark.parametrize("before", [".mkv", ".mp4"])
@@ -146,15 +146,15 @@ def test_everything_goes_along(
     path, target = sample(media.rich, suffix=before), tmp_path / f"out{after}"
     upscale(path, target)
     source = probe(target)
-    assert [(o.kind, o.language) for o in source.others if o.kind != "data"] == [
+    assert [(o.kind, o.language) for o in source.other_streams if o.kind != "data"] == [
         ("audio", "eng"),
         ("audio", "deu"),
         ("subtitle", "fra"),
     ]
     assert source.video.language == "eng"
-    assert source.others[1].title == "Kommentar"
+    assert source.other_streams[1].title == "Kommentar"
     assert source.metadata["title"] == "A tiny film"
-    marks = [(chapter.start, chapter.end, chapter.metadata["title"]) for chapter in source.chapter_marks]
+    marks = [(chapter.start, chapter.end, chapter.metadata["title"]) for chapter in source.chapters]
     assert marks == [(0, Fraction(2, 5), "Opening; part = 1"), (Fraction(2, 5), 1, "Ende")]
     lines = subtitle_lines(target)
     assert [time for time, _ in lines] == [Fraction(1, 10), Fraction(1, 2)]
@@ -166,11 +166,11 @@ def test_everything_goes_along(
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
 def test_covers_and_attachments(suffix: str, sample: Sample, tmp_path: Path, upscale: Upscale) -> None:
-    for function in (media.attachments, media.covered):
+    for function in (media.attachments, media.with_cover):
         path, target = sample(function), tmp_path / f"{function.__name__}{suffix}"
         upscale(path, target)
-        kinds = sorted(other.kind for other in probe(target).others)
-        wanted = sorted(other.kind for other in probe(path).others)
+        kinds = sorted(other.kind for other in probe(target).other_streams)
+        wanted = sorted(other.kind for other in probe(path).other_streams)
         if suffix == ".mp4":
             wanted = [kind for kind in wanted if kind != "attachment"]
         assert kinds == wanted
@@ -181,7 +181,7 @@ def cover(path: Path) -> bytes:
     from vsrcli.media.mux import cover_data
 
     source = probe(path)
-    found = cover_data(source, next(other.index for other in source.others if other.kind == "cover"))
+    found = cover_data(source, next(other.index for other in source.other_streams if other.kind == "cover"))
     assert found
     return found
 
@@ -201,7 +201,7 @@ def test_shape_rotation_and_fields(suffix: str, sample: Sample, tmp_path: Path, 
     assert (video.width, video.height, video.rotation) == (96, 128, 0)
     target = tmp_path / f"interlaced{suffix}"
     plan = upscale(sample(media.interlaced), target)
-    assert not probe(target).video.interlaced
+    assert not probe(target).video.is_interlaced
     assert any("deinterlaced" in text for text in plan.notices)
 
 
@@ -236,15 +236,15 @@ def test_a_span_takes_everything_with_it(
     coarse = max(tick(path), tick(target))
     assert len(got) == len(wanted)
     assert max(abs(a - b) for a, b in zip(got, wanted, strict=True)) <= (coarse if after == ".mkv" else 0)
-    inside = in_span(packets(path, "audio")[0])
+    inside = in_span(relative_packets(path, "audio")[0])
     for track in packets_absolute(target, "audio"):
         assert [data for _, data in track] == [
-            data for _, data in in_span(packets(path, "audio")[len_index(target, track)])
+            data for _, data in in_span(relative_packets(path, "audio")[len_index(target, track)])
         ]
         assert abs(track[0][0] - (inside[0][0] - SPAN[0])) <= Fraction(1, 900)
     lines = [line for line in packets_absolute(target, "subtitle")[0] if len(line[1]) > 2]
     assert [time for time, _ in lines] == [Fraction(1, 4)]
-    marks = [(c.start, c.end) for c in probe(target).chapter_marks]
+    marks = [(c.start, c.end) for c in probe(target).chapters]
     assert marks == [(0, Fraction(3, 20)), (Fraction(3, 20), Fraction(1, 2))]
 
 
@@ -254,7 +254,7 @@ def in_span(track: list[tuple[Fraction, bytes]]) -> list[tuple[Fraction, bytes]]
 
 def packets_absolute(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
     start = probe(path).start
-    return [[(time + start, data) for time, data in track] for track in packets(path, kind)]
+    return [[(time + start, data) for time, data in track] for track in relative_packets(path, kind)]
 
 
 def len_index(path: Path, track: list[tuple[Fraction, bytes]]) -> int:
@@ -269,9 +269,9 @@ def test_the_first_times_are_read_from_the_beginning_alone(tmp_path: Path) -> No
     data = whole.read_bytes()
     (tmp_path / "half.ts").write_bytes(data[: len(data) // 2 // 188 * 188] + b"\0" * (len(data) // 2))
     half = probe(tmp_path / "half.ts")
-    assert frame_times(half, count=10) == times[:10]
-    assert frame_times(half, since=times[20], count=10) == times[20:30]
-    assert frame_times(probe(whole), since=times[395], count=10) == times[395:]
+    assert frame_times(half, max_count=10) == times[:10]
+    assert frame_times(half, start=times[20], max_count=10) == times[20:30]
+    assert frame_times(probe(whole), start=times[395], max_count=10) == times[395:]
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
@@ -288,11 +288,11 @@ def test_a_span_before_zero(
     assert probe(path).start < Fraction(-1, 2)
     upscale(path, target, span=span)
     begin, end = span[0] or Fraction(0), span[1] or Fraction(9)
-    wanted = [time - begin for time in times(path) if begin <= time < end]
+    wanted = [time - begin for time in relative_times(path) if begin <= time < end]
     got = frame_times(probe(target))
     assert len(got) == len(wanted)
     assert max(abs(a - b) for a, b in zip(got, wanted, strict=True)) <= tick(target)
-    whole, track = packets(path, "audio")[0], packets_absolute(target, "audio")[0]
+    whole, track = relative_packets(path, "audio")[0], packets_absolute(target, "audio")[0]
     kept = [(time - begin, data[7:]) for time, data in whole if begin <= time < end]
     assert abs(len(track) - len(kept)) <= 1  # the last one may begin at the very end
     assert [data for _, data in track][: len(kept)] == [data for _, data in kept][: len(track)]
@@ -306,7 +306,7 @@ def test_chapters_of_a_running_clock_begin_at_zero(sample: Sample, tmp_path: Pat
     source: Source = probe(path)
     assert source.start == 5
     upscale(path, target)
-    assert times(target) == times(path)
+    assert relative_times(target) == relative_times(path)
     assert probe(target).start == 0
-    begin = [chapter.start for chapter in source.chapter_marks]
-    assert [chapter.start for chapter in probe(target).chapter_marks] == [max(time - 5, 0) for time in begin]
+    begin = [chapter.start for chapter in source.chapters]
+    assert [chapter.start for chapter in probe(target).chapters] == [max(time - 5, 0) for time in begin]

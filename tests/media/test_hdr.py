@@ -24,8 +24,8 @@ P3 = MasteringDisplay(  # the numbers of media.hdr10
     green=(Fraction(53, 200), Fraction(69, 100)),
     blue=(Fraction(3, 20), Fraction(3, 50)),
     white=(Fraction(3127, 10000), Fraction(329, 1000)),
-    darkest=Fraction(1, 200),
-    brightest=Fraction(1000),
+    min_luminance=Fraction(1, 200),
+    max_luminance=Fraction(1000),
 )
 SPELLED = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
 
@@ -33,8 +33,8 @@ SPELLED = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)
 def test_it_is_read(sample: Sample) -> None:
     for suffix in (".mkv", ".mp4", ".webm"):
         video = probe(sample(media.hdr10, suffix=suffix)).video
-        assert (video.mastering, video.light) == (P3, ContentLightLevel(1000, 400))
-    assert probe(sample(media.hlg)).video.mastering is None
+        assert (video.mastering_display, video.content_light) == (P3, ContentLightLevel(1000, 400))
+    assert probe(sample(media.hlg)).video.mastering_display is None
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,10 @@ def test_it_is_kept(
     made = upscale(path, tmp_path / target, codec=codec)
     before, after = probe(path).video, probe(tmp_path / target).video
     assert after.bit_depth >= 10
-    assert after.light == before.light
-    assert after.mastering is not None
-    assert color.format_mastering_display(after.mastering) is not None
-    for one, other in zip(_numbers(before.mastering), _numbers(after.mastering), strict=True):
+    assert after.content_light == before.content_light
+    assert after.mastering_display is not None
+    assert color.format_mastering_display(after.mastering_display) is not None
+    for one, other in zip(_numbers(before.mastering_display), _numbers(after.mastering_display), strict=True):
         assert abs(one - other) <= Fraction(1, 2**14)  # AV1's own steps
     assert (after.color.transfer, after.color.matrix) == ("smpte2084", "bt2020nc")
     assert not any("HDR" in text for text in made.notices)
@@ -68,10 +68,14 @@ def test_it_is_kept(
 
 def _numbers(display: MasteringDisplay | None) -> list[Fraction]:
     assert display is not None
-    assert display.darkest is not None
-    assert display.brightest is not None
+    assert display.min_luminance is not None
+    assert display.max_luminance is not None
     points = [display.red, display.green, display.blue, display.white]
-    return [*(each for point in points if point for each in point), display.darkest, display.brightest]
+    return [
+        *(each for point in points if point for each in point),
+        display.min_luminance,
+        display.max_luminance,
+    ]
 
 
 def test_hlg_keeps_its_tags(sample: Sample, tmp_path: Path, upscale: Callable[..., Any]) -> None:
@@ -94,7 +98,7 @@ def test_an_older_ffmpeg_needs_the_encoders_own_words(
     path = sample(media.hdr10)
     for codec in ("libx265", "libsvtav1"):
         made = upscale(path, tmp_path / f"{codec}.mkv", codec=codec, ffmpeg=older)
-        assert probe(tmp_path / f"{codec}.mkv").video.light == ContentLightLevel(1000, 400)
+        assert probe(tmp_path / f"{codec}.mkv").video.content_light == ContentLightLevel(1000, 400)
         assert not any("HDR" in text for text in made.notices)
     options = EncodeOptions(codec="ffv1")
     made = plan_output(

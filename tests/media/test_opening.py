@@ -65,7 +65,7 @@ def test_names_are_names_of_files(
 @pytest.mark.parametrize("name", ["img%03d.png", "img*.png", "img[0-9].png"])
 def test_patterns_are_no_films(name: str, tmp_path: Path) -> None:
     one = tmp_path / "img001.png"
-    media.run_ffmpeg(*media.picture(1), "-frames:v", "1", "-update", "1", one)
+    media.run_ffmpeg(*media.moving_pattern(1), "-frames:v", "1", "-update", "1", one)
     (tmp_path / name).write_bytes(one.read_bytes())
     with pytest.raises(InputError, match=r"other files|still picture"):
         probe(tmp_path / name)
@@ -96,7 +96,7 @@ def test_frames_larger_than_memory(sample: Sample, tmp_path: Path) -> None:
 def test_a_later_frame_larger_than_memory(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     """The second picture of a motion JPEG film says that it has 60000x60000 pixels."""
     path = tmp_path / "film.avi"
-    media.run_ffmpeg(*media.picture(3), "-c:v", "mjpeg", path)
+    media.run_ffmpeg(*media.moving_pattern(3), "-c:v", "mjpeg", path)
     data = bytearray(path.read_bytes())
     second = data.index(b"\xff\xc0", data.index(b"\xff\xc0") + 1)
     data[second + 5 : second + 9] = b"\xea\x60\xea\x60"
@@ -113,7 +113,16 @@ def test_hundreds_of_streams(tmp_path: Path) -> None:
     path = tmp_path / "many.mkv"
     tracks = ["-map", "1"] * 300
     media.run_ffmpeg(
-        *media.picture(2), *media.sound(0.05), "-map", "0", *tracks, "-c:v", "ffv1", "-c:a", "pcm_s16le", path
+        *media.moving_pattern(2),
+        *media.sine_tone(0.05),
+        "-map",
+        "0",
+        *tracks,
+        "-c:v",
+        "ffv1",
+        "-c:a",
+        "pcm_s16le",
+        path,
     )
     with pytest.raises(InputError, match=r"301 streams, more than the 256"):
         probe(path)

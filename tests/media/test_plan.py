@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from films import planes
+from video_inspection import decoded_planes
 
 import media_samples as media
 from vsrcli.errors import OutputError
@@ -64,13 +64,13 @@ def test_8_bit_codec_for_a_deep_source_is_told(sample: Sample, tmp_path: Path, p
 
 def test_subsampling_is_kept(tmp_path: Path, plan: Plan) -> None:
     for pix_fmt in ("yuv422p", "yuv444p"):
-        path = media.coded(tmp_path, f"{pix_fmt}.mkv", f"format={pix_fmt}", ("-c:v", "ffv1"))
+        path = media.encoded(tmp_path, f"{pix_fmt}.mkv", f"format={pix_fmt}", ("-c:v", "ffv1"))
         assert plan(path, tmp_path / "a.mp4").pix_fmt == pix_fmt
 
 
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx-vp9", "libsvtav1"])
 def test_odd_sizes(codec: str, tmp_path: Path, plan: Plan, upscale: Callable[..., OutputPlan]) -> None:
-    path = media.coded(
+    path = media.encoded(
         tmp_path, "odd.mkv", "format=yuv444p,scale=65:49,format=yuv420p", ("-c:v", "ffv1"), size="128x96"
     )
     target = tmp_path / "a.mkv"
@@ -82,7 +82,7 @@ def test_odd_sizes(codec: str, tmp_path: Path, plan: Plan, upscale: Callable[...
 
 
 def test_an_odd_size_in_a_format_that_has_none(tmp_path: Path, plan: Plan) -> None:
-    path = media.coded(
+    path = media.encoded(
         tmp_path, "odd.mkv", "format=yuv444p,scale=65:49,format=yuv420p", ("-c:v", "ffv1"), size="128x96"
     )
     with pytest.raises(OutputError, match=r"odd.*yuv444p"):
@@ -190,10 +190,10 @@ def test_explicit_options_win(sample: Sample, tmp_path: Path, plan: Plan) -> Non
 @pytest.mark.parametrize("key", ["vf", "filter:v"])
 def test_a_filter_of_the_user_leaves_colours_alone(key: str, tmp_path: Path, upscale: Callable) -> None:
     """It comes behind the conversion; in its place, ffmpeg would convert as it likes under the old tags."""
-    path = media.coded(tmp_path, "in.mkv", "format=yuv420p,setparams=colorspace=bt709", ("-c:v", "ffv1"))
+    path = media.encoded(tmp_path, "in.mkv", "format=yuv420p,setparams=colorspace=bt709", ("-c:v", "ffv1"))
     upscale(path, tmp_path / "plain.mkv", codec="ffv1")
     upscale(path, tmp_path / "turned.mkv", codec="ffv1", extra=((key, "vflip"),))
-    plain, turned = planes(tmp_path / "plain.mkv"), planes(tmp_path / "turned.mkv")
+    plain, turned = decoded_planes(tmp_path / "plain.mkv"), decoded_planes(tmp_path / "turned.mkv")
     assert all(np.array_equal(a, b[::-1]) for a, b in zip(plain, turned, strict=True))
 
 
@@ -229,7 +229,7 @@ def test_a_cameras_telemetry_goes_along(
 ) -> None:
     target = tmp_path / f"a{suffix}"
     upscale(sample(media.telemetry), target)
-    assert [(other.kind, other.codec) for other in probe(target).others][:1] == [("data", "gpmd")]
+    assert [(other.kind, other.codec) for other in probe(target).other_streams][:1] == [("data", "gpmd")]
 
 
 def test_data_that_has_no_place_is_named(sample: Sample, tmp_path: Path, plan: Plan) -> None:

@@ -18,19 +18,19 @@ def test_constant_rate(sample: Callable[..., Path]) -> None:
     assert (video.codec, video.width, video.height, video.pix_fmt) == ("h264", 64, 48, "yuv420p")
     assert video.frame_rate == Fraction(24000, 1001)
     assert video.time_base == Fraction(1, 24000)
-    assert (video.frames, video.start, source.start, video.field_order) == (12, 0, 0, "progressive")
+    assert (video.frame_count, video.start, source.start, video.field_order) == (12, 0, 0, "progressive")
     assert (video.bit_depth, video.is_high_bit_depth, video.has_alpha, video.sample_aspect_ratio) == (
         8,
         False,
         False,
         1,
     )
-    assert [(other.kind, other.codec) for other in source.others] == [("audio", "aac")]
-    assert "48000" in source.others[0].summary
+    assert [(other.kind, other.codec) for other in source.other_streams] == [("audio", "aac")]
+    assert "48000" in source.other_streams[0].summary
 
 
 def test_a_container_without_a_count_states_none(sample: Callable[..., Path]) -> None:
-    assert probe(sample(media.cfr, suffix=".mkv")).video.frames is None
+    assert probe(sample(media.cfr, suffix=".mkv")).video.frame_count is None
 
 
 def test_starts_are_exact(sample: Callable[..., Path]) -> None:
@@ -53,7 +53,7 @@ def test_rotation(degrees: int, size: tuple[int, int], sample: Callable[..., Pat
 
 def test_pixel_shape_and_fields(sample: Callable[..., Path]) -> None:
     assert probe(sample(media.anamorphic)).video.sample_aspect_ratio == Fraction(16, 11)
-    assert probe(sample(media.interlaced)).video.interlaced
+    assert probe(sample(media.interlaced)).video.is_interlaced
 
 
 def test_high_dynamic_range(sample: Callable[..., Path]) -> None:
@@ -66,23 +66,23 @@ def test_high_dynamic_range(sample: Callable[..., Path]) -> None:
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
 def test_everything_else(suffix: str, sample: Callable[..., Path]) -> None:
     source = probe(sample(media.rich, suffix=suffix))
-    assert [(o.kind, o.language) for o in source.others][:3] == [
+    assert [(o.kind, o.language) for o in source.other_streams][:3] == [
         ("audio", "eng"),
         ("audio", "deu"),
         ("subtitle", "fra"),
     ]
     assert source.video.language == "eng"
     assert source.metadata["title"] == "A tiny film"
-    assert source.chapters == 2
-    assert [c.metadata["title"] for c in source.chapter_marks] == ["Opening; part = 1", "Ende"]
-    assert [(c.start, c.end) for c in source.chapter_marks] == [(0, Fraction(2, 5)), (Fraction(2, 5), 1)]
+    assert source.chapter_count == 2
+    assert [c.metadata["title"] for c in source.chapters] == ["Opening; part = 1", "Ende"]
+    assert [(c.start, c.end) for c in source.chapters] == [(0, Fraction(2, 5)), (Fraction(2, 5), 1)]
 
 
 def test_covers_are_not_the_film(sample: Callable[..., Path]) -> None:
-    source = probe(sample(media.covered))
+    source = probe(sample(media.with_cover))
     assert source.video.width == 64
-    assert "cover" in [other.kind for other in source.others]
-    kinds = [(o.kind, o.title) for o in probe(sample(media.attachments)).others]
+    assert "cover" in [other.kind for other in source.other_streams]
+    kinds = [(o.kind, o.title) for o in probe(sample(media.attachments)).other_streams]
     assert ("attachment", "face.ttf") in kinds
     assert "cover" in [kind for kind, _ in kinds]
 
@@ -91,7 +91,7 @@ def test_names_that_could_mean_something_else(sample: Callable[..., Path], tmp_p
     for name in ("-y.mp4", "a%03d.mp4", "file:x.mp4", "a 'b' \"c\" ü|&.mp4", "concat:a.mp4"):
         path = tmp_path / name
         path.write_bytes(sample(media.cfr).read_bytes())
-        assert probe(path).video.frames == 12
+        assert probe(path).video.frame_count == 12
 
 
 def refused(path: Path) -> InputError:
@@ -126,10 +126,10 @@ def test_sound_only_and_pictures(sample: Callable[..., Path], tmp_path: Path) ->
     assert "sound only" in str(refused(sound))
     song = tmp_path / "song.m4a"
     maps = ("-map", "0:a", "-map", "0:v:1", "-c", "copy", "-disposition:v:0", "attached_pic")
-    media.run_ffmpeg("-i", sample(media.covered), *maps, "-f", "mp4", song)
+    media.run_ffmpeg("-i", sample(media.with_cover), *maps, "-f", "mp4", song)
     assert "sound only" in str(refused(song))
     picture = tmp_path / "picture.png"
-    media.run_ffmpeg(*media.picture(1), "-frames:v", "1", "-update", "1", picture)
+    media.run_ffmpeg(*media.moving_pattern(1), "-frames:v", "1", "-update", "1", picture)
     assert "still picture" in str(refused(picture))
 
 

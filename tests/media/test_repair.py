@@ -41,7 +41,7 @@ def source(sample: Sample) -> Source:
 def test_gaps_show_the_frame_before(source: Source) -> None:
     shown, mender = mended(source, [0, 40, 160, 200], [0, 40, 80, 120, 160, 200])
     assert shown == [(0, 0), (40, 40), (80, 40), (120, 40), (160, 160), (200, 200)]
-    assert mender.replaced == [80, 120]
+    assert mender.replaced_ticks == [80, 120]
     assert mender.summary() == (
         "2 damaged frames were replaced by the frame before: at 0:00:00.080 to 0:00:00.120"
     )
@@ -81,7 +81,7 @@ def test_as_many_frames_at_their_times(
 ) -> None:
     monkeypatch.setenv("SVT_LOG", "0")
     whole = tmp_path / name
-    media.run_ffmpeg(*media.picture(48, rate="25"), *encoder, whole)
+    media.run_ffmpeg(*media.moving_pattern(48, rate="25"), *encoder, whole)
     path = media.damaged(whole, length=600)
     source = probe(path)
     with (
@@ -102,7 +102,7 @@ def _reading(source: Source, ffmpeg: Ffmpeg) -> Decoder:
 
 def test_a_span_of_a_damaged_film(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     whole = tmp_path / "film.mp4"
-    media.run_ffmpeg(*media.picture(48, rate="25"), *X264, whole)
+    media.run_ffmpeg(*media.moving_pattern(48, rate="25"), *X264, whole)
     path = media.damaged(whole, length=600)
     with Decoder(probe(path), start=Fraction(4, 5), tolerant=True, ffmpeg=ffmpeg) as decoder:
         got = [frame.time for frame in decoder]

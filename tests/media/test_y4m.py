@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import media_samples as media
 from vsrcli.errors import InputError
-from vsrcli.media.y4m import PIX_FMTS, Y4mHeader, Y4mReader, new_header, parse_header
+from vsrcli.media.y4m import PIX_FMTS, Y4mHeader, Y4mReader, create_header, parse_header
 
 HEADER = b"YUV4MPEG2 W4 H2 F25:1 Ip A1:1 Cmono\n"  # 8 bytes a picture
 
@@ -24,7 +24,11 @@ def pictures(data: bytes) -> Y4mReader:
 def test_a_header() -> None:
     header = parse_header(b"YUV4MPEG2 W720 H576 F30000:1001 It A128:117 C420paldv XCOLORRANGE=FULL Xmine")
     assert (header.width, header.height) == (720, 576)
-    assert (header.rate, header.chroma, header.pix_fmt) == (Fraction(30000, 1001), "420paldv", "yuv420p")
+    assert (header.frame_rate, header.chroma, header.pix_fmt) == (
+        Fraction(30000, 1001),
+        "420paldv",
+        "yuv420p",
+    )
     assert header.frame_bytes == 720 * 576 * 3 // 2
     line = b"YUV4MPEG2 W720 H576 F30000:1001 It A128:117 C420paldv XCOLORRANGE=FULL Xmine\n"
     assert header.line() == line
@@ -32,8 +36,8 @@ def test_a_header() -> None:
 
 def test_what_is_left_out_has_a_meaning() -> None:
     header = parse_header(b"YUV4MPEG2 H3 W5")
-    assert (header.rate, header.pix_fmt, header.frame_bytes) == (25, "yuv420p", 15 + 2 * 6)
-    assert parse_header(b"YUV4MPEG2 W5 H3 F0:0 A0:0 I?").rate == 25
+    assert (header.frame_rate, header.pix_fmt, header.frame_bytes) == (25, "yuv420p", 15 + 2 * 6)
+    assert parse_header(b"YUV4MPEG2 W5 H3 F0:0 A0:0 I?").frame_rate == 25
     assert parse_header(b"YUV4MPEG2 W5 H3 XYSCSS=422").pix_fmt == "yuv422p"
 
 
@@ -77,11 +81,11 @@ def test_a_header_comes_back(width: int, height: int, others: list[str]) -> None
 
 def test_another_size() -> None:
     header = parse_header(b"YUV4MPEG2 W4 H2 F24:1 It A4:3 C420jpeg XYSCSS=420JPEG XCOLORRANGE=FULL Xmine")
-    same = header.with_changes(8, 4, pix_fmt="yuv420p", siting=None, progressive=False)
+    same = header.with_changes(8, 4, pix_fmt="yuv420p", chroma_location=None, deinterlaced=False)
     assert same.line() == (b"YUV4MPEG2 W8 H4 F24:1 It A4:3 C420jpeg XYSCSS=420JPEG XCOLORRANGE=FULL Xmine\n")
-    other = header.with_changes(8, 4, pix_fmt="yuv444p10le", siting="left", progressive=True)
+    other = header.with_changes(8, 4, pix_fmt="yuv444p10le", chroma_location="left", deinterlaced=True)
     assert other.line() == b"YUV4MPEG2 W8 H4 F24:1 Ip A4:3 XCOLORRANGE=FULL Xmine C444p10\n"
-    back = other.with_changes(8, 4, pix_fmt="yuv420p", siting="topleft", progressive=False)
+    back = other.with_changes(8, 4, pix_fmt="yuv420p", chroma_location="topleft", deinterlaced=False)
     assert back.chroma == "420paldv"
 
 
@@ -89,32 +93,32 @@ def test_another_size() -> None:
 def test_ffmpeg_means_the_same(pix_fmt: str, tmp_path: Path) -> None:
     """Names, sizes of frames (odd ones too) and what is written anew, against libavformat."""
     path = tmp_path / "film.y4m"
-    source = media.picture(2, size="17x13", rate="24000/1001", source="testsrc")
+    source = media.moving_pattern(2, size="17x13", rate="24000/1001", source="testsrc")
     raw = ("-pix_fmt", pix_fmt, "-chroma_sample_location", "left", "-strict", "-1", "-f", "yuv4mpegpipe")
     media.run_ffmpeg(*source, "-vf", "setsar=4/3", "-c:v", "rawvideo", *raw, path)
     found = pictures(path.read_bytes())
     assert (found.header.width, found.header.height, found.header.pix_fmt) == (17, 13, pix_fmt)
     assert [len(picture) for picture in found] == [found.header.frame_bytes] * 2
-    assert found.cut is None
-    full = "XCOLORRANGE=FULL" in found.header.others
-    anew = new_header(
+    assert found.truncation is None
+    full = "XCOLORRANGE=FULL" in found.header.parameters
+    anew = create_header(
         17,
         13,
-        rate=Fraction(24000, 1001),
-        shape=Fraction(4, 3),
+        frame_rate=Fraction(24000, 1001),
+        sample_aspect_ratio=Fraction(4, 3),
         pix_fmt=pix_fmt,
-        siting="left",
+        chroma_location="left",
         full_range=full,
-        fields=None,
+        first_field=None,
     )
-    told = {word for word in found.header.others if not word.startswith("X")}
-    assert told == {word for word in anew.others if not word.startswith("X")}
+    told = {word for word in found.header.parameters if not word.startswith("X")}
+    assert told == {word for word in anew.parameters if not word.startswith("X")}
 
 
 def test_frames() -> None:
     stream = pictures(HEADER + b"FRAME\n" + b"a" * 8 + b"FRAME Ip Xcomment\n" + b"b" * 8)
     assert [bytes(each) for each in stream] == [b"a" * 8, b"b" * 8]
-    assert (stream.count, stream.cut) == (2, None)
+    assert (stream.frame_count, stream.truncation) == (2, None)
     assert list(stream) == []
 
 
@@ -125,9 +129,9 @@ def test_frames() -> None:
 def test_a_stream_that_is_cut(rest: bytes, where: str) -> None:
     stream = pictures(HEADER + b"FRAME\n" + b"a" * 8 + rest)
     assert [bytes(each) for each in stream] == [b"a" * 8]
-    assert where in (stream.cut or "")
+    assert where in (stream.truncation or "")
     assert list(stream) == []
-    assert where in (stream.cut or "")
+    assert where in (stream.truncation or "")
 
 
 def test_pieces_may_be_small() -> None:

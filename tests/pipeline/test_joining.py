@@ -80,8 +80,8 @@ def test_everything_is_as_in_one_go(
         "mastering",
     ):
         assert getattr(after.video, name) == getattr(before.video, name), name
-    assert after.others == before.others
-    assert after.chapter_marks == before.chapter_marks
+    assert after.other_streams == before.other_streams
+    assert after.chapters == before.chapters
     assert after.metadata == before.metadata
     if suffix == ".mkv":
         assert after.video.frame_rate == before.video.frame_rate

@@ -64,8 +64,8 @@ def test_every_moment(kind: dict[str, bool]) -> None:
         assert other.at_shot_boundary == between
         seen = other.last_input
         assert seen is not None
-        assert seen.pts == frames[seen.number - 1].pts
-        rest = [frame for group in other.upscale_grouped(frames[seen.number :]) for frame in group]
+        assert seen.pts == frames[seen.frame_count - 1].pts
+        rest = [frame for group in other.upscale_grouped(frames[seen.frame_count :]) for frame in group]
         assert_same(done + rest, wanted)
         assert other.shots == 3
 

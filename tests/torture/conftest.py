@@ -25,9 +25,11 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three shots, 40 frames, B-frames and sound; segments end at shot changes and between them."""
     path = tmp_path_factory.mktemp("film") / "three shots.mp4"
     shots = (("testsrc2", 17), ("mandelbrot", 11), ("smptehdbars", 12))
-    inputs = [argument for source, frames in shots for argument in media.picture(frames, source=source)]
+    inputs = [
+        argument for source, frames in shots for argument in media.moving_pattern(frames, source=source)
+    ]
     media.run_ffmpeg(
-        *inputs, *media.sound(40 * 1001 / 24000), "-filter_complex", "[0:v][1:v][2:v]concat=n=3:v=1[v]",
+        *inputs, *media.sine_tone(40 * 1001 / 24000), "-filter_complex", "[0:v][1:v][2:v]concat=n=3:v=1[v]",
         "-map", "[v]", "-map", "3:a", "-c:v", "libx264", "-preset", "ultrafast", "-crf", "4", "-g", "9",
         "-bf", "2", "-pix_fmt", "yuv420p", "-c:a", "aac", path,
     )  # fmt: skip

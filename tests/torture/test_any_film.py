@@ -60,13 +60,13 @@ RECIPES = st.builds(
 def make(recipe: Recipe, folder: Path) -> Path:
     """The film of a recipe."""
     path, size = folder / f"film{recipe.before}", f"{recipe.width}x{recipe.height}"
-    inputs = media.picture(recipe.frames, size=size, rate=recipe.rate)
+    inputs = media.moving_pattern(recipe.frames, size=size, rate=recipe.rate)
     if recipe.late:
         inputs = ["-itsoffset", "0.423", *inputs]
     maps = ["-map", "0:v"]
     length = float(recipe.frames / Fraction(recipe.rate)) + 0.5
     for number in range(recipe.sounds):
-        inputs += media.sound(length, frequency=300 + 100 * number)
+        inputs += media.sine_tone(length, frequency=300 + 100 * number)
         maps += ["-map", f"{number + 1}:a"]
     if recipe.subtitle:
         words = folder / "words.srt"

@@ -31,7 +31,9 @@ def line(site: Site) -> Iterator[Line]:
 
 def large(folder: Path) -> Path:
     """A film of 6.6 MiB: 60 uncompressed frames. The network itself holds some of it back."""
-    return media.coded(folder, "large.avi", "format=yuv420p", ["-c:v", "rawvideo"], frames=60, size="320x240")
+    return media.encoded(
+        folder, "large.avi", "format=yuv420p", ["-c:v", "rawvideo"], frames=60, size="320x240"
+    )
 
 
 def kept(data: Path) -> list[bytes]:
@@ -147,7 +149,7 @@ def test_several_files_some_of_them_bad(browser: Browser, site: Site, sample: Sa
 
 def test_refusals_in_korean(browser: Browser, site: Site, sample: Sample) -> None:
     def endless(folder: Path) -> Path:
-        return media.coded(folder, "긴 영상.mkv", "setpts=2*N/TB", ["-c:v", "ffv1"], frames=40)
+        return media.encoded(folder, "긴 영상.mkv", "setpts=2*N/TB", ["-c:v", "ffv1"], frames=40)
 
     film, person = sample(endless), Person(browser, site.url, locale="ko-KR")
     person.choose(film)

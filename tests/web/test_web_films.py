@@ -75,7 +75,7 @@ def test_longer_than_it_says(site: Site, sample: Sample) -> None:
 
 
 def test_too_many_pixels(site: Site, sample: Sample) -> None:
-    film = sample(media.coded, name="wide.mp4", filters="null", encoder=("-c:v", "libx264"), size="256x64")
+    film = sample(media.encoded, name="wide.mp4", filters="null", encoder=("-c:v", "libx264"), size="256x64")
     visitor, before = site.visitor(), site.kept()
     values = refused(visitor.upload(film.read_bytes()), 422, "too_many_pixels")
     assert values == {"limit": 10_000, "width": 256, "height": 64}
@@ -84,8 +84,8 @@ def test_too_many_pixels(site: Site, sample: Sample) -> None:
 
 def test_sound_only_and_still_pictures(site: Site, sample: Sample, tmp_path: Path) -> None:
     tone = tmp_path / "tone.mp4"
-    media.run_ffmpeg(*media.sound(0.3), "-c:a", "aac", tone)
-    for path in (tone, sample(media.cover_picture)):
+    media.run_ffmpeg(*media.sine_tone(0.3), "-c:a", "aac", tone)
+    for path in (tone, sample(media.cover_image)):
         refused(site.visitor().upload(path.read_bytes(), "film.mp4"), 422, "not_a_film")
 
 

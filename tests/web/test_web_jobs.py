@@ -59,7 +59,7 @@ def test_the_whole_way(serve: Serve, queue_url: str, sample: Sample, tmp_path: P
     old, new = probe(film), probe(target)
     assert [time - new.start for time in frame_times(new)] == [time - old.start for time in frame_times(old)]
     assert (new.video.width, new.video.height) == (128, 96)
-    assert [other.kind for other in new.others] == [other.kind for other in old.others]
+    assert [other.kind for other in new.other_streams] == [other.kind for other in old.other_streams]
 
     part = visitor.get(f"/api/jobs/{job['id']}/download", headers={"Range": "bytes=100-199"})
     assert part.status_code == 206

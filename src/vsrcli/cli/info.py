@@ -36,8 +36,8 @@ def info(file: Path, as_json: bool, verbose: int) -> None:
     from vsrcli.images.probe import image_sequence_source as find_source
     from vsrcli.media.stdin import StdinInput
 
-    with catch_signals(), StdinInput(peek=True) as stdin:
-        source = stdin.probe().plain() if file == STDIO else find_source(file)
+    with catch_signals(), StdinInput(probe_only=True) as stdin:
+        source = stdin.probe().as_plain_source() if file == STDIO else find_source(file)
     if as_json:
         click.echo(json.dumps(_plain(asdict(source)), indent=2, ensure_ascii=False))
         return
@@ -49,7 +49,7 @@ def describe(source: Source) -> Iterator[str]:
     """The film in lines for people."""
     video = source.video
     yield str(source.path)
-    yield _row("container", source.container, f"{source.size:,} bytes" if source.size else "")
+    yield _row("container", source.container, f"{source.size_bytes:,} bytes" if source.size_bytes else "")
     yield _row("time", _span(source.start, source.duration))
     bits = f"{video.bit_depth} bit"
     yield _row("picture", f"#{video.index}", video.codec, video.pix_fmt, bits, _language(video))
@@ -59,7 +59,9 @@ def describe(source: Source) -> Iterator[str]:
         "size", f"{video.width}x{video.height}", shape, turned, "transparency" if video.has_alpha else ""
     )
     rate = "unknown" if video.frame_rate is None else f"{video.frame_rate} = {float(video.frame_rate):.6g}"
-    yield _row("frames", "number not stated" if video.frames is None else str(video.frames), f"rate {rate}")
+    yield _row(
+        "frames", "number not stated" if video.frame_count is None else str(video.frame_count), f"rate {rate}"
+    )
     yield _row("clock", f"{video.time_base} s", _span(video.start, video.duration))
     color = video.color
     tags = {
@@ -73,14 +75,14 @@ def describe(source: Source) -> Iterator[str]:
         "colour", *(named or ["untagged"]), f"chroma {color.chroma_location}" if color.chroma_location else ""
     )
     yield from _hdr(video)
-    yield _row("fields", video.field_order or "not stated", "interlaced" if video.interlaced else "")
+    yield _row("fields", video.field_order or "not stated", "interlaced" if video.is_interlaced else "")
     if video.timecode:
         yield _row("timecode", video.timecode)
-    for text in video.uncarried:
+    for text in video.unsupported_features:
         yield _row("also", text, "which cannot be carried over")
-    for other in source.others:
+    for other in source.other_streams:
         yield _row(other.kind, f"#{other.index}", other.codec, other.summary, _language(other))
-    for chapter in source.chapter_marks:
+    for chapter in source.chapters:
         yield _row("chapter", f"{float(chapter.start):.3f} s", chapter.metadata.get("title", ""))
     for key, value in source.metadata.items():
         yield _row("tag", f"{key}: {value}")
@@ -89,12 +91,16 @@ def describe(source: Source) -> Iterator[str]:
 def _hdr(video: VideoStream) -> Iterator[str]:
     """What an HDR film says about its brightness."""
     words: list[str] = []
-    if video.mastering and video.mastering.brightest is not None and video.mastering.darkest is not None:
-        ends = f"{float(video.mastering.darkest):g} to {float(video.mastering.brightest):g}"
+    if (
+        video.mastering_display
+        and video.mastering_display.max_luminance is not None
+        and video.mastering_display.min_luminance is not None
+    ):
+        ends = f"{float(video.mastering_display.min_luminance):g} to {float(video.mastering_display.max_luminance):g}"
         words.append(f"graded on a display of {ends} cd/m2")
-    if video.light:
-        words.append(f"pixels up to {video.light.brightest_pixel} cd/m2")
-        words.append(f"frames up to {video.light.brightest_frame}")
+    if video.content_light:
+        words.append(f"pixels up to {video.content_light.max_cll} cd/m2")
+        words.append(f"frames up to {video.content_light.max_fall}")
     if words:
         yield _row("hdr", *words)
 

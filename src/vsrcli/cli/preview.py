@@ -134,7 +134,7 @@ def _film(source: Path, fps: Fraction | None) -> PreviewVideo:
 
     film = find_source(source, fps)
     seconds, rate = film.video.duration or film.duration, film.video.frame_rate
-    frames = film.video.frames or (round(seconds * rate) if seconds and rate else None)
+    frames = film.video.frame_count or (round(seconds * rate) if seconds and rate else None)
     return PreviewVideo(frames, seconds)
 
 

@@ -119,13 +119,13 @@ def source_line(source: Source) -> str:
     parts = [f"{video.codec} {video.pix_fmt}{depth} {video.width}x{video.height}"]
     if video.frame_rate is not None:
         parts.append(f"{float(video.frame_rate):.5g} fps")
-    if video.frames is not None:
-        parts.append(f"{video.frames} frame{'s' * (video.frames != 1)}")
+    if video.frame_count is not None:
+        parts.append(f"{video.frame_count} frame{'s' * (video.frame_count != 1)}")
     duration = video.duration or source.duration
     if duration is not None:
         parts.append(format_duration(float(duration)) if duration >= 1 else f"{float(duration):.2g} s")
-    if source.size:
-        parts.append(format_bytes(source.size))
+    if source.size_bytes:
+        parts.append(format_bytes(source.size_bytes))
     return f"{display_name(source)}: {', '.join(parts)}"
 
 
@@ -134,7 +134,7 @@ def target_line(job: Job) -> str:
     plan = job.plan
     kept = [stream.kind for stream in plan.streams if stream.action == "keep"]
     names = [f"{kept.count(kind)} {kind}" for kind in dict.fromkeys(kept)]
-    chapters = job.source.chapters if plan.container.chapters else 0
+    chapters = job.source.chapter_count if plan.container.chapters else 0
     if chapters:
         names.append(f"{chapters} chapter{'s' * (chapters > 1)}")
     along = f", with {', '.join(names)}" if names else ""

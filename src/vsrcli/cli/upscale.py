@@ -82,7 +82,7 @@ def upscale(
         stdin.cleanup()
         exit_immediately(signum)
 
-    stdin = StdinInput(target, peek=dry_run, on_notice=teller.notice)
+    stdin = StdinInput(target, probe_only=dry_run, on_notice=teller.notice)
     try:
         with catch_signals(leave=at_once) as received, summary.echo_commands(chatty), stdin:
             job = prepare_job(stdin if source == STDIO else source, target, options)

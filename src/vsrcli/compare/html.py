@@ -368,7 +368,7 @@ def _films(line: Comparison) -> str:
             f"{video.codec}, {video.pix_fmt}",
             rate,
             "" if film.end is None else _time_label(float(film.end)),
-            f"{source.size / 1e6:,.2f} MB",
+            f"{source.size_bytes / 1e6:,.2f} MB",
         )
         head = f'<th scope="row">{escape(_called(line, film))}</th>'
         rows.append(f"<tr>{head}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")

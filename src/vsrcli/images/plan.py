@@ -102,7 +102,7 @@ def plan_images(
     picture = f"from {video.codec} {video.width}x{video.height} {video.pix_fmt}, written as {form}"
     dropped = [
         StreamPlan(other.index, other.kind, other.codec, "drop", "pictures hold no such thing")
-        for other in source.others
+        for other in source.other_streams
     ]
     return ImagePlan(
         target=targets.path,
@@ -140,7 +140,7 @@ def _quality(kind: str, options: EncodeOptions, source: Source) -> int | None:
         if not (asked.isascii() and asked.isdecimal()) or not 1 <= int(asked) <= 100:
             raise UsageError(f"-e {_QUALITY}={asked}: {kind} takes a whole number from 1 to 100")
         return int(asked)
-    lossy = not isinstance(source, ImageSequence) or source.lossy
+    lossy = not isinstance(source, ImageSequence) or source.is_lossy
     return JPEG_QUALITY if kind == "JPEG" or lossy else None
 
 
@@ -214,11 +214,11 @@ def _notices(
     deinterlace: bool,
 ) -> Iterator[str]:
     video, kind = source.video, form.format
-    yield from source_notices(source, container, (None, None), deinterlace=deinterlace, hdr=False)
+    yield from source_notices(source, container, (None, None), deinterlace=deinterlace, keeps_hdr=False)
     pictures = isinstance(source, ImageSequence)
     if not pictures:
-        if source.others:
-            kinds = ", ".join(dict.fromkeys(other.kind for other in source.others))
+        if source.other_streams:
+            kinds = ", ".join(dict.fromkeys(other.kind for other in source.other_streams))
             yield f"pictures hold nothing else: {kinds} left out"
         if video.frame_rate is not None and container.name.endswith("s"):
             yield f"pictures have no times: this film shows {video.frame_rate} of them a second"
@@ -238,7 +238,7 @@ def _notices(
         yield "linear light becomes codes on the sRGB curve; what lies outside 0 to 1 is clipped"
     elif kind == "EXR":
         yield "codes are taken to be on the sRGB curve, and written as linear light"
-    if kind == "JPEG" and not (pictures and source.lossy):
+    if kind == "JPEG" and not (pictures and source.is_lossy):
         yield f"JPEG loses a little (quality {form.quality}); PNG, TIFF and WebP do not"
     if video.color.transfer in _HDR and kind != "PNG":
         yield f"{kind} cannot say that its codes are HDR ({video.color.transfer}); PNG can"

@@ -231,7 +231,7 @@ def image_sequence_source(path: Path, rate: Fraction | None = None) -> Source:
 
 def video_notices(pictures: ImageSequence, plan: OutputPlan) -> Iterator[str]:
     """What people should know when pictures become a film."""
-    if not pictures.rate_given:
+    if not pictures.has_explicit_rate:
         rate = pictures.video.frame_rate
         yield f"{rate} pictures make a second, as usual; --fps says otherwise, such as --fps 24000/1001"
     if pictures.format == "EXR":
@@ -264,14 +264,14 @@ def _series(path: Path, found: MatchedFiles, rate: Fraction | None) -> ImageSequ
         container=f"{first.format} pictures" if count > 1 else f"{first.format} picture",
         start=Fraction(0),
         duration=count / clock,
-        size=size,
+        size_bytes=size,
         video=_video(looks, clock),
         files=found.files,
         numbers=found.numbers or tuple(range(1, count + 1)),
-        single=found.single,
+        is_single_image=found.single,
         format=first.format,
-        lossy=first.lossy,
-        rate_given=rate is not None,
+        is_lossy=first.lossy,
+        has_explicit_rate=rate is not None,
         notices=(*_found(found.files, looks), *_unfinished(found)),
     )
 
@@ -306,7 +306,7 @@ def _video(looks: Sequence[ImageInfo], rate: Fraction) -> VideoStream:
         frame_rate=rate,
         start=Fraction(0),
         duration=count / rate,
-        frames=count,
+        frame_count=count,
         sample_aspect_ratio=first.sample_aspect_ratio,
         color=first.color,
         field_order="progressive",

@@ -187,16 +187,16 @@ class ImageSequenceDecoder(Decoder):
     def _seek_point(self) -> Fraction | None:
         return None
 
-    def _run(self, seek: Fraction | None) -> Iterator[Frame]:
+    def _decode_from(self, seek: Fraction | None) -> Iterator[Frame]:
         video, before, replaced = self._series.video, None, []
-        for number in frame_range(self._series, self._start, self._end, self._limit):
+        for number in frame_range(self._series, self._start, self._end, self._max_frames):
             try:
                 before = self._picture(number)
             except InputError:
                 if not self._tolerant or before is None:
                     raise
                 replaced.append(self._series.files[number].name)
-            self.count += 1
+            self.frame_count += 1
             yield Frame(before.pixels, number, video.time_base, before.alpha)
         if replaced:
             names = ", ".join(replaced[:5]) + (" …" if len(replaced) > 5 else "")

@@ -310,10 +310,10 @@ def hdr_input_options(video: VideoStream) -> dict[str, str]:
     From there they go into the encoder's stream and the container's headers, whichever can hold them.
     """
     options: dict[str, str] = {}
-    if video.mastering is not None and (display := format_mastering_display(video.mastering)):
+    if video.mastering_display is not None and (display := format_mastering_display(video.mastering_display)):
         options["mastering_display"] = display
-    if video.light is not None:
-        options["content_light"] = f"{video.light.brightest_pixel},{video.light.brightest_frame}"
+    if video.content_light is not None:
+        options["content_light"] = f"{video.content_light.max_cll},{video.content_light.max_fall}"
     return options
 
 
@@ -325,13 +325,13 @@ def supports_hdr_input_options(ffmpeg: Ffmpeg) -> bool:
 def format_mastering_display(display: MasteringDisplay) -> str | None:
     """``G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)``, as x265 and ffmpeg want it; None if it is not complete."""
     points = (display.green, display.blue, display.red, display.white)
-    if display.brightest is None or display.darkest is None or None in points:
+    if display.max_luminance is None or display.min_luminance is None or None in points:
         return None
     places = [
         f"({round(point[0] * _CHROMATICITY)},{round(point[1] * _CHROMATICITY)})" for point in points if point
     ]
     green, blue, red, white = places
-    brightest, darkest = (round(each * _LUMINANCE) for each in (display.brightest, display.darkest))
+    brightest, darkest = (round(each * _LUMINANCE) for each in (display.max_luminance, display.min_luminance))
     return f"G{green}B{blue}R{red}WP{white}L({brightest},{darkest})"
 
 

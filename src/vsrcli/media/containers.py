@@ -226,8 +226,10 @@ class StreamPlan:
 
 def plan_streams(source: Source, container: Container, ffmpeg: Ffmpeg) -> tuple[StreamPlan, ...]:
     """Decide for every stream other than the picture, in the source's order."""
-    chapters = container.chapters and bool(source.chapter_marks)
-    return tuple(_plan_stream(stream, container, ffmpeg, chapters=chapters) for stream in source.others)
+    chapters = container.chapters and bool(source.chapters)
+    return tuple(
+        _plan_stream(stream, container, ffmpeg, chapters=chapters) for stream in source.other_streams
+    )
 
 
 def stream_notice(stream: StreamPlan, other: OtherStream) -> str | None:

@@ -48,8 +48,8 @@ def decode_command(
     deinterlace: bool,
     alpha: bool = False,
     strict: bool = True,
-    whole: bool = False,
-    piped: bool = False,
+    discard_damaged: bool = False,
+    from_stdin: bool = False,
     ffmpeg: Ffmpeg,
 ) -> list[str]:
     """Write NUT with ``rgb24`` frames, upright, to stdout; ``rgb48le`` for deep sources.
@@ -69,22 +69,22 @@ def decode_command(
     import ffmpeg as builder  # the package ffmpeg-python
 
     video = source.video
-    before: dict[str, Any] = {
+    input_options: dict[str, Any] = {
         **safe_input_options(source.container),
         "noautorotate": None,
         "max_pixels": str(MAX_PIXELS),
     }
     if alpha and (named := alpha_decoder(video)):
-        before["c:v"] = named
-    if whole or video.codec == "mjpeg":  # whose decoder calls damage no error otherwise
-        before["err_detect"] = "explode"
+        input_options["c:v"] = named
+    if discard_damaged or video.codec == "mjpeg":  # whose decoder calls damage no error otherwise
+        input_options["err_detect"] = "explode"
     if source.pts_offset:
-        before["itsoffset"] = source.pts_offset
+        input_options["itsoffset"] = source.pts_offset
     if seek is not None:
         # -ss counts from the container's start; a little earlier, since it is rounded to microseconds.
         offset = seek - source.start - _MARGIN
         if offset > 0:
-            before.update({"ss": f"{float(offset):.6f}", "noaccurate_seek": None})
+            input_options.update({"ss": f"{float(offset):.6f}", "noaccurate_seek": None})
     resolved = resolve(video.color, video.pix_fmt, video.width, video.height)
     steps = ["bwdif=mode=send_frame:parity=auto:deint=all"] if deinterlace else []
     steps.append(
@@ -98,7 +98,7 @@ def decode_command(
         )
     )
     # Turned last: fields are rows, and chroma that sits at the left must not end up at the top.
-    steps += _TURNS[video.mirrored, video.rotation]
+    steps += _TURNS[video.is_mirrored, video.rotation]
     options = {
         "vf": ",".join(steps),
         "fps_mode": "passthrough",
@@ -107,12 +107,14 @@ def decode_command(
         "f": "nut",
         "noautoscale": None,
     }
-    if piped:
-        before["f"] = source.container
-    stream = builder.input("pipe:0" if piped else file_url(source.path), **before)[str(video.index)]
+    if from_stdin:
+        input_options["f"] = source.container
+    stream = builder.input("pipe:0" if from_stdin else file_url(source.path), **input_options)[
+        str(video.index)
+    ]
     flags = ["-copyts", *(["-xerror"] if strict else ["-max_error_rate", "1"])]
     # "info" names a change of size; the rest of that level is not kept.
-    return build_command(ffmpeg, stream, "pipe:1", options, globals_=flags, loglevel="info")
+    return build_command(ffmpeg, stream, "pipe:1", options, global_options=flags, loglevel="info")
 
 
 # Containers that are recordings of a running transmission: they may begin anywhere, between key frames too.
@@ -154,19 +156,19 @@ class Decoder:
         *,
         start: Fraction | None = None,
         end: Fraction | None = None,
-        frames: int | None = None,
+        max_frames: int | None = None,
         deinterlace: bool = True,
         alpha: bool = False,
         tolerant: bool = False,
         ffmpeg: Ffmpeg,
     ) -> None:
         self.source = source
-        self.count = 0
+        self.frame_count = 0
         self.warnings: list[str] = []
         self._start = None if start is None else source.start + Fraction(start)
         self._end = None if end is None else source.start + Fraction(end)
-        self._limit = frames
-        self._deinterlace = deinterlace and source.video.interlaced
+        self._max_frames = max_frames
+        self._deinterlace = deinterlace and source.video.is_interlaced
         self._alpha = alpha
         self._counted = has_no_timestamps(source.container, source.video.codec)
         self._ffmpeg = ffmpeg
@@ -199,7 +201,7 @@ class Decoder:
         Raises:
             DecodeError: data of the frames so far were damaged.
         """
-        if self._reader is not None and self._reader.damage and self._strict:
+        if self._reader is not None and self._reader.damage_messages and self._strict:
             raise self._error("the file is damaged; repair it or get a complete copy")
 
     def close(self) -> None:
@@ -208,12 +210,12 @@ class Decoder:
             self._reader.process.kill()
 
     def _read(self) -> Generator[Frame]:
-        if self._limit is not None and self._limit <= 0:
+        if self._max_frames is not None and self._max_frames <= 0:
             return
         seek = self._seek_point()
         while True:
             try:
-                yield from self._run(seek)
+                yield from self._decode_from(seek)
                 break
             except _BeforeFirstFrame as stop:
                 if seek is not None and stop.missed:
@@ -222,7 +224,7 @@ class Decoder:
                     self._strict = False  # begins between key frames: what cannot be decoded yet is no damage
                 else:
                     raise stop.error from None
-        if self.count == 0:
+        if self.frame_count == 0:
             span = "" if self._start is None and self._end is None else " in the chosen span"
             raise self._error(f"no frame could be decoded{span}; check the file and the span")
 
@@ -239,7 +241,7 @@ class Decoder:
             return None
         return keyframe_before(self.source, wanted)
 
-    def _run(self, seek: Fraction | None) -> Iterator[Frame]:
+    def _decode_from(self, seek: Fraction | None) -> Iterator[Frame]:
         """The frames of the span, from one ffmpeg that begins at ``seek``."""
         line = decode_command(
             self.source,
@@ -247,19 +249,19 @@ class Decoder:
             deinterlace=self._deinterlace,
             alpha=self._alpha,
             strict=self._strict,
-            whole=self._tolerant and not self._counted,
+            discard_damaged=self._tolerant and not self._counted,
             ffmpeg=self._ffmpeg,
         )
         lenient = not self._strict
         reader = RawFrameReader(
-            self.source, line, alpha=self._alpha, tolerant=self._tolerant, lenient=lenient
+            self.source, line, alpha=self._alpha, tolerant=self._tolerant, ignore_damage=lenient
         )
         self._reader = reader
         try:
             yield from self._wanted(self._landed(self._pictures(reader, seek), seek))
         except IncompleteStreamError as broken:
-            failure = self._error(broken.what)
-            raise (failure if self.count else _BeforeFirstFrame(failure)) from None
+            failure = self._error(broken.reason)
+            raise (failure if self.frame_count else _BeforeFirstFrame(failure)) from None
         finally:
             reader.process.kill()
             self.warnings += reader.warnings
@@ -271,9 +273,9 @@ class Decoder:
                 continue
             if self._end is not None and frame.time >= self._end:
                 return False
-            self.count += 1
+            self.frame_count += 1
             yield frame
-            if self._limit is not None and self.count >= self._limit:
+            if self._max_frames is not None and self.frame_count >= self._max_frames:
                 return False
         return True
 
@@ -293,7 +295,7 @@ class Decoder:
             times = frame_ticks(self.source)
             if begin is not None:
                 times = times[times >= math.ceil(begin / self.source.video.time_base)]
-            mender = DamageConcealer(self.source, times, lambda: bool(reader.damage))
+            mender = DamageConcealer(self.source, times, lambda: bool(reader.damage_messages))
             try:
                 yield from mender.conceal(reader.frames())
             finally:
@@ -310,7 +312,7 @@ class Decoder:
 
     def _error(self, what: str) -> DecodeError:
         details = self._reader.process.stderr_tail() if self._reader is not None else ""
-        read = f"{self.count} frame{'' if self.count == 1 else 's'}"
+        read = f"{self.frame_count} frame{'' if self.frame_count == 1 else 's'}"
         return DecodeError(f"{self.source.path}: after {read}: {what}", details=details)
 
 

@@ -187,7 +187,7 @@ class VideoEncoder(FFmpegWriter):
         )
 
     def _launch(self, command: list[str]) -> FFmpegProcess:
-        return FFmpegProcess(command, stdin=True, on_line=self._listen, grows=self._size)
+        return FFmpegProcess(command, stdin=True, on_line=self._listen, progress_marker=self._size)
 
     def _check(self, frame: Frame) -> np.ndarray:
         plan, pixels = self.plan, frame.pixels

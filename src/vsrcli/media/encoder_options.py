@@ -98,7 +98,7 @@ def hdr_parameters(name: str, source: Source, ffmpeg: Ffmpeg) -> dict[str, str]:
 def keeps_hdr_metadata(name: str, source: Source, ffmpeg: Ffmpeg) -> bool:
     """Whether all HDR metadata of the source reaches the new film."""
     video = source.video
-    whole = video.mastering is None or format_mastering_display(video.mastering) is not None
+    whole = video.mastering_display is None or format_mastering_display(video.mastering_display) is not None
     return whole and (supports_hdr_input_options(ffmpeg) or bool(hdr_parameters(name, source, ffmpeg)))
 
 

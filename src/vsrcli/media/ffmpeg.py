@@ -17,7 +17,7 @@ from typing import Any
 
 from vsrcli.errors import FfmpegError
 
-MINIMUM = 6
+MINIMUM_RELEASE = 6
 """Oldest major release whose options (``-fps_mode``, ``-enc_time_base``) this room relies on."""
 
 _QUIET = ("-nostdin", "-hide_banner", "-nostats")
@@ -99,9 +99,9 @@ def build_command(
     target: str,
     options: Mapping[str, str | None],
     *,
-    inputs: Sequence[str] = (),
-    maps: Sequence[str] = (),
-    globals_: Sequence[str] = (),
+    extra_inputs: Sequence[str] = (),
+    repeated_options: Sequence[str] = (),
+    global_options: Sequence[str] = (),
     loglevel: str = "warning",
 ) -> list[str]:
     """A command line, built by ffmpeg-python.
@@ -119,10 +119,10 @@ def build_command(
     """
     import ffmpeg as builder  # the package ffmpeg-python
 
-    head = [ffmpeg.path, *_QUIET, "-loglevel", f"level+{loglevel}", *globals_]
+    head = [ffmpeg.path, *_QUIET, "-loglevel", f"level+{loglevel}", *global_options]
     line: list[str] = builder.output(stream, target, **options).compile(cmd=head)
     at = line.index("-map")
-    return [*line[:at], *inputs, *line[at : at + 2], *maps, *line[at + 2 :]]
+    return [*line[:at], *extra_inputs, *line[at : at + 2], *repeated_options, *line[at + 2 :]]
 
 
 def file_url(path: Path) -> str:
@@ -147,13 +147,13 @@ def _inspect(path: str) -> Ffmpeg:
     name = re.search(r"ffmpeg version (\S+)", text)
     library = re.search(r"libavutil\s+(\d+)\.", text)
     if name is None or library is None:
-        raise FfmpegError(f"{path} does not answer like ffmpeg; install ffmpeg {MINIMUM} or newer")
+        raise FfmpegError(f"{path} does not answer like ffmpeg; install ffmpeg {MINIMUM_RELEASE} or newer")
     version = name.group(1)
     released = re.match(r"n?(\d+)\.(\d+)", version)
     # Builds from git carry no release number; libavutil 58 belongs to ffmpeg 6, and both count in step.
     release = (int(released[1]), int(released[2])) if released else (int(library[1]) - 52, 0)
-    if release[0] < MINIMUM:
-        raise FfmpegError(f"{path} is ffmpeg {version}, too old; install ffmpeg {MINIMUM} or newer")
+    if release[0] < MINIMUM_RELEASE:
+        raise FfmpegError(f"{path} is ffmpeg {version}, too old; install ffmpeg {MINIMUM_RELEASE} or newer")
     return Ffmpeg(path, version, release)
 
 
@@ -169,7 +169,9 @@ def _ask(path: str, *arguments: str) -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise FfmpegError(f"{path} does not run ({error}); install ffmpeg {MINIMUM} or newer") from error
+        raise FfmpegError(
+            f"{path} does not run ({error}); install ffmpeg {MINIMUM_RELEASE} or newer"
+        ) from error
     return answer.stdout.decode("utf-8", "replace")
 
 

@@ -46,7 +46,7 @@ def map_other_streams(plan: OutputPlan, source: Source, scratch: Path) -> list[s
             continue
         position += 1
         arguments += ["-map", f"1:{stream.index}", f"-c:{position}", stream.encoder or "copy"]
-        other = next(each for each in source.others if each.index == stream.index)
+        other = next(each for each in source.other_streams if each.index == stream.index)
         if stream.kind in ("audio", "subtitle", "video"):
             # MP4 calls the title a name, which Matroska would not know.
             arguments += stream_metadata(str(position), {"title": other.title})
@@ -91,7 +91,7 @@ def _attach(source: Source, cover: StreamPlan, number: int, scratch: Path) -> li
 
 def cover_data(source: Source, index: int) -> bytes | None:
     """The picture file inside an attached-picture stream."""
-    with open_media(source.path, kind=source.container) as container:
+    with open_media(source.path, format_name=source.container) as container:
         for packet in container.demux(container.streams[index]):
             if packet.size:
                 return bytes(packet)
@@ -100,7 +100,7 @@ def cover_data(source: Source, index: int) -> bytes | None:
 
 def _bit_rate(source: Source, stream: StreamPlan) -> str:
     """About 96 kbit/s for each channel that the source's layout names."""
-    summary = next(other.summary for other in source.others if other.index == stream.index)
+    summary = next(other.summary for other in source.other_streams if other.index == stream.index)
     channels = {"mono": 1, "stereo": 2, "2.1": 3, "quad": 4}.get(summary.split(",")[0])
     if channels is None:
         surround = any(summary.startswith(layout) for layout in ("5.", "6.", "7."))
@@ -248,7 +248,13 @@ def mux_command(
     maps += map_other_streams(plan, source, scratch)
     url = "pipe:1" if file is None else file_url(file)
     return build_command(
-        ffmpeg, picture["v:0"], url, options, inputs=inputs, maps=maps, globals_=["-copyts", "-y"]
+        ffmpeg,
+        picture["v:0"],
+        url,
+        options,
+        extra_inputs=inputs,
+        repeated_options=maps,
+        global_options=["-copyts", "-y"],
     )
 
 
@@ -338,11 +344,11 @@ def _source_input(plan: OutputPlan, source: Source, scratch: Path, *, trial: boo
 def _write_chapters(plan: OutputPlan, source: Source, scratch: Path) -> Path | None:
     """Chapters on the new film's clock: ffmpeg itself would leave them where they were."""
     start, end = plan.span
-    if not plan.container.chapters or not source.chapter_marks or len(plan.streams) < 1:
+    if not plan.container.chapters or not source.chapters or len(plan.streams) < 1:
         return None
     last = None if end is None else Fraction(end) - (start or 0)
     lines = [";FFMETADATA1"]
-    for chapter in source.chapter_marks:
+    for chapter in source.chapters:
         begin, close = max(chapter.start - plan.time_origin, Fraction(0)), chapter.end - plan.time_origin
         if last is not None:
             close = min(close, last)

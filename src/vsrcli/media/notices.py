@@ -71,7 +71,7 @@ def source_notices(
     span: tuple[Fraction | None, Fraction | None],
     *,
     deinterlace: bool,
-    hdr: bool,
+    keeps_hdr: bool,
 ) -> Iterator[str]:
     """Notices about the source as a whole and its picture.
 
@@ -84,20 +84,20 @@ def source_notices(
     """
     video = source.video
     yield from _picture(video, deinterlace)
-    if not hdr and (video.mastering or video.light):
+    if not keeps_hdr and (video.mastering_display or video.content_light):
         yield "HDR: colours and transfer are kept, the mastering display data is lost with this encoder here"
-    for text in video.uncarried:
+    for text in video.unsupported_features:
         yield f"{text}: dropped, since no encoder here takes it"
     yield from _clock(video, container)
-    if source.chapter_marks and not container.chapters:
-        yield f"{container.name} has no chapters: {len(source.chapter_marks)} are dropped"
+    if source.chapters and not container.chapters:
+        yield f"{container.name} has no chapters: {len(source.chapters)} are dropped"
     yield from _tags(source, container)
-    if span != (None, None) and source.others:
+    if span != (None, None) and source.other_streams:
         yield "sound and subtitles are trimmed to the same span"
 
 
 def _picture(video: VideoStream, deinterlace: bool) -> Iterator[str]:
-    if video.interlaced:
+    if video.is_interlaced:
         done = (
             "it is deinterlaced, one frame per frame" if deinterlace else "it stays so, and combs will show"
         )

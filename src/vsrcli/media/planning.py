@@ -113,7 +113,7 @@ def plan_output(
     streams = plan_streams(source, container, ffmpeg) if others else ()
     if raw:
         streams = y4m_plan.drop_other_streams(source)
-    by_index = {other.index: other for other in source.others}
+    by_index = {other.index: other for other in source.other_streams}
     told = [stream_notice(stream, by_index[stream.index]) for stream in streams]
     timescale = _timescale(video.time_base) if container.custom_timescale else None
     planes, shaped = y4m_plan.conversion_filter(pix_fmt, options) if raw else (pix_fmt, options)
@@ -121,11 +121,11 @@ def plan_output(
     header = None
     if raw:
         pictures = (("strict", "-1"), *pictures)  # which libavformat wants for more than 8 bits
-        deinterlaced = deinterlace and video.interlaced
+        deinterlaced = deinterlace and video.is_interlaced
         header = y4m_plan.plan_y4m_header(reshaped, size, pix_fmt, color, span, deinterlaced=deinterlaced)
         if shape != video.sample_aspect_ratio:
-            words = (word for word in header.others if not word.startswith("A"))
-            header = replace(header, others=(*words, f"A{shape.numerator}:{shape.denominator}"))
+            words = (word for word in header.parameters if not word.startswith("A"))
+            header = replace(header, parameters=(*words, f"A{shape.numerator}:{shape.denominator}"))
     last = _last(source, span[1])
     if last is not None and _slides(source, last[1]) and codec in _REORDERING and container.custom_timescale:
         # MP4 states how long pictures last in the order of decoding, which has to be that of showing then.
@@ -150,7 +150,7 @@ def plan_output(
                 replace(container, constant=False) if raw else container,  # its times have been looked at
                 span,
                 deinterlace=deinterlace,
-                hdr=keeps_hdr_metadata(codec, source, ffmpeg) and not raw,
+                keeps_hdr=keeps_hdr_metadata(codec, source, ffmpeg) and not raw,
             ),
             *chosen.notices,
             *(y4m_plan.y4m_notices(source, size, pix_fmt, color, container) if target == y4m.STDIO else ()),
@@ -187,7 +187,7 @@ def check_output_path(
     if target == y4m.STDIO:
         container = stdout_container(options.format, ffmpeg)
         if container.muxer == y4m.CONTAINER:
-            y4m_plan.check_codec(options)
+            y4m_plan.require_rawvideo(options)
         return container
     if options.format is not None:
         raise UsageError(f"--format is for stdout (-); the extension of {target} chooses its container")

@@ -35,7 +35,7 @@ def describe_video(container: Any, stream: Any, frame: Any | None, container_sta
         container_start: seconds.
     """
     context = stream.codec_context
-    metadata = tags(stream.metadata)
+    metadata = lowercase_tags(stream.metadata)
     pix_fmt = _pixel_format(context, frame, metadata)
     width, height = (frame.width, frame.height) if frame is not None else (context.width, context.height)
     # libav gives counterclockwise degrees of what to do; this house speaks of clockwise quarter turns.
@@ -61,17 +61,17 @@ def describe_video(container: Any, stream: Any, frame: Any | None, container_sta
         frame_rate=_rate(stream),
         start=container_start if start is None else start * time_base,
         duration=stream.duration * time_base if stream.duration else _stated_duration(metadata),
-        frames=_stated_frames(stream, metadata),
+        frame_count=_stated_frames(stream, metadata),
         sample_aspect_ratio=shape,
         color=_color(container, stream, frame),
         field_order=_field_order(context, frame),
-        language=language(metadata),
-        title=track_title(metadata),
-        mirrored=_mirrored(frame),
-        mastering=mastering_display(frame),
-        light=content_light_level(frame),
+        language=stream_language(metadata),
+        title=stream_title(metadata),
+        is_mirrored=_mirrored(frame),
+        mastering_display=mastering_display(frame),
+        content_light=content_light_level(frame),
         timecode=metadata.get("timecode"),
-        uncarried=(*unsupported_side_data(frame), *_layers(context)),
+        unsupported_features=(*unsupported_side_data(frame), *_layers(context)),
     )
 
 
@@ -201,16 +201,16 @@ def codec_name(context: Any) -> str:
     return context.codec.canonical_name or context.name
 
 
-def track_title(metadata: Mapping[str, str]) -> str | None:
+def stream_title(metadata: Mapping[str, str]) -> str | None:
     return metadata.get("title") or metadata.get("name")  # MP4 calls it the track's name
 
 
-def tags(metadata: Mapping[str, str]) -> dict[str, str]:
+def lowercase_tags(metadata: Mapping[str, str]) -> dict[str, str]:
     """Tags with lower-case keys (Matroska shouts, MP4 does not)."""
     return {key.lower(): value for key, value in metadata.items()}
 
 
-def language(metadata: Mapping[str, str]) -> str | None:
+def stream_language(metadata: Mapping[str, str]) -> str | None:
     language = metadata.get("language")
     return None if language in (None, "", "und") else language
 
@@ -301,7 +301,7 @@ def _describe(container: Any, path: Path, size: int) -> Source:
         )
     stream = _choose(container, path)
     _check_size(stream.codec_context.width, stream.codec_context.height, path)
-    metadata = tags(container.metadata)
+    metadata = lowercase_tags(container.metadata)
     frame = _first_frame(container, stream)
     start = _container_start(container)
     lines = stream_lines(container)
@@ -310,16 +310,16 @@ def _describe(container: Any, path: Path, size: int) -> Source:
         container=name,
         start=start,
         duration=_MICROSECOND * container.duration if container.duration else None,
-        size=size,
+        size_bytes=size,
         video=describe_video(container, stream, frame, start),
-        others=tuple(
+        other_streams=tuple(
             _other(each, lines.get(each.index, ""))
             for each in container.streams
             if each.index != stream.index
         ),
-        chapters=len(container.chapters()),
+        chapter_count=len(container.chapters()),
         metadata=metadata,
-        chapter_marks=tuple(_chapter(each) for each in container.chapters()),
+        chapters=tuple(_chapter(each) for each in container.chapters()),
     )
 
 
@@ -386,15 +386,15 @@ def _container_start(container: Any) -> Fraction:
 
 
 def _other(stream: Any, line: str) -> OtherStream:
-    metadata = tags(stream.metadata)
+    metadata = lowercase_tags(stream.metadata)
     kind = "cover" if stream.type == "video" and _is_cover(stream) else stream.type
     codec = codec_name(stream.codec_context) if stream.codec_context is not None else _data_name(stream, line)
     return OtherStream(
         index=stream.index,
         kind=kind if kind in ("audio", "subtitle", "attachment", "cover", "video") else "data",
         codec=codec,
-        language=language(metadata),
-        title=track_title(metadata) or (metadata.get("filename") if kind == "attachment" else None),
+        language=stream_language(metadata),
+        title=stream_title(metadata) or (metadata.get("filename") if kind == "attachment" else None),
         summary=_summary(stream, kind),
     )
 
@@ -405,12 +405,12 @@ def _summary(stream: Any, kind: str) -> str:
         return f"{context.layout.name}, {context.sample_rate} Hz"
     if kind in ("video", "cover") and context is not None:
         return f"{context.width}x{context.height}"
-    return tags(stream.metadata).get("filename", "")
+    return lowercase_tags(stream.metadata).get("filename", "")
 
 
 def _data_name(stream: Any, line: str) -> str:
     """Attachments and data have no decoder, hence no codec context; tags or libavformat's line name them."""
-    mime = tags(stream.metadata).get("mimetype", "")
+    mime = lowercase_tags(stream.metadata).get("mimetype", "")
     if mime:
         return mime.rsplit("/", 1)[-1].removeprefix("x-").removeprefix("truetype-") or "unknown"
     found = _DATA.match(line)

@@ -66,12 +66,12 @@ class FFmpegProcess:
         stdin: bool = False,
         stdout: bool = False,
         on_line: Callable[[str], None] | None = None,
-        grows: Callable[[], object] = lambda: None,
-        stall: float | None = None,
+        progress_marker: Callable[[], object] = lambda: None,
+        stall_timeout: float | None = None,
     ) -> None:
         self.command = list(command)
-        self._stall = STALL_TIMEOUT if stall is None else stall
-        self._grows = grows
+        self._stall = STALL_TIMEOUT if stall_timeout is None else stall_timeout
+        self._grows = progress_marker
         self._waiting = 0  # number of the wait that this program is in; 0: none
         self._waits = 0
         # no Event: an exception from a signal could leave its lock held, see system/threads.py

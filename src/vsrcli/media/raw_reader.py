@@ -30,7 +30,7 @@ class IncompleteStreamError(Exception):
 
     def __init__(self, what: str) -> None:
         super().__init__(what)
-        self.what = what
+        self.reason = what
 
 
 class RawFrameReader:
@@ -53,14 +53,14 @@ class RawFrameReader:
     """
 
     def __init__(
-        self, source: Source, command: list[str], *, alpha: bool, tolerant: bool, lenient: bool
+        self, source: Source, command: list[str], *, alpha: bool, tolerant: bool, ignore_damage: bool
     ) -> None:
-        self.damage: list[str] = []
+        self.damage_messages: list[str] = []
         self.warnings: list[str] = []
         self._source = source
         self._alpha = alpha
         self._tolerant = tolerant
-        self._lenient = lenient
+        self._lenient = ignore_damage
         self._resized: tuple[int, int] | None = None
         self.process = FFmpegProcess(command, stdout=True, on_line=self._listen)
 
@@ -125,7 +125,7 @@ class RawFrameReader:
             problem = "ffmpeg's output broke off"
         elif self._tolerant and (torn := find_bad_ts_packets(self._source.path)):
             problem = f"the file is damaged: {torn}"
-        elif self.damage:
+        elif self.damage_messages:
             problem = "the file is damaged"
         missing = find_truncation(self._source.path)
         if missing is not None:
@@ -138,7 +138,7 @@ class RawFrameReader:
             raise IncompleteStreamError(
                 f"{problem}; {remedy}" + ("" if self._tolerant else ", or use --keep-going")
             )
-        count = len(self.damage)
+        count = len(self.damage_messages)
         self.warnings.append(f"{problem} ({count} place{'s' * (count > 1)})" if count else problem)
 
     def _listen(self, line: str) -> None:
@@ -149,7 +149,7 @@ class RawFrameReader:
             if size != ((video.height, video.width) if turned else (video.width, video.height)):
                 self._resized = size
         if is_damage_message(line):
-            self.damage.append(line)
+            self.damage_messages.append(line)
 
 
 _PATIENCE = 1.0  # seconds for ffmpeg's word about damage to arrive, which comes by another pipe
@@ -169,11 +169,11 @@ class DamageConcealer:
         replaced: times of the pictures that were filled in, in ticks.
     """
 
-    def __init__(self, source: Source, times: np.ndarray, damaged: Callable[[], bool]) -> None:
-        self.replaced: list[int] = []
+    def __init__(self, source: Source, frame_ticks: np.ndarray, has_damage: Callable[[], bool]) -> None:
+        self.replaced_ticks: list[int] = []
         self._source = source
-        self._times = times
-        self._damaged = damaged
+        self._times = frame_ticks
+        self._damaged = has_damage
         self._one_for_one = True
 
     def conceal(self, frames: Iterable[Frame]) -> Iterator[Frame]:
@@ -193,13 +193,13 @@ class DamageConcealer:
 
     def summary(self) -> str | None:
         """One line that lists what was replaced; None if nothing was."""
-        if not self.replaced:
+        if not self.replaced_ticks:
             return None
-        at = np.searchsorted(self._times, self.replaced)
-        runs = np.split(np.asarray(self.replaced), np.flatnonzero(np.diff(at) != 1) + 1)
+        at = np.searchsorted(self._times, self.replaced_ticks)
+        runs = np.split(np.asarray(self.replaced_ticks), np.flatnonzero(np.diff(at) != 1) + 1)
         places = [self._place(run) for run in runs[:_LISTED]]
         more = f" and {len(runs) - _LISTED} more places" if len(runs) > _LISTED else ""
-        count = len(self.replaced)
+        count = len(self.replaced_ticks)
         frames = "1 damaged frame was" if count == 1 else f"{count} damaged frames were"
         return f"{frames} replaced by the frame before: at {', '.join(places)}{more}"
 
@@ -209,7 +209,7 @@ class DamageConcealer:
         if not self._one_for_one:
             return
         for pts in self._times[first:last].tolist():
-            self.replaced.append(pts)
+            self.replaced_ticks.append(pts)
             yield replace(good, pts=pts)
 
     def _confirmed(self) -> bool:

@@ -26,9 +26,9 @@ class ResumePoint:
         checksum: of its pixels, as :func:`checksum` makes it.
     """
 
-    number: int
+    frame_count: int
     pts: int
-    checksum: int
+    crc32: int
 
 
 def frame_crc32(frame: Frame) -> int:
@@ -53,10 +53,13 @@ class ResumableDecoder:
     """
 
     def __init__(
-        self, source: Source, open_decoder: Callable[[ResumePoint | None], Decoder], seen: ResumePoint | None
+        self,
+        source: Source,
+        open_decoder: Callable[[ResumePoint | None], Decoder],
+        resume_point: ResumePoint | None,
     ) -> None:
-        self._source, self._open, self._seen = source, open_decoder, seen
-        self._decoder = open_decoder(seen)
+        self._source, self._open, self._seen = source, open_decoder, resume_point
+        self._decoder = open_decoder(resume_point)
         self._ahead: Prefetcher[Frame] | None = None
 
     def __enter__(self) -> Self:
@@ -111,7 +114,7 @@ class ResumableDecoder:
 
     def _is_seen(self, frame: Frame) -> bool:
         assert self._seen is not None
-        return (frame.pts, frame_crc32(frame)) == (self._seen.pts, self._seen.checksum)
+        return (frame.pts, frame_crc32(frame)) == (self._seen.pts, self._seen.crc32)
 
     def _changed(self) -> DecodeError:
         return DecodeError(

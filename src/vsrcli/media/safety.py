@@ -54,7 +54,7 @@ _OTHERS = (
 _ANY = f"{_FILMS},{_OTHERS}"
 
 
-def open_media(path: Path, *, kind: str | None = None) -> Any:
+def open_media(path: Path, *, format_name: str | None = None) -> Any:
     """A PyAV container of a file, to be used in a ``with`` statement.
 
     Args:
@@ -69,7 +69,7 @@ def open_media(path: Path, *, kind: str | None = None) -> Any:
 
     options = {
         "protocol_whitelist": "file",
-        "format_whitelist": kind or _ANY,
+        "format_whitelist": format_name or _ANY,
         "max_pixels": str(MAX_PIXELS),  # for the decoders that look into the file when it is opened
     }
     return av.open(file_url(path), options=options, metadata_errors="replace")
@@ -124,7 +124,7 @@ _PARTS = re.compile(r"(?<!\\)[:=,;]")  # between the names and values of lists, 
 _QUOTES = re.compile(r"[\\'\"]")
 
 
-def check_extra_options(settings: Iterable[tuple[str, str]]) -> None:
+def check_extra_options(extra_options: Iterable[tuple[str, str]]) -> None:
     """Check what the user hands to ffmpeg.
 
     Args:
@@ -134,7 +134,7 @@ def check_extra_options(settings: Iterable[tuple[str, str]]) -> None:
         UsageError: a key that would break what is promised about frames, times and streams; or a value that
             names a device, a pipe or a socket.
     """
-    for option, value in settings:
+    for option, value in extra_options:
         key, _, which = option.removeprefix("-").partition(":")
         why = _REFUSED.get(key)
         if key in _OF_THE_PICTURE and which in ("", "v", "v:0", "0"):

@@ -125,7 +125,7 @@ class SegmentEncoder(VideoEncoder):
         about = encoded_video_options(self.source, self._ffmpeg)
         picture = builder.input("pipe:0", f="nut", protocol_whitelist="pipe", **about)
         return build_command(
-            self._ffmpeg, picture["v:0"], file_url(self._part), options, globals_=["-copyts", "-y"]
+            self._ffmpeg, picture["v:0"], file_url(self._part), options, global_options=["-copyts", "-y"]
         )
 
     def _verify(self, process: FFmpegProcess) -> None:

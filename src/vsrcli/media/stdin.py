@@ -54,9 +54,9 @@ class Y4mStream:
     """
 
     header: Y4mHeader
-    pictures: Iterator[bytearray]
-    waiting: Callable[[], bool]
-    cut: Callable[[], str | None]
+    frames: Iterator[bytearray]
+    is_waiting: Callable[[], bool]
+    truncation: Callable[[], str | None]
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ class StdinSource(Source):
         live: its pictures, if ``path`` holds only the first; None if ``path`` holds the film.
     """
 
-    live: Y4mStream | None = None
+    y4m_stream: Y4mStream | None = None
 
-    def plain(self) -> Source:
+    def as_plain_source(self) -> Source:
         """The same facts as of a film that has only a name."""
         return replace(Source(**_facts(self)), path=Path(_NAME))
 
@@ -81,7 +81,7 @@ def display_name(source: Source) -> str:
 
 def y4m_stream_of(source: Source) -> Y4mStream | None:
     """The pictures of a stream that is read as it comes; None for a film in a file."""
-    return source.live if isinstance(source, StdinSource) else None
+    return source.y4m_stream if isinstance(source, StdinSource) else None
 
 
 class StdinInput:
@@ -98,11 +98,11 @@ class StdinInput:
         self,
         target: Path | None = None,
         *,
-        peek: bool = False,
+        probe_only: bool = False,
         on_notice: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._target = None if target == STDIO else target
-        self._peek = peek
+        self._peek = probe_only
         self._tell = on_notice
         self._folder: Path | None = None
         self._waiting = False
@@ -163,17 +163,17 @@ class StdinInput:
         first = next(pictures, None)
         if first is None:
             raise InputError(
-                f"stdin ends {pictures.cut or 'before its first frame'}, so there is no film; "
+                f"stdin ends {pictures.truncation or 'before its first frame'}, so there is no film; "
                 "check what writes it"
             )
         with self._room(None) as file:
             file.write(pictures.header.minimal().line() + b"FRAME\n" + first)
         source = probe(Path(file.name))
-        video = replace(source.video, duration=None, frames=None)
+        video = replace(source.video, duration=None, frame_count=None)
         following = Y4mStream(
-            pictures.header, chain([first], pictures), lambda: self._waiting, lambda: pictures.cut
+            pictures.header, chain([first], pictures), lambda: self._waiting, lambda: pictures.truncation
         )
-        return _piped(replace(source, duration=None, size=0, video=video), following)
+        return _piped(replace(source, duration=None, size_bytes=0, video=video), following)
 
     def _kept(self, head: bytes) -> StdinSource:
         folder = None if self._target is None else resolve_target(self._target).parent.absolute()
@@ -188,8 +188,8 @@ class StdinInput:
                 with contextlib.suppress(InputError):
                     source = probe(Path(file.name))
                     # All that is known of the rest is what the beginning says of it.
-                    video = replace(source.video, duration=None, frames=None)
-                    return _piped(replace(source, duration=None, size=0, video=video))
+                    video = replace(source.video, duration=None, frame_count=None)
+                    return _piped(replace(source, duration=None, size_bytes=0, video=video))
                 self._tell("the beginning of stdin does not say what film it is, so all of it is read")
                 size, _ = self._copy(file, size, None)
         self._tell(f"stdin: {size:,} bytes were read; they are removed at the end")
@@ -230,19 +230,21 @@ def open_input(
     source: str | Path,
     target: str | Path | None = None,
     *,
-    peek: bool = False,
+    probe_only: bool = False,
     on_notice: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Path | StdinInput]:
     """What ``prepare`` takes for a name: the file, or stdin for ``-``; see :class:`StdinInput`."""
     if Path(source) != STDIO:
         yield Path(source)
         return
-    with StdinInput(None if target is None else Path(target), peek=peek, on_notice=on_notice) as incoming:
+    with StdinInput(
+        None if target is None else Path(target), probe_only=probe_only, on_notice=on_notice
+    ) as incoming:
         yield incoming
 
 
 def _piped(source: Source, following: Y4mStream | None = None) -> StdinSource:
-    return StdinSource(**_facts(source), live=following)
+    return StdinSource(**_facts(source), y4m_stream=following)
 
 
 def _facts(source: Source) -> dict[str, Any]:
@@ -293,12 +295,14 @@ class Y4mDecoder(Decoder):
     def _seek_point(self) -> Fraction | None:
         return None
 
-    def _run(self, seek: Fraction | None) -> Iterator[Frame]:
+    def _decode_from(self, seek: Fraction | None) -> Iterator[Frame]:
         line = decode_command(
-            self.source, None, deinterlace=self._deinterlace, piped=True, ffmpeg=self._ffmpeg
+            self.source, None, deinterlace=self._deinterlace, from_stdin=True, ffmpeg=self._ffmpeg
         )
         feeder = _Feeder(self._live)
-        process = self._process = FFmpegProcess(line, stdin=True, stdout=True, grows=feeder.sign_of_life)
+        process = self._process = FFmpegProcess(
+            line, stdin=True, stdout=True, progress_marker=feeder.sign_of_life
+        )
         try:
             feeder.start(process)
             ended = yield from self._wanted(self._decoded(process, feeder))
@@ -330,12 +334,12 @@ class Y4mDecoder(Decoder):
     def _end_of_stream(self, feeder: _Feeder) -> None:
         if feeder.error is not None:
             raise feeder.error
-        cut = self._live.cut()
+        cut = self._live.truncation()
         if cut is None:
             return
         if not self._tolerant:
             raise DecodeError(
-                f"{self.source.path}: after {self.count} frames: it is cut short {cut}; "
+                f"{self.source.path}: after {self.frame_count} frames: it is cut short {cut}; "
                 "check what writes it, or use --keep-going"
             )
         self.warnings.append(f"stdin is cut short {cut}, which is left out")
@@ -343,7 +347,7 @@ class Y4mDecoder(Decoder):
     def _stopped(self, process: FFmpegProcess) -> DecodeError:
         ending = process.describe_exit(process.wait())
         return DecodeError(
-            f"{self.source.path}: after {self.count} frames: ffmpeg stopped ({ending}); "
+            f"{self.source.path}: after {self.frame_count} frames: ffmpeg stopped ({ending}); "
             "see its last words for the reason",
             details=process.stderr_tail(),
         )
@@ -368,14 +372,14 @@ class _Feeder:
 
     def sign_of_life(self) -> float:
         """Changes unless ffmpeg has something to do: that nothing comes from stdin is not its fault."""
-        return time.monotonic() if self._live.waiting() else self.count
+        return time.monotonic() if self._live.is_waiting() else self.count
 
     def _run(self, process: FFmpegProcess) -> None:
         pipe = process.raw_stdin
         with contextlib.suppress(OSError, ValueError):  # ffmpeg has ended, and says why itself
             try:
                 pipe.write(self._live.header.minimal().line())
-                for picture in self._live.pictures:
+                for picture in self._live.frames:
                     pipe.write(b"FRAME\n")
                     pipe.write(picture)
                     self.count += 1

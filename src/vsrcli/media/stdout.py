@@ -76,7 +76,7 @@ class StdoutEncoder(VideoEncoder):
         assert self._stdout is not None
         self._relay = relay = _Relay(self._stdout.number, self.plan.header)
         process = FFmpegProcess(
-            command, stdin=True, stdout=True, on_line=self._listen, grows=relay.sign_of_life
+            command, stdin=True, stdout=True, on_line=self._listen, progress_marker=relay.sign_of_life
         )
         relay.start(process)
         return process

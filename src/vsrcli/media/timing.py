@@ -18,7 +18,9 @@ _BACK = (Fraction(2), Fraction(12), Fraction(60), Fraction(300))
 _REORDER = 64  # packets; more than any codec's decoding order differs from that of presentation
 
 
-def frame_times(source: Source, *, since: Fraction | None = None, count: int | None = None) -> list[Fraction]:
+def frame_times(
+    source: Source, *, start: Fraction | None = None, max_count: int | None = None
+) -> list[Fraction]:
     """Presentation times of all pictures, in seconds on the container's clock, sorted; nothing is decoded.
 
     Each of them is a frame, except where a recording begins between key frames or is damaged.
@@ -33,11 +35,11 @@ def frame_times(source: Source, *, since: Fraction | None = None, count: int | N
     """
     times: list[Fraction] = []
     for time in _packet_times(source):
-        if since is None or time >= since:
+        if start is None or time >= start:
             times.append(time)
-        if count is not None and len(times) >= count + _REORDER:
+        if max_count is not None and len(times) >= max_count + _REORDER:
             break
-    return sorted(times)[:count]
+    return sorted(times)[:max_count]
 
 
 def frame_ticks(source: Source) -> np.ndarray:
@@ -60,10 +62,10 @@ def has_frame_in(source: Source, start: Fraction, end: Fraction | None) -> bool:
     if near and (end is None or min(near) < end):
         return True
     try:
-        times = frame_times(source, since=start, count=1)
+        times = frame_times(source, start=start, max_count=1)
         if times:
             return end is None or times[0] < end
-        return not frame_times(source, count=1)  # raw streams have no times at all
+        return not frame_times(source, max_count=1)  # raw streams have no times at all
     except InputError:
         return True
 
@@ -92,7 +94,7 @@ def last_frame(source: Source, end: Fraction | None) -> tuple[Fraction, Fraction
     last: tuple[Fraction, Fraction] | None = None
     after: Fraction | None = None
     try:
-        with open_media(source.path, kind=source.container) as container:
+        with open_media(source.path, format_name=source.container) as container:
             stream = container.streams[source.video.index]
             _jump(container, stream, source, stop - _BACK[0])
             late = 0
@@ -129,7 +131,7 @@ def keyframe_before(source: Source, time: Fraction) -> Fraction | None:
     import av
 
     try:
-        with open_media(source.path, kind=source.container) as container:
+        with open_media(source.path, format_name=source.container) as container:
             stream = container.streams[source.video.index]
             for back in _BACK:
                 found = _last_keyframe(container, stream, time, back)
@@ -148,7 +150,7 @@ def _packet_times(source: Source) -> Iterator[Fraction]:
         yield from (number * source.video.time_base for number in range(len(source.files)))
         return
     try:
-        with open_media(source.path, kind=source.container) as container:
+        with open_media(source.path, format_name=source.container) as container:
             stream = container.streams[source.video.index]
             base = Fraction(stream.time_base or source.video.time_base)
             for packet in container.demux(stream):
@@ -173,7 +175,7 @@ def _since(source: Source, start: Fraction) -> Iterator[Fraction]:
     import av
 
     try:
-        with open_media(source.path, kind=source.container) as container:
+        with open_media(source.path, format_name=source.container) as container:
             stream = container.streams[source.video.index]
             base = source.video.time_base
             _jump(container, stream, source, start - _BACK[0])

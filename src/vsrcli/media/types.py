@@ -43,8 +43,8 @@ class MasteringDisplay:
     green: tuple[Fraction, Fraction] | None
     blue: tuple[Fraction, Fraction] | None
     white: tuple[Fraction, Fraction] | None
-    darkest: Fraction | None
-    brightest: Fraction | None
+    min_luminance: Fraction | None
+    max_luminance: Fraction | None
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class ContentLightLevel:
         brightest_frame: MaxFALL, the largest mean of a frame.
     """
 
-    brightest_pixel: int
-    brightest_frame: int
+    max_cll: int
+    max_fall: int
 
 
 @dataclass(frozen=True)
@@ -102,20 +102,20 @@ class VideoStream:
     frame_rate: Fraction | None
     start: Fraction
     duration: Fraction | None
-    frames: int | None
+    frame_count: int | None
     sample_aspect_ratio: Fraction
     color: Color
     field_order: str | None = None
     language: str | None = None
     title: str | None = None
-    mirrored: bool = False
-    mastering: MasteringDisplay | None = None
-    light: ContentLightLevel | None = None
+    is_mirrored: bool = False
+    mastering_display: MasteringDisplay | None = None
+    content_light: ContentLightLevel | None = None
     timecode: str | None = None
-    uncarried: tuple[str, ...] = ()
+    unsupported_features: tuple[str, ...] = ()
 
     @property
-    def interlaced(self) -> bool:
+    def is_interlaced(self) -> bool:
         """Whether the file says that its pictures are made of two fields."""
         return self.field_order in ("tt", "bb", "tb", "bt")
 
@@ -176,12 +176,12 @@ class Source:
     container: str
     start: Fraction
     duration: Fraction | None
-    size: int
+    size_bytes: int
     video: VideoStream
-    others: tuple[OtherStream, ...] = ()
-    chapters: int = 0
+    other_streams: tuple[OtherStream, ...] = ()
+    chapter_count: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict)
-    chapter_marks: tuple[Chapter, ...] = ()
+    chapters: tuple[Chapter, ...] = ()
 
     @property
     def pts_offset(self) -> int:
@@ -238,10 +238,10 @@ class ImageSequence(Source):
 
     files: tuple[Path, ...] = ()
     numbers: tuple[int, ...] = ()
-    single: bool = False
+    is_single_image: bool = False
     format: str = ""
-    lossy: bool = False
-    rate_given: bool = False
+    is_lossy: bool = False
+    has_explicit_rate: bool = False
     notices: tuple[str, ...] = ()
 
     @property

@@ -60,10 +60,10 @@ class Y4mHeader:
 
     width: int
     height: int
-    others: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
 
     @property
-    def rate(self) -> Fraction:
+    def frame_rate(self) -> Fraction:
         """Frames per second; 25 where the line does not say."""
         return _ratio(self._value("F") or "") or _USUAL_RATE
 
@@ -88,16 +88,16 @@ class Y4mHeader:
 
     def line(self) -> bytes:
         """The line itself, its end included."""
-        words = ("YUV4MPEG2", f"W{self.width}", f"H{self.height}", *self.others)
+        words = ("YUV4MPEG2", f"W{self.width}", f"H{self.height}", *self.parameters)
         return f"{' '.join(words)}\n".encode("latin-1")
 
     def minimal(self) -> Y4mHeader:
         """Only what decides how pictures are decoded: libavformat refuses lines of more than 96 bytes."""
-        kept = (each for each in self.others if each.startswith(("F", "I", "A", "XCOLORRANGE=")))
-        return replace(self, others=(*kept, f"C{self.chroma}"))
+        kept = (each for each in self.parameters if each.startswith(("F", "I", "A", "XCOLORRANGE=")))
+        return replace(self, parameters=(*kept, f"C{self.chroma}"))
 
     def with_changes(
-        self, width: int, height: int, *, pix_fmt: str, siting: str | None, progressive: bool
+        self, width: int, height: int, *, pix_fmt: str, chroma_location: str | None, deinterlaced: bool
     ) -> Y4mHeader:
         """The header of the same film in another size.
 
@@ -107,28 +107,28 @@ class Y4mHeader:
             siting: where chroma samples sit otherwise, as ffmpeg calls it.
             progressive: whether it has been deinterlaced.
         """
-        others = self.others
+        others = self.parameters
         if pix_fmt != self.pix_fmt:
             others = tuple(each for each in others if not each.startswith(("C", "XYSCSS=")))
-            others += (f"C{_chroma(pix_fmt, siting)}",)
-        if progressive:
+            others += (f"C{_chroma(pix_fmt, chroma_location)}",)
+        if deinterlaced:
             others = tuple("Ip" if each.startswith("I") else each for each in others)
         return Y4mHeader(width, height, others)
 
     def _value(self, key: str) -> str | None:
-        return next((each.removeprefix(key) for each in self.others if each.startswith(key)), None)
+        return next((each.removeprefix(key) for each in self.parameters if each.startswith(key)), None)
 
 
-def new_header(
+def create_header(
     width: int,
     height: int,
     *,
-    rate: Fraction,
-    shape: Fraction,
+    frame_rate: Fraction,
+    sample_aspect_ratio: Fraction,
     pix_fmt: str,
-    siting: str | None,
+    chroma_location: str | None,
     full_range: bool,
-    fields: str | None,
+    first_field: str | None,
 ) -> Y4mHeader:
     """The header for a film that comes from another container.
 
@@ -145,16 +145,16 @@ def new_header(
         width,
         height,
         (
-            f"F{rate.numerator}:{rate.denominator}",
-            f"I{fields or 'p'}",
-            f"A{shape.numerator}:{shape.denominator}",
-            f"C{_chroma(pix_fmt, siting)}",
+            f"F{frame_rate.numerator}:{frame_rate.denominator}",
+            f"I{first_field or 'p'}",
+            f"A{sample_aspect_ratio.numerator}:{sample_aspect_ratio.denominator}",
+            f"C{_chroma(pix_fmt, chroma_location)}",
             f"XCOLORRANGE={'FULL' if full_range else 'LIMITED'}",
         ),
     )
 
 
-def parse_header(line: bytes, where: str = "stdin") -> Y4mHeader:
+def parse_header(line: bytes, display_name: str = "stdin") -> Y4mHeader:
     """Understand a header line.
 
     Args:
@@ -166,32 +166,32 @@ def parse_header(line: bytes, where: str = "stdin") -> Y4mHeader:
     """
     words = line.decode("latin-1").rstrip("\n").split(" ")
     if words[0] != "YUV4MPEG2":
-        raise InputError(f"{where} does not begin like YUV4MPEG2; check what writes it")
+        raise InputError(f"{display_name} does not begin like YUV4MPEG2; check what writes it")
     given = [word for word in words[1:] if word]
     for key in "WHFIAC":
         if sum(word.startswith(key) for word in given) > 1:
-            raise _wrong(where, f"names {key} twice")
+            raise _wrong(display_name, f"names {key} twice")
     sides = {word[0]: word[1:] for word in given if word[0] in "WH"}
     for key in "WH":
         if not re.fullmatch(r"[1-9]\d{0,8}", sides.get(key, "")):
-            raise _wrong(where, f"has no sensible {'width' if key == 'W' else 'height'}")
+            raise _wrong(display_name, f"has no sensible {'width' if key == 'W' else 'height'}")
     header = Y4mHeader(int(sides["W"]), int(sides["H"]), tuple(word for word in given if word[0] not in "WH"))
     if header.width * header.height > MAX_PIXELS:
         raise InputError(
-            f"{where} says that its picture has {header.width}x{header.height} pixels, more than the "
+            f"{display_name} says that its picture has {header.width}x{header.height} pixels, more than the "
             f"{MAX_PIXELS // 10**6} million that are taken; check what writes it"
         )
-    _check(header, where)
+    _check(header, display_name)
     return header
 
 
 def _check(header: Y4mHeader, where: str) -> None:
-    for word in header.others:
+    for word in header.parameters:
         if word[0] in "FA" and not (_RATIO.fullmatch(word[1:]) and _ratio(word[1:]) is not None):
             raise _wrong(where, f"has {word!r}, which is no ratio")
         if word[0] == "I" and word[1:] not in ("p", "t", "b", "m", "?"):
             raise _wrong(where, f"has {word!r}, which is no order of fields")
-    if "Im" in header.others:
+    if "Im" in header.parameters:
         raise InputError(
             f"{where} mixes interlaced and progressive pictures (Im in its header), which cannot be told "
             "apart here; deinterlace it before"
@@ -240,14 +240,14 @@ class Y4mReader:
         InputError: the stream does not begin with a header that can be understood.
     """
 
-    def __init__(self, read: Callable[[int], bytes], where: str = "stdin") -> None:
-        self._read, self._where = read, where
+    def __init__(self, read: Callable[[int], bytes], display_name: str = "stdin") -> None:
+        self._read, self._where = read, display_name
         line = self._line()
         if line is None:
-            raise InputError(f"{where} ends inside its YUV4MPEG2 header; check what writes it")
-        self.header = parse_header(line, where)
-        self.count = 0
-        self.cut: str | None = None
+            raise InputError(f"{display_name} ends inside its YUV4MPEG2 header; check what writes it")
+        self.header = parse_header(line, display_name)
+        self.frame_count = 0
+        self.truncation: str | None = None
 
     def __iter__(self) -> Self:
         return self
@@ -259,26 +259,26 @@ class Y4mReader:
             InputError: something else stands where a picture should begin.
         """
         start = self._exactly(6)
-        if not start and self.cut is None:
+        if not start and self.truncation is None:
             raise StopIteration
         if len(start) < 6:
-            self._stop(f"inside the line of frame {self.count + 1}")
+            self._stop(f"inside the line of frame {self.frame_count + 1}")
         if not start.startswith(b"FRAME") or start[5:] not in (b"\n", b" "):
             raise InputError(
-                f"{self._where}: no frame begins behind frame {self.count}, where one should; "
+                f"{self._where}: no frame begins behind frame {self.frame_count}, where one should; "
                 "check what writes it"
             )
         if start[5:] == b" " and self._line() is None:
-            self._stop(f"inside the line of frame {self.count + 1}")
+            self._stop(f"inside the line of frame {self.frame_count + 1}")
         size = self.header.frame_bytes
         picture = self._exactly(size)
         if len(picture) < size:
-            self._stop(f"inside frame {self.count + 1}, with {len(picture):,} of its {size:,} bytes")
-        self.count += 1
+            self._stop(f"inside frame {self.frame_count + 1}, with {len(picture):,} of its {size:,} bytes")
+        self.frame_count += 1
         return picture
 
     def _stop(self, where: str) -> None:
-        self.cut = self.cut or where
+        self.truncation = self.truncation or where
         raise StopIteration
 
     def _exactly(self, size: int) -> bytearray:

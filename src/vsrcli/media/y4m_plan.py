@@ -21,7 +21,7 @@ from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.stdin import display_name, y4m_stream_of
 from vsrcli.media.timing import frame_ticks
 from vsrcli.media.types import Color, Source, VideoStream
-from vsrcli.media.y4m import CONTAINER, PIX_FMTS, Y4mHeader, Y4mReader, new_header
+from vsrcli.media.y4m import CONTAINER, PIX_FMTS, Y4mHeader, Y4mReader, create_header
 
 _FIELDS = {"tt": "t", "tb": "t", "bb": "b", "bt": "b"}
 _BROADCAST = (Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001), Fraction(120000, 1001))
@@ -29,7 +29,7 @@ _WHOLE = tuple(Fraction(rate) for rate in (12, 15, 24, 25, 30, 48, 50, 60, 100, 
 _NEAR = Fraction(1, 1000)  # of a rate: containers state averages
 
 
-def check_codec(options: EncodeOptions) -> None:
+def require_rawvideo(options: EncodeOptions) -> None:
     """Whether raw video is what was asked for.
 
     Raises:
@@ -42,18 +42,18 @@ def check_codec(options: EncodeOptions) -> None:
         )
 
 
-def choose_y4m_pixel_format(video: VideoStream, wanted: str | None) -> PixelFormatChoice:
+def choose_y4m_pixel_format(video: VideoStream, requested: str | None) -> PixelFormatChoice:
     """The pixel format that keeps depth and chroma.
 
     Raises:
         OutputError: the one asked for has no name in YUV4MPEG2.
     """
-    if wanted is not None and wanted not in PIX_FMTS:
+    if requested is not None and requested not in PIX_FMTS:
         raise OutputError(
-            f"stdout: YUV4MPEG2 cannot hold {wanted}; use --pix-fmt with one of {', '.join(PIX_FMTS)}, or "
+            f"stdout: YUV4MPEG2 cannot hold {requested}; use --pix-fmt with one of {', '.join(PIX_FMTS)}, or "
             "--format nut"
         )
-    name, notices = wanted or _nearest(video), []
+    name, notices = requested or _nearest(video), []
     if video.has_alpha:
         notices.append("transparency is dropped: YUV4MPEG2 holds none here; --format matroska keeps it")
     if (
@@ -80,7 +80,7 @@ def conversion_filter(pix_fmt: str, options: EncodeOptions) -> tuple[str, Encode
 def drop_other_streams(source: Source) -> tuple[StreamPlan, ...]:
     """The fate of all that is not the picture."""
     why = "YUV4MPEG2 holds nothing but the picture; --format matroska takes it along"
-    return tuple(StreamPlan(each.index, each.kind, each.codec, "drop", why) for each in source.others)
+    return tuple(StreamPlan(each.index, each.kind, each.codec, "drop", why) for each in source.other_streams)
 
 
 def plan_y4m_header(
@@ -99,17 +99,19 @@ def plan_y4m_header(
     """
     if source.container == CONTAINER:
         siting = color.chroma_location
-        return _own(source).with_changes(*size, pix_fmt=pix_fmt, siting=siting, progressive=deinterlaced)
+        return _own(source).with_changes(
+            *size, pix_fmt=pix_fmt, chroma_location=siting, deinterlaced=deinterlaced
+        )
     video = source.video
     fields = None if deinterlaced else _FIELDS.get(video.field_order or "")
-    return new_header(
+    return create_header(
         *size,
-        rate=_constant_rate(source, span),
-        shape=video.sample_aspect_ratio,
+        frame_rate=_constant_rate(source, span),
+        sample_aspect_ratio=video.sample_aspect_ratio,
         pix_fmt=pix_fmt,
-        siting=color.chroma_location,
+        chroma_location=color.chroma_location,
         full_range=color.range == "pc",
-        fields=fields,
+        first_field=fields,
     )
 
 

@@ -136,7 +136,7 @@ def _targets(
         return None
     if isinstance(film, ImageSequence):
         many = len(frame_range(film, *span, frames)) != 1
-        return resolve_naming(target, film.files[0], pictures=True, single=film.single, many=many)
+        return resolve_naming(target, film.files[0], pictures=True, single=film.is_single_image, many=many)
     name = Path("stdin.mp4") if isinstance(film, StdinSource) else film.path
     return resolve_naming(target, name, pictures=False, single=False, many=frames != 1)
 
@@ -344,7 +344,7 @@ def _end(film: Source, options: Options) -> Fraction | None:
         chosen = frame_range(film, options.start, options.end, options.frames)
         return chosen.stop * film.video.time_base
     first = film.start + (options.start or 0)
-    times = frame_times(film, since=first, count=options.frames + 1)
+    times = frame_times(film, start=first, max_count=options.frames + 1)
     if len(times) <= options.frames:
         return options.end
     end = times[options.frames] - film.start
@@ -354,8 +354,8 @@ def _end(film: Source, options: Options) -> Fraction | None:
 def _expected_frames(film: Source, options: Options, end: Fraction | None) -> int | None:
     """Frames to come, for progress bars only: the stated number, or what the rate makes of the span."""
     video = film.video
-    if options.start is None and end is None and video.frames:
-        return video.frames
+    if options.start is None and end is None and video.frame_count:
+        return video.frame_count
     duration = video.duration or film.duration
     if video.frame_rate is None or duration is None:
         return options.frames

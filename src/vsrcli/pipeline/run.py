@@ -155,11 +155,11 @@ def _open_decoder(job: Job, seen: ResumePoint | None) -> Decoder:
     start, frames = options.start, options.frames
     if seen is not None:
         start = seen.pts * source.video.time_base - source.start
-        frames = None if frames is None else frames - seen.number + 1
+        frames = None if frames is None else frames - seen.frame_count + 1
     wanted: dict[str, Any] = {
         "start": start,
         "end": job.end,
-        "frames": frames,
+        "max_frames": frames,
         "deinterlace": options.deinterlace,
         "alpha": job.plan.alpha,
         "tolerant": options.keep_going,

@@ -90,7 +90,7 @@ class ShotUpscaler:
         }
         if self.last_input is not None:
             state["seen"] = np.array(
-                [self.last_input.number, self.last_input.pts, self.last_input.checksum], np.int64
+                [self.last_input.frame_count, self.last_input.pts, self.last_input.crc32], np.int64
             )
         if self._waiting:
             first = self._waiting[0]
@@ -107,7 +107,7 @@ class ShotUpscaler:
         self._begins = bool(begins)
         if "seen" in state:
             self._seen = ResumePoint(*(int(number) for number in state["seen"]))
-            self._taken = self._seen.number
+            self._taken = self._seen.frame_count
         for number, pts in enumerate(state["waiting"].tolist()):
             alpha = state["alpha"][number] if "alpha" in state else None
             clock = Fraction(*(int(term) for term in state["clock"]))

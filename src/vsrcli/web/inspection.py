@@ -40,7 +40,7 @@ def examine(path: Path) -> dict[str, Any]:
         "fps": None if rate is None else round(float(rate), 3),
         "frames": len(ticks),
         "duration": round(float(max(counted, video.duration or 0)), 3),
-        "sound": any(other.kind == "audio" for other in source.others),
+        "sound": any(other.kind == "audio" for other in source.other_streams),
         "container": source.container,
         "codec": video.codec,
     }
@@ -90,7 +90,7 @@ def _write(film: object, time: Fraction, path: Path) -> None:
     from vsrcli.media.types import Source
 
     assert isinstance(film, Source)
-    with Decoder(film, start=time - film.start, frames=1, ffmpeg=find_ffmpeg()) as frames:
+    with Decoder(film, start=time - film.start, max_frames=1, ffmpeg=find_ffmpeg()) as frames:
         for frame in frames:
             pixels = frame.pixels if frame.pixels.dtype.itemsize == 1 else (frame.pixels >> 8).astype("uint8")
             Image.fromarray(pixels).save(path, compress_level=_COMPRESSION)

@@ -13,12 +13,12 @@ from vsrcli.media.probe import probe
 from vsrcli.media.types import Frame
 
 
-def nearest(frame: Frame, scale: int) -> Frame:
+def upscale_nearest(frame: Frame, scale: int) -> Frame:
     """The smallest upscaler."""
     return replace(frame, pixels=frame.pixels.repeat(scale, 0).repeat(scale, 1))
 
 
-def times(path: Path) -> list[Fraction]:
+def relative_times(path: Path) -> list[Fraction]:
     """Presentation times of the picture relative to the container's start, by PyAV alone."""
     source = probe(path)
     with av.open(str(path)) as container:
@@ -27,7 +27,7 @@ def times(path: Path) -> list[Fraction]:
         return sorted(p.pts * base - source.start for p in container.demux(stream) if p.pts is not None)
 
 
-def packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
+def relative_packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
     """For every stream of a kind: (time relative to the container's start, bytes) of its packets."""
     start = probe(path).start
     with av.open(str(path)) as container:
@@ -40,7 +40,7 @@ def packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
         return [found[stream.index] for stream in streams]
 
 
-def planes(path: Path, *, index: int = 0) -> list[np.ndarray]:
+def decoded_planes(path: Path, *, index: int = 0) -> list[np.ndarray]:
     """The planes of one decoded picture as coded, by PyAV alone."""
     with av.open(str(path)) as container:
         for number, frame in enumerate(container.decode(video=0)):
