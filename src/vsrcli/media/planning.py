@@ -147,7 +147,7 @@ def plan_output(
         notices=(
             *source_notices(
                 source,
-                replace(container, constant=False) if raw else container,  # its times have been looked at
+                replace(container, constant_frame_rate=False) if raw else container,  # its times have been looked at
                 span,
                 deinterlace=deinterlace,
                 keeps_hdr=keeps_hdr_metadata(codec, source, ffmpeg) and not raw,
