@@ -1,4 +1,6 @@
-"""vsr: temporal video super-resolution that keeps every frame, sound and colour.
+"""vsr: temporal video super-resolution that preserves frames, timestamps, audio and color.
+
+The public API is ``__all__``; everything else may change between versions.
 
 >>> from vsrcli import Options, upscale
 >>> upscale("in.mp4", "out.mp4", Options(scale=4))  # doctest: +SKIP
@@ -31,7 +33,7 @@ __all__ = [
     "upscale",
 ]
 
-_HOMES = {
+_MODULES = {
     "EncodeOptions": "media.output_plan",
     "Job": "pipeline.job",
     "Options": "pipeline.options",
@@ -45,7 +47,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Public names are imported when first used: ``import vsrcli`` alone costs nothing."""
-    if name not in _HOMES:
+    """Import a public name on first use, so that ``import vsrcli`` alone loads nothing."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,3 +1,3 @@
-"""The version: in a file of its own, so that nothing below has to import the package's root."""
+"""The version, in a module of its own: no package has to import the root for it."""
 
 __version__ = "0.1.0"

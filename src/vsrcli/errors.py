@@ -1,22 +1,22 @@
-"""Everything that can go wrong, in one tree.
+"""The errors of this package, in one tree.
 
-    VsrError                     status 1; the message says what, where and the remedy, in one line
-    ├── UsageError               status 2: an option or argument that cannot be meant
-    ├── InputError               the source: missing, unreadable, not a video
-    │   └── DecodeError          the source stopped midway or holds damaged data
-    ├── OutputError              the target: exists, unwritable, a container that cannot hold it
-    │   ├── EncodeError          the encoder stopped or refused
-    │   └── ReaderClosedError           status 141: whoever read stdout has left; nothing is said
+    VsrError                     status 1; the message names the file or option, what is wrong and the remedy
+    ├── UsageError               status 2: an invalid option or argument
+    ├── InputError               the source is missing, unreadable or holds no video
+    │   └── DecodeError          the source ends early or holds damaged data
+    ├── OutputError              the target exists, cannot be written, or its container does not fit
+    │   ├── EncodeError          the encoder refused to start or stopped early
+    │   └── ReaderClosedError    status 141: the program that reads stdout has closed it; nothing is printed
     ├── FfmpegError              no usable ffmpeg, or one that is too old
     ├── ModelError               unknown model, scale without weights, damaged weight file
-    ├── EngineError              the network could not run: device missing, a state that is another's
-    │   ├── OutOfMemoryError          this tile does not fit: a smaller one may
-    │   └── NonFiniteError            NaN or infinity: more precision may help
+    ├── EngineError              inference failed: device missing, state of another network
+    │   ├── OutOfMemoryError     a tile does not fit into memory; a smaller one may
+    │   └── NonFiniteError       NaN or infinity; higher precision may help
     ├── DataError                training or evaluation footage that cannot be used
-    └── Interrupted              status 130 (SIGINT) or 143 (SIGTERM)
+    └── SignalInterruptError     status 130 (SIGINT), 143 (SIGTERM) or 129 (SIGHUP)
 
-Libraries raise them, ``cli`` prints ``str(error)`` on one line and exits with ``exit_status``.
-``details`` (the last words of ffmpeg, say) are printed below that line.
+Modules raise them; ``vsrcli.cli`` prints ``str(error)`` on one line, ``details`` (the last lines of ffmpeg, for
+example) below it, and exits with ``exit_status``.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ import os
 
 
 class VsrError(Exception):
-    """Base of every error this package raises on purpose.
+    """Base of every error that this package raises on purpose.
 
     Args:
-        message: one line: what is wrong, with which file or option, and what to do about it.
-        details: further lines for the reader, such as the tail of ffmpeg's own messages.
+        message: one line: the file or option, what is wrong with it, and the remedy.
+        details: further lines for the user, such as the last messages of ffmpeg.
 
     Attributes:
-        kept: frames of an unfinished film that another run can go on from.
+        exit_status: of the process.
+        saved_frames: frames of an unfinished output that another run can resume after.
     """
 
     exit_status = 1
@@ -44,7 +45,7 @@ class VsrError(Exception):
 
 
 class UsageError(VsrError):
-    """An option or argument that cannot be meant."""
+    """An option or argument is invalid."""
 
     exit_status = 2
 
@@ -54,19 +55,19 @@ class InputError(VsrError):
 
 
 class DecodeError(InputError):
-    """The source stopped midway or holds damaged data."""
+    """The source ends early or holds damaged data."""
 
 
 class OutputError(VsrError):
-    """The target exists, cannot be written, or its container cannot hold what is asked."""
+    """The target exists, cannot be written, or its container cannot hold the requested streams."""
 
 
 class EncodeError(OutputError):
-    """The encoder refused to start or stopped midway."""
+    """The encoder refused to start or stopped early."""
 
 
 class ReaderClosedError(OutputError):
-    """The program that read stdout has closed it, as ``head`` does; the status is a shell's for SIGPIPE."""
+    """The program that reads stdout has closed it, as ``head`` does; the status is a shell's for SIGPIPE."""
 
     exit_status = 141 if os.name == "posix" else 1
 
@@ -76,11 +77,11 @@ class FfmpegError(VsrError):
 
 
 class ModelError(VsrError):
-    """An unknown model, a scale without weights, or a weight file that is not what its card says."""
+    """The model is unknown, has no weights for the scale, or its weight file does not match its card."""
 
 
 class EngineError(VsrError):
-    """The network could not run: the device is missing, memory ran out, or numbers became NaN."""
+    """Inference failed: the device is missing, or a state belongs to another network."""
 
 
 class OutOfMemoryError(EngineError):
@@ -88,15 +89,15 @@ class OutOfMemoryError(EngineError):
 
 
 class NonFiniteError(EngineError):
-    """The network gave NaN or infinity, which would become black pixels; in more precision it may not."""
+    """The network returned NaN or infinity, which would become black pixels; higher precision may help."""
 
 
 class DataError(VsrError):
-    """Training or evaluation footage that cannot be used."""
+    """Training or evaluation footage cannot be used."""
 
 
 class SignalInterruptError(VsrError):
-    """SIGINT or SIGTERM arrived; ``signum`` decides between status 130 and 143."""
+    """SIGINT, SIGTERM or SIGHUP arrived; the exit status is 128 + ``signum``, as a shell's."""
 
     def __init__(self, message: str, *, signum: int = 2) -> None:
         super().__init__(message)

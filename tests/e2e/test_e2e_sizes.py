@@ -20,7 +20,7 @@ from vsrcli.frames.resample import interpolate, resize
 from vsrcli.inference.wrappers import ChainedTilePlan
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.probe import probe
-from vsrcli.system.files import folder_for
+from vsrcli.system.files import workdir_for
 
 Vsr = Callable[..., Outcome]
 Sample = Callable[..., Path]
@@ -260,7 +260,7 @@ def test_a_chain_and_a_size_go_on_where_they_were(options: Options, sample: Samp
     whole, target = tmp_path / "whole.mkv", tmp_path / "out.mkv"
     upscaled(source, whole, options)
     upscaled(source, target, options, until=12)
-    assert folder_for(target).exists()
+    assert workdir_for(target).exists()
     assert "resuming at frame 10 of 24" in upscaled(source, target, options)
     np.testing.assert_array_equal(pixels(target), pixels(whole))
 
@@ -280,7 +280,7 @@ def test_another_size_is_another_video(sample: Sample, tmp_path: Path) -> None:
         told = upscaled(source, target, other)
         assert told[0].startswith("starting afresh instead of going on from 10 finished frames: "), told
         assert changed in told[0], told
-        assert not folder_for(target).exists()
+        assert not workdir_for(target).exists()
         target.unlink()
         before = other
 

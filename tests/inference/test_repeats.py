@@ -202,7 +202,7 @@ def test_segments_do_not_show(slides: Path, tmp_path: Path) -> None:
         result = upscale(
             slides, target, Options(Fraction(2), weights, device="cpu", segment=segment, encode=encode)
         )
-        assert (result.frames, result.repeated) == (40, 2 * (20 - FREE))
+        assert (result.frames, result.reused_frames) == (40, 2 * (20 - FREE))
         raw = tmp_path / f"{segment}.rgb"
         media.run_ffmpeg("-i", target, "-f", "rawvideo", "-pix_fmt", "rgb24", raw)
         films.append(raw.read_bytes())

@@ -12,7 +12,7 @@ from pathlib import Path
 from vsrcli import Options, Progress, Result, prepare_job, run_job
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.media.output_plan import EncodeOptions
-from vsrcli.system.files import folder_for
+from vsrcli.system.files import workdir_for
 
 FAST = EncodeOptions(preset="ultrafast")
 
@@ -62,7 +62,7 @@ def upscaled(
 
 def journal(target: Path) -> dict:
     """What lies beside a target that is not finished."""
-    return json.loads((folder_for(target) / "journal.json").read_text(encoding="utf-8"))
+    return json.loads((workdir_for(target) / "journal.json").read_text(encoding="utf-8"))
 
 
 def frame_hashes(path: Path) -> list[str]:

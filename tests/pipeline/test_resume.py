@@ -14,7 +14,7 @@ import media_samples as media
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options
 from vsrcli.errors import EncodeError, OutputError
-from vsrcli.system.files import WorkFolder, folder_for
+from vsrcli.system.files import WorkDir, workdir_for
 
 Sample = Callable[..., Path]
 BICUBIC = Options(Fraction(2), "bicubic", encode=FAST, segment=5)
@@ -46,8 +46,8 @@ def test_the_film_is_the_same(
     assert upscaled(source, target, BICUBIC).result is not None
     assert frame_hashes(target) == frame_hashes(whole)
     assert target.stat().st_size == whole.stat().st_size
-    assert not folder_for(target).exists()
-    assert not folder_for(whole).exists()
+    assert not workdir_for(target).exists()
+    assert not workdir_for(whole).exists()
 
 
 @pytest.mark.parametrize("kind", ["cached", "recurrent"])
@@ -175,7 +175,7 @@ def test_what_was_damaged_meanwhile_begins_anew(damage: str, sample: Sample, tmp
     upscaled(source, target, BICUBIC, until=12)
     found = journal(target)
     names = {"segment": found["segments"][0]["name"], "state": found["state"], "journal": "journal.json"}
-    file = folder_for(target) / names[damage]
+    file = workdir_for(target) / names[damage]
     file.write_bytes(file.read_bytes()[:-20])
     told = upscaled(source, target, BICUBIC)
     assert told.frames[0] == 1
@@ -202,7 +202,7 @@ def test_a_source_that_changes_under_way(sample: Sample, tmp_path: Path) -> None
     def touch(progress: object) -> None:
         source.touch()
 
-    with pytest.raises(Exception, match="the input's time has changed while it was upscaled"):
+    with pytest.raises(Exception, match="the input's modification time has changed while it was upscaled"):
         upscaled(source, target, BICUBIC, at=touch)
     assert not target.exists()
 
@@ -227,8 +227,8 @@ def test_the_folder_is_beside_what_a_link_points_to(sample: Sample, tmp_path: Pa
     link.symlink_to(tmp_path / "disk" / "film.mp4")
     options = replace(BICUBIC, encode=replace(FAST, overwrite=True))
     upscaled(sample(media.cfr, frames=24), link, options, until=12)
-    assert WorkFolder(link).path == tmp_path / "disk" / ".film.mp4.vsr"
-    assert WorkFolder(link).path.is_dir()
+    assert WorkDir(link).path == tmp_path / "disk" / ".film.mp4.vsr"
+    assert WorkDir(link).path.is_dir()
     upscaled(sample(media.cfr, frames=24), link, options)
     assert link.is_symlink()
     assert len(frame_hashes(tmp_path / "disk" / "film.mp4")) == 24
@@ -238,7 +238,7 @@ def test_a_segment_whose_bits_turned_does_not_end_up_in_the_film(sample: Sample,
     """Its length is right, its headers and times are; only its checksum is not."""
     source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
     upscaled(source, target, BICUBIC, until=12)
-    file = folder_for(target) / journal(target)["segments"][0]["name"]
+    file = workdir_for(target) / journal(target)["segments"][0]["name"]
     content = bytearray(file.read_bytes())
     at = content.index(b"mdat") + 2000
     content[at] ^= 1

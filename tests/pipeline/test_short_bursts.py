@@ -43,8 +43,8 @@ def pictures(
         options=SimpleNamespace(device="cpu", precision="fp32", engine="auto"),
         plan=SimpleNamespace(height=2 * HEIGHT, width=2 * WIDTH, target=folder / "out.mkv", to_stdout=False),
         overlap=OVERLAP,
-        geometry=SimpleNamespace(shares=(1.0, 1.0)),
-        allows=lambda tiles: True,
+        geometry=SimpleNamespace(visible_share=(1.0, 1.0)),
+        fits_budget=lambda tiles: True,
     )
     tiles = replace(plan_tiles(HEIGHT, WIDTH, 44, OVERLAP), burst=burst)
     stream = Upscaler(job, tiles, notices.append).open_stream()

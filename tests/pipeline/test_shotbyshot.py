@@ -51,7 +51,7 @@ def test_every_moment(kind: dict[str, bool]) -> None:
     path = ShotUpscaler(lambda: Mixing(HEIGHT, WIDTH))
     wanted = list(path.upscale(frames))
     assert [frame.time for frame in wanted] == [frame.time for frame in frames]
-    assert path.shots == 3
+    assert path.count == 3
 
     path, found, moments = ShotUpscaler(lambda: Mixing(HEIGHT, WIDTH)), [], []
     for group in path.upscale_grouped(frames):
@@ -67,7 +67,7 @@ def test_every_moment(kind: dict[str, bool]) -> None:
         assert seen.pts == frames[seen.frame_count - 1].pts
         rest = [frame for group in other.upscale_grouped(frames[seen.frame_count :]) for frame in group]
         assert_same(done + rest, wanted)
-        assert other.shots == 3
+        assert other.count == 3
 
 
 def test_no_frames() -> None:

@@ -44,8 +44,8 @@ def workshop(
         options=SimpleNamespace(device="cpu", precision=precision, engine="auto"),
         plan=SimpleNamespace(height=2 * HEIGHT, width=2 * WIDTH),
         overlap=OVERLAP,
-        geometry=SimpleNamespace(shares=(1.0, 1.0)),
-        allows=lambda tiles: True,
+        geometry=SimpleNamespace(visible_share=(1.0, 1.0)),
+        fits_budget=lambda tiles: True,
     )
     return Upscaler(job, plan_tiles(HEIGHT, WIDTH, tile, OVERLAP), notices.append), notices, engines  # type: ignore[arg-type]
 

@@ -16,7 +16,7 @@ from interrupting import frame_hashes, journal
 
 import media_samples as media
 from terminal import complete, environment, eventually, goes_on, read_until, spawn
-from vsrcli.system.files import folder_for
+from vsrcli.system.files import workdir_for
 
 Sample = Callable[..., Path]
 # small tiles, so that a frame takes a while
@@ -28,7 +28,7 @@ def until_kept(child: subprocess.Popen[str], target: Path, segments: int) -> Non
 
     def there() -> bool:
         assert child.poll() is None
-        file = folder_for(target) / "journal.json"
+        file = workdir_for(target) / "journal.json"
         return file.exists() and len(journal(target)["segments"]) >= segments
 
     eventually(there, within=60)
@@ -72,15 +72,15 @@ def test_an_error_says_what_is_kept(sample: Sample, tmp_path: Path) -> None:
 
 BUSY = """
 import hashlib, sys, threading
-from vsrcli.system.signals import interruptible
-from vsrcli.errors import Interrupted
-from vsrcli.media.process import Process
-helper = Process(["sleep", "600"])
+from vsrcli.system.signals import catch_signals
+from vsrcli.errors import SignalInterruptError
+from vsrcli.media.process import FFmpegProcess
+helper = FFmpegProcess(["sleep", "600"])
 try:
-    with interruptible():
+    with catch_signals():
         threading.Timer(0.5, lambda: print(helper.pid, file=sys.stderr, flush=True)).start()
         hashlib.pbkdf2_hmac("sha512", b"a", b"b", 10**9)  # minutes in native code, as a large frame may be
-except Interrupted:
+except SignalInterruptError:
     print("stopped", file=sys.stderr)
 """
 
@@ -111,7 +111,7 @@ def test_the_same_signal_passed_on_twice_is_one(monkeypatch: pytest.MonkeyPatch)
         finally:
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(SignalInterruptError), catch_signals(leave=left.append):
+    with pytest.raises(SignalInterruptError), catch_signals(force_exit=left.append):
         twice()
     assert left == []
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import media_samples as media
 from vsrcli import EncodeOptions, Options, Progress, upscale
-from vsrcli.system.files import folder_for
+from vsrcli.system.files import workdir_for
 
 RATES = ("24", "25", "24000/1001", "30000/1001", "25/2", "60")
 
@@ -110,7 +110,7 @@ def check(recipe: Recipe) -> None:
         upscale(source, whole, options)
         assert_contract(source, target)
         assert frame_md5(target) == frame_md5(whole)
-        assert not folder_for(target).exists()
+        assert not workdir_for(target).exists()
 
 
 # every example takes a second: the first failure says enough

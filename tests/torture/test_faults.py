@@ -20,7 +20,7 @@ from contracts import assert_contract, frame_md5
 
 import media_samples as media
 from terminal import Outcome, environment, read_until, spawn
-from vsrcli.system.files import folder_for
+from vsrcli.system.files import workdir_for
 
 Vsr = Callable[..., Outcome]
 BICUBIC = ("-m", "bicubic", "-s", "2", "-e", "preset=ultrafast", "--segment", "6")
@@ -31,7 +31,7 @@ def assert_film_or_error(done: Outcome, source: Path, target: Path) -> bool:
     assert "Traceback" not in done.err, done.err
     if done.status == 0:
         assert_contract(source, target)
-        assert not folder_for(target).exists()
+        assert not workdir_for(target).exists()
     else:
         assert done.status == 1, done.err
         assert [line.startswith("vsr: error: ") for line in done.err.splitlines()].count(True) == 1
@@ -183,7 +183,7 @@ def damage_and_go_on(source: Path, folder: Path, vsr: Vsr, rounds: int, seed: in
             if target.exists():
                 target.unlink()
         assert ends[0] == ends[1], done
-        shutil.rmtree(folder_for(target), ignore_errors=True)
+        shutil.rmtree(workdir_for(target), ignore_errors=True)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])

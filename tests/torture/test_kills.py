@@ -17,8 +17,8 @@ import pytest
 from contracts import assert_contract, frame_md5
 
 from terminal import environment, eventually
-from vsrcli.pipeline.checkpoint import read
-from vsrcli.system.files import folder_for
+from vsrcli.pipeline.checkpoint import read_journal
+from vsrcli.system.files import workdir_for
 
 VICTIM = Path(__file__).with_name("victim.py")
 LENGTH = 6  # frames of a segment
@@ -116,8 +116,8 @@ def test_a_kill_within_a_recurrent_networks_shot(
     for die_at in range(40, 90, 5):
         life = live(film, target, model, die_at)
         assert life.died
-        kept = read(folder_for(target))
-        if kept and kept.frames:
+        kept = read_journal(workdir_for(target))
+        if kept and kept.frame_count:
             break
     life = live(film, target, model)
     assert 0 < life.resumed < 17

@@ -20,9 +20,9 @@ from vsrcli._version import __version__
 from vsrcli.errors import OutputError
 from vsrcli.inference.selection import choose_model
 from vsrcli.models.weights import SUFFIX, list_weights
-from vsrcli.pipeline.checkpoint import changes, sampled
+from vsrcli.pipeline.checkpoint import changed_keys, sampled_sha256
 from vsrcli.pipeline.job import Options
-from vsrcli.system.files import folder_for, fsync_path
+from vsrcli.system.files import fsync_path, workdir_for
 
 NAME = ".vsr-batch.jsonl"
 _VERSION = 1
@@ -59,7 +59,7 @@ class Identity:
             OSError: it cannot be read.
         """
         stat = path.stat()
-        return cls(stat.st_size, stat.st_mtime_ns, sampled(path), _digest(path) if whole else "")
+        return cls(stat.st_size, stat.st_mtime_ns, sampled_sha256(path), _digest(path) if whole else "")
 
     def matches(self, path: Path) -> bool:
         """Whether a file is this one: by its time, or where that has changed (copied, touched), by all of it.
@@ -148,12 +148,12 @@ class Ledger:
         record, begun = self._finished.get(key), self._begun.get(key)
         if record is None or record.result is None or not _same(record.result, target):
             # The end may have come between the film's name and its record; nothing is left to be done then.
-            if begun is None or not _late(begun, target) or folder_for(target).exists():
+            if begun is None or not _late(begun, target) or workdir_for(target).exists():
                 return (
                     "exists, but no batch has made it" if record is None else "was changed since it was made"
                 )
             record = begun
-        if changed := changes(record.options, options):
+        if changed := changed_keys(record.options, options):
             return f"was made with another {changed[0]}" + (
                 f" and {len(changed) - 1} more" * (len(changed) > 1)
             )
@@ -255,7 +255,7 @@ def _late(begun: Record, target: Path) -> bool:
 
 def _same(known: Identity, path: Path) -> bool:
     """Whether a result still is what was written; copies of a library keep no times."""
-    return path.stat().st_size == known.size and sampled(path) == known.sample
+    return path.stat().st_size == known.size and sampled_sha256(path) == known.sample
 
 
 def _read(path: Path) -> list[Record | str]:

@@ -19,10 +19,10 @@ from vsrcli.errors import SignalInterruptError, VsrError
 from vsrcli.inference.engine import StreamingEngine
 from vsrcli.inference.selection import ModelChoice, open_engine
 from vsrcli.inference.types import Engine
-from vsrcli.pipeline.checkpoint import read
+from vsrcli.pipeline.checkpoint import read_journal
 from vsrcli.pipeline.job import Options, prepare_job
 from vsrcli.pipeline.run import Progress, run_job
-from vsrcli.system.files import folder_for
+from vsrcli.system.files import workdir_for
 
 Status = Literal["done", "skipped", "failed", "stopped", "waiting"]
 
@@ -181,7 +181,7 @@ def upscale_one(
         for text in job.plan.notices:
             hearing.notice(text)
         engines.evict_other_sizes(job.tiles.tile_height, job.tiles.tile_width)
-        result = run_job(job, on_progress=progress, on_notice=hearing.notice, load=engines.load)
+        result = run_job(job, on_progress=progress, on_notice=hearing.notice, load_engine=engines.load)
     except Exception as error:
         done: Progress | None = last
         took = time.perf_counter() - began
@@ -214,10 +214,10 @@ def failure_outcome(error: Exception, kept: int = 0, *, stopped: bool = False) -
 def _kept(target: Path) -> int:
     """Frames that another run can go on from, of this run or an earlier one."""
     try:
-        journal = read(folder_for(target))
+        journal = read_journal(workdir_for(target))
     except OSError:  # a name that leads nowhere
         return 0
-    return journal.frames if journal else 0
+    return journal.frame_count if journal else 0
 
 
 def _read_again(source: Path, before: Identity) -> Identity:

@@ -60,7 +60,7 @@ class NullOutput:
     """A film that nobody keeps, see :class:`~vsrcli.pipeline.outputs.Output`."""
 
     def __init__(self, job: Job) -> None:
-        self.frame_count = self.saved_count = self.resumed_count = self.shots = 0
+        self.frame_count = self.saved_count = self.resumed_count = self.shot_count = 0
         self.tiles: TilePlan = job.tiles
         self.state: State | None = None
         self.complete = False
@@ -83,7 +83,7 @@ class NullOutput:
         pass
 
     def end_of_frames(self, path: Any, warnings: tuple[str, ...]) -> None:
-        self.shots, self.warnings = path.shots, warnings
+        self.shot_count, self.warnings = path.count, warnings
 
     def finalize(self) -> None:
         self.complete = True
@@ -348,7 +348,7 @@ def _alone(job: Job, workshop: Upscaler, count: int) -> RunFigures:
     pool = rng.random((8, video.height, video.width, 3), np.float32)  # no two neighbours are equal
     began = time.perf_counter()
     with PeakMemory() as peak:
-        stream = workshop.build_stream(precise=False)
+        stream = workshop.build_stream(fp32=False)
         started = time.perf_counter() - began
         number = 0
         while stream.push(pool[number % len(pool)]) is None:

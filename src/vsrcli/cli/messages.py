@@ -92,7 +92,7 @@ def done_message(result: Result) -> dict[str, Any]:
         "shots": result.shots,
         "engine": result.engine,
         "resumed": result.resumed,
-        "repeated": result.repeated,
+        "repeated": result.reused_frames,
         "warnings": list(result.warnings),
     }
 

@@ -78,10 +78,10 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
     took = format_duration(result.seconds) if result.seconds >= 60 else f"{result.seconds:.1f} s"
     if verbose:
         _say(console, f"  shots: {result.shots}; on {result.engine}")
-    if result.repeated:
+    if result.reused_frames:
         made = result.frames - result.resumed
-        was = "was" if result.repeated == 1 else "were"
-        _say(console, f"  {result.repeated} of {made} frames {was} repeated and not computed again")
+        was = "was" if result.reused_frames == 1 else "were"
+        _say(console, f"  {result.reused_frames} of {made} frames {was} repeated and not computed again")
     _say(console, f"{result.frames} frames in {took} ({fps:.1f} fps): {_named(result.target)}", "green")
 
 
@@ -198,11 +198,11 @@ def _aspect(shown: Fraction) -> str:
 
 def segment_line(job: Job) -> str:
     """How long segments are."""
-    from vsrcli.pipeline.segmented_output import segment_length
+    from vsrcli.pipeline.segmented_output import frames_per_segment
 
     if not job.segmented:
         return "none: an interrupted run begins anew"
-    return f"{segment_length(job)} frames each on a CPU, or a little less at a shot change"
+    return f"{frames_per_segment(job)} frames each on a CPU, or a little less at a shot change"
 
 
 def memory_line(job: Job) -> str:
@@ -212,7 +212,7 @@ def memory_line(job: Job) -> str:
 
 def _memory_parts(job: Job) -> str:
     """What takes it, and what may be taken."""
-    peak, limit = job.memory_estimate(), job.limit
+    peak, limit = job.memory_estimate(), job.memory_budget
     parts = f"{format_bytes(peak.network)} for the network, {format_bytes(peak.ffmpeg)} for ffmpeg"
     gpu = "" if limit.gpu is None else f", {format_bytes(limit.gpu)} on the GPU"
     return f" ({parts}), of {format_bytes(limit.host)} allowed{gpu}"

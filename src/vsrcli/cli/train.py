@@ -218,7 +218,7 @@ def train(
     teller = _Teller()
     with (
         make_progress(stderr_console(), "steps", quiet=quiet) as meter,
-        catch_signals(raising=False) as received,
+        catch_signals(raise_first=False) as received,
     ):
         weights = train_network(
             config,

@@ -84,7 +84,7 @@ def upscale(
 
     stdin = StdinInput(target, probe_only=dry_run, on_notice=teller.notice)
     try:
-        with catch_signals(leave=at_once) as received, summary.echo_commands(chatty), stdin:
+        with catch_signals(force_exit=at_once) as received, summary.echo_commands(chatty), stdin:
             job = prepare_job(stdin if source == STDIO else source, target, options)
             if dry_run:
                 return teller.plan(job)

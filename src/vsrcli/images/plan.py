@@ -19,7 +19,7 @@ from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.notices import source_notices
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.types import ImageSequence, Source
-from vsrcli.system.files import folder_for
+from vsrcli.system.files import workdir_for
 
 _EIGHT_BITS = ("WebP", "JPEG", "BMP")
 _OPAQUE = ("JPEG", "BMP")
@@ -193,7 +193,7 @@ def _check(targets: OutputNaming, files: list[Path], source: Source, *, overwrit
                 raise OutputError(f"{file} is a folder, so no picture can have its name; choose another")
             if file.exists() and (file.stat().st_dev, file.stat().st_ino) in same:
                 raise OutputError(f"{file} is the input itself; choose another name or folder")
-        own = published_files(folder_for(workdir_name(targets))) if targets.single is None else {}
+        own = published_files(workdir_for(workdir_name(targets))) if targets.single is None else {}
         foreign = sorted(file for file in there if not own.get(file.name, UNKNOWN_STAMP).matches(file))
     except OSError as error:
         raise OutputError(

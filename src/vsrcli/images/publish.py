@@ -20,7 +20,7 @@ from pathlib import Path
 from vsrcli.errors import EncodeError
 from vsrcli.images.naming import OutputNaming
 from vsrcli.media.segments import SegmentFile
-from vsrcli.system.files import WorkFolder, fsync_path
+from vsrcli.system.files import WorkDir, fsync_path
 
 _LIST = ".list"
 
@@ -78,11 +78,11 @@ def _read(file: Path) -> list[FileStamp]:
         return []
 
 
-class ImageWorkDir(WorkFolder):
+class ImageWorkDir(WorkDir):
     """A :class:`~vsrcli.system.files.WorkDir` whose lists stay as long as it does."""
 
     def remove_except(self, names: Iterable[str]) -> None:
-        super().keep_only([*names, *(file.name for file in self.path.glob(f"*{_LIST}"))])
+        super().remove_except([*names, *(file.name for file in self.path.glob(f"*{_LIST}"))])
 
     def has_segment(self, name: str, target: Path) -> bool:
         """Whether all pictures of a list are where they were moved to, unchanged."""

@@ -1,1 +1,1 @@
-"""One run from source to target: decide, upscale shot by shot, write, resume."""
+"""One run from source to target: plan, upscale shot by shot, write, resume."""

@@ -1,8 +1,8 @@
-"""What has been finished of a film, in one small JSON file that is replaced as a whole.
+"""Checkpoints of a run: the journal, the saved state, and the fingerprint that ties both to a job.
 
-What the path remembers, as a file of arrays.
-
-What a film's pictures and their coding depend on. If any of it has changed, old segments do not fit.
+The journal is a small JSON file that is replaced atomically; it lists the finished segments and names the file
+with the upscaler's state after them, an ``.npz`` of arrays. The fingerprint holds everything that the frames
+and their coding depend on: if any of it has changed, finished segments do not fit, and a run starts afresh.
 """
 
 from __future__ import annotations
@@ -26,71 +26,78 @@ from vsrcli.inference.wrappers import chain_tiles
 from vsrcli.media.segments import SegmentFile, segment_encoder_options
 from vsrcli.media.types import ImageSequence, Source
 from vsrcli.pipeline.job import Job
-from vsrcli.system.files import WorkFolder
+from vsrcli.system.files import WorkDir
 
-NAME = "journal.json"
-_VERSION = 2
+JOURNAL_NAME = "journal.json"
+_VERSION = 3  # of the journal and of the state that it names
+_SAMPLE_BYTES, _SAMPLE_COUNT = 2**16, 16  # blocks of a file that are hashed
+# Options that change no frame of a segment, or that are part of the fingerprint in another form.
+_UNCOMPARED_OPTIONS = ("model", "device", "engine", "max_memory", "ffmpeg", "segment", "resume", "encode")
 
 
 @dataclass(frozen=True)
 class Journal:
-    """Finished segments and how to go on.
+    """Finished segments, and what is needed to resume after them.
 
     Attributes:
-        tiles: how frames are cut; what the state is made for.
-        fingerprint: what the film depends on, by name; see :mod:`vsrcli.pipeline.checkpoint`.
-        length: frames after which a segment is due to end; 0 before that is decided.
+        tiles: tile plan that the state was saved with.
+        fingerprint: see :func:`fingerprint`.
+        segment_frames: length of a segment; 0 until it is decided.
         engine: device and precision of the last run, for people.
-        segments: the finished ones, in order.
-        state: file with what the path remembers after them; None at the film's end.
-        shots: begun.
-        warnings: damage that was passed over.
-        complete: whether these are all.
+        segments: finished segments, in order.
+        state_file: name of the file with the state after them; None after the last frame.
+        shot_count: shots begun.
+        warnings: what was skipped or replaced in the source.
+        complete: whether the segments hold all frames.
     """
 
     tiles: TilePlan
     fingerprint: Mapping[str, str] = field(default_factory=dict)
-    length: int = 0
+    segment_frames: int = 0
     engine: str = ""
     segments: tuple[SegmentFile, ...] = ()
-    state: str | None = None
-    shots: int = 0
+    state_file: str | None = None
+    shot_count: int = 0
     warnings: tuple[str, ...] = ()
     complete: bool = False
 
     @property
-    def frames(self) -> int:
-        """In finished segments."""
+    def frame_count(self) -> int:
+        """Frames in finished segments."""
         return sum(segment.frames for segment in self.segments)
 
     @property
-    def files(self) -> list[str]:
-        """Names of all files that belong to it, its own included."""
-        return [NAME, *(segment.name for segment in self.segments), *([self.state] if self.state else ())]
+    def referenced_files(self) -> list[str]:
+        """Names of all files that the journal refers to, its own included."""
+        return [
+            JOURNAL_NAME,
+            *(segment.name for segment in self.segments),
+            *([self.state_file] if self.state_file else ()),
+        ]
 
     def dumps(self) -> bytes:
-        """As JSON."""
+        """Return the journal as JSON."""
         return json.dumps({"version": _VERSION, **asdict(self)}, indent=1).encode()
 
-    def whole(self, folder: Path) -> bool:
-        """Whether all its files are there, the segments in their full length."""
+    def is_intact(self, folder: Path) -> bool:
+        """Whether all files are in ``folder``, the segments in their full size."""
         try:
             sizes = [(folder / segment.name).stat().st_size == segment.size for segment in self.segments]
-            return all(sizes) and all((folder / name).is_file() for name in self.files)
+            return all(sizes) and all((folder / name).is_file() for name in self.referenced_files)
         except OSError:
             return False
 
 
-def read(folder: Path) -> Journal | None:
-    """The journal of a folder; None if there is none that this version understands."""
+def read_journal(folder: Path) -> Journal | None:
+    """Return the journal in a folder; None if there is none, it is damaged, or of another version."""
     try:
-        content: dict[str, Any] = json.loads((folder / NAME).read_bytes())
+        content: dict[str, Any] = json.loads((folder / JOURNAL_NAME).read_bytes())
         if content.pop("version") != _VERSION:
             return None
         journal = Journal(**content)
         return replace(
             journal,
-            tiles=_tiles(content["tiles"]),
+            tiles=_parse_tiles(content["tiles"]),
             segments=tuple(SegmentFile(**each) for each in content["segments"]),
             warnings=tuple(content["warnings"]),
         )
@@ -98,97 +105,98 @@ def read(folder: Path) -> Journal | None:
         return None
 
 
-def _tiles(content: dict[str, Any]) -> TilePlan:
-    rows, columns = (tuple(TileSpan(**span) for span in content[axis]) for axis in ("rows", "columns"))
-    own = {**content, "rows": rows, "columns": columns}
-    second = own.pop("second_pass", None)
-    return TilePlan(**own) if second is None else chain_tiles(TilePlan(**own), _tiles(second))
-
-
-def save(folder: WorkFolder, name: str, state: State) -> None:
-    """Put a state into a work folder.
+def save_state(workdir: WorkDir, name: str, state: State) -> None:
+    """Save a state in a workdir.
 
     Raises:
         OutputError: the disk is full or broken.
     """
-    folder.write(name, lambda file: np.savez(file, **state))  # type: ignore[arg-type]
+    workdir.write(name, lambda file: np.savez(file, **state))  # type: ignore[arg-type]
 
 
-def load(file: Path) -> State | None:
-    """A state that was saved; None if the file is missing or damaged."""
+def load_state(file: Path) -> State | None:
+    """Return a saved state; None if the file is missing or damaged."""
     try:
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-            return dict(arrays)  # every array comes with its checksum
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            return dict(arrays)  # zip files hold a checksum of every array
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
 
-_BLOCK = 2**16
-_BLOCKS = 16  # spread over the file, the first and the last among them
-# Where a film is computed, and what is done with it when it is ready, changes none of its pictures.
-_ELSEWHERE = ("model", "device", "engine", "max_memory", "ffmpeg", "segment", "resume", "encode")
-
-
 def fingerprint(job: Job) -> dict[str, str]:
-    """Names and values; equal for runs whose segments fit together.
+    """Return what the frames and their coding depend on, by name; equal for runs whose segments fit together.
+
+    The names appear in notices: "the weights have changed".
 
     Raises:
         OSError: the source cannot be read.
     """
     plan, weights = job.plan, job.model.weights
-    size, changed, content = _of_files(job.source)
-    chosen = {field.name: getattr(job.options, field.name) for field in fields(job.options)}
-    found: dict[str, Any] = {
+    size, modified, content = _source_values(job.source)
+    options = {field.name: getattr(job.options, field.name) for field in fields(job.options)}
+    values: dict[str, Any] = {
         "the input's size": size,
-        "the input's time": changed,
+        "the input's modification time": modified,
         "the input": content,
         "the version of vsr": __version__,
         "the version of ffmpeg": job.ffmpeg.version,
         "the backend": os.environ.get("KERAS_BACKEND", "") if weights else "",
-        "the weights": _weights(job.model),
+        "the weights": _weights_value(job.model),
         "the segment length": job.options.segment,
         "the container": plan.container.muxer,
         "the codec": f"{plan.codec} {plan.pix_fmt}",
-        "the size": f"{plan.width}x{plan.height}, pixels {plan.sample_aspect_ratio}",
-        **{f"--{name}": value for name, value in chosen.items() if name not in _ELSEWHERE},
+        "the output size": f"{plan.width}x{plan.height}, pixels {plan.sample_aspect_ratio}",
+        **{f"--{name}": value for name, value in options.items() if name not in _UNCOMPARED_OPTIONS},
         "--end": job.end,
         **{f"the encoder's {key}": value for key, value in segment_encoder_options(plan, job.ffmpeg)},
     }
-    return {name: str(value) for name, value in found.items()}
+    return {name: str(value) for name, value in values.items()}
 
 
-def _of_files(source: Source) -> tuple[int, str, str]:
-    """Bytes, times and samples of a film; of pictures all together, their names included."""
-    if not isinstance(source, ImageSequence):
-        stat = source.path.stat()
-        return stat.st_size, str(stat.st_mtime_ns), sampled(source.path)
-    size, times, names = 0, hashlib.sha256(), hashlib.sha256()
-    for file in source.files:
-        stat = file.stat()
-        size += stat.st_size
-        times.update(f"{stat.st_mtime_ns} ".encode())
-        names.update(os.fsencode(file.name) + f"\0{stat.st_size}\0".encode())
-    for number in range(_BLOCKS):
-        names.update(sampled(source.files[(len(source.files) - 1) * number // (_BLOCKS - 1)]).encode())
-    return size, times.hexdigest(), names.hexdigest()
-
-
-def _weights(model: ModelChoice) -> str:
-    own = f"{model.weights.card['sha256'] if model.weights else model.name} x{model.scale}"
-    return own if model.second_pass is None else f"{own}, then {_weights(model.second_pass)}"
-
-
-def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Names of what differs."""
+def changed_keys(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return the names of values that differ or exist on one side only."""
     names = [*before, *(name for name in now if name not in before)]
     return [name for name in names if before.get(name) != now.get(name)]
 
 
-def sampled(path: Path) -> str:
-    """sha256 of blocks spread over a file: the whole of a film would take longer than it is worth."""
+def sampled_sha256(path: Path) -> str:
+    """Return the sha256 of 16 blocks spread over a file, the first and the last included.
+
+    Reading all of a long video would take longer than the certainty is worth.
+    """
     digest, size = hashlib.sha256(), path.stat().st_size
     with path.open("rb") as file:
-        for number in range(_BLOCKS):
-            file.seek(max(size - _BLOCK, 0) * number // (_BLOCKS - 1))
-            digest.update(file.read(_BLOCK))
+        for number in range(_SAMPLE_COUNT):
+            file.seek(max(size - _SAMPLE_BYTES, 0) * number // (_SAMPLE_COUNT - 1))
+            digest.update(file.read(_SAMPLE_BYTES))
     return digest.hexdigest()
+
+
+def _parse_tiles(content: dict[str, Any]) -> TilePlan:
+    rows, columns = (tuple(TileSpan(**span) for span in content[axis]) for axis in ("rows", "columns"))
+    values = {**content, "rows": rows, "columns": columns}
+    second = values.pop("second_pass", None)
+    return TilePlan(**values) if second is None else chain_tiles(TilePlan(**values), _parse_tiles(second))
+
+
+def _source_values(source: Source) -> tuple[int, str, str]:
+    """Return size in bytes, modification time and a hash of the content; of images all together."""
+    if not isinstance(source, ImageSequence):
+        stat = source.path.stat()
+        return stat.st_size, str(stat.st_mtime_ns), sampled_sha256(source.path)
+    size, times, content = 0, hashlib.sha256(), hashlib.sha256()
+    for file in source.files:
+        stat = file.stat()
+        size += stat.st_size
+        times.update(f"{stat.st_mtime_ns} ".encode())
+        content.update(os.fsencode(file.name) + f"\0{stat.st_size}\0".encode())
+    for number in range(_SAMPLE_COUNT):
+        content.update(
+            sampled_sha256(source.files[(len(source.files) - 1) * number // (_SAMPLE_COUNT - 1)]).encode()
+        )
+    return size, times.hexdigest(), content.hexdigest()
+
+
+def _weights_value(model: ModelChoice) -> str:
+    own = f"{model.weights.card['sha256'] if model.weights else model.name} x{model.scale}"
+    return own if model.second_pass is None else f"{own}, then {_weights_value(model.second_pass)}"

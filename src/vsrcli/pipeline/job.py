@@ -42,7 +42,7 @@ from vsrcli.pipeline.options import Options
 
 
 def open_source(
-    given: str | Path | StdinInput, target: Path, encode: EncodeOptions, fps: Fraction | None, ffmpeg: Ffmpeg
+    source: str | Path | StdinInput, target: Path, encode: EncodeOptions, fps: Fraction | None, ffmpeg: Ffmpeg
 ) -> Source:
     """The film or the pictures that are to be upscaled.
 
@@ -58,21 +58,23 @@ def open_source(
         OutputError: the target of a film from stdin cannot be written.
         UsageError: ``fps`` of a film.
     """
-    if isinstance(given, StdinInput):
+    if isinstance(source, StdinInput):
         if not is_image_target(target):
             # before a long film has come through for nothing
             as_preferred(encode, lambda options: check_output_path(target, options, ffmpeg))
-        film: Source = given.probe()
+        probed: Source = source.probe()
     else:
-        film = image_sequence_source(Path(given), fps)
+        probed = image_sequence_source(Path(source), fps)
     preferred = isinstance(encode, Preferences) and encode.fps
-    if fps is not None and not preferred and not isinstance(film, ImageSequence):
-        raise UsageError(f"--fps is for pictures: {display_name(film)} is a film, which has times of its own")
-    return film
+    if fps is not None and not preferred and not isinstance(probed, ImageSequence):
+        raise UsageError(
+            f"--fps is for pictures: {display_name(probed)} is a film, which has times of its own"
+        )
+    return probed
 
 
 def plan_any_output(
-    film: Source,
+    source: Source,
     target: Path,
     *,
     geometry: Geometry,
@@ -95,12 +97,12 @@ def plan_any_output(
     Raises:
         OutputError, UsageError: see ``plan_output`` and :func:`~vsrcli.images.plan.plan_images`.
     """
-    found = _targets(film, target, span, frames)
-    told = list(film.notices) if isinstance(film, ImageSequence) else []
-    if found is not None:
+    naming = _output_naming(source, target, span, frames)
+    notices = list(source.notices) if isinstance(source, ImageSequence) else []
+    if naming is not None:
         plan: OutputPlan = plan_images(
-            film,
-            found,
+            source,
+            naming,
             width=geometry.width,
             height=geometry.height,
             shape=geometry.sample_aspect_ratio,
@@ -113,7 +115,7 @@ def plan_any_output(
         )
     else:
         plan = plan_preferred(
-            film,
+            source,
             target,
             width=geometry.width,
             height=geometry.height,
@@ -124,20 +126,22 @@ def plan_any_output(
             trial=False,
             ffmpeg=ffmpeg,
         )
-        if isinstance(film, ImageSequence):
-            told += video_notices(film, plan)
-    return replace(plan, notices=(*told, *plan.notices))
+        if isinstance(source, ImageSequence):
+            notices += video_notices(source, plan)
+    return replace(plan, notices=(*notices, *plan.notices))
 
 
-def _targets(
-    film: Source, target: Path, span: tuple[Fraction | None, Fraction | None], frames: int | None
+def _output_naming(
+    source: Source, target: Path, span: tuple[Fraction | None, Fraction | None], frames: int | None
 ) -> OutputNaming | None:
     if target == STDIO:
         return None
-    if isinstance(film, ImageSequence):
-        many = len(frame_range(film, *span, frames)) != 1
-        return resolve_naming(target, film.files[0], pictures=True, single=film.is_single_image, many=many)
-    name = Path("stdin.mp4") if isinstance(film, StdinSource) else film.path
+    if isinstance(source, ImageSequence):
+        many = len(frame_range(source, *span, frames)) != 1
+        return resolve_naming(
+            target, source.files[0], pictures=True, single=source.is_single_image, many=many
+        )
+    name = Path("stdin.mp4") if isinstance(source, StdinSource) else source.path
     return resolve_naming(target, name, pictures=False, single=False, many=frames != 1)
 
 
@@ -172,29 +176,37 @@ class Job:
     ffmpeg: Ffmpeg
     expected_frames: int | None
     segmented: bool
-    limit: MemoryBudget
+    memory_budget: MemoryBudget
     geometry: Geometry
 
     def memory_estimate(self, tiles: TilePlan | None = None) -> MemoryEstimate:
         """Memory that it is expected to take, with its own or with other tiles."""
-        one = self._with_one_encoder(tiles or self.tiles)
-        return replace(one, ffmpeg=one.ffmpeg + one.closing) if self._has_room(one) else one
+        estimate = self._estimate_with_one_encoder(tiles or self.tiles)
+        return (
+            replace(estimate, ffmpeg=estimate.ffmpeg + estimate.background_closing)
+            if self._fits_second_encoder(estimate)
+            else estimate
+        )
 
     def fits_budget(self, tiles: TilePlan) -> bool:
         """Whether tiles stay under the memory that the user has named, if any."""
-        return not self.limit.explicit or self.limit.allows(self.memory_estimate(tiles))
+        return not self.memory_budget.explicit or self.memory_budget.allows(self.memory_estimate(tiles))
 
     def can_close_in_background(self, tiles: TilePlan) -> bool:
         """Whether there is memory for a segment that is closed while the next one is computed."""
-        return self._has_room(self._with_one_encoder(tiles))
+        return self._fits_second_encoder(self._estimate_with_one_encoder(tiles))
 
-    def _with_one_encoder(self, tiles: TilePlan) -> MemoryEstimate:
-        film = _for_memory(self.source, self.model, self.plan, self.engine)
-        return estimate_passes(self.model, film, tiles)
+    def _estimate_with_one_encoder(self, tiles: TilePlan) -> MemoryEstimate:
+        workload = _workload(self.source, self.model, self.plan, self.engine)
+        return estimate_passes(self.model, workload, tiles)
 
-    def _has_room(self, peak: MemoryEstimate) -> bool:
+    def _fits_second_encoder(self, estimate: MemoryEstimate) -> bool:
         """For a second encoder, if there is any use for it."""
-        return self.segmented and peak.closing > 0 and self.limit.allows(peak, peak.closing)
+        return (
+            self.segmented
+            and estimate.background_closing > 0
+            and self.memory_budget.allows(estimate, estimate.background_closing)
+        )
 
 
 def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Options | None = None) -> Job:
@@ -220,14 +232,14 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
     engine = plan_engine(options.engine, options.device, options.precision)
     ffmpeg = find_ffmpeg(options.ffmpeg)
     target = parse_target(target)
-    film = open_source(source, target, options.encode, options.fps, ffmpeg)
-    _check_span(film, options)
-    _check_data(film, options)
-    geometry = _geometry(film, options)
+    probed = open_source(source, target, options.encode, options.fps, ffmpeg)
+    _check_span(probed, options)
+    _check_damage(probed, options)
+    geometry = _geometry(probed, options)
     model = choose_model(options.model, geometry.factor, chain=options.chain)
-    end = _end(film, options)
+    end = _span_end(probed, options)
     plan = plan_any_output(
-        film,
+        probed,
         target,
         geometry=geometry,
         encode=options.encode,
@@ -237,27 +249,29 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
         ffmpeg=ffmpeg,
     )
     _check_alpha_crop(geometry, plan, options)
-    limit = memory_budget(options.device if model.weights else "cpu", options.max_memory)
+    budget = memory_budget(options.device if model.weights else "cpu", options.max_memory)
     tiles = choose_pass_tiles(
         model,
-        _for_memory(film, model, plan, engine),
+        _workload(probed, model, plan, engine),
         options.overlap,
-        limit,
+        budget,
         options.tile if isinstance(options.tile, int) else None,
         auto=options.tile == "auto",
     )
     plan = replace(plan, notices=(*plan.notices, *scale_notices(model, geometry)))
-    pictures = isinstance(plan, ImagePlan)
-    whole = None if options.segment == "none" or pictures else _reason_not_segmentable(film, plan, options)
-    if whole:
-        loss = f"{whole}: the film is written in one go, and an interruption costs all of it"
-        plan = replace(plan, notices=(*plan.notices, loss))
-    segmented = whole is None and options.segment != "none"
-    if not pictures:
-        trial_encode(plan, film, segmented=segmented, ffmpeg=ffmpeg)
-    expected = _expected_frames(film, options, end)
+    to_images = isinstance(plan, ImagePlan)
+    reason = (
+        None if options.segment == "none" or to_images else _reason_not_segmentable(probed, plan, options)
+    )
+    if reason:
+        notice = f"{reason}: the film is written in one go, and an interruption costs all of it"
+        plan = replace(plan, notices=(*plan.notices, notice))
+    segmented = reason is None and options.segment != "none"
+    if not to_images:
+        trial_encode(plan, probed, segmented=segmented, ffmpeg=ffmpeg)
+    expected = _expected_frames(probed, options, end)
     return Job(
-        film,
+        probed,
         plan,
         model,
         engine if model.weights else None,
@@ -268,13 +282,13 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
         ffmpeg,
         expected,
         segmented,
-        limit,
+        budget,
         geometry,
     )
 
 
-def _geometry(film: Source, options: Options) -> Geometry:
-    video = film.video
+def _geometry(source: Source, options: Options) -> Geometry:
+    video = source.video
     old = video.width, video.height, video.sample_aspect_ratio
     return (
         geometry_for_scale(*old, options.scale)
@@ -290,73 +304,76 @@ def _check_alpha_crop(geometry: Geometry, plan: OutputPlan, options: Options) ->
         )
 
 
-def _reason_not_segmentable(film: Source, plan: OutputPlan, options: Options) -> str | None:
+def _reason_not_segmentable(source: Source, plan: OutputPlan, options: Options) -> str | None:
     """Why it cannot be written in segments; empty if nobody would expect it, None if it can."""
-    if not plan.to_stdout and not isinstance(film, StdinSource):
-        return reason_not_segmentable(plan, film.video, options.encode.extra)
+    if not plan.to_stdout and not isinstance(source, StdinSource):
+        return reason_not_segmentable(plan, source.video, options.encode.extra)
     where = "stdout cannot be written twice" if plan.to_stdout else "stdin cannot be read twice"
     return where if isinstance(options.segment, int) else ""
 
 
-def _check_span(film: Source, options: Options) -> None:
+def _check_span(source: Source, options: Options) -> None:
     """Whether there is a picture in the span: before a network is started for none."""
-    if y4m_stream_of(film) is not None:
+    if y4m_stream_of(source) is not None:
         return  # time will tell
-    if isinstance(film, ImageSequence):
-        if not frame_range(film, options.start, options.end):
+    if isinstance(source, ImageSequence):
+        if not frame_range(source, options.start, options.end):
             raise InputError(
-                f"{film.path}: {len(film.files)} pictures at {film.video.frame_rate} a second, none of them "
+                f"{source.path}: {len(source.files)} pictures at {source.video.frame_rate} a second, none of them "
                 "in the chosen span; choose another, or another --fps"
             )
         return
-    start, end = film.start + (options.start or 0), None if options.end is None else film.start + options.end
-    if (options.start or options.end) and not has_frame_in(film, start, end):
+    start, end = (
+        source.start + (options.start or 0),
+        None if options.end is None else source.start + options.end,
+    )
+    if (options.start or options.end) and not has_frame_in(source, start, end):
         to = "" if options.end is None else f" and before --end {float(options.end):g}"
         since = f"from --start {float(options.start or 0):g} s on{to}"
-        length = film.video.duration or film.duration
+        length = source.video.duration or source.duration
         lasts = f", which is {float(length):.6g} s long" if length else ""
-        raise InputError(f"{film.path}{lasts}, shows no frame in the chosen span, {since}; choose another")
+        raise InputError(f"{source.path}{lasts}, shows no frame in the chosen span, {since}; choose another")
 
 
-def _check_data(film: Source, options: Options) -> None:
+def _check_damage(source: Source, options: Options) -> None:
     """Damage of a transport stream: its decoder would skip it without a word."""
-    if isinstance(film, ImageSequence):
+    if isinstance(source, ImageSequence):
         return
     if options.start is None and options.end is None and not options.keep_going:
-        damaged = find_bad_ts_packets(film.path)
+        damaged = find_bad_ts_packets(source.path)
         if damaged is not None:
-            raise InputError(f"{film.path} is damaged: {damaged}; repair it, or use --keep-going")
+            raise InputError(f"{source.path} is damaged: {damaged}; repair it, or use --keep-going")
 
 
-def _for_memory(film: Source, model: ModelChoice, plan: OutputPlan, engine: EnginePlan | None) -> Workload:
+def _workload(source: Source, model: ModelChoice, plan: OutputPlan, engine: EnginePlan | None) -> Workload:
     """What memory depends on."""
-    video, preset = film.video, dict(plan.video_options).get("preset")
+    video, preset = source.video, dict(plan.video_options).get("preset")
     size = video.height, video.width, plan.height, plan.width
-    computes = "keras" if engine is None else engine.engine
-    return Workload(*size, model.scale, video.is_high_bit_depth, plan.codec, preset, computes)
+    backend = "keras" if engine is None else engine.engine
+    return Workload(*size, model.scale, video.is_high_bit_depth, plan.codec, preset, backend)
 
 
-def _end(film: Source, options: Options) -> Fraction | None:
+def _span_end(source: Source, options: Options) -> Fraction | None:
     """Where the span ends: ``frames`` becomes the time of the first frame that is too many."""
-    if options.frames is None or y4m_stream_of(film) is not None:
+    if options.frames is None or y4m_stream_of(source) is not None:
         return options.end
-    if isinstance(film, ImageSequence):
-        chosen = frame_range(film, options.start, options.end, options.frames)
-        return chosen.stop * film.video.time_base
-    first = film.start + (options.start or 0)
-    times = frame_times(film, start=first, max_count=options.frames + 1)
+    if isinstance(source, ImageSequence):
+        chosen = frame_range(source, options.start, options.end, options.frames)
+        return chosen.stop * source.video.time_base
+    first = source.start + (options.start or 0)
+    times = frame_times(source, start=first, max_count=options.frames + 1)
     if len(times) <= options.frames:
         return options.end
-    end = times[options.frames] - film.start
+    end = times[options.frames] - source.start
     return end if options.end is None else min(end, options.end)
 
 
-def _expected_frames(film: Source, options: Options, end: Fraction | None) -> int | None:
+def _expected_frames(source: Source, options: Options, end: Fraction | None) -> int | None:
     """Frames to come, for progress bars only: the stated number, or what the rate makes of the span."""
-    video = film.video
+    video = source.video
     if options.start is None and end is None and video.frame_count:
         return video.frame_count
-    duration = video.duration or film.duration
+    duration = video.duration or source.duration
     if video.frame_rate is None or duration is None:
         return options.frames
     end = duration if end is None else min(end, duration)

@@ -23,24 +23,35 @@ from vsrcli.system.text import format_bytes
 from vsrcli.system.threads import queue_depth
 
 FREE_MEMORY_SHARE = 0.75  # of what is free when the job begins; the rest is for others
-SMALLEST_TILE = 96
+MIN_TILE_SIDE = 96
 BURST_SIZES = (1, 32, 16, 8, 4, 2)
 
-_PROGRAM = 80_000_000  # Python and NumPy
-_LIBRARIES = {"keras": 640_000_000, "openvino": 120_000_000}  # at work; TensorFlow's
-_FFMPEG = 90_000_000  # two of them, without pictures
+_PYTHON_BYTES = 80_000_000  # Python and NumPy
+_BACKEND_BYTES = {"keras": 640_000_000, "openvino": 120_000_000}  # at work; TensorFlow's
+_FFMPEG_BYTES = 90_000_000  # two of them, without pictures
 # Bytes per pixel of the new film, of encoders that look ahead, at their default preset; and of the others.
-_ENCODER = {"libx264": 195, "libx264rgb": 300, "libx265": 250, "libsvtav1": 280, "libvpx-vp9": 160}
-_OTHER_ENCODER = 40
-_PATIENT = {"slow": 1.25, "slower": 1.6, "veryslow": 2.2, "placebo": 2.2}  # times that; from libx264
-_DECODER = 60  # the same of the old one
-_INTERPOLATION = 50  # bytes per pixel of a tile's result
-_FLOAT, _COLOURS = 4, 3
+_LOOKAHEAD_ENCODER_BYTES = {
+    "libx264": 195,
+    "libx264rgb": 300,
+    "libx265": 250,
+    "libsvtav1": 280,
+    "libvpx-vp9": 160,
+}
+_OTHER_ENCODER_BYTES = 40
+_SLOW_PRESET_FACTORS = {
+    "slow": 1.25,
+    "slower": 1.6,
+    "veryslow": 2.2,
+    "placebo": 2.2,
+}  # times that; from libx264
+_DECODER_BYTES = 60  # the same of the old one
+_INTERPOLATION_BYTES = 50  # bytes per pixel of a tile's result
+_FLOAT_BYTES, _CHANNELS = 4, 3
 # What stays for long lies between what comes and goes, and leaves gaps: the heap is larger than its contents.
-_GAPS = {"keras": 1.2, "openvino": 1.1}  # around a tile's work
-_SCATTERED = {"keras": 2.0, "openvino": 1.4}  # around what many tiles remember
+_WORK_FRAGMENTATION = {"keras": 1.2, "openvino": 1.1}  # around a tile's work
+_STATE_FRAGMENTATION = {"keras": 2.0, "openvino": 1.4}  # around what many tiles remember
 # Features that a stream computes again when it is taken up, in frames; about half of a network's work.
-_TAKEN_UP, _FEATURES_SHARE = 9, 0.5
+_RECOMPUTED_FRAMES, _FEATURE_WORK_SHARE = 9, 0.5
 
 
 @dataclass(frozen=True)
@@ -59,8 +70,8 @@ class Workload:
 
     height: int
     width: int
-    new_height: int
-    new_width: int
+    output_height: int
+    output_width: int
     scale: int
     high_bit_depth: bool = False
     encoder: str | None = None
@@ -88,7 +99,7 @@ class MemoryEstimate:
     state: int
     frames: int
     ffmpeg: int
-    closing: int = 0
+    background_closing: int = 0
 
     @property
     def total(self) -> int:
@@ -117,13 +128,13 @@ class MemoryBudget:
     shared: bool = True
     explicit: bool = False
 
-    def allows(self, peak: MemoryEstimate, more: int = 0) -> bool:
+    def allows(self, estimate: MemoryEstimate, extra: int = 0) -> bool:
         """Whether that is enough, with so many bytes more on the host."""
-        on_host = peak.total + more - (0 if self.shared else peak.network)
-        return on_host <= self.host and (self.gpu is None or peak.network <= self.gpu)
+        on_host = estimate.total + extra - (0 if self.shared else estimate.network)
+        return on_host <= self.host and (self.gpu is None or estimate.network <= self.gpu)
 
 
-def memory_budget(device: str, most: int | None) -> MemoryBudget:
+def memory_budget(device: str, max_memory: int | None) -> MemoryBudget:
     """What a job may take.
 
     Args:
@@ -133,57 +144,69 @@ def memory_budget(device: str, most: int | None) -> MemoryBudget:
     gpu, host = available_gpu_memory(device), available_host_memory()
     free = None if gpu is None else int(gpu * FREE_MEMORY_SHARE)
     return MemoryBudget(
-        most or int(host * FREE_MEMORY_SHARE),
-        free if most is None or free is None else most,
+        max_memory or int(host * FREE_MEMORY_SHARE),
+        free if max_memory is None or free is None else max_memory,
         shared=gpu is None or device == "auto",  # a GPU that is there may still lack its libraries
-        explicit=most is not None,
+        explicit=max_memory is not None,
     )
 
 
-def estimate_memory(network: Architecture, film: Workload, tiles: TilePlan) -> MemoryEstimate:
+def estimate_memory(network: Architecture, workload: Workload, tiles: TilePlan) -> MemoryEstimate:
     """What is expected at the peak: with full windows, at the end of a shot."""
-    engine = film.engine if network.openvino_bytes and film.engine == "openvino" else "keras"
-    frame, new = film.height * film.width, film.new_height * film.new_width
-    tile, covered = tiles.tile_height * tiles.tile_width, tiles.overhead_factor * film.height * film.width
-    result = _FLOAT * _COLOURS * frame * film.scale**2
+    engine = workload.engine if network.openvino_bytes and workload.engine == "openvino" else "keras"
+    frame, output = workload.height * workload.width, workload.output_height * workload.output_width
+    tile, tiled = (
+        tiles.tile_height * tiles.tile_width,
+        tiles.overhead_factor * workload.height * workload.width,
+    )
+    result = _FLOAT_BYTES * _CHANNELS * frame * workload.scale**2
     lookahead = network.frames // 2
-    features, hidden = _memory(network, film.scale)
-    remembered: float = 0
+    features, hidden = _state_bytes(network, workload.scale)
+    state: float = 0
     if tiles.burst > 1:  # hidden states wait on the disk
         frames = 2 * lookahead + tiles.burst + 1
     else:
         # Before and after a frame; half of the features are in both. One tile's are in bytes_per_pixel.
-        remembered = _SCATTERED[engine] * features * max(1.5 * covered - tile, 0) + 2 * hidden * covered
-        remembered += _FLOAT * _COLOURS * 2 * lookahead * (covered if len(tiles) > 1 else 0)
+        state = _STATE_FRAGMENTATION[engine] * features * max(1.5 * tiled - tile, 0) + 2 * hidden * tiled
+        state += _FLOAT_BYTES * _CHANNELS * 2 * lookahead * (tiled if len(tiles) > 1 else 0)
         frames = 2
-    owed = max(lookahead + tiles.burst - 1, 1)  # results that a shot's end gives at once
-    codes = _COLOURS * (2 if film.high_bit_depth else 1)
-    pictures = frames * _FLOAT * _COLOURS * frame + (queue_depth(codes * frame) + 2) * codes * frame
-    pictures += owed * result + (queue_depth(codes * new) + 2 + owed) * codes * new + _FLOAT * _COLOURS * new
-    if new != frame * film.scale**2:
-        pictures += (owed + 1) * _FLOAT * _COLOURS * new
-    working = tile * _INTERPOLATION * film.scale**2
+    pending = max(lookahead + tiles.burst - 1, 1)  # results that a shot's end gives at once
+    sample_bytes = _CHANNELS * (2 if workload.high_bit_depth else 1)
+    in_flight = (
+        frames * _FLOAT_BYTES * _CHANNELS * frame
+        + (queue_depth(sample_bytes * frame) + 2) * sample_bytes * frame
+    )
+    in_flight += (
+        pending * result
+        + (queue_depth(sample_bytes * output) + 2 + pending) * sample_bytes * output
+        + _FLOAT_BYTES * _CHANNELS * output
+    )
+    if output != frame * workload.scale**2:
+        in_flight += (pending + 1) * _FLOAT_BYTES * _CHANNELS * output
+    working = tile * _INTERPOLATION_BYTES * workload.scale**2
     if network.module:
-        working = int(tile * _GAPS[engine] * network.memory(engine, film.scale))
-    ffmpeg = second = 0
-    if film.encoder is not None:
-        encoder = _ENCODER.get(film.encoder, _OTHER_ENCODER) * _PATIENT.get(film.preset or "", 1)
-        ffmpeg = _FFMPEG + _DECODER * frame + int(encoder * new)
-        if film.encoder in _ENCODER:
-            second = _FFMPEG // 2 + int(encoder * new)
+        working = int(tile * _WORK_FRAGMENTATION[engine] * network.memory(engine, workload.scale))
+    ffmpeg = second_encoder = 0
+    if workload.encoder is not None:
+        encoder = _LOOKAHEAD_ENCODER_BYTES.get(
+            workload.encoder, _OTHER_ENCODER_BYTES
+        ) * _SLOW_PRESET_FACTORS.get(workload.preset or "", 1)
+        ffmpeg = _FFMPEG_BYTES + _DECODER_BYTES * frame + int(encoder * output)
+        if workload.encoder in _LOOKAHEAD_ENCODER_BYTES:
+            second_encoder = _FFMPEG_BYTES // 2 + int(encoder * output)
     # What is saved when a segment is over, while neither the network nor an encoder is at work.
-    saved = (hidden + _FLOAT * _COLOURS * 2 * lookahead) * covered if network.module else 0
-    remembered += max(saved - working - ffmpeg, 0)
-    program = _PROGRAM + (_LIBRARIES[engine] if network.module else 0)
-    closing = second and second + int(saved)
-    return MemoryEstimate(program, working, int(remembered), pictures, ffmpeg, closing)
+    checkpoint = (hidden + _FLOAT_BYTES * _CHANNELS * 2 * lookahead) * tiled if network.module else 0
+    state += max(checkpoint - working - ffmpeg, 0)
+    program = _PYTHON_BYTES + (_BACKEND_BYTES[engine] if network.module else 0)
+    background_closing = second_encoder and second_encoder + int(checkpoint)
+    return MemoryEstimate(program, working, int(state), in_flight, ffmpeg, background_closing)
 
 
 def choose_tiles(
     network: Architecture,
-    film: Workload,
+    workload: Workload,
     overlap: int,
-    limit: MemoryBudget,
+    budget: MemoryBudget,
     side: int | None = None,
     *,
     auto: bool = True,
@@ -205,32 +228,32 @@ def choose_tiles(
         UsageError: the user's limit is too small for any; or the user's tile has no room for its context.
     """
     plans = [
-        replace(plan_tiles(film.height, film.width, each, overlap), burst=burst)
-        for each in (_sides(film, overlap) if auto else [side])
-        for burst in (BURST_SIZES if network.module and (auto or limit.explicit) else BURST_SIZES[:1])
+        replace(plan_tiles(workload.height, workload.width, each, overlap), burst=burst)
+        for each in (_tile_sides(workload, overlap) if auto else [side])
+        for burst in (BURST_SIZES if network.module and (auto or budget.explicit) else BURST_SIZES[:1])
     ]
-    fitting = [plan for plan in plans if limit.allows(estimate_memory(network, film, plan))]
+    fitting = [plan for plan in plans if budget.allows(estimate_memory(network, workload, plan))]
     if fitting:
         return min(fitting, key=lambda plan: relative_cost(network, plan))
-    least = min(plans, key=lambda plan: estimate_memory(network, film, plan).total)
-    if not limit.explicit:
+    least = min(plans, key=lambda plan: estimate_memory(network, workload, plan).total)
+    if not budget.explicit:
         return least
-    peak = estimate_memory(network, film, least)
-    how = f"tiles of {least.tile_width}x{least.tile_height}" if len(least) > 1 else "whole frames"
+    estimate = estimate_memory(network, workload, least)
+    tiling = f"tiles of {least.tile_width}x{least.tile_height}" if len(least) > 1 else "whole frames"
     remedy = "" if auto else ", or leave --tile out"
     raise UsageError(
-        f"--max-memory {format_bytes(limit.host)} is too little: {network.name} at {film.width}x{film.height} to "
-        f"{film.new_width}x{film.new_height} takes about {format_bytes(peak.total, up=True)} with {how}, "
-        f"{format_bytes(peak.ffmpeg)} of it for ffmpeg; allow that much{remedy}"
+        f"--max-memory {format_bytes(budget.host)} is too little: {network.name} at {workload.width}x{workload.height} to "
+        f"{workload.output_width}x{workload.output_height} takes about {format_bytes(estimate.total, round_up=True)} with {tiling}, "
+        f"{format_bytes(estimate.ffmpeg)} of it for ffmpeg; allow that much{remedy}"
     )
 
 
 def relative_cost(network: Architecture, tiles: TilePlan) -> float:
     """What tiles cost in time: 1 for whole frames side by side."""
-    again = 0.0
+    recomputed = 0.0
     if tiles.burst > 1 and network.kind in ("cached", "recurrent"):
-        again = _FEATURES_SHARE * _TAKEN_UP / tiles.burst
-    return tiles.overhead_factor * (1 + again)
+        recomputed = _FEATURE_WORK_SHARE * _RECOMPUTED_FRAMES / tiles.burst
+    return tiles.overhead_factor * (1 + recomputed)
 
 
 def max_tile_side(
@@ -251,22 +274,25 @@ def max_tile_side(
     pixels = free * 0.5 / max(bytes_per_pixel, 1)
     if height * width <= pixels:
         return None
-    return max(int(math.sqrt(pixels)), SMALLEST_TILE, 4 * overlap)
+    return max(int(math.sqrt(pixels)), MIN_TILE_SIDE, 4 * overlap)
 
 
-def _memory(network: Architecture, scale: int) -> tuple[int, int]:
+def _state_bytes(network: Architecture, scale: int) -> tuple[int, int]:
     """Bytes per low-resolution pixel that a stream keeps: features of its window, and a hidden state."""
     if network.kind not in ("cached", "recurrent"):
         return 0, 0
     width, levels = int(network.options["width"]), int(network.options.get("levels", network.frames // 2))
-    hidden = _FLOAT * (width + _COLOURS * scale**2) if network.kind == "recurrent" else 0
-    return _FLOAT * width * 2 * levels, hidden
+    hidden = _FLOAT_BYTES * (width + _CHANNELS * scale**2) if network.kind == "recurrent" else 0
+    return _FLOAT_BYTES * width * 2 * levels, hidden
 
 
-def _sides(film: Workload, overlap: int) -> Iterator[int | None]:
+def _tile_sides(workload: Workload, overlap: int) -> Iterator[int | None]:
     """Whole frames, then ever smaller tiles: one that is cut in 1, 2, 3 and more parts along its length."""
     yield None
-    longest, least = max(film.height, film.width), max(SMALLEST_TILE, 4 * overlap, min_tile_side(overlap))
+    longest, least = (
+        max(workload.height, workload.width),
+        max(MIN_TILE_SIDE, 4 * overlap, min_tile_side(overlap)),
+    )
     side = longest - 1
     while side > least:
         yield side
@@ -275,31 +301,31 @@ def _sides(film: Workload, overlap: int) -> Iterator[int | None]:
         yield least
 
 
-def tile_overlap(model: ModelChoice, asked: int | None) -> int:
+def tile_overlap(model: ModelChoice, requested: int | None) -> int:
     """Context of a tile on each side, in pixels of what the model is given; by default all that it sees."""
-    return model.architecture.radius() if asked is None else asked
+    return model.architecture.radius() if requested is None else requested
 
 
 def multiply_adds(model: ModelChoice) -> int:
     """Multiply-adds per pixel of the old film, and frame; 0 for interpolation."""
-    own = model.architecture.multiply_adds(model.scale)
-    return own if model.second_pass is None else own + model.scale**2 * multiply_adds(model.second_pass)
+    first = model.architecture.multiply_adds(model.scale)
+    return first if model.second_pass is None else first + model.scale**2 * multiply_adds(model.second_pass)
 
 
 def scale_notices(model: ModelChoice, geometry: Geometry) -> Iterator[str]:
     """What people should know of how the new size is reached."""
     reached = model.scale * (model.second_pass.scale if model.second_pass else 1)
-    wanted = f"x{float(geometry.factor):.4g}"
+    requested = f"x{float(geometry.factor):.4g}"
     if model.second_pass is not None:
         once = model.architecture.multiply_adds(model.scale)
-        times = f" and costs {multiply_adds(model) / once:.3g} times one pass" if once else ""
-        yield f"two passes, x{model.scale} and x{model.second_pass.scale}{times}"
+        cost = f" and costs {multiply_adds(model) / once:.3g} times one pass" if once else ""
+        yield f"two passes, x{model.scale} and x{model.second_pass.scale}{cost}"
     if reached < geometry.factor:
         remedy = "; --chain upscales twice, which is slow" if model.second_pass is None else ""
-        yield f"{model.name} reaches x{reached}; from there to {wanted} the picture is only resampled{remedy}"
+        yield f"{model.name} reaches x{reached}; from there to {requested} the picture is only resampled{remedy}"
 
 
-def estimate_passes(model: ModelChoice, film: Workload, tiles: TilePlan) -> MemoryEstimate:
+def estimate_passes(model: ModelChoice, workload: Workload, tiles: TilePlan) -> MemoryEstimate:
     """Bytes that are expected at the peak; both networks stay loaded.
 
     Args:
@@ -307,26 +333,26 @@ def estimate_passes(model: ModelChoice, film: Workload, tiles: TilePlan) -> Memo
         film: old and new.
         tiles: of the pass; of both, see :func:`~vsrcli.inference.wrappers.chain_tiles`.
     """
-    whole = estimate_memory(model.architecture, film, first_pass_tiles(tiles))
+    single = estimate_memory(model.architecture, workload, first_pass_tiles(tiles))
     if model.second_pass is None or not isinstance(tiles, ChainedTilePlan) or tiles.second_pass is None:
-        return whole
-    between, after = _two(model, film)
-    first = estimate_memory(model.architecture, between, first_pass_tiles(tiles))
-    second = estimate_memory(model.second_pass.architecture, after, tiles.second_pass)
+        return single
+    first_workload, second_workload = _pass_workloads(model, workload)
+    first = estimate_memory(model.architecture, first_workload, first_pass_tiles(tiles))
+    second = estimate_memory(model.second_pass.architecture, second_workload, tiles.second_pass)
     return MemoryEstimate(
         program=first.program,
         tile=first.tile + second.tile,
         state=first.state + second.state,
         frames=first.frames + second.frames,
-        ffmpeg=whole.ffmpeg,
+        ffmpeg=single.ffmpeg,
     )
 
 
 def choose_pass_tiles(
     model: ModelChoice,
-    film: Workload,
+    workload: Workload,
     overlap: int | None,
-    limit: MemoryBudget,
+    budget: MemoryBudget,
     side: int | None,
     *,
     auto: bool,
@@ -345,29 +371,32 @@ def choose_pass_tiles(
     """
     network, context = model.architecture, tile_overlap(model, overlap)
     if model.second_pass is None:
-        return choose_tiles(network, film, context, limit, side, auto=auto)
-    between, after = _two(model, film)
-    first = choose_tiles(network, between, context, limit, side, auto=auto)
-    taken = estimate_memory(network, between, first)
-    ffmpeg = estimate_memory(network, film, first).ffmpeg
-    left = replace(
-        limit,
-        host=max(limit.host - taken.total + taken.program - ffmpeg, 0),
-        gpu=None if limit.gpu is None else max(limit.gpu - taken.network, 0),
+        return choose_tiles(network, workload, context, budget, side, auto=auto)
+    first_workload, second_workload = _pass_workloads(model, workload)
+    first = choose_tiles(network, first_workload, context, budget, side, auto=auto)
+    used = estimate_memory(network, first_workload, first)
+    ffmpeg = estimate_memory(network, workload, first).ffmpeg
+    remaining = replace(
+        budget,
+        host=max(budget.host - used.total + used.program - ffmpeg, 0),
+        gpu=None if budget.gpu is None else max(budget.gpu - used.network, 0),
     )
-    again = tile_overlap(model.second_pass, overlap)
+    second_overlap = tile_overlap(model.second_pass, overlap)
     try:
         return chain_tiles(
-            first, choose_tiles(model.second_pass.architecture, after, again, left, side, auto=auto)
+            first,
+            choose_tiles(
+                model.second_pass.architecture, second_workload, second_overlap, remaining, side, auto=auto
+            ),
         )
     except UsageError as error:
         raise UsageError(f"second pass of --chain, after what the first takes: {error}") from error
 
 
-def _two(model: ModelChoice, film: Workload) -> tuple[Workload, Workload]:
+def _pass_workloads(model: ModelChoice, workload: Workload) -> tuple[Workload, Workload]:
     """What each pass does to the film; nothing is encoded between them."""
-    height, width = model.scale * film.height, model.scale * film.width
-    between = replace(film, new_height=height, new_width=width, encoder=None)
+    height, width = model.scale * workload.height, model.scale * workload.width
+    first = replace(workload, new_height=height, new_width=width, encoder=None)
     assert model.second_pass is not None
-    after = replace(film, height=height, width=width, scale=model.second_pass.scale, encoder=None)
-    return between, after
+    second = replace(workload, height=height, width=width, scale=model.second_pass.scale, encoder=None)
+    return first, second

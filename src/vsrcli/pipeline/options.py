@@ -1,4 +1,4 @@
-"""What can be asked of one run: the arguments of :func:`vsrcli.upscale`."""
+"""The options of one run: the arguments of :func:`vsrcli.upscale`."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from vsrcli.models.architectures import DEFAULT_MODEL
 
 @dataclass(frozen=True)
 class Options:
-    """What ``vsr upscale`` can be told; the defaults are the command's.
+    """Options of ``vsr upscale``, with the defaults of the command.
 
     Attributes:
-        scale: more than 1, at most 16. Between native factors the next larger one runs and is resampled down;
-            beyond the largest, that one is resampled up, unless ``chain``.
-        size: what to make instead, see :class:`~vsrcli.frames.geometry.SizeRequest`; ``scale`` does not count then.
-        chain: upscale twice where one pass does not reach the size; the second costs many times the first.
+        scale: factor above 1, at most 16. Between native factors the next larger network runs and its output
+            is downsampled; beyond the largest, its output is upsampled, unless ``chain``.
+        size: output size that replaces ``scale``, see :class:`~vsrcli.frames.geometry.SizeRequest`.
+        chain: run a second pass where one does not reach the size; it costs many times the first.
         model: name (see ``vsr models``) or path of a ``.weights.h5`` file.
         tile: ``auto``, ``none``, or the side of a tile in low-resolution pixels, context included.
         overlap: context of a tile on each side in low-resolution pixels; None: the receptive field, which
-            makes tiles invisible.
+            makes tile borders invisible.
         device: ``auto``, ``cpu`` or GPU numbers such as ``0``.
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
         engine: ``auto``, ``keras`` or ``openvino``, see :func:`~vsrcli.inference.selection.plan_engine`.
-        max_memory: bytes that all processes together may take, and the network on a GPU; None: three quarters
-            of what is free.
+        max_memory: limit in bytes for all processes together, and for the network on a GPU; None: three
+            quarters of the free memory.
         encode: codec, quality and container options.
-        start, end: seconds from the film's start, half open; None: all of it.
-        frames: stop after this many (the sound stops there, too); None: no limit.
-        deinterlace: whether interlaced sources are deinterlaced.
-        segment: ``auto``, ``none``, or the number of frames after which what is finished is saved for good.
-        resume: whether a film that was interrupted is continued; False begins anew.
-        keep_going: replace damaged frames by the ones before them instead of stopping at the first.
+        start, end: half-open span in seconds from the start of the video; None: unlimited.
+        frames: maximum number of frames (the audio ends there, too); None: no limit.
+        deinterlace: deinterlace interlaced sources.
+        segment: ``auto``, ``none``, or the number of frames of a segment, after which a checkpoint is saved.
+        resume: continue an interrupted run; False starts afresh.
+        keep_going: replace damaged frames by their predecessors instead of raising an error at the first.
         ffmpeg: path of an ffmpeg to use instead of the bundled one.
-        fps: how many pictures make a second, where the source is pictures; None: 25.
+        fps: frame rate of an image sequence; None: 25.
     """
 
     scale: Fraction = Fraction(4)

@@ -1,4 +1,8 @@
-"""The new film as it grows: in segments that are kept, or in one go where that cannot be."""
+"""Outputs of a run: what every output does, the one that fits a job, and those written in one go.
+
+Outputs in segments, which can be resumed, are in :mod:`vsrcli.pipeline.segmented_output` (videos) and
+:mod:`vsrcli.pipeline.image_output` (image sequences).
+"""
 
 from __future__ import annotations
 
@@ -21,18 +25,19 @@ from vsrcli.pipeline.upscaler import Upscaler
 
 
 class Output(Protocol):
-    """A context manager that takes frames; leaving it before ``finish`` leaves no file at the target.
+    """A context manager that writes frames; leaving it before ``finalize`` leaves no file at the target.
 
     Attributes:
-        count: frames that are there, those of earlier runs included.
-        kept: of these, frames that an interruption does not cost.
-        resumed: of these, frames that were there at the beginning.
-        tiles: how frames are to be cut.
-        state: what the path has to be given before it goes on; None to begin a film.
-        complete: whether no frame is missing any more.
-        shots: in all frames.
-        engine: what has made them, for people.
-        warnings: what was passed over or replaced in the source.
+        frame_count: frames written, those of earlier runs included.
+        saved_count: of these, frames in committed segments, which an interruption does not cost.
+        resumed_count: of these, frames of earlier runs.
+        tiles: tile plan that ``state`` was saved with; the job's if there is none.
+        state: state of the :class:`~vsrcli.pipeline.shot_upscaler.ShotUpscaler` to resume from; None to start
+            at the first frame.
+        complete: whether all frames are written and only ``finalize`` is left.
+        shot_count: shots in all frames; complete after ``end_of_frames``.
+        engine: device and precision, for people.
+        warnings: what was skipped or replaced in the source.
     """
 
     frame_count: int
@@ -47,7 +52,7 @@ class Output(Protocol):
     def complete(self) -> bool: ...
 
     @property
-    def shots(self) -> int: ...
+    def shot_count(self) -> int: ...
 
     @property
     def engine(self) -> str: ...
@@ -61,8 +66,8 @@ class Output(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def set_engine(self, workshop: Upscaler) -> None:
-        """Say where the streams come from, before the first frame."""
+    def set_engine(self, upscaler: Upscaler) -> None:
+        """Record which engine upscales. Call before the first frame."""
         ...
 
     def write(self, frame: Frame) -> None:
@@ -73,37 +78,42 @@ class Output(Protocol):
         """
         ...
 
-    def checkpoint_if_due(self, path: CheckpointSource, check: Callable[[], None]) -> None:
-        """Nothing is half done now: a good moment to save what there is.
+    def checkpoint_if_due(self, shots: CheckpointSource, raise_if_damaged: Callable[[], None]) -> None:
+        """Save a checkpoint if one is due. Call between groups of frames.
 
         Args:
-            path: what makes the frames.
-            check: raises if the source has turned out to be damaged; what is made of it is not worth keeping.
+            shots: what yields the frames; its state is saved.
+            raise_if_damaged: called before a checkpoint; raises if the source has turned out to be damaged,
+                since frames of damaged data must not be committed.
 
         Raises:
-            VsrError: it cannot be saved.
+            VsrError: the checkpoint cannot be saved, or the source is damaged.
         """
         ...
 
-    def end_of_frames(self, path: CheckpointSource, warnings: tuple[str, ...]) -> None:
-        """That was the last frame.
+    def end_of_frames(self, shots: CheckpointSource, warnings: tuple[str, ...]) -> None:
+        """Commit the last segment. Call after the last frame.
+
+        Args:
+            shots: what yielded the frames.
+            warnings: of the decoder.
 
         Raises:
-            VsrError: it cannot be saved.
+            VsrError: the segment cannot be saved.
         """
         ...
 
     def finalize(self) -> None:
-        """Give the film its name.
+        """Write the target: join segments, move the file to its final name.
 
         Raises:
-            VsrError: it cannot be written.
+            VsrError: the target cannot be written.
         """
         ...
 
 
 def open_output(job: Job, on_notice: Callable[[str], None]) -> Output:
-    """The film of a job, to be used in a ``with`` statement."""
+    """Return the output of a job, to be used in a ``with`` statement."""
     if job.plan.to_stdout:
         return StdoutOutput(job)
     if isinstance(job.plan, ImagePlan):
@@ -112,17 +122,16 @@ def open_output(job: Job, on_notice: Callable[[str], None]) -> Output:
     return SegmentedOutput(job, on_notice) if job.segmented else DirectOutput(job)
 
 
-def guard_input(film: Output, frames: Iterable[Frame]) -> Iterable[Frame]:
-    """The source's frames, as a film wants them: one that is read while it grows takes what comes before an
-    error, too."""
-    return film.guard_input(frames) if isinstance(film, StdoutOutput) else frames
+def guard_input(output: Output, frames: Iterable[Frame]) -> Iterable[Frame]:
+    """Return the source's frames; for stdout, end at an input error instead of raising it."""
+    return output.guard_input(frames) if isinstance(output, StdoutOutput) else frames
 
 
 class DirectOutput:
-    """A film written in one go, see :class:`Film`; an interruption costs all of it."""
+    """A video written in one go, see :class:`Output`; an interruption costs all of it."""
 
     def __init__(self, job: Job, encoder: VideoEncoder | ImageWriter | None = None) -> None:
-        self.frame_count = self.saved_count = self.resumed_count = self.shots = 0
+        self.frame_count = self.saved_count = self.resumed_count = self.shot_count = 0
         self.tiles = job.tiles
         self.state: State | None = None
         self.complete = False
@@ -140,18 +149,18 @@ class DirectOutput:
         if not self.complete or kind is not None:
             self._encoder.__exit__(kind or RuntimeError, error, trace)
 
-    def set_engine(self, workshop: Upscaler) -> None:
-        self.engine = workshop.engine.description
+    def set_engine(self, upscaler: Upscaler) -> None:
+        self.engine = upscaler.engine.description
 
     def write(self, frame: Frame) -> None:
         self._encoder.write(frame)
         self.frame_count += 1
 
-    def checkpoint_if_due(self, path: CheckpointSource, check: Callable[[], None]) -> None:
+    def checkpoint_if_due(self, shots: CheckpointSource, raise_if_damaged: Callable[[], None]) -> None:
         pass
 
-    def end_of_frames(self, path: CheckpointSource, warnings: tuple[str, ...]) -> None:
-        self.shots, self.warnings = path.shots, warnings
+    def end_of_frames(self, shots: CheckpointSource, warnings: tuple[str, ...]) -> None:
+        self.shot_count, self.warnings = shots.count, warnings
 
     def finalize(self) -> None:
         self._encoder.__exit__(None, None, None)
@@ -160,31 +169,32 @@ class DirectOutput:
 
 
 class ImageOutput(DirectOutput):
-    """One picture, see :class:`Film`."""
+    """A single image, see :class:`Output`."""
 
     def __init__(self, job: Job, plan: ImagePlan) -> None:
         super().__init__(job, ImageWriter(plan, job.source, None))
 
 
 class StdoutOutput(DirectOutput):
-    """A film on stdout, see :class:`Film`: frames that have gone cannot be taken back.
+    """A video on stdout, see :class:`Output`.
 
-    So where the source breaks off, all frames before that point go out, and then its error is raised.
+    Bytes on stdout cannot be taken back: where the source ends with an error, all frames before it are
+    written, and ``finalize`` raises the error.
     """
 
     def __init__(self, job: Job) -> None:
         super().__init__(job, StdoutEncoder(job.plan, job.source, ffmpeg=job.ffmpeg))
-        self._broken: InputError | None = None
+        self._input_error: InputError | None = None
 
     def guard_input(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """The frames up to the first that cannot be read."""
+        """Yield frames up to the first that cannot be read; keep its error for ``finalize``."""
         try:
             yield from frames
         except InputError as error:
-            self._broken = error
+            self._input_error = error
 
     def finalize(self) -> None:
-        if self.frame_count or self._broken is None:
+        if self.frame_count or self._input_error is None:
             super().finalize()
-        if self._broken is not None:
-            raise self._broken
+        if self._input_error is not None:
+            raise self._input_error

@@ -1,4 +1,4 @@
-"""The path itself: a film's frames through shots, tiles and a network, and back into a film."""
+"""Run a job: decode, upscale shot by shot, encode."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from vsrcli.pipeline.upscaler import Upscaler
 
 @dataclass(frozen=True)
 class Progress:
-    """Told after every frame written, and at the start of a run that goes on with an earlier one.
+    """Progress of a run; reported after every frame written, and at the start of a resumed run.
 
     Attributes:
-        done: frames there.
-        total: frames expected, or None if the container does not say.
-        seconds: since the first frame was written, so that the start does not look like slow frames.
+        done: frames written, those of earlier runs included.
+        total: frames expected; None if the container does not state it.
+        seconds: since the first frame of this run was written, so that the start does not count as slow frames.
         shots: shots begun.
-        resumed: frames that were there when this run began.
-        kept: frames that an interruption would not have cost, when the last one was finished.
+        resumed: frames of earlier runs.
+        saved: frames in committed segments, which an interruption does not cost.
     """
 
     done: int
@@ -43,28 +43,28 @@ class Progress:
 
     @property
     def fps(self) -> float:
-        """Frames per second so far."""
+        """Frames per second of this run, without its first frame; 0 before there are two."""
         return (self.done - self.resumed - 1) / self.seconds if self.seconds else 0.0
 
     @property
     def eta(self) -> float | None:
-        """Seconds left, or None if unknown."""
+        """Remaining seconds; None if unknown."""
         return None if self.total is None or not self.fps else max(self.total - self.done, 0) / self.fps
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished film.
+    """Result of a finished run.
 
     Attributes:
-        target: where it lies.
-        frames: in it.
-        seconds: that this run took, the network's start included.
-        shots: found.
-        engine: device and precision that it ran on.
-        warnings: what was passed over in the source.
-        resumed: frames that earlier runs had made.
-        repeated: frames that this run did not compute, since nothing that the network looks at had changed.
+        target: path of the output.
+        frames: number of frames in it.
+        seconds: duration of this run, start of the network included.
+        shots: number of shots.
+        engine: device and precision, for people.
+        warnings: what was skipped or replaced in the source.
+        resumed: frames of earlier runs.
+        reused_frames: frames whose result was reused, since no pixel within the network's window had changed.
     """
 
     target: Path
@@ -74,7 +74,7 @@ class Result:
     engine: str
     warnings: tuple[str, ...]
     resumed: int = 0
-    repeated: int = 0
+    reused_frames: int = 0
 
 
 def upscale(
@@ -85,20 +85,20 @@ def upscale(
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_notice: Callable[[str], None] = lambda text: None,
 ) -> Result:
-    """Upscale one film.
+    """Upscale one video or image sequence; resume an interrupted run.
 
     Args:
-        source, target: files, pictures (see :mod:`vsrcli.images.naming`), or ``-`` for stdin and stdout.
-        options: see :class:`Options`.
+        source, target: videos, image sequences (see :mod:`vsrcli.images.naming`), or ``-`` for stdin and stdout.
+        options: see :class:`~vsrcli.pipeline.options.Options`.
         on_progress: called after every frame.
-        on_notice: told where an interrupted film goes on, and what had to be changed on the way.
+        on_notice: called with a line of text, for example where the run resumes.
 
     Raises:
-        VsrError: whatever went wrong, see :mod:`vsrcli.errors`; then there is no file at ``target``. What has
-            been finished is kept beside it, and the same call goes on from there.
+        VsrError: see :mod:`vsrcli.errors`. There is no file at ``target`` then; finished segments stay in a
+            hidden folder next to it, and the same call resumes after them.
     """
-    with open_input(source, target, on_notice=on_notice) as film:
-        return run_job(prepare_job(film, target, options), on_progress=on_progress, on_notice=on_notice)
+    with open_input(source, target, on_notice=on_notice) as opened:
+        return run_job(prepare_job(opened, target, options), on_progress=on_progress, on_notice=on_notice)
 
 
 def run_job(
@@ -107,56 +107,56 @@ def run_job(
     on_engine: Callable[[str], None] = lambda description: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_notice: Callable[[str], None] = lambda text: None,
-    load: Callable[..., Engine] | None = None,
+    load_engine: Callable[..., Engine] | None = None,
 ) -> Result:
-    """Do what :func:`~vsrcli.pipeline.job.prepare_job` decided.
+    """Run a job of :func:`~vsrcli.pipeline.job.prepare_job`.
 
     Args:
-        job: from ``prepare``.
-        on_engine: told device and precision once the network is loaded, before the first frame.
+        job: what to run.
+        on_engine: called with device and precision once the network is loaded, before the first frame.
         on_progress, on_notice: see :func:`upscale`.
-        load: see :class:`~vsrcli.pipeline.upscaler.Upscaler`.
+        load_engine: see :class:`~vsrcli.pipeline.upscaler.Upscaler`.
 
     Raises:
         VsrError: see :func:`upscale`.
     """
-    began, repeated = time.perf_counter(), 0
-    with open_output(job, on_notice) as film:
-        tell = _ProgressReporter(job, film, on_progress)
-        if not film.complete:
-            workshop = Upscaler(job, film.tiles, on_notice, load)
-            on_engine(workshop.engine.description)
-            film.set_engine(workshop)
-            path = ShotUpscaler(workshop.open_stream, film.state)
-            with ResumableDecoder(job.source, partial(_open_decoder, job), path.last_input) as frames:
-                for group in path.upscale_grouped(guard_input(film, frames)):
+    started, reused_frames = time.perf_counter(), 0
+    with open_output(job, on_notice) as output:
+        report_progress = _ProgressReporter(job, output, on_progress)
+        if not output.complete:
+            upscaler = Upscaler(job, output.tiles, on_notice, load_engine)
+            on_engine(upscaler.engine.description)
+            output.set_engine(upscaler)
+            shots = ShotUpscaler(upscaler.open_stream, output.state)
+            with ResumableDecoder(job.source, partial(_open_decoder, job), shots.last_input) as frames:
+                for group in shots.upscale_grouped(guard_input(output, frames)):
                     for frame in group:
-                        film.write(frame)
-                        tell(path.shots)
-                    film.checkpoint_if_due(path, frames.raise_if_damaged)
-                film.end_of_frames(path, frames.warnings)
-            repeated = workshop.reused_frames
-        film.finalize()
+                        output.write(frame)
+                        report_progress(shots.count)
+                    output.checkpoint_if_due(shots, frames.raise_if_damaged)
+                output.end_of_frames(shots, frames.warnings)
+            reused_frames = upscaler.reused_frames
+        output.finalize()
     return Result(
         target=job.plan.target,
-        frames=film.frame_count,
-        seconds=time.perf_counter() - began,
-        shots=film.shots,
-        engine=film.engine,
-        warnings=film.warnings,
-        resumed=film.resumed_count,
-        repeated=repeated,
+        frames=output.frame_count,
+        seconds=time.perf_counter() - started,
+        shots=output.shot_count,
+        engine=output.engine,
+        warnings=output.warnings,
+        resumed=output.resumed_count,
+        reused_frames=reused_frames,
     )
 
 
-def _open_decoder(job: Job, seen: ResumePoint | None) -> Decoder:
-    """The frames of the span; or its rest, from one that was seen on."""
+def _open_decoder(job: Job, resume_point: ResumePoint | None) -> Decoder:
+    """Open a decoder of the job's span, or of its part from ``resume_point`` on, that frame included."""
     options, source = job.options, job.source
     start, frames = options.start, options.frames
-    if seen is not None:
-        start = seen.pts * source.video.time_base - source.start
-        frames = None if frames is None else frames - seen.frame_count + 1
-    wanted: dict[str, Any] = {
+    if resume_point is not None:
+        start = resume_point.pts * source.video.time_base - source.start
+        frames = None if frames is None else frames - resume_point.frame_count + 1
+    arguments: dict[str, Any] = {
         "start": start,
         "end": job.end,
         "max_frames": frames,
@@ -166,25 +166,26 @@ def _open_decoder(job: Job, seen: ResumePoint | None) -> Decoder:
         "ffmpeg": job.ffmpeg,
     }
     if isinstance(source, ImageSequence):
-        return ImageSequenceDecoder(source, **wanted)
-    return Y4mDecoder(source, **wanted) if y4m_stream_of(source) else Decoder(source, **wanted)
+        return ImageSequenceDecoder(source, **arguments)
+    return Y4mDecoder(source, **arguments) if y4m_stream_of(source) else Decoder(source, **arguments)
 
 
 class _ProgressReporter:
-    """Counts and tells; the first time at once if there are frames already."""
+    """Calls ``on_progress`` after every frame, and once at the start if the run is resumed."""
 
-    def __init__(self, job: Job, film: Output, on_progress: Callable[[Progress], None]) -> None:
-        self._total, self._film, self._tell = job.expected_frames, film, on_progress
-        self._first: float | None = None
-        if film.resumed_count:
-            on_progress(
-                Progress(film.frame_count, self._total, 0.0, film.shots, film.resumed_count, film.saved_count)
-            )
+    def __init__(self, job: Job, output: Output, on_progress: Callable[[Progress], None]) -> None:
+        self._total, self._output, self._on_progress = job.expected_frames, output, on_progress
+        self._first_time: float | None = None
+        if output.resumed_count:
+            on_progress(self._progress(0.0, output.shot_count))
 
-    def __call__(self, shots: int) -> None:
-        film, now = self._film, time.perf_counter()
-        self._first = self._first or now
-        seconds = now - self._first
-        self._tell(
-            Progress(film.frame_count, self._total, seconds, shots, film.resumed_count, film.saved_count)
+    def __call__(self, shot_count: int) -> None:
+        now = time.perf_counter()
+        self._first_time = self._first_time or now
+        self._on_progress(self._progress(now - self._first_time, shot_count))
+
+    def _progress(self, seconds: float, shot_count: int) -> Progress:
+        output = self._output
+        return Progress(
+            output.frame_count, self._total, seconds, shot_count, output.resumed_count, output.saved_count
         )

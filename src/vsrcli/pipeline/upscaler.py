@@ -37,8 +37,8 @@ from vsrcli.inference.wrappers import (
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.memory import tile_overlap
 
-_PRECISE = "precise"
-Answer = TypeVar("Answer")
+_FP32_KEY = "precise"
+Results = TypeVar("Results")
 
 
 class Upscaler:
@@ -66,67 +66,69 @@ class Upscaler:
         job: Job,
         tiles: TilePlan,
         on_notice: Callable[[str], None],
-        load: Callable[..., Engine] | None = None,
+        load_engine: Callable[..., Engine] | None = None,
     ) -> None:
-        now = tiles
+        current = tiles
         if not job.fits_budget(tiles):  # of an earlier run, which was allowed more memory
-            now = _lower_memory_tiles(job.tiles, tiles)
-            size = f"{now.tile_width}x{now.tile_height}"
-            on_notice(f"to save memory, going on with tiles of {size}, {now.burst} frames at a time")
-        self._load = load or open_engine
-        self._job, self._tell = job, on_notice
+            current = _lower_memory_tiles(job.tiles, tiles)
+            size = f"{current.tile_width}x{current.tile_height}"
+            on_notice(f"to save memory, going on with tiles of {size}, {current.burst} frames at a time")
+        self._load_engine = load_engine or open_engine
+        self._job, self._on_notice = job, on_notice
         self._model, self._overlap = job.model, job.overlap
-        self._size, self._seen = (job.plan.height, job.plan.width), job.geometry.visible_share
+        self._size, self._shares = (job.plan.height, job.plan.width), job.geometry.visible_share
         if job.model.second_pass is not None:
-            self._size, self._seen = (
+            self._size, self._shares = (
                 (job.model.scale * tiles.height, job.model.scale * tiles.width),
                 FULL_FRAME,
             )
-        self._begin(first_pass_tiles(tiles), first_pass_tiles(now), None)
-        self._second: Upscaler | None = None
+        self._set_up(first_pass_tiles(tiles), first_pass_tiles(current), None)
+        self._second_pass: Upscaler | None = None
         if (
             isinstance(tiles, ChainedTilePlan)
-            and isinstance(now, ChainedTilePlan)
+            and isinstance(current, ChainedTilePlan)
             and tiles.second_pass
-            and now.second_pass
+            and current.second_pass
         ):
-            self._second = _SecondPass(self, tiles.second_pass, now.second_pass)
+            self._second_pass = _SecondPass(self, tiles.second_pass, current.second_pass)
 
-    def _begin(self, saved: TilePlan, cut: TilePlan, engine: Engine | None) -> None:
-        self.checkpoint_tiles, self.pass_tiles = saved, cut
-        self.engine = engine or self._opened(self._job.options.precision)
-        self._precise: Engine | None = None
-        self._repeated = 0
+    def _set_up(self, checkpoint_tiles: TilePlan, pass_tiles: TilePlan, engine: Engine | None) -> None:
+        self.checkpoint_tiles, self.pass_tiles = checkpoint_tiles, pass_tiles
+        self.engine = engine or self._open_engine(self._job.options.precision)
+        self._fp32_engine: Engine | None = None
+        self._reused_frames = 0
 
     @property
     def tiles(self) -> TilePlan:
         """How frames are cut now, in all passes."""
         return (
-            self.pass_tiles if self._second is None else chain_tiles(self.pass_tiles, self._second.pass_tiles)
+            self.pass_tiles
+            if self._second_pass is None
+            else chain_tiles(self.pass_tiles, self._second_pass.pass_tiles)
         )
 
     @property
     def reused_frames(self) -> int:
         """Frames whose picture was given again instead of being computed again."""
-        return self._repeated if self._second is None else self._second.reused_frames
+        return self._reused_frames if self._second_pass is None else self._second_pass.reused_frames
 
     def open_stream(self) -> Stream:
         """The stream of a new shot."""
-        own = RetryingStream(self)
-        return own if self._second is None else ChainedStream(own, self._second.open_stream())
+        stream = RetryingStream(self)
+        return stream if self._second_pass is None else ChainedStream(stream, self._second_pass.open_stream())
 
-    def build_stream(self, *, precise: bool) -> Stream:
+    def build_stream(self, *, fp32: bool) -> Stream:
         """An ordinary stream; ``precise``: in fp32, whatever was asked for."""
-        engine = self._in_fp32() if precise else self.engine
+        engine = self._open_fp32_engine() if fp32 else self.engine
         plan, kind, tiles = self._job.plan, self._model.architecture.kind, self.pass_tiles
         if tiles.burst > 1:
             # the film's folder has room for it, and is no memory in disguise
-            aside = Path(tempfile.gettempdir()) if plan.to_stdout else plan.target.parent
-            tiled = BurstTiledStream(engine.open, tiles, engine.scale, engine.lookahead, aside)
+            folder = Path(tempfile.gettempdir()) if plan.to_stdout else plan.target.parent
+            tiled = BurstTiledStream(engine.open, tiles, engine.scale, engine.lookahead, folder)
         else:
             tiled = TiledStream(engine.open, tiles, engine.scale)
-        fitted = ResizingStream(tiled, *self._size, self._seen)
-        return reuse_static_frames(fitted, kind, engine.lookahead + tiles.burst - 1, self._count)
+        resized = ResizingStream(tiled, *self._size, self._shares)
+        return reuse_static_frames(resized, kind, engine.lookahead + tiles.burst - 1, self._count_reused)
 
     def halve_tiles(self, error: OutOfMemoryError) -> None:
         """Halve the tiles.
@@ -145,7 +147,7 @@ class Upscaler:
             before.tile_height, before.tile_width
         ):
             raise error
-        self._tell(
+        self._on_notice(
             f"not enough memory for tiles of {before.tile_width}x{before.tile_height}: going on with "
             f"{self.pass_tiles.tile_width}x{self.pass_tiles.tile_height}"
         )
@@ -158,46 +160,48 @@ class Upscaler:
         """
         if self.engine.precision == "fp32":
             raise error
-        self._tell(f"the network gave NaN or infinity in {self.engine.precision}: this shot goes on in fp32")
+        self._on_notice(
+            f"the network gave NaN or infinity in {self.engine.precision}: this shot goes on in fp32"
+        )
 
-    def _count(self) -> None:
-        self._repeated += 1
+    def _count_reused(self) -> None:
+        self._reused_frames += 1
 
-    def _opened(self, precision: str) -> Engine:
+    def _open_engine(self, precision: str) -> Engine:
         options = self._job.options
-        asked = {"device": options.device, "precision": precision, "engine": options.engine}
-        return self._load(self._model, **asked, on_notice=self._tell)
+        requested = {"device": options.device, "precision": precision, "engine": options.engine}
+        return self._load_engine(self._model, **requested, on_notice=self._on_notice)
 
-    def _in_fp32(self) -> Engine:
-        if self._precise is None:
-            self._precise = self._opened("fp32")
-        return self._precise
+    def _open_fp32_engine(self) -> Engine:
+        if self._fp32_engine is None:
+            self._fp32_engine = self._open_engine("fp32")
+        return self._fp32_engine
 
 
 class _SecondPass(Upscaler):
     """The second pass of a chain; a network that is loaded already is not loaded again."""
 
-    def __init__(self, first: Upscaler, saved: TilePlan, cut: TilePlan) -> None:
-        job, then = first._job, first._model.second_pass
-        assert then is not None
-        self._load, self._job, self._tell, self._second = first._load, job, first._tell, None
-        self._model, self._overlap = then, tile_overlap(then, job.options.overlap)
+    def __init__(self, first: Upscaler, checkpoint_tiles: TilePlan, pass_tiles: TilePlan) -> None:
+        job, second = first._job, first._model.second_pass
+        assert second is not None
+        self._load, self._job, self._tell, self._second_pass = first._load_engine, job, first._on_notice, None
+        self._model, self._overlap = second, tile_overlap(second, job.options.overlap)
         self._size, self._seen = (job.plan.height, job.plan.width), job.geometry.visible_share
-        same = (then.weights, then.scale) == (first._model.weights, first._model.scale)
-        self._begin(saved, cut, first.engine if same else None)
+        same_engine = (second.weights, second.scale) == (first._model.weights, first._model.scale)
+        self._set_up(checkpoint_tiles, pass_tiles, first.engine if same_engine else None)
 
 
 def _lower_memory_tiles(planned: TilePlan, saved: TilePlan) -> TilePlan:
     """Tiles for less memory than an earlier run had; in bursts if that had some, since it may owe results."""
-    fewer = replace(planned, burst=max(planned.burst, min(saved.burst, 2)))
+    tiles = replace(planned, burst=max(planned.burst, min(saved.burst, 2)))
     if (
-        isinstance(fewer, ChainedTilePlan)
+        isinstance(tiles, ChainedTilePlan)
         and isinstance(saved, ChainedTilePlan)
-        and fewer.second_pass
+        and tiles.second_pass
         and saved.second_pass
     ):
-        fewer = replace(fewer, second_pass=_lower_memory_tiles(fewer.second_pass, saved.second_pass))
-    return fewer
+        tiles = replace(tiles, second_pass=_lower_memory_tiles(tiles.second_pass, saved.second_pass))
+    return tiles
 
 
 class RetryingStream:
@@ -206,73 +210,73 @@ class RetryingStream:
     Its state is that of the stream inside, and ``precise``: whether it is in fp32 now.
     """
 
-    def __init__(self, workshop: Upscaler) -> None:
-        self._workshop = workshop
-        self._precise = False
-        self._tiles = workshop.pass_tiles
+    def __init__(self, upscaler: Upscaler) -> None:
+        self._upscaler = upscaler
+        self._fp32 = False
+        self._tiles = upscaler.pass_tiles
         self._stream: Stream | None = None
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
-        return self._ask(lambda stream: stream.push(frame))
+        return self._retry(lambda stream: stream.push(frame))
 
     def flush(self) -> list[np.ndarray]:
-        return self._ask(lambda stream: stream.flush())
+        return self._retry(lambda stream: stream.flush())
 
     def fork(self) -> RetryingStream:
-        twin = RetryingStream(self._workshop)
-        twin._precise, twin._tiles = self._precise, self._tiles
+        twin = RetryingStream(self._upscaler)
+        twin._fp32, twin._tiles = self._fp32, self._tiles
         twin._stream = self._stream.fork() if self._stream else None
         return twin
 
     def state(self) -> State:
-        stream = self._stream or self._opened(None, self._tiles)
-        return {**stream.state(), _PRECISE: np.array(self._precise)}
+        stream = self._stream or self._build_stream(None, self._tiles)
+        return {**stream.state(), _FP32_KEY: np.array(self._fp32)}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        inner = dict(state)
-        if _PRECISE not in inner:
-            raise foreign_state_error(f"it has no {_PRECISE!r}")
-        self._precise = bool(inner.pop(_PRECISE))
-        self._stream = self._opened(inner, self._workshop.checkpoint_tiles)
+        stream_state = dict(state)
+        if _FP32_KEY not in stream_state:
+            raise foreign_state_error(f"it has no {_FP32_KEY!r}")
+        self._fp32 = bool(stream_state.pop(_FP32_KEY))
+        self._stream = self._build_stream(stream_state, self._upscaler.checkpoint_tiles)
 
-    def _ask(self, ask: Callable[[Stream], Answer]) -> Answer:
-        stream = self._stream or self._opened(None, self._tiles)
+    def _retry(self, call: Callable[[Stream], Results]) -> Results:
+        stream = self._stream or self._build_stream(None, self._tiles)
         while True:
             before = stream.fork()  # a push that fails may have begun to change things
             try:
-                answer = ask(stream)
+                results = call(stream)
             except OutOfMemoryError as error:
-                self._workshop.halve_tiles(error)
+                self._upscaler.halve_tiles(error)
             except NonFiniteError as error:
-                if self._precise:
+                if self._fp32:
                     raise
-                self._workshop.fall_back_to_fp32(error)
-                self._precise = True
+                self._upscaler.fall_back_to_fp32(error)
+                self._fp32 = True
             else:
                 self._stream = stream
-                return answer
-            stream = self._opened(before.state(), self._tiles)
+                return results
+            stream = self._build_stream(before.state(), self._tiles)
 
-    def _opened(self, state: Mapping[str, np.ndarray] | None, tiles: TilePlan) -> Stream:
+    def _build_stream(self, state: Mapping[str, np.ndarray] | None, tiles: TilePlan) -> Stream:
         """A new stream in a state that was saved with these tiles; None: at a shot's start."""
         while True:
-            self._tiles = self._workshop.pass_tiles
+            self._tiles = self._upscaler.pass_tiles
             try:
-                stream = self._workshop.build_stream(precise=self._precise)
+                stream = self._upscaler.build_stream(fp32=self._fp32)
                 if state is not None:
-                    cut = retile_state(state, tiles, self._tiles)
-                    stream.restore(_to_float32(cut) if self._precise else cut)
+                    retiled = retile_state(state, tiles, self._tiles)
+                    stream.restore(_to_float32(retiled) if self._fp32 else retiled)
                 return stream
             except OutOfMemoryError as error:
-                self._workshop.halve_tiles(error)
+                self._upscaler.halve_tiles(error)
 
 
 def _to_float32(state: State) -> State:
     """Half-precision arrays in single precision; a memory that is infinite already begins anew."""
-    found = {}
+    result = {}
     for name, array in state.items():
         if array.dtype.kind == "f":
             array = array.astype(np.float32)
             array = array if np.isfinite(array).all() else np.zeros_like(array)
-        found[name] = array
-    return found
+        result[name] = array
+    return result

@@ -1,1 +1,1 @@
-"""What lies on disk while a film is worked: a folder, a lock, a journal."""
+"""Operating system services: atomic files, locks, threads, signals, free memory, text for people."""

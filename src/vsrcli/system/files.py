@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vsrcli.errors import EncodeError, OutputError
-from vsrcli.system.locks import Held, Lock
+from vsrcli.system.locks import FileLock, LockHeldError
 
 
 def resolve_target(target: Path) -> Path:
@@ -68,23 +68,23 @@ def fsync_path(path: Path) -> None:
         os.close(handle)
 
 
-_LONGEST = 200  # bytes of a target's name that are taken over; file systems allow 255 in all
-_LOCK = "lock"
+_MAX_NAME_BYTES = 200  # bytes of a target's name that are taken over; file systems allow 255 in all
+_LOCK_NAME = "lock"
 
 
-def folder_for(target: Path) -> Path:
+def workdir_for(target: Path) -> Path:
     """``.out.mp4.vsr`` beside ``out.mp4``."""
     file = resolve_target(target)
     name = file.name
-    if len(os.fsencode(name)) > _LONGEST:
+    if len(os.fsencode(name)) > _MAX_NAME_BYTES:
         import hashlib
 
         digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
-        name = f"{os.fsencode(name)[: _LONGEST - 17].decode('utf-8', 'ignore')}.{digest}"
+        name = f"{os.fsencode(name)[: _MAX_NAME_BYTES - 17].decode('utf-8', 'ignore')}.{digest}"
     return file.with_name(f".{name}.vsr")
 
 
-class WorkFolder:
+class WorkDir:
     """A folder that one run owns. Every file in it is whole or not there.
 
     Args:
@@ -95,9 +95,9 @@ class WorkFolder:
     """
 
     def __init__(self, target: Path) -> None:
-        self.path = folder_for(target)
+        self.path = workdir_for(target)
         self._target = target
-        self._lock = Lock(self.path / _LOCK)
+        self._lock = FileLock(self.path / _LOCK_NAME)
 
     def open(self) -> None:
         """Make it, unless it is there, and lock it.
@@ -110,7 +110,7 @@ class WorkFolder:
                 self.path.mkdir(exist_ok=True)
                 self._lock.acquire()
                 return
-            except Held as held:
+            except LockHeldError as held:
                 raise OutputError(
                     f"{self._target}: {held} is at work on it; wait until it has finished, or stop it first"
                 ) from None
@@ -142,12 +142,12 @@ class WorkFolder:
                 "command again"
             ) from error
 
-    def keep_only(self, names: Iterable[str]) -> None:
+    def remove_except(self, names: Iterable[str]) -> None:
         """Remove every other file."""
-        kept = {*names, _LOCK}
+        keep = {*names, _LOCK_NAME}
         with contextlib.suppress(OSError):
             for path in self.path.iterdir():
-                if path.name not in kept:
+                if path.name not in keep:
                     path.unlink(missing_ok=True)
 
     def remove(self) -> None:

@@ -21,15 +21,15 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-_UNKNOWN = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
-_SAME_START = 2.0  # seconds; the clock that a start is counted from may be corrected meanwhile
+_UNSUPPORTED_ERRNOS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+_START_TIME_TOLERANCE = 2.0  # seconds; the clock that a start is counted from may be corrected meanwhile
 
 
-class Held(Exception):
+class LockHeldError(Exception):
     """Another process has the lock; the text says which."""
 
 
-class Lock:
+class FileLock:
     """A lock on one file.
 
     Args:
@@ -50,18 +50,18 @@ class Lock:
         while self._handle is None:
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                kernel = _flock(handle)
-                if not self._is_still(handle):
+                locked = _flock(handle)
+                if not self._is_current(handle):
                     os.close(handle)
                     continue  # its holder has removed the file just now
-                owner = _read(handle)
-                if not kernel and _alive(owner):
-                    raise Held(_named(owner))
-                _write(handle, _myself())
+                owner = _read_owner(handle)
+                if not locked and _is_alive(owner):
+                    raise LockHeldError(_describe(owner))
+                _write_owner(handle, _own_record())
             except BlockingIOError:
-                owner = _read(handle)
+                owner = _read_owner(handle)
                 os.close(handle)
-                raise Held(_named(owner)) from None
+                raise LockHeldError(_describe(owner)) from None
             except BaseException:
                 os.close(handle)
                 raise
@@ -75,7 +75,7 @@ class Lock:
             os.close(self._handle)
             self._handle = None
 
-    def _is_still(self, handle: int) -> bool:
+    def _is_current(self, handle: int) -> bool:
         """Whether the path still leads to the file that is open."""
         try:
             return os.path.samestat(os.fstat(handle), self._path.stat())
@@ -96,18 +96,18 @@ def _flock(handle: int) -> bool:
     except BlockingIOError:
         raise
     except OSError as error:
-        if error.errno in _UNKNOWN:
+        if error.errno in _UNSUPPORTED_ERRNOS:
             return False
         raise
     return True
 
 
-def _myself() -> dict[str, object]:
+def _own_record() -> dict[str, object]:
     started = psutil.Process().create_time()
     return {"pid": os.getpid(), "started": started, "host": socket.gethostname()}
 
 
-def _alive(owner: dict[str, object]) -> bool:
+def _is_alive(owner: dict[str, object]) -> bool:
     """Whether the process that a lock file names is there; on another machine nobody can tell."""
     if not owner:
         return False
@@ -117,14 +117,14 @@ def _alive(owner: dict[str, object]) -> bool:
         started = psutil.Process(int(str(owner["pid"]))).create_time()
     except (psutil.Error, ValueError):
         return False
-    return abs(started - float(str(owner["started"]))) < _SAME_START
+    return abs(started - float(str(owner["started"]))) < _START_TIME_TOLERANCE
 
 
-def _named(owner: dict[str, object]) -> str:
+def _describe(owner: dict[str, object]) -> str:
     return f"process {owner['pid']} on {owner['host']}" if owner else "another process"
 
 
-def _read(handle: int) -> dict[str, object]:
+def _read_owner(handle: int) -> dict[str, object]:
     """What the file says; empty if it is unreadable or says nothing."""
     try:
         os.lseek(handle, 0, os.SEEK_SET)
@@ -134,7 +134,7 @@ def _read(handle: int) -> dict[str, object]:
         return {}
 
 
-def _write(handle: int, owner: dict[str, object]) -> None:
+def _write_owner(handle: int, owner: dict[str, object]) -> None:
     os.ftruncate(handle, 0)
     os.lseek(handle, 0, os.SEEK_SET)
     os.write(handle, json.dumps(owner).encode())

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import psutil
 
-_PROC, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+_PROC_CGROUP, _CGROUP_MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60  # version 1 writes a number like this for "no limit"
 
 
-def available_host_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int:
+def available_host_memory(proc_cgroup: Path = _PROC_CGROUP, mount: Path = _CGROUP_MOUNT) -> int:
     """Bytes that this process and its children may still take.
 
     What the machine has available, or what its control groups (Docker, systemd, batch systems) leave, if that
@@ -28,7 +28,7 @@ def available_host_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int:
         proc: says which control groups this process is in.
         cgroups: where they are mounted.
     """
-    return min([psutil.virtual_memory().available, *_left_by_groups(proc, cgroups)])
+    return min([psutil.virtual_memory().available, *_cgroup_headrooms(proc_cgroup, mount)])
 
 
 def available_gpu_memory(device: str) -> int | None:
@@ -42,27 +42,27 @@ def available_gpu_memory(device: str) -> int | None:
         return None
     query = [program, "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
-        return int(done.stdout.splitlines()[0 if device == "auto" else int(device)]) * 2**20
+        completed = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
+        return int(completed.stdout.splitlines()[0 if device == "auto" else int(device)]) * 2**20
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None
 
 
-def _left_by_groups(proc: Path, cgroups: Path) -> Iterator[int]:
+def _cgroup_headrooms(proc_cgroup: Path, mount: Path) -> Iterator[int]:
     try:
-        lines = proc.read_text().splitlines()
+        lines = proc_cgroup.read_text().splitlines()
     except OSError:
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if not controllers:
-            yield from _left(cgroups, path, "memory.max", "memory.current", "inactive_file")
+            yield from _headrooms(mount, path, "memory.max", "memory.current", "inactive_file")
         elif "memory" in controllers.split(","):
             files = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
-            yield from _left(cgroups / "memory", path, *files)
+            yield from _headrooms(mount / "memory", path, *files)
 
 
-def _left(mount: Path, path: str, limit: str, usage: str, cache: str) -> Iterator[int]:
+def _headrooms(mount: Path, path: str, limit: str, usage: str, cache: str) -> Iterator[int]:
     """What a group and every one that it is in leave.
 
     In a container the path may be that of the host, where nothing is mounted: then the mount is the group.
@@ -72,12 +72,12 @@ def _left(mount: Path, path: str, limit: str, usage: str, cache: str) -> Iterato
         if not folder.is_relative_to(mount):
             return
         try:
-            most, held = int((folder / limit).read_text()), int((folder / usage).read_text())
+            limit_bytes, usage_bytes = int((folder / limit).read_text()), int((folder / usage).read_text())
             stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
         except (OSError, ValueError):  # "max": no limit
             continue
-        if most < _UNLIMITED:
-            yield max(most - held + int(stat.get(cache, 0)), 0)
+        if limit_bytes < _UNLIMITED:
+            yield max(limit_bytes - usage_bytes + int(stat.get(cache, 0)), 0)
 
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # glibc's malloc.h

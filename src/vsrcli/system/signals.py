@@ -24,8 +24,8 @@ from vsrcli.errors import SignalInterruptError
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]  # no SIGHUP on Windows
-FORCE_EXIT_AFTER = 2.0  # seconds after which a stop that takes its time is worth a word
-REPEAT_WINDOW = (
+SLOW_STOP_SECONDS = 2.0  # seconds after which a stop that takes its time is worth a word
+REPEAT_WINDOW_SECONDS = (
     0.3  # seconds within which a signal is the same one again: terminals and wrappers both pass it on
 )
 
@@ -52,7 +52,7 @@ class CancelToken:
 
 @contextlib.contextmanager
 def catch_signals(
-    *, raising: bool = True, leave: Callable[[int], None] | None = None
+    *, raise_first: bool = True, force_exit: Callable[[int], None] | None = None
 ) -> Iterator[CancelToken]:
     """Catch signals while the block runs.
 
@@ -67,83 +67,85 @@ def catch_signals(
     Raises:
         Interrupted: a signal arrived.
     """
-    received = CancelToken()
+    token = CancelToken()
 
     def handle(signum: int, frame: FrameType | None) -> None:
-        first, received.signum = not received.signum, received.signum or signum
-        if first == raising:
-            received.raise_if_cancelled()
+        first, token.signum = not token.signum, token.signum or signum
+        if first == raise_first:
+            token.raise_if_cancelled()
 
-    before = {}
+    previous = {}
     for each in SIGNALS:
         handler = signal.getsignal(each)
         if handler is not signal.SIG_IGN:  # nohup, or a shell's background job: ignored means ignored
-            before[each] = handler
+            previous[each] = handler
             signal.signal(each, handle)
     try:
-        with _listening(1 if raising else 2, leave or exit_immediately):
-            yield received
+        with _watch_signals(1 if raise_first else 2, force_exit or exit_immediately):
+            yield token
     except SignalInterruptError:
         raise
     except Exception as error:
-        if received.signum and raising:
-            stop = SignalInterruptError("stopped", signum=received.signum)
-            stop.saved_frames = getattr(error, "kept", 0)
+        if token.signum and raise_first:
+            stop = SignalInterruptError("stopped", signum=token.signum)
+            stop.saved_frames = getattr(error, "saved_frames", 0)
             raise stop from error
         raise
     finally:
-        for each, handler in before.items():
+        for each, handler in previous.items():
             signal.signal(each, handler)
 
 
 @contextlib.contextmanager
-def _listening(patient: int, leave: Callable[[int], None]) -> Iterator[None]:
+def _watch_signals(handled_count: int, force_exit: Callable[[int], None]) -> Iterator[None]:
     """A thread that hears signals while the main thread may be deep in native code.
 
     Args:
         patient: number of signals that the main thread is given time for.
         leave: called with the signal that comes after those.
     """
-    mouth, ear = socket.socketpair()
-    mouth.setblocking(False)
+    sender, receiver = socket.socketpair()
+    sender.setblocking(False)
     try:
-        before = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
+        previous = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     except ValueError:  # not the main thread: signals are not ours
-        mouth.close()
-        ear.close()
+        sender.close()
+        receiver.close()
         yield
         return
-    thread = threading.Thread(target=_listen, args=(ear, patient, leave), name="signals", daemon=True)
+    thread = threading.Thread(
+        target=_receive_signals, args=(receiver, handled_count, force_exit), name="signals", daemon=True
+    )
     thread.start()
     try:
         yield
     finally:
-        signal.set_wakeup_fd(before)
-        mouth.close()
+        signal.set_wakeup_fd(previous)
+        sender.close()
         thread.join()
-        ear.close()
+        receiver.close()
 
 
-def _listen(ear: socket.socket, patient: int, leave: Callable[[int], None]) -> None:
+def _receive_signals(receiver: socket.socket, handled_count: int, force_exit: Callable[[int], None]) -> None:
     """Until the other end closes."""
-    heard, last = 0, -REPEAT_WINDOW
+    count, last = 0, -REPEAT_WINDOW_SECONDS
     while True:
         try:
-            signums = ear.recv(64)
+            signums = receiver.recv(64)
         except TimeoutError:
-            ear.settimeout(None)
-            _say("vsr: stopping as soon as the work in hand is done; Ctrl-C again leaves at once")
+            receiver.settimeout(None)
+            _print("vsr: stopping as soon as the work in hand is done; Ctrl-C again leaves at once")
             continue
         if not signums:
             return
         signum, now = signums[-1], time.monotonic()
-        if signum not in SIGNALS or now - last < REPEAT_WINDOW:
+        if signum not in SIGNALS or now - last < REPEAT_WINDOW_SECONDS:
             continue
-        heard, last = heard + 1, now
-        if heard > patient:
-            leave(signum)
-        elif heard == patient:
-            ear.settimeout(FORCE_EXIT_AFTER)
+        count, last = count + 1, now
+        if count > handled_count:
+            force_exit(signum)
+        elif count == handled_count:
+            receiver.settimeout(SLOW_STOP_SECONDS)
 
 
 def exit_immediately(signum: int) -> None:
@@ -155,6 +157,6 @@ def exit_immediately(signum: int) -> None:
     os._exit(128 + signum)
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     with contextlib.suppress(OSError, ValueError):  # stderr is gone
         print(line, file=sys.stderr, flush=True)

@@ -25,7 +25,7 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts if part]
 
 
-def format_bytes(count: float, *, up: bool = False) -> str:
+def format_bytes(count: float, *, round_up: bool = False) -> str:
     """``812 bytes``, ``4.2 KiB``, ``812 MiB``, ``16.0 GiB``, in binary units.
 
     Args:
@@ -38,15 +38,15 @@ def format_bytes(count: float, *, up: bool = False) -> str:
         count, number = count / 1024, number + 1
     digits = 1 if number >= 3 or (number and count < 10) else 0
     steps = count * 10**digits
-    steps = math.ceil(steps) if up else round(steps)
+    steps = math.ceil(steps) if round_up else round(steps)
     return f"{steps / 10**digits:.{digits}f} {units[number]}"
 
 
 def format_duration(seconds: float) -> str:
     """``1:02:03`` or ``2:03``, to the second."""
-    whole = round(seconds)
-    hours, minutes = whole // 3600, whole // 60 % 60
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+    total = round(seconds)
+    hours, minutes = total // 3600, total // 60 % 60
+    return f"{hours}:{minutes:02}:{total % 60:02}" if hours else f"{minutes}:{total % 60:02}"
 
 
 def format_timestamp(seconds: float, *, digits: int = 3, hours: bool = False) -> str:
@@ -57,8 +57,8 @@ def format_timestamp(seconds: float, *, digits: int = 3, hours: bool = False) ->
         digits: decimals of the seconds, 0 to 3.
         hours: show them even where there are none.
     """
-    whole = max(round(seconds * 10**digits), 0)
-    minutes, rest = divmod(whole, 60 * 10**digits)
-    shown = f"{rest / 10**digits:0{digits + 3 if digits else 2}.{digits}f}"
+    ticks = max(round(seconds * 10**digits), 0)
+    minutes, remainder = divmod(ticks, 60 * 10**digits)
+    seconds_text = f"{remainder / 10**digits:0{digits + 3 if digits else 2}.{digits}f}"
     number, minutes = divmod(minutes, 60)
-    return f"{number}:{minutes:02}:{shown}" if number or hours else f"{minutes}:{shown}"
+    return f"{number}:{minutes:02}:{seconds_text}" if number or hours else f"{minutes}:{seconds_text}"

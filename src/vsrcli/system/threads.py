@@ -30,31 +30,31 @@ def deferred_signals() -> Iterator[None]:
     is over; raising the signal once more would look like a second Ctrl-C to those that count.
     """
     arrived: list[int] = []
-    before: dict[int, Any] = {}
+    handlers: dict[int, Any] = {}
     try:
         if threading.current_thread() is threading.main_thread():  # elsewhere no handler runs
             for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-                each = getattr(signal, name, None)
-                if each is not None and callable(signal.getsignal(each)):
-                    before[each] = signal.getsignal(each)
-                    signal.signal(each, lambda signum, frame: arrived.append(signum))
+                signum = getattr(signal, name, None)
+                if signum is not None and callable(signal.getsignal(signum)):
+                    handlers[signum] = signal.getsignal(signum)
+                    signal.signal(signum, lambda signum, frame: arrived.append(signum))
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-        for each in arrived[:1]:
-            before[each](each, None)
+        for signum, handler in handlers.items():
+            signal.signal(signum, handler)
+        for signum in arrived[:1]:
+            handlers[signum](signum, None)
 
 
 Item = TypeVar("Item")
 
 _QUEUE_BYTES = 1 << 25
-_LEAST, _MOST = 2, 16
+_MIN_DEPTH, _MAX_DEPTH = 2, 16
 
 
 def queue_depth(frame_bytes: int) -> int:
     """How many frames of a size wait in a queue: 32 MiB of them, but at least 2 and at most 16."""
-    return max(_LEAST, min(_QUEUE_BYTES // max(frame_bytes, 1), _MOST))
+    return max(_MIN_DEPTH, min(_QUEUE_BYTES // max(frame_bytes, 1), _MAX_DEPTH))
 
 
 class BackgroundTask:
@@ -72,7 +72,7 @@ class BackgroundTask:
         self._function = function
         self._ended = False
         self.error: BaseException | None = None
-        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -80,7 +80,7 @@ class BackgroundTask:
         """Wait at most so many seconds for its end (None: as long as it takes); whether that has come."""
         while not self._ended:
             try:
-                self._bell.get(timeout=timeout)
+                self._done.get(timeout=timeout)
             except queue.Empty:
                 break
         if self._ended:
@@ -94,10 +94,10 @@ class BackgroundTask:
             self.error = error
         finally:
             self._ended = True
-            self._bell.put(None)
+            self._done.put(None)
 
 
-def _room(depth: int) -> queue.SimpleQueue[None]:
+def _free_slots(depth: int) -> queue.SimpleQueue[None]:
     tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
     for _ in range(depth):
         tokens.put(None)
@@ -119,7 +119,7 @@ class Prefetcher(Generic[Item]):
     def __init__(self, items: Generator[Item], depth: int, release: Callable[[], None]) -> None:
         self._items, self._release = items, release
         self._ready: queue.SimpleQueue[tuple[Item] | BaseException | None] = queue.SimpleQueue()
-        self._room = _room(depth)
+        self._slots = _free_slots(depth)
         self._closing = False
         self._thread: BackgroundTask | None = None
 
@@ -129,7 +129,7 @@ class Prefetcher(Generic[Item]):
         while (item := self._ready.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
-            self._room.put(None)
+            self._slots.put(None)
             yield item[0]
 
     def close(self) -> None:
@@ -140,22 +140,22 @@ class Prefetcher(Generic[Item]):
             return
         while not self._thread.wait(timeout=0):
             self._release()
-            self._room.put(None)  # for the item in hand
+            self._slots.put(None)  # for the item in hand
             self._thread.wait(timeout=0.05)
 
     def _run(self) -> None:
-        end: BaseException | None = None
+        outcome: BaseException | None = None
         try:
             for item in self._items:
-                self._room.get()
+                self._slots.get()
                 if self._closing:
                     break
                 self._ready.put((item,))
         except BaseException as error:
-            end = error
+            outcome = error
         finally:
             self._items.close()
-            self._ready.put(end)
+            self._ready.put(outcome)
 
 
 class BackgroundWriter(Generic[Item]):
@@ -171,7 +171,7 @@ class BackgroundWriter(Generic[Item]):
     def __init__(self, function: Callable[[Item], None], depth: int) -> None:
         self._function = function
         self._waiting: queue.SimpleQueue[tuple[Item] | None] = queue.SimpleQueue()
-        self._room = _room(depth)
+        self._slots = _free_slots(depth)
         self._error: BaseException | None = None
         self._thread: BackgroundTask | None = None
 
@@ -184,8 +184,8 @@ class BackgroundWriter(Generic[Item]):
         if self._thread is None:
             with deferred_signals():
                 self._thread = BackgroundTask(self._run, "behind")
-        self._raise()
-        self._room.get()
+        self._raise_error()
+        self._slots.get()
         self._waiting.put((item,))
 
     def drain(self) -> None:
@@ -195,7 +195,7 @@ class BackgroundWriter(Generic[Item]):
             BaseException: what the function raised.
         """
         self._join()
-        self._raise()
+        self._raise_error()
 
     def cancel(self, release: Callable[[], None]) -> None:
         """Take no more than the item in hand; ``release`` wakes the function from whatever it waits for."""
@@ -211,13 +211,13 @@ class BackgroundWriter(Generic[Item]):
 
     def _run(self) -> None:
         while (item := self._waiting.get()) is not None:
-            self._room.put(None)
+            self._slots.put(None)
             if self._error is None:
                 try:
                     self._function(item[0])
                 except BaseException as error:
                     self._error = error
 
-    def _raise(self) -> None:
+    def _raise_error(self) -> None:
         if self._error is not None:
             raise self._error

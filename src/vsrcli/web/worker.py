@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from vsrcli.errors import OutputError
-from vsrcli.system.locks import Held, Lock
+from vsrcli.system.locks import FileLock, LockHeldError
 from vsrcli.web.conversion import JobRunner
 from vsrcli.web.errors import INTERRUPTED
 from vsrcli.web.metrics import anonymize_id, event
@@ -150,13 +150,13 @@ def run_worker(settings: Settings) -> None:
         lock.release()
 
 
-def _alone(settings: Settings, stopping: threading.Event) -> Lock:
-    lock, deadline = Lock(settings.data / "worker.lock"), time.monotonic() + _WAIT
+def _alone(settings: Settings, stopping: threading.Event) -> FileLock:
+    lock, deadline = FileLock(settings.data / "worker.lock"), time.monotonic() + _WAIT
     while True:
         try:
             lock.acquire()
             return lock
-        except Held as held:
+        except LockHeldError as held:
             if time.monotonic() > deadline or stopping.wait(0.2):
                 raise OutputError(
                     f"{settings.data}: a worker is at work there already ({held}); stop it first, or give "
