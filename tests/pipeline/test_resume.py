@@ -174,7 +174,7 @@ def test_what_was_damaged_meanwhile_begins_anew(damage: str, sample: Sample, tmp
     source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
     upscaled(source, target, BICUBIC, until=12)
     found = journal(target)
-    names = {"segment": found["segments"][0]["name"], "state": found["state"], "journal": "journal.json"}
+    names = {"segment": found["segments"][0]["name"], "state": found["state_file"], "journal": "journal.json"}
     file = workdir_for(target) / names[damage]
     file.write_bytes(file.read_bytes()[:-20])
     told = upscaled(source, target, BICUBIC)

@@ -39,7 +39,7 @@ def write(folder: Path, journal: Journal) -> None:
 
 
 def test_a_journal_comes_back(tmp_path: Path) -> None:
-    for journal in (JOURNAL, replace(JOURNAL, state=None, complete=True)):
+    for journal in (JOURNAL, replace(JOURNAL, state_file=None, complete=True)):
         write(tmp_path, journal)
         assert read_journal(tmp_path) == journal
 
