@@ -14,7 +14,7 @@ SIZE = "64x48"
 RATE = "24000/1001"
 
 _X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "4", "-g", "6", "-bf", "2", "-threads", "1")
-_TINY = ("-pix_fmt", "yuv420p")
+_YUV420P = ("-pix_fmt", "yuv420p")
 _AAC = ("-c:a", "aac", "-b:a", "48k")
 
 
@@ -44,7 +44,7 @@ def cfr(folder: Path, *, frames: int = 12, suffix: str = ".mp4", audio: bool = T
     """24000/1001 frames a second, H.264 with B-frames, AAC sound unless ``audio`` is False."""
     path = folder / f"cfr-{frames}{'' if audio else '-silent'}{suffix}"
     tone = sine_tone(frames * 1001 / 24000) if audio else []
-    run_ffmpeg(*moving_pattern(frames), *tone, *_X264, *_TINY, *(_AAC if audio else ()), path)
+    run_ffmpeg(*moving_pattern(frames), *tone, *_X264, *_YUV420P, *(_AAC if audio else ()), path)
     return path
 
 
@@ -55,7 +55,7 @@ def vfr(folder: Path, *, suffix: str = ".mp4", frames: int = 12) -> Path:
     clock = ["-video_track_timescale", "90000"] if suffix in (".mp4", ".mov") else []
     run_ffmpeg(
         *moving_pattern(frames), *sine_tone(0.6), "-vf", times, "-fps_mode", "passthrough", "-enc_time_base", "1/90000",
-        *_X264, *_TINY, *_AAC, *clock, path,
+        *_X264, *_YUV420P, *_AAC, *clock, path,
     )  # fmt: skip
     return path
 
@@ -73,7 +73,7 @@ def video_starts_late(folder: Path, *, suffix: str = ".mp4") -> Path:
         "-map",
         "0:a",
         *_X264,
-        *_TINY,
+        *_YUV420P,
         *_AAC,
         path,
     )
@@ -93,7 +93,7 @@ def audio_starts_late(folder: Path, *, suffix: str = ".mkv") -> Path:
         "-map",
         "1:a",
         *_X264,
-        *_TINY,
+        *_YUV420P,
         *_AAC,
         path,
     )
@@ -104,7 +104,7 @@ def mpegts(folder: Path, *, offset: float = 0, frames: int = 24) -> Path:
     """MPEG-TS, whose clock starts at about 1.4 s plus ``offset`` seconds."""
     path = folder / f"stream-{offset:g}.ts"
     run_ffmpeg(
-        *moving_pattern(frames, rate="25"), *sine_tone(frames / 25), *_X264, *_TINY, *_AAC,
+        *moving_pattern(frames, rate="25"), *sine_tone(frames / 25), *_X264, *_YUV420P, *_AAC,
         "-output_ts_offset", str(offset), "-f", "mpegts", path,
     )  # fmt: skip
     return path
@@ -114,7 +114,7 @@ def mpegts_wrapping(folder: Path, *, frames: int = 48) -> Path:
     """MPEG-TS whose 33-bit clock wraps after 0.7 s: libavformat says that it begins below zero."""
     path = folder / "wrapping.ts"
     run_ffmpeg(
-        *moving_pattern(frames, rate="25"), *sine_tone(frames / 25), *_X264, *_TINY, *_AAC, "-muxdelay", "0",
+        *moving_pattern(frames, rate="25"), *sine_tone(frames / 25), *_X264, *_YUV420P, *_AAC, "-muxdelay", "0",
         "-output_ts_offset", f"{2**33 / 90000 - 0.7:.3f}", "-mpegts_copyts", "1", "-f", "mpegts", path,
     )  # fmt: skip
     return path
@@ -153,7 +153,7 @@ def rotated(folder: Path, *, degrees: int = 90) -> Path:
 def anamorphic(folder: Path, *, suffix: str = ".mp4") -> Path:
     """Pixels of shape 16:11."""
     path = folder / f"anamorphic{suffix}"
-    run_ffmpeg(*moving_pattern(6), "-vf", "setsar=16/11", *_X264, *_TINY, path)
+    run_ffmpeg(*moving_pattern(6), "-vf", "setsar=16/11", *_X264, *_YUV420P, path)
     return path
 
 
@@ -162,7 +162,7 @@ def interlaced(folder: Path, *, suffix: str = ".mkv") -> Path:
     path = folder / f"interlaced{suffix}"
     run_ffmpeg(
         *moving_pattern(48, rate="50"), "-vf", "tinterlace=interleave_top,fieldorder=tff", *_X264,
-        "-x264-params", "tff=1", "-flags", "+ilme+ildct", *_TINY, path,
+        "-x264-params", "tff=1", "-flags", "+ilme+ildct", *_YUV420P, path,
     )  # fmt: skip
     return path
 
@@ -195,7 +195,7 @@ def rich(folder: Path, *, suffix: str = ".mkv") -> Path:
     run_ffmpeg(
         *moving_pattern(24), *sine_tone(1), *sine_tone(1, frequency=660), "-i", subtitles(folder), "-i", chapters(folder),
         "-map", "0:v", "-map", "1:a", "-map", "2:a", "-map", "3:s",
-        "-map_metadata", "4", "-map_chapters", "4", *_X264, *_TINY, *_AAC, "-c:s", text,
+        "-map_metadata", "4", "-map_chapters", "4", *_X264, *_YUV420P, *_AAC, "-c:s", text,
         "-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=deu",
         "-metadata:s:a:1", "title=Kommentar", "-disposition:a:1", "comment",
         "-metadata:s:s:0", "language=fra", "-metadata:s:v:0", "language=eng", path,
@@ -276,8 +276,8 @@ def encoded(
     return path
 
 
-_GRADE = ("-mastering_display", "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)")
-_LIGHT = ("-content_light", "1000,400")
+_MASTERING_DISPLAY = ("-mastering_display", "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)")
+_CONTENT_LIGHT = ("-content_light", "1000,400")
 
 
 def hdr10(folder: Path, *, suffix: str = ".mkv") -> Path:
@@ -286,7 +286,7 @@ def hdr10(folder: Path, *, suffix: str = ".mkv") -> Path:
     codec = {".webm": ("libvpx-vp9", "-crf", "4", "-b:v", "0")}.get(
         suffix, ("libx265", "-x265-params", "log-level=none:crf=4:pools=1")
     )
-    run_ffmpeg(*_GRADE, *_LIGHT, "-i", plain, "-c:v", *codec, "-pix_fmt", "yuv420p10le", path)
+    run_ffmpeg(*_MASTERING_DISPLAY, *_CONTENT_LIGHT, "-i", plain, "-c:v", *codec, "-pix_fmt", "yuv420p10le", path)
     return path
 
 
@@ -302,8 +302,8 @@ def hlg(folder: Path) -> Path:
 
 
 # Opacity grows from 0 at the left to 1 in the middle, in steps of a few codes for each pixel.
-RAMP = "format=rgba,geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='min(8*X,255)'"
-_ALPHA: dict[str, tuple[str, tuple[str, ...]]] = {
+ALPHA_RAMP = "format=rgba,geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='min(8*X,255)'"
+_ALPHA_CODECS: dict[str, tuple[str, tuple[str, ...]]] = {
     "vp9.webm": ("yuva420p", ("-c:v", "libvpx-vp9", "-crf", "4", "-b:v", "0")),
     "vp8.webm": ("yuva420p", ("-c:v", "libvpx", "-crf", "4", "-b:v", "5M", "-auto-alt-ref", "0")),
     "prores.mov": ("yuva444p10le", ("-c:v", "prores_ks")),
@@ -314,11 +314,11 @@ _ALPHA: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def transparent(folder: Path, *, name: str = "ffv1.mkv", frames: int = 3, before: str = RAMP) -> Path:
+def transparent(folder: Path, *, name: str = "ffv1.mkv", frames: int = 3, alpha_filter: str = ALPHA_RAMP) -> Path:
     """A film with transparency (``before``: a filter that makes it); ``name``: codec and container."""
-    pix_fmt, encoder = _ALPHA[name]
+    pix_fmt, encoder = _ALPHA_CODECS[name]
     path = folder / name
-    run_ffmpeg(*moving_pattern(frames, rate="25"), "-vf", f"{before},format={pix_fmt}", *encoder, path)
+    run_ffmpeg(*moving_pattern(frames, rate="25"), "-vf", f"{alpha_filter},format={pix_fmt}", *encoder, path)
     return path
 
 
@@ -337,7 +337,7 @@ def gif(folder: Path, *, transparent: bool = False) -> Path:
 def timecoded(folder: Path, *, suffix: str = ".mov") -> Path:
     """Drop-frame time code, a few frames before a minute is full."""
     path = folder / f"timecode{suffix}"
-    run_ffmpeg(*moving_pattern(12, rate="30000/1001"), *_X264, *_TINY, "-timecode", "01:00:59;24", path)
+    run_ffmpeg(*moving_pattern(12, rate="30000/1001"), *_X264, *_YUV420P, "-timecode", "01:00:59;24", path)
     return path
 
 
@@ -354,7 +354,7 @@ def avi(folder: Path, *, codec: str = "libx264", frames: int = 12) -> Path:
     """AVI, which stores no times, with sound."""
     path = folder / f"{codec}.avi"
     run_ffmpeg(
-        *moving_pattern(frames, rate="25"), *sine_tone(frames / 25), "-c:v", codec, "-bf", "0", "-g", "6", *_TINY,
+        *moving_pattern(frames, rate="25"), *sine_tone(frames / 25), "-c:v", codec, "-bf", "0", "-g", "6", *_YUV420P,
         "-c:a", "pcm_s16le", path,
     )  # fmt: skip
     return path

@@ -141,7 +141,7 @@ def test_a_decoder_that_is_missing_is_named(sample: Sample, tmp_path: Path, ffmp
 
 def test_hevc_with_a_second_layer_is_named(tmp_path: Path, plan: Callable[..., OutputPlan]) -> None:
     path = tmp_path / "layers.mp4"
-    look = f"{media.RAMP},format=yuva420p"
+    look = f"{media.ALPHA_RAMP},format=yuva420p"
     x265 = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:pools=1")
     media.run_ffmpeg(*media.moving_pattern(3), "-vf", look, *x265, "-tag:v", "hvc1", path)
     made = plan(path, tmp_path / "a.mkv")

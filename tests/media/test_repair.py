@@ -55,7 +55,7 @@ def test_ends_are_filled_too(source: Source) -> None:
 
 def test_nothing_is_filled_where_nothing_is_damaged(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two packets for one picture, as in interlaced H.264, are no gap; later damage does not change that."""
-    monkeypatch.setattr("vsrcli.media.raw_reader._PATIENCE", 0.05)
+    monkeypatch.setattr("vsrcli.media.raw_reader._CONFIRMATION_SECONDS", 0.05)
     shown, mender = mended(source, [0, 40, 80], [0, 20, 40, 60, 80, 100], damaged=False)
     assert [at for at, _ in shown] == [0, 40, 80]
     assert mender.summary() is None

@@ -28,7 +28,7 @@ from vsrcli.media.timing import frame_ticks, keyframe_before
 from vsrcli.media.types import Frame, Source
 
 # Filters for (mirrored, clockwise degrees), as ffmpeg's own automatic rotation chooses them.
-_TURNS: dict[tuple[bool, int], list[str]] = {
+_ROTATION_FILTERS: dict[tuple[bool, int], list[str]] = {
     (False, 0): [],
     (False, 90): ["transpose=clock"],
     (False, 180): ["hflip", "vflip"],
@@ -38,7 +38,7 @@ _TURNS: dict[tuple[bool, int], list[str]] = {
     (True, 180): ["hflip"],
     (True, 270): ["transpose=clock_flip"],
 }
-_MARGIN = Fraction(1, 100)
+_SEEK_MARGIN = Fraction(1, 100)
 
 
 def decode_command(
@@ -74,20 +74,20 @@ def decode_command(
         "noautorotate": None,
         "max_pixels": str(MAX_PIXELS),
     }
-    if alpha and (named := alpha_decoder(video)):
-        input_options["c:v"] = named
+    if alpha and (decoder_name := alpha_decoder(video)):
+        input_options["c:v"] = decoder_name
     if discard_damaged or video.codec == "mjpeg":  # whose decoder calls damage no error otherwise
         input_options["err_detect"] = "explode"
     if source.pts_offset:
         input_options["itsoffset"] = source.pts_offset
     if seek is not None:
         # -ss counts from the container's start; a little earlier, since it is rounded to microseconds.
-        offset = seek - source.start - _MARGIN
+        offset = seek - source.start - _SEEK_MARGIN
         if offset > 0:
             input_options.update({"ss": f"{float(offset):.6f}", "noaccurate_seek": None})
     resolved = resolve(video.color, video.pix_fmt, video.width, video.height)
-    steps = ["bwdif=mode=send_frame:parity=auto:deint=all"] if deinterlace else []
-    steps.append(
+    filters = ["bwdif=mode=send_frame:parity=auto:deint=all"] if deinterlace else []
+    filters.append(
         decode_filter(
             resolved,
             video.pix_fmt,
@@ -98,9 +98,9 @@ def decode_command(
         )
     )
     # Turned last: fields are rows, and chroma that sits at the left must not end up at the top.
-    steps += _TURNS[video.is_mirrored, video.rotation]
+    filters += _ROTATION_FILTERS[video.is_mirrored, video.rotation]
     options = {
-        "vf": ",".join(steps),
+        "vf": ",".join(filters),
         "fps_mode": "passthrough",
         "enc_time_base": ffmpeg.demux_time_base,
         "c:v": "rawvideo",
@@ -118,9 +118,9 @@ def decode_command(
 
 
 # Containers that are recordings of a running transmission: they may begin anywhere, between key frames too.
-_TRANSMISSIONS = ("mpegts", "mpeg", "h264", "hevc", "mpegvideo", "m4v", "vc1", "dv")
+_TRANSMISSION_CONTAINERS = ("mpegts", "mpeg", "h264", "hevc", "mpegvideo", "m4v", "vc1", "dv")
 # bwdif looks at the neighbours of a picture: start early enough to give the first wanted one all of them.
-_LEAD_IN = Fraction(1, 2)
+_DEINTERLACE_LEAD_IN = Fraction(1, 2)
 
 
 class Decoder:
@@ -170,7 +170,7 @@ class Decoder:
         self._max_frames = max_frames
         self._deinterlace = deinterlace and source.video.is_interlaced
         self._alpha = alpha
-        self._counted = has_no_timestamps(source.container, source.video.codec)
+        self._times_from_packets = has_no_timestamps(source.container, source.video.codec)
         self._ffmpeg = ffmpeg
         self._strict = not tolerant
         self._tolerant = tolerant
@@ -187,7 +187,7 @@ class Decoder:
 
     def __iter__(self) -> Generator[Frame]:
         if self._frames is None:
-            self._frames = self._read()
+            self._frames = self._decode()
         return self._frames
 
     @property
@@ -209,7 +209,7 @@ class Decoder:
         if self._reader is not None:
             self._reader.process.kill()
 
-    def _read(self) -> Generator[Frame]:
+    def _decode(self) -> Generator[Frame]:
         if self._max_frames is not None and self._max_frames <= 0:
             return
         seek = self._seek_point()
@@ -217,10 +217,10 @@ class Decoder:
             try:
                 yield from self._decode_from(seek)
                 break
-            except _BeforeFirstFrame as stop:
-                if seek is not None and stop.missed:
+            except _FirstFrameError as stop:
+                if seek is not None and stop.seek_failed:
                     seek = None  # the seek landed behind the wanted picture: take the long way
-                elif self._strict and self._transmission:
+                elif self._strict and self._is_transmission:
                     self._strict = False  # begins between key frames: what cannot be decoded yet is no damage
                 else:
                     raise stop.error from None
@@ -229,44 +229,44 @@ class Decoder:
             raise self._error(f"no frame could be decoded{span}; check the file and the span")
 
     @property
-    def _transmission(self) -> bool:
-        return self.source.container in _TRANSMISSIONS
+    def _is_transmission(self) -> bool:
+        return self.source.container in _TRANSMISSION_CONTAINERS
 
     def _seek_point(self) -> Fraction | None:
         """Seconds on the container's clock of the key frame to begin at; None: from the beginning."""
-        if self._start is None or self._counted:
+        if self._start is None or self._times_from_packets:
             return None
-        wanted = self._start - (_LEAD_IN if self._deinterlace else 0)
-        if wanted <= self.source.video.start:
+        start = self._start - (_DEINTERLACE_LEAD_IN if self._deinterlace else 0)
+        if start <= self.source.video.start:
             return None
-        return keyframe_before(self.source, wanted)
+        return keyframe_before(self.source, start)
 
     def _decode_from(self, seek: Fraction | None) -> Iterator[Frame]:
         """The frames of the span, from one ffmpeg that begins at ``seek``."""
-        line = decode_command(
+        command = decode_command(
             self.source,
             seek,
             deinterlace=self._deinterlace,
             alpha=self._alpha,
             strict=self._strict,
-            discard_damaged=self._tolerant and not self._counted,
+            discard_damaged=self._tolerant and not self._times_from_packets,
             ffmpeg=self._ffmpeg,
         )
-        lenient = not self._strict
+        ignore_damage = not self._strict
         reader = RawFrameReader(
-            self.source, line, alpha=self._alpha, tolerant=self._tolerant, ignore_damage=lenient
+            self.source, command, alpha=self._alpha, tolerant=self._tolerant, ignore_damage=ignore_damage
         )
         self._reader = reader
         try:
-            yield from self._wanted(self._landed(self._pictures(reader, seek), seek))
+            yield from self._select_span(self._verify_seek(self._timed_frames(reader, seek), seek))
         except IncompleteStreamError as broken:
             failure = self._error(broken.reason)
-            raise (failure if self.frame_count else _BeforeFirstFrame(failure)) from None
+            raise (failure if self.frame_count else _FirstFrameError(failure)) from None
         finally:
             reader.process.kill()
             self.warnings += reader.warnings
 
-    def _wanted(self, frames: Iterator[Frame]) -> Generator[Frame, None, bool]:
+    def _select_span(self, frames: Iterator[Frame]) -> Generator[Frame, None, bool]:
         """Those of the span, counted; whether ``frames`` came to its end."""
         for frame in frames:
             if self._start is not None and frame.time < self._start:
@@ -279,45 +279,45 @@ class Decoder:
                 return False
         return True
 
-    def _landed(self, frames: Iterator[Frame], seek: Fraction | None) -> Iterator[Frame]:
+    def _verify_seek(self, frames: Iterator[Frame], seek: Fraction | None) -> Iterator[Frame]:
         """All of them, if the first is not beyond what was sought."""
         for number, frame in enumerate(frames):
             if number == 0 and seek is not None and frame.time > max(seek, self.source.video.start):
-                raise _BeforeFirstFrame(self._error("seeking failed"), missed=True)
+                raise _FirstFrameError(self._error("seeking failed"), seek_failed=True)
             yield frame
 
-    def _pictures(self, reader: RawFrameReader, seek: Fraction | None) -> Iterator[Frame]:
+    def _timed_frames(self, reader: RawFrameReader, seek: Fraction | None) -> Iterator[Frame]:
         """The frames at the times that count, and none left out."""
-        if self._counted:
-            yield from self._at_counted_times(reader)
+        if self._times_from_packets:
+            yield from self._frames_at_packet_times(reader)
         elif self._tolerant:
-            begin = seek if seek is not None else self._start
-            times = frame_ticks(self.source)
-            if begin is not None:
-                times = times[times >= math.ceil(begin / self.source.video.time_base)]
-            mender = DamageConcealer(self.source, times, lambda: bool(reader.damage_messages))
+            start = seek if seek is not None else self._start
+            ticks = frame_ticks(self.source)
+            if start is not None:
+                ticks = ticks[ticks >= math.ceil(start / self.source.video.time_base)]
+            concealer = DamageConcealer(self.source, ticks, lambda: bool(reader.damage_messages))
             try:
-                yield from mender.conceal(reader.frames())
+                yield from concealer.conceal(reader.frames())
             finally:
-                self.warnings += filter(None, [mender.summary()])
+                self.warnings += filter(None, [concealer.summary()])
         else:
             yield from reader.frames()
 
-    def _at_counted_times(self, reader: RawFrameReader) -> Iterator[Frame]:
-        times = frame_ticks(self.source).tolist()
+    def _frames_at_packet_times(self, reader: RawFrameReader) -> Iterator[Frame]:
+        ticks = frame_ticks(self.source).tolist()
         for number, frame in enumerate(reader.frames()):
-            if number == len(times):
+            if number == len(ticks):
                 raise IncompleteStreamError(f"the container holds {number} pictures, but more can be decoded")
-            yield replace(frame, pts=times[number])
+            yield replace(frame, pts=ticks[number])
 
-    def _error(self, what: str) -> DecodeError:
+    def _error(self, reason: str) -> DecodeError:
         details = self._reader.process.stderr_tail() if self._reader is not None else ""
-        read = f"{self.frame_count} frame{'' if self.frame_count == 1 else 's'}"
-        return DecodeError(f"{self.source.path}: after {read}: {what}", details=details)
+        progress = f"{self.frame_count} frame{'' if self.frame_count == 1 else 's'}"
+        return DecodeError(f"{self.source.path}: after {progress}: {reason}", details=details)
 
 
-class _BeforeFirstFrame(Exception):
-    def __init__(self, error: DecodeError, *, missed: bool = False) -> None:
+class _FirstFrameError(Exception):
+    def __init__(self, error: DecodeError, *, seek_failed: bool = False) -> None:
         super().__init__(str(error))
         self.error = error
-        self.missed = missed
+        self.seek_failed = seek_failed

@@ -20,7 +20,7 @@ from vsrcli.errors import FfmpegError
 MINIMUM_RELEASE = 6
 """Oldest major release whose options (``-fps_mode``, ``-enc_time_base``) this room relies on."""
 
-_QUIET = ("-nostdin", "-hide_banner", "-nostats")
+_QUIET_FLAGS = ("-nostdin", "-hide_banner", "-nostats")
 
 
 @dataclass(frozen=True)
@@ -39,24 +39,24 @@ class Ffmpeg:
 
     def encoders(self) -> frozenset[str]:
         """Names of all encoders of this build (``libx264``, ``aac``, ``mov_text``, …)."""
-        return _names(self.path, "-encoders")
+        return _list_names(self.path, "-encoders")
 
     def decoders(self) -> frozenset[str]:
         """Names of all decoders of this build."""
-        return _names(self.path, "-decoders")
+        return _list_names(self.path, "-decoders")
 
     def muxers(self) -> frozenset[str]:
         """Names of all container formats that this build can write."""
-        return _names(self.path, "-muxers")
+        return _list_names(self.path, "-muxers")
 
     def pixel_formats(self, encoder: str) -> tuple[str, ...]:
         """Pixel formats that an encoder takes; empty if it does not say."""
-        found = re.search(r"Supported pixel formats:(.*)", self.help(f"encoder={encoder}"))
-        return tuple(found.group(1).split()) if found else ()
+        match = re.search(r"Supported pixel formats:(.*)", self.help(f"encoder={encoder}"))
+        return tuple(match.group(1).split()) if match else ()
 
     def help(self, topic: str) -> str:
         """What ``ffmpeg -h TOPIC`` prints, such as ``encoder=libx264`` or ``long``; cached."""
-        return _ask(self.path, "-h", topic)
+        return _query(self.path, "-h", topic)
 
     @property
     def demux_time_base(self) -> str:
@@ -72,19 +72,19 @@ def find_ffmpeg(explicit: str | None = None) -> Ffmpeg:
     Raises:
         FfmpegError: there is none, it does not run, or it is older than version 6.
     """
-    wanted = explicit or os.environ.get("VSR_FFMPEG")
-    if wanted:
-        path = shutil.which(wanted)
-        if path is None:
+    requested = explicit or os.environ.get("VSR_FFMPEG")
+    if requested:
+        executable = shutil.which(requested)
+        if executable is None:
             raise FfmpegError(
-                f"no executable ffmpeg at {wanted!r}; correct VSR_FFMPEG or --ffmpeg, or leave it out"
+                f"no executable ffmpeg at {requested!r}; correct VSR_FFMPEG or --ffmpeg, or leave it out"
             )
-        return _inspect(str(Path(path).absolute()))
+        return _check_version(str(Path(executable).absolute()))
     problems: list[str] = []
-    for path in (_bundled(), shutil.which("ffmpeg")):
-        if path is not None:
+    for executable in (_find_bundled(), shutil.which("ffmpeg")):
+        if executable is not None:
             try:
-                return _inspect(path)
+                return _check_version(executable)
             except FfmpegError as error:
                 problems.append(str(error))
     raise FfmpegError(
@@ -119,10 +119,10 @@ def build_command(
     """
     import ffmpeg as builder  # the package ffmpeg-python
 
-    head = [ffmpeg.path, *_QUIET, "-loglevel", f"level+{loglevel}", *global_options]
-    line: list[str] = builder.output(stream, target, **options).compile(cmd=head)
-    at = line.index("-map")
-    return [*line[:at], *extra_inputs, *line[at : at + 2], *repeated_options, *line[at + 2 :]]
+    prefix = [ffmpeg.path, *_QUIET_FLAGS, "-loglevel", f"level+{loglevel}", *global_options]
+    command: list[str] = builder.output(stream, target, **options).compile(cmd=prefix)
+    map_index = command.index("-map")
+    return [*command[:map_index], *extra_inputs, *command[map_index : map_index + 2], *repeated_options, *command[map_index + 2 :]]
 
 
 def file_url(path: Path) -> str:
@@ -130,7 +130,7 @@ def file_url(path: Path) -> str:
     return f"file:{path.absolute()}"
 
 
-def _bundled() -> str | None:
+def _find_bundled() -> str | None:
     """The executable that the wheel of imageio-ffmpeg carries."""
     try:
         import imageio_ffmpeg
@@ -142,25 +142,25 @@ def _bundled() -> str | None:
 
 
 @lru_cache(maxsize=8)
-def _inspect(path: str) -> Ffmpeg:
-    text = _ask(path, "-version")
-    name = re.search(r"ffmpeg version (\S+)", text)
-    library = re.search(r"libavutil\s+(\d+)\.", text)
-    if name is None or library is None:
+def _check_version(path: str) -> Ffmpeg:
+    output = _query(path, "-version")
+    name = re.search(r"ffmpeg version (\S+)", output)
+    libavutil = re.search(r"libavutil\s+(\d+)\.", output)
+    if name is None or libavutil is None:
         raise FfmpegError(f"{path} does not answer like ffmpeg; install ffmpeg {MINIMUM_RELEASE} or newer")
     version = name.group(1)
-    released = re.match(r"n?(\d+)\.(\d+)", version)
+    match = re.match(r"n?(\d+)\.(\d+)", version)
     # Builds from git carry no release number; libavutil 58 belongs to ffmpeg 6, and both count in step.
-    release = (int(released[1]), int(released[2])) if released else (int(library[1]) - 52, 0)
+    release = (int(match[1]), int(match[2])) if match else (int(libavutil[1]) - 52, 0)
     if release[0] < MINIMUM_RELEASE:
         raise FfmpegError(f"{path} is ffmpeg {version}, too old; install ffmpeg {MINIMUM_RELEASE} or newer")
     return Ffmpeg(path, version, release)
 
 
 @lru_cache(maxsize=64)
-def _ask(path: str, *arguments: str) -> str:
+def _query(path: str, *arguments: str) -> str:
     try:
-        answer = subprocess.run(
+        completed = subprocess.run(
             [path, "-hide_banner", *arguments] if arguments != ("-version",) else [path, "-version"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -172,33 +172,33 @@ def _ask(path: str, *arguments: str) -> str:
         raise FfmpegError(
             f"{path} does not run ({error}); install ffmpeg {MINIMUM_RELEASE} or newer"
         ) from error
-    return answer.stdout.decode("utf-8", "replace")
+    return completed.stdout.decode("utf-8", "replace")
 
 
 @lru_cache(maxsize=16)
-def _names(path: str, listing: str) -> frozenset[str]:
+def _list_names(path: str, listing: str) -> frozenset[str]:
     """Second column of ``ffmpeg -encoders``, ``-muxers`` and the like, below the dashed line."""
-    text = _ask(path, listing)
+    text = _query(path, listing)
     rows = re.split(r"^\s*-+\s*$", text, maxsplit=1, flags=re.MULTILINE)[-1].splitlines()
-    found = (row.split(maxsplit=2) for row in rows)
-    return frozenset(name for columns in found if len(columns) >= 2 for name in columns[1].split(","))
+    columns_per_row = (row.split(maxsplit=2) for row in rows)
+    return frozenset(name for columns in columns_per_row if len(columns) >= 2 for name in columns[1].split(","))
 
 
-_PROBE_TIMEOUT = 20  # seconds; a driver that hangs must not hang the program
+_TRIAL_TIMEOUT = 20  # seconds; a driver that hangs must not hang the program
 
 
 def encoder_works(ffmpeg: Ffmpeg, encoder: str) -> bool:
     """Whether an encoder encodes a few grey frames on this machine."""
     upload = ["-vf", "format=nv12,hwupload"] if encoder.endswith("_vaapi") else []
     device = ["-init_hw_device", "vaapi=v", "-filter_hw_device", "v"] if upload else []
-    grey = ["-f", "lavfi", "-i", "color=gray:s=256x256:r=25", "-frames:v", "3"]
-    line = [
+    test_input = ["-f", "lavfi", "-i", "color=gray:s=256x256:r=25", "-frames:v", "3"]
+    command = [
         ffmpeg.path,
         "-v",
         "error",
         "-nostdin",
         *device,
-        *grey,
+        *test_input,
         *upload,
         "-c:v",
         encoder,
@@ -207,9 +207,9 @@ def encoder_works(ffmpeg: Ffmpeg, encoder: str) -> bool:
         "-",
     ]
     try:
-        done = subprocess.run(
-            line, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_TIMEOUT, check=False
+        completed = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TRIAL_TIMEOUT, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return done.returncode == 0
+    return completed.returncode == 0

@@ -57,7 +57,7 @@ _MOV_TAGS = frozenset(
         "timecode",
     ]
 )
-_FORMAT_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "software")
+_CONTAINER_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "software")
 
 
 def uses_quicktime_keys(source: Source, container: Container) -> bool:
@@ -83,30 +83,30 @@ def source_notices(
         hdr: whether HDR metadata will be carried over.
     """
     video = source.video
-    yield from _picture(video, deinterlace)
+    yield from _frame_notices(video, deinterlace)
     if not keeps_hdr and (video.mastering_display or video.content_light):
         yield "HDR: colours and transfer are kept, the mastering display data is lost with this encoder here"
     for text in video.unsupported_features:
         yield f"{text}: dropped, since no encoder here takes it"
-    yield from _clock(video, container)
+    yield from _clock_notices(video, container)
     if source.chapters and not container.chapters:
         yield f"{container.name} has no chapters: {len(source.chapters)} are dropped"
-    yield from _tags(source, container)
+    yield from _tag_notices(source, container)
     if span != (None, None) and source.other_streams:
         yield "sound and subtitles are trimmed to the same span"
 
 
-def _picture(video: VideoStream, deinterlace: bool) -> Iterator[str]:
+def _frame_notices(video: VideoStream, deinterlace: bool) -> Iterator[str]:
     if video.is_interlaced:
-        done = (
+        treatment = (
             "it is deinterlaced, one frame per frame" if deinterlace else "it stays so, and combs will show"
         )
-        yield f"the picture is interlaced ({video.field_order}): {done}"
+        yield f"the picture is interlaced ({video.field_order}): {treatment}"
     if video.rotation:
         yield f"the rotation of {video.rotation} degrees is applied to the picture"
 
 
-def _clock(video: VideoStream, container: Container) -> Iterator[str]:
+def _clock_notices(video: VideoStream, container: Container) -> Iterator[str]:
     if container.muxer in ("matroska", "webm") and (1000 * video.time_base).denominator != 1:
         yield f"{container.name} has a clock of 1 ms: times are rounded to the nearest millisecond"
     if container.muxer == "mpegts" and (90000 * video.time_base).denominator != 1:
@@ -115,11 +115,11 @@ def _clock(video: VideoStream, container: Container) -> Iterator[str]:
         yield f"{container.name} knows a constant frame rate only: times are rounded to whole frames"
 
 
-def _tags(source: Source, container: Container) -> Iterator[str]:
-    known = {"mp4": _MP4_TAGS, "mov": _MOV_TAGS}.get(container.muxer)
-    if known is None or uses_quicktime_keys(source, container):
+def _tag_notices(source: Source, container: Container) -> Iterator[str]:
+    supported = {"mp4": _MP4_TAGS, "mov": _MOV_TAGS}.get(container.muxer)
+    if supported is None or uses_quicktime_keys(source, container):
         return
-    lost = [tag for tag in source.metadata if tag not in known and tag not in _FORMAT_TAGS]
+    lost = [tag for tag in source.metadata if tag not in supported and tag not in _CONTAINER_TAGS]
     if lost:
-        named = ", ".join(lost[:8]) + (f" and {len(lost) - 8} more" if len(lost) > 8 else "")
-        yield f"{container.name} has no place for these tags, which are dropped: {named}"
+        names = ", ".join(lost[:8]) + (f" and {len(lost) - 8} more" if len(lost) > 8 else "")
+        yield f"{container.name} has no place for these tags, which are dropped: {names}"

@@ -19,11 +19,11 @@ from vsrcli.media.color import content_light_level, mastering_display, unsupport
 from vsrcli.media.safety import MAX_PIXELS, MAX_STREAMS, find_truncation, limit_decoder, open_media
 from vsrcli.media.types import Chapter, Color, OtherStream, Source, VideoStream
 
-_HIGHEST_RATE = 1000
+_MAX_FRAME_RATE = 1000
 _FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
-_STREAM = re.compile(r"\s*Stream #0:(\d+)[^:]*: (.*)")  # its language and id stand before the colon
+_STREAM_LINE = re.compile(r"\s*Stream #0:(\d+)[^:]*: (.*)")  # its language and id stand before the colon
 _DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
-_CHROMA = re.compile(r"\((?:[^()]*, )?(left|center|topleft|top|bottomleft|bottom)\)")
+_CHROMA_LOCATION = re.compile(r"\((?:[^()]*, )?(left|center|topleft|top|bottomleft|bottom)\)")
 
 
 def describe_video(container: Any, stream: Any, frame: Any | None, container_start: Fraction) -> VideoStream:
@@ -40,10 +40,10 @@ def describe_video(container: Any, stream: Any, frame: Any | None, container_sta
     width, height = (frame.width, frame.height) if frame is not None else (context.width, context.height)
     # libav gives counterclockwise degrees of what to do; this house speaks of clockwise quarter turns.
     rotation = round(-(frame.rotation if frame is not None else 0) / 90) * 90 % 360
-    shape = Fraction(stream.sample_aspect_ratio or context.sample_aspect_ratio or 1) or Fraction(1)
+    pixel_aspect = Fraction(stream.sample_aspect_ratio or context.sample_aspect_ratio or 1) or Fraction(1)
     if rotation in (90, 270):
-        width, height, shape = height, width, 1 / shape
-    bits, alpha = bit_depth(pix_fmt), _has_alpha(pix_fmt)
+        width, height, pixel_aspect = height, width, 1 / pixel_aspect
+    depth, alpha_in_format = bit_depth(pix_fmt), _has_alpha(pix_fmt)
     time_base = Fraction(stream.time_base)
     start = frame.pts if frame is not None and frame.pts is not None else stream.start_time
     if has_no_timestamps(container.format.name, codec_name(context)):
@@ -55,23 +55,23 @@ def describe_video(container: Any, stream: Any, frame: Any | None, container_sta
         height=height,
         rotation=rotation,
         pix_fmt=pix_fmt,
-        bit_depth=bits,
-        has_alpha=alpha and has_transparency(container, stream, frame),
+        bit_depth=depth,
+        has_alpha=alpha_in_format and has_transparency(container, stream, frame),
         time_base=time_base,
-        frame_rate=_rate(stream),
+        frame_rate=_frame_rate(stream),
         start=container_start if start is None else start * time_base,
-        duration=stream.duration * time_base if stream.duration else _stated_duration(metadata),
-        frame_count=_stated_frames(stream, metadata),
-        sample_aspect_ratio=shape,
+        duration=stream.duration * time_base if stream.duration else _declared_duration(metadata),
+        frame_count=_declared_frame_count(stream, metadata),
+        sample_aspect_ratio=pixel_aspect,
         color=_color(container, stream, frame),
         field_order=_field_order(context, frame),
         language=stream_language(metadata),
         title=stream_title(metadata),
-        is_mirrored=_mirrored(frame),
+        is_mirrored=_is_mirrored(frame),
         mastering_display=mastering_display(frame),
         content_light=content_light_level(frame),
         timecode=metadata.get("timecode"),
-        unsupported_features=(*unsupported_side_data(frame), *_layers(context)),
+        unsupported_features=(*unsupported_side_data(frame), *_additional_layers(context)),
     )
 
 
@@ -92,27 +92,27 @@ def _color(container: Any, stream: Any, frame: Any | None) -> Color:
 
 
 def _chroma_location(container: Any, index: int) -> str | None:
-    found = _CHROMA.search(stream_lines(container).get(index, ""))
-    return found.group(1) if found else None
+    match = _CHROMA_LOCATION.search(stream_descriptions(container).get(index, ""))
+    return match.group(1) if match else None
 
 
-def stream_lines(container: Any) -> dict[int, str]:
+def stream_descriptions(container: Any) -> dict[int, str]:
     """libavformat's own description of every stream; it names what PyAV has no attribute for."""
     import av.logging as log
 
-    before = log.get_level()
+    previous_level = log.get_level()
     try:
         log.set_level(log.VERBOSE)
         log.set_libav_level(log.VERBOSE)
         text = container.dumps_format()
     finally:
         log.set_libav_level(log.INFO)
-        log.set_level(before)
-    found = (_STREAM.match(line) for line in text.splitlines())
-    return {int(line[1]): line[2] for line in found if line}
+        log.set_level(previous_level)
+    matches = (_STREAM_LINE.match(line) for line in text.splitlines())
+    return {int(line[1]): line[2] for line in matches if line}
 
 
-def _mirrored(frame: Any | None) -> bool:
+def _is_mirrored(frame: Any | None) -> bool:
     """Whether the display matrix (nine 32-bit numbers, [a b u; c d v; x y w]) turns left into right."""
     for side in frame.side_data if frame is not None else ():
         if side.type.name == "DISPLAYMATRIX":
@@ -149,23 +149,23 @@ def _components(pix_fmt: str) -> tuple[Any, ...]:
 def _pixel_format(context: Any, frame: Any | None, metadata: Mapping[str, str]) -> str:
     """As coded; this decoder does not see the transparency of VP8 and VP9, which lies beside the picture."""
     pix_fmt = (frame.format.name if frame is not None else context.pix_fmt) or "yuv420p"
-    beside = metadata.get("alpha_mode") == "1" and pix_fmt.startswith("yuv4")
-    return pix_fmt.replace("yuv", "yuva", 1) if beside else pix_fmt
+    has_separate_alpha = metadata.get("alpha_mode") == "1" and pix_fmt.startswith("yuv4")
+    return pix_fmt.replace("yuv", "yuva", 1) if has_separate_alpha else pix_fmt
 
 
-def _layers(context: Any) -> tuple[str, ...]:
+def _additional_layers(context: Any) -> tuple[str, ...]:
     """A second layer of HEVC (transparency, a second eye) shows in its headers: units of a layer above 0."""
     data = bytes(context.extradata or b"")
     if codec_name(context) != "hevc" or data[:1] != b"\1":
         return ()
-    at, layered = 23, False
+    position, has_layers = 23, False
     for _ in range(data[22]):
-        for _ in range(int.from_bytes(data[at + 1 : at + 3], "big")):
-            size = int.from_bytes(data[at + 3 : at + 5], "big")
-            layered = layered or int.from_bytes(data[at + 5 : at + 7], "big") >> 3 & 63 > 0
-            at += 2 + size
-        at += 3
-    return ("a second layer of the picture (transparency or a second eye)",) if layered else ()
+        for _ in range(int.from_bytes(data[position + 1 : position + 3], "big")):
+            size = int.from_bytes(data[position + 3 : position + 5], "big")
+            has_layers = has_layers or int.from_bytes(data[position + 5 : position + 7], "big") >> 3 & 63 > 0
+            position += 2 + size
+        position += 3
+    return ("a second layer of the picture (transparency or a second eye)",) if has_layers else ()
 
 
 def has_no_timestamps(container: str, codec: str) -> bool:
@@ -177,23 +177,23 @@ def has_no_timestamps(container: str, codec: str) -> bool:
     return container == "avi" and codec in ("h264", "hevc")
 
 
-def _rate(stream: Any) -> Fraction | None:
+def _frame_rate(stream: Any) -> Fraction | None:
     """libavformat's best guess; None if it is no rate that a film has (DV's "average" is its clock)."""
     rate = Fraction(stream.guessed_rate or stream.average_rate or 0)
-    return rate if 0 < rate <= _HIGHEST_RATE else None
+    return rate if 0 < rate <= _MAX_FRAME_RATE else None
 
 
-def _stated_frames(stream: Any, metadata: Mapping[str, str]) -> int | None:
+def _declared_frame_count(stream: Any, metadata: Mapping[str, str]) -> int | None:
     if stream.frames > 0:
         return int(stream.frames)
-    stated = next((value for key, value in metadata.items() if key.startswith("number_of_frames")), "")
-    return int(stated) if stated.isdigit() and int(stated) > 0 else None
+    declared = next((value for key, value in metadata.items() if key.startswith("number_of_frames")), "")
+    return int(declared) if declared.isdigit() and int(declared) > 0 else None
 
 
-def _stated_duration(metadata: Mapping[str, str]) -> Fraction | None:
+def _declared_duration(metadata: Mapping[str, str]) -> Fraction | None:
     """Matroska's tag (``00:00:02.800000000``), seconds."""
-    found = _DURATION.fullmatch(metadata.get("duration", ""))
-    return 3600 * int(found[1]) + 60 * int(found[2]) + Fraction(found[3]) if found else None
+    match = _DURATION.fullmatch(metadata.get("duration", ""))
+    return 3600 * int(match[1]) + 60 * int(match[2]) + Fraction(match[3]) if match else None
 
 
 def codec_name(context: Any) -> str:
@@ -216,10 +216,10 @@ def stream_language(metadata: Mapping[str, str]) -> str | None:
 
 
 # Their readers are not allowed; by these the commonest are known well enough to be named.
-_PLAYLIST_HEADS = (b"#EXTM3U", b"ffconcat", b"[playlist]")
-_DATA = re.compile(r"\w+: (\w+)(?: \((\w{4}) / 0x)?")  # kind: codec (tag / its number)
-_Y4M = re.compile(rb"YUV4MPEG2 W(\d+) H(\d+)\b")
-_FIRST_PICTURE_PACKETS = 500
+_PLAYLIST_SIGNATURES = (b"#EXTM3U", b"ffconcat", b"[playlist]")
+_STREAM_CODEC = re.compile(r"\w+: (\w+)(?: \((\w{4}) / 0x)?")  # kind: codec (tag / its number)
+_Y4M_HEADER = re.compile(rb"YUV4MPEG2 W(\d+) H(\d+)\b")
+_MAX_PACKETS_TO_FIRST_FRAME = 500
 _MICROSECOND = Fraction(1, 1_000_000)
 
 
@@ -243,12 +243,12 @@ def probe(path: Path) -> Source:
             details=str(error),
         ) from error
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable_error(path, error) from error
     try:
         with container:
-            return _describe(container, path, size)
+            return _describe_source(container, path, size)
     except (av.FFmpegError, OSError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable_error(path, error) from error
 
 
 def _check_file(path: Path) -> int:
@@ -260,7 +260,7 @@ def _check_file(path: Path) -> int:
         if not path.is_file():
             raise InputError(f"{path} is no regular file; save the video to a file first")
         with path.open("rb") as file:
-            head = file.read(32)
+            first_bytes = file.read(32)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the name") from None
     except PermissionError:
@@ -269,26 +269,26 @@ def _check_file(path: Path) -> int:
         raise InputError(f"{str(path)!r} cannot be read ({error}); check the name and the disk") from error
     if size == 0:
         raise InputError(f"{path} is empty (0 bytes); copy or download it again")
-    if head.lstrip(b"\xef\xbb\xbf").startswith(_PLAYLIST_HEADS):
+    if first_bytes.lstrip(b"\xef\xbb\xbf").startswith(_PLAYLIST_SIGNATURES):
         raise InputError(f"{path} is a playlist, not a video; name the video files themselves")
-    if promised := _Y4M.match(head):  # its reader would ask for that memory at once
-        _check_size(int(promised[1]), int(promised[2]), path)
+    if promised := _Y4M_HEADER.match(first_bytes):  # its reader would ask for that memory at once
+        _check_frame_size(int(promised[1]), int(promised[2]), path)
     return size
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
+def _unreadable_error(path: Path, error: Exception) -> InputError:
     try:
-        missing = find_truncation(path)
+        truncation = find_truncation(path)
     except OSError:
-        missing = None
-    if missing:
+        truncation = None
+    if truncation:
         return InputError(
-            f"{path} is incomplete: {missing}; copy, download or record it again", details=str(error)
+            f"{path} is incomplete: {truncation}; copy, download or record it again", details=str(error)
         )
     return InputError(f"{path} is not a video that ffmpeg can read; check the file", details=str(error))
 
 
-def _describe(container: Any, path: Path, size: int) -> Source:
+def _describe_source(container: Any, path: Path, size: int) -> Source:
     name = container.format.name
     if name.endswith("_pipe") or name == "ico":
         raise InputError(f"{path} is a still picture ({name}), not a video; give a video file")
@@ -299,12 +299,12 @@ def _describe(container: Any, path: Path, size: int) -> Source:
             f"{path} holds {len(container.streams)} streams, more than the {MAX_STREAMS} that are taken; "
             "copy those you need into a new file first"
         )
-    stream = _choose(container, path)
-    _check_size(stream.codec_context.width, stream.codec_context.height, path)
+    stream = _select_video_stream(container, path)
+    _check_frame_size(stream.codec_context.width, stream.codec_context.height, path)
     metadata = lowercase_tags(container.metadata)
     frame = _first_frame(container, stream)
     start = _container_start(container)
-    lines = stream_lines(container)
+    descriptions = stream_descriptions(container)
     return Source(
         path=path,
         container=name,
@@ -313,36 +313,36 @@ def _describe(container: Any, path: Path, size: int) -> Source:
         size_bytes=size,
         video=describe_video(container, stream, frame, start),
         other_streams=tuple(
-            _other(each, lines.get(each.index, ""))
+            _describe_other_stream(each, descriptions.get(each.index, ""))
             for each in container.streams
             if each.index != stream.index
         ),
         chapter_count=len(container.chapters()),
         metadata=metadata,
-        chapters=tuple(_chapter(each) for each in container.chapters()),
+        chapters=tuple(_parse_chapter(each) for each in container.chapters()),
     )
 
 
-def _choose(container: Any, path: Path) -> Any:
+def _select_video_stream(container: Any, path: Path) -> Any:
     """The default video stream, or else the first one; covers and thumbnails are no film."""
-    films = [
+    candidates = [
         stream
         for stream in container.streams.video
         if not _is_cover(stream) and stream.codec_context is not None
     ]
-    if not films:
+    if not candidates:
         if container.streams.audio:
             raise InputError(f"{path} holds sound only, no video; give a file with a picture")
         raise InputError(f"{path} holds no video stream; give a file with a picture")
-    stream = next((each for each in films if _has(each, "default")), films[0])
+    stream = next((each for each in candidates if _has_disposition(each, "default")), candidates[0])
     if not stream.codec_context.width or not stream.codec_context.height:
-        missing = find_truncation(path)
-        reason = f": {missing}" if missing else ""
+        truncation = find_truncation(path)
+        reason = f": {truncation}" if truncation else ""
         raise InputError(f"{path} holds a video stream without any picture{reason}; copy or record it again")
     return stream
 
 
-def _check_size(width: int, height: int, path: Path) -> None:
+def _check_frame_size(width: int, height: int, path: Path) -> None:
     if width * height > MAX_PIXELS:
         raise InputError(
             f"{path} says that its picture has {width}x{height} pixels, more than the "
@@ -355,16 +355,16 @@ def _first_frame(container: Any, stream: Any) -> Any | None:
     import av
 
     limit_decoder(stream)
-    seen = 0
+    packet_count = 0
     try:
         for packet in container.demux(stream):
-            seen += 1
+            packet_count += 1
             try:
                 for frame in packet.decode():
                     return frame
             except av.FFmpegError:
                 pass  # a recording that starts between key frames
-            if seen > _FIRST_PICTURE_PACKETS:
+            if packet_count > _MAX_PACKETS_TO_FIRST_FRAME:
                 return None
     except (av.FFmpegError, OSError):
         return None
@@ -376,30 +376,30 @@ def _container_start(container: Any) -> Fraction:
     if container.start_time is None:
         return Fraction(0)
     rounded = container.start_time * _MICROSECOND
-    exact = [
+    stream_starts = [
         each.start_time * Fraction(each.time_base)
         for each in container.streams
         if each.start_time is not None and each.time_base
     ]
-    nearest = min(exact, key=lambda start: abs(start - rounded), default=rounded)
+    nearest = min(stream_starts, key=lambda start: abs(start - rounded), default=rounded)
     return nearest if abs(nearest - rounded) <= _MICROSECOND else rounded
 
 
-def _other(stream: Any, line: str) -> OtherStream:
+def _describe_other_stream(stream: Any, description: str) -> OtherStream:
     metadata = lowercase_tags(stream.metadata)
     kind = "cover" if stream.type == "video" and _is_cover(stream) else stream.type
-    codec = codec_name(stream.codec_context) if stream.codec_context is not None else _data_name(stream, line)
+    codec = codec_name(stream.codec_context) if stream.codec_context is not None else _undecodable_codec_name(stream, description)
     return OtherStream(
         index=stream.index,
         kind=kind if kind in ("audio", "subtitle", "attachment", "cover", "video") else "data",
         codec=codec,
         language=stream_language(metadata),
         title=stream_title(metadata) or (metadata.get("filename") if kind == "attachment" else None),
-        summary=_summary(stream, kind),
+        summary=_summarize(stream, kind),
     )
 
 
-def _summary(stream: Any, kind: str) -> str:
+def _summarize(stream: Any, kind: str) -> str:
     context = stream.codec_context
     if kind == "audio" and context is not None:
         return f"{context.layout.name}, {context.sample_rate} Hz"
@@ -408,27 +408,27 @@ def _summary(stream: Any, kind: str) -> str:
     return lowercase_tags(stream.metadata).get("filename", "")
 
 
-def _data_name(stream: Any, line: str) -> str:
+def _undecodable_codec_name(stream: Any, description: str) -> str:
     """Attachments and data have no decoder, hence no codec context; tags or libavformat's line name them."""
-    mime = lowercase_tags(stream.metadata).get("mimetype", "")
-    if mime:
-        return mime.rsplit("/", 1)[-1].removeprefix("x-").removeprefix("truetype-") or "unknown"
-    found = _DATA.match(line)
-    if not found or (found[1] == "none" and not found[2]):
+    mime_type = lowercase_tags(stream.metadata).get("mimetype", "")
+    if mime_type:
+        return mime_type.rsplit("/", 1)[-1].removeprefix("x-").removeprefix("truetype-") or "unknown"
+    match = _STREAM_CODEC.match(description)
+    if not match or (match[1] == "none" and not match[2]):
         return "unknown"
-    return found[2] if found[2] and found[1] in ("none", "bin_data") else found[1]
+    return match[2] if match[2] and match[1] in ("none", "bin_data") else match[1]
 
 
-def _chapter(chapter: Any) -> Chapter:
+def _parse_chapter(chapter: Any) -> Chapter:
     base = Fraction(chapter["time_base"] or 1)
     return Chapter(chapter["start"] * base, chapter["end"] * base, dict(chapter["metadata"]))
 
 
-def _has(stream: Any, disposition: str) -> bool:
+def _has_disposition(stream: Any, disposition: str) -> bool:
     import av.stream
 
     return bool(stream.disposition & getattr(av.stream.Disposition, disposition))
 
 
 def _is_cover(stream: Any) -> bool:
-    return _has(stream, "attached_pic") or _has(stream, "timed_thumbnails")
+    return _has_disposition(stream, "attached_pic") or _has_disposition(stream, "timed_thumbnails")

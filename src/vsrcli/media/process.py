@@ -25,11 +25,11 @@ STALL_TIMEOUT = 600.0
 """Seconds that a child may let this program wait without taking, giving or writing anything."""
 
 _log = logging.getLogger(__name__)
-_TAIL = 24
-_LINE = 400
-_REAP = 10  # seconds; a child that survives SIGKILL hangs in the kernel, and nobody can end it
-_NOISE = ("No accelerated colorspace conversion", "deprecated pixel format used", "Svt[info]", "Svt[warn]")
-_ECHOES = (
+_TAIL_LINES = 24
+_MAX_LINE_LENGTH = 400
+_REAP_SECONDS = 10  # seconds; a child that survives SIGKILL hangs in the kernel, and nobody can end it
+_IGNORED_MESSAGES = ("No accelerated colorspace conversion", "deprecated pixel format used", "Svt[info]", "Svt[warn]")
+_FOLLOW_UP_ERRORS = (
     "Error sending frames to consumers",
     "Could not open encoder before EOF",
     "Task finished with error code",
@@ -70,16 +70,16 @@ class FFmpegProcess:
         stall_timeout: float | None = None,
     ) -> None:
         self.command = list(command)
-        self._stall = STALL_TIMEOUT if stall_timeout is None else stall_timeout
-        self._grows = progress_marker
-        self._waiting = 0  # number of the wait that this program is in; 0: none
-        self._waits = 0
+        self._stall_timeout = STALL_TIMEOUT if stall_timeout is None else stall_timeout
+        self._progress_marker = progress_marker
+        self._current_wait = 0  # number of the wait that this program is in; 0: none
+        self._wait_count = 0
         # no Event: an exception from a signal could leave its lock held, see system/threads.py
-        self._over: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._end_signal: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stalled = False
         _log.debug("%s", shlex.join(self.command))
         self._on_line = on_line
-        self._lines: deque[str] = deque(maxlen=_TAIL)
+        self._stderr_lines: deque[str] = deque(maxlen=_TAIL_LINES)
         windows = sys.platform == "win32"
         with contextlib.ExitStack() as undo:
             with deferred_signals():
@@ -91,10 +91,10 @@ class FFmpegProcess:
                     process_group=None if windows else 0,
                     creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if windows else 0,
                 )
-                self._drain = threading.Thread(target=self._read_errors, name="ffmpeg-stderr", daemon=True)
-                self._drain.start()
+                self._stderr_thread = threading.Thread(target=self._read_stderr, name="ffmpeg-stderr", daemon=True)
+                self._stderr_thread.start()
                 undo.callback(self.kill)
-                threading.Thread(target=self._watch, name="ffmpeg-watch", daemon=True).start()
+                threading.Thread(target=self._kill_if_stalled, name="ffmpeg-watch", daemon=True).start()
             undo.pop_all()
 
     @property
@@ -105,12 +105,12 @@ class FFmpegProcess:
     @property
     def stdin(self) -> WatchedPipe:
         """The pipe into the child; only if it was asked for."""
-        return WatchedPipe(self.raw_stdin, self._patiently)
+        return WatchedPipe(self.raw_stdin, self._watch_wait)
 
     @property
     def stdout(self) -> WatchedPipe:
         """The pipe out of the child; only if it was asked for. Unbuffered: a read gives what is there."""
-        return WatchedPipe(self.raw_stdout, self._patiently)
+        return WatchedPipe(self.raw_stdout, self._watch_wait)
 
     @property
     def raw_stdin(self) -> IO[bytes]:
@@ -126,84 +126,84 @@ class FFmpegProcess:
 
     def stderr_tail(self) -> str:
         """The last lines that ffmpeg wrote on stderr, without those that only follow from the others."""
-        lines = [_ADDRESS.sub("", line) for line in self._lines]
-        causes = [line for line in lines if not any(echo in line for echo in _ECHOES)]
+        lines = [_ADDRESS.sub("", line) for line in self._stderr_lines]
+        causes = [line for line in lines if not any(echo in line for echo in _FOLLOW_UP_ERRORS)]
         return "\n".join(causes or lines)
 
     def wait(self) -> int:
         """Close stdin, wait for the end, and return the exit status (negative: the signal that ended it)."""
-        with self._patiently():
-            self._close(self._child.stdin)
+        with self._watch_wait():
+            self._close_pipe(self._child.stdin)
             status = self._child.wait()
         # A grandchild could hold stderr open; ffmpeg has none, so this ends at once.
-        self._drain.join(timeout=_REAP)
-        self._over.put(None)
+        self._stderr_thread.join(timeout=_REAP_SECONDS)
+        self._end_signal.put(None)
         return status
 
     def describe_exit(self, status: int) -> str:
         """An exit status in words; of a child that was killed because it stalled, that."""
         if self._stalled:
-            return f"neither took nor gave anything for {self._stall:g} seconds"
+            return f"neither took nor gave anything for {self._stall_timeout:g} seconds"
         return describe_exit(status)
 
     def kill(self) -> None:
         """End the child at once and reap it. Safe to call at any time, any number of times."""
-        self._over.put(None)
+        self._end_signal.put(None)
         with contextlib.suppress(OSError):
             self._child.kill()
-        self._close(self._child.stdin)
-        self._close(self._child.stdout)
+        self._close_pipe(self._child.stdin)
+        self._close_pipe(self._child.stdout)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._child.wait(timeout=_REAP)
-        self._drain.join(timeout=_REAP)
+            self._child.wait(timeout=_REAP_SECONDS)
+        self._stderr_thread.join(timeout=_REAP_SECONDS)
 
     @contextlib.contextmanager
-    def _patiently(self) -> Iterator[None]:
+    def _watch_wait(self) -> Iterator[None]:
         """A block in which this program depends on the child."""
-        self._waits += 1
-        self._waiting = self._waits
+        self._wait_count += 1
+        self._current_wait = self._wait_count
         try:
             yield
         finally:
-            self._waiting = 0
+            self._current_wait = 0
 
-    def _watch(self) -> None:
+    def _kill_if_stalled(self) -> None:
         """Count the moments of one and the same wait. While this program itself is stopped, none passes."""
-        moment = min(1.0, self._stall / 10)
-        number, grown, passed = 0, None, 0.0
-        while not self._is_over(moment):
-            seen = self._waiting, self._grows()
+        interval = min(1.0, self._stall_timeout / 10)
+        number, grown, stalled_seconds = 0, None, 0.0
+        while not self._ended_within(interval):
+            seen = self._current_wait, self._progress_marker()
             if not seen[0] or seen != (number, grown):
-                (number, grown), passed = seen, 0.0
+                (number, grown), stalled_seconds = seen, 0.0
                 continue
-            passed += moment
-            if passed >= self._stall:
+            stalled_seconds += interval
+            if stalled_seconds >= self._stall_timeout:
                 self._stalled = True
                 with contextlib.suppress(OSError):
                     self._child.kill()
                 return
 
-    def _is_over(self, within: float) -> bool:
+    def _ended_within(self, seconds: float) -> bool:
         try:
-            self._over.get(timeout=within)
+            self._end_signal.get(timeout=seconds)
         except queue.Empty:
             return False
         return True
 
-    def _read_errors(self) -> None:
+    def _read_stderr(self) -> None:
         assert self._child.stderr is not None
         with self._child.stderr as pipe:
             for raw in pipe:
-                line = raw.decode("utf-8", "replace").strip()[:_LINE]
-                if not line or any(noise in line for noise in _NOISE):
+                line = raw.decode("utf-8", "replace").strip()[:_MAX_LINE_LENGTH]
+                if not line or any(noise in line for noise in _IGNORED_MESSAGES):
                     continue
                 if "[info]" not in line:
-                    self._lines.append(line)
+                    self._stderr_lines.append(line)
                 if self._on_line is not None:
                     self._on_line(line)
 
     @staticmethod
-    def _close(pipe: IO[bytes] | None) -> None:
+    def _close_pipe(pipe: IO[bytes] | None) -> None:
         if pipe is not None:
             with contextlib.suppress(OSError, ValueError):
                 pipe.close()
@@ -212,13 +212,13 @@ class FFmpegProcess:
 class WatchedPipe:
     """One end of a child's pipe, for PyAV: every read and write is watched."""
 
-    def __init__(self, file: IO[bytes], patiently: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(self, file: IO[bytes], watch_wait: Callable[[], AbstractContextManager[None]]) -> None:
         self._file = file
-        self._patiently = patiently
+        self._watch_wait = watch_wait
 
     def read(self, size: int) -> bytes:
         """As a file's; nothing once the child has been killed from another thread, which closes the pipe."""
-        with self._patiently():
+        with self._watch_wait():
             try:
                 return self._file.read(size)
             except ValueError:  # closed: PyAV would print a traceback for the second read that fails
@@ -226,12 +226,12 @@ class WatchedPipe:
 
     def write(self, data: bytes) -> int:
         """As a file's."""
-        with self._patiently():
+        with self._watch_wait():
             return self._file.write(data)
 
     def close(self) -> None:
         """As a file's; never raises."""
-        FFmpegProcess._close(self._file)
+        FFmpegProcess._close_pipe(self._file)
 
 
 def describe_exit(status: int) -> str:
@@ -243,7 +243,7 @@ def describe_exit(status: int) -> str:
     return f"killed by signal {-status}"
 
 
-_SIZE = re.compile(r"video parameters changed to .*?(\d+)x(\d+)")
+_SIZE_CHANGE = re.compile(r"video parameters changed to .*?(\d+)x(\d+)")
 _DAMAGE = re.compile(
     r"corrupt input packet|corrupt decoded frame|Error submitting packet to decoder|Decoding error"
     r"|Non-monotonic DTS|File ended prematurely|partial file"
@@ -259,5 +259,5 @@ def is_damage_message(line: str) -> bool:
 
 def parse_size_change(line: str) -> tuple[int, int] | None:
     """(width, height) as coded, if the line says that the picture changes to it."""
-    found = _SIZE.search(line)
-    return (int(found[1]), int(found[2])) if found else None
+    match = _SIZE_CHANGE.search(line)
+    return (int(match[1]), int(match[2])) if match else None

@@ -28,9 +28,9 @@ class IncompleteStreamError(Exception):
         what: why, as half a sentence.
     """
 
-    def __init__(self, what: str) -> None:
-        super().__init__(what)
-        self.reason = what
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class RawFrameReader:
@@ -60,9 +60,9 @@ class RawFrameReader:
         self._source = source
         self._alpha = alpha
         self._tolerant = tolerant
-        self._lenient = ignore_damage
-        self._resized: tuple[int, int] | None = None
-        self.process = FFmpegProcess(command, stdout=True, on_line=self._listen)
+        self._ignore_damage = ignore_damage
+        self._changed_size: tuple[int, int] | None = None
+        self.process = FFmpegProcess(command, stdout=True, on_line=self._on_stderr_line)
 
     def frames(self) -> Iterator[Frame]:
         """Every picture that ffmpeg gives.
@@ -75,45 +75,45 @@ class RawFrameReader:
         try:
             with av.open(self.process.stdout, format="nut", buffer_size=1 << 20) as container:
                 for packet in self._packets(container):
-                    yield self._frame(packet)
+                    yield self._parse_frame(packet)
         except (av.FFmpegError, OSError, EOFError) as error:
-            self._finish(error)  # the pipe broke off: ffmpeg's own exit tells why, if it knows
+            self._check_end(error)  # the pipe broke off: ffmpeg's own exit tells why, if it knows
         else:
-            self._finish(None)
+            self._check_end(None)
 
     def _packets(self, container: Any) -> Iterator[Any]:
         video = self._source.video
         channels = 4 if self._alpha else 3
-        expected = video.width * video.height * channels * (2 if video.is_high_bit_depth else 1)
+        expected_bytes = video.width * video.height * channels * (2 if video.is_high_bit_depth else 1)
         packets = (packet for packet in container.demux(container.streams.video[0]) if packet.size)
         for packet in packets:
-            if packet.size != expected and next(packets, None) is None:
+            if packet.size != expected_bytes and next(packets, None) is None:
                 raise EOFError("the pipe ended inside this picture")
-            if packet.size != expected or self._turned_unseen():
-                width, height = self._resized or (0, 0)
-                size = f"{width}x{height}" if width else f"{packet.size} instead of {expected} bytes"
+            if packet.size != expected_bytes or self._size_change_is_hidden():
+                width, height = self._changed_size or (0, 0)
+                size = f"{width}x{height}" if width else f"{packet.size} instead of {expected_bytes} bytes"
                 raise IncompleteStreamError(
                     f"the picture changes from {video.width}x{video.height} to {size}; split the film"
                 )
             yield packet
 
-    def _turned_unseen(self) -> bool:
+    def _size_change_is_hidden(self) -> bool:
         """A change to as many pixels (64x48 to 48x64) does not show in the bytes: stop where it is known."""
-        if self._resized is None:
+        if self._changed_size is None:
             return False
-        return self._resized[0] * self._resized[1] == self._source.video.width * self._source.video.height
+        return self._changed_size[0] * self._changed_size[1] == self._source.video.width * self._source.video.height
 
-    def _frame(self, packet: Any) -> Frame:
+    def _parse_frame(self, packet: Any) -> Frame:
         video = self._source.video
         ticks = (packet.pts * Fraction(packet.time_base) - self._source.pts_offset) / video.time_base
         if ticks.denominator != 1:
             raise IncompleteStreamError(f"ffmpeg gave a time between two ticks of the file's clock ({ticks})")
-        kind = np.dtype("<u2") if video.is_high_bit_depth else np.dtype(np.uint8)
-        pixels = np.frombuffer(packet, kind).reshape(video.height, video.width, -1)
+        dtype = np.dtype("<u2") if video.is_high_bit_depth else np.dtype(np.uint8)
+        pixels = np.frombuffer(packet, dtype).reshape(video.height, video.width, -1)
         alpha = pixels[..., 3] if self._alpha else None
         return Frame(pixels[..., :3], ticks.numerator, video.time_base, alpha)
 
-    def _finish(self, error: Exception | None) -> None:
+    def _check_end(self, error: Exception | None) -> None:
         """The pipe has ended: was that the end of the film?"""
         if error is not None:
             self.process.stdout.close()  # or else a child that still writes would wait for us, and we for it
@@ -123,17 +123,17 @@ class RawFrameReader:
             problem = f"ffmpeg stopped ({self.process.describe_exit(status)})"
         elif error is not None:
             problem = "ffmpeg's output broke off"
-        elif self._tolerant and (torn := find_bad_ts_packets(self._source.path)):
-            problem = f"the file is damaged: {torn}"
+        elif self._tolerant and (bad_packets := find_bad_ts_packets(self._source.path)):
+            problem = f"the file is damaged: {bad_packets}"
         elif self.damage_messages:
             problem = "the file is damaged"
-        missing = find_truncation(self._source.path)
-        if missing is not None:
-            problem = f"the file is cut short: {missing}"
+        truncation = find_truncation(self._source.path)
+        if truncation is not None:
+            problem = f"the file is cut short: {truncation}"
         if problem is None:
             return
-        whole = status == 0 and error is None
-        if not whole or not (self._tolerant or (self._lenient and missing is None)):
+        ended_normally = status == 0 and error is None
+        if not ended_normally or not (self._tolerant or (self._ignore_damage and truncation is None)):
             remedy = "repair it or get a complete copy"
             raise IncompleteStreamError(
                 f"{problem}; {remedy}" + ("" if self._tolerant else ", or use --keep-going")
@@ -141,19 +141,19 @@ class RawFrameReader:
         count = len(self.damage_messages)
         self.warnings.append(f"{problem} ({count} place{'s' * (count > 1)})" if count else problem)
 
-    def _listen(self, line: str) -> None:
+    def _on_stderr_line(self, line: str) -> None:
         """Called in the draining thread for every line that ffmpeg says."""
         size, video = parse_size_change(line), self._source.video
         if size is not None:
-            turned = video.rotation in (90, 270)
-            if size != ((video.height, video.width) if turned else (video.width, video.height)):
-                self._resized = size
+            is_sideways = video.rotation in (90, 270)
+            if size != ((video.height, video.width) if is_sideways else (video.width, video.height)):
+                self._changed_size = size
         if is_damage_message(line):
             self.damage_messages.append(line)
 
 
-_PATIENCE = 1.0  # seconds for ffmpeg's word about damage to arrive, which comes by another pipe
-_LISTED = 20  # places in one message
+_CONFIRMATION_SECONDS = 1.0  # seconds for ffmpeg's word about damage to arrive, which comes by another pipe
+_MAX_LISTED_RANGES = 20  # places in one message
 
 
 class DamageConcealer:
@@ -172,56 +172,56 @@ class DamageConcealer:
     def __init__(self, source: Source, frame_ticks: np.ndarray, has_damage: Callable[[], bool]) -> None:
         self.replaced_ticks: list[int] = []
         self._source = source
-        self._times = frame_ticks
-        self._damaged = has_damage
-        self._one_for_one = True
+        self._frame_ticks = frame_ticks
+        self._has_damage = has_damage
+        self._may_fill = True
 
     def conceal(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """The frames, and between them copies of the one before where one is missing.
 
         Before the first good frame, copies of that one: the film keeps its start.
         """
-        due, good = 0, None
+        next_index, last_good = 0, None
         for frame in frames:
-            reached = int(np.searchsorted(self._times, frame.pts))
-            yield from self._copies(good or frame, due, reached)
-            due = max(due, reached + int(reached < len(self._times) and self._times[reached] == frame.pts))
-            good = frame
+            index = int(np.searchsorted(self._frame_ticks, frame.pts))
+            yield from self._repeat(last_good or frame, next_index, index)
+            next_index = max(next_index, index + int(index < len(self._frame_ticks) and self._frame_ticks[index] == frame.pts))
+            last_good = frame
             yield frame
-        if good is not None:
-            yield from self._copies(good, due, len(self._times))
+        if last_good is not None:
+            yield from self._repeat(last_good, next_index, len(self._frame_ticks))
 
     def summary(self) -> str | None:
         """One line that lists what was replaced; None if nothing was."""
         if not self.replaced_ticks:
             return None
-        at = np.searchsorted(self._times, self.replaced_ticks)
-        runs = np.split(np.asarray(self.replaced_ticks), np.flatnonzero(np.diff(at) != 1) + 1)
-        places = [self._place(run) for run in runs[:_LISTED]]
-        more = f" and {len(runs) - _LISTED} more places" if len(runs) > _LISTED else ""
+        indices = np.searchsorted(self._frame_ticks, self.replaced_ticks)
+        runs = np.split(np.asarray(self.replaced_ticks), np.flatnonzero(np.diff(indices) != 1) + 1)
+        ranges = [self._format_range(run) for run in runs[:_MAX_LISTED_RANGES]]
+        more = f" and {len(runs) - _MAX_LISTED_RANGES} more places" if len(runs) > _MAX_LISTED_RANGES else ""
         count = len(self.replaced_ticks)
         frames = "1 damaged frame was" if count == 1 else f"{count} damaged frames were"
-        return f"{frames} replaced by the frame before: at {', '.join(places)}{more}"
+        return f"{frames} replaced by the frame before: at {', '.join(ranges)}{more}"
 
-    def _copies(self, good: Frame, first: int, last: int) -> Iterator[Frame]:
-        if last > first and self._one_for_one and not self._confirmed():
-            self._one_for_one = False
-        if not self._one_for_one:
+    def _repeat(self, frame: Frame, first: int, end: int) -> Iterator[Frame]:
+        if end > first and self._may_fill and not self._wait_for_damage():
+            self._may_fill = False
+        if not self._may_fill:
             return
-        for pts in self._times[first:last].tolist():
+        for pts in self._frame_ticks[first:end].tolist():
             self.replaced_ticks.append(pts)
-            yield replace(good, pts=pts)
+            yield replace(frame, pts=pts)
 
-    def _confirmed(self) -> bool:
-        deadline = time.monotonic() + _PATIENCE
-        while not self._damaged():
+    def _wait_for_damage(self) -> bool:
+        deadline = time.monotonic() + _CONFIRMATION_SECONDS
+        while not self._has_damage():
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.01)
         return True
 
-    def _place(self, run: np.ndarray) -> str:
+    def _format_range(self, run: np.ndarray) -> str:
         """``0:01.240`` or ``0:01.240 to 0:01.320``, counted from the film's start."""
-        base = self._source.video.time_base
-        ends = [pts * base - self._source.start for pts in dict.fromkeys((int(run[0]), int(run[-1])))]
+        time_base = self._source.video.time_base
+        ends = [pts * time_base - self._source.start for pts in dict.fromkeys((int(run[0]), int(run[-1])))]
         return " to ".join(format_timestamp(float(end), hours=True) for end in ends)

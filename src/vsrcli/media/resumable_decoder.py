@@ -58,9 +58,9 @@ class ResumableDecoder:
         open_decoder: Callable[[ResumePoint | None], Decoder],
         resume_point: ResumePoint | None,
     ) -> None:
-        self._source, self._open, self._seen = source, open_decoder, resume_point
+        self._source, self._open_decoder, self._resume_point = source, open_decoder, resume_point
         self._decoder = open_decoder(resume_point)
-        self._ahead: Prefetcher[Frame] | None = None
+        self._prefetcher: Prefetcher[Frame] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -68,8 +68,8 @@ class ResumableDecoder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._ahead is not None:
-            self._ahead.close()
+        if self._prefetcher is not None:
+            self._prefetcher.close()
         self._decoder.close()
 
     @property
@@ -83,40 +83,40 @@ class ResumableDecoder:
 
     def __iter__(self) -> Iterator[Frame]:
         frames = iter(self._decoder)
-        if self._seen is not None and not self._meets_again(frames):
+        if self._resume_point is not None and not self._starts_at_resume_point(frames):
             self._decoder.close()
-            self._decoder = self._open(None)
-            frames = self._behind(iter(self._decoder))
+            self._decoder = self._open_decoder(None)
+            frames = self._skip_to_resume_point(iter(self._decoder))
         video = self._source.video
-        size = (
+        frame_bytes = (
             video.width * video.height * (2 if video.is_high_bit_depth else 1) * (4 if video.has_alpha else 3)
         )
-        self._ahead = Prefetcher(frames, queue_depth(size), self._decoder.close)
-        yield from self._ahead
+        self._prefetcher = Prefetcher(frames, queue_depth(frame_bytes), self._decoder.close)
+        yield from self._prefetcher
         self.raise_if_damaged()
 
-    def _meets_again(self, frames: Iterator[Frame]) -> bool:
+    def _starts_at_resume_point(self, frames: Iterator[Frame]) -> bool:
         try:
-            return self._is_seen(next(frames))
+            return self._is_resume_frame(next(frames))
         except (StopIteration, DecodeError):
             return False
 
-    def _behind(self, frames: Iterator[Frame]) -> Generator[Frame]:
-        assert self._seen is not None
+    def _skip_to_resume_point(self, frames: Iterator[Frame]) -> Generator[Frame]:
+        assert self._resume_point is not None
         for frame in frames:
-            if frame.pts >= self._seen.pts:
-                if self._is_seen(frame):
+            if frame.pts >= self._resume_point.pts:
+                if self._is_resume_frame(frame):
                     break
-                raise self._changed()
+                raise self._mismatch_error()
         else:
-            raise self._changed()
+            raise self._mismatch_error()
         yield from frames
 
-    def _is_seen(self, frame: Frame) -> bool:
-        assert self._seen is not None
-        return (frame.pts, frame_crc32(frame)) == (self._seen.pts, self._seen.crc32)
+    def _is_resume_frame(self, frame: Frame) -> bool:
+        assert self._resume_point is not None
+        return (frame.pts, frame_crc32(frame)) == (self._resume_point.pts, self._resume_point.crc32)
 
-    def _changed(self) -> DecodeError:
+    def _mismatch_error(self) -> DecodeError:
         return DecodeError(
             f"{self._source.path}: its frames are not those that were decoded before; "
             "use --no-resume to begin anew"

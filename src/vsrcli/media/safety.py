@@ -38,20 +38,20 @@ MAX_PIXELS = 2**26
 MAX_STREAMS = 256
 """Most streams that one film may have, attachments included; the command line names each of them."""
 
-_FILMS = (
+_VIDEO_FORMATS = (
     "3dostr,anm,apng,asf,asf_o,av1,avi,avif,avs2,avs3,bink,cavsvideo,cine,dirac,dnxhd,dv,evc,film_cpk,flic,flv,"
     "gif,gxf,h261,h263,h264,hevc,idcin,ipmovie,ivf,jpegxl_anim,live_flv,lvf,lxf,m4v,matroska,mjpeg,mjpeg_2000,"
     "mov,mpeg,mpegts,mpegtsraw,mpegvideo,mpjpeg,mv,mxf,nsv,nut,nuv,obu,ogg,pdv,pmp,pva,r3d,rl2,rm,roq,rpl,ser,"
     "smk,smush,swf,thp,tmv,ty,vc1,vc1test,vividas,vivo,vmd,vvc,wc3movie,webp_anim,wtv,xmv,yop,yuv4mpegpipe"
 )
 # Taken only to say better what is wrong with them: sound, still pictures, text.
-_OTHERS = (
+_DIAGNOSED_FORMATS = (
     "aac,ac3,aiff,amr,ape,au,caf,dsf,dts,eac3,flac,mp3,mpc,mpc8,truehd,tta,voc,w64,wav,wv,"
     "bmp_pipe,dpx_pipe,exr_pipe,gif_pipe,ico,j2k_pipe,jpeg_pipe,jpegls_pipe,jpegxl_pipe,pam_pipe,pbm_pipe,"
     "pcx_pipe,pgm_pipe,png_pipe,ppm_pipe,psd_pipe,qoi_pipe,sgi_pipe,tiff_pipe,webp_pipe,xbm_pipe,xpm_pipe,"
     "ass,srt,subviewer,tty,webvtt"
 )
-_ANY = f"{_FILMS},{_OTHERS}"
+_ALLOWED_FORMATS = f"{_VIDEO_FORMATS},{_DIAGNOSED_FORMATS}"
 
 
 def open_media(path: Path, *, format_name: str | None = None) -> Any:
@@ -69,7 +69,7 @@ def open_media(path: Path, *, format_name: str | None = None) -> Any:
 
     options = {
         "protocol_whitelist": "file",
-        "format_whitelist": format_name or _ANY,
+        "format_whitelist": format_name or _ALLOWED_FORMATS,
         "max_pixels": str(MAX_PIXELS),  # for the decoders that look into the file when it is opened
     }
     return av.open(file_url(path), options=options, metadata_errors="replace")
@@ -99,28 +99,28 @@ def safe_input_options(container: str) -> dict[str, str]:
     return {"protocol_whitelist": "file,pipe", "format_whitelist": container}
 
 
-_FRAMES = "it would change which frames are written, or when they are shown"
-_STREAMS = "it would change which streams are written"
-_SPAN = f"{_FRAMES}; use --start, --end and --frames"
-_REFUSED = {
-    **dict.fromkeys(("t", "to", "ss", "sseof", "fs", "frames", "vframes", "aframes", "dframes"), _SPAN),
-    **dict.fromkeys(("r", "fpsmax", "fps_mode", "vsync", "enc_time_base", "time_base"), _FRAMES),
-    **dict.fromkeys(("copyts", "start_at_zero", "output_ts_offset", "avoid_negative_ts"), _FRAMES),
-    **dict.fromkeys(("itsoffset", "itsscale", "stream_loop", "timelimit", "async"), _FRAMES),
-    **dict.fromkeys(("frame_drop_threshold", "copytb", "copyinkf", "readrate"), _FRAMES),
-    **dict.fromkeys(("map", "map_chapters", "map_metadata", "map_channel", "vn", "an", "sn", "dn"), _STREAMS),
+_CHANGES_FRAMES = "it would change which frames are written, or when they are shown"
+_CHANGES_STREAMS = "it would change which streams are written"
+_CHANGES_SPAN = f"{_CHANGES_FRAMES}; use --start, --end and --frames"
+_REFUSED_OPTIONS = {
+    **dict.fromkeys(("t", "to", "ss", "sseof", "fs", "frames", "vframes", "aframes", "dframes"), _CHANGES_SPAN),
+    **dict.fromkeys(("r", "fpsmax", "fps_mode", "vsync", "enc_time_base", "time_base"), _CHANGES_FRAMES),
+    **dict.fromkeys(("copyts", "start_at_zero", "output_ts_offset", "avoid_negative_ts"), _CHANGES_FRAMES),
+    **dict.fromkeys(("itsoffset", "itsscale", "stream_loop", "timelimit", "async"), _CHANGES_FRAMES),
+    **dict.fromkeys(("frame_drop_threshold", "copytb", "copyinkf", "readrate"), _CHANGES_FRAMES),
+    **dict.fromkeys(("map", "map_chapters", "map_metadata", "map_channel", "vn", "an", "sn", "dn"), _CHANGES_STREAMS),
     **dict.fromkeys(
-        ("shortest", "program", "attach", "dump_attachment", "ignore_unknown", "copy_unknown"), _STREAMS
+        ("shortest", "program", "attach", "dump_attachment", "ignore_unknown", "copy_unknown"), _CHANGES_STREAMS
     ),
-    **dict.fromkeys(("filter_complex", "lavfi", "filter_complex_script"), _STREAMS),
+    **dict.fromkeys(("filter_complex", "lavfi", "filter_complex_script"), _CHANGES_STREAMS),
     **dict.fromkeys(("f", "target"), "the extension of OUT chooses the container"),
     **dict.fromkeys(("vcodec",), "use --codec"),
     **dict.fromkeys(("s",), "use --scale"),
     **dict.fromkeys(("i", "y", "n", "pass", "passlogfile"), "it cannot be meant here"),
 }
-_OF_THE_PICTURE = {"c": "use --codec", "codec": "use --codec", "pix_fmt": "use --pix-fmt"}
-_HARDWARE = "device"  # how options end that name a chip to compute on: it is opened, not written
-_PARTS = re.compile(r"(?<!\\)[:=,;]")  # between the names and values of lists, as in x264-params and filters
+_REFUSED_VIDEO_OPTIONS = {"c": "use --codec", "codec": "use --codec", "pix_fmt": "use --pix-fmt"}
+_DEVICE_SUFFIX = "device"  # how options end that name a chip to compute on: it is opened, not written
+_LIST_SEPARATORS = re.compile(r"(?<!\\)[:=,;]")  # between the names and values of lists, as in x264-params and filters
 _QUOTES = re.compile(r"[\\'\"]")
 
 
@@ -135,26 +135,26 @@ def check_extra_options(extra_options: Iterable[tuple[str, str]]) -> None:
             names a device, a pipe or a socket.
     """
     for option, value in extra_options:
-        key, _, which = option.removeprefix("-").partition(":")
-        why = _REFUSED.get(key)
-        if key in _OF_THE_PICTURE and which in ("", "v", "v:0", "0"):
-            why = _OF_THE_PICTURE[key]
-        if why is None and not key.endswith(_HARDWARE):
-            why = _device(value)
-        if why is not None:
-            raise UsageError(f"-e {option}={value} is refused: {why}")
+        key, _, stream_specifier = option.removeprefix("-").partition(":")
+        reason = _REFUSED_OPTIONS.get(key)
+        if key in _REFUSED_VIDEO_OPTIONS and stream_specifier in ("", "v", "v:0", "0"):
+            reason = _REFUSED_VIDEO_OPTIONS[key]
+        if reason is None and not key.endswith(_DEVICE_SUFFIX):
+            reason = _special_file_reason(value)
+        if reason is not None:
+            raise UsageError(f"-e {option}={value} is refused: {reason}")
 
 
-def _device(value: str) -> str | None:
+def _special_file_reason(value: str) -> str | None:
     """What speaks against a value that is the name of something else than a file, or has one within."""
-    parts = [part for found in _PARTS.split(value) for part in (found, _QUOTES.sub("", found))]
+    parts = [part for part in _LIST_SEPARATORS.split(value) for part in (part, _QUOTES.sub("", part))]
     for name in (value, *parts):
-        if _special(name):
+        if _is_special_file(name):
             return f"{name} is no regular file, and an encoder could put one in its place; name another file"
     return None
 
 
-def _special(name: str) -> bool:
+def _is_special_file(name: str) -> bool:
     """Whether a device, pipe or socket has this name; or a link among the devices, such as /dev/stdout."""
     try:
         path = Path(name)
@@ -166,11 +166,11 @@ def _special(name: str) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
-_SYNC = 0x47  # first byte of a transport packet
-_BLOCK = 1 << 15  # packets read at a time
-_EBML = b"\x1a\x45\xdf\xa3"
-_SEGMENT = b"\x18\x53\x80\x67"
-_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp", b"sidx", b"pnot", b"uuid")
+_SYNC_BYTE = 0x47  # first byte of a transport packet
+_PACKETS_PER_READ = 1 << 15  # packets read at a time
+_EBML_MAGIC = b"\x1a\x45\xdf\xa3"
+_SEGMENT_ID = b"\x18\x53\x80\x67"
+_MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp", b"sidx", b"pnot", b"uuid")
 
 
 def find_truncation(path: Path) -> str | None:
@@ -183,15 +183,15 @@ def find_truncation(path: Path) -> str | None:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(64)
-        if head[4:8] in _BOXES:
-            return _missing_boxes(file, size)
-        if head.startswith(_EBML):
-            return _missing_segment(head, size)
-        if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
-            return _behind(8 + struct.unpack("<I", head[4:8])[0], size)
+        first_bytes = file.read(64)
+        if first_bytes[4:8] in _MP4_BOXES:
+            return _mp4_truncation(file, size)
+        if first_bytes.startswith(_EBML_MAGIC):
+            return _matroska_truncation(first_bytes, size)
+        if first_bytes.startswith(b"RIFF") and first_bytes[8:12] == b"AVI ":
+            return _size_mismatch(8 + struct.unpack("<I", first_bytes[4:8])[0], size)
         file.seek(0)
-        return _missing_packet(file.read(204 * 8), size)
+        return _ts_truncation(file.read(204 * 8), size)
 
 
 def find_bad_ts_packets(path: Path) -> str | None:
@@ -203,26 +203,26 @@ def find_bad_ts_packets(path: Path) -> str | None:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        length, first = _packets(file.read(204 * 8)) or (0, 0)
-        if not length:
+        packet_bytes, sync_offset = _ts_packet_layout(file.read(204 * 8)) or (0, 0)
+        if not packet_bytes:
             return None
         file.seek(0)
-        position, bad, at = 0, 0, None
-        while block := file.read(length * _BLOCK):
-            heads = np.frombuffer(block, np.uint8)[first::length]
-            wrong = np.flatnonzero(heads != _SYNC)
-            if len(wrong) and at is None:
-                at = position + int(wrong[0]) * length
-            bad += len(wrong)
+        position, bad_count, first_bad = 0, 0, None
+        while block := file.read(packet_bytes * _PACKETS_PER_READ):
+            sync_bytes = np.frombuffer(block, np.uint8)[sync_offset::packet_bytes]
+            bad = np.flatnonzero(sync_bytes != _SYNC_BYTE)
+            if len(bad) and first_bad is None:
+                first_bad = position + int(bad[0]) * packet_bytes
+            bad_count += len(bad)
             position += len(block)
-    return None if at is None else f"{bad} of its transport packets are none, the first at byte {at}"
+    return None if first_bad is None else f"{bad_count} of its transport packets are none, the first at byte {first_bad}"
 
 
-def _behind(promised: int, size: int) -> str | None:
-    return f"its header promises {promised} bytes, {size} are there" if promised > size else None
+def _size_mismatch(declared: int, actual: int) -> str | None:
+    return f"its header promises {declared} bytes, {actual} are there" if declared > actual else None
 
 
-def _missing_boxes(file, size: int) -> str | None:
+def _mp4_truncation(file, size: int) -> str | None:
     """Walk the top-level boxes: 32-bit size, name; size 1 = a 64-bit size follows, 0 = up to the end."""
     position, names = 0, set()
     while position + 8 <= size:
@@ -245,40 +245,40 @@ def _missing_boxes(file, size: int) -> str | None:
     return None
 
 
-def _missing_segment(head: bytes, size: int) -> str | None:
+def _matroska_truncation(first_bytes: bytes, size: int) -> str | None:
     """The EBML header is followed by one Segment that states its size (all ones: a live recording)."""
-    length, used = _variable_integer(head, 4)
-    start = 4 + used + length
-    if length < 0 or head[start : start + 4] != _SEGMENT:
+    length, size_length = _read_vint(first_bytes, 4)
+    start = 4 + size_length + length
+    if length < 0 or first_bytes[start : start + 4] != _SEGMENT_ID:
         return None
-    length, used = _variable_integer(head, start + 4)
-    return None if length < 0 else _behind(start + 4 + used + length, size)
+    length, size_length = _read_vint(first_bytes, start + 4)
+    return None if length < 0 else _size_mismatch(start + 4 + size_length + length, size)
 
 
-def _variable_integer(data: bytes, at: int) -> tuple[int, int]:
+def _read_vint(data: bytes, offset: int) -> tuple[int, int]:
     """An EBML size at ``at``: (value or -1 for unknown, bytes used)."""
-    if at >= len(data) or data[at] == 0:
+    if offset >= len(data) or data[offset] == 0:
         return -1, 1
-    used = 9 - data[at].bit_length()
-    raw = int.from_bytes(data[at : at + used], "big") & ((1 << 7 * used) - 1)
-    return (-1 if raw == (1 << 7 * used) - 1 or at + used > len(data) else raw), used
+    used = 9 - data[offset].bit_length()
+    raw = int.from_bytes(data[offset : offset + used], "big") & ((1 << 7 * used) - 1)
+    return (-1 if raw == (1 << 7 * used) - 1 or offset + used > len(data) else raw), used
 
 
-def _missing_packet(head: bytes, size: int) -> str | None:
+def _ts_truncation(first_bytes: bytes, size: int) -> str | None:
     """MPEG-TS ends with a whole packet."""
-    length, _ = _packets(head) or (0, 0)
-    rest = size % length if length else 0
-    return f"its last transport packet holds {rest} of {length} bytes" if rest else None
+    length, _ = _ts_packet_layout(first_bytes) or (0, 0)
+    remainder = size % length if length else 0
+    return f"its last transport packet holds {remainder} of {length} bytes" if remainder else None
 
 
-def _packets(head: bytes) -> tuple[int, int] | None:
+def _ts_packet_layout(first_bytes: bytes) -> tuple[int, int] | None:
     """MPEG-TS is a row of packets of equal length, each beginning with 0x47 (after a 4-byte time in M2TS).
 
     Returns:
         (length of a packet, where in it 0x47 stands), or None if the file is something else.
     """
-    for length, first in ((188, 0), (192, 4), (204, 0)):
-        starts = range(first, len(head), length)
-        if len(starts) >= 4 and all(head[at] == _SYNC for at in starts):
-            return length, first
+    for length, sync_offset in ((188, 0), (192, 4), (204, 0)):
+        starts = range(sync_offset, len(first_bytes), length)
+        if len(starts) >= 4 and all(first_bytes[at] == _SYNC_BYTE for at in starts):
+            return length, sync_offset
     return None

@@ -39,7 +39,7 @@ PROBE_BYTES = 1 << 24
 """Bytes that are read to describe a film without taking all of it."""
 
 _NAME = "stdin"
-_PIECE = 1 << 20
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class StdinSource(Source):
 
     def as_plain_source(self) -> Source:
         """The same facts as of a film that has only a name."""
-        return replace(Source(**_facts(self)), path=Path(_NAME))
+        return replace(Source(**_source_fields(self)), path=Path(_NAME))
 
 
 def display_name(source: Source) -> str:
@@ -102,10 +102,10 @@ class StdinInput:
         on_notice: Callable[[str], None] = lambda text: None,
     ) -> None:
         self._target = None if target == STDIO else target
-        self._peek = probe_only
-        self._tell = on_notice
+        self._probe_only = probe_only
+        self._on_notice = on_notice
         self._folder: Path | None = None
-        self._waiting = False
+        self._is_waiting = False
 
     def __enter__(self) -> Self:
         return self
@@ -114,9 +114,9 @@ class StdinInput:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, VsrError) and self._folder is not None:
-            kept = str(self._folder / _NAME)
-            error.args = tuple(str(each).replace(kept, _NAME) for each in error.args)
-            error.details = error.details.replace(kept, _NAME)
+            temporary_path = str(self._folder / _NAME)
+            error.args = tuple(str(each).replace(temporary_path, _NAME) for each in error.args)
+            error.details = error.details.replace(temporary_path, _NAME)
         self.cleanup()
 
     def cleanup(self) -> None:
@@ -141,74 +141,74 @@ class StdinInput:
             import msvcrt
 
             msvcrt.setmode(0, os.O_BINARY)
-        head = b""
-        while len(head) < len(MAGIC) and (piece := self._read(len(MAGIC) - len(head))):
-            head += piece
-        if not head:
+        first_bytes = b""
+        while len(first_bytes) < len(MAGIC) and (chunk := self._read(len(MAGIC) - len(first_bytes))):
+            first_bytes += chunk
+        if not first_bytes:
             raise InputError("stdin is empty; let a program write a film to it")
-        return self._live(head) if head == MAGIC else self._kept(head)
+        return self._open_y4m(first_bytes) if first_bytes == MAGIC else self._spool(first_bytes)
 
     def _read(self, size: int) -> bytes:
         """From the file number: a thread that waits inside Python's stdin would hold up the program's end."""
-        self._waiting = True
+        self._is_waiting = True
         try:
             return os.read(0, size)
         except OSError as error:
             raise InputError(f"stdin cannot be read ({error.strerror}); check what writes it") from error
         finally:
-            self._waiting = False
+            self._is_waiting = False
 
-    def _live(self, head: bytes) -> StdinSource:
-        pictures = Y4mReader(_behind(head, self._read))
-        first = next(pictures, None)
-        if first is None:
+    def _open_y4m(self, first_bytes: bytes) -> StdinSource:
+        reader = Y4mReader(_prepend(first_bytes, self._read))
+        first_frame = next(reader, None)
+        if first_frame is None:
             raise InputError(
-                f"stdin ends {pictures.truncation or 'before its first frame'}, so there is no film; "
+                f"stdin ends {reader.truncation or 'before its first frame'}, so there is no film; "
                 "check what writes it"
             )
-        with self._room(None) as file:
-            file.write(pictures.header.minimal().line() + b"FRAME\n" + first)
+        with self._temporary_file(None) as file:
+            file.write(reader.header.minimal().line() + b"FRAME\n" + first_frame)
         source = probe(Path(file.name))
         video = replace(source.video, duration=None, frame_count=None)
-        following = Y4mStream(
-            pictures.header, chain([first], pictures), lambda: self._waiting, lambda: pictures.truncation
+        stream = Y4mStream(
+            reader.header, chain([first_frame], reader), lambda: self._is_waiting, lambda: reader.truncation
         )
-        return _piped(replace(source, duration=None, size_bytes=0, video=video), following)
+        return _stdin_source(replace(source, duration=None, size_bytes=0, video=video), stream)
 
-    def _kept(self, head: bytes) -> StdinSource:
+    def _spool(self, first_bytes: bytes) -> StdinSource:
         folder = None if self._target is None else resolve_target(self._target).parent.absolute()
         folder = folder if folder is not None and folder.is_dir() else None  # of pictures, it is made later
-        with self._room(folder) as file:
-            if not self._peek:
-                self._tell(f"stdin is no YUV4MPEG2, so all of it is read into {Path(file.name).parent} first")
-            file.write(head)
-            size, ended = self._copy(file, len(head), PROBE_BYTES if self._peek else None)
+        with self._temporary_file(folder) as file:
+            if not self._probe_only:
+                self._on_notice(f"stdin is no YUV4MPEG2, so all of it is read into {Path(file.name).parent} first")
+            file.write(first_bytes)
+            size, ended = self._copy(file, len(first_bytes), PROBE_BYTES if self._probe_only else None)
             file.flush()
             if not ended:
                 with contextlib.suppress(InputError):
                     source = probe(Path(file.name))
                     # All that is known of the rest is what the beginning says of it.
                     video = replace(source.video, duration=None, frame_count=None)
-                    return _piped(replace(source, duration=None, size_bytes=0, video=video))
-                self._tell("the beginning of stdin does not say what film it is, so all of it is read")
+                    return _stdin_source(replace(source, duration=None, size_bytes=0, video=video))
+                self._on_notice("the beginning of stdin does not say what film it is, so all of it is read")
                 size, _ = self._copy(file, size, None)
-        self._tell(f"stdin: {size:,} bytes were read; they are removed at the end")
-        return _piped(probe(Path(file.name)))
+        self._on_notice(f"stdin: {size:,} bytes were read; they are removed at the end")
+        return _stdin_source(probe(Path(file.name)))
 
     def _copy(self, file: IO[bytes], size: int, limit: int | None) -> tuple[int, bool]:
         """Go on to the end, or to ``limit`` bytes in all: how many there are, and whether that is all."""
         while limit is None or size < limit:
-            piece = self._read(_PIECE)
-            if not piece:
+            chunk = self._read(_CHUNK_BYTES)
+            if not chunk:
                 return size, True
-            file.write(piece)
-            size += len(piece)
+            file.write(chunk)
+            size += len(chunk)
         return size, False
 
     @contextlib.contextmanager
-    def _room(self, folder: Path | None) -> Iterator[IO[bytes]]:
+    def _temporary_file(self, folder: Path | None) -> Iterator[IO[bytes]]:
         """A temporary file, in a folder of its own."""
-        where, size = folder or Path(tempfile.gettempdir()), 0
+        location, size = folder or Path(tempfile.gettempdir()), 0
         try:
             self._folder = Path(
                 tempfile.mkdtemp(prefix=".vsr-stdin-" if folder else "vsr-stdin-", dir=folder)
@@ -219,10 +219,10 @@ class StdinInput:
                 finally:
                     size = file.tell()
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            why = f"no room is left after {size:,} bytes" if full else error.strerror
+            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            reason = f"no room is left after {size:,} bytes" if is_full else error.strerror
             remedy = "free some space there" if folder else "free some space there, or set TMPDIR"
-            raise OutputError(f"stdin cannot be kept in {where} ({why}); {remedy}") from error
+            raise OutputError(f"stdin cannot be kept in {location} ({reason}); {remedy}") from error
 
 
 @contextlib.contextmanager
@@ -239,21 +239,21 @@ def open_input(
         return
     with StdinInput(
         None if target is None else Path(target), probe_only=probe_only, on_notice=on_notice
-    ) as incoming:
-        yield incoming
+    ) as stdin:
+        yield stdin
 
 
-def _piped(source: Source, following: Y4mStream | None = None) -> StdinSource:
-    return StdinSource(**_facts(source), y4m_stream=following)
+def _stdin_source(source: Source, y4m_stream: Y4mStream | None = None) -> StdinSource:
+    return StdinSource(**_source_fields(source), y4m_stream=y4m_stream)
 
 
-def _facts(source: Source) -> dict[str, Any]:
+def _source_fields(source: Source) -> dict[str, Any]:
     return {each.name: getattr(source, each.name) for each in fields(Source)}
 
 
-def _behind(head: bytes, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+def _prepend(first_bytes: bytes, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
     """``read``, with some bytes before all others."""
-    rest = bytearray(head)
+    rest = bytearray(first_bytes)
 
     def take(size: int) -> bytes:
         if not rest:
@@ -276,9 +276,9 @@ class Y4mDecoder(Decoder):
 
     def __init__(self, source: Source, **options: Any) -> None:
         super().__init__(source, **options)
-        following = y4m_stream_of(source)
-        assert following is not None
-        self._live = following
+        stream = y4m_stream_of(source)
+        assert stream is not None
+        self._stream = stream
         self._process: FFmpegProcess | None = None
 
     @property
@@ -296,55 +296,55 @@ class Y4mDecoder(Decoder):
         return None
 
     def _decode_from(self, seek: Fraction | None) -> Iterator[Frame]:
-        line = decode_command(
+        command = decode_command(
             self.source, None, deinterlace=self._deinterlace, from_stdin=True, ffmpeg=self._ffmpeg
         )
-        feeder = _Feeder(self._live)
+        feeder = _Feeder(self._stream)
         process = self._process = FFmpegProcess(
-            line, stdin=True, stdout=True, progress_marker=feeder.sign_of_life
+            command, stdin=True, stdout=True, progress_marker=feeder.progress_marker
         )
         try:
             feeder.start(process)
-            ended = yield from self._wanted(self._decoded(process, feeder))
+            ended = yield from self._select_span(self._read_frames(process, feeder))
         finally:
             process.kill()
         if ended:
-            self._end_of_stream(feeder)
+            self._check_end(feeder)
 
-    def _decoded(self, process: FFmpegProcess, feeder: _Feeder) -> Iterator[Frame]:
+    def _read_frames(self, process: FFmpegProcess, feeder: _Feeder) -> Iterator[Frame]:
         """Every picture that went in."""
         import av
 
         video, number = self.source.video, 0
-        kind = np.dtype("<u2") if video.is_high_bit_depth else np.dtype(np.uint8)
+        dtype = np.dtype("<u2") if video.is_high_bit_depth else np.dtype(np.uint8)
         try:
             container: Any = av.open(process.stdout, format="nut", buffer_size=1 << 20)
             with container:
                 for packet in container.demux(container.streams.video[0]):
                     if packet.size:
-                        pixels = np.frombuffer(packet, kind).reshape(video.height, video.width, 3)
+                        pixels = np.frombuffer(packet, dtype).reshape(video.height, video.width, 3)
                         yield Frame(pixels, number, video.time_base)
                         number += 1
         except (av.FFmpegError, OSError, EOFError, ValueError) as error:
             process.stdout.close()
-            raise self._stopped(process) from error
-        if process.wait() != 0 or number != feeder.count:
-            raise self._stopped(process)
+            raise self._exit_error(process) from error
+        if process.wait() != 0 or number != feeder.frame_count:
+            raise self._exit_error(process)
 
-    def _end_of_stream(self, feeder: _Feeder) -> None:
+    def _check_end(self, feeder: _Feeder) -> None:
         if feeder.error is not None:
             raise feeder.error
-        cut = self._live.truncation()
-        if cut is None:
+        truncation = self._stream.truncation()
+        if truncation is None:
             return
         if not self._tolerant:
             raise DecodeError(
-                f"{self.source.path}: after {self.frame_count} frames: it is cut short {cut}; "
+                f"{self.source.path}: after {self.frame_count} frames: it is cut short {truncation}; "
                 "check what writes it, or use --keep-going"
             )
-        self.warnings.append(f"stdin is cut short {cut}, which is left out")
+        self.warnings.append(f"stdin is cut short {truncation}, which is left out")
 
-    def _stopped(self, process: FFmpegProcess) -> DecodeError:
+    def _exit_error(self, process: FFmpegProcess) -> DecodeError:
         ending = process.describe_exit(process.wait())
         return DecodeError(
             f"{self.source.path}: after {self.frame_count} frames: ffmpeg stopped ({ending}); "
@@ -361,28 +361,28 @@ class _Feeder:
         error: what was wrong with the stream.
     """
 
-    def __init__(self, following: Y4mStream) -> None:
-        self._live = following
-        self.count = 0
+    def __init__(self, stream: Y4mStream) -> None:
+        self._stream = stream
+        self.frame_count = 0
         self.error: InputError | None = None
 
     def start(self, process: FFmpegProcess) -> None:
         """Nobody waits for the thread: it may itself wait for a program that writes nothing for hours."""
         threading.Thread(target=self._run, args=(process,), name="feeder", daemon=True).start()
 
-    def sign_of_life(self) -> float:
+    def progress_marker(self) -> float:
         """Changes unless ffmpeg has something to do: that nothing comes from stdin is not its fault."""
-        return time.monotonic() if self._live.is_waiting() else self.count
+        return time.monotonic() if self._stream.is_waiting() else self.frame_count
 
     def _run(self, process: FFmpegProcess) -> None:
         pipe = process.raw_stdin
         with contextlib.suppress(OSError, ValueError):  # ffmpeg has ended, and says why itself
             try:
-                pipe.write(self._live.header.minimal().line())
-                for picture in self._live.frames:
+                pipe.write(self._stream.header.minimal().line())
+                for frame in self._stream.frames:
                     pipe.write(b"FRAME\n")
-                    pipe.write(picture)
-                    self.count += 1
+                    pipe.write(frame)
+                    self.frame_count += 1
             except InputError as error:
                 self.error = error
             finally:

@@ -14,8 +14,8 @@ from vsrcli.media.probe import has_no_timestamps
 from vsrcli.media.safety import open_media
 from vsrcli.media.types import ImageSequence, Source
 
-_BACK = (Fraction(2), Fraction(12), Fraction(60), Fraction(300))
-_REORDER = 64  # packets; more than any codec's decoding order differs from that of presentation
+_SEEK_DISTANCES = (Fraction(2), Fraction(12), Fraction(60), Fraction(300))
+_REORDER_PACKETS = 64  # packets; more than any codec's decoding order differs from that of presentation
 
 
 def frame_times(
@@ -37,7 +37,7 @@ def frame_times(
     for time in _packet_times(source):
         if start is None or time >= start:
             times.append(time)
-        if max_count is not None and len(times) >= max_count + _REORDER:
+        if max_count is not None and len(times) >= max_count + _REORDER_PACKETS:
             break
     return sorted(times)[:max_count]
 
@@ -48,8 +48,8 @@ def frame_ticks(source: Source) -> np.ndarray:
     Raises:
         InputError: the file cannot be read.
     """
-    base = source.video.time_base
-    ticks = np.fromiter((int(time / base) for time in _packet_times(source)), np.int64)
+    time_base = source.video.time_base
+    ticks = np.fromiter((int(time / time_base) for time in _packet_times(source)), np.int64)
     return np.sort(ticks)
 
 
@@ -58,8 +58,8 @@ def has_frame_in(source: Source, start: Fraction, end: Fraction | None) -> bool:
 
     True as well where nobody can tell before decoding. Reads a few packets only, unless none is found there.
     """
-    near = list(islice(_since(source, start), _REORDER))
-    if near and (end is None or min(near) < end):
+    first_times = list(islice(_times_from(source, start), _REORDER_PACKETS))
+    if first_times and (end is None or min(first_times) < end):
         return True
     try:
         times = frame_times(source, start=start, max_count=1)
@@ -86,36 +86,36 @@ def last_frame(source: Source, end: Fraction | None) -> tuple[Fraction, Fraction
         return None  # each is shown as long as the others
     stop = end
     if stop is None:
-        length = source.video.duration or source.duration
-        if length is None:
+        duration = source.video.duration or source.duration
+        if duration is None:
             return None
-        stop = source.start + length
-    base = source.video.time_base
+        stop = source.start + duration
+    time_base = source.video.time_base
     last: tuple[Fraction, Fraction] | None = None
-    after: Fraction | None = None
+    next_time: Fraction | None = None
     try:
         with open_media(source.path, format_name=source.container) as container:
             stream = container.streams[source.video.index]
-            _jump(container, stream, source, stop - _BACK[0])
-            late = 0
+            _seek_before(container, stream, source, stop - _SEEK_DISTANCES[0])
+            late_count = 0
             for packet in container.demux(stream):
-                ticks = _ticks(packet, source)
+                ticks = _packet_ticks(packet, source)
                 if ticks is None:
                     continue
-                at = ticks * base
-                if end is None or at < end:
-                    last = max(last or (at, Fraction(0)), (at, (packet.duration or 0) * base))
+                time = ticks * time_base
+                if end is None or time < end:
+                    last = max(last or (time, Fraction(0)), (time, (packet.duration or 0) * time_base))
                 else:
-                    after = at if after is None else min(after, at)
-                    late += 1
-                if late > _REORDER:
+                    next_time = time if next_time is None else min(next_time, time)
+                    late_count += 1
+                if late_count > _REORDER_PACKETS:
                     break
     except (av.FFmpegError, OSError):
         return None
     if last is None:
         return None
-    if after is not None and end is not None:
-        return last[0], min(after, end) - last[0]
+    if next_time is not None and end is not None:
+        return last[0], min(next_time, end) - last[0]
     if source.container.startswith("matroska") and source.video.duration is not None:
         # Its blocks rarely say how long they last, its tracks often do.
         return last[0], max(source.video.start + source.video.duration - last[0], last[1])
@@ -133,10 +133,10 @@ def keyframe_before(source: Source, time: Fraction) -> Fraction | None:
     try:
         with open_media(source.path, format_name=source.container) as container:
             stream = container.streams[source.video.index]
-            for back in _BACK:
-                found = _last_keyframe(container, stream, time, back)
-                if found is not None or time - back <= source.start:
-                    return found
+            for distance in _SEEK_DISTANCES:
+                keyframe = _last_keyframe(container, stream, time, distance)
+                if keyframe is not None or time - distance <= source.start:
+                    return keyframe
     except (av.FFmpegError, OSError):
         return None
     return None
@@ -152,60 +152,60 @@ def _packet_times(source: Source) -> Iterator[Fraction]:
     try:
         with open_media(source.path, format_name=source.container) as container:
             stream = container.streams[source.video.index]
-            base = Fraction(stream.time_base or source.video.time_base)
+            time_base = Fraction(stream.time_base or source.video.time_base)
             for packet in container.demux(stream):
-                ticks = _ticks(packet, source)
+                ticks = _packet_ticks(packet, source)
                 if ticks is not None:
-                    yield ticks * base
+                    yield ticks * time_base
     except (av.FFmpegError, OSError) as error:
         raise InputError(
             f"{source.path} cannot be read to its end; check the file", details=str(error)
         ) from error
 
 
-def _ticks(packet: Any, source: Source) -> int | None:
+def _packet_ticks(packet: Any, source: Source) -> int | None:
     """When a packet's picture is shown, in ticks; None if it is not, or nobody knows."""
     if packet.is_discard:
         return None
     return packet.dts if has_no_timestamps(source.container, source.video.codec) else packet.pts
 
 
-def _since(source: Source, start: Fraction) -> Iterator[Fraction]:
+def _times_from(source: Source, start: Fraction) -> Iterator[Fraction]:
     """Times of pictures from ``start`` on, in decoding order; none if seeking leads nowhere."""
     import av
 
     try:
         with open_media(source.path, format_name=source.container) as container:
             stream = container.streams[source.video.index]
-            base = source.video.time_base
-            _jump(container, stream, source, start - _BACK[0])
+            time_base = source.video.time_base
+            _seek_before(container, stream, source, start - _SEEK_DISTANCES[0])
             for packet in container.demux(stream):
-                ticks = _ticks(packet, source)
-                if ticks is not None and ticks * base >= start:
-                    yield ticks * base
+                ticks = _packet_ticks(packet, source)
+                if ticks is not None and ticks * time_base >= start:
+                    yield ticks * time_base
     except (av.FFmpegError, OSError):
         return
 
 
-def _jump(container: Any, stream: Any, source: Source, time: Fraction) -> None:
+def _seek_before(container: Any, stream: Any, source: Source, time: Fraction) -> None:
     """Go on reading at or before ``time``; some readers refuse to look for what lies before the start."""
     if time > source.start:
         container.seek(int(time / source.video.time_base), stream=stream, backward=True)
 
 
-def _last_keyframe(container: Any, stream: Any, time: Fraction, back: Fraction) -> Fraction | None:
-    base = Fraction(stream.time_base)
-    container.seek(int((time - back) / base), stream=stream, backward=True)
-    best: Fraction | None = None
-    late = 0
+def _last_keyframe(container: Any, stream: Any, time: Fraction, distance: Fraction) -> Fraction | None:
+    time_base = Fraction(stream.time_base)
+    container.seek(int((time - distance) / time_base), stream=stream, backward=True)
+    keyframe: Fraction | None = None
+    late_count = 0
     for packet in container.demux(stream):
         if packet.pts is None:
             continue
-        at = packet.pts * base
-        if packet.is_keyframe and at <= time and not packet.is_corrupt:
-            best = at
+        packet_time = packet.pts * time_base
+        if packet.is_keyframe and packet_time <= time and not packet.is_corrupt:
+            keyframe = packet_time
         # Packets come in decoding order: a key frame at or before `time` may follow pictures that are later.
-        late = late + 1 if at > time else 0
-        if late >= 2 and (packet.dts is None or packet.dts * base > time or late > _REORDER):
+        late_count = late_count + 1 if packet_time > time else 0
+        if late_count >= 2 and (packet.dts is None or packet.dts * time_base > time or late_count > _REORDER_PACKETS):
             break
-    return best
+    return keyframe

@@ -26,9 +26,9 @@ MAGIC = b"YUV4MPEG2 "
 CONTAINER = "yuv4mpegpipe"
 """libavformat's name of it, for reading and writing."""
 
-_USUAL_RATE = Fraction(25)  # what readers take where the header does not say
+_DEFAULT_FRAME_RATE = Fraction(25)  # what readers take where the header does not say
 _RATIO = re.compile(r"(\d{1,9}):(\d{1,9})")
-_DEEP = {"420": (9, 10, 12, 14, 16), "422": (9, 10, 12, 14, 16), "444": (9, 10, 12, 14, 16)}
+_HIGH_BIT_DEPTHS = {"420": (9, 10, 12, 14, 16), "422": (9, 10, 12, 14, 16), "444": (9, 10, 12, 14, 16)}
 _PIX_FMTS = {  # chroma name: pixel format
     "420jpeg": "yuv420p",
     "420mpeg2": "yuv420p",
@@ -38,14 +38,14 @@ _PIX_FMTS = {  # chroma name: pixel format
     "444": "yuv444p",
     "411": "yuv411p",
     "mono": "gray",
-    **{f"{name}p{bits}": f"yuv{name}p{bits}le" for name, depths in _DEEP.items() for bits in depths},
+    **{f"{name}p{bits}": f"yuv{name}p{bits}le" for name, depths in _HIGH_BIT_DEPTHS.items() for bits in depths},
     **{f"mono{bits}": f"gray{bits}le" for bits in (9, 10, 12, 16)},
 }
-_NAMES = {pix_fmt: name for name, pix_fmt in reversed(_PIX_FMTS.items())}
-_SITINGS = {"center": "420jpeg", "left": "420mpeg2", "topleft": "420paldv"}
-_SHIFTS = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "411": (2, 0)}
+_CHROMA_NAMES = {pix_fmt: name for name, pix_fmt in reversed(_PIX_FMTS.items())}
+_CHROMA_LOCATIONS = {"center": "420jpeg", "left": "420mpeg2", "topleft": "420paldv"}
+_CHROMA_SHIFTS = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "411": (2, 0)}
 
-PIX_FMTS = tuple(_NAMES)
+PIX_FMTS = tuple(_CHROMA_NAMES)
 """Pixel formats that a stream can hold."""
 
 
@@ -65,7 +65,7 @@ class Y4mHeader:
     @property
     def frame_rate(self) -> Fraction:
         """Frames per second; 25 where the line does not say."""
-        return _ratio(self._value("F") or "") or _USUAL_RATE
+        return _parse_ratio(self._value("F") or "") or _DEFAULT_FRAME_RATE
 
     @property
     def chroma(self) -> str:
@@ -80,11 +80,11 @@ class Y4mHeader:
     @property
     def frame_bytes(self) -> int:
         """Size of a picture, without its line."""
-        luma, deep = self.width * self.height, 2 if self.pix_fmt.endswith("le") else 1
+        luma_samples, bytes_per_sample = self.width * self.height, 2 if self.pix_fmt.endswith("le") else 1
         if self.chroma.startswith("mono"):
-            return luma * deep
-        across, down = _SHIFTS[self.chroma[:3]]
-        return (luma + 2 * -(-self.width >> across) * -(-self.height >> down)) * deep
+            return luma_samples * bytes_per_sample
+        shift_x, shift_y = _CHROMA_SHIFTS[self.chroma[:3]]
+        return (luma_samples + 2 * -(-self.width >> shift_x) * -(-self.height >> shift_y)) * bytes_per_sample
 
     def line(self) -> bytes:
         """The line itself, its end included."""
@@ -93,8 +93,8 @@ class Y4mHeader:
 
     def minimal(self) -> Y4mHeader:
         """Only what decides how pictures are decoded: libavformat refuses lines of more than 96 bytes."""
-        kept = (each for each in self.parameters if each.startswith(("F", "I", "A", "XCOLORRANGE=")))
-        return replace(self, parameters=(*kept, f"C{self.chroma}"))
+        essential = (each for each in self.parameters if each.startswith(("F", "I", "A", "XCOLORRANGE=")))
+        return replace(self, parameters=(*essential, f"C{self.chroma}"))
 
     def with_changes(
         self, width: int, height: int, *, pix_fmt: str, chroma_location: str | None, deinterlaced: bool
@@ -107,13 +107,13 @@ class Y4mHeader:
             siting: where chroma samples sit otherwise, as ffmpeg calls it.
             progressive: whether it has been deinterlaced.
         """
-        others = self.parameters
+        parameters = self.parameters
         if pix_fmt != self.pix_fmt:
-            others = tuple(each for each in others if not each.startswith(("C", "XYSCSS=")))
-            others += (f"C{_chroma(pix_fmt, chroma_location)}",)
+            parameters = tuple(each for each in parameters if not each.startswith(("C", "XYSCSS=")))
+            parameters += (f"C{_chroma_name(pix_fmt, chroma_location)}",)
         if deinterlaced:
-            others = tuple("Ip" if each.startswith("I") else each for each in others)
-        return Y4mHeader(width, height, others)
+            parameters = tuple("Ip" if each.startswith("I") else each for each in parameters)
+        return Y4mHeader(width, height, parameters)
 
     def _value(self, key: str) -> str | None:
         return next((each.removeprefix(key) for each in self.parameters if each.startswith(key)), None)
@@ -148,7 +148,7 @@ def create_header(
             f"F{frame_rate.numerator}:{frame_rate.denominator}",
             f"I{first_field or 'p'}",
             f"A{sample_aspect_ratio.numerator}:{sample_aspect_ratio.denominator}",
-            f"C{_chroma(pix_fmt, chroma_location)}",
+            f"C{_chroma_name(pix_fmt, chroma_location)}",
             f"XCOLORRANGE={'FULL' if full_range else 'LIMITED'}",
         ),
     )
@@ -167,61 +167,61 @@ def parse_header(line: bytes, display_name: str = "stdin") -> Y4mHeader:
     words = line.decode("latin-1").rstrip("\n").split(" ")
     if words[0] != "YUV4MPEG2":
         raise InputError(f"{display_name} does not begin like YUV4MPEG2; check what writes it")
-    given = [word for word in words[1:] if word]
+    parameters = [word for word in words[1:] if word]
     for key in "WHFIAC":
-        if sum(word.startswith(key) for word in given) > 1:
-            raise _wrong(display_name, f"names {key} twice")
-    sides = {word[0]: word[1:] for word in given if word[0] in "WH"}
+        if sum(word.startswith(key) for word in parameters) > 1:
+            raise _header_error(display_name, f"names {key} twice")
+    dimensions = {word[0]: word[1:] for word in parameters if word[0] in "WH"}
     for key in "WH":
-        if not re.fullmatch(r"[1-9]\d{0,8}", sides.get(key, "")):
-            raise _wrong(display_name, f"has no sensible {'width' if key == 'W' else 'height'}")
-    header = Y4mHeader(int(sides["W"]), int(sides["H"]), tuple(word for word in given if word[0] not in "WH"))
+        if not re.fullmatch(r"[1-9]\d{0,8}", dimensions.get(key, "")):
+            raise _header_error(display_name, f"has no sensible {'width' if key == 'W' else 'height'}")
+    header = Y4mHeader(int(dimensions["W"]), int(dimensions["H"]), tuple(word for word in parameters if word[0] not in "WH"))
     if header.width * header.height > MAX_PIXELS:
         raise InputError(
             f"{display_name} says that its picture has {header.width}x{header.height} pixels, more than the "
             f"{MAX_PIXELS // 10**6} million that are taken; check what writes it"
         )
-    _check(header, display_name)
+    _check_parameters(header, display_name)
     return header
 
 
-def _check(header: Y4mHeader, where: str) -> None:
+def _check_parameters(header: Y4mHeader, display_name: str) -> None:
     for word in header.parameters:
-        if word[0] in "FA" and not (_RATIO.fullmatch(word[1:]) and _ratio(word[1:]) is not None):
-            raise _wrong(where, f"has {word!r}, which is no ratio")
+        if word[0] in "FA" and not (_RATIO.fullmatch(word[1:]) and _parse_ratio(word[1:]) is not None):
+            raise _header_error(display_name, f"has {word!r}, which is no ratio")
         if word[0] == "I" and word[1:] not in ("p", "t", "b", "m", "?"):
-            raise _wrong(where, f"has {word!r}, which is no order of fields")
+            raise _header_error(display_name, f"has {word!r}, which is no order of fields")
     if "Im" in header.parameters:
         raise InputError(
-            f"{where} mixes interlaced and progressive pictures (Im in its header), which cannot be told "
+            f"{display_name} mixes interlaced and progressive pictures (Im in its header), which cannot be told "
             "apart here; deinterlace it before"
         )
     if header.chroma not in _PIX_FMTS:
         raise InputError(
-            f"{where} has the chroma {header.chroma!r}, which is not known here; let it be written in one of "
+            f"{display_name} has the chroma {header.chroma!r}, which is not known here; let it be written in one of "
             f"{', '.join(('420jpeg', '422', '444', 'mono', '420p10'))} (ffmpeg -pix_fmt yuv420p, say)"
         )
 
 
-def _chroma(pix_fmt: str, siting: str | None) -> str:
-    return _SITINGS.get(siting or "left", "420mpeg2") if pix_fmt == "yuv420p" else _NAMES[pix_fmt]
+def _chroma_name(pix_fmt: str, chroma_location: str | None) -> str:
+    return _CHROMA_LOCATIONS.get(chroma_location or "left", "420mpeg2") if pix_fmt == "yuv420p" else _CHROMA_NAMES[pix_fmt]
 
 
-def _ratio(text: str) -> Fraction | None:
+def _parse_ratio(text: str) -> Fraction | None:
     """A ratio; 0 for 0:0, which is "unknown"; None for anything else without a value."""
-    found = _RATIO.fullmatch(text)
-    if found is None:
+    match = _RATIO.fullmatch(text)
+    if match is None:
         return None
-    over, under = int(found[1]), int(found[2])
-    return Fraction(0) if over == under == 0 else Fraction(over, under) if over and under else None
+    numerator, denominator = int(match[1]), int(match[2])
+    return Fraction(0) if numerator == denominator == 0 else Fraction(numerator, denominator) if numerator and denominator else None
 
 
-def _wrong(where: str, what: str) -> InputError:
-    return InputError(f"{where}: its YUV4MPEG2 header {what}; check what writes it")
+def _header_error(display_name: str, problem: str) -> InputError:
+    return InputError(f"{display_name}: its YUV4MPEG2 header {problem}; check what writes it")
 
 
-_LONGEST = 4096  # bytes of a line; real ones have a hundred
-_PIECE = 1 << 20
+_MAX_LINE_BYTES = 4096  # bytes of a line; real ones have a hundred
+_CHUNK_BYTES = 1 << 20
 
 
 class Y4mReader:
@@ -241,8 +241,8 @@ class Y4mReader:
     """
 
     def __init__(self, read: Callable[[int], bytes], display_name: str = "stdin") -> None:
-        self._read, self._where = read, display_name
-        line = self._line()
+        self._read, self._display_name = read, display_name
+        line = self._read_line()
         if line is None:
             raise InputError(f"{display_name} ends inside its YUV4MPEG2 header; check what writes it")
         self.header = parse_header(line, display_name)
@@ -258,43 +258,43 @@ class Y4mReader:
         Raises:
             InputError: something else stands where a picture should begin.
         """
-        start = self._exactly(6)
+        start = self._read_exactly(6)
         if not start and self.truncation is None:
             raise StopIteration
         if len(start) < 6:
-            self._stop(f"inside the line of frame {self.frame_count + 1}")
+            self._end_truncated(f"inside the line of frame {self.frame_count + 1}")
         if not start.startswith(b"FRAME") or start[5:] not in (b"\n", b" "):
             raise InputError(
-                f"{self._where}: no frame begins behind frame {self.frame_count}, where one should; "
+                f"{self._display_name}: no frame begins behind frame {self.frame_count}, where one should; "
                 "check what writes it"
             )
-        if start[5:] == b" " and self._line() is None:
-            self._stop(f"inside the line of frame {self.frame_count + 1}")
+        if start[5:] == b" " and self._read_line() is None:
+            self._end_truncated(f"inside the line of frame {self.frame_count + 1}")
         size = self.header.frame_bytes
-        picture = self._exactly(size)
-        if len(picture) < size:
-            self._stop(f"inside frame {self.frame_count + 1}, with {len(picture):,} of its {size:,} bytes")
+        planes = self._read_exactly(size)
+        if len(planes) < size:
+            self._end_truncated(f"inside frame {self.frame_count + 1}, with {len(planes):,} of its {size:,} bytes")
         self.frame_count += 1
-        return picture
+        return planes
 
-    def _stop(self, where: str) -> None:
-        self.truncation = self.truncation or where
+    def _end_truncated(self, position: str) -> None:
+        self.truncation = self.truncation or position
         raise StopIteration
 
-    def _exactly(self, size: int) -> bytearray:
+    def _read_exactly(self, size: int) -> bytearray:
         """So many bytes; fewer at the end."""
         data = bytearray()
-        while len(data) < size and (piece := self._read(min(size - len(data), _PIECE))):
-            data += piece
+        while len(data) < size and (chunk := self._read(min(size - len(data), _CHUNK_BYTES))):
+            data += chunk
         return data
 
-    def _line(self) -> bytes | None:
+    def _read_line(self) -> bytes | None:
         """Up to the end of a line, which is left out; None if there is none."""
         line = bytearray()
-        while mark := self._read(1):
-            if mark == b"\n":
+        while byte := self._read(1):
+            if byte == b"\n":
                 return bytes(line)
-            line += mark
-            if len(line) > _LONGEST:
-                raise InputError(f"{self._where} holds a line without an end; check what writes it")
+            line += byte
+            if len(line) > _MAX_LINE_BYTES:
+                raise InputError(f"{self._display_name} holds a line without an end; check what writes it")
         return None

@@ -23,10 +23,10 @@ from vsrcli.media.timing import frame_ticks
 from vsrcli.media.types import Color, Source, VideoStream
 from vsrcli.media.y4m import CONTAINER, PIX_FMTS, Y4mHeader, Y4mReader, create_header
 
-_FIELDS = {"tt": "t", "tb": "t", "bb": "b", "bt": "b"}
-_BROADCAST = (Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001), Fraction(120000, 1001))
-_WHOLE = tuple(Fraction(rate) for rate in (12, 15, 24, 25, 30, 48, 50, 60, 100, 120))
-_NEAR = Fraction(1, 1000)  # of a rate: containers state averages
+_FIRST_FIELDS = {"tt": "t", "tb": "t", "bb": "b", "bt": "b"}
+_NTSC_RATES = (Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001), Fraction(120000, 1001))
+_INTEGER_RATES = tuple(Fraction(rate) for rate in (12, 15, 24, 25, 30, 48, 50, 60, 100, 120))
+_RATE_TOLERANCE = Fraction(1, 1000)  # of a rate: containers state averages
 
 
 def require_rawvideo(options: EncodeOptions) -> None:
@@ -53,7 +53,7 @@ def choose_y4m_pixel_format(video: VideoStream, requested: str | None) -> PixelF
             f"stdout: YUV4MPEG2 cannot hold {requested}; use --pix-fmt with one of {', '.join(PIX_FMTS)}, or "
             "--format nut"
         )
-    name, notices = requested or _nearest(video), []
+    name, notices = requested or _nearest_pixel_format(video), []
     if video.has_alpha:
         notices.append("transparency is dropped: YUV4MPEG2 holds none here; --format matroska keeps it")
     if (
@@ -79,8 +79,8 @@ def conversion_filter(pix_fmt: str, options: EncodeOptions) -> tuple[str, Encode
 
 def drop_other_streams(source: Source) -> tuple[StreamPlan, ...]:
     """The fate of all that is not the picture."""
-    why = "YUV4MPEG2 holds nothing but the picture; --format matroska takes it along"
-    return tuple(StreamPlan(each.index, each.kind, each.codec, "drop", why) for each in source.other_streams)
+    reason = "YUV4MPEG2 holds nothing but the picture; --format matroska takes it along"
+    return tuple(StreamPlan(each.index, each.kind, each.codec, "drop", reason) for each in source.other_streams)
 
 
 def plan_y4m_header(
@@ -98,20 +98,20 @@ def plan_y4m_header(
         OutputError: the film has no constant frame rate.
     """
     if source.container == CONTAINER:
-        siting = color.chroma_location
-        return _own(source).with_changes(
-            *size, pix_fmt=pix_fmt, chroma_location=siting, deinterlaced=deinterlaced
+        chroma_location = color.chroma_location
+        return _source_header(source).with_changes(
+            *size, pix_fmt=pix_fmt, chroma_location=chroma_location, deinterlaced=deinterlaced
         )
     video = source.video
-    fields = None if deinterlaced else _FIELDS.get(video.field_order or "")
+    first_field = None if deinterlaced else _FIRST_FIELDS.get(video.field_order or "")
     return create_header(
         *size,
-        frame_rate=_constant_rate(source, span),
+        frame_rate=_constant_frame_rate(source, span),
         sample_aspect_ratio=video.sample_aspect_ratio,
         pix_fmt=pix_fmt,
         chroma_location=color.chroma_location,
         full_range=color.range == "pc",
-        first_field=fields,
+        first_field=first_field,
     )
 
 
@@ -122,14 +122,14 @@ def y4m_notices(
     if container.muxer not in (CONTAINER, "nut") or pix_fmt.startswith("gray"):
         return
     guessed = resolve(Color(color.range if container.muxer == CONTAINER else None), pix_fmt, *size)
-    told = source.video.color
-    said = {
+    source_color = source.video.color
+    tags = {
         "-color_range": (color.range, guessed.range),
         "-colorspace": (color.matrix, guessed.matrix),
-        "-color_primaries": (told.primaries and color.primaries, guessed.primaries),
-        "-color_trc": (told.transfer and color.transfer, guessed.transfer),
+        "-color_primaries": (source_color.primaries and color.primaries, guessed.primaries),
+        "-color_trc": (source_color.transfer and color.transfer, guessed.transfer),
     }
-    lost = [f"{option} {value}" for option, (value, guess) in said.items() if value and value != guess]
+    lost = [f"{option} {value}" for option, (value, guess) in tags.items() if value and value != guess]
     if lost:
         yield (
             f"{container.name} cannot say which colours these are: tell the reader ({' '.join(lost)} before "
@@ -137,7 +137,7 @@ def y4m_notices(
         )
 
 
-def _nearest(video: VideoStream) -> str:
+def _nearest_pixel_format(video: VideoStream) -> str:
     name = video.pix_fmt.replace("yuvj", "yuv").replace("yuva", "yuv")
     if name in PIX_FMTS:
         return name
@@ -153,30 +153,30 @@ def _nearest(video: VideoStream) -> str:
     return f"yuv{chroma}p" if depth == 8 else f"yuv{chroma}p{depth}le"
 
 
-def _own(source: Source) -> Y4mHeader:
-    following = y4m_stream_of(source)
-    if following is not None:
-        return following.header
+def _source_header(source: Source) -> Y4mHeader:
+    stream = y4m_stream_of(source)
+    if stream is not None:
+        return stream.header
     with source.path.open("rb") as file:
         return Y4mReader(file.read, str(source.path)).header
 
 
-def _constant_rate(source: Source, span: tuple[Fraction | None, Fraction | None]) -> Fraction:
+def _constant_frame_rate(source: Source, span: tuple[Fraction | None, Fraction | None]) -> Fraction:
     """Frames per second, at which every frame has its time to the tick."""
     video, (start, end) = source.video, span
-    times = frame_ticks(source)
+    ticks = frame_ticks(source)
     if start is not None:
-        times = times[times >= math.ceil((source.start + start) / video.time_base)]
+        ticks = ticks[ticks >= math.ceil((source.start + start) / video.time_base)]
     if end is not None:
-        times = times[times < math.ceil((source.start + end) / video.time_base)]
-    stated = video.frame_rate
-    if len(times) < 2:
-        return stated or Fraction(25)
-    usual = (rate for rate in (*_BROADCAST, *_WHOLE) if stated and abs(rate / stated - 1) < _NEAR)
-    for rate in (*([stated] if stated else ()), *usual):
+        ticks = ticks[ticks < math.ceil((source.start + end) / video.time_base)]
+    declared = video.frame_rate
+    if len(ticks) < 2:
+        return declared or Fraction(25)
+    standard_rates = (rate for rate in (*_NTSC_RATES, *_INTEGER_RATES) if declared and abs(rate / declared - 1) < _RATE_TOLERANCE)
+    for rate in (*([declared] if declared else ()), *standard_rates):
         step = 1 / (rate * video.time_base)  # ticks
-        wanted = times[0] + np.arange(len(times)) * float(step)
-        if float(np.abs(times - wanted).max()) <= 1.0:  # both ends of a step may have been rounded
+        expected = ticks[0] + np.arange(len(ticks)) * float(step)
+        if float(np.abs(ticks - expected).max()) <= 1.0:  # both ends of a step may have been rounded
             return rate
     raise OutputError(
         f"{display_name(source)} has a variable frame rate, and YUV4MPEG2 knows a constant one only; use --format "
