@@ -48,7 +48,7 @@ def test_no_video(folder: Path, tmp_path: Path, vsr: Vsr) -> None:
 def test_sound_only(folder: Path, tmp_path: Path, vsr: Vsr) -> None:
     path = tmp_path / "song.m4a"
     media.run_ffmpeg(*media.sine_tone(), "-c:a", "aac", path)
-    vsr("upscale", path, folder / "out.mp4", *BICUBIC).fails(1, "sound only")
+    vsr("upscale", path, folder / "out.mp4", *BICUBIC).fails(1, "audio only")
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])

@@ -158,7 +158,7 @@ def test_truncation_is_no_success(suffix: str, keep: float, tmp_path: Path, fram
     whole = media.cfr(tmp_path, frames=48, suffix=suffix)
     path = media.truncated(whole, fraction=keep)
     assert path.stat().st_size % 188 != 0
-    with pytest.raises(DecodeError, match=r"after \d+ frames: the file is cut short") as caught:
+    with pytest.raises(DecodeError, match=r"after \d+ frames: the file is truncated") as caught:
         frames(path)
     assert str(path) in str(caught.value)
 
@@ -226,7 +226,7 @@ def test_a_change_of_size_is_named(second: str, tmp_path: Path, frames: Read) ->
     both, path = tmp_path / "both.h264", tmp_path / "both.ts"
     both.write_bytes(b"".join(parts))
     media.run_ffmpeg("-i", both, "-c", "copy", path)
-    with pytest.raises(DecodeError, match=rf"the picture changes from 64x48 to {second}") as caught:
+    with pytest.raises(DecodeError, match=rf"the frame size changes from 64x48 to {second}") as caught:
         frames(path)
     assert second == "48x64" or "after 6 frames" in str(caught.value)
 

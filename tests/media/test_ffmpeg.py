@@ -57,7 +57,7 @@ def test_a_named_ffmpeg_is_taken(ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch
     [
         ("echo 'ffmpeg version 5.1.6 Copyright'; echo 'libavutil 57. 28.100'", "too old"),
         ("echo 'ffmpeg version N-1234-gabc Copyright'; echo 'libavutil 57. 28.100'", "too old"),
-        ("echo hello", "does not answer like ffmpeg"),
+        ("echo hello", "is not ffmpeg"),
     ],
 )
 def test_unfit_ffmpeg(answer: str, problem: str, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ SLEEP = "import time; time.sleep(600)"
 def test_a_child_that_gives_nothing_is_ended() -> None:
     process = FFmpegProcess([sys.executable, "-c", SLEEP], stdout=True, stall_timeout=0.5)
     assert process.stdout.read(1) == b""
-    assert process.describe_exit(process.wait()) == "neither took nor gave anything for 0.5 seconds"
+    assert process.describe_exit(process.wait()) == "made no progress for 0.5 seconds"
     process.kill()
 
 
@@ -136,13 +136,13 @@ def test_a_child_that_takes_nothing_is_ended() -> None:
     process = FFmpegProcess([sys.executable, "-c", SLEEP], stdin=True, stall_timeout=0.5)
     with pytest.raises(OSError, match="pipe"):
         process.stdin.write(bytes(1 << 20))
-    assert "neither took nor gave" in process.describe_exit(process.wait())
+    assert "made no progress" in process.describe_exit(process.wait())
     process.kill()
 
 
 def test_a_child_that_does_not_end_is_ended() -> None:
     process = FFmpegProcess([sys.executable, "-c", SLEEP], stdin=True, stall_timeout=0.5)
-    assert "neither took nor gave" in process.describe_exit(process.wait())
+    assert "made no progress" in process.describe_exit(process.wait())
 
 
 def test_a_child_that_makes_progress_may_take_its_time() -> None:

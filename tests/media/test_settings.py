@@ -25,7 +25,7 @@ from vsrcli.media.safety import check_extra_options
         ("r", "frames"),
         ("r:v", "frames"),
         ("fps_mode", "frames"),
-        ("output_ts_offset", "shown"),
+        ("output_ts_offset", "times"),
         ("map", "streams"),
         ("map_metadata:s:a", "streams"),
         ("an", "streams"),
@@ -35,7 +35,7 @@ from vsrcli.media.safety import check_extra_options
         ("pix_fmt", "--pix-fmt"),
         ("s", "--scale"),
         ("f", "extension"),
-        ("i", "meant"),
+        ("i", "no sense"),
     ],
 )
 def test_refused(key: str, remedy: str) -> None:

@@ -104,7 +104,7 @@ def test_another_film(greys: list[int], sample: Sample) -> None:
             lambda seen: FakeDecoder(source, greys),  # type: ignore[arg-type,return-value]
             ResumePoint(2, 1, frame_crc32(second)),
         ) as onward,
-        pytest.raises(DecodeError, match="not those that were decoded before; use --no-resume"),
+        pytest.raises(DecodeError, match="differ from those decoded before; use --no-resume"),
     ):
         list(onward)
 

@@ -134,7 +134,7 @@ def target_line(job: Job) -> str:
     plan = job.plan
     kept = [stream.kind for stream in plan.streams if stream.action == "keep"]
     names = [f"{kept.count(kind)} {kind}" for kind in dict.fromkeys(kept)]
-    chapters = job.source.chapter_count if plan.container.chapters else 0
+    chapters = len(job.source.chapters) if plan.container.chapters else 0
     if chapters:
         names.append(f"{chapters} chapter{'s' * (chapters > 1)}")
     along = f", with {', '.join(names)}" if names else ""

@@ -1,11 +1,9 @@
-"""Read a film's pictures as R'G'B' frames with the exact presentation times of the file.
+"""Decode a video into R'G'B' frames with the exact presentation times of the file.
 
-ffmpeg decodes and converts, NUT carries the raw pictures together with their time stamps through a pipe, and
-PyAV takes it apart without touching a pixel.
+ffmpeg decodes and converts, NUT carries raw frames and their timestamps through a pipe, and PyAV demuxes it
+without touching a pixel:
 
-The command that turns a film into a pipe of raw frames with the film's own time stamps.
-
-ffmpeg -copyts -i SRC -map 0:V -fps_mode passthrough -enc_time_base demux -c:v rawvideo -f nut pipe:1
+    ffmpeg -copyts -i SRC -map 0:V -fps_mode passthrough -enc_time_base demux -c:v rawvideo -f nut pipe:1
 """
 
 from __future__ import annotations
@@ -39,6 +37,10 @@ _ROTATION_FILTERS: dict[tuple[bool, int], list[str]] = {
     (True, 270): ["transpose=clock_flip"],
 }
 _SEEK_MARGIN = Fraction(1, 100)
+# Containers that can be recordings of a running transmission, which may begin between key frames.
+_TRANSMISSION_CONTAINERS = ("mpegts", "mpeg", "h264", "hevc", "mpegvideo", "m4v", "vc1", "dv")
+# bwdif reads neighbouring frames: start early enough that the first requested frame has all of them.
+_DEINTERLACE_LEAD_IN = Fraction(1, 2)
 
 
 def decode_command(
@@ -52,18 +54,18 @@ def decode_command(
     from_stdin: bool = False,
     ffmpeg: Ffmpeg,
 ) -> list[str]:
-    """Write NUT with ``rgb24`` frames, upright, to stdout; ``rgb48le`` for deep sources.
+    """Return the ffmpeg command that writes upright ``rgb24`` frames as NUT to stdout.
 
-    Times are those of the file plus ``source.lift`` seconds.
+    ``rgb48le`` for sources of more than 8 bits. Times are those of the file plus ``source.pts_offset`` seconds.
 
     Args:
-        source: the film.
-        seek: begin at or before this key frame (seconds on the container's clock); None: the start.
-        deinterlace: whether to run bwdif, one picture per frame.
-        alpha: ``rgba`` and ``rgba64le`` instead.
+        source: the video.
+        seek: begin at or before this key frame (seconds on the container's clock); None: at the start.
+        deinterlace: whether to run bwdif, one output frame per frame.
+        alpha: write ``rgba`` and ``rgba64le`` instead.
         strict: whether ffmpeg stops at damage; otherwise it conceals it.
-        whole: whether pictures that cannot be decoded whole are left out instead.
-        piped: read the film from stdin, in the source's container, instead of its file.
+        discard_damaged: whether frames that cannot be decoded completely are dropped instead.
+        from_stdin: read the source's container from stdin instead of its file.
         ffmpeg: the executable.
     """
     import ffmpeg as builder  # the package ffmpeg-python
@@ -76,12 +78,12 @@ def decode_command(
     }
     if alpha and (decoder_name := alpha_decoder(video)):
         input_options["c:v"] = decoder_name
-    if discard_damaged or video.codec == "mjpeg":  # whose decoder calls damage no error otherwise
+    if discard_damaged or video.codec == "mjpeg":  # whose decoder reports no damage otherwise
         input_options["err_detect"] = "explode"
     if source.pts_offset:
         input_options["itsoffset"] = source.pts_offset
     if seek is not None:
-        # -ss counts from the container's start; a little earlier, since it is rounded to microseconds.
+        # -ss counts from the container's start; seek a little earlier, since it is rounded to microseconds.
         offset = seek - source.start - _SEEK_MARGIN
         if offset > 0:
             input_options.update({"ss": f"{float(offset):.6f}", "noaccurate_seek": None})
@@ -97,7 +99,7 @@ def decode_command(
             ffmpeg=ffmpeg,
         )
     )
-    # Turned last: fields are rows, and chroma that sits at the left must not end up at the top.
+    # Rotate last: fields are rows, and left-sited chroma must not become top-sited.
     filters += _ROTATION_FILTERS[video.is_mirrored, video.rotation]
     options = {
         "vf": ",".join(filters),
@@ -113,41 +115,35 @@ def decode_command(
         str(video.index)
     ]
     flags = ["-copyts", *(["-xerror"] if strict else ["-max_error_rate", "1"])]
-    # "info" names a change of size; the rest of that level is not kept.
+    # Level "info" reports a change of size; its other messages are dropped.
     return build_command(ffmpeg, stream, "pipe:1", options, global_options=flags, loglevel="info")
 
 
-# Containers that are recordings of a running transmission: they may begin anywhere, between key frames too.
-_TRANSMISSION_CONTAINERS = ("mpegts", "mpeg", "h264", "hevc", "mpegvideo", "m4v", "vc1", "dv")
-# bwdif looks at the neighbours of a picture: start early enough to give the first wanted one all of them.
-_DEINTERLACE_LEAD_IN = Fraction(1, 2)
-
-
 class Decoder:
-    """The pictures of a film, in order: a context manager and an iterator of ``Frame``.
+    """A context manager and iterator of the frames of a video, in presentation order.
 
-    Frames are upright (rotation applied), R'G'B' full range, deinterlaced if the source says that it is
+    Frames are upright (rotation applied), R'G'B' full range, deinterlaced if the source is declared
     interlaced; ``pts`` are those of the file. At most a few frames are in memory.
 
     Args:
-        source: the film, as probed.
-        start, end: keep frames with ``start <= time < end``; seconds counted from the container's start.
-            The frames are the same, bit for bit, as those of a full run.
-        frames: stop after this many.
-        deinterlace: run bwdif (one picture per frame) if ``source.video.interlaced``.
-        alpha: give frames their ``alpha``; only for a source that has some.
-        tolerant: carry on over damage: a picture that cannot be decoded is replaced by the one before, so
-            that number and times of frames hold. What was found is then in ``warnings``.
+        source: the video, as probed.
+        start, end: select frames with ``start <= time < end``; seconds from the container's start. The frames
+            equal those of a full run, bit for bit.
+        max_frames: stop after this many.
+        deinterlace: run bwdif (one output frame per frame) if ``source.video.is_interlaced``.
+        alpha: set ``alpha`` of frames; only for a source that has some.
+        tolerant: continue after damage: a frame that cannot be decoded is replaced by the one before it, so
+            that the number of frames and their times are unchanged, and ``warnings`` lists what was replaced.
         ffmpeg: the executable to run.
 
     Attributes:
-        count: frames delivered so far.
-        warnings: damage that was passed over (``tolerant``, or a recording that begins between key frames).
+        frame_count: frames delivered so far.
+        warnings: damage that was ignored (``tolerant``, or a recording that begins between key frames).
         pid: process id of ffmpeg, or None before the first frame.
 
     Raises (while iterating):
-        DecodeError: ffmpeg stopped or died, data is damaged or missing, the picture changes its size, or no
-            frame at all lies in the span. Never ends quietly before the end of the film.
+        DecodeError: ffmpeg failed or was killed, data is damaged or missing, the frame size changes, or no
+            frame lies in the span. Iteration never ends silently before the video does.
     """
 
     def __init__(
@@ -196,16 +192,16 @@ class Decoder:
         return self._reader.process.pid if self._reader is not None else None
 
     def raise_if_damaged(self) -> None:
-        """Say at once what else would be said at the end.
+        """Raise now what would otherwise be raised at the end.
 
         Raises:
-            DecodeError: data of the frames so far were damaged.
+            DecodeError: data of the frames so far was damaged.
         """
         if self._reader is not None and self._reader.damage_messages and self._strict:
             raise self._error("the file is damaged; repair it or get a complete copy")
 
     def close(self) -> None:
-        """End ffmpeg if it still runs. Safe to call any number of times."""
+        """Kill ffmpeg if it still runs. Safe to call any number of times."""
         if self._reader is not None:
             self._reader.process.kill()
 
@@ -217,13 +213,15 @@ class Decoder:
             try:
                 yield from self._decode_from(seek)
                 break
-            except _FirstFrameError as stop:
-                if seek is not None and stop.seek_failed:
-                    seek = None  # the seek landed behind the wanted picture: take the long way
+            except _FirstFrameError as failure:
+                if seek is not None and failure.seek_failed:
+                    seek = None  # the seek landed after the requested frame: decode from the start
                 elif self._strict and self._is_transmission:
-                    self._strict = False  # begins between key frames: what cannot be decoded yet is no damage
+                    self._strict = (
+                        False  # begins between key frames: frames before the first one are no damage
+                    )
                 else:
-                    raise stop.error from None
+                    raise failure.error from None
         if self.frame_count == 0:
             span = "" if self._start is None and self._end is None else " in the chosen span"
             raise self._error(f"no frame could be decoded{span}; check the file and the span")
@@ -233,7 +231,7 @@ class Decoder:
         return self.source.container in _TRANSMISSION_CONTAINERS
 
     def _seek_point(self) -> Fraction | None:
-        """Seconds on the container's clock of the key frame to begin at; None: from the beginning."""
+        """Return the time of the key frame to begin at, in seconds on the container's clock; None: the start."""
         if self._start is None or self._times_from_packets:
             return None
         start = self._start - (_DEINTERLACE_LEAD_IN if self._deinterlace else 0)
@@ -242,7 +240,7 @@ class Decoder:
         return keyframe_before(self.source, start)
 
     def _decode_from(self, seek: Fraction | None) -> Iterator[Frame]:
-        """The frames of the span, from one ffmpeg that begins at ``seek``."""
+        """Yield the frames of the span from one ffmpeg that begins at ``seek``."""
         command = decode_command(
             self.source,
             seek,
@@ -259,15 +257,15 @@ class Decoder:
         self._reader = reader
         try:
             yield from self._select_span(self._verify_seek(self._timed_frames(reader, seek), seek))
-        except IncompleteStreamError as broken:
-            failure = self._error(broken.reason)
-            raise (failure if self.frame_count else _FirstFrameError(failure)) from None
+        except IncompleteStreamError as incomplete:
+            error = self._error(incomplete.reason)
+            raise (error if self.frame_count else _FirstFrameError(error)) from None
         finally:
             reader.process.kill()
             self.warnings += reader.warnings
 
     def _select_span(self, frames: Iterator[Frame]) -> Generator[Frame, None, bool]:
-        """Those of the span, counted; whether ``frames`` came to its end."""
+        """Yield and count the frames of the span; return whether ``frames`` was exhausted."""
         for frame in frames:
             if self._start is not None and frame.time < self._start:
                 continue
@@ -280,14 +278,14 @@ class Decoder:
         return True
 
     def _verify_seek(self, frames: Iterator[Frame], seek: Fraction | None) -> Iterator[Frame]:
-        """All of them, if the first is not beyond what was sought."""
+        """Yield all frames, or raise if the first one is later than the requested key frame."""
         for number, frame in enumerate(frames):
             if number == 0 and seek is not None and frame.time > max(seek, self.source.video.start):
                 raise _FirstFrameError(self._error("seeking failed"), seek_failed=True)
             yield frame
 
     def _timed_frames(self, reader: RawFrameReader, seek: Fraction | None) -> Iterator[Frame]:
-        """The frames at the times that count, and none left out."""
+        """Yield the reader's frames with their times corrected or gaps filled, where the source needs it."""
         if self._times_from_packets:
             yield from self._frames_at_packet_times(reader)
         elif self._tolerant:
@@ -307,7 +305,7 @@ class Decoder:
         ticks = frame_ticks(self.source).tolist()
         for number, frame in enumerate(reader.frames()):
             if number == len(ticks):
-                raise IncompleteStreamError(f"the container holds {number} pictures, but more can be decoded")
+                raise IncompleteStreamError(f"the container has {number} frames, but more can be decoded")
             yield replace(frame, pts=ticks[number])
 
     def _error(self, reason: str) -> DecodeError:
@@ -317,6 +315,13 @@ class Decoder:
 
 
 class _FirstFrameError(Exception):
+    """A failure before the first frame, after which decoding may be tried in another way.
+
+    Attributes:
+        error: what to raise if there is no other way.
+        seek_failed: whether seeking landed after the requested key frame.
+    """
+
     def __init__(self, error: DecodeError, *, seek_failed: bool = False) -> None:
         super().__init__(str(error))
         self.error = error

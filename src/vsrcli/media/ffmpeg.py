@@ -1,6 +1,6 @@
-"""Find an ffmpeg that can be trusted, and ask it what it can do.
+"""Find ffmpeg, query its version and capabilities, and build its command lines.
 
-ffmpeg-python builds the command lines (``command``); ``process.py`` runs them.
+ffmpeg-python builds the command lines (``build_command``); ``process.py`` runs them.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from typing import Any
 from vsrcli.errors import FfmpegError
 
 MINIMUM_RELEASE = 6
-"""Oldest major release whose options (``-fps_mode``, ``-enc_time_base``) this room relies on."""
+"""Oldest supported major release: the first with ``-fps_mode`` and ``-enc_time_base``."""
 
 _QUIET_FLAGS = ("-nostdin", "-hide_banner", "-nostats")
+_TRIAL_TIMEOUT = 20  # seconds; a driver that hangs must not block the program
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Ffmpeg:
 
     Attributes:
         path: the executable, absolute.
-        version: as it calls itself (``n9.0.2-17-g2a571b6068``).
+        version: as it reports it (``n9.0.2-17-g2a571b6068``).
         release: (major, minor) of the release it corresponds to; minor is 0 for unreleased builds.
     """
 
@@ -38,24 +39,24 @@ class Ffmpeg:
     release: tuple[int, int]
 
     def encoders(self) -> frozenset[str]:
-        """Names of all encoders of this build (``libx264``, ``aac``, ``mov_text``, …)."""
+        """Return the names of all encoders of this build (``libx264``, ``aac``, ``mov_text``, …)."""
         return _list_names(self.path, "-encoders")
 
     def decoders(self) -> frozenset[str]:
-        """Names of all decoders of this build."""
+        """Return the names of all decoders of this build."""
         return _list_names(self.path, "-decoders")
 
     def muxers(self) -> frozenset[str]:
-        """Names of all container formats that this build can write."""
+        """Return the names of all container formats that this build can write."""
         return _list_names(self.path, "-muxers")
 
     def pixel_formats(self, encoder: str) -> tuple[str, ...]:
-        """Pixel formats that an encoder takes; empty if it does not say."""
+        """Return the pixel formats that an encoder accepts; empty if it does not list them."""
         match = re.search(r"Supported pixel formats:(.*)", self.help(f"encoder={encoder}"))
         return tuple(match.group(1).split()) if match else ()
 
     def help(self, topic: str) -> str:
-        """What ``ffmpeg -h TOPIC`` prints, such as ``encoder=libx264`` or ``long``; cached."""
+        """Return the output of ``ffmpeg -h TOPIC``, such as ``encoder=libx264`` or ``long``; cached."""
         return _query(self.path, "-h", topic)
 
     @property
@@ -65,9 +66,9 @@ class Ffmpeg:
 
 
 def find_ffmpeg(explicit: str | None = None) -> Ffmpeg:
-    """The ffmpeg to use: ``explicit`` or ``$VSR_FFMPEG``, then the bundled one, then the one on PATH.
+    """Return the ffmpeg to use: ``explicit`` or ``$VSR_FFMPEG``, or else the bundled one, or the one on PATH.
 
-    An executable that was asked for by name is never silently replaced by another.
+    An executable that was requested by name is never silently replaced by another.
 
     Raises:
         FfmpegError: there is none, it does not run, or it is older than version 6.
@@ -104,34 +105,50 @@ def build_command(
     global_options: Sequence[str] = (),
     loglevel: str = "warning",
 ) -> list[str]:
-    """A command line, built by ffmpeg-python.
+    """Return a command line, built by ffmpeg-python.
 
     Args:
         ffmpeg: the executable.
         stream: first output stream, such as ``ffmpeg.input("a.mkv")["v:0"]``.
         target: output URL (``pipe:1``, or ``file:`` and a path).
         options: output options without their dash.
-        inputs: further inputs as they stand on the command line. They are numbered from 1; ffmpeg-python
-            would order them as its graph comes out, and leave out those that give no stream but metadata.
-        maps: further output options that may occur more than once, such as ``-map``.
-        globals_: global options, as they stand on the command line.
-        loglevel: what ffmpeg may say on stderr; lines carry their level.
+        extra_inputs: arguments of further inputs, which are numbered from 1. (ffmpeg-python would order
+            inputs by its graph and omit those that provide metadata only.)
+        repeated_options: arguments of output options that may occur more than once, such as ``-map``.
+        global_options: arguments.
+        loglevel: of messages on stderr; each line is prefixed with its level.
     """
     import ffmpeg as builder  # the package ffmpeg-python
 
     prefix = [ffmpeg.path, *_QUIET_FLAGS, "-loglevel", f"level+{loglevel}", *global_options]
     command: list[str] = builder.output(stream, target, **options).compile(cmd=prefix)
-    map_index = command.index("-map")
-    return [*command[:map_index], *extra_inputs, *command[map_index : map_index + 2], *repeated_options, *command[map_index + 2 :]]
+    at = command.index("-map")
+    return [*command[:at], *extra_inputs, *command[at : at + 2], *repeated_options, *command[at + 2 :]]
 
 
 def file_url(path: Path) -> str:
-    """The path as a URL that neither a colon, a dash nor a percent sign can turn into something else."""
+    """Return the path as a URL, so that colons, dashes and percent signs in it have no special meaning."""
     return f"file:{path.absolute()}"
 
 
+def encoder_works(ffmpeg: Ffmpeg, encoder: str) -> bool:
+    """Return whether an encoder can encode a few grey frames on this machine."""
+    upload = ["-vf", "format=nv12,hwupload"] if encoder.endswith("_vaapi") else []
+    device = ["-init_hw_device", "vaapi=v", "-filter_hw_device", "v"] if upload else []
+    test_input = ["-f", "lavfi", "-i", "color=gray:s=256x256:r=25", "-frames:v", "3"]
+    output = [*upload, "-c:v", encoder, "-f", "null", "-"]
+    command = [ffmpeg.path, "-v", "error", "-nostdin", *device, *test_input, *output]
+    try:
+        completed = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TRIAL_TIMEOUT, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return completed.returncode == 0
+
+
 def _find_bundled() -> str | None:
-    """The executable that the wheel of imageio-ffmpeg carries."""
+    """Return the executable that the wheel of imageio-ffmpeg brings, or None."""
     try:
         import imageio_ffmpeg
 
@@ -147,10 +164,10 @@ def _check_version(path: str) -> Ffmpeg:
     name = re.search(r"ffmpeg version (\S+)", output)
     libavutil = re.search(r"libavutil\s+(\d+)\.", output)
     if name is None or libavutil is None:
-        raise FfmpegError(f"{path} does not answer like ffmpeg; install ffmpeg {MINIMUM_RELEASE} or newer")
+        raise FfmpegError(f"{path} is not ffmpeg; install ffmpeg {MINIMUM_RELEASE} or newer")
     version = name.group(1)
     match = re.match(r"n?(\d+)\.(\d+)", version)
-    # Builds from git carry no release number; libavutil 58 belongs to ffmpeg 6, and both count in step.
+    # Builds from git have no release number; libavutil 58 belongs to ffmpeg 6, and both count in step.
     release = (int(match[1]), int(match[2])) if match else (int(libavutil[1]) - 52, 0)
     if release[0] < MINIMUM_RELEASE:
         raise FfmpegError(f"{path} is ffmpeg {version}, too old; install ffmpeg {MINIMUM_RELEASE} or newer")
@@ -177,39 +194,10 @@ def _query(path: str, *arguments: str) -> str:
 
 @lru_cache(maxsize=16)
 def _list_names(path: str, listing: str) -> frozenset[str]:
-    """Second column of ``ffmpeg -encoders``, ``-muxers`` and the like, below the dashed line."""
+    """Return the second column of ``ffmpeg -encoders``, ``-muxers`` and the like, below the dashed line."""
     text = _query(path, listing)
     rows = re.split(r"^\s*-+\s*$", text, maxsplit=1, flags=re.MULTILINE)[-1].splitlines()
     columns_per_row = (row.split(maxsplit=2) for row in rows)
-    return frozenset(name for columns in columns_per_row if len(columns) >= 2 for name in columns[1].split(","))
-
-
-_TRIAL_TIMEOUT = 20  # seconds; a driver that hangs must not hang the program
-
-
-def encoder_works(ffmpeg: Ffmpeg, encoder: str) -> bool:
-    """Whether an encoder encodes a few grey frames on this machine."""
-    upload = ["-vf", "format=nv12,hwupload"] if encoder.endswith("_vaapi") else []
-    device = ["-init_hw_device", "vaapi=v", "-filter_hw_device", "v"] if upload else []
-    test_input = ["-f", "lavfi", "-i", "color=gray:s=256x256:r=25", "-frames:v", "3"]
-    command = [
-        ffmpeg.path,
-        "-v",
-        "error",
-        "-nostdin",
-        *device,
-        *test_input,
-        *upload,
-        "-c:v",
-        encoder,
-        "-f",
-        "null",
-        "-",
-    ]
-    try:
-        completed = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TRIAL_TIMEOUT, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return completed.returncode == 0
+    return frozenset(
+        name for columns in columns_per_row if len(columns) >= 2 for name in columns[1].split(",")
+    )

@@ -1,6 +1,6 @@
-"""Look at a file and say what film it holds, without ffprobe (the bundled ffmpeg brings none).
+"""Probe a video file: its streams and metadata, read with PyAV, since the bundled ffmpeg brings no ffprobe.
 
-The facts about one video stream, from its headers and its first picture.
+Facts come from the headers and, where only it is certain (rotation, interlacing, HDR), the first frame.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from vsrcli.media.types import Chapter, Color, OtherStream, Source, VideoStream
 
 _MAX_FRAME_RATE = 1000
 _FIELD_ORDERS = {1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
-_STREAM_LINE = re.compile(r"\s*Stream #0:(\d+)[^:]*: (.*)")  # its language and id stand before the colon
+_STREAM_LINE = re.compile(r"\s*Stream #0:(\d+)[^:]*: (.*)")  # its id and language stand before the colon
 _DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 _CHROMA_LOCATION = re.compile(r"\((?:[^()]*, )?(left|center|topleft|top|bottomleft|bottom)\)")
 
 
 def describe_video(container: Any, stream: Any, frame: Any | None, container_start: Fraction) -> VideoStream:
-    """Everything about the stream that will be upscaled.
+    """Describe the video stream that is upscaled.
 
     Args:
-        container, stream: of PyAV.
-        frame: its first picture, as far as one could be decoded.
-        container_start: seconds.
+        container, stream: PyAV's.
+        frame: its first frame, or None if none could be decoded.
+        container_start: seconds, the start of a stream that states none.
     """
     context = stream.codec_context
     metadata = lowercase_tags(stream.metadata)
     pix_fmt = _pixel_format(context, frame, metadata)
     width, height = (frame.width, frame.height) if frame is not None else (context.width, context.height)
-    # libav gives counterclockwise degrees of what to do; this house speaks of clockwise quarter turns.
+    # libav reports counterclockwise degrees; VideoStream.rotation is clockwise, in quarter turns.
     rotation = round(-(frame.rotation if frame is not None else 0) / 90) * 90 % 360
     pixel_aspect = Fraction(stream.sample_aspect_ratio or context.sample_aspect_ratio or 1) or Fraction(1)
     if rotation in (90, 270):
@@ -97,7 +97,7 @@ def _chroma_location(container: Any, index: int) -> str | None:
 
 
 def stream_descriptions(container: Any) -> dict[int, str]:
-    """libavformat's own description of every stream; it names what PyAV has no attribute for."""
+    """Return libavformat's one-line description of each stream, by index: facts that PyAV does not expose."""
     import av.logging as log
 
     previous_level = log.get_level()
@@ -113,7 +113,7 @@ def stream_descriptions(container: Any) -> dict[int, str]:
 
 
 def _is_mirrored(frame: Any | None) -> bool:
-    """Whether the display matrix (nine 32-bit numbers, [a b u; c d v; x y w]) turns left into right."""
+    """Return whether the display matrix (nine 32-bit numbers, [a b u; c d v; x y w]) mirrors the frame."""
     for side in frame.side_data if frame is not None else ():
         if side.type.name == "DISPLAYMATRIX":
             a, b, _, c, d, *_ = struct.unpack("=9i", bytes(side))
@@ -124,12 +124,12 @@ def _is_mirrored(frame: Any | None) -> bool:
 def _field_order(context: Any, frame: Any | None) -> str | None:
     order = _FIELD_ORDERS.get(int(context.field_order or 0))
     if frame is not None and frame.interlaced_frame and order in (None, "progressive"):
-        return "tt"  # the picture itself says so; which field comes first, the deinterlacer reads per frame
+        return "tt"  # the frame is flagged interlaced; the deinterlacer reads the field order per frame
     return order
 
 
 def bit_depth(pix_fmt: str) -> int:
-    """Bits per component of a pixel format: 8 at least, 16 at most."""
+    """Return the bits per component of a pixel format, from 8 to 16."""
     return min(max([8, *(component.bits for component in _components(pix_fmt))]), 16)
 
 
@@ -147,14 +147,14 @@ def _components(pix_fmt: str) -> tuple[Any, ...]:
 
 
 def _pixel_format(context: Any, frame: Any | None, metadata: Mapping[str, str]) -> str:
-    """As coded; this decoder does not see the transparency of VP8 and VP9, which lies beside the picture."""
+    """Return the pixel format as coded, with the alpha of VP8 and VP9: a separate layer that PyAV omits."""
     pix_fmt = (frame.format.name if frame is not None else context.pix_fmt) or "yuv420p"
     has_separate_alpha = metadata.get("alpha_mode") == "1" and pix_fmt.startswith("yuv4")
     return pix_fmt.replace("yuv", "yuva", 1) if has_separate_alpha else pix_fmt
 
 
 def _additional_layers(context: Any) -> tuple[str, ...]:
-    """A second layer of HEVC (transparency, a second eye) shows in its headers: units of a layer above 0."""
+    """Describe a second layer of HEVC (alpha, a second view): headers contain units of a layer above 0."""
     data = bytes(context.extradata or b"")
     if codec_name(context) != "hevc" or data[:1] != b"\1":
         return ()
@@ -165,20 +165,19 @@ def _additional_layers(context: Any) -> tuple[str, ...]:
             has_layers = has_layers or int.from_bytes(data[position + 5 : position + 7], "big") >> 3 & 63 > 0
             position += 2 + size
         position += 3
-    return ("a second layer of the picture (transparency or a second eye)",) if has_layers else ()
+    return ("a second video layer (transparency or a second view)",) if has_layers else ()
 
 
 def has_no_timestamps(container: str, codec: str) -> bool:
-    """Whether pictures have no times of their own but follow one another at the container's rate.
+    """Return whether frames have no timestamps but follow one another at the container's frame rate.
 
-    AVI stores no times, and libavformat's guesses at those of codecs with reordering differ between packets
-    and pictures, and from one first picture to the second.
+    AVI stores none. For codecs with reordering, libavformat's guesses differ between packets and frames.
     """
     return container == "avi" and codec in ("h264", "hevc")
 
 
 def _frame_rate(stream: Any) -> Fraction | None:
-    """libavformat's best guess; None if it is no rate that a film has (DV's "average" is its clock)."""
+    """Return libavformat's best guess; None if implausible (the "average" of DV is its clock)."""
     rate = Fraction(stream.guessed_rate or stream.average_rate or 0)
     return rate if 0 < rate <= _MAX_FRAME_RATE else None
 
@@ -191,31 +190,33 @@ def _declared_frame_count(stream: Any, metadata: Mapping[str, str]) -> int | Non
 
 
 def _declared_duration(metadata: Mapping[str, str]) -> Fraction | None:
-    """Matroska's tag (``00:00:02.800000000``), seconds."""
+    """Return Matroska's duration tag (``00:00:02.800000000``) in seconds."""
     match = _DURATION.fullmatch(metadata.get("duration", ""))
     return 3600 * int(match[1]) + 60 * int(match[2]) + Fraction(match[3]) if match else None
 
 
 def codec_name(context: Any) -> str:
-    """The codec's own name (``av1``), not that of the decoder at hand (``libdav1d``)."""
+    """Return the name of the codec (``av1``), not of the decoder in use (``libdav1d``)."""
     return context.codec.canonical_name or context.name
 
 
 def stream_title(metadata: Mapping[str, str]) -> str | None:
-    return metadata.get("title") or metadata.get("name")  # MP4 calls it the track's name
+    """Return a stream's title, or None; MP4 calls it ``name``."""
+    return metadata.get("title") or metadata.get("name")
 
 
 def lowercase_tags(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Tags with lower-case keys (Matroska shouts, MP4 does not)."""
+    """Return tags with lower-case keys (Matroska's are upper-case, MP4's lower-case)."""
     return {key.lower(): value for key, value in metadata.items()}
 
 
 def stream_language(metadata: Mapping[str, str]) -> str | None:
+    """Return a stream's language tag; None if there is none or it is ``und``."""
     language = metadata.get("language")
     return None if language in (None, "", "und") else language
 
 
-# Their readers are not allowed; by these the commonest are known well enough to be named.
+# Playlist demuxers are not allowed; these signatures name the commonest in messages.
 _PLAYLIST_SIGNATURES = (b"#EXTM3U", b"ffconcat", b"[playlist]")
 _STREAM_CODEC = re.compile(r"\w+: (\w+)(?: \((\w{4}) / 0x)?")  # kind: codec (tag / its number)
 _Y4M_HEADER = re.compile(rb"YUV4MPEG2 W(\d+) H(\d+)\b")
@@ -224,11 +225,11 @@ _MICROSECOND = Fraction(1, 1_000_000)
 
 
 def probe(path: Path) -> Source:
-    """Describe the film in a file. Reads headers and decodes the first picture.
+    """Describe the video in a file. Reads headers and decodes the first frame.
 
     Raises:
-        InputError: missing, a folder, empty, unreadable, not a video, sound only, a still picture, a
-            playlist or script, larger than ``opening`` allows, or cut short so that nothing can be read.
+        InputError: the file is missing, a folder, empty, unreadable, no video, audio only, a still image, a
+            playlist or script, above the limits of ``safety``, or truncated so that nothing can be read.
     """
     path = Path(path)
     size = _check_file(path)
@@ -238,7 +239,7 @@ def probe(path: Path) -> Source:
         container = open_media(path)
     except av.ArgumentError as error:
         raise InputError(
-            f"{path} is no film: playlists, scripts and picture patterns, which name other files, are not "
+            f"{path} is not a video: playlists, scripts and image patterns, which name other files, are not "
             "opened; name the video files themselves",
             details=str(error),
         ) from error
@@ -252,7 +253,7 @@ def probe(path: Path) -> Source:
 
 
 def _check_file(path: Path) -> int:
-    """Size in bytes of a readable, non-empty regular file."""
+    """Return the size in bytes of a readable, non-empty regular file; raise InputError for anything else."""
     try:
         if path.is_dir():
             raise InputError(f"{path} is a folder, not a video; name a file in it")
@@ -271,8 +272,8 @@ def _check_file(path: Path) -> int:
         raise InputError(f"{path} is empty (0 bytes); copy or download it again")
     if first_bytes.lstrip(b"\xef\xbb\xbf").startswith(_PLAYLIST_SIGNATURES):
         raise InputError(f"{path} is a playlist, not a video; name the video files themselves")
-    if promised := _Y4M_HEADER.match(first_bytes):  # its reader would ask for that memory at once
-        _check_frame_size(int(promised[1]), int(promised[2]), path)
+    if y4m := _Y4M_HEADER.match(first_bytes):  # its demuxer would allocate a frame at once
+        _check_frame_size(int(y4m[1]), int(y4m[2]), path)
     return size
 
 
@@ -291,12 +292,12 @@ def _unreadable_error(path: Path, error: Exception) -> InputError:
 def _describe_source(container: Any, path: Path, size: int) -> Source:
     name = container.format.name
     if name.endswith("_pipe") or name == "ico":
-        raise InputError(f"{path} is a still picture ({name}), not a video; give a video file")
-    if name == "tty":  # libavformat's text-art demuxer takes any text file
+        raise InputError(f"{path} is a still image ({name}), not a video; give a video file")
+    if name == "tty":  # libavformat's text-art demuxer accepts any text file
         raise InputError(f"{path} is a text file, not a video; check the name")
     if len(container.streams) > MAX_STREAMS:
         raise InputError(
-            f"{path} holds {len(container.streams)} streams, more than the {MAX_STREAMS} that are taken; "
+            f"{path} has {len(container.streams)} streams, more than the supported {MAX_STREAMS}; "
             "copy those you need into a new file first"
         )
     stream = _select_video_stream(container, path)
@@ -317,14 +318,13 @@ def _describe_source(container: Any, path: Path, size: int) -> Source:
             for each in container.streams
             if each.index != stream.index
         ),
-        chapter_count=len(container.chapters()),
         metadata=metadata,
         chapters=tuple(_parse_chapter(each) for each in container.chapters()),
     )
 
 
 def _select_video_stream(container: Any, path: Path) -> Any:
-    """The default video stream, or else the first one; covers and thumbnails are no film."""
+    """Return the default video stream, or else the first one, ignoring covers and thumbnails."""
     candidates = [
         stream
         for stream in container.streams.video
@@ -332,26 +332,26 @@ def _select_video_stream(container: Any, path: Path) -> Any:
     ]
     if not candidates:
         if container.streams.audio:
-            raise InputError(f"{path} holds sound only, no video; give a file with a picture")
-        raise InputError(f"{path} holds no video stream; give a file with a picture")
+            raise InputError(f"{path} has audio only, no video; give a file with a video stream")
+        raise InputError(f"{path} has no video stream; give a file with one")
     stream = next((each for each in candidates if _has_disposition(each, "default")), candidates[0])
     if not stream.codec_context.width or not stream.codec_context.height:
         truncation = find_truncation(path)
         reason = f": {truncation}" if truncation else ""
-        raise InputError(f"{path} holds a video stream without any picture{reason}; copy or record it again")
+        raise InputError(f"{path} has a video stream without any frame{reason}; copy or record it again")
     return stream
 
 
 def _check_frame_size(width: int, height: int, path: Path) -> None:
     if width * height > MAX_PIXELS:
         raise InputError(
-            f"{path} says that its picture has {width}x{height} pixels, more than the "
-            f"{MAX_PIXELS // 10**6} million that are taken; check the file, or shrink it first"
+            f"{path} declares frames of {width}x{height} pixels, more than the supported "
+            f"{MAX_PIXELS // 10**6} million; check the file, or scale it down first"
         )
 
 
 def _first_frame(container: Any, stream: Any) -> Any | None:
-    """The first picture that decodes, or None: rotation and interlacing are only certain on it."""
+    """Return the first frame that decodes, or None: only frames state rotation and interlacing reliably."""
     import av
 
     limit_decoder(stream)
@@ -372,7 +372,10 @@ def _first_frame(container: Any, stream: Any) -> Any | None:
 
 
 def _container_start(container: Any) -> Fraction:
-    """The earliest start as an exact multiple of that stream's clock; libavformat rounds to microseconds."""
+    """Return the earliest start as an exact multiple of its stream's time base.
+
+    libavformat rounds it to microseconds.
+    """
     if container.start_time is None:
         return Fraction(0)
     rounded = container.start_time * _MICROSECOND
@@ -388,7 +391,11 @@ def _container_start(container: Any) -> Fraction:
 def _describe_other_stream(stream: Any, description: str) -> OtherStream:
     metadata = lowercase_tags(stream.metadata)
     kind = "cover" if stream.type == "video" and _is_cover(stream) else stream.type
-    codec = codec_name(stream.codec_context) if stream.codec_context is not None else _undecodable_codec_name(stream, description)
+    codec = (
+        codec_name(stream.codec_context)
+        if stream.codec_context is not None
+        else _undecodable_codec_name(stream, description)
+    )
     return OtherStream(
         index=stream.index,
         kind=kind if kind in ("audio", "subtitle", "attachment", "cover", "video") else "data",
@@ -409,7 +416,7 @@ def _summarize(stream: Any, kind: str) -> str:
 
 
 def _undecodable_codec_name(stream: Any, description: str) -> str:
-    """Attachments and data have no decoder, hence no codec context; tags or libavformat's line name them."""
+    """Name an attachment or data stream, which has no codec context, by tags or libavformat's description."""
     mime_type = lowercase_tags(stream.metadata).get("mimetype", "")
     if mime_type:
         return mime_type.rsplit("/", 1)[-1].removeprefix("x-").removeprefix("truetype-") or "unknown"

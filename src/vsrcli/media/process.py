@@ -1,6 +1,6 @@
-"""Run ffmpeg as a child that can neither hang, nor be orphaned, nor fail unheard.
+"""Run ffmpeg as a child process that cannot hang, be orphaned or fail silently, and parse what it reports.
 
-What ffmpeg says while it decodes, and what of it means that the film is damaged.
+Parsing covers two kinds of messages of a decoding ffmpeg: damaged data, and a change of the frame size.
 """
 
 from __future__ import annotations
@@ -22,13 +22,18 @@ from typing import IO
 from vsrcli.system.threads import deferred_signals
 
 STALL_TIMEOUT = 600.0
-"""Seconds that a child may let this program wait without taking, giving or writing anything."""
+"""Seconds that this program waits for a child that makes no progress, before it kills the child."""
 
 _log = logging.getLogger(__name__)
 _TAIL_LINES = 24
 _MAX_LINE_LENGTH = 400
-_REAP_SECONDS = 10  # seconds; a child that survives SIGKILL hangs in the kernel, and nobody can end it
-_IGNORED_MESSAGES = ("No accelerated colorspace conversion", "deprecated pixel format used", "Svt[info]", "Svt[warn]")
+_REAP_SECONDS = 10  # a child that survives SIGKILL hangs in the kernel and cannot be ended
+_IGNORED_MESSAGES = (
+    "No accelerated colorspace conversion",
+    "deprecated pixel format used",
+    "Svt[info]",
+    "Svt[warn]",
+)
 _FOLLOW_UP_ERRORS = (
     "Error sending frames to consumers",
     "Could not open encoder before EOF",
@@ -37,23 +42,32 @@ _FOLLOW_UP_ERRORS = (
     "Nothing was written into output file",
 )
 _ADDRESS = re.compile(r" @ 0x[0-9a-f]+")
+_SIZE_CHANGE = re.compile(r"video parameters changed to .*?(\d+)x(\d+)")
+_DAMAGE = re.compile(
+    r"corrupt input packet|corrupt decoded frame|Error submitting packet to decoder|Decoding error"
+    r"|Non-monotonic DTS|File ended prematurely|partial file"
+    r"|\[in#\d+[^\]]*\] \[(?:error|fatal)\]"
+    r"|\[mjpeg[^\]]*\] \[error\] error (?:y=|count:)"
+)
 
 
 class FFmpegProcess:
     """A running ffmpeg.
 
-    A thread drains stderr, so the child never stops on a full pipe; the last lines are kept. The child
-    has a process group of its own: Ctrl-C in a terminal reaches this program only, which then decides. It
-    stays in this program's session, since Linux shares the processor between sessions before it looks at
-    niceness (sched(7), autogroups): ``nice vsr`` means its ffmpegs, too. Another thread kills a child that
-    keeps this program waiting for ``stall`` seconds, so that no wait is forever.
+    One thread drains stderr, so the child never blocks on a full pipe; the last lines are stored. Another
+    thread kills a child that keeps this program waiting for ``stall_timeout`` seconds without progress.
+
+    The child has a process group of its own, so that Ctrl-C in a terminal reaches this program only. It stays
+    in this program's session, since Linux shares the processor between sessions before it considers niceness
+    (sched(7), autogroups): ``nice vsr`` applies to its ffmpegs, too.
 
     Args:
         command: executable and arguments; never passes through a shell.
         stdin, stdout: whether to open a pipe.
         on_line: called with every line of stderr, in the draining thread.
-        grows: something that changes while the child makes progress, such as the size of what it writes.
-        stall: see ``STALL_TIMEOUT``.
+        progress_marker: returns a value that changes while the child makes progress, such as the size of its
+            output.
+        stall_timeout: seconds, instead of ``STALL_TIMEOUT``.
 
     Raises:
         OSError: the executable could not be started.
@@ -72,10 +86,10 @@ class FFmpegProcess:
         self.command = list(command)
         self._stall_timeout = STALL_TIMEOUT if stall_timeout is None else stall_timeout
         self._progress_marker = progress_marker
-        self._current_wait = 0  # number of the wait that this program is in; 0: none
+        self._current_wait = 0  # number of the wait in progress; 0: none
         self._wait_count = 0
-        # no Event: an exception from a signal could leave its lock held, see system/threads.py
-        self._end_signal: queue.SimpleQueue[None] = queue.SimpleQueue()
+        # No threading.Event: an exception from a signal could leave its lock held, see system/threads.py.
+        self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._stalled = False
         _log.debug("%s", shlex.join(self.command))
         self._on_line = on_line
@@ -91,7 +105,9 @@ class FFmpegProcess:
                     process_group=None if windows else 0,
                     creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if windows else 0,
                 )
-                self._stderr_thread = threading.Thread(target=self._read_stderr, name="ffmpeg-stderr", daemon=True)
+                self._stderr_thread = threading.Thread(
+                    target=self._read_stderr, name="ffmpeg-stderr", daemon=True
+                )
                 self._stderr_thread.start()
                 undo.callback(self.kill)
                 threading.Thread(target=self._kill_if_stalled, name="ffmpeg-watch", daemon=True).start()
@@ -104,51 +120,51 @@ class FFmpegProcess:
 
     @property
     def stdin(self) -> WatchedPipe:
-        """The pipe into the child; only if it was asked for."""
+        """The pipe into the child; only if it was requested."""
         return WatchedPipe(self.raw_stdin, self._watch_wait)
 
     @property
     def stdout(self) -> WatchedPipe:
-        """The pipe out of the child; only if it was asked for. Unbuffered: a read gives what is there."""
+        """The pipe out of the child; only if it was requested. Unbuffered."""
         return WatchedPipe(self.raw_stdout, self._watch_wait)
 
     @property
     def raw_stdin(self) -> IO[bytes]:
-        """The same as ``stdin``, unwatched: for a thread that may have to wait for others than the child."""
+        """``stdin`` without the stall timeout: for a thread that may also wait for something else."""
         assert self._child.stdin is not None
         return self._child.stdin
 
     @property
     def raw_stdout(self) -> IO[bytes]:
-        """The same as ``stdout``, unwatched."""
+        """``stdout`` without the stall timeout."""
         assert self._child.stdout is not None
         return getattr(self._child.stdout, "raw", self._child.stdout)
 
     def stderr_tail(self) -> str:
-        """The last lines that ffmpeg wrote on stderr, without those that only follow from the others."""
+        """Return the last lines of stderr, without errors that only follow from another one."""
         lines = [_ADDRESS.sub("", line) for line in self._stderr_lines]
-        causes = [line for line in lines if not any(echo in line for echo in _FOLLOW_UP_ERRORS)]
+        causes = [line for line in lines if not any(text in line for text in _FOLLOW_UP_ERRORS)]
         return "\n".join(causes or lines)
 
     def wait(self) -> int:
-        """Close stdin, wait for the end, and return the exit status (negative: the signal that ended it)."""
+        """Close stdin, wait for the child's exit, and return its status (negative: a signal)."""
         with self._watch_wait():
             self._close_pipe(self._child.stdin)
             status = self._child.wait()
-        # A grandchild could hold stderr open; ffmpeg has none, so this ends at once.
+        # A grandchild could keep stderr open; ffmpeg has none, so this returns at once.
         self._stderr_thread.join(timeout=_REAP_SECONDS)
-        self._end_signal.put(None)
+        self._ended.put(None)
         return status
 
     def describe_exit(self, status: int) -> str:
-        """An exit status in words; of a child that was killed because it stalled, that."""
+        """Return an exit status in words, or that the child was killed because it stalled."""
         if self._stalled:
-            return f"neither took nor gave anything for {self._stall_timeout:g} seconds"
+            return f"made no progress for {self._stall_timeout:g} seconds"
         return describe_exit(status)
 
     def kill(self) -> None:
-        """End the child at once and reap it. Safe to call at any time, any number of times."""
-        self._end_signal.put(None)
+        """Kill the child and reap it. Safe to call at any time, any number of times."""
+        self._ended.put(None)
         with contextlib.suppress(OSError):
             self._child.kill()
         self._close_pipe(self._child.stdin)
@@ -159,7 +175,7 @@ class FFmpegProcess:
 
     @contextlib.contextmanager
     def _watch_wait(self) -> Iterator[None]:
-        """A block in which this program depends on the child."""
+        """Let the stall timeout run during a block that waits for the child."""
         self._wait_count += 1
         self._current_wait = self._wait_count
         try:
@@ -168,13 +184,17 @@ class FFmpegProcess:
             self._current_wait = 0
 
     def _kill_if_stalled(self) -> None:
-        """Count the moments of one and the same wait. While this program itself is stopped, none passes."""
+        """Kill the child once one wait lasts ``stall_timeout`` seconds without progress.
+
+        Counts intervals instead of reading a clock, so that no time passes while this program is suspended.
+        """
         interval = min(1.0, self._stall_timeout / 10)
-        number, grown, stalled_seconds = 0, None, 0.0
+        previous: tuple[int, object] = 0, None
+        stalled_seconds = 0.0
         while not self._ended_within(interval):
-            seen = self._current_wait, self._progress_marker()
-            if not seen[0] or seen != (number, grown):
-                (number, grown), stalled_seconds = seen, 0.0
+            current = self._current_wait, self._progress_marker()
+            if current[0] == 0 or current != previous:
+                previous, stalled_seconds = current, 0.0
                 continue
             stalled_seconds += interval
             if stalled_seconds >= self._stall_timeout:
@@ -185,7 +205,7 @@ class FFmpegProcess:
 
     def _ended_within(self, seconds: float) -> bool:
         try:
-            self._end_signal.get(timeout=seconds)
+            self._ended.get(timeout=seconds)
         except queue.Empty:
             return False
         return True
@@ -195,7 +215,7 @@ class FFmpegProcess:
         with self._child.stderr as pipe:
             for raw in pipe:
                 line = raw.decode("utf-8", "replace").strip()[:_MAX_LINE_LENGTH]
-                if not line or any(noise in line for noise in _IGNORED_MESSAGES):
+                if not line or any(text in line for text in _IGNORED_MESSAGES):
                     continue
                 if "[info]" not in line:
                     self._stderr_lines.append(line)
@@ -210,32 +230,32 @@ class FFmpegProcess:
 
 
 class WatchedPipe:
-    """One end of a child's pipe, for PyAV: every read and write is watched."""
+    """One end of a child's pipe, as a file for PyAV: the stall timeout runs during every read and write."""
 
     def __init__(self, file: IO[bytes], watch_wait: Callable[[], AbstractContextManager[None]]) -> None:
         self._file = file
         self._watch_wait = watch_wait
 
     def read(self, size: int) -> bytes:
-        """As a file's; nothing once the child has been killed from another thread, which closes the pipe."""
+        """Read up to ``size`` bytes; none once another thread has killed the child, which closes the pipe."""
         with self._watch_wait():
             try:
                 return self._file.read(size)
-            except ValueError:  # closed: PyAV would print a traceback for the second read that fails
+            except ValueError:  # closed; PyAV would print a traceback for the second read that fails
                 return b""
 
     def write(self, data: bytes) -> int:
-        """As a file's."""
+        """Write all of ``data``; return the number of bytes."""
         with self._watch_wait():
             return self._file.write(data)
 
     def close(self) -> None:
-        """As a file's; never raises."""
+        """Close the pipe; never raise."""
         FFmpegProcess._close_pipe(self._file)
 
 
 def describe_exit(status: int) -> str:
-    """An exit status in words: ``status 1``, or the name of the signal that ended it."""
+    """Return an exit status in words: ``exit status 1``, or ``killed by`` and the signal's name."""
     if status >= 0:
         return f"exit status {status}"
     with contextlib.suppress(ValueError):
@@ -243,21 +263,12 @@ def describe_exit(status: int) -> str:
     return f"killed by signal {-status}"
 
 
-_SIZE_CHANGE = re.compile(r"video parameters changed to .*?(\d+)x(\d+)")
-_DAMAGE = re.compile(
-    r"corrupt input packet|corrupt decoded frame|Error submitting packet to decoder|Decoding error"
-    r"|Non-monotonic DTS|File ended prematurely|partial file"
-    r"|\[in#\d+[^\]]*\] \[(?:error|fatal)\]"
-    r"|\[mjpeg[^\]]*\] \[error\] error (?:y=|count:)"
-)
-
-
 def is_damage_message(line: str) -> bool:
-    """Whether a line of ffmpeg's stderr tells of data that is missing or wrong."""
+    """Return whether a line of ffmpeg's stderr reports missing or damaged data."""
     return _DAMAGE.search(line) is not None
 
 
 def parse_size_change(line: str) -> tuple[int, int] | None:
-    """(width, height) as coded, if the line says that the picture changes to it."""
+    """Return the new coded (width, height) if a line of ffmpeg's stderr reports a change, or else None."""
     match = _SIZE_CHANGE.search(line)
     return (int(match[1]), int(match[2])) if match else None

@@ -1,8 +1,7 @@
-"""One ffmpeg that decodes: its pictures, and whether they were all.
+"""Read raw frames from a decoding ffmpeg, detect a premature end, and conceal damaged frames.
 
-Carry on over damage: a picture that cannot be decoded is replaced by the last good one.
-
-So the film keeps its number of frames and every time, and what was replaced can be told at the end.
+A damaged frame is replaced by the last good one, so that the number of frames and their times are unchanged,
+and a summary lists what was replaced.
 """
 
 from __future__ import annotations
@@ -20,12 +19,15 @@ from vsrcli.media.safety import find_bad_ts_packets, find_truncation
 from vsrcli.media.types import Frame, Source
 from vsrcli.system.text import format_timestamp
 
+_CONFIRMATION_SECONDS = 1.0  # ffmpeg reports damage through another pipe, possibly after the frame
+_MAX_LISTED_RANGES = 20
+
 
 class IncompleteStreamError(Exception):
-    """The pictures ended before the film did.
+    """Frames ended before the video did.
 
     Attributes:
-        what: why, as half a sentence.
+        reason: a phrase for a message.
     """
 
     def __init__(self, reason: str) -> None:
@@ -34,18 +36,18 @@ class IncompleteStreamError(Exception):
 
 
 class RawFrameReader:
-    """Starts ffmpeg and takes its pictures out of the pipe.
+    """Start ffmpeg and read its frames from the pipe.
 
     Args:
-        source: the film.
+        source: the video.
         command: from ``decode_command``.
-        alpha: whether pictures have a fourth channel.
-        tolerant: damage, and an end that is cut off, become a warning.
-        lenient: damage becomes a warning.
+        alpha: whether frames have a fourth channel.
+        tolerant: whether damage and a truncated end become a warning.
+        ignore_damage: whether damage becomes a warning.
 
     Attributes:
-        damage: what ffmpeg has said about damaged data so far.
-        warnings: what was passed over, in words.
+        damage_messages: lines of ffmpeg that report damaged data, so far.
+        warnings: damage that was ignored, for people.
         process: the running ffmpeg.
 
     Raises:
@@ -65,10 +67,10 @@ class RawFrameReader:
         self.process = FFmpegProcess(command, stdout=True, on_line=self._on_stderr_line)
 
     def frames(self) -> Iterator[Frame]:
-        """Every picture that ffmpeg gives.
+        """Yield every frame that ffmpeg decodes.
 
         Raises:
-            IncompleteStreamError: there were not all of them; nothing ends quietly before the film does.
+            IncompleteStreamError: frames are missing. Iteration never ends silently before the video does.
         """
         import av
 
@@ -77,7 +79,7 @@ class RawFrameReader:
                 for packet in self._packets(container):
                     yield self._parse_frame(packet)
         except (av.FFmpegError, OSError, EOFError) as error:
-            self._check_end(error)  # the pipe broke off: ffmpeg's own exit tells why, if it knows
+            self._check_end(error)  # the pipe ended early: ffmpeg's exit status may say why
         else:
             self._check_end(None)
 
@@ -88,20 +90,21 @@ class RawFrameReader:
         packets = (packet for packet in container.demux(container.streams.video[0]) if packet.size)
         for packet in packets:
             if packet.size != expected_bytes and next(packets, None) is None:
-                raise EOFError("the pipe ended inside this picture")
+                raise EOFError("the pipe ended inside this frame")
             if packet.size != expected_bytes or self._size_change_is_hidden():
                 width, height = self._changed_size or (0, 0)
                 size = f"{width}x{height}" if width else f"{packet.size} instead of {expected_bytes} bytes"
                 raise IncompleteStreamError(
-                    f"the picture changes from {video.width}x{video.height} to {size}; split the film"
+                    f"the frame size changes from {video.width}x{video.height} to {size}; split the video"
                 )
             yield packet
 
     def _size_change_is_hidden(self) -> bool:
-        """A change to as many pixels (64x48 to 48x64) does not show in the bytes: stop where it is known."""
+        """Return whether the size changed to one of as many pixels (64x48 to 48x64), so of as many bytes."""
         if self._changed_size is None:
             return False
-        return self._changed_size[0] * self._changed_size[1] == self._source.video.width * self._source.video.height
+        width, height = self._changed_size
+        return width * height == self._source.video.width * self._source.video.height
 
     def _parse_frame(self, packet: Any) -> Frame:
         video = self._source.video
@@ -114,22 +117,26 @@ class RawFrameReader:
         return Frame(pixels[..., :3], ticks.numerator, video.time_base, alpha)
 
     def _check_end(self, error: Exception | None) -> None:
-        """The pipe has ended: was that the end of the film?"""
+        """Raise or add a warning unless the pipe's end was the end of the video.
+
+        Args:
+            error: that ended reading, or None at a regular end.
+        """
         if error is not None:
-            self.process.stdout.close()  # or else a child that still writes would wait for us, and we for it
+            self.process.stdout.close()  # or else a child that still writes would never exit
         status = self.process.wait()
         problem: str | None = None
         if status != 0:
             problem = f"ffmpeg stopped ({self.process.describe_exit(status)})"
         elif error is not None:
-            problem = "ffmpeg's output broke off"
+            problem = "ffmpeg's output ended early"
         elif self._tolerant and (bad_packets := find_bad_ts_packets(self._source.path)):
             problem = f"the file is damaged: {bad_packets}"
         elif self.damage_messages:
             problem = "the file is damaged"
         truncation = find_truncation(self._source.path)
         if truncation is not None:
-            problem = f"the file is cut short: {truncation}"
+            problem = f"the file is truncated: {truncation}"
         if problem is None:
             return
         ended_normally = status == 0 and error is None
@@ -142,7 +149,7 @@ class RawFrameReader:
         self.warnings.append(f"{problem} ({count} place{'s' * (count > 1)})" if count else problem)
 
     def _on_stderr_line(self, line: str) -> None:
-        """Called in the draining thread for every line that ffmpeg says."""
+        """Record damage and size changes; runs in the thread that drains stderr."""
         size, video = parse_size_change(line), self._source.video
         if size is not None:
             is_sideways = video.rotation in (90, 270)
@@ -152,21 +159,17 @@ class RawFrameReader:
             self.damage_messages.append(line)
 
 
-_CONFIRMATION_SECONDS = 1.0  # seconds for ffmpeg's word about damage to arrive, which comes by another pipe
-_MAX_LISTED_RANGES = 20  # places in one message
-
-
 class DamageConcealer:
-    """Fills in pictures that the container has but the decoder could not give.
+    """Fill in frames that the container has but the decoder could not decode.
 
     Args:
-        source: the film.
-        times: presentation times of all its pictures, sorted, in ticks of its clock: int64 (N,).
-        damaged: whether ffmpeg has met damage so far. Where pictures are missing without any (two packets for
-            one picture, say), nothing is filled in.
+        source: the video.
+        frame_ticks: presentation times of all its frames, sorted, in ticks of its clock: int64 (N,).
+        has_damage: returns whether ffmpeg has reported damage so far. Where frames are missing without any
+            (if one frame has two packets, say), nothing is filled in.
 
     Attributes:
-        replaced: times of the pictures that were filled in, in ticks.
+        replaced_ticks: times of the frames that were filled in, in ticks.
     """
 
     def __init__(self, source: Source, frame_ticks: np.ndarray, has_damage: Callable[[], bool]) -> None:
@@ -177,22 +180,22 @@ class DamageConcealer:
         self._may_fill = True
 
     def conceal(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """The frames, and between them copies of the one before where one is missing.
+        """Yield the frames and, for each missing one, a copy of the frame before it.
 
-        Before the first good frame, copies of that one: the film keeps its start.
+        Frames missing at the start become copies of the first good one.
         """
-        next_index, last_good = 0, None
+        ticks, next_index, last_good = self._frame_ticks, 0, None
         for frame in frames:
-            index = int(np.searchsorted(self._frame_ticks, frame.pts))
+            index = int(np.searchsorted(ticks, frame.pts))
             yield from self._repeat(last_good or frame, next_index, index)
-            next_index = max(next_index, index + int(index < len(self._frame_ticks) and self._frame_ticks[index] == frame.pts))
+            next_index = max(next_index, index + int(index < len(ticks) and ticks[index] == frame.pts))
             last_good = frame
             yield frame
         if last_good is not None:
-            yield from self._repeat(last_good, next_index, len(self._frame_ticks))
+            yield from self._repeat(last_good, next_index, len(ticks))
 
     def summary(self) -> str | None:
-        """One line that lists what was replaced; None if nothing was."""
+        """Return one line that lists the replaced frames; None if there are none."""
         if not self.replaced_ticks:
             return None
         indices = np.searchsorted(self._frame_ticks, self.replaced_ticks)
@@ -204,6 +207,7 @@ class DamageConcealer:
         return f"{frames} replaced by the frame before: at {', '.join(ranges)}{more}"
 
     def _repeat(self, frame: Frame, first: int, end: int) -> Iterator[Frame]:
+        """Yield ``frame`` at the times ``first`` to ``end`` (exclusive), unless gaps are no damage."""
         if end > first and self._may_fill and not self._wait_for_damage():
             self._may_fill = False
         if not self._may_fill:
@@ -213,6 +217,7 @@ class DamageConcealer:
             yield replace(frame, pts=pts)
 
     def _wait_for_damage(self) -> bool:
+        """Return whether ffmpeg reports damage within ``_CONFIRMATION_SECONDS``."""
         deadline = time.monotonic() + _CONFIRMATION_SECONDS
         while not self._has_damage():
             if time.monotonic() > deadline:
@@ -221,7 +226,7 @@ class DamageConcealer:
         return True
 
     def _format_range(self, run: np.ndarray) -> str:
-        """``0:01.240`` or ``0:01.240 to 0:01.320``, counted from the film's start."""
+        """Return ``0:01.240`` or ``0:01.240 to 0:01.320``, counted from the video's start."""
         time_base = self._source.video.time_base
         ends = [pts * time_base - self._source.start for pts in dict.fromkeys((int(run[0]), int(run[-1])))]
         return " to ".join(format_timestamp(float(end), hours=True) for end in ends)

@@ -1,4 +1,4 @@
-"""Frames of a film from a certain one on: decoding takes up where an earlier run left off."""
+"""Decode a video from the frame at which an earlier run stopped."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from vsrcli.system.threads import Prefetcher, queue_depth
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """The last frame that was taken.
+    """The last frame that an earlier run used.
 
     Attributes:
-        number: how many frames it was the last of.
-        pts: its time in ticks of the source's clock.
-        checksum: of its pixels, as :func:`checksum` makes it.
+        frame_count: frames used so far, this one included.
+        pts: its presentation time in ticks of the source's clock.
+        crc32: of its pixels, see :func:`frame_crc32`.
     """
 
     frame_count: int
@@ -32,24 +32,24 @@ class ResumePoint:
 
 
 def frame_crc32(frame: Frame) -> int:
-    """CRC-32 of a frame's pixels."""
+    """Return the CRC-32 of a frame's pixels."""
     return zlib.crc32(np.ascontiguousarray(frame.pixels).data)
 
 
 class ResumableDecoder:
-    """A context manager and iterator: the frames behind one that was seen, all of them if none was. They are
-    decoded a few ahead, in a thread.
+    """A context manager and iterator of the frames after ``resume_point``; of all frames if it is None.
 
-    Decoding begins at the seen frame, which has to come out as it did then. Where it does not (not every file
-    can be entered in its middle), decoding begins at the film's start, and what comes before is passed over.
+    Decoding begins at the resume point, whose frame must be the same as in the earlier run. Where it is not
+    (not every file can be decoded from its middle), decoding begins at the start, and frames up to the resume
+    point are skipped. A background thread decodes a few frames ahead.
 
     Args:
-        source: the film.
-        open_decoder: a decoder that begins with a frame, or with the span for None.
-        seen: the frame.
+        source: the video.
+        open_decoder: opens a decoder that begins with the frame of a resume point; for None, with the span.
+        resume_point: where the earlier run stopped.
 
     Raises (while iterating):
-        DecodeError: see ``Decoder``; or the seen frame does not come again.
+        DecodeError: see ``Decoder``; or the frame of the resume point does not occur again.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class ResumableDecoder:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was passed over or replaced, once the frames are over."""
+        """Damage that was ignored or concealed; complete at the end of iteration."""
         return tuple(self._decoder.warnings)
 
     def raise_if_damaged(self) -> None:
-        """See ``Decoder.check``."""
+        """See ``Decoder.raise_if_damaged``."""
         self._decoder.raise_if_damaged()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -118,6 +118,6 @@ class ResumableDecoder:
 
     def _mismatch_error(self) -> DecodeError:
         return DecodeError(
-            f"{self._source.path}: its frames are not those that were decoded before; "
-            "use --no-resume to begin anew"
+            f"{self._source.path}: its frames differ from those decoded before; "
+            "use --no-resume to start again"
         )

@@ -1,21 +1,15 @@
-"""Open a film so that it can be nothing but itself: no playlist, no script, no pattern, no bomb.
+"""Checks of untrusted input: safe opening of media files, ffmpeg options of the user, truncated files.
 
-libavformat chooses its reader by content and by name, and some readers open whatever the file tells them to:
-other files, addresses, programs. Only readers of films that take all their bytes from the one file are
-allowed here, in PyAV and in ffmpeg alike, and both may use the ``file`` protocol only.
+*Opening.* libavformat chooses a demuxer by content and name, and some demuxers open whatever the file refers
+to: other files, addresses, programs. Here PyAV and ffmpeg may use only demuxers that read all bytes from the
+one file, and only the ``file`` protocol. Frame size and number of streams are limited.
 
-Options of ffmpeg that ``-e`` may not set: those that decide which frames, times and streams are written.
+*Options.* ``-e`` may not set options that decide which frames, times and streams are written: an output that
+silently has fewer frames or other audio would be no success. Nor may a value name a device: x264 writes its
+statistics next to that name and renames them over it, which as root destroys ``/dev/null`` for the machine.
 
-They are decided here, and a film that silently holds fewer frames or another sound would be no success. Most
-have an option of their own.
-
-Nor may a value name a device: x264 writes its statistics beside that name and renames them over it, which in
-the superuser's hands destroys ``/dev/null`` for the whole machine.
-
-Does a file hold all the bytes that its own headers promise?
-
-Decoders end quietly at the end of a file, so a film that was cut short looks like a shorter film. The outer
-structure of the common containers tells the two apart without decoding anything.
+*Truncation.* Decoders end silently at the end of a file, so a truncated video looks like a shorter one. The
+outer structure of the common containers reveals it without decoding.
 """
 
 from __future__ import annotations
@@ -33,10 +27,10 @@ from vsrcli.errors import UsageError
 from vsrcli.media.ffmpeg import file_url
 
 MAX_PIXELS = 2**26
-"""Largest frame taken as input (8192x8192); a few bytes of header can promise far more than memory holds."""
+"""Largest supported input frame (8192x8192); a few header bytes can declare far more than fits in memory."""
 
 MAX_STREAMS = 256
-"""Most streams that one film may have, attachments included; the command line names each of them."""
+"""Most streams of one file, attachments included; ffmpeg's command line names each of them."""
 
 _VIDEO_FORMATS = (
     "3dostr,anm,apng,asf,asf_o,av1,avi,avif,avs2,avs3,bink,cavsvideo,cine,dirac,dnxhd,dv,evc,film_cpk,flic,flv,"
@@ -44,7 +38,7 @@ _VIDEO_FORMATS = (
     "mov,mpeg,mpegts,mpegtsraw,mpegvideo,mpjpeg,mv,mxf,nsv,nut,nuv,obu,ogg,pdv,pmp,pva,r3d,rl2,rm,roq,rpl,ser,"
     "smk,smush,swf,thp,tmv,ty,vc1,vc1test,vividas,vivo,vmd,vvc,wc3movie,webp_anim,wtv,xmv,yop,yuv4mpegpipe"
 )
-# Taken only to say better what is wrong with them: sound, still pictures, text.
+# Opened only to explain better why they are no input: audio, still images, text.
 _DIAGNOSED_FORMATS = (
     "aac,ac3,aiff,amr,ape,au,caf,dsf,dts,eac3,flac,mp3,mpc,mpc8,truehd,tta,voc,w64,wav,wv,"
     "bmp_pipe,dpx_pipe,exr_pipe,gif_pipe,ico,j2k_pipe,jpeg_pipe,jpegls_pipe,jpegxl_pipe,pam_pipe,pbm_pipe,"
@@ -53,16 +47,51 @@ _DIAGNOSED_FORMATS = (
 )
 _ALLOWED_FORMATS = f"{_VIDEO_FORMATS},{_DIAGNOSED_FORMATS}"
 
+_CHANGES_FRAMES = "it would change which frames are written, or their times"
+_CHANGES_STREAMS = "it would change which streams are written"
+_CHANGES_SPAN = f"{_CHANGES_FRAMES}; use --start, --end and --frames"
+_REFUSED_OPTIONS = {
+    **dict.fromkeys(
+        ("t", "to", "ss", "sseof", "fs", "frames", "vframes", "aframes", "dframes"), _CHANGES_SPAN
+    ),
+    **dict.fromkeys(("r", "fpsmax", "fps_mode", "vsync", "enc_time_base", "time_base"), _CHANGES_FRAMES),
+    **dict.fromkeys(("copyts", "start_at_zero", "output_ts_offset", "avoid_negative_ts"), _CHANGES_FRAMES),
+    **dict.fromkeys(("itsoffset", "itsscale", "stream_loop", "timelimit", "async"), _CHANGES_FRAMES),
+    **dict.fromkeys(("frame_drop_threshold", "copytb", "copyinkf", "readrate"), _CHANGES_FRAMES),
+    **dict.fromkeys(
+        ("map", "map_chapters", "map_metadata", "map_channel", "vn", "an", "sn", "dn"), _CHANGES_STREAMS
+    ),
+    **dict.fromkeys(
+        ("shortest", "program", "attach", "dump_attachment", "ignore_unknown", "copy_unknown"),
+        _CHANGES_STREAMS,
+    ),
+    **dict.fromkeys(("filter_complex", "lavfi", "filter_complex_script"), _CHANGES_STREAMS),
+    **dict.fromkeys(("f", "target"), "the extension of OUT chooses the container"),
+    **dict.fromkeys(("vcodec",), "use --codec"),
+    **dict.fromkeys(("s",), "use --scale"),
+    **dict.fromkeys(("i", "y", "n", "pass", "passlogfile"), "it makes no sense here"),
+}
+_REFUSED_VIDEO_OPTIONS = {"c": "use --codec", "codec": "use --codec", "pix_fmt": "use --pix-fmt"}
+_DEVICE_SUFFIX = "device"  # options that end so name a device to encode with, which is opened, not written
+_LIST_SEPARATORS = re.compile(r"(?<!\\)[:=,;]")  # between names and values, as in x264-params and filters
+_QUOTES = re.compile(r"[\\'\"]")
+
+_SYNC_BYTE = 0x47  # first byte of a transport packet
+_PACKETS_PER_READ = 1 << 15
+_EBML_MAGIC = b"\x1a\x45\xdf\xa3"
+_SEGMENT_ID = b"\x18\x53\x80\x67"
+_MP4_BOXES = frozenset(b"ftyp moov mdat free skip wide moof styp sidx pnot uuid".split())
+
 
 def open_media(path: Path, *, format_name: str | None = None) -> Any:
-    """A PyAV container of a file, to be used in a ``with`` statement.
+    """Open a file as a PyAV container, to be used in a ``with`` statement.
 
     Args:
         path: the file.
-        kind: name of the only reader allowed, as an earlier look at the file found it; None: any of a film.
+        format_name: the only demuxer allowed, as ``probe`` found it; None: any allowed one.
 
     Raises:
-        av.FFmpegError: it cannot be read; ``av.ArgumentError`` if its reader is not allowed.
+        av.FFmpegError: it cannot be read; ``av.ArgumentError`` if its demuxer is not allowed.
         OSError: the file cannot be opened.
     """
     import av
@@ -70,15 +99,15 @@ def open_media(path: Path, *, format_name: str | None = None) -> Any:
     options = {
         "protocol_whitelist": "file",
         "format_whitelist": format_name or _ALLOWED_FORMATS,
-        "max_pixels": str(MAX_PIXELS),  # for the decoders that look into the file when it is opened
+        "max_pixels": str(MAX_PIXELS),  # for decoders that run while the file is opened
     }
     return av.open(file_url(path), options=options, metadata_errors="replace")
 
 
 def open_output_file(file: Path, muxer: str) -> Any:
-    """A PyAV container of a file that ffmpeg has just written with ``muxer``; raises as ``open_film``.
+    """Open a file that ffmpeg has just written with ``muxer``; raise as ``open_media``.
 
-    The format is named, since a film of a few small frames is too short to be recognized.
+    The format is explicit, since a video of a few small frames is too short for its format to be detected.
     """
     import av
 
@@ -86,53 +115,28 @@ def open_output_file(file: Path, muxer: str) -> Any:
 
 
 def limit_decoder(stream: Any) -> None:
-    """Let a PyAV stream decode no picture beyond ``MAX_PIXELS``."""
+    """Let a PyAV stream decode no frame above ``MAX_PIXELS``."""
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
 
 
 def safe_input_options(container: str) -> dict[str, str]:
-    """ffmpeg's input options for the same care.
+    """Return ffmpeg input options with the restrictions of ``open_media``.
 
     Args:
-        container: the reader's name, as PyAV found it: ffmpeg must see the same film.
+        container: the demuxer's name as PyAV detected it: ffmpeg must use the same one.
     """
     return {"protocol_whitelist": "file,pipe", "format_whitelist": container}
 
 
-_CHANGES_FRAMES = "it would change which frames are written, or when they are shown"
-_CHANGES_STREAMS = "it would change which streams are written"
-_CHANGES_SPAN = f"{_CHANGES_FRAMES}; use --start, --end and --frames"
-_REFUSED_OPTIONS = {
-    **dict.fromkeys(("t", "to", "ss", "sseof", "fs", "frames", "vframes", "aframes", "dframes"), _CHANGES_SPAN),
-    **dict.fromkeys(("r", "fpsmax", "fps_mode", "vsync", "enc_time_base", "time_base"), _CHANGES_FRAMES),
-    **dict.fromkeys(("copyts", "start_at_zero", "output_ts_offset", "avoid_negative_ts"), _CHANGES_FRAMES),
-    **dict.fromkeys(("itsoffset", "itsscale", "stream_loop", "timelimit", "async"), _CHANGES_FRAMES),
-    **dict.fromkeys(("frame_drop_threshold", "copytb", "copyinkf", "readrate"), _CHANGES_FRAMES),
-    **dict.fromkeys(("map", "map_chapters", "map_metadata", "map_channel", "vn", "an", "sn", "dn"), _CHANGES_STREAMS),
-    **dict.fromkeys(
-        ("shortest", "program", "attach", "dump_attachment", "ignore_unknown", "copy_unknown"), _CHANGES_STREAMS
-    ),
-    **dict.fromkeys(("filter_complex", "lavfi", "filter_complex_script"), _CHANGES_STREAMS),
-    **dict.fromkeys(("f", "target"), "the extension of OUT chooses the container"),
-    **dict.fromkeys(("vcodec",), "use --codec"),
-    **dict.fromkeys(("s",), "use --scale"),
-    **dict.fromkeys(("i", "y", "n", "pass", "passlogfile"), "it cannot be meant here"),
-}
-_REFUSED_VIDEO_OPTIONS = {"c": "use --codec", "codec": "use --codec", "pix_fmt": "use --pix-fmt"}
-_DEVICE_SUFFIX = "device"  # how options end that name a chip to compute on: it is opened, not written
-_LIST_SEPARATORS = re.compile(r"(?<!\\)[:=,;]")  # between the names and values of lists, as in x264-params and filters
-_QUOTES = re.compile(r"[\\'\"]")
-
-
 def check_extra_options(extra_options: Iterable[tuple[str, str]]) -> None:
-    """Check what the user hands to ffmpeg.
+    """Check options that the user passes on to ffmpeg.
 
     Args:
-        settings: (key, value) without the dash, as in ``EncodeOptions.extra``.
+        extra_options: (key, value) without the dash, as in ``EncodeOptions.extra``.
 
     Raises:
-        UsageError: a key that would break what is promised about frames, times and streams; or a value that
-            names a device, a pipe or a socket.
+        UsageError: a key that would change which frames, times and streams are written; or a value that names
+            a device, a pipe or a socket.
     """
     for option, value in extra_options:
         key, _, stream_specifier = option.removeprefix("-").partition(":")
@@ -145,38 +149,10 @@ def check_extra_options(extra_options: Iterable[tuple[str, str]]) -> None:
             raise UsageError(f"-e {option}={value} is refused: {reason}")
 
 
-def _special_file_reason(value: str) -> str | None:
-    """What speaks against a value that is the name of something else than a file, or has one within."""
-    parts = [part for part in _LIST_SEPARATORS.split(value) for part in (part, _QUOTES.sub("", part))]
-    for name in (value, *parts):
-        if _is_special_file(name):
-            return f"{name} is no regular file, and an encoder could put one in its place; name another file"
-    return None
-
-
-def _is_special_file(name: str) -> bool:
-    """Whether a device, pipe or socket has this name; or a link among the devices, such as /dev/stdout."""
-    try:
-        path = Path(name)
-        if path.is_symlink() and path.parent.resolve() == Path("/dev"):
-            return True
-        mode = path.stat().st_mode
-    except (OSError, ValueError):  # there is no such thing, or this is no name
-        return False
-    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
-
-
-_SYNC_BYTE = 0x47  # first byte of a transport packet
-_PACKETS_PER_READ = 1 << 15  # packets read at a time
-_EBML_MAGIC = b"\x1a\x45\xdf\xa3"
-_SEGMENT_ID = b"\x18\x53\x80\x67"
-_MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"styp", b"sidx", b"pnot", b"uuid")
-
-
 def find_truncation(path: Path) -> str | None:
-    """What is missing at the end of the file, as half a sentence; None if nothing is known to be.
+    """Return a phrase that says what is missing at the end of the file; None if nothing is known to be.
 
-    Knows MP4/MOV (top-level boxes), Matroska/WebM (segment size), AVI (RIFF size), MPEG-TS (whole packets).
+    Supports MP4/MOV (top-level boxes), Matroska/WebM (segment size), AVI (RIFF size), MPEG-TS (whole packets).
 
     Raises:
         OSError: the file cannot be read.
@@ -195,9 +171,9 @@ def find_truncation(path: Path) -> str | None:
 
 
 def find_bad_ts_packets(path: Path) -> str | None:
-    """What of an MPEG-TS file is no packet, as half a sentence; None if nothing, or it is another file.
+    """Return a phrase that counts the corrupt packets of an MPEG-TS file; None if none, or not MPEG-TS.
 
-    libavformat searches for the next packet and says nothing, so frames would be missing. Reads all of it.
+    Reads the whole file. libavformat skips to the next packet silently, so frames would be missing.
 
     Raises:
         OSError: the file cannot be read.
@@ -215,11 +191,34 @@ def find_bad_ts_packets(path: Path) -> str | None:
                 first_bad = position + int(bad[0]) * packet_bytes
             bad_count += len(bad)
             position += len(block)
-    return None if first_bad is None else f"{bad_count} of its transport packets are none, the first at byte {first_bad}"
+    if first_bad is None:
+        return None
+    return f"{bad_count} of its transport packets are corrupt, the first at byte {first_bad}"
+
+
+def _special_file_reason(value: str) -> str | None:
+    """Return why a value is refused that is or contains the name of a special file; None if it is not."""
+    parts = [part for item in _LIST_SEPARATORS.split(value) for part in (item, _QUOTES.sub("", item))]
+    for name in (value, *parts):
+        if _is_special_file(name):
+            return f"{name} is no regular file, and an encoder could put one in its place; name another file"
+    return None
+
+
+def _is_special_file(name: str) -> bool:
+    """Return whether this names a device, pipe or socket, or a link in /dev such as /dev/stdout."""
+    try:
+        path = Path(name)
+        if path.is_symlink() and path.parent.resolve() == Path("/dev"):
+            return True
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # it does not exist, or is no valid name
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _size_mismatch(declared: int, actual: int) -> str | None:
-    return f"its header promises {declared} bytes, {actual} are there" if declared > actual else None
+    return f"its header declares {declared} bytes, the file has {actual}" if declared > actual else None
 
 
 def _mp4_truncation(file, size: int) -> str | None:
@@ -236,9 +235,9 @@ def _mp4_truncation(file, size: int) -> str | None:
             position = size
             break
         if length < 8:
-            break  # padding or rubbish behind the film; players stop here too
+            break  # padding or garbage after the video; players stop here too
         if position + length > size and name in (b"mdat", b"moov", b"moof"):
-            return f"its {name.decode()} box reaches to byte {position + length}, the file ends at {size}"
+            return f"its {name.decode()} box extends to byte {position + length}, the file ends at {size}"
         position += length
     if b"moov" not in names:
         return "its index (the moov box) is missing"
@@ -246,7 +245,7 @@ def _mp4_truncation(file, size: int) -> str | None:
 
 
 def _matroska_truncation(first_bytes: bytes, size: int) -> str | None:
-    """The EBML header is followed by one Segment that states its size (all ones: a live recording)."""
+    """Check the size of the Segment that follows the EBML header (all ones: unknown, a live recording)."""
     length, size_length = _read_vint(first_bytes, 4)
     start = 4 + size_length + length
     if length < 0 or first_bytes[start : start + 4] != _SEGMENT_ID:
@@ -256,7 +255,7 @@ def _matroska_truncation(first_bytes: bytes, size: int) -> str | None:
 
 
 def _read_vint(data: bytes, offset: int) -> tuple[int, int]:
-    """An EBML size at ``at``: (value or -1 for unknown, bytes used)."""
+    """Return the EBML size at ``offset``: (value, or -1 if unknown; bytes used)."""
     if offset >= len(data) or data[offset] == 0:
         return -1, 1
     used = 9 - data[offset].bit_length()
@@ -265,17 +264,17 @@ def _read_vint(data: bytes, offset: int) -> tuple[int, int]:
 
 
 def _ts_truncation(first_bytes: bytes, size: int) -> str | None:
-    """MPEG-TS ends with a whole packet."""
+    """Check that an MPEG-TS file ends with a whole packet."""
     length, _ = _ts_packet_layout(first_bytes) or (0, 0)
     remainder = size % length if length else 0
-    return f"its last transport packet holds {remainder} of {length} bytes" if remainder else None
+    return f"its last transport packet has {remainder} of {length} bytes" if remainder else None
 
 
 def _ts_packet_layout(first_bytes: bytes) -> tuple[int, int] | None:
-    """MPEG-TS is a row of packets of equal length, each beginning with 0x47 (after a 4-byte time in M2TS).
+    """Detect MPEG-TS: packets of equal length, each beginning with 0x47 (after a 4-byte time in M2TS).
 
     Returns:
-        (length of a packet, where in it 0x47 stands), or None if the file is something else.
+        (bytes per packet, offset of 0x47 in it), or None if the file is not MPEG-TS.
     """
     for length, sync_offset in ((188, 0), (192, 4), (204, 0)):
         starts = range(sync_offset, len(first_bytes), length)

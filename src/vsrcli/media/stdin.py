@@ -180,7 +180,9 @@ class StdinInput:
         folder = folder if folder is not None and folder.is_dir() else None  # of pictures, it is made later
         with self._temporary_file(folder) as file:
             if not self._probe_only:
-                self._on_notice(f"stdin is no YUV4MPEG2, so all of it is read into {Path(file.name).parent} first")
+                self._on_notice(
+                    f"stdin is no YUV4MPEG2, so all of it is read into {Path(file.name).parent} first"
+                )
             file.write(first_bytes)
             size, ended = self._copy(file, len(first_bytes), PROBE_BYTES if self._probe_only else None)
             file.flush()

@@ -206,6 +206,8 @@ def _last_keyframe(container: Any, stream: Any, time: Fraction, distance: Fracti
             keyframe = packet_time
         # Packets come in decoding order: a key frame at or before `time` may follow pictures that are later.
         late_count = late_count + 1 if packet_time > time else 0
-        if late_count >= 2 and (packet.dts is None or packet.dts * time_base > time or late_count > _REORDER_PACKETS):
+        if late_count >= 2 and (
+            packet.dts is None or packet.dts * time_base > time or late_count > _REORDER_PACKETS
+        ):
             break
     return keyframe

@@ -1,4 +1,4 @@
-"""What passes between the media room and its neighbours: frozen facts about a film, and frames."""
+"""Data types shared by readers and writers: the facts of a probed source, and frames."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Color:
-    """Colour description in ffmpeg's own names; ``None`` where the file says nothing.
+    """Colour tags in ffmpeg's own names; ``None`` where the file has none.
 
     Attributes:
         range: ``tv`` (limited) or ``pc`` (full).
@@ -32,11 +32,11 @@ class Color:
 
 @dataclass(frozen=True)
 class MasteringDisplay:
-    """The display that an HDR film was graded on (SMPTE ST 2086).
+    """The display that an HDR video was graded on (SMPTE ST 2086).
 
     Attributes:
-        red, green, blue, white: CIE 1931 chromaticities (x, y); None if the film gives luminance only.
-        darkest, brightest: luminance in cd/m2; None if the film gives chromaticities only.
+        red, green, blue, white: CIE 1931 chromaticities (x, y); None if the video states luminance only.
+        min_luminance, max_luminance: in cd/m2; None if the video states chromaticities only.
     """
 
     red: tuple[Fraction, Fraction] | None
@@ -49,11 +49,11 @@ class MasteringDisplay:
 
 @dataclass(frozen=True)
 class ContentLightLevel:
-    """How bright an HDR film is (CTA-861.3), in cd/m2.
+    """Content light level of an HDR video (CTA-861.3), in cd/m2.
 
     Attributes:
-        brightest_pixel: MaxCLL.
-        brightest_frame: MaxFALL, the largest mean of a frame.
+        max_cll: the brightest pixel.
+        max_fall: the largest average of a frame.
     """
 
     max_cll: int
@@ -62,32 +62,33 @@ class ContentLightLevel:
 
 @dataclass(frozen=True)
 class VideoStream:
-    """The film's picture as it will be shown (after rotation).
+    """The video stream that is upscaled, as it is displayed (after rotation).
 
     Attributes:
         index: stream index in the container.
         codec: codec name (``h264``).
-        width, height: pixels as displayed, that is after ``rotation`` has been applied.
-        rotation: clockwise degrees (0, 90, 180, 270) that the container asks players to apply;
-            the decoder applies it, so frames arrive upright.
+        width, height: pixels as displayed, after ``rotation``.
+        rotation: clockwise degrees (0, 90, 180, 270) that players must apply; the decoder applies it,
+            so frames are upright.
         pix_fmt: as coded (``yuv420p10le``).
         bit_depth: bits per component as coded (8, 10, 12, 16).
-        has_alpha: whether there is transparency: the pixel format carries an alpha plane, and where every
-            picture of a format does (GIF), some pixel is not opaque.
-        time_base: unit of presentation times.
-        frame_rate: average rate, or None if the container states none. Informative: times come from pts.
+        has_alpha: whether there is transparency: the pixel format has an alpha plane, and for formats that
+            always have one (GIF), some pixel is not opaque.
+        time_base: unit of presentation times, in seconds.
+        frame_rate: average frames per second, or None if the container states none. Informative: times come
+            from pts.
         start: presentation time of the first frame, in seconds.
         duration: seconds, or None.
-        frames: number of frames that the container *states*, or None. Informative (progress bars only).
-        sample_aspect_ratio: shape of a pixel (1 = square), as displayed.
+        frame_count: as the container *states* it, or None. Informative (progress bars only).
+        sample_aspect_ratio: width of a pixel over its height (1 = square), as displayed.
         color: tags.
         field_order: ``progressive``, ``tt``, ``bb``, ``tb``, ``bt`` or None if unknown.
         language, title: from the metadata, or None.
-        mirrored: whether the picture is also to be flipped upside down, before it is turned.
-        mastering, light: what an HDR film says about itself, or None.
+        is_mirrored: whether frames must also be flipped upside down, before they are rotated.
+        mastering_display, content_light: HDR metadata, or None.
         timecode: of the first frame (``01:00:00:00``, ``;`` before the frames: drop frame), or None.
-        uncarried: what else is inside this picture's data and cannot be carried over (closed captions, Dolby
-            Vision …), in words.
+        unsupported_features: what else the stream contains and no output can keep (closed captions,
+            Dolby Vision …), as phrases for notices.
     """
 
     index: int
@@ -116,26 +117,26 @@ class VideoStream:
 
     @property
     def is_interlaced(self) -> bool:
-        """Whether the file says that its pictures are made of two fields."""
+        """Whether the file declares that its frames consist of two fields."""
         return self.field_order in ("tt", "bb", "tb", "bt")
 
     @property
     def is_high_bit_depth(self) -> bool:
-        """Whether a component has more than 8 bits: frames are then uint16 instead of uint8."""
+        """Whether components have more than 8 bits: frames are then uint16 instead of uint8."""
         return self.bit_depth > 8
 
 
 @dataclass(frozen=True)
 class OtherStream:
-    """Any stream that is not the film's picture: sound, subtitle, attachment, cover, data.
+    """Any stream but the upscaled one: audio, subtitle, attachment, cover, data.
 
     Attributes:
         index: stream index in the container.
         kind: ``audio``, ``subtitle``, ``attachment``, ``cover`` (attached picture), ``data`` or ``video``
-            (a second film track).
-        codec: codec name (``aac``, ``subrip``, ``mov_text``, ``ttf`` …), ``unknown`` if none.
+            (a second video track).
+        codec: codec name (``aac``, ``subrip``, ``mov_text``, ``ttf`` …), or ``unknown``.
         language, title: from the metadata, or None.
-        summary: one short phrase for people, such as ``5.1, 48000 Hz``.
+        summary: a short phrase for people, such as ``5.1, 48000 Hz``.
     """
 
     index: int
@@ -148,7 +149,7 @@ class OtherStream:
 
 @dataclass(frozen=True)
 class Chapter:
-    """A named part of the film; ``start`` and ``end`` in seconds on the container's clock."""
+    """A chapter; ``start`` and ``end`` in seconds on the container's clock."""
 
     start: Fraction
     end: Fraction
@@ -157,19 +158,18 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Source:
-    """A film on disk, as probed.
+    """A video file, as probed.
 
     Attributes:
         path: the file.
         container: ffmpeg's format names (``mov,mp4,m4a,3gp,3g2,mj2``).
         start: the container's start time in seconds (earliest stream).
         duration: seconds, or None.
-        size: bytes on disk.
-        video: the picture that will be upscaled (the default or first real video stream).
-        others: every other stream, in container order.
-        chapters: number of chapters.
+        size_bytes: size on disk.
+        video: the stream that is upscaled (the default or first real video stream).
+        other_streams: every other stream, in container order.
         metadata: container-level tags.
-        chapter_marks: the chapters themselves.
+        chapters: in order.
     """
 
     path: Path
@@ -179,15 +179,14 @@ class Source:
     size_bytes: int
     video: VideoStream
     other_streams: tuple[OtherStream, ...] = ()
-    chapter_count: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict)
     chapters: tuple[Chapter, ...] = ()
 
     @property
     def pts_offset(self) -> int:
-        """Seconds added to picture times inside pipes, since NUT knows no negative ones.
+        """Seconds added to frame times inside pipes, since NUT has no negative ones.
 
-        0 for nearly all films; a transmission whose 33-bit clock wraps soon after its start begins below 0.
+        0 for nearly all videos; a transmission whose 33-bit clock wraps soon after its start begins below 0.
         A whole number of seconds and of ticks.
         """
         if self.video.start >= 0:
@@ -198,15 +197,15 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of the film.
+    """One frame of a video.
 
     Attributes:
         pixels: R'G'B', full range, shape (height, width, 3); uint8 for 8-bit sources, uint16 (0..65535)
-            for deeper ones. May be read-only.
+            for higher bit depths. May be read-only.
         pts: presentation time in units of ``time_base``; exact, never rounded through floats.
         time_base: unit of ``pts`` in seconds.
         alpha: opacity, shape (height, width), the same type as ``pixels`` (0: transparent, its maximum:
-            opaque); None where transparency was not asked for. Colours are straight, not premultiplied.
+            opaque); None where transparency was not requested. Colours are straight, not premultiplied.
     """
 
     pixels: np.ndarray
@@ -222,18 +221,18 @@ class Frame:
 
 @dataclass(frozen=True)
 class ImageSequence(Source):
-    """A film that lies on disk as pictures, one file a frame; ``path`` is the name that stands for them.
+    """A source of image files, one per frame; ``path`` is the pattern or folder that names them.
 
-    Its clock ticks once a frame, from 0: the time of picture ``i`` is exactly ``i / rate``.
+    Its clock ticks once a frame, from 0: the time of frame ``i`` is exactly ``i / frame_rate``.
 
     Attributes:
         files: in order.
-        numbers: of each: as its name has it, or 1, 2, …
-        single: whether it is one picture that was named itself.
+        numbers: number of each file, from its name or else 1, 2, …
+        is_single_image: whether the input was the name of one file.
         format: of all files: ``PNG``, ``TIFF``, ``WebP``, ``JPEG``, ``BMP`` or ``EXR``.
-        lossy: whether that format has lost something.
-        rated: whether somebody has said how many pictures make a second.
-        found: what people should know of the files.
+        is_lossy: whether that format is compressed with loss.
+        has_explicit_rate: whether the frame rate was given by the user.
+        notices: about the files.
     """
 
     files: tuple[Path, ...] = ()
@@ -246,5 +245,5 @@ class ImageSequence(Source):
 
     @property
     def is_grayscale(self) -> bool:
-        """Whether they have no colour."""
+        """Whether the images have no colour."""
         return self.video.pix_fmt.startswith(("gray", "ya"))

@@ -38,7 +38,11 @@ _PIX_FMTS = {  # chroma name: pixel format
     "444": "yuv444p",
     "411": "yuv411p",
     "mono": "gray",
-    **{f"{name}p{bits}": f"yuv{name}p{bits}le" for name, depths in _HIGH_BIT_DEPTHS.items() for bits in depths},
+    **{
+        f"{name}p{bits}": f"yuv{name}p{bits}le"
+        for name, depths in _HIGH_BIT_DEPTHS.items()
+        for bits in depths
+    },
     **{f"mono{bits}": f"gray{bits}le" for bits in (9, 10, 12, 16)},
 }
 _CHROMA_NAMES = {pix_fmt: name for name, pix_fmt in reversed(_PIX_FMTS.items())}
@@ -175,7 +179,9 @@ def parse_header(line: bytes, display_name: str = "stdin") -> Y4mHeader:
     for key in "WH":
         if not re.fullmatch(r"[1-9]\d{0,8}", dimensions.get(key, "")):
             raise _header_error(display_name, f"has no sensible {'width' if key == 'W' else 'height'}")
-    header = Y4mHeader(int(dimensions["W"]), int(dimensions["H"]), tuple(word for word in parameters if word[0] not in "WH"))
+    header = Y4mHeader(
+        int(dimensions["W"]), int(dimensions["H"]), tuple(word for word in parameters if word[0] not in "WH")
+    )
     if header.width * header.height > MAX_PIXELS:
         raise InputError(
             f"{display_name} says that its picture has {header.width}x{header.height} pixels, more than the "
@@ -204,7 +210,11 @@ def _check_parameters(header: Y4mHeader, display_name: str) -> None:
 
 
 def _chroma_name(pix_fmt: str, chroma_location: str | None) -> str:
-    return _CHROMA_LOCATIONS.get(chroma_location or "left", "420mpeg2") if pix_fmt == "yuv420p" else _CHROMA_NAMES[pix_fmt]
+    return (
+        _CHROMA_LOCATIONS.get(chroma_location or "left", "420mpeg2")
+        if pix_fmt == "yuv420p"
+        else _CHROMA_NAMES[pix_fmt]
+    )
 
 
 def _parse_ratio(text: str) -> Fraction | None:
@@ -213,7 +223,13 @@ def _parse_ratio(text: str) -> Fraction | None:
     if match is None:
         return None
     numerator, denominator = int(match[1]), int(match[2])
-    return Fraction(0) if numerator == denominator == 0 else Fraction(numerator, denominator) if numerator and denominator else None
+    return (
+        Fraction(0)
+        if numerator == denominator == 0
+        else Fraction(numerator, denominator)
+        if numerator and denominator
+        else None
+    )
 
 
 def _header_error(display_name: str, problem: str) -> InputError:
@@ -273,7 +289,9 @@ class Y4mReader:
         size = self.header.frame_bytes
         planes = self._read_exactly(size)
         if len(planes) < size:
-            self._end_truncated(f"inside frame {self.frame_count + 1}, with {len(planes):,} of its {size:,} bytes")
+            self._end_truncated(
+                f"inside frame {self.frame_count + 1}, with {len(planes):,} of its {size:,} bytes"
+            )
         self.frame_count += 1
         return planes
 

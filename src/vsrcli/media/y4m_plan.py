@@ -80,7 +80,9 @@ def conversion_filter(pix_fmt: str, options: EncodeOptions) -> tuple[str, Encode
 def drop_other_streams(source: Source) -> tuple[StreamPlan, ...]:
     """The fate of all that is not the picture."""
     reason = "YUV4MPEG2 holds nothing but the picture; --format matroska takes it along"
-    return tuple(StreamPlan(each.index, each.kind, each.codec, "drop", reason) for each in source.other_streams)
+    return tuple(
+        StreamPlan(each.index, each.kind, each.codec, "drop", reason) for each in source.other_streams
+    )
 
 
 def plan_y4m_header(
@@ -172,7 +174,11 @@ def _constant_frame_rate(source: Source, span: tuple[Fraction | None, Fraction |
     declared = video.frame_rate
     if len(ticks) < 2:
         return declared or Fraction(25)
-    standard_rates = (rate for rate in (*_NTSC_RATES, *_INTEGER_RATES) if declared and abs(rate / declared - 1) < _RATE_TOLERANCE)
+    standard_rates = (
+        rate
+        for rate in (*_NTSC_RATES, *_INTEGER_RATES)
+        if declared and abs(rate / declared - 1) < _RATE_TOLERANCE
+    )
     for rate in (*([declared] if declared else ()), *standard_rates):
         step = 1 / (rate * video.time_base)  # ticks
         expected = ticks[0] + np.arange(len(ticks)) * float(step)
