@@ -56,7 +56,7 @@ def decode_command(
 ) -> list[str]:
     """Return the ffmpeg command that writes upright ``rgb24`` frames as NUT to stdout.
 
-    ``rgb48le`` for sources of more than 8 bits. Times are those of the file plus ``source.pts_offset`` seconds.
+    ``rgb48le`` above 8 bits per component. Times are those of the file plus ``source.pts_offset`` seconds.
 
     Args:
         source: the video.
@@ -231,7 +231,7 @@ class Decoder:
         return self.source.container in _TRANSMISSION_CONTAINERS
 
     def _seek_point(self) -> Fraction | None:
-        """Return the time of the key frame to begin at, in seconds on the container's clock; None: the start."""
+        """Return the key frame to begin at, in seconds on the container's clock; None: the start."""
         if self._start is None or self._times_from_packets:
             return None
         start = self._start - (_DEINTERLACE_LEAD_IN if self._deinterlace else 0)

@@ -152,7 +152,7 @@ def check_extra_options(extra_options: Iterable[tuple[str, str]]) -> None:
 def find_truncation(path: Path) -> str | None:
     """Return a phrase that says what is missing at the end of the file; None if nothing is known to be.
 
-    Supports MP4/MOV (top-level boxes), Matroska/WebM (segment size), AVI (RIFF size), MPEG-TS (whole packets).
+    Covers MP4/MOV (top-level boxes), Matroska/WebM (segment size), AVI (RIFF size), MPEG-TS (whole packets).
 
     Raises:
         OSError: the file cannot be read.
