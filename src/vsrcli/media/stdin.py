@@ -1,10 +1,9 @@
-"""A film that comes through stdin.
+"""Read a video from stdin.
 
-YUV4MPEG2 is read as it comes, a frame at a time: its header and first picture go into a small temporary
-file, which is probed like any film. Every other container may have to be entered more than once (its index
-can lie at its end, sound is read beside the picture), so all of it is kept in a temporary file first.
-
-Frames of a YUV4MPEG2 stream that is still being written: decoded as they come, every one of them.
+YUV4MPEG2 is streamed, a frame at a time: its header and first frame are written to a small temporary file,
+which is probed like any video, and ``Y4mDecoder`` decodes frames as they arrive. Every other container may
+need random access (its index can be at the end, audio is read separately), so all of it is first copied into
+a temporary file.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from vsrcli.media.y4m import MAGIC, STDIO, Y4mHeader, Y4mReader
 from vsrcli.system.files import resolve_target
 
 PROBE_BYTES = 1 << 24
-"""Bytes that are read to describe a film without taking all of it."""
+"""Bytes that are read to describe a video without reading all of it."""
 
 _NAME = "stdin"
 _CHUNK_BYTES = 1 << 20
@@ -44,13 +43,13 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Y4mStream:
-    """Pictures that are still to come.
+    """A YUV4MPEG2 stream that is still being read.
 
     Attributes:
         header: of the stream.
-        pictures: gives each of them once, the first one included; ends where the stream ends.
-        waiting: whether it is the stream that is waited for just now.
-        cut: what is missing, once the stream has ended inside a picture.
+        frames: yields the planes of each frame once, the first one included, until the stream ends.
+        is_waiting: returns whether a read from the stream is in progress.
+        truncation: returns where the stream ended inside a frame, or None.
     """
 
     header: Y4mHeader
@@ -61,37 +60,39 @@ class Y4mStream:
 
 @dataclass(frozen=True)
 class StdinSource(Source):
-    """A film from stdin.
+    """A video from stdin.
 
     Attributes:
-        live: its pictures, if ``path`` holds only the first; None if ``path`` holds the film.
+        y4m_stream: its frames, if ``path`` has only the first one; None if ``path`` has the whole video.
     """
 
     y4m_stream: Y4mStream | None = None
 
     def as_plain_source(self) -> Source:
-        """The same facts as of a film that has only a name."""
+        """Return the same facts as a plain ``Source`` with the path ``stdin``."""
         return replace(Source(**_source_fields(self)), path=Path(_NAME))
 
 
 def display_name(source: Source) -> str:
-    """What messages call a film: its file's name, or ``stdin``."""
+    """Return the name of a source in messages: its path, or ``stdin``."""
     return _NAME if isinstance(source, StdinSource) else str(source.path)
 
 
 def y4m_stream_of(source: Source) -> Y4mStream | None:
-    """The pictures of a stream that is read as it comes; None for a film in a file."""
+    """Return the stream of a source that is read as it arrives; None for a video in a file."""
     return source.y4m_stream if isinstance(source, StdinSource) else None
 
 
 class StdinInput:
-    """A context manager; leaving it removes what was kept, and calls the film ``stdin`` in errors.
+    """A context manager that owns the temporary copy of stdin.
+
+    On exit it removes the copy, and replaces the copy's path in errors by ``stdin``.
 
     Args:
-        target: where the upscaled film will lie: what has to be kept is kept beside it, where there is room.
-            None, or stdout: in the folder for temporary files.
-        peek: read only what it takes to describe the film.
-        on_notice: told what is kept, and where.
+        target: path of the output. The copy is written to the same folder, which has room for a video; for
+            None or stdout, to the folder for temporary files.
+        probe_only: read only as much as describes the video.
+        on_notice: called with messages about the copy: what is written, and where.
     """
 
     def __init__(
@@ -120,21 +121,21 @@ class StdinInput:
         self.cleanup()
 
     def cleanup(self) -> None:
-        """Remove what was kept. Safe to call at any time, any number of times."""
+        """Remove the temporary copy. Safe to call at any time, any number of times."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def probe(self) -> StdinSource:
-        """Read the beginning, or all of it; once only.
+        """Read the beginning of stdin, or all of it, and describe the video. Call once.
 
         Raises:
             UsageError: stdin is a terminal.
-            InputError: it holds no film, see ``probe``.
-            OutputError: there is no room to keep it.
+            InputError: it is not a video, see ``probe.probe``.
+            OutputError: the copy cannot be written.
         """
         if os.isatty(0):
             raise UsageError(
-                "stdin is a terminal, so no film comes from there; give a file, or let a program write one: "
+                "stdin is a terminal, not a video; give a file, or pipe the output of a program: "
                 "ffmpeg -i in.mkv -f yuv4mpegpipe - | vsr upscale - out.mkv"
             )
         if sys.platform == "win32":
@@ -145,11 +146,11 @@ class StdinInput:
         while len(first_bytes) < len(MAGIC) and (chunk := self._read(len(MAGIC) - len(first_bytes))):
             first_bytes += chunk
         if not first_bytes:
-            raise InputError("stdin is empty; let a program write a film to it")
+            raise InputError("stdin is empty; let a program write a video to it")
         return self._open_y4m(first_bytes) if first_bytes == MAGIC else self._spool(first_bytes)
 
     def _read(self, size: int) -> bytes:
-        """From the file number: a thread that waits inside Python's stdin would hold up the program's end."""
+        """Read from the file descriptor: a thread blocked in ``sys.stdin`` would delay the program's exit."""
         self._is_waiting = True
         try:
             return os.read(0, size)
@@ -163,7 +164,7 @@ class StdinInput:
         first_frame = next(reader, None)
         if first_frame is None:
             raise InputError(
-                f"stdin ends {reader.truncation or 'before its first frame'}, so there is no film; "
+                f"stdin ends {reader.truncation or 'before its first frame'}, so there is no video; "
                 "check what writes it"
             )
         with self._temporary_file(None) as file:
@@ -177,11 +178,11 @@ class StdinInput:
 
     def _spool(self, first_bytes: bytes) -> StdinSource:
         folder = None if self._target is None else resolve_target(self._target).parent.absolute()
-        folder = folder if folder is not None and folder.is_dir() else None  # of pictures, it is made later
+        folder = folder if folder is not None and folder.is_dir() else None  # that of images is created later
         with self._temporary_file(folder) as file:
             if not self._probe_only:
                 self._on_notice(
-                    f"stdin is no YUV4MPEG2, so all of it is read into {Path(file.name).parent} first"
+                    f"stdin is not YUV4MPEG2, so all of it is read into {Path(file.name).parent} first"
                 )
             file.write(first_bytes)
             size, ended = self._copy(file, len(first_bytes), PROBE_BYTES if self._probe_only else None)
@@ -189,16 +190,22 @@ class StdinInput:
             if not ended:
                 with contextlib.suppress(InputError):
                     source = probe(Path(file.name))
-                    # All that is known of the rest is what the beginning says of it.
+                    # The beginning states neither the duration nor the size of the rest reliably.
                     video = replace(source.video, duration=None, frame_count=None)
                     return _stdin_source(replace(source, duration=None, size_bytes=0, video=video))
-                self._on_notice("the beginning of stdin does not say what film it is, so all of it is read")
+                self._on_notice("the beginning of stdin does not describe the video, so all of it is read")
                 size, _ = self._copy(file, size, None)
         self._on_notice(f"stdin: {size:,} bytes were read; they are removed at the end")
         return _stdin_source(probe(Path(file.name)))
 
     def _copy(self, file: IO[bytes], size: int, limit: int | None) -> tuple[int, bool]:
-        """Go on to the end, or to ``limit`` bytes in all: how many there are, and whether that is all."""
+        """Copy up to the end or ``limit`` bytes in all; return the number of bytes and whether stdin ended.
+
+        Args:
+            file: to write to.
+            size: bytes written so far.
+            limit: None: no limit.
+        """
         while limit is None or size < limit:
             chunk = self._read(_CHUNK_BYTES)
             if not chunk:
@@ -209,7 +216,7 @@ class StdinInput:
 
     @contextlib.contextmanager
     def _temporary_file(self, folder: Path | None) -> Iterator[IO[bytes]]:
-        """A temporary file, in a folder of its own."""
+        """Open a temporary file in a new folder, in ``folder`` or the one for temporary files."""
         location, size = folder or Path(tempfile.gettempdir()), 0
         try:
             self._folder = Path(
@@ -222,9 +229,9 @@ class StdinInput:
                     size = file.tell()
         except OSError as error:
             is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            reason = f"no room is left after {size:,} bytes" if is_full else error.strerror
+            reason = f"no space is left after {size:,} bytes" if is_full else error.strerror
             remedy = "free some space there" if folder else "free some space there, or set TMPDIR"
-            raise OutputError(f"stdin cannot be kept in {location} ({reason}); {remedy}") from error
+            raise OutputError(f"stdin cannot be copied to {location} ({reason}); {remedy}") from error
 
 
 @contextlib.contextmanager
@@ -235,7 +242,12 @@ def open_input(
     probe_only: bool = False,
     on_notice: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Path | StdinInput]:
-    """What ``prepare`` takes for a name: the file, or stdin for ``-``; see :class:`StdinInput`."""
+    """Open an input for ``prepare_job``: its path, or a :class:`StdinInput` for ``-``.
+
+    Args:
+        source: path, or ``-``.
+        target, probe_only, on_notice: see :class:`StdinInput`.
+    """
     if Path(source) != STDIO:
         yield Path(source)
         return
@@ -254,7 +266,7 @@ def _source_fields(source: Source) -> dict[str, Any]:
 
 
 def _prepend(first_bytes: bytes, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
-    """``read``, with some bytes before all others."""
+    """Return a ``read`` that returns ``first_bytes`` before all others."""
     rest = bytearray(first_bytes)
 
     def take(size: int) -> bytes:
@@ -268,11 +280,11 @@ def _prepend(first_bytes: bytes, read: Callable[[int], bytes]) -> Callable[[int]
 
 
 class Y4mDecoder(Decoder):
-    """A :class:`~vsrcli.media.decoder.Decoder` of a film that can be read only once.
+    """A :class:`~vsrcli.media.decoder.Decoder` of a YUV4MPEG2 stream, which can be read only once.
 
     Args:
-        source: a film whose pictures are still to come.
-        options: as of ``Decoder``. A stream that is cut short is an error behind its last whole frame; with
+        source: a video with a ``y4m_stream``.
+        options: those of ``Decoder``. A truncated stream is an error after its last whole frame; with
             ``tolerant``, a warning.
     """
 
@@ -288,7 +300,7 @@ class Y4mDecoder(Decoder):
         return self._process.pid if self._process is not None else None
 
     def raise_if_damaged(self) -> None:
-        """Raw pictures hold nothing that could be damaged unseen."""
+        """Do nothing: raw frames cannot be damaged undetected."""
 
     def close(self) -> None:
         if self._process is not None:
@@ -314,7 +326,7 @@ class Y4mDecoder(Decoder):
             self._check_end(feeder)
 
     def _read_frames(self, process: FFmpegProcess, feeder: _Feeder) -> Iterator[Frame]:
-        """Every picture that went in."""
+        """Yield a frame for every frame that was written to ffmpeg."""
         import av
 
         video, number = self.source.video, 0
@@ -341,26 +353,26 @@ class Y4mDecoder(Decoder):
             return
         if not self._tolerant:
             raise DecodeError(
-                f"{self.source.path}: after {self.frame_count} frames: it is cut short {truncation}; "
+                f"{self.source.path}: after {self.frame_count} frames: it is truncated {truncation}; "
                 "check what writes it, or use --keep-going"
             )
-        self.warnings.append(f"stdin is cut short {truncation}, which is left out")
+        self.warnings.append(f"stdin is truncated {truncation}, which is left out")
 
     def _exit_error(self, process: FFmpegProcess) -> DecodeError:
         ending = process.describe_exit(process.wait())
         return DecodeError(
             f"{self.source.path}: after {self.frame_count} frames: ffmpeg stopped ({ending}); "
-            "see its last words for the reason",
+            "see its last messages for the reason",
             details=process.stderr_tail(),
         )
 
 
 class _Feeder:
-    """A thread that gives ffmpeg whole pictures only, as fast as it takes them.
+    """A thread that writes whole frames to ffmpeg, as fast as it reads them.
 
     Attributes:
-        count: pictures given so far.
-        error: what was wrong with the stream.
+        frame_count: frames written so far.
+        error: of the stream, or None.
     """
 
     def __init__(self, stream: Y4mStream) -> None:
@@ -369,16 +381,16 @@ class _Feeder:
         self.error: InputError | None = None
 
     def start(self, process: FFmpegProcess) -> None:
-        """Nobody waits for the thread: it may itself wait for a program that writes nothing for hours."""
+        """Start the thread. It is never joined: it may block on a program that writes nothing for hours."""
         threading.Thread(target=self._run, args=(process,), name="feeder", daemon=True).start()
 
     def progress_marker(self) -> float:
-        """Changes unless ffmpeg has something to do: that nothing comes from stdin is not its fault."""
+        """Return a value that changes while ffmpeg makes progress or waits for stdin."""
         return time.monotonic() if self._stream.is_waiting() else self.frame_count
 
     def _run(self, process: FFmpegProcess) -> None:
         pipe = process.raw_stdin
-        with contextlib.suppress(OSError, ValueError):  # ffmpeg has ended, and says why itself
+        with contextlib.suppress(OSError, ValueError):  # ffmpeg has exited and reports why itself
             try:
                 pipe.write(self._stream.header.minimal().line())
                 for frame in self._stream.frames:

@@ -1,4 +1,4 @@
-"""When pictures are shown, and where decoding must begin to give the same picture as a full run."""
+"""Presentation times of frames, and the key frame from which decoding yields the frames of a full run."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from vsrcli.media.safety import open_media
 from vsrcli.media.types import ImageSequence, Source
 
 _SEEK_DISTANCES = (Fraction(2), Fraction(12), Fraction(60), Fraction(300))
-_REORDER_PACKETS = 64  # packets; more than any codec's decoding order differs from that of presentation
+_REORDER_PACKETS = 64  # more than decoding order differs from presentation order with any codec
 
 
 def frame_times(
     source: Source, *, start: Fraction | None = None, max_count: int | None = None
 ) -> list[Fraction]:
-    """Presentation times of all pictures, in seconds on the container's clock, sorted; nothing is decoded.
+    """Return presentation times of frames, sorted, in seconds on the container's clock; decode nothing.
 
-    Each of them is a frame, except where a recording begins between key frames or is damaged.
+    Each is the time of a frame, except where a recording begins between key frames or is damaged.
 
     Args:
-        source: the film.
-        since: leave out earlier ones.
-        count: the first so many; the file is then read no further than these need.
+        source: the video.
+        start: omit earlier ones.
+        max_count: return the first ones only, and read the file no further than these require.
 
     Raises:
         InputError: the file cannot be read.
@@ -43,7 +43,7 @@ def frame_times(
 
 
 def frame_ticks(source: Source) -> np.ndarray:
-    """The same in ticks of the picture's clock, all of them: int64 (N,).
+    """Return presentation times of all frames, sorted, in ticks of the stream's time base: int64 (N,).
 
     Raises:
         InputError: the file cannot be read.
@@ -54,9 +54,9 @@ def frame_ticks(source: Source) -> np.ndarray:
 
 
 def has_frame_in(source: Source, start: Fraction, end: Fraction | None) -> bool:
-    """Whether a picture begins in ``[start, end)``, seconds on the container's clock.
+    """Return whether a frame begins in ``[start, end)``, seconds on the container's clock.
 
-    True as well where nobody can tell before decoding. Reads a few packets only, unless none is found there.
+    Also True where only decoding could tell. Reads only a few packets, unless there are none at ``start``.
     """
     first_times = list(islice(_times_from(source, start), _REORDER_PACKETS))
     if first_times and (end is None or min(first_times) < end):
@@ -71,19 +71,19 @@ def has_frame_in(source: Source, start: Fraction, end: Fraction | None) -> bool:
 
 
 def last_frame(source: Source, end: Fraction | None) -> tuple[Fraction, Fraction] | None:
-    """The last picture that begins before ``end``, and for how long the source shows it, in seconds.
+    """Return the last frame that begins before ``end``, and its duration in the source.
 
     Args:
-        source: the film.
-        end: seconds on the container's clock; None: the film's end.
+        source: the video.
+        end: seconds on the container's clock; None: the end of the video.
 
     Returns:
-        (presentation time, duration), or None if the file does not say.
+        (presentation time, duration) in seconds, or None if the file does not state it.
     """
     import av
 
     if isinstance(source, ImageSequence):
-        return None  # each is shown as long as the others
+        return None  # all have the same duration
     stop = end
     if stop is None:
         duration = source.video.duration or source.duration
@@ -117,16 +117,16 @@ def last_frame(source: Source, end: Fraction | None) -> tuple[Fraction, Fraction
     if next_time is not None and end is not None:
         return last[0], min(next_time, end) - last[0]
     if source.container.startswith("matroska") and source.video.duration is not None:
-        # Its blocks rarely say how long they last, its tracks often do.
+        # Matroska's blocks rarely state a duration, its tracks often do.
         return last[0], max(source.video.start + source.video.duration - last[0], last[1])
     return last if last[1] > 0 else None
 
 
 def keyframe_before(source: Source, time: Fraction) -> Fraction | None:
-    """Time of the last key frame at or before ``time``, in seconds on the container's clock.
+    """Return the time of the last key frame at or before ``time``, in seconds on the container's clock.
 
-    Files without an index (MPEG-TS) land anywhere when told to seek, so the packets themselves are read, from
-    further and further back. None: decode from the beginning.
+    None: decode from the beginning. Seeking is inexact in files without an index (MPEG-TS), so packets are
+    read, from further and further back.
     """
     import av
 
@@ -143,7 +143,7 @@ def keyframe_before(source: Source, time: Fraction) -> Fraction | None:
 
 
 def _packet_times(source: Source) -> Iterator[Fraction]:
-    """Presentation times in decoding order, seconds; where there are none, the places in the file."""
+    """Yield presentation times in decoding order, in seconds; of an image sequence, from its frame rate."""
     import av
 
     if isinstance(source, ImageSequence):
@@ -164,14 +164,14 @@ def _packet_times(source: Source) -> Iterator[Fraction]:
 
 
 def _packet_ticks(packet: Any, source: Source) -> int | None:
-    """When a packet's picture is shown, in ticks; None if it is not, or nobody knows."""
+    """Return the presentation time of a packet in ticks; None if it is discarded or unknown."""
     if packet.is_discard:
         return None
     return packet.dts if has_no_timestamps(source.container, source.video.codec) else packet.pts
 
 
 def _times_from(source: Source, start: Fraction) -> Iterator[Fraction]:
-    """Times of pictures from ``start`` on, in decoding order; none if seeking leads nowhere."""
+    """Yield times of frames from ``start`` on, in decoding order; none if seeking fails."""
     import av
 
     try:
@@ -188,7 +188,7 @@ def _times_from(source: Source, start: Fraction) -> Iterator[Fraction]:
 
 
 def _seek_before(container: Any, stream: Any, source: Source, time: Fraction) -> None:
-    """Go on reading at or before ``time``; some readers refuse to look for what lies before the start."""
+    """Seek to ``time`` or before, unless it precedes the start, to which some demuxers refuse to seek."""
     if time > source.start:
         container.seek(int(time / source.video.time_base), stream=stream, backward=True)
 
@@ -204,7 +204,7 @@ def _last_keyframe(container: Any, stream: Any, time: Fraction, distance: Fracti
         packet_time = packet.pts * time_base
         if packet.is_keyframe and packet_time <= time and not packet.is_corrupt:
             keyframe = packet_time
-        # Packets come in decoding order: a key frame at or before `time` may follow pictures that are later.
+        # Packets are in decoding order: a key frame at or before `time` may follow frames after it.
         late_count = late_count + 1 if packet_time > time else 0
         if late_count >= 2 and (
             packet.dts is None or packet.dts * time_base > time or late_count > _REORDER_PACKETS
