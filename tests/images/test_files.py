@@ -35,7 +35,7 @@ def check(path: Path, codes: np.ndarray) -> None:
     """A file holds just these codes."""
     own = 1 if codes.shape[2] < 3 else 3
     seen, (pixels, alpha) = probe_image(path), picture(path)
-    assert (seen.is_grayscale, seen.alpha) == (own == 1, codes.shape[2] > own)
+    assert (seen.is_grayscale, seen.has_alpha) == (own == 1, codes.shape[2] > own)
     assert pixels.dtype == codes.dtype
     np.testing.assert_array_equal(pixels, np.broadcast_to(codes[..., :own], pixels.shape))
     if alpha is None:
@@ -88,7 +88,7 @@ def test_a_colour_table_becomes_rgb(tmp_path: Path) -> None:
     codes = stills.smooth() // 64 * 64
     image = Image.fromarray(codes).quantize(64)
     image.save(tmp_path / "in.png")
-    assert probe_image(tmp_path / "in.png").palette
+    assert probe_image(tmp_path / "in.png").has_palette
     np.testing.assert_array_equal(picture(tmp_path / "in.png")[0], np.asarray(image.convert("RGB")))
 
 
@@ -97,7 +97,7 @@ def test_a_see_through_colour_is_transparency(tmp_path: Path) -> None:
     codes[1, 1] = 255
     Image.fromarray(codes).save(tmp_path / "in.png", transparency=(255, 255, 255))
     pixels, alpha = picture(tmp_path / "in.png")
-    assert probe_image(tmp_path / "in.png").alpha
+    assert probe_image(tmp_path / "in.png").has_alpha
     assert alpha is not None
     assert (alpha == 0).sum() == 1
     assert alpha[1, 1] == 0
@@ -304,7 +304,7 @@ def test_8_bits_among_16_are_the_same_colours() -> None:
     from vsrcli.images.reader import Image
 
     codes = np.array([[[0, 128, 255]]], np.uint8)
-    found = conform(Image(codes, None), deep=True, alpha=True)
+    found = conform(Image(codes, None), high_bit_depth=True, with_alpha=True)
     assert found.pixels.tolist() == [[[0, 128 * 257, 65535]]]
     assert found.alpha is not None
     assert found.alpha.tolist() == [[65535]]
@@ -323,7 +323,7 @@ def test_a_second_page_is_left_out_with_a_word(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
         for seed in (1, 2):
             writer.write(stills.smooth(deep=True, seed=seed), photometric="rgb")
-    assert probe_image(tmp_path / "in.tif").others == ("1 further page",)
+    assert probe_image(tmp_path / "in.tif").ignored_content == ("1 further page",)
     np.testing.assert_array_equal(picture(tmp_path / "in.tif")[0], stills.smooth(deep=True, seed=1))
 
 

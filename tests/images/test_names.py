@@ -8,7 +8,7 @@ import pytest
 
 from vsrcli.errors import InputError, UsageError
 from vsrcli.images.naming import (
-    NUMBER_WILDCARD,
+    NAME_WILDCARD,
     NumberPattern,
     match_files,
     parse_pattern,
@@ -42,9 +42,9 @@ def test_a_number_in_a_name(name: str, pattern: NumberPattern | None) -> None:
 
 def test_a_pattern_takes_only_names_that_it_writes_itself() -> None:
     pattern = NumberPattern("f", ".png", 3)
-    assert [pattern.number(name) for name in ("f007.png", "f1234.png")] == [7, 1234]
+    assert [pattern.parse(name) for name in ("f007.png", "f1234.png")] == [7, 1234]
     for other in ("f07.png", "f0007.png", "f-07.png", "f٠٠٧.png", "g007.png", "f007.png.part", "f.png"):
-        assert pattern.number(other) is None
+        assert pattern.parse(other) is None
 
 
 def test_a_sequence_begins_where_its_numbers_do(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_folder_is_read_as_people_count(tmp_path: Path) -> None:
     assert found is not None
     assert [file.name for file in found.files] == ["Shot1.png", "shot9.PNG", "shot10.png"]
     assert found.numbers is None
-    assert not found.single
+    assert not found.is_single_file
 
 
 def test_a_pattern_with_wildcards(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_file_that_is_called_like_a_pattern_is_that_file_alone(tmp_path: Path,
     found = match_files(tmp_path / name)
     assert found is not None
     assert found.files == (tmp_path / name,)
-    assert found.single
+    assert found.is_single_file
 
 
 def test_a_broken_link_is_no_pattern(tmp_path: Path) -> None:
@@ -110,8 +110,8 @@ def test_new_names(tmp_path: Path) -> None:
 
     def called(target: str, *, single: bool = False, pictures: bool = True, many: bool = True) -> str | None:
         found = resolve_naming(parse_target(tmp_path / target if not target.endswith("/") else f"{tmp_path}/{target}"),
-                        old, pictures=pictures, single=single, many=many)  # fmt: skip
-        return None if found is None else found.file(7, old).relative_to(tmp_path).as_posix()
+                        old, from_images=pictures, is_single_image=single, has_many_frames=many)  # fmt: skip
+        return None if found is None else found.path_for(7, old).relative_to(tmp_path).as_posix()
 
     (tmp_path / "there").mkdir()
     assert called("out/%04d.png") == "out/0007.png"
@@ -127,9 +127,9 @@ def test_new_names(tmp_path: Path) -> None:
 
 def test_one_name_for_many_pictures_is_refused_with_a_pattern(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"out-%05d\.png \(or one frame: --frames 1\)"):
-        resolve_naming(tmp_path / "out.png", Path("in.mp4"), pictures=False, single=False, many=True)
+        resolve_naming(tmp_path / "out.png", Path("in.mp4"), from_images=False, is_single_image=False, has_many_frames=True)
 
 
 def test_a_folder_for_a_film_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"in\.mp4, or pictures, such as"):
-        resolve_naming(tmp_path / NUMBER_WILDCARD, Path("in.mp4"), pictures=False, single=False, many=True)
+        resolve_naming(tmp_path / NAME_WILDCARD, Path("in.mp4"), from_images=False, is_single_image=False, has_many_frames=True)

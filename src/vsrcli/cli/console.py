@@ -21,7 +21,7 @@ import click
 
 from vsrcli.cli.messages import JsonMessages
 from vsrcli.errors import ReaderClosedError, SignalInterruptError, VsrError
-from vsrcli.images.naming import NUMBER_WILDCARD, parse_target
+from vsrcli.images.naming import NAME_WILDCARD, parse_target
 from vsrcli.media.y4m import STDIO
 
 
@@ -192,7 +192,7 @@ class TargetPath(SourcePath):
         """See ``click.ParamType``."""
         path = super().convert(value, param, ctx)
         named = parse_target(value)
-        return named if named.name == NUMBER_WILDCARD else path
+        return named if named.name == NAME_WILDCARD else path
 
 
 def _written(number: int) -> TextIO:

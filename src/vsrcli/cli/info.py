@@ -33,7 +33,7 @@ def info(file: Path, as_json: bool, verbose: int) -> None:
 
     FILE may also be an image sequence, an image, or - for stdin, of which no more is read than necessary.
     """
-    from vsrcli.images.probe import image_sequence_source as find_source
+    from vsrcli.images.probe import probe_source as find_source
     from vsrcli.media.stdin import StdinInput
 
     with catch_signals(), StdinInput(probe_only=True) as stdin:

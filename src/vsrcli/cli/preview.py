@@ -130,7 +130,7 @@ def _beside(source: Path) -> Path:
 
 
 def _film(source: Path, fps: Fraction | None) -> PreviewVideo:
-    from vsrcli.images.probe import image_sequence_source as find_source
+    from vsrcli.images.probe import probe_source as find_source
 
     film = find_source(source, fps)
     seconds, rate = film.video.duration or film.duration, film.video.frame_rate

@@ -17,10 +17,10 @@ from typing import IO
 import numpy as np
 
 MAGIC = b"v/1\x01"
-_HEADER = 1 << 20  # bytes in which it has to lie
-_TILED, _DEEP, _PARTS = 0x200, 0x800, 0x1000  # flags behind the version
-_HALF = 1
-_ZIPPED = {2: 1, 3: 16}  # rows of a block, by number of the compression
+_MAX_HEADER_BYTES = 1 << 20  # bytes in which it has to lie
+_TILED_FLAG, _DEEP_DATA_FLAG, _MULTIPART_FLAG = 0x200, 0x800, 0x1000  # flags behind the version
+_HALF_FLOAT = 1
+_ZIP_BLOCK_ROWS = {2: 1, 3: 16}  # rows of a block, by number of the compression
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class ExrHeader:
 
     width: int
     height: int
-    half: bool
+    is_half_float: bool
     is_grayscale: bool
-    alpha: bool
-    others: tuple[str, ...]
+    has_alpha: bool
+    extra_channels: tuple[str, ...]
 
 
 def read_header(file: IO[bytes]) -> ExrHeader:
@@ -49,27 +49,27 @@ def read_header(file: IO[bytes]) -> ExrHeader:
     Raises:
         ValueError: it is damaged, or the picture is of a kind that is not taken; the text says which.
     """
-    data = file.read(_HEADER)
+    data = file.read(_MAX_HEADER_BYTES)
     try:
         flags = struct.unpack("<I", data[4:8])[0]
-        if flags & (_DEEP | _PARTS):
+        if flags & (_DEEP_DATA_FLAG | _MULTIPART_FLAG):
             raise ValueError("it has several parts, or deep data; write one flat picture a file")
         values = dict(_attributes(data))
         left, top, right, bottom = struct.unpack("<4i", values["displayWindow"])
         channels = dict(_channels(values["channels"]))
     except (struct.error, IndexError, KeyError) as error:
         raise ValueError("its header is damaged") from error
-    grey = "Y" in channels and not {"R", "G", "B"} & channels.keys()
-    if grey and {"RY", "BY"} & channels.keys():
+    is_grayscale = "Y" in channels and not {"R", "G", "B"} & channels.keys()
+    if is_grayscale and {"RY", "BY"} & channels.keys():
         raise ValueError("it holds luminance and chroma; write R, G and B")
-    if not grey and not {"R", "G", "B"} <= channels.keys():
+    if not is_grayscale and not {"R", "G", "B"} <= channels.keys():
         raise ValueError(f"it has no channels R, G and B, only {', '.join(sorted(channels)[:8])}")
-    used = {"Y", "A"} if grey else {"R", "G", "B", "A"}
+    used = {"Y", "A"} if is_grayscale else {"R", "G", "B", "A"}
     return ExrHeader(
         right - left + 1,
         bottom - top + 1,
-        all(kind == _HALF for name, kind in channels.items() if name in used),
-        grey,
+        all(kind == _HALF_FLOAT for name, kind in channels.items() if name in used),
+        is_grayscale,
         "A" in channels,
         tuple(sorted(channels.keys() - used)),
     )
@@ -83,79 +83,84 @@ def find_truncation(content: bytes) -> str | None:
     have none.
     """
     try:
-        *_, end = (place for *_, place in _places(content))
-        tiled = struct.unpack("<I", content[4:8])[0] & _TILED
-        begin, first, offsets = end + 1, len(content), []
-        while begin + 8 * len(offsets) < first:
-            offset = struct.unpack_from("<Q", content, begin + 8 * len(offsets))[0]
+        *_, end = (end_offset for *_, end_offset in _attribute_spans(content))
+        is_tiled = struct.unpack("<I", content[4:8])[0] & _TILED_FLAG
+        table_start, first_block, offsets = end + 1, len(content), []
+        while table_start + 8 * len(offsets) < first_block:
+            offset = struct.unpack_from("<Q", content, table_start + 8 * len(offsets))[0]
             offsets.append(offset)
-            first = min(first, offset)
-        head = 20 if tiled else 8  # the block's place in the picture, and its length
-        ends = [at + head + struct.unpack_from("<I", content, at + head - 4)[0] for at in offsets]
+            first_block = min(first_block, offset)
+        block_header_bytes = 20 if is_tiled else 8  # the block's place in the picture, and its length
+        ends = [
+            at + block_header_bytes + struct.unpack_from("<I", content, at + block_header_bytes - 4)[0]
+            for at in offsets
+        ]
     except (struct.error, IndexError, ValueError):
         return "some of its blocks are missing"
-    if not offsets or min(offsets) < begin or max(ends) > len(content):
+    if not offsets or min(offsets) < table_start or max(ends) > len(content):
         return "some of its blocks are missing"
-    return None if tiled else _broken_block(content, offsets)
+    return None if is_tiled else _find_damaged_block(content, offsets)
 
 
-def _broken_block(content: bytes, offsets: list[int]) -> str | None:
+def _find_damaged_block(content: bytes, offsets: list[int]) -> str | None:
     """The same of blocks of whole rows that are compressed with zlib; what did not become smaller is raw."""
     values = dict(_attributes(content))
-    lines = _ZIPPED.get(values["compression"][0])
-    if lines is None:
+    block_rows = _ZIP_BLOCK_ROWS.get(values["compression"][0])
+    if block_rows is None:
         return None
     left, top, right, bottom = struct.unpack("<4i", values["dataWindow"])
-    row = sum(2 if kind == _HALF else 4 for _, kind in _channels(values["channels"])) * (right - left + 1)
+    row_bytes = sum(2 if kind == _HALF_FLOAT else 4 for _, kind in _channels(values["channels"])) * (
+        right - left + 1
+    )
     for offset in offsets:
-        first, size = struct.unpack_from("<iI", content, offset)
-        most = row * min(lines, bottom + 1 - first)
-        if size >= most or not top <= first <= bottom:
+        first_row, size = struct.unpack_from("<iI", content, offset)
+        max_bytes = row_bytes * min(block_rows, bottom + 1 - first_row)
+        if size >= max_bytes or not top <= first_row <= bottom:
             continue
-        block = zlib.decompressobj()
+        decompressor = zlib.decompressobj()
         try:
-            block.decompress(content[offset + 8 : offset + 8 + size], most + 1)
+            decompressor.decompress(content[offset + 8 : offset + 8 + size], max_bytes + 1)
         except zlib.error:
-            return f"its block at row {first - top} is damaged"
-        if not block.eof:
-            return f"its block at row {first - top} is damaged"
+            return f"its block at row {first_row - top} is damaged"
+        if not decompressor.eof:
+            return f"its block at row {first_row - top} is damaged"
     return None
 
 
 def _attributes(data: bytes) -> Iterator[tuple[str, bytes]]:
-    for name, begin, end in _places(data):
+    for name, begin, end in _attribute_spans(data):
         yield name, data[begin:end]
 
 
-def _places(data: bytes) -> Iterator[tuple[str, int, int]]:
+def _attribute_spans(data: bytes) -> Iterator[tuple[str, int, int]]:
     """Name, begin and end of every attribute."""
-    at = 8
-    while data[at] != 0:
-        name, at = _text(data, at)
-        _, at = _text(data, at)
-        size = struct.unpack("<I", data[at : at + 4])[0]
-        yield name, at + 4, at + 4 + size
-        at += 4 + size
+    offset = 8
+    while data[offset] != 0:
+        name, offset = _read_string(data, offset)
+        _, offset = _read_string(data, offset)
+        size = struct.unpack("<I", data[offset : offset + 4])[0]
+        yield name, offset + 4, offset + 4 + size
+        offset += 4 + size
 
 
 def _channels(data: bytes) -> Iterator[tuple[str, int]]:
-    at = 0
-    while data[at] != 0:
-        name, at = _text(data, at)
-        yield name, struct.unpack("<I", data[at : at + 4])[0]
-        at += 16
+    offset = 0
+    while data[offset] != 0:
+        name, offset = _read_string(data, offset)
+        yield name, struct.unpack("<I", data[offset : offset + 4])[0]
+        offset += 16
 
 
-def _text(data: bytes, at: int) -> tuple[str, int]:
-    end = data.index(b"\0", at)
-    return data[at:end].decode("latin-1"), end + 1
+def _read_string(data: bytes, offset: int) -> tuple[str, int]:
+    end = data.index(b"\0", offset)
+    return data[offset:end].decode("latin-1"), end + 1
 
 
 def linear_to_srgb(light: np.ndarray) -> np.ndarray:
     """Linear light of any shape, float32 -> uint16 codes on the sRGB curve; clipped to 0 to 1."""
     light = light.clip(0, 1)
-    curved = np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.power(light, 1 / 2.4) - 0.055)
-    return np.rint(curved * 65535).astype(np.uint16)
+    encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.power(light, 1 / 2.4) - 0.055)
+    return np.rint(encoded * 65535).astype(np.uint16)
 
 
 def srgb_to_linear(codes: np.ndarray) -> np.ndarray:

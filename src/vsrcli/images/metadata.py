@@ -15,8 +15,8 @@ from typing import Any
 from vsrcli.images import png
 from vsrcli.images.probe import open_pillow, silence_pillow
 
-_LARGEST_PROFILE = 1 << 24  # bytes
-_ORIENTATION, _EXIF_IFD, _WIDTH, _HEIGHT = 0x0112, 0x8769, 0xA002, 0xA003
+_MAX_PROFILE_BYTES = 1 << 24  # bytes
+_ORIENTATION_TAG, _EXIF_IFD_TAG, _WIDTH_TAG, _HEIGHT_TAG = 0x0112, 0x8769, 0xA002, 0xA003
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ImageMetadata:
     chunks: tuple[png.Chunk, ...] = ()
 
 
-def read_metadata(path: Path, kind: str, size: tuple[int, int]) -> ImageMetadata:
+def read_metadata(path: Path, file_format: str, size: tuple[int, int]) -> ImageMetadata:
     """The tags of a picture; none of those that are damaged.
 
     Args:
@@ -45,47 +45,47 @@ def read_metadata(path: Path, kind: str, size: tuple[int, int]) -> ImageMetadata
         size: (width, height) of the new one, which EXIF repeats.
     """
     try:
-        if kind == "PNG":
-            return _of_png(path, size)
-        if kind == "TIFF":
-            return _of_tiff(path)
-        return ImageMetadata() if kind == "EXR" else _by_pillow(path, kind, size)
+        if file_format == "PNG":
+            return _read_png(path, size)
+        if file_format == "TIFF":
+            return _read_tiff(path)
+        return ImageMetadata() if file_format == "EXR" else _read_with_pillow(path, file_format, size)
     except (OSError, ValueError, SyntaxError, KeyError, IndexError, TypeError, AttributeError, struct.error):
         return ImageMetadata()
 
 
-def _of_png(path: Path, size: tuple[int, int]) -> ImageMetadata:
+def _read_png(path: Path, size: tuple[int, int]) -> ImageMetadata:
     with path.open("rb") as file:
         chunks = png.preserved_chunks(file)
         file.seek(0)
         exif = dict(png.read_chunks(file)).get(b"eXIf")
-    named = dict(chunks)
+    by_type = dict(chunks)
     icc = None
-    if b"iCCP" in named:
-        packed = named[b"iCCP"].split(b"\0", 1)[1][1:]
-        icc = zlib.decompressobj().decompress(packed, _LARGEST_PROFILE)
+    if b"iCCP" in by_type:
+        packed = by_type[b"iCCP"].split(b"\0", 1)[1][1:]
+        icc = zlib.decompressobj().decompress(packed, _MAX_PROFILE_BYTES)
     dpi = None
-    if b"pHYs" in named:
-        across, down, unit = struct.unpack(">IIB", named[b"pHYs"])
+    if b"pHYs" in by_type:
+        across, down, unit = struct.unpack(">IIB", by_type[b"pHYs"])
         dpi = (across * 0.0254, down * 0.0254) if unit == 1 else None
         if unit != 1:  # a shape, which the plan has; it may be another one now
             chunks = tuple(chunk for chunk in chunks if chunk[0] != b"pHYs")
     return ImageMetadata(icc, normalize_exif(exif, size), dpi, chunks)
 
 
-def _of_tiff(path: Path) -> ImageMetadata:
+def _read_tiff(path: Path) -> ImageMetadata:
     import tifffile
 
-    with tifffile.TiffFile(path) as document:
-        page: Any = document.pages.first
+    with tifffile.TiffFile(path) as tiff:
+        page: Any = tiff.pages.first
         icc = page.iccprofile
         unit = int(getattr(page.tags.get("ResolutionUnit"), "value", 1))
         across, down = page.get_resolution("inch") if unit in (2, 3) else (0, 0)
     return ImageMetadata(icc, dpi=(float(across), float(down)) if across > 0 and down > 0 else None)
 
 
-def _by_pillow(path: Path, kind: str, size: tuple[int, int]) -> ImageMetadata:
-    with path.open("rb") as file, open_pillow(file, kind) as image:
+def _read_with_pillow(path: Path, file_format: str, size: tuple[int, int]) -> ImageMetadata:
+    with path.open("rb") as file, open_pillow(file, file_format) as image:
         dpi = image.info.get("dpi")
         return ImageMetadata(
             image.info.get("icc_profile"),
@@ -104,15 +104,15 @@ def normalize_exif(exif: bytes | None, size: tuple[int, int]) -> bytes | None:
     from PIL import Image
 
     silence_pillow()
-    found = Image.Exif()
+    parsed = Image.Exif()
     try:
-        found.load(exif if exif.startswith(b"Exif\0\0") else b"Exif\0\0" + exif)
-        if _ORIENTATION in found:
-            found[_ORIENTATION] = 1
-        inside = found.get_ifd(_EXIF_IFD)
-        for tag, length in ((_WIDTH, size[0]), (_HEIGHT, size[1])):
-            if tag in inside:
-                inside[tag] = length
-        return found.tobytes().removeprefix(b"Exif\0\0")
+        parsed.load(exif if exif.startswith(b"Exif\0\0") else b"Exif\0\0" + exif)
+        if _ORIENTATION_TAG in parsed:
+            parsed[_ORIENTATION_TAG] = 1
+        exif_ifd = parsed.get_ifd(_EXIF_IFD_TAG)
+        for tag, length in ((_WIDTH_TAG, size[0]), (_HEIGHT_TAG, size[1])):
+            if tag in exif_ifd:
+                exif_ifd[tag] = length
+        return parsed.tobytes().removeprefix(b"Exif\0\0")
     except (OSError, ValueError, SyntaxError, KeyError, IndexError, TypeError, struct.error):
         return None

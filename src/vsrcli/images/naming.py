@@ -20,7 +20,7 @@ from pathlib import Path
 from vsrcli.errors import InputError, UsageError
 from vsrcli.system.text import natural_key
 
-EXTENSIONS = {
+FORMAT_BY_EXTENSION = {
     ".png": "PNG",
     ".tif": "TIFF",
     ".tiff": "TIFF",
@@ -33,7 +33,7 @@ EXTENSIONS = {
 """What pictures are called, and their file format."""
 
 _NUMBER = re.compile(r"%(?:0(\d{1,2}))?d")
-_ESCAPED = re.compile(r"%%|%(?:0\d{1,2})?d")
+_PERCENT_OR_NUMBER = re.compile(r"%%|%(?:0\d{1,2})?d")
 
 
 @dataclass(frozen=True)
@@ -45,37 +45,39 @@ class NumberPattern:
         digits: of the number, at least; 0 where it is not filled up with zeros.
     """
 
-    before: str
-    after: str
-    digits: int
+    prefix: str
+    suffix: str
+    min_digits: int
 
-    def name(self, number: int) -> str:
+    def format(self, number: int) -> str:
         """Of the picture with a number."""
-        return f"{self.before}{number:0{self.digits}d}{self.after}"
+        return f"{self.prefix}{number:0{self.min_digits}d}{self.suffix}"
 
-    def number(self, name: str) -> int | None:
+    def parse(self, name: str) -> int | None:
         """Of the picture with a name; None if it does not belong to the sequence."""
-        if not (name.startswith(self.before) and name.endswith(self.after)):
+        if not (name.startswith(self.prefix) and name.endswith(self.suffix)):
             return None
-        digits = name[len(self.before) : len(name) - len(self.after)]
+        digits = name[len(self.prefix) : len(name) - len(self.suffix)]
         if not (digits.isascii() and digits.isdecimal()) or len(digits) > 18:
             return None
-        return int(digits) if self.name(int(digits)) == name else None
+        return int(digits) if self.format(int(digits)) == name else None
 
 
 def parse_pattern(name: str) -> NumberPattern | None:
     """A file's name as a pattern; None if it holds no ``%d``, or holds several."""
-    parts = _ESCAPED.split(name)
-    marks = _ESCAPED.findall(name)
-    places = [index for index, mark in enumerate(marks) if mark != "%%"]
-    if len(places) != 1:
+    parts = _PERCENT_OR_NUMBER.split(name)
+    marks = _PERCENT_OR_NUMBER.findall(name)
+    number_indices = [index for index, mark in enumerate(marks) if mark != "%%"]
+    if len(number_indices) != 1:
         return None
-    at = places[0]
-    plain = ["%" if mark == "%%" else "" for mark in marks]
-    joined = [text for pair in zip(parts, [*plain, ""], strict=True) for text in pair]
-    found = _NUMBER.fullmatch(marks[at])
-    assert found is not None
-    return NumberPattern("".join(joined[: 2 * at + 1]), "".join(joined[2 * at + 2 :]), int(found[1] or 0))
+    number_index = number_indices[0]
+    literals = ["%" if mark == "%%" else "" for mark in marks]
+    joined = [text for pair in zip(parts, [*literals, ""], strict=True) for text in pair]
+    number = _NUMBER.fullmatch(marks[number_index])
+    assert number is not None
+    return NumberPattern(
+        "".join(joined[: 2 * number_index + 1]), "".join(joined[2 * number_index + 2 :]), int(number[1] or 0)
+    )
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class MatchedFiles:
 
     files: tuple[Path, ...]
     numbers: tuple[int, ...] | None = None
-    single: bool = False
+    is_single_file: bool = False
 
 
 def match_files(path: Path) -> MatchedFiles | None:
@@ -101,16 +103,16 @@ def match_files(path: Path) -> MatchedFiles | None:
     """
     try:
         if path.is_dir():
-            return _several(_in_folder(path), f"{path} is a folder, but holds no pictures")
+            return _sorted_one_format(_images_in(path), f"{path} is a folder, but holds no pictures")
         if path.is_file():
-            return MatchedFiles((path,), single=True)
+            return MatchedFiles((path,), is_single_file=True)
         pattern = parse_pattern(path.name)
         if pattern is not None and not os.path.lexists(path):
-            return _sequence(path, pattern)
+            return _match_number_pattern(path, pattern)
         if glob.has_magic(str(path)) and not os.path.lexists(path):
             names = [Path(name) for name in glob.glob(str(path))]
             files = [file for file in names if file.is_file() and is_image_name(file)]
-            return _several(files, f"{path}: no picture matches this pattern")
+            return _sorted_one_format(files, f"{path}: no picture matches this pattern")
     except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r} cannot be read ({error}); check the name and the disk") from error
     return None
@@ -118,56 +120,58 @@ def match_files(path: Path) -> MatchedFiles | None:
 
 def is_image_name(path: Path) -> bool:
     """Whether a name is that of a picture."""
-    return path.suffix.lower() in EXTENSIONS
+    return path.suffix.lower() in FORMAT_BY_EXTENSION
 
 
-def _in_folder(folder: Path) -> list[Path]:
-    return [file for file in folder.iterdir() if is_image_name(file) and not _hidden(file) and file.is_file()]
+def _images_in(folder: Path) -> list[Path]:
+    return [
+        file for file in folder.iterdir() if is_image_name(file) and not _is_hidden(file) and file.is_file()
+    ]
 
 
-def _hidden(file: Path) -> bool:
+def _is_hidden(file: Path) -> bool:
     return file.name.startswith(".")
 
 
-def _several(files: Sequence[Path], none: str) -> MatchedFiles:
+def _sorted_one_format(files: Sequence[Path], empty_message: str) -> MatchedFiles:
     if not files:
-        raise InputError(f"{none}; it takes {', '.join(EXTENSIONS)}")
+        raise InputError(f"{empty_message}; it takes {', '.join(FORMAT_BY_EXTENSION)}")
     ordered = sorted(files, key=lambda file: (natural_key(str(file)), str(file)))
     first = ordered[0]
     for file in ordered:
-        if EXTENSIONS[file.suffix.lower()] != EXTENSIONS[first.suffix.lower()]:
+        if FORMAT_BY_EXTENSION[file.suffix.lower()] != FORMAT_BY_EXTENSION[first.suffix.lower()]:
             raise InputError(
-                f"{file} is no {EXTENSIONS[first.suffix.lower()]} like {first.name} beside it; "
+                f"{file} is no {FORMAT_BY_EXTENSION[first.suffix.lower()]} like {first.name} beside it; "
                 f"take one kind at a time, such as '{first.parent / ('*' + first.suffix)}'"
             )
     return MatchedFiles(tuple(ordered))
 
 
-def _sequence(path: Path, pattern: NumberPattern) -> MatchedFiles:
+def _match_number_pattern(path: Path, pattern: NumberPattern) -> MatchedFiles:
     folder = path.parent
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder, so there is no {path}; check the name")
-    found = {
+    by_number = {
         number: file
         for file in folder.iterdir()
-        if (number := pattern.number(file.name)) is not None and file.is_file()
+        if (number := pattern.parse(file.name)) is not None and file.is_file()
     }
-    if not found:
-        raise InputError(f"{path}: no file has such a name, as {pattern.name(1)} would; check the pattern")
-    numbers = sorted(found)
-    for before, after in itertools.pairwise(numbers):
-        if after != before + 1:
-            missing = after - before - 1
+    if not by_number:
+        raise InputError(f"{path}: no file has such a name, as {pattern.format(1)} would; check the pattern")
+    numbers = sorted(by_number)
+    for previous, following in itertools.pairwise(numbers):
+        if following != previous + 1:
+            missing = following - previous - 1
             more = f" and {missing - 1} more" if missing > 1 else ""
             raise InputError(
-                f"{path}: {folder / pattern.name(before + 1)} is missing{more}, between {before} and "
-                f"{after}; put it back, or take what is there with a quoted "
-                f"'{folder / (pattern.before + '*' + pattern.after)}'"
+                f"{path}: {folder / pattern.format(previous + 1)} is missing{more}, between {previous} and "
+                f"{following}; put it back, or take what is there with a quoted "
+                f"'{folder / (pattern.prefix + '*' + pattern.suffix)}'"
             )
-    return MatchedFiles(tuple(found[number] for number in numbers), tuple(numbers))
+    return MatchedFiles(tuple(by_number[number] for number in numbers), tuple(numbers))
 
 
-NUMBER_WILDCARD = "*"
+NAME_WILDCARD = "*"
 """Name of a target that is a folder: pictures are called there what they are called in the source."""
 
 
@@ -185,26 +189,26 @@ class OutputNaming:
     folder: Path
     suffix: str
     pattern: NumberPattern | None = None
-    single: str | None = None
+    single_name: str | None = None
 
     @property
     def path(self) -> Path:
         """What messages call them: one file, or a pattern."""
-        if self.single is not None:
-            return self.folder / self.single
+        if self.single_name is not None:
+            return self.folder / self.single_name
         pattern = self.pattern
         if pattern is None:
-            return self.folder / f"{NUMBER_WILDCARD}{self.suffix}"
-        digits = f"0{pattern.digits}" if pattern.digits else ""
-        before, after = (text.replace("%", "%%") for text in (pattern.before, pattern.after))
-        return self.folder / f"{before}%{digits}d{after}"
+            return self.folder / f"{NAME_WILDCARD}{self.suffix}"
+        digits = f"0{pattern.min_digits}" if pattern.min_digits else ""
+        prefix, suffix = (text.replace("%", "%%") for text in (pattern.prefix, pattern.suffix))
+        return self.folder / f"{prefix}%{digits}d{suffix}"
 
-    def file(self, number: int, source: Path | None) -> Path:
+    def path_for(self, number: int, source: Path | None) -> Path:
         """The picture of a number; ``source`` is the one that it is made of."""
-        if self.single is not None:
-            return self.folder / self.single
+        if self.single_name is not None:
+            return self.folder / self.single_name
         if self.pattern is not None:
-            return self.folder / self.pattern.name(number)
+            return self.folder / self.pattern.format(number)
         assert source is not None
         return self.folder / f"{source.stem}{self.suffix}"
 
@@ -213,16 +217,16 @@ def parse_target(text: str | os.PathLike[str]) -> Path:
     """A target as it is typed: ``out/`` becomes ``out/*``, which a ``Path`` can tell from ``out``."""
     name = os.fspath(text)
     separators = tuple(filter(None, (os.sep, os.altsep)))
-    return Path(name) / NUMBER_WILDCARD if name.endswith(separators) else Path(name)
+    return Path(name) / NAME_WILDCARD if name.endswith(separators) else Path(name)
 
 
 def is_image_target(target: Path) -> bool:
     """Whether a target is spelled as pictures: by extension, or as a folder."""
-    return target.name == NUMBER_WILDCARD or is_image_name(target)
+    return target.name == NAME_WILDCARD or is_image_name(target)
 
 
 def resolve_naming(
-    target: Path, source: Path, *, pictures: bool, single: bool, many: bool
+    target: Path, source: Path, *, from_images: bool, is_single_image: bool, has_many_frames: bool
 ) -> OutputNaming | None:
     """How the pictures of a target are called; None if it is a film.
 
@@ -236,24 +240,26 @@ def resolve_naming(
     Raises:
         UsageError: one name for many pictures, a folder for a film.
     """
-    folder = target.parent if target.name == NUMBER_WILDCARD else target if target.is_dir() else None
+    folder = target.parent if target.name == NAME_WILDCARD else target if target.is_dir() else None
     if folder is not None:
-        if not pictures:
-            film, frames = folder / source.name, folder / "%05d.png"
-            if target.name != NUMBER_WILDCARD:
+        if not from_images:
+            video, frames = folder / source.name, folder / "%05d.png"
+            if target.name != NAME_WILDCARD:
                 return None  # which the film's own check refuses
             raise UsageError(
-                f"{folder} is a folder; name a film in it, such as {film}, or pictures, such as {frames}"
+                f"{folder} is a folder; name a film in it, such as {video}, or pictures, such as {frames}"
             )
         suffix = source.suffix if is_image_name(source) else ".png"
-        return OutputNaming(folder, suffix, single=f"{source.stem}{suffix}" if single else None)
+        return OutputNaming(folder, suffix, single_name=f"{source.stem}{suffix}" if is_single_image else None)
     if not is_image_name(target):
         return None
     pattern = parse_pattern(target.name)
     if pattern is not None:
         return OutputNaming(target.parent, target.suffix, pattern)
-    if many:
+    if has_many_frames:
         example = target.with_name(f"{target.stem}-%05d{target.suffix}")
-        one = " (or one frame: --frames 1)" if not pictures else ""
-        raise UsageError(f"{target} is one picture for many frames; name a pattern, such as {example}{one}")
-    return OutputNaming(target.parent, target.suffix, single=target.name)
+        single_frame_hint = " (or one frame: --frames 1)" if not from_images else ""
+        raise UsageError(
+            f"{target} is one picture for many frames; name a pattern, such as {example}{single_frame_hint}"
+        )
+    return OutputNaming(target.parent, target.suffix, single_name=target.name)

@@ -12,9 +12,9 @@ from fractions import Fraction
 from typing import IO
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
-_COLOURS = (b"cICP", b"mDCV", b"cLLI", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
-_WORDS = (b"tEXt", b"zTXt", b"iTXt")
-_LARGEST = 1 << 26  # bytes of a chunk that is read as a whole
+_COLOR_CHUNKS = (b"cICP", b"mDCV", b"cLLI", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
+_TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
+_MAX_CHUNK_BYTES = 1 << 26  # bytes of a chunk that is read as a whole
 
 Chunk = tuple[bytes, bytes]
 
@@ -28,13 +28,13 @@ def read_chunks(file: IO[bytes]) -> Iterator[Chunk]:
     if file.read(8) != MAGIC:
         raise ValueError("it is no PNG")
     while True:
-        start = file.read(8)
-        if len(start) < 8:
+        header = file.read(8)
+        if len(header) < 8:
             raise ValueError("it ends before its pixels")
-        length, kind = struct.unpack(">I4s", start)
+        length, kind = struct.unpack(">I4s", header)
         if kind == b"IDAT":
             return
-        if length > _LARGEST:
+        if length > _MAX_CHUNK_BYTES:
             raise ValueError(f"its chunk {kind!r} is too long")
         data = file.read(length)
         if len(data) < length or len(file.read(4)) < 4:
@@ -48,8 +48,8 @@ def preserved_chunks(file: IO[bytes]) -> tuple[Chunk, ...]:
     Raises:
         ValueError: see ``head``.
     """
-    kept = (*_COLOURS, b"pHYs", *_WORDS)
-    return tuple(chunk for chunk in read_chunks(file) if chunk[0] in kept)
+    preserved = (*_COLOR_CHUNKS, b"pHYs", *_TEXT_CHUNKS)
+    return tuple(chunk for chunk in read_chunks(file) if chunk[0] in preserved)
 
 
 def icc_chunk(icc: bytes) -> Chunk:
@@ -74,9 +74,9 @@ def pixel_aspect(data: bytes) -> Fraction:
     return Fraction(down, across) if unit == 0 and across and down else Fraction(1)
 
 
-def aspect_chunk(shape: Fraction) -> Chunk:
+def aspect_chunk(sample_aspect_ratio: Fraction) -> Chunk:
     """The same as a chunk."""
-    return b"pHYs", struct.pack(">IIB", shape.denominator, shape.numerator, 0)
+    return b"pHYs", struct.pack(">IIB", sample_aspect_ratio.denominator, sample_aspect_ratio.numerator, 0)
 
 
 def insert_chunks(content: bytes, chunks: Iterable[Chunk]) -> bytes:
@@ -87,16 +87,16 @@ def insert_chunks(content: bytes, chunks: Iterable[Chunk]) -> bytes:
         chunks: those to be added.
     """
     parts = [MAGIC]
-    at = len(MAGIC)
-    while at < len(content):
-        length, kind = struct.unpack(">I4s", content[at : at + 8])
+    offset = len(MAGIC)
+    while offset < len(content):
+        length, kind = struct.unpack(">I4s", content[offset : offset + 8])
         if kind in (b"IHDR", b"IDAT", b"IEND"):
-            parts.append(content[at : at + 12 + length])
+            parts.append(content[offset : offset + 12 + length])
         if kind == b"IHDR":
-            parts += [_packed(*chunk) for chunk in chunks]
-        at += 12 + length
+            parts += [_serialize(*chunk) for chunk in chunks]
+        offset += 12 + length
     return b"".join(parts)
 
 
-def _packed(kind: bytes, data: bytes) -> bytes:
+def _serialize(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -19,16 +19,16 @@ from typing import IO, Any
 from vsrcli.errors import InputError
 from vsrcli.images import exr, png, tiff
 from vsrcli.images.naming import MatchedFiles, is_image_name, match_files
-from vsrcli.images.types import SRGB, UNTAGGED, ImageInfo, first_line, orientation, oriented_size
+from vsrcli.images.types import SRGB, UNTAGGED, ImageInfo, first_line, parse_orientation, oriented_size
 from vsrcli.media.color import PRIMARIES, TRANSFERS
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.probe import probe
 from vsrcli.media.safety import MAX_PIXELS
 from vsrcli.media.types import Color, ImageSequence, Source, VideoStream
 
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_MJPEG = (".mjpeg", ".mjpg", ".mjp")
-_ORIENTATION = 0x0112
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_MJPEG_EXTENSIONS = (".mjpeg", ".mjpg", ".mjp")
+_ORIENTATION_TAG = 0x0112
 
 
 def detect_format(path: Path) -> str | None:
@@ -41,10 +41,10 @@ def detect_format(path: Path) -> str | None:
         first = file.read(32)
         if first.startswith(png.MAGIC):
             file.seek(0)
-            return None if _animated(file) else "PNG"
+            return None if _is_animated_png(file) else "PNG"
     if first.startswith(b"\xff\xd8\xff"):
-        return None if path.suffix.lower() in _MJPEG else "JPEG"
-    if first.startswith(_TIFF):
+        return None if path.suffix.lower() in _MJPEG_EXTENSIONS else "JPEG"
+    if first.startswith(_TIFF_MAGIC):
         return "TIFF"
     if first[:4] == b"RIFF" and first[8:12] == b"WEBP":
         return None if first[12:16] == b"VP8X" and first[20] & 2 else "WebP"
@@ -65,11 +65,11 @@ def probe_image(path: Path) -> ImageInfo:
         InputError: it cannot be read, is damaged, too large, or of a kind that is not taken.
     """
     try:
-        kind = detect_format(path)
-        if kind is None:
+        file_format = detect_format(path)
+        if file_format is None:
             raise InputError(f"{path} is no still picture; films are named one by one")
         with path.open("rb") as file:
-            found = _LOOKS[kind](file, path)
+            info = _PROBES[file_format](file, path)
     except InputError:
         raise
     except FileNotFoundError:
@@ -78,14 +78,14 @@ def probe_image(path: Path) -> ImageInfo:
         raise InputError(
             f"{path} cannot be read as a picture: {first_line(error)}; check the file"
         ) from error
-    if found.width * found.height > MAX_PIXELS:
+    if info.width * info.height > MAX_PIXELS:
         raise InputError(
-            f"{path} says that it has {found.width}x{found.height} pixels, more than the "
+            f"{path} says that it has {info.width}x{info.height} pixels, more than the "
             f"{MAX_PIXELS // 10**6} million that are taken; check the file, or shrink it first"
         )
-    if min(found.width, found.height) < 1:
+    if min(info.width, info.height) < 1:
         raise InputError(f"{path} has no pixels; check the file")
-    return found
+    return info
 
 
 def silence_pillow() -> None:
@@ -93,115 +93,133 @@ def silence_pillow() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def open_pillow(file: IO[bytes], kind: str) -> Any:
+def open_pillow(file: IO[bytes], file_format: str) -> Any:
     """A Pillow image of a format that has been recognized, and of no other; not decoded yet."""
     from PIL import Image
 
     silence_pillow()
-    return Image.open(file, formats=[kind.upper()])
+    return Image.open(file, formats=[file_format.upper()])
 
 
-def _animated(file: IO[bytes]) -> bool:
+def _is_animated_png(file: IO[bytes]) -> bool:
     try:
         return any(kind == b"acTL" for kind, _ in png.read_chunks(file))
     except ValueError:
         return False  # damaged; whoever reads it says so
 
 
-def _png(file: IO[bytes], path: Path) -> ImageInfo:
+def _probe_png(file: IO[bytes], path: Path) -> ImageInfo:
     chunks = dict(png.read_chunks(file))
-    width, height, bits, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
-    turned = _orientation(chunks[b"eXIf"]) if b"eXIf" in chunks else 1
-    width, height = oriented_size(width, height, turned)
-    palette, see_through = colour == 3, b"tRNS" in chunks
-    shape = png.pixel_aspect(chunks[b"pHYs"]) if b"pHYs" in chunks else Fraction(1)
+    width, height, bits, color_type = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
+    exif_orientation = _exif_orientation(chunks[b"eXIf"]) if b"eXIf" in chunks else 1
+    width, height = oriented_size(width, height, exif_orientation)
+    has_palette, has_transparent_color = color_type == 3, b"tRNS" in chunks
+    aspect = png.pixel_aspect(chunks[b"pHYs"]) if b"pHYs" in chunks else Fraction(1)
     return ImageInfo(
         "PNG",
         width,
         height,
         16 if bits == 16 else 8,
-        colour in (0, 4),
-        colour in (4, 6) or see_through,
-        turned,
+        color_type in (0, 4),
+        color_type in (4, 6) or has_transparent_color,
+        exif_orientation,
         _png_color(chunks),
-        palette,
-        sample_aspect_ratio=1 / shape if turned >= 5 else shape,
+        has_palette,
+        sample_aspect_ratio=1 / aspect if exif_orientation >= 5 else aspect,
     )
 
 
 def _png_color(chunks: dict[bytes, bytes]) -> Color:
-    stated = chunks.get(b"cICP", b"")
-    if len(stated) == 4 and stated[0] in PRIMARIES and stated[1] in TRANSFERS:
-        return Color("pc", "gbr", PRIMARIES[stated[0]], TRANSFERS[stated[1]])
+    cicp = chunks.get(b"cICP", b"")
+    if len(cicp) == 4 and cicp[0] in PRIMARIES and cicp[1] in TRANSFERS:
+        return Color("pc", "gbr", PRIMARIES[cicp[0]], TRANSFERS[cicp[1]])
     return SRGB if b"sRGB" in chunks else UNTAGGED
 
 
-def _orientation(exif: bytes) -> int:
+def _exif_orientation(exif: bytes) -> int:
     from PIL import Image
 
     silence_pillow()
-    found = Image.Exif()
+    parsed = Image.Exif()
     try:
-        found.load(exif if exif.startswith(b"Exif\0\0") else b"Exif\0\0" + exif)
-        return orientation(found.get(_ORIENTATION))
+        parsed.load(exif if exif.startswith(b"Exif\0\0") else b"Exif\0\0" + exif)
+        return parse_orientation(parsed.get(_ORIENTATION_TAG))
     except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error):
         return 1
 
 
-def _pillow(file: IO[bytes], path: Path, kind: str) -> ImageInfo:
-    with open_pillow(file, kind) as image:
+def _probe_with_pillow(file: IO[bytes], path: Path, file_format: str) -> ImageInfo:
+    with open_pillow(file, file_format) as image:
         mode = image.mode
         if mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
             raise InputError(
                 f"{path} is in {mode}, which is not taken; convert it to RGB first (magick IN -colorspace "
                 "sRGB OUT)"
             )
-        see_through = mode in ("LA", "PA", "RGBA") or "transparency" in image.info
-        turned = 1 if kind == "BMP" else orientation(_exif(image).get(_ORIENTATION))
-        width, height = oriented_size(image.width, image.height, turned)
-        grey, palette = mode in ("1", "L", "LA"), mode in ("P", "PA")
-    return ImageInfo(kind, width, height, 8, grey, see_through, turned, palette=palette)
+        has_alpha = mode in ("LA", "PA", "RGBA") or "transparency" in image.info
+        exif_orientation = (
+            1 if file_format == "BMP" else parse_orientation(_read_exif(image).get(_ORIENTATION_TAG))
+        )
+        width, height = oriented_size(image.width, image.height, exif_orientation)
+        is_grayscale, has_palette = mode in ("1", "L", "LA"), mode in ("P", "PA")
+    return ImageInfo(
+        file_format, width, height, 8, is_grayscale, has_alpha, exif_orientation, has_palette=has_palette
+    )
 
 
-def _exif(image: Any) -> Any:
+def _read_exif(image: Any) -> Any:
     try:
         return image.getexif()
     except (OSError, ValueError, SyntaxError, KeyError, TypeError, struct.error):
         return {}
 
 
-def _jpeg(file: IO[bytes], path: Path) -> ImageInfo:
-    return replace(_pillow(file, path, "JPEG"), lossy=True)
+def _probe_jpeg(file: IO[bytes], path: Path) -> ImageInfo:
+    return replace(_probe_with_pillow(file, path, "JPEG"), lossy=True)
 
 
-def _webp(file: IO[bytes], path: Path) -> ImageInfo:
+def _probe_webp(file: IO[bytes], path: Path) -> ImageInfo:
     first = file.read(1 << 12)
     file.seek(0)
-    return replace(_pillow(file, path, "WebP"), lossy=b"VP8L" not in first)
+    return replace(_probe_with_pillow(file, path, "WebP"), lossy=b"VP8L" not in first)
 
 
-def _bmp(file: IO[bytes], path: Path) -> ImageInfo:
-    return _pillow(file, path, "BMP")
+def _probe_bmp(file: IO[bytes], path: Path) -> ImageInfo:
+    return _probe_with_pillow(file, path, "BMP")
 
 
-def _exr(file: IO[bytes], path: Path) -> ImageInfo:
-    found = exr.read_header(file)
-    names = ", ".join(found.others[:6]) + (" …" if len(found.others) > 6 else "")
-    others = (f"further channels ({names})",) if found.others else ()
-    bits = 16 if found.half else 32
+def _probe_exr(file: IO[bytes], path: Path) -> ImageInfo:
+    header = exr.read_header(file)
+    names = ", ".join(header.extra_channels[:6]) + (" …" if len(header.extra_channels) > 6 else "")
+    ignored = (f"further channels ({names})",) if header.extra_channels else ()
+    bits = 16 if header.is_half_float else 32
     return ImageInfo(
-        "EXR", found.width, found.height, bits, found.is_grayscale, found.alpha, color=SRGB, others=others
+        "EXR",
+        header.width,
+        header.height,
+        bits,
+        header.is_grayscale,
+        header.has_alpha,
+        color=SRGB,
+        ignored_content=ignored,
     )
 
 
-_LOOKS = {"PNG": _png, "JPEG": _jpeg, "WebP": _webp, "BMP": _bmp, "EXR": _exr, "TIFF": tiff.probe_tiff}
+_PROBES = {
+    "PNG": _probe_png,
+    "JPEG": _probe_jpeg,
+    "WebP": _probe_webp,
+    "BMP": _probe_bmp,
+    "EXR": _probe_exr,
+    "TIFF": tiff.probe_tiff,
+}
 
 
 DEFAULT_FRAME_RATE = Fraction(25)
 """Pictures a second where nobody says: what ffmpeg takes, too."""
 
 _CODECS = {"PNG": "png", "TIFF": "tiff", "WebP": "webp", "JPEG": "mjpeg", "BMP": "bmp", "EXR": "exr"}
-_FORMATS = {  # grey, alpha, 16 bits
+_PIX_FMTS = {  # grey, alpha, 16 bits
     (False, False, False): "rgb24",
     (False, True, False): "rgba",
     (False, False, True): "rgb48le",
@@ -213,7 +231,7 @@ _FORMATS = {  # grey, alpha, 16 bits
 }
 
 
-def image_sequence_source(path: Path, rate: Fraction | None = None) -> Source:
+def probe_source(path: Path, frame_rate: Fraction | None = None) -> Source:
     """The film, or the pictures, that a name means.
 
     Args:
@@ -223,89 +241,89 @@ def image_sequence_source(path: Path, rate: Fraction | None = None) -> Source:
     Raises:
         InputError: see ``probe``; or pictures that are no film: gaps, several sizes or formats.
     """
-    found = match_files(path)
-    if found is None or (found.single and not _is_still(found.files[0])):
+    matched = match_files(path)
+    if matched is None or (matched.is_single_file and not _is_still_image(matched.files[0])):
         return probe(path)
-    return _series(path, found, rate)
+    return _probe_sequence(path, matched, frame_rate)
 
 
-def video_notices(pictures: ImageSequence, plan: OutputPlan) -> Iterator[str]:
+def video_notices(sequence: ImageSequence, plan: OutputPlan) -> Iterator[str]:
     """What people should know when pictures become a film."""
-    if not pictures.has_explicit_rate:
-        rate = pictures.video.frame_rate
+    if not sequence.has_explicit_rate:
+        rate = sequence.video.frame_rate
         yield f"{rate} pictures make a second, as usual; --fps says otherwise, such as --fps 24000/1001"
-    if pictures.format == "EXR":
+    if sequence.format == "EXR":
         yield "linear light becomes codes on the sRGB curve; what lies outside 0 to 1 is clipped"
     if "420" in plan.pix_fmt:
-        finer = plan.pix_fmt.replace("420", "444")
-        yield f"written as {plan.pix_fmt}, which players take; --pix-fmt {finer} keeps each pixel's colour"
+        pix_fmt = plan.pix_fmt.replace("420", "444")
+        yield f"written as {plan.pix_fmt}, which players take; --pix-fmt {pix_fmt} keeps each pixel's colour"
 
 
-def _is_still(path: Path) -> bool:
+def _is_still_image(path: Path) -> bool:
     try:
         return detect_format(path) is not None
     except OSError:
         return False  # the film's reader says why
 
 
-def _series(path: Path, found: MatchedFiles, rate: Fraction | None) -> ImageSequence:
-    looks = [probe_image(file) for file in found.files]
-    first = looks[0]
-    for file, other in zip(found.files, looks, strict=True):
-        _check_like(file, other, found.files[0], first)
-    clock = rate or DEFAULT_FRAME_RATE
-    count = len(looks)
+def _probe_sequence(path: Path, matched: MatchedFiles, requested_rate: Fraction | None) -> ImageSequence:
+    infos = [probe_image(file) for file in matched.files]
+    first = infos[0]
+    for file, other in zip(matched.files, infos, strict=True):
+        _check_same_kind(file, other, matched.files[0], first)
+    frame_rate = requested_rate or DEFAULT_FRAME_RATE
+    count = len(infos)
     try:
-        size = sum(file.stat().st_size for file in found.files)
+        size = sum(file.stat().st_size for file in matched.files)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); check the files") from error
     return ImageSequence(
         path=path,
         container=f"{first.format} pictures" if count > 1 else f"{first.format} picture",
         start=Fraction(0),
-        duration=count / clock,
+        duration=count / frame_rate,
         size_bytes=size,
-        video=_video(looks, clock),
-        files=found.files,
-        numbers=found.numbers or tuple(range(1, count + 1)),
-        is_single_image=found.single,
+        video=_video_stream(infos, frame_rate),
+        files=matched.files,
+        numbers=matched.numbers or tuple(range(1, count + 1)),
+        is_single_image=matched.is_single_file,
         format=first.format,
-        is_lossy=first.lossy,
-        has_explicit_rate=rate is not None,
-        notices=(*_found(found.files, looks), *_unfinished(found)),
+        is_lossy=first.is_lossy,
+        has_explicit_rate=requested_rate is not None,
+        notices=(*_file_notices(matched.files, infos), *_interrupted_run_notices(matched)),
     )
 
 
-def _check_like(file: Path, look: ImageInfo, first_file: Path, first: ImageInfo) -> None:
+def _check_same_kind(file: Path, info: ImageInfo, first_file: Path, first: ImageInfo) -> None:
     """Pictures of one film have one size and one format; depth, grey and transparency may come and go."""
-    if look.format != first.format:
+    if info.format != first.format:
         raise InputError(
-            f"{file} is {look.format} inside, {first_file.name} is {first.format}; take one format at a time"
+            f"{file} is {info.format} inside, {first_file.name} is {first.format}; take one format at a time"
         )
-    if (look.width, look.height) != (first.width, first.height):
+    if (info.width, info.height) != (first.width, first.height):
         raise InputError(
-            f"{file} has {look.width}x{look.height} pixels, {first_file.name} has "
+            f"{file} has {info.width}x{info.height} pixels, {first_file.name} has "
             f"{first.width}x{first.height}; take pictures of one size at a time"
         )
 
 
-def _video(looks: Sequence[ImageInfo], rate: Fraction) -> VideoStream:
-    first, count = looks[0], len(looks)
-    alpha, grey = any(each.alpha for each in looks), all(each.is_grayscale for each in looks)
-    deep = any(each.bits > 8 for each in looks)
+def _video_stream(infos: Sequence[ImageInfo], frame_rate: Fraction) -> VideoStream:
+    first, count = infos[0], len(infos)
+    has_alpha, is_grayscale = any(each.has_alpha for each in infos), all(each.is_grayscale for each in infos)
+    is_high_bit_depth = any(each.bit_depth > 8 for each in infos)
     return VideoStream(
         index=0,
         codec=_CODECS[first.format],
         width=first.width,
         height=first.height,
         rotation=0,
-        pix_fmt=_FORMATS[grey, alpha, deep],
-        bit_depth=16 if deep else 8,
-        has_alpha=alpha,
-        time_base=1 / rate,
-        frame_rate=rate,
+        pix_fmt=_PIX_FMTS[is_grayscale, has_alpha, is_high_bit_depth],
+        bit_depth=16 if is_high_bit_depth else 8,
+        has_alpha=has_alpha,
+        time_base=1 / frame_rate,
+        frame_rate=frame_rate,
         start=Fraction(0),
-        duration=count / rate,
+        duration=count / frame_rate,
         frame_count=count,
         sample_aspect_ratio=first.sample_aspect_ratio,
         color=first.color,
@@ -313,30 +331,34 @@ def _video(looks: Sequence[ImageInfo], rate: Fraction) -> VideoStream:
     )
 
 
-def _unfinished(found: MatchedFiles) -> Iterator[str]:
+def _interrupted_run_notices(matched: MatchedFiles) -> Iterator[str]:
     """What an interrupted run has left is no whole sequence."""
-    if not found.single:
-        folder = found.files[0].parent
-        if any(is_image_name(Path(hidden.stem)) for hidden in folder.glob(".*.vsr")):
+    if not matched.is_single_file:
+        folder = matched.files[0].parent
+        if any(is_image_name(Path(workdir.stem)) for workdir in folder.glob(".*.vsr")):
             yield f"a run that writes into {folder} has not finished: some pictures may be missing"
 
 
-def _found(files: Sequence[Path], looks: Sequence[ImageInfo]) -> list[str]:
+def _file_notices(files: Sequence[Path], infos: Sequence[ImageInfo]) -> list[str]:
     """What people should know of them, one line each."""
-    said = []
-    if any(each.palette for each in looks):
-        said.append("pictures with a table of colours (palette) become RGB")
-    if any(each.orientation != 1 for each in looks):
-        said.append("the orientation that EXIF asks for is applied to the picture")
-    depths = {each.bits > 8 for each in looks}
+    notices = []
+    if any(each.has_palette for each in infos):
+        notices.append("pictures with a table of colours (palette) become RGB")
+    if any(each.orientation != 1 for each in infos):
+        notices.append("the orientation that EXIF asks for is applied to the picture")
+    depths = {each.bit_depth > 8 for each in infos}
     if len(depths) > 1:
-        said.append("some pictures have 8 bits, some 16: all become 16")
-    if len({each.color for each in looks}) > 1:
-        said.append("not all pictures say the same of their colours: those of the first are taken for a film")
-    for file, each in zip(files, looks, strict=True):
-        if each.others:
-            said.append(f"{file.name} holds {' and '.join(each.others)}: left out")
+        notices.append("some pictures have 8 bits, some 16: all become 16")
+    if len({each.color for each in infos}) > 1:
+        notices.append(
+            "not all pictures say the same of their colours: those of the first are taken for a film"
+        )
+    for file, each in zip(files, infos, strict=True):
+        if each.ignored_content:
+            notices.append(f"{file.name} holds {' and '.join(each.ignored_content)}: left out")
             break
-    if any(each.bits == 32 for each in looks):
-        said.append("32-bit floats are upscaled in 16-bit codes: small steps are lost, bright values are not")
-    return said
+    if any(each.bit_depth == 32 for each in infos):
+        notices.append(
+            "32-bit floats are upscaled in 16-bit codes: small steps are lost, bright values are not"
+        )
+    return notices

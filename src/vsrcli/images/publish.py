@@ -22,7 +22,7 @@ from vsrcli.images.naming import OutputNaming
 from vsrcli.media.segments import SegmentFile
 from vsrcli.system.files import WorkDir, fsync_path
 
-_LIST = ".list"
+_LIST_SUFFIX = ".list"
 
 
 @dataclass(frozen=True)
@@ -36,40 +36,40 @@ class FileStamp:
     """
 
     name: str
-    size: int
-    time: int
+    size_bytes: int
+    mtime_ns: int
 
     def matches(self, file: Path) -> bool:
         """Whether a file is that picture, unchanged."""
         try:
-            found = file.lstat()
+            stat = file.lstat()
         except OSError:
             return False
-        return (found.st_size, found.st_mtime_ns) == (self.size, self.time)
+        return (stat.st_size, stat.st_mtime_ns) == (self.size_bytes, self.mtime_ns)
 
 
 UNKNOWN_STAMP = FileStamp("", -1, -1)
 """Of a picture that no list names."""
 
 
-def workdir_name(targets: OutputNaming) -> Path:
+def workdir_name(naming: OutputNaming) -> Path:
     """What the hidden folder is named after: ``out/.%05d.png.vsr``."""
-    named = targets.path.name if targets.pattern is not None else f"pictures{targets.suffix}"
-    return targets.folder / named
+    name = naming.path.name if naming.pattern is not None else f"pictures{naming.suffix}"
+    return naming.folder / name
 
 
-def published_files(folder: Path, *, only: Collection[str] | None = None) -> dict[str, FileStamp]:
+def published_files(workdir: Path, *, list_names: Collection[str] | None = None) -> dict[str, FileStamp]:
     """The pictures that a hidden folder's lists name, by name; of these lists only, if some are given."""
-    found: dict[str, FileStamp] = {}
+    stamps: dict[str, FileStamp] = {}
     with contextlib.suppress(OSError):
-        for file in sorted(folder.glob(f"*{_LIST}")):
-            if only is not None and file.name not in only:
+        for file in sorted(workdir.glob(f"*{_LIST_SUFFIX}")):
+            if list_names is not None and file.name not in list_names:
                 continue
-            found |= {stamp.name: stamp for stamp in _read(file)}
-    return found
+            stamps |= {stamp.name: stamp for stamp in _read_list(file)}
+    return stamps
 
 
-def _read(file: Path) -> list[FileStamp]:
+def _read_list(file: Path) -> list[FileStamp]:
     try:
         return [
             FileStamp(str(name), int(size), int(when)) for name, size, when in json.loads(file.read_bytes())
@@ -82,12 +82,12 @@ class ImageWorkDir(WorkDir):
     """A :class:`~vsrcli.system.files.WorkDir` whose lists stay as long as it does."""
 
     def remove_except(self, names: Iterable[str]) -> None:
-        super().remove_except([*names, *(file.name for file in self.path.glob(f"*{_LIST}"))])
+        super().remove_except([*names, *(file.name for file in self.path.glob(f"*{_LIST_SUFFIX}"))])
 
-    def has_segment(self, name: str, target: Path) -> bool:
+    def has_segment(self, name: str, output_folder: Path) -> bool:
         """Whether all pictures of a list are where they were moved to, unchanged."""
-        stamps = _read(self.path / name)
-        return bool(stamps) and all(stamp.matches(target / stamp.name) for stamp in stamps)
+        stamps = _read_list(self.path / name)
+        return bool(stamps) and all(stamp.matches(output_folder / stamp.name) for stamp in stamps)
 
 
 class PendingImages:
@@ -99,10 +99,10 @@ class PendingImages:
         overwrite: whether pictures of others may be replaced.
     """
 
-    def __init__(self, folder: ImageWorkDir, target: Path, *, overwrite: bool) -> None:
-        self._folder, self._target, self._overwrite = folder, target, overwrite
-        self._own = published_files(folder.path)
-        self._made: dict[str, Path] = {}
+    def __init__(self, workdir: ImageWorkDir, output_folder: Path, *, overwrite: bool) -> None:
+        self._workdir, self._output_folder, self._overwrite = workdir, output_folder, overwrite
+        self._published = published_files(workdir.path)
+        self._parts: dict[str, Path] = {}
 
     def add(self, name: str, content: bytes) -> None:
         """Make a picture.
@@ -110,12 +110,12 @@ class PendingImages:
         Raises:
             EncodeError: the disk is full or broken.
         """
-        part = self._folder.path / f"{len(self._made):06}-{time.time_ns():x}.part"
-        self._made[name] = part
+        part = self._workdir.path / f"{len(self._parts):06}-{time.time_ns():x}.part"
+        self._parts[name] = part
         try:
             write_file(part, content)
         except OSError as error:
-            raise write_error(self._target / name, error) from error
+            raise write_error(self._output_folder / name, error) from error
 
     def publish(self, first: int, last: int) -> SegmentFile:
         """Give all of them their names.
@@ -126,27 +126,27 @@ class PendingImages:
         Raises:
             EncodeError: a name has been taken meanwhile, or the disk is broken.
         """
-        stamps = [FileStamp(name, *_measured(part)) for name, part in self._made.items()]
-        for name in self._made:
-            file = self._target / name
-            known = self._own.get(name)
-            if not self._overwrite and os.path.lexists(file) and not (known and known.matches(file)):
+        stamps = [FileStamp(name, *_size_and_mtime(part)) for name, part in self._parts.items()]
+        for name in self._parts:
+            file = self._output_folder / name
+            stamp = self._published.get(name)
+            if not self._overwrite and os.path.lexists(file) and not (stamp and stamp.matches(file)):
                 raise EncodeError(f"{file} has come into being meanwhile; use --overwrite to replace it")
         content = json.dumps([list(asdict(stamp).values()) for stamp in stamps]).encode()
-        listed = f"{time.time_ns():020}{_LIST}"
-        self._folder.write(listed, lambda file: file.write(content))
-        for name, part in self._made.items():
+        list_name = f"{time.time_ns():020}{_LIST_SUFFIX}"
+        self._workdir.write(list_name, lambda file: file.write(content))
+        for name, part in self._parts.items():
             try:
-                part.replace(self._target / name)
+                part.replace(self._output_folder / name)
             except OSError as error:
-                raise write_error(self._target / name, error) from error
+                raise write_error(self._output_folder / name, error) from error
         with contextlib.suppress(OSError):  # some file systems cannot sync a folder
-            fsync_path(self._target)
-        return SegmentFile(listed, len(stamps), first, last, len(content), 0, zlib.crc32(content))
+            fsync_path(self._output_folder)
+        return SegmentFile(list_name, len(stamps), first, last, len(content), 0, zlib.crc32(content))
 
     def discard(self) -> None:
         """Remove what has not been moved."""
-        for part in self._made.values():
+        for part in self._parts.values():
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
 
@@ -172,6 +172,6 @@ def write_error(file: Path, error: OSError) -> EncodeError:
     return EncodeError(f"{file} cannot be written ({error.strerror}); check the folder and the disk")
 
 
-def _measured(part: Path) -> tuple[int, int]:
-    found = part.stat()
-    return found.st_size, found.st_mtime_ns
+def _size_and_mtime(part: Path) -> tuple[int, int]:
+    stat = part.stat()
+    return stat.st_size, stat.st_mtime_ns

@@ -27,8 +27,8 @@ from vsrcli.images.types import ImageInfo
 from vsrcli.media.decoder import Decoder
 from vsrcli.media.types import Frame, ImageSequence
 
-_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB"}
-_PLANES = {  # where R, G, B and alpha lie
+_PILLOW_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB"}
+_EXR_PLANES = {  # where R, G, B and alpha lie
     "gbrp": (2, 0, 1),
     "gbrap": (2, 0, 1, 3),
     "gray": (0,),
@@ -49,7 +49,7 @@ class Image:
     alpha: np.ndarray | None
 
 
-def read_image(path: Path, look: ImageInfo) -> Image:
+def read_image(path: Path, info: ImageInfo) -> Image:
     """Decode a picture.
 
     Args:
@@ -63,76 +63,78 @@ def read_image(path: Path, look: ImageInfo) -> Image:
 
     try:
         content = path.read_bytes()
-        found = _decoded(content, look)
+        decoded = _decode(content, info)
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, struct.error) as error:
-        raise _damaged(path, error) from error
+        raise _decode_error(path, error) from error
     except (av.FFmpegError, MemoryError, OverflowError, TypeError, RuntimeError) as error:
-        raise _damaged(path, error) from error
+        raise _decode_error(path, error) from error
     # Pillow turns TIFFs itself, but nothing else
-    turn = 1 if look.format == "TIFF" and look.bits == 8 else look.orientation
-    pixels, alpha = (None if each is None else _turned(each, turn) for each in found)
+    remaining_orientation = 1 if info.format == "TIFF" and info.bit_depth == 8 else info.orientation
+    pixels, alpha = (
+        None if each is None else _apply_orientation(each, remaining_orientation) for each in decoded
+    )
     assert pixels is not None
-    if pixels.shape[:2] != (look.height, look.width):
+    if pixels.shape[:2] != (info.height, info.width):
         height, width = pixels.shape[:2]
         raise DecodeError(
-            f"{path} has {width}x{height} pixels, not {look.width}x{look.height} as before: run it again"
+            f"{path} has {width}x{height} pixels, not {info.width}x{info.height} as before: run it again"
         )
     return Image(pixels, alpha)
 
 
-def _damaged(path: Path, error: BaseException) -> DecodeError:
+def _decode_error(path: Path, error: BaseException) -> DecodeError:
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return DecodeError(
         f"{path} cannot be decoded: the picture is damaged or cut short; get a complete copy", details=text
     )
 
 
-def _decoded(content: bytes, look: ImageInfo) -> tuple[np.ndarray, np.ndarray | None]:
-    if look.format == "EXR":
-        return _split(_light(content), look.is_grayscale)
-    if look.bits == 8:
-        return _split(_by_pillow(content, look), look.is_grayscale)
-    if look.format == "PNG":
+def _decode(content: bytes, info: ImageInfo) -> tuple[np.ndarray, np.ndarray | None]:
+    if info.format == "EXR":
+        return _split_alpha(_decode_exr(content), info.is_grayscale)
+    if info.bit_depth == 8:
+        return _split_alpha(_decode_with_pillow(content, info), info.is_grayscale)
+    if info.format == "PNG":
         strict = {"err_detect": "explode+crccheck"}
-        return _split(frame_to_array(decode_image(content, "png", strict)), look.is_grayscale)
-    return _split(tiff.read_16bit(content, look), look.is_grayscale)
+        return _split_alpha(frame_to_array(decode_image(content, "png", strict)), info.is_grayscale)
+    return _split_alpha(tiff.read_16bit(content, info), info.is_grayscale)
 
 
-def _split(pixels: np.ndarray, grey: bool) -> tuple[np.ndarray, np.ndarray | None]:
+def _split_alpha(pixels: np.ndarray, is_grayscale: bool) -> tuple[np.ndarray, np.ndarray | None]:
     """(H, W, channels) with one, two, three or four channels, into colours and alpha."""
-    own = 1 if grey else 3
-    alpha = pixels[..., own] if pixels.shape[2] > own else None
-    return (pixels[..., :1].repeat(3, axis=2) if grey else pixels[..., :3]), alpha
+    color_channels = 1 if is_grayscale else 3
+    alpha = pixels[..., color_channels] if pixels.shape[2] > color_channels else None
+    return (pixels[..., :1].repeat(3, axis=2) if is_grayscale else pixels[..., :3]), alpha
 
 
-def _by_pillow(content: bytes, look: ImageInfo) -> np.ndarray:
-    with open_pillow(io.BytesIO(content), look.format) as image:
-        mode = _MODES.get(image.mode, image.mode)
+def _decode_with_pillow(content: bytes, info: ImageInfo) -> np.ndarray:
+    with open_pillow(io.BytesIO(content), info.format) as image:
+        mode = _PILLOW_MODES.get(image.mode, image.mode)
         if "transparency" in image.info:
             mode = "LA" if mode == "L" else "RGBA"
-        associated = look.format == "TIFF" and image.tag_v2.get(338) == (tiff.ASSOCIATED,)
+        associated = info.format == "TIFF" and image.tag_v2.get(338) == (tiff.ASSOCIATED_ALPHA,)
         pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     return tiff.unassociate_alpha(pixels) if associated and pixels.shape[2] in (2, 4) else pixels
 
 
-def _light(content: bytes) -> np.ndarray:
+def _decode_exr(content: bytes) -> np.ndarray:
     """Floats of an EXR: (H, W, channels) float32."""
     if damaged := exr.find_truncation(content):
         raise ValueError(damaged)
     frame = decode_image(content, "exr", {"err_detect": "explode"})
-    name = frame.format.name
-    kind = np.dtype("<f2") if "f16" in name else np.dtype("<f4")
-    order = _PLANES.get(name.split("f")[0])
-    if order is None or not name.endswith("le") or max(order) >= len(frame.planes):
-        raise ValueError(f"ffmpeg decodes it as {name}, which is not taken")
+    pix_fmt = frame.format.name
+    dtype = np.dtype("<f2") if "f16" in pix_fmt else np.dtype("<f4")
+    order = _EXR_PLANES.get(pix_fmt.split("f")[0])
+    if order is None or not pix_fmt.endswith("le") or max(order) >= len(frame.planes):
+        raise ValueError(f"ffmpeg decodes it as {pix_fmt}, which is not taken")
     planes = [
-        np.frombuffer(frame.planes[at], kind).reshape(frame.height, -1)[:, : frame.width] for at in order
+        np.frombuffer(frame.planes[at], dtype).reshape(frame.height, -1)[:, : frame.width] for at in order
     ]
     return np.stack(planes, axis=-1).astype(np.float32)
 
 
-def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+def _apply_orientation(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Upright, after EXIF's orientation (CIPA DC-008, tag 0x0112)."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
@@ -143,26 +145,26 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(pixels)
 
 
-def conform(picture: Image, *, deep: bool, alpha: bool) -> Image:
+def conform(image: Image, *, high_bit_depth: bool, with_alpha: bool) -> Image:
     """Codes as those of the whole sequence: in 16 bits if one of them has them, with alpha if it is kept.
 
     Light becomes codes, see ``exr``: with alpha, after its colours have been divided by it.
     """
-    pixels, opacity = picture.pixels, picture.alpha
+    pixels, alpha = image.pixels, image.alpha
     if pixels.dtype.kind == "f":
         finite = np.nan_to_num(pixels, nan=0.0)
-        if alpha and opacity is not None:
-            finite = exr.unpremultiply(finite, opacity)
+        if with_alpha and alpha is not None:
+            finite = exr.unpremultiply(finite, alpha)
         pixels = exr.linear_to_srgb(finite)
-        opacity = None if opacity is None else np.rint(opacity.clip(0, 1) * 65535).astype(np.uint16)
-    elif deep and pixels.dtype == np.uint8:
+        alpha = None if alpha is None else np.rint(alpha.clip(0, 1) * 65535).astype(np.uint16)
+    elif high_bit_depth and pixels.dtype == np.uint8:
         pixels = pixels.astype(np.uint16) * np.uint16(257)
-        opacity = None if opacity is None else opacity.astype(np.uint16) * np.uint16(257)
-    if not alpha:
+        alpha = None if alpha is None else alpha.astype(np.uint16) * np.uint16(257)
+    if not with_alpha:
         return Image(pixels, None)
-    if opacity is None:
-        opacity = np.full(pixels.shape[:2], np.iinfo(pixels.dtype).max, pixels.dtype)
-    return Image(pixels, opacity)
+    if alpha is None:
+        alpha = np.full(pixels.shape[:2], np.iinfo(pixels.dtype).max, pixels.dtype)
+    return Image(pixels, alpha)
 
 
 class ImageSequenceDecoder(Decoder):
@@ -176,7 +178,7 @@ class ImageSequenceDecoder(Decoder):
 
     def __init__(self, source: ImageSequence, **options: Any) -> None:
         super().__init__(source, **options)
-        self._series = source
+        self._sequence = source
 
     def raise_if_damaged(self) -> None:
         """Every picture is checked when it is read."""
@@ -188,35 +190,37 @@ class ImageSequenceDecoder(Decoder):
         return None
 
     def _decode_from(self, seek: Fraction | None) -> Iterator[Frame]:
-        video, before, replaced = self._series.video, None, []
-        for number in frame_range(self._series, self._start, self._end, self._max_frames):
+        video, before, replaced = self._sequence.video, None, []
+        for number in frame_range(self._sequence, self._start, self._end, self._max_frames):
             try:
-                before = self._picture(number)
+                before = self._read_frame(number)
             except InputError:
                 if not self._tolerant or before is None:
                     raise
-                replaced.append(self._series.files[number].name)
+                replaced.append(self._sequence.files[number].name)
             self.frame_count += 1
             yield Frame(before.pixels, number, video.time_base, before.alpha)
         if replaced:
             names = ", ".join(replaced[:5]) + (" …" if len(replaced) > 5 else "")
             self.warnings.append(f"{len(replaced)} damaged pictures are replaced by the ones before: {names}")
 
-    def _picture(self, number: int) -> Image:
-        file, video = self._series.files[number], self._series.video
+    def _read_frame(self, number: int) -> Image:
+        file, video = self._sequence.files[number], self._sequence.video
         found = probe_image(file)
-        if (found.format, found.width, found.height) != (self._series.format, video.width, video.height):
+        if (found.format, found.width, found.height) != (self._sequence.format, video.width, video.height):
             raise DecodeError(f"{file} was changed while it was upscaled; put the old picture back")
-        return conform(read_image(file, found), deep=video.is_high_bit_depth, alpha=self._alpha)
+        return conform(
+            read_image(file, found), high_bit_depth=video.is_high_bit_depth, with_alpha=self._alpha
+        )
 
 
 def frame_range(
-    source: ImageSequence, start: Fraction | None, end: Fraction | None, frames: int | None = None
+    source: ImageSequence, start: Fraction | None, end: Fraction | None, max_frames: int | None = None
 ) -> range:
     """Which pictures begin in ``[start, end)``, seconds; at most so many."""
     rate = 1 / source.video.time_base
     first = 0 if start is None else max(-(-(start * rate) // 1), 0)
     last = len(source.files) if end is None else min(-(-(end * rate) // 1), len(source.files))
-    if frames is not None:
-        last = min(last, first + frames)
+    if max_frames is not None:
+        last = min(last, first + max_frames)
     return range(int(first), max(int(last), int(first)))

@@ -19,12 +19,12 @@ from typing import IO, Any
 import numpy as np
 
 from vsrcli.errors import InputError
-from vsrcli.images.types import ImageInfo, first_line, orientation, oriented_size
+from vsrcli.images.types import ImageInfo, first_line, parse_orientation, oriented_size
 from vsrcli.media.safety import MAX_PIXELS
 
-ASSOCIATED = 1  # alpha that colours are multiplied by
-_MOST_EXTRA = 5  # channels beside the colours
-_NONE, _DEFLATE = 1, (8, 32946)  # compressions
+ASSOCIATED_ALPHA = 1  # alpha that colours are multiplied by
+_MAX_EXTRA_CHANNELS = 5  # channels beside the colours
+_UNCOMPRESSED, _DEFLATE = 1, (8, 32946)  # compressions
 
 
 def probe_tiff(file: IO[bytes], path: Path) -> ImageInfo:
@@ -39,39 +39,44 @@ def probe_tiff(file: IO[bytes], path: Path) -> ImageInfo:
     import tifffile
 
     try:
-        with tifffile.TiffFile(file) as document:
-            page: Any = document.pages.first
-            found = _page(page, path)
-            more = len(document.pages) - 1
+        with tifffile.TiffFile(file) as tiff:
+            page: Any = tiff.pages.first
+            info = _page_info(page, path)
+            extra_pages = len(tiff.pages) - 1
     except (tifffile.TiffFileError, AttributeError, TypeError) as error:
         raise ValueError(first_line(error)) from error
-    others = (f"{more} further page{'s' * (more > 1)}",) if more else ()
-    return replace(found, others=others)
+    ignored = (f"{extra_pages} further page{'s' * (extra_pages > 1)}",) if extra_pages else ()
+    return replace(info, others=ignored)
 
 
-def _page(page: Any, path: Path) -> ImageInfo:
-    colours = {0: "grey", 1: "grey", 2: "rgb", 3: "palette", 6: "rgb"}.get(int(page.photometric))
-    bits, kind = int(page.bitspersample), int(page.sampleformat)
+def _page_info(page: Any, path: Path) -> ImageInfo:
+    color_model = {0: "grey", 1: "grey", 2: "rgb", 3: "palette", 6: "rgb"}.get(int(page.photometric))
+    bit_depth, sample_format = int(page.bitspersample), int(page.sampleformat)
     samples = int(page.samplesperpixel)
-    if colours is None or kind not in (1, 4) or bits not in (1, 2, 4, 8, 16) or page.imagedepth != 1:
-        numbers = {1: "integer", 2: "signed", 3: "float"}.get(kind, "unknown")
+    if (
+        color_model is None
+        or sample_format not in (1, 4)
+        or bit_depth not in (1, 2, 4, 8, 16)
+        or page.imagedepth != 1
+    ):
+        numbers = {1: "integer", 2: "signed", 3: "float"}.get(sample_format, "unknown")
         raise InputError(
-            f"{path}: {bits}-bit {numbers} TIFF in {page.photometric.name} is not taken; convert it to 8 or "
+            f"{path}: {bit_depth}-bit {numbers} TIFF in {page.photometric.name} is not taken; convert it to 8 or "
             "16 bits in RGB or grey, or float to EXR"
         )
-    own = {"grey": 1, "palette": 1, "rgb": 3}[colours]
-    if not own <= samples <= own + _MOST_EXTRA:
+    color_channels = {"grey": 1, "palette": 1, "rgb": 3}[color_model]
+    if not color_channels <= samples <= color_channels + _MAX_EXTRA_CHANNELS:
         raise InputError(f"{path}: TIFF of {samples} channels is not taken; convert it to RGB first")
     extra = [int(each) for each in page.extrasamples]
-    turned = orientation(getattr(page.tags.get("Orientation"), "value", 1))
-    width, height = oriented_size(int(page.imagewidth), int(page.imagelength), turned)
-    alpha = samples > own and (not extra or extra[0] in (1, 2))
-    deep = bits == 16
-    return ImageInfo("TIFF", width, height, 16 if deep else 8, own == 1 and colours == "grey", alpha, turned,
-                palette=colours == "palette")  # fmt: skip
+    exif_orientation = parse_orientation(getattr(page.tags.get("Orientation"), "value", 1))
+    width, height = oriented_size(int(page.imagewidth), int(page.imagelength), exif_orientation)
+    has_alpha = samples > color_channels and (not extra or extra[0] in (1, 2))
+    deep = bit_depth == 16
+    return ImageInfo("TIFF", width, height, 16 if deep else 8, color_channels == 1 and color_model == "grey", has_alpha, exif_orientation,
+                has_palette=color_model == "palette")  # fmt: skip
 
 
-def read_16bit(content: bytes, look: ImageInfo) -> np.ndarray:
+def read_16bit(content: bytes, info: ImageInfo) -> np.ndarray:
     """Codes of the first page: uint16 (H, W, channels), alpha last and straight.
 
     Raises:
@@ -79,49 +84,49 @@ def read_16bit(content: bytes, look: ImageInfo) -> np.ndarray:
     """
     import tifffile
 
-    with tifffile.TiffFile(io.BytesIO(content)) as document:
-        page: Any = document.pages.first
+    with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+        page: Any = tiff.pages.first
         ends = [at + size for at, size in zip(page.dataoffsets, page.databytecounts, strict=True)]
         if max(ends) > len(content):
             raise ValueError("it ends before its pixels")
-        if int(page.compression) in (_NONE, *_DEFLATE):
+        if int(page.compression) in (_UNCOMPRESSED, *_DEFLATE):
             if int(page.compression) in _DEFLATE:
-                _check_deflated(content, page)
+                _check_deflated_sizes(content, page)
             pixels = page.asarray().reshape(page.shape)
             if page.axes.startswith("S"):
                 pixels = np.moveaxis(pixels, 0, -1)
         else:  # what tifffile could decode with a further package only
             pixels = frame_to_array(decode_image(content, "tiff"))
-        inverted = int(page.photometric) == 0
-        associated = [int(each) for each in page.extrasamples][:1] == [ASSOCIATED]
+        is_inverted = int(page.photometric) == 0
+        is_associated = [int(each) for each in page.extrasamples][:1] == [ASSOCIATED_ALPHA]
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     pixels = np.ascontiguousarray(pixels, np.uint16)
-    if inverted and int(page.compression) in (_NONE, *_DEFLATE):
+    if is_inverted and int(page.compression) in (_UNCOMPRESSED, *_DEFLATE):
         pixels = np.concatenate([65535 - pixels[..., :1], pixels[..., 1:]], axis=-1)
-    own = 1 if look.is_grayscale else 3
-    pixels = pixels[..., : own + 1] if look.alpha else pixels[..., :own]
-    return unassociate_alpha(pixels) if associated and look.alpha else pixels
+    color_channels = 1 if info.is_grayscale else 3
+    pixels = pixels[..., : color_channels + 1] if info.has_alpha else pixels[..., :color_channels]
+    return unassociate_alpha(pixels) if is_associated and info.has_alpha else pixels
 
 
-def _check_deflated(content: bytes, page: Any) -> None:
+def _check_deflated_sizes(content: bytes, page: Any) -> None:
     """A few bytes can promise far more than memory holds; here none may become more than its place takes."""
-    most = math.prod(page.chunks) * 2
-    for at, size in zip(page.dataoffsets, page.databytecounts, strict=True):
-        piece = zlib.decompressobj()
+    max_bytes = math.prod(page.chunks) * 2
+    for offset, size in zip(page.dataoffsets, page.databytecounts, strict=True):
+        decompressor = zlib.decompressobj()
         try:
-            piece.decompress(content[at : at + size], most + 1)
+            decompressor.decompress(content[offset : offset + size], max_bytes + 1)
         except zlib.error as error:
-            raise ValueError(f"its data at byte {at} are damaged") from error
-        if not piece.eof:
-            raise ValueError(f"its data at byte {at} are damaged")
+            raise ValueError(f"its data at byte {offset} are damaged") from error
+        if not decompressor.eof:
+            raise ValueError(f"its data at byte {offset} are damaged")
 
 
 def unassociate_alpha(pixels: np.ndarray) -> np.ndarray:
     """Codes (H, W, colours and alpha) that were multiplied by alpha, without it."""
-    most = np.iinfo(pixels.dtype).max
+    max_code = np.iinfo(pixels.dtype).max
     colours, alpha = pixels[..., :-1].astype(np.float64), pixels[..., -1:].astype(np.float64)
-    divided = np.divide(colours * most, alpha, out=np.zeros_like(colours), where=alpha > 0)
-    return np.concatenate([np.rint(divided.clip(0, most)), alpha], axis=-1).astype(pixels.dtype)
+    straight = np.divide(colours * max_code, alpha, out=np.zeros_like(colours), where=alpha > 0)
+    return np.concatenate([np.rint(straight.clip(0, max_code)), alpha], axis=-1).astype(pixels.dtype)
 
 
 def decode_image(content: bytes, codec: str, options: dict[str, str] | None = None) -> Any:
@@ -144,17 +149,17 @@ def decode_image(content: bytes, codec: str, options: dict[str, str] | None = No
 
 def frame_to_array(frame: Any) -> np.ndarray:
     """Integer pixels of one plane: (H, W, channels) in this machine's byte order."""
-    bits, name = frame.format.components[0].bits, frame.format.name
-    order = np.dtype(np.uint8) if bits == 8 else np.dtype(">u2" if name.endswith("be") else "<u2")
+    bits, pix_fmt = frame.format.components[0].bits, frame.format.name
+    dtype = np.dtype(np.uint8) if bits == 8 else np.dtype(">u2" if pix_fmt.endswith("be") else "<u2")
     channels = len(frame.format.components)
     if len(frame.planes) != 1 or bits not in (8, 16):
-        raise ValueError(f"ffmpeg decodes it as {name}, which is not taken")
-    rows = np.frombuffer(frame.planes[0], order).reshape(frame.height, -1)
+        raise ValueError(f"ffmpeg decodes it as {pix_fmt}, which is not taken")
+    rows = np.frombuffer(frame.planes[0], dtype).reshape(frame.height, -1)
     pixels = rows[:, : frame.width * channels].reshape(frame.height, frame.width, channels)
-    return pixels.astype(order.newbyteorder("="))
+    return pixels.astype(dtype.newbyteorder("="))
 
 
-def encode_image(codec: str, name: str, planes: list[np.ndarray], options: dict[str, str]) -> bytes:
+def encode_image(codec: str, pix_fmt: str, planes: list[np.ndarray], options: dict[str, str]) -> bytes:
     """A file's bytes.
 
     Args:
@@ -170,10 +175,10 @@ def encode_image(codec: str, name: str, planes: list[np.ndarray], options: dict[
 
     height, width = planes[0].shape[:2]
     context: Any = av.CodecContext.create(codec, "w")
-    context.width, context.height, context.pix_fmt = width, height, name
+    context.width, context.height, context.pix_fmt = width, height, pix_fmt
     context.time_base, context.options = Fraction(1, 25), options
     context.thread_count = 1
-    frame = av.VideoFrame(width, height, name)
+    frame = av.VideoFrame(width, height, pix_fmt)
     for plane, values in zip(frame.planes, planes, strict=True):
         rows = np.zeros((height, plane.line_size), np.uint8)
         data = np.ascontiguousarray(values).reshape(height, -1).view(np.uint8)

@@ -33,18 +33,18 @@ class ImageInfo:
     format: str
     width: int
     height: int
-    bits: int
+    bit_depth: int
     is_grayscale: bool
-    alpha: bool
+    has_alpha: bool
     orientation: int = 1
     color: Color = UNTAGGED
-    palette: bool = False
-    lossy: bool = False
-    others: tuple[str, ...] = ()
+    has_palette: bool = False
+    is_lossy: bool = False
+    ignored_content: tuple[str, ...] = ()
     sample_aspect_ratio: Fraction = Fraction(1)
 
 
-def orientation(value: Any) -> int:
+def parse_orientation(value: Any) -> int:
     """EXIF's, from whatever stands there."""
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 

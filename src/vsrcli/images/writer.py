@@ -30,11 +30,14 @@ from vsrcli.media.types import Frame, ImageSequence, Source
 from vsrcli.system.files import publish_file, temporary_name
 from vsrcli.system.threads import BackgroundWriter, queue_depth
 
-_LARGEST = 65504.0  # of half floats
+_MAX_HALF_FLOAT = 65504.0  # of half floats
 
 
 def restore_out_of_range(
-    codes: np.ndarray, alpha: np.ndarray | None, old: Image | None, seen: tuple[float, float]
+    codes: np.ndarray,
+    alpha: np.ndarray | None,
+    source_image: Image | None,
+    visible_share: tuple[float, float],
 ) -> Image:
     """A new picture's light.
 
@@ -48,16 +51,20 @@ def restore_out_of_range(
     if alpha is not None:
         opacity = alpha.astype(np.float32) / np.iinfo(alpha.dtype).max
         return Image(light * opacity[..., None], opacity)
-    if old is None or old.pixels.dtype.kind != "f":
+    if source_image is None or source_image.pixels.dtype.kind != "f":
         return Image(light, None)
     height, width = codes.shape[:2]
-    finite = np.nan_to_num(old.pixels, nan=0.0, posinf=_LARGEST, neginf=-_LARGEST).clip(-_LARGEST, _LARGEST)
+    finite = np.nan_to_num(
+        source_image.pixels, nan=0.0, posinf=_MAX_HALF_FLOAT, neginf=-_MAX_HALF_FLOAT
+    ).clip(-_MAX_HALF_FLOAT, _MAX_HALF_FLOAT)
     outside = finite - finite.clip(0, 1)
     if outside.any():
-        light = light + resize(outside, height, width, "linear", visible_share=seen)
-    if old.alpha is None:
+        light = light + resize(outside, height, width, "linear", visible_share=visible_share)
+    if source_image.alpha is None:
         return Image(light, None)
-    upscaled = resize(old.alpha[..., None], height, width, "bicubic", visible_share=seen)[..., 0]
+    upscaled = resize(source_image.alpha[..., None], height, width, "bicubic", visible_share=visible_share)[
+        ..., 0
+    ]
     return Image(light, upscaled.clip(0, 1))
 
 
@@ -82,18 +89,18 @@ class ImageWriter(AtomicWriter):
     """
 
     def __init__(
-        self, plan: ImagePlan, source: Source, folder: ImageWorkDir | None, *, begins: int = 0
+        self, plan: ImagePlan, source: Source, workdir: ImageWorkDir | None, *, first_index: int = 0
     ) -> None:
         self.count = 0
         self.segment: SegmentFile | None = None
         self.warnings: list[str] = []
-        self._plan, self._source, self._begins = plan, source, begins
-        self._behind = BackgroundWriter(self._make, queue_depth(plan.width * plan.height * 8))
-        self._batch = None
-        if folder is not None:
-            self._batch = PendingImages(folder, plan.targets.folder, overwrite=plan.overwrite)
-        self._part = temporary_name(plan.target) if folder is None else None
-        self._first = self._last = 0
+        self._plan, self._source, self._first_index = plan, source, first_index
+        self._background = BackgroundWriter(self._write_image, queue_depth(plan.width * plan.height * 8))
+        self._pending = None
+        if workdir is not None:
+            self._pending = PendingImages(workdir, plan.naming.folder, overwrite=plan.overwrite)
+        self._temporary_path = temporary_name(plan.target) if workdir is None else None
+        self._first_pts = self._last_pts = 0
 
     def write(self, frame: Frame) -> None:
         """Append a frame; it is encoded in a thread, a few frames later.
@@ -107,10 +114,10 @@ class ImageWriter(AtomicWriter):
         plan = self._plan
         if frame.pixels.shape != (plan.height, plan.width, 3) or (frame.alpha is None) == plan.alpha:
             raise ValueError(f"frame of shape {frame.pixels.shape}, alpha: {frame.alpha is not None}")
-        if self._part is not None and self.count:
+        if self._temporary_path is not None and self.count:
             raise EncodeError(f"{plan.target}: a second frame has come for one picture; use --frames 1")
-        self._behind.put((frame, self._begins + self.count))
-        self._first, self._last = (self._first if self.count else frame.pts), frame.pts
+        self._background.put((frame, self._first_index + self.count))
+        self._first_pts, self._last_pts = (self._first_pts if self.count else frame.pts), frame.pts
         self.count += 1
 
     def _finish(self) -> None:
@@ -119,53 +126,59 @@ class ImageWriter(AtomicWriter):
             raise EncodeError(
                 f"{plan.display_name}: no frame was written, so there is no picture; choose another --start or --end"
             )
-        self._behind.drain()
-        if self._batch is not None:
-            self.segment = self._batch.publish(self._first, self._last)
-        elif self._part is not None:
-            publish_file(self._part, plan.target, overwrite=plan.overwrite)
+        self._background.drain()
+        if self._pending is not None:
+            self.segment = self._pending.publish(self._first_pts, self._last_pts)
+        elif self._temporary_path is not None:
+            publish_file(self._temporary_path, plan.target, overwrite=plan.overwrite)
 
     def _discard(self) -> None:
-        self._behind.cancel(lambda: None)
-        if self._batch is not None:
-            self._batch.discard()
-        if self._part is not None:
+        self._background.cancel(lambda: None)
+        if self._pending is not None:
+            self._pending.discard()
+        if self._temporary_path is not None:
             with contextlib.suppress(OSError):
-                self._part.unlink()
+                self._temporary_path.unlink()
 
-    def _make(self, item: tuple[Frame, int]) -> None:
+    def _write_image(self, item: tuple[Frame, int]) -> None:
         """One picture: named, encoded, written."""
         import av
 
-        frame, ordinal = item
+        frame, index = item
         plan, source = self._plan, self._source if isinstance(self._source, ImageSequence) else None
-        old = source.files[frame.pts] if source else None
-        file = plan.targets.file(source.numbers[frame.pts] if source else ordinal + 1, old)
+        source_file = source.files[frame.pts] if source else None
+        file = plan.naming.path_for(source.numbers[frame.pts] if source else index + 1, source_file)
         pixels, alpha = frame.pixels, frame.alpha
-        if plan.form.format == "EXR":
-            before = read_image(old, probe_image(old)) if source and old and source.format == "EXR" else None
-            made = restore_out_of_range(pixels, alpha, before, plan.visible_share)
-            pixels, alpha = made.pixels, made.alpha
-            if plan.form.alpha and alpha is None:  # of this one picture among others
+        if plan.image_format.format == "EXR":
+            source_image = (
+                read_image(source_file, probe_image(source_file))
+                if source and source_file and source.format == "EXR"
+                else None
+            )
+            restored = restore_out_of_range(pixels, alpha, source_image, plan.visible_share)
+            pixels, alpha = restored.pixels, restored.alpha
+            if plan.image_format.has_alpha and alpha is None:  # of this one picture among others
                 alpha = np.ones(pixels.shape[:2], np.float32)
-        tags = ImageMetadata()
-        if source and old:
-            tags = read_metadata(old, source.format, (plan.width, plan.height))
+        metadata = ImageMetadata()
+        if source and source_file:
+            metadata = read_metadata(source_file, source.format, (plan.width, plan.height))
         elif plan.cicp is not None:
-            tags = replace(tags, chunks=(png.cicp_chunk(*plan.cicp),))
+            metadata = replace(metadata, chunks=(png.cicp_chunk(*plan.cicp),))
         if plan.sample_aspect_ratio != 1:  # which takes the place of a size
-            others = tuple(chunk for chunk in tags.chunks if chunk[0] != b"pHYs")
-            tags = replace(tags, chunks=(*others, png.aspect_chunk(plan.sample_aspect_ratio)), dpi=None)
+            chunks = tuple(chunk for chunk in metadata.chunks if chunk[0] != b"pHYs")
+            metadata = replace(
+                metadata, chunks=(*chunks, png.aspect_chunk(plan.sample_aspect_ratio)), dpi=None
+            )
         try:
-            content = encode_image_file(plan.form, pixels, alpha, tags)
+            content = encode_image_file(plan.image_format, pixels, alpha, metadata)
         except (ValueError, OSError, av.FFmpegError) as error:
             raise EncodeError(
-                f"{file} cannot be encoded as {plan.form.format} ({error}): choose another format"
+                f"{file} cannot be encoded as {plan.image_format.format} ({error}): choose another format"
             ) from error
-        if self._batch is not None:
-            self._batch.add(file.name, content)
-        elif self._part is not None:
+        if self._pending is not None:
+            self._pending.add(file.name, content)
+        elif self._temporary_path is not None:
             try:
-                write_file(self._part, content)
+                write_file(self._temporary_path, content)
             except OSError as error:
                 raise write_error(file, error) from error

@@ -37,8 +37,8 @@ class ImageSequenceOutput(SegmentedOutput):
         super().__init__(job, on_notice)
         assert isinstance(job.plan, ImagePlan)
         self._plan: ImagePlan = job.plan
-        self._folder = job.plan.targets.folder
-        self._workdir: ImageWorkDir = ImageWorkDir(workdir_name(job.plan.targets))
+        self._folder = job.plan.naming.folder
+        self._workdir: ImageWorkDir = ImageWorkDir(workdir_name(job.plan.naming))
         self._created_folder = False
 
     def __enter__(self) -> Self:
@@ -67,7 +67,7 @@ class ImageSequenceOutput(SegmentedOutput):
             self._set_segment_frames(_UNLIMITED_FRAMES)
 
     def _new_segment_writer(self) -> ImageWriter:
-        return ImageWriter(self._plan, self._job.source, self._workdir, begins=self.frame_count)
+        return ImageWriter(self._plan, self._job.source, self._workdir, first_index=self.frame_count)
 
     def _concatenate(self) -> tuple[str, ...]:
         """Verify that all images are in the target folder, unchanged; there is nothing to join."""
@@ -87,7 +87,7 @@ class ImageSequenceOutput(SegmentedOutput):
             The images of committed segments, by name.
         """
         finished = {segment.name for segment in journal.segments} if journal else set()
-        committed = published_files(self._workdir.path, only=finished)
+        committed = published_files(self._workdir.path, list_names=finished)
         for name, stamp in published_files(self._workdir.path).items():
             if name not in committed and stamp.matches(self._folder / name):
                 with contextlib.suppress(OSError):

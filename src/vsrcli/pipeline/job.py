@@ -14,7 +14,7 @@ from vsrcli.frames.geometry import Geometry, geometry_for_scale, geometry_for_si
 from vsrcli.frames.tiling import TilePlan
 from vsrcli.images.naming import OutputNaming, is_image_target, parse_target, resolve_naming
 from vsrcli.images.plan import ImagePlan, plan_images
-from vsrcli.images.probe import image_sequence_source, video_notices
+from vsrcli.images.probe import probe_source, video_notices
 from vsrcli.images.reader import frame_range
 from vsrcli.inference.selection import EnginePlan, ModelChoice, choose_model, plan_engine
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
@@ -64,7 +64,7 @@ def open_source(
             as_preferred(encode, lambda options: check_output_path(target, options, ffmpeg))
         probed: Source = source.probe()
     else:
-        probed = image_sequence_source(Path(source), fps)
+        probed = probe_source(Path(source), fps)
     preferred = isinstance(encode, Preferences) and encode.fps
     if fps is not None and not preferred and not isinstance(probed, ImageSequence):
         raise UsageError(
@@ -105,11 +105,11 @@ def plan_any_output(
             naming,
             width=geometry.width,
             height=geometry.height,
-            shape=geometry.sample_aspect_ratio,
-            seen=geometry.visible_share,
+            sample_aspect_ratio=geometry.sample_aspect_ratio,
+            visible_share=geometry.visible_share,
             options=asked_for(encode),
             span=span,
-            frames=frames,
+            max_frames=frames,
             deinterlace=deinterlace,
             ffmpeg=ffmpeg,
         )
@@ -139,10 +139,14 @@ def _output_naming(
     if isinstance(source, ImageSequence):
         many = len(frame_range(source, *span, frames)) != 1
         return resolve_naming(
-            target, source.files[0], pictures=True, single=source.is_single_image, many=many
+            target,
+            source.files[0],
+            from_images=True,
+            is_single_image=source.is_single_image,
+            has_many_frames=many,
         )
     name = Path("stdin.mp4") if isinstance(source, StdinSource) else source.path
-    return resolve_naming(target, name, pictures=False, single=False, many=frames != 1)
+    return resolve_naming(target, name, from_images=False, is_single_image=False, has_many_frames=frames != 1)
 
 
 @dataclass(frozen=True)

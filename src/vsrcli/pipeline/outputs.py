@@ -117,7 +117,7 @@ def open_output(job: Job, on_notice: Callable[[str], None]) -> Output:
     if job.plan.to_stdout:
         return StdoutOutput(job)
     if isinstance(job.plan, ImagePlan):
-        single = job.plan.targets.single is not None
+        single = job.plan.naming.single_name is not None
         return ImageOutput(job, job.plan) if single else ImageSequenceOutput(job, on_notice)
     return SegmentedOutput(job, on_notice) if job.segmented else DirectOutput(job)
 
