@@ -66,7 +66,7 @@ def test_a_rate_of_pictures_is_for_pictures(vsr: Vsr, film: Path, here: Path) ->
             rates[name] = container.streams.video[0].average_rate
     assert rates["frames.mkv"] == 10
     assert rates["film.mkv"] == pytest.approx(Fraction(24000, 1001), rel=1e-3)
-    vsr("upscale", film, "other.mkv", *BICUBIC, "--fps", "10").fails(2, "--fps is for pictures")
+    vsr("upscale", film, "other.mkv", *BICUBIC, "--fps", "10").fails(2, "--fps is for images")
     assert vsr("preview", film, "preview.mkv", *BICUBIC, "--seconds", "0.2").status == 0
 
 

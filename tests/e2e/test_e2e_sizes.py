@@ -132,7 +132,7 @@ def test_what_happens_is_said_in_one_line(sample: Sample, tmp_path: Path, vsr: V
     assert f"64x48 x2: the network's x2, {cut}" in said(media.cfr, "--size 128x72 --fill")
     wide = said(media.anamorphic, "--size 300x155")
     assert "x4.688 across, x3.223 down: the network's x4" in wide
-    assert "note: bicubic-x4 reaches x4; from there to x4.688 the picture is only resampled; --chain" in wide
+    assert "note: bicubic-x4 reaches x4; from there to x4.688 frames are only resampled; --chain" in wide
     assert "the network's x4 and x2, then resampled to 384x288" in said(media.cfr, "-s 6 --chain")
     assert "--chain" not in said(media.cfr, "-s 4 --chain")
 

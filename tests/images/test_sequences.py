@@ -127,7 +127,7 @@ def test_the_usual_rate_is_said(vsr: Vsr, tmp_path: Path) -> None:
 
 def test_a_film_has_its_own_times(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
     film = sample(media.cfr)
-    vsr("upscale", film, tmp_path / "out.mp4", "--fps", "24").fails(2, "--fps is for pictures")
+    vsr("upscale", film, tmp_path / "out.mp4", "--fps", "24").fails(2, "--fps is for images")
     vsr("upscale", "in.mp4", "out.mp4", "--fps", "0").fails(2, "above 0")
 
 

@@ -160,7 +160,7 @@ def test_what_cannot_be_cut_is_written_in_one_go(
     job = prepare_job(sample(media.cfr), tmp_path / f"out{suffix}", replace(OPTIONS, encode=encode))
     assert not job.segmented
     notice = next(text for text in job.plan.notices if why in text)
-    assert notice.endswith("the film is written in one go, and an interruption costs all of it")
+    assert notice.endswith("the video is written in one go, and an interruption costs all of it")
 
 
 def test_the_users_wish_is_no_notice(sample: Sample, tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_a_run_that_was_stopped_before_its_name_was_given(sample: Sample, tmp_pa
         (replace(BICUBIC, tile=32), "--tile"),
         (replace(BICUBIC, encode=EncodeOptions(crf=30, preset="ultrafast")), "the encoder's crf"),
         (replace(BICUBIC, encode=EncodeOptions(codec="libx265", preset="ultrafast")), "the codec"),
-        (replace(BICUBIC, resume=False), "as asked for"),
+        (replace(BICUBIC, resume=False), "as requested"),
     ],
 )
 def test_other_options_begin_anew(change: Options, named: str, sample: Sample, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""What is asked for, and everything that can be decided before the first frame. Imports no network.
+"""Prepare a job: open the source, plan the output, and decide everything else before the first frame.
 
-At either end there is a film or there are pictures; everything between them is the same.
+Imports no network. Videos and image sequences differ in :func:`open_source` and :func:`plan_any_output`; all
+other decisions are the same for both.
 """
 
 from __future__ import annotations
@@ -44,23 +45,23 @@ from vsrcli.pipeline.options import Options
 def open_source(
     source: str | Path | StdinInput, target: Path, encode: EncodeOptions, fps: Fraction | None, ffmpeg: Ffmpeg
 ) -> Source:
-    """The film or the pictures that are to be upscaled.
+    """Probe a video, an image sequence or stdin.
 
     Args:
-        given: a name, or stdin.
-        target: where it goes, which is looked at before all of stdin is read.
-        encode: what the user asked for, or prefers.
-        fps: pictures a second; of a film an error, unless it is merely preferred.
-        ffmpeg: the executable.
+        source: path or pattern, or stdin.
+        target: path of the output; with stdin it is checked before stdin is read.
+        encode: options, or preferences of a settings file.
+        fps: frame rate of an image sequence; ignored for a video if it comes from a settings file.
+        ffmpeg: executable.
 
     Raises:
         InputError: see :func:`vsrcli.images.probe.image_sequence_source`.
-        OutputError: the target of a film from stdin cannot be written.
-        UsageError: ``fps`` of a film.
+        OutputError: the source is stdin and the target cannot be written.
+        UsageError: ``fps`` with a video.
     """
     if isinstance(source, StdinInput):
         if not is_image_target(target):
-            # before a long film has come through for nothing
+            # before all of a long video has been read in vain
             as_preferred(encode, lambda options: check_output_path(target, options, ffmpeg))
         probed: Source = source.probe()
     else:
@@ -68,7 +69,7 @@ def open_source(
     preferred = isinstance(encode, Preferences) and encode.fps
     if fps is not None and not preferred and not isinstance(probed, ImageSequence):
         raise UsageError(
-            f"--fps is for pictures: {display_name(probed)} is a film, which has times of its own"
+            f"--fps is for images: {display_name(probed)} is a video, which has timestamps of its own"
         )
     return probed
 
@@ -84,15 +85,15 @@ def plan_any_output(
     deinterlace: bool,
     ffmpeg: Ffmpeg,
 ) -> OutputPlan:
-    """Decide how a film or pictures are written, and say what people should know of pictures that come in.
+    """Plan a video or image output; its notices include those about a source of images.
 
     Args:
-        film: what is upscaled.
-        target: as typed, see :func:`~vsrcli.images.naming.parse_target`.
-        geometry: the new size.
-        encode: what the user asked for, or prefers.
-        span, deinterlace, ffmpeg: as of :func:`~vsrcli.media.planning.plan_output`.
-        frames: at most so many.
+        source: as probed.
+        target: see :func:`~vsrcli.images.naming.parse_target`.
+        geometry: size of the output.
+        encode: options, or preferences of a settings file.
+        span, deinterlace, ffmpeg: see :func:`~vsrcli.media.planning.plan_output`.
+        frames: maximum number of frames; None: no limit.
 
     Raises:
         OutputError, UsageError: see ``plan_output`` and :func:`~vsrcli.images.plan.plan_images`.
@@ -151,22 +152,24 @@ def _output_naming(
 
 @dataclass(frozen=True)
 class Job:
-    """Everything decided, nothing done yet: what ``--dry-run`` shows.
+    """Everything that is decided before a run, as ``--dry-run`` shows it.
 
     Attributes:
-        source: the film as probed.
-        plan: what is written, stream by stream.
-        model: network, weights and native scale; of a chain, both passes.
-        engine: what will compute, as far as it is known before it starts; None for interpolation.
-        tiles: how a frame is cut; of a chain, in both passes.
+        source: as probed.
+        plan: how the output is written, stream by stream.
+        model: network, weights and native scale; with ``--chain``, of both passes.
+        engine: backend, device and precision as far as known before the network is loaded; None for
+            interpolation.
+        tiles: tile plan; with ``--chain``, of both passes.
         overlap: context of a tile on each side in low-resolution pixels.
-        options: as given.
-        end: where the span ends, seconds from the film's start; from ``options.end`` and ``options.frames``.
-        ffmpeg: which one runs.
-        expected_frames: as the container states them (for the span), or None.
-        segmented: whether it is written in segments, so that an interruption costs the last one at most.
-        limit: how much memory it may take.
-        geometry: where the old picture lies in the new one.
+        options: as passed.
+        end: end of the span in seconds from the start of the source, from ``options.end`` and
+            ``options.frames``; None: unlimited.
+        ffmpeg: executable.
+        expected_frames: number of frames in the span as the container states it, or None.
+        segmented: whether the output is written in segments, so that an interruption costs at most the last.
+        memory_budget: memory limits.
+        geometry: where the source's frame lies in the output's.
     """
 
     source: Source
@@ -184,7 +187,7 @@ class Job:
     geometry: Geometry
 
     def memory_estimate(self, tiles: TilePlan | None = None) -> MemoryEstimate:
-        """Memory that it is expected to take, with its own or with other tiles."""
+        """Return the estimated peak memory, with the job's or with other tiles."""
         estimate = self._estimate_with_one_encoder(tiles or self.tiles)
         return (
             replace(estimate, ffmpeg=estimate.ffmpeg + estimate.background_closing)
@@ -193,11 +196,11 @@ class Job:
         )
 
     def fits_budget(self, tiles: TilePlan) -> bool:
-        """Whether tiles stay under the memory that the user has named, if any."""
+        """Whether the job with these tiles stays within ``--max-memory``, if that is set."""
         return not self.memory_budget.explicit or self.memory_budget.allows(self.memory_estimate(tiles))
 
     def can_close_in_background(self, tiles: TilePlan) -> bool:
-        """Whether there is memory for a segment that is closed while the next one is computed."""
+        """Whether there is memory to close a segment while the next one is computed."""
         return self._fits_second_encoder(self._estimate_with_one_encoder(tiles))
 
     def _estimate_with_one_encoder(self, tiles: TilePlan) -> MemoryEstimate:
@@ -205,7 +208,7 @@ class Job:
         return estimate_passes(self.model, workload, tiles)
 
     def _fits_second_encoder(self, estimate: MemoryEstimate) -> bool:
-        """For a second encoder, if there is any use for it."""
+        """Whether segments are closed in the background at all, and a second encoder fits the budget."""
         return (
             self.segmented
             and estimate.background_closing > 0
@@ -214,17 +217,17 @@ class Job:
 
 
 def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Options | None = None) -> Job:
-    """Check and decide everything that can be known before the first frame.
+    """Check and decide everything that can be known before the first frame; write nothing.
 
     Args:
-        source: a file; or pictures, see :mod:`vsrcli.images.naming`; or stdin, see
+        source: a video; an image sequence, see :mod:`vsrcli.images.naming`; or stdin, see
             :func:`~vsrcli.media.stdin.open_input`.
-        target: a file, ``-`` for stdout, or pictures.
-        options: see :class:`Options`.
+        target: a video, ``-`` for stdout, or an image sequence.
+        options: see :class:`~vsrcli.pipeline.options.Options`.
 
     Raises:
-        VsrError: the source cannot be read, the target cannot be written or hold what is asked, there is no
-            such model or no ffmpeg; nothing has been written then.
+        VsrError: the source cannot be read, the target cannot be written or cannot hold the requested streams,
+            or there is no such model or no ffmpeg.
     """
     options = options or Options()
     if options.start is not None and options.end is not None and options.end <= options.start:
@@ -232,7 +235,7 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
             f"--end {float(options.end):g} is not after --start {float(options.start):g}: give a later end"
         )
     check_extra_options(options.encode.extra)
-    choose_model(options.model, options.scale)  # before anything is looked at
+    choose_model(options.model, options.scale)  # fail early: before the source is probed
     engine = plan_engine(options.engine, options.device, options.precision)
     ffmpeg = find_ffmpeg(options.ffmpeg)
     target = parse_target(target)
@@ -268,26 +271,26 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
         None if options.segment == "none" or to_images else _reason_not_segmentable(probed, plan, options)
     )
     if reason:
-        notice = f"{reason}: the film is written in one go, and an interruption costs all of it"
+        notice = f"{reason}: the video is written in one go, and an interruption costs all of it"
         plan = replace(plan, notices=(*plan.notices, notice))
     segmented = reason is None and options.segment != "none"
     if not to_images:
         trial_encode(plan, probed, segmented=segmented, ffmpeg=ffmpeg)
     expected = _expected_frames(probed, options, end)
     return Job(
-        probed,
-        plan,
-        model,
-        engine if model.weights else None,
-        tiles,
-        tile_overlap(model, options.overlap),
-        options,
-        end,
-        ffmpeg,
-        expected,
-        segmented,
-        budget,
-        geometry,
+        source=probed,
+        plan=plan,
+        model=model,
+        engine=engine if model.weights else None,
+        tiles=tiles,
+        overlap=tile_overlap(model, options.overlap),
+        options=options,
+        end=end,
+        ffmpeg=ffmpeg,
+        expected_frames=expected,
+        segmented=segmented,
+        memory_budget=budget,
+        geometry=geometry,
     )
 
 
@@ -304,12 +307,12 @@ def _geometry(source: Source, options: Options) -> Geometry:
 def _check_alpha_crop(geometry: Geometry, plan: OutputPlan, options: Options) -> None:
     if plan.alpha and not geometry.is_uncropped:
         raise UsageError(
-            f"{options.size}: transparency cannot be cut; leave --fill out, or drop it with --pix-fmt yuv420p"
+            f"{options.size}: transparency cannot be cropped; leave --fill out, or drop it with --pix-fmt yuv420p"
         )
 
 
 def _reason_not_segmentable(source: Source, plan: OutputPlan, options: Options) -> str | None:
-    """Why it cannot be written in segments; empty if nobody would expect it, None if it can."""
+    """Return why the output cannot be written in segments; "" if no notice is needed, None if it can."""
     if not plan.to_stdout and not isinstance(source, StdinSource):
         return reason_not_segmentable(plan, source.video, options.encode.extra)
     where = "stdout cannot be written twice" if plan.to_stdout else "stdin cannot be read twice"
@@ -317,13 +320,13 @@ def _reason_not_segmentable(source: Source, plan: OutputPlan, options: Options) 
 
 
 def _check_span(source: Source, options: Options) -> None:
-    """Whether there is a picture in the span: before a network is started for none."""
+    """Raise InputError if there is no frame in the span, before a network is loaded in vain."""
     if y4m_stream_of(source) is not None:
-        return  # time will tell
+        return  # a stream can be read only once
     if isinstance(source, ImageSequence):
         if not frame_range(source, options.start, options.end):
             raise InputError(
-                f"{source.path}: {len(source.files)} pictures at {source.video.frame_rate} a second, none of them "
+                f"{source.path}: {len(source.files)} images at {source.video.frame_rate} per second, none of them "
                 "in the chosen span; choose another, or another --fps"
             )
         return
@@ -340,7 +343,7 @@ def _check_span(source: Source, options: Options) -> None:
 
 
 def _check_damage(source: Source, options: Options) -> None:
-    """Damage of a transport stream: its decoder would skip it without a word."""
+    """Raise InputError for a damaged transport stream, whose decoder would skip the damage silently."""
     if isinstance(source, ImageSequence):
         return
     if options.start is None and options.end is None and not options.keep_going:
@@ -350,7 +353,7 @@ def _check_damage(source: Source, options: Options) -> None:
 
 
 def _workload(source: Source, model: ModelChoice, plan: OutputPlan, engine: EnginePlan | None) -> Workload:
-    """What memory depends on."""
+    """Return the properties that the memory of a job depends on."""
     video, preset = source.video, dict(plan.video_options).get("preset")
     size = video.height, video.width, plan.height, plan.width
     backend = "keras" if engine is None else engine.engine
@@ -358,7 +361,7 @@ def _workload(source: Source, model: ModelChoice, plan: OutputPlan, engine: Engi
 
 
 def _span_end(source: Source, options: Options) -> Fraction | None:
-    """Where the span ends: ``frames`` becomes the time of the first frame that is too many."""
+    """Return the end of the span; ``options.frames`` becomes the timestamp of the first frame beyond it."""
     if options.frames is None or y4m_stream_of(source) is not None:
         return options.end
     if isinstance(source, ImageSequence):
@@ -373,7 +376,7 @@ def _span_end(source: Source, options: Options) -> Fraction | None:
 
 
 def _expected_frames(source: Source, options: Options, end: Fraction | None) -> int | None:
-    """Frames to come, for progress bars only: the stated number, or what the rate makes of the span."""
+    """Return the expected number of frames, for progress: as stated, or from the span and the frame rate."""
     video = source.video
     if options.start is None and end is None and video.frame_count:
         return video.frame_count

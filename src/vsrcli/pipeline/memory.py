@@ -1,9 +1,7 @@
-"""What upscaling a film takes in memory at its peak, and the tiles with which it stays under a limit.
+"""Peak memory of a run, and the tile plan that keeps it within a budget; for one pass or two.
 
-The figures in here were measured by ``benchmarks/memory.py`` (on a CPU, with TensorFlow and with OpenVINO),
-which also compares what is expected with what is taken.
-
-One pass of a network over a film, or two: their memory and their tiles.
+The constants were measured with ``benchmarks/memory.py`` (on a CPU, with TensorFlow and with OpenVINO), which
+also compares estimates with measurements.
 """
 
 from __future__ import annotations
@@ -22,14 +20,14 @@ from vsrcli.system.resources import available_gpu_memory, available_host_memory
 from vsrcli.system.text import format_bytes
 from vsrcli.system.threads import queue_depth
 
-FREE_MEMORY_SHARE = 0.75  # of what is free when the job begins; the rest is for others
+FREE_MEMORY_SHARE = 0.75  # of the memory that is free when a job is prepared; the rest is for other programs
 MIN_TILE_SIDE = 96
 BURST_SIZES = (1, 32, 16, 8, 4, 2)
 
-_PYTHON_BYTES = 80_000_000  # Python and NumPy
-_BACKEND_BYTES = {"keras": 640_000_000, "openvino": 120_000_000}  # at work; TensorFlow's
-_FFMPEG_BYTES = 90_000_000  # two of them, without pictures
-# Bytes per pixel of the new film, of encoders that look ahead, at their default preset; and of the others.
+_PYTHON_BYTES = 80_000_000  # with NumPy
+_BACKEND_BYTES = {"keras": 640_000_000, "openvino": 120_000_000}  # "keras": of TensorFlow
+_FFMPEG_BYTES = 90_000_000  # decoder and encoder, without frames
+# Bytes per output pixel: of encoders with a lookahead, at their default preset; and of all others.
 _LOOKAHEAD_ENCODER_BYTES = {
     "libx264": 195,
     "libx264rgb": 300,
@@ -38,34 +36,30 @@ _LOOKAHEAD_ENCODER_BYTES = {
     "libvpx-vp9": 160,
 }
 _OTHER_ENCODER_BYTES = 40
-_SLOW_PRESET_FACTORS = {
-    "slow": 1.25,
-    "slower": 1.6,
-    "veryslow": 2.2,
-    "placebo": 2.2,
-}  # times that; from libx264
-_DECODER_BYTES = 60  # the same of the old one
-_INTERPOLATION_BYTES = 50  # bytes per pixel of a tile's result
+_PRESET_FACTORS = {"slow": 1.25, "slower": 1.6, "veryslow": 2.2, "placebo": 2.2}  # of these; from libx264
+_DECODER_BYTES = 60  # per input pixel
+_INTERPOLATION_BYTES = 50  # per output pixel of a tile
 _FLOAT_BYTES, _CHANNELS = 4, 3
-# What stays for long lies between what comes and goes, and leaves gaps: the heap is larger than its contents.
-_WORK_FRAGMENTATION = {"keras": 1.2, "openvino": 1.1}  # around a tile's work
-_STATE_FRAGMENTATION = {"keras": 2.0, "openvino": 1.4}  # around what many tiles remember
-# Features that a stream computes again when it is taken up, in frames; about half of a network's work.
+_RGB_BYTES = _FLOAT_BYTES * _CHANNELS  # per pixel, in float32
+# Heap divided by its contents: long-lived arrays lie between short-lived ones, whose gaps stay.
+_WORK_FRAGMENTATION = {"keras": 1.2, "openvino": 1.1}  # inference of one tile
+_STATE_FRAGMENTATION = {"keras": 2.0, "openvino": 1.4}  # states of many tiles
+# Frames whose features a stream computes again at the start of a burst, and their share of a network's work.
 _RECOMPUTED_FRAMES, _FEATURE_WORK_SHARE = 9, 0.5
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What memory depends on, of a film.
+    """The properties of a job that its memory depends on.
 
     Attributes:
-        height, width: of the old frames.
-        new_height, new_width: of the new ones.
+        height, width: of input frames.
+        output_height, output_width: of output frames.
         scale: the network's native factor.
-        deep: whether colours have more than 8 bits.
-        encoder: its name in ffmpeg; None if nothing is encoded.
+        high_bit_depth: whether samples have more than 8 bits.
+        encoder: name in ffmpeg; None if nothing is encoded.
         preset: of the encoder.
-        engine: what computes: ``openvino``; all others are counted as ``keras``.
+        engine: ``openvino``; all others are estimated as ``keras``.
     """
 
     height: int
@@ -81,17 +75,17 @@ class Workload:
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes that are expected at the peak.
+    """Estimated peak memory in bytes.
 
     Attributes:
-        program: the program with its libraries.
-        tile: the network at work on one tile.
-        remembered: what tiles keep for the next frame.
-        pictures: frames and results on their way.
-        ffmpeg: the processes that decode and encode.
-        closing: on top of all that, where a segment is closed while the next one is computed: a second
-            encoder, and what is saved; 0 where that is not done: the encoder does not look ahead, so closing
-            takes no time, or there are two passes.
+        program: Python and the libraries.
+        tile: inference of one tile.
+        state: states of all tiles.
+        frames: frames and results in queues and windows.
+        ffmpeg: the decoder's and the encoder's processes.
+        background_closing: in addition, while a segment is closed in the background: a second encoder and the
+            checkpoint; 0 if segments are not closed in the background: the encoder has no lookahead, so
+            closing takes no time, or there are two passes.
     """
 
     program: int
@@ -103,24 +97,24 @@ class MemoryEstimate:
 
     @property
     def total(self) -> int:
-        """Of all processes together."""
+        """Sum for all processes, without ``background_closing``."""
         return self.program + self.tile + self.state + self.frames + self.ffmpeg
 
     @property
     def network(self) -> int:
-        """What lies where the network computes."""
+        """Sum of what lies in the memory of the device that runs the network."""
         return self.tile + self.state
 
 
 @dataclass(frozen=True)
 class MemoryBudget:
-    """Bytes that may be taken.
+    """Memory limits in bytes.
 
     Attributes:
-        host: by all processes together.
-        gpu: by the network on a GPU; None if there is none.
-        shared: whether the network computes, or may turn out to compute, in the host's memory.
-        asked: whether the user named it, so that it must not be passed.
+        host: for all processes together.
+        gpu: for the network on a GPU; None without one.
+        shared: whether the network runs, or may run, in the host's memory.
+        explicit: whether the user has set the limit: then a job that does not fit is an error.
     """
 
     host: int
@@ -129,73 +123,67 @@ class MemoryBudget:
     explicit: bool = False
 
     def allows(self, estimate: MemoryEstimate, extra: int = 0) -> bool:
-        """Whether that is enough, with so many bytes more on the host."""
+        """Whether an estimate fits, with ``extra`` bytes on the host."""
         on_host = estimate.total + extra - (0 if self.shared else estimate.network)
         return on_host <= self.host and (self.gpu is None or estimate.network <= self.gpu)
 
 
 def memory_budget(device: str, max_memory: int | None) -> MemoryBudget:
-    """What a job may take.
+    """Return the memory limits of a job.
 
     Args:
         device: ``auto``, ``cpu`` or the number of a GPU.
-        most: bytes, as the user wants it, on host and GPU each; None: three quarters of what is free there.
+        max_memory: the user's limit in bytes, for host and GPU each; None: three quarters of the free memory.
     """
     gpu, host = available_gpu_memory(device), available_host_memory()
     free = None if gpu is None else int(gpu * FREE_MEMORY_SHARE)
     return MemoryBudget(
         max_memory or int(host * FREE_MEMORY_SHARE),
         free if max_memory is None or free is None else max_memory,
-        shared=gpu is None or device == "auto",  # a GPU that is there may still lack its libraries
+        shared=gpu is None or device == "auto",  # libraries for the GPU may be missing
         explicit=max_memory is not None,
     )
 
 
 def estimate_memory(network: Architecture, workload: Workload, tiles: TilePlan) -> MemoryEstimate:
-    """What is expected at the peak: with full windows, at the end of a shot."""
+    """Return the estimated peak memory of one pass: with full windows, at the end of a shot."""
     engine = workload.engine if network.openvino_bytes and workload.engine == "openvino" else "keras"
     frame, output = workload.height * workload.width, workload.output_height * workload.output_width
-    tile, tiled = (
-        tiles.tile_height * tiles.tile_width,
-        tiles.overhead_factor * workload.height * workload.width,
-    )
-    result = _FLOAT_BYTES * _CHANNELS * frame * workload.scale**2
+    tile = tiles.tile_height * tiles.tile_width
+    tiled = tiles.overhead_factor * workload.height * workload.width
+    result = _RGB_BYTES * frame * workload.scale**2
     lookahead = network.frames // 2
     features, hidden = _state_bytes(network, workload.scale)
     state: float = 0
-    if tiles.burst > 1:  # hidden states wait on the disk
+    # States between frames. In bursts they are on disk.
+    if tiles.burst > 1:
         frames = 2 * lookahead + tiles.burst + 1
     else:
-        # Before and after a frame; half of the features are in both. One tile's are in bytes_per_pixel.
+        # Old and new state at once, which share half of the features; one tile's is part of network.memory.
         state = _STATE_FRAGMENTATION[engine] * features * max(1.5 * tiled - tile, 0) + 2 * hidden * tiled
-        state += _FLOAT_BYTES * _CHANNELS * 2 * lookahead * (tiled if len(tiles) > 1 else 0)
+        state += _RGB_BYTES * 2 * lookahead * (tiled if len(tiles) > 1 else 0)
         frames = 2
-    pending = max(lookahead + tiles.burst - 1, 1)  # results that a shot's end gives at once
+    # Frames and results in windows and queues.
+    pending = max(lookahead + tiles.burst - 1, 1)  # results that are returned at once at the end of a shot
     sample_bytes = _CHANNELS * (2 if workload.high_bit_depth else 1)
-    in_flight = (
-        frames * _FLOAT_BYTES * _CHANNELS * frame
-        + (queue_depth(sample_bytes * frame) + 2) * sample_bytes * frame
-    )
-    in_flight += (
-        pending * result
-        + (queue_depth(sample_bytes * output) + 2 + pending) * sample_bytes * output
-        + _FLOAT_BYTES * _CHANNELS * output
-    )
+    in_flight = frames * _RGB_BYTES * frame + (queue_depth(sample_bytes * frame) + 2) * sample_bytes * frame
+    in_flight += pending * result + _RGB_BYTES * output
+    in_flight += (queue_depth(sample_bytes * output) + 2 + pending) * sample_bytes * output
     if output != frame * workload.scale**2:
-        in_flight += (pending + 1) * _FLOAT_BYTES * _CHANNELS * output
+        in_flight += (pending + 1) * _RGB_BYTES * output
+    # Inference of one tile, and the processes.
     working = tile * _INTERPOLATION_BYTES * workload.scale**2
     if network.module:
         working = int(tile * _WORK_FRAGMENTATION[engine] * network.memory(engine, workload.scale))
     ffmpeg = second_encoder = 0
     if workload.encoder is not None:
-        encoder = _LOOKAHEAD_ENCODER_BYTES.get(
-            workload.encoder, _OTHER_ENCODER_BYTES
-        ) * _SLOW_PRESET_FACTORS.get(workload.preset or "", 1)
+        encoder = _LOOKAHEAD_ENCODER_BYTES.get(workload.encoder, _OTHER_ENCODER_BYTES)
+        encoder *= _PRESET_FACTORS.get(workload.preset or "", 1)
         ffmpeg = _FFMPEG_BYTES + _DECODER_BYTES * frame + int(encoder * output)
         if workload.encoder in _LOOKAHEAD_ENCODER_BYTES:
             second_encoder = _FFMPEG_BYTES // 2 + int(encoder * output)
-    # What is saved when a segment is over, while neither the network nor an encoder is at work.
-    checkpoint = (hidden + _FLOAT_BYTES * _CHANNELS * 2 * lookahead) * tiled if network.module else 0
+    # A checkpoint is saved while neither the network nor an encoder is running.
+    checkpoint = (hidden + _RGB_BYTES * 2 * lookahead) * tiled if network.module else 0
     state += max(checkpoint - working - ffmpeg, 0)
     program = _PYTHON_BYTES + (_BACKEND_BYTES[engine] if network.module else 0)
     background_closing = second_encoder and second_encoder + int(checkpoint)
@@ -211,21 +199,21 @@ def choose_tiles(
     *,
     auto: bool = True,
 ) -> TilePlan:
-    """The tiles that cost least among those that stay under a limit.
+    """Return the tile plan of lowest cost within a memory budget, for one pass.
 
     Args:
-        network: what computes.
-        film: what is upscaled.
+        network: of the pass.
+        workload: of the pass.
         overlap: context on each side in low-resolution pixels.
-        limit: what may be taken.
-        side: of a tile as the user wants it, None: whole frames; unless ``auto``.
-        auto: choose the side, too.
+        budget: memory limits.
+        side: of a tile, if not ``auto``; None: whole frames.
+        auto: choose the side.
 
     Returns:
-        If nothing stays under a limit that nobody asked for: the tiles that take least.
+        If no plan fits and the budget is not explicit, the plan that takes the least memory.
 
     Raises:
-        UsageError: the user's limit is too small for any; or the user's tile has no room for its context.
+        UsageError: no plan fits an explicit budget; or ``side`` is too small for ``overlap``.
     """
     plans = [
         replace(plan_tiles(workload.height, workload.width, each, overlap), burst=burst)
@@ -249,7 +237,7 @@ def choose_tiles(
 
 
 def relative_cost(network: Architecture, tiles: TilePlan) -> float:
-    """What tiles cost in time: 1 for whole frames side by side."""
+    """Return the time of inference with tiles, relative to whole frames one after the other."""
     recomputed = 0.0
     if tiles.burst > 1 and network.kind in ("cached", "recurrent"):
         recomputed = _FEATURE_WORK_SHARE * _RECOMPUTED_FRAMES / tiles.burst
@@ -259,13 +247,13 @@ def relative_cost(network: Architecture, tiles: TilePlan) -> float:
 def max_tile_side(
     height: int, width: int, bytes_per_pixel: int, overlap: int, free: int | None = None
 ) -> int | None:
-    """The side of the largest square tile whose work fits in half of the memory; nothing else is counted.
+    """Return the side of the largest square tile whose inference takes half of the free memory.
 
     Args:
         height, width: of the frame, in low-resolution pixels.
-        bytes_per_pixel: what the network needs at its peak, per low-resolution pixel of a tile.
+        bytes_per_pixel: peak memory of the network, per low-resolution pixel of a tile.
         overlap: context on each side.
-        free: bytes; by default what this process may still take.
+        free: bytes; by default the memory available to this process.
 
     Returns:
         Low-resolution pixels, context included; None if the whole frame fits.
@@ -277,43 +265,19 @@ def max_tile_side(
     return max(int(math.sqrt(pixels)), MIN_TILE_SIDE, 4 * overlap)
 
 
-def _state_bytes(network: Architecture, scale: int) -> tuple[int, int]:
-    """Bytes per low-resolution pixel that a stream keeps: features of its window, and a hidden state."""
-    if network.kind not in ("cached", "recurrent"):
-        return 0, 0
-    width, levels = int(network.options["width"]), int(network.options.get("levels", network.frames // 2))
-    hidden = _FLOAT_BYTES * (width + _CHANNELS * scale**2) if network.kind == "recurrent" else 0
-    return _FLOAT_BYTES * width * 2 * levels, hidden
-
-
-def _tile_sides(workload: Workload, overlap: int) -> Iterator[int | None]:
-    """Whole frames, then ever smaller tiles: one that is cut in 1, 2, 3 and more parts along its length."""
-    yield None
-    longest, least = (
-        max(workload.height, workload.width),
-        max(MIN_TILE_SIDE, 4 * overlap, min_tile_side(overlap)),
-    )
-    side = longest - 1
-    while side > least:
-        yield side
-        side = min(side - 8, int(side * 0.94))
-    if least < longest:
-        yield least
-
-
 def tile_overlap(model: ModelChoice, requested: int | None) -> int:
-    """Context of a tile on each side, in pixels of what the model is given; by default all that it sees."""
+    """Return the context of a tile on each side, in input pixels of the pass; by default the receptive field."""
     return model.architecture.radius() if requested is None else requested
 
 
 def multiply_adds(model: ModelChoice) -> int:
-    """Multiply-adds per pixel of the old film, and frame; 0 for interpolation."""
+    """Return the multiply-adds of all passes per input pixel of a frame; 0 for interpolation."""
     first = model.architecture.multiply_adds(model.scale)
     return first if model.second_pass is None else first + model.scale**2 * multiply_adds(model.second_pass)
 
 
 def scale_notices(model: ModelChoice, geometry: Geometry) -> Iterator[str]:
-    """What people should know of how the new size is reached."""
+    """Yield notices about how the output size is reached: two passes, or resampling beyond the network."""
     reached = model.scale * (model.second_pass.scale if model.second_pass else 1)
     requested = f"x{float(geometry.factor):.4g}"
     if model.second_pass is not None:
@@ -322,16 +286,16 @@ def scale_notices(model: ModelChoice, geometry: Geometry) -> Iterator[str]:
         yield f"two passes, x{model.scale} and x{model.second_pass.scale}{cost}"
     if reached < geometry.factor:
         remedy = "; --chain upscales twice, which is slow" if model.second_pass is None else ""
-        yield f"{model.name} reaches x{reached}; from there to {requested} the picture is only resampled{remedy}"
+        yield f"{model.name} reaches x{reached}; from there to {requested} frames are only resampled{remedy}"
 
 
 def estimate_passes(model: ModelChoice, workload: Workload, tiles: TilePlan) -> MemoryEstimate:
-    """Bytes that are expected at the peak; both networks stay loaded.
+    """Return the estimated peak memory of one pass or two; both networks stay loaded.
 
     Args:
-        model: one pass or two.
-        film: old and new.
-        tiles: of the pass; of both, see :func:`~vsrcli.inference.wrappers.chain_tiles`.
+        model: of the first pass, with that of the second.
+        workload: from the input to the output.
+        tiles: of the pass, or of both, see :func:`~vsrcli.inference.wrappers.chain_tiles`.
     """
     single = estimate_memory(model.architecture, workload, first_pass_tiles(tiles))
     if model.second_pass is None or not isinstance(tiles, ChainedTilePlan) or tiles.second_pass is None:
@@ -357,17 +321,17 @@ def choose_pass_tiles(
     *,
     auto: bool,
 ) -> TilePlan:
-    """The tiles that cost least among those under a limit, see :func:`~vsrcli.pipeline.memory.choose_tiles`.
+    """Return the tile plan of lowest cost within a memory budget, for one pass or two.
 
     Args:
-        model: one pass or two.
-        film: old and new.
-        overlap: as asked for, in pixels of what the network is given; None: all that it sees.
-        limit: what may be taken.
-        side, auto: see ``fitting_tiles``; the same for both passes.
+        model: of the first pass, with that of the second.
+        workload: from the input to the output.
+        overlap: the requested context, in input pixels of each pass; None: the receptive field.
+        budget: memory limits; the second pass gets what the first leaves.
+        side, auto: see :func:`choose_tiles`; the same for both passes.
 
     Raises:
-        UsageError: see ``fitting_tiles``.
+        UsageError: see :func:`choose_tiles`.
     """
     network, context = model.architecture, tile_overlap(model, overlap)
     if model.second_pass is None:
@@ -394,9 +358,31 @@ def choose_pass_tiles(
 
 
 def _pass_workloads(model: ModelChoice, workload: Workload) -> tuple[Workload, Workload]:
-    """What each pass does to the film; nothing is encoded between them."""
+    """Return the workload of each pass; nothing is encoded between them."""
     height, width = model.scale * workload.height, model.scale * workload.width
-    first = replace(workload, new_height=height, new_width=width, encoder=None)
+    first = replace(workload, output_height=height, output_width=width, encoder=None)
     assert model.second_pass is not None
     second = replace(workload, height=height, width=width, scale=model.second_pass.scale, encoder=None)
     return first, second
+
+
+def _state_bytes(network: Architecture, scale: int) -> tuple[int, int]:
+    """Return the size of a stream's features and of its hidden state, in bytes per low-resolution pixel."""
+    if network.kind not in ("cached", "recurrent"):
+        return 0, 0
+    width, levels = int(network.options["width"]), int(network.options.get("levels", network.frames // 2))
+    hidden = _FLOAT_BYTES * (width + _CHANNELS * scale**2) if network.kind == "recurrent" else 0
+    return _FLOAT_BYTES * width * 2 * levels, hidden
+
+
+def _tile_sides(workload: Workload, overlap: int) -> Iterator[int | None]:
+    """Yield sides of tiles to try: None for whole frames, then smaller and smaller ones."""
+    yield None
+    longest = max(workload.height, workload.width)
+    least = max(MIN_TILE_SIDE, 4 * overlap, min_tile_side(overlap))
+    side = longest - 1
+    while side > least:
+        yield side
+        side = min(side - 8, int(side * 0.94))
+    if least < longest:
+        yield least

@@ -1,4 +1,4 @@
-"""Frames through streams, shot by shot."""
+"""Upscale frames shot by shot: detect shots, and open a new stream for each."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from vsrcli.inference.types import Stream
 from vsrcli.media.resumable_decoder import ResumePoint, frame_crc32
 from vsrcli.media.types import Frame
 
-_DETECTOR_PREFIX, _STREAM_PREFIX = "detector.", "stream."  # what their parts of a state begin with
+_DETECTOR_PREFIX, _STREAM_PREFIX = "detector.", "stream."  # of their keys in a state
 
 
 class ShotUpscaler:
-    """Frames through streams, a fresh one for every shot, so that no window mixes two; alpha goes beside.
+    """Upscales frames with a new stream for each shot, so that no window of a network crosses a cut.
+
+    Alpha does not pass through the network; it is resized.
 
     Args:
-        open_stream: makes the stream of a shot.
-        state: of another path, to go on from there; None to begin a film.
+        open_stream: opens the stream of a shot.
+        state: of another instance, to resume from; None to start at the first frame.
 
     Attributes:
-        shots: begun so far.
+        count: shots begun.
 
     Raises:
         EngineError: the state is of another network.
@@ -40,34 +42,32 @@ class ShotUpscaler:
         self._open_stream = open_stream
         self._detector = ShotDetector()
         self._stream: Stream | None = None
-        self._next_starts_shot = False  # the next frame is known to begin a shot
-        self._pending: deque[Frame] = deque()  # pushed, not answered yet; without their colours
-        self._input_count, self._last_frame = 0, None  # how many frames came in, and the one that came last
+        self._next_starts_shot = False  # a cut before the next frame has been detected
+        self._pending: deque[Frame] = deque()  # pushed, result not returned yet; without pixels
+        self._input_count, self._last_frame = 0, None  # frames pushed, and the last of them
         self._resume_point: ResumePoint | None = None
         if state is not None:
             self._restore(state)
 
     @property
     def last_input(self) -> ResumePoint | None:
-        """The last frame that came in; None before the first."""
-        return (
-            self._resume_point
-            if self._last_frame is None
-            else ResumePoint(self._input_count, self._last_frame.pts, frame_crc32(self._last_frame))
-        )
+        """The last frame pushed, where decoding resumes; None before the first."""
+        if self._last_frame is None:
+            return self._resume_point
+        return ResumePoint(self._input_count, self._last_frame.pts, frame_crc32(self._last_frame))
 
     @property
     def at_shot_boundary(self) -> bool:
-        """Whether one shot is over and the next has not begun."""
+        """Whether a shot has ended and the next has not begun."""
         return self._stream is None
 
     def upscale(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """As many frames as come in, in order and at their own times, in the number format they came in."""
+        """Yield one frame for each that is read, in order, with its timestamp and sample type."""
         for group in self.upscale_grouped(frames):
             yield from group
 
     def upscale_grouped(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
-        """The same in groups, some of them empty. Behind each nothing is half done: ``state`` says all."""
+        """Yield the same frames in groups, which may be empty; after each group ``state`` can be saved."""
         for frame in frames:
             pixels = frame.pixels if frame.alpha is None else fill_transparent(frame.pixels, frame.alpha)
             self._next_starts_shot = self._next_starts_shot or self._detector.is_cut(pixels)
@@ -83,21 +83,23 @@ class ShotUpscaler:
             yield self._end_shot()
 
     def state(self) -> State:
-        """What has to be known to go on in another process, as named arrays."""
+        """Return the state to resume from, in another process. Call between groups of frames."""
         state = {
             "shots": np.array([self.count, self._next_starts_shot, self._stream is not None], np.int64),
-            "waiting": np.array([frame.pts for frame in self._pending], np.int64),
+            "pending_pts": np.array([frame.pts for frame in self._pending], np.int64),
         }
         if self.last_input is not None:
-            state["seen"] = np.array(
+            state["last_input"] = np.array(
                 [self.last_input.frame_count, self.last_input.pts, self.last_input.crc32], np.int64
             )
         if self._pending:
             first = self._pending[0]
-            state["clock"] = np.array(first.time_base.as_integer_ratio(), np.int64)
-            state["colours"] = first.pixels  # none, but of their number format
+            state["time_base"] = np.array(first.time_base.as_integer_ratio(), np.int64)
+            state["pixels"] = first.pixels  # no rows; for their width and sample type
             if first.alpha is not None:
-                state["alpha"] = np.stack([frame.alpha for frame in self._pending if frame.alpha is not None])
+                state["pending_alpha"] = np.stack(
+                    [frame.alpha for frame in self._pending if frame.alpha is not None]
+                )
         state |= {_DETECTOR_PREFIX + name: array for name, array in self._detector.state().items()}
         stream_state = self._stream.state() if self._stream else {}
         return state | {_STREAM_PREFIX + name: array for name, array in stream_state.items()}
@@ -105,20 +107,20 @@ class ShotUpscaler:
     def _restore(self, state: Mapping[str, np.ndarray]) -> None:
         self.count, next_starts_shot, in_shot = (int(number) for number in state["shots"])
         self._next_starts_shot = bool(next_starts_shot)
-        if "seen" in state:
-            self._resume_point = ResumePoint(*(int(number) for number in state["seen"]))
+        if "last_input" in state:
+            self._resume_point = ResumePoint(*(int(number) for number in state["last_input"]))
             self._input_count = self._resume_point.frame_count
-        for number, pts in enumerate(state["waiting"].tolist()):
-            alpha = state["alpha"][number] if "alpha" in state else None
-            time_base = Fraction(*(int(term) for term in state["clock"]))
-            self._pending.append(Frame(state["colours"], pts, time_base, alpha))
+        for number, pts in enumerate(state["pending_pts"].tolist()):
+            alpha = state["pending_alpha"][number] if "pending_alpha" in state else None
+            time_base = Fraction(*(int(term) for term in state["time_base"]))
+            self._pending.append(Frame(state["pixels"], pts, time_base, alpha))
         self._detector.restore(_strip_prefix(state, _DETECTOR_PREFIX))
         if in_shot:
             self._stream = self._open_stream()
             self._stream.restore(_strip_prefix(state, _STREAM_PREFIX))
 
     def _end_shot(self) -> list[Frame]:
-        """The shot is over: what it still owes."""
+        """Flush the stream of the shot and close it."""
         assert self._stream is not None
         results, self._stream = self._stream.flush(), None
         return self._collect(results)

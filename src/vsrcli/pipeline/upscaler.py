@@ -1,12 +1,12 @@
-"""Streams that do not give up: smaller tiles where memory is short, more precision where numbers overflow.
+"""The streams of a run, which retry: with smaller tiles after out-of-memory, in fp32 after NaN or infinity.
 
-A push that fails is asked again, of a new stream that remembers what the old one did before it. Memory that
-is short once will be short again, so smaller tiles stay for the rest of the film; an overflow belongs to the
-pictures, so more precision stays to the end of the shot.
+A push that fails is repeated on a new stream in the state before it. Memory that is short once will be short
+again, so smaller tiles stay for the rest of the run; an overflow depends on the frames, so fp32 stays until the
+end of the shot only.
 
-What a stream remembers is cut anew along the new tiles. For networks that look at a window this is exact,
-since they remember frames. What a recurrent network remembers was computed with larger tiles, and is the
-better for it.
+The state is divided anew along the new tiles. For networks with a window of frames this is exact, since frames
+are their state. The hidden state of a recurrent network was computed with larger tiles, so with more context
+than it would have had.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ from vsrcli.inference.wrappers import (
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.memory import tile_overlap
 
-_FP32_KEY = "precise"
+_FP32_KEY = "fp32"
 Results = TypeVar("Results")
 
 
 class Upscaler:
-    """Opens the streams of one film.
+    """Owns the engines of a run and opens its streams, one for each shot.
 
     Args:
-        job: what is made.
-        tiles: how frames were cut when states were saved.
-        on_notice: told what has been changed.
-        load: what loads a model, see :func:`~vsrcli.inference.selection.open_engine`, which is the default: for
-            films one after the other, something that has loaded it already.
+        job: the run.
+        tiles: tile plan that the state to resume from was saved with; the job's if there is none.
+        on_notice: called with a line when tiles or precision change.
+        load_engine: as :func:`~vsrcli.inference.selection.open_engine`, the default. A batch passes one that
+            caches engines.
 
     Attributes:
-        saved: how frames were cut when states were saved; of the first pass.
-        cut: how they are cut now; of the first pass.
-        engine: that computes unless numbers overflow.
+        checkpoint_tiles: tile plan that states were saved with; of this pass.
+        pass_tiles: current tile plan; of this pass.
+        engine: in the requested precision.
 
     Raises:
-        EngineError: the device is not there.
+        EngineError: the device is missing.
         ModelError: the weight file is damaged.
     """
 
@@ -69,19 +69,17 @@ class Upscaler:
         load_engine: Callable[..., Engine] | None = None,
     ) -> None:
         current = tiles
-        if not job.fits_budget(tiles):  # of an earlier run, which was allowed more memory
+        if not job.fits_budget(tiles):  # an earlier run had a larger --max-memory
             current = _lower_memory_tiles(job.tiles, tiles)
             size = f"{current.tile_width}x{current.tile_height}"
             on_notice(f"to save memory, going on with tiles of {size}, {current.burst} frames at a time")
         self._load_engine = load_engine or open_engine
         self._job, self._on_notice = job, on_notice
         self._model, self._overlap = job.model, job.overlap
-        self._size, self._shares = (job.plan.height, job.plan.width), job.geometry.visible_share
+        self._size, self._visible_share = (job.plan.height, job.plan.width), job.geometry.visible_share
         if job.model.second_pass is not None:
-            self._size, self._shares = (
-                (job.model.scale * tiles.height, job.model.scale * tiles.width),
-                FULL_FRAME,
-            )
+            self._size = job.model.scale * tiles.height, job.model.scale * tiles.width
+            self._visible_share = FULL_FRAME
         self._set_up(first_pass_tiles(tiles), first_pass_tiles(current), None)
         self._second_pass: Upscaler | None = None
         if (
@@ -100,41 +98,41 @@ class Upscaler:
 
     @property
     def tiles(self) -> TilePlan:
-        """How frames are cut now, in all passes."""
-        return (
-            self.pass_tiles
-            if self._second_pass is None
-            else chain_tiles(self.pass_tiles, self._second_pass.pass_tiles)
-        )
+        """Current tile plan, of both passes if there are two."""
+        second = self._second_pass
+        return self.pass_tiles if second is None else chain_tiles(self.pass_tiles, second.pass_tiles)
 
     @property
     def reused_frames(self) -> int:
-        """Frames whose picture was given again instead of being computed again."""
+        """Frames whose result was reused instead of computed, since their window had not changed."""
         return self._reused_frames if self._second_pass is None else self._second_pass.reused_frames
 
     def open_stream(self) -> Stream:
-        """The stream of a new shot."""
+        """Open the stream of a new shot; it retries, see the module's description."""
         stream = RetryingStream(self)
         return stream if self._second_pass is None else ChainedStream(stream, self._second_pass.open_stream())
 
     def build_stream(self, *, fp32: bool) -> Stream:
-        """An ordinary stream; ``precise``: in fp32, whatever was asked for."""
+        """Return a stream with the current tiles that does not retry; in fp32 or in the requested precision."""
         engine = self._open_fp32_engine() if fp32 else self.engine
         plan, kind, tiles = self._job.plan, self._model.architecture.kind, self.pass_tiles
         if tiles.burst > 1:
-            # the film's folder has room for it, and is no memory in disguise
+            # the target's folder has space, and is not a tmpfs as often as the temporary one
             folder = Path(tempfile.gettempdir()) if plan.to_stdout else plan.target.parent
             tiled = BurstTiledStream(engine.open, tiles, engine.scale, engine.lookahead, folder)
         else:
             tiled = TiledStream(engine.open, tiles, engine.scale)
-        resized = ResizingStream(tiled, *self._size, self._shares)
+        resized = ResizingStream(tiled, *self._size, self._visible_share)
         return reuse_static_frames(resized, kind, engine.lookahead + tiles.burst - 1, self._count_reused)
 
     def halve_tiles(self, error: OutOfMemoryError) -> None:
-        """Halve the tiles.
+        """Halve the side of the tiles, for the rest of the run.
+
+        Args:
+            error: raised again if tiles cannot be smaller.
 
         Raises:
-            OutOfMemoryError: ``error``, if there is no smaller tile.
+            OutOfMemoryError: tiles cannot be smaller.
         """
         before = self.pass_tiles
         side = max(before.tile_height, before.tile_width) // 2
@@ -153,10 +151,13 @@ class Upscaler:
         )
 
     def fall_back_to_fp32(self, error: NonFiniteError) -> None:
-        """Say that a shot goes on in fp32.
+        """Send a notice that the shot continues in fp32.
+
+        Args:
+            error: raised again if the engine is in fp32 already.
 
         Raises:
-            NonFiniteError: ``error``, if that is what it is in.
+            NonFiniteError: the engine is in fp32 already.
         """
         if self.engine.precision == "fp32":
             raise error
@@ -179,20 +180,21 @@ class Upscaler:
 
 
 class _SecondPass(Upscaler):
-    """The second pass of a chain; a network that is loaded already is not loaded again."""
+    """The second pass of ``--chain``; shares the engine of the first if both run the same network."""
 
     def __init__(self, first: Upscaler, checkpoint_tiles: TilePlan, pass_tiles: TilePlan) -> None:
         job, second = first._job, first._model.second_pass
         assert second is not None
-        self._load, self._job, self._tell, self._second_pass = first._load_engine, job, first._on_notice, None
+        self._load_engine, self._job, self._on_notice = first._load_engine, job, first._on_notice
+        self._second_pass = None
         self._model, self._overlap = second, tile_overlap(second, job.options.overlap)
-        self._size, self._seen = (job.plan.height, job.plan.width), job.geometry.visible_share
+        self._size, self._visible_share = (job.plan.height, job.plan.width), job.geometry.visible_share
         same_engine = (second.weights, second.scale) == (first._model.weights, first._model.scale)
         self._set_up(checkpoint_tiles, pass_tiles, first.engine if same_engine else None)
 
 
 def _lower_memory_tiles(planned: TilePlan, saved: TilePlan) -> TilePlan:
-    """Tiles for less memory than an earlier run had; in bursts if that had some, since it may owe results."""
+    """Return the planned tiles, in bursts if the saved ones are: their state may hold pending results."""
     tiles = replace(planned, burst=max(planned.burst, min(saved.burst, 2)))
     if (
         isinstance(tiles, ChainedTilePlan)
@@ -205,9 +207,9 @@ def _lower_memory_tiles(planned: TilePlan, saved: TilePlan) -> TilePlan:
 
 
 class RetryingStream:
-    """One shot on its way through a network, see :class:`~vsrcli.inference.types.Stream`.
+    """A stream of one shot that retries, see :class:`~vsrcli.inference.types.Stream`.
 
-    Its state is that of the stream inside, and ``precise``: whether it is in fp32 now.
+    Its state is that of the inner stream, and ``fp32``: whether the shot has fallen back to it.
     """
 
     def __init__(self, upscaler: Upscaler) -> None:
@@ -242,7 +244,7 @@ class RetryingStream:
     def _retry(self, call: Callable[[Stream], Results]) -> Results:
         stream = self._stream or self._build_stream(None, self._tiles)
         while True:
-            before = stream.fork()  # a push that fails may have begun to change things
+            before = stream.fork()  # a push that fails may have changed the state
             try:
                 results = call(stream)
             except OutOfMemoryError as error:
@@ -258,7 +260,7 @@ class RetryingStream:
             stream = self._build_stream(before.state(), self._tiles)
 
     def _build_stream(self, state: Mapping[str, np.ndarray] | None, tiles: TilePlan) -> Stream:
-        """A new stream in a state that was saved with these tiles; None: at a shot's start."""
+        """Return a new stream in a state that was saved with ``tiles``; None: at the start of a shot."""
         while True:
             self._tiles = self._upscaler.pass_tiles
             try:
@@ -272,7 +274,7 @@ class RetryingStream:
 
 
 def _to_float32(state: State) -> State:
-    """Half-precision arrays in single precision; a memory that is infinite already begins anew."""
+    """Return floating-point arrays in float32; those that are not finite are reset to 0."""
     result = {}
     for name, array in state.items():
         if array.dtype.kind == "f":
