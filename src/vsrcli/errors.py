@@ -15,8 +15,8 @@
     ├── DataError                training or evaluation footage that cannot be used
     └── SignalInterruptError     status 130 (SIGINT), 143 (SIGTERM) or 129 (SIGHUP)
 
-Modules raise them; ``vsrcli.cli`` prints ``str(error)`` on one line, ``details`` (the last lines of ffmpeg, for
-example) below it, and exits with ``exit_status``.
+Modules raise them; ``vsrcli.cli`` prints ``str(error)`` on one line, ``details`` (the last lines of ffmpeg,
+for example) below it, and exits with ``exit_status``.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def test_what_tiles_keep_counts_however_small_they_are() -> None:
 def test_a_limit_that_nobody_named_is_no_error() -> None:
     network = ARCHITECTURES["duf-s"]
     assert choose_tiles(network, FULL_HD, network.radius(), MemoryBudget(1)).burst > 1
-    with pytest.raises(UsageError, match=r"--max-memory 0 MiB is too little: duf-s at 1920x1080.* GiB"):
+    with pytest.raises(UsageError, match=r"--max-memory 1 bytes is too little: duf-s at 1920x1080.* GiB"):
         choose_tiles(network, FULL_HD, network.radius(), MemoryBudget(1, explicit=True))
 
 

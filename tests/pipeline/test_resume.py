@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from interrupting import FAST, frame_hashes, journal, upscaled
+from interruptible_runs import FAST, frame_hashes, journal, upscaled
 
 import media_samples as media
 from tiny_networks import tiny_weights

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from streams import MixingEngine
+from fake_engine import MixingEngine
 
 from vsrcli.errors import OutOfMemoryError, VsrError
 from vsrcli.frames.tiling import plan_tiles

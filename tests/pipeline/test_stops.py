@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from interrupting import frame_hashes, journal
+from interruptible_runs import frame_hashes, journal
 
 import media_samples as media
 from terminal import complete, environment, eventually, goes_on, read_until, spawn

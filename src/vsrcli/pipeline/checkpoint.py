@@ -1,8 +1,9 @@
 """Checkpoints of a run: the journal, the saved state, and the fingerprint that ties both to a job.
 
-The journal is a small JSON file that is replaced atomically; it lists the finished segments and names the file
-with the upscaler's state after them, an ``.npz`` of arrays. The fingerprint holds everything that the frames
-and their coding depend on: if any of it has changed, finished segments do not fit, and a run starts afresh.
+The journal is a small JSON file that is replaced atomically; it lists the finished segments and names the
+file with the upscaler's state after them, an ``.npz`` of arrays. The fingerprint holds everything that the
+frames and their coding depend on: if any of it has changed, finished segments do not fit, and a run starts
+afresh.
 """
 
 from __future__ import annotations

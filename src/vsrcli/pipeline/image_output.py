@@ -1,4 +1,4 @@
-"""Image sequence output: in segments, whose images are moved to the target folder when a segment is committed."""
+"""Image sequence output in segments; the images of each move to the target folder when it is committed."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class ImageSequenceOutput(SegmentedOutput):
         unchanged = all(stamp.matches(self._folder / name) for name, stamp in published.items())
         if len(published) != self.frame_count or not unchanged:
             raise OutputError(
-                f"{self._plan.display_name}: some of the {self.frame_count} images have been changed or removed; "
-                "use --no-resume to begin anew"
+                f"{self._plan.display_name}: some of the {self.frame_count} images have been changed or "
+                "removed; use --no-resume to begin anew"
             )
         return ()
 

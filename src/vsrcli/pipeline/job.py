@@ -226,8 +226,8 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
         options: see :class:`~vsrcli.pipeline.options.Options`.
 
     Raises:
-        VsrError: the source cannot be read, the target cannot be written or cannot hold the requested streams,
-            or there is no such model or no ffmpeg.
+        VsrError: the source cannot be read, the target cannot be written or cannot hold the requested
+            streams, or there is no such model or no ffmpeg.
     """
     options = options or Options()
     if options.start is not None and options.end is not None and options.end <= options.start:
@@ -307,7 +307,8 @@ def _geometry(source: Source, options: Options) -> Geometry:
 def _check_alpha_crop(geometry: Geometry, plan: OutputPlan, options: Options) -> None:
     if plan.alpha and not geometry.is_uncropped:
         raise UsageError(
-            f"{options.size}: transparency cannot be cropped; leave --fill out, or drop it with --pix-fmt yuv420p"
+            f"{options.size}: transparency cannot be cropped; leave --fill out, or drop it with "
+            "--pix-fmt yuv420p"
         )
 
 
@@ -326,8 +327,8 @@ def _check_span(source: Source, options: Options) -> None:
     if isinstance(source, ImageSequence):
         if not frame_range(source, options.start, options.end):
             raise InputError(
-                f"{source.path}: {len(source.files)} images at {source.video.frame_rate} per second, none of them "
-                "in the chosen span; choose another, or another --fps"
+                f"{source.path}: {len(source.files)} images at {source.video.frame_rate} per second, none of "
+                "them in the chosen span; choose another, or another --fps"
             )
         return
     start, end = (

@@ -229,10 +229,11 @@ def choose_tiles(
     estimate = estimate_memory(network, workload, least)
     tiling = f"tiles of {least.tile_width}x{least.tile_height}" if len(least) > 1 else "whole frames"
     remedy = "" if auto else ", or leave --tile out"
+    sizes = f"{workload.width}x{workload.height} to {workload.output_width}x{workload.output_height}"
+    total = format_bytes(estimate.total, round_up=True)
     raise UsageError(
-        f"--max-memory {format_bytes(budget.host)} is too little: {network.name} at {workload.width}x{workload.height} to "
-        f"{workload.output_width}x{workload.output_height} takes about {format_bytes(estimate.total, round_up=True)} with {tiling}, "
-        f"{format_bytes(estimate.ffmpeg)} of it for ffmpeg; allow that much{remedy}"
+        f"--max-memory {format_bytes(budget.host)} is too little: {network.name} at {sizes} takes about "
+        f"{total} with {tiling}, {format_bytes(estimate.ffmpeg)} of it for ffmpeg; allow that much{remedy}"
     )
 
 
@@ -266,7 +267,7 @@ def max_tile_side(
 
 
 def tile_overlap(model: ModelChoice, requested: int | None) -> int:
-    """Return the context of a tile on each side, in input pixels of the pass; by default the receptive field."""
+    """Return the context of a tile on each side, in input pixels of the pass; None: the receptive field."""
     return model.architecture.radius() if requested is None else requested
 
 

@@ -28,7 +28,8 @@ class Progress:
     Attributes:
         done: frames written, those of earlier runs included.
         total: frames expected; None if the container does not state it.
-        seconds: since the first frame of this run was written, so that the start does not count as slow frames.
+        seconds: since the first frame of this run was written, so that the start of the network does not
+            count as a slow frame.
         shots: shots begun.
         resumed: frames of earlier runs.
         saved: frames in committed segments, which an interruption does not cost.
@@ -88,7 +89,8 @@ def upscale(
     """Upscale one video or image sequence; resume an interrupted run.
 
     Args:
-        source, target: videos, image sequences (see :mod:`vsrcli.images.naming`), or ``-`` for stdin and stdout.
+        source, target: videos, image sequences (see :mod:`vsrcli.images.naming`), or ``-`` for stdin and
+            stdout.
         options: see :class:`~vsrcli.pipeline.options.Options`.
         on_progress: called after every frame.
         on_notice: called with a line of text, for example where the run resumes.

@@ -2,10 +2,11 @@
 
 A segment ends after a number of frames, or at a shot boundary shortly before. Then its file is closed and
 verified, the state of the upscaler is saved, and a journal records both: the next run of the same command
-resumes from there. Encoders look ahead, so closing a segment takes a while; where memory allows, it happens in
-the background while the next segment is computed.
-Where segments end depends on the source and the options alone, so the output of an interrupted run equals that
-of an uninterrupted one. docs/reliability.md describes this for users.
+resumes from there. Encoders look ahead, so closing a segment takes a while; where memory allows, it happens
+in the background while the next segment is computed.
+
+Where segments end depends on the source and the options alone, so the output of an interrupted run equals
+that of an uninterrupted one. docs/reliability.md describes this for users.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ def frames_per_segment(job: Job, *, on_gpu: bool = False) -> int:
 class SegmentedOutput:
     """A video written in segments, see :class:`~vsrcli.pipeline.outputs.Output`.
 
-    Leaving it by an exception keeps the committed segments in the workdir, a hidden folder next to the target.
+    Leaving it by an exception keeps the committed segments in the workdir, a hidden folder next to the
+    target.
 
     Args:
         job: what to write.

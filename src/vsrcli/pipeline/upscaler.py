@@ -1,12 +1,12 @@
 """The streams of a run, which retry: with smaller tiles after out-of-memory, in fp32 after NaN or infinity.
 
 A push that fails is repeated on a new stream in the state before it. Memory that is short once will be short
-again, so smaller tiles stay for the rest of the run; an overflow depends on the frames, so fp32 stays until the
-end of the shot only.
+again, so smaller tiles stay for the rest of the run; an overflow depends on the frames, so fp32 stays until
+the end of the shot only.
 
-The state is divided anew along the new tiles. For networks with a window of frames this is exact, since frames
-are their state. The hidden state of a recurrent network was computed with larger tiles, so with more context
-than it would have had.
+The state is divided anew along the new tiles. For networks with a window of frames this is exact, since
+frames are their state. The hidden state of a recurrent network was computed with larger tiles, so with more context
+than smaller ones would have given it.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Upscaler:
         return stream if self._second_pass is None else ChainedStream(stream, self._second_pass.open_stream())
 
     def build_stream(self, *, fp32: bool) -> Stream:
-        """Return a stream with the current tiles that does not retry; in fp32 or in the requested precision."""
+        """Return a stream that does not retry, with the current tiles; in fp32 or the requested precision."""
         engine = self._open_fp32_engine() if fp32 else self.engine
         plan, kind, tiles = self._job.plan, self._model.architecture.kind, self.pass_tiles
         if tiles.burst > 1:

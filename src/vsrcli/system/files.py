@@ -1,6 +1,7 @@
-"""Files that appear under their final name at once and whole: written beside it, then renamed.
+"""Atomic files, and the workdir: the hidden folder next to a target that holds its segments.
 
-The folder beside a target where its segments wait until there are all of them.
+A file is written under a temporary name in the same folder and renamed when it is complete, so no incomplete
+file ever has the final name.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from typing import IO, Any
 from vsrcli.errors import EncodeError, OutputError
 from vsrcli.system.locks import FileLock, LockHeldError
 
+_MAX_NAME_BYTES = 200  # of a target's name in that of its workdir; file systems allow 255
+_LOCK_NAME = "lock"
+
 
 def resolve_target(target: Path) -> Path:
-    """Where a film named ``target`` is written: what a symbolic link points to, so that the link stays.
+    """Return the path to write to: that of a symbolic link's destination, so that the link stays.
 
     Raises:
         OSError: the name is too long, or the link leads back to itself.
@@ -33,17 +37,17 @@ def resolve_target(target: Path) -> Path:
 
 
 def temporary_name(target: Path) -> Path:
-    """A hidden name on the same file system, unique to this run, short enough for every file system."""
+    """Return a hidden name in the target's folder, unique to this run, short enough for every file system."""
     file = resolve_target(target)
     stem = os.fsencode(file.stem)[:120].decode("utf-8", "ignore")
     return file.parent / f".{stem}.{secrets.token_hex(4)}.part{target.suffix}"
 
 
 def publish_file(part: Path, target: Path, *, overwrite: bool) -> None:
-    """Give a complete file its final name, durably.
+    """Rename a complete file to its final name, durably.
 
     Raises:
-        EncodeError: the target has come into being meanwhile, or it cannot be written.
+        EncodeError: the target exists by now and ``overwrite`` is false, or it cannot be written.
     """
     file = resolve_target(target)
     try:
@@ -60,7 +64,7 @@ def publish_file(part: Path, target: Path, *, overwrite: bool) -> None:
 
 
 def fsync_path(path: Path) -> None:
-    """Wait until a file, or a folder's list of files, is on the disk."""
+    """Wait until a file, or a folder's list of files, is on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -68,12 +72,8 @@ def fsync_path(path: Path) -> None:
         os.close(handle)
 
 
-_MAX_NAME_BYTES = 200  # bytes of a target's name that are taken over; file systems allow 255 in all
-_LOCK_NAME = "lock"
-
-
 def workdir_for(target: Path) -> Path:
-    """``.out.mp4.vsr`` beside ``out.mp4``."""
+    """Return the path of a target's workdir: ``.out.mp4.vsr`` next to ``out.mp4``."""
     file = resolve_target(target)
     name = file.name
     if len(os.fsencode(name)) > _MAX_NAME_BYTES:
@@ -85,10 +85,10 @@ def workdir_for(target: Path) -> Path:
 
 
 class WorkDir:
-    """A folder that one run owns. Every file in it is whole or not there.
+    """A folder that is locked by one run, and whose files are written atomically.
 
     Args:
-        target: the film that is made.
+        target: path of the output.
 
     Attributes:
         path: of the folder.
@@ -100,32 +100,36 @@ class WorkDir:
         self._lock = FileLock(self.path / _LOCK_NAME)
 
     def open(self) -> None:
-        """Make it, unless it is there, and lock it.
+        """Create the folder if necessary, and lock it.
 
         Raises:
-            OutputError: another run has it, or it cannot be written.
+            OutputError: another run has locked it, or it cannot be written.
         """
         while True:
             try:
                 self.path.mkdir(exist_ok=True)
                 self._lock.acquire()
                 return
-            except LockHeldError as held:
+            except LockHeldError as error:
                 raise OutputError(
-                    f"{self._target}: {held} is at work on it; wait until it has finished, or stop it first"
+                    f"{self._target}: {error} is at work on it; wait until it has finished, or stop it first"
                 ) from None
             except FileNotFoundError:
-                continue  # its owner has just removed it
+                continue  # the previous owner has just removed it
             except OSError as error:
                 raise OutputError(
                     f"{self.path} cannot be written ({error.strerror}); remove it or choose another target"
                 ) from error
 
     def write(self, name: str, fill: Callable[[IO[bytes]], Any]) -> None:
-        """Put a file there, or replace it, in one step that survives a power cut.
+        """Write or replace a file atomically and durably.
+
+        Args:
+            name: of the file.
+            fill: writes the content.
 
         Raises:
-            OutputError: the disk is full or broken; what was there before is there still.
+            OutputError: the disk is full or broken; an existing file is unchanged.
         """
         part = self.path / f"{name}.part"
         try:
@@ -143,7 +147,7 @@ class WorkDir:
             ) from error
 
     def remove_except(self, names: Iterable[str]) -> None:
-        """Remove every other file."""
+        """Remove all files but these and the lock."""
         keep = {*names, _LOCK_NAME}
         with contextlib.suppress(OSError):
             for path in self.path.iterdir():
@@ -151,9 +155,9 @@ class WorkDir:
                     path.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """The folder with all that is in it."""
+        """Remove the folder with its content."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def close(self) -> None:
-        """Unlock it. Safe to call any number of times."""
+        """Unlock the folder. Can be called repeatedly."""
         self._lock.release()

@@ -1,8 +1,8 @@
-"""One run at a time: a lock that ends with its process, however that ends.
+"""A file lock that ends with its process, however the process ends.
 
-The kernel's own lock (``flock``) decides where there is one: it is gone at the moment the process is. Where
-there is none (Windows, some network drives), the file's words do: which process, on which machine, since
-when. A process that is not there any more, or whose number another one has got since, holds nothing.
+Where the kernel supports ``flock``, that decides: it is released with the process. Elsewhere (Windows, some
+network drives) the record in the file decides: process id, host and start time. A process that does not exist
+any more, or whose id belongs to a later process, holds no lock.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ except ImportError:  # Windows
     fcntl = None
 
 _UNSUPPORTED_ERRNOS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
-_START_TIME_TOLERANCE = 2.0  # seconds; the clock that a start is counted from may be corrected meanwhile
+_START_TIME_TOLERANCE = 2.0  # seconds; the system clock may be corrected meanwhile
 
 
 class LockHeldError(Exception):
-    """Another process has the lock; the text says which."""
+    """Another process has the lock; the message names it."""
 
 
 class FileLock:
-    """A lock on one file.
+    """An exclusive lock on one file.
 
     Args:
-        path: the file. It stays when the lock is released: whoever waits for it may hold it open.
+        path: of the file, which is created. It stays on release: another process may have it open.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,10 +41,10 @@ class FileLock:
         self._handle: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock.
+        """Acquire the lock, without waiting.
 
         Raises:
-            Held: somebody has it.
+            LockHeldError: another process has it.
             OSError: the file cannot be written.
         """
         while self._handle is None:
@@ -53,7 +53,7 @@ class FileLock:
                 locked = _flock(handle)
                 if not self._is_current(handle):
                     os.close(handle)
-                    continue  # its holder has removed the file just now
+                    continue  # the previous owner has just removed the file
                 owner = _read_owner(handle)
                 if not locked and _is_alive(owner):
                     raise LockHeldError(_describe(owner))
@@ -68,7 +68,7 @@ class FileLock:
             self._handle = handle
 
     def release(self) -> None:
-        """Give it back. Safe to call any number of times."""
+        """Release the lock. Can be called repeatedly."""
         if self._handle is not None:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._handle, 0)
@@ -76,7 +76,7 @@ class FileLock:
             self._handle = None
 
     def _is_current(self, handle: int) -> bool:
-        """Whether the path still leads to the file that is open."""
+        """Whether the path still names the open file."""
         try:
             return os.path.samestat(os.fstat(handle), self._path.stat())
         except OSError:
@@ -84,7 +84,7 @@ class FileLock:
 
 
 def _flock(handle: int) -> bool:
-    """Whether the kernel has given us its lock; False if it knows none here.
+    """Acquire the kernel's lock; return False if it does not support one here.
 
     Raises:
         BlockingIOError: another process has it.
@@ -108,7 +108,7 @@ def _own_record() -> dict[str, object]:
 
 
 def _is_alive(owner: dict[str, object]) -> bool:
-    """Whether the process that a lock file names is there; on another machine nobody can tell."""
+    """Whether the process of a record exists; on another host this is assumed."""
     if not owner:
         return False
     if owner["host"] != socket.gethostname():
@@ -125,7 +125,7 @@ def _describe(owner: dict[str, object]) -> str:
 
 
 def _read_owner(handle: int) -> dict[str, object]:
-    """What the file says; empty if it is unreadable or says nothing."""
+    """Return the record in the file; empty if there is none or it is damaged."""
     try:
         os.lseek(handle, 0, os.SEEK_SET)
         owner = json.loads(os.read(handle, 4096))

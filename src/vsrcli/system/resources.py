@@ -1,6 +1,6 @@
-"""How much memory is free: of the machine, of the container that this runs in, of a GPU.
+"""Free memory of the machine, of its control groups and of a GPU; and process settings for libraries.
 
-Settings of the process that libraries should find, made before they start.
+Settings must be made before the library is loaded.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from pathlib import Path
 import psutil
 
 _PROC_CGROUP, _CGROUP_MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
-_UNLIMITED = 1 << 60  # version 1 writes a number like this for "no limit"
+_UNLIMITED = 1 << 60  # version 1 represents "no limit" by a number above this
 
 
 def available_host_memory(proc_cgroup: Path = _PROC_CGROUP, mount: Path = _CGROUP_MOUNT) -> int:
-    """Bytes that this process and its children may still take.
+    """Return the bytes that this process and its children can still allocate.
 
-    What the machine has available, or what its control groups (Docker, systemd, batch systems) leave, if that
-    is less. File pages that the kernel would give up at once count as free.
+    That is the memory available on the machine, or below the limits of its control groups (Docker, systemd,
+    batch systems) if that is less. File pages that the kernel can drop count as free.
 
     Args:
-        proc: says which control groups this process is in.
-        cgroups: where they are mounted.
+        proc: file that names the control groups of this process.
+        cgroups: where control groups are mounted.
     """
     return min([psutil.virtual_memory().available, *_cgroup_headrooms(proc_cgroup, mount)])
 
 
 def available_gpu_memory(device: str) -> int | None:
-    """Bytes that are free on a GPU, as ``nvidia-smi`` says; None without it, without GPUs, or for ``cpu``.
+    """Return the free bytes of a GPU from ``nvidia-smi``; None without it, without GPUs, or for ``cpu``.
 
     Args:
         device: ``auto``, ``cpu`` or a number.
@@ -63,9 +63,9 @@ def _cgroup_headrooms(proc_cgroup: Path, mount: Path) -> Iterator[int]:
 
 
 def _headrooms(mount: Path, path: str, limit: str, usage: str, cache: str) -> Iterator[int]:
-    """What a group and every one that it is in leave.
+    """Yield the bytes below the limits of a control group and of its parents.
 
-    In a container the path may be that of the host, where nothing is mounted: then the mount is the group.
+    In a container the path may be one of the host, which is not mounted: then the mount is the group.
     """
     group = mount / path.lstrip("/")
     for folder in [group, *group.parents]:
@@ -88,7 +88,7 @@ def configure_malloc() -> None:
 
     Every layer's output is tens of megabytes. By default glibc maps each anew and the kernel zeroes it page
     by page: measured here, a 1x1 convolution from 64 to 400 channels took 62 ms, of which 48 were page
-    faults. No effect on results; nothing happens where there is no glibc.
+    faults. No effect on results; does nothing without glibc.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -102,8 +102,8 @@ def configure_malloc() -> None:
 
 
 def disable_openvino_telemetry() -> None:
-    """Keep OpenVINO from reporting its use to its makers, which it does by itself and without asking.
+    """Keep OpenVINO from sending usage data to its vendor, which it does by default.
 
-    Without the package that reports, it has a stand-in that does nothing. Films are nobody else's business.
+    Without its telemetry package, OpenVINO uses a stub that does nothing.
     """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # importing it fails
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # makes the import fail

@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM become an exception in the main thread, so that every ``with`` block cleans up.
+"""Raise Ctrl-C and SIGTERM as an exception in the main thread, so that every ``with`` block cleans up.
 
-Python runs handlers between its own instructions only, so a network that computes a frame for a minute would
-hold up even a second Ctrl-C. A thread of its own hears every signal at once: it says what will happen, and
-ends the process where it has been asked for twice.
+Python runs signal handlers between its own instructions only, so a network that takes a minute for a frame
+would delay even a second Ctrl-C. A separate thread receives every signal at once: it prints that the program
+is stopping, and exits at the second signal.
 """
 
 from __future__ import annotations
@@ -21,30 +21,29 @@ import psutil
 
 from vsrcli.errors import SignalInterruptError
 
-SIGNALS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]  # no SIGHUP on Windows
-SLOW_STOP_SECONDS = 2.0  # seconds after which a stop that takes its time is worth a word
-REPEAT_WINDOW_SECONDS = (
-    0.3  # seconds within which a signal is the same one again: terminals and wrappers both pass it on
-)
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # no SIGHUP on Windows
+SIGNALS = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+SLOW_STOP_SECONDS = 2.0  # after which a message says that the program is stopping
+REPEAT_WINDOW_SECONDS = 0.3  # within which signals count once: terminals and wrappers both forward them
 
 
 class CancelToken:
-    """Which signal has arrived, if any.
+    """The signal that has arrived, if any.
 
     Attributes:
-        signum: its number; 0 while there is none.
+        signum: its number; 0 if none has arrived.
     """
 
     def __init__(self) -> None:
         self.signum = 0
 
     def raise_if_cancelled(self) -> None:
-        """Raise for a signal whose exception was lost on its way, inside a callback from native code, say.
+        """Raise if a signal has arrived.
+
+        For a signal whose exception was lost, for example in a callback from native code.
 
         Raises:
-            Interrupted: a signal has arrived.
+            SignalInterruptError: a signal has arrived.
         """
         if self.signum:
             raise SignalInterruptError("stopped", signum=self.signum)
@@ -54,18 +53,22 @@ class CancelToken:
 def catch_signals(
     *, raise_first: bool = True, force_exit: Callable[[int], None] | None = None
 ) -> Iterator[CancelToken]:
-    """Catch signals while the block runs.
+    """Catch SIGINT, SIGTERM and SIGHUP while the block runs.
 
-    The first one raises, and whatever exception it has turned into on its way out is Interrupted again at the
-    end. The next one leaves at once, without cleaning up: what is on disk is in order at any moment.
+    The first signal raises SignalInterruptError; if other code has turned that into another exception, it is
+    raised again at the end of the block. The second signal exits at once, without cleanup: files on disk are
+    consistent at any moment.
 
     Args:
-        raising: False only takes note of the first signal, for loops that ask at a good moment themselves.
-            The second one then raises, and the third leaves.
-        leave: how to leave; by default the children are killed, and then this process ends.
+        raise_first: if false, the first signal only sets the token, for loops that check it themselves; the
+            second signal raises, and the third exits.
+        force_exit: called with the signal that exits; by default :func:`exit_immediately`.
+
+    Yields:
+        The token that holds the signal.
 
     Raises:
-        Interrupted: a signal arrived.
+        SignalInterruptError: a signal arrived.
     """
     token = CancelToken()
 
@@ -77,7 +80,7 @@ def catch_signals(
     previous = {}
     for each in SIGNALS:
         handler = signal.getsignal(each)
-        if handler is not signal.SIG_IGN:  # nohup, or a shell's background job: ignored means ignored
+        if handler is not signal.SIG_IGN:  # as under nohup and in background jobs of a shell
             previous[each] = handler
             signal.signal(each, handle)
     try:
@@ -98,17 +101,17 @@ def catch_signals(
 
 @contextlib.contextmanager
 def _watch_signals(handled_count: int, force_exit: Callable[[int], None]) -> Iterator[None]:
-    """A thread that hears signals while the main thread may be deep in native code.
+    """Receive signals in a thread while the main thread may be busy in native code.
 
     Args:
-        patient: number of signals that the main thread is given time for.
-        leave: called with the signal that comes after those.
+        handled_count: number of signals that are left to handlers in the main thread.
+        force_exit: called with the signal after those.
     """
     sender, receiver = socket.socketpair()
     sender.setblocking(False)
     try:
         previous = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
-    except ValueError:  # not the main thread: signals are not ours
+    except ValueError:  # not the main thread, which alone handles signals
         sender.close()
         receiver.close()
         yield
@@ -127,7 +130,7 @@ def _watch_signals(handled_count: int, force_exit: Callable[[int], None]) -> Ite
 
 
 def _receive_signals(receiver: socket.socket, handled_count: int, force_exit: Callable[[int], None]) -> None:
-    """Until the other end closes."""
+    """Count signals until the sender closes; print a message if stopping is slow, exit after one too many."""
     count, last = 0, -REPEAT_WINDOW_SECONDS
     while True:
         try:
@@ -149,7 +152,7 @@ def _receive_signals(receiver: socket.socket, handled_count: int, force_exit: Ca
 
 
 def exit_immediately(signum: int) -> None:
-    """End the children and this process, now."""
+    """Kill all child processes and exit with status 128 + ``signum``, without cleanup."""
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
@@ -158,5 +161,5 @@ def exit_immediately(signum: int) -> None:
 
 
 def _print(line: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # stderr is gone
+    with contextlib.suppress(OSError, ValueError):  # stderr is closed
         print(line, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Numbers, times and names as people read and sort them, and the extensions of media files."""
+"""Text for people: sizes, durations, natural sort order; and the file name extensions of media."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ VIDEO_EXTENSIONS = frozenset(
         "y4m",
     )
 )
-"""Extensions, in lower case, that make a file in a folder a video. A file that is named by itself may have any."""
+"""Lower-case extensions of files that count as videos in a folder; a file named explicitly may have any."""
 
 IMAGE_EXTENSIONS = frozenset({".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp", ".webp"})
-"""Extensions, in lower case, that make a file in a folder of training or evaluation footage an image."""
+"""Lower-case extensions of the files that count as images in a folder of training or evaluation footage."""
 
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:
-    """A sort key that counts as people do: ``Frame 2`` before ``Frame 10``; case does not count."""
+    """Return a sort key for natural order: ``Frame 2`` before ``Frame 10``; case is ignored."""
     parts = re.split(r"([0-9]+)", text)
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part.casefold()) for part in parts if part]
 
 
 def format_bytes(count: float, *, round_up: bool = False) -> str:
-    """``812 bytes``, ``4.2 KiB``, ``812 MiB``, ``16.0 GiB``, in binary units.
+    """Return ``812 bytes``, ``4.2 KiB``, ``812 MiB``, ``16.0 GiB``, in binary units.
 
     Args:
         count: bytes, 0 or more.
-        up: round up, so that the text never says less than there is.
+        round_up: never show less than ``count``.
     """
     units = ("bytes", "KiB", "MiB", "GiB", "TiB")
     number = 0
@@ -43,19 +43,19 @@ def format_bytes(count: float, *, round_up: bool = False) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """``1:02:03`` or ``2:03``, to the second."""
+    """Return ``1:02:03`` or ``2:03``, rounded to seconds."""
     total = round(seconds)
     hours, minutes = total // 3600, total // 60 % 60
     return f"{hours}:{minutes:02}:{total % 60:02}" if hours else f"{minutes}:{total % 60:02}"
 
 
 def format_timestamp(seconds: float, *, digits: int = 3, hours: bool = False) -> str:
-    """``1:02:03`` or ``2:03.400``: a time in a video.
+    """Return a time in a video: ``1:02:03.400`` or ``2:03.400``.
 
     Args:
-        seconds: 0 or more; below, 0 is shown.
+        seconds: negative values are shown as 0.
         digits: decimals of the seconds, 0 to 3.
-        hours: show them even where there are none.
+        hours: show hours even if they are 0.
     """
     ticks = max(round(seconds * 10**digits), 0)
     minutes, remainder = divmod(ticks, 60 * 10**digits)

@@ -1,15 +1,13 @@
-"""Decoding ahead of the network and encoding behind it: a thread each, a few frames between them.
+"""Background threads with short queues, for decoding and encoding in parallel with the network; signal-safe.
 
-ffmpeg runs in processes of its own; what these threads take off the network's are the pipes and the copies.
-A queue is short, so memory does not grow, and whoever is slowest sets the pace for all.
+ffmpeg runs in processes of its own; these threads take pipes and copies off the network's thread. Queues are
+short, so memory is bounded and the slowest stage sets the pace.
 
 Ctrl-C raises in the main thread between any two instructions, inside the standard library's too. An exception
-inside ``queue.Queue``, ``threading.Event`` or ``Thread.join`` can leave a lock held or a waiting thread
-unheard, and the program would stand still instead of stopping. ``queue.SimpleQueue`` is written in C and
-either has done its work or has not, so the threads talk through nothing else; room in a queue is another
-queue, of tokens.
-
-Keep a signal's exception out of a few instructions that belong together.
+inside ``queue.Queue``, ``threading.Event`` or ``Thread.join`` can leave a lock acquired or a thread waiting
+forever, and the program would hang instead of stopping. ``queue.SimpleQueue`` is written in C and atomic, so
+the threads use nothing else; free slots of a queue are tokens in a second one. Where several instructions
+belong together, :func:`deferred_signals` delays the exception.
 """
 
 from __future__ import annotations
@@ -21,13 +19,19 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, Generic, TypeVar
 
+Item = TypeVar("Item")
+
+_QUEUE_BYTES = 1 << 25
+_MIN_DEPTH, _MAX_DEPTH = 2, 16
+
 
 @contextlib.contextmanager
 def deferred_signals() -> Iterator[None]:
-    """Hold back handlers of signals, whose exceptions could cut in between starting something and knowing it.
+    """Delay signal handlers until the end of the block, so that none raises inside it.
 
-    A child or a thread would then be nobody's. The handler of what has arrived is called as soon as the block
-    is over; raising the signal once more would look like a second Ctrl-C to those that count.
+    Otherwise a child process or thread could be started but not recorded, and never stopped. The handler of
+    the first signal that has arrived is called after the block; sending the signal again instead would count
+    as a second Ctrl-C.
     """
     arrived: list[int] = []
     handlers: dict[int, Any] = {}
@@ -46,26 +50,20 @@ def deferred_signals() -> Iterator[None]:
             handlers[signum](signum, None)
 
 
-Item = TypeVar("Item")
-
-_QUEUE_BYTES = 1 << 25
-_MIN_DEPTH, _MAX_DEPTH = 2, 16
-
-
 def queue_depth(frame_bytes: int) -> int:
-    """How many frames of a size wait in a queue: 32 MiB of them, but at least 2 and at most 16."""
+    """Return the length of a queue of frames of this size: 32 MiB of them, but at least 2 and at most 16."""
     return max(_MIN_DEPTH, min(_QUEUE_BYTES // max(frame_bytes, 1), _MAX_DEPTH))
 
 
 class BackgroundTask:
-    """Calls a function in a thread, beside other work; waiting for it can be interrupted and begun again.
+    """Calls a function in a thread; waiting for it can be interrupted and repeated.
 
     Args:
-        function: what to call.
+        function: called without arguments.
         name: of the thread.
 
     Attributes:
-        error: what the function raised, once it is over.
+        error: exception of the function, once it has ended; None if it raised none.
     """
 
     def __init__(self, function: Callable[[], object], name: str) -> None:
@@ -77,14 +75,14 @@ class BackgroundTask:
         self._thread.start()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait at most so many seconds for its end (None: as long as it takes); whether that has come."""
+        """Wait for the end of the function, at most ``timeout`` seconds; return whether it has ended."""
         while not self._ended:
             try:
                 self._done.get(timeout=timeout)
             except queue.Empty:
                 break
         if self._ended:
-            self._thread.join()  # has nothing left to do
+            self._thread.join()  # returns at once
         return self._ended
 
     def _run(self) -> None:
@@ -97,50 +95,42 @@ class BackgroundTask:
             self._done.put(None)
 
 
-def _free_slots(depth: int) -> queue.SimpleQueue[None]:
-    tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
-    for _ in range(depth):
-        tokens.put(None)
-    return tokens
-
-
 class Prefetcher(Generic[Item]):
-    """An iterator of what another one gives, fetched in a thread before it is asked for.
+    """Iterates over a generator that runs ahead in a thread.
 
-    An exception comes out where the item would have come that it was raised instead of.
+    An exception of the generator is raised in place of the item.
 
     Args:
-        items: only the thread touches it from the first item on, and closes it.
-        depth: items that wait at most.
-        release: wakes the thread from whatever it waits for inside ``items``, on closing; may be called more
-            than once.
+        items: used and closed by the thread only, from the first item on.
+        depth: maximum number of items in the queue.
+        release: called on closing, possibly repeatedly; wakes the thread if it waits inside ``items``.
     """
 
     def __init__(self, items: Generator[Item], depth: int, release: Callable[[], None]) -> None:
         self._items, self._release = items, release
-        self._ready: queue.SimpleQueue[tuple[Item] | BaseException | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Item] | BaseException | None] = queue.SimpleQueue()
         self._slots = _free_slots(depth)
         self._closing = False
         self._thread: BackgroundTask | None = None
 
     def __iter__(self) -> Iterator[Item]:
-        with deferred_signals():  # started and known, or neither
-            self._thread = self._thread or BackgroundTask(self._run, "ahead")
-        while (item := self._ready.get()) is not None:
+        with deferred_signals():  # start and record the thread, or neither
+            self._thread = self._thread or BackgroundTask(self._run, "prefetcher")
+        while (item := self._queue.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
             self._slots.put(None)
             yield item[0]
 
     def close(self) -> None:
-        """End the thread. Safe to call any number of times."""
+        """End the thread. Can be called repeatedly."""
         self._closing = True
         if self._thread is None:
             self._items.close()
             return
         while not self._thread.wait(timeout=0):
             self._release()
-            self._slots.put(None)  # for the item in hand
+            self._slots.put(None)  # for the item that the thread holds
             self._thread.wait(timeout=0.05)
 
     def _run(self) -> None:
@@ -150,67 +140,71 @@ class Prefetcher(Generic[Item]):
                 self._slots.get()
                 if self._closing:
                     break
-                self._ready.put((item,))
+                self._queue.put((item,))
         except BaseException as error:
             outcome = error
         finally:
             self._items.close()
-            self._ready.put(outcome)
+            self._queue.put(outcome)
 
 
 class BackgroundWriter(Generic[Item]):
-    """Hands items to a function in a thread, in their order.
+    """Calls a function with items in a thread, in order.
 
-    After its first exception the function is not called again; :meth:`put` and :meth:`finish` raise it.
+    After its first exception the function is not called again; :meth:`put` and :meth:`drain` raise it.
 
     Args:
-        function: takes an item.
-        depth: items that wait at most; then :meth:`put` waits.
+        function: called with an item.
+        depth: maximum number of items in the queue; if it is full, :meth:`put` waits.
     """
 
     def __init__(self, function: Callable[[Item], None], depth: int) -> None:
         self._function = function
-        self._waiting: queue.SimpleQueue[tuple[Item] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Item] | None] = queue.SimpleQueue()
         self._slots = _free_slots(depth)
         self._error: BaseException | None = None
         self._thread: BackgroundTask | None = None
 
     def put(self, item: Item) -> None:
-        """Take an item.
+        """Append an item to the queue.
 
         Raises:
-            BaseException: what the function raised for an item before.
+            BaseException: exception of the function for an earlier item.
         """
         if self._thread is None:
             with deferred_signals():
-                self._thread = BackgroundTask(self._run, "behind")
+                self._thread = BackgroundTask(self._run, "background writer")
         self._raise_error()
         self._slots.get()
-        self._waiting.put((item,))
+        self._queue.put((item,))
 
     def drain(self) -> None:
-        """Wait until every item has been taken.
+        """Wait until the function has been called with every item.
 
         Raises:
-            BaseException: what the function raised.
+            BaseException: exception of the function.
         """
         self._join()
         self._raise_error()
 
     def cancel(self, release: Callable[[], None]) -> None:
-        """Take no more than the item in hand; ``release`` wakes the function from whatever it waits for."""
+        """Discard the queue and end the thread.
+
+        Args:
+            release: called once; wakes the function if it waits.
+        """
         self._error = self._error or InterruptedError("abandoned")
         release()
         self._join()
 
     def _join(self) -> None:
         if self._thread is not None:
-            self._waiting.put(None)
+            self._queue.put(None)
             self._thread.wait()
             self._thread = None
 
     def _run(self) -> None:
-        while (item := self._waiting.get()) is not None:
+        while (item := self._queue.get()) is not None:
             self._slots.put(None)
             if self._error is None:
                 try:
@@ -221,3 +215,11 @@ class BackgroundWriter(Generic[Item]):
     def _raise_error(self) -> None:
         if self._error is not None:
             raise self._error
+
+
+def _free_slots(depth: int) -> queue.SimpleQueue[None]:
+    """Return a queue with a token for each free slot."""
+    tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
+    for _ in range(depth):
+        tokens.put(None)
+    return tokens

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from interrupting import FAST, frame_hashes, journal, upscaled
+from interruptible_runs import FAST, frame_hashes, journal, upscaled
 
 import media_samples as media
 from vsrcli import Options, prepare_job

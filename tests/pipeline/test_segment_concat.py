@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from interrupting import frame_hashes, upscaled
+from interruptible_runs import frame_hashes, upscaled
 
 import media_samples as media
 from vsrcli import EncodeOptions, Options, prepare_job

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from streams import Mixing
+from fake_engine import Mixing
 
 from vsrcli.media.types import Frame
 from vsrcli.pipeline.shot_upscaler import ShotUpscaler

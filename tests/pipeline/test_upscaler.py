@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streams import MixingEngine
+from fake_engine import MixingEngine
 
 from vsrcli.errors import NonFiniteError, OutOfMemoryError, VsrError
 from vsrcli.frames.tiling import plan_tiles, retile_state

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from interrupting import frame_hashes, journal, upscaled
-from streams import MixingEngine
+from interruptible_runs import frame_hashes, journal, upscaled
+from fake_engine import MixingEngine
 
 import media_samples as media
 from vsrcli import EncodeOptions, Options

@@ -31,7 +31,7 @@ def test_ahead_gives_everything_in_order(waiting: int) -> None:
     ahead = Prefetcher(count(10), waiting, lambda: None)
     assert list(ahead) == TEN
     ahead.close()
-    assert not threads("ahead")
+    assert not threads("prefetcher")
 
 
 def test_an_error_comes_in_its_turn() -> None:
@@ -58,7 +58,7 @@ def test_no_more_than_wait_are_fetched_ahead() -> None:
     assert full.wait(10)
     assert len(fetched) == 5  # one taken, three waiting, one in hand
     ahead.close()
-    assert not threads("ahead")
+    assert not threads("prefetcher")
 
 
 def test_closing_wakes_a_thread_that_waits_and_closes_what_it_read() -> None:
@@ -76,7 +76,7 @@ def test_closing_wakes_a_thread_that_waits_and_closes_what_it_read() -> None:
     assert next(iter(ahead)) == 0
     ahead.close()
     assert closed.is_set()
-    assert not threads("ahead")
+    assert not threads("prefetcher")
     ahead.close()
 
 
@@ -87,7 +87,7 @@ def test_behind_hands_over_everything_in_order() -> None:
         behind.put(number)
     behind.drain()
     assert got == TEN
-    assert not threads("behind")
+    assert not threads("background writer")
 
 
 def test_behind_raises_what_went_wrong_and_takes_no_more() -> None:
@@ -104,7 +104,7 @@ def test_behind_raises_what_went_wrong_and_takes_no_more() -> None:
     with pytest.raises(OSError, match="full"):
         behind.drain()
     assert got == [0, 1, 2]
-    assert not threads("behind")
+    assert not threads("background writer")
 
 
 def test_abandoning_leaves_what_waits() -> None:
@@ -121,7 +121,7 @@ def test_abandoning_leaves_what_waits() -> None:
     assert begun.wait(10)
     behind.cancel(go.set)
     assert got == [0]
-    assert not threads("behind")
+    assert not threads("background writer")
 
 
 class Stop(Exception):
@@ -158,7 +158,7 @@ def interrupted(instructions: int, block: Callable[[], None]) -> bool:
 
 # in a callback of a weak reference the exception is lost; whoever asks for signals at each frame hears of it
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("kind", ["ahead", "behind"])
+@pytest.mark.parametrize("kind", ["prefetcher", "background writer"])
 def test_ctrl_c_anywhere_leaves_no_thread_waiting(kind: str) -> None:
     """At every single instruction of a run, the standard library's own ones included."""
 
@@ -176,8 +176,8 @@ def test_ctrl_c_anywhere_leaves_no_thread_waiting(kind: str) -> None:
         number += 1
         ahead: Prefetcher[int] = Prefetcher(count(3), 1, lambda: None)
         behind: BackgroundWriter[int] = BackgroundWriter(lambda item: None, 1)
-        stopped = interrupted(number, fetch if kind == "ahead" else hand_over)
-        close = ahead.close if kind == "ahead" else partial(behind.cancel, lambda: None)
+        stopped = interrupted(number, fetch if kind == "prefetcher" else hand_over)
+        close = ahead.close if kind == "prefetcher" else partial(behind.cancel, lambda: None)
         closing = threading.Thread(target=close, daemon=True)
         closing.start()
         closing.join(20)
