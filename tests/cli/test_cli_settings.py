@@ -87,7 +87,7 @@ def test_a_rate_makes_no_film_of_a_batch_another_one(vsr: Vsr, film: Path) -> No
         ("crf = 18", "out.mkv --codec ffv1", "ffv1", "--crf 18 (ffv1 has no constant quality)"),
         ("crf = 60", "out.mp4", "libx264", "--crf 60 (--crf 60 is not on the scale of libx264"),
         ("crf = 18", "- --format nut", "rawvideo", "--crf 18 (rawvideo has no constant quality)"),
-        ('codec = "libx265"', "-", "rawvideo", "--codec libx265 (stdout: YUV4MPEG2 holds raw video only"),
+        ('codec = "libx265"', "-", "rawvideo", "--codec libx265 (stdout: YUV4MPEG2 is raw video only"),
         ('codec = "libx265"', "out.webm", "libvpx-vp9", "--codec libx265 (out.webm: WebM cannot hold hevc"),
         ('encode-preset = "web"', "out.webm", "libvpx-vp9", "--encode-preset web (out.webm: WebM cannot"),
         ('pix-fmt = "yuv420p10le"', "out.mkv --codec mjpeg", "mjpeg", "--pix-fmt yuv420p10le (mjpeg cannot"),

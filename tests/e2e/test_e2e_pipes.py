@@ -298,7 +298,7 @@ def test_a_stream_that_is_cut_gives_no_file(tmp_path: Path) -> None:
     assert list(target.parent.iterdir()) == []
     done = piped("upscale", "-", target, *BICUBIC, "--keep-going", stdin=cut)
     assert done.status == 0
-    assert "warning: stdin is cut short inside frame 4" in done.err
+    assert "warning: stdin is truncated inside frame 4" in done.err
     assert len(times(target)) == 3
 
 
@@ -306,7 +306,7 @@ def test_a_cut_video_from_a_file_goes_out_as_far_as_it_is_whole(tmp_path: Path, 
     video = tmp_path / "video.mkv"
     video.write_bytes(sample(media.cfr, frames=24, suffix=".mkv").read_bytes())
     done = piped("upscale", media.truncated(video), "-", *BICUBIC)
-    done.fails(1, "video.mkv", "cut short")
+    done.fails(1, "video.mkv", "truncated")
     whole = read(piped("upscale", video, "-", *BICUBIC).out)[1]
     frames = read(done.out)[1]
     assert 0 < len(frames) < len(whole)
@@ -336,7 +336,7 @@ def test_no_video(data: bytes, word: str, tmp_path: Path) -> None:
 def test_rubbish_between_frames(tmp_path: Path) -> None:
     source = stream(tmp_path)
     done = piped("upscale", "-", "-", *BICUBIC, stdin=source.read_bytes() + b"something else")
-    done.fails(1, "behind frame 4")
+    done.fails(1, "after frame 4")
     assert len(read(done.out)[1]) == 4
 
 

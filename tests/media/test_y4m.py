@@ -54,7 +54,7 @@ def test_what_is_left_out_has_a_meaning() -> None:
         (b"YUV4MPEG2 W4 H2 F25:0", "ratio"),
         (b"YUV4MPEG2 W4 H2 F99999999999:1", "ratio"),
         (b"YUV4MPEG2 W4 H2 A1", "ratio"),
-        (b"YUV4MPEG2 W4 H2 Ix", "fields"),
+        (b"YUV4MPEG2 W4 H2 Ix", "field order"),
         (b"YUV4MPEG2 W4 H2 Im", "mixes"),
         (b"YUV4MPEG2 W4 H2 C444alpha", "444alpha"),
         (b"YUV4MPEG2 W999999 H999999", "million"),
@@ -142,7 +142,7 @@ def test_pieces_may_be_small() -> None:
 
 
 def test_no_frame_where_one_should_be() -> None:
-    with pytest.raises(InputError, match="behind frame 1"):
+    with pytest.raises(InputError, match="after frame 1"):
         list(pictures(HEADER + b"FRAME\n" + b"a" * 8 + b"rubbish and more"))
 
 

@@ -1,4 +1,4 @@
-"""What people should know before the first frame: conversions, losses, assumptions. One line each."""
+"""Notices about a source before the first frame: conversions, losses, assumptions. One line each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fractions import Fraction
 from vsrcli.media.containers import Container
 from vsrcli.media.types import Source, VideoStream
 
-# The tags that libavformat writes into these; everything else would vanish without a word.
+# The tags that libavformat writes into MP4 and QuickTime; it drops all others silently.
 _MP4_TAGS = frozenset(
     [
         "title",
@@ -61,7 +61,7 @@ _CONTAINER_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder
 
 
 def uses_quicktime_keys(source: Source, container: Container) -> bool:
-    """Whether tags are written by their full names, as Apple's cameras do; else as QuickTime always did."""
+    """Return whether tags are written by full keys (``com.apple.quicktime.…``), as Apple's cameras do."""
     return container.muxer == "mov" and any(key.startswith("com.apple.quicktime.") for key in source.metadata)
 
 
@@ -73,37 +73,39 @@ def source_notices(
     deinterlace: bool,
     keeps_hdr: bool,
 ) -> Iterator[str]:
-    """Notices about the source as a whole and its picture.
+    """Yield notices about what happens to the source's video stream, times, chapters and tags.
 
     Args:
-        source: the film.
-        container: where it goes.
+        source: the video.
+        container: of the output.
         span: (start, end), seconds from the container's start.
-        deinterlace: whether the picture will be deinterlaced.
-        hdr: whether HDR metadata will be carried over.
+        deinterlace: whether frames are deinterlaced.
+        keeps_hdr: whether HDR metadata is written.
     """
     video = source.video
     yield from _frame_notices(video, deinterlace)
     if not keeps_hdr and (video.mastering_display or video.content_light):
-        yield "HDR: colours and transfer are kept, the mastering display data is lost with this encoder here"
+        yield "HDR: colours and transfer are preserved, the mastering display data is lost with this encoder"
     for text in video.unsupported_features:
-        yield f"{text}: dropped, since no encoder here takes it"
+        yield f"{text}: dropped, since no encoder here supports it"
     yield from _clock_notices(video, container)
     if source.chapters and not container.chapters:
         yield f"{container.name} has no chapters: {len(source.chapters)} are dropped"
     yield from _tag_notices(source, container)
     if span != (None, None) and source.other_streams:
-        yield "sound and subtitles are trimmed to the same span"
+        yield "audio and subtitles are trimmed to the same span"
 
 
 def _frame_notices(video: VideoStream, deinterlace: bool) -> Iterator[str]:
     if video.is_interlaced:
         treatment = (
-            "it is deinterlaced, one frame per frame" if deinterlace else "it stays so, and combs will show"
+            "it is deinterlaced, one frame per frame"
+            if deinterlace
+            else "it stays so, and combing will be visible"
         )
-        yield f"the picture is interlaced ({video.field_order}): {treatment}"
+        yield f"the video is interlaced ({video.field_order}): {treatment}"
     if video.rotation:
-        yield f"the rotation of {video.rotation} degrees is applied to the picture"
+        yield f"the rotation of {video.rotation} degrees is applied to the frames"
 
 
 def _clock_notices(video: VideoStream, container: Container) -> Iterator[str]:
@@ -112,7 +114,7 @@ def _clock_notices(video: VideoStream, container: Container) -> Iterator[str]:
     if container.muxer == "mpegts" and (90000 * video.time_base).denominator != 1:
         yield "MPEG-TS has a clock of 1/90000 s: times are rounded to it"
     if container.constant_frame_rate:
-        yield f"{container.name} knows a constant frame rate only: times are rounded to whole frames"
+        yield f"{container.name} has a constant frame rate only: times are rounded to whole frames"
 
 
 def _tag_notices(source: Source, container: Container) -> Iterator[str]:

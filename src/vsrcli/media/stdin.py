@@ -257,28 +257,6 @@ def open_input(
         yield stdin
 
 
-def _stdin_source(source: Source, y4m_stream: Y4mStream | None = None) -> StdinSource:
-    return StdinSource(**_source_fields(source), y4m_stream=y4m_stream)
-
-
-def _source_fields(source: Source) -> dict[str, Any]:
-    return {each.name: getattr(source, each.name) for each in fields(Source)}
-
-
-def _prepend(first_bytes: bytes, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
-    """Return a ``read`` that returns ``first_bytes`` before all others."""
-    rest = bytearray(first_bytes)
-
-    def take(size: int) -> bytes:
-        if not rest:
-            return read(size)
-        piece = bytes(rest[:size])
-        del rest[:size]
-        return piece
-
-    return take
-
-
 class Y4mDecoder(Decoder):
     """A :class:`~vsrcli.media.decoder.Decoder` of a YUV4MPEG2 stream, which can be read only once.
 
@@ -401,3 +379,25 @@ class _Feeder:
                 self.error = error
             finally:
                 pipe.close()
+
+
+def _stdin_source(source: Source, y4m_stream: Y4mStream | None = None) -> StdinSource:
+    return StdinSource(**_source_fields(source), y4m_stream=y4m_stream)
+
+
+def _source_fields(source: Source) -> dict[str, Any]:
+    return {each.name: getattr(source, each.name) for each in fields(Source)}
+
+
+def _prepend(first_bytes: bytes, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """Return a ``read`` that returns ``first_bytes`` before all others."""
+    rest = bytearray(first_bytes)
+
+    def read_next(size: int) -> bytes:
+        if not rest:
+            return read(size)
+        chunk = bytes(rest[:size])
+        del rest[:size]
+        return chunk
+
+    return read_next

@@ -1,10 +1,8 @@
-"""YUV4MPEG2, the raw video that command lines hand to each other: its header and its frames.
+"""Parse and write YUV4MPEG2, the raw video format of pipes: its header, and frames one at a time.
 
-A stream is one line of parameters and then, for every picture, a line that begins with ``FRAME`` and the
+A stream is one line of parameters and then, for every frame, a line that begins with ``FRAME`` and the
 planes Y, Cb, Cr, tightly packed (16-bit little-endian where a component has more than 8 bits). The format is
 that of mjpegtools' yuv4mpeg(5), with the chroma names that libavformat adds for more than 8 bits.
-
-The pictures of a YUV4MPEG2 stream, taken off a pipe one by one.
 """
 
 from __future__ import annotations
@@ -20,13 +18,15 @@ from vsrcli.errors import InputError
 from vsrcli.media.safety import MAX_PIXELS
 
 STDIO = Path("-")
-"""What stands for stdin or stdout as a name; a file called so can be given by its absolute path."""
+"""The name that means stdin or stdout; a file of this name can be given by its absolute path."""
 
 MAGIC = b"YUV4MPEG2 "
 CONTAINER = "yuv4mpegpipe"
-"""libavformat's name of it, for reading and writing."""
+"""libavformat's name of the format, for reading and writing."""
 
-_DEFAULT_FRAME_RATE = Fraction(25)  # what readers take where the header does not say
+_MAX_LINE_BYTES = 4096  # real lines have about a hundred
+_CHUNK_BYTES = 1 << 20
+_DEFAULT_FRAME_RATE = Fraction(25)  # that of other readers, if the header states none
 _RATIO = re.compile(r"(\d{1,9}):(\d{1,9})")
 _HIGH_BIT_DEPTHS = {"420": (9, 10, 12, 14, 16), "422": (9, 10, 12, 14, 16), "444": (9, 10, 12, 14, 16)}
 _PIX_FMTS = {  # chroma name: pixel format
@@ -50,7 +50,7 @@ _CHROMA_LOCATIONS = {"center": "420jpeg", "left": "420mpeg2", "topleft": "420pal
 _CHROMA_SHIFTS = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "411": (2, 0)}
 
 PIX_FMTS = tuple(_CHROMA_NAMES)
-"""Pixel formats that a stream can hold."""
+"""Pixel formats of the format, by ffmpeg's names."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Y4mHeader:
 
     Attributes:
         width, height: pixels.
-        others: every other parameter as it stands there, in order: ``F24000:1001``, ``XCOLORRANGE=FULL``.
+        parameters: all others as written, in order: ``F24000:1001``, ``XCOLORRANGE=FULL``.
     """
 
     width: int
@@ -68,22 +68,22 @@ class Y4mHeader:
 
     @property
     def frame_rate(self) -> Fraction:
-        """Frames per second; 25 where the line does not say."""
+        """Frames per second; 25 if not stated."""
         return _parse_ratio(self._value("F") or "") or _DEFAULT_FRAME_RATE
 
     @property
     def chroma(self) -> str:
-        """Name of depth and subsampling, such as ``420jpeg``, which is meant where the line does not say."""
+        """Name of bit depth and subsampling; ``420jpeg`` if not stated."""
         return self._value("C") or (self._value("XYSCSS=") or "420jpeg").lower()
 
     @property
     def pix_fmt(self) -> str:
-        """The pixel format as ffmpeg calls it."""
+        """ffmpeg's name of the pixel format."""
         return _PIX_FMTS[self.chroma]
 
     @property
     def frame_bytes(self) -> int:
-        """Size of a picture, without its line."""
+        """Size of a frame without its line."""
         luma_samples, bytes_per_sample = self.width * self.height, 2 if self.pix_fmt.endswith("le") else 1
         if self.chroma.startswith("mono"):
             return luma_samples * bytes_per_sample
@@ -91,25 +91,28 @@ class Y4mHeader:
         return (luma_samples + 2 * -(-self.width >> shift_x) * -(-self.height >> shift_y)) * bytes_per_sample
 
     def line(self) -> bytes:
-        """The line itself, its end included."""
-        words = ("YUV4MPEG2", f"W{self.width}", f"H{self.height}", *self.parameters)
-        return f"{' '.join(words)}\n".encode("latin-1")
+        """Return the header line, including its newline."""
+        tokens = ("YUV4MPEG2", f"W{self.width}", f"H{self.height}", *self.parameters)
+        return f"{' '.join(tokens)}\n".encode("latin-1")
 
     def minimal(self) -> Y4mHeader:
-        """Only what decides how pictures are decoded: libavformat refuses lines of more than 96 bytes."""
+        """Return a header with only the parameters that affect decoding.
+
+        libavformat refuses lines of more than 96 bytes.
+        """
         essential = (each for each in self.parameters if each.startswith(("F", "I", "A", "XCOLORRANGE=")))
         return replace(self, parameters=(*essential, f"C{self.chroma}"))
 
     def with_changes(
         self, width: int, height: int, *, pix_fmt: str, chroma_location: str | None, deinterlaced: bool
     ) -> Y4mHeader:
-        """The header of the same film in another size.
+        """Return the header of the same video with another size.
 
         Args:
             width, height: pixels.
-            pix_fmt: one of ``PIX_FMTS``; the chroma's name stays if it is that of this stream.
-            siting: where chroma samples sit otherwise, as ffmpeg calls it.
-            progressive: whether it has been deinterlaced.
+            pix_fmt: one of ``PIX_FMTS``; if it is that of this stream, the chroma name does not change.
+            chroma_location: ffmpeg's name, for another ``pix_fmt``.
+            deinterlaced: whether the video has been deinterlaced.
         """
         parameters = self.parameters
         if pix_fmt != self.pix_fmt:
@@ -134,16 +137,16 @@ def create_header(
     full_range: bool,
     first_field: str | None,
 ) -> Y4mHeader:
-    """The header for a film that comes from another container.
+    """Return the header for a video that comes from another container.
 
     Args:
         width, height: pixels.
-        rate: frames per second.
-        shape: of a pixel, its width over its height.
+        frame_rate: frames per second.
+        sample_aspect_ratio: width of a pixel over its height.
         pix_fmt: one of ``PIX_FMTS``.
-        siting: where chroma samples sit, as ffmpeg calls it; 8-bit 4:2:0 only can say it.
-        full_range: of the codes.
-        fields: ``t`` or ``b`` for pictures of two fields, by the first; None: progressive.
+        chroma_location: ffmpeg's name; only 8-bit 4:2:0 can state it.
+        full_range: whether samples use the full range.
+        first_field: ``t`` or ``b`` for interlaced video; None: progressive.
     """
     return Y4mHeader(
         width,
@@ -159,101 +162,51 @@ def create_header(
 
 
 def parse_header(line: bytes, display_name: str = "stdin") -> Y4mHeader:
-    """Understand a header line.
+    """Parse a header line.
 
     Args:
-        line: with or without its end.
-        where: what messages call the stream.
+        line: with or without its newline.
+        display_name: name of the stream in messages.
 
     Raises:
-        InputError: it is none, or promises what nobody could read.
+        InputError: it is no YUV4MPEG2 header, or declares something invalid or unsupported.
     """
-    words = line.decode("latin-1").rstrip("\n").split(" ")
-    if words[0] != "YUV4MPEG2":
-        raise InputError(f"{display_name} does not begin like YUV4MPEG2; check what writes it")
-    parameters = [word for word in words[1:] if word]
+    tokens = line.decode("latin-1").rstrip("\n").split(" ")
+    if tokens[0] != "YUV4MPEG2":
+        raise InputError(f"{display_name} does not begin with a YUV4MPEG2 header; check what writes it")
+    parameters = [token for token in tokens[1:] if token]
     for key in "WHFIAC":
-        if sum(word.startswith(key) for word in parameters) > 1:
+        if sum(token.startswith(key) for token in parameters) > 1:
             raise _header_error(display_name, f"names {key} twice")
-    dimensions = {word[0]: word[1:] for word in parameters if word[0] in "WH"}
+    dimensions = {token[0]: token[1:] for token in parameters if token[0] in "WH"}
     for key in "WH":
         if not re.fullmatch(r"[1-9]\d{0,8}", dimensions.get(key, "")):
             raise _header_error(display_name, f"has no sensible {'width' if key == 'W' else 'height'}")
-    header = Y4mHeader(
-        int(dimensions["W"]), int(dimensions["H"]), tuple(word for word in parameters if word[0] not in "WH")
-    )
+    others = tuple(token for token in parameters if token[0] not in "WH")
+    header = Y4mHeader(int(dimensions["W"]), int(dimensions["H"]), others)
     if header.width * header.height > MAX_PIXELS:
         raise InputError(
-            f"{display_name} says that its picture has {header.width}x{header.height} pixels, more than the "
-            f"{MAX_PIXELS // 10**6} million that are taken; check what writes it"
+            f"{display_name} declares frames of {header.width}x{header.height} pixels, more than the "
+            f"supported {MAX_PIXELS // 10**6} million; check what writes it"
         )
     _check_parameters(header, display_name)
     return header
 
 
-def _check_parameters(header: Y4mHeader, display_name: str) -> None:
-    for word in header.parameters:
-        if word[0] in "FA" and not (_RATIO.fullmatch(word[1:]) and _parse_ratio(word[1:]) is not None):
-            raise _header_error(display_name, f"has {word!r}, which is no ratio")
-        if word[0] == "I" and word[1:] not in ("p", "t", "b", "m", "?"):
-            raise _header_error(display_name, f"has {word!r}, which is no order of fields")
-    if "Im" in header.parameters:
-        raise InputError(
-            f"{display_name} mixes interlaced and progressive pictures (Im in its header), which cannot be told "
-            "apart here; deinterlace it before"
-        )
-    if header.chroma not in _PIX_FMTS:
-        raise InputError(
-            f"{display_name} has the chroma {header.chroma!r}, which is not known here; let it be written in one of "
-            f"{', '.join(('420jpeg', '422', '444', 'mono', '420p10'))} (ffmpeg -pix_fmt yuv420p, say)"
-        )
-
-
-def _chroma_name(pix_fmt: str, chroma_location: str | None) -> str:
-    return (
-        _CHROMA_LOCATIONS.get(chroma_location or "left", "420mpeg2")
-        if pix_fmt == "yuv420p"
-        else _CHROMA_NAMES[pix_fmt]
-    )
-
-
-def _parse_ratio(text: str) -> Fraction | None:
-    """A ratio; 0 for 0:0, which is "unknown"; None for anything else without a value."""
-    match = _RATIO.fullmatch(text)
-    if match is None:
-        return None
-    numerator, denominator = int(match[1]), int(match[2])
-    return (
-        Fraction(0)
-        if numerator == denominator == 0
-        else Fraction(numerator, denominator)
-        if numerator and denominator
-        else None
-    )
-
-
-def _header_error(display_name: str, problem: str) -> InputError:
-    return InputError(f"{display_name}: its YUV4MPEG2 header {problem}; check what writes it")
-
-
-_MAX_LINE_BYTES = 4096  # bytes of a line; real ones have a hundred
-_CHUNK_BYTES = 1 << 20
-
-
 class Y4mReader:
-    """The pictures of a stream as they come, whole ones only.
+    """An iterator of the whole frames of a stream, each the bytes of its planes.
 
     Args:
-        read: gives up to so many bytes, none at the end; as ``os.read`` of a file number.
-        where: what messages call the stream.
+        read: returns up to the given number of bytes, none at the end; such as ``os.read`` of a descriptor.
+        display_name: name of the stream in messages.
 
     Attributes:
         header: of the stream.
-        count: pictures read so far.
-        cut: what is missing, as half a sentence, once the stream has ended inside a picture.
+        frame_count: frames read so far.
+        truncation: a phrase that says where, once the stream has ended inside a frame; else None.
 
     Raises:
-        InputError: the stream does not begin with a header that can be understood.
+        InputError: the stream does not begin with a valid header.
     """
 
     def __init__(self, read: Callable[[int], bytes], display_name: str = "stdin") -> None:
@@ -269,10 +222,10 @@ class Y4mReader:
         return self
 
     def __next__(self) -> bytearray:
-        """The next picture: its planes, without its line.
+        """Return the planes of the next frame.
 
         Raises:
-            InputError: something else stands where a picture should begin.
+            InputError: there is something else where a frame should begin.
         """
         start = self._read_exactly(6)
         if not start and self.truncation is None:
@@ -281,7 +234,7 @@ class Y4mReader:
             self._end_truncated(f"inside the line of frame {self.frame_count + 1}")
         if not start.startswith(b"FRAME") or start[5:] not in (b"\n", b" "):
             raise InputError(
-                f"{self._display_name}: no frame begins behind frame {self.frame_count}, where one should; "
+                f"{self._display_name}: no frame begins after frame {self.frame_count}, where one should; "
                 "check what writes it"
             )
         if start[5:] == b" " and self._read_line() is None:
@@ -300,19 +253,64 @@ class Y4mReader:
         raise StopIteration
 
     def _read_exactly(self, size: int) -> bytearray:
-        """So many bytes; fewer at the end."""
+        """Read ``size`` bytes; fewer at the end of the stream."""
         data = bytearray()
         while len(data) < size and (chunk := self._read(min(size - len(data), _CHUNK_BYTES))):
             data += chunk
         return data
 
     def _read_line(self) -> bytes | None:
-        """Up to the end of a line, which is left out; None if there is none."""
+        """Read up to a newline, and return the line without it; None at the end of the stream."""
         line = bytearray()
         while byte := self._read(1):
             if byte == b"\n":
                 return bytes(line)
             line += byte
             if len(line) > _MAX_LINE_BYTES:
-                raise InputError(f"{self._display_name} holds a line without an end; check what writes it")
+                raise InputError(f"{self._display_name} has a line without an end; check what writes it")
         return None
+
+
+def _check_parameters(header: Y4mHeader, display_name: str) -> None:
+    for token in header.parameters:
+        if token[0] in "FA" and not (_RATIO.fullmatch(token[1:]) and _parse_ratio(token[1:]) is not None):
+            raise _header_error(display_name, f"has {token!r}, which is no ratio")
+        if token[0] == "I" and token[1:] not in ("p", "t", "b", "m", "?"):
+            raise _header_error(display_name, f"has {token!r}, which is no field order")
+    if "Im" in header.parameters:
+        raise InputError(
+            f"{display_name} mixes interlaced and progressive frames (Im in its header), which cannot be "
+            "distinguished; deinterlace it before"
+        )
+    if header.chroma not in _PIX_FMTS:
+        raise InputError(
+            f"{display_name} has the unsupported chroma {header.chroma!r}; let it be written in one of "
+            f"{', '.join(('420jpeg', '422', '444', 'mono', '420p10'))} (ffmpeg -pix_fmt yuv420p, say)"
+        )
+
+
+def _chroma_name(pix_fmt: str, chroma_location: str | None) -> str:
+    return (
+        _CHROMA_LOCATIONS.get(chroma_location or "left", "420mpeg2")
+        if pix_fmt == "yuv420p"
+        else _CHROMA_NAMES[pix_fmt]
+    )
+
+
+def _parse_ratio(text: str) -> Fraction | None:
+    """Return a ratio; 0 for 0:0, which means unknown; None if it is invalid."""
+    match = _RATIO.fullmatch(text)
+    if match is None:
+        return None
+    numerator, denominator = int(match[1]), int(match[2])
+    return (
+        Fraction(0)
+        if numerator == denominator == 0
+        else Fraction(numerator, denominator)
+        if numerator and denominator
+        else None
+    )
+
+
+def _header_error(display_name: str, problem: str) -> InputError:
+    return InputError(f"{display_name}: its YUV4MPEG2 header {problem}; check what writes it")

@@ -1,7 +1,6 @@
-"""What a YUV4MPEG2 stream keeps of a film: the picture with its depth, chroma, range, shape and rate.
+"""Plan YUV4MPEG2 output: pixel format, header and frame rate, and what is dropped.
 
-It has no clock, so only films whose frames follow one another at a constant rate can be written without
-moving one of them.
+The format has no timestamps, so only videos of a constant frame rate can be written without changing times.
 """
 
 from __future__ import annotations
@@ -26,49 +25,45 @@ from vsrcli.media.y4m import CONTAINER, PIX_FMTS, Y4mHeader, Y4mReader, create_h
 _FIRST_FIELDS = {"tt": "t", "tb": "t", "bb": "b", "bt": "b"}
 _NTSC_RATES = (Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001), Fraction(120000, 1001))
 _INTEGER_RATES = tuple(Fraction(rate) for rate in (12, 15, 24, 25, 30, 48, 50, 60, 100, 120))
-_RATE_TOLERANCE = Fraction(1, 1000)  # of a rate: containers state averages
+_RATE_TOLERANCE = Fraction(1, 1000)  # relative: containers state averages
 
 
 def require_rawvideo(options: EncodeOptions) -> None:
-    """Whether raw video is what was asked for.
-
-    Raises:
-        OutputError: another encoder was.
-    """
+    """Raise OutputError if an encoder other than raw video was requested."""
     if options.codec not in (None, "rawvideo"):
         raise OutputError(
-            f"stdout: YUV4MPEG2 holds raw video only, nothing from {options.codec}; leave --codec out, or "
+            f"stdout: YUV4MPEG2 is raw video only, not {options.codec}; leave --codec out, or "
             "use --format matroska"
         )
 
 
 def choose_y4m_pixel_format(video: VideoStream, requested: str | None) -> PixelFormatChoice:
-    """The pixel format that keeps depth and chroma.
+    """Return the requested pixel format, or the one nearest to the source's bit depth and chroma.
 
     Raises:
-        OutputError: the one asked for has no name in YUV4MPEG2.
+        OutputError: YUV4MPEG2 does not have the requested one.
     """
     if requested is not None and requested not in PIX_FMTS:
         raise OutputError(
-            f"stdout: YUV4MPEG2 cannot hold {requested}; use --pix-fmt with one of {', '.join(PIX_FMTS)}, or "
-            "--format nut"
+            f"stdout: YUV4MPEG2 does not support {requested}; use --pix-fmt with one of "
+            f"{', '.join(PIX_FMTS)}, or --format nut"
         )
     name, notices = requested or _nearest_pixel_format(video), []
     if video.has_alpha:
-        notices.append("transparency is dropped: YUV4MPEG2 holds none here; --format matroska keeps it")
+        notices.append("transparency is dropped: YUV4MPEG2 has none here; --format matroska keeps it")
     if (
         video.is_high_bit_depth
         and not is_high_bit_depth(name)
         and name not in ("gray9le", "yuv420p9le", "yuv422p9le", "yuv444p9le")
     ):
-        notices.append(f"{video.bit_depth}-bit picture becomes 8-bit ({name}), as asked for")
+        notices.append(f"{video.bit_depth}-bit video becomes 8-bit ({name}), as requested")
     return PixelFormatChoice(name, False, tuple(notices))
 
 
 def conversion_filter(pix_fmt: str, options: EncodeOptions) -> tuple[str, EncodeOptions]:
-    """The pixel format to convert to, and options that make ``pix_fmt`` of it.
+    """Return the pixel format to convert to, and options with a filter that makes ``pix_fmt`` of it.
 
-    swscale takes every grey for full range; the luma of Y'CbCr keeps the range that it has.
+    Grey is extracted as the luma of Y'CbCr, which keeps its range: swscale treats all grey as full range.
     """
     if not pix_fmt.startswith("gray"):
         return pix_fmt, options
@@ -78,8 +73,8 @@ def conversion_filter(pix_fmt: str, options: EncodeOptions) -> tuple[str, Encode
 
 
 def drop_other_streams(source: Source) -> tuple[StreamPlan, ...]:
-    """The fate of all that is not the picture."""
-    reason = "YUV4MPEG2 holds nothing but the picture; --format matroska takes it along"
+    """Return plans that drop every stream but the video."""
+    reason = "YUV4MPEG2 has video only; --format matroska keeps it"
     return tuple(
         StreamPlan(each.index, each.kind, each.codec, "drop", reason) for each in source.other_streams
     )
@@ -94,10 +89,10 @@ def plan_y4m_header(
     *,
     deinterlaced: bool,
 ) -> Y4mHeader:
-    """The first line of the new stream: that of the source, where it is such a stream itself.
+    """Return the output's header: that of the source with changes, if the source is YUV4MPEG2 itself.
 
     Raises:
-        OutputError: the film has no constant frame rate.
+        OutputError: the video has no constant frame rate.
     """
     if source.container == CONTAINER:
         chroma_location = color.chroma_location
@@ -120,7 +115,7 @@ def plan_y4m_header(
 def y4m_notices(
     source: Source, size: tuple[int, int], pix_fmt: str, color: Color, container: Container
 ) -> Iterator[str]:
-    """What YUV4MPEG2 and NUT have no words for, where a reader would guess something else."""
+    """Yield a notice if YUV4MPEG2 or NUT cannot store colour tags that a reader would guess wrongly."""
     if container.muxer not in (CONTAINER, "nut") or pix_fmt.startswith("gray"):
         return
     guessed = resolve(Color(color.range if container.muxer == CONTAINER else None), pix_fmt, *size)
@@ -134,8 +129,8 @@ def y4m_notices(
     lost = [f"{option} {value}" for option, (value, guess) in tags.items() if value and value != guess]
     if lost:
         yield (
-            f"{container.name} cannot say which colours these are: tell the reader ({' '.join(lost)} before "
-            "ffmpeg's -i), or use --format matroska"
+            f"{container.name} cannot store these colour tags: set them for the reader ({' '.join(lost)} "
+            "before ffmpeg's -i), or use --format matroska"
         )
 
 
@@ -164,7 +159,11 @@ def _source_header(source: Source) -> Y4mHeader:
 
 
 def _constant_frame_rate(source: Source, span: tuple[Fraction | None, Fraction | None]) -> Fraction:
-    """Frames per second, at which every frame has its time to the tick."""
+    """Return the frame rate that reproduces the time of every frame to the tick.
+
+    Raises:
+        OutputError: there is none.
+    """
     video, (start, end) = source.video, span
     ticks = frame_ticks(source)
     if start is not None:
@@ -185,6 +184,6 @@ def _constant_frame_rate(source: Source, span: tuple[Fraction | None, Fraction |
         if float(np.abs(ticks - expected).max()) <= 1.0:  # both ends of a step may have been rounded
             return rate
     raise OutputError(
-        f"{display_name(source)} has a variable frame rate, and YUV4MPEG2 knows a constant one only; use --format "
-        "nut or --format matroska, which keep every frame's time"
+        f"{display_name(source)} has a variable frame rate, and YUV4MPEG2 has a constant one only; use "
+        "--format nut or --format matroska, which keep every frame's time"
     )
