@@ -1,1 +1,1 @@
-"""The web application: upload, upscale, download. docs/web.md says what it answers to what."""
+"""The web application: upload, upscale, download. docs/web.md describes its HTTP interface."""

@@ -1,7 +1,4 @@
-"""One job: ``vsr upscale`` in a process group of its own, watched until it ends or is unwanted.
-
-What a finished job is told with: facts of its film, and the moments whose frames lie beside it.
-"""
+"""Run one job: ``vsr upscale`` in a process group of its own, watched until it ends or has to be stopped."""
 
 from __future__ import annotations
 
@@ -30,79 +27,109 @@ from vsrcli.web.errors import (
     without_message,
 )
 from vsrcli.web.launcher import with_parent_death_signal
-from vsrcli.web.metrics import LOGGER, anonymize_id, event
+from vsrcli.web.metrics import LOGGER, anonymize_id, log_event
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobRecord, Store, Upload, now
 from vsrcli.web.subprocesses import (
     ChildCancelledError,
     ChildTimeoutError,
-    environment,
-    inspect_file,
-    kill_tree,
-    python,
+    child_environment,
+    first_value,
+    kill_process_tree,
+    python_command,
     run_json,
 )
 
-_SECONDS = 300.0  # that looking at a result, and making its previews, may take
+_PREVIEW_TIMEOUT = 300.0  # seconds for inspecting a result and writing its previews
+_POLL_INTERVAL = 0.25  # seconds between two checks whether the job has to be stopped
+_PROGRESS_INTERVAL = 0.5  # seconds between two updates of its progress
+_SIZE_INTERVAL = 5.0  # seconds between two checks of its size on disk
+_STOP_TIMEOUT = 10.0  # seconds after SIGTERM; then it is killed
+_MAX_NOTICES = 20
+
+
+def job_command(source: Path, target: Path, arguments: tuple[str, ...] | list[str], device: str) -> list[str]:
+    """Return the command line of a job: the same every time, so that an interrupted one resumes."""
+    return python_command("vsrcli", "upscale", str(source), str(target), *arguments, "--gpu", device, "-q")
+
+
+def hide_paths(text: str, source: Path, target: Path, name: str) -> str:
+    """Return a message of the command without paths of the server and hints at command line options.
+
+    Args:
+        text: the message.
+        source, target: paths of the server.
+        name: replaces the path of the source.
+    """
+    for path, replacement in ((target, "the result"), (source, name)):
+        text = text.replace(repr(str(path)), replacement).replace(str(path), replacement)
+    text = text.replace(str(target.parent), "the server").partition("; see `vsr")[0].partition("; -v -v")[0]
+    if text.startswith("Invalid value for "):
+        text = text.partition(": ")[2]
+    return text.rstrip(".")
+
+
+def folder_size(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.lstat().st_size
+    return total
 
 
 def build_result(
-    job: JobRecord, film: Upload, settings: Settings, *, seconds: float, unwanted: Callable[[], bool]
+    job: JobRecord,
+    upload: Upload,
+    settings: Settings,
+    *,
+    elapsed_seconds: float,
+    is_cancelled: Callable[[], bool],
 ) -> dict[str, Any]:
-    """Look at a job's film in a process of its own, which also writes the frames to compare.
+    """Inspect the result of a job and write its previews, in another process.
 
     Args:
-        job: whose film is there.
-        film: that it was made from.
+        job: a job whose result exists.
+        upload: the source of the job.
         settings: of the server.
-        seconds: that the conversion took.
-        unwanted: asked now and then; nothing is looked at any more where it says so.
+        elapsed_seconds: duration of the conversion.
+        is_cancelled: polled; ends the inspection as soon as it returns True.
 
     Returns:
-        The job's ``result``, see docs/web.md.
+        The ``result`` of the job, see docs/web.md. Without previews if that took too long.
 
     Raises:
-        Unwanted: it was said so.
+        ChildCancelledError: ``is_cancelled`` returned True.
     """
-    source, target = settings.film(film.id, film.suffix), settings.result(job.id, job.suffix)
+    source, target = settings.upload_path(upload.id, upload.suffix), settings.result_path(job.id, job.suffix)
     paths = [str(path) for path in (source, target, target.parent)]
-    found: list[dict[str, Any]] = []
-    with contextlib.suppress(
-        ChildTimeoutError
-    ):  # then there are no frames to look at; the film is there all the same
-        found = run_json(
-            python("vsrcli.web.inspection", *paths, str(settings.previews)),
-            seconds=_SECONDS,
+    messages: list[dict[str, Any]] = []
+    with contextlib.suppress(ChildTimeoutError):
+        messages = run_json(
+            python_command("vsrcli.web.inspection", *paths, str(settings.preview_count)),
+            timeout=_PREVIEW_TIMEOUT,
             memory=settings.check_memory,
-            unwanted=unwanted,
+            is_cancelled=is_cancelled,
         )
-    facts: dict[str, Any] = inspect_file(found, "film") or dict(job.result or {}) | {"frames": job.total}
-    moments = inspect_file(found, "moments") or []
-    width, height = facts["width"], facts["height"]
+    video: dict[str, Any] = first_value(messages, "video") or dict(job.result or {}) | {"frames": job.total}
+    preview_times = first_value(messages, "preview_times") or []
+    width, height = video["width"], video["height"]
     return {
-        "name": f"{Path(film.name).stem}-{width}x{height}{job.suffix}",
+        "name": f"{Path(upload.name).stem}-{width}x{height}{job.suffix}",
         "size": target.stat().st_size,
         "width": width,
         "height": height,
-        "frames": facts["frames"],
-        "seconds": round(seconds, 1),
-        "previews": len(moments),
-        "moments": moments,
+        "frames": video["frames"],
+        "elapsed_seconds": round(elapsed_seconds, 1),
+        "preview_times": preview_times,
     }
 
 
-_LOOK = 0.25  # seconds between two looks at whether it is still wanted
-_TELL = 0.5  # seconds between two notes of its progress
-_WEIGH = 5.0  # seconds between two looks at how much it has written
-_PATIENCE = 10.0  # seconds to stop in; then it is killed
-_NOTICES = 20
-
-
 class JobRunner:
-    """Does jobs, one at a time in each thread that calls it.
+    """Run jobs, one at a time in each thread that calls it.
 
     Args:
-        store: films and jobs.
+        store: uploads and jobs.
         settings: of the server.
         stopping: set when the worker has to end; jobs go back to the queue then.
     """
@@ -113,36 +140,44 @@ class JobRunner:
         self._lock = threading.Lock()
 
     def __call__(self, job_id: str) -> None:
-        """Do a job, unless it is not waiting any more."""
+        """Run a job if it is still queued."""
         if self._stopping.is_set() or not self._store.transition_job(
-            job_id, QUEUED, RUNNING, started=now(), **NO_MESSAGE.columns()
+            job_id, QUEUED, RUNNING, started=now(), **NO_MESSAGE.job_columns()
         ):
             return
-        job, device = self._store.get_job(job_id), self._take_device()
+        job, device = self._store.get_job(job_id), self._acquire_device()
         try:
-            film = None if job is None else self._store.get_upload(job.film)
-            if job is None or film is None:
+            upload = None if job is None else self._store.get_upload(job.upload_id)
+            if job is None or upload is None:
                 self._finish(job_id, CANCELLED)
             else:
-                event("job begins", job=anonymize_id(job.id), device=device)
-                _JobProcess(job, film, device, self._store, self._settings, self._stopping).run()
+                log_event("job started", job=anonymize_id(job.id), device=device)
+                _JobProcess(job, upload, device, self._store, self._settings, self._stopping).run()
         except Exception:
             LOGGER.exception("job failed", extra={"values": {"job": anonymize_id(job_id)}})
-            shutil.rmtree(self._settings.job(job_id), ignore_errors=True)
+            shutil.rmtree(self._settings.job_dir(job_id), ignore_errors=True)
             self._finish(job_id, FAILED, INTERNAL_ERROR)
         finally:
             with self._lock:
                 self._devices.append(device)
 
-    def _take_device(self) -> str:
+    def _acquire_device(self) -> str:
         with self._lock:
-            return self._devices.pop(0)  # as many threads as devices
+            return self._devices.pop(0)  # there are as many threads as devices
 
-    def _finish(self, job: str, state: str, said: StatusMessage = NO_MESSAGE) -> None:
+    def _finish(self, job_id: str, state: str, message: StatusMessage = NO_MESSAGE) -> None:
         self._store.transition_job(
-            job, RUNNING, state, **said.columns(), finished=now(), runner=None, bytes=0, fps=None, eta=None
+            job_id,
+            RUNNING,
+            state,
+            **message.job_columns(),
+            finished=now(),
+            process=None,
+            disk_bytes=0,
+            fps=None,
+            eta=None,
         )
-        self._store.set_counter(f"jobs {state}", add=1)
+        self._store.increase_counter(f"jobs {state}", 1)
 
 
 class _JobProcess:
@@ -151,91 +186,95 @@ class _JobProcess:
     def __init__(
         self,
         job: JobRecord,
-        film: Upload,
+        upload: Upload,
         device: str,
         store: Store,
         settings: Settings,
         stopping: threading.Event,
     ) -> None:
-        self._job, self._film, self._device = job, film, device
+        self._job, self._upload, self._device = job, upload, device
         self._store, self._settings, self._stopping = store, settings, stopping
-        self._source, self._target = settings.film(film.id, film.suffix), settings.result(job.id, job.suffix)
+        self._source = settings.upload_path(upload.id, upload.suffix)
+        self._target = settings.result_path(job.id, job.suffix)
         self._notices, self._error, self._progress = [*job.notices], "", dict[str, Any]()
-        self._why = ""  # it was stopped: one of stopping, cancelled, quota
+        self._stop_reason = ""  # one of stopping, cancelled, quota, once it has to be stopped
 
     def run(self) -> None:
+        """Run the command, unless it was killed between publishing its result and recording it."""
         self._target.parent.mkdir(parents=True, exist_ok=True)
-        if not self._target.exists():  # a run that was killed between its last rename and our note of it
+        if not self._target.exists():
             status = self._upscale()
             if not self._target.exists():
-                self._stopped(status)
+                self._finish_without_result(status)
                 return
-        self._done()
+        self._finish_with_result()
 
     def _upscale(self) -> int:
-        mouth, ear = os.pipe()[::-1]
+        read_end, write_end = os.pipe()
         command = job_command(self._source, self._target, self._job.arguments, self._device)
         with self._target.with_name("errors.txt").open("wb") as errors:
             child = subprocess.Popen(
-                with_parent_death_signal([*command, "--progress-fd", str(mouth)], nice=self._settings.nice),
+                with_parent_death_signal(
+                    [*command, "--progress-fd", str(write_end)], nice=self._settings.nice
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
-                pass_fds=(mouth,),
+                pass_fds=(write_end,),
                 cwd=self._target.parent,
-                env=environment(),
+                env=child_environment(),
                 process_group=0,
             )
-        os.close(mouth)
+        os.close(write_end)
         started = psutil.Process(child.pid).create_time()
-        self._store.update_job(self._job.id, runner={"pid": child.pid, "started": started})
+        self._store.update_job(self._job.id, process={"pid": child.pid, "started": started})
         try:
-            self._listen(ear, child)
+            self._read_messages(read_end, child)
             return child.wait()
         finally:
-            os.close(ear)
+            os.close(read_end)
             if child.poll() is None:
-                kill_tree(child.pid)
+                kill_process_tree(child.pid)
                 child.wait()
 
-    def _listen(self, ear: int, child: subprocess.Popen[bytes]) -> None:
-        """Until it closes its end; ask it to stop if that is wanted, and make it if it does not."""
-        rest, told, weighed, deadline = b"", 0.0, time.monotonic(), None
+    def _read_messages(self, read_end: int, child: subprocess.Popen[bytes]) -> None:
+        """Read messages until the child closes its end; stop the child if it has to be stopped."""
+        buffer, updated, size_checked, deadline = b"", 0.0, time.monotonic(), None
         while True:
-            readable, _, _ = select.select([ear], [], [], _LOOK)
+            readable, _, _ = select.select([read_end], [], [], _POLL_INTERVAL)
             clock = time.monotonic()
             if readable:
-                data = os.read(ear, 65536)
+                data = os.read(read_end, 65536)
                 if not data:
                     return
-                *lines, rest = (rest + data).split(b"\n")
+                *lines, buffer = (buffer + data).split(b"\n")
                 for line in lines:
-                    self._hear(line)
-            if clock >= told + _TELL and self._progress:
+                    self._handle_message(line)
+            if clock >= updated + _PROGRESS_INTERVAL and self._progress:
                 self._store.update_job(self._job.id, **self._progress)
-                self._progress, told = {}, clock
-            if deadline is None and self._unwanted(clock >= weighed + _WEIGH):
+                self._progress, updated = {}, clock
+            if deadline is None and self._must_stop(clock >= size_checked + _SIZE_INTERVAL):
                 with contextlib.suppress(OSError):
                     os.killpg(child.pid, signal.SIGTERM)
-                deadline = clock + _PATIENCE
-            if clock >= weighed + _WEIGH:
-                weighed = clock
+                deadline = clock + _STOP_TIMEOUT
+            if clock >= size_checked + _SIZE_INTERVAL:
+                size_checked = clock
             if deadline is not None and clock >= deadline:
-                kill_tree(child.pid)
+                kill_process_tree(child.pid)
                 return
 
-    def _unwanted(self, weigh: bool) -> bool:
-        if self._store.cancel_wanted(self._job.id):
-            self._why = "cancelled"
+    def _must_stop(self, check_size: bool) -> bool:
+        if self._store.is_cancel_requested(self._job.id):
+            self._stop_reason = "cancelled"
         elif self._stopping.is_set():
-            self._why = "stopping"
-        elif weigh and folder_size(self._target.parent) > self._job.bytes + max(
+            self._stop_reason = "stopping"
+        elif check_size and folder_size(self._target.parent) > self._job.disk_bytes + max(
             self._settings.quota - self._store.bytes_used(), 0
         ):
-            self._why = "quota"
-        return bool(self._why)
+            self._stop_reason = "quota"
+        return bool(self._stop_reason)
 
-    def _hear(self, line: bytes) -> None:
+    def _handle_message(self, line: bytes) -> None:
         try:
             message = json.loads(line)
         except ValueError:
@@ -247,97 +286,86 @@ class _JobProcess:
                 self._progress["total"] = message["total"]
         elif kind == "engine":
             self._progress["message"] = text
-        elif kind == "notice" and len(self._notices) < _NOTICES:
-            self._notices.append(self._plain(text))
+        elif kind == "notice" and len(self._notices) < _MAX_NOTICES:
+            self._notices.append(self._hide_paths(text))
         elif kind == "done":
-            self._notices += [self._plain(each) for each in message.get("warnings", [])][:_NOTICES]
+            self._notices += [self._hide_paths(each) for each in message.get("warnings", [])][:_MAX_NOTICES]
         elif kind == "error":
-            self._error = self._plain(text)
+            self._error = self._hide_paths(text)
 
-    def _plain(self, text: str) -> str:
-        return without_paths(text, self._source, self._target, self._film.name)
+    def _hide_paths(self, text: str) -> str:
+        return hide_paths(text, self._source, self._target, self._upload.name)
 
-    def _stopped(self, status: int) -> None:
-        """There is no film: back to the queue, or over."""
+    def _finish_without_result(self, status: int) -> None:
+        """Put the job back into the queue if the worker stops; otherwise record why there is no result."""
         job, store = self._job, self._store
-        if self._why == "stopping":
+        if self._stop_reason == "stopping":
             store.transition_job(
-                job.id, RUNNING, QUEUED, runner=None, fps=None, eta=None, **INTERRUPTED.columns()
+                job.id, RUNNING, QUEUED, process=None, fps=None, eta=None, **INTERRUPTED.job_columns()
             )
-            event("job interrupted", job=anonymize_id(job.id))
+            log_event("job interrupted", job=anonymize_id(job.id))
             return
-        state, said = FAILED, from_command_output(self._error) if self._error else without_message(status)
-        if self._why == "cancelled":
-            state, said = CANCELLED, NO_MESSAGE
-        elif self._why == "quota":
-            said = DISK_FULL
+        state, message = FAILED, from_command_output(self._error) if self._error else without_message(status)
+        if self._stop_reason == "cancelled":
+            state, message = CANCELLED, NO_MESSAGE
+        elif self._stop_reason == "quota":
+            message = DISK_FULL
         shutil.rmtree(self._target.parent, ignore_errors=True)
         store.transition_job(
-            job.id, RUNNING, state, **said.columns(), runner=None, bytes=0, finished=now(), fps=None, eta=None
+            job.id,
+            RUNNING,
+            state,
+            **message.job_columns(),
+            process=None,
+            disk_bytes=0,
+            finished=now(),
+            fps=None,
+            eta=None,
         )
-        store.set_counter(f"jobs {state}", add=1)
-        event(f"job {state}", job=anonymize_id(job.id), status=status)
+        store.increase_counter(f"jobs {state}", 1)
+        log_event(f"job {state}", job=anonymize_id(job.id), status=status)
 
-    def _done(self) -> None:
-        """There is a film: over, unless its owner or the server ends while it is looked at."""
-        job, made, self._why = self._job, now(), ""
+    def _finish_with_result(self) -> None:
+        """Inspect and record the result, unless the job is cancelled or the worker stops meanwhile."""
+        job, finished, self._stop_reason = self._job, now(), ""
         try:
             result = build_result(
                 job,
-                self._film,
+                self._upload,
                 self._settings,
-                seconds=made - (self._started() or made),
-                unwanted=lambda: self._unwanted(weigh=False),
+                elapsed_seconds=finished - (self._started() or finished),
+                is_cancelled=lambda: self._must_stop(check_size=False),
             )
         except ChildCancelledError:
-            self._stopped(0)
+            self._finish_without_result(0)
             return
         frames = result["frames"]
-        done = self._store.transition_job(
+        is_done = self._store.transition_job(
             job.id,
             RUNNING,
             DONE,
-            if_wanted=True,
+            unless_cancelled=True,
             **self._progress | {"done": frames, "total": frames, "fps": None, "eta": None},
             result=result,
             notices=self._notices,
-            bytes=folder_size(self._target.parent),
+            disk_bytes=folder_size(self._target.parent),
             finished=now(),
-            runner=None,
+            process=None,
         )
-        if not done:
-            self._why = "cancelled"
-            self._stopped(0)
+        if not is_done:
+            self._stop_reason = "cancelled"
+            self._finish_without_result(0)
             return
-        self._store.set_counter(f"jobs {DONE}", add=1)
-        self._store.set_counter("frames", add=frames or 0)
-        told = {key: result[key] for key in ("frames", "seconds", "previews")}
-        event("job done", job=anonymize_id(job.id), **told)
+        self._store.increase_counter(f"jobs {DONE}", 1)
+        self._store.increase_counter("frames", frames or 0)
+        log_event(
+            "job done",
+            job=anonymize_id(job.id),
+            frames=frames,
+            seconds=result["elapsed_seconds"],
+            previews=len(result["preview_times"]),
+        )
 
     def _started(self) -> float | None:
         job = self._store.get_job(self._job.id)
         return None if job is None else job.started
-
-
-def folder_size(folder: Path) -> int:
-    """Bytes of all files in a folder."""
-    total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):
-            total += path.lstat().st_size
-    return total
-
-
-def job_command(source: Path, target: Path, arguments: tuple[str, ...] | list[str], device: str) -> list[str]:
-    """The command line of a job: the same every time, so that an interrupted one is continued."""
-    return python("vsrcli", "upscale", str(source), str(target), *arguments, "--gpu", device, "-q")
-
-
-def without_paths(text: str, source: Path, target: Path, name: str) -> str:
-    """The command's words for somebody who knows neither our files nor our options."""
-    for path, shown in ((target, "the result"), (source, name)):
-        text = text.replace(repr(str(path)), shown).replace(str(path), shown)
-    text = text.replace(str(target.parent), "the server").partition("; see `vsr")[0].partition("; -v -v")[0]
-    if text.startswith("Invalid value for "):
-        text = text.partition(": ")[2]
-    return text.rstrip(".")

@@ -1,10 +1,6 @@
-"""What is answered where something is refused: a status, a sentence, a code for pages in other languages.
+"""Error responses, and status messages of jobs: English text, and a code for translation.
 
-What the server itself says of a job: a sentence in English, and a code for pages in other languages.
-
-What the command says of a job is told as it is, with the code ``command``.
-
-Answers to requests that are refused, and to those that the server itself fails on.
+The codes are listed in docs/web.md.
 """
 
 from __future__ import annotations
@@ -16,85 +12,65 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-
-@dataclass(frozen=True)
-class StatusMessage:
-    """A sentence.
-
-    Attributes:
-        code: see docs/web.md; None: there is nothing to translate.
-        sentence: for people.
-        values: the numbers in the sentence, by name.
-    """
-
-    code: str | None
-    sentence: str
-    values: Mapping[str, Any] = field(default_factory=dict)
-
-    def columns(self) -> dict[str, Any]:
-        """Of the job that it is said of."""
-        return {"message": self.sentence, "code": self.code, "details": dict(self.values)}
-
-
-NO_MESSAGE = StatusMessage(None, "")
-INTERNAL_ERROR = StatusMessage("error", "Something went wrong on the server; its log says more.")
-DISK_FULL = StatusMessage("room", "The result became larger than the room that is left on this server.")
-INTERRUPTED = StatusMessage("interrupted", "The server was stopped meanwhile; this goes on where it was.")
-
-
-def without_message(status: int) -> StatusMessage:
-    """The command has ended without a film and without a reason; its exit status, or minus the signal."""
-    return StatusMessage("stopped", f"It stopped without a word (status {status}).", {"status": status})
-
-
-def from_command_output(text: str) -> StatusMessage:
-    """In the command's own words."""
-    return StatusMessage("command", text)
+SESSION_PATHS = ("/api/", "/files")  # need a session, and answer errors as JSON
 
 
 class ApiError(Exception):
-    """An answer with status 4xx (or 500, or 503).
+    """An error response with status 4xx, 500 or 503.
 
     Args:
-        status: of HTTP.
-        code: see docs/web.md.
-        sentence: for people.
-        headers: of the answer, besides the usual ones.
-        values: the numbers in the sentence, by name.
+        status: HTTP status.
+        code: for translation, see docs/web.md.
+        message: a sentence in English.
+        headers: further headers of the response.
+        values: numbers in the message, by name.
     """
 
     def __init__(
         self,
         status: int,
         code: str,
-        sentence: str,
+        message: str,
         *,
         headers: Mapping[str, str] | None = None,
         **values: Any,
     ) -> None:
-        super().__init__(sentence)
-        self.status, self.code, self.sentence = status, code, sentence
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
         self.headers, self.values = dict(headers or {}), values
 
-    def content(self) -> dict[str, Any]:
-        """The answer's body."""
-        return {"error": self.sentence, "code": self.code, "values": self.values}
+    def body(self) -> dict[str, Any]:
+        """Return the JSON body of the response."""
+        return {"error": self.message, "code": self.code, "values": self.values}
 
 
 def not_found() -> ApiError:
-    """For what does not exist, or belongs to another session: nobody can tell which."""
+    """Return the error for what does not exist or belongs to another session; both look the same."""
     return ApiError(404, "not_found", "There is nothing here, or it is not yours; it may have expired.")
 
 
 def internal_error() -> ApiError:
-    """For what nobody expected."""
-    return ApiError(500, INTERNAL_ERROR.code or "", INTERNAL_ERROR.sentence)
+    """Return the error for an unexpected exception."""
+    return ApiError(500, INTERNAL_ERROR.code or "", INTERNAL_ERROR.message)
 
 
-SESSION_PATHS = ("/api/", "/files")  # of programs and of the page's scripts; belongs to a session
+def error_response(request: Request, error: ApiError) -> Response:
+    """Return an error as JSON; responses of the upload protocol carry its version header."""
+    headers = dict(error.headers)
+    if request.url.path.startswith("/files"):
+        headers.setdefault("Tus-Resumable", "1.0.0")
+    return JSONResponse(error.body(), error.status, headers)
 
-# Nothing that could fail, too: no template, no file, no language to be found out.
-_PLAIN = """<!doctype html>
+
+def internal_error_response(request: Request) -> Response:
+    """Return status 500, as JSON or as a page, without details of the exception."""
+    if request.url.path.startswith(SESSION_PATHS):
+        return error_response(request, internal_error())
+    return HTMLResponse(_INTERNAL_ERROR_PAGE, 500)
+
+
+# No template, no file, no language detection: none of these could fail as well.
+_INTERNAL_ERROR_PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -106,16 +82,42 @@ _PLAIN = """<!doctype html>
 """
 
 
-def error_response(request: Request, refusal: ApiError) -> Response:
-    """A refusal as a response; uploads carry tus' own header."""
-    headers = dict(refusal.headers)
-    if request.url.path.startswith("/files"):
-        headers.setdefault("Tus-Resumable", "1.0.0")
-    return JSONResponse(refusal.content(), refusal.status, headers)
+@dataclass(frozen=True)
+class StatusMessage:
+    """A status message of a job.
+
+    Attributes:
+        code: for translation, see docs/web.md; None: there is nothing to translate.
+        message: a sentence in English.
+        values: numbers in the message, by name.
+    """
+
+    code: str | None
+    message: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def job_columns(self) -> dict[str, Any]:
+        """Return the columns of a job that hold the message."""
+        return {"message": self.message, "code": self.code, "details": dict(self.values)}
 
 
-def failure_page(request: Request) -> Response:
-    """What is told where a handler has raised something that nobody expected: nothing of what it was."""
-    if request.url.path.startswith(SESSION_PATHS):
-        return error_response(request, internal_error())
-    return HTMLResponse(_PLAIN, 500)
+NO_MESSAGE = StatusMessage(None, "")
+INTERNAL_ERROR = StatusMessage("error", "Something went wrong on the server; its log says more.")
+DISK_FULL = StatusMessage("disk_full", "The result became larger than the space that is left on this server.")
+INTERRUPTED = StatusMessage("interrupted", "The server was stopped; the job continues where it was.")
+
+
+def without_message(status: int) -> StatusMessage:
+    """Return the message for a command that ended without a result and without an error message.
+
+    Args:
+        status: exit status of the process; minus the signal that ended it.
+    """
+    return StatusMessage(
+        "stopped", f"It stopped without an error message (status {status}).", {"status": status}
+    )
+
+
+def from_command_output(text: str) -> StatusMessage:
+    """Return the error message of the command itself, which is not translated."""
+    return StatusMessage("command", text)

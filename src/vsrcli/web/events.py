@@ -1,7 +1,8 @@
-"""Server-sent events: a visitor's films and jobs, as they change.
+"""Server-sent events: changes of a session's videos and jobs.
 
-One task looks for changes in the database, whichever process has made them, and hands each listener the
-newest state of its session; the listener says what is new in it. A slow one skips states, never the last.
+One task polls the database for changes, whichever process made them, and gives each listener the newest state
+of its session; the listener sends the difference to what it sent before. A slow listener skips states, never
+the last.
 """
 
 from __future__ import annotations
@@ -22,135 +23,137 @@ from vsrcli.web.metrics import LOGGER, Metrics
 from vsrcli.web.serializers import Serializer
 from vsrcli.web.store import Store
 
-_LOOK = 0.25  # seconds between two looks for changes
-_PAUSE = 5.0  # seconds after such a look has failed
-_PING = 15  # seconds
-_GRACE = 1.0  # seconds in which a listener hears that the server ends
-Films = list[dict[str, Any]]
-
-
-class _Listener:
-    """The newest state that one page has not been told yet."""
-
-    def __init__(self) -> None:
-        self.newest: Films | None = None
-        self.news = asyncio.Event()
-
-    def tell(self, films: Films) -> None:
-        self.newest = films
-        self.news.set()
+_POLL_INTERVAL = 0.25  # seconds between two queries for changes
+_ERROR_DELAY = 5.0  # seconds after a query that failed
+_PING_INTERVAL = 15  # seconds
+_SHUTDOWN_TIMEOUT = 1.0  # seconds for streams to end when the server ends
+VideoList = list[dict[str, Any]]
 
 
 class EventRoutes:
-    """The handler, and the task behind it.
+    """The route of ``/api/events``, and the task that publishes changes.
 
     Args:
-        store: films and jobs.
-        shown: makes JSON.
-        metrics: told how many listen.
+        store: uploads and jobs.
+        serializer: converts them to JSON.
+        metrics: counts listeners.
     """
 
-    def __init__(self, store: Store, shown: Serializer, metrics: Metrics) -> None:
-        self._store, self._shown, self._metrics = store, shown, metrics
+    def __init__(self, store: Store, serializer: Serializer, metrics: Metrics) -> None:
+        self._store, self._serializer, self._metrics = store, serializer, metrics
         self._listeners: dict[str, set[_Listener]] = {}
-        self._last = 0  # number of the last change that listeners know of
-        self._places: dict[str, tuple[int, str]] = {}  # of waiting jobs, as listeners know them
+        self._last_change = 0  # the last one that was published
+        self._positions: dict[str, tuple[int, str]] = {}  # of queued jobs, as published
 
     def routes(self) -> list[Route]:
-        """Of ``/api``."""
+        """Return the routes."""
         return [Route("/api/events", self.stream, methods=["GET"])]
 
     async def stream(self, request: Request) -> Response:
-        """Everything as it is, then what changes."""
-        stopping = anyio.Event()  # set when the server ends: the answer is then ended, not cut off
+        """Send all videos of the session, then every change."""
+        stopping = anyio.Event()  # set when the server ends: the stream is then ended, not cut off
         return EventSourceResponse(
             self._events(request.state.session, stopping),
-            ping=_PING,
+            ping=_PING_INTERVAL,
             shutdown_event=stopping,
-            shutdown_grace_period=_GRACE,
+            shutdown_grace_period=_SHUTDOWN_TIMEOUT,
             ping_message_factory=lambda: ServerSentEvent(comment="ping"),
             sep="\n",
             headers={"X-Accel-Buffering": "no"},
         )
 
+    async def watch(self) -> None:
+        """Publish changes until cancelled; continue after errors of the database."""
+        self._last_change = await run_sync(self._store.prune_changes)
+        while True:
+            await asyncio.sleep(_POLL_INTERVAL)
+            try:
+                await self._publish_changes()
+            except Exception:
+                LOGGER.exception("publishing events failed")
+                await asyncio.sleep(_ERROR_DELAY)
+
     async def _events(self, session: str, stopping: anyio.Event) -> AsyncIterator[ServerSentEvent]:
         listener = _Listener()
         self._listeners.setdefault(session, set()).add(listener)
-        self._metrics.listeners.inc()
-        end = asyncio.ensure_future(stopping.wait())
+        self._metrics.event_listeners.inc()
+        stopped = asyncio.ensure_future(stopping.wait())
         try:
-            seen: dict[str, Any] = {}
-            listener.tell(await run_sync(self._shown.films, session))
-            while await _first(listener.news, end):
-                listener.news.clear()
-                films = listener.newest or []
-                for name, data in changed_records(seen, films):
+            sent: dict[str, Any] = {}
+            listener.publish(await run_sync(self._serializer.videos, session))
+            while await _wait_unless_stopped(listener.changed, stopped):
+                listener.changed.clear()
+                videos = listener.newest or []
+                for name, data in changed_records(sent, videos):
                     yield ServerSentEvent(json.dumps(data, ensure_ascii=False), event=name)
-                seen = {film["id"]: film for film in films}
+                sent = {video["id"]: video for video in videos}
         finally:
-            end.cancel()
-            self._metrics.listeners.dec()
+            stopped.cancel()
+            self._metrics.event_listeners.dec()
             self._listeners[session].discard(listener)
             if not self._listeners[session]:
                 del self._listeners[session]
 
-    async def watch(self) -> None:
-        """Look for changes for as long as the server runs, also where the database fails for a while."""
-        self._last = await run_sync(self._store.last_change)
-        while True:
-            await asyncio.sleep(_LOOK)
-            try:
-                await self._look()
-            except Exception:
-                LOGGER.exception("watching failed")
-                await asyncio.sleep(_PAUSE)
-
-    async def _look(self) -> None:
-        last, changed = await run_sync(self._store.changes, self._last)
+    async def _publish_changes(self) -> None:
+        last, changed = await run_sync(self._store.changes_since, self._last_change)
         if changed and self._listeners:
-            places = await run_sync(self._store.queue_positions)
-            changed |= {place[1] for job, place in places.items() if self._places.get(job) != place}
+            positions = await run_sync(self._store.queue_positions)
+            changed |= {
+                position[1] for job, position in positions.items() if self._positions.get(job) != position
+            }
             for session in changed & self._listeners.keys():
-                films = await run_sync(self._shown.films, session)
+                videos = await run_sync(self._serializer.videos, session)
                 for listener in self._listeners.get(session, ()):
-                    listener.tell(films)
-            self._places = places
-        self._last = last  # what could not be told is told the next time
+                    listener.publish(videos)
+            self._positions = positions
+        self._last_change = last  # only now: after an error, these changes are published the next time
 
 
-async def _first(news: asyncio.Event, end: asyncio.Future[None]) -> bool:
-    """Wait for either; whether there are news and no end."""
-    waiting = asyncio.ensure_future(news.wait())
-    try:
-        await asyncio.wait((waiting, end), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        waiting.cancel()
-    return not end.done()
-
-
-def changed_records(seen: dict[str, Any], films: Films) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Events that lead from what was told before to what is now.
+def changed_records(sent: dict[str, Any], videos: VideoList) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name and data of the events that lead from the state sent before to the present one.
 
     Args:
-        seen: films told, by id.
-        films: as they are.
+        sent: videos sent before, by id.
+        videos: present videos.
     """
-    for film in films:
-        old = seen.get(film["id"])
-        if old is None or _without_jobs(old) != _without_jobs(film):
-            yield "film", film
-        before = {job["id"]: job for job in old["jobs"]} if old else {}
-        for job in film["jobs"]:
-            if job["id"] in before and job != before[job["id"]]:
+    for video in videos:
+        old = sent.get(video["id"])
+        if old is None or _with_job_ids(old) != _with_job_ids(video):
+            yield "video", video
+        old_jobs = {job["id"]: job for job in old["jobs"]} if old else {}
+        for job in video["jobs"]:
+            if job["id"] in old_jobs and job != old_jobs[job["id"]]:
                 yield "job", job
-    there = {film["id"]: film for film in films}
-    for id, film in seen.items():
-        if id not in there:
-            yield "gone", {"kind": "film", "id": id}
+    present = {video["id"]: video for video in videos}
+    for id, video in sent.items():
+        if id not in present:
+            yield "gone", {"kind": "video", "id": id}
             continue
-        for job in {job["id"] for job in film["jobs"]} - {job["id"] for job in there[id]["jobs"]}:
+        for job in {job["id"] for job in video["jobs"]} - {job["id"] for job in present[id]["jobs"]}:
             yield "gone", {"kind": "job", "id": job}
 
 
-def _without_jobs(film: dict[str, Any]) -> dict[str, Any]:
-    return film | {"jobs": [job["id"] for job in film["jobs"]]}
+class _Listener:
+    """The newest state of a session, for one page."""
+
+    def __init__(self) -> None:
+        self.newest: VideoList | None = None
+        self.changed = asyncio.Event()
+
+    def publish(self, videos: VideoList) -> None:
+        self.newest = videos
+        self.changed.set()
+
+
+async def _wait_unless_stopped(changed: asyncio.Event, stopped: asyncio.Future[None]) -> bool:
+    """Wait for the first of both; return False if the server stops."""
+    waiting = asyncio.ensure_future(changed.wait())
+    try:
+        await asyncio.wait((waiting, stopped), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+    return not stopped.done()
+
+
+def _with_job_ids(video: dict[str, Any]) -> dict[str, Any]:
+    return video | {"jobs": [job["id"] for job in video["jobs"]]}

@@ -1,4 +1,4 @@
-"""For those who run the server: is it well, and how much does it do?"""
+"""Routes for operators: health check and metrics."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vsrcli.web.auth import Sessions
 from vsrcli.web.errors import ApiError
 from vsrcli.web.metrics import Metrics
 from vsrcli.web.settings import Settings, is_loopback
-from vsrcli.web.store import Store, now
-from vsrcli.web.worker import HEARTBEAT_INTERVAL, HEARTBEAT_KEY
+from vsrcli.web.store import HEARTBEAT_KEY, Store, now
+from vsrcli.web.worker import HEARTBEAT_INTERVAL
 
 
-class Health:
-    """The handlers.
+class HealthRoutes:
+    """The routes of ``/healthz`` and ``/metrics``.
 
     Args:
         store, settings, sessions, metrics: of the server.
@@ -29,33 +29,31 @@ class Health:
         self._store, self._settings, self._sessions, self._metrics = store, settings, sessions, metrics
 
     def routes(self) -> list[Route]:
-        """``/healthz`` and ``/metrics``."""
+        """Return the routes."""
         return [
             Route("/healthz", self.health, methods=["GET"]),
-            Route("/metrics", self.figures, methods=["GET"]),
+            Route("/metrics", self.metrics, methods=["GET"]),
         ]
 
     async def health(self, request: Request) -> Response:
-        """For a supervisor."""
+        """Return whether database, disk and worker are available; 503 without the first two."""
         try:
-            worker = await run_sync(self._look)
+            has_worker = await run_sync(self._has_worker)
         except Exception as error:
             return JSONResponse(
                 {"status": f"the database or the disk does not answer ({type(error).__name__})"}, 503
             )
-        return JSONResponse({"status": "ok", "worker": worker})
+        return JSONResponse({"status": "ok", "worker": has_worker})
 
-    def _look(self) -> bool:
+    async def metrics(self, request: Request) -> Response:
+        """Return metrics for Prometheus, to this computer or to who sends the token."""
+        through_proxy = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "via"))
+        is_local = request.client is not None and is_loopback(request.client.host) and not through_proxy
+        if not is_local and not self._sessions.has_bearer_token(request):
+            raise ApiError(403, "forbidden", "Metrics are for this computer, or for requests with the token.")
+        return Response(await run_sync(self._metrics.exposition), media_type=CONTENT_TYPE_LATEST)
+
+    def _has_worker(self) -> bool:
         if not os.access(self._settings.data, os.W_OK):
             raise PermissionError
         return self._store.counters().get(HEARTBEAT_KEY, 0) > now() - 4 * HEARTBEAT_INTERVAL
-
-    async def figures(self, request: Request) -> Response:
-        """For Prometheus."""
-        through_proxy = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "via"))
-        near = request.client is not None and is_loopback(request.client.host) and not through_proxy
-        if not near and not self._sessions.shows_token(request):
-            raise ApiError(
-                403, "forbidden", "Figures are for this computer itself, or for those who send the token."
-            )
-        return Response(await run_sync(self._metrics.text), media_type=CONTENT_TYPE_LATEST)

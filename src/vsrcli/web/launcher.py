@@ -1,8 +1,8 @@
-"""Start a program that ends with whoever started it, also where that is killed without a word.
+"""Start a program that is killed when its parent ends, however that ends.
 
-Run as a script: ``python leash.py PARENT NICENESS PROGRAM ...``. On Linux the kernel does it
-(PR_SET_PDEATHSIG, which outlives exec); elsewhere the program is started as it is, and the worker looks for
-left ones when it starts.
+Run as a script: ``python launcher.py PARENT_PID NICENESS PROGRAM ...``. On Linux the kernel kills it
+(PR_SET_PDEATHSIG, which outlives exec); elsewhere the program is started as it is, and the worker ends
+orphaned processes when it starts.
 """
 
 from __future__ import annotations
@@ -16,23 +16,22 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def with_parent_death_signal(command: Sequence[str], *, nice: int = 0) -> list[str]:
-    """The command line that starts ``command`` on a leash. The thread that starts it has to live as long.
+    """Return the command line that starts ``command`` to be killed when the calling thread ends.
 
     Args:
-        command: the program, by its path.
-        nice: from 0 to 19, how far it steps back where the processor is short, so that pages answer.
+        command: the program, by its path, and its arguments.
+        nice: niceness, 0 to 19.
     """
-    leash = os.path.abspath(__file__)
-    return [sys.executable, "-I", "-S", leash, str(os.getpid()), str(nice), *command]
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(nice), *command]
 
 
 def main(parent: int, nice: int, command: Sequence[str]) -> None:
-    """Become ``command``, to be killed when ``parent`` ends."""
+    """Replace this process by ``command``, to be killed when process ``parent`` ends."""
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it has ended before the kernel knew
+        if os.getppid() != parent:  # it ended before prctl
             sys.exit(137)
     if nice and hasattr(os, "setpriority"):
         os.setpriority(os.PRIO_PROCESS, 0, max(nice, os.getpriority(os.PRIO_PROCESS, 0)))

@@ -1,7 +1,4 @@
-"""Figures for Prometheus.
-
-The log: one JSON object a line, without names of films or whole ids: it is read by more people.
-"""
+"""Metrics for Prometheus, and the log: one JSON object a line, without file names or whole ids."""
 
 from __future__ import annotations
 
@@ -21,114 +18,125 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from vsrcli.web.settings import Settings
-from vsrcli.web.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, Store
+from vsrcli.web.store import CANCELLED, DONE, FAILED, HEARTBEAT_KEY, QUEUED, RUNNING, Store
 
-_WORDS = {"api", "films", "jobs", "events", "options", "files", "cancel", "download", "frames", "static"}
-_NAMES = {"login", "healthz", "metrics", "before.png", "after.png"}
+LOGGER = logging.getLogger("vsrcli.web")
+_LIBRARY_LOGGERS = ("uvicorn", "huey", "sse_starlette")
+_PATH_PARTS = {
+    *("api", "videos", "jobs", "events", "options", "files", "cancel", "download", "frames", "static"),
+    *("login", "healthz", "metrics", "before.png", "after.png"),
+}
+_METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS")
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 
 
 class Metrics:
-    """One server's figures.
+    """Metrics of one server.
 
     Args:
-        store: whose films and jobs are counted when somebody asks.
+        store: its uploads and jobs are counted at every scrape.
         settings: of the server.
     """
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
-            "vsr_http_requests", "Requests answered.", ("method", "route", "status"), registry=registry
+            "vsr_http_requests", "HTTP requests.", ("method", "route", "status"), registry=registry
         )
-        self._seconds = Histogram(
-            "vsr_http_seconds", "Time to answer.", ("route",), buckets=_BUCKETS, registry=registry
+        self._durations = Histogram(
+            "vsr_http_request_duration_seconds",
+            "Duration of HTTP requests.",
+            ("route",),
+            buckets=_BUCKETS,
+            registry=registry,
         )
-        self.received = Counter("vsr_upload_bytes", "Bytes of films received.", registry=registry)
-        self.sent = Counter("vsr_downloads", "Downloads begun.", registry=registry)
-        self.refused = Counter("vsr_films_refused", "Films refused.", ("code",), registry=registry)
-        self.listeners = Gauge("vsr_event_listeners", "Pages that listen to events.", registry=registry)
-        registry.register(_Kept(store, settings))
+        self.uploaded_bytes = Counter("vsr_upload_bytes", "Bytes of uploads received.", registry=registry)
+        self.downloads = Counter("vsr_downloads", "Downloads started.", registry=registry)
+        self.rejected_videos = Counter(
+            "vsr_videos_rejected", "Videos rejected.", ("code",), registry=registry
+        )
+        self.event_listeners = Gauge(
+            "vsr_event_listeners", "Pages that receive server-sent events.", registry=registry
+        )
+        registry.register(_StoreCollector(store, settings))
 
-    def request(self, method: str, path: str, status: int, seconds: float) -> None:
-        """A request has been answered; 0: nobody waited for the answer."""
+    def record_request(self, method: str, path: str, status: int, seconds: float) -> None:
+        """Count a request; status 0: the client disconnected before the response."""
         route = self.route(path)
-        method = method if method in ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS") else "other"
-        self._requests.labels(method, route, str(status)).inc()
+        self._requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
         if route != "/api/events":  # lasts as long as the page is open
-            self._seconds.labels(route).observe(seconds)
+            self._durations.labels(route).observe(seconds)
 
     @staticmethod
     def route(path: str) -> str:
-        """A path without ids: ``/api/films/{}/jobs``."""
+        """Return a path without ids, such as ``/api/videos/{}/jobs``."""
         parts = path.split("/")[1:7]
-        if parts == [""] or parts[0] not in _WORDS | _NAMES:
+        if parts == [""] or parts[0] not in _PATH_PARTS:
             return "/" if parts == [""] else "other"
         if parts[0] == "static":
             return "/static/{}"
-        return "/" + "/".join(part if part in _WORDS | _NAMES else "{}" for part in parts)
+        return "/" + "/".join(part if part in _PATH_PARTS else "{}" for part in parts)
 
-    def text(self) -> bytes:
-        """All figures, as Prometheus reads them."""
+    def exposition(self) -> bytes:
+        """Return all metrics in the text format of Prometheus."""
         return re.sub(rb"(?m)^#.*_created .*\n|^\w+_created.*\n", b"", generate_latest(self._registry))
 
 
-class _Kept(Collector):
-    """What the store knows: the same for every process that shares it."""
+class _StoreCollector(Collector):
+    """Metrics from the database: the same for every process that shares it."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store, self._settings = store, settings
 
     def collect(self) -> Iterator[Metric]:
-        counts, noted = self._store.counts(), self._store.counters()
-        now = GaugeMetricFamily("vsr_jobs", "Jobs that wait or run.", labels=("state",))
+        job_counts, counters = self._store.job_counts(), self._store.counters()
+        pending = GaugeMetricFamily("vsr_jobs", "Queued and running jobs.", labels=("state",))
         for state in (QUEUED, RUNNING):
-            now.add_metric((state,), counts.get(state, 0))
-        yield now
-        over = CounterMetricFamily("vsr_jobs_finished", "Jobs that are over.", labels=("state",))
+            pending.add_metric((state,), job_counts.get(state, 0))
+        yield pending
+        finished = CounterMetricFamily("vsr_jobs_finished", "Finished jobs.", labels=("state",))
         for state in (DONE, FAILED, CANCELLED):
-            over.add_metric((state,), noted.get(f"jobs {state}", 0))
-        yield over
-        yield CounterMetricFamily("vsr_frames", "Frames made.", value=noted.get("frames", 0))
-        yield GaugeMetricFamily("vsr_disk_used_bytes", "Films and results.", value=self._store.bytes_used())
-        yield GaugeMetricFamily("vsr_disk_quota_bytes", "What they may take.", value=self._settings.quota)
+            finished.add_metric((state,), counters.get(f"jobs {state}", 0))
+        yield finished
+        yield CounterMetricFamily("vsr_frames", "Frames upscaled.", value=counters.get("frames", 0))
+        used = self._store.bytes_used()
+        yield GaugeMetricFamily("vsr_disk_used_bytes", "Bytes of uploads and results.", value=used)
+        yield GaugeMetricFamily("vsr_disk_quota_bytes", "Limit of these bytes.", value=self._settings.quota)
         free = shutil.disk_usage(self._settings.data).free
-        yield GaugeMetricFamily("vsr_disk_free_bytes", "Free on the disk.", value=free)
+        yield GaugeMetricFamily("vsr_disk_free_bytes", "Free bytes on the disk.", value=free)
         yield GaugeMetricFamily(
-            "vsr_worker_seen_seconds", "When a worker was last seen.", value=noted.get("worker", 0)
+            "vsr_worker_heartbeat_timestamp_seconds",
+            "Time of the worker's last heartbeat; 0: no worker.",
+            value=counters.get(HEARTBEAT_KEY, 0),
         )
 
 
-LOGGER = logging.getLogger("vsrcli.web")
-_OTHERS = ("uvicorn", "huey", "sse_starlette")
-
-
-def event(name: str, *, level: int = logging.INFO, **values: Any) -> None:
-    """One line, such as ``event("job done", job=mark(job.id), frames=240)``."""
+def log_event(name: str, *, level: int = logging.INFO, **values: Any) -> None:
+    """Log one line, such as ``log_event("job done", job=anonymize_id(job.id), frames=240)``."""
     LOGGER.log(level, name, extra={"values": values})
 
 
 def anonymize_id(secret: str) -> str:
-    """An id that may stand in a log: the same for the same id, and nothing can be opened with it."""
+    """Return a hash of an id for the log: the same for the same id, and nothing can be opened with it."""
     return hashlib.sha256(secret.encode()).hexdigest()[:10]
 
 
 def configure_logging(file: Path | None = None) -> None:
-    """Send this process's log to a file, or to stderr.
+    """Send the log of this process to a file, or to stderr.
 
     Raises:
         OSError: the file cannot be written.
     """
     handler = logging.StreamHandler(sys.stderr) if file is None else logging.FileHandler(file, "a", "utf-8")
-    handler.setFormatter(_Lines())
-    for name, level in ((LOGGER.name, logging.INFO), *((name, logging.WARNING) for name in _OTHERS)):
+    handler.setFormatter(_JsonFormatter())
+    for name, level in ((LOGGER.name, logging.INFO), *((name, logging.WARNING) for name in _LIBRARY_LOGGERS)):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(level)
         logger.propagate = False
 
 
-class _Lines(logging.Formatter):
+class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         content: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),

@@ -1,6 +1,6 @@
-"""What may be asked for, and how much of it.
+"""Options of a conversion: which ones the server offers, and requests as command lines of ``vsr upscale``.
 
-What a visitor asks for, as a command line of ``vsr upscale``, which itself says whether it can be.
+Only form and names are checked here; the command itself decides what is possible.
 """
 
 from __future__ import annotations
@@ -27,183 +27,193 @@ from vsrcli.web.errors import ApiError
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import Store
 
-DEFAULT_PRESET = "web"
+DEFAULT_ENCODER_PRESET = "web"
 SIZES = tuple(name for name in NAMED_SIZES if name.endswith("p") and NAMED_SIZES[name][1] >= 720)
-_KEYS = ("scale", "size", "height", "preset", "model", "encode_preset")
+_OPTION_NAMES = ("scale", "size", "height", "preset", "model", "encode_preset")
 _SUFFIXES = {"web": ".mp4", "archive": ".mkv", "edit": ".mov"}
 _MP4 = "mp4"
 
 
 @dataclass(frozen=True)
 class JobRequest:
-    """One conversion.
+    """A requested conversion.
 
     Attributes:
-        options: as told back to the visitor.
+        options: all options, as sent back to the page.
         arguments: of ``vsr upscale``, without the files.
-        preset: of the encoder.
+        encoder_preset: one of :data:`vsrcli.media.encoder_options.PRESETS`.
     """
 
     options: Mapping[str, Any]
     arguments: tuple[str, ...]
-    preset: str
+    encoder_preset: str
 
-    def suffix(self, container: str) -> str:
-        """Of the result; presets without a container of their own keep MP4, and make Matroska of others."""
-        return _SUFFIXES.get(self.preset) or (".mp4" if _MP4 in container.split(",") else ".mkv")
+    def result_suffix(self, container: str) -> str:
+        """Return the suffix of the result; presets without a container keep MP4, and make Matroska of others.
+
+        Args:
+            container: FFmpeg's names of the source's container.
+        """
+        return _SUFFIXES.get(self.encoder_preset) or (".mp4" if _MP4 in container.split(",") else ".mkv")
 
 
 def parse_job_request(body: Any) -> JobRequest:
-    """Read the body of a request.
+    """Return the conversion that a JSON body requests.
 
     Raises:
-        Refusal: it is no object, has an unknown key, or a value that cannot be meant.
+        ApiError: the body is no object, or has an unknown key or an invalid value.
     """
     if not isinstance(body, dict):
-        raise _unknown("body", "The request's body has to be a JSON object.")
+        raise _option_error("body", "The request's body has to be a JSON object.")
     for key in body:
-        if key not in _KEYS:
-            raise _unknown(key, f"There is no option {key[:40]!r}: there are {', '.join(_KEYS)}.")
-    given = {key: value for key in _KEYS if (value := body.get(key)) is not None}
-    sizes = [key for key in ("scale", "size", "height") if key in given]
+        if key not in _OPTION_NAMES:
+            raise _option_error(
+                key, f"There is no option {key[:40]!r}: there are {', '.join(_OPTION_NAMES)}."
+            )
+    requested = {key: value for key in _OPTION_NAMES if (value := body.get(key)) is not None}
+    sizes = [key for key in ("scale", "size", "height") if key in requested]
     if len(sizes) > 1:
-        raise _unknown(sizes[1], f"{' and '.join(sizes)} all say how large; give one of them.")
-    if "preset" in given and "model" in given:
-        raise _unknown("model", "preset and model both choose the network; give one of them.")
-    if "preset" in given:
-        network = MODEL_PRESETS[_choice("preset", given["preset"], tuple(network_presets()))]
+        raise _option_error(sizes[1], f"{' and '.join(sizes)} exclude each other; give one of them.")
+    if "preset" in requested and "model" in requested:
+        raise _option_error("model", "preset and model both choose the network; give one of them.")
+    if "preset" in requested:
+        model = MODEL_PRESETS[_parse_name("preset", requested["preset"], tuple(offered_model_presets()))]
     else:
-        network = _choice("model", given.get("model", DEFAULT_MODEL), tuple(offered_models()))
-    options: dict[str, Any] = dict.fromkeys(_KEYS) | {
-        "preset": given.get("preset"),
-        "model": network,
-        "encode_preset": _choice("encode_preset", given.get("encode_preset", DEFAULT_PRESET), tuple(PRESETS)),
+        model = _parse_name("model", requested.get("model", DEFAULT_MODEL), tuple(offered_models()))
+    encoder_preset = requested.get("encode_preset", DEFAULT_ENCODER_PRESET)
+    options: dict[str, Any] = dict.fromkeys(_OPTION_NAMES) | {
+        "preset": requested.get("preset"),
+        "model": model,
+        "encode_preset": _parse_name("encode_preset", encoder_preset, tuple(PRESETS)),
     }
-    if "size" in given:
-        options["size"] = _text(
-            "size", given["size"], r"\d{1,5}x\d{1,5}|\d{0,4}[a-z]{1,3}", "1080p or 1920x1080"
+    if "size" in requested:
+        options["size"] = _parse_text(
+            "size", requested["size"], r"\d{1,5}x\d{1,5}|\d{0,4}[a-z]{1,3}", "1080p or 1920x1080"
         )
-    elif "height" in given:
-        options["height"] = int(_text("height", given["height"], r"[1-9]\d{0,4}", "1080"))
+    elif "height" in requested:
+        options["height"] = int(_parse_text("height", requested["height"], r"[1-9]\d{0,4}", "1080"))
     else:
-        scale = _text(
-            "scale", given.get("scale", Options().scale), r"\d{1,2}(\.\d{1,4})?", f"2 (at most {MAX_SCALE})"
+        scale = _parse_text(
+            "scale",
+            requested.get("scale", Options().scale),
+            r"\d{1,2}(\.\d{1,4})?",
+            f"2 (at most {MAX_SCALE})",
         )
         options["scale"] = scale.removesuffix(".0")
     arguments = [
         part
-        for key in _KEYS
+        for key in _OPTION_NAMES
         if options[key] is not None and not (key == "model" and options["preset"])
         for part in (f"--{key.replace('_', '-')}", str(options[key]))
     ]
     return JobRequest(options, tuple(arguments), options["encode_preset"])
 
 
-def network_presets() -> list[str]:
-    """Words for how much to compute, as the command knows them, whose network has weights here."""
-    there = offered_models()
-    return [name for name, network in MODEL_PRESETS.items() if network in there]
+def offered_model_presets() -> list[str]:
+    """Return the values of ``--preset`` whose network has weights on this server."""
+    models = offered_models()
+    return [name for name, model in MODEL_PRESETS.items() if model in models]
 
 
 def offered_models() -> dict[str, dict[str, Any]]:
-    """Models that can run here, by name: those with weights, and interpolation. Never a path."""
-    scales: dict[str, set[int]] = {}
+    """Return the models that can run here, by name: those with weights, and interpolation. Never a path."""
+    weight_scales: dict[str, set[int]] = {}
     for weights in list_weights():
-        scales.setdefault(weights.architecture.name, set()).add(weights.scale)
-    found = {}
+        weight_scales.setdefault(weights.architecture.name, set()).add(weights.scale)
+    models = {}
     for name, architecture in ARCHITECTURES.items():
-        native = set(architecture.scales) if architecture.module is None else scales.get(name)
-        if native:
-            found[name] = {
+        scales = set(architecture.scales) if architecture.module is None else weight_scales.get(name)
+        if scales:
+            models[name] = {
                 "name": name,
                 "summary": architecture.summary,
-                "scales": sorted(native),
+                "scales": sorted(scales),
                 "default": name == DEFAULT_MODEL,
             }
-    return found
+    return models
 
 
 @lru_cache
-def offered_presets() -> list[dict[str, Any]]:
-    """Encoder presets that work on this machine. Runs ffmpeg: slow at the first call."""
+def offered_encoder_presets() -> list[dict[str, Any]]:
+    """Return the encoder presets that work on this machine. Runs ffmpeg: slow at the first call."""
     from vsrcli.media.ffmpeg import encoder_works, find_ffmpeg
 
     ffmpeg = find_ffmpeg()
-    listed = ffmpeg.encoders()
+    encoders = ffmpeg.encoders()
     return [
-        {"name": name, "says": preset.description, "default": name == DEFAULT_PRESET}
+        {"name": name, "description": preset.description, "default": name == DEFAULT_ENCODER_PRESET}
         for name, preset in PRESETS.items()
-        if (codec := preset.options.codec) is not None and codec in listed and encoder_works(ffmpeg, codec)
+        if (codec := preset.options.codec) is not None and codec in encoders and encoder_works(ffmpeg, codec)
     ]
 
 
-def _choice(key: str, value: Any, names: tuple[str, ...]) -> str:
+def _parse_name(key: str, value: Any, names: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in names:
-        raise _unknown(
+        raise _option_error(
             key, f"There is no {key.replace('_', ' ')} {str(value)[:40]!r}: there are {', '.join(names)}."
         )
     return value
 
 
-def _text(key: str, value: Any, pattern: str, example: str) -> str:
+def _parse_text(key: str, value: Any, pattern: str, example: str) -> str:
     text = str(value).strip().lower()
     if isinstance(value, bool) or not re.fullmatch(pattern, text, re.ASCII):
-        raise _unknown(key, f"{text[:40]!r} is no {key}: give one such as {example}.")
+        raise _option_error(key, f"{text[:40]!r} is no {key}: give one such as {example}.")
     return text
 
 
-def _unknown(option: str, sentence: str) -> ApiError:
-    return ApiError(422, "unknown_option", sentence, option=option)
+def _option_error(option: str, message: str) -> ApiError:
+    return ApiError(422, "unknown_option", message, option=option)
 
 
 class OptionsRoutes:
-    """The handler of ``/api/options``.
+    """The route of ``/api/options``.
 
     Args:
-        store: knows how much room is left.
+        store: for the space that is left.
         settings: limits.
     """
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store, self._settings = store, settings
         self._lock = asyncio.Lock()
-        self._fixed: dict[str, Any] | None = None
+        self._constant: dict[str, Any] | None = None
 
     def routes(self) -> list[Route]:
-        """Of ``/api``."""
+        """Return the routes."""
         return [Route("/api/options", self.get, methods=["GET"])]
 
     async def get(self, request: Request) -> Response:
-        """For the page."""
+        """Send the options."""
         return JSONResponse(await self.options())
 
     async def options(self) -> dict[str, Any]:
-        """See docs/web.md."""
-        async with self._lock:  # encoders are tried out once
-            if self._fixed is None:
-                self._fixed = await run_sync(self._find)
+        """Return what can be requested, limits and free space, as docs/web.md describes them."""
+        async with self._lock:  # encoders are tried once
+            if self._constant is None:
+                self._constant = await run_sync(self._constant_options)
         used = await run_sync(self._store.bytes_used)
         quota = self._settings.quota
-        return self._fixed | {"quota": {"bytes": quota, "used": used, "left": max(quota - used, 0)}}
+        return self._constant | {"quota": {"bytes": quota, "used": used, "left": max(quota - used, 0)}}
 
-    def _find(self) -> dict[str, Any]:
-        settings, found = self._settings, offered_models()
-        scales = sorted({scale for model in found.values() for scale in model["scales"]})
+    def _constant_options(self) -> dict[str, Any]:
+        settings, models = self._settings, offered_models()
+        scales = sorted({scale for model in models.values() for scale in model["scales"]})
         return {
             "version": __version__,
             "scales": [str(scale) for scale in scales],
             "max_scale": MAX_SCALE,
             "sizes": list(SIZES),
-            "models": list(found.values()),
-            "presets": [{"name": name, "model": MODEL_PRESETS[name]} for name in network_presets()],
-            "encode_presets": offered_presets(),
+            "models": list(models.values()),
+            "presets": [{"name": name, "model": MODEL_PRESETS[name]} for name in offered_model_presets()],
+            "encode_presets": offered_encoder_presets(),
             "limits": {
                 "upload": settings.max_upload,
                 "duration": settings.max_duration,
                 "pixels": settings.max_pixels,
                 "result_pixels": settings.max_result,
-                "films": settings.films,
-                "jobs": settings.jobs,
+                "videos": settings.max_videos,
+                "jobs": settings.max_jobs,
             },
             "keep": settings.keep,
         }

@@ -1,4 +1,4 @@
-"""Films and jobs as the page sees them, see docs/web.md."""
+"""JSON of videos and jobs, as docs/web.md describes it."""
 
 from __future__ import annotations
 
@@ -6,78 +6,80 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vsrcli.web.settings import Settings
-from vsrcli.web.store import DONE, QUEUED, READY, UPLOADING, JobRecord, Store, Upload
+from vsrcli.web.store import DONE, QUEUED, REJECTED, UPLOADING, JobRecord, Store, Upload
 
-_FACTS = ("width", "height", "fps", "frames", "duration", "sound")
+_PROPERTIES = ("width", "height", "fps", "frames", "duration", "audio")
 
 
 class Serializer:
-    """Makes plain JSON of what the store holds.
+    """Convert records of the database to JSON.
 
     Args:
-        store: films and jobs.
+        store: uploads and jobs.
         settings: of the server.
     """
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store, self._settings = store, settings
 
-    def films(self, session: str) -> list[dict[str, Any]]:
-        """All films of a session, oldest first, with their jobs."""
-        films = self._store.list_uploads(session)
-        jobs = self._store.list_jobs(session=session) if films else []
-        places = self._store.queue_positions() if any(job.state == QUEUED for job in jobs) else {}
-        return [self._film(film, [job for job in jobs if job.film == film.id], places) for film in films]
+    def videos(self, session: str) -> list[dict[str, Any]]:
+        """Return all videos of a session with their jobs, oldest first."""
+        uploads = self._store.list_uploads(session)
+        jobs = self._store.list_jobs(session=session) if uploads else []
+        positions = self._store.queue_positions() if any(job.state == QUEUED for job in jobs) else {}
+        return [
+            self._video(upload, [job for job in jobs if job.upload_id == upload.id], positions)
+            for upload in uploads
+        ]
 
-    def film(self, film: Upload) -> dict[str, Any]:
-        """One film, with its jobs."""
-        return self._film(film, self._store.list_jobs(film=film.id), self._store.queue_positions())
+    def video(self, upload: Upload) -> dict[str, Any]:
+        """Return one video with its jobs."""
+        return self._video(upload, self._store.list_jobs(upload_id=upload.id), self._store.queue_positions())
 
     def job(self, job: JobRecord) -> dict[str, Any]:
-        """One job."""
+        """Return one job."""
         return self._job(job, self._store.queue_positions() if job.state == QUEUED else {})
 
-    def _film(
-        self, film: Upload, jobs: Iterable[JobRecord], places: Mapping[str, tuple[int, str]]
+    def expires(self, upload: Upload, jobs: Iterable[JobRecord]) -> float | None:
+        """Return when the files of an upload are deleted; None while a job is queued or running."""
+        if any(job.is_pending for job in jobs):
+            return None
+        return max([upload.last_used, *(job.finished or 0 for job in jobs)]) + self._settings.keep
+
+    def _video(
+        self, upload: Upload, jobs: list[JobRecord], positions: Mapping[str, tuple[int, str]]
     ) -> dict[str, Any]:
-        jobs = list(jobs)
         return {
-            "id": film.id,
-            "name": film.name,
-            "size": film.size,
-            "received": self._received(film),
-            "state": film.state,
-            "reason": film.reason,
-            "code": film.code,
-            "values": film.facts.get("values", {}),
-            **{name: film.facts.get(name) for name in _FACTS},
-            "created": film.created,
-            "expires": self.expires(film, jobs),
-            "jobs": [self._job(job, places) for job in jobs],
+            "id": upload.id,
+            "name": upload.name,
+            "size": upload.size,
+            "received": self._received_bytes(upload),
+            "state": upload.state,
+            "reason": upload.reason,
+            "code": upload.code,
+            "values": upload.properties.get("values", {}),
+            **{name: upload.properties.get(name) for name in _PROPERTIES},
+            "created": upload.created,
+            "expires": self.expires(upload, jobs),
+            "jobs": [self._job(job, positions) for job in jobs],
         }
 
-    def expires(self, film: Upload, jobs: Iterable[JobRecord]) -> float | None:
-        """When a film's files go; None while a job waits or runs."""
-        if any(job.pending for job in jobs):
-            return None
-        return max([film.touched, *(job.finished or 0 for job in jobs)]) + self._settings.keep
-
-    def _received(self, film: Upload) -> int:
-        if film.state != UPLOADING:
-            return film.size if film.state != "refused" else 0
+    def _received_bytes(self, upload: Upload) -> int:
+        if upload.state != UPLOADING:
+            return upload.size if upload.state != REJECTED else 0
         try:
-            return self._settings.film(film.id, film.suffix).stat().st_size
+            return self._settings.upload_path(upload.id, upload.suffix).stat().st_size
         except OSError:
             return 0
 
-    def _job(self, job: JobRecord, places: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
-        place = places.get(job.id)
+    def _job(self, job: JobRecord, positions: Mapping[str, tuple[int, str]]) -> dict[str, Any]:
+        position = positions.get(job.id)
         return {
             "id": job.id,
-            "film": job.film,
+            "video": job.upload_id,
             "options": dict(job.options),
             "state": job.state,
-            "position": place[0] if place and job.state == QUEUED else None,
+            "position": position[0] if position and job.state == QUEUED else None,
             "done": job.done,
             "total": job.total,
             "fps": job.fps,
@@ -99,8 +101,3 @@ class Serializer:
             "notices": job.notices,
             "expires": None if job.finished is None else job.finished + self._settings.keep,
         }
-
-
-def ready(film: Upload) -> bool:
-    """Whether a film may be converted."""
-    return film.state == READY

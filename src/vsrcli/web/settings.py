@@ -1,4 +1,4 @@
-"""What ``vsr serve`` is told, in one frozen record that the web server and the worker share."""
+"""Settings of ``vsr serve``, shared by the web server and the worker."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SQLITE = "sqlite"
-FILMS, JOBS = "films", "jobs"  # folders in the data folder
+UPLOADS, JOBS = "uploads", "jobs"  # folders in the data folder
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The defaults are the command's.
+    """Settings of one server. The defaults are those of the command.
 
     Attributes:
-        data: folder of films, results, the database, the queue and the key that signs cookies.
-        host, port: where the server listens; port 0: any free one.
-        token: what visitors must know, or None.
-        allowed_hosts: further names by which the server may be called.
-        proxies: addresses of reverse proxies whose ``X-Forwarded-*`` headers are believed.
+        data: folder of uploads, results, the database, the queue and the key that signs cookies.
+        host, port: address to listen on; port 0: any free one.
+        token: secret that users must know, or None.
+        allowed_hosts: further host names that are accepted.
+        proxies: addresses of reverse proxies whose ``X-Forwarded-*`` headers are trusted.
         queue: ``sqlite`` or a ``redis://`` address.
-        devices: one job at a time runs on each: ``auto``, ``cpu`` or GPU numbers.
-        keep: seconds that films and results stay after the last job is finished.
-        quota: bytes that everything together may take.
-        max_upload: bytes of a film.
-        max_duration: seconds of a film.
-        max_pixels: of a film's frame.
+        devices: ``auto``, ``cpu`` or GPU numbers; each runs one job at a time.
+        keep: seconds after the last finished job at which uploads and results are deleted.
+        quota: bytes of all uploads and results together.
+        max_upload: bytes of an upload.
+        max_duration: seconds of a video.
+        max_pixels: pixels of a video's frame.
         max_result: pixels of a result's frame.
-        films, jobs: most that one session may have; of jobs, those that wait or run.
-        previews: pairs of frames made from every result.
-        check_seconds: how long a look at a film may take.
-        check_memory: bytes that such a look may take.
-        stall: seconds without a byte after which an upload's connection is closed.
-        sweep: seconds between two rounds of tidying up.
-        nice: from 0 to 19, how far jobs step back behind the page where the processor is short.
-        worker: whether the server starts the worker itself.
+        max_videos, max_jobs: videos of one session, and its queued or running jobs.
+        preview_count: pairs of frames extracted from every result.
+        check_timeout: seconds that checking an upload may take.
+        check_memory: bytes of address space that checking an upload may take.
+        stall_timeout: seconds without a byte after which the connection of an upload is closed.
+        cleanup_interval: seconds between two rounds of deleting what has expired.
+        nice: niceness of jobs, 0 to 19, so that pages answer while they compute.
+        worker: start the worker with the server.
         log: file of the log; None: stderr.
     """
 
@@ -53,42 +53,42 @@ class Settings:
     max_duration: float = 1800.0
     max_pixels: int = 4096 * 2304
     max_result: int = 7680 * 4320
-    films: int = 50
-    jobs: int = 10
-    previews: int = 5
-    check_seconds: float = 120.0
+    max_videos: int = 50
+    max_jobs: int = 10
+    preview_count: int = 5
+    check_timeout: float = 120.0
     check_memory: int = 6 * 2**30
-    stall: float = 60.0
-    sweep: float = 60.0
+    stall_timeout: float = 60.0
+    cleanup_interval: float = 60.0
     nice: int = 10
     worker: bool = True
     log: Path | None = None
 
     @property
     def database(self) -> Path:
-        """Films and jobs."""
+        """Path of the database."""
         return self.data / "web.sqlite3"
 
-    def film(self, film: str, suffix: str) -> Path:
-        """Where an upload lies."""
-        return self.data / FILMS / film / f"film{suffix}"
+    def upload_path(self, upload_id: str, suffix: str) -> Path:
+        """Return the path of an upload's file, which has a folder of its own."""
+        return self.data / UPLOADS / upload_id / f"video{suffix}"
 
-    def job(self, job: str) -> Path:
-        """Folder of a job: its result, and the frames to compare."""
-        return self.data / JOBS / job
+    def job_dir(self, job_id: str) -> Path:
+        """Return the folder of a job: its result and its previews."""
+        return self.data / JOBS / job_id
 
-    def result(self, job: str, suffix: str) -> Path:
-        """Where a job's film will be."""
-        return self.job(job) / f"result{suffix}"
+    def result_path(self, job_id: str, suffix: str) -> Path:
+        """Return the path of a job's result."""
+        return self.job_dir(job_id) / f"result{suffix}"
 
     @property
-    def public(self) -> bool:
-        """Whether others than this computer can reach the server."""
+    def is_public(self) -> bool:
+        """Whether other computers can reach the server."""
         return not is_loopback(self.host)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address or name means this computer itself."""
+    """Return whether an address or a host name means this computer."""
     if host == "localhost":
         return True
     try:

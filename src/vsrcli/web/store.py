@@ -1,11 +1,7 @@
-"""What is known about films and jobs, in one SQLite file that the web server and the worker share.
+"""The database of uploads and jobs: one SQLite file that the web server and the worker share.
 
-Every method is one transaction. Connections belong to threads; call it from threads, never from the event
-loop. Triggers note whose films or jobs have changed, so that pages can be told.
-
-The tables of the database, and how those of an older version become today's.
-
-Films and jobs, as the database holds them.
+Every method of :class:`Store` is one transaction. Connections belong to threads; call it from threads, never
+from the event loop. Triggers record which sessions have changed, so that pages can be notified.
 """
 
 from __future__ import annotations
@@ -20,84 +16,79 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_SCHEMA = """
-create table if not exists films (
-    id text primary key, session text not null, name text not null, suffix text not null, kind text not null,
-    size integer not null, state text not null, reason text, code text, facts text not null default '{}',
-    created real not null, touched real not null, deleted integer not null default 0
-) without rowid;
-create table if not exists jobs (
-    id text primary key, film text not null references films(id) on delete cascade, session text not null,
-    options text not null, arguments text not null, suffix text not null, state text not null,
-    cancel integer not null default 0, done integer not null default 0, total integer, fps real, eta real,
-    message text not null default '', notices text not null default '[]', result text, runner text,
-    bytes integer not null default 0, created real not null, started real, finished real,
+from vsrcli.errors import OutputError
+
+UPLOADING, CHECKING, READY, REJECTED = "uploading", "checking", "ready", "rejected"
+QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
+HEARTBEAT_KEY = "worker heartbeat"  # counter with the time of the worker's last sign of life
+
+SCHEMA_VERSION = 2
+_TABLES = """
+create table uploads (
+    id text primary key, session text not null, name text not null, suffix text not null,
+    media_type text not null, size integer not null, state text not null, reason text, code text,
+    properties text not null default '{}', created real not null, last_used real not null,
     deleted integer not null default 0
 ) without rowid;
-create index if not exists films_of on films(session);
-create index if not exists jobs_of on jobs(session);
-create index if not exists jobs_of_film on jobs(film);
-create index if not exists jobs_in on jobs(state, created);
-create table if not exists changes (number integer primary key autoincrement, session text not null);
-create table if not exists facts (name text primary key, value real not null) without rowid;
+create table jobs (
+    id text primary key, upload_id text not null references uploads(id) on delete cascade,
+    session text not null, options text not null, arguments text not null, suffix text not null,
+    state text not null, cancel_requested integer not null default 0, done integer not null default 0,
+    total integer, fps real, eta real, message text not null default '', code text,
+    details text not null default '{}', notices text not null default '[]', result text, process text,
+    disk_bytes integer not null default 0, created real not null, started real, finished real,
+    deleted integer not null default 0
+) without rowid;
+create index uploads_by_session on uploads(session);
+create index jobs_by_session on jobs(session);
+create index jobs_by_upload on jobs(upload_id);
+create index jobs_by_state on jobs(state, created);
+create table changes (number integer primary key autoincrement, session text not null);
+create table counters (name text primary key, value real not null) without rowid;
 """
 _TRIGGERS = "".join(
-    f"create trigger if not exists {table}_{event} after {event} on {table} "
+    f"create trigger {table}_{event} after {event} on {table} "
     f"begin insert into changes(session) values ({row}.session); end;\n"
-    for table in ("films", "jobs")
+    for table in ("uploads", "jobs")
     for event, row in (("insert", "new"), ("update", "new"), ("delete", "old"))
 )
-_LATER = {"jobs": {"code": "text", "details": "text not null default '{}'"}}  # columns of newer versions
+_PENDING = f"('{QUEUED}', '{RUNNING}')"
 
 
-def migrate(db: sqlite3.Connection) -> None:
-    """Make what is not there yet: tables, triggers, columns of newer versions.
-
-    Args:
-        db: in a transaction; its rows can be asked by name.
-    """
-    for statement in (_SCHEMA + _TRIGGERS).split(";\n"):
-        if statement.strip():
-            db.execute(statement)
-    for table, columns in _LATER.items():
-        there = {row["name"] for row in db.execute(f"pragma table_info({table})")}
-        for name in columns.keys() - there:
-            db.execute(f"alter table {table} add column {name} {columns[name]}")
-
-
-UPLOADING, CHECKING, READY, REFUSED = "uploading", "checking", "ready", "refused"
-QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
+def now() -> float:
+    """Return the time in seconds since 1970."""
+    return time.time()
 
 
 @dataclass(frozen=True)
 class Upload:
-    """An upload.
+    """An uploaded video.
 
     Attributes:
-        id, session: unguessable names.
-        name: as its owner calls it.
+        id, session: unguessable ids.
+        name: file name for people.
         suffix: of the file on disk, with the dot.
-        kind: media type as the browser says; told back, otherwise unused.
-        size: bytes in all.
-        state: ``uploading``, ``checking``, ``ready`` or ``refused``.
-        reason, code: why it was refused.
-        facts: width, height, fps, frames, duration, sound and container, once it is ready.
-        created, touched: seconds since 1970; touched by every byte and by every job.
-        deleted: its owner has deleted it; files go when nothing uses them any more.
+        media_type: as the browser says; only sent back.
+        size: bytes of the whole file.
+        state: ``uploading``, ``checking``, ``ready`` or ``rejected``.
+        reason, code: why it was rejected.
+        properties: width, height, fps, frames, duration, audio, container and codec, once it is ready.
+        created, last_used: seconds since 1970; every byte and every job counts as use.
+        deleted: by its owner; the files go when nothing uses them any more.
     """
 
     id: str
     session: str
     name: str
     suffix: str
-    kind: str
+    media_type: str
     size: int
     state: str
     reason: str | None
     code: str | None
-    facts: Mapping[str, Any]
+    properties: Mapping[str, Any]
     created: float
-    touched: float
+    last_used: float
     deleted: bool
 
 
@@ -106,31 +97,31 @@ class JobRecord:
     """A conversion.
 
     Attributes:
-        id, film, session: unguessable names.
-        options: as asked for.
+        id, upload_id, session: unguessable ids.
+        options: as requested.
         arguments: of ``vsr upscale``, without the files.
         suffix: of the result, with the dot.
         state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``.
-        cancel: its owner does not want it any more; the worker will see.
-        done, total, fps, eta: progress; None: not known (yet).
-        message: for people; English.
-        code, details: the same for pages in other languages, see :class:`vsrcli.web.errors.StatusMessage`.
-        notices: what had to be changed on the way.
-        result: facts of the new film.
-        runner: the process that makes it: pid and start.
-        bytes: on disk; expected ones while it is pending.
+        cancel_requested: by its owner; the worker will stop it.
+        done, total, fps, eta: progress in frames and seconds; None: not known (yet).
+        message: status message for people, in English.
+        code, details: the same for translation, see :class:`vsrcli.web.errors.StatusMessage`.
+        notices: notices and warnings of the command.
+        result: properties of the result.
+        process: pid and start time of the process that runs it.
+        disk_bytes: size on disk; the expected one while it is pending.
         created, started, finished: seconds since 1970.
-        deleted: as of a film.
+        deleted: by its owner.
     """
 
     id: str
-    film: str
+    upload_id: str
     session: str
     options: Mapping[str, Any]
     arguments: list[str]
     suffix: str
     state: str
-    cancel: bool
+    cancel_requested: bool
     done: int
     total: int | None
     fps: float | None
@@ -140,108 +131,110 @@ class JobRecord:
     details: Mapping[str, Any]
     notices: list[str]
     result: Mapping[str, Any] | None
-    runner: Mapping[str, Any] | None
-    bytes: int
+    process: Mapping[str, Any] | None
+    disk_bytes: int
     created: float
     started: float | None
     finished: float | None
     deleted: bool
 
     @property
-    def pending(self) -> bool:
-        """Whether it waits or runs."""
+    def is_pending(self) -> bool:
+        """Whether it is queued or running."""
         return self.state in (QUEUED, RUNNING)
-
-
-_PENDING = f"('{QUEUED}', '{RUNNING}')"
 
 
 class Store:
     """The database.
 
     Args:
-        path: of its file; made if it is not there.
+        path: of its file, created if it does not exist.
+
+    Raises:
+        OutputError: the file has the schema of another version of vsr.
     """
 
     def __init__(self, path: Path) -> None:
         self._path, self._local = path, threading.local()
-        with self._writing() as db:
-            migrate(db)
+        with self._transaction() as db:
+            migrate(db, path)
 
-    # Films
+    # Uploads
 
-    def add_upload(self, film: Upload, *, most: int, quota: int) -> str | None:
-        """Put down a new upload, with room for all of it.
+    def add_upload(self, upload: Upload, *, max_count: int, quota: int) -> str | None:
+        """Insert a new upload and reserve the space for all of it.
 
         Returns:
-            None, or what is exceeded: ``films`` or ``quota``.
+            None, or the limit that is exceeded: ``videos`` or ``quota``.
         """
-        with self._writing() as db:
+        with self._transaction() as db:
             (count,) = db.execute(
-                f"select count(*) from films where session = ? and deleted = 0 and state != '{REFUSED}'",
-                (film.session,),
+                f"select count(*) from uploads where session = ? and deleted = 0 and state != '{REJECTED}'",
+                (upload.session,),
             ).fetchone()
-            if count >= most:
-                return "films"
-            if _used(db) + film.size > quota:
+            if count >= max_count:
+                return "videos"
+            if _bytes_used(db) + upload.size > quota:
                 return "quota"
-            _insert(db, "films", film)
+            _insert(db, "uploads", upload)
         return None
 
-    def get_upload(self, film: str) -> Upload | None:
-        """By its id; None if there is none, or it was deleted."""
-        row = self._read("select * from films where id = ? and deleted = 0", film)
-        return _film(row[0]) if row else None
+    def get_upload(self, upload_id: str) -> Upload | None:
+        """Return an upload; None if it does not exist or was deleted."""
+        rows = self._read("select * from uploads where id = ? and deleted = 0", upload_id)
+        return _upload(rows[0]) if rows else None
 
     def list_uploads(self, session: str) -> list[Upload]:
-        """Of a session, oldest first."""
-        rows = self._read("select * from films where session = ? and deleted = 0 order by created", session)
-        return [_film(row) for row in rows]
+        """Return the uploads of a session, oldest first, without deleted ones."""
+        rows = self._read("select * from uploads where session = ? and deleted = 0 order by created", session)
+        return [_upload(row) for row in rows]
 
     def list_all_uploads(self) -> list[Upload]:
-        """Of all sessions, deleted ones too."""
-        return [_film(row) for row in self._read("select * from films")]
+        """Return the uploads of all sessions, deleted ones included."""
+        return [_upload(row) for row in self._read("select * from uploads")]
 
-    def update_upload(self, film: str, **columns: Any) -> None:
-        """Change columns of a film."""
-        with self._writing() as db:
-            _update(db, "films", film, columns)
+    def update_upload(self, upload_id: str, **columns: Any) -> None:
+        """Change columns of an upload."""
+        with self._transaction() as db:
+            _update(db, "uploads", upload_id, columns)
 
-    def delete_upload(self, film: str) -> None:
-        """Forget a film and its jobs."""
-        with self._writing() as db:
-            db.execute("delete from films where id = ?", (film,))
+    def delete_upload(self, upload_id: str) -> None:
+        """Delete the records of an upload and of its jobs."""
+        with self._transaction() as db:
+            db.execute("delete from uploads where id = ?", (upload_id,))
 
     # Jobs
 
-    def add_job(self, job: JobRecord, *, most: int, quota: int) -> str | None:
-        """Put down a new job, with room for what it is expected to write.
+    def add_job(self, job: JobRecord, *, max_count: int, quota: int) -> str | None:
+        """Insert a new job and reserve the space that it is expected to need.
 
         Returns:
-            None, or what is exceeded: ``jobs`` or ``quota``; ``film`` if that has gone meanwhile.
+            None, or the limit that is exceeded: ``jobs`` or ``quota``; ``upload`` if that does not exist.
         """
-        with self._writing() as db:
-            if not db.execute("select 1 from films where id = ? and deleted = 0", (job.film,)).fetchone():
-                return "film"
+        with self._transaction() as db:
+            if not db.execute(
+                "select 1 from uploads where id = ? and deleted = 0", (job.upload_id,)
+            ).fetchone():
+                return "upload"
             (count,) = db.execute(
                 f"select count(*) from jobs where session = ? and state in {_PENDING}", (job.session,)
             ).fetchone()
-            if count >= most:
+            if count >= max_count:
                 return "jobs"
-            if _used(db) + job.bytes > quota:
+            if _bytes_used(db) + job.disk_bytes > quota:
                 return "quota"
             _insert(db, "jobs", job)
-            _update(db, "films", job.film, {"touched": job.created})
+            _update(db, "uploads", job.upload_id, {"last_used": job.created})
         return None
 
-    def get_job(self, job: str) -> JobRecord | None:
-        """By its id; None if there is none, or it was deleted."""
-        rows = self._read("select * from jobs where id = ? and deleted = 0", job)
+    def get_job(self, job_id: str) -> JobRecord | None:
+        """Return a job; None if it does not exist or was deleted."""
+        rows = self._read("select * from jobs where id = ? and deleted = 0", job_id)
         return _job(rows[0]) if rows else None
 
-    def list_jobs(self, *, session: str | None = None, film: str | None = None) -> list[JobRecord]:
-        """Of a session, a film, or all that are not deleted; oldest first."""
-        column, value = ("session", session) if film is None else ("film", film)
+    def list_jobs(self, *, session: str | None = None, upload_id: str | None = None) -> list[JobRecord]:
+        """Return the jobs of a session, of an upload, or all, oldest first, without deleted ones."""
+        column, value = ("session", session) if upload_id is None else ("upload_id", upload_id)
         where = "deleted = 0" if value is None else f"{column} = ? and deleted = 0"
         rows = self._read(
             f"select * from jobs where {where} order by created", *(() if value is None else (value,))
@@ -249,98 +242,102 @@ class Store:
         return [_job(row) for row in rows]
 
     def list_all_jobs(self) -> list[JobRecord]:
-        """Of all sessions, deleted ones too."""
+        """Return the jobs of all sessions, deleted ones included."""
         return [_job(row) for row in self._read("select * from jobs")]
 
-    def in_state(self, state: str) -> list[JobRecord]:
-        """Jobs of all sessions, deleted ones too, in the order in which they were asked for."""
+    def list_jobs_in_state(self, state: str) -> list[JobRecord]:
+        """Return the jobs of all sessions in a state, oldest first, deleted ones included."""
         return [_job(row) for row in self._read("select * from jobs where state = ? order by created", state)]
 
     def queue_positions(self) -> dict[str, tuple[int, str]]:
-        """Place in the queue (from 1) and session of every waiting job."""
+        """Return position (from 1) and session of every queued job, by id."""
         rows = self._read("select id, session from jobs where state = ? order by created", QUEUED)
-        return {row["id"]: (place, row["session"]) for place, row in enumerate(rows, 1)}
+        return {row["id"]: (position, row["session"]) for position, row in enumerate(rows, 1)}
 
-    def update_job(self, job: str, **columns: Any) -> None:
+    def update_job(self, job_id: str, **columns: Any) -> None:
         """Change columns of a job."""
-        with self._writing() as db:
-            _update(db, "jobs", job, columns)
+        with self._transaction() as db:
+            _update(db, "jobs", job_id, columns)
 
     def transition_job(
-        self, job: str, before: str, after: str, *, if_wanted: bool = False, **columns: Any
+        self, job_id: str, before: str, after: str, *, unless_cancelled: bool = False, **columns: Any
     ) -> bool:
-        """Change a job's state if it is still what it is thought to be, and whether it was.
+        """Change the state of a job if it is ``before``; return whether it was.
 
         Args:
-            job: its id.
+            job_id: the job.
             before, after: states.
-            if_wanted: only if its owner has not cancelled it, either.
-            columns: to be changed with it.
+            unless_cancelled: change nothing if its owner has requested to cancel it.
+            columns: further changes.
         """
-        with self._writing() as db:
-            row = db.execute("select state, cancel from jobs where id = ?", (job,)).fetchone()
-            if row is None or row["state"] != before or (if_wanted and row["cancel"]):
+        with self._transaction() as db:
+            row = db.execute("select state, cancel_requested from jobs where id = ?", (job_id,)).fetchone()
+            if row is None or row["state"] != before or (unless_cancelled and row["cancel_requested"]):
                 return False
-            _update(db, "jobs", job, {"state": after, **columns})
+            _update(db, "jobs", job_id, {"state": after, **columns})
         return True
 
-    def cancel_wanted(self, job: str) -> bool:
-        """Whether its owner does not want it any more; also if it has vanished."""
-        rows = self._read("select cancel from jobs where id = ?", job)
-        return not rows or bool(rows[0]["cancel"])
+    def is_cancel_requested(self, job_id: str) -> bool:
+        """Return whether the owner has cancelled the job, or it does not exist any more."""
+        rows = self._read("select cancel_requested from jobs where id = ?", job_id)
+        return not rows or bool(rows[0]["cancel_requested"])
 
-    def delete_job(self, job: str) -> None:
-        """Forget a job."""
-        with self._writing() as db:
-            db.execute("delete from jobs where id = ?", (job,))
+    def delete_job(self, job_id: str) -> None:
+        """Delete the record of a job."""
+        with self._transaction() as db:
+            db.execute("delete from jobs where id = ?", (job_id,))
 
-    # Everything
+    # Totals, changes and counters
 
     def bytes_used(self) -> int:
-        """Bytes that films and results take, those to come included."""
-        return _used(self._connection())
+        """Return the bytes of uploads and results, reserved ones included."""
+        return _bytes_used(self._connection())
 
-    def counts(self) -> dict[str, int]:
-        """Number of jobs in each state."""
+    def job_counts(self) -> dict[str, int]:
+        """Return the number of jobs in each state."""
         rows = self._read("select state, count(*) as jobs from jobs group by state")
         return {row["state"]: row["jobs"] for row in rows}
 
-    def changes(self, since: int) -> tuple[int, set[str]]:
-        """Number of the last change, and the sessions that were touched after ``since``."""
-        rows = self._read("select number, session from changes where number > ?", since)
-        return max((row["number"] for row in rows), default=since), {row["session"] for row in rows}
+    def changes_since(self, number: int) -> tuple[int, set[str]]:
+        """Return the number of the last change, and the sessions that changed after change ``number``."""
+        rows = self._read("select number, session from changes where number > ?", number)
+        return max((row["number"] for row in rows), default=number), {row["session"] for row in rows}
 
-    def last_change(self) -> int:
-        """Number of the last change; what was before may be forgotten."""
-        with self._writing() as db:
+    def prune_changes(self) -> int:
+        """Delete old changes; return the number of the last one."""
+        with self._transaction() as db:
             (last,) = db.execute("select ifnull(max(number), 0) from changes").fetchone()
             db.execute("delete from changes where number < ? - 1000", (last,))
         return last
 
-    def set_counter(self, name: str, value: float | None = None, *, add: float = 0) -> None:
-        """Put down a number by name, or count it up."""
-        with self._writing() as db:
+    def set_counter(self, name: str, value: float) -> None:
+        """Set a named number."""
+        with self._transaction() as db:
+            db.execute("insert or replace into counters values (?, ?)", (name, value))
+
+    def increase_counter(self, name: str, amount: float) -> None:
+        """Add to a named number, which starts at 0."""
+        with self._transaction() as db:
             db.execute(
-                "insert into facts values (?, ?) "
-                "on conflict(name) do update set value = ifnull(?, value + ?)",
-                (name, add if value is None else value, value, add),
+                "insert into counters values (?, ?) on conflict(name) do update set value = value + ?",
+                (name, amount, amount),
             )
 
     def counters(self) -> dict[str, float]:
-        """All such numbers."""
-        return {row["name"]: row["value"] for row in self._read("select * from facts")}
+        """Return all named numbers."""
+        return {row["name"]: row["value"] for row in self._read("select * from counters")}
 
     def _connection(self) -> sqlite3.Connection:
-        held: _Held | None = getattr(self._local, "held", None)
-        if held is None:
-            held = self._local.held = _Held(self._path)
-        return held.db
+        holder: _ThreadConnection | None = getattr(self._local, "holder", None)
+        if holder is None:
+            holder = self._local.holder = _ThreadConnection(self._path)
+        return holder.db
 
     def _read(self, query: str, *values: Any) -> list[sqlite3.Row]:
         return self._connection().execute(query, values).fetchall()
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         db = self._connection()
         db.execute("begin immediate")
         try:
@@ -351,8 +348,34 @@ class Store:
         db.execute("commit")
 
 
-class _Held:
-    """A thread's connection, closed when the thread ends."""
+def migrate(db: sqlite3.Connection, path: Path) -> None:
+    """Create the tables of a new database.
+
+    Args:
+        db: in a transaction.
+        path: of its file, for the error message.
+
+    Raises:
+        OutputError: the tables are those of another version of vsr. Nothing is changed then: its videos and
+            results would otherwise be deleted as files without a record.
+    """
+    (version,) = db.execute("pragma user_version").fetchone()
+    (tables,) = db.execute("select count(*) from sqlite_master where type = 'table'").fetchone()
+    if version == SCHEMA_VERSION:
+        return
+    if version or tables:
+        raise OutputError(
+            f"{path.parent} holds videos of another version of vsr serve; give another folder with --data, "
+            "or move it away"
+        )
+    for statement in (_TABLES + _TRIGGERS).split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+    db.execute(f"pragma user_version = {SCHEMA_VERSION}")
+
+
+class _ThreadConnection:
+    """The connection of one thread, closed when the thread ends."""
 
     def __init__(self, path: Path) -> None:
         self.db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
@@ -365,16 +388,11 @@ class _Held:
         self.db.close()
 
 
-def now() -> float:
-    """Seconds since 1970."""
-    return time.time()
-
-
-_PLAIN = (str, int, float, type(None))
+_SCALARS = (str, int, float, type(None))
 
 
 def _column(value: Any) -> Any:
-    return value if isinstance(value, _PLAIN) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, _SCALARS) else json.dumps(value, ensure_ascii=False)
 
 
 def _insert(db: sqlite3.Connection, table: str, record: Upload | JobRecord) -> None:
@@ -383,26 +401,29 @@ def _insert(db: sqlite3.Connection, table: str, record: Upload | JobRecord) -> N
     db.execute(f"insert into {table} ({', '.join(columns)}) values ({marks})", tuple(columns.values()))
 
 
-def _update(db: sqlite3.Connection, table: str, key: str, columns: Mapping[str, Any]) -> None:
+def _update(db: sqlite3.Connection, table: str, id: str, columns: Mapping[str, Any]) -> None:
     changes = ", ".join(f"{name} = ?" for name in columns)
     values = tuple(_column(value) for value in columns.values())
-    db.execute(f"update {table} set {changes} where id = ?", (*values, key))
+    db.execute(f"update {table} set {changes} where id = ?", (*values, id))
 
 
-def _used(db: sqlite3.Connection) -> int:
-    (films,) = db.execute(f"select ifnull(sum(size), 0) from films where state != '{REFUSED}'").fetchone()
-    (jobs,) = db.execute("select ifnull(sum(bytes), 0) from jobs").fetchone()
-    return films + jobs
+def _bytes_used(db: sqlite3.Connection) -> int:
+    (uploads,) = db.execute(
+        f"select ifnull(sum(size), 0) from uploads where state != '{REJECTED}'"
+    ).fetchone()
+    (jobs,) = db.execute("select ifnull(sum(disk_bytes), 0) from jobs").fetchone()
+    return uploads + jobs
 
 
-def _film(row: sqlite3.Row) -> Upload:
+def _upload(row: sqlite3.Row) -> Upload:
     columns = dict(row)
-    return Upload(**columns | {"facts": json.loads(columns["facts"]), "deleted": bool(columns["deleted"])})
+    properties = json.loads(columns["properties"])
+    return Upload(**columns | {"properties": properties, "deleted": bool(columns["deleted"])})
 
 
 def _job(row: sqlite3.Row) -> JobRecord:
     columns = dict(row)
-    plain: dict[str, Any] = {name: bool(columns[name]) for name in ("deleted", "cancel")}
-    for name in ("options", "arguments", "details", "notices", "result", "runner"):
-        plain[name] = json.loads(columns[name]) if columns[name] is not None else None
-    return JobRecord(**columns | plain)
+    decoded: dict[str, Any] = {name: bool(columns[name]) for name in ("deleted", "cancel_requested")}
+    for name in ("options", "arguments", "details", "notices", "result", "process"):
+        decoded[name] = json.loads(columns[name]) if columns[name] is not None else None
+    return JobRecord(**columns | decoded)

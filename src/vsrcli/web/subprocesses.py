@@ -1,4 +1,4 @@
-"""Programs that the server runs for a moment: on a leash, with limits of time and memory."""
+"""Short-lived child processes with limits of time and memory, which end with the server."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 
 from vsrcli.web.launcher import with_parent_death_signal
 
-_STEP_BACK = 5  # niceness: somebody waits for the answer, but the pages of all others come first
-_LOOK = 0.25  # seconds between two looks at whether the answer is still wanted
-_KEPT_OUT = ("VSR_SERVE_TOKEN",)
+_NICENESS = 5  # pages of other users come first
+_POLL_INTERVAL = 0.25  # seconds between two checks for cancellation
+_SECRET_VARIABLES = ("VSR_SERVE_TOKEN",)
 
 
 class ChildTimeoutError(Exception):
@@ -23,71 +23,76 @@ class ChildTimeoutError(Exception):
 
 
 class ChildCancelledError(Exception):
-    """Nobody wants the answer any more; the program was killed."""
-
-
-def environment() -> dict[str, str]:
-    """For children: no secrets, and no settings of whoever started the server."""
-    there = {name: value for name, value in os.environ.items() if name not in _KEPT_OUT}
-    return {**there, "VSR_CONFIG": "", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
-
-
-def python(*arguments: str) -> list[str]:
-    """``python -m ...`` with this interpreter."""
-    return [sys.executable, "-m", *arguments]
+    """The program was killed since its result is not needed any more."""
 
 
 def run_json(
     command: Sequence[str],
     *,
-    seconds: float,
+    timeout: float,
     memory: int | None = None,
     cwd: str = "/",
-    unwanted: Callable[[], bool] = lambda: False,
+    is_cancelled: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, Any]]:
-    """Run a program that prints JSON, one object a line; what else it prints is passed over.
+    """Run a program that prints JSON, one object a line; ignore everything else that it prints.
 
     Args:
         command: the program.
-        seconds: after which it is killed.
-        memory: bytes of address space that it may take; None: no limit.
-        cwd: where it runs.
-        unwanted: asked now and then; the program is killed as soon as it says so.
+        timeout: seconds after which it is killed.
+        memory: limit of its address space in bytes; None: no limit.
+        cwd: its working directory.
+        is_cancelled: polled; the program is killed as soon as it returns True.
 
     Returns:
-        The objects; none if it died.
+        The objects; an empty list if the program died.
 
     Raises:
-        Late: the time is over.
-        Unwanted: nobody waits for it any more.
+        ChildTimeoutError: after ``timeout``.
+        ChildCancelledError: ``is_cancelled`` returned True.
     """
     child = subprocess.Popen(
-        with_parent_death_signal(with_memory_limit(command, memory), nice=_STEP_BACK),
+        with_parent_death_signal(with_memory_limit(command, memory), nice=_NICENESS),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         cwd=cwd,
-        env=environment(),
+        env=child_environment(),
         process_group=0,
     )
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + timeout
     try:
         while True:
-            with contextlib.suppress(subprocess.TimeoutExpired):  # what it has printed by then is kept
-                out, _ = child.communicate(timeout=max(0, min(_LOOK, deadline - time.monotonic())))
-                return [found for line in out.splitlines() if isinstance(found := _parsed(line), dict)]
-            if unwanted():
+            with contextlib.suppress(subprocess.TimeoutExpired):  # communicate() keeps what it has read
+                out, _ = child.communicate(timeout=max(0, min(_POLL_INTERVAL, deadline - time.monotonic())))
+                return [parsed for line in out.splitlines() if isinstance(parsed := _parse(line), dict)]
+            if is_cancelled():
                 raise ChildCancelledError
             if time.monotonic() >= deadline:
                 raise ChildTimeoutError
     finally:
         if child.returncode is None:
-            kill_tree(child.pid)
+            kill_process_tree(child.pid)
             child.communicate()
 
 
+def first_value(objects: Sequence[Mapping[str, Any]], key: str) -> Any:
+    """Return the value of the first object that has ``key``, or None."""
+    return next((each[key] for each in objects if key in each), None)
+
+
+def python_command(*arguments: str) -> list[str]:
+    """Return ``python -m ...`` with this interpreter."""
+    return [sys.executable, "-m", *arguments]
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment of children: no secrets, and no settings files of the server's user."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _SECRET_VARIABLES}
+    return {**inherited, "VSR_CONFIG": "", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+
+
 def with_memory_limit(command: Sequence[str], memory: int | None) -> list[str]:
-    """The command line with less memory, where the system can do that."""
+    """Return the command line that runs ``command`` with limited address space, on Linux."""
     if memory is None or sys.platform != "linux":
         return list(command)
     code = (
@@ -99,8 +104,8 @@ def with_memory_limit(command: Sequence[str], memory: int | None) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", code, str(memory), *command]
 
 
-def kill_tree(pid: int) -> None:
-    """Kill a process with all that it has started."""
+def kill_process_tree(pid: int) -> None:
+    """Kill a process and everything that it has started."""
     import signal
 
     import psutil
@@ -113,13 +118,8 @@ def kill_tree(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _parsed(line: bytes | str) -> Any:
+def _parse(line: bytes | str) -> Any:
     try:
         return json.loads(line)
     except ValueError:
         return None
-
-
-def inspect_file(found: Sequence[Mapping[str, Any]], key: str) -> Any:
-    """The value of the first object that has ``key``, or None."""
-    return next((each[key] for each in found if key in each), None)

@@ -1,4 +1,4 @@
-"""Whether an uploaded file is a film that the server takes."""
+"""Check whether an uploaded file is a video that the server accepts."""
 
 from __future__ import annotations
 
@@ -7,57 +7,57 @@ from typing import Any
 
 from vsrcli.web.errors import ApiError
 from vsrcli.web.settings import Settings
-from vsrcli.web.subprocesses import ChildTimeoutError, inspect_file, python, run_json
+from vsrcli.web.subprocesses import ChildTimeoutError, first_value, python_command, run_json
 
 
-def check(path: Path, name: str, settings: Settings) -> dict[str, Any]:
-    """Look at the file in a process of its own, and at what it holds.
+def check_upload(path: Path, name: str, settings: Settings) -> dict[str, Any]:
+    """Return the properties of an uploaded video, inspected in another process.
 
     Args:
         path: the file.
-        name: as its owner calls it.
+        name: file name for people.
         settings: the limits.
 
     Returns:
-        Facts, see :func:`vsrcli.web.inspection.examine`.
+        See :func:`vsrcli.web.inspection.describe_video`.
 
     Raises:
-        Refusal: it is no film, or more than the server takes.
+        ApiError: the file is no video, or exceeds a limit.
     """
     try:
-        found = run_json(
-            python("vsrcli.web.inspection", str(path)),
-            seconds=settings.check_seconds,
+        messages = run_json(
+            python_command("vsrcli.web.inspection", str(path)),
+            timeout=settings.check_timeout,
             memory=settings.check_memory,
         )
     except ChildTimeoutError:
         raise ApiError(
             422,
-            "check_time",
-            f"{name}: nothing was found out about it in {settings.check_seconds:g} s; "
+            "check_timeout",
+            f"{name}: checking it took longer than {settings.check_timeout:g} s; "
             "convert it to a common format first, such as MP4.",
         ) from None
-    if (error := inspect_file(found, "error")) is not None:
-        raise ApiError(422, "not_a_film", _sentence(error, path, name))
-    film = inspect_file(found, "film")
-    if film is None:
+    if (error := first_value(messages, "error")) is not None:
+        raise ApiError(422, "not_a_video", _sentence(error, path, name))
+    video = first_value(messages, "video")
+    if video is None:
         raise ApiError(
             422,
-            "not_a_film",
-            f"{name} could not be read: it took more memory than a film does; check the file.",
+            "not_a_video",
+            f"{name} could not be read: it took more memory than a video does; check the file.",
         )
-    _check_limits(film, name, settings)
-    return film
+    _check_limits(video, name, settings)
+    return video
 
 
-def _check_limits(film: dict[str, Any], name: str, settings: Settings) -> None:
-    width, height, duration = film["width"], film["height"], film["duration"]
+def _check_limits(video: dict[str, Any], name: str, settings: Settings) -> None:
+    width, height, duration = video["width"], video["height"], video["duration"]
     if width * height > settings.max_pixels:
         raise ApiError(
             422,
             "too_many_pixels",
-            f"{name} has {width}x{height} pixels, more than this server takes "
-            f"({settings.max_pixels:,}); shrink it first.",
+            f"{name} has {width}x{height} pixels, more than this server accepts "
+            f"({settings.max_pixels:,}); scale it down first.",
             limit=settings.max_pixels,
             width=width,
             height=height,
@@ -66,16 +66,16 @@ def _check_limits(film: dict[str, Any], name: str, settings: Settings) -> None:
         raise ApiError(
             422,
             "too_long",
-            f"{name} lasts {duration:,.0f} s, more than this server takes "
-            f"({settings.max_duration:,.0f} s); cut it first.",
+            f"{name} lasts {duration:,.0f} s, longer than this server accepts "
+            f"({settings.max_duration:,.0f} s); trim it first.",
             limit=settings.max_duration,
             duration=duration,
         )
-    if not film["frames"]:
-        raise ApiError(422, "not_a_film", f"{name} holds no frame; check the file.")
+    if not video["frames"]:
+        raise ApiError(422, "not_a_video", f"{name} holds no frame; check the file.")
 
 
 def _sentence(error: str, path: Path, name: str) -> str:
-    """The library's words, with the owner's name of the file instead of the server's."""
+    """Return a message of the library with the name for people instead of the path on the server."""
     text = error.replace(repr(str(path)), name).replace(str(path), name)
     return text if text.endswith(".") else f"{text}."

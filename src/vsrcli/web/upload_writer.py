@@ -1,4 +1,4 @@
-"""Bytes of an upload on their way to the disk: at their own place, in a thread, a mebibyte at a time."""
+"""Write the bytes of uploads to disk: in a thread, a mebibyte at a time, by one request at a time."""
 
 from __future__ import annotations
 
@@ -16,90 +16,132 @@ from starlette.requests import ClientDisconnect, Request
 
 from vsrcli.web.errors import ApiError
 
-_BATCH = 2**20  # bytes written at once
+_BLOCK_BYTES = 2**20
+
+
+class UploadWriters:
+    """The writers of all uploads that are being received.
+
+    Args:
+        stall_timeout, on_written: see :class:`UploadWriter`.
+    """
+
+    def __init__(self, stall_timeout: float, on_written: Callable[[int], None]) -> None:
+        self._stall_timeout, self._on_written = stall_timeout, on_written
+        self._writers: dict[str, UploadWriter] = {}
+        self._threads = CapacityLimiter(16)
+
+    def is_in_use(self, upload_id: str) -> bool:
+        """Return whether a request writes to the upload, or waits to."""
+        return upload_id in self._writers
+
+    @contextlib.asynccontextmanager
+    async def exclusive(self, upload_id: str) -> AsyncIterator[UploadWriter]:
+        """Interrupt the request that writes to an upload, and own its writer until interrupted likewise."""
+        writer = self._writers.setdefault(
+            upload_id, UploadWriter(self._stall_timeout, self._on_written, self._threads)
+        )
+        writer.request_count += 1
+        try:
+            writer.interrupt()
+            async with writer.lock:
+                writer.is_interrupted = False
+                yield writer
+        finally:
+            writer.request_count -= 1
+            if not writer.request_count:
+                self._writers.pop(upload_id, None)
+
+    async def interrupt(self, upload_id: str) -> None:
+        """End a request that writes to the upload, and wait until its bytes are on the disk."""
+        if upload_id in self._writers:
+            async with self.exclusive(upload_id):
+                pass
 
 
 class UploadWriter:
-    """One upload's right to be written: one request has it at a time.
+    """Writer of one upload.
 
     Args:
-        stall: seconds without a byte after which the request is ended.
-        received: told how many bytes have been written.
-        threads: how many may write at once, for all uploads.
+        stall_timeout: seconds without a byte after which the request is ended.
+        on_written: called with the number of bytes of every block.
+        threads: limits the number of threads that write, for all uploads.
     """
 
-    def __init__(self, stall: float, received: Callable[[int], None], threads: CapacityLimiter) -> None:
-        self.lock, self.waiting = asyncio.Lock(), 0
-        self._stall, self._received, self._threads = stall, received, threads
+    def __init__(
+        self, stall_timeout: float, on_written: Callable[[int], None], threads: CapacityLimiter
+    ) -> None:
+        self.lock, self.request_count = asyncio.Lock(), 0
+        self._stall_timeout, self._on_written, self._threads = stall_timeout, on_written, threads
         self._scope: anyio.CancelScope | None = None
-        self.wanted = False
+        self.is_interrupted = False
 
     def interrupt(self) -> None:
-        """End the request that writes, or is about to, if there is one; what it has brought is kept."""
-        self.wanted = self.lock.locked()
+        """End the request that writes, or is about to, if there is one; the bytes it has sent stay."""
+        self.is_interrupted = self.lock.locked()
         if self._scope is not None:
             self._scope.cancel()
 
     async def receive(self, request: Request, path: Path, size: int, offset: int) -> int:
-        """Write a request's body.
+        """Write the body of a request.
 
         Args:
-            request: whose body it is.
+            request: whose body is written.
             path: of the file.
-            size: of the whole upload, in bytes.
-            offset: where the body belongs.
+            size: bytes of the whole upload.
+            offset: position of the body in the file.
 
         Returns:
-            Where it ends; before ``size`` also if the connection has broken.
+            Position after the body; before ``size`` also if the connection broke.
 
         Raises:
-            Refusal: it is too long, it stalls, another request goes on with the upload, or the disk is full.
+            ApiError: the body is too long or stalls, another request takes over, or the disk is full.
         """
         length = request.headers.get("content-length")
         if length is not None and offset + int(length) > size:
-            raise _too_much(size)
-        batch, end, chunk = bytearray(), offset, b""
-        file = await run_sync(_opened, path, offset, limiter=self._threads)
+            raise _too_large(size)
+        block, end, chunk = bytearray(), offset, b""
+        file = await run_sync(_open_at, path, offset, limiter=self._threads)
         with file, anyio.CancelScope() as scope:
             self._scope = scope
-            if self.wanted:
+            if self.is_interrupted:
                 scope.cancel()
             stream = request.stream().__aiter__()
             try:
                 while True:
-                    with anyio.move_on_after(self._stall) as patience:
+                    with anyio.move_on_after(self._stall_timeout) as stall_scope:
                         chunk = await anext(stream, None)
-                    if patience.cancelled_caught:
+                    if stall_scope.cancelled_caught:
                         raise ApiError(
-                            503, "stalled", "No more bytes came for a while; the upload can go on."
+                            503, "stalled", "No bytes came for a while; the upload can be resumed."
                         )
                     if chunk is None:
                         break
-                    if end + len(batch) + len(chunk) > size:
-                        raise _too_much(size)
-                    batch += chunk
-                    if len(batch) >= _BATCH:
-                        end += await self._put(file, batch)
+                    if end + len(block) + len(chunk) > size:
+                        raise _too_large(size)
+                    block += chunk
+                    if len(block) >= _BLOCK_BYTES:
+                        end += await self._flush(file, block)
             except ClientDisconnect:
-                pass  # nobody hears the answer
+                pass  # nobody receives a response
             finally:
                 self._scope = None
                 with anyio.CancelScope(shield=True):
-                    end += await self._put(file, batch)
+                    end += await self._flush(file, block)
         if scope.cancelled_caught:
             raise ApiError(
                 409,
                 "offset",
-                "The upload goes on in another request.",
+                "The upload continues in another request.",
                 headers={"Connection": "close"},
                 offset=end,
             )
         return end
 
-    async def _put(self, file: IO[bytes], batch: bytearray) -> int:
-        """Write what has gathered, and how much that was. It is taken out first, so never written twice."""
-        data = bytes(batch)
-        batch.clear()
+    async def _flush(self, file: IO[bytes], block: bytearray) -> int:
+        """Write the block and return its size. It is emptied first, so that nothing is written twice."""
+        data = bytes(block)
+        block.clear()
         if data:
             try:
                 await run_sync(_write_all, file, data, limiter=self._threads)
@@ -107,59 +149,21 @@ class UploadWriter:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
                 raise ApiError(413, "quota", "The server's disk is full; try again later.", left=0) from error
-            self._received(len(data))
+            self._on_written(len(data))
         return len(data)
 
 
-class UploadWriters:
-    """Who writes to which upload.
-
-    Args:
-        stall, received: see :class:`UploadWriter`.
-    """
-
-    def __init__(self, stall: float, received: Callable[[int], None]) -> None:
-        self._stall, self._received = stall, received
-        self._holds: dict[str, UploadWriter] = {}
-        self._threads = CapacityLimiter(16)
-
-    def in_use(self, film: str) -> bool:
-        """Whether a request writes to it, or waits to."""
-        return film in self._holds
-
-    @contextlib.asynccontextmanager
-    async def exclusive(self, film: str) -> AsyncIterator[UploadWriter]:
-        """Take an upload over, and have it alone while the block lasts, or until another takes it over."""
-        hold = self._holds.setdefault(film, UploadWriter(self._stall, self._received, self._threads))
-        hold.waiting += 1
-        try:
-            hold.interrupt()
-            async with hold.lock:
-                hold.wanted = False
-                yield hold
-        finally:
-            hold.waiting -= 1
-            if not hold.waiting:
-                self._holds.pop(film, None)
-
-    async def interrupt(self, film: str) -> None:
-        """End a request that still writes, and wait until what it has brought is on the disk."""
-        if film in self._holds:
-            async with self.exclusive(film):
-                pass
-
-
-def _opened(path: Path, offset: int) -> IO[bytes]:
+def _open_at(path: Path, offset: int) -> IO[bytes]:
     file = path.open("r+b", buffering=0)
     file.seek(offset)
     return file
 
 
 def _write_all(file: IO[bytes], data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:  # an unbuffered file may take less than it is given
-        rest = rest[file.write(rest) :]
+    remaining = memoryview(data)
+    while remaining:  # an unbuffered file may write less than it is given
+        remaining = remaining[file.write(remaining) :]
 
 
-def _too_much(size: int) -> ApiError:
-    return ApiError(413, "too_large", f"More bytes came than the {size} that were announced.", limit=size)
+def _too_large(size: int) -> ApiError:
+    return ApiError(413, "too_large", f"The upload is longer than the {size} bytes announced.", limit=size)
