@@ -1,8 +1,8 @@
-# vsr in a container; films are in /films, where it works. docker-compose.yml has the web application.
+# vsr in a container; /videos is its working directory. docker-compose.yml has the web application.
 #     docker build --target cpu -t vsr .          (OpenVINO)
 #     docker build --target cuda -t vsr:cuda .    (NVIDIA; the host needs its container toolkit)
-#     docker run --rm -v "$PWD:/films" vsr upscale in.mp4 out.mp4
-# On Linux, `--user "$(id -u):$(id -g)"` makes the new films yours.
+#     docker run --rm -v "$PWD:/videos" vsr upscale in.mp4 out.mp4
+# On Linux, `--user "$(id -u):$(id -g)"` makes you the owner of the results.
 FROM python:3.12-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/vsr
@@ -21,10 +21,10 @@ FROM build AS build-cuda
 RUN pip install '.[cuda,web]'
 
 FROM python:3.12-slim-bookworm AS base
-# Any user may run it (--user): what it computes once is kept where everybody may write.
+# Any user may run it (--user): caches are in a folder that everybody may write.
 ENV PATH=/opt/vsr/bin:$PATH VSR_CACHE=/var/cache/vsr PYTHONUNBUFFERED=1
 RUN useradd --create-home --uid 1000 vsr && mkdir -m 1777 /var/cache/vsr
-WORKDIR /films
+WORKDIR /videos
 USER 1000:1000
 ENTRYPOINT ["vsr"]
 CMD ["--help"]

@@ -1,4 +1,4 @@
-"""Servers to visit: one in this process without a worker, and real ones."""
+"""Web servers to test: one in this process without a worker, and real ones."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import uvicorn
-from visiting import VISITORS, Running, Site, answers, free_port
+from web_client import OPEN_CLIENTS, LocalServer, ServerProcess, free_port, is_listening
 
-from vsrcli.web.app import create_app, load_settings
+from vsrcli.web.app import create_app, uvicorn_config
 from vsrcli.web.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,48 +22,48 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def goodbye() -> Iterator[None]:
-    """Visitors leave."""
+def close_clients() -> Iterator[None]:
+    """Close all clients after every test."""
     yield
-    while VISITORS:
-        VISITORS.pop().close()
+    while OPEN_CLIENTS:
+        OPEN_CLIENTS.pop().close()
 
 
 @pytest.fixture(scope="module")
-def open_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Site]]:
-    """``open_site(max_upload=1000)``: a server without a worker, until the module's tests are over."""
+def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., LocalServer]]:
+    """``open_server(max_upload=1000)``: a server without a worker, until the module's tests have ended."""
     running: list[tuple[uvicorn.Server, threading.Thread, socket.socket]] = []
 
-    def open_one(**options: object) -> Site:
-        settings = Settings(data=tmp_path_factory.mktemp("site"), worker=False, **options)  # type: ignore[arg-type]
-        app, listening = create_app(settings), socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(load_settings(app, settings))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    def start(**options: object) -> LocalServer:
+        settings = Settings(data=tmp_path_factory.mktemp("server"), worker=False, **options)  # type: ignore[arg-type]
+        app, listener = create_app(settings), socket.create_server(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn_config(app, settings))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
-        running.append((server, thread, listening))
-        return Site(settings, f"http://127.0.0.1:{listening.getsockname()[1]}")
+        running.append((server, thread, listener))
+        return LocalServer(settings, f"http://127.0.0.1:{listener.getsockname()[1]}")
 
-    yield open_one
+    yield start
     for server, _, _ in running:
         server.should_exit = True
-    for _, thread, listening in running:
+    for _, thread, listener in running:
         thread.join()
-        listening.close()
+        listener.close()
 
 
 @pytest.fixture(scope="module")
-def site(open_site: Callable[..., Site]) -> Site:
-    """A server without a worker that takes small films only."""
-    return open_site(max_upload=300_000, max_duration=2.0, max_pixels=100 * 100, check_seconds=200.0)
+def server(open_server: Callable[..., LocalServer]) -> LocalServer:
+    """A server without a worker that accepts small videos only."""
+    return open_server(max_upload=300_000, max_duration=2.0, max_pixels=100 * 100, check_timeout=200.0)
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+def serve(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
     """``serve("--keep", "1h")``: a real server with its worker, on the same data folder every time."""
-    running: list[Running] = []
+    running: list[ServerProcess] = []
 
-    def start(*options: str, **environment: str) -> Running:
-        running.append(Running(tmp_path / "data", *options, **environment))
+    def start(*options: str, **environment: str) -> ServerProcess:
+        running.append(ServerProcess(tmp_path / "data", *options, **environment))
         return running[-1]
 
     yield start
@@ -73,24 +73,24 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Running]]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A Chromium without a window."""
+    """A headless Chromium."""
     from page_browser import chromium
 
-    with chromium() as found:
-        yield found
+    with chromium() as launched:
+        yield launched
 
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    """A Redis of our own, with nothing in it."""
+    """An empty Redis server."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("there is no redis-server (Debian: apt-get install redis-server)")
     port = free_port()
-    line = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    child = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        assert answers(port)
+        assert is_listening(port)
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         child.terminate()
@@ -99,5 +99,5 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "redis"])
 def queue_url(request: pytest.FixtureRequest) -> str:
-    """Where jobs wait: once in a file, once in Redis."""
+    """The queue of jobs: once in a file, once in Redis."""
     return "sqlite" if request.param == "sqlite" else request.getfixturevalue("redis_url")

@@ -1,4 +1,4 @@
-"""Contrasts of what a page shows, as WCAG 2 measures them."""
+"""Contrast of the texts on a page, as WCAG 2 defines it."""
 
 from __future__ import annotations
 
@@ -6,67 +6,67 @@ from typing import Any
 
 from playwright.sync_api import Page
 
-# Every piece of text that is seen, with its colour and the colours behind it, nearest first.
+# Every visible text, with its colour and the background colours of its ancestors, nearest first.
 _TEXTS = """() => {
   const found = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
-    const said = walker.currentNode.textContent.trim();
-    if (!said || element.closest(".unseen, .skip")) continue;
+    const content = walker.currentNode.textContent.trim();
+    if (!content || element.closest(".visually-hidden, .skip")) continue;
     if (!element.checkVisibility({ opacityProperty: true })) continue;
     const box = element.getBoundingClientRect();
     if (!box.width || !box.height) continue;
-    const behind = [];
-    let faint = false;
+    const backgrounds = [];
+    let isDisabled = false;
     for (let each = element; each; each = each.parentElement) {
       const style = getComputedStyle(each);
-      behind.push(style.backgroundColor);
-      // Not asked of what cannot be used.
-      faint ||= each.matches(":has(:disabled), [aria-disabled]") && Number(style.opacity) < 1;
+      backgrounds.push(style.backgroundColor);
+      // WCAG exempts disabled controls.
+      isDisabled ||= each.matches(":has(:disabled), [aria-disabled]") && Number(style.opacity) < 1;
     }
     const style = getComputedStyle(element);
     const size = parseFloat(style.fontSize);
     const large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
-    if (!faint) found.push({ said: said.slice(0, 40), color: style.color, behind, large });
+    if (!isDisabled) found.push({ content: content.slice(0, 40), color: style.color, backgrounds, large });
   }
   return found;
 }"""
 
 
 def weak_texts(page: Page) -> list[str]:
-    """Texts with less contrast than level AA asks for: 4.5, or 3 where they are large."""
-    found: list[dict[str, Any]] = page.evaluate(_TEXTS)
-    assert len(found) > 5
+    """Return the texts with less contrast than level AA requires: 4.5, or 3 for large ones."""
+    texts: list[dict[str, Any]] = page.evaluate(_TEXTS)
+    assert len(texts) > 5
     weak = []
-    for each in found:
-        under = (255.0, 255.0, 255.0)
-        for layer in reversed(each["behind"]):
-            under = _over(layer, under)
-        contrast = _contrast(_over(each["color"], under), under)
-        if contrast < (3 if each["large"] else 4.5):
-            weak.append(f"{each['said']!r}: {contrast:.2f}")
+    for text in texts:
+        background = (255.0, 255.0, 255.0)
+        for layer in reversed(text["backgrounds"]):
+            background = _blend(layer, background)
+        contrast = _contrast(_blend(text["color"], background), background)
+        if contrast < (3 if text["large"] else 4.5):
+            weak.append(f"{text['content']!r}: {contrast:.2f}")
     return weak
 
 
-def _over(color: str, under: tuple[float, ...]) -> tuple[float, ...]:
-    """A CSS colour, seen over another one; both in 0 to 255."""
+def _blend(color: str, background: tuple[float, ...]) -> tuple[float, ...]:
+    """Return a CSS colour blended over another one; both in 0..255."""
     assert color.startswith("rgb"), color
     red, green, blue, *rest = (float(part) for part in color.partition("(")[2].rstrip(")").split(","))
     alpha = rest[0] if rest else 1.0
     return tuple(
-        alpha * mine + (1 - alpha) * below for mine, below in zip((red, green, blue), under, strict=True)
+        alpha * top + (1 - alpha) * bottom for top, bottom in zip((red, green, blue), background, strict=True)
     )
 
 
 def _contrast(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """WCAG 2.1, section 1.4.3."""
+    """Return the contrast ratio of two colours (WCAG 2.1, section 1.4.3)."""
     light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 
 
 def _luminance(color: tuple[float, ...]) -> float:
-    """Relative luminance of sRGB."""
+    """Return the relative luminance of an sRGB colour in 0..255."""
     parts = [value / 255 for value in color]
     red, green, blue = (
         part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts

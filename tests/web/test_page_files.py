@@ -1,4 +1,4 @@
-"""What the page is made of: texts in both languages, nothing from elsewhere, the library unchanged."""
+"""Files of the page: texts in both languages, nothing from other servers, the library unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WEB = Path(vsrcli.__file__).parent / "web"
 STATIC, VENDOR = WEB / "static", WEB / "static" / "vendor"
 TEXTS = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((STATIC / "texts").glob("*.json"))}
 DOCS = (Path(__file__).parents[2] / "docs" / "web.md").read_text("utf-8")
-OWN = [
+OWN_FILES = [
     path
     for path in (*STATIC.rglob("*"), *(WEB / "templates").iterdir())
     if path.is_file() and not path.is_relative_to(VENDOR)
@@ -33,59 +33,58 @@ def test_languages_have_the_same_texts() -> None:
 
 
 def test_korean_texts_are_korean() -> None:
-    names = {"pixels", "size.720p", "size.1440p", "size.2160p", "size.4320p", "convert.to"}
+    same = {"resolution", "size.720p", "size.1440p", "size.2160p", "size.4320p", "convert.to"}
     for key, text in TEXTS["ko"].items():
-        assert key in names or re.search("[가-힣]", text), key
+        assert key in same or re.search("[가-힣]", text), key
 
 
-def test_every_text_is_there_and_used() -> None:
-    everything = "\n".join(path.read_text("utf-8") for path in OWN if path.suffix in (".js", ".html"))
-    named = set(
-        re.findall(r"""(?:\btext\(|data-text=|data-label=)["']([a-z_.]+[a-z_0-9]+)["']""", everything)
-    )
-    assert len(named) > 50
-    assert named - TEXTS["en"].keys() == set()
-    chosen = (
+def test_every_text_exists_and_is_used() -> None:
+    sources = "\n".join(path.read_text("utf-8") for path in OWN_FILES if path.suffix in (".js", ".html"))
+    used = set(re.findall(r"""(?:\btext\(|data-text=|data-label=)["']([a-z_.]+[a-z_0-9]+)["']""", sources))
+    assert len(used) > 50
+    assert used - TEXTS["en"].keys() == set()
+    dynamic_prefixes = (
         "job.",
-        "left.",
         "upload.",
-        "refusal.",
+        "error.",
         "model.",
         "preset.",
         "size.",
         "result.",
     )  # `job.${state}`
-    unused = {key for key in TEXTS["en"] if f'"{key}"' not in everything and not key.startswith(chosen)}
-    assert unused <= {"refusal.token_wrong"}
+    unused = {
+        key for key in TEXTS["en"] if f'"{key}"' not in sources and not key.startswith(dynamic_prefixes)
+    }
+    assert unused <= {"error.wrong_token"}
 
 
-def test_every_code_is_told_of() -> None:
-    """In docs/web.md; and texts are there for codes that exist, and for nothing else."""
+def test_every_code_is_documented() -> None:
+    """The codes in docs/web.md and those with texts are those in the source."""
     source = "\n".join(path.read_text("utf-8") for path in sorted(WEB.glob("*.py")))
-    refusals = set(re.findall(r"""(?:Refusal\(\s*\d+|_unknown\(),\s*"([a-z_]+)\"""", source)) | {"error"}
-    login = {"token_wrong", "too_often"}  # in words, by the login page
-    jobs = set(re.findall(r"""Said\(\s*"([a-z]+)\"""", source))
-    assert len(refusals) > 25
-    assert jobs == {"error", "room", "interrupted", "stopped", "command"}
-    told = DOCS.partition("### Codes of refusals")[2].partition("\n### ")[0]
-    assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"(?m)^\|([^|]*)\|", told)))) == refusals | login
-    told = DOCS.partition("### Codes of jobs")[2].partition("\n### ")[0]
-    assert set(re.findall(r"(?m)^\| `(\w+)`", told)) == jobs
-    texts = {key.removeprefix("refusal.") for key in TEXTS["en"] if key.startswith("refusal.")}
-    assert texts - refusals - jobs == login | {
+    errors = set(re.findall(r"""(?:ApiError\(\s*\d+|_option_error\(),\s*"([a-z_]+)\"""", source)) | {"error"}
+    login = {"wrong_token", "too_many_attempts"}  # on the login page
+    jobs = set(re.findall(r"""StatusMessage\(\s*"([a-z_]+)\"""", source))
+    assert len(errors) > 25
+    assert jobs == {"error", "disk_full", "interrupted", "stopped", "command"}
+    documented = DOCS.partition("### Codes of errors")[2].partition("\n### ")[0]
+    assert set(re.findall(r"`(\w+)`", "".join(re.findall(r"(?m)^\|([^|]*)\|", documented)))) == errors | login
+    documented = DOCS.partition("### Codes of jobs")[2].partition("\n### ")[0]
+    assert set(re.findall(r"(?m)^\| `(\w+)`", documented)) == jobs
+    texts = {key.removeprefix("error.") for key in TEXTS["en"] if key.startswith("error.")}
+    assert texts - errors - jobs == login | {
         "unreachable",
         "unknown",
-    }  # where nobody answers, or not in JSON
-    assert jobs - texts == {"interrupted", "command"}  # another kind of text; the command's own words
+    }  # without a response, or one that is no JSON
+    assert jobs - texts == {"interrupted", "command"}  # another text; a message of the command
 
 
-def test_what_can_be_chosen_has_plain_words() -> None:
+def test_options_have_labels() -> None:
     assert {f"preset.{name}" for name in PRESETS} <= TEXTS["en"].keys()
     assert {f"model.{name}" for name in (*MODEL_PRESETS.values(), "bicubic", "lanczos")} <= TEXTS["en"].keys()
 
 
-def test_everything_comes_from_the_server_itself() -> None:
-    for path in OWN:
+def test_nothing_comes_from_other_servers() -> None:
+    for path in OWN_FILES:
         text = path.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?://|[\"'(]//", text), path
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", text), path

@@ -1,4 +1,4 @@
-"""The command: what it refuses before it listens, and how it ends."""
+"""The command: usage errors before it listens, and how it ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from visiting import PATIENCE, Running, Visitor, gone
+from web_client import TIMEOUT, ServerProcess, WebClient, have_ended
 
 from terminal import Outcome, complete, spawn
 from vsrcli.web.settings import Settings, is_loopback
@@ -24,7 +24,7 @@ Vsr = Callable[..., Outcome]
     [
         (["--host", "0.0.0.0"], ["0.0.0.0", "--token", "--insecure"]),
         (["--host", "::"], ["--token"]),
-        (["--host", "films.example.org"], ["--token"]),
+        (["--host", "videos.example.org"], ["--token"]),
         (["--host", "0.0.0.0", "--token", "short"], ["--token", "eight"]),
         (["--queue", "http://x"], ["--queue", "redis://"]),
         (["--no-worker", "--worker-only"], ["--no-worker", "--worker-only"]),
@@ -36,62 +36,62 @@ Vsr = Callable[..., Outcome]
         (["--port", "70000"], ["--port"]),
     ],
 )
-def test_what_it_refuses(arguments: list[str], words: list[str], vsr: Vsr, tmp_path: Path) -> None:
+def test_usage_errors(arguments: list[str], words: list[str], vsr: Vsr, tmp_path: Path) -> None:
     vsr("serve", "--data", tmp_path / "data", *arguments).fails(2, *words)
     assert not (tmp_path / "data").exists()
 
 
-def test_a_token_comes_by_the_environment(vsr: Vsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_from_the_environment(vsr: Vsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VSR_SERVE_TOKEN", "short")
     vsr("serve", "--data", tmp_path, "--host", "0.0.0.0").fails(2, "--token", "eight")
 
 
-def test_a_port_that_is_taken(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
+def test_port_in_use(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as blocker:
+        port = str(blocker.getsockname()[1])
         ended = complete(spawn("serve", "--port", port, "--data", tmp_path / "data", "--no-worker"))
     ended.fails(1, port, "--port")
 
 
-def test_a_folder_that_cannot_be_written(vsr: Vsr, tmp_path: Path) -> None:
+def test_unwritable_folder(vsr: Vsr, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     vsr("serve", "--data", tmp_path / "file" / "data").fails(1, "--data")
 
 
-def test_addresses() -> None:
+def test_loopback_addresses() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "localhost", "::1", "[::1]", "127.9.9.9")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.0.1", "example.org", "")))
-    assert Settings(data=Path("x"), host="0.0.0.0").public
+    assert Settings(data=Path("x"), host="0.0.0.0").is_public
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_when_it_is_asked_to(number: signal.Signals, serve: Callable[..., Running]) -> None:
+def test_ends_on_signals(number: signal.Signals, serve: Callable[..., ServerProcess]) -> None:
     server = serve()
-    visitor = Visitor(server.url)
-    assert visitor.get("/healthz").json() == {"status": "ok", "worker": True}
+    client = WebClient(server.url)
+    assert client.get("/healthz").json() == {"status": "ok", "worker": True}
     processes = psutil.Process(server.child.pid).children(recursive=True)
-    with visitor.stream("GET", "/api/events") as page:  # somebody looks on
+    with client.stream("GET", "/api/events") as page:
         assert page.status_code == 200
         os.kill(server.child.pid, number)
-        assert server.event("worker stopped")
-        assert server.event("stopped")
-    assert server.child.wait(PATIENCE) == 0
-    assert gone(processes)
+        assert server.wait_for_event("worker stopped")
+        assert server.wait_for_event("stopped")
+    assert server.child.wait(TIMEOUT) == 0
+    assert have_ended(processes)
     with pytest.raises(httpx.ConnectError):
-        visitor.get("/healthz")
+        client.get("/healthz")
 
 
-def test_one_worker_for_each_folder(serve: Callable[..., Running], tmp_path: Path) -> None:
-    """Page and worker apart, as in containers."""
+def test_one_worker_for_each_folder(serve: Callable[..., ServerProcess], tmp_path: Path) -> None:
+    """A second worker waits for the first one to end."""
     page = serve()
     second = spawn("serve", "--worker-only", "--data", tmp_path / "data")
     second.terminate()  # it would wait for the first to end
     complete(second)
     assert second.returncode != 0
-    assert Visitor(page.url).get("/healthz").json()["worker"] is True
+    assert WebClient(page.url).get("/healthz").json()["worker"] is True
 
 
-def test_secrets_are_for_the_owner_only(serve: Callable[..., Running], tmp_path: Path) -> None:
+def test_secrets_are_readable_by_the_owner_only(serve: Callable[..., ServerProcess], tmp_path: Path) -> None:
     serve().stop()
     data = tmp_path / "data"
     assert (data.stat().st_mode & 0o777) == 0o700

@@ -1,4 +1,4 @@
-"""Uploads: tus 1.0.0, interrupted, resumed, refused."""
+"""Uploads: tus 1.0.0, interrupted, resumed, rejected."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from visiting import TUS, Site, Visitor, cut_off, go_on, patch_headers, refused
+from web_client import TUS, LocalServer, WebClient, assert_error, broken_patch, patch_headers, resume
 
 import media_samples as media
 
@@ -15,163 +15,168 @@ Sample = Callable[..., Path]
 
 
 @pytest.fixture
-def visitor(site: Site) -> Visitor:
-    return site.visitor()
+def client(server: LocalServer) -> WebClient:
+    return server.client()
 
 
 @pytest.fixture
-def film(sample: Sample) -> bytes:
+def video(sample: Sample) -> bytes:
     return sample(media.cfr).read_bytes()
 
 
-def stored(site: Site, where: str) -> bytes:
-    """What lies on the server's disk."""
-    (file,) = (site.settings.data / "films" / where.rpartition("/")[2]).iterdir()
+def stored(server: LocalServer, url: str) -> bytes:
+    """Return the bytes on the server's disk."""
+    (file,) = (server.settings.data / "uploads" / url.rpartition("/")[2]).iterdir()
     return file.read_bytes()
 
 
-def test_what_the_server_knows(visitor: Visitor, site: Site) -> None:
-    told = visitor.options("/files")
-    assert told.status_code == 204
-    assert told.headers["Tus-Version"] == told.headers["Tus-Resumable"] == "1.0.0"
-    assert told.headers["Tus-Extension"] == "creation,expiration,termination"
-    assert told.headers["Tus-Max-Size"] == str(site.settings.max_upload)
+def test_protocol_support(client: WebClient, server: LocalServer) -> None:
+    response = client.options("/files")
+    assert response.status_code == 204
+    assert response.headers["Tus-Version"] == response.headers["Tus-Resumable"] == "1.0.0"
+    assert response.headers["Tus-Extension"] == "creation,expiration,termination"
+    assert response.headers["Tus-Max-Size"] == str(server.settings.max_upload)
 
 
-def test_a_film_in_pieces(visitor: Visitor, site: Site, film: bytes) -> None:
-    begun = visitor.begin(len(film), "나비 – Сад.mp4")
-    assert begun.status_code == 201
-    where = begun.headers["Location"]
-    assert "Upload-Expires" in begun.headers
-    told = visitor.head(where, headers=TUS)
-    assert told.headers["Upload-Offset"] == "0"
-    assert told.headers["Upload-Length"] == str(len(film))
-    assert told.headers["Cache-Control"] == "no-store"
-    assert visitor.films()[-1]["state"] == "uploading"
-    third = len(film) // 3
-    for begin, end in ((0, third), (third, third), (third, len(film))):
-        sent = visitor.bring(where, begin, film[begin:end])
+def test_upload_in_chunks(client: WebClient, server: LocalServer, video: bytes) -> None:
+    created = client.start_upload(len(video), "나비 – Сад.mp4")
+    assert created.status_code == 201
+    url = created.headers["Location"]
+    assert "Upload-Expires" in created.headers
+    response = client.head(url, headers=TUS)
+    assert response.headers["Upload-Offset"] == "0"
+    assert response.headers["Upload-Length"] == str(len(video))
+    assert response.headers["Cache-Control"] == "no-store"
+    assert client.videos()[-1]["state"] == "uploading"
+    third = len(video) // 3
+    for start, end in ((0, third), (third, third), (third, len(video))):
+        sent = client.append(url, start, video[start:end])
         assert sent.status_code == 204, sent.text
         assert sent.headers["Upload-Offset"] == str(end)
-    assert stored(site, where) == film
-    known = visitor.films()[-1]
-    assert known["name"] == "나비 – Сад.mp4"
-    assert known["state"] == "ready"
-    assert known["received"] == known["size"] == len(film)
-    assert (known["width"], known["height"], known["frames"], known["sound"]) == (64, 48, 12, True)
-    assert known["fps"] == pytest.approx(24000 / 1001, abs=1e-3)
-    assert known["duration"] == pytest.approx(
+    assert stored(server, url) == video
+    uploaded = client.videos()[-1]
+    assert uploaded["name"] == "나비 – Сад.mp4"
+    assert uploaded["state"] == "ready"
+    assert uploaded["received"] == uploaded["size"] == len(video)
+    assert (uploaded["width"], uploaded["height"], uploaded["frames"], uploaded["audio"]) == (
+        64,
+        48,
+        12,
+        True,
+    )
+    assert uploaded["fps"] == pytest.approx(24000 / 1001, abs=1e-3)
+    assert uploaded["duration"] == pytest.approx(
         12 * 1001 / 24000, abs=0.03
-    )  # the sound's last packet may be longer
-    assert visitor.bring(where, len(film), b"").status_code == 204  # the last byte again does no harm
+    )  # the last audio packet may be longer
+    assert client.append(url, len(video), b"").status_code == 204  # nothing more to send does no harm
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_interrupted_anywhere_and_resumed(seed: int, visitor: Visitor, site: Site) -> None:
-    chance = random.Random(seed)
-    data = chance.randbytes(chance.randrange(150_000, 290_000))
-    where = visitor.begin(len(data)).headers["Location"]
+def test_interrupted_anywhere_and_resumed(seed: int, client: WebClient, server: LocalServer) -> None:
+    rng = random.Random(seed)
+    data = rng.randbytes(rng.randrange(150_000, 290_000))
+    url = client.start_upload(len(data)).headers["Location"]
     offset = reached = 0
     for _ in range(3):
-        stop = chance.randrange(offset, len(data))
-        cut_off(visitor, where, offset, data[offset:stop], len(data) - offset).close()
+        stop = rng.randrange(offset, len(data))
+        broken_patch(client, url, offset, data[offset:stop], len(data) - offset).close()
         reached = max(reached, stop)
-        offset = visitor.offset(where)
+        offset = client.offset(url)
         assert offset <= reached
-    cut = chance.randrange(reached, len(data))
-    assert go_on(visitor, where, data[:cut]).status_code == 204
-    assert stored(site, where) == data[:cut]
-    refused(visitor.bring(where, cut, data[cut:]), 422, "not_a_film")  # these bytes are no film
+    cut = rng.randrange(reached, len(data))
+    assert resume(client, url, data[:cut]).status_code == 204
+    assert stored(server, url) == data[:cut]
+    assert_error(client.append(url, cut, data[cut:]), 422, "not_a_video")  # these bytes are no video
 
 
-def test_a_connection_that_hangs_is_taken_over(visitor: Visitor, site: Site, film: bytes) -> None:
-    where = visitor.begin(len(film)).headers["Location"]
-    with cut_off(visitor, where, 0, film[:1000], len(film)):
-        assert go_on(visitor, where, film).status_code == 204
-    assert stored(site, where) == film
+def test_stalled_request_is_replaced(client: WebClient, server: LocalServer, video: bytes) -> None:
+    url = client.start_upload(len(video)).headers["Location"]
+    with broken_patch(client, url, 0, video[:1000], len(video)):
+        assert resume(client, url, video).status_code == 204
+    assert stored(server, url) == video
 
 
-def test_wrong_offsets(visitor: Visitor, film: bytes) -> None:
-    where = visitor.begin(len(film)).headers["Location"]
-    visitor.bring(where, 0, film[:100])
-    for wrong in (0, 99, 101, len(film), 10**15):
-        values = refused(visitor.bring(where, wrong, film[100:200]), 409, "offset")
+def test_wrong_offsets(client: WebClient, video: bytes) -> None:
+    url = client.start_upload(len(video)).headers["Location"]
+    client.append(url, 0, video[:100])
+    for wrong in (0, 99, 101, len(video), 10**15):
+        values = assert_error(client.append(url, wrong, video[100:200]), 409, "offset")
         assert values == {"offset": 100}
     for nonsense in ("-1", "1.5", "x", "", "9" * 30):
-        refused(visitor.bring(where, 0, b"", **{"Upload-Offset": nonsense}), 400, "bad_request")
-    assert visitor.offset(where) == 100
+        assert_error(client.append(url, 0, b"", **{"Upload-Offset": nonsense}), 400, "bad_request")
+    assert client.offset(url) == 100
 
 
-def test_more_bytes_than_announced(visitor: Visitor, site: Site, film: bytes) -> None:
-    where = visitor.begin(50).headers["Location"]
-    refused(visitor.bring(where, 0, film[:51]), 413, "too_large")
-    assert stored(site, where) == b""
-    pieces = iter([film[:30], film[30:60]])  # no length is told
-    refused(visitor.patch(where, content=pieces, headers=patch_headers(0)), 413, "too_large")
-    assert len(stored(site, where)) <= 50
+def test_more_bytes_than_announced(client: WebClient, server: LocalServer, video: bytes) -> None:
+    url = client.start_upload(50).headers["Location"]
+    assert_error(client.append(url, 0, video[:51]), 413, "too_large")
+    assert stored(server, url) == b""
+    chunks = iter([video[:30], video[30:60]])  # without Content-Length
+    assert_error(client.patch(url, content=chunks, headers=patch_headers(0)), 413, "too_large")
+    assert len(stored(server, url)) <= 50
 
 
-def test_limits_before_the_first_byte(visitor: Visitor, site: Site) -> None:
-    before = site.kept()
-    limit = site.settings.max_upload
-    assert refused(visitor.begin(limit + 1), 413, "too_large") == {"limit": limit}
-    refused(visitor.begin(0), 422, "empty")
+def test_limits_before_the_first_byte(client: WebClient, server: LocalServer) -> None:
+    before = server.stored_files()
+    limit = server.settings.max_upload
+    assert assert_error(client.start_upload(limit + 1), 413, "too_large") == {"limit": limit}
+    assert_error(client.start_upload(0), 422, "empty")
     for nonsense in ("-1", "x", "1e3", "9" * 19):
-        refused(visitor.begin(1, **{"Upload-Length": nonsense}), 400, "bad_request")
-    refused(visitor.begin(1, **{"Upload-Defer-Length": "1"}), 400, "bad_request")
-    refused(visitor.begin(1, **{"Upload-Metadata": "filename !"}), 400, "bad_request")
-    refused(visitor.begin(1, **{"Tus-Resumable": "0.2.2"}), 412, "bad_request")
-    assert site.kept() == before
-    assert visitor.films() == []
+        assert_error(client.start_upload(1, **{"Upload-Length": nonsense}), 400, "bad_request")
+    assert_error(client.start_upload(1, **{"Upload-Defer-Length": "1"}), 400, "bad_request")
+    assert_error(client.start_upload(1, **{"Upload-Metadata": "filename !"}), 400, "bad_request")
+    assert_error(client.start_upload(1, **{"Tus-Resumable": "0.2.2"}), 412, "bad_request")
+    assert server.stored_files() == before
+    assert client.videos() == []
 
 
-def test_protocol_errors(visitor: Visitor, film: bytes) -> None:
-    where = visitor.begin(len(film)).headers["Location"]
-    refused(visitor.bring(where, 0, film, **{"Content-Type": "video/mp4"}), 415, "bad_request")
-    refused(visitor.bring(where, 0, film, **{"Tus-Resumable": "2.0.0"}), 412, "bad_request")
-    refused(visitor.put(where, content=film), 405, "method")
-    assert visitor.offset(where) == 0
+def test_protocol_errors(client: WebClient, video: bytes) -> None:
+    url = client.start_upload(len(video)).headers["Location"]
+    assert_error(client.append(url, 0, video, **{"Content-Type": "video/mp4"}), 415, "bad_request")
+    assert_error(client.append(url, 0, video, **{"Tus-Resumable": "2.0.0"}), 412, "bad_request")
+    assert_error(client.put(url, content=video), 405, "method")
+    assert client.offset(url) == 0
 
 
-def test_stopping_an_upload(visitor: Visitor, site: Site, film: bytes) -> None:
-    where = visitor.begin(len(film)).headers["Location"]
-    visitor.bring(where, 0, film[:1000])
-    folder = site.settings.data / "films" / where.rpartition("/")[2]
+def test_terminating_an_upload(client: WebClient, server: LocalServer, video: bytes) -> None:
+    url = client.start_upload(len(video)).headers["Location"]
+    client.append(url, 0, video[:1000])
+    folder = server.settings.data / "uploads" / url.rpartition("/")[2]
     assert folder.exists()
-    assert visitor.delete(where, headers=TUS).status_code == 204
+    assert client.delete(url, headers=TUS).status_code == 204
     assert not folder.exists()
-    assert visitor.head(where, headers=TUS).status_code == 404
-    refused(visitor.bring(where, 1000, film[1000:]), 404, "not_found")
-    assert visitor.films() == []
+    assert client.head(url, headers=TUS).status_code == 404
+    assert_error(client.append(url, 1000, video[1000:]), 404, "not_found")
+    assert client.videos() == []
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("name", "sanitized"),
     [
         ("../../etc/passwd.mp4", "passwd.mp4"),
-        ("C:\\films\\a.mp4", "a.mp4"),
+        ("C:\\videos\\a.mp4", "a.mp4"),
         ("new\nline\x00.mp4", "newline.mp4"),
-        ("", "film"),
-        ("...", "film"),
+        ("", "video"),
+        ("...", "video"),
         ("한" * 300 + ".mp4", "한" * 65 + ".mp4"),
     ],
 )
-def test_names_are_only_names(given: str, kept: str, visitor: Visitor, site: Site) -> None:
-    where = visitor.begin(10, given).headers["Location"]
-    assert visitor.films()[-1]["name"] == kept
-    (file,) = (site.settings.data / "films" / where.rpartition("/")[2]).iterdir()
-    assert file.name in ("film.mp4", "film.film")
+def test_sanitized_names(name: str, sanitized: str, client: WebClient, server: LocalServer) -> None:
+    url = client.start_upload(10, name).headers["Location"]
+    assert client.videos()[-1]["name"] == sanitized
+    (file,) = (server.settings.data / "uploads" / url.rpartition("/")[2]).iterdir()
+    assert file.name in ("video.mp4", "video.video")
 
 
-def test_room_for_what_was_announced_only(open_site: Callable[..., Site]) -> None:
-    site = open_site(quota=1000, films=3)
-    visitor, other = site.visitor(), site.visitor()
-    assert visitor.begin(600).status_code == 201
-    assert refused(other.begin(401), 413, "quota") == {"left": 400}
-    where = other.begin(400).headers["Location"]
-    refused(visitor.begin(1), 413, "quota")
+def test_quota_includes_announced_uploads(open_server: Callable[..., LocalServer]) -> None:
+    server = open_server(quota=1000, max_videos=3)
+    client, other = server.client(), server.client()
+    assert client.start_upload(600).status_code == 201
+    assert assert_error(other.start_upload(401), 413, "quota") == {"left": 400}
+    url = other.start_upload(400).headers["Location"]
+    assert_error(client.start_upload(1), 413, "quota")
     assert other.get("/api/options").json()["quota"] == {"bytes": 1000, "used": 1000, "left": 0}
-    other.delete(where, headers=TUS)
+    other.delete(url, headers=TUS)
     for _ in range(2):
-        assert visitor.begin(100).status_code == 201
-    assert refused(visitor.begin(100), 429, "too_many_films") == {"limit": 3}
+        assert client.start_upload(100).status_code == 201
+    assert assert_error(client.start_upload(100), 429, "too_many_videos") == {"limit": 3}

@@ -1,4 +1,4 @@
-"""What becomes of a job whose programs never end, end without a word, or write too much."""
+"""Jobs whose process never ends, ends without a message, or writes too much; databases of other versions."""
 
 from __future__ import annotations
 
@@ -10,145 +10,150 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from house import House
-from visiting import PATIENCE
+from data_folder import DataFolder
+from web_client import TIMEOUT
 
+from vsrcli.errors import OutputError
 from vsrcli.web import conversion
-from vsrcli.web.cleanup import cancel
+from vsrcli.web.app import create_app
+from vsrcli.web.cleanup import cancel_job
 from vsrcli.web.conversion import JobRunner
 from vsrcli.web.errors import DISK_FULL, INTERNAL_ERROR, INTERRUPTED, without_message
-from vsrcli.web.store import CANCELLED, FAILED, QUEUED, RUNNING, JobRecord, Store
-from vsrcli.web.worker import _recover
+from vsrcli.web.store import CANCELLED, FAILED, QUEUED, RUNNING, JobRecord
+from vsrcli.web.worker import requeue_interrupted
 
-CALLS = "import socket; line = socket.create_connection(('127.0.0.1', {port})); line.recv(1)"
+CONNECT = "import socket; s = socket.create_connection(('127.0.0.1', {port})); s.recv(1)"
 
 
-class Caller:
-    """A program that calls when it has begun, and never ends by itself."""
+class EndlessProgram:
+    """A program that connects to the test when it has started, and never ends by itself."""
 
     def __init__(self) -> None:
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self._listening.settimeout(PATIENCE)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(TIMEOUT)
 
-    def program(self, first: str = "pass") -> list[str]:
-        """Its command line; ``first`` is what it does before."""
-        calls = CALLS.format(port=self._listening.getsockname()[1])
-        return [sys.executable, "-I", "-c", f"{first}; {calls}"]
+    def command(self, first: str = "pass") -> list[str]:
+        """Return its command line; ``first`` is a statement that it executes before."""
+        connect = CONNECT.format(port=self._listener.getsockname()[1])
+        return [sys.executable, "-I", "-c", f"{first}; {connect}"]
 
-    def wait(self) -> socket.socket:
-        """Until it has begun; the line to it."""
-        line, _ = self._listening.accept()
-        line.settimeout(PATIENCE)
-        return line
+    def wait_for_start(self) -> socket.socket:
+        """Return its connection."""
+        connection, _ = self._listener.accept()
+        connection.settimeout(TIMEOUT)
+        return connection
 
     def close(self) -> None:
-        """Nobody is there any more."""
-        self._listening.close()
+        self._listener.close()
 
 
 @pytest.fixture
-def caller() -> Iterator[Caller]:
-    found = Caller()
-    yield found
-    found.close()
+def endless() -> Iterator[EndlessProgram]:
+    program = EndlessProgram()
+    yield program
+    program.close()
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def folder(tmp_path: Path) -> DataFolder:
+    return DataFolder(tmp_path)
 
 
-def waiting(house: House) -> JobRecord:
-    """A job whose folder is as a killed run has left it: with nothing in it."""
-    job = house.job("job", house.film("film"), QUEUED)
-    house.settings.result(job.id, job.suffix).unlink()
+def add_queued_job(folder: DataFolder) -> JobRecord:
+    """Add a job without a result, as after a killed run."""
+    job = folder.add_job("job", folder.add_upload("video"), QUEUED)
+    folder.settings.result_path(job.id, job.suffix).unlink()
     return job
 
 
-def now_of(house: House, job: JobRecord) -> JobRecord:
-    found = house.store.get_job(job.id)
-    assert found is not None
-    return found
+def reload(folder: DataFolder, job: JobRecord) -> JobRecord:
+    present = folder.store.get_job(job.id)
+    assert present is not None
+    return present
 
 
-def begun(house: House, job: JobRecord, stopping: threading.Event) -> threading.Thread:
-    thread = threading.Thread(target=JobRunner(house.store, house.settings, stopping), args=(job.id,))
+def start_runner(folder: DataFolder, job: JobRecord, stopping: threading.Event) -> threading.Thread:
+    thread = threading.Thread(target=JobRunner(folder.store, folder.settings, stopping), args=(job.id,))
     thread.start()
     return thread
 
 
-@pytest.mark.parametrize("why", ["cancelled", "stopping"])
-def test_previews_that_never_end(
-    why: str, house: House, caller: Caller, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("reason", ["cancelled", "stopping"])
+def test_endless_previews(
+    reason: str, folder: DataFolder, endless: EndlessProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vsrcli.web.conversion.python", lambda *_: caller.program())
-    monkeypatch.setattr("vsrcli.web.conversion._SECONDS", float("inf"))
-    job = house.job("job", house.film("film"), QUEUED)  # its film is there; the frames to compare are not
-    target, stopping = house.settings.result(job.id, job.suffix), threading.Event()
-    worker = begun(house, job, stopping)
-    with caller.wait() as line:
-        assert now_of(house, job).state == RUNNING
-        if why == "cancelled":
-            cancel(house.store, job)
+    monkeypatch.setattr("vsrcli.web.conversion.python_command", lambda *_: endless.command())
+    monkeypatch.setattr("vsrcli.web.conversion._PREVIEW_TIMEOUT", float("inf"))
+    job = folder.add_job("job", folder.add_upload("video"), QUEUED)  # its result exists; its previews do not
+    target, stopping = folder.settings.result_path(job.id, job.suffix), threading.Event()
+    worker = start_runner(folder, job, stopping)
+    with endless.wait_for_start() as connection:
+        assert reload(folder, job).state == RUNNING
+        if reason == "cancelled":
+            cancel_job(folder.store, job)
         else:
             stopping.set()
         worker.join()
-        assert line.recv(1) == b""  # it has been ended
-    after = now_of(house, job)
-    if why == "cancelled":
+        assert connection.recv(1) == b""  # the program was ended
+    after = reload(folder, job)
+    if reason == "cancelled":
         assert (after.state, after.message, after.code) == (CANCELLED, "", None)
         assert not target.parent.exists()
     else:
-        assert (after.state, after.message, after.code) == (QUEUED, INTERRUPTED.sentence, "interrupted")
+        assert (after.state, after.message, after.code) == (QUEUED, INTERRUPTED.message, "interrupted")
         assert target.exists()  # only its previews are missing
 
 
-def test_a_command_that_ends_without_a_word(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = waiting(house)
-    monkeypatch.setattr(conversion, "upscale", lambda *_: [sys.executable, "-I", "-c", "raise SystemExit(3)"])
-    JobRunner(house.store, house.settings, threading.Event())(job.id)
-    after = now_of(house, job)
-    assert (after.state, after.message) == (FAILED, without_message(3).sentence)
+def test_command_that_ends_without_message(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = add_queued_job(folder)
+    command = [sys.executable, "-I", "-c", "raise SystemExit(3)"]
+    monkeypatch.setattr(conversion, "job_command", lambda *_: command)
+    JobRunner(folder.store, folder.settings, threading.Event())(job.id)
+    after = reload(folder, job)
+    assert (after.state, after.message) == (FAILED, without_message(3).message)
     assert (after.code, after.details) == ("stopped", {"status": 3})
 
 
-def test_a_result_that_becomes_too_large(
-    house: House, caller: Caller, monkeypatch: pytest.MonkeyPatch
+def test_result_that_exceeds_the_quota(
+    folder: DataFolder, endless: EndlessProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, size = waiting(house), house.settings.quota + 1
-    monkeypatch.setattr(conversion, "_WEIGH", 0.0)
-    monkeypatch.setattr(
-        conversion, "upscale", lambda *_: caller.program(f"open('part', 'wb').write(bytes({size}))")
-    )
-    JobRunner(house.store, house.settings, threading.Event())(job.id)
-    after = now_of(house, job)
-    assert (after.state, after.message, after.code) == (FAILED, DISK_FULL.sentence, "room")
-    assert not house.settings.job(job.id).exists()
+    job, size = add_queued_job(folder), folder.settings.quota + 1
+    command = endless.command(f"open('part', 'wb').write(bytes({size}))")
+    monkeypatch.setattr(conversion, "_SIZE_INTERVAL", 0.0)
+    monkeypatch.setattr(conversion, "job_command", lambda *_: command)
+    JobRunner(folder.store, folder.settings, threading.Event())(job.id)
+    after = reload(folder, job)
+    assert (after.state, after.message, after.code) == (FAILED, DISK_FULL.message, "disk_full")
+    assert not folder.settings.job_dir(job.id).exists()
 
 
-def test_a_worker_that_fails_itself(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    job = waiting(house)
-    monkeypatch.setattr(conversion, "upscale", lambda *_: ["/nowhere", None])
-    JobRunner(house.store, house.settings, threading.Event())(job.id)
-    after = now_of(house, job)
-    assert (after.state, after.message, after.code) == (FAILED, INTERNAL_ERROR.sentence, "error")
+def test_worker_that_fails_itself(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = add_queued_job(folder)
+    monkeypatch.setattr(conversion, "job_command", lambda *_: ["/nowhere", None])
+    JobRunner(folder.store, folder.settings, threading.Event())(job.id)
+    after = reload(folder, job)
+    assert (after.state, after.message, after.code) == (FAILED, INTERNAL_ERROR.message, "error")
 
 
-def test_what_a_killed_worker_was_doing_waits_again(house: House) -> None:
-    job = house.job("job", house.film("film"), RUNNING)
-    _recover(house.store)
-    after = now_of(house, job)
+def test_jobs_of_a_killed_worker_are_requeued(folder: DataFolder) -> None:
+    job = folder.add_job("job", folder.add_upload("video"), RUNNING)
+    requeue_interrupted(folder.store)
+    after = reload(folder, job)
     assert (after.state, after.code) == (QUEUED, "interrupted")
-    cancel(house.store, after)
-    assert (now_of(house, job).message, now_of(house, job).code) == ("", None)
+    cancel_job(folder.store, after)
+    assert (reload(folder, job).message, reload(folder, job).code) == ("", None)
 
 
-def test_jobs_of_an_older_version(house: House) -> None:
-    house.job("job", house.film("film"), FAILED)
-    with sqlite3.connect(house.settings.database) as db:
-        for column in ("code", "details"):
-            db.execute(f"alter table jobs drop column {column}")
-        db.execute("update jobs set message = 'It did not work.'")
+@pytest.mark.parametrize("version", [0, 99])
+def test_database_of_another_version_is_refused(version: int, folder: DataFolder) -> None:
+    """Nothing is deleted then, not even folders without a record."""
+    folder.add_job("job", folder.add_upload("video"), FAILED)
+    (folder.settings.data / "jobs" / "unknown").mkdir()
+    before = {path for path in folder.settings.data.rglob("*") if "sqlite3" not in path.name}
+    with sqlite3.connect(folder.settings.database) as db:
+        db.execute(f"pragma user_version = {version}")
     db.close()
-    (job,) = Store(house.settings.database).list_all_jobs()
-    assert (job.message, job.code, job.details) == ("It did not work.", None, {})
+    with pytest.raises(OutputError, match="another version of vsr serve; give another folder with --data"):
+        create_app(folder.settings)
+    assert len(before) == 7
+    assert before <= {*folder.settings.data.rglob("*")}

@@ -1,139 +1,144 @@
-// A result: the same frame before and after, with a line to move between them; what there is to know of it.
+// A result: the same frame before and after, with a divider to move between them, and its properties.
 
-import { named } from "./choices.js";
-import { piece, words } from "./dom.js";
+import { optionLabel } from "./conversion-form.js";
+import { cloneTemplate, setText } from "./dom.js";
 import * as format from "./format.js";
-import { current, text } from "./texts.js";
+import { currentLanguage, text } from "./texts.js";
 
 export class Comparison {
   #job;
   #parts;
-  #moment = 0;
-  #shown; // language and minute of the words that are shown
+  #preview = 0; // index
+  #shown; // language and minute of the texts on the page
 
   constructor(job) {
     this.#job = job;
-    const { root, parts } = piece("result");
+    const { root, parts } = cloneTemplate("result");
     [this.root, this.#parts] = [root, parts];
-    const { previews, moments, width, height } = job.result;
-    parts.comparison.hidden = previews === 0;
+    const { preview_times: times, width, height } = job.result;
+    parts.comparison.hidden = times.length === 0;
     parts.comparison.style.setProperty("--ratio", width / height);
-    parts.canvas.style.setProperty("--own-width", `${width / devicePixelRatio}px`);
-    this.#addMoments(moments);
-    parts.slider.addEventListener("input", () => this.#cut());
-    parts.stage.addEventListener("scroll", () => this.#cut());
-    parts.zoom.addEventListener("click", () => this.#zoom());
-    parts.stage.addEventListener("pointerdown", (event) => this.#grab(event));
-    new ResizeObserver(() => this.#cut()).observe(parts.stage);
-    if (previews) this.#load();
+    parts.canvas.style.setProperty("--native-width", `${width / devicePixelRatio}px`);
+    this.#addPreviewChips(times);
+    parts.slider.addEventListener("input", () => this.#moveDivider());
+    parts.viewport.addEventListener("scroll", () => this.#moveDivider());
+    parts.zoom.addEventListener("click", () => this.#toggleZoom());
+    parts.viewport.addEventListener("pointerdown", (event) => this.#startDrag(event));
+    new ResizeObserver(() => this.#moveDivider()).observe(parts.viewport);
+    if (times.length) this.#loadPreview();
   }
 
-  /** Put all words in; again after a change of language. */
+  /** Set all texts; again after a change of language. */
   update() {
-    const shown = `${current()} ${Math.floor(Date.now() / 60000)}`;
+    const shown = `${currentLanguage()} ${Math.floor(Date.now() / 60000)}`;
     if (this.#shown === shown) return;
     this.#shown = shown;
     const { result, options } = this.#job;
     const rows = [
       ["name", result.name],
       ["size", format.bytes(result.size)],
-      ["pixels", format.pixels(result)],
+      ["resolution", format.resolution(result)],
       ["frames", format.count(result.frames)],
-      ["took", format.span(result.seconds)],
-      ["model", named("model", options.model)],
-      ["preset", named("preset", options.encode_preset)],
-      ["expires", result.expires && format.moment(result.expires)],
+      ["elapsed", format.duration(result.elapsed_seconds)],
+      ["model", optionLabel("model", options.model)],
+      ["preset", optionLabel("preset", options.encode_preset)],
+      ["expires", result.expires && format.dateTime(result.expires)],
     ];
-    this.#parts.facts.replaceChildren(
-      ...rows.filter(([, value]) => value).map(([key, value]) => fact(text(`result.${key}`), value)),
+    this.#parts.properties.replaceChildren(
+      ...rows.filter(([, value]) => value).map(([key, value]) => propertyRow(text(`result.${key}`), value)),
     );
-    this.#parts.notices.replaceChildren(...result.notices.map((notice) => withText("li", notice)));
+    this.#parts.notices.replaceChildren(...result.notices.map((notice) => elementWithText("li", notice)));
     this.#parts.notices.hidden = !result.notices.length;
-    [...this.#parts.moments.children].forEach((chip, place) => {
-      words(chip.querySelector("span"), format.clock(result.moments[place], true));
+    [...this.#parts.previews.children].forEach((chip, index) => {
+      setText(chip.querySelector("span"), format.timestamp(result.preview_times[index], true));
     });
     this.#describe();
   }
 
-  #addMoments(moments) {
-    moments.forEach((_, place) => {
+  #addPreviewChips(times) {
+    times.forEach((_, index) => {
       const chip = document.createElement("label");
       const radio = document.createElement("input");
       chip.className = "chip small";
-      Object.assign(radio, { type: "radio", name: `moment-${this.#job.id}`, checked: place === 0 });
+      Object.assign(radio, { type: "radio", name: `preview-${this.#job.id}`, checked: index === 0 });
       radio.addEventListener("change", () => {
-        this.#moment = place;
-        this.#load();
+        this.#preview = index;
+        this.#loadPreview();
         this.#describe();
       });
       chip.append(radio, document.createElement("span"));
-      this.#parts.moments.append(chip);
+      this.#parts.previews.append(chip);
     });
   }
 
-  #load() {
+  #loadPreview() {
     for (const side of ["before", "after"]) {
-      this.#parts[side].src = `/api/jobs/${this.#job.id}/frames/${this.#moment}/${side}.png`;
+      this.#parts[side].src = `/api/jobs/${this.#job.id}/frames/${this.#preview}/${side}.png`;
     }
   }
 
   #describe() {
-    const time = format.clock(this.#job.result.moments[this.#moment] ?? 0, true);
+    const time = format.timestamp(this.#job.result.preview_times[this.#preview] ?? 0, true);
     this.#parts.before.alt = text("compare.before_alt", { time });
     this.#parts.after.alt = text("compare.after_alt", { time });
-    this.#cut();
+    this.#moveDivider();
   }
 
-  /** Move the line to where the slider says, in what is seen of the picture. */
-  #cut() {
-    const { stage, canvas, slider } = this.#parts;
-    const share = slider.value / 100;
-    canvas.style.setProperty("--cut", `${stage.scrollLeft + share * stage.clientWidth}px`);
-    slider.setAttribute("aria-valuetext", text("compare.value", { percent: format.percent(share) }));
+  /** Move the divider to the position of the slider, within the visible part of the image. */
+  #moveDivider() {
+    const { viewport, canvas, slider } = this.#parts;
+    const fraction = slider.value / 100;
+    canvas.style.setProperty("--divider", `${viewport.scrollLeft + fraction * viewport.clientWidth}px`);
+    slider.setAttribute("aria-valuetext", text("compare.value", { percent: format.percent(fraction) }));
   }
 
-  /** Every pixel of the new film on one of the screen, or the whole picture. */
-  #zoom() {
-    const { stage, zoom } = this.#parts;
-    const close = stage.classList.toggle("close");
-    zoom.setAttribute("aria-pressed", String(close));
-    if (close) {
-      stage.tabIndex = 0; // so that arrow keys move it
-      stage.scrollTo((stage.scrollWidth - stage.clientWidth) / 2, (stage.scrollHeight - stage.clientHeight) / 2);
-    } else stage.removeAttribute("tabindex");
-    this.#cut();
+  /** Show every pixel of the result as one of the screen, or the whole image. */
+  #toggleZoom() {
+    const { viewport, zoom } = this.#parts;
+    const isZoomed = viewport.classList.toggle("zoomed");
+    zoom.setAttribute("aria-pressed", String(isZoomed));
+    if (isZoomed) {
+      viewport.tabIndex = 0; // so that arrow keys scroll it
+      viewport.scrollTo(
+        (viewport.scrollWidth - viewport.clientWidth) / 2,
+        (viewport.scrollHeight - viewport.clientHeight) / 2,
+      );
+    } else viewport.removeAttribute("tabindex");
+    this.#moveDivider();
   }
 
-  /** The pointer moves the line; in the enlarged picture a mouse moves the picture, as a finger does anyway. */
-  #grab(down) {
-    const { stage, slider } = this.#parts;
-    const close = stage.classList.contains("close");
-    if (down.button !== 0 || (close && down.pointerType !== "mouse")) return;
+  /** The pointer moves the divider; in the zoomed image a mouse scrolls, as a finger does anyway. */
+  #startDrag(down) {
+    const { viewport, slider } = this.#parts;
+    const isZoomed = viewport.classList.contains("zoomed");
+    if (down.button !== 0 || (isZoomed && down.pointerType !== "mouse")) return;
     down.preventDefault();
-    const [left, top] = [stage.scrollLeft, stage.scrollTop];
+    const [left, top] = [viewport.scrollLeft, viewport.scrollTop];
     const move = (event) => {
-      if (close) stage.scrollTo(left + down.clientX - event.clientX, top + down.clientY - event.clientY);
+      if (isZoomed) viewport.scrollTo(left + down.clientX - event.clientX, top + down.clientY - event.clientY);
       else {
-        const box = stage.getBoundingClientRect();
+        const box = viewport.getBoundingClientRect();
         slider.value = ((event.clientX - box.left) / box.width) * 100;
-        this.#cut();
+        this.#moveDivider();
       }
     };
     move(down);
-    stage.setPointerCapture(down.pointerId);
-    stage.addEventListener("pointermove", move);
-    stage.addEventListener("lostpointercapture", () => stage.removeEventListener("pointermove", move), { once: true });
+    viewport.setPointerCapture(down.pointerId);
+    viewport.addEventListener("pointermove", move);
+    viewport.addEventListener("lostpointercapture", () => viewport.removeEventListener("pointermove", move), {
+      once: true,
+    });
   }
 }
 
-function withText(tag, said) {
+function elementWithText(tag, content) {
   const element = document.createElement(tag);
-  element.textContent = said;
+  element.textContent = content;
   return element;
 }
 
-function fact(name, value) {
+function propertyRow(name, value) {
   const row = document.createElement("div");
-  row.append(withText("dt", name), withText("dd", value));
+  row.append(elementWithText("dt", name), elementWithText("dd", value));
   return row;
 }

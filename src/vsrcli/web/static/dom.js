@@ -1,11 +1,11 @@
-// Pieces of the page: copies of its templates, and words put into them.
+// Elements of the page: copies of its templates, their texts, announcements and confirmations.
 
-import { apply } from "./texts.js";
+import { applyTexts } from "./texts.js";
 
-/** A copy of a template's one element, with its texts, and its named parts by name. */
-export function piece(id) {
+/** Copy a template; return its one element, with texts, and its named parts by name. */
+export function cloneTemplate(id) {
   const root = document.getElementById(id).content.firstElementChild.cloneNode(true);
-  apply(root);
+  applyTexts(root);
   const parts = {};
   for (const element of root.querySelectorAll("[data-part]")) {
     parts[element.dataset.part.replace(/-(\w)/g, (_, letter) => letter.toUpperCase())] = element;
@@ -13,61 +13,61 @@ export function piece(id) {
   return { root, parts };
 }
 
-/** Set words, or hide what has none. Only what changed is touched, so that screen readers are not disturbed. */
-export function words(element, said) {
-  if (element.textContent !== (said ?? "")) element.textContent = said ?? "";
-  element.hidden = !said;
+/** Set the text, or hide the element without one. Unchanged text is not set, which would disturb screen readers. */
+export function setText(element, content) {
+  if (element.textContent !== (content ?? "")) element.textContent = content ?? "";
+  element.hidden = !content;
 }
 
-/** A sentence that may be the server's own, in English. */
-export function sentence(element, said) {
-  words(element, said?.text);
-  if (said?.lang) element.lang = said.lang;
+/** Set a message {text, lang}, or hide the element without one. */
+export function setMessage(element, message) {
+  setText(element, message?.text);
+  if (message?.lang) element.lang = message.lang;
   else element.removeAttribute("lang");
 }
 
-/** Put children into an order, and nothing else; those in place keep their focus. */
-export function order(parent, children) {
+/** Make these the children of an element, in this order; those in place keep their focus. */
+export function setChildren(parent, children) {
   for (const child of [...parent.children]) if (!children.includes(child)) child.remove();
-  children.forEach((child, place) => {
-    if (parent.children[place] !== child) parent.insertBefore(child, parent.children[place] ?? null);
+  children.forEach((child, index) => {
+    if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null);
   });
 }
 
-/** Show a share of 1, or that it is not known (null). */
-export function progress(bar, share, label, said) {
-  if (share == null) bar.removeAttribute("value");
-  else bar.value = Math.round(share * 1000) / 10;
+/** Set a progress bar to a fraction of 1, or to unknown (null). */
+export function setProgress(bar, fraction, label, valueText) {
+  if (fraction == null) bar.removeAttribute("value");
+  else bar.value = Math.round(fraction * 1000) / 10;
   bar.setAttribute("aria-label", label);
-  bar.setAttribute("aria-valuetext", said);
+  bar.setAttribute("aria-valuetext", valueText);
 }
 
-const live = document.getElementById("said");
+const announcer = document.getElementById("announcer");
 
-/** Have screen readers say it when they are done with what they say now. */
-export function say(said) {
+/** Have screen readers announce a sentence when they are idle. */
+export function announce(sentence) {
   const line = document.createElement("p");
-  line.textContent = said;
-  live.append(line);
-  while (live.children.length > 4) live.firstElementChild.remove();
+  line.textContent = sentence;
+  announcer.append(line);
+  while (announcer.children.length > 4) announcer.firstElementChild.remove();
 }
 
-const dialog = document.getElementById("ask");
-let answer = null; // to the question that is asked
+const dialog = document.getElementById("confirm");
+let resolveAnswer = null; // of the question that is open
 
 dialog?.addEventListener("close", () => {
-  if (dialog.open) return; // the event comes later than what it tells: the next question stands there already
-  answer?.(dialog.returnValue === "yes");
-  answer = null;
+  if (dialog.open) return; // the event is delivered late: the next question is open already
+  resolveAnswer?.(dialog.returnValue === "yes");
+  resolveAnswer = null;
 });
 
-/** Ask before something that cannot be undone; whether the answer was yes. */
-export function ask({ title, question, yes, no }) {
-  const part = (name) => document.getElementById(`ask-${name}`);
+/** Ask before something that cannot be undone; resolve to whether the answer was yes. */
+export function confirmAction({ title, question, yes, no }) {
+  const part = (name) => document.getElementById(`confirm-${name}`);
   [part("title").textContent, part("text").textContent] = [title, question];
   [part("yes").textContent, part("no").textContent] = [yes, no];
-  answer?.(false);
+  resolveAnswer?.(false);
   dialog.returnValue = "no";
   dialog.showModal();
-  return new Promise((resolve) => (answer = resolve));
+  return new Promise((resolve) => (resolveAnswer = resolve));
 }

@@ -1,124 +1,125 @@
-// What the server knows of this visitor's films: told by server-sent events, asked for where they do not come.
+// The videos of this session: received by server-sent events, polled where these do not come.
 
-import { Refused, request } from "./server.js";
+import { ApiError, request } from "./api.js";
 
-const POLL = 3000; // milliseconds between two questions while events do not come
-const SILENCE = 10000; // without an event while something should happen: a proxy may be holding them back
-const RETRY = 15000; // until a closed stream of events is tried again
+const POLL_INTERVAL = 3000; // milliseconds between two requests while events do not come
+const SILENCE_LIMIT = 10000; // without an event while one is due: a proxy may be buffering them
+const RETRY_DELAY = 15000; // until a closed stream of events is opened again
 
-/** Films by id, and the wish to be told when they change. */
+/** Videos by id, kept up to date. */
 export class Feed {
-  #films = new Map();
+  #videos = new Map();
   #onChange;
-  #onReach;
+  #onReachable;
   #source = null;
-  #heard = 0;
-  #asking = null;
-  #opened = false;
-  #missed = true; // the last question for everything had no answer (yet)
-  #changes = 0; // told by events, or by answers to what was asked for
+  #lastEvent = 0;
+  #request = null; // of all videos, while it runs
+  #wasOpened = false;
+  #isOutdated = true; // the last request of all videos has failed, or none was made yet
+  #revision = 0; // counts changes by events and by responses
 
-  /** onChange(films) after every change; onReach(whether the server answers). */
-  constructor({ onChange, onReach }) {
-    [this.#onChange, this.#onReach] = [onChange, onReach];
+  /** onChange(videos) after every change; onReachable(whether the server answers). */
+  constructor({ onChange, onReachable }) {
+    [this.#onChange, this.#onReachable] = [onChange, onReachable];
   }
 
-  get films() {
-    return [...this.#films.values()];
+  get videos() {
+    return [...this.#videos.values()];
   }
 
-  film(id) {
-    return this.#films.get(id);
+  video(id) {
+    return this.#videos.get(id);
   }
 
-  /** Begin to listen, for as long as the page is open. */
+  /** Load all videos, and follow changes for as long as the page is open. */
   async start() {
     await this.refresh();
-    this.#listen();
-    setInterval(() => this.#watch(), POLL);
+    this.#openStream();
+    setInterval(() => this.#watch(), POLL_INTERVAL);
   }
 
-  /** Ask for everything. A refusal (the session is over) is thrown; a silent or failing server is not. */
+  /** Load all videos. Throw on permanent errors (the session is over), not on temporary ones. */
   refresh() {
-    this.#asking ??= this.#ask().finally(() => (this.#asking = null));
-    return this.#asking;
+    this.#request ??= this.#load().finally(() => (this.#request = null));
+    return this.#request;
   }
 
-  /** Take over what an answer has told about a film or a job. */
-  tell(kind, data) {
-    this.#changes += 1;
-    if (kind === "film") this.#films.set(data.id, data);
-    const film = kind === "job" ? this.#films.get(data.film) : null;
-    if (film) {
-      const others = film.jobs.filter((job) => job.id !== data.id);
+  /** Add or replace a video or a job. */
+  set(kind, data) {
+    this.#revision += 1;
+    if (kind === "video") this.#videos.set(data.id, data);
+    const video = kind === "job" ? this.#videos.get(data.video) : null;
+    if (video) {
+      const others = video.jobs.filter((job) => job.id !== data.id);
       const jobs = [...others, data].sort((a, b) => a.created - b.created);
-      this.#films.set(film.id, { ...film, jobs });
+      this.#videos.set(video.id, { ...video, jobs });
     }
-    this.#onChange(this.films);
+    this.#onChange(this.videos);
   }
 
-  /** A film or job is no more. */
-  forget(kind, id) {
-    this.#changes += 1;
-    if (kind === "film") this.#films.delete(id);
+  /** Remove a video or a job. */
+  remove(kind, id) {
+    this.#revision += 1;
+    if (kind === "video") this.#videos.delete(id);
     else {
-      for (const film of this.films) {
-        this.#films.set(film.id, { ...film, jobs: film.jobs.filter((job) => job.id !== id) });
+      for (const video of this.videos) {
+        this.#videos.set(video.id, { ...video, jobs: video.jobs.filter((job) => job.id !== id) });
       }
     }
-    this.#onChange(this.films);
+    this.#onChange(this.videos);
   }
 
-  async #ask() {
+  async #load() {
     try {
-      let films, before;
+      let videos, revision;
       do {
-        before = this.#changes;
-        ({ films } = await request("GET", "/api/films"));
-      } while (before !== this.#changes); // the answer may be older than what was told meanwhile
-      this.#missed = false;
-      this.#films = new Map(films.map((film) => [film.id, film]));
-      this.#onReach(true);
-      this.#onChange(this.films);
+        revision = this.#revision;
+        ({ videos } = await request("GET", "/api/videos"));
+      } while (revision !== this.#revision); // the response may be older than an event that came meanwhile
+      this.#isOutdated = false;
+      this.#videos = new Map(videos.map((video) => [video.id, video]));
+      this.#onReachable(true);
+      this.#onChange(this.videos);
     } catch (error) {
-      const passing = error instanceof Refused && error.passing;
-      this.#missed = passing;
-      this.#onReach(!passing);
-      if (!passing) throw error;
+      const isTemporary = error instanceof ApiError && error.isTemporary;
+      this.#isOutdated = isTemporary;
+      this.#onReachable(!isTemporary);
+      if (!isTemporary) throw error;
     }
   }
 
-  #listen() {
+  #openStream() {
     const source = new EventSource("/api/events");
     this.#source = source;
     source.addEventListener("open", () => {
-      this.#heard = Date.now();
-      // What was deleted while nobody listened is told by no event.
-      if (this.#opened) this.refresh().catch(() => {});
-      this.#opened = true;
-      this.#onReach(true);
+      this.#lastEvent = Date.now();
+      // No event reports what was deleted while the stream was closed.
+      if (this.#wasOpened) this.refresh().catch(() => {});
+      this.#wasOpened = true;
+      this.#onReachable(true);
     });
-    for (const kind of ["film", "job", "gone"]) {
+    for (const kind of ["video", "job", "gone"]) {
       source.addEventListener(kind, (event) => {
-        this.#heard = Date.now();
+        this.#lastEvent = Date.now();
         const data = JSON.parse(event.data);
-        if (kind === "gone") this.forget(data.kind, data.id);
-        else this.tell(kind, data);
+        if (kind === "gone") this.remove(data.kind, data.id);
+        else this.set(kind, data);
       });
     }
     source.addEventListener("error", () => {
       if (source.readyState !== EventSource.CLOSED) return; // it reconnects by itself
       this.#source = null;
-      setTimeout(() => this.#listen(), RETRY);
+      setTimeout(() => this.#openStream(), RETRY_DELAY);
     });
   }
 
   #watch() {
-    const open = this.#source?.readyState === EventSource.OPEN;
-    const busy = this.films.some(
-      (film) =>
-        film.state === "checking" || film.jobs.some((job) => job.state === "queued" || job.state === "running"),
+    const isOpen = this.#source?.readyState === EventSource.OPEN;
+    const isBusy = this.videos.some(
+      (video) =>
+        video.state === "checking" || video.jobs.some((job) => job.state === "queued" || job.state === "running"),
     );
-    if (!open || this.#missed || (busy && Date.now() - this.#heard > SILENCE)) this.refresh().catch(() => {});
+    const isSilent = isBusy && Date.now() - this.#lastEvent > SILENCE_LIMIT;
+    if (!isOpen || this.#isOutdated || isSilent) this.refresh().catch(() => {});
   }
 }

@@ -1,62 +1,62 @@
-// One conversion: how far it is, what became of it.
+// One conversion: its progress, and its result or error.
 
+import { localizeError, localizeMessage, request } from "./api.js";
 import { Comparison } from "./comparison.js";
-import { ask, piece, progress, say, sentence, words } from "./dom.js";
+import { announce, cloneTemplate, confirmAction, setMessage, setProgress, setText } from "./dom.js";
 import * as format from "./format.js";
-import { explained, request, told } from "./server.js";
 import { resultSize } from "./sizes.js";
 import { text } from "./texts.js";
 
 export class JobRow {
   #feed;
   #parts;
-  #film;
+  #video;
   #job = null;
-  #quarter = 0;
+  #quarter = 0; // of the progress that was announced
   #comparison = null;
 
   constructor(feed) {
     this.#feed = feed;
-    const { root, parts } = piece("job-row");
+    const { root, parts } = cloneTemplate("job-row");
     [this.root, this.#parts] = [root, parts];
-    parts.cancel.addEventListener("click", () => this.#act(() => this.#cancel()));
-    parts.again.addEventListener("click", () => this.#act(() => this.#again()));
-    parts.delete.addEventListener("click", () => this.#act(() => this.#delete()));
+    parts.cancel.addEventListener("click", () => this.#run(() => this.#cancel()));
+    parts.repeat.addEventListener("click", () => this.#run(() => this.#repeat()));
+    parts.delete.addEventListener("click", () => this.#run(() => this.#delete()));
   }
 
-  get #size() {
-    const size = this.#job.result ?? resultSize(this.#film, this.#job.options);
-    return size ? format.pixels(size) : (this.#job.options.size ?? "");
+  get #resolution() {
+    const size = this.#job.result ?? resultSize(this.#video, this.#job.options);
+    return size ? format.resolution(size) : (this.#job.options.size ?? "");
   }
 
-  /** Show a job of a film as it is now. */
-  update(film, job) {
-    const before = this.#job;
-    [this.#film, this.#job] = [film, job];
-    const { name } = film;
+  /** Show the present state of a job. */
+  update(video, job) {
+    const previous = this.#job;
+    [this.#video, this.#job] = [video, job];
+    const { name } = video;
     const parts = this.#parts;
     const { state } = job;
     this.root.dataset.state = state;
-    words(parts.title, text("job.title", { size: this.#size }));
-    words(parts.state, text(`job.${state}`));
-    const waits = state === "queued" || state === "running";
-    parts.progress.hidden = !waits;
-    words(parts.told, waits ? this.#progress() : state === "cancelled" ? text("job.cancelled_plain") : "");
+    setText(parts.title, text("job.title", { size: this.#resolution }));
+    setText(parts.state, text(`job.${state}`));
+    const isPending = state === "queued" || state === "running";
+    parts.progress.hidden = !isPending;
+    setText(parts.status, isPending ? this.#showProgress() : state === "cancelled" ? text("job.cancelled_by_you") : "");
     parts.failure.hidden = state !== "failed";
     if (state === "failed") this.#showReason();
-    parts.cancel.hidden = !waits;
-    parts.again.hidden = state !== "failed" && state !== "cancelled";
-    parts.delete.hidden = waits;
-    parts.delete.setAttribute("aria-label", `${text("job.delete_row")} (${this.#size})`);
+    parts.cancel.hidden = !isPending;
+    parts.repeat.hidden = state !== "failed" && state !== "cancelled";
+    parts.delete.hidden = isPending;
+    parts.delete.setAttribute("aria-label", `${text("job.delete_row")} (${this.#resolution})`);
     parts.download.hidden = state !== "done";
     if (state === "done") this.#showResult();
-    if (before && before.state !== state && state !== "queued") say(text(`job.${state}_said`, { name }));
+    if (previous && previous.state !== state && state !== "queued") announce(text(`job.${state}_announced`, { name }));
   }
 
-  /** Why it failed; what the command itself says is English. */
+  /** Show why it failed; messages of the command itself are in English. */
   #showReason() {
     const { code, values, message } = this.#job;
-    sentence(this.#parts.reason, explained({ code, values, error: message }));
+    setMessage(this.#parts.reason, localizeMessage({ code, values, error: message }));
   }
 
   #showResult() {
@@ -71,63 +71,69 @@ export class JobRow {
     this.#comparison.update();
   }
 
-  #progress() {
+  /** Update the progress bar; return the status text. */
+  #showProgress() {
     const { state, code, position, done, total, fps, eta } = this.#job;
-    const label = text("job.label", { name: this.#film.name, size: this.#size });
-    let [share, said] = [null, text("job.preparing")];
+    const label = text("job.label", { name: this.#video.name, size: this.#resolution });
+    let [fraction, status] = [null, text("job.preparing")];
     if (state === "queued") {
-      share = 0;
-      said = position === 1 || position == null ? text("job.next") : text("job.position", { position: format.count(position) });
-      if (code === "interrupted") said = [said, text("job.interrupted")].join(" · ");
+      fraction = 0;
+      status =
+        position === 1 || position == null
+          ? text("job.next")
+          : text("job.position", { position: format.count(position) });
+      if (code === "interrupted") status = [status, text("job.interrupted")].join(" · ");
     } else if (done && total) {
-      share = done / total;
-      const parts = [format.percent(share), text("job.frames", { done: format.count(done), total: format.count(total) })];
-      if (fps) parts.push(text("job.fps", { fps: format.count(fps, fps < 10 ? 1 : 0) }));
-      if (eta != null && done < total) parts.push(format.left(eta));
-      said = done >= total ? text("job.finishing") : parts.join(" · ");
-      this.#sayQuarter(share);
+      fraction = done / total;
+      const frames = text("job.frames", { done: format.count(done), total: format.count(total) });
+      const details = [format.percent(fraction), frames];
+      if (fps) details.push(text("job.fps", { fps: format.count(fps, fps < 10 ? 1 : 0) }));
+      if (eta != null && done < total) details.push(format.remainingTime(eta));
+      status = done >= total ? text("job.finishing") : details.join(" · ");
+      this.#announceQuarter(fraction);
     }
-    progress(this.#parts.progress, share, label, said);
-    return said;
+    setProgress(this.#parts.progress, fraction, label, status);
+    return status;
   }
 
-  #sayQuarter(share) {
-    const quarter = Math.floor(share * 4);
+  #announceQuarter(fraction) {
+    const quarter = Math.floor(fraction * 4);
     if (quarter > this.#quarter && quarter < 4) {
-      say(text("job.progress_said", { name: this.#film.name, percent: format.percent(quarter / 4) }));
+      const percent = format.percent(quarter / 4);
+      announce(text("job.progress_announced", { name: this.#video.name, percent }));
     }
     this.#quarter = quarter;
   }
 
-  async #act(what) {
-    sentence(this.#parts.problem, null);
+  async #run(action) {
+    setMessage(this.#parts.error, null);
     try {
-      await what();
+      await action();
     } catch (error) {
-      sentence(this.#parts.problem, told(error));
+      setMessage(this.#parts.error, localizeError(error));
     }
   }
 
   async #cancel() {
-    this.#feed.tell("job", await request("POST", `/api/jobs/${this.#job.id}/cancel`));
+    this.#feed.set("job", await request("POST", `/api/jobs/${this.#job.id}/cancel`));
   }
 
-  async #again() {
-    const asked = Object.entries(this.#job.options).filter(([, value]) => value != null);
-    this.#feed.tell("job", await request("POST", `/api/films/${this.#film.id}/jobs`, Object.fromEntries(asked)));
+  async #repeat() {
+    const options = Object.entries(this.#job.options).filter(([, value]) => value != null);
+    this.#feed.set("job", await request("POST", `/api/videos/${this.#video.id}/jobs`, Object.fromEntries(options)));
   }
 
   async #delete() {
     if (this.#job.state === "done") {
-      const sure = await ask({
+      const isConfirmed = await confirmAction({
         title: text("job.delete_title"),
-        question: text("job.delete_text", { name: this.#film.name, size: this.#size }),
+        question: text("job.delete_text", { name: this.#video.name, size: this.#resolution }),
         yes: text("delete"),
         no: text("keep"),
       });
-      if (!sure) return;
+      if (!isConfirmed) return;
     }
     await request("DELETE", `/api/jobs/${this.#job.id}`);
-    this.#feed.forget("job", this.#job.id);
+    this.#feed.remove("job", this.#job.id);
   }
 }

@@ -1,6 +1,6 @@
-// The page that asks for the token: only its texts need a script.
+// The login page: only its texts need a script.
 
-import { languageLinks, use } from "./texts.js";
+import { loadTexts, setUpLanguageLinks } from "./texts.js";
 
-await use(document.documentElement.lang);
-languageLinks();
+await loadTexts(document.documentElement.lang);
+setUpLanguageLinks();

@@ -1,99 +1,102 @@
-// The page: films on their way, films on the server, and what is done with them.
+// The page: uploads, videos on the server, and their conversions.
 
-import { order, say, words } from "./dom.js";
-import { dropzone } from "./drop.js";
+import { ApiError, request } from "./api.js";
+import { announce, setChildren, setText } from "./dom.js";
+import { setUpDropzone } from "./dropzone.js";
 import { Feed } from "./feed.js";
-import { FilmCard } from "./film-card.js";
 import * as format from "./format.js";
-import { Refused, request } from "./server.js";
-import { languageLinks, text, use } from "./texts.js";
-import { Uploads } from "./uploads.js";
+import { loadTexts, setUpLanguageLinks, text } from "./texts.js";
+import { UploadQueue } from "./upload-queue.js";
+import { VideoCard } from "./video-card.js";
 
+const RETRY_DELAY = 2000; // milliseconds
 const part = (id) => document.getElementById(id);
-const cards = new Map(); // by the film's id, and by the upload's key
+const cards = new Map(); // by the video's id, and by the upload's key
 let options, feed, uploads;
-let loaded = false;
+let isLoaded = false;
 
 function show() {
-  if (!uploads || !loaded) return;
-  const entries = uploads.all.filter((sending) => !feed.film(sending.id)).map((sending) => [null, sending]);
-  for (const film of feed.films.reverse()) entries.push([film, uploads.of(film) ?? null]);
-  const shown = entries.map(([film, sending]) => {
-    const card = cards.get(film?.id) ?? cards.get(sending?.key) ?? new FilmCard({ feed, uploads, options });
-    if (film) cards.set(film.id, card);
-    if (sending) cards.set(sending.key, card);
-    card.update(film, sending);
+  if (!uploads || !isLoaded) return;
+  const entries = uploads.all.filter((upload) => !feed.video(upload.id)).map((upload) => [null, upload]);
+  for (const video of feed.videos.reverse()) entries.push([video, uploads.forVideo(video) ?? null]);
+  const shown = entries.map(([video, upload]) => {
+    const card = cards.get(video?.id) ?? cards.get(upload?.key) ?? new VideoCard({ feed, uploads, options });
+    if (video) cards.set(video.id, card);
+    if (upload) cards.set(upload.key, card);
+    card.update(video, upload);
     return card;
   });
   for (const [key, card] of cards) if (!shown.includes(card)) cards.delete(key);
-  order(part("list"), shown.map(({ root }) => root));
+  setChildren(part("list"), shown.map(({ root }) => root));
   part("empty").hidden = shown.length > 0;
-  part("drop").classList.toggle("small", shown.length > 0);
+  part("dropzone").classList.toggle("small", shown.length > 0);
   showTitle();
 }
 
-/** The tab says how far the first running job is. */
+/** Show the progress of the first running job in the title of the tab. */
 function showTitle() {
-  const running = feed.films.flatMap((film) => film.jobs.map((job) => ({ film, job }))).find(({ job }) => job.state === "running");
-  const share = running?.job.total ? (running.job.done ?? 0) / running.job.total : null;
-  document.title = share === null ? "vsr" : `${format.percent(share)} · ${running.film.name} · vsr`;
+  const running = feed.videos
+    .flatMap((video) => video.jobs.map((job) => ({ video, job })))
+    .find(({ job }) => job.state === "running");
+  const fraction = running?.job.total ? (running.job.done ?? 0) / running.job.total : null;
+  document.title = fraction === null ? "vsr" : `${format.percent(fraction)} · ${running.video.name} · vsr`;
 }
 
 function showLimits() {
   const { upload, duration, pixels } = options.limits;
   const values = {
     size: format.bytes(upload),
-    duration: format.span(duration),
-    pixels: text("pixels.limit", { count: format.large(pixels) }),
+    duration: format.duration(duration),
+    pixels: text("pixels.limit", { count: format.largeCount(pixels) }),
   };
-  words(part("limits"), text("drop.limits", values));
-  words(part("keeping"), text("films.keeping", { time: format.span(options.keep) }));
+  setText(part("limits"), text("drop.limits", values));
+  setText(part("retention"), text("videos.retention", { time: format.duration(options.keep) }));
 }
 
-/** Ask again until the server answers: without its limits there is nothing to show. */
-async function patiently(what) {
+/** Repeat an action until the server answers: without its limits there is nothing to show. */
+async function retryUntilReachable(action) {
   for (;;) {
     try {
-      return await what();
+      return await action();
     } catch (error) {
-      if (!(error instanceof Refused && error.passing)) throw error;
+      if (!(error instanceof ApiError && error.isTemporary)) throw error;
       part("offline").hidden = false;
-      await new Promise((resolve) => setTimeout(resolve, 2000));
+      await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY));
     }
   }
 }
 
-async function begin() {
-  await use(document.documentElement.lang);
-  options = await patiently(() => request("GET", "/api/options"));
+async function start() {
+  await loadTexts(document.documentElement.lang);
+  options = await retryUntilReachable(() => request("GET", "/api/options"));
   feed = new Feed({
-    onChange: (films) => {
-      loaded = true;
-      uploads.drop(films);
+    onChange: (videos) => {
+      isLoaded = true;
+      uploads.cancelDeleted(videos);
       show();
     },
-    onReach: (reached) => (part("offline").hidden = reached),
+    onReachable: (isReachable) => (part("offline").hidden = isReachable),
   });
-  uploads = new Uploads({
+  uploads = new UploadQueue({
     feed,
     limits: options.limits,
     onChange: show,
     onDone: ({ file }) => {
-      say(text("upload.done_said", { name: file.name }));
+      announce(text("upload.done_announced", { name: file.name }));
       return feed.refresh().catch(() => {});
     },
   });
-  dropzone(part("drop"), part("files"), (files) => {
-    if (files.length) say(files.map(({ name }) => text("upload.started_said", { name })).join(" "));
+  setUpDropzone(part("dropzone"), part("files"), (files) => {
+    if (files.length) announce(files.map(({ name }) => text("upload.started_announced", { name })).join(" "));
     uploads.add(files);
   });
-  languageLinks(() => {
+  setUpLanguageLinks(() => {
     showLimits();
     show();
   });
   showLimits();
   await feed.start();
-  await uploads.tidy();
+  await uploads.forgetUnknown();
 }
 
-await begin();
+await start();

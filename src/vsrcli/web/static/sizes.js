@@ -1,6 +1,6 @@
-// What sizes a film can get, and which of them is offered first. The arithmetic is that of frames/geometry.py.
+// Sizes of results, and which one is the default. The arithmetic is that of frames/geometry.py.
 
-const SCREENS = {
+const NAMED_SIZES = {
   "480p": [854, 480],
   "720p": [1280, 720],
   "1080p": [1920, 1080],
@@ -8,43 +8,43 @@ const SCREENS = {
   "2160p": [3840, 2160],
   "4320p": [7680, 4320],
 };
-const COMFORTABLE = 3840 * 2160; // pixels that are offered without being asked for
+const MAX_DEFAULT_PIXELS = 3840 * 2160;
 
 const even = (side) => Math.max(2 * Math.round(side / 2), 2);
 
-/** The size of a film after {scale}, {size} or {height}; null where that is no size known here. */
-export function resultSize(film, { scale, size, height }) {
+/** Size of the result for {scale}, {size} or {height}; null for a size that is not known here. */
+export function resultSize(video, { scale, size, height }) {
   if (size != null) {
-    if (!(size in SCREENS)) return null;
-    let [width, tall] = SCREENS[size];
-    if (film.width < film.height) [width, tall] = [tall, width];
-    const factor = Math.min(width / film.width, tall / film.height);
+    if (!(size in NAMED_SIZES)) return null;
+    let [maxWidth, maxHeight] = NAMED_SIZES[size];
+    if (video.width < video.height) [maxWidth, maxHeight] = [maxHeight, maxWidth];
+    const factor = Math.min(maxWidth / video.width, maxHeight / video.height);
     return {
-      width: film.width * factor > width - 0.001 ? width : even(film.width * factor),
-      height: film.height * factor > tall - 0.001 ? tall : even(film.height * factor),
+      width: video.width * factor > maxWidth - 0.001 ? maxWidth : even(video.width * factor),
+      height: video.height * factor > maxHeight - 0.001 ? maxHeight : even(video.height * factor),
     };
   }
-  if (height != null) return { width: even((film.width * height) / film.height), height };
+  if (height != null) return { width: even((video.width * height) / video.height), height };
   const factor = Number(scale ?? 4);
-  return { width: Math.round(film.width * factor), height: Math.round(film.height * factor) };
+  return { width: Math.round(video.width * factor), height: Math.round(video.height * factor) };
 }
 
-/** What may be chosen for a film: [{ask: {scale} or {size}, width, height, possible, first}, ...]. */
-export function choicesFor(film, options) {
-  const asks = [...options.scales.map((scale) => ({ scale })), ...options.sizes.map((size) => ({ size }))];
-  const found = [];
-  for (const ask of asks) {
-    const result = resultSize(film, ask);
+/** Sizes to choose from: [{body: {scale} or {size}, width, height, isAllowed, isDefault}, ...]. */
+export function sizeChoices(video, options) {
+  const bodies = [...options.scales.map((scale) => ({ scale })), ...options.sizes.map((size) => ({ size }))];
+  const choices = [];
+  for (const body of bodies) {
+    const result = resultSize(video, body);
     if (!result) continue;
-    const factor = Math.max(result.width / film.width, result.height / film.height);
-    const larger = result.width > film.width && result.height > film.height;
-    if (!larger || factor > options.max_scale) continue;
-    const possible = result.width * result.height <= options.limits.result_pixels;
-    found.push({ ask, ...result, possible, first: false });
+    const factor = Math.max(result.width / video.width, result.height / video.height);
+    const isLarger = result.width > video.width && result.height > video.height;
+    if (!isLarger || factor > options.max_scale) continue;
+    const isAllowed = result.width * result.height <= options.limits.result_pixels;
+    choices.push({ body, ...result, isAllowed, isDefault: false });
   }
-  const scales = found.filter(({ ask, possible }) => ask.scale && possible);
-  const largest = scales.filter(({ width, height }) => width * height <= COMFORTABLE).at(-1);
-  const first = largest ?? scales[0] ?? found.find(({ possible }) => possible);
-  if (first) first.first = true;
-  return found;
+  const scales = choices.filter(({ body, isAllowed }) => body.scale && isAllowed);
+  const largest = scales.filter(({ width, height }) => width * height <= MAX_DEFAULT_PIXELS).at(-1);
+  const preselected = largest ?? scales[0] ?? choices.find(({ isAllowed }) => isAllowed);
+  if (preselected) preselected.isDefault = true;
+  return choices;
 }

@@ -1,40 +1,41 @@
-// Texts of the page in its language: plain files in texts/, one key each. {name} is filled in.
+// Texts of the page in its language: JSON files in texts/, one key each. {name} is a placeholder.
 
+const COOKIE_SECONDS = 365 * 24 * 3600;
 let language = "en";
 let texts = {};
 
-/** The language that the texts are in: "en" or "ko". */
-export const current = () => language;
+/** Language of the texts: "en" or "ko". */
+export const currentLanguage = () => language;
 
-/** Load a language's texts and put them into the page. */
-export async function use(wanted) {
-  const answer = await fetch(`/static/texts/${wanted}.json`);
-  texts = await answer.json();
-  language = wanted;
-  document.documentElement.lang = wanted;
-  apply(document);
+/** Load the texts of a language and put them into the page. */
+export async function loadTexts(newLanguage) {
+  const response = await fetch(`/static/texts/${newLanguage}.json`);
+  texts = await response.json();
+  language = newLanguage;
+  document.documentElement.lang = newLanguage;
+  applyTexts(document);
 }
 
-/** Whether there is a text of this name. */
-export const has = (key) => Object.hasOwn(texts, key);
+/** Whether there is a text with this key. */
+export const hasText = (key) => Object.hasOwn(texts, key);
 
-/** The text of this name, with {values} filled in. */
+/** The text with this key, with values for its placeholders. */
 export function text(key, values = {}) {
-  return (texts[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+  return (texts[key] ?? key).replace(/\{(\w+)\}/g, (placeholder, name) => values[name] ?? placeholder);
 }
 
-/** Fill in everything that carries data-text (its words) or data-label (its name for screen readers). */
-export function apply(root) {
+/** Set the texts of elements with data-text, and the accessible names of those with data-label. */
+export function applyTexts(root) {
   for (const element of root.querySelectorAll("[data-text]")) element.textContent = text(element.dataset.text);
   for (const element of root.querySelectorAll("[data-label]")) {
     element.setAttribute("aria-label", text(element.dataset.label));
   }
 }
 
-/** Make the links to other languages change the page in place (uploads go on), and remember the choice. */
-export function languageLinks(onChange) {
+/** Let the links to other languages change the page in place (uploads continue), and remember the choice. */
+export function setUpLanguageLinks(onChange) {
   const links = [...document.querySelectorAll(".languages a")];
-  const mark = () => {
+  const markCurrent = () => {
     for (const link of links) {
       if (link.lang === language) link.setAttribute("aria-current", "true");
       else link.removeAttribute("aria-current");
@@ -43,17 +44,16 @@ export function languageLinks(onChange) {
   for (const link of links) {
     link.addEventListener("click", async (event) => {
       event.preventDefault();
-      const year = 365 * 24 * 3600;
-      document.cookie = `vsr_language=${link.lang}; path=/; max-age=${year}; samesite=lax`;
+      document.cookie = `vsr_language=${link.lang}; path=/; max-age=${COOKIE_SECONDS}; samesite=lax`;
       history.replaceState(null, "", location.pathname); // a ?lang= there would win over the cookie
       try {
-        await use(link.lang);
+        await loadTexts(link.lang);
       } catch {
-        return; // the server does not answer; the next page is in that language
+        return; // the server does not answer; the next page will be in that language
       }
-      mark();
+      markCurrent();
       onChange?.();
     });
   }
-  mark();
+  markCurrent();
 }

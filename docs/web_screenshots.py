@@ -1,8 +1,8 @@
-"""Pictures of the page for the documentation, from a real run: ``python docs/web_pictures.py``.
+"""Screenshots of the page for the documentation, from a real run: ``python docs/web_screenshots.py``.
 
-Starts ``vsr serve``, uploads the example film in Chromium, converts it with the page's own choices (the
-default network, four times the size), and looks at the page. With ``--state FILE`` and ``--data DIR`` the
-visitor's cookies and the films are kept, so that the next run only looks.
+Starts ``vsr serve``, uploads the example video in Chromium, converts it with the preselected options (the
+default network, four times the size), and takes the screenshots. With ``--state FILE`` and ``--data DIR``
+the cookies and the videos are kept, so that the next run only takes screenshots.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 HERE = Path(__file__).parent
-FILM = HERE.parent / "examples" / "butterfly_240x136.mp4"
-MOST = 200_000  # bytes of a picture
-PATIENCE = 3_600_000  # milliseconds
-PICTURES: dict[str, dict[str, Any]] = {
+VIDEO = HERE.parent / "examples" / "butterfly_240x136.mp4"
+MAX_BYTES = 200_000  # of a screenshot
+TIMEOUT_MS = 3_600_000
+SCREENSHOTS: dict[str, dict[str, Any]] = {
     "web-desktop": {"viewport": {"width": 760, "height": 910}, "locale": "en-GB"},
     "web-dark": {"viewport": {"width": 940, "height": 560}, "locale": "en-GB", "color_scheme": "dark"},
     "web-phone": {"viewport": {"width": 360, "height": 800}, "locale": "ko-KR"},
@@ -32,13 +32,14 @@ PICTURES: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Make all pictures."""
-    parser = argparse.ArgumentParser(description="Pictures of the page, from a real run.")
+    """Take all screenshots."""
+    parser = argparse.ArgumentParser(description="Screenshots of the page, from a real run.")
     parser.add_argument("--data", type=Path, help="folder of the server; default: a new one")
-    parser.add_argument("--state", type=Path, help="file of the visitor's cookies")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as fresh, sync_playwright() as playwright:
-        data, state = given.data or Path(fresh) / "data", given.state or Path(fresh) / "state.json"
+    parser.add_argument("--state", type=Path, help="file of the cookies")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
+        data = arguments.data or Path(temporary) / "data"
+        state = arguments.state or Path(temporary) / "state.json"
         server = subprocess.Popen(
             [sys.executable, "-m", "vsrcli", "serve", "--port", "0", "--data", data],
             stderr=subprocess.PIPE,
@@ -46,16 +47,16 @@ def main() -> None:
         )
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
         try:
-            url = listening(server)
+            url = wait_until_listening(server)
             if not state.exists():
                 convert(browser, url, state)
-            for name, options in PICTURES.items():
+            for name, options in SCREENSHOTS.items():
                 context = browser.new_context(
                     storage_state=state, timezone_id="Asia/Seoul", reduced_motion="reduce", **options
                 )
                 page = context.new_page()
                 page.goto(url)
-                show(page, name)
+                prepare(page, name)
                 write(page.screenshot(), HERE / "images" / f"{name}.png")
                 context.close()
         finally:
@@ -64,53 +65,53 @@ def main() -> None:
             server.communicate()
 
 
-def listening(server: subprocess.Popen[str]) -> str:
-    """Where the server is."""
+def wait_until_listening(server: subprocess.Popen[str]) -> str:
+    """Return the URL of the server."""
     assert server.stderr is not None
     for line in server.stderr:
-        if line.startswith("{") and (said := json.loads(line))["event"] == "listening":
-            return said["url"]
+        if line.startswith("{") and (entry := json.loads(line))["event"] == "listening":
+            return entry["url"]
     raise SystemExit("vsr serve ended")
 
 
 def convert(browser: Browser, url: str, state: Path) -> None:
-    """Upload the example, convert it as the page suggests, and keep the visitor's cookies."""
+    """Upload the example, convert it with the preselected options, and store the cookies."""
     context = browser.new_context()
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(TIMEOUT_MS)
     page = context.new_page()
     page.goto(url)
-    page.locator("#files").set_input_files(FILM)
+    page.locator("#files").set_input_files(VIDEO)
     page.get_by_role("button", name="Convert", exact=True).click()
     page.get_by_role("link", name="Download").wait_for()
     context.storage_state(path=state)
     context.close()
 
 
-def show(page: Page, name: str) -> None:
-    """Bring the page to where the picture is of."""
-    page.set_default_timeout(PATIENCE)
+def prepare(page: Page, name: str) -> None:
+    """Scroll and open the page as the screenshot needs it."""
+    page.set_default_timeout(TIMEOUT_MS)
     for side in ("before", "after"):
-        picture = page.locator(f"img[data-part={side}]")
-        picture.scroll_into_view_if_needed()
-        picture.evaluate("image => image.decode()")
+        image = page.locator(f"img[data-part={side}]")
+        image.scroll_into_view_if_needed()
+        image.evaluate("image => image.decode()")
     page.evaluate("scrollTo(0, 0)")
-    if name == "web-dark":  # what can be chosen
+    if name == "web-dark":  # the options
         page.locator("summary").first.click()
         page.locator("summary").last.click()
-        page.locator(".choices").evaluate("form => scrollTo(0, form.offsetTop - 40)")
+        page.locator(".conversion-form").evaluate("form => scrollTo(0, form.offsetTop - 40)")
 
 
-def write(picture: bytes, path: Path) -> None:
-    """With as many colours as the size allows."""
-    image = Image.open(io.BytesIO(picture)).convert("RGB")
+def write(screenshot: bytes, path: Path) -> None:
+    """Write a PNG with as many colours as the file size allows."""
+    image = Image.open(io.BytesIO(screenshot)).convert("RGB")
     for colors in (256, 128, 64, 32):
-        held = io.BytesIO()
+        data = io.BytesIO()
         palette = image.quantize(colors)
         dithered = image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
-        dithered.save(held, "PNG", optimize=True)
-        if held.tell() < MOST:
+        dithered.save(data, "PNG", optimize=True)
+        if data.tell() < MAX_BYTES:
             break
-    path.write_bytes(held.getvalue())
+    path.write_bytes(data.getvalue())
 
 
 if __name__ == "__main__":

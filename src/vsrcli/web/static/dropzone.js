@@ -1,35 +1,35 @@
-// Files come by the button, or dropped anywhere on the page.
+// Choosing files with the button, or by dropping them anywhere on the page.
 
-/** Call onFiles with the files of every choice or drop; folders are left out. */
-export function dropzone(zone, input, onFiles) {
+/** Call onFiles with the files of every choice or drop; folders are ignored. */
+export function setUpDropzone(zone, input, onFiles) {
   input.addEventListener("change", () => {
     const files = [...input.files];
     input.value = ""; // so that the same file can be chosen again
     onFiles(files);
   });
-  let inside = 0; // elements that the pointer has entered and not left
-  const mark = () => zone.classList.toggle("over", inside > 0);
-  const carries = (event) => event.dataTransfer?.types.includes("Files");
+  let depth = 0; // elements that the pointer has entered and not left
+  const highlight = () => zone.classList.toggle("dragover", depth > 0);
+  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
   addEventListener("dragenter", (event) => {
-    if (!carries(event)) return;
-    inside += 1;
-    mark();
+    if (!hasFiles(event)) return;
+    depth += 1;
+    highlight();
   });
   addEventListener("dragleave", (event) => {
-    if (!carries(event)) return;
-    inside = Math.max(inside - 1, 0);
-    mark();
+    if (!hasFiles(event)) return;
+    depth = Math.max(depth - 1, 0);
+    highlight();
   });
   addEventListener("dragover", (event) => {
-    if (!carries(event)) return;
+    if (!hasFiles(event)) return;
     event.preventDefault();
     event.dataTransfer.dropEffect = "copy";
   });
   addEventListener("drop", (event) => {
-    if (!carries(event)) return;
+    if (!hasFiles(event)) return;
     event.preventDefault();
-    inside = 0;
-    mark();
+    depth = 0;
+    highlight();
     const items = [...event.dataTransfer.items];
     onFiles(
       items

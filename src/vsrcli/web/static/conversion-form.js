@@ -1,0 +1,122 @@
+// The form that requests a conversion. Everything is preselected, so that one click is enough.
+
+import { localizeError, request } from "./api.js";
+import { cloneTemplate, setMessage, setText } from "./dom.js";
+import * as format from "./format.js";
+import { sizeChoices } from "./sizes.js";
+import { currentLanguage, hasText, text } from "./texts.js";
+
+/** Name of a model or an encoder preset; the server's description for those without a text. */
+export function optionLabel(kind, name, description) {
+  const key = `${kind}.${name}`;
+  return hasText(key) ? text(key) : description ? `${name}: ${description}` : name;
+}
+
+/** Name of a size: 4×, Full HD. */
+function sizeLabel({ scale, size }) {
+  if (scale) return text("size.times", { count: format.count(Number(scale), 4) });
+  return hasText(`size.${size}`) ? text(`size.${size}`) : size;
+}
+
+export class ConversionForm {
+  #video;
+  #options;
+  #onJob;
+  #parts;
+  #choices;
+  #isOpen;
+  #language; // of the texts on the page
+  #isBusy = false;
+
+  /** onJob(job): a conversion has been queued. */
+  constructor(video, options, onJob) {
+    [this.#video, this.#options, this.#onJob] = [video, options, onJob];
+    const { root, parts } = cloneTemplate("conversion-form");
+    [this.root, this.#parts] = [root, parts];
+    this.#choices = sizeChoices(video, options);
+    for (const choice of this.#choices) this.#addChip(choice);
+    for (const [select, , entries] of this.#selects) {
+      for (const { name, default: isDefault } of entries) select.add(new Option("", name, isDefault, isDefault));
+    }
+    root.querySelector("form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+    root.addEventListener("change", () => this.#show());
+  }
+
+  /** Set all texts; again after a change of language. Collapsed where there are conversions already. */
+  update(hasJobs) {
+    if (hasJobs !== this.#isOpen) {
+      this.root.open = !hasJobs;
+      this.#isOpen = hasJobs;
+    }
+    this.root.classList.toggle("first", !hasJobs);
+    if (this.#language === currentLanguage()) return; // an open list of options is not touched
+    this.#language = currentLanguage();
+    for (const choice of this.#choices) {
+      setText(choice.parts.title, sizeLabel(choice.body));
+      setText(choice.parts.pixels, format.resolution(choice));
+    }
+    for (const [select, kind, entries] of this.#selects) {
+      entries.forEach(({ name, summary, description }, index) => {
+        select.options[index].textContent = optionLabel(kind, name, summary ?? description);
+      });
+      select.closest("label").hidden = entries.length < 2;
+    }
+    this.#show();
+  }
+
+  /** [element, kind, entries] of every select; the default comes first. */
+  get #selects() {
+    const sorted = (entries) => [...entries].sort((a, b) => Number(b.default) - Number(a.default));
+    return [
+      [this.#parts.model, "model", sorted(this.#options.models)],
+      [this.#parts.preset, "preset", sorted(this.#options.encode_presets)],
+    ];
+  }
+
+  #addChip(choice) {
+    const { root, parts } = cloneTemplate("size-chip");
+    const radio = root.querySelector("input");
+    radio.name = `size-${this.#video.id}`;
+    radio.checked = choice.isDefault;
+    radio.disabled = !choice.isAllowed;
+    choice.parts = parts;
+    choice.radio = radio;
+    this.#parts.sizes.append(root);
+  }
+
+  get #selected() {
+    return this.#choices.find(({ radio }) => radio.checked);
+  }
+
+  #show() {
+    const selected = this.#selected;
+    setText(this.#parts.from, format.resolution(this.#video));
+    setText(this.#parts.to, selected ? format.resolution(selected) : "");
+    this.#parts.start.textContent = text(this.#isBusy ? "convert.starting" : "convert.start");
+    this.#parts.start.disabled = !selected;
+    if (!selected) setText(this.#parts.error, text("convert.none"));
+  }
+
+  async #submit() {
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    this.#parts.start.setAttribute("aria-disabled", "true");
+    setMessage(this.#parts.error, null);
+    this.#show();
+    try {
+      const body = { ...this.#selected.body };
+      if (this.#parts.model.value) body.model = this.#parts.model.value;
+      if (this.#parts.preset.value) body.encode_preset = this.#parts.preset.value;
+      this.#onJob(await request("POST", `/api/videos/${this.#video.id}/jobs`, body));
+    } catch (error) {
+      setMessage(this.#parts.error, localizeError(error));
+    } finally {
+      this.#isBusy = false;
+      this.#parts.start.removeAttribute("aria-disabled");
+      this.#show();
+    }
+  }
+}

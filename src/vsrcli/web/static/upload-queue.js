@@ -1,0 +1,105 @@
+// All uploads: two at a time, rejected at once where the limits are known.
+
+import { ApiError, request } from "./api.js";
+import { findUnfinished, removeUnknownRecords, storedUploads, Upload } from "./upload.js";
+
+const MAX_ACTIVE = 2;
+
+export class UploadQueue {
+  #uploads = [];
+  #feed;
+  #limits;
+  #onChange;
+  #onDone;
+
+  /** feed: videos on the server; onChange() after every change; onDone(upload) after one has finished, a promise. */
+  constructor({ feed, limits, onChange, onDone }) {
+    this.#feed = feed;
+    this.#limits = limits;
+    [this.#onChange, this.#onDone] = [onChange, onDone];
+    addEventListener("online", () => this.#uploads.forEach((upload) => upload.retryNow()));
+    addEventListener("beforeunload", (event) => {
+      if (this.#uploads.some((upload) => upload.isActive)) event.preventDefault();
+    });
+  }
+
+  /** All uploads, newest first. */
+  get all() {
+    return [...this.#uploads].reverse();
+  }
+
+  /** The upload of a video. */
+  forVideo(video) {
+    return this.#uploads.find(({ id }) => id === video.id);
+  }
+
+  /** Remove the browser's records of videos that are not on the server any more. */
+  async forgetUnknown() {
+    const records = await storedUploads();
+    await this.#feed.refresh();
+    await removeUnknownRecords(records, this.#feed.videos);
+  }
+
+  /** Upload files; unfinished ones are resumed. */
+  async add(files) {
+    for (const file of files) {
+      const unfinished = this.#feed.videos.filter((video) => video.state === "uploading" && !this.forVideo(video));
+      this.#add(file, await findUnfinished(file, unfinished));
+    }
+  }
+
+  /** Resume a video from a file; resolve to false if it is another file. */
+  async resume(video, file) {
+    const match = await findUnfinished(file, [video]);
+    if (match) this.#add(file, match);
+    return match !== null;
+  }
+
+  /** Stop an upload, and delete what has been received. */
+  async cancel(upload) {
+    const { id } = upload;
+    upload.cancel();
+    if (id) {
+      await request("DELETE", `/api/videos/${id}`).catch(() => {});
+      this.#feed.remove("video", id);
+    }
+  }
+
+  /** Remove an upload from the list. */
+  remove(upload) {
+    this.#uploads = this.#uploads.filter((each) => each !== upload);
+    this.#onChange();
+  }
+
+  /** Cancel the uploads of videos that were on the server and are not any more. */
+  cancelDeleted(videos) {
+    for (const upload of this.#uploads) {
+      const isOnServer = videos.some(({ id }) => id === upload.id);
+      if (upload.id && !upload.isFinished && upload.wasOnServer && !isOnServer) upload.cancel();
+      upload.wasOnServer ||= isOnServer;
+    }
+  }
+
+  #add(file, match) {
+    const upload = new Upload(file, (each) => this.#handleChange(each), match ?? {});
+    this.#uploads.push(upload);
+    if (file.size === 0) upload.reject(new ApiError({ code: "empty" }));
+    else if (file.size > this.#limits.upload) {
+      upload.reject(new ApiError({ code: "too_large", values: { limit: this.#limits.upload } }));
+    } else this.#startNext();
+  }
+
+  #handleChange(upload) {
+    if (upload.state === "done") this.#onDone(upload).finally(() => this.remove(upload));
+    if (upload.state === "cancelled") this.remove(upload);
+    if (!upload.isActive) this.#startNext();
+    this.#onChange();
+  }
+
+  #startNext() {
+    const active = this.#uploads.filter((each) => each.isActive).length;
+    const waiting = this.#uploads.filter((each) => each.state === "waiting");
+    for (const upload of waiting.slice(0, Math.max(MAX_ACTIVE - active, 0))) upload.start();
+    this.#onChange();
+  }
+}
