@@ -8,7 +8,7 @@ videos as the page does without events. The baseline is the same server without 
 that sends the same requests, one after another. All connections are loopback; the script itself uses the
 processor, too.
 
-Prints one JSON object: number of responses, errors (any status but the right one), median, 95th and 99th
+Prints one JSON object: number of responses, errors (any unexpected status), median, 95th and 99th
 percentile in milliseconds, and the ratio of the medians.
 """
 
@@ -136,7 +136,7 @@ def make_client(url: str, **options: Any) -> httpx.AsyncClient:
 
 
 async def load(url: str, server: int, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure baseline, then with everything at once."""
+    """Measure the baseline, then everything at once."""
     small = make_video(folder, "small.mp4", frames=25, size="320x240", noise=True).read_bytes()
     long = make_video(folder, "long.mp4", frames=3000, size="160x120", noise=False).read_bytes()
     baseline, uploads, polls = Tally(), Tally(), Tally()
