@@ -70,74 +70,86 @@ def run_checks(checks: Sequence[tuple[str, Check]]) -> Iterator[Finding]:
             yield Finding(name, PROBLEM, f"unexpected {type(error).__name__}: {error}")
 
 
-_ASK = """
+_BACKEND_SCRIPT = """
 import json
 from vsrcli.inference.keras import gpus
 found = gpus()
 import keras
 print(json.dumps({"backend": keras.backend.backend(), "gpus": found}))
 """
-_START_TIMEOUT = 180
+_START_TIMEOUT_SECONDS = 180
 _ILLEGAL = -4  # SIGILL
 
 
 def check_backend() -> Iterator[Finding]:
     """Whether Keras starts, and on what."""
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", _ASK], capture_output=True, text=True, timeout=_START_TIMEOUT, check=False
+        process = subprocess.run(
+            [sys.executable, "-c", _BACKEND_SCRIPT],
+            capture_output=True,
+            text=True,
+            timeout=_START_TIMEOUT_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         yield Finding(
-            "Keras", PROBLEM, f"does not start within {_START_TIMEOUT} s", "see whether a driver hangs"
+            "Keras",
+            PROBLEM,
+            f"does not start within {_START_TIMEOUT_SECONDS} s",
+            "see whether a driver hangs",
         )
         return
-    if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+    if process.returncode:
+        message = process.stderr.strip().splitlines()[-1:] or [f"exit status {process.returncode}"]
         remedy = "pip install --force-reinstall tensorflow"
-        if done.returncode == _ILLEGAL:
-            last, remedy = ["made for another processor than this one"], "install a build for this processor"
-        yield Finding("Keras", PROBLEM, f"does not start: {last[0]}", remedy)
+        if process.returncode == _ILLEGAL:
+            message, remedy = (
+                ["made for another processor than this one"],
+                "install a build for this processor",
+            )
+        yield Finding("Keras", PROBLEM, f"does not start: {message[0]}", remedy)
         return
-    answer = json.loads(done.stdout.splitlines()[-1])
-    yield Finding("Keras", OK, f"starts on {answer['backend']}")
-    yield check_gpu(answer["backend"], answer["gpus"])
+    report = json.loads(process.stdout.splitlines()[-1])
+    yield Finding("Keras", OK, f"starts on {report['backend']}")
+    yield check_gpu(report["backend"], report["gpus"])
 
 
-def check_gpu(name: str, seen: list[str]) -> Finding:
+def check_gpu(backend: str, gpus: list[str]) -> Finding:
     """The GPUs that a backend sees; if it sees none, why.
 
     Args:
         name: of the backend.
         seen: names of GPUs.
     """
-    if seen:
-        return Finding("GPU", OK, ", ".join(seen))
+    if gpus:
+        return Finding("GPU", OK, ", ".join(gpus))
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
         return Finding(
             "GPU", NOTE, "CUDA_VISIBLE_DEVICES hides every GPU", "unset it, unless that is what you want"
         )
     program = shutil.which("nvidia-smi")
-    nodes = sorted(Path("/dev").glob("nvidia[0-9]*")) if sys.platform.startswith("linux") else []
-    if program is None and not nodes:
+    device_nodes = sorted(Path("/dev").glob("nvidia[0-9]*")) if sys.platform.startswith("linux") else []
+    if program is None and not device_nodes:
         return Finding("GPU", OK, "none found: films are computed on the CPU")
-    closed = [str(node) for node in nodes if not os.access(node, os.R_OK | os.W_OK)]
-    if closed:
+    inaccessible = [str(node) for node in device_nodes if not os.access(node, os.R_OK | os.W_OK)]
+    if inaccessible:
         return Finding(
-            "GPU", PROBLEM, f"{', '.join(closed)} may not be opened by this user", "ask who runs it"
+            "GPU", PROBLEM, f"{', '.join(inaccessible)} may not be opened by this user", "ask who runs it"
         )
     if program is None or _driver_fails(program):
         return Finding(
             "GPU", PROBLEM, "there is one, and its driver does not answer", "run nvidia-smi, and restart"
         )
-    if name == "tensorflow":
+    if backend == "tensorflow":
         return Finding(
             "GPU",
             PROBLEM,
             "TensorFlow does not use it: its CUDA libraries are missing, or newer than the driver",
             "pip install 'vsrcli[cuda]', or a newer driver",
         )
-    return Finding("GPU", PROBLEM, f"there is one, and {name} does not see it", f"install {name} with CUDA")
+    return Finding(
+        "GPU", PROBLEM, f"there is one, and {backend} does not see it", f"install {backend} with CUDA"
+    )
 
 
 def _driver_fails(program: str) -> bool:
@@ -147,8 +159,8 @@ def _driver_fails(program: str) -> bool:
         return True
 
 
-SIDE, FRAMES = 32, 10
-_ALIKE = 24.0  # dB that a sharp picture and an interpolated one of a smooth scene have at least in common
+SELF_TEST_SIDE, SELF_TEST_FRAMES = 32, 10
+_MIN_PSNR = 24.0  # dB that a sharp picture and an interpolated one of a smooth scene have at least in common
 
 
 def self_test() -> Iterator[Finding]:
@@ -156,12 +168,12 @@ def self_test() -> Iterator[Finding]:
     from vsrcli.inference.selection import choose_model, open_engine
     from vsrcli.models.architectures import DEFAULT_MODEL
 
-    began = time.perf_counter()
+    started = time.perf_counter()
     engine = open_engine(choose_model(DEFAULT_MODEL, Fraction(4)))
-    yield judge(engine, began)
+    yield judge(engine, started)
 
 
-def judge(engine: Engine, began: float) -> Finding:
+def judge(engine: Engine, started: float) -> Finding:
     """Whether an engine upscales a smooth moving scene.
 
     Args:
@@ -170,30 +182,30 @@ def judge(engine: Engine, began: float) -> Finding:
     """
     from vsrcli.inference.engine import ResampleEngine
 
-    pictures = _upscaled(engine)
-    seconds = time.perf_counter() - began
-    expected = _upscaled(ResampleEngine("bicubic", engine.scale))
-    error = float(np.mean((np.stack(pictures) - np.stack(expected)) ** 2))
-    alike = 10 * np.log10(1 / max(error, 1e-12))
-    if alike < _ALIKE:
+    frames = _upscale_scene(engine)
+    seconds = time.perf_counter() - started
+    expected = _upscale_scene(ResampleEngine("bicubic", engine.scale))
+    mse = float(np.mean((np.stack(frames) - np.stack(expected)) ** 2))
+    psnr = 10 * np.log10(1 / max(mse, 1e-12))
+    if psnr < _MIN_PSNR:
         remedy = "try --engine keras, --precision fp32 and --gpu cpu, and report what helps"
         return Finding(
-            "self-test", PROBLEM, f"{engine.description} gives a wrong picture ({alike:.0f} dB)", remedy
+            "self-test", PROBLEM, f"{engine.description} gives a wrong picture ({psnr:.0f} dB)", remedy
         )
-    return Finding("self-test", OK, f"{len(pictures)} frames in {seconds:.1f} s, on {engine.description}")
+    return Finding("self-test", OK, f"{len(frames)} frames in {seconds:.1f} s, on {engine.description}")
 
 
-def _upscaled(engine: Engine) -> list[np.ndarray]:
-    stream = engine.open(SIDE, SIDE)
-    pictures = [stream.push(frame) for frame in _scene()]
-    return [picture for picture in pictures if picture is not None] + stream.flush()
+def _upscale_scene(engine: Engine) -> list[np.ndarray]:
+    stream = engine.open(SELF_TEST_SIDE, SELF_TEST_SIDE)
+    results = [stream.push(frame) for frame in _moving_waves()]
+    return [picture for picture in results if picture is not None] + stream.flush()
 
 
-def _scene() -> list[np.ndarray]:
+def _moving_waves() -> list[np.ndarray]:
     """Soft waves that move, (SIDE, SIDE, 3) float32 in [0, 1]."""
-    y, x = np.mgrid[:SIDE, :SIDE] / SIDE
+    y, x = np.mgrid[:SELF_TEST_SIDE, :SELF_TEST_SIDE] / SELF_TEST_SIDE
     frames = []
-    for t in range(FRAMES):
+    for t in range(SELF_TEST_FRAMES):
         waves = [
             0.5 + 0.4 * np.sin(2 * np.pi * (x * a + y * b + t / 30)) for a, b in ((1, 0), (0, 1), (1, 1))
         ]
@@ -201,8 +213,8 @@ def _scene() -> list[np.ndarray]:
     return frames
 
 
-SOFTWARE = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks")
-HARDWARE = tuple(
+SOFTWARE_ENCODERS = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks")
+HARDWARE_ENCODERS = tuple(
     f"{codec}_{maker}"
     for maker in ("nvenc", "qsv", "amf", "vaapi", "videotoolbox")
     for codec in ("h264", "hevc", "av1")
@@ -214,43 +226,43 @@ def check_encoders() -> Iterator[Finding]:
     ffmpeg = find_ffmpeg()
     yield Finding("ffmpeg", OK, f"{ffmpeg.version}, {ffmpeg.path}")
     listed = ffmpeg.encoders()
-    missing = [name for name in SOFTWARE if name not in listed]
-    there = ", ".join(name for name in SOFTWARE if name in listed)
+    missing = [name for name in SOFTWARE_ENCODERS if name not in listed]
+    present = ", ".join(name for name in SOFTWARE_ENCODERS if name in listed)
     if missing:
         remedy = "use the bundled ffmpeg (unset VSR_FFMPEG), or a build that has them"
-        yield Finding("encoders", NOTE, f"{there or 'none'}; not there: {', '.join(missing)}", remedy)
+        yield Finding("encoders", NOTE, f"{present or 'none'}; not there: {', '.join(missing)}", remedy)
     else:
-        yield Finding("encoders", OK, there)
-    usable = [name for name in HARDWARE if name in listed and encoder_works(ffmpeg, name)]
+        yield Finding("encoders", OK, present)
+    usable = [name for name in HARDWARE_ENCODERS if name in listed and encoder_works(ffmpeg, name)]
     yield Finding("hardware encoders", OK, f"{', '.join(usable) or 'none that works here'}")
 
 
-_OLDEST = (3, 11)
-_NEEDED = ("tensorflow", "keras", "numpy", "av", "ffmpeg-python", "imageio", "click", "rich")
-_LITTLE_DISK, _LITTLE_MEMORY = 5 * 2**30, 2 * 2**30
+_MIN_PYTHON = (3, 11)
+_REQUIRED_PACKAGES = ("tensorflow", "keras", "numpy", "av", "ffmpeg-python", "imageio", "click", "rich")
+_LOW_DISK_BYTES, _LOW_MEMORY_BYTES = 5 * 2**30, 2 * 2**30
 
 
 def check_python() -> Iterator[Finding]:
     """The interpreter."""
     text = f"{platform.python_version()}, {platform.system()} {platform.machine()}"
-    if sys.version_info < _OLDEST:
-        yield Finding("Python", PROBLEM, text, f"install Python {'.'.join(map(str, _OLDEST))} or newer")
+    if sys.version_info < _MIN_PYTHON:
+        yield Finding("Python", PROBLEM, text, f"install Python {'.'.join(map(str, _MIN_PYTHON))} or newer")
     else:
         yield Finding("Python", OK, text)
 
 
 def check_packages() -> Iterator[Finding]:
     """What must be installed."""
-    found, missing = [], []
-    for name in _NEEDED:
+    installed, missing = [], []
+    for name in _REQUIRED_PACKAGES:
         try:
-            found.append(f"{name} {version(name)}")
+            installed.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             missing.append(name)
     if missing:
         remedy = f"{Path(sys.executable).name} -m pip install {' '.join(missing)}"
         yield Finding("packages", PROBLEM, f"not installed: {', '.join(missing)}", remedy)
-    yield Finding("packages", OK, ", ".join(found))
+    yield Finding("packages", OK, ", ".join(installed))
 
 
 def check_openvino() -> Iterator[Finding]:
@@ -269,22 +281,25 @@ def check_weights() -> Iterator[Finding]:
     from vsrcli.models.architectures import DEFAULT_MODEL
     from vsrcli.models.weights import DEFAULT_DEGRADATION, file_sha256, list_weights, weight_folders
 
-    there = list_weights()
-    damaged = [each for each in there if file_sha256(each.path) != each.card.get("sha256")]
+    available = list_weights()
+    damaged = [each for each in available if file_sha256(each.path) != each.card.get("sha256")]
     for each in damaged:
         yield Finding("weights", PROBLEM, f"{each.path} is damaged", "fetch the file and its .json again")
-    good = [each.name for each in there if each not in damaged]
-    folders = ", ".join(str(folder) for folder in weight_folders()) or "no folder"
+    intact = [each.name for each in available if each not in damaged]
+    searched = ", ".join(str(folder) for folder in weight_folders()) or "no folder"
     if not any(
         (each.card["architecture"], each.card["degradation"]) == (DEFAULT_MODEL, DEFAULT_DEGRADATION)
-        for each in there
+        for each in available
         if each not in damaged
     ):
         yield Finding(
-            "weights", PROBLEM, f"none of the default model {DEFAULT_MODEL} in {folders}", "install vsr again"
+            "weights",
+            PROBLEM,
+            f"none of the default model {DEFAULT_MODEL} in {searched}",
+            "install vsr again",
         )
-    if good:
-        yield Finding("weights", OK, f"{', '.join(good)}; sums match")
+    if intact:
+        yield Finding("weights", OK, f"{', '.join(intact)}; sums match")
 
 
 def check_cache() -> Iterator[Finding]:
@@ -309,7 +324,7 @@ def check_disk() -> Iterator[Finding]:
     for name, folder in (("disk here", Path.cwd()), ("disk, temporary", Path(tempfile.gettempdir()))):
         free = shutil.disk_usage(folder).free
         text = f"{format_bytes(free)} free in {folder}"
-        if free < _LITTLE_DISK:
+        if free < _LOW_DISK_BYTES:
             yield Finding(name, NOTE, text, "a film takes twice its size while its segments are joined")
         else:
             yield Finding(name, OK, text)
@@ -320,7 +335,7 @@ def check_memory() -> Iterator[Finding]:
     from vsrcli.system.resources import available_host_memory
 
     free = available_host_memory()
-    if free < _LITTLE_MEMORY:
+    if free < _LOW_MEMORY_BYTES:
         remedy = "close other programs; tiles will be small and slow until then"
         yield Finding("memory", NOTE, f"{format_bytes(free)} free", remedy)
     else:

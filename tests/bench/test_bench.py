@@ -17,7 +17,7 @@ import media_samples as media
 from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli.bench import benchmark
-from vsrcli.bench.benchmark import Clock, Memory, RunFigures, median_run
+from vsrcli.bench.benchmark import MemoryFigures, RunFigures, StageClock, median_run
 from vsrcli.bench.peak_memory import PeakMemory, generate_test_clip
 from vsrcli.errors import UsageError
 from vsrcli.media.probe import probe
@@ -34,11 +34,11 @@ def test_the_figures_of_a_network(vsr: Vsr, tmp_path: Path) -> None:
     assert seen.status == 0, seen.err
     assert [line for line in seen.err.splitlines() if line.startswith("measuring: ")] == [
         "measuring: the model alone",
-        "measuring: from the film to nowhere",
-        "measuring: from the film to a film",
+        "measuring: from the video to nowhere",
+        "measuring: from the video to a video",
     ]
     report = json.loads(seen.out)
-    assert (report["schema"], report["model"], report["scale"]) == (1, "duf-s-x2-video", 2.0)
+    assert (report["schema"], report["model"], report["scale"]) == (2, "duf-s-x2-video", 2.0)
     assert (report["width"], report["height"], report["runs"]) == (64, 48, 1)
     assert (report["precision"], report["device"], report["encoder"]) == ("fp32", "cpu", "libx264")
     assert report["engine"].startswith("duf-s-x2-video on CPU")
@@ -47,8 +47,8 @@ def test_the_figures_of_a_network(vsr: Vsr, tmp_path: Path) -> None:
         assert figures["frames"] == 9
         assert math.isclose(figures["fps"], 9 / figures["seconds"])
         assert math.isclose(figures["us_per_pixel"], 1e6 * figures["seconds"] / (9 * 64 * 48))
-        ratio = report["network"]["multiply_adds"] / report["network"]["fps"]
-        assert math.isclose(figures["multiply_adds"] / figures["fps"], ratio)
+        ratio = report["network"]["multiply_adds_per_second"] / report["network"]["fps"]
+        assert math.isclose(figures["multiply_adds_per_second"] / figures["fps"], ratio)
         memory = figures["memory"]
         assert 0 < memory["process"] <= memory["total"] <= memory["process"] + memory["children"]
     assert report["network"]["shares"] is None
@@ -98,7 +98,7 @@ def test_a_preset_is_a_network_and_an_effort(
         measured.append(options)
         raise UsageError("that is enough")
 
-    monkeypatch.setattr("vsrcli.bench.benchmark.measure", benchmark)
+    monkeypatch.setattr(benchmark, "measure", measure)
     for line in (("--preset", "fast"), (), ("-m", "duf-s")):
         vsr("bench", *line, "--size", "16x16", "--frames", "2")
     assert [(each.model, each.encode.effort) for each in measured] == [
@@ -123,7 +123,7 @@ def test_a_preset_is_a_network_and_an_effort(
         ("--input missing.mp4", ["missing.mp4"]),
         ("--precision fp8", ["--precision"]),
         ("--scale 9", ["--scale", "9"]),
-        ("--max-memory 1M -m bicubic --frames 1 --size 32x32 -q", ["--max-memory 1 MiB is too little"]),
+        ("--max-memory 1M -m bicubic --frames 1 --size 32x32 -q", ["--max-memory 1.0 MiB is too little"]),
         ("extra", ["extra"]),
     ],
 )
@@ -143,14 +143,14 @@ def test_generated_films(tmp_path: Path) -> None:
 
 def test_the_run_in_the_middle_and_the_largest_memory() -> None:
     def figures(fps: float, total: int) -> RunFigures:
-        return RunFigures(10, 10 / fps, 0.0, fps, 1.0, 0.0, None, Memory(total, total, 0))
+        return RunFigures(10, 10 / fps, 0.0, fps, 1.0, 0.0, None, MemoryFigures(total, total, 0))
 
     chosen = median_run([figures(3.0, 5), figures(1.0, 9), figures(2.0, 7)])
     assert (chosen.fps, chosen.memory.total) == (2.0, 9)
 
 
 def test_shares_leave_the_start_out() -> None:
-    clock = Clock()
+    clock = StageClock()
     clock.seconds.update(start=10.0, decode=1.0, network=6.0, encode=2.0)
     assert clock.shares(20.0) == pytest.approx({"decode": 0.1, "network": 0.6, "encode": 0.2, "other": 0.1})
 

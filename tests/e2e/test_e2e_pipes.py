@@ -429,8 +429,8 @@ def test_a_reader_that_pauses_is_no_stalled_encoder(tmp_path: Path) -> None:
     process = FFmpegProcess(["cat", "/dev/zero"], stdout=True)
     try:
         relay.start(process)
-        eventually(lambda: relay._writing and waiting_bytes(end) >= 1 << 16)
-        assert relay.sign_of_life() != relay.sign_of_life()
+        eventually(lambda: relay._is_writing and waiting_bytes(end) >= 1 << 16)
+        assert relay.progress_marker() != relay.progress_marker()
     finally:
         process.kill()
         os.close(end)

@@ -8,7 +8,7 @@ import pytest
 from video_inspection import decoded_planes
 
 import media_samples as media
-from vsrcli.media.color import TRANSFERS, encode_filter, output_color, resolve
+from vsrcli.media.color import TRANSFERS, encode_filter, output_color, resolve_color
 from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.output_plan import EncodeOptions
@@ -130,13 +130,13 @@ def test_grey_sources(levels: str, tmp_path: Path, upscale: Callable[..., object
 
 def test_untagged_files_follow_the_rule() -> None:
     nothing = Color()
-    assert resolve(nothing, "yuv420p", 720, 576).matrix == "smpte170m"
-    assert resolve(nothing, "yuv420p", 1280, 720) == Color("tv", "bt709", "bt709", "bt709", None)
-    assert resolve(nothing, "yuv420p", 720, 1280).matrix == "bt709"
-    assert resolve(nothing, "yuvj420p", 64, 48).range == "pc"
-    assert resolve(Color(primaries="bt2020"), "yuv420p10le", 64, 48).matrix == "bt2020nc"
-    assert resolve(Color(transfer="smpte2084"), "yuv420p10le", 3840, 2160).primaries == "bt2020"
-    assert resolve(Color(matrix="bt709"), "yuv420p", 64, 48).primaries == "bt709"
+    assert resolve_color(nothing, "yuv420p", 720, 576).matrix == "smpte170m"
+    assert resolve_color(nothing, "yuv420p", 1280, 720) == Color("tv", "bt709", "bt709", "bt709", None)
+    assert resolve_color(nothing, "yuv420p", 720, 1280).matrix == "bt709"
+    assert resolve_color(nothing, "yuvj420p", 64, 48).range == "pc"
+    assert resolve_color(Color(primaries="bt2020"), "yuv420p10le", 64, 48).matrix == "bt2020nc"
+    assert resolve_color(Color(transfer="smpte2084"), "yuv420p10le", 3840, 2160).primaries == "bt2020"
+    assert resolve_color(Color(matrix="bt709"), "yuv420p", 64, 48).primaries == "bt709"
     assert output_color(nothing, "gbrp", 64, 48).matrix == "bt709"
     assert output_color(nothing, "gbrp", 64, 48).range == "tv"
 
@@ -154,5 +154,5 @@ def test_small_films_are_tagged_with_what_was_assumed(
 def test_every_transfer_is_spelled_as_the_filter_knows_it(name: str) -> None:
     """An old film's gamma 2.8 has another name there than among the encoders' options."""
     tags = Color("tv", "bt709", "bt709", name, "left")
-    filters = encode_filter(tags, "yuv420p", (64, 48), deep=False, ffmpeg=find_ffmpeg())
+    filters = encode_filter(tags, "yuv420p", (64, 48), high_bit_depth=False, ffmpeg=find_ffmpeg())
     media.run_ffmpeg("-f", "lavfi", "-i", "color=s=64x48:d=0.04", "-vf", filters, "-f", "null", "-")

@@ -47,7 +47,7 @@ def test_the_final_name_appears_at_the_end(job: tuple, tmp_path: Path, ffmpeg: F
             assert not plan.target.exists()
         assert all(name.startswith(".out.") and name.endswith(".part.mp4") for name in left(tmp_path))
     assert left(tmp_path) == ["out.mp4"]
-    assert (encoder.count, probe(plan.target).video.frame_count) == (12, 12)
+    assert (encoder.frame_count, probe(plan.target).video.frame_count) == (12, 12)
 
 
 def test_an_exception_leaves_nothing(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
@@ -143,7 +143,7 @@ def test_overwriting_what_a_link_points_to(job: tuple, tmp_path: Path, ffmpeg: F
     plan.target.symlink_to(real)
     with VideoEncoder(replace(plan, overwrite=True), source, ffmpeg=ffmpeg) as encoder:
         encoder.write(frames[0])
-        assert encoder._part.parent == place  # on the file system where it will stay
+        assert encoder._part_file.parent == place  # on the file system where it will stay
     assert plan.target.is_symlink()
     assert (left(tmp_path), left(place)) == (["elsewhere", "out.mp4"], ["real.mp4"])
     assert probe(real).video.frame_count == 1
@@ -163,7 +163,7 @@ def test_two_runs_at_once_do_not_meet(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg
 def test_a_full_disk_is_named(job: tuple, ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch) -> None:
     source, plan, frames = job
     encoder = VideoEncoder(plan, source, ffmpeg=ffmpeg)
-    encoder._part.symlink_to("/dev/full")
+    encoder._part_file.symlink_to("/dev/full")
 
     def write() -> None:
         with encoder:
@@ -219,7 +219,7 @@ def test_the_picture_alone(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> No
     source = probe(sample(media.rich))
     span = (Fraction(1, 4), Fraction(1, 2))
     plan = plan_output(
-        source, tmp_path / "s.mkv", width=64, height=48, span=span, others=False, ffmpeg=ffmpeg
+        source, tmp_path / "s.mkv", width=64, height=48, span=span, other_streams=False, ffmpeg=ffmpeg
     )
     with Decoder(source, start=span[0], end=span[1], ffmpeg=ffmpeg) as decoder:
         frames = list(decoder)

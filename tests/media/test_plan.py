@@ -92,11 +92,11 @@ def test_an_odd_size_in_a_format_that_has_none(tmp_path: Path, plan: Plan) -> No
 @pytest.mark.parametrize(
     ("name", "actions"),
     [
-        ("a.mkv", ["encode", "keep", "keep", "keep"]),
-        ("a.mp4", ["encode", "keep", "keep", "convert"]),
-        ("a.mov", ["encode", "keep", "keep", "convert"]),
+        ("a.mkv", ["encode", "copy", "copy", "copy"]),
+        ("a.mp4", ["encode", "copy", "copy", "convert"]),
+        ("a.mov", ["encode", "copy", "copy", "convert"]),
         ("a.webm", ["encode", "convert", "convert", "convert"]),
-        ("a.ts", ["encode", "keep", "keep", "drop"]),
+        ("a.ts", ["encode", "copy", "copy", "drop"]),
     ],
 )
 def test_the_fate_of_streams(
@@ -105,7 +105,7 @@ def test_the_fate_of_streams(
     made = plan(sample(media.rich), tmp_path / name, trial=True)
     assert [stream.action for stream in made.streams] == actions
     for stream in made.streams[1:]:
-        if stream.action != "keep":
+        if stream.action != "copy":
             assert any(f"#{stream.index}" in text for text in made.notices)
     assert all(text in str(made) for text in made.notices)
     assert list(tmp_path.iterdir()) == []
@@ -115,8 +115,8 @@ def test_sound_that_the_container_cannot_hold(sample: Sample, tmp_path: Path, pl
     path = tmp_path / "opus.mkv"
     media.run_ffmpeg("-i", sample(media.cfr), "-c:v", "copy", "-c:a", "libopus", path)
     assert plan(path, tmp_path / "a.mov").streams[1].encoder == "aac"
-    assert plan(path, tmp_path / "a.webm").streams[1].action == "keep"
-    assert plan(path, tmp_path / "a.mp4").streams[1].action == "keep"
+    assert plan(path, tmp_path / "a.webm").streams[1].action == "copy"
+    assert plan(path, tmp_path / "a.mp4").streams[1].action == "copy"
 
 
 def test_attachments_and_chapters_are_dropped_by_name(sample: Sample, tmp_path: Path, plan: Plan) -> None:

@@ -79,7 +79,7 @@ def test_at_most_one_segment_is_computed_again(sample: Sample, tmp_path: Path) -
         assert told.frames == list(range(told.frames[0], until + 1))
         reached = until
         if until > 5:
-            assert sum(each["frames"] for each in journal(target)["segments"]) == (until - 1) // 5 * 5
+            assert sum(each["frame_count"] for each in journal(target)["segments"]) == (until - 1) // 5 * 5
     told = upscaled(source, target, BICUBIC)
     assert told.notices == ["resuming at frame 20 of 24"]
     assert told.frames == [21, 22, 23, 24]

@@ -92,7 +92,7 @@ def test_what_is_being_closed_is_kept_when_the_run_is_stopped(
 
     frames = 0
     upscaled(source, target, OPTIONS, until=8, at=at)
-    assert sum(each["frames"] for each in journal(target)["segments"]) == 5
+    assert sum(each["frame_count"] for each in journal(target)["segments"]) == 5
     told = upscaled(source, target, OPTIONS)
     assert told.notices == ["resuming at frame 5 of 23"]
     assert frame_hashes(target) == frame_hashes(whole)

@@ -113,7 +113,7 @@ def test_codecs(codec: str, suffix: str, extra: tuple, sample: Sample, tmp_path:
     for begin in (0, 6, 7):
         file = tmp_path / f"{begin}.mov"
         like = tmp_path / "0.mov" if segments else None
-        with SegmentEncoder(job.plan, job.source, file, like=like, ffmpeg=job.ffmpeg) as encoder:
+        with SegmentEncoder(job.plan, job.source, file, reference=like, ffmpeg=job.ffmpeg) as encoder:
             for frame in frames[begin : {0: 6, 6: 7, 7: 14}[begin]]:
                 encoder.write(frame)
         segments.append(encoder.segment)
@@ -189,7 +189,7 @@ def test_a_segment_that_was_changed(sample: Sample, tmp_path: Path) -> None:
     with (
         pytest.raises(EncodeError, match="headers are not those"),
         SegmentEncoder(
-            other, job.source, tmp_path / "2.mov", like=tmp_path / "0.mov", ffmpeg=job.ffmpeg
+            other, job.source, tmp_path / "2.mov", reference=tmp_path / "0.mov", ffmpeg=job.ffmpeg
         ) as encoder,
     ):
         encoder.write(Frame(pixels, 0, job.source.video.time_base))

@@ -45,7 +45,7 @@ def test_what_is_said_and_how_it_goes_on(
     done = complete(child)
     assert done.status == status
     last = done.err.splitlines()[-1]
-    kept = sum(each["frames"] for each in journal(target)["segments"])
+    kept = sum(each["frame_count"] for each in journal(target)["segments"])
     assert last.startswith("vsr: stopped at frame ")
     assert f"; {kept} of 60 frames are kept" in last
     assert not target.exists()

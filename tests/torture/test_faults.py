@@ -137,7 +137,7 @@ def test_the_joining_ffmpeg_dies(
 ) -> None:
     from vsrcli.media.segments import SegmentConcatenator
 
-    target, timed = tmp_path / "out.mp4", SegmentConcatenator._timed
+    target, timed = tmp_path / "out.mp4", SegmentConcatenator._retimed_packets
 
     def deadly(self: SegmentConcatenator):
         for number, packet in enumerate(timed(self)):
@@ -146,7 +146,7 @@ def test_the_joining_ffmpeg_dies(
                 os.kill(self.pid, 9)
             yield packet
 
-    monkeypatch.setattr(SegmentConcatenator, "_timed", deadly)
+    monkeypatch.setattr(SegmentConcatenator, "_retimed_packets", deadly)
     done = vsr("upscale", film, target, *BICUBIC)
     assert not assert_film_or_error(done, film, target)
     assert "40 of 40 frames are kept; to go on: vsr upscale" in done.err.splitlines()[-1]

@@ -35,7 +35,7 @@ from vsrcli.pipeline.upscaler import Upscaler
 STAGES = ("decode", "network", "encode", "other")
 
 
-class Clock:
+class StageClock:
     """Seconds by stage: ``decode``, ``network`` and ``encode`` as waited for; ``start`` of the network."""
 
     def __init__(self) -> None:
@@ -73,8 +73,8 @@ class NullOutput:
     def __exit__(self, *exception: object) -> None:
         pass
 
-    def set_engine(self, workshop: Upscaler) -> None:
-        self.engine = workshop.engine.description
+    def set_engine(self, upscaler: Upscaler) -> None:
+        self.engine = upscaler.engine.description
 
     def write(self, frame: object) -> None:
         self.frame_count += 1
@@ -90,13 +90,13 @@ class NullOutput:
 
 
 @contextlib.contextmanager
-def watched(*, encoded: bool) -> Iterator[Clock]:
+def timed_pipeline(*, encoded: bool) -> Iterator[StageClock]:
     """In the block, ``pipeline.run`` tells a clock what it waits for.
 
     Args:
         encoded: False: frames are made and thrown away.
     """
-    clock, open_film = Clock(), run.open_output
+    clock, open_real_output = StageClock(), run.open_output
 
     class TimedFrames(ResumableDecoder):
         def __iter__(self) -> Iterator[Any]:
@@ -108,23 +108,25 @@ def watched(*, encoded: bool) -> Iterator[Clock]:
                     return
                 yield frame
 
-    class TimedWorkshop(Upscaler):
+    class TimedUpscaler(Upscaler):
         def __init__(self, *arguments: Any) -> None:
             with clock("start"):
                 super().__init__(*arguments)
-            self.engine = cast(Engine, ClockedEngine(self.engine, clock))
+            self.engine = cast(Engine, TimedEngine(self.engine, clock))
 
-    def timed_film(job: Job, on_notice: Callable[[str], None]) -> Any:
-        return TimedOutput(open_film(job, on_notice), clock) if encoded else NullOutput(job)
+    def timed_output(job: Job, on_notice: Callable[[str], None]) -> Any:
+        return TimedOutput(open_real_output(job, on_notice), clock) if encoded else NullOutput(job)
 
-    with mock.patch.multiple(run, open_film=timed_film, Workshop=TimedWorkshop, Onward=TimedFrames):
+    with mock.patch.multiple(
+        run, open_output=timed_output, Upscaler=TimedUpscaler, ResumableDecoder=TimedFrames
+    ):
         yield clock
 
 
-class ClockedEngine:
+class TimedEngine:
     """An engine whose streams are timed; compiling counts as ``start``."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine, clock: StageClock) -> None:
         self._engine, self._clock = engine, clock
 
     def __getattr__(self, name: str) -> Any:
@@ -132,13 +134,13 @@ class ClockedEngine:
 
     def open(self, height: int, width: int) -> Stream:
         with self._clock("start"):
-            return ClockedStream(self._engine.open(height, width), self._clock)
+            return TimedStream(self._engine.open(height, width), self._clock)
 
 
-class ClockedStream:
+class TimedStream:
     """A stream that is timed, see :class:`~vsrcli.inference.types.Stream`."""
 
-    def __init__(self, stream: Stream, clock: Clock) -> None:
+    def __init__(self, stream: Stream, clock: StageClock) -> None:
         self._stream, self._clock = stream, clock
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
@@ -149,8 +151,8 @@ class ClockedStream:
         with self._clock("network"):
             return self._stream.flush()
 
-    def fork(self) -> ClockedStream:
-        return ClockedStream(self._stream.fork(), self._clock)
+    def fork(self) -> TimedStream:
+        return TimedStream(self._stream.fork(), self._clock)
 
     def state(self) -> State:
         return self._stream.state()
@@ -163,20 +165,20 @@ class ClockedStream:
 class TimedOutput:
     """A film that is timed, see :class:`~vsrcli.pipeline.outputs.Output`."""
 
-    _TIMED = ("write", "rest", "over", "finish")
+    _TIMED = ("write", "checkpoint_if_due", "end_of_frames", "finalize")
 
-    def __init__(self, film: Any, clock: Clock) -> None:
-        self._film, self._clock = film, clock
+    def __init__(self, output: Any, clock: StageClock) -> None:
+        self._output, self._clock = output, clock
 
     def __enter__(self) -> Self:
-        self._film.__enter__()
+        self._output.__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self._film.__exit__(*exception)
+        self._output.__exit__(*exception)
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._film, name)
+        found = getattr(self._output, name)
         if name not in self._TIMED:
             return found
 
@@ -187,11 +189,11 @@ class TimedOutput:
         return timed
 
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryFigures:
     """Bytes of resident memory (RSS) at the peak.
 
     Attributes:
@@ -225,12 +227,12 @@ class RunFigures:
 
     frames: int
     seconds: float
-    start: float
+    start_seconds: float
     fps: float
     us_per_pixel: float
-    multiply_adds: float
+    multiply_adds_per_second: float
     shares: dict[str, float] | None
-    memory: Memory
+    memory: MemoryFigures
 
 
 @dataclass(frozen=True)
@@ -262,7 +264,7 @@ class BenchReport:
     precision: str
     tiles: int
     tile: tuple[int, int]
-    at_a_time: int
+    burst: int
     encoder: str
     runs: int
     network: RunFigures
@@ -270,7 +272,7 @@ class BenchReport:
     encoded: RunFigures
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: the attributes by name, with ``schema`` (1) and ``version``."""
+        """For JSON: the attributes by name, with ``schema`` (2) and ``version``."""
         return {"schema": SCHEMA, "version": __version__, **asdict(self)}
 
 
@@ -298,18 +300,20 @@ def measure(
     """
     job = prepare_job(source, folder / "encoded.mkv", replace(options, resume=False))
     on_step("the model alone")
-    workshop = Upscaler(job, job.tiles, on_step)
-    alone = median_run([_alone(job, workshop, frames) for _ in range(runs)])
-    engine = workshop.engine
-    del workshop
+    upscaler = Upscaler(job, job.tiles, on_step)
+    network = median_run([_measure_network(job, upscaler, frames) for _ in range(runs)])
+    engine = upscaler.engine
+    del upscaler
     figures = {}
     for encoded in (False, True):
-        on_step("from the film to a film" if encoded else "from the film to nowhere")
+        on_step("from the video to a video" if encoded else "from the video to nowhere")
         measured = []
         for number in range(runs):
             target = folder / f"{'encoded' if encoded else 'null'}{number}.mkv"
             measured.append(
-                _film(prepare_job(source, target, replace(options, resume=False)), encoded=encoded)
+                _measure_pipeline(
+                    prepare_job(source, target, replace(options, resume=False)), encoded=encoded
+                )
             )
             target.unlink(missing_ok=True)
         figures[encoded] = median_run(measured)
@@ -325,10 +329,10 @@ def measure(
         precision=engine.precision,
         tiles=len(tiles),
         tile=(tiles.tile_width, tiles.tile_height),
-        at_a_time=tiles.burst,
+        burst=tiles.burst,
         encoder=job.plan.codec,
         runs=runs,
-        network=alone,
+        network=network,
         decoded=figures[False],
         encoded=figures[True],
     )
@@ -341,29 +345,29 @@ def median_run(runs: list[RunFigures]) -> RunFigures:
     return replace(next(each for each in runs if each.fps == middle), memory=largest)
 
 
-def _alone(job: Job, workshop: Upscaler, count: int) -> RunFigures:
+def _measure_network(job: Job, upscaler: Upscaler, frames: int) -> RunFigures:
     """A stream as films have it, tiles and all, once its window is full."""
     video = job.source.video
     rng = np.random.default_rng(0)
     pool = rng.random((8, video.height, video.width, 3), np.float32)  # no two neighbours are equal
-    began = time.perf_counter()
+    started = time.perf_counter()
     with PeakMemory() as peak:
-        stream = workshop.build_stream(fp32=False)
-        started = time.perf_counter() - began
+        stream = upscaler.build_stream(fp32=False)
+        start_seconds = time.perf_counter() - started
         number = 0
         while stream.push(pool[number % len(pool)]) is None:
             number += 1
-        answers, began = 0, time.perf_counter()
-        while answers < count:
+        done, started = 0, time.perf_counter()
+        while done < frames:
             number += 1
-            answers += stream.push(pool[number % len(pool)]) is not None
-        seconds = time.perf_counter() - began
-    return _figures(job, count, seconds, started, None, peak)
+            done += stream.push(pool[number % len(pool)]) is not None
+        seconds = time.perf_counter() - started
+    return _figures(job, frames, seconds, start_seconds, None, peak)
 
 
-def _film(job: Job, *, encoded: bool) -> RunFigures:
+def _measure_pipeline(job: Job, *, encoded: bool) -> RunFigures:
     """The whole path, watched."""
-    with PeakMemory() as peak, watched(encoded=encoded) as clock:
+    with PeakMemory() as peak, timed_pipeline(encoded=encoded) as clock:
         result = run_job(job)
     start = clock.seconds["start"]
     return _figures(job, result.frames, result.seconds - start, start, clock.shares(result.seconds), peak)
@@ -378,10 +382,10 @@ def _figures(
     return RunFigures(
         frames=frames,
         seconds=seconds,
-        start=start,
+        start_seconds=start,
         fps=frames / seconds,
         us_per_pixel=seconds * 1e6 / pixels,
-        multiply_adds=macs / seconds,
+        multiply_adds_per_second=macs / seconds,
         shares=shares,
-        memory=Memory(peak.total, peak.process, peak.children),
+        memory=MemoryFigures(peak.total, peak.process, peak.children),
     )

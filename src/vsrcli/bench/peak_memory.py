@@ -18,7 +18,7 @@ import psutil
 from vsrcli.errors import FfmpegError
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 
-INTERVAL = 0.02  # seconds between looks; what is held for less may be missed
+SAMPLING_INTERVAL = 0.02  # seconds between looks; what is held for less may be missed
 
 
 class PeakMemory:
@@ -40,53 +40,56 @@ class PeakMemory:
     def __init__(self, pid: int | None = None) -> None:
         self.total = self.process = self.children = 0
         self._root = psutil.Process(pid)
-        self._grown: set[psutil.Process] = set()  # children that have become their programs
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="peak-memory", daemon=True)
+        self._started: set[psutil.Process] = set()  # children that have become their programs
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._sample_until_stopped, name="peak-memory", daemon=True)
 
     def __enter__(self) -> Self:
-        self._look()
+        self._sample_once()
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
+        self._stopped.set()
         self._thread.join()
-        self._look()
+        self._sample_once()
 
-    def _watch(self) -> None:
-        known, looked = [], 0.0
-        while not self._over.wait(INTERVAL):
-            if time.monotonic() - looked > 5 * INTERVAL:  # finding them reads all of /proc
+    def _sample_until_stopped(self) -> None:
+        children, listed_at = [], 0.0
+        while not self._stopped.wait(SAMPLING_INTERVAL):
+            if time.monotonic() - listed_at > 5 * SAMPLING_INTERVAL:  # finding them reads all of /proc
                 with contextlib.suppress(psutil.Error):
-                    known = self._root.children(recursive=True)
-                looked = time.monotonic()
-            self._add(known)
+                    children = self._root.children(recursive=True)
+                listed_at = time.monotonic()
+            self._record(children)
 
-    def _look(self) -> None:
+    def _sample_once(self) -> None:
         with contextlib.suppress(psutil.Error):
-            self._add(self._root.children(recursive=True))
+            self._record(self._root.children(recursive=True))
 
-    def _add(self, children: list[psutil.Process]) -> None:
-        own, others = _held(self._root), sum(_held(child) for child in children if self._is_grown(child))
-        self.process, self.children = max(self.process, own), max(self.children, others)
-        self.total = max(self.total, own + others)
+    def _record(self, children: list[psutil.Process]) -> None:
+        process_bytes, children_bytes = (
+            _resident_bytes(self._root),
+            sum(_resident_bytes(child) for child in children if self._has_started(child)),
+        )
+        self.process, self.children = max(self.process, process_bytes), max(self.children, children_bytes)
+        self.total = max(self.total, process_bytes + children_bytes)
 
-    def _is_grown(self, child: psutil.Process) -> bool:
-        if child not in self._grown:
+    def _has_started(self, child: psutil.Process) -> bool:
+        if child not in self._started:
             try:
                 parent = child.parent()
                 if parent is None or child.cmdline() == parent.cmdline():
                     return False
             except psutil.Error:
                 return False
-            self._grown.add(child)
+            self._started.add(child)
         return True
 
 
-def _held(process: psutil.Process) -> int:
+def _resident_bytes(process: psutil.Process) -> int:
     """Bytes; 0 once it is gone."""
     try:
         return process.memory_info().rss
@@ -108,9 +111,9 @@ def generate_test_clip(
         FfmpegError: ffmpeg cannot make it.
     """
     program = ffmpeg or find_ffmpeg(None)
-    picture = f"testsrc2=s={width}x{height}:r={rate},format=yuv444p,noise=alls=12:allf=t"
-    colours = "yuv420p" if width % 2 == height % 2 == 0 else "yuv444p"
-    line = [
+    test_source = f"testsrc2=s={width}x{height}:r={rate},format=yuv444p,noise=alls=12:allf=t"
+    pix_fmt = "yuv420p" if width % 2 == height % 2 == 0 else "yuv444p"
+    command = [
         program.path,
         "-v",
         "error",
@@ -119,16 +122,16 @@ def generate_test_clip(
         "-f",
         "lavfi",
         "-i",
-        picture,
+        test_source,
         "-frames:v",
         str(frames),
     ]
-    line += ["-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-pix_fmt", colours, str(path)]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
-    if done.returncode:
+    command += ["-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-pix_fmt", pix_fmt, str(path)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode:
         raise FfmpegError(
             f"{path}: ffmpeg cannot make a film of {width}x{height}; choose another --size, "
             "or see `vsr doctor`",
-            details=done.stderr,
+            details=process.stderr,
         )
     return path

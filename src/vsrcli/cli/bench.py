@@ -160,7 +160,7 @@ def print_report(report: BenchReport) -> None:
     tiles = "whole frames"
     if report.tiles > 1:
         tiles = f"{report.tiles} tiles of {report.tile[0]}x{report.tile[1]}"
-    at_a_time = f", {report.at_a_time} frames at a time" if report.at_a_time > 1 else ""
+    at_a_time = f", {report.burst} frames at a time" if report.burst > 1 else ""
     console.print(
         f"{report.engine}\n{report.width}x{report.height} x{report.scale:g}, {tiles}{at_a_time}, "
         f"{report.network.frames} frames, median of {report.runs}"
@@ -186,8 +186,8 @@ def _rows(ways: list[RunFigures]) -> list[tuple[str, list[str]]]:
     rows = [
         ("frames a second", [f"{way.fps:.3g}" for way in ways]),
         ("us per source pixel", [f"{way.us_per_pixel:.3g}" for way in ways]),
-        ("G multiply-adds a s", [f"{way.multiply_adds / 1e9:.3g}" for way in ways]),
-        ("start, seconds", [f"{way.start:.2f}" for way in ways]),
+        ("G multiply-adds a s", [f"{way.multiply_adds_per_second / 1e9:.3g}" for way in ways]),
+        ("start, seconds", [f"{way.start_seconds:.2f}" for way in ways]),
     ]
     words = {
         "decode": "waits for the decoder",

@@ -132,9 +132,9 @@ def source_line(source: Source) -> str:
 def target_line(job: Job) -> str:
     """``-> out.mp4: libx264 yuv420p 960x544, MP4``; with the other streams that simply go along."""
     plan = job.plan
-    kept = [stream.kind for stream in plan.streams if stream.action == "keep"]
+    kept = [stream.kind for stream in plan.streams if stream.action == "copy"]
     names = [f"{kept.count(kind)} {kind}" for kind in dict.fromkeys(kept)]
-    chapters = len(job.source.chapters) if plan.container.chapters else 0
+    chapters = len(job.source.chapters) if plan.container.has_chapters else 0
     if chapters:
         names.append(f"{chapters} chapter{'s' * (chapters > 1)}")
     along = f", with {', '.join(names)}" if names else ""
@@ -219,7 +219,7 @@ def _memory_parts(job: Job) -> str:
 
 
 def _streams(console: Console, job: Job) -> None:
-    words = {"encode": "upscaled", "keep": "kept", "convert": "converted", "drop": "dropped"}
+    words = {"encode": "upscaled", "copy": "copied", "convert": "converted", "drop": "dropped"}
     for stream in job.plan.streams:
         note = f" ({stream.note})" if stream.note else ""
         _say(console, f"  #{stream.index} {stream.kind} {stream.codec}: {words[stream.action]}{note}")

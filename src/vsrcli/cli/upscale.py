@@ -14,7 +14,7 @@ from vsrcli.cli.options import ARGUMENTS, LOG, from_command_line, log_option, qu
 from vsrcli.cli.summary import ResumeHint
 from vsrcli.cli.upscale_options import build_options, film_options
 from vsrcli.errors import SignalInterruptError, VsrError
-from vsrcli.media.containers import FORMATS
+from vsrcli.media.containers import STDOUT_CONTAINERS
 from vsrcli.media.stdin import StdinInput
 from vsrcli.media.stdout import require_stdout_pipe
 from vsrcli.media.y4m import STDIO
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 @option("-n", "--dry-run", is_flag=True, group="Output", help="Show the plan and write nothing.")
 @option(
     "--format",
-    type=click.Choice(list(FORMATS)),
+    type=click.Choice(list(STDOUT_CONTAINERS)),
     metavar="NAME",
     group="Output",
-    help=f"Write this format to stdout: {', '.join(FORMATS)}.  [default: {next(iter(FORMATS))}]",
+    help=f"Write this format to stdout: {', '.join(STDOUT_CONTAINERS)}.  [default: {next(iter(STDOUT_CONTAINERS))}]",
 )
 @progress_options
 @log_option

@@ -67,7 +67,7 @@ def preferred(context: click.Context | None, preset: str | None = None, **asked:
         otherwise.pop("", None)  # nothing to leave out
     if not otherwise and not fps:
         return everything
-    return Preferences(**asdict(everything), otherwise=tuple(otherwise.items()), fps=fps)
+    return Preferences(**asdict(everything), fallbacks=tuple(otherwise.items()), fps_optional=fps)
 
 
 def _spelled(name: str, value: str | float) -> str:

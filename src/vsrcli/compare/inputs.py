@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from vsrcli.errors import InputError, UsageError
-from vsrcli.media.color import resolve
+from vsrcli.media.color import resolve_color
 from vsrcli.media.probe import probe
 from vsrcli.media.timing import last_frame
 from vsrcli.media.types import Source
@@ -238,7 +238,7 @@ def _resampled(films: Sequence[ComparedVideo], size: tuple[int, int]) -> list[st
 def _colours(films: Sequence[ComparedVideo]) -> list[str]:
     """Films are shown by their R'G'B' codes: nothing is converted between colour spaces."""
     videos = [film.source.video for film in films]
-    full = [resolve(video.color, video.pix_fmt, video.width, video.height) for video in videos]
+    full = [resolve_color(video.color, video.pix_fmt, video.width, video.height) for video in videos]
     told = []
     if any(color.transfer in ("smpte2084", "arib-std-b67") for color in full):
         told.append("HDR is shown by its codes, without tone mapping: pictures and page look flat")

@@ -61,7 +61,7 @@ class Vmaf(FFmpegWriter):
 
     def write(self, picture: np.ndarray, reference: np.ndarray) -> None:
         """Append a pair, each uint8 (height, width, 3)."""
-        process = self._running()
+        process = self._require_process()
         try:
             for each in (picture, reference):
                 process.stdin.write(np.ascontiguousarray(each).data.cast("B"))  # type: ignore[arg-type]
@@ -71,7 +71,7 @@ class Vmaf(FFmpegWriter):
 
     def finish(self) -> list[float]:
         """Scores of all pairs, 0 to 100, in order."""
-        process = self._running()
+        process = self._require_process()
         status = process.wait()
         try:
             frames = json.loads(self._log.read_text("utf-8"))["frames"]
@@ -82,7 +82,7 @@ class Vmaf(FFmpegWriter):
             raise self._stopped(process)
         return scores
 
-    def _start_in(self, scratch: Path) -> FFmpegProcess:
+    def _start_ffmpeg(self, scratch: Path) -> FFmpegProcess:
         self._log = scratch / "vmaf.json"
         return FFmpegProcess(self._command(self._log), stdin=True)
 

@@ -26,7 +26,7 @@ from vsrcli.evaluate.metrics import PSNR_CAP, psnr_y
 from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
-from vsrcli.media.preferences import plan_preferred
+from vsrcli.media.preferences import plan_with_preferences
 from vsrcli.media.types import Frame
 from vsrcli.system.files import publish_file, resolve_target, temporary_name
 
@@ -49,12 +49,12 @@ def plan_video(
         end = first.zero + line.end - source.start
     if source.video.has_alpha:
         source = replace(source, video=replace(source.video, has_alpha=False))
-    return plan_preferred(
+    return plan_with_preferences(
         source,
         target,
         width=width,
         height=height,
-        shape=line.shape,
+        sample_aspect_ratio=line.shape,
         options=options,
         span=(start, end),
         ffmpeg=ffmpeg,

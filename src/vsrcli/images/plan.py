@@ -97,7 +97,7 @@ def plan_images(
     linear_to_linear = file_format == "EXR" and isinstance(source, ImageSequence) and source.format == "EXR"
     container = Container(
         "image2", f"{file_format} pictures" if naming.single_name is None else f"{file_format} picture", frozenset(),
-        frozenset(), None, frozenset(), None, chapters=False,
+        frozenset(), None, frozenset(), None, has_chapters=False,
     )  # fmt: skip
     note = f"from {video.codec} {video.width}x{video.height} {video.pix_fmt}, written as {image_format}"
     dropped = [
@@ -114,7 +114,7 @@ def plan_images(
         color=video.color,
         sample_aspect_ratio=sample_aspect_ratio,
         video_options=(("quality", str(image_format.quality)),),
-        streams=(StreamPlan(video.index, "picture", file_format.lower(), "encode", note), *dropped),
+        streams=(StreamPlan(video.index, "video", file_format.lower(), "encode", note), *dropped),
         notices=(
             *_notices(source, container, image_format, options, sample_aspect_ratio, deinterlace=deinterlace),
             *_remaining_notice(naming, files),
@@ -271,7 +271,7 @@ def _cicp(source: Source) -> tuple[int, int] | None:
         return None  # their own chunks go along
     if tagged.transfer not in _HDR_TRANSFERS and tagged.primaries not in _WIDE_GAMUT_PRIMARIES:
         return None
-    resolved = color.resolve(tagged, source.video.pix_fmt, source.video.width, source.video.height)
+    resolved = color.resolve_color(tagged, source.video.pix_fmt, source.video.width, source.video.height)
     primaries = {name: code for code, name in color.PRIMARIES.items()}.get(resolved.primaries or "")
     transfer = {name: code for code, name in color.TRANSFERS.items()}.get(resolved.transfer or "")
     return None if primaries is None or transfer is None else (primaries, transfer)

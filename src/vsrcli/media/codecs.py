@@ -33,38 +33,48 @@ class Codec:
 
     codec_name: str
     quality_option: str | None = "crf"
-    default: float | None = None
+    default_quality: float | None = None
     preset: str | None = None
-    fixed: tuple[tuple[str, str], ...] = ()
+    fixed_options: tuple[tuple[str, str], ...] = ()
     quality_range: tuple[int, int] = (0, 51)
     integer_only: bool = False
-    presets: tuple[str, str] | None = None
+    effort_presets: tuple[str, str] | None = None
 
     def preset_for(self, effort: str) -> str | None:
         """The preset of an effort, see :class:`~vsrcli.media.output_plan.EncodeOptions`."""
-        faster, slower = self.presets or (self.preset, self.preset)
+        faster, slower = self.effort_presets or (self.preset, self.preset)
         return {"fast": faster, "quality": slower}.get(effort, self.preset)
 
 
-_NAMED, _NUMBERED = ("veryfast", "slow"), ("p3", "p7")
-_NVENC = (("rc", "vbr"), ("b:v:0", "0"))
-_VPX = (("b:v:0", "0"), ("row-mt", "1"), ("deadline", "good"), ("cpu-used", "2"))
+_X264_EFFORTS, _NVENC_EFFORTS = ("veryfast", "slow"), ("p3", "p7")
+_NVENC_OPTIONS = (("rc", "vbr"), ("b:v:0", "0"))
+_VP9_OPTIONS = (("b:v:0", "0"), ("row-mt", "1"), ("deadline", "good"), ("cpu-used", "2"))
 CODECS: dict[str, Codec] = {
-    "libx264": Codec("h264", "crf", 17, "medium", presets=_NAMED),
-    "libx264rgb": Codec("h264", "crf", 17, "medium", presets=_NAMED),
-    "libx265": Codec("hevc", "crf", 18, "medium", (("x265-params", "log-level=error"),), presets=_NAMED),
-    "libvpx-vp9": Codec("vp9", "crf", 24, None, _VPX, (0, 63), integer_only=True),
+    "libx264": Codec("h264", "crf", 17, "medium", effort_presets=_X264_EFFORTS),
+    "libx264rgb": Codec("h264", "crf", 17, "medium", effort_presets=_X264_EFFORTS),
+    "libx265": Codec(
+        "hevc", "crf", 18, "medium", (("x265-params", "log-level=error"),), effort_presets=_X264_EFFORTS
+    ),
+    "libvpx-vp9": Codec("vp9", "crf", 24, None, _VP9_OPTIONS, (0, 63), integer_only=True),
     "libvpx": Codec("vp8", "crf", 8, None, (("b:v:0", "20M"),), (0, 63), integer_only=True),
-    "libsvtav1": Codec("av1", "crf", 22, "6", quality_range=(1, 63), integer_only=True, presets=("10", "4")),
+    "libsvtav1": Codec(
+        "av1", "crf", 22, "6", quality_range=(1, 63), integer_only=True, effort_presets=("10", "4")
+    ),
     "libaom-av1": Codec(
         "av1", "crf", 22, None, (("cpu-used", "5"), ("row-mt", "1")), (0, 63), integer_only=True
     ),
-    "h264_nvenc": Codec("h264", "cq", 19, "p5", _NVENC, (1, 51), presets=_NUMBERED),
-    "hevc_nvenc": Codec("hevc", "cq", 20, "p5", _NVENC, (1, 51), presets=_NUMBERED),
-    "av1_nvenc": Codec("av1", "cq", 24, "p5", _NVENC, (1, 63), presets=_NUMBERED),
-    "h264_qsv": Codec("h264", "global_quality", 19, "medium", quality_range=(1, 51), presets=_NAMED),
-    "hevc_qsv": Codec("hevc", "global_quality", 20, "medium", quality_range=(1, 51), presets=_NAMED),
-    "av1_qsv": Codec("av1", "global_quality", 24, "medium", quality_range=(1, 51), presets=_NAMED),
+    "h264_nvenc": Codec("h264", "cq", 19, "p5", _NVENC_OPTIONS, (1, 51), effort_presets=_NVENC_EFFORTS),
+    "hevc_nvenc": Codec("hevc", "cq", 20, "p5", _NVENC_OPTIONS, (1, 51), effort_presets=_NVENC_EFFORTS),
+    "av1_nvenc": Codec("av1", "cq", 24, "p5", _NVENC_OPTIONS, (1, 63), effort_presets=_NVENC_EFFORTS),
+    "h264_qsv": Codec(
+        "h264", "global_quality", 19, "medium", quality_range=(1, 51), effort_presets=_X264_EFFORTS
+    ),
+    "hevc_qsv": Codec(
+        "hevc", "global_quality", 20, "medium", quality_range=(1, 51), effort_presets=_X264_EFFORTS
+    ),
+    "av1_qsv": Codec(
+        "av1", "global_quality", 24, "medium", quality_range=(1, 51), effort_presets=_X264_EFFORTS
+    ),
     "h264_videotoolbox": Codec("h264", "q:v:0", 70, quality_range=(1, 100)),
     "hevc_videotoolbox": Codec("hevc", "q:v:0", 70, quality_range=(1, 100)),
     "mpeg4": Codec("mpeg4", "q:v:0", 2, quality_range=(1, 31)),
@@ -79,7 +89,7 @@ CODECS: dict[str, Codec] = {
     "png": Codec("png", None),
     "rawvideo": Codec("rawvideo", None),
 }
-_SHOWN = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mpeg2video")
+_WIDELY_PLAYABLE = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mpeg2video")
 _ALIASES = {
     "h264": "libx264",
     "x264": "libx264",
@@ -94,7 +104,7 @@ _ALIASES = {
 
 
 def choose_codec(
-    wanted: str | None, container: Container, target: Path, video: VideoStream, ffmpeg: Ffmpeg
+    requested: str | None, container: Container, target: Path, video: VideoStream, ffmpeg: Ffmpeg
 ) -> str:
     """Name of the encoder: the one asked for, or H.264 for 8-bit, HEVC for deeper, VP9 in WebM.
 
@@ -103,25 +113,27 @@ def choose_codec(
     Raises:
         OutputError: this ffmpeg lacks the encoder, or the container cannot hold what it makes.
     """
-    name = _ALIASES.get(wanted, wanted) if wanted else _default(container, video)
+    name = _ALIASES.get(requested, requested) if requested else _default_encoder(container, video)
     if name not in ffmpeg.encoders():
         raise OutputError(
             f"ffmpeg {ffmpeg.version} has no encoder {name!r}; choose another --codec (such as libx264) "
             "or point VSR_FFMPEG to a build that has it"
         )
-    makes = CODECS[name].codec_name if name in CODECS else None
-    if makes is not None and container.video and makes not in container.video:
-        there = ffmpeg.encoders()
-        fitting = [each for each, c in CODECS.items() if c.codec_name in container.video and each in there]
+    codec_name = CODECS[name].codec_name if name in CODECS else None
+    if codec_name is not None and container.video_codecs and codec_name not in container.video_codecs:
+        available = ffmpeg.encoders()
+        fitting = [
+            each for each, c in CODECS.items() if c.codec_name in container.video_codecs and each in available
+        ]
         raise OutputError(
-            f"{target}: {container.name} cannot hold {makes} from {name}; use --codec with one of "
+            f"{target}: {container.name} cannot hold {codec_name} from {name}; use --codec with one of "
             f"{join_first(tuple(fitting), 6)}, "
             "or a .mkv target"
         )
     return name
 
 
-def quality_args(name: str, wanted: float | None) -> tuple[str, str] | None:
+def quality_args(encoder: str, requested: float | None) -> tuple[str, str] | None:
     """Option and value of an encoder's constant quality, None if it has none.
 
     Args:
@@ -131,28 +143,28 @@ def quality_args(name: str, wanted: float | None) -> tuple[str, str] | None:
     Raises:
         UsageError: ``wanted`` is not on its scale, or the encoder has none.
     """
-    codec = CODECS.get(name, Codec(name, None))
+    codec = CODECS.get(encoder, Codec(encoder, None))
     if codec.quality_option is None:
-        if wanted is not None:
+        if requested is not None:
             raise UsageError(
-                f"{name} has no constant quality; leave --crf out, or use -e with its own options"
+                f"{encoder} has no constant quality; leave --crf out, or use -e with its own options"
             )
         return None
-    value = codec.default if wanted is None else wanted
+    value = codec.default_quality if requested is None else requested
     if value is None:
         return None
     low, high = codec.quality_range
     if not low <= value <= high:
-        raise UsageError(f"--crf {value:g} is not on the scale of {name}, which goes from {low} to {high}")
+        raise UsageError(f"--crf {value:g} is not on the scale of {encoder}, which goes from {low} to {high}")
     if codec.integer_only and value != int(value):
-        raise UsageError(f"--crf {value:g}: {name} takes whole numbers only, such as {round(value)}")
+        raise UsageError(f"--crf {value:g}: {encoder} takes whole numbers only, such as {round(value)}")
     return codec.quality_option, f"{value:g}"
 
 
-def _default(container: Container, video: VideoStream) -> str:
-    kept = alpha.default_alpha_codec(container, video) if video.has_alpha else None
-    if kept is not None:
-        return kept
+def _default_encoder(container: Container, video: VideoStream) -> str:
+    alpha_encoder = alpha.default_alpha_codec(container, video) if video.has_alpha else None
+    if alpha_encoder is not None:
+        return alpha_encoder
     if container.muxer == "webm":
         return "libvpx-vp9"
     if container.muxer == "avi":
@@ -160,9 +172,11 @@ def _default(container: Container, video: VideoStream) -> str:
     return "libx265" if video.is_high_bit_depth else "libx264"
 
 
-def is_widely_playable(name: str) -> bool:
+def is_widely_playable(encoder: str) -> bool:
     """Whether an encoder's films are meant to be shown; others are for archives and for cutting."""
-    return name in CODECS and CODECS[name].codec_name in _SHOWN and not name.endswith("rgb")
+    return (
+        encoder in CODECS and CODECS[encoder].codec_name in _WIDELY_PLAYABLE and not encoder.endswith("rgb")
+    )
 
 
 def join_first(names: tuple[str, ...], limit: int = 10) -> str:
@@ -192,8 +206,8 @@ def choose_pixel_format(
     container: Container,
     ffmpeg: Ffmpeg,
     *,
-    wanted: str | None = None,
-    chosen: bool = False,
+    requested: str | None = None,
+    codec_requested: bool = False,
 ) -> PixelFormatChoice:
     """The encoder's pixel format and notices on what it costs.
 
@@ -213,41 +227,45 @@ def choose_pixel_format(
     Raises:
         OutputError: the format asked for is unknown to the encoder or does not fit an odd size.
     """
-    odd = _needs_even(codec) and bool(size[0] % 2 or size[1] % 2)
-    if wanted is not None:
-        return _as_asked(codec, wanted, video, size, ffmpeg)
+    needs_444 = _requires_even_size(codec) and bool(size[0] % 2 or size[1] % 2)
+    if requested is not None:
+        return _requested_format(codec, requested, video, size, ffmpeg)
     if not video.has_alpha:
-        return _opaque(codec, video, size, odd, ffmpeg)
+        return _opaque_format(codec, video, size, needs_444, ffmpeg)
     # HEVC with transparency is read by few players, so it has to be asked for.
-    seen = alpha.can_decode_alpha(video, ffmpeg)
-    able = seen and not odd and (chosen or codec != "libx265")
-    name = alpha.alpha_pixel_format(codec, container, video, ffmpeg) if able else None
+    can_decode = alpha.can_decode_alpha(video, ffmpeg)
+    can_keep = can_decode and not needs_444 and (codec_requested or codec != "libx265")
+    name = alpha.alpha_pixel_format(codec, container, video, ffmpeg) if can_keep else None
     if name is not None:
-        return PixelFormatChoice(name, True, _lost(codec, name, video))
-    without = _opaque(codec, video, size, odd, ffmpeg)
-    why = f"{codec} in {container.name} cannot keep it (the default encoders of .webm, .mov and .mkv can)"
-    if not seen:
-        why = f"this ffmpeg cannot read it, since it lacks the decoder {alpha.alpha_decoder(video)}"
-    return PixelFormatChoice(without.name, False, (f"transparency is dropped: {why}", *without.notices))
+        return PixelFormatChoice(name, True, _alpha_cost_notices(codec, name, video))
+    opaque = _opaque_format(codec, video, size, needs_444, ffmpeg)
+    reason = f"{codec} in {container.name} cannot keep it (the default encoders of .webm, .mov and .mkv can)"
+    if not can_decode:
+        reason = f"this ffmpeg cannot read it, since it lacks the decoder {alpha.alpha_decoder(video)}"
+    return PixelFormatChoice(opaque.name, False, (f"transparency is dropped: {reason}", *opaque.notices))
 
 
-def _as_asked(
-    codec: str, wanted: str, video: VideoStream, size: tuple[int, int], ffmpeg: Ffmpeg
+def _requested_format(
+    codec: str, requested: str, video: VideoStream, size: tuple[int, int], ffmpeg: Ffmpeg
 ) -> PixelFormatChoice:
-    able = ffmpeg.pixel_formats(codec)
-    if able and wanted not in able:
-        raise OutputError(f"{codec} cannot write {wanted}; use --pix-fmt with one of {join_first(able)}")
-    _check_odd(codec, wanted, *size)
+    supported = ffmpeg.pixel_formats(codec)
+    if supported and requested not in supported:
+        raise OutputError(
+            f"{codec} cannot write {requested}; use --pix-fmt with one of {join_first(supported)}"
+        )
+    _check_odd_size(codec, requested, *size)
     notices: list[str] = []
-    kept = video.has_alpha and alpha.has_alpha_plane(wanted) and alpha.can_decode_alpha(video, ffmpeg)
-    if video.has_alpha and not kept:
-        notices.append(f"transparency is dropped: {wanted} was asked for")
-    if video.is_high_bit_depth and not is_high_bit_depth(wanted):
-        notices.append(f"{video.bit_depth}-bit picture becomes 8-bit ({wanted}), as asked for")
-    return PixelFormatChoice(wanted, kept, tuple(notices))
+    keeps_alpha = (
+        video.has_alpha and alpha.has_alpha_plane(requested) and alpha.can_decode_alpha(video, ffmpeg)
+    )
+    if video.has_alpha and not keeps_alpha:
+        notices.append(f"transparency is dropped: {requested} was asked for")
+    if video.is_high_bit_depth and not is_high_bit_depth(requested):
+        notices.append(f"{video.bit_depth}-bit picture becomes 8-bit ({requested}), as asked for")
+    return PixelFormatChoice(requested, keeps_alpha, tuple(notices))
 
 
-def _lost(codec: str, name: str, video: VideoStream) -> tuple[str, ...]:
+def _alpha_cost_notices(codec: str, name: str, video: VideoStream) -> tuple[str, ...]:
     """What an encoder gives up for transparency."""
     bits = 8 if not is_high_bit_depth(name) else next((bits for bits in (10, 12) if str(bits) in name), 16)
     chroma = _subsampling(video.pix_fmt)
@@ -256,38 +274,41 @@ def _lost(codec: str, name: str, video: VideoStream) -> tuple[str, ...]:
     return (f"{codec} keeps transparency in {name} only: {', '.join(lost)}",) if lost else ()
 
 
-def _opaque(
-    codec: str, video: VideoStream, size: tuple[int, int], odd: bool, ffmpeg: Ffmpeg
+def _opaque_format(
+    codec: str, video: VideoStream, size: tuple[int, int], needs_444: bool, ffmpeg: Ffmpeg
 ) -> PixelFormatChoice:
-    able = ffmpeg.pixel_formats(codec)
+    supported = ffmpeg.pixel_formats(codec)
     notices: list[str] = []
     chroma = _subsampling(video.pix_fmt)
     depth = next(bits for bits in (8, 10, 12, 16) if bits >= min(video.bit_depth, 16))
-    order = {"420": ("420", "422", "444"), "422": ("422", "444", "420"), "444": ("444", "422", "420")}[chroma]
-    if odd:
-        order = ("444",)
+    preference = {"420": ("420", "422", "444"), "422": ("422", "444", "420"), "444": ("444", "422", "420")}[
+        chroma
+    ]
+    if needs_444:
+        preference = ("444",)
     for bits in {16: (16, 12, 10, 8), 12: (12, 10, 8), 10: (10, 12, 8), 8: (8, 10)}[depth]:
-        for sampling in order:
-            found = next((name for name in _spellings(sampling, bits) if not able or name in able), None)
-            if found is not None:
-                if odd and chroma != "444":
-                    notices.append(f"{size[0]}x{size[1]} has an odd side: written as 4:4:4 ({found})")
+        for sampling in preference:
+            name = next(
+                (name for name in _pixel_format_names(sampling, bits) if not supported or name in supported),
+                None,
+            )
+            if name is not None:
+                if needs_444 and chroma != "444":
+                    notices.append(f"{size[0]}x{size[1]} has an odd side: written as 4:4:4 ({name})")
                 elif sampling < chroma:
-                    notices.append(
-                        f"{codec} cannot keep 4:{chroma[1]}:{chroma[2]} chroma: written as {found}"
-                    )
+                    notices.append(f"{codec} cannot keep 4:{chroma[1]}:{chroma[2]} chroma: written as {name}")
                 if bits < depth:
-                    notices.append(f"{codec} cannot keep {video.bit_depth} bits: written as {found}")
-                return PixelFormatChoice(found, False, tuple(notices))
-    if able and not odd:
-        text = f"{codec} takes none of the usual formats: written as {able[0]}"
-        return PixelFormatChoice(able[0], False, (text,))
+                    notices.append(f"{codec} cannot keep {video.bit_depth} bits: written as {name}")
+                return PixelFormatChoice(name, False, tuple(notices))
+    if supported and not needs_444:
+        text = f"{codec} takes none of the usual formats: written as {supported[0]}"
+        return PixelFormatChoice(supported[0], False, (text,))
     raise OutputError(
         f"{codec} cannot write {size[0]}x{size[1]}: a side is odd; use --codec libx264 or an even --size"
     )
 
 
-def _spellings(sampling: str, bits: int) -> tuple[str, ...]:
+def _pixel_format_names(sampling: str, bits: int) -> tuple[str, ...]:
     if bits == 8:
         return (f"yuv{sampling}p", *(("nv12",) if sampling == "420" else ()))
     planar = f"yuv{sampling}p{bits}le"
@@ -305,15 +326,15 @@ def _subsampling(pix_fmt: str) -> str:
     return "420"
 
 
-def _needs_even(codec: str) -> bool:
+def _requires_even_size(codec: str) -> bool:
     """x264, x265 and the hardware encoders refuse half a chroma sample; VP9, AV1 and MPEG-4 round up."""
     return codec.startswith(("libx26", "libopenh264", "libkvazaar")) or codec.endswith(
         ("_nvenc", "_qsv", "_amf", "_vaapi", "_videotoolbox", "_mf", "_vulkan")
     )
 
 
-def _check_odd(codec: str, pix_fmt: str, width: int, height: int) -> None:
-    if not _needs_even(codec):
+def _check_odd_size(codec: str, pix_fmt: str, width: int, height: int) -> None:
+    if not _requires_even_size(codec):
         return
     sampling = _subsampling(pix_fmt)
     if (width % 2 and sampling != "444") or (height % 2 and sampling == "420"):

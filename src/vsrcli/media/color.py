@@ -28,7 +28,7 @@ from vsrcli.media.types import Color, ContentLightLevel, MasteringDisplay, Video
 
 # The encoders' options and the filter setparams call these two by different names.
 _FILTER_TRANSFERS = {"gamma22": "bt470m", "gamma28": "bt470bg"}
-_FLAGS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
+_SWSCALE_FLAGS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 
 # Code points of ISO/IEC 23091-2 (H.273) as libavutil spells them.
 MATRICES = {
@@ -127,7 +127,7 @@ def is_rgb(pix_fmt: str) -> bool:
     return pix_fmt.startswith(("gbr", "rgb", "bgr", "argb", "abgr", "0rgb", "0bgr", "x2", "pal8"))
 
 
-def resolve(color: Color, pix_fmt: str, width: int, height: int) -> Color:
+def resolve_color(color: Color, pix_fmt: str, width: int, height: int) -> Color:
     """The source's colour description with every gap filled by the rule above."""
     matrix = color.matrix
     rgb = is_rgb(pix_fmt) or matrix == "gbr"
@@ -149,21 +149,27 @@ def resolve(color: Color, pix_fmt: str, width: int, height: int) -> Color:
 
 def output_color(color: Color, pix_fmt: str, width: int, height: int) -> Color:
     """What the new film is tagged with: the source's colours; R'G'B' becomes limited-range Y'CbCr."""
-    full = resolve(color, pix_fmt, width, height)
+    full = resolve_color(color, pix_fmt, width, height)
     if not is_rgb(pix_fmt) and color.matrix != "gbr":
         return full
     return Color("tv", full.matrix, full.primaries, full.transfer, None)
 
 
 def decode_filter(
-    color: Color, pix_fmt: str, size: tuple[int, int], *, deep: bool, alpha: bool = False, ffmpeg: Ffmpeg
+    color: Color,
+    pix_fmt: str,
+    size: tuple[int, int],
+    *,
+    high_bit_depth: bool,
+    alpha: bool = False,
+    ffmpeg: Ffmpeg,
 ) -> str:
     """Filter from the coded format to full-range R'G'B' (``rgb48le`` if ``deep``, else ``rgb24``).
 
     With ``alpha`` to ``rgba64le`` or ``rgba``. ``color`` must be resolved; ``size`` is (width, height).
     """
-    out = f"rgba{'64le' if deep else ''}" if alpha else f"rgb{'48le' if deep else '24'}"
-    if pix_fmt.removeprefix("yuvj").removeprefix("yuv") in ("420p", "422p", "444p") and _can_zimg(
+    out = f"rgba{'64le' if high_bit_depth else ''}" if alpha else f"rgb{'48le' if high_bit_depth else '24'}"
+    if pix_fmt.removeprefix("yuvj").removeprefix("yuv") in ("420p", "422p", "444p") and _can_use_zimg(
         size, ffmpeg
     ):
         # As exact as swscale with all its care, in a quarter of the time.
@@ -171,7 +177,7 @@ def decode_filter(
             f"zscale=filter=bicubic:matrixin={_zimg_matrix(color)}:rangein={color.range}"
             f":chromalin={color.chroma_location or 'left'}:matrix=gbr:range=pc,format=gbrp,format={out}"
         )
-    steps = [f"flags={_FLAGS}", "out_range=pc"]
+    steps = [f"flags={_SWSCALE_FLAGS}", "out_range=pc"]
     grey = ""
     if pix_fmt.startswith(("gray", "ya8", "ya16")) and color.range == "tv":
         # swscale takes every grey for full range; as Y'CbCr with the same codes it listens to the tag.
@@ -180,37 +186,39 @@ def decode_filter(
         grey = f"setparams=range=pc,scale=in_range=pc:out_range=pc,format={planar},setparams=range=tv,"
     if not is_rgb(pix_fmt):
         steps += [f"in_color_matrix={_scale_matrix(color)}", f"in_range={color.range}"]
-        steps += _chroma_position("in", color, ffmpeg)
+        steps += _chroma_location_options("in", color, ffmpeg)
     return f"{grey}scale={':'.join(steps)},format={out}"
 
 
-def encode_filter(color: Color, pix_fmt: str, size: tuple[int, int], *, deep: bool, ffmpeg: Ffmpeg) -> str:
+def encode_filter(
+    color: Color, pix_fmt: str, size: tuple[int, int], *, high_bit_depth: bool, ffmpeg: Ffmpeg
+) -> str:
     """Filter from full-range R'G'B' (16-bit if ``deep``) to the encoder's format, with all tags set.
 
     ``color`` must be resolved; ``size`` is (width, height).
     """
     if is_rgb(pix_fmt):
         return (
-            f"scale=flags={_FLAGS},format={pix_fmt},setparams=colorspace=gbr:range=pc"
+            f"scale=flags={_SWSCALE_FLAGS},format={pix_fmt},setparams=colorspace=gbr:range=pc"
             f":color_primaries={color.primaries}:color_trc={_filter_transfer(color)}"
         )
     steps = [
-        f"flags={_FLAGS}",
+        f"flags={_SWSCALE_FLAGS}",
         "in_range=pc",
         f"out_color_matrix={_scale_matrix(color)}",
         f"out_range={color.range}",
-        *_chroma_position("out", color, ffmpeg),
+        *_chroma_location_options("out", color, ffmpeg),
     ]
-    convert = f"scale={':'.join(steps)}"
-    if color.range == "pc" and "yuva" not in pix_fmt and _can_zimg(size, ffmpeg):
+    conversion = f"scale={':'.join(steps)}"
+    if color.range == "pc" and "yuva" not in pix_fmt and _can_use_zimg(size, ffmpeg):
         # swscale rounds full-range chroma down, half a code on average; zimg does not, where it is built in.
-        convert = (
-            f"format={'gbrp16le' if deep else 'gbrp'},setparams=colorspace=gbr:range=pc,zscale=filter=bicubic"
+        conversion = (
+            f"format={'gbrp16le' if high_bit_depth else 'gbrp'},setparams=colorspace=gbr:range=pc,zscale=filter=bicubic"
             f":matrix={_zimg_matrix(color)}:rangein=pc:range=pc"
             f":chromal={color.chroma_location or 'left'}"
         )
     return (
-        f"{convert},format={pix_fmt},setparams=color_primaries={color.primaries}"
+        f"{conversion},format={pix_fmt},setparams=color_primaries={color.primaries}"
         f":color_trc={_filter_transfer(color)}:colorspace={color.matrix}:range={color.range}"
     )
 
@@ -242,12 +250,12 @@ def _zimg_matrix(color: Color) -> str:
     return _ZIMG_MATRIX.get(color.matrix or "", "709")
 
 
-def _can_zimg(size: tuple[int, int], ffmpeg: Ffmpeg) -> bool:
+def _can_use_zimg(size: tuple[int, int], ffmpeg: Ffmpeg) -> bool:
     """Whether this ffmpeg was built with the zimg library, which refuses odd sizes."""
     return size[0] % 2 == 0 and size[1] % 2 == 0 and "matrixin" in ffmpeg.help("filter=zscale")
 
 
-def _chroma_position(side: str, color: Color, ffmpeg: Ffmpeg) -> list[str]:
+def _chroma_location_options(side: str, color: Color, ffmpeg: Ffmpeg) -> list[str]:
     """Where chroma samples sit: older versions of swscale assume the centre, films mean the left.
 
     Before the named option came (ffmpeg 7.1), positions were given in 1/256 of a luma sample.
@@ -260,10 +268,12 @@ def _chroma_position(side: str, color: Color, ffmpeg: Ffmpeg) -> list[str]:
     return [f"{side}_h_chr_pos={across}", f"{side}_v_chr_pos={down}"]
 
 
-_MASTERING = struct.Struct("=22i")  # (x, y) of red, green, blue and white, darkest, brightest, two flags
-_LIGHT = struct.Struct("=2I")
-_CHROMATICITY, _LUMINANCE = 50_000, 10_000
-_UNCARRIED = {
+_MASTERING_STRUCT = struct.Struct(
+    "=22i"
+)  # (x, y) of red, green, blue and white, darkest, brightest, two flags
+_CONTENT_LIGHT_STRUCT = struct.Struct("=2I")
+_CHROMATICITY_UNITS, _LUMINANCE_UNITS = 50_000, 10_000
+_UNSUPPORTED_SIDE_DATA = {
     "DOVI_RPU_BUFFER": "Dolby Vision",
     "DOVI_METADATA": "Dolby Vision",
     "DYNAMIC_HDR_PLUS": "HDR10+ (changing brightness data)",
@@ -278,10 +288,10 @@ _UNCARRIED = {
 
 def mastering_display(frame: Any | None) -> MasteringDisplay | None:
     """The mastering display that a decoded picture names."""
-    data = _find(frame, "MASTERING_DISPLAY_METADATA", _MASTERING.size)
+    data = _side_data_bytes(frame, "MASTERING_DISPLAY_METADATA", _MASTERING_STRUCT.size)
     if data is None:
         return None
-    *numbers, has_primaries, has_luminance = _MASTERING.unpack(data)
+    *numbers, has_primaries, has_luminance = _MASTERING_STRUCT.unpack(data)
     pairs = zip(numbers[::2], numbers[1::2], strict=True)
     values = [Fraction(above, below) if below else Fraction(0) for above, below in pairs]
     if not (has_primaries or has_luminance):
@@ -293,15 +303,19 @@ def mastering_display(frame: Any | None) -> MasteringDisplay | None:
 
 def content_light_level(frame: Any | None) -> ContentLightLevel | None:
     """MaxCLL and MaxFALL that a decoded picture names; None if it says neither."""
-    data = _find(frame, "CONTENT_LIGHT_LEVEL", _LIGHT.size)
-    level = None if data is None else ContentLightLevel(*_LIGHT.unpack(data))
+    data = _side_data_bytes(frame, "CONTENT_LIGHT_LEVEL", _CONTENT_LIGHT_STRUCT.size)
+    level = None if data is None else ContentLightLevel(*_CONTENT_LIGHT_STRUCT.unpack(data))
     return level if level != ContentLightLevel(0, 0) else None
 
 
 def unsupported_side_data(frame: Any | None) -> tuple[str, ...]:
     """What a decoded picture brings along that no encoder here takes, in words."""
-    sides = [side for side in (frame.side_data if frame is not None else ()) if not _flat(side)]
-    return tuple(dict.fromkeys(filter(None, (_UNCARRIED.get(side.type.name) for side in sides))))
+    unsupported = [
+        side for side in (frame.side_data if frame is not None else ()) if not _is_flat_layout(side)
+    ]
+    return tuple(
+        dict.fromkeys(filter(None, (_UNSUPPORTED_SIDE_DATA.get(side.type.name) for side in unsupported)))
+    )
 
 
 def hdr_input_options(video: VideoStream) -> dict[str, str]:
@@ -327,21 +341,25 @@ def format_mastering_display(display: MasteringDisplay) -> str | None:
     points = (display.green, display.blue, display.red, display.white)
     if display.max_luminance is None or display.min_luminance is None or None in points:
         return None
-    places = [
-        f"({round(point[0] * _CHROMATICITY)},{round(point[1] * _CHROMATICITY)})" for point in points if point
+    coordinates = [
+        f"({round(point[0] * _CHROMATICITY_UNITS)},{round(point[1] * _CHROMATICITY_UNITS)})"
+        for point in points
+        if point
     ]
-    green, blue, red, white = places
-    brightest, darkest = (round(each * _LUMINANCE) for each in (display.max_luminance, display.min_luminance))
+    green, blue, red, white = coordinates
+    brightest, darkest = (
+        round(each * _LUMINANCE_UNITS) for each in (display.max_luminance, display.min_luminance)
+    )
     return f"G{green}B{blue}R{red}WP{white}L({brightest},{darkest})"
 
 
-def _flat(side: Any) -> bool:
+def _is_flat_layout(side_data: Any) -> bool:
     """A 3D layout whose type, its first number, is 0: an ordinary picture that says so."""
-    return side.type.name == "STEREO3D" and bytes(side)[:4] == bytes(4)
+    return side_data.type.name == "STEREO3D" and bytes(side_data)[:4] == bytes(4)
 
 
-def _find(frame: Any | None, name: str, size: int) -> bytes | None:
-    for side in frame.side_data if frame is not None else ():
-        if side.type.name == name and len(bytes(side)) >= size:
-            return bytes(side)[:size]
+def _side_data_bytes(frame: Any | None, name: str, size: int) -> bytes | None:
+    for side_data in frame.side_data if frame is not None else ():
+        if side_data.type.name == name and len(bytes(side_data)) >= size:
+            return bytes(side_data)[:size]
     return None

@@ -19,16 +19,18 @@ TEXT_SUBTITLES = frozenset(
     ("subrip", "srt", "ass", "ssa", "mov_text", "webvtt", "text", "microdvd", "sami", "subviewer", "ttml")
 )
 
-_FILM = frozenset(("h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "mjpeg", "prores", "dnxhd"))
+_MP4_VIDEO = frozenset(("h264", "hevc", "av1", "vp9", "mpeg4", "mpeg2video", "mjpeg", "prores", "dnxhd"))
 _PCM = frozenset(
     ("pcm_s16le", "pcm_s16be", "pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f64le")
 )
-_MP4_SOUND = frozenset(("aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "flac", "dts"))
-_MOV_SOUND = _PCM | {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "pcm_u8", "pcm_s8", "pcm_mulaw", "pcm_alaw"}
-_MKV_SOUND = (
-    _MP4_SOUND | _PCM - {"pcm_s16be"} | {"vorbis", "truehd", "mlp", "wavpack", "tta", "pcm_u8", "mp1"}
+_MP4_AUDIO = frozenset(("aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "flac", "dts"))
+_MOV_AUDIO = _PCM | {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "pcm_u8", "pcm_s8", "pcm_mulaw", "pcm_alaw"}
+_MKV_AUDIO = (
+    _MP4_AUDIO | _PCM - {"pcm_s16be"} | {"vorbis", "truehd", "mlp", "wavpack", "tta", "pcm_u8", "mp1"}
 )
-_MKV_TEXT = frozenset(("subrip", "ass", "ssa", "webvtt", "hdmv_pgs_subtitle", "dvd_subtitle", "dvb_subtitle"))
+_MKV_SUBTITLES = frozenset(
+    ("subrip", "ass", "ssa", "webvtt", "hdmv_pgs_subtitle", "dvd_subtitle", "dvb_subtitle")
+)
 
 
 @dataclass(frozen=True)
@@ -51,53 +53,53 @@ class Container:
 
     muxer: str
     name: str
-    video: frozenset[str]
+    video_codecs: frozenset[str]
     audio_codecs: frozenset[str]
-    sound_codec: str | None
-    subtitles: frozenset[str]
-    text_codec: str | None
-    attachments: bool = False
-    covers: str | None = None
-    chapters: bool = True
+    audio_encoder: str | None
+    subtitle_codecs: frozenset[str]
+    subtitle_encoder: str | None
+    has_attachments: bool = False
+    cover_storage: str | None = None
+    has_chapters: bool = True
     custom_timescale: bool = False
     constant_frame_rate: bool = False
-    data: frozenset[str] = frozenset()
+    data_codecs: frozenset[str] = frozenset()
 
 
 _TELEMETRY = frozenset(("gpmd",))  # a camera's position and movement
 _MP4 = Container(
     "mp4",
     "MP4",
-    _FILM - {"mjpeg", "prores", "dnxhd"},
-    _MP4_SOUND,
+    _MP4_VIDEO - {"mjpeg", "prores", "dnxhd"},
+    _MP4_AUDIO,
     "aac",
     frozenset(("mov_text",)),
     "mov_text",
-    covers="stream",
+    cover_storage="stream",
     custom_timescale=True,
-    data=_TELEMETRY,
+    data_codecs=_TELEMETRY,
 )
 _MOV = Container(
     "mov",
     "QuickTime",
     frozenset(),
-    _MOV_SOUND,
+    _MOV_AUDIO,
     "aac",
     frozenset(("mov_text",)),
     "mov_text",
     custom_timescale=True,
-    data=_TELEMETRY,
+    data_codecs=_TELEMETRY,
 )
 _MKV = Container(
     "matroska",
     "Matroska",
     frozenset(),
-    _MKV_SOUND,
+    _MKV_AUDIO,
     "flac",
-    _MKV_TEXT,
+    _MKV_SUBTITLES,
     "srt",
-    attachments=True,
-    covers="attachment",
+    has_attachments=True,
+    cover_storage="attachment",
 )
 _WEBM = Container(
     "webm",
@@ -116,8 +118,8 @@ _TS = Container(
     "aac",
     frozenset(("dvb_subtitle", "dvb_teletext")),
     None,
-    chapters=False,
-    data=frozenset(("klv", "timed_id3", "scte_35")),
+    has_chapters=False,
+    data_codecs=frozenset(("klv", "timed_id3", "scte_35")),
 )
 _AVI = Container(
     "avi",
@@ -127,10 +129,10 @@ _AVI = Container(
     "libmp3lame",
     frozenset(),
     None,
-    chapters=False,
+    has_chapters=False,
     constant_frame_rate=True,
 )
-_NUT = Container("nut", "NUT", frozenset(), _MKV_SOUND, "flac", frozenset(), None)
+_NUT = Container("nut", "NUT", frozenset(), _MKV_AUDIO, "flac", frozenset(), None)
 
 # Streams of raw video: they have no clock, so frames follow one another at the rate in the header.
 _Y4M = Container(
@@ -141,7 +143,7 @@ _Y4M = Container(
     None,
     frozenset(),
     None,
-    chapters=False,
+    has_chapters=False,
     constant_frame_rate=True,
 )
 
@@ -160,7 +162,7 @@ _BY_EXTENSION = {
 }
 
 
-FORMATS = {container.muxer: container for container in (_Y4M, _NUT, _MKV)}
+STDOUT_CONTAINERS = {container.muxer: container for container in (_Y4M, _NUT, _MKV)}
 """What can be written to stdout, by ffmpeg's name of it; the first is the default."""
 
 
@@ -175,9 +177,9 @@ def stdout_container(name: str | None, ffmpeg: Ffmpeg) -> Container:
         UsageError: it cannot be written to stdout.
         OutputError: this ffmpeg cannot write it.
     """
-    container = FORMATS.get(name or next(iter(FORMATS)))
+    container = STDOUT_CONTAINERS.get(name or next(iter(STDOUT_CONTAINERS)))
     if container is None:
-        raise UsageError(f"--format {name}: what goes to stdout is one of {', '.join(FORMATS)}")
+        raise UsageError(f"--format {name}: what goes to stdout is one of {', '.join(STDOUT_CONTAINERS)}")
     if container.muxer not in ffmpeg.muxers():
         raise OutputError(
             f"stdout: ffmpeg {ffmpeg.version} cannot write {container.name}; use another --format"
@@ -194,8 +196,8 @@ def container_from_suffix(target: Path, ffmpeg: Ffmpeg) -> Container:
     container = _BY_EXTENSION.get(target.suffix.lower())
     known = ", ".join(sorted(_BY_EXTENSION))
     if container is None:
-        what = f"the extension {target.suffix!r}" if target.suffix else "a name without an extension"
-        raise OutputError(f"{target}: {what} names no container; use one of {known}")
+        problem = f"the extension {target.suffix!r}" if target.suffix else "a name without an extension"
+        raise OutputError(f"{target}: {problem} names no container; use one of {known}")
     if container.muxer not in ffmpeg.muxers():
         raise OutputError(
             f"{target}: ffmpeg {ffmpeg.version} cannot write {container.name}; use another extension"
@@ -226,7 +228,7 @@ class StreamPlan:
 
 def plan_streams(source: Source, container: Container, ffmpeg: Ffmpeg) -> tuple[StreamPlan, ...]:
     """Decide for every stream other than the picture, in the source's order."""
-    chapters = container.chapters and bool(source.chapters)
+    chapters = container.has_chapters and bool(source.chapters)
     return tuple(
         _plan_stream(stream, container, ffmpeg, chapters=chapters) for stream in source.other_streams
     )
@@ -234,30 +236,30 @@ def plan_streams(source: Source, container: Container, ffmpeg: Ffmpeg) -> tuple[
 
 def stream_notice(stream: StreamPlan, other: OtherStream) -> str | None:
     """What people should be told; None if the stream goes along unchanged."""
-    if stream.action == "keep" or (stream.kind == "data" and "rewritten" in stream.note):
+    if stream.action == "copy" or (stream.kind == "data" and "rewritten" in stream.note):
         return None
-    label = " ".join(filter(None, (other.kind, f"#{other.index}", f"({_called(other)})")))
+    label = " ".join(filter(None, (other.kind, f"#{other.index}", f"({_describe(other)})")))
     if stream.action == "convert":
         return f"{label} is converted: {stream.note}"
     return f"{label} is dropped: {stream.note}"
 
 
-def _called(other: OtherStream) -> str:
+def _describe(other: OtherStream) -> str:
     return ", ".join(filter(None, (other.codec, other.language, other.title)))
 
 
 def _plan_stream(stream: OtherStream, container: Container, ffmpeg: Ffmpeg, *, chapters: bool) -> StreamPlan:
     decide = {
-        "audio": _sound,
-        "subtitle": _subtitle,
-        "attachment": _attachment,
-        "cover": _cover,
-        "video": _film,
+        "audio": _plan_audio,
+        "subtitle": _plan_subtitle,
+        "attachment": _plan_attachment,
+        "cover": _plan_cover,
+        "video": _plan_video,
     }.get(stream.kind)
     if decide is not None:
         return decide(stream, container, ffmpeg)
-    if stream.codec in container.data:
-        return _keep(stream)
+    if stream.codec in container.data_codecs:
+        return _copy(stream)
     if stream.codec == "tmcd":
         return _drop(stream, "a track of the old container; the time code is rewritten")
     if chapters and stream.codec in ("bin_data", "text", "unknown", "mov_text"):
@@ -265,52 +267,54 @@ def _plan_stream(stream: OtherStream, container: Container, ffmpeg: Ffmpeg, *, c
     return _drop(stream, f"{container.name} cannot hold such a data track")
 
 
-def _sound(stream: OtherStream, container: Container, ffmpeg: Ffmpeg) -> StreamPlan:
+def _plan_audio(stream: OtherStream, container: Container, ffmpeg: Ffmpeg) -> StreamPlan:
     if stream.codec in container.audio_codecs:
-        return _keep(stream)
-    return _convert(stream, container.sound_codec, container, ffmpeg)
+        return _copy(stream)
+    return _convert(stream, container.audio_encoder, container, ffmpeg)
 
 
-def _subtitle(stream: OtherStream, container: Container, ffmpeg: Ffmpeg) -> StreamPlan:
-    if stream.codec in container.subtitles:
-        return _keep(stream)
+def _plan_subtitle(stream: OtherStream, container: Container, ffmpeg: Ffmpeg) -> StreamPlan:
+    if stream.codec in container.subtitle_codecs:
+        return _copy(stream)
     if stream.codec not in TEXT_SUBTITLES:
         return _drop(stream, f"{container.name} cannot hold {stream.codec} subtitles (Matroska can)")
     loss = "; its styling is lost" if stream.codec in ("ass", "ssa") else ""
-    return _convert(stream, container.text_codec, container, ffmpeg, loss)
+    return _convert(stream, container.subtitle_encoder, container, ffmpeg, loss)
 
 
-def _attachment(stream: OtherStream, container: Container, ffmpeg: Ffmpeg) -> StreamPlan:
-    if container.attachments:
-        return _keep(stream)
+def _plan_attachment(stream: OtherStream, container: Container, ffmpeg: Ffmpeg) -> StreamPlan:
+    if container.has_attachments:
+        return _copy(stream)
     return _drop(stream, f"{container.name} has no attachments (Matroska has)")
 
 
-def _cover(stream: OtherStream, container: Container, ffmpeg: Ffmpeg) -> StreamPlan:
-    if container.covers is not None and stream.codec in ("mjpeg", "png"):
-        return _keep(stream)
+def _plan_cover(stream: OtherStream, container: Container, ffmpeg: Ffmpeg) -> StreamPlan:
+    if container.cover_storage is not None and stream.codec in ("mjpeg", "png"):
+        return _copy(stream)
     return _drop(stream, f"{container.name} cannot hold this cover (MP4 and Matroska can)")
 
 
-def _film(stream: OtherStream, container: Container, ffmpeg: Ffmpeg) -> StreamPlan:
-    if not container.video or stream.codec in container.video:
-        return StreamPlan(stream.index, stream.kind, stream.codec, "keep", "a second picture, not upscaled")
+def _plan_video(stream: OtherStream, container: Container, ffmpeg: Ffmpeg) -> StreamPlan:
+    if not container.video_codecs or stream.codec in container.video_codecs:
+        return StreamPlan(stream.index, stream.kind, stream.codec, "copy", "a second picture, not upscaled")
     return _drop(stream, f"{container.name} cannot hold {stream.codec}")
 
 
-def _keep(stream: OtherStream) -> StreamPlan:
-    return StreamPlan(stream.index, stream.kind, stream.codec, "keep", stream.summary)
+def _copy(stream: OtherStream) -> StreamPlan:
+    return StreamPlan(stream.index, stream.kind, stream.codec, "copy", stream.summary)
 
 
-def _drop(stream: OtherStream, why: str) -> StreamPlan:
-    return StreamPlan(stream.index, stream.kind, stream.codec, "drop", why)
+def _drop(stream: OtherStream, reason: str) -> StreamPlan:
+    return StreamPlan(stream.index, stream.kind, stream.codec, "drop", reason)
 
 
 def _convert(
     stream: OtherStream, encoder: str | None, container: Container, ffmpeg: Ffmpeg, loss: str = ""
 ) -> StreamPlan:
     if encoder is None or encoder not in ffmpeg.encoders():
-        able = "cannot hold" if encoder is None else f"needs the encoder {encoder}, missing here, instead of"
-        return _drop(stream, f"{container.name} {able} {stream.codec}")
+        problem = (
+            "cannot hold" if encoder is None else f"needs the encoder {encoder}, missing here, instead of"
+        )
+        return _drop(stream, f"{container.name} {problem} {stream.codec}")
     note = f"{stream.codec} to {encoder}, since {container.name} cannot hold it{loss}"
     return StreamPlan(stream.index, stream.kind, stream.codec, "convert", note, encoder)

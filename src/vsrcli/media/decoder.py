@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from vsrcli.errors import DecodeError
 from vsrcli.media.alpha import alpha_decoder
-from vsrcli.media.color import decode_filter, resolve
+from vsrcli.media.color import decode_filter, resolve_color
 from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
 from vsrcli.media.probe import has_no_timestamps
 from vsrcli.media.raw_reader import DamageConcealer, IncompleteStreamError, RawFrameReader
@@ -87,14 +87,14 @@ def decode_command(
         offset = seek - source.start - _SEEK_MARGIN
         if offset > 0:
             input_options.update({"ss": f"{float(offset):.6f}", "noaccurate_seek": None})
-    resolved = resolve(video.color, video.pix_fmt, video.width, video.height)
+    resolved = resolve_color(video.color, video.pix_fmt, video.width, video.height)
     filters = ["bwdif=mode=send_frame:parity=auto:deint=all"] if deinterlace else []
     filters.append(
         decode_filter(
             resolved,
             video.pix_fmt,
             (video.width, video.height),
-            deep=video.is_high_bit_depth,
+            high_bit_depth=video.is_high_bit_depth,
             alpha=alpha,
             ffmpeg=ffmpeg,
         )

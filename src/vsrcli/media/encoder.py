@@ -62,17 +62,17 @@ class FFmpegWriter(AtomicWriter):
     def __enter__(self) -> Self:
         try:
             self._scratch = Path(tempfile.mkdtemp(prefix="vsr-"))
-            self._process = self._start_in(self._scratch)
+            self._process = self._start_ffmpeg(self._scratch)
         except BaseException:
             self._discard()
             raise
         return self
 
-    def _start_in(self, scratch: Path) -> FFmpegProcess:
+    def _start_ffmpeg(self, scratch: Path) -> FFmpegProcess:
         """Start it; ``scratch`` is empty."""
         raise NotImplementedError
 
-    def _running(self) -> FFmpegProcess:
+    def _require_process(self) -> FFmpegProcess:
         if self._process is None:
             raise RuntimeError("not open: use it in a with statement")
         return self._process
@@ -116,21 +116,21 @@ class VideoEncoder(FFmpegWriter):
         super().__init__()
         self.plan = plan
         self.source = source
-        self.count = 0
+        self.frame_count = 0
         self._ffmpeg = ffmpeg
         self._trial = trial
         self.warnings: list[str] = []
-        self._part = temporary_name(plan.target)
-        self._name = plan.display_name  # as messages call it
-        self._nut: Any = None
-        self._stream: Any = None
+        self._part_file = temporary_name(plan.target)
+        self._display_name = plan.display_name  # as messages call it
+        self._pipe_container: Any = None
+        self._pipe_stream: Any = None
         self._pixel_format = ""
-        self._last: Fraction | None = None
-        self._damaged = 0
-        self._behind = BackgroundWriter(
-            self._mux, queue_depth(plan.width * plan.height * (4 if plan.alpha else 3))
+        self._last_time: Fraction | None = None
+        self._damage_count = 0
+        self._background_writer = BackgroundWriter(
+            self._mux_frame, queue_depth(plan.width * plan.height * (4 if plan.alpha else 3))
         )
-        self._muxed = 0
+        self._muxed_count = 0
 
     @property
     def pid(self) -> int | None:
@@ -142,7 +142,7 @@ class VideoEncoder(FFmpegWriter):
             return super().__enter__()
         except OSError as error:
             raise EncodeError(
-                f"{self._name}: ffmpeg cannot be started ({error}); see `vsr doctor`"
+                f"{self._display_name}: ffmpeg cannot be started ({error}); see `vsr doctor`"
             ) from error
 
     def write(self, frame: Frame) -> None:
@@ -156,40 +156,44 @@ class VideoEncoder(FFmpegWriter):
             EncodeError: ffmpeg has stopped, on this frame or on one before; ``details`` has its last words.
             ValueError: another size or type than before, or a time that is not later than the one before.
         """
-        self._running()
-        self._behind.put((frame, self._check(frame)))
-        self.count += 1
+        self._require_process()
+        self._background_writer.put((frame, self._validated_pixels(frame)))
+        self.frame_count += 1
 
-    def _mux(self, item: tuple[Frame, np.ndarray]) -> None:
+    def _mux_frame(self, item: tuple[Frame, np.ndarray]) -> None:
         import av
 
         frame, pixels = item
-        process = self._running()
+        process = self._require_process()
         packet: Any = av.Packet(pixels.data.cast("B"))  # type: ignore[arg-type]  # shares the memory
         packet.pts = packet.dts = frame.pts + int(self.source.pts_offset / frame.time_base)
         packet.time_base = frame.time_base
         packet.is_keyframe = True
         try:
-            nut = self._nut if self._nut is not None else self._open(process, frame)
-            packet.stream = self._stream
-            nut.mux_one(packet)
+            container = (
+                self._pipe_container if self._pipe_container is not None else self._open_nut(process, frame)
+            )
+            packet.stream = self._pipe_stream
+            container.mux_one(packet)
         except (OSError, av.FFmpegError) as error:
-            raise self._stopped(process) from error
-        self._muxed += 1
+            raise self._stopped_error(process) from error
+        self._muxed_count += 1
 
-    def _start_in(self, scratch: Path) -> FFmpegProcess:
-        return self._launch(self._command(scratch))
+    def _start_ffmpeg(self, scratch: Path) -> FFmpegProcess:
+        return self._spawn(self._build_command(scratch))
 
-    def _command(self, scratch: Path) -> list[str]:
+    def _build_command(self, scratch: Path) -> list[str]:
         """What ffmpeg is to do with the frames; ``scratch`` is for helper files that it reads."""
         return mux_command(
-            self.plan, self.source, self._part, scratch, trial=self._trial, ffmpeg=self._ffmpeg
+            self.plan, self.source, self._part_file, scratch, trial=self._trial, ffmpeg=self._ffmpeg
         )
 
-    def _launch(self, command: list[str]) -> FFmpegProcess:
-        return FFmpegProcess(command, stdin=True, on_line=self._listen, progress_marker=self._size)
+    def _spawn(self, command: list[str]) -> FFmpegProcess:
+        return FFmpegProcess(
+            command, stdin=True, on_line=self._on_stderr_line, progress_marker=self._part_file_bytes
+        )
 
-    def _check(self, frame: Frame) -> np.ndarray:
+    def _validated_pixels(self, frame: Frame) -> np.ndarray:
         plan, pixels = self.plan, frame.pixels
         if pixels.shape != (plan.height, plan.width, 3):
             raise ValueError(f"frame of shape {pixels.shape}, expected {(plan.height, plan.width, 3)}")
@@ -197,70 +201,70 @@ class VideoEncoder(FFmpegWriter):
             if frame.alpha is None or frame.alpha.shape != pixels.shape[:2]:
                 raise ValueError("frame without an alpha of its own size, which the plan keeps")
             pixels = np.dstack([pixels, frame.alpha])
-        found = _PIXEL_FORMATS.get((pixels.dtype, plan.alpha))
-        if found is None or (self._pixel_format and found != self._pixel_format):
+        pixel_format = _PIXEL_FORMATS.get((pixels.dtype, plan.alpha))
+        if pixel_format is None or (self._pixel_format and pixel_format != self._pixel_format):
             raise ValueError(
                 f"frame of type {pixels.dtype}, expected {self._pixel_format or 'uint8 or uint16'}"
             )
-        if self._last is not None and frame.time <= self._last:
-            raise ValueError(f"frame at {frame.time} s is not later than the one before ({self._last} s)")
-        self._pixel_format, self._last = found, frame.time
+        if self._last_time is not None and frame.time <= self._last_time:
+            raise ValueError(
+                f"frame at {frame.time} s is not later than the one before ({self._last_time} s)"
+            )
+        self._pixel_format, self._last_time = pixel_format, frame.time
         return np.ascontiguousarray(pixels)
 
-    def _open(self, process: FFmpegProcess, frame: Frame) -> Any:
+    def _open_nut(self, process: FFmpegProcess, frame: Frame) -> Any:
         """The NUT stream into ffmpeg; its header goes out with the first frame."""
         import av
 
-        nut = self._nut = av.open(process.stdin, "w", format="nut", buffer_size=1 << 20)
-        stream: Any = nut.add_stream("rawvideo", rate=self.source.video.frame_rate or Fraction(25))
+        container = self._pipe_container = av.open(process.stdin, "w", format="nut", buffer_size=1 << 20)
+        stream: Any = container.add_stream("rawvideo", rate=self.source.video.frame_rate or Fraction(25))
         stream.width, stream.height = self.plan.width, self.plan.height
         stream.pix_fmt = self._pixel_format
         stream.time_base = frame.time_base
         stream.codec_context.time_base = frame.time_base
-        self._stream = stream
-        return nut
+        self._pipe_stream = stream
+        return container
 
-    def _stopped(self, process: FFmpegProcess) -> OutputError:
+    def _stopped_error(self, process: FFmpegProcess) -> OutputError:
         """ffmpeg has closed its end of the pipe; say why."""
         status = process.wait()
         reason = "see its last words for the reason (a full disk, an option it refuses)"
         if "No space left" in process.stderr_tail() or "File too large" in process.stderr_tail():
-            reason = (
-                f"no room is left in {self._part.parent} (a full disk, a quota); free some and start again"
-            )
+            reason = f"no room is left in {self._part_file.parent} (a full disk, a quota); free some and start again"
         return EncodeError(
-            f"{self._name}: ffmpeg stopped after {self._muxed} frames ({process.describe_exit(status)}); {reason}",
+            f"{self._display_name}: ffmpeg stopped after {self._muxed_count} frames ({process.describe_exit(status)}); {reason}",
             details=process.stderr_tail(),
         )
 
-    def _listen(self, line: str) -> None:
+    def _on_stderr_line(self, line: str) -> None:
         """Called in the draining thread for every line that ffmpeg says."""
-        self._damaged += is_damage_message(line)
+        self._damage_count += is_damage_message(line)
 
-    def _size(self) -> int:
+    def _part_file_bytes(self) -> int:
         """Bytes written so far, as a sign of life."""
         with contextlib.suppress(OSError):
-            return self._part.stat().st_size
+            return self._part_file.stat().st_size
         return 0
 
     def _finish(self) -> None:
         import av
 
-        process = self._running()
-        if self.count == 0:
+        process = self._require_process()
+        if self.frame_count == 0:
             raise EncodeError(
-                f"{self._name}: no frame came, so there is no film; choose another --start or --end"
+                f"{self._display_name}: no frame came, so there is no film; choose another --start or --end"
             )
-        self._behind.drain()
+        self._background_writer.drain()
         try:
-            self._nut.close()
+            self._pipe_container.close()
         except (OSError, av.FFmpegError) as error:
-            raise self._stopped(process) from error
+            raise self._stopped_error(process) from error
         if process.wait() != 0:
-            raise self._stopped(process)
+            raise self._stopped_error(process)
         self._verify(process)
-        if self._damaged:
-            places = f"{self._damaged} place{'s' if self._damaged > 1 else ''}"
+        if self._damage_count:
+            places = f"{self._damage_count} place{'s' if self._damage_count > 1 else ''}"
             self.warnings.append(f"sound or other streams are damaged in {places}; they go along as they are")
         if not self._trial:
             self._publish()
@@ -270,29 +274,29 @@ class VideoEncoder(FFmpegWriter):
         import av
 
         try:
-            held = count_frames(self._part, self.plan.container.muxer)
+            coded_count = count_frames(self._part_file, self.plan.container.muxer)
         except (OSError, IndexError, av.FFmpegError) as error:
-            raise self._stopped(process) from error
-        if held != self.count:
+            raise self._stopped_error(process) from error
+        if coded_count != self.frame_count:
             raise EncodeError(
-                f"{self._name}: {self.count} frames were written, but the file holds {held}; "
+                f"{self._display_name}: {self.frame_count} frames were written, but the file holds {coded_count}; "
                 "try another --codec or container",
                 details=process.stderr_tail(),
             )
 
     def _publish(self) -> None:
         """Give the complete file its final name, durably."""
-        publish_file(self._part, self.plan.target, overwrite=self.plan.overwrite)
+        publish_file(self._part_file, self.plan.target, overwrite=self.plan.overwrite)
 
     def _discard(self) -> None:
         """After a rename, the unfinished file is gone already."""
-        self._behind.cancel(self._process.kill if self._process else lambda: None)
-        if self._nut is not None:
+        self._background_writer.cancel(self._process.kill if self._process else lambda: None)
+        if self._pipe_container is not None:
             with contextlib.suppress(Exception):  # its pipe is gone; nothing it could still say matters
-                self._nut.close()
-            self._nut = None
+                self._pipe_container.close()
+            self._pipe_container = None
         with contextlib.suppress(OSError):
-            self._part.unlink()
+            self._part_file.unlink()
         super()._discard()
 
 

@@ -22,13 +22,13 @@ from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.types import Color, Source
 
-_FILTERS = ("vf", "filter", "filter:v", "filter:v:0")
-_JOINED = {"x265-params": ":", "svtav1-params": ":", "movflags": "+"}
+_VIDEO_FILTER_KEYS = ("vf", "filter", "filter:v", "filter:v:0")
+_LIST_SEPARATORS = {"x265-params": ":", "svtav1-params": ":", "movflags": "+"}
 
 
 def video_encoder_options(
     options: EncodeOptions,
-    name: str,
+    encoder: str,
     pix_fmt: str,
     size: tuple[int, int],
     color: Color,
@@ -51,60 +51,70 @@ def video_encoder_options(
     Raises:
         UsageError: a quality that is not on the encoder's scale.
     """
-    codec = codecs.CODECS.get(name, codecs.Codec(name, None))
-    chosen: dict[str, str] = dict(codec.fixed)
-    quality = codecs.quality_args(name, options.crf)
+    codec = codecs.CODECS.get(encoder, codecs.Codec(encoder, None))
+    result: dict[str, str] = dict(codec.fixed_options)
+    quality = codecs.quality_args(encoder, options.crf)
     if quality is not None:
-        chosen[quality[0]] = quality[1]
+        result[quality[0]] = quality[1]
     preset = options.preset or codec.preset_for(options.effort)
     if preset is not None:
-        chosen["preset"] = preset
+        result["preset"] = preset
     if codec.codec_name == "hevc" and container.custom_timescale:
-        chosen["tag:v:0"] = "hvc1"  # Apple's players take this spelling only
-    if name == "libvpx" and has_alpha_plane(pix_fmt):
-        chosen["auto-alt-ref"] = "0"  # which it cannot do with transparency
+        result["tag:v:0"] = "hvc1"  # Apple's players take this spelling only
+    if encoder == "libvpx" and has_alpha_plane(pix_fmt):
+        result["auto-alt-ref"] = "0"  # which it cannot do with transparency
     for key, value in encoder_tags(color, pix_fmt).items():
-        chosen[f"{key}:v:0"] = value
-    for key, value in hdr_parameters(name, source, ffmpeg).items():
-        _set(chosen, key, value)
-    convert = encode_filter(color, pix_fmt, size, deep=source.video.is_high_bit_depth, ffmpeg=ffmpeg)
-    shape = source.video.sample_aspect_ratio
+        result[f"{key}:v:0"] = value
+    for key, value in hdr_encoder_params(encoder, source, ffmpeg).items():
+        _set_option(result, key, value)
+    conversion = encode_filter(
+        color, pix_fmt, size, high_bit_depth=source.video.is_high_bit_depth, ffmpeg=ffmpeg
+    )
+    aspect = source.video.sample_aspect_ratio
     # setsar rounds to terms below 100 unless told otherwise; 16 bits are what H.264 and H.265 can state
-    chosen["filter:v:0"] = f"{convert},setsar={shape.numerator}/{shape.denominator}:max=65535"
+    result["filter:v:0"] = f"{conversion},setsar={aspect.numerator}/{aspect.denominator}:max=65535"
     for option, value in options.extra:
         key = option.removeprefix("-")
-        if key in _FILTERS:  # behind the conversion: without it, colours would be those of ffmpeg's guess
-            key, value = "filter:v:0", f"{chosen['filter:v:0']},{value}"
-        _set(chosen, key, value)
-    return tuple(chosen.items())
+        if (
+            key in _VIDEO_FILTER_KEYS
+        ):  # behind the conversion: without it, colours would be those of ffmpeg's guess
+            key, value = "filter:v:0", f"{result['filter:v:0']},{value}"
+        _set_option(result, key, value)
+    return tuple(result.items())
 
 
-def hdr_parameters(name: str, source: Source, ffmpeg: Ffmpeg) -> dict[str, str]:
+def hdr_encoder_params(encoder: str, source: Source, ffmpeg: Ffmpeg) -> dict[str, str]:
     """The encoder's own parameters for HDR metadata, where ffmpeg cannot give it to any (before 8.1)."""
-    about = hdr_input_options(source.video)
-    if not about or supports_hdr_input_options(ffmpeg):
+    metadata = hdr_input_options(source.video)
+    if not metadata or supports_hdr_input_options(ffmpeg):
         return {}
-    spelling = {
+    names = {
         "libx265": ("x265-params", "master-display", "max-cll"),
         "libsvtav1": ("svtav1-params", "mastering-display", "content-light"),
-    }.get(name)
-    if spelling is None:
+    }.get(encoder)
+    if names is None:
         return {}
-    key, display, light = spelling
+    key, display, light = names
     named = {"mastering_display": display, "content_light": light}
-    return {key: ":".join(f"{named[option]}={value}" for option, value in about.items())}
+    return {key: ":".join(f"{named[option]}={value}" for option, value in metadata.items())}
 
 
-def keeps_hdr_metadata(name: str, source: Source, ffmpeg: Ffmpeg) -> bool:
+def keeps_hdr_metadata(encoder: str, source: Source, ffmpeg: Ffmpeg) -> bool:
     """Whether all HDR metadata of the source reaches the new film."""
     video = source.video
-    whole = video.mastering_display is None or format_mastering_display(video.mastering_display) is not None
-    return whole and (supports_hdr_input_options(ffmpeg) or bool(hdr_parameters(name, source, ffmpeg)))
+    is_complete = (
+        video.mastering_display is None or format_mastering_display(video.mastering_display) is not None
+    )
+    return is_complete and (
+        supports_hdr_input_options(ffmpeg) or bool(hdr_encoder_params(encoder, source, ffmpeg))
+    )
 
 
-def _set(chosen: dict[str, str], key: str, value: str) -> None:
+def _set_option(result: dict[str, str], key: str, value: str) -> None:
     """Later settings win, but lists of parameters grow."""
-    chosen[key] = f"{chosen[key]}{_JOINED[key]}{value}" if key in _JOINED and key in chosen else value
+    result[key] = (
+        f"{result[key]}{_LIST_SEPARATORS[key]}{value}" if key in _LIST_SEPARATORS and key in result else value
+    )
 
 
 @dataclass(frozen=True)
@@ -154,7 +164,7 @@ PRESETS = {
 }
 
 
-def apply_preset(name: str | None, given: EncodeOptions) -> EncodeOptions:
+def apply_preset(name: str | None, options: EncodeOptions) -> EncodeOptions:
     """What was asked for, completed by a preset.
 
     Args:
@@ -165,19 +175,19 @@ def apply_preset(name: str | None, given: EncodeOptions) -> EncodeOptions:
         UsageError: an unknown preset, or one beside another encoder.
     """
     if name is None:
-        return given
+        return options
     if name not in PRESETS:
         raise UsageError(f"unknown --encode-preset {name!r}: choose one of {', '.join(PRESETS)}")
-    preset = PRESETS[name].options
-    if given.codec is not None:
+    preset_options = PRESETS[name].options
+    if options.codec is not None:
         raise UsageError(
-            f"--encode-preset {name} is {preset.codec}, and --codec {given.codec} another: leave one out"
+            f"--encode-preset {name} is {preset_options.codec}, and --codec {options.codec} another: leave one out"
         )
     return replace(
-        given,
-        codec=preset.codec,
-        crf=preset.crf if given.crf is None else given.crf,
-        preset=given.preset or preset.preset,
-        pix_fmt=given.pix_fmt or preset.pix_fmt,
-        extra=(*preset.extra, *given.extra),
+        options,
+        codec=preset_options.codec,
+        crf=preset_options.crf if options.crf is None else options.crf,
+        preset=options.preset or preset_options.preset,
+        pix_fmt=options.pix_fmt or preset_options.pix_fmt,
+        extra=(*preset_options.extra, *options.extra),
     )

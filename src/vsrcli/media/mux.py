@@ -39,9 +39,9 @@ def map_other_streams(plan: OutputPlan, source: Source, scratch: Path) -> list[s
     covers: list[StreamPlan] = []
     position = 0
     for stream in plan.streams:
-        if stream.action not in ("keep", "convert"):
+        if stream.action not in ("copy", "convert"):
             continue
-        if stream.kind == "cover" and plan.container.covers == "attachment":
+        if stream.kind == "cover" and plan.container.cover_storage == "attachment":
             covers.append(stream)
             continue
         position += 1
@@ -53,38 +53,38 @@ def map_other_streams(plan: OutputPlan, source: Source, scratch: Path) -> list[s
         if stream.kind == "cover":
             arguments += [f"-disposition:{position}", "attached_pic"]
         elif plan.span[0] is not None:
-            arguments += _begin_at(plan.time_origin, stream, position)
+            arguments += _drop_packets_before(plan.time_origin, stream, position)
         if stream.encoder in ("aac", "libopus", "libmp3lame"):
             arguments += [f"-b:{position}", _bit_rate(source, stream)]
         if stream.encoder == "libopus":
             arguments += [f"-filter:{position}", _OPUS_LAYOUTS]
-    attachments = sum(stream.kind == "attachment" and stream.action == "keep" for stream in plan.streams)
+    attachments = sum(stream.kind == "attachment" and stream.action == "copy" for stream in plan.streams)
     for number, cover in enumerate(covers, attachments):
-        arguments += _attach(source, cover, number, scratch)
+        arguments += _attach_cover(source, cover, number, scratch)
     return arguments
 
 
-def _begin_at(zero: Fraction, stream: StreamPlan, position: int) -> list[str]:
+def _drop_packets_before(time_origin: Fraction, stream: StreamPlan, position: int) -> list[str]:
     """Leave out what comes before the span: after -ss, ffmpeg starts at the key frame before it.
 
     A packet with a negative time would make Matroska shift the whole film.
     """
-    copied = stream.action == "keep" and stream.kind != "attachment"
-    if copied and zero >= 0:
+    copied = stream.action == "copy" and stream.kind != "attachment"
+    if copied and time_origin >= 0:
         return [f"-copypriorss:{position}", "0"]
     if copied or stream.kind == "subtitle":  # copypriorss would leave out all that is negative
-        return [f"-bsf:{position}", f"noise=amount=0:drop='lt(pts*tb,{format_seconds(zero)})'"]
+        return [f"-bsf:{position}", f"noise=amount=0:drop='lt(pts*tb,{format_seconds(time_origin)})'"]
     return []
 
 
-def _attach(source: Source, cover: StreamPlan, number: int, scratch: Path) -> list[str]:
+def _attach_cover(source: Source, cover: StreamPlan, number: int, scratch: Path) -> list[str]:
     """A cover as an attachment: Matroska knows covers by their file name."""
-    picture = cover_data(source, cover.index)
-    if picture is None:
+    data = cover_data(source, cover.index)
+    if data is None:
         return []
     mime, name = _COVER_TYPES[cover.codec]
     file = scratch / f"{number}-{name}"
-    file.write_bytes(picture)
+    file.write_bytes(data)
     tags = stream_metadata(f"t:{number}", {"mimetype": mime, "filename": name})
     return ["-attach", str(file), *tags]
 
@@ -124,11 +124,11 @@ def format_seconds(time: Fraction) -> str:
     return f"{'-' if micro < 0 else ''}{abs(micro) // 1_000_000}.{abs(micro) % 1_000_000:06d}"
 
 
-_CODE = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)")
-_DAY = 24 * 60
+_TIMECODE = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)")
+_MINUTES_PER_DAY = 24 * 60
 
 
-def timecode_at(code: str | None, rate: Fraction | None, time: Fraction) -> str | None:
+def timecode_at(timecode: str | None, rate: Fraction | None, time: Fraction) -> str | None:
     """The time code of a frame.
 
     Args:
@@ -139,40 +139,40 @@ def timecode_at(code: str | None, rate: Fraction | None, time: Fraction) -> str 
     Returns:
         None if ``code`` cannot be read, or the rate is unknown.
     """
-    found = _CODE.fullmatch(code or "")
-    if found and time <= 0:
-        return code
-    if not found or rate is None:
+    match = _TIMECODE.fullmatch(timecode or "")
+    if match and time <= 0:
+        return timecode
+    if not match or rate is None:
         return None
-    hours, minutes, seconds, frames = (int(found[group]) for group in (1, 2, 3, 5))
-    each, dropped = round(rate), _dropped(round(rate)) if found[4] in ";." else 0
+    hours, minutes, seconds, frames = (int(match[group]) for group in (1, 2, 3, 5))
+    nominal_rate, dropped = round(rate), _dropped_per_minute(round(rate)) if match[4] in ";." else 0
     minute = 60 * hours + minutes
-    number = (60 * minute + seconds) * each + frames - dropped * (minute - minute // 10)
-    return _spelled(number + math.ceil(time * rate), each, dropped, found[4])
+    number = (60 * minute + seconds) * nominal_rate + frames - dropped * (minute - minute // 10)
+    return _format_timecode(number + math.ceil(time * rate), nominal_rate, dropped, match[4])
 
 
-def _dropped(each: int) -> int:
+def _dropped_per_minute(nominal_rate: int) -> int:
     """Numbers left out in a minute: 2 at 30 frames a second, 4 at 60."""
-    return each // 15
+    return nominal_rate // 15
 
 
-def _spelled(number: int, each: int, dropped: int, mark: str) -> str:
-    per_minute = 60 * each - dropped
+def _format_timecode(number: int, nominal_rate: int, dropped: int, separator: str) -> str:
+    per_minute = 60 * nominal_rate - dropped
     per_ten = 10 * per_minute + dropped
     tens, rest = divmod(number, per_ten)
-    if rest >= 60 * each:  # the first minute of ten is whole
-        into = (rest - 60 * each) // per_minute
-        minute, rest = 1 + into, (rest - 60 * each) % per_minute + dropped
+    if rest >= 60 * nominal_rate:  # the first minute of ten is whole
+        into = (rest - 60 * nominal_rate) // per_minute
+        minute, rest = 1 + into, (rest - 60 * nominal_rate) % per_minute + dropped
     else:
         minute = 0
-    minute = (10 * tens + minute) % _DAY
-    seconds, frames = divmod(rest, each)
-    return f"{minute // 60:02}:{minute % 60:02}:{seconds:02}{mark}{frames:02}"
+    minute = (10 * tens + minute) % _MINUTES_PER_DAY
+    seconds, frames = divmod(rest, nominal_rate)
+    return f"{minute // 60:02}:{minute % 60:02}:{seconds:02}{separator}{frames:02}"
 
 
 _NANOSECOND = 10**9
 # Of the old file, not of the film.
-_FORMAT_TAGS: tuple[str, ...] = ("major_brand", "minor_version", "compatible_brands")
+_SOURCE_FILE_TAGS: tuple[str, ...] = ("major_brand", "minor_version", "compatible_brands")
 
 
 @dataclass(frozen=True)
@@ -186,17 +186,17 @@ class EncodedInput:
     """
 
     container: str
-    offset: int
-    ticks: int
+    offset_seconds: int
+    offset_ticks: int
 
 
 def mux_command(
     plan: OutputPlan,
     source: Source,
-    file: Path | None,
+    output_file: Path | None,
     scratch: Path,
     *,
-    coded: EncodedInput | None = None,
+    encoded_input: EncodedInput | None = None,
     trial: bool = False,
     ffmpeg: Ffmpeg,
 ) -> list[str]:
@@ -216,21 +216,25 @@ def mux_command(
     """
     import ffmpeg as builder  # the package ffmpeg-python
 
-    if coded and plan.alpha and plan.codec.startswith("libvpx"):
+    if encoded_input and plan.alpha and plan.codec.startswith("libvpx"):
         # Neither MOV nor NUT has a place for it, and nobody would notice.
         raise EncodeError(
             f"{plan.target}: segments cannot hold the transparency of {plan.codec}; give --segment none"
         )
-    offset = coded.offset if coded else -source.pts_offset
-    about = encoded_video_options(source, ffmpeg) | ({"itsoffset": offset} if offset else {})
-    pipe = coded.container if coded else "nut"
-    picture = builder.input("pipe:0", f=pipe, protocol_whitelist="pipe", **about)
+    offset = encoded_input.offset_seconds if encoded_input else -source.pts_offset
+    input_options = encoded_video_options(source, ffmpeg) | ({"itsoffset": offset} if offset else {})
+    pipe_format = encoded_input.container if encoded_input else "nut"
+    video_input = builder.input("pipe:0", f=pipe_format, protocol_whitelist="pipe", **input_options)
     chapters = _write_chapters(plan, source, scratch)
-    inputs = [*_source_input(plan, source, scratch, trial=trial)]
+    extra_inputs = [*_source_input(plan, source, scratch, trial=trial)]
     if chapters is not None:
-        inputs += ["-f", "ffmetadata", "-i", file_url(chapters)]
+        extra_inputs += ["-f", "ffmetadata", "-i", file_url(chapters)]
     options: dict[str, str | None] = {
-        **(_copying(plan, source, coded) if coded else _encoding(plan, source, ffmpeg)),
+        **(
+            _copying_options(plan, source, encoded_input)
+            if encoded_input
+            else _encoding_options(plan, source, ffmpeg)
+        ),
         "disposition:v:0": "default",
         "f": plan.container.muxer,
         "map_metadata": "1",
@@ -242,18 +246,20 @@ def mux_command(
         options["output_ts_offset"] = format_seconds(-plan.time_origin)
     if plan.timescale is not None:
         options["video_track_timescale"] = str(plan.timescale)
-    options.update((key, value) for key, value in plan.video_options if not (coded and key == "filter:v:0"))
-    maps = stream_metadata("v:0", _picture_tags(plan, source))
-    maps += _film_tags(plan, source)
-    maps += map_other_streams(plan, source, scratch)
-    url = "pipe:1" if file is None else file_url(file)
+    options.update(
+        (key, value) for key, value in plan.video_options if not (encoded_input and key == "filter:v:0")
+    )
+    repeated_options = stream_metadata("v:0", _video_tags(plan, source))
+    repeated_options += _global_tags(plan, source)
+    repeated_options += map_other_streams(plan, source, scratch)
+    url = "pipe:1" if output_file is None else file_url(output_file)
     return build_command(
         ffmpeg,
-        picture["v:0"],
+        video_input["v:0"],
         url,
         options,
-        extra_inputs=inputs,
-        repeated_options=maps,
+        extra_inputs=extra_inputs,
+        repeated_options=repeated_options,
         global_options=["-copyts", "-y"],
     )
 
@@ -263,49 +269,53 @@ def encoded_video_options(source: Source, ffmpeg: Ffmpeg) -> dict[str, Any]:
     return dict(hdr_input_options(source.video)) if supports_hdr_input_options(ffmpeg) else {}
 
 
-def _encoding(plan: OutputPlan, source: Source, ffmpeg: Ffmpeg) -> dict[str, str | None]:
-    clock = _clock(plan, source, ffmpeg)
+def _encoding_options(plan: OutputPlan, source: Source, ffmpeg: Ffmpeg) -> dict[str, str | None]:
+    time_base = _encoder_time_base(plan, source, ffmpeg)
     options: dict[str, str | None] = {
         "c:v:0": plan.codec,
         "fps_mode:v:0": "passthrough",
-        "enc_time_base:v:0": clock,
+        "enc_time_base:v:0": time_base,
     }
     if plan.last_frame_duration is not None and not plan.container.constant_frame_rate:
         options["bsf:v:0"] = (
-            f"setts=pts=PTS:dts=DTS:{_duration(plan.last_frame_duration, 'PTS', source.video.time_base)}"
+            f"setts=pts=PTS:dts=DTS:{_last_duration_option(plan.last_frame_duration, 'PTS', source.video.time_base)}"
         )
     return options
 
 
-def _duration(last: tuple[Fraction, Fraction], pts: str, tick: Fraction) -> str:
+def _last_duration_option(last: tuple[Fraction, Fraction], pts: str, tick: Fraction) -> str:
     """How long the last picture is shown: raw frames in a pipe do not say it."""
     begins, lasts = last
     return f"duration='if(gte({pts}*TB,{float(begins - tick / 2):.9f}),{float(lasts):.9f}/TB,DURATION)'"
 
 
-def _copying(plan: OutputPlan, source: Source, coded: EncodedInput) -> dict[str, str | None]:
-    moved = f"setts=pts=PTS+({coded.ticks}):dts=DTS+({coded.ticks})"
+def _copying_options(plan: OutputPlan, source: Source, encoded_input: EncodedInput) -> dict[str, str | None]:
+    bitstream_filter = f"setts=pts=PTS+({encoded_input.offset_ticks}):dts=DTS+({encoded_input.offset_ticks})"
     if plan.last_frame_duration is not None and not plan.container.constant_frame_rate:
-        moved += f":{_duration(plan.last_frame_duration, f'(PTS+({coded.ticks}))', source.video.time_base)}"
-    return {"c:v:0": "copy", "bsf:v:0": moved}
+        bitstream_filter += f":{_last_duration_option(plan.last_frame_duration, f'(PTS+({encoded_input.offset_ticks}))', source.video.time_base)}"
+    return {"c:v:0": "copy", "bsf:v:0": bitstream_filter}
 
 
-def _film_tags(plan: OutputPlan, source: Source) -> list[str]:
+def _global_tags(plan: OutputPlan, source: Source) -> list[str]:
     """Besides those that ffmpeg copies: when the film was made, which it leaves out."""
-    tags: dict[str, str] = dict.fromkeys(_FORMAT_TAGS, "")
+    tags: dict[str, str] = dict.fromkeys(_SOURCE_FILE_TAGS, "")
     if "creation_time" in source.metadata:
         tags["creation_time"] = source.metadata["creation_time"]
-    maps = [argument for key, value in tags.items() for argument in ("-metadata", f"{key}={value}")]
-    return [*maps, "-movflags", "+use_metadata_tags"] if uses_quicktime_keys(source, plan.container) else maps
+    arguments = [argument for key, value in tags.items() for argument in ("-metadata", f"{key}={value}")]
+    return (
+        [*arguments, "-movflags", "+use_metadata_tags"]
+        if uses_quicktime_keys(source, plan.container)
+        else arguments
+    )
 
 
-def _picture_tags(plan: OutputPlan, source: Source) -> dict[str, str | None]:
+def _video_tags(plan: OutputPlan, source: Source) -> dict[str, str | None]:
     video = source.video
-    code = timecode_at(video.timecode, video.frame_rate, plan.time_origin - video.start)
-    return {"language": video.language, "title": video.title, "timecode": code}
+    timecode = timecode_at(video.timecode, video.frame_rate, plan.time_origin - video.start)
+    return {"language": video.language, "title": video.title, "timecode": timecode}
 
 
-def _clock(plan: OutputPlan, source: Source, ffmpeg: Ffmpeg) -> str:
+def _encoder_time_base(plan: OutputPlan, source: Source, ffmpeg: Ffmpeg) -> str:
     """The encoder's time base: the source's own, or one tick a frame where the container knows no other."""
     rate = source.video.frame_rate
     if plan.container.constant_frame_rate and rate is not None:
@@ -318,40 +328,40 @@ def _source_input(plan: OutputPlan, source: Source, scratch: Path, *, trial: boo
     if isinstance(
         source, ImageSequence
     ):  # which have nothing beside them: an empty description in their place
-        nothing = scratch / "nothing.txt"
-        nothing.write_text(";FFMETADATA1\n", encoding="utf-8")
-        return ["-f", "ffmetadata", "-i", file_url(nothing)]
+        empty_metadata = scratch / "nothing.txt"
+        empty_metadata.write_text(";FFMETADATA1\n", encoding="utf-8")
+        return ["-f", "ffmetadata", "-i", file_url(empty_metadata)]
     start, end = plan.span
-    cut: list[str] = []
+    trim_options: list[str] = []
     if y4m_stream_of(source) is not None:
         start = end = None  # its file holds the first picture only, and nothing beside it
     if start is not None and start > 0:
-        cut += ["-ss", format_seconds(Fraction(start))]
+        trim_options += ["-ss", format_seconds(Fraction(start))]
     length = None if end is None else Fraction(end) - (start or 0)
     if trial:
-        moment = Fraction(1, 10)
-        length = moment if length is None else min(length, moment)
+        trial_length = Fraction(1, 10)
+        length = trial_length if length is None else min(length, trial_length)
     if length is not None:
-        cut += ["-t", format_seconds(length)]
-    careful = [
+        trim_options += ["-t", format_seconds(length)]
+    safety_options = [
         argument
         for key, value in safe_input_options(source.container).items()
         for argument in (f"-{key}", value)
     ]
-    return [*careful, *cut, "-i", file_url(source.path)]
+    return [*safety_options, *trim_options, "-i", file_url(source.path)]
 
 
 def _write_chapters(plan: OutputPlan, source: Source, scratch: Path) -> Path | None:
     """Chapters on the new film's clock: ffmpeg itself would leave them where they were."""
     start, end = plan.span
-    if not plan.container.chapters or not source.chapters or len(plan.streams) < 1:
+    if not plan.container.has_chapters or not source.chapters or len(plan.streams) < 1:
         return None
-    last = None if end is None else Fraction(end) - (start or 0)
+    length = None if end is None else Fraction(end) - (start or 0)
     lines = [";FFMETADATA1"]
     for chapter in source.chapters:
         begin, close = max(chapter.start - plan.time_origin, Fraction(0)), chapter.end - plan.time_origin
-        if last is not None:
-            close = min(close, last)
+        if length is not None:
+            close = min(close, length)
         if close <= 0 or close <= begin:
             continue
         lines += ["[CHAPTER]", f"TIMEBASE=1/{_NANOSECOND}"]

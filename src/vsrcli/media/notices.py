@@ -89,7 +89,7 @@ def source_notices(
     for text in video.unsupported_features:
         yield f"{text}: dropped, since no encoder here supports it"
     yield from _clock_notices(video, container)
-    if source.chapters and not container.chapters:
+    if source.chapters and not container.has_chapters:
         yield f"{container.name} has no chapters: {len(source.chapters)} are dropped"
     yield from _tag_notices(source, container)
     if span != (None, None) and source.other_streams:

@@ -34,13 +34,13 @@ from vsrcli.system.files import resolve_target
 __all__ = ["EncodeOptions", "OutputPlan", "StreamPlan", "plan_output"]
 
 # MP4's clock is a whole number of ticks per second; below this, players and edit lists become inexact.
-_LOWEST_TIMESCALE = 10_000
-_HIGHEST_TIMESCALE = 2**31 - 1
-_MOST_PIXELS = 2**28  # of a frame that libavutil takes
-_REORDERING = ("libx264", "libx265")
-_SLIDES = ("gif", "apng")
+_MIN_TIMESCALE = 10_000
+_MAX_TIMESCALE = 2**31 - 1
+_MAX_PIXELS = 2**28  # of a frame that libavutil takes
+_REORDERING_ENCODERS = ("libx264", "libx265")
+_SLIDE_SHOW_CONTAINERS = ("gif", "apng")
 # On stdout another program goes on from here, so nothing is lost by default.
-_STREAMED = {y4m.CONTAINER: "rawvideo", "nut": "rawvideo", "matroska": "ffv1"}
+_STDOUT_ENCODERS = {y4m.CONTAINER: "rawvideo", "nut": "rawvideo", "matroska": "ffv1"}
 
 
 def plan_output(
@@ -49,10 +49,10 @@ def plan_output(
     *,
     width: int,
     height: int,
-    shape: Fraction | None = None,
+    sample_aspect_ratio: Fraction | None = None,
     options: EncodeOptions | None = None,
     span: tuple[Fraction | None, Fraction | None] = (None, None),
-    others: bool = True,
+    other_streams: bool = True,
     deinterlace: bool = True,
     trial: bool = True,
     ffmpeg: Ffmpeg,
@@ -81,55 +81,74 @@ def plan_output(
     target = Path(target)
     check_extra_options(options.extra)
     container = check_output_path(target, options, ffmpeg, source=source)
-    raw, size = container.muxer == y4m.CONTAINER, (width, height)
+    is_y4m, size = container.muxer == y4m.CONTAINER, (width, height)
     video = source.video
-    shape = shape or video.sample_aspect_ratio
-    reshaped = replace(source, video=replace(video, sample_aspect_ratio=shape))
-    wanted = options.codec or (_STREAMED.get(container.muxer) if target == y4m.STDIO else None)
-    shown = Path("stdout") if target == y4m.STDIO else target
-    codec = codecs.choose_codec(wanted, container, shown, video, ffmpeg)
-    _check_size(shown, width, height)
-    halves = isinstance(source, ImageSequence) and codecs.is_widely_playable(codec)
-    chosen = (
+    sample_aspect_ratio = sample_aspect_ratio or video.sample_aspect_ratio
+    reshaped_source = replace(source, video=replace(video, sample_aspect_ratio=sample_aspect_ratio))
+    requested_codec = options.codec or (
+        _STDOUT_ENCODERS.get(container.muxer) if target == y4m.STDIO else None
+    )
+    display_name = Path("stdout") if target == y4m.STDIO else target
+    codec = codecs.choose_codec(requested_codec, container, display_name, video, ffmpeg)
+    _check_size(display_name, width, height)
+    subsample = isinstance(source, ImageSequence) and codecs.is_widely_playable(codec)
+    pixel_format = (
         y4m_plan.choose_y4m_pixel_format(video, options.pix_fmt)
-        if raw
+        if is_y4m
         else choose_pixel_format(
             codec,
             # pictures have all their colours, which few players show in a film
-            replace(video, pix_fmt="yuv420p") if halves else video,
+            replace(video, pix_fmt="yuv420p") if subsample else video,
             size,
             container,
             ffmpeg,
-            wanted=options.pix_fmt,
-            chosen=options.codec is not None,
+            requested=options.pix_fmt,
+            codec_requested=options.codec is not None,
         )
     )
-    pix_fmt = chosen.name
+    pix_fmt = pixel_format.name
     color = output_color(video.color, video.pix_fmt, video.width, video.height)
     if is_rgb(pix_fmt):
         color = replace(color, range="pc", matrix="gbr")
     elif codec == "mjpeg":
         color = replace(color, range="pc")  # JPEG knows no other
-    streams = plan_streams(source, container, ffmpeg) if others else ()
-    if raw:
+    streams = plan_streams(source, container, ffmpeg) if other_streams else ()
+    if is_y4m:
         streams = y4m_plan.drop_other_streams(source)
     by_index = {other.index: other for other in source.other_streams}
-    told = [stream_notice(stream, by_index[stream.index]) for stream in streams]
+    stream_notices = [stream_notice(stream, by_index[stream.index]) for stream in streams]
     timescale = _timescale(video.time_base) if container.custom_timescale else None
-    planes, shaped = y4m_plan.conversion_filter(pix_fmt, options) if raw else (pix_fmt, options)
-    pictures = video_encoder_options(shaped, codec, planes, size, color, container, reshaped, ffmpeg)
+    encoder_pix_fmt, encoder_options = (
+        y4m_plan.conversion_filter(pix_fmt, options) if is_y4m else (pix_fmt, options)
+    )
+    video_options = video_encoder_options(
+        encoder_options, codec, encoder_pix_fmt, size, color, container, reshaped_source, ffmpeg
+    )
     header = None
-    if raw:
-        pictures = (("strict", "-1"), *pictures)  # which libavformat wants for more than 8 bits
+    if is_y4m:
+        video_options = (("strict", "-1"), *video_options)  # which libavformat wants for more than 8 bits
         deinterlaced = deinterlace and video.is_interlaced
-        header = y4m_plan.plan_y4m_header(reshaped, size, pix_fmt, color, span, deinterlaced=deinterlaced)
-        if shape != video.sample_aspect_ratio:
-            words = (word for word in header.parameters if not word.startswith("A"))
-            header = replace(header, parameters=(*words, f"A{shape.numerator}:{shape.denominator}"))
-    last = _last(source, span[1])
-    if last is not None and _slides(source, last[1]) and codec in _REORDERING and container.custom_timescale:
+        header = y4m_plan.plan_y4m_header(
+            reshaped_source, size, pix_fmt, color, span, deinterlaced=deinterlaced
+        )
+        if sample_aspect_ratio != video.sample_aspect_ratio:
+            parameters = (word for word in header.parameters if not word.startswith("A"))
+            header = replace(
+                header,
+                parameters=(
+                    *parameters,
+                    f"A{sample_aspect_ratio.numerator}:{sample_aspect_ratio.denominator}",
+                ),
+            )
+    last_frame_duration = _unusual_last_frame(source, span[1])
+    if (
+        last_frame_duration is not None
+        and _is_slide_show(source, last_frame_duration[1])
+        and codec in _REORDERING_ENCODERS
+        and container.custom_timescale
+    ):
         # MP4 states how long pictures last in the order of decoding, which has to be that of showing then.
-        pictures = (("bf", "0"), *pictures)
+        video_options = (("bf", "0"), *video_options)
     plan = OutputPlan(
         target=target,
         container=container,
@@ -138,30 +157,32 @@ def plan_output(
         codec=codec,
         pix_fmt=pix_fmt,
         color=color,
-        sample_aspect_ratio=shape,
-        video_options=pictures,
+        sample_aspect_ratio=sample_aspect_ratio,
+        video_options=video_options,
         streams=(
-            StreamPlan(video.index, "picture", codec, "encode", _picture_note(source, pix_fmt)),
+            StreamPlan(video.index, "video", codec, "encode", _video_note(source, pix_fmt)),
             *streams,
         ),
         notices=(
             *source_notices(
                 source,
-                replace(container, constant_frame_rate=False) if raw else container,  # its times have been looked at
+                replace(container, constant_frame_rate=False)
+                if is_y4m
+                else container,  # its times have been looked at
                 span,
                 deinterlace=deinterlace,
-                keeps_hdr=keeps_hdr_metadata(codec, source, ffmpeg) and not raw,
+                keeps_hdr=keeps_hdr_metadata(codec, source, ffmpeg) and not is_y4m,
             ),
-            *chosen.notices,
+            *pixel_format.notices,
             *(y4m_plan.y4m_notices(source, size, pix_fmt, color, container) if target == y4m.STDIO else ()),
-            *(text for text in told if text),
+            *(text for text in stream_notices if text),
         ),
         span=span,
-        time_origin=_zero(source, span[0]),
+        time_origin=_time_origin(source, span[0]),
         timescale=timescale,
         overwrite=options.overwrite,
-        alpha=chosen.alpha,
-        last_frame_duration=last,
+        alpha=pixel_format.alpha,
+        last_frame_duration=last_frame_duration,
         header=header,
     )
     if trial:
@@ -169,7 +190,7 @@ def plan_output(
     return plan
 
 
-def _zero(source: Source, start: Fraction | None) -> Fraction:
+def _time_origin(source: Source, start: Fraction | None) -> Fraction:
     """Source time that becomes 0. Sound may lead by its encoder's delay; only a picture before 0 moves it."""
     if start is not None:
         return source.start + start
@@ -191,11 +212,11 @@ def check_output_path(
         return container
     if options.format is not None:
         raise UsageError(f"--format is for stdout (-); the extension of {target} chooses its container")
-    _check_file(target, source, overwrite=options.overwrite)
+    _check_file_target(target, source, overwrite=options.overwrite)
     return container_from_suffix(target, ffmpeg)
 
 
-def _check_file(target: Path, source: Source | None, *, overwrite: bool) -> None:
+def _check_file_target(target: Path, source: Source | None, *, overwrite: bool) -> None:
     try:
         folder = resolve_target(target).parent
         inputs = (
@@ -219,38 +240,41 @@ def _check_file(target: Path, source: Source | None, *, overwrite: bool) -> None
 
 
 def _check_size(target: Path, width: int, height: int) -> None:
-    if width * height > _MOST_PIXELS:
+    if width * height > _MAX_PIXELS:
         raise OutputError(
             f"{target}: {width}x{height} pixels are more than a film can have here; "
             "use a smaller --scale or size"
         )
 
 
-def _usual(source: Source) -> Fraction:
+def _frame_duration(source: Source) -> Fraction:
     """Seconds that a frame is shown if nothing is said."""
     return 1 / source.video.frame_rate if source.video.frame_rate else Fraction(0)
 
 
-def _slides(source: Source, last: Fraction) -> bool:
+def _is_slide_show(source: Source, last_duration: Fraction) -> bool:
     """Whether this is a slide show rather than a film: the last picture stays for long, or a moment."""
-    return source.container in _SLIDES or not 1 / 2 < last / (_usual(source) or last) <= 2
+    return (
+        source.container in _SLIDE_SHOW_CONTAINERS
+        or not 1 / 2 < last_duration / (_frame_duration(source) or last_duration) <= 2
+    )
 
 
-def _last(source: Source, end: Fraction | None) -> tuple[Fraction, Fraction] | None:
+def _unusual_last_frame(source: Source, end: Fraction | None) -> tuple[Fraction, Fraction] | None:
     """The last picture and its duration, where that is not the usual one."""
     last = last_frame(source, None if end is None else source.start + end)
-    usual = last is not None and abs(last[1] - _usual(source)) <= source.video.time_base
+    usual = last is not None and abs(last[1] - _frame_duration(source)) <= source.video.time_base
     return None if last is None or last[1] <= 0 or usual else last
 
 
 def _timescale(time_base: Fraction) -> int | None:
     """Ticks per second in which every presentation time of the source is a whole number."""
     ticks = time_base.denominator
-    if ticks > _HIGHEST_TIMESCALE:
+    if ticks > _MAX_TIMESCALE:
         return None
-    return ticks * max(1, math.ceil(_LOWEST_TIMESCALE / ticks))
+    return ticks * max(1, math.ceil(_MIN_TIMESCALE / ticks))
 
 
-def _picture_note(source: Source, pix_fmt: str) -> str:
+def _video_note(source: Source, pix_fmt: str) -> str:
     video = source.video
     return f"from {video.codec} {video.width}x{video.height} {video.pix_fmt}, written as {pix_fmt}"

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from vsrcli.errors import OutputError, UsageError
 from vsrcli.media.codecs import choose_codec
-from vsrcli.media.containers import FORMATS
+from vsrcli.media.containers import STDOUT_CONTAINERS
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.planning import plan_output
@@ -32,17 +32,17 @@ class Preferences(EncodeOptions):
         fps: whether the rate of pictures is merely preferred, so that it may be there for a film, too.
     """
 
-    otherwise: tuple[tuple[str, EncodeOptions], ...] = ()
-    fps: bool = False
+    fallbacks: tuple[tuple[str, EncodeOptions], ...] = ()
+    fps_optional: bool = False
 
 
-def asked_for(options: EncodeOptions) -> EncodeOptions:
+def without_preferences(options: EncodeOptions) -> EncodeOptions:
     """Without all that is merely preferred."""
-    return options.otherwise[-1][1] if isinstance(options, Preferences) and options.otherwise else options
+    return options.fallbacks[-1][1] if isinstance(options, Preferences) and options.fallbacks else options
 
 
-def plan_preferred(
-    source: Source, target: Path, *, options: EncodeOptions, ffmpeg: Ffmpeg, **others: Any
+def plan_with_preferences(
+    source: Source, target: Path, *, options: EncodeOptions, ffmpeg: Ffmpeg, **arguments: Any
 ) -> OutputPlan:
     """As :func:`~vsrcli.media.planning.plan_output`; what gives way is told in a notice.
 
@@ -50,14 +50,14 @@ def plan_preferred(
         OutputError, UsageError: see ``plan_output``; or what is preferred suits no film at all.
     """
     if isinstance(options, Preferences):
-        _check_known(options, source, target, ffmpeg)
-    plan, left_out = as_preferred(
-        options, lambda each: plan_output(source, target, options=each, ffmpeg=ffmpeg, **others)
+        _check_names(options, source, target, ffmpeg)
+    plan, preference_notices = try_preferences(
+        options, lambda each: plan_output(source, target, options=each, ffmpeg=ffmpeg, **arguments)
     )
-    return replace(plan, notices=(*left_out, *plan.notices))
+    return replace(plan, notices=(*preference_notices, *plan.notices))
 
 
-def as_preferred(
+def try_preferences(
     options: EncodeOptions, attempt: Callable[[EncodeOptions], Result]
 ) -> tuple[Result, tuple[str, ...]]:
     """What ``attempt`` makes of the options, or else of the first of the others that it accepts.
@@ -72,25 +72,27 @@ def as_preferred(
     Raises:
         OutputError, UsageError: what was asked for is refused, too.
     """
-    if not isinstance(options, Preferences) or not options.otherwise:
+    if not isinstance(options, Preferences) or not options.fallbacks:
         return attempt(options), ()
     try:
         return attempt(options), ()
     except (OutputError, UsageError) as error:
-        why = str(error).partition(";")[0]
-    *steps, (everything, asked) = options.otherwise
+        reason = str(error).partition(";")[0]
+    *steps, (everything, asked) = options.fallbacks
     for gone, left in steps:
         with contextlib.suppress(OutputError, UsageError):
-            return attempt(left), (f"left out of your settings: {gone} ({why})",)
-    return attempt(asked), (f"left out of your settings: {everything} ({why})",)
+            return attempt(left), (f"left out of your settings: {gone} ({reason})",)
+    return attempt(asked), (f"left out of your settings: {everything} ({reason})",)
 
 
-def _check_known(options: EncodeOptions, source: Source, target: Path, ffmpeg: Ffmpeg) -> None:
+def _check_names(options: EncodeOptions, source: Source, target: Path, ffmpeg: Ffmpeg) -> None:
     """An encoder or pixel format that there is not is a mistake, wherever it stands."""
     import av
 
     if options.codec is not None:
-        choose_codec(options.codec, FORMATS["nut"], target, source.video, ffmpeg)  # NUT holds everything
+        choose_codec(
+            options.codec, STDOUT_CONTAINERS["nut"], target, source.video, ffmpeg
+        )  # NUT holds everything
     if options.pix_fmt is not None:
         try:
             av.VideoFormat(options.pix_fmt, 16, 16)

@@ -38,10 +38,10 @@ _CONTAINERS = {
     **dict.fromkeys(("h264", "hevc", "mpeg4", "mpeg2video", "mjpeg", "prores"), "mov"),
     **dict.fromkeys(("av1", "vp9", "ffv1"), "mp4"),
 }
-_ALPHA_BESIDE = ("libvpx-vp9", "libvpx", "libx265")
-_WHOLE = ("vf", "filter", "bsf", "force_key_frames")  # they count frames, or remember them
-_LOWEST_CLOCK, _HIGHEST_CLOCK = 10_000, 2**31 - 1  # ticks per second
-_HVCC_ARRAYS = 22  # offset of their number in an hvcC box
+_SEPARATE_ALPHA = ("libvpx-vp9", "libvpx", "libx265")
+_WHOLE_VIDEO_OPTIONS = ("vf", "filter", "bsf", "force_key_frames")  # they count frames, or remember them
+_MIN_TIMESCALE, _MAX_TIMESCALE = 10_000, 2**31 - 1  # ticks per second
+_HVCC_ARRAY_COUNT_OFFSET = 22  # offset of their number in an hvcC box
 _SEI = (39, 40)  # NAL units that tell the encoder's settings, number of threads included
 
 
@@ -59,12 +59,12 @@ class SegmentFile:
     """
 
     name: str
-    frames: int
-    first: int
-    last: int
-    size: int
-    delay: int
-    checksum: int
+    frame_count: int
+    first_pts: int
+    last_pts: int
+    size_bytes: int
+    reorder_delay: int
+    crc32: int
 
 
 class SegmentEncoder(VideoEncoder):
@@ -91,26 +91,26 @@ class SegmentEncoder(VideoEncoder):
         source: Source,
         file: Path,
         *,
-        begins: int = 0,
-        like: Path | None = None,
+        first_frame: int = 0,
+        reference: Path | None = None,
         ffmpeg: Ffmpeg,
     ) -> None:
         super().__init__(replace(plan, target=file, overwrite=True), source, ffmpeg=ffmpeg)
         self.segment: SegmentFile | None = None
-        self._name = f"{plan.target} (from frame {begins})"
-        self._like = like
-        self._times: list[int] = []
+        self._display_name = f"{plan.target} (from frame {first_frame})"
+        self._reference = reference
+        self._written_pts: list[int] = []
 
     @property
-    def part(self) -> Path:
+    def part_file(self) -> Path:
         """The file that grows until the segment is finished."""
-        return self._part
+        return self._part_file
 
     def write(self, frame: Frame) -> None:
         super().write(frame)
-        self._times.append(frame.pts)
+        self._written_pts.append(frame.pts)
 
-    def _command(self, scratch: Path) -> list[str]:
+    def _build_command(self, scratch: Path) -> list[str]:
         import ffmpeg as builder  # the package ffmpeg-python
 
         options: dict[str, str | None] = {
@@ -122,50 +122,60 @@ class SegmentEncoder(VideoEncoder):
             "avoid_negative_ts": "disabled",
             **dict(segment_encoder_options(self.plan, self._ffmpeg)),
         }
-        about = encoded_video_options(self.source, self._ffmpeg)
-        picture = builder.input("pipe:0", f="nut", protocol_whitelist="pipe", **about)
+        metadata = encoded_video_options(self.source, self._ffmpeg)
+        video_input = builder.input("pipe:0", f="nut", protocol_whitelist="pipe", **metadata)
         return build_command(
-            self._ffmpeg, picture["v:0"], file_url(self._part), options, global_options=["-copyts", "-y"]
+            self._ffmpeg,
+            video_input["v:0"],
+            file_url(self._part_file),
+            options,
+            global_options=["-copyts", "-y"],
         )
 
     def _verify(self, process: FFmpegProcess) -> None:
         """The file holds exactly the frames that were written, at exactly their times."""
         import av
 
-        video, lift = self.source.video, self.source.pts_offset
+        video, offset = self.source.video, self.source.pts_offset
         times, checksum = [], 0
         try:
-            with open_segment(self._part) as container:
+            with open_segment(self._part_file) as container:
                 stream = container.streams.video[0]
                 for packet in container.demux(stream):
                     if packet.size:
                         times.append(packet.pts * stream.time_base)
                         checksum = zlib.crc32(packet, checksum)
-            agree = self._like is None or codec_headers(self._part) == codec_headers(self._like)
+            same_headers = self._reference is None or codec_headers(self._part_file) == codec_headers(
+                self._reference
+            )
         except (OSError, IndexError, TypeError, av.FFmpegError) as error:
-            raise self._stopped(process) from error
-        written = [pts * video.time_base + lift for pts in self._times]
-        if sorted(times) != written or not agree:
-            what = f"{len(times)} frames" if len(times) != len(written) else "other times"
-            problem = f"the segment holds {what}" if agree else "its headers are not those of the one before"
+            raise self._stopped_error(process) from error
+        expected_times = [pts * video.time_base + offset for pts in self._written_pts]
+        if sorted(times) != expected_times or not same_headers:
+            difference = f"{len(times)} frames" if len(times) != len(expected_times) else "other times"
+            problem = (
+                f"the segment holds {difference}"
+                if same_headers
+                else "its headers are not those of the one before"
+            )
             raise EncodeError(
-                f"{self._name}: {self.count} frames were written, but {problem}; use --segment none or "
+                f"{self._display_name}: {self.frame_count} frames were written, but {problem}; use --segment none or "
                 "another --codec",
                 details=process.stderr_tail(),
             )
         self.segment = SegmentFile(
             self.plan.target.name,
-            self.count,
-            self._times[0],
-            self._times[-1],
-            self._part.stat().st_size,
-            _delay(times),
+            self.frame_count,
+            self._written_pts[0],
+            self._written_pts[-1],
+            self._part_file.stat().st_size,
+            _reorder_delay(times),
             checksum,
         )
 
 
 def reason_not_segmentable(
-    plan: OutputPlan, video: VideoStream, settings: Iterable[tuple[str, str]]
+    plan: OutputPlan, video: VideoStream, extra_options: Iterable[tuple[str, str]]
 ) -> str | None:
     """Why a film must be written in one go; None if segments do as well.
 
@@ -176,15 +186,15 @@ def reason_not_segmentable(
     """
     if segment_container(plan.codec) is None:
         return f"pictures of {plan.codec} cannot be cut into segments"
-    if plan.alpha and plan.codec in _ALPHA_BESIDE:
+    if plan.alpha and plan.codec in _SEPARATE_ALPHA:
         return f"transparency of {plan.codec} cannot be cut into segments"
     if plan.container.constant_frame_rate:
         return f"{plan.container.name} counts frames instead of keeping their times"
     if segment_timescale(video) is None:
         return "its clock is too fine for segments"
-    for key, value in settings:
+    for key, value in extra_options:
         name = key.removeprefix("-").split(":")[0]
-        if name in _WHOLE or (name.endswith(("-params", "opts")) and "pass=" in value):
+        if name in _WHOLE_VIDEO_OPTIONS or (name.endswith(("-params", "opts")) and "pass=" in value):
             return f"-e {key} may look at the film as a whole"
     return None
 
@@ -200,9 +210,9 @@ def segment_timescale(video: VideoStream) -> int | None:
     An ordinary frame lasts a whole number of them, too, if that is possible.
     """
     ticks = video.time_base.denominator
-    ticks *= max(1, math.ceil(_LOWEST_CLOCK / ticks))
+    ticks *= max(1, math.ceil(_MIN_TIMESCALE / ticks))
     rate = video.frame_rate or Fraction(1)
-    return next((each for each in (math.lcm(ticks, rate.numerator), ticks) if each <= _HIGHEST_CLOCK), None)
+    return next((each for each in (math.lcm(ticks, rate.numerator), ticks) if each <= _MAX_TIMESCALE), None)
 
 
 def segment_encoder_options(plan: OutputPlan, ffmpeg: Ffmpeg) -> Iterable[tuple[str, str]]:
@@ -226,25 +236,25 @@ def codec_headers(file: Path) -> bytes:
 
 def _without_sei(hvcc: bytes) -> bytes:
     """An hvcC box without its SEI: each array is a type, a number of units, and these with their lengths."""
-    kept, at = [hvcc[:_HVCC_ARRAYS]], _HVCC_ARRAYS + 1
-    for _ in range(hvcc[_HVCC_ARRAYS]):
-        begin, units = at, int.from_bytes(hvcc[at + 1 : at + 3], "big")
-        at += 3
-        for _ in range(units):
-            at += 2 + int.from_bytes(hvcc[at : at + 2], "big")
-        if hvcc[begin] & 63 not in _SEI:
-            kept.append(hvcc[begin:at])
-    return b"".join(kept)
+    parts, position = [hvcc[:_HVCC_ARRAY_COUNT_OFFSET]], _HVCC_ARRAY_COUNT_OFFSET + 1
+    for _ in range(hvcc[_HVCC_ARRAY_COUNT_OFFSET]):
+        array_start, unit_count = position, int.from_bytes(hvcc[position + 1 : position + 3], "big")
+        position += 3
+        for _ in range(unit_count):
+            position += 2 + int.from_bytes(hvcc[position : position + 2], "big")
+        if hvcc[array_start] & 63 not in _SEI:
+            parts.append(hvcc[array_start:position])
+    return b"".join(parts)
 
 
-def _delay(times: list[Fraction]) -> int:
+def _reorder_delay(times: list[Fraction]) -> int:
     """Of times in decoding order."""
-    turn = {time: number for number, time in enumerate(sorted(times))}
-    return max(number - turn[time] for number, time in enumerate(times))
+    display_index = {time: number for number, time in enumerate(sorted(times))}
+    return max(number - display_index[time] for number, time in enumerate(times))
 
 
-_USUAL_RATE = Fraction(25)  # frames per second, where there is one frame only
-_FRAGMENTS = "frag_every_frame+empty_moov+default_base_moof"
+_DEFAULT_FRAME_RATE = Fraction(25)  # frames per second, where there is one frame only
+_FRAGMENT_FLAGS = "frag_every_frame+empty_moov+default_base_moof"
 
 
 class SegmentConcatenator(VideoEncoder):
@@ -274,21 +284,21 @@ class SegmentConcatenator(VideoEncoder):
     ) -> None:
         super().__init__(plan, source, ffmpeg=ffmpeg, trial=trial)
         self._folder, self._segments = folder, segments
-        self._part = folder / f"film{plan.target.suffix}"
+        self._part_file = folder / f"film{plan.target.suffix}"
         self._format = segment_container(plan.codec) or ""
-        self._clock = segment_timescale(source.video) or 0
+        self._timescale = segment_timescale(source.video) or 0
         # Matroska states a frame rate, which ffmpeg reads off the first two decoding times: ours, then.
-        self._delay = max(
-            0 if plan.container.custom_timescale else 1, *(segment.delay for segment in segments)
+        self._reorder_delay = max(
+            0 if plan.container.custom_timescale else 1, *(segment.reorder_delay for segment in segments)
         )
-        self._step = max(round(self._clock / (source.video.frame_rate or _USUAL_RATE)), 1)
-        self._hold = (
-            self._step
+        self._frame_ticks = max(round(self._timescale / (source.video.frame_rate or _DEFAULT_FRAME_RATE)), 1)
+        self._last_frame_ticks = (
+            self._frame_ticks
             if plan.last_frame_duration is None
-            else max(round(plan.last_frame_duration[1] * self._clock), 1)
+            else max(round(plan.last_frame_duration[1] * self._timescale), 1)
         )
         # Decoding begins here, which is 0 in the pipe.
-        self._zero = self._ticks(segments[0].first) - self._delay * self._step
+        self._origin = self._ticks(segments[0].first_pts) - self._reorder_delay * self._frame_ticks
 
     def write_packets(self) -> None:
         """Write all segments.
@@ -298,62 +308,74 @@ class SegmentConcatenator(VideoEncoder):
         """
         import av
 
-        process = self._running()
+        process = self._require_process()
         try:
-            self._start(process)
-            for packet in self._timed():
-                packet.stream = self._stream
-                self._nut.mux_one(packet)
-                self._muxed = self.count = self.count + 1
+            self._open_pipe(process)
+            for packet in self._retimed_packets():
+                packet.stream = self._pipe_stream
+                self._pipe_container.mux_one(packet)
+                self._muxed_count = self.frame_count = self.frame_count + 1
         except (OSError, av.FFmpegError) as error:
-            raise self._stopped(process) from error
+            raise self._stopped_error(process) from error
 
-    def _command(self, scratch: Path) -> list[str]:
-        seconds, ticks = divmod(self._zero - self.source.pts_offset * self._clock, self._clock)
-        coded = EncodedInput(self._format, int(seconds), int(ticks))
+    def _build_command(self, scratch: Path) -> list[str]:
+        seconds, ticks = divmod(self._origin - self.source.pts_offset * self._timescale, self._timescale)
+        encoded_input = EncodedInput(self._format, int(seconds), int(ticks))
         return mux_command(
-            self.plan, self.source, self._part, scratch, coded=coded, trial=self._trial, ffmpeg=self._ffmpeg
+            self.plan,
+            self.source,
+            self._part_file,
+            scratch,
+            encoded_input=encoded_input,
+            trial=self._trial,
+            ffmpeg=self._ffmpeg,
         )
 
-    def _start(self, process: FFmpegProcess) -> None:
+    def _open_pipe(self, process: FFmpegProcess) -> None:
         """The pipe into ffmpeg; it has the first segment's headers."""
         import av
 
-        options = {"movflags": _FRAGMENTS, "video_track_timescale": str(self._clock)}
-        self._nut = av.open(process.stdin, "w", format=self._format, options=options, buffer_size=1 << 20)
+        options = {"movflags": _FRAGMENT_FLAGS, "video_track_timescale": str(self._timescale)}
+        self._pipe_container = av.open(
+            process.stdin, "w", format=self._format, options=options, buffer_size=1 << 20
+        )
         with open_segment(self._folder / self._segments[0].name) as container:
-            stream = self._nut.add_stream_from_template(container.streams.video[0], opaque=True)
-        stream.time_base = Fraction(1, self._clock)
+            stream = self._pipe_container.add_stream_from_template(container.streams.video[0], opaque=True)
+        stream.time_base = Fraction(1, self._timescale)
         stream.codec_context.sample_aspect_ratio = self.plan.sample_aspect_ratio
-        self._stream = stream
+        self._pipe_stream = stream
 
-    def _timed(self) -> Iterator[Any]:
+    def _retimed_packets(self) -> Iterator[Any]:
         """All packets with their times in the pipe: decoded when the one ``delay`` places back is shown."""
-        early = deque(self._zero + self._step * place for place in range(self._delay))
-        ends = [self._ticks(segment.first) for segment in self._segments[1:]]
-        for segment, end in zip(self._segments, [*ends, None], strict=True):
-            shown = self._shown(segment)
-            until = dict(
-                zip(shown, [*shown[1:], shown[-1] + self._hold if end is None else end], strict=True)
+        decode_times = deque(self._origin + self._frame_ticks * place for place in range(self._reorder_delay))
+        next_starts = [self._ticks(segment.first_pts) for segment in self._segments[1:]]
+        for segment, next_start in zip(self._segments, [*next_starts, None], strict=True):
+            times = self._presentation_times(segment)
+            end_of = dict(
+                zip(
+                    times,
+                    [*times[1:], times[-1] + self._last_frame_ticks if next_start is None else next_start],
+                    strict=True,
+                )
             )
-            early.extend(shown)
+            decode_times.extend(times)
             checksum = 0
             for packet in self._packets(segment):
                 checksum = zlib.crc32(packet, checksum)
-                packet.duration = until[packet.pts] - packet.pts if self.count else self._step
-                packet.dts = early.popleft() - self._zero
-                packet.pts -= self._zero
+                packet.duration = end_of[packet.pts] - packet.pts if self.frame_count else self._frame_ticks
+                packet.dts = decode_times.popleft() - self._origin
+                packet.pts -= self._origin
                 yield packet
-            if checksum != segment.checksum:
-                raise self._changed(segment)
+            if checksum != segment.crc32:
+                raise self._damaged_error(segment)
 
-    def _shown(self, segment: SegmentFile) -> list[int]:
+    def _presentation_times(self, segment: SegmentFile) -> list[int]:
         """When the pictures of a segment are shown, in order; the pictures themselves may be gigabytes."""
-        shown = sorted(packet.pts for packet in self._packets(segment))
-        ends = [self._ticks(segment.first), self._ticks(segment.last)]
-        if len(shown) != segment.frames or [shown[0], shown[-1]] != ends:
-            raise self._changed(segment)
-        return shown
+        times = sorted(packet.pts for packet in self._packets(segment))
+        bounds = [self._ticks(segment.first_pts), self._ticks(segment.last_pts)]
+        if len(times) != segment.frame_count or [times[0], times[-1]] != bounds:
+            raise self._damaged_error(segment)
+        return times
 
     def _packets(self, segment: SegmentFile) -> Iterator[Any]:
         """The packets of a segment, in decoding order."""
@@ -363,14 +385,14 @@ class SegmentConcatenator(VideoEncoder):
             with open_segment(self._folder / segment.name) as container:
                 yield from (packet for packet in container.demux(video=0) if packet.size)
         except (OSError, IndexError, av.FFmpegError) as error:
-            raise self._changed(segment) from error
+            raise self._damaged_error(segment) from error
 
     def _ticks(self, pts: int) -> int:
         """A time on the source's clock, on that of the segments."""
-        return int((pts * self.source.video.time_base + self.source.pts_offset) * self._clock)
+        return int((pts * self.source.video.time_base + self.source.pts_offset) * self._timescale)
 
-    def _changed(self, segment: SegmentFile) -> EncodeError:
+    def _damaged_error(self, segment: SegmentFile) -> EncodeError:
         return EncodeError(
-            f"{self._name}: its segment {self._folder / segment.name} has been changed or damaged; "
+            f"{self._display_name}: its segment {self._folder / segment.name} has been changed or damaged; "
             "check the disk and use --no-resume to begin anew"
         )

@@ -20,8 +20,8 @@ from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.types import Source
 from vsrcli.media.y4m import Y4mHeader
 
-_PIECE = 1 << 20
-_PATIENCE = 1.0  # seconds for the rest of a stream that is given up; its reader may have stopped reading
+_CHUNK_BYTES = 1 << 20
+_JOIN_TIMEOUT = 1.0  # seconds for the rest of a stream that is given up; its reader may have stopped reading
 
 
 def require_stdout_pipe() -> None:
@@ -53,11 +53,11 @@ class StdoutEncoder(VideoEncoder):
 
     def __init__(self, plan: OutputPlan, source: Source, *, ffmpeg: Ffmpeg) -> None:
         super().__init__(plan, source, ffmpeg=ffmpeg)
-        self._stdout: _Stdout | None = None
+        self._redirect: _StdoutRedirect | None = None
         self._relay: _Relay | None = None
 
     def __enter__(self) -> Self:
-        self._stdout = _Stdout()
+        self._redirect = _StdoutRedirect()
         return super().__enter__()
 
     def __exit__(
@@ -66,17 +66,21 @@ class StdoutEncoder(VideoEncoder):
         try:
             super().__exit__(kind, error, trace)
         finally:
-            if self._stdout is not None:
-                self._stdout.give_back()
+            if self._redirect is not None:
+                self._redirect.restore()
 
-    def _command(self, scratch: Path) -> list[str]:
+    def _build_command(self, scratch: Path) -> list[str]:
         return mux_command(self.plan, self.source, None, scratch, ffmpeg=self._ffmpeg)
 
-    def _launch(self, command: list[str]) -> FFmpegProcess:
-        assert self._stdout is not None
-        self._relay = relay = _Relay(self._stdout.number, self.plan.header)
+    def _spawn(self, command: list[str]) -> FFmpegProcess:
+        assert self._redirect is not None
+        self._relay = relay = _Relay(self._redirect.fd, self.plan.header)
         process = FFmpegProcess(
-            command, stdin=True, stdout=True, on_line=self._listen, progress_marker=relay.sign_of_life
+            command,
+            stdin=True,
+            stdout=True,
+            on_line=self._on_stderr_line,
+            progress_marker=relay.progress_marker,
         )
         relay.start(process)
         return process
@@ -85,36 +89,36 @@ class StdoutEncoder(VideoEncoder):
         assert self._relay is not None
         self._relay.join()
         if self._relay.error is not None:
-            raise self._stopped(process)
+            raise self._stopped_error(process)
         header = self.plan.header
         if header is not None:
-            held, rest = divmod(self._relay.count, len(b"FRAME\n") + header.frame_bytes)
-            if (held, rest) != (self.count, 0):
+            frame_count, rest = divmod(self._relay.byte_count, len(b"FRAME\n") + header.frame_bytes)
+            if (frame_count, rest) != (self.frame_count, 0):
                 raise EncodeError(
-                    f"stdout: {self.count} frames were to be written, but {held} went out; run it again",
+                    f"stdout: {self.frame_count} frames were to be written, but {frame_count} went out; run it again",
                     details=process.stderr_tail(),
                 )
 
     def _publish(self) -> None:
         """What has been written is with its reader."""
 
-    def _stopped(self, process: FFmpegProcess) -> OutputError:
+    def _stopped_error(self, process: FFmpegProcess) -> OutputError:
         error = self._relay.error if self._relay is not None else None
         if isinstance(error, BrokenPipeError):
             return ReaderClosedError("the reader of stdout has gone")
         if error is not None:
             return EncodeError(
-                f"stdout cannot be written after {self._muxed} frames ({error.strerror}); check what takes it"
+                f"stdout cannot be written after {self._muxed_count} frames ({error.strerror}); check what takes it"
             )
-        return super()._stopped(process)
+        return super()._stopped_error(process)
 
     def _discard(self) -> None:
         super()._discard()
         if self._relay is not None:
-            self._relay.join(_PATIENCE)
+            self._relay.join(_JOIN_TIMEOUT)
 
 
-class _Stdout:
+class _StdoutRedirect:
     """The file behind stdout, under a number that nobody else knows.
 
     Attributes:
@@ -127,17 +131,17 @@ class _Stdout:
             import msvcrt
 
             msvcrt.setmode(1, os.O_BINARY)
-        self.number = os.dup(1)
+        self.fd = os.dup(1)
         os.dup2(2, 1)  # libraries print, too
 
-    def give_back(self) -> None:
+    def restore(self) -> None:
         """Safe to call any number of times."""
-        if self.number >= 0:
+        if self.fd >= 0:
             with contextlib.suppress(OSError, ValueError):
                 sys.stdout.flush()
-            os.dup2(self.number, 1)
-            os.close(self.number)
-            self.number = -1
+            os.dup2(self.fd, 1)
+            os.close(self.fd)
+            self.fd = -1
 
 
 class _Relay:
@@ -148,11 +152,11 @@ class _Relay:
         error: why it has stopped before the end.
     """
 
-    def __init__(self, number: int, header: Y4mHeader | None) -> None:
-        self.count = 0
+    def __init__(self, fd: int, header: Y4mHeader | None) -> None:
+        self.byte_count = 0
         self.error: OSError | None = None
-        self._number, self._header = number, header
-        self._writing = False
+        self._fd, self._header = fd, header
+        self._is_writing = False
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self._process: FFmpegProcess | None = None
 
@@ -165,9 +169,9 @@ class _Relay:
         """Wait until everything has been taken, or so many seconds."""
         self._thread.join(timeout)
 
-    def sign_of_life(self) -> float:
+    def progress_marker(self) -> float:
         """Changes unless ffmpeg has something to do: that nobody takes its output is not its fault."""
-        return time.monotonic() if self._writing else self.count
+        return time.monotonic() if self._is_writing else self.byte_count
 
     def _run(self) -> None:
         assert self._process is not None
@@ -175,13 +179,13 @@ class _Relay:
         with contextlib.suppress(ValueError):  # closed, since the film is given up
             try:
                 if self._header is not None:
-                    while (mark := pipe.read(1)) not in (b"\n", b""):
+                    while (byte := pipe.read(1)) not in (b"\n", b""):
                         pass
-                    if mark:
+                    if byte:
                         self._write(self._header.line())
-                while piece := pipe.read(_PIECE):
-                    self._write(piece)
-                    self.count += len(piece)
+                while chunk := pipe.read(_CHUNK_BYTES):
+                    self._write(chunk)
+                    self.byte_count += len(chunk)
             except OSError as error:
                 self.error = error
                 with contextlib.suppress(OSError):
@@ -189,9 +193,9 @@ class _Relay:
 
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
-        self._writing = True
+        self._is_writing = True
         try:
             while rest:
-                rest = rest[os.write(self._number, rest) :]
+                rest = rest[os.write(self._fd, rest) :]
         finally:
-            self._writing = False
+            self._is_writing = False

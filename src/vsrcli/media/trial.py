@@ -21,8 +21,8 @@ from vsrcli.media.safety import open_output_file
 from vsrcli.media.segments import SegmentConcatenator, SegmentEncoder
 from vsrcli.media.types import Frame, Source
 
-_FRAMES = 3
-_USUAL_RATE = Fraction(25)
+_FRAME_COUNT = 3
+_DEFAULT_FRAME_RATE = Fraction(25)
 
 
 def trial_encode(plan: OutputPlan, source: Source, *, segmented: bool = False, ffmpeg: Ffmpeg) -> None:
@@ -36,17 +36,17 @@ def trial_encode(plan: OutputPlan, source: Source, *, segmented: bool = False, f
     Raises:
         OutputError: ffmpeg refuses, or writes other frames or times than it was given.
     """
-    kind = np.uint16 if source.video.is_high_bit_depth else np.uint8
-    grey = np.full((plan.height, plan.width, 3), np.iinfo(kind).max // 2, kind)
+    dtype = np.uint16 if source.video.is_high_bit_depth else np.uint8
+    grey = np.full((plan.height, plan.width, 3), np.iinfo(dtype).max // 2, dtype)
     alpha = grey[..., 0] if plan.alpha else None
     try:
         with tempfile.TemporaryDirectory(prefix="vsr-") as folder:
-            rehearsal = replace(plan, target=Path(folder) / f"trial{plan.target.suffix}")
-            frames = [Frame(grey, pts, source.video.time_base, alpha) for pts in _times(plan, source)]
+            trial_plan = replace(plan, target=Path(folder) / f"trial{plan.target.suffix}")
+            frames = [Frame(grey, pts, source.video.time_base, alpha) for pts in _trial_pts(plan, source)]
             if segmented:
-                _try_joining(rehearsal, source, frames, ffmpeg)
+                _trial_segments(trial_plan, source, frames, ffmpeg)
             else:
-                with _Trial(rehearsal, source, ffmpeg=ffmpeg, trial=True) as encoder:
+                with _TrialEncoder(trial_plan, source, ffmpeg=ffmpeg, trial=True) as encoder:
                     _write(encoder, frames)
     except EncodeError as error:
         raise OutputError(
@@ -62,19 +62,19 @@ def trial_encode(plan: OutputPlan, source: Source, *, segmented: bool = False, f
         ) from error
 
 
-def _times(plan: OutputPlan, source: Source) -> list[int]:
-    base, rate = source.video.time_base, source.video.frame_rate or _USUAL_RATE
+def _trial_pts(plan: OutputPlan, source: Source) -> list[int]:
+    base, rate = source.video.time_base, source.video.frame_rate or _DEFAULT_FRAME_RATE
     begin, step = int(plan.time_origin / base), max(round(1 / rate / base), 1)
-    return [begin + number * step for number in range(_FRAMES)]
+    return [begin + number * step for number in range(_FRAME_COUNT)]
 
 
-def _try_joining(plan: OutputPlan, source: Source, frames: list[Frame], ffmpeg: Ffmpeg) -> None:
+def _trial_segments(plan: OutputPlan, source: Source, frames: list[Frame], ffmpeg: Ffmpeg) -> None:
     with SegmentEncoder(plan, source, plan.target.with_name("segment.mov"), ffmpeg=ffmpeg) as encoder:
         _write(encoder, frames)
     assert encoder.segment is not None
     folder, segments = plan.target.parent, [encoder.segment]
-    with _JoiningTrial(plan, source, folder, segments, trial=True, ffmpeg=ffmpeg) as joiner:
-        joiner.write_packets()
+    with _TrialConcatenator(plan, source, folder, segments, trial=True, ffmpeg=ffmpeg) as concatenator:
+        concatenator.write_packets()
 
 
 def _write(encoder: VideoEncoder, frames: list[Frame]) -> None:
@@ -82,32 +82,32 @@ def _write(encoder: VideoEncoder, frames: list[Frame]) -> None:
         encoder.write(frame)
 
 
-class _Trial(VideoEncoder):
+class _TrialEncoder(VideoEncoder):
     """An encoder that looks at the times in the file, too."""
 
     def _verify(self, process: FFmpegProcess) -> None:
         import av
 
         try:
-            with open_output_file(self._part, self.plan.container.muxer) as container:
+            with open_output_file(self._part_file, self.plan.container.muxer) as container:
                 stream = container.streams.video[0]
                 packets = [packet for packet in container.demux(stream) if packet.size]
                 tick = Fraction(stream.time_base)
-                self._look(stream, packets)
+                self._check_decodable(stream, packets)
         except (OSError, IndexError, av.FFmpegError) as error:
-            raise self._stopped(process) from error
+            raise self._stopped_error(process) from error
         # Only how the frames follow one another: TS begins a little after zero, whatever it is given.
-        wanted = _since_first(_times(self.plan, self.source), self.source.video.time_base)
-        got = _since_first(sorted(packet.pts or 0 for packet in packets), tick)
-        same = len(got) == len(wanted)
-        if same and not self.plan.container.constant_frame_rate:
-            same = all(abs(a - b) <= tick for a, b in zip(got, wanted, strict=True))
-        if not same:
+        expected = _since_first(_trial_pts(self.plan, self.source), self.source.video.time_base)
+        actual = _since_first(sorted(packet.pts or 0 for packet in packets), tick)
+        matches = len(actual) == len(expected)
+        if matches and not self.plan.container.constant_frame_rate:
+            matches = all(abs(a - b) <= tick for a, b in zip(actual, expected, strict=True))
+        if not matches:
             raise EncodeError(
-                f"{_FRAMES} frames at {_spelled(wanted)} s went in, {len(got)} at {_spelled(got)} s came out"
+                f"{_FRAME_COUNT} frames at {_format_times(expected)} s went in, {len(actual)} at {_format_times(actual)} s came out"
             )
 
-    def _look(self, stream: Any, packets: list[Any]) -> None:
+    def _check_decodable(self, stream: Any, packets: list[Any]) -> None:
         """Some containers take pictures that nobody can read from there, or read as something else."""
         import av
 
@@ -119,12 +119,14 @@ class _Trial(VideoEncoder):
                 frames += stream.codec_context.decode(packet)
         if not frames:
             raise EncodeError("no picture can be decoded from what was written")
-        wanted, got = self.plan.pix_fmt, frames[0].format.name
-        if bit_depth(got) < bit_depth(wanted):
-            raise EncodeError(f"pictures of {bit_depth(wanted)} bits ({wanted}) went in, {got} came out")
+        expected, decoded = self.plan.pix_fmt, frames[0].format.name
+        if bit_depth(decoded) < bit_depth(expected):
+            raise EncodeError(
+                f"pictures of {bit_depth(expected)} bits ({expected}) went in, {decoded} came out"
+            )
 
 
-class _JoiningTrial(_Trial, SegmentConcatenator):
+class _TrialConcatenator(_TrialEncoder, SegmentConcatenator):
     """The same of a film in segments."""
 
 
@@ -132,5 +134,5 @@ def _since_first(ticks: list[int], tick: Fraction) -> list[Fraction]:
     return [(each - ticks[0]) * tick for each in ticks]
 
 
-def _spelled(times: list[Fraction]) -> str:
+def _format_times(times: list[Fraction]) -> str:
     return ", ".join(f"{float(time):g}" for time in times)

@@ -14,7 +14,7 @@ import numpy as np
 
 from vsrcli.errors import OutputError
 from vsrcli.media.codecs import PixelFormatChoice, is_high_bit_depth
-from vsrcli.media.color import is_rgb, resolve
+from vsrcli.media.color import is_rgb, resolve_color
 from vsrcli.media.containers import Container, StreamPlan
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.stdin import display_name, y4m_stream_of
@@ -118,7 +118,7 @@ def y4m_notices(
     """Yield a notice if YUV4MPEG2 or NUT cannot store colour tags that a reader would guess wrongly."""
     if container.muxer not in (CONTAINER, "nut") or pix_fmt.startswith("gray"):
         return
-    guessed = resolve(Color(color.range if container.muxer == CONTAINER else None), pix_fmt, *size)
+    guessed = resolve_color(Color(color.range if container.muxer == CONTAINER else None), pix_fmt, *size)
     source_color = source.video.color
     tags = {
         "-color_range": (color.range, guessed.range),

@@ -65,7 +65,7 @@ class Journal:
     @property
     def frame_count(self) -> int:
         """Frames in finished segments."""
-        return sum(segment.frames for segment in self.segments)
+        return sum(segment.frame_count for segment in self.segments)
 
     @property
     def referenced_files(self) -> list[str]:
@@ -83,7 +83,9 @@ class Journal:
     def is_intact(self, folder: Path) -> bool:
         """Whether all files are in ``folder``, the segments in their full size."""
         try:
-            sizes = [(folder / segment.name).stat().st_size == segment.size for segment in self.segments]
+            sizes = [
+                (folder / segment.name).stat().st_size == segment.size_bytes for segment in self.segments
+            ]
             return all(sizes) and all((folder / name).is_file() for name in self.referenced_files)
         except OSError:
             return False

@@ -21,7 +21,7 @@ from vsrcli.inference.selection import EnginePlan, ModelChoice, choose_model, pl
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.planning import check_output_path
-from vsrcli.media.preferences import Preferences, as_preferred, asked_for, plan_preferred
+from vsrcli.media.preferences import Preferences, plan_with_preferences, try_preferences, without_preferences
 from vsrcli.media.safety import check_extra_options, find_bad_ts_packets
 from vsrcli.media.segments import reason_not_segmentable
 from vsrcli.media.stdin import StdinInput, StdinSource, display_name, y4m_stream_of
@@ -62,11 +62,11 @@ def open_source(
     if isinstance(source, StdinInput):
         if not is_image_target(target):
             # before all of a long video has been read in vain
-            as_preferred(encode, lambda options: check_output_path(target, options, ffmpeg))
+            try_preferences(encode, lambda options: check_output_path(target, options, ffmpeg))
         probed: Source = source.probe()
     else:
         probed = probe_source(Path(source), fps)
-    preferred = isinstance(encode, Preferences) and encode.fps
+    preferred = isinstance(encode, Preferences) and encode.fps_optional
     if fps is not None and not preferred and not isinstance(probed, ImageSequence):
         raise UsageError(
             f"--fps is for images: {display_name(probed)} is a video, which has timestamps of its own"
@@ -108,19 +108,19 @@ def plan_any_output(
             height=geometry.height,
             sample_aspect_ratio=geometry.sample_aspect_ratio,
             visible_share=geometry.visible_share,
-            options=asked_for(encode),
+            options=without_preferences(encode),
             span=span,
             max_frames=frames,
             deinterlace=deinterlace,
             ffmpeg=ffmpeg,
         )
     else:
-        plan = plan_preferred(
+        plan = plan_with_preferences(
             source,
             target,
             width=geometry.width,
             height=geometry.height,
-            shape=geometry.sample_aspect_ratio,
+            sample_aspect_ratio=geometry.sample_aspect_ratio,
             options=encode,
             span=span,
             deinterlace=deinterlace,

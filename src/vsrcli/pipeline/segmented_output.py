@@ -248,9 +248,14 @@ class SegmentedOutput:
         number = len(finished) + (self._pending is not None)
         self._segment_file = self._workdir.path / f"{number:06}-{time.time_ns():x}.mov"
         writer = SegmentEncoder(
-            job.plan, job.source, self._segment_file, begins=self.frame_count, like=first, ffmpeg=job.ffmpeg
+            job.plan,
+            job.source,
+            self._segment_file,
+            first_frame=self.frame_count,
+            reference=first,
+            ffmpeg=job.ffmpeg,
         )
-        self._part_file = writer.part
+        self._part_file = writer.part_file
         return writer
 
     def _concatenate(self) -> tuple[str, ...]:
