@@ -1,4 +1,4 @@
-"""Decoding takes up behind the frame seen last, wherever a file can be entered."""
+"""Decoding resumes after the last frame, wherever seeking in the file is possible."""
 
 from __future__ import annotations
 
@@ -33,40 +33,40 @@ def frames_of(decoder: Any) -> Iterator[Frame]:
         (media.vfr, {"suffix": ".mkv"}),
     ],
 )
-def test_behind_every_frame(
+def test_resume_after_any_frame(
     function: Callable[..., Path], options: dict, sample: Sample, ffmpeg: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = probe(sample(function, **options))
     opened: list[ResumePoint | None] = []
 
-    def open_decoder(seen: ResumePoint | None) -> Decoder:
-        opened.append(seen)
-        start = None if seen is None else seen.pts * source.video.time_base - source.start
+    def open_decoder(resume_point: ResumePoint | None) -> Decoder:
+        opened.append(resume_point)
+        start = None if resume_point is None else resume_point.pts * source.video.time_base - source.start
         return Decoder(source, start=start, ffmpeg=ffmpeg)
 
-    with ResumableDecoder(source, open_decoder, None) as onward:
-        whole = list(frames_of(onward))
-    for number in (1, len(whole) // 2, len(whole)):
-        last = whole[number - 1]
+    with ResumableDecoder(source, open_decoder, None) as decoder:
+        reference = list(frames_of(decoder))
+    for number in (1, len(reference) // 2, len(reference)):
+        last = reference[number - 1]
         with ResumableDecoder(
             source, open_decoder, ResumePoint(number, last.pts, frame_crc32(last))
-        ) as onward:
-            rest = list(frames_of(onward))
-        assert [frame.pts for frame in rest] == [frame.pts for frame in whole[number:]]
-        for one, other in zip(rest, whole[number:], strict=True):
+        ) as decoder:
+            remaining = list(frames_of(decoder))
+        assert [frame.pts for frame in remaining] == [frame.pts for frame in reference[number:]]
+        for one, other in zip(remaining, reference[number:], strict=True):
             np.testing.assert_array_equal(one.pixels, other.pixels)
-    assert opened.count(None) == 1  # it never had to begin at the start
+    assert opened.count(None) == 1  # it never had to decode from the start
 
 
 class FakeDecoder:
-    """Frames of one grey each; ``wrong`` is added where decoding begins in the middle."""
+    """Yields uniform gray frames; ``error`` is added to their values."""
 
-    def __init__(self, source: Any, greys: list[int], wrong: int = 0) -> None:
+    def __init__(self, source: Any, grays: list[int], error: int = 0) -> None:
         self.closed = False
         self.warnings: list[str] = []
         self._frames = [
-            Frame(np.full((4, 4, 3), grey + wrong, np.uint8), pts, source.video.time_base)
-            for pts, grey in enumerate(greys)
+            Frame(np.full((4, 4, 3), gray + error, np.uint8), pts, source.video.time_base)
+            for pts, gray in enumerate(grays)
         ]
 
     def __iter__(self) -> Iterator[Frame]:
@@ -79,38 +79,38 @@ class FakeDecoder:
         self.closed = True
 
 
-def test_a_file_that_cannot_be_entered_is_decoded_from_its_start(sample: Sample) -> None:
+def test_decodes_from_the_start_without_seeking(sample: Sample) -> None:
     source, opened = probe(sample(media.cfr)), []
 
-    def open_decoder(seen: ResumePoint | None) -> Any:
-        opened.append(FakeDecoder(source, [10, 20, 30, 40], wrong=0 if seen is None else 1))
+    def open_decoder(resume_point: ResumePoint | None) -> Any:
+        opened.append(FakeDecoder(source, [10, 20, 30, 40], error=0 if resume_point is None else 1))
         return opened[-1]
 
     good = FakeDecoder(source, [10, 20, 30, 40])
     second = list(good)[1]
-    with ResumableDecoder(source, open_decoder, ResumePoint(2, 1, frame_crc32(second))) as onward:
-        assert [int(frame.pixels[0, 0, 0]) for frame in onward] == [30, 40]
+    with ResumableDecoder(source, open_decoder, ResumePoint(2, 1, frame_crc32(second))) as decoder:
+        assert [int(frame.pixels[0, 0, 0]) for frame in decoder] == [30, 40]
     assert len(opened) == 2
     assert all(decoder.closed for decoder in opened)
 
 
-@pytest.mark.parametrize("greys", [[10, 99, 30], [10]])
-def test_another_film(greys: list[int], sample: Sample) -> None:
+@pytest.mark.parametrize("grays", [[10, 99, 30], [10]])
+def test_another_video_is_refused(grays: list[int], sample: Sample) -> None:
     source = probe(sample(media.cfr))
     second = list(FakeDecoder(source, [10, 20, 30]))[1]
     with (
         ResumableDecoder(
             source,
-            lambda seen: FakeDecoder(source, greys),  # type: ignore[arg-type,return-value]
+            lambda resume_point: FakeDecoder(source, grays),  # type: ignore[arg-type,return-value]
             ResumePoint(2, 1, frame_crc32(second)),
-        ) as onward,
+        ) as decoder,
         pytest.raises(DecodeError, match="differ from those decoded before; use --no-resume"),
     ):
-        list(onward)
+        list(decoder)
 
 
-def test_damage_is_told_at_a_border(sample: Sample, ffmpeg: Any) -> None:
-    """Not at the end only: what is made of a damaged source must not be kept as finished."""
+def test_damage_is_raised_at_a_checkpoint(sample: Sample, ffmpeg: Any) -> None:
+    """Not only at the end: frames of damaged data must not be committed."""
     source = probe(sample(media.cfr))
     with Decoder(source, ffmpeg=ffmpeg) as decoder:
         frames = iter(decoder)

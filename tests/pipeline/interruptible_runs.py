@@ -1,4 +1,4 @@
-"""Films upscaled in this process: interrupted where a test wants it, gone on with, and compared."""
+"""Run upscaling in this process, interrupt it after a frame, resume it, and compare outputs."""
 
 from __future__ import annotations
 
@@ -17,56 +17,56 @@ from vsrcli.system.files import workdir_for
 FAST = EncodeOptions(preset="ultrafast")
 
 
-class Cut(Exception):
-    """The run ends here."""
+class StopRunError(Exception):
+    """Interrupts a run."""
 
 
 @dataclass
-class Told:
-    """What a run said.
+class RunLog:
+    """What a run reported.
 
     Attributes:
-        notices: one after the other.
-        frames: numbers of those that it made.
-        result: None if it did not come to its end.
+        notices: in order.
+        frame_numbers: of the frames that it wrote.
+        result: None if it was interrupted.
     """
 
     notices: list[str] = field(default_factory=list)
-    frames: list[int] = field(default_factory=list)
+    frame_numbers: list[int] = field(default_factory=list)
     result: Result | None = None
 
 
-def upscaled(
+def upscale_until(
     source: Path,
     target: Path,
     options: Options,
     *,
-    until: int | None = None,
-    at: Callable[[Progress], None] = lambda progress: None,
-) -> Told:
-    """Run until the end, or until a frame has been written; ``at`` is called after every frame."""
-    told = Told()
+    stop_after: int | None = None,
+    after_frame: Callable[[Progress], None] = lambda progress: None,
+) -> RunLog:
+    """Upscale, or stop after so many frames; ``after_frame`` is called after every frame."""
+    log = RunLog()
 
     def on_progress(progress: Progress) -> None:
         if progress.done > progress.resumed:
-            told.frames.append(progress.done)
-        at(progress)
-        if until is not None and progress.done >= until:
-            raise Cut
+            log.frame_numbers.append(progress.done)
+        after_frame(progress)
+        if stop_after is not None and progress.done >= stop_after:
+            raise StopRunError
 
     job = prepare_job(source, target, options)
-    with contextlib.suppress(Cut):
-        told.result = run_job(job, on_progress=on_progress, on_notice=told.notices.append)
-    return told
+    with contextlib.suppress(StopRunError):
+        log.result = run_job(job, on_progress=on_progress, on_notice=log.notices.append)
+    return log
 
 
-def journal(target: Path) -> dict:
-    """What lies beside a target that is not finished."""
+def journal_content(target: Path) -> dict:
+    """Return the journal of an unfinished target."""
     return json.loads((workdir_for(target) / "journal.json").read_text(encoding="utf-8"))
 
 
 def frame_hashes(path: Path) -> list[str]:
-    """One line for each decoded picture: its time and the MD5 of its pixels."""
+    """Return a line for each decoded frame: its timestamp and the MD5 of its pixels."""
     command = [find_ffmpeg().path, "-v", "error", "-i", path, "-map", "0:v:0", "-fps_mode", "passthrough"]
     done = subprocess.run([*command, "-f", "framemd5", "-"], capture_output=True, text=True, check=True)
     assert not done.stderr, done.stderr

@@ -1,4 +1,4 @@
-"""Trouble in the engine in the middle of a film: told, survived, and remembered by the next run."""
+"""Engine errors during a run: a notice, a retry, and the same tiles and precision after resuming."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from interruptible_runs import frame_hashes, journal, upscaled
 from fake_engine import MixingEngine
+from interruptible_runs import frame_hashes, journal_content, upscale_until
 
 import media_samples as media
 from vsrcli import EncodeOptions, Options
@@ -24,7 +24,7 @@ OPTIONS = Options(Fraction(2), "bicubic", encode=LOSSLESS, segment=5, overlap=2)
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """``engine(fail, precision)`` replaces the network; the list fills with the precisions asked for."""
+    """``engine(fail, precision)`` replaces the network; returns a list of requested precisions."""
 
     def replace_with(
         fail: Callable[[int, int], VsrError | None] = lambda h, w: None, precision: str = "fp32"
@@ -41,63 +41,59 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     return replace_with
 
 
-def no_room_from(answer: int) -> Callable[[int, int], VsrError | None]:
-    """From this answer on, nothing larger than 32 pixels fits."""
-    asked = 0
+def out_of_memory_from(number: int) -> Callable[[int, int], VsrError | None]:
+    """From this result on, no tile larger than 32 pixels fits."""
+    calls = 0
 
     def fail(height: int, width: int) -> VsrError | None:
-        nonlocal asked
-        asked += 1
+        nonlocal calls
+        calls += 1
         return (
-            OutOfMemoryError("too large: give a smaller --tile") if asked >= answer and width > 32 else None
+            OutOfMemoryError("too large: give a smaller --tile") if calls >= number and width > 32 else None
         )
 
     return fail
 
 
-def test_memory_that_runs_short_under_way(
-    engine: Callable[..., list[str]], sample: Sample, tmp_path: Path
-) -> None:
-    source, whole, target = sample(media.cfr, frames=24), tmp_path / "whole.mkv", tmp_path / "out.mkv"
+def test_out_of_memory_during_a_run(engine: Callable[..., list[str]], sample: Sample, tmp_path: Path) -> None:
+    source, reference, target = sample(media.cfr, frames=24), tmp_path / "reference.mkv", tmp_path / "out.mkv"
     engine()
-    upscaled(source, whole, OPTIONS)
-    engine(no_room_from(8))
-    told = upscaled(source, target, OPTIONS, until=13)
-    assert told.notices == ["not enough memory for tiles of 64x48: going on with 27x28"]
-    assert journal(target)["tiles"]["tile_width"] == 27
-    engine(no_room_from(1))
-    told = upscaled(source, target, OPTIONS)
-    assert told.notices == ["resuming at frame 10 of 24"]  # with the tiles that fit
-    assert frame_hashes(target) == frame_hashes(whole)
+    upscale_until(source, reference, OPTIONS)
+    engine(out_of_memory_from(8))
+    log = upscale_until(source, target, OPTIONS, stop_after=13)
+    assert log.notices == ["not enough memory for tiles of 64x48: going on with 27x28"]
+    assert journal_content(target)["tiles"]["tile_width"] == 27
+    engine(out_of_memory_from(1))
+    log = upscale_until(source, target, OPTIONS)
+    assert log.notices == ["resuming at frame 10 of 24"]  # with the tiles that fit
+    assert frame_hashes(target) == frame_hashes(reference)
 
 
-def test_no_tile_is_small_enough(engine: Callable[..., list[str]], sample: Sample, tmp_path: Path) -> None:
+def test_no_tile_fits_a_run(engine: Callable[..., list[str]], sample: Sample, tmp_path: Path) -> None:
     engine(lambda height, width: OutOfMemoryError("too large: give a smaller --tile"))
     with pytest.raises(OutOfMemoryError, match="smaller --tile"):
-        upscaled(sample(media.cfr, frames=24), tmp_path / "out.mkv", OPTIONS)
+        upscale_until(sample(media.cfr, frames=24), tmp_path / "out.mkv", OPTIONS)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_overflow_in_half_precision(
-    engine: Callable[..., list[str]], sample: Sample, tmp_path: Path
-) -> None:
-    """The shot goes on in fp32, in the next run as well."""
-    source, whole, target = sample(media.cfr, frames=24), tmp_path / "whole.mkv", tmp_path / "out.mkv"
+def test_overflow_in_half_precision(engine: Callable[..., list[str]], sample: Sample, tmp_path: Path) -> None:
+    """The shot continues in fp32, in the next run as well."""
+    source, reference, target = sample(media.cfr, frames=24), tmp_path / "reference.mkv", tmp_path / "out.mkv"
     engine()
-    upscaled(source, whole, OPTIONS)
-    half, troubles = replace(OPTIONS, precision="fp16"), [None] * 6 + [NonFiniteError("NaN")]
-    loaded = engine(lambda height, width: troubles.pop(0) if troubles else None)
-    told = upscaled(source, target, half, until=13)
-    assert told.notices == ["the network gave NaN or infinity in fp16: this shot goes on in fp32"]
+    upscale_until(source, reference, OPTIONS)
+    half_precision, errors = replace(OPTIONS, precision="fp16"), [None] * 6 + [NonFiniteError("NaN")]
+    loaded = engine(lambda height, width: errors.pop(0) if errors else None)
+    log = upscale_until(source, target, half_precision, stop_after=13)
+    assert log.notices == ["the network gave NaN or infinity in fp16: this shot goes on in fp32"]
     assert loaded == ["fp16", "fp32"]
     loaded = engine(lambda height, width: NonFiniteError("NaN"))
-    told = upscaled(source, target, half)
-    assert told.notices == ["resuming at frame 10 of 24"]
+    log = upscale_until(source, target, half_precision)
+    assert log.notices == ["resuming at frame 10 of 24"]
     assert loaded == ["fp16", "fp32"]
-    assert frame_hashes(target) == frame_hashes(whole)
+    assert frame_hashes(target) == frame_hashes(reference)
 
 
-def test_an_error_of_another_kind_is_one(
+def test_other_engine_errors_are_raised(
     engine: Callable[..., list[str]], sample: Sample, tmp_path: Path
 ) -> None:
     count = 0
@@ -110,6 +106,8 @@ def test_an_error_of_another_kind_is_one(
     engine(fail)
     target = tmp_path / "out.mkv"
     with pytest.raises(EngineError, match="is gone") as raised:
-        upscaled(sample(media.cfr, frames=24), target, OPTIONS)
+        upscale_until(sample(media.cfr, frames=24), target, OPTIONS)
     assert raised.value.saved_frames == 10
-    assert upscaled(sample(media.cfr, frames=24), target, OPTIONS).notices == ["resuming at frame 10 of 24"]
+    assert upscale_until(sample(media.cfr, frames=24), target, OPTIONS).notices == [
+        "resuming at frame 10 of 24"
+    ]

@@ -1,4 +1,4 @@
-"""Interrupted and gone on with: the film is the one that it would have been."""
+"""An interrupted and resumed run writes the same output as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from interruptible_runs import FAST, frame_hashes, journal, upscaled
+from interruptible_runs import FAST, frame_hashes, journal_content, upscale_until
 
 import media_samples as media
 from tiny_networks import tiny_weights
@@ -19,7 +19,7 @@ from vsrcli.system.files import WorkDir, workdir_for
 Sample = Callable[..., Path]
 BICUBIC = Options(Fraction(2), "bicubic", encode=FAST, segment=5)
 
-FILMS = [
+VIDEOS = [
     (media.cfr, {"frames": 24}),
     (media.cfr, {"frames": 24, "suffix": ".mkv"}),
     (media.vfr, {"frames": 24}),
@@ -33,68 +33,72 @@ FILMS = [
 ]
 
 
-@pytest.mark.parametrize(("function", "options"), FILMS)
-def test_the_film_is_the_same(
+@pytest.mark.parametrize(("function", "options"), VIDEOS)
+def test_output_is_the_same(
     function: Callable[..., Path], options: dict, sample: Sample, tmp_path: Path
 ) -> None:
-    source, whole, target = sample(function, **options), tmp_path / "whole.mp4", tmp_path / "out.mp4"
-    assert upscaled(source, whole, BICUBIC).result is not None
-    last = len(frame_hashes(whole)) - 1
+    source, reference, target = sample(function, **options), tmp_path / "reference.mp4", tmp_path / "out.mp4"
+    assert upscale_until(source, reference, BICUBIC).result is not None
+    last = len(frame_hashes(reference)) - 1
     for until in sorted({2, 6, last}):
-        assert upscaled(source, target, BICUBIC, until=until).result is None
+        assert upscale_until(source, target, BICUBIC, stop_after=until).result is None
         assert not target.exists()
-    assert upscaled(source, target, BICUBIC).result is not None
-    assert frame_hashes(target) == frame_hashes(whole)
-    assert target.stat().st_size == whole.stat().st_size
+    assert upscale_until(source, target, BICUBIC).result is not None
+    assert frame_hashes(target) == frame_hashes(reference)
+    assert target.stat().st_size == reference.stat().st_size
     assert not workdir_for(target).exists()
-    assert not workdir_for(whole).exists()
+    assert not workdir_for(reference).exists()
 
 
 @pytest.mark.parametrize("kind", ["cached", "recurrent"])
 @pytest.mark.parametrize("tile", ["none", 32])
-def test_what_a_network_remembers_crosses_borders(
+def test_network_state_crosses_segment_boundaries(
     kind: str, tile: str | int, sample: Sample, tmp_path: Path
 ) -> None:
-    """Written in one go, in segments, and in segments of several runs: the same frames, losslessly."""
+    """Written in one go, in segments, and in segments of several runs: the same frames (lossless codec)."""
     source, weights = sample(media.cfr, frames=24), tiny_weights(tmp_path, kind)
     lossless = EncodeOptions(codec="ffv1", pix_fmt="bgr0")
     options = replace(BICUBIC, model=str(weights), tile=tile, overlap=8, device="cpu", encode=lossless)
-    found = []
-    for name, segment, stops in (("whole", "none", ()), ("segments", 5, ()), ("runs", 5, (8, 17))):
+    hashes = []
+    for name, segment, stops in (("reference", "none", ()), ("segments", 5, ()), ("runs", 5, (8, 17))):
         target = tmp_path / f"{name}.mkv"
         for until in stops:
-            assert upscaled(source, target, replace(options, segment=segment), until=until).result is None
-        told = upscaled(source, target, replace(options, segment=segment))
-        assert told.notices == (["resuming at frame 15 of 24"] if stops else [])
-        found.append(frame_hashes(target))
-    assert found[0] == found[1] == found[2]
+            log = upscale_until(source, target, replace(options, segment=segment), stop_after=until)
+            assert log.result is None
+        log = upscale_until(source, target, replace(options, segment=segment))
+        assert log.notices == (["resuming at frame 15 of 24"] if stops else [])
+        hashes.append(frame_hashes(target))
+    assert hashes[0] == hashes[1] == hashes[2]
 
 
-def test_at_most_one_segment_is_computed_again(sample: Sample, tmp_path: Path) -> None:
+def test_at_most_one_segment_is_recomputed(sample: Sample, tmp_path: Path) -> None:
     source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
     reached = 0
     for until in (2, 4, 8, 11, 13, 19, 23):
-        told = upscaled(source, target, BICUBIC, until=until)
-        assert reached - told.frames[0] < 5
-        assert told.frames == list(range(told.frames[0], until + 1))
+        log = upscale_until(source, target, BICUBIC, stop_after=until)
+        assert reached - log.frame_numbers[0] < 5
+        assert log.frame_numbers == list(range(log.frame_numbers[0], until + 1))
         reached = until
         if until > 5:
-            assert sum(each["frame_count"] for each in journal(target)["segments"]) == (until - 1) // 5 * 5
-    told = upscaled(source, target, BICUBIC)
-    assert told.notices == ["resuming at frame 20 of 24"]
-    assert told.frames == [21, 22, 23, 24]
-    assert told.result is not None
-    assert (told.result.frames, told.result.resumed) == (24, 20)
+            assert (
+                sum(each["frame_count"] for each in journal_content(target)["segments"])
+                == (until - 1) // 5 * 5
+            )
+    log = upscale_until(source, target, BICUBIC)
+    assert log.notices == ["resuming at frame 20 of 24"]
+    assert log.frame_numbers == [21, 22, 23, 24]
+    assert log.result is not None
+    assert (log.result.frames, log.result.resumed) == (24, 20)
 
 
-def test_nothing_is_kept_of_a_run_that_finished_nothing(sample: Sample, tmp_path: Path) -> None:
+def test_no_workdir_without_a_finished_segment(sample: Sample, tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
-    assert upscaled(sample(media.cfr), target, BICUBIC, until=4).result is None
+    assert upscale_until(sample(media.cfr), target, BICUBIC, stop_after=4).result is None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_that_was_stopped_before_its_name_was_given(sample: Sample, tmp_path: Path) -> None:
-    """All frames are there, only the joining is missing: no network is started for that."""
+def test_interrupted_before_finalize(sample: Sample, tmp_path: Path) -> None:
+    """All segments are complete and only concatenation is left: no network is loaded."""
     source, target = sample(media.cfr, frames=10), tmp_path / "out.mp4"
     target.write_text("in the way")
     options = replace(BICUBIC, encode=replace(FAST, overwrite=True))
@@ -105,12 +109,12 @@ def test_a_run_that_was_stopped_before_its_name_was_given(sample: Sample, tmp_pa
             target.mkdir()
 
     with pytest.raises(OutputError, match="cannot be written"):
-        upscaled(source, target, options, at=occupy)
-    assert journal(target)["complete"]
+        upscale_until(source, target, options, after_frame=occupy)
+    assert journal_content(target)["complete"]
     target.rmdir()
-    told = upscaled(source, target, options)
-    assert told.notices == ["resuming at frame 10 of 10"]
-    assert told.frames == []
+    log = upscale_until(source, target, options)
+    assert log.notices == ["resuming at frame 10 of 10"]
+    assert log.frame_numbers == []
     assert len(frame_hashes(target)) == 10
 
 
@@ -127,14 +131,14 @@ def test_a_run_that_was_stopped_before_its_name_was_given(sample: Sample, tmp_pa
         (replace(BICUBIC, resume=False), "as requested"),
     ],
 )
-def test_other_options_begin_anew(change: Options, named: str, sample: Sample, tmp_path: Path) -> None:
+def test_other_options_start_afresh(change: Options, named: str, sample: Sample, tmp_path: Path) -> None:
     source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
-    upscaled(source, target, BICUBIC, until=12)
-    told = upscaled(source, target, change)
-    assert len(told.notices) == 1
-    assert told.notices[0].startswith("starting afresh instead of going on from 10 finished frames: ")
-    assert named in told.notices[0]
-    assert told.frames[0] == 1
+    upscale_until(source, target, BICUBIC, stop_after=12)
+    log = upscale_until(source, target, change)
+    assert len(log.notices) == 1
+    assert log.notices[0].startswith("starting afresh instead of going on from 10 finished frames: ")
+    assert named in log.notices[0]
+    assert log.frame_numbers[0] == 1
 
 
 @pytest.mark.parametrize(
@@ -145,57 +149,61 @@ def test_other_options_begin_anew(change: Options, named: str, sample: Sample, t
         replace(BICUBIC, encode=EncodeOptions(preset="ultrafast", extra=(("movflags", "+faststart"),))),
     ],
 )
-def test_what_changes_no_picture_changes_nothing(change: Options, sample: Sample, tmp_path: Path) -> None:
+def test_options_without_effect_on_frames_resume(change: Options, sample: Sample, tmp_path: Path) -> None:
     source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
-    upscaled(source, target, BICUBIC, until=12)
-    assert upscaled(source, target, change).notices == ["resuming at frame 10 of 24"]
+    upscale_until(source, target, BICUBIC, stop_after=12)
+    assert upscale_until(source, target, change).notices == ["resuming at frame 10 of 24"]
 
 
-def test_another_input_begins_anew(sample: Sample, tmp_path: Path) -> None:
+def test_another_input_starts_afresh(sample: Sample, tmp_path: Path) -> None:
     source, target = tmp_path / "in.mp4", tmp_path / "out.mp4"
     source.write_bytes(sample(media.cfr, frames=24).read_bytes())
-    upscaled(source, target, BICUBIC, until=12)
+    upscale_until(source, target, BICUBIC, stop_after=12)
     source.write_bytes(sample(media.vfr, frames=24).read_bytes())
-    told = upscaled(source, target, BICUBIC)
-    assert "the input's size" in told.notices[0]
-    assert told.frames[0] == 1
+    log = upscale_until(source, target, BICUBIC)
+    assert "the input's size" in log.notices[0]
+    assert log.frame_numbers[0] == 1
 
 
-def test_old_segments_stay_until_there_are_new_ones(sample: Sample, tmp_path: Path) -> None:
-    """A mistyped option must not cost six days: Ctrl-C, and the right command goes on."""
+def test_old_segments_stay_until_new_ones_are_committed(sample: Sample, tmp_path: Path) -> None:
+    """A mistyped option must not cost six days of work: Ctrl-C, and the right command resumes."""
     source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
-    upscaled(source, target, BICUBIC, until=12)
-    upscaled(source, target, replace(BICUBIC, scale=Fraction(3)), until=3)
-    assert upscaled(source, target, BICUBIC).notices == ["resuming at frame 10 of 24"]
+    upscale_until(source, target, BICUBIC, stop_after=12)
+    upscale_until(source, target, replace(BICUBIC, scale=Fraction(3)), stop_after=3)
+    assert upscale_until(source, target, BICUBIC).notices == ["resuming at frame 10 of 24"]
 
 
 @pytest.mark.parametrize("damage", ["segment", "state", "journal"])
-def test_what_was_damaged_meanwhile_begins_anew(damage: str, sample: Sample, tmp_path: Path) -> None:
+def test_damaged_workdir_starts_afresh(damage: str, sample: Sample, tmp_path: Path) -> None:
     source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
-    upscaled(source, target, BICUBIC, until=12)
-    found = journal(target)
-    names = {"segment": found["segments"][0]["name"], "state": found["state_file"], "journal": "journal.json"}
+    upscale_until(source, target, BICUBIC, stop_after=12)
+    journal = journal_content(target)
+    names = {
+        "segment": journal["segments"][0]["name"],
+        "state": journal["state_file"],
+        "journal": "journal.json",
+    }
     file = workdir_for(target) / names[damage]
     file.write_bytes(file.read_bytes()[:-20])
-    told = upscaled(source, target, BICUBIC)
-    assert told.frames[0] == 1
-    assert damage == "journal" or told.notices[0].startswith("starting afresh")
+    log = upscale_until(source, target, BICUBIC)
+    assert log.frame_numbers[0] == 1
+    assert damage == "journal" or log.notices[0].startswith("starting afresh")
     assert len(frame_hashes(target)) == 24
 
 
-def test_two_runs_on_one_target(sample: Sample, tmp_path: Path) -> None:
+def test_two_runs_with_one_target(sample: Sample, tmp_path: Path) -> None:
     source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
 
     def second(progress: object) -> None:
         with pytest.raises(OutputError, match=r"out\.mp4: process \d+ on .* is at work on it"):
-            upscaled(source, target, BICUBIC)
+            upscale_until(source, target, BICUBIC)
 
-    told = upscaled(source, target, BICUBIC, at=second)
-    assert told.result is not None
+    log = upscale_until(source, target, BICUBIC, after_frame=second)
+    assert log.result is not None
     assert len(frame_hashes(target)) == 24
 
 
-def test_a_source_that_changes_under_way(sample: Sample, tmp_path: Path) -> None:
+def test_source_that_changes_during_a_run(sample: Sample, tmp_path: Path) -> None:
     source, target = tmp_path / "in.mp4", tmp_path / "out.mp4"
     source.write_bytes(sample(media.cfr, frames=24).read_bytes())
 
@@ -203,46 +211,46 @@ def test_a_source_that_changes_under_way(sample: Sample, tmp_path: Path) -> None
         source.touch()
 
     with pytest.raises(Exception, match="the input's modification time has changed while it was upscaled"):
-        upscaled(source, target, BICUBIC, at=touch)
+        upscale_until(source, target, BICUBIC, after_frame=touch)
     assert not target.exists()
 
 
-def test_a_span_and_a_number_of_frames(sample: Sample, tmp_path: Path) -> None:
+def test_span_and_frame_limit(sample: Sample, tmp_path: Path) -> None:
     source = sample(media.cfr, frames=48)
     for name, options in (
         ("span", replace(BICUBIC, start=Fraction(1, 2), end=Fraction(3, 2))),
         ("frames", replace(BICUBIC, start=Fraction(1, 2), frames=22)),
     ):
-        whole, target = tmp_path / f"{name}-whole.mp4", tmp_path / f"{name}.mp4"
-        upscaled(source, whole, options)
-        upscaled(source, target, options, until=13)
-        told = upscaled(source, target, options)
-        assert told.notices[0].startswith("resuming at frame 10 of ")
-        assert frame_hashes(target) == frame_hashes(whole)
+        reference, target = tmp_path / f"{name}-reference.mp4", tmp_path / f"{name}.mp4"
+        upscale_until(source, reference, options)
+        upscale_until(source, target, options, stop_after=13)
+        log = upscale_until(source, target, options)
+        assert log.notices[0].startswith("resuming at frame 10 of ")
+        assert frame_hashes(target) == frame_hashes(reference)
 
 
-def test_the_folder_is_beside_what_a_link_points_to(sample: Sample, tmp_path: Path) -> None:
+def test_workdir_is_next_to_a_links_destination(sample: Sample, tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     link = tmp_path / "out.mp4"
-    link.symlink_to(tmp_path / "disk" / "film.mp4")
+    link.symlink_to(tmp_path / "disk" / "video.mp4")
     options = replace(BICUBIC, encode=replace(FAST, overwrite=True))
-    upscaled(sample(media.cfr, frames=24), link, options, until=12)
-    assert WorkDir(link).path == tmp_path / "disk" / ".film.mp4.vsr"
+    upscale_until(sample(media.cfr, frames=24), link, options, stop_after=12)
+    assert WorkDir(link).path == tmp_path / "disk" / ".video.mp4.vsr"
     assert WorkDir(link).path.is_dir()
-    upscaled(sample(media.cfr, frames=24), link, options)
+    upscale_until(sample(media.cfr, frames=24), link, options)
     assert link.is_symlink()
-    assert len(frame_hashes(tmp_path / "disk" / "film.mp4")) == 24
+    assert len(frame_hashes(tmp_path / "disk" / "video.mp4")) == 24
 
 
-def test_a_segment_whose_bits_turned_does_not_end_up_in_the_film(sample: Sample, tmp_path: Path) -> None:
-    """Its length is right, its headers and times are; only its checksum is not."""
+def test_flipped_bit_in_a_segment_is_detected(sample: Sample, tmp_path: Path) -> None:
+    """Size, headers and timestamps are right; only the checksum is not."""
     source, target = sample(media.cfr, frames=24), tmp_path / "out.mp4"
-    upscaled(source, target, BICUBIC, until=12)
-    file = workdir_for(target) / journal(target)["segments"][0]["name"]
+    upscale_until(source, target, BICUBIC, stop_after=12)
+    file = workdir_for(target) / journal_content(target)["segments"][0]["name"]
     content = bytearray(file.read_bytes())
     at = content.index(b"mdat") + 2000
     content[at] ^= 1
     file.write_bytes(content)
     with pytest.raises(EncodeError, match=r"its segment .* has been changed or damaged"):
-        upscaled(source, target, BICUBIC)
+        upscale_until(source, target, BICUBIC)
     assert not target.exists()

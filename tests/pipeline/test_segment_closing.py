@@ -1,4 +1,4 @@
-"""A segment is closed while the next one is computed: nothing waits or is lost, every error is heard."""
+"""Closing a segment while the next one is computed: no wait, no loss, every error is raised."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from interruptible_runs import FAST, frame_hashes, journal, upscaled
+from interruptible_runs import FAST, frame_hashes, journal_content, upscale_until
 
 import media_samples as media
 from vsrcli import Options, prepare_job
@@ -23,24 +23,24 @@ OPTIONS = Options(Fraction(2), "bicubic", encode=FAST, segment=5)
 
 @pytest.fixture
 def closing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[SegmentEncoder], None]], None]:
-    """``closing(before)`` calls ``before`` when a segment is to be checked that is closed beside the next."""
+    """``closing(before)`` calls ``before`` when a segment closed in the background is to be verified."""
     verify = SegmentEncoder._verify
 
-    def hold_up(before: Callable[[SegmentEncoder], None]) -> None:
-        def slowly(self: SegmentEncoder, process: FFmpegProcess) -> None:
+    def patch(before: Callable[[SegmentEncoder], None]) -> None:
+        def verify_after(self: SegmentEncoder, process: FFmpegProcess) -> None:
             if threading.current_thread() is not threading.main_thread():
                 before(self)
             verify(self, process)
 
-        monkeypatch.setattr(SegmentEncoder, "_verify", slowly)
+        monkeypatch.setattr(SegmentEncoder, "_verify", verify_after)
 
-    return hold_up
+    return patch
 
 
-def test_the_next_segment_is_computed_meanwhile(
+def test_next_segment_is_computed_while_closing(
     closing: Callable[..., None], sample: Sample, tmp_path: Path
 ) -> None:
-    """Each is closed only when three more frames are there; the last one has none to wait for."""
+    """Each segment is closed only after three more frames; the last one is not followed by any."""
     source, target = sample(media.cfr, frames=23), tmp_path / "out.mp4"
     reached, moved = 0, threading.Condition()
     waited: list[bool] = []
@@ -57,30 +57,32 @@ def test_the_next_segment_is_computed_meanwhile(
             waited.append(moved.wait_for(lambda: reached >= goal, timeout=30))
 
     closing(before)
-    told = upscaled(source, target, OPTIONS, at=at)
-    assert told.result is not None
+    log = upscale_until(source, target, OPTIONS, after_frame=at)
+    assert log.result is not None
     assert waited == [True] * 4
     assert len(frame_hashes(target)) == 23
 
 
-def test_short_memory_closes_first(closing: Callable[..., None], sample: Sample, tmp_path: Path) -> None:
-    """Two encoders at a time take more than one; where that is too much, the film is the same."""
-    source, films, closed = sample(media.cfr, frames=23), [], []
-    closing(closed.append)
-    peak = prepare_job(source, tmp_path / "any.mp4", OPTIONS).memory_estimate()
-    for name, memory, beside in (("wide", peak.total, 4), ("short", peak.total - 1, 0)):
-        films.append(tmp_path / f"{name}.mp4")
-        closed.clear()
-        upscaled(source, films[-1], replace(OPTIONS, max_memory=memory))
-        assert len(closed) == beside
-    assert frame_hashes(films[0]) == frame_hashes(films[1])
-
-
-def test_what_is_being_closed_is_kept_when_the_run_is_stopped(
+def test_no_background_closing_without_memory(
     closing: Callable[..., None], sample: Sample, tmp_path: Path
 ) -> None:
-    source, whole, target = sample(media.cfr, frames=23), tmp_path / "whole.mp4", tmp_path / "out.mp4"
-    upscaled(source, whole, OPTIONS)
+    """Two encoders take more memory than one; without background closing the output is the same."""
+    source, videos, closed = sample(media.cfr, frames=23), [], []
+    closing(closed.append)
+    estimate = prepare_job(source, tmp_path / "any.mp4", OPTIONS).memory_estimate()
+    for name, memory, background_count in (("wide", estimate.total, 4), ("short", estimate.total - 1, 0)):
+        videos.append(tmp_path / f"{name}.mp4")
+        closed.clear()
+        upscale_until(source, videos[-1], replace(OPTIONS, max_memory=memory))
+        assert len(closed) == background_count
+    assert frame_hashes(videos[0]) == frame_hashes(videos[1])
+
+
+def test_pending_segment_is_committed_on_interruption(
+    closing: Callable[..., None], sample: Sample, tmp_path: Path
+) -> None:
+    source, reference, target = sample(media.cfr, frames=23), tmp_path / "reference.mp4", tmp_path / "out.mp4"
+    upscale_until(source, reference, OPTIONS)
     stopped = threading.Event()
     closing(lambda segment: stopped.wait(30) and None)
 
@@ -91,14 +93,14 @@ def test_what_is_being_closed_is_kept_when_the_run_is_stopped(
             threading.Timer(0.2, stopped.set).start()
 
     frames = 0
-    upscaled(source, target, OPTIONS, until=8, at=at)
-    assert sum(each["frame_count"] for each in journal(target)["segments"]) == 5
-    told = upscaled(source, target, OPTIONS)
-    assert told.notices == ["resuming at frame 5 of 23"]
-    assert frame_hashes(target) == frame_hashes(whole)
+    upscale_until(source, target, OPTIONS, stop_after=8, after_frame=at)
+    assert sum(each["frame_count"] for each in journal_content(target)["segments"]) == 5
+    log = upscale_until(source, target, OPTIONS)
+    assert log.notices == ["resuming at frame 5 of 23"]
+    assert frame_hashes(target) == frame_hashes(reference)
 
 
-def test_a_segment_that_cannot_be_closed_stops_the_film(
+def test_error_of_background_closing_stops_the_run(
     closing: Callable[..., None], sample: Sample, tmp_path: Path
 ) -> None:
     source, target = sample(media.cfr, frames=23), tmp_path / "out.mp4"
@@ -111,8 +113,8 @@ def test_a_segment_that_cannot_be_closed_stops_the_film(
 
     closing(before)
     with pytest.raises(EncodeError, match="the disk is full") as caught:
-        upscaled(source, target, OPTIONS)
+        upscale_until(source, target, OPTIONS)
     assert caught.value.saved_frames == 5
     closing(lambda segment: None)
-    assert upscaled(source, target, replace(OPTIONS)).notices == ["resuming at frame 5 of 23"]
+    assert upscale_until(source, target, replace(OPTIONS)).notices == ["resuming at frame 5 of 23"]
     assert len(frame_hashes(target)) == 23

@@ -1,4 +1,4 @@
-"""Segments end to end are the film that would have been written in one go, but for the key frames."""
+"""Concatenated segments equal a video written in one go, except for key frames."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from interruptible_runs import frame_hashes, upscaled
+from interruptible_runs import frame_hashes, upscale_until
 
 import media_samples as media
 from vsrcli import EncodeOptions, Options, prepare_job
@@ -23,7 +23,7 @@ from vsrcli.media.types import Frame
 Sample = Callable[..., Path]
 OPTIONS = Options(Fraction(2), "bicubic", encode=EncodeOptions(preset="ultrafast"), segment=5)
 
-FILMS = [
+VIDEOS = [
     (media.vfr, {"frames": 24}, ".mp4"),
     (media.vfr, {"suffix": ".mkv"}, ".mkv"),
     (media.video_starts_late, {}, ".mov"),
@@ -39,35 +39,35 @@ FILMS = [
 
 
 def packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
-    """For every stream of a kind: (time from the container's start, bytes) of its packets."""
+    """Return (time from the container's start, bytes) of all packets, for every stream of a kind."""
     start = probe(path).start
     with av.open(str(path)) as container:
         streams = [stream for stream in container.streams if stream.type == kind]
-        found: dict[int, list[tuple[Fraction, bytes]]] = {stream.index: [] for stream in streams}
+        by_stream: dict[int, list[tuple[Fraction, bytes]]] = {stream.index: [] for stream in streams}
         for packet in container.demux(streams) if streams else ():
             if packet.size and packet.pts is not None:
-                found[packet.stream_index].append(
+                by_stream[packet.stream_index].append(
                     (packet.pts * Fraction(packet.time_base) - start, bytes(packet))
                 )
-        return list(found.values())
+        return list(by_stream.values())
 
 
 def times(path: Path) -> list[Fraction]:
     return sorted(time for time, _ in packets(path, "video")[0])
 
 
-@pytest.mark.parametrize(("function", "kind", "suffix"), FILMS)
-def test_everything_is_as_in_one_go(
+@pytest.mark.parametrize(("function", "kind", "suffix"), VIDEOS)
+def test_streams_equal_those_of_one_go(
     function: Callable[..., Path], kind: dict, suffix: str, sample: Sample, tmp_path: Path
 ) -> None:
     source = sample(function, **kind)
-    whole, joined = tmp_path / f"whole{suffix}", tmp_path / f"joined{suffix}"
-    upscaled(source, whole, replace(OPTIONS, segment="none"))
-    upscaled(source, joined, OPTIONS)
-    assert times(joined) == times(whole)
-    assert packets(joined, "audio") == packets(whole, "audio")
-    assert packets(joined, "subtitle") == packets(whole, "subtitle")
-    before, after = probe(whole), probe(joined)
+    reference, segmented = tmp_path / f"reference{suffix}", tmp_path / f"segmented{suffix}"
+    upscale_until(source, reference, replace(OPTIONS, segment="none"))
+    upscale_until(source, segmented, OPTIONS)
+    assert times(segmented) == times(reference)
+    assert packets(segmented, "audio") == packets(reference, "audio")
+    assert packets(segmented, "subtitle") == packets(reference, "subtitle")
+    before, after = probe(reference), probe(segmented)
     for name in (
         "color",
         "sample_aspect_ratio",
@@ -103,75 +103,77 @@ CODECS = [
 
 @pytest.mark.parametrize(("codec", "suffix", "extra"), CODECS)
 def test_codecs(codec: str, suffix: str, extra: tuple, sample: Sample, tmp_path: Path) -> None:
-    """The joined film decodes to the very pictures of its segments, at exactly the source's times."""
-    film, target = sample(media.cfr, frames=14, audio=False), tmp_path / f"out{suffix}"
-    job = prepare_job(film, target, replace(OPTIONS, encode=EncodeOptions(codec=codec, extra=extra)))
+    """The concatenated video decodes to the frames of its segments, with the source's timestamps."""
+    video, target = sample(media.cfr, frames=14, audio=False), tmp_path / f"out{suffix}"
+    job = prepare_job(video, target, replace(OPTIONS, encode=EncodeOptions(codec=codec, extra=extra)))
     assert job.segmented
     with Decoder(job.source, ffmpeg=job.ffmpeg) as decoder:
         frames = [replace(f, pixels=f.pixels.repeat(2, 0).repeat(2, 1)) for f in decoder]
-    segments, pictures = [], []
+    segments, frame_md5s = [], []
     for begin in (0, 6, 7):
         file = tmp_path / f"{begin}.mov"
-        like = tmp_path / "0.mov" if segments else None
-        with SegmentEncoder(job.plan, job.source, file, reference=like, ffmpeg=job.ffmpeg) as encoder:
+        first_segment = tmp_path / "0.mov" if segments else None
+        with SegmentEncoder(
+            job.plan, job.source, file, reference=first_segment, ffmpeg=job.ffmpeg
+        ) as encoder:
             for frame in frames[begin : {0: 6, 6: 7, 7: 14}[begin]]:
                 encoder.write(frame)
         segments.append(encoder.segment)
-        pictures += [line.split(",")[-1] for line in frame_hashes(file)]
-    with SegmentConcatenator(job.plan, job.source, tmp_path, segments, ffmpeg=job.ffmpeg) as joiner:
-        joiner.write_packets()
-    assert [line.split(",")[-1] for line in frame_hashes(target)] == pictures
+        frame_md5s += [line.split(",")[-1] for line in frame_hashes(file)]
+    with SegmentConcatenator(job.plan, job.source, tmp_path, segments, ffmpeg=job.ffmpeg) as concatenator:
+        concatenator.write_packets()
+    assert [line.split(",")[-1] for line in frame_hashes(target)] == frame_md5s
     exact = [Fraction(int(frame.time * 1000 + Fraction(1, 2)), 1000) for frame in frames]
     assert times(target) == (
         [frame.time for frame in frames] if job.plan.container.custom_timescale else exact
     )
 
 
-def test_the_network_sees_no_border(sample: Sample, tmp_path: Path) -> None:
-    """Lossless, so that the frames themselves can be compared."""
+def test_no_difference_at_segment_boundaries(sample: Sample, tmp_path: Path) -> None:
+    """With a lossless codec, so that frames can be compared."""
     source = sample(media.cfr, frames=24)
     results = []
-    for name, segment in (("whole", "none"), ("joined", 5)):
+    for name, segment in (("reference", "none"), ("segmented", 5)):
         lossless = EncodeOptions(codec="ffv1", pix_fmt="bgr0")
-        upscaled(source, tmp_path / f"{name}.mkv", replace(OPTIONS, segment=segment, encode=lossless))
+        upscale_until(source, tmp_path / f"{name}.mkv", replace(OPTIONS, segment=segment, encode=lossless))
         results.append(frame_hashes(tmp_path / f"{name}.mkv"))
     assert results[0] == results[1]
 
 
 @pytest.mark.parametrize(
-    ("encode", "suffix", "why"),
+    ("encode", "suffix", "reason"),
     [
-        (EncodeOptions(codec="utvideo"), ".mkv", "pictures of utvideo"),
+        (EncodeOptions(codec="utvideo"), ".mkv", "of utvideo cannot be cut into segments"),
         (EncodeOptions(), ".avi", "AVI counts frames"),
-        (EncodeOptions(extra=(("vf", "hqdn3d"),)), ".mp4", "-e vf may look at the film as a whole"),
+        (EncodeOptions(extra=(("vf", "hqdn3d"),)), ".mp4", "-e vf may look at the "),
         (EncodeOptions(extra=(("force_key_frames", "0:01"),)), ".mp4", "-e force_key_frames"),
         (EncodeOptions(extra=(("x264-params", "pass=1:stats=first.log"),)), ".mp4", "-e x264-params"),
     ],
 )
-def test_what_cannot_be_cut_is_written_in_one_go(
+def test_not_segmentable_is_written_in_one_go(
     encode: EncodeOptions,
     suffix: str,
-    why: str,
+    reason: str,
     sample: Sample,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # the rehearsal leaves first.log there
+    monkeypatch.chdir(tmp_path)  # the trial encode writes first.log there
     job = prepare_job(sample(media.cfr), tmp_path / f"out{suffix}", replace(OPTIONS, encode=encode))
     assert not job.segmented
-    notice = next(text for text in job.plan.notices if why in text)
+    notice = next(text for text in job.plan.notices if reason in text)
     assert notice.endswith("the video is written in one go, and an interruption costs all of it")
 
 
-def test_the_users_wish_is_no_notice(sample: Sample, tmp_path: Path) -> None:
+def test_segment_none_needs_no_notice(sample: Sample, tmp_path: Path) -> None:
     job = prepare_job(sample(media.cfr), tmp_path / "out.mp4", replace(OPTIONS, segment="none"))
     assert not job.segmented
     assert not any("one go" in notice for notice in job.plan.notices)
-    upscaled(sample(media.cfr), tmp_path / "out.mp4", replace(OPTIONS, segment="none"), until=3)
+    upscale_until(sample(media.cfr), tmp_path / "out.mp4", replace(OPTIONS, segment="none"), stop_after=3)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_segment_that_was_changed(sample: Sample, tmp_path: Path) -> None:
+def test_changed_segment_is_refused(sample: Sample, tmp_path: Path) -> None:
     job = prepare_job(sample(media.cfr), tmp_path / "out.mp4", OPTIONS)
     pixels = np.zeros((job.plan.height, job.plan.width, 3), np.uint8)
     segments = []
@@ -181,9 +183,9 @@ def test_a_segment_that_was_changed(sample: Sample, tmp_path: Path) -> None:
                 encoder.write(Frame(pixels, 1001 * (3 * number + pts), job.source.video.time_base))
         segments.append(encoder.segment)
     (tmp_path / "1.mov").write_bytes((tmp_path / "0.mov").read_bytes())
-    joiner = SegmentConcatenator(job.plan, job.source, tmp_path, segments, ffmpeg=job.ffmpeg)
-    with pytest.raises(EncodeError, match=r"out\.mp4: its segment .*1\.mov has been changed"), joiner:
-        joiner.write_packets()
+    concatenator = SegmentConcatenator(job.plan, job.source, tmp_path, segments, ffmpeg=job.ffmpeg)
+    with pytest.raises(EncodeError, match=r"out\.mp4: its segment .*1\.mov has been changed"), concatenator:
+        concatenator.write_packets()
     assert not (tmp_path / "out.mp4").exists()
     other = replace(job.plan, video_options=(*job.plan.video_options, ("x264-params", "cabac=1")))
     with (
@@ -196,9 +198,9 @@ def test_a_segment_that_was_changed(sample: Sample, tmp_path: Path) -> None:
     assert not (tmp_path / "2.mov").exists()
 
 
-def test_headers_of_hevc_without_its_words_about_itself(sample: Sample, tmp_path: Path) -> None:
-    """x265 tells its number of threads there; on another machine that would be another header."""
-    found = []
+def test_hevc_headers_without_sei(sample: Sample, tmp_path: Path) -> None:
+    """x265 writes its number of threads into an SEI, which differs between machines."""
+    headers = []
     for threads in (1, 2):
         extra = (("x265-params", f"frame-threads={threads}:pools={threads}"),)
         job = prepare_job(
@@ -210,12 +212,12 @@ def test_headers_of_hevc_without_its_words_about_itself(sample: Sample, tmp_path
         with SegmentEncoder(job.plan, job.source, file, ffmpeg=job.ffmpeg) as encoder:
             pixels = np.zeros((job.plan.height, job.plan.width, 3), np.uint8)
             encoder.write(Frame(pixels, 0, job.source.video.time_base))
-        found.append(codec_headers(file))
-    assert found[0] == found[1]
-    assert 50 < len(found[0]) < 200
+        headers.append(codec_headers(file))
+    assert headers[0] == headers[1]
+    assert 50 < len(headers[0]) < 200
 
 
-def test_clocks(sample: Sample) -> None:
+def test_segment_timescales(sample: Sample) -> None:
     video = probe(sample(media.cfr)).video
     for base, rate, ticks in (
         (Fraction(1, 24000), Fraction(24000, 1001), 24000),

@@ -1,4 +1,4 @@
-"""The path can be left behind any group of frames and taken up elsewhere."""
+"""A ShotUpscaler can be saved after any group of frames and resumed in another process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from fake_engine import Mixing
+from fake_engine import MixingStream
 
 from vsrcli.media.types import Frame
 from vsrcli.pipeline.shot_upscaler import ShotUpscaler
@@ -15,29 +15,29 @@ from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 HEIGHT, WIDTH = 36, 64
 
 
-def film(*, deep: bool = False, alpha: bool = False) -> list[Frame]:
-    """Three shots of textures that drift; the second is a single frame."""
+def three_shots(*, high_bit_depth: bool = False, alpha: bool = False) -> list[Frame]:
+    """Return three shots of drifting textures; the second is a single frame."""
     rng, frames = np.random.default_rng(3), []
-    top = 65535 if deep else 255
+    top = 65535 if high_bit_depth else 255
     for length in (6, 1, 5):
         texture = rng.random((HEIGHT // 4, WIDTH // 4, 3)).repeat(4, 0).repeat(4, 1)
         for shift in range(length):
-            pixels = (np.roll(texture, shift, 1) * top).astype(np.uint16 if deep else np.uint8)
-            matte = pixels[..., 0].copy() if alpha else None
-            frames.append(Frame(pixels, 1001 * len(frames), Fraction(1, 24000), matte))
+            pixels = (np.roll(texture, shift, 1) * top).astype(np.uint16 if high_bit_depth else np.uint8)
+            alpha_plane = pixels[..., 0].copy() if alpha else None
+            frames.append(Frame(pixels, 1001 * len(frames), Fraction(1, 24000), alpha_plane))
     return frames
 
 
-def through_a_file(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def save_and_load(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     file = io.BytesIO()
     np.savez(file, **state)  # type: ignore[arg-type]
     file.seek(0)
     return dict(np.load(file, allow_pickle=False))
 
 
-def assert_same(found: list[Frame], wanted: list[Frame]) -> None:
-    assert [frame.time for frame in found] == [frame.time for frame in wanted]
-    for one, other in zip(found, wanted, strict=True):
+def assert_same(actual: list[Frame], expected: list[Frame]) -> None:
+    assert [frame.time for frame in actual] == [frame.time for frame in expected]
+    for one, other in zip(actual, expected, strict=True):
         assert one.pixels.dtype == other.pixels.dtype
         np.testing.assert_array_equal(one.pixels, other.pixels)
         assert (one.alpha is None) == (other.alpha is None)
@@ -45,33 +45,35 @@ def assert_same(found: list[Frame], wanted: list[Frame]) -> None:
             np.testing.assert_array_equal(one.alpha, other.alpha)
 
 
-@pytest.mark.parametrize("kind", [{}, {"deep": True}, {"alpha": True}])
-def test_every_moment(kind: dict[str, bool]) -> None:
-    frames = film(**kind)
-    path = ShotUpscaler(lambda: Mixing(HEIGHT, WIDTH))
-    wanted = list(path.upscale(frames))
-    assert [frame.time for frame in wanted] == [frame.time for frame in frames]
-    assert path.count == 3
+@pytest.mark.parametrize("kind", [{}, {"high_bit_depth": True}, {"alpha": True}])
+def test_resume_after_every_group(kind: dict[str, bool]) -> None:
+    frames = three_shots(**kind)
+    shots = ShotUpscaler(lambda: MixingStream(HEIGHT, WIDTH))
+    expected = list(shots.upscale(frames))
+    assert [frame.time for frame in expected] == [frame.time for frame in frames]
+    assert shots.count == 3
 
-    path, found, moments = ShotUpscaler(lambda: Mixing(HEIGHT, WIDTH)), [], []
-    for group in path.upscale_grouped(frames):
-        found += group
-        moments.append((through_a_file(path.state()), list(found), path.at_shot_boundary))
-    assert [between for *_, between in moments].count(True) == 3
+    shots, actual, checkpoints = ShotUpscaler(lambda: MixingStream(HEIGHT, WIDTH)), [], []
+    for group in shots.upscale_grouped(frames):
+        actual += group
+        checkpoints.append((save_and_load(shots.state()), list(actual), shots.at_shot_boundary))
+    assert [at_boundary for *_, at_boundary in checkpoints].count(True) == 3
 
-    for state, done, between in moments:
-        other = ShotUpscaler(lambda: Mixing(HEIGHT, WIDTH), state)
-        assert other.at_shot_boundary == between
-        seen = other.last_input
-        assert seen is not None
-        assert seen.pts == frames[seen.frame_count - 1].pts
-        rest = [frame for group in other.upscale_grouped(frames[seen.frame_count :]) for frame in group]
-        assert_same(done + rest, wanted)
-        assert other.count == 3
+    for state, before, at_boundary in checkpoints:
+        resumed = ShotUpscaler(lambda: MixingStream(HEIGHT, WIDTH), state)
+        assert resumed.at_shot_boundary == at_boundary
+        last_input = resumed.last_input
+        assert last_input is not None
+        assert last_input.pts == frames[last_input.frame_count - 1].pts
+        remaining = [
+            frame for group in resumed.upscale_grouped(frames[last_input.frame_count :]) for frame in group
+        ]
+        assert_same(before + remaining, expected)
+        assert resumed.count == 3
 
 
 def test_no_frames() -> None:
-    path = ShotUpscaler(lambda: Mixing(HEIGHT, WIDTH))
-    assert list(path.upscale_grouped([])) == []
-    assert path.last_input is None
-    assert ShotUpscaler(lambda: Mixing(HEIGHT, WIDTH), path.state()).last_input is None
+    shots = ShotUpscaler(lambda: MixingStream(HEIGHT, WIDTH))
+    assert list(shots.upscale_grouped([])) == []
+    assert shots.last_input is None
+    assert ShotUpscaler(lambda: MixingStream(HEIGHT, WIDTH), shots.state()).last_input is None

@@ -1,4 +1,4 @@
-"""Decoding ahead and encoding behind: the same items in the same order, every error heard, no thread left."""
+"""Prefetching and background writing: items in order, every error raised, no thread left."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def threads(name: str) -> list[threading.Thread]:
     return [each for each in threading.enumerate() if each.name == name]
 
 
-@pytest.mark.parametrize("waiting", [1, 3, 20])
-def test_ahead_gives_everything_in_order(waiting: int) -> None:
-    ahead = Prefetcher(count(10), waiting, lambda: None)
-    assert list(ahead) == TEN
-    ahead.close()
+@pytest.mark.parametrize("depth", [1, 3, 20])
+def test_prefetcher_yields_items_in_order(depth: int) -> None:
+    prefetcher = Prefetcher(count(10), depth, lambda: None)
+    assert list(prefetcher) == TEN
+    prefetcher.close()
     assert not threads("prefetcher")
 
 
-def test_an_error_comes_in_its_turn() -> None:
-    ahead, got = Prefetcher(count(10, ValueError("broken")), 3, lambda: None), []
+def test_prefetcher_raises_in_place_of_the_item() -> None:
+    prefetcher, received = Prefetcher(count(10, ValueError("broken")), 3, lambda: None), []
     with pytest.raises(ValueError, match="broken"):
-        list(map(got.append, ahead))
-    assert got == TEN
-    ahead.close()
+        list(map(received.append, prefetcher))
+    assert received == TEN
+    prefetcher.close()
 
 
-def test_no_more_than_wait_are_fetched_ahead() -> None:
+def test_prefetcher_depth() -> None:
     fetched, full = [], threading.Event()
 
     def items() -> Generator[int]:
@@ -52,16 +52,16 @@ def test_no_more_than_wait_are_fetched_ahead() -> None:
                 full.set()
             yield number
 
-    ahead = Prefetcher(items(), 3, lambda: None)
-    taking = iter(ahead)
+    prefetcher = Prefetcher(items(), 3, lambda: None)
+    taking = iter(prefetcher)
     assert next(taking) == 0
     assert full.wait(10)
-    assert len(fetched) == 5  # one taken, three waiting, one in hand
-    ahead.close()
+    assert len(fetched) == 5  # one consumed, three in the queue, one held by the thread
+    prefetcher.close()
     assert not threads("prefetcher")
 
 
-def test_closing_wakes_a_thread_that_waits_and_closes_what_it_read() -> None:
+def test_close_wakes_the_thread_and_closes_the_generator() -> None:
     wake, closed = threading.Event(), threading.Event()
 
     def items() -> Generator[int]:
@@ -72,68 +72,68 @@ def test_closing_wakes_a_thread_that_waits_and_closes_what_it_read() -> None:
         finally:
             closed.set()
 
-    ahead = Prefetcher(items(), 3, wake.set)
-    assert next(iter(ahead)) == 0
-    ahead.close()
+    prefetcher = Prefetcher(items(), 3, wake.set)
+    assert next(iter(prefetcher)) == 0
+    prefetcher.close()
     assert closed.is_set()
     assert not threads("prefetcher")
-    ahead.close()
+    prefetcher.close()
 
 
-def test_behind_hands_over_everything_in_order() -> None:
-    got: list[int] = []
-    behind = BackgroundWriter(got.append, 3)
+def test_writer_calls_in_order() -> None:
+    received: list[int] = []
+    writer = BackgroundWriter(received.append, 3)
     for number in TEN:
-        behind.put(number)
-    behind.drain()
-    assert got == TEN
+        writer.put(number)
+    writer.drain()
+    assert received == TEN
     assert not threads("background writer")
 
 
-def test_behind_raises_what_went_wrong_and_takes_no_more() -> None:
-    got: list[int] = []
+def test_writer_raises_and_stops_after_an_error() -> None:
+    received: list[int] = []
 
-    def take(number: int) -> None:
+    def receive(number: int) -> None:
         if number == 3:
             raise OSError("full")
-        got.append(number)
+        received.append(number)
 
-    behind = BackgroundWriter(take, 2)
+    writer = BackgroundWriter(receive, 2)
     with pytest.raises(OSError, match="full"):
-        list(map(behind.put, range(100)))
+        list(map(writer.put, range(100)))
     with pytest.raises(OSError, match="full"):
-        behind.drain()
-    assert got == [0, 1, 2]
+        writer.drain()
+    assert received == [0, 1, 2]
     assert not threads("background writer")
 
 
-def test_abandoning_leaves_what_waits() -> None:
-    begun, go, got = threading.Event(), threading.Event(), []
+def test_cancel_discards_the_queue() -> None:
+    begun, go, received = threading.Event(), threading.Event(), []
 
-    def take(number: int) -> None:
+    def receive(number: int) -> None:
         begun.set()
         go.wait()
-        got.append(number)
+        received.append(number)
 
-    behind = BackgroundWriter(take, 10)
+    writer = BackgroundWriter(receive, 10)
     for number in TEN:
-        behind.put(number)
+        writer.put(number)
     assert begun.wait(10)
-    behind.cancel(go.set)
-    assert got == [0]
+    writer.cancel(go.set)
+    assert received == [0]
     assert not threads("background writer")
 
 
-class Stop(Exception):
-    """What Ctrl-C raises."""
+class StopError(Exception):
+    """Raised by the signal handler."""
 
 
 def interrupted(instructions: int, block: Callable[[], None]) -> bool:
-    """Run a block, with a signal after so many instructions, whose handler raises; whether it came."""
+    """Run a block, with a signal after so many instructions, whose handler raises; return whether it came."""
     left = instructions
 
     def handle(signum: int, frame: FrameType | None) -> None:
-        raise Stop
+        raise StopError
 
     def trace(frame: FrameType, event: str, argument: object) -> Callable:
         nonlocal left
@@ -148,7 +148,7 @@ def interrupted(instructions: int, block: Callable[[], None]) -> bool:
     try:
         sys.settrace(trace)
         block()
-    except Stop:
+    except StopError:
         pass
     finally:
         sys.settrace(tracing)
@@ -156,37 +156,37 @@ def interrupted(instructions: int, block: Callable[[], None]) -> bool:
     return left <= 0
 
 
-# in a callback of a weak reference the exception is lost; whoever asks for signals at each frame hears of it
+# in a callback of a weak reference the exception is lost; CancelToken covers that
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", ["prefetcher", "background writer"])
-def test_ctrl_c_anywhere_leaves_no_thread_waiting(kind: str) -> None:
-    """At every single instruction of a run, the standard library's own ones included."""
+def test_signal_at_any_instruction_leaves_no_thread(kind: str) -> None:
+    """At every bytecode instruction, those of the standard library included."""
 
     def fetch() -> None:
-        for _ in ahead:
+        for _ in prefetcher:
             pass
 
-    def hand_over() -> None:
+    def write() -> None:
         for number in range(3):
-            behind.put(number)
-        behind.drain()
+            writer.put(number)
+        writer.drain()
 
     number, stopped = 0, True
     while stopped:
         number += 1
-        ahead: Prefetcher[int] = Prefetcher(count(3), 1, lambda: None)
-        behind: BackgroundWriter[int] = BackgroundWriter(lambda item: None, 1)
-        stopped = interrupted(number, fetch if kind == "prefetcher" else hand_over)
-        close = ahead.close if kind == "prefetcher" else partial(behind.cancel, lambda: None)
+        prefetcher: Prefetcher[int] = Prefetcher(count(3), 1, lambda: None)
+        writer: BackgroundWriter[int] = BackgroundWriter(lambda item: None, 1)
+        stopped = interrupted(number, fetch if kind == "prefetcher" else write)
+        close = prefetcher.close if kind == "prefetcher" else partial(writer.cancel, lambda: None)
         closing = threading.Thread(target=close, daemon=True)
         closing.start()
         closing.join(20)
-        assert not closing.is_alive(), f"stands still after instruction {number}"
+        assert not closing.is_alive(), f"hangs after instruction {number}"
     assert number > 100
     assert not threads(kind)
 
 
-def test_queues_are_short() -> None:
+def test_queue_depths() -> None:
     assert queue_depth(240 * 136 * 3) == 16
     assert queue_depth(3840 * 2160 * 6) == 2
     assert queue_depth(1920 * 1080 * 3) == 5

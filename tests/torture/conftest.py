@@ -1,4 +1,4 @@
-"""Films to torment, tiny networks, and a look for what must never be left behind."""
+"""A video with three shots, tiny networks, and a check that no ffmpeg process is left."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tiny_networks import tiny_weights
 
 @pytest.fixture(autouse=True)
 def no_orphans() -> Iterator[None]:
-    """No test may leave an ffmpeg behind."""
+    """Fail a test that leaves an ffmpeg process."""
     yield
-    left = [child for child in psutil.Process().children(recursive=True) if "ffmpeg" in child.name()]
-    assert left == []
+    remaining = [child for child in psutil.Process().children(recursive=True) if "ffmpeg" in child.name()]
+    assert remaining == []
 
 
 @pytest.fixture(scope="session")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three shots, 40 frames, B-frames and sound; segments end at shot changes and between them."""
-    path = tmp_path_factory.mktemp("film") / "three shots.mp4"
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three shots, 40 frames, B-frames and audio; segments end at shot boundaries and between them."""
+    path = tmp_path_factory.mktemp("video") / "three shots.mp4"
     shots = (("testsrc2", 17), ("mandelbrot", 11), ("smptehdbars", 12))
     inputs = [
         argument for source, frames in shots for argument in media.moving_pattern(frames, source=source)
@@ -38,6 +38,6 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Weight files of tiny random networks, by the kind of their memory."""
+    """Weight files of tiny random networks, by kind."""
     folder = tmp_path_factory.mktemp("weights")
     return {kind: tiny_weights(folder, kind) for kind in ("cached", "recurrent")}

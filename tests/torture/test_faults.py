@@ -1,6 +1,6 @@
-"""Full disks, dying helpers and damaged files: a film that keeps its contract, or an error and no film.
+"""Full disks, killed ffmpegs and damaged files: an output that meets its contract, or an error and none.
 
-Nothing between: no status 0 without the film, no file at the target without status 0, no hang, no orphan.
+Never status 0 without an output, a file at the target without status 0, a hang, or an orphaned process.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ Vsr = Callable[..., Outcome]
 BICUBIC = ("-m", "bicubic", "-s", "2", "-e", "preset=ultrafast", "--segment", "6")
 
 
-def assert_film_or_error(done: Outcome, source: Path, target: Path) -> bool:
-    """Whether it succeeded; either way it has to be one thing or the other."""
+def assert_video_or_error(done: Outcome, source: Path, target: Path) -> bool:
+    """Assert that a run wrote a valid output, or one error line and no output; return which."""
     assert "Traceback" not in done.err, done.err
     if done.status == 0:
         assert_contract(source, target)
@@ -39,8 +39,8 @@ def assert_film_or_error(done: Outcome, source: Path, target: Path) -> bool:
     return done.status == 0
 
 
-def limited(source: Path, target: Path, size: int) -> Outcome:
-    """A run whose files may have ``size`` bytes at most, each: as near to a full disk as anybody may come."""
+def run_with_file_size_limit(source: Path, target: Path, size: int) -> Outcome:
+    """Run with a limit on the size of every file, which fails as a full disk does, without root."""
     command = [sys.executable, "-m", "vsrcli", "upscale", source, target, *BICUBIC]
     done = subprocess.run(
         list(map(str, command)),
@@ -55,167 +55,163 @@ def limited(source: Path, target: Path, size: int) -> Outcome:
 
 
 @pytest.mark.parametrize("size", [0, 1000, 9000, 30_000])
-def test_files_that_may_not_grow(size: int, film: Path, tmp_path: Path) -> None:
-    """The lock, the journal, a segment, the film: at each of them the room ends once."""
-    target, whole = tmp_path / "out.mp4", tmp_path / "whole.mp4"
-    assert not assert_film_or_error(limited(film, target, size), film, target)
-    assert assert_film_or_error(limited(film, target, 2**30), film, target)
-    assert assert_film_or_error(limited(film, whole, 2**30), film, whole)
-    assert frame_md5(target) == frame_md5(whole)
+def test_file_size_limit(size: int, video: Path, tmp_path: Path) -> None:
+    """The limit is reached by the lock, the journal, a segment and the output in turn."""
+    target, reference = tmp_path / "out.mp4", tmp_path / "reference.mp4"
+    assert not assert_video_or_error(run_with_file_size_limit(video, target, size), video, target)
+    assert assert_video_or_error(run_with_file_size_limit(video, target, 2**30), video, target)
+    assert assert_video_or_error(run_with_file_size_limit(video, reference, 2**30), video, reference)
+    assert frame_md5(target) == frame_md5(reference)
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 200 kB, where that is permitted."""
-    place = tmp_path / "disk"
-    place.mkdir()
+    """A file system of 200 kB; skipped where mounting is not permitted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
     mounted = shutil.which("mount") and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", place], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", folder], capture_output=True, check=False
     )
     if not mounted or mounted.returncode:
         pytest.skip("no file system may be mounted here")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
 
 
-def test_a_disk_that_fills_up(small_disk: Path, film: Path, tmp_path: Path, vsr: Vsr) -> None:
+def test_full_disk(small_disk: Path, video: Path, tmp_path: Path, vsr: Vsr) -> None:
     target, ballast = small_disk / "out.mp4", small_disk / "ballast"
-    assert vsr("upscale", film, tmp_path / "whole.mp4", *BICUBIC).status == 0
-    ends = []
+    assert vsr("upscale", video, tmp_path / "reference.mp4", *BICUBIC).status == 0
+    statuses = []
     for free in (4, 16, 40, 70, 200):
         with ballast.open("wb") as file:
             file.write(bytes(max(shutil.disk_usage(small_disk).free - 1024 * free, 0)))
-        ends.append(assert_film_or_error(vsr("upscale", film, target, *BICUBIC), film, target))
+        statuses.append(assert_video_or_error(vsr("upscale", video, target, *BICUBIC), video, target))
         ballast.unlink()
-        if ends[-1]:
+        if statuses[-1]:
             break
-    assert ends[0] is False
-    assert ends[-1] is True
-    assert frame_md5(target) == frame_md5(tmp_path / "whole.mp4")
+    assert statuses[0] is False
+    assert statuses[-1] is True
+    assert frame_md5(target) == frame_md5(tmp_path / "reference.mp4")
 
 
-def torment(
-    film: Path, folder: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch, rounds: int, seed: int
+def kill_random_ffmpegs(
+    video: Path, folder: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch, rounds: int, seed: int
 ) -> None:
-    """Kill a random one of the running ffmpegs at a random frame, again and again; then make the film."""
+    """Kill a random ffmpeg at a random frame, repeatedly; then finish the output."""
     from vsrcli.pipeline.segmented_output import SegmentedOutput
 
     rng, write = random.Random(seed), SegmentedOutput.write
-    target, moment = folder / "out.mp4", 0
+    target, frames_left = folder / "out.mp4", 0
 
-    def deadly(self: SegmentedOutput, frame: object) -> None:
-        nonlocal moment
+    def write_and_kill(self: SegmentedOutput, frame: object) -> None:
+        nonlocal frames_left
         write(self, frame)  # type: ignore[arg-type]
-        moment -= 1
-        if moment == 0:
+        frames_left -= 1
+        if frames_left == 0:
             rng.choice(psutil.Process().children()).kill()
 
-    monkeypatch.setattr(SegmentedOutput, "write", deadly)
+    monkeypatch.setattr(SegmentedOutput, "write", write_and_kill)
     for _ in range(rounds):
-        moment = rng.randint(1, 20)
-        if assert_film_or_error(vsr("upscale", film, target, *BICUBIC), film, target):
+        frames_left = rng.randint(1, 20)
+        if assert_video_or_error(vsr("upscale", video, target, *BICUBIC), video, target):
             target.unlink()
     monkeypatch.undo()
     if not target.exists():
-        assert assert_film_or_error(vsr("upscale", film, target, *BICUBIC), film, target)
+        assert assert_video_or_error(vsr("upscale", video, target, *BICUBIC), video, target)
 
 
-def test_helpers_that_die(film: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch) -> None:
-    torment(film, tmp_path, vsr, monkeypatch, rounds=4, seed=1)
+def test_killed_ffmpegs(video: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch) -> None:
+    kill_random_ffmpegs(video, tmp_path, vsr, monkeypatch, rounds=4, seed=1)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_helpers_that_die_often(
-    film: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torment(film, tmp_path, vsr, monkeypatch, rounds=60, seed=2)
+def test_many_killed_ffmpegs(video: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch) -> None:
+    kill_random_ffmpegs(video, tmp_path, vsr, monkeypatch, rounds=60, seed=2)
 
 
-def test_the_joining_ffmpeg_dies(
-    film: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_concatenation(video: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch) -> None:
     from vsrcli.media.segments import SegmentConcatenator
 
-    target, timed = tmp_path / "out.mp4", SegmentConcatenator._retimed_packets
+    target, retimed_packets = tmp_path / "out.mp4", SegmentConcatenator._retimed_packets
 
-    def deadly(self: SegmentConcatenator):
-        for number, packet in enumerate(timed(self)):
+    def packets_and_kill(self: SegmentConcatenator):
+        for number, packet in enumerate(retimed_packets(self)):
             if number == 20:
                 assert self.pid is not None
                 os.kill(self.pid, 9)
             yield packet
 
-    monkeypatch.setattr(SegmentConcatenator, "_retimed_packets", deadly)
-    done = vsr("upscale", film, target, *BICUBIC)
-    assert not assert_film_or_error(done, film, target)
+    monkeypatch.setattr(SegmentConcatenator, "_retimed_packets", packets_and_kill)
+    done = vsr("upscale", video, target, *BICUBIC)
+    assert not assert_video_or_error(done, video, target)
     assert "40 of 40 frames are kept; to go on: vsr upscale" in done.err.splitlines()[-1]
     monkeypatch.undo()
-    done = vsr("upscale", film, target, *BICUBIC)
-    assert assert_film_or_error(done, film, target)
-    assert "engine:" not in done.err  # nothing but the joining was left to do
+    done = vsr("upscale", video, target, *BICUBIC)
+    assert assert_video_or_error(done, video, target)
+    assert "engine:" not in done.err  # only concatenation was left
 
 
-def corrupted(film: Path, folder: Path, rng: random.Random) -> Path:
-    """A copy with a few bytes changed anywhere, or a piece cut out of its end."""
-    data, path = bytearray(film.read_bytes()), folder / f"damaged{film.suffix}"
+def corrupt_copy(video: Path, folder: Path, rng: random.Random) -> Path:
+    """Copy a video with a few bytes changed, or truncated."""
+    data, path = bytearray(video.read_bytes()), folder / f"damaged{video.suffix}"
     for _ in range(rng.randint(1, 4)):
         at = rng.randrange(len(data))
-        for place in range(at, min(at + rng.choice((1, 40, 700)), len(data))):
-            data[place] ^= rng.randint(1, 255)
+        for position in range(at, min(at + rng.choice((1, 40, 700)), len(data))):
+            data[position] ^= rng.randint(1, 255)
     path.write_bytes(data[: len(data) - rng.choice((0, 0, 0, rng.randrange(len(data))))])
     return path
 
 
-def damage_and_go_on(source: Path, folder: Path, vsr: Vsr, rounds: int, seed: int) -> None:
-    """The same command again after an error must not come to another end: damage does not heal."""
+def run_damaged_copies(source: Path, folder: Path, vsr: Vsr, rounds: int, seed: int) -> None:
+    """Assert that the same command on a damaged source has the same status twice."""
     rng = random.Random(seed)
     for number in range(rounds):
-        damaged, target, done = corrupted(source, folder, rng), folder / f"{number}.mkv", None
-        going_on = ["--keep-going"] if number % 3 == 2 else []
-        ends = []
+        damaged, target, done = corrupt_copy(source, folder, rng), folder / f"{number}.mkv", None
+        keep_going = ["--keep-going"] if number % 3 == 2 else []
+        statuses = []
         for _ in range(2):
-            done = vsr("upscale", damaged, target, *BICUBIC, *going_on)
+            done = vsr("upscale", damaged, target, *BICUBIC, *keep_going)
             assert "Traceback" not in done.err, done.err
             assert done.status in (0, 1)
             assert (done.status == 0) == target.exists()
-            ends.append(done.status)
+            statuses.append(done.status)
             if target.exists():
                 target.unlink()
-        assert ends[0] == ends[1], done
+        assert statuses[0] == statuses[1], done
         shutil.rmtree(workdir_for(target), ignore_errors=True)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
-def test_damaged_sources(suffix: str, film: Path, tmp_path: Path, vsr: Vsr) -> None:
-    source = tmp_path / f"film{suffix}"
-    media.run_ffmpeg("-i", film, "-c", "copy", source)
-    damage_and_go_on(source, tmp_path, vsr, rounds=3, seed=3)
+def test_damaged_sources(suffix: str, video: Path, tmp_path: Path, vsr: Vsr) -> None:
+    source = tmp_path / f"video{suffix}"
+    media.run_ffmpeg("-i", video, "-c", "copy", source)
+    run_damaged_copies(source, tmp_path, vsr, rounds=3, seed=3)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
-def test_many_damaged_sources(suffix: str, film: Path, tmp_path: Path, vsr: Vsr) -> None:
-    source = tmp_path / f"film{suffix}"
-    media.run_ffmpeg("-i", film, "-c", "copy", source)
-    damage_and_go_on(source, tmp_path, vsr, rounds=40, seed=4)
+def test_many_damaged_sources(suffix: str, video: Path, tmp_path: Path, vsr: Vsr) -> None:
+    source = tmp_path / f"video{suffix}"
+    media.run_ffmpeg("-i", video, "-c", "copy", source)
+    run_damaged_copies(source, tmp_path, vsr, rounds=40, seed=4)
 
 
-def test_the_terminal_goes_away(tmp_path: Path) -> None:
-    """SIGHUP, and nobody there to read: it ends, and leaves no helper behind."""
+def test_terminal_hangup(tmp_path: Path) -> None:
+    """SIGHUP with closed stderr: the run ends and leaves no ffmpeg."""
     import signal
 
-    film, target = media.cfr(tmp_path, frames=2000, audio=False), tmp_path / "out.mp4"  # not over before that
+    video, target = media.cfr(tmp_path, frames=2000, audio=False), tmp_path / "out.mp4"  # long enough
     slow = ("-m", "bicubic", "-t", "16", "--overlap", "3", "--segment", "6")
-    child = spawn("upscale", film, target, *slow)
+    child = spawn("upscale", video, target, *slow)
     read_until(child, "engine:")
-    helpers = psutil.Process(child.pid).children()
+    ffmpegs = psutil.Process(child.pid).children()
     assert child.stderr is not None
     assert child.stdout is not None
     child.stderr.close()
     child.send_signal(signal.SIGHUP)
     assert child.wait(30) == 128 + signal.SIGHUP
     child.stdout.close()
-    assert not psutil.wait_procs(helpers, timeout=30)[1]  # whoever inherits them collects them in its time
+    assert not psutil.wait_procs(ffmpegs, timeout=30)[1]  # their new parent reaps them later
     assert not target.exists()

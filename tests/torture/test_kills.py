@@ -1,4 +1,4 @@
-"""kill -9 at any moment: the same command goes on, and the film is the one that it would have been.
+"""kill -9 at any moment: the same command resumes, and writes the output of an uninterrupted run.
 
 The long form (``pytest -m slow tests/torture``) kills fifty times.
 """
@@ -21,28 +21,28 @@ from vsrcli.pipeline.checkpoint import read_journal
 from vsrcli.system.files import workdir_for
 
 VICTIM = Path(__file__).with_name("victim.py")
-LENGTH = 6  # frames of a segment
-LONGEST = 2 * LENGTH + 3  # one that is being closed, the next one; and a shot's last answers come together
+SEGMENT_FRAMES = 6
+MAX_RECOMPUTED = 2 * SEGMENT_FRAMES + 3  # a pending segment, the open one, and results of a flush
 
 
 @dataclass(frozen=True)
-class Life:
-    """Of one run.
+class RunOutcome:
+    """Outcome of one run.
 
     Attributes:
-        died: whether it was killed.
-        resumed: frames that were there when it began; 0 as well if it did not come that far.
-        reached: frames when it ended.
-        things: that it did.
+        was_killed: whether it killed itself.
+        resumed: frames of earlier runs; 0 as well if it was killed before resuming.
+        reached: frames at its end.
+        event_count: events that it counted, see ``victim.py``.
     """
 
-    died: bool
+    was_killed: bool
     resumed: int
     reached: int
-    things: int
+    event_count: int
 
 
-def live(source: Path, target: Path, model: str | Path, die_at: int = 0) -> Life:
+def run_victim(source: Path, target: Path, model: str | Path, die_at: int = 0) -> RunOutcome:
     command = [
         sys.executable,
         VICTIM,
@@ -51,7 +51,7 @@ def live(source: Path, target: Path, model: str | Path, die_at: int = 0) -> Life
         "--model",
         model,
         "--segment",
-        LENGTH,
+        SEGMENT_FRAMES,
         "--die-at",
         die_at,
     ]
@@ -60,13 +60,13 @@ def live(source: Path, target: Path, model: str | Path, die_at: int = 0) -> Life
     )
     assert child.returncode in (0, -signal.SIGKILL), child.stderr
     lines = child.stdout.splitlines()
-    things = int(lines.pop()) if child.returncode == 0 else die_at
+    event_count = int(lines.pop()) if child.returncode == 0 else die_at
     reached, resumed = map(int, lines[-1].split()) if lines else (0, 0)
-    return Life(child.returncode != 0, resumed, reached, things)
+    return RunOutcome(child.returncode != 0, resumed, reached, event_count)
 
 
 def ffmpegs(folder: Path) -> list[psutil.Process]:
-    """Those that write into a folder, whoever started them."""
+    """Return the ffmpeg processes that write into a folder."""
     return [
         process
         for process in psutil.process_iter(["name", "cmdline"])
@@ -75,58 +75,58 @@ def ffmpegs(folder: Path) -> list[psutil.Process]:
     ]
 
 
-def kill_again_and_again(source: Path, folder: Path, model: str | Path, kills: int, seed: int) -> None:
-    """Films that die up to five times each, until there were so many deaths."""
-    rng, died = random.Random(seed), 0
-    whole = folder / "whole.mp4"
-    things = live(source, whole, model).things
-    wanted, size = frame_md5(whole), whole.stat().st_size
+def kill_repeatedly(source: Path, folder: Path, model: str | Path, kills: int, seed: int) -> None:
+    """Kill runs up to five times per output until there were so many kills; assert equal outputs."""
+    rng, kill_count = random.Random(seed), 0
+    reference = folder / "reference.mp4"
+    event_count = run_victim(source, reference, model).event_count
+    expected, size = frame_md5(reference), reference.stat().st_size
     for number in range(kills):
-        target, reached = folder / f"film-{number}.mp4", 0
-        for _ in range(min(5, kills - died)):
-            life = live(source, target, model, rng.randint(1, things))
-            if life.reached:
-                assert reached - life.resumed <= LONGEST
-                reached = max(reached, life.reached)
-            died += life.died
-            if not life.died or target.exists():  # the last thing that it does is to clean up
+        target, reached = folder / f"video-{number}.mp4", 0
+        for _ in range(min(5, kills - kill_count)):
+            outcome = run_victim(source, target, model, rng.randint(1, event_count))
+            if outcome.reached:
+                assert reached - outcome.resumed <= MAX_RECOMPUTED
+                reached = max(reached, outcome.reached)
+            kill_count += outcome.was_killed
+            if not outcome.was_killed or target.exists():  # the last events are cleanup
                 break
         if not target.exists():
-            life = live(source, target, model)
-            assert reached - life.resumed <= LONGEST
-        assert frame_md5(target) == wanted
+            outcome = run_victim(source, target, model)
+            assert reached - outcome.resumed <= MAX_RECOMPUTED
+        assert frame_md5(target) == expected
         assert target.stat().st_size == size
         assert_contract(source, target)
         eventually(lambda: not ffmpegs(folder))
-        if died >= kills:
+        if kill_count >= kills:
             break
 
 
-def test_a_few_kills(film: Path, tmp_path: Path) -> None:
-    kill_again_and_again(film, tmp_path, "bicubic", kills=3, seed=1)
+def test_a_few_kills(video: Path, tmp_path: Path) -> None:
+    kill_repeatedly(video, tmp_path, "bicubic", kills=3, seed=1)
 
 
-def test_a_kill_within_a_recurrent_networks_shot(
-    film: Path, networks: dict[str, Path], tmp_path: Path
+def test_kill_within_a_shot_of_a_recurrent_network(
+    video: Path, networks: dict[str, Path], tmp_path: Path
 ) -> None:
-    """Its memory goes back to the shot's beginning; frame 10 lies inside the first of three shots."""
-    whole, target = tmp_path / "whole.mp4", tmp_path / "out.mp4"
+    """The hidden state depends on the start of the shot; frame 10 lies in the first of three shots."""
+    reference, target = tmp_path / "reference.mp4", tmp_path / "out.mp4"
     model = networks["recurrent"]
-    live(film, whole, model)
+    run_victim(video, reference, model)
     for die_at in range(40, 90, 5):
-        life = live(film, target, model, die_at)
-        assert life.died
-        kept = read_journal(workdir_for(target))
-        if kept and kept.frame_count:
+        outcome = run_victim(video, target, model, die_at)
+        assert outcome.was_killed
+        saved = read_journal(workdir_for(target))
+        if saved and saved.frame_count:
             break
-    life = live(film, target, model)
-    assert 0 < life.resumed < 17
-    assert frame_md5(target) == frame_md5(whole)
+    outcome = run_victim(video, target, model)
+    assert 0 < outcome.resumed < 17
+    assert frame_md5(target) == frame_md5(reference)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_fifty_kills(film: Path, networks: dict[str, Path], tmp_path: Path) -> None:
+def test_fifty_kills(video: Path, networks: dict[str, Path], tmp_path: Path) -> None:
     models: dict[str, tuple[str | Path, int]] = {
         "bicubic": ("bicubic", 30),
         "cached": (networks["cached"], 10),
@@ -134,4 +134,4 @@ def test_fifty_kills(film: Path, networks: dict[str, Path], tmp_path: Path) -> N
     }
     for number, (name, (model, kills)) in enumerate(models.items()):
         (tmp_path / name).mkdir()
-        kill_again_and_again(film, tmp_path / name, model, kills, seed=10 + number)
+        kill_repeatedly(video, tmp_path / name, model, kills, seed=10 + number)

@@ -1,9 +1,9 @@
-"""A run that ends itself, as kill -9 would, at the n-th thing that it does; ``python victim.py --help``.
+"""A run that kills itself with SIGKILL at its n-th event; ``python victim.py --help``.
 
-Things are frames written, processes started, files removed, and whatever is opened, renamed or made beside
-the target. To stdout go the numbers of frames and of those that were there before, a pair a line, and in the
-end the number of things. So moments can be chosen evenly, even those that last microseconds only, and every
-failure can be had again.
+Events are frames written, processes started, files removed, and files opened, renamed or created in the
+target's folder. Prints a line with the number of frames and of resumed frames after every frame, and at the
+end the number of events. So even moments of microseconds are chosen with equal probability, and every failure
+can be reproduced.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job
 
 FRAME = "vsr.frame"
-ANYWHERE = {FRAME, "os.remove", "os.rmdir", "subprocess.Popen"}
-BESIDE = {"open", "os.mkdir", "os.rename", "shutil.rmtree"}
+EVENTS = {FRAME, "os.remove", "os.rmdir", "subprocess.Popen"}
+FOLDER_EVENTS = {"open", "os.mkdir", "os.rename", "shutil.rmtree"}
 
 
 def main() -> None:
@@ -30,18 +30,18 @@ def main() -> None:
     parser.add_argument("--model", default="bicubic")
     parser.add_argument("--scale", type=Fraction, default=Fraction(2))
     parser.add_argument("--segment", type=int, default=6)
-    parser.add_argument("--die-at", type=int, default=0, help="number of the thing; 0: never")
-    given = parser.parse_args()
+    parser.add_argument("--die-at", type=int, default=0, help="number of the event; 0: never")
+    args = parser.parse_args()
     encode = EncodeOptions(preset="ultrafast")
-    options = Options(given.scale, given.model, segment=given.segment, device="cpu", encode=encode)
-    job = prepare_job(given.source, given.target, options)
-    done, folder = 0, str(Path(given.target).parent)
+    options = Options(args.scale, args.model, segment=args.segment, device="cpu", encode=encode)
+    job = prepare_job(args.source, args.target, options)
+    event_count, folder = 0, str(Path(args.target).parent)
 
     def count(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal done
-        if event in ANYWHERE or (event in BESIDE and any(folder in str(each) for each in arguments)):
-            done += 1
-            if done == given.die_at:
+        nonlocal event_count
+        if event in EVENTS or (event in FOLDER_EVENTS and any(folder in str(each) for each in arguments)):
+            event_count += 1
+            if event_count == args.die_at:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def on_progress(progress: Progress) -> None:
@@ -50,7 +50,7 @@ def main() -> None:
 
     sys.addaudithook(count)
     run_job(job, on_progress=on_progress)
-    print(done, flush=True)
+    print(event_count, flush=True)
 
 
 if __name__ == "__main__":

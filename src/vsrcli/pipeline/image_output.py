@@ -16,7 +16,7 @@ from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.segmented_output import SegmentedOutput
 from vsrcli.pipeline.upscaler import Upscaler
 
-_UNLIMITED_FRAMES = 2**31  # per segment, where no checkpoint is wanted
+_UNLIMITED_FRAMES = 2**31  # per segment, if checkpoints are disabled
 
 
 class ImageSequenceOutput(SegmentedOutput):
@@ -27,7 +27,7 @@ class ImageSequenceOutput(SegmentedOutput):
 
     Args:
         job: with an :class:`~vsrcli.images.plan.ImagePlan`.
-        on_notice: called with a line that says whether and where an earlier run is resumed.
+        on_notice: called with a notice whether and where an earlier run is resumed.
 
     Raises:
         OutputError: see ``SegmentedOutput``; or the target folder cannot be created.

@@ -109,7 +109,7 @@ class SegmentedOutput:
 
     Args:
         job: what to write.
-        on_notice: called with a line that says whether and where an earlier run is resumed, or why it is not.
+        on_notice: called with a notice whether and where an earlier run is resumed, or why it is not.
 
     Raises:
         OutputError: another run writes this target, or the workdir cannot be written.
@@ -333,7 +333,7 @@ class SegmentedOutput:
             raise InputError(f"{path} cannot be read ({error.strerror}); check the file") from error
 
     def _resume_from(self, earlier: Journal) -> None:
-        """Resume an earlier run, or send a notice that says why not."""
+        """Resume an earlier run, or send a notice with the reason why not."""
         changed = changed_keys(earlier.fingerprint, self._journal.fingerprint)
         state = load_state(self._workdir.path / earlier.state_file) if earlier.state_file else None
         if not self._job.options.resume:

@@ -1,7 +1,7 @@
 """The streams of a run, which retry: with smaller tiles after out-of-memory, in fp32 after NaN or infinity.
 
 A push that fails is repeated on a new stream in the state before it. Memory that is short once will be short
-again, so smaller tiles stay for the rest of the run; an overflow depends on the frames, so fp32 stays until
+again, so smaller tiles stay until the end of the run; an overflow depends on the frames, so fp32 stays until
 the end of the shot only.
 
 The state is divided anew along the new tiles. For networks with a window of frames this is exact, since
@@ -126,7 +126,7 @@ class Upscaler:
         return reuse_static_frames(resized, kind, engine.lookahead + tiles.burst - 1, self._count_reused)
 
     def halve_tiles(self, error: OutOfMemoryError) -> None:
-        """Halve the side of the tiles, for the rest of the run.
+        """Halve the side of the tiles, until the end of the run.
 
         Args:
             error: raised again if tiles cannot be smaller.

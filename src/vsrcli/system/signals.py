@@ -23,7 +23,7 @@ from vsrcli.errors import SignalInterruptError
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # no SIGHUP on Windows
 SIGNALS = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
-SLOW_STOP_SECONDS = 2.0  # after which a message says that the program is stopping
+SLOW_STOP_SECONDS = 2.0  # after which a message is printed
 REPEAT_WINDOW_SECONDS = 0.3  # within which signals count once: terminals and wrappers both forward them
 
 

@@ -1,0 +1,55 @@
+"""Free memory of control groups and GPUs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from vsrcli.system import resources
+from vsrcli.system.resources import available_gpu_memory, available_host_memory
+
+
+def write_cgroup(folder: Path, limit: str, usage: int, cache: int, names: tuple[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / names[0]).write_text(f"{limit}\n")
+    (folder / names[1]).write_text(f"{usage}\n")
+    key = "inactive_file" if names[0] == "memory.max" else "total_inactive_file"
+    (folder / "memory.stat").write_text(f"anon 5\n{key} {cache}\n")
+
+
+V2_FILES, V1_FILES = ("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")
+
+
+def test_cgroup_v2_limits(tmp_path: Path) -> None:
+    """The tightest limit of the group and its parents counts; cached files count as free."""
+    proc, mount = tmp_path / "cgroup", tmp_path / "mount"
+    proc.write_text("0::/job/step\n")
+    write_cgroup(mount / "job/step", "max", 9_000, 0, V2_FILES)
+    write_cgroup(mount / "job", "50000", 30_000, 5_000, V2_FILES)
+    write_cgroup(mount, "70000", 30_000, 0, V2_FILES)
+    assert available_host_memory(proc, mount) == 25_000
+    proc.write_text("0::/elsewhere/on/the/host\n")  # as some containers see it
+    assert available_host_memory(proc, mount) == 40_000
+
+
+def test_cgroup_v1_limits(tmp_path: Path) -> None:
+    proc, mount = tmp_path / "cgroup", tmp_path / "mount"
+    proc.write_text("5:cpu:/x\n4:memory:/docker/1\n0::/\n")
+    write_cgroup(mount / "memory/docker/1", "40000", 10_000, 1_000, V1_FILES)
+    write_cgroup(mount / "memory", str(2**63 - 4096), 10_000, 0, V1_FILES)
+    assert available_host_memory(proc, mount) == 31_000
+    assert available_host_memory(tmp_path / "none", mount) > 2**20  # without control groups: of the machine
+
+
+def test_available_gpu_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    completed = SimpleNamespace(stdout="40000\n30000\n")
+    monkeypatch.setattr(resources.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(resources.subprocess, "run", lambda *line, **options: completed)
+    assert available_gpu_memory("auto") == 40_000 * 2**20
+    assert available_gpu_memory("1") == 30_000 * 2**20
+    assert available_gpu_memory("2") is None
+    assert available_gpu_memory("cpu") is None
+    monkeypatch.setattr(resources.shutil, "which", lambda name: None)
+    assert available_gpu_memory("auto") is None
