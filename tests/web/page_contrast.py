@@ -8,7 +8,7 @@ from playwright.sync_api import Page
 
 # Every visible text, with its colour and the background colours of its ancestors, nearest first.
 _TEXTS = """() => {
-  const found = [];
+  const texts = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
@@ -28,9 +28,9 @@ _TEXTS = """() => {
     const style = getComputedStyle(element);
     const size = parseFloat(style.fontSize);
     const large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
-    if (!isDisabled) found.push({ content: content.slice(0, 40), color: style.color, backgrounds, large });
+    if (!isDisabled) texts.push({ content: content.slice(0, 40), color: style.color, backgrounds, large });
   }
-  return found;
+  return texts;
 }"""
 
 

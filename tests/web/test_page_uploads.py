@@ -135,14 +135,14 @@ def test_several_files_some_of_them_invalid(
     user.choose(markup, empty, huge, good)
     expect(user.card(good.name).get_by_role("button", name="Convert", exact=True)).to_be_visible()
     for path, message in (
-        (markup, "This file is no video that can be read."),
+        (markup, "This file is not a readable video."),
         (empty, "This file is empty."),
         (huge, "This file is too large: at most 8 MB are accepted here."),
     ):
         expect(user.card(path.name).get_by_role("alert")).to_have_text(message)
     user.page.reload()  # the server has stored the reason
     expect(user.card(markup.name).get_by_role("alert")).to_have_text(
-        "This file is no video that can be read."
+        "This file is not a readable video."
     )
     user.card(markup.name).get_by_role("button", name="Delete").click()
     expect(user.card(markup.name)).to_have_count(0)

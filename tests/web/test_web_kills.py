@@ -1,4 +1,4 @@
-"""kill -9: uploads and jobs resume url they were, and no process is left."""
+"""kill -9: uploads and jobs resume where they were, and no process is left."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ class SecurityMiddleware:
             else:
                 await self._app(scope, receive, send_with_headers)
         except ClientDisconnect:
-            pass  # nobody receives a response
+            pass  # no response can be sent
         except Exception:
             LOGGER.exception("error", extra={"values": {"route": self._metrics.route(request.url.path)}})
             if status:

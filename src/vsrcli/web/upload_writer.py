@@ -123,7 +123,7 @@ class UploadWriter:
                     if len(block) >= _BLOCK_BYTES:
                         end += await self._flush(file, block)
             except ClientDisconnect:
-                pass  # nobody receives a response
+                pass  # no response can be sent
             finally:
                 self._scope = None
                 with anyio.CancelScope(shield=True):
