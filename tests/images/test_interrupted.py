@@ -276,7 +276,7 @@ def test_processes_that_are_stopped(
         assert found == {name: whole[name] for name in found}
         if number == signal.SIGINT:
             assert not list(tmp_path.rglob("*.part"))
-            assert ("frames are kept" in outcome.err) == bool(found)
+            assert ("frames are saved" in outcome.err) == bool(found)
         again = complete(spawn(*line))
         assert again.status == 0, again.err
     assert contents(folder) == whole

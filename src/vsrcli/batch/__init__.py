@@ -1,1 +1,1 @@
-"""Many films, one after the other or side by side: which, where to, which are finished, how each ended."""
+"""Upscale many videos: find them, skip those that are finished, run the others, record the outcomes."""

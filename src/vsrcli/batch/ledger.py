@@ -1,8 +1,8 @@
-"""Which films are finished: one line of JSON for each, appended to a hidden file in the output folder.
+"""The record of which outputs are finished: a hidden file in the output folder, one JSON object per line.
 
-A file that is only ever appended to cannot lose an old entry to a crash, and several batches may write to it.
-A line that a power cut has torn is passed over. Whether a film is finished is decided by what it is, not by
-its name: the record has the fingerprint of the source, of the options and of the result.
+Lines are only ever appended, so that a crash cannot lose older ones and several batches may share the file.
+A line that a power cut left incomplete is ignored. An output counts as finished by fingerprints of its
+source, its options and its content, never by its name alone.
 """
 
 from __future__ import annotations
@@ -20,27 +20,30 @@ from vsrcli._version import __version__
 from vsrcli.errors import OutputError
 from vsrcli.inference.selection import choose_model
 from vsrcli.models.weights import SUFFIX, list_weights
-from vsrcli.pipeline.checkpoint import changed_keys, sampled_sha256
-from vsrcli.pipeline.job import Options
-from vsrcli.system.files import fsync_path, workdir_for
+from vsrcli.pipeline.checkpoint import changes, sampled
+from vsrcli.pipeline.options import Options
+from vsrcli.system.files import folder_for, fsync_path
 
-NAME = ".vsr-batch.jsonl"
-_VERSION = 1
-_PIECE = 1 << 20
-# Where and how a film is computed makes no other film of it; nor is one worse for what it did not need.
-_ELSEWHERE = ("model", "tile", "device", "engine", "max_memory", "ffmpeg", "segment", "resume", "keep_going")
-_NOT_SEEN = ("overwrite", "format", "otherwise", "fps")  # the last one: whether it is merely preferred
+LEDGER_NAME = ".vsr-batch.jsonl"
+_VERSION = 2  # lines of other versions are ignored
+_BLOCK_BYTES = 1 << 20
+# Options that do not change the output: how and where it is computed, and what to do with damaged frames,
+# which an output without any did not need.
+_NEUTRAL_OPTIONS = (
+    "model", "tile", "device", "engine", "max_memory", "ffmpeg", "segment", "resume", "keep_going"
+)  # fmt: skip
+_NEUTRAL_ENCODE_OPTIONS = ("overwrite", "format", "otherwise", "fps")  # the latter two are of Preferences
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What tells one file from another.
+    """Fingerprint of a file.
 
     Attributes:
         size: in bytes.
-        mtime_ns: when it was changed last.
-        sample: sha256 of blocks spread over it.
-        sha256: of all of it; empty if nobody has read it.
+        mtime_ns: time of the last modification.
+        sample: SHA-256 of blocks spread over the file.
+        sha256: of the complete file; empty if it was not computed.
     """
 
     size: int
@@ -49,48 +52,51 @@ class Identity:
     sha256: str = ""
 
     @classmethod
-    def of(cls, path: Path, *, whole: bool = False) -> Self:
-        """Look at a file.
+    def of(cls, path: Path, *, complete: bool = False) -> Self:
+        """Compute the fingerprint of a file.
 
         Args:
-            whole: read all of it.
+            path: of the file.
+            complete: also compute ``sha256``, which reads all of it.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: the file cannot be read.
         """
         stat = path.stat()
-        return cls(stat.st_size, stat.st_mtime_ns, sampled_sha256(path), _digest(path) if whole else "")
+        return cls(stat.st_size, stat.st_mtime_ns, sampled(path), _sha256(path) if complete else "")
 
     def matches(self, path: Path) -> bool:
-        """Whether a file is this one: by its time, or where that has changed (copied, touched), by all of it.
+        """Return whether a file has this content.
+
+        Size, time and sample decide; if only the time differs (copied, touched), the complete content does.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: the file cannot be read.
         """
-        now = Identity.of(path)
-        if (now.size, now.sample) != (self.size, self.sample):
+        current = Identity.of(path)
+        if (current.size, current.sample) != (self.size, self.sample):
             return False
-        return now.mtime_ns == self.mtime_ns or (self.sha256 != "" and _digest(path) == self.sha256)
+        return current.mtime_ns == self.mtime_ns or (self.sha256 != "" and _sha256(path) == self.sha256)
 
 
 @dataclass(frozen=True)
 class Record:
-    """One film that was begun or finished.
+    """One output that was started or finished.
 
     Attributes:
-        target: of the film, below the output folder, with forward slashes.
-        source: the film that it was made of.
-        options: what it depends on, by name; see :func:`wanted`.
-        begun: when, in nanoseconds since 1970.
-        result: the finished film; None while there is none.
-        frames: in it.
-        vsr: the version that made it. For people: a newer one does not unmake a film.
+        target: path relative to the output folder, with forward slashes.
+        source: fingerprint of the input.
+        options: that change the output, by name; see :func:`options_fingerprint`.
+        started_ns: start, in nanoseconds since 1970.
+        result: fingerprint of the finished output; None if it is not finished.
+        frames: number of frames of the output.
+        vsr: version of the program. For people: a newer one does not invalidate an output.
     """
 
     target: str
     source: Identity
     options: Mapping[str, str]
-    begun: int = field(default_factory=time.time_ns)
+    started_ns: int = field(default_factory=time.time_ns)
     result: Identity | None = None
     frames: int | None = None
     vsr: str = __version__
@@ -100,108 +106,112 @@ class Ledger:
     """The records of one output folder.
 
     Args:
-        folder: it need not exist until the first record is written.
+        folder: created by :meth:`make_folder` before the first record is written.
 
     Attributes:
         folder: the same.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self._path = folder, folder / NAME
+        self.folder, self._path = folder, folder / LEDGER_NAME
         self._finished: dict[str, Record] = {}
-        self._begun: dict[str, Record] = {}
+        self._started: dict[str, Record] = {}
         for record in _read(self._path):
-            self._remember(record)
+            self._index(record)
 
     def make_folder(self) -> None:
-        """Make the folder, unless it is there.
+        """Create the folder, unless it exists.
 
         Raises:
-            OutputError: it cannot be made.
+            OutputError: it cannot be created.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{self.folder} cannot be made ({error.strerror}); choose another") from error
+            raise OutputError(
+                f"{self.folder} cannot be created ({error.strerror}); choose another"
+            ) from error
 
     @property
     def targets(self) -> list[Path]:
-        """Of all finished films."""
+        """Paths of all finished outputs."""
         return [self.folder / key for key in self._finished]
 
     def frames(self, target: Path) -> int | None:
-        """How many frames a finished film has."""
-        record = self._finished.get(self._key(target)) or self._begun.get(self._key(target))
+        """Return the number of frames of a finished output, None if it is unknown."""
+        record = self._finished.get(self._key(target)) or self._started.get(self._key(target))
         return record.frames if record else None
 
     def reason_not_done(self, source: Path, target: Path, options: Mapping[str, str]) -> str | None:
-        """Why the file at ``target`` is not the finished film of ``source``; None if it is.
+        """Return why an existing file is not the finished output for a source; None if it is.
 
         Args:
             source, target: files that exist.
-            options: that it should be made with, from :func:`wanted`.
+            options: of this run, from :func:`options_fingerprint`.
 
         Raises:
             OSError: a file cannot be read.
         """
         key = self._key(target)
-        record, begun = self._finished.get(key), self._begun.get(key)
-        if record is None or record.result is None or not _same(record.result, target):
-            # The end may have come between the film's name and its record; nothing is left to be done then.
-            if begun is None or not _late(begun, target) or workdir_for(target).exists():
+        record, started = self._finished.get(key), self._started.get(key)
+        if record is None or record.result is None or not _is_unchanged(record.result, target):
+            # A crash between publishing the output and recording it leaves a complete file and no workdir.
+            if started is None or not _is_newer(target, started) or folder_for(target).exists():
                 return (
-                    "exists, but no batch has made it" if record is None else "was changed since it was made"
+                    "exists, but no batch has created it"
+                    if record is None
+                    else "was changed since it was created"
                 )
-            record = begun
-        if changed := changed_keys(record.options, options):
-            return f"was made with another {changed[0]}" + (
-                f" and {len(changed) - 1} more" * (len(changed) > 1)
-            )
-        return None if record.source.matches(source) else "was made of another source"
+            record = started
+        if changed := changes(record.options, options):
+            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+            return f"was created with another {changed[0]}{more}"
+        return None if record.source.matches(source) else "was created from another source"
 
     def begin(self, target: Path, source: Identity, options: Mapping[str, str]) -> None:
-        """Say that a film is begun.
+        """Record that an output is started.
 
         Raises:
-            OutputError: the file cannot be written.
+            OutputError: the ledger cannot be written.
         """
         self._append(Record(self._key(target), source, options))
 
     def finish(self, target: Path, source: Identity, options: Mapping[str, str], frames: int) -> None:
-        """Say that it is finished, and lies there.
+        """Record that an output, which exists, is finished.
 
         Raises:
-            OutputError: the file cannot be written.
+            OutputError: the ledger cannot be written.
         """
         result = Identity.of(target)
         self._append(Record(self._key(target), source, options, result=result, frames=frames))
 
     def abandon(self, target: Path) -> None:
-        """Say that it was begun and ended, unless there is a film all the same.
+        """Record that an output was started and then failed or was stopped, unless it exists after all.
 
         Raises:
-            OutputError: the file cannot be written.
+            OutputError: the ledger cannot be written.
         """
-        begun = self._begun.get(self._key(target))
-        if begun is not None and not _late(begun, target):
-            del self._begun[begun.target]
-            self._write({"version": _VERSION, "target": self._key(target), "given_up": time.time_ns()})
+        started = self._started.get(self._key(target))
+        if started is not None and not _is_newer(target, started):
+            del self._started[started.target]
+            self._write({"version": _VERSION, "target": self._key(target), "abandoned_ns": time.time_ns()})
 
     def _key(self, target: Path) -> str:
         return target.relative_to(self.folder).as_posix()
 
     def _append(self, record: Record) -> None:
         self._write({"version": _VERSION, **asdict(record)})
-        self._remember(record)
+        self._index(record)
 
-    def _remember(self, record: Record | str) -> None:
+    def _index(self, record: Record | str) -> None:
+        """Take over a record, or the target of one that was abandoned."""
         if isinstance(record, str):
-            self._begun.pop(record, None)
+            self._started.pop(record, None)
         elif record.result is None:
-            self._begun[record.target] = record
+            self._started[record.target] = record
         else:
             self._finished[record.target] = record
-            self._begun.pop(record.target, None)
+            self._started.pop(record.target, None)
 
     def _write(self, content: dict[str, Any]) -> None:
         line = json.dumps(content, sort_keys=True).encode() + b"\n"
@@ -209,7 +219,7 @@ class Ledger:
             with self._path.open("a+b") as file:
                 if file.seek(0, os.SEEK_END):
                     file.seek(-1, os.SEEK_END)
-                    line = line if file.read(1) == b"\n" else b"\n" + line  # after a torn one
+                    line = line if file.read(1) == b"\n" else b"\n" + line  # after an incomplete one
                 file.write(line)
             fsync_path(self._path)
         except OSError as error:
@@ -219,71 +229,75 @@ class Ledger:
 
 
 def options_fingerprint(options: Options) -> dict[str, str]:
-    """What a film depends on besides its source, by name.
+    """Return what an output depends on besides its source: text by name, for people to recognize.
 
     Raises:
         ModelError, UsageError: there is no such model.
     """
-    given = {field.name: getattr(options, field.name) for field in fields(options)}
-    encode = asdict(given.pop("encode"))
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    encode = asdict(values.pop("encode"))
     return {
         "weight file": ", ".join(_weights(options)),
-        **{_option(name): str(value) for name, value in given.items() if name not in _ELSEWHERE},
-        **{_option(name): str(value) for name, value in encode.items() if name not in _NOT_SEEN},
+        **{_option_name(name): str(value) for name, value in values.items() if name not in _NEUTRAL_OPTIONS},
+        **{
+            _option_name(name): str(value)
+            for name, value in encode.items()
+            if name not in _NEUTRAL_ENCODE_OPTIONS
+        },
     }
 
 
 def _weights(options: Options) -> list[str]:
-    """Checksums of the weight files. Which one a size takes depends on the film: then all of the model's."""
+    """Return checksums of the weight files; with a size, whose scale depends on the source, of all scales."""
     choice = choose_model(options.model, options.scale, chain=options.chain)
     if options.size is not None and choice.weights and not options.model.endswith(SUFFIX):
-        there = [each for each in list_weights() if each.card["architecture"] == options.model]
-        return sorted(str(each.card["sha256"]) for each in there)
-    passes = [each for each in (choice, choice.second_pass) if each is not None]
+        candidates = [each for each in list_weights() if each.card["architecture"] == options.model]
+        return sorted(str(each.card["sha256"]) for each in candidates)
+    passes = [each for each in (choice, choice.then) if each is not None]
     return [f"{each.weights.card['sha256'] if each.weights else each.name} x{each.scale}" for each in passes]
 
 
-def _option(name: str) -> str:
-    spelled = {"deinterlace": "no-deinterlace", "extra": "encoder-option"}.get(name, name)
-    return f"--{spelled.replace('_', '-')}"
+def _option_name(name: str) -> str:
+    spelling = {"deinterlace": "no-deinterlace", "extra": "encoder-option"}.get(name, name)
+    return f"--{spelling.replace('_', '-')}"
 
 
-def _late(begun: Record, target: Path) -> bool:
-    """Whether a film lies there that has come since it was begun."""
-    return target.exists() and target.stat().st_mtime_ns >= begun.begun
+def _is_newer(target: Path, started: Record) -> bool:
+    """Return whether a file exists at ``target`` that was modified after the start of its record."""
+    return target.exists() and target.stat().st_mtime_ns >= started.started_ns
 
 
-def _same(known: Identity, path: Path) -> bool:
-    """Whether a result still is what was written; copies of a library keep no times."""
-    return path.stat().st_size == known.size and sampled_sha256(path) == known.sample
+def _is_unchanged(result: Identity, path: Path) -> bool:
+    """Return whether an output is as it was written; its time may differ, since libraries are copied."""
+    return path.stat().st_size == result.size and sampled(path) == result.sample
 
 
 def _read(path: Path) -> list[Record | str]:
-    """Records in order; a text is the target of one that was given up."""
+    """Return records in order; a string is the target of one that was abandoned."""
     try:
         lines = path.read_bytes().splitlines()
     except OSError:
         return []
-    found: list[Record | str] = []
+    records: list[Record | str] = []
     for line in lines:
         try:
             content = json.loads(line)
             if content.pop("version") != _VERSION:
                 continue
-            if "given_up" in content:
-                found.append(content["target"])
+            if "abandoned_ns" in content:
+                records.append(content["target"])
                 continue
             for name in ("source", "result"):
                 content[name] = content[name] and Identity(**content[name])
-            found.append(Record(**content))
+            records.append(Record(**content))
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
-    return found
+    return records
 
 
-def _digest(path: Path) -> str:
+def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
     return digest.hexdigest()

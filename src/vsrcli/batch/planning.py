@@ -1,6 +1,6 @@
-"""What can be known of every film before the first one is begun.
+"""Decide for each video of a batch, before the first one starts, what happens to it; and share the memory.
 
-How many films at a time memory allows, and what each of them may take.
+Videos that are finished are skipped, those that cannot be read or written fail, the others get their job.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from vsrcli.batch.discovery import Task
 from vsrcli.batch.ledger import Ledger
 from vsrcli.batch.task import WAITING, Outcome, failure_outcome
 from vsrcli.errors import OutputError, SignalInterruptError, UsageError, VsrError
-from vsrcli.pipeline.job import Job, Options, prepare_job
+from vsrcli.pipeline.job import Job, prepare_job
 from vsrcli.pipeline.memory import FREE_MEMORY_SHARE
+from vsrcli.pipeline.options import Options
 from vsrcli.system.resources import available_gpu_memory, available_host_memory
 from vsrcli.system.text import format_bytes
 
 
 @dataclass(frozen=True)
 class PlannedTask:
-    """One film, looked at.
+    """A task and what happens to it.
 
     Attributes:
-        task: which.
-        outcome: ``waiting`` if it is to be made; else it has ended here: ``skipped`` or ``failed``.
-        job: what will be done; its target may be a scratch folder's. None if nothing will.
+        task: input and output.
+        outcome: ``waiting`` if it will run; else ``skipped`` or ``failed``.
+        job: what will be done, None if nothing.
     """
 
     task: Task
@@ -35,107 +36,102 @@ class PlannedTask:
     job: Job | None = None
 
     @property
-    def pixels(self) -> int:
-        """Of a frame of the source; 0 if nothing will be done."""
+    def frame_pixels(self) -> int:
+        """Pixels of a source frame; 0 without a job."""
         return self.job.source.video.width * self.job.source.video.height if self.job else 0
 
 
-def plan_task(task: Task, options: Options, ledger: Ledger, wanted: Mapping[str, str]) -> PlannedTask:
-    """Look whether a film is finished, and if not, whether it can be made. Writes nothing.
+def plan_task(task: Task, options: Options, ledger: Ledger, fingerprint: Mapping[str, str]) -> PlannedTask:
+    """Return whether a task is finished, can run, or fails. Writes nothing.
 
     Args:
-        task: the film.
-        options: of all films; ``options.encode.overwrite``: whether a target that is something else may be
-            replaced.
-        ledger: says what is finished.
-        wanted: what films depend on, see :func:`~vsrcli.batch.ledger.options_fingerprint`.
+        task: input and output.
+        options: of all tasks; ``options.encode.overwrite`` allows to replace a file that is not the finished
+            output.
+        ledger: of the output folder.
+        fingerprint: of the options, see :func:`~vsrcli.batch.ledger.options_fingerprint`.
 
     Raises:
-        Interrupted: a signal arrived.
+        SignalInterruptError: a signal arrived.
     """
     try:
         if task.target.is_file() and task.source.is_file():
-            objection = ledger.reason_not_done(task.source, task.target, wanted)
+            objection = ledger.reason_not_done(task.source, task.target, fingerprint)
             if objection is None:
                 frames = ledger.frames(task.target)
                 return PlannedTask(task, Outcome("skipped", frames=frames, reason="finished before"))
             if not options.encode.overwrite:
-                reason = f"{task.target} {objection}; -y makes it anew, or move it away"
+                reason = f"{task.target} {objection}; -y replaces it, or move it away"
                 return PlannedTask(task, Outcome("failed", reason=reason))
         return PlannedTask(task, job=prepare_in_scratch(task, options))
     except SignalInterruptError:
         raise
-    except (VsrError, OSError) as error:
-        return PlannedTask(
-            task, failure_outcome(error if isinstance(error, VsrError) else _named(task, error))
-        )
+    except VsrError as error:
+        return PlannedTask(task, failure_outcome(error))
+    except OSError as error:
+        path = error.filename or task.target
+        reason = f"{path} cannot be read ({error.strerror or error}); check its access rights"
+        return PlannedTask(task, failure_outcome(OutputError(reason)))
 
 
 def prepare_in_scratch(task: Task, options: Options) -> Job:
-    """What ``prepare`` decides, though the target's folder may not be there yet.
+    """Return the job of a task, even if the output's folder does not exist yet: a temporary one replaces it.
 
     Raises:
         VsrError: see :func:`~vsrcli.pipeline.job.prepare_job`.
     """
     if task.target.parent.exists():
         return prepare_job(task.source, task.target, options)
-    with tempfile.TemporaryDirectory(
-        prefix="vsr-batch-"
-    ) as scratch:  # its folder is made when it is its turn
+    with tempfile.TemporaryDirectory(prefix="vsr-batch-") as scratch:
         job = prepare_job(task.source, Path(scratch) / task.target.name, options)
     return replace(job, plan=replace(job.plan, target=task.target))
 
 
-def _named(task: Task, error: OSError) -> OutputError:
-    where = error.filename or task.target
-    return OutputError(f"{where} cannot be read ({error.strerror or error}); check its access rights")
-
-
 def share_memory(
-    checked: Sequence[PlannedTask], options: Options, jobs: int
+    planned: Sequence[PlannedTask], options: Options, jobs: int
 ) -> tuple[int, Options, str | None]:
-    """Options of one of several films at a time.
+    """Return how many videos memory allows at a time, and options with each one's share.
 
     Args:
-        checked: all films.
-        options: as given; ``max_memory`` is for all of them together.
-        jobs: how many films at a time the user wants.
+        planned: all tasks.
+        options: of all tasks; ``max_memory`` is for all videos of a time together.
+        jobs: how many videos at a time are requested.
 
     Returns:
-        How many it will be, the options of each, and what there is to be said about it.
+        Number of videos at a time, options of each, and a notice if that is fewer than requested.
     """
-    waiting = [each for each in checked if each.job is not None]
-    asked, jobs = jobs, max(min(jobs, len(waiting)), 1)
+    waiting = [each for each in planned if each.job is not None]
+    requested, jobs = jobs, max(min(jobs, len(waiting)), 1)
     if jobs == 1:
         return 1, options, None
-    total = options.max_memory or _free(options.device)
-    largest = max(waiting, key=lambda each: each.pixels)
+    total = options.max_memory or _free_memory(options.device)
+    largest = max(waiting, key=lambda each: each.frame_pixels)
     for count in range(jobs, 1, -1):
         share = replace(options, max_memory=total // count)
         if _fits(largest, share):
-            return count, share, _said(count, asked, total) if count < jobs else None
-    return 1, options, _said(1, asked, total)
+            return count, share, _memory_notice(count, requested, total) if count < jobs else None
+    return 1, options, _memory_notice(1, requested, total)
 
 
-def _free(device: str) -> int:
-    """Bytes that all may take together: the network on the GPU, if there is one, the rest on the host."""
+def _free_memory(device: str) -> int:
+    """Return bytes for all videos: a network on a GPU takes its memory, everything else the host's."""
     gpu, host = available_gpu_memory(device), available_host_memory()
     return int(FREE_MEMORY_SHARE * (host if gpu is None else min(host, gpu)))
 
 
-def _fits(checked: PlannedTask, options: Options) -> bool:
-    """Whether the largest film can be made with this share: it finds tiles, or there are none."""
+def _fits(planned: PlannedTask, options: Options) -> bool:
+    """Return whether tiles are found for a task within ``options.max_memory``."""
     try:
-        prepare_in_scratch(checked.task, options)
+        prepare_in_scratch(planned.task, options)
     except UsageError:
         return False
     except SignalInterruptError:
         raise
     except VsrError:
-        return True  # it is no question of memory, and has been asked before
+        return True  # has nothing to do with memory; the run itself reports it
     return True
 
 
-def _said(count: int, asked: int, total: int) -> str:
-    films = "film" if count == 1 else "films"
-    return f"-j {asked}: {format_bytes(total)} of memory are enough for {count} {films} at a time"
+def _memory_notice(count: int, requested: int, total: int) -> str:
+    videos = "video" if count == 1 else "videos"
+    return f"-j {requested}: {format_bytes(total)} of memory are enough for {count} {videos} at a time"

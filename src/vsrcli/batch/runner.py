@@ -1,4 +1,4 @@
-"""All films of a batch, one after the other in this process, or several at a time in others."""
+"""Run the waiting tasks of a batch: one after the other in this process, or several at a time in others."""
 
 from __future__ import annotations
 
@@ -13,117 +13,119 @@ from vsrcli.batch.task import BatchObserver, Callbacks, EngineCache, Outcome, fa
 from vsrcli.batch.worker import WorkItem
 from vsrcli.batch.workers import WorkerPool
 from vsrcli.errors import OutputError
-from vsrcli.pipeline.job import Options
+from vsrcli.pipeline.options import Options
 from vsrcli.pipeline.run import Progress
 
 
 class BatchRun:
-    """Films on their way.
+    """The run of a batch: :meth:`run_sequential` or :meth:`run_parallel`, once.
 
     Args:
-        checked: all of them; those that have ended already are left alone.
-        options: of each film.
-        ledger: told of films that are begun and finished.
-        wanted: what films depend on, see :func:`~vsrcli.batch.ledger.options_fingerprint`.
-        watch: told what happens.
-        fail_fast: begin no film after one has failed, and stop those in hand.
-        check: raises if a signal has arrived.
-        stopping: whether one has.
+        planned: all tasks; those that are not waiting are left alone.
+        options: of each task.
+        ledger: records what is started and finished.
+        fingerprint: of the options, see :func:`~vsrcli.batch.ledger.options_fingerprint`.
+        observer: notified of everything.
+        fail_fast: after a failure, start no task and stop the running ones.
+        raise_if_cancelled: raises if a signal has arrived.
+        is_cancelled: returns whether a signal has arrived.
 
     Attributes:
-        outcomes: of all films, in their order; right at any moment.
+        outcomes: of all tasks, in their order; up to date at any time.
     """
 
     def __init__(
         self,
-        checked: Sequence[PlannedTask],
+        planned: Sequence[PlannedTask],
         options: Options,
         ledger: Ledger,
-        wanted: Mapping[str, str],
-        watch: BatchObserver,
+        fingerprint: Mapping[str, str],
+        observer: BatchObserver,
         *,
         fail_fast: bool = False,
-        check: Callable[[], None] = lambda: None,
-        stopping: Callable[[], bool] = lambda: False,
+        raise_if_cancelled: Callable[[], None] = lambda: None,
+        is_cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.outcomes = [each.outcome for each in checked]
-        self._tasks = [each.task for each in checked]
-        self._options, self._wanted, self._ledger, self._watch = options, wanted, ledger, watch
-        self._fail_fast, self._check, self._stopping = fail_fast, check, stopping
+        self.outcomes = [each.outcome for each in planned]
+        self._tasks = [each.task for each in planned]
+        self._options, self._fingerprint, self._ledger = options, fingerprint, ledger
+        self._observer, self._fail_fast = observer, fail_fast
+        self._raise_if_cancelled, self._is_cancelled = raise_if_cancelled, is_cancelled
 
     @property
     def waiting(self) -> list[int]:
-        """Numbers of the films that are still to be made."""
-        return [number for number, outcome in enumerate(self.outcomes) if outcome.status == "waiting"]
+        """Indices of the tasks that have not started."""
+        return [index for index, outcome in enumerate(self.outcomes) if outcome.status == "waiting"]
 
     def run_sequential(self) -> None:
-        """One after the other, in this process; every model is loaded once.
+        """Run one task after the other in this process; every model is loaded once.
 
         Raises:
-            Interrupted: a signal arrived between two films.
+            SignalInterruptError: a signal arrived between two tasks.
         """
         engines = EngineCache()
-        for number in self.waiting:
-            if not self._begin(number):
+        for index in self.waiting:
+            if not self._begin(index):
                 if self._fail_fast:
                     return
                 continue
-            task, hearing = self._tasks[number], self._hearing(number)
-            if not self._end(number, upscale_one(task.source, task.target, self._options, engines, hearing)):
+            task = self._tasks[index]
+            outcome = upscale_one(task.source, task.target, self._options, engines, self._callbacks(index))
+            if not self._end(index, outcome):
                 return
 
     def run_parallel(self, jobs: int) -> None:
-        """So many at a time, each in a process that loads its models once.
+        """Run ``jobs`` tasks at a time, each in a process that loads every model once.
 
         Raises:
-            Interrupted: a signal arrived; films in hand have ended in order.
+            SignalInterruptError: a signal arrived; running tasks were stopped and have their outcome.
         """
-        threads = max(_cores() // jobs, 1)
+        threads = max(_available_cores() // jobs, 1)
 
-        def begin(number: int) -> WorkItem | None:
-            if not self._begin(number):
+        def begin(index: int) -> WorkItem | None:
+            if not self._begin(index):
                 return None
-            task = self._tasks[number]
-            return WorkItem(number, task.source, task.target, self._options, threads)
+            task = self._tasks[index]
+            return WorkItem(index, task.source, task.target, self._options, threads)
 
-        with WorkerPool(jobs, self._watch) as crew:
-            crew.run(self.waiting, begin, self._end)
+        with WorkerPool(jobs, self._observer) as pool:
+            pool.run(self.waiting, begin, self._end)
 
-    def _hearing(self, number: int) -> Callbacks:
-        def progress(now: Progress) -> None:
-            self._check()
-            self._watch.on_progress(number, now)
+    def _callbacks(self, index: int) -> Callbacks:
+        def on_progress(progress: Progress) -> None:
+            self._raise_if_cancelled()
+            self._observer.on_progress(index, progress)
 
-        return Callbacks(partial(self._watch.on_notice, number), progress, self._stopping)
+        return Callbacks(partial(self._observer.on_notice, index), on_progress, self._is_cancelled)
 
-    def _begin(self, number: int) -> bool:
-        """Whether it can be begun; else it has ended."""
-        task = self._tasks[number]
-        self._watch.on_start(number)
+    def _begin(self, index: int) -> bool:
+        """Record the start of a task; return False if that failed and the task with it."""
+        task = self._tasks[index]
+        self._observer.on_start(index)
         try:
-            with contextlib.suppress(OSError):  # a source that is gone: that will be said where it is opened
-                self._ledger.begin(task.target, Identity.of(task.source), self._wanted)
+            with contextlib.suppress(OSError):  # a missing source is reported when it is opened
+                self._ledger.begin(task.target, Identity.of(task.source), self._fingerprint)
         except OutputError as error:
-            self._end(number, failure_outcome(error))
+            self._end(index, failure_outcome(error))
             return False
         return True
 
-    def _end(self, number: int, outcome: Outcome) -> bool:
-        """Write down how it ended; False if no more is to be begun."""
-        self.outcomes[number] = outcome
-        target = self._tasks[number].target
+    def _end(self, index: int, outcome: Outcome) -> bool:
+        """Record the outcome of a task; return False if no other may start."""
+        self.outcomes[index] = outcome
+        target = self._tasks[index].target
         try:
-            if outcome.status == "done" and outcome.source is not None:
-                self._ledger.finish(target, outcome.source, self._wanted, outcome.frames or 0)
+            if outcome.status == "done" and outcome.source_identity is not None:
+                self._ledger.finish(target, outcome.source_identity, self._fingerprint, outcome.frames or 0)
             else:
                 self._ledger.abandon(target)
         except (OutputError, OSError) as error:
-            self._watch.on_notice(number, f"done, but that cannot be written down: {error}")
-        self._watch.on_end(number, outcome)
+            self._observer.on_notice(index, f"done, but that cannot be recorded: {error}")
+        self._observer.on_end(index, outcome)
         return outcome.status != "stopped" and not (self._fail_fast and outcome.status == "failed")
 
 
-def _cores() -> int:
-    """That this process may use."""
+def _available_cores() -> int:
+    """Return the number of processor cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -1,8 +1,7 @@
-"""One film of a batch, from its name to its outcome; nothing but a signal gets out of it.
+"""Run one task of a batch: from its paths to an :class:`Outcome`. No error but a signal gets out.
 
-How a film has ended, and what can be told of it meanwhile.
-
-Models that stay loaded from one film to the next.
+:class:`BatchObserver` is notified of the tasks of a batch, :class:`Callbacks` of a single one.
+:class:`EngineCache` keeps models loaded from one task to the next.
 """
 
 from __future__ import annotations
@@ -19,28 +18,29 @@ from vsrcli.errors import SignalInterruptError, VsrError
 from vsrcli.inference.engine import StreamingEngine
 from vsrcli.inference.selection import ModelChoice, open_engine
 from vsrcli.inference.types import Engine
-from vsrcli.pipeline.checkpoint import read_journal
-from vsrcli.pipeline.job import Options, prepare_job
+from vsrcli.pipeline.checkpoint import read
+from vsrcli.pipeline.job import prepare_job
+from vsrcli.pipeline.options import Options
 from vsrcli.pipeline.run import Progress, run_job
-from vsrcli.system.files import workdir_for
+from vsrcli.system.files import folder_for
 
 Status = Literal["done", "skipped", "failed", "stopped", "waiting"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a film has ended.
+    """How a task ended.
 
     Attributes:
-        status: ``done``; ``skipped``: it was finished before; ``failed``; ``stopped``: by a signal or because
-            another one failed; ``waiting``: not begun.
-        frames: in the film, or made so far; None if unknown.
-        resumed: of these, how many an earlier run had made.
-        seconds: that it took.
-        reason: one line, empty if there is nothing to say.
-        details: further lines, such as the last words of ffmpeg.
-        warnings: what was passed over in the source.
-        source: what it was made of, if it was made.
+        status: ``done``; ``skipped``: finished by an earlier run; ``failed``; ``stopped``: by a signal, or
+            because another task failed; ``waiting``: not started.
+        frames: number of frames in the output, or written so far; None if unknown.
+        resumed: how many of these an earlier run had written.
+        seconds: duration of the run.
+        reason: one line; empty if there is nothing to explain.
+        details: further lines, such as the last ones of ffmpeg.
+        warnings: damage in the source that was skipped.
+        source_identity: fingerprint of the source of a task that is done.
     """
 
     status: Status
@@ -50,16 +50,18 @@ class Outcome:
     reason: str = ""
     details: str = ""
     warnings: tuple[str, ...] = ()
-    source: Identity | None = None
+    source_identity: Identity | None = None
 
     @property
     def fps(self) -> float | None:
-        """Frames of this run per second, everything included; None if it made none."""
-        made = (self.frames or 0) - self.resumed
-        return made / self.seconds if self.status == "done" and made > 0 and self.seconds else None
+        """Frames of this run per second, everything included; None if it is not done or wrote none."""
+        new_frames = (self.frames or 0) - self.resumed
+        return (
+            new_frames / self.seconds if self.status == "done" and new_frames > 0 and self.seconds else None
+        )
 
     def as_dict(self, task: Task) -> dict[str, Any]:
-        """For JSON; docs/batch.md explains it."""
+        """Return an entry of the JSON document, see docs/batch.md."""
         return {
             "name": task.name,
             "source": str(task.source),
@@ -75,155 +77,165 @@ class Outcome:
         }
 
 
-WAITING = Outcome("waiting", reason="not begun")
+WAITING = Outcome("waiting", reason="not started")
 
 
 class BatchObserver(Protocol):
-    """Told what happens; films are known by their number in the list of tasks."""
+    """Notified of the tasks of a batch, which are known by their index in the task list."""
 
-    def on_start(self, number: int) -> None:
-        """A film is begun."""
+    def on_start(self, index: int) -> None:
+        """A task starts."""
         ...
 
-    def on_notice(self, number: int, text: str) -> None:
-        """Something that is worth a line."""
+    def on_notice(self, index: int, text: str) -> None:
+        """There is something worth a line."""
         ...
 
-    def on_progress(self, number: int, progress: Progress) -> None:
+    def on_progress(self, index: int, progress: Progress) -> None:
         """A frame has been written."""
         ...
 
-    def on_end(self, number: int, outcome: Outcome) -> None:
-        """It is over."""
+    def on_end(self, index: int, outcome: Outcome) -> None:
+        """A task has ended."""
         ...
 
 
-class EngineCache:
-    """Loads each model once for a device and a precision, see :func:`~vsrcli.inference.selection.open_engine`.
+@dataclass(frozen=True)
+class Callbacks:
+    """Callbacks for one task.
 
     Attributes:
-        loaded: how many have been loaded.
+        on_notice: called with each line worth printing.
+        on_progress: called after every frame.
+        is_cancelled: returns whether a signal has arrived: then an error counts as its consequence.
+    """
+
+    on_notice: Callable[[str], None]
+    on_progress: Callable[[Progress], None]
+    is_cancelled: Callable[[], bool] = lambda: False
+
+
+class EngineCache:
+    """Loads each model once per device, precision and engine.
+
+    Attributes:
+        loaded_count: number of models that have been loaded.
     """
 
     def __init__(self) -> None:
-        self._there: dict[tuple[object, ...], Engine] = {}
-        self._size: tuple[int, int] | None = None
-        self._tell: Callable[[str], None] = lambda text: None
+        self._engines: dict[tuple[object, ...], Engine] = {}
+        self._tile_size: tuple[int, int] | None = None
+        self._on_notice: Callable[[str], None] = lambda text: None
 
     @property
-    def loaded(self) -> int:
-        return len(self._there)
+    def loaded_count(self) -> int:
+        return len(self._engines)
 
     def evict_other_sizes(self, height: int, width: int) -> None:
-        """The next film comes in tiles of this size: graphs for another one only take memory from now on."""
-        if self._size not in (None, (height, width)):
-            for engine in self._there.values():
+        """Free graphs compiled for tiles of another size than the next task has: they only take memory."""
+        if self._tile_size not in (None, (height, width)):
+            for engine in self._engines.values():
                 if isinstance(engine, StreamingEngine):
                     engine.clear_compiled()
-        self._size = height, width
+        self._tile_size = height, width
 
     def load(
         self,
         choice: ModelChoice,
         *,
         on_notice: Callable[[str], None] = lambda text: None,
-        **how: str,
+        **options: str,
     ) -> Engine:
-        """As ``open_engine``, whose device, precision and engine are ``how``; the second time at once."""
-        self._tell = on_notice
+        """Return an engine, loaded at the first call.
+
+        Args and errors: as :func:`~vsrcli.inference.selection.open_engine`; ``options`` are its ``device``,
+        ``precision`` and ``engine``.
+        """
+        self._on_notice = on_notice
         weights = choice.weights
-        key = (choice.name, choice.scale, weights and weights.card["sha256"], *sorted(how.items()))
-        if key not in self._there:
-            self._there[key] = open_engine(choice, on_notice=lambda text: self._tell(text), **how)
-        return self._there[key]
-
-
-@dataclass(frozen=True)
-class Callbacks:
-    """What wants to know how one film goes on.
-
-    Attributes:
-        notice: told what is worth a line.
-        progress: told after every frame.
-        stopping: whether a signal has arrived: then whatever goes wrong is its consequence.
-    """
-
-    notice: Callable[[str], None]
-    progress: Callable[[Progress], None]
-    stopping: Callable[[], bool] = lambda: False
+        key = (choice.name, choice.scale, weights and weights.card["sha256"], *sorted(options.items()))
+        if key not in self._engines:
+            self._engines[key] = open_engine(choice, on_notice=lambda text: self._on_notice(text), **options)
+        return self._engines[key]
 
 
 def upscale_one(
-    source: Path, target: Path, options: Options, engines: EngineCache, hearing: Callbacks
+    source: Path, target: Path, options: Options, engines: EngineCache, callbacks: Callbacks
 ) -> Outcome:
-    """Upscale one film.
+    """Run one task.
 
     Args:
-        source, target: files; the target's folder is made if there is none.
-        options: of all films.
+        source, target: paths; the target's folder is created if it does not exist.
+        options: of all tasks.
         engines: loads models.
-        hearing: told of it.
+        callbacks: notified of notices and progress.
 
     Returns:
-        ``done``, ``failed`` or ``stopped``; whatever went wrong is its reason.
+        ``done``, ``failed`` or ``stopped``; any error becomes the outcome's reason.
     """
-    began, last = time.perf_counter(), None
+    start_time, latest = time.perf_counter(), None
 
-    def progress(now: Progress) -> None:
-        nonlocal last
-        last = now
-        hearing.progress(now)
+    def on_progress(progress: Progress) -> None:
+        nonlocal latest
+        latest = progress
+        callbacks.on_progress(progress)
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         job = prepare_job(source, target, options)
-        before = Identity.of(source)
+        source_identity = Identity.of(source)
         for text in job.plan.notices:
-            hearing.notice(text)
+            callbacks.on_notice(text)
         engines.evict_other_sizes(job.tiles.tile_height, job.tiles.tile_width)
-        result = run_job(job, on_progress=progress, on_notice=hearing.notice, load_engine=engines.load)
+        result = run_job(job, on_progress=on_progress, on_notice=callbacks.on_notice, load=engines.load)
     except Exception as error:
-        done: Progress | None = last
-        took = time.perf_counter() - began
-        outcome = failure_outcome(error, _kept(target), stopped=hearing.stopping())
-        if done is None:
-            return replace(outcome, seconds=took)
-        return replace(outcome, frames=done.done, resumed=done.resumed, seconds=took)
+        progress: Progress | None = latest
+        seconds = time.perf_counter() - start_time
+        outcome = failure_outcome(error, _saved_frames(target), stopped=callbacks.is_cancelled())
+        if progress is None:
+            return replace(outcome, seconds=seconds)
+        return replace(outcome, frames=progress.done, resumed=progress.resumed, seconds=seconds)
     return Outcome(
         "done",
         frames=result.frames,
         resumed=result.resumed,
-        seconds=time.perf_counter() - began,
+        seconds=time.perf_counter() - start_time,
         warnings=result.warnings,
-        source=_read_again(source, before),
+        source_identity=_complete_identity(source, source_identity),
     )
 
 
-def failure_outcome(error: Exception, kept: int = 0, *, stopped: bool = False) -> Outcome:
-    """An error as an outcome; ``kept`` frames are not lost; ``stopped``: it follows from a signal."""
-    safe = f"{kept:,} frames are kept" if kept else ""
+def failure_outcome(error: Exception, saved_frames: int = 0, *, stopped: bool = False) -> Outcome:
+    """Return the outcome for an error.
+
+    Args:
+        error: any error of a task.
+        saved_frames: frames that a resumed run will not compute again.
+        stopped: the error follows from a signal.
+    """
+    saved = f"{saved_frames:,} frames are saved" if saved_frames else ""
     if stopped or isinstance(error, SignalInterruptError):
-        return Outcome("stopped", reason=safe or "nothing is kept")
+        return Outcome("stopped", reason=saved or "nothing is saved")
     if isinstance(error, VsrError):
-        details = "\n".join(filter(None, (error.details, safe)))
+        details = "\n".join(filter(None, (error.details, saved)))
         return Outcome("failed", reason=str(error), details=details)
-    what = " ".join(filter(None, (type(error).__name__, str(error))))
-    return Outcome("failed", reason=f"unexpected {what}", details=safe)
+    description = " ".join(filter(None, (type(error).__name__, str(error))))
+    return Outcome("failed", reason=f"unexpected {description}", details=saved)
 
 
-def _kept(target: Path) -> int:
-    """Frames that another run can go on from, of this run or an earlier one."""
+def _saved_frames(target: Path) -> int:
+    """Return the number of frames that another run can resume after, of this run or an earlier one."""
     try:
-        journal = read_journal(workdir_for(target))
-    except OSError:  # a name that leads nowhere
+        journal = read(folder_for(target))
+    except OSError:  # a path that cannot exist
         return 0
-    return journal.frame_count if journal else 0
+    return journal.frames if journal else 0
 
 
-def _read_again(source: Path, before: Identity) -> Identity:
-    """With the checksum of all of it, unless it has changed meanwhile."""
+def _complete_identity(source: Path, before: Identity) -> Identity:
+    """Return the identity with the checksum of the complete file, unless the file changed during the run."""
     try:
-        after = Identity.of(source, whole=True)
+        after = Identity.of(source, complete=True)
     except OSError:
         return before
     return after if replace(after, sha256="") == before else before

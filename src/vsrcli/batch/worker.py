@@ -1,7 +1,7 @@
-"""A process that makes films one after the other: told which through stdin, telling through stdout.
+"""A worker process of a batch: runs work items from stdin, and writes what happens to stdout.
 
-What goes to and fro are pickles, between one program and its own child. When stdin ends, the parent wants it
-to stop, or is no more: either way the film in hand is left so that another run can go on with it.
+Both are streams of pickles between a program and its own child. When stdin ends, the parent wants the worker
+to stop, or has died: the running task then stops so that another run can resume it.
 """
 
 from __future__ import annotations
@@ -21,43 +21,57 @@ from types import FrameType
 from typing import IO, Any
 
 from vsrcli.errors import SignalInterruptError
-from vsrcli.pipeline.job import Options
+from vsrcli.pipeline.options import Options
 
 REPORT_INTERVAL = 0.1  # seconds between two reports of progress
 
 
 @dataclass(frozen=True)
 class WorkItem:
-    """A film to be made.
+    """A task for a worker.
 
     Attributes:
-        number: that its messages carry.
-        source, target: files.
-        options: see :class:`~vsrcli.pipeline.job.Options`.
+        index: of the task; the worker's messages carry it.
+        source, target: paths.
+        options: see :class:`~vsrcli.pipeline.options.Options`.
         threads: that the network may use; None: all.
     """
 
-    number: int
+    index: int
     source: Path
     target: Path
     options: Options
     threads: int | None = None
 
 
-class _Stop:
-    """A signal, or the end of stdin, becomes an exception in the main thread; once."""
+def main() -> None:
+    """Run the worker until stdin ends.
+
+    Messages are tuples (name of a method of ``BatchObserver``, index, argument).
+    """
+    stop = _StopRequest()
+    with contextlib.suppress(SignalInterruptError):
+        stop.install()
+        inbox, outbox = _take_over_streams()
+        items: queue.SimpleQueue[WorkItem | None] = queue.SimpleQueue()
+        threading.Thread(target=_receive, args=(inbox, items, stop), name="items", daemon=True).start()
+        _run_items(items, partial(_send, outbox, stop), stop)
+
+
+class _StopRequest:
+    """Turns a signal, or the end of stdin, into one exception in the main thread."""
 
     def __init__(self) -> None:
-        self.asked = False
-        self._held = False
+        self.received = False
+        self._deferred = False
 
     def install(self) -> None:
         for name in ("SIGTERM", "SIGINT", "SIGHUP"):
             if hasattr(signal, name):
-                signal.signal(getattr(signal, name), self._raise)
+                signal.signal(getattr(signal, name), self._handle)
 
-    def ask(self) -> None:
-        """From another thread."""
+    def request(self) -> None:
+        """Stop the main thread; called from another one."""
         if hasattr(signal, "pthread_kill"):
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
         else:
@@ -66,104 +80,102 @@ class _Stop:
             _thread.interrupt_main(signal.SIGTERM)
 
     def raise_if_cancelled(self) -> None:
-        """Raise if the exception was lost on its way, in a callback from native code, say."""
-        if self.asked:
+        """Raise again if the handler's exception was lost, in a callback from native code, say.
+
+        Raises:
+            SignalInterruptError: a stop was requested.
+        """
+        if self.received:
             raise SignalInterruptError("stopped", signum=signal.SIGTERM)
 
     @contextlib.contextmanager
-    def later(self) -> Iterator[None]:
-        """A block that no exception cuts in two; what has arrived meanwhile is found by ``check``."""
-        self._held = True
+    def deferred(self) -> Iterator[None]:
+        """Let no exception interrupt the block; :meth:`raise_if_cancelled` finds what arrived meanwhile."""
+        self._deferred = True
         try:
             yield
         finally:
-            self._held = False
+            self._deferred = False
 
-    def _raise(self, signum: int, frame: FrameType | None) -> None:
-        if not self.asked:
-            self.asked = True
-            if not self._held:
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if not self.received:
+            self.received = True
+            if not self._deferred:
                 self.raise_if_cancelled()
 
 
-def main() -> None:
-    """The whole process."""
-    stop = _Stop()
-    with contextlib.suppress(SignalInterruptError):
-        stop.install()
-        inbox, outbox = _take_streams()
-        orders: queue.SimpleQueue[WorkItem | None] = queue.SimpleQueue()
-        threading.Thread(target=_listen, args=(inbox, orders, stop), name="orders", daemon=True).start()
-        _work(orders, partial(_send, outbox, stop), stop)
-
-
-def _work(orders: queue.SimpleQueue[WorkItem | None], send: Callable[..., None], stop: _Stop) -> None:
+def _run_items(
+    items: queue.SimpleQueue[WorkItem | None], send: Callable[..., None], stop: _StopRequest
+) -> None:
     from vsrcli.batch.task import Callbacks, EngineCache, upscale_one
     from vsrcli.pipeline.run import Progress
 
     engines = EngineCache()
-    while (order := orders.get()) is not None:
-        number, told = order.number, 0.0
+    while (item := items.get()) is not None:
+        index, last_report = item.index, 0.0
 
-        def progress(now: Progress, number: int = number) -> None:
-            nonlocal told
-            if time.monotonic() - told >= REPORT_INTERVAL or now.done == now.total:
-                told = time.monotonic()
-                send("progress", number, now)
+        def on_progress(progress: Progress, index: int = index) -> None:
+            nonlocal last_report
+            if time.monotonic() - last_report >= REPORT_INTERVAL or progress.done == progress.total:
+                last_report = time.monotonic()
+                send("on_progress", index, progress)
             stop.raise_if_cancelled()
 
-        def notice(text: str, number: int = number) -> None:
-            send("notice", number, text)
+        def on_notice(text: str, index: int = index) -> None:
+            send("on_notice", index, text)
             stop.raise_if_cancelled()
 
-        _limit(order)
+        _limit_threads(item)
         stop.raise_if_cancelled()
-        hearing = Callbacks(notice, progress, lambda: stop.asked)
-        outcome = upscale_one(order.source, order.target, order.options, engines, hearing)
-        send("ended", number, outcome)
+        callbacks = Callbacks(on_notice, on_progress, lambda: stop.received)
+        outcome = upscale_one(item.source, item.target, item.options, engines, callbacks)
+        send("on_end", index, outcome)
 
 
-def _limit(order: WorkItem) -> None:
-    """Share the processor's cores: OpenVINO takes all of them for itself, and has no variable to be told."""
+def _limit_threads(item: WorkItem) -> None:
+    """Limit the threads of OpenVINO, which uses all cores and knows no environment variable for that."""
     from vsrcli.errors import VsrError
     from vsrcli.inference.selection import choose_model, openvino_installed, plan_engine
 
-    options = order.options
-    with contextlib.suppress(VsrError):  # it will be said where it is not just about threads
-        if order.threads is None or choose_model(options.model, options.scale).weights is None:
+    options = item.options
+    with contextlib.suppress(VsrError):  # the task itself reports it
+        if item.threads is None or choose_model(options.model, options.scale).weights is None:
             return
         plan = plan_engine(options.engine, options.device, options.precision)
         if plan.engine in ("auto", "openvino") and openvino_installed():
             from vsrcli.inference.openvino import core
 
-            core().set_property("CPU", {"INFERENCE_NUM_THREADS": order.threads})
+            core().set_property("CPU", {"INFERENCE_NUM_THREADS": item.threads})
 
 
-def _listen(inbox: IO[bytes], orders: queue.SimpleQueue[WorkItem | None], stop: _Stop) -> None:
-    """Until stdin ends."""
+def _receive(inbox: IO[bytes], items: queue.SimpleQueue[WorkItem | None], stop: _StopRequest) -> None:
+    """Queue work items until stdin ends; None, sent by the parent, ends an idle worker."""
     with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
         while True:
-            order = pickle.load(inbox)
-            orders.put(order)
-            if order is None:  # the end of all work: nothing is to be stopped
+            item = pickle.load(inbox)
+            items.put(item)
+            if item is None:
                 return
-    orders.put(None)
-    stop.ask()
+    items.put(None)
+    stop.request()
 
 
-def _take_streams() -> tuple[IO[bytes], IO[bytes]]:
-    """stdin and stdout for this module alone: what libraries print goes to stderr from now on, and a process
-    that one of them forks finds no lock of a waiting thread on its stdin."""
+def _take_over_streams() -> tuple[IO[bytes], IO[bytes]]:
+    """Return stdin and stdout for this module alone.
+
+    What libraries print goes to stderr from now on, and a process that one of them forks finds no lock of a
+    waiting thread on its stdin.
+    """
     inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
     os.dup2(2, 1)
     return inbox, outbox
 
 
-def _send(outbox: IO[bytes], stop: _Stop, *message: Any) -> None:
-    with stop.later(), contextlib.suppress(BrokenPipeError):  # the parent is gone; stdin says so, too
+def _send(outbox: IO[bytes], stop: _StopRequest, *message: Any) -> None:
+    with stop.deferred(), contextlib.suppress(BrokenPipeError):  # the parent has died; stdin ends, too
         pickle.dump(message, outbox)
         outbox.flush()
 

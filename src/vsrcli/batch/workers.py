@@ -1,7 +1,7 @@
-"""Several films at a time, each in a process of its own: one that dies costs its film and no other.
+"""Run tasks of a batch in several worker processes: one that dies costs its own task only.
 
-Workers are fresh interpreters, since TensorFlow and OpenVINO do not survive a fork. They live in process
-groups of their own: Ctrl-C in a terminal reaches this process only, which then tells them.
+Workers are fresh interpreters, since TensorFlow and OpenVINO do not survive a fork. Each lives in a process
+group of its own: Ctrl-C in a terminal reaches this process only, which then stops them.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from vsrcli.batch.task import BatchObserver, Outcome
 from vsrcli.batch.worker import WorkItem
 from vsrcli.media.process import describe_exit
 
-_MOMENT = 0.5  # seconds; on Windows, no signal ends a wait that has no end of its own
-_TAIL = 24  # lines of a worker's stderr
-_THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")  # of networks; ffmpeg's change what it writes
+_POLL_SECONDS = 0.5  # on Windows, no signal ends a wait without a timeout
+_TAIL_LINES = 24  # of a worker's stderr
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")  # not ffmpeg's: they change its output
 
 
 class WorkerPool:
-    """A context manager; leaving it stops every worker and waits until it has cleaned up.
+    """Starts workers as needed; a context manager that stops them and waits until they have cleaned up.
 
     Args:
-        size: how many workers at most.
-        watch: told what they tell; of a film's end only by what :meth:`run` calls.
+        size: maximum number of workers.
+        observer: notified of notices and progress; :meth:`run` itself reports ends.
     """
 
-    def __init__(self, size: int, watch: BatchObserver) -> None:
-        self._size, self._watch = size, watch
+    def __init__(self, size: int, observer: BatchObserver) -> None:
+        self._size, self._observer = size, observer
         self._events: queue.SimpleQueue[tuple[WorkerProcess, Any]] = queue.SimpleQueue()
         self._workers: list[WorkerProcess] = []
         self._stopping = False
@@ -53,77 +53,78 @@ class WorkerPool:
 
     def run(
         self,
-        numbers: Iterable[int],
+        indices: Iterable[int],
         begin: Callable[[int], WorkItem | None],
-        ended: Callable[[int, Outcome], bool],
+        on_end: Callable[[int, Outcome], bool],
     ) -> None:
-        """Make films until there are no more; also those that are stopped end in ``ended``.
+        """Run tasks until none is left. Tasks that are stopped are reported to ``on_end``, too.
 
         Args:
-            numbers: of the films.
-            begin: what to do for one; None: nothing, it has ended already.
-            ended: told of an end; False: begin no more, and stop those in hand.
+            indices: of the tasks.
+            begin: returns the work item of a task; None if it has already ended.
+            on_end: called with each outcome; returns False to start no other task and stop the running ones.
         """
-        waiting = deque(numbers)
+        waiting = deque(indices)
         try:
             while True:
-                self._give(waiting, begin)
-                if not self._busy():
+                self._submit(waiting, begin)
+                if not self._is_busy():
                     return
-                if not self._take(ended):
+                if not self._handle_event(on_end):
                     waiting.clear()
                     self._stop()
         finally:
             self._stop()
-            while self._busy():
-                self._take(ended)
+            while self._is_busy():
+                self._handle_event(on_end)
 
-    def _busy(self) -> bool:
-        return any(worker.order for worker in self._workers)
+    def _is_busy(self) -> bool:
+        return any(worker.item for worker in self._workers)
 
-    def _give(self, waiting: deque[int], begin: Callable[[int], WorkItem | None]) -> None:
-        """Work for every worker that has none; a new one where one is missing."""
+    def _submit(self, waiting: deque[int], begin: Callable[[int], WorkItem | None]) -> None:
+        """Give every idle worker a task, and start workers that are missing."""
         while waiting and not self._stopping:
-            idle = next((worker for worker in self._workers if worker.order is None), None)
+            idle = next((worker for worker in self._workers if worker.item is None), None)
             if idle is None and len(self._workers) == self._size:
                 return
-            if (order := begin(waiting.popleft())) is None:
+            if (item := begin(waiting.popleft())) is None:
                 continue
             if idle is None:
-                idle = WorkerProcess(self._events.put, order.threads)
+                idle = WorkerProcess(self._events.put, item.threads)
                 self._workers.append(idle)
-            idle.submit(order)
+            idle.submit(item)
 
-    def _take(self, ended: Callable[[int, Outcome], bool]) -> bool:
-        """The next thing that a worker says; False if no more is to be begun."""
-        worker, message = self._next()
+    def _handle_event(self, on_end: Callable[[int, Outcome], bool]) -> bool:
+        """Handle the next message of a worker; return False if no other task may start."""
+        worker, message = self._next_event()
         if message is None:
-            return self._lost(worker, ended)
-        kind, number, content = message
-        if kind == "ended":
-            worker.order = None
-            return ended(number, content)
-        getattr(self._watch, kind)(number, content)
+            return self._handle_exit(worker, on_end)
+        method, index, argument = message
+        if method == "on_end":
+            worker.item = None
+            return on_end(index, argument)
+        getattr(self._observer, method)(index, argument)
         return True
 
-    def _next(self) -> tuple[WorkerProcess, Any]:
+    def _next_event(self) -> tuple[WorkerProcess, Any]:
         while True:
             with contextlib.suppress(queue.Empty):
-                return self._events.get(timeout=_MOMENT)
+                return self._events.get(timeout=_POLL_SECONDS)
 
-    def _lost(self, worker: WorkerProcess, ended: Callable[[int, Outcome], bool]) -> bool:
-        """A worker is no more."""
+    def _handle_exit(self, worker: WorkerProcess, on_end: Callable[[int, Outcome], bool]) -> bool:
+        """Remove a worker that has exited; its task failed, or was stopped before it started."""
         self._workers.remove(worker)
-        ending, order = worker.wait(), worker.order
-        if order is None:
+        exit_description, item = worker.wait(), worker.item
+        if item is None:
             return True
-        worker.order = None
+        worker.item = None
         if self._stopping:
-            return ended(order.number, Outcome("stopped", reason="before it had gone on"))
+            return on_end(item.index, Outcome("stopped", reason="before it had started"))
         reason = (
-            f"the process that made it ended ({ending}), perhaps for want of memory; run the command again"
+            f"the process that upscaled it ended ({exit_description}), perhaps for want of memory; "
+            "run the command again"
         )
-        return ended(order.number, Outcome("failed", reason=reason, details=worker.tail()))
+        return on_end(item.index, Outcome("failed", reason=reason, details=worker.stderr_tail()))
 
     def _stop(self) -> None:
         self._stopping = True
@@ -132,74 +133,74 @@ class WorkerPool:
 
 
 class WorkerProcess:
-    """A child that makes films, see :mod:`vsrcli.batch.worker`.
+    """A child process that runs work items, see :mod:`vsrcli.batch.worker`.
 
     Args:
-        tell: called with this worker and whatever it says, in a thread; with None when it has ended.
-        threads: that its networks may use.
+        on_message: called in a thread with this worker and each message, and with None when it has exited.
+        threads: that its networks may use; None: all.
 
     Attributes:
-        order: what it works on; None if on nothing.
+        item: the task it is running, None if it is idle.
     """
 
-    def __init__(self, tell: Callable[[tuple[WorkerProcess, Any]], None], threads: int | None) -> None:
-        self.order: WorkItem | None = None
-        self._tell = tell
-        self._lines: deque[str] = deque(maxlen=_TAIL)
-        shares = {} if threads is None else {name: str(threads) for name in _THREADS}
+    def __init__(self, on_message: Callable[[tuple[WorkerProcess, Any]], None], threads: int | None) -> None:
+        self.item: WorkItem | None = None
+        self._on_message = on_message
+        self._stderr_lines: deque[str] = deque(maxlen=_TAIL_LINES)
+        variables = {} if threads is None else {name: str(threads) for name in _THREAD_VARIABLES}
         windows = sys.platform == "win32"
         self._child = subprocess.Popen(
             [sys.executable, "-m", "vsrcli.batch.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **shares},
+            env={**os.environ, **variables},
             process_group=None if windows else 0,
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if windows else 0,
         )
         self._threads = [
             threading.Thread(target=target, name=target.__name__, daemon=True)
-            for target in (self._hear, self._drain)
+            for target in (self._read_messages, self._read_stderr)
         ]
         for thread in self._threads:
             thread.start()
 
-    def submit(self, order: WorkItem) -> None:
-        """Have a film made."""
+    def submit(self, item: WorkItem) -> None:
+        """Run a task; the worker must be idle."""
         assert self._child.stdin is not None
-        self.order = order
-        with contextlib.suppress(OSError):  # it is no more: that will be heard, too
-            pickle.dump(order, self._child.stdin)
+        self.item = item
+        with contextlib.suppress(OSError):  # it has died, which is reported as a message
+            pickle.dump(item, self._child.stdin)
             self._child.stdin.flush()
 
     def stop(self) -> None:
-        """Let it leave its film as soon as it can, or end at once if it has none. Safe to call again."""
+        """Stop the running task as soon as possible; an idle worker exits. May be called again."""
         assert self._child.stdin is not None
-        with contextlib.suppress(OSError, ValueError):  # it is no more, or has been told
-            if self.order is None:
+        with contextlib.suppress(OSError, ValueError):  # it has died, or was stopped before
+            if self.item is None:
                 pickle.dump(None, self._child.stdin)
             self._child.stdin.close()
 
     def wait(self) -> str:
-        """Until it has ended; how, in words."""
+        """Wait until the process has exited; return how, in words."""
         status = self._child.wait()
         for thread in self._threads:
             thread.join()
         return describe_exit(status)
 
-    def tail(self) -> str:
-        """The last lines of its stderr."""
-        return "\n".join(self._lines)
+    def stderr_tail(self) -> str:
+        """Return the last lines of its stderr."""
+        return "\n".join(self._stderr_lines)
 
-    def _hear(self) -> None:
+    def _read_messages(self) -> None:
         assert self._child.stdout is not None
         with self._child.stdout as pipe, contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
             while True:
-                self._tell((self, pickle.load(pipe)))
-        self._tell((self, None))
+                self._on_message((self, pickle.load(pipe)))
+        self._on_message((self, None))
 
-    def _drain(self) -> None:
+    def _read_stderr(self) -> None:
         assert self._child.stderr is not None
         with self._child.stderr as pipe:
             for line in pipe:
-                self._lines.append(line.decode("utf-8", "replace").rstrip())
+                self._stderr_lines.append(line.decode("utf-8", "replace").rstrip())

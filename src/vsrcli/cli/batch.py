@@ -1,8 +1,6 @@
-"""``vsr batch``: many films in, as many out.
+"""``vsr batch``: upscale many videos; first plan each of them, then upscale, then report.
 
-The course of a batch as the user sees it: every film is looked at, then made, then told of.
-
-What ``vsr batch`` says at its end: a table for people, a document for programs.
+At the end people get a table on stderr, programs a document, see docs/batch.md.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vsrcli.batch.discovery import FIELDS, TEMPLATE, Naming, Task, TaskList, find_tasks
+from vsrcli.batch.discovery import DEFAULT_TEMPLATE, TEMPLATE_FIELDS, Naming, Task, TaskList, find_tasks
 from vsrcli.batch.ledger import Ledger, options_fingerprint
 from vsrcli.batch.planning import PlannedTask, plan_task, share_memory
 from vsrcli.batch.runner import BatchRun
@@ -30,20 +28,22 @@ from vsrcli.batch.task import WAITING, Outcome
 from vsrcli.cli.console import one_line
 from vsrcli.cli.help import Command, option
 from vsrcli.cli.options import ARGUMENTS, from_command_line, quiet_option, verbose_option
-from vsrcli.cli.progress import (
-    make_batch_progress,
-    make_progress,
-    print_failure,
-    stderr_console,
-)
-from vsrcli.cli.upscale_options import build_options, film_options
+from vsrcli.cli.progress import make_batch_progress, make_progress, print_failure, stderr_console
+from vsrcli.cli.upscale_options import build_options, upscale_options
 from vsrcli.errors import OutputError, SignalInterruptError, UsageError
 from vsrcli.images.naming import is_image_name
 from vsrcli.media.ffmpeg import find_ffmpeg
-from vsrcli.pipeline.job import Options
+from vsrcli.pipeline.options import Options
 from vsrcli.system.files import resolve_target
 from vsrcli.system.signals import CancelToken, catch_signals
 from vsrcli.system.text import format_duration
+
+DOCUMENT_VERSION = 2  # of the JSON document; grows when a key changes its meaning
+EXIT_STATUS_WITH_FAILURES = 3
+STATUSES = ("done", "skipped", "failed", "stopped", "waiting")
+_STYLES = {"done": "green", "skipped": "dim", "failed": "bold red", "stopped": "yellow", "waiting": "dim"}
+_LONG_TABLE = 24  # videos; longer tables leave out those that nothing happened to
+_UNLIMITED_WIDTH = 100_000  # columns
 
 
 @click.command(
@@ -65,7 +65,7 @@ from vsrcli.system.text import format_duration
     help="Upscale N videos at a time.",
 )
 @option("--fail-fast", is_flag=True, group="Batch", help="Stop at the first video that fails.")
-@film_options
+@upscale_options
 @option(
     "-y",
     "--overwrite",
@@ -90,11 +90,11 @@ from vsrcli.system.text import format_duration
 @option(
     "--name",
     "template",
-    default=TEMPLATE,
+    default=DEFAULT_TEMPLATE,
     show_default=True,
     metavar="TEMPLATE",
     group="Output",
-    help=f"Name each result by this text with {', '.join(f'{{{name}}}' for name in FIELDS)}.",
+    help=f"Name each result by this text with {', '.join(f'{{{name}}}' for name in TEMPLATE_FIELDS)}.",
 )
 @option(
     "--json",
@@ -116,7 +116,7 @@ def batch(
     dry_run: bool,
     quiet: bool,
     verbose: int,
-    **given: Any,
+    **values: Any,
 ) -> None:
     """Upscale many videos: files, folders and patterns.
 
@@ -124,10 +124,9 @@ def batch(
     finished, from the same input and with the same options, is skipped. Run the same command again to resume
     an interrupted batch. Exit status: 0 if every video is there, 3 if some have failed.
     """
-
-    context, options = click.get_current_context(), build_options(**given)
+    context, options = click.get_current_context(), build_options(**values)
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is no folder; the last argument says where the new films go")
+        raise UsageError(f"{folder} is not a folder; the last argument says where the new videos go")
     if json not in (None, "-") and not Path(json).absolute().parent.is_dir():
         raise UsageError(f"--json {json}: there is no such folder; create it first")
     if container is not None:
@@ -135,42 +134,39 @@ def batch(
     scale = f"{float(options.scale):g}" if options.size is None else str(options.size).split()[1]
     naming = Naming(find_ffmpeg(options.ffmpeg), template, container, scale, options.model)
     ledger = Ledger(folder)
-    found = find_tasks(inputs, folder, naming, recursive=recursive, finished=ledger.targets)
-    if not from_command_line(context, "fps") and not any(is_image_name(task.source) for task in found.tasks):
-        options = replace(options, fps=None)  # of which no film is another one
-    wishes = BatchSettings(jobs, fail_fast, dry_run, quiet, bool(verbose) and not quiet, json)
-    stop = None
-    with catch_signals() as received:
-        course = BatchCommand(found, options, ledger, wishes)
+    task_list = find_tasks(inputs, folder, naming, recursive=recursive, finished=ledger.targets)
+    has_images = any(is_image_name(task.source) for task in task_list.tasks)
+    if not from_command_line(context, "fps") and not has_images:
+        options = replace(options, fps=None)  # a setting for image sequences must not change a fingerprint
+    settings = BatchSettings(jobs, fail_fast, dry_run, quiet, bool(verbose) and not quiet, json)
+    interrupt = None
+    with catch_signals() as cancel:
+        command = BatchCommand(task_list, options, ledger, settings)
         try:
-            course.plan(received)
-            course.run(received)
-            received.raise_if_cancelled()
+            command.plan(cancel)
+            command.run(cancel)
+            cancel.raise_if_cancelled()
         except SignalInterruptError as error:
-            stop = error
-        status = course.report(stop.exit_status if stop else None)
-        if stop:
-            raise SignalInterruptError(
-                course.resume_hint(context.meta.get(ARGUMENTS, ())), signum=stop.signum
-            )
+            interrupt = error
+        status = command.report(interrupt.exit_status if interrupt else None)
+        if interrupt:
+            message = command.resume_hint(context.meta.get(ARGUMENTS, ()))
+            raise SignalInterruptError(message, signum=interrupt.signum)
     if status:
         context.exit(status)
 
 
-FAILURE_STATUSES = 3  # exit status of a batch that came to its end with failures
-
-
 @dataclass(frozen=True)
 class BatchSettings:
-    """What is asked of the batch as a whole.
+    """Options of the batch itself, not of each video.
 
     Attributes:
-        jobs: films at a time.
-        fail_fast: whether one that fails ends it.
-        dry_run: whether nothing is to be made.
-        quiet: whether nothing but failures is to be said.
-        verbose: whether more is to be said.
-        json: where the document goes: a file, ``-``, or None.
+        jobs: videos at a time.
+        fail_fast: stop at the first video that fails.
+        dry_run: plan only.
+        quiet: print failures only.
+        verbose: print skipped and waiting videos even in long tables, and count files that are ignored.
+        json: destination of the document: a file, ``-`` for stdout, or None.
     """
 
     jobs: int = 1
@@ -182,79 +178,81 @@ class BatchSettings:
 
 
 class BatchCommand:
-    """One run of the command.
+    """One run of the command: :meth:`plan`, :meth:`run`, :meth:`report`.
 
     Args:
-        found: the films.
-        options: of each.
+        task_list: the videos.
+        options: for each video.
         ledger: of the output folder.
-        wishes: what else is asked.
+        settings: of the batch.
 
     Attributes:
-        outcomes: of all films, in their order; right at any moment.
+        outcomes: of all videos, in the order of the tasks; up to date at any time.
     """
 
-    def __init__(self, found: TaskList, options: Options, ledger: Ledger, wishes: BatchSettings) -> None:
-        self.outcomes = [WAITING] * len(found.tasks)
-        self._found, self._options, self._ledger, self._wishes = found, options, ledger, wishes
+    def __init__(
+        self, task_list: TaskList, options: Options, ledger: Ledger, settings: BatchSettings
+    ) -> None:
+        self.outcomes = [WAITING] * len(task_list.tasks)
+        self._task_list, self._options, self._ledger, self._settings = task_list, options, ledger, settings
         self._console = stderr_console()
-        self._checked: list[PlannedTask] = []
-        self._needed = options_fingerprint(options)
-        self._jobs, self._began = 1, time.perf_counter()
+        self._planned: list[PlannedTask] = []
+        self._fingerprint = options_fingerprint(options)
+        self._jobs, self._start_time = 1, time.perf_counter()
 
-    def plan(self, received: CancelToken) -> None:
-        """Look at every film. Failures are told at once, except in a dry run, whose table has them.
-
-        Raises:
-            Interrupted: a signal arrived.
-        """
-        tasks, wishes, console = self._found.tasks, self._wishes, self._console
-        with make_progress(console, "films", quiet=wishes.quiet or not console.is_terminal) as meter:
-            for number, task in enumerate(tasks):
-                received.raise_if_cancelled()
-                meter.update(number, len(tasks), "looked at")
-                checked = plan_task(task, self._options, self._ledger, self._needed)
-                self._checked.append(checked)
-                self.outcomes[number] = checked.outcome
-                if checked.outcome.status == "failed" and not wishes.dry_run:
-                    print_failure(console, task.name, checked.outcome)
-
-    def run(self, received: CancelToken) -> None:
-        """Make those that are waiting.
+    def plan(self, cancel: CancelToken) -> None:
+        """Plan every video. Failures are printed at once, except in a dry run, whose table lists them.
 
         Raises:
-            Interrupted: a signal arrived.
-            OutputError: the output folder cannot be made.
+            SignalInterruptError: a signal arrived.
         """
-        wishes = self._wishes
-        if wishes.dry_run or (wishes.fail_fast and self._failed):
+        tasks, settings, console = self._task_list.tasks, self._settings, self._console
+        with make_progress(console, "videos", quiet=settings.quiet or not console.is_terminal) as progress:
+            for index, task in enumerate(tasks):
+                cancel.raise_if_cancelled()
+                progress.update(index, len(tasks), "planned")
+                planned = plan_task(task, self._options, self._ledger, self._fingerprint)
+                self._planned.append(planned)
+                self.outcomes[index] = planned.outcome
+                if planned.outcome.status == "failed" and not settings.dry_run:
+                    print_failure(console, task.name, planned.outcome)
+
+    def run(self, cancel: CancelToken) -> None:
+        """Upscale the videos that are waiting.
+
+        Raises:
+            SignalInterruptError: a signal arrived.
+            OutputError: the output folder cannot be created.
+        """
+        settings = self._settings
+        if settings.dry_run or (settings.fail_fast and self._has_failures):
             return
-        self._jobs, options, said = share_memory(self._checked, self._options, wishes.jobs)
-        if said and not wishes.quiet:
-            self._console.print(said)
+        self._jobs, options, notice = share_memory(self._planned, self._options, settings.jobs)
+        if notice and not settings.quiet:
+            self._console.print(notice)
         self._ledger.make_folder()
-        with make_batch_progress(self._console, self._checked, quiet=wishes.quiet) as board:
-            batch = BatchRun(
-                self._checked,
+        with make_batch_progress(self._console, self._planned, quiet=settings.quiet) as progress:
+            batch_run = BatchRun(
+                self._planned,
                 options,
                 self._ledger,
-                self._needed,
-                board,
-                fail_fast=wishes.fail_fast,
-                check=received.raise_if_cancelled,
-                stopping=lambda: bool(received.signum),
+                self._fingerprint,
+                progress,
+                fail_fast=settings.fail_fast,
+                raise_if_cancelled=cancel.raise_if_cancelled,
+                is_cancelled=lambda: bool(cancel.signum),
             )
-            self.outcomes = batch.outcomes
+            self.outcomes = batch_run.outcomes
             if self._jobs > 1:
-                batch.run_parallel(self._jobs)
+                batch_run.run_parallel(self._jobs)
             else:
-                batch.run_sequential()
+                batch_run.run_sequential()
 
-    def report(self, signalled: int | None) -> int:
-        """The table and the document.
+    def report(self, signal_status: int | None) -> int:
+        """Print the table and write the document.
 
         Args:
-            signalled: exit status of a signal, if one has ended it.
+            signal_status: exit status of the signal that stopped the batch, if one did.
 
         Returns:
             The exit status.
@@ -262,54 +260,57 @@ class BatchCommand:
         Raises:
             OutputError: the document cannot be written.
         """
-        wishes, tasks = self._wishes, self._found.tasks
-        status = signalled or (FAILURE_STATUSES if self._failed else 0)
-        if not wishes.quiet:
-            if self._found.others and wishes.verbose:
-                self._console.print(f"files passed over that are no films: {self._found.others}")
-            if wishes.dry_run:
-                print_plans(self._console, self._checked)
+        settings, tasks = self._settings, self._task_list.tasks
+        status = signal_status or (EXIT_STATUS_WITH_FAILURES if self._has_failures else 0)
+        if not settings.quiet:
+            if self._task_list.ignored_count and settings.verbose:
+                self._console.print(f"files ignored that are not videos: {self._task_list.ignored_count}")
+            if settings.dry_run:
+                print_plans(self._console, self._planned)
             else:
-                print_outcomes(self._console, tasks, self.outcomes, every=wishes.verbose)
-        if wishes.json is not None:
-            content = batch_document(
+                print_outcomes(self._console, tasks, self.outcomes, every=settings.verbose)
+        if settings.json is not None:
+            document = batch_document(
                 tasks,
                 self.outcomes,
                 out_dir=str(self._ledger.folder),
-                dry_run=wishes.dry_run,
+                dry_run=settings.dry_run,
                 exit_status=status,
                 jobs=self._jobs,
-                seconds=round(time.perf_counter() - self._began, 3),
+                seconds=round(time.perf_counter() - self._start_time, 3),
             )
-            write_document(content, wishes.json)
+            write_document(document, settings.json)
         return status
 
     def resume_hint(self, arguments: Sequence[str]) -> str:
-        """After a signal: how far it is, and how to go on; ``arguments`` are the command line's."""
+        """Return how many videos are finished after a signal, and the command that resumes the batch.
+
+        Args:
+            arguments: of the command line.
+        """
         command = shlex.join(["vsr", *(each for each in arguments if each != "--no-resume")])
         finished = sum(outcome.status in ("done", "skipped") for outcome in self.outcomes)
-        return f"stopped; {finished} of {len(self.outcomes)} films are finished; to go on: {command}"
+        return f"stopped; {finished} of {len(self.outcomes)} videos are finished; to resume: {command}"
 
     @property
-    def _failed(self) -> bool:
+    def _has_failures(self) -> bool:
         return any(outcome.status == "failed" for outcome in self.outcomes)
-
-
-VERSION = 1
-STATUSES = ("done", "skipped", "failed", "stopped", "waiting")
-_STYLES = {"done": "green", "skipped": "dim", "failed": "bold red", "stopped": "yellow", "waiting": "dim"}
-_ENDLESS = 100_000  # columns
-_MANY = 24  # films; in longer tables, those that nothing happened to are only counted
 
 
 def print_outcomes(
     console: Console, tasks: Sequence[Task], outcomes: Sequence[Outcome], *, every: bool = False
 ) -> None:
-    """The table and a line with the counts; ``every``: films that nothing happened to, too."""
-    table = _table("film", "status", "frames", "time", "fps", "remark")
-    idle = () if every or len(tasks) <= _MANY else ("skipped", "waiting")
+    """Print a table of outcomes and a line with their counts.
+
+    Args:
+        console: of stderr.
+        tasks, outcomes: in the same order.
+        every: list videos that nothing happened to, even in long tables.
+    """
+    table = _make_table("video", "status", "frames", "time", "fps", "remark")
+    left_out = () if every or len(tasks) <= _LONG_TABLE else ("skipped", "waiting")
     for task, outcome in zip(tasks, outcomes, strict=True):
-        if outcome.status not in idle:
+        if outcome.status not in left_out:
             table.add_row(
                 _name(task),
                 Text(outcome.status, _STYLES[outcome.status]),
@@ -319,16 +320,16 @@ def print_outcomes(
                 Text(one_line(_remark(outcome))),
             )
     if table.row_count:
-        _print(console, table)
+        _print_table(console, table)
     counts = Counter(outcome.status for outcome in outcomes)
-    films = f"{len(tasks)} film{'s' * (len(tasks) != 1)}"
-    console.print(f"{films}: {', '.join(f'{counts[each]} {each}' for each in STATUSES if counts[each])}")
+    videos = f"{len(tasks)} video{'s' * (len(tasks) != 1)}"
+    console.print(f"{videos}: {', '.join(f'{counts[each]} {each}' for each in STATUSES if counts[each])}")
 
 
-def print_plans(console: Console, checked: Sequence[PlannedTask]) -> None:
-    """What would happen, for ``--dry-run``."""
-    table = _table("film", "would be", "frames", "size", "encoder", "target")
-    for each in checked:
+def print_plans(console: Console, planned: Sequence[PlannedTask]) -> None:
+    """Print what would happen to each video, for ``--dry-run``."""
+    table = _make_table("video", "would be", "frames", "size", "encoder", "target")
+    for each in planned:
         job, status = each.job, each.outcome.status
         if job is None:
             table.add_row(
@@ -336,50 +337,55 @@ def print_plans(console: Console, checked: Sequence[PlannedTask]) -> None:
             )
             continue
         plan = job.plan
-        notes = f"; {'; '.join(plan.notices)}" if plan.notices else ""
+        notices = f"; {'; '.join(plan.notices)}" if plan.notices else ""
         table.add_row(
             _name(each.task),
-            Text("made", "green"),
+            Text("upscaled", "green"),
             "" if job.expected_frames is None else f"{job.expected_frames:,}",
             f"{plan.width}x{plan.height}",
             plan.codec,
-            Text(one_line(f"{each.task.target}{notes}")),
+            Text(one_line(f"{each.task.target}{notices}")),
         )
-    _print(console, table)
-    made = sum(each.job is not None for each in checked)
-    console.print(f"dry run: {made} of {len(checked)} films would be made; nothing was written")
+    _print_table(console, table)
+    count = sum(each.job is not None for each in planned)
+    console.print(f"dry run: {count} of {len(planned)} videos would be upscaled; nothing was written")
 
 
 def batch_document(tasks: Sequence[Task], outcomes: Sequence[Outcome], **facts: Any) -> dict[str, Any]:
-    """For ``--json``; docs/batch.md explains it. ``facts``: of the batch as a whole."""
+    """Return the document for ``--json``, see docs/batch.md.
+
+    Args:
+        tasks, outcomes: in the same order.
+        facts: further keys about the batch as a whole.
+    """
     counts = Counter(outcome.status for outcome in outcomes)
     return {
-        "version": VERSION,
+        "version": DOCUMENT_VERSION,
         **facts,
         "counts": {each: counts[each] for each in STATUSES},
-        "films": [outcome.as_dict(task) for task, outcome in zip(tasks, outcomes, strict=True)],
+        "videos": [outcome.as_dict(task) for task, outcome in zip(tasks, outcomes, strict=True)],
     }
 
 
-def write_document(content: dict[str, Any], place: str) -> None:
-    """To a file, whole or not at all; into a pipe or device of that name; or with ``-`` to stdout.
+def write_document(document: dict[str, Any], destination: str) -> None:
+    """Write JSON to stdout (``-``), atomically to a file, or into an existing pipe or device.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    text = json.dumps(content, indent=2) + "\n"
-    if place == "-":
+    text = json.dumps(document, indent=2) + "\n"
+    if destination == "-":
         click.echo(text, nl=False)
         return
-    path = Path(place)
+    path = Path(destination)
     try:
-        if path.exists() and not path.is_file():  # the superuser would put a file in the place of /dev/null
+        if path.exists() and not path.is_file():  # the superuser would replace /dev/null by a file
             path.write_text(text, encoding="utf-8")
             return
         file = resolve_target(path)
-        part = file.with_name(f".{file.name}.part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(file)
+        partial = file.with_name(f".{file.name}.part")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(file)
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror}); choose another --json") from error
 
@@ -395,18 +401,20 @@ def _name(task: Task) -> Text:
     return Text(one_line(task.name))
 
 
-def _table(*heads: str) -> Table:
+def _make_table(*headings: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column(heads[0], overflow="fold", min_width=12)
-    table.add_column(heads[1], no_wrap=True)
-    for head in heads[2:5]:
-        table.add_column(head, justify="right", no_wrap=True)
-    table.add_column(heads[5], overflow="fold")
+    table.add_column(headings[0], overflow="fold", min_width=12)
+    table.add_column(headings[1], no_wrap=True)
+    for heading in headings[2:5]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column(headings[5], overflow="fold")
     return table
 
 
-def _print(console: Console, table: Table) -> None:
-    """In the terminal's width; into a file, every film on one line."""
+def _print_table(console: Console, table: Table) -> None:
+    """Print a table as wide as the terminal; into a file, with every video on one line."""
     if not console.is_terminal:
-        console = Console(file=console.file, width=_ENDLESS, markup=False, highlight=False, emoji=False)
+        console = Console(
+            file=console.file, width=_UNLIMITED_WIDTH, markup=False, highlight=False, emoji=False
+        )
     console.print(table, soft_wrap=False)

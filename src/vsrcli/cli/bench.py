@@ -1,4 +1,4 @@
-"""``vsr bench``: how fast a model is on this machine, and what it waits for."""
+"""``vsr bench``: measure the speed of a model on this machine, and where the time goes."""
 
 from __future__ import annotations
 
@@ -11,27 +11,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vsrcli.cli.help import Command, option
-from vsrcli.cli.options import (
-    engine_options,
-    from_command_line,
-    highest_precedence,
-    memory_options,
-    network_options,
-    quiet_option,
-    resolve_network,
-    verbose_option,
-)
+from vsrcli.cli.options import from_command_line, highest_precedence, quiet_option, verbose_option
 from vsrcli.cli.types import DimensionsParam, ScaleParam
+from vsrcli.cli.upscale_options import engine_options, memory_options, network_options, resolve_network
 from vsrcli.errors import UsageError
 from vsrcli.media.output_plan import EncodeOptions
-from vsrcli.pipeline.job import Options
+from vsrcli.pipeline.options import Options
 from vsrcli.system.signals import catch_signals
 
 if TYPE_CHECKING:
     from vsrcli.bench.benchmark import BenchReport, RunFigures
 
 _DEFAULT = Options()
-_FRAMES, _RATE = 24, 30
+_DEFAULT_FRAMES, _GENERATED_FPS = 24, 30
 
 
 @click.command(cls=Command, epilog="Example: vsr bench -s 2 --size 960x540 --frames 12 --json > figures.json")
@@ -65,14 +57,14 @@ _FRAMES, _RATE = 24, 30
     type=click.IntRange(min=1),
     metavar="N",
     group="Measurement",
-    help=f"Measure N frames a run.  [default: {_FRAMES}]",
+    help=f"Measure N frames a run.  [default: {_DEFAULT_FRAMES}]",
 )
 @option(
     "--seconds",
     type=click.FloatRange(min=0, min_open=True),
     metavar="N",
     group="Measurement",
-    help=f"Measure N seconds of video a run; a generated one has {_RATE} frames a second.",
+    help=f"Measure N seconds of video a run; a generated one has {_GENERATED_FPS} frames a second.",
 )
 @option(
     "--runs",
@@ -97,52 +89,52 @@ def bench(
     as_json: bool,
     quiet: bool,
     verbose: int,
-    **given: Any,
+    **values: Any,
 ) -> None:
     """Measure the speed of a model on this machine, in three ways.
 
     Alone, on frames in memory; behind the decoder of a video; and from video to video, as `vsr upscale`
-    works. Nothing is kept.
+    works. No output remains.
     """
     context = click.get_current_context()
     if source is not None and size is not None and from_command_line(context, "size"):
-        raise UsageError("--size is for the generated film: leave it or --input out")
-    length = highest_precedence(context, {"frames": frames, "seconds": seconds})
-    if len(length) > 1:
+        raise UsageError("--size is for the generated video: leave it or --input out")
+    lengths = highest_precedence(context, {"frames": frames, "seconds": seconds})
+    if len(lengths) > 1:
         raise UsageError("--frames and --seconds say the same: leave one of them out")
-    frames, seconds = length.get("frames"), length.get("seconds")
-    rate = Fraction(_RATE)
+    frames, seconds = lengths.get("frames"), lengths.get("seconds")
+    rate = Fraction(_GENERATED_FPS)
     if source is not None and seconds is not None:
         from vsrcli.media.probe import probe
 
         rate = probe(source).video.frame_rate or rate
-    count = frames or (_FRAMES if seconds is None else max(round(seconds * rate), 1))
-    model, effort = resolve_network(context, given["preset"], given["model"])
+    count = frames or (_DEFAULT_FRAMES if seconds is None else max(round(seconds * rate), 1))
+    model, effort = resolve_network(context, values["preset"], values["model"])
     options = Options(
-        scale=given["scale"],
+        scale=values["scale"],
         model=model,
-        tile=given["tile"],
-        device=given["device"],
-        precision=given["precision"],
-        engine=given["engine"],
-        max_memory=given["max_memory"],
+        tile=values["tile"],
+        device=values["device"],
+        precision=values["precision"],
+        engine=values["engine"],
+        max_memory=values["max_memory"],
         frames=count,
         encode=EncodeOptions(effort=effort),
     )
 
     def on_step(text: str) -> None:
-        received.raise_if_cancelled()
+        cancel.raise_if_cancelled()
         if not quiet:
             click.echo(f"measuring: {text}", err=True)
 
-    with catch_signals() as received, tempfile.TemporaryDirectory(prefix="vsr-bench-") as name:
+    with catch_signals() as cancel, tempfile.TemporaryDirectory(prefix="vsr-bench-") as name:
         from vsrcli.bench.benchmark import measure
         from vsrcli.bench.peak_memory import generate_test_clip
 
         folder = Path(name)
         if source is None:
             width, height = size or (426, 240)
-            source = generate_test_clip(folder / "generated.mp4", width, height, count, rate=_RATE)
+            source = generate_test_clip(folder / "generated.mp4", width, height, count, rate=_GENERATED_FPS)
         report = measure(source, folder, options, frames=count, runs=runs, on_step=on_step)
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
@@ -151,7 +143,7 @@ def bench(
 
 
 def print_report(report: BenchReport) -> None:
-    """The table, on standard output."""
+    """Print the table on stdout."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -160,44 +152,44 @@ def print_report(report: BenchReport) -> None:
     tiles = "whole frames"
     if report.tiles > 1:
         tiles = f"{report.tiles} tiles of {report.tile[0]}x{report.tile[1]}"
-    at_a_time = f", {report.burst} frames at a time" if report.burst > 1 else ""
+    at_a_time = f", {report.at_a_time} frames at a time" if report.at_a_time > 1 else ""
     console.print(
         f"{report.engine}\n{report.width}x{report.height} x{report.scale:g}, {tiles}{at_a_time}, "
         f"{report.network.frames} frames, median of {report.runs}"
     )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
-    ways = {
+    runs = {
         "alone": report.network,
         "to nowhere": report.decoded,
         f"to {report.encoder}": report.encoded,
     }
-    for way in ways:
-        table.add_column(way, justify="right")
-    for head, cells in _rows(list(ways.values())):
-        table.add_row(head, *cells)
+    for name in runs:
+        table.add_column(name, justify="right")
+    for heading, cells in _rows(list(runs.values())):
+        table.add_row(heading, *cells)
     console.print(table)
 
 
-def _rows(ways: list[RunFigures]) -> list[tuple[str, list[str]]]:
+def _rows(runs: list[RunFigures]) -> list[tuple[str, list[str]]]:
     from vsrcli.bench.benchmark import STAGES
     from vsrcli.system.text import format_bytes
 
     rows = [
-        ("frames a second", [f"{way.fps:.3g}" for way in ways]),
-        ("us per source pixel", [f"{way.us_per_pixel:.3g}" for way in ways]),
-        ("G multiply-adds a s", [f"{way.multiply_adds_per_second / 1e9:.3g}" for way in ways]),
-        ("start, seconds", [f"{way.start_seconds:.2f}" for way in ways]),
+        ("frames a second", [f"{run.fps:.3g}" for run in runs]),
+        ("us per source pixel", [f"{run.us_per_pixel:.3g}" for run in runs]),
+        ("G multiply-adds a s", [f"{run.multiply_adds / 1e9:.3g}" for run in runs]),
+        ("start, seconds", [f"{run.start:.2f}" for run in runs]),
     ]
-    words = {
+    labels = {
         "decode": "waits for the decoder",
         "network": "network",
         "encode": "waits for the encoder",
         "other": "shots, colours, tiles",
     }
     for stage in STAGES:
-        shares = ["" if way.shares is None else f"{way.shares[stage]:.1%}" for way in ways]
-        rows.append((words[stage], shares))
-    rows.append(("memory at the peak", [format_bytes(way.memory.total) for way in ways]))
-    rows.append(("of it ffmpeg's", [format_bytes(way.memory.children) for way in ways]))
+        shares = ["" if run.shares is None else f"{run.shares[stage]:.1%}" for run in runs]
+        rows.append((labels[stage], shares))
+    rows.append(("memory at the peak", [format_bytes(run.memory.total) for run in runs]))
+    rows.append(("of it ffmpeg's", [format_bytes(run.memory.children) for run in runs]))
     return rows

@@ -1,9 +1,4 @@
-"""``vsr compare``: films beside each other, as a page, a film or a picture.
-
-The three kinds of comparison that ``vsr compare`` writes: a page, a film, a picture.
-
-The figures of ``vsr compare`` for people.
-"""
+"""``vsr compare``: show videos side by side, as a page, a video or an image, and print scores."""
 
 from __future__ import annotations
 
@@ -37,29 +32,29 @@ from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.system.signals import catch_signals
 
-_PAGES, _PICTURES = (".html", ".htm"), (".png",)
+_PAGE_SUFFIXES, _IMAGE_SUFFIXES = (".html", ".htm"), (".png",)
 _FILE = click.Path(path_type=Path)
-_NOT_OF_A_PAGE = "is for a film or a picture: a page"
-_OF_A_FILM = "--codec and --crf are for a film: name one with -o, such as compared.mp4"
-_OF_FIGURES = "--json prints figures of all frames: they need --reference, and a page or a film"
-# Options that not everything has: what has them, what it is without them, and what to say if they are typed.
-_PARTIAL: dict[str, tuple[tuple[str, ...], Any, str]] = {
+_NOT_FOR_PAGES = "is for a video or an image: a page"
+_FOR_VIDEOS = "--codec and --crf are for a video: name one with -o, such as compared.mp4"
+_FOR_SCORES = "--json prints figures of all frames: they need --reference, and a page or a video"
+# Options that not every kind of output has: the kinds, the value without it, the error if it was typed.
+_KIND_OPTIONS: dict[str, tuple[tuple[str, ...], Any, str]] = {
     "moments": (
-        ("page", "picture"),
+        ("page", "image"),
         (),
-        "--at is a moment of a picture or page: a film has --start and --seconds",
+        "--at is a time of an image or a page: a video has --start and --seconds",
     ),
-    "layout": (("film", "picture"), None, f"--layout {_NOT_OF_A_PAGE} lets its reader choose"),
-    "zoom": (("film", "picture"), None, f"--zoom {_NOT_OF_A_PAGE} lets its reader choose"),
-    "no_labels": (("film", "picture"), False, f"--no-labels {_NOT_OF_A_PAGE} would not say what it shows"),
-    "codec": (("film",), None, _OF_A_FILM),
-    "crf": (("film",), None, _OF_A_FILM),
-    "as_json": (("page", "film"), False, _OF_FIGURES),
+    "layout": (("video", "image"), None, f"--layout {_NOT_FOR_PAGES} lets its reader choose"),
+    "zoom": (("video", "image"), None, f"--zoom {_NOT_FOR_PAGES} lets its reader choose"),
+    "no_labels": (("video", "image"), False, f"--no-labels {_NOT_FOR_PAGES} would not say what it shows"),
+    "codec": (("video",), None, _FOR_VIDEOS),
+    "crf": (("video",), None, _FOR_VIDEOS),
+    "as_json": (("page", "video"), False, _FOR_SCORES),
 }
 
 
 class CropPosition(click.ParamType):
-    """``X,Y,WxH``: a rectangle in pixels, as (left, top, width, height)."""
+    """``X,Y,WxH``: a rectangle in pixels, as a tuple (left, top, width, height)."""
 
     name = "X,Y,WxH"
 
@@ -68,10 +63,10 @@ class CropPosition(click.ParamType):
     ) -> tuple[int, int, int, int]:
         if isinstance(value, tuple):
             return value
-        found = re.fullmatch(r"(\d{1,6}),(\d{1,6}),(\d{1,6})x(\d{1,6})", str(value).replace(" ", ""))
-        if not found or not int(found[3]) or not int(found[4]):
-            self.fail(f"{value!r} is no part of a picture: give one such as 320,180,160x120", param, ctx)
-        left, top, width, height = (int(number) for number in found.groups())
+        match = re.fullmatch(r"(\d{1,6}),(\d{1,6}),(\d{1,6})x(\d{1,6})", str(value).replace(" ", ""))
+        if not match or not int(match[3]) or not int(match[4]):
+            self.fail(f"{value!r} is no part of a frame: give one such as 320,180,160x120", param, ctx)
+        left, top, width, height = (int(number) for number in match.groups())
         return left, top, width, height
 
 
@@ -82,7 +77,7 @@ class CropPosition(click.ParamType):
     "A detail of three videos as an image: "
     "vsr compare in.mp4 a.mp4 b.mp4 -o detail.png --at 0:12 --crop 320,180,160x120",
 )
-@click.argument("films", metavar="A B [MORE]...", nargs=-1, required=True, type=_FILE)
+@click.argument("videos", metavar="A B [MORE]...", nargs=-1, required=True, type=_FILE)
 @option(
     "-o",
     "--output",
@@ -144,7 +139,7 @@ class CropPosition(click.ParamType):
     type=TimeParam(),
     multiple=True,
     group="Time range",
-    help="Show this moment in a page or image; repeatable for a page.",
+    help="Show this time in a page or image; repeatable for a page.",
 )
 @option(
     "--moments",
@@ -154,7 +149,7 @@ class CropPosition(click.ParamType):
     show_default=True,
     metavar="N",
     group="Time range",
-    help="Show N moments in a page, evenly spread, if there is no --at.",
+    help="Show N times in a page, evenly spread, if there is no --at.",
 )
 @option(
     "--start",
@@ -208,14 +203,14 @@ class CropPosition(click.ParamType):
 @quiet_option
 @verbose_option
 def compare(
-    films: tuple[Path, ...],
+    videos: tuple[Path, ...],
     target: Path | None,
     reference: Path | None,
     count: int,
     overwrite: bool,
     quiet: bool,
     verbose: int,
-    **given: Any,
+    **values: Any,
 ) -> None:
     """Show videos side by side: as a page with a slider, as a video, or as an image.
 
@@ -223,219 +218,237 @@ def compare(
     it. Videos of different size are shown at the largest, or at that of TRUTH. They are matched by time, as
     far as all of them go.
     """
-    if len(films) < 2:
-        raise UsageError("there is nothing to compare one film with: name two or more")
-    target = target or films[-1].with_name(f"{films[-1].stem}-compare.html")
+    if len(videos) < 2:
+        raise UsageError("there is nothing to compare one video with: name two or more")
+    target = target or videos[-1].with_name(f"{videos[-1].stem}-compare.html")
     if target == Path("-"):
         raise UsageError("a comparison is a file, not a stream: name one with -o, such as compared.mp4")
-    kind = _kind(target)
+    kind = _output_kind(target)
     context = click.get_current_context()
-    _suit(context, kind, len(films), reference, given)
+    _drop_inapplicable(context, kind, len(videos), reference, values)
     from vsrcli.cli import summary
     from vsrcli.cli.progress import make_progress, stderr_console
-    from vsrcli.cli.upscale_options import preferred
+    from vsrcli.cli.upscale_options import build_encode_options
     from vsrcli.compare.inputs import plan_comparison
     from vsrcli.compare.writers import check_target
     from vsrcli.media.ffmpeg import find_ffmpeg
 
     console = stderr_console()
-    everything = [*films, *([reference] if reference else [])]
-    with catch_signals() as received, summary.echo_commands(verbose > 0 and not quiet):
-        ffmpeg = find_ffmpeg(given["ffmpeg"])
-        line = plan_comparison(
-            films,
+    with catch_signals() as cancel, summary.echo_commands(verbose > 0 and not quiet):
+        ffmpeg = find_ffmpeg(values["ffmpeg"])
+        comparison = plan_comparison(
+            videos,
             reference,
-            labels=[name.strip() for name in given["labels"].split(",")] if given["labels"] else [],
-            kernel=given["kernel"],
-            start=given["start"],
-            seconds=given["seconds"],
-            offset=given["offset"],
+            labels=[name.strip() for name in values["labels"].split(",")] if values["labels"] else [],
+            kernel=values["kernel"],
+            start=values["start"],
+            seconds=values["seconds"],
+            offset=values["offset"],
         )
-        check_target(target, everything, overwrite=overwrite)
-        for text in () if quiet else line.notices:
+        check_target(target, [*videos, *([reference] if reference else [])], overwrite=overwrite)
+        for text in () if quiet else comparison.notices:
             summary.print_notice(console, text)
-        unit = "moments" if kind == "page" and reference is None else "frames"
-        work = ComparisonWriter(
-            line,
+        unit = "images" if kind == "page" and reference is None else "frames"
+        writer = ComparisonWriter(
+            comparison,
             target,
             overwrite,
             ffmpeg,
             make_progress(console, unit, quiet=quiet),
-            received.raise_if_cancelled,
+            cancel.raise_if_cancelled,
         )
-        figures: ScoreSeries | None = None
-        if kind == "picture":
-            said = work.write_image(_layout(line, kind, given), given["moments"])
+        scores: ScoreSeries | None = None
+        if kind == "image":
+            description = writer.write_image(_layout(comparison, kind, values), values["moments"])
         elif kind == "page":
-            said, figures = work.write_page(given["moments"], count, _crop(given), vmaf=given["vmaf"])
+            description, scores = writer.write_page(
+                values["moments"], count, _crop(values), vmaf=values["vmaf"]
+            )
         else:
-            encode = preferred(context, codec=given["codec"], crf=given["crf"], overwrite=overwrite)
-            said, figures = work.write_video(_layout(line, kind, given), encode, vmaf=given["vmaf"])
-    if figures is not None and given["as_json"]:
-        click.echo(json.dumps({"target": str(target), **figures.as_dict(line)}, indent=2, ensure_ascii=False))
-    elif figures is not None and not quiet:
-        print_figures(line, figures)
+            encode = build_encode_options(
+                context, codec=values["codec"], crf=values["crf"], overwrite=overwrite
+            )
+            description, scores = writer.write_video(
+                _layout(comparison, kind, values), encode, vmaf=values["vmaf"]
+            )
+    if scores is not None and values["as_json"]:
+        document = {"target": str(target), **scores.as_dict(comparison)}
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    elif scores is not None and not quiet:
+        print_scores(comparison, scores)
     if not quiet:
-        console.print(f"{said}: {target}", style="green")
-
-
-def _kind(target: Path) -> str:
-    suffix = target.suffix.lower()
-    return "page" if suffix in _PAGES else "picture" if suffix in _PICTURES else "film"
-
-
-def _suit(
-    context: click.Context, kind: str, count: int, reference: Path | None, given: dict[str, Any]
-) -> None:
-    """What was typed must be of some effect; what a settings file says of other comparisons is put aside.
-
-    Args:
-        context: of the command.
-        kind: ``page``, ``film`` or ``picture``.
-        count: of films.
-        reference: what they ought to look like.
-        given: option -> value; changed.
-
-    Raises:
-        UsageError: an option that was typed has no meaning here.
-    """
-    for name, (kinds, without, text) in _PARTIAL.items():
-        unsuited = kind not in kinds or (name == "as_json" and reference is None)
-        if unsuited and given[name] != without:
-            if from_command_line(context, name):
-                raise UsageError(text)
-            given[name] = without
-    if kind == "picture" and len(given["moments"]) > 1:
-        if from_command_line(context, "moments"):
-            raise UsageError("a picture shows one moment: give --at once, or write an .html")
-        given["moments"] = given["moments"][:1]
-    if given["layout"] in ("split", "wipe") and count != 2 and not from_command_line(context, "layout"):
-        given["layout"] = None
-    if given["seconds"] is not None and given["seconds"] <= 0:
-        raise UsageError("--seconds 0 compares nothing: give more")
-    words = highest_precedence(context, {"labels": given["labels"], "no_labels": given["no_labels"] or None})
-    if len(words) > 1:
-        raise UsageError("--labels and --no-labels contradict each other: leave one out")
-    given |= {"labels": words.get("labels"), "no_labels": "no_labels" in words}
-    if not from_command_line(context, "labels") and len((given["labels"] or "").split(",")) != count:
-        given["labels"] = None
-
-
-def _crop(given: dict[str, Any]) -> DetailCrop | None:
-    from vsrcli.evaluate.crops import DetailCrop
-
-    return None if given["crop"] is None else DetailCrop(*given["crop"])
-
-
-def _layout(line: Comparison, kind: str, given: dict[str, Any]) -> Layout:
-    """With a reference, it is shown, too, where there is room for a third picture."""
-    from vsrcli.compare.canvas import Layout
-
-    crop, films = _crop(given), len(line.films)
-    layout = given["layout"] or ("split" if kind == "film" and films == 2 else "side")
-    count = films if layout in ("split", "wipe") else len(line.all)
-    zoom = given["zoom"]
-    if zoom is None:
-        zoom = 1 if crop is None else max(min(line.width // crop.width, line.height // crop.height), 1)
-    return Layout(layout, line.width, line.height, count, crop, zoom, named=not given["no_labels"])
+        console.print(f"{description}: {target}", style="green")
 
 
 class ComparisonWriter:
-    """Writes a comparison; each kind says what it has made.
+    """Writes a comparison as a page, a video or an image.
+
+    Each method returns a description of the result for people.
 
     Args:
-        line: what is compared.
-        target: the new file.
-        overwrite: whether it may replace another.
+        comparison: what is compared.
+        target: path of the output.
+        overwrite: whether the output may replace a file.
         ffmpeg: the executable.
-        meter: told how far it is.
-        check: called after every moment; raises if a signal has arrived.
+        progress: shows progress.
+        raise_if_cancelled: called after every frame; raises if a signal has arrived.
     """
 
     def __init__(
         self,
-        line: Comparison,
+        comparison: Comparison,
         target: Path,
         overwrite: bool,
         ffmpeg: Ffmpeg,
-        meter: ProgressDisplay,
-        check: Callable[[], None],
+        progress: ProgressDisplay,
+        raise_if_cancelled: Callable[[], None],
     ) -> None:
-        self._line, self._target, self._overwrite = line, target, overwrite
-        self._ffmpeg, self._meter, self._check = ffmpeg, meter, check
+        self._comparison, self._target, self._overwrite = comparison, target, overwrite
+        self._ffmpeg, self._progress, self._raise_if_cancelled = ffmpeg, progress, raise_if_cancelled
 
-    def write_image(self, layout: Layout, moments: tuple[Fraction, ...]) -> str:
-        """A picture of one moment."""
-        check_times(self._line, moments)
-        at = moments[0] if moments else spread_times(self._line, 1)[0]
-        write_image(self._line, self._target, layout, at, overwrite=self._overwrite, ffmpeg=self._ffmpeg)
+    def write_image(self, layout: Layout, times: tuple[Fraction, ...]) -> str:
+        """Write an image of the first of ``times``; without any, of the middle."""
+        comparison = self._comparison
+        check_times(comparison, times)
+        at = times[0] if times else spread_times(comparison, 1)[0]
+        write_image(comparison, self._target, layout, at, overwrite=self._overwrite, ffmpeg=self._ffmpeg)
         return "{}x{}".format(*layout.size)
 
     def write_page(
-        self, moments: tuple[Fraction, ...], count: int, crop: DetailCrop | None, *, vmaf: bool
+        self, times: tuple[Fraction, ...], count: int, crop: DetailCrop | None, *, vmaf: bool
     ) -> tuple[str, ScoreSeries | None]:
-        """A page of several moments; without any, of ``count``."""
-        line = self._line
-        check_times(line, moments)
-        if crop is not None:
-            crop.of(np.empty((line.height, line.width, 1), np.uint8))  # which says if it is not inside
-        times = moments or spread_times(line, count - (line.reference is not None and count > 1))
-        total = len(times) if line.reference is None else self._frames()
-        with self._meter as meter:
-            album = collect_snapshots(
-                line,
-                times,
+        """Write a page of ``times``; without any, of ``count`` times spread evenly."""
+        comparison = self._comparison
+        check_times(comparison, times)
+        if crop is not None:  # raises an error if it is not inside
+            crop.of(np.empty((comparison.height, comparison.width, 1), np.uint8))
+        has_reference = comparison.reference is not None
+        page_times = times or spread_times(comparison, count - (has_reference and count > 1))
+        total = self._expected_frames() if has_reference else len(page_times)
+        with self._progress as progress:
+            snapshots = collect_snapshots(
+                comparison,
+                page_times,
                 vmaf=vmaf,
-                on_moment=lambda done: self._tell(done, total),
-                on_notice=meter.print_line,
+                on_moment=lambda done: self._update(done, total),
+                on_notice=progress.print_line,
                 ffmpeg=self._ffmpeg,
             )
-        size = write_page(line, album, self._target, crop=crop, overwrite=self._overwrite)
-        pictures = f"{len(line.all)} films, {len(album.shots)} moments ({album.coding})"
-        return f"{pictures}, {size / 1e6:.1f} MB", album.figures
+        size = write_page(comparison, snapshots, self._target, crop=crop, overwrite=self._overwrite)
+        images = f"{len(comparison.all)} videos, {len(snapshots.shots)} images each ({snapshots.coding})"
+        return f"{images}, {size / 1e6:.1f} MB", snapshots.figures
 
     def write_video(
         self, layout: Layout, options: EncodeOptions, *, vmaf: bool
     ) -> tuple[str, ScoreSeries | None]:
-        """A film."""
-        plan = plan_video(self._line, self._target, layout, options, ffmpeg=self._ffmpeg)
-        total = self._frames()
-        with self._meter as meter:
+        """Write a video."""
+        plan = plan_video(self._comparison, self._target, layout, options, ffmpeg=self._ffmpeg)
+        total = self._expected_frames()
+        with self._progress as progress:
             for text in plan.notices:
-                meter.print_line(f"  {text}")
-            frames, figures = write_video(
-                self._line,
+                progress.print_line(f"  {text}")
+            frames, scores = write_video(
+                self._comparison,
                 plan,
                 layout,
                 vmaf=vmaf,
-                on_moment=lambda done: self._tell(done, total),
-                on_notice=meter.print_line,
+                on_moment=lambda done: self._update(done, total),
+                on_notice=progress.print_line,
                 ffmpeg=self._ffmpeg,
             )
-        return f"{frames} frames, {plan.width}x{plan.height}", figures
+        return f"{frames} frames, {plan.width}x{plan.height}", scores
 
-    def _tell(self, done: int, total: int | None) -> None:
-        self._check()
-        self._meter.update(done, total, "compared")
+    def _update(self, done: int, total: int | None) -> None:
+        self._raise_if_cancelled()
+        self._progress.update(done, total, "compared")
 
-    def _frames(self) -> int | None:
-        """To come, as far as anybody knows."""
-        line = self._line
-        rate = line.films[0].source.video.frame_rate
-        return None if line.end is None or rate is None else max(round((line.end - line.start) * rate), 1)
+    def _expected_frames(self) -> int | None:
+        """Return the number of frames to compare, None if the length or the frame rate is unknown."""
+        comparison = self._comparison
+        rate = comparison.films[0].source.video.frame_rate
+        if comparison.end is None or rate is None:
+            return None
+        return max(round((comparison.end - comparison.start) * rate), 1)
 
 
-def print_figures(line: Comparison, figures: ScoreSeries) -> None:
-    """Means and lowest figures, a row for each film, on standard output."""
+def print_scores(comparison: Comparison, scores: ScoreSeries) -> None:
+    """Print mean and lowest scores on stdout, a row for each video."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("mean / worst frame", overflow="fold")
-    for metric in figures.metrics:
+    for metric in scores.metrics:
         unit = f", {metric.unit}" if metric.unit else ""
         table.add_column(metric.name + unit, justify="right", no_wrap=True)
-    for number, film in enumerate(line.films):
+    for index, video in enumerate(comparison.films):
         cells = []
-        for metric in figures.metrics:
-            lowest = figures.values[metric.key][number][figures.worst(metric, number)]
-            cells.append(f"{figures.mean(metric, number):.{metric.digits}f} / {lowest:.{metric.digits}f}")
-        table.add_row(Text(film.title), *cells)
+        for metric in scores.metrics:
+            lowest = scores.values[metric.key][index][scores.worst(metric, index)]
+            cells.append(f"{scores.mean(metric, index):.{metric.digits}f} / {lowest:.{metric.digits}f}")
+        table.add_row(Text(video.title), *cells)
     Console(markup=False, highlight=False, emoji=False).print(table)
+
+
+def _output_kind(target: Path) -> str:
+    suffix = target.suffix.lower()
+    return "page" if suffix in _PAGE_SUFFIXES else "image" if suffix in _IMAGE_SUFFIXES else "video"
+
+
+def _drop_inapplicable(
+    context: click.Context, kind: str, count: int, reference: Path | None, values: dict[str, Any]
+) -> None:
+    """Reset settings that do not apply to this comparison.
+
+    Args:
+        context: of the command.
+        kind: ``page``, ``video`` or ``image``.
+        count: number of videos.
+        reference: of the comparison.
+        values: by parameter; changed.
+
+    Raises:
+        UsageError: such an option was typed.
+    """
+    for name, (kinds, neutral, message) in _KIND_OPTIONS.items():
+        applies = kind in kinds and (name != "as_json" or reference is not None)
+        if not applies and values[name] != neutral:
+            if from_command_line(context, name):
+                raise UsageError(message)
+            values[name] = neutral
+    if kind == "image" and len(values["moments"]) > 1:
+        if from_command_line(context, "moments"):
+            raise UsageError("an image shows one time: give --at once, or write an .html")
+        values["moments"] = values["moments"][:1]
+    if values["layout"] in ("split", "wipe") and count != 2 and not from_command_line(context, "layout"):
+        values["layout"] = None
+    if values["seconds"] is not None and values["seconds"] <= 0:
+        raise UsageError("--seconds 0 compares nothing: give more")
+    labels = highest_precedence(
+        context, {"labels": values["labels"], "no_labels": values["no_labels"] or None}
+    )
+    if len(labels) > 1:
+        raise UsageError("--labels and --no-labels contradict each other: leave one out")
+    values |= {"labels": labels.get("labels"), "no_labels": "no_labels" in labels}
+    if not from_command_line(context, "labels") and len((values["labels"] or "").split(",")) != count:
+        values["labels"] = None
+
+
+def _crop(values: dict[str, Any]) -> DetailCrop | None:
+    return None if values["crop"] is None else DetailCrop(*values["crop"])
+
+
+def _layout(comparison: Comparison, kind: str, values: dict[str, Any]) -> Layout:
+    """Return the layout; the reference is shown, too, unless the layout has room for two videos only."""
+    crop, count = _crop(values), len(comparison.films)
+    name = values["layout"] or ("split" if kind == "video" and count == 2 else "side")
+    shown_count = count if name in ("split", "wipe") else len(comparison.all)
+    zoom = values["zoom"]
+    if zoom is None and crop is not None:
+        zoom = max(min(comparison.width // crop.width, comparison.height // crop.height), 1)
+    return Layout(
+        name,
+        comparison.width,
+        comparison.height,
+        shown_count,
+        crop,
+        zoom or 1,
+        named=not values["no_labels"],
+    )

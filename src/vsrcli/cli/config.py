@@ -1,14 +1,11 @@
-"""``vsr config``: which defaults hold here, and where each comes from.
-
-``vsr completion``: the Tab key in bash, zsh and fish. Click writes the scripts.
-"""
+"""``vsr config``: show settings and where they come from; ``vsr completion``: install shell completion."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -16,11 +13,11 @@ from click.core import ParameterSource
 from vsrcli.cli.help import Command, Group
 from vsrcli.cli.options import verbose_option
 
-_WORDS = {
-    ParameterSource.DEFAULT: "built in",
-    ParameterSource.DEFAULT_MAP: "",  # the file says
-    ParameterSource.ENVIRONMENT: "environment",
-}
+if TYPE_CHECKING:
+    from vsrcli.cli.config_files import Config
+
+SHELLS = ("bash", "zsh", "fish")
+_ZSH_HINT = "if it has no effect, add to ~/.zshrc, before compinit: fpath+=({folder})"
 
 
 @click.group(
@@ -43,25 +40,24 @@ def show(context: click.Context, command: str | None, everything: bool, as_json:
 
     Each is shown with its origin: a settings file, an environment variable or, with --all, vsr itself.
     """
-    from vsrcli.cli.main import COMMANDS, settings_of, vsr
+    from vsrcli.cli.main import COMMANDS, load_config, vsr
     from vsrcli.errors import UsageError
 
     names = [name for name in COMMANDS if name not in ("config", "completion")]
     if command is not None and command not in names:
         raise UsageError(f"no command {command!r}: there are {', '.join(names)}")
-    settings = settings_of(context)
-    rows = []
-    for name in [command] if command else names:
-        rows += _rows(context, vsr, name, settings, everything=everything)
+    settings = load_config(context)
+    rows = [
+        row
+        for name in ([command] if command else names)
+        for row in _rows(context, vsr, name, settings, everything=everything)
+    ]
     if as_json:
         files = [str(file.resolve()) for file in settings.files]
         click.echo(json.dumps({"files": files, "profile": settings.profile, "options": rows}, indent=2))
         return
-    read = (
-        ", ".join(str(file) for file in settings.files)
-        or "none; `vsr config path` says where they are looked for"
-    )
-    click.echo(f"settings files: {read}")
+    files = ", ".join(str(file) for file in settings.files)
+    click.echo(f"settings files: {files or 'none; `vsr config path` says where they are looked for'}")
     if settings.profile:
         click.echo(f"profile: {settings.profile}")
     width = max((len(f"{row['command']} --{row['option']}") for row in rows), default=0)
@@ -80,49 +76,7 @@ def path() -> None:
 
     for file in (user_file(), PROJECT_FILE):
         if file is not None:
-            click.echo(f"{file.absolute()}{'' if file.is_file() else '  (not there)'}")
-
-
-def _rows(
-    context: click.Context, group: click.Group, name: str, settings: Any, *, everything: bool
-) -> list[dict[str, Any]]:
-    """Options of a command as if nothing had been typed."""
-    from vsrcli.cli.config_files import defaults
-
-    command = group.get_command(context, name)
-    assert command is not None
-    inner = click.Context(command, parent=context.find_root(), info_name=name)
-    inner.default_map = defaults(settings, name, command, inner)
-    rows = []
-    for parameter in command.params:
-        if not isinstance(parameter, click.Option) or parameter.name in ("help", "progress_fd", None):
-            continue
-        value, source = parameter.consume_value(inner, {})
-        if not everything and source not in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP):
-            continue
-        option = max(parameter.opts, key=len).lstrip("-")
-        origin = _WORDS.get(source, "")
-        if source is ParameterSource.DEFAULT_MAP:
-            origin = settings.by_command[name][option].origin
-        elif source is ParameterSource.ENVIRONMENT:
-            origin = (
-                f"environment, {parameter.resolve_envvar_value(inner) and _variable(name, parameter.name)}"
-            )
-        shown = list(value) if isinstance(value, tuple | list) else value
-        rows.append({"command": name, "option": option, "value": _plain(shown), "from": origin})
-    return rows
-
-
-def _variable(command: str, parameter: str) -> str:
-    return f"VSR_{command}_{parameter}".upper().replace("-", "_")
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, str | int | float | bool | list | None) else str(value)
-
-
-SHELLS = ("bash", "zsh", "fish")
-_ZSH_HINT = "if it has no effect, add to ~/.zshrc, before compinit: fpath+=({folder})"
+            click.echo(f"{file.absolute()}{'' if file.is_file() else '  (does not exist)'}")
 
 
 @click.command(
@@ -135,7 +89,7 @@ _ZSH_HINT = "if it has no effect, add to ~/.zshrc, before compinit: fpath+=({fol
 @click.pass_context
 def completion(context: click.Context, shell: str | None, install: bool, verbose: int) -> None:
     """Print or install the completion of commands and options for a shell, by default yours."""
-    shell = shell or _running()
+    shell = shell or _current_shell()
     text = script(shell)
     if not install:
         click.echo(text)
@@ -156,18 +110,18 @@ def completion(context: click.Context, shell: str | None, install: bool, verbose
 
 
 def script(shell: str) -> str:
-    """The script that a shell sources; it asks ``vsr`` itself for what may follow."""
+    """Return the script that a shell sources; it calls ``vsr`` itself for completions."""
     from click.shell_completion import get_completion_class
 
-    from vsrcli.cli.main import COMPLETE, vsr
+    from vsrcli.cli.main import COMPLETION_VARIABLE, vsr
 
-    kind = get_completion_class(shell)
-    assert kind is not None
-    return kind(vsr, {}, "vsr", COMPLETE).source()
+    completion_class = get_completion_class(shell)
+    assert completion_class is not None
+    return completion_class(vsr, {}, "vsr", COMPLETION_VARIABLE).source()
 
 
 def completion_path(shell: str) -> Path:
-    """Where the shell looks by itself."""
+    """Return the file where a shell looks for the completion of vsr."""
     data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share")
     settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     return {
@@ -177,7 +131,46 @@ def completion_path(shell: str) -> Path:
     }[shell]
 
 
-def _running() -> str:
+def _rows(
+    context: click.Context, group: click.Group, name: str, settings: Config, *, everything: bool
+) -> list[dict[str, Any]]:
+    """Return the options of a command as if nothing had been typed."""
+    from vsrcli.cli.config_files import option_defaults
+
+    command = group.get_command(context, name)
+    assert command is not None
+    inner = click.Context(command, parent=context.find_root(), info_name=name)
+    inner.default_map = option_defaults(settings, name, command, inner)
+    rows = []
+    for parameter in command.params:
+        if not isinstance(parameter, click.Option) or parameter.name in ("help", "progress_fd", None):
+            continue
+        value, source = parameter.consume_value(inner, {})
+        if not everything and source not in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP):
+            continue
+        option = max(parameter.opts, key=len).lstrip("-")
+        origin = ""
+        if source is ParameterSource.DEFAULT:
+            origin = "built in"
+        elif source is ParameterSource.DEFAULT_MAP:
+            origin = settings.by_command[name][option].origin
+        elif source is ParameterSource.ENVIRONMENT:
+            variable = parameter.resolve_envvar_value(inner) and _variable(name, parameter.name)
+            origin = f"environment, {variable}"
+        value = list(value) if isinstance(value, tuple | list) else value
+        rows.append({"command": name, "option": option, "value": _to_json(value), "from": origin})
+    return rows
+
+
+def _variable(command: str, parameter: str) -> str:
+    return f"VSR_{command}_{parameter}".upper().replace("-", "_")
+
+
+def _to_json(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | bool | list | None) else str(value)
+
+
+def _current_shell() -> str:
     name = Path(os.environ.get("SHELL", "")).name
     if name not in SHELLS:
         raise click.UsageError(f"SHELL is {name or 'not set'}: name one of {', '.join(SHELLS)}")

@@ -1,4 +1,4 @@
-"""``vsr doctor``: does everything work here, and what to do where it does not."""
+"""``vsr doctor``: check that everything works on this machine, and say what to fix."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ def doctor(as_json: bool, verbose: int) -> None:
     """
     from vsrcli.doctor import CHECKS, run_checks
 
-    found: list[Finding] = []
+    findings: list[Finding] = []
     checks = [*CHECKS]
     checks.insert(-3, ("settings", check_config))  # before disk, memory and the self-test
     for finding in run_checks(checks):
-        found.append(finding)
+        findings.append(finding)
         if not as_json:
             _print(finding)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in found], indent=2, ensure_ascii=False))
-    problems = sum(finding.state == "problem" for finding in found)
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2, ensure_ascii=False))
+    problems = sum(finding.state == "problem" for finding in findings)
     if problems:
         raise VsrError(
-            f"{problems} problem{'s' if problems > 1 else ''} found; what to do stands beside each"
+            f"{problems} problem{'s' if problems > 1 else ''} found; the remedy is printed with each"
         )
 
 
 def check_config() -> Iterator[Finding]:
-    """The settings files with defaults that hold here."""
+    """Check the settings files that apply in the current folder."""
     from vsrcli.cli.config_files import read_config
     from vsrcli.cli.main import COMMANDS
     from vsrcli.doctor import OK, Finding
@@ -65,20 +65,20 @@ def _print(finding: Finding) -> None:
 
     console = Console(highlight=False, emoji=False, soft_wrap=True)
     state, name = finding.state, finding.name
-    mark, word, colour = _MARKS[state]
-    shown = mark if "utf" in (sys.stdout.encoding or "").lower() else word
+    symbol, word, colour = _MARKS[state]
+    mark = symbol if "utf" in (sys.stdout.encoding or "").lower() else word
     text = finding.text.replace(f"{Path.home()}{os.sep}", f"~{os.sep}")
     remedy = Text.assemble(("-> ", colour), finding.remedy) if finding.remedy else None
-    if console.is_terminal:  # what is too long goes on below itself
+    if console.is_terminal:  # long texts wrap within their column
         table = Table.grid(padding=(0, 1))
         table.add_column()
         table.add_column(width=17)
         table.add_column(overflow="fold")
-        table.add_row(Text(shown, style=f"bold {colour}"), Text(name, style="bold"), text)
+        table.add_row(Text(mark, style=f"bold {colour}"), Text(name, style="bold"), text)
         if remedy:
             table.add_row("", "", remedy)
         console.print(table, soft_wrap=False)
         return
-    console.print(Text.assemble((f"{shown} ", f"bold {colour}"), (f"{name:<18}", "bold"), text))
+    console.print(Text.assemble((f"{mark} ", f"bold {colour}"), (f"{name:<18}", "bold"), text))
     if remedy:
-        console.print(Text(" " * (len(shown) + 19)) + remedy)
+        console.print(Text(" " * (len(mark) + 19)) + remedy)

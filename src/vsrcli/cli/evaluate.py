@@ -1,7 +1,4 @@
-"""``vsr evaluate``: how good models are on your own clips, beside interpolation.
-
-What ``vsr evaluate`` writes besides its tables: figures, and measurements in the cards of weights.
-"""
+"""``vsr evaluate``: measure the quality of models on clips, and write scores to files and model cards."""
 
 from __future__ import annotations
 
@@ -14,13 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vsrcli.cli.help import Command, option
-from vsrcli.cli.options import (
-    ARGUMENTS,
-    engine_options,
-    from_command_line,
-    highest_precedence,
-    verbose_option,
-)
+from vsrcli.cli.options import ARGUMENTS, from_command_line, highest_precedence, verbose_option
+from vsrcli.cli.upscale_options import engine_options
 from vsrcli.errors import OutputError, UsageError
 from vsrcli.evaluate.models import EvaluatedModel
 from vsrcli.evaluate.results import Evaluation, card_entry
@@ -36,8 +28,8 @@ _DEGRADATIONS = click.Choice(["bi", "bd", "video", "none"])
 _FILE = click.Path(path_type=Path)
 
 
-class CrfType(click.ParamType):
-    """``none`` or a constant rate factor of H.264."""
+class CrfParam(click.ParamType):
+    """``none``, or a constant rate factor of H.264 as an int."""
 
     name = "none|0-51"
 
@@ -96,7 +88,7 @@ class CrfType(click.ParamType):
     "--crf",
     "crfs",
     multiple=True,
-    type=CrfType(),
+    type=CrfParam(),
     default=("none",),
     show_default=True,
     metavar="none|0-51",
@@ -164,7 +156,7 @@ def evaluate(
     pictures: Path | None,
     card: bool,
     verbose: int,
-    **given: Any,
+    **values: Any,
 ) -> None:
     """Measure the quality of models on CLIPS: shrink, upscale, compare with the original.
 
@@ -174,131 +166,84 @@ def evaluate(
     """
     from dataclasses import replace
 
-    from vsrcli.cli.evaluate_report import ComparisonStrips, MeasuringBar, print_comparison
+    from vsrcli.cli.evaluate_report import ComparisonStrips, EvaluationBar, print_comparison
     from vsrcli.evaluate.comparison import compare_models
     from vsrcli.evaluate.tables import notes
 
-    say = _Notices()
-    name = _degradation(degrade, protocol)
-    given |= {"truth": truth, "card": card, "crfs": crfs}
-    _suit(name, models, given)
-    truth, card, crfs = given["truth"], given["card"], given["crfs"]
+    # options
+    warn = _Warnings()
+    degradation = _resolve_degradation(degrade, protocol)
+    values |= {"truth": truth, "card": card, "crfs": crfs}
+    _drop_inapplicable(degradation, models, values)
+    truth, card, crfs = values["truth"], values["card"], values["crfs"]
     for path in (json_file, markdown_file):
         check_target(path)
-    contestants = _contestants(models, given["scale"], name, given["phase"], say)
+
+    # models, protocols and clips
+    evaluated = _resolve_models(models, values["scale"], degradation, values["phase"], warn)
     if card:
-        check_cards(contestants, name)
-    test = contestants[0].protocol
-    tests = [replace(test, crf=None if isinstance(crf, str) else crf) for crf in dict.fromkeys(crfs)]
-    files = _files(clips, name, truth, say)
-    engine = {key: given[key] for key in ("device", "precision", "engine")}
+        check_cards(evaluated, degradation)
+    base_protocol = evaluated[0].protocol
+    protocols = [
+        replace(base_protocol, crf=None if isinstance(crf, str) else crf) for crf in dict.fromkeys(crfs)
+    ]
+    clip_files = _find_clips(clips, degradation, truth, warn)
+
+    # measurement
+    engine = {key: values[key] for key in ("device", "precision", "engine")}
     to_stdout = markdown_file == Path("-")
-    progress, strips, found = (
-        MeasuringBar(len(files)),
-        ComparisonStrips(pictures, several=len(contestants) > 1),
-        [],
-    )
+    bar = EvaluationBar(len(clip_files))
+    strips = ComparisonStrips(pictures, several=len(evaluated) > 1)
+    comparisons = []
 
-    def on_clip(contestant: EvaluatedModel, result: ClipResult, still: StillFrames) -> None:
-        strips.add(contestant, label=progress.label, result=result, still=still)
-        progress.advance()
+    def on_clip(model: EvaluatedModel, result: ClipResult, frames: StillFrames) -> None:
+        strips.add(model, label=bar.label, result=result, frames=frames)
+        bar.advance()
 
-    with progress:
+    with bar:
         for comparison in compare_models(
-            contestants,
-            files,
-            tests,
-            open_engine=lambda contestant: contestant.open(**engine),
+            evaluated,
+            clip_files,
+            protocols,
+            open_engine=lambda model: model.open(**engine),
             frames=frames,
-            on_begin=progress.begin,
+            on_begin=bar.begin,
             on_clip=on_clip,
-            on_notice=say,
+            on_notice=warn,
         ):
-            progress.end()
+            bar.end()
             if not to_stdout:
                 print_comparison(comparison)
-            found.append(comparison)
+            comparisons.append(comparison)
+
+    # results
     if not to_stdout:
-        click.echo("\n".join(notes(found[0])))
+        click.echo("\n".join(notes(comparisons[0])))
     if json_file:
-        reports = [report.as_dict() for comparison in found for report in comparison.reports]
+        reports = [report.as_dict() for comparison in comparisons for report in comparison.reports]
         write(json_file, json.dumps(reports, indent=2) + "\n")
     if markdown_file:
         from vsrcli.evaluate.tables import evaluation_document
 
         typed = click.get_current_context().meta.get(ARGUMENTS, ())
-        text = evaluation_document(found, shlex.join(["vsr", *typed]) if typed else "")
+        text = evaluation_document(comparisons, shlex.join(["vsr", *typed]) if typed else "")
         if to_stdout:
             click.echo(text, nl=False)
         else:
             write(markdown_file, text)
     if card:
-        for number, contestant in enumerate(contestants):
-            write_card(contestant, [comparison.reports[number] for comparison in found])
-
-
-def _degradation(degrade: str | None, before: str | None) -> str | None:
-    from vsrcli.errors import UsageError
-
-    named = highest_precedence(click.get_current_context(), {"degrade": degrade, "protocol": before})
-    if len(set(named.values())) > 1:
-        raise UsageError(f"--degrade {degrade} and --protocol {before} contradict each other: leave one out")
-    return next(iter(named.values()), None)
-
-
-def _suit(name: str | None, models: Sequence[str], given: dict[str, Any]) -> None:
-    """Options for another kind of measurement: typed ones are refused, those of a settings file put aside."""
-    from vsrcli.errors import UsageError
-
-    context = click.get_current_context()
-    for each in ("truth", "phase"):
-        if given[each] is not None and name != "none":
-            if from_command_line(context, each):
-                raise UsageError(f"--{each} is for low resolution that is given: add --degrade none")
-            given[each] = None
-    if name in ("video", "none") and not from_command_line(context, "crfs"):
-        given["crfs"] = ("none",)
-    if name == "none" and not from_command_line(context, "card"):
-        given["card"] = False
-    if any(model.endswith(SUFFIX) for model in models) and not from_command_line(context, "scale"):
-        given["scale"] = None  # weight files have their own
-
-
-def _contestants(
-    models: Sequence[str], scale: int | None, name: str | None, phase: Any, say: _Notices
-) -> list[EvaluatedModel]:
-    from vsrcli.evaluate.models import resolve_models
-
-    found = resolve_models(models, scale, name, phase)
-    for contestant in found:
-        if contestant.warning:
-            say(contestant.warning)
-    return found
-
-
-def _files(clips: Sequence[Path], name: str | None, truth: Path | None, say: _Notices) -> Any:
-    from vsrcli.evaluate.clips import find_clips, find_pairs
-
-    return find_pairs(clips, truth, say) if name == "none" else find_clips(clips, say)
-
-
-class _Notices:
-    """Warnings on stderr, each once."""
-
-    def __init__(self) -> None:
-        self._said: set[str] = set()
-
-    def __call__(self, text: str) -> None:
-        if text not in self._said:
-            click.echo(f"warning: {text}", err=True)
-        self._said.add(text)
+        for index, model in enumerate(evaluated):
+            write_card(model, [comparison.reports[index] for comparison in comparisons])
 
 
 def check_target(path: Path | None) -> None:
-    """Whether figures can be written there: before hours of work, not after them.
+    """Raise an error before hours of work if scores cannot be written to a file.
+
+    Args:
+        path: of the file; None or ``-``: nothing is checked.
 
     Raises:
-        OutputError: they cannot.
+        OutputError: it is a folder, or its folder does not exist.
     """
     if path is None or path == Path("-"):
         return
@@ -308,10 +253,10 @@ def check_target(path: Path | None) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Figures into a file of their own.
+    """Write scores to a file.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     try:
         path.write_text(text, encoding="utf-8")
@@ -319,26 +264,90 @@ def write(path: Path, text: str) -> None:
         raise OutputError(f"cannot write the figures to {str(path)!r}: {error}; name another file") from error
 
 
-def check_cards(contestants: Sequence[EvaluatedModel], name: str | None) -> None:
-    """Whether these measurements belong into cards.
+def check_cards(models: Sequence[EvaluatedModel], degradation: str | None) -> None:
+    """Check that scores can be written to the models' cards.
 
     Raises:
-        UsageError: they do not.
+        UsageError: a model has no weights, or the degradation is unknown.
     """
-    if name == "none":
+    if degradation == "none":
         raise UsageError("--card says how low resolution was made, --degrade none does not: leave one out")
-    for contestant in contestants:
-        if contestant.choice.weights is None:
+    for model in models:
+        if model.choice.weights is None:
             raise UsageError(
-                f"--card needs models with weights: {contestant.choice.architecture.name} has no card"
+                f"--card needs models with weights: {model.choice.architecture.name} has no card"
             )
 
 
-def write_card(contestant: EvaluatedModel, reports: list[Evaluation]) -> None:
-    """The means of a model into the card of its weights."""
-    weights = contestant.choice.weights
+def write_card(model: EvaluatedModel, reports: list[Evaluation]) -> None:
+    """Write the mean scores of a model into the card of its weights.
+
+    Raises:
+        OutputError: the card cannot be written.
+    """
+    weights = model.choice.weights
     assert weights is not None
     content = {**weights.card, "measured": card_entry(reports)}
     partial = weights.card_path.with_suffix(".part")
     write(partial, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     partial.replace(weights.card_path)
+
+
+def _resolve_degradation(degrade: str | None, protocol: str | None) -> str | None:
+    """Return the one degradation that ``--degrade`` and its older spelling request, None if neither does."""
+    requested = highest_precedence(click.get_current_context(), {"degrade": degrade, "protocol": protocol})
+    if len(set(requested.values())) > 1:
+        raise UsageError(
+            f"--degrade {degrade} and --protocol {protocol} contradict each other: leave one out"
+        )
+    return next(iter(requested.values()), None)
+
+
+def _drop_inapplicable(degradation: str | None, models: Sequence[str], values: dict[str, Any]) -> None:
+    """Reset settings that do not apply to this degradation.
+
+    Raises:
+        UsageError: such an option was typed.
+    """
+    context = click.get_current_context()
+    for name in ("truth", "phase"):
+        if values[name] is not None and degradation != "none":
+            if from_command_line(context, name):
+                raise UsageError(f"--{name} is for low resolution that exists already: add --degrade none")
+            values[name] = None
+    if degradation in ("video", "none") and not from_command_line(context, "crfs"):
+        values["crfs"] = ("none",)
+    if degradation == "none" and not from_command_line(context, "card"):
+        values["card"] = False
+    if any(model.endswith(SUFFIX) for model in models) and not from_command_line(context, "scale"):
+        values["scale"] = None  # weight files have their own
+
+
+def _resolve_models(
+    models: Sequence[str], scale: int | None, degradation: str | None, phase: Any, warn: _Warnings
+) -> list[EvaluatedModel]:
+    from vsrcli.evaluate.models import resolve_models
+
+    evaluated = resolve_models(models, scale, degradation, phase)
+    for model in evaluated:
+        if model.warning:
+            warn(model.warning)
+    return evaluated
+
+
+def _find_clips(clips: Sequence[Path], degradation: str | None, truth: Path | None, warn: _Warnings) -> Any:
+    from vsrcli.evaluate.clips import find_clips, find_pairs
+
+    return find_pairs(clips, truth, warn) if degradation == "none" else find_clips(clips, warn)
+
+
+class _Warnings:
+    """Prints warnings on stderr, each once."""
+
+    def __init__(self) -> None:
+        self._printed: set[str] = set()
+
+    def __call__(self, text: str) -> None:
+        if text not in self._printed:
+            click.echo(f"warning: {text}", err=True)
+        self._printed.add(text)

@@ -1,4 +1,4 @@
-"""What `vsr evaluate` shows while it measures and afterwards: tables, comparison pictures, a bar."""
+"""Output of ``vsr evaluate``: a progress bar, tables on stdout, comparison images."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from vsrcli.evaluate.results import ClipResult
     from vsrcli.evaluate.tables import Table
 
-WIDTH = 118  # of the tables where there is no terminal to ask
+DEFAULT_WIDTH = 118  # of tables that do not go to a terminal
 _WIDE = 112  # columns from which on headings are spelled out
 
 
 def print_comparison(comparison: ModelComparison) -> None:
-    """The tables of one protocol on stdout, as wide as the terminal."""
+    """Print the tables of one protocol on stdout, as wide as the terminal."""
     from vsrcli.evaluate.tables import (
         clip_table,
         engine_lines,
@@ -30,7 +30,7 @@ def print_comparison(comparison: ModelComparison) -> None:
     )
 
     reports, label = comparison.reports, comparison.protocol.label
-    width = _width()
+    width = _table_width()
     wide = width >= _WIDE
     if len(reports) == 1:
         click.echo(f"{reports[0].engine}: {label}")
@@ -47,19 +47,19 @@ def print_comparison(comparison: ModelComparison) -> None:
                 click.echo(f"Worst clip of {report.model}: {report.worst.name}, {report.worst.gain:+.2f} dB.")
         click.echo("\n".join(engine_lines(comparison)))
         click.echo("\nPSNR-Y of each clip, dB:")
-        heads = model_heads([report.model for report in reports])
-        column = max(len(line) for head in heads for line in head.split())
-        at_a_time = max((width - 36) // (max(column, 6) + 2), 1)
-        for first in range(0, len(reports), at_a_time):
-            _print_table(psnr_table(comparison, slice(first, first + at_a_time)))
+        headings = model_heads([report.model for report in reports])
+        longest_word = max(len(word) for heading in headings for word in heading.split())
+        models_per_table = max((width - 36) // (max(longest_word, 6) + 2), 1)
+        for first in range(0, len(reports), models_per_table):
+            _print_table(psnr_table(comparison, slice(first, first + models_per_table)))
     click.echo(f"Protocol: {comparison.protocol.summary}.\n")
 
 
-def _width() -> int:
+def _table_width() -> int:
     from rich.console import Console
 
     console = Console()
-    return console.width if console.is_terminal else WIDTH
+    return console.width if console.is_terminal else DEFAULT_WIDTH
 
 
 def _print_table(content: Table) -> None:
@@ -67,13 +67,17 @@ def _print_table(content: Table) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    width = _width()
-    console = Console(markup=False, highlight=False, emoji=False, width=width)  # names of clips are no markup
+    width = _table_width()
+    console = Console(
+        markup=False, highlight=False, emoji=False, width=width
+    )  # clip names may look like markup
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1) if width >= _WIDE else (0, 0))
     table.add_column(content.heads[0], overflow="fold")
-    for head in content.heads[1:]:
-        words = head == "worst clip"
-        table.add_column(head, justify="left" if words else "right", no_wrap=not words, overflow="fold")
+    for heading in content.heads[1:]:
+        is_text = heading == "worst clip"
+        table.add_column(
+            heading, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold"
+        )
     for row in content.rows[: -1 if content.total else None]:
         table.add_row(*row)
     if content.total:
@@ -83,44 +87,59 @@ def _print_table(content: Table) -> None:
 
 
 class ComparisonStrips:
-    """Comparison pictures: one of each clip and protocol, with a panel more for every model that comes."""
+    """Writes comparison images: one for each clip and protocol, with one more panel for every further model.
+
+    Args:
+        folder: of the images; None: none are written.
+        several: whether there is more than one model; then their frames are stored until the next one's come.
+    """
 
     def __init__(self, folder: Path | None, *, several: bool) -> None:
         from vsrcli.inference.tiled import ArraySpool
 
         self._folder = folder
-        self._shelf = ArraySpool() if several and folder else None
-        self._places: dict[str, list[tuple[str, int]]] = {}
+        self._spool = ArraySpool() if several and folder else None
+        self._spooled: dict[str, list[tuple[str, int]]] = {}  # models and indices in the spool, by file name
 
-    def add(self, contestant: EvaluatedModel, *, label: str, result: ClipResult, still: StillFrames) -> None:
+    def add(self, model: EvaluatedModel, *, label: str, result: ClipResult, frames: StillFrames) -> None:
+        """Write the image of a clip, or write it again with a panel for this model.
+
+        Args:
+            model: the model that upscaled the clip.
+            label: of the protocol.
+            result: scores of the clip.
+            frames: a frame of the clip, from each method.
+        """
         from vsrcli.evaluate.crops import comparison, detailed_crop, save_image, still_panels
 
         if self._folder is None:
             return
         name = f"{result.name} {label}".replace("/", "-").replace(" ", "-")
-        places, others, called = self._places.setdefault(name, []), [], contestant.choice.architecture.name
-        if self._shelf is not None:
-            called = contestant.name
-            others = [(model, self._shelf[place]["still"]) for model, place in places]
-            self._shelf.add({"still": still.model})
-            places.append((called, len(self._shelf) - 1))
-        panels = still_panels(still, called, low=True, others=others)  # type: ignore[arg-type]
-        save_image(self._folder / f"{name}.png", comparison(panels, detailed_crop(still.truth)))
+        title, others = model.choice.architecture.name, []
+        if self._spool is not None:
+            title = model.name
+            spooled = self._spooled.setdefault(name, [])
+            others = [(other, self._spool[index]["still"]) for other, index in spooled]
+            self._spool.add({"still": frames.model})
+            spooled.append((title, len(self._spool) - 1))
+        panels = still_panels(frames, title, low=True, others=others)  # type: ignore[arg-type]
+        save_image(self._folder / f"{name}.png", comparison(panels, detailed_crop(frames.truth)))
 
 
-class MeasuringBar:
-    """A bar on stderr on a terminal, nothing elsewhere: one for each model and protocol.
+class EvaluationBar:
+    """A progress bar on stderr for each model and protocol; nothing where stderr is no terminal.
 
     Attributes:
-        label: of the protocol that is measured now.
+        label: of the current protocol.
     """
 
-    def __init__(self, clips: int) -> None:
+    def __init__(self, clip_count: int) -> None:
         self.label = ""
-        self._clips = clips
+        self._clip_count = clip_count
         self._bar: Any = None
 
-    def begin(self, contestant: EvaluatedModel, protocol: Any) -> None:
+    def begin(self, model: EvaluatedModel, protocol: Any) -> None:
+        """Replace the bar by one for another model or protocol."""
         from rich.console import Console
         from rich.progress import Progress
 
@@ -128,18 +147,20 @@ class MeasuringBar:
         self.label = protocol.label
         console = Console(stderr=True)
         self._bar = Progress(console=console, transient=True, disable=not console.is_terminal)
-        self._bar.add_task(f"{contestant.name}, {protocol.label}", total=self._clips)
+        self._bar.add_task(f"{model.name}, {protocol.label}", total=self._clip_count)
         self._bar.start()
 
     def advance(self) -> None:
+        """Count one clip as done."""
         self._bar.advance(self._bar.task_ids[0])
 
     def end(self) -> None:
+        """Remove the bar, if there is one."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
-    def __enter__(self) -> MeasuringBar:
+    def __enter__(self) -> EvaluationBar:
         return self
 
     def __exit__(self, *exception: object) -> None:

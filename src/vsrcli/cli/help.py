@@ -1,8 +1,8 @@
-"""Help texts: the options of a command in groups, the most used first, and examples that can be copied.
+"""Help texts: options in groups, the most used first, and examples that can be copied.
 
 An option names its group where it is defined, :func:`option`; the order of the groups is that of
-:data:`OptionGroup`, for every command. A command with few options keeps one list. Click does the rest:
-rich-click would take 80 ms more at every start, and draw boxes into pipes.
+:data:`OptionGroup`, for every command. A command with few options has a single list. Plain Click does the
+rest: rich-click would take 80 ms more at every start, and draw boxes into pipes.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ OptionGroup = Literal[
     "Messages",
 ]
 GROUPS: tuple[OptionGroup, ...] = get_args(OptionGroup)
-FEW = 8  # options that are read at a glance, --help included
-_COLUMN = 24  # what is longer has its text on the next line
+MAX_UNGROUPED = 8  # options in a single list, --help included
+_MAX_COLUMN_WIDTH = 24  # longer spellings have their text on the next line
 _EXAMPLE = re.compile(r"(.*?): ((?:[A-Z_]+=\S+ )?(?:vsr|ffmpeg|eval) .*)")
 
 Rows = Sequence[tuple[str, str]]
@@ -46,11 +46,11 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 class Option(click.Option):
-    """An option with a place in the help text.
+    """A Click option with a heading in the help text.
 
     Args:
-        group: heading that it stands under.
-        values: what each value means, where a list says it better than a sentence.
+        group: the heading.
+        values: meaning of each value, to be listed below the option.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Option(click.Option):
         self.values = values or {}
 
     def get_help_extra(self, ctx: click.Context) -> Any:
-        """Without ranges that say only that a number is not negative."""
+        """Leave out ranges without an upper end, which only say that a number is not negative."""
         extra = super().get_help_extra(ctx)
         if getattr(self.type, "max", None) is None:
             extra.pop("range", None)
@@ -73,19 +73,19 @@ class Option(click.Option):
 
 
 def option(*names: str, group: OptionGroup, **attributes: Any) -> Callable[[Decorated], Decorated]:
-    """``click.option`` under a heading."""
+    """Return ``click.option`` for an :class:`Option` of a group."""
     return click.option(*names, cls=Option, group=group, **attributes)
 
 
 class Command(click.Command):
-    """A command whose help groups its options and keeps examples whole."""
+    """A command whose help groups its options and does not wrap examples."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Instead of Click's one list."""
+        """Write the options in groups, instead of Click's single list."""
         write_sections(formatter, sections(self, ctx))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Instead of Click's, which breaks commands where the line ends."""
+        """Write the epilog without wrapping commands, as Click would."""
         write_epilog(formatter, self.epilog)
 
 
@@ -95,7 +95,7 @@ class Group(click.Group):
     command_class = Command
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Instead of Click's, which has the options first."""
+        """Write the commands before the options, unlike Click."""
         self.format_commands(ctx, formatter)
         write_sections(formatter, sections(self, ctx))
 
@@ -105,41 +105,47 @@ class Group(click.Group):
 
 
 def sections(command: click.Command, context: click.Context) -> dict[str, Rows]:
-    """Options of a command by heading, as (spelling, meaning), those that are hidden left out.
+    """Return the visible options of a command by heading, as (spelling, meaning).
 
-    Values that are explained follow their option, indented by two spaces.
+    The values of an option follow it, indented by two spaces.
     """
-    found: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
+    by_group: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context) if isinstance(parameter, click.Option) else None
-        if record is not None:  # only --help and --version are no Options of ours
-            rows = found[getattr(parameter, "group", GROUPS[-1])]
+        if record is not None:  # --help and --version have no group
+            rows = by_group[getattr(parameter, "group", GROUPS[-1])]
             rows.append(record)
             rows += [(f"  {value}", meaning) for value, meaning in getattr(parameter, "values", {}).items()]
-    every = [row for rows in found.values() for row in rows]
-    return {"Options": every} if len(every) <= FEW else {name: rows for name, rows in found.items() if rows}
+    every = [row for rows in by_group.values() for row in rows]
+    return (
+        {"Options": every}
+        if len(every) <= MAX_UNGROUPED
+        else {name: rows for name, rows in by_group.items() if rows}
+    )
 
 
 def write_sections(formatter: click.HelpFormatter, rows_by_heading: Mapping[str, Rows]) -> None:
-    """Lists under headings, their texts in the same column."""
+    """Write lists under headings, with all texts in the same column."""
     spellings = [spelling for rows in rows_by_heading.values() for spelling, _ in rows]
-    width = max((len(each) for each in spellings if len(each) <= _COLUMN), default=_COLUMN)
+    width = max(
+        (len(each) for each in spellings if len(each) <= _MAX_COLUMN_WIDTH), default=_MAX_COLUMN_WIDTH
+    )
     for heading, [(first, meaning), *others] in rows_by_heading.items():
         with formatter.section(click.style(heading, bold=True)):
             formatter.write_dl([(first.ljust(width), meaning), *others], col_max=width)
 
 
 def examples(epilog: str | None) -> Iterator[tuple[str, str | None]]:
-    """Paragraphs of an epilog: an example is what it does and its command, all else text and None."""
+    """Yield the paragraphs of an epilog: description and command of an example, other text and None."""
     for paragraph in (epilog or "").split("\n\n"):
-        if found := _EXAMPLE.fullmatch(paragraph):
-            yield found[1], found[2]
+        if match := _EXAMPLE.fullmatch(paragraph):
+            yield match[1], match[2]
         elif paragraph:
             yield paragraph, None
 
 
 def write_epilog(formatter: click.HelpFormatter, epilog: str | None) -> None:
-    """Commands stand on a line of their own, however long it is."""
+    """Write an epilog; each command is one line, however long it is."""
     for text, command in examples(epilog):
         if command is None:
             formatter.write_paragraph()

@@ -1,7 +1,4 @@
-"""``vsr info``: what a film holds, as ``vsr upscale`` will see it.
-
-``vsr models``: every model, with or without weights.
-"""
+"""``vsr info``: show what a video contains; ``vsr models``: list the models."""
 
 from __future__ import annotations
 
@@ -14,14 +11,19 @@ from typing import Any
 
 import click
 
-from vsrcli.cli.console import SourcePath, one_line
+from vsrcli.cli.console import one_line
 from vsrcli.cli.help import Command
 from vsrcli.cli.options import verbose_option
+from vsrcli.cli.types import SourcePath
 from vsrcli.media.types import Source, VideoStream
 from vsrcli.media.y4m import STDIO
 from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, Architecture
 from vsrcli.models.weights import DEFAULT_DEGRADATION, list_weights
 from vsrcli.system.signals import catch_signals
+
+
+_UNTRAINED = "no weights"
+_WIDE = 100  # columns of a terminal from which on the table is complete
 
 
 @click.command(cls=Command, epilog="Example: vsr info in.mkv --json")
@@ -31,37 +33,39 @@ from vsrcli.system.signals import catch_signals
 def info(file: Path, as_json: bool, verbose: int) -> None:
     """Show what a video file contains: frames, times, colours and every other stream.
 
-    FILE may also be an image sequence, an image, or - for stdin, of which no more is read than necessary.
+    FILE may also be an image sequence, an image, or - for stdin, which is read no further than necessary.
     """
-    from vsrcli.images.probe import probe_source as find_source
+    from vsrcli.images.probe import image_sequence_source
     from vsrcli.media.stdin import StdinInput
 
-    with catch_signals(), StdinInput(probe_only=True) as stdin:
-        source = stdin.probe().as_plain_source() if file == STDIO else find_source(file)
+    with catch_signals(), StdinInput(peek=True) as stdin:
+        source = stdin.probe().plain() if file == STDIO else image_sequence_source(file)
     if as_json:
-        click.echo(json.dumps(_plain(asdict(source)), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_to_json(asdict(source)), indent=2, ensure_ascii=False))
         return
     for line in describe(source):
         click.echo(one_line(line))
 
 
 def describe(source: Source) -> Iterator[str]:
-    """The film in lines for people."""
+    """Yield the description of a source, line by line."""
     video = source.video
     yield str(source.path)
-    yield _row("container", source.container, f"{source.size_bytes:,} bytes" if source.size_bytes else "")
+    yield _row("container", source.container, f"{source.size:,} bytes" if source.size else "")
     yield _row("time", _span(source.start, source.duration))
     bits = f"{video.bit_depth} bit"
-    yield _row("picture", f"#{video.index}", video.codec, video.pix_fmt, bits, _language(video))
-    shape = "" if video.sample_aspect_ratio == 1 else f"pixels {video.sample_aspect_ratio} wide"
-    turned = f"turned by {video.rotation} degrees" if video.rotation else ""
+    yield _row("video", f"#{video.index}", video.codec, video.pix_fmt, bits, _language(video))
+    pixel_shape = "" if video.sample_aspect_ratio == 1 else f"pixels {video.sample_aspect_ratio} wide"
+    rotation = f"rotated by {video.rotation} degrees" if video.rotation else ""
     yield _row(
-        "size", f"{video.width}x{video.height}", shape, turned, "transparency" if video.has_alpha else ""
+        "size",
+        f"{video.width}x{video.height}",
+        pixel_shape,
+        rotation,
+        "transparency" if video.has_alpha else "",
     )
     rate = "unknown" if video.frame_rate is None else f"{video.frame_rate} = {float(video.frame_rate):.6g}"
-    yield _row(
-        "frames", "number not stated" if video.frame_count is None else str(video.frame_count), f"rate {rate}"
-    )
+    yield _row("frames", "number not stated" if video.frames is None else str(video.frames), f"rate {rate}")
     yield _row("clock", f"{video.time_base} s", _span(video.start, video.duration))
     color = video.color
     tags = {
@@ -70,65 +74,24 @@ def describe(source: Source) -> Iterator[str]:
         "primaries": color.primaries,
         "transfer": color.transfer,
     }
-    named = [f"{key} {value}" for key, value in tags.items() if value]
+    color_tags = [f"{key} {value}" for key, value in tags.items() if value]
     yield _row(
-        "colour", *(named or ["untagged"]), f"chroma {color.chroma_location}" if color.chroma_location else ""
+        "colour",
+        *(color_tags or ["untagged"]),
+        f"chroma {color.chroma_location}" if color.chroma_location else "",
     )
     yield from _hdr(video)
-    yield _row("fields", video.field_order or "not stated", "interlaced" if video.is_interlaced else "")
+    yield _row("fields", video.field_order or "not stated", "interlaced" if video.interlaced else "")
     if video.timecode:
         yield _row("timecode", video.timecode)
-    for text in video.unsupported_features:
-        yield _row("also", text, "which cannot be carried over")
-    for other in source.other_streams:
+    for text in video.uncarried:
+        yield _row("also", text, "which cannot be written")
+    for other in source.others:
         yield _row(other.kind, f"#{other.index}", other.codec, other.summary, _language(other))
-    for chapter in source.chapters:
+    for chapter in source.chapter_marks:
         yield _row("chapter", f"{float(chapter.start):.3f} s", chapter.metadata.get("title", ""))
     for key, value in source.metadata.items():
         yield _row("tag", f"{key}: {value}")
-
-
-def _hdr(video: VideoStream) -> Iterator[str]:
-    """What an HDR film says about its brightness."""
-    words: list[str] = []
-    if (
-        video.mastering_display
-        and video.mastering_display.max_luminance is not None
-        and video.mastering_display.min_luminance is not None
-    ):
-        ends = f"{float(video.mastering_display.min_luminance):g} to {float(video.mastering_display.max_luminance):g}"
-        words.append(f"graded on a display of {ends} cd/m2")
-    if video.content_light:
-        words.append(f"pixels up to {video.content_light.max_cll} cd/m2")
-        words.append(f"frames up to {video.content_light.max_fall}")
-    if words:
-        yield _row("hdr", *words)
-
-
-def _row(heading: str, *words: str) -> str:
-    return f"  {heading:<11}{', '.join(word for word in words if word)}"
-
-
-def _span(start: Fraction, duration: Fraction | None) -> str:
-    length = "length not stated" if duration is None else f"{float(duration):.3f} s long"
-    return f"starts at {float(start):.6g} s, {length}"
-
-
-def _language(stream: Any) -> str:
-    return ", ".join(filter(None, (stream.language, stream.title)))
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can hold: fractions and paths as text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Fraction | Path) else value
-
-
-_UNTRAINED = "no weights"
-_WIDE = 100  # columns of a terminal that has room for everything; below, the table says less
 
 
 @click.command(cls=Command, epilog="Example: vsr models --json")
@@ -139,15 +102,15 @@ def models(as_json: bool, verbose: int) -> None:
 
     Weights are found by the name of a model and the scale, in the folder $VSR_WEIGHTS first.
     """
-    entries = collect()
+    entries = collect_models()
     if as_json:
         click.echo(json.dumps(entries, indent=2, ensure_ascii=False))
     else:
-        _table(entries)
+        _print_models(entries)
 
 
-def collect() -> list[dict[str, Any]]:
-    """One entry for every weight file, and one for every architecture without any; by architecture."""
+def collect_models() -> list[dict[str, Any]]:
+    """Return an entry for each weight file, and one for each architecture without any, by architecture."""
     by_architecture: dict[str, list[dict[str, Any]]] = {name: [] for name in ARCHITECTURES}
     for weights in list_weights():
         card = weights.card
@@ -169,6 +132,58 @@ def collect() -> list[dict[str, Any]]:
     return [entry for entries in by_architecture.values() for entry in entries]
 
 
+def quality(measured: Mapping[str, Any] | None) -> str:
+    """Return the scores of a model card as text such as ``bi 30.12 dB (+0.81)``, one protocol per line."""
+    if not measured:
+        return ""
+    lines = []
+    for key, value in measured.items():
+        if key.endswith(" psnr_y") and isinstance(value, int | float):
+            protocol = key.removesuffix(" psnr_y")
+            gain = measured.get(f"{protocol} gain_db")
+            lines.append(
+                f"{protocol} {value:.2f} dB" + (f" ({gain:+.2f})" if isinstance(gain, int | float) else "")
+            )
+    if not lines:
+        lines = [f"{key} {value:g}" for key, value in measured.items() if isinstance(value, int | float)]
+    return "\n".join(lines)
+
+
+def _hdr(video: VideoStream) -> Iterator[str]:
+    """Yield the brightness metadata of an HDR video."""
+    parts: list[str] = []
+    if video.mastering and video.mastering.brightest is not None and video.mastering.darkest is not None:
+        limits = f"{float(video.mastering.darkest):g} to {float(video.mastering.brightest):g}"
+        parts.append(f"graded on a display of {limits} cd/m2")
+    if video.light:
+        parts.append(f"pixels up to {video.light.brightest_pixel} cd/m2")
+        parts.append(f"frames up to {video.light.brightest_frame}")
+    if parts:
+        yield _row("hdr", *parts)
+
+
+def _row(heading: str, *parts: str) -> str:
+    return f"  {heading:<11}{', '.join(part for part in parts if part)}"
+
+
+def _span(start: Fraction, duration: Fraction | None) -> str:
+    length = "length not stated" if duration is None else f"{float(duration):.3f} s long"
+    return f"starts at {float(start):.6g} s, {length}"
+
+
+def _language(stream: Any) -> str:
+    return ", ".join(filter(None, (stream.language, stream.title)))
+
+
+def _to_json(value: Any) -> Any:
+    """Convert to JSON types: fractions and paths become text."""
+    if isinstance(value, Mapping):
+        return {str(key): _to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_json(item) for item in value]
+    return str(value) if isinstance(value, Fraction | Path) else value
+
+
 def _entry(architecture: Architecture, scale: int) -> dict[str, Any]:
     return {
         "name": architecture.name,
@@ -186,24 +201,7 @@ def _entry(architecture: Architecture, scale: int) -> dict[str, Any]:
     }
 
 
-def quality(measured: Mapping[str, Any] | None) -> str:
-    """A card's scores in a few words: ``bi 30.12 dB (+0.81)``."""
-    if not measured:
-        return ""
-    words = []
-    for key, value in measured.items():
-        if key.endswith(" psnr_y") and isinstance(value, int | float):
-            protocol = key.removesuffix(" psnr_y")
-            gain = measured.get(f"{protocol} gain_db")
-            words.append(
-                f"{protocol} {value:.2f} dB" + (f" ({gain:+.2f})" if isinstance(gain, int | float) else "")
-            )
-    if not words:
-        words = [f"{key} {value:g}" for key, value in measured.items() if isinstance(value, int | float)]
-    return "\n".join(words)
-
-
-def _table(entries: list[dict[str, Any]]) -> None:
+def _print_models(entries: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -216,8 +214,8 @@ def _table(entries: list[dict[str, Any]]) -> None:
     rows = [_cells(entry) for entry in entries]
     headings = [heading for heading in rows[0] if heading not in left_out]
     for heading in headings:
-        number = heading in ("frames", "MAC/pixel", "params")
-        table.add_column(heading, justify="right" if number else "left", overflow="fold")
+        is_number = heading in ("frames", "MAC/pixel", "params")
+        table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(row[heading] for heading in headings))
     console.print(table)
@@ -231,21 +229,21 @@ def _table(entries: list[dict[str, Any]]) -> None:
 
 
 def _cells(entry: Mapping[str, Any]) -> dict[str, str]:
-    """What the table says of an entry, by heading."""
+    """Return the cells of an entry by heading."""
     return {
         "model": entry["name"],
         "scale": " ".join(map(str, entry["scales"])),
         "trained on": entry["degradation"] or ("" if entry["usable"] else _UNTRAINED),
         "frames": str(entry["frames"]),
-        "MAC/pixel": _short(entry["multiply_adds_per_lr_pixel"]),
-        "params": _short(entry["parameters"]),
+        "MAC/pixel": _format_count(entry["multiply_adds_per_lr_pixel"]),
+        "params": _format_count(entry["parameters"]),
         "PSNR-Y": quality(entry["measured"]),
         "licence": entry["licence"] or "",
     }
 
 
-def _short(count: int | None) -> str:
-    """``1.2M`` for people."""
+def _format_count(count: int | None) -> str:
+    """Return text such as ``1.2M``."""
     if not count:
         return "-"
     for limit, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):

@@ -1,4 +1,4 @@
-"""A Click group that knows its commands by name only, so that ``--help`` stays fast."""
+"""A Click group that imports its commands when they are called, so that ``--help`` stays fast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vsrcli.cli.help import Group, write_sections
 
 
 class LazyGroup(Group):
-    """A group whose commands are imported when they are called.
+    """A group that knows name, module and summary of each command.
 
     Args:
         commands_by_heading: heading of the help text -> name -> ("package.module:attribute", one line of
@@ -27,28 +27,30 @@ class LazyGroup(Group):
     ) -> None:
         super().__init__(*arguments, **options)
         self._headings = commands_by_heading
-        self._homes = {name: home for homes in commands_by_heading.values() for name, home in homes.items()}
+        self._entries = {
+            name: entry for entries in commands_by_heading.values() for name, entry in entries.items()
+        }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self._homes)
+        return list(self._entries)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self._homes:
+        if cmd_name not in self._entries:
             return None
-        module, attribute = self._homes[cmd_name][0].split(":")
+        module, attribute = self._entries[cmd_name][0].split(":")
         return getattr(import_module(module), attribute)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in self._homes:
-            known = ", ".join(self._homes)
+        if args and not args[0].startswith("-") and args[0] not in self._entries:
+            known = ", ".join(self._entries)
             raise click.UsageError(f"no command {args[0]!r}: there are {known}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = {
-            heading: [(name, summary) for name, (_, summary) in homes.items()]
-            for heading, homes in self._headings.items()
+            heading: [(name, summary) for name, (_, summary) in entries.items()]
+            for heading, entries in self._headings.items()
         }
         write_sections(formatter, rows)

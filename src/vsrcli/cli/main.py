@@ -21,8 +21,8 @@ from vsrcli.cli.options import ARGUMENTS, LOG, VERBOSITY
 if TYPE_CHECKING:
     from vsrcli.cli.config_files import Config
 
-COMPLETE = "_VSR_COMPLETE"  # environment variable by which a shell asks what may follow
-PROFILE, SETTINGS = "vsrcli.profile", "vsrcli.settings"  # keys in the context's meta
+COMPLETION_VARIABLE = "_VSR_COMPLETE"  # environment variable by which a shell requests completions
+PROFILE, CONFIG = "vsrcli.profile", "vsrcli.config"  # keys in the context's meta
 
 COMMANDS_BY_HEADING = {
     "Upscale": {
@@ -45,7 +45,7 @@ COMMANDS_BY_HEADING = {
         "completion": ("vsrcli.cli.config:completion", "Complete commands and options in your shell."),
     },
 }
-COMMANDS = {name: home for homes in COMMANDS_BY_HEADING.values() for name, home in homes.items()}
+COMMANDS = {name: entry for entries in COMMANDS_BY_HEADING.values() for name, entry in entries.items()}
 
 
 @click.group(
@@ -67,42 +67,42 @@ COMMANDS = {name: home for homes in COMMANDS_BY_HEADING.values() for name, home 
 def vsr(context: click.Context, profile: str | None) -> None:
     """Upscale video with a temporal neural network.
 
-    Every frame, the sound and the colours are kept as they were.
+    Every frame, the sound and the colours are preserved.
     """
     context.meta[PROFILE] = profile
     name = context.invoked_subcommand or ""
     command = vsr.get_command(context, name)
     if command is not None and not isinstance(command, click.Group):
-        from vsrcli.cli.config_files import defaults
+        from vsrcli.cli.config_files import option_defaults
 
-        context.default_map = {name: defaults(settings_of(context), name, command, context)}
+        context.default_map = {name: option_defaults(load_config(context), name, command, context)}
 
 
-def settings_of(context: click.Context) -> Config:
-    """What the settings files say, read once.
+def load_config(context: click.Context) -> Config:
+    """Return the contents of the settings files, which are read once per run.
 
     Raises:
         UsageError: see :func:`vsrcli.cli.config_files.read_config`.
     """
     from vsrcli.cli.config_files import read_config
 
-    if SETTINGS not in context.meta:
-        context.meta[SETTINGS] = read_config(context.meta.get(PROFILE), COMMANDS)
-    return context.meta[SETTINGS]
+    if CONFIG not in context.meta:
+        context.meta[CONFIG] = read_config(context.meta.get(PROFILE), COMMANDS)
+    return context.meta[CONFIG]
 
 
 def main() -> None:
-    """The ``vsr`` script."""
+    """Run the command line of this process, or answer a shell's completion request, and exit."""
     prepare_stdio()
-    if instruction := os.environ.get(COMPLETE):  # set by the script of `vsr completion`
+    if instruction := os.environ.get(COMPLETION_VARIABLE):  # set by the script of `vsr completion`
         from click.shell_completion import shell_complete
 
-        sys.exit(shell_complete(vsr, {}, "vsr", COMPLETE, instruction))
+        sys.exit(shell_complete(vsr, {}, "vsr", COMPLETION_VARIABLE, instruction))
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line.
+    """Run one command line; errors become messages on stderr.
 
     Returns:
         The exit status: 0 done, 1 failure, 2 usage, 3 batch finished with failures, 128 + signal.
@@ -113,8 +113,8 @@ def run(arguments: Sequence[str]) -> int:
             context.meta[ARGUMENTS] = tuple(arguments)  # meta is shared with the command's own context
             vsr.invoke(context)
             sys.stdout.flush()
-    except click.exceptions.Exit as stop:  # --help, --version
-        return stop.exit_code
+    except click.exceptions.Exit as end:  # --help, --version
+        return end.exit_code
     except Exception as error:
         traceback = context.meta.get(VERBOSITY, 0) >= 2
         return report_error(error, traceback=traceback, messages=context.meta.get(MESSAGES))

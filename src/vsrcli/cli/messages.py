@@ -1,7 +1,7 @@
-"""One JSON object a line, for programs that run ``vsr``; docs/scripts.md is their description.
+"""Messages for programs that run ``vsr``: one JSON object per line, described in docs/scripts.md.
 
-A line is written whole and at once. New types of messages and new keys may come with any version; what is
-there keeps its name and meaning within a major version.
+Each line is written in one piece and flushed. Any version may add message types and keys; existing ones do
+not change their name or meaning within a major version.
 """
 
 from __future__ import annotations
@@ -22,30 +22,33 @@ if TYPE_CHECKING:
     from vsrcli.pipeline.job import Job
     from vsrcli.pipeline.run import Progress, Result
 
-MESSAGES = "vsrcli.messages"  # key in the context's meta: the Messages in use, if any
+MESSAGES = "vsrcli.messages"  # key in the context's meta: the JsonMessages in use, if any
 STYLES = ("auto", "bar", "lines", "json", "none")
 
 
 class JsonMessages:
-    """Writes messages; what nobody reads any more is dropped.
+    """Writes messages to a file, and drops them once its reader has left.
 
     Args:
-        file: where to; None: stderr.
+        file: open for writing; None: stderr.
+
+    Attributes:
+        uses_stderr: whether messages go to stderr; then nothing else may be printed there.
     """
 
     def __init__(self, file: TextIO | None = None) -> None:
         self._file = file
-        self.alone = file is None  # nothing else may stand on stderr then
+        self.uses_stderr = file is None
 
     def write(self, message_type: str, **content: Any) -> None:
-        """One message; keys without a value are null."""
+        """Write one message; ``content`` must be serializable as JSON."""
         line = json.dumps({"message_type": message_type, **content}, ensure_ascii=False)
         with contextlib.suppress(OSError, ValueError):
             print(line, file=self._file or sys.stderr, flush=True)
 
 
 def start_message(job: Job) -> dict[str, Any]:
-    """Content of ``start``: what will be made of what."""
+    """Return the content of a ``start`` message: source, target and everything that was decided."""
     video, plan = job.source.video, job.plan
     return {
         "version": __version__,
@@ -70,7 +73,7 @@ def start_message(job: Job) -> dict[str, Any]:
 
 
 def progress_message(progress: Progress) -> dict[str, Any]:
-    """Content of ``progress``."""
+    """Return the content of a ``progress`` message."""
     return {
         "done": progress.done,
         "total": progress.total,
@@ -79,12 +82,12 @@ def progress_message(progress: Progress) -> dict[str, Any]:
         "seconds": round(progress.seconds, 2),
         "shots": progress.shots,
         "resumed": progress.resumed,
-        "kept": progress.saved,
+        "saved": progress.saved,
     }
 
 
 def done_message(result: Result) -> dict[str, Any]:
-    """Content of ``done``."""
+    """Return the content of a ``done`` message."""
     return {
         "target": str(result.target),
         "frames": result.frames,
@@ -98,14 +101,16 @@ def done_message(result: Result) -> dict[str, Any]:
 
 
 def progress_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--progress`` and ``--progress-fd``; the command is given ``progress``, and finds its Messages in the
-    context."""
+    """Add ``--progress``, passed as ``progress``, and ``--progress-fd``.
 
-    def opened(context: click.Context, parameter: click.Parameter, number: int | None) -> None:
+    If one of them requests messages, the context's meta has a :class:`JsonMessages` at :data:`MESSAGES`.
+    """
+
+    def open_messages(context: click.Context, parameter: click.Parameter, number: int | None) -> None:
         if number is not None:
-            context.meta[MESSAGES] = JsonMessages(_descriptor(number, context, parameter))
+            context.meta[MESSAGES] = JsonMessages(_open_descriptor(number, context, parameter))
 
-    def chosen(context: click.Context, parameter: click.Parameter, style: str) -> str:
+    def use_stderr(context: click.Context, parameter: click.Parameter, style: str) -> str:
         if style == "json" and MESSAGES not in context.meta:
             context.meta[MESSAGES] = JsonMessages()
         return style
@@ -115,7 +120,7 @@ def progress_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--progress-fd",
             type=click.IntRange(min=1),
             metavar="N",
-            callback=opened,
+            callback=open_messages,
             is_eager=True,
             expose_value=False,
             group="Messages",
@@ -126,7 +131,7 @@ def progress_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(STYLES),
             default="auto",
             show_default=True,
-            callback=chosen,
+            callback=use_stderr,
             is_eager=True,  # known when another option turns out to be wrong
             metavar="STYLE",
             group="Messages",
@@ -137,7 +142,7 @@ def progress_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _descriptor(number: int, context: click.Context, parameter: click.Parameter) -> TextIO:
+def _open_descriptor(number: int, context: click.Context, parameter: click.Parameter) -> TextIO:
     try:
         return os.fdopen(number, "w", encoding="utf-8", closefd=False)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""``vsr preview``: a few seconds of the new film, and what the whole of it would take."""
+"""``vsr preview``: upscale a few seconds, and estimate time and size of the complete output."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from vsrcli.cli.help import Command, option
 from vsrcli.cli.messages import MESSAGES, progress_options
 from vsrcli.cli.options import LOG, log_option, quiet_option, verbose_option
 from vsrcli.cli.types import TimeParam
-from vsrcli.cli.upscale_options import build_options, film_options
+from vsrcli.cli.upscale_options import build_options, preview_options
 from vsrcli.errors import UsageError
 from vsrcli.images.naming import is_image_target
 from vsrcli.system.signals import catch_signals
 
 if TYPE_CHECKING:
-    from vsrcli.pipeline.job import Job, Options
+    from vsrcli.pipeline.options import Options
     from vsrcli.pipeline.run import Progress, Result
 
-_ANYWHERE = Fraction(1, 3)  # of the film: beyond titles, before the end
+_DEFAULT_POSITION = Fraction(1, 3)  # of the duration: after titles, before the end
 
 
 @click.command(
@@ -46,7 +46,7 @@ _ANYWHERE = Fraction(1, 3)  # of the film: beyond titles, before the end
     group="Preview",
     help="Make the preview this long.",
 )
-@film_options
+@preview_options
 @option("-y", "--overwrite", is_flag=True, group="Output", help="Replace OUT if it exists.")
 @progress_options
 @log_option
@@ -60,100 +60,74 @@ def preview(
     progress: str,
     quiet: bool,
     verbose: int,
-    **given: Any,
+    **values: Any,
 ) -> None:
     """Upscale a few seconds and estimate the time and file size of the whole video.
 
     The preview is upscaled exactly as the whole video would be, with its sound. OUT defaults to the name of
     IN with "-preview".
     """
-    for name in ("start", "end", "frames"):
-        if given[name] is not None:
-            raise UsageError(f"--{name} is for the film: a preview has --at and --seconds")
     if seconds <= 0:
         raise UsageError(f"--seconds {float(seconds):g}: a preview is longer than nothing; give 3, say")
-    options = build_options(**given)
+    options = build_options(**values)
     from vsrcli.cli import summary
     from vsrcli.cli.progress import stderr_console
     from vsrcli.cli.reporters import make_reporter
     from vsrcli.pipeline.job import prepare_job
     from vsrcli.pipeline.run import run_job
 
-    meta = click.get_current_context().meta
-    console, chatty = stderr_console(), verbose > 0 and not quiet
-    teller = make_reporter(console, progress, meta.get(MESSAGES), log=LOG in meta, quiet=quiet, chatty=chatty)
+    messages, log = (click.get_current_context().meta.get(key) for key in (MESSAGES, LOG))
+    console, is_verbose = stderr_console(), verbose > 0 and not quiet
+    reporter = make_reporter(
+        console, progress, messages, log=log is not None, quiet=quiet, verbose=is_verbose
+    )
     if target is not None and is_image_target(target):
-        raise UsageError(f"{target}: a preview is a film, so name one; one picture: vsr upscale --frames 1")
-    target = target or _beside(source)
-    marks: list[Progress] = []
-    with catch_signals() as received, summary.echo_commands(chatty):
-        film = _film(source, options.fps)
-        job = prepare_job(source, target, _moment(film, options, at, seconds))
-        teller.begin(job)
+        raise UsageError(f"{target}: a preview is a video, so name one; one image: vsr upscale --frames 1")
+    target = target or _default_target(source)
+    latest: list[Progress] = []
+    with catch_signals() as cancel, summary.echo_commands(is_verbose):
+        video = _probe_video(source, options.fps)
+        job = prepare_job(source, target, _select_preview(video, options, at, seconds))
+        reporter.start(job)
 
-        def on_progress(now: Progress) -> None:
-            received.raise_if_cancelled()
-            marks[:] = [now]
-            teller.progress(now)
+        def on_progress(progress: Progress) -> None:
+            cancel.raise_if_cancelled()
+            latest[:] = [progress]
+            reporter.progress(progress)
 
-        with teller:
-            result = run_job(job, on_engine=teller.engine, on_progress=on_progress, on_notice=teller.notice)
-        teller.done(result)
-    estimate = estimate_full_run(film, job, result, marks[-1])
-    if MESSAGES in meta:
-        meta[MESSAGES].write("estimate", **estimate.__dict__)
-    if not quiet and not (MESSAGES in meta and meta[MESSAGES].alone):
+        with reporter:
+            result = run_job(
+                job, on_engine=reporter.engine, on_progress=on_progress, on_notice=reporter.notice
+            )
+        reporter.done(result)
+    estimate = estimate_full_run(video, result, latest[-1])
+    if messages is not None:
+        messages.write("estimate", **estimate.__dict__)
+    if not quiet and not (messages is not None and messages.uses_stderr):
         summary.print_notice(console, str(estimate))
 
 
 @dataclass(frozen=True)
 class PreviewVideo:
-    """The whole film, as its container states it.
+    """Length of the whole video, as its container states it.
 
     Attributes:
-        frames: or None.
-        seconds: or None.
+        frames: number of frames; None if unknown.
+        seconds: duration; None if unknown.
     """
 
     frames: int | None
     seconds: Fraction | None
 
 
-def _beside(source: Path) -> Path:
-    """A preview's name where nobody says; of pictures, ``frames-preview.mp4`` beside their folder."""
-    if source.is_dir():
-        return source.with_name(f"{source.name}-preview.mp4")
-    if is_image_target(source):
-        folder = source.absolute().parent
-        return folder.with_name(f"{folder.name}-preview.mp4")
-    return source.with_name(f"{source.stem}-preview{source.suffix}")
-
-
-def _film(source: Path, fps: Fraction | None) -> PreviewVideo:
-    from vsrcli.images.probe import probe_source as find_source
-
-    film = find_source(source, fps)
-    seconds, rate = film.video.duration or film.duration, film.video.frame_rate
-    frames = film.video.frame_count or (round(seconds * rate) if seconds and rate else None)
-    return PreviewVideo(frames, seconds)
-
-
-def _moment(film: PreviewVideo, options: Options, at: Fraction | None, seconds: Fraction) -> Options:
-    """The part that is made: where nothing is said, from a third on, if the film is long enough."""
-    if at is None:
-        at = film.seconds * _ANYWHERE if film.seconds and film.seconds > 2 * seconds else Fraction(0)
-    at = round(at * 1000) / Fraction(1000)
-    return replace(options, start=at, end=at + seconds, segment="none")
-
-
 @dataclass(frozen=True)
 class Estimate:
-    """What the whole film would take, from a part of it.
+    """Estimated cost of upscaling the whole video; None where it is unknown.
 
     Attributes:
-        frames: of the film; None if nobody knows.
-        seconds: of computing, here.
-        size: bytes of the new film.
+        frames: number of frames.
+        seconds: computing time on this machine.
+        size: of the output in bytes.
     """
 
     frames: int | None
@@ -164,22 +138,53 @@ class Estimate:
         from vsrcli.system.text import format_bytes, format_duration
 
         if self.frames is None or self.seconds is None or self.size is None:
-            return "the whole film: its length is not known, so nobody can say"
-        took = f"about {format_duration(self.seconds)} here and {format_bytes(self.size)}"
-        return f"the whole film: {self.frames:,} frames, {took}"
+            return "the whole video: its length is not known, so there is no estimate"
+        cost = f"about {format_duration(self.seconds)} here and {format_bytes(self.size)}"
+        return f"the whole video: {self.frames:,} frames, {cost}"
 
 
-def estimate_full_run(film: PreviewVideo, job: Job, result: Result, last: Progress) -> Estimate:
-    """Time by the frames after the first one, which waits for the network; size by what came out.
+def estimate_full_run(video: PreviewVideo, result: Result, progress: Progress) -> Estimate:
+    """Extrapolate from a preview to the whole video.
+
+    Loading the network and waiting for the first frame counts once; the other frames count by their average
+    time. The output's size is proportional to the number of frames.
 
     Args:
-        film: the whole.
-        job, result: of the part.
-        last: of its progress.
+        video: the whole video.
+        result: of the preview.
+        progress: of the preview, the last one.
     """
-    if film.frames is None:
+    if video.frames is None:
         return Estimate(None, None, None)
-    started = result.seconds - last.seconds
-    each = last.seconds / max(result.frames - 1, 1)
-    size = round(result.target.stat().st_size * film.frames / result.frames)
-    return Estimate(film.frames, round(started + each * film.frames, 1), size)
+    startup_seconds = result.seconds - progress.seconds
+    frame_seconds = progress.seconds / max(result.frames - 1, 1)
+    size = round(result.target.stat().st_size * video.frames / result.frames)
+    return Estimate(video.frames, round(startup_seconds + frame_seconds * video.frames, 1), size)
+
+
+def _default_target(source: Path) -> Path:
+    """Return ``NAME-preview.EXT``; for an image sequence, ``FOLDER-preview.mp4`` in the parent folder."""
+    if source.is_dir():
+        return source.with_name(f"{source.name}-preview.mp4")
+    if is_image_target(source):
+        folder = source.absolute().parent
+        return folder.with_name(f"{folder.name}-preview.mp4")
+    return source.with_name(f"{source.stem}-preview{source.suffix}")
+
+
+def _probe_video(path: Path, fps: Fraction | None) -> PreviewVideo:
+    from vsrcli.images.probe import image_sequence_source
+
+    source = image_sequence_source(path, fps)
+    seconds, rate = source.video.duration or source.duration, source.video.frame_rate
+    frames = source.video.frames or (round(seconds * rate) if seconds and rate else None)
+    return PreviewVideo(frames, seconds)
+
+
+def _select_preview(video: PreviewVideo, options: Options, at: Fraction | None, seconds: Fraction) -> Options:
+    """Return options for the time range of the preview: by default from a third of a video on."""
+    if at is None:
+        is_long = video.seconds is not None and video.seconds > 2 * seconds
+        at = video.seconds * _DEFAULT_POSITION if video.seconds and is_long else Fraction(0)
+    at = round(at * 1000) / Fraction(1000)
+    return replace(options, start=at, end=at + seconds, segment="none")

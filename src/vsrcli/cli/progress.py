@@ -1,6 +1,7 @@
-"""Progress on stderr: a bar on a terminal, a plain line every few seconds elsewhere, nothing when quiet.
+"""Progress on stderr: a bar on a terminal, plain lines elsewhere, nothing when quiet.
 
-Progress of many films on stderr: one bar for all and one for each in hand, or plain lines.
+:class:`ProgressDisplay` shows one job, :class:`BatchProgress` the videos of a batch: a bar for all of them
+and one for each that is being upscaled.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from rich.table import Column
 from rich.text import Text
 
 from vsrcli.batch.planning import PlannedTask
-from vsrcli.batch.task import Outcome
+from vsrcli.batch.task import BatchObserver, Outcome
 from vsrcli.cli.console import one_line
 from vsrcli.pipeline.run import Progress
 from vsrcli.system.text import format_duration
@@ -26,14 +27,14 @@ INTERVAL = 5.0  # seconds between plain lines
 
 
 class ProgressDisplay(Protocol):
-    """Shows how far a job is; a context manager."""
+    """Shows the progress of one job; a context manager."""
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exception: object) -> None: ...
 
     def update(self, done: int, total: int | None, text: str) -> None:
-        """``done`` of ``total`` (None: unknown) are finished; ``text`` says the rest in a few words."""
+        """Show that ``done`` of ``total`` units (None: unknown) are finished, followed by ``text``."""
         ...
 
     def print_line(self, line: str) -> None:
@@ -41,13 +42,21 @@ class ProgressDisplay(Protocol):
         ...
 
 
+class BatchProgress(BatchObserver, Protocol):
+    """Shows the progress of a batch; a context manager."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
 def stderr_console() -> Console:
-    """A console that prints text as it is: no markup, no wrapping, colours only where they are wanted."""
+    """Return a console that prints text as it is: no markup, no wrapping, colours only on a terminal."""
     return Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def make_progress(console: Console, unit: str, *, quiet: bool = False) -> ProgressDisplay:
-    """The meter that suits where stderr goes.
+    """Return a display that suits the destination of stderr.
 
     Args:
         console: of stderr.
@@ -56,15 +65,42 @@ def make_progress(console: Console, unit: str, *, quiet: bool = False) -> Progre
     """
     if quiet:
         return NoProgress()
+    return BarProgress(console, unit) if _can_animate(console) else PlainProgress(unit)
+
+
+def make_batch_progress(
+    console: Console, planned: Sequence[PlannedTask], *, quiet: bool = False
+) -> BatchProgress:
+    """Return a display for a batch that suits the destination of stderr.
+
+    Args:
+        console: of stderr.
+        planned: all tasks of the batch.
+        quiet: show failures only.
+    """
+    if quiet:
+        return NoBatchProgress(console, planned)
     return (
-        BarProgress(console, unit)
-        if console.is_terminal and not console.is_dumb_terminal
-        else PlainProgress(unit)
+        BarBatchProgress(console, planned) if _can_animate(console) else PlainBatchProgress(console, planned)
     )
 
 
+def print_failure(console: Console, name: str, outcome: Outcome) -> None:
+    """Print why a video of a batch failed."""
+    console.print(Text.assemble(("failed: ", "bold red"), one_line(f"{name}: {outcome.reason}")))
+    for line in outcome.details.splitlines():
+        console.print(Text(f"  {one_line(line)}", "dim"))
+
+
+def format_progress(progress: Progress) -> str:
+    """Return text such as ``120/500, 3.2 fps, 2:03 left``."""
+    total = "" if progress.total is None else f"/{progress.total}"
+    left = "" if progress.eta is None else f", {format_duration(progress.eta)} left"
+    return f"{progress.done}{total}, {progress.fps:.1f} fps{left}"
+
+
 class NoProgress:
-    """Nothing at all."""
+    """Shows nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -80,11 +116,11 @@ class NoProgress:
 
 
 class PlainProgress:
-    """A line at the start, every :data:`INTERVAL` seconds, and at the last unit."""
+    """Prints a line every :data:`INTERVAL` seconds, and one at the last unit."""
 
     def __init__(self, unit: str) -> None:
         self._unit = unit
-        self._next = time.monotonic() + INTERVAL
+        self._next_line = time.monotonic() + INTERVAL
 
     def __enter__(self) -> Self:
         return self
@@ -93,35 +129,17 @@ class PlainProgress:
         pass
 
     def update(self, done: int, total: int | None, text: str) -> None:
-        if done != total and time.monotonic() < self._next:
+        if done != total and time.monotonic() < self._next_line:
             return
-        self._next = time.monotonic() + INTERVAL
-        of = "" if total is None else f"/{total}"
-        self.print_line(f"{done}{of} {self._unit}, {text}")
+        self._next_line = time.monotonic() + INTERVAL
+        self.print_line(f"{_count(done, total)} {self._unit}, {text}")
 
     def print_line(self, line: str) -> None:
         print(one_line(line), file=sys.stderr, flush=True)
 
 
-class _Margin:
-    """Leaves a line's last columns free: a ``^C`` that the terminal echoes must not wrap it."""
-
-    def __init__(self, inner: RenderableType) -> None:
-        self._inner = inner
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from console.render(self._inner, options.update_width(max(20, options.max_width - 4)))
-
-
-class NarrowProgress(RichProgress):
-    """A progress display that leaves a margin."""
-
-    def get_renderable(self) -> RenderableType:
-        return _Margin(super().get_renderable())
-
-
 class BarProgress:
-    """A bar that goes away when the job is over; without a total it only counts."""
+    """Shows a bar that disappears when the job ends; without a total it only counts."""
 
     def __init__(self, console: Console, unit: str) -> None:
         columns = [
@@ -141,61 +159,20 @@ class BarProgress:
         self._progress.stop()
 
     def update(self, done: int, total: int | None, text: str) -> None:
-        of = "" if total is None else f"/{total}"
+        text = f"{_count(done, total)} {self._unit}, {text}"
         total = None if total is None else max(total, done)  # a container may state too few
-        self._progress.update(
-            self._task, completed=done, total=total, text=f"{done}{of} {self._unit}, {text}"
-        )
+        self._progress.update(self._task, completed=done, total=total, text=text)
 
     def print_line(self, line: str) -> None:
         self._progress.console.print(Text(one_line(line)), soft_wrap=True)
 
 
-class BatchProgress(Protocol):
-    """Shows how far a batch is; a context manager and a :class:`~vsrcli.batch.task.BatchObserver`."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *exception: object) -> None: ...
-
-    def on_start(self, number: int) -> None: ...
-
-    def on_notice(self, number: int, text: str) -> None: ...
-
-    def on_progress(self, number: int, progress: Progress) -> None: ...
-
-    def on_end(self, number: int, outcome: Outcome) -> None: ...
-
-
-def make_batch_progress(
-    console: Console, checked: Sequence[PlannedTask], *, quiet: bool = False
-) -> BatchProgress:
-    """The board that suits where stderr goes.
-
-    Args:
-        console: of stderr.
-        checked: all films.
-        quiet: show failures only.
-    """
-    if quiet:
-        return NoBatchProgress(console, checked)
-    live = console.is_terminal and not console.is_dumb_terminal
-    return BarBatchProgress(console, checked) if live else PlainBatchProgress(console, checked)
-
-
-def print_failure(console: Console, name: str, outcome: Outcome) -> None:
-    """One failed film, as it happens."""
-    console.print(Text.assemble(("failed: ", "bold red"), one_line(f"{name}: {outcome.reason}")))
-    for line in outcome.details.splitlines():
-        console.print(Text(f"  {one_line(line)}", "dim"))
-
-
 class NoBatchProgress:
-    """Nothing but failures."""
+    """Prints failures only."""
 
-    def __init__(self, console: Console, checked: Sequence[PlannedTask]) -> None:
+    def __init__(self, console: Console, planned: Sequence[PlannedTask]) -> None:
         self._console = console
-        self._names = [each.task.name for each in checked]
+        self._names = [each.task.name for each in planned]
 
     def __enter__(self) -> Self:
         return self
@@ -203,54 +180,54 @@ class NoBatchProgress:
     def __exit__(self, *exception: object) -> None:
         pass
 
-    def on_start(self, number: int) -> None:
+    def on_start(self, index: int) -> None:
         pass
 
-    def on_notice(self, number: int, text: str) -> None:
+    def on_notice(self, index: int, text: str) -> None:
         pass
 
-    def on_progress(self, number: int, progress: Progress) -> None:
+    def on_progress(self, index: int, progress: Progress) -> None:
         pass
 
-    def on_end(self, number: int, outcome: Outcome) -> None:
+    def on_end(self, index: int, outcome: Outcome) -> None:
         if outcome.status == "failed":
-            print_failure(self._console, self._names[number], outcome)
+            print_failure(self._console, self._names[index], outcome)
 
 
 class PlainBatchProgress(NoBatchProgress):
-    """A line when a film begins and ends, and every :data:`~vsrcli.cli.progress.INTERVAL` seconds between."""
+    """Prints a line when a video starts and ends, and every :data:`INTERVAL` seconds between."""
 
-    def __init__(self, console: Console, checked: Sequence[PlannedTask]) -> None:
-        super().__init__(console, checked)
-        self._next: dict[int, float] = {}
+    def __init__(self, console: Console, planned: Sequence[PlannedTask]) -> None:
+        super().__init__(console, planned)
+        self._next_line: dict[int, float] = {}
 
-    def on_start(self, number: int) -> None:
-        self._next[number] = time.monotonic() + INTERVAL
-        self._say(number, "begun")
+    def on_start(self, index: int) -> None:
+        self._next_line[index] = time.monotonic() + INTERVAL
+        self._print(index, "started")
 
-    def on_notice(self, number: int, text: str) -> None:
-        self._say(number, text)
+    def on_notice(self, index: int, text: str) -> None:
+        self._print(index, text)
 
-    def on_progress(self, number: int, progress: Progress) -> None:
-        if time.monotonic() >= self._next[number]:
-            self._next[number] = time.monotonic() + INTERVAL
-            self._say(number, format_progress(progress))
+    def on_progress(self, index: int, progress: Progress) -> None:
+        if time.monotonic() >= self._next_line[index]:
+            self._next_line[index] = time.monotonic() + INTERVAL
+            self._print(index, format_progress(progress))
 
-    def on_end(self, number: int, outcome: Outcome) -> None:
-        super().on_end(number, outcome)
+    def on_end(self, index: int, outcome: Outcome) -> None:
+        super().on_end(index, outcome)
         if outcome.status == "done":
-            self._say(number, f"done, {outcome.frames} frames in {format_duration(outcome.seconds)}")
+            self._print(index, f"done, {outcome.frames} frames in {format_duration(outcome.seconds)}")
 
-    def _say(self, number: int, text: str) -> None:
-        self._console.print(one_line(f"[{number + 1}/{len(self._names)}] {self._names[number]}: {text}"))
+    def _print(self, index: int, text: str) -> None:
+        self._console.print(one_line(f"[{index + 1}/{len(self._names)}] {self._names[index]}: {text}"))
 
 
 class BarBatchProgress(NoBatchProgress):
-    """A bar for all films and one for each in hand; they go away when the batch is over."""
+    """Shows a bar for all videos and one for each that is being upscaled; they disappear at the end."""
 
-    def __init__(self, console: Console, checked: Sequence[PlannedTask]) -> None:
-        super().__init__(console, checked)
-        self._work = BatchEta(checked)
+    def __init__(self, console: Console, planned: Sequence[PlannedTask]) -> None:
+        super().__init__(console, planned)
+        self._eta = BatchEta(planned)
         self._bars = NarrowProgress(
             TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
             BarColumn(bar_width=12),
@@ -260,8 +237,8 @@ class BarBatchProgress(NoBatchProgress):
             refresh_per_second=8,
             expand=True,
         )
-        self._all = self._bars.add_task("all films", total=1.0, text=self._work.text())
-        self._films: dict[int, TaskID] = {}
+        self._total_bar = self._bars.add_task("all videos", total=1.0, text=self._eta.text())
+        self._video_bars: dict[int, TaskID] = {}
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -270,81 +247,103 @@ class BarBatchProgress(NoBatchProgress):
     def __exit__(self, *exception: object) -> None:
         self._bars.stop()
 
-    def on_start(self, number: int) -> None:
-        name = one_line(self._names[number])
-        self._films[number] = self._bars.add_task(name, total=None, text="starting")
+    def on_start(self, index: int) -> None:
+        name = one_line(self._names[index])
+        self._video_bars[index] = self._bars.add_task(name, total=None, text="starting")
 
-    def on_notice(self, number: int, text: str) -> None:
-        self._console.print(Text(one_line(f"{self._names[number]}: {text}")), soft_wrap=True)
+    def on_notice(self, index: int, text: str) -> None:
+        self._console.print(Text(one_line(f"{self._names[index]}: {text}")), soft_wrap=True)
 
-    def on_progress(self, number: int, progress: Progress) -> None:
+    def on_progress(self, index: int, progress: Progress) -> None:
         total = None if progress.total is None else max(progress.total, progress.done)
         self._bars.update(
-            self._films[number], completed=progress.done, total=total, text=format_progress(progress)
+            self._video_bars[index], completed=progress.done, total=total, text=format_progress(progress)
         )
-        self._work.note(number, progress)
-        self._show()
+        self._eta.update(index, progress)
+        self._update_total()
 
-    def on_end(self, number: int, outcome: Outcome) -> None:
-        super().on_end(number, outcome)
-        self._work.end(number)
-        if number in self._films:
-            self._bars.remove_task(self._films.pop(number))
-        self._show()
+    def on_end(self, index: int, outcome: Outcome) -> None:
+        super().on_end(index, outcome)
+        self._eta.end(index)
+        if index in self._video_bars:
+            self._bars.remove_task(self._video_bars.pop(index))
+        self._update_total()
 
-    def _show(self) -> None:
-        self._bars.update(self._all, completed=self._work.share, text=self._work.text())
+    def _update_total(self) -> None:
+        self._bars.update(self._total_bar, completed=self._eta.share, text=self._eta.text())
 
 
 class BatchEta:
-    """How much of all films is there, and how long the rest takes: by pixels, since films differ in size."""
+    """Estimates progress and remaining time of a batch in pixels, since videos differ in frame size.
 
-    def __init__(self, checked: Sequence[PlannedTask]) -> None:
-        waiting = [number for number, each in enumerate(checked) if each.outcome.status == "waiting"]
-        known = {number: checked[number].job for number in waiting}
-        lengths = [job.expected_frames for job in known.values() if job and job.expected_frames]
-        usual = sum(lengths) / len(lengths) if lengths else 1.0
-        self._totals = {
-            number: checked[number].pixels * ((job and job.expected_frames) or usual)
-            for number, job in known.items()
+    A video of unknown length counts as long as the average of the others.
+    """
+
+    def __init__(self, planned: Sequence[PlannedTask]) -> None:
+        waiting = [index for index, each in enumerate(planned) if each.outcome.status == "waiting"]
+        jobs = {index: planned[index].job for index in waiting}
+        lengths = [job.expected_frames for job in jobs.values() if job and job.expected_frames]
+        average = sum(lengths) / len(lengths) if lengths else 1.0
+        self._total_pixels = {
+            index: planned[index].frame_pixels * ((job and job.expected_frames) or average)
+            for index, job in jobs.items()
         }
-        self._pixels = {number: checked[number].pixels for number in waiting}
-        self._there = dict.fromkeys(waiting, 0.0)
-        self._made = dict.fromkeys(waiting, 0.0)
-        self._over: set[int] = set()
-        self._films = len(checked)
-        self._before = len(checked) - len(waiting)
-        self._began: float | None = None
+        self._frame_pixels = {index: planned[index].frame_pixels for index in waiting}
+        self._done_pixels = dict.fromkeys(waiting, 0.0)  # earlier runs included
+        self._computed_pixels = dict.fromkeys(waiting, 0.0)  # by this run
+        self._ended: set[int] = set()
+        self._video_count = len(planned)
+        self._ended_before = len(planned) - len(waiting)
+        self._start_time: float | None = None
 
-    def note(self, number: int, progress: Progress) -> None:
-        """A frame has been written."""
-        self._began = self._began or time.monotonic()
-        self._there[number] = min(progress.done * self._pixels[number], self._totals[number])
-        self._made[number] = (progress.done - progress.resumed) * self._pixels[number]
+    def update(self, index: int, progress: Progress) -> None:
+        """Count the frames of a video that have been written."""
+        self._start_time = self._start_time or time.monotonic()
+        frame_pixels = self._frame_pixels[index]
+        self._done_pixels[index] = min(progress.done * frame_pixels, self._total_pixels[index])
+        self._computed_pixels[index] = (progress.done - progress.resumed) * frame_pixels
 
-    def end(self, number: int) -> None:
-        """A film is over, one way or another."""
-        self._there[number] = self._totals[number]
-        self._over.add(number)
+    def end(self, index: int) -> None:
+        """Count a video as ended, whatever its outcome."""
+        self._done_pixels[index] = self._total_pixels[index]
+        self._ended.add(index)
 
     @property
     def share(self) -> float:
-        """0 to 1."""
-        whole = sum(self._totals.values())
-        return sum(self._there.values()) / whole if whole else 1.0
+        """Progress from 0 to 1."""
+        total = sum(self._total_pixels.values())
+        return sum(self._done_pixels.values()) / total if total else 1.0
 
     def text(self) -> str:
-        """``3/7 films, 1:02:03 left``."""
-        films = f"{self._before + len(self._over)}/{self._films} films"
-        made = sum(self._made.values())
-        if self._began is None or not made or time.monotonic() - self._began < 1:
-            return films
-        left = sum(self._totals.values()) - sum(self._there.values())
-        return f"{films}, {format_duration(left * (time.monotonic() - self._began) / made)} left"
+        """Return text such as ``3/7 videos, 1:02:03 left``."""
+        videos = f"{self._ended_before + len(self._ended)}/{self._video_count} videos"
+        computed = sum(self._computed_pixels.values())
+        if self._start_time is None or not computed or time.monotonic() - self._start_time < 1:
+            return videos
+        left = sum(self._total_pixels.values()) - sum(self._done_pixels.values())
+        return f"{videos}, {format_duration(left * (time.monotonic() - self._start_time) / computed)} left"
 
 
-def format_progress(progress: Progress) -> str:
-    """``120/500, 3.2 fps, 2:03 left``."""
-    of = "" if progress.total is None else f"/{progress.total}"
-    left = "" if progress.eta is None else f", {format_duration(progress.eta)} left"
-    return f"{progress.done}{of}, {progress.fps:.1f} fps{left}"
+class NarrowProgress(RichProgress):
+    """A Rich progress display that leaves a margin on the right."""
+
+    def get_renderable(self) -> RenderableType:
+        return _Margin(super().get_renderable())
+
+
+class _Margin:
+    """Leaves the last columns free: a ``^C`` that the terminal echoes must not wrap the line."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from console.render(self._inner, options.update_width(max(20, options.max_width - 4)))
+
+
+def _can_animate(console: Console) -> bool:
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+def _count(done: int, total: int | None) -> str:
+    return f"{done}" if total is None else f"{done}/{total}"

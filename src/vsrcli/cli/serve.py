@@ -1,4 +1,4 @@
-"""``vsr serve``: a page for people who do not use a terminal."""
+"""``vsr serve``: serve a web page for people who do not use a terminal."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 class DurationParam(click.ParamType):
-    """``30m``, ``24h``, ``7d`` or seconds; a number of seconds."""
+    """A time such as ``30m``, ``24h``, ``7d``, or in seconds; a float of seconds."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([smhd]?)", str(value).strip().lower())
-        if not found or not float(found[1]):
+        match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([smhd]?)", str(value).strip().lower())
+        if not match or not float(match[1]):
             self.fail(f"{value!r} is no time: give one such as 90s, 30m, 24h or 7d", param, ctx)
-        return float(found[1]) * _UNITS[found[2] or "s"]
+        return float(match[1]) * _UNITS[match[2] or "s"]
 
 
 class PixelsParam(click.ParamType):
-    """``3840x2160``, or a number of pixels."""
+    """A frame size such as ``3840x2160``, or a number of pixels; an int of pixels."""
 
     name = "WxH"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        found = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", str(value).strip().lower())
-        if not found or not int(found[1]) * int(found[2] or 1):
+        match = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", str(value).strip().lower())
+        if not match or not int(match[1]) * int(match[2] or 1):
             self.fail(f"{value!r} is no size: give one such as 3840x2160", param, ctx)
-        return int(found[1]) * int(found[2] or 1)
+        return int(match[1]) * int(match[2] or 1)
 
 
 @click.command(
     cls=Command,
-    epilog="Example: vsr serve\n\nFor other computers, which are asked for a token once: "
+    epilog="Example: vsr serve\n\nFor other computers, which need a token once: "
     "VSR_SERVE_TOKEN=... vsr serve --host 0.0.0.0 --allow-host videos.example.org",
 )
 @option(
@@ -188,20 +188,20 @@ class PixelsParam(click.ParamType):
     help="Append the log (JSON lines) to this file instead of stderr.",
 )
 @verbose_option
-def serve(worker_only: bool, no_worker: bool, insecure: bool, verbose: int, **given: Any) -> None:
+def serve(worker_only: bool, no_worker: bool, insecure: bool, verbose: int, **values: Any) -> None:
     """Serve a web page where people upload videos, have them upscaled, and download them.
 
     Nobody sees the videos of others. Only this computer can reach the page, unless --host says otherwise;
     then visitors need a token. Uploads and jobs continue after a restart.
     """
-    parts = highest_precedence(
+    roles = highest_precedence(
         click.get_current_context(), {"worker_only": worker_only or None, "no_worker": no_worker or None}
     )
-    if len(parts) > 1:
+    if len(roles) > 1:
         raise UsageError("--worker-only and --no-worker: nothing would be left; give one of them")
-    worker_only = "worker_only" in parts
-    settings = _settings(worker="no_worker" not in parts, **given)
-    if settings.is_public and not worker_only and not (settings.token or insecure):
+    worker_only = "worker_only" in roles
+    settings = _build_settings(worker="no_worker" not in roles, **values)
+    if settings.public and not worker_only and not (settings.token or insecure):
         raise UsageError(
             f"--host {settings.host}: other computers can reach that; give visitors a --token (or "
             "VSR_SERVE_TOKEN), or say --insecure"
@@ -224,14 +224,14 @@ def serve(worker_only: bool, no_worker: bool, insecure: bool, verbose: int, **gi
     (run_worker if worker_only else run)(settings)
 
 
-def _settings(
+def _build_settings(
     *,
     data: Path | None,
     token: str | None,
     devices: tuple[str, ...],
     queue: str,
     log: Path | None,
-    **given: Any,
+    **values: Any,
 ) -> Any:
     from vsrcli.web.settings import SQLITE, Settings
 
@@ -251,5 +251,5 @@ def _settings(
         devices=devices or ("auto",),
         queue=queue,
         log=None if log is None else log.absolute(),
-        **given,
+        **values,
     )

@@ -1,7 +1,4 @@
-"""``vsr train``: a network from a folder of clips and photographs; interrupted, the same command goes on.
-
-What a model card says about where the weights come from: command, footage, credits, licence.
-"""
+"""``vsr train``: train a model on a folder of clips and photographs, and describe it in a model card."""
 
 from __future__ import annotations
 
@@ -19,6 +16,7 @@ from vsrcli.cli.types import SizesParam
 from vsrcli.degradations import PRESETS
 from vsrcli.models.architectures import ARCHITECTURES
 from vsrcli.system.signals import catch_signals
+from vsrcli.system.text import format_duration
 from vsrcli.train.config import DATA_PLACEMENTS, OPTIMIZERS, PRECISIONS, StepReport, TrainConfig
 from vsrcli.train.footage import Footage
 from vsrcli.train.optimizers import LOSSES
@@ -29,13 +27,13 @@ _EXISTING = click.Path(path_type=Path, exists=True, file_okay=False)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
-def _config_option(group: OptionGroup, flag: str, kind: Any, text: str) -> Any:
-    """An option whose default is that of TrainConfig."""
+def _config_option(group: OptionGroup, flag: str, value_type: Any, text: str) -> Any:
+    """Return an option whose default is that of TrainConfig."""
     name = flag.removeprefix("--").replace("-", "_")
-    metavar = "NAME" if isinstance(kind, click.Choice) else "N"
+    metavar = "NAME" if isinstance(value_type, click.Choice) else "N"
     default = getattr(_DEFAULT, name)
     return option(
-        flag, group=group, type=kind, default=default, show_default=True, metavar=metavar, help=text
+        flag, group=group, type=value_type, default=default, show_default=True, metavar=metavar, help=text
     )
 
 
@@ -175,51 +173,59 @@ def train(
     shippable: bool,
     quiet: bool,
     verbose: int,
-    **chosen: Any,
+    **values: Any,
 ) -> None:
     """Train a model on a folder of clips and photographs.
 
     Run the same command again to resume from the last checkpoint. The weights in the run's folder work with
     `vsr upscale --model`.
     """
+    from vsrcli.cli.info import quality
     from vsrcli.cli.progress import make_progress, stderr_console
     from vsrcli.inference.keras import silence_native_stderr
     from vsrcli.system.resources import configure_malloc
     from vsrcli.train.config import check_sequences
     from vsrcli.train.footage import check_no_leakage, find_footage, prepare_pairs
 
-    config = TrainConfig(**{field.name: chosen[field.name] for field in fields(TrainConfig)})
+    config = TrainConfig(**{field.name: values[field.name] for field in fields(TrainConfig)})
     check_sequences(config, config.architecture)
     footage = find_footage(folder, shippable_only=shippable)
     if validation_folder is not None:
         check_no_leakage(footage, find_footage(validation_folder))
     configure_malloc()
     preset = PRESETS[config.degradation]
-    with make_progress(stderr_console(), "files", quiet=quiet) as meter, catch_signals() as received:
+    with make_progress(stderr_console(), "files", quiet=quiet) as progress, catch_signals() as cancel:
         if not quiet:
-            meter.print_line(f"{folder}: {_counts(footage)}")
-        meter.update(0, None, "starting the network")
+            progress.print_line(f"{folder}: {_counts(footage)}")
+        progress.update(0, None, "starting the network")
         with silence_native_stderr():
             from vsrcli.train.hardware import data_parallel, precision_warning
             from vsrcli.train.loop import train as train_network
             from vsrcli.train.validation import Validation
-        data_parallel(config.gpus, config.batch)  # what cannot be should not wait for the footage
-        if slow := precision_warning(config.precision):
-            meter.print_line(slow)
+        data_parallel(config.gpus, config.batch)  # fail before the footage is read
+        if warning := precision_warning(config.precision):
+            progress.print_line(warning)
 
         def on_file(done: int, total: int) -> None:
-            received.raise_if_cancelled()
-            meter.update(done, total, "footage")
+            cancel.raise_if_cancelled()
+            progress.update(done, total, "footage")
 
         pairs = prepare_pairs(footage, cache, config.scale, preset, blur=config.blur, on_progress=on_file)
         validation = None
         if validation_folder is not None:
             validation = Validation(validation_folder, cache, config.scale, preset, on_file)
-    teller = _Teller()
     with (
-        make_progress(stderr_console(), "steps", quiet=quiet) as meter,
-        catch_signals(raise_first=False) as received,
+        make_progress(stderr_console(), "steps", quiet=quiet) as progress,
+        catch_signals(raising=False) as cancel,
     ):
+        averages = _StepAverages()
+
+        def on_step(report: StepReport) -> None:
+            progress.update(report.step, report.steps, averages.update(report))
+            if report.validation:
+                scores = quality(report.validation).replace("\n", ", ")
+                progress.print_line(f"step {report.step}: {scores} over interpolation")
+
         weights = train_network(
             config,
             pairs,
@@ -227,51 +233,18 @@ def train(
             validation=validation,
             card=model_card(context, footage),
             init=init,
-            stop=lambda: received.signum,
-            on_step=lambda report: teller.tell(meter, report),
-            on_note=meter.print_line,
+            stop=lambda: cancel.signum,
+            on_step=on_step,
+            on_note=progress.print_line,
         )
-        meter.print_line(f"{config.steps} steps done: {weights}")
-
-
-def _counts(footage: Footage) -> str:
-    """``2 clips, 1 photograph, 3 left out by manifest.csv``."""
-    counts = {"clip": len(footage.clips), "photograph": len(footage.photos)}
-    words = [f"{count} {name}{'s' * (count > 1)}" for name, count in counts.items() if count]
-    return ", ".join(words + [f"{footage.skipped} left out by manifest.csv"] * (footage.skipped > 0))
-
-
-class _Teller:
-    """Turns reports into progress: averages over what this process has done."""
-
-    def __init__(self) -> None:
-        self._steps, self._seconds, self._waited, self._loss = 0, 0.0, 0.0, 0.0
-
-    def tell(self, meter: Any, report: StepReport) -> None:
-        from vsrcli.cli.info import quality
-        from vsrcli.system.text import format_duration
-
-        self._steps += 1
-        if self._steps > 1:  # the first one compiles
-            self._seconds += report.seconds
-            self._waited += report.waited
-        self._loss += (report.loss - self._loss) / min(self._steps, 50)
-        pace = self._seconds / max(self._steps - 1, 1) or report.seconds
-        waiting = self._waited / self._seconds if self._seconds else 0.0
-        left = format_duration((report.steps - report.step) * pace)
-        learning = f"loss {self._loss:.5f}, rate {report.learning_rate:.2g}"
-        text = f"{learning}, {pace:.2f} s/step, {waiting:.0%} waiting, {left} left"
-        meter.tell(report.step, report.steps, text)
-        if report.validation:
-            scores = quality(report.validation).replace("\n", ", ")
-            meter.say(f"step {report.step}: {scores} over interpolation")
+        progress.print_line(f"{config.steps} steps done: {weights}")
 
 
 LICENCE = "Apache-2.0"
 
 
 def model_card(context: click.Context, footage: Footage) -> dict[str, Any]:
-    """The part of a card that only the command line knows."""
+    """Return the part of a model card that the command line knows: command, data, licence and credits."""
     typed = context.meta.get(ARGUMENTS, ())
     return {
         "command": shlex.join(["vsr", *(relative(argument) for argument in typed)]),
@@ -287,19 +260,22 @@ def model_card(context: click.Context, footage: Footage) -> dict[str, Any]:
 
 
 def relative(argument: str) -> str:
-    """An absolute path as seen from here: a card travels, and the machine's folders are nobody's business."""
+    """Return an argument with an absolute path made relative to the current folder, or its last part.
+
+    A card is published; it must not reveal the folders of the machine.
+    """
     option, equals, value = argument.partition("=")
     if option.startswith("--") and equals:
         return f"{option}={relative(value)}"
     path = Path(argument)
     if not path.is_absolute():
         return argument
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else path.name
+    current = Path.cwd()
+    return str(path.relative_to(current)) if path.is_relative_to(current) else path.name
 
 
 def credits_of(footage: Footage) -> list[dict[str, str]]:
-    """Whose footage was used: distinct sources and licences, from the nearest ``manifest.csv``."""
+    """Return the distinct sources and licences of the footage, from the nearest ``manifest.csv``."""
     used = {path.resolve() for path in (*footage.clips, *footage.photos)}
     for folder in (footage.root, footage.root.parent, footage.root.parent.parent):
         manifest = folder / "manifest.csv"
@@ -312,3 +288,32 @@ def credits_of(footage: Footage) -> list[dict[str, str]]:
                 }
             return [{"source": source, "licence": licence} for source, licence in sorted(pairs)]
     return []
+
+
+def _counts(footage: Footage) -> str:
+    """Return text such as ``2 clips, 1 photograph, 3 left out by manifest.csv``."""
+    counts = {"clip": len(footage.clips), "photograph": len(footage.photos)}
+    parts = [f"{count} {name}{'s' * (count > 1)}" for name, count in counts.items() if count]
+    return ", ".join(parts + [f"{footage.skipped} left out by manifest.csv"] * (footage.skipped > 0))
+
+
+class _StepAverages:
+    """Averages over the steps of this process; the first one, which compiles, does not count for times."""
+
+    def __init__(self) -> None:
+        self._steps, self._seconds, self._waiting_seconds, self._loss = 0, 0.0, 0.0, 0.0
+
+    def update(self, report: StepReport) -> str:
+        """Add a step and return the progress as text."""
+        self._steps += 1
+        if self._steps > 1:
+            self._seconds += report.seconds
+            self._waiting_seconds += report.waited
+        self._loss += (report.loss - self._loss) / min(self._steps, 50)
+        step_seconds = self._seconds / max(self._steps - 1, 1) or report.seconds
+        waiting = self._waiting_seconds / self._seconds if self._seconds else 0.0
+        left = format_duration((report.steps - report.step) * step_seconds)
+        return (
+            f"loss {self._loss:.5f}, rate {report.learning_rate:.2g}, {step_seconds:.2f} s/step, "
+            f"{waiting:.0%} waiting, {left} left"
+        )

@@ -1,50 +1,75 @@
-"""Option values with a meaning of their own; each says what is wrong and what would be right."""
+"""Click types of arguments and options; errors say what is wrong and give a valid example."""
 
 from __future__ import annotations
 
 import re
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import click
 
 from vsrcli.frames.geometry import NAMED_SIZES, SizeRequest
-from vsrcli.models.architectures import MODEL_PRESETS
+from vsrcli.images.naming import NUMBER_WILDCARD, parse_target
+from vsrcli.media.y4m import STDIO
+from vsrcli.models.architectures import NETWORK_PRESETS
 
 Parameter = click.Parameter | None
 Context = click.Context | None
 
 
+class SourcePath(click.Path):
+    """Path of an input: ``-`` is stdin, ``./-`` a file of that name."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> Any:
+        """See ``click.ParamType``."""
+        path: Any = super().convert(value, param, ctx)
+        return path.absolute() if path == STDIO and str(value) != str(STDIO) else path
+
+
+class TargetPath(SourcePath):
+    """Path of an output: ``-`` is stdout; ``out/`` is a folder, even if it does not exist yet."""
+
+    def convert(self, value: Any, param: Parameter, ctx: Context) -> Any:
+        """See ``click.ParamType``."""
+        path = super().convert(value, param, ctx)
+        target = parse_target(value)
+        return target if target.name == NUMBER_WILDCARD else path
+
+
 class ScaleParam(click.ParamType):
-    """``4``, ``2.5`` or ``5/2``: more than 1, at most ``most``; a Fraction."""
+    """A factor above 1 and up to ``maximum``, such as ``4``, ``2.5`` or ``5/2``, as a Fraction."""
 
     name = "factor"
 
-    def __init__(self, most: int = 4) -> None:
-        self._most = most
+    def __init__(self, maximum: int = 4) -> None:
+        self._maximum = maximum
 
     def convert(self, value: Any, param: Parameter, ctx: Context) -> Fraction:
         try:
             scale = Fraction(str(value))
         except (ValueError, ZeroDivisionError):
             self.fail(f"{value!r} is no number: give one such as 2, 2.5 or 4", param, ctx)
-        if not 1 < scale <= self._most:
-            same = "; to make a film smaller, or only to recode it, use ffmpeg" if 0 < scale <= 1 else ""
-            self.fail(f"{value} is out of range: more than 1, at most {self._most}{same}", param, ctx)
+        if not 1 < scale <= self._maximum:
+            hint = "; to shrink a video, or only to recode it, use ffmpeg" if 0 < scale <= 1 else ""
+            self.fail(f"{value} is out of range: more than 1, at most {self._maximum}{hint}", param, ctx)
         return scale
 
 
 class NetworkPresetParam(click.Choice):
-    """``fast``, ``balanced`` or ``quality``; an encoder's preset, spelled alike elsewhere, is told apart."""
+    """``fast``, ``balanced`` or ``quality``; the error for other names points to presets of encoders."""
 
     name = "preset"
 
     def __init__(self) -> None:
-        super().__init__(list(MODEL_PRESETS))
+        super().__init__(list(NETWORK_PRESETS))
 
     def convert(self, value: Any, param: Parameter, ctx: Context) -> str:
-        if value not in MODEL_PRESETS:
-            names = ", ".join(MODEL_PRESETS)
+        if value not in NETWORK_PRESETS:
+            names = ", ".join(NETWORK_PRESETS)
             self.fail(
                 f"{value!r} is none: choose one of {names}; for the encoder's own preset: -e preset={value}",
                 param,
@@ -54,23 +79,23 @@ class NetworkPresetParam(click.Choice):
 
 
 class RateParam(click.ParamType):
-    """``24``, ``23.976`` or ``24000/1001`` a second; an exact Fraction."""
+    """A frame rate such as ``24``, ``23.976`` or ``24000/1001``, as an exact Fraction."""
 
     name = "rate"
-    MOST = 1000
+    MAXIMUM = 1000
 
     def convert(self, value: Any, param: Parameter, ctx: Context) -> Fraction:
         try:
             rate = Fraction(str(value))
         except (ValueError, ZeroDivisionError):
             self.fail(f"{value!r} is no rate: give one such as 25 or 24000/1001", param, ctx)
-        if not 0 < rate <= self.MOST or max(rate.as_integer_ratio()) > 10**6:
-            self.fail(f"{value} is out of range: above 0, at most {self.MOST}", param, ctx)
+        if not 0 < rate <= self.MAXIMUM or max(rate.as_integer_ratio()) > 10**6:
+            self.fail(f"{value} is out of range: above 0, at most {self.MAXIMUM}", param, ctx)
         return rate
 
 
 class ScreenParam(click.ParamType):
-    """``1920x1080``, or a name such as ``1080p`` or ``4k``: a :class:`~vsrcli.frames.geometry.SizeRequest`."""
+    """A frame size, ``1920x1080`` or a name such as ``1080p`` or ``4k``, as a ``SizeRequest``."""
 
     name = "WxH"
 
@@ -79,7 +104,7 @@ class ScreenParam(click.ParamType):
             return value
         text = str(value).strip().lower()
         if text in NAMED_SIZES:
-            return SizeRequest(*NAMED_SIZES[text], swap_for_portrait=True)
+            return SizeRequest(*NAMED_SIZES[text], turns=True)
         found = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
         if not found or not int(found[1]) or not int(found[2]):
             names = ", ".join(name for name in NAMED_SIZES)
@@ -88,7 +113,7 @@ class ScreenParam(click.ParamType):
 
 
 class TimeParam(click.ParamType):
-    """``12.5``, ``1:02`` or ``0:01:02.5``; an exact Fraction of seconds."""
+    """A time such as ``12.5``, ``1:02`` or ``0:01:02.5``, as an exact Fraction of seconds."""
 
     name = "time"
     _PATTERN = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?|\.\d+)")
@@ -104,10 +129,10 @@ class TimeParam(click.ParamType):
 
 
 class TileParam(click.ParamType):
-    """``auto``, ``none``, or a whole number of pixels."""
+    """``auto``, ``none``, or the side of a tile in pixels, as an int."""
 
     name = "tile"
-    LEAST = 16
+    MINIMUM = 16
 
     def convert(self, value: Any, param: Parameter, ctx: Context) -> str | int:
         if value in ("auto", "none"):
@@ -116,13 +141,13 @@ class TileParam(click.ParamType):
             side = int(value)
         except ValueError:
             self.fail(f"{value!r} is no tile: give auto, none or a number of pixels such as 256", param, ctx)
-        if side < self.LEAST:
-            self.fail(f"{side} is too small: give {self.LEAST} or more, auto or none", param, ctx)
+        if side < self.MINIMUM:
+            self.fail(f"{side} is too small: give {self.MINIMUM} or more, auto or none", param, ctx)
         return side
 
 
 class SegmentParam(click.ParamType):
-    """``auto``, ``none``, or a whole number of frames."""
+    """``auto``, ``none``, or a number of frames, as an int."""
 
     name = "segment"
 
@@ -141,20 +166,20 @@ class SegmentParam(click.ParamType):
 
 
 class DeviceParam(click.ParamType):
-    """``auto``, ``cpu``, or the number of a GPU."""
+    """``auto``, ``cpu``, or the number of a GPU, as text."""
 
     name = "device"
 
     def convert(self, value: Any, param: Parameter, ctx: Context) -> str:
         if "," in str(value):
-            self.fail(f"{value}: one GPU a run; start one vsr for each GPU and film", param, ctx)
+            self.fail(f"{value}: one GPU a run; start one vsr for each GPU and video", param, ctx)
         if value not in ("auto", "cpu") and not re.fullmatch(r"\d+", str(value)):
             self.fail(f"{value!r} is no device: give cpu, or the number of a GPU such as 0", param, ctx)
         return value
 
 
 class SizeParam(click.ParamType):
-    """``4G``, ``800M``, ``1.5GiB`` or bytes: units of 1024; a whole number of bytes."""
+    """An amount of memory in units of 1024, such as ``4G``, ``800M`` or ``1.5GiB``, as an int of bytes."""
 
     name = "size"
     _PATTERN = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
@@ -169,10 +194,10 @@ class SizeParam(click.ParamType):
 
 
 class DimensionsParam(click.ParamType):
-    """``640x360``: width and height in pixels, each at least 16."""
+    """Width and height in pixels, each at least 16, such as ``640x360``, as a tuple."""
 
     name = "size"
-    LEAST = 16
+    MINIMUM = 16
 
     def convert(self, value: Any, param: Parameter, ctx: Context) -> tuple[int, int]:
         if isinstance(value, tuple):
@@ -181,13 +206,13 @@ class DimensionsParam(click.ParamType):
         if not found:
             self.fail(f"{value!r} is no size: give width and height such as 640x360", param, ctx)
         width, height = int(found[1]), int(found[2])
-        if min(width, height) < self.LEAST:
-            self.fail(f"{value} is too small: at least {self.LEAST}x{self.LEAST}", param, ctx)
+        if min(width, height) < self.MINIMUM:
+            self.fail(f"{value} is too small: at least {self.MINIMUM}x{self.MINIMUM}", param, ctx)
         return width, height
 
 
 class SettingParam(click.ParamType):
-    """``key=value`` for ffmpeg; a leading dash of the key is taken off."""
+    """``key=value`` for ffmpeg, as a tuple; a leading dash of the key is removed."""
 
     name = "key=value"
 
@@ -197,12 +222,12 @@ class SettingParam(click.ParamType):
         key, equals, content = str(value).partition("=")
         key = key.strip().removeprefix("-")
         if not equals or not re.fullmatch(r"[A-Za-z][\w:.-]*", key):
-            self.fail(f"{value!r} is not key=value: write it as in -e tune=film", param, ctx)
+            self.fail(f"{value!r} is not key=value: write it as in -e tune=grain", param, ctx)
         return key, content
 
 
 class SizesParam(click.ParamType):
-    """``width=54,levels=1``: sizes of a network, whole numbers; a dict."""
+    """Sizes of a network such as ``width=54,levels=1``, as a dict of ints."""
 
     name = "sizes"
 

@@ -1,4 +1,4 @@
-"""``vsr upscale``: one film in, one film out."""
+"""``vsr upscale``: upscale one video, image sequence or image."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsrcli.cli.console import SourcePath, TargetPath
 from vsrcli.cli.help import Command, option
 from vsrcli.cli.messages import MESSAGES, progress_options
 from vsrcli.cli.options import ARGUMENTS, LOG, from_command_line, log_option, quiet_option, verbose_option
 from vsrcli.cli.summary import ResumeHint
-from vsrcli.cli.upscale_options import build_options, film_options
+from vsrcli.cli.types import SourcePath, TargetPath
+from vsrcli.cli.upscale_options import build_options, upscale_options
 from vsrcli.errors import SignalInterruptError, VsrError
 from vsrcli.media.containers import STDOUT_CONTAINERS
 from vsrcli.media.stdin import StdinInput
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 )
 @click.argument("source", metavar="IN", type=SourcePath())
 @click.argument("target", metavar="OUT", type=TargetPath())
-@film_options
+@upscale_options
 @option("-y", "--overwrite", is_flag=True, group="Output", help="Replace OUT if it exists.")
 @option("-n", "--dry-run", is_flag=True, group="Output", help="Show the plan and write nothing.")
 @option(
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 @quiet_option
 @verbose_option
 def upscale(
-    source: Path, target: Path, dry_run: bool, progress: str, quiet: bool, verbose: int, **given: Any
+    source: Path, target: Path, dry_run: bool, progress: str, quiet: bool, verbose: int, **values: Any
 ) -> None:
     """Upscale a video, an image sequence or an image.
 
@@ -58,51 +58,52 @@ def upscale(
     stdin. OUT is the file or folder to write, or - for stdout; its extension chooses the format. It appears
     when it is complete.
 
-    Every frame keeps its time; sound, subtitles, chapters, metadata and colours are kept, too. Run the same
-    command again to resume an interrupted run.
+    Every frame keeps its time; sound, subtitles, chapters, metadata and colours are preserved, too. Run the
+    same command again to resume an interrupted run.
     """
     context = click.get_current_context()
     if target != STDIO and not from_command_line(context, "format"):
-        given["format"] = None  # a settings file means it for stdout
-    options = build_options(**given)
+        values["format"] = None  # in a settings file it applies to stdout only
+    options = build_options(**values)
     from vsrcli.cli import summary
     from vsrcli.cli.progress import stderr_console
     from vsrcli.cli.reporters import make_reporter
 
     meta = context.meta
-    chatty = verbose > 0 and not quiet
-    teller = make_reporter(
-        stderr_console(), progress, meta.get(MESSAGES), log=LOG in meta, quiet=quiet, chatty=chatty
+    is_verbose = verbose > 0 and not quiet
+    reporter = make_reporter(
+        stderr_console(), progress, meta.get(MESSAGES), log=LOG in meta, quiet=quiet, verbose=is_verbose
     )
-    standing = ResumeHint(target, meta.get(ARGUMENTS, ()))
+    resume_hint = ResumeHint(target, meta.get(ARGUMENTS, ()))
     if target == STDIO and not dry_run:
         require_stdout_pipe()
 
-    def at_once(signum: int) -> None:
+    def leave(signum: int) -> None:
         stdin.cleanup()
         exit_immediately(signum)
 
-    stdin = StdinInput(target, probe_only=dry_run, on_notice=teller.notice)
+    stdin = StdinInput(target, peek=dry_run, on_notice=reporter.notice)
     try:
-        with catch_signals(force_exit=at_once) as received, summary.echo_commands(chatty), stdin:
+        with catch_signals(leave=leave) as cancel, summary.echo_commands(is_verbose), stdin:
             job = prepare_job(stdin if source == STDIO else source, target, options)
             if dry_run:
-                return teller.plan(job)
-            teller.begin(job)
+                return reporter.plan(job)
+            reporter.start(job)
             from vsrcli.pipeline.run import run_job
 
-            def on_progress(now: Progress) -> None:
-                received.raise_if_cancelled()
-                standing.update(now)
-                teller.progress(now)
+            def on_progress(progress: Progress) -> None:
+                cancel.raise_if_cancelled()
+                resume_hint.update(progress)
+                reporter.progress(progress)
 
-            with teller:
+            with reporter:
                 result = run_job(
-                    job, on_engine=teller.engine, on_progress=on_progress, on_notice=teller.notice
+                    job, on_engine=reporter.engine, on_progress=on_progress, on_notice=reporter.notice
                 )
-            teller.done(result)
-    except SignalInterruptError as stop:
-        raise SignalInterruptError(standing.after_signal(stop.saved_frames), signum=stop.signum) from stop
+            reporter.done(result)
+    except SignalInterruptError as error:
+        message = resume_hint.after_signal(error.saved_frames)
+        raise SignalInterruptError(message, signum=error.signum) from error
     except VsrError as error:
-        error.details = "\n".join(filter(None, (error.details, standing.after_error(error.saved_frames))))
+        error.details = "\n".join(filter(None, (error.details, resume_hint.after_error(error.saved_frames))))
         raise

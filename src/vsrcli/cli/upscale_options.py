@@ -1,6 +1,9 @@
-"""What the user may ask of a film: the options of the commands that upscale one, or many.
+"""Options of the commands that upscale, and the library's options made of them.
 
-What is asked of an encoder: typed options hold or are refused, those of a settings file give way.
+:func:`build_options` reads what :data:`upscale_options` adds to a command. Of options that exclude each other
+the one of highest precedence holds, see :func:`~vsrcli.cli.options.highest_precedence`; two from the same
+source are an error. Encoder options that were typed hold or are refused; those of a settings file are left
+out where they do not suit an output.
 """
 
 from __future__ import annotations
@@ -12,70 +15,106 @@ from typing import Any
 import click
 
 from vsrcli.cli.help import option
-from vsrcli.cli.options import (
-    combine_options,
-    engine_options,
-    from_command_line,
-    highest_precedence,
-    memory_options,
-    network_options,
-    resolve_network,
+from vsrcli.cli.options import combine_options, from_command_line, highest_precedence
+from vsrcli.cli.types import (
+    DeviceParam,
+    NetworkPresetParam,
+    RateParam,
+    ScaleParam,
+    ScreenParam,
+    SegmentParam,
+    SettingParam,
+    SizeParam,
+    TileParam,
+    TimeParam,
 )
-from vsrcli.cli.types import RateParam, ScaleParam, ScreenParam, SegmentParam, SettingParam, TimeParam
 from vsrcli.errors import UsageError
 from vsrcli.frames.geometry import MAX_SCALE, SizeRequest
+from vsrcli.inference.selection import ENGINES, PRECISIONS
 from vsrcli.media.encoder_options import PRESETS, apply_preset
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.preferences import Preferences
-from vsrcli.pipeline.job import Options
-
-_SETTINGS = ("crf", "pix_fmt", "encode_preset", "codec")
-# What is left out where a film, its container or its encoder cannot have it; then, all of it.
-_STEPS = (("crf",), ("pix_fmt",), ("crf", "pix_fmt"), ("crf", "encode_preset", "codec"), _SETTINGS)
-
-
-def preferred(context: click.Context | None, preset: str | None = None, **asked: Any) -> EncodeOptions:
-    """The options of an encoder, with what to do where they do not suit.
-
-    Args:
-        context: of the command; None: everything counts as typed.
-        preset: name of one of ``PRESETS``.
-        asked: fields of ``EncodeOptions``.
-
-    Raises:
-        UsageError: a preset and another encoder, from the same place.
-    """
-    rivals = {"encode_preset": preset, "codec": asked["codec"]}
-    asked |= dict.fromkeys(rivals) | highest_precedence(context, rivals)
-    for name in ("crf", "pix_fmt"):  # farther away than a preset, they are meant for another encoder
-        pair = {"encode_preset": asked["encode_preset"], name: asked.get(name)}
-        asked[name] = highest_precedence(context, pair).get(name)
-
-    def without(*names: str) -> EncodeOptions:
-        left = {**asked, **dict.fromkeys(names)}
-        return apply_preset(left.pop("encode_preset"), EncodeOptions(**left))
-
-    everything, otherwise, fps = without(), {}, False
-    if context is not None:
-        fps = context.params.get("fps") is not None and not from_command_line(context, "fps")
-        loose = [
-            name for name in _SETTINGS if asked[name] is not None and not from_command_line(context, name)
-        ]
-        for step in _STEPS:
-            names = [name for name in loose if name in step]
-            otherwise[", ".join(_spelled(name, asked[name]) for name in names)] = without(*names)
-        otherwise.pop("", None)  # nothing to leave out
-    if not otherwise and not fps:
-        return everything
-    return Preferences(**asdict(everything), fallbacks=tuple(otherwise.items()), fps_optional=fps)
-
-
-def _spelled(name: str, value: str | float) -> str:
-    return f"--{name.replace('_', '-')} {value if isinstance(value, str) else f'{value:g}'}"
-
+from vsrcli.models.architectures import NETWORK_PRESETS
+from vsrcli.pipeline.options import Options
 
 _DEFAULT = Options()
-film_options = combine_options(
+
+engine_options = combine_options(
+    option(
+        "-g",
+        "--gpu",
+        "device",
+        type=DeviceParam(),
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|N",
+        group="Computing",
+        help="Compute on this GPU, by number, or on the CPU.",
+    ),
+    option(
+        "--precision",
+        type=click.Choice(PRECISIONS),
+        default="auto",
+        show_default=True,
+        metavar="TYPE",
+        group="Computing",
+        help="Compute in fp32, fp16 or bf16; auto: fp16 on a GPU, fp32 or bf16 on a CPU.",
+    ),
+    option(
+        "--engine",
+        type=click.Choice(ENGINES),
+        default="auto",
+        show_default=True,
+        metavar="NAME",
+        group="Computing",
+        help="Compute with keras or openvino; auto: OpenVINO on a CPU if it is installed, else Keras.",
+    ),
+)
+"""``--gpu`` (as ``device``), ``--precision`` and ``--engine``."""
+
+memory_options = combine_options(
+    option(
+        "-t",
+        "--tile",
+        type=TileParam(),
+        default="auto",
+        show_default=True,
+        metavar="auto|none|N",
+        group="Computing",
+        help="Split frames into tiles of N source pixels a side; auto: as large as memory allows.",
+    ),
+    option(
+        "--max-memory",
+        type=SizeParam(),
+        metavar="SIZE",
+        group="Computing",
+        help="Limit memory, such as 4G or 800M; tiles are chosen to fit.  [default: 75 % of free memory]",
+    ),
+)
+"""``--tile`` and ``--max-memory``."""
+
+network_options = combine_options(
+    option(
+        "--preset",
+        type=NetworkPresetParam(),
+        metavar="NAME",
+        group="Model",
+        help="Choose between speed and quality: "
+        + ", ".join(f"{name} ({model})" for name, model in NETWORK_PRESETS.items())
+        + ". Also sets the effort of the encoder.  [default: balanced]",
+    ),
+    option(
+        "-m",
+        "--model",
+        metavar="NAME",
+        group="Model",
+        help="Use this model instead of a preset: a name from `vsr models`, or a .weights.h5 file.  "
+        f"[default: {_DEFAULT.model}]",
+    ),
+)
+"""``--preset`` and ``--model``; see :func:`resolve_network`."""
+
+_size_options = combine_options(
     option(
         "-s",
         "--scale",
@@ -118,12 +157,8 @@ film_options = combine_options(
         help="Upscale twice if one pass does not reach the size. Slow: the second pass computes 4 to 16 "
         "times the pixels.",
     ),
-    network_options,
-    option("--start", type=TimeParam(), group="Time range", help="Start here: 12.5, 1:02 or 0:01:02.5."),
-    option("--end", type=TimeParam(), group="Time range", help="Stop before this time."),
-    option(
-        "--frames", type=click.IntRange(min=1), metavar="N", group="Time range", help="Stop after N frames."
-    ),
+)
+_encoding_options = combine_options(
     option(
         "--encode-preset",
         type=click.Choice(list(PRESETS)),
@@ -174,6 +209,30 @@ film_options = combine_options(
         group="Input",
         help="Replace each damaged frame with the frame before it, and list them at the end.",
     ),
+)
+_overlap_option = option(
+    "--overlap",
+    "--tile-pad",
+    type=click.IntRange(min=0),
+    metavar="N",
+    group="Computing",
+    help="Overlap tiles by N source pixels.  [default: all that the network sees, so that no seams show]",
+)
+
+preview_options = combine_options(
+    _size_options, network_options, _encoding_options, engine_options, memory_options, _overlap_option
+)
+"""The options of :data:`upscale_options` that do not select a time range or resume a run."""
+
+upscale_options = combine_options(
+    _size_options,
+    network_options,
+    option("--start", type=TimeParam(), group="Time range", help="Start here: 12.5, 1:02 or 0:01:02.5."),
+    option("--end", type=TimeParam(), group="Time range", help="Stop before this time."),
+    option(
+        "--frames", type=click.IntRange(min=1), metavar="N", group="Time range", help="Stop after N frames."
+    ),
+    _encoding_options,
     option(
         "--segment",
         type=SegmentParam(),
@@ -188,16 +247,9 @@ film_options = combine_options(
     ),
     engine_options,
     memory_options,
-    option(
-        "--overlap",
-        "--tile-pad",
-        type=click.IntRange(min=0),
-        metavar="N",
-        group="Computing",
-        help="Overlap tiles by N source pixels.  [default: all that the network sees, so that no seams show]",
-    ),
+    _overlap_option,
 )
-"""Every option that says what becomes of a film; :func:`options_from` reads what was given."""
+"""Every option of an upscaling run; :func:`build_options` takes their values as keyword arguments."""
 
 
 def build_options(
@@ -216,25 +268,26 @@ def build_options(
     precision: str,
     engine: str,
     max_memory: int | None,
-    start: Fraction | None,
-    end: Fraction | None,
-    frames: int | None,
     fps: Fraction | None,
-    segment: str | int,
-    no_resume: bool,
     keep_going: bool,
     no_deinterlace: bool,
     ffmpeg: str | None,
     encode_preset: str | None,
+    start: Fraction | None = None,
+    end: Fraction | None = None,
+    frames: int | None = None,
+    segment: str | int = _DEFAULT.segment,
+    no_resume: bool = False,
     **encode: Any,
 ) -> Options:
-    """Command line values as the library wants them; what is left over is for the encoder.
+    """Return the library's options for the values of a command line.
 
-    Of options that exclude each other the nearest holds, see :func:`~vsrcli.cli.options.highest_precedence`.
+    Args:
+        encode: further fields of ``EncodeOptions``.
 
     Raises:
-        click.BadParameter: a span that ends before it begins.
-        UsageError: two sizes, or two networks.
+        click.BadParameter: the time range ends before it begins.
+        UsageError: two options of the same precedence exclude each other.
     """
     if end is not None and end <= (start or 0):
         raise click.BadParameter(
@@ -246,10 +299,10 @@ def build_options(
     if device not in ("auto", "cpu") and "engine" not in highest_precedence(
         context, {"device": device, "engine": engine}
     ):
-        engine = _DEFAULT.engine  # one that a settings file names may know CPUs only
+        engine = _DEFAULT.engine  # one from a settings file may support CPUs only
     return Options(
         scale=scale or _DEFAULT.scale,
-        size=_size(context, scale, size, width, height, fit),
+        size=_resolve_size(context, scale, size, width, height, fit),
         chain=chain,
         model=network,
         tile=tile,
@@ -258,7 +311,7 @@ def build_options(
         precision=precision,
         engine=engine,
         max_memory=max_memory,
-        encode=preferred(context, encode_preset, **encode, effort=effort),
+        encode=build_encode_options(context, encode_preset, **encode, effort=effort),
         start=start,
         end=end,
         frames=frames,
@@ -271,7 +324,73 @@ def build_options(
     )
 
 
-def _size(
+def resolve_network(context: click.Context | None, preset: str | None, model: str | None) -> tuple[str, str]:
+    """Return the name of the model, and the encoder's effort, for the values of ``network_options``.
+
+    Args:
+        context: of the command; None: all values count as typed.
+
+    Raises:
+        UsageError: both are set, from the same source.
+    """
+    requested = highest_precedence(context, {"preset": preset, "model": model})
+    if len(requested) > 1:
+        raise UsageError(f"--preset {preset} and --model {model} both choose the network; give one of them")
+    if preset is not None and "preset" in requested:
+        return NETWORK_PRESETS[preset], preset
+    return requested.get("model", _DEFAULT.model), _DEFAULT.encode.effort
+
+
+_ENCODER_FIELDS = ("crf", "pix_fmt", "encode_preset", "codec")
+# Sets of values from settings files that are left out, in turn, until the output can be encoded.
+_FALLBACKS = (("crf",), ("pix_fmt",), ("crf", "pix_fmt"), ("crf", "encode_preset", "codec"), _ENCODER_FIELDS)
+
+
+def build_encode_options(
+    context: click.Context | None, preset: str | None = None, **requested: Any
+) -> EncodeOptions:
+    """Return the options of an encoder, with fallbacks for values from settings files.
+
+    Args:
+        context: of the command; None: all values count as typed.
+        preset: name of one of ``PRESETS``.
+        requested: fields of ``EncodeOptions``.
+
+    Raises:
+        UsageError: a preset and another encoder, from the same source.
+    """
+    alternatives = {"encode_preset": preset, "codec": requested["codec"]}
+    requested |= dict.fromkeys(alternatives) | highest_precedence(context, alternatives)
+    for name in ("crf", "pix_fmt"):  # with lower precedence than a preset they are for another encoder
+        pair = {"encode_preset": requested["encode_preset"], name: requested.get(name)}
+        requested[name] = highest_precedence(context, pair).get(name)
+
+    def without(*names: str) -> EncodeOptions:
+        values = {**requested, **dict.fromkeys(names)}
+        return apply_preset(values.pop("encode_preset"), EncodeOptions(**values))
+
+    complete, fallbacks, fps = without(), {}, False
+    if context is not None:
+        fps = context.params.get("fps") is not None and not from_command_line(context, "fps")
+        optional = [
+            name
+            for name in _ENCODER_FIELDS
+            if requested[name] is not None and not from_command_line(context, name)
+        ]
+        for fallback in _FALLBACKS:
+            names = [name for name in optional if name in fallback]
+            fallbacks[", ".join(_spelling(name, requested[name]) for name in names)] = without(*names)
+        fallbacks.pop("", None)  # nothing to leave out
+    if not fallbacks and not fps:
+        return complete
+    return Preferences(**asdict(complete), otherwise=tuple(fallbacks.items()), fps=fps)
+
+
+def _spelling(name: str, value: str | float) -> str:
+    return f"--{name.replace('_', '-')} {value if isinstance(value, str) else f'{value:g}'}"
+
+
+def _resolve_size(
     context: click.Context | None,
     scale: Fraction | None,
     size: SizeRequest | None,
@@ -279,17 +398,21 @@ def _size(
     height: int | None,
     fit: bool | None,
 ) -> SizeRequest | None:
-    """The one size that was given, if it is no factor."""
-    given = highest_precedence(context, {"scale": scale, "size": size, "width": width, "height": height})
-    if [*given] == ["width", "height"]:
+    """Return the requested size, None if a scale factor was requested or nothing."""
+    requested = highest_precedence(context, {"scale": scale, "size": size, "width": width, "height": height})
+    if [*requested] == ["width", "height"]:
         raise UsageError(
             f"--width and --height: give one of them, the other follows; or both as --size {width}x{height}"
         )
-    spelled = " and ".join(f"--{name}" for name in given)
-    if len(given) > 1:
-        raise UsageError(f"{spelled} all say how large; give one of them")
-    if fit is not None and "size" not in given and (context is None or from_command_line(context, "fit")):
-        raise UsageError(f"--{'fit' if fit else 'fill'} needs --size{f', not {spelled}' if spelled else ''}")
-    if "size" in given:
-        return replace(given["size"], fill=fit is False)
-    return SizeRequest(given.get("width"), given.get("height")) if given and "scale" not in given else None
+    spellings = " and ".join(f"--{name}" for name in requested)
+    if len(requested) > 1:
+        raise UsageError(f"{spellings} all say how large; give one of them")
+    if fit is not None and "size" not in requested and (context is None or from_command_line(context, "fit")):
+        raise UsageError(
+            f"--{'fit' if fit else 'fill'} needs --size{f', not {spellings}' if spellings else ''}"
+        )
+    if "size" in requested:
+        return replace(requested["size"], fill=fit is False)
+    if not requested or "scale" in requested:
+        return None
+    return SizeRequest(requested.get("width"), requested.get("height"))
