@@ -36,7 +36,7 @@ def test_a_folder_is_its_films_and_with_r_its_tree(tree: Path) -> None:
     assert places(find_tasks(["films"], Path("out"), same)) == ["a.mp4", "record.ts"]
     found = find_tasks(["films"], Path("out"), same, recursive=True)
     assert places(found) == ["a.mp4", "record.ts", "s1/e1.mkv", "s1/e2.mkv", "s1/e10.mkv", "s2/e1.mkv"]
-    assert found.others == 2  # subtitles and a program; hidden files are not even looked at
+    assert found.ignored_count == 2  # subtitles and a program; hidden files are not even looked at
     assert [task.name for task in found.tasks] == places(found)
 
 
@@ -81,7 +81,7 @@ def test_results_beside_their_sources_are_no_input(tree: Path, ffmpeg: Ffmpeg) -
     (tree / "films" / "a_big.mp4").write_bytes(b"\0")
     found = find_tasks(["films"], Path("films"), naming)
     assert places(found, "films") == ["a_big.mp4", "record_big.ts"]
-    assert found.results == 1
+    assert found.result_count == 1
     (tree / "films" / "a.mp4").unlink()  # its source is gone, but it is known to be a result
     known = [Path("films/a_big.mp4")]
     assert places(find_tasks(["films"], Path("films"), naming, finished=known), "films") == ["record_big.ts"]

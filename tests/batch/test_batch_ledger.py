@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vsrcli.batch.ledger import NAME, Identity, Ledger, options_fingerprint
+from vsrcli.batch.ledger import LEDGER_NAME, Identity, Ledger, options_fingerprint
 from vsrcli.frames.geometry import SizeRequest
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.pipeline.job import Options
@@ -29,7 +29,7 @@ def target(tmp_path: Path, source: Path) -> Path:
     """A film that was finished, and written down."""
     path = tmp_path / "out" / "s1" / "in.mp4"
     path.parent.mkdir(parents=True)
-    ledger, identity = Ledger(tmp_path / "out"), Identity.of(source, whole=True)
+    ledger, identity = Ledger(tmp_path / "out"), Identity.of(source, complete=True)
     ledger.begin(path, replace(identity, sha256=""), OPTIONS)
     path.write_bytes(b"large" * 1000)
     ledger.finish(path, identity, OPTIONS, 7)
@@ -68,7 +68,7 @@ def test_a_change_between_the_samples_is_seen_by_the_new_time(tmp_path: Path) ->
     source, target = tmp_path / "big.mkv", tmp_path / "out.mkv"
     source.write_bytes(bytes(8 << 20))
     target.write_bytes(b"film")
-    before = Identity.of(source, whole=True)
+    before = Identity.of(source, complete=True)
     with source.open("r+b") as file:
         file.seek(300_000)  # between two blocks of the sample
         file.write(b"!")
@@ -114,12 +114,12 @@ def test_a_film_that_was_given_up_makes_nothing_of_a_later_file(source: Path, ta
 
 
 def test_a_torn_line_costs_nothing_else(source: Path, target: Path) -> None:
-    file = target.parents[1] / NAME
+    file = target.parents[1] / LEDGER_NAME
     file.write_bytes(file.read_bytes() + b'{"version": 1, "target": "s1/in.')
     assert objection(source, target) is None
     other = target.with_name("other.mp4")
     other.write_bytes(b"large")
-    Ledger(target.parents[1]).finish(other, Identity.of(source, whole=True), OPTIONS, 3)
+    Ledger(target.parents[1]).finish(other, Identity.of(source, complete=True), OPTIONS, 3)
     assert objection(source, other) is None
     assert objection(source, target) is None
 
@@ -128,7 +128,7 @@ def test_a_torn_line_costs_nothing_else(source: Path, target: Path) -> None:
     "line", [b"[]", b"{}", b'{"version": 1}', b"\xff\xfe", b'{"version": 99, "target": "s1/in.mp4"}']
 )
 def test_lines_of_others_are_passed_over(line: bytes, source: Path, target: Path) -> None:
-    file = target.parents[1] / NAME
+    file = target.parents[1] / LEDGER_NAME
     file.write_bytes(line + b"\n" + file.read_bytes() + line)
     assert objection(source, target) is None
 

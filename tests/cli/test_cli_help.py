@@ -15,7 +15,7 @@ import pytest
 import media_samples as media
 import vsrcli
 from terminal import Outcome, environment
-from vsrcli.cli.help import FEW, GROUPS, Option
+from vsrcli.cli.help import GROUPS, MAX_UNGROUPED, Option
 from vsrcli.cli.main import COMMANDS, COMMANDS_BY_HEADING
 from vsrcli.cli.main import vsr as group
 
@@ -112,7 +112,7 @@ def test_every_option_stands_in_one_group_and_groups_in_their_order(line: tuple[
                 places.setdefault(spelling, []).append(headings[-1])
     groups = list(dict.fromkeys(heading for found in places.values() for heading in found))
     options = [each for each in at(line).params if isinstance(each, click.Option) and not each.hidden]
-    if len(options) < FEW:  # and --help
+    if len(options) < MAX_UNGROUPED:  # and --help
         assert groups == ["Options"]
     else:
         assert set(groups) <= set(GROUPS)

@@ -20,9 +20,9 @@ from vsrcli._version import __version__
 from vsrcli.errors import OutputError
 from vsrcli.inference.selection import choose_model
 from vsrcli.models.weights import SUFFIX, list_weights
-from vsrcli.pipeline.checkpoint import changes, sampled
+from vsrcli.pipeline.checkpoint import changed_keys, sampled_sha256
 from vsrcli.pipeline.options import Options
-from vsrcli.system.files import folder_for, fsync_path
+from vsrcli.system.files import fsync_path, workdir_for
 
 LEDGER_NAME = ".vsr-batch.jsonl"
 _VERSION = 2  # lines of other versions are ignored
@@ -63,7 +63,7 @@ class Identity:
             OSError: the file cannot be read.
         """
         stat = path.stat()
-        return cls(stat.st_size, stat.st_mtime_ns, sampled(path), _sha256(path) if complete else "")
+        return cls(stat.st_size, stat.st_mtime_ns, sampled_sha256(path), _sha256(path) if complete else "")
 
     def matches(self, path: Path) -> bool:
         """Return whether a file has this content.
@@ -156,14 +156,14 @@ class Ledger:
         record, started = self._finished.get(key), self._started.get(key)
         if record is None or record.result is None or not _is_unchanged(record.result, target):
             # A crash between publishing the output and recording it leaves a complete file and no workdir.
-            if started is None or not _is_newer(target, started) or folder_for(target).exists():
+            if started is None or not _is_newer(target, started) or workdir_for(target).exists():
                 return (
                     "exists, but no batch has created it"
                     if record is None
                     else "was changed since it was created"
                 )
             record = started
-        if changed := changes(record.options, options):
+        if changed := changed_keys(record.options, options):
             more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
             return f"was created with another {changed[0]}{more}"
         return None if record.source.matches(source) else "was created from another source"
@@ -253,7 +253,7 @@ def _weights(options: Options) -> list[str]:
     if options.size is not None and choice.weights and not options.model.endswith(SUFFIX):
         candidates = [each for each in list_weights() if each.card["architecture"] == options.model]
         return sorted(str(each.card["sha256"]) for each in candidates)
-    passes = [each for each in (choice, choice.then) if each is not None]
+    passes = [each for each in (choice, choice.second_pass) if each is not None]
     return [f"{each.weights.card['sha256'] if each.weights else each.name} x{each.scale}" for each in passes]
 
 
@@ -269,7 +269,7 @@ def _is_newer(target: Path, started: Record) -> bool:
 
 def _is_unchanged(result: Identity, path: Path) -> bool:
     """Return whether an output is as it was written; its time may differ, since libraries are copied."""
-    return path.stat().st_size == result.size and sampled(path) == result.sample
+    return path.stat().st_size == result.size and sampled_sha256(path) == result.sample
 
 
 def _read(path: Path) -> list[Record | str]:

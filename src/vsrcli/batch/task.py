@@ -18,11 +18,11 @@ from vsrcli.errors import SignalInterruptError, VsrError
 from vsrcli.inference.engine import StreamingEngine
 from vsrcli.inference.selection import ModelChoice, open_engine
 from vsrcli.inference.types import Engine
-from vsrcli.pipeline.checkpoint import read
+from vsrcli.pipeline.checkpoint import read_journal
 from vsrcli.pipeline.job import prepare_job
 from vsrcli.pipeline.options import Options
 from vsrcli.pipeline.run import Progress, run_job
-from vsrcli.system.files import folder_for
+from vsrcli.system.files import workdir_for
 
 Status = Literal["done", "skipped", "failed", "stopped", "waiting"]
 
@@ -187,7 +187,9 @@ def upscale_one(
         for text in job.plan.notices:
             callbacks.on_notice(text)
         engines.evict_other_sizes(job.tiles.tile_height, job.tiles.tile_width)
-        result = run_job(job, on_progress=on_progress, on_notice=callbacks.on_notice, load=engines.load)
+        result = run_job(
+            job, on_progress=on_progress, on_notice=callbacks.on_notice, load_engine=engines.load
+        )
     except Exception as error:
         progress: Progress | None = latest
         seconds = time.perf_counter() - start_time
@@ -226,10 +228,10 @@ def failure_outcome(error: Exception, saved_frames: int = 0, *, stopped: bool = 
 def _saved_frames(target: Path) -> int:
     """Return the number of frames that another run can resume after, of this run or an earlier one."""
     try:
-        journal = read(folder_for(target))
+        journal = read_journal(workdir_for(target))
     except OSError:  # a path that cannot exist
         return 0
-    return journal.frames if journal else 0
+    return journal.frame_count if journal else 0
 
 
 def _complete_identity(source: Path, before: Identity) -> Identity:

@@ -21,7 +21,6 @@ from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, Architectu
 from vsrcli.models.weights import DEFAULT_DEGRADATION, list_weights
 from vsrcli.system.signals import catch_signals
 
-
 _UNTRAINED = "no weights"
 _WIDE = 100  # columns of a terminal from which on the table is complete
 
@@ -38,8 +37,8 @@ def info(file: Path, as_json: bool, verbose: int) -> None:
     from vsrcli.images.probe import image_sequence_source
     from vsrcli.media.stdin import StdinInput
 
-    with catch_signals(), StdinInput(peek=True) as stdin:
-        source = stdin.probe().plain() if file == STDIO else image_sequence_source(file)
+    with catch_signals(), StdinInput(probe_only=True) as stdin:
+        source = stdin.probe().as_plain_source() if file == STDIO else image_sequence_source(file)
     if as_json:
         click.echo(json.dumps(_to_json(asdict(source)), indent=2, ensure_ascii=False))
         return
@@ -51,7 +50,7 @@ def describe(source: Source) -> Iterator[str]:
     """Yield the description of a source, line by line."""
     video = source.video
     yield str(source.path)
-    yield _row("container", source.container, f"{source.size:,} bytes" if source.size else "")
+    yield _row("container", source.container, f"{source.size_bytes:,} bytes" if source.size_bytes else "")
     yield _row("time", _span(source.start, source.duration))
     bits = f"{video.bit_depth} bit"
     yield _row("video", f"#{video.index}", video.codec, video.pix_fmt, bits, _language(video))
@@ -65,7 +64,8 @@ def describe(source: Source) -> Iterator[str]:
         "transparency" if video.has_alpha else "",
     )
     rate = "unknown" if video.frame_rate is None else f"{video.frame_rate} = {float(video.frame_rate):.6g}"
-    yield _row("frames", "number not stated" if video.frames is None else str(video.frames), f"rate {rate}")
+    frames = "number not stated" if video.frame_count is None else str(video.frame_count)
+    yield _row("frames", frames, f"rate {rate}")
     yield _row("clock", f"{video.time_base} s", _span(video.start, video.duration))
     color = video.color
     tags = {
@@ -81,14 +81,14 @@ def describe(source: Source) -> Iterator[str]:
         f"chroma {color.chroma_location}" if color.chroma_location else "",
     )
     yield from _hdr(video)
-    yield _row("fields", video.field_order or "not stated", "interlaced" if video.interlaced else "")
+    yield _row("fields", video.field_order or "not stated", "interlaced" if video.is_interlaced else "")
     if video.timecode:
         yield _row("timecode", video.timecode)
-    for text in video.uncarried:
+    for text in video.unsupported_features:
         yield _row("also", text, "which cannot be written")
-    for other in source.others:
+    for other in source.other_streams:
         yield _row(other.kind, f"#{other.index}", other.codec, other.summary, _language(other))
-    for chapter in source.chapter_marks:
+    for chapter in source.chapters:
         yield _row("chapter", f"{float(chapter.start):.3f} s", chapter.metadata.get("title", ""))
     for key, value in source.metadata.items():
         yield _row("tag", f"{key}: {value}")
@@ -152,12 +152,13 @@ def quality(measured: Mapping[str, Any] | None) -> str:
 def _hdr(video: VideoStream) -> Iterator[str]:
     """Yield the brightness metadata of an HDR video."""
     parts: list[str] = []
-    if video.mastering and video.mastering.brightest is not None and video.mastering.darkest is not None:
-        limits = f"{float(video.mastering.darkest):g} to {float(video.mastering.brightest):g}"
+    display = video.mastering_display
+    if display and display.max_luminance is not None and display.min_luminance is not None:
+        limits = f"{float(display.min_luminance):g} to {float(display.max_luminance):g}"
         parts.append(f"graded on a display of {limits} cd/m2")
-    if video.light:
-        parts.append(f"pixels up to {video.light.brightest_pixel} cd/m2")
-        parts.append(f"frames up to {video.light.brightest_frame}")
+    if video.content_light:
+        parts.append(f"pixels up to {video.content_light.max_cll} cd/m2")
+        parts.append(f"frames up to {video.content_light.max_fall}")
     if parts:
         yield _row("hdr", *parts)
 

@@ -177,7 +177,7 @@ def _probe_video(path: Path, fps: Fraction | None) -> PreviewVideo:
 
     source = image_sequence_source(path, fps)
     seconds, rate = source.video.duration or source.duration, source.video.frame_rate
-    frames = source.video.frames or (round(seconds * rate) if seconds and rate else None)
+    frames = source.video.frame_count or (round(seconds * rate) if seconds and rate else None)
     return PreviewVideo(frames, seconds)
 
 

@@ -74,10 +74,12 @@ def print_result(console: Console, result: Result, *, verbose: bool = False) -> 
     elapsed = format_duration(result.seconds) if result.seconds >= 60 else f"{result.seconds:.1f} s"
     if verbose:
         _print(console, f"  shots: {result.shots}; on {result.engine}")
-    if result.repeated:
+    if result.reused_frames:
         new_frames = result.frames - result.resumed
-        were = "was" if result.repeated == 1 else "were"
-        _print(console, f"  {result.repeated} of {new_frames} frames {were} repeated and not computed again")
+        were = "was" if result.reused_frames == 1 else "were"
+        _print(
+            console, f"  {result.reused_frames} of {new_frames} frames {were} repeated and not computed again"
+        )
     target = "stdout" if result.target == STDIO else str(result.target)
     _print(console, f"{result.frames} frames in {elapsed} ({fps:.1f} fps): {target}", "green")
 
@@ -178,13 +180,13 @@ def source_line(source: Source) -> str:
     parts = [f"{video.codec} {video.pix_fmt}{depth} {video.width}x{video.height}"]
     if video.frame_rate is not None:
         parts.append(f"{float(video.frame_rate):.5g} fps")
-    if video.frames is not None:
-        parts.append(f"{video.frames} frame{'s' * (video.frames != 1)}")
+    if video.frame_count is not None:
+        parts.append(f"{video.frame_count} frame{'s' * (video.frame_count != 1)}")
     duration = video.duration or source.duration
     if duration is not None:
         parts.append(format_duration(float(duration)) if duration >= 1 else f"{float(duration):.2g} s")
-    if source.size:
-        parts.append(format_bytes(source.size))
+    if source.size_bytes:
+        parts.append(format_bytes(source.size_bytes))
     return f"{display_name(source)}: {', '.join(parts)}"
 
 
@@ -193,7 +195,7 @@ def target_line(job: Job) -> str:
     plan = job.plan
     copied = [stream.kind for stream in plan.streams if stream.action == "keep"]
     names = [f"{copied.count(kind)} {kind}" for kind in dict.fromkeys(copied)]
-    chapters = job.source.chapters if plan.container.chapters else 0
+    chapters = job.source.chapter_count if plan.container.chapters else 0
     if chapters:
         names.append(f"{chapters} chapter{'s' * (chapters > 1)}")
     others = f", with {', '.join(names)}" if names else ""
@@ -215,11 +217,11 @@ def tile_line(job: Job) -> str:
 def scale_line(job: Job) -> str:
     """Return text such as ``64x48 x2.5: the network's x3, then resampled to 160x120, shown as 4:3``."""
     video, plan, model, geometry = job.source.video, job.plan, job.model, job.geometry
-    across, down = _format_factor(geometry.across), _format_factor(geometry.down)
-    factor = f"x{across}" if geometry.across == geometry.down else f"x{across} across, x{down} down"
+    across, down = _format_factor(geometry.scale_x), _format_factor(geometry.scale_y)
+    factor = f"x{across}" if geometry.scale_x == geometry.scale_y else f"x{across} across, x{down} down"
     passes, total = f"x{model.scale}", model.scale
-    if model.then is not None:
-        passes, total = f"{passes} and x{model.then.scale}", total * model.then.scale
+    if model.second_pass is not None:
+        passes, total = f"{passes} and x{model.second_pass.scale}", total * model.second_pass.scale
     native = (total * video.width, total * video.height) == (plan.width, plan.height)
     end = f"{'' if native else 'then resampled to '}{plan.width}x{plan.height}"
     aspect_ratio = Fraction(plan.width, plan.height) * plan.sample_aspect_ratio
@@ -231,11 +233,11 @@ def scale_line(job: Job) -> str:
 
 def segment_line(job: Job) -> str:
     """Return text that says how many frames each segment has."""
-    from vsrcli.pipeline.segmented_output import segment_length
+    from vsrcli.pipeline.segmented_output import frames_per_segment
 
     if not job.segmented:
         return "none: an interrupted run starts over"
-    return f"{segment_length(job)} frames each on a CPU, or a little less at a shot change"
+    return f"{frames_per_segment(job)} frames each on a CPU, or a little less at a shot change"
 
 
 def memory_line(job: Job) -> str:
@@ -251,7 +253,8 @@ def _placement(job: Job) -> str:
     if geometry.is_uncropped:
         box = f"{size.width}x{size.height}"
         return "" if box == f"{job.plan.width}x{job.plan.height}" else f", fitted into {box} without bars"
-    side, share = ("width", geometry.seen[0]) if geometry.seen[0] < 1 else ("height", geometry.seen[1])
+    across, down = geometry.visible_fractions
+    side, share = ("width", across) if across < 1 else ("height", down)
     return f", cropped to the middle {float(share):.1%} of its {side}"
 
 
@@ -267,10 +270,10 @@ def _format_aspect(ratio: Fraction) -> str:
 
 def _memory_details(job: Job) -> str:
     """Return the parts of the memory estimate, and the budget."""
-    estimate, limit = job.memory_estimate(), job.limit
+    estimate, budget = job.memory_estimate(), job.memory_budget
     parts = f"{format_bytes(estimate.network)} for the network, {format_bytes(estimate.ffmpeg)} for ffmpeg"
-    gpu = "" if limit.gpu is None else f", {format_bytes(limit.gpu)} on the GPU"
-    return f" ({parts}), of {format_bytes(limit.host)} allowed{gpu}"
+    gpu = "" if budget.gpu is None else f", {format_bytes(budget.gpu)} on the GPU"
+    return f" ({parts}), of {format_bytes(budget.host)} allowed{gpu}"
 
 
 def _print_streams(console: Console, job: Job) -> None:

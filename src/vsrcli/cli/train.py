@@ -216,7 +216,7 @@ def train(
             validation = Validation(validation_folder, cache, config.scale, preset, on_file)
     with (
         make_progress(stderr_console(), "steps", quiet=quiet) as progress,
-        catch_signals(raising=False) as cancel,
+        catch_signals(raise_first=False) as cancel,
     ):
         averages = _StepAverages()
 

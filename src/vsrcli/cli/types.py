@@ -12,7 +12,7 @@ import click
 from vsrcli.frames.geometry import NAMED_SIZES, SizeRequest
 from vsrcli.images.naming import NUMBER_WILDCARD, parse_target
 from vsrcli.media.y4m import STDIO
-from vsrcli.models.architectures import NETWORK_PRESETS
+from vsrcli.models.architectures import MODEL_PRESETS
 
 Parameter = click.Parameter | None
 Context = click.Context | None
@@ -65,11 +65,11 @@ class NetworkPresetParam(click.Choice):
     name = "preset"
 
     def __init__(self) -> None:
-        super().__init__(list(NETWORK_PRESETS))
+        super().__init__(list(MODEL_PRESETS))
 
     def convert(self, value: Any, param: Parameter, ctx: Context) -> str:
-        if value not in NETWORK_PRESETS:
-            names = ", ".join(NETWORK_PRESETS)
+        if value not in MODEL_PRESETS:
+            names = ", ".join(MODEL_PRESETS)
             self.fail(
                 f"{value!r} is none: choose one of {names}; for the encoder's own preset: -e preset={value}",
                 param,
@@ -104,7 +104,7 @@ class ScreenParam(click.ParamType):
             return value
         text = str(value).strip().lower()
         if text in NAMED_SIZES:
-            return SizeRequest(*NAMED_SIZES[text], turns=True)
+            return SizeRequest(*NAMED_SIZES[text], swap_for_portrait=True)
         found = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text)
         if not found or not int(found[1]) or not int(found[2]):
             names = ", ".join(name for name in NAMED_SIZES)

@@ -78,13 +78,13 @@ def upscale(
     if target == STDIO and not dry_run:
         require_stdout_pipe()
 
-    def leave(signum: int) -> None:
+    def force_exit(signum: int) -> None:
         stdin.cleanup()
         exit_immediately(signum)
 
-    stdin = StdinInput(target, peek=dry_run, on_notice=reporter.notice)
+    stdin = StdinInput(target, probe_only=dry_run, on_notice=reporter.notice)
     try:
-        with catch_signals(leave=leave) as cancel, summary.echo_commands(is_verbose), stdin:
+        with catch_signals(force_exit=force_exit) as cancel, summary.echo_commands(is_verbose), stdin:
             job = prepare_job(stdin if source == STDIO else source, target, options)
             if dry_run:
                 return reporter.plan(job)

@@ -34,7 +34,7 @@ from vsrcli.inference.selection import ENGINES, PRECISIONS
 from vsrcli.media.encoder_options import PRESETS, apply_preset
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.preferences import Preferences
-from vsrcli.models.architectures import NETWORK_PRESETS
+from vsrcli.models.architectures import MODEL_PRESETS
 from vsrcli.pipeline.options import Options
 
 _DEFAULT = Options()
@@ -100,7 +100,7 @@ network_options = combine_options(
         metavar="NAME",
         group="Model",
         help="Choose between speed and quality: "
-        + ", ".join(f"{name} ({model})" for name, model in NETWORK_PRESETS.items())
+        + ", ".join(f"{name} ({model})" for name, model in MODEL_PRESETS.items())
         + ". Also sets the effort of the encoder.  [default: balanced]",
     ),
     option(
@@ -337,7 +337,7 @@ def resolve_network(context: click.Context | None, preset: str | None, model: st
     if len(requested) > 1:
         raise UsageError(f"--preset {preset} and --model {model} both choose the network; give one of them")
     if preset is not None and "preset" in requested:
-        return NETWORK_PRESETS[preset], preset
+        return MODEL_PRESETS[preset], preset
     return requested.get("model", _DEFAULT.model), _DEFAULT.encode.effort
 
 
