@@ -34,11 +34,11 @@ def info(file: Path, as_json: bool, verbose: int) -> None:
 
     FILE may also be an image sequence, an image, or - for stdin, which is read no further than necessary.
     """
-    from vsrcli.images.probe import image_sequence_source
+    from vsrcli.images.probe import probe_source
     from vsrcli.media.stdin import StdinInput
 
     with catch_signals(), StdinInput(probe_only=True) as stdin:
-        source = stdin.probe().as_plain_source() if file == STDIO else image_sequence_source(file)
+        source = stdin.probe().as_plain_source() if file == STDIO else probe_source(file)
     if as_json:
         click.echo(json.dumps(_to_json(asdict(source)), indent=2, ensure_ascii=False))
         return

@@ -173,9 +173,9 @@ def _default_target(source: Path) -> Path:
 
 
 def _probe_video(path: Path, fps: Fraction | None) -> PreviewVideo:
-    from vsrcli.images.probe import image_sequence_source
+    from vsrcli.images.probe import probe_source
 
-    source = image_sequence_source(path, fps)
+    source = probe_source(path, fps)
     seconds, rate = source.video.duration or source.duration, source.video.frame_rate
     frames = source.video.frame_count or (round(seconds * rate) if seconds and rate else None)
     return PreviewVideo(frames, seconds)

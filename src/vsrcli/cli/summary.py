@@ -195,7 +195,7 @@ def target_line(job: Job) -> str:
     plan = job.plan
     copied = [stream.kind for stream in plan.streams if stream.action == "keep"]
     names = [f"{copied.count(kind)} {kind}" for kind in dict.fromkeys(copied)]
-    chapters = job.source.chapter_count if plan.container.chapters else 0
+    chapters = len(job.source.chapters) if plan.container.chapters else 0
     if chapters:
         names.append(f"{chapters} chapter{'s' * (chapters > 1)}")
     others = f", with {', '.join(names)}" if names else ""

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from vsrcli.frames.geometry import NAMED_SIZES, SizeRequest
-from vsrcli.images.naming import NUMBER_WILDCARD, parse_target
+from vsrcli.images.naming import NAME_WILDCARD, parse_target
 from vsrcli.media.y4m import STDIO
 from vsrcli.models.architectures import MODEL_PRESETS
 
@@ -37,7 +37,7 @@ class TargetPath(SourcePath):
         """See ``click.ParamType``."""
         path = super().convert(value, param, ctx)
         target = parse_target(value)
-        return target if target.name == NUMBER_WILDCARD else path
+        return target if target.name == NAME_WILDCARD else path
 
 
 class ScaleParam(click.ParamType):
