@@ -152,7 +152,7 @@ def print_report(report: BenchReport) -> None:
     tiles = "whole frames"
     if report.tiles > 1:
         tiles = f"{report.tiles} tiles of {report.tile[0]}x{report.tile[1]}"
-    at_a_time = f", {report.at_a_time} frames at a time" if report.at_a_time > 1 else ""
+    at_a_time = f", {report.burst} frames at a time" if report.burst > 1 else ""
     console.print(
         f"{report.engine}\n{report.width}x{report.height} x{report.scale:g}, {tiles}{at_a_time}, "
         f"{report.network.frames} frames, median of {report.runs}"
@@ -178,8 +178,8 @@ def _rows(runs: list[RunFigures]) -> list[tuple[str, list[str]]]:
     rows = [
         ("frames a second", [f"{run.fps:.3g}" for run in runs]),
         ("us per source pixel", [f"{run.us_per_pixel:.3g}" for run in runs]),
-        ("G multiply-adds a s", [f"{run.multiply_adds / 1e9:.3g}" for run in runs]),
-        ("start, seconds", [f"{run.start:.2f}" for run in runs]),
+        ("G multiply-adds a s", [f"{run.multiply_adds_per_second / 1e9:.3g}" for run in runs]),
+        ("start, seconds", [f"{run.start_seconds:.2f}" for run in runs]),
     ]
     labels = {
         "decode": "waits for the decoder",

@@ -201,7 +201,7 @@ def serve(worker_only: bool, no_worker: bool, insecure: bool, verbose: int, **va
         raise UsageError("--worker-only and --no-worker: nothing would be left; give one of them")
     worker_only = "worker_only" in roles
     settings = _build_settings(worker="no_worker" not in roles, **values)
-    if settings.public and not worker_only and not (settings.token or insecure):
+    if settings.is_public and not worker_only and not (settings.token or insecure):
         raise UsageError(
             f"--host {settings.host}: other computers can reach that; give visitors a --token (or "
             "VSR_SERVE_TOKEN), or say --insecure"

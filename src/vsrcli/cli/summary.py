@@ -193,9 +193,9 @@ def source_line(source: Source) -> str:
 def target_line(job: Job) -> str:
     """Return text such as ``-> out.mp4: libx264 yuv420p 960x544, MP4, with 1 audio``."""
     plan = job.plan
-    copied = [stream.kind for stream in plan.streams if stream.action == "keep"]
+    copied = [stream.kind for stream in plan.streams if stream.action == "copy"]
     names = [f"{copied.count(kind)} {kind}" for kind in dict.fromkeys(copied)]
-    chapters = len(job.source.chapters) if plan.container.chapters else 0
+    chapters = len(job.source.chapters) if plan.container.has_chapters else 0
     if chapters:
         names.append(f"{chapters} chapter{'s' * (chapters > 1)}")
     others = f", with {', '.join(names)}" if names else ""
@@ -277,7 +277,7 @@ def _memory_details(job: Job) -> str:
 
 
 def _print_streams(console: Console, job: Job) -> None:
-    labels = {"encode": "upscaled", "keep": "copied", "convert": "converted", "drop": "dropped"}
+    labels = {"encode": "upscaled", "copy": "copied", "convert": "converted", "drop": "dropped"}
     for stream in job.plan.streams:
         note = f" ({stream.note})" if stream.note else ""
         _print(console, f"  #{stream.index} {stream.kind} {stream.codec}: {labels[stream.action]}{note}")

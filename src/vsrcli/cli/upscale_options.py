@@ -383,7 +383,7 @@ def build_encode_options(
         fallbacks.pop("", None)  # nothing to leave out
     if not fallbacks and not fps:
         return complete
-    return Preferences(**asdict(complete), otherwise=tuple(fallbacks.items()), fps=fps)
+    return Preferences(**asdict(complete), fallbacks=tuple(fallbacks.items()), fps_optional=fps)
 
 
 def _spelling(name: str, value: str | float) -> str:
