@@ -51,9 +51,9 @@ def test_message_and_resume_after_a_signal(
     last = done.err.splitlines()[-1]
     saved = sum(each["frame_count"] for each in journal_content(target)["segments"])
     assert last.startswith("vsr: stopped at frame ")
-    assert f"; {saved} of 60 frames are kept" in last
+    assert f"; {saved} of 60 frames are saved" in last
     assert not target.exists()
-    command = shlex.split(last.split("to go on: ")[1])
+    command = shlex.split(last.split("to resume: ")[1])
     assert command[0] == "vsr"
     done = complete(spawn(*command[1:]))
     assert done.status == 0, done.err
@@ -70,8 +70,8 @@ def test_error_message_names_saved_frames(sample: Sample, tmp_path: Path) -> Non
         ffmpeg.kill()
     done = complete(child)
     done.fails(1, "SIGKILL")
-    assert " of 60 frames are kept" in done.err.splitlines()[-1]
-    assert "; to go on: vsr upscale " in done.err.splitlines()[-1]
+    assert " of 60 frames are saved" in done.err.splitlines()[-1]
+    assert "; to resume: vsr upscale " in done.err.splitlines()[-1]
 
 
 def test_stderr_closed_by_its_reader(sample: Sample, tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_killed_concatenation(video: Path, tmp_path: Path, vsr: Vsr, monkeypatch
     monkeypatch.setattr(SegmentConcatenator, "_retimed_packets", packets_and_kill)
     done = vsr("upscale", video, target, *BICUBIC)
     assert not assert_video_or_error(done, video, target)
-    assert "40 of 40 frames are kept; to go on: vsr upscale" in done.err.splitlines()[-1]
+    assert "40 of 40 frames are saved; to resume: vsr upscale" in done.err.splitlines()[-1]
     monkeypatch.undo()
     done = vsr("upscale", video, target, *BICUBIC)
     assert assert_video_or_error(done, video, target)
