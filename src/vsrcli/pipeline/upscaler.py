@@ -5,8 +5,8 @@ again, so smaller tiles stay until the end of the run; an overflow depends on th
 the end of the shot only.
 
 The state is divided anew along the new tiles. For networks with a window of frames this is exact, since
-frames are their state. The hidden state of a recurrent network was computed with larger tiles, so with more context
-than smaller ones would have given it.
+frames are their state. The hidden state of a recurrent network was computed with larger tiles, so with more
+context than in smaller ones.
 """
 
 from __future__ import annotations
