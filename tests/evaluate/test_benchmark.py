@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scenes import COUNT, film
+from clip_samples import COUNT, write_video
 
 from vsrcli.degradations import PRESETS
 from vsrcli.errors import DataError, EngineError, ModelError, UsageError
@@ -24,8 +24,8 @@ from vsrcli.inference.engine import ResampleEngine
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clips")
-    film(folder / "a [1].mp4", 1)
-    film(folder / "b.mkv", 2)
+    write_video(folder / "a [1].mp4", 1)
+    write_video(folder / "b.mkv", 2)
     (folder / "notes.txt").write_text("not a clip")
     return folder
 
@@ -88,14 +88,16 @@ def test_scores_are_those_of_the_metrics(folder: Path) -> None:
     scored = score_clip(outputs, clip.truth, CROP, SKIP_ENDS)
     ends = score_clip(outputs, clip.truth, CROP, 0)
     assert (result.model.psnr, result.model.ssim) == pytest.approx((scored.psnr, scored.ssim))
-    assert (result.model.psnr_ends, result.model.ssim_ends) == pytest.approx((ends.psnr, ends.ssim))
+    assert (result.model.psnr_all_frames, result.model.ssim_all_frames) == pytest.approx(
+        (ends.psnr, ends.ssim)
+    )
 
 
 def test_an_oracle_gets_the_cap(folder: Path) -> None:
     clip = first_clip(folder, Protocol("bi", 4))
     result, still = measure_model(Answers(clip.truth, 4), clip)
-    assert (result.model.psnr, result.model.temporal, result.model.psnr_ends) == (PSNR_CAP,) * 3
-    assert result.model.ssim == result.model.ssim_ends == 1
+    assert (result.model.psnr, result.model.steady, result.model.psnr_all_frames) == (PSNR_CAP,) * 3
+    assert result.model.ssim == result.model.ssim_all_frames == 1
     assert still.index == COUNT // 2
     np.testing.assert_array_equal(still.model, still.truth)
 
@@ -105,9 +107,9 @@ def test_bad_ends_show_only_where_ends_are_scored(folder: Path) -> None:
     frames = clip.truth.copy()
     frames[[0, 1, -2, -1]] = 0
     quality = measure_model(Answers(frames, 4), clip)[0].model
-    assert (quality.psnr, quality.ssim, quality.temporal) == (PSNR_CAP, 1, PSNR_CAP)
-    assert quality.psnr_ends < PSNR_CAP - 20
-    assert quality.ssim_ends < 0.9
+    assert (quality.psnr, quality.ssim, quality.steady) == (PSNR_CAP, 1, PSNR_CAP)
+    assert quality.psnr_all_frames < PSNR_CAP - 20
+    assert quality.ssim_all_frames < 0.9
 
 
 def test_flicker_lowers_steadiness_but_a_constant_error_does_not(folder: Path) -> None:
@@ -118,9 +120,9 @@ def test_flicker_lowers_steadiness_but_a_constant_error_does_not(folder: Path) -
     constant = measure_model(Answers((truth + 4).astype(np.uint8), 4), clip)[0].model
     flicker = measure_model(Answers((truth + sign).astype(np.uint8), 4), clip)[0].model
     assert flicker.psnr == pytest.approx(constant.psnr)
-    assert constant.temporal == PSNR_CAP
+    assert constant.steady == PSNR_CAP
     # Luma changes by 8 codes of 255, times 219/255, between frames.
-    assert flicker.temporal == pytest.approx(20 * np.log10(255 / (8 * 219 / 255)), abs=0.01)
+    assert flicker.steady == pytest.approx(20 * np.log10(255 / (8 * 219 / 255)), abs=0.01)
 
 
 def test_an_engine_that_loses_a_frame_is_found_out(folder: Path) -> None:
@@ -149,7 +151,9 @@ def test_mean_worst_and_json(folder: Path) -> None:
     files, seen = find_clips([folder]), []
     engine = ResampleEngine("lanczos", 4)
     protocol = Protocol("bi", 4)
-    report = benchmark(engine, files, protocol, model="l", frames=7, on_clip=lambda r, s: seen.append(r.name))
+    report = benchmark(
+        engine, files, protocol, model="l", max_frames=7, on_clip=lambda r, s: seen.append(r.name)
+    )
     assert seen == ["a [1]", "b"] == [clip.name for clip in report.clips]
     assert [clip.frames for clip in report.clips] == [7, 7]
     for method in METHODS:
@@ -171,7 +175,7 @@ def test_mean_worst_and_json(folder: Path) -> None:
 
 def test_gain_is_over_the_better_baseline_of_each_clip_and_of_the_means(folder: Path) -> None:
     engine, protocol = ResampleEngine("bicubic", 4), Protocol("bi", 4)
-    report = benchmark(engine, find_clips([folder]), protocol, model="b", frames=5)
+    report = benchmark(engine, find_clips([folder]), protocol, model="b", max_frames=5)
     assert isinstance(report, Evaluation)
     better = max(report.mean.bicubic.psnr, report.mean.lanczos.psnr)
     assert report.mean.gain == pytest.approx(report.mean.model.psnr - better)
@@ -184,9 +188,9 @@ def test_video_is_the_training_preset_and_the_same_every_time(folder: Path) -> N
     variants = {protocol.variant(name) for name in names}
     assert variants == set(range(PRESETS["video"].variant_count))
     for name in names[:4]:
-        low = protocol.low(truth, name)
-        np.testing.assert_array_equal(low, protocol.low(truth, name))
-        clean = np.array_equal(low, Protocol("bi", 4).low(truth))
+        low = protocol.degrade(truth, name)
+        np.testing.assert_array_equal(low, protocol.degrade(truth, name))
+        clean = np.array_equal(low, Protocol("bi", 4).degrade(truth))
         assert clean == (protocol.variant(name) == 0)
     assert protocol.phase == "centre"
     for word in ("bicubic 45%", "gauss 25%", "noise up to 3 codes", "60%", "crf 18-35", "name as the seed"):
@@ -217,14 +221,14 @@ def test_clips_that_cannot_be_used(folder: Path, tmp_path: Path) -> None:
         find_clips([tmp_path / "missing.mp4"])
     with pytest.raises(DataError, match="cannot decode"):
         read_frames(folder / "notes.txt")
-    short = ClipFile(film(tmp_path / "short.mp4", count=4), "short")
+    short = ClipFile(write_video(tmp_path / "short.mp4", count=4), "short")
     with pytest.raises(DataError, match="4 frames"):
         prepare_clip(short, Protocol("bi", 4))
-    small = ClipFile(film(tmp_path / "small.mp4", width=48, height=24), "small")
+    small = ClipFile(write_video(tmp_path / "small.mp4", width=48, height=24), "small")
     with pytest.raises(DataError, match="48x24"):
         prepare_clip(small, Protocol("bi", 2))
     with pytest.raises(DataError, match="--frames 3"):
-        prepare_clip(small, Protocol("bi", 2), frames=3)
+        prepare_clip(small, Protocol("bi", 2), max_frames=3)
 
 
 def test_names_tell_clips_apart(folder: Path, tmp_path: Path) -> None:
@@ -256,7 +260,7 @@ def test_contestants(tmp_path: Path) -> None:
     (tmp_path / "net.json").write_text(json.dumps(card))
     contestant = resolve_model(str(path))
     assert contestant.protocol == Protocol("bd", 3)
-    assert not contestant.warning
-    assert "1 pixels out of place" in resolve_model(str(path), 3, "bi").warning
+    assert not contestant.phase_warning
+    assert "1 pixels out of place" in resolve_model(str(path), 3, "bi").phase_warning
     with pytest.raises(UsageError, match="upscales by 3"):
         resolve_model(str(path), 4)

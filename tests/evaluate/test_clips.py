@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scenes import deep_png, film, folder_of, frames, lossless
+from clip_samples import write_16bit_png, write_video, write_image_folder, frames, write_lossless_video
 
 from vsrcli.errors import DataError
 from vsrcli.evaluate.benchmark import measure_model
@@ -25,8 +25,8 @@ def names(*paths: Path) -> list[str]:
 
 def test_the_layout_of_the_four_clip_benchmark(tmp_path: Path) -> None:
     for clip in ("walk", "calendar"):
-        folder_of(tmp_path / clip, TEXTURE)
-    film(tmp_path / "film.MP4", count=5)
+        write_image_folder(tmp_path / clip, TEXTURE)
+    write_video(tmp_path / "film.MP4", count=5)
     assert names(tmp_path) == ["calendar", "film", "walk"]
     assert names(tmp_path / "walk") == ["walk"]
     assert names(tmp_path / "walk", tmp_path) == ["walk", "calendar", "film"]
@@ -41,7 +41,7 @@ def test_frames_come_in_natural_order(tmp_path: Path, name: str) -> None:
         for number, pixels in enumerate(TEXTURE, start=1):
             Image.fromarray(pixels).save(tmp_path / "clip" / name.format(number), lossless=True)
     else:
-        folder_of(tmp_path / "clip", TEXTURE, name)
+        write_image_folder(tmp_path / "clip", TEXTURE, name)
     assert names(tmp_path) == ["clip"]
     np.testing.assert_array_equal(read_frames(tmp_path / "clip"), TEXTURE)
 
@@ -54,8 +54,8 @@ def test_natural_order_of_names() -> None:
 def test_pictures_and_a_lossless_video_score_alike(tmp_path: Path) -> None:
     protocol = Protocol("bi", 4)
     files = (
-        ClipFile(folder_of(tmp_path / "a", TEXTURE), "x"),
-        ClipFile(lossless(tmp_path / "a.mkv", TEXTURE), "x"),
+        ClipFile(write_image_folder(tmp_path / "a", TEXTURE), "x"),
+        ClipFile(write_lossless_video(tmp_path / "a.mkv", TEXTURE), "x"),
     )
     results = [measure_model(ResampleEngine("lanczos", 4), prepare_clip(file, protocol))[0] for file in files]
     assert (results[0].width, results[0].height) == (96, 64)
@@ -66,17 +66,17 @@ def test_pictures_and_a_lossless_video_score_alike(tmp_path: Path) -> None:
 
 
 def test_hidden_files_are_no_clips(tmp_path: Path) -> None:
-    folder_of(tmp_path / "clip", TEXTURE)
+    write_image_folder(tmp_path / "clip", TEXTURE)
     (tmp_path / "clip" / "._Frame 001.png").write_bytes(b"not a picture")
     (tmp_path / ".clip.mp4").write_bytes(b"not a film")
-    folder_of(tmp_path / ".cache", TEXTURE)
+    write_image_folder(tmp_path / ".cache", TEXTURE)
     assert names(tmp_path) == ["clip"]
     assert len(read_frames(tmp_path / "clip")) == len(TEXTURE)
 
 
 def test_pictures_beside_videos_are_named_and_left_out(tmp_path: Path) -> None:
-    film(tmp_path / "film.mkv", count=5)
-    folder_of(tmp_path, TEXTURE[:2], "poster{}.jpg")
+    write_video(tmp_path / "film.mkv", count=5)
+    write_image_folder(tmp_path, TEXTURE[:2], "poster{}.jpg")
     told: list[str] = []
     assert [file.name for file in find_clips([tmp_path], told.append)] == ["film"]
     assert len(told) == 1
@@ -84,7 +84,7 @@ def test_pictures_beside_videos_are_named_and_left_out(tmp_path: Path) -> None:
 
 
 def test_a_link_that_leads_back_is_followed_once(tmp_path: Path) -> None:
-    folder_of(tmp_path / "real" / "clip", TEXTURE[:5])
+    write_image_folder(tmp_path / "real" / "clip", TEXTURE[:5])
     (tmp_path / "real" / "loop").symlink_to(tmp_path / "real", target_is_directory=True)
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "linked").symlink_to(tmp_path / "real" / "clip", target_is_directory=True)
@@ -103,7 +103,7 @@ def test_sixteen_bits_are_rounded_with_a_notice(tmp_path: Path) -> None:
     folder = tmp_path / "deep"
     folder.mkdir()
     for number in range(5):
-        deep_png(folder / f"{number}.png", deep)
+        write_16bit_png(folder / f"{number}.png", deep)
     told: list[str] = []
     found = read_frames(folder, on_notice=told.append)
     np.testing.assert_array_equal(found[3], np.floor(deep / 257 + 0.5).astype(np.uint8))
@@ -121,7 +121,7 @@ def test_grey_and_transparent_pictures_become_colours(tmp_path: Path) -> None:
 
 
 def test_the_odd_picture_is_named(tmp_path: Path) -> None:
-    folder_of(tmp_path / "clip", TEXTURE)
+    write_image_folder(tmp_path / "clip", TEXTURE)
     Image.fromarray(TEXTURE[0, :-2]).save(tmp_path / "clip" / "Frame 007.png")
     with pytest.raises(DataError, match=r"Frame 007.png' has 98x64 pixels, 'Frame 001.png' beside it 98x66"):
         read_frames(tmp_path / "clip")
@@ -129,7 +129,7 @@ def test_the_odd_picture_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp", "bmp"])
 def test_a_damaged_picture_is_named(tmp_path: Path, suffix: str) -> None:
-    folder_of(tmp_path / "clip", TEXTURE[:6], "{}." + suffix)
+    write_image_folder(tmp_path / "clip", TEXTURE[:6], "{}." + suffix)
     damaged = tmp_path / "clip" / f"4.{suffix}"
     for content in (damaged.read_bytes()[: damaged.stat().st_size // 2], b"", b"no picture"):
         damaged.write_bytes(content)
@@ -141,7 +141,7 @@ def test_a_damaged_picture_is_named(tmp_path: Path, suffix: str) -> None:
 def test_folders_that_are_no_clips(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no clip in .*\.mp4.*\.png"):
         find_clips([tmp_path])
-    clip = folder_of(tmp_path / "clip", TEXTURE[:4])
+    clip = write_image_folder(tmp_path / "clip", TEXTURE[:4])
     with pytest.raises(DataError, match="clip of 4 pictures, too few"):
         find_clips([tmp_path])
     with pytest.raises(DataError, match="is one picture: name the folder"):

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from scenes import film, folder_of, frames
+from clip_samples import write_video, write_image_folder, frames
 
 from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli.evaluate.protocol import Protocol
-from vsrcli.evaluate.tables import Table, model_heads, to_markdown
+from vsrcli.evaluate.tables import Table, model_headings, to_markdown
 
 Vsr = Callable[..., Outcome]
 
@@ -22,8 +22,8 @@ Vsr = Callable[..., Outcome]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clips")
-    film(folder / "a [1].mp4", 1)
-    film(folder / "b.mkv", 2)
+    write_video(folder / "a [1].mp4", 1)
+    write_video(folder / "b.mkv", 2)
     (folder / "notes.txt").write_text("not a clip")
     return folder
 
@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("set")
     for number, name in enumerate(("calendar", "city")):
-        folder_of(folder / name, frames(number, 9))
+        write_image_folder(folder / name, frames(number, 9))
     return folder
 
 
@@ -155,9 +155,9 @@ def test_odd_names_do_not_break_markdown() -> None:
 
 
 def test_headings_leave_out_what_all_models_share() -> None:
-    assert model_heads(["duf-r-s-x4-video", "duf-s-x4-video"]) == ["duf-r-s", "duf-s"]
-    assert model_heads(["duf-r-s-x4-video", "duf-s-x4-bi"]) == ["duf-r-s-\nx4-video", "duf-s-x4-\nbi"]
-    assert model_heads(["one/duf-s-x4-video", "two/duf-s-x4-video"]) == ["one/duf-s", "two/duf-s"]
+    assert model_headings(["duf-r-s-x4-video", "duf-s-x4-video"]) == ["duf-r-s", "duf-s"]
+    assert model_headings(["duf-r-s-x4-video", "duf-s-x4-bi"]) == ["duf-r-s-\nx4-video", "duf-s-x4-\nbi"]
+    assert model_headings(["one/duf-s-x4-video", "two/duf-s-x4-video"]) == ["one/duf-s", "two/duf-s"]
 
 
 def test_video_is_the_same_in_two_runs(pictures: Path, tmp_path: Path, vsr: Vsr) -> None:
@@ -177,8 +177,8 @@ def test_video_is_the_same_in_two_runs(pictures: Path, tmp_path: Path, vsr: Vsr)
 
 def test_low_resolution_that_is_given(tmp_path: Path, vsr: Vsr) -> None:
     high = frames(count=6)[:, :64, :96]
-    folder_of(tmp_path / "HR" / "clip", high)
-    folder_of(tmp_path / "LR" / "clip", Protocol("bd", 4).low(high))
+    write_image_folder(tmp_path / "HR" / "clip", high)
+    write_image_folder(tmp_path / "LR" / "clip", Protocol("bd", 4).degrade(high))
     beside = vsr("evaluate", tmp_path, "-m", "bicubic", "--degrade", "none", "--phase", "zero")
     named = ("--truth", tmp_path / "HR", "--phase", "zero")
     elsewhere = vsr("evaluate", tmp_path / "LR", "-m", "bicubic", "--degrade", "none", *named)
@@ -234,7 +234,7 @@ def test_clips_that_cannot_be_read(tmp_path: Path, vsr: Vsr) -> None:
     vsr("evaluate").fails(2, "Missing argument 'CLIPS", "vsr evaluate --help")
     vsr("evaluate", tmp_path, "-m", "bicubic").fails(1, "no clip in")
     vsr("evaluate", tmp_path / "gone", "-m", "bicubic").fails(1, "no file or folder")
-    folder_of(tmp_path / "clip", frames(count=6))
+    write_image_folder(tmp_path / "clip", frames(count=6))
     (tmp_path / "clip" / "Frame 003.png").write_bytes(b"nothing")
     vsr("evaluate", tmp_path, "-m", "bicubic").fails(1, "cannot read", "Frame 003.png", "replace it")
 

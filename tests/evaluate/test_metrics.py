@@ -13,7 +13,7 @@ from vsrcli.evaluate.metrics import PSNR_CAP, luma, psnr_y, score_clip, ssim_y
 rng = np.random.default_rng(3)
 
 
-def picture(height: int = 40, width: int = 44) -> np.ndarray:
+def random_image(height: int = 40, width: int = 44) -> np.ndarray:
     return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -59,7 +59,7 @@ def test_psnr_by_hand() -> None:
 
 
 def test_the_crop_is_left_out() -> None:
-    a = picture()
+    a = random_image()
     b = a.copy()
     b[:8], b[-8:], b[:, :8], b[:, -8:] = 0, 255, 0, 255
     assert psnr_y(a, b, crop=8) == math.inf
@@ -70,7 +70,7 @@ def test_the_crop_is_left_out() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(27, 27), (40, 44), (70, 61)])
 def test_ssim_equals_plain_loops(height: int, width: int) -> None:
-    a = picture(height, width)
+    a = random_image(height, width)
     b = noisy(a, 30)
     expected = ssim_by_loops(luma(a)[8:-8, 8:-8], luma(b)[8:-8, 8:-8])
     assert ssim_y(a, b) == pytest.approx(expected, abs=1e-10)
@@ -83,7 +83,7 @@ def test_ssim_of_flat_pictures_by_hand() -> None:
 
 
 def test_score_clip_is_the_mean_without_the_ends() -> None:
-    truths = [picture() for _ in range(9)]
+    truths = [random_image() for _ in range(9)]
     outputs = [noisy(t, 3 * i + 1) for i, t in enumerate(truths)]
     score = score_clip(iter(outputs), iter(truths))
     inner = list(zip(outputs, truths, strict=True))[2:-2]
@@ -94,13 +94,13 @@ def test_score_clip_is_the_mean_without_the_ends() -> None:
 
 
 def test_identical_frames_count_as_the_cap() -> None:
-    frames = [picture() for _ in range(5)]
+    frames = [random_image() for _ in range(5)]
     score = score_clip(frames, frames)
     assert (score.psnr, score.ssim, score.frames) == (PSNR_CAP, 1, 1)
 
 
 def test_what_cannot_be_scored() -> None:
-    a = picture()
+    a = random_image()
     with pytest.raises(DataError, match="differ in size"):
         psnr_y(a, a[:-1])
     with pytest.raises(DataError, match=r"44x40 picture is too small .* crop of 20"):

@@ -321,7 +321,7 @@ class ComparisonWriter:
         comparison = self._comparison
         check_times(comparison, times)
         if crop is not None:  # raises an error if it is not inside
-            crop.of(np.empty((comparison.height, comparison.width, 1), np.uint8))
+            crop.extract(np.empty((comparison.height, comparison.width, 1), np.uint8))
         has_reference = comparison.reference is not None
         page_times = times or spread_times(comparison, count - (has_reference and count > 1))
         total = self._expected_frames() if has_reference else len(page_times)

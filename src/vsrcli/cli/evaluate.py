@@ -15,7 +15,7 @@ from vsrcli.cli.options import ARGUMENTS, from_command_line, highest_precedence,
 from vsrcli.cli.upscale_options import engine_options
 from vsrcli.errors import OutputError, UsageError
 from vsrcli.evaluate.models import EvaluatedModel
-from vsrcli.evaluate.results import Evaluation, card_entry
+from vsrcli.evaluate.results import Evaluation, card_scores
 from vsrcli.models.architectures import DEFAULT_MODEL
 from vsrcli.models.weights import SUFFIX
 
@@ -206,8 +206,8 @@ def evaluate(
             clip_files,
             protocols,
             open_engine=lambda model: model.open(**engine),
-            frames=frames,
-            on_begin=bar.begin,
+            max_frames=frames,
+            on_start=bar.begin,
             on_clip=on_clip,
             on_notice=warn,
         ):
@@ -220,7 +220,7 @@ def evaluate(
     if not to_stdout:
         click.echo("\n".join(notes(comparisons[0])))
     if json_file:
-        reports = [report.as_dict() for comparison in comparisons for report in comparison.reports]
+        reports = [report.as_dict() for comparison in comparisons for report in comparison.evaluations]
         write(json_file, json.dumps(reports, indent=2) + "\n")
     if markdown_file:
         from vsrcli.evaluate.tables import evaluation_document
@@ -233,7 +233,7 @@ def evaluate(
             write(markdown_file, text)
     if card:
         for index, model in enumerate(evaluated):
-            write_card(model, [comparison.reports[index] for comparison in comparisons])
+            write_card(model, [comparison.evaluations[index] for comparison in comparisons])
 
 
 def check_target(path: Path | None) -> None:
@@ -287,7 +287,7 @@ def write_card(model: EvaluatedModel, reports: list[Evaluation]) -> None:
     """
     weights = model.choice.weights
     assert weights is not None
-    content = {**weights.card, "measured": card_entry(reports)}
+    content = {**weights.card, "measured": card_scores(reports)}
     partial = weights.card_path.with_suffix(".part")
     write(partial, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     partial.replace(weights.card_path)
@@ -330,8 +330,8 @@ def _resolve_models(
 
     evaluated = resolve_models(models, scale, degradation, phase)
     for model in evaluated:
-        if model.warning:
-            warn(model.warning)
+        if model.phase_warning:
+            warn(model.phase_warning)
     return evaluated
 
 

@@ -25,11 +25,11 @@ def print_comparison(comparison: ModelComparison) -> None:
         engine_lines,
         footnotes,
         method_table,
-        model_heads,
+        model_headings,
         psnr_table,
     )
 
-    reports, label = comparison.reports, comparison.protocol.label
+    reports, label = comparison.evaluations, comparison.protocol.label
     width = _table_width()
     wide = width >= _WIDE
     if len(reports) == 1:
@@ -47,7 +47,7 @@ def print_comparison(comparison: ModelComparison) -> None:
                 click.echo(f"Worst clip of {report.model}: {report.worst.name}, {report.worst.gain:+.2f} dB.")
         click.echo("\n".join(engine_lines(comparison)))
         click.echo("\nPSNR-Y of each clip, dB:")
-        headings = model_heads([report.model for report in reports])
+        headings = model_headings([report.model for report in reports])
         longest_word = max(len(word) for heading in headings for word in heading.split())
         models_per_table = max((width - 36) // (max(longest_word, 6) + 2), 1)
         for first in range(0, len(reports), models_per_table):
@@ -72,15 +72,15 @@ def _print_table(content: Table) -> None:
         markup=False, highlight=False, emoji=False, width=width
     )  # clip names may look like markup
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1) if width >= _WIDE else (0, 0))
-    table.add_column(content.heads[0], overflow="fold")
-    for heading in content.heads[1:]:
+    table.add_column(content.headings[0], overflow="fold")
+    for heading in content.headings[1:]:
         is_text = heading == "worst clip"
         table.add_column(
             heading, justify="left" if is_text else "right", no_wrap=not is_text, overflow="fold"
         )
-    for row in content.rows[: -1 if content.total else None]:
+    for row in content.rows[: -1 if content.has_total_row else None]:
         table.add_row(*row)
-    if content.total:
+    if content.has_total_row:
         table.add_section()
         table.add_row(*content.rows[-1], style="bold")
     console.print(table)
@@ -110,7 +110,7 @@ class ComparisonStrips:
             result: scores of the clip.
             frames: a frame of the clip, from each method.
         """
-        from vsrcli.evaluate.crops import comparison, detailed_crop, save_image, still_panels
+        from vsrcli.evaluate.crops import comparison_panels, comparison_strip, most_detailed_crop, save_image
 
         if self._folder is None:
             return
@@ -122,8 +122,8 @@ class ComparisonStrips:
             others = [(other, self._spool[index]["still"]) for other, index in spooled]
             self._spool.add({"still": frames.model})
             spooled.append((title, len(self._spool) - 1))
-        panels = still_panels(frames, title, low=True, others=others)  # type: ignore[arg-type]
-        save_image(self._folder / f"{name}.png", comparison(panels, detailed_crop(frames.truth)))
+        panels = comparison_panels(frames, title, with_low_resolution=True, other_models=others)  # type: ignore[arg-type]
+        save_image(self._folder / f"{name}.png", comparison_strip(panels, most_detailed_crop(frames.truth)))
 
 
 class EvaluationBar:

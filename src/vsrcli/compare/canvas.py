@@ -200,7 +200,7 @@ class Layout:
         if self.kind in ("split", "wipe") and self.count != 2:
             raise UsageError(f"--layout {self.kind} shows two films, not {self.count}: use side or stack")
         if self.crop is not None:
-            self.crop.of(np.empty((self.height, self.width, 1), np.uint8))
+            self.crop.extract(np.empty((self.height, self.width, 1), np.uint8))
 
     @property
     def panel(self) -> tuple[int, int]:
@@ -252,7 +252,7 @@ class Layout:
         return 0.5 + 0.5 * math.sin(2 * math.pi * float(time % PERIOD / PERIOD))
 
     def _part(self, picture: np.ndarray) -> np.ndarray:
-        part = picture if self.crop is None else self.crop.of(picture)
+        part = picture if self.crop is None else self.crop.extract(picture)
         return part if self.zoom == 1 else part.repeat(self.zoom, axis=0).repeat(self.zoom, axis=1)
 
     def _divided(self, parts: list[np.ndarray], labels: Sequence[str], share: float) -> np.ndarray:

@@ -15,7 +15,7 @@ from vsrcli.compare.alignment import AlignedFrames, aligned_at, iter_aligned
 from vsrcli.compare.inputs import Comparison
 from vsrcli.compare.scoring import Scorer, ScoreSeries
 from vsrcli.errors import InputError
-from vsrcli.evaluate.crops import DetailCrop, detailed_crop
+from vsrcli.evaluate.crops import DetailCrop, most_detailed_crop
 from vsrcli.media.ffmpeg import Ffmpeg
 
 MAX_SNAPSHOTS = 24  # moments of a page
@@ -148,7 +148,7 @@ class _Keeper:
             f"data:image/{kind};base64,{base64.b64encode(code(picture)).decode()}"
             for picture in moment.pictures
         )
-        crop = detailed_crop(moment.pictures[-1])
+        crop = most_detailed_crop(moment.pictures[-1])
         self._shots[moment.time] = Snapshot(moment.time, moment.number, note, uris, crop)
 
     def watch(

@@ -59,25 +59,25 @@ class TimedStream:
     comes in for it.
     """
 
-    def __init__(self, stream: Stream, watch: Stopwatch) -> None:
-        self._stream, self._watch = stream, watch
-        self._answers = 0
+    def __init__(self, stream: Stream, stopwatch: Stopwatch) -> None:
+        self._stream, self._stopwatch = stream, stopwatch
+        self._output_count = 0
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
-        began = time.perf_counter()
-        answer = self._stream.push(frame)
-        if self._answers >= WARMUP_FRAMES:
-            self._watch.add(time.perf_counter() - began)
-        self._answers += answer is not None
-        return answer
+        start = time.perf_counter()
+        output = self._stream.push(frame)
+        if self._output_count >= WARMUP_FRAMES:
+            self._stopwatch.add(time.perf_counter() - start)
+        self._output_count += output is not None
+        return output
 
     def flush(self) -> list[np.ndarray]:
         return self._stream.flush()
 
     def fork(self) -> TimedStream:
-        twin = TimedStream(self._stream.fork(), self._watch)
-        twin._answers = self._answers
-        return twin
+        forked = TimedStream(self._stream.fork(), self._stopwatch)
+        forked._output_count = self._output_count
+        return forked
 
     def state(self) -> State:
         return self._stream.state()
@@ -110,7 +110,7 @@ class MethodScore:
 
     quality: Quality
     cost: Cost
-    still: np.ndarray
+    middle_frame: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +127,7 @@ def benchmark(
     protocol: Protocol,
     *,
     model: str,
-    frames: int | None = None,
+    max_frames: int | None = None,
     bytes_per_pixel: int = 0,
     on_clip: Callable[[ClipResult, StillFrames], None] = lambda result, still: None,
 ) -> Evaluation:
@@ -148,7 +148,7 @@ def benchmark(
     """
     results = []
     for file in files:
-        result, still = measure_model(engine, prepare_clip(file, protocol, frames), bytes_per_pixel)
+        result, still = measure_model(engine, prepare_clip(file, protocol, max_frames), bytes_per_pixel)
         results.append(result)
         on_clip(result, still)
     return Evaluation(model, engine.description, protocol, tuple(results))
@@ -168,50 +168,54 @@ def measure_model(
     Raises:
         EngineError: the network could not run, or gave fewer frames than it got.
     """
-    known = baselines or interpolation_baselines(clip)
-    model = score(engine, clip, bytes_per_pixel)
-    methods = {"bicubic": known.bicubic, "lanczos": known.lanczos, "model": model}
+    baselines_ = baselines or interpolation_baselines(clip)
+    model = score_method(engine, clip, bytes_per_pixel)
+    methods = {"bicubic": baselines_.bicubic, "lanczos": baselines_.lanczos, "model": model}
     height, width = clip.truth.shape[1:3]
     result = ClipResult(
         clip.name,
         width,
         height,
         len(clip.truth),
-        **{name: scored.quality for name, scored in methods.items()},
+        **{name: score.quality for name, score in methods.items()},
         costs={name: scored.cost for name, scored in methods.items()},
         variant=clip.variant,
     )
     middle = len(clip.truth) // 2
-    stills = {name: scored.still for name, scored in methods.items()}
+    stills = {name: scored.middle_frame for name, scored in methods.items()}
     return result, StillFrames(middle, clip.low[middle], truth=clip.truth[middle], **stills)
 
 
 def interpolation_baselines(clip: Clip) -> Baselines:
     """Score bicubic and Lanczos on the clip's own grid."""
     phase, scale = clip.protocol.phase, clip.protocol.scale
-    return Baselines(*(score(ResampleEngine(name, scale, phase), clip) for name in ("bicubic", "lanczos")))
+    return Baselines(
+        *(score_method(ResampleEngine(name, scale, phase), clip) for name in ("bicubic", "lanczos"))
+    )
 
 
-def score(engine: Engine, clip: Clip, bytes_per_pixel: int = 0) -> MethodScore:
+def score_method(engine: Engine, clip: Clip, bytes_per_pixel: int = 0) -> MethodScore:
     """Score one engine on one clip, frame by frame.
 
     Raises:
         EngineError: it could not run, or gave fewer frames than it got.
     """
-    scorer, watch, still = _Scorer(), Stopwatch(), None
-    pictures = upscale_frames(engine, clip.low, bytes_per_pixel, watch)
-    for index, (truth, picture) in enumerate(zip_longest(clip.truth, pictures)):
-        if picture is None or truth is None:
+    scorer, stopwatch, middle_frame = _FrameScorer(), Stopwatch(), None
+    outputs = upscale_frames(engine, clip.low, bytes_per_pixel, stopwatch)
+    for index, (truth, output) in enumerate(zip_longest(clip.truth, outputs)):
+        if output is None or truth is None:
             raise EngineError(
                 f"{engine.description}: not as many frames out as the {len(clip.low)} that went in"
             )
-        scorer.add(picture, truth)
+        scorer.add(output, truth)
         if index == len(clip.truth) // 2:
-            still = picture
-    assert still is not None
+            middle_frame = output
+    assert middle_frame is not None
     height, width = clip.low.shape[1:3]
     return MethodScore(
-        scorer.quality(), Cost(watch.seconds, watch.frames, watch.frames * height * width), still
+        scorer.quality(),
+        Cost(stopwatch.seconds, stopwatch.frames, stopwatch.frames * height * width),
+        middle_frame,
     )
 
 
@@ -231,7 +235,7 @@ def phase_gain(clip: Clip) -> float:
 
 
 def upscale_frames(
-    engine: Engine, low: np.ndarray, bytes_per_pixel: int = 0, watch: Stopwatch | None = None
+    engine: Engine, low: np.ndarray, bytes_per_pixel: int = 0, stopwatch: Stopwatch | None = None
 ) -> Iterator[np.ndarray]:
     """Frames through an engine exactly as in :func:`vsrcli.upscale`: fresh streams at cuts, tiles, 8 bits.
 
@@ -251,36 +255,36 @@ def upscale_frames(
 
     def open_stream() -> Stream:
         stream = TiledStream(engine.open, tiles, engine.scale)
-        return stream if watch is None else TimedStream(stream, watch)
+        return stream if stopwatch is None else TimedStream(stream, stopwatch)
 
     frames = (Frame(pixels, pts, Fraction(1, 25)) for pts, pixels in enumerate(low))
     for frame in ShotUpscaler(open_stream).upscale(frames):
         yield frame.pixels
 
 
-class _Scorer:
+class _FrameScorer:
     """Scores of the frames of one clip as they come."""
 
     def __init__(self) -> None:
         self._psnr: list[float] = []
         self._ssim: list[float] = []
-        self._temporal: list[float] = []  # one fewer: from each frame to the next
-        self._before: tuple[np.ndarray, np.ndarray] | None = None
+        self._steady: list[float] = []  # one fewer: from each frame to the next
+        self._previous_luma: tuple[np.ndarray, np.ndarray] | None = None
 
-    def add(self, picture: np.ndarray, truth: np.ndarray) -> None:
-        self._psnr.append(min(psnr_y(picture, truth, CROP), PSNR_CAP))
-        self._ssim.append(ssim_y(picture, truth, CROP))
+    def add(self, output: np.ndarray, truth: np.ndarray) -> None:
+        self._psnr.append(min(psnr_y(output, truth, CROP), PSNR_CAP))
+        self._ssim.append(ssim_y(output, truth, CROP))
         inner = (slice(CROP, -CROP), slice(CROP, -CROP))
-        now = luma(picture[inner]), luma(truth[inner])
-        if self._before is not None:
-            change, wanted = (after - before for after, before in zip(now, self._before, strict=True))
+        now = luma(output[inner]), luma(truth[inner])
+        if self._previous_luma is not None:
+            change, wanted = (after - before for after, before in zip(now, self._previous_luma, strict=True))
             error = float(np.mean((change - wanted) ** 2))
-            self._temporal.append(min(10 * np.log10(255**2 / error), PSNR_CAP) if error else PSNR_CAP)
-        self._before = now
+            self._steady.append(min(10 * np.log10(255**2 / error), PSNR_CAP) if error else PSNR_CAP)
+        self._previous_luma = now
 
     def quality(self) -> Quality:
         scored = slice(SKIP_ENDS, -SKIP_ENDS)
         # One scored frame has no neighbour that is scored: take the changes that lead to and from it.
-        changes = self._temporal[scored] or self._temporal[SKIP_ENDS - 1 : 1 - SKIP_ENDS]
+        changes = self._steady[scored] or self._steady[SKIP_ENDS - 1 : 1 - SKIP_ENDS]
         values = (self._psnr[scored], self._ssim[scored], changes, self._psnr, self._ssim)
         return Quality(*(float(np.mean(value)) for value in values))

@@ -65,7 +65,7 @@ def find_clips(paths: Sequence[Path], on_notice: Callable[[str], None] = lambda 
 def clips_at(path: Path, on_notice: Callable[[str], None] = lambda text: None) -> list[Path]:
     """What one path names, see :func:`find_clips`."""
     if path.is_dir():
-        inside = list(_walk(path, set(), on_notice))
+        inside = list(_walk_clips(path, set(), on_notice))
         if not inside:
             raise DataError(
                 f"no clip in {str(path)!r}: it should hold videos (.mp4, .mkv, ...) or folders of "
@@ -79,7 +79,7 @@ def clips_at(path: Path, on_notice: Callable[[str], None] = lambda text: None) -
     return [path]
 
 
-def pictures_in(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
     """The pictures that lie directly in a folder, in natural order."""
     return [path for path in _entries(folder) if path.suffix.lower() in IMAGE_EXTENSIONS and path.is_file()]
 
@@ -97,31 +97,31 @@ def distinct_names(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
         paths: all different.
         names: what each would be called by itself.
     """
-    found, folders = list(names), 1
-    while len(set(found)) < len(found):
-        twice = {name for name in found if found.count(name) > 1}
+    result, folders = list(names), 1
+    while len(set(result)) < len(result):
+        ambiguous = {name for name in result if result.count(name) > 1}
         longer = ["/".join(path.resolve().parts[-1 - folders :]) for path in paths]
-        if all(longer[i] == name for i, name in enumerate(found) if name in twice):
+        if all(longer[i] == name for i, name in enumerate(result) if name in ambiguous):
             break  # the whole paths: there is no more to add
-        found = [longer[i] if name in twice else name for i, name in enumerate(found)]
+        result = [longer[i] if name in ambiguous else name for i, name in enumerate(result)]
         folders += 1
-    return found
+    return result
 
 
-def _walk(folder: Path, seen: set[Path], on_notice: Callable[[str], None]) -> Iterator[Path]:
+def _walk_clips(folder: Path, visited: set[Path], on_notice: Callable[[str], None]) -> Iterator[Path]:
     """Clips under a folder, itself included; every folder once, whatever links there are."""
-    if folder.resolve() in seen:
+    if folder.resolve() in visited:
         return
-    seen.add(folder.resolve())
+    visited.add(folder.resolve())
     entries = _entries(folder)
     videos = {path for path in entries if path.suffix.lower() in VIDEO_EXTENSIONS and path.is_file()}
-    pictures = pictures_in(folder)
-    if pictures and videos:
-        on_notice(f"{str(folder)!r}: {len(pictures)} pictures lie beside videos and are passed over")
-    elif pictures:
-        if len(pictures) < MIN_FRAMES:
+    images = image_files(folder)
+    if images and videos:
+        on_notice(f"{str(folder)!r}: {len(images)} pictures lie beside videos and are passed over")
+    elif images:
+        if len(images) < MIN_FRAMES:
             raise DataError(
-                f"{str(folder)!r} is a clip of {len(pictures)} pictures, too few: put at least {MIN_FRAMES} "
+                f"{str(folder)!r} is a clip of {len(images)} pictures, too few: put at least {MIN_FRAMES} "
                 "frames there, or none"
             )
         yield folder
@@ -129,7 +129,7 @@ def _walk(folder: Path, seen: set[Path], on_notice: Callable[[str], None]) -> It
         if path in videos:
             yield path
         elif path.is_dir():
-            yield from _walk(path, seen, on_notice)
+            yield from _walk_clips(path, visited, on_notice)
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -140,7 +140,7 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(visible, key=lambda path: (natural_key(path.name), path.name))
 
 
-LOW, HIGH = ("lr",), ("hr", "gt")  # names of the folders, in any case
+LOW_FOLDER_NAMES, HIGH_FOLDER_NAMES = ("lr",), ("hr", "gt")  # names of the folders, in any case
 _LAYOUT = "folders 'lr' and 'hr' (or 'LR' and 'GT') that hold clips of the same names, or --truth FOLDER"
 
 
@@ -165,23 +165,23 @@ def find_pairs(
         DataError: no pairs, or a clip without its namesake.
     """
     if truth is None:
-        found = [pair for path in paths for pair in _beside(path, on_notice)]
+        found = [pair for path in paths for pair in _paired_folders(path, on_notice)]
     else:
-        found = _under(paths, truth, on_notice)
-    unique = list({low.resolve(): (low, high, known) for low, high, known in found}.values())
+        found = _paired_with_truth(paths, truth, on_notice)
+    unique = list({low.resolve(): (low, high, display_paths) for low, high, display_paths in found}.values())
     known = [path for _, _, path in unique]
     names = distinct_names(known, [clip_name(path) for path in known])
     return [ClipFile(low, name, high) for (low, high, _), name in zip(unique, names, strict=True)]
 
 
-def _beside(path: Path, on_notice: Callable[[str], None]) -> Iterator[tuple[Path, Path, Path]]:
+def _paired_folders(path: Path, on_notice: Callable[[str], None]) -> Iterator[tuple[Path, Path, Path]]:
     """Low resolution, truth, and the path that the clip is known by."""
-    roots = list(_roots(path)) if path.is_dir() else []
+    roots = list(_pair_roots(path)) if path.is_dir() else []
     if not roots:
         what = "is no folder with pairs" if path.exists() else "is not there"
         raise DataError(f"{str(path)!r} {what}: --degrade none needs {_LAYOUT}")
     for root, low, high in roots:
-        lows, highs = _by_key(low, on_notice), _by_key(high, on_notice)
+        lows, highs = _clips_by_key(low, on_notice), _clips_by_key(high, on_notice)
         for alone, here, there in ((lows, low, high), (highs, high, low)):
             missing = next((key for key in alone if key not in (highs if alone is lows else lows)), None)
             if missing is not None:
@@ -193,32 +193,32 @@ def _beside(path: Path, on_notice: Callable[[str], None]) -> Iterator[tuple[Path
             yield clip, highs[key], root if key == "." else clip
 
 
-def _under(
+def _paired_with_truth(
     paths: Sequence[Path], truth: Path, on_notice: Callable[[str], None]
 ) -> list[tuple[Path, Path, Path]]:
     if not truth.exists():
         raise DataError(f"--truth {str(truth)!r} is not there: name the folder of the originals")
     clips = [(root, clip) for root in paths for clip in clips_at(root, on_notice)]
-    if truth.is_file() or (len(clips) == 1 and pictures_in(truth)):
+    if truth.is_file() or (len(clips) == 1 and image_files(truth)):
         if len(clips) > 1:
             raise DataError(f"--truth {str(truth)!r} is one clip, there are {len(clips)}: name a folder")
         return [(clips[0][1], truth, clips[0][1])]
-    return [(clip, _namesake(truth, _key(root, clip), clip), clip) for root, clip in clips]
+    return [(clip, _find_truth(truth, _clip_key(root, clip), clip), clip) for root, clip in clips]
 
 
-def _namesake(truth: Path, key: str, clip: Path) -> Path:
+def _find_truth(truth: Path, key: str, clip: Path) -> Path:
     key = clip_name(clip) if key == "." else key
-    wanted = truth / key
-    found = [wanted] if wanted.is_dir() and pictures_in(wanted) else []
-    if wanted.parent.is_dir():
+    expected = truth / key
+    found = [expected] if expected.is_dir() and image_files(expected) else []
+    if expected.parent.is_dir():
         found += [
             path
-            for path in sorted(wanted.parent.iterdir())
-            if path.is_file() and path.stem == wanted.name and path.suffix.lower() in VIDEO_EXTENSIONS
+            for path in sorted(expected.parent.iterdir())
+            if path.is_file() and path.stem == expected.name and path.suffix.lower() in VIDEO_EXTENSIONS
         ]
     if not found:
         raise DataError(
-            f"no truth for {str(clip)!r}: {str(wanted)!r} is neither a folder of pictures nor "
+            f"no truth for {str(clip)!r}: {str(expected)!r} is neither a folder of pictures nor "
             "a video; put it there"
         )
     if len(found) > 1:
@@ -228,10 +228,13 @@ def _namesake(truth: Path, key: str, clip: Path) -> Path:
     return found[0]
 
 
-def _roots(folder: Path) -> Iterator[tuple[Path, Path, Path]]:
+def _pair_roots(folder: Path) -> Iterator[tuple[Path, Path, Path]]:
     """Folders that hold both resolutions, with these."""
     inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    lows, highs = ([path for path in inside if path.name.lower() in names] for names in (LOW, HIGH))
+    lows, highs = (
+        [path for path in inside if path.name.lower() in names]
+        for names in (LOW_FOLDER_NAMES, HIGH_FOLDER_NAMES)
+    )
     if len(lows) == 1 and len(highs) == 1:
         yield folder, lows[0], highs[0]
         return
@@ -240,29 +243,29 @@ def _roots(folder: Path) -> Iterator[tuple[Path, Path, Path]]:
         raise DataError(f"{str(folder)!r} holds {several}: leave one low and one high resolution there")
     for path in inside:
         if not path.is_symlink():  # a link may lead back up
-            yield from _roots(path)
+            yield from _pair_roots(path)
 
 
-def _by_key(folder: Path, on_notice: Callable[[str], None]) -> dict[str, Path]:
+def _clips_by_key(folder: Path, on_notice: Callable[[str], None]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for clip in clips_at(folder, on_notice):
-        twin = found.setdefault(_key(folder, clip), clip)
-        if twin is not clip:
-            raise DataError(f"{str(twin)!r} and {str(clip)!r} share a name: move one of them away")
+        other = found.setdefault(_clip_key(folder, clip), clip)
+        if other is not clip:
+            raise DataError(f"{str(other)!r} and {str(clip)!r} share a name: move one of them away")
     return found
 
 
-def _key(root: Path, clip: Path) -> str:
+def _clip_key(root: Path, clip: Path) -> str:
     """Where a clip lies under its root, without its suffix; ``.`` if it is the root."""
     return "." if clip == root else (clip.parent / clip_name(clip)).relative_to(root).as_posix()
 
 
-LARGEST = 3 * 2**30  # bytes of one decoded clip, which is held in memory
-_MAY_BE_DEEP = {".png", ".tif", ".tiff"}
+MAX_CLIP_BYTES = 3 * 2**30  # bytes of one decoded clip, which is held in memory
+_HIGH_BIT_DEPTH_EXTENSIONS = {".png", ".tif", ".tiff"}
 
 
 def read_frames(
-    path: Path, frames: int | None = None, on_notice: Callable[[str], None] = lambda text: None
+    path: Path, max_frames: int | None = None, on_notice: Callable[[str], None] = lambda text: None
 ) -> np.ndarray:
     """Decode a clip, or its first ``frames``.
 
@@ -277,64 +280,66 @@ def read_frames(
     Raises:
         DataError: not a video, damaged, too long to be held in memory, or frames of different sizes.
     """
-    return _pictures(path, frames, on_notice) if path.is_dir() else _video(path, frames)
+    return _read_image_folder(path, max_frames, on_notice) if path.is_dir() else _read_video(path, max_frames)
 
 
-def _video(path: Path, frames: int | None) -> np.ndarray:
-    pictures: list[np.ndarray] = []
+def _read_video(path: Path, max_frames: int | None) -> np.ndarray:
+    frames: list[np.ndarray] = []
     size = 0
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise DataError(f"no video in {str(path)!r}; leave it out or replace it")
             for frame in container.decode(video=0):
-                pictures.append(frame.to_ndarray(format="rgb24"))
-                size += pictures[-1].nbytes
-                if len(pictures) == frames:
+                frames.append(frame.to_ndarray(format="rgb24"))
+                size += frames[-1].nbytes
+                if len(frames) == max_frames:
                     break
-                if size > LARGEST:
-                    raise _too_long(path)
-                if pictures[-1].shape != pictures[0].shape:
+                if size > MAX_CLIP_BYTES:
+                    raise _too_large_error(path)
+                if frames[-1].shape != frames[0].shape:
                     raise DataError(f"the pictures of {str(path)!r} change their size: use clips of one size")
     except (FFmpegError, OSError) as error:
         raise DataError(f"cannot decode {str(path)!r}: {error}; leave it out or replace it") from error
-    if not pictures:
+    if not frames:
         raise DataError(f"no picture in {str(path)!r}; leave it out or replace it")
-    return np.stack(pictures)
+    return np.stack(frames)
 
 
-def _pictures(folder: Path, frames: int | None, on_notice: Callable[[str], None]) -> np.ndarray:
-    files = pictures_in(folder)[:frames]
+def _read_image_folder(folder: Path, max_frames: int | None, on_notice: Callable[[str], None]) -> np.ndarray:
+    files = image_files(folder)[:max_frames]
     if not files:
         raise DataError(f"no picture in {str(folder)!r}; leave it out or fill it")
     clip: np.ndarray[Any, Any] | None = None
-    deep = 0
-    for number, file in enumerate(files):
-        picture = _picture(file)
-        if picture.dtype != np.uint8:
-            picture, deep = _rounded(picture), deep + 1
+    rounded_count = 0
+    for index, file in enumerate(files):
+        image = _read_image(file)
+        if image.dtype != np.uint8:
+            image, rounded_count = _round_to_8_bits(image), rounded_count + 1
         if clip is None:
-            if picture.nbytes * len(files) > LARGEST:
-                raise _too_long(folder)
-            clip = np.empty((len(files), *picture.shape), np.uint8)
-        if picture.shape != clip.shape[1:]:
-            sizes = [f"{frame.shape[1]}x{frame.shape[0]}" for frame in (picture, clip[0])]
+            if image.nbytes * len(files) > MAX_CLIP_BYTES:
+                raise _too_large_error(folder)
+            clip = np.empty((len(files), *image.shape), np.uint8)
+        if image.shape != clip.shape[1:]:
+            sizes = [f"{frame.shape[1]}x{frame.shape[0]}" for frame in (image, clip[0])]
             raise DataError(
                 f"{str(file)!r} has {sizes[0]} pixels, {files[0].name!r} beside it {sizes[1]}: give all "
                 "frames of a clip one size"
             )
-        clip[number] = picture
+        clip[index] = image
     assert clip is not None
-    if deep:
-        on_notice(f"{str(folder)!r}: {deep} pictures of 16 bits are rounded to 8")
+    if rounded_count:
+        on_notice(f"{str(folder)!r}: {rounded_count} pictures of 16 bits are rounded to 8")
     return clip
 
 
-def _picture(path: Path) -> np.ndarray:
+def _read_image(path: Path) -> np.ndarray:
     """One picture as R'G'B' (H, W, 3), uint8 or, if the file is deeper, uint16."""
     try:
         content = path.read_bytes()  # a name may hold what ffmpeg takes for a pattern
-        if path.suffix.lower() in _MAY_BE_DEEP and _bits(content) > 8:  # Pillow would cut, not round
+        if (
+            path.suffix.lower() in _HIGH_BIT_DEPTH_EXTENSIONS and _bit_depth(content) > 8
+        ):  # Pillow would cut, not round
             return imageio.imread(content, plugin="pyav", index=0, format="rgb48le")
         return imageio.imread(content, plugin="pillow", index=0, mode="RGB")
     except (FFmpegError, OSError, ValueError, SyntaxError, IndexError) as error:  # Pillow raises any of them
@@ -342,16 +347,16 @@ def _picture(path: Path) -> np.ndarray:
         raise DataError(f"cannot read {str(path)!r}: {reason}; replace it") from error
 
 
-def _bits(content: bytes) -> int:
+def _bit_depth(content: bytes) -> int:
     """Of the deepest channel; 0 if ffmpeg does not know the picture."""
     stored = imageio.immeta(content, plugin="pyav")["video_format"]
     return max(part.bits for part in av.VideoFormat(stored).components) if stored else 0
 
 
-def _rounded(picture: np.ndarray) -> np.ndarray:
+def _round_to_8_bits(image: np.ndarray) -> np.ndarray:
     """16 bits to 8: 65535 becomes 255."""
-    return ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _too_long(path: Path) -> DataError:
+def _too_large_error(path: Path) -> DataError:
     return DataError(f"{str(path)!r} is too long to score at once: take its start with --frames")

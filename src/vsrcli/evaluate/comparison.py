@@ -29,7 +29,7 @@ from vsrcli.evaluate.results import ClipResult, Evaluation
 from vsrcli.inference.tiled import ArraySpool
 from vsrcli.inference.types import Engine
 
-_MISPLACED = 0.5  # dB on the other grid from which on something must be wrong
+_PHASE_GAIN_THRESHOLD = 0.5  # dB on the other grid from which on something must be wrong
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,17 @@ class ModelComparison:
     """
 
     protocol: Protocol
-    reports: tuple[Evaluation, ...]
+    evaluations: tuple[Evaluation, ...]
 
 
 def compare_models(
-    contestants: Sequence[EvaluatedModel],
+    models: Sequence[EvaluatedModel],
     files: Sequence[ClipFile],
     protocols: Sequence[Protocol],
     *,
     open_engine: Callable[[EvaluatedModel], Engine],
-    frames: int | None = None,
-    on_begin: Callable[[EvaluatedModel, Protocol], None] = lambda contestant, protocol: None,
+    max_frames: int | None = None,
+    on_start: Callable[[EvaluatedModel, Protocol], None] = lambda model, protocol: None,
     on_clip: Callable[[EvaluatedModel, ClipResult, StillFrames], None] = lambda contestant, result, still: (
         None
     ),
@@ -75,27 +75,27 @@ def compare_models(
         EngineError, ModelError: a network could not be loaded or run.
         OutputError: no room for the clips.
     """
-    cases = _Cases(frames, on_notice, keep=len(contestants) > 1)
-    reports: dict[Protocol, list[Evaluation]] = {protocol: [] for protocol in protocols}
-    for contestant in contestants:
+    prepared = _PreparedClips(max_frames, on_notice, cached=len(models) > 1)
+    evaluations: dict[Protocol, list[Evaluation]] = {protocol: [] for protocol in protocols}
+    for contestant in models:
         engine = open_engine(contestant)
-        per_pixel = contestant.choice.architecture.bytes_per_pixel
-        for protocol, found in reports.items():
-            on_begin(contestant, protocol)
+        bytes_per_pixel = contestant.choice.architecture.bytes_per_pixel
+        for protocol, finished in evaluations.items():
+            on_start(contestant, protocol)
             results = []
             for file in files:
-                clip, baselines = cases.get(file, protocol)
-                result, still = measure_model(engine, clip, per_pixel, baselines)
+                clip, baselines = prepared.get(file, protocol)
+                result, still = measure_model(engine, clip, bytes_per_pixel, baselines)
                 results.append(result)
                 on_clip(contestant, result, still)
-            found.append(Evaluation(contestant.name, engine.description, protocol, tuple(results)))
-            if contestant is contestants[-1]:
-                yield ModelComparison(protocol, tuple(found))
+            finished.append(Evaluation(contestant.name, engine.description, protocol, tuple(results)))
+            if contestant is models[-1]:
+                yield ModelComparison(protocol, tuple(finished))
         del engine
         gc.collect()  # a network hangs together in circles
 
 
-class _Cases:
+class _PreparedClips:
     """Clips with their interpolations.
 
     Args:
@@ -103,40 +103,40 @@ class _Cases:
         keep: whether each will be asked for again.
     """
 
-    def __init__(self, frames: int | None, on_notice: Callable[[str], None], *, keep: bool) -> None:
-        self._frames, self._tell = frames, on_notice
-        self._shelf = ArraySpool() if keep else None
-        self._kept: dict[tuple[ClipFile, Protocol], tuple[int, int | None, Baselines]] = {}
+    def __init__(self, max_frames: int | None, on_notice: Callable[[str], None], *, cached: bool) -> None:
+        self._max_frames, self._on_notice = max_frames, on_notice
+        self._spool = ArraySpool() if cached else None
+        self._spooled: dict[tuple[ClipFile, Protocol], tuple[int, int | None, Baselines]] = {}
 
     def get(self, file: ClipFile, protocol: Protocol) -> tuple[Clip, Baselines]:
-        if self._shelf is not None and (file, protocol) in self._kept:
-            return self._fetched(self._shelf, file, protocol)
-        clip = prepare_clip(file, protocol, self._frames, self._tell)
+        if self._spool is not None and (file, protocol) in self._spooled:
+            return self._load(self._spool, file, protocol)
+        clip = prepare_clip(file, protocol, self._max_frames, self._on_notice)
         baselines = interpolation_baselines(clip)
         if protocol.name == "none":
-            self._check_grid(clip)
-        if self._shelf is not None:
-            self._put(self._shelf, file, clip, baselines)
+            self._check_phase(clip)
+        if self._spool is not None:
+            self._store(self._spool, file, clip, baselines)
         return clip, baselines
 
-    def _put(self, shelf: ArraySpool, file: ClipFile, clip: Clip, known: Baselines) -> None:
-        stills = {"bicubic": known.bicubic.still, "lanczos": known.lanczos.still}
+    def _store(self, spool: ArraySpool, file: ClipFile, clip: Clip, baselines: Baselines) -> None:
+        middle_frames = {"bicubic": baselines.bicubic.middle_frame, "lanczos": baselines.lanczos.middle_frame}
         try:
-            shelf.add({"truth": clip.truth, "low": clip.low, **stills})
+            spool.add({"truth": clip.truth, "low": clip.low, **middle_frames})
         except OutputError as error:
             raise OutputError(
                 f"no room in {tempfile.gettempdir()!r} for the decoded clips, which several models share: "
                 "free some space there, set TMPDIR, give --frames, or measure one model at a time"
             ) from error
-        nothing = np.empty(0, np.uint8)
+        empty = np.empty(0, np.uint8)
         scores = Baselines(
-            *(MethodScore(each.quality, each.cost, nothing) for each in (known.bicubic, known.lanczos))
+            *(MethodScore(each.quality, each.cost, empty) for each in (baselines.bicubic, baselines.lanczos))
         )
-        self._kept[file, clip.protocol] = len(shelf) - 1, clip.variant, scores
+        self._spooled[file, clip.protocol] = len(spool) - 1, clip.variant, scores
 
-    def _fetched(self, shelf: ArraySpool, file: ClipFile, protocol: Protocol) -> tuple[Clip, Baselines]:
-        row, variant, scores = self._kept[file, protocol]
-        arrays = {name: np.asarray(array) for name, array in shelf[row].items()}
+    def _load(self, spool: ArraySpool, file: ClipFile, protocol: Protocol) -> tuple[Clip, Baselines]:
+        row, variant, scores = self._spooled[file, protocol]
+        arrays = {name: np.asarray(array) for name, array in spool[row].items()}
         clip = Clip(file.name, arrays["truth"], arrays["low"], protocol, variant)
         bicubic, lanczos = scores.bicubic, scores.lanczos
         return clip, Baselines(
@@ -144,11 +144,11 @@ class _Cases:
             MethodScore(lanczos.quality, lanczos.cost, arrays["lanczos"]),
         )
 
-    def _check_grid(self, clip: Clip) -> None:
+    def _check_phase(self, clip: Clip) -> None:
         gain = phase_gain(clip)
-        if gain > _MISPLACED:
+        if gain > _PHASE_GAIN_THRESHOLD:
             other = "zero" if clip.protocol.phase == "centre" else "centre"
-            self._tell(
+            self._on_notice(
                 f"{clip.name!r}: on the other pixel grid bicubic comes {gain:.1f} dB nearer to the truth; "
                 f"its low resolution seems to be made for --phase {other}"
             )

@@ -16,7 +16,7 @@ from vsrcli.evaluate.metrics import psnr_y
 if TYPE_CHECKING:
     from vsrcli.evaluate.benchmark import StillFrames
 
-SIDE, ENLARGE = 144, 3  # of the crops that are chosen automatically
+CROP_SIDE, ENLARGEMENT = 144, 3  # of the crops that are chosen automatically
 BORDER = 8  # unscored pixels at the borders are not shown either
 GAP = 6
 # The strip brings its own background, so it looks the same on light and dark pages.
@@ -32,21 +32,23 @@ class DetailCrop:
     width: int
     height: int
 
-    def of(self, picture: np.ndarray) -> np.ndarray:
+    def extract(self, image: np.ndarray) -> np.ndarray:
         """The view of (H, W, 3) inside the rectangle.
 
         Raises:
             UsageError: the rectangle does not lie inside the picture.
         """
-        height, width = picture.shape[:2]
-        inside = 0 <= self.left <= width - self.width and 0 <= self.top <= height - self.height
-        if not inside or min(self.width, self.height) < 1:
+        height, width = image.shape[:2]
+        is_inside = 0 <= self.left <= width - self.width and 0 <= self.top <= height - self.height
+        if not is_inside or min(self.width, self.height) < 1:
             crop = f"{self.width}x{self.height} at {self.left},{self.top}"
             raise UsageError(f"a crop of {crop} is not inside a picture of {width}x{height}")
-        return picture[self.top : self.top + self.height, self.left : self.left + self.width]
+        return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
-def detailed_crop(truth: np.ndarray, width: int = SIDE, height: int = SIDE, step: int = 4) -> DetailCrop:
+def most_detailed_crop(
+    truth: np.ndarray, width: int = CROP_SIDE, height: int = CROP_SIDE, step: int = 4
+) -> DetailCrop:
     """The crop with the most detail: the largest sum of absolute differences between neighbouring pixels.
 
     Args:
@@ -67,8 +69,8 @@ def detailed_crop(truth: np.ndarray, width: int = SIDE, height: int = SIDE, step
     return DetailCrop(int(x) * step + border, int(y) * step + border, width, height)
 
 
-def comparison(
-    panels: Sequence[tuple[str, np.ndarray]], crop: DetailCrop, enlarge: int = ENLARGE
+def comparison_strip(
+    panels: Sequence[tuple[str, np.ndarray]], crop: DetailCrop, enlargement: int = ENLARGEMENT
 ) -> np.ndarray:
     """A labelled strip of one crop in several versions.
 
@@ -85,29 +87,32 @@ def comparison(
         UsageError: the crop is not inside the pictures, or a factor below 1.
         ValueError: no panel, or sizes that are not whole fractions of the largest.
     """
-    if enlarge < 1:
-        raise UsageError(f"cannot enlarge by {enlarge}: use 1 or more")
-    tallest = max(picture.shape[0] for _, picture in panels)
-    shown = [(label, _enlarged(crop.of(_repeated(picture, tallest)), enlarge)) for label, picture in panels]
-    height, width = shown[0][1].shape[:2]
+    if enlargement < 1:
+        raise UsageError(f"cannot enlarge by {enlargement}: use 1 or more")
+    max_height = max(image.shape[0] for _, image in panels)
+    panels_ = [
+        (label, _enlarge(crop.extract(_repeat_to_height(picture, max_height)), enlargement))
+        for label, picture in panels
+    ]
+    height, width = panels_[0][1].shape[:2]
     size = max(11, min(20, width // 14))
-    head = size * 2
+    label_height = size * 2
     font = ImageFont.load_default(size=size)
-    strip = Image.new("RGB", (len(shown) * (width + GAP) + GAP, head + height + GAP), BACKGROUND)
+    strip = Image.new("RGB", (len(panels_) * (width + GAP) + GAP, label_height + height + GAP), BACKGROUND)
     draw = ImageDraw.Draw(strip)
-    for number, (label, picture) in enumerate(shown):
+    for number, (label, picture) in enumerate(panels_):
         left = GAP + number * (width + GAP)
-        draw.text((left + width / 2, head / 2), label, fill=FOREGROUND, font=font, anchor="mm")
-        strip.paste(Image.fromarray(picture), (left, head))
+        draw.text((left + width / 2, label_height / 2), label, fill=FOREGROUND, font=font, anchor="mm")
+        strip.paste(Image.fromarray(picture), (left, label_height))
     return np.asarray(strip)
 
 
-def still_panels(
-    still: StillFrames,
+def comparison_panels(
+    frames: StillFrames,
     model: str = "vsr",
     *,
-    low: bool = False,
-    others: Sequence[tuple[str, np.ndarray]] = (),
+    with_low_resolution: bool = False,
+    other_models: Sequence[tuple[str, np.ndarray]] = (),
 ) -> list[tuple[str, np.ndarray]]:
     """Panels for :func:`comparison`: (low resolution,) bicubic, models, truth; PSNR of whole frames.
 
@@ -117,13 +122,13 @@ def still_panels(
         low: whether low resolution is shown.
         others: the same frame by other models, with their names; they come before this one.
     """
-    versions = [("bicubic", still.bicubic), *others, (model, still.model)]
-    scored = [(f"{name}  {psnr_y(picture, still.truth):.2f} dB", picture) for name, picture in versions]
-    first = [("low resolution", still.low)] if low else []
-    return [*first, *scored, ("truth", still.truth)]
+    versions = [("bicubic", frames.bicubic), *other_models, (model, frames.model)]
+    scored = [(f"{name}  {psnr_y(picture, frames.truth):.2f} dB", picture) for name, picture in versions]
+    first = [("low resolution", frames.low)] if with_low_resolution else []
+    return [*first, *scored, ("truth", frames.truth)]
 
 
-def save_image(path: Path, picture: np.ndarray) -> None:
+def save_image(path: Path, image: np.ndarray) -> None:
     """Write a picture; the extension chooses the format. Folders are made as needed.
 
     Raises:
@@ -131,19 +136,19 @@ def save_image(path: Path, picture: np.ndarray) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path)
+        Image.fromarray(image).save(path)
     except (OSError, ValueError) as error:  # ValueError: no format of this extension
         raise OutputError(
             f"cannot write the picture {str(path)!r}: {error}; choose another --pictures"
         ) from error
 
 
-def _repeated(picture: np.ndarray, height: int) -> np.ndarray:
-    factor, rest = divmod(height, picture.shape[0])
-    if rest:
-        raise ValueError(f"a picture of {picture.shape[0]} rows is no whole fraction of {height}")
-    return _enlarged(picture, factor)
+def _repeat_to_height(image: np.ndarray, height: int) -> np.ndarray:
+    factor, remainder = divmod(height, image.shape[0])
+    if remainder:
+        raise ValueError(f"a picture of {image.shape[0]} rows is no whole fraction of {height}")
+    return _enlarge(image, factor)
 
 
-def _enlarged(picture: np.ndarray, factor: int) -> np.ndarray:
-    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+def _enlarge(image: np.ndarray, factor: int) -> np.ndarray:
+    return image.repeat(factor, axis=0).repeat(factor, axis=1)

@@ -20,7 +20,7 @@ PSNR_CAP = 100.0  # dB, for a frame without any error: a mean over frames stays 
 _LUMA = np.array([65.481, 128.553, 24.966]) / 255
 _PEAK = 255.0
 _WINDOW, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03
-_ROWS = 8  # outputs per matrix product of the blur: small enough for BLAS to stay on one core
+_BLUR_ROWS = 8  # outputs per matrix product of the blur: small enough for BLAS to stay on one core
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def psnr_y(a: np.ndarray, b: np.ndarray, crop: int = 8) -> float:
     Raises:
         DataError: sizes differ, or nothing is left after the crop.
     """
-    return _psnr(*_cropped(a, b, crop, 1))
+    return _psnr(*_cropped_luma(a, b, crop, 1))
 
 
 def ssim_y(a: np.ndarray, b: np.ndarray, crop: int = 8) -> float:
@@ -98,7 +98,7 @@ def ssim_y(a: np.ndarray, b: np.ndarray, crop: int = 8) -> float:
     Raises:
         DataError: sizes differ, or fewer than 11x11 pixels are left after the crop.
     """
-    return _ssim(*_cropped(a, b, crop, _WINDOW))
+    return _ssim(*_cropped_luma(a, b, crop, _WINDOW))
 
 
 def score_clip(
@@ -115,7 +115,7 @@ def score_clip(
     Raises:
         DataError: the clips differ in length or size, or no frame is left.
     """
-    waiting: deque[tuple[np.ndarray, np.ndarray]] = deque()
+    pending: deque[tuple[np.ndarray, np.ndarray]] = deque()
     psnrs: list[float] = []
     ssims: list[float] = []
     count = 0
@@ -126,9 +126,9 @@ def score_clip(
         count += 1
         if count <= skip_ends:
             continue
-        waiting.append((output, truth))
-        if len(waiting) > skip_ends:
-            a, b = _cropped(*waiting.popleft(), crop, _WINDOW)
+        pending.append((output, truth))
+        if len(pending) > skip_ends:
+            a, b = _cropped_luma(*pending.popleft(), crop, _WINDOW)
             psnrs.append(min(_psnr(a, b), PSNR_CAP))
             ssims.append(_ssim(a, b))
     if not psnrs:
@@ -136,14 +136,14 @@ def score_clip(
     return Score(float(np.mean(psnrs)), float(np.mean(ssims)), len(psnrs), crop, skip_ends)
 
 
-def _cropped(a: np.ndarray, b: np.ndarray, crop: int, smallest: int) -> tuple[np.ndarray, np.ndarray]:
+def _cropped_luma(a: np.ndarray, b: np.ndarray, crop: int, min_side: int) -> tuple[np.ndarray, np.ndarray]:
     """The luma of both pictures without their borders."""
     if np.shape(a) != np.shape(b):
         raise DataError(f"pictures to compare differ in size: {np.shape(a)} and {np.shape(b)}")
     if np.ndim(a) != 3:
         raise DataError(f"pictures to compare have shape (height, width, 3), not {np.shape(a)}")
     height, width = np.shape(a)[:2]
-    if crop < 0 or min(height, width) - 2 * crop < smallest:
+    if crop < 0 or min(height, width) - 2 * crop < min_side:
         raise DataError(f"a {width}x{height} picture is too small to score with a crop of {crop} pixels")
     inner = (slice(crop, height - crop), slice(crop, width - crop))
     return luma(a[inner]), luma(b[inner])
@@ -167,19 +167,19 @@ def _blur_valid(maps: np.ndarray) -> np.ndarray:
     """Gaussian window over (N, H, W), fully inside: (N, H-10, W-10)."""
     kernel = gaussian_kernel_1d(_SIGMA, _WINDOW)
     band = np.zeros(
-        (_ROWS, _ROWS + _WINDOW - 1)
+        (_BLUR_ROWS, _BLUR_ROWS + _WINDOW - 1)
     )  # a row of the band is one window; a product makes 8 outputs
-    for row in range(_ROWS):
+    for row in range(_BLUR_ROWS):
         band[row, row : row + _WINDOW] = kernel
     n, height, width = maps.shape
     tall = np.empty((n, height - _WINDOW + 1, width))
-    for start in range(0, tall.shape[1], _ROWS):
-        rows = min(_ROWS, tall.shape[1] - start)
+    for start in range(0, tall.shape[1], _BLUR_ROWS):
+        rows = min(_BLUR_ROWS, tall.shape[1] - start)
         weights = band[:rows, : rows + _WINDOW - 1]
         np.matmul(weights, maps[:, start : start + rows + _WINDOW - 1], out=tall[:, start : start + rows])
     out = np.empty((n, tall.shape[1], width - _WINDOW + 1))
-    for start in range(0, out.shape[2], _ROWS):
-        columns = min(_ROWS, out.shape[2] - start)
+    for start in range(0, out.shape[2], _BLUR_ROWS):
+        columns = min(_BLUR_ROWS, out.shape[2] - start)
         weights = band[:columns, : columns + _WINDOW - 1].T
         span = slice(start, start + columns + _WINDOW - 1)
         np.matmul(tall[:, :, span], weights, out=out[:, :, start : start + columns])

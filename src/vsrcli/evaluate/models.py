@@ -39,18 +39,18 @@ class EvaluatedModel:
         return self.label or self.choice.name
 
     @property
-    def trained(self) -> str | None:
+    def trained_phase(self) -> str | None:
         """The pixel phase that the weights were trained for; None for interpolation, which takes any."""
         return str(self.choice.weights.card.get("phase", "centre")) if self.choice.weights else None
 
     @property
-    def warning(self) -> str:
+    def phase_warning(self) -> str:
         """One line if the weights belong to another pixel phase than the protocol; empty if all is well."""
-        if self.trained in (None, self.protocol.phase):
+        if self.trained_phase in (None, self.protocol.phase):
             return ""
         shift = (self.protocol.scale - 1) / 2
         return (
-            f"{self.name} was trained for phase {self.trained!r}, protocol {self.protocol.name!r} has "
+            f"{self.name} was trained for phase {self.trained_phase!r}, protocol {self.protocol.name!r} has "
             f"{self.protocol.phase!r}: pictures come {shift:g} pixels out of place and score many dB too low"
         )
 
@@ -69,7 +69,7 @@ class EvaluatedModel:
 
 
 def resolve_model(
-    model: str, scale: int | None = None, protocol: str | None = None, grid: Phase | None = None
+    model: str, scale: int | None = None, protocol: str | None = None, phase: Phase | None = None
 ) -> EvaluatedModel:
     """Choose model, scale and protocol so that they belong together.
 
@@ -91,9 +91,11 @@ def resolve_model(
                 f"{model!r} upscales by {weights.scale}, not by --scale {scale}: leave --scale out"
             )
         matching = "bd" if weights.card.get("degradation") == "bd" else "bi"
-        test = Protocol(protocol or matching, weights.scale, grid=grid)
-        return _on_its_grid(EvaluatedModel(ModelChoice(weights.architecture, weights, weights.scale), test))
-    test = Protocol(protocol or "bi", scale or DEFAULT_SCALE, grid=grid)
+        test = Protocol(protocol or matching, weights.scale, phase_override=phase)
+        return _with_trained_phase(
+            EvaluatedModel(ModelChoice(weights.architecture, weights, weights.scale), test)
+        )
+    test = Protocol(protocol or "bi", scale or DEFAULT_SCALE, phase_override=phase)
     if test.name == "bd" and architecture(model).module:
         weights = find_weights(model, test.scale, "bd")
         return EvaluatedModel(ModelChoice(weights.architecture, weights, weights.scale), test)
@@ -102,14 +104,14 @@ def resolve_model(
         raise UsageError(
             f"{choice.name} is the nearest to --scale {test.scale}: measure it at --scale {choice.scale}"
         )
-    return _on_its_grid(EvaluatedModel(choice, test))
+    return _with_trained_phase(EvaluatedModel(choice, test))
 
 
 def resolve_models(
     models: Sequence[str],
     scale: int | None = None,
     protocol: str | None = None,
-    grid: Phase | None = None,
+    phase: Phase | None = None,
 ) -> list[EvaluatedModel]:
     """Choose several models for the same clips, each once.
 
@@ -123,34 +125,34 @@ def resolve_models(
     Raises:
         UsageError, ModelError: see :func:`enter`; or models that differ in scale or phase.
     """
-    files = [resolve_model(model, scale, protocol, grid) for model in models if model.endswith(SUFFIX)]
-    _check_together(files)
+    files = [resolve_model(model, scale, protocol, phase) for model in models if model.endswith(SUFFIX)]
+    _check_compatible(files)
     if files:
         scale = files[0].protocol.scale
-    once: dict[object, EvaluatedModel] = {}
+    unique: dict[object, EvaluatedModel] = {}
     for model in models:
-        entry = _beside(model, files, scale, protocol, grid)
-        once.setdefault(_identity(entry), entry)
-    found = list(once.values())
-    _check_together(found)
-    test = next((entry.protocol for entry in found if entry.choice.weights), found[0].protocol)
-    paths = [entry.choice.weights.path if entry.choice.weights else Path(entry.name) for entry in found]
-    labels = distinct_names(paths, [entry.choice.name for entry in found])
+        entry = _resolve_with_files(model, files, scale, protocol, phase)
+        unique.setdefault(_identity(entry), entry)
+    resolved = list(unique.values())
+    _check_compatible(resolved)
+    test = next((entry.protocol for entry in resolved if entry.choice.weights), resolved[0].protocol)
+    paths = [entry.choice.weights.path if entry.choice.weights else Path(entry.name) for entry in resolved]
+    labels = distinct_names(paths, [entry.choice.name for entry in resolved])
     return [
         replace(entry, protocol=test, label=label.removesuffix(SUFFIX))
-        for entry, label in zip(found, labels, strict=True)
+        for entry, label in zip(resolved, labels, strict=True)
     ]
 
 
-def _beside(
-    model: str, files: Sequence[EvaluatedModel], scale: int | None, protocol: str | None, grid: Phase | None
+def _resolve_with_files(
+    model: str, files: Sequence[EvaluatedModel], scale: int | None, protocol: str | None, phase: Phase | None
 ) -> EvaluatedModel:
     """A contestant beside weight files, whose protocol it takes if it is a name."""
-    follows = protocol is None and files and not model.endswith(SUFFIX)
+    follows_files = protocol is None and files and not model.endswith(SUFFIX)
     try:
-        return resolve_model(model, scale, files[0].protocol.name if follows else protocol, grid)
+        return resolve_model(model, scale, files[0].protocol.name if follows_files else protocol, phase)
     except ModelError as error:
-        if not follows or files[0].protocol.name != "bd":
+        if not follows_files or files[0].protocol.name != "bd":
             raise
         raise UsageError(
             f"{files[0].name} was trained on 'bd' (phase 'zero'), {model} has no such weights: measure them "
@@ -158,29 +160,30 @@ def _beside(
         ) from error
 
 
-def _check_together(contestants: Sequence[EvaluatedModel]) -> None:
+def _check_compatible(models: Sequence[EvaluatedModel]) -> None:
     """All that have weights must be able to look at the same low resolution."""
-    trained = [entry for entry in contestants if entry.choice.weights]
-    for other in trained[1:]:
-        first = trained[0]
-        if (first.choice.scale, first.trained) != (other.choice.scale, other.trained):
+    with_weights = [entry for entry in models if entry.choice.weights]
+    for other in with_weights[1:]:
+        first = with_weights[0]
+        if (first.choice.scale, first.trained_phase) != (other.choice.scale, other.trained_phase):
             words = [
-                f"{each.name} is for x{each.choice.scale}, phase {each.trained!r}" for each in (first, other)
+                f"{each.name} is for x{each.choice.scale}, phase {each.trained_phase!r}"
+                for each in (first, other)
             ]
             raise UsageError(
                 f"{words[0]}, and {words[1]}: they need different low resolution; measure them one at a time"
             )
 
 
-def _on_its_grid(contestant: EvaluatedModel) -> EvaluatedModel:
+def _with_trained_phase(model: EvaluatedModel) -> EvaluatedModel:
     """Given low resolution lies, unless somebody says otherwise, where the weights want it."""
-    test = contestant.protocol
-    if test.name != "none" or test.grid is not None:
-        return contestant
-    grid: Phase = "zero" if contestant.trained == "zero" else "centre"
-    return replace(contestant, protocol=replace(test, grid=grid))
+    protocol = model.protocol
+    if protocol.name != "none" or protocol.phase_override is not None:
+        return model
+    phase: Phase = "zero" if model.trained_phase == "zero" else "centre"
+    return replace(model, protocol=replace(protocol, phase_override=phase))
 
 
-def _identity(contestant: EvaluatedModel) -> object:
-    weights = contestant.choice.weights
-    return weights.path.resolve() if weights else contestant.choice.name
+def _identity(model: EvaluatedModel) -> object:
+    weights = model.choice.weights
+    return weights.path.resolve() if weights else model.choice.name

@@ -18,11 +18,11 @@ from vsrcli.errors import DataError, UsageError
 from vsrcli.evaluate.clips import MIN_FRAMES, ClipFile, read_frames
 from vsrcli.frames.resample import BD_SIGMA, Phase, downsample_bd, resize
 
-SMALLEST = 32  # side of the truth: two crops of 8 pixels, a window of 11, and a little
+MIN_SIDE = 32  # side of the truth: two crops of 8 pixels, a window of 11, and a little
 
 _PHASES: dict[str, Phase] = {"bi": "centre", "bd": "zero", "video": "centre", "none": "centre"}
-_NTH = {2: "2nd", 3: "3rd", 4: "4th"}
-_TEXTS = {
+_ORDINALS = {2: "2nd", 3: "3rd", 4: "4th"}
+_SUMMARIES = {
     "bi": "centred bicubic with antialiasing (a = -0.5)",
     "bd": "Gaussian blur 13x13, sigma {sigma}, then every {nth} pixel from pixel 0",
     "video": "training preset 'video', one of its {variants} variants for each clip, drawn with its name as "
@@ -30,8 +30,8 @@ _TEXTS = {
     "{noise:g} codes; {compressed:.0%} of all H.264 or H.265 at crf {crf[0]}-{crf[1]} over the whole clip",
     "none": "low resolution as given, taken to lie on the {grid} grid",
 }
-_GRIDS: dict[Phase, str] = {"centre": "centred", "zero": "phase-zero"}
-_VIDEO = PRESETS["video"]
+_GRID_NAMES: dict[Phase, str] = {"centre": "centred", "zero": "phase-zero"}
+_VIDEO_PRESET = PRESETS["video"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Protocol:
     name: str
     scale: int
     crf: int | None = None
-    grid: Phase | None = None
+    phase_override: Phase | None = None
 
     def __post_init__(self) -> None:
         if self.name not in _PHASES:
@@ -62,17 +62,19 @@ class Protocol:
         if self.crf is not None and not 0 <= self.crf <= 51:
             raise UsageError(f"--crf {self.crf} is out of range: H.264 knows 0 to 51")
         if self.crf is not None and self.name not in ("bi", "bd"):
-            why = "compresses by itself" if self.name == "video" else "takes low resolution as it is"
+            reason = "compresses by itself" if self.name == "video" else "takes low resolution as it is"
             raise UsageError(
-                f"--degrade {self.name} {why}: leave --crf {self.crf} out, or choose --degrade bi or bd"
+                f"--degrade {self.name} {reason}: leave --crf {self.crf} out, or choose --degrade bi or bd"
             )
-        if self.grid is not None and self.name != "none":
-            raise UsageError(f"--degrade {self.name} has its own grid: leave --phase {self.grid} out")
+        if self.phase_override is not None and self.name != "none":
+            raise UsageError(
+                f"--degrade {self.name} has its own grid: leave --phase {self.phase_override} out"
+            )
 
     @property
     def phase(self) -> Phase:
         """Where a low-resolution pixel lies on the truth's grid, see :mod:`vsrcli.frames.resample`."""
-        return self.grid or _PHASES[self.name]
+        return self.phase_override or _PHASES[self.name]
 
     @property
     def label(self) -> str:
@@ -82,15 +84,15 @@ class Protocol:
     @property
     def summary(self) -> str:
         """The whole protocol in one line for people."""
-        text = _TEXTS[self.name].format(
+        text = _SUMMARIES[self.name].format(
             sigma=BD_SIGMA[self.scale],
-            nth=_NTH[self.scale],
-            kernels=", ".join(f"{kernel} {share:.0%}" for kernel, share in _VIDEO.kernel_shares),
-            variants=_VIDEO.variant_count,
-            noise=_VIDEO.max_noise,
-            compressed=_VIDEO.compressed_share,
-            crf=_VIDEO.crf_range,
-            grid=_GRIDS[self.phase],
+            nth=_ORDINALS[self.scale],
+            kernels=", ".join(f"{kernel} {share:.0%}" for kernel, share in _VIDEO_PRESET.kernel_shares),
+            variants=_VIDEO_PRESET.variant_count,
+            noise=_VIDEO_PRESET.max_noise,
+            compressed=_VIDEO_PRESET.compressed_share,
+            crf=_VIDEO_PRESET.crf_range,
+            grid=_GRID_NAMES[self.phase],
         )
         if self.name not in ("bi", "bd"):
             return f"x{self.scale}, {text}"
@@ -99,11 +101,15 @@ class Protocol:
         )
         return f"x{self.scale}, {text}, 8 bits, {compression}"
 
-    def variant(self, clip: str) -> int | None:
+    def variant(self, clip_name: str) -> int | None:
         """With ``video``, which variant of the preset a clip of this name gets: 0 is clean; else None."""
-        return None if self.name != "video" else int(self._random(clip).integers(_VIDEO.variant_count))
+        return (
+            None
+            if self.name != "video"
+            else int(self._generator(clip_name).integers(_VIDEO_PRESET.variant_count))
+        )
 
-    def low(self, truth: np.ndarray, clip: str = "") -> np.ndarray:
+    def degrade(self, truth: np.ndarray, clip_name: str = "") -> np.ndarray:
         """Low resolution of a whole clip.
 
         Args:
@@ -119,8 +125,10 @@ class Protocol:
         if self.name == "none":
             raise ValueError("protocol 'none' makes no low resolution: it is given")
         if self.name == "video":
-            rng = self._random(clip)
-            return degrade(truth, self.scale, _VIDEO, int(rng.integers(_VIDEO.variant_count)), rng)
+            rng = self._generator(clip_name)
+            return degrade(
+                truth, self.scale, _VIDEO_PRESET, int(rng.integers(_VIDEO_PRESET.variant_count)), rng
+            )
         height, width = (side // self.scale for side in truth.shape[1:3])
         low = np.empty((len(truth), height, width, 3), np.uint8)
         for index, frame in enumerate(truth):  # one by one: the work is in float32
@@ -128,8 +136,10 @@ class Protocol:
             low[index] = np.clip(np.rint(small), 0, 255)
         return low if self.crf is None else recompress(low, crf=self.crf)
 
-    def _random(self, clip: str) -> np.random.Generator:
-        return np.random.default_rng([zlib.crc32(text.encode()) for text in (clip, self.name)] + [self.scale])
+    def _generator(self, clip_name: str) -> np.random.Generator:
+        return np.random.default_rng(
+            [zlib.crc32(text.encode()) for text in (clip_name, self.name)] + [self.scale]
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +164,7 @@ class Clip:
 def prepare_clip(
     file: ClipFile,
     protocol: Protocol,
-    frames: int | None = None,
+    max_frames: int | None = None,
     on_notice: Callable[[str], None] = lambda text: None,
 ) -> Clip:
     """Decode a clip, crop it (at right and bottom) to a multiple of the scale, and make its low resolution.
@@ -171,9 +181,9 @@ def prepare_clip(
         DataError: the clip cannot be decoded, is too small or too short to be scored, or is no match for its
             low resolution.
     """
-    if frames is not None and frames < MIN_FRAMES:
+    if max_frames is not None and max_frames < MIN_FRAMES:
         raise DataError(
-            f"--frames {frames} is too few: at least {MIN_FRAMES}, since two at each end are not scored"
+            f"--frames {max_frames} is too few: at least {MIN_FRAMES}, since two at each end are not scored"
         )
     if protocol.name == "none" and file.truth is None:
         raise DataError(
@@ -181,29 +191,33 @@ def prepare_clip(
             "name its folder with --truth"
         )
     original = file.truth if protocol.name == "none" and file.truth else file.path
-    truth = read_frames(original, frames, on_notice)
+    truth = read_frames(original, max_frames, on_notice)
     count, height, width = truth.shape[:3]
-    if count < MIN_FRAMES or min(height, width) < SMALLEST:
+    if count < MIN_FRAMES or min(height, width) < MIN_SIDE:
         raise DataError(
             f"{str(original)!r} ({width}x{height}, {count} frames) cannot be scored: "
-            f"it needs at least {SMALLEST}x{SMALLEST} and {MIN_FRAMES} frames; leave it out"
+            f"it needs at least {MIN_SIDE}x{MIN_SIDE} and {MIN_FRAMES} frames; leave it out"
         )
     if protocol.name == "none":
-        low = read_frames(file.path, frames, on_notice)
-        _check_match(file, low, truth, protocol.scale)
+        low = read_frames(file.path, max_frames, on_notice)
+        _check_pair(file, low, truth, protocol.scale)
         return Clip(file.name, truth, low, protocol)
     truth = truth[:, : height - height % protocol.scale, : width - width % protocol.scale]
     return Clip(
-        file.name, truth, protocol.low(truth, file.plain_name), protocol, protocol.variant(file.plain_name)
+        file.name,
+        truth,
+        protocol.degrade(truth, file.plain_name),
+        protocol,
+        protocol.variant(file.plain_name),
     )
 
 
-def _check_match(file: ClipFile, low: np.ndarray, truth: np.ndarray, scale: int) -> None:
+def _check_pair(file: ClipFile, low: np.ndarray, truth: np.ndarray, scale: int) -> None:
     small, large = (f"{frames.shape[2]}x{frames.shape[1]}" for frames in (low, truth))
     if truth.shape[1:3] != (scale * low.shape[1], scale * low.shape[2]):
-        wanted = f"{scale * low.shape[2]}x{scale * low.shape[1]}"
+        expected = f"{scale * low.shape[2]}x{scale * low.shape[1]}"
         raise DataError(
-            f"{str(file.path)!r} is {small}, its truth {str(file.truth)!r} {large}: x{scale} needs {wanted}; "
+            f"{str(file.path)!r} is {small}, its truth {str(file.truth)!r} {large}: x{scale} needs {expected}; "
             "crop the truth, or say another --scale"
         )
     if len(low) != len(truth):

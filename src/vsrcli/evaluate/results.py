@@ -39,9 +39,9 @@ class Quality:
 
     psnr: float
     ssim: float
-    temporal: float
-    psnr_ends: float
-    ssim_ends: float
+    steady: float
+    psnr_all_frames: float
+    ssim_all_frames: float
 
 
 @dataclass(frozen=True)
@@ -152,39 +152,41 @@ class Evaluation:
             },
             "scoring": {"crop": CROP, "skip_ends": SKIP_ENDS, "psnr_cap": PSNR_CAP, "summary": SCORING},
             "timing": TIMING,
-            "clips": [{**_plain(clip), "gain": clip.gain, "time": _times(clip)} for clip in self.clips],
+            "clips": [
+                {**_scores_dict(clip), "gain": clip.gain, "time": _costs_dict(clip)} for clip in self.clips
+            ],
             "mean": {
                 **{method: asdict(getattr(self.mean, method)) for method in METHODS},
                 "gain": self.mean.gain,
-                "time": _times(self.mean),
+                "time": _costs_dict(self.mean),
             },
             "worst": {"name": self.worst.name, "gain": self.worst.gain},
         }
 
 
-def card_entry(reports: Sequence[Evaluation]) -> dict[str, float]:
+def card_scores(evaluations: Sequence[Evaluation]) -> dict[str, float]:
     """What a model card says under ``measured``: means over clips, and the gain of the worst clip in dB.
 
     ``steady`` is :attr:`Quality.temporal` in dB. Time is left out: it belongs to a machine, not to weights.
     """
     measured: dict[str, float] = {}
-    for report in reports:
-        label, mean = report.protocol.label, report.mean
+    for evaluation in evaluations:
+        label, mean = evaluation.protocol.label, evaluation.mean
         measured |= {
             f"{label} psnr_y": round(mean.model.psnr, 3),
             f"{label} ssim_y": round(mean.model.ssim, 4),
             f"{label} gain_db": round(mean.gain, 3),
-            f"{label} worst_gain_db": round(report.worst.gain, 3),
-            f"{label} steady": round(mean.model.temporal, 3),
+            f"{label} worst_gain_db": round(evaluation.worst.gain, 3),
+            f"{label} steady": round(mean.model.steady, 3),
         }
     return measured
 
 
-def _plain(clip: ClipResult) -> dict[str, Any]:
+def _scores_dict(clip: ClipResult) -> dict[str, Any]:
     return {name: value for name, value in asdict(clip).items() if name != "costs"}
 
 
-def _times(result: ClipResult) -> dict[str, Any]:
+def _costs_dict(result: ClipResult) -> dict[str, Any]:
     return {method: cost.as_dict() for method, cost in result.costs.items()}
 
 

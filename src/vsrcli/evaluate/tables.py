@@ -13,7 +13,7 @@ from vsrcli._version import __version__
 from vsrcli.evaluate.comparison import ModelComparison
 from vsrcli.evaluate.results import SCORING, TIMING, ClipResult, Cost, Evaluation, Quality
 
-_HEAD = 10  # letters of a model's name in one line of a heading
+_MAX_HEADING_LETTERS = 10  # letters of a model's name in one line of a heading
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Table:
         total: whether the last row sums up the others.
     """
 
-    heads: tuple[str, ...]
+    headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    total: bool = False
+    has_total_row: bool = False
 
 
-def clip_table(report: Evaluation, *, short: bool = False) -> Table:
+def clip_table(evaluation: Evaluation, *, short: bool = False) -> Table:
     """One model, clip by clip, with their mean.
 
     Args:
@@ -39,7 +39,7 @@ def clip_table(report: Evaluation, *, short: bool = False) -> Table:
         short: abbreviate headings.
     """
     better = "interp." if short else "interpolated"
-    heads = (
+    headings = (
         "clip",
         "bicubic\nPSNR-Y",
         "lanczos\nPSNR-Y",
@@ -50,7 +50,9 @@ def clip_table(report: Evaluation, *, short: bool = False) -> Table:
         f"{better}\nsteady",
         "model\nsteady",
     )
-    return Table(heads, tuple(_clip_row(clip) for clip in (*report.clips, report.mean)), total=True)
+    return Table(
+        headings, tuple(_clip_row(clip) for clip in (*evaluation.clips, evaluation.mean)), has_total_row=True
+    )
 
 
 def method_table(comparison: ModelComparison, *, worst_clip: bool = True) -> Table:
@@ -60,7 +62,7 @@ def method_table(comparison: ModelComparison, *, worst_clip: bool = True) -> Tab
         comparison: of at least one model.
         worst_clip: name it in a column of its own.
     """
-    heads = [
+    headings = [
         "method",
         "PSNR-Y",
         "SSIM-Y",
@@ -70,20 +72,24 @@ def method_table(comparison: ModelComparison, *, worst_clip: bool = True) -> Tab
         "ms per\nframe",
         "us per\nLR pixel",
     ]
-    mean = comparison.reports[0].mean
+    mean = comparison.evaluations[0].mean
     rows = [
         [name, *_scores(quality), "", "", *_times(mean.costs.get(name, Cost()))]
         for name, quality in (("bicubic", mean.bicubic), ("lanczos", mean.lanczos))
     ]
-    for report in comparison.reports:
-        mean = report.mean
-        gains = f"{mean.gain:+.2f}", f"{report.worst.gain:+.2f}"
-        rows.append([report.model, *_scores(mean.model), *gains, *_times(mean.costs.get("model", Cost()))])
+    for evaluation in comparison.evaluations:
+        mean = evaluation.mean
+        gains = f"{mean.gain:+.2f}", f"{evaluation.worst.gain:+.2f}"
+        rows.append(
+            [evaluation.model, *_scores(mean.model), *gains, *_times(mean.costs.get("model", Cost()))]
+        )
     if worst_clip:
-        heads.append("worst clip")
-        for row, name in zip(rows, ["", "", *(each.worst.name for each in comparison.reports)], strict=True):
+        headings.append("worst clip")
+        for row, name in zip(
+            rows, ["", "", *(each.worst.name for each in comparison.evaluations)], strict=True
+        ):
             row.append(name)
-    return Table(tuple(heads), tuple(tuple(row) for row in rows))
+    return Table(tuple(headings), tuple(tuple(row) for row in rows))
 
 
 def psnr_table(comparison: ModelComparison, models: slice = slice(None)) -> Table:
@@ -93,47 +99,54 @@ def psnr_table(comparison: ModelComparison, models: slice = slice(None)) -> Tabl
         comparison: of at least one model.
         models: which of them.
     """
-    reports = comparison.reports[models]
-    heads = ("clip", "bicubic", "lanczos", *model_heads([each.model for each in comparison.reports])[models])
+    evaluations = comparison.evaluations[models]
+    headings = (
+        "clip",
+        "bicubic",
+        "lanczos",
+        *model_headings([each.model for each in comparison.evaluations])[models],
+    )
     rows = []
-    for number, clip in enumerate((*reports[0].clips, reports[0].mean)):
-        models_of_clip = [(*each.clips, each.mean)[number].model for each in reports]
+    for number, clip in enumerate((*evaluations[0].clips, evaluations[0].mean)):
+        models_of_clip = [(*each.clips, each.mean)[number].model for each in evaluations]
         values = [clip.bicubic, clip.lanczos, *models_of_clip]
         rows.append((clip.name, *(f"{value.psnr:.2f}" for value in values)))
-    return Table(heads, tuple(rows), total=True)
+    return Table(headings, tuple(rows), has_total_row=True)
 
 
-def model_heads(names: Sequence[str]) -> list[str]:
+def model_headings(names: Sequence[str]) -> list[str]:
     """Names for headings: without the scale and degradation that all share, broken at their joints."""
     endings = {found[0] if (found := re.search(r"-x\d-[a-z]+$", name)) else "" for name in names}
     shared = endings.pop() if len(names) > 1 and len(endings) == 1 else ""
-    return [_broken(re.findall(r"[^-/]+[-/]?|[-/]", name.removesuffix(shared))) for name in names]
+    return [_break_lines(re.findall(r"[^-/]+[-/]?|[-/]", name.removesuffix(shared))) for name in names]
 
 
-def footnotes(report: Evaluation) -> list[str]:
+def footnotes(evaluation: Evaluation) -> list[str]:
     """What a clip table does not say."""
-    mean, worst = report.mean, report.worst
-    ends = mean.model.psnr_ends - max(mean.bicubic.psnr_ends, mean.lanczos.psnr_ends)
-    with_ends = f"{mean.model.psnr_ends:.2f} dB, SSIM {mean.model.ssim_ends:.4f}, gain {ends:+.2f} dB"
+    mean, worst = evaluation.mean, evaluation.worst
+    gain = mean.model.psnr_all_frames - max(mean.bicubic.psnr_all_frames, mean.lanczos.psnr_all_frames)
+    all_frames = (
+        f"{mean.model.psnr_all_frames:.2f} dB, SSIM {mean.model.ssim_all_frames:.4f}, gain {gain:+.2f} dB"
+    )
     return [
         f"Worst clip: {worst.name}, {worst.gain:+.2f} dB.",
-        f"With the first and last frames: {with_ends}.",
+        f"With the first and last frames: {all_frames}.",
         f"Time: {_time_line(mean)}.",
     ]
 
 
 def engine_lines(comparison: ModelComparison) -> list[str]:
     """Where the models ran; one line if all ran alike."""
-    places = [report.engine.partition(" on ")[2] or report.engine for report in comparison.reports]
-    if len(set(places)) == 1:
-        return [f"Engine: {places[0]}."]
-    return [f"Engine: {report.engine}." for report in comparison.reports]
+    devices = [report.engine.partition(" on ")[2] or report.engine for report in comparison.evaluations]
+    if len(set(devices)) == 1:
+        return [f"Engine: {devices[0]}."]
+    return [f"Engine: {report.engine}." for report in comparison.evaluations]
 
 
 def notes(comparison: ModelComparison) -> list[str]:
     """How to read the tables."""
     gain = "over the better of bicubic and Lanczos"
-    several = len(comparison.reports) > 1
+    several = len(comparison.evaluations) > 1
     return [
         f"Scoring: {SCORING}.",
         f"Gain: {gain}, of the means and on the worst clip."
@@ -154,17 +167,17 @@ def _clip_row(result: ClipResult) -> tuple[str, ...]:
         f"{result.gain:+.2f}",
         f"{interpolated.ssim:.4f}",
         f"{model.ssim:.4f}",
-        f"{interpolated.temporal:.2f}",
-        f"{model.temporal:.2f}",
+        f"{interpolated.steady:.2f}",
+        f"{model.steady:.2f}",
     )
 
 
 def _scores(quality: Quality) -> tuple[str, str, str]:
-    return f"{quality.psnr:.2f}", f"{quality.ssim:.4f}", f"{quality.temporal:.2f}"
+    return f"{quality.psnr:.2f}", f"{quality.ssim:.4f}", f"{quality.steady:.2f}"
 
 
 def _times(cost: Cost) -> tuple[str, str]:
-    return _short(cost.ms_per_frame), _short(cost.us_per_pixel)
+    return _format_duration(cost.ms_per_frame), _format_duration(cost.us_per_pixel)
 
 
 def _time_line(mean: ClipResult) -> str:
@@ -176,17 +189,17 @@ def _time_line(mean: ClipResult) -> str:
     return f"{per_frame} ms per frame, {per_pixel} us per low-resolution pixel ({others} per frame)"
 
 
-def _short(value: float | None) -> str:
+def _format_duration(value: float | None) -> str:
     """Three digits; ``-`` for what was not measured."""
     if value is None:
         return "-"
     return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
 
-def _broken(words: Sequence[str]) -> str:
+def _break_lines(parts: Sequence[str]) -> str:
     lines = [""]
-    for word in words:
-        if lines[-1] and len(lines[-1]) + len(word) > _HEAD:
+    for word in parts:
+        if lines[-1] and len(lines[-1]) + len(word) > _MAX_HEADING_LETTERS:
             lines.append("")
         lines[-1] += word
     return "\n".join(lines)
@@ -207,35 +220,35 @@ def evaluation_document(comparisons: Sequence[ModelComparison], command: str = "
         parts.append(f"```sh\n{command}\n```")
     for comparison in comparisons:
         parts += _section(comparison)
-    parts.append("\n".join(f"- {_plain(note)}" for note in notes(comparisons[0])))
+    parts.append("\n".join(f"- {_escape_markdown(note)}" for note in notes(comparisons[0])))
     return "\n\n".join(parts) + "\n"
 
 
 def to_markdown(table: Table) -> str:
     """A table by itself."""
-    rows = [[_plain(cell) for cell in row] for row in (table.heads, *table.rows)]
-    if table.total:
+    rows = [[_escape_markdown(cell) for cell in row] for row in (table.headings, *table.rows)]
+    if table.has_total_row:
         rows[-1] = [f"**{cell}**" if cell else "" for cell in rows[-1]]
-    rows.insert(1, [":--", *["--:"] * (len(table.heads) - 1)])
+    rows.insert(1, [":--", *["--:"] * (len(table.headings) - 1)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _section(comparison: ModelComparison) -> list[str]:
-    reports = comparison.reports
-    clips = reports[0].clips
+    evaluations = comparison.evaluations
+    clips = evaluations[0].clips
     frames = sum(clip.frames for clip in clips)
     lines = [f"Protocol: {comparison.protocol.summary}; {len(clips)} clips, {frames} frames."]
     lines += engine_lines(comparison)
-    parts = [f"## {comparison.protocol.label}", _plain("\n".join(lines), breaks="  \n")]
+    parts = [f"## {comparison.protocol.label}", _escape_markdown("\n".join(lines), breaks="  \n")]
     parts.append(to_markdown(method_table(comparison)))
-    if len(reports) == 1:
-        below = _plain("\n".join(footnotes(reports[0])), breaks="  \n")
-        parts.append(f"{_plain(reports[0].model)}, clip by clip:")
-        return [*parts, to_markdown(clip_table(reports[0])), below]
+    if len(evaluations) == 1:
+        below = _escape_markdown("\n".join(footnotes(evaluations[0])), breaks="  \n")
+        parts.append(f"{_escape_markdown(evaluations[0].model)}, clip by clip:")
+        return [*parts, to_markdown(clip_table(evaluations[0])), below]
     return [*parts, "PSNR-Y of each clip, dB:", to_markdown(psnr_table(comparison))]
 
 
-def _plain(text: str, breaks: str = " ") -> str:
+def _escape_markdown(text: str, breaks: str = " ") -> str:
     """Text that Markdown takes as it is; underscores inside words mean nothing to it."""
     text = re.sub(r"([\\`*<\[\]|~])|(?<![^\W_])_|_(?![^\W_])", lambda found: "\\" + found[0], text)
     return breaks.join(text.splitlines())

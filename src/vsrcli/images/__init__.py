@@ -1,1 +1,1 @@
-"""Pictures as a film: a sequence of files, a folder, or a single photograph, in and out."""
+"""Read and write image sequences and single images as if they were videos."""

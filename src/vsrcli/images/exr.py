@@ -1,9 +1,10 @@
-"""OpenEXR: its header, and its linear light as the codes that networks know.
+"""OpenEXR: parse headers, detect damaged files, and convert linear light to codes and back.
 
 The header's layout: "OpenEXR file layout" (openexr.com). Values are in linear light, mostly half floats, and
 may lie outside 0 to 1. Networks here were trained on gamma-coded video, so linear light goes through the sRGB
 curve (IEC 61966-2-1) into 16-bit codes, and back. Between 0.001 and 1 the step of these codes is about that
-of a half float; what lies outside 0 to 1 goes beside the network, see ``beside``.
+of a half float; values outside 0 to 1 bypass the network, see
+:func:`vsrcli.images.writer.restore_out_of_range`.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from typing import IO
 import numpy as np
 
 MAGIC = b"v/1\x01"
-_MAX_HEADER_BYTES = 1 << 20  # bytes in which it has to lie
-_TILED_FLAG, _DEEP_DATA_FLAG, _MULTIPART_FLAG = 0x200, 0x800, 0x1000  # flags behind the version
+_MAX_HEADER_BYTES = 1 << 20
+_TILED_FLAG, _DEEP_DATA_FLAG, _MULTIPART_FLAG = 0x200, 0x800, 0x1000  # bits of the version field
 _HALF_FLOAT = 1
-_ZIP_BLOCK_ROWS = {2: 1, 3: 16}  # rows of a block, by number of the compression
+_ZIP_BLOCK_ROWS = {2: 1, 3: 16}  # rows of a block, by the number of the ZIP compression
 
 
 @dataclass(frozen=True)
 class ExrHeader:
-    """What a file says of its picture.
+    """The parts of an EXR header that decide how the file is read.
 
     Attributes:
         width, height: of the display window.
-        half: whether all its values are 16-bit floats.
-        grey: whether there is luminance only.
-        alpha: whether there is an alpha channel.
-        others: names of channels that are neither colour nor alpha.
+        is_half_float: whether all colour and alpha channels are 16-bit floats.
+        is_grayscale: whether there is luminance only.
+        has_alpha: whether there is an alpha channel.
+        extra_channels: names of channels that are neither colour nor alpha.
     """
 
     width: int
@@ -44,16 +45,16 @@ class ExrHeader:
 
 
 def read_header(file: IO[bytes]) -> ExrHeader:
-    """Read it.
+    """Parse the header at the start of a file.
 
     Raises:
-        ValueError: it is damaged, or the picture is of a kind that is not taken; the text says which.
+        ValueError: the header is damaged, or the image is of an unsupported kind; the text says which.
     """
     data = file.read(_MAX_HEADER_BYTES)
     try:
         flags = struct.unpack("<I", data[4:8])[0]
         if flags & (_DEEP_DATA_FLAG | _MULTIPART_FLAG):
-            raise ValueError("it has several parts, or deep data; write one flat picture a file")
+            raise ValueError("it has several parts, or deep data; write one flat image a file")
         values = dict(_attributes(data))
         left, top, right, bottom = struct.unpack("<4i", values["displayWindow"])
         channels = dict(_channels(values["channels"]))
@@ -76,11 +77,10 @@ def read_header(file: IO[bytes]) -> ExrHeader:
 
 
 def find_truncation(content: bytes) -> str | None:
-    """What of a file is missing or damaged, as half a sentence; None if nothing is known to be.
+    """Describe which part of a file is missing or damaged, as half a sentence; None if none is detected.
 
-    ffmpeg's decoder leaves blocks black that it does not find or cannot read. Behind the header stands a
-    table of where each begins; it ends where the first of them does. Blocks of ZIP have a checksum; others
-    have none.
+    Needed because ffmpeg's decoder leaves blocks black that it cannot find or read. The header is followed by
+    a table of block offsets, which ends where the first block starts. Only ZIP blocks have a checksum.
     """
     try:
         *_, end = (end_offset for *_, end_offset in _attribute_spans(content))
@@ -90,10 +90,12 @@ def find_truncation(content: bytes) -> str | None:
             offset = struct.unpack_from("<Q", content, table_start + 8 * len(offsets))[0]
             offsets.append(offset)
             first_block = min(first_block, offset)
-        block_header_bytes = 20 if is_tiled else 8  # the block's place in the picture, and its length
+        block_header_bytes = 20 if is_tiled else 8  # its position in the image, and its size
         ends = [
-            at + block_header_bytes + struct.unpack_from("<I", content, at + block_header_bytes - 4)[0]
-            for at in offsets
+            offset
+            + block_header_bytes
+            + struct.unpack_from("<I", content, offset + block_header_bytes - 4)[0]
+            for offset in offsets
         ]
     except (struct.error, IndexError, ValueError):
         return "some of its blocks are missing"
@@ -103,7 +105,10 @@ def find_truncation(content: bytes) -> str | None:
 
 
 def _find_damaged_block(content: bytes, offsets: list[int]) -> str | None:
-    """The same of blocks of whole rows that are compressed with zlib; what did not become smaller is raw."""
+    """Decompress all ZIP blocks of a file without tiles, and describe the first damaged one; None if none is.
+
+    A block that compression would not have made smaller is stored raw and has no checksum.
+    """
     values = dict(_attributes(content))
     block_rows = _ZIP_BLOCK_ROWS.get(values["compression"][0])
     if block_rows is None:
@@ -128,12 +133,12 @@ def _find_damaged_block(content: bytes, offsets: list[int]) -> str | None:
 
 
 def _attributes(data: bytes) -> Iterator[tuple[str, bytes]]:
-    for name, begin, end in _attribute_spans(data):
-        yield name, data[begin:end]
+    for name, start, end in _attribute_spans(data):
+        yield name, data[start:end]
 
 
 def _attribute_spans(data: bytes) -> Iterator[tuple[str, int, int]]:
-    """Name, begin and end of every attribute."""
+    """Yield name, start and end offset of every header attribute."""
     offset = 8
     while data[offset] != 0:
         name, offset = _read_string(data, offset)
@@ -157,20 +162,20 @@ def _read_string(data: bytes, offset: int) -> tuple[str, int]:
 
 
 def linear_to_srgb(light: np.ndarray) -> np.ndarray:
-    """Linear light of any shape, float32 -> uint16 codes on the sRGB curve; clipped to 0 to 1."""
+    """Convert linear light, float32 of any shape, to uint16 codes on the sRGB curve; clip to 0 to 1."""
     light = light.clip(0, 1)
     encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.power(light, 1 / 2.4) - 0.055)
     return np.rint(encoded * 65535).astype(np.uint16)
 
 
 def srgb_to_linear(codes: np.ndarray) -> np.ndarray:
-    """Codes of an unsigned integer type on the sRGB curve -> float32 linear light from 0 to 1."""
+    """Convert codes of an unsigned integer type on the sRGB curve to float32 linear light from 0 to 1."""
     code = codes.astype(np.float64) / np.iinfo(codes.dtype).max
     light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
     return light.astype(np.float32)
 
 
 def unpremultiply(light: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Colours (H, W, 3) that are not multiplied by alpha (H, W) any more, as EXR's are."""
+    """Divide premultiplied colours (H, W, 3), such as EXR's, by alpha (H, W); unchanged where alpha is 0."""
     divisor = alpha[..., None]
     return np.divide(light, divisor, out=light.copy(), where=divisor > 0)

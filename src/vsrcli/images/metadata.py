@@ -1,7 +1,6 @@
-"""What a picture file says beside its pixels, carried from the old one to the new one.
+"""Read the metadata that an upscaled image inherits: ICC profile, PNG chunks, EXIF and pixel density.
 
-Its colour profile, PNG's own words on colour, EXIF and the size of a pixel. The new picture is upright, so
-EXIF's orientation becomes 1.
+The upscaled image is stored upright, so EXIF's orientation becomes 1.
 """
 
 from __future__ import annotations
@@ -15,19 +14,19 @@ from typing import Any
 from vsrcli.images import png
 from vsrcli.images.probe import open_pillow, silence_pillow
 
-_MAX_PROFILE_BYTES = 1 << 24  # bytes
+_MAX_PROFILE_BYTES = 1 << 24
 _ORIENTATION_TAG, _EXIF_IFD_TAG, _WIDTH_TAG, _HEIGHT_TAG = 0x0112, 0x8769, 0xA002, 0xA003
 
 
 @dataclass(frozen=True)
 class ImageMetadata:
-    """Of one picture.
+    """Metadata of one image; None or empty where it has none.
 
     Attributes:
-        icc: its colour profile.
-        exif: as in JPEG's APP1, without ``Exif\\0\\0``.
-        dpi: pixels per inch, across and down.
-        chunks: of a PNG: colours, pixel size and words, as they are.
+        icc: the ICC colour profile.
+        exif: EXIF as in JPEG's APP1, without ``Exif\\0\\0``.
+        dpi: pixels per inch, horizontally and vertically.
+        chunks: of a PNG: its chunks on colour, pixel size and text, unchanged.
     """
 
     icc: bytes | None = None
@@ -37,12 +36,12 @@ class ImageMetadata:
 
 
 def read_metadata(path: Path, file_format: str, size: tuple[int, int]) -> ImageMetadata:
-    """The tags of a picture; none of those that are damaged.
+    """Return the metadata of an image for its upscaled version; damaged metadata is left out.
 
     Args:
-        path: the old picture.
-        kind: its format.
-        size: (width, height) of the new one, which EXIF repeats.
+        path: the source image.
+        file_format: its format, such as ``PNG``.
+        size: (width, height) of the upscaled image, which EXIF repeats.
     """
     try:
         if file_format == "PNG":
@@ -68,7 +67,7 @@ def _read_png(path: Path, size: tuple[int, int]) -> ImageMetadata:
     if b"pHYs" in by_type:
         across, down, unit = struct.unpack(">IIB", by_type[b"pHYs"])
         dpi = (across * 0.0254, down * 0.0254) if unit == 1 else None
-        if unit != 1:  # a shape, which the plan has; it may be another one now
+        if unit != 1:  # a pixel aspect ratio: the plan has the one that the output needs
             chunks = tuple(chunk for chunk in chunks if chunk[0] != b"pHYs")
     return ImageMetadata(icc, normalize_exif(exif, size), dpi, chunks)
 
@@ -95,9 +94,9 @@ def _read_with_pillow(path: Path, file_format: str, size: tuple[int, int]) -> Im
 
 
 def normalize_exif(exif: bytes | None, size: tuple[int, int]) -> bytes | None:
-    """EXIF of a picture that has been turned and is of another size now; None if it cannot be understood.
+    """Return EXIF for an image that is upright and of (width, height) ``size``; None if it cannot be parsed.
 
-    A thumbnail of the old picture is left out.
+    The thumbnail of the source image is left out.
     """
     if not exif:
         return None

@@ -1,10 +1,10 @@
-"""Which files a name means: a picture, a folder, a numbered sequence, a pattern with wildcards.
+"""Names of image sequences: which files an input means, and how output images are named.
 
-Only what the *user* has typed is ever taken for a pattern, and only if there is no file of that very name.
-The files are found by listing folders, and each of them is opened by itself: no name reaches a reader that
-would make something else of it.
+An input is an image, a folder, a numbered pattern or a glob. Only a name that the *user* has typed can be a
+pattern, and only if no file has exactly that name. Files are found by listing folders, and each is opened on
+its own: no name reaches a reader that would interpret it as a pattern.
 
-How new pictures are called: by a pattern, as those that they are made of, or by one name.
+Output images are named by a numbered pattern, like their source images, or by a single name.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FORMAT_BY_EXTENSION = {
     ".bmp": "BMP",
     ".exr": "EXR",
 }
-"""What pictures are called, and their file format."""
+"""File format by extension of an image's name, in lower case."""
 
 _NUMBER = re.compile(r"%(?:0(\d{1,2}))?d")
 _PERCENT_OR_NUMBER = re.compile(r"%%|%(?:0\d{1,2})?d")
@@ -38,11 +38,11 @@ _PERCENT_OR_NUMBER = re.compile(r"%%|%(?:0\d{1,2})?d")
 
 @dataclass(frozen=True)
 class NumberPattern:
-    """A name with a number in it, as C's ``printf`` and ffmpeg write it: ``frame-%05d.png``.
+    """A file name with a frame number, as C's ``printf`` and ffmpeg write it: ``frame-%05d.png``.
 
     Attributes:
-        before, after: the name around the number, with ``%`` for ``%%``.
-        digits: of the number, at least; 0 where it is not filled up with zeros.
+        prefix, suffix: the name before and after the number, with ``%`` for ``%%``.
+        min_digits: to which the number is padded with zeros; 0 for no padding.
     """
 
     prefix: str
@@ -50,11 +50,11 @@ class NumberPattern:
     min_digits: int
 
     def format(self, number: int) -> str:
-        """Of the picture with a number."""
+        """Return the file name for a number."""
         return f"{self.prefix}{number:0{self.min_digits}d}{self.suffix}"
 
     def parse(self, name: str) -> int | None:
-        """Of the picture with a name; None if it does not belong to the sequence."""
+        """Return the number in a file name; None if :meth:`format` would not write that name."""
         if not (name.startswith(self.prefix) and name.endswith(self.suffix)):
             return None
         digits = name[len(self.prefix) : len(name) - len(self.suffix)]
@@ -64,7 +64,7 @@ class NumberPattern:
 
 
 def parse_pattern(name: str) -> NumberPattern | None:
-    """A file's name as a pattern; None if it holds no ``%d``, or holds several."""
+    """Parse a file name as a pattern; return None if it holds no ``%d``, or several."""
     parts = _PERCENT_OR_NUMBER.split(name)
     marks = _PERCENT_OR_NUMBER.findall(name)
     number_indices = [index for index, mark in enumerate(marks) if mark != "%%"]
@@ -82,12 +82,12 @@ def parse_pattern(name: str) -> NumberPattern | None:
 
 @dataclass(frozen=True)
 class MatchedFiles:
-    """Files that a name means.
+    """The files of an input.
 
     Attributes:
         files: in order.
-        numbers: of each, as its name has it; None where names are not numbered by a pattern.
-        single: whether the name is that of a file.
+        numbers: of each file, as in its name; None unless a numbered pattern was used.
+        is_single_file: whether the input is the name of one file.
     """
 
     files: tuple[Path, ...]
@@ -96,14 +96,14 @@ class MatchedFiles:
 
 
 def match_files(path: Path) -> MatchedFiles | None:
-    """The pictures that a name means; None if it is no pattern and no folder: a file, or nothing.
+    """Return the files that an input means; None if it does not exist and is no pattern.
 
     Raises:
-        InputError: a folder or pattern without pictures, a gap in the numbers, several formats.
+        InputError: a folder or pattern without images, a gap in the numbers, or several formats.
     """
     try:
         if path.is_dir():
-            return _sorted_one_format(_images_in(path), f"{path} is a folder, but holds no pictures")
+            return _sorted_one_format(_images_in(path), f"{path} is a folder, but holds no images")
         if path.is_file():
             return MatchedFiles((path,), is_single_file=True)
         pattern = parse_pattern(path.name)
@@ -112,14 +112,14 @@ def match_files(path: Path) -> MatchedFiles | None:
         if glob.has_magic(str(path)) and not os.path.lexists(path):
             names = [Path(name) for name in glob.glob(str(path))]
             files = [file for file in names if file.is_file() and is_image_name(file)]
-            return _sorted_one_format(files, f"{path}: no picture matches this pattern")
+            return _sorted_one_format(files, f"{path}: no image matches this pattern")
     except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r} cannot be read ({error}); check the name and the disk") from error
     return None
 
 
 def is_image_name(path: Path) -> bool:
-    """Whether a name is that of a picture."""
+    """Return whether a path has the extension of a supported image format."""
     return path.suffix.lower() in FORMAT_BY_EXTENSION
 
 
@@ -141,8 +141,8 @@ def _sorted_one_format(files: Sequence[Path], empty_message: str) -> MatchedFile
     for file in ordered:
         if FORMAT_BY_EXTENSION[file.suffix.lower()] != FORMAT_BY_EXTENSION[first.suffix.lower()]:
             raise InputError(
-                f"{file} is no {FORMAT_BY_EXTENSION[first.suffix.lower()]} like {first.name} beside it; "
-                f"take one kind at a time, such as '{first.parent / ('*' + first.suffix)}'"
+                f"{file} is no {FORMAT_BY_EXTENSION[first.suffix.lower()]} like {first.name}; "
+                f"take one format at a time, such as '{first.parent / ('*' + first.suffix)}'"
             )
     return MatchedFiles(tuple(ordered))
 
@@ -165,25 +165,25 @@ def _match_number_pattern(path: Path, pattern: NumberPattern) -> MatchedFiles:
             more = f" and {missing - 1} more" if missing > 1 else ""
             raise InputError(
                 f"{path}: {folder / pattern.format(previous + 1)} is missing{more}, between {previous} and "
-                f"{following}; put it back, or take what is there with a quoted "
+                f"{following}; put it back, or take the existing files with a quoted "
                 f"'{folder / (pattern.prefix + '*' + pattern.suffix)}'"
             )
     return MatchedFiles(tuple(by_number[number] for number in numbers), tuple(numbers))
 
 
 NAME_WILDCARD = "*"
-"""Name of a target that is a folder: pictures are called there what they are called in the source."""
+"""Last part of a target that is a folder: images there keep the names of the source images."""
 
 
 @dataclass(frozen=True)
 class OutputNaming:
-    """How new pictures are called.
+    """How output images are named.
 
     Attributes:
-        folder: where they lie.
+        folder: of the images.
         suffix: their extension.
-        pattern: of their names; None: they are called what the source's pictures are called.
-        single: the only one's name, if there is only one.
+        pattern: of their names; None: they keep the names of the source images.
+        single_name: name of the only image; None for a sequence.
     """
 
     folder: Path
@@ -193,7 +193,7 @@ class OutputNaming:
 
     @property
     def path(self) -> Path:
-        """What messages call them: one file, or a pattern."""
+        """The path of the single image, or of the sequence as a pattern."""
         if self.single_name is not None:
             return self.folder / self.single_name
         pattern = self.pattern
@@ -204,7 +204,7 @@ class OutputNaming:
         return self.folder / f"{prefix}%{digits}d{suffix}"
 
     def path_for(self, number: int, source: Path | None) -> Path:
-        """The picture of a number; ``source`` is the one that it is made of."""
+        """Return the path of the image with a number; ``source`` is its source image, if it has one."""
         if self.single_name is not None:
             return self.folder / self.single_name
         if self.pattern is not None:
@@ -214,40 +214,40 @@ class OutputNaming:
 
 
 def parse_target(text: str | os.PathLike[str]) -> Path:
-    """A target as it is typed: ``out/`` becomes ``out/*``, which a ``Path`` can tell from ``out``."""
+    """Return a target as typed: ``out/`` becomes ``out/*``, since ``Path`` does not keep the final slash."""
     name = os.fspath(text)
     separators = tuple(filter(None, (os.sep, os.altsep)))
     return Path(name) / NAME_WILDCARD if name.endswith(separators) else Path(name)
 
 
 def is_image_target(target: Path) -> bool:
-    """Whether a target is spelled as pictures: by extension, or as a folder."""
+    """Return whether a target is spelled as an image sequence: by extension, or as a folder."""
     return target.name == NAME_WILDCARD or is_image_name(target)
 
 
 def resolve_naming(
     target: Path, source: Path, *, from_images: bool, is_single_image: bool, has_many_frames: bool
 ) -> OutputNaming | None:
-    """How the pictures of a target are called; None if it is a film.
+    """Return how the images of a target are named; None if the target is a video.
 
     Args:
-        target: as typed, see :func:`as_target`.
-        source: what is upscaled; of pictures, the first.
-        pictures: whether it is pictures.
-        single: whether it is one picture, named as a file.
-        many: whether more than one frame may come.
+        target: as typed, see :func:`parse_target`.
+        source: the input; of an image sequence, its first file.
+        from_images: whether the input is an image sequence.
+        is_single_image: whether the input is one image, named as a file.
+        has_many_frames: whether the output may have more than one frame.
 
     Raises:
-        UsageError: one name for many pictures, a folder for a film.
+        UsageError: a single name for many frames, or a folder for a video.
     """
     folder = target.parent if target.name == NAME_WILDCARD else target if target.is_dir() else None
     if folder is not None:
         if not from_images:
             video, frames = folder / source.name, folder / "%05d.png"
             if target.name != NAME_WILDCARD:
-                return None  # which the film's own check refuses
+                return None  # the output check of videos refuses it
             raise UsageError(
-                f"{folder} is a folder; name a film in it, such as {video}, or pictures, such as {frames}"
+                f"{folder} is a folder; name a video in it, such as {video}, or images, such as {frames}"
             )
         suffix = source.suffix if is_image_name(source) else ".png"
         return OutputNaming(folder, suffix, single_name=f"{source.stem}{suffix}" if is_single_image else None)
@@ -260,6 +260,6 @@ def resolve_naming(
         example = target.with_name(f"{target.stem}-%05d{target.suffix}")
         single_frame_hint = " (or one frame: --frames 1)" if not from_images else ""
         raise UsageError(
-            f"{target} is one picture for many frames; name a pattern, such as {example}{single_frame_hint}"
+            f"{target} is one image for many frames; name a pattern, such as {example}{single_frame_hint}"
         )
     return OutputNaming(target.parent, target.suffix, single_name=target.name)

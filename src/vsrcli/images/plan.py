@@ -1,4 +1,4 @@
-"""Decide everything about new pictures before the first of them: names, format, depth, transparency."""
+"""Plan the output of images before the first frame: names, file format, bit depth, alpha and notices."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _QUALITY_OPTION = "quality"
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePlan(OutputPlan):
-    """An :class:`~vsrcli.media.output_plan.OutputPlan` of pictures.
+    """An :class:`~vsrcli.media.output_plan.OutputPlan` of images.
 
     Attributes:
-        targets: how they are called.
-        form: how each is stored.
-        cicp: code points of H.273 for primaries and transfer, where a PNG has to say them.
-        seen: shares of the old picture's width and height that are still there.
+        naming: how the images are named.
+        image_format: how each is stored.
+        cicp: code points of H.273 for primaries and transfer that each PNG states; None for none.
+        visible_share: shares of the source's width and height that are left after cropping.
     """
 
     naming: OutputNaming
@@ -59,29 +59,29 @@ def plan_images(
     deinterlace: bool,
     ffmpeg: Ffmpeg,
 ) -> ImagePlan:
-    """Decide how ``source``, upscaled to ``width`` x ``height``, is written as pictures.
+    """Plan how ``source``, upscaled to ``width`` x ``height``, is written as images.
 
     Args:
-        source: the film or the pictures.
-        targets: how they are called.
-        width, height: pixels of the new ones.
-        shape: of a pixel in them.
-        seen: shares of the old picture that are still there.
-        options: what the user asked for.
+        source: a video or an image sequence.
+        naming: how the images are named.
+        width, height: of the images.
+        sample_aspect_ratio: of the images.
+        visible_share: shares of the source's width and height that are left after cropping.
+        options: as requested by the user.
         span: (start, end) in seconds.
-        frames: at most so many.
+        max_frames: upper limit of frames; None for no limit.
         deinterlace: whether the decoder will deinterlace.
-        ffmpeg: that decodes films.
+        ffmpeg: decodes videos.
 
     Raises:
-        OutputError: pictures of these names exist, are the source, or cannot be written.
-        UsageError: an option that cannot be meant.
+        OutputError: files of these names exist, are the source, or cannot be written.
+        UsageError: an option that does not fit the format or the source.
     """
     file_format = FORMAT_BY_EXTENSION[naming.suffix.lower()]
     video = source.video
     if file_format == "EXR" and video.color.transfer in _HDR_TRANSFERS:
         raise UsageError(
-            f"{naming.path}: EXR holds linear light, and {video.color.transfer} is not turned into it; "
+            f"{naming.path}: EXR holds linear light, and {video.color.transfer} is not converted to it; "
             "write .png, which keeps 16 bits and says what they mean"
         )
     has_alpha = video.has_alpha and alpha.can_decode_alpha(video, ffmpeg)
@@ -95,13 +95,13 @@ def plan_images(
     files = _output_files(source, naming, span, max_frames)
     _check_output_files(naming, files, source, overwrite=options.overwrite)
     linear_to_linear = file_format == "EXR" and isinstance(source, ImageSequence) and source.format == "EXR"
+    name = f"{file_format} images" if naming.single_name is None else f"{file_format} image"
     container = Container(
-        "image2", f"{file_format} pictures" if naming.single_name is None else f"{file_format} picture", frozenset(),
-        frozenset(), None, frozenset(), None, has_chapters=False,
-    )  # fmt: skip
+        "image2", name, frozenset(), frozenset(), None, frozenset(), None, has_chapters=False
+    )
     note = f"from {video.codec} {video.width}x{video.height} {video.pix_fmt}, written as {image_format}"
     dropped = [
-        StreamPlan(other.index, other.kind, other.codec, "drop", "pictures hold no such thing")
+        StreamPlan(other.index, other.kind, other.codec, "drop", "images cannot hold it")
         for other in source.other_streams
     ]
     return ImagePlan(
@@ -123,7 +123,7 @@ def plan_images(
         time_origin=source.start + (span[0] or 0),
         timescale=None,
         overwrite=options.overwrite,
-        alpha=image_format.has_alpha and not linear_to_linear,  # which then goes beside
+        alpha=image_format.has_alpha and not linear_to_linear,  # whose alpha bypasses the network
         naming=naming,
         image_format=image_format,
         cicp=_cicp(source) if file_format == "PNG" else None,
@@ -132,7 +132,11 @@ def plan_images(
 
 
 def _choose_quality(file_format: str, options: EncodeOptions, source: Source) -> int | None:
-    """Of JPEG; of WebP if it was asked for, or if the source has lost something already."""
+    """Return the quality of JPEG, and of WebP if it was requested or the source is lossy; else None.
+
+    Raises:
+        UsageError: the requested quality is not a whole number from 1 to 100.
+    """
     requested = dict(options.extra).get(_QUALITY_OPTION)
     if file_format not in ("JPEG", "WebP"):
         return None
@@ -152,16 +156,20 @@ def _output_files(
     span: tuple[Fraction | None, Fraction | None],
     max_frames: int | None,
 ) -> list[Path]:
-    """The files that will be written; of a film, those that are there already and may be replaced."""
+    """Return the files that will be written; of a video, existing files that may be replaced.
+
+    Raises:
+        UsageError: two source images would get the same name.
+    """
     if isinstance(source, ImageSequence):
         indices = frame_range(source, *span, max_frames)
         files = [naming.path_for(source.numbers[index], source.files[index]) for index in indices]
         source_of: dict[str, Path] = {}
-        for number, file in zip(indices, files, strict=True):
-            other = source_of.setdefault(os.path.normcase(file), source.files[number])
-            if other != source.files[number]:
+        for index, file in zip(indices, files, strict=True):
+            other = source_of.setdefault(os.path.normcase(file), source.files[index])
+            if other != source.files[index]:
                 raise UsageError(
-                    f"{other} and {source.files[number]} would both become {file}; name a pattern, such as "
+                    f"{other} and {source.files[index]} would both become {file}; name a pattern, such as "
                     f"{naming.folder / f'%05d{naming.suffix}'}"
                 )
         return files
@@ -175,7 +183,12 @@ def _output_files(
 
 
 def _check_output_files(naming: OutputNaming, files: list[Path], source: Source, *, overwrite: bool) -> None:
-    """Whether pictures may be written there. A folder is made, but not the one that it lies in."""
+    """Check that images can be written there. The output folder may be missing, its parent may not.
+
+    Raises:
+        OutputError: the folder cannot be used, or a file is the source or would be replaced without
+            ``overwrite``. Files that the same job has published are no obstacle.
+    """
     folder = naming.folder
     try:
         if folder.exists() and not folder.is_dir():
@@ -189,12 +202,12 @@ def _check_output_files(naming: OutputNaming, files: list[Path], source: Source,
             )
         source_files = [source.path] if not isinstance(source, ImageSequence) else list(source.files)
         source_inodes = {
-            (stat.st_dev, stat.st_ino) for stat in (old.stat() for old in source_files if old.exists())
+            (stat.st_dev, stat.st_ino) for stat in (file.stat() for file in source_files if file.exists())
         }
         existing = [file for file in files if os.path.lexists(file)]
         for file in existing:
             if file.is_dir():
-                raise OutputError(f"{file} is a folder, so no picture can have its name; choose another")
+                raise OutputError(f"{file} is a folder, so no image can have its name; choose another")
             if file.exists() and (file.stat().st_dev, file.stat().st_ino) in source_inodes:
                 raise OutputError(f"{file} is the input itself; choose another name or folder")
         own = published_files(workdir_for(workdir_name(naming))) if naming.single_name is None else {}
@@ -223,23 +236,23 @@ def _notices(
     if not from_images:
         if source.other_streams:
             kinds = ", ".join(dict.fromkeys(other.kind for other in source.other_streams))
-            yield f"pictures hold nothing else: {kinds} left out"
+            yield f"images hold nothing else: {kinds} left out"
         if video.frame_rate is not None and container.name.endswith("s"):
-            yield f"pictures have no times: this film shows {video.frame_rate} of them a second"
+            yield f"images have no times: this video shows {video.frame_rate} of them a second"
     if video.is_high_bit_depth and file_format in _EIGHT_BIT_FORMATS:
-        yield f"{file_format} has 8 bits: deeper pictures are rounded to them"
+        yield f"{file_format} has 8 bits: higher bit depths are rounded to them"
     if video.has_alpha and not image_format.has_alpha:
         yield f"transparency is dropped: {file_format} has none (PNG, TIFF, WebP and EXR have)"
     if sample_aspect_ratio != 1 and file_format != "PNG":
-        yield f"pixels are {sample_aspect_ratio} as wide as high; {file_format} does not say so here, PNG does"
+        yield f"pixels are {sample_aspect_ratio} as wide as high; PNG says so, {file_format} does not"
     from_exr = from_images and source.format == "EXR"
     if from_exr and file_format == "EXR":
         yield (
-            "linear light goes through the network on the sRGB curve; what lies outside 0 to 1, and alpha, "
-            "is interpolated beside it"
+            "linear light goes through the network on the sRGB curve; values outside 0 to 1, and alpha, "
+            "bypass it and are interpolated"
         )
     elif from_exr:
-        yield "linear light becomes codes on the sRGB curve; what lies outside 0 to 1 is clipped"
+        yield "linear light becomes codes on the sRGB curve; values outside 0 to 1 are clipped"
     elif file_format == "EXR":
         yield "codes are taken to be on the sRGB curve, and written as linear light"
     if file_format == "JPEG" and not (from_images and source.is_lossy):
@@ -253,22 +266,23 @@ def _notices(
     }
     unused = [name for name, value in video_options.items() if value is not None]
     if unused:
-        yield f"{', '.join(unused)}: for films, and without effect on pictures"
+        yield f"{', '.join(unused)}: for videos, and without effect on images"
 
 
 def _remaining_notice(naming: OutputNaming, files: list[Path]) -> Iterator[str]:
-    """Pictures of the same pattern that will not be replaced: whoever reads the sequence gets them, too."""
+    """Yield a notice if other images match the pattern and stay: they become part of the sequence."""
     if naming.pattern is not None and naming.folder.is_dir():
         matching = {file for file in naming.folder.iterdir() if naming.pattern.parse(file.name) is not None}
         if remaining_count := len(matching.difference(files)):
-            yield f"{remaining_count} other picture{'s' * (remaining_count > 1)} with such names stay in {naming.folder}"
+            plural = "s" * (remaining_count > 1)
+            yield f"{remaining_count} other image{plural} with such names stay in {naming.folder}"
 
 
 def _cicp(source: Source) -> tuple[int, int] | None:
-    """What a PNG has to say of the colours of an HDR or wide-gamut film; nobody misses it elsewhere."""
+    """Return primaries and transfer (H.273) of an HDR or wide-gamut video; None for others and for images."""
     tagged = source.video.color
     if isinstance(source, ImageSequence):
-        return None  # their own chunks go along
+        return None  # their own chunks are preserved
     if tagged.transfer not in _HDR_TRANSFERS and tagged.primaries not in _WIDE_GAMUT_PRIMARIES:
         return None
     resolved = color.resolve_color(tagged, source.video.pix_fmt, source.video.width, source.video.height)

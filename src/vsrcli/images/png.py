@@ -1,6 +1,6 @@
-"""PNG's chunks: what surrounds the pixels, which the coders of pixels do not carry.
+"""Read and write PNG chunks: the metadata that image codecs do not carry over.
 
-PNG (ISO/IEC 15948, third edition: W3C Recommendation, 2025) is a row of chunks: length, type, data, CRC-32.
+PNG (ISO/IEC 15948, third edition: W3C Recommendation, 2025) is a list of chunks: length, type, data, CRC-32.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from typing import IO
 MAGIC = b"\x89PNG\r\n\x1a\n"
 _COLOR_CHUNKS = (b"cICP", b"mDCV", b"cLLI", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
 _TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
-_MAX_CHUNK_BYTES = 1 << 26  # bytes of a chunk that is read as a whole
+_MAX_CHUNK_BYTES = 1 << 26
 
 Chunk = tuple[bytes, bytes]
+"""Type and data."""
 
 
 def read_chunks(file: IO[bytes]) -> Iterator[Chunk]:
-    """The chunks before the first pixels, IHDR first; long ones of no interest are passed over.
+    """Yield the chunks before the first IDAT chunk, IHDR first.
 
     Raises:
-        ValueError: this is no PNG, or it ends before its pixels.
+        ValueError: the file is no PNG, ends before its pixels, or has a chunk longer than 64 MiB there.
     """
     if file.read(8) != MAGIC:
         raise ValueError("it is no PNG")
@@ -43,48 +44,48 @@ def read_chunks(file: IO[bytes]) -> Iterator[Chunk]:
 
 
 def preserved_chunks(file: IO[bytes]) -> tuple[Chunk, ...]:
-    """The chunks that say what colours are meant, how large a pixel is, and the words about the picture.
+    """Return the chunks to keep in an upscaled image: those on colour, pixel size and text.
 
     Raises:
-        ValueError: see ``head``.
+        ValueError: see :func:`read_chunks`.
     """
     preserved = (*_COLOR_CHUNKS, b"pHYs", *_TEXT_CHUNKS)
     return tuple(chunk for chunk in read_chunks(file) if chunk[0] in preserved)
 
 
 def icc_chunk(icc: bytes) -> Chunk:
-    """An ICC profile as a chunk."""
+    """Return an ICC profile as an iCCP chunk."""
     return b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)
 
 
 def cicp_chunk(primaries: int, transfer: int) -> Chunk:
-    """Code points of ITU-T H.273 for full-range R'G'B'."""
+    """Return code points of ITU-T H.273 as a cICP chunk of full-range R'G'B'."""
     return b"cICP", bytes([primaries, transfer, 0, 1])
 
 
 def phys_chunk(dpi: tuple[float, float]) -> Chunk:
-    """Pixels per inch."""
+    """Return pixels per inch, horizontally and vertically, as a pHYs chunk."""
     across, down = (round(each / 0.0254) for each in dpi)
     return b"pHYs", struct.pack(">IIB", across, down, 1)
 
 
 def pixel_aspect(data: bytes) -> Fraction:
-    """Of a pixel, its width by its height, as pHYs states it where it states no size; otherwise 1."""
+    """Return the pixel aspect ratio (width / height) of a pHYs chunk without a unit; 1 if it has a unit."""
     across, down, unit = struct.unpack(">IIB", data)
     return Fraction(down, across) if unit == 0 and across and down else Fraction(1)
 
 
 def aspect_chunk(sample_aspect_ratio: Fraction) -> Chunk:
-    """The same as a chunk."""
+    """Return a pixel aspect ratio (width / height) as a pHYs chunk without a unit."""
     return b"pHYs", struct.pack(">IIB", sample_aspect_ratio.denominator, sample_aspect_ratio.numerator, 0)
 
 
 def insert_chunks(content: bytes, chunks: Iterable[Chunk]) -> bytes:
-    """A picture with these chunks before its pixels, and nothing else beside them.
+    """Return a PNG with ``chunks`` after IHDR, and otherwise nothing but IHDR, IDAT and IEND.
 
     Args:
-        content: of a PNG without a palette, as an encoder has made it.
-        chunks: those to be added.
+        content: a PNG without a palette, as encoded.
+        chunks: to insert.
     """
     parts = [MAGIC]
     offset = len(MAGIC)

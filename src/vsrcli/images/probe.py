@@ -1,9 +1,8 @@
-"""What one picture file holds, from its first bytes: nothing is decoded.
+"""Probe image files and image sequences: formats, sizes and colours, without decoding pixels.
 
-Readers are chosen by content and by name together. Files that begin like a picture but are something else, a
-camera's raw file or a film, are no pictures here.
-
-Pictures as a film: what is said of all of them, from a look at each.
+The format is detected by content and, where that is ambiguous, by extension: animations and a camera's raw
+files begin like images but are none here. An image sequence is described as a video: a
+:class:`~vsrcli.media.types.Source` whose frames are the files.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import IO, Any
 from vsrcli.errors import InputError
 from vsrcli.images import exr, png, tiff
 from vsrcli.images.naming import MatchedFiles, is_image_name, match_files
-from vsrcli.images.types import SRGB, UNTAGGED, ImageInfo, first_line, parse_orientation, oriented_size
+from vsrcli.images.types import SRGB, UNTAGGED, ImageInfo, first_line, oriented_size, parse_orientation
 from vsrcli.media.color import PRIMARIES, TRANSFERS
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.probe import probe
@@ -30,9 +29,57 @@ _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MJPEG_EXTENSIONS = (".mjpeg", ".mjpg", ".mjp")
 _ORIENTATION_TAG = 0x0112
 
+DEFAULT_FRAME_RATE = Fraction(25)
+"""Frame rate of an image sequence without ``--fps``: ffmpeg's default, too."""
+
+_CODECS = {"PNG": "png", "TIFF": "tiff", "WebP": "webp", "JPEG": "mjpeg", "BMP": "bmp", "EXR": "exr"}
+_PIX_FMTS = {  # by is_grayscale, has_alpha, is_high_bit_depth
+    (False, False, False): "rgb24",
+    (False, True, False): "rgba",
+    (False, False, True): "rgb48le",
+    (False, True, True): "rgba64le",
+    (True, False, False): "gray",
+    (True, True, False): "ya8",
+    (True, False, True): "gray16le",
+    (True, True, True): "ya16le",
+}
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # their sizes in bytes
+
+
+def probe_source(path: Path, frame_rate: Fraction | None = None) -> Source:
+    """Probe the video, image sequence or image that a path means.
+
+    Args:
+        path: as typed by the user, see :mod:`vsrcli.images.naming`.
+        frame_rate: of an image sequence; None for ``DEFAULT_FRAME_RATE``. Videos have their own.
+
+    Returns:
+        An :class:`~vsrcli.media.types.ImageSequence` for images.
+
+    Raises:
+        InputError: see :func:`vsrcli.media.probe.probe`; or the images are no sequence: there are gaps,
+            several sizes or several formats.
+    """
+    matched = match_files(path)
+    if matched is None or (matched.is_single_file and not _is_still_image(matched.files[0])):
+        return probe(path)
+    return _probe_sequence(path, matched, frame_rate)
+
+
+def video_notices(sequence: ImageSequence, plan: OutputPlan) -> Iterator[str]:
+    """Yield what users should know when an image sequence becomes a video, one line each."""
+    if not sequence.has_explicit_rate:
+        rate = sequence.video.frame_rate
+        yield f"{rate} images make a second by default; --fps sets another rate, such as --fps 24000/1001"
+    if sequence.format == "EXR":
+        yield "linear light becomes codes on the sRGB curve; values outside 0 to 1 are clipped"
+    if "420" in plan.pix_fmt:
+        pix_fmt = plan.pix_fmt.replace("420", "444")
+        yield f"written as {plan.pix_fmt}, which players take; --pix-fmt {pix_fmt} keeps each pixel's colour"
+
 
 def detect_format(path: Path) -> str | None:
-    """A picture's format by its first bytes; None for films, animations and whatever else.
+    """Return an image's format by its first bytes; None for videos, animations and all other files.
 
     Raises:
         OSError: the file cannot be read.
@@ -55,19 +102,16 @@ def detect_format(path: Path) -> str | None:
     return None
 
 
-_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # their lengths
-
-
 def probe_image(path: Path) -> ImageInfo:
-    """Describe a picture.
+    """Return the properties of an image file.
 
     Raises:
-        InputError: it cannot be read, is damaged, too large, or of a kind that is not taken.
+        InputError: it cannot be read, is damaged, too large, or of an unsupported kind.
     """
     try:
         file_format = detect_format(path)
         if file_format is None:
-            raise InputError(f"{path} is no still picture; films are named one by one")
+            raise InputError(f"{path} is no still image; videos are named one by one")
         with path.open("rb") as file:
             info = _PROBES[file_format](file, path)
     except InputError:
@@ -75,13 +119,11 @@ def probe_image(path: Path) -> ImageInfo:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist any more; put it back") from None
     except (OSError, ValueError, SyntaxError, KeyError, IndexError, struct.error) as error:
-        raise InputError(
-            f"{path} cannot be read as a picture: {first_line(error)}; check the file"
-        ) from error
+        raise InputError(f"{path} cannot be read as an image: {first_line(error)}; check the file") from error
     if info.width * info.height > MAX_PIXELS:
         raise InputError(
             f"{path} says that it has {info.width}x{info.height} pixels, more than the "
-            f"{MAX_PIXELS // 10**6} million that are taken; check the file, or shrink it first"
+            f"{MAX_PIXELS // 10**6} million that are allowed; check the file, or shrink it first"
         )
     if min(info.width, info.height) < 1:
         raise InputError(f"{path} has no pixels; check the file")
@@ -89,12 +131,12 @@ def probe_image(path: Path) -> ImageInfo:
 
 
 def silence_pillow() -> None:
-    """Pillow warns of odd metadata and of large pictures; neither is news to whoever upscales them."""
+    """Ignore Pillow's warnings, of odd metadata and of large images; vsr reports what matters itself."""
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def open_pillow(file: IO[bytes], file_format: str) -> Any:
-    """A Pillow image of a format that has been recognized, and of no other; not decoded yet."""
+    """Open a file as a ``PIL.Image.Image`` of the given format, and of no other, without decoding it."""
     from PIL import Image
 
     silence_pillow()
@@ -105,7 +147,7 @@ def _is_animated_png(file: IO[bytes]) -> bool:
     try:
         return any(kind == b"acTL" for kind, _ in png.read_chunks(file))
     except ValueError:
-        return False  # damaged; whoever reads it says so
+        return False  # damaged, which is reported when it is probed
 
 
 def _probe_png(file: IO[bytes], path: Path) -> ImageInfo:
@@ -153,8 +195,8 @@ def _probe_with_pillow(file: IO[bytes], path: Path, file_format: str) -> ImageIn
         mode = image.mode
         if mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
             raise InputError(
-                f"{path} is in {mode}, which is not taken; convert it to RGB first (magick IN -colorspace "
-                "sRGB OUT)"
+                f"{path} is in {mode}, which is not supported; convert it to RGB first "
+                "(magick IN -colorspace sRGB OUT)"
             )
         has_alpha = mode in ("LA", "PA", "RGBA") or "transparency" in image.info
         exif_orientation = (
@@ -175,13 +217,13 @@ def _read_exif(image: Any) -> Any:
 
 
 def _probe_jpeg(file: IO[bytes], path: Path) -> ImageInfo:
-    return replace(_probe_with_pillow(file, path, "JPEG"), lossy=True)
+    return replace(_probe_with_pillow(file, path, "JPEG"), is_lossy=True)
 
 
 def _probe_webp(file: IO[bytes], path: Path) -> ImageInfo:
     first = file.read(1 << 12)
     file.seek(0)
-    return replace(_probe_with_pillow(file, path, "WebP"), lossy=b"VP8L" not in first)
+    return replace(_probe_with_pillow(file, path, "WebP"), is_lossy=b"VP8L" not in first)
 
 
 def _probe_bmp(file: IO[bytes], path: Path) -> ImageInfo:
@@ -215,55 +257,11 @@ _PROBES = {
 }
 
 
-DEFAULT_FRAME_RATE = Fraction(25)
-"""Pictures a second where nobody says: what ffmpeg takes, too."""
-
-_CODECS = {"PNG": "png", "TIFF": "tiff", "WebP": "webp", "JPEG": "mjpeg", "BMP": "bmp", "EXR": "exr"}
-_PIX_FMTS = {  # grey, alpha, 16 bits
-    (False, False, False): "rgb24",
-    (False, True, False): "rgba",
-    (False, False, True): "rgb48le",
-    (False, True, True): "rgba64le",
-    (True, False, False): "gray",
-    (True, True, False): "ya8",
-    (True, False, True): "gray16le",
-    (True, True, True): "ya16le",
-}
-
-
-def probe_source(path: Path, frame_rate: Fraction | None = None) -> Source:
-    """The film, or the pictures, that a name means.
-
-    Args:
-        path: as the user has named it, see :mod:`vsrcli.images.naming`.
-        rate: pictures a second; None: the usual. Of a film it is not asked.
-
-    Raises:
-        InputError: see ``probe``; or pictures that are no film: gaps, several sizes or formats.
-    """
-    matched = match_files(path)
-    if matched is None or (matched.is_single_file and not _is_still_image(matched.files[0])):
-        return probe(path)
-    return _probe_sequence(path, matched, frame_rate)
-
-
-def video_notices(sequence: ImageSequence, plan: OutputPlan) -> Iterator[str]:
-    """What people should know when pictures become a film."""
-    if not sequence.has_explicit_rate:
-        rate = sequence.video.frame_rate
-        yield f"{rate} pictures make a second, as usual; --fps says otherwise, such as --fps 24000/1001"
-    if sequence.format == "EXR":
-        yield "linear light becomes codes on the sRGB curve; what lies outside 0 to 1 is clipped"
-    if "420" in plan.pix_fmt:
-        pix_fmt = plan.pix_fmt.replace("420", "444")
-        yield f"written as {plan.pix_fmt}, which players take; --pix-fmt {pix_fmt} keeps each pixel's colour"
-
-
 def _is_still_image(path: Path) -> bool:
     try:
         return detect_format(path) is not None
     except OSError:
-        return False  # the film's reader says why
+        return False  # the video probe reports why
 
 
 def _probe_sequence(path: Path, matched: MatchedFiles, requested_rate: Fraction | None) -> ImageSequence:
@@ -279,7 +277,7 @@ def _probe_sequence(path: Path, matched: MatchedFiles, requested_rate: Fraction 
         raise InputError(f"{path} cannot be read ({error.strerror}); check the files") from error
     return ImageSequence(
         path=path,
-        container=f"{first.format} pictures" if count > 1 else f"{first.format} picture",
+        container=f"{first.format} images" if count > 1 else f"{first.format} image",
         start=Fraction(0),
         duration=count / frame_rate,
         size_bytes=size,
@@ -295,7 +293,11 @@ def _probe_sequence(path: Path, matched: MatchedFiles, requested_rate: Fraction 
 
 
 def _check_same_kind(file: Path, info: ImageInfo, first_file: Path, first: ImageInfo) -> None:
-    """Pictures of one film have one size and one format; depth, grey and transparency may come and go."""
+    """Check that an image has the format and size of the first; bit depth and channels may differ.
+
+    Raises:
+        InputError: it has not.
+    """
     if info.format != first.format:
         raise InputError(
             f"{file} is {info.format} inside, {first_file.name} is {first.format}; take one format at a time"
@@ -303,7 +305,7 @@ def _check_same_kind(file: Path, info: ImageInfo, first_file: Path, first: Image
     if (info.width, info.height) != (first.width, first.height):
         raise InputError(
             f"{file} has {info.width}x{info.height} pixels, {first_file.name} has "
-            f"{first.width}x{first.height}; take pictures of one size at a time"
+            f"{first.width}x{first.height}; take images of one size at a time"
         )
 
 
@@ -332,27 +334,25 @@ def _video_stream(infos: Sequence[ImageInfo], frame_rate: Fraction) -> VideoStre
 
 
 def _interrupted_run_notices(matched: MatchedFiles) -> Iterator[str]:
-    """What an interrupted run has left is no whole sequence."""
+    """Yield a notice if the folder holds the workdir of an interrupted run, whose images are incomplete."""
     if not matched.is_single_file:
         folder = matched.files[0].parent
         if any(is_image_name(Path(workdir.stem)) for workdir in folder.glob(".*.vsr")):
-            yield f"a run that writes into {folder} has not finished: some pictures may be missing"
+            yield f"a run that writes into {folder} has not finished: some images may be missing"
 
 
 def _file_notices(files: Sequence[Path], infos: Sequence[ImageInfo]) -> list[str]:
-    """What people should know of them, one line each."""
+    """Return what users should know of the files, one line each."""
     notices = []
     if any(each.has_palette for each in infos):
-        notices.append("pictures with a table of colours (palette) become RGB")
+        notices.append("images with a table of colours (palette) become RGB")
     if any(each.orientation != 1 for each in infos):
-        notices.append("the orientation that EXIF asks for is applied to the picture")
+        notices.append("the orientation that EXIF states is applied to the image")
     depths = {each.bit_depth > 8 for each in infos}
     if len(depths) > 1:
-        notices.append("some pictures have 8 bits, some 16: all become 16")
+        notices.append("some images have 8 bits, some 16: all become 16")
     if len({each.color for each in infos}) > 1:
-        notices.append(
-            "not all pictures say the same of their colours: those of the first are taken for a film"
-        )
+        notices.append("the images differ in their colour tags: those of the first are used for a video")
     for file, each in zip(files, infos, strict=True):
         if each.ignored_content:
             notices.append(f"{file.name} holds {' and '.join(each.ignored_content)}: left out")

@@ -1,8 +1,8 @@
-"""Pictures on their way into a folder: made in a hidden one inside it, and moved when a segment is finished.
+"""Publish output images by segments: write them to a hidden workdir, then move them to the output folder.
 
-A list of what is moved is written before that. So even after a power cut, the next run knows its own pictures
-(by size and time, which no rename changes) from those that somebody else has put there, and replaces only its
-own.
+A list of the images is written before they are moved. So even after a power failure, the next run can tell
+images of this job (by size and modification time, which renaming preserves) from foreign files of the same
+name, and replaces only its own.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _LIST_SUFFIX = ".list"
 
 @dataclass(frozen=True)
 class FileStamp:
-    """A picture that has been moved, or was about to be.
+    """Identity of an image that was published, or was about to be.
 
     Attributes:
-        name: of its file.
-        size: bytes.
-        time: of its last change, in nanoseconds.
+        name: file name.
+        size_bytes: file size.
+        mtime_ns: time of last modification in nanoseconds.
     """
 
     name: str
@@ -40,7 +40,7 @@ class FileStamp:
     mtime_ns: int
 
     def matches(self, file: Path) -> bool:
-        """Whether a file is that picture, unchanged."""
+        """Return whether a file is that image, unchanged."""
         try:
             stat = file.lstat()
         except OSError:
@@ -49,17 +49,22 @@ class FileStamp:
 
 
 UNKNOWN_STAMP = FileStamp("", -1, -1)
-"""Of a picture that no list names."""
+"""Stamp of an image that is in no list; matches no file."""
 
 
 def workdir_name(naming: OutputNaming) -> Path:
-    """What the hidden folder is named after: ``out/.%05d.png.vsr``."""
-    name = naming.path.name if naming.pattern is not None else f"pictures{naming.suffix}"
+    """Return the path after which the workdir is named: ``out/%05d.png`` for ``out/.%05d.png.vsr``."""
+    name = naming.path.name if naming.pattern is not None else f"images{naming.suffix}"
     return naming.folder / name
 
 
 def published_files(workdir: Path, *, list_names: Collection[str] | None = None) -> dict[str, FileStamp]:
-    """The pictures that a hidden folder's lists name, by name; of these lists only, if some are given."""
+    """Return stamps of the images in the lists of a workdir, by file name.
+
+    Args:
+        workdir: path of the workdir; may be missing.
+        list_names: read only these lists; None: all.
+    """
     stamps: dict[str, FileStamp] = {}
     with contextlib.suppress(OSError):
         for file in sorted(workdir.glob(f"*{_LIST_SUFFIX}")):
@@ -79,24 +84,24 @@ def _read_list(file: Path) -> list[FileStamp]:
 
 
 class ImageWorkDir(WorkDir):
-    """A :class:`~vsrcli.system.files.WorkDir` whose lists stay as long as it does."""
+    """A :class:`~vsrcli.system.files.WorkDir` whose lists of published images exist as long as it does."""
 
     def remove_except(self, names: Iterable[str]) -> None:
         super().remove_except([*names, *(file.name for file in self.path.glob(f"*{_LIST_SUFFIX}"))])
 
     def has_segment(self, name: str, output_folder: Path) -> bool:
-        """Whether all pictures of a list are where they were moved to, unchanged."""
+        """Return whether all images of the list ``name`` are in ``output_folder``, unchanged."""
         stamps = _read_list(self.path / name)
         return bool(stamps) and all(stamp.matches(output_folder / stamp.name) for stamp in stamps)
 
 
 class PendingImages:
-    """The pictures of one segment, until they are moved together.
+    """The images of one segment, until they are published together.
 
     Args:
-        folder: where they are made.
-        target: where they go.
-        overwrite: whether pictures of others may be replaced.
+        workdir: where they are written.
+        output_folder: where they are published.
+        overwrite: whether foreign files of the same name may be replaced.
     """
 
     def __init__(self, workdir: ImageWorkDir, output_folder: Path, *, overwrite: bool) -> None:
@@ -105,10 +110,10 @@ class PendingImages:
         self._parts: dict[str, Path] = {}
 
     def add(self, name: str, content: bytes) -> None:
-        """Make a picture.
+        """Write an image to the workdir.
 
         Raises:
-            EncodeError: the disk is full or broken.
+            EncodeError: the disk is full or defective.
         """
         part = self._workdir.path / f"{len(self._parts):06}-{time.time_ns():x}.part"
         self._parts[name] = part
@@ -118,13 +123,16 @@ class PendingImages:
             raise write_error(self._output_folder / name, error) from error
 
     def publish(self, first: int, last: int) -> SegmentFile:
-        """Give all of them their names.
+        """Move all images to the output folder.
 
         Args:
-            first, last: times of the frames, in ticks.
+            first, last: timestamps of the first and last frame, in ticks.
+
+        Returns:
+            The list of images as the segment's file.
 
         Raises:
-            EncodeError: a name has been taken meanwhile, or the disk is broken.
+            EncodeError: a foreign file of the same name has appeared meanwhile, or the disk is defective.
         """
         stamps = [FileStamp(name, *_size_and_mtime(part)) for name, part in self._parts.items()]
         for name in self._parts:
@@ -145,14 +153,14 @@ class PendingImages:
         return SegmentFile(list_name, len(stamps), first, last, len(content), 0, zlib.crc32(content))
 
     def discard(self) -> None:
-        """Remove what has not been moved."""
+        """Remove the images that have not been published."""
         for part in self._parts.values():
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
 
 
 def write_file(part: Path, content: bytes) -> None:
-    """A file, durably.
+    """Write a file and flush it to the disk.
 
     Raises:
         OSError: it cannot be written.
@@ -164,7 +172,7 @@ def write_file(part: Path, content: bytes) -> None:
 
 
 def write_error(file: Path, error: OSError) -> EncodeError:
-    """Why a picture cannot be written, in one line."""
+    """Return an error that says in one line why an image cannot be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return EncodeError(
             f"{file}: no room is left in {file.parent} (a full disk, a quota); free some and start again"

@@ -1,10 +1,8 @@
-"""One picture file, decoded: its codes as they are, upright, without a detour over Y'CbCr.
+"""Decode images, one by one or as the frames of an image sequence: upright, without conversion to Y'CbCr.
 
-Pillow decodes what has 8 bits. It would cut deeper pictures to 8 bits without a word, so these are decoded by
-tifffile and by ffmpeg's decoders in PyAV. All of them are given bytes, never names, and the decoder by name:
-there is no reader that could choose another file.
-
-Pictures as frames, each of them read when its turn has come.
+Pillow decodes images of 8 bits. It would silently truncate higher bit depths to 8 bits, so these are decoded
+by tifffile and by ffmpeg's decoders in PyAV. All decoders are chosen by format and read bytes, never names:
+no file can make them open another one.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ from vsrcli.media.decoder import Decoder
 from vsrcli.media.types import Frame, ImageSequence
 
 _PILLOW_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB"}
-_EXR_PLANES = {  # where R, G, B and alpha lie
+_EXR_PLANES = {  # indices of the planes with R, G, B and alpha
     "gbrp": (2, 0, 1),
     "gbrap": (2, 0, 1, 3),
     "gray": (0,),
@@ -37,12 +35,11 @@ _EXR_PLANES = {  # where R, G, B and alpha lie
 
 @dataclass(frozen=True)
 class Image:
-    """Pixels of a file.
+    """Pixels of an image.
 
     Attributes:
         pixels: (H, W, 3); uint8 or uint16 codes, or float32 linear light of any value.
-        alpha: (H, W) of the same type; None where there is none. Colours are straight, except of light:
-            those are multiplied by it.
+        alpha: (H, W) of the same type; None without alpha. Codes are straight, linear light is premultiplied.
     """
 
     pixels: np.ndarray
@@ -50,14 +47,14 @@ class Image:
 
 
 def read_image(path: Path, info: ImageInfo) -> Image:
-    """Decode a picture.
+    """Decode an image.
 
     Args:
         path: the file.
-        look: what was found in it.
+        info: its properties, as probed.
 
     Raises:
-        DecodeError: it is damaged, or not what it was; a part of it is never taken for all.
+        DecodeError: the file is damaged, truncated, or no longer of the size that was probed.
     """
     import av
 
@@ -68,7 +65,7 @@ def read_image(path: Path, info: ImageInfo) -> Image:
         raise _decode_error(path, error) from error
     except (av.FFmpegError, MemoryError, OverflowError, TypeError, RuntimeError) as error:
         raise _decode_error(path, error) from error
-    # Pillow turns TIFFs itself, but nothing else
+    # Pillow applies the orientation of TIFFs itself, but of no other format
     remaining_orientation = 1 if info.format == "TIFF" and info.bit_depth == 8 else info.orientation
     pixels, alpha = (
         None if each is None else _apply_orientation(each, remaining_orientation) for each in decoded
@@ -85,7 +82,7 @@ def read_image(path: Path, info: ImageInfo) -> Image:
 def _decode_error(path: Path, error: BaseException) -> DecodeError:
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return DecodeError(
-        f"{path} cannot be decoded: the picture is damaged or cut short; get a complete copy", details=text
+        f"{path} cannot be decoded: the image is damaged or cut short; get a complete copy", details=text
     )
 
 
@@ -101,7 +98,7 @@ def _decode(content: bytes, info: ImageInfo) -> tuple[np.ndarray, np.ndarray | N
 
 
 def _split_alpha(pixels: np.ndarray, is_grayscale: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    """(H, W, channels) with one, two, three or four channels, into colours and alpha."""
+    """Split (H, W, channels) of 1 to 4 channels into colours (H, W, 3) and alpha (H, W)."""
     color_channels = 1 if is_grayscale else 3
     alpha = pixels[..., color_channels] if pixels.shape[2] > color_channels else None
     return (pixels[..., :1].repeat(3, axis=2) if is_grayscale else pixels[..., :3]), alpha
@@ -119,7 +116,7 @@ def _decode_with_pillow(content: bytes, info: ImageInfo) -> np.ndarray:
 
 
 def _decode_exr(content: bytes) -> np.ndarray:
-    """Floats of an EXR: (H, W, channels) float32."""
+    """Decode an EXR to (H, W, channels), float32."""
     if damaged := exr.find_truncation(content):
         raise ValueError(damaged)
     frame = decode_image(content, "exr", {"err_detect": "explode"})
@@ -127,7 +124,7 @@ def _decode_exr(content: bytes) -> np.ndarray:
     dtype = np.dtype("<f2") if "f16" in pix_fmt else np.dtype("<f4")
     order = _EXR_PLANES.get(pix_fmt.split("f")[0])
     if order is None or not pix_fmt.endswith("le") or max(order) >= len(frame.planes):
-        raise ValueError(f"ffmpeg decodes it as {pix_fmt}, which is not taken")
+        raise ValueError(f"ffmpeg decodes it as {pix_fmt}, which is not supported")
     planes = [
         np.frombuffer(frame.planes[at], dtype).reshape(frame.height, -1)[:, : frame.width] for at in order
     ]
@@ -135,7 +132,7 @@ def _decode_exr(content: bytes) -> np.ndarray:
 
 
 def _apply_orientation(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Upright, after EXIF's orientation (CIPA DC-008, tag 0x0112)."""
+    """Return the image upright, by EXIF's orientation (CIPA DC-008, tag 0x0112)."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):
@@ -146,9 +143,13 @@ def _apply_orientation(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def conform(image: Image, *, high_bit_depth: bool, with_alpha: bool) -> Image:
-    """Codes as those of the whole sequence: in 16 bits if one of them has them, with alpha if it is kept.
+    """Convert an image to the codes of its sequence.
 
-    Light becomes codes, see ``exr``: with alpha, after its colours have been divided by it.
+    Args:
+        image: codes or linear light. Light becomes 16-bit codes on the sRGB curve, see
+            :mod:`vsrcli.images.exr`; with alpha, its colours are divided by it first.
+        high_bit_depth: convert codes of 8 bits to 16.
+        with_alpha: return alpha, opaque where the image has none; otherwise drop it.
     """
     pixels, alpha = image.pixels, image.alpha
     if pixels.dtype.kind == "f":
@@ -168,12 +169,12 @@ def conform(image: Image, *, high_bit_depth: bool, with_alpha: bool) -> Image:
 
 
 class ImageSequenceDecoder(Decoder):
-    """A :class:`~vsrcli.media.decoder.Decoder` of pictures.
+    """A :class:`~vsrcli.media.decoder.Decoder` of an image sequence, which reads each file when it is due.
 
     Args:
-        source: the pictures.
-        options: as of ``Decoder``. A picture that cannot be decoded is an error that names it; with
-            ``tolerant`` the one before stands in its place.
+        source: the image sequence.
+        options: of ``Decoder``. An image that cannot be decoded is an error that names it; with ``tolerant``
+            it is replaced by the image before.
     """
 
     def __init__(self, source: ImageSequence, **options: Any) -> None:
@@ -181,43 +182,41 @@ class ImageSequenceDecoder(Decoder):
         self._sequence = source
 
     def raise_if_damaged(self) -> None:
-        """Every picture is checked when it is read."""
+        """Do nothing: every image is checked when it is read."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no file is open between frames."""
 
     def _seek_point(self) -> Fraction | None:
         return None
 
     def _decode_from(self, seek: Fraction | None) -> Iterator[Frame]:
-        video, before, replaced = self._sequence.video, None, []
-        for number in frame_range(self._sequence, self._start, self._end, self._max_frames):
+        video, image, replaced = self._sequence.video, None, []
+        for index in frame_range(self._sequence, self._start, self._end, self._max_frames):
             try:
-                before = self._read_frame(number)
+                image = self._read_frame(index)
             except InputError:
-                if not self._tolerant or before is None:
+                if not self._tolerant or image is None:
                     raise
-                replaced.append(self._sequence.files[number].name)
+                replaced.append(self._sequence.files[index].name)
             self.frame_count += 1
-            yield Frame(before.pixels, number, video.time_base, before.alpha)
+            yield Frame(image.pixels, index, video.time_base, image.alpha)
         if replaced:
             names = ", ".join(replaced[:5]) + (" …" if len(replaced) > 5 else "")
-            self.warnings.append(f"{len(replaced)} damaged pictures are replaced by the ones before: {names}")
+            self.warnings.append(f"{len(replaced)} damaged images are replaced by the ones before: {names}")
 
-    def _read_frame(self, number: int) -> Image:
-        file, video = self._sequence.files[number], self._sequence.video
-        found = probe_image(file)
-        if (found.format, found.width, found.height) != (self._sequence.format, video.width, video.height):
-            raise DecodeError(f"{file} was changed while it was upscaled; put the old picture back")
-        return conform(
-            read_image(file, found), high_bit_depth=video.is_high_bit_depth, with_alpha=self._alpha
-        )
+    def _read_frame(self, index: int) -> Image:
+        file, video = self._sequence.files[index], self._sequence.video
+        info = probe_image(file)
+        if (info.format, info.width, info.height) != (self._sequence.format, video.width, video.height):
+            raise DecodeError(f"{file} was changed while it was upscaled; put the old image back")
+        return conform(read_image(file, info), high_bit_depth=video.is_high_bit_depth, with_alpha=self._alpha)
 
 
 def frame_range(
     source: ImageSequence, start: Fraction | None, end: Fraction | None, max_frames: int | None = None
 ) -> range:
-    """Which pictures begin in ``[start, end)``, seconds; at most so many."""
+    """Return the indices of the images that begin in ``[start, end)`` seconds, at most ``max_frames``."""
     rate = 1 / source.video.time_base
     first = 0 if start is None else max(-(-(start * rate) // 1), 0)
     last = len(source.files) if end is None else min(-(-(end * rate) // 1), len(source.files))

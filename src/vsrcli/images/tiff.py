@@ -1,9 +1,8 @@
-"""TIFF: what a file holds, and pixels of 16 bits.
+"""Probe TIFF files, read their 16-bit pixels, and call ffmpeg's image codecs on bytes.
 
 tifffile reads every layout, but of the compressions only zlib's without a further package; ffmpeg's decoder
-knows LZW and PackBits.
-
-ffmpeg's coders of pictures, called by name and given bytes: no container, no file, no choice of reader.
+knows LZW and PackBits. ffmpeg's codecs are called by name and given bytes, so that no file can make a demuxer
+open another one.
 """
 
 from __future__ import annotations
@@ -19,20 +18,20 @@ from typing import IO, Any
 import numpy as np
 
 from vsrcli.errors import InputError
-from vsrcli.images.types import ImageInfo, first_line, parse_orientation, oriented_size
+from vsrcli.images.types import ImageInfo, first_line, oriented_size, parse_orientation
 from vsrcli.media.safety import MAX_PIXELS
 
-ASSOCIATED_ALPHA = 1  # alpha that colours are multiplied by
-_MAX_EXTRA_CHANNELS = 5  # channels beside the colours
+ASSOCIATED_ALPHA = 1  # value of ExtraSamples: alpha by which colours are multiplied
+_MAX_EXTRA_CHANNELS = 5  # channels other than the colours
 _UNCOMPRESSED, _DEFLATE = 1, (8, 32946)  # compressions
 
 
 def probe_tiff(file: IO[bytes], path: Path) -> ImageInfo:
-    """Describe the first page.
+    """Return the properties of the first page.
 
     Raises:
-        InputError: of a kind that is not taken.
-        ValueError: damaged.
+        InputError: the image is of an unsupported kind.
+        ValueError: the file is damaged.
     """
     if path.suffix.lower() not in (".tif", ".tiff"):
         raise InputError(f"{path} is built like a TIFF; if it is a camera's raw file, develop it first")
@@ -46,7 +45,7 @@ def probe_tiff(file: IO[bytes], path: Path) -> ImageInfo:
     except (tifffile.TiffFileError, AttributeError, TypeError) as error:
         raise ValueError(first_line(error)) from error
     ignored = (f"{extra_pages} further page{'s' * (extra_pages > 1)}",) if extra_pages else ()
-    return replace(info, others=ignored)
+    return replace(info, ignored_content=ignored)
 
 
 def _page_info(page: Any, path: Path) -> ImageInfo:
@@ -61,32 +60,39 @@ def _page_info(page: Any, path: Path) -> ImageInfo:
     ):
         numbers = {1: "integer", 2: "signed", 3: "float"}.get(sample_format, "unknown")
         raise InputError(
-            f"{path}: {bit_depth}-bit {numbers} TIFF in {page.photometric.name} is not taken; convert it to 8 or "
-            "16 bits in RGB or grey, or float to EXR"
+            f"{path}: {bit_depth}-bit {numbers} TIFF in {page.photometric.name} is not supported; convert it "
+            "to 8 or 16 bits in RGB or grey, or float to EXR"
         )
     color_channels = {"grey": 1, "palette": 1, "rgb": 3}[color_model]
     if not color_channels <= samples <= color_channels + _MAX_EXTRA_CHANNELS:
-        raise InputError(f"{path}: TIFF of {samples} channels is not taken; convert it to RGB first")
+        raise InputError(f"{path}: TIFF of {samples} channels is not supported; convert it to RGB first")
     extra = [int(each) for each in page.extrasamples]
     exif_orientation = parse_orientation(getattr(page.tags.get("Orientation"), "value", 1))
     width, height = oriented_size(int(page.imagewidth), int(page.imagelength), exif_orientation)
     has_alpha = samples > color_channels and (not extra or extra[0] in (1, 2))
-    deep = bit_depth == 16
-    return ImageInfo("TIFF", width, height, 16 if deep else 8, color_channels == 1 and color_model == "grey", has_alpha, exif_orientation,
-                has_palette=color_model == "palette")  # fmt: skip
+    return ImageInfo(
+        "TIFF",
+        width,
+        height,
+        16 if bit_depth == 16 else 8,
+        color_model == "grey",
+        has_alpha,
+        exif_orientation,
+        has_palette=color_model == "palette",
+    )
 
 
 def read_16bit(content: bytes, info: ImageInfo) -> np.ndarray:
-    """Codes of the first page: uint16 (H, W, channels), alpha last and straight.
+    """Return the codes of the first page: uint16 (H, W, channels), alpha last and straight.
 
     Raises:
-        ValueError, av.FFmpegError: damaged, or cut short.
+        ValueError, av.FFmpegError: the file is damaged or truncated.
     """
     import tifffile
 
     with tifffile.TiffFile(io.BytesIO(content)) as tiff:
         page: Any = tiff.pages.first
-        ends = [at + size for at, size in zip(page.dataoffsets, page.databytecounts, strict=True)]
+        ends = [offset + size for offset, size in zip(page.dataoffsets, page.databytecounts, strict=True)]
         if max(ends) > len(content):
             raise ValueError("it ends before its pixels")
         if int(page.compression) in (_UNCOMPRESSED, *_DEFLATE):
@@ -95,7 +101,7 @@ def read_16bit(content: bytes, info: ImageInfo) -> np.ndarray:
             pixels = page.asarray().reshape(page.shape)
             if page.axes.startswith("S"):
                 pixels = np.moveaxis(pixels, 0, -1)
-        else:  # what tifffile could decode with a further package only
+        else:  # tifffile would need a further package
             pixels = frame_to_array(decode_image(content, "tiff"))
         is_inverted = int(page.photometric) == 0
         is_associated = [int(each) for each in page.extrasamples][:1] == [ASSOCIATED_ALPHA]
@@ -109,7 +115,11 @@ def read_16bit(content: bytes, info: ImageInfo) -> np.ndarray:
 
 
 def _check_deflated_sizes(content: bytes, page: Any) -> None:
-    """A few bytes can promise far more than memory holds; here none may become more than its place takes."""
+    """Check that no strip or tile decompresses to more bytes than it has pixels for: a decompression bomb.
+
+    Raises:
+        ValueError: one does, or is damaged.
+    """
     max_bytes = math.prod(page.chunks) * 2
     for offset, size in zip(page.dataoffsets, page.databytecounts, strict=True):
         decompressor = zlib.decompressobj()
@@ -122,7 +132,7 @@ def _check_deflated_sizes(content: bytes, page: Any) -> None:
 
 
 def unassociate_alpha(pixels: np.ndarray) -> np.ndarray:
-    """Codes (H, W, colours and alpha) that were multiplied by alpha, without it."""
+    """Divide codes (H, W, colours and alpha) that are multiplied by alpha; alpha itself is unchanged."""
     max_code = np.iinfo(pixels.dtype).max
     colours, alpha = pixels[..., :-1].astype(np.float64), pixels[..., -1:].astype(np.float64)
     straight = np.divide(colours * max_code, alpha, out=np.zeros_like(colours), where=alpha > 0)
@@ -130,10 +140,10 @@ def unassociate_alpha(pixels: np.ndarray) -> np.ndarray:
 
 
 def decode_image(content: bytes, codec: str, options: dict[str, str] | None = None) -> Any:
-    """The one frame in a file's bytes.
+    """Decode the only frame in the bytes of an image file; return an ``av.VideoFrame``.
 
     Raises:
-        ValueError, av.FFmpegError: there is none, or not all of it.
+        ValueError, av.FFmpegError: the image is damaged or incomplete.
     """
     import av
 
@@ -148,28 +158,32 @@ def decode_image(content: bytes, codec: str, options: dict[str, str] | None = No
 
 
 def frame_to_array(frame: Any) -> np.ndarray:
-    """Integer pixels of one plane: (H, W, channels) in this machine's byte order."""
+    """Return the integer pixels of a packed ``av.VideoFrame``: (H, W, channels) in native byte order.
+
+    Raises:
+        ValueError: the pixel format is planar, or has neither 8 nor 16 bits.
+    """
     bits, pix_fmt = frame.format.components[0].bits, frame.format.name
     dtype = np.dtype(np.uint8) if bits == 8 else np.dtype(">u2" if pix_fmt.endswith("be") else "<u2")
     channels = len(frame.format.components)
     if len(frame.planes) != 1 or bits not in (8, 16):
-        raise ValueError(f"ffmpeg decodes it as {pix_fmt}, which is not taken")
+        raise ValueError(f"ffmpeg decodes it as {pix_fmt}, which is not supported")
     rows = np.frombuffer(frame.planes[0], dtype).reshape(frame.height, -1)
     pixels = rows[:, : frame.width * channels].reshape(frame.height, frame.width, channels)
     return pixels.astype(dtype.newbyteorder("="))
 
 
 def encode_image(codec: str, pix_fmt: str, planes: list[np.ndarray], options: dict[str, str]) -> bytes:
-    """A file's bytes.
+    """Return the bytes of an image file.
 
     Args:
-        codec: the encoder.
-        name: of the pixel format.
+        codec: name of ffmpeg's encoder.
+        pix_fmt: ffmpeg's pixel format.
         planes: its planes, (H, W) or (H, W, channels).
         options: of the encoder.
 
     Raises:
-        av.FFmpegError: it refused.
+        av.FFmpegError: the encoder failed.
     """
     import av
 

@@ -1,4 +1,4 @@
-"""The facts about one picture, and how they are spelled."""
+"""Properties of an image file, and helpers to read them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ UNTAGGED = Color("pc", "gbr")
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """The facts about one picture.
+    """Properties of one image file.
 
     Attributes:
         format: ``PNG``, ``TIFF``, ``WebP``, ``JPEG``, ``BMP`` or ``EXR``.
         width, height: as displayed, that is after ``orientation``.
-        bits: of a component: 8 or 16; of floats 16 or 32.
-        grey: whether it has no colour.
-        alpha: whether it has transparency.
-        orientation: EXIF's: 1 upright, 6 to be turned clockwise by 90 degrees ….
-        color: what its codes mean, as far as it says so.
-        palette: whether its pixels are numbers of colours in a table.
-        lossy: whether its format has lost something (JPEG, ordinary WebP).
-        others: what else is in the file and left out, in words.
-        shape: of a pixel: its width by its height.
+        bit_depth: of a component: 8 or 16; of floats 16 or 32.
+        is_grayscale: whether it has no colour.
+        has_alpha: whether it has an alpha channel or a transparent colour.
+        orientation: EXIF's: 1 upright, 6 to be rotated clockwise by 90 degrees ….
+        color: meaning of its codes, as far as the file states it.
+        has_palette: whether its pixels are indices into a table of colours.
+        is_lossy: whether its compression is lossy (JPEG, ordinary WebP).
+        ignored_content: what else the file holds and is left out, in words.
+        sample_aspect_ratio: width / height of a pixel.
     """
 
     format: str
@@ -45,16 +45,16 @@ class ImageInfo:
 
 
 def parse_orientation(value: Any) -> int:
-    """EXIF's, from whatever stands there."""
+    """Return EXIF's orientation; 1 if the value is none."""
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def oriented_size(width: int, height: int, orientation: int) -> tuple[int, int]:
-    """Width and height as displayed."""
+    """Return width and height as displayed."""
     return (height, width) if orientation >= 5 else (width, height)
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says."""
+    """Return the first line of an error's message, at most 120 characters."""
     text = str(error).splitlines()[0] if str(error) else type(error).__name__
     return text if len(text) < 120 else f"{text[:117]}..."

@@ -1,11 +1,10 @@
-"""Frames into picture files: what an encoder is to a film.
+"""Write upscaled frames as image files, the counterpart of a video encoder.
 
-What of an EXR no network sees: values outside 0 to 1, and alpha; they are resampled and added again.
-
-A network here is given codes of 0 to 1. What stands out above white (a lamp, a fire) or below black is
-interpolated linearly: weights that are never negative draw no dark rings around a bright point. Alpha is
-resampled as that of films is; an EXR's colours are multiplied by it, so they go through the network as they
-look over black.
+Networks take codes of 0 to 1, so an EXR's values outside that range and its alpha bypass them: they are
+resampled and restored in the upscaled image. Values above white (a lamp, a fire) or below black are
+interpolated linearly, since weights that are never negative draw no dark rings around a bright point. Alpha
+is resampled like that of videos. An EXR's colours are premultiplied by alpha, so the network processes them
+as if over black.
 """
 
 from __future__ import annotations
@@ -39,13 +38,13 @@ def restore_out_of_range(
     source_image: Image | None,
     visible_share: tuple[float, float],
 ) -> Image:
-    """A new picture's light.
+    """Return the linear light of an upscaled image, premultiplied, with values outside 0 to 1 restored.
 
     Args:
         codes: (H, W, 3), as upscaled.
-        alpha: (H, W) codes, if they came with the frame: colours are not multiplied by it yet.
-        old: the source's light, if it is of light.
-        seen: shares of its width and height that are still there.
+        alpha: (H, W) codes if the frame has alpha, which means that its colours are straight; else None.
+        source_image: the source frame; values and alpha are restored from it if it holds linear light.
+        visible_share: shares of its width and height that are left after cropping.
     """
     light = exr.srgb_to_linear(codes)
     if alpha is not None:
@@ -69,23 +68,23 @@ def restore_out_of_range(
 
 
 class ImageWriter(AtomicWriter):
-    """A context manager that takes the upscaled frames of a segment in order.
+    """A context manager that writes the upscaled frames of a segment, in order, as images.
 
-    Leaving it normally moves the pictures to their places, all together; by an exception, removes them.
+    Leaving it normally publishes all images together; leaving it by an exception removes them.
 
     Args:
-        plan: of all pictures.
-        source: what the frames are of.
-        folder: where pictures are made; None: a single one, beside its place.
-        begins: number of the first frame.
+        plan: of the whole output.
+        source: of the frames.
+        workdir: where images are written first; None for a single image, written next to its target.
+        first_index: index of the first frame in the output.
 
     Attributes:
         count: frames taken so far.
-        segment: what has been written, once it is finished.
-        warnings: none; a film's encoder has some.
+        segment: the segment's list of images, once it is published; None for a single image.
+        warnings: always empty; for compatibility with video encoders.
 
     Raises:
-        EncodeError: a picture cannot be encoded, or not be written.
+        EncodeError: an image cannot be encoded or written.
     """
 
     def __init__(
@@ -103,19 +102,20 @@ class ImageWriter(AtomicWriter):
         self._first_pts = self._last_pts = 0
 
     def write(self, frame: Frame) -> None:
-        """Append a frame; it is encoded in a thread, a few frames later.
+        """Append a frame; a background thread encodes it, a few frames later.
 
         Args:
-            frame: pixels (plan.height, plan.width, 3); with ``alpha`` if the plan keeps it.
+            frame: pixels (plan.height, plan.width, 3); with ``alpha`` if and only if ``plan.alpha``.
 
         Raises:
-            EncodeError: this picture, or one before, cannot be written.
+            EncodeError: this image, or an earlier one, cannot be written.
+            ValueError: the frame does not fit the plan.
         """
         plan = self._plan
         if frame.pixels.shape != (plan.height, plan.width, 3) or (frame.alpha is None) == plan.alpha:
             raise ValueError(f"frame of shape {frame.pixels.shape}, alpha: {frame.alpha is not None}")
         if self._temporary_path is not None and self.count:
-            raise EncodeError(f"{plan.target}: a second frame has come for one picture; use --frames 1")
+            raise EncodeError(f"{plan.target}: a second frame has come for one image; use --frames 1")
         self._background.put((frame, self._first_index + self.count))
         self._first_pts, self._last_pts = (self._first_pts if self.count else frame.pts), frame.pts
         self.count += 1
@@ -124,7 +124,8 @@ class ImageWriter(AtomicWriter):
         plan = self._plan
         if self.count == 0:
             raise EncodeError(
-                f"{plan.display_name}: no frame was written, so there is no picture; choose another --start or --end"
+                f"{plan.display_name}: no frame was written, so there is no image; choose another --start or "
+                "--end"
             )
         self._background.drain()
         if self._pending is not None:
@@ -141,7 +142,7 @@ class ImageWriter(AtomicWriter):
                 self._temporary_path.unlink()
 
     def _write_image(self, item: tuple[Frame, int]) -> None:
-        """One picture: named, encoded, written."""
+        """Encode and write one frame; ``item`` is the frame and its index in the output."""
         import av
 
         frame, index = item
@@ -149,6 +150,8 @@ class ImageWriter(AtomicWriter):
         source_file = source.files[frame.pts] if source else None
         file = plan.naming.path_for(source.numbers[frame.pts] if source else index + 1, source_file)
         pixels, alpha = frame.pixels, frame.alpha
+
+        # EXR: linear light, with the values that bypassed the network
         if plan.image_format.format == "EXR":
             source_image = (
                 read_image(source_file, probe_image(source_file))
@@ -157,18 +160,22 @@ class ImageWriter(AtomicWriter):
             )
             restored = restore_out_of_range(pixels, alpha, source_image, plan.visible_share)
             pixels, alpha = restored.pixels, restored.alpha
-            if plan.image_format.has_alpha and alpha is None:  # of this one picture among others
+            if plan.image_format.has_alpha and alpha is None:  # other images of the sequence have alpha
                 alpha = np.ones(pixels.shape[:2], np.float32)
+
+        # Metadata: inherited from the source image, or HDR tags of a video; the aspect ratio from the plan
         metadata = ImageMetadata()
         if source and source_file:
             metadata = read_metadata(source_file, source.format, (plan.width, plan.height))
         elif plan.cicp is not None:
             metadata = replace(metadata, chunks=(png.cicp_chunk(*plan.cicp),))
-        if plan.sample_aspect_ratio != 1:  # which takes the place of a size
+        if plan.sample_aspect_ratio != 1:  # pHYs states either an aspect ratio or a density
             chunks = tuple(chunk for chunk in metadata.chunks if chunk[0] != b"pHYs")
             metadata = replace(
                 metadata, chunks=(*chunks, png.aspect_chunk(plan.sample_aspect_ratio)), dpi=None
             )
+
+        # Encode and write
         try:
             content = encode_image_file(plan.image_format, pixels, alpha, metadata)
         except (ValueError, OSError, av.FFmpegError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from scenes import folder_of, frames, lossless
+from clip_samples import write_image_folder, frames, write_lossless_video
 
 from vsrcli.errors import DataError, UsageError
 from vsrcli.evaluate.benchmark import measure_model, phase_gain
@@ -14,8 +14,8 @@ from vsrcli.evaluate.protocol import Protocol, prepare_clip
 from vsrcli.inference.engine import ResampleEngine
 
 HIGH = frames()[:, :64, :96]
-LOW = Protocol("bd", 4).low(HIGH)
-GIVEN = Protocol("none", 4, grid="zero")
+LOW = Protocol("bd", 4).degrade(HIGH)
+GIVEN = Protocol("none", 4, phase_override="zero")
 
 
 def found(*paths: Path, truth: Path | None = None) -> list[tuple[str, str, str]]:
@@ -27,17 +27,17 @@ def found(*paths: Path, truth: Path | None = None) -> list[tuple[str, str, str]]
 @pytest.mark.parametrize(("low", "high"), [("lr", "hr"), ("LR", "GT"), ("Lr", "gt")])
 def test_folders_beside_each_other(tmp_path: Path, low: str, high: str) -> None:
     for clip in ("b", "a"):
-        folder_of(tmp_path / "set" / low / clip, LOW)
-    folder_of(tmp_path / "set" / high / "a", HIGH)
-    lossless(tmp_path / "set" / high / "b.mkv", HIGH)
+        write_image_folder(tmp_path / "set" / low / clip, LOW)
+    write_image_folder(tmp_path / "set" / high / "a", HIGH)
+    write_lossless_video(tmp_path / "set" / high / "b.mkv", HIGH)
     expected = [("a", low, high), ("b", low, high)]
     assert found(tmp_path) == found(tmp_path / "set") == expected
 
 
 def test_both_resolutions_inside_each_clip(tmp_path: Path) -> None:
     for clip in ("walk", "city"):
-        folder_of(tmp_path / clip / "lr", LOW)
-        folder_of(tmp_path / clip / "hr", HIGH)
+        write_image_folder(tmp_path / clip / "lr", LOW)
+        write_image_folder(tmp_path / clip / "hr", HIGH)
     pairs = find_pairs([tmp_path])
     assert [pair.name for pair in pairs] == ["city", "walk"]
     assert pairs[0].path == tmp_path / "city" / "lr"
@@ -45,11 +45,11 @@ def test_both_resolutions_inside_each_clip(tmp_path: Path) -> None:
 
 
 def test_truth_elsewhere(tmp_path: Path) -> None:
-    low = lossless(tmp_path / "small" / "deep" / "one.mkv", LOW)
-    folder_of(tmp_path / "small" / "two", LOW)
-    folder_of(tmp_path / "large" / "deep" / "one", HIGH)
-    two = lossless(tmp_path / "large" / "two.mkv", HIGH)
-    folder_of(tmp_path / "large" / "three", HIGH)
+    low = write_lossless_video(tmp_path / "small" / "deep" / "one.mkv", LOW)
+    write_image_folder(tmp_path / "small" / "two", LOW)
+    write_image_folder(tmp_path / "large" / "deep" / "one", HIGH)
+    two = write_lossless_video(tmp_path / "large" / "two.mkv", HIGH)
+    write_image_folder(tmp_path / "large" / "three", HIGH)
     assert found(tmp_path / "small", truth=tmp_path / "large") == [
         ("one", "deep", "deep"),
         ("two", "small", "large"),
@@ -59,7 +59,9 @@ def test_truth_elsewhere(tmp_path: Path) -> None:
 
 
 def test_given_low_resolution_scores_as_if_it_had_been_made(tmp_path: Path) -> None:
-    pair = ClipFile(folder_of(tmp_path / "lr", LOW), "clip", folder_of(tmp_path / "hr", HIGH))
+    pair = ClipFile(
+        write_image_folder(tmp_path / "lr", LOW), "clip", write_image_folder(tmp_path / "hr", HIGH)
+    )
     given, made = (
         measure_model(ResampleEngine("lanczos", 4, "zero"), prepare_clip(file, protocol))[0]
         for file, protocol in ((pair, GIVEN), (ClipFile(tmp_path / "hr", "clip"), Protocol("bd", 4)))
@@ -68,34 +70,36 @@ def test_given_low_resolution_scores_as_if_it_had_been_made(tmp_path: Path) -> N
 
 
 def test_low_resolution_on_the_other_grid_is_noticed(tmp_path: Path) -> None:
-    pair = ClipFile(folder_of(tmp_path / "lr", LOW), "clip", folder_of(tmp_path / "hr", HIGH))
+    pair = ClipFile(
+        write_image_folder(tmp_path / "lr", LOW), "clip", write_image_folder(tmp_path / "hr", HIGH)
+    )
     assert phase_gain(prepare_clip(pair, Protocol("none", 4))) > 1
     assert phase_gain(prepare_clip(pair, GIVEN)) < -1
 
 
 def test_pairs_that_do_not_match(tmp_path: Path) -> None:
-    low, high = folder_of(tmp_path / "lr", LOW), folder_of(tmp_path / "hr", HIGH)
+    low, high = write_image_folder(tmp_path / "lr", LOW), write_image_folder(tmp_path / "hr", HIGH)
     with pytest.raises(DataError, match=r"is 24x16, its truth .* 96x64: x3 needs 72x48"):
         prepare_clip(ClipFile(low, "clip", high), Protocol("none", 3))
     (low / "Frame 012.png").unlink()
     with pytest.raises(DataError, match=r"has 11 frames, its truth .* 12"):
         prepare_clip(ClipFile(low, "clip", high), GIVEN)
-    assert len(prepare_clip(ClipFile(low, "clip", high), GIVEN, frames=11).low) == 11
+    assert len(prepare_clip(ClipFile(low, "clip", high), GIVEN, max_frames=11).low) == 11
     with pytest.raises(DataError, match="no truth for"):
         prepare_clip(ClipFile(low, "clip"), GIVEN)
 
 
 def test_layouts_that_cannot_be_understood(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no folder with pairs: --degrade none needs folders 'lr' and 'hr'"):
-        find_pairs([folder_of(tmp_path / "plain", LOW)])
+        find_pairs([write_image_folder(tmp_path / "plain", LOW)])
     with pytest.raises(DataError, match="is not there"):
         find_pairs([tmp_path / "missing"])
-    folder_of(tmp_path / "set" / "lr" / "a", LOW)
-    folder_of(tmp_path / "set" / "hr" / "a", HIGH)
-    folder_of(tmp_path / "set" / "hr" / "b", HIGH)
+    write_image_folder(tmp_path / "set" / "lr" / "a", LOW)
+    write_image_folder(tmp_path / "set" / "hr" / "a", HIGH)
+    write_image_folder(tmp_path / "set" / "hr" / "b", HIGH)
     with pytest.raises(DataError, match=r"clip 'b' of '.*hr' has no namesake in '.*lr'"):
         find_pairs([tmp_path / "set"])
-    folder_of(tmp_path / "set" / "GT" / "a", HIGH)
+    write_image_folder(tmp_path / "set" / "GT" / "a", HIGH)
     with pytest.raises(DataError, match="leave one low and one high resolution"):
         find_pairs([tmp_path / "set"])
     lows = tmp_path / "set" / "lr"
@@ -103,14 +107,14 @@ def test_layouts_that_cannot_be_understood(tmp_path: Path) -> None:
         find_pairs([lows], tmp_path / "missing")
     with pytest.raises(DataError, match=r"no truth for .*lr/a': .*plain/../a' is neither"):
         find_pairs([lows], tmp_path / "plain" / "..")
-    lossless(tmp_path / "set" / "hr" / "a.mkv", HIGH[:5])
+    write_lossless_video(tmp_path / "set" / "hr" / "a.mkv", HIGH[:5])
     with pytest.raises(DataError, match="two truths for"):
         find_pairs([lows], tmp_path / "set" / "hr")
 
 
 def test_options_of_other_protocols_are_refused() -> None:
     with pytest.raises(UsageError, match="has its own grid: leave --phase zero out"):
-        Protocol("bi", 4, grid="zero")
+        Protocol("bi", 4, phase_override="zero")
     with pytest.raises(UsageError, match="takes low resolution as it is: leave --crf 23 out"):
         Protocol("none", 4, crf=23)
     with pytest.raises(UsageError, match="compresses by itself: leave --crf 23 out"):

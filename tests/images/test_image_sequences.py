@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import stills
+import image_samples
 from PIL import Image
 
 import media_samples as media
@@ -49,29 +49,29 @@ def worked(outcome: Outcome) -> str:
 def test_a_sequence_keeps_numbers_depth_and_colours(
     vsr: Vsr, tmp_path: Path, suffix: str, deep: bool
 ) -> None:
-    source = stills.sequence(tmp_path / "in", 6, first=98, suffix=suffix, deep=deep)
+    source = image_samples.write_sequence(tmp_path / "in", 6, first=98, suffix=suffix, high_bit_depth=deep)
     worked(vsr("upscale", source, tmp_path / "out" / f"x%04d{suffix}", *TWICE))
     assert names(tmp_path / "out") == [f"x{number:04d}{suffix}" for number in range(98, 104)]
     for number in range(98, 104):
-        found = stills.codes(tmp_path / "out" / f"x{number:04d}{suffix}", deep=deep)
-        wanted = expected(stills.smooth(deep=deep, seed=number))
+        found = image_samples.read_codes(tmp_path / "out" / f"x{number:04d}{suffix}", high_bit_depth=deep)
+        wanted = expected(image_samples.smooth_codes(high_bit_depth=deep, seed=number))
         assert np.abs(found.astype(int) - wanted.astype(int)).max() <= 1
-    assert ("48" in stills.stored(tmp_path / "out" / f"x0098{suffix}")) == deep
+    assert ("48" in image_samples.stored_pix_fmt(tmp_path / "out" / f"x0098{suffix}")) == deep
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4], ids=["grey", "grey+a", "rgb+a"])
 def test_grey_stays_grey_and_transparency_stays(vsr: Vsr, tmp_path: Path, channels: int) -> None:
-    codes = stills.smooth(channels, deep=True)
+    codes = image_samples.smooth_codes(channels, high_bit_depth=True)
     codes[..., -1] = codes[..., -1] // 2 + 30000 if channels > 1 else codes[..., -1]
-    source = stills.write(tmp_path / "in.png", codes)
+    source = image_samples.write_image(tmp_path / "in.png", codes)
     worked(vsr("upscale", source, tmp_path / "out.png", *TWICE))
-    found = stills.codes(tmp_path / "out.png", channels, deep=True)
+    found = image_samples.read_codes(tmp_path / "out.png", channels, high_bit_depth=True)
     assert np.abs(found.astype(int) - expected(codes).astype(int)).max() <= 1
-    assert stills.stored(tmp_path / "out.png").startswith(stills.stored(source))
+    assert image_samples.stored_pix_fmt(tmp_path / "out.png").startswith(image_samples.stored_pix_fmt(source))
 
 
 def test_folders_and_wildcards_keep_the_names(vsr: Vsr, tmp_path: Path) -> None:
-    stills.sequence(tmp_path / "in", 3)
+    image_samples.write_sequence(tmp_path / "in", 3)
     (tmp_path / "in" / "notes.txt").write_text("no picture")
     (tmp_path / "there").mkdir()
     worked(vsr("upscale", tmp_path / "in", f"{tmp_path}/new/", *TWICE))
@@ -82,7 +82,7 @@ def test_folders_and_wildcards_keep_the_names(vsr: Vsr, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tiff", ".bmp"])
 def test_a_single_picture(vsr: Vsr, tmp_path: Path, suffix: str) -> None:
-    Image.fromarray(stills.smooth()).save(tmp_path / f"in{suffix}", quality=95, lossless=True)
+    Image.fromarray(image_samples.smooth_codes()).save(tmp_path / f"in{suffix}", quality=95, lossless=True)
     worked(vsr("upscale", tmp_path / f"in{suffix}", tmp_path / f"out{suffix}", *TWICE))
     with Image.open(tmp_path / f"in{suffix}") as old, Image.open(tmp_path / f"out{suffix}") as new:
         assert new.format == old.format
@@ -94,7 +94,7 @@ def test_a_single_picture(vsr: Vsr, tmp_path: Path, suffix: str) -> None:
 def test_a_photograph_stands_upright_and_keeps_its_words(vsr: Vsr, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "A camera"
-    Image.fromarray(stills.smooth()).save(tmp_path / "in.jpg", exif=exif, quality=95)
+    Image.fromarray(image_samples.smooth_codes()).save(tmp_path / "in.jpg", exif=exif, quality=95)
     said = worked(vsr("upscale", tmp_path / "in.jpg", tmp_path / "out.jpg", *TWICE))
     assert "orientation" in said
     with Image.open(tmp_path / "out.jpg") as image:
@@ -103,14 +103,14 @@ def test_a_photograph_stands_upright_and_keeps_its_words(vsr: Vsr, tmp_path: Pat
 
 
 def test_a_colour_table_is_told_and_becomes_rgb(vsr: Vsr, tmp_path: Path) -> None:
-    Image.fromarray(stills.smooth()).quantize(16).save(tmp_path / "in.png")
+    Image.fromarray(image_samples.smooth_codes()).quantize(16).save(tmp_path / "in.png")
     assert "palette" in worked(vsr("upscale", tmp_path / "in.png", tmp_path / "out.png", *TWICE))
     with Image.open(tmp_path / "out.png") as image:
         assert image.mode == "RGB"
 
 
 def test_pictures_become_a_film_with_exact_times(vsr: Vsr, tmp_path: Path) -> None:
-    source = stills.sequence(tmp_path / "in", 5, first=7)
+    source = image_samples.write_sequence(tmp_path / "in", 5, first=7)
     target = tmp_path / "out.mp4"
     worked(vsr("upscale", source, target, *TWICE, "--fps", "24000/1001"))
     assert frame_times(probe(target)) == [Fraction(1001 * number, 24000) for number in range(5)]
@@ -119,7 +119,7 @@ def test_pictures_become_a_film_with_exact_times(vsr: Vsr, tmp_path: Path) -> No
 
 
 def test_the_usual_rate_is_said(vsr: Vsr, tmp_path: Path) -> None:
-    source = stills.sequence(tmp_path / "in", 2)
+    source = image_samples.write_sequence(tmp_path / "in", 2)
     said = worked(vsr("upscale", source, tmp_path / "out.mkv", *TWICE))
     assert "25 pictures make a second" in said
     assert probe(tmp_path / "out.mkv").video.frame_rate == 25
@@ -139,14 +139,14 @@ def test_a_film_becomes_pictures_counted_from_one(vsr: Vsr, sample: Sample, tmp_
     assert names(tmp_path / "out") == [f"{number:05d}.png" for number in range(1, 13)]
     with Decoder(probe(film), ffmpeg=find_ffmpeg()) as frames:
         for number, frame in enumerate(frames, 1):
-            found = stills.codes(tmp_path / "out" / f"{number:05d}.png").astype(int)
+            found = image_samples.read_codes(tmp_path / "out" / f"{number:05d}.png").astype(int)
             assert np.abs(found - expected(frame.pixels).astype(int)).max() <= 1
 
 
 def test_ten_bits_become_sixteen_and_say_what_they_mean(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
     worked(vsr("upscale", sample(media.ten_bit), tmp_path / "%d.png", *TWICE, "--frames", "2"))
     assert names(tmp_path) == ["1.png", "2.png"]
-    assert stills.stored(tmp_path / "1.png").startswith("rgb48")
+    assert image_samples.stored_pix_fmt(tmp_path / "1.png").startswith("rgb48")
     from vsrcli.images.probe import probe_image
 
     assert (
@@ -176,7 +176,7 @@ def test_one_frame_of_a_film(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
 
 
 def test_a_span_of_pictures(vsr: Vsr, tmp_path: Path) -> None:
-    source = stills.sequence(tmp_path / "in", 6)
+    source = image_samples.write_sequence(tmp_path / "in", 6)
     worked(vsr("upscale", source, tmp_path / "a" / "%d.png", *TWICE, "--fps", "10", "--start", "0.2",
                "--end", "0.5"))  # fmt: skip
     assert names(tmp_path / "a") == ["3.png", "4.png", "5.png"]
@@ -187,8 +187,8 @@ def test_a_span_of_pictures(vsr: Vsr, tmp_path: Path) -> None:
 
 
 def test_pictures_of_two_sizes_are_refused_by_name(vsr: Vsr, tmp_path: Path) -> None:
-    source = stills.sequence(tmp_path / "in", 3)
-    stills.write(tmp_path / "in" / "f002.png", stills.smooth(size=(20, 32)))
+    source = image_samples.write_sequence(tmp_path / "in", 3)
+    image_samples.write_image(tmp_path / "in" / "f002.png", image_samples.smooth_codes(size=(20, 32)))
     vsr("upscale", source, f"{tmp_path}/out/", *TWICE).fails(
         1, "f002.png has 32x20 pixels, f001.png has 32x24"
     )
@@ -196,24 +196,24 @@ def test_pictures_of_two_sizes_are_refused_by_name(vsr: Vsr, tmp_path: Path) -> 
 
 
 def test_a_jpeg_that_is_called_png_is_found_out(vsr: Vsr, tmp_path: Path) -> None:
-    source = stills.sequence(tmp_path / "in", 3)
-    Image.fromarray(stills.smooth()).save(tmp_path / "in" / "f003.png", format="JPEG")
+    source = image_samples.write_sequence(tmp_path / "in", 3)
+    Image.fromarray(image_samples.smooth_codes()).save(tmp_path / "in" / "f003.png", format="JPEG")
     vsr("upscale", source, f"{tmp_path}/out/", *TWICE).fails(1, "f003.png is JPEG inside")
 
 
 def test_nothing_is_replaced_unasked(vsr: Vsr, tmp_path: Path) -> None:
-    source = stills.sequence(tmp_path / "in", 3)
+    source = image_samples.write_sequence(tmp_path / "in", 3)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "f002.png").write_bytes(b"mine")
     vsr("upscale", source, tmp_path / "out", *TWICE).fails(1, "f002.png exists; use --overwrite")
     assert names(tmp_path / "out") == ["f002.png"]
     assert (tmp_path / "out" / "f002.png").read_bytes() == b"mine"
     worked(vsr("upscale", source, tmp_path / "out", *TWICE, "-y"))
-    assert stills.codes(tmp_path / "out" / "f002.png").shape == (48, 64, 3)
+    assert image_samples.read_codes(tmp_path / "out" / "f002.png").shape == (48, 64, 3)
 
 
 def test_pictures_are_never_their_own_target(vsr: Vsr, tmp_path: Path) -> None:
-    source = stills.sequence(tmp_path / "in", 3)
+    source = image_samples.write_sequence(tmp_path / "in", 3)
     before = {file.name: file.read_bytes() for file in (tmp_path / "in").iterdir()}
     for target in (tmp_path / "in", source):
         vsr("upscale", source, target, *TWICE, "-y").fails(1, "is the input itself")
@@ -226,7 +226,7 @@ def test_pictures_are_never_their_own_target(vsr: Vsr, tmp_path: Path) -> None:
 
 def test_names_that_would_meet_are_refused(vsr: Vsr, tmp_path: Path) -> None:
     for folder in ("a", "b"):
-        stills.sequence(tmp_path / folder, 1)
+        image_samples.write_sequence(tmp_path / folder, 1)
     outcome = vsr("upscale", tmp_path / "[ab]" / "*.png", f"{tmp_path}/out/", *TWICE)
     outcome.fails(2, "would both become", "%05d.png")
     worked(vsr("upscale", tmp_path / "[ab]" / "*.png", tmp_path / "out" / "%d.png", *TWICE))
@@ -234,7 +234,7 @@ def test_names_that_would_meet_are_refused(vsr: Vsr, tmp_path: Path) -> None:
 
 
 def test_a_dry_run_shows_the_plan_and_makes_nothing(vsr: Vsr, tmp_path: Path) -> None:
-    source = stills.sequence(tmp_path / "in", 3, deep=True)
+    source = image_samples.write_sequence(tmp_path / "in", 3, high_bit_depth=True)
     said = worked(vsr("upscale", source, f"{tmp_path}/out/", *TWICE, "--dry-run"))
     assert "frames: 3" in said
     assert "RGB in 16 bits" in said
@@ -243,14 +243,16 @@ def test_a_dry_run_shows_the_plan_and_makes_nothing(vsr: Vsr, tmp_path: Path) ->
 
 
 def test_options_of_films_are_told_to_have_no_effect(vsr: Vsr, tmp_path: Path) -> None:
-    source = stills.write(tmp_path / "in.png", stills.smooth())
+    source = image_samples.write_image(tmp_path / "in.png", image_samples.smooth_codes())
     said = worked(vsr("upscale", source, tmp_path / "out.png", *TWICE, "--crf", "20", "--codec", "hevc"))
     assert "--codec, --crf: for films, and without effect on pictures" in said
     vsr("upscale", source, tmp_path / "out.jpg", *TWICE, "-e", "quality=101").fails(2, "from 1 to 100")
 
 
 def test_what_a_format_cannot_hold_is_told(vsr: Vsr, tmp_path: Path) -> None:
-    source = stills.write(tmp_path / "in.png", stills.smooth(4, deep=True))
+    source = image_samples.write_image(
+        tmp_path / "in.png", image_samples.smooth_codes(4, high_bit_depth=True)
+    )
     said = worked(vsr("upscale", source, tmp_path / "out.jpg", *TWICE))
     assert "JPEG has 8 bits" in said
     assert "transparency is dropped" in said
@@ -259,7 +261,7 @@ def test_what_a_format_cannot_hold_is_told(vsr: Vsr, tmp_path: Path) -> None:
 
 def test_a_picture_may_go_to_stdout_as_a_film(vsr: Vsr, tmp_path: Path) -> None:
     """One that says what it wants, at least: a terminal is none of it."""
-    source = stills.sequence(tmp_path / "in", 2)
+    source = image_samples.write_sequence(tmp_path / "in", 2)
     said = worked(vsr("upscale", source, "-", *TWICE, "--dry-run"))
     assert "YUV4MPEG2" in said
 
@@ -283,15 +285,15 @@ class TestOnlyItself:
 
     @pytest.mark.parametrize("name", ["f%03d.png", "f*.png", "f[0-9][0-9][0-9].png"])
     def test_a_file_with_a_patterns_name_is_one_picture(self, vsr: Vsr, tmp_path: Path, name: str) -> None:
-        stills.sequence(tmp_path / "in", 3)
+        image_samples.write_sequence(tmp_path / "in", 3)
         odd = tmp_path / "in" / name
         odd.write_bytes((tmp_path / "in" / "f001.png").read_bytes())
         worked(vsr("upscale", odd, tmp_path / "out.png", *TWICE))
-        found = stills.codes(tmp_path / "out.png").astype(int)
-        assert np.abs(found - expected(stills.smooth(seed=1)).astype(int)).max() <= 1
+        found = image_samples.read_codes(tmp_path / "out.png").astype(int)
+        assert np.abs(found - expected(image_samples.smooth_codes(seed=1)).astype(int)).max() <= 1
 
     def test_inside_a_folder_such_names_are_files_too(self, vsr: Vsr, tmp_path: Path) -> None:
-        stills.sequence(tmp_path / "elsewhere", 3)
+        image_samples.write_sequence(tmp_path / "elsewhere", 3)
         folder = tmp_path / "in"
         folder.mkdir()
         for name in ("f%03d.png", "a..%2f*.png"):
@@ -305,7 +307,7 @@ class TestOnlyItself:
     def test_a_script_in_a_pictures_clothes_is_refused(
         self, vsr: Vsr, tmp_path: Path, content: bytes
     ) -> None:
-        source = stills.sequence(tmp_path / "in", 3)
+        source = image_samples.write_sequence(tmp_path / "in", 3)
         (tmp_path / "in" / "f002.png").write_bytes(content)
         vsr("upscale", source, f"{tmp_path}/out/", *TWICE).fails(1, "f002.png is no still picture")
         vsr("upscale", tmp_path / "in" / "f002.png", tmp_path / "out.png", *TWICE).fails(1, "f002.png")

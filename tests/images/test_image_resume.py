@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import stills
+import image_samples
 
 from terminal import Outcome, complete, environment, eventually, spawn
 from vsrcli import Options, Progress, prepare_job, run_job
@@ -59,7 +59,7 @@ def upscale(
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    return stills.sequence(tmp_path / "in", COUNT)
+    return image_samples.write_sequence(tmp_path / "in", COUNT)
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_other_options_begin_anew_and_leave_nothing_of_the_old(source: Path, tmp
 def test_sources_that_changed_begin_anew(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "out" / "%03d.png"
     upscale(source, target, until=9)
-    stills.write(tmp_path / "in" / "f003.png", stills.smooth(seed=99))
+    image_samples.write_image(tmp_path / "in" / "f003.png", image_samples.smooth_codes(seed=99))
     made, said = upscale(source, target)
     assert (made, "starting afresh" in said[0]) == (COUNT, True)
 
@@ -286,7 +286,7 @@ def test_processes_that_are_stopped(
 def test_no_room_on_a_real_disk(tmp_path: Path) -> None:
     """A limit on the size of files is what a quota looks like."""
     rng = np.random.default_rng(3)
-    stills.write(tmp_path / "in.png", rng.integers(0, 65536, (64, 96, 3)).astype(np.uint16))
+    image_samples.write_image(tmp_path / "in.png", rng.integers(0, 65536, (64, 96, 3)).astype(np.uint16))
     limited = ["bash", "-c", 'ulimit -f 64; exec "$@"', "-", sys.executable, "-m", "vsrcli", "upscale"]
     for target in (tmp_path / "out.png", tmp_path / "out" / "%d.png"):
         line = [*limited, str(tmp_path / "in.png"), str(target), "-s", "4", "-m", "bicubic"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import stills
+import image_samples
 
 import media_samples as media
 from terminal import Outcome
@@ -45,8 +45,8 @@ def test_a_command(
     folder = tmp_path / "frames"
     folder.mkdir()
     for seed, name in enumerate((*FRAMES, *SHOTS)):
-        stills.write(folder / name, stills.smooth(seed=seed))
-    stills.write(tmp_path / "photo.png", stills.smooth())
+        image_samples.write_image(folder / name, image_samples.smooth_codes(seed=seed))
+    image_samples.write_image(tmp_path / "photo.png", image_samples.smooth_codes())
     if "film.mp4" not in MADE[command]:
         (tmp_path / "film.mp4").write_bytes(sample(media.cfr).read_bytes())
     before = {file for file in tmp_path.rglob("*") if file.is_file()}
@@ -58,7 +58,7 @@ def test_a_command(
 
 def test_looking_at_pictures(vsr: Vsr, tmp_path: Path) -> None:
     """``vsr info`` and ``vsr preview`` take the same names."""
-    source = stills.sequence(tmp_path / "frames", 4, deep=True)
+    source = image_samples.write_sequence(tmp_path / "frames", 4, high_bit_depth=True)
     found = vsr("info", source)
     assert found.status == 0, found.err
     assert "PNG pictures" in found.out

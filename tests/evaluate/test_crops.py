@@ -15,31 +15,31 @@ from vsrcli.evaluate.crops import (
     BORDER,
     GAP,
     DetailCrop,
-    comparison,
-    detailed_crop,
+    comparison_strip,
+    most_detailed_crop,
     save_image,
-    still_panels,
+    comparison_panels,
 )
 
 rng = np.random.default_rng(5)
 
 
-def picture(height: int, width: int) -> np.ndarray:
+def random_image(height: int, width: int) -> np.ndarray:
     return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def still(height: int = 64, width: int = 96, scale: int = 4) -> StillFrames:
-    low = picture(height // scale, width // scale)
-    return StillFrames(3, low, *(picture(height, width) for _ in range(4)))
+def still_frames(height: int = 64, width: int = 96, scale: int = 4) -> StillFrames:
+    low = random_image(height // scale, width // scale)
+    return StillFrames(3, low, *(random_image(height, width) for _ in range(4)))
 
 
 def test_every_panel_shows_its_own_pixels() -> None:
     panels, crop, enlarge = (
-        [("left", picture(50, 60)), ("right", picture(50, 60))],
+        [("left", random_image(50, 60)), ("right", random_image(50, 60))],
         DetailCrop(7, 5, 30, 20),
         3,
     )
-    strip = comparison(panels, crop, enlarge)
+    strip = comparison_strip(panels, crop, enlarge)
     assert strip.dtype == np.uint8
     assert strip.shape[1] == 2 * (30 * enlarge + GAP) + GAP
     head = strip.shape[0] - GAP - 20 * enlarge
@@ -53,38 +53,38 @@ def test_every_panel_shows_its_own_pixels() -> None:
 
 
 def test_low_resolution_is_repeated_pixel_by_pixel() -> None:
-    shot = still()
-    panels = still_panels(shot, "net", low=True)
+    shot = still_frames()
+    panels = comparison_panels(shot, "net", with_low_resolution=True)
     assert [label.split()[0] for label, _ in panels] == ["low", "bicubic", "net", "truth"]
-    strip = comparison(panels, DetailCrop(8, 16, 16, 8), 1)
+    strip = comparison_strip(panels, DetailCrop(8, 16, 16, 8), 1)
     shown = strip[-GAP - 8 : -GAP, GAP : GAP + 16]
     np.testing.assert_array_equal(shown, shot.low[4:6, 2:6].repeat(4, 0).repeat(4, 1))
 
 
 def test_the_crop_with_most_detail_is_found_and_avoids_the_border() -> None:
     truth = np.full((120, 160, 3), 90, np.uint8)
-    truth[60:92, 100:132] = picture(32, 32)
-    truth[:6] = picture(6, 160)  # at the border, which is not scored
-    assert detailed_crop(truth, 32, 32) == DetailCrop(100, 60, 32, 32)
-    assert detailed_crop(truth, 32, 32) == detailed_crop(truth.copy(), 32, 32)
-    flat = detailed_crop(np.zeros((40, 50, 3), np.uint8))
+    truth[60:92, 100:132] = random_image(32, 32)
+    truth[:6] = random_image(6, 160)  # at the border, which is not scored
+    assert most_detailed_crop(truth, 32, 32) == DetailCrop(100, 60, 32, 32)
+    assert most_detailed_crop(truth, 32, 32) == most_detailed_crop(truth.copy(), 32, 32)
+    flat = most_detailed_crop(np.zeros((40, 50, 3), np.uint8))
     assert flat == DetailCrop(BORDER, BORDER, 50 - 2 * BORDER, 40 - 2 * BORDER)
-    assert detailed_crop(picture(20, 24)) == DetailCrop(0, 0, 24, 20)
+    assert most_detailed_crop(random_image(20, 24)) == DetailCrop(0, 0, 24, 20)
 
 
 def test_what_cannot_be_drawn() -> None:
-    panels = [("a", picture(30, 40))]
+    panels = [("a", random_image(30, 40))]
     for crop in (DetailCrop(20, 0, 30, 10), DetailCrop(-1, 0, 5, 5), DetailCrop(0, 0, 0, 5)):
         with pytest.raises(UsageError, match="is not inside"):
-            comparison(panels, crop)
+            comparison_strip(panels, crop)
     with pytest.raises(UsageError, match="cannot enlarge"):
-        comparison(panels, DetailCrop(0, 0, 5, 5), 0)
+        comparison_strip(panels, DetailCrop(0, 0, 5, 5), 0)
     with pytest.raises(ValueError, match="whole fraction"):
-        comparison([*panels, ("b", picture(13, 20))], DetailCrop(0, 0, 5, 5))
+        comparison_strip([*panels, ("b", random_image(13, 20))], DetailCrop(0, 0, 5, 5))
 
 
 def test_pictures_are_written(tmp_path: Path) -> None:
-    source = picture(9, 14)
+    source = random_image(9, 14)
     save_image(tmp_path / "new" / "a.png", source)
     with Image.open(tmp_path / "new" / "a.png") as image:
         np.testing.assert_array_equal(np.asarray(image), source)

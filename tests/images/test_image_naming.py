@@ -127,9 +127,21 @@ def test_new_names(tmp_path: Path) -> None:
 
 def test_one_name_for_many_pictures_is_refused_with_a_pattern(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"out-%05d\.png \(or one frame: --frames 1\)"):
-        resolve_naming(tmp_path / "out.png", Path("in.mp4"), from_images=False, is_single_image=False, has_many_frames=True)
+        resolve_naming(
+            tmp_path / "out.png",
+            Path("in.mp4"),
+            from_images=False,
+            is_single_image=False,
+            has_many_frames=True,
+        )
 
 
 def test_a_folder_for_a_film_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"in\.mp4, or pictures, such as"):
-        resolve_naming(tmp_path / NAME_WILDCARD, Path("in.mp4"), from_images=False, is_single_image=False, has_many_frames=True)
+        resolve_naming(
+            tmp_path / NAME_WILDCARD,
+            Path("in.mp4"),
+            from_images=False,
+            is_single_image=False,
+            has_many_frames=True,
+        )

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import stills
+import image_samples
 import tifffile
 from PIL import Image, ImageCms, TiffImagePlugin
 
@@ -47,16 +47,16 @@ def check(path: Path, codes: np.ndarray) -> None:
 @DEEP
 @CHANNELS
 def test_png_is_read_exactly(tmp_path: Path, channels: int, deep: bool) -> None:
-    codes = stills.smooth(channels, deep=deep)
-    check(stills.write(tmp_path / "in.png", codes), codes)
+    codes = image_samples.smooth_codes(channels, high_bit_depth=deep)
+    check(image_samples.write_image(tmp_path / "in.png", codes), codes)
 
 
 @DEEP
 @CHANNELS
 @pytest.mark.parametrize("compression", ["raw", "packbits", "lzw", "deflate"])
 def test_tiff_is_read_exactly(tmp_path: Path, channels: int, deep: bool, compression: str) -> None:
-    codes = stills.smooth(channels, deep=deep)
-    check(stills.write(tmp_path / "in.tif", codes, "-compression_algo", compression), codes)
+    codes = image_samples.smooth_codes(channels, high_bit_depth=deep)
+    check(image_samples.write_image(tmp_path / "in.tif", codes, "-compression_algo", compression), codes)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_tiff_is_read_exactly(tmp_path: Path, channels: int, deep: bool, compres
     ids=lambda options: next(iter(options)),
 )
 def test_deep_tiffs_of_all_sorts(tmp_path: Path, options: dict[str, Any]) -> None:
-    codes = stills.smooth(deep=True)
+    codes = image_samples.smooth_codes(high_bit_depth=True)
     data = np.moveaxis(codes, -1, 0) if "planarconfig" in options else codes
     tifffile.imwrite(tmp_path / "in.tif", data, photometric="rgb", **options)
     check(tmp_path / "in.tif", codes)
@@ -79,13 +79,13 @@ def test_deep_tiffs_of_all_sorts(tmp_path: Path, options: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("kind", ["bmp", "webp"])
 def test_other_formats_without_loss(tmp_path: Path, kind: str) -> None:
-    codes = stills.smooth()
+    codes = image_samples.smooth_codes()
     Image.fromarray(codes).save(tmp_path / f"in.{kind}", lossless=True)
     check(tmp_path / f"in.{kind}", codes)
 
 
 def test_a_colour_table_becomes_rgb(tmp_path: Path) -> None:
-    codes = stills.smooth() // 64 * 64
+    codes = image_samples.smooth_codes() // 64 * 64
     image = Image.fromarray(codes).quantize(64)
     image.save(tmp_path / "in.png")
     assert probe_image(tmp_path / "in.png").has_palette
@@ -108,7 +108,7 @@ def test_a_see_through_colour_is_transparency(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif"])
 def test_pictures_do_not_lie_on_their_side(tmp_path: Path, orientation: int, kind: str) -> None:
     """Pillow's own way of turning them is the measure."""
-    path, codes = tmp_path / f"in.{kind}", stills.smooth()
+    path, codes = tmp_path / f"in.{kind}", image_samples.smooth_codes()
     exif = Image.Exif()
     exif[0x0112] = orientation
     options: dict[str, Any] = {"quality": 100, "subsampling": 0} if kind == "jpg" else {"lossless": True}
@@ -131,7 +131,7 @@ def test_pictures_do_not_lie_on_their_side(tmp_path: Path, orientation: int, kin
 @CHANNELS
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_what_is_written_is_what_others_read(tmp_path: Path, channels: int, deep: bool, kind: str) -> None:
-    codes, path = stills.smooth(channels, deep=deep), tmp_path / f"out.{kind.lower()}"
+    codes, path = image_samples.smooth_codes(channels, high_bit_depth=deep), tmp_path / f"out.{kind.lower()}"
     own = 1 if channels < 3 else 3
     alpha = codes[..., own] if channels > own else None
     form = ImageFormat(kind, deep, own == 1, alpha is not None)
@@ -141,15 +141,17 @@ def test_what_is_written_is_what_others_read(tmp_path: Path, channels: int, deep
     if kind == "TIFF":
         np.testing.assert_array_equal(tifffile.imread(path).reshape(codes.shape), codes)
     else:
-        np.testing.assert_array_equal(stills.codes(path, channels, deep=deep), codes)
+        np.testing.assert_array_equal(image_samples.read_codes(path, channels, high_bit_depth=deep), codes)
         assert (
-            "16" in stills.stored(path) or "48" in stills.stored(path) or "64" in stills.stored(path)
+            "16" in image_samples.stored_pix_fmt(path)
+            or "48" in image_samples.stored_pix_fmt(path)
+            or "64" in image_samples.stored_pix_fmt(path)
         ) == deep
 
 
 @pytest.mark.parametrize("kind", ["WebP", "BMP", "JPEG"])
 def test_deep_pictures_are_rounded_where_a_format_has_8_bits(tmp_path: Path, kind: str) -> None:
-    codes = stills.smooth(deep=True)
+    codes = image_samples.smooth_codes(high_bit_depth=True)
     content = encode_image_file(
         ImageFormat(kind, False, False, False, 100 if kind == "JPEG" else None), codes, None, ImageMetadata()
     )
@@ -167,12 +169,14 @@ def srgb() -> bytes:
 @pytest.mark.parametrize("before", ["png", "tif", "webp", "jpg"])
 def test_colour_profiles_go_along(tmp_path: Path, before: str, after: str) -> None:
     profile, path = srgb(), tmp_path / f"in.{before}"
-    Image.fromarray(stills.smooth()).save(path, icc_profile=profile)
+    Image.fromarray(image_samples.smooth_codes()).save(path, icc_profile=profile)
     tags = read_metadata(path, probe_image(path).format, (64, 48))
     assert tags.icc == profile
     out = tmp_path / f"out.{after.lower()}"
     out.write_bytes(
-        encode_image_file(ImageFormat(after, False, False, False, None), stills.smooth(), None, tags)
+        encode_image_file(
+            ImageFormat(after, False, False, False, None), image_samples.smooth_codes(), None, tags
+        )
     )
     with Image.open(out) as image:
         assert image.info["icc_profile"] == profile
@@ -185,9 +189,11 @@ def test_pngs_own_words_go_along(tmp_path: Path) -> None:
     words.add_text("Title", "A bridge")
     words.add(b"gAMA", (45455).to_bytes(4, "big"))
     words.add(b"cICP", bytes([9, 16, 0, 1]))
-    Image.fromarray(stills.smooth()).save(tmp_path / "in.png", pnginfo=words, dpi=(300, 300))
+    Image.fromarray(image_samples.smooth_codes()).save(tmp_path / "in.png", pnginfo=words, dpi=(300, 300))
     tags = read_metadata(tmp_path / "in.png", "PNG", (64, 48))
-    content = encode_image_file(ImageFormat("PNG", True, False, False), stills.smooth(deep=True), None, tags)
+    content = encode_image_file(
+        ImageFormat("PNG", True, False, False), image_samples.smooth_codes(high_bit_depth=True), None, tags
+    )
     assert bytes([9, 16, 0, 1]) in content
     (tmp_path / "out.png").write_bytes(content)
     color = probe_image(tmp_path / "out.png").color
@@ -204,11 +210,11 @@ def test_exif_goes_along_upright_and_with_the_new_size(tmp_path: Path, after: st
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "A camera"
     exif.get_ifd(0x8769)[0xA002] = 32
-    Image.fromarray(stills.smooth()).save(tmp_path / "in.jpg", exif=exif)
+    Image.fromarray(image_samples.smooth_codes()).save(tmp_path / "in.jpg", exif=exif)
     tags = read_metadata(tmp_path / "in.jpg", "JPEG", (96, 128))
     kind = {"png": "PNG", "webp": "WebP", "jpg": "JPEG"}[after]
     (tmp_path / f"out.{after}").write_bytes(
-        encode_image_file(ImageFormat(kind, False, False, False), stills.smooth(), None, tags)
+        encode_image_file(ImageFormat(kind, False, False, False), image_samples.smooth_codes(), None, tags)
     )
     with Image.open(tmp_path / f"out.{after}") as image:
         image.load()
@@ -225,14 +231,16 @@ def test_half_a_picture_is_an_error_and_never_a_picture(
 ) -> None:
     whole = tmp_path / f"whole.{kind}"
     if kind in ("png", "tif"):
-        stills.write(whole, stills.smooth(deep=deep))
+        image_samples.write_image(whole, image_samples.smooth_codes(high_bit_depth=deep))
     elif kind == "exr":
         form = ImageFormat("EXR", False, False, False)
         whole.write_bytes(
-            encode_image_file(form, stills.smooth().astype(np.float32) / 255, None, ImageMetadata())
+            encode_image_file(
+                form, image_samples.smooth_codes().astype(np.float32) / 255, None, ImageMetadata()
+            )
         )
     else:
-        Image.fromarray(stills.smooth()).save(whole, lossless=True)
+        Image.fromarray(image_samples.smooth_codes()).save(whole, lossless=True)
     data = whole.read_bytes()
     cut = tmp_path / f"cut.{kind}"
     cut.write_bytes(data[: int(len(data) * keep)])
@@ -249,7 +257,11 @@ def test_a_flipped_bit_is_found_where_a_format_has_checksums(tmp_path: Path, pla
     with pytest.raises(InputError, match="damaged"):
         picture(tmp_path / "in.exr")
     for deep in (False, True):
-        data = bytearray(stills.write(tmp_path / "in.png", stills.smooth(deep=deep)).read_bytes())
+        data = bytearray(
+            image_samples.write_image(
+                tmp_path / "in.png", image_samples.smooth_codes(high_bit_depth=deep)
+            ).read_bytes()
+        )
         data[int(len(data) * place)] ^= 0x10
         (tmp_path / "in.png").write_bytes(data)
         with pytest.raises(InputError):
@@ -275,7 +287,9 @@ def test_a_bomb_in_the_data_is_not_unpacked(tmp_path: Path, kind: str) -> None:
     """Blocks that would become a thousand times as large as the picture has room for."""
     path, bomb = tmp_path / f"in.{kind}", zlib.compress(bytes(1 << 26))
     if kind == "tif":
-        tifffile.imwrite(path, stills.smooth(deep=True), photometric="rgb", compression="zlib")
+        tifffile.imwrite(
+            path, image_samples.smooth_codes(high_bit_depth=True), photometric="rgb", compression="zlib"
+        )
         with tifffile.TiffFile(path) as document:
             page = document.pages.first
             at = page.tags["StripByteCounts"].valueoffset
@@ -322,9 +336,11 @@ def test_a_tiffs_premultiplied_colours_become_straight(tmp_path: Path) -> None:
 def test_a_second_page_is_left_out_with_a_word(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
         for seed in (1, 2):
-            writer.write(stills.smooth(deep=True, seed=seed), photometric="rgb")
+            writer.write(image_samples.smooth_codes(high_bit_depth=True, seed=seed), photometric="rgb")
     assert probe_image(tmp_path / "in.tif").ignored_content == ("1 further page",)
-    np.testing.assert_array_equal(picture(tmp_path / "in.tif")[0], stills.smooth(deep=True, seed=1))
+    np.testing.assert_array_equal(
+        picture(tmp_path / "in.tif")[0], image_samples.smooth_codes(high_bit_depth=True, seed=1)
+    )
 
 
 def test_rates_are_exact() -> None:

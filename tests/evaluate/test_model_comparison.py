@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from scenes import film, folder_of, frames
+from clip_samples import write_video, write_image_folder, frames
 
 from tiny_networks import tiny_weights
 from vsrcli.errors import ModelError, OutputError, UsageError
@@ -31,8 +31,8 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> list[ClipFile]:
     folder = tmp_path_factory.mktemp("clips")
-    film(folder / "a.mp4", 1, width=64, height=48)
-    folder_of(folder / "b", frames(2, width=64, height=48))
+    write_video(folder / "a.mp4", 1, width=64, height=48)
+    write_image_folder(folder / "b", frames(2, width=64, height=48))
     return find_clips([folder])
 
 
@@ -42,7 +42,7 @@ def compared(models: list[str], clips: list[ClipFile]) -> ModelComparison:
         clips,
         PROTOCOLS[1:],
         open_engine=lambda entry: entry.open(device="cpu"),
-        frames=8,
+        max_frames=8,
     )
     (comparison,) = found
     return comparison
@@ -56,14 +56,14 @@ def test_several_models_score_as_each_alone(networks: list[str], clips: list[Cli
     models = [*networks, "bicubic"]
     together = compared(models, clips)
     assert together.protocol == PROTOCOLS[1]
-    for model, report in zip(models, together.reports, strict=True):
-        alone = compared([model], clips).reports[0]
+    for model, report in zip(models, together.evaluations, strict=True):
+        alone = compared([model], clips).evaluations[0]
         assert (report.model, report.engine) == (alone.model, alone.engine)
         for clip, other in zip(report.clips, alone.clips, strict=True):
             assert clip.name == other.name
             assert scores(clip) == scores(other)
             assert clip.costs["model"].frames == other.costs["model"].frames > 0
-    values = {report.mean.model.psnr for report in together.reports}
+    values = {report.mean.model.psnr for report in together.evaluations}
     assert len(values) == 3  # they are different models indeed
 
 
@@ -92,7 +92,7 @@ def test_clips_are_prepared_once_and_one_engine_is_open_at_a_time(
         opened.append(contestant.name)
         return contestant.open()
 
-    for _ in compare_models(contestants, clips, PROTOCOLS, open_engine=open_engine, on_begin=on_begin):
+    for _ in compare_models(contestants, clips, PROTOCOLS, open_engine=open_engine, on_start=on_begin):
         pass
     assert sorted(calls) == ["interpolate"] * 4 + ["prepare_clip"] * 4
     assert opened == ["bicubic-x2", "lanczos-x2"]
@@ -138,10 +138,10 @@ def test_names_follow_the_weight_files_beside_them(tmp_path: Path) -> None:
     assert [entry.protocol for entry in found] == [Protocol("bd", 3)] * 2
     assert [entry.name for entry in found] == ["bicubic-x3", "zero"]
     given = resolve_models(["lanczos", zero], None, "none")
-    assert {entry.protocol for entry in given} == {Protocol("none", 3, grid="zero")}
-    assert not any(entry.warning for entry in given)
+    assert {entry.protocol for entry in given} == {Protocol("none", 3, phase_override="zero")}
+    assert not any(entry.phase_warning for entry in given)
     asked = resolve_models([zero], None, "none", "centre")
-    assert "1 pixels out of place" in asked[0].warning
+    assert "1 pixels out of place" in asked[0].phase_warning
 
 
 def test_each_model_once_and_by_a_name_of_its_own(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import stills
+import image_samples
 
 from terminal import Outcome
 from vsrcli.errors import InputError
@@ -35,7 +35,7 @@ def light(path: Path) -> np.ndarray:
 
 def lamp() -> np.ndarray:
     """Soft shapes with a lamp of 40 times white, and a little below black."""
-    found = stills.smooth().astype(np.float32) / 255
+    found = image_samples.smooth_codes().astype(np.float32) / 255
     found[8:16, 8:16] = 40
     found[:4, :4, 0] = -0.25
     return found
@@ -80,7 +80,7 @@ def test_a_lamp_stays_as_bright_and_draws_no_dark_ring(vsr: Vsr, tmp_path: Path)
 
 
 def test_inside_white_and_black_it_is_the_networks_picture(vsr: Vsr, tmp_path: Path) -> None:
-    wanted = stills.smooth().astype(np.float32) / 255
+    wanted = image_samples.smooth_codes().astype(np.float32) / 255
     write(tmp_path / "in.exr", wanted)
     assert vsr("upscale", tmp_path / "in.exr", tmp_path / "out.exr", *TWICE).status == 0
     coded = exr.linear_to_srgb(light(tmp_path / "in.exr")).astype(np.float32) / 65535
@@ -112,13 +112,13 @@ def test_into_a_png_colours_are_divided_by_alpha(vsr: Vsr, tmp_path: Path) -> No
     done = vsr("upscale", tmp_path / "in.exr", tmp_path / "out.png", *TWICE)
     assert done.status == 0, done.err
     assert "is clipped" in done.err
-    codes = stills.codes(tmp_path / "out.png", 4, deep=True)
+    codes = image_samples.read_codes(tmp_path / "out.png", 4, high_bit_depth=True)
     assert np.abs(codes[..., 3].astype(int) - 32768).max() <= 2
     assert np.abs(codes[..., :3].astype(int) - exr.linear_to_srgb(np.full(1, 0.5, np.float32))[0]).max() <= 40
 
 
 def test_a_png_becomes_linear_light(vsr: Vsr, tmp_path: Path) -> None:
-    stills.write(tmp_path / "in.png", np.full((24, 32, 4), [188, 188, 188, 128], np.uint8))
+    image_samples.write_image(tmp_path / "in.png", np.full((24, 32, 4), [188, 188, 188, 128], np.uint8))
     assert vsr("upscale", tmp_path / "in.png", tmp_path / "out.exr", *TWICE).status == 0
     found = read_image(tmp_path / "out.exr", probe_image(tmp_path / "out.exr"))
     assert found.alpha is not None

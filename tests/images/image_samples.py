@@ -15,11 +15,16 @@ from PIL import Image
 from media_samples import run_ffmpeg
 
 HEIGHT, WIDTH = 24, 32
-_RAW = {1: ("gray", "gray16le"), 2: ("ya8", "ya16le"), 3: ("rgb24", "rgb48le"), 4: ("rgba", "rgba64le")}
+_RAW_PIX_FMTS = {
+    1: ("gray", "gray16le"),
+    2: ("ya8", "ya16le"),
+    3: ("rgb24", "rgb48le"),
+    4: ("rgba", "rgba64le"),
+}
 
 
-def smooth(
-    channels: int = 3, *, deep: bool = False, seed: int = 0, size: tuple[int, int] | None = None
+def smooth_codes(
+    channels: int = 3, *, high_bit_depth: bool = False, seed: int = 0, size: tuple[int, int] | None = None
 ) -> np.ndarray:
     """Soft shapes that no two seeds share: codes (H, W, channels); transparency is partial, never none."""
     height, width = size or (HEIGHT, WIDTH)
@@ -28,14 +33,14 @@ def smooth(
         0.5 + 0.45 * np.sin(seed + channel + rows / (4 + channel) + columns / (6 - channel))
         for channel in range(channels)
     ]
-    kind, most = (np.uint16, 65535) if deep else (np.uint8, 255)
+    kind, most = (np.uint16, 65535) if high_bit_depth else (np.uint8, 255)
     return np.rint(np.stack(planes, axis=-1) * most).astype(kind)
 
 
-def write(path: Path, codes: np.ndarray, *options: str) -> Path:
+def write_image(path: Path, codes: np.ndarray, *options: str) -> Path:
     """Codes (H, W, channels) into a file, by its extension; ``options`` are ffmpeg's."""
     height, width, channels = codes.shape
-    name = _RAW[channels][codes.dtype == np.uint16]
+    name = _RAW_PIX_FMTS[channels][codes.dtype == np.uint16]
     raw = path.with_name(f"{path.name}.raw")
     raw.write_bytes(np.ascontiguousarray(codes).tobytes())
     run_ffmpeg(
@@ -46,18 +51,18 @@ def write(path: Path, codes: np.ndarray, *options: str) -> Path:
     return path
 
 
-def codes(path: Path, channels: int = 3, *, deep: bool = False) -> np.ndarray:
+def read_codes(path: Path, channels: int = 3, *, high_bit_depth: bool = False) -> np.ndarray:
     """What ffmpeg reads in a file: (H, W, channels)."""
-    name = _RAW[channels][deep]
+    name = _RAW_PIX_FMTS[channels][high_bit_depth]
     line = ["-v", "error", "-noautorotate", "-i", f"file:{path}", "-f", "rawvideo", "-pix_fmt", name, "-"]
     done = subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), *line], capture_output=True, check=True)
     with Image.open(path) as image:
         width, height = image.size
-    found = np.frombuffer(done.stdout, "<u2" if deep else np.uint8)
+    found = np.frombuffer(done.stdout, "<u2" if high_bit_depth else np.uint8)
     return found.reshape(height, width, channels)
 
 
-def stored(path: Path) -> str:
+def stored_pix_fmt(path: Path) -> str:
     """The pixel format that ffmpeg finds in a file."""
     line = ["-hide_banner", "-i", f"file:{path}"]
     done = subprocess.run(
@@ -67,11 +72,13 @@ def stored(path: Path) -> str:
     return found.split("Video:")[1].split(",")[1].split("(")[0].strip()
 
 
-def sequence(
-    folder: Path, count: int = 6, *, first: int = 1, suffix: str = ".png", deep: bool = False
+def write_sequence(
+    folder: Path, count: int = 6, *, first: int = 1, suffix: str = ".png", high_bit_depth: bool = False
 ) -> Path:
     """``folder/f%03d.png``, from a number on; returns that pattern."""
     folder.mkdir(exist_ok=True)
     for number in range(first, first + count):
-        write(folder / f"f{number:03d}{suffix}", smooth(deep=deep, seed=number))
+        write_image(
+            folder / f"f{number:03d}{suffix}", smooth_codes(high_bit_depth=high_bit_depth, seed=number)
+        )
     return folder / f"f%03d{suffix}"

@@ -23,42 +23,42 @@ def frames(seed: int = 0, count: int = COUNT, width: int = WIDTH, height: int = 
     return np.stack([texture[2 * t : 2 * t + height, t : t + width] for t in range(count)])
 
 
-def film(path: Path, seed: int = 0, **size: int) -> Path:
+def write_video(path: Path, seed: int = 0, **size: int) -> Path:
     """The same as a video, encoded nearly without loss."""
-    return video(path, frames(seed, **size), "libx264", "yuv444p", crf="6", preset="veryfast")
+    return encode_video(path, frames(seed, **size), "libx264", "yuv444p", crf="6", preset="veryfast")
 
 
-def lossless(path: Path, pictures: np.ndarray) -> Path:
+def write_lossless_video(path: Path, images: np.ndarray) -> Path:
     """These very pictures as a video."""
-    return video(path, pictures, "ffv1", "bgr0")
+    return encode_video(path, images, "ffv1", "bgr0")
 
 
-def video(path: Path, pictures: np.ndarray, codec: str, pix_fmt: str, **options: str) -> Path:
+def encode_video(path: Path, images: np.ndarray, codec: str, pix_fmt: str, **options: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream: Any = container.add_stream(codec, rate=Fraction(25), options=options)
-        stream.height, stream.width, stream.pix_fmt = *pictures.shape[1:3], pix_fmt
-        for pixels in pictures:
+        stream.height, stream.width, stream.pix_fmt = *images.shape[1:3], pix_fmt
+        for pixels in images:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             container.mux(stream.encode(frame.reformat(format=pix_fmt)))
         container.mux(stream.encode(None))
     return path
 
 
-def folder_of(folder: Path, pictures: np.ndarray, name: str = "Frame {:03d}.png") -> Path:
+def write_image_folder(folder: Path, images: np.ndarray, name: str = "Frame {:03d}.png") -> Path:
     """These very pictures as files, numbered from 1."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, pixels in enumerate(pictures, start=1):
+    for number, pixels in enumerate(images, start=1):
         Image.fromarray(pixels).save(folder / name.format(number))
     return folder
 
 
-def deep_png(path: Path, picture: np.ndarray) -> Path:
+def write_16bit_png(path: Path, image: np.ndarray) -> Path:
     """A PNG of 16 bits; uint16 (H, W, 3)."""
     with av.open(str(path), "w", format="image2") as container:
         stream: Any = container.add_stream("png", rate=1, options={"update": "1"})
-        stream.height, stream.width, stream.pix_fmt = *picture.shape[:2], "rgb48be"
-        frame = av.VideoFrame.from_ndarray(picture, format="rgb48le").reformat(format="rgb48be")
+        stream.height, stream.width, stream.pix_fmt = *image.shape[:2], "rgb48be"
+        frame = av.VideoFrame.from_ndarray(image, format="rgb48le").reformat(format="rgb48be")
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
