@@ -76,8 +76,8 @@ def test_streams_equal_those_of_one_go(
         "height",
         "language",
         "title",
-        "light",
-        "mastering",
+        "content_light",
+        "mastering_display",
     ):
         assert getattr(after.video, name) == getattr(before.video, name), name
     assert after.other_streams == before.other_streams
