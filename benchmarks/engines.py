@@ -88,7 +88,7 @@ class Runner:
 
 def engines(options: argparse.Namespace, folder: Path) -> None:
     from vsrcli.inference.keras import KerasEngine
-    from vsrcli.inference.openvino import OpenvinoEngine, capabilities
+    from vsrcli.inference.openvino import OpenvinoEngine, cpu_capabilities
 
     width, height = (int(side) for side in options.size.split("x"))
     frames = list(np.random.default_rng(0).random((options.frames, height, width, 3), dtype=np.float32))
@@ -98,7 +98,7 @@ def engines(options: argparse.Namespace, folder: Path) -> None:
         weights = weights_for(name, options.scale, folder)
         keras = KerasEngine(weights, device="cpu", precision="fp32")
         runners.append(Runner(keras.description, keras.open(height, width).push))
-        for precision in capabilities():
+        for precision in cpu_capabilities():
             engine = OpenvinoEngine(weights, precision=precision)
             runners.append(Runner(engine.description, engine.open(height, width).push))
             gaps[f"{weights.name}, {precision}"] = exactness(keras, engine)

@@ -52,7 +52,7 @@ class Variant:
 
 
 def without_filters(chosen: Any, scale: int, phase: str) -> Any:
-    """DUF-S that paints a residual on top of the nearest pixel."""
+    """Return a DUF-S that adds its residual to the nearest pixel, without dynamic filters."""
     import keras
     from keras import ops
 
@@ -61,8 +61,8 @@ def without_filters(chosen: Any, scale: int, phase: str) -> Any:
     from vsrcli.models.layers import depth_to_space
 
     class Plain(DufS):
-        def paint(self, x, around):
-            nearest = ops.expand_dims(around[:, 2:-2, 2:-2], 4)
+        def reconstruct(self, x, padded):
+            nearest = ops.expand_dims(padded[:, 2:-2, 2:-2], 4)
             return depth_to_space(nearest + self.residual(x), scale)
 
     network = Plain(scale, phase=phase, **chosen.options)
@@ -72,14 +72,14 @@ def without_filters(chosen: Any, scale: int, phase: str) -> Any:
 
 
 def without_feedback(chosen: Any, scale: int, phase: str) -> Any:
-    """DUF-R that is not given its previous output."""
+    """Return a DUF-R without feedback of its previous output."""
     from keras import ops
 
     from vsrcli.models.duf_r import DufR
 
     class Blind(DufR):
-        def step(self, seen, hidden, painted):
-            return super().step(seen, hidden, ops.zeros_like(painted))
+        def step(self, features, hidden, feedback):
+            return super().step(features, hidden, ops.zeros_like(feedback))
 
     network = Blind(scale, phase=phase, **chosen.options)
     network(ops.zeros((1, 2 * network.levels + 1, 4, 4, 3)))
@@ -134,7 +134,7 @@ class Pilot:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.known, name)
 
-    def sized(self, sizes: Any) -> Pilot:
+    def with_sizes(self, sizes: Any) -> Pilot:
         return self
 
     def build(self, scale: int, *, phase: str = "centre") -> Any:
@@ -183,7 +183,7 @@ def pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
     common = {"model": "pilot", "degradation": preset.name, "optimizer": "muon", "blur": False}
 
     def prepared(variant: Variant) -> tuple[Any, TrainConfig]:
-        known = architectures.architecture(variant.model).sized(variant.sizes)
+        known = architectures.architecture(variant.model).with_sizes(variant.sizes)
         chosen: Any = replace(known, name="pilot")
         known_models["pilot"] = Pilot(chosen, variant.network) if variant.network else chosen
         return chosen, TrainConfig(**{**common, **variant.config})

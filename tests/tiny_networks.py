@@ -1,4 +1,4 @@
-"""Weight files of tiny random networks, one for each kind of memory."""
+"""Weight files of tiny random networks, one for each kind of stream."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def tiny_weights(folder: Path, kind: str, scale: int = 2) -> Path:
     from vsrcli.models.weights import file_sha256
 
     known = ARCHITECTURES[{"cached": "duf-s", "recurrent": "duf-r-s", "fast": "duf-r-xs"}[kind]]
-    small = {"width": 8, "head": 8, "blocks": 1}
-    sizes = {key: small.get(key, value) for key, value in known.options.items()}
+    tiny = {"width": 8, "head": 8, "blocks": 1}
+    sizes = {key: tiny.get(key, value) for key, value in known.options.items()}
     model = replace(known, options=sizes).build(scale)
     rng: Any = np.random.default_rng(7)
     for variable in model.trainable_variables:
-        if "kernel" in variable.path:  # fresh ones hardly use what they remember
+        if "kernel" in variable.path:  # untrained ones hardly use their state
             fan_in = np.prod(variable.shape[:-1])
             variable.assign(0.7 * rng.normal(size=variable.shape) / np.sqrt(fan_in))
     name = f"{known.name}-x{scale}-video"

@@ -1,10 +1,8 @@
-"""How low-resolution films come to be: degradations as named presets.
+"""Degradations: named presets that turn high-resolution clips into low-resolution ones.
 
-``bd`` and ``bi`` are the protocols of the literature; ``video`` is the wild: any scaler, a little noise,
-H.264 or H.265 at any quality over the whole clip, sometimes twice. A weight file states the preset that it
-was trained on.
-
-Compress frames and decode them again, in memory: what a real low-resolution film has been through.
+``bd`` and ``bi`` are the protocols of the literature. ``video`` models real footage: any scaler, a little
+noise, H.264 or H.265 at any quality over the full clip, sometimes twice. A weight file states the preset that
+it was trained on.
 """
 
 from __future__ import annotations
@@ -18,22 +16,26 @@ import numpy as np
 
 from vsrcli.frames.resample import downsample_bd, gaussian_kernel_1d, resize
 
-_CODECS = {"h264": "libx264", "hevc": "libx265"}
+_ENCODERS = {"h264": "libx264", "hevc": "libx265"}
 
 
 def recompress(
     frames: np.ndarray, *, codec: str = "h264", crf: int = 23, preset: str = "medium"
 ) -> np.ndarray:
-    """One generation of lossy compression over a whole clip, so that artefacts are consistent in time.
+    """Encode and decode a clip in memory: one generation of lossy compression, with artefacts consistent in
+    time.
 
     Args:
-        frames: uint8 R'G'B' (T, H, W, 3). Odd sizes are extended by their last row or column for 4:2:0.
+        frames: uint8 R'G'B' (T, H, W, 3). Odd sizes are padded by their last row or column for 4:2:0.
         codec: ``h264`` or ``hevc``.
         crf: constant rate factor of libx264 or libx265.
         preset: the encoder's preset.
 
     Returns:
-        uint8 (T, H, W, 3): as many frames, as decoded.
+        uint8 (T, H, W, 3).
+
+    Raises:
+        RuntimeError: the codec returns another number of frames.
     """
     count, height, width, _ = frames.shape
     even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
@@ -42,9 +44,9 @@ def recompress(
     if codec == "hevc":
         options["x265-params"] = "log-level=none:pools=1"
     with av.open(buffer, "w", format="nut") as container:
-        stream = container.add_stream(_CODECS[codec], rate=Fraction(25), options=options)
+        stream = container.add_stream(_ENCODERS[codec], rate=Fraction(25), options=options)
         stream.width, stream.height, stream.pix_fmt = even.shape[2], even.shape[1], "yuv420p"  # type: ignore[attr-defined]
-        stream.codec_context.thread_count = 1  # the same bytes on every machine, and threads for others
+        stream.codec_context.thread_count = 1  # the same bytes on every machine
         for index, pixels in enumerate(even):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", interpolation="BICUBIC")
@@ -64,18 +66,19 @@ def recompress(
 
 @dataclass(frozen=True)
 class Degradation:
-    """A family of ways to make low resolution.
+    """A preset: a distribution of degradations.
 
     Attributes:
         name: as on the command line.
-        phase: ``centre`` or ``zero``: where LR pixels lie on the HR grid.
+        phase: ``centre`` or ``zero``: positions of LR pixels on the HR grid, see
+            :mod:`vsrcli.frames.resample`.
         summary: one line for people and model cards.
-        kernels: names of kernels with their shares; ``bd``, a resampling kernel, or ``gauss`` (blur of random
-            sigma, then area).
-        noise: largest standard deviation of white noise, in 8-bit codes; half of the variants get some.
-        compressed: share of variants that are compressed.
-        crf: range of constant rate factors.
-        variants: how many different degradations of a clip training keeps.
+        kernel_shares: kernels and their probabilities; ``bd``, a resampling kernel, or ``gauss`` (blur of
+            random sigma, then area).
+        max_noise: largest standard deviation of white noise, in 8-bit codes; half of the variants get some.
+        compressed_share: share of variants that are compressed.
+        crf_range: smallest and largest constant rate factor.
+        variant_count: different degradations of a clip that training uses.
     """
 
     name: str
@@ -112,16 +115,17 @@ PRESETS = {
 
 
 def degrade(
-    high: np.ndarray, scale: int, preset: Degradation, variant: int, rng: np.random.Generator
+    clip: np.ndarray, scale: int, preset: Degradation, variant: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Low resolution of a whole clip.
+    """Degrade a clip to low resolution.
 
     Args:
-        high: uint8 (T, H, W, 3), H and W multiples of ``scale``.
+        clip: uint8 (T, H, W, 3), H and W multiples of ``scale``.
         scale: 2, 3 or 4.
-        preset: which family.
-        variant: number of the variant; the first ``round(variants * (1 - compressed))`` stay uncompressed,
-            and variant 0 of every preset is its plain first kernel, so that clean pairs are always there.
+        preset: distribution of degradations.
+        variant: number of the variant; the first ``round(variant_count * (1 - compressed_share))`` stay
+            uncompressed, and variant 0 of every preset is its plain first kernel, so that there are always
+            clean pairs.
         rng: source of every random choice.
 
     Returns:
@@ -129,9 +133,8 @@ def degrade(
     """
     names, shares = zip(*preset.kernel_shares, strict=True)
     kernel = names[0] if variant == 0 else str(rng.choice(names, p=shares))
-    low = np.stack(
-        [_shrink(frame, scale, kernel, sigma) for sigma in [rng.uniform(0.3, 0.4) * scale] for frame in high]
-    )
+    sigma = rng.uniform(0.3, 0.4) * scale
+    low = np.stack([_downsample(frame, scale, kernel, sigma) for frame in clip])
     if variant and preset.max_noise and rng.random() < 0.5:
         low = low + rng.normal(0, rng.uniform(0.3, preset.max_noise), low.shape).astype(np.float32)
     low = np.clip(np.rint(low), 0, 255).astype(np.uint8)
@@ -146,7 +149,7 @@ def degrade(
     return low
 
 
-def _shrink(frame: np.ndarray, scale: int, kernel: str, sigma: float) -> np.ndarray:
+def _downsample(frame: np.ndarray, scale: int, kernel: str, sigma: float) -> np.ndarray:
     height, width = frame.shape[0] // scale, frame.shape[1] // scale
     if kernel == "bd":
         return downsample_bd(frame, scale)

@@ -65,7 +65,7 @@ def test_resize_is_the_matrix_along_both_axes(kernel: str, height: int, width: i
     np.testing.assert_allclose(resize(x, height, width, kernel), expected, atol=2e-6)
 
 
-def test_same_size_is_the_same_picture() -> None:
+def test_same_size_is_the_same_image() -> None:
     x = rng.random((9, 17, 3), np.float32)
     for kernel in KERNELS:
         np.testing.assert_allclose(resize(x, 9, 17, kernel), x, atol=1e-6)
@@ -79,10 +79,10 @@ def test_inside_equal_to_pillow(kernel: str, height: int, width: int) -> None:
     x = rng.random((40, 50), np.float32)
     method = {"bicubic": image.Resampling.BICUBIC, "lanczos3": image.Resampling.LANCZOS}[kernel]
     expected = np.asarray(image.fromarray(x, mode=None).resize((width, height), method))
-    got = resize(x[..., None], height, width, kernel)[..., 0]
+    actual = resize(x[..., None], height, width, kernel)[..., 0]
     edge_y, edge_x = -(-3 * max(height, 40) // 40), -(-3 * max(width, 50) // 50)
     inside = (slice(edge_y, -edge_y), slice(edge_x, -edge_x))
-    np.testing.assert_allclose(got[inside], expected[inside], atol=1e-5)
+    np.testing.assert_allclose(actual[inside], expected[inside], atol=1e-5)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -109,14 +109,14 @@ def test_bd_is_blur_with_reflection_then_every_sth_pixel_from_zero(
 @pytest.mark.parametrize("kernel", ["linear", "bicubic", "lanczos3"])
 def test_a_ramp_comes_back_in_place_for_both_phases(scale: int, kernel: str) -> None:
     tolerance = {"linear": 1e-3, "bicubic": 1e-3, "lanczos3": 0.5}[kernel]  # Lanczos ripples on ramps
-    truth = ramp(40 * scale, 36 * scale)
+    high = ramp(40 * scale, 36 * scale)
     inside = slice(6 * scale, -6 * scale)
-    zero = interpolate(downsample_bd(truth, scale), scale, kernel, phase="zero")
-    centre = interpolate(resize(truth, 40, 36, "bicubic"), scale, kernel, phase="centre")
-    for back in (zero, centre):
-        np.testing.assert_allclose(back[inside, inside], truth[inside, inside], atol=tolerance)
-    wrong = interpolate(downsample_bd(truth, scale), scale, kernel, phase="centre")
-    shift = (wrong - truth)[inside, inside].mean()
+    zero = interpolate(downsample_bd(high, scale), scale, kernel, phase="zero")
+    centre = interpolate(resize(high, 40, 36, "bicubic"), scale, kernel, phase="centre")
+    for restored in (zero, centre):
+        np.testing.assert_allclose(restored[inside, inside], high[inside, inside], atol=tolerance)
+    mismatched = interpolate(downsample_bd(high, scale), scale, kernel, phase="centre")
+    shift = (mismatched - high)[inside, inside].mean()
     assert shift == pytest.approx(-(2 + 3) * (scale - 1) / 2, abs=0.05)  # what mixing the phases costs
 
 
@@ -134,12 +134,12 @@ def test_constants_stay() -> None:
     np.testing.assert_allclose(downsample_bd(x, 4), 0.3, atol=1e-6)
 
 
-def test_integer_pictures_are_taken_as_they_are() -> None:
+def test_integer_images_need_no_conversion() -> None:
     x = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
     np.testing.assert_array_equal(interpolate(x, 2), interpolate(x.astype(np.float32), 2))
 
 
-def test_what_cannot_be_meant() -> None:
+def test_invalid_arguments() -> None:
     x = np.zeros((4, 4, 3), np.float32)
     with pytest.raises(ValueError, match="unknown kernel 'spline'"):
         resize(x, 8, 8, "spline")

@@ -1,4 +1,4 @@
-"""Saved states: what is refused, and by which words."""
+"""Saved states: which are refused, with which message."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from vsrcli.errors import EngineError
 from vsrcli.frames.state import ArraySpec, stack_frames, validate_state
 
 
-def test_what_fits_and_what_does_not() -> None:
-    entry = ArraySpec((range(3), 4), "int64")
-    assert str(entry) == "int64 (0..2, 4)"
-    for right in (np.zeros((2, 4), np.int64), np.zeros((0, 4), np.int64)):
-        assert entry.fits(right)
-        validate_state({"a": right}, {"a": entry})
-    for shape, kind in (
+def test_shapes_and_types() -> None:
+    spec = ArraySpec((range(3), 4), "int64")
+    assert str(spec) == "int64 (0..2, 4)"
+    for valid in (np.zeros((2, 4), np.int64), np.zeros((0, 4), np.int64)):
+        assert spec.fits(valid)
+        validate_state({"a": valid}, {"a": spec})
+    for shape, dtype in (
         ((3, 4), "int64"),
         ((2, 5), "int64"),
         ((2, 4), "float32"),
         ((4,), "int64"),
         ((), "int64"),
     ):
-        wrong = np.zeros(shape, kind)
-        assert not entry.fits(wrong)
+        invalid = np.zeros(shape, dtype)
+        assert not spec.fits(invalid)
         with pytest.raises(
-            EngineError, match=rf"its 'a' is {kind} \(.*, not int64 \(0\.\.2, 4\); restore it with"
+            EngineError, match=rf"its 'a' is {dtype} \(.*, not int64 \(0\.\.2, 4\); restore it with"
         ):
-            validate_state({"a": wrong}, {"a": entry})
+            validate_state({"a": invalid}, {"a": spec})
 
 
 def test_missing_and_unknown_arrays() -> None:
@@ -41,7 +41,7 @@ def test_missing_and_unknown_arrays() -> None:
 def test_no_frames_have_a_size() -> None:
     assert stack_frames([], 4, 5).shape == (0, 4, 5, 3)
     frame = np.ones((4, 5, 3), np.float32)
-    packed = stack_frames([frame, frame], 4, 5)
+    stacked = stack_frames([frame, frame], 4, 5)
     frame[:] = 0
-    assert (packed == 1).all()
-    assert packed.dtype == stack_frames([], 4, 5).dtype == np.float32
+    assert (stacked == 1).all()
+    assert stacked.dtype == stack_frames([], 4, 5).dtype == np.float32

@@ -1,4 +1,4 @@
-"""Weight files become engines: every kind of network, precisions, devices that are not there."""
+"""Weight files become engines: every kind of network, precisions, missing devices."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from vsrcli.models.weights import file_sha256, read_weights
 
 
 def weight_file(folder: Path, name: str, scale: int, options: dict[str, int]) -> Path:
-    """Random weights with their card."""
+    """Write random weights with their card."""
     card = {"architecture": name, "options": options, "scale": scale, "degradation": "bi", "phase": "centre"}
     path = folder / f"{name}-x{scale}-bi.weights.h5"
     path.with_name(f"{name}-x{scale}-bi.json").write_text(json.dumps({**card, "sha256": ""}))
@@ -23,7 +23,7 @@ def weight_file(folder: Path, name: str, scale: int, options: dict[str, int]) ->
     return path
 
 
-def upscaled(engine: KerasEngine, frames: np.ndarray) -> np.ndarray:
+def run_engine(engine: KerasEngine, frames: np.ndarray) -> np.ndarray:
     stream = engine.open(*frames.shape[1:3])
     results = [stream.push(frame) for frame in frames]
     return np.stack([result for result in results if result is not None] + stream.flush())
@@ -39,17 +39,17 @@ TINY_R = {"width": 8, "levels": 2, "blocks": 1, "head": 8}
 )
 @pytest.mark.parametrize("scale", [2, 3])
 def test_every_kind_of_network_runs(
-    name: str, options: dict[str, int], late: int, scale: int, tmp_path: Path
+    name: str, options: dict[str, int], lookahead: int, scale: int, tmp_path: Path
 ) -> None:
     engine = KerasEngine(read_weights(weight_file(tmp_path, name, scale, options)), device="cpu")
-    assert engine.lookahead == late
+    assert engine.lookahead == lookahead
     stream = engine.open(*FRAMES.shape[1:3])
-    assert [stream.push(FRAMES[0]) is None for _ in range(late + 1)] == [True] * late + [False]
+    assert [stream.push(FRAMES[0]) is None for _ in range(lookahead + 1)] == [True] * lookahead + [False]
     assert engine.radius == read_weights(tmp_path / f"{name}-x{scale}-bi.weights.h5").architecture.radius()
-    got = upscaled(engine, FRAMES)
-    assert got.shape == (2, 9 * scale, 8 * scale, 3)
-    assert got.min() >= 0
-    assert got.max() <= 1
+    actual = run_engine(engine, FRAMES)
+    assert actual.shape == (2, 9 * scale, 8 * scale, 3)
+    assert actual.min() >= 0
+    assert actual.max() <= 1
     assert name in engine.description
     assert "CPU" in engine.description
 
@@ -57,28 +57,30 @@ def test_every_kind_of_network_runs(
 @pytest.mark.parametrize(("name", "options"), [("duf-s", TINY), ("duf-r-s", TINY_R)])
 def test_half_precision_is_close_to_full(name: str, options: dict[str, int], tmp_path: Path) -> None:
     weights = read_weights(weight_file(tmp_path, name, 2, options))
-    full, half = (upscaled(KerasEngine(weights, device="cpu", precision=p), FRAMES) for p in ("fp32", "bf16"))
+    full, half = (
+        run_engine(KerasEngine(weights, device="cpu", precision=p), FRAMES) for p in ("fp32", "bf16")
+    )
     assert half.dtype == np.float32
     assert 0 < np.abs(half - full).max() < 0.03
 
 
-def test_a_stream_goes_on_in_another_engine_with_the_same_weights(tmp_path: Path) -> None:
+def test_a_state_is_restored_in_another_engine_with_the_same_weights(tmp_path: Path) -> None:
     weights = read_weights(weight_file(tmp_path, "duf-r-s", 2, TINY_R))
-    one, other = (KerasEngine(weights, device="cpu").open(9, 8) for _ in range(2))  # nothing shared
+    first, other = (KerasEngine(weights, device="cpu").open(9, 8) for _ in range(2))  # nothing shared
     for frame in FRAMES:
-        one.push(frame)
-    other.restore(one.state())
-    for picture, same in zip(one.flush(), other.flush(), strict=True):
-        np.testing.assert_array_equal(picture, same)
+        first.push(frame)
+    other.restore(first.state())
+    for picture, reference in zip(first.flush(), other.flush(), strict=True):
+        np.testing.assert_array_equal(picture, reference)
 
 
-def test_tiles_of_a_recurrent_network_share_twice_what_one_step_sees() -> None:
+def test_tiles_of_a_recurrent_network_share_twice_the_radius_of_one_step() -> None:
     for name, step in (("duf-r-s", 11), ("duf-r-m", 15), ("duf-r-l", 19)):
         assert architecture(name).radius() == 2 * step
     assert architecture("duf-s").radius() == 11
 
 
-def test_a_gpu_that_is_not_there_is_an_error_and_not_the_cpu(tmp_path: Path) -> None:
+def test_a_missing_gpu_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"no GPU 77 .*--gpu cpu"):
         KerasEngine(read_weights(weight_file(tmp_path, "duf-s", 2, TINY)), device="77")
 
@@ -97,5 +99,5 @@ def test_one_network_is_compiled_for_each_size_and_no_frame_compiles_again(
 ) -> None:
     engine = KerasEngine(read_weights(weight_file(tmp_path, name, 2, options)), device="cpu")
     first = engine.open(9, 8)
-    assert engine.open(9, 8)._network is first._network  # type: ignore[attr-defined]
-    assert engine.open(8, 9)._network is not first._network  # type: ignore[attr-defined]
+    assert engine.open(9, 8)._model is first._model  # type: ignore[attr-defined]
+    assert engine.open(8, 9)._model is not first._model  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed: pip install 'vsrcli[openvino]'")
 
-from networks import answers, film
+from random_networks import noise_frames, run_stream
 
 from tiny_networks import tiny_weights
 from vsrcli.errors import EngineError, ModelError, NonFiniteError, OutOfMemoryError
@@ -35,19 +35,19 @@ fp32_engine = partial(OpenvinoEngine, precision="fp32")
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Weights]:
     """``weights(kind)``: random ones, the same for all tests."""
-    made: dict[str, Weights] = {}
+    cache: dict[str, Weights] = {}
 
-    def make(kind: str) -> Weights:
-        if kind not in made:
+    def get(kind: str) -> Weights:
+        if kind not in cache:
             folder = tmp_path_factory.mktemp(kind)
-            made[kind] = read_weights(duf_16l(folder) if kind == "window" else tiny_weights(folder, kind))
-        return made[kind]
+            cache[kind] = read_weights(duf_16l(folder) if kind == "window" else tiny_weights(folder, kind))
+        return cache[kind]
 
-    return make
+    return get
 
 
 def duf_16l(folder: Path) -> Path:
-    """The paper's network, with kernels and batch norms that do something."""
+    """The paper's network, with random kernels and batch norms."""
     model = architecture("duf-16l").build(2)
     rng = np.random.default_rng(3)
     for variable in model.weights:
@@ -55,8 +55,8 @@ def duf_16l(folder: Path) -> Path:
             fan_in = float(np.prod(variable.shape[:-1]))
             variable.assign(rng.normal(size=variable.shape) * np.sqrt(2 / fan_in))
         elif "_bn" in variable.path:  # scales and variances around 1, the others around 0
-            around = 1.0 if "gamma" in variable.path or "variance" in variable.path else 0.0
-            variable.assign(around + 0.2 * rng.random(variable.shape))
+            centre = 1.0 if "gamma" in variable.path or "variance" in variable.path else 0.0
+            variable.assign(centre + 0.2 * rng.random(variable.shape))
     path = folder / "duf-16l-x2-video.weights.h5"
     model.save_weights(path)
     card = {"architecture": "duf-16l", "scale": 2, "degradation": "video", "sha256": file_sha256(path)}
@@ -66,31 +66,31 @@ def duf_16l(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def engines(weights: Callable[[str], Weights]) -> Callable[[str], OpenvinoEngine]:
-    made: dict[str, OpenvinoEngine] = {}
+    cache: dict[str, OpenvinoEngine] = {}
 
-    def make(kind: str) -> OpenvinoEngine:
-        if kind not in made:
-            made[kind] = fp32_engine(weights(kind))
-        return made[kind]
+    def get(kind: str) -> OpenvinoEngine:
+        if kind not in cache:
+            cache[kind] = fp32_engine(weights(kind))
+        return cache[kind]
 
-    return make
+    return get
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_pictures_are_those_of_keras(
+def test_results_are_those_of_keras(
     kind: str, weights: Callable[[str], Weights], engines: Callable[[str], OpenvinoEngine]
 ) -> None:
-    frames = film(COUNT, HEIGHT, WIDTH)
-    got = np.stack(answers(engines(kind).open(HEIGHT, WIDTH), frames))
-    keras = np.stack(answers(KerasEngine(weights(kind), device="cpu").open(HEIGHT, WIDTH), frames))
-    assert got.shape == keras.shape == (COUNT, 2 * HEIGHT, 2 * WIDTH, 3)
-    assert got.dtype == np.float32
+    frames = noise_frames(COUNT, HEIGHT, WIDTH)
+    result = np.stack(run_stream(engines(kind).open(HEIGHT, WIDTH), frames))
+    keras = np.stack(run_stream(KerasEngine(weights(kind), device="cpu").open(HEIGHT, WIDTH), frames))
+    assert result.shape == keras.shape == (COUNT, 2 * HEIGHT, 2 * WIDTH, 3)
+    assert result.dtype == np.float32
     assert keras.std() > 0.05
-    np.testing.assert_allclose(got, keras, atol=5e-5)
+    np.testing.assert_allclose(result, keras, atol=5e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_engines_say_the_same_of_a_network(
+def test_engines_have_the_same_attributes(
     kind: str, weights: Callable[[str], Weights], engines: Callable[[str], OpenvinoEngine]
 ) -> None:
     engine, keras = engines(kind), KerasEngine(weights(kind), device="cpu")
@@ -100,38 +100,40 @@ def test_engines_say_the_same_of_a_network(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_state_of_every_moment(kind: str, engines: Callable[[str], OpenvinoEngine]) -> None:
+def test_a_state_of_every_position(kind: str, engines: Callable[[str], OpenvinoEngine]) -> None:
     """Bit for bit, also in a stream of another network made of the same graphs."""
-    frames, engine = film(COUNT, HEIGHT, WIDTH), engines(kind)
-    expected = answers(engine.open(HEIGHT, WIDTH), frames)
-    stream, done = engine.open(HEIGHT, WIDTH), 0
-    for moment in range(COUNT):
+    frames, engine = noise_frames(COUNT, HEIGHT, WIDTH), engines(kind)
+    expected = run_stream(engine.open(HEIGHT, WIDTH), frames)
+    stream, returned_count = engine.open(HEIGHT, WIDTH), 0
+    for position in range(COUNT):
         other = engine.open(HEIGHT, WIDTH)
         other.restore(stream.state())
-        for got, wanted in zip(answers(other, frames[moment:]), expected[done:], strict=True):
-            np.testing.assert_array_equal(got, wanted)
-        done += stream.push(frames[moment]) is not None
+        for result, reference in zip(
+            run_stream(other, frames[position:]), expected[returned_count:], strict=True
+        ):
+            np.testing.assert_array_equal(result, reference)
+        returned_count += stream.push(frames[position]) is not None
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_fork_goes_its_own_way(kind: str, engines: Callable[[str], OpenvinoEngine]) -> None:
-    frames, engine = film(COUNT, HEIGHT, WIDTH), engines(kind)
-    expected = answers(engine.open(HEIGHT, WIDTH), frames)
+def test_a_fork_is_independent(kind: str, engines: Callable[[str], OpenvinoEngine]) -> None:
+    frames, engine = noise_frames(COUNT, HEIGHT, WIDTH), engines(kind)
+    expected = run_stream(engine.open(HEIGHT, WIDTH), frames)
     stream, results = engine.open(HEIGHT, WIDTH), []
     for frame in frames:
         other = stream.fork()
         other.push(1 - frame)
         other.flush()
         results.append(stream.push(frame))
-    found = [result for result in results if result is not None] + stream.fork().flush()
-    np.testing.assert_array_equal(np.stack(found), np.stack(expected))
+    actual = [result for result in results if result is not None] + stream.fork().flush()
+    np.testing.assert_array_equal(np.stack(actual), np.stack(expected))
 
 
 @pytest.mark.parametrize("first", ["keras", "openvino"])
-def test_a_recurrent_stream_goes_on_where_one_of_the_other_engine_stopped(
+def test_a_recurrent_state_is_restored_in_the_other_engine(
     first: str, weights: Callable[[str], Weights], engines: Callable[[str], OpenvinoEngine]
 ) -> None:
-    frames = film(COUNT, HEIGHT, WIDTH)
+    frames = noise_frames(COUNT, HEIGHT, WIDTH)
     stream = KerasEngine(weights("recurrent"), device="cpu").open(HEIGHT, WIDTH)
     other = engines("recurrent").open(HEIGHT, WIDTH)
     if first == "openvino":
@@ -141,73 +143,73 @@ def test_a_recurrent_stream_goes_on_where_one_of_the_other_engine_stopped(
     state = stream.state()
     assert np.abs(state["hidden"]).max() > 0.1
     other.restore(state)
-    rest = answers(stream, frames[4:])
-    np.testing.assert_allclose(np.stack(answers(other, frames[4:])), np.stack(rest), atol=5e-5)
+    remaining = run_stream(stream, frames[4:])
+    np.testing.assert_allclose(np.stack(run_stream(other, frames[4:])), np.stack(remaining), atol=5e-5)
 
 
 @pytest.mark.parametrize("kind", ["cached", "recurrent"])
 @pytest.mark.parametrize("height", [1, 5, 12, 13])
 def test_frames_of_any_height(kind: str, height: int, weights: Callable[[str], Weights]) -> None:
-    """OpenVINO computes six rows together; what is added to fill them must not show."""
-    frames = film(COUNT, height, WIDTH)
-    got, keras = (
-        np.stack(answers(engine.open(height, WIDTH), frames))
+    """OpenVINO computes six rows together; padding rows must not show."""
+    frames = noise_frames(COUNT, height, WIDTH)
+    result, keras = (
+        np.stack(run_stream(engine.open(height, WIDTH), frames))
         for engine in (
             OpenvinoEngine(weights(kind), precision="fp32"),
             KerasEngine(weights(kind), device="cpu"),
         )
     )
-    np.testing.assert_allclose(got, keras, atol=5e-5)
+    np.testing.assert_allclose(result, keras, atol=5e-5)
 
 
 @pytest.mark.parametrize("kind", ["cached", "recurrent", "window"])
-def test_bands_give_the_same_pictures(
+def test_bands_give_the_same_frames(
     kind: str, weights: Callable[[str], Weights], engines: Callable[[str], OpenvinoEngine]
 ) -> None:
     """Four bands of three rows; the last one begins early."""
-    frames = film(COUNT, HEIGHT, WIDTH)
+    frames = noise_frames(COUNT, HEIGHT, WIDTH)
     network = OpenvinoBackend(weights(kind), band_pixels=36)
     stream: Stream
     if kind == "recurrent":
         stream = RecurrentStream(compile_recurrent(network, HEIGHT, WIDTH))
     else:
         stream = CachedStream(compile_cached(network, HEIGHT, WIDTH))
-    whole = answers(engines(kind).open(HEIGHT, WIDTH), frames)
-    np.testing.assert_allclose(np.stack(answers(stream, frames)), np.stack(whole), atol=5e-5)
+    reference = run_stream(engines(kind).open(HEIGHT, WIDTH), frames)
+    np.testing.assert_allclose(np.stack(run_stream(stream, frames)), np.stack(reference), atol=5e-5)
 
 
 @pytest.mark.parametrize("kind", ["cached", "recurrent", "fast"])
-def test_bf16_takes_up_what_fp32_left(
+def test_a_state_in_fp32_is_restored_in_bf16(
     kind: str, weights: Callable[[str], Weights], engines: Callable[[str], OpenvinoEngine]
 ) -> None:
-    """Its features lie otherwise. A CPU without bfloat16 computes them in float32, which is close as well."""
-    frames = film(COUNT, HEIGHT, WIDTH)
+    """The order of features differs. A CPU without bfloat16 computes in float32, close as well."""
+    frames = noise_frames(COUNT, HEIGHT, WIDTH)
     stream = engines(kind).open(HEIGHT, WIDTH)
     for frame in frames[:4]:
         stream.push(frame)
     other = compile_stream(OpenvinoBackend(weights(kind), "bf16"), HEIGHT, WIDTH)()
     other.restore(stream.state())
-    rest = np.stack(answers(stream, frames[4:]))
-    np.testing.assert_allclose(np.stack(answers(other, frames[4:])), rest, atol=0.05)
+    remaining = np.stack(run_stream(stream, frames[4:]))
+    np.testing.assert_allclose(np.stack(run_stream(other, frames[4:])), remaining, atol=0.05)
 
 
 def test_tiles_do_not_show(engines: Callable[[str], OpenvinoEngine]) -> None:
     engine = engines("cached")
-    frames = film(4, 12, 40)
-    whole = answers(engine.open(12, 40), frames)
+    frames = noise_frames(4, 12, 40)
+    reference = run_stream(engine.open(12, 40), frames)
     tiled = TiledStream(engine.open, plan_tiles(12, 40, 30, engine.radius), 2)
-    np.testing.assert_allclose(np.stack(answers(tiled, frames)), np.stack(whole), atol=5e-5)
+    np.testing.assert_allclose(np.stack(run_stream(tiled, frames)), np.stack(reference), atol=5e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nan_is_an_error_and_not_a_black_frame(kind: str, engines: Callable[[str], OpenvinoEngine]) -> None:
     frame = np.full((HEIGHT, WIDTH, 3), np.nan, np.float32)
     with pytest.raises(NonFiniteError, match="--precision fp32"):
-        answers(engines(kind).open(HEIGHT, WIDTH), frame[None])
+        run_stream(engines(kind).open(HEIGHT, WIDTH), frame[None])
 
 
 @pytest.mark.parametrize("failure", [MemoryError("no"), RuntimeError("std::bad_alloc")])
-def test_short_of_memory_is_named(
+def test_out_of_memory_is_an_error_of_its_own(
     failure: Exception, engines: Callable[[str], OpenvinoEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that smaller tiles are tried."""
@@ -220,9 +222,9 @@ def test_short_of_memory_is_named(
         def __getattr__(self, name: str) -> Callable[..., None]:
             return lambda *arguments: None
 
-    monkeypatch.setattr(stream._network.window.advance, "_request", Request())  # type: ignore[attr-defined]
+    monkeypatch.setattr(stream._model.window.advance, "_request", Request())  # type: ignore[attr-defined]
     with pytest.raises(OutOfMemoryError, match="--tile"):
-        stream.push(film(1, HEIGHT, WIDTH)[0])
+        stream.push(noise_frames(1, HEIGHT, WIDTH)[0])
 
 
 def test_a_state_of_another_size_is_refused(engines: Callable[[str], OpenvinoEngine]) -> None:

@@ -1,4 +1,4 @@
-"""A recurrent network as a stream: what whole sequences give, late, in bands, halves and tiles."""
+"""A recurrent network as a stream: same results as sequences, late, in bands, half precision and tiles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from networks import answers, film, tiny_recurrent
+from random_networks import noise_frames, run_stream, tiny_recurrent
 
 from vsrcli.errors import EngineError
 from vsrcli.frames.resample import resize
@@ -32,35 +32,35 @@ def network(model: duf_r.DufR) -> CompiledRecurrentModel:
     return compile_recurrent(KerasBackend(model), 10, 12)
 
 
-def whole(model: duf_r.DufR, frames: np.ndarray) -> np.ndarray:
-    """What the network says of a sequence whose ends are repeated."""
+def run_sequence(model: duf_r.DufR, frames: np.ndarray) -> np.ndarray:
+    """Run the network on a sequence whose ends are repeated."""
     ends = [2] + [0] * (len(frames) - 1), [0] * (len(frames) - 1) + [2]
     repeated = np.repeat(frames, 1 + np.add(*ends), axis=0)
     return np.clip(ops.convert_to_numpy(model(repeated[None]))[0], 0, 1)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10])
-def test_a_stream_equals_the_whole_sequence(
-    model: duf_r.DufR, network: CompiledRecurrentModel, count: int
-) -> None:
-    frames = film(count)
-    got = answers(RecurrentStream(network), frames)
-    assert len(got) == count
-    np.testing.assert_allclose(np.stack(got), whole(model, frames), atol=1e-5)
+def test_a_stream_equals_the_sequence(model: duf_r.DufR, network: CompiledRecurrentModel, count: int) -> None:
+    frames = noise_frames(count)
+    actual = run_stream(RecurrentStream(network), frames)
+    assert len(actual) == count
+    np.testing.assert_allclose(np.stack(actual), run_sequence(model, frames), atol=1e-5)
 
 
 @pytest.mark.parametrize("band_pixels", [36, 60, 1])  # 4 bands of 3 rows, the last overlapping; 2 of 5; rows
-def test_bands_give_the_same_pictures(
+def test_bands_give_the_same_frames(
     network: CompiledRecurrentModel, model: duf_r.DufR, band_pixels: int
 ) -> None:
-    frames = film(6)
+    frames = noise_frames(6)
     banded = RecurrentStream(compile_recurrent(KerasBackend(model), 10, 12, band_pixels=band_pixels))
-    np.testing.assert_allclose(answers(banded, frames), answers(RecurrentStream(network), frames), atol=1e-5)
+    np.testing.assert_allclose(
+        run_stream(banded, frames), run_stream(RecurrentStream(network), frames), atol=1e-5
+    )
 
 
 def test_bands_do_not_show_in_the_state(network: CompiledRecurrentModel, model: duf_r.DufR) -> None:
-    """A state of one banding goes on in another."""
-    frames = film(6)
+    """A state can be restored with other bands."""
+    frames = noise_frames(6)
     plain, banded = (
         RecurrentStream(compiled)
         for compiled in (network, compile_recurrent(KerasBackend(model), 10, 12, band_pixels=36))
@@ -70,42 +70,42 @@ def test_bands_do_not_show_in_the_state(network: CompiledRecurrentModel, model: 
     banded.restore(plain.state())
     for name, array in plain.state().items():
         np.testing.assert_array_equal(banded.state()[name], array)
-    np.testing.assert_allclose(answers(banded, frames[3:]), answers(plain, frames[3:]), atol=1e-5)
+    np.testing.assert_allclose(run_stream(banded, frames[3:]), run_stream(plain, frames[3:]), atol=1e-5)
 
 
-def test_answers_come_a_frame_late_for_every_level(network: CompiledRecurrentModel) -> None:
+def test_results_are_a_frame_late_for_every_level(network: CompiledRecurrentModel) -> None:
     stream = RecurrentStream(network)
-    assert [stream.push(frame) is None for frame in film(4)] == [True, True, False, False]
+    assert [stream.push(frame) is None for frame in noise_frames(4)] == [True, True, False, False]
     assert len(stream.flush()) == 2
     assert RecurrentStream(network).flush() == []
 
 
 def test_each_frame_is_encoded_once(network: CompiledRecurrentModel) -> None:
-    seen: list[np.ndarray] = []
+    encoded: list[np.ndarray] = []
 
     def advance(frame: np.ndarray, *state: Any) -> Any:
-        seen.append(frame)
+        encoded.append(frame)
         return network.window.advance(frame, *state)
 
-    frames = film(5)
+    frames = noise_frames(5)
     window = replace(network.window, advance=advance)
-    answers(RecurrentStream(replace(network, window=window)), frames)
+    run_stream(RecurrentStream(replace(network, window=window)), frames)
     ends = [frames[:1]] * 2, [frames[-1:]] * 2
-    np.testing.assert_array_equal(np.concatenate(seen), np.concatenate([*ends[0], frames, *ends[1]]))
+    np.testing.assert_array_equal(np.concatenate(encoded), np.concatenate([*ends[0], frames, *ends[1]]))
 
 
-def test_what_is_fed_back_is_not_clipped(network: CompiledRecurrentModel) -> None:
+def test_feedback_is_not_clipped(network: CompiledRecurrentModel) -> None:
     stream = RecurrentStream(network)
-    frames = film(5)
+    frames = noise_frames(5)
     results = [stream.push(frame) for frame in frames]
-    picture, state = results[-1], stream.state()
-    assert picture is not None
-    assert (picture.min(), picture.max()) == (0, 1)
-    assert np.abs(state["painted"]).max() <= 1
-    depth = state["painted"].reshape(10, 12, 4, 4, 3) + frames[2][:, :, None, None]
-    unclipped = depth.transpose(0, 2, 1, 3, 4).reshape(40, 48, 3)
+    result, state = results[-1], stream.state()
+    assert result is not None
+    assert (result.min(), result.max()) == (0, 1)
+    assert np.abs(state["feedback"]).max() <= 1
+    sub_pixels = state["feedback"].reshape(10, 12, 4, 4, 3) + frames[2][:, :, None, None]
+    unclipped = sub_pixels.transpose(0, 2, 1, 3, 4).reshape(40, 48, 3)
     assert unclipped.min() < 0
-    np.testing.assert_allclose(unclipped.clip(0, 1), picture, atol=1e-6)
+    np.testing.assert_allclose(unclipped.clip(0, 1), result, atol=1e-6)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
@@ -113,41 +113,41 @@ def test_half_precision(network: CompiledRecurrentModel, model: duf_r.DufR, poli
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        half = duf_r.build(4, width=8, levels=2, blocks=1, head=8)
+        half_precision = duf_r.build(4, width=8, levels=2, blocks=1, head=8)
     finally:
         keras.config.set_dtype_policy(before)
-    half.set_weights(model.get_weights())
-    compiled = compile_recurrent(KerasBackend(half), 10, 12)
-    assert keras.backend.standardize_dtype(compiled.empty[0].dtype) == policy.removeprefix("mixed_")
-    stream, frames = RecurrentStream(compiled), film(30)
-    got = np.stack(answers(stream, frames))
-    assert got.dtype == np.float32
-    assert 0 < np.abs(got - answers(RecurrentStream(network), frames)).max() < 0.05
-    assert stream.state()["painted"].dtype == np.float32
+    half_precision.set_weights(model.get_weights())
+    compiled = compile_recurrent(KerasBackend(half_precision), 10, 12)
+    assert keras.backend.standardize_dtype(compiled.initial_state[0].dtype) == policy.removeprefix("mixed_")
+    stream, frames = RecurrentStream(compiled), noise_frames(30)
+    actual = np.stack(run_stream(stream, frames))
+    assert actual.dtype == np.float32
+    assert 0 < np.abs(actual - run_stream(RecurrentStream(network), frames)).max() < 0.05
+    assert stream.state()["feedback"].dtype == np.float32
     assert stream.state()["hidden"].dtype == (np.float16 if policy == "mixed_float16" else np.float32)
 
 
 def test_nan_is_an_error_and_not_a_black_frame(network: CompiledRecurrentModel) -> None:
     frame = np.full((10, 12, 3), np.nan, np.float32)
     with pytest.raises(EngineError, match="--precision fp32"):
-        answers(RecurrentStream(network), frame[None])
+        run_stream(RecurrentStream(network), frame[None])
 
 
 def pan(count: int, height: int, width: int) -> np.ndarray:
-    """A camera over a picture with detail at several sizes: two pixels right a frame, half a one down."""
+    """A camera over an image with detail at several sizes: two pixels right a frame, half a one down."""
     rng = np.random.default_rng(4)
     size = height + count, width + 2 * count
     layers = [(4, 0.6), (12, 0.5), (40, 0.5)]
-    picture = sum(weight * (resize(rng.random((cells, cells, 3)), *size) - 0.5) for cells, weight in layers)
-    picture = np.clip(0.5 + picture, 0, 1).astype(np.float32)
-    return np.stack([picture[i // 2 :, 2 * i :][:height, :width] for i in range(count)])
+    result = sum(weight * (resize(rng.random((cells, cells, 3)), *size) - 0.5) for cells, weight in layers)
+    result = np.clip(0.5 + result, 0, 1).astype(np.float32)
+    return np.stack([result[i // 2 :, 2 * i :][:height, :width] for i in range(count)])
 
 
 @pytest.mark.parametrize("kind", ["noise", "pan"])
 def test_tiles_hardly_show(model: duf_r.DufR, kind: str) -> None:
-    """What the state remembers comes from beyond the overlap, but fades: with twice a step's radius no pixel
+    """A state carries influence from beyond the overlap, but it fades: with twice a step's radius no pixel
     differs by more than 2e-4 of the full range, with once by less than a level of 8 bits."""
-    frames = film(30, 24, 100) if kind == "noise" else pan(30, 24, 100)
+    frames = noise_frames(30, 24, 100) if kind == "noise" else pan(30, 24, 100)
     compiled: dict[tuple[int, int], CompiledRecurrentModel] = {}
 
     def open_stream(height: int, width: int) -> RecurrentStream:
@@ -155,15 +155,15 @@ def test_tiles_hardly_show(model: duf_r.DufR, kind: str) -> None:
             compiled[height, width] = compile_recurrent(KerasBackend(model), height, width)
         return RecurrentStream(compiled[height, width])
 
-    reference = np.stack(answers(open_stream(24, 100), frames))
-    gaps = []
+    reference = np.stack(run_stream(open_stream(24, 100), frames))
+    differences = []
     for overlap in (STEP, 2 * STEP):
         plan = plan_tiles(24, 100, 60, overlap)
         assert len(plan) > 1
-        tiled = np.stack(answers(TiledStream(open_stream, plan, 4), frames))
-        gaps.append(np.abs(tiled - reference).max(axis=(1, 2, 3)))
-    once, twice = gaps
-    assert once[0] < 1e-6  # one step sees no further
-    assert once.max() < 1 / 255
-    assert twice.max() < 2e-4
-    assert twice.max() < once.max() / 5
+        tiled = np.stack(run_stream(TiledStream(open_stream, plan, 4), frames))
+        differences.append(np.abs(tiled - reference).max(axis=(1, 2, 3)))
+    single, double = differences
+    assert single[0] < 1e-6  # one step has no larger receptive field
+    assert single.max() < 1 / 255
+    assert double.max() < 2e-4
+    assert double.max() < single.max() / 5

@@ -1,4 +1,4 @@
-"""A recurrent network over a long film: what it remembers must not add up.
+"""A recurrent network over a long video: its state must not diverge.
 
 Chiche et al., "Stable Long-Term Recurrent Video Super-Resolution", CVPR 2022, show published recurrent
 networks, trained on short sequences, that spoil a scene without motion after some hundred frames.
@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from networks import tiny_recurrent
+from random_networks import tiny_recurrent
 
 from vsrcli.inference.keras import KerasBackend
 from vsrcli.inference.streams import CompiledRecurrentModel, RecurrentStream, compile_recurrent
@@ -23,13 +23,13 @@ HEIGHT, WIDTH, COUNT = 12, 16, 1000
 SHIPPED = sorted((Path(__file__).parents[2] / "weights").glob("duf-r-*.weights.h5"))
 
 
-def fresh() -> duf_r.DufR:
+def untrained_network() -> duf_r.DufR:
     keras.utils.set_random_seed(0)
     return duf_r.build(4, width=8, blocks=1, head=8)
 
 
 NETWORKS: dict[str, Callable[[], duf_r.DufR]] = {
-    "untrained": fresh,
+    "untrained": untrained_network,
     "random": tiny_recurrent,
     **{path.name: lambda path=path: load_model(read_weights(path)) for path in SHIPPED},  # type: ignore[misc]
 }
@@ -40,8 +40,8 @@ def network(request: pytest.FixtureRequest) -> CompiledRecurrentModel:
     return compile_recurrent(KerasBackend(NETWORKS[request.param]()), HEIGHT, WIDTH)
 
 
-def pictures(stream: RecurrentStream, frames: Iterable[np.ndarray]) -> np.ndarray:
-    """Its answers, not flushed; the stream itself refuses NaN and infinity."""
+def run(stream: RecurrentStream, frames: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the results, not flushed; the stream itself raises for NaN and infinity."""
     return np.stack([result for result in map(stream.push, frames) if result is not None])
 
 
@@ -49,42 +49,42 @@ def noise(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((count, HEIGHT, WIDTH, 3), np.float32)
 
 
-def largest(stream: RecurrentStream) -> float:
-    """The largest number in the memory."""
+def max_abs_state(stream: RecurrentStream) -> float:
+    """Return the largest absolute value in the recurrent state."""
     state = stream.state()
-    return max(float(np.abs(state[name]).max()) for name in ("hidden", "painted"))
+    return max(float(np.abs(state[name]).max()) for name in ("hidden", "feedback"))
 
 
 def test_a_still_settles(network: CompiledRecurrentModel) -> None:
     stream = RecurrentStream(network)
     (still,) = noise(1)
-    change = np.abs(np.diff(pictures(stream, [still] * COUNT), axis=0)).max(axis=(1, 2, 3))
+    change = np.abs(np.diff(run(stream, [still] * COUNT), axis=0)).max(axis=(1, 2, 3))
     assert change[-100:].max() < 1e-4
     assert change[COUNT // 2 :].max() <= change[:20].max() + 1e-6
-    assert largest(stream) < 100
+    assert max_abs_state(stream) < 100
 
 
 def test_noise_does_not_add_up(network: CompiledRecurrentModel) -> None:
     stream = RecurrentStream(network)
     sizes = []
     for part in range(10):
-        pictures(stream, noise(COUNT // 10, seed=part))
-        sizes.append(largest(stream))
+        run(stream, noise(COUNT // 10, seed=part))
+        sizes.append(max_abs_state(stream))
     assert max(sizes[5:]) < 2 * max(sizes[:5]) < 200
 
 
 def test_a_still_after_noise_is_the_still(network: CompiledRecurrentModel) -> None:
-    """What came before is forgotten."""
+    """Earlier frames have no lasting influence."""
     stream, other = RecurrentStream(network), RecurrentStream(network)
     (still,) = noise(1, seed=9)
-    pictures(stream, noise(200))
-    after = pictures(stream, [still] * 200)[-1]
-    np.testing.assert_allclose(after, pictures(other, [still] * 200)[-1], atol=1e-4)
+    run(stream, noise(200))
+    after = run(stream, [still] * 200)[-1]
+    np.testing.assert_allclose(after, run(other, [still] * 200)[-1], atol=1e-4)
 
 
 def test_a_new_shot_is_a_start_from_empty(network: CompiledRecurrentModel) -> None:
-    """A fresh stream of a network that has run others gives what it gave the first time, to the bit."""
+    """A fresh stream of a network that ran others gives the same results as the first, bit for bit."""
     shot = noise(30, seed=1)
-    first = pictures(RecurrentStream(network), shot)
-    pictures(RecurrentStream(network), noise(100, seed=2))
-    np.testing.assert_array_equal(pictures(RecurrentStream(network), shot), first)
+    first = run(RecurrentStream(network), shot)
+    run(RecurrentStream(network), noise(100, seed=2))
+    np.testing.assert_array_equal(run(RecurrentStream(network), shot), first)

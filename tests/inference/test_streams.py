@@ -1,11 +1,11 @@
-"""Engines keep the stream contract: one answer a frame, in order, the same as whole windows give."""
+"""Engines follow the stream contract: one result per frame, in order, equal to those of full windows."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 from keras import ops
-from networks import answers, film, tiny_cached
+from random_networks import noise_frames, run_stream, tiny_cached
 
 from vsrcli.errors import EngineError
 from vsrcli.frames.tiling import plan_tiles
@@ -26,23 +26,23 @@ def network():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 10])
-def test_cached_features_equal_whole_windows(network, count):
-    frames = film(count)
-    got = answers(CachedStream(compile_cached(KerasBackend(network), 10, 12)), frames)
-    assert len(got) == count
+def test_cached_features_equal_full_windows(network, count):
+    frames = noise_frames(count)
+    actual = run_stream(CachedStream(compile_cached(KerasBackend(network), 10, 12)), frames)
+    assert len(actual) == count
     padded = np.concatenate([frames[:1]] * 3 + [frames] + [frames[-1:]] * 3)
     expected = np.clip(ops.convert_to_numpy(network(padded[None]))[0], 0, 1)
-    np.testing.assert_allclose(np.stack(got), expected, atol=1e-5)
+    np.testing.assert_allclose(np.stack(actual), expected, atol=1e-5)
 
 
-def test_bands_of_the_output_stage_give_the_same_picture(network):
-    frames = film(4)
-    whole = answers(CachedStream(compile_cached(KerasBackend(network), 10, 12)), frames)
+def test_bands_of_the_output_stage_give_the_same_frame(network):
+    frames = noise_frames(4)
+    reference = run_stream(CachedStream(compile_cached(KerasBackend(network), 10, 12)), frames)
     for band_pixels in (36, 60, 1):  # 4 bands of 3 rows, the last overlapping; 2 of 5; single rows
-        banded = answers(
+        banded = run_stream(
             CachedStream(compile_cached(KerasBackend(network), 10, 12, band_pixels=band_pixels)), frames
         )
-        np.testing.assert_allclose(np.stack(banded), np.stack(whole), atol=1e-6)
+        np.testing.assert_allclose(np.stack(banded), np.stack(reference), atol=1e-6)
 
 
 @pytest.mark.parametrize("size", [(10, 12), (1, 1), (7, 1000), (1000, 7), (135, 240)])
@@ -57,31 +57,31 @@ def test_bands_cover_every_row_once_but_for_the_last_ones(size, band_pixels):
         covered[rows] += 1
     assert covered.min() == 1
     assert len(bands) == len(list(bands))
-    before = height - bands.rows  # where the last band begins
-    np.testing.assert_array_equal(np.flatnonzero(covered == 2), before + np.arange(bands.overlap_rows))
+    last_top = height - bands.rows  # where the last band begins
+    np.testing.assert_array_equal(np.flatnonzero(covered == 2), last_top + np.arange(bands.overlap_rows))
 
 
-def test_answers_come_three_frames_late(network):
+def test_results_are_three_frames_late(network):
     stream = CachedStream(compile_cached(KerasBackend(network), 10, 12))
-    early = [stream.push(frame) is None for frame in film(5)]
-    assert early == [True, True, True, False, False]
+    is_none = [stream.push(frame) is None for frame in noise_frames(5)]
+    assert is_none == [True, True, True, False, False]
     assert len(stream.flush()) == 3
     assert CachedStream(compile_cached(KerasBackend(network), 10, 12)).flush() == []
 
 
 def test_paper_windows_repeat_the_edges():
     model = duf.build(2, depth=16)
-    frames = film(2, 6, 5)
-    got = answers(WindowStream(compile_window(KerasBackend(model), 6, 5)), frames)
-    assert [picture.shape for picture in got] == [(12, 10, 3)] * 2
+    frames = noise_frames(2, 6, 5)
+    actual = run_stream(WindowStream(compile_window(KerasBackend(model), 6, 5)), frames)
+    assert [result.shape for result in actual] == [(12, 10, 3)] * 2
     window = np.stack([frames[0]] * 4 + [frames[1]] * 3)[None]
-    np.testing.assert_allclose(got[0], np.clip(ops.convert_to_numpy(model(window))[0], 0, 1), atol=1e-5)
+    np.testing.assert_allclose(actual[0], np.clip(ops.convert_to_numpy(model(window))[0], 0, 1), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(40, 50), (33, 17), (8, 8), (16, 300)])
 def test_tiles_with_the_receptive_field_as_overlap_do_not_show(network, size):
     """Tiled equals untiled within 1e-4, seams and borders included."""
-    frames = film(3, *size)
+    frames = noise_frames(3, *size)
     compiled: dict[tuple[int, int], Any] = {}
 
     def open_stream(height: int, width: int) -> CachedStream:
@@ -89,21 +89,21 @@ def test_tiles_with_the_receptive_field_as_overlap_do_not_show(network, size):
             compiled[height, width] = compile_cached(KerasBackend(network), height, width)
         return CachedStream(compiled[height, width])
 
-    whole = answers(open_stream(*size), frames)
+    reference = run_stream(open_stream(*size), frames)
     plan = plan_tiles(size[0], size[1], 32, RADIUS)
-    tiled = answers(TiledStream(open_stream, plan, 4), frames)
+    tiled = run_stream(TiledStream(open_stream, plan, 4), frames)
     assert len(compiled) <= 2  # the frame and one tile shape
-    np.testing.assert_allclose(np.stack(tiled), np.stack(whole), atol=1e-4)
+    np.testing.assert_allclose(np.stack(tiled), np.stack(reference), atol=1e-4)
 
 
 def test_nan_is_an_error_and_not_a_black_frame(network):
     frame = np.full((10, 12, 3), np.nan, np.float32)
     with pytest.raises(EngineError, match="--precision fp32"):
-        answers(CachedStream(compile_cached(KerasBackend(network), 10, 12)), [frame])
+        run_stream(CachedStream(compile_cached(KerasBackend(network), 10, 12)), [frame])
 
 
 @pytest.mark.parametrize("name", ["bicubic", "lanczos"])
-def test_interpolation_answers_at_once(name):
+def test_interpolation_has_no_lookahead(name):
     engine = ResampleEngine(name, 3)
     stream = engine.open(4, 5)
     flat = stream.push(np.full((4, 5, 3), 0.25, np.float32))

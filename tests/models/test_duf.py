@@ -10,9 +10,9 @@ from vsrcli.models import duf
 def parameters(depth: int, scale: int) -> int:
     """Counted from the definition: kernels and biases of every convolution, four numbers a channel of every
     BN."""
-    keeping, growth = {16: (3, 32), 28: (9, 16), 52: (21, 16)}[depth]
+    full_window_blocks, growth = {16: (3, 32), 28: (9, 16), 52: (21, 16)}[depth]
     total, channels = 9 * 3 * 64 + 64, 64
-    for _ in range(keeping + 3):
+    for _ in range(full_window_blocks + 3):
         total += 4 * channels + channels * channels + channels  # BN, 1x1x1
         total += 4 * channels + 27 * channels * growth + growth  # BN, 3x3x3
         channels += growth
@@ -39,10 +39,10 @@ def test_sizes_are_the_published_ones():
     assert round(duf.macs(4, depth=52) / 1e6, 1) == 28.6
 
 
-def test_the_first_and_last_frame_of_the_window_matter_and_black_is_no_neighbour():
+def test_the_first_and_last_frame_of_the_window_matter():
     rng = np.random.default_rng(0)
     model = duf.build(2, depth=16)
-    for variable in model.trainable_variables:  # the fresh network ignores its features: give them a voice
+    for variable in model.trainable_variables:  # the fresh network ignores its features: make it use them
         if "residual2/kernel" in variable.path:
             variable.assign(rng.normal(size=variable.shape) * 0.05)
     window = rng.random((1, 7, 8, 8, 3)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""DUF-R: cost, sizes, what a frame sees in time and space."""
+"""DUF-R: cost, sizes, receptive field in time and space."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from vsrcli.models.architectures import ARCHITECTURES
 TINY: dict[str, Any] = {"width": 8, "levels": 1, "blocks": 1, "head": 8}
 
 
-def lively(scale: int = 2) -> duf_r.DufR:
-    """A random network whose every layer has a say (fresh ones start as interpolators)."""
+def randomized_model(scale: int = 2) -> duf_r.DufR:
+    """A random network in which every layer has an effect (untrained ones start as interpolators)."""
     model = duf_r.build(scale, **TINY)
     rng = np.random.default_rng(1)
     for variable in model.trainable_variables:
@@ -40,7 +40,7 @@ def test_shapes(scale: int) -> None:
 @pytest.mark.parametrize("name", ["duf-r-s", "duf-r-m", "duf-r-l"])
 @pytest.mark.parametrize("scale", [2, 4])
 def test_multiply_adds_are_those_of_the_layers(name: str, scale: int) -> None:
-    """Every kernel acts once on every pixel of every frame; the filters that it makes do, too."""
+    """Every kernel acts once on every pixel of every frame; so do the dynamic filters."""
     architecture = ARCHITECTURES[name]
     model = architecture.build(scale)
     kernels = [variable for variable in model.trainable_variables if "kernel" in variable.path]
@@ -57,51 +57,51 @@ def test_sizes() -> None:
     assert all(ARCHITECTURES[f"duf-r-{size}"].frames == 7 for size in "sml")
 
 
-def test_another_size_is_counted_as_what_it_is() -> None:
+def test_costs_follow_the_sizes() -> None:
     known = ARCHITECTURES["duf-r-s"]
-    other = known.with_sizes({"width": 54, "levels": 1})
-    assert (other.frames, other.radius(), known.radius()) == (3, 18, 22)
-    assert other.multiply_adds(4) < known.multiply_adds(4)
-    assert other.memory("openvino", 4) > known.memory("openvino", 4)
-    assert other.with_sizes({"width": 44}).memory("keras", 4) >= known.memory("keras", 4)
+    changed_frames = known.with_sizes({"width": 54, "levels": 1})
+    assert (changed_frames.frames, changed_frames.radius(), known.radius()) == (3, 18, 22)
+    assert changed_frames.multiply_adds(4) < known.multiply_adds(4)
+    assert changed_frames.memory("openvino", 4) > known.memory("openvino", 4)
+    assert changed_frames.with_sizes({"width": 44}).memory("keras", 4) >= known.memory("keras", 4)
 
 
-def test_a_frame_sees_one_ahead_and_all_before() -> None:
-    model = lively()
+def test_a_result_depends_on_one_later_frame_and_all_earlier_ones() -> None:
+    model = randomized_model()
     frames = noise(1, 7, 6, 8, 3)
     reference = ops.convert_to_numpy(model(frames))[0]
     for changed in range(7):
-        other = frames.copy()
-        other[:, changed] = 1 - other[:, changed]
-        difference = np.abs(ops.convert_to_numpy(model(other))[0] - reference).max(axis=(1, 2, 3))
-        first = max(changed - 2, 0)  # picture t is that of frame t + 1
+        changed_frames = frames.copy()
+        changed_frames[:, changed] = 1 - changed_frames[:, changed]
+        difference = np.abs(ops.convert_to_numpy(model(changed_frames))[0] - reference).max(axis=(1, 2, 3))
+        first = max(changed - 2, 0)  # result t is that of frame t + 1
         np.testing.assert_array_equal(difference[:first], 0)
         assert (difference[first:] > 1e-6).all()
 
 
-def test_one_step_sees_as_far_as_the_radius_and_two_steps_further() -> None:
-    model = lively()
+def test_the_receptive_field_of_one_step_is_the_radius_and_grows() -> None:
+    model = randomized_model()
     radius = duf_r.radius(**TINY)
     size = 2 * radius + 4
     frames = noise(1, 5, size, size, 3)
     changed = frames.copy()
     changed[:, :, 0] = 1 - changed[:, :, 0]  # the top row of every frame
-    reference, other = (ops.convert_to_numpy(model(film))[0] for film in (frames, changed))
-    rows = np.abs(other - reference).max(axis=(2, 3)).reshape(3, size, 2).max(axis=2)
+    reference, changed_frames = (ops.convert_to_numpy(model(clip))[0] for clip in (frames, changed))
+    rows = np.abs(changed_frames - reference).max(axis=(2, 3)).reshape(3, size, 2).max(axis=2)
     assert rows[0, : radius + 1].min() > 1e-6
     assert rows[0, radius + 1 :].max() < 1e-6
     assert rows[1, radius + 1] > 1e-6
 
 
-def test_the_state_starts_empty_and_the_difference_is_what_is_remembered() -> None:
-    model = lively()
-    hidden, painted = model.empty_state(1, 4, 5)
-    assert (hidden.shape, painted.shape) == ((1, 4, 5, 8), (1, 4, 5, 12))
+def test_the_state_starts_empty_and_the_feedback_is_a_difference() -> None:
+    model = randomized_model()
+    hidden, feedback = model.empty_state(1, 4, 5)
+    assert (hidden.shape, feedback.shape) == ((1, 4, 5, 8), (1, 4, 5, 12))
     assert not np.any(ops.convert_to_numpy(hidden))
-    assert not np.any(ops.convert_to_numpy(painted))
+    assert not np.any(ops.convert_to_numpy(feedback))
     frame = noise(1, 4, 5, 3)
-    depth = np.repeat(frame[..., None], 4, axis=4)
-    np.testing.assert_array_equal(ops.convert_to_numpy(model.feedback(depth, frame)), 0)
+    sub_pixels = np.repeat(frame[..., None], 4, axis=4)
+    np.testing.assert_array_equal(ops.convert_to_numpy(model.feedback(sub_pixels, frame)), 0)
 
 
 @pytest.mark.parametrize("module", [duf_r, layers])

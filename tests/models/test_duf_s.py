@@ -1,4 +1,4 @@
-"""DUF-S: cost, receptive field, and streams that give what windows give."""
+"""DUF-S: cost, receptive field, and sequences that equal their windows."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from vsrcli.models import duf, duf_s
 TINY: dict[str, Any] = {"width": 8, "blocks": 1, "head": 8}
 
 
-def lively(scale: int = 4) -> duf_s.DufS:
-    """A random network whose every layer has a say (fresh ones start as interpolators)."""
+def randomized_model(scale: int = 4) -> duf_s.DufS:
+    """A random network in which every layer has an effect (untrained ones start as interpolators)."""
     model = duf_s.build(scale, **TINY)
     rng = np.random.default_rng(1)
     for variable in model.trainable_variables:
@@ -34,16 +34,16 @@ def test_shapes(scale):
 
 
 def test_a_sequence_is_its_windows():
-    model = lively()
+    model = randomized_model()
     frames = np.random.default_rng(2).random((1, 10, 9, 11, 3)).astype(np.float32)
-    whole = ops.convert_to_numpy(model(frames))
+    sequence = ops.convert_to_numpy(model(frames))
     for i in range(4):
         window = ops.convert_to_numpy(model(frames[:, i : i + 7]))
-        np.testing.assert_allclose(whole[:, i], window[:, 0], atol=1e-5)
+        np.testing.assert_allclose(sequence[:, i], window[:, 0], atol=1e-5)
 
 
 def test_receptive_field_is_the_radius():
-    model = lively()
+    model = randomized_model()
     radius = duf_s.radius(blocks=TINY["blocks"])
     size = 2 * radius + 9
     frames = np.random.default_rng(3).random((1, 7, size, size, 3)).astype(np.float32)

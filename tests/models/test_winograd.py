@@ -15,30 +15,30 @@ def test_minimal_filtering_is_a_correlation(outputs: int) -> None:
     rng = np.random.default_rng(outputs)
     inputs, taps = rng.normal(size=outputs + 2), rng.normal(size=3)
     assert before.shape == (outputs + 2, outputs + 2)  # products: two more than outputs
-    got = after @ ((weights @ taps) * (before @ inputs))
-    np.testing.assert_allclose(got, np.correlate(inputs, taps, "valid"), atol=1e-9)
+    actual = after @ ((weights @ taps) * (before @ inputs))
+    np.testing.assert_allclose(actual, np.correlate(inputs, taps, "valid"), atol=1e-9)
 
 
 @pytest.mark.parametrize("height", [1, 5, 6, 7, 12, 17])
 def test_a_convolution_by_rows_is_a_convolution(height: int) -> None:
-    """Whatever stands in the rows that were added below."""
+    """Whatever the padding rows below contain."""
     rng = np.random.default_rng(height)
     rows = RowInterleaved(height, 4)
-    x = rng.normal(size=(1, 6 * rows.tiles, 4, 3)).astype(np.float32)
+    x = rng.normal(size=(1, 6 * rows.row_groups, 4, 3)).astype(np.float32)
     kernel = rng.normal(size=(3, 3, 3, 5)).astype(np.float32)
     expected = ops.conv(x[:, :height], kernel, padding="same", data_format="channels_last")
-    lying = rows.zero_padding_rows(rows.interleave(x))
-    for parts in ([lying], [lying[:, :2], lying[:, 2:]]):
-        got = rows.deinterleave(rows.conv(kernel, *parts))
-        assert got.shape == (1, 6 * rows.tiles, 4, 5)
-        np.testing.assert_allclose(np.asarray(got)[:, :height], np.asarray(expected), atol=1e-4)
+    interleaved = rows.zero_padding_rows(rows.interleave(x))
+    for parts in ([interleaved], [interleaved[:, :2], interleaved[:, 2:]]):
+        actual = rows.deinterleave(rows.conv(kernel, *parts))
+        assert actual.shape == (1, 6 * rows.row_groups, 4, 5)
+        np.testing.assert_allclose(np.asarray(actual)[:, :height], np.asarray(expected), atol=1e-4)
 
 
 def test_pixels_and_the_order_of_rows() -> None:
-    """What is done to single pixels is done to a frame, whatever the order."""
+    """A 1x1 convolution does not depend on the order of rows."""
     rng = np.random.default_rng(1)
     rows = RowInterleaved(9, 4)
     x = rng.normal(size=(1, 12, 4, 3)).astype(np.float32)
     kernel, bias = rng.normal(size=(1, 1, 3, 5)), rng.normal(size=5)
-    got = rows.deinterleave(rows.pointwise(rows.interleave(x), kernel.astype(np.float32), bias))
-    np.testing.assert_allclose(np.asarray(got), np.maximum(x @ kernel[0, 0] + bias, 0), atol=1e-5)
+    actual = rows.deinterleave(rows.pointwise(rows.interleave(x), kernel.astype(np.float32), bias))
+    np.testing.assert_allclose(np.asarray(actual), np.maximum(x @ kernel[0, 0] + bias, 0), atol=1e-5)

@@ -143,9 +143,9 @@ def _limit_threads(item: WorkItem) -> None:
             return
         plan = plan_engine(options.engine, options.device, options.precision)
         if plan.engine in ("auto", "openvino") and openvino_installed():
-            from vsrcli.inference.openvino import core
+            from vsrcli.inference.openvino import openvino_core
 
-            core().set_property("CPU", {"INFERENCE_NUM_THREADS": item.threads})
+            openvino_core().set_property("CPU", {"INFERENCE_NUM_THREADS": item.threads})
 
 
 def _receive(inbox: IO[bytes], items: queue.SimpleQueue[WorkItem | None], stop: _StopRequest) -> None:

@@ -1,13 +1,13 @@
-"""What size the new film gets, from what was asked for: all arithmetic in exact fractions.
+"""Output frame size for a requested scale or size, in exact fractions.
 
-Widths and heights are those of the film as it is shown, that is after rotation. Where pixels are not square,
+Widths and heights are display sizes, that is after rotation. Where pixels are not square,
 
-- a factor, a width or a height enlarges the *stored* picture, the same in both directions, and pixels keep
-  their shape, so the film is shown as wide as before;
-- a box (width and height) is a screen of *square* pixels, so the new film has square ones.
+- a factor, a width or a height enlarges the *stored* frame by the same factor in both directions, and the
+  sample aspect ratio stays, so the display aspect ratio does, too;
+- a box (width and height) is a screen of *square* pixels, so the output has square ones.
 
-The picture is never distorted: in a box it is fitted (all of it is seen, and one side may be smaller than the
-box), or it fills the box and is cut in the middle.
+Frames are never distorted: in a box they are fitted (fully visible; one side may be smaller than the box), or
+they fill the box and are cropped around the centre.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ NAMED_SIZES = {
     "4k": (3840, 2160),
     "8k": (7680, 4320),
 }
-"""Boxes by name; for a film that is higher than wide they are turned."""
+"""Boxes by name; width and height are swapped for portrait videos."""
 
 
 @dataclass(frozen=True)
 class SizeRequest:
-    """An output size as it was asked for.
+    """A requested output size.
 
     Attributes:
         width, height: pixels. Both: a box. One: the other side follows.
-        fill: cover the box and cut off what stands out; otherwise all of the picture is fitted into it.
-        turns: the box is turned for a picture that is higher than wide.
+        fill: cover the box and crop the rest; otherwise fit the full frame into the box.
+        swap_for_portrait: swap width and height for a frame that is higher than wide.
 
     Raises:
         UsageError: neither side, a side below 1, or ``fill`` without a box.
@@ -62,7 +62,7 @@ class SizeRequest:
             raise UsageError(f"{self} --fill: only a box can be filled; give --size WIDTHxHEIGHT")
 
     def __str__(self) -> str:
-        """As on the command line."""
+        """Return the request as options of the command line."""
         if self.width is None:
             return f"--height {self.height}"
         if self.height is None:
@@ -72,13 +72,13 @@ class SizeRequest:
 
 @dataclass(frozen=True)
 class Geometry:
-    """The new film's picture.
+    """Size of the output frames.
 
     Attributes:
         width, height: pixels.
-        shape: of a pixel: its width by its height.
-        across, down: factors between the old picture and the new one, before sides are rounded to pixels.
-        seen: shares of the old picture's width and height, around its centre, that are still there.
+        sample_aspect_ratio: width of a pixel divided by its height.
+        scale_x, scale_y: horizontal and vertical factor, before sides are rounded to pixels.
+        visible_fractions: shares of the input's width and height, around its centre, that are not cropped.
     """
 
     width: int
@@ -90,26 +90,26 @@ class Geometry:
 
     @property
     def factor(self) -> Fraction:
-        """What a network has to reach."""
+        """The larger of both factors: the one to upscale by."""
         return max(self.scale_x, self.scale_y)
 
     @property
     def visible_share(self) -> tuple[float, float]:
-        """``seen`` in floating point."""
+        """:attr:`visible_fractions` in floating point."""
         return float(self.visible_fractions[0]), float(self.visible_fractions[1])
 
     @property
     def is_uncropped(self) -> bool:
-        """Whether nothing is cut off."""
+        """Whether the full frame is visible."""
         return self.visible_fractions == (1, 1)
 
 
 def geometry_for_scale(width: int, height: int, sample_aspect_ratio: Fraction, scale: Fraction) -> Geometry:
-    """A film ``scale`` times as large; sides are rounded, ties to the even number.
+    """Return the geometry for a factor; sides are rounded, ties to the even number.
 
     Args:
-        width, height: of the old film, as shown.
-        shape: of its pixels.
+        width, height: display size of the input, in pixels.
+        sample_aspect_ratio: of the input.
         scale: factor.
 
     Raises:
@@ -122,15 +122,15 @@ def geometry_for_scale(width: int, height: int, sample_aspect_ratio: Fraction, s
 def geometry_for_size(
     width: int, height: int, sample_aspect_ratio: Fraction, request: SizeRequest
 ) -> Geometry:
-    """A film of a size that was asked for. A side that follows from another is an even number.
+    """Return the geometry for a requested size. A side that follows from the other is an even number.
 
     Args:
-        width, height: of the old film, as shown.
-        shape: of its pixels.
-        wanted: the size.
+        width, height: display size of the input, in pixels.
+        sample_aspect_ratio: of the input.
+        request: the size.
 
     Raises:
-        UsageError: that is no larger than the film, or more than ``MAX_SCALE`` times as large.
+        UsageError: the size is not larger than the input, or more than ``MAX_SCALE`` times as large.
     """
     if request.width is None or request.height is None:
         geometry = _geometry_for_side(width, height, sample_aspect_ratio, request)
@@ -138,38 +138,35 @@ def geometry_for_size(
         box = request.width, request.height
         if request.swap_for_portrait and width * sample_aspect_ratio < height:
             box = request.height, request.width
-        place = _fill_box if request.fill else _fit_in_box
-        geometry = place(width, height, sample_aspect_ratio, *box)
-    smaller = min(geometry.scale_x, geometry.scale_y) < 1
-    if smaller or geometry.factor == 1:
-        pixels = (
-            ""
-            if sample_aspect_ratio == 1
-            else f" with pixels of {sample_aspect_ratio.numerator}:{sample_aspect_ratio.denominator}"
-        )
-        what = "would make it smaller" if smaller else "is its size already"
+        geometry_in_box = _fill_box if request.fill else _fit_in_box
+        geometry = geometry_in_box(width, height, sample_aspect_ratio, *box)
+    is_smaller = min(geometry.scale_x, geometry.scale_y) < 1
+    if is_smaller or geometry.factor == 1:
+        sar = sample_aspect_ratio
+        pixels = "" if sar == 1 else f" with pixels of {sar.numerator}:{sar.denominator}"
+        reason = "would make it smaller" if is_smaller else "is its size already"
         raise UsageError(
-            f"{request}: the film is {width}x{height}{pixels}, so this {what}; give a larger size, or use "
-            f"ffmpeg (-vf scale={geometry.width}:{geometry.height})"
+            f"{request}: the source is {width}x{height}{pixels}, so this {reason}; give a larger size, "
+            f"or use ffmpeg (-vf scale={geometry.width}:{geometry.height})"
         )
     if geometry.factor > MAX_SCALE:
         raise UsageError(
-            f"{request}: {float(geometry.factor):.4g} times the film's {width}x{height}; "
-            f"a film can become {MAX_SCALE} times as large at most"
+            f"{request}: {float(geometry.factor):.4g} times the source's {width}x{height}; "
+            f"{MAX_SCALE} times is the most"
         )
     return geometry
 
 
 def check_scale(scale: Fraction) -> None:
-    """Refuse factors that are out of range.
+    """Require a factor in range.
 
     Raises:
-        UsageError: not above 1, or above ``MAX_SCALE``.
+        UsageError: the factor is not above 1, or above ``MAX_SCALE``.
     """
     if not 1 < scale <= MAX_SCALE:
         remedy = f"more than 1, at most {MAX_SCALE}"
         if scale <= 1:
-            remedy += "; to make a film smaller, or only to recode it, use ffmpeg"
+            remedy += "; to make a video smaller, or only to recode it, use ffmpeg"
         raise UsageError(f"--scale {float(scale):g} is out of range: {remedy}")
 
 
@@ -188,23 +185,24 @@ def _fit_in_box(
     width: int, height: int, sample_aspect_ratio: Fraction, max_width: int, max_height: int
 ) -> Geometry:
     display_width = width * sample_aspect_ratio  # in square pixels
-    down = min(max_width / display_width, Fraction(max_height, height))
+    scale_y = min(max_width / display_width, Fraction(max_height, height))
     new_width, new_height = (
-        most if exact == most else min(_round_to_even(exact), most - most % 2 or most)
-        for exact, most in ((display_width * down, max_width), (height * down, max_height))
+        limit if exact == limit else min(_round_to_even(exact), limit - limit % 2 or limit)
+        for exact, limit in ((display_width * scale_y, max_width), (height * scale_y, max_height))
     )
-    return Geometry(new_width, new_height, Fraction(1), sample_aspect_ratio * down, down)
+    return Geometry(new_width, new_height, Fraction(1), sample_aspect_ratio * scale_y, scale_y)
 
 
 def _fill_box(
     width: int, height: int, sample_aspect_ratio: Fraction, new_width: int, new_height: int
 ) -> Geometry:
-    display_width = width * sample_aspect_ratio
-    down = max(new_width / display_width, Fraction(new_height, height))
-    visible_fractions = new_width / (display_width * down), new_height / (height * down)
-    return Geometry(new_width, new_height, Fraction(1), sample_aspect_ratio * down, down, visible_fractions)
+    display_width = width * sample_aspect_ratio  # in square pixels
+    scale_y = max(new_width / display_width, Fraction(new_height, height))
+    visible_fractions = new_width / (display_width * scale_y), new_height / (height * scale_y)
+    scale_x = sample_aspect_ratio * scale_y
+    return Geometry(new_width, new_height, Fraction(1), scale_x, scale_y, visible_fractions)
 
 
 def _round_to_even(side: Fraction) -> int:
-    """The nearest even number, 2 at least: half of the pixel formats have half as many chroma samples."""
+    """Return the nearest even number, at least 2: chroma is subsampled by 2 in half of the pixel formats."""
     return max(2 * round(side / 2), 2)

@@ -1,13 +1,11 @@
-"""Integer pictures to the network's numbers and back.
+"""Conversion of integer frames to the network's floats and back; alpha around a network without alpha.
 
-Transparency beside a network that knows opaque pictures only.
-
-The network upscales R'G'B', alpha is resampled. Where a picture is transparent its colours mean nothing
-(mostly black), but a network mixes them into the edges of what is seen: dark fringes. So the colours around
-are spread under the transparent parts first.
+A network upscales R'G'B', alpha is resampled. Where a frame is transparent its colours are arbitrary (mostly
+black), but a network would mix them into visible edges: dark fringes. So visible colours are spread into the
+transparent parts first (:func:`fill_transparent`).
 
 Files rarely say whether colours are straight or premultiplied by alpha. Premultiplied ones must stay black
-where they are transparent; they are known by half-transparent pixels, none of them brighter than alpha.
+where they are transparent; they are recognized by half-transparent pixels, none of them brighter than alpha.
 """
 
 from __future__ import annotations
@@ -16,83 +14,84 @@ import numpy as np
 
 from vsrcli.frames.resample import resize
 
+_FULL_WEIGHT_OPACITY = 0.25  # from this opacity on, a pixel's own colour has full weight
+_HALF_TRANSPARENT = (0.1, 0.9)
+_PREMULTIPLIED_TOLERANCE = 0.05  # of full range: error of a lossy codec on premultiplied colours
+_MAX_BRIGHTER_SHARE = 0.02  # of half-transparent pixels: brighter than their alpha, in premultiplied frames
+
 
 def to_float(pixels: np.ndarray) -> np.ndarray:
-    """uint8 or uint16 codes of any shape -> float32 in [0, 1]."""
+    """Convert uint8 or uint16 codes of any shape to float32 in [0, 1]."""
     return np.multiply(pixels, 1 / np.iinfo(pixels.dtype).max, dtype=np.float32)
 
 
-def to_integer(picture: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
-    """float32 in [0, 1] -> the nearest code of an unsigned integer type."""
-    scaled = picture * np.float32(np.iinfo(dtype).max)
+def to_integer(values: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
+    """Convert float32 in [0, 1] to the nearest code of an unsigned integer type."""
+    scaled = values * np.float32(np.iinfo(dtype).max)
     return np.rint(scaled, out=scaled).astype(dtype)
 
 
-_TRUSTED = 0.25  # opacity from which on a pixel's own colour counts alone
-_SOFT = (0.1, 0.9)
-_TOLERANCE = 0.05  # of full range: what a lossy codec does to premultiplied colours
-_EVIDENCE = 0.02  # share of half-transparent pixels that are brighter than their alpha
-
-
 def fill_transparent(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """What the network is to see of a frame with transparency.
+    """Fill transparent parts of a frame with the colours around them, as input of a network.
 
-    Looks at this frame alone, so that a film continued later comes out the same.
+    Depends on this frame alone, so that resumed work gives the same result.
 
     Args:
         pixels: R'G'B' codes (H, W, 3).
         alpha: opacity (H, W), of the same type.
 
     Returns:
-        Codes (H, W, 3): the same wherever the picture can be seen.
+        Codes (H, W, 3), unchanged where opacity is 25 % or more, and everywhere if premultiplied.
     """
     opacity = to_float(alpha)
-    if opacity.min() >= _TRUSTED:
+    if opacity.min() >= _FULL_WEIGHT_OPACITY:
         return pixels
     colours = to_float(pixels)
-    if _premultiplied(colours, opacity):
+    if _is_premultiplied(colours, opacity):
         return pixels
-    return to_integer(pull_push_fill(colours, np.minimum(opacity / _TRUSTED, 1)), pixels.dtype)
-
-
-def _premultiplied(colours: np.ndarray, opacity: np.ndarray) -> bool:
-    soft = (opacity > _SOFT[0]) & (opacity < _SOFT[1])
-    brighter = colours[soft].max(axis=-1) > opacity[soft] + _TOLERANCE
-    return bool(brighter.size) and bool(brighter.mean() < _EVIDENCE)
+    return to_integer(pull_push_fill(colours, np.minimum(opacity / _FULL_WEIGHT_OPACITY, 1)), pixels.dtype)
 
 
 def pull_push_fill(colours: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Replace colours of little weight by those around, near ones first.
+    """Replace colours of low weight by those around, nearest first.
 
     Means over ever larger blocks: the pull and push of Gortler et al., "The lumigraph", SIGGRAPH 1996.
 
     Args:
         colours: float32 (H, W, 3) in [0, 1].
-        weight: float32 (H, W) in [0, 1]; 1 keeps a colour as it is.
+        weight: float32 (H, W) in [0, 1]; 1 leaves a colour unchanged.
 
     Returns:
-        float32 (H, W, 3) in [0, 1]; black where nothing has any weight.
+        float32 (H, W, 3) in [0, 1]; black if all weights are 0.
     """
     height, width = weight.shape
     if height == width == 1 or weight.min() == 1:
         return colours
-    known = colours * weight[..., None]
-    sums = _halved(np.concatenate([known, weight[..., None]], axis=-1))
+    weighted = colours * weight[..., None]
+    sums = _sum_blocks(np.concatenate([weighted, weight[..., None]], axis=-1))
     total = sums[..., 3:]
     means = np.divide(sums[..., :3], total, out=np.zeros_like(sums[..., :3]), where=total > 0)
     around = pull_push_fill(means, np.minimum(total[..., 0], 1))
     around = around.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
-    return known + (1 - weight[..., None]) * around
+    return weighted + (1 - weight[..., None]) * around
 
 
 def resize_alpha(alpha: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Opacity (H, W) as codes, resampled on the grid of the network's pictures (bicubic, phase *centre*)."""
+    """Resample opacity codes (H, W) to the grid of the network's results (bicubic, phase *centre*)."""
     resampled = resize(to_float(alpha)[..., None], height, width, "bicubic")[..., 0]
     return to_integer(resampled.clip(0, 1), alpha.dtype)
 
 
-def _halved(picture: np.ndarray) -> np.ndarray:
-    """Sums of 2x2 blocks; the last row and column count as followed by nothing."""
-    height, width = picture.shape[:2]
-    even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)))
+def _is_premultiplied(colours: np.ndarray, opacity: np.ndarray) -> bool:
+    half_transparent = (opacity > _HALF_TRANSPARENT[0]) & (opacity < _HALF_TRANSPARENT[1])
+    is_brighter = (
+        colours[half_transparent].max(axis=-1) > opacity[half_transparent] + _PREMULTIPLIED_TOLERANCE
+    )
+    return bool(is_brighter.size) and bool(is_brighter.mean() < _MAX_BRIGHTER_SHARE)
+
+
+def _sum_blocks(values: np.ndarray) -> np.ndarray:
+    """Return sums of 2x2 blocks; beyond the last row and column are zeros."""
+    height, width = values.shape[:2]
+    even = np.pad(values, ((0, height % 2), (0, width % 2), (0, 0)))
     return even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]

@@ -1,21 +1,19 @@
 """Resampling with named kernels: ordinary scalers, and the blur-and-decimate protocol of published scores.
 
-Two conventions say where a low-resolution pixel ``i`` sits on the grid that is ``s`` times finer:
+Two conventions define where a low-resolution pixel ``i`` sits on the grid that is ``s`` times finer:
 
 - *centre*: at ``s*i + (s-1)/2``. Real footage, and every ordinary scaler.
 - *zero*: at ``s*i``. The "BD" protocol of the video super-resolution literature.
 
-Mixing them shifts the picture by (s-1)/2 pixels, so every function here says which one it uses.
+Mixing them shifts the image by (s-1)/2 pixels, so every function here states which one it uses.
 
-Banded matrices along the axes of a picture: how resampling is computed.
+Along each axis, resampling is a product with a banded matrix: a few weights per row, its *taps*. A
+:class:`BandedMatrix` is split into small dense *blocks*, one for a few output rows, and each block is a
+matrix product. That wastes some multiplications by zero, but does all of them in BLAS and without temporary
+arrays, where adding up shifted copies would move every image through memory once per tap.
 
-Every resampling is, along each axis, a matrix with a few weights a row: its *taps*. The band is cut into
-small dense *blocks*, one for a few output rows, and each block is a matrix product. That wastes some
-multiplications by zero, but does all of them in BLAS and without temporary arrays, where adding up shifted
-copies would move every picture through memory once a tap.
-
-The products are kept small on purpose. OpenBLAS gives larger ones to all cores, and where the encoder next
-door is using those, waiting for each other made the same picture take 600 to 2300 ms instead of 50.
+Products are small on purpose. OpenBLAS runs larger ones on all cores, and while an encoder was using those,
+waiting for each other made the same image take 600 to 2300 ms instead of 50.
 """
 
 from __future__ import annotations
@@ -27,17 +25,21 @@ from typing import Literal
 
 import numpy as np
 
-_OUTPUTS = 16  # per block (half of them when shrinking); measured between 960x544 and 3840x2176
-_PRODUCT = 1 << 18  # multiplications up to which OpenBLAS stays on the calling thread (interface/gemm.c)
+Phase = Literal["centre", "zero"]
+
+BD_SIGMA = {2: 0.8, 3: 1.2, 4: 1.6}
+BD_SIZE = 13
+_BLOCK_OUTPUTS = 16  # per block (half of it when shrinking); measured between 960x544 and 3840x2176
+_MAX_PRODUCT = 1 << 18  # multiplications up to which OpenBLAS stays on the calling thread (interface/gemm.c)
 
 
 @dataclass(frozen=True, eq=False)
 class ResampleTaps:
-    """What every output sample reads.
+    """Inputs and weights of every output sample.
 
     Attributes:
-        index: (n_out, taps) integers, inputs read, already folded back into the picture at its edges (so one
-            input may stand several times in a row).
+        index: (n_out, taps) integers: the inputs, already folded back inside at the edges (so a row may
+            contain an input several times).
         weights: (n_out, taps) float64, rows summing to 1.
     """
 
@@ -45,67 +47,67 @@ class ResampleTaps:
     weights: np.ndarray
 
     def dense(self, n_in: int) -> np.ndarray:
-        """The whole matrix: float32 (n_out, n_in)."""
+        """Return the full matrix, float32 (n_out, n_in)."""
         return _dense(self.index, self.weights, n_in)
 
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """Outputs ``made`` from inputs ``read``, both counted in numbers, not pixels."""
+    """A dense block; slices count numbers, not pixels."""
 
-    made: slice
-    read: slice
-    matrix: np.ndarray  # float32 (made, read)
+    outputs: slice
+    inputs: slice
+    matrix: np.ndarray  # float32 (outputs, inputs)
 
     @property
-    def vectors(self) -> int:
-        """How many vectors a product may take at once."""
-        return max(1, _PRODUCT // self.matrix.size)
+    def max_vectors(self) -> int:
+        """Number of vectors in one product."""
+        return max(1, _MAX_PRODUCT // self.matrix.size)
 
 
 class BandedMatrix:
-    """A banded matrix, cut into blocks.
+    """A banded matrix, split into dense blocks.
 
     Args:
         taps: the weights.
-        channels: interleaved channels along the axis. Each weight then acts on every channel, by way of
-            blocks expanded with the identity: rows of W*C numbers go through one product.
+        channels: interleaved channels along the axis. Each weight then acts on every channel, by blocks
+            expanded with the identity matrix: rows of W*C numbers go through one product.
     """
 
     def __init__(self, taps: ResampleTaps, channels: int = 1) -> None:
         self.size = len(taps.index)
         self._length = channels * self.size
         self._blocks: list[_Block] = []
-        step = _OUTPUTS if int(taps.index.max()) < self.size else _OUTPUTS // 2
+        step = _BLOCK_OUTPUTS if int(taps.index.max()) < self.size else _BLOCK_OUTPUTS // 2
         for start in range(0, self.size, step):
             index, weights = taps.index[start : start + step], taps.weights[start : start + step]
             first, last, stop = int(index.min()), int(index.max()) + 1, start + len(index)
             matrix = np.kron(_dense(index - first, weights, last - first), np.eye(channels, dtype=np.float32))
-            made = slice(channels * start, channels * stop)
-            self._blocks.append(_Block(made, slice(channels * first, channels * last), matrix))
+            outputs = slice(channels * start, channels * stop)
+            self._blocks.append(_Block(outputs, slice(channels * first, channels * last), matrix))
 
     def rows(self, flat: np.ndarray) -> np.ndarray:
-        """Float32 (N, n_in, M) -> (N, n_out, M)."""
+        """Apply to the rows of float32 (N, n_in, M) -> (N, n_out, M)."""
         out = np.empty((len(flat), self._length, flat.shape[2]), np.float32)
         for b in self._blocks:
-            for start in range(0, flat.shape[2], b.vectors):
-                part = slice(start, start + b.vectors)
-                np.matmul(b.matrix, flat[:, b.read, part], out=out[:, b.made, part])
+            for start in range(0, flat.shape[2], b.max_vectors):
+                part = slice(start, start + b.max_vectors)
+                np.matmul(b.matrix, flat[:, b.inputs, part], out=out[:, b.outputs, part])
         return out
 
     def columns(self, flat: np.ndarray) -> np.ndarray:
-        """Contiguous float32 (N, M, n_in*channels) -> (N, M, n_out*channels)."""
+        """Apply to the columns of contiguous float32 (N, M, n_in*channels) -> (N, M, n_out*channels)."""
         lines = flat.reshape(-1, flat.shape[2])
         out = np.empty((len(lines), self._length), np.float32)
         for b in self._blocks:
-            for start in range(0, len(lines), b.vectors):
-                part = slice(start, start + b.vectors)
-                np.matmul(lines[part, b.read], b.matrix.T, out=out[part, b.made])
+            for start in range(0, len(lines), b.max_vectors):
+                part = slice(start, start + b.max_vectors)
+                np.matmul(lines[part, b.inputs], b.matrix.T, out=out[part, b.outputs])
         return out.reshape(*flat.shape[:2], self._length)
 
 
 def apply_separable(images: np.ndarray, rows: BandedMatrix, columns: BandedMatrix) -> np.ndarray:
-    """Both bands on contiguous float32 (..., H, W, C); first the one that leaves less to do for the other."""
+    """Apply both matrices to contiguous float32 (..., H, W, C), first the one that leaves less to compute."""
     *lead, h, w, channels = images.shape
     flat = images.reshape(-1, h, w * channels)
     vertical_first = rows.size * w < h * columns.size
@@ -117,12 +119,6 @@ def _dense(index: np.ndarray, weights: np.ndarray, n_in: int) -> np.ndarray:
     matrix = np.zeros((len(index), n_in))
     np.add.at(matrix, (np.arange(len(index))[:, None], index), weights)
     return matrix.astype(np.float32)
-
-
-Phase = Literal["centre", "zero"]
-
-BD_SIGMA = {2: 0.8, 3: 1.2, 4: 1.6}
-BD_SIZE = 13
 
 
 def _nearest(x: np.ndarray) -> np.ndarray:
@@ -154,7 +150,8 @@ KERNELS = (*_KERNELS, "area")
 
 
 def resize_matrix(n_in: int, n_out: int, kernel: str = "bicubic", *, antialias: bool = True) -> np.ndarray:
-    """Weights that resample ``n_in`` samples to ``n_out``, phase *centre*, edge samples replicated.
+    """Return the matrix that resamples ``n_in`` samples to ``n_out``, phase *centre*, edge samples
+    replicated.
 
     ``bicubic`` is Keys' cubic with a = -0.5 (Keys 1981, "Cubic convolution interpolation for digital image
     processing"; MATLAB's and Pillow's choice), ``lanczos3`` the windowed sinc of three lobes, ``area`` the
@@ -172,7 +169,7 @@ def resize_matrix(n_in: int, n_out: int, kernel: str = "bicubic", *, antialias: 
     Raises:
         ValueError: unknown kernel or an empty side.
     """
-    return _centred_taps(n_in, n_out, kernel, antialias).dense(n_in)
+    return _centre_taps(n_in, n_out, kernel, antialias).dense(n_in)
 
 
 def resize(
@@ -184,12 +181,12 @@ def resize(
     *,
     visible_share: tuple[float, float] = (1.0, 1.0),
 ) -> np.ndarray:
-    """Resample pictures to height x width, phase *centre*, edges replicated; see ``resize_matrix``.
+    """Resample images to height x width, phase *centre*, edges replicated; see :func:`resize_matrix`.
 
     Args:
         images: (..., H, W, C), any number type, any value range.
-        seen: shares of width and height, around the centre, that become the result; what lies outside is used
-            as neighbours are, but not shown.
+        visible_share: shares of width and height, around the centre, that become the result; pixels outside
+            contribute only as neighbours.
 
     Returns:
         float32 (..., height, width, C) in the same value range; not clipped: bicubic and Lanczos overshoot.
@@ -197,21 +194,21 @@ def resize(
     Raises:
         ValueError: unknown kernel, an empty side or share, or fewer than three axes.
     """
-    images = _checked(images)
+    images = _as_images(images)
     h, w, channels = images.shape[-3:]
-    rows = _centred_band(h, height, kernel, antialias, 1, float(visible_share[1]))
-    columns = _centred_band(w, width, kernel, antialias, channels, float(visible_share[0]))
+    rows = _centre_matrix(h, height, kernel, antialias, 1, float(visible_share[1]))
+    columns = _centre_matrix(w, width, kernel, antialias, channels, float(visible_share[0]))
     return apply_separable(images, rows, columns)
 
 
 def interpolate(
     images: np.ndarray, scale: int, kernel: str = "bicubic", phase: Phase = "centre"
 ) -> np.ndarray:
-    """Interpolate to ``scale`` times the size on the grid that ``phase`` names: the baseline to compare with.
+    """Interpolate to ``scale`` times the size, on the grid of ``phase``: the baseline for comparisons.
 
     Args:
         images: (..., H, W, C) in any value range.
-        phase: *centre* for ordinary footage, *zero* for the results of ``downsample_bd``.
+        phase: *centre* for ordinary footage, *zero* for results of :func:`downsample_bd`.
 
     Returns:
         float32 (..., scale*H, scale*W, C), not clipped.
@@ -223,13 +220,15 @@ def interpolate(
         return resize(images, scale * np.shape(images)[-3], scale * np.shape(images)[-2], kernel)
     if phase != "zero":
         raise ValueError(f"phase {phase!r} is neither 'centre' nor 'zero'")
-    images = _checked(images)
+    images = _as_images(images)
     h, w, channels = images.shape[-3:]
-    return apply_separable(images, _zero_band(h, scale, kernel, 1), _zero_band(w, scale, kernel, channels))
+    return apply_separable(
+        images, _zero_matrix(h, scale, kernel, 1), _zero_matrix(w, scale, kernel, channels)
+    )
 
 
 def gaussian_kernel_1d(sigma: float, size: int = BD_SIZE) -> np.ndarray:
-    """A sampled Gaussian of odd ``size``, float64, sum 1.
+    """Return a sampled Gaussian of odd ``size``, float64, sum 1.
 
     Equal to SciPy's ``gaussian_filter1d`` of a unit impulse: zero beyond round(4*sigma), and never wider than
     ``size`` (where MATLAB's ``fspecial('gaussian', size, sigma)`` has the same values).
@@ -247,7 +246,7 @@ def gaussian_kernel_1d(sigma: float, size: int = BD_SIZE) -> np.ndarray:
 
 
 def gaussian_kernel_2d(sigma: float, size: int = BD_SIZE) -> np.ndarray:
-    """The outer product of ``gaussian_kernel_1d`` with itself: float64 (size, size), sum 1."""
+    """Return the outer product of :func:`gaussian_kernel_1d` with itself: float64 (size, size), sum 1."""
     kernel = gaussian_kernel_1d(sigma, size)
     return np.outer(kernel, kernel)
 
@@ -255,7 +254,7 @@ def gaussian_kernel_2d(sigma: float, size: int = BD_SIZE) -> np.ndarray:
 def downsample_bd(images: np.ndarray, scale: int) -> np.ndarray:
     """Blur and decimate: the "BD" protocol that published x2/x3/x4 figures use. Phase *zero*.
 
-    A 13x13 Gaussian of sigma 0.8 / 1.2 / 1.6, pictures continued by reflection (edge pixel not repeated),
+    A 13x13 Gaussian of sigma 0.8 / 1.2 / 1.6, images padded by reflection (edge pixel not repeated),
     then every ``scale``-th pixel from pixel 0 (Jo et al., CVPR 2018, section 4.1 and the authors' code).
 
     Args:
@@ -269,38 +268,38 @@ def downsample_bd(images: np.ndarray, scale: int) -> np.ndarray:
         ValueError: another scale.
     """
     if scale not in BD_SIGMA:
-        raise ValueError(f"the BD protocol knows scales 2, 3 and 4, not {scale}")
-    images = _checked(images)
+        raise ValueError(f"the BD protocol has scales 2, 3 and 4, not {scale}")
+    images = _as_images(images)
     h, w, channels = images.shape[-3:]
-    return apply_separable(images, _bd_band(h, scale, 1), _bd_band(w, scale, channels))
+    return apply_separable(images, _bd_matrix(h, scale, 1), _bd_matrix(w, scale, channels))
 
 
-def _checked(images: np.ndarray) -> np.ndarray:
+def _as_images(images: np.ndarray) -> np.ndarray:
     images = np.ascontiguousarray(images, dtype=np.float32)
     if images.ndim < 3 or 0 in images.shape[-3:]:
-        raise ValueError(f"pictures have shape (..., height, width, channels), not {images.shape}")
+        raise ValueError(f"images have shape (..., height, width, channels), not {images.shape}")
     return images
 
 
 @lru_cache(maxsize=64)
-def _centred_band(
+def _centre_matrix(
     n_in: int, n_out: int, kernel: str, antialias: bool, channels: int, visible_share: float = 1.0
 ) -> BandedMatrix:
-    return BandedMatrix(_centred_taps(n_in, n_out, kernel, antialias, visible_share), channels)
+    return BandedMatrix(_centre_taps(n_in, n_out, kernel, antialias, visible_share), channels)
 
 
 @lru_cache(maxsize=64)
-def _zero_band(n_in: int, scale: int, kernel: str, channels: int) -> BandedMatrix:
+def _zero_matrix(n_in: int, scale: int, kernel: str, channels: int) -> BandedMatrix:
     if scale < 1:
         raise ValueError(f"cannot upscale by {scale}")
     return BandedMatrix(_kernel_taps(np.arange(scale * n_in) / scale, n_in, kernel, 1 / scale, 1.0), channels)
 
 
 @lru_cache(maxsize=64)
-def _bd_band(n_in: int, scale: int, channels: int) -> BandedMatrix:
+def _bd_matrix(n_in: int, scale: int, channels: int) -> BandedMatrix:
     kernel = gaussian_kernel_1d(BD_SIGMA[scale])
     index = np.arange(0, n_in, scale)[:, None] + np.arange(BD_SIZE) - BD_SIZE // 2
-    period = max(1, 2 * (n_in - 1))  # reflection again and again, for pictures smaller than the kernel
+    period = max(1, 2 * (n_in - 1))  # repeated reflection, for images smaller than the kernel
     index = np.abs(index) % period
     index = np.minimum(index, period - index)
     return BandedMatrix(
@@ -308,20 +307,20 @@ def _bd_band(n_in: int, scale: int, channels: int) -> BandedMatrix:
     )
 
 
-def _centred_taps(
+def _centre_taps(
     n_in: int, n_out: int, kernel: str, antialias: bool, visible_share: float = 1.0
 ) -> ResampleTaps:
     if n_in < 1 or n_out < 1:
         raise ValueError(f"cannot resample {n_in} samples to {n_out}")
     if not 0 < visible_share <= 1:
-        raise ValueError(f"a share of {visible_share:g} of the picture cannot be seen")
+        raise ValueError(f"the visible share must be above 0 and at most 1, not {visible_share:g}")
     ratio = visible_share * n_in / n_out
     centres = (np.arange(n_out) + 0.5) * ratio - 0.5 + n_in * (1 - visible_share) / 2
     return _kernel_taps(centres, n_in, kernel, ratio, max(1.0, ratio) if antialias else 1.0)
 
 
 def _kernel_taps(centres: np.ndarray, n_in: int, kernel: str, ratio: float, stretch: float) -> ResampleTaps:
-    """Taps of a kernel, ``stretch`` times as wide, around ``centres``; ``ratio`` inputs to an output."""
+    """Return taps of a kernel, ``stretch`` times as wide, around ``centres``; ``ratio`` inputs per output."""
     if kernel == "area":  # the overlap of an output sample, `ratio` inputs wide, with each input sample
         function, support = (
             lambda x: np.clip((1 + ratio) / 2 - np.abs(x), 0, min(1.0, ratio)),
@@ -333,9 +332,9 @@ def _kernel_taps(centres: np.ndarray, n_in: int, kernel: str, ratio: float, stre
         stretch = 1.0 if kernel == "nearest" else stretch
     else:
         raise ValueError(f"unknown kernel {kernel!r}: take one of {', '.join(KERNELS)}")
-    reach = support * stretch
-    first = np.ceil(centres - reach - 1e-9).astype(np.int64)
-    index = first[:, None] + np.arange(int(np.floor(2 * reach + 2e-9)) + 1)
+    radius = support * stretch
+    first = np.ceil(centres - radius - 1e-9).astype(np.int64)
+    index = first[:, None] + np.arange(int(np.floor(2 * radius + 2e-9)) + 1)
     # Twelve decimals: rounding in `centres` must not push "nearest" to the other side of a tie.
     weights = function(np.round((index - centres[:, None]) / stretch, 12))
     return ResampleTaps(np.clip(index, 0, n_in - 1), weights / weights.sum(axis=1, keepdims=True))

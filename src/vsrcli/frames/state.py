@@ -1,7 +1,7 @@
-"""What a stream remembers, as named arrays: enough for another process to go on where this one stopped.
+"""Saved states: named arrays with which another process continues where a stream or detector stopped.
 
-The arrays have NumPy's own types only, so ``numpy.savez(file, **state)`` keeps them and
-``restore(numpy.load(file))`` takes them back.
+The arrays have NumPy's own types only, so ``numpy.savez(file, **state)`` saves them and
+``restore(numpy.load(file))`` restores them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ State = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """How one array of a state must look.
+    """Expected shape and number type of one array of a state.
 
     Attributes:
         shape: along each axis a size, or a range of sizes.
@@ -29,11 +29,13 @@ class ArraySpec:
     dtype: str = "float32"
 
     def fits(self, array: np.ndarray) -> bool:
-        """Whether an array is of this type and shape."""
+        """Return whether an array has this type and shape."""
         if array.dtype != self.dtype or array.ndim != len(self.shape):
             return False
         sizes = zip(array.shape, self.shape, strict=True)
-        return all(size in wanted if isinstance(wanted, range) else size == wanted for size, wanted in sizes)
+        return all(
+            size in allowed if isinstance(allowed, range) else size == allowed for size, allowed in sizes
+        )
 
     def __str__(self) -> str:
         sizes = (f"{s.start}..{s.stop - 1}" if isinstance(s, range) else str(s) for s in self.shape)
@@ -41,7 +43,7 @@ class ArraySpec:
 
 
 def validate_state(state: Mapping[str, np.ndarray], expected: Mapping[str, ArraySpec]) -> None:
-    """Refuse a state that another stream has saved.
+    """Require that a state has the expected arrays.
 
     Raises:
         EngineError: an array is missing, unknown, or of another shape or type.
@@ -49,24 +51,24 @@ def validate_state(state: Mapping[str, np.ndarray], expected: Mapping[str, Array
     for name in state:
         if name not in expected:
             raise foreign_state_error(f"it has {name!r}, which is unknown here")
-    for name, entry in expected.items():
+    for name, spec in expected.items():
         if name not in state:
             raise foreign_state_error(f"it has no {name!r}")
         array = state[name]
-        if not entry.fits(array):
-            raise foreign_state_error(f"its {name!r} is {array.dtype} {array.shape}, not {entry}")
+        if not spec.fits(array):
+            raise foreign_state_error(f"its {name!r} is {array.dtype} {array.shape}, not {spec}")
 
 
-def foreign_state_error(what: str) -> EngineError:
-    """The error that says of a state that it is another stream's, and by what that shows."""
+def foreign_state_error(reason: str) -> EngineError:
+    """Return the error for a state of another stream."""
     return EngineError(
-        f"this saved state is another stream's: {what}; restore it with the network, precision, frame size "
+        f"this saved state is another stream's: {reason}; restore it with the network, precision, frame size "
         "and tiles that it was saved with, or start the shot anew"
     )
 
 
 def stack_frames(frames: Iterable[np.ndarray], height: int, width: int) -> np.ndarray:
-    """Copies of frames (H, W, 3), perhaps of none, as one float32 array (N, H, W, 3)."""
+    """Copy any number of frames (H, W, 3) to one float32 array (N, H, W, 3)."""
     frames = list(frames)
     if not frames:
         return np.empty((0, height, width, 3), np.float32)

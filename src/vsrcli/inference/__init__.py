@@ -1,1 +1,1 @@
-""""""
+"""Inference: frames through a network, on Keras or OpenVINO."""

@@ -1,4 +1,4 @@
-"""A network on some backend, as the streams see it: compiled functions, and arrays that they hand on."""
+"""The contract of backends: a network's compiled functions, and the arrays passed between them."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from vsrcli.inference.functions import NetworkShapes, RowBands
 
 
 class Backend(Protocol):
-    """Weights on a backend, for frames of any size.
+    """A network with its weights on a backend, for frames of any size.
 
-    What its functions take and give are the backend's own arrays; NumPy's are taken, too. All of them can be
-    cut with ``array[:, rows]`` and know their ``shape``. Those given are never written to again.
+    Functions take and return arrays of the backend's own type, and also take NumPy's. All of them support
+    ``array[:, rows]`` and ``shape``. Arguments are never modified.
 
     Attributes:
-        sizes: of the network.
+        shapes: of the network.
         dtype: Keras' name of the features' number type.
-        band_pixels: about how many low-resolution pixels are best painted at a time.
+        band_pixels: best number of low-resolution pixels per band of the output stage, about.
     """
 
-    sizes: NetworkShapes
+    shapes: NetworkShapes
     dtype: str
     band_pixels: int
 
     def compile(self, height: int, width: int, bands: RowBands) -> Mapping[str, Callable[..., Any]]:
-        """The functions of :mod:`vsrcli.inference.functions` for frames of one size, by name.
+        """Return the functions of :mod:`vsrcli.inference.functions` for frames of one size, by name.
 
         Raises:
             OutOfMemoryError: the device has not enough memory for this size.
@@ -36,19 +36,19 @@ class Backend(Protocol):
         ...
 
     def zeros(self, shape: tuple[int, ...], dtype: str) -> Any:
-        """An array of zeros."""
+        """Return an array of zeros."""
         ...
 
     def to_device(self, array: np.ndarray, dtype: str) -> Any:
-        """NumPy's array as the backend's own."""
+        """Copy a NumPy array to the backend's own type."""
         ...
 
     def to_numpy(self, array: Any) -> np.ndarray:
-        """A copy in NumPy's type :func:`saved_type`."""
+        """Copy an array to NumPy, in the type of :func:`numpy_dtype`."""
         ...
 
-    def read_result(self, picture: Any) -> np.ndarray:
-        """A finished picture as NumPy's array.
+    def read_result(self, result: Any) -> np.ndarray:
+        """Return an upscaled frame as a NumPy array.
 
         Raises:
             NonFiniteError: it holds NaN or infinity.
@@ -56,33 +56,33 @@ class Backend(Protocol):
         ...
 
     def reconstruct(
-        self, function: Callable[..., Any], bands: RowBands, x: Any, around: np.ndarray
+        self, function: Callable[..., Any], bands: RowBands, x: Any, padded: np.ndarray
     ) -> tuple[np.ndarray, Any]:
-        """A frame's picture, band by band.
+        """Run the output stage, band by band.
 
         Args:
-            function: ``paint``, compiled.
+            function: ``reconstruct``, compiled.
             bands: that it was compiled for.
             x: features, (1, H, W, C).
-            around: the frame with its border, from :func:`~vsrcli.inference.functions.pad_border`.
+            padded: the centre frame, from :func:`~vsrcli.inference.functions.pad_border`.
 
         Returns:
-            The picture, float32 (scale*H, scale*W, 3); and, of a network with a state, what the next step is
-            given of it, (1, H, W, 3*scale**2), else None.
+            The upscaled frame, float32 (scale*H, scale*W, 3); and the feedback for a recurrent network's next
+            step, (1, H, W, 3*scale**2), or None.
 
         Raises:
-            NonFiniteError: the picture holds NaN or infinity.
+            NonFiniteError: the frame holds NaN or infinity.
         """
         ...
 
 
 def numpy_dtype(dtype: str) -> str:
-    """NumPy has no bfloat16; float32 holds its numbers exactly."""
+    """Return the NumPy type for a Keras type: float32 for bfloat16, which NumPy lacks; exact."""
     return "float32" if dtype == "bfloat16" else dtype
 
 
 def require_finite(array: np.ndarray) -> np.ndarray:
-    """The array itself.
+    """Return the array itself.
 
     Raises:
         NonFiniteError: it holds NaN or infinity, which would become black pixels.

@@ -1,7 +1,4 @@
-"""From a network to its streams: each kind of network has one, whatever the backend.
-
-``bicubic`` and ``lanczos``: interpolation behind the engine's contract, the baselines to compare with.
-"""
+"""Engines: streams of a network on any backend, and plain interpolation as the baseline."""
 
 from __future__ import annotations
 
@@ -18,48 +15,47 @@ from vsrcli.inference.types import Stream
 from vsrcli.inference.windows import WindowStream, compile_window
 from vsrcli.models.weights import Weights
 
+KERNELS = {"bicubic": ("bicubic", 2), "lanczos": ("lanczos3", 3)}  # engine name -> kernel, its support
 
-def compile_stream(network: Backend, height: int, width: int) -> Callable[[], Stream]:
-    """Compile a network for frames of one size; the result opens streams that share it.
+
+def compile_stream(backend: Backend, height: int, width: int) -> Callable[[], Stream]:
+    """Compile a network for frames of one size; return a factory of streams that share it.
 
     Raises:
         OutOfMemoryError: the device has not enough memory for this size.
     """
-    if network.sizes.kind == "recurrent":
-        return partial(RecurrentStream, compile_recurrent(network, height, width))
-    if network.sizes.kind in ("cached", "shared"):
-        return partial(CachedStream, compile_cached(network, height, width))
-    return partial(WindowStream, compile_window(network, height, width))
+    if backend.shapes.kind == "recurrent":
+        return partial(RecurrentStream, compile_recurrent(backend, height, width))
+    if backend.shapes.kind in ("cached", "shared"):
+        return partial(CachedStream, compile_cached(backend, height, width))
+    return partial(WindowStream, compile_window(backend, height, width))
 
 
 class StreamingEngine:
-    """What engines have in common: one network, compiled at the first stream of each size.
+    """Base of the engines: one network, compiled for each frame size when its first stream is opened.
 
     Args:
-        network: on the engine's backend.
-        weights: that it was made of.
+        backend: with the network.
+        weights: of the network.
     """
 
-    def __init__(self, network: Backend, weights: Weights) -> None:
+    def __init__(self, backend: Backend, weights: Weights) -> None:
         self.scale = weights.scale
         self.radius = weights.architecture.radius()
-        self.lookahead = network.sizes.levels
-        self._network = network
-        self._openers: dict[tuple[int, int], Callable[[], Stream]] = {}
+        self.lookahead = backend.shapes.levels
+        self._backend = backend
+        self._stream_factories: dict[tuple[int, int], Callable[[], Stream]] = {}
 
     def open(self, height: int, width: int) -> Stream:
-        """A fresh stream for frames of this size; the network is compiled at the first of each size."""
+        """Return a fresh stream for frames of this size; compile the network if it is a new size."""
         size = height, width
-        if size not in self._openers:
-            self._openers[size] = compile_stream(self._network, height, width)
-        return self._openers[size]()
+        if size not in self._stream_factories:
+            self._stream_factories[size] = compile_stream(self._backend, height, width)
+        return self._stream_factories[size]()
 
     def clear_compiled(self) -> None:
-        """Let go of what was compiled; streams that are open keep theirs. For a film of another size."""
-        self._openers.clear()
-
-
-KERNELS = {"bicubic": ("bicubic", 2), "lanczos": ("lanczos3", 3)}
+        """Free the compiled networks, before a video of another size. Open streams stay usable."""
+        self._stream_factories.clear()
 
 
 class ResampleEngine:
@@ -84,7 +80,7 @@ class ResampleEngine:
 
 
 class ResampleStream:
-    """Answers at once and remembers nothing: its state is empty."""
+    """A stream without lookahead and with an empty state."""
 
     def __init__(self, engine: ResampleEngine) -> None:
         self._engine = engine

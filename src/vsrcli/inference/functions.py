@@ -1,12 +1,12 @@
-"""What a network is compiled in: functions of fixed shapes, the same ones on every backend.
+"""The functions that a network is compiled into: fixed names and shapes, the same on every backend.
 
-Networks are written once, in ``keras.ops``. A stream calls a few functions of theirs by name; which they are,
-and what shapes they take, is said here. Shapes are known without Keras, functions are made by :func:`trace`
-where Keras is.
+Networks are written once, in ``keras.ops``. A stream calls a few functions of a network by name:
+:func:`signatures` lists them with their input shapes and needs no Keras, :func:`functions` makes them and
+does. Every backend compiles these functions for one frame size.
 
-Bands of rows: the output stage's filters are 25 * scale**2 floats a pixel, most of a network's memory.
-
-Every pixel's filters are its own, so a frame painted in bands is the same frame, in less memory.
+The output stage runs on bands of rows (:class:`RowBands`): its filters are ``25 * scale**2`` floats per
+pixel, most of a network's memory. Every pixel has its own filters, so bands give the same frame in less
+memory.
 """
 
 from __future__ import annotations
@@ -29,17 +29,19 @@ from vsrcli.models.architectures import (
     Architecture,
 )
 
-BORDER = TAPS // 2  # pixels around a frame that the filters of its outermost pixels look at
-BAND_PIXELS = 8192  # low-resolution pixels that the output stage takes at a time, on a CPU: fits its cache
+BORDER = TAPS // 2  # pixels around a frame that the filters of its outermost pixels read
+BAND_PIXELS = 8192  # low-resolution pixels per run of the output stage on a CPU: fits its cache
+FLOAT32 = "float32"
+DUF_HEAD = 256  # channels before the output stage of the paper's networks
 
 
 @dataclass(frozen=True)
 class RowBands:
-    """Bands of one height cover a frame, so that one compiled function serves all.
+    """Bands of equal height that cover a frame, so that one compiled function serves all.
 
     Attributes:
-        tops: first row of every band; the last one begins early and paints some rows again.
-        rows: in a band.
+        tops: first row of every band; the last band begins early and overlaps the one before.
+        rows: height of a band.
     """
 
     tops: tuple[int, ...]
@@ -53,58 +55,53 @@ class RowBands:
 
     @property
     def height(self) -> int:
-        """Of the frame."""
+        """Height of the frame."""
         return self.tops[-1] + self.rows
 
     @property
     def overlap_rows(self) -> int:
-        """Rows that the last band paints and the one before has painted already."""
+        """Rows of the last band that the band before covers, too."""
         return len(self) * self.rows - self.height
 
-    def slice(self, features: Any, around: np.ndarray, rows: slice) -> tuple[Any, np.ndarray]:
-        """A band of features ``(1, H, W, C)``, and of the frame with its border, from :func:`framed`.
+    def slice(self, features: Any, padded: np.ndarray, rows: slice) -> tuple[Any, np.ndarray]:
+        """Return one band of features ``(1, H, W, C)`` and of the frame from :func:`pad_border`.
 
-        Features may have more rows than the frame: no band takes them.
+        Features may have more rows than the frame; no band includes them.
         """
         if len(self) == 1 and features.shape[1] == self.rows:
-            return features, around
-        return features[:, rows], around[:, rows.start : rows.stop + 2 * BORDER]
+            return features, padded
+        return features[:, rows], padded[:, rows.start : rows.stop + 2 * BORDER]
 
     def assemble(self, parts: Iterator[np.ndarray]) -> np.ndarray:
-        """A picture from those of the bands, float32 (scale*rows, scale*W, 3) each, in their order."""
+        """Return the frame made of the bands' results, float32 (scale*rows, scale*W, 3) each, in order."""
         first = next(parts)
         if len(self) == 1:
             return first
         scale = len(first) // self.rows
-        picture = np.empty((scale * self.height, *first.shape[1:]), np.float32)
+        frame = np.empty((scale * self.height, *first.shape[1:]), np.float32)
         for rows, part in zip(self, chain([first], parts), strict=True):
-            picture[scale * rows.start : scale * rows.stop] = part
-        return picture
+            frame[scale * rows.start : scale * rows.stop] = part
+        return frame
 
 
 def plan_bands(height: int, width: int, band_pixels: int = BAND_PIXELS) -> RowBands:
-    """The fewest bands of at most about ``band_pixels`` low-resolution pixels each, at least one row high."""
+    """Return the fewest bands of about ``band_pixels`` low-resolution pixels or less, but full rows."""
     count = math.ceil(height * width / band_pixels)
     rows = math.ceil(height / count)
     return RowBands(tuple(min(top, height - rows) for top in range(0, height, rows)), rows)
 
 
 def pad_border(frame: np.ndarray) -> np.ndarray:
-    """A frame (H, W, 3) with the border that its outermost pixels' filters need: (1, H+4, W+4, 3); the border
-    repeats."""
+    """Pad a frame (H, W, 3) for the filters of its outermost pixels: (1, H+4, W+4, 3), edges replicated."""
     return np.pad(frame, ((BORDER, BORDER), (BORDER, BORDER), (0, 0)), mode="edge")[None]
-
-
-FLOAT32 = "float32"
-DUF_HEAD = 256  # of the paper's networks
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """An array that a function takes.
+    """Shape and number type of one function argument.
 
     Attributes:
-        shape: of it.
+        shape: sizes of all axes.
         dtype: Keras' name of the number type.
     """
 
@@ -114,19 +111,19 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class NetworkShapes:
-    """What of a network shows in the shapes between its parts.
+    """The sizes of a network that determine the shapes between its functions.
 
     Attributes:
         kind: ``window``, ``cached`` or ``recurrent``, see
             :class:`~vsrcli.models.architectures.Architecture`;
-            or ``shared``, for the paper's DUF frame by frame.
+            or ``shared``: the paper's DUF frame by frame, see :mod:`vsrcli.models.duf_streaming`.
         scale: upscaling factor.
-        levels: how many frames a window looks at before and after the one in its middle.
+        levels: frames of a window before, and after, its centre frame.
         width: channels of merged features.
         head: channels before the output stage.
-        queues: (entries, channels) of what a window keeps from frame to frame.
-        rows: features have a multiple of so many, and the last ones below the frame mean nothing. If it is
-            not 1, they lie as :class:`~vsrcli.models.winograd.RowInterleaved`.
+        queues: (entries, channels) of each feature queue that a stream holds between frames.
+        row_multiple: features have a multiple of this many rows; rows below the frame are undefined. Unless
+            it is 1, features are stored as :class:`~vsrcli.models.winograd.RowInterleaved`.
     """
 
     kind: str
@@ -135,158 +132,161 @@ class NetworkShapes:
     width: int = 0
     head: int = 0
     queues: tuple[tuple[int, int], ...] = ()
-    rows: int = 1
+    row_multiple: int = 1
 
-    def shape(self, height: int, width: int, channels: int) -> tuple[int, int, int, int]:
-        """Of features of a frame, between functions."""
-        return (1, -(-height // self.rows) * self.rows, width, channels)
+    def features(self, height: int, width: int, channels: int) -> tuple[int, int, int, int]:
+        """Return the shape of a frame's features between functions."""
+        return (1, -(-height // self.row_multiple) * self.row_multiple, width, channels)
 
     def to_nhwc(self, features: np.ndarray, height: int) -> np.ndarray:
-        """As they lie between functions -> ``(1, H, W, C)`` as every backend knows them."""
+        """Convert features as passed between functions to ``(1, H, W, C)``, the same on every backend."""
         _, rows, width, channels = features.shape
-        lying = features.reshape(self.rows, rows // self.rows, width, channels)
-        return lying.swapaxes(0, 1).reshape(features.shape)[:, :height]
+        interleaved = features.reshape(self.row_multiple, rows // self.row_multiple, width, channels)
+        return interleaved.swapaxes(0, 1).reshape(features.shape)[:, :height]
 
     def from_nhwc(self, features: np.ndarray) -> np.ndarray:
-        """:meth:`saved` undone."""
+        """Invert :meth:`to_nhwc`; rows below the frame become zero."""
         _, height, width, channels = features.shape
-        below = -height % self.rows
-        whole = np.pad(features, ((0, 0), (0, below), (0, 0), (0, 0)))
-        lying = whole.reshape(-1, self.rows, width, channels).swapaxes(0, 1)
-        return np.ascontiguousarray(lying).reshape(whole.shape)
+        below = -height % self.row_multiple
+        padded = np.pad(features, ((0, 0), (0, below), (0, 0), (0, 0)))
+        interleaved = padded.reshape(-1, self.row_multiple, width, channels).swapaxes(0, 1)
+        return np.ascontiguousarray(interleaved).reshape(padded.shape)
 
 
 def shapes_of(architecture: Architecture, scale: int, precision: str = "fp32") -> NetworkShapes:
-    """From a model's own description, for OpenVINO: builds nothing.
+    """Return the shapes of an architecture on OpenVINO, without building the network.
 
-    In ``bf16`` features of DUF-S and DUF-R lie as frames do: F(6, 3) would make its rounding about twice as
-    large, and a processor that multiplies so fast gains nothing from fewer multiplications.
+    In ``bf16`` features of DUF-S and DUF-R are stored as frames are: F(6, 3) would about double its rounding
+    error, and a processor that multiplies so fast gains nothing from fewer multiplications.
     """
     options = architecture.options
     if architecture.kind == "window":
-        return _sizes_of_duf(int(options["depth"]), scale)
+        return _duf_shapes(int(options["depth"]), scale)
     levels = int(options.get("levels", DUF_S_LEVELS))
-    sizes = _sizes(architecture.kind, scale, levels, int(options["width"]), int(options["head"]))
-    return sizes if precision == "bf16" else replace(sizes, rows=DUF_ROWS)
+    shapes = _feature_model_shapes(
+        architecture.kind, scale, levels, int(options["width"]), int(options["head"])
+    )
+    return shapes if precision == "bf16" else replace(shapes, row_multiple=DUF_ROWS)
 
 
 def shapes_of_model(model: Any) -> NetworkShapes:
-    """Of a network that is there: anything that takes whole windows is a ``window``."""
+    """Return the shapes of a built network; any callable on whole windows counts as ``window``."""
     if not hasattr(model, "fusions"):
         return NetworkShapes("window")
     kind = "recurrent" if hasattr(model, "recall") else "cached"
-    return _sizes(kind, model.scale, len(model.fusions), model.width, model.head_width)
+    return _feature_model_shapes(kind, model.scale, len(model.fusions), model.width, model.head_width)
 
 
-def _sizes(kind: str, scale: int, levels: int, width: int, head: int) -> NetworkShapes:
+def _feature_model_shapes(kind: str, scale: int, levels: int, width: int, head: int) -> NetworkShapes:
     return NetworkShapes(kind, scale, levels, width, head, ((2, width),) * levels)
 
 
-def _sizes_of_duf(depth: int, scale: int) -> NetworkShapes:
-    """See :mod:`vsrcli.models.duf_streaming`."""
+def _duf_shapes(depth: int, scale: int) -> NetworkShapes:
+    """Return the shapes of :mod:`vsrcli.models.duf_streaming`."""
     plan = DUF_DEPTHS[depth]
-    added, products = plan.growth, 3 * plan.growth
-    queues = ((6, DUF_STEM), (6, products), (4, added), (4, products), (2, added), (2, products))
-    width = DUF_STEM + (plan.keeping + 3) * plan.growth
+    grown, products = plan.growth, 3 * plan.growth
+    queues = ((6, DUF_STEM), (6, products), (4, grown), (4, products), (2, grown), (2, products))
+    width = DUF_STEM + (plan.full_window_blocks + 3) * plan.growth
     return NetworkShapes("shared", scale, WINDOW // 2, width, DUF_HEAD, queues, DUF_ROWS)
 
 
 def signatures(
-    sizes: NetworkShapes, height: int, width: int, bands: RowBands, dtype: str = FLOAT32
+    shapes: NetworkShapes, height: int, width: int, bands: RowBands, dtype: str = FLOAT32
 ) -> dict[str, tuple[TensorSpec, ...]]:
-    """The functions' names, and what they take for frames of one size.
+    """Return each function's name and arguments for frames of one size.
 
     Args:
-        sizes: of the network.
+        shapes: of the network.
         height, width: of the frames.
-        bands: in which they are painted.
+        bands: of the output stage.
         dtype: of features.
     """
-    if sizes.kind == "window":
+    if shapes.kind == "window":
         return {"upscale": (TensorSpec((1, WINDOW, height, width, 3)),)}
     frame = TensorSpec((1, height, width, 3))
-    feature = TensorSpec(sizes.shape(height, width, sizes.width), dtype)
-    x = TensorSpec((1, bands.rows, width, sizes.head), dtype)
-    around = TensorSpec((1, bands.rows + 2 * BORDER, width + 2 * BORDER, 3))
-    kept = (
-        TensorSpec(sizes.shape(height, width, channels), dtype)
-        for length, channels in sizes.queues
+    features = TensorSpec(shapes.features(height, width, shapes.width), dtype)
+    x = TensorSpec((1, bands.rows, width, shapes.head), dtype)
+    padded = TensorSpec((1, bands.rows + 2 * BORDER, width + 2 * BORDER, 3))
+    queued = (
+        TensorSpec(shapes.features(height, width, channels), dtype)
+        for length, channels in shapes.queues
         for _ in range(length)
     )
-    advance = (frame, *kept)
-    if sizes.kind in ("cached", "shared"):
-        return {"advance": advance, "refine": (feature,), "paint": (x, around)}
-    painted = TensorSpec((1, height, width, 3 * sizes.scale**2))
-    return {"advance": advance, "step": (feature, feature, painted), "paint": (x, around)}
+    advance = (frame, *queued)
+    if shapes.kind in ("cached", "shared"):
+        return {"advance": advance, "trunk": (features,), "reconstruct": (x, padded)}
+    feedback = TensorSpec((1, height, width, 3 * shapes.scale**2))
+    return {"advance": advance, "step": (features, features, feedback), "reconstruct": (x, padded)}
 
 
-def functions(model: Any, sizes: NetworkShapes, height: int, width: int) -> Mapping[str, Callable[..., Any]]:
-    """The functions themselves, in ``keras.ops``, for frames of one size.
+def functions(model: Any, shapes: NetworkShapes, height: int, width: int) -> Mapping[str, Callable[..., Any]]:
+    """Return a network's functions, in ``keras.ops``, for frames of one size.
 
-    - ``upscale``: a window (1, 7, H, W, 3) -> its centre frame, upscaled and clipped.
-    - ``advance``: a frame, and what the queues hold, the oldest first -> merged features, and a new entry
-      for each queue.
-    - ``refine``: merged features -> features for ``paint``.
-    - ``step``: merged features, the hidden state and what was painted -> the new hidden state, and features
-      for ``paint``.
-    - ``paint``: a band of these, and of the centre frame with its border -> a band of the picture, clipped;
-      with a state also what the next step is given of the picture.
+    - ``upscale``: a window (1, 7, H, W, 3) -> its centre frame, upscaled and clipped to [0, 1].
+    - ``advance``: a frame (1, H, W, 3) and all queue entries, oldest first -> merged features, and one new
+      entry for each queue.
+    - ``trunk``: merged features -> features for ``reconstruct``.
+    - ``step``: merged features, hidden state and feedback -> the new hidden state, and features for
+      ``reconstruct``.
+    - ``reconstruct``: a band of these features and of the padded centre frame -> a band of the upscaled
+      frame, clipped to [0, 1]; for a recurrent network also the feedback for the next step.
     """
     from keras import ops
 
     from vsrcli.models.layers import depth_to_space
     from vsrcli.models.winograd import FrameLayout, WinogradLayout
 
-    layout = WinogradLayout(height, width) if sizes.rows > 1 else FrameLayout()
+    layout = WinogradLayout(height, width) if shapes.row_multiple > 1 else FrameLayout()
 
     def upscale(window):
         return ops.clip(ops.cast(model(window, training=False), "float32"), 0.0, 1.0)
 
-    def advance(frame, *state):
-        entries = [layout.unpack(entry) for entry in state]
+    def advance(frame, *queued):
+        entries = [layout.unpack(entry) for entry in queued]
         features, newest = layout.to_layout(model.encode(frame)), []
-        for level in range(len(state) // 2):
-            before, here = entries[2 * level : 2 * level + 2]
+        for level in range(len(queued) // 2):
+            previous, current = entries[2 * level : 2 * level + 2]
             newest.append(features)
-            features = model.fuse(level, before, here, features, layout)
+            features = model.fuse(level, previous, current, features, layout)
         return tuple(layout.pack(each) for each in (features, *newest))
 
-    def refine(features):
+    def trunk(features):
         return layout.to_frame(model.trunk(layout.unpack(features), layout))
 
-    def step(features, hidden, painted):
+    def step(features, hidden, feedback):
         hidden, x = model.step(
-            layout.unpack(features), layout.unpack(hidden), layout.to_layout(painted), layout
+            layout.unpack(features), layout.unpack(hidden), layout.to_layout(feedback), layout
         )
         return layout.pack(hidden), layout.to_frame(x)
 
-    def paint(x, around):
-        return ops.clip(model.reconstruct(x, around), 0.0, 1.0)
+    def reconstruct(x, padded):
+        return ops.clip(model.reconstruct(x, padded), 0.0, 1.0)
 
-    def paint_and_remember(x, around):
-        depth, here = model.reconstruct(x, around), around[:, BORDER:-BORDER, BORDER:-BORDER]
-        return ops.clip(depth_to_space(depth, model.scale), 0.0, 1.0), model.feedback(depth, here)
+    def reconstruct_recurrent(x, padded):
+        sub_pixels, frame = model.reconstruct(x, padded), padded[:, BORDER:-BORDER, BORDER:-BORDER]
+        upscaled = ops.clip(depth_to_space(sub_pixels, model.scale), 0.0, 1.0)
+        return upscaled, model.feedback(sub_pixels, frame)
 
-    def advance_shared(frame, *state):
+    def advance_shared(frame, *queued):
         from vsrcli.models.duf_streaming import advance
 
-        entries = iter(state)
-        queues = [[next(entries) for _ in range(length)] for length, _ in sizes.queues]
+        entries = iter(queued)
+        queues = [[next(entries) for _ in range(length)] for length, _ in shapes.queues]
         return advance(model, frame, queues)
 
-    def refine_shared(features):
+    def trunk_shared(features):
         from vsrcli.models.duf_streaming import trunk
 
         return trunk(model, features)
 
-    def paint_shared(x, around):
+    def reconstruct_shared(x, padded):
         from vsrcli.models.duf_streaming import reconstruct
 
-        return ops.clip(reconstruct(model, x, around, sizes.scale), 0.0, 1.0)
+        return ops.clip(reconstruct(model, x, padded, shapes.scale), 0.0, 1.0)
 
     return {
         "window": {"upscale": upscale},
-        "cached": {"advance": advance, "refine": refine, "paint": paint},
-        "recurrent": {"advance": advance, "step": step, "paint": paint_and_remember},
-        "shared": {"advance": advance_shared, "refine": refine_shared, "paint": paint_shared},
-    }[sizes.kind]
+        "cached": {"advance": advance, "trunk": trunk, "reconstruct": reconstruct},
+        "recurrent": {"advance": advance, "step": step, "reconstruct": reconstruct_recurrent},
+        "shared": {"advance": advance_shared, "trunk": trunk_shared, "reconstruct": reconstruct_shared},
+    }[shapes.kind]

@@ -1,7 +1,8 @@
-"""Graphs kept from one run to the next, in the user's cache folder: building them takes seconds.
+"""A cache of compiled graphs in the user's cache folder: building them takes seconds.
 
-An entry is a folder of files and a manifest with their checksums, put in place by one rename. What does not
-match its manifest is built anew, never used. A folder that cannot be written costs the time only.
+An entry is a folder of files and a manifest with their checksums, moved into place by one rename. An entry
+that does not match its manifest is built again, never used. Without a writable cache folder, runs only take
+longer.
 """
 
 from __future__ import annotations
@@ -18,50 +19,50 @@ from pathlib import Path
 CACHE_ENV = "VSR_CACHE"
 _MANIFEST = "manifest.json"
 _UNFINISHED = ".new-"
-_KEPT = 64  # entries; the ones that were not used for longest go first
+_MAX_ENTRIES = 64  # the least recently used are removed first
 
 Files = dict[str, bytes]
 
 
 def cache_folder() -> Path:
-    """``$VSR_CACHE``, else the system's place for caches (``$XDG_CACHE_HOME/vsr`` or ``~/.cache/vsr`` on
-    Linux)."""
-    if chosen := os.environ.get(CACHE_ENV):
-        return Path(chosen)
+    """Return ``$VSR_CACHE``, else the system's folder for caches (``$XDG_CACHE_HOME/vsr`` or ``~/.cache/vsr``
+    on Linux)."""
+    if configured := os.environ.get(CACHE_ENV):
+        return Path(configured)
     from platformdirs import user_cache_path
 
     return user_cache_path("vsr", appauthor=False)
 
 
 class GraphCache:
-    """Entries by what they depend on.
+    """Sets of files by everything that they depend on.
 
     Args:
-        folder: of all entries; made when the first one is kept.
-        on_notice: told when an entry was damaged, or cannot be kept.
+        folder: of all entries; created with the first one.
+        on_notice: called if an entry is damaged or cannot be written.
     """
 
     def __init__(self, folder: Path, on_notice: Callable[[str], None] = lambda text: None) -> None:
         self.folder = folder
-        self._tell = on_notice
+        self._on_notice = on_notice
 
     def get(self, key: Mapping[str, object], build: Callable[[Path], None]) -> Files:
-        """The files of an entry.
+        """Return the files of an entry; build it if it is missing or damaged.
 
         Args:
-            key: everything that they depend on.
-            build: writes them to an empty folder, if there is no sound entry.
+            key: everything that the files depend on.
+            build: writes them to an empty folder.
 
         Raises:
             VsrError: from ``build``.
         """
         digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
         entry = self.folder / digest[:32]
-        found = self._read(entry)
-        return self._built(entry, build) if found is None else found
+        cached = self._read(entry)
+        return self._build(entry, build) if cached is None else cached
 
     def _read(self, entry: Path) -> Files | None:
-        """What a sound entry holds; None if there is none."""
+        """Return the files of an intact entry, or None."""
         if not entry.exists():
             return None
         try:
@@ -70,52 +71,52 @@ class GraphCache:
             if not files or any(_sha256(files[name]) != manifest[name] for name in files):
                 raise ValueError("checksum")
             with contextlib.suppress(OSError):
-                os.utime(entry)  # used now
+                os.utime(entry)  # for the order of removal
         except (OSError, ValueError, TypeError):
-            self._tell(f"a file of the cache in {self.folder} was damaged: building the network anew")
+            self._on_notice(f"a file of the cache in {self.folder} was damaged: building the network anew")
             return None
         return files
 
-    def _built(self, entry: Path, build: Callable[[Path], None]) -> Files:
-        """A new entry's files; kept if they can be."""
+    def _build(self, entry: Path, build: Callable[[Path], None]) -> Files:
+        """Build an entry and store it if possible; return its files."""
         with tempfile.TemporaryDirectory(prefix="vsr-") as folder:
             build(Path(folder))
             files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
         try:
-            self._keep(entry, files)
+            self._store(entry, files)
         except OSError as error:
-            self._tell(
+            self._on_notice(
                 f"the cache in {self.folder} cannot be written ({error.strerror}): every run builds the "
                 f"network anew; free it, or name another folder with {CACHE_ENV}"
             )
         return files
 
-    def _keep(self, entry: Path, files: Files) -> None:
-        """Give a new entry its name; of two processes at once, the first one's stays."""
+    def _store(self, entry: Path, files: Files) -> None:
+        """Write an entry; of two processes at once, the first one's stays."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.folder))
+        unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.folder))
         try:
             for name, content in files.items():
-                (place / name).write_bytes(content)
+                (unfinished / name).write_bytes(content)
             manifest = {name: _sha256(content) for name, content in files.items()}
-            (place / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+            (unfinished / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
             if entry.exists():  # damaged, or it would have been used
                 shutil.rmtree(entry, ignore_errors=True)
             try:
-                place.rename(entry)
+                unfinished.rename(entry)
             except OSError:
                 if not entry.exists():  # else another process was first
                     raise
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
         self._prune()
 
     def _prune(self) -> None:
-        """Remove what was not used for longest."""
+        """Remove the least recently used entries beyond ``_MAX_ENTRIES``."""
         entries = [path for path in self.folder.iterdir() if not path.name.startswith(_UNFINISHED)]
         with contextlib.suppress(OSError):  # another process removes them, too
             entries.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-            for path in entries[_KEPT:]:
+            for path in entries[_MAX_ENTRIES:]:
                 shutil.rmtree(path, ignore_errors=True)
 
 

@@ -1,11 +1,12 @@
-"""A network on OpenVINO: CPUs, without TensorFlow or Keras once its graphs are in the cache.
+"""Networks on OpenVINO: on CPUs, without TensorFlow or Keras once the graphs are in the cache.
 
-See :mod:`vsrcli.inference.types` for the contract, :mod:`vsrcli.inference.openvino_export` for where the graphs come from.
+The contract is in :mod:`vsrcli.inference.backend`; graphs come from :mod:`vsrcli.inference.openvino_export`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from importlib.metadata import version
@@ -25,10 +26,10 @@ from vsrcli.models.weights import Weights, file_sha256
 from vsrcli.system.resources import configure_malloc, disable_openvino_telemetry
 
 BAND_PIXELS = 2048  # 3 MB of filters: they stay in a core's cache
-PLAIN_BAND_PIXELS = 16384  # without filters
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
-_PAINT = "paint"  # softmax and the sum of pictures: always in float32, as on Keras
-_SHORT_OF_MEMORY = (
+PLAIN_BAND_PIXELS = 16384  # of networks without filters
+_PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16"}
+_OUTPUT_STAGE = "reconstruct"  # softmax and the sum of frames: always in float32, as on Keras
+_OUT_OF_MEMORY_MESSAGES = (
     "bad_alloc",
     "out of memory",
     "not enough memory",
@@ -37,14 +38,48 @@ _SHORT_OF_MEMORY = (
 )
 
 
-class OpenvinoBackend:
-    """A network of OpenVINO's CPU plugin, see :class:`~vsrcli.inference.backend.Backend`. Arrays are NumPy's.
+class OpenvinoEngine(StreamingEngine):
+    """A trained network, see :class:`~vsrcli.inference.types.Engine`.
 
     Args:
-        weights: which network.
+        weights: of the network.
+        device: ``cpu``, or ``auto`` where there is no usable GPU.
+        precision: ``auto``, ``fp32`` or ``bf16``.
+        on_notice: receives the cache's notices.
+
+    Raises:
+        EngineError: OpenVINO cannot start.
+        ModelError: the weight file is damaged.
+    """
+
+    def __init__(
+        self,
+        weights: Weights,
+        *,
+        device: str = "cpu",
+        precision: str = "auto",
+        on_notice: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        create_backend = partial(OpenvinoBackend, weights, on_notice=_without_duplicates(on_notice))
+        if precision == "auto":
+            from vsrcli.inference.precision import choose_cpu_precision
+
+            precision = choose_cpu_precision(weights, cpu_capabilities(), create_backend)
+        super().__init__(create_backend(precision), weights)
+        self.precision, self.on_gpu = precision, False
+        self.description = (
+            f"{weights.name} on CPU, openvino{'' if device == 'cpu' else ' (no GPU found)'}, {precision}"
+        )
+
+
+class OpenvinoBackend:
+    """OpenVINO's CPU plugin, see :class:`~vsrcli.inference.backend.Backend`. Arrays are NumPy's.
+
+    Args:
+        weights: of the network.
         precision: ``fp32`` or ``bf16``, of everything but the output stage.
-        on_notice: told what the cache has to say.
-        band_pixels: about how many low-resolution pixels are painted at a time; None: what stays in a cache.
+        on_notice: receives the cache's notices.
+        band_pixels: low-resolution pixels per band of the output stage, about; None: as many as fit a cache.
 
     Raises:
         ModelError: the weight file is damaged.
@@ -63,9 +98,9 @@ class OpenvinoBackend:
                 f"{str(weights.path)!r} is damaged: its sha256 is not the one in its card; fetch it again"
             )
         configure_malloc()
-        filters = weights.architecture.options.get("filters", True)
-        self.sizes, self.dtype = shapes_of(weights.architecture, weights.scale, precision), FLOAT32
-        self.band_pixels = band_pixels or (BAND_PIXELS if filters else PLAIN_BAND_PIXELS)
+        has_filters = weights.architecture.options.get("filters", True)
+        self.shapes, self.dtype = shapes_of(weights.architecture, weights.scale, precision), FLOAT32
+        self.band_pixels = band_pixels or (BAND_PIXELS if has_filters else PLAIN_BAND_PIXELS)
         self._weights, self._precision = weights, precision
         self._cache = GraphCache(cache_folder() / "openvino", on_notice)
 
@@ -76,8 +111,8 @@ class OpenvinoBackend:
             "options": dict(self._weights.architecture.options),
             "scale": self._weights.scale,
             "frame": [height, width, bands.rows],
-            "rows": self.sizes.rows,
-            **_makers(),
+            "rows": self.shapes.row_multiple,
+            **build_inputs(),
         }
 
         def build(folder: Path) -> None:
@@ -85,10 +120,10 @@ class OpenvinoBackend:
 
         files = self._cache.get(key, build)
         names = [Path(name).stem for name in files if name.endswith(".xml")]
-        with ThreadPoolExecutor() as pool:  # a graph is compiled on one core
+        with ThreadPoolExecutor() as pool:  # OpenVINO compiles a graph on one core
             graphs = ((name, files[f"{name}.xml"], files[f"{name}.bin"]) for name in names)
-            made = pool.map(lambda graph: self._compiled(*graph), graphs)
-            return dict(zip(names, made, strict=True))
+            compiled = pool.map(lambda graph: self._compile_graph(*graph), graphs)
+            return dict(zip(names, compiled, strict=True))
 
     def zeros(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         return np.zeros(shape, dtype)
@@ -99,34 +134,34 @@ class OpenvinoBackend:
     def to_numpy(self, array: np.ndarray) -> np.ndarray:
         return array.copy()
 
-    def read_result(self, picture: np.ndarray) -> np.ndarray:
-        return require_finite(picture)
+    def read_result(self, result: np.ndarray) -> np.ndarray:
+        return require_finite(result)
 
     def reconstruct(
-        self, function: Callable[..., Any], bands: RowBands, x: np.ndarray, around: np.ndarray
+        self, function: Callable[..., Any], bands: RowBands, x: np.ndarray, padded: np.ndarray
     ) -> tuple[np.ndarray, Any]:
-        """Every band lands where it belongs: putting them together afterwards would take a copy.
+        """Run the output stage; every band is written to its place, as assembling them would take a copy.
 
-        Of finite features and weights everything is finite that follows here, so only features are looked at.
+        Finite features and weights give finite results here, so only features are checked.
         """
         require_finite(x)
-        whole = [np.empty(_all_rows(shape, bands), np.float32) for shape in function.shapes]  # type: ignore[attr-defined]
+        outputs = [np.empty(_frame_shape(shape, bands), np.float32) for shape in function.shapes]  # type: ignore[attr-defined]
         for rows in bands:
-            taken = bands.slice(x, around, rows)
-            function(*taken, into=[_cut(array, rows, bands.height) for array in whole])
-        picture, *remembered = whole
-        return picture[0], remembered[0] if remembered else None
+            arguments = bands.slice(x, padded, rows)
+            function(*arguments, into=[_band_of(array, rows, bands.height) for array in outputs])
+        result, *feedback = outputs
+        return result[0], feedback[0] if feedback else None
 
-    def _compiled(self, name: str, graph: bytes, weights: bytes) -> Callable[..., Any]:
-        precision = "fp32" if name == _PAINT else self._precision
-        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[precision]}
-        with _named_failures():
-            model = core().read_model(model=graph, weights=weights)
-            return Function(core().compile_model(model, "CPU", settings))
+    def _compile_graph(self, name: str, graph: bytes, weights: bytes) -> Callable[..., Any]:
+        precision = "fp32" if name == _OUTPUT_STAGE else self._precision
+        settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision]}
+        with _memory_errors():
+            model = openvino_core().read_model(model=graph, weights=weights)
+            return CompiledGraph(openvino_core().compile_model(model, "CPU", settings))
 
 
-class Function:
-    """A compiled graph as a function of NumPy arrays, float32; its results are new arrays.
+class CompiledGraph:
+    """A compiled graph as a function of float32 NumPy arrays; its results are new arrays.
 
     Args:
         compiled: an ``openvino.CompiledModel``.
@@ -140,87 +175,35 @@ class Function:
         self.shapes = [tuple(output.shape) for output in compiled.outputs]
 
     def __call__(self, *arguments: np.ndarray, into: Sequence[np.ndarray] | None = None) -> Any:
-        """Compute; ``into``: arrays, contiguous, that take the results."""
+        """Compute the results, in the contiguous arrays ``into`` if given.
+
+        Raises:
+            NonFiniteError: without ``into``: the first argument or result holds NaN or infinity.
+            OutOfMemoryError: not enough memory.
+        """
         from openvino import Tensor
 
-        with _named_failures():
-            taken = [np.ascontiguousarray(argument, np.float32) for argument in arguments]
+        with _memory_errors():
+            inputs = [np.ascontiguousarray(argument, np.float32) for argument in arguments]
             if into is None:
-                require_finite(taken[0])
-            given = into or [np.empty(shape, np.float32) for shape in self.shapes]
-            for number, array in enumerate(taken):
+                require_finite(inputs[0])
+            outputs = into or [np.empty(shape, np.float32) for shape in self.shapes]
+            for number, array in enumerate(inputs):
                 self._request.set_input_tensor(number, Tensor(array, shared_memory=True))
-            for number, array in enumerate(given):
+            for number, array in enumerate(outputs):
                 self._request.set_output_tensor(number, Tensor(array, shared_memory=True))
             self._request.infer()
         if into is None:
-            require_finite(given[0])  # what the next function is given: its ReLU would make zero of NaN
-        return given[0] if len(given) == 1 else tuple(given)
-
-
-def _all_rows(shape: tuple[int, ...], bands: RowBands) -> tuple[int, ...]:
-    """Of a band's result, (1, n * rows, ...), the shape for the frame."""
-    return (1, shape[1] // bands.rows * bands.height, *shape[2:])
-
-
-def _cut(array: np.ndarray, rows: slice, height: int) -> np.ndarray:
-    """The part (1, n * rows, ...) of a frame's result, (1, n * height, ...)."""
-    factor = array.shape[1] // height
-    return array[:, factor * rows.start : factor * rows.stop]
-
-
-class OpenvinoEngine(StreamingEngine):
-    """A trained network, see :class:`~vsrcli.inference.types.Engine`.
-
-    Args:
-        weights: which network.
-        device: ``cpu``, or ``auto`` where there is no GPU to use.
-        precision: ``auto``, ``fp32`` or ``bf16``.
-        on_notice: told what the cache has to say.
-
-    Raises:
-        EngineError: OpenVINO cannot start.
-        ModelError: the weight file is damaged.
-    """
-
-    def __init__(
-        self,
-        weights: Weights,
-        *,
-        device: str = "cpu",
-        precision: str = "auto",
-        on_notice: Callable[[str], None] = lambda text: None,
-    ) -> None:
-        make = partial(OpenvinoBackend, weights, on_notice=_once(on_notice))
-        if precision == "auto":
-            from vsrcli.inference.precision import choose_cpu_precision
-
-            precision = choose_cpu_precision(weights, capabilities(), make)
-        super().__init__(make(precision), weights)
-        self.precision, self.on_gpu = precision, False
-        self.description = (
-            f"{weights.name} on CPU, openvino{'' if device == 'cpu' else ' (no GPU found)'}, {precision}"
-        )
-
-
-def _once(tell: Callable[[str], None]) -> Callable[[str], None]:
-    """What is told of one cache concerns all graphs in it, of either precision."""
-    told: set[str] = set()
-
-    def tell_what_is_new(text: str) -> None:
-        if text not in told:
-            told.add(text)
-            tell(text)
-
-    return tell_what_is_new
+            require_finite(outputs[0])  # the next function's ReLU would turn NaN into zero
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
 @cache
-def core() -> Any:
-    """OpenVINO itself, started once.
+def openvino_core() -> Any:
+    """Return the process's ``openvino.Core``, created once.
 
     Raises:
-        EngineError: it is installed, and does not start.
+        EngineError: OpenVINO is installed but does not start.
     """
     disable_openvino_telemetry()
     try:
@@ -231,15 +214,17 @@ def core() -> Any:
         raise EngineError(f"OpenVINO does not start ({error}): use --engine keras") from error
 
 
-def capabilities() -> tuple[str, ...]:
-    """Precisions that this CPU computes in by itself, of ``fp32`` and ``bf16``."""
-    there = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return tuple(name for name, word in (("fp32", "FP32"), ("bf16", "BF16")) if word in there)
+def cpu_capabilities() -> tuple[str, ...]:
+    """Return the precisions that this CPU computes in natively, of ``fp32`` and ``bf16``."""
+    capabilities = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return tuple(
+        name for name, property_ in (("fp32", "FP32"), ("bf16", "BF16")) if property_ in capabilities
+    )
 
 
 @cache
-def _makers() -> dict[str, object]:
-    """What graphs depend on besides the weights: versions, and the code that describes them."""
+def build_inputs() -> dict[str, object]:
+    """Return what graphs depend on besides weights and sizes: versions, and hashes of the code."""
     here, models = Path(__file__).parent, Path(__file__).parents[1] / "models"
     code = [*sorted(models.glob("*.py")), here / "functions.py", here / "openvino_export.py"]
     return {
@@ -249,17 +234,38 @@ def _makers() -> dict[str, object]:
     }
 
 
-class _named_failures:
-    """Turn OpenVINO's own out-of-memory errors into one that says what to do."""
+def _frame_shape(shape: tuple[int, ...], bands: RowBands) -> tuple[int, ...]:
+    """Return the shape for a frame, given that of a band's result, (1, n * rows, ...)."""
+    return (1, shape[1] // bands.rows * bands.height, *shape[2:])
 
-    def __enter__(self) -> None:
-        pass
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+def _band_of(array: np.ndarray, rows: slice, height: int) -> np.ndarray:
+    """Return the part (1, n * rows, ...) of a frame's result, (1, n * height, ...)."""
+    factor = array.shape[1] // height
+    return array[:, factor * rows.start : factor * rows.stop]
+
+
+def _without_duplicates(on_notice: Callable[[str], None]) -> Callable[[str], None]:
+    """Return a callback that passes each text on once: a cache's notice concerns graphs of all precisions."""
+    texts: set[str] = set()
+
+    def notify_once(text: str) -> None:
+        if text not in texts:
+            texts.add(text)
+            on_notice(text)
+
+    return notify_once
+
+
+@contextlib.contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Turn OpenVINO's out-of-memory errors into an :class:`OutOfMemoryError` that names the remedy."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
         text = str(error).lower()
-        if isinstance(error, MemoryError) or (
-            isinstance(error, RuntimeError) and any(words in text for words in _SHORT_OF_MEMORY)
-        ):
+        if isinstance(error, MemoryError) or any(message in text for message in _OUT_OF_MEMORY_MESSAGES):
             raise OutOfMemoryError(
                 "not enough memory for a tile of this size: give a smaller --tile"
             ) from error
+        raise

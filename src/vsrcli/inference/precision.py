@@ -1,4 +1,4 @@
-"""Whether a network may run in bfloat16: only where the CPU computes in it, and nobody could see it."""
+"""Choice of bfloat16 or float32 on a CPU: bfloat16 where it is supported and the difference is invisible."""
 
 from __future__ import annotations
 
@@ -20,44 +20,45 @@ _FRAMES, _HEIGHT, _WIDTH = 12, 48, 64
 
 
 def choose_cpu_precision(
-    weights: Weights, capabilities: tuple[str, ...], make: Callable[[str], Backend]
+    weights: Weights, capabilities: tuple[str, ...], create_backend: Callable[[str], Backend]
 ) -> str:
-    """``bf16`` or ``fp32``; found out once for each network, then remembered in the cache.
+    """Return ``bf16`` or ``fp32``; measured once for each network, then read from the cache.
 
     Args:
-        weights: which network.
-        capabilities: precisions that the CPU has.
-        make: a precision to the network in it.
+        weights: of the network.
+        capabilities: precisions of the CPU.
+        create_backend: returns the network on OpenVINO in a precision.
     """
     if "bf16" not in capabilities:
         return "fp32"
 
     def measure(folder: Path) -> None:
-        gap = max_abs_difference(make("fp32"), make("bf16"))
-        (folder / "bf16.json").write_text(json.dumps({"gap": gap}), encoding="utf-8")
+        difference = max_abs_difference(create_backend("fp32"), create_backend("bf16"))
+        (folder / "bf16.json").write_text(json.dumps({"max_abs_difference": difference}), encoding="utf-8")
 
     key = {
-        "bf16": weights.card["sha256"],
+        "weights": weights.card["sha256"],
         "openvino": version("openvino"),
         "vsr": __version__,
     }
-    found = GraphCache(cache_folder() / "precision").get(key, measure)
-    return "bf16" if json.loads(found["bf16.json"])["gap"] <= MAX_DIFFERENCE else "fp32"
+    files = GraphCache(cache_folder() / "precision").get(key, measure)
+    difference = json.loads(files["bf16.json"])["max_abs_difference"]
+    return "bf16" if difference <= MAX_DIFFERENCE else "fp32"
 
 
 def max_abs_difference(one: Backend, other: Backend) -> float:
-    """Between the pictures of two networks, over a short pan across a made-up picture."""
-    pictures = []
-    for network in (one, other):
-        stream = compile_stream(network, _HEIGHT, _WIDTH)()
-        answers = [stream.push(frame) for frame in _pan()]
-        pictures.append(np.stack([answer for answer in answers if answer is not None] + stream.flush()))
-    return float(np.abs(pictures[0] - pictures[1]).max())
+    """Return the largest difference between results of two networks, over a short synthetic pan."""
+    outputs = []
+    for backend in (one, other):
+        stream = compile_stream(backend, _HEIGHT, _WIDTH)()
+        results = [stream.push(frame) for frame in _synthetic_pan()]
+        outputs.append(np.stack([result for result in results if result is not None] + stream.flush()))
+    return float(np.abs(outputs[0] - outputs[1]).max())
 
 
-def _pan() -> np.ndarray:
-    """Edges and noise that move a pixel a frame: (12, 48, 64, 3) float32."""
+def _synthetic_pan() -> np.ndarray:
+    """Return edges and noise that move by a pixel per frame: (12, 48, 64, 3) float32."""
     rng = np.random.default_rng(0)
     blocks = np.kron(rng.random((8, 12, 3)), np.ones((8, 8, 1)))[:_HEIGHT]
-    picture = np.clip(blocks + rng.normal(0, 0.05, blocks.shape), 0, 1).astype(np.float32)
-    return np.stack([picture[:, start : start + _WIDTH] for start in range(_FRAMES)])
+    image = np.clip(blocks + rng.normal(0, 0.05, blocks.shape), 0, 1).astype(np.float32)
+    return np.stack([image[:, start : start + _WIDTH] for start in range(_FRAMES)])

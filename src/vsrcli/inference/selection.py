@@ -1,7 +1,7 @@
-"""From a model's name to a running engine: which weights, which native scale, what remains to be
-resampled.
+"""Choice of weights and of an engine, before anything heavy is imported; opening of the engine.
 
-Which engine computes: decided by what was asked for and what this machine has, before anything starts.
+:func:`choose_model` finds the weights and the native scale for a model name. :func:`plan_engine` decides,
+from the options and this machine, which engine runs them. :func:`open_engine` loads them onto the device.
 """
 
 from __future__ import annotations
@@ -31,111 +31,7 @@ from vsrcli.models.weights import (
 ENGINES = ("auto", "keras", "openvino")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 INSTALL_HINT = "pip install 'vsrcli[openvino]'"
-_GPU_DRIVERS = ("nvidiactl", "kfd", "dxg")  # NVIDIA, AMD, and either under Windows' Linux
-
-
-@dataclass(frozen=True)
-class EnginePlan:
-    """An engine as far as it is known before it starts.
-
-    Attributes:
-        engine: ``keras``, ``openvino``; or ``auto``: openvino, unless Keras sees a GPU.
-        device, precision: as asked for.
-    """
-
-    engine: str
-    device: str
-    precision: str
-
-    def resolve(self) -> str:
-        """``keras`` or ``openvino``; where there may be a GPU, this starts Keras to ask it.
-
-        Raises:
-            EngineError: Keras cannot start.
-        """
-        if self.engine != "auto":
-            return self.engine
-        from vsrcli.inference.keras import list_gpus
-
-        return "keras" if list_gpus() else "openvino"
-
-    def __str__(self) -> str:
-        """For people: engine, device, precision."""
-        if self.engine == "auto":
-            return f"keras on a GPU that it can use, else openvino; precision {self.precision}"
-        device = {"auto": "the first GPU, else the CPU" if may_have_gpu() else "CPU", "cpu": "CPU"}
-        place = "CPU" if self.engine == "openvino" else device.get(self.device, f"GPU {self.device}")
-        precision = self.precision
-        if precision == "auto" and place == "CPU":
-            sure = self.engine == "keras" or "bf16" not in cpu_precisions()
-            precision = "fp32" if sure else "bf16 if nobody can see it, else fp32"
-        return f"{self.engine} on {place}, {'precision auto' if precision == 'auto' else precision}"
-
-
-def plan_engine(engine: str = "auto", device: str = "auto", precision: str = "auto") -> EnginePlan:
-    """Which engine it will be. OpenVINO on CPUs, where it is installed and offers the precision; else Keras.
-
-    Args:
-        engine: ``auto``, ``keras`` or ``openvino``. A ``KERAS_BACKEND`` in the environment asks for Keras.
-        device: ``auto``, ``cpu`` or GPU numbers.
-        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
-
-    Raises:
-        UsageError: none of these words.
-        EngineError: OpenVINO was asked for and is not installed, or does not do that; the message says what
-            there is.
-    """
-    for name, value, known in (("engine", engine, ENGINES), ("precision", precision, PRECISIONS)):
-        if value not in known:
-            raise UsageError(f"--{name} {value!r} is unknown: choose one of {', '.join(known)}")
-    if engine == "openvino":
-        _check_openvino(device, precision)
-    elif engine == "auto":
-        engine = _automatic(device, precision)
-    return EnginePlan(engine, device, precision)
-
-
-def openvino_installed() -> bool:
-    """Whether OpenVINO and what its engine needs can be imported; imports nothing."""
-    return all(find_spec(name) is not None for name in ("openvino", "platformdirs", "scipy"))
-
-
-def may_have_gpu() -> bool:
-    """Whether a GPU's driver is there: if not, no backend has to be started to know that there is none."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
-        return False
-    return not sys.platform.startswith("linux") or any(Path("/dev", name).exists() for name in _GPU_DRIVERS)
-
-
-def cpu_precisions() -> tuple[str, ...]:
-    """What OpenVINO computes in on this CPU; starts it."""
-    from vsrcli.inference.openvino import capabilities
-
-    return capabilities()
-
-
-def _automatic(device: str, precision: str) -> str:
-    elsewhere = device not in ("auto", "cpu") or os.environ.get("KERAS_BACKEND")
-    if elsewhere or not openvino_installed() or precision == "fp16":
-        return "keras"
-    if precision == "bf16" and "bf16" not in cpu_precisions():
-        return "keras"
-    return "auto" if device == "auto" and may_have_gpu() else "openvino"
-
-
-def _check_openvino(device: str, precision: str) -> None:
-    if not openvino_installed():
-        raise EngineError(
-            f"--engine openvino needs a package that is not installed: {INSTALL_HINT}; there: keras"
-        )
-    if device not in ("auto", "cpu"):
-        raise EngineError(f"--engine openvino computes on the CPU: use --engine keras for --gpu {device}")
-    if precision not in ("auto", "fp32") and precision not in cpu_precisions():
-        there = " and ".join(cpu_precisions())
-        raise EngineError(
-            f"--engine openvino has no --precision {precision} on this CPU (there: {there}): choose one of "
-            f"these, or use --engine keras"
-        )
+_GPU_DRIVERS = ("nvidiactl", "kfd", "dxg")  # in /dev: NVIDIA, AMD, both under Windows' Linux
 
 
 @dataclass(frozen=True)
@@ -143,10 +39,10 @@ class ModelChoice:
     """A model chosen for a job, before anything heavy is imported.
 
     Attributes:
-        architecture: what runs.
-        weights: its file, or None for interpolation.
-        scale: the native factor that it runs at.
-        then: what upscales its results once more, in a chain.
+        architecture: of the model.
+        weights: the weight file, or None for interpolation.
+        scale: native factor.
+        second_pass: model that upscales the results once more, with ``--chain``.
     """
 
     architecture: Architecture
@@ -160,54 +56,91 @@ class ModelChoice:
 
 
 def choose_model(model: str, scale: Fraction, *, chain: bool = False) -> ModelChoice:
-    """The weights for a wanted scale: at that factor if they exist, else at the nearest larger one.
+    """Choose weights: at the requested scale if they exist, else at the nearest larger native scale.
 
-    Beyond the largest, that one: what is missing is resampled, or in a chain upscaled by the network once
-    more. The second pass takes the smallest factor that reaches the scale: the first one sees what the
-    network was trained for, the film itself.
+    Beyond the largest native scale, that one is chosen, and the remaining factor is resampled or, with
+    ``chain``, upscaled by the network once more. The second pass takes the smallest factor that reaches the
+    scale, so that the first runs on what the network was trained for: the source itself.
 
     Args:
         model: name of an architecture or path of a weight file.
-        scale: wanted factor, more than 1, at most 16.
-        chain: whether two passes may be taken where one is not enough.
+        scale: requested factor, more than 1, at most 16.
+        chain: allow two passes where one is not enough.
 
     Raises:
         UsageError: a scale that is out of range.
         ModelError: unknown model, or one without weights.
     """
     check_scale(scale)
-    there = _natives(model, scale)
-    native = min((factor for factor in there if factor >= scale), default=max(there))
-    choice = _at(model, native)
+    available = _native_scales(model, scale)
+    native = min((factor for factor in available if factor >= scale), default=max(available))
+    choice = _model_at(model, native)
     if not chain or native >= scale:
         return choice
-    second = min((factor for factor in there if native * factor >= scale), default=max(there))
-    return replace(choice, second_pass=_at(model, second))
+    second = min((factor for factor in available if native * factor >= scale), default=max(available))
+    return replace(choice, second_pass=_model_at(model, second))
 
 
-def _natives(model: str, scale: Fraction) -> list[int]:
-    """Factors that a model runs at."""
-    if model.endswith(SUFFIX):
-        return [read_weights(Path(model)).scale]
-    known = architecture(model)
-    if known.module is None:
-        return list(known.scales)
-    there = sorted(
-        weights.scale
-        for weights in list_weights()
-        if (weights.card["architecture"], weights.card["degradation"]) == (model, DEFAULT_DEGRADATION)
-    )
-    return there or [min(math.ceil(scale), max(known.scales))]  # there are no weights, as will be said
+@dataclass(frozen=True)
+class EnginePlan:
+    """An engine as far as it is known before it starts.
+
+    Attributes:
+        engine: ``keras``, ``openvino``; or ``auto``: openvino, unless Keras finds a GPU.
+        device, precision: as requested.
+    """
+
+    engine: str
+    device: str
+    precision: str
+
+    def resolve(self) -> str:
+        """Return ``keras`` or ``openvino``; where there may be a GPU, start Keras to find it.
+
+        Raises:
+            EngineError: Keras cannot start.
+        """
+        if self.engine != "auto":
+            return self.engine
+        from vsrcli.inference.keras import list_gpus
+
+        return "keras" if list_gpus() else "openvino"
+
+    def __str__(self) -> str:
+        """Return engine, device and precision, for people."""
+        if self.engine == "auto":
+            return f"keras on a GPU that it can use, else openvino; precision {self.precision}"
+        names = {"auto": "the first GPU, else the CPU" if may_have_gpu() else "CPU", "cpu": "CPU"}
+        device = "CPU" if self.engine == "openvino" else names.get(self.device, f"GPU {self.device}")
+        precision = self.precision
+        if precision == "auto" and device == "CPU":
+            is_fp32 = self.engine == "keras" or "bf16" not in cpu_precisions()
+            precision = "fp32" if is_fp32 else "bf16 if the difference is invisible, else fp32"
+        return f"{self.engine} on {device}, {'precision auto' if precision == 'auto' else precision}"
 
 
-def _at(model: str, native: int) -> ModelChoice:
-    if model.endswith(SUFFIX):
-        weights = read_weights(Path(model))
-    elif architecture(model).module is None:
-        return ModelChoice(architecture(model), None, native)
-    else:
-        weights = find_weights(model, native)
-    return ModelChoice(weights.architecture, weights, weights.scale)
+def plan_engine(engine: str = "auto", device: str = "auto", precision: str = "auto") -> EnginePlan:
+    """Decide on an engine: OpenVINO on CPUs, where it is installed and has the precision; else Keras.
+
+    Args:
+        engine: ``auto``, ``keras`` or ``openvino``. ``KERAS_BACKEND`` in the environment makes ``auto``
+            choose Keras.
+        device: ``auto``, ``cpu`` or GPU numbers.
+        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
+
+    Raises:
+        UsageError: an unknown value.
+        EngineError: OpenVINO was requested and is not installed, or lacks the device or precision; the
+            message names what is available.
+    """
+    for name, value, known in (("engine", engine, ENGINES), ("precision", precision, PRECISIONS)):
+        if value not in known:
+            raise UsageError(f"--{name} {value!r} is unknown: choose one of {', '.join(known)}")
+    if engine == "openvino":
+        _check_openvino(device, precision)
+    elif engine == "auto":
+        engine = _choose_engine(device, precision)
+    return EnginePlan(engine, device, precision)
 
 
 def open_engine(
@@ -221,12 +154,12 @@ def open_engine(
     """Load a chosen model onto a device.
 
     Args:
-        choice: from :func:`choose`.
-        device, precision, engine: see :func:`~vsrcli.inference.selection.plan_engine`.
-        on_notice: told what the engine has to say.
+        choice: from :func:`choose_model`.
+        device, precision, engine: see :func:`plan_engine`.
+        on_notice: receives the engine's notices.
 
     Raises:
-        EngineError: the device, the engine or the precision is not there.
+        EngineError: the device, the engine or the precision is not available.
         ModelError: the weight file is damaged.
     """
     if choice.weights is None:
@@ -241,3 +174,71 @@ def open_engine(
     from vsrcli.inference.keras import KerasEngine
 
     return KerasEngine(choice.weights, device=device, precision=precision)
+
+
+def openvino_installed() -> bool:
+    """Return whether OpenVINO and the other packages of its engine can be imported; imports nothing."""
+    return all(find_spec(name) is not None for name in ("openvino", "platformdirs", "scipy"))
+
+
+def may_have_gpu() -> bool:
+    """Return False if there is surely no GPU: then no backend has to start to find that out."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
+        return False
+    return not sys.platform.startswith("linux") or any(Path("/dev", name).exists() for name in _GPU_DRIVERS)
+
+
+def cpu_precisions() -> tuple[str, ...]:
+    """Return the precisions that OpenVINO computes in on this CPU; starts OpenVINO."""
+    from vsrcli.inference.openvino import cpu_capabilities
+
+    return cpu_capabilities()
+
+
+def _native_scales(model: str, scale: Fraction) -> list[int]:
+    """Return the native scales of a model; without weights a nominal one, and :func:`_model_at` raises."""
+    if model.endswith(SUFFIX):
+        return [read_weights(Path(model)).scale]
+    known = architecture(model)
+    if known.module is None:
+        return list(known.scales)
+    available = sorted(
+        weights.scale
+        for weights in list_weights()
+        if (weights.card["architecture"], weights.card["degradation"]) == (model, DEFAULT_DEGRADATION)
+    )
+    return available or [min(math.ceil(scale), max(known.scales))]
+
+
+def _model_at(model: str, native: int) -> ModelChoice:
+    if model.endswith(SUFFIX):
+        weights = read_weights(Path(model))
+    elif architecture(model).module is None:
+        return ModelChoice(architecture(model), None, native)
+    else:
+        weights = find_weights(model, native)
+    return ModelChoice(weights.architecture, weights, weights.scale)
+
+
+def _choose_engine(device: str, precision: str) -> str:
+    needs_keras = device not in ("auto", "cpu") or os.environ.get("KERAS_BACKEND")
+    if needs_keras or not openvino_installed() or precision == "fp16":
+        return "keras"
+    if precision == "bf16" and "bf16" not in cpu_precisions():
+        return "keras"
+    return "auto" if device == "auto" and may_have_gpu() else "openvino"
+
+
+def _check_openvino(device: str, precision: str) -> None:
+    if not openvino_installed():
+        raise EngineError(
+            f"--engine openvino needs a package that is not installed: {INSTALL_HINT}; available: keras"
+        )
+    if device not in ("auto", "cpu"):
+        raise EngineError(f"--engine openvino computes on the CPU: use --engine keras for --gpu {device}")
+    if precision not in ("auto", "fp32") and precision not in cpu_precisions():
+        available = " and ".join(cpu_precisions())
+        raise EngineError(
+            f"--engine openvino has no --precision {precision} on this CPU (available: {available}): choose "
+            f"one of these, or use --engine keras"
+        )

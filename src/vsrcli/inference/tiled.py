@@ -1,13 +1,13 @@
-"""Tiles one after another, each for a burst of frames: memory for time.
+"""Streams made of one stream per tile: all at once, or one tile at a time in bursts of frames.
 
-Streams side by side (:class:`~vsrcli.frames.tiling.TiledStream`) all keep what they remember, and networks
-that cache features remember about a kilobyte per low-resolution pixel of the *whole* frame, however small its
-tiles are. Here only one tile's stream exists at a time. It is given a burst of frames, and then only its
-*state* is kept: the last few frames, which all tiles share, and the hidden state of a recurrent network,
-which waits on the disk. The price is that every stream computes its features of those frames again at each
-burst, so longer bursts cost less time and more memory, and that answers come a burst later.
+:class:`TiledStream` keeps a stream for every tile. Networks that cache features hold about a kilobyte per
+low-resolution pixel of the *full* frame, however small the tiles are.
 
-Arrays put aside on the disk, for what is looked at once in a while and too large to keep in memory.
+:class:`BurstTiledStream` trades time for memory: only one tile's stream exists at a time. It processes a
+burst of frames, then only its *state* is saved: the last few frames, which all tiles share, and the hidden
+state of a recurrent network, which is written to disk (:class:`ArraySpool`). Every stream computes its
+features of the shared frames again at each burst, so longer bursts cost less time and more memory, and
+results come a burst later.
 """
 
 from __future__ import annotations
@@ -30,20 +30,21 @@ from vsrcli.frames.tiling import TileBlender, TilePlan
 if TYPE_CHECKING:
     from vsrcli.inference.types import Stream
 
-
 Item = np.ndarray | int
+_Stored = tuple[int, np.dtype, tuple[int, ...]]  # offset in the file, number type, shape
 
 
 class TiledStream:
-    """A stream made of one stream for each tile, side by side; follows ``engine.types.Stream``.
+    """A stream with one stream per tile; see :class:`~vsrcli.inference.types.Stream`.
 
-    Beyond the streams' own memory it holds one frame of results, one tile, and one band.
+    Beyond the streams' own memory it holds one upscaled frame, one tile, and one band.
 
-    Its state is that of every tile, ``tile3.NAME`` for ``JOURNAL_NAME`` of the fourth, and ``corners`` (N, 2), int64:
-    where the tiles begin. It is ``plan.cost`` times as large as that of one stream for the whole frame.
+    State: that of every tile, ``tile3.NAME`` for ``NAME`` of the fourth, and ``tile_origins`` (N, 2), int64:
+    row and column at which each tile begins. It is ``plan.overhead_factor`` times as large as that of one
+    stream for the full frame.
 
     Args:
-        open_stream: makes a fresh stream for frames of (height, width); called once for each tile.
+        open_stream: returns a fresh stream for frames of (height, width); called once per tile.
         plan: where the tiles lie.
         scale: upscaling factor of the streams.
     """
@@ -54,47 +55,46 @@ class TiledStream:
         self._streams = [open_stream(plan.tile_height, plan.tile_width) for _ in range(len(plan))]
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
-        """Take the next frame (height, width, 3); return the next finished one, or None.
+        """Process the next frame (height, width, 3); return the next result, or None.
 
         Raises:
             ValueError: the frame is not of the planned size.
-            EngineError: tiles answer at different times or in the wrong size.
+            EngineError: tiles differ in lookahead, or results have the wrong size.
         """
         plan = self._plan
         if frame.shape[:2] != (plan.height, plan.width):
             raise ValueError(f"planned for frames of {plan.width}x{plan.height}, not {frame.shape}")
         if len(plan) == 1:
             return self._streams[0].push(frame)
-        canvas: TileBlender | None = None
+        blender: TileBlender | None = None
         for number, ((row, column), stream) in enumerate(zip(plan, self._streams, strict=True)):
-            lines = slice(row.start, row.start + plan.tile_height)
-            part = frame[lines, column.start : column.start + plan.tile_width]
-            answer = stream.push(np.ascontiguousarray(part))
-            if number and (answer is None) != (canvas is None):
+            rows = slice(row.start, row.start + plan.tile_height)
+            tile = frame[rows, column.start : column.start + plan.tile_width]
+            result = stream.push(np.ascontiguousarray(tile))
+            if number and (result is None) != (blender is None):
                 raise EngineError(f"tile {number} answers earlier or later than tile 0: try without tiles")
-            if answer is not None:
-                canvas = canvas or TileBlender(plan, self._scale)
-                canvas.add_tile(number, answer)
-        return canvas.pixels if canvas else None
+            if result is not None:
+                blender = blender or TileBlender(plan, self._scale)
+                blender.add_tile(number, result)
+        return blender.pixels if blender else None
 
     def flush(self) -> list[np.ndarray]:
-        """End the shot: return every result still owed, in order. The stream is then spent.
+        """End the shot: return all remaining results, in order. The stream cannot be used afterwards.
 
         Raises:
-            EngineError: tiles owe different numbers of results, or of the wrong size.
+            EngineError: tiles differ in their number of results, or results have the wrong size.
         """
         if len(self._plan) == 1:
             return self._streams[0].flush()
-        canvases: list[TileBlender] = []
+        blenders: list[TileBlender] = []
         for number, stream in enumerate(self._streams):
-            answers = stream.flush()
+            results = stream.flush()
             if number == 0:
-                canvases = [TileBlender(self._plan, self._scale) for _ in answers]
-            if len(answers) != len(canvases):
-                raise EngineError(f"tile {number} owes {len(answers)} frames, tile 0 {len(canvases)}")
-            for canvas, answer in zip(canvases, answers, strict=True):
-                canvas.add_tile(number, answer)
-        return [canvas.pixels for canvas in canvases]
+                blenders = [TileBlender(self._plan, self._scale) for _ in results]
+            _require_same_count(number, len(results), len(blenders))
+            for blender, result in zip(blenders, results, strict=True):
+                blender.add_tile(number, result)
+        return [blender.pixels for blender in blenders]
 
     def fork(self) -> TiledStream:
         twin = copy(self)
@@ -102,103 +102,38 @@ class TiledStream:
         return twin
 
     def state(self) -> State:
-        state = {"corners": self._corners()}
+        state = {"tile_origins": _tile_origins(self._plan)}
         for number, stream in enumerate(self._streams):
             state |= {f"tile{number}.{name}": array for name, array in stream.state().items()}
         return state
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        corners = self._corners()
-        parts: dict[str, State] = {f"tile{number}": {} for number in range(len(self._streams))}
-        own: State = {}
-        for name, array in state.items():
-            tile, _, rest = name.partition(".")
-            parts.get(tile, own)[rest if tile in parts else name] = array
-        validate_state(own, {"corners": ArraySpec(corners.shape, "int64")})
-        if not np.array_equal(own["corners"], corners):
+        own, tiles = _split_by_tile(state, len(self._streams))
+        origins = _tile_origins(self._plan)
+        validate_state(own, {"tile_origins": ArraySpec(origins.shape, "int64")})
+        if not np.array_equal(own["tile_origins"], origins):
             raise foreign_state_error("its tiles lie elsewhere in the frame")
-        for stream, part in zip(self._streams, parts.values(), strict=True):
-            stream.restore(part)
-
-    def _corners(self) -> np.ndarray:
-        return np.array([(row.start, column.start) for row, column in self._plan], np.int64)
-
-
-class ArraySpool:
-    """Named arrays and numbers by position. Arrays lie in one file that has no name, so nothing can be left.
-
-    Args:
-        folder: where the file lies; None: where the system keeps temporary files.
-    """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder
-        self._file: IO[bytes] | None = None
-        self._rows: list[dict[str, tuple[int, np.dtype, tuple[int, ...]] | int]] = []
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def add(self, items: Mapping[str, Item]) -> None:
-        """Put aside the next ones.
-
-        Raises:
-            OutputError: the disk is full.
-        """
-        row: dict[str, tuple[int, np.dtype, tuple[int, ...]] | int] = {}
-        for name, item in items.items():
-            row[name] = self._write(item) if isinstance(item, np.ndarray) else item
-        self._rows.append(row)
-
-    def __getitem__(self, number: int) -> dict[str, Item]:
-        return {
-            name: item if isinstance(item, int) else self._read(*item)
-            for name, item in self._rows[number].items()
-        }
-
-    def _write(self, array: np.ndarray) -> tuple[int, np.dtype, tuple[int, ...]]:
-        try:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(dir=self._folder)
-                weakref.finalize(self, self._file.close)
-            place = self._file.seek(0, 2)
-            self._file.write(np.ascontiguousarray(array).data)
-            self._file.flush()
-        except OSError as error:
-            folder = self._folder or tempfile.gettempdir()
-            raise OutputError(
-                f"{str(folder)!r} cannot take what the network remembers ({error.strerror}): free some "
-                "space, or allow more memory"
-            ) from error
-        return place, array.dtype, array.shape
-
-    def _read(self, place: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
-        assert self._file is not None
-        array: np.ndarray[Any, Any] = np.empty(shape, dtype)
-        self._file.seek(place)
-        wanted = math.prod(shape) * dtype.itemsize
-        if wanted and self._file.readinto(array.data.cast("B")) != wanted:  # type: ignore[attr-defined]
-            raise OutputError(
-                "what the network remembers was cut short on the disk; check it, and run the command again"
-            )
-        return array
+        for stream, tile in zip(self._streams, tiles, strict=True):
+            stream.restore(tile)
 
 
 class BurstTiledStream:
-    """A stream made of one stream for each tile, one at a time; follows ``engine.types.Stream``.
+    """A stream with one stream per tile, one at a time; see :class:`~vsrcli.inference.types.Stream`.
 
-    Gives bit for bit what a :class:`~vsrcli.frames.tiling.TiledStream` gives, ``plan.burst - 1`` frames later.
+    Results equal those of a :class:`TiledStream` bit for bit, ``plan.burst - 1`` frames later.
 
-    Its state is that of a ``TiledStream`` after the last burst, and: ``waiting`` (N, H, W, 3), frames of the
-    burst that is not full yet; ``owed`` (N, scale*H, scale*W, 3), results that were not asked for yet, both
-    float32; and ``late``, int64: how many more results the tiles owe.
+    State: that of a ``TiledStream`` after the last burst, and
+
+    - ``pending_frames`` (N, H, W, 3), float32: frames of the burst that is not full yet.
+    - ``pending_results`` (N, scale*H, scale*W, 3), float32: results not returned yet.
+    - ``results_due``, int64: how many results the tiles have still to give for the frames they have had.
 
     Args:
-        open_stream: makes a fresh stream for frames of (height, width).
+        open_stream: returns a fresh stream for frames of (height, width).
         plan: where the tiles lie, and how long a burst is.
         scale: upscaling factor of the streams.
-        lookahead: how many frames late the streams answer.
-        folder: where hidden states wait, see :class:`~vsrcli.inference.tiled.ArraySpool`.
+        lookahead: number of frames by which the streams' results are late.
+        folder: of the file for hidden states, see :class:`ArraySpool`.
     """
 
     def __init__(
@@ -209,131 +144,129 @@ class BurstTiledStream:
         lookahead: int,
         folder: Path | None = None,
     ) -> None:
-        self._open = open_stream
+        self._open_stream = open_stream
         self._plan = plan
         self._scale = scale
         self._lookahead = lookahead
         self._folder = folder
-        self._late = 0
-        self._kept = ArraySpool(folder)  # every tile's state; none before the first burst
-        self._recent: tuple[np.ndarray, ...] = ()  # frames before the waiting ones, for the states
-        self._waiting: list[np.ndarray] = []
-        self._owed: deque[np.ndarray] = deque()
+        self._results_due = 0
+        self._tile_states = ArraySpool(folder)  # empty before the first burst
+        self._recent: tuple[np.ndarray, ...] = ()  # last frames of the bursts, which tile states refer to
+        self._pending_frames: list[np.ndarray] = []
+        self._pending_results: deque[np.ndarray] = deque()
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
-        """Take the next frame (height, width, 3); return the next finished one, or None.
+        """Process the next frame (height, width, 3); return the next result, or None.
 
         Raises:
             ValueError: the frame is not of the planned size.
-            EngineError: tiles answer at different times or in the wrong size.
+            EngineError: tiles differ in lookahead, or results have the wrong size.
             OutputError: the disk is full.
         """
         plan = self._plan
         if frame.shape[:2] != (plan.height, plan.width):
             raise ValueError(f"planned for frames of {plan.width}x{plan.height}, not {frame.shape}")
-        waiting = [*self._waiting, frame]
-        if len(waiting) >= plan.burst:
-            self._compute(waiting)
-            waiting = []
-        self._waiting = waiting
-        # Evenly, so that a frame's answer is always as late as the last one of a burst has to be.
-        behind = len(self._owed) + len(self._waiting) + self._late
-        return self._owed.popleft() if self._owed and behind >= plan.burst + self._lookahead else None
+        pending = [*self._pending_frames, frame]
+        if len(pending) >= plan.burst:
+            self._run_burst(pending)
+            pending = []
+        self._pending_frames = pending
+        # One result per push: every result is as late as the last one of a burst has to be.
+        delay = len(self._pending_results) + len(self._pending_frames) + self._results_due
+        is_ready = self._pending_results and delay >= plan.burst + self._lookahead
+        return self._pending_results.popleft() if is_ready else None
 
     def flush(self) -> list[np.ndarray]:
-        """End the shot: return every result still owed, in order. The stream is then spent."""
-        if self._waiting or self._kept:
-            self._compute(self._waiting, last=True)
-        return list(self._owed)
+        """End the shot: return all remaining results, in order. The stream cannot be used afterwards."""
+        if self._pending_frames or self._tile_states:
+            self._run_burst(self._pending_frames, is_last=True)
+        return list(self._pending_results)
 
     def fork(self) -> BurstTiledStream:
         twin = copy(self)
-        twin._owed = self._owed.copy()
+        twin._pending_results = self._pending_results.copy()
         return twin
 
     def state(self) -> State:
         plan, scale = self._plan, self._scale
         state = {
-            "corners": _corners(plan),
-            "waiting": stack_frames(self._waiting, plan.height, plan.width),
-            "owed": stack_frames(self._owed, scale * plan.height, scale * plan.width),
-            "late": np.array(self._late, np.int64),
+            "tile_origins": _tile_origins(plan),
+            "pending_frames": stack_frames(self._pending_frames, plan.height, plan.width),
+            "pending_results": stack_frames(self._pending_results, scale * plan.height, scale * plan.width),
+            "results_due": np.array(self._results_due, np.int64),
         }
         for number in range(len(plan)):
-            tile = self._state(number) if self._kept else self._opened(number).state()
+            tile = self._tile_state(number) if self._tile_states else self._open_tile(number).state()
             state |= {f"tile{number}.{name}": array for name, array in tile.items()}
         return state
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         plan, scale = self._plan, self._scale
-        parts: dict[str, State] = {f"tile{number}": {} for number in range(len(plan))}
-        own: State = {
-            "waiting": stack_frames((), plan.height, plan.width),
-            "owed": stack_frames((), scale * plan.height, scale * plan.width),
-            "late": np.array(self._lookahead, np.int64),
-        }  # what the state of a TiledStream, which has none of these, stands for
-        for name, array in state.items():
-            tile, _, rest = name.partition(".")
-            parts.get(tile, own)[rest if tile in parts else name] = array
-        corners = _corners(plan)
-        any_number = range(2**31)
+        own, tiles = _split_by_tile(state, len(plan))
+        own = {  # the state of a TiledStream has none of these, and means the following
+            "pending_frames": stack_frames((), plan.height, plan.width),
+            "pending_results": stack_frames((), scale * plan.height, scale * plan.width),
+            "results_due": np.array(self._lookahead, np.int64),
+            **own,
+        }
+        origins = _tile_origins(plan)
+        any_count = range(2**31)
         validate_state(
             own,
             {
-                "corners": ArraySpec(corners.shape, "int64"),
-                "waiting": ArraySpec((any_number, plan.height, plan.width, 3)),
-                "owed": ArraySpec((any_number, scale * plan.height, scale * plan.width, 3)),
-                "late": ArraySpec((), "int64"),
+                "tile_origins": ArraySpec(origins.shape, "int64"),
+                "pending_frames": ArraySpec((any_count, plan.height, plan.width, 3)),
+                "pending_results": ArraySpec((any_count, scale * plan.height, scale * plan.width, 3)),
+                "results_due": ArraySpec((), "int64"),
             },
         )
-        if not np.array_equal(own["corners"], corners):
+        if not np.array_equal(own["tile_origins"], origins):
             raise foreign_state_error("its tiles lie elsewhere in the frame")
-        states = list(parts.values())
-        for part in states:
-            self._open(plan.tile_height, plan.tile_width).restore(part)  # refuses what is another stream's
-        self._recent = tuple(_shared_frames(states, plan))
-        self._kept = ArraySpool(self._folder)
-        for number, part in enumerate(states):
-            self._kept.add(_stripped(part, self._recent, self._part(number)))
-        self._waiting = list(np.array(own["waiting"]))
-        self._owed = deque(np.array(own["owed"]))
-        self._late = int(own["late"])
+        for tile in tiles:  # raises if a tile's state is of another kind of stream
+            self._open_stream(plan.tile_height, plan.tile_width).restore(tile)
+        self._recent = tuple(_shared_frames(tiles, plan))
+        self._tile_states = ArraySpool(self._folder)
+        for number, tile in enumerate(tiles):
+            self._tile_states.add(_without_shared_frames(tile, self._recent, self._tile_slices(number)))
+        self._pending_frames = list(np.array(own["pending_frames"]))
+        self._pending_results = deque(np.array(own["pending_results"]))
+        self._results_due = int(own["results_due"])
 
-    def _compute(self, frames: Sequence[np.ndarray], last: bool = False) -> None:
-        """Every tile's turn; nothing has changed if it fails."""
+    def _run_burst(self, frames: Sequence[np.ndarray], is_last: bool = False) -> None:
+        """Run every tile on a burst; change nothing if that fails."""
         recent = (*self._recent, *frames)[-2 * self._lookahead :] if self._lookahead else ()
-        canvases: list[TileBlender] = []
-        kept = ArraySpool(self._folder)
+        blenders: list[TileBlender] = []
+        tile_states = ArraySpool(self._folder)
         for number in range(len(self._plan)):
-            stream, part = self._opened(number), self._part(number)
-            answered = 0
-            for answer in _answers(stream, (np.ascontiguousarray(frame[part]) for frame in frames), last):
+            stream, slices = self._open_tile(number), self._tile_slices(number)
+            result_count = 0
+            tiles = (np.ascontiguousarray(frame[slices]) for frame in frames)
+            for result in _results(stream, tiles, is_last):
                 if number == 0:
-                    canvases.append(TileBlender(self._plan, self._scale))
-                if answered < len(canvases):
-                    canvases[answered].add_tile(number, answer)
-                answered += 1
-            if answered != len(canvases):
-                raise EngineError(f"tile {number} owes {answered} frames, tile 0 {len(canvases)}")
-            if not last:
-                kept.add(_stripped(stream.state(), recent, part))
-        self._kept, self._recent = kept, recent
-        self._late += len(frames) - len(canvases)
-        self._owed.extend(canvas.pixels for canvas in canvases)
+                    blenders.append(TileBlender(self._plan, self._scale))
+                if result_count < len(blenders):
+                    blenders[result_count].add_tile(number, result)
+                result_count += 1
+            _require_same_count(number, result_count, len(blenders))
+            if not is_last:
+                tile_states.add(_without_shared_frames(stream.state(), recent, slices))
+        self._tile_states, self._recent = tile_states, recent
+        self._results_due += len(frames) - len(blenders)
+        self._pending_results.extend(blender.pixels for blender in blenders)
 
-    def _opened(self, number: int) -> Stream:
-        """The stream of a tile, where it was after the last burst."""
-        stream = self._open(self._plan.tile_height, self._plan.tile_width)
-        if self._kept:
-            stream.restore(self._state(number))
+    def _open_tile(self, number: int) -> Stream:
+        """Return a tile's stream as it was after the last burst."""
+        stream = self._open_stream(self._plan.tile_height, self._plan.tile_width)
+        if self._tile_states:
+            stream.restore(self._tile_state(number))
         return stream
 
-    def _state(self, number: int) -> State:
-        """The state of a tile after the last burst."""
-        return _full(self._kept[number], self._recent, self._part(number))
+    def _tile_state(self, number: int) -> State:
+        """Return a tile's state after the last burst."""
+        return _with_shared_frames(self._tile_states[number], self._recent, self._tile_slices(number))
 
-    def _part(self, number: int) -> tuple[slice, slice]:
-        """Where a tile lies in a frame."""
+    def _tile_slices(self, number: int) -> tuple[slice, slice]:
+        """Return a tile's rows and columns in a frame."""
         plan = self._plan
         row, column = plan.rows[number // len(plan.columns)], plan.columns[number % len(plan.columns)]
         return (
@@ -342,42 +275,129 @@ class BurstTiledStream:
         )
 
 
-def _answers(stream: Stream, frames: Iterable[np.ndarray], last: bool) -> Iterable[np.ndarray]:
-    """What a stream says to frames, one at a time; ``last``: and what it still owes."""
+class ArraySpool:
+    """A list of mappings of arrays and integers; arrays are stored in an unnamed temporary file.
+
+    The file has no name, so it cannot outlive the process.
+
+    Args:
+        folder: of the file; None: the system's folder for temporary files.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._file: IO[bytes] | None = None
+        self._entries: list[dict[str, _Stored | int]] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, items: Mapping[str, Item]) -> None:
+        """Append a mapping.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        entry: dict[str, _Stored | int] = {}
+        for name, item in items.items():
+            entry[name] = self._write(item) if isinstance(item, np.ndarray) else item
+        self._entries.append(entry)
+
+    def __getitem__(self, number: int) -> dict[str, Item]:
+        return {
+            name: item if isinstance(item, int) else self._read(*item)
+            for name, item in self._entries[number].items()
+        }
+
+    def _write(self, array: np.ndarray) -> _Stored:
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by the finalizer
+                weakref.finalize(self, self._file.close)
+            offset = self._file.seek(0, 2)
+            self._file.write(np.ascontiguousarray(array).data)
+            self._file.flush()
+        except OSError as error:
+            folder = self._folder or tempfile.gettempdir()
+            raise OutputError(
+                f"the network's state cannot be written to {str(folder)!r} ({error.strerror}): free some "
+                "space, or allow more memory"
+            ) from error
+        return offset, array.dtype, array.shape
+
+    def _read(self, offset: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+        assert self._file is not None
+        array: np.ndarray[Any, Any] = np.empty(shape, dtype)
+        self._file.seek(offset)
+        size = math.prod(shape) * dtype.itemsize
+        if size and self._file.readinto(array.data.cast("B")) != size:  # type: ignore[attr-defined]
+            raise OutputError(
+                "the network's state was truncated on the disk; check it, and run the command again"
+            )
+        return array
+
+
+def _require_same_count(number: int, count: int, expected: int) -> None:
+    if count != expected:
+        raise EngineError(f"tile {number} owes {count} frames, tile 0 {expected}")
+
+
+def _results(stream: Stream, frames: Iterable[np.ndarray], is_last: bool) -> Iterable[np.ndarray]:
+    """Yield a stream's results for frames, and the remaining ones if these are the last frames."""
     for frame in frames:
-        answer = stream.push(frame)
-        if answer is not None:
-            yield answer
-    if last:
+        result = stream.push(frame)
+        if result is not None:
+            yield result
+    if is_last:
         yield from stream.flush()
 
 
-def _stripped(state: State, recent: Sequence[np.ndarray], part: tuple[slice, slice]) -> dict[str, Item]:
-    """A tile's state; in place of frames that all tiles share, how many of the last ones they are."""
-    return {name: len(array) if _is_frames(array, recent, part) else array for name, array in state.items()}
+def _split_by_tile(state: Mapping[str, np.ndarray], count: int) -> tuple[State, list[State]]:
+    """Split a state into arrays of no tile, and the states of ``count`` tiles."""
+    tiles: dict[str, State] = {f"tile{number}": {} for number in range(count)}
+    own: State = {}
+    for name, array in state.items():
+        tile, _, name_in_tile = name.partition(".")
+        tiles.get(tile, own)[name_in_tile if tile in tiles else name] = array
+    return own, list(tiles.values())
 
 
-def _is_frames(array: np.ndarray, recent: Sequence[np.ndarray], part: tuple[slice, slice]) -> bool:
-    height, width = (piece.stop - piece.start for piece in part)
+def _tile_origins(plan: TilePlan) -> np.ndarray:
+    return np.array([(row.start, column.start) for row, column in plan], np.int64)
+
+
+def _without_shared_frames(
+    state: State, recent: Sequence[np.ndarray], slices: tuple[slice, slice]
+) -> dict[str, Item]:
+    """Replace arrays that equal the last frames, which all tiles share, by their number of frames."""
+    return {
+        name: len(array) if _equals_recent(array, recent, slices) else array for name, array in state.items()
+    }
+
+
+def _equals_recent(array: np.ndarray, recent: Sequence[np.ndarray], slices: tuple[slice, slice]) -> bool:
+    height, width = (each.stop - each.start for each in slices)
     if array.dtype != np.float32 or array.shape[1:] != (height, width, 3) or len(array) > len(recent):
         return False
     frames = recent[len(recent) - len(array) :]
-    return all(np.array_equal(mine, frame[part]) for mine, frame in zip(array, frames, strict=True))
+    return all(np.array_equal(own, frame[slices]) for own, frame in zip(array, frames, strict=True))
 
 
-def _full(kept: Mapping[str, Item], recent: Sequence[np.ndarray], part: tuple[slice, slice]) -> State:
-    """The state that :func:`_stripped` was given."""
-    height, width = (piece.stop - piece.start for piece in part)
+def _with_shared_frames(
+    items: Mapping[str, Item], recent: Sequence[np.ndarray], slices: tuple[slice, slice]
+) -> State:
+    """Invert :func:`_without_shared_frames`."""
+    height, width = (each.stop - each.start for each in slices)
     return {
-        name: value
-        if isinstance(value, np.ndarray)
-        else stack_frames((frame[part] for frame in recent[len(recent) - value :]), height, width)
-        for name, value in kept.items()
+        name: item
+        if isinstance(item, np.ndarray)
+        else stack_frames((frame[slices] for frame in recent[len(recent) - item :]), height, width)
+        for name, item in items.items()
     }
 
 
 def _shared_frames(states: Sequence[State], plan: TilePlan) -> list[np.ndarray]:
-    """Whole frames, put together from the ``frames`` that every tile's state may have."""
+    """Assemble full frames from the ``frames`` of all tiles' states, or return an empty list."""
     parts = [state.get("frames") for state in states]
     shape = (plan.tile_height, plan.tile_width, 3)
     if any(part is None or part.shape[1:] != shape or len(part) != len(parts[0]) for part in parts):  # type: ignore[arg-type]
@@ -385,12 +405,8 @@ def _shared_frames(states: Sequence[State], plan: TilePlan) -> list[np.ndarray]:
     frames = [np.empty((plan.height, plan.width, 3), np.float32) for _ in parts[0]]  # type: ignore[union-attr]
     for (row, column), part in zip(plan, parts, strict=True):
         assert part is not None
-        for frame, mine in zip(frames, part, strict=True):
-            frame[row.start : row.start + plan.tile_height, column.start : column.start + plan.tile_width] = (
-                mine
-            )
+        rows = slice(row.start, row.start + plan.tile_height)
+        columns = slice(column.start, column.start + plan.tile_width)
+        for frame, tile in zip(frames, part, strict=True):
+            frame[rows, columns] = tile
     return frames
-
-
-def _corners(plan: TilePlan) -> np.ndarray:
-    return np.array([(row.start, column.start) for row, column in plan], np.int64)

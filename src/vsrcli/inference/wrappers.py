@@ -1,13 +1,4 @@
-"""Frames that stand still: what has been computed is given again instead of being computed again.
-
-Title cards, slides and screen recordings show one picture for seconds, and a decoder gives it bit for bit. As
-soon as everything that a network looks at is that picture, its answer is the one before. So it is neither
-asked nor told: what it remembers would not change either.
-
-The last step to a size that is no multiple of the film's: one good resample behind any stream.
-
-Two streams in sequence: what the first one makes of a film is upscaled once more by the second.
-"""
+"""Streams around other streams: reuse of static frames, resizing of results, two passes in sequence."""
 
 from __future__ import annotations
 
@@ -22,52 +13,57 @@ from vsrcli.frames.state import State, foreign_state_error
 from vsrcli.frames.tiling import TilePlan
 from vsrcli.inference.types import Stream
 
-_SAMPLED_ROWS = 16  # one row in so many is looked at first: frames that differ mostly differ there
+FULL_FRAME = (1.0, 1.0)  # visible shares of width and height
+_ROW_STEP = 16  # every so many rows are compared first: most frames that differ, differ there
+_FIRST, _SECOND = "first.", "second."  # prefixes of the passes' states
 
 
 class StaticFrameStream:
-    """A stream that gives its last answer again where that is exact; see ``engine.types.Stream``.
+    """A stream that reuses its last result where that is exact; see :class:`~vsrcli.inference.types.Stream`.
 
-    An answer that comes ``lookahead`` frames late is made of ``2*lookahead + 1`` frames, and so is what the
-    stream remembers. Once the newest ``2*lookahead + 2`` frames are equal, the next answer equals the last
-    one and what is remembered stays as it is. This holds for networks that look at a window and at nothing
-    else (kinds ``window`` and ``cached``); the hidden state of a *recurrent* network moves on even over a
-    picture that stands still, so such a stream must not be wrapped.
+    Title cards, slides and screen recordings show one frame for seconds, equal bit for bit after decoding. A
+    result that is ``lookahead`` frames late depends on ``2*lookahead + 1`` frames, and so does the stream's
+    state. Once the newest ``2*lookahead + 2`` frames are equal, the next result equals the last one and the
+    state does not change, so the stream inside is not run. This holds for networks that depend on a window
+    only (kinds ``window`` and ``cached``). Never wrap a *recurrent* network: its hidden state changes even
+    while frames do not.
 
-    Its state is that of the stream inside. Frames are not counted across :meth:`restore`: a restored stream
-    computes up to ``2*lookahead + 2`` answers that it could have repeated, and they are the same.
+    State: that of the stream inside. Equal frames are not counted across :meth:`restore`: a restored stream
+    computes up to ``2*lookahead + 2`` results that it could have reused, and they are the same.
 
     Args:
-        stream: fresh, of whole frames: one comparison a frame is enough.
-        lookahead: how many frames later its answers come.
-        on_repeat: called for every answer that was given again.
+        stream: fresh, of full frames rather than tiles: one comparison per frame is enough.
+        lookahead: number of frames by which its results are late.
+        on_reuse: called for every reused result.
     """
 
     def __init__(self, stream: Stream, lookahead: int, on_reuse: Callable[[], None] = lambda: None) -> None:
         self._stream = stream
         self._lookahead = lookahead
-        self._tell = on_reuse
-        self._run = 0  # how many frames there were of the last one
-        self._last: np.ndarray | None = None
-        self._answer: np.ndarray | None = None
+        self._on_reuse = on_reuse
+        self._equal_count = 0  # how many of the newest frames are equal
+        self._last_frame: np.ndarray | None = None
+        self._last_result: np.ndarray | None = None
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
-        self._run = self._run + 1 if self._last is not None and frames_equal(frame, self._last) else 1
-        self._last = frame
-        if self._run >= 2 * self._lookahead + 2 and self._answer is not None:
-            self._tell()
-            return self._answer
-        answer = self._stream.push(frame)
-        # Kept only where it may be needed: an answer is the largest array there is.
-        self._answer = answer if self._run > 2 * self._lookahead else None
-        return answer
+        is_static = self._last_frame is not None and frames_equal(frame, self._last_frame)
+        self._equal_count = self._equal_count + 1 if is_static else 1
+        self._last_frame = frame
+        if self._equal_count >= 2 * self._lookahead + 2 and self._last_result is not None:
+            self._on_reuse()
+            return self._last_result
+        result = self._stream.push(frame)
+        # Hold a result only where it may be reused: it is the largest array there is.
+        self._last_result = result if self._equal_count > 2 * self._lookahead else None
+        return result
 
     def flush(self) -> list[np.ndarray]:
         return self._stream.flush()
 
     def fork(self) -> StaticFrameStream:
-        twin = StaticFrameStream(self._stream.fork(), self._lookahead, self._tell)
-        twin._run, twin._last, twin._answer = self._run, self._last, self._answer
+        twin = StaticFrameStream(self._stream.fork(), self._lookahead, self._on_reuse)
+        twin._equal_count, twin._last_frame = self._equal_count, self._last_frame
+        twin._last_result = self._last_result
         return twin
 
     def state(self) -> State:
@@ -80,38 +76,35 @@ class StaticFrameStream:
 def reuse_static_frames(
     stream: Stream, kind: str, lookahead: int, on_reuse: Callable[[], None] = lambda: None
 ) -> Stream:
-    """``stream``, wrapped if its answers may be repeated and cost more than it takes to find out.
+    """Return ``stream``, in a :class:`StaticFrameStream` if its kind allows that and it saves time.
 
     Args:
-        stream: of whole frames, fresh.
+        stream: of full frames, fresh.
         kind: of the architecture, see :class:`~vsrcli.models.architectures.Architecture`.
-        lookahead: how many frames later its answers come.
-        on_repeat: called for every answer that was given again.
+        lookahead: number of frames by which its results are late.
+        on_reuse: called for every reused result.
     """
     return StaticFrameStream(stream, lookahead, on_reuse) if kind in ("window", "cached") else stream
 
 
 def frames_equal(frame: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two frames of one size are equal bit for bit; found out quickly where they are not."""
+    """Return whether two frames of one size are equal bit for bit; fast where they are not."""
     if frame is other:
         return True
-    return np.array_equal(frame[::_SAMPLED_ROWS], other[::_SAMPLED_ROWS]) and np.array_equal(frame, other)
-
-
-FULL_FRAME = (1.0, 1.0)  # shares of width and height that are seen
+    return np.array_equal(frame[::_ROW_STEP], other[::_ROW_STEP]) and np.array_equal(frame, other)
 
 
 class ResizingStream:
-    """A stream whose results are brought to ``height`` x ``width`` (Lanczos, antialiased, clipped to [0, 1]).
+    """A stream whose results are resized to ``height`` x ``width`` (Lanczos, antialiased, clipped to [0, 1]).
 
-    In gamma light, as they are; docs/decisions/0010-sizes.md compares it with linear light. Results that have
-    the size already pass untouched. Remembers nothing itself: its state is the stream's.
+    The last step to a size that is no multiple of the source's. In gamma light;
+    docs/decisions/0010-sizes.md compares it with linear light. Results that have the size already pass
+    through unchanged. State: that of the stream inside.
 
     Args:
-        stream: whose results.
-        height, width: of the new ones.
-        seen: shares of width and height, around the centre, that are brought to that size; the rest is cut
-            off.
+        stream: that gives the results.
+        height, width: of the resized results.
+        visible_share: shares of width and height, around the centre, that are resized; the rest is cropped.
     """
 
     def __init__(
@@ -121,10 +114,10 @@ class ResizingStream:
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
         result = self._stream.push(frame)
-        return None if result is None else self._fit(result)
+        return None if result is None else self._resize(result)
 
     def flush(self) -> list[np.ndarray]:
-        return [self._fit(result) for result in self._stream.flush()]
+        return [self._resize(result) for result in self._stream.flush()]
 
     def fork(self) -> ResizingStream:
         return ResizingStream(self._stream.fork(), *self._size, self._visible_share)
@@ -135,53 +128,49 @@ class ResizingStream:
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         self._stream.restore(state)
 
-    def _fit(self, picture: np.ndarray) -> np.ndarray:
-        if picture.shape[:2] == self._size and self._visible_share == FULL_FRAME:
-            return picture
-        result = resize(picture, *self._size, "lanczos3", visible_share=self._visible_share)
-        return result.clip(0.0, 1.0, out=result)
-
-
-_FIRST, _SECOND = "first.", "second."  # what their parts of a state begin with
+    def _resize(self, frame: np.ndarray) -> np.ndarray:
+        if frame.shape[:2] == self._size and self._visible_share == FULL_FRAME:
+            return frame
+        resized = resize(frame, *self._size, "lanczos3", visible_share=self._visible_share)
+        return resized.clip(0.0, 1.0, out=resized)
 
 
 @dataclass(frozen=True)
 class ChainedTilePlan(TilePlan):
-    """Where the tiles of both passes lie; as a :class:`TilePlan`, those of the first.
+    """The tiles of two passes; as a :class:`TilePlan`, those of the first.
 
     Attributes:
-        then: the second pass's, in pixels of the first one's results.
+        second_pass: tiles of the second pass, in pixels of the first pass's results.
     """
 
     second_pass: TilePlan | None = None
 
 
 def chain_tiles(first: TilePlan, second: TilePlan) -> ChainedTilePlan:
-    """Both as one."""
-    return ChainedTilePlan(**_fields(first), second_pass=second)
+    """Combine the tiles of two passes."""
+    return ChainedTilePlan(**_plan_fields(first), second_pass=second)
 
 
 def first_pass_tiles(tiles: TilePlan) -> TilePlan:
-    """The tiles of the first pass by themselves."""
-    return TilePlan(**_fields(tiles)) if isinstance(tiles, ChainedTilePlan) else tiles
+    """Return the tiles of the first pass alone."""
+    return TilePlan(**_plan_fields(tiles)) if isinstance(tiles, ChainedTilePlan) else tiles
 
 
 class ChainedStream:
-    """The results of one stream through another; follows ``engine.types.Stream``.
+    """Two passes: the results of one stream through another; see :class:`~vsrcli.inference.types.Stream`.
 
-    A result is as late as both streams are together. The state is that of both, ``first.NAME`` and
-    ``second.NAME``.
+    A result is as late as both streams together. State: that of both, ``first.NAME`` and ``second.NAME``.
     """
 
     def __init__(self, first: Stream, second: Stream) -> None:
         self._first, self._second = first, second
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
-        between = self._first.push(frame)
-        return None if between is None else self._second.push(between)
+        intermediate = self._first.push(frame)
+        return None if intermediate is None else self._second.push(intermediate)
 
     def flush(self) -> list[np.ndarray]:
-        results = [self._second.push(between) for between in self._first.flush()]
+        results = [self._second.push(intermediate) for intermediate in self._first.flush()]
         return [result for result in results if result is not None] + self._second.flush()
 
     def fork(self) -> ChainedStream:
@@ -200,5 +189,5 @@ class ChainedStream:
             stream.restore({name.removeprefix(prefix): state[name] for name in own})
 
 
-def _fields(tiles: TilePlan) -> dict[str, Any]:
+def _plan_fields(tiles: TilePlan) -> dict[str, Any]:
     return {each.name: getattr(tiles, each.name) for each in fields(TilePlan)}

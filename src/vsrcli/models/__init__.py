@@ -1,1 +1,1 @@
-""""""
+"""Networks in keras.ops, their costs, and weight files."""

@@ -1,7 +1,4 @@
-"""Every network by name: what it is and what it costs. Importing this file does not import Keras.
-
-What every network costs and how far it sees, from its sizes alone. Imports no Keras.
-"""
+"""The table of architectures by name, their costs and receptive fields. Importable without Keras."""
 
 from __future__ import annotations
 
@@ -19,28 +16,29 @@ if TYPE_CHECKING:
 
 
 DEFAULT_MODEL = "duf-r-s"
-MODEL_PRESETS = {"fast": "duf-r-xs", "balanced": "duf-r-s", "quality": "duf-r-s"}  # as the cards measured
-_WIDTHS = ("width", "head")  # what memory grows with
+MODEL_PRESETS = {"fast": "duf-r-xs", "balanced": "duf-r-s", "quality": "duf-r-s"}  # by the cards' figures
+WINDOW = 7  # frames, of the paper's networks and of DUF-S
+TAPS = 5  # side of a dynamic filter, as in the paper
+_CHANNEL_OPTIONS = ("width", "head")  # options that memory is proportional to
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A way to upscale, independent of scale and weights.
+    """A network or an interpolation, independent of scale and weights.
 
     Attributes:
         name: as on the command line.
         summary: one line for people.
         kind: ``resample`` (no weights), ``window`` (the whole window anew for every frame), ``cached``
-            (features of each frame computed once) or ``recurrent`` (the same, and a state handed from frame
-            to frame).
+            (features of each frame computed once) or ``recurrent`` (the same, and a recurrent state).
         scales: native factors.
-        frames: how many frames a result is made from; those that a state remembers do not count.
-        module: file in ``vsrcli.models`` with ``build``, and key of the cost table at the end of this file; None
-            without a network.
-        options: fixed keyword arguments of these functions.
+        frames: frames that a result depends on, without those that enter through a recurrent state only.
+        module: file in ``vsrcli.models`` with ``build``, and key of the cost table at the end of this file;
+            None without a network.
+        options: keyword arguments of ``build`` and of the cost functions.
         bytes_per_pixel: peak memory on TensorFlow per low-resolution pixel at x4, see benchmarks/memory.py.
-        openvino_bytes: the same on OpenVINO, where that was measured: per pixel of a tile, and per pixel of
-            its picture.
+        openvino_bytes: the same on OpenVINO, where measured: per pixel of a tile, and per pixel of its
+            result.
     """
 
     name: str
@@ -54,58 +52,59 @@ class Architecture:
     openvino_bytes: tuple[int, int] | None = None
 
     def build(self, scale: int, *, phase: str = "centre") -> keras.Model:
-        """A network with fresh random weights."""
+        """Build the network with fresh random weights. Imports Keras."""
         return import_module(f"vsrcli.models.{self.module}").build(scale, phase=phase, **self.options)
 
     def with_sizes(self, sizes: Mapping[str, int]) -> Architecture:
-        """The same kind of network with other sizes.
+        """Return the architecture with other sizes.
 
         Args:
-            sizes: those of ``options`` that differ, such as ``{"width": 54, "levels": 1}``.
+            sizes: values of ``options`` to replace, such as ``{"width": 54, "levels": 1}``.
 
         Raises:
-            ModelError: it has no such size, or not at that value.
+            ModelError: no such option, or an impossible value.
         """
         if not sizes:
             return self
         known = list(signature(_COSTS[self.module][0]).parameters)[1:] if self.module else []
         if unknown := [name for name in sizes if name not in known]:
-            there = f"it has {', '.join(known)}" if known else "it has no network"
-            raise ModelError(f"{self.name} has no size {unknown[0]!r}: {there}")
-        if none := [name for name in _WIDTHS if sizes.get(name, 1) < 1]:
-            raise ModelError(f"{self.name} needs a {none[0]} of 1 or more")
+            available = f"it has {', '.join(known)}" if known else "it has no network"
+            raise ModelError(f"{self.name} has no size {unknown[0]!r}: {available}")
+        if empty := [name for name in _CHANNEL_OPTIONS if sizes.get(name, 1) < 1]:
+            raise ModelError(f"{self.name} needs a {empty[0]} of 1 or more")
         options = {**self.options, **sizes}
         if options.get("depth", 16) not in DUF_DEPTHS:
             depths = ", ".join(map(str, DUF_DEPTHS))
             raise ModelError(f"{self.name} has no depth {options['depth']}: take one of {depths}")
-        more = max([1.0, *(options[name] / self.options[name] for name in _WIDTHS if name in self.options)])
-        taken = self.openvino_bytes and (round(self.openvino_bytes[0] * more), self.openvino_bytes[1])
+        ratios = [options[name] / self.options[name] for name in _CHANNEL_OPTIONS if name in self.options]
+        growth = max([1.0, *ratios])
+        openvino = self.openvino_bytes and (round(self.openvino_bytes[0] * growth), self.openvino_bytes[1])
         return replace(
             self,
             options=options,
             frames=2 * options["levels"] + 1 if "levels" in options else self.frames,
-            bytes_per_pixel=round(self.bytes_per_pixel * more),
-            openvino_bytes=taken,
+            bytes_per_pixel=round(self.bytes_per_pixel * growth),
+            openvino_bytes=openvino,
         )
 
     def multiply_adds(self, scale: int) -> int:
-        """Multiply-adds per low-resolution pixel and frame; 0 for interpolation."""
+        """Return the multiply-adds per low-resolution pixel and frame; 0 for interpolation."""
         return _COSTS[self.module][0](scale, **self.options) if self.module else 0
 
     def memory(self, engine: str, scale: int) -> int:
-        """Bytes per low-resolution pixel of a tile at work, on ``openvino`` or anything else."""
+        """Return the peak memory in bytes per low-resolution pixel of a tile, on an engine."""
         if self.openvino_bytes is None or engine != "openvino":
             return self.bytes_per_pixel
-        tile, picture = self.openvino_bytes
-        return tile + scale**2 * picture
+        per_pixel, per_result_pixel = self.openvino_bytes
+        return per_pixel + scale**2 * per_result_pixel
 
     def radius(self) -> int:
-        """How far a result sees, in low-resolution pixels: what tiles must share to give the untiled picture.
+        """Return the context in low-resolution pixels with which tiles give the untiled result.
 
-        Without a state that is the receptive field radius. What a state remembers comes from ever further,
-        but fades on the way. Tiles of random recurrent networks stay within 2e-3 of the whole frame over 60
-        frames if they share the radius of one step, within 2e-4 if they share it twice, as here, and within
-        2e-5 at three times (tests/inference/test_recurrent.py; one level of 8 bits is 4e-3).
+        Without a recurrent state that is the receptive field radius. With one the receptive field grows with
+        every frame, but influence fades with distance. Tiles of random recurrent networks stay within 2e-3 of
+        the untiled result over 60 frames with the radius of one step, within 2e-4 with twice that, as here,
+        and within 2e-5 with three times (tests/inference/test_recurrent.py; one level of 8 bits is 4e-3).
         """
         if self.module is None:
             return 3
@@ -137,7 +136,7 @@ ARCHITECTURES = {
         ),
         Architecture(
             "duf-r-s",
-            "recurrent, small: a window of seven frames and a state that remembers the others",
+            "recurrent, small: a window of seven frames and a state that carries detail of earlier ones",
             "recurrent",
             module="duf_r",
             options={"width": 44, "levels": 3, "blocks": 3, "head": 56},
@@ -196,7 +195,7 @@ ARCHITECTURES = {
 
 
 def architecture(name: str) -> Architecture:
-    """Look a model up by name.
+    """Return the architecture of this name.
 
     Raises:
         ModelError: unknown name; the message lists the known ones.
@@ -210,46 +209,47 @@ def architecture(name: str) -> Architecture:
         ) from None
 
 
-WINDOW = 7
-TAPS = 5  # side of a dynamic filter, as in the paper
-
-
 def conv_macs(kernel: tuple[int, ...], inputs: int, outputs: int) -> int:
-    """Multiply-adds of one output position of a convolution."""
+    """Return the multiply-adds of a convolution per output position."""
     return math.prod(kernel) * inputs * outputs
 
 
 def output_macs(scale: int) -> int:
-    """Multiply-adds per low-resolution pixel of applying the filters to three colours."""
+    """Return the multiply-adds per low-resolution pixel of applying dynamic filters to three colours."""
     return 3 * scale * scale * TAPS * TAPS
 
 
 @dataclass(frozen=True)
-class Depth:
-    """``keeping`` blocks that keep seven frames, then three that shorten; each adds ``growth`` channels."""
+class DufDepth:
+    """The blocks of a DUF network.
 
-    keeping: int
+    Attributes:
+        full_window_blocks: blocks on all seven frames; three blocks that shorten time follow.
+        growth: channels that each block adds.
+    """
+
+    full_window_blocks: int
     growth: int
 
 
 DUF_STEM = 64
-DUF_ROWS = 6  # of a frame, computed together: see models/winograd.py
-DUF_DEPTHS = {16: Depth(3, 32), 28: Depth(9, 16), 52: Depth(21, 16)}
+DUF_ROWS = 6  # rows computed together, see models/winograd.py
+DUF_DEPTHS = {16: DufDepth(3, 32), 28: DufDepth(9, 16), 52: DufDepth(21, 16)}
 
 
 def duf_radius(depth: int = 16) -> int:
-    """Receptive field radius in low-resolution pixels: stem, one per block, head."""
-    return DUF_DEPTHS[depth].keeping + 3 + 2
+    """Return the receptive field radius in low-resolution pixels: stem, one per block, head."""
+    return DUF_DEPTHS[depth].full_window_blocks + 3 + 2
 
 
 def duf_macs(scale: int, *, depth: int = 16) -> int:
-    """Multiply-adds per low-resolution pixel and output frame, the whole window computed anew each time."""
+    """Return the multiply-adds per low-resolution pixel and output frame, with every window computed anew."""
     plan = DUF_DEPTHS[depth]
     total = WINDOW * conv_macs((3, 3), 3, DUF_STEM)
     channels, time = DUF_STEM, WINDOW
-    for block in range(plan.keeping + 3):
+    for block in range(plan.full_window_blocks + 3):
         total += time * conv_macs((1,), channels, channels)
-        time -= 2 if block >= plan.keeping else 0
+        time -= 2 if block >= plan.full_window_blocks else 0
         total += time * conv_macs((3, 3, 3), channels, plan.growth)
         channels += plan.growth
     total += conv_macs((3, 3), channels, 256)
@@ -263,12 +263,12 @@ DUF_S_RADIUS_PER_BLOCK = 2
 
 
 def duf_s_radius(*, blocks: int = 3, **other_sizes: int) -> int:
-    """Receptive field radius in low-resolution pixels: encoder, three fusions, the blocks, the head."""
+    """Return the receptive field radius in low-resolution pixels: encoder, three fusions, blocks, head."""
     return 1 + DUF_S_LEVELS + DUF_S_RADIUS_PER_BLOCK * blocks + 1
 
 
 def duf_s_macs(scale: int, *, width: int = 48, blocks: int = 3, head: int = 64) -> int:
-    """Multiply-adds per low-resolution pixel and frame of a stream."""
+    """Return the multiply-adds per low-resolution pixel and frame of a stream."""
     total = conv_macs((3, 3), 3, width) + DUF_S_LEVELS * conv_macs((3, 3), 3 * width, width)
     total += 2 * blocks * conv_macs((3, 3), width, width) + conv_macs((3, 3), width, head)
     total += conv_macs((1,), head, (TAPS**2 + 3) * scale**2)
@@ -276,10 +276,9 @@ def duf_s_macs(scale: int, *, width: int = 48, blocks: int = 3, head: int = 64) 
 
 
 def duf_r_radius(*, levels: int = 3, blocks: int = 3, **other_sizes: int) -> int:
-    """How far one step sees in its frames, in low-resolution pixels: encoder, fusions, blocks, head.
+    """Return the receptive field radius of one step in low-resolution pixels: encoder, fusions, blocks, head.
 
-    The state carries what earlier steps saw, so over many frames the field grows without limit; see
-    ``Architecture.radius``.
+    Through the recurrent state the field grows with every frame; see :meth:`Architecture.radius`.
     """
     return 1 + levels + 2 * blocks + 1
 
@@ -287,7 +286,7 @@ def duf_r_radius(*, levels: int = 3, blocks: int = 3, **other_sizes: int) -> int
 def duf_r_macs(
     scale: int, *, width: int = 44, levels: int = 3, blocks: int = 3, head: int = 56, filters: bool = True
 ) -> int:
-    """Multiply-adds per low-resolution pixel and frame of a stream."""
+    """Return the multiply-adds per low-resolution pixel and frame of a stream."""
     total = conv_macs((3, 3), 3, width) + levels * conv_macs((3, 3), 3 * width, width)
     total += conv_macs((3, 3), width + 3 * scale**2, width)
     total += 2 * blocks * conv_macs((3, 3), width, width) + conv_macs((3, 3), width, head)

@@ -23,31 +23,31 @@ BN_EPSILON = 1e-3
 
 
 def build(scale: int, *, depth: int = 16, phase: str = "centre") -> keras.Model:
-    """The network with fresh random weights.
+    """Return the network with fresh random weights.
 
     Args:
         scale: 2, 3 or 4.
         depth: 16, 28 or 52 layers.
-        phase: where the untrained filters point, see :func:`~vsrcli.models.layers.interpolating_bias`.
+        phase: of the untrained filters, see :func:`~vsrcli.models.layers.interpolating_bias`.
 
     Returns:
-        A Keras model from ``(B, 7, H, W, 3)`` in [0, 1] to ``(B, scale*H, scale*W, 3)``, the centre frame.
+        A Keras model from ``(B, 7, H, W, 3)`` in [0, 1] to the upscaled centre frame, ``(B, scale*H, scale*W,
+        3)``, not clipped.
     """
     plan = DEPTHS[depth]
     frames = keras.Input((WINDOW, None, None, 3), name="frames")
     x = layers.Conv3D(STEM, (1, 3, 3), padding="same", name="stem")(frames)  # B, 7, H, W, 64
-    for block in range(plan.keeping + 3):
-        shorten = block >= plan.keeping
+    for block in range(plan.full_window_blocks + 3):
+        shortens = block >= plan.full_window_blocks
         y = layers.BatchNormalization(epsilon=BN_EPSILON, name=f"block{block}_bn1")(x)
         y = layers.Conv3D(x.shape[-1], 1, name=f"block{block}_reduce")(ops.relu(y))
         y = layers.BatchNormalization(epsilon=BN_EPSILON, name=f"block{block}_bn2")(y)
         y = ops.relu(y)
-        if shorten:  # time is not padded: 7 -> 5 -> 3 -> 1, and the skip drops the outer frames
+        if shortens:  # time is not padded: 7 -> 5 -> 3 -> 1, and the skip drops the outer frames
             y = ops.pad(y, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
             x = x[:, 1:-1]
-        y = layers.Conv3D(plan.growth, 3, padding="valid" if shorten else "same", name=f"block{block}_grow")(
-            y
-        )
+        padding = "valid" if shortens else "same"
+        y = layers.Conv3D(plan.growth, 3, padding=padding, name=f"block{block}_grow")(y)
         x = ops.concatenate([x, y], axis=-1)  # B, T, H, W, C + growth
     x = layers.BatchNormalization(epsilon=BN_EPSILON, name="head_bn")(x)
     x = ops.relu(layers.Conv3D(256, (1, 3, 3), padding="same", name="head")(ops.relu(x)))

@@ -1,10 +1,10 @@
-"""DUF-S: dynamic upsampling filters at a price that two CPU cores can pay.
+"""DUF-S: dynamic upsampling filters at a cost that two CPU cores can bear.
 
-What it keeps of DUF (Jo et al., CVPR 2018): a window of seven frames without motion compensation, 5x5 dynamic
-upsampling filters and a residual. What it changes: every frame is encoded once, in two dimensions, and three
-*valid* temporal convolutions shorten time 7 -> 5 -> 3 -> 1. A valid convolution looks at the same three
-features wherever the window stands, so each is computed once and serves every window that contains it: a
-stream needs one evaluation of each layer per frame, where DUF-16L computes its whole window anew.
+From DUF (Jo et al., CVPR 2018) it has a window of seven frames without motion compensation, 5x5 dynamic
+upsampling filters and a residual. Different from DUF, every frame is encoded once, in two dimensions, and
+three *valid* temporal convolutions shorten time 7 -> 5 -> 3 -> 1. A valid convolution reads the same three
+features wherever the window stands, so each result is computed once and serves every window that contains it:
+a stream evaluates each layer once per frame, where DUF-16L computes its whole window anew.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ __all__ = ["LEVELS", "WINDOW", "DufS", "build", "macs", "radius"]
 
 
 class DufS(keras.Model):
-    """The network. Windows and streams share its layers, so they give the same pictures.
+    """The network. Training on windows and streaming use the same layers, so they give the same results.
 
     Args:
         scale: 2, 3 or 4.
         width: feature channels.
-        blocks: residual blocks after time has been merged.
+        blocks: residual blocks after the temporal convolutions.
         head: channels before the two output branches.
-        phase: where the untrained filters point, see :func:`~vsrcli.models.layers.interpolating_bias`.
+        phase: of the untrained filters, see :func:`~vsrcli.models.layers.interpolating_bias`.
     """
 
     def __init__(
@@ -66,42 +66,43 @@ class DufS(keras.Model):
         self.residual = SubpixelConv(3, scale, name="residual", kernel_initializer="zeros")
 
     def encode(self, frames):
-        """Features of single frames: ``(B, H, W, 3)`` -> ``(B, H, W, width)``."""
+        """Compute features of single frames: ``(B, H, W, 3)`` -> ``(B, H, W, width)``."""
         return self.encoder(frames)
 
-    def fuse(self, level: int, before, here, after, conv=concat_conv):
-        """A valid temporal convolution: three neighbours' features, ``(B, H, W, width)`` each, to one."""
-        return ops.relu(conv(self.fusions[level], before, here, after) + here)
+    def fuse(self, level: int, previous, current, following, conv=concat_conv):
+        """Merge features of three neighbours, ``(B, H, W, width)`` each, by a valid temporal convolution."""
+        return ops.relu(conv(self.fusions[level], previous, current, following) + current)
 
     def trunk(self, features, conv=concat_conv):
-        """The residual blocks and the head: ``(B, H, W, width)`` -> ``(B, H, W, head)``."""
+        """Apply the residual blocks and the head: ``(B, H, W, width)`` -> ``(B, H, W, head)``."""
         x = features
         for first, second in zip(self.first, self.second, strict=True):
             x = x + conv(second, conv(first, x))
         return conv(self.head, x)
 
-    def reconstruct(self, x, around):
-        """The output stage: each pixel by itself, so that any rows may be painted apart from the others.
+    def reconstruct(self, x, padded):
+        """Apply the output stage. Each pixel is independent, so any band of rows can be computed alone.
 
         Args:
-            x: ``(B, H, W, head)`` from :meth:`refine`.
+            x: ``(B, H, W, head)`` from :meth:`trunk`.
             around: ``(B, H+4, W+4, 3)``: the centre frame, :func:`~vsrcli.models.layers.pad_border`.
 
         Returns:
             ``(B, scale*H, scale*W, 3)`` float32, not clipped.
         """
-        depth = apply_dynamic_filters(around, self.filters(x), self.residual(x))
-        return depth_to_space(depth, self.scale)
+        sub_pixels = apply_dynamic_filters(padded, self.filters(x), self.residual(x))  # B, H, W, 3, s*s
+        return depth_to_space(sub_pixels, self.scale)
 
     def call(self, frames):
-        """Windows over a sequence: ``(B, T, H, W, 3)`` in [0, 1] -> ``(B, T-6, scale*H, scale*W, 3)``.
+        """Upscale every window of a sequence: ``(B, T, H, W, 3)`` in [0, 1] -> ``(B, T-6, scale*H, scale*W,
+        3)``, not clipped.
 
-        With T = 7 this is the windowed network; longer sequences train several windows at the price of little
+        With T = 7 this is the windowed network; longer sequences train several windows at the cost of little
         more than one.
         """
         _, time, height, width, _ = frames.shape
         flat = (-1, height, width)
-        x = self.encode(ops.reshape(frames, (*flat, 3)))
+        x = self.encode(ops.reshape(frames, (*flat, 3)))  # B*T, H, W, width
         x = ops.reshape(x, (-1, time, height, width, self.width))
         for level in range(LEVELS):
             steps = x.shape[1] - 2
@@ -109,18 +110,18 @@ class DufS(keras.Model):
             x = ops.reshape(self.fuse(level, *parts), (-1, steps, height, width, self.width))
         steps = time - WINDOW + 1
         centre = ops.reshape(frames[:, LEVELS : LEVELS + steps], (*flat, 3))
-        around = pad_border(ops.cast(centre, "float32"))
-        y = self.reconstruct(self.trunk(ops.reshape(x, (*flat, self.width))), around)
+        padded = pad_border(ops.cast(centre, "float32"))  # B*(T-6), H+4, W+4, 3
+        y = self.reconstruct(self.trunk(ops.reshape(x, (*flat, self.width))), padded)
         return ops.reshape(y, (-1, steps, height * self.scale, width * self.scale, 3))
 
 
 def build(scale: int, *, width: int = 48, blocks: int = 3, head: int = 64, phase: str = "centre") -> DufS:
-    """The network with fresh random weights, its variables created.
+    """Return the network with fresh random weights, its variables created.
 
     Args:
         scale: 2, 3 or 4.
-        width, blocks, head: sizes, see :class:`DufS`; tests use tiny ones.
-        phase: ``centre`` or ``zero``: where the untrained filters point.
+        width, blocks, head: see :class:`DufS`; tests use tiny sizes.
+        phase: ``centre`` or ``zero``, of the untrained filters.
     """
     model = DufS(scale, width=width, blocks=blocks, head=head, phase=phase)
     model(ops.zeros((1, WINDOW, 4, 4, 3)))

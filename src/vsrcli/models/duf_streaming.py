@@ -1,17 +1,21 @@
-"""The paper's DUF, frame by frame: what overlapping windows have in common is computed once.
+"""DUF frame by frame: what overlapping windows have in common is computed once.
 
-DUF (:mod:`vsrcli.models.duf`) looks at windows of seven frames, and pads time with zeros in the blocks that
-keep it. Far enough from a window's ends a feature does not depend on where the window stands: behind the
-first block all but the first and the last of seven, behind the second all but two at each end, behind the
-third only the middle one. Those are kept from one window to the next. A convolution over three frames is
-taken apart into three over one, so that features near the ends share whatever they can.
+DUF (Jo et al., CVPR 2018; :mod:`vsrcli.models.duf`) reads windows of seven frames, and pads time with zeros
+in the blocks that keep its length. Far enough from a window's ends a feature does not depend on the window's
+position: after the first block all but the first and the last of seven, after the second all but two at each
+end, after the third only the middle one. These are stored in queues from one window to the next. A
+convolution over three frames is split into three over one, so that features near the ends share as much as
+possible.
 
-In the blocks that follow every feature belongs to one window. Convolutions along time have three taps and
-outputs that overlap: with Winograd's minimal filtering along time, 7 spatial convolutions do for five
-outputs where 15 stand in the definition. Along the height the same is done everywhere, 8 rows for six: see
-:mod:`vsrcli.models.winograd`, also for the order of rows in which features lie, between calls, too.
+In the blocks that follow, every feature belongs to one window. Convolutions along time have three taps and
+overlapping outputs: with Winograd's minimal filtering along time (Lavin and Gray, CVPR 2016), 7 spatial
+convolutions serve five outputs where the definition has 15. Along the height the same is done everywhere, 8
+rows for six: see :mod:`vsrcli.models.winograd`, also for the order of rows in which features are stored.
 
-These are the same sums in another order: pictures agree with the plain network's within float rounding.
+These are the same sums in another order: results agree with the plain network's within float rounding.
+
+Features have shape ``(pixels, C)`` inside this file and ``(1, H', W, C)`` between calls, with H' being H
+rounded up to a multiple of six.
 """
 
 from __future__ import annotations
@@ -27,128 +31,143 @@ from vsrcli.models.duf import BN_EPSILON
 from vsrcli.models.layers import apply_dynamic_filters, depth_to_space
 from vsrcli.models.winograd import RowInterleaved, plain_sum, weighted_sum, winograd_matrices
 
-SHARED_WEIGHTS = WINDOW // 2  # blocks behind which windows still have something in common
-_TILES = {1: (1,), 3: (3,), 5: (5,), 7: (5, 2)}  # outputs along time -> how many are computed together
+SHARED_BLOCKS = WINDOW // 2  # blocks after which windows still have features in common
+_TIME_TILES = {1: (1,), 3: (3,), 5: (5,), 7: (5, 2)}  # outputs along time -> how many per filtering
+_ALL_TAPS = (0, 1, 2)
 
 
 def advance(model: Any, frame: Any, queues: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
-    """The next frame, and what is kept of those before, to the features of a window.
+    """Compute the features of a window from its last frame and from what the queues hold of the others.
 
     Args:
         model: from :func:`vsrcli.models.duf.build`, in float32.
         frame: ``(1, H, W, 3)``, the window's last.
-        queues: what is kept, the oldest first: of the stem and, for each block, of the products that make it
-            and of the features that it adds; six of each, then four, then two.
+        queues: oldest entries first: of the stem and, for each shared block, of its tap products and of the
+            features that it adds; six entries each, then four, then two.
 
     Returns:
-        ``(1, H', W, C)``, what the blocks make of the window, ready for :func:`refine`, and one new entry for
-        each queue. H' is H rounded up to a multiple of six.
+        The features of the window, ``(1, H', W, C)``, ready for :func:`trunk`, and a new entry for each
+        queue.
     """
     rows, last = RowInterleaved(*frame.shape[1:3]), WINDOW - 1
-    blocks = [_Block(model, number, rows) for number in range(_blocks(model))]
+    blocks = [_Block(model, number, rows) for number in range(_block_count(model))]
     stem = rows.interleave(_stem(model, frame))
-    queues = [[_flat(entry) for entry in queue] for queue in queues]
+    queues = [[_flatten(entry) for entry in queue] for queue in queues]
     newest = [stem]
-    parts = [[each] for each in (*queues[0], stem)]  # of the features of each of the window's frames
-    inner: dict[int, Any] = {}  # products of frames that the window's ends have not touched
-    ends: dict[int, Any] = {}  # of the others
-    for level in range(SHARED_WEIGHTS + 1):
-        fresh = last - level  # the one inner frame that was in no window yet
-        touched = [p for p in range(WINDOW) if not level <= p <= fresh]
-        if level:
+    parts = [[each] for each in (*queues[0], stem)]  # for each frame of the window: features to concatenate
+    inner: dict[int, Any] = {}  # position -> tap products that do not depend on the window's position
+    ends: dict[int, Any] = {}  # position -> tap products that do
+    for level in range(SHARED_BLOCKS + 1):
+        newest_inner = last - level  # the one inner position that was in no window yet
+        end_positions = [p for p in range(WINDOW) if not level <= p <= newest_inner]
+        if level:  # features that the block before adds
             block = blocks[level - 1]
-            grown = {p: block.grown({**inner, **ends}, p) for p in touched}
-            made = block.grown(inner, fresh)
-            kept = queues[2 * level] if level < SHARED_WEIGHTS else ()
-            grown.update({**_until(fresh, kept), fresh: made})
+            grown = {p: block.grow({**inner, **ends}, p) for p in end_positions}
+            new_entry = block.grow(inner, newest_inner)
+            queued = queues[2 * level] if level < SHARED_BLOCKS else ()
+            grown.update({**_by_position(newest_inner, queued), newest_inner: new_entry})
             for p in range(WINDOW):
                 parts[p].append(grown[p])
-            newest += [made] if level < SHARED_WEIGHTS else []
-        if level < SHARED_WEIGHTS:
+            newest += [new_entry] if level < SHARED_BLOCKS else []
+        if level < SHARED_BLOCKS:  # tap products of the next block
             block = blocks[level]
-            made = block.products(_joined(parts[fresh]))
-            inner = {p: block.apart(each) for p, each in _until(fresh, queues[2 * level + 1]).items()}
-            inner[fresh] = block.apart(made)
-            newest.append(made)
-            few = {0: (0, 1), last: (1, 2)}  # taps that are of use at the ends
+            new_entry = block.tap_products(_concatenate(parts[newest_inner]))
+            queued_products = _by_position(newest_inner, queues[2 * level + 1])
+            inner = {p: block.split_taps(each) for p, each in queued_products.items()}
+            inner[newest_inner] = block.split_taps(new_entry)
+            newest.append(new_entry)
+            taps_inside = {0: (0, 1), last: (1, 2)}  # at the ends, one tap contributes outside the window
             ends = {}
-            for p in touched:
-                taps = few.get(p, (0, 1, 2))
-                ends[p] = block.apart(block.products(_joined(parts[p]), taps), taps)
-    features = _rest(blocks[SHARED_WEIGHTS:], [_joined(part) for part in parts])
-    features = rows.zero_padding_rows(_normed(features, *_affine(model, "head_bn")))
+            for p in end_positions:
+                taps = taps_inside.get(p, _ALL_TAPS)
+                ends[p] = block.split_taps(block.tap_products(_concatenate(parts[p]), taps), taps)
+    features = _window_blocks(blocks[SHARED_BLOCKS:], [_concatenate(part) for part in parts])
+    features = rows.zero_padding_rows(_norm_relu(features, *_norm_as_affine(model, "head_bn")))
     return tuple(ops.reshape(each, (1, -1, rows.width, each.shape[-1])) for each in (features, *newest))
 
 
 def trunk(model: Any, features: Any) -> Any:
-    """What the blocks made of a window -> ``(1, H', W, 256)``, what the output stage sees, rows in order."""
-    kernel, bias = _weights(model, "head")
+    """Apply the head to features of :func:`advance` -> ``(1, H', W, 256)``, rows in natural order."""
+    kernel, bias = _layer_weights_2d(model, "head")
     rows = RowInterleaved(*features.shape[1:3])
-    return rows.deinterleave(ops.relu(rows.conv(kernel, _flat(features)) + bias))
+    return rows.deinterleave(ops.relu(rows.conv(kernel, _flatten(features)) + bias))
 
 
-def reconstruct(model: Any, x: Any, around: Any, scale: int) -> Any:
-    """A band of :func:`refine` -> a band of the picture, not clipped."""
+def reconstruct(model: Any, x: Any, padded: Any, scale: int) -> Any:
+    """Apply the output stage to a band.
+
+    Args:
+        model: as for :func:`advance`.
+        x: ``(1, rows, W, 256)`` from :func:`trunk`.
+        padded: ``(1, rows+4, W+4, 3)``: the centre frame, :func:`~vsrcli.models.layers.pad_border`.
+        scale: upscaling factor.
+
+    Returns:
+        ``(1, scale*rows, scale*W, 3)``, not clipped.
+    """
     residual = model.get_layer("residual2")(ops.relu(model.get_layer("residual1")(x)))
     logits = model.get_layer("filters2")(ops.relu(model.get_layer("filters1")(x)))
-    return depth_to_space(apply_dynamic_filters(around, logits, residual), scale)
+    return depth_to_space(apply_dynamic_filters(padded, logits, residual), scale)
 
 
 class _Block:
-    """A densely connected block: a convolution of single pixels, then one of 3x3x3.
+    """A densely connected block: a 1x1x1 convolution, then one of 3x3x3.
 
     Args:
-        model: whose.
+        model: with the block's layers.
         number: of the block.
-        rows: how its features lie.
+        rows: storage order of features.
     """
 
     def __init__(self, model: Any, number: int, rows: RowInterleaved) -> None:
         name = f"block{number}"
         self.rows = rows
-        self.kernel, self.bias = _kernel(model, f"{name}_grow")  # 3, 3, 3, C, growth; time first
+        self.kernel, self.bias = _layer_weights(model, f"{name}_grow")  # 3, 3, 3, C, growth; time first
         self.growth = int(self.kernel.shape[-1])
-        self._norm = _affine(model, f"{name}_bn1")
-        kernel, bias = _weights(model, f"{name}_reduce")
-        scale, shift = _affine(model, f"{name}_bn2")
-        self._reduce = kernel * scale, bias * scale + shift  # the second batch norm is part of the weights
+        self._norm = _norm_as_affine(model, f"{name}_bn1")
+        kernel, bias = _layer_weights_2d(model, f"{name}_reduce")
+        scale, shift = _norm_as_affine(model, f"{name}_bn2")
+        self._reduce = (
+            kernel * scale,
+            bias * scale + shift,
+        )  # the second batch norm is folded into the weights
 
-    def reduced(self, x: Any) -> Any:
-        """``(pixels, C)`` -> the same shape."""
-        return self.rows.zero_padding_rows(self.rows.pointwise(_normed(x, *self._norm), *self._reduce))
+    def reduce(self, x: Any) -> Any:
+        """Apply both batch norms and the 1x1x1 convolution: ``(pixels, C)`` -> the same shape."""
+        return self.rows.zero_padding_rows(self.rows.pointwise(_norm_relu(x, *self._norm), *self._reduce))
 
-    def products(self, x: Any, taps: Iterable[int] = (0, 1, 2)) -> Any:
-        """What a frame's features contribute to the frames behind, at and before it, side by side."""
-        return self.rows.conv(np.concatenate([self.kernel[tap] for tap in taps], axis=-1), self.reduced(x))
+    def tap_products(self, x: Any, taps: Iterable[int] = _ALL_TAPS) -> Any:
+        """Return contributions to the frames after, at and before this one: ``(pixels, taps*growth)``."""
+        return self.rows.conv(np.concatenate([self.kernel[tap] for tap in taps], axis=-1), self.reduce(x))
 
-    def apart(self, products: Any, taps: Iterable[int] = (0, 1, 2)) -> dict[int, Any]:
-        """By tap."""
+    def split_taps(self, products: Any, taps: Iterable[int] = _ALL_TAPS) -> dict[int, Any]:
+        """Split :meth:`tap_products` by tap: ``(pixels, growth)`` each."""
         starts = {tap: number * self.growth for number, tap in enumerate(taps)}
         return {tap: products[..., start : start + self.growth] for tap, start in starts.items()}
 
-    def grown(self, products: Mapping[int, Mapping[int, Any]], p: int) -> Any:
-        """The features that the block adds to frame ``p``; outside the window there is nothing."""
+    def grow(self, products: Mapping[int, Mapping[int, Any]], p: int) -> Any:
+        """Return the features that the block adds to frame ``p``; time is padded with zeros."""
         terms = [products[p + tap - 1][tap] for tap in range(3) if 0 <= p + tap - 1 < WINDOW]
         return plain_sum(terms) + self.bias
 
 
-def _rest(blocks: Sequence[_Block], frames: list[Any]) -> Any:
-    """The blocks whose features belong to one window: seven frames' features -> ``(pixels, C)``."""
-    for left, block in zip(range(len(blocks), 0, -1), blocks, strict=True):
-        reduced: list[Any] = [block.reduced(frame) for frame in frames]
-        if left > SHARED_WEIGHTS:  # keeps time: outside the window there is nothing
+def _window_blocks(blocks: Sequence[_Block], frames: list[Any]) -> Any:
+    """Apply the blocks whose features belong to one window: seven frames' features -> ``(pixels, C)``."""
+    for blocks_left, block in zip(range(len(blocks), 0, -1), blocks, strict=True):
+        reduced: list[Any] = [block.reduce(frame) for frame in frames]
+        if blocks_left > SHARED_BLOCKS:  # the block keeps the length of time: pad with zeros
             reduced = [None, *reduced, None]
         else:
             frames = frames[1:-1]
         grown = []
-        for outputs in _TILES[len(frames)]:
-            grown += _filtered(reduced[len(grown) : len(grown) + outputs + 2], block.kernel, block.rows)
-        frames = [_joined([x, y + block.bias]) for x, y in zip(frames, grown, strict=True)]
+        for outputs in _TIME_TILES[len(frames)]:
+            grown += _temporal_conv(reduced[len(grown) : len(grown) + outputs + 2], block.kernel, block.rows)
+        frames = [_concatenate([x, y + block.bias]) for x, y in zip(frames, grown, strict=True)]
     return frames[0]
 
 
-def _filtered(frames: list[Any], kernel: np.ndarray, rows: RowInterleaved) -> list[Any]:
-    """A 3x3x3 convolution, valid along time, of frames ``(pixels, C)`` or None: Winograd's F(m, 3)."""
+def _temporal_conv(frames: list[Any], kernel: np.ndarray, rows: RowInterleaved) -> list[Any]:
+    """Apply a 3x3x3 convolution, valid along time, to frames ``(pixels, C)`` or None (zeros): F(m, 3)."""
     before, weights, after = winograd_matrices(len(frames) - 2)
     products = []
     for sums, taps in zip(before, weights, strict=True):
@@ -157,52 +176,52 @@ def _filtered(frames: list[Any], kernel: np.ndarray, rows: RowInterleaved) -> li
     return [weighted_sum(products, sums) for sums in after]
 
 
-def _until(stop: int, entries: Sequence[Any]) -> dict[int, Any]:
-    """The entries of a queue by their place in the window; the newest stands before ``stop``."""
+def _by_position(stop: int, entries: Sequence[Any]) -> dict[int, Any]:
+    """Return a queue's entries by their position in the window; the newest is at ``stop - 1``."""
     return dict(zip(range(stop - len(entries), stop), entries, strict=True))
 
 
-def _joined(parts: Sequence[Any]) -> Any:
+def _concatenate(parts: Sequence[Any]) -> Any:
     return ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
 
 
 def _stem(model: Any, frame: Any) -> Any:
-    """A frame, with rows of zeros below until six divide their number -> ``(1, 6*n, W, 64)``."""
-    kernel, bias = _weights(model, "stem")
+    """Apply the stem to a frame padded below with zeros to a multiple of six rows -> ``(1, H', W, 64)``."""
+    kernel, bias = _layer_weights_2d(model, "stem")
     below = -frame.shape[1] % DUF_ROWS
     frame = ops.pad(frame, ((0, 0), (0, below), (0, 0), (0, 0))) if below else frame
     return ops.conv(frame, kernel, padding="same", data_format="channels_last") + bias
 
 
-def _flat(features: Any) -> Any:
-    """``(1, H, W, C)`` -> ``(pixels, C)``."""
+def _flatten(features: Any) -> Any:
+    """Reshape ``(1, H', W, C)`` -> ``(pixels, C)``."""
     return ops.reshape(features, (-1, features.shape[-1]))
 
 
-def _blocks(model: Any) -> int:
+def _block_count(model: Any) -> int:
     return sum(layer.name.endswith("_grow") for layer in model.layers)
 
 
-def _kernel(model: Any, layer: str) -> tuple[np.ndarray, np.ndarray]:
-    """A layer's kernel and bias as NumPy's arrays."""
+def _layer_weights(model: Any, layer: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return a layer's kernel and bias as NumPy arrays."""
     kernel, bias = (np.asarray(ops.convert_to_numpy(each)) for each in model.get_layer(layer).weights)
     return kernel, bias
 
 
-def _weights(model: Any, layer: str) -> tuple[np.ndarray, np.ndarray]:
-    """Those of a 3D convolution that does not look along time, for one of two dimensions."""
-    kernel, bias = _kernel(model, layer)
+def _layer_weights_2d(model: Any, layer: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return kernel and bias of a 3D convolution with one tap along time, for a 2D convolution."""
+    kernel, bias = _layer_weights(model, layer)
     return kernel[0], bias
 
 
-def _affine(model: Any, layer: str) -> tuple[np.ndarray, np.ndarray]:
-    """A batch norm as a scale and a shift for each channel."""
+def _norm_as_affine(model: Any, layer: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return a batch norm as a scale and a shift for each channel."""
     arrays = (np.asarray(ops.convert_to_numpy(each)) for each in model.get_layer(layer).weights)
     gamma, beta, mean, variance = arrays
     scale = gamma / np.sqrt(variance + BN_EPSILON)
     return scale, beta - mean * scale
 
 
-def _normed(x: Any, scale: np.ndarray, shift: np.ndarray) -> Any:
-    """A batch norm and its ReLU."""
+def _norm_relu(x: Any, scale: np.ndarray, shift: np.ndarray) -> Any:
+    """Apply a batch norm and ReLU."""
     return ops.relu(x * scale + shift)

@@ -2,9 +2,9 @@
 
 Jo et al., "Deep Video Super-Resolution Network Using Dynamic Upsampling Filters Without Explicit Motion
 Compensation", CVPR 2018, section 3.1: for every low-resolution pixel the network predicts ``scale**2``
-filters of 5x5 taps (softmax over the taps); each makes one of the output pixels that lie on it, and the same
-filters act on R, G and B. A residual image, made by a second branch, is added after depth-to-space (section
-3.2).
+filters of 5x5 taps (softmax over the taps); each produces one output pixel of the block that replaces the
+low-resolution pixel, and the same filters apply to R, G and B. A residual image, from a second branch, is
+added after depth-to-space (section 3.2).
 """
 
 from __future__ import annotations
@@ -15,103 +15,27 @@ from keras import layers, ops
 from vsrcli.models.architectures import TAPS
 
 
-def pad_edge(image, amount: int):
-    """Repeat the border pixels of ``(B, H, W, C)`` outwards by ``amount``; works down to 1x1 on any
-    backend."""
-    rows = [image[:, :1]] * amount + [image] + [image[:, -1:]] * amount
-    image = ops.concatenate(rows, axis=1)
-    columns = [image[:, :, :1]] * amount + [image] + [image[:, :, -1:]] * amount
-    return ops.concatenate(columns, axis=2)
+class DynamicUpsampling(layers.Layer):
+    """:func:`apply_dynamic_filters` and :func:`depth_to_space` as a layer, for Keras' functional style."""
 
+    def __init__(self, scale: int, **options):
+        super().__init__(**options)
+        self.scale = scale
 
-def _size(image) -> tuple:
-    """Height and width of ``(B, H, W, ...)``: numbers where they are known, tensors inside a traced
-    function."""
-    known, traced = image.shape[1:3], ops.shape(image)[1:3]
-    return tuple(t if k is None else k for k, t in zip(known, traced, strict=True))
+    def call(self, image, logits, residual):
+        return depth_to_space(apply_dynamic_filters(pad_border(image), logits, residual), self.scale)
 
-
-def depth_to_space(image, scale: int):
-    """``(B, H, W, C, scale**2)`` -> ``(B, scale*H, scale*W, C)``; sub-pixel ``scale*i + j`` goes to row i,
-    column j."""
-    (height, width), channels = _size(image), image.shape[-2]
-    image = ops.reshape(image, (-1, height, width, channels, scale, scale))
-    image = ops.transpose(image, (0, 1, 4, 2, 5, 3))  # B, H, s, W, s, C
-    return ops.reshape(image, (-1, height * scale, width * scale, channels))
-
-
-def pad_border(image):
-    """A frame with the border that the filters of its outermost pixels need: ``(B, H, W, 3)`` ->
-    ``(B, H+4, W+4, 3)``; the border repeats. (The authors pad with zeros, which darkens those pixels.)"""
-    return pad_edge(image, TAPS // 2)
-
-
-def extract_patches(around):
-    """The 5x5 surroundings of every pixel: ``(B, H+4, W+4, 3)`` from :func:`framed` -> ``(B, H, W, 4, 25)``.
-
-    Rows first: tap ``5*i + j`` is the pixel ``i - 2`` below and ``j - 2`` to the right. The fourth colour is
-    one everywhere: what sums up the colours under a filter sums up the filter, too. It is a convolution with
-    ones and zeros, which gathers faster than slices do.
-    """
-    taps = TAPS * TAPS
-    pick = np.zeros((TAPS, TAPS, 3, 4 * taps), np.float32)
-    for colour in range(3):
-        for tap in range(taps):
-            pick[tap // TAPS, tap % TAPS, colour, taps * colour + tap] = 1
-    one = np.zeros(4 * taps, np.float32)
-    one[3 * taps :] = 1
-    seen = ops.conv(around, pick, padding="valid", data_format="channels_last") + one
-    height, width = _size(seen)
-    return ops.reshape(seen, (-1, height, width, 4, taps))
-
-
-def apply_dynamic_filters(around, logits, residual):
-    """Apply predicted filters to a frame and add the residual.
-
-    The arithmetic runs along the sub-pixels, and the softmax's sum comes out of the product with the colours,
-    so that the filters, most of a network's memory, are read once: half the time of a softmax and a product
-    on CPUs. Logits beyond +-40 are taken as that; their weights differ by 10^34 by then.
-
-    Args:
-        around: ``(B, H+4, W+4, 3)``: the centre frame, :func:`framed`, float32.
-        logits: ``(B, H, W, 25, scale**2)``, filters before the softmax over the taps.
-        residual: ``(B, H, W, 3, scale**2)``.
-
-    Returns:
-        ``(B, H, W, 3, scale**2)``, not clipped: the picture before :func:`depth_to_space`.
-    """
-    sums = ops.matmul(extract_patches(around), ops.exp(ops.clip(logits, -40.0, 40.0)))
-    return sums[:, :, :, :3] / sums[:, :, :, 3:] + residual
-
-
-def bicubic_upsample(around, scale: int, phase: str = "centre"):
-    """Bicubic interpolation (a = -0.5) in the place of predicted filters.
-
-    Args:
-        around: ``(B, H+4, W+4, 3)``: the centre frame, :func:`framed`, float32.
-        scale: upsampling factor.
-        phase: see :func:`interpolating_bias`.
-
-    Returns:
-        ``(B, H, W, 3, scale**2)``, not clipped.
-    """
-    taps = np.zeros((TAPS, TAPS, 3, 3, scale * scale), np.float32)
-    one_axis = _cubic(_distances(scale, phase))  # s, taps
-    both = one_axis[:, None, :, None] * one_axis[None, :, None, :]  # s, s, taps, taps
-    for colour in range(3):
-        taps[:, :, colour, colour] = both.transpose(2, 3, 0, 1).reshape(TAPS, TAPS, -1)
-    flat = taps.reshape(TAPS, TAPS, 3, -1)
-    picture = ops.conv(around, flat, padding="valid", data_format="channels_last")
-    height, width = _size(picture)
-    return ops.reshape(picture, (-1, height, width, 3, scale * scale))
+    def compute_output_shape(self, image_shape, logits_shape, residual_shape):
+        batch, height, width, channels = image_shape
+        enlarged = [None if side is None else side * self.scale for side in (height, width)]
+        return (batch, *enlarged, channels)
 
 
 class SubpixelConv(layers.Conv2D):
-    """A convolution of single pixels to values for every sub-pixel: ``(B, H, W, C)`` -> ``(B, H, W, values,
-    scale**2)``.
+    """A 1x1 convolution to values for every sub-pixel: ``(B, H, W, C)`` -> ``(B, H, W, values, scale**2)``.
 
-    Kernel and bias keep the order of the paper's network, sub-pixels first. In float32 whatever the
-    policy: the softmax and the sum of pictures need it.
+    Kernel and bias have the order of the paper's network, sub-pixels first. Computes in float32 whatever the
+    policy: the softmax and the sum with the residual need it.
 
     Args:
         values: for each sub-pixel.
@@ -138,27 +62,97 @@ SubpixelConv.__name__ = (
 )
 
 
-class DynamicUpsampling(layers.Layer):
-    """:func:`paint` and :func:`depth_to_space` as a layer, for networks in Keras' functional style."""
+def apply_dynamic_filters(padded, logits, residual):
+    """Apply predicted filters to a frame and add the residual.
 
-    def __init__(self, scale: int, **options):
-        super().__init__(**options)
-        self.scale = scale
+    The arithmetic runs along the sub-pixels, and the softmax's sum comes out of the product with the colours,
+    so that the filters, most of a network's memory, are read once: half the time of a softmax and a product
+    on CPUs. Logits are clipped to +-40; beyond, weights differ by 10^34 already.
 
-    def call(self, image, logits, residual):
-        return depth_to_space(apply_dynamic_filters(pad_border(image), logits, residual), self.scale)
+    Args:
+        padded: ``(B, H+4, W+4, 3)``: the centre frame, :func:`pad_border`, float32.
+        logits: ``(B, H, W, 25, scale**2)``, filters before the softmax over the taps.
+        residual: ``(B, H, W, 3, scale**2)``.
 
-    def compute_output_shape(self, image_shape, logits_shape, residual_shape):
-        batch, height, width, channels = image_shape
-        enlarged = [None if side is None else side * self.scale for side in (height, width)]
-        return (batch, *enlarged, channels)
+    Returns:
+        ``(B, H, W, 3, scale**2)``, not clipped: the upscaled frame before :func:`depth_to_space`.
+    """
+    sums = ops.matmul(extract_patches(padded), ops.exp(ops.clip(logits, -40.0, 40.0)))  # B, H, W, 4, s*s
+    return sums[:, :, :, :3] / sums[:, :, :, 3:] + residual
+
+
+def bicubic_upsample(padded, scale: int, phase: str = "centre"):
+    """Interpolate bicubically (a = -0.5), in place of predicted filters.
+
+    Args:
+        padded: ``(B, H+4, W+4, 3)``: the centre frame, :func:`pad_border`, float32.
+        scale: upsampling factor.
+        phase: see :func:`interpolating_bias`.
+
+    Returns:
+        ``(B, H, W, 3, scale**2)``, not clipped.
+    """
+    taps = np.zeros((TAPS, TAPS, 3, 3, scale * scale), np.float32)
+    one_axis = _cubic(_distances(scale, phase))  # s, taps
+    both_axes = one_axis[:, None, :, None] * one_axis[None, :, None, :]  # s, s, taps, taps
+    for colour in range(3):
+        taps[:, :, colour, colour] = both_axes.transpose(2, 3, 0, 1).reshape(TAPS, TAPS, -1)
+    kernel = taps.reshape(TAPS, TAPS, 3, -1)
+    upsampled = ops.conv(padded, kernel, padding="valid", data_format="channels_last")  # B, H, W, 3*s*s
+    height, width = _size(upsampled)
+    return ops.reshape(upsampled, (-1, height, width, 3, scale * scale))
+
+
+def extract_patches(padded):
+    """Return the 5x5 patch around every pixel: ``(B, H+4, W+4, 3)`` -> ``(B, H, W, 4, 25)``.
+
+    Rows first: tap ``5*i + j`` is the pixel ``i - 2`` below and ``j - 2`` to the right. The fourth channel is
+        one
+    everywhere: the product that sums up the colours under a filter thereby sums up the filter, too.
+    Implemented as a convolution with ones and zeros, which is faster than slices.
+    """
+    taps = TAPS * TAPS
+    kernel = np.zeros((TAPS, TAPS, 3, 4 * taps), np.float32)
+    for colour in range(3):
+        for tap in range(taps):
+            kernel[tap // TAPS, tap % TAPS, colour, taps * colour + tap] = 1
+    ones = np.zeros(4 * taps, np.float32)
+    ones[3 * taps :] = 1
+    patches = ops.conv(padded, kernel, padding="valid", data_format="channels_last") + ones  # B, H, W, 4*25
+    height, width = _size(patches)
+    return ops.reshape(patches, (-1, height, width, 4, taps))
+
+
+def depth_to_space(image, scale: int):
+    """Convert ``(B, H, W, C, scale**2)`` -> ``(B, scale*H, scale*W, C)``; sub-pixel ``scale*i + j`` goes to
+    row i, column j."""
+    (height, width), channels = _size(image), image.shape[-2]
+    image = ops.reshape(image, (-1, height, width, channels, scale, scale))
+    image = ops.transpose(image, (0, 1, 4, 2, 5, 3))  # B, H, s, W, s, C
+    return ops.reshape(image, (-1, height * scale, width * scale, channels))
+
+
+def pad_border(image):
+    """Pad a frame for the filters of its outermost pixels: ``(B, H, W, 3)`` -> ``(B, H+4, W+4, 3)``.
+
+    Edges are replicated. (The authors pad with zeros, which darkens those pixels.)
+    """
+    return pad_edge(image, TAPS // 2)
+
+
+def pad_edge(image, amount: int):
+    """Replicate the edges of ``(B, H, W, C)`` outwards by ``amount``; works down to 1x1 on any backend."""
+    rows = [image[:, :1]] * amount + [image] + [image[:, -1:]] * amount
+    image = ops.concatenate(rows, axis=1)
+    columns = [image[:, :, :1]] * amount + [image] + [image[:, :, -1:]] * amount
+    return ops.concatenate(columns, axis=2)
 
 
 def interpolating_bias(scale: int, phase: str = "centre", sigma: float = 0.45) -> np.ndarray:
-    """Bias for the filter layer that makes an untrained network an interpolator instead of noise.
+    """Return a bias for the filter layer that makes an untrained network an interpolator.
 
-    The logarithm of a Gaussian around each sub-pixel's own position; with a near-zero kernel the softmax of
-    it is that Gaussian.
+    The logarithm of a Gaussian around each sub-pixel's position; with a near-zero kernel the softmax of it is
+    that Gaussian.
 
     Args:
         scale: upsampling factor.
@@ -170,19 +164,25 @@ def interpolating_bias(scale: int, phase: str = "centre", sigma: float = 0.45) -
         ``(scale**2 * 25,)`` float32, sub-pixel major.
     """
     one_axis = -(_distances(scale, phase) ** 2) / (2 * sigma**2)  # s, taps
-    both = one_axis[:, None, :, None] + one_axis[None, :, None, :]  # s, s, taps, taps
-    return both.reshape(-1).astype(np.float32)
+    both_axes = one_axis[:, None, :, None] + one_axis[None, :, None, :]  # s, s, taps, taps
+    return both_axes.reshape(-1).astype(np.float32)
+
+
+def _size(image) -> tuple:
+    """Return height and width of ``(B, H, W, ...)``: integers if known, tensors inside a traced function."""
+    known, traced = image.shape[1:3], ops.shape(image)[1:3]
+    return tuple(t if k is None else k for k, t in zip(known, traced, strict=True))
 
 
 def _distances(scale: int, phase: str) -> np.ndarray:
-    """From each sub-pixel to each tap along one axis, in low-resolution pixels: ``(scale, 5)``."""
+    """Return distances from sub-pixels to taps along one axis, in low-resolution pixels: ``(scale, 5)``."""
     shift = (scale - 1) / 2 if phase == "centre" else 0.0
-    positions = (np.arange(scale) - shift) / scale  # from the centre of the pixel that they lie on
+    positions = (np.arange(scale) - shift) / scale  # relative to the centre of their low-resolution pixel
     return (np.arange(TAPS) - TAPS // 2)[None] - positions[:, None]
 
 
 def _cubic(x: np.ndarray, a: float = -0.5) -> np.ndarray:
-    """Keys' kernel, "Cubic convolution interpolation for digital image processing", 1981."""
+    """Return Keys' kernel at ``x``, "Cubic convolution interpolation for digital image processing", 1981."""
     x = np.abs(x)
     near = (a + 2) * x**3 - (a + 3) * x**2 + 1
     far = a * (x**3 - 5 * x**2 + 8 * x - 4)

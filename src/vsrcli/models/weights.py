@@ -1,7 +1,4 @@
-"""Weight files: where they lie, what their cards say, and networks filled with them.
-
-Importing this file does not import Keras.
-"""
+"""Weight files and their model cards: find, list, read and load. Importable without Keras."""
 
 from __future__ import annotations
 
@@ -30,8 +27,8 @@ class Weights:
 
     Attributes:
         path: the ``.weights.h5`` file.
-        card: the JSON beside it: architecture, options, scale, degradation, phase, data, command, steps,
-            measured, sha256, licence.
+        card: content of the ``.json`` file next to it: architecture, options, scale, degradation, phase,
+            data, command, steps, measured, sha256, licence.
     """
 
     path: Path
@@ -43,7 +40,7 @@ class Weights:
 
     @property
     def card_path(self) -> Path:
-        """The card's file."""
+        """Path of the card."""
         return self.path.with_name(self.name + ".json")
 
     @property
@@ -57,43 +54,43 @@ class Weights:
 
 
 def weight_folders() -> list[Path]:
-    """Where weights are looked for: ``$VSR_WEIGHTS`` first, then the package's own, then the checkout's.
+    """Return the folders to search: ``$VSR_WEIGHTS`` first, then the package's own, then the checkout's.
 
     Raises:
-        ModelError: ``$VSR_WEIGHTS`` names no folder. Other weights would be no answer to that.
+        ModelError: ``$VSR_WEIGHTS`` is not a folder; other weights must not be used silently instead.
     """
     package = Path(__file__).resolve().parent.parent
     folders = [package / "weights", package.parent.parent / "weights"]
     if extra := os.environ.get("VSR_WEIGHTS"):
         if not Path(extra).is_dir():
-            raise ModelError(f"VSR_WEIGHTS names {extra!r}, which is no folder: correct it or unset it")
+            raise ModelError(f"VSR_WEIGHTS names {extra!r}, which is not a folder: correct it or unset it")
         folders.insert(0, Path(extra))
     return [folder for folder in folders if folder.is_dir()]
 
 
 def read_weights(path: Path) -> Weights:
-    """A weight file by path; its card is the ``.json`` of the same name beside it.
+    """Read the card of a weight file, the ``.json`` file of the same name next to it.
 
     Raises:
         ModelError: the file or its card is missing or unreadable.
     """
     card = Weights(path, {}).card_path
     if not path.is_file():
-        raise ModelError(f"no weight file {str(path)!r}: see `vsr models` for what is there")
+        raise ModelError(f"no weight file {str(path)!r}: see `vsr models` for those available")
     try:
         weights = Weights(path, json.loads(card.read_text(encoding="utf-8")))
         _ = weights.architecture, weights.scale
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{str(path)!r} needs its model card {card.name!r} beside it: {error}") from error
+        raise ModelError(f"{str(path)!r} needs its model card {card.name!r} next to it: {error}") from error
     return weights
 
 
 def list_weights() -> list[Weights]:
-    """Every usable weight file that can be found, sorted by name; the first folder wins where names repeat.
+    """Return every usable weight file, sorted by name; the first folder wins where names repeat.
 
-    A file without a readable card is left out, with a warning in the log: it must not stop the others.
+    A file without a readable card is skipped, with a warning in the log.
     """
-    found: dict[str, Weights] = {}
+    by_name: dict[str, Weights] = {}
     for folder in weight_folders():
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             try:
@@ -101,37 +98,37 @@ def list_weights() -> list[Weights]:
             except ModelError as error:
                 logging.getLogger(__name__).warning("%s", error)
                 continue
-            found.setdefault(weights.name, weights)
-    return sorted(found.values(), key=lambda weights: weights.name)
+            by_name.setdefault(weights.name, weights)
+    return sorted(by_name.values(), key=lambda weights: weights.name)
 
 
 def find_weights(model: str, scale: int, degradation: str = DEFAULT_DEGRADATION) -> Weights:
-    """The weights of a model at a native scale.
+    """Return the weights of a model at a native scale.
 
     Args:
-        model: name of an architecture, or path of a ``.weights.h5`` file.
+        model: name of an architecture.
         scale: native factor.
         degradation: preset that the weights were trained on.
 
     Raises:
-        ModelError: no such weights; the message says which there are.
+        ModelError: no such weights; the message lists those available.
     """
     candidates = [w for w in list_weights() if w.card["architecture"] == model]
     for weights in candidates:
         if weights.scale == scale and weights.card["degradation"] == degradation:
             return weights
-    there = ", ".join(f"x{w.scale} {w.card['degradation']}" for w in candidates) or "none"
+    available = ", ".join(f"x{w.scale} {w.card['degradation']}" for w in candidates) or "none"
     raise ModelError(
-        f"no trained weights for {model} x{scale} ({degradation}); there: {there}. "
+        f"no trained weights for {model} x{scale} ({degradation}); available: {available}. "
         f"Choose another with --model (see `vsr models`) or train them with `vsr train`"
     )
 
 
 def load_model(weights: Weights) -> keras.Model:
-    """Build the network of a weight file and fill it.
+    """Build the network of a weight file and load its weights.
 
     Raises:
-        ModelError: the file is not what its card says (sha256), or does not fit the architecture.
+        ModelError: the file does not match its card's sha256, or does not fit the architecture.
     """
     digest = file_sha256(weights.path)
     if digest != weights.card.get("sha256"):
@@ -151,5 +148,5 @@ def load_model(weights: Weights) -> keras.Model:
 
 
 def file_sha256(path: Path) -> str:
-    """Hex digest of a file."""
+    """Return the SHA-256 of a file as a hex digest."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Tiles: nothing of the cutting shows, at any size, for networks that answer at once or late."""
+"""Tiles: no seams at any size, for networks with and without lookahead."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vsrcli.inference.wrappers import ResizingStream
 sizes = st.integers(1, 80)
 
 
-class Repeat:
+class NearestStream:
     """Nearest neighbour, by way of 2*lookahead+1-frame windows."""
 
     def __init__(self, scale: int, lookahead: int = 0) -> None:
@@ -42,7 +42,7 @@ class Repeat:
     def flush(self) -> list[np.ndarray]:
         return [self.answer(window) for window in self.windows.flush()]
 
-    def fork(self) -> Repeat:
+    def fork(self) -> NearestStream:
         twin = copy(self)
         twin.windows, twin.recent = self.windows.copy(), self.recent.copy()
         return twin
@@ -55,7 +55,7 @@ class Repeat:
             self.push(frame)
 
 
-class BoxBlur(Repeat):
+class BoxBlurStream(NearestStream):
     """A network with a receptive field: mean of (2r+1)^2 pixels, zeros outside, then nearest neighbour."""
 
     def __init__(self, scale: int, radius: int) -> None:
@@ -69,17 +69,17 @@ class BoxBlur(Repeat):
         return super().answer((views.mean(axis=(-2, -1), dtype=np.float64).astype(np.float32),))
 
 
-def film(height: int, width: int, count: int = 1) -> list[np.ndarray]:
+def noise_frames(height: int, width: int, count: int = 1) -> list[np.ndarray]:
     rng = np.random.default_rng(height * 100 + width)
     return [rng.random((height, width, 3), np.float32) for _ in range(count)]
 
 
-def run(stream: TiledStream | Repeat, frames: list[np.ndarray]) -> list[np.ndarray]:
+def run_stream(stream: TiledStream | NearestStream, frames: list[np.ndarray]) -> list[np.ndarray]:
     answers = [stream.push(frame) for frame in frames]
     return [a for a in answers if a is not None] + stream.flush()
 
 
-def check(plan: TilePlan) -> None:
+def check_plan(plan: TilePlan) -> None:
     """Both axes are covered without gap, and bands neither meet nor leave their tiles."""
     for size, tile, spans in (
         (plan.height, plan.tile_height, plan.rows),
@@ -107,12 +107,12 @@ def check(plan: TilePlan) -> None:
 )
 def test_any_plan_is_sound(height: int, width: int, extra: int, overlap: int, feather: int) -> None:
     plan = plan_tiles(height, width, min_tile_side(overlap, feather) + extra, overlap, feather)
-    check(plan)
+    check_plan(plan)
     for size, tile, spans in (
         (height, plan.tile_height, plan.rows),
         (width, plan.tile_width, plan.columns),
     ):
-        for span in spans:  # context on every inner side, whole frame border
+        for span in spans:  # context on every inner side, full frame border
             assert span.start == 0 or span.valid_start - span.start >= overlap
             assert span.start + tile == size or span.start + tile - span.valid_stop >= overlap
 
@@ -120,7 +120,7 @@ def test_any_plan_is_sound(height: int, width: int, extra: int, overlap: int, fe
 @pytest.mark.parametrize(("height", "width"), [(4096, 16), (8, 8), (1080, 1920), (135, 241), (16, 4096)])
 def test_odd_frames(height: int, width: int) -> None:
     plan = plan_tiles(height, width, 64, 8)
-    check(plan)
+    check_plan(plan)
     assert plan.tile_height <= min(64, height)
     assert plan.tile_width <= min(64, width)
     assert plan.overhead_factor >= 1
@@ -150,8 +150,8 @@ def test_repeating_pixels_through_tiles_and_windows_is_exact(
 ) -> None:
     plan = plan_tiles(height, width, min_tile_side(overlap, feather) + extra, overlap, feather)
     assume(len(plan) <= 400)
-    frames = film(height, width, count)
-    results = run(TiledStream(lambda h, w: Repeat(scale, lookahead), plan, scale), frames)
+    frames = noise_frames(height, width, count)
+    results = run_stream(TiledStream(lambda h, w: NearestStream(scale, lookahead), plan, scale), frames)
     assert len(results) == count
     for result, frame in zip(results, frames, strict=True):
         assert result.dtype == np.float32
@@ -167,15 +167,15 @@ def test_repeating_pixels_through_tiles_and_windows_is_exact(
     scale=st.integers(2, 4),
 )
 @settings(max_examples=60, deadline=None)
-def test_context_as_wide_as_the_network_sees_gives_the_untiled_result(
+def test_context_of_the_receptive_field_gives_the_untiled_result(
     height: int, width: int, extra: int, radius: int, more: int, scale: int
 ) -> None:
     overlap = radius + more
     plan = plan_tiles(height, width, min_tile_side(overlap) + extra, overlap)
-    frames = film(height, width)
-    whole = run(BoxBlur(scale, radius), frames)
-    tiled = run(TiledStream(lambda h, w: BoxBlur(scale, radius), plan, scale), frames)
-    np.testing.assert_allclose(tiled[0], whole[0], atol=1e-6)
+    frames = noise_frames(height, width)
+    untiled = run_stream(BoxBlurStream(scale, radius), frames)
+    tiled = run_stream(TiledStream(lambda h, w: BoxBlurStream(scale, radius), plan, scale), frames)
+    np.testing.assert_allclose(tiled[0], untiled[0], atol=1e-6)
 
 
 @given(
@@ -184,26 +184,26 @@ def test_context_as_wide_as_the_network_sees_gives_the_untiled_result(
     extra=st.integers(0, 12),
     lookahead=st.integers(0, 3),
     count=st.integers(0, 9),
-    moment=st.integers(0, 9),
+    position=st.integers(0, 9),
 )
 @settings(max_examples=60, deadline=None)
-def test_a_state_goes_on_at_any_moment(
-    height: int, width: int, extra: int, lookahead: int, count: int, moment: int
+def test_a_state_can_be_restored_at_any_position(
+    height: int, width: int, extra: int, lookahead: int, count: int, position: int
 ) -> None:
     plan = plan_tiles(height, width, min_tile_side(1, 1) + extra, 1, 1)
-    frames, moment = film(height, width, count), min(moment, count)
+    frames, position = noise_frames(height, width, count), min(position, count)
 
-    def opened() -> ResizingStream:
-        tiled = TiledStream(lambda h, w: Repeat(2, lookahead), plan, 2)
+    def open_stream() -> ResizingStream:
+        tiled = TiledStream(lambda h, w: NearestStream(2, lookahead), plan, 2)
         return ResizingStream(tiled, 2 * height, 2 * width)
 
-    one, other = opened(), opened()
-    done = [one.push(frame) for frame in frames[:moment]]
+    one, other = open_stream(), open_stream()
+    first_results = [one.push(frame) for frame in frames[:position]]
     state = one.state()
     assert len(state) == 1 + len(plan) * (lookahead > 0)
     other.restore(state)
-    results = [result for result in done if result is not None]
-    for frame in frames[moment:]:
+    results = [result for result in first_results if result is not None]
+    for frame in frames[position:]:
         result = other.push(frame)
         results += [] if result is None else [result]
     results += other.flush()
@@ -213,56 +213,58 @@ def test_a_state_goes_on_at_any_moment(
 
 
 def test_the_state_of_other_tiles_is_refused() -> None:
-    def opened(width: int, tile: int, overlap: int) -> TiledStream:
-        return TiledStream(lambda h, w: Repeat(2, 1), plan_tiles(20, width, tile, overlap), 2)
+    def open_stream(width: int, tile: int, overlap: int) -> TiledStream:
+        return TiledStream(lambda h, w: NearestStream(2, 1), plan_tiles(20, width, tile, overlap), 2)
 
-    state = opened(60, 30, 2).state()
-    assert list(state) == ["corners", "tile0.frames", "tile1.frames", "tile2.frames"]
-    np.testing.assert_array_equal(state["corners"], [[0, 0], [0, 18], [0, 34]])
+    state = open_stream(60, 30, 2).state()
+    assert list(state) == ["tile_origins", "tile0.frames", "tile1.frames", "tile2.frames"]
+    np.testing.assert_array_equal(state["tile_origins"], [[0, 0], [0, 18], [0, 34]])
     with pytest.raises(EngineError, match=r"'tile2\.frames', which is unknown here"):
-        opened(60, 40, 2).restore(state)
+        open_stream(60, 40, 2).restore(state)
     with pytest.raises(EngineError, match="its tiles lie elsewhere in the frame"):
-        opened(62, 30, 2).restore(state)
-    with pytest.raises(EngineError, match="it has no 'corners'"):
-        opened(60, 30, 2).restore({})
+        open_stream(62, 30, 2).restore(state)
+    with pytest.raises(EngineError, match="it has no 'tile_origins'"):
+        open_stream(60, 30, 2).restore({})
 
 
-def test_too_little_context_is_feathered_not_cut() -> None:
+def test_too_little_context_is_feathered() -> None:
     """Zero padding darkens tile edges; a feathered seam has no step larger than a share of that."""
-    plan_hard, plan_soft = plan_tiles(24, 96, 48, 1, feather=0), plan_tiles(24, 96, 48, 1, feather=6)
+    hard, soft = plan_tiles(24, 96, 48, 1, feather=0), plan_tiles(24, 96, 48, 1, feather=6)
     flat = [np.full((24, 96, 3), 0.8, np.float32)]
     steps = []
-    for plan in (plan_hard, plan_soft):
-        (result,) = run(TiledStream(lambda h, w: BoxBlur(2, 4), plan, 2), flat)
+    for plan in (hard, soft):
+        (result,) = run_stream(TiledStream(lambda h, w: BoxBlurStream(2, 4), plan, 2), flat)
         steps.append(np.abs(np.diff(result[24, 20:-20, 0])).max())
     assert steps[0] > 0.05
     assert steps[1] < steps[0] / 1.5
 
 
-def test_a_single_tile_hands_frames_through_untouched() -> None:
+def test_a_single_tile_passes_frames_through() -> None:
     for tile in (None, 40, 1000):
-        seen: list[np.ndarray] = []
+        received: list[np.ndarray] = []
 
-        class Spy(Repeat):
-            def push(self, frame: np.ndarray, seen: list[np.ndarray] = seen) -> np.ndarray | None:
-                seen.append(frame)
+        class RecordingStream(NearestStream):
+            def push(self, frame: np.ndarray, received: list[np.ndarray] = received) -> np.ndarray | None:
+                received.append(frame)
                 return super().push(frame)
 
-        stream = TiledStream(lambda h, w, spy=Spy: spy(2), plan_tiles(30, 40, tile, 8), 2)
-        (frame,) = film(30, 40)
+        stream = TiledStream(
+            lambda h, w, recording=RecordingStream: recording(2), plan_tiles(30, 40, tile, 8), 2
+        )
+        (frame,) = noise_frames(30, 40)
         stream.push(frame)
-        assert seen[0] is frame
+        assert received[0] is frame
 
 
 def test_all_tiles_are_opened_with_one_shape() -> None:
     shapes: deque[tuple[int, int]] = deque()
 
-    def opened(height: int, width: int) -> Repeat:
+    def open_stream(height: int, width: int) -> NearestStream:
         shapes.append((height, width))
-        return Repeat(2)
+        return NearestStream(2)
 
     plan = plan_tiles(37, 150, 50, 8)
-    TiledStream(opened, plan, 2)
+    TiledStream(open_stream, plan, 2)
     assert len(shapes) == len(plan) > 1
     assert set(shapes) == {(37, plan.tile_width)}
 
@@ -280,23 +282,23 @@ def test_bad_combinations_name_the_remedy() -> None:
         plan_tiles(100, 100, 64, -1)
     with pytest.raises(ValueError, match="empty frame"):
         plan_tiles(0, 10, None, 8)
-    assert len(plan_tiles(20, 20, 20, 8)) == 1  # nothing to cut, so nothing to refuse
+    assert len(plan_tiles(20, 20, 20, 8)) == 1  # a single tile needs no context
 
 
 def test_broken_streams_are_named() -> None:
     plan = plan_tiles(20, 60, 30, 2)
-    uneven = iter([0, 1, 1, 1])
-    stream = TiledStream(lambda h, w: Repeat(2, next(uneven)), plan, 2)
+    lookaheads = iter([0, 1, 1, 1])
+    stream = TiledStream(lambda h, w: NearestStream(2, next(lookaheads)), plan, 2)
     with pytest.raises(EngineError, match="tile 1 answers earlier or later"):
-        stream.push(film(20, 60)[0])
+        stream.push(noise_frames(20, 60)[0])
     with pytest.raises(EngineError, match="26x20 came back as"):
-        TiledStream(lambda h, w: Repeat(3), plan, 2).push(film(20, 60)[0])
-    counts = iter([2, 3, 3, 3])
-    stream = TiledStream(lambda h, w: Repeat(2, next(counts)), plan, 2)
-    for frame in film(20, 60, 2):
+        TiledStream(lambda h, w: NearestStream(3), plan, 2).push(noise_frames(20, 60)[0])
+    lookaheads = iter([2, 3, 3, 3])
+    stream = TiledStream(lambda h, w: NearestStream(2, next(lookaheads)), plan, 2)
+    for frame in noise_frames(20, 60, 2):
         stream.push(frame)
-    stream._streams[1].push(film(20, 26)[0])
+    stream._streams[1].push(noise_frames(20, 26)[0])
     with pytest.raises(EngineError, match="tile 1 owes 3 frames, tile 0 2"):
         stream.flush()
     with pytest.raises(ValueError, match="planned for frames of 60x20"):
-        TiledStream(lambda h, w: Repeat(2), plan, 2).push(film(21, 60)[0])
+        TiledStream(lambda h, w: NearestStream(2), plan, 2).push(noise_frames(21, 60)[0])

@@ -1,4 +1,4 @@
-"""Windows in time: order, edges, and films shorter than a window."""
+"""Sliding windows: order, edges, and shots shorter than a window."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_seven_frames_around_each_of_ten() -> None:
     assert windows[9] == (6, 7, 8, 9, 9, 9, 9)
 
 
-def test_films_of_one_and_two_frames() -> None:
+def test_shots_of_one_and_two_frames() -> None:
     assert all_windows(SlidingWindow(3), 1) == [(0,) * 7]
     assert all_windows(SlidingWindow(3), 2) == [(0, 0, 0, 0, 1, 1, 1), (0, 0, 0, 1, 1, 1, 1)]
     assert all_windows(SlidingWindow(3), 0) == []
@@ -35,22 +35,22 @@ def test_every_window_is_its_centre_with_clamped_neighbours(radius: int, count: 
         tuple(min(max(i + d, 0), count - 1) for d in range(-radius, radius + 1)) for i in range(count)
     ]
     assert all_windows(windows, count) == expected
-    assert all_windows(windows, count) == expected  # the next shot starts afresh
+    assert all_windows(windows, count) == expected  # the next shot starts anew
 
 
 @given(radius=st.integers(0, 5), count=st.integers(1, 25))
-def test_answers_come_exactly_radius_frames_late(radius: int, count: int) -> None:
+def test_windows_are_exactly_radius_frames_late(radius: int, count: int) -> None:
     windows = SlidingWindow[int](radius)
-    answers = [windows.push(i) for i in range(count)]
-    assert [a is None for a in answers] == [i < radius for i in range(count)]
+    results = [windows.push(i) for i in range(count)]
+    assert [a is None for a in results] == [i < radius for i in range(count)]
     assert len(windows.flush()) == min(radius, count)
 
 
 def test_frames_are_not_copied() -> None:
     frames = [np.full((2, 2), i) for i in range(5)]
     windows = SlidingWindow[np.ndarray](1)
-    taken = [w for f in frames if (w := windows.push(f)) is not None] + windows.flush()
-    assert all(window[1] is frame for window, frame in zip(taken, frames, strict=True))
+    windows_seen = [w for f in frames if (w := windows.push(f)) is not None] + windows.flush()
+    assert all(window[1] is frame for window, frame in zip(windows_seen, frames, strict=True))
 
 
 def test_a_negative_radius_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Which engine computes: chosen where nothing was asked for, and one clear error where it cannot be had."""
+"""Choice of the engine: defaults, and one clear error for what is not available."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Vsr = Callable[..., Outcome]
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """``machine(openvino=True, gpu=False, bf16=False)``: what this test's machine has."""
+    """``machine(openvino=True, gpu=False, bf16=False)``: features of this test's machine."""
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
 
-    def has(*, openvino: bool = True, gpu: bool = False, bf16: bool = False) -> None:
+    def set_up(*, openvino: bool = True, gpu: bool = False, bf16: bool = False) -> None:
         precisions = ("fp32", "bf16") if bf16 else ("fp32",)
         monkeypatch.setattr(selection, "openvino_installed", lambda: openvino)
         monkeypatch.setattr(selection, "may_have_gpu", lambda: gpu)
         monkeypatch.setattr(selection, "cpu_precisions", lambda: precisions)
 
-    return has
+    return set_up
 
 
 @pytest.mark.parametrize(
-    ("there", "asked", "engine"),
+    ("machine_has", "options", "engine"),
     [
         ({}, {}, "openvino"),
         ({}, {"device": "cpu"}, "openvino"),
@@ -42,26 +42,26 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         ({}, {"precision": "bf16"}, "keras"),
         ({"bf16": True}, {"precision": "bf16"}, "openvino"),
         ({"openvino": False}, {}, "keras"),
-        ({"gpu": True}, {}, "auto"),  # Keras has to be asked
+        ({"gpu": True}, {}, "auto"),  # Keras has to look for it
         ({"gpu": True}, {"device": "cpu"}, "openvino"),
         ({"gpu": True}, {"device": "0"}, "keras"),
         ({"gpu": True}, {"engine": "openvino"}, "openvino"),
     ],
 )
-def test_what_is_chosen(
-    machine: Callable[..., None], there: dict[str, bool], asked: dict[str, str], engine: str
+def test_choices(
+    machine: Callable[..., None], machine_has: dict[str, bool], options: dict[str, str], engine: str
 ) -> None:
-    machine(**there)
-    assert plan_engine(**asked).engine == engine
+    machine(**machine_has)
+    assert plan_engine(**options).engine == engine
 
 
-@pytest.mark.parametrize("missing", ["openvino", "platformdirs", "scipy"])
-def test_openvino_alone_is_not_all_that_it_needs(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selection, "find_spec", lambda name: None if name == missing else object())
+@pytest.mark.parametrize("without_package", ["openvino", "platformdirs", "scipy"])
+def test_openvino_needs_other_packages(without_package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "find_spec", lambda name: None if name == without_package else object())
     assert not selection.openvino_installed()
 
 
-def test_a_backend_of_keras_in_the_environment_asks_for_keras(
+def test_a_backend_of_keras_in_the_environment_selects_keras(
     machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine()
@@ -80,52 +80,52 @@ def test_a_gpu_that_keras_can_use_comes_first(
 
 
 @pytest.mark.parametrize(
-    ("there", "asked", "message"),
+    ("machine_has", "options", "message"),
     [
-        ({"openvino": False}, {}, r"pip install 'vsrcli\[openvino\]'.*there: keras"),
+        ({"openvino": False}, {}, r"pip install 'vsrcli\[openvino\]'.*available: keras"),
         ({"gpu": True}, {"device": "0"}, r"--engine keras for --gpu 0"),
-        ({}, {"precision": "fp16"}, r"no --precision fp16 on this CPU \(there: fp32\)"),
-        ({}, {"precision": "bf16"}, r"no --precision bf16 on this CPU \(there: fp32\)"),
-        ({"bf16": True}, {"precision": "fp16"}, r"\(there: fp32 and bf16\)"),
+        ({}, {"precision": "fp16"}, r"no --precision fp16 on this CPU \(available: fp32\)"),
+        ({}, {"precision": "bf16"}, r"no --precision bf16 on this CPU \(available: fp32\)"),
+        ({"bf16": True}, {"precision": "fp16"}, r"\(available: fp32 and bf16\)"),
     ],
 )
-def test_what_openvino_cannot_do_is_one_clear_error(
-    machine: Callable[..., None], there: dict[str, bool], asked: dict[str, str], message: str
+def test_unavailable_features_of_openvino_are_one_clear_error(
+    machine: Callable[..., None], machine_has: dict[str, bool], options: dict[str, str], message: str
 ) -> None:
-    machine(**there)
+    machine(**machine_has)
     with pytest.raises(EngineError, match=message):
-        plan_engine("openvino", **asked)
+        plan_engine("openvino", **options)
 
 
-@pytest.mark.parametrize("asked", [{"engine": "magic"}, {"precision": "fp8"}])
-def test_unknown_words_are_named_with_the_known_ones(asked: dict[str, str]) -> None:
+@pytest.mark.parametrize("options", [{"engine": "magic"}, {"precision": "fp8"}])
+def test_unknown_values_are_an_error_with_the_known_ones(options: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=r"is unknown: choose one of auto, "):
-        plan_engine(**asked)
+        plan_engine(**options)
 
 
 def test_the_plan_in_words(machine: Callable[..., None]) -> None:
     machine(bf16=True)
-    assert str(plan_engine()) == "openvino on CPU, bf16 if nobody can see it, else fp32"
+    assert str(plan_engine()) == "openvino on CPU, bf16 if the difference is invisible, else fp32"
     assert str(plan_engine("keras")) == "keras on CPU, fp32"
     machine(gpu=True)
     assert str(plan_engine()) == "keras on a GPU that it can use, else openvino; precision auto"
     assert str(plan_engine(device="1")) == "keras on GPU 1, precision auto"
 
 
-def test_the_command_line_says_it_before_the_first_frame(
+def test_the_command_line_fails_before_the_first_frame(
     machine: Callable[..., None], vsr: Vsr, sample: Sample, tmp_path: Path
 ) -> None:
     target = tmp_path / "out.mp4"
     machine(openvino=False)
-    missing = vsr("upscale", sample(media.cfr), target, "--engine", "openvino")
-    assert missing.status == 1
-    assert missing.err.count("\n") == 1
-    assert "pip install 'vsrcli[openvino]'" in missing.err
+    without_package = vsr("upscale", sample(media.cfr), target, "--engine", "openvino")
+    assert without_package.status == 1
+    assert without_package.err.count("\n") == 1
+    assert "pip install 'vsrcli[openvino]'" in without_package.err
     machine()
-    wrong = vsr("upscale", sample(media.cfr), target, "--engine", "openvino", "--precision", "fp16")
-    assert wrong.status == 1
-    assert "there: fp32" in wrong.err
+    wrong_precision = vsr("upscale", sample(media.cfr), target, "--engine", "openvino", "--precision", "fp16")
+    assert wrong_precision.status == 1
+    assert "available: fp32" in wrong_precision.err
     assert vsr("upscale", sample(media.cfr), target, "--engine", "magic").status == 2
-    planned = vsr("upscale", sample(media.cfr), target, "--dry-run")
-    assert "  engine: openvino on CPU, fp32\n" in planned.err
+    dry_run = vsr("upscale", sample(media.cfr), target, "--dry-run")
+    assert "  engine: openvino on CPU, fp32\n" in dry_run.err
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Small random networks and films for the engine's tests."""
+"""Small random networks, noise, and a way to run a stream, for tests of inference."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from vsrcli.inference.types import Stream
 from vsrcli.models import duf_r, duf_s
 
 
-def enliven(model: Any, gain: float = 1.0, seed: int = 1) -> Any:
-    """Random kernels for every layer: fresh networks start as interpolators that hardly use their features.
+def randomize(model: Any, gain: float = 1.0, seed: int = 1) -> Any:
+    """Set random kernels in every layer: untrained networks start as interpolators that hardly use features.
 
     Args:
         model: any network.
@@ -29,19 +29,19 @@ def enliven(model: Any, gain: float = 1.0, seed: int = 1) -> Any:
 
 
 def tiny_cached(scale: int = 4) -> duf_s.DufS:
-    return enliven(duf_s.build(scale, width=8, blocks=1, head=8))
+    return randomize(duf_s.build(scale, width=8, blocks=1, head=8))
 
 
 def tiny_recurrent(scale: int = 4, gain: float = 0.8, seed: int = 1) -> duf_r.DufR:
-    return enliven(duf_r.build(scale, width=8, levels=2, blocks=1, head=8), gain, seed)
+    return randomize(duf_r.build(scale, width=8, levels=2, blocks=1, head=8), gain, seed)
 
 
-def film(count: int, height: int = 10, width: int = 12) -> np.ndarray:
-    """Noise: (count, height, width, 3) float32."""
+def noise_frames(count: int, height: int = 10, width: int = 12) -> np.ndarray:
+    """Return noise: (count, height, width, 3) float32."""
     return np.random.default_rng(count).random((count, height, width, 3)).astype(np.float32)
 
 
-def answers(stream: Stream, frames: Iterable[np.ndarray]) -> list[np.ndarray]:
-    """Every result of a stream, flushed."""
+def run_stream(stream: Stream, frames: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Return all results of a stream, flushed."""
     results = [stream.push(frame) for frame in frames]
     return [result for result in results if result is not None] + stream.flush()

@@ -1,4 +1,4 @@
-"""Pictures that stand still are computed once, and nobody can tell from the film."""
+"""Static frames are computed once, and the output is the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import answers, film, tiny_cached
+from random_networks import noise_frames, run_stream, tiny_cached
 
 import media_samples as media
 from terminal import Outcome
@@ -29,13 +29,13 @@ from vsrcli.inference.wrappers import ResizingStream, StaticFrameStream, reuse_s
 
 HEIGHT, WIDTH = 10, 24
 PLAN = plan_tiles(HEIGHT, WIDTH, 14, 2, feather=2)
-PICTURES = film(4, HEIGHT, WIDTH)
-FREE = 7  # equal frames, the first included, until a window of seven repeats
+STILLS = noise_frames(4, HEIGHT, WIDTH)
+COMPUTED = 7  # equal frames, the first included, until a window of seven repeats
 
-Opener = Callable[[], Stream]
+OpenStream = Callable[[], Stream]
 
 
-def windowed(window: np.ndarray, training: bool) -> np.ndarray:
+def weighted_mean(window: np.ndarray, training: bool) -> np.ndarray:
     """Seven frames, each with a weight of its own, at twice the size."""
     import keras
 
@@ -44,8 +44,8 @@ def windowed(window: np.ndarray, training: bool) -> np.ndarray:
     return keras.ops.repeat(keras.ops.repeat(merged, 2, axis=1), 2, axis=2)
 
 
-def openers() -> dict[str, tuple[Opener, int]]:
-    """A way to open each kind, and how many frames late it answers."""
+def stream_factories() -> dict[str, tuple[OpenStream, int]]:
+    """Return a function that opens a stream of each kind, and its lookahead."""
     cached, window = {}, {}
     model = KerasBackend(tiny_cached(2))
 
@@ -56,7 +56,7 @@ def openers() -> dict[str, tuple[Opener, int]]:
 
     def open_window(height: int, width: int) -> Stream:
         size = height, width
-        window[size] = window.get(size) or compile_window(KerasBackend(windowed), *size)
+        window[size] = window.get(size) or compile_window(KerasBackend(weighted_mean), *size)
         return WindowStream(window[size])
 
     bicubic = ResampleEngine("bicubic", 2).open
@@ -68,11 +68,11 @@ def openers() -> dict[str, tuple[Opener, int]]:
     }
 
 
-KINDS = openers()
+KINDS = stream_factories()
 
 
-class Counting:
-    """A stream that counts how often it is asked."""
+class CountingStream:
+    """A stream that counts pushes."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream, self.pushes = stream, 0
@@ -94,116 +94,116 @@ class Counting:
         self.stream.restore(state)
 
 
-def shown(*lengths: int) -> list[np.ndarray]:
-    """The pictures in turn, each for so many frames; every frame an array of its own."""
-    return [PICTURES[index % 4].copy() for index, length in enumerate(lengths) for _ in range(length)]
+def sequence_of(*lengths: int) -> list[np.ndarray]:
+    """Return the stills in turn, each for so many frames; every frame an array of its own."""
+    return [STILLS[index % 4].copy() for index, length in enumerate(lengths) for _ in range(length)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(lengths=st.lists(st.integers(1, 14), min_size=1, max_size=5))
 @settings(max_examples=8, deadline=None)
-def test_the_same_pictures_bit_for_bit(kind: str, lengths: list[int]) -> None:
-    opened, lookahead = KINDS[kind]
-    frames, told = shown(*lengths), []
-    inner = Counting(opened())
-    found = answers(StaticFrameStream(inner, lookahead, lambda: told.append(1)), frames)
-    np.testing.assert_array_equal(np.stack(found), np.stack(answers(opened(), frames)))
+def test_the_same_results_bit_for_bit(kind: str, lengths: list[int]) -> None:
+    open_stream, lookahead = KINDS[kind]
+    frames, reuses = sequence_of(*lengths), []
+    inner = CountingStream(open_stream())
+    actual = run_stream(StaticFrameStream(inner, lookahead, lambda: reuses.append(1)), frames)
+    np.testing.assert_array_equal(np.stack(actual), np.stack(run_stream(open_stream(), frames)))
     expected = sum(max(0, length - 2 * lookahead - 1) for length in lengths)
-    assert len(told) == expected  # and so many pushes fewer
+    assert len(reuses) == expected  # and as many pushes fewer
     assert inner.pushes == len(frames) - expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_state_of_every_moment(kind: str) -> None:
-    """Saved while a picture stands, and before and after; the state is that of a plain stream."""
-    opened, lookahead = KINDS[kind]
-    frames = shown(3, 12, 2, 9)
-    expected = answers(opened(), frames)
-    stream, plain = StaticFrameStream(opened(), lookahead), opened()
-    for moment in range(len(frames) + 1):
+def test_a_state_of_every_position(kind: str) -> None:
+    """Saved during static frames, before and after; the state is that of a plain stream."""
+    open_stream, lookahead = KINDS[kind]
+    frames = sequence_of(3, 12, 2, 9)
+    expected = run_stream(open_stream(), frames)
+    stream, plain = StaticFrameStream(open_stream(), lookahead), open_stream()
+    for position in range(len(frames) + 1):
         file = io.BytesIO()
         np.savez(file, **stream.state())  # type: ignore[arg-type]
         file.seek(0)
-        state, wanted = np.load(file, allow_pickle=False), plain.state()
-        assert set(state) == set(wanted)
-        for name in wanted:
-            np.testing.assert_array_equal(state[name], wanted[name])
-        other = StaticFrameStream(opened(), lookahead)
+        state, plain_state = np.load(file, allow_pickle=False), plain.state()
+        assert set(state) == set(plain_state)
+        for name in plain_state:
+            np.testing.assert_array_equal(state[name], plain_state[name])
+        other = StaticFrameStream(open_stream(), lookahead)
         other.restore(state)
-        rest = answers(other, frames[moment:])
-        assert len(rest) == len(frames) - max(0, moment - lookahead)
-        for got, right in zip(rest, expected[len(expected) - len(rest) :], strict=True):
-            np.testing.assert_array_equal(got, right)
-        if moment < len(frames):
-            stream.push(frames[moment])
-            plain.push(frames[moment])
+        remaining = run_stream(other, frames[position:])
+        assert len(remaining) == len(frames) - max(0, position - lookahead)
+        for result, reference in zip(remaining, expected[len(expected) - len(remaining) :], strict=True):
+            np.testing.assert_array_equal(result, reference)
+        if position < len(frames):
+            stream.push(frames[position])
+            plain.push(frames[position])
 
 
-def test_a_fork_goes_its_own_way() -> None:
-    opened, lookahead = KINDS["cached"]
-    frames, results = shown(12, 1, 10), []
-    stream = StaticFrameStream(opened(), lookahead)
+def test_a_fork_is_independent() -> None:
+    open_stream, lookahead = KINDS["cached"]
+    frames, results = sequence_of(12, 1, 10), []
+    stream = StaticFrameStream(open_stream(), lookahead)
     for frame in frames:
         other = stream.fork()
         for _ in range(9):
-            other.push(PICTURES[3])
+            other.push(STILLS[3])
         other.flush()
         results.append(stream.push(frame))
-    found = [result for result in results if result is not None] + stream.fork().flush()
-    np.testing.assert_array_equal(np.stack(found), np.stack(answers(opened(), frames)))
+    actual = [result for result in results if result is not None] + stream.fork().flush()
+    np.testing.assert_array_equal(np.stack(actual), np.stack(run_stream(open_stream(), frames)))
 
 
 def test_one_code_of_one_pixel_is_a_change() -> None:
-    opened, lookahead = KINDS["cached"]
-    frames = shown(12)
+    open_stream, lookahead = KINDS["cached"]
+    frames = sequence_of(12)
     frames[9][HEIGHT - 1, WIDTH - 1, 2] += np.float32(1 / 255)
-    found = answers(StaticFrameStream(opened(), lookahead), frames)
-    np.testing.assert_array_equal(np.stack(found), np.stack(answers(opened(), frames)))
+    actual = run_stream(StaticFrameStream(open_stream(), lookahead), frames)
+    np.testing.assert_array_equal(np.stack(actual), np.stack(run_stream(open_stream(), frames)))
 
 
-def test_a_recurrent_network_is_left_alone() -> None:
+def test_a_recurrent_network_is_not_wrapped() -> None:
     engine = ResampleEngine("bicubic", 2)
     stream = engine.open(HEIGHT, WIDTH)
     assert reuse_static_frames(stream, "recurrent", 3) is stream
-    assert reuse_static_frames(stream, "resample", 0) is stream  # no dearer than the comparison
+    assert reuse_static_frames(stream, "resample", 0) is stream  # costs no more than the comparison
     assert isinstance(reuse_static_frames(stream, "cached", 3), StaticFrameStream)
 
 
 @pytest.fixture(scope="module")
 def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lossless film: twenty frames of one slide, then twenty of another."""
+    """A lossless video: twenty frames of one slide, then twenty of another."""
     path = tmp_path_factory.mktemp("slides") / "slides.mkv"
-    both = "testsrc=s=32x24:r=25,trim=end_frame=1,loop=19:1:0[a];"
-    both += "mandelbrot=s=32x24:r=25,trim=end_frame=1,loop=19:1:0[b];[a][b]concat"
-    media.run_ffmpeg("-filter_complex", both, "-c:v", "ffv1", path)
+    graph = "testsrc=s=32x24:r=25,trim=end_frame=1,loop=19:1:0[a];"
+    graph += "mandelbrot=s=32x24:r=25,trim=end_frame=1,loop=19:1:0[b];[a][b]concat"
+    media.run_ffmpeg("-filter_complex", graph, "-c:v", "ffv1", path)
     return path
 
 
-def test_a_film_says_how_many_were_repeated(
+def test_the_summary_counts_repeated_frames(
     slides: Path, tmp_path: Path, vsr: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny_weights(tmp_path, "cached")
     monkeypatch.setenv("VSR_WEIGHTS", str(tmp_path))
     options = ("-m", "duf-s", "-s", "2", "-g", "cpu")
-    seen = vsr("upscale", slides, tmp_path / "out.mkv", *options, "--codec", "ffv1")
-    assert seen.status == 0
-    assert f"{2 * (20 - FREE)} of 40 frames were repeated and not computed again" in seen.err
+    outcome = vsr("upscale", slides, tmp_path / "out.mkv", *options, "--codec", "ffv1")
+    assert outcome.status == 0
+    assert f"{2 * (20 - COMPUTED)} of 40 frames were repeated and not computed again" in outcome.err
     moving = media.cfr(tmp_path)
     assert "repeated" not in vsr("upscale", moving, tmp_path / "moving.mkv", *options).err
 
 
 def test_segments_do_not_show(slides: Path, tmp_path: Path) -> None:
-    """Segments end in the middle of a slide, which does not make it be computed again."""
+    """A segment that ends in the middle of a slide does not cause it to be computed again."""
     weights = str(tiny_weights(tmp_path, "cached"))
     encode = EncodeOptions(codec="ffv1", overwrite=True)
-    films = []
+    outputs = []
     for segment in ("none", 7):
         target = tmp_path / f"{segment}.mkv"
         result = upscale(
             slides, target, Options(Fraction(2), weights, device="cpu", segment=segment, encode=encode)
         )
-        assert (result.frames, result.reused_frames) == (40, 2 * (20 - FREE))
+        assert (result.frames, result.reused_frames) == (40, 2 * (20 - COMPUTED))
         raw = tmp_path / f"{segment}.rgb"
         media.run_ffmpeg("-i", target, "-f", "rawvideo", "-pix_fmt", "rgb24", raw)
-        films.append(raw.read_bytes())
-    assert films[0] == films[1]
+        outputs.append(raw.read_bytes())
+    assert outputs[0] == outputs[1]

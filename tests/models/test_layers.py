@@ -1,4 +1,4 @@
-"""Dynamic upsampling filters against a loop that says what they are."""
+"""Dynamic upsampling filters against a plain loop."""
 
 import numpy as np
 import pytest
@@ -30,15 +30,20 @@ def naive(image: np.ndarray, logits: np.ndarray, residual: np.ndarray, scale: in
 
 def upscaled(image: np.ndarray, logits: np.ndarray, residual: np.ndarray, scale: int) -> np.ndarray:
     """The output stage of a network whose heads give these; ``(H, W, C)`` all, sub-pixel major."""
-    around = layers.pad_border(ops.convert_to_tensor(image[None].astype("float32")))
-    heads = []
-    for values in (logits, residual):  # through the layer itself: the channels' order is the saved one
+    padded = layers.pad_border(ops.convert_to_tensor(image[None].astype("float32")))
+    outputs = []
+    for values in (
+        logits,
+        residual,
+    ):  # through the layer itself: its order of channels is that of weight files
         channels = values.shape[-1]
         layer = layers.SubpixelConv(channels // scale**2, scale)
         layer.build((None, None, None, channels))
         layer.set_weights([np.eye(channels)[None, None], np.zeros(channels)])
-        heads.append(layer(values[None].astype("float32")))
-    return ops.convert_to_numpy(layers.depth_to_space(layers.apply_dynamic_filters(around, *heads), scale))[0]
+        outputs.append(layer(values[None].astype("float32")))
+    return ops.convert_to_numpy(layers.depth_to_space(layers.apply_dynamic_filters(padded, *outputs), scale))[
+        0
+    ]
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -49,8 +54,8 @@ def test_filtering_equals_the_naive_loop(scale, size):
     logits = rng.normal(size=(*size, 25 * scale**2)) * 3
     residual = rng.normal(size=(*size, 3 * scale**2)) * 0.1
     expected = naive(image, logits, residual, scale)
-    got = upscaled(image, logits, residual, scale)
-    np.testing.assert_allclose(got, expected, atol=2e-6)
+    actual = upscaled(image, logits, residual, scale)
+    np.testing.assert_allclose(actual, expected, atol=2e-6)
 
 
 @pytest.mark.parametrize("phase", ["centre", "zero"])
@@ -59,12 +64,12 @@ def test_the_untrained_filters_interpolate_at_the_right_phase(phase):
     scale, width = 4, 12
     ramp = np.broadcast_to(np.arange(width, dtype=np.float32)[None, :, None] / width, (6, width, 3))
     bias = np.broadcast_to(layers.interpolating_bias(scale, phase), (6, width, 25 * scale**2))
-    got = upscaled(ramp, bias, np.zeros((6, width, 3 * scale**2)), scale)
+    actual = upscaled(ramp, bias, np.zeros((6, width, 3 * scale**2)), scale)
     shift = (scale - 1) / 2 if phase == "centre" else 0
     expected = (np.arange(scale * width) - shift) / scale / width
     inner = slice(3 * scale, -3 * scale)
-    np.testing.assert_allclose(got[12, inner, 0], expected[inner], atol=0.012)
-    assert abs(float(np.mean(got[12, inner, 0] - expected[inner]))) < 1e-3
+    np.testing.assert_allclose(actual[12, inner, 0], expected[inner], atol=0.012)
+    assert abs(float(np.mean(actual[12, inner, 0] - expected[inner]))) < 1e-3
 
 
 def test_depth_to_space_puts_rows_before_columns():
@@ -75,9 +80,9 @@ def test_depth_to_space_puts_rows_before_columns():
 
 
 @pytest.mark.parametrize("level", [-1000.0, -60.0, 60.0, 1000.0])
-def test_filters_of_any_strength_give_a_picture(level):
-    """A network that is very sure of itself: no overflow, no division by zero, brightness kept."""
+def test_extreme_logits_give_finite_results(level):
+    """No overflow, no division by zero, same brightness."""
     logits = np.full((4, 5, 25 * 4), level)
     logits[..., ::25] = -level
-    got = upscaled(np.full((4, 5, 3), 0.5), logits, np.zeros((4, 5, 12)), 2)
-    np.testing.assert_allclose(got, 0.5, atol=1e-6)
+    actual = upscaled(np.full((4, 5, 3), 0.5), logits, np.zeros((4, 5, 12)), 2)
+    np.testing.assert_allclose(actual, 0.5, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Output sizes: never distorted, never smaller, what was asked for to the pixel."""
+"""Output sizes: never distorted, never smaller, exactly as requested."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vsrcli.frames.geometry import (
 
 SQUARE = Fraction(1)
 PAL_WIDE = Fraction(64, 45)
-Film = tuple[int, int, Fraction]
+SourceSize = tuple[int, int, Fraction]
 
 
 def size(geometry: Geometry) -> tuple[int, int, Fraction]:
@@ -26,7 +26,7 @@ def size(geometry: Geometry) -> tuple[int, int, Fraction]:
 
 
 @pytest.mark.parametrize(
-    ("film", "wanted", "expected"),
+    ("source", "requested", "expected"),
     [
         ((640, 360, SQUARE), SizeRequest(height=1080), (1920, 1080, SQUARE)),
         ((640, 360, SQUARE), SizeRequest(width=1280), (1280, 720, SQUARE)),
@@ -38,7 +38,7 @@ def size(geometry: Geometry) -> tuple[int, int, Fraction]:
             (720, 576, PAL_WIDE),
             SizeRequest(height=1080),
             (1350, 1080, PAL_WIDE),
-        ),  # stored pixels keep their shape
+        ),  # pixels keep their aspect ratio
         ((720, 576, PAL_WIDE), SizeRequest(width=1440), (1440, 1152, PAL_WIDE)),
         ((640, 360, SQUARE), SizeRequest(1920, 1080), (1920, 1080, SQUARE)),
         ((640, 480, SQUARE), SizeRequest(1920, 1080), (1440, 1080, SQUARE)),
@@ -60,48 +60,48 @@ def size(geometry: Geometry) -> tuple[int, int, Fraction]:
         ((1, 9, SQUARE), SizeRequest(height=18), (2, 18, SQUARE)),
     ],
 )
-def test_sizes(film: Film, wanted: SizeRequest, expected: tuple[int, int, Fraction]) -> None:
-    assert size(geometry_for_size(*film, wanted)) == expected
+def test_sizes(source: SourceSize, requested: SizeRequest, expected: tuple[int, int, Fraction]) -> None:
+    assert size(geometry_for_size(*source, requested)) == expected
 
 
 @pytest.mark.parametrize("shape", [SQUARE, PAL_WIDE, Fraction(8, 9), Fraction(1, 3)])
 @pytest.mark.parametrize("fill", [False, True])
-def test_the_picture_is_not_distorted(shape: Fraction, fill: bool) -> None:
-    """What is seen of the old picture has the aspect of the new one, up to the rounding of one side."""
+def test_frames_are_not_distorted(shape: Fraction, fill: bool) -> None:
+    """The visible part of the input has the aspect ratio of the output, up to the rounding of one side."""
     for width, height in [(64, 48), (65, 49), (48, 64), (300, 20)]:
         for box in [(600, 400), (1000, 313), (331, 997)]:
             try:
-                found = geometry_for_size(width, height, shape, SizeRequest(*box, fill=fill))
+                geometry = geometry_for_size(width, height, shape, SizeRequest(*box, fill=fill))
             except UsageError:
                 continue
-            aspect = width * found.visible_fractions[0] * shape / (height * found.visible_fractions[1])
-            shown = found.width * found.sample_aspect_ratio
-            assert abs(shown - aspect * found.height) <= 2 * max(1, aspect)
-            assert found.scale_x / found.scale_y == shape / found.sample_aspect_ratio
+            aspect = width * geometry.visible_fractions[0] * shape / (height * geometry.visible_fractions[1])
+            display_width = geometry.width * geometry.sample_aspect_ratio
+            assert abs(display_width - aspect * geometry.height) <= 2 * max(1, aspect)
+            assert geometry.scale_x / geometry.scale_y == shape / geometry.sample_aspect_ratio
             if fill:
-                assert (found.width, found.height) == box
-                assert max(found.visible_fractions) == 1
-                assert min(found.visible_fractions) > 0
+                assert (geometry.width, geometry.height) == box
+                assert max(geometry.visible_fractions) == 1
+                assert min(geometry.visible_fractions) > 0
             else:
-                assert found.is_uncropped
-                assert found.width <= box[0]
-                assert found.height <= box[1]
-                assert found.width == box[0] or found.height == box[1]
+                assert geometry.is_uncropped
+                assert geometry.width <= box[0]
+                assert geometry.height <= box[1]
+                assert geometry.width == box[0] or geometry.height == box[1]
 
 
-def test_what_fills_a_box_is_cut_in_one_direction_only() -> None:
-    found = geometry_for_size(640, 480, SQUARE, SizeRequest(1920, 1080, fill=True))
-    assert found.visible_fractions == (1, Fraction(3, 4))
-    assert found.factor == 3
-    found = geometry_for_size(480, 640, SQUARE, SizeRequest(1920, 1920, fill=True))
-    assert found.visible_fractions == (1, Fraction(3, 4))
-    found = geometry_for_size(640, 480, SQUARE, SizeRequest(960, 960, fill=True))
-    assert found.visible_fractions == (Fraction(3, 4), 1)
+def test_filling_a_box_crops_in_one_direction_only() -> None:
+    geometry = geometry_for_size(640, 480, SQUARE, SizeRequest(1920, 1080, fill=True))
+    assert geometry.visible_fractions == (1, Fraction(3, 4))
+    assert geometry.factor == 3
+    geometry = geometry_for_size(480, 640, SQUARE, SizeRequest(1920, 1920, fill=True))
+    assert geometry.visible_fractions == (1, Fraction(3, 4))
+    geometry = geometry_for_size(640, 480, SQUARE, SizeRequest(960, 960, fill=True))
+    assert geometry.visible_fractions == (Fraction(3, 4), 1)
 
 
 def test_factors() -> None:
     assert size(geometry_for_scale(64, 48, PAL_WIDE, Fraction(5, 2))) == (160, 120, PAL_WIDE)
-    assert size(geometry_for_scale(65, 49, SQUARE, Fraction(3))) == (195, 147, SQUARE)  # as it always was
+    assert size(geometry_for_scale(65, 49, SQUARE, Fraction(3))) == (195, 147, SQUARE)
     assert size(geometry_for_scale(1, 1, SQUARE, Fraction(MAX_SCALE))) == (16, 16, SQUARE)
     for scale in (Fraction(1), Fraction(1, 2), Fraction(0), Fraction(-2)):
         with pytest.raises(UsageError, match=r"more than 1.*ffmpeg"):
@@ -111,7 +111,7 @@ def test_factors() -> None:
 
 
 @pytest.mark.parametrize(
-    ("film", "wanted", "words"),
+    ("source", "requested", "message"),
     [
         ((1920, 1080, SQUARE), SizeRequest(height=720), r"--height 720: .* 1920x1080, .* smaller.*ffmpeg"),
         ((1920, 1080, SQUARE), SizeRequest(height=1080), r"is its size already"),
@@ -124,28 +124,32 @@ def test_factors() -> None:
             r"pixels of 8:9.*smaller",
         ),  # narrower, though higher
         ((640, 480, SQUARE), SizeRequest(320, 200, fill=True), r"--size 320x200 --fill.*smaller"),
-        ((64, 48, SQUARE), SizeRequest(*NAMED_SIZES["4k"]), r"45 times the film's 64x48; .*16 times"),
+        (
+            (64, 48, SQUARE),
+            SizeRequest(*NAMED_SIZES["4k"]),
+            r"45 times the source's 64x48; 16 times is the most",
+        ),
         ((1, 1, SQUARE), SizeRequest(height=1080), r"1080 times"),
-        ((64, 48, SQUARE), SizeRequest(999999, 999999), r"times the film's"),
+        ((64, 48, SQUARE), SizeRequest(999999, 999999), r"times the source's"),
     ],
 )
-def test_refused(film: Film, wanted: SizeRequest, words: str) -> None:
-    with pytest.raises(UsageError, match=words):
-        geometry_for_size(*film, wanted)
+def test_refused(source: SourceSize, requested: SizeRequest, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        geometry_for_size(*source, requested)
 
 
-def test_what_cannot_be_asked_for() -> None:
-    for ask in (
+def test_impossible_requests() -> None:
+    for invalid in (
         SizeRequest,
         lambda: SizeRequest(width=0),
         lambda: SizeRequest(height=-1),
         lambda: SizeRequest(None, 9, fill=True),
     ):
         with pytest.raises(UsageError):
-            ask()
+            invalid()
 
 
-def test_screens_have_the_sides_of_their_names() -> None:
+def test_named_sizes_have_the_sides_of_their_names() -> None:
     for name, (width, height) in NAMED_SIZES.items():
         assert width % 2 == height % 2 == 0
         assert abs(Fraction(width, height) - Fraction(16, 9)) < Fraction(1, 400)
