@@ -35,7 +35,7 @@ TINY_R = {"width": 8, "levels": 2, "blocks": 1, "head": 8}
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "late"), [("duf-16l", {"depth": 16}, 3), ("duf-s", TINY, 3), ("duf-r-s", TINY_R, 2)]
+    ("name", "options", "lookahead"), [("duf-16l", {"depth": 16}, 3), ("duf-s", TINY, 3), ("duf-r-s", TINY_R, 2)]
 )
 @pytest.mark.parametrize("scale", [2, 3])
 def test_every_kind_of_network_runs(
