@@ -30,7 +30,7 @@ from vsrcli.evaluate.clips import read_frames
 from vsrcli.evaluate.metrics import psnr_y
 from vsrcli.frames.pixels import to_codes, to_float
 from vsrcli.frames.resample import resize
-from vsrcli.inference.selection import choose, open_engine
+from vsrcli.inference.selection import choose_model, open_engine
 from vsrcli.inference.types import Engine
 
 SCALES = (2, 3, 6)
@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--time", action="store_true")
     parser.add_argument("--turns", type=int, default=5)
     given = parser.parse_args()
-    engine = open_engine(choose(given.model, Fraction(4)), device="cpu")
+    engine = open_engine(choose_model(given.model, Fraction(4)), device="cpu")
     print(engine.description)
     if given.time:
         share(engine, given.turns)

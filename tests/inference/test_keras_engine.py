@@ -35,7 +35,8 @@ TINY_R = {"width": 8, "levels": 2, "blocks": 1, "head": 8}
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "lookahead"), [("duf-16l", {"depth": 16}, 3), ("duf-s", TINY, 3), ("duf-r-s", TINY_R, 2)]
+    ("name", "options", "lookahead"),
+    [("duf-16l", {"depth": 16}, 3), ("duf-s", TINY, 3), ("duf-r-s", TINY_R, 2)],
 )
 @pytest.mark.parametrize("scale", [2, 3])
 def test_every_kind_of_network_runs(
@@ -70,8 +71,8 @@ def test_a_state_is_restored_in_another_engine_with_the_same_weights(tmp_path: P
     for frame in FRAMES:
         first.push(frame)
     other.restore(first.state())
-    for picture, reference in zip(first.flush(), other.flush(), strict=True):
-        np.testing.assert_array_equal(picture, reference)
+    for result, reference in zip(first.flush(), other.flush(), strict=True):
+        np.testing.assert_array_equal(result, reference)
 
 
 def test_tiles_of_a_recurrent_network_share_twice_the_radius_of_one_step() -> None:

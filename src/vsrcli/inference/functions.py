@@ -170,7 +170,7 @@ def shapes_of(architecture: Architecture, scale: int, precision: str = "fp32") -
 
 
 def shapes_of_model(model: Any) -> NetworkShapes:
-    """Return the shapes of a built network; any callable on whole windows counts as ``window``."""
+    """Return the shapes of a built network; any callable on full windows counts as ``window``."""
     if not hasattr(model, "fusions"):
         return NetworkShapes("window")
     kind = "recurrent" if hasattr(model, "recall") else "cached"

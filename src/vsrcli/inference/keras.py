@@ -72,7 +72,7 @@ class KerasBackend:
     """A network on Keras' backend, see :class:`~vsrcli.inference.backend.Backend`.
 
     Args:
-        model: from a ``build`` of :mod:`vsrcli.models`, or any callable on whole windows.
+        model: from a ``build`` of :mod:`vsrcli.models`, or any callable on full windows.
         band_pixels: low-resolution pixels per band of the output stage, about.
     """
 

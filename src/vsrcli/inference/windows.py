@@ -1,4 +1,4 @@
-"""Streams that run a network on whole windows of frames, as the paper's DUF does.
+"""Streams that run a network on full windows of frames, as the paper's DUF does.
 
 At the ends of a shot, missing neighbours are replaced by the nearest frame. (The authors of DUF pad with
 black, which costs their first and last frames 1 to 6 dB.)
@@ -76,7 +76,7 @@ class SlidingWindow(Generic[Frame]):
 
 @dataclass(frozen=True)
 class CompiledWindowModel:
-    """A network on whole windows, compiled for one frame size.
+    """A network on full windows, compiled for one frame size.
 
     Attributes:
         upscale: a window ``(1, 7, H, W, 3)`` -> its centre frame, upscaled and clipped.
@@ -91,7 +91,7 @@ class CompiledWindowModel:
 
 
 def compile_window(backend: Backend, height: int, width: int) -> CompiledWindowModel:
-    """Compile a network on whole windows for frames of one size."""
+    """Compile a network on full windows for frames of one size."""
     compiled = backend.compile(height, width, plan_bands(height, width, height * width))
     return CompiledWindowModel(compiled["upscale"], height, width, backend.read_result)
 

@@ -29,7 +29,7 @@ class Architecture:
     Attributes:
         name: as on the command line.
         summary: one line for people.
-        kind: ``resample`` (no weights), ``window`` (the whole window anew for every frame), ``cached``
+        kind: ``resample`` (no weights), ``window`` (the full window anew for every frame), ``cached``
             (features of each frame computed once) or ``recurrent`` (the same, and a recurrent state).
         scales: native factors.
         frames: frames that a result depends on, without those that enter through a recurrent state only.

@@ -4,7 +4,7 @@ From DUF (Jo et al., CVPR 2018) it has a window of seven frames without motion c
 upsampling filters and a residual. Different from DUF, every frame is encoded once, in two dimensions, and
 three *valid* temporal convolutions shorten time 7 -> 5 -> 3 -> 1. A valid convolution reads the same three
 features wherever the window stands, so each result is computed once and serves every window that contains it:
-a stream evaluates each layer once per frame, where DUF-16L computes its whole window anew.
+a stream evaluates each layer once per frame, where DUF-16L computes its full window anew.
 """
 
 from __future__ import annotations
