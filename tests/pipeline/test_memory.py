@@ -58,9 +58,9 @@ def test_full_hd_in_four_gibibytes(name: str) -> None:
 
 
 def test_slow_presets_take_more_memory() -> None:
-    whole_frames = plan_tiles(1080, 1920, None, 3)
+    full_frames = plan_tiles(1080, 1920, None, 3)
     fast, slow, slower = (
-        estimate_memory(ARCHITECTURES["bicubic"], replace(FULL_HD, preset=preset), whole_frames).ffmpeg
+        estimate_memory(ARCHITECTURES["bicubic"], replace(FULL_HD, preset=preset), full_frames).ffmpeg
         for preset in ("veryfast", "slow", "veryslow")
     )
     assert fast < slow < slower

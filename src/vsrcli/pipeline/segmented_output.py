@@ -49,7 +49,7 @@ _DEFAULT_FRAME_RATE = Fraction(25)
 
 
 class CheckpointSource(Protocol):
-    """What a checkpoint needs to know of the :class:`~vsrcli.pipeline.shot_upscaler.ShotUpscaler`.
+    """The part of :class:`~vsrcli.pipeline.shot_upscaler.ShotUpscaler` that a checkpoint needs.
 
     Attributes:
         count: shots begun.
