@@ -54,9 +54,9 @@ def authors_way(weights, height: int, width: int) -> Callable[[np.ndarray], np.n
     """One frame after another through a graph of whole windows, in TensorFlow."""
     import tensorflow as tf
 
-    from vsrcli.models.weights import load
+    from vsrcli.models.weights import load_model
 
-    model = load(weights)
+    model = load_model(weights)
     window = tf.TensorSpec((1, WINDOW, height, width, 3), tf.float32)
     graph = tf.function(lambda x: model(x, training=False), input_signature=[window])
     seen: list[np.ndarray] = []

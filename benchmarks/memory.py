@@ -53,10 +53,10 @@ from memory import FRAMES, forget_peak, peak_rss
 from setting import weights_for
 model, scale, device, precision, engine, side = sys.argv[1:]
 import numpy as np, psutil
-from vsrcli.inference.selection import Choice, open_engine
+from vsrcli.inference.selection import ModelChoice, open_engine
 with tempfile.TemporaryDirectory() as folder:
     weights = weights_for(model, int(scale), Path(folder))
-    choice = Choice(weights.architecture, weights, int(scale))
+    choice = ModelChoice(weights.architecture, weights, int(scale))
     engine = open_engine(choice, device=device, precision=precision, engine=engine)
     engine.open(16, 16)
     engine.open(int(side), int(side))  # compiled while the weights are there

@@ -76,10 +76,11 @@ def without_feedback(chosen: Any, scale: int, phase: str) -> Any:
     from keras import ops
 
     from vsrcli.models.duf_r import DufR
+    from vsrcli.models.winograd import concat_conv
 
     class Blind(DufR):
-        def step(self, features, hidden, feedback):
-            return super().step(features, hidden, ops.zeros_like(feedback))
+        def step(self, features, hidden, feedback, conv=concat_conv):
+            return super().step(features, hidden, ops.zeros_like(feedback), conv)
 
     network = Blind(scale, phase=phase, **chosen.options)
     network(ops.zeros((1, 2 * network.levels + 1, 4, 4, 3)))
@@ -165,9 +166,9 @@ def main() -> None:
 
 def pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Train one variant; its figures."""
-    from vsrcli.system.resources import keep_freed_memory
+    from vsrcli.system.resources import configure_malloc
 
-    keep_freed_memory()
+    configure_malloc()
     from vsrcli.degradations import PRESETS
     from vsrcli.models import architectures
     from vsrcli.train.config import TrainConfig
@@ -223,7 +224,7 @@ def pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
     config = replace(config, steps=steps, validate_every=steps, save_every=50)
     train(config, pairs, options.run / name, validation=validation, on_step=on_step)
-    return {"says": variant.says, "macs": chosen.macs(4), "steps": steps, **last}
+    return {"says": variant.says, "macs": chosen.multiply_adds(4), "steps": steps, **last}
 
 
 def table(run: Path) -> str:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from vsrcli.inference.keras import quiet_import
+from vsrcli.inference.keras import silence_native_stderr
 from vsrcli.models.architectures import architecture
-from vsrcli.models.weights import SUFFIX, Weights, read_weights, sha256
+from vsrcli.models.weights import SUFFIX, Weights, file_sha256, read_weights
 
 
 def machine() -> str:
@@ -37,7 +37,7 @@ def weights_for(model: str, scale: int, folder: Path) -> Weights:
     """
     if model.endswith(SUFFIX):
         return read_weights(Path(model))
-    with quiet_import():
+    with silence_native_stderr():
         import keras
 
     keras.utils.set_random_seed(0)
@@ -48,7 +48,7 @@ def weights_for(model: str, scale: int, folder: Path) -> Weights:
         "scale": scale,
         "degradation": "none",
         "phase": "centre",
-        "sha256": sha256(path),
+        "sha256": file_sha256(path),
     }
     path.with_name(path.name.removesuffix(SUFFIX) + ".json").write_text(json.dumps(card), encoding="utf-8")
     return read_weights(path)

@@ -25,10 +25,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vsrcli.degradations import recode
+from vsrcli.degradations import recompress
 from vsrcli.evaluate.clips import read_frames
 from vsrcli.evaluate.metrics import psnr_y
-from vsrcli.frames.pixels import to_codes, to_float
+from vsrcli.frames.pixels import to_float, to_integer
 from vsrcli.frames.resample import resize
 from vsrcli.inference.selection import choose_model, open_engine
 from vsrcli.inference.types import Engine
@@ -62,10 +62,10 @@ def lows(clip: np.ndarray, scale: int) -> Iterator[tuple[str, np.ndarray]]:
     """A clip in low resolution, uint8, made in several ways."""
     size = clip.shape[1] // scale, clip.shape[2] // scale
     for name, way in (("gamma", in_gamma_light), ("linear", in_linear_light)):
-        low = np.stack([to_codes(way("bicubic")(to_float(frame), *size), np.uint8) for frame in clip])
+        low = np.stack([to_integer(way("bicubic")(to_float(frame), *size), np.uint8) for frame in clip])
         yield name, low
         if name == "gamma":
-            yield "gamma, crf 23", recode(low)
+            yield "gamma, crf 23", recompress(low)
 
 
 def upscaled(engine: Engine, frames: np.ndarray) -> list[np.ndarray]:

@@ -53,15 +53,15 @@ class Streamed:
     """A model of this project, in the engine that films run in."""
 
     def __init__(self, name: str, engine: str, options: argparse.Namespace, folder: Path) -> None:
-        from vsrcli.inference.selection import Choice, open_engine
+        from vsrcli.inference.selection import ModelChoice, open_engine
 
         weights = weights_for(name, options.scale, folder)
-        choice = Choice(weights.architecture, weights, options.scale)
+        choice = ModelChoice(weights.architecture, weights, options.scale)
         device, precision = options.gpu, "fp32" if name == REFERENCE else options.precision
         opened = open_engine(choice, device=device, precision=precision, engine=engine)
         self.name = Path(name).name
         self.says = opened.description
-        self.macs = weights.architecture.macs(options.scale)
+        self.macs = weights.architecture.multiply_adds(options.scale)
         width, height = sides(options.size)
         self._stream = opened.open(height, width)
 
@@ -176,7 +176,7 @@ def networks(options: argparse.Namespace) -> None:
 
 
 def comparison(options: argparse.Namespace) -> None:
-    from vsrcli.inference.wrappers import same
+    from vsrcli.inference.wrappers import frames_equal
 
     width, height = sides(options.size)
     frame = np.random.default_rng(0).random((height, width, 3), dtype=np.float32)
@@ -186,7 +186,7 @@ def comparison(options: argparse.Namespace) -> None:
         turns = []
         for _ in range(21):
             began = time.perf_counter()
-            same(frame, other)
+            frames_equal(frame, other)
             turns.append((time.perf_counter() - began) * 1e6 / (width * height))
         table.row(label, f"{np.median(turns):.5f}")
     table.print()

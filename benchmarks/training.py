@@ -21,7 +21,7 @@ import numpy as np
 from setting import machine
 
 from vsrcli.degradations import PRESETS, degrade
-from vsrcli.inference.keras import quiet_import
+from vsrcli.inference.keras import silence_native_stderr
 from vsrcli.models.architectures import architecture
 from vsrcli.train.batches import BatchPlan
 from vsrcli.train.config import PLACES, PRECISIONS, TrainConfig, check_sequences, margin
@@ -99,7 +99,7 @@ def main() -> None:
             pairs = prepare_pairs(find_footage(options.folder), cache, options.scale, preset)
         else:
             pairs = generated(options.scale, options.degradation)
-        with quiet_import():
+        with silence_native_stderr():
             import keras
 
             from vsrcli.train.device_data import device_memory
