@@ -1,4 +1,4 @@
-"""Fixtures for all rooms: an ffmpeg to run, and tiny films made once per session."""
+"""Fixtures for all tests: an ffmpeg to run, and tiny videos that are made once per session."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-# A shell that starts the tests in the background makes them, and all that they start, deaf to SIGINT.
+# A shell that starts the tests in the background makes them and their children ignore SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Networks that OpenVINO runs are kept beside pytest's own cache, not in the user's."""
+    """Store OpenVINO graphs next to pytest's own cache, not in the user's."""
     os.environ["VSR_CACHE"] = str(config.rootpath / ".pytest_cache" / "vsr")
 
 
@@ -29,7 +29,7 @@ def ffmpeg() -> Any:
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """``sample(media_samples.rich, suffix=".mp4")``: the film, made at first use. Treat it as read-only."""
+    """``sample(media_samples.rich, suffix=".mp4")``: the video, made at first use. Treat it as read-only."""
     made: dict[tuple[object, ...], Path] = {}
 
     def make(function: Callable[..., Path], **options: Any) -> Path:
@@ -50,7 +50,7 @@ def vsr(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     def call(*arguments: object) -> Outcome:
         capsys.readouterr()
         status = run([str(argument) for argument in arguments])
-        said = capsys.readouterr()
-        return Outcome(status, said.out, said.err)
+        captured = capsys.readouterr()
+        return Outcome(status, captured.out, captured.err)
 
     return call

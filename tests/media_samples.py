@@ -1,7 +1,7 @@
-"""Tiny films for tests, made with lavfi by the bundled ffmpeg. Plain functions: folder in, path out.
+"""Tiny videos for tests, made with lavfi by the bundled ffmpeg.
 
-Pictures are 64x48 unless said otherwise and change from frame to frame. Every function writes one file and
-returns its path; nothing is downloaded.
+Every function writes one file into a folder and returns its path. Frames are 64x48 unless documented
+otherwise, and change from frame to frame. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ def run_ffmpeg(*arguments: str | int | Path) -> None:
 def moving_pattern(
     frames: int = 12, *, size: str = SIZE, rate: str = RATE, source: str = "testsrc2"
 ) -> list[str]:
-    """Input arguments for a moving test picture of exactly ``frames`` frames; ``source``: a lavfi source."""
+    """Return input arguments for a moving test pattern of ``frames`` frames; ``source``: a lavfi source."""
     options = f"{':' if '=' in source else '='}s={size}:r={rate}"
     return ["-f", "lavfi", "-i", f"{source}{options},trim=end_frame={frames}"]
 
 
 def sine_tone(seconds: float = 0.5, *, frequency: int = 440) -> list[str]:
-    """Input arguments for a sine tone."""
+    """Return input arguments for a sine tone."""
     return ["-f", "lavfi", "-i", f"sine=f={frequency}:r=48000:d={seconds}"]
 
 
 def cfr(folder: Path, *, frames: int = 12, suffix: str = ".mp4", audio: bool = True) -> Path:
-    """24000/1001 frames a second, H.264 with B-frames, AAC sound unless ``audio`` is False."""
+    """24000/1001 frames a second, H.264 with B-frames, with AAC audio unless ``audio`` is False."""
     path = folder / f"cfr-{frames}{'' if audio else '-silent'}{suffix}"
     tone = sine_tone(frames * 1001 / 24000) if audio else []
     run_ffmpeg(*moving_pattern(frames), *tone, *_X264, *_YUV420P, *(_AAC if audio else ()), path)
@@ -54,14 +54,14 @@ def vfr(folder: Path, *, suffix: str = ".mp4", frames: int = 12) -> Path:
     times = "settb=1/90000,setpts='N*2970+N*N*90+mod(N,3)*180'"
     clock = ["-video_track_timescale", "90000"] if suffix in (".mp4", ".mov") else []
     run_ffmpeg(
-        *moving_pattern(frames), *sine_tone(0.6), "-vf", times, "-fps_mode", "passthrough", "-enc_time_base", "1/90000",
-        *_X264, *_YUV420P, *_AAC, *clock, path,
+        *moving_pattern(frames), *sine_tone(0.6), "-vf", times,
+        "-fps_mode", "passthrough", "-enc_time_base", "1/90000", *_X264, *_YUV420P, *_AAC, *clock, path,
     )  # fmt: skip
     return path
 
 
 def video_starts_late(folder: Path, *, suffix: str = ".mp4") -> Path:
-    """Sound from 0 s on, the picture from 0.423 s on."""
+    """Audio from 0 s on, video from 0.423 s on."""
     path = folder / f"late{suffix}"
     run_ffmpeg(
         *sine_tone(1),
@@ -81,7 +81,7 @@ def video_starts_late(folder: Path, *, suffix: str = ".mp4") -> Path:
 
 
 def audio_starts_late(folder: Path, *, suffix: str = ".mkv") -> Path:
-    """The picture from 0 s on, sound from 0.25 s on."""
+    """Video from 0 s on, audio from 0.25 s on."""
     path = folder / f"audio-late{suffix}"
     run_ffmpeg(
         *moving_pattern(),
@@ -111,11 +111,12 @@ def mpegts(folder: Path, *, offset: float = 0, frames: int = 24) -> Path:
 
 
 def mpegts_wrapping(folder: Path, *, frames: int = 48) -> Path:
-    """MPEG-TS whose 33-bit clock wraps after 0.7 s: libavformat says that it begins below zero."""
+    """MPEG-TS whose 33-bit clock wraps after 0.7 s: libavformat reports a negative start."""
     path = folder / "wrapping.ts"
     run_ffmpeg(
-        *moving_pattern(frames, rate="25"), *sine_tone(frames / 25), *_X264, *_YUV420P, *_AAC, "-muxdelay", "0",
-        "-output_ts_offset", f"{2**33 / 90000 - 0.7:.3f}", "-mpegts_copyts", "1", "-f", "mpegts", path,
+        *moving_pattern(frames, rate="25"), *sine_tone(frames / 25), *_X264, *_YUV420P, *_AAC,
+        "-muxdelay", "0", "-output_ts_offset", f"{2**33 / 90000 - 0.7:.3f}",
+        "-mpegts_copyts", "1", "-f", "mpegts", path,
     )  # fmt: skip
     return path
 
@@ -131,7 +132,7 @@ def mpegts_mid_stream(folder: Path) -> Path:
 
 
 def ten_bit(folder: Path, *, suffix: str = ".mkv") -> Path:
-    """10-bit HEVC, BT.2020 with PQ, 4:2:0, top-left chroma: an HDR film."""
+    """10-bit HEVC, BT.2020 with PQ, 4:2:0, top-left chroma: an HDR video."""
     path = folder / f"hdr{suffix}"
     tags = "setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc=smpte2084:range=tv"
     convert = "scale=out_color_matrix=bt2020:out_range=tv,format=yuv420p10le"
@@ -143,7 +144,7 @@ def ten_bit(folder: Path, *, suffix: str = ".mkv") -> Path:
 
 
 def rotated(folder: Path, *, degrees: int = 90) -> Path:
-    """A picture that players must turn clockwise by ``degrees`` (as telephones write it)."""
+    """A video that players must rotate clockwise by ``degrees`` (as phones write it)."""
     upright = cfr(folder, audio=False)
     path = folder / f"rotated-{degrees}.mp4"
     run_ffmpeg("-display_rotation:v:0", str(-degrees), "-i", upright, "-c", "copy", path)
@@ -158,7 +159,7 @@ def anamorphic(folder: Path, *, suffix: str = ".mp4") -> Path:
 
 
 def interlaced(folder: Path, *, suffix: str = ".mkv") -> Path:
-    """Top field first, two moments in one frame."""
+    """Top field first, two times in one frame."""
     path = folder / f"interlaced{suffix}"
     run_ffmpeg(
         *moving_pattern(48, rate="50"), "-vf", "tinterlace=interleave_top,fieldorder=tff", *_X264,
@@ -180,7 +181,7 @@ def chapters(folder: Path) -> Path:
     """Metadata with two chapters (0-0.4 s, 0.4-1 s) and a title."""
     path = folder / "chapters.txt"
     parts = [("0", "400", "Opening; part = 1"), ("400", "1000", "Ende")]
-    lines = [";FFMETADATA1", "title=A tiny film"]
+    lines = [";FFMETADATA1", "title=A tiny video"]
     for begin, end, title in parts:
         escaped = title.replace(";", "\\;").replace("=", "\\=")
         lines += ["[CHAPTER]", "TIMEBASE=1/1000", f"START={begin}", f"END={end}", f"title={escaped}"]
@@ -189,11 +190,12 @@ def chapters(folder: Path) -> Path:
 
 
 def rich(folder: Path, *, suffix: str = ".mkv") -> Path:
-    """One second with two sound tracks (eng, deu "Kommentar"), subtitles (fra) and two chapters."""
+    """One second with two audio tracks (eng, deu "Kommentar"), subtitles (fra) and two chapters."""
     path = folder / f"rich{suffix}"
     text = "mov_text" if suffix in (".mp4", ".mov") else "srt"
     run_ffmpeg(
-        *moving_pattern(24), *sine_tone(1), *sine_tone(1, frequency=660), "-i", subtitles(folder), "-i", chapters(folder),
+        *moving_pattern(24), *sine_tone(1), *sine_tone(1, frequency=660),
+        "-i", subtitles(folder), "-i", chapters(folder),
         "-map", "0:v", "-map", "1:a", "-map", "2:a", "-map", "3:s",
         "-map_metadata", "4", "-map_chapters", "4", *_X264, *_YUV420P, *_AAC, "-c:s", text,
         "-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=deu",
@@ -204,7 +206,7 @@ def rich(folder: Path, *, suffix: str = ".mkv") -> Path:
 
 
 def attachments(folder: Path) -> Path:
-    """Matroska with a font-like attachment, a JPEG cover and one sound track."""
+    """Matroska with a font-like attachment, a JPEG cover and one audio track."""
     path = folder / "attachments.mkv"
     font, cover = folder / "face.ttf", cover_image(folder)
     font.write_bytes(b"\0\1\0\0" + bytes(64))
@@ -235,9 +237,9 @@ def cover_image(folder: Path) -> Path:
 
 
 def truncated(original: Path, *, fraction: float = 0.6) -> Path:
-    """The first part of a file. MP4 is given its index at the front first, as a broken download has it.
+    """The first part of a file. In MP4 the index is moved to the front first, as in a broken download.
 
-    The cut is at an odd byte, never between two transport packets, where nothing could tell.
+    Truncated at an odd byte, never between two transport packets, which could not be detected.
     """
     path = original.with_name(f"truncated-{original.name}")
     if original.suffix in (".mp4", ".mov"):
@@ -250,7 +252,7 @@ def truncated(original: Path, *, fraction: float = 0.6) -> Path:
 
 
 def damaged(original: Path, *, at: float = 0.5, length: int = 200) -> Path:
-    """A file with rubbish in the middle of its picture data."""
+    """A file with garbage in the middle of its video data."""
     path = original.with_name(f"damaged-{original.name}")
     data = bytearray(original.read_bytes())
     begin = int(len(data) * at)
@@ -270,14 +272,16 @@ def encoded(
     size: str = SIZE,
     source: str = "testsrc2",
 ) -> Path:
-    """Any picture: ``filters`` and encoder arguments as for ffmpeg; ``name`` carries the container."""
+    """Any video: ``filters`` and encoder arguments as for ffmpeg; ``name`` determines the container."""
     path = folder / name
     run_ffmpeg(*moving_pattern(frames, size=size, source=source), "-vf", filters, *encoder, path)
     return path
 
 
-_MASTERING_DISPLAY = ("-mastering_display", "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)")
-_CONTENT_LIGHT = ("-content_light", "1000,400")
+_HDR_METADATA = (
+    "-mastering_display", "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)",
+    "-content_light", "1000,400",
+)  # fmt: skip
 
 
 def hdr10(folder: Path, *, suffix: str = ".mkv") -> Path:
@@ -286,7 +290,7 @@ def hdr10(folder: Path, *, suffix: str = ".mkv") -> Path:
     codec = {".webm": ("libvpx-vp9", "-crf", "4", "-b:v", "0")}.get(
         suffix, ("libx265", "-x265-params", "log-level=none:crf=4:pools=1")
     )
-    run_ffmpeg(*_MASTERING_DISPLAY, *_CONTENT_LIGHT, "-i", plain, "-c:v", *codec, "-pix_fmt", "yuv420p10le", path)
+    run_ffmpeg(*_HDR_METADATA, "-i", plain, "-c:v", *codec, "-pix_fmt", "yuv420p10le", path)
     return path
 
 
@@ -314,8 +318,10 @@ _ALPHA_CODECS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def transparent(folder: Path, *, name: str = "ffv1.mkv", frames: int = 3, alpha_filter: str = ALPHA_RAMP) -> Path:
-    """A film with transparency (``before``: a filter that makes it); ``name``: codec and container."""
+def transparent(
+    folder: Path, *, name: str = "ffv1.mkv", frames: int = 3, alpha_filter: str = ALPHA_RAMP
+) -> Path:
+    """A video with transparency, made by ``alpha_filter``; ``name``: codec and container."""
     pix_fmt, encoder = _ALPHA_CODECS[name]
     path = folder / name
     run_ffmpeg(*moving_pattern(frames, rate="25"), "-vf", f"{alpha_filter},format={pix_fmt}", *encoder, path)
@@ -323,7 +329,7 @@ def transparent(folder: Path, *, name: str = "ffv1.mkv", frames: int = 3, alpha_
 
 
 def gif(folder: Path, *, transparent: bool = False) -> Path:
-    """Four pictures that are shown for 0.2, 0.4, 0.6 and 0.8 s; opaque, or else the right half is not."""
+    """Four frames of 0.2, 0.4, 0.6 and 0.8 s; opaque, or else the right half is transparent."""
     hole = "geq=r='r(X,Y)':g='g(X,Y)':b='b(X,Y)':a='255*lt(X,32)'," if transparent else ""
     path = folder / f"slides{'-holes' if transparent else ''}.gif"
     run_ffmpeg(
@@ -351,10 +357,10 @@ def telemetry(folder: Path) -> Path:
 
 
 def avi(folder: Path, *, codec: str = "libx264", frames: int = 12) -> Path:
-    """AVI, which stores no times, with sound."""
+    """AVI, which stores no times, with audio."""
     path = folder / f"{codec}.avi"
     run_ffmpeg(
-        *moving_pattern(frames, rate="25"), *sine_tone(frames / 25), "-c:v", codec, "-bf", "0", "-g", "6", *_YUV420P,
-        "-c:a", "pcm_s16le", path,
+        *moving_pattern(frames, rate="25"), *sine_tone(frames / 25),
+        "-c:v", codec, "-bf", "0", "-g", "6", *_YUV420P, "-c:a", "pcm_s16le", path,
     )  # fmt: skip
     return path

@@ -120,7 +120,7 @@ def test_info(vsr: Vsr, sample: Sample) -> None:
     ):
         assert words in seen.out
     assert "Opening; part = 1" in seen.out
-    assert "A tiny film" in seen.out
+    assert "A tiny video" in seen.out
 
 
 def test_info_as_json_is_exact(vsr: Vsr, sample: Sample) -> None:
@@ -128,7 +128,7 @@ def test_info_as_json_is_exact(vsr: Vsr, sample: Sample) -> None:
     assert found["video"]["frame_rate"] == "24000/1001"
     assert found["video"]["time_base"] == "1/24000"
     assert (found["video"]["width"], found["video"]["rotation"]) == (48, 90)
-    assert found["others"] == []
+    assert found["other_streams"] == []
 
 
 def test_info_of_no_video(vsr: Vsr, tmp_path: Path) -> None:

@@ -480,7 +480,7 @@ def test_info(sample: Sample) -> None:
     told = json.loads(piped("info", "-", "--json", stdin=video).out)
     assert told["path"] == "stdin"
     assert told["video"]["width"] == 64
-    assert [other["kind"] for other in told["others"]] == ["audio"]
+    assert [other["kind"] for other in told["other_streams"]] == ["audio"]
 
 
 def test_colours_that_a_stream_cannot_name(tmp_path: Path) -> None:

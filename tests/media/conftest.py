@@ -1,4 +1,4 @@
-"""The media room end to end, with "repeat every pixel" as network, and ways to look into the result."""
+"""Fixtures that run decoder and encoder end to end, with nearest-neighbour upscaling as network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vsrcli.media.types import Frame, Source
 
 @pytest.fixture(autouse=True)
 def no_orphans() -> Iterator[None]:
-    """No test may leave an ffmpeg behind."""
+    """Fail if a test leaves an ffmpeg running."""
     yield
     left = [child for child in psutil.Process().children(recursive=True) if "ffmpeg" in child.name()]
     assert left == []

@@ -27,11 +27,11 @@ def script(folder: Path, body: str) -> Path:
 def test_bundled_ffmpeg_needs_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("VSR_FFMPEG", raising=False)
-    found = find_ffmpeg()
-    assert Path(found.path).is_file()
-    assert found.release >= (6, 0)
-    assert {"libx264", "libx265", "aac", "mov_text"} <= found.encoders()
-    assert {"mp4", "matroska", "webm"} <= found.muxers()
+    ffmpeg = find_ffmpeg()
+    assert Path(ffmpeg.path).is_file()
+    assert ffmpeg.release >= (6, 0)
+    assert {"libx264", "libx265", "aac", "mov_text"} <= ffmpeg.encoders()
+    assert {"mp4", "matroska", "webm"} <= ffmpeg.muxers()
 
 
 def test_pixel_formats(ffmpeg: Ffmpeg) -> None:
@@ -39,38 +39,38 @@ def test_pixel_formats(ffmpeg: Ffmpeg) -> None:
     assert ffmpeg.pixel_formats("no-such-encoder") == ()
 
 
-@pytest.mark.parametrize("how", ["argument", "environment"])
-def test_a_named_ffmpeg_is_never_replaced(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if how == "environment":
+@pytest.mark.parametrize("origin", ["argument", "environment"])
+def test_requested_ffmpeg_is_never_replaced(origin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if origin == "environment":
         monkeypatch.setenv("VSR_FFMPEG", "/nowhere/ffmpeg")
     with pytest.raises(FfmpegError, match=r"/nowhere/ffmpeg.*VSR_FFMPEG"):
-        find_ffmpeg("/nowhere/ffmpeg" if how == "argument" else None)
+        find_ffmpeg("/nowhere/ffmpeg" if origin == "argument" else None)
 
 
-def test_a_named_ffmpeg_is_taken(ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requested_ffmpeg_is_used(ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VSR_FFMPEG", ffmpeg.path)
     assert find_ffmpeg() == ffmpeg
 
 
 @pytest.mark.parametrize(
-    ("answer", "problem"),
+    ("script_body", "problem"),
     [
         ("echo 'ffmpeg version 5.1.6 Copyright'; echo 'libavutil 57. 28.100'", "too old"),
         ("echo 'ffmpeg version N-1234-gabc Copyright'; echo 'libavutil 57. 28.100'", "too old"),
         ("echo hello", "is not ffmpeg"),
     ],
 )
-def test_unfit_ffmpeg(answer: str, problem: str, tmp_path: Path) -> None:
+def test_unusable_ffmpeg(script_body: str, problem: str, tmp_path: Path) -> None:
     with pytest.raises(FfmpegError, match=problem):
-        find_ffmpeg(str(script(tmp_path, answer)))
+        find_ffmpeg(str(script(tmp_path, script_body)))
 
 
-def test_builds_from_git_are_known_by_their_library(tmp_path: Path) -> None:
+def test_git_builds_are_identified_by_libavutil(tmp_path: Path) -> None:
     path = script(tmp_path, "echo 'ffmpeg version 2026-01-01-git-abc'; echo 'libavutil      60. 1.100'")
     assert find_ffmpeg(str(path)).release == (8, 0)
 
 
-def test_a_flood_on_stderr_does_not_stop_the_child() -> None:
+def test_much_stderr_does_not_block_the_child() -> None:
     code = "import sys\nfor i in range(50000): print('line', i, 'x' * 100, file=sys.stderr)"
     process = FFmpegProcess([sys.executable, "-c", code])
     assert process.wait() == 0
@@ -78,25 +78,25 @@ def test_a_flood_on_stderr_does_not_stop_the_child() -> None:
     assert len(process.stderr_tail()) < 20_000
 
 
-def test_the_tail_names_the_cause_and_not_what_follows_from_it() -> None:
-    said = (
+def test_stderr_tail_omits_follow_up_errors() -> None:
+    messages = (
         "[libx264 @ 0x563009115340] [error] Error setting preset warp",
         "[vf#0:0 @ 0x5630090b2c40] [error] Error sending frames to consumers: Invalid argument",
         "[vf#0:0 @ 0x5630090b2c40] [error] Terminating thread with return code -22 (Invalid argument)",
     )
     process = FFmpegProcess(
-        [sys.executable, "-c", f"import sys; print({chr(10).join(said)!r}, file=sys.stderr)"]
+        [sys.executable, "-c", f"import sys; print({chr(10).join(messages)!r}, file=sys.stderr)"]
     )
     assert process.wait() == 0
     assert process.stderr_tail() == "[libx264] [error] Error setting preset warp"
-    process = FFmpegProcess([sys.executable, "-c", f"import sys; print({said[2]!r}, file=sys.stderr)"])
+    process = FFmpegProcess([sys.executable, "-c", f"import sys; print({messages[2]!r}, file=sys.stderr)"])
     assert process.wait() == 0
     assert (
         process.stderr_tail() == "[vf#0:0] [error] Terminating thread with return code -22 (Invalid argument)"
     )
 
 
-def test_kill_reaps_and_may_be_repeated() -> None:
+def test_kill_reaps_and_is_idempotent() -> None:
     process = FFmpegProcess([sys.executable, "-c", "import time; time.sleep(600)"], stdin=True, stdout=True)
     assert os.getpgid(process.pid) == process.pid != os.getpgid(0)  # Ctrl-C is not for it
     assert os.getsid(process.pid) == os.getsid(0)  # but niceness is
@@ -105,8 +105,8 @@ def test_kill_reaps_and_may_be_repeated() -> None:
     assert not psutil.pid_exists(process.pid)
 
 
-def test_a_signal_while_the_child_starts_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its exception must not come between fork and return, where nobody knows the child."""
+def test_signal_during_start_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handler's exception must not be raised between fork and return, when no reference exists yet."""
     start, pids = subprocess.Popen.__init__, []
 
     def interrupted_start(child: subprocess.Popen[bytes], *arguments: Any, **options: Any) -> None:
@@ -125,14 +125,14 @@ def test_a_signal_while_the_child_starts_leaves_no_child(monkeypatch: pytest.Mon
 SLEEP = "import time; time.sleep(600)"
 
 
-def test_a_child_that_gives_nothing_is_ended() -> None:
+def test_stalled_read_kills_the_child() -> None:
     process = FFmpegProcess([sys.executable, "-c", SLEEP], stdout=True, stall_timeout=0.5)
     assert process.stdout.read(1) == b""
     assert process.describe_exit(process.wait()) == "made no progress for 0.5 seconds"
     process.kill()
 
 
-def test_a_child_that_takes_nothing_is_ended() -> None:
+def test_stalled_write_kills_the_child() -> None:
     process = FFmpegProcess([sys.executable, "-c", SLEEP], stdin=True, stall_timeout=0.5)
     with pytest.raises(OSError, match="pipe"):
         process.stdin.write(bytes(1 << 20))
@@ -140,22 +140,22 @@ def test_a_child_that_takes_nothing_is_ended() -> None:
     process.kill()
 
 
-def test_a_child_that_does_not_end_is_ended() -> None:
+def test_stalled_wait_kills_the_child() -> None:
     process = FFmpegProcess([sys.executable, "-c", SLEEP], stdin=True, stall_timeout=0.5)
     assert "made no progress" in process.describe_exit(process.wait())
 
 
-def test_a_child_that_makes_progress_may_take_its_time() -> None:
-    grown = iter(range(10**6))
+def test_progress_prevents_stall_timeout() -> None:
+    progress = iter(range(10**6))
     slow = FFmpegProcess(
         [sys.executable, "-c", "import time; time.sleep(1.5)"],
-        progress_marker=lambda: next(grown),
+        progress_marker=lambda: next(progress),
         stall_timeout=0.5,
     )
     assert slow.describe_exit(slow.wait()) == "exit status 0"
 
 
-def test_a_child_that_nobody_waits_for_may_take_its_time() -> None:
+def test_no_stall_timeout_without_a_wait() -> None:
     process = FFmpegProcess(
         [sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=True, stall_timeout=0.3
     )
@@ -163,6 +163,6 @@ def test_a_child_that_nobody_waits_for_may_take_its_time() -> None:
     assert process.describe_exit(process.wait()) == "exit status 0"
 
 
-def test_exit_in_words() -> None:
+def test_describe_exit() -> None:
     assert describe_exit(1) == "exit status 1"
     assert describe_exit(-9) == "killed by SIGKILL"

@@ -29,11 +29,11 @@ def test_constant_rate(sample: Callable[..., Path]) -> None:
     assert "48000" in source.other_streams[0].summary
 
 
-def test_a_container_without_a_count_states_none(sample: Callable[..., Path]) -> None:
+def test_frame_count_not_stated(sample: Callable[..., Path]) -> None:
     assert probe(sample(media.cfr, suffix=".mkv")).video.frame_count is None
 
 
-def test_starts_are_exact(sample: Callable[..., Path]) -> None:
+def test_exact_start_times(sample: Callable[..., Path]) -> None:
     source = probe(sample(media.mpegts))
     assert source.container == "mpegts"
     assert (90000 * source.start).denominator == 1
@@ -51,7 +51,7 @@ def test_rotation(degrees: int, size: tuple[int, int], sample: Callable[..., Pat
     assert (video.width, video.height) == size
 
 
-def test_pixel_shape_and_fields(sample: Callable[..., Path]) -> None:
+def test_aspect_ratio_and_interlacing(sample: Callable[..., Path]) -> None:
     assert probe(sample(media.anamorphic)).video.sample_aspect_ratio == Fraction(16, 11)
     assert probe(sample(media.interlaced)).video.is_interlaced
 
@@ -64,7 +64,7 @@ def test_high_dynamic_range(sample: Callable[..., Path]) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
-def test_everything_else(suffix: str, sample: Callable[..., Path]) -> None:
+def test_other_streams_and_metadata(suffix: str, sample: Callable[..., Path]) -> None:
     source = probe(sample(media.rich, suffix=suffix))
     assert [(o.kind, o.language) for o in source.other_streams][:3] == [
         ("audio", "eng"),
@@ -72,12 +72,12 @@ def test_everything_else(suffix: str, sample: Callable[..., Path]) -> None:
         ("subtitle", "fra"),
     ]
     assert source.video.language == "eng"
-    assert source.metadata["title"] == "A tiny film"
+    assert source.metadata["title"] == "A tiny video"
     assert [c.metadata["title"] for c in source.chapters] == ["Opening; part = 1", "Ende"]
     assert [(c.start, c.end) for c in source.chapters] == [(0, Fraction(2, 5)), (Fraction(2, 5), 1)]
 
 
-def test_covers_are_not_the_film(sample: Callable[..., Path]) -> None:
+def test_covers_are_other_streams(sample: Callable[..., Path]) -> None:
     source = probe(sample(media.with_cover))
     assert source.video.width == 64
     assert "cover" in [other.kind for other in source.other_streams]
@@ -86,14 +86,14 @@ def test_covers_are_not_the_film(sample: Callable[..., Path]) -> None:
     assert "cover" in [kind for kind, _ in kinds]
 
 
-def test_names_that_could_mean_something_else(sample: Callable[..., Path], tmp_path: Path) -> None:
+def test_names_with_special_meaning(sample: Callable[..., Path], tmp_path: Path) -> None:
     for name in ("-y.mp4", "a%03d.mp4", "file:x.mp4", "a 'b' \"c\" ü|&.mp4", "concat:a.mp4"):
         path = tmp_path / name
         path.write_bytes(sample(media.cfr).read_bytes())
         assert probe(path).video.frame_count == 12
 
 
-def refused(path: Path) -> InputError:
+def probe_error(path: Path) -> InputError:
     with pytest.raises(InputError) as caught:
         probe(path)
     assert str(path) in str(caught.value)
@@ -108,33 +108,33 @@ def test_bad_inputs(sample: Callable[..., Path], tmp_path: Path) -> None:
         return path
 
     whole = sample(media.cfr).read_bytes()
-    assert "does not exist" in str(refused(tmp_path / "none.mp4"))
-    assert "folder" in str(refused(tmp_path))
-    assert "empty" in str(refused(file("empty.mp4", b"")))
-    assert "not a video" in str(refused(file("text.mp4", b"hello, this is no film\n" * 50)))
-    assert "not a video" in str(refused(file("random.mkv", bytes(range(256)) * 16)))
-    assert "incomplete" in str(refused(file("no-moov.mp4", whole[:2000])))
-    assert "playlist" in str(refused(file("list.mp4", b"ffconcat version 1.0\nfile other.mp4\n")))
+    assert "does not exist" in str(probe_error(tmp_path / "none.mp4"))
+    assert "folder" in str(probe_error(tmp_path))
+    assert "empty" in str(probe_error(file("empty.mp4", b"")))
+    assert "not a video" in str(probe_error(file("text.mp4", b"hello, this is no video\n" * 50)))
+    assert "not a video" in str(probe_error(file("random.mkv", bytes(range(256)) * 16)))
+    assert "incomplete" in str(probe_error(file("no-moov.mp4", whole[:2000])))
+    assert "playlist" in str(probe_error(file("list.mp4", b"ffconcat version 1.0\nfile other.mp4\n")))
     hls = b"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n"
-    assert "playlist" in str(refused(file("list.m3u8", hls)))
+    assert "playlist" in str(probe_error(file("list.m3u8", hls)))
 
 
-def test_sound_only_and_pictures(sample: Callable[..., Path], tmp_path: Path) -> None:
-    sound = tmp_path / "sound.m4a"
-    media.run_ffmpeg("-i", sample(media.cfr), "-vn", "-c", "copy", sound)
-    assert "audio only" in str(refused(sound))
-    song = tmp_path / "song.m4a"
+def test_audio_only_and_still_images(sample: Callable[..., Path], tmp_path: Path) -> None:
+    audio_file = tmp_path / "sound.m4a"
+    media.run_ffmpeg("-i", sample(media.cfr), "-vn", "-c", "copy", audio_file)
+    assert "audio only" in str(probe_error(audio_file))
+    with_cover = tmp_path / "song.m4a"
     maps = ("-map", "0:a", "-map", "0:v:1", "-c", "copy", "-disposition:v:0", "attached_pic")
-    media.run_ffmpeg("-i", sample(media.with_cover), *maps, "-f", "mp4", song)
-    assert "audio only" in str(refused(song))
-    picture = tmp_path / "picture.png"
-    media.run_ffmpeg(*media.moving_pattern(1), "-frames:v", "1", "-update", "1", picture)
-    assert "still image" in str(refused(picture))
+    media.run_ffmpeg("-i", sample(media.with_cover), *maps, "-f", "mp4", with_cover)
+    assert "audio only" in str(probe_error(with_cover))
+    image = tmp_path / "image.png"
+    media.run_ffmpeg(*media.moving_pattern(1), "-frames:v", "1", "-update", "1", image)
+    assert "still image" in str(probe_error(image))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_unreadable(sample: Callable[..., Path], tmp_path: Path) -> None:
+def test_unreadable_file(sample: Callable[..., Path], tmp_path: Path) -> None:
     path = tmp_path / "secret.mp4"
     path.write_bytes(sample(media.cfr).read_bytes())
     path.chmod(0)
-    assert "permission" in str(refused(path))
+    assert "permission" in str(probe_error(path))

@@ -1,4 +1,4 @@
-"""YUV4MPEG2: what its header says, and where its frames end."""
+"""YUV4MPEG2: headers, and reading frames."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import media_samples as media
 from vsrcli.errors import InputError
 from vsrcli.media.y4m import PIX_FMTS, Y4mHeader, Y4mReader, create_header, parse_header
 
-HEADER = b"YUV4MPEG2 W4 H2 F25:1 Ip A1:1 Cmono\n"  # 8 bytes a picture
+HEADER = b"YUV4MPEG2 W4 H2 F25:1 Ip A1:1 Cmono\n"  # 8 bytes per frame
 
 
-def pictures(data: bytes) -> Y4mReader:
+def read(data: bytes) -> Y4mReader:
     return Y4mReader(io.BytesIO(data).read)
 
 
-def test_a_header() -> None:
+def test_header() -> None:
     header = parse_header(b"YUV4MPEG2 W720 H576 F30000:1001 It A128:117 C420paldv XCOLORRANGE=FULL Xmine")
     assert (header.width, header.height) == (720, 576)
     assert (header.frame_rate, header.chroma, header.pix_fmt) == (
@@ -34,7 +34,7 @@ def test_a_header() -> None:
     assert header.line() == line
 
 
-def test_what_is_left_out_has_a_meaning() -> None:
+def test_header_defaults() -> None:
     header = parse_header(b"YUV4MPEG2 H3 W5")
     assert (header.frame_rate, header.pix_fmt, header.frame_bytes) == (25, "yuv420p", 15 + 2 * 6)
     assert parse_header(b"YUV4MPEG2 W5 H3 F0:0 A0:0 I?").frame_rate == 25
@@ -42,7 +42,7 @@ def test_what_is_left_out_has_a_meaning() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "word"),
+    ("line", "problem"),
     [
         (b"RIFF W4 H2", "begin"),
         (b"YUV4MPEG2 H2", "width"),
@@ -60,26 +60,26 @@ def test_what_is_left_out_has_a_meaning() -> None:
         (b"YUV4MPEG2 W999999 H999999", "million"),
     ],
 )
-def test_headers_that_cannot_be(line: bytes, word: str) -> None:
-    with pytest.raises(InputError, match=word) as caught:
+def test_invalid_headers(line: bytes, problem: str) -> None:
+    with pytest.raises(InputError, match=problem) as caught:
         parse_header(line)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("stdin")
 
 
-WORDS = st.sampled_from(
+PARAMETERS = st.sampled_from(
     ["F24000:1001", "Ip", "A4:3", "C420p10", "XYSCSS=420P10", "XCOLORRANGE=LIMITED", "Xa"]
 )
 
 
-@given(st.integers(1, 8192), st.integers(1, 8192), st.lists(WORDS, unique=True))
-def test_a_header_comes_back(width: int, height: int, others: list[str]) -> None:
-    header = Y4mHeader(width, height, tuple(others))
+@given(st.integers(1, 8192), st.integers(1, 8192), st.lists(PARAMETERS, unique=True))
+def test_header_round_trip(width: int, height: int, parameters: list[str]) -> None:
+    header = Y4mHeader(width, height, tuple(parameters))
     assert parse_header(header.line()) == header
-    assert len(header.minimal().line()) <= 96  # what libavformat takes
+    assert len(header.minimal().line()) <= 96  # the limit of libavformat
 
 
-def test_another_size() -> None:
+def test_with_changes() -> None:
     header = parse_header(b"YUV4MPEG2 W4 H2 F24:1 It A4:3 C420jpeg XYSCSS=420JPEG XCOLORRANGE=FULL Xmine")
     same = header.with_changes(8, 4, pix_fmt="yuv420p", chroma_location=None, deinterlaced=False)
     assert same.line() == (b"YUV4MPEG2 W8 H4 F24:1 It A4:3 C420jpeg XYSCSS=420JPEG XCOLORRANGE=FULL Xmine\n")
@@ -90,63 +90,63 @@ def test_another_size() -> None:
 
 
 @pytest.mark.parametrize("pix_fmt", PIX_FMTS)
-def test_ffmpeg_means_the_same(pix_fmt: str, tmp_path: Path) -> None:
-    """Names, sizes of frames (odd ones too) and what is written anew, against libavformat."""
-    path = tmp_path / "film.y4m"
+def test_ffmpeg_compatibility(pix_fmt: str, tmp_path: Path) -> None:
+    """Chroma names, frame sizes (odd ones, too) and created headers agree with libavformat."""
+    path = tmp_path / "video.y4m"
     source = media.moving_pattern(2, size="17x13", rate="24000/1001", source="testsrc")
     raw = ("-pix_fmt", pix_fmt, "-chroma_sample_location", "left", "-strict", "-1", "-f", "yuv4mpegpipe")
     media.run_ffmpeg(*source, "-vf", "setsar=4/3", "-c:v", "rawvideo", *raw, path)
-    found = pictures(path.read_bytes())
-    assert (found.header.width, found.header.height, found.header.pix_fmt) == (17, 13, pix_fmt)
-    assert [len(picture) for picture in found] == [found.header.frame_bytes] * 2
-    assert found.truncation is None
-    full = "XCOLORRANGE=FULL" in found.header.parameters
-    anew = create_header(
+    reader = read(path.read_bytes())
+    assert (reader.header.width, reader.header.height, reader.header.pix_fmt) == (17, 13, pix_fmt)
+    assert [len(planes) for planes in reader] == [reader.header.frame_bytes] * 2
+    assert reader.truncation is None
+    full_range = "XCOLORRANGE=FULL" in reader.header.parameters
+    created = create_header(
         17,
         13,
         frame_rate=Fraction(24000, 1001),
         sample_aspect_ratio=Fraction(4, 3),
         pix_fmt=pix_fmt,
         chroma_location="left",
-        full_range=full,
+        full_range=full_range,
         first_field=None,
     )
-    told = {word for word in found.header.parameters if not word.startswith("X")}
-    assert told == {word for word in anew.parameters if not word.startswith("X")}
+    parameters = {word for word in reader.header.parameters if not word.startswith("X")}
+    assert parameters == {word for word in created.parameters if not word.startswith("X")}
 
 
 def test_frames() -> None:
-    stream = pictures(HEADER + b"FRAME\n" + b"a" * 8 + b"FRAME Ip Xcomment\n" + b"b" * 8)
+    stream = read(HEADER + b"FRAME\n" + b"a" * 8 + b"FRAME Ip Xcomment\n" + b"b" * 8)
     assert [bytes(each) for each in stream] == [b"a" * 8, b"b" * 8]
     assert (stream.frame_count, stream.truncation) == (2, None)
     assert list(stream) == []
 
 
 @pytest.mark.parametrize(
-    ("rest", "where"),
+    ("rest", "position"),
     [(b"FRA", "line of frame 2"), (b"FRAME Ip", "line of frame 2"), (b"FRAME\nbbb", "3 of")],
 )
-def test_a_stream_that_is_cut(rest: bytes, where: str) -> None:
-    stream = pictures(HEADER + b"FRAME\n" + b"a" * 8 + rest)
+def test_truncated_stream(rest: bytes, position: str) -> None:
+    stream = read(HEADER + b"FRAME\n" + b"a" * 8 + rest)
     assert [bytes(each) for each in stream] == [b"a" * 8]
-    assert where in (stream.truncation or "")
+    assert position in (stream.truncation or "")
     assert list(stream) == []
-    assert where in (stream.truncation or "")
+    assert position in (stream.truncation or "")
 
 
-def test_pieces_may_be_small() -> None:
-    """A pipe gives what is there, not what was asked for."""
+def test_short_reads() -> None:
+    """A pipe may return fewer bytes than requested."""
     data = io.BytesIO(HEADER + b"FRAME\n" + bytes(range(8)))
     stream = Y4mReader(lambda size: data.read(min(size, 3)))
     assert [bytes(each) for each in stream] == [bytes(range(8))]
 
 
-def test_no_frame_where_one_should_be() -> None:
+def test_garbage_between_frames() -> None:
     with pytest.raises(InputError, match="after frame 1"):
-        list(pictures(HEADER + b"FRAME\n" + b"a" * 8 + b"rubbish and more"))
+        list(read(HEADER + b"FRAME\n" + b"a" * 8 + b"garbage and more"))
 
 
 @pytest.mark.parametrize("data", [b"YUV4MPEG2 W4 H2", b"YUV4MPEG2 " + b"X" * 10_000])
-def test_a_header_without_an_end(data: bytes) -> None:
+def test_unterminated_header(data: bytes) -> None:
     with pytest.raises(InputError, match=r"header|without an end"):
-        pictures(data)
+        read(data)

@@ -1,4 +1,4 @@
-"""The smallest upscaler, and ways to look into a film without the code under test."""
+"""A minimal upscaler, and functions that read frames and packets with PyAV instead of the tested code."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vsrcli.media.types import Frame
 
 
 def upscale_nearest(frame: Frame, scale: int) -> Frame:
-    """The smallest upscaler."""
+    """Return the frame upscaled by nearest neighbour."""
     return replace(frame, pixels=frame.pixels.repeat(scale, 0).repeat(scale, 1))
 
 
 def relative_times(path: Path) -> list[Fraction]:
-    """Presentation times of the picture relative to the container's start, by PyAV alone."""
+    """Return the presentation times of frames, relative to the container's start."""
     source = probe(path)
     with av.open(str(path)) as container:
         stream = container.streams[source.video.index]
@@ -28,7 +28,7 @@ def relative_times(path: Path) -> list[Fraction]:
 
 
 def relative_packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
-    """For every stream of a kind: (time relative to the container's start, bytes) of its packets."""
+    """Return, for each stream of a kind, (time relative to the container's start, bytes) of its packets."""
     start = probe(path).start
     with av.open(str(path)) as container:
         streams = [stream for stream in container.streams if stream.type == kind]
@@ -41,7 +41,7 @@ def relative_packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]
 
 
 def decoded_planes(path: Path, *, index: int = 0) -> list[np.ndarray]:
-    """The planes of one decoded picture as coded, by PyAV alone."""
+    """Return the planes of one decoded frame, as coded."""
     with av.open(str(path)) as container:
         for number, frame in enumerate(container.decode(video=0)):
             if number == index:

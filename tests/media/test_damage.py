@@ -1,4 +1,4 @@
-"""Carrying on over damage: every frame of the film has its place, and what was replaced is told."""
+"""Concealing damage: the number of frames and their times are preserved, replaced frames are listed."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Sample = Callable[..., Path]
 X264 = ("-c:v", "libx264", "-g", "12", "-threads", "1", "-pix_fmt", "yuv420p")
 
 
-def mended(
-    source: Source, given: list[int], held: list[int], *, damaged: bool = True
+def concealed(
+    source: Source, decoded: list[int], in_file: list[int], *, damaged: bool = True
 ) -> tuple[list[Any], Any]:
-    """(time, time of the picture shown) for every frame; the file has those at ``held``."""
-    frames = [Frame(np.full((1, 1, 3), at % 256, np.uint8), at, Fraction(1, 1000)) for at in given]
-    mender = DamageConcealer(source, np.array(held), lambda: damaged)
-    return [(frame.pts, int(frame.pixels[0, 0, 0])) for frame in mender.conceal(frames)], mender
+    """(time, time of the frame it repeats) for every output frame; the file has frames at ``in_file``."""
+    frames = [Frame(np.full((1, 1, 3), at % 256, np.uint8), at, Fraction(1, 1000)) for at in decoded]
+    concealer = DamageConcealer(source, np.array(in_file), lambda: damaged)
+    return [(frame.pts, int(frame.pixels[0, 0, 0])) for frame in concealer.conceal(frames)], concealer
 
 
 @pytest.fixture
@@ -38,33 +38,33 @@ def source(sample: Sample) -> Source:
     return probe(sample(media.cfr, suffix=".mkv"))
 
 
-def test_gaps_show_the_frame_before(source: Source) -> None:
-    shown, mender = mended(source, [0, 40, 160, 200], [0, 40, 80, 120, 160, 200])
+def test_gaps_repeat_the_frame_before(source: Source) -> None:
+    shown, concealer = concealed(source, [0, 40, 160, 200], [0, 40, 80, 120, 160, 200])
     assert shown == [(0, 0), (40, 40), (80, 40), (120, 40), (160, 160), (200, 200)]
-    assert mender.replaced_ticks == [80, 120]
-    assert mender.summary() == (
+    assert concealer.replaced_ticks == [80, 120]
+    assert concealer.summary() == (
         "2 damaged frames were replaced by the frame before: at 0:00:00.080 to 0:00:00.120"
     )
 
 
-def test_ends_are_filled_too(source: Source) -> None:
-    shown, mender = mended(source, [80, 120], [0, 40, 80, 120, 160])
+def test_gaps_at_both_ends(source: Source) -> None:
+    shown, concealer = concealed(source, [80, 120], [0, 40, 80, 120, 160])
     assert shown == [(0, 80), (40, 80), (80, 80), (120, 120), (160, 120)]
-    assert mender.summary().endswith("at 0:00:00.000 to 0:00:00.040, 0:00:00.160")
+    assert concealer.summary().endswith("at 0:00:00.000 to 0:00:00.040, 0:00:00.160")
 
 
-def test_nothing_is_filled_where_nothing_is_damaged(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two packets for one picture, as in interlaced H.264, are no gap; later damage does not change that."""
+def test_gaps_without_damage_stay(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two packets for one frame, as in interlaced H.264, are no gap; later damage does not change that."""
     monkeypatch.setattr("vsrcli.media.raw_reader._CONFIRMATION_SECONDS", 0.05)
-    shown, mender = mended(source, [0, 40, 80], [0, 20, 40, 60, 80, 100], damaged=False)
+    shown, concealer = concealed(source, [0, 40, 80], [0, 20, 40, 60, 80, 100], damaged=False)
     assert [at for at, _ in shown] == [0, 40, 80]
-    assert mender.summary() is None
+    assert concealer.summary() is None
 
 
-def test_long_lists_are_cut(source: Source) -> None:
-    held = list(range(0, 4000, 40))
-    _, mender = mended(source, held[::2], held)
-    assert mender.summary().endswith(" and 30 more places")
+def test_summary_is_limited(source: Source) -> None:
+    in_file = list(range(0, 4000, 40))
+    _, concealer = concealed(source, in_file[::2], in_file)
+    assert concealer.summary().endswith(" and 30 more places")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_long_lists_are_cut(source: Source) -> None:
         ("av1.mp4", ("-c:v", "libsvtav1", "-g", "12", "-crf", "10")),
     ],
 )
-def test_as_many_frames_at_their_times(
+def test_frame_count_and_times_are_preserved(
     name: str, encoder: tuple[str, ...], tmp_path: Path, ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SVT_LOG", "0")
@@ -86,7 +86,7 @@ def test_as_many_frames_at_their_times(
     source = probe(path)
     with (
         pytest.raises(DecodeError, match=r"after (12|24) frames.*--keep-going"),
-        _reading(source, ffmpeg) as it,
+        _open_decoder(source, ffmpeg) as it,
     ):
         list(it)
     with Decoder(source, tolerant=True, ffmpeg=ffmpeg) as decoder:
@@ -96,12 +96,12 @@ def test_as_many_frames_at_their_times(
     assert "damaged" in decoder.warnings[-1]
 
 
-def _reading(source: Source, ffmpeg: Ffmpeg) -> Decoder:
+def _open_decoder(source: Source, ffmpeg: Ffmpeg) -> Decoder:
     return Decoder(source, ffmpeg=ffmpeg)
 
 
-def test_a_span_of_a_damaged_film(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
-    whole = tmp_path / "film.mp4"
+def test_span_of_damaged_video(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    whole = tmp_path / "video.mp4"
     media.run_ffmpeg(*media.moving_pattern(48, rate="25"), *X264, whole)
     path = media.damaged(whole, length=600)
     with Decoder(probe(path), start=Fraction(4, 5), tolerant=True, ffmpeg=ffmpeg) as decoder:
@@ -109,7 +109,7 @@ def test_a_span_of_a_damaged_film(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     assert got == [Fraction(number, 25) for number in range(20, 48)]
 
 
-def test_an_undamaged_film_is_the_same(sample: Sample, ffmpeg: Ffmpeg) -> None:
+def test_undamaged_video_is_identical(sample: Sample, ffmpeg: Ffmpeg) -> None:
     source = probe(sample(media.vfr))
     with Decoder(source, ffmpeg=ffmpeg) as plain, Decoder(source, tolerant=True, ffmpeg=ffmpeg) as other:
         for one, two in zip(plain, other, strict=True):
@@ -119,7 +119,7 @@ def test_an_undamaged_film_is_the_same(sample: Sample, ffmpeg: Ffmpeg) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_film_that_breaks_off(suffix: str, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+def test_truncated_video(suffix: str, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     path = media.truncated(media.cfr(tmp_path, frames=48, suffix=suffix))
     with Decoder(probe(path), tolerant=True, ffmpeg=ffmpeg) as decoder:
         assert 20 <= len(list(decoder)) < 40
@@ -127,8 +127,8 @@ def test_a_film_that_breaks_off(suffix: str, tmp_path: Path, ffmpeg: Ffmpeg) -> 
 
 
 @pytest.fixture
-def torn(tmp_path: Path) -> Path:
-    """A transport stream in which three packets are none any more: libavformat says nothing about it."""
+def corrupt_ts(tmp_path: Path) -> Path:
+    """A transport stream with three corrupt packets, which libavformat skips silently."""
     path = media.mpegts(tmp_path)
     data = bytearray(path.read_bytes())
     for packet in range(30, 33):
@@ -137,10 +137,10 @@ def torn(tmp_path: Path) -> Path:
     return path
 
 
-def test_packets_that_are_none(torn: Path, sample: Sample, ffmpeg: Ffmpeg) -> None:
-    assert find_bad_ts_packets(torn) == "3 of its transport packets are corrupt, the first at byte 5640"
+def test_corrupt_transport_packets(corrupt_ts: Path, sample: Sample, ffmpeg: Ffmpeg) -> None:
+    assert find_bad_ts_packets(corrupt_ts) == "3 of its transport packets are corrupt, the first at byte 5640"
     assert find_bad_ts_packets(sample(media.mpegts)) is None
     assert find_bad_ts_packets(sample(media.cfr)) is None
-    with Decoder(probe(torn), tolerant=True, ffmpeg=ffmpeg) as decoder:
+    with Decoder(probe(corrupt_ts), tolerant=True, ffmpeg=ffmpeg) as decoder:
         list(decoder)
     assert any("3 of its transport packets" in text for text in decoder.warnings)

@@ -1,4 +1,4 @@
-"""Whole films through decoder and encoder: times, sound, subtitles, chapters, shapes."""
+"""Videos through decoder and encoder: times, audio, subtitles, chapters, aspect ratio."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vsrcli.media.types import Frame, Source
 
 Sample = Callable[..., Path]
 Upscale = Callable[..., OutputPlan]
-FILMS = [
+SAMPLES = [
     (media.cfr, {}),
     (media.cfr, {"suffix": ".mkv"}),
     (media.vfr, {}),
@@ -44,7 +44,7 @@ def tick(path: Path) -> Fraction:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".ts"])
-@pytest.mark.parametrize(("function", "options"), FILMS)
+@pytest.mark.parametrize(("function", "options"), SAMPLES)
 def test_times(
     function: Callable[..., Path],
     options: dict,
@@ -69,9 +69,13 @@ def test_times(
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize(
     ("function", "options"),
-    [film for film in FILMS if film[0] not in (media.interlaced, media.ten_bit, media.avi, media.gif)],
+    [
+        sample
+        for sample in SAMPLES
+        if sample[0] not in (media.interlaced, media.ten_bit, media.avi, media.gif)
+    ],
 )
-def test_sound_is_the_same_at_the_same_time(
+def test_audio_is_copied_at_the_same_times(
     function: Callable[..., Path],
     options: dict,
     suffix: str,
@@ -85,15 +89,13 @@ def test_sound_is_the_same_at_the_same_time(
         if path.suffix == ".ts":  # ADTS headers are taken off
             before = [(time, data[7:]) for time, data in before]
         assert [data for _, data in after] == [data for _, data in before]
-        # Against the picture, to one tick of the coarser clock (1 ms in Matroska).
-        coarse = max(tick(path), tick(target), Fraction(1, 48000))
-        assert max(abs(a[0] - b[0]) for a, b in zip(after, before, strict=True)) <= coarse
+        # Relative to the video, to one tick of the coarser clock (1 ms in Matroska).
+        tolerance = max(tick(path), tick(target), Fraction(1, 48000))
+        assert max(abs(a[0] - b[0]) for a, b in zip(after, before, strict=True)) <= tolerance
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
-def test_the_last_picture_of_a_slide_show_stays_as_long(
-    suffix: str, sample: Sample, tmp_path: Path, upscale: Upscale
-) -> None:
+def test_last_frame_keeps_its_duration(suffix: str, sample: Sample, tmp_path: Path, upscale: Upscale) -> None:
     """1.2 s of slides, and the last one for 0.8 s."""
     target = tmp_path / f"out{suffix}"
     upscale(sample(media.gif), target)
@@ -104,28 +106,28 @@ def test_the_last_picture_of_a_slide_show_stays_as_long(
 
 
 @pytest.mark.parametrize(
-    ("end", "lasts"), [(Fraction(7, 10), Fraction(1, 10)), (Fraction(6, 5), Fraction(3, 5))]
+    ("end", "duration"), [(Fraction(7, 10), Fraction(1, 10)), (Fraction(6, 5), Fraction(3, 5))]
 )
-def test_the_last_picture_of_a_span_ends_with_it(
-    end: Fraction, lasts: Fraction, sample: Sample, tmp_path: Path, upscale: Upscale
+def test_last_frame_ends_with_the_span(
+    end: Fraction, duration: Fraction, sample: Sample, tmp_path: Path, upscale: Upscale
 ) -> None:
     upscale(sample(media.gif), tmp_path / "out.mp4", span=(None, end))
-    assert last_frame(probe(tmp_path / "out.mp4"), None) == (Fraction(3, 5), lasts)
+    assert last_frame(probe(tmp_path / "out.mp4"), None) == (Fraction(3, 5), duration)
 
 
-def test_pictures_without_times_follow_one_another(
+def test_frames_without_timestamps(
     sample: Sample, tmp_path: Path, upscale: Upscale, frames: Callable[..., list[Frame]]
 ) -> None:
-    """H.264 in AVI: libavformat guesses, and puts the second picture where the third belongs."""
+    """H.264 in AVI: libavformat guesses times, and gives the second frame that of the third."""
     path = sample(media.avi)
-    wanted = [Fraction(number, 25) for number in range(12)]
-    assert [frame.time for frame in frames(path)] == frame_times(probe(path)) == wanted
-    assert [frame.time for frame in frames(path, start=Fraction(1, 5), end=Fraction(2, 5))] == wanted[5:10]
+    expected = [Fraction(number, 25) for number in range(12)]
+    assert [frame.time for frame in frames(path)] == frame_times(probe(path)) == expected
+    assert [frame.time for frame in frames(path, start=Fraction(1, 5), end=Fraction(2, 5))] == expected[5:10]
     upscale(path, tmp_path / "out.mp4")
-    assert relative_times(tmp_path / "out.mp4") == wanted
+    assert relative_times(tmp_path / "out.mp4") == expected
 
 
-def test_a_recording_that_begins_between_key_frames(
+def test_recording_between_key_frames(
     tmp_path: Path, upscale: Upscale, frames: Callable[..., list[Frame]]
 ) -> None:
     path, target = media.mpegts_mid_stream(tmp_path), tmp_path / "out.mp4"
@@ -140,7 +142,7 @@ def subtitle_lines(path: Path) -> list[tuple[Fraction, bytes]]:
 
 @pytest.mark.parametrize("before", [".mkv", ".mp4"])
 @pytest.mark.parametrize("after", [".mkv", ".mp4", ".webm"])
-def test_everything_goes_along(
+def test_all_streams_and_metadata(
     before: str, after: str, sample: Sample, tmp_path: Path, upscale: Upscale
 ) -> None:
     path, target = sample(media.rich, suffix=before), tmp_path / f"out{after}"
@@ -153,7 +155,7 @@ def test_everything_goes_along(
     ]
     assert source.video.language == "eng"
     assert source.other_streams[1].title == "Kommentar"
-    assert source.metadata["title"] == "A tiny film"
+    assert source.metadata["title"] == "A tiny video"
     marks = [(chapter.start, chapter.end, chapter.metadata["title"]) for chapter in source.chapters]
     assert marks == [(0, Fraction(2, 5), "Opening; part = 1"), (Fraction(2, 5), 1, "Ende")]
     lines = subtitle_lines(target)
@@ -170,14 +172,14 @@ def test_covers_and_attachments(suffix: str, sample: Sample, tmp_path: Path, ups
         path, target = sample(function), tmp_path / f"{function.__name__}{suffix}"
         upscale(path, target)
         kinds = sorted(other.kind for other in probe(target).other_streams)
-        wanted = sorted(other.kind for other in probe(path).other_streams)
+        expected = sorted(other.kind for other in probe(path).other_streams)
         if suffix == ".mp4":
-            wanted = [kind for kind in wanted if kind != "attachment"]
-        assert kinds == wanted
-        assert cover(target) == cover(path)
+            expected = [kind for kind in expected if kind != "attachment"]
+        assert kinds == expected
+        assert cover_bytes(target) == cover_bytes(path)
 
 
-def cover(path: Path) -> bytes:
+def cover_bytes(path: Path) -> bytes:
     from vsrcli.media.mux import cover_data
 
     source = probe(path)
@@ -187,11 +189,13 @@ def cover(path: Path) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
-def test_shape_rotation_and_fields(suffix: str, sample: Sample, tmp_path: Path, upscale: Upscale) -> None:
+def test_aspect_rotation_and_interlacing(
+    suffix: str, sample: Sample, tmp_path: Path, upscale: Upscale
+) -> None:
     target = tmp_path / f"anamorphic{suffix}"
     upscale(sample(media.anamorphic), target)
     ratio = probe(target).video.sample_aspect_ratio
-    # WebM knows a display size in whole pixels only.
+    # WebM stores the display size in whole pixels.
     assert (
         ratio == Fraction(16, 11) if suffix != ".webm" else abs(ratio - Fraction(16, 11)) < Fraction(1, 128)
     )
@@ -206,7 +210,7 @@ def test_shape_rotation_and_fields(suffix: str, sample: Sample, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
-def test_deep_pictures_stay_deep(
+def test_high_bit_depth_and_hdr_tags(
     suffix: str, sample: Sample, tmp_path: Path, upscale: Upscale, frames: Callable[..., list[Frame]]
 ) -> None:
     path, target = sample(media.ten_bit), tmp_path / f"out{suffix}"
@@ -225,24 +229,26 @@ SPAN = (Fraction(1, 4), Fraction(3, 4))
 
 @pytest.mark.parametrize("before", [".mkv", ".mp4"])
 @pytest.mark.parametrize("after", [".mkv", ".mp4"])
-def test_a_span_takes_everything_with_it(
+def test_span_trims_all_streams(
     before: str, after: str, sample: Sample, tmp_path: Path, upscale: Upscale
 ) -> None:
     path, target = sample(media.rich, suffix=before), tmp_path / f"out{after}"
     upscale(path, target, span=SPAN)
     source = probe(path)
-    wanted = [time - SPAN[0] for time in frame_times(source) if SPAN[0] <= time < SPAN[1]]
-    got = frame_times(probe(target))
-    coarse = max(tick(path), tick(target))
-    assert len(got) == len(wanted)
-    assert max(abs(a - b) for a, b in zip(got, wanted, strict=True)) <= (coarse if after == ".mkv" else 0)
+    expected = [time - SPAN[0] for time in frame_times(source) if SPAN[0] <= time < SPAN[1]]
+    actual = frame_times(probe(target))
+    tolerance = max(tick(path), tick(target))
+    assert len(actual) == len(expected)
+    assert max(abs(a - b) for a, b in zip(actual, expected, strict=True)) <= (
+        tolerance if after == ".mkv" else 0
+    )
     inside = in_span(relative_packets(path, "audio")[0])
-    for track in packets_absolute(target, "audio"):
+    for track in absolute_packets(target, "audio"):
         assert [data for _, data in track] == [
-            data for _, data in in_span(relative_packets(path, "audio")[len_index(target, track)])
+            data for _, data in in_span(relative_packets(path, "audio")[track_index(target, track)])
         ]
         assert abs(track[0][0] - (inside[0][0] - SPAN[0])) <= Fraction(1, 900)
-    lines = [line for line in packets_absolute(target, "subtitle")[0] if len(line[1]) > 2]
+    lines = [line for line in absolute_packets(target, "subtitle")[0] if len(line[1]) > 2]
     assert [time for time, _ in lines] == [Fraction(1, 4)]
     marks = [(c.start, c.end) for c in probe(target).chapters]
     assert marks == [(0, Fraction(3, 20)), (Fraction(3, 20), Fraction(1, 2))]
@@ -252,17 +258,17 @@ def in_span(track: list[tuple[Fraction, bytes]]) -> list[tuple[Fraction, bytes]]
     return [(time, data) for time, data in track if SPAN[0] <= time < SPAN[1]]
 
 
-def packets_absolute(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
+def absolute_packets(path: Path, kind: str) -> list[list[tuple[Fraction, bytes]]]:
     start = probe(path).start
     return [[(time + start, data) for time, data in track] for track in relative_packets(path, kind)]
 
 
-def len_index(path: Path, track: list[tuple[Fraction, bytes]]) -> int:
-    return packets_absolute(path, "audio").index(track)
+def track_index(path: Path, track: list[tuple[Fraction, bytes]]) -> int:
+    return absolute_packets(path, "audio").index(track)
 
 
-def test_the_first_times_are_read_from_the_beginning_alone(tmp_path: Path) -> None:
-    """Asking for ten frames must not read a film of hours: of this one, the second half is missing."""
+def test_first_times_read_only_the_beginning(tmp_path: Path) -> None:
+    """Ten times must not require reading hours of video: here the second half is missing."""
     whole = media.mpegts(tmp_path, frames=400)
     times = frame_times(probe(whole))
     assert len(times) == 400
@@ -276,31 +282,31 @@ def test_the_first_times_are_read_from_the_beginning_alone(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize("span", [(None, Fraction(1)), (Fraction(1, 5), None), (Fraction(1, 5), Fraction(1))])
-def test_a_span_before_zero(
+def test_span_with_negative_start(
     span: tuple[Fraction | None, Fraction | None],
     suffix: str,
     sample: Sample,
     tmp_path: Path,
     upscale: Upscale,
 ) -> None:
-    """The picture and the sound of a film whose clock begins below zero are cut at the same times."""
+    """Video and audio are trimmed at the same times if the clock begins below zero."""
     path, target = sample(media.mpegts_wrapping), tmp_path / f"out{suffix}"
     assert probe(path).start < Fraction(-1, 2)
     upscale(path, target, span=span)
     begin, end = span[0] or Fraction(0), span[1] or Fraction(9)
-    wanted = [time - begin for time in relative_times(path) if begin <= time < end]
-    got = frame_times(probe(target))
-    assert len(got) == len(wanted)
-    assert max(abs(a - b) for a, b in zip(got, wanted, strict=True)) <= tick(target)
-    whole, track = relative_packets(path, "audio")[0], packets_absolute(target, "audio")[0]
-    kept = [(time - begin, data[7:]) for time, data in whole if begin <= time < end]
-    assert abs(len(track) - len(kept)) <= 1  # the last one may begin at the very end
-    assert [data for _, data in track][: len(kept)] == [data for _, data in kept][: len(track)]
-    assert abs(track[0][0] - kept[0][0]) <= tick(target) + Fraction(1, 10_000)
+    expected = [time - begin for time in relative_times(path) if begin <= time < end]
+    actual = frame_times(probe(target))
+    assert len(actual) == len(expected)
+    assert max(abs(a - b) for a, b in zip(actual, expected, strict=True)) <= tick(target)
+    whole, track = relative_packets(path, "audio")[0], absolute_packets(target, "audio")[0]
+    audio = [(time - begin, data[7:]) for time, data in whole if begin <= time < end]
+    assert abs(len(track) - len(audio)) <= 1  # the last one may begin at the very end
+    assert [data for _, data in track][: len(audio)] == [data for _, data in audio][: len(track)]
+    assert abs(track[0][0] - audio[0][0]) <= tick(target) + Fraction(1, 10_000)
 
 
-def test_chapters_of_a_running_clock_begin_at_zero(sample: Sample, tmp_path: Path, upscale: Upscale) -> None:
-    """Matroska that starts at 5 s, with chapters there: the new film and its chapters start at 0."""
+def test_late_start_is_shifted_to_zero(sample: Sample, tmp_path: Path, upscale: Upscale) -> None:
+    """The output of a Matroska file that starts at 5 s, and its chapters, start at 0."""
     path, target = tmp_path / "late.mkv", tmp_path / "out.mkv"
     media.run_ffmpeg("-itsoffset", "5", "-i", sample(media.rich), "-map", "0", "-c", "copy", path)
     source: Source = probe(path)

@@ -40,19 +40,17 @@ Sample = Callable[..., Path]
         (media.cfr, {"frames": 3}),
     ],
 )
-def test_every_frame_at_its_time(
-    function: Callable[..., Path], options: dict, sample: Sample, frames: Read
-) -> None:
+def test_frame_times(function: Callable[..., Path], options: dict, sample: Sample, frames: Read) -> None:
     path = sample(function, **options)
     source = probe(path)
-    got = frames(path)
-    assert [frame.time - source.start for frame in got] == relative_times(path)
-    assert [frame.time for frame in got] == frame_times(source)
-    assert all(frame.time_base == source.video.time_base for frame in got)
-    assert got[0].time == source.video.start
+    decoded = frames(path)
+    assert [frame.time - source.start for frame in decoded] == relative_times(path)
+    assert [frame.time for frame in decoded] == frame_times(source)
+    assert all(frame.time_base == source.video.time_base for frame in decoded)
+    assert decoded[0].time == source.video.start
 
 
-def test_pixels_are_those_of_the_film(tmp_path: Path, frames: Read) -> None:
+def test_pixel_values(tmp_path: Path, frames: Read) -> None:
     """4:4:4, so that the only arithmetic is the matrix: Rec. ITU-R BT.601, 219 and 224 steps."""
     path = media.encoded(tmp_path, "a.mkv", "format=yuv444p", ("-c:v", "ffv1"), frames=3)
     for number, frame in enumerate(frames(path)):
@@ -60,12 +58,12 @@ def test_pixels_are_those_of_the_film(tmp_path: Path, frames: Read) -> None:
         y, u, v = (y - 16) / 219, (u - 128) / 224, (v - 128) / 224
         red, blue = y + 1.402 * v, y + 1.772 * u
         green = (y - 0.299 * red - 0.114 * blue) / 0.587
-        wanted = np.clip(255 * np.stack([red, green, blue], -1), 0, 255)
+        expected = np.clip(255 * np.stack([red, green, blue], -1), 0, 255)
         assert frame.pixels.dtype == np.uint8
-        assert np.abs(frame.pixels - wanted).max() <= 1
+        assert np.abs(frame.pixels - expected).max() <= 1
 
 
-def test_deep_sources_give_16_bits(sample: Sample, frames: Read) -> None:
+def test_high_bit_depth_gives_16_bits(sample: Sample, frames: Read) -> None:
     pixels = frames(sample(media.ten_bit))[0].pixels
     assert pixels.dtype == np.uint16
     assert pixels.shape == (48, 64, 3)
@@ -75,16 +73,16 @@ def test_deep_sources_give_16_bits(sample: Sample, frames: Read) -> None:
 @pytest.mark.parametrize(("degrees", "turns"), [(90, 3), (180, 2), (270, 1)])
 def test_rotation_is_applied(degrees: int, turns: int, sample: Sample, frames: Read) -> None:
     upright = frames(sample(media.cfr, audio=False))
-    turned = frames(sample(media.rotated, degrees=degrees))
-    for one, other in zip(upright, turned, strict=True):
+    rotated = frames(sample(media.rotated, degrees=degrees))
+    for one, other in zip(upright, rotated, strict=True):
         assert (np.rot90(one.pixels, turns) == other.pixels).all()
 
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
-def test_mirrored_pictures(degrees: int, sample: Sample, tmp_path: Path, frames: Read) -> None:
-    path, straight = tmp_path / "m.mp4", sample(media.cfr, audio=False)
+def test_mirroring_is_applied(degrees: int, sample: Sample, tmp_path: Path, frames: Read) -> None:
+    path, original = tmp_path / "m.mp4", sample(media.cfr, audio=False)
     media.run_ffmpeg(
-        "-display_hflip:v:0", "-display_rotation:v:0", degrees, "-i", straight, "-c", "copy", path
+        "-display_hflip:v:0", "-display_rotation:v:0", degrees, "-i", original, "-c", "copy", path
     )
     upright = tmp_path / "upright.mkv"
     media.run_ffmpeg("-i", path, "-c:v", "ffv1", "-pix_fmt", "bgr0", upright)
@@ -94,7 +92,7 @@ def test_mirrored_pictures(degrees: int, sample: Sample, tmp_path: Path, frames:
         )  # ffmpeg's own, less careful with chroma
 
 
-def test_combs_are_removed_only_if_wanted(sample: Sample, frames: Read) -> None:
+def test_deinterlacing_is_optional(sample: Sample, frames: Read) -> None:
     path = sample(media.interlaced)
 
     def combing(deinterlace: bool) -> float:
@@ -120,29 +118,29 @@ def test_spans_are_exact(suffix: str, span: tuple, sample: Sample, frames: Read)
     path = sample(media.cfr, suffix=suffix, frames=24)
     source, (start, end) = probe(path), span
     whole = frames(path)
-    wanted = [
+    expected = [
         frame
         for frame in whole
         if (start is None or frame.time - source.start >= start)
         and (end is None or frame.time - source.start < end)
     ]
-    got = frames(path, start=start, end=end)
-    assert [frame.pts for frame in got] == [frame.pts for frame in wanted]
-    assert all((one.pixels == other.pixels).all() for one, other in zip(got, wanted, strict=True))
+    decoded = frames(path, start=start, end=end)
+    assert [frame.pts for frame in decoded] == [frame.pts for frame in expected]
+    assert all((one.pixels == other.pixels).all() for one, other in zip(decoded, expected, strict=True))
 
 
 @pytest.mark.parametrize("function", [media.interlaced, media.mpegts, media.ten_bit])
-def test_spans_of_difficult_films(function: Callable[..., Path], sample: Sample, frames: Read) -> None:
+def test_spans_with_inexact_seeking(function: Callable[..., Path], sample: Sample, frames: Read) -> None:
     path = sample(function)
     source, whole = probe(path), frames(path)
     for first in range(1, len(whole)):
         start = whole[first].time - source.start
-        got = frames(path, start=start, max_frames=2)
-        assert [frame.pts for frame in got] == [frame.pts for frame in whole[first : first + 2]]
-        assert (got[0].pixels == whole[first].pixels).all()
+        decoded = frames(path, start=start, max_frames=2)
+        assert [frame.pts for frame in decoded] == [frame.pts for frame in whole[first : first + 2]]
+        assert (decoded[0].pixels == whole[first].pixels).all()
 
 
-def test_frame_limit(sample: Sample, frames: Read) -> None:
+def test_max_frames(sample: Sample, frames: Read) -> None:
     assert len(frames(sample(media.cfr), max_frames=5)) == 5
     assert len(frames(sample(media.cfr), max_frames=99)) == 12
 
@@ -153,23 +151,23 @@ def test_empty_span(sample: Sample, frames: Read) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
-@pytest.mark.parametrize("keep", [0.5, 0.8])
-def test_truncation_is_no_success(suffix: str, keep: float, tmp_path: Path, frames: Read) -> None:
+@pytest.mark.parametrize("fraction", [0.5, 0.8])
+def test_truncation_raises(suffix: str, fraction: float, tmp_path: Path, frames: Read) -> None:
     whole = media.cfr(tmp_path, frames=48, suffix=suffix)
-    path = media.truncated(whole, fraction=keep)
+    path = media.truncated(whole, fraction=fraction)
     assert path.stat().st_size % 188 != 0
     with pytest.raises(DecodeError, match=r"after \d+ frames: the file is truncated") as caught:
         frames(path)
     assert str(path) in str(caught.value)
 
 
-def test_the_part_before_the_cut_can_be_read(tmp_path: Path, frames: Read) -> None:
+def test_span_before_truncation(tmp_path: Path, frames: Read) -> None:
     path = media.truncated(media.cfr(tmp_path, frames=48), fraction=0.7)
     assert len(frames(path, end=Fraction(1, 4))) == 6
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
-def test_damage_is_no_success(suffix: str, tmp_path: Path, frames: Read, ffmpeg: Ffmpeg) -> None:
+def test_damage_raises(suffix: str, tmp_path: Path, frames: Read, ffmpeg: Ffmpeg) -> None:
     path = media.damaged(media.cfr(tmp_path, frames=96, suffix=suffix, audio=False), length=3000)
     with pytest.raises(DecodeError, match=r"after \d+ frames") as caught:
         frames(path)
@@ -179,23 +177,23 @@ def test_damage_is_no_success(suffix: str, tmp_path: Path, frames: Read, ffmpeg:
     assert decoder.warnings
 
 
-def test_a_recording_may_begin_between_key_frames(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+def test_recording_begins_between_key_frames(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     path = media.mpegts_mid_stream(tmp_path)
     with Decoder(probe(path), ffmpeg=ffmpeg) as decoder:
-        got = list(decoder)
-    assert 24 <= len(got) < 48
-    assert np.diff([frame.pts for frame in got]).tolist() == [3600] * (len(got) - 1)
+        decoded = list(decoder)
+    assert 24 <= len(decoded) < 48
+    assert np.diff([frame.pts for frame in decoded]).tolist() == [3600] * (len(decoded) - 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_killed_decoder_is_no_success(number: signal.Signals, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+def test_killed_decoder_raises(number: signal.Signals, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     path = media.encoded(tmp_path, "long.mkv", "format=yuv420p", ("-c:v", "ffv1"), frames=300, size="256x192")
     decoder = Decoder(probe(path), ffmpeg=ffmpeg)
 
     def read() -> None:
         with decoder:
-            for number_read, _ in enumerate(decoder):
-                if number_read == 3:
+            for index, _ in enumerate(decoder):
+                if index == 3:
                     assert decoder.pid is not None
                     os.kill(decoder.pid, number)
 
@@ -205,7 +203,7 @@ def test_a_killed_decoder_is_no_success(number: signal.Signals, tmp_path: Path, 
     assert 3 < decoder.frame_count <= 300
 
 
-def test_leaving_early_ends_ffmpeg(sample: Sample, ffmpeg: Ffmpeg) -> None:
+def test_early_exit_ends_ffmpeg(sample: Sample, ffmpeg: Ffmpeg) -> None:
     with Decoder(probe(sample(media.cfr)), ffmpeg=ffmpeg) as decoder:
         next(iter(decoder))
         pid = decoder.pid
@@ -214,31 +212,31 @@ def test_leaving_early_ends_ffmpeg(sample: Sample, ffmpeg: Ffmpeg) -> None:
 
 
 @pytest.mark.parametrize("second", ["32x32", "48x64"])
-def test_a_change_of_size_is_named(second: str, tmp_path: Path, frames: Read) -> None:
+def test_size_change_raises(second: str, tmp_path: Path, frames: Read) -> None:
     """Two H.264 streams in one: what a camera writes that is turned or switched while it runs."""
-    parts = []
+    streams = []
     for size in ("64x48", second):
-        part = tmp_path / f"{size}.h264"
+        file = tmp_path / f"{size}.h264"
         media.run_ffmpeg(
-            *media.moving_pattern(6, size=size), "-pix_fmt", "yuv420p", "-c:v", "libx264", "-bf", 0, part
+            *media.moving_pattern(6, size=size), "-pix_fmt", "yuv420p", "-c:v", "libx264", "-bf", 0, file
         )
-        parts.append(part.read_bytes())
+        streams.append(file.read_bytes())
     both, path = tmp_path / "both.h264", tmp_path / "both.ts"
-    both.write_bytes(b"".join(parts))
+    both.write_bytes(b"".join(streams))
     media.run_ffmpeg("-i", both, "-c", "copy", path)
     with pytest.raises(DecodeError, match=rf"the frame size changes from 64x48 to {second}") as caught:
         frames(path)
     assert second == "48x64" or "after 6 frames" in str(caught.value)
 
 
-def test_no_picture_at_all(tmp_path: Path, frames: Read) -> None:
+def test_no_decodable_frame(tmp_path: Path, frames: Read) -> None:
     whole = media.cfr(tmp_path, audio=False)
     path = media.truncated(whole, fraction=0.2)
     with pytest.raises(DecodeError, match="after 0 frames"):
         frames(path)
 
 
-def test_odd_names(sample: Sample, tmp_path: Path, frames: Read) -> None:
+def test_special_characters_in_names(sample: Sample, tmp_path: Path, frames: Read) -> None:
     for name in ("-y.mp4", "a%03d.mp4", "file:x.mp4", "a 'b' \"c\" ü|&;$HOME.mp4"):
         path = tmp_path / name
         path.write_bytes(sample(media.cfr).read_bytes())
