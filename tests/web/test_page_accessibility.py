@@ -238,7 +238,7 @@ def test_status_messages_in_korean(
     expect(row).to_contain_text("바로 다음 차례입니다 · 서버가 중지된 지점부터 이어집니다")
     store.transition_job(job.id, QUEUED, FAILED, **without_message(-9).job_columns(), finished=now())
     message = "변환하지 못했습니다: 변환이 알 수 없는 이유로 중단되었습니다(상태 -9). 다시 시도하세요."
-    expect(row.locator(".problem").first).to_have_text(message)
+    expect(row.locator(".error-text").first).to_have_text(message)
     for status_message in (DISK_FULL, INTERNAL_ERROR):
         store.update_job(job.id, **status_message.job_columns())
         expect(row).not_to_contain_text("상태 -9")

@@ -66,16 +66,16 @@ def test_upload_convert_compare_download(
 
     comparison = row.get_by_role("figure")
     for side, size in (("before", (64, 48)), ("after", (128, 96))):
-        image = comparison.get_by_alt_text(re.compile("before$" if side == "before" else "enlarged$"))
+        image = comparison.get_by_alt_text(re.compile("before$" if side == "before" else "upscaled$"))
         image.scroll_into_view_if_needed()
         expect(image).to_have_js_property("naturalWidth", size[0])
         expect(image).to_have_js_property("naturalHeight", size[1])
         assert image.evaluate("image => getComputedStyle(image).imageRendering") == "auto"
-    first = comparison.get_by_alt_text(re.compile("enlarged$")).get_attribute("src")
+    first = comparison.get_by_alt_text(re.compile("upscaled$")).get_attribute("src")
     previews = comparison.get_by_role("group", name="Frame").get_by_role("radio")
     expect(previews).to_have_count(5)
     previews.nth(3).check()
-    expect(comparison.get_by_alt_text(re.compile("enlarged$"))).not_to_have_attribute("src", first or "")
+    expect(comparison.get_by_alt_text(re.compile("upscaled$"))).not_to_have_attribute("src", first or "")
 
     after = comparison.locator("img.after")
     slider, viewport = comparison.get_by_role("slider"), comparison.locator(".viewport")
