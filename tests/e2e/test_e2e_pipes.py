@@ -444,11 +444,11 @@ def test_nothing_but_the_video_goes_to_stdout(tmp_path: Path) -> None:
     source = stream(tmp_path)
     program = (
         "import os, sys\n"
-        "from vsrcli import pipeline\n"
+        "from vsrcli.pipeline import run as pipeline\n"
         "from vsrcli.cli.main import run\n"
         "class Noisy(pipeline.Upscaler):\n"
-        "    def __init__(self, *given):\n"
-        "        super().__init__(*given)\n"
+        "    def __init__(self, *arguments):\n"
+        "        super().__init__(*arguments)\n"
         "        print('from Python', flush=True); os.write(1, b'from below\\n')\n"
         "pipeline.Upscaler = Noisy\n"
         f"sys.exit(run(['upscale', {str(source)!r}, '-', '-m', 'bicubic', '-s', '2']))\n"

@@ -196,7 +196,7 @@ def test_bursts_give_identical_output(
     assert raw_frames(burst, tmp_path) == raw_frames(plain, tmp_path)
 
     job = prepare_job(source, resumed, tight)
-    less = replace(job, limit=MemoryBudget(job.memory_estimate().total, explicit=True))
+    less = replace(job, memory_budget=MemoryBudget(job.memory_estimate().total, explicit=True))
     assert not less.fits_budget(replace(job.tiles, burst=1))
     notices: list[str] = []
     result = run_job(less, on_notice=notices.append)
