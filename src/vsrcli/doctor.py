@@ -1,12 +1,8 @@
-"""What ``vsr doctor`` looks at, from what everything needs to what is nice to have.
+"""The checks of ``vsr doctor``, from what everything needs to what is optional.
 
-Keras' backend and its GPUs, asked in a process of its own: a broken driver may take it down.
-
-One thing that was looked at, and how it was found.
-
-A moment of film through the default network: is what comes out a picture, and how long does it take?
-
-Which ffmpeg runs, and what it can really encode here: a listed encoder may still need a missing chip.
+Each check yields findings: what there is, its state, and a remedy. Keras' backend starts in a child process,
+since a broken driver may crash it. Hardware encoders are tried, since ffmpeg lists them even
+where the chip is missing.
 """
 
 from __future__ import annotations
@@ -35,15 +31,49 @@ from vsrcli.system.text import format_bytes
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 
 
+SELF_TEST_SIDE, SELF_TEST_FRAMES = 32, 10
+
+
+SOFTWARE_ENCODERS = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks")
+
+HARDWARE_ENCODERS = tuple(
+    f"{codec}_{maker}"
+    for maker in ("nvenc", "qsv", "amf", "vaapi", "videotoolbox")
+    for codec in ("h264", "hevc", "av1")
+)
+
+
+_MIN_PYTHON = (3, 11)
+
+_REQUIRED_PACKAGES = ("tensorflow", "keras", "numpy", "av", "ffmpeg-python", "imageio", "click", "rich")
+
+_LOW_DISK_BYTES, _LOW_MEMORY_BYTES = 5 * 2**30, 2 * 2**30
+
+_MIN_PSNR = 24.0  # dB between the network's result and bicubic interpolation, on a smooth scene
+
+_START_TIMEOUT_SECONDS = 180
+
+_ILLEGAL = -4  # SIGILL
+
+
+_BACKEND_SCRIPT = """
+import json
+from vsrcli.inference.keras import gpus
+names = gpus()
+import keras
+print(json.dumps({"backend": keras.backend.backend(), "gpus": names}))
+"""
+
+
 @dataclass(frozen=True)
 class Finding:
-    """How something was found.
+    """Result of a check.
 
     Attributes:
-        name: what was looked at, in a word or two.
+        name: subject of the check, in one or two words.
         state: ``ok``; ``note``: works, could be better; ``problem``: something will fail.
-        text: what there is, in one line.
-        remedy: what to do about it; empty if there is nothing to do.
+        text: the result, in one line.
+        remedy: what the user can do; empty if nothing is needed.
     """
 
     name: str
@@ -56,10 +86,10 @@ Check = Callable[[], Iterator[Finding]]
 
 
 def run_checks(checks: Sequence[tuple[str, Check]]) -> Iterator[Finding]:
-    """The findings of all checks, as they come. A check that fails itself is a problem found.
+    """Yield the findings of all checks in order. A check that raises is reported as a problem.
 
     Args:
-        checks: what is looked at, and how.
+        checks: (name, check) of each.
     """
     for name, check in checks:
         try:
@@ -70,19 +100,47 @@ def run_checks(checks: Sequence[tuple[str, Check]]) -> Iterator[Finding]:
             yield Finding(name, PROBLEM, f"unexpected {type(error).__name__}: {error}")
 
 
-_BACKEND_SCRIPT = """
-import json
-from vsrcli.inference.keras import gpus
-found = gpus()
-import keras
-print(json.dumps({"backend": keras.backend.backend(), "gpus": found}))
-"""
-_START_TIMEOUT_SECONDS = 180
-_ILLEGAL = -4  # SIGILL
+def check_python() -> Iterator[Finding]:
+    """Check the version of Python."""
+    text = f"{platform.python_version()}, {platform.system()} {platform.machine()}"
+    if sys.version_info < _MIN_PYTHON:
+        yield Finding("Python", PROBLEM, text, f"install Python {'.'.join(map(str, _MIN_PYTHON))} or newer")
+    else:
+        yield Finding("Python", OK, text)
+
+
+def check_packages() -> Iterator[Finding]:
+    """Check that the required packages are installed."""
+    installed, missing = [], []
+    for name in _REQUIRED_PACKAGES:
+        try:
+            installed.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        remedy = f"{Path(sys.executable).name} -m pip install {' '.join(missing)}"
+        yield Finding("packages", PROBLEM, f"not installed: {', '.join(missing)}", remedy)
+    yield Finding("packages", OK, ", ".join(installed))
+
+
+def check_encoders() -> Iterator[Finding]:
+    """Check ffmpeg and its encoders; hardware encoders are tried."""
+    ffmpeg = find_ffmpeg()
+    yield Finding("ffmpeg", OK, f"{ffmpeg.version}, {ffmpeg.path}")
+    listed = ffmpeg.encoders()
+    missing = [name for name in SOFTWARE_ENCODERS if name not in listed]
+    present = ", ".join(name for name in SOFTWARE_ENCODERS if name in listed)
+    if missing:
+        remedy = "use the bundled ffmpeg (unset VSR_FFMPEG), or a build that has them"
+        yield Finding("encoders", NOTE, f"{present or 'none'}; missing: {', '.join(missing)}", remedy)
+    else:
+        yield Finding("encoders", OK, present)
+    usable = [name for name in HARDWARE_ENCODERS if name in listed and encoder_works(ffmpeg, name)]
+    yield Finding("hardware encoders", OK, f"{', '.join(usable) or 'none that works here'}")
 
 
 def check_backend() -> Iterator[Finding]:
-    """Whether Keras starts, and on what."""
+    """Check that Keras starts, and yield its backend and GPUs."""
     try:
         process = subprocess.run(
             [sys.executable, "-c", _BACKEND_SCRIPT],
@@ -92,21 +150,15 @@ def check_backend() -> Iterator[Finding]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        yield Finding(
-            "Keras",
-            PROBLEM,
-            f"does not start within {_START_TIMEOUT_SECONDS} s",
-            "see whether a driver hangs",
-        )
+        text = f"does not start within {_START_TIMEOUT_SECONDS} s"
+        yield Finding("Keras", PROBLEM, text, "see whether a driver hangs")
         return
     if process.returncode:
         message = process.stderr.strip().splitlines()[-1:] or [f"exit status {process.returncode}"]
         remedy = "pip install --force-reinstall tensorflow"
         if process.returncode == _ILLEGAL:
-            message, remedy = (
-                ["made for another processor than this one"],
-                "install a build for this processor",
-            )
+            message = ["built for another processor than this one"]
+            remedy = "install a build for this processor"
         yield Finding("Keras", PROBLEM, f"does not start: {message[0]}", remedy)
         return
     report = json.loads(process.stdout.splitlines()[-1])
@@ -115,11 +167,11 @@ def check_backend() -> Iterator[Finding]:
 
 
 def check_gpu(backend: str, gpus: list[str]) -> Finding:
-    """The GPUs that a backend sees; if it sees none, why.
+    """Return the GPUs that a backend can use; if there are none, why.
 
     Args:
-        name: of the backend.
-        seen: names of GPUs.
+        backend: Keras' name of it.
+        gpus: their names, as the backend lists them.
     """
     if gpus:
         return Finding("GPU", OK, ", ".join(gpus))
@@ -130,11 +182,14 @@ def check_gpu(backend: str, gpus: list[str]) -> Finding:
     program = shutil.which("nvidia-smi")
     device_nodes = sorted(Path("/dev").glob("nvidia[0-9]*")) if sys.platform.startswith("linux") else []
     if program is None and not device_nodes:
-        return Finding("GPU", OK, "none found: films are computed on the CPU")
+        return Finding("GPU", OK, "none found: videos are computed on the CPU")
     inaccessible = [str(node) for node in device_nodes if not os.access(node, os.R_OK | os.W_OK)]
     if inaccessible:
         return Finding(
-            "GPU", PROBLEM, f"{', '.join(inaccessible)} may not be opened by this user", "ask who runs it"
+            "GPU",
+            PROBLEM,
+            f"{', '.join(inaccessible)} cannot be opened by this user",
+            "ask the administrator",
         )
     if program is None or _driver_fails(program):
         return Finding(
@@ -152,139 +207,26 @@ def check_gpu(backend: str, gpus: list[str]) -> Finding:
     )
 
 
-def _driver_fails(program: str) -> bool:
-    try:
-        return subprocess.run([program, "-L"], capture_output=True, timeout=30, check=False).returncode != 0
-    except (OSError, subprocess.TimeoutExpired):
-        return True
-
-
-SELF_TEST_SIDE, SELF_TEST_FRAMES = 32, 10
-_MIN_PSNR = 24.0  # dB that a sharp picture and an interpolated one of a smooth scene have at least in common
-
-
-def self_test() -> Iterator[Finding]:
-    """The default model on the default engine and device."""
-    from vsrcli.inference.selection import choose_model, open_engine
-    from vsrcli.models.architectures import DEFAULT_MODEL
-
-    started = time.perf_counter()
-    engine = open_engine(choose_model(DEFAULT_MODEL, Fraction(4)))
-    yield judge(engine, started)
-
-
-def judge(engine: Engine, started: float) -> Finding:
-    """Whether an engine upscales a smooth moving scene.
-
-    Args:
-        engine: to be tried.
-        began: when its start began, of ``time.perf_counter``.
-    """
-    from vsrcli.inference.engine import ResampleEngine
-
-    frames = _upscale_scene(engine)
-    seconds = time.perf_counter() - started
-    expected = _upscale_scene(ResampleEngine("bicubic", engine.scale))
-    mse = float(np.mean((np.stack(frames) - np.stack(expected)) ** 2))
-    psnr = 10 * np.log10(1 / max(mse, 1e-12))
-    if psnr < _MIN_PSNR:
-        remedy = "try --engine keras, --precision fp32 and --gpu cpu, and report what helps"
-        return Finding(
-            "self-test", PROBLEM, f"{engine.description} gives a wrong picture ({psnr:.0f} dB)", remedy
-        )
-    return Finding("self-test", OK, f"{len(frames)} frames in {seconds:.1f} s, on {engine.description}")
-
-
-def _upscale_scene(engine: Engine) -> list[np.ndarray]:
-    stream = engine.open(SELF_TEST_SIDE, SELF_TEST_SIDE)
-    results = [stream.push(frame) for frame in _moving_waves()]
-    return [picture for picture in results if picture is not None] + stream.flush()
-
-
-def _moving_waves() -> list[np.ndarray]:
-    """Soft waves that move, (SIDE, SIDE, 3) float32 in [0, 1]."""
-    y, x = np.mgrid[:SELF_TEST_SIDE, :SELF_TEST_SIDE] / SELF_TEST_SIDE
-    frames = []
-    for t in range(SELF_TEST_FRAMES):
-        waves = [
-            0.5 + 0.4 * np.sin(2 * np.pi * (x * a + y * b + t / 30)) for a, b in ((1, 0), (0, 1), (1, 1))
-        ]
-        frames.append(np.stack(waves, axis=-1).astype(np.float32))
-    return frames
-
-
-SOFTWARE_ENCODERS = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks")
-HARDWARE_ENCODERS = tuple(
-    f"{codec}_{maker}"
-    for maker in ("nvenc", "qsv", "amf", "vaapi", "videotoolbox")
-    for codec in ("h264", "hevc", "av1")
-)
-
-
-def check_encoders() -> Iterator[Finding]:
-    """The ffmpeg that would be used."""
-    ffmpeg = find_ffmpeg()
-    yield Finding("ffmpeg", OK, f"{ffmpeg.version}, {ffmpeg.path}")
-    listed = ffmpeg.encoders()
-    missing = [name for name in SOFTWARE_ENCODERS if name not in listed]
-    present = ", ".join(name for name in SOFTWARE_ENCODERS if name in listed)
-    if missing:
-        remedy = "use the bundled ffmpeg (unset VSR_FFMPEG), or a build that has them"
-        yield Finding("encoders", NOTE, f"{present or 'none'}; not there: {', '.join(missing)}", remedy)
-    else:
-        yield Finding("encoders", OK, present)
-    usable = [name for name in HARDWARE_ENCODERS if name in listed and encoder_works(ffmpeg, name)]
-    yield Finding("hardware encoders", OK, f"{', '.join(usable) or 'none that works here'}")
-
-
-_MIN_PYTHON = (3, 11)
-_REQUIRED_PACKAGES = ("tensorflow", "keras", "numpy", "av", "ffmpeg-python", "imageio", "click", "rich")
-_LOW_DISK_BYTES, _LOW_MEMORY_BYTES = 5 * 2**30, 2 * 2**30
-
-
-def check_python() -> Iterator[Finding]:
-    """The interpreter."""
-    text = f"{platform.python_version()}, {platform.system()} {platform.machine()}"
-    if sys.version_info < _MIN_PYTHON:
-        yield Finding("Python", PROBLEM, text, f"install Python {'.'.join(map(str, _MIN_PYTHON))} or newer")
-    else:
-        yield Finding("Python", OK, text)
-
-
-def check_packages() -> Iterator[Finding]:
-    """What must be installed."""
-    installed, missing = [], []
-    for name in _REQUIRED_PACKAGES:
-        try:
-            installed.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            missing.append(name)
-    if missing:
-        remedy = f"{Path(sys.executable).name} -m pip install {' '.join(missing)}"
-        yield Finding("packages", PROBLEM, f"not installed: {', '.join(missing)}", remedy)
-    yield Finding("packages", OK, ", ".join(installed))
-
-
 def check_openvino() -> Iterator[Finding]:
-    """The faster engine on CPUs."""
+    """Check for OpenVINO, the faster engine on CPUs."""
     from vsrcli.inference.selection import INSTALL_HINT, cpu_precisions, openvino_installed
 
     if not openvino_installed():
-        text = "not installed: films start later and take longer on this CPU"
+        text = "not installed: videos start later and take longer on this CPU"
         yield Finding("OpenVINO", NOTE, text, INSTALL_HINT)
         return
     yield Finding("OpenVINO", OK, f"{version('openvino')}, computes in {' and '.join(cpu_precisions())}")
 
 
 def check_weights() -> Iterator[Finding]:
-    """Every weight file is what its card says."""
+    """Check every weight file against the SHA-256 of its card."""
     from vsrcli.models.architectures import DEFAULT_MODEL
     from vsrcli.models.weights import DEFAULT_DEGRADATION, file_sha256, list_weights, weight_folders
 
     available = list_weights()
     damaged = [each for each in available if file_sha256(each.path) != each.card.get("sha256")]
     for each in damaged:
-        yield Finding("weights", PROBLEM, f"{each.path} is damaged", "fetch the file and its .json again")
+        yield Finding("weights", PROBLEM, f"{each.path} is damaged", "download the file and its .json again")
     intact = [each.name for each in available if each not in damaged]
     searched = ", ".join(str(folder) for folder in weight_folders()) or "no folder"
     if not any(
@@ -299,11 +241,11 @@ def check_weights() -> Iterator[Finding]:
             "install vsr again",
         )
     if intact:
-        yield Finding("weights", OK, f"{', '.join(intact)}; sums match")
+        yield Finding("weights", OK, f"{', '.join(intact)}; checksums match")
 
 
 def check_cache() -> Iterator[Finding]:
-    """Where compiled graphs are kept."""
+    """Check that the cache of compiled graphs is writable."""
     from vsrcli.inference.graph_cache import cache_folder
 
     folder = cache_folder()
@@ -312,7 +254,7 @@ def check_cache() -> Iterator[Finding]:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        text = f"{folder} cannot be written ({error.strerror}): every start compiles anew"
+        text = f"{folder} cannot be written ({error.strerror}): every start compiles again"
         yield Finding("cache", NOTE, text, "make it writable, or set VSR_CACHE to another folder")
         return
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
@@ -320,18 +262,18 @@ def check_cache() -> Iterator[Finding]:
 
 
 def check_disk() -> Iterator[Finding]:
-    """Room for films, and for what lies beside them while they grow."""
+    """Check the free disk space, here and for temporary files."""
     for name, folder in (("disk here", Path.cwd()), ("disk, temporary", Path(tempfile.gettempdir()))):
         free = shutil.disk_usage(folder).free
         text = f"{format_bytes(free)} free in {folder}"
         if free < _LOW_DISK_BYTES:
-            yield Finding(name, NOTE, text, "a film takes twice its size while its segments are joined")
+            yield Finding(name, NOTE, text, "a video takes twice its size while its segments are joined")
         else:
             yield Finding(name, OK, text)
 
 
 def check_memory() -> Iterator[Finding]:
-    """What is free now."""
+    """Check the free memory."""
     from vsrcli.system.resources import available_host_memory
 
     free = available_host_memory()
@@ -340,6 +282,38 @@ def check_memory() -> Iterator[Finding]:
         yield Finding("memory", NOTE, f"{format_bytes(free)} free", remedy)
     else:
         yield Finding("memory", OK, f"{format_bytes(free)} free")
+
+
+def self_test() -> Iterator[Finding]:
+    """Run the default model on the default engine and device."""
+    from vsrcli.inference.selection import choose_model, open_engine
+    from vsrcli.models.architectures import DEFAULT_MODEL
+
+    started = time.perf_counter()
+    engine = open_engine(choose_model(DEFAULT_MODEL, Fraction(4)))
+    yield judge(engine, started)
+
+
+def judge(engine: Engine, started: float) -> Finding:
+    """Check that an engine upscales a smooth moving scene about as bicubic interpolation does.
+
+    Args:
+        engine: the engine to test.
+        started: ``time.perf_counter()`` before it was loaded.
+    """
+    from vsrcli.inference.engine import ResampleEngine
+
+    frames = _upscale_scene(engine)
+    seconds = time.perf_counter() - started
+    expected = _upscale_scene(ResampleEngine("bicubic", engine.scale))
+    mse = float(np.mean((np.stack(frames) - np.stack(expected)) ** 2))
+    psnr = 10 * np.log10(1 / max(mse, 1e-12))
+    if psnr < _MIN_PSNR:
+        remedy = "try --engine keras, --precision fp32 and --gpu cpu, and report what helps"
+        return Finding(
+            "self-test", PROBLEM, f"{engine.description} gives wrong frames ({psnr:.0f} dB)", remedy
+        )
+    return Finding("self-test", OK, f"{len(frames)} frames in {seconds:.1f} s, on {engine.description}")
 
 
 CHECKS: tuple[tuple[str, Check], ...] = (
@@ -354,3 +328,28 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("memory", check_memory),
     ("self-test", self_test),
 )
+
+
+def _driver_fails(program: str) -> bool:
+    try:
+        return subprocess.run([program, "-L"], capture_output=True, timeout=30, check=False).returncode != 0
+    except (OSError, subprocess.TimeoutExpired):
+        return True
+
+
+def _upscale_scene(engine: Engine) -> list[np.ndarray]:
+    stream = engine.open(SELF_TEST_SIDE, SELF_TEST_SIDE)
+    results = [stream.push(frame) for frame in _moving_waves()]
+    return [result for result in results if result is not None] + stream.flush()
+
+
+def _moving_waves() -> list[np.ndarray]:
+    """Return frames of moving waves, (SELF_TEST_SIDE, SELF_TEST_SIDE, 3) float32 in [0, 1]."""
+    y, x = np.mgrid[:SELF_TEST_SIDE, :SELF_TEST_SIDE] / SELF_TEST_SIDE
+    frames = []
+    for t in range(SELF_TEST_FRAMES):
+        waves = [
+            0.5 + 0.4 * np.sin(2 * np.pi * (x * a + y * b + t / 30)) for a, b in ((1, 0), (0, 1), (1, 1))
+        ]
+        frames.append(np.stack(waves, axis=-1).astype(np.float32))
+    return frames

@@ -1,1 +1,1 @@
-"""Measuring what upscaling takes: time, where it goes, and memory."""
+"""Measure the speed of upscaling on this machine, where the time goes, and the peak memory."""

@@ -1,9 +1,8 @@
-"""How fast a model is on this machine: alone, behind a decoder, and between decoder and encoder.
+"""Benchmark a model on this machine: alone, behind a decoder, and between decoder and encoder.
 
-Where the time of a film goes: the path of :mod:`vsrcli.pipeline.run`, watched from outside.
-
-The path asks for frames, hands them to the network, and hands results to an encoder, all in one thread. So
-the time between asking and getting is what it waits, and what is left is its own work: shots, colours, tiles.
+Time is measured around :mod:`vsrcli.pipeline.run`, with parts of it replaced by timed ones. One thread there
+takes frames from the decoder, hands them to the network, and results to the encoder. So these calls last as
+long as it waits for each, and the remaining time is its own work: shots, colours, tiles.
 """
 
 from __future__ import annotations
@@ -26,75 +25,241 @@ from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan
 from vsrcli.inference.types import Engine, Stream
 from vsrcli.media.resumable_decoder import ResumableDecoder
-from vsrcli.pipeline import memory as passes
 from vsrcli.pipeline import run
 from vsrcli.pipeline.job import Job, Options, prepare_job
+from vsrcli.pipeline.memory import multiply_adds
 from vsrcli.pipeline.run import run_job
 from vsrcli.pipeline.upscaler import Upscaler
 
 STAGES = ("decode", "network", "encode", "other")
 
 
+SCHEMA = 2
+
+
+@dataclass(frozen=True)
+class MemoryFigures:
+    """Peak resident memory (RSS) in bytes.
+
+    Attributes:
+        total: of this process and its children together.
+        process: of this process.
+        children: of its children (ffmpeg).
+    """
+
+    total: int
+    process: int
+    children: int
+
+
+@dataclass(frozen=True)
+class RunFigures:
+    """Figures of one measurement, of its median run.
+
+    Attributes:
+        frames: number of frames in a run.
+        seconds: for these frames, without the start.
+        start_seconds: before the first frame: loading and compiling the network.
+        fps: frames per second.
+        us_per_pixel: microseconds per low-resolution pixel and frame.
+        multiply_adds_per_second: of the network as ``vsr models`` counts them, tiles' overlaps included; 0
+            for interpolation.
+        shares: of the seconds, by stage: ``decode`` (waiting for frames), ``network``, ``encode`` (waiting
+            for the encoder, and for the output to be finalized) and ``other`` (shots, colours, tiles). They
+            add up to 1. None for the network alone.
+        memory: peak so far: a process seldom returns memory to the system.
+    """
+
+    frames: int
+    seconds: float
+    start_seconds: float
+    fps: float
+    us_per_pixel: float
+    multiply_adds_per_second: float
+    shares: dict[str, float] | None
+    memory: MemoryFigures
+
+
+@dataclass(frozen=True)
+class BenchReport:
+    """Result of a benchmark.
+
+    Attributes:
+        model: name of the weights.
+        scale: requested; ``native_scale``: the network's.
+        width, height: frame size of the source.
+        engine: description of the engine: weights, device, precision.
+        device: requested.
+        precision: of the engine.
+        tiles: number of tiles; ``tile``: (width, height) of one; ``burst``: frames that it computes at once.
+        encoder: of the encoded runs.
+        runs: number of runs of each measurement.
+        network: the model alone, frames from memory.
+        decoded: decoder, shots, colours and network; the output is discarded.
+        encoded: from file to file, as ``vsr upscale``.
+    """
+
+    model: str
+    scale: float
+    native_scale: int
+    width: int
+    height: int
+    engine: str
+    device: str
+    precision: str
+    tiles: int
+    tile: tuple[int, int]
+    burst: int
+    encoder: str
+    runs: int
+    network: RunFigures
+    decoded: RunFigures
+    encoded: RunFigures
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the attributes for JSON, with ``schema`` (2) and ``version``."""
+        return {"schema": SCHEMA, "version": __version__, **asdict(self)}
+
+
+def measure(
+    source: Path,
+    folder: Path,
+    options: Options,
+    *,
+    frames: int,
+    runs: int = 1,
+    on_step: Callable[[str], None] = lambda text: None,
+) -> BenchReport:
+    """Benchmark a model on a video.
+
+    Args:
+        source: path of the video.
+        folder: for temporary outputs.
+        options: as for :func:`vsrcli.upscale`; its span is upscaled in the second and third measurement.
+        frames: number of frames to measure the model alone with.
+        runs: number of runs of each measurement.
+        on_step: called with the name of each measurement before it starts.
+
+    Raises:
+        VsrError: as ``upscale``.
+    """
+    job = prepare_job(source, folder / "encoded.mkv", replace(options, resume=False))
+    on_step("the model alone")
+    upscaler = Upscaler(job, job.tiles, on_step)
+    network = median_run([_measure_network(job, upscaler, frames) for _ in range(runs)])
+    engine = upscaler.engine
+    del upscaler
+    figures = {}
+    for encoded in (False, True):
+        on_step("from the video to a video" if encoded else "from the video to nowhere")
+        measured = []
+        for number in range(runs):
+            target = folder / f"{'encoded' if encoded else 'discarded'}{number}.mkv"
+            timed_job = prepare_job(source, target, replace(options, resume=False))
+            measured.append(_measure_pipeline(timed_job, encoded=encoded))
+            target.unlink(missing_ok=True)
+        figures[encoded] = median_run(measured)
+    tiles, video = job.tiles, job.source.video
+    return BenchReport(
+        model=job.model.name,
+        scale=float(options.scale),
+        native_scale=job.model.scale,
+        width=video.width,
+        height=video.height,
+        engine=engine.description,
+        device=options.device,
+        precision=engine.precision,
+        tiles=len(tiles),
+        tile=(tiles.tile_width, tiles.tile_height),
+        burst=tiles.burst,
+        encoder=job.plan.codec,
+        runs=runs,
+        network=network,
+        decoded=figures[False],
+        encoded=figures[True],
+    )
+
+
+def median_run(runs: list[RunFigures]) -> RunFigures:
+    """Return the run of median speed (of two, the slower), with the largest memory of all runs."""
+    middle = statistics.median_low([each.fps for each in runs])
+    largest = max((each.memory for each in runs), key=lambda memory: memory.total)
+    return replace(next(each for each in runs if each.fps == middle), memory=largest)
+
+
+def _measure_network(job: Job, upscaler: Upscaler, frames: int) -> RunFigures:
+    """Measure a stream as a video has it, tiles included, once its window is full."""
+    video = job.source.video
+    rng = np.random.default_rng(0)
+    pool = rng.random((8, video.height, video.width, 3), np.float32)  # consecutive frames differ
+    started = time.perf_counter()
+    with PeakMemory() as peak:
+        stream = upscaler.build_stream(fp32=False)
+        start_seconds = time.perf_counter() - started
+        number = 0
+        while stream.push(pool[number % len(pool)]) is None:
+            number += 1
+        done, started = 0, time.perf_counter()
+        while done < frames:
+            number += 1
+            done += stream.push(pool[number % len(pool)]) is not None
+        seconds = time.perf_counter() - started
+    return _figures(job, frames, seconds, start_seconds, None, peak)
+
+
+def _measure_pipeline(job: Job, *, encoded: bool) -> RunFigures:
+    """Measure a run of the pipeline."""
+    with PeakMemory() as peak, timed_pipeline(encoded=encoded) as clock:
+        result = run_job(job)
+    start = clock.seconds["start"]
+    return _figures(job, result.frames, result.seconds - start, start, clock.shares(result.seconds), peak)
+
+
+def _figures(
+    job: Job, frames: int, seconds: float, start: float, shares: dict[str, float] | None, peak: PeakMemory
+) -> RunFigures:
+    video, model = job.source.video, job.model
+    pixels = frames * video.width * video.height
+    macs = multiply_adds(model) * pixels * job.tiles.overhead_factor
+    return RunFigures(
+        frames=frames,
+        seconds=seconds,
+        start_seconds=start,
+        fps=frames / seconds,
+        us_per_pixel=seconds * 1e6 / pixels,
+        multiply_adds_per_second=macs / seconds,
+        shares=shares,
+        memory=MemoryFigures(peak.total, peak.process, peak.children),
+    )
+
+
 class StageClock:
-    """Seconds by stage: ``decode``, ``network`` and ``encode`` as waited for; ``start`` of the network."""
+    """Measures seconds by stage: waits for ``decode``, ``network``, ``encode``; ``start`` of the network."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
 
     @contextlib.contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        began = time.perf_counter()
+        started = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[stage] += time.perf_counter() - began
+            self.seconds[stage] += time.perf_counter() - started
 
     def shares(self, seconds: float) -> dict[str, float]:
-        """Of a film that took so long, the start apart: parts of 1 by the names in ``STAGES``."""
+        """Return the shares of ``STAGES`` in a run of ``seconds``, without its start; they add up to 1."""
         working = max(seconds - self.seconds["start"], 1e-9)
         shares = {stage: self.seconds[stage] / working for stage in STAGES[:-1]}
         return {**shares, "other": max(1 - sum(shares.values()), 0.0)}
 
 
-class NullOutput:
-    """A film that nobody keeps, see :class:`~vsrcli.pipeline.outputs.Output`."""
-
-    def __init__(self, job: Job) -> None:
-        self.frame_count = self.saved_count = self.resumed_count = self.shot_count = 0
-        self.tiles: TilePlan = job.tiles
-        self.state: State | None = None
-        self.complete = False
-        self.engine = ""
-        self.warnings: tuple[str, ...] = ()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
-
-    def set_engine(self, upscaler: Upscaler) -> None:
-        self.engine = upscaler.engine.description
-
-    def write(self, frame: object) -> None:
-        self.frame_count += 1
-
-    def checkpoint_if_due(self, path: object, check: Callable[[], None]) -> None:
-        pass
-
-    def end_of_frames(self, path: Any, warnings: tuple[str, ...]) -> None:
-        self.shot_count, self.warnings = path.count, warnings
-
-    def finalize(self) -> None:
-        self.complete = True
-
-
 @contextlib.contextmanager
 def timed_pipeline(*, encoded: bool) -> Iterator[StageClock]:
-    """In the block, ``pipeline.run`` tells a clock what it waits for.
+    """Replace parts of ``pipeline.run`` by timed ones in the block; yield the clock.
 
     Args:
-        encoded: False: frames are made and thrown away.
+        encoded: False: frames are upscaled and discarded.
     """
     clock, open_real_output = StageClock(), run.open_output
 
@@ -138,7 +303,7 @@ class TimedEngine:
 
 
 class TimedStream:
-    """A stream that is timed, see :class:`~vsrcli.inference.types.Stream`."""
+    """A timed stream, see :class:`~vsrcli.inference.types.Stream`."""
 
     def __init__(self, stream: Stream, clock: StageClock) -> None:
         self._stream, self._clock = stream, clock
@@ -163,7 +328,7 @@ class TimedStream:
 
 
 class TimedOutput:
-    """A film that is timed, see :class:`~vsrcli.pipeline.outputs.Output`."""
+    """A timed output, see :class:`~vsrcli.pipeline.outputs.Output`."""
 
     _TIMED = ("write", "checkpoint_if_due", "end_of_frames", "finalize")
 
@@ -178,214 +343,45 @@ class TimedOutput:
         self._output.__exit__(*exception)
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._output, name)
+        attribute = getattr(self._output, name)
         if name not in self._TIMED:
-            return found
+            return attribute
 
         def timed(*arguments: Any) -> Any:
             with self._clock("encode"):
-                return found(*arguments)
+                return attribute(*arguments)
 
         return timed
 
 
-SCHEMA = 2
+class NullOutput:
+    """Counts and discards frames, see :class:`~vsrcli.pipeline.outputs.Output`."""
 
+    def __init__(self, job: Job) -> None:
+        self.frame_count = self.saved_count = self.resumed_count = self.shot_count = 0
+        self.tiles: TilePlan = job.tiles
+        self.state: State | None = None
+        self.complete = False
+        self.engine = ""
+        self.warnings: tuple[str, ...] = ()
 
-@dataclass(frozen=True)
-class MemoryFigures:
-    """Bytes of resident memory (RSS) at the peak.
+    def __enter__(self) -> Self:
+        return self
 
-    Attributes:
-        total: of this process and its children together.
-        process: of this process.
-        children: of its children: ffmpeg.
-    """
+    def __exit__(self, *exception: object) -> None:
+        pass
 
-    total: int
-    process: int
-    children: int
+    def set_engine(self, upscaler: Upscaler) -> None:
+        self.engine = upscaler.engine.description
 
+    def write(self, frame: object) -> None:
+        self.frame_count += 1
 
-@dataclass(frozen=True)
-class RunFigures:
-    """One way of running, the median of all runs.
+    def checkpoint_if_due(self, shots: object, raise_if_damaged: Callable[[], None]) -> None:
+        pass
 
-    Attributes:
-        frames: in a run.
-        seconds: that the frames took, without the start.
-        start: seconds before the first frame: loading and compiling the network.
-        fps: frames a second.
-        us_per_pixel: microseconds per low-resolution pixel and frame.
-        multiply_adds: a second, of the network as ``vsr models`` counts them, tiles' overlaps included; 0 for
-            interpolation.
-        shares: of the seconds, by stage: ``decode`` (waiting for frames), ``network``, ``encode`` (waiting
-            for the encoder, and for the film to be finished) and ``other`` (shots, colours, tiles). They add
-            up to 1. None where there is the network only.
-        memory: at the peak so far: a process seldom gives back what it has held.
-    """
+    def end_of_frames(self, shots: Any, warnings: tuple[str, ...]) -> None:
+        self.shot_count, self.warnings = shots.count, warnings
 
-    frames: int
-    seconds: float
-    start_seconds: float
-    fps: float
-    us_per_pixel: float
-    multiply_adds_per_second: float
-    shares: dict[str, float] | None
-    memory: MemoryFigures
-
-
-@dataclass(frozen=True)
-class BenchReport:
-    """What was measured.
-
-    Attributes:
-        model: name of the weights.
-        scale: as asked for; ``native_scale``: the network's.
-        width, height: of the old frames.
-        engine: that computed: weights, device, precision.
-        device: as asked for.
-        precision: that was computed in.
-        tiles: number of them; ``tile``: (width, height) of one; ``at_a_time``: frames that one computes.
-        encoder: of the encoded runs.
-        runs: of which each figure is the median.
-        network: the model alone, frames from memory.
-        decoded: from the file to nowhere: decoder, shots, colours, network.
-        encoded: from file to file, as ``vsr upscale``.
-    """
-
-    model: str
-    scale: float
-    native_scale: int
-    width: int
-    height: int
-    engine: str
-    device: str
-    precision: str
-    tiles: int
-    tile: tuple[int, int]
-    burst: int
-    encoder: str
-    runs: int
-    network: RunFigures
-    decoded: RunFigures
-    encoded: RunFigures
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON: the attributes by name, with ``schema`` (2) and ``version``."""
-        return {"schema": SCHEMA, "version": __version__, **asdict(self)}
-
-
-def measure(
-    source: Path,
-    folder: Path,
-    options: Options,
-    *,
-    frames: int,
-    runs: int = 1,
-    on_step: Callable[[str], None] = lambda text: None,
-) -> BenchReport:
-    """Measure a model on a film.
-
-    Args:
-        source: the film.
-        folder: for what is written.
-        options: as for :func:`vsrcli.upscale`; its span is upscaled in the second and third measurement.
-        frames: measured of the model alone.
-        runs: of each kind.
-        on_step: told what is measured next.
-
-    Raises:
-        VsrError: as ``upscale``.
-    """
-    job = prepare_job(source, folder / "encoded.mkv", replace(options, resume=False))
-    on_step("the model alone")
-    upscaler = Upscaler(job, job.tiles, on_step)
-    network = median_run([_measure_network(job, upscaler, frames) for _ in range(runs)])
-    engine = upscaler.engine
-    del upscaler
-    figures = {}
-    for encoded in (False, True):
-        on_step("from the video to a video" if encoded else "from the video to nowhere")
-        measured = []
-        for number in range(runs):
-            target = folder / f"{'encoded' if encoded else 'null'}{number}.mkv"
-            measured.append(
-                _measure_pipeline(
-                    prepare_job(source, target, replace(options, resume=False)), encoded=encoded
-                )
-            )
-            target.unlink(missing_ok=True)
-        figures[encoded] = median_run(measured)
-    tiles, video = job.tiles, job.source.video
-    return BenchReport(
-        model=job.model.name,
-        scale=float(options.scale),
-        native_scale=job.model.scale,
-        width=video.width,
-        height=video.height,
-        engine=engine.description,
-        device=options.device,
-        precision=engine.precision,
-        tiles=len(tiles),
-        tile=(tiles.tile_width, tiles.tile_height),
-        burst=tiles.burst,
-        encoder=job.plan.codec,
-        runs=runs,
-        network=network,
-        decoded=figures[False],
-        encoded=figures[True],
-    )
-
-
-def median_run(runs: list[RunFigures]) -> RunFigures:
-    """The run whose speed is the median one (the slower of two), with the largest memory of all."""
-    middle = statistics.median_low([each.fps for each in runs])
-    largest = max((each.memory for each in runs), key=lambda memory: memory.total)
-    return replace(next(each for each in runs if each.fps == middle), memory=largest)
-
-
-def _measure_network(job: Job, upscaler: Upscaler, frames: int) -> RunFigures:
-    """A stream as films have it, tiles and all, once its window is full."""
-    video = job.source.video
-    rng = np.random.default_rng(0)
-    pool = rng.random((8, video.height, video.width, 3), np.float32)  # no two neighbours are equal
-    started = time.perf_counter()
-    with PeakMemory() as peak:
-        stream = upscaler.build_stream(fp32=False)
-        start_seconds = time.perf_counter() - started
-        number = 0
-        while stream.push(pool[number % len(pool)]) is None:
-            number += 1
-        done, started = 0, time.perf_counter()
-        while done < frames:
-            number += 1
-            done += stream.push(pool[number % len(pool)]) is not None
-        seconds = time.perf_counter() - started
-    return _figures(job, frames, seconds, start_seconds, None, peak)
-
-
-def _measure_pipeline(job: Job, *, encoded: bool) -> RunFigures:
-    """The whole path, watched."""
-    with PeakMemory() as peak, timed_pipeline(encoded=encoded) as clock:
-        result = run_job(job)
-    start = clock.seconds["start"]
-    return _figures(job, result.frames, result.seconds - start, start, clock.shares(result.seconds), peak)
-
-
-def _figures(
-    job: Job, frames: int, seconds: float, start: float, shares: dict[str, float] | None, peak: PeakMemory
-) -> RunFigures:
-    video, model = job.source.video, job.model
-    pixels = frames * video.width * video.height
-    macs = passes.multiply_adds(model) * pixels * job.tiles.overhead_factor
-    return RunFigures(
-        frames=frames,
-        seconds=seconds,
-        start_seconds=start,
-        fps=frames / seconds,
-        us_per_pixel=seconds * 1e6 / pixels,
-        multiply_adds_per_second=macs / seconds,
-        shares=shares,
-        memory=MemoryFigures(peak.total, peak.process, peak.children),
-    )
+    def finalize(self) -> None:
+        self.complete = True

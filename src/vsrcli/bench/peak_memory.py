@@ -1,7 +1,4 @@
-"""How much memory a process and all that it starts hold at most.
-
-A film to measure with, made by ffmpeg's own test picture.
-"""
+"""Peak memory of a process and its descendants, and a generated test clip to measure it with."""
 
 from __future__ import annotations
 
@@ -18,29 +15,28 @@ import psutil
 from vsrcli.errors import FfmpegError
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 
-SAMPLING_INTERVAL = 0.02  # seconds between looks; what is held for less may be missed
+SAMPLING_INTERVAL = 0.02  # seconds; shorter peaks may be missed
 
 
 class PeakMemory:
-    """A context manager that watches a process and its descendants from a thread of its own.
+    """A context manager that samples the memory of a process and its descendants in a thread.
 
-    Memory is the resident set (RSS), as ``ps`` and the kernel's own killer count it; what several processes
-    share is counted once for each. A child that has been forked and not become its program yet is no process
-    of its own: all that it shows is its parent's.
+    Memory is the resident set (RSS), as ``ps`` and the kernel's OOM killer count it; memory that processes
+    share counts once for each. A forked child counts only after its exec: before, its pages are its parent's.
 
     Args:
-        pid: of the process; by default this one.
+        pid: of the process; None: this one.
 
     Attributes:
-        total: bytes that all of them held together, at their peak.
-        process: bytes that the process itself held at its own peak.
-        children: the same of its descendants together.
+        total: peak bytes of all of them together.
+        process: peak bytes of the process itself.
+        children: peak bytes of its descendants together.
     """
 
     def __init__(self, pid: int | None = None) -> None:
         self.total = self.process = self.children = 0
         self._root = psutil.Process(pid)
-        self._started: set[psutil.Process] = set()  # children that have become their programs
+        self._started: set[psutil.Process] = set()  # children after their exec
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._sample_until_stopped, name="peak-memory", daemon=True)
 
@@ -59,7 +55,7 @@ class PeakMemory:
     def _sample_until_stopped(self) -> None:
         children, listed_at = [], 0.0
         while not self._stopped.wait(SAMPLING_INTERVAL):
-            if time.monotonic() - listed_at > 5 * SAMPLING_INTERVAL:  # finding them reads all of /proc
+            if time.monotonic() - listed_at > 5 * SAMPLING_INTERVAL:  # listing reads all of /proc
                 with contextlib.suppress(psutil.Error):
                     children = self._root.children(recursive=True)
                 listed_at = time.monotonic()
@@ -70,10 +66,8 @@ class PeakMemory:
             self._record(self._root.children(recursive=True))
 
     def _record(self, children: list[psutil.Process]) -> None:
-        process_bytes, children_bytes = (
-            _resident_bytes(self._root),
-            sum(_resident_bytes(child) for child in children if self._has_started(child)),
-        )
+        process_bytes = _resident_bytes(self._root)
+        children_bytes = sum(_resident_bytes(child) for child in children if self._has_started(child))
         self.process, self.children = max(self.process, process_bytes), max(self.children, children_bytes)
         self.total = max(self.total, process_bytes + children_bytes)
 
@@ -90,7 +84,7 @@ class PeakMemory:
 
 
 def _resident_bytes(process: psutil.Process) -> int:
-    """Bytes; 0 once it is gone."""
+    """Return the RSS in bytes; 0 if the process has exited."""
     try:
         return process.memory_info().rss
     except psutil.Error:
@@ -100,15 +94,15 @@ def _resident_bytes(process: psutil.Process) -> int:
 def generate_test_clip(
     path: Path, width: int, height: int, frames: int, *, rate: int = 30, ffmpeg: Ffmpeg | None = None
 ) -> Path:
-    """Write a film of a test picture that moves in every frame, without sound, and return its path.
+    """Write a video of ffmpeg's test pattern, moving in every frame, without audio; return its path.
 
     Args:
         path: a ``.mp4`` or ``.mkv`` file.
-        width, height, frames, rate: of the film; an odd side makes it 4:4:4.
-        ffmpeg: the executable; by default the one that films are upscaled with.
+        width, height, frames, rate: of the video; an odd side makes it 4:4:4.
+        ffmpeg: the executable; None: the default one.
 
     Raises:
-        FfmpegError: ffmpeg cannot make it.
+        FfmpegError: ffmpeg cannot write it.
     """
     program = ffmpeg or find_ffmpeg(None)
     test_source = f"testsrc2=s={width}x{height}:r={rate},format=yuv444p,noise=alls=12:allf=t"
@@ -130,7 +124,7 @@ def generate_test_clip(
     process = subprocess.run(command, capture_output=True, text=True, check=False)
     if process.returncode:
         raise FfmpegError(
-            f"{path}: ffmpeg cannot make a film of {width}x{height}; choose another --size, "
+            f"{path}: ffmpeg cannot write a video of {width}x{height}; choose another --size, "
             "or see `vsr doctor`",
             details=process.stderr,
         )

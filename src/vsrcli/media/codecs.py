@@ -1,6 +1,6 @@
-"""Video encoders: which one is taken, its defaults, and its scale of quality.
+"""Video encoders: the choice of one, its quality scale, and the pixel format that it encodes.
 
-The pixel format that keeps the most of the source: depth, chroma, transparency.
+The pixel format keeps as much of the source as the encoder can: transparency, bit depth, chroma subsampling.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from vsrcli.media.types import VideoStream
 
 @dataclass(frozen=True)
 class Codec:
-    """How one encoder is spoken to.
+    """Options and defaults of one encoder.
 
     Attributes:
-        makes: codec that comes out (``h264``).
-        quality: option that carries the constant quality, None if the encoder has none.
-        default: its default value: visually near-lossless, since upscaled detail is the point.
-        scale: its lowest and highest value. What an encoder takes for "choose yourself" is left out.
-        whole: whether it takes whole numbers only.
-        preset: default preset, None if it has none.
-        presets: (faster, slower) ones, of the efforts ``fast`` and ``quality``.
-        fixed: options always given.
+        codec_name: codec of its output (``h264``).
+        quality_option: option of the constant quality; None if the encoder has none.
+        default_quality: visually near-lossless, since upscaled detail is the point.
+        preset: default preset; None if the encoder has none.
+        fixed_options: (key, value) of options that are always set.
+        quality_range: lowest and highest quality, without values that mean "automatic".
+        integer_only: whether the quality must be an integer.
+        effort_presets: presets of the efforts ``fast`` and ``quality``; None: the default for both.
     """
 
     codec_name: str
@@ -41,7 +41,7 @@ class Codec:
     effort_presets: tuple[str, str] | None = None
 
     def preset_for(self, effort: str) -> str | None:
-        """The preset of an effort, see :class:`~vsrcli.media.output_plan.EncodeOptions`."""
+        """Return the preset of an effort, see :class:`~vsrcli.media.output_plan.EncodeOptions`."""
         faster, slower = self.effort_presets or (self.preset, self.preset)
         return {"fast": faster, "quality": slower}.get(effort, self.preset)
 
@@ -106,12 +106,12 @@ _ALIASES = {
 def choose_codec(
     requested: str | None, container: Container, target: Path, video: VideoStream, ffmpeg: Ffmpeg
 ) -> str:
-    """Name of the encoder: the one asked for, or H.264 for 8-bit, HEVC for deeper, VP9 in WebM.
+    """Return the encoder: ``requested``, or by default H.264 for 8 bits, HEVC for more, VP9 in WebM.
 
-    For a film with transparency it is one that keeps it, except in MP4: there, few players know such films.
+    By default, transparency is kept, except in MP4, where few players support it.
 
     Raises:
-        OutputError: this ffmpeg lacks the encoder, or the container cannot hold what it makes.
+        OutputError: this ffmpeg lacks the encoder, or the container cannot hold its codec.
     """
     name = _ALIASES.get(requested, requested) if requested else _default_encoder(container, video)
     if name not in ffmpeg.encoders():
@@ -134,14 +134,14 @@ def choose_codec(
 
 
 def quality_args(encoder: str, requested: float | None) -> tuple[str, str] | None:
-    """Option and value of an encoder's constant quality, None if it has none.
+    """Return option and value of an encoder's constant quality; None if it has none.
 
     Args:
-        name: the encoder.
-        wanted: on its own scale; None: the default.
+        encoder: ffmpeg's name of it.
+        requested: quality on the encoder's own scale; None: the default.
 
     Raises:
-        UsageError: ``wanted`` is not on its scale, or the encoder has none.
+        UsageError: ``requested`` is not on the scale, or the encoder has no constant quality.
     """
     codec = CODECS.get(encoder, Codec(encoder, None))
     if codec.quality_option is None:
@@ -157,41 +157,30 @@ def quality_args(encoder: str, requested: float | None) -> tuple[str, str] | Non
     if not low <= value <= high:
         raise UsageError(f"--crf {value:g} is not on the scale of {encoder}, which goes from {low} to {high}")
     if codec.integer_only and value != int(value):
-        raise UsageError(f"--crf {value:g}: {encoder} takes whole numbers only, such as {round(value)}")
+        raise UsageError(f"--crf {value:g}: {encoder} takes integers only, such as {round(value)}")
     return codec.quality_option, f"{value:g}"
 
 
-def _default_encoder(container: Container, video: VideoStream) -> str:
-    alpha_encoder = alpha.default_alpha_codec(container, video) if video.has_alpha else None
-    if alpha_encoder is not None:
-        return alpha_encoder
-    if container.muxer == "webm":
-        return "libvpx-vp9"
-    if container.muxer == "avi":
-        return "libx264"
-    return "libx265" if video.is_high_bit_depth else "libx264"
-
-
 def is_widely_playable(encoder: str) -> bool:
-    """Whether an encoder's films are meant to be shown; others are for archives and for cutting."""
+    """Return whether players widely support an encoder's videos; others are for archives and for editing."""
     return (
         encoder in CODECS and CODECS[encoder].codec_name in _WIDELY_PLAYABLE and not encoder.endswith("rgb")
     )
 
 
 def join_first(names: tuple[str, ...], limit: int = 10) -> str:
-    """The first few names; one line has to stay readable."""
+    """Return the first few names, comma-separated, so that a message stays readable."""
     return ", ".join(names[:limit]) + (", …" if len(names) > limit else "")
 
 
 @dataclass(frozen=True)
 class PixelFormatChoice:
-    """How the pixels of the new film are stored.
+    """Pixel format of the output.
 
     Attributes:
-        name: as ffmpeg calls it.
-        alpha: whether transparency goes along.
-        notices: what that costs.
+        name: ffmpeg's.
+        alpha: whether transparency is kept.
+        notices: what is lost, for people.
     """
 
     name: str
@@ -209,30 +198,29 @@ def choose_pixel_format(
     requested: str | None = None,
     codec_requested: bool = False,
 ) -> PixelFormatChoice:
-    """The encoder's pixel format and notices on what it costs.
+    """Return the pixel format to encode, with notices about what is lost.
 
-    Transparency is kept where encoder and container can, then depth, then chroma subsampling. An odd width or
-    height has no half, so where 4:2:0 would need one, 4:4:4 is written instead (VP9 and AV1 round up
-    themselves).
+    Transparency is kept where encoder and container can, then bit depth, then chroma subsampling. 4:2:0 needs
+    even sides, so an odd width or height becomes 4:4:4 (VP9 and AV1 round up themselves).
 
     Args:
         codec: the encoder.
-        video: the source's picture.
-        size: (width, height) of the new film.
-        container: where it goes.
+        video: the source's video stream.
+        size: (width, height) of the output.
+        container: of the output.
         ffmpeg: the executable.
-        wanted: a pixel format that the user asked for.
-        chosen: whether the user asked for this encoder.
+        requested: pixel format that the user requested.
+        codec_requested: whether the user requested this encoder.
 
     Raises:
-        OutputError: the format asked for is unknown to the encoder or does not fit an odd size.
+        OutputError: the encoder does not support the requested format, or it does not fit an odd size.
     """
     needs_444 = _requires_even_size(codec) and bool(size[0] % 2 or size[1] % 2)
     if requested is not None:
         return _requested_format(codec, requested, video, size, ffmpeg)
     if not video.has_alpha:
         return _opaque_format(codec, video, size, needs_444, ffmpeg)
-    # HEVC with transparency is read by few players, so it has to be asked for.
+    # Few players support HEVC with transparency, so it is kept on request only.
     can_decode = alpha.can_decode_alpha(video, ffmpeg)
     can_keep = can_decode and not needs_444 and (codec_requested or codec != "libx265")
     name = alpha.alpha_pixel_format(codec, container, video, ffmpeg) if can_keep else None
@@ -241,8 +229,27 @@ def choose_pixel_format(
     opaque = _opaque_format(codec, video, size, needs_444, ffmpeg)
     reason = f"{codec} in {container.name} cannot keep it (the default encoders of .webm, .mov and .mkv can)"
     if not can_decode:
-        reason = f"this ffmpeg cannot read it, since it lacks the decoder {alpha.alpha_decoder(video)}"
+        reason = f"this ffmpeg cannot decode it, since it lacks the decoder {alpha.alpha_decoder(video)}"
     return PixelFormatChoice(opaque.name, False, (f"transparency is dropped: {reason}", *opaque.notices))
+
+
+def is_high_bit_depth(pix_fmt: str) -> bool:
+    """Return whether a component has more than 8 bits."""
+    return any(
+        mark in pix_fmt
+        for mark in ("p10", "p12", "p14", "p16", "p010", "p016", "10le", "12le", "ya16", "48", "64")
+    )
+
+
+def _default_encoder(container: Container, video: VideoStream) -> str:
+    alpha_encoder = alpha.default_alpha_codec(container, video) if video.has_alpha else None
+    if alpha_encoder is not None:
+        return alpha_encoder
+    if container.muxer == "webm":
+        return "libvpx-vp9"
+    if container.muxer == "avi":
+        return "libx264"
+    return "libx265" if video.is_high_bit_depth else "libx264"
 
 
 def _requested_format(
@@ -259,14 +266,14 @@ def _requested_format(
         video.has_alpha and alpha.has_alpha_plane(requested) and alpha.can_decode_alpha(video, ffmpeg)
     )
     if video.has_alpha and not keeps_alpha:
-        notices.append(f"transparency is dropped: {requested} was asked for")
+        notices.append(f"transparency is dropped: {requested} was requested")
     if video.is_high_bit_depth and not is_high_bit_depth(requested):
-        notices.append(f"{video.bit_depth}-bit picture becomes 8-bit ({requested}), as asked for")
+        notices.append(f"{video.bit_depth}-bit video becomes 8-bit ({requested}), as requested")
     return PixelFormatChoice(requested, keeps_alpha, tuple(notices))
 
 
 def _alpha_cost_notices(codec: str, name: str, video: VideoStream) -> tuple[str, ...]:
-    """What an encoder gives up for transparency."""
+    """Return a notice about depth and chroma that an encoder loses with transparency."""
     bits = 8 if not is_high_bit_depth(name) else next((bits for bits in (10, 12) if str(bits) in name), 16)
     chroma = _subsampling(video.pix_fmt)
     lost = [f"{bits} of {video.bit_depth} bits"] if bits < video.bit_depth else []
@@ -327,7 +334,7 @@ def _subsampling(pix_fmt: str) -> str:
 
 
 def _requires_even_size(codec: str) -> bool:
-    """x264, x265 and the hardware encoders refuse half a chroma sample; VP9, AV1 and MPEG-4 round up."""
+    """Return whether an encoder refuses odd sides: x264, x265, hardware. VP9, AV1 and MPEG-4 round up."""
     return codec.startswith(("libx26", "libopenh264", "libkvazaar")) or codec.endswith(
         ("_nvenc", "_qsv", "_amf", "_vaapi", "_videotoolbox", "_mf", "_vulkan")
     )
@@ -341,11 +348,3 @@ def _check_odd_size(codec: str, pix_fmt: str, width: int, height: int) -> None:
         raise OutputError(
             f"{pix_fmt} cannot hold {width}x{height}: a side is odd; use --pix-fmt yuv444p or an even --size"
         )
-
-
-def is_high_bit_depth(pix_fmt: str) -> bool:
-    """Whether a component has more than 8 bits."""
-    return any(
-        mark in pix_fmt
-        for mark in ("p10", "p12", "p14", "p16", "p010", "p016", "10le", "12le", "ya16", "48", "64")
-    )

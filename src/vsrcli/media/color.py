@@ -1,20 +1,18 @@
-"""Colour: what to assume where a file says nothing, and how to convert both ways without a shift.
+"""Colour: defaults for missing tags, exact conversion to R'G'B' and back, and HDR metadata.
 
-swscale's own default for R'G'B' to Y'CbCr is BT.601 at every size, so matrix and range are always named.
+swscale's own default from R'G'B' to Y'CbCr is BT.601 at every size, so matrix and range are always named.
 
-Where tags are missing, the rule of players is followed:
+Missing tags are filled in as players do:
 
 - matrix: that of the primaries if these are tagged; otherwise ``bt709`` from 1280 columns or 720 lines
   on, ``smpte170m`` (BT.601) below;
 - range: ``pc`` (full) for R'G'B' and the ``yuvj`` formats, ``tv`` (limited) for the rest;
 - primaries and transfer: those that belong to the matrix.
 
-The output is tagged with what was assumed: once upscaled, an untagged SD film would pass for HD.
+The output is tagged with the result: once upscaled, an untagged SD video would pass for HD.
 
-What a picture says about itself beside its pixels: HDR metadata, and what nobody can carry for it.
-
-PyAV gives side data as bytes; their layouts are those of libavutil's public structs. Units of ``option`` are
-ffmpeg's: 0.00002 for chromaticities, 0.0001 cd/m2 for luminance.
+PyAV returns side data (HDR metadata) as bytes, in the layout of libavutil's public structs. ffmpeg's options
+take units of 0.00002 for chromaticities and 0.0001 cd/m2 for luminance.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ from typing import Any
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.types import Color, ContentLightLevel, MasteringDisplay, VideoStream
 
-# The encoders' options and the filter setparams call these two by different names.
+# Transfers that the filter setparams and the encoders' options name differently.
 _FILTER_TRANSFERS = {"gamma22": "bt470m", "gamma28": "bt470bg"}
 _SWSCALE_FLAGS = "bicubic+accurate_rnd+full_chroma_int+full_chroma_inp"
 
@@ -101,8 +99,8 @@ _TRANSFER_OF_MATRIX = {
     "bt2020nc": "bt2020-10",
     "bt2020c": "bt2020-10",
 }
-# The names that the scale filter knows. The others (ycgco, ictcp) go through BT.709 both ways and keep
-# their tag: the arithmetic cancels out, only the network sees slightly unusual colours.
+# Matrices of the scale filter. The others (ycgco, ictcp) are converted with BT.709 in both directions and
+# keep their tag: the arithmetic cancels out, only the network gets slightly unusual colours.
 _SCALE_MATRIX = {
     "bt709": "bt709",
     "fcc": "fcc",
@@ -122,13 +120,30 @@ _ZIMG_MATRIX = {
 }
 
 
+# Rationals: (x, y) of red, green, blue and white, minimum and maximum luminance; two flags.
+_MASTERING_STRUCT = struct.Struct("=22i")
+_CONTENT_LIGHT_STRUCT = struct.Struct("=2I")
+_CHROMATICITY_UNITS, _LUMINANCE_UNITS = 50_000, 10_000
+_UNSUPPORTED_SIDE_DATA = {
+    "DOVI_RPU_BUFFER": "Dolby Vision",
+    "DOVI_METADATA": "Dolby Vision",
+    "DYNAMIC_HDR_PLUS": "HDR10+ (changing brightness data)",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid",
+    "AMBIENT_VIEWING_ENVIRONMENT": "the ambient viewing environment",
+    "A53_CC": "closed captions inside the video",
+    "SPHERICAL": "the projection of a 360 degree video",
+    "STEREO3D": "the 3D layout",
+    "ICC_PROFILE": "an ICC colour profile",
+}
+
+
 def is_rgb(pix_fmt: str) -> bool:
-    """Whether a pixel format stores R'G'B' (``gbrp10le``, ``rgb24``, ``pal8``), not Y'CbCr or grey."""
+    """Return whether a pixel format stores R'G'B' (``gbrp10le``, ``rgb24``, ``pal8``), not Y'CbCr or grey."""
     return pix_fmt.startswith(("gbr", "rgb", "bgr", "argb", "abgr", "0rgb", "0bgr", "x2", "pal8"))
 
 
 def resolve_color(color: Color, pix_fmt: str, width: int, height: int) -> Color:
-    """The source's colour description with every gap filled by the rule above."""
+    """Return a colour description with every missing tag filled in by the rule above."""
     matrix = color.matrix
     rgb = is_rgb(pix_fmt) or matrix == "gbr"
     if matrix is None or rgb:
@@ -148,7 +163,7 @@ def resolve_color(color: Color, pix_fmt: str, width: int, height: int) -> Color:
 
 
 def output_color(color: Color, pix_fmt: str, width: int, height: int) -> Color:
-    """What the new film is tagged with: the source's colours; R'G'B' becomes limited-range Y'CbCr."""
+    """Return the tags of the output: the source's; R'G'B' becomes limited-range Y'CbCr."""
     full = resolve_color(color, pix_fmt, width, height)
     if not is_rgb(pix_fmt) and color.matrix != "gbr":
         return full
@@ -164,36 +179,41 @@ def decode_filter(
     alpha: bool = False,
     ffmpeg: Ffmpeg,
 ) -> str:
-    """Filter from the coded format to full-range R'G'B' (``rgb48le`` if ``deep``, else ``rgb24``).
+    """Return the filter from the coded format to full-range R'G'B'.
 
-    With ``alpha`` to ``rgba64le`` or ``rgba``. ``color`` must be resolved; ``size`` is (width, height).
+    The result is ``rgb48le`` if ``high_bit_depth``, else ``rgb24``; with ``alpha``, ``rgba64le`` or ``rgba``.
+    ``color`` must be resolved; ``size`` is (width, height).
     """
     out = f"rgba{'64le' if high_bit_depth else ''}" if alpha else f"rgb{'48le' if high_bit_depth else '24'}"
     if pix_fmt.removeprefix("yuvj").removeprefix("yuv") in ("420p", "422p", "444p") and _can_use_zimg(
         size, ffmpeg
     ):
-        # As exact as swscale with all its care, in a quarter of the time.
+        # As exact as swscale with its most accurate flags, in a quarter of the time.
         return (
             f"zscale=filter=bicubic:matrixin={_zimg_matrix(color)}:rangein={color.range}"
             f":chromalin={color.chroma_location or 'left'}:matrix=gbr:range=pc,format=gbrp,format={out}"
         )
     steps = [f"flags={_SWSCALE_FLAGS}", "out_range=pc"]
-    grey = ""
+    grey_conversion = ""
     if pix_fmt.startswith(("gray", "ya8", "ya16")) and color.range == "tv":
-        # swscale takes every grey for full range; as Y'CbCr with the same codes it listens to the tag.
+        # swscale takes every grey format for full range; as Y'CbCr with the same codes it follows the tag.
         depth = pix_fmt.removeprefix("gray").removeprefix("ya").removesuffix("be").removesuffix("le")
         planar = f"yuv{'a' if alpha else ''}444p{'' if depth in ('', '8') else f'{depth}le'}"
-        grey = f"setparams=range=pc,scale=in_range=pc:out_range=pc,format={planar},setparams=range=tv,"
+        grey_conversion = (
+            f"setparams=range=pc,scale=in_range=pc:out_range=pc,format={planar},setparams=range=tv,"
+        )
     if not is_rgb(pix_fmt):
         steps += [f"in_color_matrix={_scale_matrix(color)}", f"in_range={color.range}"]
         steps += _chroma_location_options("in", color, ffmpeg)
-    return f"{grey}scale={':'.join(steps)},format={out}"
+    return f"{grey_conversion}scale={':'.join(steps)},format={out}"
 
 
 def encode_filter(
     color: Color, pix_fmt: str, size: tuple[int, int], *, high_bit_depth: bool, ffmpeg: Ffmpeg
 ) -> str:
-    """Filter from full-range R'G'B' (16-bit if ``deep``) to the encoder's format, with all tags set.
+    """Return the filter from full-range R'G'B' to the encoder's format, with all tags set.
+
+    The input has 16 bits if ``high_bit_depth``, else 8.
 
     ``color`` must be resolved; ``size`` is (width, height).
     """
@@ -211,9 +231,10 @@ def encode_filter(
     ]
     conversion = f"scale={':'.join(steps)}"
     if color.range == "pc" and "yuva" not in pix_fmt and _can_use_zimg(size, ffmpeg):
-        # swscale rounds full-range chroma down, half a code on average; zimg does not, where it is built in.
+        # swscale rounds full-range chroma down, by half a code on average; zimg, if built in, does not.
         conversion = (
-            f"format={'gbrp16le' if high_bit_depth else 'gbrp'},setparams=colorspace=gbr:range=pc,zscale=filter=bicubic"
+            f"format={'gbrp16le' if high_bit_depth else 'gbrp'},setparams=colorspace=gbr:range=pc"
+            f",zscale=filter=bicubic"
             f":matrix={_zimg_matrix(color)}:rangein=pc:range=pc"
             f":chromal={color.chroma_location or 'left'}"
         )
@@ -223,14 +244,8 @@ def encode_filter(
     )
 
 
-def _filter_transfer(color: Color) -> str:
-    """The transfer as ``setparams`` spells it."""
-    name = str(color.transfer)
-    return _FILTER_TRANSFERS.get(name, name)
-
-
 def encoder_tags(color: Color, pix_fmt: str) -> dict[str, str]:
-    """Encoder options that repeat the tags, for encoders and containers that do not read them off frames."""
+    """Return encoder options that repeat the tags; some encoders and containers ignore those of frames."""
     tags = {
         "color_primaries": str(color.primaries),
         "color_trc": str(color.transfer),
@@ -242,52 +257,8 @@ def encoder_tags(color: Color, pix_fmt: str) -> dict[str, str]:
     return tags
 
 
-def _scale_matrix(color: Color) -> str:
-    return _SCALE_MATRIX.get(color.matrix or "", "bt709")
-
-
-def _zimg_matrix(color: Color) -> str:
-    return _ZIMG_MATRIX.get(color.matrix or "", "709")
-
-
-def _can_use_zimg(size: tuple[int, int], ffmpeg: Ffmpeg) -> bool:
-    """Whether this ffmpeg was built with the zimg library, which refuses odd sizes."""
-    return size[0] % 2 == 0 and size[1] % 2 == 0 and "matrixin" in ffmpeg.help("filter=zscale")
-
-
-def _chroma_location_options(side: str, color: Color, ffmpeg: Ffmpeg) -> list[str]:
-    """Where chroma samples sit: older versions of swscale assume the centre, films mean the left.
-
-    Before the named option came (ffmpeg 7.1), positions were given in 1/256 of a luma sample.
-    """
-    location = color.chroma_location or "left"
-    if "in_chroma_loc" in ffmpeg.help("filter=scale"):
-        return [f"{side}_chroma_loc={location}"]
-    across = 128 if location in ("center", "top", "bottom") else 0
-    down = 0 if location.startswith("top") else 256 if location.startswith("bottom") else 128
-    return [f"{side}_h_chr_pos={across}", f"{side}_v_chr_pos={down}"]
-
-
-_MASTERING_STRUCT = struct.Struct(
-    "=22i"
-)  # (x, y) of red, green, blue and white, darkest, brightest, two flags
-_CONTENT_LIGHT_STRUCT = struct.Struct("=2I")
-_CHROMATICITY_UNITS, _LUMINANCE_UNITS = 50_000, 10_000
-_UNSUPPORTED_SIDE_DATA = {
-    "DOVI_RPU_BUFFER": "Dolby Vision",
-    "DOVI_METADATA": "Dolby Vision",
-    "DYNAMIC_HDR_PLUS": "HDR10+ (changing brightness data)",
-    "DYNAMIC_HDR_VIVID": "HDR Vivid",
-    "AMBIENT_VIEWING_ENVIRONMENT": "the ambient viewing environment",
-    "A53_CC": "closed captions inside the picture",
-    "SPHERICAL": "the projection of a 360 degree picture",
-    "STEREO3D": "the 3D layout",
-    "ICC_PROFILE": "an ICC colour profile",
-}
-
-
 def mastering_display(frame: Any | None) -> MasteringDisplay | None:
-    """The mastering display that a decoded picture names."""
+    """Return the mastering display in a decoded frame's side data; None if there is none."""
     data = _side_data_bytes(frame, "MASTERING_DISPLAY_METADATA", _MASTERING_STRUCT.size)
     if data is None:
         return None
@@ -302,14 +273,14 @@ def mastering_display(frame: Any | None) -> MasteringDisplay | None:
 
 
 def content_light_level(frame: Any | None) -> ContentLightLevel | None:
-    """MaxCLL and MaxFALL that a decoded picture names; None if it says neither."""
+    """Return MaxCLL and MaxFALL in a decoded frame's side data; None if it has neither."""
     data = _side_data_bytes(frame, "CONTENT_LIGHT_LEVEL", _CONTENT_LIGHT_STRUCT.size)
     level = None if data is None else ContentLightLevel(*_CONTENT_LIGHT_STRUCT.unpack(data))
     return level if level != ContentLightLevel(0, 0) else None
 
 
 def unsupported_side_data(frame: Any | None) -> tuple[str, ...]:
-    """What a decoded picture brings along that no encoder here takes, in words."""
+    """Return descriptions of a decoded frame's side data that no encoder here supports."""
     unsupported = [
         side for side in (frame.side_data if frame is not None else ()) if not _is_flat_layout(side)
     ]
@@ -319,9 +290,9 @@ def unsupported_side_data(frame: Any | None) -> tuple[str, ...]:
 
 
 def hdr_input_options(video: VideoStream) -> dict[str, str]:
-    """ffmpeg's input options that give raw frames the film's HDR metadata (ffmpeg 8.1 and newer).
+    """Return ffmpeg's input options that attach the source's HDR metadata to raw frames (8.1 and newer).
 
-    From there they go into the encoder's stream and the container's headers, whichever can hold them.
+    ffmpeg passes it on to the encoder's stream and the container's headers, whichever can hold it.
     """
     options: dict[str, str] = {}
     if video.mastering_display is not None and (display := format_mastering_display(video.mastering_display)):
@@ -332,12 +303,12 @@ def hdr_input_options(video: VideoStream) -> dict[str, str]:
 
 
 def supports_hdr_input_options(ffmpeg: Ffmpeg) -> bool:
-    """Whether this ffmpeg has ``input_options``."""
+    """Return whether this ffmpeg has the options of :func:`hdr_input_options`."""
     return "-mastering_display" in ffmpeg.help("long")
 
 
 def format_mastering_display(display: MasteringDisplay) -> str | None:
-    """``G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)``, as x265 and ffmpeg want it; None if it is not complete."""
+    """Return ``G(x,y)B(x,y)R(x,y)WP(x,y)L(max,min)`` for x265 and ffmpeg; None if a value is missing."""
     points = (display.green, display.blue, display.red, display.white)
     if display.max_luminance is None or display.min_luminance is None or None in points:
         return None
@@ -353,8 +324,40 @@ def format_mastering_display(display: MasteringDisplay) -> str | None:
     return f"G{green}B{blue}R{red}WP{white}L({brightest},{darkest})"
 
 
+def _filter_transfer(color: Color) -> str:
+    """Return the transfer as ``setparams`` names it."""
+    name = str(color.transfer)
+    return _FILTER_TRANSFERS.get(name, name)
+
+
+def _scale_matrix(color: Color) -> str:
+    return _SCALE_MATRIX.get(color.matrix or "", "bt709")
+
+
+def _zimg_matrix(color: Color) -> str:
+    return _ZIMG_MATRIX.get(color.matrix or "", "709")
+
+
+def _can_use_zimg(size: tuple[int, int], ffmpeg: Ffmpeg) -> bool:
+    """Return whether this ffmpeg has the zimg library, and the sides are even, as it requires."""
+    return size[0] % 2 == 0 and size[1] % 2 == 0 and "matrixin" in ffmpeg.help("filter=zscale")
+
+
+def _chroma_location_options(side: str, color: Color, ffmpeg: Ffmpeg) -> list[str]:
+    """Return scale's options for the chroma location; older versions of swscale default to the centre.
+
+    Untagged videos mean the left. Before ffmpeg 7.1, positions are given in 1/256 of a luma sample.
+    """
+    location = color.chroma_location or "left"
+    if "in_chroma_loc" in ffmpeg.help("filter=scale"):
+        return [f"{side}_chroma_loc={location}"]
+    across = 128 if location in ("center", "top", "bottom") else 0
+    down = 0 if location.startswith("top") else 256 if location.startswith("bottom") else 128
+    return [f"{side}_h_chr_pos={across}", f"{side}_v_chr_pos={down}"]
+
+
 def _is_flat_layout(side_data: Any) -> bool:
-    """A 3D layout whose type, its first number, is 0: an ordinary picture that says so."""
+    """Return whether side data is a 3D layout of type 0 (its first number): an ordinary 2D frame."""
     return side_data.type.name == "STEREO3D" and bytes(side_data)[:4] == bytes(4)
 
 

@@ -1,8 +1,6 @@
-"""What each container can hold, and what a stream becomes where it cannot be kept as it is.
+"""Container formats, and what becomes of each stream of the source in one: copied, converted or dropped.
 
 The tables are stricter than libavformat where players are: Vorbis in MP4 can be written, but hardly played.
-
-What becomes of every stream that is not the picture: kept, converted, or dropped by name.
 """
 
 from __future__ import annotations
@@ -35,20 +33,22 @@ _MKV_SUBTITLES = frozenset(
 
 @dataclass(frozen=True)
 class Container:
-    """A container format as a target.
+    """A container format of the output.
 
     Attributes:
-        muxer: libavformat's name, given to ``-f``.
+        muxer: libavformat's name, for ``-f``.
         name: for people.
-        video: codecs the picture may have (empty: any that the encoder makes).
-        sound: codecs that are copied; others become ``sound_codec``.
-        subtitles: codecs that are copied; other text subtitles become ``text_codec`` (None: dropped).
-        attachments: whether fonts and the like can go along.
-        covers: how a cover is kept: ``stream`` (attached picture), ``attachment``, or None.
-        chapters: whether it has chapters.
-        exact: whether its clock is chosen by us (True), or fixed and maybe coarser than the source's.
-        constant: whether it knows a constant frame rate only.
-        data: kinds of data tracks that are copied.
+        video_codecs: codecs that it can hold (empty: any).
+        audio_codecs: codecs that are copied; others are converted by ``audio_encoder``.
+        audio_encoder: None: audio that cannot be copied is dropped.
+        subtitle_codecs: codecs that are copied; other text subtitles are converted by ``subtitle_encoder``.
+        subtitle_encoder: None: subtitles that cannot be copied are dropped.
+        has_attachments: whether it can hold fonts and other attachments.
+        cover_storage: how it stores a cover: ``stream`` (attached picture), ``attachment``, or None.
+        has_chapters: whether it can hold chapters.
+        custom_timescale: whether its timescale can be chosen; if not, it may be coarser than the source's.
+        constant_frame_rate: whether it supports constant frame rates only.
+        data_codecs: kinds of data tracks that are copied.
     """
 
     muxer: str
@@ -66,7 +66,7 @@ class Container:
     data_codecs: frozenset[str] = frozenset()
 
 
-_TELEMETRY = frozenset(("gpmd",))  # a camera's position and movement
+_TELEMETRY = frozenset(("gpmd",))  # position and motion of a GoPro camera
 _MP4 = Container(
     "mp4",
     "MP4",
@@ -134,7 +134,7 @@ _AVI = Container(
 )
 _NUT = Container("nut", "NUT", frozenset(), _MKV_AUDIO, "flac", frozenset(), None)
 
-# Streams of raw video: they have no clock, so frames follow one another at the rate in the header.
+# Raw video without timestamps: frames follow at the rate in the header.
 _Y4M = Container(
     y4m.CONTAINER,
     "YUV4MPEG2",
@@ -163,23 +163,23 @@ _BY_EXTENSION = {
 
 
 STDOUT_CONTAINERS = {container.muxer: container for container in (_Y4M, _NUT, _MKV)}
-"""What can be written to stdout, by ffmpeg's name of it; the first is the default."""
+"""Containers that can be written to stdout, by muxer; the first is the default."""
 
 
 def stdout_container(name: str | None, ffmpeg: Ffmpeg) -> Container:
-    """The container of a stream on stdout.
+    """Return the container for stdout.
 
     Args:
-        name: what was asked for; None: the default.
-        ffmpeg: what writes it.
+        name: the muxer that was requested; None: the default.
+        ffmpeg: the executable.
 
     Raises:
-        UsageError: it cannot be written to stdout.
-        OutputError: this ffmpeg cannot write it.
+        UsageError: ``name`` is not one of ``STDOUT_CONTAINERS``.
+        OutputError: this ffmpeg lacks the muxer.
     """
     container = STDOUT_CONTAINERS.get(name or next(iter(STDOUT_CONTAINERS)))
     if container is None:
-        raise UsageError(f"--format {name}: what goes to stdout is one of {', '.join(STDOUT_CONTAINERS)}")
+        raise UsageError(f"--format {name}: formats for stdout are {', '.join(STDOUT_CONTAINERS)}")
     if container.muxer not in ffmpeg.muxers():
         raise OutputError(
             f"stdout: ffmpeg {ffmpeg.version} cannot write {container.name}; use another --format"
@@ -188,10 +188,10 @@ def stdout_container(name: str | None, ffmpeg: Ffmpeg) -> Container:
 
 
 def container_from_suffix(target: Path, ffmpeg: Ffmpeg) -> Container:
-    """The container that a file name asks for.
+    """Return the container that a file name's extension selects.
 
     Raises:
-        OutputError: the name has no extension, or one that names no container we write.
+        OutputError: the name has no extension, or an unknown one, or this ffmpeg lacks the muxer.
     """
     container = _BY_EXTENSION.get(target.suffix.lower())
     known = ", ".join(sorted(_BY_EXTENSION))
@@ -207,15 +207,15 @@ def container_from_suffix(target: Path, ffmpeg: Ffmpeg) -> Container:
 
 @dataclass(frozen=True)
 class StreamPlan:
-    """The fate of one stream.
+    """What becomes of one stream of the source.
 
     Attributes:
         index: stream index in the source.
-        kind: as in ``OtherStream``, or ``picture`` for the film itself.
-        codec: codec in the source (for the picture: the encoder).
-        action: ``encode`` (the picture), ``keep``, ``convert`` or ``drop``.
-        note: for people: what it becomes, or why it goes.
-        encoder: encoder that converts it, None otherwise.
+        kind: as in ``OtherStream``; ``video`` for the upscaled stream.
+        codec: codec in the source (for the upscaled stream: the encoder).
+        action: ``encode`` (the upscaled stream), ``copy``, ``convert`` or ``drop``.
+        note: for people: the result, or the reason.
+        encoder: encoder that converts it; None otherwise.
     """
 
     index: int
@@ -227,7 +227,7 @@ class StreamPlan:
 
 
 def plan_streams(source: Source, container: Container, ffmpeg: Ffmpeg) -> tuple[StreamPlan, ...]:
-    """Decide for every stream other than the picture, in the source's order."""
+    """Return a plan for every stream other than the upscaled one, in the source's order."""
     chapters = container.has_chapters and bool(source.chapters)
     return tuple(
         _plan_stream(stream, container, ffmpeg, chapters=chapters) for stream in source.other_streams
@@ -235,7 +235,7 @@ def plan_streams(source: Source, container: Container, ffmpeg: Ffmpeg) -> tuple[
 
 
 def stream_notice(stream: StreamPlan, other: OtherStream) -> str | None:
-    """What people should be told; None if the stream goes along unchanged."""
+    """Return a notice for people; None if the stream is copied unchanged."""
     if stream.action == "copy" or (stream.kind == "data" and "rewritten" in stream.note):
         return None
     label = " ".join(filter(None, (other.kind, f"#{other.index}", f"({_describe(other)})")))
@@ -261,9 +261,9 @@ def _plan_stream(stream: OtherStream, container: Container, ffmpeg: Ffmpeg, *, c
     if stream.codec in container.data_codecs:
         return _copy(stream)
     if stream.codec == "tmcd":
-        return _drop(stream, "a track of the old container; the time code is rewritten")
+        return _drop(stream, "a track of the source's container; the time code is rewritten")
     if chapters and stream.codec in ("bin_data", "text", "unknown", "mov_text"):
-        return _drop(stream, "a data track of the old container; chapters are rewritten")
+        return _drop(stream, "a data track of the source's container; chapters are rewritten")
     return _drop(stream, f"{container.name} cannot hold such a data track")
 
 
@@ -296,7 +296,7 @@ def _plan_cover(stream: OtherStream, container: Container, ffmpeg: Ffmpeg) -> St
 
 def _plan_video(stream: OtherStream, container: Container, ffmpeg: Ffmpeg) -> StreamPlan:
     if not container.video_codecs or stream.codec in container.video_codecs:
-        return StreamPlan(stream.index, stream.kind, stream.codec, "copy", "a second picture, not upscaled")
+        return StreamPlan(stream.index, stream.kind, stream.codec, "copy", "a second video, not upscaled")
     return _drop(stream, f"{container.name} cannot hold {stream.codec}")
 
 

@@ -1,6 +1,6 @@
-"""Write frames into a new film that appears under its final name only when it is complete.
+"""Encode frames into a video that appears under its final name only when it is complete.
 
-What is written as a whole or not at all, and the ffmpeg that is fed with its frames.
+Frames go to ffmpeg as raw video in NUT, which carries their presentation times exactly.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from vsrcli.system.threads import BackgroundWriter, queue_depth
 
 
 class AtomicWriter:
-    """A context manager: leaving it normally finishes the work, and what is temporary goes in any case."""
+    """A context manager that publishes its output on a normal exit; every exit removes temporary files."""
 
     def __enter__(self) -> Self:
         return self
@@ -42,17 +42,17 @@ class AtomicWriter:
             self._discard()
 
     def _finish(self) -> None:
-        """Give what was made its place."""
+        """Publish the output. Called on a normal exit."""
 
     def _discard(self) -> None:
-        """Remove everything temporary; after ``_finish``, what is left of it."""
+        """Remove temporary files. Called on every exit, after ``_finish`` on a normal one."""
 
 
 class FFmpegWriter(AtomicWriter):
-    """The same around an ffmpeg that takes frames from its stdin, and a folder for its helper files.
+    """An :class:`AtomicWriter` around an ffmpeg process with a scratch folder for helper files.
 
     Raises:
-        OSError: on entering: it cannot be started.
+        OSError: on entering: ffmpeg cannot be started.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class FFmpegWriter(AtomicWriter):
         return self
 
     def _start_ffmpeg(self, scratch: Path) -> FFmpegProcess:
-        """Start it; ``scratch`` is empty."""
+        """Start ffmpeg; ``scratch`` is an empty folder."""
         raise NotImplementedError
 
     def _require_process(self) -> FFmpegProcess:
@@ -84,7 +84,7 @@ class FFmpegWriter(AtomicWriter):
             shutil.rmtree(self._scratch, ignore_errors=True)
 
 
-_PIXEL_FORMATS = {  # number type and whether there is alpha
+_PIXEL_FORMATS = {  # by dtype and whether there is alpha
     (np.dtype(np.uint8), False): "rgb24",
     (np.dtype("<u2"), False): "rgb48le",
     (np.dtype(np.uint8), True): "rgba",
@@ -93,19 +93,20 @@ _PIXEL_FORMATS = {  # number type and whether there is alpha
 
 
 class VideoEncoder(FFmpegWriter):
-    """A context manager that takes the upscaled frames in order.
+    """A context manager that encodes frames, in order, and muxes them with the source's other streams.
 
-    Leaving it normally waits for ffmpeg, checks that the file holds exactly the frames written, and renames
-    it to the target. Leaving it by an exception kills ffmpeg and removes what was written.
+    A normal exit waits for ffmpeg, checks that the file holds exactly the frames written, and renames it to
+    the target. An exit by an exception kills ffmpeg and removes the unfinished file.
 
     Args:
         plan: what to write, from ``plan_output``.
-        source: where sound and the other streams come from.
+        source: where audio and the other streams come from.
         ffmpeg: the executable to run.
+        trial: read only the beginning of the other streams, and do not publish the file.
 
     Attributes:
-        count: frames written so far.
-        warnings: what was found wrong with the source's other streams.
+        frame_count: frames written so far.
+        warnings: damage in the source's other streams; complete after the exit.
         pid: process id of ffmpeg.
 
     Raises:
@@ -121,7 +122,7 @@ class VideoEncoder(FFmpegWriter):
         self._trial = trial
         self.warnings: list[str] = []
         self._part_file = temporary_name(plan.target)
-        self._display_name = plan.display_name  # as messages call it
+        self._display_name = plan.display_name  # in messages
         self._pipe_container: Any = None
         self._pipe_stream: Any = None
         self._pixel_format = ""
@@ -134,7 +135,7 @@ class VideoEncoder(FFmpegWriter):
 
     @property
     def pid(self) -> int | None:
-        """Process id of the running ffmpeg."""
+        """Process id of ffmpeg; None before it is started."""
         return self._process.pid if self._process is not None else None
 
     def __enter__(self) -> Self:
@@ -146,15 +147,16 @@ class VideoEncoder(FFmpegWriter):
             ) from error
 
     def write(self, frame: Frame) -> None:
-        """Append a frame. ffmpeg gets it in a thread, a few frames later.
+        """Append a frame. A background thread hands it to ffmpeg, up to a few frames later.
 
         Args:
             frame: pixels of shape (plan.height, plan.width, 3), uint8 or uint16 (the same for all frames),
-                and the presentation time of the source frame; with ``alpha`` if the plan keeps it.
+                and the presentation time of the source frame; with ``alpha`` if ``plan.alpha``.
 
         Raises:
-            EncodeError: ffmpeg has stopped, on this frame or on one before; ``details`` has its last words.
-            ValueError: another size or type than before, or a time that is not later than the one before.
+            EncodeError: ffmpeg has stopped, on this frame or an earlier one; ``details`` has the end of its
+                stderr.
+            ValueError: another size or dtype than before, or a time that is not later than the previous one.
         """
         self._require_process()
         self._background_writer.put((frame, self._validated_pixels(frame)))
@@ -165,7 +167,7 @@ class VideoEncoder(FFmpegWriter):
 
         frame, pixels = item
         process = self._require_process()
-        packet: Any = av.Packet(pixels.data.cast("B"))  # type: ignore[arg-type]  # shares the memory
+        packet: Any = av.Packet(pixels.data.cast("B"))  # type: ignore[arg-type]  # shares memory
         packet.pts = packet.dts = frame.pts + int(self.source.pts_offset / frame.time_base)
         packet.time_base = frame.time_base
         packet.is_keyframe = True
@@ -183,7 +185,7 @@ class VideoEncoder(FFmpegWriter):
         return self._spawn(self._build_command(scratch))
 
     def _build_command(self, scratch: Path) -> list[str]:
-        """What ffmpeg is to do with the frames; ``scratch`` is for helper files that it reads."""
+        """Return ffmpeg's command line; helper files that it reads are written to ``scratch``."""
         return mux_command(
             self.plan, self.source, self._part_file, scratch, trial=self._trial, ffmpeg=self._ffmpeg
         )
@@ -199,7 +201,7 @@ class VideoEncoder(FFmpegWriter):
             raise ValueError(f"frame of shape {pixels.shape}, expected {(plan.height, plan.width, 3)}")
         if plan.alpha:
             if frame.alpha is None or frame.alpha.shape != pixels.shape[:2]:
-                raise ValueError("frame without an alpha of its own size, which the plan keeps")
+                raise ValueError("frame without alpha of its own size, which the plan requires")
             pixels = np.dstack([pixels, frame.alpha])
         pixel_format = _PIXEL_FORMATS.get((pixels.dtype, plan.alpha))
         if pixel_format is None or (self._pixel_format and pixel_format != self._pixel_format):
@@ -208,13 +210,13 @@ class VideoEncoder(FFmpegWriter):
             )
         if self._last_time is not None and frame.time <= self._last_time:
             raise ValueError(
-                f"frame at {frame.time} s is not later than the one before ({self._last_time} s)"
+                f"frame at {frame.time} s is not later than the previous one ({self._last_time} s)"
             )
         self._pixel_format, self._last_time = pixel_format, frame.time
         return np.ascontiguousarray(pixels)
 
     def _open_nut(self, process: FFmpegProcess, frame: Frame) -> Any:
-        """The NUT stream into ffmpeg; its header goes out with the first frame."""
+        """Open the NUT stream into ffmpeg; its header is sent with the first frame."""
         import av
 
         container = self._pipe_container = av.open(process.stdin, "w", format="nut", buffer_size=1 << 20)
@@ -227,22 +229,24 @@ class VideoEncoder(FFmpegWriter):
         return container
 
     def _stopped_error(self, process: FFmpegProcess) -> OutputError:
-        """ffmpeg has closed its end of the pipe; say why."""
+        """Return the error that explains why ffmpeg closed its end of the pipe."""
         status = process.wait()
-        reason = "see its last words for the reason (a full disk, an option it refuses)"
+        reason = "see the end of its output for the reason (a full disk, an option it refuses)"
         if "No space left" in process.stderr_tail() or "File too large" in process.stderr_tail():
-            reason = f"no room is left in {self._part_file.parent} (a full disk, a quota); free some and start again"
+            folder = self._part_file.parent
+            reason = f"no room is left in {folder} (a full disk, a quota); free some and start again"
         return EncodeError(
-            f"{self._display_name}: ffmpeg stopped after {self._muxed_count} frames ({process.describe_exit(status)}); {reason}",
+            f"{self._display_name}: ffmpeg stopped after {self._muxed_count} frames "
+            f"({process.describe_exit(status)}); {reason}",
             details=process.stderr_tail(),
         )
 
     def _on_stderr_line(self, line: str) -> None:
-        """Called in the draining thread for every line that ffmpeg says."""
+        """Count damage messages. Called in the thread that drains stderr, for every line."""
         self._damage_count += is_damage_message(line)
 
     def _part_file_bytes(self) -> int:
-        """Bytes written so far, as a sign of life."""
+        """Return the bytes written so far, which show that ffmpeg makes progress."""
         with contextlib.suppress(OSError):
             return self._part_file.stat().st_size
         return 0
@@ -253,7 +257,8 @@ class VideoEncoder(FFmpegWriter):
         process = self._require_process()
         if self.frame_count == 0:
             raise EncodeError(
-                f"{self._display_name}: no frame came, so there is no film; choose another --start or --end"
+                f"{self._display_name}: no frame was written, so there is no video; "
+                "choose another --start or --end"
             )
         self._background_writer.drain()
         try:
@@ -265,12 +270,14 @@ class VideoEncoder(FFmpegWriter):
         self._verify(process)
         if self._damage_count:
             places = f"{self._damage_count} place{'s' if self._damage_count > 1 else ''}"
-            self.warnings.append(f"sound or other streams are damaged in {places}; they go along as they are")
+            self.warnings.append(
+                f"audio or other streams are damaged in {places}; they are copied as they are"
+            )
         if not self._trial:
             self._publish()
 
     def _verify(self, process: FFmpegProcess) -> None:
-        """The file on disk holds as many pictures as were written."""
+        """Check that the file on disk holds as many frames as were written."""
         import av
 
         try:
@@ -279,20 +286,20 @@ class VideoEncoder(FFmpegWriter):
             raise self._stopped_error(process) from error
         if coded_count != self.frame_count:
             raise EncodeError(
-                f"{self._display_name}: {self.frame_count} frames were written, but the file holds {coded_count}; "
-                "try another --codec or container",
+                f"{self._display_name}: {self.frame_count} frames were written, "
+                f"but the file holds {coded_count}; try another --codec or container",
                 details=process.stderr_tail(),
             )
 
     def _publish(self) -> None:
-        """Give the complete file its final name, durably."""
+        """Rename the complete file to the target and sync it to the disk."""
         publish_file(self._part_file, self.plan.target, overwrite=self.plan.overwrite)
 
     def _discard(self) -> None:
-        """After a rename, the unfinished file is gone already."""
+        """Kill ffmpeg and remove the unfinished file, if it has not been renamed."""
         self._background_writer.cancel(self._process.kill if self._process else lambda: None)
         if self._pipe_container is not None:
-            with contextlib.suppress(Exception):  # its pipe is gone; nothing it could still say matters
+            with contextlib.suppress(Exception):  # the pipe is closed already
                 self._pipe_container.close()
             self._pipe_container = None
         with contextlib.suppress(OSError):
@@ -301,8 +308,7 @@ class VideoEncoder(FFmpegWriter):
 
 
 def count_frames(file: Path, muxer: str) -> int:
-    """Number of coded pictures in the first video stream: from MP4's index, else by reading the packets."""
-
+    """Return the number of coded frames in the first video stream: from MP4's index, else by demuxing."""
     with open_output_file(file, muxer) as container:
         stream = container.streams.video[0]
         if "mp4" in container.format.name and stream.frames > 0:

@@ -1,6 +1,6 @@
-"""ffmpeg's options for the picture: quality, tags, the conversion from R'G'B', and what the user adds.
+"""Encoder options of ffmpeg: quality, colour tags, the conversion from R'G'B', HDR metadata, and presets.
 
-Encoder settings by purpose, as plain data. What a user says besides them wins.
+Options that the user gives win over those of a preset, and these over defaults.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ def video_encoder_options(
     source: Source,
     ffmpeg: Ffmpeg,
 ) -> tuple[tuple[str, str], ...]:
-    """(key, value) of every output option for the picture, without the dash.
+    """Return (key, value) of every output option for the video stream, without the dash.
 
     Args:
-        options: what the user asked for.
-        name: the encoder.
-        pix_fmt: what it is given.
-        size: (width, height) of the new film.
-        color: its tags.
-        container: where it goes.
-        source: the film.
+        options: the user's.
+        encoder: ffmpeg's name of the encoder.
+        pix_fmt: pixel format that it encodes.
+        size: (width, height) of the output.
+        color: tags of the output.
+        container: of the output.
+        source: the video that is upscaled.
         ffmpeg: the executable.
 
     Raises:
-        UsageError: a quality that is not on the encoder's scale.
+        UsageError: the quality is not on the encoder's scale.
     """
     codec = codecs.CODECS.get(encoder, codecs.Codec(encoder, None))
     result: dict[str, str] = dict(codec.fixed_options)
@@ -60,9 +60,9 @@ def video_encoder_options(
     if preset is not None:
         result["preset"] = preset
     if codec.codec_name == "hevc" and container.custom_timescale:
-        result["tag:v:0"] = "hvc1"  # Apple's players take this spelling only
+        result["tag:v:0"] = "hvc1"  # the only sample entry that Apple's players accept
     if encoder == "libvpx" and has_alpha_plane(pix_fmt):
-        result["auto-alt-ref"] = "0"  # which it cannot do with transparency
+        result["auto-alt-ref"] = "0"  # libvpx cannot combine it with transparency
     for key, value in encoder_tags(color, pix_fmt).items():
         result[f"{key}:v:0"] = value
     for key, value in hdr_encoder_params(encoder, source, ffmpeg).items():
@@ -71,20 +71,18 @@ def video_encoder_options(
         color, pix_fmt, size, high_bit_depth=source.video.is_high_bit_depth, ffmpeg=ffmpeg
     )
     aspect = source.video.sample_aspect_ratio
-    # setsar rounds to terms below 100 unless told otherwise; 16 bits are what H.264 and H.265 can state
+    # By default setsar rounds to terms below 100; H.264 and H.265 can state 16 bits.
     result["filter:v:0"] = f"{conversion},setsar={aspect.numerator}/{aspect.denominator}:max=65535"
     for option, value in options.extra:
         key = option.removeprefix("-")
-        if (
-            key in _VIDEO_FILTER_KEYS
-        ):  # behind the conversion: without it, colours would be those of ffmpeg's guess
+        if key in _VIDEO_FILTER_KEYS:  # after the conversion, which it would otherwise replace
             key, value = "filter:v:0", f"{result['filter:v:0']},{value}"
         _set_option(result, key, value)
     return tuple(result.items())
 
 
 def hdr_encoder_params(encoder: str, source: Source, ffmpeg: Ffmpeg) -> dict[str, str]:
-    """The encoder's own parameters for HDR metadata, where ffmpeg cannot give it to any (before 8.1)."""
+    """Return the encoder's private options for HDR metadata; empty if ffmpeg has general ones (8.1 on)."""
     metadata = hdr_input_options(source.video)
     if not metadata or supports_hdr_input_options(ffmpeg):
         return {}
@@ -100,7 +98,7 @@ def hdr_encoder_params(encoder: str, source: Source, ffmpeg: Ffmpeg) -> dict[str
 
 
 def keeps_hdr_metadata(encoder: str, source: Source, ffmpeg: Ffmpeg) -> bool:
-    """Whether all HDR metadata of the source reaches the new film."""
+    """Return whether all HDR metadata of the source reaches the output."""
     video = source.video
     is_complete = (
         video.mastering_display is None or format_mastering_display(video.mastering_display) is not None
@@ -111,7 +109,7 @@ def keeps_hdr_metadata(encoder: str, source: Source, ffmpeg: Ffmpeg) -> bool:
 
 
 def _set_option(result: dict[str, str], key: str, value: str) -> None:
-    """Later settings win, but lists of parameters grow."""
+    """Set an option; lists of parameters are extended, other values replaced."""
     result[key] = (
         f"{result[key]}{_LIST_SEPARATORS[key]}{value}" if key in _LIST_SEPARATORS and key in result else value
     )
@@ -119,12 +117,11 @@ def _set_option(result: dict[str, str], key: str, value: str) -> None:
 
 @dataclass(frozen=True)
 class EncodePreset:
-    """Settings for a purpose.
+    """Encoder settings for a purpose.
 
     Attributes:
-        says: for people, in a few words.
-        options: what is asked of the encoder. Pixel format and bit depth still follow the source, unless the
-            preset names one.
+        description: for people, in a few words.
+        options: of the encoder. Pixel format and bit depth follow the source, unless the preset names one.
     """
 
     description: str
@@ -165,14 +162,14 @@ PRESETS = {
 
 
 def apply_preset(name: str | None, options: EncodeOptions) -> EncodeOptions:
-    """What was asked for, completed by a preset.
+    """Return the options, completed by those of a preset.
 
     Args:
         name: of the preset; None: none.
-        given: the user's own words, which win; further options of both are used.
+        options: the user's, which win; ``extra`` options of both are used.
 
     Raises:
-        UsageError: an unknown preset, or one beside another encoder.
+        UsageError: the preset is unknown, or the options name an encoder.
     """
     if name is None:
         return options
@@ -181,7 +178,8 @@ def apply_preset(name: str | None, options: EncodeOptions) -> EncodeOptions:
     preset_options = PRESETS[name].options
     if options.codec is not None:
         raise UsageError(
-            f"--encode-preset {name} is {preset_options.codec}, and --codec {options.codec} another: leave one out"
+            f"--encode-preset {name} is {preset_options.codec}, and --codec {options.codec} another: "
+            "leave one out"
         )
     return replace(
         options,

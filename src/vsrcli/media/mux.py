@@ -1,11 +1,7 @@
-"""The command that turns a pipe of raw frames and the source's other streams into the new film.
+"""ffmpeg's command line that muxes the upscaled video with the other streams of the source.
 
-How ffmpeg is told what becomes of every stream that is not the picture.
-
-SMPTE time codes: the clock that editors burn into a film, ``01:02:03:04`` or ``01:02:03;04``.
-
-With ``;`` (drop frame) the numbers 0 and 1 are left out at every full minute but the tenth, so that 30
-numbers a second keep up with 29.97 frames.
+The video comes through stdin, as raw frames to encode or encoded already; the source is the second input.
+Parts of the command: stream maps, trimming to a span, covers, chapters, tags, and SMPTE time codes.
 """
 
 from __future__ import annotations
@@ -28,161 +24,24 @@ from vsrcli.media.safety import open_media, safe_input_options
 from vsrcli.media.stdin import y4m_stream_of
 from vsrcli.media.types import ImageSequence, Source
 
-# libopus knows the layouts of the Vorbis family only; 5.1(side) from a DVD is not among them.
+# libopus supports the channel layouts of Vorbis only, which 5.1(side) from a DVD is not.
 _OPUS_LAYOUTS = "aformat=channel_layouts=7.1|6.1|5.1|5.0|quad|3.0|stereo|mono"
 _COVER_TYPES = {"mjpeg": ("image/jpeg", "cover.jpg"), "png": ("image/png", "cover.png")}
-
-
-def map_other_streams(plan: OutputPlan, source: Source, scratch: Path) -> list[str]:
-    """``-map`` and codec of every kept or converted stream, in order."""
-    arguments: list[str] = []
-    covers: list[StreamPlan] = []
-    position = 0
-    for stream in plan.streams:
-        if stream.action not in ("copy", "convert"):
-            continue
-        if stream.kind == "cover" and plan.container.cover_storage == "attachment":
-            covers.append(stream)
-            continue
-        position += 1
-        arguments += ["-map", f"1:{stream.index}", f"-c:{position}", stream.encoder or "copy"]
-        other = next(each for each in source.other_streams if each.index == stream.index)
-        if stream.kind in ("audio", "subtitle", "video"):
-            # MP4 calls the title a name, which Matroska would not know.
-            arguments += stream_metadata(str(position), {"title": other.title})
-        if stream.kind == "cover":
-            arguments += [f"-disposition:{position}", "attached_pic"]
-        elif plan.span[0] is not None:
-            arguments += _drop_packets_before(plan.time_origin, stream, position)
-        if stream.encoder in ("aac", "libopus", "libmp3lame"):
-            arguments += [f"-b:{position}", _bit_rate(source, stream)]
-        if stream.encoder == "libopus":
-            arguments += [f"-filter:{position}", _OPUS_LAYOUTS]
-    attachments = sum(stream.kind == "attachment" and stream.action == "copy" for stream in plan.streams)
-    for number, cover in enumerate(covers, attachments):
-        arguments += _attach_cover(source, cover, number, scratch)
-    return arguments
-
-
-def _drop_packets_before(time_origin: Fraction, stream: StreamPlan, position: int) -> list[str]:
-    """Leave out what comes before the span: after -ss, ffmpeg starts at the key frame before it.
-
-    A packet with a negative time would make Matroska shift the whole film.
-    """
-    copied = stream.action == "copy" and stream.kind != "attachment"
-    if copied and time_origin >= 0:
-        return [f"-copypriorss:{position}", "0"]
-    if copied or stream.kind == "subtitle":  # copypriorss would leave out all that is negative
-        return [f"-bsf:{position}", f"noise=amount=0:drop='lt(pts*tb,{format_seconds(time_origin)})'"]
-    return []
-
-
-def _attach_cover(source: Source, cover: StreamPlan, number: int, scratch: Path) -> list[str]:
-    """A cover as an attachment: Matroska knows covers by their file name."""
-    data = cover_data(source, cover.index)
-    if data is None:
-        return []
-    mime, name = _COVER_TYPES[cover.codec]
-    file = scratch / f"{number}-{name}"
-    file.write_bytes(data)
-    tags = stream_metadata(f"t:{number}", {"mimetype": mime, "filename": name})
-    return ["-attach", str(file), *tags]
-
-
-def cover_data(source: Source, index: int) -> bytes | None:
-    """The picture file inside an attached-picture stream."""
-    with open_media(source.path, format_name=source.container) as container:
-        for packet in container.demux(container.streams[index]):
-            if packet.size:
-                return bytes(packet)
-    return None
-
-
-def _bit_rate(source: Source, stream: StreamPlan) -> str:
-    """About 96 kbit/s for each channel that the source's layout names."""
-    summary = next(other.summary for other in source.other_streams if other.index == stream.index)
-    channels = {"mono": 1, "stereo": 2, "2.1": 3, "quad": 4}.get(summary.split(",")[0])
-    if channels is None:
-        surround = any(summary.startswith(layout) for layout in ("5.", "6.", "7."))
-        channels = 6 if surround else 2
-    return f"{96 * channels if channels <= 2 else 80 * channels}k"
-
-
-def stream_metadata(specifier: str, tags: Mapping[str, str | None]) -> list[str]:
-    """``-metadata`` for every tag that is not None."""
-    return [
-        argument
-        for key, value in tags.items()
-        if value is not None
-        for argument in (f"-metadata:s:{specifier}", f"{key}={value}")
-    ]
-
-
-def format_seconds(time: Fraction) -> str:
-    """Decimal seconds, to the microsecond that ffmpeg reads."""
-    micro = round(time * 1_000_000)
-    return f"{'-' if micro < 0 else ''}{abs(micro) // 1_000_000}.{abs(micro) % 1_000_000:06d}"
-
-
+_NANOSECOND = 10**9  # time base of chapters
+# They describe the source file, not its content.
+_SOURCE_FILE_TAGS: tuple[str, ...] = ("major_brand", "minor_version", "compatible_brands")
 _TIMECODE = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)")
 _MINUTES_PER_DAY = 24 * 60
 
 
-def timecode_at(timecode: str | None, rate: Fraction | None, time: Fraction) -> str | None:
-    """The time code of a frame.
-
-    Args:
-        code: of the first frame; None: there is none.
-        rate: frames per second.
-        time: of the frame in question, seconds after the first.
-
-    Returns:
-        None if ``code`` cannot be read, or the rate is unknown.
-    """
-    match = _TIMECODE.fullmatch(timecode or "")
-    if match and time <= 0:
-        return timecode
-    if not match or rate is None:
-        return None
-    hours, minutes, seconds, frames = (int(match[group]) for group in (1, 2, 3, 5))
-    nominal_rate, dropped = round(rate), _dropped_per_minute(round(rate)) if match[4] in ";." else 0
-    minute = 60 * hours + minutes
-    number = (60 * minute + seconds) * nominal_rate + frames - dropped * (minute - minute // 10)
-    return _format_timecode(number + math.ceil(time * rate), nominal_rate, dropped, match[4])
-
-
-def _dropped_per_minute(nominal_rate: int) -> int:
-    """Numbers left out in a minute: 2 at 30 frames a second, 4 at 60."""
-    return nominal_rate // 15
-
-
-def _format_timecode(number: int, nominal_rate: int, dropped: int, separator: str) -> str:
-    per_minute = 60 * nominal_rate - dropped
-    per_ten = 10 * per_minute + dropped
-    tens, rest = divmod(number, per_ten)
-    if rest >= 60 * nominal_rate:  # the first minute of ten is whole
-        into = (rest - 60 * nominal_rate) // per_minute
-        minute, rest = 1 + into, (rest - 60 * nominal_rate) % per_minute + dropped
-    else:
-        minute = 0
-    minute = (10 * tens + minute) % _MINUTES_PER_DAY
-    seconds, frames = divmod(rest, nominal_rate)
-    return f"{minute // 60:02}:{minute % 60:02}:{seconds:02}{separator}{frames:02}"
-
-
-_NANOSECOND = 10**9
-# Of the old file, not of the film.
-_SOURCE_FILE_TAGS: tuple[str, ...] = ("major_brand", "minor_version", "compatible_brands")
-
-
 @dataclass(frozen=True)
 class EncodedInput:
-    """A picture that is encoded already and only copied into the new film.
+    """A video stream in stdin that is encoded already and only copied.
 
     Attributes:
-        container: format of the pipe that brings it.
-        offset: whole seconds to add to its times.
-        ticks: to add after that, in units of the pipe's clock: ffmpeg takes seconds to the microsecond only.
+        container: format of the pipe.
+        offset_seconds: whole seconds to add to its times.
+        offset_ticks: to add as well, in units of the pipe's time base; ffmpeg rounds seconds to microseconds.
     """
 
     container: str
@@ -200,24 +59,24 @@ def mux_command(
     trial: bool = False,
     ffmpeg: Ffmpeg,
 ) -> list[str]:
-    """Read the picture from stdin and the other streams from the source; write ``file``, or stdout.
+    """Return the command that reads the video from stdin and the other streams from the source.
 
     Args:
         plan: what to write.
-        source: where sound, subtitles and the rest come from.
-        file: the file to write; None: stdout.
-        scratch: a folder for small helper files (chapters, covers), which must live as long as ffmpeg runs.
-        coded: what stdin brings if it is not raw frames in NUT.
-        trial: read only a moment of the other streams.
+        source: of audio, subtitles and the other streams.
+        output_file: None: stdout.
+        scratch: a folder for helper files (chapters, covers), which must exist while ffmpeg runs.
+        encoded_input: what stdin holds if it is not raw frames in NUT.
+        trial: read only the first tenth of a second of the other streams.
         ffmpeg: the executable.
 
     Raises:
-        EncodeError: transparency that is encoded already, in a form that no pipe carries.
+        EncodeError: the video is encoded already, with transparency that no pipe can carry.
     """
     import ffmpeg as builder  # the package ffmpeg-python
 
     if encoded_input and plan.alpha and plan.codec.startswith("libvpx"):
-        # Neither MOV nor NUT has a place for it, and nobody would notice.
+        # MOV and NUT would drop it silently.
         raise EncodeError(
             f"{plan.target}: segments cannot hold the transparency of {plan.codec}; give --segment none"
         )
@@ -239,7 +98,7 @@ def mux_command(
         "f": plan.container.muxer,
         "map_metadata": "1",
         "map_chapters": "2" if chapters is not None else "-1",
-        # Slow networks: minutes of sound may be read before the first encoded picture opens the file.
+        # Slow networks: minutes of audio may be read before the first encoded frame opens the file.
         "max_muxing_queue_size": "8192",
     }
     if plan.time_origin:
@@ -265,7 +124,7 @@ def mux_command(
 
 
 def encoded_video_options(source: Source, ffmpeg: Ffmpeg) -> dict[str, Any]:
-    """What the pipe cannot say of the picture, as input options: its HDR metadata, where ffmpeg has them."""
+    """Return input options for what the pipe cannot carry: HDR metadata, where ffmpeg has options for it."""
     return dict(hdr_input_options(source.video)) if supports_hdr_input_options(ffmpeg) else {}
 
 
@@ -277,36 +136,35 @@ def _encoding_options(plan: OutputPlan, source: Source, ffmpeg: Ffmpeg) -> dict[
         "enc_time_base:v:0": time_base,
     }
     if plan.last_frame_duration is not None and not plan.container.constant_frame_rate:
-        options["bsf:v:0"] = (
-            f"setts=pts=PTS:dts=DTS:{_last_duration_option(plan.last_frame_duration, 'PTS', source.video.time_base)}"
-        )
+        duration = _last_duration_option(plan.last_frame_duration, "PTS", source.video.time_base)
+        options["bsf:v:0"] = f"setts=pts=PTS:dts=DTS:{duration}"
     return options
 
 
 def _last_duration_option(last: tuple[Fraction, Fraction], pts: str, tick: Fraction) -> str:
-    """How long the last picture is shown: raw frames in a pipe do not say it."""
-    begins, lasts = last
-    return f"duration='if(gte({pts}*TB,{float(begins - tick / 2):.9f}),{float(lasts):.9f}/TB,DURATION)'"
+    """Return the option that sets the last frame's duration, which raw frames in a pipe do not have."""
+    start, duration = last
+    return f"duration='if(gte({pts}*TB,{float(start - tick / 2):.9f}),{float(duration):.9f}/TB,DURATION)'"
 
 
 def _copying_options(plan: OutputPlan, source: Source, encoded_input: EncodedInput) -> dict[str, str | None]:
-    bitstream_filter = f"setts=pts=PTS+({encoded_input.offset_ticks}):dts=DTS+({encoded_input.offset_ticks})"
+    offset = f"+({encoded_input.offset_ticks})"
+    bitstream_filter = f"setts=pts=PTS{offset}:dts=DTS{offset}"
     if plan.last_frame_duration is not None and not plan.container.constant_frame_rate:
-        bitstream_filter += f":{_last_duration_option(plan.last_frame_duration, f'(PTS+({encoded_input.offset_ticks}))', source.video.time_base)}"
+        tick = source.video.time_base
+        bitstream_filter += f":{_last_duration_option(plan.last_frame_duration, f'(PTS{offset})', tick)}"
     return {"c:v:0": "copy", "bsf:v:0": bitstream_filter}
 
 
 def _global_tags(plan: OutputPlan, source: Source) -> list[str]:
-    """Besides those that ffmpeg copies: when the film was made, which it leaves out."""
+    """Return ``-metadata``: the creation time, which ffmpeg does not copy, and no tags of the file itself."""
     tags: dict[str, str] = dict.fromkeys(_SOURCE_FILE_TAGS, "")
     if "creation_time" in source.metadata:
         tags["creation_time"] = source.metadata["creation_time"]
     arguments = [argument for key, value in tags.items() for argument in ("-metadata", f"{key}={value}")]
-    return (
-        [*arguments, "-movflags", "+use_metadata_tags"]
-        if uses_quicktime_keys(source, plan.container)
-        else arguments
-    )
+    if uses_quicktime_keys(source, plan.container):
+        arguments += ["-movflags", "+use_metadata_tags"]
+    return arguments
 
 
 def _video_tags(plan: OutputPlan, source: Source) -> dict[str, str | None]:
@@ -316,25 +174,98 @@ def _video_tags(plan: OutputPlan, source: Source) -> dict[str, str | None]:
 
 
 def _encoder_time_base(plan: OutputPlan, source: Source, ffmpeg: Ffmpeg) -> str:
-    """The encoder's time base: the source's own, or one tick a frame where the container knows no other."""
+    """Return the encoder's time base: the source's, or the frame duration where the container needs it."""
     rate = source.video.frame_rate
     if plan.container.constant_frame_rate and rate is not None:
         return f"{rate.denominator}/{rate.numerator}"
     return ffmpeg.demux_time_base
 
 
+def map_other_streams(plan: OutputPlan, source: Source, scratch: Path) -> list[str]:
+    """Return ``-map`` and codec options of every copied or converted stream, in the order of the output."""
+    arguments: list[str] = []
+    covers: list[StreamPlan] = []
+    position = 0
+    for stream in plan.streams:
+        if stream.action not in ("copy", "convert"):
+            continue
+        if stream.kind == "cover" and plan.container.cover_storage == "attachment":
+            covers.append(stream)
+            continue
+        position += 1
+        arguments += ["-map", f"1:{stream.index}", f"-c:{position}", stream.encoder or "copy"]
+        other = next(each for each in source.other_streams if each.index == stream.index)
+        if stream.kind in ("audio", "subtitle", "video"):
+            # MP4 stores the title as a name, which Matroska would not recognise.
+            arguments += stream_metadata(str(position), {"title": other.title})
+        if stream.kind == "cover":
+            arguments += [f"-disposition:{position}", "attached_pic"]
+        elif plan.span[0] is not None:
+            arguments += _drop_packets_before(plan.time_origin, stream, position)
+        if stream.encoder in ("aac", "libopus", "libmp3lame"):
+            arguments += [f"-b:{position}", _bit_rate(source, stream)]
+        if stream.encoder == "libopus":
+            arguments += [f"-filter:{position}", _OPUS_LAYOUTS]
+    attachments = sum(stream.kind == "attachment" and stream.action == "copy" for stream in plan.streams)
+    for number, cover in enumerate(covers, attachments):
+        arguments += _attach_cover(source, cover, number, scratch)
+    return arguments
+
+
+def _drop_packets_before(time_origin: Fraction, stream: StreamPlan, position: int) -> list[str]:
+    """Return options that drop a stream's packets before the span; -ss starts at the key frame before it.
+
+    A packet with a negative time would make Matroska shift all streams.
+    """
+    copied = stream.action == "copy" and stream.kind != "attachment"
+    if copied and time_origin >= 0:
+        return [f"-copypriorss:{position}", "0"]
+    if copied or stream.kind == "subtitle":  # copypriorss would drop every negative time
+        return [f"-bsf:{position}", f"noise=amount=0:drop='lt(pts*tb,{format_seconds(time_origin)})'"]
+    return []
+
+
+def _attach_cover(source: Source, cover: StreamPlan, number: int, scratch: Path) -> list[str]:
+    """Return options that attach a cover; Matroska recognises covers by their file name."""
+    data = cover_data(source, cover.index)
+    if data is None:
+        return []
+    mime, name = _COVER_TYPES[cover.codec]
+    file = scratch / f"{number}-{name}"
+    file.write_bytes(data)
+    tags = stream_metadata(f"t:{number}", {"mimetype": mime, "filename": name})
+    return ["-attach", str(file), *tags]
+
+
+def cover_data(source: Source, index: int) -> bytes | None:
+    """Return the image file in an attached-picture stream; None if it is empty."""
+    with open_media(source.path, format_name=source.container) as container:
+        for packet in container.demux(container.streams[index]):
+            if packet.size:
+                return bytes(packet)
+    return None
+
+
+def _bit_rate(source: Source, stream: StreamPlan) -> str:
+    """Return about 96 kbit/s for each channel of the source's layout, 80 for surround sound."""
+    summary = next(other.summary for other in source.other_streams if other.index == stream.index)
+    channels = {"mono": 1, "stereo": 2, "2.1": 3, "quad": 4}.get(summary.split(",")[0])
+    if channels is None:
+        surround = any(summary.startswith(layout) for layout in ("5.", "6.", "7."))
+        channels = 6 if surround else 2
+    return f"{96 * channels if channels <= 2 else 80 * channels}k"
+
+
 def _source_input(plan: OutputPlan, source: Source, scratch: Path, *, trial: bool) -> list[str]:
-    """The source as second input, cut to the span. -ss and -t count from the container's start."""
-    if isinstance(
-        source, ImageSequence
-    ):  # which have nothing beside them: an empty description in their place
-        empty_metadata = scratch / "nothing.txt"
+    """Return the source as second input, trimmed to the span. -ss and -t count from the container's start."""
+    if isinstance(source, ImageSequence):  # no other streams: an empty metadata file instead
+        empty_metadata = scratch / "empty.txt"
         empty_metadata.write_text(";FFMETADATA1\n", encoding="utf-8")
         return ["-f", "ffmetadata", "-i", file_url(empty_metadata)]
     start, end = plan.span
     trim_options: list[str] = []
     if y4m_stream_of(source) is not None:
-        start = end = None  # its file holds the first picture only, and nothing beside it
+        start = end = None  # its file holds the first frame only, and no other streams
     if start is not None and start > 0:
         trim_options += ["-ss", format_seconds(Fraction(start))]
     length = None if end is None else Fraction(end) - (start or 0)
@@ -352,7 +283,7 @@ def _source_input(plan: OutputPlan, source: Source, scratch: Path, *, trial: boo
 
 
 def _write_chapters(plan: OutputPlan, source: Source, scratch: Path) -> Path | None:
-    """Chapters on the new film's clock: ffmpeg itself would leave them where they were."""
+    """Write chapters with the output's times, which ffmpeg would not adjust; None if there are none."""
     start, end = plan.span
     if not plan.container.has_chapters or not source.chapters or len(plan.streams) < 1:
         return None
@@ -378,3 +309,64 @@ def _escape(text: Any) -> str:
     for mark in ("\\", "=", ";", "#", "\n"):
         text = str(text).replace(mark, f"\\{mark}")
     return text
+
+
+def timecode_at(timecode: str | None, rate: Fraction | None, time: Fraction) -> str | None:
+    """Return the SMPTE time code (ST 12-1) of a frame, ``01:02:03:04`` or, drop frame, ``01:02:03;04``.
+
+    Drop frame skips the numbers 0 and 1 at every full minute but the tenth, so that 30 numbers a second keep
+    up with 29.97 frames.
+
+    Args:
+        timecode: of the first frame; None: there is none.
+        rate: frames per second.
+        time: seconds from the first frame to this one.
+
+    Returns:
+        None if ``timecode`` cannot be parsed, or the rate is unknown.
+    """
+    match = _TIMECODE.fullmatch(timecode or "")
+    if match and time <= 0:
+        return timecode
+    if not match or rate is None:
+        return None
+    hours, minutes, seconds, frames = (int(match[group]) for group in (1, 2, 3, 5))
+    nominal_rate, dropped = round(rate), _dropped_per_minute(round(rate)) if match[4] in ";." else 0
+    minute = 60 * hours + minutes
+    number = (60 * minute + seconds) * nominal_rate + frames - dropped * (minute - minute // 10)
+    return _format_timecode(number + math.ceil(time * rate), nominal_rate, dropped, match[4])
+
+
+def _dropped_per_minute(nominal_rate: int) -> int:
+    """Return the numbers skipped in a minute: 2 at 30 frames a second, 4 at 60."""
+    return nominal_rate // 15
+
+
+def _format_timecode(number: int, nominal_rate: int, dropped: int, separator: str) -> str:
+    per_minute = 60 * nominal_rate - dropped
+    per_ten = 10 * per_minute + dropped
+    tens, remainder = divmod(number, per_ten)
+    if remainder >= 60 * nominal_rate:  # the first of ten minutes skips nothing
+        later_minutes = (remainder - 60 * nominal_rate) // per_minute
+        minute, remainder = 1 + later_minutes, (remainder - 60 * nominal_rate) % per_minute + dropped
+    else:
+        minute = 0
+    minute = (10 * tens + minute) % _MINUTES_PER_DAY
+    seconds, frames = divmod(remainder, nominal_rate)
+    return f"{minute // 60:02}:{minute % 60:02}:{seconds:02}{separator}{frames:02}"
+
+
+def stream_metadata(specifier: str, tags: Mapping[str, str | None]) -> list[str]:
+    """Return ``-metadata`` options for every tag that is not None."""
+    return [
+        argument
+        for key, value in tags.items()
+        if value is not None
+        for argument in (f"-metadata:s:{specifier}", f"{key}={value}")
+    ]
+
+
+def format_seconds(time: Fraction) -> str:
+    """Return decimal seconds, rounded to microseconds as ffmpeg does."""
+    micro = round(time * 1_000_000)
+    return f"{'-' if micro < 0 else ''}{abs(micro) // 1_000_000}.{abs(micro) % 1_000_000:06d}"

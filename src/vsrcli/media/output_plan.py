@@ -1,4 +1,4 @@
-"""The decisions about a new film, as data: what was asked for, and what will be done."""
+"""The decisions about an output, as data: the options that were requested and the plan that results."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from vsrcli.media.y4m import STDIO, Y4mHeader
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """What the user asked for; None means: choose well.
+    """Options that the user requested; None chooses automatically.
 
     Attributes:
-        codec: ffmpeg's name of an encoder (``libx265``, ``h264_nvenc``) or a short one (``h264``, ``hevc``,
+        codec: ffmpeg's name of an encoder (``libx265``, ``h264_nvenc``), or an alias (``h264``, ``hevc``,
             ``vp9``, ``av1``).
         crf: constant quality on the encoder's own scale; lower is better.
         preset: the encoder's own speed preset.
-        effort: ``fast``, ``balanced`` or ``quality``: which preset it gets if none is named.
-        pix_fmt: pixel format of the new film.
+        pix_fmt: pixel format of the output.
         extra: further output options of ffmpeg, as (key, value) without the dash; they win over all others.
         overwrite: whether an existing target may be replaced.
-        format: of a stream on stdout: ``yuv4mpegpipe``, ``nut`` or ``matroska``.
+        format: container on stdout: ``yuv4mpegpipe``, ``nut`` or ``matroska``.
+        effort: ``fast``, ``balanced`` or ``quality``: selects the encoder's preset if ``preset`` is None.
     """
 
     codec: str | None = None
@@ -39,26 +39,26 @@ class EncodeOptions:
 
 @dataclass(frozen=True)
 class OutputPlan:
-    """Everything that will be done to write the new film. ``print(plan)`` is what ``--dry-run`` shows.
+    """All decisions about an output. ``str(plan)`` is what ``--dry-run`` prints.
 
     Attributes:
-        target: final name of the file; ``-`` for stdout.
+        target: path of the output; ``-`` for stdout.
         container: the container format.
-        width, height: pixels of the new film.
+        width, height: frame size of the output.
         codec: video encoder.
-        pix_fmt: pixel format it is given.
-        color: tags of the new film.
-        sample_aspect_ratio: shape of a pixel.
-        video_options: further output options of ffmpeg for the picture.
-        streams: the picture first, then every other stream of the source.
-        notices: what people should know: conversions, losses, assumptions. One line each.
+        pix_fmt: pixel format that it encodes.
+        color: tags of the output.
+        sample_aspect_ratio: width of a pixel over its height.
+        video_options: further output options of ffmpeg for the video stream.
+        streams: the upscaled stream first, then every other stream of the source.
+        notices: conversions, losses and assumptions, for people; one line each.
         span: (start, end) in seconds from the container's start; None: open.
-        zero: source time (seconds on the container's clock) that becomes 0 in the new film.
-        timescale: ticks per second of the picture's clock, where the container lets us choose.
+        time_origin: source time (seconds on the container's clock) that becomes 0 in the output.
+        timescale: ticks per second of the video stream, where the container lets us choose.
         overwrite: whether an existing target may be replaced.
-        alpha: whether frames come with their transparency and keep it.
-        last: when the last picture begins (seconds on the source's clock) and how long it is shown, where
-            that is another time than the frame rate's; None otherwise.
+        alpha: whether frames have an alpha channel, which is kept.
+        last_frame_duration: (start, duration) of the last frame, in seconds on the source's clock, if its
+            duration differs from the frame rate's; None otherwise.
         header: first line of a YUV4MPEG2 stream; None for other containers.
     """
 
@@ -83,18 +83,17 @@ class OutputPlan:
 
     @property
     def to_stdout(self) -> bool:
-        """Whether it is a stream, not a file."""
+        """Whether the output is a stream on stdout, not a file."""
         return self.target == STDIO
 
     @property
     def display_name(self) -> str:
-        """What messages call the target."""
+        """Name of the target in messages."""
         return "stdout" if self.to_stdout else str(self.target)
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.display_name}: {self.container.name}, {self.width}x{self.height}, {self.codec} {self.pix_fmt}"
-        ]
+        size, container = f"{self.width}x{self.height}", self.container.name
+        lines = [f"{self.display_name}: {container}, {size}, {self.codec} {self.pix_fmt}"]
         for stream in self.streams:
             note = f" ({stream.note})" if stream.note else ""
             lines.append(f"  #{stream.index} {stream.kind} {stream.codec}: {stream.action}{note}")

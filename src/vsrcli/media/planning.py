@@ -1,4 +1,4 @@
-"""Decide everything about the new film before its first frame: container, codec, colours, every stream."""
+"""Plan an output before its first frame is decoded: container, encoder, colours, and every stream."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from vsrcli.system.files import resolve_target
 
 __all__ = ["EncodeOptions", "OutputPlan", "StreamPlan", "plan_output"]
 
-# MP4's clock is a whole number of ticks per second; below this, players and edit lists become inexact.
+# MP4 counts whole ticks per second; below this, players and edit lists become inexact.
 _MIN_TIMESCALE = 10_000
 _MAX_TIMESCALE = 2**31 - 1
-_MAX_PIXELS = 2**28  # of a frame that libavutil takes
+_MAX_PIXELS = 2**28  # largest frame that libavutil accepts
 _REORDERING_ENCODERS = ("libx264", "libx265")
 _SLIDE_SHOW_CONTAINERS = ("gif", "apng")
-# On stdout another program goes on from here, so nothing is lost by default.
+# On stdout another program processes the video further, so nothing is lost by default.
 _STDOUT_ENCODERS = {y4m.CONTAINER: "rawvideo", "nut": "rawvideo", "matroska": "ffv1"}
 
 
@@ -57,26 +57,27 @@ def plan_output(
     trial: bool = True,
     ffmpeg: Ffmpeg,
 ) -> OutputPlan:
-    """Decide how ``source``, upscaled to ``width`` x ``height``, is written to ``target``.
+    """Return the plan to write ``source``, upscaled to ``width`` x ``height``, to ``target``.
 
     Args:
-        source: the film.
-        target: name of the new file; its extension chooses the container.
-        width, height: pixels of the frames that will be written.
-        shape: of a pixel in them; None: as in the source.
-        options: what the user asked for.
+        source: the video or image sequence.
+        target: path of the output; its extension selects the container.
+        width, height: frame size of the output.
+        sample_aspect_ratio: of the output; None: the source's.
+        options: the user's.
         span: (start, end) in seconds from the container's start; the other streams are trimmed to it.
-        deinterlace: whether the decoder will deinterlace; only the notice depends on it.
-        others: False writes the picture alone (for a segment of a film).
-        trial: encode a few grey frames into a scratch file with exactly the final command, so that a refused
-            option, codec or stream shows now and not hours later.
+        other_streams: False writes the upscaled stream only.
+        deinterlace: whether the decoder will deinterlace; only a notice depends on it.
+        trial: encode a few grey frames with exactly the final command, so that ffmpeg refuses an option,
+            codec or stream now and not hours later, see :func:`~vsrcli.media.trial.trial_encode`.
         ffmpeg: the executable to run.
 
     Raises:
-        OutputError: the target exists, is the source, is a folder, lies in none or cannot be written; the
-            container cannot hold what is asked; the encoder is missing or refuses; the picture is too large.
-        UsageError: an option that cannot be meant, see ``settings`` and ``codecs``.
+        OutputError: the target exists, is the source, is a folder or cannot be written; the container cannot
+            hold the codec; the encoder is missing or refuses the options; the frame size is too large.
+        UsageError: an option makes no sense, see :mod:`~vsrcli.media.safety` and :mod:`~vsrcli.media.codecs`.
     """
+    # Container, encoder and pixel format
     options = options or EncodeOptions()
     target = Path(target)
     check_extra_options(options.extra)
@@ -97,7 +98,7 @@ def plan_output(
         if is_y4m
         else choose_pixel_format(
             codec,
-            # pictures have all their colours, which few players show in a film
+            # images have full chroma resolution, which few players support in a video
             replace(video, pix_fmt="yuv420p") if subsample else video,
             size,
             container,
@@ -111,13 +112,16 @@ def plan_output(
     if is_rgb(pix_fmt):
         color = replace(color, range="pc", matrix="gbr")
     elif codec == "mjpeg":
-        color = replace(color, range="pc")  # JPEG knows no other
+        color = replace(color, range="pc")  # JPEG has no other
+
+    # The other streams
     streams = plan_streams(source, container, ffmpeg) if other_streams else ()
     if is_y4m:
         streams = y4m_plan.drop_other_streams(source)
     by_index = {other.index: other for other in source.other_streams}
     stream_notices = [stream_notice(stream, by_index[stream.index]) for stream in streams]
-    timescale = _timescale(video.time_base) if container.custom_timescale else None
+
+    # Encoder options
     encoder_pix_fmt, encoder_options = (
         y4m_plan.conversion_filter(pix_fmt, options) if is_y4m else (pix_fmt, options)
     )
@@ -126,20 +130,15 @@ def plan_output(
     )
     header = None
     if is_y4m:
-        video_options = (("strict", "-1"), *video_options)  # which libavformat wants for more than 8 bits
+        video_options = (("strict", "-1"), *video_options)  # libavformat requires it for more than 8 bits
         deinterlaced = deinterlace and video.is_interlaced
         header = y4m_plan.plan_y4m_header(
             reshaped_source, size, pix_fmt, color, span, deinterlaced=deinterlaced
         )
         if sample_aspect_ratio != video.sample_aspect_ratio:
             parameters = (word for word in header.parameters if not word.startswith("A"))
-            header = replace(
-                header,
-                parameters=(
-                    *parameters,
-                    f"A{sample_aspect_ratio.numerator}:{sample_aspect_ratio.denominator}",
-                ),
-            )
+            aspect = f"A{sample_aspect_ratio.numerator}:{sample_aspect_ratio.denominator}"
+            header = replace(header, parameters=(*parameters, aspect))
     last_frame_duration = _unusual_last_frame(source, span[1])
     if (
         last_frame_duration is not None
@@ -147,8 +146,11 @@ def plan_output(
         and codec in _REORDERING_ENCODERS
         and container.custom_timescale
     ):
-        # MP4 states how long pictures last in the order of decoding, which has to be that of showing then.
+        # MP4 stores durations in decoding order, which has to be the order of presentation here.
         video_options = (("bf", "0"), *video_options)
+
+    # y4m_plan has checked the frame rate of a raw stream itself
+    notice_container = replace(container, constant_frame_rate=False) if is_y4m else container
     plan = OutputPlan(
         target=target,
         container=container,
@@ -166,9 +168,7 @@ def plan_output(
         notices=(
             *source_notices(
                 source,
-                replace(container, constant_frame_rate=False)
-                if is_y4m
-                else container,  # its times have been looked at
+                notice_container,
                 span,
                 deinterlace=deinterlace,
                 keeps_hdr=keeps_hdr_metadata(codec, source, ffmpeg) and not is_y4m,
@@ -179,7 +179,7 @@ def plan_output(
         ),
         span=span,
         time_origin=_time_origin(source, span[0]),
-        timescale=timescale,
+        timescale=_timescale(video.time_base) if container.custom_timescale else None,
         overwrite=options.overwrite,
         alpha=pixel_format.alpha,
         last_frame_duration=last_frame_duration,
@@ -190,17 +190,10 @@ def plan_output(
     return plan
 
 
-def _time_origin(source: Source, start: Fraction | None) -> Fraction:
-    """Source time that becomes 0. Sound may lead by its encoder's delay; only a picture before 0 moves it."""
-    if start is not None:
-        return source.start + start
-    return source.start if source.pts_offset else max(source.start, Fraction(0))
-
-
 def check_output_path(
     target: Path, options: EncodeOptions, ffmpeg: Ffmpeg, *, source: Source | None = None
 ) -> Container:
-    """Whether ``target`` may be created, and as what; ``source`` is the film, as soon as it is known.
+    """Check that ``target`` can be created, and return its container; ``source`` is None while it is unknown.
 
     Raises:
         OutputError, UsageError: see ``plan_output``.
@@ -239,21 +232,28 @@ def _check_file_target(target: Path, source: Source | None, *, overwrite: bool) 
         raise OutputError(f"{folder} cannot be written to; choose another folder or change its access rights")
 
 
+def _time_origin(source: Source, start: Fraction | None) -> Fraction:
+    """Return the source time that becomes 0. No frame precedes it, but audio may, by its encoder's delay."""
+    if start is not None:
+        return source.start + start
+    return source.start if source.pts_offset else max(source.start, Fraction(0))
+
+
 def _check_size(target: Path, width: int, height: int) -> None:
     if width * height > _MAX_PIXELS:
         raise OutputError(
-            f"{target}: {width}x{height} pixels are more than a film can have here; "
+            f"{target}: {width}x{height} pixels are more than a video can have here; "
             "use a smaller --scale or size"
         )
 
 
 def _frame_duration(source: Source) -> Fraction:
-    """Seconds that a frame is shown if nothing is said."""
+    """Return the seconds of a frame at the frame rate; 0 if it is unknown."""
     return 1 / source.video.frame_rate if source.video.frame_rate else Fraction(0)
 
 
 def _is_slide_show(source: Source, last_duration: Fraction) -> bool:
-    """Whether this is a slide show rather than a film: the last picture stays for long, or a moment."""
+    """Return whether a source is a slide show: its last frame is much longer or shorter than the others."""
     return (
         source.container in _SLIDE_SHOW_CONTAINERS
         or not 1 / 2 < last_duration / (_frame_duration(source) or last_duration) <= 2
@@ -261,14 +261,14 @@ def _is_slide_show(source: Source, last_duration: Fraction) -> bool:
 
 
 def _unusual_last_frame(source: Source, end: Fraction | None) -> tuple[Fraction, Fraction] | None:
-    """The last picture and its duration, where that is not the usual one."""
+    """Return (start, duration) of the last frame if the duration differs from the frame rate's, else None."""
     last = last_frame(source, None if end is None else source.start + end)
     usual = last is not None and abs(last[1] - _frame_duration(source)) <= source.video.time_base
     return None if last is None or last[1] <= 0 or usual else last
 
 
 def _timescale(time_base: Fraction) -> int | None:
-    """Ticks per second in which every presentation time of the source is a whole number."""
+    """Return ticks per second in which every presentation time of the source is an integer."""
     ticks = time_base.denominator
     if ticks > _MAX_TIMESCALE:
         return None

@@ -1,6 +1,7 @@
-"""Options that stand in a settings file hold for every film; one that cannot have them is made without them.
+"""Options of a settings file, which apply to every video as far as it supports them.
 
-What was asked for of this very film is different: there, an option that does not suit it is an error.
+A preferred option that does not fit a video is left out, with a notice; one that was requested on the command
+line is an error.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Preferences(EncodeOptions):
-    """What was asked for and what is merely preferred, together.
+    """Requested and preferred options together.
 
     Attributes:
-        otherwise: what holds where a film cannot have all of it, after the words for what is left out then
-            (``--crf 18``); the least first, at last all that is merely preferred.
-        fps: whether the rate of pictures is merely preferred, so that it may be there for a film, too.
+        fallbacks: (what is left out, such as ``--crf 18``; remaining options), to be tried in order if not
+            all options fit; the last one leaves out everything that is only preferred.
+        fps_optional: whether the frame rate of images is only preferred, so that it is ignored for a video.
     """
 
     fallbacks: tuple[tuple[str, EncodeOptions], ...] = ()
@@ -37,17 +38,17 @@ class Preferences(EncodeOptions):
 
 
 def without_preferences(options: EncodeOptions) -> EncodeOptions:
-    """Without all that is merely preferred."""
+    """Return the requested options without the preferred ones."""
     return options.fallbacks[-1][1] if isinstance(options, Preferences) and options.fallbacks else options
 
 
 def plan_with_preferences(
     source: Source, target: Path, *, options: EncodeOptions, ffmpeg: Ffmpeg, **arguments: Any
 ) -> OutputPlan:
-    """As :func:`~vsrcli.media.planning.plan_output`; what gives way is told in a notice.
+    """Return :func:`~vsrcli.media.planning.plan_output`'s plan, with a notice of what was left out.
 
     Raises:
-        OutputError, UsageError: see ``plan_output``; or what is preferred suits no film at all.
+        OutputError, UsageError: see ``plan_output``; or a preferred encoder or pixel format does not exist.
     """
     if isinstance(options, Preferences):
         _check_names(options, source, target, ffmpeg)
@@ -60,17 +61,17 @@ def plan_with_preferences(
 def try_preferences(
     options: EncodeOptions, attempt: Callable[[EncodeOptions], Result]
 ) -> tuple[Result, tuple[str, ...]]:
-    """What ``attempt`` makes of the options, or else of the first of the others that it accepts.
+    """Call ``attempt`` with the options, then with each fallback until it accepts one.
 
     Args:
-        options: those that are not :class:`Preferences` are taken as they are, or not at all.
+        options: without fallbacks if they are not :class:`Preferences`.
         attempt: leaves nothing behind if it raises.
 
     Returns:
-        That, and a notice if something was left out.
+        Its result, and a notice if something was left out.
 
     Raises:
-        OutputError, UsageError: what was asked for is refused, too.
+        OutputError, UsageError: the requested options alone are refused, too.
     """
     if not isinstance(options, Preferences) or not options.fallbacks:
         return attempt(options), ()
@@ -78,15 +79,15 @@ def try_preferences(
         return attempt(options), ()
     except (OutputError, UsageError) as error:
         reason = str(error).partition(";")[0]
-    *steps, (everything, asked) = options.fallbacks
-    for gone, left in steps:
+    *steps, (all_preferred, requested) = options.fallbacks
+    for left_out, remaining in steps:
         with contextlib.suppress(OutputError, UsageError):
-            return attempt(left), (f"left out of your settings: {gone} ({reason})",)
-    return attempt(asked), (f"left out of your settings: {everything} ({reason})",)
+            return attempt(remaining), (f"left out of your settings: {left_out} ({reason})",)
+    return attempt(requested), (f"left out of your settings: {all_preferred} ({reason})",)
 
 
 def _check_names(options: EncodeOptions, source: Source, target: Path, ffmpeg: Ffmpeg) -> None:
-    """An encoder or pixel format that there is not is a mistake, wherever it stands."""
+    """Raise if an encoder or pixel format does not exist, even if it is only preferred."""
     import av
 
     if options.codec is not None:

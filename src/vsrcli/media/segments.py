@@ -1,15 +1,12 @@
-"""One segment of a film: some of its pictures, alone, in a small closed file of their own.
+"""Encode a video in segments, and concatenate them without encoding them again.
 
-It begins with a key frame and refers to nothing outside, so segments can be laid end to end without encoding
-them again. Its times are those of the source's clock, plus ``source.lift`` as in pipes, exactly.
+A segment is a small closed file with some of the frames. It begins with a key frame and refers to nothing
+outside. Its times are exactly those of the source's clock, plus ``source.pts_offset`` as in every pipe.
 
-Lay finished segments end to end, without encoding them again, and mux them into the new film.
-
-PyAV takes the packets out of the segments and pipes them, as MOV in fragments, into the very command that
-would otherwise encode: sound, subtitles and all the rest come from the source as ever.
-
-Presentation times are those of the segments, to the tick. Decoding times are made anew: inside a segment each
-packet has one, but the next segment would begin before the last one has ended.
+For the concatenation, PyAV reads the packets of the segments and pipes them, as fragmented MOV, into the same
+command that would otherwise encode, so audio, subtitles and all the rest come from the source as usual.
+Presentation times are those of the segments, to the tick. Decoding times are generated: those of a segment
+would begin before the previous segment has ended.
 """
 
 from __future__ import annotations
@@ -33,16 +30,21 @@ from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.safety import open_output_file
 from vsrcli.media.types import Frame, Source, VideoStream
 
-# MOV and MP4 keep times, colours and pixel shape; some of these codecs are known to one of them only.
+# MOV and MP4 keep times, colours and aspect ratio; some of these codecs fit into one of them only.
 _CONTAINERS = {
     **dict.fromkeys(("h264", "hevc", "mpeg4", "mpeg2video", "mjpeg", "prores"), "mov"),
     **dict.fromkeys(("av1", "vp9", "ffv1"), "mp4"),
 }
-_SEPARATE_ALPHA = ("libvpx-vp9", "libvpx", "libx265")
-_WHOLE_VIDEO_OPTIONS = ("vf", "filter", "bsf", "force_key_frames")  # they count frames, or remember them
+_SEPARATE_ALPHA = ("libvpx-vp9", "libvpx", "libx265")  # they encode alpha apart from the colours
+_WHOLE_VIDEO_OPTIONS = ("vf", "filter", "bsf", "force_key_frames")  # they may depend on all frames
 _MIN_TIMESCALE, _MAX_TIMESCALE = 10_000, 2**31 - 1  # ticks per second
-_HVCC_ARRAY_COUNT_OFFSET = 22  # offset of their number in an hvcC box
-_SEI = (39, 40)  # NAL units that tell the encoder's settings, number of threads included
+_HVCC_ARRAY_COUNT_OFFSET = 22  # in an hvcC box
+_SEI = (39, 40)  # NAL units that state the encoder's settings, number of threads included
+
+
+_DEFAULT_FRAME_RATE = Fraction(25)  # of a single frame
+
+_FRAGMENT_FLAGS = "frag_every_frame+empty_moov+default_base_moof"
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,11 @@ class SegmentFile:
 
     Attributes:
         name: of its file.
-        frames: pictures in it.
-        first, last: their presentation times in ticks of the source's clock.
-        size: bytes.
-        delay: by how many places, at most, a picture is decoded before its turn to be shown.
-        checksum: CRC-32 of all packets, so that a disk that forgets does not end up in the film.
+        frame_count: number of frames.
+        first_pts, last_pts: presentation times of its first and last frame, in ticks of the source's clock.
+        size_bytes: of the file.
+        reorder_delay: places, at most, that a frame is decoded before its place in presentation order.
+        crc32: of all packets; a damaged segment must not become part of the output.
     """
 
     name: str
@@ -68,21 +70,21 @@ class SegmentFile:
 
 
 class SegmentEncoder(VideoEncoder):
-    """An :class:`VideoEncoder` of one segment; leaving it puts the file in its place, durably.
+    """A :class:`VideoEncoder` of one segment; a normal exit renames the file and syncs it to the disk.
 
     Args:
-        plan: of the whole film.
-        source: the film that the frames are of.
-        file: where the segment will lie.
-        begins: number of its first frame in the film, for messages.
-        like: an earlier segment, whose headers this one must share.
+        plan: of the output.
+        source: of the frames.
+        file: path of the segment.
+        first_frame: number of its first frame in the output, for messages.
+        reference: an earlier segment, whose codec headers this one must share.
         ffmpeg: the executable to run.
 
     Attributes:
-        segment: what has been written, once it is finished.
+        segment: the finished segment; None before the exit.
 
     Raises:
-        EncodeError: see ``VideoEncoder``; or the file does not hold exactly the frames and times given.
+        EncodeError: see ``VideoEncoder``; or the file does not hold exactly the frames and times written.
     """
 
     def __init__(
@@ -103,7 +105,7 @@ class SegmentEncoder(VideoEncoder):
 
     @property
     def part_file(self) -> Path:
-        """The file that grows until the segment is finished."""
+        """Path of the unfinished file."""
         return self._part_file
 
     def write(self, frame: Frame) -> None:
@@ -133,7 +135,7 @@ class SegmentEncoder(VideoEncoder):
         )
 
     def _verify(self, process: FFmpegProcess) -> None:
-        """The file holds exactly the frames that were written, at exactly their times."""
+        """Check that the file holds exactly the frames that were written, at exactly their times."""
         import av
 
         video, offset = self.source.video, self.source.pts_offset
@@ -145,22 +147,19 @@ class SegmentEncoder(VideoEncoder):
                     if packet.size:
                         times.append(packet.pts * stream.time_base)
                         checksum = zlib.crc32(packet, checksum)
-            same_headers = self._reference is None or codec_headers(self._part_file) == codec_headers(
-                self._reference
-            )
+            reference = self._reference
+            same_headers = reference is None or codec_headers(self._part_file) == codec_headers(reference)
         except (OSError, IndexError, TypeError, av.FFmpegError) as error:
             raise self._stopped_error(process) from error
         expected_times = [pts * video.time_base + offset for pts in self._written_pts]
         if sorted(times) != expected_times or not same_headers:
             difference = f"{len(times)} frames" if len(times) != len(expected_times) else "other times"
-            problem = (
-                f"the segment holds {difference}"
-                if same_headers
-                else "its headers are not those of the one before"
-            )
+            problem = f"the segment holds {difference}"
+            if not same_headers:
+                problem = "its headers are not those of the previous one"
             raise EncodeError(
-                f"{self._display_name}: {self.frame_count} frames were written, but {problem}; use --segment none or "
-                "another --codec",
+                f"{self._display_name}: {self.frame_count} frames were written, but {problem}; "
+                "use --segment none or another --codec",
                 details=process.stderr_tail(),
             )
         self.segment = SegmentFile(
@@ -174,102 +173,19 @@ class SegmentEncoder(VideoEncoder):
         )
 
 
-def reason_not_segmentable(
-    plan: OutputPlan, video: VideoStream, extra_options: Iterable[tuple[str, str]]
-) -> str | None:
-    """Why a film must be written in one go; None if segments do as well.
-
-    Args:
-        plan: of the film.
-        video: its picture in the source.
-        settings: what the user hands to ffmpeg, as in ``EncodeOptions.extra``.
-    """
-    if segment_container(plan.codec) is None:
-        return f"pictures of {plan.codec} cannot be cut into segments"
-    if plan.alpha and plan.codec in _SEPARATE_ALPHA:
-        return f"transparency of {plan.codec} cannot be cut into segments"
-    if plan.container.constant_frame_rate:
-        return f"{plan.container.name} counts frames instead of keeping their times"
-    if segment_timescale(video) is None:
-        return "its clock is too fine for segments"
-    for key, value in extra_options:
-        name = key.removeprefix("-").split(":")[0]
-        if name in _WHOLE_VIDEO_OPTIONS or (name.endswith(("-params", "opts")) and "pass=" in value):
-            return f"-e {key} may look at the film as a whole"
-    return None
-
-
-def segment_container(codec: str) -> str | None:
-    """Container format for segments from an encoder; None if its pictures cannot be cut into segments."""
-    return _CONTAINERS.get(CODECS[codec].codec_name) if codec in CODECS else None
-
-
-def segment_timescale(video: VideoStream) -> int | None:
-    """Ticks per second in which all times of a film are whole numbers; None if there are too many.
-
-    An ordinary frame lasts a whole number of them, too, if that is possible.
-    """
-    ticks = video.time_base.denominator
-    ticks *= max(1, math.ceil(_MIN_TIMESCALE / ticks))
-    rate = video.frame_rate or Fraction(1)
-    return next((each for each in (math.lcm(ticks, rate.numerator), ticks) if each <= _MAX_TIMESCALE), None)
-
-
-def segment_encoder_options(plan: OutputPlan, ffmpeg: Ffmpeg) -> Iterable[tuple[str, str]]:
-    """The plan's options without those that only the final container understands."""
-    muxer = ffmpeg.help(f"muxer={plan.container.muxer}")
-    return [(key, value) for key, value in plan.video_options if f"  -{key.split(':')[0]} " not in muxer]
-
-
-def open_segment(file: Path) -> Any:
-    """A segment, opened by PyAV."""
-    return open_output_file(file, "mov")  # which is the reader of MP4, too
-
-
-def codec_headers(file: Path) -> bytes:
-    """What a decoder must know before the first picture, without the encoder's words about itself."""
-    with open_segment(file) as container:
-        context = container.streams.video[0].codec_context
-        data = bytes(context.extradata or b"")
-        return _without_sei(data) if context.name == "hevc" and data[:1] == b"\1" else data
-
-
-def _without_sei(hvcc: bytes) -> bytes:
-    """An hvcC box without its SEI: each array is a type, a number of units, and these with their lengths."""
-    parts, position = [hvcc[:_HVCC_ARRAY_COUNT_OFFSET]], _HVCC_ARRAY_COUNT_OFFSET + 1
-    for _ in range(hvcc[_HVCC_ARRAY_COUNT_OFFSET]):
-        array_start, unit_count = position, int.from_bytes(hvcc[position + 1 : position + 3], "big")
-        position += 3
-        for _ in range(unit_count):
-            position += 2 + int.from_bytes(hvcc[position : position + 2], "big")
-        if hvcc[array_start] & 63 not in _SEI:
-            parts.append(hvcc[array_start:position])
-    return b"".join(parts)
-
-
-def _reorder_delay(times: list[Fraction]) -> int:
-    """Of times in decoding order."""
-    display_index = {time: number for number, time in enumerate(sorted(times))}
-    return max(number - display_index[time] for number, time in enumerate(times))
-
-
-_DEFAULT_FRAME_RATE = Fraction(25)  # frames per second, where there is one frame only
-_FRAGMENT_FLAGS = "frag_every_frame+empty_moov+default_base_moof"
-
-
 class SegmentConcatenator(VideoEncoder):
-    """An :class:`VideoEncoder` whose frames are encoded already.
+    """A :class:`VideoEncoder` that copies finished segments instead of encoding frames.
 
     Args:
         plan: what to write.
-        source: where sound and the other streams come from.
-        folder: where the segments lie; the new film grows there until it is complete.
+        source: where audio and the other streams come from.
+        folder: of the segments, and of the output until it is complete.
         segments: all of them, in order.
-        trial: read only a moment of the other streams, and keep nothing.
+        trial: see ``VideoEncoder``.
         ffmpeg: the executable to run.
 
     Raises:
-        EncodeError: see ``VideoEncoder``; or a segment is not what it was when it was finished.
+        EncodeError: see ``VideoEncoder``; or a segment has changed since it was finished.
     """
 
     def __init__(
@@ -284,10 +200,10 @@ class SegmentConcatenator(VideoEncoder):
     ) -> None:
         super().__init__(plan, source, ffmpeg=ffmpeg, trial=trial)
         self._folder, self._segments = folder, segments
-        self._part_file = folder / f"film{plan.target.suffix}"
+        self._part_file = folder / f"output{plan.target.suffix}"
         self._format = segment_container(plan.codec) or ""
         self._timescale = segment_timescale(source.video) or 0
-        # Matroska states a frame rate, which ffmpeg reads off the first two decoding times: ours, then.
+        # ffmpeg derives Matroska's frame rate from the first two decoding times: generate at least one.
         self._reorder_delay = max(
             0 if plan.container.custom_timescale else 1, *(segment.reorder_delay for segment in segments)
         )
@@ -297,11 +213,11 @@ class SegmentConcatenator(VideoEncoder):
             if plan.last_frame_duration is None
             else max(round(plan.last_frame_duration[1] * self._timescale), 1)
         )
-        # Decoding begins here, which is 0 in the pipe.
+        # The first decoding time, which is 0 in the pipe.
         self._origin = self._ticks(segments[0].first_pts) - self._reorder_delay * self._frame_ticks
 
     def write_packets(self) -> None:
-        """Write all segments.
+        """Write the packets of all segments.
 
         Raises:
             EncodeError: ffmpeg has stopped, or a segment cannot be read.
@@ -332,7 +248,7 @@ class SegmentConcatenator(VideoEncoder):
         )
 
     def _open_pipe(self, process: FFmpegProcess) -> None:
-        """The pipe into ffmpeg; it has the first segment's headers."""
+        """Open the pipe into ffmpeg, with the first segment's headers."""
         import av
 
         options = {"movflags": _FRAGMENT_FLAGS, "video_track_timescale": str(self._timescale)}
@@ -346,18 +262,13 @@ class SegmentConcatenator(VideoEncoder):
         self._pipe_stream = stream
 
     def _retimed_packets(self) -> Iterator[Any]:
-        """All packets with their times in the pipe: decoded when the one ``delay`` places back is shown."""
+        """Yield all packets with times in the pipe; dts is the pts of ``reorder_delay`` frames before."""
         decode_times = deque(self._origin + self._frame_ticks * place for place in range(self._reorder_delay))
         next_starts = [self._ticks(segment.first_pts) for segment in self._segments[1:]]
         for segment, next_start in zip(self._segments, [*next_starts, None], strict=True):
             times = self._presentation_times(segment)
-            end_of = dict(
-                zip(
-                    times,
-                    [*times[1:], times[-1] + self._last_frame_ticks if next_start is None else next_start],
-                    strict=True,
-                )
-            )
+            end = times[-1] + self._last_frame_ticks if next_start is None else next_start
+            end_of = dict(zip(times, [*times[1:], end], strict=True))
             decode_times.extend(times)
             checksum = 0
             for packet in self._packets(segment):
@@ -370,7 +281,7 @@ class SegmentConcatenator(VideoEncoder):
                 raise self._damaged_error(segment)
 
     def _presentation_times(self, segment: SegmentFile) -> list[int]:
-        """When the pictures of a segment are shown, in order; the pictures themselves may be gigabytes."""
+        """Return a segment's presentation times, sorted; its packets, maybe gigabytes, are not held."""
         times = sorted(packet.pts for packet in self._packets(segment))
         bounds = [self._ticks(segment.first_pts), self._ticks(segment.last_pts)]
         if len(times) != segment.frame_count or [times[0], times[-1]] != bounds:
@@ -378,7 +289,7 @@ class SegmentConcatenator(VideoEncoder):
         return times
 
     def _packets(self, segment: SegmentFile) -> Iterator[Any]:
-        """The packets of a segment, in decoding order."""
+        """Yield the packets of a segment in decoding order."""
         import av
 
         try:
@@ -388,11 +299,90 @@ class SegmentConcatenator(VideoEncoder):
             raise self._damaged_error(segment) from error
 
     def _ticks(self, pts: int) -> int:
-        """A time on the source's clock, on that of the segments."""
+        """Return a time of the source's clock in ticks of the segments."""
         return int((pts * self.source.video.time_base + self.source.pts_offset) * self._timescale)
 
     def _damaged_error(self, segment: SegmentFile) -> EncodeError:
         return EncodeError(
             f"{self._display_name}: its segment {self._folder / segment.name} has been changed or damaged; "
-            "check the disk and use --no-resume to begin anew"
+            "check the disk and use --no-resume to start over"
         )
+
+
+def reason_not_segmentable(
+    plan: OutputPlan, video: VideoStream, extra_options: Iterable[tuple[str, str]]
+) -> str | None:
+    """Return why an output must be written in one go; None if segments are possible.
+
+    Args:
+        plan: of the output.
+        video: the source's video stream.
+        extra_options: the user's for ffmpeg, see ``EncodeOptions.extra``.
+    """
+    if segment_container(plan.codec) is None:
+        return f"video of {plan.codec} cannot be cut into segments"
+    if plan.alpha and plan.codec in _SEPARATE_ALPHA:
+        return f"transparency of {plan.codec} cannot be cut into segments"
+    if plan.container.constant_frame_rate:
+        return f"{plan.container.name} counts frames instead of keeping their times"
+    if segment_timescale(video) is None:
+        return "its time base is too fine for segments"
+    for key, value in extra_options:
+        name = key.removeprefix("-").split(":")[0]
+        if name in _WHOLE_VIDEO_OPTIONS or (name.endswith(("-params", "opts")) and "pass=" in value):
+            return f"-e {key} may depend on the video as a whole"
+    return None
+
+
+def segment_container(codec: str) -> str | None:
+    """Return the muxer for segments of an encoder; None if its video cannot be cut into segments."""
+    return _CONTAINERS.get(CODECS[codec].codec_name) if codec in CODECS else None
+
+
+def segment_timescale(video: VideoStream) -> int | None:
+    """Return ticks per second in which all times of a video are integers; None if they would be too many.
+
+    If possible, the frame duration is an integer, too.
+    """
+    ticks = video.time_base.denominator
+    ticks *= max(1, math.ceil(_MIN_TIMESCALE / ticks))
+    rate = video.frame_rate or Fraction(1)
+    return next((each for each in (math.lcm(ticks, rate.numerator), ticks) if each <= _MAX_TIMESCALE), None)
+
+
+def segment_encoder_options(plan: OutputPlan, ffmpeg: Ffmpeg) -> Iterable[tuple[str, str]]:
+    """Return the plan's video options without those of the final container's muxer."""
+    muxer = ffmpeg.help(f"muxer={plan.container.muxer}")
+    return [(key, value) for key, value in plan.video_options if f"  -{key.split(':')[0]} " not in muxer]
+
+
+def open_segment(file: Path) -> Any:
+    """Open a segment with PyAV."""
+    return open_output_file(file, "mov")  # the demuxer of MP4, too
+
+
+def codec_headers(file: Path) -> bytes:
+    """Return what a decoder needs before the first packet, without the encoder's description of itself."""
+    with open_segment(file) as container:
+        context = container.streams.video[0].codec_context
+        data = bytes(context.extradata or b"")
+        return _without_sei(data) if context.name == "hevc" and data[:1] == b"\1" else data
+
+
+def _without_sei(hvcc: bytes) -> bytes:
+    """Return an hvcC box without SEI. It has arrays of a type, a unit count, and units with their lengths."""
+    parts, position = [hvcc[:_HVCC_ARRAY_COUNT_OFFSET]], _HVCC_ARRAY_COUNT_OFFSET + 1
+    for _ in range(hvcc[_HVCC_ARRAY_COUNT_OFFSET]):
+        array_start, unit_count = position, int.from_bytes(hvcc[position + 1 : position + 3], "big")
+        position += 3
+        for _ in range(unit_count):
+            position += 2 + int.from_bytes(hvcc[position : position + 2], "big")
+        if hvcc[array_start] & 63 not in _SEI:
+            parts.append(hvcc[array_start:position])
+    return b"".join(parts)
+
+
+def _reorder_delay(times: list[Fraction]) -> int:
+    """Return the reorder delay, in frames, of times in decoding order."""
+    display_index = {time: number for number, time in enumerate(sorted(times))}
+    return max(number - display_index[time] for number, time in enumerate(times))

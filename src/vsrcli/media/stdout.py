@@ -1,4 +1,4 @@
-"""A film that goes to stdout: nothing else does, and whoever reads it may take all the time there is."""
+"""Encode to stdout for another program. Nothing else is printed there, and the reader may be slow."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from vsrcli.media.types import Source
 from vsrcli.media.y4m import Y4mHeader
 
 _CHUNK_BYTES = 1 << 20
-_JOIN_TIMEOUT = 1.0  # seconds for the rest of a stream that is given up; its reader may have stopped reading
+_JOIN_TIMEOUT = 1.0  # seconds, for an aborted stream whose reader may have stopped reading
 
 
 def require_stdout_pipe() -> None:
-    """Whether a program or a file is at the other end.
+    """Raise if stdout is a terminal.
 
     Raises:
-        UsageError: it is a terminal.
+        UsageError: see above.
     """
     if os.isatty(1):
         raise UsageError(
-            "stdout is a terminal, which cannot show a film; name a file, or pipe it into a program: "
+            "stdout is a terminal, which cannot show a video; name a file, or pipe it into a program: "
             "vsr upscale in.mp4 - | ffmpeg -i - out.mp4"
         )
 
 
 class StdoutEncoder(VideoEncoder):
-    """An :class:`~vsrcli.media.encoder.VideoEncoder` whose film goes to stdout while it grows.
+    """A :class:`~vsrcli.media.encoder.VideoEncoder` that writes to stdout while it encodes.
 
-    While it is open, stdout is its own: what else the process prints there goes to stderr.
+    While it is open, whatever else the process prints to stdout goes to stderr.
 
     Args:
         plan: with ``to_stdout``.
-        source, ffmpeg: as of ``VideoEncoder``.
+        source, ffmpeg: see ``VideoEncoder``.
 
     Raises:
         ReaderClosedError: the reader has closed its end.
@@ -92,23 +92,25 @@ class StdoutEncoder(VideoEncoder):
             raise self._stopped_error(process)
         header = self.plan.header
         if header is not None:
-            frame_count, rest = divmod(self._relay.byte_count, len(b"FRAME\n") + header.frame_bytes)
-            if (frame_count, rest) != (self.frame_count, 0):
+            frame_count, extra_bytes = divmod(self._relay.byte_count, len(b"FRAME\n") + header.frame_bytes)
+            if (frame_count, extra_bytes) != (self.frame_count, 0):
                 raise EncodeError(
-                    f"stdout: {self.frame_count} frames were to be written, but {frame_count} went out; run it again",
+                    f"stdout: {self.frame_count} frames were to be written, but {frame_count} were; "
+                    "run it again",
                     details=process.stderr_tail(),
                 )
 
     def _publish(self) -> None:
-        """What has been written is with its reader."""
+        """Nothing to do: the reader has everything already."""
 
     def _stopped_error(self, process: FFmpegProcess) -> OutputError:
         error = self._relay.error if self._relay is not None else None
         if isinstance(error, BrokenPipeError):
-            return ReaderClosedError("the reader of stdout has gone")
+            return ReaderClosedError("the reader of stdout has closed it")
         if error is not None:
             return EncodeError(
-                f"stdout cannot be written after {self._muxed_count} frames ({error.strerror}); check what takes it"
+                f"stdout cannot be written after {self._muxed_count} frames ({error.strerror}); "
+                "check what reads it"
             )
         return super()._stopped_error(process)
 
@@ -119,10 +121,10 @@ class StdoutEncoder(VideoEncoder):
 
 
 class _StdoutRedirect:
-    """The file behind stdout, under a number that nobody else knows.
+    """Redirect file descriptor 1 to stderr, so that libraries cannot print into the video.
 
     Attributes:
-        number: of the file.
+        fd: a private descriptor of the original stdout; -1 after ``restore``.
     """
 
     def __init__(self) -> None:
@@ -132,10 +134,10 @@ class _StdoutRedirect:
 
             msvcrt.setmode(1, os.O_BINARY)
         self.fd = os.dup(1)
-        os.dup2(2, 1)  # libraries print, too
+        os.dup2(2, 1)
 
     def restore(self) -> None:
-        """Safe to call any number of times."""
+        """Restore stdout; may be called any number of times."""
         if self.fd >= 0:
             with contextlib.suppress(OSError, ValueError):
                 sys.stdout.flush()
@@ -145,11 +147,15 @@ class _StdoutRedirect:
 
 
 class _Relay:
-    """A thread that carries ffmpeg's output to stdout, its header replaced by ours.
+    """A thread that copies ffmpeg's output to stdout and replaces its header.
+
+    Args:
+        fd: descriptor to write to.
+        header: the first line of YUV4MPEG2; None: copy ffmpeg's output as it is.
 
     Attributes:
-        count: bytes behind the header so far.
-        error: why it has stopped before the end.
+        byte_count: bytes written so far, without the header.
+        error: why it stopped before the end; None if it did not.
     """
 
     def __init__(self, fd: int, header: Y4mHeader | None) -> None:
@@ -161,22 +167,22 @@ class _Relay:
         self._process: FFmpegProcess | None = None
 
     def start(self, process: FFmpegProcess) -> None:
-        """Begin with the output of a child."""
+        """Start to copy the stdout of a process."""
         self._process = process
         self._thread.start()
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until everything has been taken, or so many seconds."""
+        """Wait until everything is written, or for ``timeout`` seconds."""
         self._thread.join(timeout)
 
     def progress_marker(self) -> float:
-        """Changes unless ffmpeg has something to do: that nobody takes its output is not its fault."""
+        """Return a value that stalls only with ffmpeg: it also changes while the reader does not read."""
         return time.monotonic() if self._is_writing else self.byte_count
 
     def _run(self) -> None:
         assert self._process is not None
         pipe = self._process.raw_stdout
-        with contextlib.suppress(ValueError):  # closed, since the film is given up
+        with contextlib.suppress(ValueError):  # the pipe is closed on abort
             try:
                 if self._header is not None:
                     while (byte := pipe.read(1)) not in (b"\n", b""):
@@ -189,13 +195,13 @@ class _Relay:
             except OSError as error:
                 self.error = error
                 with contextlib.suppress(OSError):
-                    pipe.close()  # and ffmpeg ends by itself
+                    pipe.close()  # makes ffmpeg exit
 
     def _write(self, data: bytes) -> None:
-        rest = memoryview(data)
+        remaining = memoryview(data)
         self._is_writing = True
         try:
-            while rest:
-                rest = rest[os.write(self._fd, rest) :]
+            while remaining:
+                remaining = remaining[os.write(self._fd, remaining) :]
         finally:
             self._is_writing = False

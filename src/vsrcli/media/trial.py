@@ -1,4 +1,4 @@
-"""A rehearsal: a few grey frames through exactly the final command, so that refusals show before the film."""
+"""Trial encode: a few grey frames with exactly the final command, so that ffmpeg refuses options early."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _DEFAULT_FRAME_RATE = Fraction(25)
 
 
 def trial_encode(plan: OutputPlan, source: Source, *, segmented: bool = False, ffmpeg: Ffmpeg) -> None:
-    """Encode three grey frames with the very commands of the plan, in a scratch folder.
+    """Encode three grey frames with the commands of a plan, in a temporary folder, and read them back.
 
     Args:
-        plan, source: of the film.
-        segmented: whether it will be written in segments; the three are one.
+        plan, source: of the output.
+        segmented: whether it will be written in segments; the three frames are one segment.
         ffmpeg: the executable.
 
     Raises:
-        OutputError: ffmpeg refuses, or writes other frames or times than it was given.
+        OutputError: ffmpeg refuses, or the result cannot be decoded or has other frames or times.
     """
     dtype = np.uint16 if source.video.is_high_bit_depth else np.uint8
     grey = np.full((plan.height, plan.width, 3), np.iinfo(dtype).max // 2, dtype)
@@ -83,7 +83,7 @@ def _write(encoder: VideoEncoder, frames: list[Frame]) -> None:
 
 
 class _TrialEncoder(VideoEncoder):
-    """An encoder that looks at the times in the file, too."""
+    """An encoder that also checks the times and the decodability of the file."""
 
     def _verify(self, process: FFmpegProcess) -> None:
         import av
@@ -96,7 +96,7 @@ class _TrialEncoder(VideoEncoder):
                 self._check_decodable(stream, packets)
         except (OSError, IndexError, av.FFmpegError) as error:
             raise self._stopped_error(process) from error
-        # Only how the frames follow one another: TS begins a little after zero, whatever it is given.
+        # Times since the first frame: MPEG-TS always starts a little after zero.
         expected = _since_first(_trial_pts(self.plan, self.source), self.source.video.time_base)
         actual = _since_first(sorted(packet.pts or 0 for packet in packets), tick)
         matches = len(actual) == len(expected)
@@ -104,30 +104,31 @@ class _TrialEncoder(VideoEncoder):
             matches = all(abs(a - b) <= tick for a, b in zip(actual, expected, strict=True))
         if not matches:
             raise EncodeError(
-                f"{_FRAME_COUNT} frames at {_format_times(expected)} s went in, {len(actual)} at {_format_times(actual)} s came out"
+                f"{_FRAME_COUNT} frames at {_format_times(expected)} s went in, "
+                f"{len(actual)} at {_format_times(actual)} s came out"
             )
 
     def _check_decodable(self, stream: Any, packets: list[Any]) -> None:
-        """Some containers take pictures that nobody can read from there, or read as something else."""
+        """Raise if frames cannot be decoded or have lost bits; some containers cannot describe all codecs."""
         import av
 
         if stream.codec_context is None:
-            return  # PyAV has no decoder for it; ffmpeg's own word has to be enough
+            return  # PyAV has no decoder for it
         frames: list[Any] = []
         with contextlib.suppress(av.FFmpegError):
             for packet in [*packets, None]:
                 frames += stream.codec_context.decode(packet)
         if not frames:
-            raise EncodeError("no picture can be decoded from what was written")
+            raise EncodeError("no frame can be decoded from what was written")
         expected, decoded = self.plan.pix_fmt, frames[0].format.name
         if bit_depth(decoded) < bit_depth(expected):
             raise EncodeError(
-                f"pictures of {bit_depth(expected)} bits ({expected}) went in, {decoded} came out"
+                f"frames of {bit_depth(expected)} bits ({expected}) went in, {decoded} came out"
             )
 
 
 class _TrialConcatenator(_TrialEncoder, SegmentConcatenator):
-    """The same of a film in segments."""
+    """The same for segments."""
 
 
 def _since_first(ticks: list[int], tick: Fraction) -> list[Fraction]:
