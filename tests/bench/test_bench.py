@@ -1,4 +1,4 @@
-"""``vsr bench``: figures that agree with each other, nothing left behind. How large they are is no test's."""
+"""``vsr bench``: its figures agree with each other, and no file remains. Their size is not tested."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from vsrcli.models.architectures import MODEL_PRESETS
 from vsrcli.pipeline.job import Options
 
 Vsr = Callable[..., Outcome]
-WAYS = ("network", "decoded", "encoded")
+MEASUREMENTS = ("network", "decoded", "encoded")
 
 
-def test_the_figures_of_a_network(vsr: Vsr, tmp_path: Path) -> None:
+def test_figures_agree(vsr: Vsr, tmp_path: Path) -> None:
     weights = tiny_weights(tmp_path, "cached")
-    seen = vsr("bench", "-m", weights, "-s", "2", "--size", "64x48", "--frames", "9", "-g", "cpu", "--json")
-    assert seen.status == 0, seen.err
-    assert [line for line in seen.err.splitlines() if line.startswith("measuring: ")] == [
+    run = vsr("bench", "-m", weights, "-s", "2", "--size", "64x48", "--frames", "9", "-g", "cpu", "--json")
+    assert run.status == 0, run.err
+    assert [line for line in run.err.splitlines() if line.startswith("measuring: ")] == [
         "measuring: the model alone",
         "measuring: from the video to nowhere",
         "measuring: from the video to a video",
     ]
-    report = json.loads(seen.out)
+    report = json.loads(run.out)
     assert (report["schema"], report["model"], report["scale"]) == (2, "duf-s-x2-video", 2.0)
     assert (report["width"], report["height"], report["runs"]) == (64, 48, 1)
     assert (report["precision"], report["device"], report["encoder"]) == ("fp32", "cpu", "libx264")
     assert report["engine"].startswith("duf-s-x2-video on CPU")
-    for way in WAYS:
-        figures = report[way]
+    for name in MEASUREMENTS:
+        figures = report[name]
         assert figures["frames"] == 9
         assert math.isclose(figures["fps"], 9 / figures["seconds"])
         assert math.isclose(figures["us_per_pixel"], 1e6 * figures["seconds"] / (9 * 64 * 48))
@@ -52,8 +52,8 @@ def test_the_figures_of_a_network(vsr: Vsr, tmp_path: Path) -> None:
         memory = figures["memory"]
         assert 0 < memory["process"] <= memory["total"] <= memory["process"] + memory["children"]
     assert report["network"]["shares"] is None
-    for way in WAYS[1:]:
-        shares = report[way]["shares"]
+    for name in MEASUREMENTS[1:]:
+        shares = report[name]["shares"]
         assert list(shares) == ["decode", "network", "encode", "other"]
         assert math.isclose(sum(shares.values()), 1, abs_tol=1e-6)
         assert all(share >= 0 for share in shares.values())
@@ -62,57 +62,53 @@ def test_the_figures_of_a_network(vsr: Vsr, tmp_path: Path) -> None:
     assert report["encoded"]["shares"]["encode"] > 0
 
 
-def test_memory_of_ffmpeg_is_reported(vsr: Vsr, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Watch(PeakMemory):
-        """An encoder of so small a film may be gone between two looks: this watch always saw one."""
+def test_memory_of_ffmpeg(vsr: Vsr, monkeypatch: pytest.MonkeyPatch) -> None:
+    class PeakMemoryWithChild(PeakMemory):
+        """Adds a child process: the encoder of so small a video may exit between two samples."""
 
         def __exit__(self, *error: object) -> None:
             super().__exit__(None, None, None)
             self.children += 7 * 2**20
 
-    monkeypatch.setattr(benchmark, "PeakMemory", Watch)
-    line = ("bench", "-m", "lanczos", "-s", "2", "--size", "64x48", "--frames", "9")
-    assert json.loads(vsr(*line, "--json").out)["encoded"]["memory"]["children"] >= 7 * 2**20
+    monkeypatch.setattr(benchmark, "PeakMemory", PeakMemoryWithChild)
+    arguments = ("bench", "-m", "lanczos", "-s", "2", "--size", "64x48", "--frames", "9")
+    assert json.loads(vsr(*arguments, "--json").out)["encoded"]["memory"]["children"] >= 7 * 2**20
 
 
-def test_a_film_of_ones_own(vsr: Vsr, sample: Callable[..., Path], tmp_path: Path) -> None:
+def test_input_video(vsr: Vsr, sample: Callable[..., Path], tmp_path: Path) -> None:
     path = sample(media.cfr, frames=24)
     before = sorted(path.parent.iterdir())
-    seen = vsr(
-        "bench", "--input", path, "-m", "lanczos", "-s", "1.5", "--seconds", "0.5", "--runs", "2", "-q"
-    )
-    assert (seen.status, seen.err) == (0, "")
-    assert "lanczos interpolation on CPU" in seen.out
-    assert "64x48 x1.5, whole frames, 12 frames, median of 2" in seen.out
-    for words in ("frames a second", "waits for the encoder", "memory at the peak", "alone", "to libx264"):
-        assert words in seen.out
+    run = vsr("bench", "--input", path, "-m", "lanczos", "-s", "1.5", "--seconds", "0.5", "--runs", "2", "-q")
+    assert (run.status, run.err) == (0, "")
+    assert "lanczos interpolation on CPU" in run.out
+    assert "64x48 x1.5, whole frames, 12 frames, median of 2" in run.out
+    for text in ("frames a second", "waits for the encoder", "memory at the peak", "alone", "to libx264"):
+        assert text in run.out
     assert sorted(path.parent.iterdir()) == before
 
 
-def test_a_preset_is_a_network_and_an_effort(
-    vsr: Vsr, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_preset_selects_network_and_effort(vsr: Vsr, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     measured: list[Options] = []
 
-    def measure(source: Path, folder: Path, options: Options, **others: object) -> None:
+    def measure(source: Path, folder: Path, options: Options, **arguments: object) -> None:
         measured.append(options)
         raise UsageError("that is enough")
 
     monkeypatch.setattr(benchmark, "measure", measure)
-    for line in (("--preset", "fast"), (), ("-m", "duf-s")):
-        vsr("bench", *line, "--size", "16x16", "--frames", "2")
+    for selection in (("--preset", "fast"), (), ("-m", "duf-s")):
+        vsr("bench", *selection, "--size", "16x16", "--frames", "2")
     assert [(each.model, each.encode.effort) for each in measured] == [
         (MODEL_PRESETS["fast"], "fast"),
         (MODEL_PRESETS["balanced"], "balanced"),
         ("duf-s", "balanced"),
     ]
-    both = vsr("bench", "--preset", "fast", "-m", "duf-s")
-    assert both.status == 2
-    assert "both choose the network" in both.err
+    run = vsr("bench", "--preset", "fast", "-m", "duf-s")
+    assert run.status == 2
+    assert "both choose the network" in run.err
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("arguments", "message_parts"),
     [
         ("--size 10x10", ["--size", "10x10"]),
         ("--size large", ["--size", "640x360"]),
@@ -127,50 +123,50 @@ def test_a_preset_is_a_network_and_an_effort(
         ("extra", ["extra"]),
     ],
 )
-def test_what_cannot_be_meant(line: str, words: list[str], vsr: Vsr) -> None:
-    vsr("bench", *line.split()).fails(2, *words)
+def test_invalid_arguments(arguments: str, message_parts: list[str], vsr: Vsr) -> None:
+    vsr("bench", *arguments.split()).fails(2, *message_parts)
 
 
-def test_a_size_does_not_go_with_a_film(vsr: Vsr, sample: Callable[..., Path]) -> None:
+def test_size_with_input_video(vsr: Vsr, sample: Callable[..., Path]) -> None:
     vsr("bench", "--input", sample(media.cfr), "--size", "64x64").fails(2, "--size", "--input")
 
 
-def test_generated_films(tmp_path: Path) -> None:
+def test_generate_test_clip(tmp_path: Path) -> None:
     for width, height in ((64, 48), (65, 33)):
         video = probe(generate_test_clip(tmp_path / f"{width}.mp4", width, height, 5, rate=25)).video
         assert (video.width, video.height, video.frame_count, video.frame_rate) == (width, height, 5, 25)
 
 
-def test_the_run_in_the_middle_and_the_largest_memory() -> None:
+def test_median_run() -> None:
     def figures(fps: float, total: int) -> RunFigures:
         return RunFigures(10, 10 / fps, 0.0, fps, 1.0, 0.0, None, MemoryFigures(total, total, 0))
 
-    chosen = median_run([figures(3.0, 5), figures(1.0, 9), figures(2.0, 7)])
-    assert (chosen.fps, chosen.memory.total) == (2.0, 9)
+    result = median_run([figures(3.0, 5), figures(1.0, 9), figures(2.0, 7)])
+    assert (result.fps, result.memory.total) == (2.0, 9)
 
 
-def test_shares_leave_the_start_out() -> None:
+def test_shares_exclude_the_start() -> None:
     clock = StageClock()
     clock.seconds.update(start=10.0, decode=1.0, network=6.0, encode=2.0)
     assert clock.shares(20.0) == pytest.approx({"decode": 0.1, "network": 0.6, "encode": 0.2, "other": 0.1})
 
 
-def test_peak_memory_counts_this_process_and_its_children() -> None:
+def test_peak_memory() -> None:
     size = 64 * 2**20
-    code = "import sys; held = b'x' * int(sys.argv[1]); print('ready', flush=True); sys.stdin.read()"
+    code = "import sys; data = b'x' * int(sys.argv[1]); print('ready', flush=True); sys.stdin.read()"
     with PeakMemory() as before:
         pass
     with PeakMemory() as peak:
-        held = np.ones(size, np.uint8)
-        line = [sys.executable, "-c", code, str(size)]
-        with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        data = np.ones(size, np.uint8)
+        command = [sys.executable, "-c", code, str(size)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None
             child.stdout.readline()
-            until = time.monotonic() + 20
-            while peak.children < size and time.monotonic() < until:
+            deadline = time.monotonic() + 20
+            while peak.children < size and time.monotonic() < deadline:
                 time.sleep(0.01)
             child.communicate("")
-        del held
+        del data
     assert peak.children >= size
     assert peak.process >= before.process + size * 0.9
     assert peak.total >= before.process + 1.9 * size

@@ -1,4 +1,4 @@
-"""Transparency through decoder and encoder, and where it cannot go along, a word about it."""
+"""Transparency through decoder and encoder, and the notice where it cannot be kept."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from vsrcli.media.planning import plan_output
 from vsrcli.media.probe import probe
 
 Sample = Callable[..., Path]
-RAMP = np.minimum(8 * np.arange(64), 255)  # opacity in the samples, 8 bits
+ALPHA_RAMP = np.minimum(8 * np.arange(64), 255)  # alpha of the samples, 8 bits
 
 
-def opacity(path: Path, ffmpeg: Ffmpeg) -> np.ndarray:
-    """Of the first frame, in 8 bits."""
+def alpha_of_first_frame(path: Path, ffmpeg: Ffmpeg) -> np.ndarray:
+    """In 8 bits."""
     with Decoder(probe(path), alpha=True, ffmpeg=ffmpeg) as decoder:
         alpha = next(iter(decoder)).alpha
     assert alpha is not None
@@ -30,30 +30,30 @@ def opacity(path: Path, ffmpeg: Ffmpeg) -> np.ndarray:
 @pytest.mark.parametrize(
     "name", ["vp9.webm", "vp8.webm", "prores.mov", "ffv1.mkv", "rgb.mkv", "png.mov", "apng.apng"]
 )
-def test_it_is_seen(name: str, sample: Sample, ffmpeg: Ffmpeg) -> None:
+def test_decoded_alpha(name: str, sample: Sample, ffmpeg: Ffmpeg) -> None:
     path = sample(media.transparent, name=name)
     assert probe(path).video.has_alpha
-    assert np.abs(opacity(path, ffmpeg) - RAMP).max() <= 3
+    assert np.abs(alpha_of_first_frame(path, ffmpeg) - ALPHA_RAMP).max() <= 3
 
 
-def test_colours_are_the_same_with_and_without(sample: Sample, ffmpeg: Ffmpeg) -> None:
+def test_colours_do_not_depend_on_alpha(sample: Sample, ffmpeg: Ffmpeg) -> None:
     source = probe(sample(media.transparent, name="prores.mov"))
-    with Decoder(source, ffmpeg=ffmpeg) as plain, Decoder(source, alpha=True, ffmpeg=ffmpeg) as both:
-        for one, other in zip(plain, both, strict=True):
-            assert one.alpha is None
-            assert other.alpha is not None
-            assert other.alpha.shape == other.pixels.shape[:2]
-            np.testing.assert_array_equal(one.pixels, other.pixels)
+    with Decoder(source, ffmpeg=ffmpeg) as opaque, Decoder(source, alpha=True, ffmpeg=ffmpeg) as transparent:
+        for expected, actual in zip(opaque, transparent, strict=True):
+            assert expected.alpha is None
+            assert actual.alpha is not None
+            assert actual.alpha.shape == actual.pixels.shape[:2]
+            np.testing.assert_array_equal(expected.pixels, actual.pixels)
 
 
-def test_a_gif_is_transparent_only_if_a_pixel_is(sample: Sample) -> None:
+def test_gif_alpha_requires_a_transparent_pixel(sample: Sample) -> None:
     assert not probe(sample(media.gif)).video.has_alpha
     assert probe(sample(media.gif, transparent=True)).video.has_alpha
 
 
 @pytest.fixture
 def plan(ffmpeg: Ffmpeg) -> Callable[..., OutputPlan]:
-    def make(path: Path, target: Path, **options: object) -> OutputPlan:
+    def make_plan(path: Path, target: Path, **options: object) -> OutputPlan:
         return plan_output(
             probe(path),
             target,
@@ -63,7 +63,7 @@ def plan(ffmpeg: Ffmpeg) -> Callable[..., OutputPlan]:
             ffmpeg=ffmpeg,
         )
 
-    return make
+    return make_plan
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def plan(ffmpeg: Ffmpeg) -> Callable[..., OutputPlan]:
         ("png.mov", "a.mp4", {"codec": "hevc"}, "libx265", "yuva420p"),
     ],
 )
-def test_where_it_is_kept(
+def test_alpha_is_kept(
     name: str,
     target: str,
     options: dict,
@@ -90,59 +90,59 @@ def test_where_it_is_kept(
     tmp_path: Path,
     plan: Callable[..., OutputPlan],
 ) -> None:
-    made = plan(sample(media.transparent, name=name), tmp_path / target, **options)
-    assert (made.codec, made.pix_fmt, made.alpha) == (codec, pix_fmt, True)
-    assert not any("transparency is dropped" in text for text in made.notices)
+    result = plan(sample(media.transparent, name=name), tmp_path / target, **options)
+    assert (result.codec, result.pix_fmt, result.alpha) == (codec, pix_fmt, True)
+    assert not any("transparency is dropped" in text for text in result.notices)
 
 
 @pytest.mark.parametrize(
-    ("target", "options", "words"),
+    ("target", "options", "message"),
     [
         ("a.mp4", {}, "libx264 in MP4 cannot keep it"),
         ("a.mkv", {"codec": "libx264"}, "libx264 in Matroska cannot keep it"),
         ("a.mp4", {"codec": "libvpx-vp9"}, "libvpx-vp9 in MP4 cannot keep it"),
-        ("a.webm", {"pix_fmt": "yuv420p"}, "yuv420p was asked for"),
+        ("a.webm", {"pix_fmt": "yuv420p"}, "yuv420p was requested"),
     ],
 )
-def test_where_it_is_dropped_it_is_told(
+def test_dropped_alpha_has_a_notice(
     target: str,
     options: dict,
-    words: str,
+    message: str,
     sample: Sample,
     tmp_path: Path,
     plan: Callable[..., OutputPlan],
 ) -> None:
-    made = plan(sample(media.transparent), tmp_path / target, **options)
-    assert not made.alpha
-    assert any("transparency is dropped" in text and words in text for text in made.notices)
+    result = plan(sample(media.transparent), tmp_path / target, **options)
+    assert not result.alpha
+    assert any("transparency is dropped" in text and message in text for text in result.notices)
 
 
-def test_what_transparency_costs_is_told(
+def test_losses_of_an_alpha_format_have_a_notice(
     sample: Sample, tmp_path: Path, plan: Callable[..., OutputPlan]
 ) -> None:
-    made = plan(sample(media.transparent, name="prores.mov"), tmp_path / "a.webm")
-    assert any("8 of 12 bits, no 4:4:4 chroma" in text for text in made.notices)
+    result = plan(sample(media.transparent, name="prores.mov"), tmp_path / "a.webm")
+    assert any("8 of 12 bits, no 4:4:4 chroma" in text for text in result.notices)
 
 
 class WithoutVpx(Ffmpeg):
-    """An ffmpeg whose VP9 decoder does not see transparency."""
+    """An ffmpeg without the VP9 decoder that outputs transparency."""
 
     def decoders(self) -> frozenset[str]:
         return super().decoders() - {"libvpx-vp9"}
 
 
-def test_a_decoder_that_is_missing_is_named(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+def test_missing_decoder_has_a_notice(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source = probe(sample(media.transparent, name="vp9.webm"))
-    poor = WithoutVpx(ffmpeg.path, ffmpeg.version, ffmpeg.release)
-    made = plan_output(source, tmp_path / "a.webm", width=64, height=48, trial=False, ffmpeg=poor)
-    assert not made.alpha
-    assert any("lacks the decoder libvpx-vp9" in text for text in made.notices)
+    limited = WithoutVpx(ffmpeg.path, ffmpeg.version, ffmpeg.release)
+    result = plan_output(source, tmp_path / "a.webm", width=64, height=48, trial=False, ffmpeg=limited)
+    assert not result.alpha
+    assert any("lacks the decoder libvpx-vp9" in text for text in result.notices)
 
 
-def test_hevc_with_a_second_layer_is_named(tmp_path: Path, plan: Callable[..., OutputPlan]) -> None:
+def test_hevc_alpha_layer_has_a_notice(tmp_path: Path, plan: Callable[..., OutputPlan]) -> None:
     path = tmp_path / "layers.mp4"
-    look = f"{media.ALPHA_RAMP},format=yuva420p"
+    filters = f"{media.ALPHA_RAMP},format=yuva420p"
     x265 = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:pools=1")
-    media.run_ffmpeg(*media.moving_pattern(3), "-vf", look, *x265, "-tag:v", "hvc1", path)
-    made = plan(path, tmp_path / "a.mkv")
-    assert any("second layer" in text and "dropped" in text for text in made.notices)
+    media.run_ffmpeg(*media.moving_pattern(3), "-vf", filters, *x265, "-tag:v", "hvc1", path)
+    result = plan(path, tmp_path / "a.mkv")
+    assert any("second layer" in text and "dropped" in text for text in result.notices)

@@ -1,3 +1,5 @@
+"""Colours through both conversions, and the rule for missing tags."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -20,7 +22,7 @@ BT709 = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=
 PC = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=pc"
 BT601 = "setparams=colorspace=smpte170m:color_primaries=smpte170m:color_trc=smpte170m:range=tv"
 BT2020 = "setparams=colorspace=bt2020nc:color_primaries=bt2020:color_trc=smpte2084:range=tv"
-# Every number given: what is not is drawn at random, whatever the seed.
+# All parameters are set: ffmpeg draws unset ones at random, whatever the seed.
 GRADIENT = "gradients=c0=0x3050a0:c1=0xc09040:n=2:x0=4:y0=4:x1=60:y1=44:seed=1"
 X264 = ("-c:v", "libx264", "-qp", "0")
 FFV1 = ("-c:v", "ffv1")
@@ -44,7 +46,7 @@ SMOOTH = {
 
 
 class WithoutZimg(Ffmpeg):
-    """An ffmpeg as distributions build it: no zimg, and chroma positions by number."""
+    """An ffmpeg as distributions build it: no zimg, and chroma locations as numbers."""
 
     def help(self, topic: str) -> str:
         return "" if topic in ("filter=zscale", "filter=scale") else super().help(topic)
@@ -52,25 +54,25 @@ class WithoutZimg(Ffmpeg):
 
 @pytest.mark.parametrize("zimg", [True, False])
 @pytest.mark.parametrize("name", SMOOTH)
-def test_smooth_pictures_survive_both_conversions(
+def test_smooth_frames_survive_both_conversions(
     name: str, zimg: bool, tmp_path: Path, ffmpeg: Ffmpeg, upscale: Callable[..., object]
 ) -> None:
     filters, encoder, pix_fmt = SMOOTH[name]
-    chosen = ffmpeg if zimg else WithoutZimg(ffmpeg.path, ffmpeg.version, ffmpeg.release)
+    used_ffmpeg = ffmpeg if zimg else WithoutZimg(ffmpeg.path, ffmpeg.version, ffmpeg.release)
     smooth = f"format=gbrp,gblur=sigma=6,{filters}"
     path = media.encoded(tmp_path, f"{name}.mkv", smooth, encoder, source=GRADIENT)
     target = tmp_path / "out.mkv"
-    upscale(path, target, scale=1, codec="ffv1", ffmpeg=chosen)
+    upscale(path, target, scale=1, codec="ffv1", ffmpeg=used_ffmpeg)
     before, after = probe(path).video, probe(target).video
     assert after.pix_fmt == pix_fmt
     for tag in ("range", "matrix", "primaries", "transfer"):
         assert getattr(after.color, tag) == getattr(before.color, tag)
-    for old, new in zip(decoded_planes(path), decoded_planes(target), strict=True):
+    for expected, actual in zip(decoded_planes(path), decoded_planes(target), strict=True):
         step = 2 ** (before.bit_depth - 8)
-        assert np.abs(old - new).max() <= 2 * step
+        assert np.abs(expected - actual).max() <= 2 * step
         # swscale rounds full-range chroma down
         bias = 1 if name == "full-range" and not zimg else 0.1
-        assert abs((new - old).mean()) < bias * step
+        assert abs((actual - expected).mean()) < bias * step
 
 
 def test_pure_green_is_173(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
@@ -88,7 +90,7 @@ def test_pure_green_is_173(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     assert probe(target).video.color == Color("tv", "bt709", "bt709", "bt709", "left")
 
 
-def test_frames_are_the_colours_meant(tmp_path: Path, frames: Callable[..., list[Frame]]) -> None:
+def test_decoded_colours(tmp_path: Path, frames: Callable[..., list[Frame]]) -> None:
     green = f"format=gbrp,scale=out_color_matrix=bt709:out_range=tv,format=yuv444p,{BT709}"
     path = media.encoded(tmp_path, "g.mkv", green, FFV1, source="color=c=0x00FF00")
     pixel = frames(path)[0].pixels[20, 20].astype(int)
@@ -96,7 +98,7 @@ def test_frames_are_the_colours_meant(tmp_path: Path, frames: Callable[..., list
 
 
 @pytest.mark.parametrize("pix_fmt", ["gbrp10le", "bgr0"])
-def test_rgb_sources_are_exact_as_frames(
+def test_rgb_sources_are_decoded_exactly(
     pix_fmt: str, tmp_path: Path, frames: Callable[..., list[Frame]], upscale: Callable[..., object]
 ) -> None:
     path = media.encoded(tmp_path, "rgb.mkv", f"format={pix_fmt}", FFV1)
@@ -111,9 +113,9 @@ def test_rgb_sources_are_exact_as_frames(
     video = probe(target).video
     assert video.pix_fmt == ("yuv444p10le" if pix_fmt == "gbrp10le" else "yuv444p")
     assert (video.color.matrix, video.color.range) == ("bt709", "tv")
-    again = frames(target)[0].pixels
+    result = frames(target)[0].pixels
     scale = 257 if pix_fmt == "gbrp10le" else 1
-    assert np.abs(again.astype(int) - frame.astype(int)).max() <= 3 * scale
+    assert np.abs(result.astype(int) - frame.astype(int)).max() <= 3 * scale
 
 
 @pytest.mark.parametrize("levels", ["tv", "pc"])
@@ -128,20 +130,20 @@ def test_grey_sources(levels: str, tmp_path: Path, upscale: Callable[..., object
     assert all(np.abs(plane - 128).max() <= 1 for plane in chroma)
 
 
-def test_untagged_files_follow_the_rule() -> None:
-    nothing = Color()
-    assert resolve_color(nothing, "yuv420p", 720, 576).matrix == "smpte170m"
-    assert resolve_color(nothing, "yuv420p", 1280, 720) == Color("tv", "bt709", "bt709", "bt709", None)
-    assert resolve_color(nothing, "yuv420p", 720, 1280).matrix == "bt709"
-    assert resolve_color(nothing, "yuvj420p", 64, 48).range == "pc"
+def test_missing_tags() -> None:
+    untagged = Color()
+    assert resolve_color(untagged, "yuv420p", 720, 576).matrix == "smpte170m"
+    assert resolve_color(untagged, "yuv420p", 1280, 720) == Color("tv", "bt709", "bt709", "bt709", None)
+    assert resolve_color(untagged, "yuv420p", 720, 1280).matrix == "bt709"
+    assert resolve_color(untagged, "yuvj420p", 64, 48).range == "pc"
     assert resolve_color(Color(primaries="bt2020"), "yuv420p10le", 64, 48).matrix == "bt2020nc"
     assert resolve_color(Color(transfer="smpte2084"), "yuv420p10le", 3840, 2160).primaries == "bt2020"
     assert resolve_color(Color(matrix="bt709"), "yuv420p", 64, 48).primaries == "bt709"
-    assert output_color(nothing, "gbrp", 64, 48).matrix == "bt709"
-    assert output_color(nothing, "gbrp", 64, 48).range == "tv"
+    assert output_color(untagged, "gbrp", 64, 48).matrix == "bt709"
+    assert output_color(untagged, "gbrp", 64, 48).range == "tv"
 
 
-def test_small_films_are_tagged_with_what_was_assumed(
+def test_assumed_tags_are_written(
     sample: Callable[..., Path], tmp_path: Path, upscale: Callable[..., object]
 ) -> None:
     target = tmp_path / "out.mp4"
@@ -151,8 +153,8 @@ def test_small_films_are_tagged_with_what_was_assumed(
 
 
 @pytest.mark.parametrize("name", [*TRANSFERS.values()])
-def test_every_transfer_is_spelled_as_the_filter_knows_it(name: str) -> None:
-    """An old film's gamma 2.8 has another name there than among the encoders' options."""
+def test_every_transfer_is_known_to_the_filter(name: str) -> None:
+    """Gamma 2.8 has another name there than in the encoders' options."""
     tags = Color("tv", "bt709", "bt709", name, "left")
     filters = encode_filter(tags, "yuv420p", (64, 48), high_bit_depth=False, ffmpeg=find_ffmpeg())
     media.run_ffmpeg("-f", "lavfi", "-i", "color=s=64x48:d=0.04", "-vf", filters, "-f", "null", "-")

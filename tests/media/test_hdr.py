@@ -1,4 +1,4 @@
-"""HDR: what a film says about its brightness reaches the new one."""
+"""HDR metadata of the source reaches the output."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vsrcli.media.probe import probe
 from vsrcli.media.types import ContentLightLevel, MasteringDisplay
 
 Sample = Callable[..., Path]
-P3 = MasteringDisplay(  # the numbers of media.hdr10
+P3 = MasteringDisplay(  # values of media.hdr10
     red=(Fraction(17, 25), Fraction(8, 25)),
     green=(Fraction(53, 200), Fraction(69, 100)),
     blue=(Fraction(3, 20), Fraction(3, 50)),
@@ -27,10 +27,10 @@ P3 = MasteringDisplay(  # the numbers of media.hdr10
     min_luminance=Fraction(1, 200),
     max_luminance=Fraction(1000),
 )
-SPELLED = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+FORMATTED = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
 
 
-def test_it_is_read(sample: Sample) -> None:
+def test_probed_metadata(sample: Sample) -> None:
     for suffix in (".mkv", ".mp4", ".webm"):
         video = probe(sample(media.hdr10, suffix=suffix)).video
         assert (video.mastering_display, video.content_light) == (P3, ContentLightLevel(1000, 400))
@@ -50,23 +50,25 @@ def test_it_is_read(sample: Sample) -> None:
         ("a.mkv", "ffv1"),
     ],
 )
-def test_it_is_kept(
+def test_metadata_is_kept(
     target: str, codec: str | None, sample: Sample, tmp_path: Path, upscale: Callable[..., Any]
 ) -> None:
     path = sample(media.hdr10)
-    made = upscale(path, tmp_path / target, codec=codec)
+    result = upscale(path, tmp_path / target, codec=codec)
     before, after = probe(path).video, probe(tmp_path / target).video
     assert after.bit_depth >= 10
     assert after.content_light == before.content_light
     assert after.mastering_display is not None
     assert color.format_mastering_display(after.mastering_display) is not None
-    for one, other in zip(_numbers(before.mastering_display), _numbers(after.mastering_display), strict=True):
-        assert abs(one - other) <= Fraction(1, 2**14)  # AV1's own steps
+    for expected, actual in zip(
+        _values(before.mastering_display), _values(after.mastering_display), strict=True
+    ):
+        assert abs(expected - actual) <= Fraction(1, 2**14)  # AV1's precision
     assert (after.color.transfer, after.color.matrix) == ("smpte2084", "bt2020nc")
-    assert not any("HDR" in text for text in made.notices)
+    assert not any("HDR" in text for text in result.notices)
 
 
-def _numbers(display: MasteringDisplay | None) -> list[Fraction]:
+def _values(display: MasteringDisplay | None) -> list[Fraction]:
     assert display is not None
     assert display.min_luminance is not None
     assert display.max_luminance is not None
@@ -91,26 +93,26 @@ class Before81(Ffmpeg):
         return "" if topic == "long" else super().help(topic)
 
 
-def test_an_older_ffmpeg_needs_the_encoders_own_words(
+def test_older_ffmpeg_uses_the_encoders_options(
     sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg, upscale: Callable[..., Any]
 ) -> None:
     older = Before81(ffmpeg.path, ffmpeg.version, ffmpeg.release)
     path = sample(media.hdr10)
     for codec in ("libx265", "libsvtav1"):
-        made = upscale(path, tmp_path / f"{codec}.mkv", codec=codec, ffmpeg=older)
+        result = upscale(path, tmp_path / f"{codec}.mkv", codec=codec, ffmpeg=older)
         assert probe(tmp_path / f"{codec}.mkv").video.content_light == ContentLightLevel(1000, 400)
-        assert not any("HDR" in text for text in made.notices)
+        assert not any("HDR" in text for text in result.notices)
     options = EncodeOptions(codec="ffv1")
-    made = plan_output(
+    result = plan_output(
         probe(path), tmp_path / "b.mkv", width=64, height=48, options=options, trial=False, ffmpeg=older
     )
-    assert any("HDR" in text and "lost" in text for text in made.notices)
+    assert any("HDR" in text and "lost" in text for text in result.notices)
 
 
-def test_the_users_x265_parameters_join_ours(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+def test_x265_parameters_of_the_user_are_appended(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     older = Before81(ffmpeg.path, ffmpeg.version, ffmpeg.release)
     options = EncodeOptions(extra=(("x265-params", "aq-mode=3"),))
-    made = plan_output(
+    result = plan_output(
         probe(sample(media.hdr10)),
         tmp_path / "b.mkv",
         width=64,
@@ -119,13 +121,13 @@ def test_the_users_x265_parameters_join_ours(sample: Sample, tmp_path: Path, ffm
         trial=False,
         ffmpeg=older,
     )
-    assert dict(made.video_options)["x265-params"] == (
-        f"log-level=error:master-display={SPELLED}:max-cll=1000,400:aq-mode=3"
+    assert dict(result.video_options)["x265-params"] == (
+        f"log-level=error:master-display={FORMATTED}:max-cll=1000,400:aq-mode=3"
     )
 
 
-def test_spelling() -> None:
-    assert color.format_mastering_display(P3) == SPELLED
+def test_format_mastering_display() -> None:
+    assert color.format_mastering_display(P3) == FORMATTED
     assert (
         color.format_mastering_display(MasteringDisplay(None, None, None, None, Fraction(0), Fraction(1)))
         is None
@@ -144,9 +146,9 @@ def _frame(*kinds: tuple[str, bytes]) -> Any:
     return SimpleNamespace(side_data=sides)
 
 
-def test_what_nobody_carries_is_named() -> None:
+def test_unsupported_side_data() -> None:
     frame = _frame(("DOVI_METADATA", b""), ("DOVI_RPU_BUFFER", b""), ("A53_CC", b""), ("STEREO3D", bytes(8)))
-    assert color.unsupported_side_data(frame) == ("Dolby Vision", "closed captions inside the picture")
+    assert color.unsupported_side_data(frame) == ("Dolby Vision", "closed captions inside the video")
     assert color.unsupported_side_data(_frame(("STEREO3D", b"\1\0\0\0"))) == ("the 3D layout",)
     assert color.unsupported_side_data(None) == ()
     assert color.mastering_display(_frame(("MASTERING_DISPLAY_METADATA", bytes(88)))) is None

@@ -1,3 +1,5 @@
+"""SMPTE time codes, with and without drop frame."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -15,12 +17,12 @@ NTSC = Fraction(30000, 1001)
 
 
 @pytest.mark.parametrize(
-    ("code", "rate", "frames", "after"),
+    ("timecode", "rate", "frames", "expected"),
     [
         ("01:02:03:04", Fraction(25), 25, "01:02:04:04"),
         ("23:59:59:24", Fraction(25), 1, "00:00:00:00"),
         ("01:00:59:29", NTSC, 1, "01:01:00:00"),
-        # SMPTE ST 12-1: numbers 00 and 01 are left out at each minute but 00, 10, 20, 30, 40, 50
+        # SMPTE ST 12-1: numbers 00 and 01 are skipped at each minute but 00, 10, 20, 30, 40, 50
         ("01:00:59;29", NTSC, 1, "01:01:00;02"),
         ("01:09:59;29", NTSC, 1, "01:10:00;00"),
         ("00:00:00;00", NTSC, 17982, "00:10:00;00"),
@@ -28,24 +30,24 @@ NTSC = Fraction(30000, 1001)
         ("00:00:59;59", 2 * NTSC, 1, "00:01:00;04"),
     ],
 )
-def test_counting(code: str, rate: Fraction, frames: int, after: str | None) -> None:
-    assert timecode_at(code, rate, frames / rate) == after
-    assert timecode_at(code, rate, Fraction(0)) == code
+def test_timecode_at(timecode: str, rate: Fraction, frames: int, expected: str | None) -> None:
+    assert timecode_at(timecode, rate, frames / rate) == expected
+    assert timecode_at(timecode, rate, Fraction(0)) == timecode
 
 
-def test_without_a_rate_nobody_can_count() -> None:
+def test_unknown_rate_or_timecode() -> None:
     assert timecode_at("01:02:03:04", None, Fraction(1)) is None
     assert timecode_at(None, NTSC, Fraction(1)) is None
     assert timecode_at("nonsense", NTSC, Fraction(0)) is None
 
 
 @pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv"])
-def test_it_goes_along(
+def test_timecode_of_the_output(
     suffix: str, sample: Callable[..., Path], tmp_path: Path, upscale: Callable[..., Any]
 ) -> None:
     path = sample(media.timecoded)
-    made = upscale(path, tmp_path / f"a{suffix}")
+    result = upscale(path, tmp_path / f"a{suffix}")
     assert probe(tmp_path / f"a{suffix}").video.timecode == "01:00:59;24"
-    assert not any("tmcd" in text for text in made.notices)
+    assert not any("tmcd" in text for text in result.notices)
     upscale(path, tmp_path / f"b{suffix}", span=(Fraction(1, 5), None))  # from the seventh frame on
     assert probe(tmp_path / f"b{suffix}").video.timecode == "01:01:00;02"

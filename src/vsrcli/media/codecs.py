@@ -157,7 +157,7 @@ def quality_args(encoder: str, requested: float | None) -> tuple[str, str] | Non
     if not low <= value <= high:
         raise UsageError(f"--crf {value:g} is not on the scale of {encoder}, which goes from {low} to {high}")
     if codec.integer_only and value != int(value):
-        raise UsageError(f"--crf {value:g}: {encoder} takes integers only, such as {round(value)}")
+        raise UsageError(f"--crf {value:g}: {encoder} takes whole numbers only, such as {round(value)}")
     return codec.quality_option, f"{value:g}"
 
 

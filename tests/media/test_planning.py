@@ -1,3 +1,5 @@
+"""Plans of outputs: encoders, pixel formats, streams, refused targets and options."""
+
 from __future__ import annotations
 
 import os
@@ -22,7 +24,7 @@ Plan = Callable[..., OutputPlan]
 
 @pytest.fixture
 def plan(ffmpeg: Ffmpeg) -> Plan:
-    def make(
+    def make_plan(
         path: Path, target: Path, *, scale: int = 2, trial: bool = False, **options: object
     ) -> OutputPlan:
         source = probe(path)
@@ -36,7 +38,7 @@ def plan(ffmpeg: Ffmpeg) -> Plan:
             ffmpeg=ffmpeg,
         )
 
-    return make
+    return make_plan
 
 
 def option(plan: OutputPlan, key: str) -> str | None:
@@ -45,21 +47,21 @@ def option(plan: OutputPlan, key: str) -> str | None:
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.M4V", "a.mov", "a.mkv"])
 def test_h264_for_8_bits(name: str, sample: Sample, tmp_path: Path, plan: Plan) -> None:
-    made = plan(sample(media.cfr), tmp_path / name)
-    assert (made.codec, made.pix_fmt) == ("libx264", "yuv420p")
-    assert option(made, "crf") == "17"
+    result = plan(sample(media.cfr), tmp_path / name)
+    assert (result.codec, result.pix_fmt) == ("libx264", "yuv420p")
+    assert option(result, "crf") == "17"
 
 
-def test_hevc_for_deeper_pictures(sample: Sample, tmp_path: Path, plan: Plan) -> None:
-    made = plan(sample(media.ten_bit), tmp_path / "a.mp4")
-    assert (made.codec, made.pix_fmt, option(made, "tag:v:0")) == ("libx265", "yuv420p10le", "hvc1")
+def test_hevc_for_more_bits(sample: Sample, tmp_path: Path, plan: Plan) -> None:
+    result = plan(sample(media.ten_bit), tmp_path / "a.mp4")
+    assert (result.codec, result.pix_fmt, option(result, "tag:v:0")) == ("libx265", "yuv420p10le", "hvc1")
     assert option(plan(sample(media.ten_bit), tmp_path / "a.mkv"), "tag:v:0") is None
 
 
-def test_8_bit_codec_for_a_deep_source_is_told(sample: Sample, tmp_path: Path, plan: Plan) -> None:
-    made = plan(sample(media.ten_bit), tmp_path / "a.mkv", codec="libvpx")
-    assert made.pix_fmt == "yuv420p"
-    assert any("10 bits" in text for text in made.notices)
+def test_lost_bits_have_a_notice(sample: Sample, tmp_path: Path, plan: Plan) -> None:
+    result = plan(sample(media.ten_bit), tmp_path / "a.mkv", codec="libvpx")
+    assert result.pix_fmt == "yuv420p"
+    assert any("10 bits" in text for text in result.notices)
 
 
 def test_subsampling_is_kept(tmp_path: Path, plan: Plan) -> None:
@@ -74,14 +76,14 @@ def test_odd_sizes(codec: str, tmp_path: Path, plan: Plan, upscale: Callable[...
         tmp_path, "odd.mkv", "format=yuv444p,scale=65:49,format=yuv420p", ("-c:v", "ffv1"), size="128x96"
     )
     target = tmp_path / "a.mkv"
-    made = upscale(path, target, scale=3, codec=codec)
-    assert (made.pix_fmt == "yuv444p") == codec.startswith("libx26")
+    result = upscale(path, target, scale=3, codec=codec)
+    assert (result.pix_fmt == "yuv444p") == codec.startswith("libx26")
     video = probe(target).video
     assert (video.width, video.height) == (195, 147)
-    assert any("odd" in text for text in made.notices) == codec.startswith("libx26")
+    assert any("odd" in text for text in result.notices) == codec.startswith("libx26")
 
 
-def test_an_odd_size_in_a_format_that_has_none(tmp_path: Path, plan: Plan) -> None:
+def test_odd_size_in_420(tmp_path: Path, plan: Plan) -> None:
     path = media.encoded(
         tmp_path, "odd.mkv", "format=yuv444p,scale=65:49,format=yuv420p", ("-c:v", "ffv1"), size="128x96"
     )
@@ -99,19 +101,17 @@ def test_an_odd_size_in_a_format_that_has_none(tmp_path: Path, plan: Plan) -> No
         ("a.ts", ["encode", "copy", "copy", "drop"]),
     ],
 )
-def test_the_fate_of_streams(
-    name: str, actions: list[str], sample: Sample, tmp_path: Path, plan: Plan
-) -> None:
-    made = plan(sample(media.rich), tmp_path / name, trial=True)
-    assert [stream.action for stream in made.streams] == actions
-    for stream in made.streams[1:]:
+def test_stream_actions(name: str, actions: list[str], sample: Sample, tmp_path: Path, plan: Plan) -> None:
+    result = plan(sample(media.rich), tmp_path / name, trial=True)
+    assert [stream.action for stream in result.streams] == actions
+    for stream in result.streams[1:]:
         if stream.action != "copy":
-            assert any(f"#{stream.index}" in text for text in made.notices)
-    assert all(text in str(made) for text in made.notices)
+            assert any(f"#{stream.index}" in text for text in result.notices)
+    assert all(text in str(result) for text in result.notices)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sound_that_the_container_cannot_hold(sample: Sample, tmp_path: Path, plan: Plan) -> None:
+def test_unsupported_audio_is_converted(sample: Sample, tmp_path: Path, plan: Plan) -> None:
     path = tmp_path / "opus.mkv"
     media.run_ffmpeg("-i", sample(media.cfr), "-c:v", "copy", "-c:a", "libopus", path)
     assert plan(path, tmp_path / "a.mov").streams[1].encoder == "aac"
@@ -119,38 +119,38 @@ def test_sound_that_the_container_cannot_hold(sample: Sample, tmp_path: Path, pl
     assert plan(path, tmp_path / "a.mp4").streams[1].action == "copy"
 
 
-def test_attachments_and_chapters_are_dropped_by_name(sample: Sample, tmp_path: Path, plan: Plan) -> None:
+def test_dropped_attachments_and_chapters_have_notices(sample: Sample, tmp_path: Path, plan: Plan) -> None:
     assert any("face.ttf" in text for text in plan(sample(media.attachments), tmp_path / "a.mp4").notices)
     assert any("chapters" in text for text in plan(sample(media.rich), tmp_path / "a.ts").notices)
 
 
-def test_targets_that_cannot_be_meant(sample: Sample, tmp_path: Path, plan: Plan) -> None:
+def test_refused_targets(sample: Sample, tmp_path: Path, plan: Plan) -> None:
     source = tmp_path / "in.mp4"
     source.write_bytes(sample(media.cfr).read_bytes())
 
-    def refused(target: Path, match: str, **options: object) -> None:
+    def assert_refused(target: Path, match: str, **options: object) -> None:
         with pytest.raises(OutputError, match=match):
             plan(source, target, **options)
 
-    refused(tmp_path / "a.xyz", "'.xyz' names no container.*mkv")
-    refused(tmp_path / "a", "without an extension")
-    refused(tmp_path, "is a folder")
-    refused(tmp_path / "none" / "a.mp4", "not a folder")
-    refused(source, "is the input itself", overwrite=True)
+    assert_refused(tmp_path / "a.xyz", "'.xyz' names no container.*mkv")
+    assert_refused(tmp_path / "a", "without an extension")
+    assert_refused(tmp_path, "is a folder")
+    assert_refused(tmp_path / "none" / "a.mp4", "not a folder")
+    assert_refused(source, "is the input itself", overwrite=True)
     os.link(source, tmp_path / "hard.mp4")
-    refused(tmp_path / "hard.mp4", "is the input itself", overwrite=True)
+    assert_refused(tmp_path / "hard.mp4", "is the input itself", overwrite=True)
     (tmp_path / "soft.mp4").symlink_to(source)
-    refused(tmp_path / "soft.mp4", "is the input itself", overwrite=True)
+    assert_refused(tmp_path / "soft.mp4", "is the input itself", overwrite=True)
     (tmp_path / "loop.mp4").symlink_to(tmp_path / "loop.mp4")
-    refused(tmp_path / "loop.mp4", "symbolic links", overwrite=True)
+    assert_refused(tmp_path / "loop.mp4", "symbolic links", overwrite=True)
     (tmp_path / "nowhere.mp4").symlink_to(tmp_path / "none" / "a.mp4")
-    refused(tmp_path / "nowhere.mp4", "not a folder", overwrite=True)
+    assert_refused(tmp_path / "nowhere.mp4", "not a folder", overwrite=True)
     (tmp_path / "old.mp4").write_text("precious")
-    refused(tmp_path / "old.mp4", "exists; use --overwrite")
+    assert_refused(tmp_path / "old.mp4", "exists; use --overwrite")
     plan(source, tmp_path / "old.mp4", overwrite=True)
-    refused(tmp_path / ("x" * 300 + ".mp4"), "name")
+    assert_refused(tmp_path / ("x" * 300 + ".mp4"), "name")
     os.mkfifo(tmp_path / "pipe.mp4")
-    refused(tmp_path / "pipe.mp4", "no regular file", overwrite=True)
+    assert_refused(tmp_path / "pipe.mp4", "no regular file", overwrite=True)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -172,7 +172,7 @@ def test_unwritable_folder(sample: Sample, tmp_path: Path, plan: Plan) -> None:
         ("a.mkv", {"codec": "h264_nvenc"}, "ffmpeg refuses|no encoder"),
     ],
 )
-def test_what_the_encoder_refuses_shows_now(
+def test_trial_encode_refuses(
     name: str, options: dict, match: str, sample: Sample, tmp_path: Path, plan: Plan
 ) -> None:
     with pytest.raises(OutputError, match=match):
@@ -180,25 +180,28 @@ def test_what_the_encoder_refuses_shows_now(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_explicit_options_win(sample: Sample, tmp_path: Path, plan: Plan) -> None:
-    made = plan(
+def test_extra_options_win(sample: Sample, tmp_path: Path, plan: Plan) -> None:
+    result = plan(
         sample(media.cfr), tmp_path / "a.mkv", crf=30, preset="slow", extra=(("crf", "12"), ("tune", "film"))
     )
-    assert (option(made, "crf"), option(made, "preset"), option(made, "tune")) == ("12", "slow", "film")
+    assert (option(result, "crf"), option(result, "preset"), option(result, "tune")) == ("12", "slow", "film")
 
 
 @pytest.mark.parametrize("key", ["vf", "filter:v"])
-def test_a_filter_of_the_user_leaves_colours_alone(key: str, tmp_path: Path, upscale: Callable) -> None:
-    """It comes behind the conversion; in its place, ffmpeg would convert as it likes under the old tags."""
+def test_user_filter_does_not_change_colours(key: str, tmp_path: Path, upscale: Callable) -> None:
+    """It follows the conversion; in its place, ffmpeg would convert by its own defaults."""
     path = media.encoded(tmp_path, "in.mkv", "format=yuv420p,setparams=colorspace=bt709", ("-c:v", "ffv1"))
-    upscale(path, tmp_path / "plain.mkv", codec="ffv1")
-    upscale(path, tmp_path / "turned.mkv", codec="ffv1", extra=((key, "vflip"),))
-    plain, turned = decoded_planes(tmp_path / "plain.mkv"), decoded_planes(tmp_path / "turned.mkv")
-    assert all(np.array_equal(a, b[::-1]) for a, b in zip(plain, turned, strict=True))
+    upscale(path, tmp_path / "unfiltered.mkv", codec="ffv1")
+    upscale(path, tmp_path / "flipped.mkv", codec="ffv1", extra=((key, "vflip"),))
+    unfiltered, flipped = (
+        decoded_planes(tmp_path / "unfiltered.mkv"),
+        decoded_planes(tmp_path / "flipped.mkv"),
+    )
+    assert all(np.array_equal(a, b[::-1]) for a, b in zip(unfiltered, flipped, strict=True))
 
 
 @pytest.mark.parametrize("filters", ["fps=60", "select='not(mod(n,2))'", "setpts=2*PTS", "trim=end_frame=2"])
-def test_a_filter_that_changes_frames_or_times_shows_now(
+def test_filter_that_changes_times_is_refused(
     filters: str, sample: Sample, tmp_path: Path, plan: Plan
 ) -> None:
     with pytest.raises(OutputError, match="refuses") as caught:
@@ -206,25 +209,25 @@ def test_a_filter_that_changes_frames_or_times_shows_now(
     assert "came out" in caught.value.details
 
 
-def test_pictures_that_cannot_be_read_back_show_now(tmp_path: Path, plan: Plan, sample: Sample) -> None:
-    """Matroska takes QuickTime's RLE, but does not say how deep it is."""
+def test_undecodable_output_is_refused(tmp_path: Path, plan: Plan, sample: Sample) -> None:
+    """Matroska holds QuickTime's RLE, but not its bit depth."""
     with pytest.raises(OutputError, match="refuses") as caught:
         plan(sample(media.cfr), tmp_path / "a.mkv", trial=True, codec="qtrle")
     assert "decoded" in caught.value.details
 
 
-def test_a_scale_beyond_all_films(sample: Sample, tmp_path: Path, plan: Plan) -> None:
+def test_too_large_frame_size(sample: Sample, tmp_path: Path, plan: Plan) -> None:
     with pytest.raises(OutputError, match=r"256000x192000 pixels .* smaller --scale"):
         plan(sample(media.cfr), tmp_path / "a.mkv", scale=4000)
 
 
-def test_motion_jpeg_is_of_full_range(sample: Sample, tmp_path: Path, plan: Plan) -> None:
-    made = plan(sample(media.cfr), tmp_path / "a.mkv", trial=True, codec="mjpeg")
-    assert made.color.range == "pc"
+def test_motion_jpeg_is_full_range(sample: Sample, tmp_path: Path, plan: Plan) -> None:
+    result = plan(sample(media.cfr), tmp_path / "a.mkv", trial=True, codec="mjpeg")
+    assert result.color.range == "pc"
 
 
 @pytest.mark.parametrize("suffix", [".mov", ".mp4"])
-def test_a_cameras_telemetry_goes_along(
+def test_camera_telemetry_is_copied(
     suffix: str, sample: Sample, tmp_path: Path, upscale: Callable[..., OutputPlan]
 ) -> None:
     target = tmp_path / f"a{suffix}"
@@ -232,27 +235,27 @@ def test_a_cameras_telemetry_goes_along(
     assert [(other.kind, other.codec) for other in probe(target).other_streams][:1] == [("data", "gpmd")]
 
 
-def test_data_that_has_no_place_is_named(sample: Sample, tmp_path: Path, plan: Plan) -> None:
-    made = plan(sample(media.telemetry), tmp_path / "a.mkv")
-    assert any("data #1 (gpmd, eng) is dropped" in text for text in made.notices)
+def test_dropped_data_has_a_notice(sample: Sample, tmp_path: Path, plan: Plan) -> None:
+    result = plan(sample(media.telemetry), tmp_path / "a.mkv")
+    assert any("data #1 (gpmd, eng) is dropped" in text for text in result.notices)
 
 
-def test_tags_without_a_place_are_named(sample: Sample, tmp_path: Path, plan: Plan) -> None:
+def test_dropped_tags_have_a_notice(sample: Sample, tmp_path: Path, plan: Plan) -> None:
     path = tmp_path / "tags.mkv"
     media.run_ffmpeg(
         "-i", sample(media.cfr), "-c", "copy", "-metadata", "director=Me", "-metadata", "title=X", path
     )
     for name in ("a.mp4", "a.mov"):
-        lost = [text for text in plan(path, tmp_path / name).notices if "tags" in text]
-        assert lost
-        assert lost[0].endswith(": director")
+        notices = [text for text in plan(path, tmp_path / name).notices if "tags" in text]
+        assert notices
+        assert notices[0].endswith(": director")
     assert not any("tags" in text for text in plan(path, tmp_path / "a.mkv").notices)
 
 
-def test_the_clock_holds_every_time(sample: Sample, tmp_path: Path, plan: Plan) -> None:
+def test_timescale(sample: Sample, tmp_path: Path, plan: Plan) -> None:
     assert plan(sample(media.cfr), tmp_path / "a.mp4").timescale == 24000
-    made = plan(sample(media.cfr, suffix=".mkv"), tmp_path / "a.mp4")
-    assert made.timescale is not None
-    assert made.timescale % 1000 == 0
+    result = plan(sample(media.cfr, suffix=".mkv"), tmp_path / "a.mp4")
+    assert result.timescale is not None
+    assert result.timescale % 1000 == 0
     assert any("1 ms" in text for text in plan(sample(media.cfr), tmp_path / "a.mkv").notices)
     assert plan(sample(media.mpegts), tmp_path / "a.mp4").time_origin > Fraction(1)

@@ -1,3 +1,5 @@
+"""The encoder: output files that are complete or absent, refused frames, file names."""
+
 from __future__ import annotations
 
 import os
@@ -27,7 +29,7 @@ Sample = Callable[..., Path]
 
 @pytest.fixture
 def job(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> tuple[Source, OutputPlan, list[Frame]]:
-    """A source, a plan for twice its size, and its frames at that size."""
+    """A source, a plan for twice its size, and its frames in that size."""
     source = probe(sample(media.cfr))
     options = EncodeOptions(preset="ultrafast")
     plan = plan_output(source, tmp_path / "out.mp4", width=128, height=96, options=options, ffmpeg=ffmpeg)
@@ -35,46 +37,46 @@ def job(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> tuple[Source, OutputP
         return source, plan, [upscale_nearest(frame, 2) for frame in decoder]
 
 
-def left(folder: Path) -> list[str]:
+def file_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_the_final_name_appears_at_the_end(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+def test_target_appears_when_complete(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source, plan, frames = job
     with VideoEncoder(plan, source, ffmpeg=ffmpeg) as encoder:
         for frame in frames:
             encoder.write(frame)
             assert not plan.target.exists()
-        assert all(name.startswith(".out.") and name.endswith(".part.mp4") for name in left(tmp_path))
-    assert left(tmp_path) == ["out.mp4"]
+        assert all(name.startswith(".out.") and name.endswith(".part.mp4") for name in file_names(tmp_path))
+    assert file_names(tmp_path) == ["out.mp4"]
     assert (encoder.frame_count, probe(plan.target).video.frame_count) == (12, 12)
 
 
-def test_an_exception_leaves_nothing(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+def test_exception_removes_the_part_file(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source, plan, frames = job
     encoder = VideoEncoder(plan, source, ffmpeg=ffmpeg)
 
-    def interrupted() -> None:
+    def interrupted_write() -> None:
         with encoder:
             encoder.write(frames[0])
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert left(tmp_path) == []
+        interrupted_write()
+    assert file_names(tmp_path) == []
     assert encoder.pid is not None
     assert not psutil.pid_exists(encoder.pid)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("when", ["writing", "leaving"])
-def test_a_killed_encoder_is_no_success(
+def test_killed_ffmpeg_raises(
     number: signal.Signals, when: str, job: tuple, tmp_path: Path, ffmpeg: Ffmpeg
 ) -> None:
     source, plan, frames = job
     encoder = VideoEncoder(plan, source, ffmpeg=ffmpeg)
 
-    def killed() -> None:
+    def killed_write() -> None:
         with encoder:
             for frame in frames:
                 encoder.write(frame)
@@ -85,19 +87,19 @@ def test_a_killed_encoder_is_no_success(
                     encoder.write(replace(last, pts=last.pts + 1001 * later))
 
     with pytest.raises(EncodeError, match=r"ffmpeg stopped|the file holds") as caught:
-        killed()
+        killed_write()
     assert str(plan.target) in str(caught.value)
-    assert left(tmp_path) == []
+    assert file_names(tmp_path) == []
 
 
-def test_no_frame_is_no_film(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+def test_no_frames(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source, plan, _ = job
     with pytest.raises(EncodeError, match="no frame"), VideoEncoder(plan, source, ffmpeg=ffmpeg):
         pass
-    assert left(tmp_path) == []
+    assert file_names(tmp_path) == []
 
 
-def test_frames_that_do_not_fit(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+def test_invalid_frames(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source, plan, frames = job
     with VideoEncoder(plan, source, ffmpeg=ffmpeg) as encoder:
         encoder.write(frames[0])
@@ -112,21 +114,21 @@ def test_frames_that_do_not_fit(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> N
     assert probe(plan.target).video.frame_count == 2
 
 
-def test_what_came_meanwhile_is_not_overwritten(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+def test_target_created_meanwhile_is_not_overwritten(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source, plan, frames = job
 
-    def late() -> None:
+    def late_write() -> None:
         with VideoEncoder(plan, source, ffmpeg=ffmpeg) as encoder:
             encoder.write(frames[0])
             plan.target.write_text("precious")
 
     with pytest.raises(EncodeError, match="--overwrite"):
-        late()
+        late_write()
     assert plan.target.read_text() == "precious"
-    assert left(tmp_path) == ["out.mp4"]
+    assert file_names(tmp_path) == ["out.mp4"]
 
 
-def test_overwriting(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+def test_overwrite(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source, plan, frames = job
     plan.target.write_text("old")
     with VideoEncoder(replace(plan, overwrite=True), source, ffmpeg=ffmpeg) as encoder:
@@ -134,33 +136,34 @@ def test_overwriting(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     assert probe(plan.target).video.frame_count == 1
 
 
-def test_overwriting_what_a_link_points_to(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+def test_overwrite_through_a_link(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source, plan, frames = job
-    place = tmp_path / "elsewhere"
-    place.mkdir()
-    real = place / "real.mp4"
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    real = folder / "real.mp4"
     real.write_text("old")
     plan.target.symlink_to(real)
     with VideoEncoder(replace(plan, overwrite=True), source, ffmpeg=ffmpeg) as encoder:
         encoder.write(frames[0])
-        assert encoder._part_file.parent == place  # on the file system where it will stay
+        assert encoder._part_file.parent == folder  # on the file system of the target
     assert plan.target.is_symlink()
-    assert (left(tmp_path), left(place)) == (["elsewhere", "out.mp4"], ["real.mp4"])
+    assert (file_names(tmp_path), file_names(folder)) == (["elsewhere", "out.mp4"], ["real.mp4"])
     assert probe(real).video.frame_count == 1
 
 
-def test_two_runs_at_once_do_not_meet(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+def test_simultaneous_encoders(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source, plan, frames = job
-    both = replace(plan, overwrite=True)
-    with VideoEncoder(both, source, ffmpeg=ffmpeg) as one, VideoEncoder(both, source, ffmpeg=ffmpeg) as other:
-        one.write(frames[0])
-        other.write(frames[0])
-        assert len(left(tmp_path)) <= 2
-    assert left(tmp_path) == ["out.mp4"]
+    overwriting = replace(plan, overwrite=True)
+    first, second = (VideoEncoder(overwriting, source, ffmpeg=ffmpeg) for _ in range(2))
+    with first, second:
+        first.write(frames[0])
+        second.write(frames[0])
+        assert len(file_names(tmp_path)) <= 2
+    assert file_names(tmp_path) == ["out.mp4"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_named(job: tuple, ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk(job: tuple, ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch) -> None:
     source, plan, frames = job
     encoder = VideoEncoder(plan, source, ffmpeg=ffmpeg)
     encoder._part_file.symlink_to("/dev/full")
@@ -179,17 +182,17 @@ def test_a_full_disk_is_named(job: tuple, ffmpeg: Ffmpeg, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     "name", ["-y.mp4", "a%03d.mp4", "file:x.mp4", "a 'b' \"c\" ü|&;$HOME.mkv", "é" * 120 + ".mp4"]
 )
-def test_odd_names(name: str, sample: Sample, tmp_path: Path, upscale: Callable[..., OutputPlan]) -> None:
+def test_unusual_names(name: str, sample: Sample, tmp_path: Path, upscale: Callable[..., OutputPlan]) -> None:
     source = tmp_path / f"in {name[:60]}.mp4"
     source.write_bytes(sample(media.cfr).read_bytes())
     folder = tmp_path / "out"
     folder.mkdir()
     upscale(source, folder / name)
-    assert left(folder) == [name]
+    assert file_names(folder) == [name]
     assert len(probe(folder / name).other_streams) == 1
 
 
-def test_relative_names_and_an_empty_path(
+def test_relative_names_without_search_path(
     sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, upscale: Callable[..., OutputPlan]
 ) -> None:
     monkeypatch.setenv("PATH", "")
@@ -201,7 +204,7 @@ def test_relative_names_and_an_empty_path(
 
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm", "a.ts", "a.avi"])
-def test_tiny_films(
+def test_tiny_videos(
     count: int,
     name: str,
     sample: Sample,
@@ -214,8 +217,8 @@ def test_tiny_films(
     assert len(frames(target)) == count
 
 
-def test_the_picture_alone(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
-    """A segment: no sound, and times from the span's start."""
+def test_without_other_streams(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
+    """Times count from the span's start."""
     source = probe(sample(media.rich))
     span = (Fraction(1, 4), Fraction(1, 2))
     plan = plan_output(
