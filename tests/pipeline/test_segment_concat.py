@@ -145,7 +145,7 @@ def test_no_difference_at_segment_boundaries(sample: Sample, tmp_path: Path) -> 
     [
         (EncodeOptions(codec="utvideo"), ".mkv", "of utvideo cannot be cut into segments"),
         (EncodeOptions(), ".avi", "AVI counts frames"),
-        (EncodeOptions(extra=(("vf", "hqdn3d"),)), ".mp4", "-e vf may look at the "),
+        (EncodeOptions(extra=(("vf", "hqdn3d"),)), ".mp4", "-e vf may depend on the "),
         (EncodeOptions(extra=(("force_key_frames", "0:01"),)), ".mp4", "-e force_key_frames"),
         (EncodeOptions(extra=(("x264-params", "pass=1:stats=first.log"),)), ".mp4", "-e x264-params"),
     ],
