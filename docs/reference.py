@@ -1,6 +1,6 @@
-"""MkDocs hook: writes the reference of all commands into docs/commands.md, from the commands themselves.
+"""MkDocs hook that generates the reference in docs/commands.md from the commands themselves.
 
-Options that ``vsr upscale``, ``vsr batch`` and ``vsr preview`` share stand there once, at the end.
+Options that ``vsr upscale``, ``vsr batch`` and ``vsr preview`` share are listed once, at its end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vsrcli.cli.main import COMMANDS_BY_HEADING, vsr
 
 PAGE, MARK = "commands.md", "<!-- the commands -->"
 SHARED = ("upscale", "batch", "preview")
-NOT_RUN = {  # examples that tests/docs only parses, and why
+NOT_RUN = {  # examples that tests/docs only parses, with the reason
     "train": "trains for hours",
     "doctor": "computes with the default network, as tests/doctor does",
     "serve": "runs until it is stopped; tests/web starts it",
@@ -27,23 +27,23 @@ NOT_RUN = {  # examples that tests/docs only parses, and why
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Called by MkDocs for every page."""
+    """Fill in the reference; MkDocs calls this for every page."""
     name = page.file.src_uri
-    return inside(markdown.replace(MARK, reference()) if name == PAGE else markdown, name)
+    return link_within_docs(markdown.replace(MARK, reference()) if name == PAGE else markdown, name)
 
 
-def inside(markdown: str, name: str) -> str:
-    """Links from a page to files of the project that are no pages become their names."""
+def link_within_docs(markdown: str, name: str) -> str:
+    """Replace links from a page to files of the project outside docs/ by their paths."""
 
-    def named(link: re.Match[str]) -> str:
-        place = posixpath.normpath(posixpath.join("docs", posixpath.dirname(name), link[1]))
-        return link[0] if place.startswith("docs/") else f"`{place}`"
+    def replacement(link: re.Match[str]) -> str:
+        path = posixpath.normpath(posixpath.join("docs", posixpath.dirname(name), link[1]))
+        return link[0] if path.startswith("docs/") else f"`{path}`"
 
-    return re.sub(r"(?<!!)\[[^\]]*\]\((\.\.?/[^)]*)\)", named, markdown)
+    return re.sub(r"(?<!!)\[[^\]]*\]\((\.\.?/[^)]*)\)", replacement, markdown)
 
 
 def reference() -> str:
-    """Markdown: a section for each command, in the order of ``vsr --help``."""
+    """Return Markdown with a section for each command, in the order of ``vsr --help``."""
     root = click.Context(vsr, info_name="vsr", **vsr.context_settings)
     contexts = [_context(name, vsr.get_command(root, name), root) for name in vsr.list_commands(root)]
     tables = {context.info_name: _tables(context) for context in contexts}
@@ -52,9 +52,9 @@ def reference() -> str:
         for heading, rows in tables[SHARED[0]].items()
     }
     lines = []
-    for heading, homes in COMMANDS_BY_HEADING.items():
+    for heading, entries in COMMANDS_BY_HEADING.items():
         lines += ["", f"**{heading}**", ""]
-        lines += [f"- [`vsr {name}`](#vsr-{name}): {summary}" for name, (_, summary) in homes.items()]
+        lines += [f"- [`vsr {name}`](#vsr-{name}): {summary}" for name, (_, summary) in entries.items()]
     for context in contexts:
         own = tables[context.info_name]
         if context.info_name in SHARED:
@@ -67,7 +67,13 @@ def reference() -> str:
                 inner = _context(name, context.command.get_command(context, name), context)
                 lines += _section(inner, _tables(inner))
     commands = ", ".join(f"`vsr {name}`" for name in SHARED)
-    lines += ["", "## Options for upscaling", "", f"What {commands} have in common:", *_written(shared)]
+    lines += [
+        "",
+        "## Options for upscaling",
+        "",
+        f"What {commands} have in common:",
+        *_markdown_tables(shared),
+    ]
     return "\n".join(lines)
 
 
@@ -81,35 +87,35 @@ def _section(context: click.Context, tables: Mapping[str, Rows]) -> Iterator[str
     yield from ("", f"## {path} {{ #{path.replace(' ', '-')} }}", "")
     yield from ("```text", f"{path} {' '.join(command.collect_usage_pieces(context))}", "```", "")
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
-        yield from (_plain(paragraph), "")
+        yield from (_escape(paragraph), "")
     for text, line in examples(command.epilog):
         if line is None:
-            yield from (_plain(text), "")
+            yield from (_escape(text), "")
             continue
-        yield from (f"{_plain(text)}:", "")
+        yield from (f"{_escape(text)}:", "")
         if reason := NOT_RUN.get(context.info_name or ""):
             yield f"<!-- not run: {reason} -->"
         yield from ("```sh", line, "```", "")
-    yield from _written(tables)
+    yield from _markdown_tables(tables)
 
 
 def _tables(context: click.Context) -> dict[str, Rows]:
-    """Spelling and meaning of every option but ``--help``, by heading, as ``--help`` prints them."""
+    """Return spelling and meaning of all options but ``--help``, by heading, as ``--help`` prints them."""
     return {
         heading: [row for row in rows if not row[0].endswith("--help")]
         for heading, rows in sections(context.command, context).items()
     }
 
 
-def _written(tables: Mapping[str, Rows]) -> Iterator[str]:
+def _markdown_tables(tables: Mapping[str, Rows]) -> Iterator[str]:
     for heading, rows in tables.items():
         if rows:
             yield from ("", f"| {heading} | |", "|---|---|")
         for spelling, meaning in rows:
             cell = re.sub(r"\s+", " ", spelling.strip()).replace("|", "\\|")
-            yield f"| {'&emsp;' * spelling.startswith('  ')}`{cell}` | {_plain(meaning)} |"
+            yield f"| {'&emsp;' * spelling.startswith('  ')}`{cell}` | {_escape(meaning)} |"
 
 
-def _plain(text: str) -> str:
-    """Text in which Markdown finds no marks but code in backquotes."""
+def _escape(text: str) -> str:
+    """Escape all Markdown but code in backquotes."""
     return re.sub(r"([|<>*_\[\]{}])", r"\\\1", re.sub(r"[ \n]+", " ", text))

@@ -1,4 +1,4 @@
-"""The command line under test: in this process, where it is quick, or as a process of its own."""
+"""Run the command line under test in a process of its own, and describe its outcome."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import vsrcli
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command line came to."""
+    """Exit status and output of a command line."""
 
     status: int
     out: str
     err: str
 
     def fails(self, status: int, *words: str) -> None:
-        """It ended with ``status`` and exactly one error line, which holds ``words``."""
+        """Assert that it ended with ``status`` and one error line, which contains ``words``."""
         assert self.status == status, self.err
         assert self.out == ""
         errors = [line for line in self.err.splitlines() if line.startswith("vsr: error: ")]
@@ -35,13 +35,13 @@ class Outcome:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """This process's environment for a child that imports the package under test."""
+    """Return this process's environment for a child that imports the package under test."""
     home = str(Path(vsrcli.__file__).resolve().parent.parent)
     return {**os.environ, "PYTHONPATH": home, "PYTHONWARNINGS": "error::RuntimeWarning", **changes}
 
 
 def spawn(*arguments: str | Path, cwd: Path | None = None, **changes: str) -> subprocess.Popen[str]:
-    """``vsr`` as a child with all its streams piped."""
+    """Start ``vsr`` with all its streams piped."""
     command = [sys.executable, "-m", "vsrcli", *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(
@@ -56,17 +56,17 @@ def spawn(*arguments: str | Path, cwd: Path | None = None, **changes: str) -> su
     )
 
 
-def complete(child: subprocess.Popen[str], *, already: str = "", timeout: float = 60) -> Outcome:
-    """Wait for a child; ``already`` is what has been read of its stderr."""
+def complete(child: subprocess.Popen[str], *, stderr: str = "", timeout: float = 60) -> Outcome:
+    """Wait for a child; ``stderr`` has been read of it before."""
     try:
         out, err = child.communicate(timeout=timeout)
     finally:
         child.kill()
-    return Outcome(child.returncode, out, already + err)
+    return Outcome(child.returncode, out, stderr + err)
 
 
 def read_until(child: subprocess.Popen[str], word: str) -> str:
-    """Lines of the child's stderr up to one that holds ``word``."""
+    """Return lines of the child's stderr up to one that contains ``word``."""
     assert child.stderr is not None
     lines = ""
     while word not in lines:
@@ -76,17 +76,17 @@ def read_until(child: subprocess.Popen[str], word: str) -> str:
     return lines
 
 
-def goes_on(process: psutil.Process) -> bool:
-    """Whether it still does something; what nobody has waited for yet does not."""
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether a process runs and is no zombie."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-def eventually(happens: Callable[[], object], *, within: float = 20) -> None:
-    """Poll until ``happens()`` is true."""
+def eventually(condition: Callable[[], object], *, within: float = 20) -> None:
+    """Poll until ``condition()`` is true; fail after ``within`` seconds."""
     deadline = time.monotonic() + within
-    while not happens():
+    while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""What counts as a finished film, and what does not."""
+"""The ledger: which outputs count as finished, and why others do not."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ OPTIONS = {"--scale": "4", "weight file": "abc x4"}
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     path = tmp_path / "in.mp4"
-    path.write_bytes(b"film" * 1000)
+    path.write_bytes(b"video" * 1000)
     return path
 
 
 @pytest.fixture
 def target(tmp_path: Path, source: Path) -> Path:
-    """A film that was finished, and written down."""
+    """A finished output with its record."""
     path = tmp_path / "out" / "s1" / "in.mp4"
     path.parent.mkdir(parents=True)
     ledger, identity = Ledger(tmp_path / "out"), Identity.of(source, complete=True)
@@ -36,38 +36,38 @@ def target(tmp_path: Path, source: Path) -> Path:
     return path
 
 
-def objection(source: Path, target: Path, options: dict[str, str] = OPTIONS) -> str | None:
-    """As the next run of the program finds it."""
+def reason(source: Path, target: Path, options: dict[str, str] = OPTIONS) -> str | None:
+    """Return the reason of a new ledger, as in the next run."""
     return Ledger(target.parents[1]).reason_not_done(source, target, options)
 
 
-def test_a_finished_film(source: Path, target: Path) -> None:
-    assert objection(source, target) is None
+def test_a_finished_output(source: Path, target: Path) -> None:
+    assert reason(source, target) is None
     assert Ledger(target.parents[1]).frames(target) == 7
     assert Ledger(target.parents[1]).targets == [target]
 
 
 def test_other_options_are_named(source: Path, target: Path) -> None:
-    said = objection(source, target, {**OPTIONS, "--scale": "2"})
-    assert said == "was made with another --scale"
+    text = reason(source, target, {**OPTIONS, "--scale": "2"})
+    assert text == "was created with another --scale"
 
 
 def test_a_source_that_has_changed(source: Path, target: Path) -> None:
     time = source.stat().st_mtime_ns
-    source.write_bytes(b"FILM" * 1000)
+    source.write_bytes(b"VIDEO" * 1000)
     os.utime(source, ns=(time, time))
-    assert objection(source, target) == "was made of another source"
+    assert reason(source, target) == "was created from another source"
 
 
 def test_a_source_that_was_only_copied_or_touched(source: Path, target: Path) -> None:
     os.utime(source, ns=(1, 1))
-    assert objection(source, target) is None
+    assert reason(source, target) is None
 
 
-def test_a_change_between_the_samples_is_seen_by_the_new_time(tmp_path: Path) -> None:
+def test_a_change_between_samples_is_noticed_by_the_time(tmp_path: Path) -> None:
     source, target = tmp_path / "big.mkv", tmp_path / "out.mkv"
     source.write_bytes(bytes(8 << 20))
-    target.write_bytes(b"film")
+    target.write_bytes(b"video")
     before = Identity.of(source, complete=True)
     with source.open("r+b") as file:
         file.seek(300_000)  # between two blocks of the sample
@@ -77,63 +77,63 @@ def test_a_change_between_the_samples_is_seen_by_the_new_time(tmp_path: Path) ->
     assert not before.matches(source)
 
 
-def test_a_result_that_is_no_longer_what_was_written(source: Path, target: Path) -> None:
+def test_a_result_that_was_changed(source: Path, target: Path) -> None:
     target.write_bytes(b"large" * 900)
-    assert objection(source, target) == "was changed since it was made"
+    assert reason(source, target) == "was changed since it was created"
 
 
-def test_a_file_that_no_batch_has_made(source: Path, target: Path) -> None:
+def test_a_file_that_no_batch_has_created(source: Path, target: Path) -> None:
     other = target.with_name("other.mp4")
     other.write_bytes(b"holiday")
-    assert objection(source, other) == "exists, but no batch has made it"
+    assert reason(source, other) == "exists, but no batch has created it"
 
 
-def test_a_moved_library_is_finished_still(source: Path, target: Path, tmp_path: Path) -> None:
+def test_a_moved_output_folder_is_still_finished(source: Path, target: Path, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere"
     (tmp_path / "out").rename(moved)
-    assert objection(source, moved / "s1" / "in.mp4") is None
+    assert reason(source, moved / "s1" / "in.mp4") is None
 
 
-def test_the_end_between_the_name_and_the_record(source: Path, target: Path) -> None:
+def test_a_crash_between_output_and_record(source: Path, target: Path) -> None:
     ledger, other = Ledger(target.parents[1]), target.with_name("late.mp4")
     ledger.begin(other, Identity.of(source), OPTIONS)
     other.write_bytes(b"large")
     os.utime(other)
-    assert objection(source, other) is None
-    assert objection(source, other, {**OPTIONS, "--scale": "2"}) == "was made with another --scale"
-    os.utime(other, ns=(1, 1))  # older than the beginning: somebody else's
-    assert objection(source, other) == "exists, but no batch has made it"
+    assert reason(source, other) is None
+    assert reason(source, other, {**OPTIONS, "--scale": "2"}) == "was created with another --scale"
+    os.utime(other, ns=(1, 1))  # older than the start: not of this run
+    assert reason(source, other) == "exists, but no batch has created it"
 
 
-def test_a_film_that_was_given_up_makes_nothing_of_a_later_file(source: Path, target: Path) -> None:
+def test_an_abandoned_output_does_not_claim_a_later_file(source: Path, target: Path) -> None:
     ledger, other = Ledger(target.parents[1]), target.with_name("failed.mp4")
     ledger.begin(other, Identity.of(source), OPTIONS)
     ledger.abandon(other)
     other.write_bytes(b"by hand")
-    assert objection(source, other) == "exists, but no batch has made it"
+    assert reason(source, other) == "exists, but no batch has created it"
 
 
-def test_a_torn_line_costs_nothing_else(source: Path, target: Path) -> None:
+def test_an_incomplete_line_loses_no_other(source: Path, target: Path) -> None:
     file = target.parents[1] / LEDGER_NAME
-    file.write_bytes(file.read_bytes() + b'{"version": 1, "target": "s1/in.')
-    assert objection(source, target) is None
+    file.write_bytes(file.read_bytes() + b'{"version": 2, "target": "s1/in.')
+    assert reason(source, target) is None
     other = target.with_name("other.mp4")
     other.write_bytes(b"large")
     Ledger(target.parents[1]).finish(other, Identity.of(source, complete=True), OPTIONS, 3)
-    assert objection(source, other) is None
-    assert objection(source, target) is None
+    assert reason(source, other) is None
+    assert reason(source, target) is None
 
 
 @pytest.mark.parametrize(
-    "line", [b"[]", b"{}", b'{"version": 1}', b"\xff\xfe", b'{"version": 99, "target": "s1/in.mp4"}']
+    "line", [b"[]", b"{}", b'{"version": 2}', b"\xff\xfe", b'{"version": 99, "target": "s1/in.mp4"}']
 )
-def test_lines_of_others_are_passed_over(line: bytes, source: Path, target: Path) -> None:
+def test_unknown_lines_are_ignored(line: bytes, source: Path, target: Path) -> None:
     file = target.parents[1] / LEDGER_NAME
     file.write_bytes(line + b"\n" + file.read_bytes() + line)
-    assert objection(source, target) is None
+    assert reason(source, target) is None
 
 
-def test_what_a_film_depends_on() -> None:
+def test_options_that_change_the_output() -> None:
     plain = Options(model="bicubic")
 
     def differs(**changes: object) -> bool:

@@ -1,4 +1,4 @@
-"""Help, version, and what importing the command line costs."""
+"""Help and version of all commands, and which modules they import."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def command(name: str) -> click.Command:
 
 
 def modules_after(*arguments: str | Path, **changes: str) -> set[str]:
-    """Modules loaded once a command line has run in a fresh interpreter."""
+    """Return the modules that are loaded after a command line ran in a fresh interpreter."""
     code = (
         "import sys; from vsrcli.cli.main import run; status = run(sys.argv[1:]);"
         "sys.stdout.flush(); print(*sys.modules, file=sys.stderr); sys.exit(status)"
@@ -48,39 +48,38 @@ def modules_after(*arguments: str | Path, **changes: str) -> set[str]:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_an_example(name: str, vsr: Vsr) -> None:
-    asked = vsr(name, "--help")
-    assert asked.status == 0
-    assert f"Usage: vsr {name} " in asked.out
-    assert asked.out.count(f"vsr {name} ") >= 2  # once in the usage line, once in the example
-    assert vsr(name, "-h") == asked
+    result = vsr(name, "--help")
+    assert result.status == 0
+    assert f"Usage: vsr {name} " in result.out
+    assert result.out.count(f"vsr {name} ") >= 2  # once in the usage line, once in the example
+    assert vsr(name, "-h") == result
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_stands_in_the_pages(name: str) -> None:
-    """In a guide, in words, besides the reference, which is made from the commands (tests/docs)."""
+def test_every_command_is_in_a_guide(name: str) -> None:
+    """Besides the reference, which is generated from the commands (tests/docs)."""
     guides = [page for page in (ROOT / "docs").glob("*.md") if page.name != "commands.md"]
     assert any(re.search(rf"\bvsr {name}\b", page.read_text(encoding="utf-8")) for page in guides)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_says_what_it_does(name: str) -> None:
-    told = {"precision"}  # its choices speak for themselves
     for parameter in command(name).params:
-        if isinstance(parameter, click.Option) and parameter.name not in told:
+        if isinstance(parameter, click.Option):
             assert parameter.help, parameter.name
 
 
 def test_help_of_the_program_lists_every_command(vsr: Vsr) -> None:
     for arguments in (["--help"], ["-h"]):
-        asked = vsr(*arguments)
-        assert asked.status == 0
+        result = vsr(*arguments)
+        assert result.status == 0
         for name, (_, summary) in COMMANDS.items():
-            assert f"{name} " in asked.out
-            assert summary in asked.out
+            assert f"{name} " in result.out
+            assert summary in result.out
 
 
-def every_line() -> list[tuple[str, ...]]:
-    """Every command, those of groups, too, as it is typed."""
+def all_commands() -> list[tuple[str, ...]]:
+    """Return the program, every command and those of groups, as words of a command line."""
     below = [
         (name, inner)
         for name in COMMANDS
@@ -90,7 +89,7 @@ def every_line() -> list[tuple[str, ...]]:
     return [(), *((name,) for name in COMMANDS), *below]
 
 
-def at(line: tuple[str, ...]) -> click.Command:
+def command_at(line: tuple[str, ...]) -> click.Command:
     found: click.Command = group
     for name in line:
         assert isinstance(found, click.Group)
@@ -100,8 +99,8 @@ def at(line: tuple[str, ...]) -> click.Command:
     return found
 
 
-@pytest.mark.parametrize("line", every_line(), ids=" ".join)
-def test_every_option_stands_in_one_group_and_groups_in_their_order(line: tuple[str, ...], vsr: Vsr) -> None:
+@pytest.mark.parametrize("line", all_commands(), ids=" ".join)
+def test_every_option_is_in_one_group_and_groups_are_in_order(line: tuple[str, ...], vsr: Vsr) -> None:
     headings: list[str] = []
     places: dict[str, list[str]] = {}
     for text in vsr(*line, "--help").out.splitlines():
@@ -111,7 +110,7 @@ def test_every_option_stands_in_one_group_and_groups_in_their_order(line: tuple[
             for spelling in re.findall(r"(?<!\S)--?[\w-]+", row[1]):
                 places.setdefault(spelling, []).append(headings[-1])
     groups = list(dict.fromkeys(heading for found in places.values() for heading in found))
-    options = [each for each in at(line).params if isinstance(each, click.Option) and not each.hidden]
+    options = [each for each in command_at(line).params if isinstance(each, click.Option) and not each.hidden]
     if len(options) < MAX_UNGROUPED:  # and --help
         assert groups == ["Options"]
     else:
@@ -134,13 +133,13 @@ def test_help_of_the_program_groups_commands_by_use(vsr: Vsr) -> None:
 
 
 @pytest.mark.parametrize("line", [(), ("config",)], ids=" ".join)
-def test_without_a_command_it_shows_its_help(line: tuple[str, ...], vsr: Vsr) -> None:
+def test_without_a_command_help_is_printed(line: tuple[str, ...], vsr: Vsr) -> None:
     """As Click does it: on stderr, since nothing was done."""
     assert vsr(*line) == Outcome(2, "", vsr(*line, "--help").out)
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-@pytest.mark.parametrize("line", every_line(), ids=" ".join)
+@pytest.mark.parametrize("line", all_commands(), ids=" ".join)
 def test_help_fits_the_terminal(
     line: tuple[str, ...], columns: int, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
 ) -> None:

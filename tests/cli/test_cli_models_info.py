@@ -31,7 +31,7 @@ CARD = {
 
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a card; nothing looks into the weight file before a run."""
+    """A folder with a card; the weight file is not read before a run."""
     (tmp_path / "mine.weights.h5").write_bytes(b"")
     (tmp_path / "mine.json").write_text(json.dumps(CARD))
     monkeypatch.setattr("vsrcli.models.weights.weight_folders", lambda: [tmp_path])
@@ -40,14 +40,14 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("weights")
 def test_the_table(vsr: Vsr) -> None:
-    seen = vsr("models")
-    assert (seen.status, seen.err) == (0, "")
-    mine = next(line for line in seen.out.splitlines() if line.startswith("mine "))
+    result = vsr("models")
+    assert (result.status, result.err) == (0, "")
+    mine = next(line for line in result.out.splitlines() if line.startswith("mine "))
     for words in ("3", "video", "7", "1.23M", "bi 30.12 dB (+0.81)", "Apache-2.0"):
         assert words in mine
     for name in ARCHITECTURES:
-        assert name == "duf-s" or f"\n{name} " in seen.out
-    assert "no weights: train with vsr train" in seen.out
+        assert name == "duf-s" or f"\n{name} " in result.out
+    assert "no weights: train with vsr train" in result.out
 
 
 def test_the_table_on_a_narrow_terminal(vsr: Vsr, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,13 +91,13 @@ def test_a_broken_card_is_named_and_does_not_stop_the_others(weights: Path) -> N
 
 
 def test_a_weights_folder_that_is_not_there(vsr: Vsr, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The package's own weights would be a silent replacement."""
+    """The package's own weights must not replace them silently."""
     monkeypatch.setenv("VSR_WEIGHTS", "/nowhere/weights")
     vsr("models").fails(1, "VSR_WEIGHTS", "/nowhere/weights")
     vsr("upscale", "in.mp4", "out.mp4").fails(1, "VSR_WEIGHTS", "/nowhere/weights")
 
 
-def test_quality_in_words() -> None:
+def test_quality_as_text() -> None:
     assert quality(None) == ""
     assert (
         quality({"bi psnr_y": 30.0, "bd psnr_y": 29, "bd gain_db": -0.5})
@@ -108,8 +108,8 @@ def test_quality_in_words() -> None:
 
 def test_info(vsr: Vsr, sample: Sample) -> None:
     path = sample(media.rich)
-    seen = vsr("info", path)
-    assert (seen.status, seen.err) == (0, "")
+    result = vsr("info", path)
+    assert (result.status, result.err) == (0, "")
     for words in (
         str(path),
         "64x48",
@@ -118,9 +118,9 @@ def test_info(vsr: Vsr, sample: Sample) -> None:
         "deu, Kommentar",
         "fra",
     ):
-        assert words in seen.out
-    assert "Opening; part = 1" in seen.out
-    assert "A tiny video" in seen.out
+        assert words in result.out
+    assert "Opening; part = 1" in result.out
+    assert "A tiny film" in result.out
 
 
 def test_info_as_json_is_exact(vsr: Vsr, sample: Sample) -> None:
@@ -137,7 +137,7 @@ def test_info_of_no_video(vsr: Vsr, tmp_path: Path) -> None:
     vsr("info", tmp_path / "text.mp4").fails(1, "text.mp4")
 
 
-def test_a_reader_that_leaves_is_no_error() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     child = subprocess.Popen(
         [sys.executable, "-m", "vsrcli", "models", "--json"],
         env=environment(),

@@ -1,4 +1,4 @@
-"""``--preset``: which network, and not the encoder's."""
+"""``--preset`` chooses a network, not a preset of the encoder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Sample = Callable[..., Path]
 
 @pytest.fixture
 def model(vsr: Vsr, sample: Sample, tmp_path: Path) -> Callable[..., str]:
-    """Name of the weights that a command line chooses."""
+    """Return a function: the name of the weights for some options."""
 
     def chosen(*options: str) -> str:
         run = vsr(
@@ -54,16 +54,16 @@ def test_a_preset_is_a_network(model: Callable[..., str]) -> None:
     assert model("--preset", "balanced") == model()
 
 
-def test_the_encoders_presets_are_pointed_to(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
+def test_the_error_points_to_presets_of_the_encoder(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
     run = vsr("upscale", sample(media.cfr), tmp_path / "o.mp4", "--preset", "slow")
     run.fails(2, "'slow' is none", "fast, balanced, quality", "-e preset=slow")
     assert vsr("upscale", sample(media.cfr), tmp_path / "o.mp4", "-e", "preset=slow", "--dry-run").status == 0
 
 
-def test_one_network_is_chosen(
+def test_of_two_networks_the_typed_one_is_used(
     vsr: Vsr, sample: Sample, tmp_path: Path, model: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two typed ones are an error; of a typed one and a setting, the typed one holds."""
+    """Two typed ones are an error; a typed one precedes a setting."""
     run = vsr("upscale", sample(media.cfr), tmp_path / "o.mp4", "--preset", "fast", "-m", "bicubic")
     run.fails(2, "--preset fast and --model bicubic", "one of them")
     monkeypatch.setenv("VSR_UPSCALE_MODEL", "bicubic")

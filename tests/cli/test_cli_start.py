@@ -1,4 +1,4 @@
-"""The first moment of the program."""
+"""Start of the program."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pytest
 from vsrcli import __main__ as program
 
 
-def test_ctrl_c_while_it_is_being_loaded_is_no_traceback(
+def test_ctrl_c_during_imports_is_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ordinary = builtins.__import__
+    original = builtins.__import__
 
     def interrupted(name: str, *arguments: Any, **more: Any) -> Any:
         if name == "vsrcli.cli.main":
             raise KeyboardInterrupt
-        return ordinary(name, *arguments, **more)
+        return original(name, *arguments, **more)
 
     monkeypatch.setattr(builtins, "__import__", interrupted)
     with pytest.raises(SystemExit) as end:

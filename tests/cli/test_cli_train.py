@@ -1,4 +1,4 @@
-"""``vsr train`` on a tiny folder: the weights, their card, and going on where it stopped."""
+"""``vsr train`` on a tiny folder: weights, model card, and resuming."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ TINY = [
 ]
 STEPS = 45  # all within the warm-up, where the rate does not depend on the length of the run
 MANIFEST = """path,source_repo,source_file,licence,ship
-footage/a.mp4,them/films,a.mov,CC-BY-4.0,yes
-footage/b.mp4,them/films,b.mov,CC-BY-4.0,yes
-footage/secret.mp4,others/films,c.mov,all rights reserved,no
-footage/photo.jpg,us/pictures,p.jpg,CC0-1.0,yes
+footage/a.mp4,them/videos,a.mov,CC-BY-4.0,yes
+footage/b.mp4,them/videos,b.mov,CC-BY-4.0,yes
+footage/secret.mp4,others/videos,c.mov,all rights reserved,no
+footage/photo.jpg,us/photos,p.jpg,CC0-1.0,yes
 """
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with footage, its manifest, and a finished run of STEPS steps in ``unbroken``."""
-    root = tmp_path_factory.mktemp("studio")
+    root = tmp_path_factory.mktemp("workspace")
     footage = root / "footage"
     footage.mkdir()
     for name, source in (("a", "testsrc2"), ("b", "mandelbrot"), ("secret", "smptebars")):
@@ -64,44 +64,44 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def command(studio: Path, run: str, *more: str) -> list[str]:
-    return ["train", str(studio / "footage"), "--run", run, "--steps", str(STEPS), *TINY, *more]
+def command(workspace: Path, run: str, *more: str) -> list[str]:
+    return ["train", str(workspace / "footage"), "--run", run, "--steps", str(STEPS), *TINY, *more]
 
 
-def network(studio: Path, run: str) -> list[np.ndarray]:
-    with np.load(studio / run / "checkpoint.npz") as archive:
+def network(workspace: Path, run: str) -> list[np.ndarray]:
+    with np.load(workspace / run / "checkpoint.npz") as archive:
         return [archive[name] for name in sorted(archive.files) if name.startswith("model")]
 
 
-def logged(studio: Path, run: str) -> int:
-    log = studio / run / "log.csv"
+def logged(workspace: Path, run: str) -> int:
+    log = workspace / run / "log.csv"
     return len(log.read_text().splitlines()) - 1 if log.exists() else 0
 
 
-def test_the_card_says_where_the_weights_come_from(studio: Path) -> None:
-    card = json.loads((studio / "unbroken" / "duf-s-x4-bi.json").read_text())
-    assert card["command"] == " ".join(["vsr", "train", "footage", *command(studio, "unbroken")[2:]])
+def test_the_model_card(workspace: Path) -> None:
+    card = json.loads((workspace / "unbroken" / "duf-s-x4-bi.json").read_text())
+    assert card["command"] == " ".join(["vsr", "train", "footage", *command(workspace, "unbroken")[2:]])
     assert card["data"] == {"folder": "footage", "clips": 2, "photos": 1, "skipped": 1}
     assert card["licence"] == "Apache-2.0"
     assert card["credits"] == [
-        {"source": "them/films", "licence": "CC-BY-4.0"},
-        {"source": "us/pictures", "licence": "CC0-1.0"},
+        {"source": "them/videos", "licence": "CC-BY-4.0"},
+        {"source": "us/photos", "licence": "CC0-1.0"},
     ]
     assert card["training"]["step"] == STEPS
-    assert str(studio) not in json.dumps(card)
+    assert str(workspace) not in json.dumps(card)
 
 
-def test_stopped_twice_it_ends_as_if_never_stopped(
-    studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr
+def test_a_stopped_run_ends_as_an_unbroken_one(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr
 ) -> None:
-    killed = spawn(*command(studio, "broken"), cwd=studio)
-    eventually((studio / "broken" / "checkpoint.npz").exists, within=60)
+    killed = spawn(*command(workspace, "broken"), cwd=workspace)
+    eventually((workspace / "broken" / "checkpoint.npz").exists, within=60)
     killed.kill()
     assert complete(killed).status == -signal.SIGKILL
 
-    stopped = spawn(*command(studio, "broken"), cwd=studio)
-    before = logged(studio, "broken")
-    eventually(lambda: logged(studio, "broken") > before + 1, within=60)
+    stopped = spawn(*command(workspace, "broken"), cwd=workspace)
+    before = logged(workspace, "broken")
+    eventually(lambda: logged(workspace, "broken") > before + 1, within=60)
     os.kill(stopped.pid, signal.SIGINT)
     outcome = complete(stopped)
     assert (outcome.status, outcome.out) == (130, "")
@@ -110,78 +110,77 @@ def test_stopped_twice_it_ends_as_if_never_stopped(
     assert last.endswith(f" of {STEPS}; the same command goes on")
     assert "Traceback" not in outcome.err
 
-    monkeypatch.chdir(studio)
-    outcome = vsr(*command(studio, "broken"))
+    monkeypatch.chdir(workspace)
+    outcome = vsr(*command(workspace, "broken"))
     assert outcome.status == 0
     assert "2 clips, 1 photograph, 1 left out by manifest.csv" in outcome.err
     assert f"{STEPS}/{STEPS} steps, loss " in outcome.err
     assert outcome.err.splitlines()[-1] == f"{STEPS} steps done: broken/duf-s-x4-bi.weights.h5"
-    for ours, theirs in zip(network(studio, "broken"), network(studio, "unbroken"), strict=True):
+    for ours, theirs in zip(network(workspace, "broken"), network(workspace, "unbroken"), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_scores_are_told(studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
-    monkeypatch.chdir(studio)
-    unseen = studio / "unseen"
-    unseen.mkdir()
+def test_validation_scores_are_printed(workspace: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
+    monkeypatch.chdir(workspace)
+    validation = workspace / "validation"
+    validation.mkdir()
     encoder = ("-c:v", "libx264", "-preset", "ultrafast")
-    media.encoded(unseen, "d.mp4", "format=yuv420p", encoder, frames=10, size="96x72", source="testsrc")
-    shorter = command(studio, "scored", "--val", "unseen", "--steps", "1", "--precision", "bf16")
+    media.encoded(validation, "d.mp4", "format=yuv420p", encoder, frames=10, size="96x72", source="testsrc")
+    shorter = command(workspace, "scored", "--val", "validation", "--steps", "1", "--precision", "bf16")
     outcome = vsr(*shorter)
     assert outcome.status == 0, outcome.err
     assert "step 1: bi " in outcome.err
     assert " over interpolation" in outcome.err
-    card = json.loads((studio / "scored" / "duf-s-x4-bi.json").read_text())
+    card = json.loads((workspace / "scored" / "duf-s-x4-bi.json").read_text())
     assert card["validation"]["bi psnr_y"] > 5
     assert card["training"]["precision"] == "bf16"
 
 
-def test_a_network_of_another_size_is_one_like_any_other(
-    studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr
-) -> None:
-    monkeypatch.chdir(studio)
+def test_a_network_of_another_size(workspace: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
+    monkeypatch.chdir(workspace)
     small = ["--model", "duf-r-s", "--sizes", "width=8,levels=1,blocks=1,head=8", "--frames", "4"]
-    outcome = vsr(*command(studio, "small", "--steps", "1"), *small)
+    outcome = vsr(*command(workspace, "small", "--steps", "1"), *small)
     assert outcome.status == 0, outcome.err
     weights = "small/duf-r-s-x4-bi.weights.h5"
     card = json.loads(Path("small/duf-r-s-x4-bi.json").read_text())
     assert card["options"] == {"width": 8, "levels": 1, "blocks": 1, "head": 8}
-    film = media.encoded(studio, "film.mp4", "format=yuv420p", ("-c:v", "libx264"), frames=3, size="32x24")
-    assert vsr("upscale", film, "large.mkv", "-m", weights, "--gpu", "cpu").status == 0
+    encoder = ("-c:v", "libx264")
+    video = media.encoded(workspace, "video.mp4", "format=yuv420p", encoder, frames=3, size="32x24")
+    assert vsr("upscale", video, "large.mkv", "-m", weights, "--gpu", "cpu").status == 0
     assert "128x96" in vsr("info", "large.mkv").out
 
 
-def test_sizes_that_a_network_has_not_are_refused(
-    studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr
-) -> None:
-    monkeypatch.chdir(studio)
-    refused = command(studio, "refused")
+def test_unknown_sizes_are_refused(workspace: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
+    monkeypatch.chdir(workspace)
+    refused = command(workspace, "refused")
     vsr(*refused, "--sizes", "levels=1").fails(1, "duf-s has no size 'levels'", "width, blocks, head")
     vsr(*refused, "--sizes", "width").fails(2, "'width'", "width=54,levels=1")
     vsr(*refused, "--sizes", "width=0").fails(1, "duf-s", "width of 1 or more")
     vsr(*refused, "--model", "duf-16l", "--sizes", "depth=20").fails(1, "no depth 20", "16, 28, 52")
-    assert not (studio / "refused").exists()
+    assert not (workspace / "refused").exists()
 
 
-def test_what_is_scored_is_not_trained_on(studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
-    monkeypatch.chdir(studio)
-    vsr(*command(studio, "leaked", "--val", "footage")).fails(1, "a.mp4", "also trained on")
-    assert not (studio / "leaked").exists()
+def test_validation_clips_are_not_for_training(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr
+) -> None:
+    monkeypatch.chdir(workspace)
+    vsr(*command(workspace, "leaked", "--val", "footage")).fails(1, "a.mp4", "also trained on")
+    assert not (workspace / "leaked").exists()
 
 
-def test_a_run_starts_from_other_weights(studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
-    monkeypatch.chdir(studio)
+def test_init_starts_from_other_weights(workspace: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
+    monkeypatch.chdir(workspace)
     start = "unbroken/duf-s-x4-bi.weights.h5"
-    outcome = vsr(*command(studio, "further", "--init", start, "--steps", "1", "--degradation", "bd"))
+    outcome = vsr(*command(workspace, "further", "--init", start, "--steps", "1", "--degradation", "bd"))
     assert outcome.status == 0, outcome.err
     assert "starting from duf-s-x4-bi.weights.h5; fresh: filters bias" in outcome.err
-    card = json.loads((studio / "further" / "duf-s-x4-bd.json").read_text())
+    card = json.loads((workspace / "further" / "duf-s-x4-bd.json").read_text())
     assert card["init"]["fresh"] == ["filters bias"]
 
 
-def test_another_configuration_is_refused(studio: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
-    monkeypatch.chdir(studio)
-    vsr(*command(studio, "unbroken", "--seed", "2")).fails(1, "seed", "--run")
+def test_another_configuration_is_refused(workspace: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
+    monkeypatch.chdir(workspace)
+    vsr(*command(workspace, "unbroken", "--seed", "2")).fails(1, "seed", "--run")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""``vsr upscale`` without its frames: dry run, summary, progress, quietness."""
+"""``vsr upscale``: options, dry run, summary, progress and quiet runs."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ Sample = Callable[..., Path]
 BICUBIC = ("--model", "bicubic")
 
 
-def test_the_command_has_the_librarys_defaults(monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
-    seen: list[Options] = []
+def test_defaults_are_those_of_the_library(monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
+    requested: list[Options] = []
 
-    def remember(source: Path, target: Path, options: Options) -> None:
-        seen.append(options)
+    def store(source: Path, target: Path, options: Options) -> None:
+        requested.append(options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(upscale, "prepare_job", remember)
+    monkeypatch.setattr(upscale, "prepare_job", store)
     vsr("upscale", "in.mp4", "out.mp4")
-    assert seen == [Options()]
+    assert requested == [Options()]
 
 
-def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
-    seen: list[Options] = []
+def test_every_option_is_passed_on(monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
+    requested: list[Options] = []
 
-    def remember(source: Path, target: Path, options: Options) -> None:
-        seen.append(options)
+    def store(source: Path, target: Path, options: Options) -> None:
+        requested.append(options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(upscale, "prepare_job", remember)
+    monkeypatch.setattr(upscale, "prepare_job", store)
     line = (
         "-s 2.5 -m duf-16l -t 128 --tile-pad 8 -g 1 --precision fp16 --codec hevc --crf 20.5 "
         "-e preset=slow --pix-fmt yuv444p -e tune=grain -e g=12 --start 1:02 --end 0:01:02.5 "
@@ -56,7 +56,7 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None
         extra=(("preset", "slow"), ("tune", "grain"), ("g", "12")),
         overwrite=True,
     )
-    assert seen == [
+    assert requested == [
         Options(
             scale=Fraction(5, 2),
             model="duf-16l",
@@ -80,11 +80,11 @@ def test_every_option_arrives(monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None
 
 def test_dry_run_shows_the_plan_and_writes_nothing(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
-    seen = vsr("upscale", sample(media.rich), target, *BICUBIC, "-s", "2.5", "-t", "32", "--dry-run")
-    assert (seen.status, seen.out) == (0, "")
+    result = vsr("upscale", sample(media.rich), target, *BICUBIC, "-s", "2.5", "-t", "32", "--dry-run")
+    assert (result.status, result.out) == (0, "")
     for words in (
         f"-> {target}: libx264 yuv420p 160x120, MP4, with 2 audio, 2 chapters",
-        "#1 audio aac: kept",
+        "#1 audio aac: copied",
         "#3 subtitle subrip: converted",
         "note: subtitle #3",
         "model: bicubic-x3",
@@ -95,43 +95,43 @@ def test_dry_run_shows_the_plan_and_writes_nothing(vsr: Vsr, sample: Sample, tmp
         "segments: 239 frames each on a CPU",
         "dry run: nothing was written",
     ):
-        assert words in seen.err
+        assert words in result.err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_dry_run_of_a_span(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
-    seen = vsr(
+def test_dry_run_of_a_time_range(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
+    result = vsr(
         "upscale", sample(media.cfr), tmp_path / "o.mp4", *BICUBIC, "-n", "--start", "0.25", "--end", "1:00"
     )
-    assert "from 0.25 s to 60 s" in seen.err
+    assert "from 0.25 s to 60 s" in result.err
 
 
 def test_the_summary_comes_first_and_the_result_last(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
     path, target = sample(media.cfr), tmp_path / "out.mp4"
-    seen = vsr("upscale", path, target, *BICUBIC, "-s", "2")
-    assert (seen.status, seen.out) == (0, "")
-    lines = seen.err.splitlines()
+    result = vsr("upscale", path, target, *BICUBIC, "-s", "2")
+    assert (result.status, result.out) == (0, "")
+    lines = result.err.splitlines()
     assert lines[0].startswith(f"{path}: h264 yuv420p 64x48, 23.976 fps, 12 frames")
     assert lines[1] == f"-> {target}: libx264 yuv420p 128x96, MP4, with 1 audio"
     assert "  engine: bicubic interpolation on CPU, fp32" in lines
     assert lines[-2].startswith("12/12 frames, ")
     assert lines[-1].startswith("12 frames in ")
     assert lines[-1].endswith(f" fps): {target}")
-    assert "\x1b" not in seen.err
+    assert "\x1b" not in result.err
 
 
 def test_verbose_names_ffmpeg_and_streams(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
-    seen = vsr("upscale", sample(media.cfr), tmp_path / "out.mp4", *BICUBIC, "-v")
-    assert "  ffmpeg: " in seen.err
-    assert "#1 audio aac: kept" in seen.err
-    assert "shots: 1" in seen.err
-    assert "timings: starting the network " in seen.err
-    started = seen.err.count("\n  $ /") + seen.err.startswith("  $ /")
-    assert started == 5  # rehearsal of a segment and of joining it, decoder, segment, joining
+    result = vsr("upscale", sample(media.cfr), tmp_path / "out.mp4", *BICUBIC, "-v")
+    assert "  ffmpeg: " in result.err
+    assert "#1 audio aac: copied" in result.err
+    assert "shots: 1" in result.err
+    assert "timings: starting the network " in result.err
+    started = result.err.count("\n  $ /") + result.err.startswith("  $ /")
+    assert started == 5  # trial of a segment and of concatenating it, decoder, segment, concatenation
     assert " $ /" not in vsr("upscale", sample(media.cfr), tmp_path / "two.mp4", *BICUBIC).err
 
 
-def test_quiet_says_nothing(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
+def test_quiet_prints_nothing(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
     assert vsr("upscale", sample(media.cfr), tmp_path / "out.mp4", *BICUBIC, "-q") == Outcome(0, "", "")
     vsr("upscale", sample(media.cfr), tmp_path / "out.mp4", *BICUBIC, "-q").fails(1, "exists", "--overwrite")
 

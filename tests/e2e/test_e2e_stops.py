@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 import media_samples as media
-from terminal import complete, eventually, goes_on, read_until, spawn
+from terminal import complete, eventually, is_alive, read_until, spawn
 
 # so many small tiles that the video takes far longer than the test
 SLOW = ("-m", "bicubic", "-t", "16", "--overlap", "3", "--crf", "1", "-e", "preset=ultrafast")
@@ -50,14 +50,14 @@ def test_signals(
     helpers = ffmpegs(child)
     assert set(helpers) == {"decoder", "encoder"}
     child.send_signal(sent)
-    done = complete(child, already=said)
+    done = complete(child, stderr=said)
     assert (done.status, done.out) == (status, "")
     last = done.err.splitlines()[-1]
     assert last.startswith("vsr: stopped at frame ")
     assert last.endswith(f"; nothing was written at {tmp_path / 'out.mp4'}")
     assert "Traceback" not in done.err
     assert list(tmp_path.iterdir()) == []
-    eventually(lambda: not any(goes_on(helper) for helper in helpers.values()))
+    eventually(lambda: not any(is_alive(helper) for helper in helpers.values()))
 
 
 @pytest.mark.parametrize("victim", ["decoder", "encoder"])
@@ -66,7 +66,7 @@ def test_an_ffmpeg_that_dies(
 ) -> None:
     child, said = running
     ffmpegs(child)[victim].kill()
-    done = complete(child, already=said)
+    done = complete(child, stderr=said)
     done.fails(1, "SIGKILL", long_video.name if victim == "decoder" else "out.mp4")
     assert list(tmp_path.iterdir()) == []
 
@@ -76,7 +76,7 @@ def test_a_file_that_may_not_grow(running: tuple[subprocess.Popen[str], str], tm
     """As near to a full disk as a test may come."""
     child, said = running
     resource.prlimit(ffmpegs(child)["encoder"].pid, resource.RLIMIT_FSIZE, (1, 1))
-    complete(child, already=said).fails(1, "out.mp4", "full disk")
+    complete(child, stderr=said).fails(1, "out.mp4", "full disk")
     assert list(tmp_path.iterdir()) == []
 
 

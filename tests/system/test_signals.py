@@ -9,7 +9,7 @@ import sys
 import psutil
 import pytest
 
-from terminal import complete, environment, eventually, goes_on, read_until
+from terminal import complete, environment, eventually, is_alive, read_until
 from vsrcli.errors import SignalInterruptError
 from vsrcli.system.signals import catch_signals
 
@@ -39,7 +39,7 @@ def test_second_signal_exits_at_once() -> None:
     child.send_signal(signal.SIGINT)
     done = complete(child, timeout=10)
     assert (done.status, done.out, done.err) == (130, "", "")
-    eventually(lambda: not goes_on(process))
+    eventually(lambda: not is_alive(process))
 
 
 def test_forwarded_signal_counts_once() -> None:

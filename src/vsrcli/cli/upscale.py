@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     type=click.Choice(list(STDOUT_CONTAINERS)),
     metavar="NAME",
     group="Output",
-    help=f"Write this format to stdout: {', '.join(STDOUT_CONTAINERS)}.  [default: {next(iter(STDOUT_CONTAINERS))}]",
+    help=f"Write this format to stdout: {', '.join(STDOUT_CONTAINERS)}.  "
+    f"[default: {next(iter(STDOUT_CONTAINERS))}]",
 )
 @progress_options
 @log_option

@@ -1,4 +1,4 @@
-"""Option values: what is taken, as what, and what is refused with a remedy."""
+"""Types of arguments and options: which values are valid, what they become, and what errors suggest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Vsr = Callable[..., Outcome]
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "value"),
+    ("param_type", "text", "value"),
     [
         (ScaleParam(), "4", Fraction(4)),
         (ScaleParam(), "2.5", Fraction(5, 2)),
@@ -34,14 +34,14 @@ Vsr = Callable[..., Outcome]
         (SegmentParam(), "1", 1),
         (DeviceParam(), "cpu", "cpu"),
         (DeviceParam(), "0", "0"),
-        (SettingParam(), "tune=film", ("tune", "film")),
+        (SettingParam(), "tune=grain", ("tune", "grain")),
         (SettingParam(), "-x265-params=a=1:b=2", ("x265-params", "a=1:b=2")),
         (SettingParam(), "metadata:s:a:0=title=x", ("metadata:s:a:0", "title=x")),
         (SettingParam(), "flags=", ("flags", "")),
     ],
 )
-def test_taken(kind: click.ParamType, text: str, value: object) -> None:
-    assert kind.convert(text, None, None) == value
+def test_valid_values(param_type: click.ParamType, text: str, value: object) -> None:
+    assert param_type.convert(text, None, None) == value
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_taken(kind: click.ParamType, text: str, value: object) -> None:
         ("--gpu 0,1", "one GPU"),
         ("--precision fp8", "fp16"),
         ("--crf -3", "x>=0"),
-        ("-e novalue", "tune=film"),
-        ("-e =value", "tune=film"),
+        ("-e novalue", "tune=grain"),
+        ("-e =value", "tune=grain"),
         ("--start abc", "0:01:02.5"),
         ("--start 1:75", "0:01:02.5"),
         ("--start -3", "0:01:02.5"),
@@ -72,5 +72,5 @@ def test_taken(kind: click.ParamType, text: str, value: object) -> None:
         ("--colour", "--colour"),
     ],
 )
-def test_refused_before_the_film_is_looked_at(option: str, remedy: str, vsr: Vsr) -> None:
+def test_invalid_values_are_refused_before_the_source_is_probed(option: str, remedy: str, vsr: Vsr) -> None:
     vsr("upscale", "missing.mp4", "out.mp4", *option.split()).fails(2, remedy)

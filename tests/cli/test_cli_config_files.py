@@ -1,4 +1,4 @@
-"""What stands in a settings file holds where it can: it makes no command impossible that it is not about."""
+"""Settings files: a setting applies where it can, and makes no command fail that it is not meant for."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ BICUBIC = ("-m", "bicubic", "-s", "2")
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, and no settings of one's own."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, without settings of the user."""
     monkeypatch.setenv("VSR_CONFIG", "")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
-def film(sample: Callable[..., Path]) -> Path:
+def video(sample: Callable[..., Path]) -> Path:
     return sample(media.cfr, audio=False)
 
 
@@ -40,7 +40,7 @@ def settings(*lines: str, command: str = "upscale") -> None:
 
 @pytest.fixture
 def planned(vsr: Vsr) -> Callable[..., dict[str, Any]]:
-    """The plan of a command line, as programs see it."""
+    """Return a function: the plan of a command line, from its JSON message."""
 
     def plan(*arguments: object) -> dict[str, Any]:
         run = vsr("upscale", *arguments, *BICUBIC, "--dry-run", "--progress", "json")
@@ -50,34 +50,34 @@ def planned(vsr: Vsr) -> Callable[..., dict[str, Any]]:
     return plan
 
 
-def pictures(folder: Path) -> Path:
+def image_sequence(folder: Path) -> Path:
     folder.mkdir()
     media.run_ffmpeg(*media.moving_pattern(4), folder / "%03d.png")
     return folder
 
 
-def test_a_rate_of_pictures_is_for_pictures(vsr: Vsr, film: Path, here: Path) -> None:
+def test_the_frame_rate_is_for_image_sequences(vsr: Vsr, video: Path, folder: Path) -> None:
     settings("fps = 10", "crf = 20")
-    assert vsr("upscale", film, "film.mkv", *BICUBIC).status == 0
-    assert vsr("upscale", pictures(here / "frames"), "frames.mkv", *BICUBIC).status == 0
+    assert vsr("upscale", video, "video.mkv", *BICUBIC).status == 0
+    assert vsr("upscale", image_sequence(folder / "frames"), "frames.mkv", *BICUBIC).status == 0
     rates = {}
-    for name in ("film.mkv", "frames.mkv"):
+    for name in ("video.mkv", "frames.mkv"):
         with av.open(name) as container:
             rates[name] = container.streams.video[0].average_rate
     assert rates["frames.mkv"] == 10
-    assert rates["film.mkv"] == pytest.approx(Fraction(24000, 1001), rel=1e-3)
-    vsr("upscale", film, "other.mkv", *BICUBIC, "--fps", "10").fails(2, "--fps is for images")
-    assert vsr("preview", film, "preview.mkv", *BICUBIC, "--seconds", "0.2").status == 0
+    assert rates["video.mkv"] == pytest.approx(Fraction(24000, 1001), rel=1e-3)
+    vsr("upscale", video, "other.mkv", *BICUBIC, "--fps", "10").fails(2, "--fps is for images")
+    assert vsr("preview", video, "preview.mkv", *BICUBIC, "--seconds", "0.2").status == 0
 
 
-def test_a_rate_makes_no_film_of_a_batch_another_one(vsr: Vsr, film: Path) -> None:
+def test_the_frame_rate_does_not_change_videos_of_a_batch(vsr: Vsr, video: Path) -> None:
     settings("fps = 24", "crf = 18", command="batch")
-    first = vsr("batch", film, "out/", *BICUBIC, "--container", ".mkv", "--codec", "ffv1")
+    first = vsr("batch", video, "out/", *BICUBIC, "--container", ".mkv", "--codec", "ffv1")
     assert first.status == 0, first.err
     settings("fps = 30", "crf = 18", command="batch")
-    again = vsr("batch", film, "out/", *BICUBIC, "--container", ".mkv", "--codec", "ffv1", "--json", "-")
+    again = vsr("batch", video, "out/", *BICUBIC, "--container", ".mkv", "--codec", "ffv1", "--json", "-")
     assert again.status == 0, again.err
-    assert [each["status"] for each in json.loads(again.out)["films"]] == ["skipped"]
+    assert [each["status"] for each in json.loads(again.out)["videos"]] == ["skipped"]
 
 
 @pytest.mark.parametrize(
@@ -97,15 +97,15 @@ def test_a_rate_makes_no_film_of_a_batch_another_one(vsr: Vsr, film: Path) -> No
         ('engine = "openvino"', "out.mp4 --gpu 0", "libx264", ""),
     ],
 )
-def test_what_a_film_cannot_have_is_left_out(
-    planned: Callable[..., dict[str, Any]], film: Path, line: str, arguments: str, codec: str, left_out: str
+def test_settings_that_do_not_apply_are_left_out(
+    planned: Callable[..., dict[str, Any]], video: Path, line: str, arguments: str, codec: str, left_out: str
 ) -> None:
     settings(line)
-    plan = planned(film, *arguments.split())
+    plan = planned(video, *arguments.split())
     assert plan["codec"] == codec
-    said = [notice for notice in plan["notices"] if notice.startswith("left out of your settings")]
-    assert len(said) == bool(left_out)
-    for notice in said:
+    notices = [notice for notice in plan["notices"] if notice.startswith("left out of your settings")]
+    assert len(notices) == bool(left_out)
+    for notice in notices:
         assert notice.startswith(f"left out of your settings: {left_out}")
 
 
@@ -122,26 +122,26 @@ def test_what_a_film_cannot_have_is_left_out(
         ('codec = "ffv1"\nencode-preset = "web"', "out.mkv", 2, "leave one out"),
     ],
 )
-def test_what_is_typed_or_suits_no_film_is_an_error(
-    vsr: Vsr, film: Path, line: str, typed: str, status: int, words: str
+def test_typed_options_and_invalid_settings_are_errors(
+    vsr: Vsr, video: Path, line: str, typed: str, status: int, words: str
 ) -> None:
     settings(line)
-    vsr("upscale", film, *typed.split(), *BICUBIC, "--dry-run").fails(status, words)
+    vsr("upscale", video, *typed.split(), *BICUBIC, "--dry-run").fails(status, words)
 
 
-def test_settings_of_films_do_not_touch_pictures(planned: Callable[..., dict[str, Any]], film: Path) -> None:
+def test_settings_of_videos_are_not_for_images(planned: Callable[..., dict[str, Any]], video: Path) -> None:
     settings('codec = "libx265"', "crf = 18")
-    plan = planned(film, "out/%03d.png")
+    plan = planned(video, "out/%03d.png")
     assert plan["codec"] == "png"
     assert not any("--crf" in notice for notice in plan["notices"])
-    typed = planned(film, "out/%03d.png", "--crf", "18")
+    typed = planned(video, "out/%03d.png", "--crf", "18")
     assert any(notice.startswith("--crf: for films") for notice in typed["notices"])
 
 
-def test_in_a_pipe_they_give_way_too(film: Path) -> None:
-    media.run_ffmpeg("-i", film, "film.y4m")
+def test_settings_that_do_not_apply_in_a_pipe(video: Path) -> None:
+    media.run_ffmpeg("-i", video, "video.y4m")
     settings('codec = "libx265"', "crf = 18", 'model = "bicubic"', "fps = 24")
-    with Path("film.y4m").open("rb") as stdin, Path("out.y4m").open("wb") as stdout:
+    with Path("video.y4m").open("rb") as stdin, Path("out.y4m").open("wb") as stdout:
         command = [sys.executable, "-m", "vsrcli", "upscale", "-", "-"]
         done = subprocess.run(
             command, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env=environment(), check=False
@@ -151,10 +151,10 @@ def test_in_a_pipe_they_give_way_too(film: Path) -> None:
         assert len(list(Y4mReader(file.read, "out.y4m"))) == 12
 
 
-def test_a_nearer_table_takes_the_place_of_what_says_the_same(
-    planned: Callable[..., dict[str, Any]], film: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr
+def test_a_table_of_higher_precedence_removes_what_it_excludes(
+    planned: Callable[..., dict[str, Any]], video: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr
 ) -> None:
-    """A profile before the plain table, the environment before both, what is typed before all."""
+    """A profile precedes the plain table, the environment both, typed options all."""
     Path("vsr.toml").write_text(
         '[upscale]\nsize = "320x240"\nmodel = "lanczos"\ncodec = "ffv1"\n'
         '[profile.quick.upscale]\nscale = 3\npreset = "fast"\nencode-preset = "av1"\n'
@@ -162,39 +162,39 @@ def test_a_nearer_table_takes_the_place_of_what_says_the_same(
     shown = vsr("--profile", "quick", "config", "show", "upscale", "--json")
     options = {row["option"]: row["value"] for row in json.loads(shown.out)["options"]}
     assert options == {"scale": "3", "preset": "fast", "encode-preset": "av1"}
-    run = vsr("upscale", film, "out.mkv", "--dry-run", "--progress", "json")
+    run = vsr("upscale", video, "out.mkv", "--dry-run", "--progress", "json")
     plan = json.loads(run.err.splitlines()[0])
     assert (plan["target_size"], plan["model"], plan["codec"]) == ([320, 240], "lanczos-x4", "ffv1")
     monkeypatch.setenv("VSR_UPSCALE_HEIGHT", "144")
-    assert json.loads(vsr("upscale", film, "out.mkv", "--dry-run", "--progress", "json").err.splitlines()[0])[
-        "target_size"
-    ] == [192, 144]
-    assert planned(film, "out.mkv")["target_size"] == [128, 96]
+    assert json.loads(
+        vsr("upscale", video, "out.mkv", "--dry-run", "--progress", "json").err.splitlines()[0]
+    )["target_size"] == [192, 144]
+    assert planned(video, "out.mkv")["target_size"] == [128, 96]
 
 
-def test_a_comparison_takes_what_is_for_its_kind(vsr: Vsr, film: Path, here: Path) -> None:
+def test_a_comparison_takes_settings_of_its_kind(vsr: Vsr, video: Path, folder: Path) -> None:
     lines = ('layout = "split"', "zoom = 2", 'codec = "ffv1"', "crf = 18", "json = true", "at = [0.1, 0.2]")
-    for target, films, words in (
+    for target, count, line in (
         ("page.html", 2, "no-labels = true"),
         ("split.mkv", 2, 'labels = "before, after"'),
         ("still.png", 3, 'labels = "before, after"'),
     ):
-        settings(*lines, words, command="compare")
-        run = vsr("compare", *[film] * films, "-o", target)
+        settings(*lines, line, command="compare")
+        run = vsr("compare", *[video] * count, "-o", target)
         assert run.status == 0, run.err
         assert Path(target).is_file()
     with av.open("split.mkv") as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.width) == ("ffv1", 128)
-    vsr("compare", film, film, "-o", "other.html", "--zoom", "2").fails(
-        2, "--zoom is for a film or a picture"
+    vsr("compare", video, video, "-o", "other.html", "--zoom", "2").fails(
+        2, "--zoom is for a video or an image"
     )
-    vsr("compare", film, film, "-o", "other.mkv", "--at", "0.1").fails(2, "--at is a moment of a picture")
+    vsr("compare", video, video, "-o", "other.mkv", "--at", "0.1").fails(2, "--at is a time of an image")
 
 
-def test_measurements_take_what_is_for_their_kind(vsr: Vsr, here: Path) -> None:
-    (here / "clips").mkdir()
-    media.run_ffmpeg(*media.moving_pattern(5), here / "clips" / "one.mkv")
+def test_measurements_take_settings_of_their_kind(vsr: Vsr, folder: Path) -> None:
+    (folder / "clips").mkdir()
+    media.run_ffmpeg(*media.moving_pattern(5), folder / "clips" / "one.mkv")
     settings('phase = "zero"', 'truth = "elsewhere"', "crf = [23]", command="evaluate")
     run = vsr("evaluate", "clips", "-m", "bicubic", "--degrade", "video", "--json", "figures.json")
     assert run.status == 0, run.err

@@ -1,4 +1,4 @@
-"""What scripts and programs see: JSON messages, the log, settings files, completion."""
+"""Interfaces for programs: JSON messages, the log, settings files, completion."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ BICUBIC = ("--model", "bicubic")
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Path:
+def video(tmp_path: Path) -> Path:
     return media.cfr(tmp_path, suffix=".mkv", audio=False)
 
 
 @pytest.fixture(autouse=True)
-def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user without settings of their own, in an empty folder."""
-    home = tmp_path / "home"
-    home.mkdir()
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(home / ".config"))
-    monkeypatch.setenv("XDG_DATA_HOME", str(home / ".local/share"))
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home folder of a user without settings, above an empty current folder."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / ".config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder / ".local/share"))
     monkeypatch.chdir(tmp_path)
-    return home
+    return folder
 
 
-def settings(home: Path, text: str) -> Path:
+def write_settings(home: Path, text: str) -> Path:
     file = home / ".config/vsr/config.toml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
@@ -46,41 +46,56 @@ def messages(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_progress_as_json_tells_the_whole_course_on_stderr(vsr: Vsr, film: Path) -> None:
-    run = vsr("upscale", film, "out.mkv", *BICUBIC, "--progress", "json")
+def test_progress_as_json_reports_the_complete_run(vsr: Vsr, video: Path) -> None:
+    run = vsr("upscale", video, "out.mkv", *BICUBIC, "--progress", "json")
     assert run.status == 0
     assert run.out == ""
-    said = messages(run.err)
-    assert [said[0]["message_type"], said[-1]["message_type"]] == ["start", "done"]
-    assert said[0]["target_size"] == [256, 192]
-    assert said[0]["total"] == 12
-    steps = [each for each in said if each["message_type"] == "progress"]
-    assert steps[-1]["done"] == steps[-1]["total"] == said[-1]["frames"] == 12
+    lines = messages(run.err)
+    assert [lines[0]["message_type"], lines[-1]["message_type"]] == ["start", "done"]
+    assert lines[0]["target_size"] == [256, 192]
+    assert lines[0]["total"] == 12
+    steps = [each for each in lines if each["message_type"] == "progress"]
+    assert steps[-1]["done"] == steps[-1]["total"] == lines[-1]["frames"] == 12
     assert [each["done"] for each in steps] == sorted({each["done"] for each in steps})
 
 
-def test_errors_are_messages_too_with_the_exit_status(vsr: Vsr, film: Path) -> None:
+def test_errors_are_messages_with_the_exit_status(vsr: Vsr, video: Path) -> None:
     missing = vsr("upscale", "missing.mp4", "out.mkv", *BICUBIC, "--progress", "json")
     assert (messages(missing.err)[-1]["message_type"], missing.status) == ("error", 1)
     assert messages(missing.err)[-1]["status"] == 1
     assert "missing.mp4 does not exist" in messages(missing.err)[-1]["text"]
-    wrong = vsr("upscale", film, "out.mkv", "--crf", "-1", "--progress", "json")
+    wrong = vsr("upscale", video, "out.mkv", "--crf", "-1", "--progress", "json")
     assert (messages(wrong.err)[-1]["status"], wrong.status) == (2, 2)
 
 
-def test_a_plan_can_be_read_by_a_program(vsr: Vsr, film: Path) -> None:
-    run = vsr("upscale", film, "out.mkv", *BICUBIC, "--dry-run", "--progress", "json")
+def test_a_plan_is_one_message(vsr: Vsr, video: Path) -> None:
+    run = vsr("upscale", video, "out.mkv", *BICUBIC, "--dry-run", "--progress", "json")
     (plan,) = messages(run.err)
     assert plan["message_type"] == "plan"
     assert [stream["action"] for stream in plan["streams"]] == ["encode"]
     assert not Path("out.mkv").exists()
 
 
-def test_messages_on_a_descriptor_of_their_own_leave_stderr_to_people(film: Path) -> None:
+def test_messages_on_a_file_descriptor_leave_stderr_to_people(video: Path) -> None:
     read, write = os.pipe()
-    line = [sys.executable, "-m", "vsrcli", "upscale", film, "out.mkv", *BICUBIC, "--progress-fd", str(write)]
+    line = [
+        sys.executable,
+        "-m",
+        "vsrcli",
+        "upscale",
+        video,
+        "out.mkv",
+        *BICUBIC,
+        "--progress-fd",
+        str(write),
+    ]
     run = subprocess.run(
-        line, pass_fds=[write], capture_output=True, text=True, env=environment(), check=True
+        [*line, "--progress-fd", str(write)],
+        pass_fds=[write],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=True,
     )
     os.close(write)
     with os.fdopen(read) as pipe:
@@ -89,15 +104,15 @@ def test_messages_on_a_descriptor_of_their_own_leave_stderr_to_people(film: Path
     assert "message_type" not in run.stderr
 
 
-def test_a_descriptor_that_is_not_open_is_a_usage_error(vsr: Vsr, film: Path) -> None:
-    run = vsr("upscale", film, "out.mkv", "--progress-fd", "77")
+def test_a_descriptor_that_is_not_open_is_a_usage_error(vsr: Vsr, video: Path) -> None:
+    run = vsr("upscale", video, "out.mkv", "--progress-fd", "77")
     assert run.status == 2
     assert "77 is no open file" in run.err
 
 
-def test_the_log_holds_the_command_the_course_and_the_error(vsr: Vsr, film: Path) -> None:
-    assert vsr("upscale", film, "out.mkv", *BICUBIC, "--log", "run.log", "-q").status == 0
-    assert vsr("upscale", film, "out.mkv", *BICUBIC, "--log", "run.log", "-q").status == 1
+def test_the_log_has_command_progress_and_error(vsr: Vsr, video: Path) -> None:
+    assert vsr("upscale", video, "out.mkv", *BICUBIC, "--log", "run.log", "-q").status == 0
+    assert vsr("upscale", video, "out.mkv", *BICUBIC, "--log", "run.log", "-q").status == 1
     text = Path("run.log").read_text()
     assert text.count("command: vsr upscale") == 2  # the second run was added
     assert "done: 12 frames" in text
@@ -105,16 +120,14 @@ def test_the_log_holds_the_command_the_course_and_the_error(vsr: Vsr, film: Path
     assert "ERROR out.mkv" in text.replace(str(Path.cwd()) + "/", "")
 
 
-def test_a_log_that_cannot_be_written_is_told_first(vsr: Vsr, film: Path) -> None:
-    run = vsr("upscale", film, "out.mkv", "--log", "no/such/folder.log")
+def test_a_log_that_cannot_be_written_is_a_usage_error(vsr: Vsr, video: Path) -> None:
+    run = vsr("upscale", video, "out.mkv", "--log", "no/such/folder.log")
     assert run.status == 2
     assert "cannot be written" in run.err
 
 
-def test_the_nearest_setting_wins(
-    vsr: Vsr, film: Path, nobody: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Typed, environment, profile, tables here, the user's own, built in; `config show` names the place."""
+def test_precedence_of_settings(vsr: Vsr, video: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Typed, environment, profile, current folder, user, built in; `config show` names the origin."""
 
     def scale() -> tuple[str, str]:
         shown = json.loads(vsr("config", "show", "upscale", "--json").out)
@@ -122,29 +135,29 @@ def test_the_nearest_setting_wins(
         return row["value"], row["from"]
 
     def size(*options: str) -> list[int]:
-        run = vsr("upscale", film, "out.mkv", *BICUBIC, "--dry-run", "--progress", "json", *options)
+        run = vsr("upscale", video, "out.mkv", *BICUBIC, "--dry-run", "--progress", "json", *options)
         return messages(run.err)[0]["target_size"]
 
     assert size() == [256, 192]
-    settings(nobody, "[upscale]\nscale = 3\n")
+    write_settings(home, "[upscale]\nscale = 3\n")
     assert (size(), scale()[0]) == ([192, 144], "3")
     assert "config.toml [upscale]" in scale()[1]
     Path("vsr.toml").write_text("[upscale]\nscale = 2\n[profile.half.upscale]\nscale = 1.5\n")
     assert (size(), scale()) == ([128, 96], ("2", "vsr.toml [upscale]"))
-    run = vsr("--profile", "half", "upscale", film, "o.mkv", *BICUBIC, "--dry-run", "--progress", "json")
+    run = vsr("--profile", "half", "upscale", video, "o.mkv", *BICUBIC, "--dry-run", "--progress", "json")
     assert messages(run.err)[0]["target_size"] == [96, 72]
     monkeypatch.setenv("VSR_UPSCALE_SCALE", "2.5")
     assert (size(), scale()) == ([160, 120], ("2.5", "environment, VSR_UPSCALE_SCALE"))
     assert size("--scale", "4") == [256, 192]
 
 
-def test_a_profile_may_be_the_default_and_is_looked_up(vsr: Vsr, nobody: Path) -> None:
-    settings(
-        nobody,
-        'default-profile = "film"\n[profile.film.upscale]\ncrf = 12\nencoder-option = ["tune=grain"]\n',
+def test_a_default_profile(vsr: Vsr, home: Path) -> None:
+    write_settings(
+        home,
+        'default-profile = "grain"\n[profile.grain.upscale]\ncrf = 12\nencoder-option = ["tune=grain"]\n',
     )
     shown = vsr("config", "show", "upscale").out
-    assert "profile: film" in shown
+    assert "profile: grain" in shown
     assert "upscale --crf" in shown
     assert "tune=grain" in shown
     unknown = vsr("--profile", "nope", "config", "show")
@@ -165,9 +178,9 @@ def test_a_profile_may_be_the_default_and_is_looked_up(vsr: Vsr, nobody: Path) -
         ("default-profile = 3\n", "write the name of a profile"),
     ],
 )
-def test_a_wrong_setting_is_told_with_its_place(vsr: Vsr, film: Path, text: str, reason: str) -> None:
+def test_an_invalid_setting_is_an_error_with_its_file(vsr: Vsr, video: Path, text: str, reason: str) -> None:
     Path("vsr.toml").write_text(text)
-    run = vsr("upscale", film, "out.mkv", *BICUBIC)
+    run = vsr("upscale", video, "out.mkv", *BICUBIC)
     assert run.status == 2
     assert "vsr.toml" in run.err
     assert reason in run.err
@@ -175,19 +188,19 @@ def test_a_wrong_setting_is_told_with_its_place(vsr: Vsr, film: Path, text: str,
 
 
 @pytest.mark.parametrize("line", ['ffmpeg = "./theirs"', "overwrite = true"])
-def test_a_folder_from_elsewhere_chooses_neither_programs_nor_losses(
-    vsr: Vsr, film: Path, nobody: Path, line: str
+def test_the_current_folder_chooses_neither_programs_nor_overwriting(
+    vsr: Vsr, video: Path, home: Path, line: str
 ) -> None:
     Path("vsr.toml").write_text(f"[upscale]\n{line}\n")
-    run = vsr("upscale", film, "out.mkv", *BICUBIC)
+    run = vsr("upscale", video, "out.mkv", *BICUBIC)
     assert run.status == 2
     assert "may have come from anywhere" in run.err
 
 
-def test_settings_can_be_left_out(
-    vsr: Vsr, nobody: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_users_settings_can_be_ignored(
+    vsr: Vsr, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings(nobody, "[upscale]\nscale = 3\n")
+    write_settings(home, "[upscale]\nscale = 3\n")
     monkeypatch.setenv("VSR_CONFIG", "")
     assert "settings files: none" in vsr("config", "show").out
     monkeypatch.setenv("VSR_CONFIG", str(tmp_path / "missing.toml"))
@@ -196,13 +209,13 @@ def test_settings_can_be_left_out(
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_installed_where_the_shell_looks(
-    vsr: Vsr, nobody: Path, shell: str, monkeypatch: pytest.MonkeyPatch
+    vsr: Vsr, home: Path, shell: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     printed = vsr("completion", shell).out
     assert "_VSR_COMPLETE" in printed
     monkeypatch.setenv("SHELL", f"/usr/bin/{shell}")
     assert vsr("completion", "--install").status == 0
-    (file,) = [path for path in nobody.rglob("*") if path.is_file()]
+    (file,) = [path for path in home.rglob("*") if path.is_file()]
     assert file.read_text() == printed
 
 

@@ -1,4 +1,4 @@
-"""Errors at the edge: one line, details below it, the right status, a traceback only when asked for."""
+"""Errors: one line, details below it, the right exit status, a traceback only with ``-v -v``."""
 
 from __future__ import annotations
 
@@ -32,47 +32,47 @@ def test_details_follow_indented(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "vsr: error: disk full\n  first\n  second\n"
 
 
-def test_names_cannot_break_the_line_nor_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_control_characters_in_names_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     console.report_error(errors.InputError("a\nb\x1b[31mc\x07 wörld is missing"))
     assert capsys.readouterr().err == "vsr: error: a b\\x1b[31mc\\x07 wörld is missing\n"
 
 
-class SurpriseError(Exception):
+class UnexpectedError(Exception):
     pass
 
 
-def broken(*arguments: object) -> None:
-    raise SurpriseError("at the worst moment")
+def fail(*arguments: object) -> None:
+    raise UnexpectedError("in a probe")
 
 
-def test_the_unexpected_is_one_line(
+def test_unexpected_errors_are_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import vsrcli.images.probe
 
-    monkeypatch.setattr(vsrcli.images.probe, "source", broken)
+    monkeypatch.setattr(vsrcli.images.probe, "probe_source", fail)
     assert run(["info", "x.mp4"]) == 1
     assert capsys.readouterr().err == (
-        "vsr: error: unexpected SurpriseError at the worst moment; -v -v shows the traceback\n"
+        "vsr: error: unexpected UnexpectedError in a probe; -v -v shows the traceback\n"
     )
     assert run(["info", "x.mp4", "-v", "-v"]) == 1
     err = capsys.readouterr().err
     assert err.startswith("Traceback")
-    assert err.endswith("vsr: error: unexpected SurpriseError at the worst moment\n")
+    assert err.endswith("vsr: error: unexpected UnexpectedError in a probe\n")
 
 
-def test_ctrl_c_before_anything_began(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_ctrl_c_before_the_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     import vsrcli.images.probe
 
     def interrupt(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(vsrcli.images.probe, "source", interrupt)
+    monkeypatch.setattr(vsrcli.images.probe, "probe_source", interrupt)
     assert run(["info", "x.mp4"]) == 130
     assert capsys.readouterr().err == "vsr: stopped\n"
 
 
-def test_one_home_for_every_command() -> None:
-    assert all(home == f"vsrcli.cli.{name}:{name}" for name, (home, _) in COMMANDS.items())
+def test_every_command_has_its_module() -> None:
+    modules = {"models": "info", "completion": "config"}
+    for name, (location, _) in COMMANDS.items():
+        assert location == f"vsrcli.cli.{modules.get(name, name)}:{name}"
