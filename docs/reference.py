@@ -72,7 +72,7 @@ def reference() -> str:
         "## Options for upscaling",
         "",
         f"What {commands} have in common:",
-        *_markdown_tables(shared),
+        *_to_markdown(shared),
     ]
     return "\n".join(lines)
 
@@ -96,7 +96,7 @@ def _section(context: click.Context, tables: Mapping[str, Rows]) -> Iterator[str
         if reason := NOT_RUN.get(context.info_name or ""):
             yield f"<!-- not run: {reason} -->"
         yield from ("```sh", line, "```", "")
-    yield from _markdown_tables(tables)
+    yield from _to_markdown(tables)
 
 
 def _tables(context: click.Context) -> dict[str, Rows]:
@@ -107,7 +107,7 @@ def _tables(context: click.Context) -> dict[str, Rows]:
     }
 
 
-def _markdown_tables(tables: Mapping[str, Rows]) -> Iterator[str]:
+def _to_markdown(tables: Mapping[str, Rows]) -> Iterator[str]:
     for heading, rows in tables.items():
         if rows:
             yield from ("", f"| {heading} | |", "|---|---|")

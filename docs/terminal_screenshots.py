@@ -80,7 +80,7 @@ def encode_example(name: str, folder: Path, *options: str) -> None:
 def run_vsr(
     arguments: list[str], folder: Path, *, until: Callable[[pyte.Screen], bool] = lambda screen: False
 ) -> pyte.Screen:
-    """Run ``vsr ARGUMENTS`` and return the screen at its end, or when ``until`` is true, which stops the run."""
+    """Run ``vsr ARGUMENTS``, until its end or until ``until`` is true, and return the screen."""
     screen = pyte.Screen(COLUMNS, LINES)
     stream = pyte.ByteStream(screen)
     stream.feed(f"$ vsr {' '.join(arguments)}\r\n".encode())

@@ -32,7 +32,7 @@ _BLOCK_BYTES = 1 << 20
 _NEUTRAL_OPTIONS = (
     "model", "tile", "device", "engine", "max_memory", "ffmpeg", "segment", "resume", "keep_going"
 )  # fmt: skip
-_NEUTRAL_ENCODE_OPTIONS = ("overwrite", "format", "fallbacks", "fps_optional")  # the latter two are of Preferences
+_NEUTRAL_ENCODE_OPTIONS = ("overwrite", "format", "fallbacks", "fps_optional")  # the last two: Preferences
 
 
 @dataclass(frozen=True)
