@@ -107,7 +107,7 @@ def test_a_stopped_run_ends_as_an_unbroken_one(
     assert (outcome.status, outcome.out) == (130, "")
     last = outcome.err.splitlines()[-1]
     assert last.startswith("vsr: stopped at step ")
-    assert last.endswith(f" of {STEPS}; the same command goes on")
+    assert last.endswith(f" of {STEPS}; the same command resumes")
     assert "Traceback" not in outcome.err
 
     monkeypatch.chdir(workspace)
@@ -188,10 +188,10 @@ def test_another_configuration_is_refused(workspace: Path, monkeypatch: pytest.M
     [
         (["--model", "bicubic"], "duf-s"),
         (["--scale", "5"], "2<=x<=4"),
-        (["--frames", "6"], "take 7 or more"),
+        (["--frames", "6"], "use 7 or more"),
         (["--val", "nowhere"], "nowhere"),
         (["--steps", "0"], "x>=1"),
-        (["--model", "duf-r-s", "--frames", "6"], "take 7 or more"),
+        (["--model", "duf-r-s", "--frames", "6"], "use 7 or more"),
         (["--ema", "1"], "0<=x<1"),
         (["--optimizer", "sgd"], "muon"),
     ],

@@ -1,4 +1,4 @@
-"""Films that belong together: a small one, what was made of it, and what it should have been."""
+"""Three versions of a video: low resolution, enlarged, and the original."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import media_samples as media
 
 @pytest.fixture(scope="session")
 def trio(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """12 frames with sound: 64x48; 128x96 made of it by pixel repetition; 128x96 as it was."""
+    """Return 12 frames with audio at 64x48, the same at 128x96 by pixel repetition, and the original."""
     folder = tmp_path_factory.mktemp("trio")
     small, large, truth = (folder / f"{name}.mkv" for name in ("small", "large", "truth"))
     lossless = ("-c:v", "ffv1", "-pix_fmt", "yuv420p")

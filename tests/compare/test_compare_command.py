@@ -1,4 +1,4 @@
-"""``vsr compare``: what is written, what is kept, what is refused."""
+"""``vsr compare``: outputs, safety of existing files, and refused usage."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ QUICK = ("--no-vmaf",)
 
 
 class Parsed(HTMLParser):
-    """The elements of a page, with what stands in them."""
+    """Parse the elements and texts of a page."""
 
     def __init__(self, page: Path) -> None:
         super().__init__()
@@ -57,21 +57,21 @@ class Parsed(HTMLParser):
     def data(self) -> dict[str, Any]:
         return json.loads(self.texts["script"][0])
 
-    def pictures(self, shot: int) -> list[np.ndarray]:
-        found = []
-        for uri in self.data["shots"][shot]["pictures"]:
+    def images(self, snapshot: int) -> list[np.ndarray]:
+        images = []
+        for uri in self.data["snapshots"][snapshot]["images"]:
             content = base64.b64decode(uri.partition(",")[2])
-            found.append(np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
-        return found
+            images.append(np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
+        return images
 
 
-def frames(film: Path, ffmpeg: Any) -> list[np.ndarray]:
-    with Decoder(probe(film), ffmpeg=ffmpeg) as decoder:
+def decode(path: Path, ffmpeg: Any) -> list[np.ndarray]:
+    with Decoder(probe(path), ffmpeg=ffmpeg) as decoder:
         return [frame.pixels for frame in decoder]
 
 
-def packets(film: Path, kind: str) -> list[tuple[Any, bytes]]:
-    with av.open(str(film)) as container:
+def packets(path: Path, kind: str) -> list[tuple[Any, bytes]]:
+    with av.open(str(path)) as container:
         stream = next(each for each in container.streams if each.type == kind)
         return [
             (packet.pts * packet.time_base, bytes(packet))
@@ -88,9 +88,9 @@ def test_a_page_holds_the_frames_themselves_and_fetches_nothing(
     assert run.status == 0, run.err
     assert "2 films, 2 moments (WebP, lossless)" in run.err
     parsed = Parsed(page)
-    large = frames(trio[1], ffmpeg)
-    np.testing.assert_array_equal(parsed.pictures(0)[1], large[2])
-    np.testing.assert_array_equal(parsed.pictures(1)[1], large[7])
+    large = decode(trio[1], ffmpeg)
+    np.testing.assert_array_equal(parsed.images(0)[1], large[2])
+    np.testing.assert_array_equal(parsed.images(1)[1], large[7])
     for tag, attributes in parsed.elements:
         assert not {"src", "href", "style", "srcset", "action"}.intersection(attributes), tag
         assert not any(name.startswith("on") for name in attributes), tag
@@ -105,35 +105,35 @@ def test_a_page_holds_the_frames_themselves_and_fetches_nothing(
         assert f"'sha256-{digest}'" in policy
 
 
-def test_with_a_reference_there_are_figures(vsr: Vsr, trio: Trio, tmp_path: Path, ffmpeg: Any) -> None:
+def test_a_reference_adds_scores(vsr: Vsr, trio: Trio, tmp_path: Path, ffmpeg: Any) -> None:
     page = tmp_path / "page.html"
     run = vsr("compare", *trio[:2], "--reference", trio[2], "-o", page, "--moments", "3", *QUICK)
     assert run.status == 0, run.err
-    large, truth = frames(trio[1], ffmpeg), frames(trio[2], ffmpeg)
+    large, truth = decode(trio[1], ffmpeg), decode(trio[2], ffmpeg)
     scores = [psnr_y(one, other) for one, other in zip(large, truth, strict=True)]
     assert f"{np.mean(scores):.2f} / {min(scores):.2f}" in run.out
     parsed = Parsed(page)
     assert parsed.data["plots"]["mean"]["psnr_y"][1] == pytest.approx(scores, abs=1e-4)
     worst = int(np.argmin(scores))
-    numbers = [shot["number"] for shot in parsed.data["shots"]]
-    assert numbers == sorted(numbers)
-    assert worst in numbers
-    np.testing.assert_array_equal(parsed.pictures(numbers.index(worst))[2], truth[worst])
+    indices = [snapshot["index"] for snapshot in parsed.data["snapshots"]]
+    assert indices == sorted(indices)
+    assert worst in indices
+    np.testing.assert_array_equal(parsed.images(indices.index(worst))[2], truth[worst])
     plots = [each for tag, each in parsed.elements if tag == "svg" and each.get("role") == "slider"]
     assert len(plots) == 2
-    assert "was not asked for (--no-vmaf)" in page.read_text("utf-8")
+    assert "was not requested (--no-vmaf)" in page.read_text("utf-8")
 
 
-def test_figures_for_programs(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
+def test_scores_as_json(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
     run = vsr("compare", *trio[:2], "--reference", trio[2], "-o", tmp_path / "p.html", *QUICK, "--json", "-q")
     assert run.err == ""
-    told = json.loads(run.out)
-    assert told["version"] == 1
-    assert told["target"] == str(tmp_path / "p.html")
-    assert [len(film["ssim_y"]["frames"]) for film in told["films"]] == [12, 12]
+    document = json.loads(run.out)
+    assert document["version"] == 2
+    assert document["target"] == str(tmp_path / "p.html")
+    assert [len(video["ssim_y"]["frames"]) for video in document["videos"]] == [12, 12]
 
 
-def test_names_of_films_cannot_become_part_of_the_page(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
+def test_names_of_videos_cannot_become_markup(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
     evil, odd = tmp_path / "<script>alert(1)<script>.mkv", tmp_path / "a\"b&c'$title.mkv"
     for path in (evil, odd):
         path.write_bytes(trio[1].read_bytes())
@@ -150,30 +150,30 @@ def test_names_of_films_cannot_become_part_of_the_page(vsr: Vsr, trio: Trio, tmp
     assert not [each for tag, each in parsed.elements if "onerror" in each]
 
 
-def test_a_page_stands_beside_the_last_film_by_default(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
-    films = [tmp_path / path.name for path in trio]
-    for film, path in zip(films, trio, strict=True):
-        film.write_bytes(path.read_bytes())
-    assert vsr("compare", *films, "--moments", "1").status == 0
+def test_a_page_is_written_next_to_the_last_video_by_default(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
+    copies = [tmp_path / path.name for path in trio]
+    for copy, path in zip(copies, trio, strict=True):
+        copy.write_bytes(path.read_bytes())
+    assert vsr("compare", *copies, "--moments", "1").status == 0
     parsed = Parsed(tmp_path / "truth-compare.html")
     assert len(parsed.data["names"]) == 3
     assert len([tag for tag, _ in parsed.elements if tag == "option"]) == 6
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_film_keeps_times_and_sound_of_the_first(
+def test_a_video_has_times_and_audio_of_the_first(
     vsr: Vsr, sample: Sample, tmp_path: Path, suffix: str
 ) -> None:
-    film = sample(media.video_starts_late, suffix=suffix)
+    path = sample(media.video_starts_late, suffix=suffix)
     target = tmp_path / f"split{suffix}"
-    run = vsr("compare", film, film, "-o", target)
+    run = vsr("compare", path, path, "-o", target)
     assert run.status == 0, run.err
-    assert packets(target, "audio") == packets(film, "audio")
-    times = [sorted(time for time, _ in packets(each, "video")) for each in (target, film)]
+    assert packets(target, "audio") == packets(path, "audio")
+    times = [sorted(time for time, _ in packets(each, "video")) for each in (target, path)]
     assert times[0] == times[1]
 
 
-def test_sound_before_the_first_picture_stays_where_the_film_is_cut(
+def test_audio_before_the_first_frame_stays_when_the_video_is_cut(
     vsr: Vsr, sample: Sample, tmp_path: Path
 ) -> None:
     late, short, target = sample(media.video_starts_late), tmp_path / "short.mkv", tmp_path / "cut.mkv"
@@ -181,73 +181,73 @@ def test_sound_before_the_first_picture_stays_where_the_film_is_cut(
     run = vsr("compare", late, short, "-o", target)
     assert run.status == 0, run.err
     assert len(packets(target, "video")) == 6
-    sounds = packets(target, "audio")
-    assert sounds[0][1] == packets(late, "audio")[0][1]
-    assert float(packets(target, "video")[0][0] - sounds[0][0]) == pytest.approx(0.423, abs=0.03)
-    assert float(sounds[-1][0]) < 0.423 + 0.3
+    audio = packets(target, "audio")
+    assert audio[0][1] == packets(late, "audio")[0][1]
+    assert float(packets(target, "video")[0][0] - audio[0][0]) == pytest.approx(0.423, abs=0.03)
+    assert float(audio[-1][0]) < 0.423 + 0.3
 
 
-def test_variable_rates_stay(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
-    film, target = sample(media.vfr), tmp_path / "side.mp4"
-    assert vsr("compare", film, film, "-o", target, "--layout", "stack").status == 0
-    times = [sorted(time for time, _ in packets(each, "video")) for each in (target, film)]
+def test_variable_frame_rates_are_kept(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
+    path, target = sample(media.vfr), tmp_path / "side.mp4"
+    assert vsr("compare", path, path, "-o", target, "--layout", "stack").status == 0
+    times = [sorted(time for time, _ in packets(each, "video")) for each in (target, path)]
     assert times[0] == times[1]
 
 
-def test_colours_of_a_film_do_not_change(vsr: Vsr, sample: Sample, tmp_path: Path, ffmpeg: Any) -> None:
-    for film in (sample(media.cfr), sample(media.ten_bit)):
-        target = tmp_path / f"{film.stem}.mkv"
-        run = vsr("compare", film, film, "-o", target, "--no-labels", "--codec", "ffv1")
+def test_colours_of_a_video_do_not_change(vsr: Vsr, sample: Sample, tmp_path: Path, ffmpeg: Any) -> None:
+    for path in (sample(media.cfr), sample(media.ten_bit)):
+        target = tmp_path / f"{path.stem}.mkv"
+        run = vsr("compare", path, path, "-o", target, "--no-labels", "--codec", "ffv1")
         assert run.status == 0, run.err
-        before, after = probe(film).video, probe(target).video
+        before, after = probe(path).video, probe(target).video
         assert after.bit_depth == before.bit_depth
         assert (after.color.transfer or "bt709") in (before.color.transfer, "smpte170m", "bt709")
         step = 257 if before.is_high_bit_depth else 1
-        for old, new in zip(frames(film, ffmpeg), frames(target, ffmpeg), strict=True):
-            apart = new.astype(int) - old.astype(int)
-            apart[:, 28:36] = 0  # the dividing line
-            grey = apart @ [0.2126, 0.7152, 0.0722]
+        for old, new in zip(decode(path, ffmpeg), decode(target, ffmpeg), strict=True):
+            difference = new.astype(int) - old.astype(int)
+            difference[:, 28:36] = 0  # the dividing line
+            grey = difference @ [0.2126, 0.7152, 0.0722]
             assert np.abs(grey).mean() < 2 * step  # 4:2:0 and back blurs colours at edges
-            assert np.abs(apart.mean(axis=(0, 1))).max() < 1.5 * step  # but shifts none
+            assert np.abs(difference.mean(axis=(0, 1))).max() < 1.5 * step  # but shifts none
 
 
-def test_a_film_tells_the_figures_of_each_moment(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
+def test_a_video_shows_the_scores_of_each_frame(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
     target = tmp_path / "side.mkv"
     run = vsr(
         "compare", *trio[:2], "--reference", trio[2], "-o", target, "--layout", "side", *QUICK, "--json"
     )
     assert run.status == 0, run.err
-    assert len(json.loads(run.out)["films"][1]["psnr_y"]["frames"]) == 12
+    assert len(json.loads(run.out)["videos"][1]["psnr_y"]["frames"]) == 12
     video = probe(target).video
     assert video.width == 3 * 128 + 2 * 4
     assert video.height > 96
 
 
-def test_part_of_a_film_takes_its_part_of_the_sound(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
-    film, target = sample(media.cfr, frames=48), tmp_path / "part.mkv"
-    run = vsr("compare", film, film, "-o", target, "--start", "1", "--seconds", "0.5", "--layout", "wipe")
+def test_part_of_a_video_has_that_part_of_the_audio(vsr: Vsr, sample: Sample, tmp_path: Path) -> None:
+    path, target = sample(media.cfr, frames=48), tmp_path / "part.mkv"
+    run = vsr("compare", path, path, "-o", target, "--start", "1", "--seconds", "0.5", "--layout", "wipe")
     assert run.status == 0, run.err
     assert len(packets(target, "video")) == 12
-    sound = packets(target, "audio")
-    assert 0.4 < float(sound[-1][0] - sound[0][0]) < 0.6
+    audio = packets(target, "audio")
+    assert 0.4 < float(audio[-1][0] - audio[0][0]) < 0.6
 
 
-def test_a_picture_shows_a_moment(vsr: Vsr, trio: Trio, tmp_path: Path, ffmpeg: Any) -> None:
+def test_an_image_shows_one_frame(vsr: Vsr, trio: Trio, tmp_path: Path, ffmpeg: Any) -> None:
     target = tmp_path / "one.png"
     crop = ("--crop", "8,16,32x24", "--zoom", "2", "--no-labels", "--layout", "stack")
     run = vsr("compare", *trio, "-o", target, "--at", "0.3", *crop)
     assert run.status == 0, run.err
-    with Image.open(target) as picture:
-        canvas = np.asarray(picture)
-    part = frames(trio[2], ffmpeg)[7][16:40, 8:40].repeat(2, axis=0).repeat(2, axis=1)
+    with Image.open(target) as image:
+        canvas = np.asarray(image)
+    part = decode(trio[2], ffmpeg)[7][16:40, 8:40].repeat(2, axis=0).repeat(2, axis=1)
     np.testing.assert_array_equal(canvas[2 * 52 : 2 * 52 + 48, :64], part)
-    whole = tmp_path / "two.png"
-    assert vsr("compare", *trio[:2], "--reference", trio[2], "-o", whole).status == 0
-    with Image.open(whole) as picture:
-        assert picture.width == 3 * 128 + 2 * 4
+    both = tmp_path / "two.png"
+    assert vsr("compare", *trio[:2], "--reference", trio[2], "-o", both).status == 0
+    with Image.open(both) as image:
+        assert image.width == 3 * 128 + 2 * 4
 
 
-def test_nothing_is_replaced_unless_asked(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
+def test_nothing_is_replaced_without_overwrite(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
     for name in ("there.html", "there.png", "there.mkv"):
         target = tmp_path / name
         target.write_text("mine")
@@ -255,20 +255,20 @@ def test_nothing_is_replaced_unless_asked(vsr: Vsr, trio: Trio, tmp_path: Path) 
         assert target.read_text() == "mine"
         assert vsr("compare", *trio[:2], "-o", target, "-y", "-q") == Outcome(0, "", "")
         assert target.stat().st_size > 1000
-    for film in trio:
-        vsr("compare", *trio[:2], "--reference", trio[2], "-o", film, "-y").fails(1, "one of the films")
+    for path in trio:
+        vsr("compare", *trio[:2], "--reference", trio[2], "-o", path, "-y").fails(1, "one of the videos")
     vsr("compare", *trio[:2], "-o", tmp_path / "no" / "page.html").fails(1, "not a folder")
 
 
-@pytest.mark.parametrize("name", ["page.html", "film.mkv"])
-def test_what_fails_midway_leaves_nothing(vsr: Vsr, sample: Sample, tmp_path: Path, name: str) -> None:
-    whole = sample(media.cfr, frames=48)
-    run = vsr("compare", whole, media.damaged(whole), "--reference", whole, "-o", tmp_path / name, *QUICK)
+@pytest.mark.parametrize("name", ["page.html", "video.mkv"])
+def test_a_failure_midway_leaves_no_file(vsr: Vsr, sample: Sample, tmp_path: Path, name: str) -> None:
+    intact = sample(media.cfr, frames=48)
+    run = vsr("compare", intact, media.damaged(intact), "--reference", intact, "-o", tmp_path / name, *QUICK)
     assert run.status == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_that_could_not_be_finished_is_not_there(tmp_path: Path) -> None:
+def test_an_unfinished_file_is_removed(tmp_path: Path) -> None:
     target = tmp_path / "page.html"
 
     def broken(error: Exception) -> None:
@@ -283,14 +283,14 @@ def test_a_file_that_could_not_be_finished_is_not_there(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["page.html", "film.mkv"])
-def test_ctrl_c_leaves_nothing(tmp_path: Path, sample: Sample, name: str) -> None:
+@pytest.mark.parametrize("name", ["page.html", "video.mkv"])
+def test_ctrl_c_leaves_no_file(tmp_path: Path, sample: Sample, name: str) -> None:
     import signal
 
-    film = sample(media.cfr, frames=48)
-    # one frame is enough to know that it is at work
+    path = sample(media.cfr, frames=48)
+    # an echoed command shows that ffmpeg has started
     child = spawn(
-        *("compare", film, film, "--reference", film, "-o", tmp_path / name, "-v", *QUICK),
+        *("compare", path, path, "--reference", path, "-o", tmp_path / name, "-v", *QUICK),
         TMPDIR=str(tmp_path),
     )
     assert child.stderr is not None
@@ -305,7 +305,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, sample: Sample, name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         (("-o", "f.mkv", "--at", "1"), "--start and --seconds"),
         (("-o", "f.png", "--at", "0", "--at", "1"), "one moment"),
@@ -313,10 +313,10 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, sample: Sample, name: str) -> Non
         (("--layout", "side"), "--layout is for a film or a picture"),
         (("--zoom", "2"), "--zoom is for a film or a picture"),
         (("--no-labels",), "--no-labels"),
-        (("--crf", "20"), "--codec and --crf are for a film"),
+        (("--crf", "20"), "--codec and --crf are for a path"),
         (("--json",), "need --reference"),
         (("--seconds", "0"), "compares nothing"),
-        (("--labels", "a"), "names 1 of 2 films"),
+        (("--labels", "a"), "names 1 of 2 videos"),
         (("--crop", "1,2,3"), "320,180,160x120"),
         (("--crop", "100,0,64x64"), "not inside"),
         (("-o", "f.png", "--crop", "100,0,64x64"), "not inside"),
@@ -328,11 +328,11 @@ def test_wrong_usage(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     options: tuple[str, ...],
-    words: str,
+    message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     target = () if "-o" in options else ("-o", "page.html")
-    vsr("compare", *trio[:2], *target, *options).fails(2, words)
+    vsr("compare", *trio[:2], *target, *options).fails(2, message)
     assert not list(tmp_path.iterdir())
 
 
@@ -342,11 +342,11 @@ def test_a_device_is_not_replaced(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
     assert (tmp_path / "pipe.html").is_fifo()
 
 
-def test_what_cannot_be_compared(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
+def test_impossible_comparisons_are_refused(vsr: Vsr, trio: Trio, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     vsr("compare", trio[0], "-o", page).fails(2, "name two or more")
     vsr("compare", trio[0], tmp_path / "missing.mkv", "-o", page).fails(1, "missing.mkv")
     vsr("compare", *trio[:2], "-o", page, "--at", "9").fails(1, "--at 9", "before 0.5")
-    vsr("compare", *trio, "-o", tmp_path / "f.mkv", "--layout", "split").fails(2, "two films, not 3")
+    vsr("compare", *trio, "-o", tmp_path / "f.mkv", "--layout", "split").fails(2, "two videos, not 3")
     vsr("compare", *trio[:2], "-o", tmp_path / "f.jpg").fails(1, "f.jpg")
     assert not list(tmp_path.iterdir())

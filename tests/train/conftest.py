@@ -1,4 +1,4 @@
-"""A tiny training folder: two moving textures and a photograph."""
+"""A tiny training folder: two clips of moving textures and a photograph."""
 
 import pytest
 from footage import texture, write_clip

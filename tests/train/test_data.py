@@ -16,12 +16,12 @@ def pairs(footage_folder, tmp_path_factory):
     return prepare_pairs(find_footage(footage_folder), cache, 2, PRESETS["video"])
 
 
-def test_the_manifest_decides_what_may_be_shipped(footage_folder):
+def test_the_manifest_decides_which_files_may_be_shipped(footage_folder):
     everything = find_footage(footage_folder)
     assert [path.name for path in everything.clips] == ["a.mkv", "b.mkv"]
     shippable = find_footage(footage_folder, shippable_only=True)
     assert [path.name for path in shippable.clips] == ["a.mkv"]
-    assert shippable.skipped == 1
+    assert shippable.skipped_count == 1
 
 
 def test_folders_without_footage_are_named(tmp_path):
@@ -36,14 +36,14 @@ def test_folders_without_footage_are_named(tmp_path):
         prepare_pairs(find_footage(tmp_path), tmp_path / "cache", 2, PRESETS["bi"])
 
 
-def test_pairs_are_aligned_and_made_once(footage_folder, tmp_path):
+def test_pairs_are_aligned_and_prepared_once(footage_folder, tmp_path):
     footage = find_footage(footage_folder)
     first = prepare_pairs(footage, tmp_path, 2, PRESETS["bi"])
     assert {pair.kind for pair in first} == {"clip", "photo"}
     for pair in first:
         assert pair.low.shape == (1, pair.high.shape[0], pair.high.shape[1] // 2, pair.high.shape[2] // 2, 3)
-        again = interpolate(pair.low[0, 0], 2)
-        assert np.abs(again - pair.high[0]).mean() < 6  # codes of 255: in place, not a pixel off
+        interpolated = interpolate(pair.low[0, 0], 2)
+        assert np.abs(interpolated - pair.high[0]).mean() < 6  # codes of 255: not shifted by a pixel
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
     prepare_pairs(footage, tmp_path, 2, PRESETS["bi"])
     assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
@@ -95,11 +95,11 @@ def test_crops_of_both_resolutions_show_the_same_place_and_time(footage_folder, 
     low, high = make_batch(pairs, plan, seed=2, step=0)
     for sequence, truth in zip(low, high, strict=True):
         errors = [np.abs(interpolate(frame, 2) - truth[0]).mean() for frame in sequence]
-        assert errors[3] == min(errors)  # the middle frame; a still's frames are all alike
+        assert errors[3] == min(errors)  # the middle frame; at stride 0 all frames are equal
         assert errors[3] < 0.03
 
 
-def test_an_error_in_the_batch_thread_reaches_the_loop():
+def test_an_error_in_the_batch_thread_is_raised_in_the_loop():
     plan = BatchPlan(batch=1, frames=7, margin=3, crop=16, scale=2)
     with pytest.raises(ValueError, match=r"high <= 0|low >= high"):
         list(batches([], plan, 1, 0, 2))

@@ -1,4 +1,4 @@
-"""What training may see, and what it makes of photographs."""
+"""Separation of training and evaluation footage, and clips rendered from photographs."""
 
 import shutil
 
@@ -13,9 +13,9 @@ from vsrcli.train import synthesis
 from vsrcli.train.footage import check_no_leakage, find_footage, prepare_pairs
 
 
-def detail(film: np.ndarray) -> float:
-    """How much neighbouring columns differ, in codes."""
-    return float(np.abs(np.diff(film.astype(float), axis=2)).mean())
+def detail(clip: np.ndarray) -> float:
+    """Return the mean difference of neighbouring columns, in codes."""
+    return float(np.abs(np.diff(clip.astype(float), axis=2)).mean())
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +25,10 @@ def photo():
 
 @pytest.fixture(autouse=True)
 def short_exposures(monkeypatch):
-    monkeypatch.setattr(synthesis, "INSTANTS", 4)
+    monkeypatch.setattr(synthesis, "EXPOSURE_SAMPLES", 4)
 
 
-def test_what_is_scored_on_is_not_trained_on(footage_folder, tmp_path):
+def test_evaluation_footage_is_not_trained_on(footage_folder, tmp_path):
     training = find_footage(footage_folder)
     with pytest.raises(DataError, match=r"a\.mkv.* is also trained on"):
         check_no_leakage(training, find_footage(footage_folder))
@@ -51,7 +51,7 @@ def test_files_that_the_cache_could_confuse_are_named(footage_folder, tmp_path):
         prepare_pairs(find_footage(tmp_path), tmp_path / "cache", 2, PRESETS["bi"])
 
 
-def test_soft_takes_lie_beside_the_sharp_ones(tmp_path):
+def test_soft_clips_are_added_to_the_sharp_ones(tmp_path):
     for number in range(3):
         Image.fromarray(texture(number, 420, 560)).save(tmp_path / f"{number}.png")
     footage, cache = find_footage(tmp_path), tmp_path / "cache"
@@ -63,21 +63,20 @@ def test_soft_takes_lie_beside_the_sharp_ones(tmp_path):
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
 
 
-def test_blurred_takes_are_blurred_and_still_ones_stand_still(photo):
+def test_blurred_clips_are_blurred_and_static_ones_do_not_move(photo):
     sharp = detail(synthesis.camera_move(photo, photo, np.random.default_rng(0)))
-    for take in (synthesis.motion_blurred, synthesis.defocused):
-        soft = take(photo, photo, np.random.default_rng(0))
+    for render in (synthesis.motion_blurred, synthesis.defocused):
+        soft = render(photo, photo, np.random.default_rng(0))
         assert detail(soft) < 0.7 * sharp
         assert 110 < soft.mean() < 160  # light is averaged, which is brighter than the mean of codes
     still = synthesis.static_camera(photo, photo, np.random.default_rng(1))
     moved = np.any(still != still[:1], axis=(0, 3))
-    assert moved.mean() < 0.5  # what passes in front may move, the scene does not
+    assert moved.mean() < 0.5  # the foreground may move, the scene does not
 
 
-def test_an_instant_exposure_is_the_sharp_take(photo):
-    """The path of the blurred takes is that of the others: with a closed shutter nothing is left to tell them
-    apart."""
+def test_an_instant_exposure_equals_the_sharp_clip(photo):
+    """Blurred clips follow the same path as sharp ones: with an instant exposure the two are equal."""
     rng = np.random.default_rng(2)
-    film = synthesis._film(photo, photo, rng, (3.0,), np.repeat(synthesis.TIMES, 2))
+    film = synthesis._render_clip(photo, photo, rng, (3.0,), np.repeat(synthesis.FRAME_TIMES, 2))
     np.testing.assert_array_equal(film[::2], film[1::2])
-    np.testing.assert_array_equal(synthesis._codes(synthesis._light(film[:1])), film[:1])
+    np.testing.assert_array_equal(synthesis._to_codes(synthesis._to_linear(film[:1])), film[:1])

@@ -1,4 +1,4 @@
-"""Training goes on where it stopped, and what it writes can be used."""
+"""Training resumes exactly, and its weights can be used."""
 
 import json
 from dataclasses import replace
@@ -27,7 +27,7 @@ RECURRENT = replace(CONFIG, model="duf-r-s", frames=9, temporal_weight=0.5, opti
 
 @pytest.fixture(autouse=True)
 def tiny_networks(monkeypatch):
-    """DUF-S and DUF-R in miniature under their own names."""
+    """Replace DUF-S and DUF-R by tiny ones of the same names."""
     for name in ("duf-s", "duf-r-s"):
         small = replace(architectures.ARCHITECTURES[name], options={"width": 8, "blocks": 1, "head": 8})
         monkeypatch.setitem(architectures.ARCHITECTURES, name, small)
@@ -44,27 +44,27 @@ def weights_of(path) -> list[np.ndarray]:
 
 
 def logged(run) -> list[list[str]]:
-    """Step and loss, as log.csv has them."""
+    """Return step and loss of each line of log.csv."""
     return [line.split(",")[:2] for line in (run / "log.csv").read_text().splitlines()]
 
 
 @pytest.mark.parametrize("config", [CONFIG, RECURRENT], ids=["cached, adam", "recurrent, muon"])
-def test_stopped_and_resumed_equals_unbroken(config, pairs, tmp_path):
-    unbroken = loop.train(config, pairs, tmp_path / "a")
+def test_stopped_and_resumed_equals_uninterrupted(config, pairs, tmp_path):
+    uninterrupted = loop.train(config, pairs, tmp_path / "a")
     with pytest.raises(SignalInterruptError, match="step 2 of 4") as stopped:
-        loop.train(config, pairs, tmp_path / "b", stop=iter([0, 15]).__next__)
+        loop.train(config, pairs, tmp_path / "b", poll_signal=iter([0, 15]).__next__)
     assert stopped.value.exit_status == 143
     steps = []
     resumed = loop.train(config, pairs, tmp_path / "b", on_step=lambda report: steps.append(report.step))
     assert steps == [3, 4]
-    for a, b in zip(weights_of(unbroken), weights_of(resumed), strict=True):
+    for a, b in zip(weights_of(uninterrupted), weights_of(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
     assert logged(tmp_path / "b") == logged(tmp_path / "a")
     assert [step for step, _ in logged(tmp_path / "b")] == ["step", "1", "2", "3", "4"]
 
 
 def test_a_killed_run_leaves_the_last_checkpoint(pairs, tmp_path):
-    """No goodbye: the exception flies through at step 3, the checkpoint of step 2 is whole."""
+    """An exception at step 3 passes through the loop; the checkpoint of step 2 is intact."""
 
     def die(report):
         if report.step == 3:
@@ -78,16 +78,16 @@ def test_a_killed_run_leaves_the_last_checkpoint(pairs, tmp_path):
     assert [step for step, _ in logged(tmp_path)] == ["step", "1", "2", "3", "4"]
 
 
-def test_another_configuration_is_not_mixed_in(pairs, tmp_path):
+def test_another_configuration_is_refused(pairs, tmp_path):
     loop.train(replace(CONFIG, steps=1), pairs, tmp_path)
     with pytest.raises(DataError, match="another crop"):
         loop.train(replace(CONFIG, crop=12), pairs, tmp_path)
     (tmp_path / "checkpoint.npz").write_bytes(b"torn")
-    with pytest.raises(DataError, match="no checkpoint"):
+    with pytest.raises(DataError, match="not a checkpoint"):
         loop.train(CONFIG, pairs, tmp_path)
 
 
-def test_checkpoints_from_before_an_option_still_go_on(tmp_path, pairs):
+def test_checkpoints_older_than_an_option_can_be_resumed(tmp_path, pairs):
     loop.train(replace(CONFIG, steps=1, ema=0.0, blur=False), pairs, tmp_path)
     old = read_state(tmp_path / "checkpoint.npz")["config"]
     for option in ("ema", "blur", "optimizer", "precision", "temporal_weight", "data", "gpus"):
@@ -96,10 +96,10 @@ def test_checkpoints_from_before_an_option_still_go_on(tmp_path, pairs):
     assert config_differences(replace(CONFIG, optimizer="muon", blur=False), old) == ["ema", "optimizer"]
 
 
-def test_what_is_scored_and_given_away_is_the_average(pairs, tmp_path):
+def test_the_average_is_validated_and_exported(pairs, tmp_path):
     scored = []
 
-    def validation(network, chosen):
+    def validation(network, architecture):
         scored.append(network.get_weights())
         return {"bi psnr_y": 1.0}
 
@@ -107,12 +107,12 @@ def test_what_is_scored_and_given_away_is_the_average(pairs, tmp_path):
     path = loop.train(config, pairs, tmp_path, validation=validation)  # type: ignore[arg-type]
     with np.load(tmp_path / "checkpoint.npz") as archive:
         last = [archive[name] for name in sorted(archive.files) if name.startswith("model")]
-    for given, average in zip(weights_of(path), scored[-1], strict=True):
-        np.testing.assert_array_equal(given, average)
+    for exported, average in zip(weights_of(path), scored[-1], strict=True):
+        np.testing.assert_array_equal(exported, average)
     assert any(not np.allclose(average, raw) for average, raw in zip(scored[-1], last, strict=True))
 
 
-def test_mixed_precision_stands_in_the_card_and_stays_inside_the_run(pairs, tmp_path):
+def test_mixed_precision_is_recorded_in_the_card_and_ends_with_the_run(pairs, tmp_path):
     config = replace(RECURRENT, steps=2, precision="fp16")
     card = json.loads(loop.train(config, pairs, tmp_path).with_name("duf-r-s-x2-bi.json").read_text())
     assert card["training"]["precision"] == "fp16"
@@ -120,26 +120,26 @@ def test_mixed_precision_stands_in_the_card_and_stays_inside_the_run(pairs, tmp_
 
 
 @pytest.mark.parametrize(
-    ("change", "word"),
+    ("change", "message"),
     [
-        ({"model": "duf-r-s", "frames": 6}, "take 7 or more"),
-        ({"model": "duf-s", "frames": 6}, "take 7 or more"),
-        ({"model": "duf-s", "frames": 7, "temporal_weight": 1.0}, "take --frames 8 or more"),
+        ({"model": "duf-r-s", "frames": 6}, "use 7 or more"),
+        ({"model": "duf-s", "frames": 6}, "use 7 or more"),
+        ({"model": "duf-s", "frames": 7, "temporal_weight": 1.0}, "use --frames 8 or more"),
         ({"gpus": 2}, "KERAS_BACKEND=jax"),
     ],
 )
-def test_sizes_that_do_not_fit_are_refused_before_anything_is_written(change, word, pairs, tmp_path):
-    with pytest.raises(UsageError, match=word):
+def test_sizes_that_do_not_fit_are_refused_before_anything_is_written(change, message, pairs, tmp_path):
+    with pytest.raises(UsageError, match=message):
         loop.train(replace(CONFIG, **change), pairs, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_run_can_start_from_other_weights(pairs, tmp_path):
     first = loop.train(replace(RECURRENT, steps=1), pairs, tmp_path / "first")
-    notes = []
+    notices = []
     config = replace(RECURRENT, steps=1, degradation="video", learning_rate=1e-6, final_rate=1e-6, warmup=0)
-    second = loop.train(config, pairs, tmp_path / "same", init=first, on_note=notes.append)
-    assert notes == ["starting from duf-r-s-x2-bi.weights.h5; fresh: nothing"]
+    second = loop.train(config, pairs, tmp_path / "same", init=first, on_notice=notices.append)
+    assert notices == ["starting from duf-r-s-x2-bi.weights.h5; fresh: nothing"]
     for a, b in zip(weights_of(first), weights_of(second), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
     card = json.loads(second.with_name("duf-r-s-x2-video.json").read_text())
@@ -147,10 +147,10 @@ def test_a_run_can_start_from_other_weights(pairs, tmp_path):
 
     with pytest.raises(DataError, match="another init"):
         loop.train(config, pairs, tmp_path / "same", init=second)
-    assert loop.train(config, pairs, tmp_path / "same", init=first) == second  # the same command goes on
+    assert loop.train(config, pairs, tmp_path / "same", init=first) == second  # the same command resumes
 
 
-def test_layers_that_cannot_be_taken_over_start_fresh(tmp_path):
+def test_layers_that_do_not_match_start_fresh(tmp_path):
     from vsrcli.train.checkpoints import WeightExporter, initialize_from
 
     export = WeightExporter(RECURRENT, tmp_path, {})
@@ -164,16 +164,16 @@ def test_layers_that_cannot_be_taken_over_start_fresh(tmp_path):
     shifted = architectures.architecture("duf-r-s").build(2, phase="zero")
     bias = shifted.get_layer("filters").get_weights()[1]
     assert initialize_from(export.path, shifted, "zero").fresh == ("filters bias",)
-    kernel, kept = shifted.get_layer("filters").get_weights()
-    np.testing.assert_array_equal(kept, bias)
+    kernel, bias_after = shifted.get_layer("filters").get_weights()
+    np.testing.assert_array_equal(bias_after, bias)
     np.testing.assert_array_equal(kernel, export.network.get_layer("filters").get_weights()[0])
 
-    stranger = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(2, 1, name="elsewhere")])
+    unrelated = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(2, 1, name="unrelated")])
     with pytest.raises(DataError, match="shares no layer"):
-        initialize_from(export.path, stranger, "centre")
+        initialize_from(export.path, unrelated, "centre")
 
 
-def test_the_result_is_a_model_with_a_card(pairs, footage_folder, tmp_path):
+def test_a_run_writes_a_model_with_a_card(pairs, footage_folder, tmp_path):
     validation = Validation(footage_folder, tmp_path / "cache", 2, PRESETS["bi"])
     path = loop.train(
         replace(CONFIG, steps=2), pairs, tmp_path / "run", validation=validation, card={"licence": "X"}
@@ -188,7 +188,7 @@ def test_the_result_is_a_model_with_a_card(pairs, footage_folder, tmp_path):
     assert card["training"]["step"] == 2
 
 
-def test_losses_are_their_formulas():
+def test_losses_follow_their_formulas():
     truth = np.array([0.0, 0.5, 1.0], np.float32)
     output = np.array([0.005, 0.5, 0.7], np.float32)
     d = np.abs(truth - output).astype(np.float64)
@@ -197,7 +197,7 @@ def test_losses_are_their_formulas():
     assert float(huber(truth, output)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_loss_of_changes_sees_flicker_and_no_constant_error():
+def test_the_temporal_loss_penalizes_flicker_but_no_constant_error():
     truth = np.random.default_rng(0).random((2, 3, 4, 4, 3), np.float32)
     sign = np.array([1, -1, 1], np.float32)[:, None, None, None]
     constant, flicker = truth + 0.1, truth + 0.1 * sign
@@ -211,7 +211,7 @@ def test_the_loss_of_changes_sees_flicker_and_no_constant_error():
     assert float(temporal(*windows)) == pytest.approx(float(temporal(truth, flicker)), rel=1e-5)
 
 
-def test_training_brings_unseen_crops_closer_to_the_truth(pairs, tmp_path):
+def test_training_brings_other_crops_closer_to_the_truth(pairs, tmp_path):
     config = replace(CONFIG, steps=40, batch=4, crop=16, save_every=40, learning_rate=3e-3)
     low, high = make_batch(pairs, BatchPlan(8, 7, 3, 16, 2), seed=99, step=0)
     fresh = architectures.architecture("duf-s").build(2)

@@ -1,4 +1,4 @@
-"""Muon's updates, and the average of the weights."""
+"""Muon's updates, and the moving average of the weights."""
 
 import keras
 import numpy as np
@@ -7,13 +7,13 @@ from keras import ops
 
 from vsrcli.train.checkpoints import restore_checkpoint, save_checkpoint
 from vsrcli.train.config import TrainConfig
-from vsrcli.train.optimizers import is_hidden_kernel, make_optimizer, newton_schulz, weights_to_keep
+from vsrcli.train.optimizers import evaluation_weights, is_hidden_kernel, make_optimizer, newton_schulz
 
 CONFIG = TrainConfig(steps=20, warmup=0, learning_rate=1e-2, final_rate=1e-2)
 
 
 def network() -> keras.Model:
-    """Eight by eight pixels through a first, a hidden and an output layer."""
+    """Return a network with a first, a hidden and an output layer, for 8x8 pixels."""
     keras.utils.set_random_seed(3)
     layers = [
         keras.layers.Conv2D(n, 3, name=name) for n, name in ((8, "first"), (16, "hidden"), (3, "filters"))
@@ -22,14 +22,14 @@ def network() -> keras.Model:
 
 
 def steps(model: keras.Model, optimizer, numbers) -> None:
-    """Apply made-up gradients, the same for the same number."""
+    """Apply random gradients, seeded by each number."""
     for number in numbers:
         rng = np.random.default_rng(number)
         apply(model, optimizer, [rng.normal(size=v.shape) for v in model.weights])
 
 
 def apply(model: keras.Model, optimizer, gradients) -> None:
-    """As a training step does; on JAX that is without side effects."""
+    """Apply gradients as a training step does; on JAX, statelessly."""
     gradients = [ops.convert_to_tensor(gradient, "float32") for gradient in gradients]
     if keras.backend.backend() != "jax":
         optimizer.apply(gradients)
@@ -44,7 +44,7 @@ def apply(model: keras.Model, optimizer, gradients) -> None:
 
 
 @pytest.mark.parametrize("shape", [(144, 32), (20, 64), (32, 32)])
-def test_orthogonal_matrices_are_near_and_keep_their_direction(shape):
+def test_newton_schulz_approximates_the_nearest_orthogonal_matrix(shape):
     matrix = np.random.default_rng(1).normal(size=shape).astype(np.float32)
     result = ops.convert_to_numpy(newton_schulz(ops.convert_to_tensor(matrix)))
     values = np.linalg.svd(result, compute_uv=False)
@@ -55,20 +55,20 @@ def test_orthogonal_matrices_are_near_and_keep_their_direction(shape):
     assert np.sum(result * nearest) > 0.95 * np.linalg.norm(result) * np.linalg.norm(nearest)
 
 
-def test_muon_moves_hidden_kernels_evenly_and_the_rest_as_adam_does():
-    moved = {}
+def test_muon_updates_hidden_kernels_orthogonally_and_others_as_adam_does():
+    updates = {}
     for name in ("adam", "muon"):
         model = network()
         before = model.get_weights()
         optimizer, _ = make_optimizer(TrainConfig(**{**CONFIG.__dict__, "optimizer": name}))
         optimizer.build(model.trainable_variables)
         steps(model, optimizer, [0])
-        moved[name] = [a - b for a, b in zip(model.get_weights(), before, strict=True)]
+        updates[name] = [a - b for a, b in zip(model.get_weights(), before, strict=True)]
         hidden = [is_hidden_kernel(variable) for variable in model.weights]
     assert hidden == [False, False, True, False, False, False]
-    for number, (adam, muon) in enumerate(zip(moved["adam"], moved["muon"], strict=True)):
+    for number, (adam, muon) in enumerate(zip(updates["adam"], updates["muon"], strict=True)):
         assert np.allclose(adam, muon, atol=1e-7) == (number != 2)
-    update = moved["muon"][2].reshape(-1, 16)
+    update = updates["muon"][2].reshape(-1, 16)
     values = np.linalg.svd(update, compute_uv=False)
     assert values.max() < 2 * values.min()
     assert (
@@ -92,24 +92,26 @@ def test_checkpoints_restore_exactly(name, tmp_path):
     steps(resumed, second, range(3, 6))
     for a, b in zip(unbroken.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    for a, b in zip(weights_to_keep(unbroken, optimizer), weights_to_keep(resumed, second), strict=True):
+    for a, b in zip(
+        evaluation_weights(unbroken, optimizer), evaluation_weights(resumed, second), strict=True
+    ):
         np.testing.assert_array_equal(a, b)
 
 
-def test_the_average_follows_the_weights_at_its_own_pace():
+def test_the_average_follows_the_weights_with_its_decay():
     model = network()
     optimizer, _ = make_optimizer(TrainConfig(**{**CONFIG.__dict__, "ema": 0.5}))
     optimizer.build(model.trainable_variables)
     expected = np.zeros(0)
     for number in range(12):
         steps(model, optimizer, [number])
-        decay = min(0.5, number / (number + 10))  # a young average is short
-        now = model.get_weights()[0]
-        expected = decay * expected + (1 - decay) * now if number else now
-    np.testing.assert_allclose(weights_to_keep(model, optimizer)[0], expected, atol=1e-6)
+        decay = min(0.5, number / (number + 10))  # the decay grows to its limit
+        current = model.get_weights()[0]
+        expected = decay * expected + (1 - decay) * current if number else current
+    np.testing.assert_allclose(evaluation_weights(model, optimizer)[0], expected, atol=1e-6)
     plain, _ = make_optimizer(TrainConfig(**{**CONFIG.__dict__, "ema": 0.0}))
     plain.build(model.trainable_variables)
-    np.testing.assert_array_equal(weights_to_keep(model, plain)[0], model.get_weights()[0])
+    np.testing.assert_array_equal(evaluation_weights(model, plain)[0], model.get_weights()[0])
 
 
 def test_a_step_that_overflows_in_fp16_changes_nothing():
@@ -117,9 +119,9 @@ def test_a_step_that_overflows_in_fp16_changes_nothing():
     optimizer, _ = make_optimizer(TrainConfig(**{**CONFIG.__dict__, "precision": "fp16", "ema": 0.9}))
     optimizer.build(model.trainable_variables)
     steps(model, optimizer, [0])
-    before = model.get_weights() + weights_to_keep(model, optimizer)
+    before = model.get_weights() + evaluation_weights(model, optimizer)
     scale = float(ops.convert_to_numpy(optimizer.dynamic_scale))
     apply(model, optimizer, [np.full(v.shape, np.inf) for v in model.weights])
-    for a, b in zip(model.get_weights() + weights_to_keep(model, optimizer), before, strict=True):
+    for a, b in zip(model.get_weights() + evaluation_weights(model, optimizer), before, strict=True):
         np.testing.assert_array_equal(a, b)
     assert float(ops.convert_to_numpy(optimizer.dynamic_scale)) == scale / 2

@@ -1,4 +1,4 @@
-"""A batch on two devices is the same batch. JAX shows one CPU as two; skipped where it is not installed."""
+"""Training on two devices equals training on one. JAX presents one CPU as two; skipped without JAX."""
 
 import os
 import subprocess
@@ -13,23 +13,24 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from vsrcli.errors import EngineError, UsageError
-from vsrcli.models import architectures, registry
+from vsrcli.models import architectures
+from vsrcli.models.weights import load_model, read_weights
 from vsrcli.train import loop
-from vsrcli.train.footage import Pair
+from vsrcli.train.footage import TrainingPair
 
 small = replace(architectures.ARCHITECTURES["duf-r-s"], options={"width": 8, "blocks": 1, "head": 8})
 architectures.ARCHITECTURES["duf-r-s"] = small
 rng = np.random.default_rng(0)
-pairs = [Pair("a", "clip", rng.integers(0, 256, (9, 48, 48, 3), dtype=np.uint8),
-              rng.integers(0, 256, (1, 9, 24, 24, 3), dtype=np.uint8))]
+pairs = [TrainingPair("a", "clip", rng.integers(0, 256, (9, 48, 48, 3), dtype=np.uint8),
+                      rng.integers(0, 256, (1, 9, 24, 24, 3), dtype=np.uint8))]
 config = loop.TrainConfig("duf-r-s", 2, "video", steps=3, batch=4, frames=8, crop=8, optimizer="muon")
 weights = {}
-for gpus, place in ((1, "host"), (2, "host"), (2, "device")):
+for gpus, placement in ((1, "host"), (2, "host"), (2, "device")):
     losses = []
-    run = Path(sys.argv[1]) / f"{gpus}{place}"
-    here = replace(config, gpus=gpus, data=place)
-    path = loop.train(here, pairs, run, on_step=lambda report: losses.append(report.loss))
-    weights[gpus, place] = registry.load(registry.read_weights(path)).get_weights()
+    run = Path(sys.argv[1]) / f"{gpus}{placement}"
+    run_config = replace(config, gpus=gpus, data=placement)
+    path = loop.train(run_config, pairs, run, on_step=lambda report: losses.append(report.loss))
+    weights[gpus, placement] = load_model(read_weights(path)).get_weights()
     print(losses)
 for others in list(weights.values())[1:]:
     for a, b in zip(weights[1, "host"], others, strict=True):
@@ -57,4 +58,4 @@ def test_two_devices_train_as_one(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "--gpus 3: jax sees 2 (cpu:0, cpu:1)" in done.stdout
-    assert "--batch 3 cannot be shared out to 2 GPUs" in done.stdout
+    assert "--batch 3 cannot be split among 2 GPUs" in done.stdout

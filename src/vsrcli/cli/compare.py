@@ -312,7 +312,7 @@ class ComparisonWriter:
         check_times(comparison, times)
         at = times[0] if times else spread_times(comparison, 1)[0]
         write_image(comparison, self._target, layout, at, overwrite=self._overwrite, ffmpeg=self._ffmpeg)
-        return "{}x{}".format(*layout.size)
+        return "{}x{}".format(*layout.canvas_size)
 
     def write_page(
         self, times: tuple[Fraction, ...], count: int, crop: DetailCrop | None, *, vmaf: bool
@@ -330,13 +330,13 @@ class ComparisonWriter:
                 comparison,
                 page_times,
                 vmaf=vmaf,
-                on_moment=lambda done: self._update(done, total),
+                on_progress=lambda done: self._update(done, total),
                 on_notice=progress.print_line,
                 ffmpeg=self._ffmpeg,
             )
         size = write_page(comparison, snapshots, self._target, crop=crop, overwrite=self._overwrite)
-        images = f"{len(comparison.all)} videos, {len(snapshots.shots)} images each ({snapshots.coding})"
-        return f"{images}, {size / 1e6:.1f} MB", snapshots.figures
+        counts = f"{len(comparison.all_videos)} videos, {len(snapshots.snapshots)} images each"
+        return f"{counts} ({snapshots.image_format}), {size / 1e6:.1f} MB", snapshots.scores
 
     def write_video(
         self, layout: Layout, options: EncodeOptions, *, vmaf: bool
@@ -352,7 +352,7 @@ class ComparisonWriter:
                 plan,
                 layout,
                 vmaf=vmaf,
-                on_moment=lambda done: self._update(done, total),
+                on_progress=lambda done: self._update(done, total),
                 on_notice=progress.print_line,
                 ffmpeg=self._ffmpeg,
             )
@@ -365,7 +365,7 @@ class ComparisonWriter:
     def _expected_frames(self) -> int | None:
         """Return the number of frames to compare, None if the length or the frame rate is unknown."""
         comparison = self._comparison
-        rate = comparison.films[0].source.video.frame_rate
+        rate = comparison.videos[0].source.video.frame_rate
         if comparison.end is None or rate is None:
             return None
         return max(round((comparison.end - comparison.start) * rate), 1)
@@ -378,10 +378,10 @@ def print_scores(comparison: Comparison, scores: ScoreSeries) -> None:
     for metric in scores.metrics:
         unit = f", {metric.unit}" if metric.unit else ""
         table.add_column(metric.name + unit, justify="right", no_wrap=True)
-    for index, video in enumerate(comparison.films):
+    for index, video in enumerate(comparison.videos):
         cells = []
         for metric in scores.metrics:
-            lowest = scores.values[metric.key][index][scores.worst(metric, index)]
+            lowest = scores.values[metric.key][index][scores.worst_frame(metric, index)]
             cells.append(f"{scores.mean(metric, index):.{metric.digits}f} / {lowest:.{metric.digits}f}")
         table.add_row(Text(video.title), *cells)
     Console(markup=False, highlight=False, emoji=False).print(table)
@@ -437,9 +437,9 @@ def _crop(values: dict[str, Any]) -> DetailCrop | None:
 
 def _layout(comparison: Comparison, kind: str, values: dict[str, Any]) -> Layout:
     """Return the layout; the reference is shown, too, unless the layout has room for two videos only."""
-    crop, count = _crop(values), len(comparison.films)
+    crop, count = _crop(values), len(comparison.videos)
     name = values["layout"] or ("split" if kind == "video" and count == 2 else "side")
-    shown_count = count if name in ("split", "wipe") else len(comparison.all)
+    shown_count = count if name in ("split", "wipe") else len(comparison.all_videos)
     zoom = values["zoom"]
     if zoom is None and crop is not None:
         zoom = max(min(comparison.width // crop.width, comparison.height // crop.height), 1)
@@ -450,5 +450,5 @@ def _layout(comparison: Comparison, kind: str, values: dict[str, Any]) -> Layout
         shown_count,
         crop,
         zoom or 1,
-        named=not values["no_labels"],
+        has_labels=not values["no_labels"],
     )

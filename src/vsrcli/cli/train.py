@@ -17,9 +17,8 @@ from vsrcli.degradations import PRESETS
 from vsrcli.models.architectures import ARCHITECTURES
 from vsrcli.system.signals import catch_signals
 from vsrcli.system.text import format_duration
-from vsrcli.train.config import DATA_PLACEMENTS, OPTIMIZERS, PRECISIONS, StepReport, TrainConfig
+from vsrcli.train.config import DATA_PLACEMENTS, LOSSES, OPTIMIZERS, PRECISIONS, StepReport, TrainConfig
 from vsrcli.train.footage import Footage
-from vsrcli.train.optimizers import LOSSES
 
 _DEFAULT = TrainConfig()
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -120,9 +119,7 @@ def _config_option(group: OptionGroup, flag: str, value_type: Any, text: str) ->
     group="Training data",
     help="Keep decoded footage in this folder.",
 )
-@_config_option(
-    "Optimization", "--loss", click.Choice(list(LOSSES)), "Minimize this loss, charbonnier or huber."
-)
+@_config_option("Optimization", "--loss", click.Choice(LOSSES), "Minimize this loss, charbonnier or huber.")
 @_config_option(
     "Optimization",
     "--temporal-weight",
@@ -233,9 +230,9 @@ def train(
             validation=validation,
             card=model_card(context, footage),
             init=init,
-            stop=lambda: cancel.signum,
+            poll_signal=lambda: cancel.signum,
             on_step=on_step,
-            on_note=progress.print_line,
+            on_notice=progress.print_line,
         )
         progress.print_line(f"{config.steps} steps done: {weights}")
 
@@ -252,7 +249,7 @@ def model_card(context: click.Context, footage: Footage) -> dict[str, Any]:
             "folder": footage.root.resolve().name,
             "clips": len(footage.clips),
             "photos": len(footage.photos),
-            "skipped": footage.skipped,
+            "skipped": footage.skipped_count,
         },
         "licence": LICENCE,
         "credits": credits_of(footage),
@@ -294,7 +291,9 @@ def _counts(footage: Footage) -> str:
     """Return text such as ``2 clips, 1 photograph, 3 left out by manifest.csv``."""
     counts = {"clip": len(footage.clips), "photograph": len(footage.photos)}
     parts = [f"{count} {name}{'s' * (count > 1)}" for name, count in counts.items() if count]
-    return ", ".join(parts + [f"{footage.skipped} left out by manifest.csv"] * (footage.skipped > 0))
+    if footage.skipped_count:
+        parts.append(f"{footage.skipped_count} left out by manifest.csv")
+    return ", ".join(parts)
 
 
 class _StepAverages:
@@ -308,7 +307,7 @@ class _StepAverages:
         self._steps += 1
         if self._steps > 1:
             self._seconds += report.seconds
-            self._waiting_seconds += report.waited
+            self._waiting_seconds += report.wait_seconds
         self._loss += (report.loss - self._loss) / min(self._steps, 50)
         step_seconds = self._seconds / max(self._steps - 1, 1) or report.seconds
         waiting = self._waiting_seconds / self._seconds if self._seconds else 0.0

@@ -1,6 +1,6 @@
-"""Films beside each other, moment by moment: as a film, as a picture, as a page; and how near they are to a
-reference.
+"""Compare videos frame by frame, as a video, an image or an HTML page, with scores against a reference.
 
-``films`` says what is compared, ``moments`` brings the pictures that belong together, ``layout`` puts them on
-one canvas; ``film``, ``still`` and ``page`` write what comes of it, ``figures`` and ``vmaf`` measure.
+``inputs`` plans a comparison, ``alignment`` yields frames of all videos at the same time, ``canvas`` composes
+them into one image, ``scoring`` measures them; ``writers`` and ``html`` write the results, the latter from
+the ``snapshots`` of a page.
 """

@@ -1,7 +1,7 @@
-"""The pictures that films show at the same moment, streamed or looked up; a few are in memory at a time.
+"""Frames that videos show at the same time, streamed or found by seeking; a few are in memory at a time.
 
-The first film's pictures set the moments. Another film shows at a moment what a player would: the last
-picture that is not later, where times may differ by what containers round them by.
+The first video's frames set the times. At each time, another video shows what a player would: its last frame
+that is not later, with a tolerance for times that containers round.
 """
 
 from __future__ import annotations
@@ -20,129 +20,147 @@ from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.types import Frame
 
-_BACK = (Fraction(1, 4), Fraction(4), None)  # seconds before a moment in which its picture may have begun
+# Seconds to seek before a time, in turn, until a frame is found that starts there; None: from the beginning.
+_SEEK_MARGINS = (Fraction(1, 4), Fraction(4), None)
 
 
 @dataclass(frozen=True, eq=False)
 class AlignedFrames:
-    """What all films show at one time.
+    """Images of all videos at one time.
 
     Attributes:
-        number: of the first film's picture, from 0 at the line-up's start; None if it was looked up.
-        time: seconds since the films' first pictures.
-        frame: the first film's picture as it is, with its own time.
-        pictures: one for each of ``ModelComparison.all``, (height, width, 3) of the common size, uint8 or uint16.
+        index: index of the first video's frame, from the comparison's start; None if found by seeking.
+        time: seconds since the videos' first frames.
+        frame: the first video's frame, unchanged, with its own timestamp.
+        images: one for each of ``Comparison.all_videos``, (height, width, 3) of the common size, uint8 or
+            uint16.
     """
 
-    number: int | None
+    index: int | None
     time: Fraction
     frame: Frame
-    pictures: tuple[np.ndarray, ...]
+    images: tuple[np.ndarray, ...]
 
 
-def iter_aligned(line: Comparison, *, deep: bool = False, ffmpeg: Ffmpeg) -> Iterator[AlignedFrames]:
-    """All moments of the line-up, in order.
+def iter_aligned(
+    comparison: Comparison, *, high_bit_depth: bool = False, ffmpeg: Ffmpeg
+) -> Iterator[AlignedFrames]:
+    """Yield the aligned frames of the whole comparison, in order.
 
     Args:
-        line: what is compared.
-        deep: pictures are uint16 (0..65535), otherwise uint8.
+        comparison: the comparison.
+        high_bit_depth: images are uint16 (0..65535), otherwise uint8.
         ffmpeg: the executable to run.
 
     Raises:
-        DecodeError: a film is damaged.
-        InputError: a film ends before its container says so.
+        DecodeError: a video is damaged.
+        InputError: the videos share no frame.
     """
-    first, *others = line.all
-    with ExitStack() as open_films:
-        shown = [
-            open_films.enter_context(closing(TimedReader(film, line.start, ffmpeg=ffmpeg))) for film in others
+    first, *others = comparison.all_videos
+    with ExitStack() as stack:
+        readers = [
+            stack.enter_context(closing(TimedReader(video, comparison.start, ffmpeg=ffmpeg)))
+            for video in others
         ]
-        begin = first.zero + line.start - first.tolerance - first.source.start
-        end = None if line.end is None else first.zero + line.end - first.tolerance - first.source.start
-        reader = open_films.enter_context(
+        begin = first.origin + comparison.start - first.tolerance - first.source.start
+        end = None
+        if comparison.end is not None:
+            end = first.origin + comparison.end - first.tolerance - first.source.start
+        decoder = stack.enter_context(
             Decoder(first.source, start=begin if begin > 0 else None, end=end, ffmpeg=ffmpeg)
         )
-        for number, frame in enumerate(reader):
-            time = frame.time - first.zero
-            at = [film.at(time) for film in shown]
-            if any(each is None for each in at):
-                if number == 0:
+        for index, frame in enumerate(decoder):
+            time = frame.time - first.origin
+            frames = [reader.frame_at(time) for reader in readers]
+            if any(each is None for each in frames):
+                if index == 0:
                     raise InputError(
-                        f"the films share no picture from {float(time):g} s on: give another --start"
+                        f"the videos share no frame from {float(time):g} s on: use another --start"
                     )
                 return  # unknown lengths: the common part is over
-            pixels = (frame.pixels, *(each.pixels for each in at if each is not None))
-            yield AlignedFrames(number, time, frame, tuple(_fitted(each, line, deep) for each in pixels))
+            pixels = (frame.pixels, *(each.pixels for each in frames if each is not None))
+            yield AlignedFrames(
+                index, time, frame, tuple(_fit(each, comparison, high_bit_depth) for each in pixels)
+            )
 
 
-def aligned_at(line: Comparison, times: Sequence[Fraction], *, ffmpeg: Ffmpeg) -> Iterator[AlignedFrames]:
-    """The moments at ``times`` (or just before), found by seeking; uint8.
+def aligned_at(
+    comparison: Comparison, times: Sequence[Fraction], *, ffmpeg: Ffmpeg
+) -> Iterator[AlignedFrames]:
+    """Yield the aligned frames at ``times`` (or just before), found by seeking; images are uint8.
 
     Raises:
-        DecodeError: a film is damaged.
-        InputError: nothing is shown there.
+        DecodeError: a video is damaged.
+        InputError: a video has no frame there.
     """
     for time in times:
-        first = _looked_up(line.films[0], time, ffmpeg)
-        exact = first.time - line.films[0].zero
-        rest = [_looked_up(film, exact, ffmpeg) for film in line.all[1:]]
-        pixels = (first.pixels, *(each.pixels for each in rest))
-        yield AlignedFrames(None, exact, first, tuple(_fitted(each, line, False) for each in pixels))
+        first = _seek_frame(comparison.videos[0], time, ffmpeg)
+        exact = first.time - comparison.videos[0].origin
+        others = [_seek_frame(video, exact, ffmpeg) for video in comparison.all_videos[1:]]
+        pixels = (first.pixels, *(each.pixels for each in others))
+        yield AlignedFrames(None, exact, first, tuple(_fit(each, comparison, False) for each in pixels))
 
 
 class TimedReader:
-    """One film as it is shown, asked for later and later moments; close it when done.
+    """Read the frames of a video at ascending times; close it when done.
 
     Args:
-        film: the film.
-        start: the first moment that will be asked for.
+        video: the video.
+        start: the first time that will be requested.
         ffmpeg: the executable to run.
     """
 
-    def __init__(self, film: ComparedVideo, start: Fraction, *, ffmpeg: Ffmpeg) -> None:
-        self._film = film
-        self._decoder, self._frames, self._next = _opened(film, start, ffmpeg)
-        self._now: Frame | None = None
-        self._step = Fraction(0)
+    def __init__(self, video: ComparedVideo, start: Fraction, *, ffmpeg: Ffmpeg) -> None:
+        self._video = video
+        self._decoder, self._frames, self._next = _open_before(video, start, ffmpeg)
+        self._current: Frame | None = None
+        self._last_interval = Fraction(0)
 
-    def at(self, moment: Fraction) -> Frame | None:
-        """What is shown then; before the first picture that one, after the last one's time None."""
-        latest = self._film.zero + moment + self._film.tolerance
-        while self._next is not None and (self._now is None or self._next.time <= latest):
-            if self._now is not None:
-                self._step = self._next.time - self._now.time
-            self._now, self._next = self._next, next(self._frames, None)
-        if self._next is None and self._now is not None:
-            rate = self._film.source.video.frame_rate
-            lasts = max(self._step, 1 / rate if rate else self._step)
-            stated = self._film.zero + (self._film.end or 0)
-            if latest - 2 * self._film.tolerance >= max(self._now.time + lasts, stated):
+    def frame_at(self, time: Fraction) -> Frame | None:
+        """Return the frame at ``time``: before the first frame, that one; after the last one's end, None.
+
+        Times must ascend from call to call.
+        """
+        latest = self._video.origin + time + self._video.tolerance
+        while self._next is not None and (self._current is None or self._next.time <= latest):
+            if self._current is not None:
+                self._last_interval = self._next.time - self._current.time
+            self._current, self._next = self._next, next(self._frames, None)
+        if self._next is None and self._current is not None:
+            rate = self._video.source.video.frame_rate
+            lasts = max(self._last_interval, 1 / rate if rate else self._last_interval)
+            stated = self._video.origin + (self._video.end or 0)
+            if latest - 2 * self._video.tolerance >= max(self._current.time + lasts, stated):
                 return None
-        return self._now
+        return self._current
 
     def close(self) -> None:
         """End the decoder."""
         self._decoder.close()
 
 
-def _looked_up(film: ComparedVideo, moment: Fraction, ffmpeg: Ffmpeg) -> Frame:
-    with closing(TimedReader(film, moment, ffmpeg=ffmpeg)) as showing:
-        frame = showing.at(moment)
+def _seek_frame(video: ComparedVideo, time: Fraction, ffmpeg: Ffmpeg) -> Frame:
+    with closing(TimedReader(video, time, ffmpeg=ffmpeg)) as reader:
+        frame = reader.frame_at(time)
     if frame is None:
-        raise InputError(f"{film.source.path} shows nothing at {float(moment):g} s; choose an earlier moment")
+        raise InputError(f"{video.source.path} has no frame at {float(time):g} s; choose an earlier time")
     return frame
 
 
-def _opened(
-    film: ComparedVideo, start: Fraction, ffmpeg: Ffmpeg
+def _open_before(
+    video: ComparedVideo, start: Fraction, ffmpeg: Ffmpeg
 ) -> tuple[Decoder, Iterator[Frame], Frame | None]:
-    """A decoder, its frames, and the first of them, which is not later than ``start`` if any such exists."""
-    wanted = film.zero + start + film.tolerance
-    for back in _BACK:
-        begin = None if back is None else film.zero + start - back - film.source.start
-        if begin is None or begin <= 0 or begin + film.source.start <= film.source.video.start:
+    """Open a decoder at a frame that is not later than ``start``, if there is one.
+
+    Returns:
+        The decoder, its further frames, and the first frame.
+    """
+    latest = video.origin + start + video.tolerance
+    for margin in _SEEK_MARGINS:
+        begin = None if margin is None else video.origin + start - margin - video.source.start
+        if begin is None or begin <= 0 or begin + video.source.start <= video.source.video.start:
             begin = None
-        decoder = Decoder(film.source, start=begin, ffmpeg=ffmpeg)
+        decoder = Decoder(video.source, start=begin, ffmpeg=ffmpeg)
         try:
             frames = iter(decoder)
             first = next(frames, None)
@@ -150,23 +168,23 @@ def _opened(
             decoder.close()
             if begin is None or not isinstance(error, InputError):
                 raise
-            continue  # no picture begins so shortly before: look from further back
-        if begin is None or (first is not None and first.time <= wanted):
+            continue  # no frame starts in this interval: seek further back
+        if begin is None or (first is not None and first.time <= latest):
             return decoder, frames, first
         decoder.close()
-    raise AssertionError("the last attempt begins at the beginning")
+    raise AssertionError("the last attempt decodes from the beginning")
 
 
-def _fitted(pixels: np.ndarray, line: Comparison, deep: bool) -> np.ndarray:
-    """At the common size and depth."""
-    target = np.uint16 if deep else np.uint8
-    top, most = np.iinfo(pixels.dtype).max, np.iinfo(target).max
-    if pixels.shape[:2] != (line.height, line.width):
-        scaled = resize(pixels, line.height, line.width, line.kernel)
-        scaled *= np.float32(most / top)
-        return np.rint(scaled, out=scaled).clip(0, most).astype(target)
-    if pixels.dtype == target:
+def _fit(pixels: np.ndarray, comparison: Comparison, high_bit_depth: bool) -> np.ndarray:
+    """Convert pixels to the common size and bit depth."""
+    dtype = np.uint16 if high_bit_depth else np.uint8
+    source_max, target_max = np.iinfo(pixels.dtype).max, np.iinfo(dtype).max
+    if pixels.shape[:2] != (comparison.height, comparison.width):
+        scaled = resize(pixels, comparison.height, comparison.width, comparison.kernel)
+        scaled *= np.float32(target_max / source_max)
+        return np.rint(scaled, out=scaled).clip(0, target_max).astype(dtype)
+    if pixels.dtype == dtype:
         return pixels
-    if deep:
+    if high_bit_depth:
         return pixels.astype(np.uint16) * np.uint16(257)
     return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)

@@ -1,8 +1,6 @@
-"""Several pictures on one canvas: a split screen, side by side, one below the other.
+"""Compose images on one canvas (split screen, side by side, stacked), with text labels.
 
-Words on pictures.
-
-A font for words on pictures: Pillow's own, and for letters that it lacks one of the system's.
+Labels use Pillow's own font, or a system font for characters that it lacks.
 """
 
 from __future__ import annotations
@@ -21,8 +19,8 @@ from PIL import Image, ImageDraw, ImageFont
 from vsrcli.errors import UsageError
 from vsrcli.evaluate.crops import DetailCrop
 
-# Names by which Pillow finds a font on Linux, macOS and Windows; the first that has all letters is taken.
-_SYSTEM = (
+# Names by which Pillow finds a font on Linux, macOS and Windows; the first with all characters is used.
+_SYSTEM_FONTS = (
     "DejaVuSans.ttf",
     "NotoSans-Regular.ttf",
     "LiberationSans-Regular.ttf",
@@ -34,35 +32,36 @@ _SYSTEM = (
     "segoeui.ttf",
     "msyh.ttc",
 )
-_PLAIN = str.maketrans(
+_ASCII_SUBSTITUTES = str.maketrans(
     {"×": "x", "·": "-", "–": "-", "—": "-", "…": "...", "ß": "ss", "ø": "o", "æ": "ae", "ł": "l"}
 )
-_NOTHING = "\U0010ffff"  # no font has it: what is drawn instead is drawn for every missing letter
+_UNASSIGNED = "\U0010ffff"  # in no font: it is drawn like every missing character
 
 
 def pick_font(text: str, size: int) -> tuple[str, Any]:
-    """Text and a font that has its letters.
+    """Choose a font that has all characters of a text.
 
-    Letters that no font here has lose their marks, and become ``?`` where even that does not help.
+    If there is none, characters lose their diacritics, or become ``?`` where that does not help.
 
     Args:
         text: one line.
-        size: in pixels.
+        size: font size in pixels.
 
     Returns:
-        The text, mostly as it is, and a Pillow font.
+        The text, mostly unchanged, and a Pillow font.
     """
-    for name in (None, *_SYSTEM):
-        font = _font(name, size)
-        if font is not None and all(_has(name, mark) for mark in text):
+    for name in (None, *_SYSTEM_FONTS):
+        font = _load_font(name, size)
+        if font is not None and all(_has_glyph(name, character) for character in text):
             return text, font
-    apart = unicodedata.normalize("NFKD", text.translate(_PLAIN))
-    bare = "".join(mark for mark in apart if not unicodedata.combining(mark))
-    return "".join(mark if _has(None, mark) else "?" for mark in bare), _font(None, size)
+    decomposed = unicodedata.normalize("NFKD", text.translate(_ASCII_SUBSTITUTES))
+    base = "".join(character for character in decomposed if not unicodedata.combining(character))
+    drawable = "".join(character if _has_glyph(None, character) else "?" for character in base)
+    return drawable, _load_font(None, size)
 
 
 @lru_cache(maxsize=64)
-def _font(name: str | None, size: int) -> Any:
+def _load_font(name: str | None, size: int) -> Any:
     if name is None:
         return ImageFont.load_default(size=size)
     try:
@@ -72,120 +71,122 @@ def _font(name: str | None, size: int) -> Any:
 
 
 @lru_cache(maxsize=4096)
-def _has(name: str | None, mark: str) -> bool:
-    font = _font(name, 16)
-    if mark.isspace():
+def _has_glyph(name: str | None, character: str) -> bool:
+    font = _load_font(name, 16)
+    if character.isspace():
         return True
-    drawn, missing = font.getmask(mark), font.getmask(_NOTHING)
+    drawn, missing = font.getmask(character), font.getmask(_UNASSIGNED)
     return drawn.size != missing.size or bytes(drawn) != bytes(missing)
 
 
-_PAPER, _INK = (24, 26, 30), (240, 242, 245)
-_SMALLEST, _LARGEST = 11, 44
-_THROUGH = 190  # opacity of a chip's ground, of 255: the picture is seen below it
+_BACKGROUND, _FOREGROUND = (24, 26, 30), (240, 242, 245)
+_MIN_FONT_SIZE, _MAX_FONT_SIZE = 11, 44
+_BADGE_OPACITY = 190  # of a badge's background, of 255: the image shines through
 
 
 def font_size(height: int) -> int:
-    """Pixels that suit a picture of so many rows."""
-    return max(_SMALLEST, min(_LARGEST, round(height / 26)))
+    """Return the font size in pixels for an image of ``height`` pixels."""
+    return max(_MIN_FONT_SIZE, min(_MAX_FONT_SIZE, round(height / 26)))
 
 
-def head_height(height: int) -> int:
-    """Rows of a strip above a picture of so many rows; even."""
+def strip_height(height: int) -> int:
+    """Return the height of the label strip above an image of ``height`` pixels; even."""
     return 2 * font_size(height)
 
 
 @lru_cache(maxsize=256)
-def label_badge(text: str, width: int, size: int) -> np.ndarray:
-    """Words on a dark ground with round corners, to lie on a picture.
+def label_badge(text: str, max_width: int, font_pixels: int) -> np.ndarray:
+    """Draw a label on a dark, rounded background, to blend over an image.
 
     Args:
         text: one line; its middle is left out if it is too wide.
-        width: pixels that there are at most.
-        size: of the font.
+        max_width: largest width in pixels.
+        font_pixels: font size.
 
     Returns:
-        uint8 (rows, columns, 4), straight alpha; no columns where there is no room for a letter.
+        uint8 (rows, columns, 4), straight alpha; of size 0 if not even one character fits.
     """
-    text, font = pick_font(text, size)
-    pad = round(size * 0.6)
-    shown = shortened(text, width - 2 * pad, font)
-    if not shown:
+    text, font = pick_font(text, font_pixels)
+    pad = round(font_pixels * 0.6)
+    label = shorten(text, max_width - 2 * pad, font)
+    if not label:
         return np.zeros((0, 0, 4), np.uint8)
-    columns, rows = round(font.getlength(shown)) + 2 * pad, round(size * 1.7)
+    columns, rows = round(font.getlength(label)) + 2 * pad, round(font_pixels * 1.7)
     image = Image.new("RGBA", (columns, rows))
     draw = ImageDraw.Draw(image)
-    draw.rounded_rectangle((0, 0, columns - 1, rows - 1), radius=rows // 4, fill=(*_PAPER, _THROUGH))
-    draw.text((columns / 2, rows / 2), shown, fill=(*_INK, 255), font=font, anchor="mm")
+    draw.rounded_rectangle(
+        (0, 0, columns - 1, rows - 1), radius=rows // 4, fill=(*_BACKGROUND, _BADGE_OPACITY)
+    )
+    draw.text((columns / 2, rows / 2), label, fill=(*_FOREGROUND, 255), font=font, anchor="mm")
     return np.asarray(image)
 
 
 @lru_cache(maxsize=256)
-def label_strip(text: str, width: int, height: int, size: int) -> np.ndarray:
-    """Words in the middle of an opaque strip: uint8 (height, width, 3)."""
-    image = Image.new("RGB", (width, height), _PAPER)
-    text, font = pick_font(text, size)
-    shown = shortened(text, width - size, font)
-    ImageDraw.Draw(image).text((width / 2, height / 2), shown, fill=_INK, font=font, anchor="mm")
+def label_strip(text: str, width: int, height: int, font_pixels: int) -> np.ndarray:
+    """Draw a label centred on an opaque strip: uint8 (height, width, 3)."""
+    image = Image.new("RGB", (width, height), _BACKGROUND)
+    text, font = pick_font(text, font_pixels)
+    label = shorten(text, width - font_pixels, font)
+    ImageDraw.Draw(image).text((width / 2, height / 2), label, fill=_FOREGROUND, font=font, anchor="mm")
     return np.asarray(image)
 
 
-def shortened(text: str, width: float, font: Any) -> str:
-    """The text, or as much of its beginning and end as fits into ``width`` pixels; empty if nothing does."""
-    if font.getlength(text) <= width:
+def shorten(text: str, max_width: float, font: Any) -> str:
+    """Return the text, shortened in its middle to ``max_width`` pixels; empty if nothing fits."""
+    if font.getlength(text) <= max_width:
         return text
-    for kept in range(len(text) - 1, 1, -1):
-        cut = f"{text[: (kept + 1) // 2]}...{text[-(kept // 2) :]}"
-        if font.getlength(cut) <= width:
-            return cut
+    for length in range(len(text) - 1, 1, -1):
+        candidate = f"{text[: (length + 1) // 2]}...{text[-(length // 2) :]}"
+        if font.getlength(candidate) <= max_width:
+            return candidate
     return ""
 
 
-def blend_patch(picture: np.ndarray, patch: np.ndarray, left: int, top: int) -> None:
-    """Blend a patch into a picture, in place; what lies outside is cut off.
+def blend_patch(image: np.ndarray, patch: np.ndarray, left: int, top: int) -> None:
+    """Blend a patch into an image, in place; parts outside the image are clipped.
 
     Args:
-        picture: (H, W, 3), uint8 or uint16.
-        patch: from :func:`chip`.
-        left, top: where its corner comes to lie.
+        image: (H, W, 3), uint8 or uint16.
+        patch: from :func:`label_badge`.
+        left, top: position of the patch's corner.
     """
-    patch = patch[: max(picture.shape[0] - top, 0), : max(picture.shape[1] - left, 0)]
+    patch = patch[: max(image.shape[0] - top, 0), : max(image.shape[1] - left, 0)]
     rows, columns = patch.shape[:2]
     if not rows or not columns:
         return
-    scale = np.iinfo(picture.dtype).max / 255
-    below = picture[top : top + rows, left : left + columns]
+    scale = np.iinfo(image.dtype).max / 255
+    region = image[top : top + rows, left : left + columns]
     opacity = patch[..., 3:].astype(np.float32) / 255
-    blended = below * (1 - opacity) + patch[..., :3] * np.float32(scale) * opacity
-    below[...] = np.rint(blended).astype(picture.dtype)
+    blended = region * (1 - opacity) + patch[..., :3] * np.float32(scale) * opacity
+    region[...] = np.rint(blended).astype(image.dtype)
 
 
 def blank_canvas(height: int, width: int, dtype: np.dtype) -> np.ndarray:
-    """An empty canvas: (height, width, 3)."""
+    """Return an empty canvas (height, width, 3)."""
     scale = np.iinfo(dtype).max // 255
-    return np.tile(np.array(_PAPER, dtype) * np.array(scale, dtype), (height, width, 1))
+    return np.tile(np.array(_BACKGROUND, dtype) * np.array(scale, dtype), (height, width, 1))
 
 
 LAYOUTS = ("split", "wipe", "side", "stack")
-PERIOD = Fraction(6)  # seconds in which a wipe goes once to and fro
-_GAP = 4  # pixels between pictures; even
-_LIGHT, _DARK = 245, 20  # of the dividing line: seen on any ground
+WIPE_PERIOD = Fraction(6)  # seconds for the dividing line to move across and back
+_GAP = 4  # pixels between panels; even
+_LINE_LIGHT, _LINE_DARK = 245, 20  # of the dividing line: visible on any background
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How pictures of one size come together.
+    """Arrangement of images of one size on a canvas.
 
     Attributes:
-        kind: one of ``LAYOUTS``; ``split`` and ``wipe`` take two pictures.
-        width, height: pixels of each picture as it comes.
-        count: how many there are.
-        crop: the part of each that is shown; None: all of it.
-        zoom: whole factor by which it is enlarged; pixels stay squares.
-        named: whether there are labels.
+        kind: one of ``LAYOUTS``; ``split`` and ``wipe`` need two images.
+        width, height: size of each image in pixels.
+        count: number of images.
+        crop: the part of each image to show; None: all of it.
+        zoom: integer factor by which the part is enlarged, repeating pixels.
+        has_labels: whether labels are drawn.
 
     Raises:
-        UsageError: a kind that does not take so many, or a crop that is not inside.
+        UsageError: ``kind`` does not support ``count`` images, or the crop is not inside the image.
     """
 
     kind: str
@@ -194,95 +195,101 @@ class Layout:
     count: int
     crop: DetailCrop | None = None
     zoom: int = 1
-    named: bool = True
+    has_labels: bool = True
 
     def __post_init__(self) -> None:
         if self.kind in ("split", "wipe") and self.count != 2:
-            raise UsageError(f"--layout {self.kind} shows two films, not {self.count}: use side or stack")
+            raise UsageError(f"--layout {self.kind} shows two videos, not {self.count}: use side or stack")
         if self.crop is not None:
             self.crop.extract(np.empty((self.height, self.width, 1), np.uint8))
 
     @property
-    def panel(self) -> tuple[int, int]:
-        """Width and height of one picture on the canvas."""
+    def panel_size(self) -> tuple[int, int]:
+        """Width and height of one image on the canvas."""
         width, height = (
             (self.width, self.height) if self.crop is None else (self.crop.width, self.crop.height)
         )
         return width * self.zoom, height * self.zoom
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Width and height of the canvas. Both are even, but for one picture's own."""
-        width, height = self.panel
+    def canvas_size(self) -> tuple[int, int]:
+        """Width and height of the canvas; even for ``side`` and ``stack``, else those of one image."""
+        width, height = self.panel_size
         if self.kind in ("split", "wipe"):
             return width, height
-        head = self._head
+        strip = self._strip_height
         if self.kind == "side":
             width = self.count * width + (self.count - 1) * _GAP
-            return width + width % 2, head + height + height % 2
-        height = self.count * (head + height) + (self.count - 1) * _GAP
+            return width + width % 2, strip + height + height % 2
+        height = self.count * (strip + height) + (self.count - 1) * _GAP
         return width + width % 2, height + height % 2
 
     def compose(
-        self, pictures: Sequence[np.ndarray], labels: Sequence[str], time: Fraction = Fraction(0)
+        self, images: Sequence[np.ndarray], labels: Sequence[str], time: Fraction = Fraction(0)
     ) -> np.ndarray:
-        """The canvas.
+        """Draw the canvas.
 
         Args:
-            pictures: ``count`` of shape (height, width, 3), uint8 or uint16.
+            images: ``count`` of shape (height, width, 3), uint8 or uint16.
             labels: one for each.
-            time: seconds since the beginning, for what moves.
+            time: seconds since the beginning, for ``wipe``.
 
         Returns:
-            (rows, columns, 3) as in ``size``, a new array of the pictures' type.
+            A new array (rows, columns, 3) of ``canvas_size`` and the images' type.
         """
-        parts = [self._part(picture) for picture in pictures]
+        panels = [self._panel(image) for image in images]
         if self.kind in ("split", "wipe"):
-            return self._divided(parts, labels, self._share(time))
-        return self._apart(parts, labels)
+            return self._compose_divided(panels, labels, self._left_share(time))
+        return self._compose_panels(panels, labels)
 
     @property
-    def _head(self) -> int:
-        return head_height(self.panel[1]) if self.named else 0
+    def _strip_height(self) -> int:
+        return strip_height(self.panel_size[1]) if self.has_labels else 0
 
-    def _share(self, time: Fraction) -> float:
-        """Of the width, what the left film has."""
+    def _left_share(self, time: Fraction) -> float:
+        """Return the left image's share of the width."""
         if self.kind == "split":
             return 0.5
-        return 0.5 + 0.5 * math.sin(2 * math.pi * float(time % PERIOD / PERIOD))
+        return 0.5 + 0.5 * math.sin(2 * math.pi * float(time % WIPE_PERIOD / WIPE_PERIOD))
 
-    def _part(self, picture: np.ndarray) -> np.ndarray:
-        part = picture if self.crop is None else self.crop.extract(picture)
+    def _panel(self, image: np.ndarray) -> np.ndarray:
+        part = image if self.crop is None else self.crop.extract(image)
         return part if self.zoom == 1 else part.repeat(self.zoom, axis=0).repeat(self.zoom, axis=1)
 
-    def _divided(self, parts: list[np.ndarray], labels: Sequence[str], share: float) -> np.ndarray:
-        left, right = (np.array(part) for part in parts)
+    def _compose_divided(self, panels: list[np.ndarray], labels: Sequence[str], share: float) -> np.ndarray:
+        left, right = (np.array(part) for part in panels)
         height, width = left.shape[:2]
-        if self.named:
-            size = font_size(height)
-            edge, room = size // 2, width // 2 - size
-            first, second = (label_badge(label, room, size) for label in labels)
+        if self.has_labels:
+            font_pixels = font_size(height)
+            edge, max_width = font_pixels // 2, width // 2 - font_pixels
+            first, second = (label_badge(label, max_width, font_pixels) for label in labels)
             blend_patch(left, first, edge, edge)
             blend_patch(right, second, width - edge - second.shape[1], edge)
         line = round(share * width)
         right[:, :line] = left[:, :line]
         code = np.iinfo(right.dtype).max // 255
         thick = max(1, width // 640)
-        right[:, max(line - 2 * thick, 0) : line + 2 * thick] = _DARK * code
-        right[:, max(line - thick, 0) : line + thick] = _LIGHT * code
+        right[:, max(line - 2 * thick, 0) : line + 2 * thick] = _LINE_DARK * code
+        right[:, max(line - thick, 0) : line + thick] = _LINE_LIGHT * code
         return right
 
-    def _apart(self, parts: list[np.ndarray], labels: Sequence[str]) -> np.ndarray:
-        width, height = self.size
-        across, down = self.panel
-        canvas = blank_canvas(height, width, parts[0].dtype)
+    def _compose_panels(self, panels: list[np.ndarray], labels: Sequence[str]) -> np.ndarray:
+        width, height = self.canvas_size
+        panel_width, panel_height = self.panel_size
+        canvas = blank_canvas(height, width, panels[0].dtype)
         code = np.iinfo(canvas.dtype).max // 255
-        size = font_size(down)
-        step = (across + _GAP, 0) if self.kind == "side" else (0, self._head + down + _GAP)
-        for number, (part, label) in enumerate(zip(parts, labels, strict=True)):
+        font_pixels = font_size(panel_height)
+        step = (
+            (panel_width + _GAP, 0) if self.kind == "side" else (0, self._strip_height + panel_height + _GAP)
+        )
+        for number, (panel, label) in enumerate(zip(panels, labels, strict=True)):
             left, top = number * step[0], number * step[1]
-            if self.named:
-                head = label_strip(label, across, self._head, size)
-                canvas[top : top + self._head, left : left + across] = head.astype(canvas.dtype) * code
-            canvas[top + self._head : top + self._head + down, left : left + across] = part
+            if self.has_labels:
+                strip = label_strip(label, panel_width, self._strip_height, font_pixels)
+                canvas[top : top + self._strip_height, left : left + panel_width] = (
+                    strip.astype(canvas.dtype) * code
+                )
+            canvas[
+                top + self._strip_height : top + self._strip_height + panel_height, left : left + panel_width
+            ] = panel
         return canvas

@@ -1,4 +1,4 @@
-"""Which films are compared, over which moments, at which size: everything before the first picture."""
+"""Plan a comparison: the videos, their common size and time range, before any frame is decoded."""
 
 from __future__ import annotations
 
@@ -15,74 +15,76 @@ from vsrcli.media.timing import last_frame
 from vsrcli.media.types import Source
 
 KERNELS = ("bicubic", "nearest", "lanczos3")
-_SAME_SHAPE = 0.02  # of an aspect ratio: sides are rounded to whole and even pixels
-_NEAR = Fraction(1, 200)  # seconds that clocks of different containers round by, and more
-_FASTEST = 4  # of a frame's duration, the share that times may differ by
+_ASPECT_TOLERANCE = 0.02  # relative: sides are rounded to whole and even pixels
+_TIME_TOLERANCE = Fraction(1, 200)  # seconds; containers round times by less
+_FRAME_FRACTION = Fraction(1, 4)  # of a frame's duration, the largest tolerance
 
 
 @dataclass(frozen=True)
 class ComparedVideo:
-    """One of the films.
+    """One of the compared videos.
 
     Attributes:
-        source: the film, as probed.
-        label: what it is called.
-        zero: seconds on its own clock of moment 0: its first picture, or where the others begin in it.
-        end: moment at which its last picture ends; None if the file does not say.
-        scaling: how its pictures come to the common size (``bicubic x4``); empty if they have it.
+        source: the video, as probed.
+        label: its name in the comparison.
+        origin: its own time, in seconds, that is time 0 of the comparison: the first frame, or where the
+            other videos start in it.
+        end: time at which its last frame ends, from ``origin``; None if unknown.
+        scaling: how its frames are resampled to the common size (``bicubic x4``); empty if they are not.
     """
 
     source: Source
     label: str
-    zero: Fraction
+    origin: Fraction
     end: Fraction | None
     scaling: str = ""
 
     @property
     def title(self) -> str:
-        """The label with what was done to the pictures."""
+        """The label, with the scaling if there is any."""
         return f"{self.label} · {self.scaling}" if self.scaling else self.label
 
     @property
     def tolerance(self) -> Fraction:
-        """Seconds by which a picture may be late and still belong to a moment."""
+        """Seconds by which a frame may be later than a requested time."""
         rate = self.source.video.frame_rate
-        return _NEAR if not rate else min(_NEAR, 1 / (_FASTEST * rate))
+        return _TIME_TOLERANCE if not rate else min(_TIME_TOLERANCE, _FRAME_FRACTION / rate)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared.
+    """A planned comparison of two or more videos.
 
     Attributes:
-        films: two at least; the first one gives times and sound.
-        reference: what they ought to look like, or None.
-        width, height: pixels of the common size: the reference's, else the largest film's.
-        shape: of a pixel at that size (1 = square).
-        start, end: moments that are compared, half open; ``end`` None: to the end of the shortest film.
-        kernel: one of ``KERNELS``, for pictures of another size.
-        notices: what people should know.
+        videos: at least two; the first gives times and audio.
+        reference: the video that the others are measured against, or None.
+        width, height: common size in pixels: the reference's, else the largest video's.
+        sample_aspect_ratio: of a pixel at that size (1 = square).
+        start, end: compared time range in seconds, half open; ``end`` None: to the end of the shortest
+            video, whose length is unknown.
+        kernel: one of ``KERNELS``, for videos of another size.
+        notices: messages for people.
     """
 
-    films: tuple[ComparedVideo, ...]
+    videos: tuple[ComparedVideo, ...]
     reference: ComparedVideo | None
     width: int
     height: int
-    shape: Fraction
+    sample_aspect_ratio: Fraction
     start: Fraction
     end: Fraction | None
     kernel: str
     notices: tuple[str, ...]
 
     @property
-    def all(self) -> tuple[ComparedVideo, ...]:
-        """The films, and the reference behind them if there is one."""
-        return self.films if self.reference is None else (*self.films, self.reference)
+    def all_videos(self) -> tuple[ComparedVideo, ...]:
+        """The videos, followed by the reference if there is one."""
+        return self.videos if self.reference is None else (*self.videos, self.reference)
 
     @property
     def is_full_length(self) -> bool:
-        """Whether the first film is shown to its last picture, as far as anybody knows."""
-        last = self.films[0].end
+        """Whether the first video is compared to its last frame, as far as its length is known."""
+        last = self.videos[0].end
         return self.end is None or (last is not None and self.end >= last)
 
 
@@ -96,81 +98,81 @@ def plan_comparison(
     seconds: Fraction | None = None,
     offset: Fraction = Fraction(0),
 ) -> Comparison:
-    """Look at the films and decide what is compared.
+    """Probe the videos and plan their comparison.
 
     Args:
-        paths: two films or more.
-        reference: what they ought to look like.
-        labels: one for each film; by default their names.
+        paths: two videos or more.
+        reference: the video to measure the others against.
+        labels: one for each video; by default their file names.
         kernel: one of ``KERNELS``.
-        start, seconds: compare from this moment on, for so long; moments count from the first pictures.
-        offset: where the other films begin in the first one and in the reference.
+        start, seconds: start and duration of the comparison; times count from the first frames.
+        offset: time in the first video and in the reference at which the other videos start.
 
     Raises:
-        InputError: a film cannot be read, shows another shape of picture, or has nothing at that time.
-        UsageError: fewer than two films, or another number of labels.
+        InputError: a video cannot be read, has another aspect ratio, or has no frame in the time range.
+        UsageError: fewer than two videos, or another number of labels.
     """
     if len(paths) < 2:
-        raise UsageError("there is nothing to compare one film with: name two or more")
+        raise UsageError("there is nothing to compare one video with: name two or more")
     if labels and len(labels) != len(paths):
         raise UsageError(
-            f"--labels names {len(labels)} of {len(paths)} films: give one for each, separated by commas"
+            f"--labels names {len(labels)} of {len(paths)} videos: give one for each, separated by commas"
         )
-    names = labels or _names(paths)
-    films = [
-        _film(path, name, offset if number == 0 else Fraction(0))
-        for number, (path, name) in enumerate(zip(paths, names, strict=True))
+    label_list = labels or _unique_names(paths)
+    videos = [
+        _probe_video(path, label, offset if index == 0 else Fraction(0))
+        for index, (path, label) in enumerate(zip(paths, label_list, strict=True))
     ]
-    truth = None if reference is None else _film(reference, reference.name, offset)
-    largest = max(films, key=lambda film: film.source.video.width * film.source.video.height)
-    model = (truth or largest).source.video
-    all_films = [*films, *([truth] if truth else [])]
-    _check_shapes(all_films, truth or largest)
-    size = model.width, model.height
-    end, shortened = _common(all_films)
+    truth = None if reference is None else _probe_video(reference, reference.name, offset)
+    largest = max(videos, key=lambda video: video.source.video.width * video.source.video.height)
+    target = (truth or largest).source.video
+    all_videos = [*videos, *([truth] if truth else [])]
+    _check_aspect_ratios(all_videos, truth or largest)
+    size = target.width, target.height
+    end, shortened = _common_end(all_videos)
     if end is not None and start >= end:
         raise InputError(
-            f"nothing to compare from {float(start):g} s on: what the films share ends at {float(end):.6g} s"
+            f"nothing to compare from {float(start):g} s on: what the videos share ends at {float(end):.6g} s"
         )
     if seconds is not None and (end is None or start + seconds <= end):
         end, shortened = start + seconds, ()
-    scaled = [replace(film, scaling=_scaling(film.source, size, kernel)) for film in all_films]
+    scaled = [replace(video, scaling=_describe_scaling(video.source, size, kernel)) for video in all_videos]
     return Comparison(
-        films=tuple(scaled[: len(films)]),
+        videos=tuple(scaled[: len(videos)]),
         reference=scaled[-1] if truth else None,
         width=size[0],
         height=size[1],
-        shape=model.sample_aspect_ratio,
+        sample_aspect_ratio=target.sample_aspect_ratio,
         start=start,
         end=end,
         kernel=kernel,
-        notices=(*shortened, *_resampled(scaled, size), *_colours(scaled)),
+        notices=(*shortened, *_scaling_notices(scaled, size), *_color_notices(scaled)),
     )
 
 
 def escape_controls(text: str) -> str:
-    """Text that a picture or a page can show: bytes that are no UTF-8 and control characters become marks."""
-    shown = os.fsencode(text).decode("utf-8", "replace")
-    return "".join(mark if mark.isprintable() else "\N{REPLACEMENT CHARACTER}" for mark in shown)
+    """Return printable text: control characters and bytes that are not UTF-8 become U+FFFD."""
+    decoded = os.fsencode(text).decode("utf-8", "replace")
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in decoded)
 
 
-def _film(path: Path, label: str, offset: Fraction) -> ComparedVideo:
+def _probe_video(path: Path, label: str, offset: Fraction) -> ComparedVideo:
     source = probe(path)
     video = source.video
-    zero = video.start + offset
+    origin = video.start + offset
     last = last_frame(source, None)
     end = None
     if last is not None:
         end = last[0] + (last[1] or (1 / video.frame_rate if video.frame_rate else 0))
     elif video.duration is not None:
         end = video.start + video.duration
-    if end is not None and end <= zero:
+    if end is not None and end <= origin:
         raise InputError(f"{path} ends before --offset {float(offset):g} s; choose another")
-    return ComparedVideo(source, escape_controls(label), zero, None if end is None else end - zero)
+    return ComparedVideo(source, escape_controls(label), origin, None if end is None else end - origin)
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
-    """File names, with as much of their folders as it takes to tell them apart."""
+def _unique_names(paths: Sequence[Path]) -> list[str]:
+    """Return file names, with as many parent folders as make them distinct."""
     names = [path.name for path in paths]
     depth = 1
     while len(set(names)) < len(names) and depth < max(len(path.parts) for path in paths):
@@ -179,34 +181,38 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _check_shapes(films: Sequence[ComparedVideo], model: ComparedVideo) -> None:
-    """Pictures of another shape do not show the same."""
+def _check_aspect_ratios(videos: Sequence[ComparedVideo], target: ComparedVideo) -> None:
+    """Raise if a video's display aspect ratio differs from the target's.
 
-    def shape(film: ComparedVideo) -> Fraction:
-        video = film.source.video
-        return Fraction(video.width, video.height) * video.sample_aspect_ratio
+    Raises:
+        InputError: the aspect ratios differ; the message names the two videos.
+    """
 
-    for film in films:
-        if abs(shape(film) / shape(model) - 1) > _SAME_SHAPE:
+    def aspect_ratio(video: ComparedVideo) -> Fraction:
+        stream = video.source.video
+        return Fraction(stream.width, stream.height) * stream.sample_aspect_ratio
+
+    for video in videos:
+        if abs(aspect_ratio(video) / aspect_ratio(target) - 1) > _ASPECT_TOLERANCE:
             one, other = (
                 f"{each.source.path} is {each.source.video.width}x{each.source.video.height}, "
-                f"shown as {float(shape(each)):.3f}:1"
-                for each in (film, model)
+                f"shown as {float(aspect_ratio(each)):.3f}:1"
+                for each in (video, target)
             )
-            raise InputError(f"{one}; {other}: cut or scale one of them to the other's shape first")
+            raise InputError(f"{one}; {other}: cut or scale one of them to the other's aspect ratio first")
 
 
-def _common(films: Sequence[ComparedVideo]) -> tuple[Fraction | None, tuple[str, ...]]:
-    """Where the shortest film ends, and a word on it if others go on."""
-    known = [film for film in films if film.end is not None]
+def _common_end(videos: Sequence[ComparedVideo]) -> tuple[Fraction | None, tuple[str, ...]]:
+    """Return where the shortest video ends, and a notice if others are longer; None if no length is known."""
+    known = [video for video in videos if video.end is not None]
     if not known:
         return None, ()
-    ends = {film.label: film.end or Fraction(0) for film in known}
-    shortest = min(known, key=lambda film: film.end or 0)
+    ends = {video.label: video.end or Fraction(0) for video in known}
+    shortest = min(known, key=lambda video: video.end or 0)
     end = shortest.end or Fraction(0)
     rate = shortest.source.video.frame_rate
-    frame = 1 / rate if rate else Fraction(1, 10)
-    longer = [name for name, other in ends.items() if other - end > frame / 2]
+    frame_duration = 1 / rate if rate else Fraction(1, 10)
+    longer = [label for label, other in ends.items() if other - end > frame_duration / 2]
     if not longer:
         return end, ()
     return end, (
@@ -215,38 +221,40 @@ def _common(films: Sequence[ComparedVideo]) -> tuple[Fraction | None, tuple[str,
     )
 
 
-def _scaling(source: Source, size: tuple[int, int], kernel: str) -> str:
+def _describe_scaling(source: Source, size: tuple[int, int], kernel: str) -> str:
     video = source.video
     if (video.width, video.height) == size:
         return ""
-    across, down = Fraction(size[0], video.width), Fraction(size[1], video.height)
+    scale_x, scale_y = Fraction(size[0], video.width), Fraction(size[1], video.height)
     name = kernel.removesuffix("3")
-    if across == down:
-        return f"{name} x{float(across):.4g}"
+    if scale_x == scale_y:
+        return f"{name} x{float(scale_x):.4g}"
     return f"{name} from {video.width}x{video.height}"
 
 
-def _resampled(films: Sequence[ComparedVideo], size: tuple[int, int]) -> list[str]:
+def _scaling_notices(videos: Sequence[ComparedVideo], size: tuple[int, int]) -> list[str]:
     return [
-        f"{film.label} is {film.source.video.width}x{film.source.video.height} and is shown "
-        f"as {size[0]}x{size[1]} ({film.scaling})"
-        for film in films
-        if film.scaling
+        f"{video.label} is {video.source.video.width}x{video.source.video.height} and is shown "
+        f"as {size[0]}x{size[1]} ({video.scaling})"
+        for video in videos
+        if video.scaling
     ]
 
 
-def _colours(films: Sequence[ComparedVideo]) -> list[str]:
-    """Films are shown by their R'G'B' codes: nothing is converted between colour spaces."""
-    videos = [film.source.video for film in films]
-    full = [resolve_color(video.color, video.pix_fmt, video.width, video.height) for video in videos]
-    told = []
-    if any(color.transfer in ("smpte2084", "arib-std-b67") for color in full):
-        told.append("HDR is shown by its codes, without tone mapping: pictures and page look flat")
-    tags = [(video.color.primaries, video.color.transfer) for video in videos]
-    if len({tag for tag in tags if None not in tag}) > 1:  # what is only assumed is not worth a word
-        told.append(
-            "the films are tagged with different primaries or transfer; codes are compared as they are"
+def _color_notices(videos: Sequence[ComparedVideo]) -> list[str]:
+    """Return notices about colour: videos are shown by their R'G'B' codes, without colour conversion."""
+    streams = [video.source.video for video in videos]
+    resolved = [
+        resolve_color(stream.color, stream.pix_fmt, stream.width, stream.height) for stream in streams
+    ]
+    notices = []
+    if any(color.transfer in ("smpte2084", "arib-std-b67") for color in resolved):
+        notices.append("HDR is shown by its codes, without tone mapping: images and page look flat")
+    tags = [(stream.color.primaries, stream.color.transfer) for stream in streams]
+    if len({tag for tag in tags if None not in tag}) > 1:  # explicit tags only
+        notices.append(
+            "the videos are tagged with different primaries or transfer; codes are compared as they are"
         )
-    if any(video.has_alpha for video in videos):
-        told.append("transparency is left out")
-    return told
+    if any(stream.has_alpha for stream in streams):
+        notices.append("transparency is left out")
+    return notices

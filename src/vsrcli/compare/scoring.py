@@ -1,9 +1,8 @@
-"""How near films are to a reference, frame by frame.
+"""Score videos against a reference, frame by frame: PSNR-Y, SSIM-Y and VMAF.
 
-VMAF (Netflix, https://github.com/Netflix/vmaf) of a stream of pictures, by ffmpeg's libvmaf.
-
-A picture and its reference go through one pipe, one above the other; ffmpeg takes them apart again. So no two
-pipes can wait for each other.
+VMAF (Netflix, https://github.com/Netflix/vmaf) is measured by ffmpeg's libvmaf. An image and its reference go
+through one pipe, stacked vertically, and ffmpeg splits them again; with two pipes, the processes could
+deadlock.
 """
 
 from __future__ import annotations
@@ -30,27 +29,27 @@ from vsrcli.media.encoder import FFmpegWriter
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.process import FFmpegProcess
 
-MODEL = "vmaf_v0.6.1"
-_THREADS = 4
+VMAF_MODEL = "vmaf_v0.6.1"
+_VMAF_THREADS = 4
 
 
-def available(ffmpeg: Ffmpeg) -> bool:
-    """Whether this ffmpeg can measure VMAF."""
+def vmaf_available(ffmpeg: Ffmpeg) -> bool:
+    """Return whether this ffmpeg has libvmaf."""
     return "libvmaf AVOptions" in ffmpeg.help("filter=libvmaf")
 
 
-class Vmaf(FFmpegWriter):
-    """A context manager that takes pairs of pictures; ``finish`` gives their scores.
+class VmafScorer(FFmpegWriter):
+    """Measure VMAF of pairs of images; a context manager.
 
-    Pictures become 8-bit Y'CbCr 4:2:0, BT.709, limited range, for which the model was made.
+    Images are converted to 8-bit Y'CbCr 4:2:0, BT.709, limited range, for which the model was made.
 
     Args:
-        width, height: of all pictures.
-        ffmpeg: the executable to run, see :func:`available`.
+        width, height: size of all images.
+        ffmpeg: the executable to run, see :func:`vmaf_available`.
 
     Raises:
         FfmpegError: while writing or finishing: ffmpeg stopped.
-        OSError: it cannot be started.
+        OSError: ffmpeg cannot be started.
     """
 
     def __init__(self, width: int, height: int, *, ffmpeg: Ffmpeg) -> None:
@@ -59,27 +58,27 @@ class Vmaf(FFmpegWriter):
         self._log = Path()
         self._count = 0
 
-    def write(self, picture: np.ndarray, reference: np.ndarray) -> None:
-        """Append a pair, each uint8 (height, width, 3)."""
+    def write(self, image: np.ndarray, reference: np.ndarray) -> None:
+        """Append a pair of images, each uint8 (height, width, 3)."""
         process = self._require_process()
         try:
-            for each in (picture, reference):
+            for each in (image, reference):
                 process.stdin.write(np.ascontiguousarray(each).data.cast("B"))  # type: ignore[arg-type]
         except (OSError, ValueError) as error:
-            raise self._stopped(process) from error
+            raise self._stop_error(process) from error
         self._count += 1
 
     def finish(self) -> list[float]:
-        """Scores of all pairs, 0 to 100, in order."""
+        """End ffmpeg and return the scores of all pairs, 0 to 100, in order."""
         process = self._require_process()
         status = process.wait()
         try:
             frames = json.loads(self._log.read_text("utf-8"))["frames"]
             scores = [float(frame["metrics"]["vmaf"]) for frame in frames]
         except (OSError, ValueError, KeyError) as error:
-            raise self._stopped(process) from error
+            raise self._stop_error(process) from error
         if status != 0 or len(scores) != self._count:
-            raise self._stopped(process)
+            raise self._stop_error(process)
         return scores
 
     def _start_ffmpeg(self, scratch: Path) -> FFmpegProcess:
@@ -90,7 +89,7 @@ class Vmaf(FFmpegWriter):
         import ffmpeg as builder  # the package ffmpeg-python
 
         width, height = self._size
-        both = builder.input(
+        stacked = builder.input(
             "pipe:0",
             f="rawvideo",
             pix_fmt="rgb24",
@@ -98,21 +97,21 @@ class Vmaf(FFmpegWriter):
             r=25,
             protocol_whitelist="pipe",
         )
-        parts = both.video.filter_multi_output("split")
-        picture, reference = (
+        parts = stacked.video.filter_multi_output("split")
+        image, reference = (
             parts[number]
             .filter("crop", width, height, 0, number * height)
             .filter("scale", flags="bicubic+accurate_rnd", out_color_matrix="bt709", out_range="tv")
             .filter("format", "yuv420p")
             for number in range(2)
         )
-        threads = min(_THREADS, os.cpu_count() or 1)
+        threads = min(_VMAF_THREADS, os.cpu_count() or 1)
         scored = builder.filter(
-            [picture, reference],
+            [image, reference],
             "libvmaf",
             log_fmt="json",
             log_path=str(log),
-            model=f"version={MODEL}",
+            model=f"version={VMAF_MODEL}",
             n_threads=threads,
         )
         line: list[str] = builder.output(scored, "-", f="null").compile(
@@ -120,35 +119,35 @@ class Vmaf(FFmpegWriter):
         )
         return line
 
-    def _stopped(self, process: FFmpegProcess) -> FfmpegError:
+    def _stop_error(self, process: FFmpegProcess) -> FfmpegError:
         status = process.wait()
         return FfmpegError(
-            f"libvmaf stopped after {self._count} pictures ({process.describe_exit(status)}); try --no-vmaf",
+            f"libvmaf stopped after {self._count} frames ({process.describe_exit(status)}); try --no-vmaf",
             details=process.stderr_tail(),
         )
 
 
-CROP = 8  # border pixels that PSNR and SSIM leave out, as in `vsr evaluate`
-SMALLEST = 11 + 2 * CROP  # pixels of a side; SSIM's window is 11 wide
+BORDER = 8  # border pixels that PSNR and SSIM leave out, as in `vsr evaluate`
+MIN_SIDE = 11 + 2 * BORDER  # pixels; SSIM's window is 11 wide
 PROTOCOL = (
-    f"PSNR-Y and SSIM-Y: BT.601 luma of R'G'B' rounded to 8 bits, {CROP} pixels at each border left out; "
+    f"PSNR-Y and SSIM-Y: BT.601 luma of R'G'B' rounded to 8 bits, {BORDER} pixels at each border left out; "
     f"SSIM with Gaussian windows of 11x11, sigma 1.5. Means over all frames; a frame without any error "
-    f"counts as {PSNR_CAP:g} dB. Films of another size than the reference are scaled to it first."
+    f"counts as {PSNR_CAP:g} dB. Videos of another size than the reference are scaled to it first."
 )
 VMAF_PROTOCOL = (
-    f"VMAF: libvmaf's model {MODEL}, made for 1080p, on 8-bit Y'CbCr 4:2:0, BT.709, limited range; "
-    "figures of different sizes do not compare."
+    f"VMAF: libvmaf's model {VMAF_MODEL}, made for 1080p, on 8-bit Y'CbCr 4:2:0, BT.709, limited range; "
+    "scores of different sizes are not comparable."
 )
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What is measured.
+    """A quality metric; more is better.
 
     Attributes:
-        key: in JSON.
+        key: its key in JSON.
         name, unit: for people.
-        digits: behind the point.
+        digits: decimals to show.
     """
 
     key: str
@@ -166,57 +165,57 @@ METRICS = (
 
 @dataclass(frozen=True)
 class ScoreSeries:
-    """Of all films against the reference; more is better in each.
+    """Scores of all videos against the reference, for every frame.
 
     Attributes:
-        times: of the frames, in seconds since the films' first pictures.
-        values: by metric's key, for each film, for each frame. ``vmaf`` is missing if it was left out.
-        left_out: why there is no VMAF; None if there is.
+        times: times of the frames, in seconds since the videos' first frames.
+        values: by the metric's key, for each video, for each frame. ``vmaf`` is missing if it was omitted.
+        vmaf_omitted: why there is no VMAF; None if there is.
     """
 
     times: tuple[Fraction, ...]
     values: dict[str, tuple[tuple[float, ...], ...]]
-    left_out: str | None
+    vmaf_omitted: str | None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """What was measured."""
+        """The metrics that were measured."""
         return tuple(metric for metric in METRICS if metric.key in self.values)
 
-    def mean(self, metric: Metric, film: int) -> float:
-        """Over all frames."""
-        return float(np.mean(self.values[metric.key][film]))
+    def mean(self, metric: Metric, video: int) -> float:
+        """Return the mean over all frames."""
+        return float(np.mean(self.values[metric.key][video]))
 
-    def worst(self, metric: Metric, film: int) -> int:
-        """Number of the frame with the lowest figure."""
-        return int(np.argmin(self.values[metric.key][film]))
+    def worst_frame(self, metric: Metric, video: int) -> int:
+        """Return the index of the frame with the lowest score."""
+        return int(np.argmin(self.values[metric.key][video]))
 
-    def as_dict(self, line: Comparison) -> dict[str, Any]:
-        """For ``--json``; docs/compare.md describes it."""
+    def as_dict(self, comparison: Comparison) -> dict[str, Any]:
+        """Return the document of ``--json``, described in docs/compare.md."""
         return {
-            "version": 1,
-            "reference": None if line.reference is None else str(line.reference.source.path),
-            "size": [line.width, line.height],
+            "version": 2,
+            "reference": None if comparison.reference is None else str(comparison.reference.source.path),
+            "size": [comparison.width, comparison.height],
             "frames": len(self.times),
             "times": [round(float(time), 6) for time in self.times],
-            "protocol": PROTOCOL if self.left_out else f"{PROTOCOL} {VMAF_PROTOCOL}",
-            "vmaf_left_out": self.left_out,
-            "notices": list(line.notices),
-            "films": [
+            "protocol": PROTOCOL if self.vmaf_omitted else f"{PROTOCOL} {VMAF_PROTOCOL}",
+            "vmaf_omitted": self.vmaf_omitted,
+            "notices": list(comparison.notices),
+            "videos": [
                 {
-                    "path": str(film.source.path),
-                    "label": film.label,
-                    "scaling": film.scaling or None,
-                    **{metric.key: self._summary(metric, number) for metric in self.metrics},
+                    "path": str(video.source.path),
+                    "label": video.label,
+                    "scaling": video.scaling or None,
+                    **{metric.key: self._summary(metric, index) for metric in self.metrics},
                 }
-                for number, film in enumerate(line.films)
+                for index, video in enumerate(comparison.videos)
             ],
         }
 
-    def _summary(self, metric: Metric, film: int) -> dict[str, Any]:
-        values, worst = self.values[metric.key][film], self.worst(metric, film)
+    def _summary(self, metric: Metric, video: int) -> dict[str, Any]:
+        values, worst = self.values[metric.key][video], self.worst_frame(metric, video)
         return {
-            "mean": self.mean(metric, film),
+            "mean": self.mean(metric, video),
             "worst": values[worst],
             "worst_frame": worst,
             "frames": list(values),
@@ -224,48 +223,51 @@ class ScoreSeries:
 
 
 class Scorer:
-    """A context manager that takes moments one after the other; ``finish`` gives the figures.
+    """Score aligned frames against the reference; a context manager.
 
     Args:
-        line: with a reference.
-        vmaf: whether VMAF is wanted.
-        on_notice: told if it cannot be had.
-        ffmpeg: the executable that measures it.
+        comparison: a comparison with a reference.
+        vmaf: whether to measure VMAF.
+        on_notice: called with a message if VMAF cannot be measured.
+        ffmpeg: the executable that measures VMAF.
 
     Raises:
-        InputError: pictures too small to be scored.
+        InputError: frames too small to be scored.
     """
 
     def __init__(
         self,
-        line: Comparison,
+        comparison: Comparison,
         *,
         vmaf: bool = True,
         on_notice: Callable[[str], None] = lambda text: None,
         ffmpeg: Ffmpeg,
     ) -> None:
-        if min(line.width, line.height) < SMALLEST:
+        if min(comparison.width, comparison.height) < MIN_SIDE:
             raise InputError(
-                f"{line.width}x{line.height} pixels are too few to score: at least {SMALLEST}x{SMALLEST}"
+                f"{comparison.width}x{comparison.height} pixels are too few to score: "
+                f"at least {MIN_SIDE}x{MIN_SIDE}"
             )
-        self._count, self._tell = len(line.films), on_notice
-        self._left_out: str | None = None if vmaf else "it was not asked for (--no-vmaf)"
-        self._open: Callable[[], Vmaf] = lambda: Vmaf(line.width, line.height, ffmpeg=ffmpeg)
-        self._vmafs: list[Vmaf] = []
+        self._count, self._on_notice = len(comparison.videos), on_notice
+        self._vmaf_omitted: str | None = None if vmaf else "it was not requested (--no-vmaf)"
+        self._open_vmaf: Callable[[], VmafScorer] = lambda: VmafScorer(
+            comparison.width, comparison.height, ffmpeg=ffmpeg
+        )
+        self._vmaf_scorers: list[VmafScorer] = []
         self._times: list[Fraction] = []
-        self._scores: list[list[tuple[float, float]]] = [[] for _ in line.films]
+        self._scores: list[list[tuple[float, float]]] = [[] for _ in comparison.videos]
         self._stack = ExitStack()
-        if vmaf and not available(ffmpeg):
-            self._leave_out("this ffmpeg was built without libvmaf; --ffmpeg or VSR_FFMPEG can name another")
+        if vmaf and not vmaf_available(ffmpeg):
+            self._omit_vmaf("this ffmpeg was built without libvmaf; --ffmpeg or VSR_FFMPEG can name another")
 
     def __enter__(self) -> Self:
-        self._threads = self._stack.enter_context(ThreadPoolExecutor(2 * self._count, "figures"))
-        if self._left_out is None:
+        self._threads = self._stack.enter_context(ThreadPoolExecutor(2 * self._count, "scores"))
+        if self._vmaf_omitted is None:
             try:
                 for _ in range(self._count):
-                    self._vmafs.append(self._stack.enter_context(self._open()))
+                    self._vmaf_scorers.append(self._stack.enter_context(self._open_vmaf()))
             except OSError as error:
-                self._leave_out(f"libvmaf cannot be started ({error})")
+                self._omit_vmaf(f"libvmaf cannot be started ({error})")
             except BaseException:
                 self._stack.close()
                 raise
@@ -276,46 +278,49 @@ class Scorer:
     ) -> None:
         self._stack.close()
 
-    def add(self, moment: AlignedFrames) -> list[tuple[float, float]]:
-        """Score a moment: PSNR-Y and SSIM-Y of each film there. Its pictures are uint8."""
-        *films, truth = moment.pictures
+    def add(self, aligned: AlignedFrames) -> list[tuple[float, float]]:
+        """Score aligned frames, whose images are uint8; return PSNR-Y and SSIM-Y of each video."""
+        *images, truth = aligned.images
         jobs = [
-            (self._threads.submit(psnr_y, film, truth, CROP), self._threads.submit(ssim_y, film, truth, CROP))
-            for film in films
+            (
+                self._threads.submit(psnr_y, image, truth, BORDER),
+                self._threads.submit(ssim_y, image, truth, BORDER),
+            )
+            for image in images
         ]
-        if self._left_out is None:
+        if self._vmaf_omitted is None:
             try:
-                for vmaf, film in zip(self._vmafs, films, strict=True):
-                    vmaf.write(film, truth)
+                for vmaf, image in zip(self._vmaf_scorers, images, strict=True):
+                    vmaf.write(image, truth)
             except FfmpegError as error:
-                self._leave_out(_said(error))
-        found = [(min(psnr.result(), PSNR_CAP), ssim.result()) for psnr, ssim in jobs]
-        self._times.append(moment.time)
-        for scores, new in zip(self._scores, found, strict=True):
-            scores.append(new)
-        return found
+                self._omit_vmaf(_describe_failure(error))
+        frame_scores = [(min(psnr.result(), PSNR_CAP), ssim.result()) for psnr, ssim in jobs]
+        self._times.append(aligned.time)
+        for video_scores, score in zip(self._scores, frame_scores, strict=True):
+            video_scores.append(score)
+        return frame_scores
 
     def finish(self) -> ScoreSeries:
-        """After the last moment."""
+        """Return all scores; call after the last frame."""
         values = {
             "psnr_y": tuple(tuple(psnr for psnr, _ in scores) for scores in self._scores),
             "ssim_y": tuple(tuple(ssim for _, ssim in scores) for scores in self._scores),
         }
-        if self._left_out is None:
+        if self._vmaf_omitted is None:
             try:
-                values["vmaf"] = tuple(tuple(vmaf.finish()) for vmaf in self._vmafs)
+                values["vmaf"] = tuple(tuple(vmaf.finish()) for vmaf in self._vmaf_scorers)
             except FfmpegError as error:
-                self._leave_out(_said(error))
-        return ScoreSeries(tuple(self._times), values, self._left_out)
+                self._omit_vmaf(_describe_failure(error))
+        return ScoreSeries(tuple(self._times), values, self._vmaf_omitted)
 
-    def _leave_out(self, why: str) -> None:
-        self._left_out = why
-        self._tell(f"VMAF is left out: {why}")
-        for vmaf in self._vmafs:
+    def _omit_vmaf(self, reason: str) -> None:
+        self._vmaf_omitted = reason
+        self._on_notice(f"VMAF is left out: {reason}")
+        for vmaf in self._vmaf_scorers:
             with contextlib.suppress(OSError):
                 vmaf.__exit__(None, None, None)
 
 
-def _said(error: FfmpegError) -> str:
+def _describe_failure(error: FfmpegError) -> str:
     last = error.details.splitlines()[-1:] or [""]
     return f"{error}{': ' if last[0] else ''}{last[0]}"

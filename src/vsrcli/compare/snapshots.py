@@ -1,4 +1,4 @@
-"""The moments that a page shows, as pictures inside its text, and the figures if there is a reference."""
+"""Collect the snapshots of a page, as images in data URIs, and the scores if there is a reference."""
 
 from __future__ import annotations
 
@@ -18,176 +18,180 @@ from vsrcli.errors import InputError
 from vsrcli.evaluate.crops import DetailCrop, most_detailed_crop
 from vsrcli.media.ffmpeg import Ffmpeg
 
-MAX_SNAPSHOTS = 24  # moments of a page
-LOSSLESS_LIMIT = 12 * 2**20  # bytes of all pictures up to which they are kept without loss
-_WIDEST_WEBP = 16383
-_STEP = Fraction(2)  # seconds between moments of films whose length nobody knows
+MAX_SNAPSHOTS = 24  # of a page
+MAX_LOSSLESS_BYTES = 12 * 2**20  # of all images of a page; above, they are JPEG
+_MAX_WEBP_SIDE = 16383  # pixels, by the format
+_DEFAULT_INTERVAL = Fraction(2)  # seconds between snapshots of videos of unknown length
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A moment with its pictures.
+    """Frames of all videos at one time, as images.
 
     Attributes:
-        time: seconds since the films' first pictures.
-        number: of the frame in the figures; None without them.
-        note: what is special about it; mostly empty.
-        pictures: a data URI for each of ``ModelComparison.all``.
-        crop: where there is most detail, in pixels of the common size.
+        time: seconds since the videos' first frames.
+        index: index of the frame in the scores; None without scores.
+        note: why the page shows it, such as ``worst of x4.mp4``; mostly empty.
+        image_uris: a data URI for each of ``Comparison.all_videos``.
+        crop: the crop with most detail, in pixels of the common size.
     """
 
     time: Fraction
-    number: int | None
+    index: int | None
     note: str
-    pictures: tuple[str, ...]
+    image_uris: tuple[str, ...]
     crop: DetailCrop
 
 
 @dataclass(frozen=True)
 class SnapshotSet:
-    """What a page is made of.
+    """Snapshots and scores of a page.
 
     Attributes:
-        shots: in order of time.
-        coding: how pictures are stored, for people.
-        figures: None without a reference.
-        frames: compared; None without figures, since only the shots were looked at then.
+        snapshots: in order of time.
+        image_format: format of the images, for people.
+        scores: None without a reference.
+        frame_count: number of compared frames; None without scores, since only the snapshots were decoded.
     """
 
-    shots: tuple[Snapshot, ...]
-    coding: str
-    figures: ScoreSeries | None
-    frames: int | None
+    snapshots: tuple[Snapshot, ...]
+    image_format: str
+    scores: ScoreSeries | None
+    frame_count: int | None
 
 
-def spread_times(line: Comparison, count: int) -> list[Fraction]:
-    """Moments at equal distances, the first and the last half a distance from the ends."""
-    if line.end is None:
-        return [line.start + number * _STEP for number in range(count)]
-    each = (line.end - line.start) / count
-    return [line.start + (number + Fraction(1, 2)) * each for number in range(count)]
+def spread_times(comparison: Comparison, count: int) -> list[Fraction]:
+    """Return ``count`` evenly spaced times, the first and last half an interval from the ends."""
+    if comparison.end is None:
+        return [comparison.start + number * _DEFAULT_INTERVAL for number in range(count)]
+    interval = (comparison.end - comparison.start) / count
+    return [comparison.start + (number + Fraction(1, 2)) * interval for number in range(count)]
 
 
-def check_times(line: Comparison, times: Sequence[Fraction]) -> None:
-    """Whether all films show something then.
+def check_times(comparison: Comparison, times: Sequence[Fraction]) -> None:
+    """Raise if a time is outside the compared range.
 
     Raises:
-        InputError: a moment outside of what is compared.
+        InputError: a time is outside; the message names it.
     """
     for time in times:
-        if time < line.start or (line.end is not None and time >= line.end):
-            until = "" if line.end is None else f" and before {float(line.end):.6g} s"
+        if time < comparison.start or (comparison.end is not None and time >= comparison.end):
+            until = "" if comparison.end is None else f" and before {float(comparison.end):.6g} s"
             raise InputError(
-                f"--at {float(time):g} is outside of what is compared, from {float(line.start):g} s on{until}"
+                f"--at {float(time):g} is outside of what is compared, "
+                f"from {float(comparison.start):g} s on{until}"
             )
 
 
 def collect_snapshots(
-    line: Comparison,
+    comparison: Comparison,
     times: Sequence[Fraction],
     *,
     vmaf: bool = True,
-    on_moment: Callable[[int], None] = lambda count: None,
+    on_progress: Callable[[int], None] = lambda count: None,
     on_notice: Callable[[str], None] = lambda text: None,
     ffmpeg: Ffmpeg,
 ) -> SnapshotSet:
-    """Look at the moments only; or, with a reference, at every frame, and keep the worst as well.
+    """Collect snapshots at ``times``; with a reference, score every frame and add the worst one.
+
+    Without a reference, only the requested frames are decoded.
 
     Args:
-        line: what is compared.
-        times: moments to show, at least one.
-        vmaf: whether VMAF is measured, too.
-        on_moment: told how many moments (without a reference: pictures) have been seen.
-        on_notice: told what was passed over.
+        comparison: the comparison.
+        times: times of the snapshots, at least one.
+        vmaf: whether to measure VMAF, too.
+        on_progress: called with the number of frames (without a reference: snapshots) so far.
+        on_notice: called with messages about what was left out.
         ffmpeg: the executable to run.
 
     Raises:
-        DecodeError: a film is damaged.
-        InputError: nothing is shown at such a time.
+        DecodeError: a video is damaged.
+        InputError: a video has no frame at such a time.
     """
-    keeper = _Keeper(line, len(times) + (line.reference is not None))
-    figures: ScoreSeries | None = None
-    if line.reference is None:
-        for count, moment in enumerate(aligned_at(line, sorted(times), ffmpeg=ffmpeg), 1):
-            keeper.keep(moment)
-            on_moment(count)
+    collector = _SnapshotCollector(comparison, len(times) + (comparison.reference is not None))
+    scores: ScoreSeries | None = None
+    if comparison.reference is None:
+        for count, aligned in enumerate(aligned_at(comparison, sorted(times), ffmpeg=ffmpeg), 1):
+            collector.add(aligned)
+            on_progress(count)
     else:
-        with Scorer(line, vmaf=vmaf, on_notice=on_notice, ffmpeg=ffmpeg) as scorer:
-            keeper.watch(iter_aligned(line, ffmpeg=ffmpeg), sorted(times), scorer, on_moment)
-            figures = scorer.finish()
-    frames = None if figures is None else len(figures.times)
-    return SnapshotSet(keeper.shots(), keeper.coding, figures, frames)
+        with Scorer(comparison, vmaf=vmaf, on_notice=on_notice, ffmpeg=ffmpeg) as scorer:
+            collector.score_and_collect(
+                iter_aligned(comparison, ffmpeg=ffmpeg), sorted(times), scorer, on_progress
+            )
+            scores = scorer.finish()
+    frame_count = None if scores is None else len(scores.times)
+    return SnapshotSet(collector.snapshots(), collector.image_format, scores, frame_count)
 
 
-class _Keeper:
-    """Turns moments into shots as they come, so that few pictures are in memory."""
+class _SnapshotCollector:
+    """Encodes snapshots as frames arrive, so that few raw frames are in memory."""
 
-    def __init__(self, line: Comparison, expected: int) -> None:
-        self._line, self._expected = line, expected
-        self._shots: dict[Fraction, Snapshot] = {}
-        self._lossless = features.check("webp") and max(line.width, line.height) <= _WIDEST_WEBP
+    def __init__(self, comparison: Comparison, expected: int) -> None:
+        self._comparison, self._expected = comparison, expected
+        self._snapshots: dict[Fraction, Snapshot] = {}
+        self._lossless = features.check("webp") and max(comparison.width, comparison.height) <= _MAX_WEBP_SIDE
 
     @property
-    def coding(self) -> str:
+    def image_format(self) -> str:
         return "WebP, lossless" if self._lossless else "JPEG, quality 95, not subsampled"
 
-    def shots(self) -> tuple[Snapshot, ...]:
-        return tuple(self._shots[time] for time in sorted(self._shots))
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        return tuple(self._snapshots[time] for time in sorted(self._snapshots))
 
-    def keep(self, moment: AlignedFrames, note: str = "") -> None:
-        """Add a moment, once."""
-        known = self._shots.get(moment.time)
-        if known is not None:
-            self._shots[moment.time] = replace(known, note=note or known.note)
+    def add(self, aligned: AlignedFrames, note: str = "") -> None:
+        """Add a snapshot; if there is one at this time already, only its note."""
+        existing = self._snapshots.get(aligned.time)
+        if existing is not None:
+            self._snapshots[aligned.time] = replace(existing, note=note or existing.note)
             return
-        if not self._shots and self._lossless:
-            size = sum(len(_webp(picture)) for picture in moment.pictures)
-            self._lossless = size * self._expected <= LOSSLESS_LIMIT
-        code, kind = (_webp, "webp") if self._lossless else (_jpeg, "jpeg")
+        if not self._snapshots and self._lossless:
+            size = sum(len(_encode_webp(image)) for image in aligned.images)
+            self._lossless = size * self._expected <= MAX_LOSSLESS_BYTES
+        encode, kind = (_encode_webp, "webp") if self._lossless else (_encode_jpeg, "jpeg")
         uris = tuple(
-            f"data:image/{kind};base64,{base64.b64encode(code(picture)).decode()}"
-            for picture in moment.pictures
+            f"data:image/{kind};base64,{base64.b64encode(encode(image)).decode()}" for image in aligned.images
         )
-        crop = most_detailed_crop(moment.pictures[-1])
-        self._shots[moment.time] = Snapshot(moment.time, moment.number, note, uris, crop)
+        crop = most_detailed_crop(aligned.images[-1])
+        self._snapshots[aligned.time] = Snapshot(aligned.time, aligned.index, note, uris, crop)
 
-    def watch(
+    def score_and_collect(
         self,
         stream: Iterable[AlignedFrames],
         times: Sequence[Fraction],
         scorer: Scorer,
-        on_moment: Callable[[int], None],
+        on_progress: Callable[[int], None],
     ) -> None:
-        """Score all moments; keep those shown at ``times``, and the worst of the last film."""
-        waiting, slack = list(times), self._line.films[0].tolerance
-        before: AlignedFrames | None = None
+        """Score all frames; add snapshots at ``times``, and of the last video's worst frame."""
+        pending, tolerance = list(times), self._comparison.videos[0].tolerance
+        previous: AlignedFrames | None = None
         worst: tuple[float, AlignedFrames] | None = None
         count = 0
-        for moment in stream:
-            score = scorer.add(moment)[-1][0]
+        for aligned in stream:
+            score = scorer.add(aligned)[-1][0]
             if worst is None or score < worst[0]:
-                worst = score, moment
-            while waiting and moment.time > waiting[0] + slack:
-                waiting.pop(0)
-                self.keep(before or moment)
-            before, count = moment, count + 1
-            on_moment(count)
-        if before is None or worst is None:
-            raise InputError("the films share no picture; check --start and --offset")
-        if waiting:
-            self.keep(before)
-        self.keep(worst[1], f"worst of {self._line.films[-1].label}")
+                worst = score, aligned
+            while pending and aligned.time > pending[0] + tolerance:
+                pending.pop(0)
+                self.add(previous or aligned)
+            previous, count = aligned, count + 1
+            on_progress(count)
+        if previous is None or worst is None:
+            raise InputError("the videos share no frame; check --start and --offset")
+        if pending:
+            self.add(previous)
+        self.add(worst[1], f"worst of {self._comparison.videos[-1].label}")
 
 
-def _webp(picture: np.ndarray) -> bytes:
-    return _coded(picture, "WEBP", lossless=True, quality=50, method=2)
+def _encode_webp(image: np.ndarray) -> bytes:
+    return _encode(image, "WEBP", lossless=True, quality=50, method=2)
 
 
-def _jpeg(picture: np.ndarray) -> bytes:
-    return _coded(picture, "JPEG", quality=95, subsampling=0, optimize=True)
+def _encode_jpeg(image: np.ndarray) -> bytes:
+    return _encode(image, "JPEG", quality=95, subsampling=0, optimize=True)
 
 
-def _coded(picture: np.ndarray, kind: str, **options: object) -> bytes:
+def _encode(image: np.ndarray, image_format: str, **options: object) -> bytes:
     content = io.BytesIO()
-    Image.fromarray(picture).save(content, format=kind, **options)
+    Image.fromarray(image).save(content, format=image_format, **options)
     return content.getvalue()

@@ -1,8 +1,6 @@
-"""The comparison as a film: the first film's times and sound, all films' pictures.
+"""Write a comparison as a video or an image, atomically.
 
-One moment as a picture file.
-
-Where the comparison is written: never over something, never half.
+A video has the times and audio of the first compared video, and the frames of all.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from PIL import Image
 from vsrcli.compare.alignment import AlignedFrames, aligned_at, iter_aligned
 from vsrcli.compare.canvas import Layout
 from vsrcli.compare.inputs import Comparison
-from vsrcli.compare.scoring import CROP, SMALLEST, Scorer, ScoreSeries
+from vsrcli.compare.scoring import BORDER, MIN_SIDE, Scorer, ScoreSeries
 from vsrcli.errors import OutputError
 from vsrcli.evaluate.metrics import PSNR_CAP, psnr_y
 from vsrcli.media.encoder import VideoEncoder
@@ -32,21 +30,21 @@ from vsrcli.system.files import publish_file, resolve_target, temporary_name
 
 
 def plan_video(
-    line: Comparison, target: Path, layout: Layout, options: EncodeOptions, *, ffmpeg: Ffmpeg
+    comparison: Comparison, target: Path, layout: Layout, options: EncodeOptions, *, ffmpeg: Ffmpeg
 ) -> OutputPlan:
-    """Decide how the film is written.
+    """Plan the output video of a comparison.
 
     Raises:
         OutputError: see :func:`~vsrcli.media.planning.plan_output`.
     """
-    first = line.films[0]
-    width, height = layout.size
+    first = comparison.videos[0]
+    width, height = layout.canvas_size
     source = first.source
-    start = end = None  # sound before the first picture, or after the last one, stays
-    if line.start > 0 or first.zero > source.video.start:
-        start = first.zero + line.start - source.start
-    if line.end is not None and not line.is_full_length:
-        end = first.zero + line.end - source.start
+    start = end = None  # audio before the first frame, or after the last one, stays
+    if comparison.start > 0 or first.origin > source.video.start:
+        start = first.origin + comparison.start - source.start
+    if comparison.end is not None and not comparison.is_full_length:
+        end = first.origin + comparison.end - source.start
     if source.video.has_alpha:
         source = replace(source, video=replace(source.video, has_alpha=False))
     return plan_with_preferences(
@@ -54,7 +52,7 @@ def plan_video(
         target,
         width=width,
         height=height,
-        sample_aspect_ratio=line.shape,
+        sample_aspect_ratio=comparison.sample_aspect_ratio,
         options=options,
         span=(start, end),
         ffmpeg=ffmpeg,
@@ -62,69 +60,69 @@ def plan_video(
 
 
 def write_video(
-    line: Comparison,
+    comparison: Comparison,
     plan: OutputPlan,
     layout: Layout,
     *,
     vmaf: bool = False,
-    on_moment: Callable[[int], None] = lambda count: None,
+    on_progress: Callable[[int], None] = lambda count: None,
     on_notice: Callable[[str], None] = lambda text: None,
     ffmpeg: Ffmpeg,
 ) -> tuple[int, ScoreSeries | None]:
-    """Write it; with a reference, labels tell each film's PSNR-Y at every moment.
+    """Write the video of a comparison; with a reference, labels show the PSNR-Y of every frame.
 
     Args:
-        line: what is compared.
-        plan: from :func:`plan_film`.
-        layout: for the films, or for them and the reference.
-        vmaf: whether VMAF is measured, too, where there is a reference.
-        on_moment: told after every frame how many there are.
-        on_notice: told what was passed over.
+        comparison: the comparison.
+        plan: from :func:`plan_video`.
+        layout: layout of the videos, or of videos and reference.
+        vmaf: whether to measure VMAF, too, if there is a reference.
+        on_progress: called with the number of frames after each.
+        on_notice: called with warnings and messages about what was left out.
         ffmpeg: the executable to run.
 
     Returns:
-        The number of frames, and the figures if there is a reference.
+        The number of frames, and the scores if there is a reference.
 
     Raises:
-        DecodeError: a film is damaged.
-        EncodeError: the encoder stopped; there is no file then.
+        DecodeError: a video is damaged.
+        EncodeError: the encoder stopped; no file is left.
     """
-    source, count = line.films[0].source, 0
-    titles = [film.title for film in line.films]
+    source, count = comparison.videos[0].source, 0
+    titles = [video.title for video in comparison.videos]
     scorer: Scorer | None = None
     with ExitStack() as stack:
-        if line.reference is not None:
-            scorer = stack.enter_context(Scorer(line, vmaf=vmaf, on_notice=on_notice, ffmpeg=ffmpeg))
-            titles.append(f"reference: {line.reference.title}")
+        if comparison.reference is not None:
+            scorer = stack.enter_context(Scorer(comparison, vmaf=vmaf, on_notice=on_notice, ffmpeg=ffmpeg))
+            titles.append(f"reference: {comparison.reference.title}")
         encoder = stack.enter_context(VideoEncoder(plan, source, ffmpeg=ffmpeg))
-        deep = source.video.is_high_bit_depth and scorer is None
-        for moment in iter_aligned(line, deep=deep, ffmpeg=ffmpeg):
+        high_bit_depth = source.video.is_high_bit_depth and scorer is None
+        for aligned in iter_aligned(comparison, high_bit_depth=high_bit_depth, ffmpeg=ffmpeg):
             labels = list(titles)
             if scorer is not None:
-                for number, (psnr, _) in enumerate(scorer.add(moment)):
+                for number, (psnr, _) in enumerate(scorer.add(aligned)):
                     labels[number] = f"{titles[number]} · {psnr:.2f} dB"
             pixels = layout.compose(
-                moment.pictures[: layout.count], labels[: layout.count], moment.time - line.start
+                aligned.images[: layout.count], labels[: layout.count], aligned.time - comparison.start
             )
-            encoder.write(_frame(moment, pixels))
+            encoder.write(_with_pixels(aligned, pixels))
             count += 1
-            on_moment(count)
-        figures = None if scorer is None else scorer.finish()
+            on_progress(count)
+        scores = None if scorer is None else scorer.finish()
     for warning in encoder.warnings:
         on_notice(warning)
-    return count, figures
+    return count, scores
 
 
-def _frame(moment: AlignedFrames, pixels: object) -> Frame:
-    """The first film's frame with other pixels."""
-    return replace(moment.frame, pixels=pixels, alpha=None)
+def _with_pixels(aligned: AlignedFrames, pixels: object) -> Frame:
+    """Return the first video's frame with other pixels."""
+    return replace(aligned.frame, pixels=pixels, alpha=None)
 
 
 def check_target(target: Path, sources: Sequence[Path], *, overwrite: bool) -> None:
-    """Whether the file may be written, before anything is decoded.
+    """Raise if the target may not or cannot be written; call before anything is decoded.
 
     Raises:
-        OutputError: it exists, is one of the films, is a folder, or lies where nothing can be written.
+        OutputError: the target exists, is one of the videos or a folder, or its folder is not writable.
     """
     try:
         folder = resolve_target(target).parent
@@ -133,7 +131,7 @@ def check_target(target: Path, sources: Sequence[Path], *, overwrite: bool) -> N
         if target.exists() and not target.is_file():
             raise OutputError(f"{target} is no regular file, so it cannot be replaced by one; choose another")
         if target.exists() and any(target.samefile(source) for source in sources if source.exists()):
-            raise OutputError(f"{target} is one of the films; choose another name")
+            raise OutputError(f"{target} is one of the videos; choose another name")
         if (target.exists() or target.is_symlink()) and not overwrite:
             raise OutputError(f"{target} exists; use --overwrite to replace it")
         if not folder.is_dir():
@@ -146,10 +144,10 @@ def check_target(target: Path, sources: Sequence[Path], *, overwrite: bool) -> N
 
 @contextlib.contextmanager
 def atomic_output(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A name to write to; after the block the file has its own, and if the block fails there is none.
+    """Yield a temporary path that is renamed to ``target`` after the block, or removed if the block fails.
 
     Raises:
-        OutputError: it cannot be written, or the target has come into being meanwhile.
+        OutputError: the file cannot be written, or the target was created meanwhile.
     """
     part = temporary_name(target)
     try:
@@ -166,31 +164,37 @@ def atomic_output(target: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def write_image(
-    line: Comparison, target: Path, layout: Layout, at: Fraction, *, overwrite: bool = False, ffmpeg: Ffmpeg
+    comparison: Comparison,
+    target: Path,
+    layout: Layout,
+    time: Fraction,
+    *,
+    overwrite: bool = False,
+    ffmpeg: Ffmpeg,
 ) -> None:
-    """Show one moment; with a reference, labels tell each film's PSNR-Y there.
+    """Write the frames at one time as an image; with a reference, labels show their PSNR-Y.
 
     Args:
-        line: what is compared.
-        target: a ``.png``.
-        layout: for ``len(line.all)`` pictures, or for the films alone.
-        at: the moment.
+        comparison: the comparison.
+        target: a ``.png`` file.
+        layout: layout of the videos, or of videos and reference.
+        time: the time, in seconds since the first frames.
         overwrite: whether an existing target may be replaced.
         ffmpeg: the executable that decodes.
 
     Raises:
-        InputError: nothing is shown then.
+        InputError: a video has no frame at that time.
         OutputError: the target cannot be written.
     """
-    moment = next(aligned_at(line, [at], ffmpeg=ffmpeg))
-    titles = [film.title for film in line.all]
-    if line.reference is not None and min(line.width, line.height) >= SMALLEST:
-        *films, truth = moment.pictures
-        scores = [min(psnr_y(film, truth, CROP), PSNR_CAP) for film in films]
+    aligned = next(aligned_at(comparison, [time], ffmpeg=ffmpeg))
+    titles = [video.title for video in comparison.all_videos]
+    if comparison.reference is not None and min(comparison.width, comparison.height) >= MIN_SIDE:
+        *images, truth = aligned.images
+        scores = [min(psnr_y(image, truth, BORDER), PSNR_CAP) for image in images]
         titles = [
             *(f"{title} · {score:.2f} dB" for title, score in zip(titles, scores, strict=False)),
             f"reference: {titles[-1]}",
         ]
-    canvas = layout.compose(moment.pictures[: layout.count], titles[: layout.count], Fraction(0))
+    canvas = layout.compose(aligned.images[: layout.count], titles[: layout.count], Fraction(0))
     with atomic_output(target, overwrite=overwrite) as part:
         Image.fromarray(canvas).save(part, format="PNG", optimize=True)

@@ -1,10 +1,9 @@
-"""Checkpoints: one file that holds everything a run needs to go on as if it had never stopped.
+"""Files of a training run: checkpoints, exported weights with their model card, initial weights, the log.
 
-What a run gives away: a weight file with its model card, and the network to score it with.
-
-Starting from weights that something else was trained to: another scale, another degradation.
-
-``log.csv``, one line a step, and the same for TensorBoard where TensorFlow and it are installed.
+A checkpoint is one file with everything that a run needs to resume exactly. :class:`WeightExporter` writes
+the weight file and card for users, :func:`initialize_from` starts a run from weights of another scale or
+degradation, and :class:`TrainingLog` writes ``log.csv``, one line per step (and TensorBoard summaries, where
+TensorFlow is the backend and TensorBoard is installed).
 """
 
 from __future__ import annotations
@@ -28,16 +27,17 @@ from vsrcli.train.config import StepReport, TrainConfig
 
 
 def save_checkpoint(path: Path, model: keras.Model, optimizer: Any, state: Mapping[str, Any]) -> None:
-    """Write weights, optimizer (moments, step) and ``state`` atomically.
+    """Write weights, optimizer variables (moments, step) and ``state`` atomically.
 
     Args:
-        path: ``.npz`` file; written beside it and renamed, so that a kill leaves the previous one.
-        model, optimizer: built.
-        state: whatever JSON can hold: step, seed, configuration, history. Batches depend on (seed, step)
-            alone, so these two are the random state.
+        path: ``.npz`` file. A partial file is renamed to it, so that a killed process leaves the previous
+            checkpoint.
+        model, optimizer: both built.
+        state: serializable as JSON: step, seed, configuration. Batches depend on (seed, step) alone, so these
+            two are the random state.
     """
     arrays = {f"model{i:04}": np.asarray(v) for i, v in enumerate(model.get_weights())}
-    arrays |= {f"optimizer{i:04}": _numpy(v) for i, v in enumerate(optimizer.variables)}
+    arrays |= {f"optimizer{i:04}": _to_numpy(v) for i, v in enumerate(optimizer.variables)}
     arrays["state"] = np.frombuffer(json.dumps(dict(state)).encode(), np.uint8)
     partial = path.with_name(path.name + ".part")
     with partial.open("wb") as file:
@@ -46,16 +46,16 @@ def save_checkpoint(path: Path, model: keras.Model, optimizer: Any, state: Mappi
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """The ``state`` of a checkpoint.
+    """Read the ``state`` of a checkpoint.
 
     Raises:
-        DataError: the file is no checkpoint.
+        DataError: the file is not a checkpoint.
     """
     try:
         with np.load(path) as archive:
             return json.loads(archive["state"].tobytes())
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"{str(path)!r} is no checkpoint of vsr train: {error}; move it away") from error
+        raise DataError(f"{str(path)!r} is not a checkpoint of vsr train: {error}; move it away") from error
 
 
 def restore_checkpoint(path: Path, model: keras.Model, optimizer: Any) -> None:
@@ -77,74 +77,76 @@ def restore_checkpoint(path: Path, model: keras.Model, optimizer: Any) -> None:
         ) from error
 
 
-def _numpy(variable: Any) -> np.ndarray:
+def _to_numpy(variable: Any) -> np.ndarray:
     from keras import ops
 
     return np.asarray(ops.convert_to_numpy(variable.value))
 
 
 class WeightExporter:
-    """The bare network of a run, in float32 and without an optimizer, and the files made from it.
+    """Write a run's weight file and model card.
 
     Args:
-        config: of the run.
-        run: its folder.
-        card: what the model card shall say besides what is known here (data, licence, command).
+        config: configuration of the run.
+        run_folder: folder of the run; the files are written there.
+        card: further entries of the model card (data, licence, command).
 
     Attributes:
-        network: holds the weights of the last :meth:`fill`.
-        path: ``JOURNAL_NAME.weights.h5``.
+        architecture: the trained architecture.
+        network: a float32 network without optimizer, with the weights of the last :meth:`set_weights`.
+        path: ``MODEL-xSCALE-DEGRADATION.weights.h5`` in ``run_folder``.
     """
 
-    def __init__(self, config: TrainConfig, run: Path, card: Mapping[str, Any]) -> None:
-        self.chosen = config.architecture
-        self.network = self.chosen.build(config.scale, phase=PRESETS[config.degradation].phase)
-        self.path = run / f"{config.model}-x{config.scale}-{config.degradation}{SUFFIX}"
+    def __init__(self, config: TrainConfig, run_folder: Path, card: Mapping[str, Any]) -> None:
+        self.architecture = config.architecture
+        self.network = self.architecture.build(config.scale, phase=PRESETS[config.degradation].phase)
+        self.path = run_folder / f"{config.model}-x{config.scale}-{config.degradation}{SUFFIX}"
         self._config, self._card = config, card
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
-        """Take the weights that a run has reached."""
+        """Set the network's weights, in the order of ``model.get_weights()``."""
         self.network.set_weights(list(weights))
 
-    def write(self, step: int, seconds: float, measured: Mapping[str, float] | None) -> None:
+    def write(self, step: int, seconds: float, scores: Mapping[str, float] | None) -> None:
         """Write the weights and their card.
 
         Args:
-            step, seconds: how far the run is, and what it took.
-            measured: scores of these weights.
+            step, seconds: steps trained so far, and the time they took.
+            scores: validation scores of these weights, or None.
         """
         config, preset = self._config, PRESETS[self._config.degradation]
         self.network.save_weights(self.path)
         content = {
             "architecture": config.model,
-            "options": dict(self.chosen.options),
+            "options": dict(self.architecture.options),
             "scale": config.scale,
             "degradation": config.degradation,
             "degradation_summary": preset.summary,
             "degradation_parameters": asdict(preset),
             "phase": preset.phase,
             "parameters": self.network.count_params(),
-            "multiply_adds_per_lr_pixel": self.chosen.multiply_adds(config.scale),
+            "multiply_adds_per_lr_pixel": self.architecture.multiply_adds(config.scale),
             **self._card,
             "training": {**asdict(config), "step": step, "hours": round(seconds / 3600, 2)},
-            "validation": measured,
+            "validation": scores,
             "sha256": file_sha256(self.path),
         }
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         self.path.with_name(self.path.name.removesuffix(SUFFIX) + ".json").write_text(text, encoding="utf-8")
 
 
-FILTERS = ("filters", "filters2")  # layers whose bias says where each sub-pixel lies, see interpolating_bias
+# Layers whose bias encodes the position of each sub-pixel, see interpolating_bias.
+FILTER_LAYERS = ("filters", "filters2")
 
 
 @dataclass(frozen=True)
-class Transfer:
-    """What was taken over.
+class WeightTransfer:
+    """Record of an initialization from a weight file; stored in checkpoint and model card.
 
     Attributes:
-        name: of the weight file.
-        sha256: of the weight file.
-        fresh: names of layers that start untrained, or ``LAYER bias`` for part of one.
+        name: file name.
+        sha256: hash of the file.
+        fresh: names of layers that start untrained; ``LAYER bias`` if only a layer's bias does.
     """
 
     name: str
@@ -155,91 +157,99 @@ class Transfer:
         return f"starting from {self.name}; fresh: {', '.join(self.fresh) or 'nothing'}"
 
 
-def initialize_from(path: Path, model: keras.Model, phase: str) -> Transfer:
-    """Fill the layers of a network that a weight file has under the same name and with the same shapes.
+def initialize_from(path: Path, model: keras.Model, phase: str) -> WeightTransfer:
+    """Copy every layer that the weight file has under the same name and with the same shapes.
 
-    Weights for the other pixel grid keep their filters, but not the filters' bias: it points at where the
-    sub-pixels lay on that grid.
+    Weights for the other pixel grid keep their filters, but not the filters' bias, which encodes the
+    sub-pixel positions of that grid.
 
     Args:
-        path: a ``.weights.h5`` file with its card beside it.
+        path: a ``.weights.h5`` file, its card in the same folder.
         model: freshly built, on the pixel grid ``phase``.
         phase: ``centre`` or ``zero``.
 
     Raises:
         ModelError: no such file, no card, or a damaged file.
-        DataError: no layer agrees.
+        DataError: no layer matches.
     """
     weights = read_weights(path)
-    theirs = {layer.name: layer.get_weights() for layer in load_model(weights).layers}
-    fresh, taken = [], 0
+    source_weights = {layer.name: layer.get_weights() for layer in load_model(weights).layers}
+    fresh, copied_count = [], 0
     for layer in model.layers:
-        ours, other = layer.get_weights(), theirs.get(layer.name)
-        if not ours:
+        own, other = layer.get_weights(), source_weights.get(layer.name)
+        if not own:
             continue
-        if other is None or [w.shape for w in ours] != [w.shape for w in other]:
+        if other is None or [w.shape for w in own] != [w.shape for w in other]:
             fresh.append(layer.name)
             continue
-        if layer.name in FILTERS and weights.card.get("phase", "centre") != phase:
-            other = [*other[:-1], ours[-1]]
+        if layer.name in FILTER_LAYERS and weights.card.get("phase", "centre") != phase:
+            other = [*other[:-1], own[-1]]
             fresh.append(f"{layer.name} bias")
         layer.set_weights(other)
-        taken += 1
-    if not taken:
+        copied_count += 1
+    if not copied_count:
         raise DataError(
             f"{str(path)!r} ({weights.architecture.name}) shares no layer with this network: "
-            "name weights of the same architecture and sizes"
+            "use weights of the same architecture and sizes"
         )
-    return Transfer(path.name, str(weights.card["sha256"]), tuple(fresh))
+    return WeightTransfer(path.name, str(weights.card["sha256"]), tuple(fresh))
 
 
 def same_initial_weights(path: Path | None, recorded: dict[str, Any] | None) -> bool:
-    """Whether a run that recorded its start may go on with ``path``; None asks for nothing."""
+    """Return whether ``path`` is the weight file that a run recorded as its start.
+
+    A ``path`` of None matches any run: resuming does not require the option again.
+    """
     if path is None:
         return True
     return recorded is not None and read_weights(path).card.get("sha256") == recorded["sha256"]
 
 
-HEADINGS = ("step", "loss", "learning_rate", "seconds", "waited", "validation")
+LOG_COLUMNS = ("step", "loss", "learning_rate", "seconds", "waited", "validation")
 
 
 class TrainingLog:
-    """The log of a run.
+    """Append to ``log.csv`` and TensorBoard summaries of a run.
 
     Args:
-        run: its folder.
-        step: of the checkpoint that the run goes on from; lines after it are about to be done again and go.
+        run_folder: folder of the run.
+        step: step of the checkpoint that the run resumes from; later lines are dropped, since those steps
+            run again.
     """
 
-    def __init__(self, run: Path, step: int) -> None:
-        path = run / "log.csv"
-        kept: list[list[str]] = []
+    def __init__(self, run_folder: Path, step: int) -> None:
+        path = run_folder / "log.csv"
+        rows: list[list[str]] = []
         if path.exists():
             with path.open(newline="", encoding="utf-8") as file:
-                kept = [row for row in list(csv.reader(file))[1:] if row and int(row[0]) <= step]
+                rows = [row for row in list(csv.reader(file))[1:] if row and int(row[0]) <= step]
         self._file = path.open("w", newline="", encoding="utf-8")
-        self._csv = csv.writer(self._file)
-        self._csv.writerows([HEADINGS, *kept])
-        self._board = None
+        self._rows = csv.writer(self._file)
+        self._rows.writerows([LOG_COLUMNS, *rows])
+        self._summary_writer = None
         if keras.backend.backend() == "tensorflow" and find_spec("tensorboard"):
             import tensorflow as tf
 
-            self._summary, self._board = tf.summary, tf.summary.create_file_writer(str(run / "tensorboard"))
+            self._summary, self._summary_writer = (
+                tf.summary,
+                tf.summary.create_file_writer(str(run_folder / "tensorboard")),
+            )
 
     def write(self, report: StepReport) -> None:
-        """Add the line of a step."""
+        """Append the line of a step."""
         scores = report.validation or {}
         row = [report.step, f"{report.loss:.6f}", f"{report.learning_rate:.3e}"]
-        row += [f"{report.seconds:.3f}", f"{report.waited:.3f}", json.dumps(scores) if scores else ""]
-        self._csv.writerow(row)
+        row += [f"{report.seconds:.3f}", f"{report.wait_seconds:.3f}", json.dumps(scores) if scores else ""]
+        self._rows.writerow(row)
         self._file.flush()
-        if self._board:
+        if self._summary_writer:
             values = {"loss": report.loss, "learning_rate": report.learning_rate, "seconds": report.seconds}
-            with self._board.as_default(step=report.step):
+            with self._summary_writer.as_default(step=report.step):
                 for name, value in (values | scores).items():
                     self._summary.scalar(name, value)
 
     def close(self) -> None:
+        """Close the files."""
         self._file.close()
-        if self._board:
-            self._board.close()
+        if self._summary_writer:
+            self._summary_writer.close()

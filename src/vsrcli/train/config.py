@@ -1,6 +1,6 @@
-"""What a training run is told, with all defaults, and what it tells. Imports no network.
+"""Configuration of a training run, its progress report, and how frame sequences fit each kind of network.
 
-How sequences of frames meet the kinds of networks. Imports no Keras.
+Imports neither Keras nor a network, so that ``vsr train --help`` and wrong usage answer at once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from vsrcli.errors import UsageError
 from vsrcli.models.architectures import Architecture, architecture
 
+LOSSES = ("charbonnier", "huber")
 OPTIMIZERS = ("adam", "muon")
 PRECISIONS = ("fp32", "bf16", "fp16")
 DATA_PLACEMENTS = ("auto", "host", "device")
@@ -21,31 +22,32 @@ DATA_PLACEMENTS = ("auto", "host", "device")
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What is trained, and how.
+    """Configuration of a training run: model, data, optimization and hardware.
 
     Attributes:
-        model: name of an architecture with a network.
+        model: name of a trainable architecture.
         scale: 2, 3 or 4.
         degradation: preset of low resolution, a key of ``PRESETS``.
-        sizes: of the network, where they differ from its own.
-        loss: a key of ``LOSSES``.
-        temporal_weight: weight of the loss on changes from frame to frame; 0 for none.
-        steps: length of the run; the learning rate falls over it along a cosine.
-        batch: sequences in a batch.
-        frames: low-resolution frames of a sequence. Networks that look through a window of seven train
-            ``frames - 6`` windows at once; a recurrent one is trained on every frame.
-        crop: side of the low-resolution crop.
+        sizes: sizes of the network that differ from the architecture's defaults.
+        loss: one of ``LOSSES``.
+        temporal_weight: weight of the loss on frame differences; 0: none.
+        steps: length of the run; the learning rate follows a cosine over it.
+        batch: sequences per batch.
+        frames: low-resolution frames per sequence. Networks with a window of seven train ``frames - 6``
+            windows at once; recurrent ones are trained on every frame.
+        crop: side of the low-resolution crop in pixels.
         optimizer: one of ``OPTIMIZERS``.
-        learning_rate, final_rate: at the peak and at the end.
+        learning_rate, final_rate: peak and final learning rate.
         warmup: steps over which the rate rises from zero.
-        clip_norm: largest norm of the whole gradient.
-        ema: decay of the average of the weights, which is what is validated and exported; 0 for none.
-        precision: one of ``PRECISIONS``: of the features; weights stay in float32.
-        blur: train on blurred and on still camera moves, too: what the footage was prepared with.
-        data: one of ``DATA_PLACEMENTS``: where the footage is kept; ``auto`` is the GPU's memory if it fits there.
-        gpus: how many share a batch; 0 for all that the backend can use.
-        seed: of the network's start and of every batch.
-        validate_every, save_every: in steps.
+        clip_norm: maximum global norm of the gradient.
+        ema: decay of the moving average of weights, which is validated and exported; 0: no average.
+        precision: one of ``PRECISIONS``, for features; weights stay in float32.
+        blur: also train on blurred and on static camera moves; the footage must be prepared with the same
+            value.
+        data: one of ``DATA_PLACEMENTS``: memory that holds the footage; ``auto``: the GPU's if it fits.
+        gpus: number of GPUs that share a batch; 0: all that the backend can use.
+        seed: seed of the initial weights and of every batch.
+        validate_every, save_every: intervals in steps.
     """
 
     model: str = "duf-s"
@@ -74,18 +76,18 @@ class TrainConfig:
 
     @property
     def architecture(self) -> Architecture:
-        """What is trained.
+        """The architecture, with ``sizes`` applied.
 
         Raises:
-            ModelError: there is no such architecture, or it has not these sizes.
+            ModelError: there is no such architecture, or it does not have these sizes.
         """
         return architecture(self.model).with_sizes(self.sizes)
 
 
-# Options that may differ when a run is continued: the length, how often it reports, and what it runs on.
+# Options that may differ when a run is resumed: length, reporting intervals and hardware.
 RESUMABLE_CHANGES = {"steps", "validate_every", "save_every", "data", "gpus"}
-# What runs did before they could choose: their checkpoints do not say.
-_BEFORE = {
+# Values of options that older checkpoints do not record, since the options did not exist.
+_LEGACY_DEFAULTS = {
     "sizes": {},
     "temporal_weight": 0.0,
     "optimizer": "adam",
@@ -95,22 +97,22 @@ _BEFORE = {
 }
 
 
-def config_differences(config: TrainConfig, earlier: Mapping[str, Any]) -> list[str]:
-    """Options, sorted by name, that forbid going on with a run whose checkpoint says ``earlier``."""
-    then = {**_BEFORE, **earlier}
-    return sorted(k for k, v in asdict(config).items() if k not in RESUMABLE_CHANGES and then.get(k) != v)
+def config_differences(config: TrainConfig, saved: Mapping[str, Any]) -> list[str]:
+    """Return the names, sorted, of options that differ from a checkpoint's and forbid resuming it."""
+    recorded = {**_LEGACY_DEFAULTS, **saved}
+    return sorted(k for k, v in asdict(config).items() if k not in RESUMABLE_CHANGES and recorded.get(k) != v)
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """Told after every step.
+    """Progress of a run, reported after every step.
 
     Attributes:
-        step, steps: how far.
-        loss: of this step's batch.
-        learning_rate: that the step used.
-        seconds: that the step took.
-        waited: of these, waiting for data.
+        step, steps: this step, counted from 1, and the length of the run.
+        loss: loss of this step's batch.
+        learning_rate: rate that the step used.
+        seconds: duration of the step.
+        wait_seconds: part of ``seconds`` spent waiting for data.
         validation: mean scores of this step's validation, or None.
     """
 
@@ -119,49 +121,50 @@ class StepReport:
     loss: float
     learning_rate: float
     seconds: float
-    waited: float
+    wait_seconds: float
     validation: dict[str, float] | None = None
 
 
-def temporal_margin(chosen: Architecture) -> int:
-    """Frames at each end of a sequence that the network gives no picture for."""
-    return chosen.frames // 2
+def temporal_margin(architecture: Architecture) -> int:
+    """Return the number of frames at each end of a sequence that have no output frame."""
+    return architecture.frames // 2
 
 
-def check_sequences(config: TrainConfig, chosen: Architecture) -> None:
+def check_sequences(config: TrainConfig, architecture: Architecture) -> None:
     """Refuse sequences that the network cannot be trained on.
 
     Raises:
         UsageError: too few frames for the network, or for a loss on changes.
     """
-    least = max(chosen.frames, 2 * temporal_margin(chosen) + 1)
-    if config.frames < least:
+    min_frames = max(architecture.frames, 2 * temporal_margin(architecture) + 1)
+    if config.frames < min_frames:
         raise UsageError(
-            f"--frames {config.frames} is shorter than what {chosen.name} looks at: take {least} or more"
+            f"--frames {config.frames} is shorter than the window of {architecture.name}: "
+            f"use {min_frames} or more"
         )
-    if config.temporal_weight and config.frames - 2 * temporal_margin(chosen) < 2:
+    if config.temporal_weight and config.frames - 2 * temporal_margin(architecture) < 2:
         raise UsageError(
-            f"--temporal-weight needs two pictures of a sequence: take --frames {least + 1} or more"
+            f"--temporal-weight needs two output frames per sequence: use --frames {min_frames + 1} or more"
         )
 
 
 def shape_batch(
-    low: Any, high: Any, chosen: Architecture, concatenate: Callable[..., Any] = np.concatenate
+    low: Any, high: Any, architecture: Architecture, concatenate: Callable[..., Any] = np.concatenate
 ) -> tuple[Any, Any]:
-    """A batch as the network takes it.
+    """Shape a batch of sequences as the network expects it.
 
     Args:
         low: (B, T, H, W, 3).
         high: (B, outputs, sH, sW, 3).
-        chosen: networks of kind ``window`` get single windows, those of one time after those of the time
-            before; the others take sequences as they are.
-        concatenate: of the library that the arrays belong to.
+        architecture: networks of kind ``window`` get single windows, ordered by time and then by sequence;
+            the others get sequences unchanged.
+        concatenate: function of the arrays' own library.
 
     Returns:
-        The same, or (outputs*B, window, H, W, 3) and (outputs*B, sH, sW, 3).
+        ``(low, high)`` unchanged, or (outputs*B, window, H, W, 3) and (outputs*B, sH, sW, 3).
     """
-    if chosen.kind != "window":
+    if architecture.kind != "window":
         return low, high
     outputs = range(high.shape[1])
-    windows = concatenate([low[:, i : i + chosen.frames] for i in outputs], axis=0)
+    windows = concatenate([low[:, i : i + architecture.frames] for i in outputs], axis=0)
     return windows, concatenate([high[:, i] for i in outputs], axis=0)

@@ -1,10 +1,8 @@
-"""Footage on disk, decoded once: a folder of clips and photographs becomes memory-mapped pairs.
+"""Training footage: a folder of clips and photographs, decoded once into memory-mapped pairs.
 
 Layout of the cache: ``high/NAME.npy`` is the truth, uint8 (T, H, W, 3); ``PRESET-xS/NAME.npy`` holds its
-degradations, uint8 (variants, T, H/S, W/S, 3). Both are written beside their final name and renamed, so that
-a killed preparation goes on where it stopped.
-
-What is evaluated is never trained on.
+degradations, uint8 (variants, T, H/S, W/S, 3). Both are written to a partial file and renamed, so that a
+killed preparation resumes at the file where it stopped.
 """
 
 from __future__ import annotations
@@ -26,31 +24,28 @@ from vsrcli.models.weights import file_sha256
 from vsrcli.system.text import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
 from vsrcli.train.synthesis import HEIGHT, WIDTH, camera_move, defocused, motion_blurred, static_camera
 
-CACHE_VERSION = 1  # raise when the arrays would come out differently
-MULTIPLE = 12  # sides are cropped to a multiple of every scale
-CROPS_PER_CLIP = 2  # sharp camera moves rendered of every photograph
-SOFTENING = {
-    "shutter": motion_blurred,
-    "focus": defocused,
-    "still": static_camera,
-}  # one more of each, in turn
+CACHE_VERSION = 1  # raise when the arrays change
+SIDE_MULTIPLE = 12  # sides are cropped to a multiple of every scale
+SHARP_CLIPS_PER_PHOTO = 2
+# Each photograph also gets one of these, in turn. The keys are part of clip names, which seed the rendering.
+SOFT_RENDERERS = {"shutter": motion_blurred, "focus": defocused, "still": static_camera}
 
 
 @dataclass(frozen=True)
 class Footage:
-    """A training or validation folder, listed.
+    """Files of a training or validation folder.
 
     Attributes:
         root: the folder.
         clips, photos: files in it, sorted.
-        skipped: files left out because the folder's ``manifest.csv`` does not allow shipping weights made
-            from them.
+        skipped_count: files left out because the folder's ``manifest.csv`` does not allow shipping weights
+            made from them.
     """
 
     root: Path
     clips: tuple[Path, ...]
     photos: tuple[Path, ...]
-    skipped: int
+    skipped_count: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +53,7 @@ class TrainingPair:
     """A clip's truth and its degradations, memory-mapped.
 
     Attributes:
-        name: of the clip.
+        name: name of the clip.
         kind: ``clip`` or ``photo``.
         high: uint8 (T, H, W, 3).
         low: uint8 (variants, T, H/scale, W/scale, 3).
@@ -75,32 +70,33 @@ def find_footage(root: Path, *, shippable_only: bool = False) -> Footage:
 
     Args:
         root: searched recursively.
-        shippable_only: obey the ``ship`` column of the nearest ``manifest.csv`` (in the folder or up to two
-            above): leave out what is not marked ``yes``.
+        shippable_only: leave out files that the ``ship`` column of the nearest ``manifest.csv`` (in the
+            folder or up to two above) does not mark ``yes``.
 
     Raises:
         DataError: no such folder, nothing usable in it, or ``shippable_only`` without a manifest.
     """
     if not root.is_dir():
-        raise DataError(f"no folder {str(root)!r}: name one that holds clips or photographs")
+        raise DataError(f"no folder {str(root)!r}: give one that holds clips or photographs")
     files = sorted(
         path for path in root.rglob("*") if path.suffix.lower() in VIDEO_EXTENSIONS | IMAGE_EXTENSIONS
     )
-    skipped = 0
+    skipped_count = 0
     if shippable_only:
-        allowed = _shippable(root)
-        kept = [path for path in files if path.resolve() in allowed]
-        skipped, files = len(files) - len(kept), kept
+        allowed = _shippable_files(root)
+        shippable = [path for path in files if path.resolve() in allowed]
+        skipped_count, files = len(files) - len(shippable), shippable
     clips = tuple(path for path in files if path.suffix.lower() in VIDEO_EXTENSIONS)
     photos = tuple(path for path in files if path.suffix.lower() in IMAGE_EXTENSIONS)
     if not clips and not photos:
         raise DataError(
-            f"no clip and no photograph to use in {str(root)!r}: add videos (.mp4, .mkv, ...) or images (.jpg, .png, ...)"
+            f"no clip and no photograph to use in {str(root)!r}: "
+            "add videos (.mp4, .mkv, ...) or images (.jpg, .png, ...)"
         )
-    return Footage(root, clips, photos, skipped)
+    return Footage(root, clips, photos, skipped_count)
 
 
-def _shippable(root: Path) -> set[Path]:
+def _shippable_files(root: Path) -> set[Path]:
     for folder in (root, root.parent, root.parent.parent):
         manifest = folder / "manifest.csv"
         if manifest.is_file():
@@ -124,45 +120,47 @@ def prepare_pairs(
     """Decode, render and degrade everything that the cache does not hold yet, then map it.
 
     Args:
-        footage: what to use.
-        cache: folder for the arrays; made if absent.
-        scale, preset: how low resolution is made.
-        blur: add a third take of every photograph: blurred by motion, out of focus or still, in turn.
-        on_progress: told (done, total) after each item.
+        footage: files to prepare.
+        cache: folder for the arrays; created if missing.
+        scale, preset: scale and degradation of the low resolution.
+        blur: render a third clip of every photograph: motion-blurred, out of focus or static, in turn.
+        on_progress: called with (done, total) after each clip.
 
     Raises:
         DataError: a file cannot be decoded, or two have the same name; the message names them.
     """
     _check_names(footage)
     jobs: list[tuple[str, str, Callable[[np.random.Generator], np.ndarray]]] = [
-        (path.stem, "clip", lambda rng, path=path: _decode(path)) for path in footage.clips
+        (path.stem, "clip", lambda rng, path=path: _decode_clip(path)) for path in footage.clips
     ]
     for number, path in enumerate(footage.photos):
         other = footage.photos[(number * 7 + 3) % len(footage.photos)]
         jobs += [
             (
-                f"{path.stem}.take{take}",
+                f"{path.stem}.take{index}",
                 "photo",
-                lambda rng, path=path, other=other: camera_move(_photo(path), _photo(other), rng),
+                lambda rng, path=path, other=other: camera_move(_open_photo(path), _open_photo(other), rng),
             )
-            for take in range(CROPS_PER_CLIP)
+            for index in range(SHARP_CLIPS_PER_PHOTO)
         ]
         if blur:
-            word, move = list(SOFTENING.items())[number % len(SOFTENING)]
+            effect, render = list(SOFT_RENDERERS.items())[number % len(SOFT_RENDERERS)]
             jobs.append(
                 (
-                    f"{path.stem}.{word}",
+                    f"{path.stem}.{effect}",
                     "photo",
-                    lambda rng, path=path, other=other, move=move: move(_photo(path), _photo(other), rng),
+                    lambda rng, path=path, other=other, render=render: render(
+                        _open_photo(path), _open_photo(other), rng
+                    ),
                 )
             )
 
-    def work(job: tuple[str, str, Callable[[np.random.Generator], np.ndarray]]) -> TrainingPair:
-        name, kind, make = job
-        rng = np.random.default_rng(zlib.crc32(name.encode()))  # the same film on every machine and run
-        high = _cached(cache / f"v{CACHE_VERSION}" / "high" / f"{name}.npy", lambda: make(rng))
+    def prepare_pair(job: tuple[str, str, Callable[[np.random.Generator], np.ndarray]]) -> TrainingPair:
+        name, kind, create_clip = job
+        rng = np.random.default_rng(zlib.crc32(name.encode()))  # the same clip on every machine and run
+        high = _load_or_create(cache / f"v{CACHE_VERSION}" / "high" / f"{name}.npy", lambda: create_clip(rng))
         rng = np.random.default_rng([zlib.crc32(name.encode()), scale, zlib.crc32(preset.name.encode())])
-        low = _cached(
+        low = _load_or_create(
             cache / f"v{CACHE_VERSION}" / f"{preset.name}-x{scale}" / f"{name}.npy",
             lambda: np.stack([degrade(high, scale, preset, v, rng) for v in range(preset.variant_count)]),
         )
@@ -170,33 +168,33 @@ def prepare_pairs(
 
     pairs = []
     with ThreadPoolExecutor(2) as pool:
-        for done, pair in enumerate(pool.map(work, jobs), start=1):
+        for done, pair in enumerate(pool.map(prepare_pair, jobs), start=1):
             pairs.append(pair)
             on_progress(done, len(jobs))
     return pairs
 
 
 def _check_names(footage: Footage) -> None:
-    seen: dict[tuple[bool, str], Path] = {}
+    paths: dict[tuple[bool, str], Path] = {}
     for path in (*footage.clips, *footage.photos):
-        twin = seen.setdefault((path in footage.photos, path.stem), path)
+        twin = paths.setdefault((path in footage.photos, path.stem), path)
         if twin is not path:
             raise DataError(
                 f"{str(twin)!r} and {str(path)!r} share a name, which the cache goes by: rename one"
             )
 
 
-def _cached(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+def _load_or_create(path: Path, create: Callable[[], np.ndarray]) -> np.ndarray:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".part")
         with partial.open("wb") as file:
-            np.save(file, make())
+            np.save(file, create())
         partial.replace(path)
     return np.load(path, mmap_mode="r")
 
 
-def _decode(path: Path) -> np.ndarray:
+def _decode_clip(path: Path) -> np.ndarray:
     try:
         with av.open(str(path)) as container:
             stream = next(iter(container.streams.video), None)
@@ -206,48 +204,48 @@ def _decode(path: Path) -> np.ndarray:
     except av.FFmpegError as error:
         raise DataError(f"cannot decode {str(path)!r}: {error}; remove it from the folder") from error
     if not frames:
-        raise DataError(f"no picture in {str(path)!r}: remove it from the folder")
+        raise DataError(f"no frame in {str(path)!r}: remove it from the folder")
     high = np.stack(frames)
-    height, width = (side // MULTIPLE * MULTIPLE for side in high.shape[1:3])
+    height, width = (side // SIDE_MULTIPLE * SIDE_MULTIPLE for side in high.shape[1:3])
     return high[:, :height, :width]
 
 
-def _photo(path: Path) -> Image.Image:
+def _open_photo(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             image = image.convert("RGB")
     except OSError as error:
         raise DataError(f"cannot read {str(path)!r}: {error}; remove it from the folder") from error
-    smallest = max(WIDTH * 1.4 / image.width, HEIGHT * 1.4 / image.height)
-    if smallest > 1:  # tiny pictures: enlarge rather than show their border
+    enlargement = max(WIDTH * 1.4 / image.width, HEIGHT * 1.4 / image.height)
+    if enlargement > 1:  # small photographs: enlarge rather than show their border
         image = image.resize(
-            (round(image.width * smallest), round(image.height * smallest)), Image.Resampling.LANCZOS
+            (round(image.width * enlargement), round(image.height * enlargement)), Image.Resampling.LANCZOS
         )
     return image
 
 
 def check_no_leakage(training: Footage, evaluated: Footage) -> None:
-    """Refuse folders that share a file.
+    """Raise if training and evaluation footage share a file.
 
     Raises:
-        DataError: a file lies in both, under whatever name, or two different ones share a name, which decoded
-            footage is kept under; the message names them.
+        DataError: a file is in both, even under another name; or two different files share a name, which
+            would be the same name in the cache. The message names them.
     """
-    ours = [*training.clips, *training.photos]
-    by_path = {path.resolve(): path for path in ours}
-    by_name = {(path in training.photos, path.stem): path for path in ours}
+    trained = [*training.clips, *training.photos]
+    by_path = {path.resolve(): path for path in trained}
+    by_name = {(path in training.photos, path.stem): path for path in trained}
     by_size: dict[int, list[Path]] = {}
-    for path in ours:
+    for path in trained:
         by_size.setdefault(path.stat().st_size, []).append(path)
     for path in (*evaluated.clips, *evaluated.photos):
         twin = by_path.get(path.resolve())
         same_size = by_size.get(path.stat().st_size, [])
-        if twin is None and same_size:  # reading whole files is for the few that could be equal
+        if twin is None and same_size:  # hash only the few files that could be equal
             digest = file_sha256(path)
             twin = next((other for other in same_size if file_sha256(other) == digest), None)
         if twin is not None:
             raise DataError(
-                f"{str(path)!r} is also trained on, as {str(twin)!r}: take it out of one of the folders"
+                f"{str(path)!r} is also trained on, as {str(twin)!r}: remove it from one of the folders"
             )
         namesake = by_name.get((path in evaluated.photos, path.stem))
         if namesake is not None:

@@ -1,6 +1,7 @@
-"""One batch on several GPUs, through Keras' distribution API (data parallel: every GPU has all weights).
+"""Hardware of a training run: data parallelism over several GPUs, and mixed precision.
 
-Mixed precision: features in 16 bits, weights, sums and pictures in 32.
+A batch is split among GPUs through Keras' distribution API; every GPU has all weights. In mixed precision,
+features have 16 bits, weights, sums and frames 32.
 """
 
 from __future__ import annotations
@@ -13,63 +14,65 @@ from pathlib import Path
 import keras
 
 from vsrcli.errors import EngineError, UsageError
-from vsrcli.train.device_data import device_memory
+from vsrcli.train.device_data import device_memory_bytes
 
 
-def data_parallel(gpus: int, batch: int) -> Callable[[], AbstractContextManager]:
-    """How the sequences of a batch are shared out.
+def data_parallel(gpu_count: int, batch_size: int) -> Callable[[], AbstractContextManager]:
+    """Choose the devices that share each batch.
 
     Args:
-        gpus: 0 for all that the backend sees and can share among; a number to insist on it.
-        batch: sequences, a multiple of the number of devices.
+        gpu_count: number of GPUs; 0: all that the backend can distribute to.
+        batch_size: sequences per batch, a multiple of the number of devices.
 
     Returns:
-        A function whose context makes networks live, and batches be shared, on these devices.
+        A context manager factory: networks built and batches trained inside are distributed.
 
     Raises:
-        UsageError: the backend cannot share, or the batch cannot be shared out evenly.
-        EngineError: fewer devices than asked for.
+        UsageError: the backend cannot distribute, or the batch cannot be split evenly.
+        EngineError: fewer devices than requested.
     """
     backend = keras.backend.backend()
-    if backend != "jax":  # Keras 3.15 shares batches out on JAX alone
-        if gpus > 1:
-            raise UsageError(f"--gpus {gpus} needs KERAS_BACKEND=jax: on {backend}, Keras trains on one GPU")
+    if backend != "jax":  # Keras 3.15 distributes batches on JAX only
+        if gpu_count > 1:
+            raise UsageError(
+                f"--gpus {gpu_count} needs KERAS_BACKEND=jax: on {backend}, Keras trains on one GPU"
+            )
         return contextlib.nullcontext
     devices = keras.distribution.list_devices()
-    if gpus > len(devices):
+    if gpu_count > len(devices):
         raise EngineError(
-            f"--gpus {gpus}: {backend} sees {len(devices)} ({', '.join(devices)}); take that many, or 0"
+            f"--gpus {gpu_count}: {backend} sees {len(devices)} ({', '.join(devices)}); use that many, or 0"
         )
-    if not gpus and not devices[0].startswith("gpu"):
+    if not gpu_count and not devices[0].startswith("gpu"):
         return contextlib.nullcontext
-    devices = devices[: gpus or len(devices)]
+    devices = devices[: gpu_count or len(devices)]
     if len(devices) == 1:
         return contextlib.nullcontext
-    if batch % len(devices):
+    if batch_size % len(devices):
         raise UsageError(
-            f"--batch {batch} cannot be shared out to {len(devices)} GPUs: take a multiple of it"
+            f"--batch {batch_size} cannot be split among {len(devices)} GPUs: use a multiple of their number"
         )
     return keras.distribution.DataParallel(devices=devices).scope
 
 
-POLICIES = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
+DTYPE_POLICIES = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
 _BF16_FLAGS = ("amx_bf16", "avx512_bf16", "avx_ne_convert")
 
 
 @contextlib.contextmanager
 def dtype_policy(precision: str) -> Iterator[None]:
-    """Networks built inside compute in this precision."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(POLICIES[precision])
+    """Set Keras' dtype policy for networks that are built inside the context."""
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(DTYPE_POLICIES[precision])
     try:
         yield
     finally:
-        keras.config.set_dtype_policy(before)
+        keras.config.set_dtype_policy(previous)
 
 
 def precision_warning(precision: str) -> str:
-    """What to tell someone who asks for a precision that this machine computes slowly; usually nothing."""
-    if precision == "fp32" or device_memory():
+    """Return a warning if this machine emulates the precision slowly, else an empty string."""
+    if precision == "fp32" or device_memory_bytes():
         return ""
     info = Path("/proc/cpuinfo")
     flags = info.read_text(encoding="utf-8", errors="replace") if info.is_file() else ""

@@ -1,5 +1,7 @@
-"""The training loop, to be read from top to bottom. All defaults stand in
-:class:`~vsrcli.train.config.TrainConfig`."""
+"""The training loop, to be read from top to bottom.
+
+All defaults are in :class:`~vsrcli.train.config.TrainConfig`.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ from vsrcli.train.config import StepReport, TrainConfig, check_sequences, config
 from vsrcli.train.device_data import open_dataset
 from vsrcli.train.footage import TrainingPair
 from vsrcli.train.hardware import data_parallel, dtype_policy
-from vsrcli.train.optimizers import make_optimizer, sequence_loss, weights_to_keep
+from vsrcli.train.optimizers import evaluation_weights, make_optimizer, sequence_loss
 from vsrcli.train.validation import Validation
 
 __all__ = ["StepReport", "TrainConfig", "train"]
@@ -38,128 +40,143 @@ __all__ = ["StepReport", "TrainConfig", "train"]
 def train(
     config: TrainConfig,
     pairs: Sequence[TrainingPair],
-    run: Path,
+    run_folder: Path,
     *,
     validation: Validation | None = None,
     card: dict[str, Any] | None = None,
     init: Path | None = None,
-    stop: Callable[[], int] = lambda: 0,
+    poll_signal: Callable[[], int] = lambda: 0,
     on_step: Callable[[StepReport], None] = lambda report: None,
-    on_note: Callable[[str], None] = lambda note: None,
+    on_notice: Callable[[str], None] = lambda text: None,
 ) -> Path:
-    """Train, or go on training: a run folder that holds a checkpoint is continued.
+    """Train a network; resume if the run folder has a checkpoint.
 
     Args:
-        config: see :class:`TrainConfig`. ``steps`` may be changed when a run is continued (the cosine is then
-            stretched over the new length); everything else must be as it was.
+        config: see :class:`TrainConfig`. A resumed run may change ``RESUMABLE_CHANGES`` only; with other
+            ``steps``, the cosine of the learning rate is stretched over the new length.
         pairs: training footage, see :func:`~vsrcli.train.footage.prepare_pairs`.
-        run: folder for ``checkpoint.npz``, ``log.csv``, ``tensorboard/`` (where TensorFlow is the backend)
-            and, after each validation and at the end, ``JOURNAL_NAME.weights.h5`` with its card.
+        run_folder: folder for ``checkpoint.npz``, ``log.csv``, ``tensorboard/`` (where TensorFlow is the
+            backend) and, after each validation and at the end, the weight file with its card.
         validation: scored every ``validate_every`` steps and at the end.
-        card: what the model card shall say besides what is known here (data, licence, command).
+        card: further entries of the model card (data, licence, command).
         init: weights that a new run starts from, see :func:`~vsrcli.train.checkpoints.initialize_from`.
-        stop: polled after each step; a signal number ends the run with a checkpoint.
-        on_step: progress.
-        on_note: told what someone should know, in one line.
+        poll_signal: called after each step; a signal number other than 0 ends the run with a checkpoint.
+        on_step: called with the progress after each step.
+        on_notice: called with one-line notices for people.
 
     Returns:
         The weight file.
 
     Raises:
-        UsageError: sizes that do not fit the network, or the number of GPUs.
-        EngineError: fewer GPUs than asked for.
-        DataError: the folder holds a run of another configuration, or ``init`` does not fit.
+        UsageError: sizes do not fit the network, or the batch not the number of GPUs.
+        EngineError: fewer GPUs than requested.
+        DataError: the folder holds a run of another configuration, ``init`` does not fit, or the loss is not
+            finite.
         ModelError: ``init`` cannot be read.
-        Interrupted: ``stop`` said so; the checkpoint is written.
+        SignalInterruptError: ``poll_signal`` returned a signal; the checkpoint is written.
     """
-    chosen, preset = config.architecture, PRESETS[config.degradation]
-    check_sequences(config, chosen)
-    shared = data_parallel(config.gpus, config.batch)
-    run.mkdir(parents=True, exist_ok=True)
-    checkpoint = run / "checkpoint.npz"
+    # Network and optimizer.
+    architecture, preset = config.architecture, PRESETS[config.degradation]
+    check_sequences(config, architecture)
+    parallel = data_parallel(config.gpus, config.batch)
+    run_folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = run_folder / "checkpoint.npz"
     keras.utils.set_random_seed(config.seed)
-    with shared():
-        model, optimizer, rate = build_trainer(config, chosen, preset.phase)
+    with parallel():
+        model, optimizer, rate = build_trainer(config, architecture, preset.phase)
 
-    step, spent, origin = 0, 0.0, None
+    # Resume from the checkpoint, or initialize from other weights.
+    step, total_seconds, init_record = 0, 0.0, None
     if checkpoint.exists():
         state = read_state(checkpoint)
-        origin = state.get("init")
+        init_record = state.get("init")
         differing = config_differences(config, state["config"]) + ["init"] * (
-            not same_initial_weights(init, origin)
+            not same_initial_weights(init, init_record)
         )
         if differing:
             raise DataError(
-                f"{str(run)!r} holds a run with another {', '.join(differing)}: "
-                f"name a new --run folder, or give the options that it was started with"
+                f"{str(run_folder)!r} holds a run with another {', '.join(differing)}: "
+                f"use a new --run folder, or the options that it was started with"
             )
         restore_checkpoint(checkpoint, model, optimizer)
-        step, spent = state["step"], state["seconds"]
+        step, total_seconds = state["step"], state["seconds"]
     elif init is not None:
         transfer = initialize_from(init, model, preset.phase)
-        origin = asdict(transfer)
-        on_note(str(transfer))
+        init_record = asdict(transfer)
+        on_notice(str(transfer))
 
     def save() -> None:
-        state = {"config": asdict(config), "step": step, "seconds": spent, "seed": config.seed}
-        save_checkpoint(checkpoint, model, optimizer, state | {"init": origin})
+        state = {"config": asdict(config), "step": step, "seconds": total_seconds, "seed": config.seed}
+        save_checkpoint(checkpoint, model, optimizer, state | {"init": init_record})
 
-    export = WeightExporter(config, run, (card or {}) | ({"init": origin} if origin else {}))
+    exporter = WeightExporter(
+        config, run_folder, (card or {}) | ({"init": init_record} if init_record else {})
+    )
 
-    def give(score: bool) -> dict[str, float] | None:
-        export.set_weights(weights_to_keep(model, optimizer))
-        scores = validation(export.network, chosen) if validation and score else None
-        export.write(step, spent, scores)
+    def validate_and_export() -> dict[str, float] | None:
+        exporter.set_weights(evaluation_weights(model, optimizer))
+        scores = validation(exporter.network, architecture) if validation else None
+        exporter.write(step, total_seconds, scores)
         return scores
 
-    plan = BatchPlan(
-        config.batch, config.frames, temporal_margin(chosen), config.crop, config.scale, phase=preset.phase
-    )
-    data = open_dataset(config.data, pairs, plan, preset, chosen)
-    log, resumed = TrainingLog(run, step), step
-    ahead = data.batches(config.seed, step, config.steps)
+    # Data.
+    margin = temporal_margin(architecture)
+    plan = BatchPlan(config.batch, config.frames, margin, config.crop, config.scale, phase=preset.phase)
+    data = open_dataset(config.data, pairs, plan, preset, architecture)
+    log, steps_done = TrainingLog(run_folder, step), step
+    batches = data.batches(config.seed, step, config.steps)
+
+    # Steps.
     try:
-        for step in range(resumed + 1, config.steps + 1):
-            began = time.perf_counter()
-            low, high = next(ahead)
-            waited = time.perf_counter() - began
-            with shared():
+        for step in range(steps_done + 1, config.steps + 1):
+            started = time.perf_counter()
+            low, high = next(batches)
+            wait_seconds = time.perf_counter() - started
+            with parallel():
                 loss = float(model.train_on_batch(low, high))  # type: ignore[arg-type]
             if not np.isfinite(loss):
                 raise DataError(
-                    f"the loss became {loss} at step {step}: lower --learning-rate and start afresh"
+                    f"the loss became {loss} at step {step}: lower --learning-rate and start a new run"
                 )
-            seconds = time.perf_counter() - began
-            spent += seconds
+            seconds = time.perf_counter() - started
+            total_seconds += seconds
             last = step == config.steps
-            scores = give(True) if last or (validation and step % config.validate_every == 0) else None
-            report = StepReport(step, config.steps, loss, float(rate(step)), seconds, waited, scores)
+            is_due = last or (validation and step % config.validate_every == 0)
+            scores = validate_and_export() if is_due else None
+            report = StepReport(step, config.steps, loss, float(rate(step)), seconds, wait_seconds, scores)
             log.write(report)
-            signum = stop()
+            signum = poll_signal()
             if signum or last or step % config.save_every == 0:
                 save()
             on_step(report)
             if signum:
                 raise SignalInterruptError(
-                    f"stopped at step {step} of {config.steps}; the same command goes on", signum=signum
+                    f"stopped at step {step} of {config.steps}; the same command resumes", signum=signum
                 )
     finally:
-        ahead.close()
+        batches.close()
         log.close()
-    if not export.path.exists():  # a finished run called again: nothing to train, but the result is owed
-        give(True)
-    return export.path
+    if not exporter.path.exists():  # a finished run whose weight file is missing
+        validate_and_export()
+    return exporter.path
 
 
-def build_trainer(config: TrainConfig, chosen: Architecture, phase: str) -> tuple[keras.Model, Any, Any]:
-    """The network, compiled with its optimizer; the optimizer, built; the learning rate of a step."""
+def build_trainer(
+    config: TrainConfig, architecture: Architecture, phase: str
+) -> tuple[keras.Model, Any, Any]:
+    """Build what trains a network.
+
+    Returns:
+        ``(model, optimizer, rate)``: the network, compiled with loss and optimizer; the optimizer, built; and
+        the learning rate as a function of the step.
+    """
     with dtype_policy(config.precision):
-        model = chosen.build(config.scale, phase=phase)
-    model.autocast = False  # the layers convert their features; pictures stay in float32
+        model = architecture.build(config.scale, phase=phase)
+    model.autocast = False  # the layers convert their features; frames stay in float32
     optimizer, rate = make_optimizer(config)
-    loss = sequence_loss(config.loss, config.temporal_weight, config.frames - 2 * temporal_margin(chosen))
-    # compiled by XLA only where it is the backend's way: on CPUs TensorFlow's own kernels are six times
-    # faster
+    output_count = config.frames - 2 * temporal_margin(architecture)
+    loss = sequence_loss(config.loss, config.temporal_weight, output_count)
+    # Compiled by XLA on JAX only: on CPUs, TensorFlow's own kernels are six times faster.
     jit = keras.backend.backend() == "jax"
     model.compile(optimizer=optimizer, loss=loss, jit_compile=jit, auto_scale_loss=False)
     optimizer.build(model.trainable_variables)

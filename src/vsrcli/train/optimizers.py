@@ -1,9 +1,8 @@
-"""Optimizers by name, with an average of the weights beside them.
+"""Optimizers with a moving average of the weights, and losses.
 
-The average is kept by the optimizer, so it is updated inside the compiled step, skipped with a step that
-overflowed in float16, and stored with every checkpoint.
-
-Losses on pictures in [0, 1], by name; each is a mean over every value. Importing this imports no Keras.
+The optimizer holds the average, so that it is updated inside the compiled step, skipped with a step that
+overflowed in float16, and stored with every checkpoint. Losses take frames in [0, 1]; each is a mean over all
+values.
 """
 
 from __future__ import annotations
@@ -14,18 +13,19 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
-from vsrcli.train.config import TrainConfig
+from vsrcli.train.config import LOSSES, TrainConfig
 
-OUTPUTS = {"filters", "residual", "filters2", "residual2"}  # last layers of the networks
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan et al.: steepest at zero; ends between 0.7 and 1.2
-ADAM = type(keras.optimizers.Adam())  # on PyTorch a class of its own that updates all variables at once
+OUTPUT_LAYERS = {"filters", "residual", "filters2", "residual2"}  # last layers of the networks
+# Jordan et al.: steepest at zero; singular values end between 0.7 and 1.2.
+NEWTON_SCHULZ_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+BACKEND_ADAM = type(keras.optimizers.Adam())  # on PyTorch, a subclass that updates all variables at once
 
 
-class _Averaging:
-    """Mixin of a Keras optimizer: an exponential moving average of the variables.
+class _WeightAveraging:
+    """Mixin for Keras optimizers: an exponential moving average of the variables.
 
-    The decay of the n-th step is the smaller of ``average`` and (n-1)/(n+9), so that a young average is not
-    held back by the random start.
+    The decay of the n-th step is the smaller of ``average`` and (n-1)/(n+9), so that the random initial
+    weights do not dominate a young average.
     """
 
     def __init__(self, *arguments, average: float = 0.0, **options):
@@ -44,30 +44,30 @@ class _Averaging:
         super().apply(grads, trainable_variables)  # type: ignore[misc]
         if not self.average:
             return
-        done = ops.cast(self.iterations, "float32")  # type: ignore[attr-defined]
-        share = 1 - ops.minimum(self.average, (done - 1) / (done + 9))
+        n = ops.cast(self.iterations, "float32")  # type: ignore[attr-defined]
+        update_rate = 1 - ops.minimum(self.average, (n - 1) / (n + 9))
         for variable, average in zip(self._trainable_variables, self._averages, strict=True):  # type: ignore[attr-defined]
-            average.assign(average + share * (variable - average))
+            average.assign(average + update_rate * (variable - average))
 
     def averaged(self) -> list | None:
-        """The average of every variable, in the order that the optimizer was built with; None without one."""
+        """Return the averages in the order of the built variables; None if there is no average."""
         return self._averages or None
 
 
-class Adam(_Averaging, ADAM):
+class Adam(_WeightAveraging, BACKEND_ADAM):
     """Adam (Kingma and Ba, ICLR 2015) with an average of the weights."""
 
 
-class Muon(_Averaging, keras.optimizers.Adam):
-    """Momentum, made orthogonal: for the hidden convolutions; Adam for everything else.
+class Muon(_WeightAveraging, keras.optimizers.Adam):
+    """Orthogonalized momentum for the hidden convolutions, Adam for everything else.
 
     Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024: the update of a matrix is
-    the nearest orthogonal one to its (Nesterov) momentum, so that all directions are learnt at one pace. A
-    kernel counts as a matrix from kernel positions and input channels to output channels. Liu et al., "Muon
-    is Scalable for LLM Training", 2025, section 2.2: times 0.2 * sqrt(longer side), such an update is as
-    large as Adam's usually is, and one learning rate serves both.
+    the orthogonal matrix nearest to its (Nesterov) momentum, so that all directions are learnt at one pace. A
+    kernel is treated as a matrix from kernel positions and input channels to output channels. Liu et al.,
+    "Muon is Scalable for LLM Training", 2025, section 2.2: scaled by 0.2 * sqrt(longer side), such an update
+    is about as large as Adam's, so one learning rate serves both.
 
-    Biases, the first layer and the output layers are Adam's, as both papers advise.
+    Adam updates biases, the first layer and the output layers, as both papers advise.
     """
 
     MOMENTUM = 0.95
@@ -85,25 +85,25 @@ class Muon(_Averaging, keras.optimizers.Adam):
         momentum = self._momentums[index]
         gradient = ops.cast(gradient, variable.dtype)
         self.assign(momentum, self.MOMENTUM * momentum + gradient)
-        ahead = gradient + self.MOMENTUM * momentum
+        nesterov = gradient + self.MOMENTUM * momentum
         inputs, outputs = math.prod(variable.shape[:-1]), variable.shape[-1]
-        update = newton_schulz(ops.reshape(ahead, (inputs, outputs)))
-        size = self.RMS * math.sqrt(max(inputs, outputs)) * ops.cast(learning_rate, variable.dtype)
-        self.assign_sub(variable, size * ops.reshape(update, variable.shape))
+        update = newton_schulz(ops.reshape(nesterov, (inputs, outputs)))
+        step_size = self.RMS * math.sqrt(max(inputs, outputs)) * ops.cast(learning_rate, variable.dtype)
+        self.assign_sub(variable, step_size * ops.reshape(update, variable.shape))
 
 
 def is_hidden_kernel(variable) -> bool:
-    """Whether Muon's rule is for this variable: a convolution between features."""
+    """Return whether Muon's rule applies: the variable is a kernel of a convolution between features."""
     layer = variable.path.split("/")[-2] if "/" in variable.path else ""
-    return len(variable.shape) > 3 and variable.shape[-2] > 3 and layer not in OUTPUTS
+    return len(variable.shape) > 3 and variable.shape[-2] > 3 and layer not in OUTPUT_LAYERS
 
 
 def newton_schulz(matrix, steps: int = 5):
-    """The orthogonal matrix nearest to ``matrix``, (n, m), roughly: singular values end near 1.
+    """Return approximately the orthogonal matrix nearest to ``matrix``, (n, m); singular values end near 1.
 
-    Newton and Schulz's iteration, with the quintic polynomial of Jordan et al.; matrix products alone.
+    Newton-Schulz iteration with the quintic polynomial of Jordan et al.; it needs matrix products only.
     """
-    a, b, c = NEWTON_SCHULZ
+    a, b, c = NEWTON_SCHULZ_COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
     x = ops.transpose(matrix) if tall else matrix
     x = x / (ops.norm(x) + 1e-7)
@@ -114,11 +114,11 @@ def newton_schulz(matrix, steps: int = 5):
 
 
 def make_optimizer(config: TrainConfig):
-    """The optimizer of a run, and its learning rate as a function of the step.
+    """Create the optimizer and the learning rate schedule of a run.
 
     Returns:
-        ``(optimizer, rate)``. In fp16 the optimizer scales the loss, so that small gradients survive, and
-        leaves out steps that overflow.
+        ``(optimizer, rate)``, ``rate`` a function of the step. In fp16 the optimizer scales the loss, so that
+        small gradients survive, and skips steps that overflow.
     """
     rate = keras.optimizers.schedules.CosineDecay(
         0.0,
@@ -135,9 +135,12 @@ def make_optimizer(config: TrainConfig):
     return optimizer, rate
 
 
-def weights_to_keep(model: keras.Model, optimizer) -> list:
-    """The weights that a run is for, as arrays in the order of ``model.get_weights()``: averaged where the
-    optimizer keeps an average, and the model's own where not (statistics of batch normalisation, say)."""
+def evaluation_weights(model: keras.Model, optimizer) -> list:
+    """Return the weights to validate and export, as arrays in the order of ``model.get_weights()``.
+
+    These are the averages where the optimizer has them, else the model's own (such as the statistics of batch
+    normalization).
+    """
     averaged = getattr(optimizer, "inner_optimizer", optimizer).averaged()
     if averaged is None:
         return model.get_weights()
@@ -150,50 +153,46 @@ HUBER_DELTA = 0.01
 
 
 def charbonnier(truth, output):
-    """A differentiable L1: mean of sqrt(d**2 + epsilon**2) (Lai et al., CVPR 2017, section 3.3)."""
-    from keras import ops
-
+    """Return the Charbonnier loss, mean of sqrt(d**2 + epsilon**2) (Lai et al., CVPR 2017, section 3.3)."""
     return ops.mean(ops.sqrt(ops.square(truth - output) + CHARBONNIER_EPSILON**2))
 
 
 def huber(truth, output):
-    """Quadratic below ``HUBER_DELTA``, linear above (Jo et al., CVPR 2018, section 3.4: delta 0.01)."""
-    from keras import ops
-
+    """Return the Huber loss, quadratic below ``HUBER_DELTA`` (Jo et al., CVPR 2018, section 3.4)."""
     difference = ops.abs(truth - output)
     quadratic = ops.minimum(difference, HUBER_DELTA)
     return ops.mean(0.5 * ops.square(quadratic) + HUBER_DELTA * (difference - quadratic))
 
 
-LOSSES: dict[str, Callable] = {"charbonnier": charbonnier, "huber": huber}
+_LOSS_FUNCTIONS: dict[str, Callable] = {"charbonnier": charbonnier, "huber": huber}
+assert tuple(_LOSS_FUNCTIONS) == LOSSES
 
 
-def sequence_loss(name: str, temporal_weight: float = 0.0, outputs: int = 1) -> Callable:
-    """A loss of whole sequences: of the pictures, and of how they change.
+def sequence_loss(name: str, temporal_weight: float = 0.0, output_count: int = 1) -> Callable:
+    """Return a loss of sequences: on frames, plus a weighted loss on frame differences.
 
-    The second part, Charbonnier's of ``(output_t - output_{t-1}) - (truth_t - truth_{t-1})``, costs flicker
-    and swimming, which a mean over single pictures hardly sees.
+    The second term, the Charbonnier loss of ``(output_t - output_{t-1}) - (truth_t - truth_{t-1})``,
+    penalizes flicker and swimming, to which a mean over single frames is nearly blind.
 
     Args:
-        name: of the loss of pictures, a key of ``LOSSES``.
-        temporal_weight: of the second part; 0 leaves it out.
-        outputs: pictures of a sequence, at least 2 with a ``temporal_weight``. (B, outputs, H, W, 3) have
-            time in their second axis, (outputs*B, H, W, 3) are single pictures, those of one time after those
-            of the time before.
+        name: loss on frames, one of ``LOSSES``.
+        temporal_weight: weight of the second term; 0: none.
+        output_count: output frames per sequence, at least 2 with a ``temporal_weight``. The loss takes
+            (B, outputs, H, W, 3), or (outputs*B, H, W, 3) ordered by time and then by sequence.
     """
-    pictures = LOSSES[name]
+    frame_loss = _LOSS_FUNCTIONS[name]
     if not temporal_weight:
-        return pictures
+        return frame_loss
 
-    def with_changes(truth, output):
-        return pictures(truth, output) + temporal_weight * charbonnier(*map(changes, (truth, output)))
+    def loss(truth, output):
+        return frame_loss(truth, output) + temporal_weight * charbonnier(
+            frame_differences(truth), frame_differences(output)
+        )
 
-    def changes(images):
-        from keras import ops
+    def frame_differences(frames):
+        if len(frames.shape) == 5:
+            return frames[:, 1:] - frames[:, :-1]
+        frames = ops.reshape(frames, (output_count, -1, *frames.shape[1:]))  # outputs, B, H, W, 3
+        return frames[1:] - frames[:-1]
 
-        if len(images.shape) == 5:
-            return images[:, 1:] - images[:, :-1]
-        images = ops.reshape(images, (outputs, -1, *images.shape[1:]))  # outputs, B, H, W, 3
-        return images[1:] - images[:-1]
-
-    return with_changes
+    return loss

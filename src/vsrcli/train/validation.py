@@ -1,7 +1,7 @@
-"""Validation inside a run: PSNR-Y and SSIM-Y of a part of every validation clip, beside interpolation.
+"""Validation during a run: PSNR-Y and SSIM-Y on a part of every validation clip, against interpolation.
 
-A quick look with the scoring of ``evaluate`` (BT.601 luma, 8 bits, 8 pixels cropped): twelve frames from the
-middle of the picture. Whole clips are for ``vsr evaluate``.
+A quick estimate by the protocol of ``evaluate`` (BT.601 luma, 8 bits, 8 border pixels left out) on the middle
+of twelve frames; ``vsr evaluate`` scores whole clips.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from vsrcli.train.footage import TrainingPair, find_footage, prepare_pairs
 if TYPE_CHECKING:
     from vsrcli.frames.resample import Phase
 
-MARGIN, SCORED = 3, 12  # frames before and after; frames scored
-HEIGHT, WIDTH = 90, 120  # largest part of the low-resolution picture
-CROP = 8
+MARGIN, SCORED_FRAMES = 3, 12  # frames before and after; scored frames
+MAX_HEIGHT, MAX_WIDTH = 90, 120  # of the scored region, in low-resolution pixels
+BORDER = 8  # pixels left out at each side
 CRF = 23
 KERNELS = ("bicubic", "lanczos3")
 
@@ -37,8 +37,8 @@ class ValidationCase:
     """A part of a clip in one degradation.
 
     Attributes:
-        name: of the degradation.
-        low: uint8 (frames, H, W, 3): the scored ones with ``MARGIN`` at both ends.
+        name: name of the degradation.
+        low: uint8 (frames, H, W, 3): the scored frames and ``MARGIN`` frames at both ends.
         truth: uint8 (frames - 2*MARGIN, sH, sW, 3).
         baseline: PSNR-Y of the better interpolation, dB.
     """
@@ -50,15 +50,17 @@ class ValidationCase:
 
 
 class Validation:
-    """Call it with a model: mean scores, and the mean and worst gain in dB over the better of
-    phase-matched bicubic and Lanczos on each clip.
+    """Score a network on validation clips; call the object with the network.
+
+    Gains are in dB over the better of phase-matched bicubic and Lanczos on each clip.
 
     Args:
         folder: validation clips.
-        cache: where decoded arrays are kept.
+        cache: folder for decoded arrays.
         scale: upscaling factor.
-        degradation: ``bd`` is scored on itself; ``bi`` on itself; ``video`` on ``bi`` and on the same
-            compressed with H.264 crf 23.
+        degradation: ``bd`` and ``bi`` are scored on themselves, ``video`` on ``bi`` and on ``bi`` compressed
+            with H.264 crf 23.
+        on_progress: called with (done, total) clips while the folder is decoded.
 
     Raises:
         DataError: no usable clip, or one that is too short.
@@ -76,28 +78,32 @@ class Validation:
         pairs = prepare_pairs(find_footage(folder), cache, scale, protocol, on_progress=on_progress)
         self.cases: list[ValidationCase] = []
         for pair in pairs:
-            low, truth = _part(pair, scale)
+            low, truth = _select_region(pair, scale)
             versions = {protocol.name: low}
             if degradation.compressed_share:
                 versions[f"{protocol.name}+crf{CRF}"] = recompress(low, crf=CRF)
             for name, version in versions.items():
                 scored = version[MARGIN:-MARGIN]
-                scores = [_interpolated(scored, truth, scale, k, protocol.phase) for k in KERNELS]  # type: ignore[arg-type]
+                scores = [_interpolation_psnr(scored, truth, scale, k, protocol.phase) for k in KERNELS]  # type: ignore[arg-type]
                 self.cases.append(ValidationCase(name, version, truth, max(scores)))
 
-    def __call__(self, model: keras.Model, chosen: Architecture) -> dict[str, float]:
-        """Scores by name: ``PROTOCOL psnr_y``, ``ssim_y``, ``temporal_db`` (PSNR between the changes of luma
-        from frame to frame, in the output and in the truth), ``gain_db``, ``worst_gain_db``."""
-        found: dict[str, list[tuple[float, float, float, float]]] = {}
+    def __call__(self, model: keras.Model, architecture: Architecture) -> dict[str, float]:
+        """Return mean scores over clips, by name.
+
+        For each degradation: ``NAME psnr_y``, ``NAME ssim_y``, ``NAME temporal_db`` (PSNR between the luma
+        differences of successive frames, in the output and in the truth), ``NAME gain_db`` and
+        ``NAME worst_gain_db``.
+        """
+        scores_by_case: dict[str, list[tuple[float, float, float, float]]] = {}
         for case in self.cases:
             frames = case.low.astype(np.float32)[None] / 255
-            pictures = np.clip(np.rint(_upscaled(model, chosen, frames) * 255), 0, 255).astype(np.uint8)
-            psnr = float(np.mean([psnr_y(a, b, CROP) for a, b in zip(pictures, case.truth, strict=True)]))
-            ssim = float(np.mean([ssim_y(a, b, CROP) for a, b in zip(pictures, case.truth, strict=True)]))
-            scores = (psnr, ssim, _temporal(pictures, case.truth), psnr - case.baseline)
-            found.setdefault(case.name, []).append(scores)
+            outputs = np.clip(np.rint(_upscale(model, architecture, frames) * 255), 0, 255).astype(np.uint8)
+            psnr = float(np.mean([psnr_y(a, b, BORDER) for a, b in zip(outputs, case.truth, strict=True)]))
+            ssim = float(np.mean([ssim_y(a, b, BORDER) for a, b in zip(outputs, case.truth, strict=True)]))
+            scores = (psnr, ssim, _temporal_psnr(outputs, case.truth), psnr - case.baseline)
+            scores_by_case.setdefault(case.name, []).append(scores)
         result = {}
-        for name, scores in found.items():
+        for name, scores in scores_by_case.items():
             psnr, ssim, temporal, gain = (float(np.mean(values)) for values in zip(*scores, strict=True))
             result[f"{name} psnr_y"] = round(psnr, 3)
             result[f"{name} ssim_y"] = round(ssim, 4)
@@ -107,48 +113,52 @@ class Validation:
         return result
 
 
-def _part(pair: TrainingPair, scale: int) -> tuple[np.ndarray, np.ndarray]:
-    """The frames and the middle of the picture that are scored, with their truth."""
+def _select_region(pair: TrainingPair, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the low-resolution region in the middle of the scored frames, and its truth."""
     _, count, height, width, _ = pair.low.shape
-    count = min(count, SCORED + 2 * MARGIN)
+    count = min(count, SCORED_FRAMES + 2 * MARGIN)
     if count <= 2 * MARGIN:
         raise DataError(
             f"{pair.name!r} is too short to validate on: clips need {2 * MARGIN + 1} frames; "
-            "take it out of the folder"
+            "remove it from the folder"
         )
-    tall, wide = min(height, HEIGHT), min(width, WIDTH)
-    top, left = (height - tall) // 2, (width - wide) // 2
-    low = np.array(pair.low[0][:count, top : top + tall, left : left + wide])
-    rows, columns = (slice(scale * a, scale * (a + b)) for a, b in ((top, tall), (left, wide)))
+    region_height, region_width = min(height, MAX_HEIGHT), min(width, MAX_WIDTH)
+    top, left = (height - region_height) // 2, (width - region_width) // 2
+    low = np.array(pair.low[0][:count, top : top + region_height, left : left + region_width])
+    rows, columns = (
+        slice(scale * a, scale * (a + b)) for a, b in ((top, region_height), (left, region_width))
+    )
     return low, np.array(pair.high[MARGIN : count - MARGIN, rows, columns])
 
 
-def _upscaled(model: keras.Model, chosen: Architecture, frames: np.ndarray) -> np.ndarray:
-    """Pictures of all but ``MARGIN`` frames at each end: (1, T, H, W, 3) -> (T - 2*MARGIN, sH, sW, 3)."""
-    if chosen.kind == "window":
-        windows = [frames[:, i : i + chosen.frames] for i in range(frames.shape[1] - chosen.frames + 1)]
-        pictures = np.concatenate([_run(model, window) for window in windows])
+def _upscale(model: keras.Model, architecture: Architecture, frames: np.ndarray) -> np.ndarray:
+    """Upscale all but ``MARGIN`` frames at each end: (1, T, H, W, 3) -> (T - 2*MARGIN, sH, sW, 3)."""
+    if architecture.kind == "window":
+        windows = [
+            frames[:, i : i + architecture.frames] for i in range(frames.shape[1] - architecture.frames + 1)
+        ]
+        outputs = np.concatenate([_run_network(model, window) for window in windows])
     else:
-        pictures = _run(model, frames)[0]
-    spare = MARGIN - temporal_margin(chosen)  # a smaller window gives pictures of more frames
-    return pictures[spare : len(pictures) - spare]
+        outputs = _run_network(model, frames)[0]
+    trim = MARGIN - temporal_margin(architecture)  # a smaller window has more outputs
+    return outputs[trim : len(outputs) - trim]
 
 
-def _run(model: keras.Model, frames: np.ndarray) -> np.ndarray:
-    if keras.backend.backend() == "tensorflow":  # predict_on_batch would hide the sizes from the network
+def _run_network(model: keras.Model, frames: np.ndarray) -> np.ndarray:
+    if keras.backend.backend() == "tensorflow":  # predict_on_batch would hide the frame size from the network
         return keras.ops.convert_to_numpy(model(frames, training=False))
     return model.predict_on_batch(frames)  # type: ignore[return-value]
 
 
-def _interpolated(low: np.ndarray, truth: np.ndarray, scale: int, kernel: str, phase: Phase) -> float:
-    """Mean PSNR-Y of an interpolation, on the grid of the protocol."""
-    pictures = np.clip(np.rint(interpolate(low, scale, kernel, phase)), 0, 255).astype(np.uint8)
-    return float(np.mean([psnr_y(a, b, CROP) for a, b in zip(pictures, truth, strict=True)]))
+def _interpolation_psnr(low: np.ndarray, truth: np.ndarray, scale: int, kernel: str, phase: Phase) -> float:
+    """Return the mean PSNR-Y of an interpolation on the pixel grid ``phase``."""
+    outputs = np.clip(np.rint(interpolate(low, scale, kernel, phase)), 0, 255).astype(np.uint8)
+    return float(np.mean([psnr_y(a, b, BORDER) for a, b in zip(outputs, truth, strict=True)]))
 
 
-def _temporal(pictures: np.ndarray, truth: np.ndarray) -> float:
-    """How faithfully luma changes from frame to frame, dB; ``evaluate`` has the same figure."""
-    inner = (slice(None), slice(CROP, -CROP), slice(CROP, -CROP))
-    errors = np.diff(luma(pictures[inner]), axis=0) - np.diff(luma(truth[inner]), axis=0)
+def _temporal_psnr(outputs: np.ndarray, truth: np.ndarray) -> float:
+    """Return the PSNR of luma differences between frames, dB: the metric ``steady`` of ``evaluate``."""
+    inner = (slice(None), slice(BORDER, -BORDER), slice(BORDER, -BORDER))
+    errors = np.diff(luma(outputs[inner]), axis=0) - np.diff(luma(truth[inner]), axis=0)
     means = [float(np.mean(error**2)) for error in errors]
     return float(np.mean([min(10 * np.log10(255**2 / m), PSNR_CAP) if m else PSNR_CAP for m in means] or 0.0))

@@ -1,4 +1,4 @@
-"""Crops cut on the device are those that the host would have cut."""
+"""Crops cut on the device equal those cut on the host."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from vsrcli.train.footage import TrainingPair
 
 
 def noise_pairs(preset: str, scale: int) -> list[TrainingPair]:
-    """Two small clips of noise, so that no two places look alike; crops of 8 touch their borders."""
+    """Return two small clips of noise, so that all positions differ; crops of 8 touch their borders."""
     rng = np.random.default_rng(7)
     pairs = []
     for number, kind in enumerate(("clip", "photo")):
@@ -31,39 +31,40 @@ def noise_pairs(preset: str, scale: int) -> list[TrainingPair]:
 @pytest.mark.parametrize(
     ("preset", "scale", "model"), [("bd", 4, "duf-s"), ("bi", 3, "duf-16l"), ("video", 2, "duf-s")]
 )
-def test_both_paths_give_the_same_batches(preset, scale, model):
-    pairs, plan, chosen = (
-        noise_pairs(preset, scale),
-        BatchPlan(4, 8, 3, 8, scale),
-        architectures.architecture(model),
-    )
-    data = DeviceDataset(pairs, plan, PRESETS[preset], chosen)
+def test_host_and_device_give_the_same_batches(preset, scale, model):
+    pairs, plan = noise_pairs(preset, scale), BatchPlan(4, 8, 3, 8, scale)
+    architecture = architectures.architecture(model)
+    data = DeviceDataset(pairs, plan, PRESETS[preset], architecture)
     for step, tensors in enumerate(data.batches(1, 5, 13), start=5):
         low, high = (255 * ops.convert_to_numpy(tensor) for tensor in tensors)
-        expected, truth = (255 * array for array in shape_batch(*make_batch(pairs, plan, 1, step), chosen))
+        batch = shape_batch(*make_batch(pairs, plan, 1, step), architecture)
+        expected, truth = (255 * array for array in batch)
         assert low.shape == expected.shape
         np.testing.assert_array_equal(np.rint(high), np.rint(truth))
         assert np.abs(np.rint(low) - np.rint(expected)).max() <= (preset != "video")  # codes of 255
         assert np.mean(np.rint(low) != np.rint(expected)) < 0.01  # ties of rounding
 
 
-def test_a_cpu_keeps_footage_in_files_unless_told_otherwise():
-    pairs, chosen = noise_pairs("bi", 2), architectures.architecture("duf-s")
+def test_a_cpu_maps_footage_from_files_unless_the_device_is_requested():
+    pairs, architecture = noise_pairs("bi", 2), architectures.architecture("duf-s")
     plan = BatchPlan(1, 7, 3, 8, 2)
-    for place, kind in (("auto", HostDataset), ("host", HostDataset), ("device", DeviceDataset)):
-        assert type(open_dataset(place, pairs, plan, PRESETS["bi"], chosen)) is kind
+    for placement, kind in (("auto", HostDataset), ("host", HostDataset), ("device", DeviceDataset)):
+        assert type(open_dataset(placement, pairs, plan, PRESETS["bi"], architecture)) is kind
     with pytest.raises(DataError, match="--crop 30 is larger"):
-        open_dataset("auto", pairs, replace(plan, crop=30), PRESETS["bi"], chosen)
+        open_dataset("auto", pairs, replace(plan, crop=30), PRESETS["bi"], architecture)
 
 
-def test_runs_on_either_path_learn_the_same(monkeypatch, tmp_path):
+def test_runs_from_host_and_device_learn_the_same(monkeypatch, tmp_path):
     small = replace(architectures.ARCHITECTURES["duf-r-s"], options={"width": 8, "blocks": 1, "head": 8})
     monkeypatch.setitem(architectures.ARCHITECTURES, "duf-r-s", small)
     config = loop.TrainConfig("duf-r-s", 2, "bi", steps=3, batch=2, frames=8, crop=8, warmup=0)
     pairs, losses = noise_pairs("bi", 2), {}
-    for place in ("host", "device"):
-        told = losses.setdefault(place, [])
+    for placement in ("host", "device"):
+        own_losses = losses.setdefault(placement, [])
         loop.train(
-            replace(config, data=place), pairs, tmp_path / place, on_step=lambda r, to=told: to.append(r.loss)
+            replace(config, data=placement),
+            pairs,
+            tmp_path / placement,
+            on_step=lambda report, losses=own_losses: losses.append(report.loss),
         )
     assert losses["device"] == pytest.approx(losses["host"], rel=1e-3)

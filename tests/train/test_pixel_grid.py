@@ -1,4 +1,4 @@
-"""Mirrored crops stay on their grid: where they do not, a network learns the mean of two grids, a blur."""
+"""Flipped crops stay on their pixel grid; otherwise a network would learn the mean of two grids, a blur."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from vsrcli.train.footage import find_footage, prepare_pairs
 
 @pytest.mark.parametrize("preset", ["bd", "bi"])
 @pytest.mark.parametrize("scale", [2, 4])
-def test_every_mirrored_and_turned_crop_lies_on_the_grid_of_its_preset(
+def test_every_flipped_and_transposed_crop_lies_on_the_grid_of_its_preset(
     footage_folder, tmp_path, preset, scale
 ):
     phase = PRESETS[preset].phase
