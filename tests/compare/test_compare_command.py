@@ -313,7 +313,7 @@ def test_ctrl_c_leaves_no_file(tmp_path: Path, sample: Sample, name: str) -> Non
         (("--layout", "side"), "--layout is for a film or a picture"),
         (("--zoom", "2"), "--zoom is for a film or a picture"),
         (("--no-labels",), "--no-labels"),
-        (("--crf", "20"), "--codec and --crf are for a path"),
+        (("--crf", "20"), "--codec and --crf are for a film"),
         (("--json",), "need --reference"),
         (("--seconds", "0"), "compares nothing"),
         (("--labels", "a"), "names 1 of 2 videos"),
