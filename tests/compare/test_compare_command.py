@@ -86,7 +86,7 @@ def test_a_page_holds_the_frames_themselves_and_fetches_nothing(
     page = tmp_path / "page.html"
     run = vsr("compare", *trio[:2], "-o", page, "--at", "0.1", "--at", "0.3")
     assert run.status == 0, run.err
-    assert "2 films, 2 moments (WebP, lossless)" in run.err
+    assert "2 videos, 2 images each (WebP, lossless)" in run.err
     parsed = Parsed(page)
     large = decode(trio[1], ffmpeg)
     np.testing.assert_array_equal(parsed.images(0)[1], large[2])
@@ -308,12 +308,12 @@ def test_ctrl_c_leaves_no_file(tmp_path: Path, sample: Sample, name: str) -> Non
     ("options", "message"),
     [
         (("-o", "f.mkv", "--at", "1"), "--start and --seconds"),
-        (("-o", "f.png", "--at", "0", "--at", "1"), "one moment"),
+        (("-o", "f.png", "--at", "0", "--at", "1"), "one time"),
         (("-o", "-"), "a file, not a stream"),
-        (("--layout", "side"), "--layout is for a film or a picture"),
-        (("--zoom", "2"), "--zoom is for a film or a picture"),
+        (("--layout", "side"), "--layout is for a video or an image"),
+        (("--zoom", "2"), "--zoom is for a video or an image"),
         (("--no-labels",), "--no-labels"),
-        (("--crf", "20"), "--codec and --crf are for a film"),
+        (("--crf", "20"), "--codec and --crf are for a video"),
         (("--json",), "need --reference"),
         (("--seconds", "0"), "compares nothing"),
         (("--labels", "a"), "names 1 of 2 videos"),
