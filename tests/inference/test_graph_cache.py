@@ -136,14 +136,14 @@ def test_other_sizes_weights_and_versions_have_entries_of_their_own(
     backends[0]().compile(4, 6, openvino.RowBands((0,), 4))
     for package in ("openvino", "keras", "vsr"):
         inputs = {**openvino.build_inputs(), package: "0"}
-        monkeypatch.setattr(openvino, "_makers", lambda inputs=inputs: inputs)
+        monkeypatch.setattr(openvino, "build_inputs", lambda inputs=inputs: inputs)
         backends[0]().compile(4, 6, bands)
     assert len({str(key) for key in keys}) == len(keys) == 6
     assert all(key["weights"] == weights.card["sha256"] for key in keys)
 
 
 def test_old_entries_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vsrcli.inference.graph_cache._KEPT", 2)
+    monkeypatch.setattr("vsrcli.inference.graph_cache._MAX_ENTRIES", 2)
     graph_cache, built = GraphCache(tmp_path), []
 
     def build(folder: Path) -> None:
