@@ -1,1 +1,1 @@
-""""""
+"""Measure how close models come to original clips, compared with interpolation."""

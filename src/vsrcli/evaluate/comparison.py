@@ -1,7 +1,7 @@
-"""Several models on the same clips: each clip is decoded, degraded and interpolated once for each protocol.
+"""Measure several models on the same clips; each clip is prepared and interpolated once for each protocol.
 
-One engine is open at a time, so that memory, tiles and speed are those of a run of its own. What the next
-model needs of the clips waits on the disk.
+One engine is open at a time, so that memory, tiles and speed are those of a separate run. Prepared clips are
+spooled to disk for the next model.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from vsrcli.evaluate.results import ClipResult, Evaluation
 from vsrcli.inference.tiled import ArraySpool
 from vsrcli.inference.types import Engine
 
-_PHASE_GAIN_THRESHOLD = 0.5  # dB on the other grid from which on something must be wrong
+_PHASE_GAIN_THRESHOLD = 0.5  # dB; above it, the stated phase is most likely wrong
 
 
 @dataclass(frozen=True)
 class ModelComparison:
-    """All models under one protocol, on the same clips.
+    """Measurements of all models with one protocol, on the same clips.
 
     Attributes:
         protocol: how low resolution was made.
-        reports: one for each model, in order.
+        evaluations: one for each model, in order.
     """
 
     protocol: Protocol
@@ -53,54 +53,52 @@ def compare_models(
     open_engine: Callable[[EvaluatedModel], Engine],
     max_frames: int | None = None,
     on_start: Callable[[EvaluatedModel, Protocol], None] = lambda model, protocol: None,
-    on_clip: Callable[[EvaluatedModel, ClipResult, StillFrames], None] = lambda contestant, result, still: (
-        None
-    ),
+    on_clip: Callable[[EvaluatedModel, ClipResult, StillFrames], None] = lambda model, result, frames: None,
     on_notice: Callable[[str], None] = lambda text: None,
 ) -> Iterator[ModelComparison]:
-    """Measure models, and give each protocol's comparison as soon as the last model is through with it.
+    """Measure models; yield the comparison of each protocol once the last model is measured with it.
 
     Args:
-        contestants: at least one, see :func:`~vsrcli.evaluate.models.resolve_models`.
+        models: at least one, see :func:`~vsrcli.evaluate.models.resolve_models`.
         files: at least one, see :func:`~vsrcli.evaluate.clips.find_clips`.
         protocols: at least one.
         open_engine: loads a model.
-        frames: take only so many from each clip's start; None: all.
-        on_begin: called before a model's first clip of a protocol.
+        max_frames: measure the first frames of each clip only; None: all.
+        on_start: called before a model's first clip of a protocol.
         on_clip: called after each clip of each model.
-        on_notice: told what is odd about clips.
+        on_notice: called with a text about a clip that looks wrong.
 
     Raises:
-        DataError: a clip that cannot be scored.
+        DataError: a clip cannot be scored.
         EngineError, ModelError: a network could not be loaded or run.
-        OutputError: no room for the clips.
+        OutputError: there is no disk space for the prepared clips.
     """
     prepared = _PreparedClips(max_frames, on_notice, cached=len(models) > 1)
     evaluations: dict[Protocol, list[Evaluation]] = {protocol: [] for protocol in protocols}
-    for contestant in models:
-        engine = open_engine(contestant)
-        bytes_per_pixel = contestant.choice.architecture.bytes_per_pixel
+    for model in models:
+        engine = open_engine(model)
+        bytes_per_pixel = model.choice.architecture.bytes_per_pixel
         for protocol, finished in evaluations.items():
-            on_start(contestant, protocol)
+            on_start(model, protocol)
             results = []
             for file in files:
                 clip, baselines = prepared.get(file, protocol)
-                result, still = measure_model(engine, clip, bytes_per_pixel, baselines)
+                result, frames = measure_model(engine, clip, bytes_per_pixel, baselines)
                 results.append(result)
-                on_clip(contestant, result, still)
-            finished.append(Evaluation(contestant.name, engine.description, protocol, tuple(results)))
-            if contestant is models[-1]:
+                on_clip(model, result, frames)
+            finished.append(Evaluation(model.name, engine.description, protocol, tuple(results)))
+            if model is models[-1]:
                 yield ModelComparison(protocol, tuple(finished))
         del engine
-        gc.collect()  # a network hangs together in circles
+        gc.collect()  # networks hold reference cycles
 
 
 class _PreparedClips:
-    """Clips with their interpolations.
+    """Prepares clips and measures their interpolations.
 
     Args:
-        frames, on_notice: see :func:`compare`.
-        keep: whether each will be asked for again.
+        max_frames, on_notice: see :func:`compare_models`.
+        cached: spool clips to disk, since each will be requested again.
     """
 
     def __init__(self, max_frames: int | None, on_notice: Callable[[str], None], *, cached: bool) -> None:
@@ -125,7 +123,7 @@ class _PreparedClips:
             spool.add({"truth": clip.truth, "low": clip.low, **middle_frames})
         except OutputError as error:
             raise OutputError(
-                f"no room in {tempfile.gettempdir()!r} for the decoded clips, which several models share: "
+                f"no space in {tempfile.gettempdir()!r} for the decoded clips, which several models share: "
                 "free some space there, set TMPDIR, give --frames, or measure one model at a time"
             ) from error
         empty = np.empty(0, np.uint8)
@@ -149,6 +147,6 @@ class _PreparedClips:
         if gain > _PHASE_GAIN_THRESHOLD:
             other = "zero" if clip.protocol.phase == "centre" else "centre"
             self._on_notice(
-                f"{clip.name!r}: on the other pixel grid bicubic comes {gain:.1f} dB nearer to the truth; "
+                f"{clip.name!r}: on the other pixel grid bicubic comes {gain:.1f} dB closer to the truth; "
                 f"its low resolution seems to be made for --phase {other}"
             )

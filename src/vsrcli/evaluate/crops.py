@@ -1,4 +1,4 @@
-"""Pictures made from real frames: the same crop in every version, side by side, enlarged to be seen."""
+"""Comparison images: the same crop of a frame in every version, side by side and enlarged."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from vsrcli.evaluate.metrics import psnr_y
 if TYPE_CHECKING:
     from vsrcli.evaluate.benchmark import StillFrames
 
-CROP_SIDE, ENLARGEMENT = 144, 3  # of the crops that are chosen automatically
-BORDER = 8  # unscored pixels at the borders are not shown either
+CROP_SIDE, ENLARGEMENT = 144, 3  # of automatic crops
+BORDER = 8  # pixels at the borders, which are not scored, are not shown either
 GAP = 6
-# The strip brings its own background, so it looks the same on light and dark pages.
+# The strip has its own background, so it looks the same on light and dark pages.
 BACKGROUND, FOREGROUND = (24, 26, 30), (236, 238, 240)
 
 
 @dataclass(frozen=True)
 class DetailCrop:
-    """A rectangle of a picture in its own pixels."""
+    """A rectangle within an image, in pixels."""
 
     left: int
     top: int
@@ -33,38 +33,39 @@ class DetailCrop:
     height: int
 
     def extract(self, image: np.ndarray) -> np.ndarray:
-        """The view of (H, W, 3) inside the rectangle.
+        """Return the view of an image (H, W, channels) inside the rectangle.
 
         Raises:
-            UsageError: the rectangle does not lie inside the picture.
+            UsageError: the rectangle is not inside the image.
         """
         height, width = image.shape[:2]
         is_inside = 0 <= self.left <= width - self.width and 0 <= self.top <= height - self.height
         if not is_inside or min(self.width, self.height) < 1:
             crop = f"{self.width}x{self.height} at {self.left},{self.top}"
-            raise UsageError(f"a crop of {crop} is not inside a picture of {width}x{height}")
+            raise UsageError(f"a crop of {crop} is not inside an image of {width}x{height}")
         return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 def most_detailed_crop(
     truth: np.ndarray, width: int = CROP_SIDE, height: int = CROP_SIDE, step: int = 4
 ) -> DetailCrop:
-    """The crop with the most detail: the largest sum of absolute differences between neighbouring pixels.
+    """Return the crop with the most detail: the largest sum of absolute differences of neighbouring pixels.
 
     Args:
         truth: uint8 (H, W, 3).
-        width, height: of the crop; smaller where the picture is smaller.
-        step: candidates lie at multiples of it, so the choice does not hang on single pixels.
+        width, height: of the crop; smaller where the image is smaller.
+        step: candidates lie at multiples of it, so that the choice does not depend on single pixels.
     """
-    grey = truth.mean(axis=2)
-    detail = np.zeros_like(grey)
-    detail[:, 1:] += np.abs(np.diff(grey, axis=1))
-    detail[1:] += np.abs(np.diff(grey, axis=0))
-    border = BORDER if min(grey.shape) > 4 * BORDER else 0
-    height, width = min(height, grey.shape[0] - 2 * border), min(width, grey.shape[1] - 2 * border)
-    sums = np.pad(detail.cumsum(0).cumsum(1), ((1, 0), (1, 0)))  # sums[y, x]: everything above and left of it
-    inside = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
-    candidates = inside[border : inside.shape[0] - border : step, border : inside.shape[1] - border : step]
+    gray = truth.mean(axis=2)
+    detail = np.zeros_like(gray)
+    detail[:, 1:] += np.abs(np.diff(gray, axis=1))
+    detail[1:] += np.abs(np.diff(gray, axis=0))
+    border = BORDER if min(gray.shape) > 4 * BORDER else 0
+    height, width = min(height, gray.shape[0] - 2 * border), min(width, gray.shape[1] - 2 * border)
+    # Summed-area table: sums[y, x] is the sum of everything above and left
+    sums = np.pad(detail.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    crops = sums[height:, width:] - sums[:-height, width:] - sums[height:, :-width] + sums[:-height, :-width]
+    candidates = crops[border : crops.shape[0] - border : step, border : crops.shape[1] - border : step]
     y, x = np.unravel_index(np.argmax(candidates), candidates.shape)
     return DetailCrop(int(x) * step + border, int(y) * step + border, width, height)
 
@@ -72,38 +73,38 @@ def most_detailed_crop(
 def comparison_strip(
     panels: Sequence[tuple[str, np.ndarray]], crop: DetailCrop, enlargement: int = ENLARGEMENT
 ) -> np.ndarray:
-    """A labelled strip of one crop in several versions.
+    """Draw a labelled strip of one crop in several versions.
 
     Args:
-        panels: label and picture, uint8 (H, W, 3). All of one size, except low resolution: a picture smaller
-            by a whole factor is first repeated pixel by pixel.
-        crop: in pixels of the largest picture.
-        enlarge: whole factor; pixels stay squares.
+        panels: label and image, uint8 (H, W, 3). All of one size, except low resolution: an image smaller by
+            a whole factor is first repeated pixel by pixel.
+        crop: in pixels of the largest image.
+        enlargement: whole factor by which pixels are repeated.
 
     Returns:
         uint8 (rows, columns, 3).
 
     Raises:
-        UsageError: the crop is not inside the pictures, or a factor below 1.
-        ValueError: no panel, or sizes that are not whole fractions of the largest.
+        UsageError: the crop is not inside the images, or the factor is below 1.
+        ValueError: there is no panel, or a size is not a whole fraction of the largest.
     """
     if enlargement < 1:
         raise UsageError(f"cannot enlarge by {enlargement}: use 1 or more")
     max_height = max(image.shape[0] for _, image in panels)
-    panels_ = [
-        (label, _enlarge(crop.extract(_repeat_to_height(picture, max_height)), enlargement))
-        for label, picture in panels
+    crops = [
+        (label, _enlarge(crop.extract(_repeat_to_height(image, max_height)), enlargement))
+        for label, image in panels
     ]
-    height, width = panels_[0][1].shape[:2]
+    height, width = crops[0][1].shape[:2]
     size = max(11, min(20, width // 14))
     label_height = size * 2
     font = ImageFont.load_default(size=size)
-    strip = Image.new("RGB", (len(panels_) * (width + GAP) + GAP, label_height + height + GAP), BACKGROUND)
+    strip = Image.new("RGB", (len(crops) * (width + GAP) + GAP, label_height + height + GAP), BACKGROUND)
     draw = ImageDraw.Draw(strip)
-    for number, (label, picture) in enumerate(panels_):
-        left = GAP + number * (width + GAP)
+    for index, (label, image) in enumerate(crops):
+        left = GAP + index * (width + GAP)
         draw.text((left + width / 2, label_height / 2), label, fill=FOREGROUND, font=font, anchor="mm")
-        strip.paste(Image.fromarray(picture), (left, label_height))
+        strip.paste(Image.fromarray(image), (left, label_height))
     return np.asarray(strip)
 
 
@@ -114,39 +115,41 @@ def comparison_panels(
     with_low_resolution: bool = False,
     other_models: Sequence[tuple[str, np.ndarray]] = (),
 ) -> list[tuple[str, np.ndarray]]:
-    """Panels for :func:`comparison`: (low resolution,) bicubic, models, truth; PSNR of whole frames.
+    """Return panels for :func:`comparison_strip`: (low resolution,) bicubic, models, truth.
+
+    Labels state the PSNR of the full frame.
 
     Args:
-        still: a frame in every version.
-        model: what the model is called.
-        low: whether low resolution is shown.
-        others: the same frame by other models, with their names; they come before this one.
+        frames: a frame in every version.
+        model: name of the model.
+        with_low_resolution: include low resolution.
+        other_models: names of other models with the same frame; they precede this one.
     """
     versions = [("bicubic", frames.bicubic), *other_models, (model, frames.model)]
-    scored = [(f"{name}  {psnr_y(picture, frames.truth):.2f} dB", picture) for name, picture in versions]
+    scored = [(f"{name}  {psnr_y(image, frames.truth):.2f} dB", image) for name, image in versions]
     first = [("low resolution", frames.low)] if with_low_resolution else []
     return [*first, *scored, ("truth", frames.truth)]
 
 
 def save_image(path: Path, image: np.ndarray) -> None:
-    """Write a picture; the extension chooses the format. Folders are made as needed.
+    """Write an image in the format of its extension. Create missing folders.
 
     Raises:
-        OutputError: it cannot be written there.
+        OutputError: it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
-    except (OSError, ValueError) as error:  # ValueError: no format of this extension
+    except (OSError, ValueError) as error:  # ValueError: unknown extension
         raise OutputError(
-            f"cannot write the picture {str(path)!r}: {error}; choose another --pictures"
+            f"cannot write the image {str(path)!r}: {error}; choose another --pictures"
         ) from error
 
 
 def _repeat_to_height(image: np.ndarray, height: int) -> np.ndarray:
     factor, remainder = divmod(height, image.shape[0])
     if remainder:
-        raise ValueError(f"a picture of {image.shape[0]} rows is no whole fraction of {height}")
+        raise ValueError(f"an image of {image.shape[0]} rows is no whole fraction of {height}")
     return _enlarge(image, factor)
 
 

@@ -1,7 +1,7 @@
 """PSNR and SSIM as the video super-resolution literature reports them: BT.601 luma, cropped borders.
 
-Pictures are first rounded to 8 bits, because that is what a viewer and every published figure sees. Luma is
-not rounded again. The crop and the frames left out are part of the figure: always state them.
+Images are first rounded to 8 bits, as for display and in every published figure. Luma is not rounded again.
+The crop and the frames left out are part of a figure: always state them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BLUR_ROWS = 8  # outputs per matrix product of the blur: small enough for BLAS 
 
 @dataclass(frozen=True)
 class Score:
-    """Quality of one clip: means over its scored frames.
+    """Quality of a clip: means over its scored frames.
 
     Attributes:
         psnr: dB on luma, at most ``PSNR_CAP``.
@@ -43,7 +43,7 @@ class Score:
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:
-    """BT.601 luma of 8-bit R'G'B', as MATLAB's ``rgb2ycbcr`` before its final rounding.
+    """Return BT.601 luma of 8-bit R'G'B', as MATLAB's ``rgb2ycbcr`` before its final rounding.
 
     Args:
         rgb: (..., 3), uint8 or floating point in [0, 1]; the latter is clipped and rounded to 8 bits first.
@@ -52,28 +52,28 @@ def luma(rgb: np.ndarray) -> np.ndarray:
         float64 (...), 16 (black) to 235 (white).
 
     Raises:
-        TypeError: another number type.
+        TypeError: another data type.
         ValueError: the last axis does not hold three channels.
     """
     rgb = np.asarray(rgb)
     if rgb.ndim < 1 or rgb.shape[-1] != 3:
-        raise ValueError(f"R'G'B' pictures have shape (..., 3), not {rgb.shape}")
+        raise ValueError(f"R'G'B' images have shape (..., 3), not {rgb.shape}")
     if np.issubdtype(rgb.dtype, np.floating):
         rgb = np.round(np.clip(rgb, 0, 1).astype(np.float64) * 255)
     elif rgb.dtype != np.uint8:
-        raise TypeError(f"pictures to score are uint8 or floating point, not {rgb.dtype}")
+        raise TypeError(f"images to score are uint8 or floating point, not {rgb.dtype}")
     return rgb @ _LUMA + 16
 
 
 def psnr_y(a: np.ndarray, b: np.ndarray, crop: int = 8) -> float:
-    """Peak signal-to-noise ratio of the luma of two pictures, in dB against a peak of 255.
+    """Return the peak signal-to-noise ratio of the luma of two images, in dB against a peak of 255.
 
     Args:
         a, b: (H, W, 3), uint8 or floating point in [0, 1].
         crop: border pixels left out on each side.
 
     Returns:
-        dB; ``inf`` where the cropped pictures are identical.
+        dB; ``inf`` if the cropped images are identical.
 
     Raises:
         DataError: sizes differ, or nothing is left after the crop.
@@ -82,18 +82,18 @@ def psnr_y(a: np.ndarray, b: np.ndarray, crop: int = 8) -> float:
 
 
 def ssim_y(a: np.ndarray, b: np.ndarray, crop: int = 8) -> float:
-    """Mean structural similarity of the luma of two pictures.
+    """Return the mean structural similarity of the luma of two images.
 
     Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural
     similarity", IEEE TIP 2004: Gaussian window 11x11 of sigma 1.5, K1 = 0.01, K2 = 0.03, L = 255, and only
-    windows that lie wholly inside the (cropped) picture.
+    windows that lie entirely inside the (cropped) image.
 
     Args:
         a, b: (H, W, 3), uint8 or floating point in [0, 1].
         crop: border pixels left out on each side, before the windows.
 
     Returns:
-        -1 to 1; exactly 1 for identical pictures.
+        -1 to 1; exactly 1 for identical images.
 
     Raises:
         DataError: sizes differ, or fewer than 11x11 pixels are left after the crop.
@@ -104,13 +104,13 @@ def ssim_y(a: np.ndarray, b: np.ndarray, crop: int = 8) -> float:
 def score_clip(
     outputs: Iterable[np.ndarray], truths: Iterable[np.ndarray], crop: int = 8, skip_ends: int = 2
 ) -> Score:
-    """Mean PSNR and SSIM over the frames of a clip; holds ``skip_ends`` + 1 pairs at a time.
+    """Return mean PSNR and SSIM over the frames of a clip; hold ``skip_ends`` + 1 pairs at a time.
 
     Args:
         outputs, truths: frames in order, each (H, W, 3), uint8 or floating point in [0, 1].
         crop: border pixels left out on each side.
-        skip_ends: frames left out at the start and at the end. Published figures leave out 2; also look at
-            0, since many networks are at their worst there.
+        skip_ends: frames left out at the start and at the end. Published figures leave out 2; compare with 0,
+            since many networks are worst there.
 
     Raises:
         DataError: the clips differ in length or size, or no frame is left.
@@ -122,7 +122,7 @@ def score_clip(
     for output, truth in zip_longest(outputs, truths):
         if output is None or truth is None:
             longer = "truth" if output is None else "output"
-            raise DataError(f"the {longer} has more than the other's {count} frames: score whole clips")
+            raise DataError(f"the {longer} has more than the other's {count} frames: score complete clips")
         count += 1
         if count <= skip_ends:
             continue
@@ -137,14 +137,14 @@ def score_clip(
 
 
 def _cropped_luma(a: np.ndarray, b: np.ndarray, crop: int, min_side: int) -> tuple[np.ndarray, np.ndarray]:
-    """The luma of both pictures without their borders."""
+    """Return the luma of both images without their borders."""
     if np.shape(a) != np.shape(b):
-        raise DataError(f"pictures to compare differ in size: {np.shape(a)} and {np.shape(b)}")
+        raise DataError(f"images to compare differ in size: {np.shape(a)} and {np.shape(b)}")
     if np.ndim(a) != 3:
-        raise DataError(f"pictures to compare have shape (height, width, 3), not {np.shape(a)}")
+        raise DataError(f"images to compare have shape (height, width, 3), not {np.shape(a)}")
     height, width = np.shape(a)[:2]
     if crop < 0 or min(height, width) - 2 * crop < min_side:
-        raise DataError(f"a {width}x{height} picture is too small to score with a crop of {crop} pixels")
+        raise DataError(f"a {width}x{height} image is too small to score with a crop of {crop} pixels")
     inner = (slice(crop, height - crop), slice(crop, width - crop))
     return luma(a[inner]), luma(b[inner])
 
@@ -156,7 +156,7 @@ def _psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 def _ssim(a: np.ndarray, b: np.ndarray) -> float:
     c1, c2 = (_K1 * _PEAK) ** 2, (_K2 * _PEAK) ** 2
-    # Only the sum of both variances is needed, so four blurred maps do.
+    # Only the sum of both variances is needed, so four blurred maps suffice
     mean_a, mean_b, squares, product = _blur_valid(np.stack([a, b, a * a + b * b, a * b]))
     ab, aa_bb = mean_a * mean_b, mean_a**2 + mean_b**2
     ssim = ((2 * ab + c1) * (2 * (product - ab) + c2)) / ((aa_bb + c1) * (squares - aa_bb + c2))
@@ -164,11 +164,10 @@ def _ssim(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _blur_valid(maps: np.ndarray) -> np.ndarray:
-    """Gaussian window over (N, H, W), fully inside: (N, H-10, W-10)."""
+    """Return (N, H, W) filtered with the Gaussian window where it fits inside: (N, H-10, W-10)."""
     kernel = gaussian_kernel_1d(_SIGMA, _WINDOW)
-    band = np.zeros(
-        (_BLUR_ROWS, _BLUR_ROWS + _WINDOW - 1)
-    )  # a row of the band is one window; a product makes 8 outputs
+    # Band matrix: each row holds one window, so that a product gives 8 outputs
+    band = np.zeros((_BLUR_ROWS, _BLUR_ROWS + _WINDOW - 1))
     for row in range(_BLUR_ROWS):
         band[row, row : row + _WINDOW] = kernel
     n, height, width = maps.shape

@@ -1,4 +1,4 @@
-"""Who is measured: models by name or file, with the protocol that their weights were trained for."""
+"""Resolve models by name or weight file, together with the protocol that their weights were trained for."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ DEFAULT_SCALE = 4
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """A model chosen for measuring, before anything heavy is imported.
+    """A model to be measured; resolving it imports no network library.
 
     Attributes:
         choice: architecture, weights and scale.
         protocol: how low resolution is made, without compression.
-        label: what it is called beside others, if not by its own name.
+        label: unique name among the models of a run; empty for the model's own name.
     """
 
     choice: ModelChoice
@@ -35,30 +35,30 @@ class EvaluatedModel:
 
     @property
     def name(self) -> str:
-        """For people; tells it from the others of one run."""
+        """Display name, unique among the models of a run."""
         return self.label or self.choice.name
 
     @property
     def trained_phase(self) -> str | None:
-        """The pixel phase that the weights were trained for; None for interpolation, which takes any."""
+        """The pixel phase that the weights were trained for; None for interpolation, which supports any."""
         return str(self.choice.weights.card.get("phase", "centre")) if self.choice.weights else None
 
     @property
     def phase_warning(self) -> str:
-        """One line if the weights belong to another pixel phase than the protocol; empty if all is well."""
+        """A warning if the weights were trained for another pixel phase than the protocol's; else empty."""
         if self.trained_phase in (None, self.protocol.phase):
             return ""
         shift = (self.protocol.scale - 1) / 2
         return (
             f"{self.name} was trained for phase {self.trained_phase!r}, protocol {self.protocol.name!r} has "
-            f"{self.protocol.phase!r}: pictures come {shift:g} pixels out of place and score many dB too low"
+            f"{self.protocol.phase!r}: frames come {shift:g} pixels out of place and score many dB too low"
         )
 
     def open(self, *, device: str = "auto", precision: str = "auto", engine: str = "auto") -> Engine:
-        """Load it onto a device; interpolation is put on the protocol's own grid.
+        """Load the model onto a device; interpolation uses the protocol's phase.
 
         Raises:
-            EngineError: the device, the engine or the precision is not there.
+            EngineError: the device, the engine or the precision is not available.
             ModelError: the weight file is damaged.
         """
         if self.choice.weights is None:
@@ -71,18 +71,18 @@ class EvaluatedModel:
 def resolve_model(
     model: str, scale: int | None = None, protocol: str | None = None, phase: Phase | None = None
 ) -> EvaluatedModel:
-    """Choose model, scale and protocol so that they belong together.
+    """Resolve a model with a scale and a protocol that fit together.
 
     Args:
         model: name of an architecture, or path of a weight file.
         scale: 2, 3 or 4; None: the weight file's, or 4 for a name.
         protocol: see :class:`~vsrcli.evaluate.protocol.Protocol`; None: ``bd`` for a weight file that was
             trained on it, else ``bi``. With ``bd``, a name means its weights that were trained on ``bd``.
-        grid: phase of low resolution that is given; None: the one that the weights were trained for.
+        phase: with protocol ``none``, of low resolution; None: the one that the weights were trained for.
 
     Raises:
-        UsageError: a weight file of another scale, or a protocol that does not exist.
-        ModelError: unknown model, or one without such weights.
+        UsageError: the weight file has another scale, or there is no such protocol.
+        ModelError: the model is unknown, or has no such weights.
     """
     if model.endswith(SUFFIX):
         weights = read_weights(Path(model))
@@ -102,7 +102,7 @@ def resolve_model(
     choice = choose_model(model, Fraction(test.scale))
     if choice.scale != test.scale:
         raise UsageError(
-            f"{choice.name} is the nearest to --scale {test.scale}: measure it at --scale {choice.scale}"
+            f"{choice.name} is the closest to --scale {test.scale}: measure it at --scale {choice.scale}"
         )
     return _with_trained_phase(EvaluatedModel(choice, test))
 
@@ -113,17 +113,17 @@ def resolve_models(
     protocol: str | None = None,
     phase: Phase | None = None,
 ) -> list[EvaluatedModel]:
-    """Choose several models for the same clips, each once.
+    """Resolve several models for the same clips, each once.
 
     Args:
         models: at least one; names follow the scale and the protocol of weight files among them.
-        scale, protocol, grid: see :func:`enter`.
+        scale, protocol, phase: see :func:`resolve_model`.
 
     Returns:
-        In order, all with one protocol.
+        In order, all with the same protocol.
 
     Raises:
-        UsageError, ModelError: see :func:`enter`; or models that differ in scale or phase.
+        UsageError, ModelError: see :func:`resolve_model`; or the models differ in scale or phase.
     """
     files = [resolve_model(model, scale, protocol, phase) for model in models if model.endswith(SUFFIX)]
     _check_compatible(files)
@@ -147,7 +147,7 @@ def resolve_models(
 def _resolve_with_files(
     model: str, files: Sequence[EvaluatedModel], scale: int | None, protocol: str | None, phase: Phase | None
 ) -> EvaluatedModel:
-    """A contestant beside weight files, whose protocol it takes if it is a name."""
+    """Resolve a model; if it is a name, with the protocol of the weight files in the same run."""
     follows_files = protocol is None and files and not model.endswith(SUFFIX)
     try:
         return resolve_model(model, scale, files[0].protocol.name if follows_files else protocol, phase)
@@ -161,22 +161,22 @@ def _resolve_with_files(
 
 
 def _check_compatible(models: Sequence[EvaluatedModel]) -> None:
-    """All that have weights must be able to look at the same low resolution."""
+    """Raise ``UsageError`` if models with weights need different low resolution."""
     with_weights = [entry for entry in models if entry.choice.weights]
     for other in with_weights[1:]:
         first = with_weights[0]
         if (first.choice.scale, first.trained_phase) != (other.choice.scale, other.trained_phase):
-            words = [
+            needs = [
                 f"{each.name} is for x{each.choice.scale}, phase {each.trained_phase!r}"
                 for each in (first, other)
             ]
             raise UsageError(
-                f"{words[0]}, and {words[1]}: they need different low resolution; measure them one at a time"
+                f"{needs[0]}, and {needs[1]}: they need different low resolution; measure them one at a time"
             )
 
 
 def _with_trained_phase(model: EvaluatedModel) -> EvaluatedModel:
-    """Given low resolution lies, unless somebody says otherwise, where the weights want it."""
+    """With protocol ``none`` and no phase, assume the phase that the weights were trained for."""
     protocol = model.protocol
     if protocol.name != "none" or protocol.phase_override is not None:
         return model

@@ -1,8 +1,8 @@
-"""How the low resolution of a test is made: named protocols, and clips prepared by them.
+"""Named protocols that make the low resolution of a test, and clips prepared with them.
 
-``bd`` is what published figures use (Jo et al., CVPR 2018, section 4.1), ``bi`` what an ordinary scaler makes
-of a film; either may be followed by H.264 over the whole clip. ``video`` is what ``vsr train --degradation
-video`` trains on, and ``none`` takes low resolution that is there already.
+``bd`` is used for published figures (Jo et al., CVPR 2018, section 4.1), ``bi`` corresponds to an ordinary
+scaler; either may be followed by H.264 over the full clip. ``video`` is the preset of ``vsr train
+--degradation video``, and ``none`` takes existing low resolution.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vsrcli.errors import DataError, UsageError
 from vsrcli.evaluate.clips import MIN_FRAMES, ClipFile, read_frames
 from vsrcli.frames.resample import BD_SIGMA, Phase, downsample_bd, resize
 
-MIN_SIDE = 32  # side of the truth: two crops of 8 pixels, a window of 11, and a little
+MIN_SIDE = 32  # of the truth: two crops of 8 pixels, a window of 11, and a margin
 
 _PHASES: dict[str, Phase] = {"bi": "centre", "bd": "zero", "video": "centre", "none": "centre"}
 _ORDINALS = {2: "2nd", 3: "3rd", 4: "4th"}
@@ -28,7 +28,7 @@ _SUMMARIES = {
     "video": "training preset 'video', one of its {variants} variants for each clip, drawn with its name as "
     "the seed: variant 0 is clean bicubic, the others {kernels}, half of them with white noise up to "
     "{noise:g} codes; {compressed:.0%} of all H.264 or H.265 at crf {crf[0]}-{crf[1]} over the whole clip",
-    "none": "low resolution as given, taken to lie on the {grid} grid",
+    "none": "existing low resolution, assumed to lie on the {grid} grid",
 }
 _GRID_NAMES: dict[Phase, str] = {"centre": "centred", "zero": "phase-zero"}
 _VIDEO_PRESET = PRESETS["video"]
@@ -36,17 +36,17 @@ _VIDEO_PRESET = PRESETS["video"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """One way to come to low resolution.
+    """A way to make low resolution.
 
     Attributes:
         name: ``bi`` (centred bicubic, antialiased, a = -0.5), ``bd`` (blur and decimate, phase zero),
-            ``video`` (the training preset of that name) or ``none`` (nothing is made: it is given).
+            ``video`` (the training preset of that name) or ``none`` (low resolution exists already).
         scale: 2, 3 or 4.
         crf: constant rate factor of the H.264 that follows ``bi`` or ``bd``, 0 to 51; None: no compression.
-        grid: with ``none``, the phase of what is given; None: ``centre``.
+        phase_override: with ``none``, the phase of the low resolution; None: ``centre``.
 
     Raises:
-        UsageError: a name, scale, rate factor or combination that does not exist.
+        UsageError: there is no such name, scale, rate factor or combination.
     """
 
     name: str
@@ -73,17 +73,17 @@ class Protocol:
 
     @property
     def phase(self) -> Phase:
-        """Where a low-resolution pixel lies on the truth's grid, see :mod:`vsrcli.frames.resample`."""
+        """Position of low-resolution pixels on the truth's grid, see :mod:`vsrcli.frames.resample`."""
         return self.phase_override or _PHASES[self.name]
 
     @property
     def label(self) -> str:
-        """A few words for headings and file names: ``bi x4``, ``bi x4 crf 23``."""
+        """Short label for headings and file names: ``bi x4``, ``bi x4 crf 23``."""
         return f"{self.name} x{self.scale}" + ("" if self.crf is None else f" crf {self.crf}")
 
     @property
     def summary(self) -> str:
-        """The whole protocol in one line for people."""
+        """Description of the protocol in one line."""
         text = _SUMMARIES[self.name].format(
             sigma=BD_SIGMA[self.scale],
             nth=_ORDINALS[self.scale],
@@ -102,7 +102,7 @@ class Protocol:
         return f"x{self.scale}, {text}, 8 bits, {compression}"
 
     def variant(self, clip_name: str) -> int | None:
-        """With ``video``, which variant of the preset a clip of this name gets: 0 is clean; else None."""
+        """Return the variant of the preset that ``video`` uses for a clip (0 is clean); else None."""
         return (
             None
             if self.name != "video"
@@ -110,20 +110,17 @@ class Protocol:
         )
 
     def degrade(self, truth: np.ndarray, clip_name: str = "") -> np.ndarray:
-        """Low resolution of a whole clip.
+        """Return the low resolution of a clip, uint8 (T, H/scale, W/scale, 3).
 
         Args:
             truth: uint8 (T, H, W, 3), H and W multiples of the scale.
-            clip: its name, by which ``video`` draws kernel, noise and compression: the same each time.
-
-        Returns:
-            uint8 (T, H/scale, W/scale, 3).
+            clip_name: seeds the choice of kernel, noise and compression by ``video``, so it is reproducible.
 
         Raises:
-            ValueError: ``none`` makes nothing.
+            ValueError: the protocol is ``none``.
         """
         if self.name == "none":
-            raise ValueError("protocol 'none' makes no low resolution: it is given")
+            raise ValueError("protocol 'none' makes no low resolution: it exists already")
         if self.name == "video":
             rng = self._generator(clip_name)
             return degrade(
@@ -131,7 +128,7 @@ class Protocol:
             )
         height, width = (side // self.scale for side in truth.shape[1:3])
         low = np.empty((len(truth), height, width, 3), np.uint8)
-        for index, frame in enumerate(truth):  # one by one: the work is in float32
+        for index, frame in enumerate(truth):  # one by one, since resampling works in float32
             small = downsample_bd(frame, self.scale) if self.name == "bd" else resize(frame, height, width)
             low[index] = np.clip(np.rint(small), 0, 255)
         return low if self.crf is None else recompress(low, crf=self.crf)
@@ -144,14 +141,14 @@ class Protocol:
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A test: what an upscaler is given, and what it should answer.
+    """A test clip: low resolution and the truth to compare with.
 
     Attributes:
-        name: for people.
+        name: display name.
         truth: uint8 (T, H, W, 3).
         low: uint8 (T, H/scale, W/scale, 3).
         protocol: how ``low`` was made.
-        variant: of the training preset, with ``video``.
+        variant: of the training preset, with ``video``; else None.
     """
 
     name: str
@@ -169,16 +166,16 @@ def prepare_clip(
 ) -> Clip:
     """Decode a clip, crop it (at right and bottom) to a multiple of the scale, and make its low resolution.
 
-    With ``none`` both are decoded, and nothing is cropped.
+    With protocol ``none`` decode both, and crop neither.
 
     Args:
-        file: which clip.
-        protocol: how.
-        frames: take only so many from its start; None: all.
-        on_notice: told of pictures in more than 8 bits.
+        file: the clip.
+        protocol: how low resolution is made.
+        max_frames: use the first frames only; None: all.
+        on_notice: called with a text about images of more than 8 bits, which are rounded.
 
     Raises:
-        DataError: the clip cannot be decoded, is too small or too short to be scored, or is no match for its
+        DataError: the clip cannot be decoded, is too small or too short to be scored, or does not match its
             low resolution.
     """
     if max_frames is not None and max_frames < MIN_FRAMES:
@@ -217,8 +214,8 @@ def _check_pair(file: ClipFile, low: np.ndarray, truth: np.ndarray, scale: int) 
     if truth.shape[1:3] != (scale * low.shape[1], scale * low.shape[2]):
         expected = f"{scale * low.shape[2]}x{scale * low.shape[1]}"
         raise DataError(
-            f"{str(file.path)!r} is {small}, its truth {str(file.truth)!r} {large}: x{scale} needs {expected}; "
-            "crop the truth, or say another --scale"
+            f"{str(file.path)!r} is {small}, its truth {str(file.truth)!r} {large}: x{scale} needs "
+            f"{expected}; crop the truth, or choose another --scale"
         )
     if len(low) != len(truth):
         raise DataError(

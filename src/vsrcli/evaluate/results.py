@@ -1,4 +1,4 @@
-"""What an evaluation found: scores of a clip, their means, and the same as JSON."""
+"""Results of an evaluation: scores and times of clips, their means, and their JSON form."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from vsrcli.evaluate.protocol import Protocol
 CROP = 8  # border pixels left out on each side
 SKIP_ENDS = 2  # frames left out at the start and at the end
 SCORING = (
-    f"BT.601 luma of 8-bit pictures, {CROP} pixels cropped at each border, "
+    f"BT.601 luma of 8-bit images, {CROP} pixels cropped at each border, "
     f"first and last {SKIP_ENDS} frames left out; mean over frames, then over clips"
 )
 METHODS = ("bicubic", "lanczos", "model")
-WARMUP_FRAMES = 2  # answers of each shot before which nothing is timed
+WARMUP_FRAMES = 2  # outputs of each shot that are not timed
 TIMING = (
     "in the network alone (tiles and copies to and from the device included; decoding, shot detection and "
-    f"scoring not), from each shot's {WARMUP_FRAMES}nd answer on: what comes before fills windows and compiles"
+    f"scoring not), from each shot's {WARMUP_FRAMES}nd output on: frames before it fill windows and compile"
 )
 
 
@@ -32,9 +32,9 @@ class Quality:
     Attributes:
         psnr: dB on luma, mean over the scored frames; a frame without error counts ``PSNR_CAP``.
         ssim: on luma, at most 1.
-        temporal: dB: PSNR between the *changes* of luma from one scored frame to the next, in the output and
+        steady: dB; PSNR between the *changes* of luma from one scored frame to the next, in the output and
             in the truth. Flicker and swimming lower it; a constant error does not.
-        psnr_ends, ssim_ends: the same with the first and last frames included, where windows are incomplete.
+        psnr_all_frames, ssim_all_frames: including the first and last frames, where windows are incomplete.
     """
 
     psnr: float
@@ -46,12 +46,12 @@ class Quality:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a method took, see ``TIMING``; costs can be added up.
+    """Time that a method took, see ``TIMING``. Costs can be added.
 
     Attributes:
         seconds: for all timed frames.
-        frames: that were timed; 0 for clips that are too short.
-        pixels: of these frames in low resolution, all together.
+        frames: number of timed frames; 0 for clips that are too short.
+        pixels: total number of low-resolution pixels of these frames.
     """
 
     seconds: float = 0.0
@@ -72,20 +72,20 @@ class Cost:
         return 1e6 * self.seconds / self.pixels if self.pixels else None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the cost for JSON."""
         return {"ms_per_frame": self.ms_per_frame, "us_per_lr_pixel": self.us_per_pixel, **asdict(self)}
 
 
 @dataclass(frozen=True)
 class ClipResult:
-    """One clip, or the mean over clips.
+    """Measurements of one clip, or their means over clips.
 
     Attributes:
         name: of the clip.
         width, height: of the truth, in pixels; 0 for the mean.
-        frames: of the clip; ``SKIP_ENDS`` at each end are not in the main scores.
-        bicubic, lanczos, model: scores.
-        costs: of the same, by name; those of the mean are of all clips together.
+        frames: number of frames; ``SKIP_ENDS`` at each end are not in the main scores.
+        bicubic, lanczos, model: scores of the methods.
+        costs: by method; those of the mean are sums over clips.
         variant: of the training preset, with protocol ``video``; else None.
     """
 
@@ -106,17 +106,17 @@ class ClipResult:
 
     @property
     def gain(self) -> float:
-        """dB of PSNR over the better interpolation."""
+        """PSNR over that of the better interpolation, in dB."""
         return self.model.psnr - self.baseline.psnr
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything measured under one protocol.
+    """Measurements of one model with one protocol.
 
     Attributes:
-        model: name of what was measured.
-        engine: device and precision that it ran on.
+        model: display name.
+        engine: description of the engine, its device and precision.
         protocol: how low resolution was made.
         clips: results in order.
     """
@@ -128,7 +128,7 @@ class Evaluation:
 
     @property
     def mean(self) -> ClipResult:
-        """Means over clips; its gain is over the interpolation whose *mean* is better."""
+        """Means over clips; their gain is over the interpolation whose *mean* is better."""
         means = (_mean([getattr(clip, method) for clip in self.clips]) for method in METHODS)
         costs = {
             method: sum((clip.costs.get(method, Cost()) for clip in self.clips), Cost()) for method in METHODS
@@ -137,11 +137,11 @@ class Evaluation:
 
     @property
     def worst(self) -> ClipResult:
-        """The clip with the least gain."""
+        """The clip with the smallest gain."""
         return min(self.clips, key=lambda clip: clip.gain)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: plain numbers and strings, dB and SSIM not rounded."""
+        """Return the evaluation for JSON; dB and SSIM are not rounded."""
         return {
             "model": self.model,
             "engine": self.engine,
@@ -165,9 +165,9 @@ class Evaluation:
 
 
 def card_scores(evaluations: Sequence[Evaluation]) -> dict[str, float]:
-    """What a model card says under ``measured``: means over clips, and the gain of the worst clip in dB.
+    """Return the ``measured`` entry of a model card: means over clips, and the gain of the worst clip in dB.
 
-    ``steady`` is :attr:`Quality.temporal` in dB. Time is left out: it belongs to a machine, not to weights.
+    Time is left out: it depends on the machine, not only on the weights.
     """
     measured: dict[str, float] = {}
     for evaluation in evaluations:

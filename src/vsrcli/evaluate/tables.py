@@ -1,7 +1,4 @@
-"""What was measured as rows of words, for the terminal and for Markdown.
-
-What was measured as GitHub Markdown, with all that is needed to measure it again.
-"""
+"""Format evaluations as tables for the terminal, and as a GitHub Markdown document that can be reproduced."""
 
 from __future__ import annotations
 
@@ -13,17 +10,17 @@ from vsrcli._version import __version__
 from vsrcli.evaluate.comparison import ModelComparison
 from vsrcli.evaluate.results import SCORING, TIMING, ClipResult, Cost, Evaluation, Quality
 
-_MAX_HEADING_LETTERS = 10  # letters of a model's name in one line of a heading
+_MAX_HEADING_LETTERS = 10  # of a model's name in one line of a heading
 
 
 @dataclass(frozen=True)
 class Table:
-    """Words in rows.
+    """A table of text cells.
 
     Attributes:
-        heads: of the columns, with line breaks; the first column holds names, the others numbers.
-        rows: all of the length of ``heads``.
-        total: whether the last row sums up the others.
+        headings: of the columns, with line breaks; the first column holds names, all others numbers.
+        rows: cells, as many as ``headings``.
+        has_total_row: whether the last row is a mean of all others.
     """
 
     headings: tuple[str, ...]
@@ -32,22 +29,22 @@ class Table:
 
 
 def clip_table(evaluation: Evaluation, *, short: bool = False) -> Table:
-    """One model, clip by clip, with their mean.
+    """Return the scores of one model, clip by clip, with their mean.
 
     Args:
-        report: of the model.
+        evaluation: of the model.
         short: abbreviate headings.
     """
-    better = "interp." if short else "interpolated"
+    baseline = "interp." if short else "interpolated"
     headings = (
         "clip",
         "bicubic\nPSNR-Y",
         "lanczos\nPSNR-Y",
         "model\nPSNR-Y",
         "gain\ndB",
-        f"{better}\nSSIM-Y",
+        f"{baseline}\nSSIM-Y",
         "model\nSSIM-Y",
-        f"{better}\nsteady",
+        f"{baseline}\nsteady",
         "model\nsteady",
     )
     return Table(
@@ -56,11 +53,11 @@ def clip_table(evaluation: Evaluation, *, short: bool = False) -> Table:
 
 
 def method_table(comparison: ModelComparison, *, worst_clip: bool = True) -> Table:
-    """Interpolation and all models: means over clips, the gain of the worst clip, and time.
+    """Return interpolation and all models: means over clips, the gain of the worst clip, and time.
 
     Args:
         comparison: of at least one model.
-        worst_clip: name it in a column of its own.
+        worst_clip: add a column with the name of the worst clip.
     """
     headings = [
         "method",
@@ -93,11 +90,11 @@ def method_table(comparison: ModelComparison, *, worst_clip: bool = True) -> Tab
 
 
 def psnr_table(comparison: ModelComparison, models: slice = slice(None)) -> Table:
-    """PSNR-Y clip by clip, a column for each model.
+    """Return PSNR-Y clip by clip, with a column for each model.
 
     Args:
         comparison: of at least one model.
-        models: which of them.
+        models: to include.
     """
     evaluations = comparison.evaluations[models]
     headings = (
@@ -115,14 +112,14 @@ def psnr_table(comparison: ModelComparison, models: slice = slice(None)) -> Tabl
 
 
 def model_headings(names: Sequence[str]) -> list[str]:
-    """Names for headings: without the scale and degradation that all share, broken at their joints."""
-    endings = {found[0] if (found := re.search(r"-x\d-[a-z]+$", name)) else "" for name in names}
+    """Return model names for headings: without scale and degradation if all share them, with line breaks."""
+    endings = {match[0] if (match := re.search(r"-x\d-[a-z]+$", name)) else "" for name in names}
     shared = endings.pop() if len(names) > 1 and len(endings) == 1 else ""
     return [_break_lines(re.findall(r"[^-/]+[-/]?|[-/]", name.removesuffix(shared))) for name in names]
 
 
 def footnotes(evaluation: Evaluation) -> list[str]:
-    """What a clip table does not say."""
+    """Return lines with results that a clip table leaves out."""
     mean, worst = evaluation.mean, evaluation.worst
     gain = mean.model.psnr_all_frames - max(mean.bicubic.psnr_all_frames, mean.lanczos.psnr_all_frames)
     all_frames = (
@@ -136,25 +133,50 @@ def footnotes(evaluation: Evaluation) -> list[str]:
 
 
 def engine_lines(comparison: ModelComparison) -> list[str]:
-    """Where the models ran; one line if all ran alike."""
-    devices = [report.engine.partition(" on ")[2] or report.engine for report in comparison.evaluations]
+    """Return lines with the engine of each model; a single line if all ran on the same."""
+    devices = [each.engine.partition(" on ")[2] or each.engine for each in comparison.evaluations]
     if len(set(devices)) == 1:
         return [f"Engine: {devices[0]}."]
-    return [f"Engine: {report.engine}." for report in comparison.evaluations]
+    return [f"Engine: {each.engine}." for each in comparison.evaluations]
 
 
 def notes(comparison: ModelComparison) -> list[str]:
-    """How to read the tables."""
+    """Return lines that explain the tables."""
     gain = "over the better of bicubic and Lanczos"
     several = len(comparison.evaluations) > 1
     return [
         f"Scoring: {SCORING}.",
         f"Gain: {gain}, of the means and on the worst clip."
         if several
-        else f"Gain: {gain}, whose other scores stand beside the model's.",
+        else f"Gain: {gain}, whose other scores are listed, too.",
         "Steady: PSNR of the changes from frame to frame; flicker lowers it.",
         f"Time: {TIMING}.",
     ]
+
+
+def evaluation_document(comparisons: Sequence[ModelComparison], command: str = "") -> str:
+    """Return a Markdown document with a section for each protocol; it ends with a line break.
+
+    Args:
+        comparisons: at least one.
+        command: that reproduces the measurements; may be empty.
+    """
+    parts = [f"# Measured by vsr {__version__}"]
+    if command:
+        parts.append(f"```sh\n{command}\n```")
+    for comparison in comparisons:
+        parts += _section(comparison)
+    parts.append("\n".join(f"- {_escape_markdown(note)}" for note in notes(comparisons[0])))
+    return "\n\n".join(parts) + "\n"
+
+
+def to_markdown(table: Table) -> str:
+    """Return a table as Markdown."""
+    rows = [[_escape_markdown(cell) for cell in row] for row in (table.headings, *table.rows)]
+    if table.has_total_row:
+        rows[-1] = [f"**{cell}**" if cell else "" for cell in rows[-1]]
+    rows.insert(1, [":--", *["--:"] * (len(table.headings) - 1)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _clip_row(result: ClipResult) -> tuple[str, ...]:
@@ -183,14 +205,14 @@ def _times(cost: Cost) -> tuple[str, str]:
 def _time_line(mean: ClipResult) -> str:
     cost = mean.costs.get("model", Cost())
     if not cost.frames:
-        return "the clips are too short to tell"
-    others = ", ".join(f"{name} {_times(mean.costs[name])[0]} ms" for name in ("bicubic", "lanczos"))
+        return "the clips are too short to measure it"
+    baselines = ", ".join(f"{name} {_times(mean.costs[name])[0]} ms" for name in ("bicubic", "lanczos"))
     per_frame, per_pixel = _times(cost)
-    return f"{per_frame} ms per frame, {per_pixel} us per low-resolution pixel ({others} per frame)"
+    return f"{per_frame} ms per frame, {per_pixel} us per low-resolution pixel ({baselines} per frame)"
 
 
 def _format_duration(value: float | None) -> str:
-    """Three digits; ``-`` for what was not measured."""
+    """Format a duration with three digits; ``-`` if it was not measured."""
     if value is None:
         return "-"
     return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
@@ -203,34 +225,6 @@ def _break_lines(parts: Sequence[str]) -> str:
             lines.append("")
         lines[-1] += word
     return "\n".join(lines)
-
-
-def evaluation_document(comparisons: Sequence[ModelComparison], command: str = "") -> str:
-    """A document of one section for each protocol.
-
-    Args:
-        comparisons: at least one.
-        command: that measured it, as one types it; may be empty.
-
-    Returns:
-        Text that ends with a line break.
-    """
-    parts = [f"# Measured by vsr {__version__}"]
-    if command:
-        parts.append(f"```sh\n{command}\n```")
-    for comparison in comparisons:
-        parts += _section(comparison)
-    parts.append("\n".join(f"- {_escape_markdown(note)}" for note in notes(comparisons[0])))
-    return "\n\n".join(parts) + "\n"
-
-
-def to_markdown(table: Table) -> str:
-    """A table by itself."""
-    rows = [[_escape_markdown(cell) for cell in row] for row in (table.headings, *table.rows)]
-    if table.has_total_row:
-        rows[-1] = [f"**{cell}**" if cell else "" for cell in rows[-1]]
-    rows.insert(1, [":--", *["--:"] * (len(table.headings) - 1)])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _section(comparison: ModelComparison) -> list[str]:
@@ -249,6 +243,6 @@ def _section(comparison: ModelComparison) -> list[str]:
 
 
 def _escape_markdown(text: str, breaks: str = " ") -> str:
-    """Text that Markdown takes as it is; underscores inside words mean nothing to it."""
-    text = re.sub(r"([\\`*<\[\]|~])|(?<![^\W_])_|_(?![^\W_])", lambda found: "\\" + found[0], text)
+    """Escape text for Markdown, except for underscores inside words, which have no meaning there."""
+    text = re.sub(r"([\\`*<\[\]|~])|(?<![^\W_])_|_(?![^\W_])", lambda match: "\\" + match[0], text)
     return breaks.join(text.splitlines())
