@@ -1,4 +1,4 @@
-"""Clips for scoring: a moving texture, as a video or as a folder of pictures."""
+"""Clips for scoring: a moving texture, as a video or as a folder of images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WIDTH, HEIGHT, COUNT = 98, 66, 12  # no multiples of 3 or 4
 
 
 def frames(seed: int = 0, count: int = COUNT, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
-    """A smooth texture that moves two pixels a frame, uint8 (T, H, W, 3)."""
+    """Return a smooth texture that moves two pixels a frame, uint8 (T, H, W, 3)."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[: height + 4 * count, : width + 4 * count]
     waves = [(rng.uniform(-0.9, 0.9, 2), rng.uniform(0, 6, 3)) for _ in range(12)]
@@ -24,12 +24,12 @@ def frames(seed: int = 0, count: int = COUNT, width: int = WIDTH, height: int = 
 
 
 def write_video(path: Path, seed: int = 0, **size: int) -> Path:
-    """The same as a video, encoded nearly without loss."""
+    """Write :func:`frames` as a video, encoded nearly without loss."""
     return encode_video(path, frames(seed, **size), "libx264", "yuv444p", crf="6", preset="veryfast")
 
 
 def write_lossless_video(path: Path, images: np.ndarray) -> Path:
-    """These very pictures as a video."""
+    """Write images as a lossless video."""
     return encode_video(path, images, "ffv1", "bgr0")
 
 
@@ -46,7 +46,7 @@ def encode_video(path: Path, images: np.ndarray, codec: str, pix_fmt: str, **opt
 
 
 def write_image_folder(folder: Path, images: np.ndarray, name: str = "Frame {:03d}.png") -> Path:
-    """These very pictures as files, numbered from 1."""
+    """Write images as files, numbered from 1."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, pixels in enumerate(images, start=1):
         Image.fromarray(pixels).save(folder / name.format(number))
@@ -54,7 +54,7 @@ def write_image_folder(folder: Path, images: np.ndarray, name: str = "Frame {:03
 
 
 def write_16bit_png(path: Path, image: np.ndarray) -> Path:
-    """A PNG of 16 bits; uint16 (H, W, 3)."""
+    """Write uint16 (H, W, 3) as a PNG of 16 bits."""
     with av.open(str(path), "w", format="image2") as container:
         stream: Any = container.add_stream("png", rate=1, options={"update": "1"})
         stream.height, stream.width, stream.pix_fmt = *image.shape[:2], "rgb48be"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,14 @@ from clip_samples import COUNT, write_video
 
 from vsrcli.degradations import PRESETS
 from vsrcli.errors import DataError, EngineError, ModelError, UsageError
-from vsrcli.evaluate.benchmark import benchmark, measure_model, upscale_frames
+from vsrcli.evaluate.benchmark import measure_model, upscale_frames
 from vsrcli.evaluate.clips import ClipFile, find_clips, read_frames
 from vsrcli.evaluate.metrics import PSNR_CAP, score_clip
 from vsrcli.evaluate.models import resolve_model
 from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
 from vsrcli.evaluate.results import CROP, METHODS, SKIP_ENDS, Cost, Evaluation
 from vsrcli.inference.engine import ResampleEngine
+from vsrcli.inference.types import Engine
 
 
 @pytest.fixture(scope="module")
@@ -34,26 +35,42 @@ def first_clip(folder: Path, protocol: Protocol) -> Clip:
     return prepare_clip(find_clips([folder])[0], protocol)
 
 
-class Answers:
-    """An engine that gives prepared frames, whatever it is asked; ``late`` frames late."""
+def evaluate(
+    engine: Engine,
+    files: Sequence[ClipFile],
+    protocol: Protocol,
+    *,
+    max_frames: int,
+    on_clip: Callable[[str], None] = lambda name: None,
+) -> Evaluation:
+    """Measure an engine on clips."""
+    results = []
+    for file in files:
+        results.append(measure_model(engine, prepare_clip(file, protocol, max_frames))[0])
+        on_clip(results[-1].name)
+    return Evaluation("model", engine.description, protocol, tuple(results))
 
-    def __init__(self, frames: np.ndarray, scale: int, late: int = 3) -> None:
-        self.scale, self.radius, self.lookahead, self.description = scale, 2, late, "prepared answers"
-        self.waiting = [frame.astype(np.float32) / 255 for frame in frames]
+
+class PreparedEngine:
+    """An engine that returns prepared frames, whatever its input, ``lookahead`` frames late."""
+
+    def __init__(self, frames: np.ndarray, scale: int, lookahead: int = 3) -> None:
+        self.scale, self.radius, self.lookahead, self.description = scale, 2, lookahead, "prepared frames"
+        self.outputs = [frame.astype(np.float32) / 255 for frame in frames]
         self.precision, self.on_gpu = "fp32", False
         self.pushed = 0
 
-    def open(self, height: int, width: int) -> Answers:
+    def open(self, height: int, width: int) -> PreparedEngine:
         return self
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
         self.pushed += 1
-        return self.waiting.pop(0) if self.pushed > self.lookahead else None
+        return self.outputs.pop(0) if self.pushed > self.lookahead else None
 
     def flush(self) -> list[np.ndarray]:
-        return [self.waiting.pop(0) for _ in range(min(self.lookahead, len(self.waiting)))]
+        return [self.outputs.pop(0) for _ in range(min(self.lookahead, len(self.outputs)))]
 
-    def fork(self) -> Answers:
+    def fork(self) -> PreparedEngine:
         raise NotImplementedError
 
     def state(self) -> dict[str, np.ndarray]:
@@ -86,49 +103,49 @@ def test_scores_are_those_of_the_metrics(folder: Path) -> None:
     outputs = list(upscale_frames(ResampleEngine("bicubic", 4), clip.low))
     result, _ = measure_model(ResampleEngine("bicubic", 4), clip)
     scored = score_clip(outputs, clip.truth, CROP, SKIP_ENDS)
-    ends = score_clip(outputs, clip.truth, CROP, 0)
+    all_frames = score_clip(outputs, clip.truth, CROP, 0)
     assert (result.model.psnr, result.model.ssim) == pytest.approx((scored.psnr, scored.ssim))
     assert (result.model.psnr_all_frames, result.model.ssim_all_frames) == pytest.approx(
-        (ends.psnr, ends.ssim)
+        (all_frames.psnr, all_frames.ssim)
     )
 
 
 def test_an_oracle_gets_the_cap(folder: Path) -> None:
     clip = first_clip(folder, Protocol("bi", 4))
-    result, still = measure_model(Answers(clip.truth, 4), clip)
+    result, still = measure_model(PreparedEngine(clip.truth, 4), clip)
     assert (result.model.psnr, result.model.steady, result.model.psnr_all_frames) == (PSNR_CAP,) * 3
     assert result.model.ssim == result.model.ssim_all_frames == 1
     assert still.index == COUNT // 2
     np.testing.assert_array_equal(still.model, still.truth)
 
 
-def test_bad_ends_show_only_where_ends_are_scored(folder: Path) -> None:
+def test_bad_ends_show_only_in_scores_of_all_frames(folder: Path) -> None:
     clip = first_clip(folder, Protocol("bi", 4))
     frames = clip.truth.copy()
     frames[[0, 1, -2, -1]] = 0
-    quality = measure_model(Answers(frames, 4), clip)[0].model
+    quality = measure_model(PreparedEngine(frames, 4), clip)[0].model
     assert (quality.psnr, quality.ssim, quality.steady) == (PSNR_CAP, 1, PSNR_CAP)
     assert quality.psnr_all_frames < PSNR_CAP - 20
     assert quality.ssim_all_frames < 0.9
 
 
-def test_flicker_lowers_steadiness_but_a_constant_error_does_not(folder: Path) -> None:
+def test_flicker_lowers_steady_but_a_constant_error_does_not(folder: Path) -> None:
     clip = first_clip(folder, Protocol("bi", 4))
     truth = np.clip(clip.truth, 20, 230)
     clip = Clip(clip.name, truth, clip.low, clip.protocol)
     sign = np.where(np.arange(COUNT) % 2, 4, -4)[:, None, None, None]
-    constant = measure_model(Answers((truth + 4).astype(np.uint8), 4), clip)[0].model
-    flicker = measure_model(Answers((truth + sign).astype(np.uint8), 4), clip)[0].model
+    constant = measure_model(PreparedEngine((truth + 4).astype(np.uint8), 4), clip)[0].model
+    flicker = measure_model(PreparedEngine((truth + sign).astype(np.uint8), 4), clip)[0].model
     assert flicker.psnr == pytest.approx(constant.psnr)
     assert constant.steady == PSNR_CAP
     # Luma changes by 8 codes of 255, times 219/255, between frames.
     assert flicker.steady == pytest.approx(20 * np.log10(255 / (8 * 219 / 255)), abs=0.01)
 
 
-def test_an_engine_that_loses_a_frame_is_found_out(folder: Path) -> None:
+def test_an_engine_that_loses_a_frame_is_an_error(folder: Path) -> None:
     clip = first_clip(folder, Protocol("bi", 4))
     with pytest.raises(EngineError, match="not as many frames"):
-        measure_model(Answers(clip.truth[:-1], 4), clip)
+        measure_model(PreparedEngine(clip.truth[:-1], 4), clip)
 
 
 @pytest.mark.parametrize("name", ["bi", "bd"])
@@ -148,25 +165,25 @@ def test_compression_lowers_scores_more_at_a_higher_crf(folder: Path) -> None:
 
 
 def test_mean_worst_and_json(folder: Path) -> None:
-    files, seen = find_clips([folder]), []
+    files, measured = find_clips([folder]), []
     engine = ResampleEngine("lanczos", 4)
     protocol = Protocol("bi", 4)
-    report = benchmark(
-        engine, files, protocol, model="l", max_frames=7, on_clip=lambda r, s: seen.append(r.name)
+    evaluation = evaluate(
+        engine, files, protocol, max_frames=7, on_clip=measured.append
     )
-    assert seen == ["a [1]", "b"] == [clip.name for clip in report.clips]
-    assert [clip.frames for clip in report.clips] == [7, 7]
+    assert measured == ["a [1]", "b"] == [clip.name for clip in evaluation.clips]
+    assert [clip.frames for clip in evaluation.clips] == [7, 7]
     for method in METHODS:
-        values = [getattr(clip, method).psnr for clip in report.clips]
-        assert getattr(report.mean, method).psnr == pytest.approx(np.mean(values))
-    assert report.worst.gain == min(clip.gain for clip in report.clips)
-    content = json.loads(json.dumps(report.as_dict()))
+        values = [getattr(clip, method).psnr for clip in evaluation.clips]
+        assert getattr(evaluation.mean, method).psnr == pytest.approx(np.mean(values))
+    assert evaluation.worst.gain == min(clip.gain for clip in evaluation.clips)
+    content = json.loads(json.dumps(evaluation.as_dict()))
     assert content["protocol"]["name"] == "bi"
     assert content["protocol"]["crf"] is None
     assert content["scoring"]["crop"] == 8
-    assert content["clips"][1]["model"]["psnr"] == report.clips[1].model.psnr
-    assert content["mean"]["gain"] == report.mean.gain
-    assert content["worst"]["name"] == report.worst.name
+    assert content["clips"][1]["model"]["psnr"] == evaluation.clips[1].model.psnr
+    assert content["mean"]["gain"] == evaluation.mean.gain
+    assert content["worst"]["name"] == evaluation.worst.name
     time = content["mean"]["time"]["model"]
     assert time["ms_per_frame"] == pytest.approx(1e3 * time["seconds"] / 10)  # 2 clips of 7 frames, less 2
     assert time["us_per_lr_pixel"] == pytest.approx(1e6 * time["seconds"] / (10 * 16 * 24))
@@ -175,10 +192,9 @@ def test_mean_worst_and_json(folder: Path) -> None:
 
 def test_gain_is_over_the_better_baseline_of_each_clip_and_of_the_means(folder: Path) -> None:
     engine, protocol = ResampleEngine("bicubic", 4), Protocol("bi", 4)
-    report = benchmark(engine, find_clips([folder]), protocol, model="b", max_frames=5)
-    assert isinstance(report, Evaluation)
-    better = max(report.mean.bicubic.psnr, report.mean.lanczos.psnr)
-    assert report.mean.gain == pytest.approx(report.mean.model.psnr - better)
+    evaluation = evaluate(engine, find_clips([folder]), protocol, max_frames=5)
+    baseline = max(evaluation.mean.bicubic.psnr, evaluation.mean.lanczos.psnr)
+    assert evaluation.mean.gain == pytest.approx(evaluation.mean.model.psnr - baseline)
 
 
 def test_video_is_the_training_preset_and_the_same_every_time(folder: Path) -> None:
@@ -198,14 +214,14 @@ def test_video_is_the_training_preset_and_the_same_every_time(folder: Path) -> N
 
 
 def test_frames_that_fill_windows_or_compile_are_not_timed(folder: Path) -> None:
-    """Of 12 frames, an engine that answers three late gives its first two answers at the fifth."""
+    """Of 12 frames, an engine that looks three frames ahead returns its first two outputs by the fifth."""
     clip = first_clip(folder, Protocol("bi", 4))
-    result, _ = measure_model(Answers(clip.truth, 4, late=3), clip)
+    result, _ = measure_model(PreparedEngine(clip.truth, 4, lookahead=3), clip)
     assert result.costs["model"].frames == COUNT - 5
     assert result.costs["model"].pixels == (COUNT - 5) * 16 * 24
     assert result.costs["bicubic"].frames == COUNT - 2
     short = Clip(clip.name, clip.truth[:5], clip.low[:5], clip.protocol)
-    cost = measure_model(Answers(short.truth, 4, late=3), short)[0].costs["model"]
+    cost = measure_model(PreparedEngine(short.truth, 4, lookahead=3), short)[0].costs["model"]
     assert (cost.frames, cost.ms_per_frame, cost.us_per_pixel) == (0, None, None)
 
 
@@ -249,7 +265,7 @@ def test_protocols_that_do_not_exist() -> None:
             Protocol(**wrong)
 
 
-def test_contestants(tmp_path: Path) -> None:
+def test_models_are_resolved(tmp_path: Path) -> None:
     assert resolve_model("bicubic").protocol == Protocol("bi", 4)
     assert resolve_model("lanczos", 3, "bd").open().description.startswith("lanczos")
     with pytest.raises(ModelError, match="unknown model"):
@@ -258,9 +274,9 @@ def test_contestants(tmp_path: Path) -> None:
     path.write_bytes(b"")
     card = {"architecture": "duf-s", "scale": 3, "degradation": "bd", "phase": "zero"}
     (tmp_path / "net.json").write_text(json.dumps(card))
-    contestant = resolve_model(str(path))
-    assert contestant.protocol == Protocol("bd", 3)
-    assert not contestant.phase_warning
+    model = resolve_model(str(path))
+    assert model.protocol == Protocol("bd", 3)
+    assert not model.phase_warning
     assert "1 pixels out of place" in resolve_model(str(path), 3, "bi").phase_warning
     with pytest.raises(UsageError, match="upscales by 3"):
         resolve_model(str(path), 4)

@@ -1,4 +1,4 @@
-"""Low resolution that is there already."""
+"""Pairs of existing low resolution and truth."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from vsrcli.inference.engine import ResampleEngine
 
 HIGH = frames()[:, :64, :96]
 LOW = Protocol("bd", 4).degrade(HIGH)
-GIVEN = Protocol("none", 4, phase_override="zero")
+BD_PAIRS = Protocol("none", 4, phase_override="zero")
 
 
-def found(*paths: Path, truth: Path | None = None) -> list[tuple[str, str, str]]:
+def pair_names(*paths: Path, truth: Path | None = None) -> list[tuple[str, str, str]]:
     pairs = find_pairs(paths, truth)
     assert all(pair.truth for pair in pairs)
     return [(pair.name, pair.path.parent.name, pair.truth.parent.name) for pair in pairs if pair.truth]
 
 
 @pytest.mark.parametrize(("low", "high"), [("lr", "hr"), ("LR", "GT"), ("Lr", "gt")])
-def test_folders_beside_each_other(tmp_path: Path, low: str, high: str) -> None:
+def test_folders_of_both_resolutions_in_one_folder(tmp_path: Path, low: str, high: str) -> None:
     for clip in ("b", "a"):
         write_image_folder(tmp_path / "set" / low / clip, LOW)
     write_image_folder(tmp_path / "set" / high / "a", HIGH)
     write_lossless_video(tmp_path / "set" / high / "b.mkv", HIGH)
     expected = [("a", low, high), ("b", low, high)]
-    assert found(tmp_path) == found(tmp_path / "set") == expected
+    assert pair_names(tmp_path) == pair_names(tmp_path / "set") == expected
 
 
 def test_both_resolutions_inside_each_clip(tmp_path: Path) -> None:
@@ -44,29 +44,29 @@ def test_both_resolutions_inside_each_clip(tmp_path: Path) -> None:
     assert pairs[0].truth == tmp_path / "city" / "hr"
 
 
-def test_truth_elsewhere(tmp_path: Path) -> None:
-    low = write_lossless_video(tmp_path / "small" / "deep" / "one.mkv", LOW)
+def test_truth_in_another_folder(tmp_path: Path) -> None:
+    low = write_lossless_video(tmp_path / "small" / "nested" / "one.mkv", LOW)
     write_image_folder(tmp_path / "small" / "two", LOW)
-    write_image_folder(tmp_path / "large" / "deep" / "one", HIGH)
+    write_image_folder(tmp_path / "large" / "nested" / "one", HIGH)
     two = write_lossless_video(tmp_path / "large" / "two.mkv", HIGH)
     write_image_folder(tmp_path / "large" / "three", HIGH)
-    assert found(tmp_path / "small", truth=tmp_path / "large") == [
-        ("one", "deep", "deep"),
+    assert pair_names(tmp_path / "small", truth=tmp_path / "large") == [
+        ("one", "nested", "nested"),
         ("two", "small", "large"),
     ]
     assert find_pairs([low], two)[0].truth == two  # one clip: its truth may have any name
     assert find_pairs([low], tmp_path / "large" / "three")[0].truth == tmp_path / "large" / "three"
 
 
-def test_given_low_resolution_scores_as_if_it_had_been_made(tmp_path: Path) -> None:
+def test_existing_low_resolution_scores_like_generated(tmp_path: Path) -> None:
     pair = ClipFile(
         write_image_folder(tmp_path / "lr", LOW), "clip", write_image_folder(tmp_path / "hr", HIGH)
     )
-    given, made = (
+    existing, generated = (
         measure_model(ResampleEngine("lanczos", 4, "zero"), prepare_clip(file, protocol))[0]
-        for file, protocol in ((pair, GIVEN), (ClipFile(tmp_path / "hr", "clip"), Protocol("bd", 4)))
+        for file, protocol in ((pair, BD_PAIRS), (ClipFile(tmp_path / "hr", "clip"), Protocol("bd", 4)))
     )
-    assert (given.bicubic, given.lanczos, given.model) == (made.bicubic, made.lanczos, made.model)
+    assert (existing.bicubic, existing.lanczos, existing.model) == (generated.bicubic, generated.lanczos, generated.model)
 
 
 def test_low_resolution_on_the_other_grid_is_noticed(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_low_resolution_on_the_other_grid_is_noticed(tmp_path: Path) -> None:
         write_image_folder(tmp_path / "lr", LOW), "clip", write_image_folder(tmp_path / "hr", HIGH)
     )
     assert phase_gain(prepare_clip(pair, Protocol("none", 4))) > 1
-    assert phase_gain(prepare_clip(pair, GIVEN)) < -1
+    assert phase_gain(prepare_clip(pair, BD_PAIRS)) < -1
 
 
 def test_pairs_that_do_not_match(tmp_path: Path) -> None:
@@ -83,27 +83,27 @@ def test_pairs_that_do_not_match(tmp_path: Path) -> None:
         prepare_clip(ClipFile(low, "clip", high), Protocol("none", 3))
     (low / "Frame 012.png").unlink()
     with pytest.raises(DataError, match=r"has 11 frames, its truth .* 12"):
-        prepare_clip(ClipFile(low, "clip", high), GIVEN)
-    assert len(prepare_clip(ClipFile(low, "clip", high), GIVEN, max_frames=11).low) == 11
+        prepare_clip(ClipFile(low, "clip", high), BD_PAIRS)
+    assert len(prepare_clip(ClipFile(low, "clip", high), BD_PAIRS, max_frames=11).low) == 11
     with pytest.raises(DataError, match="no truth for"):
-        prepare_clip(ClipFile(low, "clip"), GIVEN)
+        prepare_clip(ClipFile(low, "clip"), BD_PAIRS)
 
 
-def test_layouts_that_cannot_be_understood(tmp_path: Path) -> None:
+def test_layouts_that_are_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no folder with pairs: --degrade none needs folders 'lr' and 'hr'"):
         find_pairs([write_image_folder(tmp_path / "plain", LOW)])
-    with pytest.raises(DataError, match="is not there"):
+    with pytest.raises(DataError, match="does not exist"):
         find_pairs([tmp_path / "missing"])
     write_image_folder(tmp_path / "set" / "lr" / "a", LOW)
     write_image_folder(tmp_path / "set" / "hr" / "a", HIGH)
     write_image_folder(tmp_path / "set" / "hr" / "b", HIGH)
-    with pytest.raises(DataError, match=r"clip 'b' of '.*hr' has no namesake in '.*lr'"):
+    with pytest.raises(DataError, match=r"clip 'b' of '.*hr' has no counterpart in '.*lr'"):
         find_pairs([tmp_path / "set"])
     write_image_folder(tmp_path / "set" / "GT" / "a", HIGH)
     with pytest.raises(DataError, match="leave one low and one high resolution"):
         find_pairs([tmp_path / "set"])
     lows = tmp_path / "set" / "lr"
-    with pytest.raises(DataError, match=r"--truth .*missing' is not there"):
+    with pytest.raises(DataError, match=r"--truth .*missing' does not exist"):
         find_pairs([lows], tmp_path / "missing")
     with pytest.raises(DataError, match=r"no truth for .*lr/a': .*plain/../a' is neither"):
         find_pairs([lows], tmp_path / "plain" / "..")

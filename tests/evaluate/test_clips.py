@@ -1,4 +1,4 @@
-"""Which clips a path names, and what their frames are."""
+"""Clips under paths, and their decoded frames."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def names(*paths: Path) -> list[str]:
 def test_the_layout_of_the_four_clip_benchmark(tmp_path: Path) -> None:
     for clip in ("walk", "calendar"):
         write_image_folder(tmp_path / clip, TEXTURE)
-    write_video(tmp_path / "film.MP4", count=5)
-    assert names(tmp_path) == ["calendar", "film", "walk"]
+    write_video(tmp_path / "video.MP4", count=5)
+    assert names(tmp_path) == ["calendar", "video", "walk"]
     assert names(tmp_path / "walk") == ["walk"]
-    assert names(tmp_path / "walk", tmp_path) == ["walk", "calendar", "film"]
+    assert names(tmp_path / "walk", tmp_path) == ["walk", "calendar", "video"]
     np.testing.assert_array_equal(read_frames(tmp_path / "walk"), TEXTURE)
     np.testing.assert_array_equal(read_frames(tmp_path / "walk", 6), TEXTURE[:6])
 
@@ -51,7 +51,7 @@ def test_natural_order_of_names() -> None:
     assert sorted(written, key=natural_key) == ["9", "10", "a", "A9", "a10", "a10b", "b2"]
 
 
-def test_pictures_and_a_lossless_video_score_alike(tmp_path: Path) -> None:
+def test_images_and_a_lossless_video_score_alike(tmp_path: Path) -> None:
     protocol = Protocol("bi", 4)
     files = (
         ClipFile(write_image_folder(tmp_path / "a", TEXTURE), "x"),
@@ -67,20 +67,20 @@ def test_pictures_and_a_lossless_video_score_alike(tmp_path: Path) -> None:
 
 def test_hidden_files_are_no_clips(tmp_path: Path) -> None:
     write_image_folder(tmp_path / "clip", TEXTURE)
-    (tmp_path / "clip" / "._Frame 001.png").write_bytes(b"not a picture")
-    (tmp_path / ".clip.mp4").write_bytes(b"not a film")
+    (tmp_path / "clip" / "._Frame 001.png").write_bytes(b"not an image")
+    (tmp_path / ".clip.mp4").write_bytes(b"not a video")
     write_image_folder(tmp_path / ".cache", TEXTURE)
     assert names(tmp_path) == ["clip"]
     assert len(read_frames(tmp_path / "clip")) == len(TEXTURE)
 
 
-def test_pictures_beside_videos_are_named_and_left_out(tmp_path: Path) -> None:
-    write_video(tmp_path / "film.mkv", count=5)
+def test_images_in_a_folder_with_videos_are_ignored_with_a_notice(tmp_path: Path) -> None:
+    write_video(tmp_path / "video.mkv", count=5)
     write_image_folder(tmp_path, TEXTURE[:2], "poster{}.jpg")
-    told: list[str] = []
-    assert [file.name for file in find_clips([tmp_path], told.append)] == ["film"]
-    assert len(told) == 1
-    assert "2 pictures lie beside videos" in told[0]
+    notices: list[str] = []
+    assert [file.name for file in find_clips([tmp_path], notices.append)] == ["video"]
+    assert len(notices) == 1
+    assert "2 images are in a folder with videos" in notices[0]
 
 
 def test_a_link_that_leads_back_is_followed_once(tmp_path: Path) -> None:
@@ -98,40 +98,40 @@ def test_names_that_need_several_folders() -> None:
 
 
 def test_sixteen_bits_are_rounded_with_a_notice(tmp_path: Path) -> None:
-    deep = np.random.default_rng(1).integers(0, 65536, (40, 48, 3)).astype(np.uint16)
-    deep[0, :3, 0] = 0, 65535, 129  # 129 / 257 is just over a half
-    folder = tmp_path / "deep"
+    high_depth = np.random.default_rng(1).integers(0, 65536, (40, 48, 3)).astype(np.uint16)
+    high_depth[0, :3, 0] = 0, 65535, 129  # 129 / 257 is just over a half
+    folder = tmp_path / "high_depth"
     folder.mkdir()
     for number in range(5):
-        write_16bit_png(folder / f"{number}.png", deep)
-    told: list[str] = []
-    found = read_frames(folder, on_notice=told.append)
-    np.testing.assert_array_equal(found[3], np.floor(deep / 257 + 0.5).astype(np.uint8))
-    assert len(told) == 1
-    assert "5 pictures of 16 bits are rounded to 8" in told[0]
+        write_16bit_png(folder / f"{number}.png", high_depth)
+    notices: list[str] = []
+    result = read_frames(folder, on_notice=notices.append)
+    np.testing.assert_array_equal(result[3], np.floor(high_depth / 257 + 0.5).astype(np.uint8))
+    assert len(notices) == 1
+    assert "5 images of 16 bits are rounded to 8" in notices[0]
 
 
-def test_grey_and_transparent_pictures_become_colours(tmp_path: Path) -> None:
+def test_grey_and_transparent_images_become_rgb(tmp_path: Path) -> None:
     grey = TEXTURE[0, :, :, 0]
     Image.fromarray(grey).save(tmp_path / "1.png")
     Image.fromarray(np.dstack([TEXTURE[1], grey])).save(tmp_path / "2.png")
-    found = read_frames(tmp_path)
-    np.testing.assert_array_equal(found[0], np.repeat(grey[..., None], 3, axis=2))
-    np.testing.assert_array_equal(found[1], TEXTURE[1])
+    result = read_frames(tmp_path)
+    np.testing.assert_array_equal(result[0], np.repeat(grey[..., None], 3, axis=2))
+    np.testing.assert_array_equal(result[1], TEXTURE[1])
 
 
-def test_the_odd_picture_is_named(tmp_path: Path) -> None:
+def test_an_image_of_another_size_is_named(tmp_path: Path) -> None:
     write_image_folder(tmp_path / "clip", TEXTURE)
     Image.fromarray(TEXTURE[0, :-2]).save(tmp_path / "clip" / "Frame 007.png")
-    with pytest.raises(DataError, match=r"Frame 007.png' has 98x64 pixels, 'Frame 001.png' beside it 98x66"):
+    with pytest.raises(DataError, match=r"Frame 007.png' has 98x64 pixels, 'Frame 001.png' 98x66"):
         read_frames(tmp_path / "clip")
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp", "bmp"])
-def test_a_damaged_picture_is_named(tmp_path: Path, suffix: str) -> None:
+def test_a_damaged_image_is_named(tmp_path: Path, suffix: str) -> None:
     write_image_folder(tmp_path / "clip", TEXTURE[:6], "{}." + suffix)
     damaged = tmp_path / "clip" / f"4.{suffix}"
-    for content in (damaged.read_bytes()[: damaged.stat().st_size // 2], b"", b"no picture"):
+    for content in (damaged.read_bytes()[: damaged.stat().st_size // 2], b"", b"no image"):
         damaged.write_bytes(content)
         with pytest.raises(DataError, match=rf"cannot read '.*4.{suffix}': .*; replace it") as error:
             read_frames(tmp_path / "clip")
@@ -142,7 +142,7 @@ def test_folders_that_are_no_clips(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no clip in .*\.mp4.*\.png"):
         find_clips([tmp_path])
     clip = write_image_folder(tmp_path / "clip", TEXTURE[:4])
-    with pytest.raises(DataError, match="clip of 4 pictures, too few"):
+    with pytest.raises(DataError, match="clip of 4 images, too few"):
         find_clips([tmp_path])
-    with pytest.raises(DataError, match="is one picture: name the folder"):
+    with pytest.raises(DataError, match="is one image: name the folder"):
         find_clips([clip / "Frame 001.png"])

@@ -1,4 +1,4 @@
-"""Comparison pictures: sizes, places, labels."""
+"""Comparison images: sizes, positions, labels."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_low_resolution_is_repeated_pixel_by_pixel() -> None:
     np.testing.assert_array_equal(shown, shot.low[4:6, 2:6].repeat(4, 0).repeat(4, 1))
 
 
-def test_the_crop_with_most_detail_is_found_and_avoids_the_border() -> None:
+def test_the_crop_with_most_detail_is_chosen_and_avoids_the_border() -> None:
     truth = np.full((120, 160, 3), 90, np.uint8)
     truth[60:92, 100:132] = random_image(32, 32)
     truth[:6] = random_image(6, 160)  # at the border, which is not scored
@@ -72,7 +72,7 @@ def test_the_crop_with_most_detail_is_found_and_avoids_the_border() -> None:
     assert most_detailed_crop(random_image(20, 24)) == DetailCrop(0, 0, 24, 20)
 
 
-def test_what_cannot_be_drawn() -> None:
+def test_invalid_strips_are_errors() -> None:
     panels = [("a", random_image(30, 40))]
     for crop in (DetailCrop(20, 0, 30, 10), DetailCrop(-1, 0, 5, 5), DetailCrop(0, 0, 0, 5)):
         with pytest.raises(UsageError, match="is not inside"):
@@ -83,7 +83,7 @@ def test_what_cannot_be_drawn() -> None:
         comparison_strip([*panels, ("b", random_image(13, 20))], DetailCrop(0, 0, 5, 5))
 
 
-def test_pictures_are_written(tmp_path: Path) -> None:
+def test_images_are_written(tmp_path: Path) -> None:
     source = random_image(9, 14)
     save_image(tmp_path / "new" / "a.png", source)
     with Image.open(tmp_path / "new" / "a.png") as image:

@@ -1,4 +1,4 @@
-"""``vsr evaluate`` as it is typed and read."""
+"""The command ``vsr evaluate``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def image_clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("set")
     for number, name in enumerate(("calendar", "city")):
         write_image_folder(folder / name, frames(number, 9))
@@ -58,9 +58,9 @@ def sections(text: str) -> list[list[list[str]]]:
 
 
 def test_one_model(folder: Path, tmp_path: Path, vsr: Vsr) -> None:
-    pictures, figures = tmp_path / "pictures", tmp_path / "figures.json"
+    strips, figures = tmp_path / "strips", tmp_path / "figures.json"
     arguments = ["-m", "bicubic", "--frames", "6", "--crf", "none", "--crf", "23", "--crf", "23"]
-    result = vsr("evaluate", folder, *arguments, "--json", figures, "--pictures", pictures)
+    result = vsr("evaluate", folder, *arguments, "--json", figures, "--pictures", strips)
     assert (result.status, result.err) == (0, "")
     for text in (
         "Protocol: x4, centred bicubic",
@@ -74,14 +74,14 @@ def test_one_model(folder: Path, tmp_path: Path, vsr: Vsr) -> None:
         assert text in result.out
     for name in ("a [1] ", "b ", "mean "):
         assert sum(line.strip().startswith(name) for line in result.out.splitlines()) == 2
-    reports = json.loads(figures.read_text())
-    assert [report["protocol"]["crf"] for report in reports] == [None, 23]
-    assert reports[0]["mean"]["time"]["model"]["frames"] == 2 * 4
+    evaluations = json.loads(figures.read_text())
+    assert [evaluation["protocol"]["crf"] for evaluation in evaluations] == [None, 23]
+    assert evaluations[0]["mean"]["time"]["model"]["frames"] == 2 * 4
     names = ["a-[1]-bi-x4-crf-23.png", "a-[1]-bi-x4.png", "b-bi-x4-crf-23.png", "b-bi-x4.png"]
-    assert sorted(path.name for path in pictures.iterdir()) == names
+    assert sorted(path.name for path in strips.iterdir()) == names
 
 
-def test_several_models(pictures: Path, tmp_path: Path, vsr: Vsr) -> None:
+def test_several_models(image_clips: Path, tmp_path: Path, vsr: Vsr) -> None:
     weights = [tiny_weights(tmp_path, kind) for kind in ("cached", "recurrent")]
     models = [word for path in weights for word in ("-m", path)]
     files = [
@@ -92,47 +92,47 @@ def test_several_models(pictures: Path, tmp_path: Path, vsr: Vsr) -> None:
         "--pictures",
         tmp_path / "strips",
     ]
-    result = vsr("evaluate", pictures, *models, *files, "--gpu", "cpu", "--card")
+    result = vsr("evaluate", image_clips, *models, *files, "--gpu", "cpu", "--card")
     assert (result.status, result.err) == (0, "")
-    reports = json.loads((tmp_path / "x.json").read_text())
-    assert [report["model"] for report in reports] == ["duf-s-x2-video", "duf-r-s-x2-video"]
-    assert reports[0]["mean"]["bicubic"] == reports[1]["mean"]["bicubic"]
+    evaluations = json.loads((tmp_path / "x.json").read_text())
+    assert [evaluation["model"] for evaluation in evaluations] == ["duf-s-x2-video", "duf-r-s-x2-video"]
+    assert evaluations[0]["mean"]["bicubic"] == evaluations[1]["mean"]["bicubic"]
 
     text = (tmp_path / "x.md").read_text()
     summary, clips = sections(text)
     by_name = {row[0]: dict(zip(summary[0], row, strict=True)) for row in summary[2:]}
     assert list(by_name) == ["bicubic", "lanczos", "duf-s-x2-video", "duf-r-s-x2-video"]
-    for report in reports:
-        row, mean = by_name[report["model"]], report["mean"]
+    for evaluation in evaluations:
+        row, mean = by_name[evaluation["model"]], evaluation["mean"]
         assert row["PSNR-Y"] == f"{mean['model']['psnr']:.2f}"
         assert row["SSIM-Y"] == f"{mean['model']['ssim']:.4f}"
         assert row["steady"] == f"{mean['model']['temporal']:.2f}"
         assert row["mean gain"] == f"{mean['gain']:+.2f}"
         assert (row["worst gain"], row["worst clip"]) == (
-            f"{report['worst']['gain']:+.2f}",
-            report["worst"]["name"],
+            f"{evaluation['worst']['gain']:+.2f}",
+            evaluation["worst"]["name"],
         )
         assert float(row["ms per frame"]) == pytest.approx(mean["time"]["model"]["ms_per_frame"], rel=0.01)
-        card = json.loads((tmp_path / f"{report['model']}.json").read_text())
+        card = json.loads((tmp_path / f"{evaluation['model']}.json").read_text())
         assert card["measured"]["bi x2 psnr_y"] == round(mean["model"]["psnr"], 3)
-        assert card["measured"]["bi x2 steady"] == round(mean["model"]["temporal"], 3)
+        assert card["measured"]["bi x2 steady"] == round(mean["model"]["steady"], 3)
         assert card["architecture"]
     assert clips[0] == ["clip", "bicubic", "lanczos", "duf-s", "duf-r-s"]
     assert [row[0] for row in clips[2:]] == ["calendar", "city", "**mean**"]
-    for column, report in ((3, reports[0]), (4, reports[1])):
-        expected = [f"{clip['model']['psnr']:.2f}" for clip in report["clips"]]
+    for column, evaluation in ((3, evaluations[0]), (4, evaluations[1])):
+        expected = [f"{clip['model']['psnr']:.2f}" for clip in evaluation["clips"]]
         assert [row[column] for row in clips[2:-1]] == expected
         for value in expected:
             assert value in result.out
     assert Protocol("bi", 2).summary in text
-    assert f"```sh\nvsr evaluate {pictures} -m {weights[0]}" in text
+    assert f"```sh\nvsr evaluate {image_clips} -m {weights[0]}" in text
     with Image.open(tmp_path / "strips" / "city-bi-x2.png") as strip:
         width, height = strip.size
     assert width > 4.5 * (height - 60)  # low resolution, bicubic, two models, truth
 
 
-def test_markdown_on_standard_output_is_all_there_is(pictures: Path, vsr: Vsr) -> None:
-    result = vsr("evaluate", pictures, "-m", "lanczos", "--markdown", "-", "--crf", "30")
+def test_markdown_on_standard_output_is_the_only_output(image_clips: Path, vsr: Vsr) -> None:
+    result = vsr("evaluate", image_clips, "-m", "lanczos", "--markdown", "-", "--crf", "30")
     assert result.status == 0
     assert result.out.startswith("# Measured by vsr ")
     summary, clips = sections(result.out)
@@ -160,42 +160,42 @@ def test_headings_leave_out_what_all_models_share() -> None:
     assert model_headings(["one/duf-s-x4-video", "two/duf-s-x4-video"]) == ["one/duf-s", "two/duf-s"]
 
 
-def test_video_is_the_same_in_two_runs(pictures: Path, tmp_path: Path, vsr: Vsr) -> None:
-    found = []
+def test_video_is_the_same_in_two_runs(image_clips: Path, tmp_path: Path, vsr: Vsr) -> None:
+    results = []
     for number in range(2):
         figures = tmp_path / f"{number}.json"
-        result = vsr("evaluate", pictures, "-m", "bicubic", "--degrade", "video", "--json", figures)
+        result = vsr("evaluate", image_clips, "-m", "bicubic", "--degrade", "video", "--json", figures)
         assert result.status == 0
         assert "training preset 'video'" in result.out
-        found.append(json.loads(figures.read_text())[0])
-    for first, second in zip(found[0]["clips"], found[1]["clips"], strict=True):
+        results.append(json.loads(figures.read_text())[0])
+    for first, second in zip(results[0]["clips"], results[1]["clips"], strict=True):
         assert {**first, "time": 0} == {**second, "time": 0}
-    assert [clip["variant"] for clip in found[0]["clips"]] == [
+    assert [clip["variant"] for clip in results[0]["clips"]] == [
         Protocol("video", 4).variant(name) for name in ("calendar", "city")
     ]
 
 
-def test_low_resolution_that_is_given(tmp_path: Path, vsr: Vsr) -> None:
+def test_existing_low_resolution(tmp_path: Path, vsr: Vsr) -> None:
     high = frames(count=6)[:, :64, :96]
     write_image_folder(tmp_path / "HR" / "clip", high)
     write_image_folder(tmp_path / "LR" / "clip", Protocol("bd", 4).degrade(high))
-    beside = vsr("evaluate", tmp_path, "-m", "bicubic", "--degrade", "none", "--phase", "zero")
+    paired = vsr("evaluate", tmp_path, "-m", "bicubic", "--degrade", "none", "--phase", "zero")
     named = ("--truth", tmp_path / "HR", "--phase", "zero")
     elsewhere = vsr("evaluate", tmp_path / "LR", "-m", "bicubic", "--degrade", "none", *named)
-    assert (beside.status, beside.err) == (0, "")
-    assert "taken to lie on the phase-zero grid" in beside.out
+    assert (paired.status, paired.err) == (0, "")
+    assert "assumed to lie on the phase-zero grid" in paired.out
 
     def figures(text: str) -> list[str]:
         return next(line for line in text.splitlines() if line.startswith(" clip ") and "." in line).split()
 
-    assert figures(beside.out) == figures(elsewhere.out)
+    assert figures(paired.out) == figures(elsewhere.out)
     wrong = vsr("evaluate", tmp_path, "-m", "bicubic", "--degrade", "none")
     assert wrong.status == 0
     assert "warning: 'clip': on the other pixel grid bicubic comes" in wrong.err
     assert wrong.err.rstrip().endswith("--phase zero")
 
 
-def test_the_name_that_degrade_had_before(folder: Path, vsr: Vsr) -> None:
+def test_the_former_name_of_degrade(folder: Path, vsr: Vsr) -> None:
     assert "bd x4" in vsr("evaluate", folder, "-m", "bicubic", "--frames", "5", "--protocol", "bd").out
     assert "--protocol" not in vsr("evaluate", "--help").out
     both = ("--degrade", "bi", "--protocol", "bd")
@@ -224,7 +224,7 @@ def test_the_name_that_degrade_had_before(folder: Path, vsr: Vsr) -> None:
         (1, ["--markdown", "."], ["that is a folder"]),
     ],
 )
-def test_what_cannot_be_meant(
+def test_contradictory_options(
     status: int, arguments: list[str], words: list[str], folder: Path, vsr: Vsr
 ) -> None:
     vsr("evaluate", folder, "-m", "bicubic", *arguments).fails(status, *words)
@@ -241,7 +241,7 @@ def test_clips_that_cannot_be_read(tmp_path: Path, vsr: Vsr) -> None:
 
 @pytest.mark.usefixtures("narrow")
 def test_one_model_on_a_narrow_terminal(folder: Path, vsr: Vsr) -> None:
-    """Names and figures stay whole."""
+    """Names and figures are not truncated."""
     lines = vsr("evaluate", folder, "-m", "bicubic", "--frames", "6").out.splitlines()
     assert not any("…" in line for line in lines)
     row = next(line for line in lines if line.strip().startswith("a [1] "))
@@ -252,7 +252,7 @@ def test_one_model_on_a_narrow_terminal(folder: Path, vsr: Vsr) -> None:
 def test_many_models_on_a_narrow_terminal(
     folder: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What does not fit beside comes below; no line of a table is too long."""
+    """Columns that do not fit follow in another table; no line of a table is too long."""
     weights = tiny_weights(tmp_path, "cached")
     models = []
     for number in range(6):
@@ -268,8 +268,8 @@ def test_many_models_on_a_narrow_terminal(
     tables = [number for number, line in enumerate(lines) if "────" in line]
     assert len(tables) == 3
     assert max(len(lines[number]) for number in tables) <= 80
-    below = [line.split() for line in lines if line.strip().startswith("b ")]
-    assert sum(len(row) - 3 for row in below) == 6  # name, bicubic, lanczos, and each model once
+    clip_rows = [line.split() for line in lines if line.strip().startswith("b ")]
+    assert sum(len(row) - 3 for row in clip_rows) == 6  # name, bicubic, lanczos, and each model once
     assert sum(line.startswith("Worst clip of a-longer-name-") for line in lines) == 6
 
 

@@ -76,7 +76,7 @@ def test_ssim_equals_plain_loops(height: int, width: int) -> None:
     assert ssim_y(a, b) == pytest.approx(expected, abs=1e-10)
 
 
-def test_ssim_of_flat_pictures_by_hand() -> None:
+def test_ssim_of_flat_images_by_hand() -> None:
     a, b = np.zeros((30, 30, 3), np.uint8), np.full((30, 30, 3), 255, np.uint8)
     c1 = (0.01 * 255) ** 2
     assert ssim_y(a, b) == pytest.approx((2 * 16 * 235 + c1) / (16**2 + 235**2 + c1), abs=1e-9)
@@ -99,11 +99,11 @@ def test_identical_frames_count_as_the_cap() -> None:
     assert (score.psnr, score.ssim, score.frames) == (PSNR_CAP, 1, 1)
 
 
-def test_what_cannot_be_scored() -> None:
+def test_input_that_cannot_be_scored() -> None:
     a = random_image()
     with pytest.raises(DataError, match="differ in size"):
         psnr_y(a, a[:-1])
-    with pytest.raises(DataError, match=r"44x40 picture is too small .* crop of 20"):
+    with pytest.raises(DataError, match=r"44x40 image is too small .* crop of 20"):
         psnr_y(a, a, crop=20)
     with pytest.raises(DataError, match="too small"):
         ssim_y(a[:26], a[:26])
