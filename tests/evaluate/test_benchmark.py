@@ -168,9 +168,7 @@ def test_mean_worst_and_json(folder: Path) -> None:
     files, measured = find_clips([folder]), []
     engine = ResampleEngine("lanczos", 4)
     protocol = Protocol("bi", 4)
-    evaluation = evaluate(
-        engine, files, protocol, max_frames=7, on_clip=measured.append
-    )
+    evaluation = evaluate(engine, files, protocol, max_frames=7, on_clip=measured.append)
     assert measured == ["a [1]", "b"] == [clip.name for clip in evaluation.clips]
     assert [clip.frames for clip in evaluation.clips] == [7, 7]
     for method in METHODS:

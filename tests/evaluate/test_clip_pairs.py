@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from clip_samples import write_image_folder, frames, write_lossless_video
+from clip_samples import frames, write_image_folder, write_lossless_video
 
 from vsrcli.errors import DataError, UsageError
 from vsrcli.evaluate.benchmark import measure_model, phase_gain
@@ -66,7 +66,11 @@ def test_existing_low_resolution_scores_like_generated(tmp_path: Path) -> None:
         measure_model(ResampleEngine("lanczos", 4, "zero"), prepare_clip(file, protocol))[0]
         for file, protocol in ((pair, BD_PAIRS), (ClipFile(tmp_path / "hr", "clip"), Protocol("bd", 4)))
     )
-    assert (existing.bicubic, existing.lanczos, existing.model) == (generated.bicubic, generated.lanczos, generated.model)
+    assert (existing.bicubic, existing.lanczos, existing.model) == (
+        generated.bicubic,
+        generated.lanczos,
+        generated.model,
+    )
 
 
 def test_low_resolution_on_the_other_grid_is_noticed(tmp_path: Path) -> None:

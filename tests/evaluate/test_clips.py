@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clip_samples import frames, write_16bit_png, write_image_folder, write_lossless_video, write_video
 from PIL import Image
-from clip_samples import write_16bit_png, write_video, write_image_folder, frames, write_lossless_video
 
 from vsrcli.errors import DataError
 from vsrcli.evaluate.benchmark import measure_model

@@ -15,10 +15,10 @@ from vsrcli.evaluate.crops import (
     BORDER,
     GAP,
     DetailCrop,
+    comparison_panels,
     comparison_strip,
     most_detailed_crop,
     save_image,
-    comparison_panels,
 )
 
 rng = np.random.default_rng(5)

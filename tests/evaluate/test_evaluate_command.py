@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from clip_samples import frames, write_image_folder, write_video
 from PIL import Image
-from clip_samples import write_video, write_image_folder, frames
 
 from terminal import Outcome
 from tiny_networks import tiny_weights

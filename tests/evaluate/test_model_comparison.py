@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from clip_samples import write_video, write_image_folder, frames
+from clip_samples import frames, write_image_folder, write_video
 
 from tiny_networks import tiny_weights
 from vsrcli.errors import ModelError, OutputError, UsageError
@@ -99,7 +99,9 @@ def test_clips_are_prepared_once_and_one_engine_is_open_at_a_time(
     assert [name for name, _ in started] == ["bicubic-x2"] * 2 + ["lanczos-x2"] * 2
 
 
-def test_a_full_disk_is_an_error_with_a_remedy(clips: list[ClipFile], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_with_a_remedy(
+    clips: list[ClipFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Full:
         def add(self, items: object) -> None:
             raise OutputError("'/tmp' cannot take what the network remembers (No space left on device)")

@@ -1,13 +1,13 @@
-"""OpenEXR: linear light in, linear light out, with what no network sees."""
+"""OpenEXR: linear light in, linear light out, with the values that bypass the network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
+import image_samples
 import numpy as np
 import pytest
-import image_samples
 
 from terminal import Outcome
 from vsrcli.errors import InputError
@@ -22,23 +22,23 @@ Vsr = Callable[..., Outcome]
 TWICE = ("-s", "2", "-m", "bicubic")
 
 
-def write(path: Path, light: np.ndarray, alpha: np.ndarray | None = None, *, grey: bool = False) -> Path:
+def write_exr(path: Path, light: np.ndarray, alpha: np.ndarray | None = None, *, grey: bool = False) -> Path:
     path.write_bytes(
         encode_image_file(ImageFormat("EXR", False, grey, alpha is not None), light, alpha, ImageMetadata())
     )
     return path
 
 
-def light(path: Path) -> np.ndarray:
+def read_light(path: Path) -> np.ndarray:
     return read_image(path, probe_image(path)).pixels
 
 
 def lamp() -> np.ndarray:
     """Soft shapes with a lamp of 40 times white, and a little below black."""
-    found = image_samples.smooth_codes().astype(np.float32) / 255
-    found[8:16, 8:16] = 40
-    found[:4, :4, 0] = -0.25
-    return found
+    result = image_samples.smooth_codes().astype(np.float32) / 255
+    result[8:16, 8:16] = 40
+    result[:4, :4, 0] = -0.25
+    return result
 
 
 def test_the_curve_is_srgbs() -> None:
@@ -54,64 +54,64 @@ def test_codes_are_as_fine_as_half_floats_from_a_thousandth_on() -> None:
 
 
 @pytest.mark.parametrize("grey", [False, True], ids=["rgb", "grey"])
-def test_values_of_any_brightness_are_read_as_they_are(tmp_path: Path, grey: bool) -> None:
-    wanted = lamp().mean(axis=-1, keepdims=True).repeat(3, axis=-1) if grey else lamp()
-    path = write(tmp_path / "in.exr", wanted, grey=grey)
+def test_values_of_any_brightness_are_read_unchanged(tmp_path: Path, grey: bool) -> None:
+    original = lamp().mean(axis=-1, keepdims=True).repeat(3, axis=-1) if grey else lamp()
+    path = write_exr(tmp_path / "in.exr", original, grey=grey)
     assert (probe_image(path).is_grayscale, probe_image(path).bit_depth, probe_image(path).has_alpha) == (
         grey,
         16,
         False,
     )
-    np.testing.assert_allclose(light(path), wanted, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(read_light(path), original, rtol=1e-3, atol=1e-3)
 
 
 def test_a_lamp_stays_as_bright_and_draws_no_dark_ring(vsr: Vsr, tmp_path: Path) -> None:
-    write(tmp_path / "in.exr", lamp())
+    write_exr(tmp_path / "in.exr", lamp())
     done = vsr("upscale", tmp_path / "in.exr", tmp_path / "out.exr", *TWICE)
     assert done.status == 0, done.err
-    assert "outside 0 to 1, and alpha, is interpolated beside it" in " ".join(done.err.split())
-    found = light(tmp_path / "out.exr")
-    assert found.shape == (48, 64, 3)
-    np.testing.assert_allclose(found[20:28, 20:28], 40, rtol=2e-3)
-    assert found[:4, :4, 0] == pytest.approx(-0.25, abs=2e-3)
-    assert found[12:36, 12:36].min() >= 0
+    assert "outside 0 to 1, and alpha, bypass it and are interpolated" in " ".join(done.err.split())
+    result = read_light(tmp_path / "out.exr")
+    assert result.shape == (48, 64, 3)
+    np.testing.assert_allclose(result[20:28, 20:28], 40, rtol=2e-3)
+    assert result[:4, :4, 0] == pytest.approx(-0.25, abs=2e-3)
+    assert result[12:36, 12:36].min() >= 0
     total = lamp()[4:, 4:].sum()
-    assert found[8:, 8:].sum() / 4 == pytest.approx(total, rel=0.02)
+    assert result[8:, 8:].sum() / 4 == pytest.approx(total, rel=0.02)
 
 
-def test_inside_white_and_black_it_is_the_networks_picture(vsr: Vsr, tmp_path: Path) -> None:
-    wanted = image_samples.smooth_codes().astype(np.float32) / 255
-    write(tmp_path / "in.exr", wanted)
+def test_values_between_black_and_white_come_from_the_network(vsr: Vsr, tmp_path: Path) -> None:
+    original = image_samples.smooth_codes().astype(np.float32) / 255
+    write_exr(tmp_path / "in.exr", original)
     assert vsr("upscale", tmp_path / "in.exr", tmp_path / "out.exr", *TWICE).status == 0
-    coded = exr.linear_to_srgb(light(tmp_path / "in.exr")).astype(np.float32) / 65535
+    coded = exr.linear_to_srgb(read_light(tmp_path / "in.exr")).astype(np.float32) / 65535
     upscaled = resize(coded, 48, 64, "bicubic").clip(0, 1)
     expected = exr.srgb_to_linear(np.rint(upscaled * 65535).astype(np.uint16))
-    np.testing.assert_allclose(light(tmp_path / "out.exr"), expected, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(read_light(tmp_path / "out.exr"), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_alpha_and_glow_without_it_are_kept(vsr: Vsr, tmp_path: Path) -> None:
-    """Colours of an EXR are multiplied by alpha; light where alpha is 0 is added to what lies behind."""
+def test_alpha_and_light_without_alpha_are_preserved(vsr: Vsr, tmp_path: Path) -> None:
+    """Colours of an EXR are multiplied by alpha; light where alpha is 0 is added to the background."""
     colours, alpha = np.zeros((24, 32, 3), np.float32), np.zeros((24, 32), np.float32)
     alpha[:, 16:] = 0.5
     colours[:, 16:] = 0.25
     colours[:, :16] = 0.125
-    write(tmp_path / "in.exr", colours, alpha)
+    write_exr(tmp_path / "in.exr", colours, alpha)
     assert probe_image(tmp_path / "in.exr").has_alpha
     assert vsr("upscale", tmp_path / "in.exr", tmp_path / "out.exr", *TWICE).status == 0
-    found = read_image(tmp_path / "out.exr", probe_image(tmp_path / "out.exr"))
-    assert found.alpha is not None
-    np.testing.assert_allclose(found.alpha[:, 40:], 0.5, atol=1e-3)
-    np.testing.assert_allclose(found.alpha[:, :24], 0, atol=1e-3)
-    np.testing.assert_allclose(found.pixels[:, 40:], 0.25, atol=1e-3)
-    np.testing.assert_allclose(found.pixels[:, :24], 0.125, atol=1e-3)
+    result = read_image(tmp_path / "out.exr", probe_image(tmp_path / "out.exr"))
+    assert result.alpha is not None
+    np.testing.assert_allclose(result.alpha[:, 40:], 0.5, atol=1e-3)
+    np.testing.assert_allclose(result.alpha[:, :24], 0, atol=1e-3)
+    np.testing.assert_allclose(result.pixels[:, 40:], 0.25, atol=1e-3)
+    np.testing.assert_allclose(result.pixels[:, :24], 0.125, atol=1e-3)
 
 
 def test_into_a_png_colours_are_divided_by_alpha(vsr: Vsr, tmp_path: Path) -> None:
     colours, alpha = np.full((24, 32, 3), 0.25, np.float32), np.full((24, 32), 0.5, np.float32)
-    write(tmp_path / "in.exr", colours, alpha)
+    write_exr(tmp_path / "in.exr", colours, alpha)
     done = vsr("upscale", tmp_path / "in.exr", tmp_path / "out.png", *TWICE)
     assert done.status == 0, done.err
-    assert "is clipped" in done.err
+    assert "are clipped" in done.err
     codes = image_samples.read_codes(tmp_path / "out.png", 4, high_bit_depth=True)
     assert np.abs(codes[..., 3].astype(int) - 32768).max() <= 2
     assert np.abs(codes[..., :3].astype(int) - exr.linear_to_srgb(np.full(1, 0.5, np.float32))[0]).max() <= 40
@@ -120,24 +120,24 @@ def test_into_a_png_colours_are_divided_by_alpha(vsr: Vsr, tmp_path: Path) -> No
 def test_a_png_becomes_linear_light(vsr: Vsr, tmp_path: Path) -> None:
     image_samples.write_image(tmp_path / "in.png", np.full((24, 32, 4), [188, 188, 188, 128], np.uint8))
     assert vsr("upscale", tmp_path / "in.png", tmp_path / "out.exr", *TWICE).status == 0
-    found = read_image(tmp_path / "out.exr", probe_image(tmp_path / "out.exr"))
-    assert found.alpha is not None
-    np.testing.assert_allclose(found.alpha, 128 / 255, atol=1e-3)
-    np.testing.assert_allclose(found.pixels, 0.5029 * 128 / 255, atol=1e-3)
+    result = read_image(tmp_path / "out.exr", probe_image(tmp_path / "out.exr"))
+    assert result.alpha is not None
+    np.testing.assert_allclose(result.alpha, 128 / 255, atol=1e-3)
+    np.testing.assert_allclose(result.pixels, 0.5029 * 128 / 255, atol=1e-3)
 
 
 def test_not_a_number_is_black_and_stays_where_it_is(vsr: Vsr, tmp_path: Path) -> None:
     broken = np.full((24, 32, 3), 0.5, np.float32)
     broken[12, 16], broken[4, 4] = np.nan, np.inf
-    write(tmp_path / "in.exr", broken)
+    write_exr(tmp_path / "in.exr", broken)
     assert vsr("upscale", tmp_path / "in.exr", tmp_path / "out.exr", *TWICE).status == 0
-    found = light(tmp_path / "out.exr")
-    assert np.isfinite(found).all()
-    np.testing.assert_allclose(found[40:, 48:], 0.5, atol=1e-3)
+    result = read_light(tmp_path / "out.exr")
+    assert np.isfinite(result).all()
+    np.testing.assert_allclose(result[40:, 48:], 0.5, atol=1e-3)
 
 
 def test_several_parts_are_refused_by_name(tmp_path: Path) -> None:
-    data = bytearray(write(tmp_path / "in.exr", lamp()).read_bytes())
+    data = bytearray(write_exr(tmp_path / "in.exr", lamp()).read_bytes())
     data[5] |= 0x10
     (tmp_path / "in.exr").write_bytes(data)
     with pytest.raises(InputError, match="several parts"):

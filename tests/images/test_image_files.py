@@ -1,4 +1,4 @@
-"""Single picture files: what is read is what was written, in every format and depth."""
+"""Image files: what is read is what was written, in every format and depth."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import image_samples
 import numpy as np
 import pytest
-import image_samples
 import tifffile
 from PIL import Image, ImageCms, TiffImagePlugin
 
@@ -22,40 +22,40 @@ from vsrcli.images.metadata import ImageMetadata, read_metadata
 from vsrcli.images.probe import probe_image
 from vsrcli.images.reader import conform, read_image
 
-DEEP = pytest.mark.parametrize("deep", [False, True], ids=["8", "16"])
+BIT_DEPTHS = pytest.mark.parametrize("high_bit_depth", [False, True], ids=["8", "16"])
 CHANNELS = pytest.mark.parametrize("channels", [1, 2, 3, 4], ids=["grey", "grey+a", "rgb", "rgb+a"])
 
 
-def picture(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    found = read_image(path, probe_image(path))
-    return found.pixels, found.alpha
+def decode(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    image = read_image(path, probe_image(path))
+    return image.pixels, image.alpha
 
 
 def check(path: Path, codes: np.ndarray) -> None:
-    """A file holds just these codes."""
-    own = 1 if codes.shape[2] < 3 else 3
-    seen, (pixels, alpha) = probe_image(path), picture(path)
-    assert (seen.is_grayscale, seen.has_alpha) == (own == 1, codes.shape[2] > own)
+    """Assert that a file holds exactly these codes."""
+    color_channels = 1 if codes.shape[2] < 3 else 3
+    info, (pixels, alpha) = probe_image(path), decode(path)
+    assert (info.is_grayscale, info.has_alpha) == (color_channels == 1, codes.shape[2] > color_channels)
     assert pixels.dtype == codes.dtype
-    np.testing.assert_array_equal(pixels, np.broadcast_to(codes[..., :own], pixels.shape))
+    np.testing.assert_array_equal(pixels, np.broadcast_to(codes[..., :color_channels], pixels.shape))
     if alpha is None:
-        assert codes.shape[2] == own
+        assert codes.shape[2] == color_channels
     else:
-        np.testing.assert_array_equal(alpha, codes[..., own])
+        np.testing.assert_array_equal(alpha, codes[..., color_channels])
 
 
-@DEEP
+@BIT_DEPTHS
 @CHANNELS
-def test_png_is_read_exactly(tmp_path: Path, channels: int, deep: bool) -> None:
-    codes = image_samples.smooth_codes(channels, high_bit_depth=deep)
+def test_png_is_read_exactly(tmp_path: Path, channels: int, high_bit_depth: bool) -> None:
+    codes = image_samples.smooth_codes(channels, high_bit_depth=high_bit_depth)
     check(image_samples.write_image(tmp_path / "in.png", codes), codes)
 
 
-@DEEP
+@BIT_DEPTHS
 @CHANNELS
 @pytest.mark.parametrize("compression", ["raw", "packbits", "lzw", "deflate"])
-def test_tiff_is_read_exactly(tmp_path: Path, channels: int, deep: bool, compression: str) -> None:
-    codes = image_samples.smooth_codes(channels, high_bit_depth=deep)
+def test_tiff_is_read_exactly(tmp_path: Path, channels: int, high_bit_depth: bool, compression: str) -> None:
+    codes = image_samples.smooth_codes(channels, high_bit_depth=high_bit_depth)
     check(image_samples.write_image(tmp_path / "in.tif", codes, "-compression_algo", compression), codes)
 
 
@@ -70,7 +70,7 @@ def test_tiff_is_read_exactly(tmp_path: Path, channels: int, deep: bool, compres
     ],
     ids=lambda options: next(iter(options)),
 )
-def test_deep_tiffs_of_all_sorts(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_16_bit_tiffs_of_all_layouts(tmp_path: Path, options: dict[str, Any]) -> None:
     codes = image_samples.smooth_codes(high_bit_depth=True)
     data = np.moveaxis(codes, -1, 0) if "planarconfig" in options else codes
     tifffile.imwrite(tmp_path / "in.tif", data, photometric="rgb", **options)
@@ -89,14 +89,14 @@ def test_a_colour_table_becomes_rgb(tmp_path: Path) -> None:
     image = Image.fromarray(codes).quantize(64)
     image.save(tmp_path / "in.png")
     assert probe_image(tmp_path / "in.png").has_palette
-    np.testing.assert_array_equal(picture(tmp_path / "in.png")[0], np.asarray(image.convert("RGB")))
+    np.testing.assert_array_equal(decode(tmp_path / "in.png")[0], np.asarray(image.convert("RGB")))
 
 
-def test_a_see_through_colour_is_transparency(tmp_path: Path) -> None:
+def test_a_transparent_colour_becomes_alpha(tmp_path: Path) -> None:
     codes = np.zeros((4, 4, 3), np.uint8)
     codes[1, 1] = 255
     Image.fromarray(codes).save(tmp_path / "in.png", transparency=(255, 255, 255))
-    pixels, alpha = picture(tmp_path / "in.png")
+    pixels, alpha = decode(tmp_path / "in.png")
     assert probe_image(tmp_path / "in.png").has_alpha
     assert alpha is not None
     assert (alpha == 0).sum() == 1
@@ -106,8 +106,8 @@ def test_a_see_through_colour_is_transparency(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif"])
-def test_pictures_do_not_lie_on_their_side(tmp_path: Path, orientation: int, kind: str) -> None:
-    """Pillow's own way of turning them is the measure."""
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, kind: str) -> None:
+    """Compare with Pillow's ``exif_transpose``."""
     path, codes = tmp_path / f"in.{kind}", image_samples.smooth_codes()
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -122,42 +122,54 @@ def test_pictures_do_not_lie_on_their_side(tmp_path: Path, orientation: int, kin
 
     with Image.open(path) as image:
         upright = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    found = probe_image(path)
-    assert (found.height, found.width) == upright.shape[:2]
-    np.testing.assert_array_equal(picture(path)[0], upright)
+    result = probe_image(path)
+    assert (result.height, result.width) == upright.shape[:2]
+    np.testing.assert_array_equal(decode(path)[0], upright)
 
 
-@DEEP
+@BIT_DEPTHS
 @CHANNELS
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_what_is_written_is_what_others_read(tmp_path: Path, channels: int, deep: bool, kind: str) -> None:
-    codes, path = image_samples.smooth_codes(channels, high_bit_depth=deep), tmp_path / f"out.{kind.lower()}"
-    own = 1 if channels < 3 else 3
-    alpha = codes[..., own] if channels > own else None
-    form = ImageFormat(kind, deep, own == 1, alpha is not None)
+def test_other_programs_read_what_is_written(
+    tmp_path: Path, channels: int, high_bit_depth: bool, kind: str
+) -> None:
+    codes, path = (
+        image_samples.smooth_codes(channels, high_bit_depth=high_bit_depth),
+        tmp_path / f"out.{kind.lower()}",
+    )
+    color_channels = 1 if channels < 3 else 3
+    alpha = codes[..., color_channels] if channels > color_channels else None
+    image_format = ImageFormat(kind, high_bit_depth, color_channels == 1, alpha is not None)
     path.write_bytes(
-        encode_image_file(form, codes[..., :own].repeat(3 // own, axis=2), alpha, ImageMetadata())
+        encode_image_file(
+            image_format,
+            codes[..., :color_channels].repeat(3 // color_channels, axis=2),
+            alpha,
+            ImageMetadata(),
+        )
     )
     if kind == "TIFF":
         np.testing.assert_array_equal(tifffile.imread(path).reshape(codes.shape), codes)
     else:
-        np.testing.assert_array_equal(image_samples.read_codes(path, channels, high_bit_depth=deep), codes)
+        np.testing.assert_array_equal(
+            image_samples.read_codes(path, channels, high_bit_depth=high_bit_depth), codes
+        )
         assert (
             "16" in image_samples.stored_pix_fmt(path)
             or "48" in image_samples.stored_pix_fmt(path)
             or "64" in image_samples.stored_pix_fmt(path)
-        ) == deep
+        ) == high_bit_depth
 
 
 @pytest.mark.parametrize("kind", ["WebP", "BMP", "JPEG"])
-def test_deep_pictures_are_rounded_where_a_format_has_8_bits(tmp_path: Path, kind: str) -> None:
+def test_16_bits_are_rounded_where_a_format_has_8_bits(tmp_path: Path, kind: str) -> None:
     codes = image_samples.smooth_codes(high_bit_depth=True)
     content = encode_image_file(
         ImageFormat(kind, False, False, False, 100 if kind == "JPEG" else None), codes, None, ImageMetadata()
     )
     with Image.open(io.BytesIO(content)) as image:
-        found = np.asarray(image.convert("RGB")).astype(int)
-    off = np.abs(found - np.rint(codes / 257)).max()
+        result = np.asarray(image.convert("RGB")).astype(int)
+    off = np.abs(result - np.rint(codes / 257)).max()
     assert off <= (5 if kind == "JPEG" else 0)
 
 
@@ -167,32 +179,35 @@ def srgb() -> bytes:
 
 @pytest.mark.parametrize("after", ["PNG", "TIFF", "WebP", "JPEG"])
 @pytest.mark.parametrize("before", ["png", "tif", "webp", "jpg"])
-def test_colour_profiles_go_along(tmp_path: Path, before: str, after: str) -> None:
+def test_colour_profiles_are_preserved(tmp_path: Path, before: str, after: str) -> None:
     profile, path = srgb(), tmp_path / f"in.{before}"
     Image.fromarray(image_samples.smooth_codes()).save(path, icc_profile=profile)
-    tags = read_metadata(path, probe_image(path).format, (64, 48))
-    assert tags.icc == profile
+    metadata = read_metadata(path, probe_image(path).format, (64, 48))
+    assert metadata.icc == profile
     out = tmp_path / f"out.{after.lower()}"
     out.write_bytes(
         encode_image_file(
-            ImageFormat(after, False, False, False, None), image_samples.smooth_codes(), None, tags
+            ImageFormat(after, False, False, False, None), image_samples.smooth_codes(), None, metadata
         )
     )
     with Image.open(out) as image:
         assert image.info["icc_profile"] == profile
 
 
-def test_pngs_own_words_go_along(tmp_path: Path) -> None:
+def test_png_chunks_are_preserved(tmp_path: Path) -> None:
     from PIL.PngImagePlugin import PngInfo
 
-    words = PngInfo()
-    words.add_text("Title", "A bridge")
-    words.add(b"gAMA", (45455).to_bytes(4, "big"))
-    words.add(b"cICP", bytes([9, 16, 0, 1]))
-    Image.fromarray(image_samples.smooth_codes()).save(tmp_path / "in.png", pnginfo=words, dpi=(300, 300))
-    tags = read_metadata(tmp_path / "in.png", "PNG", (64, 48))
+    chunks = PngInfo()
+    chunks.add_text("Title", "A bridge")
+    chunks.add(b"gAMA", (45455).to_bytes(4, "big"))
+    chunks.add(b"cICP", bytes([9, 16, 0, 1]))
+    Image.fromarray(image_samples.smooth_codes()).save(tmp_path / "in.png", pnginfo=chunks, dpi=(300, 300))
+    metadata = read_metadata(tmp_path / "in.png", "PNG", (64, 48))
     content = encode_image_file(
-        ImageFormat("PNG", True, False, False), image_samples.smooth_codes(high_bit_depth=True), None, tags
+        ImageFormat("PNG", True, False, False),
+        image_samples.smooth_codes(high_bit_depth=True),
+        None,
+        metadata,
     )
     assert bytes([9, 16, 0, 1]) in content
     (tmp_path / "out.png").write_bytes(content)
@@ -206,73 +221,75 @@ def test_pngs_own_words_go_along(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("after", ["png", "webp", "jpg"])
-def test_exif_goes_along_upright_and_with_the_new_size(tmp_path: Path, after: str) -> None:
+def test_exif_is_preserved_upright_and_with_the_new_size(tmp_path: Path, after: str) -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "A camera"
     exif.get_ifd(0x8769)[0xA002] = 32
     Image.fromarray(image_samples.smooth_codes()).save(tmp_path / "in.jpg", exif=exif)
-    tags = read_metadata(tmp_path / "in.jpg", "JPEG", (96, 128))
+    metadata = read_metadata(tmp_path / "in.jpg", "JPEG", (96, 128))
     kind = {"png": "PNG", "webp": "WebP", "jpg": "JPEG"}[after]
     (tmp_path / f"out.{after}").write_bytes(
-        encode_image_file(ImageFormat(kind, False, False, False), image_samples.smooth_codes(), None, tags)
+        encode_image_file(
+            ImageFormat(kind, False, False, False), image_samples.smooth_codes(), None, metadata
+        )
     )
     with Image.open(tmp_path / f"out.{after}") as image:
         image.load()
-        found = image.getexif()
-        assert (found[0x0112], found[0x010F]) == (1, "A camera")
-        assert found.get_ifd(0x8769)[0xA002] == 96
+        result = image.getexif()
+        assert (result[0x0112], result[0x010F]) == (1, "A camera")
+        assert result.get_ifd(0x8769)[0xA002] == 96
 
 
-@DEEP
+@BIT_DEPTHS
 @pytest.mark.parametrize("kind", ["png", "tif", "bmp", "jpg", "webp", "exr"])
-@pytest.mark.parametrize("keep", [0.02, 0.5, 0.97])
-def test_half_a_picture_is_an_error_and_never_a_picture(
-    tmp_path: Path, kind: str, deep: bool, keep: float
+@pytest.mark.parametrize("kept_share", [0.02, 0.5, 0.97])
+def test_truncated_images_are_errors(
+    tmp_path: Path, kind: str, high_bit_depth: bool, kept_share: float
 ) -> None:
-    whole = tmp_path / f"whole.{kind}"
+    complete = tmp_path / f"complete.{kind}"
     if kind in ("png", "tif"):
-        image_samples.write_image(whole, image_samples.smooth_codes(high_bit_depth=deep))
+        image_samples.write_image(complete, image_samples.smooth_codes(high_bit_depth=high_bit_depth))
     elif kind == "exr":
-        form = ImageFormat("EXR", False, False, False)
-        whole.write_bytes(
+        image_format = ImageFormat("EXR", False, False, False)
+        complete.write_bytes(
             encode_image_file(
-                form, image_samples.smooth_codes().astype(np.float32) / 255, None, ImageMetadata()
+                image_format, image_samples.smooth_codes().astype(np.float32) / 255, None, ImageMetadata()
             )
         )
     else:
-        Image.fromarray(image_samples.smooth_codes()).save(whole, lossless=True)
-    data = whole.read_bytes()
-    cut = tmp_path / f"cut.{kind}"
-    cut.write_bytes(data[: int(len(data) * keep)])
-    with pytest.raises(InputError, match=r"check the file|complete copy|is no still picture"):
-        picture(cut)
+        Image.fromarray(image_samples.smooth_codes()).save(complete, lossless=True)
+    data = complete.read_bytes()
+    truncated = tmp_path / f"truncated.{kind}"
+    truncated.write_bytes(data[: int(len(data) * kept_share)])
+    with pytest.raises(InputError, match=r"check the file|complete copy|is no still image"):
+        decode(truncated)
 
 
 @pytest.mark.parametrize("place", [0.4, 0.6, 0.8])
-def test_a_flipped_bit_is_found_where_a_format_has_checksums(tmp_path: Path, place: float) -> None:
+def test_a_flipped_bit_is_detected_where_a_format_has_checksums(tmp_path: Path, place: float) -> None:
     light = np.random.default_rng(1).random((64, 64, 3)).astype(np.float32)
     data = bytearray(encode_image_file(ImageFormat("EXR", False, False, False), light, None, ImageMetadata()))
     data[int(len(data) * place)] ^= 0x10
     (tmp_path / "in.exr").write_bytes(data)
     with pytest.raises(InputError, match="damaged"):
-        picture(tmp_path / "in.exr")
-    for deep in (False, True):
+        decode(tmp_path / "in.exr")
+    for high_bit_depth in (False, True):
         data = bytearray(
             image_samples.write_image(
-                tmp_path / "in.png", image_samples.smooth_codes(high_bit_depth=deep)
+                tmp_path / "in.png", image_samples.smooth_codes(high_bit_depth=high_bit_depth)
             ).read_bytes()
         )
         data[int(len(data) * place)] ^= 0x10
         (tmp_path / "in.png").write_bytes(data)
         with pytest.raises(InputError):
-            picture(tmp_path / "in.png")
+            decode(tmp_path / "in.png")
 
 
 @pytest.mark.parametrize("kind", ["CMYK", "F", "I"])
-def test_kinds_that_are_not_taken_are_named(tmp_path: Path, kind: str) -> None:
+def test_unsupported_modes_are_named(tmp_path: Path, kind: str) -> None:
     path = tmp_path / ("in.jpg" if kind == "CMYK" else "in.tif")
     Image.new(kind, (8, 8)).save(path)
-    with pytest.raises(InputError, match="is not taken; convert it"):
+    with pytest.raises(InputError, match="is not supported; convert it"):
         probe_image(path)
 
 
@@ -284,7 +301,7 @@ def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["tif", "exr"])
 def test_a_bomb_in_the_data_is_not_unpacked(tmp_path: Path, kind: str) -> None:
-    """Blocks that would become a thousand times as large as the picture has room for."""
+    """Blocks that would become a thousand times as large as the image has pixels for."""
     path, bomb = tmp_path / f"in.{kind}", zlib.compress(bytes(1 << 26))
     if kind == "tif":
         tifffile.imwrite(
@@ -308,7 +325,7 @@ def test_a_bomb_in_the_data_is_not_unpacked(tmp_path: Path, kind: str) -> None:
         path.write_bytes(data)
     tracemalloc.start()
     with pytest.raises(InputError, match="cannot be decoded"):
-        picture(path)
+        decode(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1 << 23
@@ -318,28 +335,28 @@ def test_8_bits_among_16_are_the_same_colours() -> None:
     from vsrcli.images.reader import Image
 
     codes = np.array([[[0, 128, 255]]], np.uint8)
-    found = conform(Image(codes, None), high_bit_depth=True, with_alpha=True)
-    assert found.pixels.tolist() == [[[0, 128 * 257, 65535]]]
-    assert found.alpha is not None
-    assert found.alpha.tolist() == [[65535]]
+    result = conform(Image(codes, None), high_bit_depth=True, with_alpha=True)
+    assert result.pixels.tolist() == [[[0, 128 * 257, 65535]]]
+    assert result.alpha is not None
+    assert result.alpha.tolist() == [[65535]]
 
 
 def test_a_tiffs_premultiplied_colours_become_straight(tmp_path: Path) -> None:
     codes = np.array([[[20000, 10000, 0, 40000]]], np.uint16)
     tifffile.imwrite(tmp_path / "in.tif", codes, photometric="rgb", extrasamples=["assocalpha"])
-    pixels, alpha = picture(tmp_path / "in.tif")
+    pixels, alpha = decode(tmp_path / "in.tif")
     assert pixels.tolist() == [[[32768, 16384, 0]]]
     assert alpha is not None
     assert alpha.tolist() == [[40000]]
 
 
-def test_a_second_page_is_left_out_with_a_word(tmp_path: Path) -> None:
+def test_a_second_page_is_ignored_with_a_notice(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
         for seed in (1, 2):
             writer.write(image_samples.smooth_codes(high_bit_depth=True, seed=seed), photometric="rgb")
     assert probe_image(tmp_path / "in.tif").ignored_content == ("1 further page",)
     np.testing.assert_array_equal(
-        picture(tmp_path / "in.tif")[0], image_samples.smooth_codes(high_bit_depth=True, seed=1)
+        decode(tmp_path / "in.tif")[0], image_samples.smooth_codes(high_bit_depth=True, seed=1)
     )
 
 

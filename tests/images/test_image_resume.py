@@ -1,4 +1,4 @@
-"""Sequences that are stopped: nothing half-written, nothing lost, nothing of others touched."""
+"""Interrupted image sequences: nothing is half-written or lost, and foreign files are not touched."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import image_samples
 import numpy as np
 import pytest
-import image_samples
 
 from terminal import Outcome, complete, environment, eventually, spawn
 from vsrcli import Options, Progress, prepare_job, run_job
@@ -27,12 +27,12 @@ OPTIONS = Options(scale=Fraction(2), model="bicubic", segment=4)
 COUNT = 14
 
 
-class Cut(Exception):
-    """The run ends here."""
+class RunStoppedError(Exception):
+    """Raised to stop a run."""
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The pictures in a folder, and nothing hidden."""
+    """Return the files in a folder that are not hidden."""
     return {file.name: file.read_bytes() for file in folder.iterdir() if not file.name.startswith(".")}
 
 
@@ -43,18 +43,18 @@ def hidden(folder: Path) -> list[str]:
 def upscale(
     source: Path, target: Path, options: Options = OPTIONS, *, until: int | None = None
 ) -> tuple[int, list[str]]:
-    """Frames that this run made, and what it said; it ends after ``until`` frames in all."""
-    made, said = 0, []
+    """Return the number of frames of this run and its notices; stop after ``until`` frames in total."""
+    frame_count, notices = 0, []
 
     def on_progress(now: Progress) -> None:
-        nonlocal made
-        made += now.done > now.resumed
+        nonlocal frame_count
+        frame_count += now.done > now.resumed
         if until is not None and now.done >= until:
-            raise Cut
+            raise RunStoppedError
 
-    with contextlib.suppress(Cut):
-        run_job(prepare_job(source, target, options), on_progress=on_progress, on_notice=said.append)
-    return made, said
+    with contextlib.suppress(RunStoppedError):
+        run_job(prepare_job(source, target, options), on_progress=on_progress, on_notice=notices.append)
+    return frame_count, notices
 
 
 @pytest.fixture
@@ -63,49 +63,53 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def whole(source: Path, tmp_path: Path) -> dict[str, bytes]:
-    """What an uninterrupted run makes."""
-    upscale(source, tmp_path / "whole" / "%03d.png")
-    return contents(tmp_path / "whole")
+def complete_run(source: Path, tmp_path: Path) -> dict[str, bytes]:
+    """The output of an uninterrupted run."""
+    upscale(source, tmp_path / "complete" / "%03d.png")
+    return contents(tmp_path / "complete")
 
 
 @pytest.mark.parametrize("until", [1, 4, 5, 9, 13, COUNT])
-def test_the_same_command_goes_on(source: Path, whole: dict[str, bytes], tmp_path: Path, until: int) -> None:
+def test_the_same_command_resumes(
+    source: Path, complete_run: dict[str, bytes], tmp_path: Path, until: int
+) -> None:
     target = tmp_path / "out" / "%03d.png"
     upscale(source, target, until=until)
-    kept = (until - 1) // 4 * 4
-    if kept:
-        assert contents(tmp_path / "out") == {name: whole[name] for name in sorted(whole)[:kept]}
+    saved_count = (until - 1) // 4 * 4
+    if saved_count:
+        assert contents(tmp_path / "out") == {
+            name: complete_run[name] for name in sorted(complete_run)[:saved_count]
+        }
     else:
         assert not (tmp_path / "out").exists()
-    made, said = upscale(source, target)
-    assert made == COUNT - kept
-    assert any("resuming at frame" in text for text in said) == bool(kept)
-    assert contents(tmp_path / "out") == whole
+    frame_count, notices = upscale(source, target)
+    assert frame_count == COUNT - saved_count
+    assert any("resuming at frame" in text for text in notices) == bool(saved_count)
+    assert contents(tmp_path / "out") == complete_run
     assert hidden(tmp_path / "out") == []
 
 
-def test_a_finished_sequence_is_not_begun_again(
-    source: Path, whole: dict[str, bytes], tmp_path: Path
+def test_a_finished_sequence_is_not_started_again(
+    source: Path, complete_run: dict[str, bytes], tmp_path: Path
 ) -> None:
     with pytest.raises(OutputError, match="exists, and 13 more"):
-        upscale(source, tmp_path / "whole" / "%03d.png")
+        upscale(source, tmp_path / "complete" / "%03d.png")
 
 
-def test_an_unfinished_sequence_is_told_to_whoever_reads_it(source: Path, tmp_path: Path) -> None:
+def test_an_unfinished_input_sequence_is_a_notice(source: Path, tmp_path: Path) -> None:
     upscale(source, tmp_path / "out" / "%03d.png", until=9)
     plan = prepare_job(tmp_path / "out", tmp_path / "x.mp4", OPTIONS).plan
     assert any("has not finished" in text for text in plan.notices)
 
 
-def test_pictures_that_stay_are_told(source: Path, tmp_path: Path) -> None:
+def test_remaining_images_are_a_notice(source: Path, tmp_path: Path) -> None:
     upscale(source, tmp_path / "out" / "%03d.png")
     options = replace(OPTIONS, frames=5, encode=EncodeOptions(overwrite=True))
     plan = prepare_job(source, tmp_path / "out" / "%03d.png", options).plan
-    assert any(text.startswith("9 other pictures with such names stay in") for text in plan.notices)
+    assert any(text.startswith("9 other images with such names stay in") for text in plan.notices)
 
 
-def test_a_picture_of_somebody_else_is_not_touched(source: Path, tmp_path: Path) -> None:
+def test_a_foreign_image_is_not_touched(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "out" / "%03d.png"
     upscale(source, target, until=9)
     (tmp_path / "out" / "011.png").write_bytes(b"mine")
@@ -114,7 +118,7 @@ def test_a_picture_of_somebody_else_is_not_touched(source: Path, tmp_path: Path)
     assert (tmp_path / "out" / "011.png").read_bytes() == b"mine"
 
 
-def test_a_picture_that_comes_meanwhile_is_not_touched(source: Path, tmp_path: Path) -> None:
+def test_a_foreign_image_that_appears_meanwhile_is_not_touched(source: Path, tmp_path: Path) -> None:
     job = prepare_job(source, tmp_path / "out" / "%03d.png", OPTIONS)
 
     def on_progress(now: Progress) -> None:
@@ -126,55 +130,55 @@ def test_a_picture_that_comes_meanwhile_is_not_touched(source: Path, tmp_path: P
     assert sorted(contents(tmp_path / "out")) == ["001.png", "002.png", "003.png", "004.png", "006.png"]
 
 
-def test_a_picture_that_was_changed_is_made_again(
-    source: Path, whole: dict[str, bytes], tmp_path: Path
+def test_missing_images_are_written_again(
+    source: Path, complete_run: dict[str, bytes], tmp_path: Path
 ) -> None:
     target = tmp_path / "out" / "%03d.png"
     upscale(source, target, until=9)
     (tmp_path / "out" / "002.png").unlink()
-    made, said = upscale(source, target)
-    assert (made, "missing or damaged" in said[0]) == (COUNT, True)
-    assert contents(tmp_path / "out") == whole
+    frame_count, notices = upscale(source, target)
+    assert (frame_count, "missing or damaged" in notices[0]) == (COUNT, True)
+    assert contents(tmp_path / "out") == complete_run
 
 
-def test_other_options_begin_anew_and_leave_nothing_of_the_old(source: Path, tmp_path: Path) -> None:
+def test_other_options_start_afresh_and_remove_earlier_images(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "out" / "%03d.png"
     upscale(source, target, until=13)
-    made, said = upscale(source, target, replace(OPTIONS, frames=5))
-    assert made == 5
-    assert "starting afresh" in said[0]
+    frame_count, notices = upscale(source, target, replace(OPTIONS, frames=5))
+    assert frame_count == 5
+    assert "starting afresh" in notices[0]
     assert sorted(contents(tmp_path / "out")) == ["001.png", "002.png", "003.png", "004.png", "005.png"]
     assert hidden(tmp_path / "out") == []
 
 
-def test_sources_that_changed_begin_anew(source: Path, tmp_path: Path) -> None:
+def test_changed_sources_start_afresh(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "out" / "%03d.png"
     upscale(source, target, until=9)
     image_samples.write_image(tmp_path / "in" / "f003.png", image_samples.smooth_codes(seed=99))
-    made, said = upscale(source, target)
-    assert (made, "starting afresh" in said[0]) == (COUNT, True)
+    frame_count, notices = upscale(source, target)
+    assert (frame_count, "starting afresh" in notices[0]) == (COUNT, True)
 
 
 def test_between_the_list_and_the_last_name(
-    source: Path, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Path, complete_run: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The power fails while pictures are moved: those that were are known, and made again."""
+    """The power fails while images are moved: the moved ones are recognized and replaced."""
     target, moved = tmp_path / "out" / "%03d.png", Path.replace
 
     def failing(self: Path, new: Path) -> Path:
         if new.name in ("003.png", "007.png"):
-            raise Cut
+            raise RunStoppedError
         return moved(self, new)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", failing)
         patch.setattr(
             ImageSequenceOutput, "_leave", lambda self: self._folder.close()
-        )  # nobody is left to clean up
+        )  # a crash cleans nothing up
         upscale(source, target)
     assert sorted(contents(tmp_path / "out")) == ["001.png", "002.png"]
     upscale(source, target)
-    assert contents(tmp_path / "out") == whole
+    assert contents(tmp_path / "out") == complete_run
     assert hidden(tmp_path / "out") == []
 
 
@@ -185,7 +189,7 @@ def test_an_exception_between_the_names_leaves_none(
 
     def failing(self: Path, new: Path) -> Path:
         if new.name == "003.png":
-            raise Cut
+            raise RunStoppedError
         return moved(self, new)
 
     monkeypatch.setattr(Path, "replace", failing)
@@ -193,21 +197,21 @@ def test_an_exception_between_the_names_leaves_none(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_full_disk_is_one_line_and_no_picture(
+def test_a_full_disk_is_one_line_and_no_image(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(part: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(publish, "write", full)
+    monkeypatch.setattr(publish, "write_file", full)
     with pytest.raises(EncodeError, match="no room is left in") as error:
         upscale(source, tmp_path / "out" / "%03d.png")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_picture_is_named_and_what_came_before_is_kept(
-    source: Path, whole: dict[str, bytes], tmp_path: Path
+def test_a_damaged_image_is_named_and_earlier_segments_are_saved(
+    source: Path, complete_run: dict[str, bytes], tmp_path: Path
 ) -> None:
     bad = tmp_path / "in" / "f011.png"
     good = bad.read_bytes()
@@ -215,31 +219,33 @@ def test_a_damaged_picture_is_named_and_what_came_before_is_kept(
     with pytest.raises(DecodeError, match=r"f011\.png cannot be decoded") as error:
         upscale(source, tmp_path / "out" / "%03d.png")
     assert error.value.saved_frames == 8
-    assert contents(tmp_path / "out") == {name: whole[name] for name in sorted(whole)[:8]}
+    assert contents(tmp_path / "out") == {name: complete_run[name] for name in sorted(complete_run)[:8]}
 
 
-def test_keep_going_repeats_the_picture_before(source: Path, whole: dict[str, bytes], tmp_path: Path) -> None:
+def test_keep_going_repeats_the_image_before(
+    source: Path, complete_run: dict[str, bytes], tmp_path: Path
+) -> None:
     bad = tmp_path / "in" / "f011.png"
     bad.write_bytes(bad.read_bytes()[:300])
     options = replace(OPTIONS, keep_going=True)
     result = run_job(prepare_job(source, tmp_path / "out" / "%03d.png", options))
-    found = contents(tmp_path / "out")
+    images = contents(tmp_path / "out")
     assert result.frames == COUNT
-    assert found["011.png"] == found["010.png"] == whole["010.png"]
+    assert images["011.png"] == images["010.png"] == complete_run["010.png"]
     assert "f011.png" in result.warnings[0]
 
 
-def test_in_one_go_nothing_is_there_before_all_is(
-    source: Path, whole: dict[str, bytes], tmp_path: Path
+def test_without_segments_nothing_is_published_before_the_end(
+    source: Path, complete_run: dict[str, bytes], tmp_path: Path
 ) -> None:
     options = replace(OPTIONS, segment="none")
     upscale(source, tmp_path / "out" / "%03d.png", options, until=13)
     assert not (tmp_path / "out").exists()
     upscale(source, tmp_path / "out" / "%03d.png", options)
-    assert contents(tmp_path / "out") == whole
+    assert contents(tmp_path / "out") == complete_run
 
 
-def test_a_single_picture_is_there_or_not(source: Path, tmp_path: Path) -> None:
+def test_a_single_image_is_complete_or_missing(source: Path, tmp_path: Path) -> None:
     upscale(tmp_path / "in" / "f001.png", tmp_path / "out.png", until=1)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["in"]
 
@@ -261,9 +267,9 @@ def test_two_runs_do_not_meet(source: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_processes_that_are_stopped(
-    source: Path, whole: dict[str, bytes], tmp_path: Path, number: signal.Signals
+    source: Path, complete_run: dict[str, bytes], tmp_path: Path, number: signal.Signals
 ) -> None:
-    """A real one, after its first segment: Ctrl-C says how to go on, and a kill needs no words."""
+    """A real process, after its first segment: Ctrl-C prints how to resume, a kill prints nothing."""
     folder, target = tmp_path / "out", tmp_path / "out" / "%03d.png"
     line = ("upscale", source, target, "-s", "2", "-m", "bicubic", "--segment", "4", "--progress", "json")
     child = spawn(*line)
@@ -272,18 +278,18 @@ def test_processes_that_are_stopped(
     outcome = complete(child)
     if outcome.status != 0:  # it may have been faster
         assert outcome.status == (130 if number == signal.SIGINT else -9)
-        found = contents(folder) if folder.exists() else {}
-        assert found == {name: whole[name] for name in found}
+        images = contents(folder) if folder.exists() else {}
+        assert images == {name: complete_run[name] for name in images}
         if number == signal.SIGINT:
             assert not list(tmp_path.rglob("*.part"))
-            assert ("frames are saved" in outcome.err) == bool(found)
+            assert ("frames are saved" in outcome.err) == bool(images)
         again = complete(spawn(*line))
         assert again.status == 0, again.err
-    assert contents(folder) == whole
+    assert contents(folder) == complete_run
     assert hidden(folder) == []
 
 
-def test_no_room_on_a_real_disk(tmp_path: Path) -> None:
+def test_no_space_on_a_real_disk(tmp_path: Path) -> None:
     """A limit on the size of files is what a quota looks like."""
     rng = np.random.default_rng(3)
     image_samples.write_image(tmp_path / "in.png", rng.integers(0, 65536, (64, 96, 3)).astype(np.uint16))
