@@ -173,7 +173,7 @@ def test_between_the_list_and_the_last_name(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", failing)
         patch.setattr(
-            ImageSequenceOutput, "_leave", lambda self: self._folder.close()
+            ImageSequenceOutput, "_release_workdir", lambda self: self._workdir.close()
         )  # a crash cleans nothing up
         upscale(source, target)
     assert sorted(contents(tmp_path / "out")) == ["001.png", "002.png"]
