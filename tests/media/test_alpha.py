@@ -145,4 +145,4 @@ def test_hevc_alpha_layer_has_a_notice(tmp_path: Path, plan: Callable[..., Outpu
     x265 = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:pools=1")
     media.run_ffmpeg(*media.moving_pattern(3), "-vf", filters, *x265, "-tag:v", "hvc1", path)
     result = plan(path, tmp_path / "a.mkv")
-    assert any("second layer" in text and "dropped" in text for text in result.notices)
+    assert any("second video layer" in text and "dropped" in text for text in result.notices)
