@@ -120,7 +120,7 @@ def test_info(vsr: Vsr, sample: Sample) -> None:
     ):
         assert words in result.out
     assert "Opening; part = 1" in result.out
-    assert "A tiny film" in result.out
+    assert "A tiny video" in result.out
 
 
 def test_info_as_json_is_exact(vsr: Vsr, sample: Sample) -> None:

@@ -39,7 +39,7 @@ _FOR_VIDEOS = "--codec and --crf are for a video: name one with -o, such as comp
 _FOR_SCORES = "--json prints figures of all frames: they need --reference, and a page or a video"
 # Options that not every kind of output has: the kinds, the value without it, the error if it was typed.
 _KIND_OPTIONS: dict[str, tuple[tuple[str, ...], Any, str]] = {
-    "moments": (
+    "at": (
         ("page", "image"),
         (),
         "--at is a time of an image or a page: a video has --start and --seconds",
@@ -135,7 +135,6 @@ class CropPosition(click.ParamType):
 @option("--no-labels", is_flag=True, group="Layout", help="Put no labels into a video or image.")
 @option(
     "--at",
-    "moments",
     type=TimeParam(),
     multiple=True,
     group="Time range",
@@ -143,7 +142,6 @@ class CropPosition(click.ParamType):
 )
 @option(
     "--moments",
-    "count",
     type=click.IntRange(1, 24),
     default=6,
     show_default=True,
@@ -206,7 +204,7 @@ def compare(
     videos: tuple[Path, ...],
     target: Path | None,
     reference: Path | None,
-    count: int,
+    moments: int,
     overwrite: bool,
     quiet: bool,
     verbose: int,
@@ -259,11 +257,9 @@ def compare(
         )
         scores: ScoreSeries | None = None
         if kind == "image":
-            description = writer.write_image(_layout(comparison, kind, values), values["moments"])
+            description = writer.write_image(_layout(comparison, kind, values), values["at"])
         elif kind == "page":
-            description, scores = writer.write_page(
-                values["moments"], count, _crop(values), vmaf=values["vmaf"]
-            )
+            description, scores = writer.write_page(values["at"], moments, _crop(values), vmaf=values["vmaf"])
         else:
             encode = build_encode_options(
                 context, codec=values["codec"], crf=values["crf"], overwrite=overwrite
@@ -413,10 +409,10 @@ def _drop_inapplicable(
             if from_command_line(context, name):
                 raise UsageError(message)
             values[name] = neutral
-    if kind == "image" and len(values["moments"]) > 1:
-        if from_command_line(context, "moments"):
+    if kind == "image" and len(values["at"]) > 1:
+        if from_command_line(context, "at"):
             raise UsageError("an image shows one time: give --at once, or write an .html")
-        values["moments"] = values["moments"][:1]
+        values["at"] = values["at"][:1]
     if values["layout"] in ("split", "wipe") and count != 2 and not from_command_line(context, "layout"):
         values["layout"] = None
     if values["seconds"] is not None and values["seconds"] <= 0:

@@ -191,7 +191,7 @@ class PixelsParam(click.ParamType):
 def serve(worker_only: bool, no_worker: bool, insecure: bool, verbose: int, **values: Any) -> None:
     """Serve a web page where people upload videos, have them upscaled, and download them.
 
-    Nobody sees the videos of others. Only this computer can reach the page, unless --host says otherwise;
+    Visitors see their own videos only. Only this computer can reach the page, unless --host says otherwise;
     then visitors need a token. Uploads and jobs continue after a restart.
     """
     roles = highest_precedence(
