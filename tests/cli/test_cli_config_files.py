@@ -135,7 +135,7 @@ def test_settings_of_videos_are_not_for_images(planned: Callable[..., dict[str, 
     assert plan["codec"] == "png"
     assert not any("--crf" in notice for notice in plan["notices"])
     typed = planned(video, "out/%03d.png", "--crf", "18")
-    assert any(notice.startswith("--crf: for films") for notice in typed["notices"])
+    assert any(notice.startswith("--crf: for videos") for notice in typed["notices"])
 
 
 def test_settings_that_do_not_apply_in_a_pipe(video: Path) -> None:
