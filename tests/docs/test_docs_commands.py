@@ -126,7 +126,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("text", RUN, ids=[str(command) for command in RUN.values()])
 def test_it_works(text: str, place: Path, vsr: Vsr) -> None:
-    """As it stands there, in a folder of its own. Films that it makes can be played."""
+    """As it stands there, in a folder of its own. Videos that it makes can be played."""
     provide(place, text)
     before = videos(place)
     names = iter(("bicubic", "lanczos", "bicubic", "lanczos"))

@@ -1,4 +1,4 @@
-"""Films through stdin and stdout: the frames that files would give, and nothing else."""
+"""Videos through stdin and stdout: the frames that files would give, and nothing else."""
 
 from __future__ import annotations
 

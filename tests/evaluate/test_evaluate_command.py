@@ -60,7 +60,7 @@ def sections(text: str) -> list[list[list[str]]]:
 def test_one_model(folder: Path, tmp_path: Path, vsr: Vsr) -> None:
     strips, figures = tmp_path / "strips", tmp_path / "figures.json"
     arguments = ["-m", "bicubic", "--frames", "6", "--crf", "none", "--crf", "23", "--crf", "23"]
-    result = vsr("evaluate", folder, *arguments, "--json", figures, "--pictures", strips)
+    result = vsr("evaluate", folder, *arguments, "--json", figures, "--images", strips)
     assert (result.status, result.err) == (0, "")
     for text in (
         "Protocol: x4, centred bicubic",
@@ -89,7 +89,7 @@ def test_several_models(image_clips: Path, tmp_path: Path, vsr: Vsr) -> None:
         tmp_path / "x.json",
         "--markdown",
         tmp_path / "x.md",
-        "--pictures",
+        "--images",
         tmp_path / "strips",
     ]
     result = vsr("evaluate", image_clips, *models, *files, "--gpu", "cpu", "--card")

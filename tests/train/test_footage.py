@@ -77,6 +77,6 @@ def test_blurred_clips_are_blurred_and_static_ones_do_not_move(photo):
 def test_an_instant_exposure_equals_the_sharp_clip(photo):
     """Blurred clips follow the same path as sharp ones: with an instant exposure the two are equal."""
     rng = np.random.default_rng(2)
-    film = synthesis._render_clip(photo, photo, rng, (3.0,), np.repeat(synthesis.FRAME_TIMES, 2))
-    np.testing.assert_array_equal(film[::2], film[1::2])
-    np.testing.assert_array_equal(synthesis._to_codes(synthesis._to_linear(film[:1])), film[:1])
+    clip = synthesis._render_clip(photo, photo, rng, (3.0,), np.repeat(synthesis.FRAME_TIMES, 2))
+    np.testing.assert_array_equal(clip[::2], clip[1::2])
+    np.testing.assert_array_equal(synthesis._to_codes(synthesis._to_linear(clip[:1])), clip[:1])

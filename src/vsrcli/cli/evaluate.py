@@ -43,7 +43,7 @@ class CrfParam(click.ParamType):
 
 @click.command(
     cls=Command,
-    epilog="Example: vsr evaluate clips/ --crf none --crf 23 --pictures compared/\n\n"
+    epilog="Example: vsr evaluate clips/ --crf none --crf 23 --images compared/\n\n"
     "Two models, by the protocol of published figures: "
     "vsr evaluate clips/ -m a-bd.weights.h5 -m b-bd.weights.h5 --markdown figures.md\n\n"
     "Clips in pairs/lr, originals in pairs/hr (or LR and GT): "
@@ -118,7 +118,7 @@ class CrfParam(click.ParamType):
     help="Measure the first N frames of each clip, 5 or more.",
 )
 @option(
-    "--pictures",
+    "--images",
     type=_FILE,
     metavar="DIR",
     group="Output",
@@ -153,7 +153,7 @@ def evaluate(
     frames: int | None,
     json_file: Path | None,
     markdown_file: Path | None,
-    pictures: Path | None,
+    images: Path | None,
     card: bool,
     verbose: int,
     **values: Any,
@@ -193,7 +193,7 @@ def evaluate(
     engine = {key: values[key] for key in ("device", "precision", "engine")}
     to_stdout = markdown_file == Path("-")
     bar = EvaluationBar(len(clip_files))
-    strips = ComparisonStrips(pictures, several=len(evaluated) > 1)
+    strips = ComparisonStrips(images, several=len(evaluated) > 1)
     comparisons = []
 
     def on_clip(model: EvaluatedModel, result: ClipResult, frames: StillFrames) -> None:

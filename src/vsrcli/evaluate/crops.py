@@ -142,7 +142,7 @@ def save_image(path: Path, image: np.ndarray) -> None:
         Image.fromarray(image).save(path)
     except (OSError, ValueError) as error:  # ValueError: unknown extension
         raise OutputError(
-            f"cannot write the image {str(path)!r}: {error}; choose another --pictures"
+            f"cannot write the image {str(path)!r}: {error}; choose another --images"
         ) from error
 
 
