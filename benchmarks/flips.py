@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vsrcli.evaluate.benchmark import run
+from vsrcli.evaluate.benchmark import upscale_frames
 from vsrcli.evaluate.clips import find_clips
 from vsrcli.evaluate.metrics import psnr_y
 from vsrcli.evaluate.protocol import Protocol, prepare_clip
@@ -40,7 +40,9 @@ def main() -> None:
         for file in find_clips(options.clips):
             clip = prepare_clip(file, Protocol("bi", engine.scale, crf), options.frames)
             copies = [
-                np.stack(list(run(engine, np.ascontiguousarray(clip.low[:, ::a, ::b]))))[:, ::a, ::b]
+                np.stack(list(upscale_frames(engine, np.ascontiguousarray(clip.low[:, ::a, ::b]))))[
+                    :, ::a, ::b
+                ]
                 for a, b in FLIPS
             ]
             alone, two, four = (psnr(np.mean(copies[:n], axis=0), clip.truth) for n in (1, 2, 4))

@@ -106,7 +106,7 @@ def test_several_models(image_clips: Path, tmp_path: Path, vsr: Vsr) -> None:
         row, mean = by_name[evaluation["model"]], evaluation["mean"]
         assert row["PSNR-Y"] == f"{mean['model']['psnr']:.2f}"
         assert row["SSIM-Y"] == f"{mean['model']['ssim']:.4f}"
-        assert row["steady"] == f"{mean['model']['temporal']:.2f}"
+        assert row["steady"] == f"{mean['model']['steady']:.2f}"
         assert row["mean gain"] == f"{mean['gain']:+.2f}"
         assert (row["worst gain"], row["worst clip"]) == (
             f"{evaluation['worst']['gain']:+.2f}",
@@ -278,6 +278,6 @@ def test_the_command_has_help_with_an_example(vsr: Vsr) -> None:
     for example in (
         "vsr evaluate clips/ --crf none --crf 23",
         "--degrade none --truth",
-        "pairs/lr and pairs/hr",
+        "Clips in pairs/lr, originals in pairs/hr",
     ):
         assert example in text

@@ -55,7 +55,7 @@ def open_source(
         ffmpeg: executable.
 
     Raises:
-        InputError: see :func:`vsrcli.images.probe.image_sequence_source`.
+        InputError: see :func:`vsrcli.images.probe.probe_source`.
         OutputError: the source is stdin and the target cannot be written.
         UsageError: ``fps`` with a video.
     """
