@@ -44,12 +44,12 @@ def videos(sample: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.Monk
     folder = tmp_path / "videos"
     (folder / "s1").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    for name, made in (
+    for name, path in (
         ("a.mp4", sample(media.cfr)),
         ("s1/b.mkv", sample(media.vfr, suffix=".mkv")),
         ("s1/c.mp4", sample(media.cfr, frames=24)),
     ):
-        (folder / name).write_bytes(made.read_bytes())
+        (folder / name).write_bytes(path.read_bytes())
     return folder
 
 

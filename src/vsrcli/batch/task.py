@@ -29,7 +29,7 @@ Status = Literal["done", "skipped", "failed", "stopped", "waiting"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended.
+    """The result of one task.
 
     Attributes:
         status: ``done``; ``skipped``: finished by an earlier run; ``failed``; ``stopped``: by a signal, or
