@@ -1,22 +1,22 @@
-"""The engines against each other, and against DUF-16L the way its authors run it.
+"""Compare the engines with each other, and with DUF-16L run as its authors do.
 
     python benchmarks/engines.py [--models duf-16l,duf-s,duf-r-s] [--size 160x90] [--turns 7] [--clip FILE]
 
-*Speed*: everything takes turns in one process on the same frames, so that a busy machine is busy for all. The
+*Speed*: all runners take turns in one process on the same frames, so that other load affects all alike. The
 reference is *the authors' way*: TensorFlow in fp32, one call of one graph (``tf.function`` of the Keras model
-on (1, 7, H, W, 3)) for every frame's window. The figure is the median over turns of microseconds per
-low-resolution pixel; the ratio that of each turn to the reference of the same turn, and then the median.
-Names mean random weights. The process keeps freed memory (``vsrcli.system.resources``), which helps the reference, too.
+on (1, 7, H, W, 3)) for every frame's window. The result is the median over turns of microseconds per
+low-resolution pixel; the speed-up is the median of each turn's ratio to the reference. Names of models mean
+random weights. The process keeps freed memory (``vsrcli.system.resources``), which helps the reference, too.
 
-``--cpu-time`` counts this process's processor time instead: fair on a machine that others use, too, if it is
-bound to one core (``taskset -c 0``), and then the ratio of single cores.
+``--cpu-time`` measures processor time instead: meaningful on a shared machine if the process is bound to one
+core (``taskset -c 0``), and then for single cores.
 
-A CPU with bfloat16 runs OpenVINO in either precision.
+On a CPU with bfloat16, OpenVINO is measured in both precisions.
 
-*Exactness*: pictures against those of Keras in fp32, in steps of 8 bits. Random weights say little of bf16:
-name weight files.
+*Exactness*: frames against those of Keras in fp32, in steps of 8 bits. Random weights say little about bf16:
+use weight files.
 
-*Start*: seconds from a process's start to its first frame written, with an empty cache and with a full one.
+*Start*: seconds from the start of a process to its first frame, with an empty and with a warm cache.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from setting import machine, weights_for
+from common import machine, weights_for
 
 REFERENCE = "duf-16l"
 WINDOW = 7
 
-FIRST = """
+FIRST_FRAME = """
 import sys
 from vsrcli import EncodeOptions, Options, upscale
 engine, source, target = sys.argv[1:]
-told = []
-def tell(progress):
-    if not told:
-        told.append(True)
+reported = []
+def on_progress(progress):
+    if not reported:
+        reported.append(True)
         print("first", flush=True)
 options = Options(engine=engine, device="cpu", frames=8, encode=EncodeOptions(overwrite=True))
-upscale(source, target, options, on_progress=tell)
+upscale(source, target, options, on_progress=on_progress)
 """
 
 
 def authors_way(weights, height: int, width: int) -> Callable[[np.ndarray], np.ndarray]:
-    """One frame after another through a graph of whole windows, in TensorFlow."""
+    """Return a function that upscales frame by frame, with one call of a TensorFlow graph per window."""
     import tensorflow as tf
 
     from vsrcli.models.weights import load_model
@@ -59,18 +59,18 @@ def authors_way(weights, height: int, width: int) -> Callable[[np.ndarray], np.n
     model = load_model(weights)
     window = tf.TensorSpec((1, WINDOW, height, width, 3), tf.float32)
     graph = tf.function(lambda x: model(x, training=False), input_signature=[window])
-    seen: list[np.ndarray] = []
+    recent: list[np.ndarray] = []
 
     def push(frame: np.ndarray) -> np.ndarray:
-        seen[:] = [*seen, frame][-WINDOW:]
-        padded = [seen[0]] * (WINDOW - len(seen)) + seen
+        recent[:] = [*recent, frame][-WINDOW:]
+        padded = [recent[0]] * (WINDOW - len(recent)) + recent
         return graph(tf.constant(np.stack(padded)[None])).numpy()[0]
 
     return push
 
 
 class Runner:
-    """One way to run one model, on an endless film."""
+    """One model in one engine, fed with an endless video."""
 
     clock = staticmethod(time.perf_counter)
 
@@ -79,21 +79,21 @@ class Runner:
         self.turns: list[float] = []  # microseconds per pixel and frame
 
     def turn(self, frames: list[np.ndarray]) -> None:
-        began = self.clock()
+        started = self.clock()
         for frame in frames:
             self.push(frame)
-        seconds = self.clock() - began
+        seconds = self.clock() - started
         self.turns.append(seconds * 1e6 / (len(frames) * frames[0].shape[0] * frames[0].shape[1]))
 
 
-def engines(options: argparse.Namespace, folder: Path) -> None:
+def measure_speed(options: argparse.Namespace, folder: Path) -> None:
     from vsrcli.inference.keras import KerasEngine
     from vsrcli.inference.openvino import OpenvinoEngine, cpu_capabilities
 
     width, height = (int(side) for side in options.size.split("x"))
     frames = list(np.random.default_rng(0).random((options.frames, height, width, 3), dtype=np.float32))
     reference = Runner(f"{REFERENCE}, the authors' way", lambda frame: None)
-    runners, gaps = [reference], {}
+    runners, errors = [reference], {}
     for name in options.models.split(","):
         weights = weights_for(name, options.scale, folder)
         keras = KerasEngine(weights, device="cpu", precision="fp32")
@@ -101,7 +101,7 @@ def engines(options: argparse.Namespace, folder: Path) -> None:
         for precision in cpu_capabilities():
             engine = OpenvinoEngine(weights, precision=precision)
             runners.append(Runner(engine.description, engine.open(height, width).push))
-            gaps[f"{weights.name}, {precision}"] = exactness(keras, engine)
+            errors[f"{weights.name}, {precision}"] = compare_outputs(keras, engine)
     reference.push = authors_way(weights_for(REFERENCE, options.scale, folder), height, width)
     for runner in runners:  # compile, and fill the windows
         for _ in range(WINDOW):
@@ -110,41 +110,41 @@ def engines(options: argparse.Namespace, folder: Path) -> None:
         for runner in runners:
             runner.turn(frames)
     print(f"\nspeed: {width}x{height} to x{options.scale}, {options.turns} turns of {options.frames} frames")
-    print(f"{'way':<46} {'us/pixel':>9} {'fastest':>9} {'speed-up':>9}")
+    print(f"{'runner':<46} {'us/pixel':>9} {'fastest':>9} {'speed-up':>9}")
     for runner in runners:
         ratio = float(np.median(np.divide(reference.turns, runner.turns)))
         print(f"{runner.name:<46} {np.median(runner.turns):9.2f} {min(runner.turns):9.2f} {ratio:8.2f}x")
     print("\nexactness: OpenVINO against Keras in fp32, in steps of 8 bits")
-    for name, (most, mean) in gaps.items():
-        print(f"{name:<46} largest {most:.5f}, mean {mean:.6f}")
+    for name, (largest, mean) in errors.items():
+        print(f"{name:<46} largest {largest:.5f}, mean {mean:.6f}")
 
 
-def exactness(one, other, height: int = 48, width: int = 64, count: int = 12) -> tuple[float, float]:
-    """The largest and the mean difference of two engines over a short film of moving noise and edges."""
+def compare_outputs(one, other, height: int = 48, width: int = 64, count: int = 12) -> tuple[float, float]:
+    """Return the largest and mean difference of two engines, on a short clip of moving noise and edges."""
     rng = np.random.default_rng(1)
-    picture = np.kron(rng.random((6, 10, 3)), np.ones((8, 8, 1))) + rng.normal(0, 0.05, (48, 80, 3))
-    picture = np.clip(picture, 0, 1).astype(np.float32)
-    frames = [picture[:height, start : start + width] for start in range(count)]
-    pictures = []
+    scene = np.kron(rng.random((6, 10, 3)), np.ones((8, 8, 1))) + rng.normal(0, 0.05, (48, 80, 3))
+    scene = np.clip(scene, 0, 1).astype(np.float32)
+    frames = [scene[:height, start : start + width] for start in range(count)]
+    outputs = []
     for engine in (one, other):
         stream = engine.open(height, width)
-        answers = [stream.push(frame) for frame in frames]
-        pictures.append(np.stack([answer for answer in answers if answer is not None] + stream.flush()))
-    gap = 255 * np.abs(pictures[0] - pictures[1])
-    return float(gap.max()), float(gap.mean())
+        pushed = [stream.push(frame) for frame in frames]
+        outputs.append(np.stack([output for output in pushed if output is not None] + stream.flush()))
+    difference = 255 * np.abs(outputs[0] - outputs[1])
+    return float(difference.max()), float(difference.mean())
 
 
-def starts(clip: Path, folder: Path) -> None:
-    print(f"\nstart: seconds from the process's start to the first frame written, {clip.name}")
+def measure_start(clip: Path, folder: Path) -> None:
+    print(f"\nstart: seconds from the start of the process to the first frame, {clip.name}")
     for engine, runs in (("keras", ("",)), ("openvino", ("cold cache", "warm cache", "warm cache"))):
         for run in runs:
-            arguments = [sys.executable, "-c", FIRST, engine, str(clip), str(folder / "out.mp4")]
+            arguments = [sys.executable, "-c", FIRST_FRAME, engine, str(clip), str(folder / "out.mp4")]
             changes = {"VSR_CACHE": str(folder / "cache")}
-            began = time.perf_counter()
+            started = time.perf_counter()
             process = subprocess.Popen(arguments, stdout=subprocess.PIPE, env={**os.environ, **changes})
             assert process.stdout is not None
             process.stdout.readline()
-            seconds = time.perf_counter() - began
+            seconds = time.perf_counter() - started
             if process.wait():
                 raise SystemExit(f"{engine} failed")
             print(f"{engine:<10} {run:<12} {seconds:6.2f} s")
@@ -158,8 +158,8 @@ def main() -> None:
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--size", default="160x90")
     parser.add_argument("--turns", type=int, default=7)
-    parser.add_argument("--frames", type=int, default=1, help="of a turn")
-    parser.add_argument("--clip", type=Path, help="measure the start with this film, and nothing else")
+    parser.add_argument("--frames", type=int, default=1, help="frames per turn")
+    parser.add_argument("--clip", type=Path, help="only measure the start, with this video")
     parser.add_argument("--cpu-time", action="store_true")
     options = parser.parse_args()
     if options.cpu_time:
@@ -167,9 +167,9 @@ def main() -> None:
     print(machine())
     with tempfile.TemporaryDirectory() as folder:
         if options.clip:
-            starts(options.clip, Path(folder))
+            measure_start(options.clip, Path(folder))
         else:
-            engines(options, Path(folder))
+            measure_speed(options, Path(folder))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""What averaging over flipped frames would gain, and cost.
+"""Measure the gain of a self-ensemble: averaging over flipped copies of every frame.
 
     python benchmarks/flips.py CLIPS [--model duf-r-s] [--frames 16]
 
 Lim et al., "Enhanced Deep Residual Networks for Single Image Super-Resolution", CVPRW 2017, section 3.4: a
 network upscales every flipped copy of its input, and the results, flipped back, are averaged. Here each copy
-is a film of its own with a state of its own; two copies (mirrored left to right) and four (all flips of rows
-and columns). Gains are over the network alone, in dB of PSNR-Y by the protocol of ``vsr evaluate``.
+is a separate video with its own recurrent state; there are two copies (flipped horizontally) or four (all
+flips of rows and columns). Gains are over the network alone, in dB of PSNR-Y by the protocol of
+``vsr evaluate``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from vsrcli.evaluate.protocol import Protocol, prepare_clip
 from vsrcli.evaluate.results import CROP, SKIP_ENDS
 from vsrcli.inference.selection import choose_model, open_engine
 
-FLIPS = ((1, 1), (1, -1), (-1, 1), (-1, -1))  # steps along rows and columns
+FLIPS = ((1, 1), (1, -1), (-1, 1), (-1, -1))  # strides of rows and columns
 
 
 def main() -> None:
@@ -47,18 +48,18 @@ def main() -> None:
             ]
             alone, two, four = (psnr(np.mean(copies[:n], axis=0), clip.truth) for n in (1, 2, 4))
             gains.append((two - alone, four - alone))
-            print(f"{file.name}, {protocol(crf)}: {alone:.2f} dB, {gains[-1][0]:+.3f}, {gains[-1][1]:+.3f}")
+            print(f"{file.name}, {label(crf)}: {alone:.2f} dB, {gains[-1][0]:+.3f}, {gains[-1][1]:+.3f}")
         two, four = np.mean(gains, axis=0)
-        print(f"mean, {protocol(crf)}: two copies {two:+.3f} dB, four {four:+.3f} dB", flush=True)
+        print(f"mean, {label(crf)}: two copies {two:+.3f} dB, four {four:+.3f} dB", flush=True)
 
 
-def protocol(crf: int | None) -> str:
+def label(crf: int | None) -> str:
     return "clean" if crf is None else f"crf {crf}"
 
 
-def psnr(pictures: np.ndarray, truth: np.ndarray) -> float:
+def psnr(outputs: np.ndarray, truth: np.ndarray) -> float:
     inner = slice(SKIP_ENDS, -SKIP_ENDS)
-    codes = np.rint(pictures[inner]).astype(np.uint8)
+    codes = np.rint(outputs[inner]).astype(np.uint8)
     return float(np.mean([psnr_y(a, b, CROP) for a, b in zip(codes, truth[inner], strict=True)]))
 
 

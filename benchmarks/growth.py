@@ -1,12 +1,11 @@
-"""How cost grows: with the frame's size, with the film's length, and with the number of cores.
+"""Measure how cost grows with frame size, video length and number of cores.
 
     python benchmarks/growth.py [--sizes 160x90,320x180,640x360] [--lengths 12,24,48] [--cores 1,2]
     python benchmarks/growth.py --model duf-s --engine keras --markdown
 
-Each figure is that of one ``vsr bench`` in a process of its own, which runs on as many cores as it is given
-(``sched_setaffinity``, which ffmpeg inherits). Sizes and cores measure the model alone and film to film;
-lengths film to film. Turns go round all rows, so that a busy machine is busy for all of them; shown is the
-median.
+Each measurement is one ``vsr bench`` in its own process, bound to the given number of cores
+(``sched_setaffinity``, which ffmpeg inherits). It measures the network alone, and from file to file. All rows
+take turns, so that other load affects all alike; the result is the median.
 """
 
 from __future__ import annotations
@@ -17,18 +16,19 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from setting import Table, film, machine
+from common import Table, generate_video, machine
 
 MIB = 2**20
 
 
 def bench(options: argparse.Namespace, source: Path, frames: int, cores: int | None) -> dict[str, Any]:
-    """What one ``vsr bench`` says."""
+    """Return the report of one ``vsr bench``."""
     line = [sys.executable, "-m", "vsrcli", "bench", "-q", "--json", "--input", str(source)]
     line += ["--frames", str(frames), "-m", options.model, "-s", str(options.scale), "-g", "cpu"]
     line += ["--engine", options.engine, "--precision", options.precision]
@@ -45,46 +45,46 @@ def bench(options: argparse.Namespace, source: Path, frames: int, cores: int | N
     return json.loads(done.stdout)
 
 
-def measured(
-    options: argparse.Namespace, rows: list[tuple[str, str, int, int | None]], folder: Path
+def measure(
+    options: argparse.Namespace, rows: Sequence[tuple[str, str, int, int | None]], folder: Path
 ) -> list[list[dict[str, Any]]]:
-    """Reports of every row; a row is a label, a size, frames and cores."""
+    """Return the reports of every row; a row is a label, a size, frames and cores."""
     reports: list[list[dict[str, Any]]] = [[] for _ in rows]
     for _ in range(options.turns):
-        for found, (_, size, frames, cores) in zip(reports, rows, strict=True):
-            found.append(bench(options, film(size, frames, folder), frames, cores))
+        for row_reports, (_, size, frames, cores) in zip(reports, rows, strict=True):
+            row_reports.append(bench(options, generate_video(size, frames, folder), frames, cores))
     return reports
 
 
-def median(reports: list[dict[str, Any]], way: str, figure: str) -> float:
-    return float(np.median([report[way][figure] for report in reports]))
+def median(reports: list[dict[str, Any]], measurement: str, key: str) -> float:
+    return float(np.median([report[measurement][key] for report in reports]))
 
 
-def show(
+def print_table(
     options: argparse.Namespace,
     title: str,
     head: str,
-    rows: list[tuple[str, str, int, int | None]],
+    rows: Sequence[tuple[str, str, int, int | None]],
     folder: Path,
 ) -> None:
-    reports = measured(options, rows, folder)
+    reports = measure(options, rows, folder)
     print(
         f"\n{title}: {options.model} x{options.scale}, {reports[0][0]['engine']}; median of {options.turns}\n"
     )
-    heads = [head, "alone us/pixel", "alone fps", "film us/pixel", "film fps", "ratio", "memory MiB"]
+    heads = [head, "network us/pixel", "network fps", "video us/pixel", "video fps", "ratio", "memory MiB"]
     table = Table(heads, markdown=options.markdown)
     first = median(reports[0], "encoded", "us_per_pixel")
-    for (label, *_), found in zip(rows, reports, strict=True):
-        alone = median(found, "network", "us_per_pixel"), median(found, "network", "fps")
-        whole = median(found, "encoded", "us_per_pixel"), median(found, "encoded", "fps")
-        memory = max(report["encoded"]["memory"]["total"] for report in found) / MIB
-        figures = [f"{alone[0]:.2f}", f"{alone[1]:.2f}", f"{whole[0]:.2f}", f"{whole[1]:.2f}"]
-        table.row(label, *figures, f"{whole[0] / first:.2f}", f"{memory:.0f}")
+    for (label, *_), row_reports in zip(rows, reports, strict=True):
+        network = median(row_reports, "network", "us_per_pixel"), median(row_reports, "network", "fps")
+        video = median(row_reports, "encoded", "us_per_pixel"), median(row_reports, "encoded", "fps")
+        memory = max(report["encoded"]["memory"]["total"] for report in row_reports) / MIB
+        cells = [f"{network[0]:.2f}", f"{network[1]:.2f}", f"{video[0]:.2f}", f"{video[1]:.2f}"]
+        table.row(label, *cells, f"{video[0] / first:.2f}", f"{memory:.0f}")
     table.print()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="How cost grows with size, length and cores.")
+    parser = argparse.ArgumentParser(description="Measure how cost grows with size, length and cores.")
     parser.add_argument("-m", "--model", default="duf-s", help="a name or weight file")
     parser.add_argument("-s", "--scale", type=int, default=4)
     parser.add_argument("--engine", default="auto")
@@ -101,22 +101,24 @@ def main() -> None:
         parser.error("this system cannot bind processes to cores")
     if not (options.sizes or options.lengths or options.cores):
         parser.error("name --sizes, --lengths or --cores")
-    there = len(os.sched_getaffinity(0))
+    available = len(os.sched_getaffinity(0))
     cores = [int(number) for number in options.cores.split(",") if number]
-    if cores and max(cores) > there:
-        parser.error(f"there are {there} cores, not {max(cores)}")
+    if cores and max(cores) > available:
+        parser.error(f"there are {available} cores, not {max(cores)}")
     print(machine())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if options.sizes:
             rows = [(size, size, options.frames, None) for size in options.sizes.split(",")]
-            show(options, "with size", "frame", rows, folder)
+            print_table(options, "with size", "frame", rows, folder)
         if options.lengths:
             lengths = [int(number) for number in options.lengths.split(",")]
-            show(options, "with length", "frames", [(str(n), options.size, n, None) for n in lengths], folder)
+            print_table(
+                options, "with length", "frames", [(str(n), options.size, n, None) for n in lengths], folder
+            )
         if cores:
             rows = [(str(number), options.size, options.frames, number) for number in cores]
-            show(options, "with cores", "cores", rows, folder)
+            print_table(options, "with cores", "cores", rows, folder)
 
 
 if __name__ == "__main__":

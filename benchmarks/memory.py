@@ -1,20 +1,20 @@
-"""How much memory: a film against one twenty times as long, a network at several tile sizes, and whole runs.
+"""Measure peak memory: of a video and a longer one, of a network at several tile sizes, of whole runs.
 
     python benchmarks/memory.py CLIP [--model duf-s] [--times 20]
     python benchmarks/memory.py --tiles 64,96,128 [--network duf-s,duf-16l]
     python benchmarks/memory.py --runs 1920x1080 [--max-memory 4G] [--network duf-s,duf-16l] [-s 2]
 
-*Films*: the longer film is the clip played over and over (``ffmpeg -stream_loop``, packets copied). Each run
-is a process of its own that reports its own peak (VmHWM), so neither ffmpeg's processes nor this one count.
-Bounded memory means a ratio near 1.
+*Videos*: the longer video repeats the clip (``ffmpeg -stream_loop``, packets copied). Each run is a process
+that reports its own peak (VmHWM), so neither ffmpeg's processes nor this one count. Bounded memory means a
+ratio near 1.
 
-*Tiles*: the peak of a process that upscales frames of one size, above what it held before the first frame;
-per low-resolution pixel this is ``bytes_per_pixel`` of ``vsrcli.models.architectures``; *marginal* is per
-pixel more than the size before. Names mean random weights.
+*Tiles*: the peak of a process that upscales frames of one size, above its memory before the first frame; per
+low-resolution pixel this is ``bytes_per_pixel`` of ``vsrcli.models.architectures``; *marginal* is per pixel
+added since the previous size. Names of networks mean random weights.
 
-*Runs*: ``vsr upscale`` on a generated film, a process of its own that is watched from outside together with
-its ffmpegs; beside it, what was expected (``vsrcli.pipeline.memory``). Names mean random weights; ``bicubic`` measures
-ffmpeg, given enough frames to fill an encoder's queues (60).
+*Runs*: ``vsr upscale`` on a generated video, measured from outside together with its ffmpeg processes, and
+the estimate (``vsrcli.pipeline.memory``). Names of networks mean random weights; ``bicubic`` measures ffmpeg,
+given enough frames to fill an encoder's queues (60).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from fractions import Fraction
 from pathlib import Path
 
 MIB = 2**20
-FRAMES = 9  # pushed at each tile size: every frame of a window is there
+FRAMES = 9  # pushed at each tile size, enough to fill a window
 
-FILM = """
+VIDEO = """
 import sys
 from fractions import Fraction
 from vsrcli import EncodeOptions, Options, upscale
@@ -49,8 +49,8 @@ TILE = """
 import sys, tempfile
 from pathlib import Path
 sys.path.insert(0, {here!r})
-from memory import FRAMES, forget_peak, peak_rss
-from setting import weights_for
+from memory import FRAMES, reset_peak, peak_rss
+from common import weights_for
 model, scale, device, precision, engine, side = sys.argv[1:]
 import numpy as np, psutil
 from vsrcli.inference.selection import ModelChoice, open_engine
@@ -59,12 +59,12 @@ with tempfile.TemporaryDirectory() as folder:
     choice = ModelChoice(weights.architecture, weights, int(scale))
     engine = open_engine(choice, device=device, precision=precision, engine=engine)
     engine.open(16, 16)
-    engine.open(int(side), int(side))  # compiled while the weights are there
+    engine.open(int(side), int(side))  # compiled while the weight file exists
 small = engine.open(16, 16)
 frame = np.random.default_rng(0).random((int(side), int(side), 3), dtype=np.float32)
 for _ in range(FRAMES):
     small.push(frame[:16, :16])  # threads and libraries start here, not below
-forget_peak()
+reset_peak()
 before = psutil.Process().memory_info().rss
 stream = engine.open(int(side), int(side))
 for _ in range(FRAMES):
@@ -74,9 +74,9 @@ print("MEASURED", peak_rss() - before)
 
 
 def peak_rss() -> int:
-    """The largest resident set of this process so far, in bytes.
+    """Return the largest resident set of this process so far, in bytes.
 
-    From ``/proc``, since ``ru_maxrss`` on Linux starts at what the parent held when it forked.
+    From ``/proc``, since ``ru_maxrss`` on Linux starts at the parent's size at the fork.
     """
     status = Path("/proc/self/status")
     if status.is_file():
@@ -88,14 +88,14 @@ def peak_rss() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def forget_peak() -> None:
-    """Start a new peak now, where the kernel can do that: loading a network may take more than using it."""
+def reset_peak() -> None:
+    """Reset the peak where the kernel supports it: loading a network may take more than using it."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
-def ask(program: str, *arguments: str) -> list[str]:
-    """Run a program in a fresh process; the words after MEASURED on its output."""
+def run_measured(program: str, *arguments: str) -> list[str]:
+    """Run a program in a new process; return the words that it prints after MEASURED."""
     code = program.format(here=str(Path(__file__).resolve().parent))
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
@@ -106,8 +106,8 @@ def ask(program: str, *arguments: str) -> list[str]:
     return line.split()[1:]
 
 
-def loop(clip: Path, times: int, target: Path) -> None:
-    """The clip ``times`` over, without encoding anything anew."""
+def repeat_clip(clip: Path, times: int, target: Path) -> None:
+    """Write the clip ``times`` times in sequence, without re-encoding."""
     from vsrcli.media.ffmpeg import find_ffmpeg
 
     command = [
@@ -124,17 +124,17 @@ def loop(clip: Path, times: int, target: Path) -> None:
     subprocess.run([*command, "-map", "0:v:0", "-map", "0:a?", "-c", "copy", str(target)], check=True)
 
 
-def films(options: argparse.Namespace) -> None:
+def measure_videos(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         longer = folder / f"longer{options.clip.suffix}"
-        loop(options.clip, options.times, longer)
-        print(f"\nfilms: {options.clip.name}, {options.model}, x{options.scale}, peak of the process itself")
+        repeat_clip(options.clip, options.times, longer)
+        print(f"\nvideos: {options.clip.name}, {options.model}, x{options.scale}, peak of the process itself")
         peaks = []
         for label, source in (("once", options.clip), (f"{options.times} times", longer)):
             target = folder / "out.mkv"
-            peak, frames, seconds = ask(
-                FILM, str(source), str(target), options.model, str(options.scale), options.gpu
+            peak, frames, seconds = run_measured(
+                VIDEO, str(source), str(target), options.model, str(options.scale), options.gpu
             )
             target.unlink()
             peaks.append(int(peak))
@@ -142,43 +142,47 @@ def films(options: argparse.Namespace) -> None:
         print(f"ratio      {peaks[1] / peaks[0]:.3f}")
 
 
-def tiles(options: argparse.Namespace) -> None:
+def measure_tiles(options: argparse.Namespace) -> None:
     print(f"\ntiles: x{options.scale}, {FRAMES} frames each, peak above the start")
     print(f"{'network':<28} {'tile':>6} {'MiB':>9} {'bytes/pixel':>12} {'marginal':>12}")
     for network in options.network.split(","):
-        last: tuple[int, int] | None = None  # pixels and peak of the size before
+        previous: tuple[int, int] | None = None  # pixels and peak of the previous size
         for side in (int(part) for part in options.tiles.split(",")):
             arguments = (network, str(options.scale), options.gpu, options.precision)
             arguments += (options.engine, str(side))
-            peak = int(ask(TILE, *arguments)[0])
-            marginal = f"{(peak - last[1]) / (side**2 - last[0]):12.0f}" if last and side**2 > last[0] else ""
+            peak = int(run_measured(TILE, *arguments)[0])
+            marginal = (
+                f"{(peak - previous[1]) / (side**2 - previous[0]):12.0f}"
+                if previous and side**2 > previous[0]
+                else ""
+            )
             print(f"{Path(network).name:<28} {side:6} {peak / MIB:9.1f} {peak / side**2:12.0f} {marginal}")
-            last = (side**2, peak)
+            previous = (side**2, peak)
 
 
-def runs(options: argparse.Namespace) -> None:
-    from setting import Table, film, weights_for
+def measure_runs(options: argparse.Namespace) -> None:
+    from common import Table, generate_video, weights_for
 
-    from vsrcli import Options, prepare
+    from vsrcli import Options, prepare_job
     from vsrcli.bench.peak_memory import PeakMemory
     from vsrcli.cli.types import SizeParam
     from vsrcli.models.architectures import ARCHITECTURES
 
     limit = SizeParam().convert(options.max_memory, None, None) if options.max_memory else None
     table = Table(
-        ["network", "tiles", "at a time", "expected MiB", "all MiB", "vsr MiB", "ffmpeg MiB", "frames", "s"],
+        ["network", "tiles", "burst", "estimated MiB", "total MiB", "vsr MiB", "ffmpeg MiB", "frames", "s"],
         markdown=options.markdown,
     )
     for size in options.runs.split(","):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            source = film(size, options.frames, folder)
-            print(f"\nruns: {source.name} x{options.scale}, --max-memory {options.max_memory or 'not given'}")
+            source = generate_video(size, options.frames, folder)
+            print(f"\nruns: {source.name} x{options.scale}, --max-memory {options.max_memory or 'not set'}")
             for network in options.network.split(","):
-                plain = network in ARCHITECTURES and ARCHITECTURES[network].module is None
-                model = network if plain else str(weights_for(network, options.scale, folder).path)
+                interpolates = network in ARCHITECTURES and ARCHITECTURES[network].module is None
+                model = network if interpolates else str(weights_for(network, options.scale, folder).path)
                 target = folder / f"{Path(model).name}.mkv"
-                job = prepare(source, target, Options(Fraction(options.scale), model, max_memory=limit))
+                job = prepare_job(source, target, Options(Fraction(options.scale), model, max_memory=limit))
                 line = [
                     sys.executable,
                     "-m",
@@ -192,37 +196,41 @@ def runs(options: argparse.Namespace) -> None:
                     model,
                 ]
                 line += ["-s", str(options.scale), "-g", options.gpu, *extra_options(options)]
-                began = time.perf_counter()
+                started = time.perf_counter()
                 child = subprocess.Popen(line)
                 with PeakMemory(child.pid) as peak:
                     if child.wait():
                         raise SystemExit(f"vsr ended with status {child.returncode}")
-                seconds = time.perf_counter() - began
+                seconds = time.perf_counter() - started
                 tiles = f"{len(job.tiles)} of {job.tiles.tile_width}x{job.tiles.tile_height}"
-                held = (job.peak().total, peak.total, peak.process, peak.children)
-                figures = [f"{number / MIB:.0f}" for number in held]
+                peaks = (job.memory_estimate().total, peak.total, peak.process, peak.children)
+                cells = [f"{size_bytes / MIB:.0f}" for size_bytes in peaks]
                 table.row(
-                    Path(network).name, tiles, job.tiles.burst, *figures, options.frames, f"{seconds:.0f}"
+                    Path(network).name, tiles, job.tiles.burst, *cells, options.frames, f"{seconds:.0f}"
                 )
     table.print()
 
 
 def extra_options(options: argparse.Namespace) -> list[str]:
-    """What is handed on to ``vsr upscale``."""
-    given = {"--max-memory": options.max_memory, "--engine": options.engine, "--precision": options.precision}
-    return [word for name, value in given.items() if value for word in (name, value)]
+    """Return the options that are passed on to ``vsr upscale``."""
+    passed = {
+        "--max-memory": options.max_memory,
+        "--engine": options.engine,
+        "--precision": options.precision,
+    }
+    return [word for name, value in passed.items() if value for word in (name, value)]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Peak memory of films and of tiles.")
-    parser.add_argument("clip", type=Path, nargs="?", help="a film of a few seconds")
-    parser.add_argument("-m", "--model", default="duf-s", help="name or weight file for the film")
+    parser = argparse.ArgumentParser(description="Measure peak memory of videos, tiles and whole runs.")
+    parser.add_argument("clip", type=Path, nargs="?", help="a video of a few seconds")
+    parser.add_argument("-m", "--model", default="duf-s", help="name or weight file for CLIP")
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--tiles", help="sides in low-resolution pixels, separated by commas")
     parser.add_argument(
         "--network", default="duf-s", help="names or weight files for --tiles, separated by commas"
     )
-    parser.add_argument("--runs", metavar="WxH,...", help="films to generate and upscale")
+    parser.add_argument("--runs", metavar="WxH,...", help="frame sizes of videos to generate and upscale")
     parser.add_argument("--max-memory", metavar="SIZE", help="for --runs")
     parser.add_argument("--frames", type=int, default=8, help="for --runs")
     parser.add_argument("--engine", default="auto", help="for --tiles and --runs")
@@ -233,15 +241,15 @@ def main() -> None:
     options = parser.parse_args()
     if options.clip is None and options.tiles is None and options.runs is None:
         parser.error("name a CLIP, or sizes with --tiles or --runs")
-    from setting import machine
+    from common import machine
 
     print(machine())
     if options.clip:
-        films(options)
+        measure_videos(options)
     if options.tiles:
-        tiles(options)
+        measure_tiles(options)
     if options.runs:
-        runs(options)
+        measure_runs(options)
 
 
 if __name__ == "__main__":

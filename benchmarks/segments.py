@@ -1,11 +1,11 @@
-"""What segments cost: films written in segments against the same films written in one go.
+"""Measure the cost of segments: videos written in segments against the same videos written directly.
 
     python benchmarks/segments.py CLIP... [--model duf-r-s] [--segment auto] [--turns 3] [--frames N]
 
-Both ways run in turns, each in a process of its own, so that a busy machine is busy for both. *Wall* is the
-time that a user waits, *processor* that of all processes together (the network's, ffmpeg's), which a busy
-machine changes less; figures are medians over the turns, the network's start included. *Size* is that of the
-finished film; segments begin with key frames.
+Both run in turns, each in its own process, so that other load affects both alike. *Wall* is the time that a
+user waits, *processor* the time of all processes together (network and ffmpeg), on which other load has less
+influence; results are medians over the turns, including the start of the network. *Size* is that of the
+output; segments start with key frames.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from setting import machine
+from common import machine
 
 RUN = """
 import sys
@@ -36,16 +36,18 @@ print(upscale(source, target, options).frames)
 
 
 @dataclass
-class Figures:
-    """Of one way, turn by turn: seconds, seconds, bytes."""
+class Measurements:
+    """Measurements of one setting: seconds and seconds of each turn, bytes of the output."""
 
     wall: list[float]
     processor: list[float]
     size: int = 0
 
 
-def measure(clip: Path, segment: str, given: argparse.Namespace, folder: Path, figures: Figures) -> int:
-    """One run; returns its number of frames."""
+def measure(
+    clip: Path, segment: str, options: argparse.Namespace, folder: Path, measurements: Measurements
+) -> int:
+    """Run once; return the number of frames."""
     target = folder / f"{clip.stem}-{segment}.mp4"
     command = [
         sys.executable,
@@ -53,55 +55,55 @@ def measure(clip: Path, segment: str, given: argparse.Namespace, folder: Path, f
         RUN,
         clip,
         target,
-        given.model,
-        given.scale,
-        given.gpu,
+        options.model,
+        options.scale,
+        options.gpu,
         segment,
-        given.frames,
+        options.frames,
     ]
-    before, began = os.times(), time.perf_counter()
+    before, started = os.times(), time.perf_counter()
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-    figures.wall.append(time.perf_counter() - began)
+    measurements.wall.append(time.perf_counter() - started)
     after = os.times()
     if done.returncode:
         raise SystemExit(done.stderr)
-    figures.processor.append(
+    measurements.processor.append(
         after.children_user - before.children_user + after.children_system - before.children_system
     )
-    figures.size = target.stat().st_size
+    measurements.size = target.stat().st_size
     target.unlink()
     return int(done.stdout)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="What segments cost.")
+    parser = argparse.ArgumentParser(description="Measure the cost of segments.")
     parser.add_argument("clips", nargs="+", type=Path)
     parser.add_argument("--model", default="duf-r-s")
     parser.add_argument("-s", "--scale", default="4")
     parser.add_argument("-g", "--gpu", default="auto")
     parser.add_argument("--segment", default="auto", help="auto or a number of frames")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--frames", type=int, default=0, help="of each clip; default: all")
-    given = parser.parse_args()
+    parser.add_argument("--frames", type=int, default=0, help="frames of each clip; default: all")
+    options = parser.parse_args()
     print(machine())
-    for clip in given.clips:
-        ways = {"none": Figures([], []), given.segment: Figures([], [])}
+    for clip in options.clips:
+        settings = {"none": Measurements([], []), options.segment: Measurements([], [])}
         frames = 0
         with tempfile.TemporaryDirectory() as folder:
-            for turn in range(given.turns):
-                for segment in list(ways) if turn % 2 else reversed(list(ways)):
-                    frames = measure(clip, segment, given, Path(folder), ways[segment])
-        print(f"\n{clip.name}, {frames} frames, {given.model} x{given.scale}, {given.turns} turns")
+            for turn in range(options.turns):
+                for segment in list(settings) if turn % 2 else reversed(list(settings)):
+                    frames = measure(clip, segment, options, Path(folder), settings[segment])
+        print(f"\n{clip.name}, {frames} frames, {options.model} x{options.scale}, {options.turns} turns")
         print(f"{'segments':<10} {'wall':>9} {'processor':>10} {'size':>12}")
-        for segment, figures in ways.items():
-            wall, processor = statistics.median(figures.wall), statistics.median(figures.processor)
-            print(f"{segment:<10} {wall:7.2f} s {processor:8.2f} s {figures.size:12,}")
-        none, some = ways.values()
+        for segment, measurements in settings.items():
+            wall, processor = statistics.median(measurements.wall), statistics.median(measurements.processor)
+            print(f"{segment:<10} {wall:7.2f} s {processor:8.2f} s {measurements.size:12,}")
+        direct, segmented = settings.values()
         ratios = [
-            statistics.median(getattr(some, name)) / statistics.median(getattr(none, name)) - 1
+            statistics.median(getattr(segmented, name)) / statistics.median(getattr(direct, name)) - 1
             for name in ("wall", "processor")
         ]
-        print(f"{'more':<10} {ratios[0]:9.1%} {ratios[1]:10.1%} {some.size / none.size - 1:12.1%}")
+        print(f"{'extra':<10} {ratios[0]:9.1%} {ratios[1]:10.1%} {segmented.size / direct.size - 1:12.1%}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Filters of ffmpeg before and after: old tape is cleaned and cropped first, and gets its grain back at the end.
+# ffmpeg filters before and after vsr: denoise and crop old tape first, and add grain at the end.
 #     BEFORE=hqdn3d,crop=iw-16:ih-8 AFTER=noise=alls=4:allf=t examples/ffmpeg_filters.sh IN OUT [OPTION OF VSR]...
 set -euo pipefail
 in=$1 out=$2

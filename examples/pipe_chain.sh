@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# ffmpeg decodes, vsr upscales, ffmpeg encodes; no frame touches the disk, and the sound comes from the first file.
+# ffmpeg decodes, vsr upscales, ffmpeg encodes, without temporary files; audio is copied from the source.
 #     examples/pipe_chain.sh IN OUT [OPTION OF VSR]...
 set -euo pipefail
 in=$1 out=$2

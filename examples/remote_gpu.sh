@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A film on a machine with a GPU that ssh reaches and that has vsr: the small film goes there, the new one comes back.
+# Upscales a video on a remote machine with a GPU and vsr, over ssh: sends the video, receives the result.
 #     examples/remote_gpu.sh HOST IN OUT.mkv [OPTION OF VSR]...
 set -euo pipefail
 host=$1 in=$2 out=$3

@@ -1,4 +1,4 @@
-"""The scripts in examples/, run as they stand, by a bash whose ffmpeg is the bundled one."""
+"""The shell scripts in examples/, run unchanged, with the bundled ffmpeg."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ pytestmark = pytest.mark.skipif(shutil.which("bash") is None or os.name == "nt",
 
 @pytest.fixture
 def programs(tmp_path: Path) -> dict[str, str]:
-    """An environment whose ``vsr`` interpolates and whose ``ssh`` stays at home."""
+    """Return an environment whose ``vsr`` interpolates and whose ``ssh`` runs locally."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    lines = {
+    commands = {
         "ffmpeg": f'exec {shlex.quote(imageio_ffmpeg.get_ffmpeg_exe())} "$@"',
         "vsr": f'exec {shlex.quote(sys.executable)} -m vsrcli "$@"',
         "ssh": 'shift; exec bash -c "$*"',
     }
-    for name, line in lines.items():
-        (folder / name).write_text(f"#!/bin/sh\n{line}\n")
+    for name, command in commands.items():
+        (folder / name).write_text(f"#!/bin/sh\n{command}\n")
         (folder / name).chmod(0o755)
-    models = {f"VSR_{command}_MODEL": "bicubic" for command in ("UPSCALE", "BATCH")}
+    models = {f"VSR_{subcommand}_MODEL": "bicubic" for subcommand in ("UPSCALE", "BATCH")}
     return environment(PATH=f"{folder}{os.pathsep}{os.environ['PATH']}", VSR_CONFIG="", **models)
 
 
-def script(name: str, *arguments: str | Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run_script(name: str, *arguments: str | Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     line = ["bash", str(EXAMPLES / name), *map(str, arguments)]
     return subprocess.run(
         line, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
     )
 
 
-def shape(path: Path) -> tuple[int, int, int, int]:
-    """Width, height, frames and number of sounds."""
+def describe(path: Path) -> tuple[int, int, int, int]:
+    """Return width, height, number of frames and number of audio streams."""
     with av.open(str(path)) as container:
         video = container.streams.video[0]
         count = sum(1 for _ in container.decode(video=0))
@@ -54,51 +54,51 @@ def shape(path: Path) -> tuple[int, int, int, int]:
 
 
 @pytest.mark.parametrize("name", ["pipe_chain.sh", "ffmpeg_filters.sh"])
-def test_a_chain_of_pipes_makes_a_video_with_its_sound(
+def test_a_chain_of_pipes_writes_a_video_with_audio(
     tmp_path: Path, programs: dict[str, str], name: str
 ) -> None:
-    done = script(name, media.cfr(tmp_path), tmp_path / "out.mp4", "--scale", "2", env=programs)
+    done = run_script(name, media.cfr(tmp_path), tmp_path / "out.mp4", "--scale", "2", env=programs)
     assert done.returncode == 0, done.stderr
-    assert shape(tmp_path / "out.mp4") == (128, 96, 12, 1)
+    assert describe(tmp_path / "out.mp4") == (128, 96, 12, 1)
 
 
-def test_a_failure_inside_a_chain_is_a_failure_of_the_chain(tmp_path: Path, programs: dict[str, str]) -> None:
-    done = script("pipe_chain.sh", media.cfr(tmp_path), tmp_path / "out.mp4", "--crf", "-1", env=programs)
+def test_a_failure_inside_a_chain_fails_the_chain(tmp_path: Path, programs: dict[str, str]) -> None:
+    done = run_script("pipe_chain.sh", media.cfr(tmp_path), tmp_path / "out.mp4", "--crf", "-1", env=programs)
     assert done.returncode != 0
     assert "not in the range" in done.stderr
 
 
-def test_another_machine_sends_the_new_video_back(tmp_path: Path, programs: dict[str, str]) -> None:
+def test_a_remote_machine_returns_the_new_video(tmp_path: Path, programs: dict[str, str]) -> None:
     out = tmp_path / "new video.mkv"
-    done = script("remote_gpu.sh", "host", media.cfr(tmp_path), out, "--scale", "2", env=programs)
+    done = run_script("remote_gpu.sh", "host", media.cfr(tmp_path), out, "--scale", "2", env=programs)
     assert done.returncode == 0, done.stderr
-    assert shape(out) == (128, 96, 12, 1)
+    assert describe(out) == (128, 96, 12, 1)
     assert not Path(f"{out}.part").exists()
-    wrong = script("remote_gpu.sh", "host", tmp_path / "missing.mp4", tmp_path / "o.mkv", env=programs)
+    wrong = run_script("remote_gpu.sh", "host", tmp_path / "missing.mp4", tmp_path / "o.mkv", env=programs)
     assert wrong.returncode != 0
     assert not list(tmp_path.glob("o.mkv*"))
 
 
-def test_a_watched_folder_is_emptied_once(tmp_path: Path, programs: dict[str, str]) -> None:
+def test_videos_in_a_watched_folder_are_upscaled_once(tmp_path: Path, programs: dict[str, str]) -> None:
     inbox, out = tmp_path / "in", tmp_path / "out"
     inbox.mkdir()
     ready = shutil.move(media.cfr(tmp_path), inbox / "ready video.mp4")
     an_hour_ago = time.time() - 3600
     os.utime(ready, (an_hour_ago, an_hour_ago))
-    shutil.copy(ready, inbox / "still growing.mp4")  # copied now
+    shutil.copy(ready, inbox / "still growing.mp4")  # modified now
     rounds = {**programs, "ROUNDS": "2", "EVERY": "0"}
-    done = script("watch_folder.sh", inbox, out, "--scale", "2", env=rounds)
+    done = run_script("watch_folder.sh", inbox, out, "--scale", "2", env=rounds)
     assert done.returncode == 0, done.stderr
     videos = [path.name for path in out.iterdir() if not path.name.startswith(".")]
     assert videos == ["ready video.mp4"]
-    assert shape(out / "ready video.mp4") == (128, 96, 12, 1)
+    assert describe(out / "ready video.mp4") == (128, 96, 12, 1)
     assert "skipped" in done.stdout + done.stderr  # the second round
 
 
-def test_a_folder_at_once(tmp_path: Path, programs: dict[str, str]) -> None:
+def test_a_folder_is_upscaled(tmp_path: Path, programs: dict[str, str]) -> None:
     videos = tmp_path / "videos"
     (videos / "below").mkdir(parents=True)
     shutil.copy(media.cfr(tmp_path), videos / "below" / "video.mp4")
-    done = script("batch_folder.sh", videos, tmp_path / "out", "--scale", "2", env=programs)
+    done = run_script("batch_folder.sh", videos, tmp_path / "out", "--scale", "2", env=programs)
     assert done.returncode == 0, done.stderr
-    assert shape(tmp_path / "out/below/video.mp4") == (128, 96, 12, 1)
+    assert describe(tmp_path / "out/below/video.mp4") == (128, 96, 12, 1)

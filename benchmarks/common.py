@@ -1,4 +1,4 @@
-"""What every benchmark states and needs: the machine, and networks of real size with random weights."""
+"""Shared parts of the benchmarks: the machine, networks with random weights, generated videos, tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vsrcli.models.weights import SUFFIX, Weights, file_sha256, read_weights
 
 
 def machine() -> str:
-    """Processor, cores and versions, in one line."""
+    """Return processor, cores and versions in one line."""
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
@@ -31,9 +31,9 @@ def machine() -> str:
 
 
 def weights_for(model: str, scale: int, folder: Path) -> Weights:
-    """A weight file by its path; for a name, a network of that architecture with random weights.
+    """Return a weight file by its path; for a name, write one of that architecture with random weights.
 
-    Speed and memory do not depend on what a network has learnt, so untrained ones can be measured.
+    Speed and memory do not depend on the values of weights.
     """
     if model.endswith(SUFFIX):
         return read_weights(Path(model))
@@ -54,21 +54,21 @@ def weights_for(model: str, scale: int, folder: Path) -> Weights:
     return read_weights(path)
 
 
-def film(size: str, frames: int, folder: Path, *, rate: int = 30) -> Path:
-    """A generated film of a moving test picture, lossless or nearly so; made once in a folder."""
-    from vsrcli.bench.peak_memory import generate
+def generate_video(size: str, frames: int, folder: Path, *, rate: int = 30) -> Path:
+    """Return a video of a moving test pattern, nearly lossless; generated once per folder."""
+    from vsrcli.bench.peak_memory import generate_test_clip
 
     path = folder / f"generated-{size}-{frames}.mp4"
     width, height = (int(side) for side in size.split("x"))
-    return path if path.is_file() else generate(path, width, height, frames, rate=rate)
+    return path if path.is_file() else generate_test_clip(path, width, height, frames, rate=rate)
 
 
 class Table:
-    """Rows under a heading, aligned for a terminal or as Markdown.
+    """A table, aligned for a terminal or in Markdown.
 
     Args:
-        heads: of the columns.
-        markdown: which of the two.
+        heads: headings of the columns.
+        markdown: print Markdown.
     """
 
     def __init__(self, heads: Sequence[str], *, markdown: bool = False) -> None:
@@ -80,7 +80,7 @@ class Table:
         self._rows.append([str(cell) for cell in cells])
 
     def print(self) -> None:
-        """Write it to standard output."""
+        """Print the table."""
         widths = [max(len(row[column]) for row in self._rows) for column in range(len(self._rows[0]))]
         for number, row in enumerate(self._rows):
             if self._markdown:
@@ -93,7 +93,7 @@ class Table:
 
 
 def run(line: Sequence[str], **changes: str) -> None:
-    """Run a command to its end; leave this program with its words if it fails."""
+    """Run a command; exit with its messages if it fails."""
     done = subprocess.run(line, capture_output=True, text=True, env={**os.environ, **changes}, check=False)
     if done.returncode:
         raise SystemExit(f"{line[0]} ended with status {done.returncode}:\n{done.stderr[-2000:]}")
