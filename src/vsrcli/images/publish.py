@@ -132,7 +132,7 @@ class PendingImages:
             The list of images as the segment's file.
 
         Raises:
-            EncodeError: a foreign file of the same name has come into being meanwhile, or the disk is defective.
+            EncodeError: a foreign file of the same name appeared meanwhile, or the disk is defective.
         """
         stamps = [FileStamp(name, *_size_and_mtime(part)) for name, part in self._parts.items()]
         for name in self._parts:
