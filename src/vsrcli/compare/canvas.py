@@ -19,6 +19,13 @@ from PIL import Image, ImageDraw, ImageFont
 from vsrcli.errors import UsageError
 from vsrcli.evaluate.crops import DetailCrop
 
+LAYOUTS = ("split", "wipe", "side", "stack")
+WIPE_PERIOD = Fraction(6)  # seconds for the dividing line to move across and back
+_GAP = 4  # pixels between panels; even
+_LINE_LIGHT, _LINE_DARK = 245, 20  # of the dividing line: visible on any background
+_BACKGROUND, _FOREGROUND = (24, 26, 30), (240, 242, 245)
+_MIN_FONT_SIZE, _MAX_FONT_SIZE = 11, 44
+_BADGE_OPACITY = 190  # of a badge's background, of 255: the image shines through
 # Names by which Pillow finds a font on Linux, macOS and Windows; the first with all characters is used.
 _SYSTEM_FONTS = (
     "DejaVuSans.ttf",
@@ -36,141 +43,6 @@ _ASCII_SUBSTITUTES = str.maketrans(
     {"×": "x", "·": "-", "–": "-", "—": "-", "…": "...", "ß": "ss", "ø": "o", "æ": "ae", "ł": "l"}
 )
 _UNASSIGNED = "\U0010ffff"  # in no font: it is drawn like every missing character
-
-
-def pick_font(text: str, size: int) -> tuple[str, Any]:
-    """Choose a font that has all characters of a text.
-
-    If there is none, characters lose their diacritics, or become ``?`` where that does not help.
-
-    Args:
-        text: one line.
-        size: font size in pixels.
-
-    Returns:
-        The text, mostly unchanged, and a Pillow font.
-    """
-    for name in (None, *_SYSTEM_FONTS):
-        font = _load_font(name, size)
-        if font is not None and all(_has_glyph(name, character) for character in text):
-            return text, font
-    decomposed = unicodedata.normalize("NFKD", text.translate(_ASCII_SUBSTITUTES))
-    base = "".join(character for character in decomposed if not unicodedata.combining(character))
-    drawable = "".join(character if _has_glyph(None, character) else "?" for character in base)
-    return drawable, _load_font(None, size)
-
-
-@lru_cache(maxsize=64)
-def _load_font(name: str | None, size: int) -> Any:
-    if name is None:
-        return ImageFont.load_default(size=size)
-    try:
-        return ImageFont.truetype(name, size)
-    except OSError:
-        return None
-
-
-@lru_cache(maxsize=4096)
-def _has_glyph(name: str | None, character: str) -> bool:
-    font = _load_font(name, 16)
-    if character.isspace():
-        return True
-    drawn, missing = font.getmask(character), font.getmask(_UNASSIGNED)
-    return drawn.size != missing.size or bytes(drawn) != bytes(missing)
-
-
-_BACKGROUND, _FOREGROUND = (24, 26, 30), (240, 242, 245)
-_MIN_FONT_SIZE, _MAX_FONT_SIZE = 11, 44
-_BADGE_OPACITY = 190  # of a badge's background, of 255: the image shines through
-
-
-def font_size(height: int) -> int:
-    """Return the font size in pixels for an image of ``height`` pixels."""
-    return max(_MIN_FONT_SIZE, min(_MAX_FONT_SIZE, round(height / 26)))
-
-
-def strip_height(height: int) -> int:
-    """Return the height of the label strip above an image of ``height`` pixels; even."""
-    return 2 * font_size(height)
-
-
-@lru_cache(maxsize=256)
-def label_badge(text: str, max_width: int, font_pixels: int) -> np.ndarray:
-    """Draw a label on a dark, rounded background, to blend over an image.
-
-    Args:
-        text: one line; its middle is left out if it is too wide.
-        max_width: largest width in pixels.
-        font_pixels: font size.
-
-    Returns:
-        uint8 (rows, columns, 4), straight alpha; of size 0 if not even one character fits.
-    """
-    text, font = pick_font(text, font_pixels)
-    pad = round(font_pixels * 0.6)
-    label = shorten(text, max_width - 2 * pad, font)
-    if not label:
-        return np.zeros((0, 0, 4), np.uint8)
-    columns, rows = round(font.getlength(label)) + 2 * pad, round(font_pixels * 1.7)
-    image = Image.new("RGBA", (columns, rows))
-    draw = ImageDraw.Draw(image)
-    draw.rounded_rectangle(
-        (0, 0, columns - 1, rows - 1), radius=rows // 4, fill=(*_BACKGROUND, _BADGE_OPACITY)
-    )
-    draw.text((columns / 2, rows / 2), label, fill=(*_FOREGROUND, 255), font=font, anchor="mm")
-    return np.asarray(image)
-
-
-@lru_cache(maxsize=256)
-def label_strip(text: str, width: int, height: int, font_pixels: int) -> np.ndarray:
-    """Draw a label centred on an opaque strip: uint8 (height, width, 3)."""
-    image = Image.new("RGB", (width, height), _BACKGROUND)
-    text, font = pick_font(text, font_pixels)
-    label = shorten(text, width - font_pixels, font)
-    ImageDraw.Draw(image).text((width / 2, height / 2), label, fill=_FOREGROUND, font=font, anchor="mm")
-    return np.asarray(image)
-
-
-def shorten(text: str, max_width: float, font: Any) -> str:
-    """Return the text, shortened in its middle to ``max_width`` pixels; empty if nothing fits."""
-    if font.getlength(text) <= max_width:
-        return text
-    for length in range(len(text) - 1, 1, -1):
-        candidate = f"{text[: (length + 1) // 2]}...{text[-(length // 2) :]}"
-        if font.getlength(candidate) <= max_width:
-            return candidate
-    return ""
-
-
-def blend_patch(image: np.ndarray, patch: np.ndarray, left: int, top: int) -> None:
-    """Blend a patch into an image, in place; parts outside the image are clipped.
-
-    Args:
-        image: (H, W, 3), uint8 or uint16.
-        patch: from :func:`label_badge`.
-        left, top: position of the patch's corner.
-    """
-    patch = patch[: max(image.shape[0] - top, 0), : max(image.shape[1] - left, 0)]
-    rows, columns = patch.shape[:2]
-    if not rows or not columns:
-        return
-    scale = np.iinfo(image.dtype).max / 255
-    region = image[top : top + rows, left : left + columns]
-    opacity = patch[..., 3:].astype(np.float32) / 255
-    blended = region * (1 - opacity) + patch[..., :3] * np.float32(scale) * opacity
-    region[...] = np.rint(blended).astype(image.dtype)
-
-
-def blank_canvas(height: int, width: int, dtype: np.dtype) -> np.ndarray:
-    """Return an empty canvas (height, width, 3)."""
-    scale = np.iinfo(dtype).max // 255
-    return np.tile(np.array(_BACKGROUND, dtype) * np.array(scale, dtype), (height, width, 1))
-
-
-LAYOUTS = ("split", "wipe", "side", "stack")
-WIPE_PERIOD = Fraction(6)  # seconds for the dividing line to move across and back
-_GAP = 4  # pixels between panels; even
-_LINE_LIGHT, _LINE_DARK = 245, 20  # of the dividing line: visible on any background
 
 
 @dataclass(frozen=True)
@@ -293,3 +165,127 @@ class Layout:
                 top + self._strip_height : top + self._strip_height + panel_height, left : left + panel_width
             ] = panel
         return canvas
+
+
+@lru_cache(maxsize=256)
+def label_badge(text: str, max_width: int, font_pixels: int) -> np.ndarray:
+    """Draw a label on a dark, rounded background, to blend over an image.
+
+    Args:
+        text: one line; its middle is left out if it is too wide.
+        max_width: largest width in pixels.
+        font_pixels: font size.
+
+    Returns:
+        uint8 (rows, columns, 4), straight alpha; of size 0 if not even one character fits.
+    """
+    text, font = pick_font(text, font_pixels)
+    pad = round(font_pixels * 0.6)
+    label = shorten(text, max_width - 2 * pad, font)
+    if not label:
+        return np.zeros((0, 0, 4), np.uint8)
+    columns, rows = round(font.getlength(label)) + 2 * pad, round(font_pixels * 1.7)
+    image = Image.new("RGBA", (columns, rows))
+    draw = ImageDraw.Draw(image)
+    draw.rounded_rectangle(
+        (0, 0, columns - 1, rows - 1), radius=rows // 4, fill=(*_BACKGROUND, _BADGE_OPACITY)
+    )
+    draw.text((columns / 2, rows / 2), label, fill=(*_FOREGROUND, 255), font=font, anchor="mm")
+    return np.asarray(image)
+
+
+@lru_cache(maxsize=256)
+def label_strip(text: str, width: int, height: int, font_pixels: int) -> np.ndarray:
+    """Draw a label centred on an opaque strip: uint8 (height, width, 3)."""
+    image = Image.new("RGB", (width, height), _BACKGROUND)
+    text, font = pick_font(text, font_pixels)
+    label = shorten(text, width - font_pixels, font)
+    ImageDraw.Draw(image).text((width / 2, height / 2), label, fill=_FOREGROUND, font=font, anchor="mm")
+    return np.asarray(image)
+
+
+def shorten(text: str, max_width: float, font: Any) -> str:
+    """Return the text, shortened in its middle to ``max_width`` pixels; empty if nothing fits."""
+    if font.getlength(text) <= max_width:
+        return text
+    for length in range(len(text) - 1, 1, -1):
+        candidate = f"{text[: (length + 1) // 2]}...{text[-(length // 2) :]}"
+        if font.getlength(candidate) <= max_width:
+            return candidate
+    return ""
+
+
+def blend_patch(image: np.ndarray, patch: np.ndarray, left: int, top: int) -> None:
+    """Blend a patch into an image, in place; parts outside the image are clipped.
+
+    Args:
+        image: (H, W, 3), uint8 or uint16.
+        patch: from :func:`label_badge`.
+        left, top: position of the patch's corner.
+    """
+    patch = patch[: max(image.shape[0] - top, 0), : max(image.shape[1] - left, 0)]
+    rows, columns = patch.shape[:2]
+    if not rows or not columns:
+        return
+    scale = np.iinfo(image.dtype).max / 255
+    region = image[top : top + rows, left : left + columns]
+    opacity = patch[..., 3:].astype(np.float32) / 255
+    blended = region * (1 - opacity) + patch[..., :3] * np.float32(scale) * opacity
+    region[...] = np.rint(blended).astype(image.dtype)
+
+
+def blank_canvas(height: int, width: int, dtype: np.dtype) -> np.ndarray:
+    """Return an empty canvas (height, width, 3)."""
+    scale = np.iinfo(dtype).max // 255
+    return np.tile(np.array(_BACKGROUND, dtype) * np.array(scale, dtype), (height, width, 1))
+
+
+def font_size(height: int) -> int:
+    """Return the font size in pixels for an image of ``height`` pixels."""
+    return max(_MIN_FONT_SIZE, min(_MAX_FONT_SIZE, round(height / 26)))
+
+
+def strip_height(height: int) -> int:
+    """Return the height of the label strip above an image of ``height`` pixels; even."""
+    return 2 * font_size(height)
+
+
+def pick_font(text: str, size: int) -> tuple[str, Any]:
+    """Choose a font that has all characters of a text.
+
+    If there is none, characters lose their diacritics, or become ``?`` where that does not help.
+
+    Args:
+        text: one line.
+        size: font size in pixels.
+
+    Returns:
+        The text, mostly unchanged, and a Pillow font.
+    """
+    for name in (None, *_SYSTEM_FONTS):
+        font = _load_font(name, size)
+        if font is not None and all(_has_glyph(name, character) for character in text):
+            return text, font
+    decomposed = unicodedata.normalize("NFKD", text.translate(_ASCII_SUBSTITUTES))
+    base = "".join(character for character in decomposed if not unicodedata.combining(character))
+    drawable = "".join(character if _has_glyph(None, character) else "?" for character in base)
+    return drawable, _load_font(None, size)
+
+
+@lru_cache(maxsize=64)
+def _load_font(name: str | None, size: int) -> Any:
+    if name is None:
+        return ImageFont.load_default(size=size)
+    try:
+        return ImageFont.truetype(name, size)
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _has_glyph(name: str | None, character: str) -> bool:
+    font = _load_font(name, 16)
+    if character.isspace():
+        return True
+    drawn, missing = font.getmask(character), font.getmask(_UNASSIGNED)
+    return drawn.size != missing.size or bytes(drawn) != bytes(missing)

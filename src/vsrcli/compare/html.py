@@ -38,6 +38,60 @@ _MAX_POINTS = 1000  # longer series are binned
 _TARGET_TICKS = 5
 
 
+def write_page(
+    comparison: Comparison,
+    snapshots: SnapshotSet,
+    target: Path,
+    *,
+    crop: DetailCrop | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Write the page of a comparison.
+
+    Args:
+        comparison: the comparison.
+        snapshots: from :func:`~vsrcli.compare.snapshots.collect_snapshots`.
+        target: an ``.html`` file.
+        crop: the detail to show first; None: the crop with most detail.
+        overwrite: whether an existing target may be replaced.
+
+    Returns:
+        The size of the page in bytes.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    content = render_page(comparison, snapshots, crop).encode("utf-8")
+    with atomic_output(target, overwrite=overwrite) as part:
+        part.write_bytes(content)
+    return len(content)
+
+
+def render_page(comparison: Comparison, snapshots: SnapshotSet, crop: DetailCrop | None = None) -> str:
+    """Return the text of the page."""
+    style, script = _read_resource("page.css"), _read_resource("page.js")
+    *names, last = (video.label for video in comparison.videos)
+    titles = f"{', '.join(names)} and {last}"
+    right = len(comparison.videos) - 1
+    return Template(_read_resource("page.html")).substitute(
+        title=escape(f"{titles}, compared"),
+        style=style,
+        style_hash=_csp_hash(style),
+        script=script,
+        script_hash=_csp_hash(script),
+        summary=escape(_summary(comparison, snapshots)),
+        left=_video_options(comparison, 0),
+        right=_video_options(comparison, right),
+        snapshots=_snapshot_choices(comparison, snapshots),
+        data=_embed_json(_page_data(comparison, snapshots, crop)),
+        metrics=_metrics_section(comparison, snapshots),
+        videos=_video_rows(comparison),
+        notices="".join(f"<li>{escape(text)}</li>" for text in comparison.notices),
+        image_format=escape(snapshots.image_format),
+        version=escape(__version__),
+    )
+
+
 @dataclass(frozen=True)
 class BinnedSeries:
     """Scores in bins of equally many frames, at most ``_MAX_POINTS`` bins.
@@ -161,60 +215,6 @@ def nice_ticks(low: float, high: float) -> list[float]:
 def _time_label(seconds: float, span: float = 0) -> str:
     """Format ``1:02:03`` or ``2:03.400``, with fewer decimals for a longer ``span`` in seconds."""
     return format_timestamp(seconds, digits=3 if span < 10 else 1 if span < 100 else 0)
-
-
-def write_page(
-    comparison: Comparison,
-    snapshots: SnapshotSet,
-    target: Path,
-    *,
-    crop: DetailCrop | None = None,
-    overwrite: bool = False,
-) -> int:
-    """Write the page of a comparison.
-
-    Args:
-        comparison: the comparison.
-        snapshots: from :func:`~vsrcli.compare.snapshots.collect_snapshots`.
-        target: an ``.html`` file.
-        crop: the detail to show first; None: the crop with most detail.
-        overwrite: whether an existing target may be replaced.
-
-    Returns:
-        The size of the page in bytes.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    content = render_page(comparison, snapshots, crop).encode("utf-8")
-    with atomic_output(target, overwrite=overwrite) as part:
-        part.write_bytes(content)
-    return len(content)
-
-
-def render_page(comparison: Comparison, snapshots: SnapshotSet, crop: DetailCrop | None = None) -> str:
-    """Return the text of the page."""
-    style, script = _read_resource("page.css"), _read_resource("page.js")
-    *names, last = (video.label for video in comparison.videos)
-    titles = f"{', '.join(names)} and {last}"
-    right = len(comparison.videos) - 1
-    return Template(_read_resource("page.html")).substitute(
-        title=escape(f"{titles}, compared"),
-        style=style,
-        style_hash=_csp_hash(style),
-        script=script,
-        script_hash=_csp_hash(script),
-        summary=escape(_summary(comparison, snapshots)),
-        left=_video_options(comparison, 0),
-        right=_video_options(comparison, right),
-        snapshots=_snapshot_choices(comparison, snapshots),
-        data=_embed_json(_page_data(comparison, snapshots, crop)),
-        metrics=_metrics_section(comparison, snapshots),
-        videos=_video_rows(comparison),
-        notices="".join(f"<li>{escape(text)}</li>" for text in comparison.notices),
-        image_format=escape(snapshots.image_format),
-        version=escape(__version__),
-    )
 
 
 def _read_resource(name: str) -> str:

@@ -29,106 +29,10 @@ from vsrcli.media.encoder import FFmpegWriter
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.process import FFmpegProcess
 
-VMAF_MODEL = "vmaf_v0.6.1"
-_VMAF_THREADS = 4
-
-
-def vmaf_available(ffmpeg: Ffmpeg) -> bool:
-    """Return whether this ffmpeg has libvmaf."""
-    return "libvmaf AVOptions" in ffmpeg.help("filter=libvmaf")
-
-
-class VmafScorer(FFmpegWriter):
-    """Measure VMAF of pairs of images; a context manager.
-
-    Images are converted to 8-bit Y'CbCr 4:2:0, BT.709, limited range, for which the model was made.
-
-    Args:
-        width, height: size of all images.
-        ffmpeg: the executable to run, see :func:`vmaf_available`.
-
-    Raises:
-        FfmpegError: while writing or finishing: ffmpeg stopped.
-        OSError: ffmpeg cannot be started.
-    """
-
-    def __init__(self, width: int, height: int, *, ffmpeg: Ffmpeg) -> None:
-        super().__init__()
-        self._size, self._ffmpeg = (width, height), ffmpeg
-        self._log = Path()
-        self._count = 0
-
-    def write(self, image: np.ndarray, reference: np.ndarray) -> None:
-        """Append a pair of images, each uint8 (height, width, 3)."""
-        process = self._require_process()
-        try:
-            for each in (image, reference):
-                process.stdin.write(np.ascontiguousarray(each).data.cast("B"))  # type: ignore[arg-type]
-        except (OSError, ValueError) as error:
-            raise self._stop_error(process) from error
-        self._count += 1
-
-    def finish(self) -> list[float]:
-        """End ffmpeg and return the scores of all pairs, 0 to 100, in order."""
-        process = self._require_process()
-        status = process.wait()
-        try:
-            frames = json.loads(self._log.read_text("utf-8"))["frames"]
-            scores = [float(frame["metrics"]["vmaf"]) for frame in frames]
-        except (OSError, ValueError, KeyError) as error:
-            raise self._stop_error(process) from error
-        if status != 0 or len(scores) != self._count:
-            raise self._stop_error(process)
-        return scores
-
-    def _start_ffmpeg(self, scratch: Path) -> FFmpegProcess:
-        self._log = scratch / "vmaf.json"
-        return FFmpegProcess(self._command(self._log), stdin=True)
-
-    def _command(self, log: Path) -> list[str]:
-        import ffmpeg as builder  # the package ffmpeg-python
-
-        width, height = self._size
-        stacked = builder.input(
-            "pipe:0",
-            f="rawvideo",
-            pix_fmt="rgb24",
-            s=f"{width}x{2 * height}",
-            r=25,
-            protocol_whitelist="pipe",
-        )
-        parts = stacked.video.filter_multi_output("split")
-        image, reference = (
-            parts[number]
-            .filter("crop", width, height, 0, number * height)
-            .filter("scale", flags="bicubic+accurate_rnd", out_color_matrix="bt709", out_range="tv")
-            .filter("format", "yuv420p")
-            for number in range(2)
-        )
-        threads = min(_VMAF_THREADS, os.cpu_count() or 1)
-        scored = builder.filter(
-            [image, reference],
-            "libvmaf",
-            log_fmt="json",
-            log_path=str(log),
-            model=f"version={VMAF_MODEL}",
-            n_threads=threads,
-        )
-        line: list[str] = builder.output(scored, "-", f="null").compile(
-            cmd=[self._ffmpeg.path, "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+warning"]
-        )
-        return line
-
-    def _stop_error(self, process: FFmpegProcess) -> FfmpegError:
-        status = process.wait()
-        return FfmpegError(
-            f"libvmaf stopped after {self._count} frames ({process.describe_exit(status)}); try --no-vmaf",
-            details=process.stderr_tail(),
-        )
-
-
 BORDER = 8  # border pixels that PSNR and SSIM leave out, as in `vsr evaluate`
 MIN_SIDE = 11 + 2 * BORDER  # pixels; SSIM's window is 11 wide
+VMAF_MODEL = "vmaf_v0.6.1"
+_VMAF_THREADS = 4
 PROTOCOL = (
     f"PSNR-Y and SSIM-Y: BT.601 luma of R'G'B' rounded to 8 bits, {BORDER} pixels at each border left out; "
     f"SSIM with Gaussian windows of 11x11, sigma 1.5. Means over all frames; a frame without any error "
@@ -319,6 +223,100 @@ class Scorer:
         for vmaf in self._vmaf_scorers:
             with contextlib.suppress(OSError):
                 vmaf.__exit__(None, None, None)
+
+
+def vmaf_available(ffmpeg: Ffmpeg) -> bool:
+    """Return whether this ffmpeg has libvmaf."""
+    return "libvmaf AVOptions" in ffmpeg.help("filter=libvmaf")
+
+
+class VmafScorer(FFmpegWriter):
+    """Measure VMAF of pairs of images; a context manager.
+
+    Images are converted to 8-bit Y'CbCr 4:2:0, BT.709, limited range, for which the model was made.
+
+    Args:
+        width, height: size of all images.
+        ffmpeg: the executable to run, see :func:`vmaf_available`.
+
+    Raises:
+        FfmpegError: while writing or finishing: ffmpeg stopped.
+        OSError: ffmpeg cannot be started.
+    """
+
+    def __init__(self, width: int, height: int, *, ffmpeg: Ffmpeg) -> None:
+        super().__init__()
+        self._size, self._ffmpeg = (width, height), ffmpeg
+        self._log = Path()
+        self._count = 0
+
+    def write(self, image: np.ndarray, reference: np.ndarray) -> None:
+        """Append a pair of images, each uint8 (height, width, 3)."""
+        process = self._require_process()
+        try:
+            for each in (image, reference):
+                process.stdin.write(np.ascontiguousarray(each).data.cast("B"))  # type: ignore[arg-type]
+        except (OSError, ValueError) as error:
+            raise self._stop_error(process) from error
+        self._count += 1
+
+    def finish(self) -> list[float]:
+        """End ffmpeg and return the scores of all pairs, 0 to 100, in order."""
+        process = self._require_process()
+        status = process.wait()
+        try:
+            frames = json.loads(self._log.read_text("utf-8"))["frames"]
+            scores = [float(frame["metrics"]["vmaf"]) for frame in frames]
+        except (OSError, ValueError, KeyError) as error:
+            raise self._stop_error(process) from error
+        if status != 0 or len(scores) != self._count:
+            raise self._stop_error(process)
+        return scores
+
+    def _start_ffmpeg(self, scratch: Path) -> FFmpegProcess:
+        self._log = scratch / "vmaf.json"
+        return FFmpegProcess(self._command(self._log), stdin=True)
+
+    def _command(self, log: Path) -> list[str]:
+        import ffmpeg as builder  # the package ffmpeg-python
+
+        width, height = self._size
+        stacked = builder.input(
+            "pipe:0",
+            f="rawvideo",
+            pix_fmt="rgb24",
+            s=f"{width}x{2 * height}",
+            r=25,
+            protocol_whitelist="pipe",
+        )
+        parts = stacked.video.filter_multi_output("split")
+        image, reference = (
+            parts[number]
+            .filter("crop", width, height, 0, number * height)
+            .filter("scale", flags="bicubic+accurate_rnd", out_color_matrix="bt709", out_range="tv")
+            .filter("format", "yuv420p")
+            for number in range(2)
+        )
+        threads = min(_VMAF_THREADS, os.cpu_count() or 1)
+        scored = builder.filter(
+            [image, reference],
+            "libvmaf",
+            log_fmt="json",
+            log_path=str(log),
+            model=f"version={VMAF_MODEL}",
+            n_threads=threads,
+        )
+        line: list[str] = builder.output(scored, "-", f="null").compile(
+            cmd=[self._ffmpeg.path, "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+warning"]
+        )
+        return line
+
+    def _stop_error(self, process: FFmpegProcess) -> FfmpegError:
+        status = process.wait()
+        return FfmpegError(
+            f"libvmaf stopped after {self._count} frames ({process.describe_exit(status)}); try --no-vmaf",
+            details=process.stderr_tail(),
+        )
 
 
 def _describe_failure(error: FfmpegError) -> str:

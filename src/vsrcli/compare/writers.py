@@ -29,6 +29,30 @@ from vsrcli.media.types import Frame
 from vsrcli.system.files import publish_file, resolve_target, temporary_name
 
 
+def check_target(target: Path, sources: Sequence[Path], *, overwrite: bool) -> None:
+    """Raise if the target may not or cannot be written; call before anything is decoded.
+
+    Raises:
+        OutputError: the target exists, is one of the videos or a folder, or its folder is not writable.
+    """
+    try:
+        folder = resolve_target(target).parent
+        if target.is_dir():
+            raise OutputError(f"{target} is a folder; name a file in it")
+        if target.exists() and not target.is_file():
+            raise OutputError(f"{target} is no regular file, so it cannot be replaced by one; choose another")
+        if target.exists() and any(target.samefile(source) for source in sources if source.exists()):
+            raise OutputError(f"{target} is one of the videos; choose another name")
+        if (target.exists() or target.is_symlink()) and not overwrite:
+            raise OutputError(f"{target} exists; use --overwrite to replace it")
+        if not folder.is_dir():
+            raise OutputError(f"{folder} is not a folder; create it first")
+    except OSError as error:
+        raise OutputError(f"{target} cannot be used as a name ({error.strerror}); choose another") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{folder} cannot be written to; choose another folder or change its access rights")
+
+
 def plan_video(
     comparison: Comparison, target: Path, layout: Layout, options: EncodeOptions, *, ffmpeg: Ffmpeg
 ) -> OutputPlan:
@@ -113,56 +137,6 @@ def write_video(
     return count, scores
 
 
-def _with_pixels(aligned: AlignedFrames, pixels: object) -> Frame:
-    """Return the first video's frame with other pixels."""
-    return replace(aligned.frame, pixels=pixels, alpha=None)
-
-
-def check_target(target: Path, sources: Sequence[Path], *, overwrite: bool) -> None:
-    """Raise if the target may not or cannot be written; call before anything is decoded.
-
-    Raises:
-        OutputError: the target exists, is one of the videos or a folder, or its folder is not writable.
-    """
-    try:
-        folder = resolve_target(target).parent
-        if target.is_dir():
-            raise OutputError(f"{target} is a folder; name a file in it")
-        if target.exists() and not target.is_file():
-            raise OutputError(f"{target} is no regular file, so it cannot be replaced by one; choose another")
-        if target.exists() and any(target.samefile(source) for source in sources if source.exists()):
-            raise OutputError(f"{target} is one of the videos; choose another name")
-        if (target.exists() or target.is_symlink()) and not overwrite:
-            raise OutputError(f"{target} exists; use --overwrite to replace it")
-        if not folder.is_dir():
-            raise OutputError(f"{folder} is not a folder; create it first")
-    except OSError as error:
-        raise OutputError(f"{target} cannot be used as a name ({error.strerror}); choose another") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{folder} cannot be written to; choose another folder or change its access rights")
-
-
-@contextlib.contextmanager
-def atomic_output(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield a temporary path that is renamed to ``target`` after the block, or removed if the block fails.
-
-    Raises:
-        OutputError: the file cannot be written, or the target was created meanwhile.
-    """
-    part = temporary_name(target)
-    try:
-        try:
-            yield part
-        except OSError as error:
-            raise OutputError(
-                f"{target} cannot be written ({error.strerror or error}); free some space or choose another"
-            ) from error
-        publish_file(part, target, overwrite=overwrite)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
-
-
 def write_image(
     comparison: Comparison,
     target: Path,
@@ -198,3 +172,29 @@ def write_image(
     canvas = layout.compose(aligned.images[: layout.count], titles[: layout.count], Fraction(0))
     with atomic_output(target, overwrite=overwrite) as part:
         Image.fromarray(canvas).save(part, format="PNG", optimize=True)
+
+
+@contextlib.contextmanager
+def atomic_output(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield a temporary path that is renamed to ``target`` after the block, or removed if the block fails.
+
+    Raises:
+        OutputError: the file cannot be written, or the target was created meanwhile.
+    """
+    part = temporary_name(target)
+    try:
+        try:
+            yield part
+        except OSError as error:
+            raise OutputError(
+                f"{target} cannot be written ({error.strerror or error}); free some space or choose another"
+            ) from error
+        publish_file(part, target, overwrite=overwrite)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def _with_pixels(aligned: AlignedFrames, pixels: object) -> Frame:
+    """Return the first video's frame with other pixels."""
+    return replace(aligned.frame, pixels=pixels, alpha=None)

@@ -19,7 +19,6 @@ import numpy as np
 from vsrcli.train.footage import TrainingPair
 
 STRIDES = (1, -1, 1, -1, 2, -2, 3, -3, 0)  # temporal augmentation (Jo et al., section 4.1); 0 repeats a frame
-
 T = TypeVar("T")
 
 
@@ -78,40 +77,11 @@ class CropSpec:
     transposed: bool
 
 
-def sample_crops(pairs: Sequence[TrainingPair], plan: BatchPlan, seed: int, step: int) -> list[CropSpec]:
-    """Draw the crops of one step's batch; deterministic in ``seed`` and ``step``."""
-    rng = np.random.default_rng([seed, step])
-    by_kind = [[pair for pair in pairs if pair.kind == kind] for kind in ("clip", "photo")]
-    crops = []
-    for _ in range(plan.batch):
-        group = by_kind[0] if rng.random() < plan.clip_share else by_kind[1]
-        group = group or by_kind[0] or by_kind[1]
-        crops.append(_sample_crop(group[rng.integers(len(group))], plan, rng))
-    return crops
-
-
-def _sample_crop(pair: TrainingPair, plan: BatchPlan, rng: np.random.Generator) -> CropSpec:
-    variants, count, height, width, _ = pair.low.shape
-    variant = int(rng.integers(variants))
-    strides = [s for s in STRIDES if abs(s) * (plan.frames - 1) < count] or [0]
-    stride = int(rng.choice(strides))
-    span = abs(stride) * (plan.frames - 1)
-    start = int(rng.integers(count - span)) + (span if stride < 0 else 0)
-    frame_indices = start + stride * np.arange(plan.frames)
-    top, left = (int(rng.integers(max(side - plan.crop, 0) + 1)) for side in (height, width))
-    flipped_horizontally, flipped_vertically, transposed = (bool(rng.random() < 0.5) for _ in range(3))
-    left, flipped_horizontally = _shift_into_truth(left, flipped_horizontally, width, plan)
-    top, flipped_vertically = _shift_into_truth(top, flipped_vertically, height, plan)
-    return CropSpec(
-        pair, variant, frame_indices, top, left, flipped_horizontally, flipped_vertically, transposed
-    )
-
-
-def _shift_into_truth(start: int, flipped: bool, side: int, plan: BatchPlan) -> tuple[int, bool]:
-    """Return the nearest crop whose truth lies inside the frame; unflipped if there is none."""
-    if plan.truth_start(start, flipped) >= 0:
-        return start, flipped
-    return (start + 1, flipped) if start + plan.crop < side else (start, False)
+def batches(
+    pairs: Sequence[TrainingPair], plan: BatchPlan, seed: int, first_step: int, end_step: int
+) -> Generator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the batches of steps ``first_step`` .. ``end_step - 1``, prefetched by one thread."""
+    return prefetch(lambda step: make_batch(pairs, plan, seed, step), first_step, end_step)
 
 
 def make_batch(
@@ -128,29 +98,16 @@ def make_batch(
     return low, high
 
 
-def _extract_crop(crop: CropSpec, plan: BatchPlan) -> tuple[np.ndarray, np.ndarray]:
-    side, top, left = plan.crop, crop.top, crop.left
-    low = crop.pair.low[crop.variant][crop.frame_indices, top : top + side, left : left + side]
-    truth_indices = crop.frame_indices[plan.margin : plan.frames - plan.margin]
-    top, left, side = (
-        plan.truth_start(top, crop.flipped_vertically),
-        plan.truth_start(left, crop.flipped_horizontally),
-        plan.scale * side,
-    )
-    high = crop.pair.high[truth_indices, top : top + side, left : left + side]
-    for axis, flipped in ((2, crop.flipped_horizontally), (1, crop.flipped_vertically)):
-        if flipped:
-            low, high = np.flip(low, axis), np.flip(high, axis)
-    if crop.transposed:
-        low, high = low.swapaxes(1, 2), high.swapaxes(1, 2)
-    return low, high
-
-
-def batches(
-    pairs: Sequence[TrainingPair], plan: BatchPlan, seed: int, first_step: int, end_step: int
-) -> Generator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the batches of steps ``first_step`` .. ``end_step - 1``, prefetched by one thread."""
-    return prefetch(lambda step: make_batch(pairs, plan, seed, step), first_step, end_step)
+def sample_crops(pairs: Sequence[TrainingPair], plan: BatchPlan, seed: int, step: int) -> list[CropSpec]:
+    """Draw the crops of one step's batch; deterministic in ``seed`` and ``step``."""
+    rng = np.random.default_rng([seed, step])
+    by_kind = [[pair for pair in pairs if pair.kind == kind] for kind in ("clip", "photo")]
+    crops = []
+    for _ in range(plan.batch):
+        group = by_kind[0] if rng.random() < plan.clip_share else by_kind[1]
+        group = group or by_kind[0] or by_kind[1]
+        crops.append(_sample_crop(group[rng.integers(len(group))], plan, rng))
+    return crops
 
 
 def prefetch(make_item: Callable[[int], T], first_step: int, end_step: int) -> Generator[T]:
@@ -187,3 +144,45 @@ def prefetch(make_item: Callable[[int], T], first_step: int, end_step: int) -> G
     finally:
         stopped.set()
         thread.join()
+
+
+def _sample_crop(pair: TrainingPair, plan: BatchPlan, rng: np.random.Generator) -> CropSpec:
+    variants, count, height, width, _ = pair.low.shape
+    variant = int(rng.integers(variants))
+    strides = [s for s in STRIDES if abs(s) * (plan.frames - 1) < count] or [0]
+    stride = int(rng.choice(strides))
+    span = abs(stride) * (plan.frames - 1)
+    start = int(rng.integers(count - span)) + (span if stride < 0 else 0)
+    frame_indices = start + stride * np.arange(plan.frames)
+    top, left = (int(rng.integers(max(side - plan.crop, 0) + 1)) for side in (height, width))
+    flipped_horizontally, flipped_vertically, transposed = (bool(rng.random() < 0.5) for _ in range(3))
+    left, flipped_horizontally = _shift_into_truth(left, flipped_horizontally, width, plan)
+    top, flipped_vertically = _shift_into_truth(top, flipped_vertically, height, plan)
+    return CropSpec(
+        pair, variant, frame_indices, top, left, flipped_horizontally, flipped_vertically, transposed
+    )
+
+
+def _shift_into_truth(start: int, flipped: bool, side: int, plan: BatchPlan) -> tuple[int, bool]:
+    """Return the nearest crop whose truth lies inside the frame; unflipped if there is none."""
+    if plan.truth_start(start, flipped) >= 0:
+        return start, flipped
+    return (start + 1, flipped) if start + plan.crop < side else (start, False)
+
+
+def _extract_crop(crop: CropSpec, plan: BatchPlan) -> tuple[np.ndarray, np.ndarray]:
+    side, top, left = plan.crop, crop.top, crop.left
+    low = crop.pair.low[crop.variant][crop.frame_indices, top : top + side, left : left + side]
+    truth_indices = crop.frame_indices[plan.margin : plan.frames - plan.margin]
+    top, left, side = (
+        plan.truth_start(top, crop.flipped_vertically),
+        plan.truth_start(left, crop.flipped_horizontally),
+        plan.scale * side,
+    )
+    high = crop.pair.high[truth_indices, top : top + side, left : left + side]
+    for axis, flipped in ((2, crop.flipped_horizontally), (1, crop.flipped_vertically)):
+        if flipped:
+            low, high = np.flip(low, axis), np.flip(high, axis)
+    if crop.transposed:
+        low, high = low.swapaxes(1, 2), high.swapaxes(1, 2)
+    return low, high

@@ -25,6 +25,10 @@ from vsrcli.errors import DataError
 from vsrcli.models.weights import SUFFIX, file_sha256, load_model, read_weights
 from vsrcli.train.config import StepReport, TrainConfig
 
+# Layers whose bias encodes the position of each sub-pixel, see interpolating_bias.
+FILTER_LAYERS = ("filters", "filters2")
+LOG_COLUMNS = ("step", "loss", "learning_rate", "seconds", "waited", "validation")
+
 
 def save_checkpoint(path: Path, model: keras.Model, optimizer: Any, state: Mapping[str, Any]) -> None:
     """Write weights, optimizer variables (moments, step) and ``state`` atomically.
@@ -77,12 +81,6 @@ def restore_checkpoint(path: Path, model: keras.Model, optimizer: Any) -> None:
         ) from error
 
 
-def _to_numpy(variable: Any) -> np.ndarray:
-    from keras import ops
-
-    return np.asarray(ops.convert_to_numpy(variable.value))
-
-
 class WeightExporter:
     """Write a run's weight file and model card.
 
@@ -133,10 +131,6 @@ class WeightExporter:
         }
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         self.path.with_name(self.path.name.removesuffix(SUFFIX) + ".json").write_text(text, encoding="utf-8")
-
-
-# Layers whose bias encodes the position of each sub-pixel, see interpolating_bias.
-FILTER_LAYERS = ("filters", "filters2")
 
 
 @dataclass(frozen=True)
@@ -205,9 +199,6 @@ def same_initial_weights(path: Path | None, recorded: dict[str, Any] | None) -> 
     return recorded is not None and read_weights(path).card.get("sha256") == recorded["sha256"]
 
 
-LOG_COLUMNS = ("step", "loss", "learning_rate", "seconds", "waited", "validation")
-
-
 class TrainingLog:
     """Append to ``log.csv`` and TensorBoard summaries of a run.
 
@@ -253,3 +244,9 @@ class TrainingLog:
         self._file.close()
         if self._summary_writer:
             self._summary_writer.close()
+
+
+def _to_numpy(variable: Any) -> np.ndarray:
+    from keras import ops
+
+    return np.asarray(ops.convert_to_numpy(variable.value))

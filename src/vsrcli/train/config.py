@@ -18,6 +18,17 @@ LOSSES = ("charbonnier", "huber")
 OPTIMIZERS = ("adam", "muon")
 PRECISIONS = ("fp32", "bf16", "fp16")
 DATA_PLACEMENTS = ("auto", "host", "device")
+# Options that may differ when a run is resumed: length, reporting intervals and hardware.
+RESUMABLE_CHANGES = {"steps", "validate_every", "save_every", "data", "gpus"}
+# Values of options that older checkpoints do not record, since the options did not exist.
+_LEGACY_DEFAULTS = {
+    "sizes": {},
+    "temporal_weight": 0.0,
+    "optimizer": "adam",
+    "ema": 0.0,
+    "precision": "fp32",
+    "blur": False,
+}
 
 
 @dataclass(frozen=True)
@@ -82,19 +93,6 @@ class TrainConfig:
             ModelError: there is no such architecture, or it does not have these sizes.
         """
         return architecture(self.model).with_sizes(self.sizes)
-
-
-# Options that may differ when a run is resumed: length, reporting intervals and hardware.
-RESUMABLE_CHANGES = {"steps", "validate_every", "save_every", "data", "gpus"}
-# Values of options that older checkpoints do not record, since the options did not exist.
-_LEGACY_DEFAULTS = {
-    "sizes": {},
-    "temporal_weight": 0.0,
-    "optimizer": "adam",
-    "ema": 0.0,
-    "precision": "fp32",
-    "blur": False,
-}
 
 
 def config_differences(config: TrainConfig, saved: Mapping[str, Any]) -> list[str]:

@@ -28,6 +28,59 @@ MEMORY_SHARE = 0.5  # of the device's memory; the rest is for the network
 MAX_PIXELS = 2**31 - 1  # indices are int32
 
 
+def open_dataset(
+    placement: str,
+    pairs: Sequence[TrainingPair],
+    plan: BatchPlan,
+    degradation: Degradation,
+    architecture: Architecture,
+) -> HostDataset | DeviceDataset:
+    """Open training footage in host or device memory.
+
+    Args:
+        placement: ``host``, ``device``, or ``auto``: the device if it is a GPU and the footage fits.
+        pairs, plan, degradation, architecture: see :class:`DeviceDataset`.
+
+    Raises:
+        DataError: frames smaller than the crop; for ``device``, more pixels than int32 can index.
+    """
+    too_small = [pair.name for pair in pairs if min(pair.low.shape[2:4]) < plan.crop]
+    if too_small:
+        raise DataError(
+            f"--crop {plan.crop} is larger than the low resolution of {too_small[0]!r} and "
+            f"{len(too_small) - 1} others: use a smaller one, or remove them"
+        )
+    if placement == "device" or (placement == "auto" and fits_on_device(pairs, degradation)):
+        return DeviceDataset(pairs, plan, degradation, architecture)
+    return HostDataset(pairs, plan, architecture)
+
+
+def fits_on_device(pairs: Sequence[TrainingPair], degradation: Degradation) -> bool:
+    """Return whether there is a GPU and the footage fits into ``MEMORY_SHARE`` of its memory."""
+    highs = _pixel_count([pair.high for pair in pairs])
+    lows = _pixel_count([pair.low for pair in pairs]) if _needs_stored_low(degradation) else 0
+    return max(highs, lows) <= MAX_PIXELS and 3 * (highs + lows) <= MEMORY_SHARE * device_memory_bytes()
+
+
+def device_memory_bytes() -> int:
+    """Return the memory of the first GPU; 0 without one."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        from tensorflow.python.client import device_lib  # the public interface does not report it
+
+        return max(
+            (d.memory_limit for d in device_lib.list_local_devices() if d.device_type == "GPU"), default=0
+        )
+    if backend == "jax":
+        import jax  # pyright: ignore[reportMissingImports]
+
+        statistics = jax.devices()[0].memory_stats() if jax.devices()[0].platform == "gpu" else None
+        return (statistics or {}).get("bytes_limit", 0)
+    import torch  # pyright: ignore[reportMissingImports]
+
+    return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
+
+
 class HostDataset:
     """Footage in memory-mapped files; a thread cuts batches on the host, see ``batches``.
 
@@ -169,40 +222,6 @@ class SeparableDegradation:
         return np.minimum(np.minimum(lines, period - lines), side - 1)
 
 
-def open_dataset(
-    placement: str,
-    pairs: Sequence[TrainingPair],
-    plan: BatchPlan,
-    degradation: Degradation,
-    architecture: Architecture,
-) -> HostDataset | DeviceDataset:
-    """Open training footage in host or device memory.
-
-    Args:
-        placement: ``host``, ``device``, or ``auto``: the device if it is a GPU and the footage fits.
-        pairs, plan, degradation, architecture: see :class:`DeviceDataset`.
-
-    Raises:
-        DataError: frames smaller than the crop; for ``device``, more pixels than int32 can index.
-    """
-    too_small = [pair.name for pair in pairs if min(pair.low.shape[2:4]) < plan.crop]
-    if too_small:
-        raise DataError(
-            f"--crop {plan.crop} is larger than the low resolution of {too_small[0]!r} and "
-            f"{len(too_small) - 1} others: use a smaller one, or remove them"
-        )
-    if placement == "device" or (placement == "auto" and fits_on_device(pairs, degradation)):
-        return DeviceDataset(pairs, plan, degradation, architecture)
-    return HostDataset(pairs, plan, architecture)
-
-
-def fits_on_device(pairs: Sequence[TrainingPair], degradation: Degradation) -> bool:
-    """Return whether there is a GPU and the footage fits into ``MEMORY_SHARE`` of its memory."""
-    highs = _pixel_count([pair.high for pair in pairs])
-    lows = _pixel_count([pair.low for pair in pairs]) if _needs_stored_low(degradation) else 0
-    return max(highs, lows) <= MAX_PIXELS and 3 * (highs + lows) <= MEMORY_SHARE * device_memory_bytes()
-
-
 def _needs_stored_low(degradation: Degradation) -> bool:
     """Return whether low resolution cannot be computed from a crop of the truth alone."""
     return degradation.name not in ("bd", "bi")
@@ -257,22 +276,3 @@ def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*(ops.convert_to_tensor(argument) for argument in arguments))
 
     return without_gradients
-
-
-def device_memory_bytes() -> int:
-    """Return the memory of the first GPU; 0 without one."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        from tensorflow.python.client import device_lib  # the public interface does not report it
-
-        return max(
-            (d.memory_limit for d in device_lib.list_local_devices() if d.device_type == "GPU"), default=0
-        )
-    if backend == "jax":
-        import jax  # pyright: ignore[reportMissingImports]
-
-        statistics = jax.devices()[0].memory_stats() if jax.devices()[0].platform == "gpu" else None
-        return (statistics or {}).get("bytes_limit", 0)
-    import torch  # pyright: ignore[reportMissingImports]
-
-    return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0

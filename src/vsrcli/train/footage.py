@@ -96,16 +96,34 @@ def find_footage(root: Path, *, shippable_only: bool = False) -> Footage:
     return Footage(root, clips, photos, skipped_count)
 
 
-def _shippable_files(root: Path) -> set[Path]:
-    for folder in (root, root.parent, root.parent.parent):
-        manifest = folder / "manifest.csv"
-        if manifest.is_file():
-            with manifest.open(newline="", encoding="utf-8") as file:
-                rows = csv.DictReader(file)
-                return {(folder / row["path"]).resolve() for row in rows if row.get("ship") == "yes"}
-    raise DataError(
-        f"no manifest.csv in or above {str(root)!r}: it says which files may be used; or drop --shippable"
-    )
+def check_no_leakage(training: Footage, evaluated: Footage) -> None:
+    """Raise if training and evaluation footage share a file.
+
+    Raises:
+        DataError: a file is in both, even under another name; or two different files share a name, which
+            would be the same name in the cache. The message names them.
+    """
+    trained = [*training.clips, *training.photos]
+    by_path = {path.resolve(): path for path in trained}
+    by_name = {(path in training.photos, path.stem): path for path in trained}
+    by_size: dict[int, list[Path]] = {}
+    for path in trained:
+        by_size.setdefault(path.stat().st_size, []).append(path)
+    for path in (*evaluated.clips, *evaluated.photos):
+        twin = by_path.get(path.resolve())
+        same_size = by_size.get(path.stat().st_size, [])
+        if twin is None and same_size:  # hash only the few files that could be equal
+            digest = file_sha256(path)
+            twin = next((other for other in same_size if file_sha256(other) == digest), None)
+        if twin is not None:
+            raise DataError(
+                f"{str(path)!r} is also trained on, as {str(twin)!r}: remove it from one of the folders"
+            )
+        namesake = by_name.get((path in evaluated.photos, path.stem))
+        if namesake is not None:
+            raise DataError(
+                f"{str(path)!r} and {str(namesake)!r} share a name, which the cache goes by: rename one"
+            )
 
 
 def prepare_pairs(
@@ -174,6 +192,18 @@ def prepare_pairs(
     return pairs
 
 
+def _shippable_files(root: Path) -> set[Path]:
+    for folder in (root, root.parent, root.parent.parent):
+        manifest = folder / "manifest.csv"
+        if manifest.is_file():
+            with manifest.open(newline="", encoding="utf-8") as file:
+                rows = csv.DictReader(file)
+                return {(folder / row["path"]).resolve() for row in rows if row.get("ship") == "yes"}
+    raise DataError(
+        f"no manifest.csv in or above {str(root)!r}: it says which files may be used; or drop --shippable"
+    )
+
+
 def _check_names(footage: Footage) -> None:
     paths: dict[tuple[bool, str], Path] = {}
     for path in (*footage.clips, *footage.photos):
@@ -222,33 +252,3 @@ def _open_photo(path: Path) -> Image.Image:
             (round(image.width * enlargement), round(image.height * enlargement)), Image.Resampling.LANCZOS
         )
     return image
-
-
-def check_no_leakage(training: Footage, evaluated: Footage) -> None:
-    """Raise if training and evaluation footage share a file.
-
-    Raises:
-        DataError: a file is in both, even under another name; or two different files share a name, which
-            would be the same name in the cache. The message names them.
-    """
-    trained = [*training.clips, *training.photos]
-    by_path = {path.resolve(): path for path in trained}
-    by_name = {(path in training.photos, path.stem): path for path in trained}
-    by_size: dict[int, list[Path]] = {}
-    for path in trained:
-        by_size.setdefault(path.stat().st_size, []).append(path)
-    for path in (*evaluated.clips, *evaluated.photos):
-        twin = by_path.get(path.resolve())
-        same_size = by_size.get(path.stat().st_size, [])
-        if twin is None and same_size:  # hash only the few files that could be equal
-            digest = file_sha256(path)
-            twin = next((other for other in same_size if file_sha256(other) == digest), None)
-        if twin is not None:
-            raise DataError(
-                f"{str(path)!r} is also trained on, as {str(twin)!r}: remove it from one of the folders"
-            )
-        namesake = by_name.get((path in evaluated.photos, path.stem))
-        if namesake is not None:
-            raise DataError(
-                f"{str(path)!r} and {str(namesake)!r} share a name, which the cache goes by: rename one"
-            )

@@ -16,6 +16,9 @@ import keras
 from vsrcli.errors import EngineError, UsageError
 from vsrcli.train.device_data import device_memory_bytes
 
+DTYPE_POLICIES = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
+_BF16_FLAGS = ("amx_bf16", "avx512_bf16", "avx_ne_convert")
+
 
 def data_parallel(gpu_count: int, batch_size: int) -> Callable[[], AbstractContextManager]:
     """Choose the devices that share each batch.
@@ -53,10 +56,6 @@ def data_parallel(gpu_count: int, batch_size: int) -> Callable[[], AbstractConte
             f"--batch {batch_size} cannot be split among {len(devices)} GPUs: use a multiple of their number"
         )
     return keras.distribution.DataParallel(devices=devices).scope
-
-
-DTYPE_POLICIES = {"fp32": "float32", "bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
-_BF16_FLAGS = ("amx_bf16", "avx512_bf16", "avx_ne_convert")
 
 
 @contextlib.contextmanager

@@ -19,6 +19,73 @@ OUTPUT_LAYERS = {"filters", "residual", "filters2", "residual2"}  # last layers 
 # Jordan et al.: steepest at zero; singular values end between 0.7 and 1.2.
 NEWTON_SCHULZ_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 BACKEND_ADAM = type(keras.optimizers.Adam())  # on PyTorch, a subclass that updates all variables at once
+CHARBONNIER_EPSILON = 1e-3
+HUBER_DELTA = 0.01
+
+
+def make_optimizer(config: TrainConfig):
+    """Create the optimizer and the learning rate schedule of a run.
+
+    Returns:
+        ``(optimizer, rate)``, ``rate`` a function of the step. In fp16 the optimizer scales the loss, so that
+        small gradients survive, and skips steps that overflow.
+    """
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        max(config.steps - config.warmup, 1),
+        alpha=config.final_rate / config.learning_rate,
+        warmup_target=config.learning_rate,
+        warmup_steps=config.warmup,
+    )
+    optimizer = {"adam": Adam, "muon": Muon}[config.optimizer](
+        rate, global_clipnorm=config.clip_norm, average=config.ema
+    )
+    if config.precision == "fp16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer, rate
+
+
+def evaluation_weights(model: keras.Model, optimizer) -> list:
+    """Return the weights to validate and export, as arrays in the order of ``model.get_weights()``.
+
+    These are the averages where the optimizer has them, else the model's own (such as the statistics of batch
+    normalization).
+    """
+    averaged = getattr(optimizer, "inner_optimizer", optimizer).averaged()
+    if averaged is None:
+        return model.get_weights()
+    by_variable = {id(v): a for v, a in zip(model.trainable_variables, averaged, strict=True)}
+    return [ops.convert_to_numpy(by_variable.get(id(v), v).value) for v in model.weights]
+
+
+def sequence_loss(name: str, temporal_weight: float = 0.0, output_count: int = 1) -> Callable:
+    """Return a loss of sequences: on frames, plus a weighted loss on frame differences.
+
+    The second term, the Charbonnier loss of ``(output_t - output_{t-1}) - (truth_t - truth_{t-1})``,
+    penalizes flicker and swimming, to which a mean over single frames is nearly blind.
+
+    Args:
+        name: loss on frames, one of ``LOSSES``.
+        temporal_weight: weight of the second term; 0: none.
+        output_count: output frames per sequence, at least 2 with a ``temporal_weight``. The loss takes
+            (B, outputs, H, W, 3), or (outputs*B, H, W, 3) ordered by time and then by sequence.
+    """
+    frame_loss = _LOSS_FUNCTIONS[name]
+    if not temporal_weight:
+        return frame_loss
+
+    def loss(truth, output):
+        return frame_loss(truth, output) + temporal_weight * charbonnier(
+            frame_differences(truth), frame_differences(output)
+        )
+
+    def frame_differences(frames):
+        if len(frames.shape) == 5:
+            return frames[:, 1:] - frames[:, :-1]
+        frames = ops.reshape(frames, (output_count, -1, *frames.shape[1:]))  # outputs, B, H, W, 3
+        return frames[1:] - frames[:-1]
+
+    return loss
 
 
 class _WeightAveraging:
@@ -113,45 +180,6 @@ def newton_schulz(matrix, steps: int = 5):
     return ops.transpose(x) if tall else x
 
 
-def make_optimizer(config: TrainConfig):
-    """Create the optimizer and the learning rate schedule of a run.
-
-    Returns:
-        ``(optimizer, rate)``, ``rate`` a function of the step. In fp16 the optimizer scales the loss, so that
-        small gradients survive, and skips steps that overflow.
-    """
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        max(config.steps - config.warmup, 1),
-        alpha=config.final_rate / config.learning_rate,
-        warmup_target=config.learning_rate,
-        warmup_steps=config.warmup,
-    )
-    optimizer = {"adam": Adam, "muon": Muon}[config.optimizer](
-        rate, global_clipnorm=config.clip_norm, average=config.ema
-    )
-    if config.precision == "fp16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    return optimizer, rate
-
-
-def evaluation_weights(model: keras.Model, optimizer) -> list:
-    """Return the weights to validate and export, as arrays in the order of ``model.get_weights()``.
-
-    These are the averages where the optimizer has them, else the model's own (such as the statistics of batch
-    normalization).
-    """
-    averaged = getattr(optimizer, "inner_optimizer", optimizer).averaged()
-    if averaged is None:
-        return model.get_weights()
-    by_variable = {id(v): a for v, a in zip(model.trainable_variables, averaged, strict=True)}
-    return [ops.convert_to_numpy(by_variable.get(id(v), v).value) for v in model.weights]
-
-
-CHARBONNIER_EPSILON = 1e-3
-HUBER_DELTA = 0.01
-
-
 def charbonnier(truth, output):
     """Return the Charbonnier loss, mean of sqrt(d**2 + epsilon**2) (Lai et al., CVPR 2017, section 3.3)."""
     return ops.mean(ops.sqrt(ops.square(truth - output) + CHARBONNIER_EPSILON**2))
@@ -166,33 +194,3 @@ def huber(truth, output):
 
 _LOSS_FUNCTIONS: dict[str, Callable] = {"charbonnier": charbonnier, "huber": huber}
 assert tuple(_LOSS_FUNCTIONS) == LOSSES
-
-
-def sequence_loss(name: str, temporal_weight: float = 0.0, output_count: int = 1) -> Callable:
-    """Return a loss of sequences: on frames, plus a weighted loss on frame differences.
-
-    The second term, the Charbonnier loss of ``(output_t - output_{t-1}) - (truth_t - truth_{t-1})``,
-    penalizes flicker and swimming, to which a mean over single frames is nearly blind.
-
-    Args:
-        name: loss on frames, one of ``LOSSES``.
-        temporal_weight: weight of the second term; 0: none.
-        output_count: output frames per sequence, at least 2 with a ``temporal_weight``. The loss takes
-            (B, outputs, H, W, 3), or (outputs*B, H, W, 3) ordered by time and then by sequence.
-    """
-    frame_loss = _LOSS_FUNCTIONS[name]
-    if not temporal_weight:
-        return frame_loss
-
-    def loss(truth, output):
-        return frame_loss(truth, output) + temporal_weight * charbonnier(
-            frame_differences(truth), frame_differences(output)
-        )
-
-    def frame_differences(frames):
-        if len(frames.shape) == 5:
-            return frames[:, 1:] - frames[:, :-1]
-        frames = ops.reshape(frames, (output_count, -1, *frames.shape[1:]))  # outputs, B, H, W, 3
-        return frames[1:] - frames[:-1]
-
-    return loss
