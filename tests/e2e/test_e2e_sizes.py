@@ -128,7 +128,7 @@ def test_what_happens_is_said_in_one_line(sample: Sample, tmp_path: Path, vsr: V
     )
     fitted = "the network's x3, 192x144, shown as 4:3, fitted into 300x144 without bars\n"
     assert fitted in said(media.cfr, "--size 300x144")
-    cut = "then resampled to 128x72, shown as 16:9, cut to the middle 75.0% of its height\n"
+    cut = "then resampled to 128x72, shown as 16:9, cropped to the middle 75.0% of its height\n"
     assert f"64x48 x2: the network's x2, {cut}" in said(media.cfr, "--size 128x72 --fill")
     wide = said(media.anamorphic, "--size 300x155")
     assert "x4.688 across, x3.223 down: the network's x4" in wide

@@ -90,7 +90,7 @@ SOFT = (
 def test_a_white_disc_keeps_white_edges(
     suffix: str, sample: Sample, tmp_path: Path, vsr: Vsr, ffmpeg: Ffmpeg
 ) -> None:
-    path, target = sample(media.transparent, before=SOFT), tmp_path / f"out{suffix}"
+    path, target = sample(media.transparent, alpha_filter=SOFT), tmp_path / f"out{suffix}"
     done = vsr("upscale", path, target, *BICUBIC)
     assert done.status == 0, done.err
     assert times(target) == times(path)
