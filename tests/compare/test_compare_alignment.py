@@ -179,6 +179,5 @@ def test_labels(trio: Trio, tmp_path: Path) -> None:
     names = [video.label for video in plan_comparison([trio[0], twin]).videos]
     assert names == [f"{path.parent.name}/{path.name}" for path in (trio[0], twin)]
     assert (
-        escape_controls("line\nbreak\udcff")
-        == "line\N{REPLACEMENT CHARACTER}break\N{REPLACEMENT CHARACTER}"
+        escape_controls("line\nbreak\udcff") == "line\N{REPLACEMENT CHARACTER}break\N{REPLACEMENT CHARACTER}"
     )

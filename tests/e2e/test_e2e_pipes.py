@@ -470,17 +470,17 @@ def test_dry_run_and_info_take_no_more_than_they_need(tmp_path: Path, start: Cal
         child.stdin.write(source[:6000])  # a frame and a piece of the next; then nothing, but no end either
         child.stdin.flush()
         assert child.wait(60) == 0
-        said = (child.stdout if arguments[0] == "info" else child.stderr).read().decode()
-        assert said.startswith("stdin")
-        assert "64x48" in said
+        text = (child.stdout if arguments[0] == "info" else child.stderr).read().decode()
+        assert text.startswith("stdin")
+        assert "64x48" in text
 
 
 def test_info(sample: Sample) -> None:
     video = sample(media.cfr)
-    told = json.loads(piped("info", "-", "--json", stdin=video).out)
-    assert told["path"] == "stdin"
-    assert told["video"]["width"] == 64
-    assert [other["kind"] for other in told["other_streams"]] == ["audio"]
+    info = json.loads(piped("info", "-", "--json", stdin=video).out)
+    assert info["path"] == "stdin"
+    assert info["video"]["width"] == 64
+    assert [other["kind"] for other in info["other_streams"]] == ["audio"]
 
 
 def test_colours_that_a_stream_cannot_name(tmp_path: Path) -> None:

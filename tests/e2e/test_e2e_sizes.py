@@ -117,24 +117,24 @@ def test_fit_keeps_the_edges_and_fill_the_centre(suffix: str, tmp_path: Path, vs
 
 
 def test_what_happens_is_said_in_one_line(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
-    def said(video: Callable[..., Path], options: str) -> str:
+    def plan_of(video: Callable[..., Path], options: str) -> str:
         done = vsr("upscale", sample(video), tmp_path / "o.mp4", *BICUBIC, "-n", *options.split())
         assert done.status == 0, done.err
         return done.err
 
-    assert "scale: 64x48 x4: the network's x4, 256x192, shown as 4:3\n" in said(media.cfr, "")
-    assert "64x48 x2.5: the network's x3, then resampled to 160x120, shown as 4:3\n" in said(
+    assert "scale: 64x48 x4: the network's x4, 256x192, shown as 4:3\n" in plan_of(media.cfr, "")
+    assert "64x48 x2.5: the network's x3, then resampled to 160x120, shown as 4:3\n" in plan_of(
         media.cfr, "-s 2.5"
     )
     fitted = "the network's x3, 192x144, shown as 4:3, fitted into 300x144 without bars\n"
-    assert fitted in said(media.cfr, "--size 300x144")
+    assert fitted in plan_of(media.cfr, "--size 300x144")
     cut = "then resampled to 128x72, shown as 16:9, cropped to the middle 75.0% of its height\n"
-    assert f"64x48 x2: the network's x2, {cut}" in said(media.cfr, "--size 128x72 --fill")
-    wide = said(media.anamorphic, "--size 300x155")
+    assert f"64x48 x2: the network's x2, {cut}" in plan_of(media.cfr, "--size 128x72 --fill")
+    wide = plan_of(media.anamorphic, "--size 300x155")
     assert "x4.688 across, x3.223 down: the network's x4" in wide
     assert "note: bicubic-x4 reaches x4; from there to x4.688 frames are only resampled; --chain" in wide
-    assert "the network's x4 and x2, then resampled to 384x288" in said(media.cfr, "-s 6 --chain")
-    assert "--chain" not in said(media.cfr, "-s 4 --chain")
+    assert "the network's x4 and x2, then resampled to 384x288" in plan_of(media.cfr, "-s 6 --chain")
+    assert "--chain" not in plan_of(media.cfr, "-s 4 --chain")
 
 
 @pytest.mark.parametrize(
@@ -215,21 +215,21 @@ CHAIN = Options(
 
 
 def upscaled(source: Path, target: Path, options: Options, until: int | None = None) -> list[str]:
-    """What was said."""
-    told: list[str] = []
+    """Run, or stop after ``until`` frames; return the notices."""
+    notices: list[str] = []
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def on_progress(progress: object) -> None:
         if until is not None and progress.done >= until:  # type: ignore[attr-defined]
-            raise Stop
+            raise StopError
 
     try:
-        run_job(prepare_job(source, target, options), on_progress=on_progress, on_notice=told.append)
-    except Stop:
+        run_job(prepare_job(source, target, options), on_progress=on_progress, on_notice=notices.append)
+    except StopError:
         assert until is not None
-    return told
+    return notices
 
 
 def test_a_chain_is_both_steps_by_hand(tmp_path: Path) -> None:
@@ -277,9 +277,9 @@ def test_another_size_is_another_video(sample: Sample, tmp_path: Path) -> None:
         (replace(before, size=None, chain=False), "chain"),
     ):
         upscaled(source, target, before, until=12)
-        told = upscaled(source, target, other)
-        assert told[0].startswith("starting afresh instead of going on from 10 finished frames: "), told
-        assert changed in told[0], told
+        notices = upscaled(source, target, other)
+        assert notices[0].startswith("starting afresh instead of going on from 10 finished frames: "), notices
+        assert changed in notices[0], notices
         assert not workdir_for(target).exists()
         target.unlink()
         before = other

@@ -25,12 +25,12 @@ def long_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def running(long_video: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A run that has begun to write ``tmp_path/out.mp4``, and what it has said so far."""
+    """A run that has begun to write ``tmp_path/out.mp4``, and what it has printed so far."""
     child = spawn("upscale", long_video, tmp_path / "out.mp4", *SLOW)
     try:
-        said = read_until(child, "engine:")
+        stderr = read_until(child, "engine:")
         eventually(lambda: any(path.stat().st_size for path in tmp_path.glob(".out.mp4.vsr/.*.part.mov")))
-        yield child, said
+        yield child, stderr
     finally:
         child.kill()
         child.communicate()
@@ -46,11 +46,11 @@ def ffmpegs(child: subprocess.Popen[str]) -> dict[str, psutil.Process]:
 def test_signals(
     sent: signal.Signals, status: int, running: tuple[subprocess.Popen[str], str], tmp_path: Path
 ) -> None:
-    child, said = running
+    child, stderr = running
     helpers = ffmpegs(child)
     assert set(helpers) == {"decoder", "encoder"}
     child.send_signal(sent)
-    done = complete(child, stderr=said)
+    done = complete(child, stderr=stderr)
     assert (done.status, done.out) == (status, "")
     last = done.err.splitlines()[-1]
     assert last.startswith("vsr: stopped at frame ")
@@ -64,9 +64,9 @@ def test_signals(
 def test_an_ffmpeg_that_dies(
     victim: str, running: tuple[subprocess.Popen[str], str], tmp_path: Path, long_video: Path
 ) -> None:
-    child, said = running
+    child, stderr = running
     ffmpegs(child)[victim].kill()
-    done = complete(child, stderr=said)
+    done = complete(child, stderr=stderr)
     done.fails(1, "SIGKILL", long_video.name if victim == "decoder" else "out.mp4")
     assert list(tmp_path.iterdir()) == []
 
@@ -74,9 +74,9 @@ def test_an_ffmpeg_that_dies(
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of other processes are Linux's")
 def test_a_file_that_may_not_grow(running: tuple[subprocess.Popen[str], str], tmp_path: Path) -> None:
     """As near to a full disk as a test may come."""
-    child, said = running
+    child, stderr = running
     resource.prlimit(ffmpegs(child)["encoder"].pid, resource.RLIMIT_FSIZE, (1, 1))
-    complete(child, stderr=said).fails(1, "out.mp4", "full disk")
+    complete(child, stderr=stderr).fails(1, "out.mp4", "full disk")
     assert list(tmp_path.iterdir()) == []
 
 

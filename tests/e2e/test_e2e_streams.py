@@ -79,7 +79,7 @@ def see_through(path: Path, ffmpeg: Ffmpeg) -> list[Frame]:
         return list(decoder)
 
 
-# A soft white disc, black where nothing is seen.
+# A soft white disc, black where it is transparent.
 SOFT = (
     "format=rgba,geq=r='255*lt(hypot(X-32,Y-24),20)':g='255*lt(hypot(X-32,Y-24),20)'"
     ":b='255*lt(hypot(X-32,Y-24),20)':a='clip(64*(20-hypot(X-32,Y-24)),0,255)'"
@@ -101,8 +101,8 @@ def test_a_white_disc_keeps_white_edges(
         colours, opacity = after.pixels / full, after.alpha / full
         wanted = resize_alpha(before.alpha, 96, 128) / 255
         assert np.abs(opacity - wanted).max() < 0.03
-        seen = fill_transparent(before.pixels, before.alpha) / np.float32(255)
-        image = interpolate(seen, 2).clip(0, 1)
+        filled = fill_transparent(before.pixels, before.alpha) / np.float32(255)
+        image = interpolate(filled, 2).clip(0, 1)
         assert np.abs(colours - image)[wanted > 0.1].max() < 0.06
         on_white = colours * opacity[..., None] + 1 - opacity[..., None]
         assert on_white.min() > 0.95  # no dark fringe

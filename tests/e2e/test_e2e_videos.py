@@ -73,7 +73,7 @@ def test_everything_goes_along(before: str, after: str, sample: Sample, tmp_path
     assert kinds == [("audio", "eng"), ("audio", "deu"), ("subtitle", "fra")]
     assert [mark.metadata["title"] for mark in source.chapters] == ["Opening; part = 1", "Ende"]
     assert packets(target, "audio") == packets(path, "audio")
-    assert ("note: subtitle #3" in done.err) == (before != after)  # told where it is converted
+    assert ("note: subtitle #3" in done.err) == (before != after)  # where it is converted
 
 
 def test_the_pixels_are_those_of_the_interpolation(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:

@@ -141,9 +141,7 @@ def test_several_files_some_of_them_invalid(
     ):
         expect(user.card(path.name).get_by_role("alert")).to_have_text(message)
     user.page.reload()  # the server has stored the reason
-    expect(user.card(markup.name).get_by_role("alert")).to_have_text(
-        "This file is not a readable video."
-    )
+    expect(user.card(markup.name).get_by_role("alert")).to_have_text("This file is not a readable video.")
     user.card(markup.name).get_by_role("button", name="Delete").click()
     expect(user.card(markup.name)).to_have_count(0)
     user.leave("status of 422")

@@ -110,7 +110,7 @@ def match_files(path: Path) -> MatchedFiles | None:
         if pattern is not None and not os.path.lexists(path):
             return _match_number_pattern(path, pattern)
         if glob.has_magic(str(path)) and not os.path.lexists(path):
-            names = [Path(name) for name in glob.glob(str(path))]
+            names = [Path(name) for name in glob.glob(str(path))]  # noqa: PTH207 - all of it is a pattern
             files = [file for file in names if file.is_file() and is_image_name(file)]
             return _sorted_one_format(files, f"{path}: no image matches this pattern")
     except (OSError, ValueError) as error:
