@@ -58,8 +58,8 @@ _ILLEGAL = -4  # SIGILL
 
 _BACKEND_SCRIPT = """
 import json
-from vsrcli.inference.keras import gpus
-names = gpus()
+from vsrcli.inference.keras import list_gpus
+names = list_gpus()
 import keras
 print(json.dumps({"backend": keras.backend.backend(), "gpus": names}))
 """

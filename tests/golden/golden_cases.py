@@ -27,6 +27,11 @@ def case(name: str) -> Callable[[Callable[[Runner], Any]], Callable[[Runner], An
     return named
 
 
+def _saved(message: dict[str, Any]) -> int:
+    """Frames that an interruption would not lose, by the key of the new or the old program."""
+    return message.get("saved", message.get("kept", 0))
+
+
 @case("other/options")
 def options(runner: Runner) -> Any:
     """Names of all commands' options and arguments."""
@@ -130,7 +135,7 @@ def resumed(runner: Runner) -> Any:
     after = random.randint(16, 50)
     assert child.stderr is not None
     for text in child.stderr:
-        if json.loads(text).get("kept", 0) and json.loads(text)["done"] >= after:
+        if _saved(json.loads(text)) and json.loads(text)["done"] >= after:
             break
     child.kill()
     status = child.wait()
@@ -162,7 +167,7 @@ def interrupted(runner: Runner) -> Any:
     last = ""
     for text in child.stderr:
         last = text
-        if json.loads(text).get("kept", 0):
+        if _saved(json.loads(text)):
             child.send_signal(signal.SIGINT)
             break
     rest = child.stderr.read()
