@@ -33,6 +33,8 @@ def test_all_checks(vsr: Vsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert all(set(each) == {"name", "state", "text", "remedy"} for each in findings)
     problems = [each for each in findings if each["state"] == "problem"]
     assert (run.status == 1) == bool(problems)
+    (backend,) = [each for each in findings if each["name"] == "Keras"]
+    assert backend["state"] == "ok", backend
     (test,) = [each for each in findings if each["name"] == "self-test"]
     assert test["state"] == "ok", test
     assert "10 frames" in test["text"]
