@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from vsrcli.media.output_plan import EncodeOptions
     from vsrcli.pipeline.job import Job, prepare_job
     from vsrcli.pipeline.options import Options
-    from vsrcli.pipeline.run import Progress, Result, run_job, upscale
+    from vsrcli.pipeline.progress import Progress, Reporter, Result
+    from vsrcli.pipeline.run import run_job, upscale
 
 __all__ = [
     "EncodeOptions",
     "Job",
     "Options",
     "Progress",
+    "Reporter",
     "Result",
     "VsrError",
     "__version__",
@@ -37,8 +39,9 @@ _MODULES = {
     "EncodeOptions": "media.output_plan",
     "Job": "pipeline.job",
     "Options": "pipeline.options",
-    "Progress": "pipeline.run",
-    "Result": "pipeline.run",
+    "Progress": "pipeline.progress",
+    "Reporter": "pipeline.progress",
+    "Result": "pipeline.progress",
     "VsrError": "errors",
     "prepare_job": "pipeline.job",
     "run_job": "pipeline.run",

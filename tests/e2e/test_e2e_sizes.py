@@ -20,6 +20,7 @@ from vsrcli.frames.resample import interpolate, resize
 from vsrcli.inference.wrappers import ChainedTilePlan
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.probe import probe
+from vsrcli.pipeline.progress import CallbackReporter
 from vsrcli.system.files import workdir_for
 
 Vsr = Callable[..., Outcome]
@@ -226,7 +227,7 @@ def upscaled(source: Path, target: Path, options: Options, until: int | None = N
             raise StopError
 
     try:
-        run_job(prepare_job(source, target, options), on_progress=on_progress, on_notice=notices.append)
+        run_job(prepare_job(source, target, options), CallbackReporter(on_progress, notices.append))
     except StopError:
         assert until is not None
     return notices

@@ -21,6 +21,7 @@ from vsrcli.errors import DecodeError, EncodeError, OutputError, VsrError
 from vsrcli.images import publish
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.pipeline.image_output import ImageSequenceOutput
+from vsrcli.pipeline.progress import CallbackReporter
 
 Vsr = Callable[..., Outcome]
 OPTIONS = Options(scale=Fraction(2), model="bicubic", segment=4)
@@ -53,7 +54,7 @@ def upscale(
             raise RunStoppedError
 
     with contextlib.suppress(RunStoppedError):
-        run_job(prepare_job(source, target, options), on_progress=on_progress, on_notice=notices.append)
+        run_job(prepare_job(source, target, options), CallbackReporter(on_progress, notices.append))
     return frame_count, notices
 
 
@@ -125,7 +126,7 @@ def test_a_foreign_image_that_appears_meanwhile_is_not_touched(source: Path, tmp
         (tmp_path / "out" / "006.png").write_bytes(b"mine")
 
     with pytest.raises(EncodeError, match=r"006\.png has come into being meanwhile"):
-        run_job(job, on_progress=on_progress)
+        run_job(job, CallbackReporter(on_progress))
     assert contents(tmp_path / "out")["006.png"] == b"mine"
     assert sorted(contents(tmp_path / "out")) == ["001.png", "002.png", "003.png", "004.png", "006.png"]
 
@@ -261,7 +262,7 @@ def test_two_runs_do_not_meet(source: Path, tmp_path: Path) -> None:
                 run_job(second)
             refusals.append(error.value)
 
-    assert run_job(first, on_progress=on_progress).frames == COUNT
+    assert run_job(first, CallbackReporter(on_progress)).frames == COUNT
     assert len(contents(tmp_path / "out")) == COUNT
 
 

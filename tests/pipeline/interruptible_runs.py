@@ -12,6 +12,7 @@ from pathlib import Path
 from vsrcli import Options, Progress, Result, prepare_job, run_job
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.media.output_plan import EncodeOptions
+from vsrcli.pipeline.progress import CallbackReporter
 from vsrcli.system.files import workdir_for
 
 FAST = EncodeOptions(preset="ultrafast")
@@ -56,7 +57,7 @@ def upscale_until(
 
     job = prepare_job(source, target, options)
     with contextlib.suppress(StopRunError):
-        log.result = run_job(job, on_progress=on_progress, on_notice=log.notices.append)
+        log.result = run_job(job, CallbackReporter(on_progress, log.notices.append))
     return log
 
 

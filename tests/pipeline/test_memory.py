@@ -20,6 +20,7 @@ from vsrcli.frames.tiling import plan_tiles
 from vsrcli.models.architectures import ARCHITECTURES
 from vsrcli.pipeline import memory
 from vsrcli.pipeline.memory import MemoryBudget, Workload, choose_tiles, estimate_memory, memory_budget
+from vsrcli.pipeline.progress import CallbackReporter
 
 GIB = 2**30
 NETWORKS = [each for each in ARCHITECTURES.values() if each.module]
@@ -199,7 +200,7 @@ def test_bursts_give_identical_output(
     less = replace(job, memory_budget=MemoryBudget(job.memory_estimate().total, explicit=True))
     assert not less.fits_budget(replace(job.tiles, burst=1))
     notices: list[str] = []
-    result = run_job(less, on_notice=notices.append)
+    result = run_job(less, CallbackReporter(on_notice=notices.append))
     assert result.resumed == 12
     assert any("to save memory, going on" in notice for notice in notices)
     assert raw_frames(resumed, tmp_path) == raw_frames(plain, tmp_path)

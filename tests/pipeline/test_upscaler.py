@@ -18,6 +18,7 @@ from vsrcli.errors import NonFiniteError, OutOfMemoryError, VsrError
 from vsrcli.frames.tiling import plan_tiles, retile_state
 from vsrcli.inference.tiled import TiledStream
 from vsrcli.pipeline import upscaler as upscaler_module
+from vsrcli.pipeline.progress import CallbackReporter
 from vsrcli.pipeline.upscaler import Upscaler
 
 HEIGHT, WIDTH, COUNT, OVERLAP = 40, 56, 9, 2
@@ -176,7 +177,7 @@ def upscale_in_bursts(
         fits_budget=lambda tiles: True,
     )
     tiles = replace(plan_tiles(HEIGHT, WIDTH, 44, OVERLAP), burst=burst)
-    stream = Upscaler(job, tiles, notices.append).open_stream()
+    stream = Upscaler(job, tiles, CallbackReporter(on_notice=notices.append)).open_stream()
     frames = np.random.default_rng(0).random((BURST_FRAME_COUNT, HEIGHT, WIDTH, 3)).astype(np.float32)
     results = [stream.push(frame) for frame in frames]
     actual = [result for result in results if result is not None] + stream.flush()

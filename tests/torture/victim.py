@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job
+from vsrcli.pipeline.progress import CallbackReporter
 
 FRAME = "vsr.frame"
 EVENTS = {FRAME, "os.remove", "os.rmdir", "subprocess.Popen"}
@@ -49,7 +50,7 @@ def main() -> None:
         sys.audit(FRAME)
 
     sys.addaudithook(count)
-    run_job(job, on_progress=on_progress)
+    run_job(job, CallbackReporter(on_progress))
     print(event_count, flush=True)
 
 

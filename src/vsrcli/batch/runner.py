@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 
 from vsrcli.batch.ledger import Identity, Ledger
 from vsrcli.batch.planning import PlannedTask
-from vsrcli.batch.task import BatchObserver, Callbacks, EngineCache, Outcome, failure_outcome, upscale_one
+from vsrcli.batch.task import (
+    BatchReporter,
+    EngineCache,
+    Outcome,
+    TaskReporter,
+    failure_outcome,
+    upscale_one,
+)
 from vsrcli.batch.worker import WorkItem
 from vsrcli.batch.workers import WorkerPool
 from vsrcli.errors import OutputError
 from vsrcli.pipeline.options import Options
-from vsrcli.pipeline.run import Progress
+from vsrcli.system.signals import CancelToken
 
 
 class BatchRun:
@@ -25,10 +31,9 @@ class BatchRun:
         options: of each task.
         ledger: records what is started and finished.
         fingerprint: of the options, see :func:`~vsrcli.batch.ledger.options_fingerprint`.
-        observer: notified of everything.
+        reporter: receives everything that happens.
         fail_fast: after a failure, start no task and stop the running ones.
-        raise_if_cancelled: raises if a signal has arrived.
-        is_cancelled: returns whether a signal has arrived.
+        cancel: asked between frames.
 
     Attributes:
         outcomes: of all tasks, in their order; up to date at any time.
@@ -40,17 +45,15 @@ class BatchRun:
         options: Options,
         ledger: Ledger,
         fingerprint: Mapping[str, str],
-        observer: BatchObserver,
+        reporter: BatchReporter,
+        cancel: CancelToken,
         *,
         fail_fast: bool = False,
-        raise_if_cancelled: Callable[[], None] = lambda: None,
-        is_cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         self.outcomes = [each.outcome for each in planned]
         self._tasks = [each.task for each in planned]
         self._options, self._fingerprint, self._ledger = options, fingerprint, ledger
-        self._observer, self._fail_fast = observer, fail_fast
-        self._raise_if_cancelled, self._is_cancelled = raise_if_cancelled, is_cancelled
+        self._reporter, self._cancel, self._fail_fast = reporter, cancel, fail_fast
 
     @property
     def waiting(self) -> list[int]:
@@ -70,7 +73,8 @@ class BatchRun:
                     return
                 continue
             task = self._tasks[index]
-            outcome = upscale_one(task.source, task.target, self._options, engines, self._callbacks(index))
+            reporter = TaskReporter(self._reporter, index)
+            outcome = upscale_one(task.source, task.target, self._options, engines, reporter, self._cancel)
             if not self._end(index, outcome):
                 return
 
@@ -88,20 +92,13 @@ class BatchRun:
             task = self._tasks[index]
             return WorkItem(index, task.source, task.target, self._options, threads)
 
-        with WorkerPool(jobs, self._observer) as pool:
+        with WorkerPool(jobs, self._reporter) as pool:
             pool.run(self.waiting, begin, self._end)
-
-    def _callbacks(self, index: int) -> Callbacks:
-        def on_progress(progress: Progress) -> None:
-            self._raise_if_cancelled()
-            self._observer.on_progress(index, progress)
-
-        return Callbacks(partial(self._observer.on_notice, index), on_progress, self._is_cancelled)
 
     def _begin(self, index: int) -> bool:
         """Record the start of a task; return False if that failed and the task with it."""
         task = self._tasks[index]
-        self._observer.on_start(index)
+        self._reporter.start(index)
         try:
             with contextlib.suppress(OSError):  # a missing source is reported when it is opened
                 self._ledger.begin(task.target, Identity.of(task.source), self._fingerprint)
@@ -120,8 +117,8 @@ class BatchRun:
             else:
                 self._ledger.abandon(target)
         except (OutputError, OSError) as error:
-            self._observer.on_notice(index, f"done, but that cannot be recorded: {error}")
-        self._observer.on_end(index, outcome)
+            self._reporter.notice(index, f"done, but that cannot be recorded: {error}")
+        self._reporter.end(index, outcome)
         return outcome.status != "stopped" and not (self._fail_fast and outcome.status == "failed")
 
 

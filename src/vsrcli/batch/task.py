@@ -1,7 +1,7 @@
 """Run one task of a batch: from its paths to an :class:`Outcome`. No error but a signal gets out.
 
-:class:`BatchObserver` is notified of the tasks of a batch, :class:`Callbacks` of a single one.
-:class:`EngineCache` keeps models loaded from one task to the next.
+:class:`BatchReporter` receives what happens to the tasks of a batch. :class:`EngineCache` keeps models loaded
+from one task to the next.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from vsrcli.batch.discovery import Task
 from vsrcli.batch.ledger import Identity
@@ -21,8 +21,10 @@ from vsrcli.inference.types import Engine
 from vsrcli.pipeline.checkpoint import read_journal
 from vsrcli.pipeline.job import prepare_job
 from vsrcli.pipeline.options import Options
-from vsrcli.pipeline.run import Progress, run_job
+from vsrcli.pipeline.progress import Progress, Reporter
+from vsrcli.pipeline.run import run_job
 from vsrcli.system.files import workdir_for
+from vsrcli.system.signals import CancelToken
 
 Status = Literal["done", "skipped", "failed", "stopped", "waiting"]
 
@@ -80,39 +82,67 @@ class Outcome:
 WAITING = Outcome("waiting", reason="not started")
 
 
-class BatchObserver(Protocol):
-    """Notified of the tasks of a batch, which are known by their index in the task list."""
+class BatchReporter:
+    """Receives what happens to the tasks of a batch, which are known by their index in the task list.
 
-    def on_start(self, index: int) -> None:
-        """A task starts."""
-        ...
-
-    def on_notice(self, index: int, text: str) -> None:
-        """There is something worth a line."""
-        ...
-
-    def on_progress(self, index: int, progress: Progress) -> None:
-        """A frame has been written."""
-        ...
-
-    def on_end(self, index: int, outcome: Outcome) -> None:
-        """A task has ended."""
-        ...
-
-
-@dataclass(frozen=True)
-class Callbacks:
-    """Callbacks for one task.
-
-    Attributes:
-        on_notice: called with each line worth printing.
-        on_progress: called after every frame.
-        is_cancelled: returns whether a signal has arrived: then an error counts as its consequence.
+    This one ignores everything, see :class:`~vsrcli.pipeline.progress.Reporter`.
     """
 
-    on_notice: Callable[[str], None]
-    on_progress: Callable[[Progress], None]
-    is_cancelled: Callable[[], bool] = lambda: False
+    def start(self, index: int) -> None:
+        """Report that a task starts."""
+
+    def notice(self, index: int, text: str) -> None:
+        """Report something worth a line."""
+
+    def progress(self, index: int, progress: Progress) -> None:
+        """Report that a frame has been written."""
+
+    def end(self, index: int, outcome: Outcome) -> None:
+        """Report that a task has ended."""
+
+
+class SendingReporter(BatchReporter):
+    """Sends what happens to another process, progress at most every :attr:`INTERVAL` seconds.
+
+    Args:
+        send: called with the name of a method of :class:`BatchReporter` and its arguments.
+    """
+
+    INTERVAL = 0.1
+
+    def __init__(self, send: Callable[[str, int, object], None]) -> None:
+        self._send, self._next_progress = send, 0.0
+
+    def notice(self, index: int, text: str) -> None:
+        self._send("notice", index, text)
+
+    def progress(self, index: int, progress: Progress) -> None:
+        now = time.monotonic()
+        if now >= self._next_progress or progress.done == progress.total:
+            self._next_progress = now + self.INTERVAL
+            self._send("progress", index, progress)
+
+    def end(self, index: int, outcome: Outcome) -> None:
+        self._send("end", index, outcome)
+
+
+class TaskReporter(Reporter):
+    """Passes the notices and progress of one task to the reporter of its batch.
+
+    Attributes:
+        latest: the last progress, None before the first.
+    """
+
+    def __init__(self, batch: BatchReporter, index: int) -> None:
+        self.latest: Progress | None = None
+        self._batch, self._index = batch, index
+
+    def notice(self, text: str) -> None:
+        self._batch.notice(self._index, text)
+
+    def progress(self, progress: Progress) -> None:
+        self.latest = progress
+        self._batch.progress(self._index, progress)
 
 
 class EngineCache:
@@ -160,7 +190,12 @@ class EngineCache:
 
 
 def upscale_one(
-    source: Path, target: Path, options: Options, engines: EngineCache, callbacks: Callbacks
+    source: Path,
+    target: Path,
+    options: Options,
+    engines: EngineCache,
+    reporter: TaskReporter,
+    cancel: CancelToken,
 ) -> Outcome:
     """Run one task.
 
@@ -168,35 +203,27 @@ def upscale_one(
         source, target: paths; the target's folder is created if it does not exist.
         options: of all tasks.
         engines: loads models.
-        callbacks: notified of notices and progress.
+        reporter: receives notices and progress.
+        cancel: once it is set, an error counts as its consequence.
 
     Returns:
         ``done``, ``failed`` or ``stopped``; any error becomes the outcome's reason.
     """
-    start_time, latest = time.perf_counter(), None
-
-    def on_progress(progress: Progress) -> None:
-        nonlocal latest
-        latest = progress
-        callbacks.on_progress(progress)
-
+    start_time = time.perf_counter()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         job = prepare_job(source, target, options)
         source_identity = Identity.of(source)
         for text in job.plan.notices:
-            callbacks.on_notice(text)
+            reporter.notice(text)
         engines.evict_other_sizes(job.tiles.tile_height, job.tiles.tile_width)
-        result = run_job(
-            job, on_progress=on_progress, on_notice=callbacks.on_notice, load_engine=engines.load
-        )
+        result = run_job(job, reporter, cancel, load_engine=engines.load)
     except Exception as error:
-        progress: Progress | None = latest
-        seconds = time.perf_counter() - start_time
-        outcome = failure_outcome(error, _saved_frames(target), stopped=callbacks.is_cancelled())
-        if progress is None:
+        latest, seconds = reporter.latest, time.perf_counter() - start_time
+        outcome = failure_outcome(error, _saved_frames(target), stopped=bool(cancel.signum))
+        if latest is None:
             return replace(outcome, seconds=seconds)
-        return replace(outcome, frames=progress.done, resumed=progress.resumed, seconds=seconds)
+        return replace(outcome, frames=latest.done, resumed=latest.resumed, seconds=seconds)
     return Outcome(
         "done",
         frames=result.frames,

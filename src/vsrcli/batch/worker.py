@@ -12,7 +12,6 @@ import pickle
 import queue
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +21,7 @@ from typing import IO, Any
 
 from vsrcli.errors import SignalInterruptError
 from vsrcli.pipeline.options import Options
-
-REPORT_INTERVAL = 0.1  # seconds between two reports of progress
+from vsrcli.system.signals import CancelToken
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class WorkItem:
 def main() -> None:
     """Run the worker until stdin ends.
 
-    Messages are tuples (name of a method of ``BatchObserver``, index, argument).
+    Messages are tuples (name of a method of ``BatchReporter``, index, argument).
     """
     stop = _StopRequest()
     with contextlib.suppress(SignalInterruptError):
@@ -58,11 +56,11 @@ def main() -> None:
         _run_items(items, partial(_send, outbox, stop), stop)
 
 
-class _StopRequest:
+class _StopRequest(CancelToken):
     """Turns a signal, or the end of stdin, into one exception in the main thread."""
 
     def __init__(self) -> None:
-        self.received = False
+        super().__init__()
         self._deferred = False
 
     def install(self) -> None:
@@ -79,15 +77,6 @@ class _StopRequest:
 
             _thread.interrupt_main(signal.SIGTERM)
 
-    def raise_if_cancelled(self) -> None:
-        """Raise again if the handler's exception was lost, in a callback from native code, say.
-
-        Raises:
-            SignalInterruptError: a stop was requested.
-        """
-        if self.received:
-            raise SignalInterruptError("stopped", signum=signal.SIGTERM)
-
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
         """Let no exception interrupt the block; :meth:`raise_if_cancelled` finds what arrived meanwhile."""
@@ -98,38 +87,24 @@ class _StopRequest:
             self._deferred = False
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if not self.received:
-            self.received = True
+        if not self.signum:
+            self.signum = signal.SIGTERM
             if not self._deferred:
                 self.raise_if_cancelled()
 
 
 def _run_items(
-    items: queue.SimpleQueue[WorkItem | None], send: Callable[..., None], stop: _StopRequest
+    items: queue.SimpleQueue[WorkItem | None], send: Callable[..., None], cancel: _StopRequest
 ) -> None:
-    from vsrcli.batch.task import Callbacks, EngineCache, upscale_one
-    from vsrcli.pipeline.run import Progress
+    from vsrcli.batch.task import EngineCache, SendingReporter, TaskReporter, upscale_one
 
-    engines = EngineCache()
+    engines, reporter = EngineCache(), SendingReporter(send)
     while (item := items.get()) is not None:
-        index, last_report = item.index, 0.0
-
-        def on_progress(progress: Progress, index: int = index) -> None:
-            nonlocal last_report
-            if time.monotonic() - last_report >= REPORT_INTERVAL or progress.done == progress.total:
-                last_report = time.monotonic()
-                send("on_progress", index, progress)
-            stop.raise_if_cancelled()
-
-        def on_notice(text: str, index: int = index) -> None:
-            send("on_notice", index, text)
-            stop.raise_if_cancelled()
-
         _limit_threads(item)
-        stop.raise_if_cancelled()
-        callbacks = Callbacks(on_notice, on_progress, lambda: stop.received)
-        outcome = upscale_one(item.source, item.target, item.options, engines, callbacks)
-        send("on_end", index, outcome)
+        cancel.raise_if_cancelled()
+        task_reporter = TaskReporter(reporter, item.index)
+        outcome = upscale_one(item.source, item.target, item.options, engines, task_reporter, cancel)
+        reporter.end(item.index, outcome)
 
 
 def _limit_threads(item: WorkItem) -> None:

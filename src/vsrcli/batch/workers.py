@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from vsrcli.batch.task import BatchObserver, Outcome
+from vsrcli.batch.task import BatchReporter, Outcome
 from vsrcli.batch.worker import WorkItem
 from vsrcli.media.process import describe_exit
 
@@ -32,11 +32,11 @@ class WorkerPool:
 
     Args:
         size: maximum number of workers.
-        observer: notified of notices and progress; :meth:`run` itself reports ends.
+        reporter: receives notices and progress; :meth:`run` itself reports ends.
     """
 
-    def __init__(self, size: int, observer: BatchObserver) -> None:
-        self._size, self._observer = size, observer
+    def __init__(self, size: int, reporter: BatchReporter) -> None:
+        self._size, self._reporter = size, reporter
         self._events: queue.SimpleQueue[tuple[WorkerProcess, Any]] = queue.SimpleQueue()
         self._workers: list[WorkerProcess] = []
         self._stopping = False
@@ -100,10 +100,10 @@ class WorkerPool:
         if message is None:
             return self._handle_exit(worker, on_end)
         method, index, argument = message
-        if method == "on_end":
+        if method == "end":
             worker.item = None
             return on_end(index, argument)
-        getattr(self._observer, method)(index, argument)
+        getattr(self._reporter, method)(index, argument)
         return True
 
     def _next_event(self) -> tuple[WorkerProcess, Any]:

@@ -1,6 +1,6 @@
 """Benchmark a model on this machine: alone, behind a decoder, and between decoder and encoder.
 
-Time is measured around :mod:`vsrcli.pipeline.run`, with parts of it replaced by timed ones. One thread there
+Time is measured in :mod:`vsrcli.pipeline.run`, with timed parts: decoder, engine and output. One thread there
 takes frames from the decoder, hands them to the network, and results to the encoder. So these calls last as
 long as it waits for each, and the remaining time is its own work: shots, colours, tiles.
 """
@@ -23,11 +23,15 @@ from vsrcli._version import __version__
 from vsrcli.bench.peak_memory import PeakMemory
 from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan
+from vsrcli.inference.selection import open_engine
 from vsrcli.inference.types import Engine, Stream
 from vsrcli.media.resumable_decoder import ResumableDecoder
+from vsrcli.media.types import Frame
 from vsrcli.pipeline import run
 from vsrcli.pipeline.job import Job, Options, prepare_job
 from vsrcli.pipeline.memory import multiply_adds
+from vsrcli.pipeline.outputs import Output, open_output
+from vsrcli.pipeline.progress import CallbackReporter, Reporter
 from vsrcli.pipeline.run import run_job
 from vsrcli.pipeline.upscaler import Upscaler
 
@@ -145,7 +149,7 @@ def measure(
     """
     job = prepare_job(source, folder / "encoded.mkv", replace(options, resume=False))
     on_step("the model alone")
-    upscaler = Upscaler(job, job.tiles, on_step)
+    upscaler = Upscaler(job, job.tiles, CallbackReporter(on_notice=on_step))
     network = median_run([_measure_network(job, upscaler, frames) for _ in range(runs)])
     engine = upscaler.engine
     del upscaler
@@ -209,8 +213,20 @@ def _measure_network(job: Job, upscaler: Upscaler, frames: int) -> RunFigures:
 
 def _measure_pipeline(job: Job, *, encoded: bool) -> RunFigures:
     """Measure a run of the pipeline."""
-    with PeakMemory() as peak, timed_pipeline(encoded=encoded) as clock:
-        result = run_job(job)
+    clock = StageClock()
+
+    def load_engine(*arguments: Any, **options: Any) -> Engine:
+        with clock("start"):
+            return cast(Engine, TimedEngine(open_engine(*arguments, **options), clock))
+
+    def open_timed_output(job: Job, reporter: Reporter) -> Any:
+        return TimedOutput(open_output(job, reporter), clock) if encoded else NullOutput(job)
+
+    def timed_frames(*arguments: Any) -> Any:
+        return TimedDecoder(ResumableDecoder(*arguments), clock)
+
+    with PeakMemory() as peak, mock.patch.object(run, "ResumableDecoder", timed_frames):
+        result = run_job(job, load_engine=load_engine, open_output=open_timed_output)
     start = clock.seconds["start"]
     return _figures(job, result.frames, result.seconds - start, start, clock.shares(result.seconds), peak)
 
@@ -254,40 +270,6 @@ class StageClock:
         return {**shares, "other": max(1 - sum(shares.values()), 0.0)}
 
 
-@contextlib.contextmanager
-def timed_pipeline(*, encoded: bool) -> Iterator[StageClock]:
-    """Replace parts of ``pipeline.run`` by timed ones in the block; yield the clock.
-
-    Args:
-        encoded: False: frames are upscaled and discarded.
-    """
-    clock, open_real_output = StageClock(), run.open_output
-
-    class TimedFrames(ResumableDecoder):
-        def __iter__(self) -> Iterator[Any]:
-            frames = super().__iter__()
-            while True:
-                with clock("decode"):
-                    frame = next(frames, None)
-                if frame is None:
-                    return
-                yield frame
-
-    class TimedUpscaler(Upscaler):
-        def __init__(self, *arguments: Any) -> None:
-            with clock("start"):
-                super().__init__(*arguments)
-            self.engine = cast(Engine, TimedEngine(self.engine, clock))
-
-    def timed_output(job: Job, on_notice: Callable[[str], None]) -> Any:
-        return TimedOutput(open_real_output(job, on_notice), clock) if encoded else NullOutput(job)
-
-    with mock.patch.multiple(
-        run, open_output=timed_output, Upscaler=TimedUpscaler, ResumableDecoder=TimedFrames
-    ):
-        yield clock
-
-
 class TimedEngine:
     """An engine whose streams are timed; compiling counts as ``start``."""
 
@@ -327,12 +309,38 @@ class TimedStream:
             self._stream.restore(state)
 
 
+class TimedDecoder:
+    """Yields the frames of a decoder; the wait for each is timed."""
+
+    def __init__(self, decoder: Any, clock: StageClock) -> None:
+        self._decoder, self._clock = decoder, clock
+
+    def __enter__(self) -> Self:
+        self._decoder.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._decoder.__exit__(*exception)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._decoder, name)
+
+    def __iter__(self) -> Iterator[Frame]:
+        frames = iter(self._decoder)
+        while True:
+            with self._clock("decode"):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
+
+
 class TimedOutput:
     """A timed output, see :class:`~vsrcli.pipeline.outputs.Output`."""
 
     _TIMED = ("write", "checkpoint_if_due", "end_of_frames", "finalize")
 
-    def __init__(self, output: Any, clock: StageClock) -> None:
+    def __init__(self, output: Output, clock: StageClock) -> None:
         self._output, self._clock = output, clock
 
     def __enter__(self) -> Self:

@@ -238,9 +238,8 @@ class BatchCommand:
                 self._ledger,
                 self._fingerprint,
                 progress,
+                cancel,
                 fail_fast=settings.fail_fast,
-                raise_if_cancelled=cancel.raise_if_cancelled,
-                is_cancelled=lambda: bool(cancel.signum),
             )
             self.outcomes = batch_run.outcomes
             if self._jobs > 1:

@@ -20,7 +20,7 @@ from vsrcli.cli.help import option
 
 if TYPE_CHECKING:
     from vsrcli.pipeline.job import Job
-    from vsrcli.pipeline.run import Progress, Result
+    from vsrcli.pipeline.progress import Progress, Result
 
 MESSAGES = "vsrcli.messages"  # key in the context's meta: the JsonMessages in use, if any
 STYLES = ("auto", "bar", "lines", "json", "none")

@@ -16,11 +16,11 @@ from vsrcli.cli.types import TimeParam
 from vsrcli.cli.upscale_options import build_options, preview_options
 from vsrcli.errors import UsageError
 from vsrcli.images.naming import is_image_target
+from vsrcli.pipeline.progress import CompositeReporter, Progress, Reporter, Result
 from vsrcli.system.signals import catch_signals
 
 if TYPE_CHECKING:
     from vsrcli.pipeline.options import Options
-    from vsrcli.pipeline.run import Progress, Result
 
 _DEFAULT_POSITION = Fraction(1, 3)  # of the duration: after titles, before the end
 
@@ -84,27 +84,26 @@ def preview(
     if target is not None and is_image_target(target):
         raise UsageError(f"{target}: a preview is a video, so name one; one image: vsr upscale --frames 1")
     target = target or _default_target(source)
-    latest: list[Progress] = []
+    latest = LatestProgress()
     with catch_signals() as cancel, summary.echo_commands(is_verbose):
         video = _probe_video(source, options.fps)
         job = prepare_job(source, target, _select_preview(video, options, at, seconds))
-        reporter.start(job)
-
-        def on_progress(progress: Progress) -> None:
-            cancel.raise_if_cancelled()
-            latest[:] = [progress]
-            reporter.progress(progress)
-
-        with reporter:
-            result = run_job(
-                job, on_engine=reporter.engine, on_progress=on_progress, on_notice=reporter.notice
-            )
-        reporter.done(result)
-    estimate = estimate_full_run(video, result, latest[-1])
+        result = run_job(job, CompositeReporter(latest, reporter), cancel)
+    assert latest.value is not None  # a run writes a frame or fails
+    estimate = estimate_full_run(video, result, latest.value)
     if messages is not None:
         messages.write("estimate", **estimate.__dict__)
     if not quiet and not (messages is not None and messages.uses_stderr):
         summary.print_notice(console, str(estimate))
+
+
+class LatestProgress(Reporter):
+    """Keeps the latest progress as ``value``."""
+
+    value: Progress | None = None
+
+    def progress(self, progress: Progress) -> None:
+        self.value = progress
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn
@@ -18,36 +18,28 @@ from rich.table import Column
 from rich.text import Text
 
 from vsrcli.batch.planning import PlannedTask
-from vsrcli.batch.task import BatchObserver, Outcome
+from vsrcli.batch.task import BatchReporter, Outcome
 from vsrcli.cli.console import one_line
-from vsrcli.pipeline.run import Progress
+from vsrcli.pipeline.progress import Progress
 from vsrcli.system.text import format_duration
 
 INTERVAL = 5.0  # seconds between plain lines
 
 
-class ProgressDisplay(Protocol):
-    """Shows the progress of one job; a context manager."""
+class ProgressDisplay:
+    """Shows the progress of one job; a context manager. This one shows nothing."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(self, *exception: object) -> None: ...
+    def __exit__(self, *exception: object) -> None:
+        pass
 
     def update(self, done: int, total: int | None, text: str) -> None:
         """Show that ``done`` of ``total`` units (None: unknown) are finished, followed by ``text``."""
-        ...
 
     def print_line(self, line: str) -> None:
         """Print a line that stays."""
-        ...
-
-
-class BatchProgress(BatchObserver, Protocol):
-    """Shows the progress of a batch; a context manager."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *exception: object) -> None: ...
 
 
 def stderr_console() -> Console:
@@ -64,7 +56,7 @@ def make_progress(console: Console, unit: str, *, quiet: bool = False) -> Progre
         quiet: show nothing.
     """
     if quiet:
-        return NoProgress()
+        return ProgressDisplay()
     return BarProgress(console, unit) if _can_animate(console) else PlainProgress(unit)
 
 
@@ -79,7 +71,7 @@ def make_batch_progress(
         quiet: show failures only.
     """
     if quiet:
-        return NoBatchProgress(console, planned)
+        return BatchProgress(console, planned)
     return (
         BarBatchProgress(console, planned) if _can_animate(console) else PlainBatchProgress(console, planned)
     )
@@ -99,34 +91,12 @@ def format_progress(progress: Progress) -> str:
     return f"{progress.done}{total}, {progress.fps:.1f} fps{left}"
 
 
-class NoProgress:
-    """Shows nothing."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
-
-    def update(self, done: int, total: int | None, text: str) -> None:
-        pass
-
-    def print_line(self, line: str) -> None:
-        pass
-
-
-class PlainProgress:
+class PlainProgress(ProgressDisplay):
     """Prints a line every :data:`INTERVAL` seconds, and one at the last unit."""
 
     def __init__(self, unit: str) -> None:
         self._unit = unit
         self._next_line = time.monotonic() + INTERVAL
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
 
     def update(self, done: int, total: int | None, text: str) -> None:
         if done != total and time.monotonic() < self._next_line:
@@ -138,7 +108,7 @@ class PlainProgress:
         print(one_line(line), file=sys.stderr, flush=True)
 
 
-class BarProgress:
+class BarProgress(ProgressDisplay):
     """Shows a bar that disappears when the job ends; without a total it only counts."""
 
     def __init__(self, console: Console, unit: str) -> None:
@@ -167,8 +137,8 @@ class BarProgress:
         self._progress.console.print(Text(one_line(line)), soft_wrap=True)
 
 
-class NoBatchProgress:
-    """Prints failures only."""
+class BatchProgress(BatchReporter):
+    """Shows the progress of a batch; a context manager. This one prints failures only."""
 
     def __init__(self, console: Console, planned: Sequence[PlannedTask]) -> None:
         self._console = console
@@ -180,41 +150,32 @@ class NoBatchProgress:
     def __exit__(self, *exception: object) -> None:
         pass
 
-    def on_start(self, index: int) -> None:
-        pass
-
-    def on_notice(self, index: int, text: str) -> None:
-        pass
-
-    def on_progress(self, index: int, progress: Progress) -> None:
-        pass
-
-    def on_end(self, index: int, outcome: Outcome) -> None:
+    def end(self, index: int, outcome: Outcome) -> None:
         if outcome.status == "failed":
             print_failure(self._console, self._names[index], outcome)
 
 
-class PlainBatchProgress(NoBatchProgress):
+class PlainBatchProgress(BatchProgress):
     """Prints a line when a video starts and ends, and every :data:`INTERVAL` seconds between."""
 
     def __init__(self, console: Console, planned: Sequence[PlannedTask]) -> None:
         super().__init__(console, planned)
         self._next_line: dict[int, float] = {}
 
-    def on_start(self, index: int) -> None:
+    def start(self, index: int) -> None:
         self._next_line[index] = time.monotonic() + INTERVAL
         self._print(index, "started")
 
-    def on_notice(self, index: int, text: str) -> None:
+    def notice(self, index: int, text: str) -> None:
         self._print(index, text)
 
-    def on_progress(self, index: int, progress: Progress) -> None:
+    def progress(self, index: int, progress: Progress) -> None:
         if time.monotonic() >= self._next_line[index]:
             self._next_line[index] = time.monotonic() + INTERVAL
             self._print(index, format_progress(progress))
 
-    def on_end(self, index: int, outcome: Outcome) -> None:
-        super().on_end(index, outcome)
+    def end(self, index: int, outcome: Outcome) -> None:
+        super().end(index, outcome)
         if outcome.status == "done":
             self._print(index, f"done, {outcome.frames} frames in {format_duration(outcome.seconds)}")
 
@@ -222,7 +183,7 @@ class PlainBatchProgress(NoBatchProgress):
         self._console.print(one_line(f"[{index + 1}/{len(self._names)}] {self._names[index]}: {text}"))
 
 
-class BarBatchProgress(NoBatchProgress):
+class BarBatchProgress(BatchProgress):
     """Shows a bar for all videos and one for each that is being upscaled; they disappear at the end."""
 
     def __init__(self, console: Console, planned: Sequence[PlannedTask]) -> None:
@@ -247,14 +208,14 @@ class BarBatchProgress(NoBatchProgress):
     def __exit__(self, *exception: object) -> None:
         self._bars.stop()
 
-    def on_start(self, index: int) -> None:
+    def start(self, index: int) -> None:
         name = one_line(self._names[index])
         self._video_bars[index] = self._bars.add_task(name, total=None, text="starting")
 
-    def on_notice(self, index: int, text: str) -> None:
+    def notice(self, index: int, text: str) -> None:
         self._console.print(Text(one_line(f"{self._names[index]}: {text}")), soft_wrap=True)
 
-    def on_progress(self, index: int, progress: Progress) -> None:
+    def progress(self, index: int, progress: Progress) -> None:
         total = None if progress.total is None else max(progress.total, progress.done)
         self._bars.update(
             self._video_bars[index], completed=progress.done, total=total, text=format_progress(progress)
@@ -262,8 +223,8 @@ class BarBatchProgress(NoBatchProgress):
         self._eta.update(index, progress)
         self._update_total()
 
-    def on_end(self, index: int, outcome: Outcome) -> None:
-        super().on_end(index, outcome)
+    def end(self, index: int, outcome: Outcome) -> None:
+        super().end(index, outcome)
         self._eta.end(index)
         if index in self._video_bars:
             self._bars.remove_task(self._video_bars.pop(index))

@@ -1,6 +1,7 @@
 """Reporters of a run: lines and a bar for people, JSON messages for programs, a log file.
 
-A command makes its reporter with :func:`make_reporter` and calls it in the order of :class:`Reporter`.
+A command makes its reporter with :func:`make_reporter`; a run calls it, see
+:class:`~vsrcli.pipeline.progress.Reporter`.
 """
 
 from __future__ import annotations
@@ -11,48 +12,22 @@ import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 import click
 from rich.console import Console
 
 from vsrcli._version import __version__
 from vsrcli.cli.messages import JsonMessages, done_message, progress_message, start_message
-from vsrcli.cli.progress import BarProgress, NoProgress, PlainProgress, ProgressDisplay, make_progress
+from vsrcli.cli.progress import BarProgress, PlainProgress, ProgressDisplay, make_progress
 from vsrcli.cli.summary import print_notice, print_plan, print_result, print_summary, print_timings
+from vsrcli.pipeline.progress import CompositeReporter, Progress, Reporter, Result
 from vsrcli.system.text import format_duration
 
 if TYPE_CHECKING:
     from vsrcli.pipeline.job import Job
-    from vsrcli.pipeline.run import Progress, Result
 
 _LOGGER = logging.getLogger("vsrcli.messages")
-
-
-class Reporter(Protocol):
-    """Reports one run; a context manager around the run itself."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *exception: object) -> None: ...
-
-    def plan(self, job: Job) -> None:
-        """Report everything that was decided, for a dry run."""
-
-    def start(self, job: Job) -> None:
-        """Report what the run will do."""
-
-    def engine(self, description: str) -> None:
-        """Report that the network is loaded."""
-
-    def progress(self, progress: Progress) -> None:
-        """Report that a frame has been written."""
-
-    def notice(self, text: str) -> None:
-        """Report something worth knowing; allowed at any time."""
-
-    def done(self, result: Result) -> None:
-        """Report that the output is complete."""
 
 
 def make_reporter(
@@ -81,7 +56,7 @@ def make_reporter(
     return CompositeReporter(*reporters)
 
 
-class ConsoleReporter:
+class ConsoleReporter(Reporter):
     """Prints lines and a progress bar on stderr.
 
     Args:
@@ -139,7 +114,7 @@ class ConsoleReporter:
             print_result(self._console, result, verbose=self._verbose)
 
 
-class JsonReporter:
+class JsonReporter(Reporter):
     """Writes JSON messages, ``progress`` at most every :attr:`INTERVAL` seconds and at the last frame."""
 
     INTERVAL = 0.1
@@ -147,12 +122,6 @@ class JsonReporter:
     def __init__(self, messages: JsonMessages) -> None:
         self._messages = messages
         self._next_progress = 0.0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
 
     def plan(self, job: Job) -> None:
         self._messages.write("plan", **start_message(job))
@@ -176,19 +145,13 @@ class JsonReporter:
         self._messages.write("done", **done_message(result))
 
 
-class LogReporter:
+class LogReporter(Reporter):
     """Writes to the log, progress at most every :attr:`INTERVAL` seconds and at the last frame."""
 
     INTERVAL = 60.0
 
     def __init__(self) -> None:
         self._next_progress = 0.0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
 
     def plan(self, job: Job) -> None:
         self.start(job)
@@ -213,46 +176,6 @@ class LogReporter:
         for warning in result.warnings:
             log_message(warning, logging.WARNING)
         log_message(f"done: {result.frames} frames in {result.seconds:.1f} s: {result.target}")
-
-
-class CompositeReporter:
-    """Forwards every call to several reporters."""
-
-    def __init__(self, *reporters: Reporter) -> None:
-        self._reporters = reporters
-
-    def __enter__(self) -> Self:
-        for each in self._reporters:
-            each.__enter__()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for each in self._reporters:
-            each.__exit__(*exception)
-
-    def plan(self, job: Job) -> None:
-        for each in self._reporters:
-            each.plan(job)
-
-    def start(self, job: Job) -> None:
-        for each in self._reporters:
-            each.start(job)
-
-    def engine(self, description: str) -> None:
-        for each in self._reporters:
-            each.engine(description)
-
-    def progress(self, progress: Progress) -> None:
-        for each in self._reporters:
-            each.progress(progress)
-
-    def notice(self, text: str) -> None:
-        for each in self._reporters:
-            each.notice(text)
-
-    def done(self, result: Result) -> None:
-        for each in self._reporters:
-            each.done(result)
 
 
 def start_log(file: Path, arguments: Sequence[str]) -> Callable[[], None]:
@@ -299,7 +222,7 @@ def log_message(line: str, level: int = logging.INFO) -> None:
 
 def _make_display(console: Console, style: str, *, quiet: bool) -> ProgressDisplay:
     if quiet or style == "none":
-        return NoProgress()
+        return ProgressDisplay()
     if style == "auto":
         return make_progress(console, "frames")
     return BarProgress(console, "frames") if style == "bar" else PlainProgress("frames")

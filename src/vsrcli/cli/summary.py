@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -20,10 +19,8 @@ from vsrcli.media.types import Source
 from vsrcli.media.y4m import STDIO
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.memory import relative_cost
+from vsrcli.pipeline.progress import Progress, Reporter, Result
 from vsrcli.system.text import format_bytes, format_duration
-
-if TYPE_CHECKING:
-    from vsrcli.pipeline.run import Progress, Result
 
 
 def print_summary(console: Console, job: Job, *, verbose: bool = False) -> None:
@@ -116,8 +113,8 @@ def echo_commands(enabled: bool) -> Iterator[None]:
         logger.setLevel(previous_level)
 
 
-class ResumeHint:
-    """Tells after an interrupted or failed run how far it got and how to resume it.
+class ResumeHint(Reporter):
+    """Says after an interrupted or failed run how far it got and how to resume it.
 
     Create it before the run, so that it can tell an output of this run from an older file.
 
@@ -132,8 +129,7 @@ class ResumeHint:
         self._previous_identity = self._target_identity()
         self._progress: Progress | None = None
 
-    def update(self, progress: Progress) -> None:
-        """Store the latest progress."""
+    def progress(self, progress: Progress) -> None:
         self._progress = progress
 
     def after_signal(self, saved_frames: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -19,10 +19,9 @@ from vsrcli.media.stdin import StdinInput
 from vsrcli.media.stdout import require_stdout_pipe
 from vsrcli.media.y4m import STDIO
 from vsrcli.pipeline.job import prepare_job
+from vsrcli.pipeline.progress import CompositeReporter
+from vsrcli.pipeline.run import run_job
 from vsrcli.system.signals import catch_signals, exit_immediately
-
-if TYPE_CHECKING:
-    from vsrcli.pipeline.run import Progress
 
 
 @click.command(
@@ -89,19 +88,7 @@ def upscale(
             job = prepare_job(stdin if source == STDIO else source, target, options)
             if dry_run:
                 return reporter.plan(job)
-            reporter.start(job)
-            from vsrcli.pipeline.run import run_job
-
-            def on_progress(progress: Progress) -> None:
-                cancel.raise_if_cancelled()
-                resume_hint.update(progress)
-                reporter.progress(progress)
-
-            with reporter:
-                result = run_job(
-                    job, on_engine=reporter.engine, on_progress=on_progress, on_notice=reporter.notice
-                )
-            reporter.done(result)
+            run_job(job, CompositeReporter(resume_hint, reporter), cancel)
     except SignalInterruptError as error:
         message = resume_hint.after_signal(error.saved_frames)
         raise SignalInterruptError(message, signum=error.signum) from error

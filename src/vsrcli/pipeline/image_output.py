@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +12,7 @@ from vsrcli.images.publish import FileStamp, ImageWorkDir, published_files, work
 from vsrcli.images.writer import ImageWriter
 from vsrcli.pipeline.checkpoint import Journal, read_journal
 from vsrcli.pipeline.job import Job
+from vsrcli.pipeline.progress import Reporter
 from vsrcli.pipeline.segmented_output import SegmentedOutput
 from vsrcli.pipeline.upscaler import Upscaler
 
@@ -27,14 +27,14 @@ class ImageSequenceOutput(SegmentedOutput):
 
     Args:
         job: with an :class:`~vsrcli.images.plan.ImagePlan`.
-        on_notice: called with a notice whether and where an earlier run is resumed.
+        reporter: receives a notice whether and where an earlier run is resumed.
 
     Raises:
         OutputError: see ``SegmentedOutput``; or the target folder cannot be created.
     """
 
-    def __init__(self, job: Job, on_notice: Callable[[str], None] = lambda text: None) -> None:
-        super().__init__(job, on_notice)
+    def __init__(self, job: Job, reporter: Reporter) -> None:
+        super().__init__(job, reporter)
         assert isinstance(job.plan, ImagePlan)
         self._plan: ImagePlan = job.plan
         self._folder = job.plan.naming.folder

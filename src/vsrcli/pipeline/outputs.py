@@ -20,6 +20,7 @@ from vsrcli.media.stdout import StdoutEncoder
 from vsrcli.media.types import Frame
 from vsrcli.pipeline.image_output import ImageSequenceOutput
 from vsrcli.pipeline.job import Job
+from vsrcli.pipeline.progress import Reporter
 from vsrcli.pipeline.segmented_output import CheckpointSource, SegmentedOutput
 from vsrcli.pipeline.upscaler import Upscaler
 
@@ -112,14 +113,14 @@ class Output(Protocol):
         ...
 
 
-def open_output(job: Job, on_notice: Callable[[str], None]) -> Output:
+def open_output(job: Job, reporter: Reporter) -> Output:
     """Return the output of a job, to be used in a ``with`` statement."""
     if job.plan.to_stdout:
         return StdoutOutput(job)
     if isinstance(job.plan, ImagePlan):
         single = job.plan.naming.single_name is not None
-        return ImageOutput(job, job.plan) if single else ImageSequenceOutput(job, on_notice)
-    return SegmentedOutput(job, on_notice) if job.segmented else DirectOutput(job)
+        return ImageOutput(job, job.plan) if single else ImageSequenceOutput(job, reporter)
+    return SegmentedOutput(job, reporter) if job.segmented else DirectOutput(job)
 
 
 def guard_input(output: Output, frames: Iterable[Frame]) -> Iterable[Frame]:

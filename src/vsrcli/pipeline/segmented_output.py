@@ -37,6 +37,7 @@ from vsrcli.pipeline.checkpoint import (
 )
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.memory import multiply_adds
+from vsrcli.pipeline.progress import Reporter
 from vsrcli.pipeline.upscaler import Upscaler
 from vsrcli.system.files import WorkDir
 from vsrcli.system.threads import BackgroundTask, deferred_signals
@@ -109,7 +110,7 @@ class SegmentedOutput:
 
     Args:
         job: what to write.
-        on_notice: called with a notice whether and where an earlier run is resumed, or why it is not.
+        reporter: receives a notice whether and where an earlier run is resumed, or why it is not.
 
     Raises:
         OutputError: another run writes this target, or the workdir cannot be written.
@@ -117,11 +118,11 @@ class SegmentedOutput:
         InputError: the source has changed during the run.
     """
 
-    def __init__(self, job: Job, on_notice: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(self, job: Job, reporter: Reporter) -> None:
         self.frame_count = self.saved_count = self.resumed_count = 0
         self.state: State | None = None
         self._job = job
-        self._on_notice = on_notice
+        self._on_notice = reporter.notice
         self._workdir = WorkDir(job.plan.target)
         self._journal = Journal(tiles=job.tiles)
         self._writer: SegmentWriter | None = None

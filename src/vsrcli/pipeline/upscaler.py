@@ -36,6 +36,7 @@ from vsrcli.inference.wrappers import (
 )
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.memory import tile_overlap
+from vsrcli.pipeline.progress import Reporter
 
 _FP32_KEY = "fp32"
 Results = TypeVar("Results")
@@ -47,7 +48,7 @@ class Upscaler:
     Args:
         job: the run.
         tiles: tile plan that the state to resume from was saved with; the job's if there is none.
-        on_notice: called with a line when tiles or precision change.
+        reporter: receives a notice when tiles or precision change.
         load_engine: as :func:`~vsrcli.inference.selection.open_engine`, the default. A batch passes one that
             caches engines.
 
@@ -65,16 +66,18 @@ class Upscaler:
         self,
         job: Job,
         tiles: TilePlan,
-        on_notice: Callable[[str], None],
+        reporter: Reporter,
         load_engine: Callable[..., Engine] | None = None,
     ) -> None:
         current = tiles
         if not job.fits_budget(tiles):  # an earlier run had a larger --max-memory
             current = _lower_memory_tiles(job.tiles, tiles)
             size = f"{current.tile_width}x{current.tile_height}"
-            on_notice(f"to save memory, going on with tiles of {size}, {current.burst} frames at a time")
+            reporter.notice(
+                f"to save memory, going on with tiles of {size}, {current.burst} frames at a time"
+            )
         self._load_engine = load_engine or open_engine
-        self._job, self._on_notice = job, on_notice
+        self._job, self._on_notice = job, reporter.notice
         self._model, self._overlap = job.model, job.overlap
         self._size, self._visible_share = (job.plan.height, job.plan.width), job.geometry.visible_share
         if job.model.second_pass is not None:
