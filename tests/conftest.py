@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_configure(config: pytest.Config) -> None:
     """Store OpenVINO graphs next to pytest's own cache, not in the user's."""
     os.environ["VSR_CACHE"] = str(config.rootpath / ".pytest_cache" / "vsr")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None]:
+    """After each test, exempt what lives then from garbage collection.
+
+    pytest, Keras and TensorFlow make a million objects, which every full collection would search for half a
+    second. imageio asks for one whenever it closes an image.
+    """
+    result = yield
+    gc.collect()
+    gc.freeze()
+    return result
 
 
 @pytest.fixture(scope="session")
