@@ -49,7 +49,8 @@ def make_upscaler(
         geometry=SimpleNamespace(visible_share=(1.0, 1.0)),
         fits_budget=lambda tiles: True,
     )
-    return Upscaler(job, plan_tiles(HEIGHT, WIDTH, tile, OVERLAP), notices.append), notices, engines  # type: ignore[arg-type]
+    reporter = CallbackReporter(on_notice=notices.append)
+    return Upscaler(job, plan_tiles(HEIGHT, WIDTH, tile, OVERLAP), reporter), notices, engines  # type: ignore[arg-type]
 
 
 def upscale(upscaler: Upscaler, frames: np.ndarray = FRAMES) -> np.ndarray:
