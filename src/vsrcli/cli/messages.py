@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -65,7 +66,7 @@ def start_message(job: Job) -> dict[str, Any]:
         "memory": job.memory_estimate().total,
         "segmented": job.segmented,
         "streams": [
-            {"index": stream.index, "kind": stream.kind, "codec": stream.codec, "action": stream.action}
+            {key: getattr(stream, key) for key in ("index", "kind", "codec", "action")}
             for stream in plan.streams
         ],
         "notices": list(plan.notices),
@@ -74,30 +75,16 @@ def start_message(job: Job) -> dict[str, Any]:
 
 def progress_message(progress: Progress) -> dict[str, Any]:
     """Return the content of a ``progress`` message."""
-    return {
-        "done": progress.done,
-        "total": progress.total,
-        "fps": round(progress.fps, 3),
-        "eta": None if progress.eta is None else round(progress.eta, 1),
-        "seconds": round(progress.seconds, 2),
-        "shots": progress.shots,
-        "resumed": progress.resumed,
-        "saved": progress.saved,
-    }
+    eta = None if progress.eta is None else round(progress.eta, 1)
+    rounded = {"fps": round(progress.fps, 3), "eta": eta, "seconds": round(progress.seconds, 2)}
+    return {**asdict(progress), **rounded}
 
 
 def done_message(result: Result) -> dict[str, Any]:
     """Return the content of a ``done`` message."""
-    return {
-        "target": str(result.target),
-        "frames": result.frames,
-        "seconds": round(result.seconds, 2),
-        "shots": result.shots,
-        "engine": result.engine,
-        "resumed": result.resumed,
-        "repeated": result.reused_frames,
-        "warnings": list(result.warnings),
-    }
+    content = {**asdict(result), "target": str(result.target), "seconds": round(result.seconds, 2)}
+    content["repeated"] = content.pop("reused_frames")
+    return content
 
 
 def progress_options(command: Callable[..., Any]) -> Callable[..., Any]:
