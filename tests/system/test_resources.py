@@ -44,9 +44,9 @@ def test_cgroup_v1_limits(tmp_path: Path) -> None:
 
 
 def test_available_gpu_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    completed = SimpleNamespace(stdout="40000\n30000\n")
+    completed = SimpleNamespace(stdout=b"40000\n30000\n")
     monkeypatch.setattr(resources.shutil, "which", lambda name: f"/bin/{name}")
-    monkeypatch.setattr(resources.subprocess, "run", lambda *line, **options: completed)
+    monkeypatch.setattr(resources, "run_process", lambda *line, **options: completed)
     assert available_gpu_memory("auto") == 40_000 * 2**20
     assert available_gpu_memory("1") == 30_000 * 2**20
     assert available_gpu_memory("2") is None

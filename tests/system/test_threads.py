@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 import threading
-from collections.abc import Callable, Generator
-from functools import partial
-from types import FrameType
+from collections.abc import Generator
 
 import pytest
 
+from vsrcli.errors import SignalInterruptError
+from vsrcli.system.signals import catch_signals
 from vsrcli.system.threads import BackgroundWriter, Prefetcher, queue_depth
 
 TEN = list(range(10))
@@ -124,66 +122,42 @@ def test_cancel_discards_the_queue() -> None:
     assert not threads("background writer")
 
 
-class StopError(Exception):
-    """Raised by the signal handler."""
+@pytest.mark.parametrize("kind", ["prefetcher", "put", "drain"])
+def test_a_stop_ends_a_wait_of_the_main_thread_and_closing_ends_the_thread(kind: str) -> None:
+    go = threading.Event()
 
+    def items() -> Generator[int]:
+        go.wait()
+        yield 1
 
-def interrupted(instructions: int, block: Callable[[], None]) -> bool:
-    """Run a block, with a signal after so many instructions, whose handler raises; return whether it came."""
-    left = instructions
-
-    def handle(signum: int, frame: FrameType | None) -> None:
-        raise StopError
-
-    def trace(frame: FrameType, event: str, argument: object) -> Callable:
-        nonlocal left
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            left -= 1
-            if left == 0:
-                signal.raise_signal(signal.SIGINT)
-        return trace
-
-    before, tracing = signal.signal(signal.SIGINT, handle), sys.gettrace()
-    try:
-        sys.settrace(trace)
-        block()
-    except StopError:
-        pass
-    finally:
-        sys.settrace(tracing)
-        signal.signal(signal.SIGINT, before)
-    return left <= 0
-
-
-# in a callback of a weak reference the exception is lost; CancelToken covers that
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("kind", ["prefetcher", "background writer"])
-def test_signal_at_any_instruction_leaves_no_thread(kind: str) -> None:
-    """At every bytecode instruction, those of the standard library included."""
-
-    def fetch() -> None:
-        for _ in prefetcher:
-            pass
-
-    def write() -> None:
-        for number in range(3):
+    def block() -> None:
+        if kind == "prefetcher":
+            next(iter(prefetcher))
+        for number in range(3 if kind == "put" else 1):
             writer.put(number)
         writer.drain()
 
-    number, stopped = 0, True
-    while stopped:
-        number += 1
-        prefetcher: Prefetcher[int] = Prefetcher(count(3), 1, lambda: None)
-        writer: BackgroundWriter[int] = BackgroundWriter(lambda item: None, 1)
-        stopped = interrupted(number, fetch if kind == "prefetcher" else write)
-        close = prefetcher.close if kind == "prefetcher" else partial(writer.cancel, lambda: None)
-        closing = threading.Thread(target=close, daemon=True)
-        closing.start()
-        closing.join(20)
-        assert not closing.is_alive(), f"hangs after instruction {number}"
-    assert number > 100
-    assert not threads(kind)
+    def receive(number: int) -> None:
+        go.wait()
+
+    prefetcher, writer = Prefetcher(items(), 1, go.set), BackgroundWriter(receive, 1)
+    with catch_signals() as token:
+        threading.Timer(0.2, token.cancel).start()
+        with pytest.raises(SignalInterruptError):
+            block()
+        prefetcher.close()
+        writer.cancel(go.set)
+    assert not threads("prefetcher") + threads("background writer")
+
+
+def test_other_threads_are_not_interrupted() -> None:
+    received: list[int] = []
+    with catch_signals() as token:
+        token.cancel()
+        thread = threading.Thread(target=lambda: received.extend(Prefetcher(count(3), 1, lambda: None)))
+        thread.start()
+        thread.join()
+    assert received == [0, 1, 2]
 
 
 def test_queue_depths() -> None:

@@ -11,6 +11,7 @@ from keras import ops
 from vsrcli.degradations import PRESETS
 from vsrcli.errors import DataError, SignalInterruptError, UsageError
 from vsrcli.models import architectures, weights
+from vsrcli.system.signals import catch_signals, current_token
 from vsrcli.train import loop
 from vsrcli.train.batches import BatchPlan, make_batch
 from vsrcli.train.checkpoints import read_state
@@ -51,8 +52,13 @@ def logged(run) -> list[list[str]]:
 @pytest.mark.parametrize("config", [CONFIG, RECURRENT], ids=["cached, adam", "recurrent, muon"])
 def test_stopped_and_resumed_equals_uninterrupted(config, pairs, tmp_path):
     uninterrupted = loop.train(config, pairs, tmp_path / "a")
-    with pytest.raises(SignalInterruptError, match="step 2 of 4") as stopped:
-        loop.train(config, pairs, tmp_path / "b", poll_signal=iter([0, 15]).__next__)
+
+    def stop(report):
+        if report.step == 2:
+            current_token().cancel()
+
+    with pytest.raises(SignalInterruptError, match="step 2 of 4") as stopped, catch_signals():
+        loop.train(config, pairs, tmp_path / "b", on_step=stop)
     assert stopped.value.exit_status == 143
     steps = []
     resumed = loop.train(config, pairs, tmp_path / "b", on_step=lambda report: steps.append(report.step))

@@ -10,18 +10,19 @@ import contextlib
 import os
 import pickle
 import queue
-import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any
 
 from vsrcli.errors import SignalInterruptError
 from vsrcli.pipeline.options import Options
-from vsrcli.system.signals import CancelToken
+from vsrcli.system.signals import CancelToken, catch_signals
+from vsrcli.system.threads import poll_get
+
+FORCE_EXIT_SECONDS = 6.0  # less than the parent's, which reports how the tasks have ended
 
 
 @dataclass(frozen=True)
@@ -47,63 +48,24 @@ def main() -> None:
 
     Messages are tuples (name of a method of ``BatchReporter``, index, argument).
     """
-    stop = _StopRequest()
-    with contextlib.suppress(SignalInterruptError):
-        stop.install()
+    with (
+        contextlib.suppress(SignalInterruptError),
+        catch_signals(force_exit_after=FORCE_EXIT_SECONDS) as token,
+    ):
         inbox, outbox = _take_over_streams()
-        items: queue.SimpleQueue[WorkItem | None] = queue.SimpleQueue()
-        threading.Thread(target=_receive, args=(inbox, items, stop), name="items", daemon=True).start()
-        _run_items(items, partial(_send, outbox, stop), stop)
+        items: queue.Queue[WorkItem | None] = queue.Queue()
+        threading.Thread(target=_receive, args=(inbox, items, token), name="items", daemon=True).start()
+        _run_items(items, partial(_send, outbox), token)
 
 
-class _StopRequest(CancelToken):
-    """Turns a signal, or the end of stdin, into one exception in the main thread."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._deferred = False
-
-    def install(self) -> None:
-        for name in ("SIGTERM", "SIGINT", "SIGHUP"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), self._handle)
-
-    def request(self) -> None:
-        """Stop the main thread; called from another one."""
-        if hasattr(signal, "pthread_kill"):
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-        else:
-            import _thread
-
-            _thread.interrupt_main(signal.SIGTERM)
-
-    @contextlib.contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Let no exception interrupt the block; :meth:`raise_if_cancelled` finds what arrived meanwhile."""
-        self._deferred = True
-        try:
-            yield
-        finally:
-            self._deferred = False
-
-    def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if not self.signum:
-            self.signum = signal.SIGTERM
-            if not self._deferred:
-                self.raise_if_cancelled()
-
-
-def _run_items(
-    items: queue.SimpleQueue[WorkItem | None], send: Callable[..., None], cancel: _StopRequest
-) -> None:
+def _run_items(items: queue.Queue[WorkItem | None], send: Callable[..., None], token: CancelToken) -> None:
     from vsrcli.batch.task import EngineCache, SendingReporter, TaskReporter, upscale_one
 
     engines, reporter = EngineCache(), SendingReporter(send)
-    while (item := items.get()) is not None:
+    while (item := poll_get(items)) is not None:
         _limit_threads(item)
-        cancel.raise_if_cancelled()
         task_reporter = TaskReporter(reporter, item.index)
-        outcome = upscale_one(item.source, item.target, item.options, engines, task_reporter, cancel)
+        outcome = upscale_one(item.source, item.target, item.options, engines, task_reporter, token)
         reporter.end(item.index, outcome)
 
 
@@ -123,16 +85,15 @@ def _limit_threads(item: WorkItem) -> None:
             openvino_core().set_property("CPU", {"INFERENCE_NUM_THREADS": item.threads})
 
 
-def _receive(inbox: IO[bytes], items: queue.SimpleQueue[WorkItem | None], stop: _StopRequest) -> None:
-    """Queue work items until stdin ends; None, sent by the parent, ends an idle worker."""
+def _receive(inbox: IO[bytes], items: queue.Queue[WorkItem | None], token: CancelToken) -> None:
+    """Queue work items until stdin ends, which stops the worker; None, from the parent, ends an idle one."""
     with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
         while True:
             item = pickle.load(inbox)
             items.put(item)
             if item is None:
                 return
-    items.put(None)
-    stop.request()
+    token.cancel()
 
 
 def _take_over_streams() -> tuple[IO[bytes], IO[bytes]]:
@@ -149,8 +110,8 @@ def _take_over_streams() -> tuple[IO[bytes], IO[bytes]]:
     return inbox, outbox
 
 
-def _send(outbox: IO[bytes], stop: _StopRequest, *message: Any) -> None:
-    with stop.deferred(), contextlib.suppress(BrokenPipeError):  # the parent has died; stdin ends, too
+def _send(outbox: IO[bytes], *message: Any) -> None:
+    with contextlib.suppress(BrokenPipeError):  # the parent has died; stdin ends, too
         pickle.dump(message, outbox)
         outbox.flush()
 

@@ -21,8 +21,9 @@ from typing import Any, Self
 from vsrcli.batch.task import BatchReporter, Outcome
 from vsrcli.batch.worker import WorkItem
 from vsrcli.media.process import describe_exit
+from vsrcli.system.processes import OWN_PROCESS_GROUP
+from vsrcli.system.threads import poll_get
 
-_POLL_SECONDS = 0.5  # on Windows, no signal ends a wait without a timeout
 _TAIL_LINES = 24  # of a worker's stderr
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")  # not ffmpeg's: they change its output
 
@@ -37,7 +38,7 @@ class WorkerPool:
 
     def __init__(self, size: int, reporter: BatchReporter) -> None:
         self._size, self._reporter = size, reporter
-        self._events: queue.SimpleQueue[tuple[WorkerProcess, Any]] = queue.SimpleQueue()
+        self._events: queue.Queue[tuple[WorkerProcess, Any]] = queue.Queue()
         self._workers: list[WorkerProcess] = []
         self._stopping = False
 
@@ -70,13 +71,13 @@ class WorkerPool:
                 self._submit(waiting, begin)
                 if not self._is_busy():
                     return
-                if not self._handle_event(on_end):
+                if not self._handle_event(poll_get(self._events), on_end):
                     waiting.clear()
                     self._stop()
         finally:
             self._stop()
             while self._is_busy():
-                self._handle_event(on_end)
+                self._handle_event(self._events.get(), on_end)
 
     def _is_busy(self) -> bool:
         return any(worker.item for worker in self._workers)
@@ -94,9 +95,9 @@ class WorkerPool:
                 self._workers.append(idle)
             idle.submit(item)
 
-    def _handle_event(self, on_end: Callable[[int, Outcome], bool]) -> bool:
-        """Handle the next message of a worker; return False if no other task may start."""
-        worker, message = self._next_event()
+    def _handle_event(self, event: tuple[WorkerProcess, Any], on_end: Callable[[int, Outcome], bool]) -> bool:
+        """Handle a message of a worker; return False if no other task may start."""
+        worker, message = event
         if message is None:
             return self._handle_exit(worker, on_end)
         method, index, argument = message
@@ -105,11 +106,6 @@ class WorkerPool:
             return on_end(index, argument)
         getattr(self._reporter, method)(index, argument)
         return True
-
-    def _next_event(self) -> tuple[WorkerProcess, Any]:
-        while True:
-            with contextlib.suppress(queue.Empty):
-                return self._events.get(timeout=_POLL_SECONDS)
 
     def _handle_exit(self, worker: WorkerProcess, on_end: Callable[[int, Outcome], bool]) -> bool:
         """Remove a worker that has exited; its task failed, or was stopped before it started."""
@@ -148,15 +144,13 @@ class WorkerProcess:
         self._on_message = on_message
         self._stderr_lines: deque[str] = deque(maxlen=_TAIL_LINES)
         variables = {} if threads is None else {name: str(threads) for name in _THREAD_VARIABLES}
-        windows = sys.platform == "win32"
         self._child = subprocess.Popen(
             [sys.executable, "-m", "vsrcli.batch.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **variables},
-            process_group=None if windows else 0,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if windows else 0,
+            **OWN_PROCESS_GROUP,
         )
         self._threads = [
             threading.Thread(target=target, name=target.__name__, daemon=True)

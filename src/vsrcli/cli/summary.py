@@ -147,6 +147,10 @@ class ResumeHint(Reporter):
             return f"{message}; nothing was written at {self._target}"
         return f"{message}; {self._resume_message(saved_frames)}"
 
+    def after_forced_exit(self) -> str:
+        """Return the line for a run that is left without cleanup."""
+        return f"vsr: {self.after_signal(self._progress.saved if self._progress else 0)}"
+
     def after_error(self, saved_frames: int) -> str:
         """Return a message for a run that failed; empty if no frames are saved."""
         return self._resume_message(saved_frames) if saved_frames else ""

@@ -191,50 +191,47 @@ def train(
         check_no_leakage(footage, find_footage(validation_folder))
     configure_malloc()
     preset = PRESETS[config.degradation]
-    with make_progress(stderr_console(), "files", quiet=quiet) as progress, catch_signals() as cancel:
-        if not quiet:
-            progress.print_line(f"{folder}: {_counts(footage)}")
-        progress.update(0, None, "starting the network")
-        with silence_native_stderr():
-            from vsrcli.train.hardware import data_parallel, precision_warning
-            from vsrcli.train.loop import train as train_network
-            from vsrcli.train.validation import Validation
-        data_parallel(config.gpus, config.batch)  # fail before the footage is read
-        if warning := precision_warning(config.precision):
-            progress.print_line(warning)
+    with catch_signals() as cancel:
+        with make_progress(stderr_console(), "files", quiet=quiet) as progress:
+            if not quiet:
+                progress.print_line(f"{folder}: {_counts(footage)}")
+            progress.update(0, None, "starting the network")
+            with silence_native_stderr():
+                from vsrcli.train.hardware import data_parallel, precision_warning
+                from vsrcli.train.loop import train as train_network
+                from vsrcli.train.validation import Validation
+            data_parallel(config.gpus, config.batch)  # fail before the footage is read
+            if warning := precision_warning(config.precision):
+                progress.print_line(warning)
 
-        def on_file(done: int, total: int) -> None:
-            cancel.raise_if_cancelled()
-            progress.update(done, total, "footage")
+            def on_file(done: int, total: int) -> None:
+                cancel.raise_if_cancelled()
+                progress.update(done, total, "footage")
 
-        pairs = prepare_pairs(footage, cache, config.scale, preset, blur=config.blur, on_progress=on_file)
-        validation = None
-        if validation_folder is not None:
-            validation = Validation(validation_folder, cache, config.scale, preset, on_file)
-    with (
-        make_progress(stderr_console(), "steps", quiet=quiet) as progress,
-        catch_signals(raise_first=False) as cancel,
-    ):
-        averages = _StepAverages()
+            pairs = prepare_pairs(footage, cache, config.scale, preset, blur=config.blur, on_progress=on_file)
+            validation = None
+            if validation_folder is not None:
+                validation = Validation(validation_folder, cache, config.scale, preset, on_file)
+        with make_progress(stderr_console(), "steps", quiet=quiet) as progress:
+            averages = _StepAverages()
 
-        def on_step(report: StepReport) -> None:
-            progress.update(report.step, report.steps, averages.update(report))
-            if report.validation:
-                scores = quality(report.validation).replace("\n", ", ")
-                progress.print_line(f"step {report.step}: {scores} over interpolation")
+            def on_step(report: StepReport) -> None:
+                progress.update(report.step, report.steps, averages.update(report))
+                if report.validation:
+                    scores = quality(report.validation).replace("\n", ", ")
+                    progress.print_line(f"step {report.step}: {scores} over interpolation")
 
-        weights = train_network(
-            config,
-            pairs,
-            run_folder,
-            validation=validation,
-            card=model_card(context, footage),
-            init=init,
-            poll_signal=lambda: cancel.signum,
-            on_step=on_step,
-            on_notice=progress.print_line,
-        )
-        progress.print_line(f"{config.steps} steps done: {weights}")
+            weights = train_network(
+                config,
+                pairs,
+                run_folder,
+                validation=validation,
+                card=model_card(context, footage),
+                init=init,
+                on_step=on_step,
+                on_notice=progress.print_line,
+            )
+            progress.print_line(f"{config.steps} steps done: {weights}")
 
 
 LICENCE = "Apache-2.0"

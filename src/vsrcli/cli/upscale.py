@@ -21,7 +21,7 @@ from vsrcli.media.y4m import STDIO
 from vsrcli.pipeline.job import prepare_job
 from vsrcli.pipeline.progress import CompositeReporter
 from vsrcli.pipeline.run import run_job
-from vsrcli.system.signals import catch_signals, exit_immediately
+from vsrcli.system.signals import catch_signals
 
 
 @click.command(
@@ -77,14 +77,13 @@ def upscale(
     resume_hint = ResumeHint(target, meta.get(ARGUMENTS, ()))
     if target == STDIO and not dry_run:
         require_stdout_pipe()
-
-    def force_exit(signum: int) -> None:
-        stdin.cleanup()
-        exit_immediately(signum)
-
     stdin = StdinInput(target, probe_only=dry_run, on_notice=reporter.notice)
     try:
-        with catch_signals(force_exit=force_exit) as cancel, summary.echo_commands(is_verbose), stdin:
+        with (
+            catch_signals(resume_hint=resume_hint.after_forced_exit) as cancel,
+            summary.echo_commands(is_verbose),
+            stdin,
+        ):
             job = prepare_job(stdin if source == STDIO else source, target, options)
             if dry_run:
                 return reporter.plan(job)

@@ -31,6 +31,7 @@ from vsrcli.errors import EngineError, OutOfMemoryError, VsrError
 from vsrcli.inference.backend import require_finite
 from vsrcli.inference.functions import TensorSpec, functions, plan_bands, shapes_of, signatures
 from vsrcli.models.weights import Weights, load_model, read_weights
+from vsrcli.system.processes import run_process
 from vsrcli.system.resources import disable_openvino_telemetry
 
 _NHWC_TO_NCHW = (0, 3, 1, 2)  # transposition before a convolution
@@ -55,14 +56,15 @@ def export_graphs(
         EngineError: the child process could not build them.
     """
     request = {"weights": str(weights.path), "height": height, "width": width, "rows": rows}
-    child = subprocess.run(
+    child = run_process(
         [sys.executable, "-m", __name__],
         input=json.dumps({**request, "folder": str(folder), "precision": precision}),
         env={**os.environ, "KERAS_BACKEND": "openvino"},
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         encoding="utf-8",
         errors="replace",
-        check=False,
     )
     try:
         response = json.loads(child.stdout.splitlines()[-1])

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vsrcli.errors import FfmpegError
+from vsrcli.system.processes import run_process
 
 MINIMUM_RELEASE = 6
 """Oldest supported major release: the first with ``-fps_mode`` and ``-enc_time_base``."""
@@ -139,9 +140,8 @@ def encoder_works(ffmpeg: Ffmpeg, encoder: str) -> bool:
     output = [*upload, "-c:v", encoder, "-f", "null", "-"]
     command = [ffmpeg.path, "-v", "error", "-nostdin", *device, *test_input, *output]
     try:
-        completed = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TRIAL_TIMEOUT, check=False
-        )
+        null = subprocess.DEVNULL
+        completed = run_process(command, stdin=null, stdout=null, stderr=null, timeout=_TRIAL_TIMEOUT)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return completed.returncode == 0
@@ -177,13 +177,12 @@ def _check_version(path: str) -> Ffmpeg:
 @lru_cache(maxsize=64)
 def _query(path: str, *arguments: str) -> str:
     try:
-        completed = subprocess.run(
+        completed = run_process(
             [path, "-hide_banner", *arguments] if arguments != ("-version",) else [path, "-version"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=60,
-            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise FfmpegError(

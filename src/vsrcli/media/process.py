@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import queue
 import re
 import shlex
 import signal
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import IO
 
-from vsrcli.system.threads import deferred_signals
+from vsrcli.system.processes import OWN_PROCESS_GROUP
+from vsrcli.system.signals import POLL_INTERVAL, current_token, raise_if_cancelled
 
 STALL_TIMEOUT = 600.0
 """Seconds that this program waits for a child that makes no progress, before it kills the child."""
@@ -55,7 +54,8 @@ class FFmpegProcess:
     """A running ffmpeg.
 
     One thread drains stderr, so the child never blocks on a full pipe; the last lines are stored. Another
-    thread kills a child that keeps this program waiting for ``stall_timeout`` seconds without progress.
+    thread kills a child that keeps this program waiting for ``stall_timeout`` seconds without progress, or
+    that the main thread waits for when a signal arrives.
 
     The child has a process group of its own, so that Ctrl-C in a terminal reaches this program only. It stays
     in this program's session, since Linux shares the processor between sessions before it considers niceness
@@ -88,30 +88,22 @@ class FFmpegProcess:
         self._progress_marker = progress_marker
         self._current_wait = 0  # number of the wait in progress; 0: none
         self._wait_count = 0
-        # No threading.Event: an exception from a signal could leave its lock held, see system/threads.py.
-        self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._main_waits = False  # whether that is a wait of the main thread
+        self._ended = threading.Event()
         self._stalled = False
         _log.debug("%s", shlex.join(self.command))
         self._on_line = on_line
         self._stderr_lines: deque[str] = deque(maxlen=_TAIL_LINES)
-        windows = sys.platform == "win32"
-        with contextlib.ExitStack() as undo:
-            with deferred_signals():
-                self._child = subprocess.Popen(
-                    self.command,
-                    stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-                    stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                    process_group=None if windows else 0,
-                    creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0) if windows else 0,
-                )
-                self._stderr_thread = threading.Thread(
-                    target=self._read_stderr, name="ffmpeg-stderr", daemon=True
-                )
-                self._stderr_thread.start()
-                undo.callback(self.kill)
-                threading.Thread(target=self._kill_if_stalled, name="ffmpeg-watch", daemon=True).start()
-            undo.pop_all()
+        self._child = subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            **OWN_PROCESS_GROUP,
+        )
+        self._stderr_thread = threading.Thread(target=self._read_stderr, name="ffmpeg-stderr", daemon=True)
+        self._stderr_thread.start()
+        threading.Thread(target=self._watch, name="ffmpeg-watch", daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -147,13 +139,18 @@ class FFmpegProcess:
         return "\n".join(causes or lines)
 
     def wait(self) -> int:
-        """Close stdin, wait for the child's exit, and return its status (negative: a signal)."""
+        """Close stdin, wait for the child's exit, and return its status (negative: a signal).
+
+        Raises:
+            SignalInterruptError: a signal has arrived, which may be why the child has exited.
+        """
         with self._watch_wait():
             self._close_pipe(self._child.stdin)
             status = self._child.wait()
         # A grandchild could keep stderr open; ffmpeg has none, so this returns at once.
         self._stderr_thread.join(timeout=_REAP_SECONDS)
-        self._ended.put(None)
+        self._ended.set()
+        raise_if_cancelled()
         return status
 
     def describe_exit(self, status: int) -> str:
@@ -164,7 +161,7 @@ class FFmpegProcess:
 
     def kill(self) -> None:
         """Kill the child and reap it. Safe to call at any time, any number of times."""
-        self._ended.put(None)
+        self._ended.set()
         with contextlib.suppress(OSError):
             self._child.kill()
         self._close_pipe(self._child.stdin)
@@ -177,38 +174,30 @@ class FFmpegProcess:
     def _watch_wait(self) -> Iterator[None]:
         """Let the stall timeout run during a block that waits for the child."""
         self._wait_count += 1
+        self._main_waits = threading.current_thread() is threading.main_thread()
         self._current_wait = self._wait_count
         try:
             yield
         finally:
             self._current_wait = 0
 
-    def _kill_if_stalled(self) -> None:
-        """Kill the child once one wait lasts ``stall_timeout`` seconds without progress.
+    def _watch(self) -> None:
+        """Kill the child once one wait lasts ``stall_timeout`` seconds without progress, or has to stop.
 
         Counts intervals instead of reading a clock, so that no time passes while this program is suspended.
         """
-        interval = min(1.0, self._stall_timeout / 10)
+        interval = min(POLL_INTERVAL, self._stall_timeout / 10)
         previous: tuple[int, object] = 0, None
         stalled_seconds = 0.0
-        while not self._ended_within(interval):
+        while not self._ended.wait(interval):
             current = self._current_wait, self._progress_marker()
-            if current[0] == 0 or current != previous:
-                previous, stalled_seconds = current, 0.0
-                continue
-            stalled_seconds += interval
-            if stalled_seconds >= self._stall_timeout:
-                self._stalled = True
+            stalled_seconds = stalled_seconds + interval if current[0] and current == previous else 0.0
+            previous = current
+            self._stalled = stalled_seconds >= self._stall_timeout
+            if self._stalled or (current[0] and self._main_waits and current_token().is_cancelled):
                 with contextlib.suppress(OSError):
                     self._child.kill()
                 return
-
-    def _ended_within(self, seconds: float) -> bool:
-        try:
-            self._ended.get(timeout=seconds)
-        except queue.Empty:
-            return False
-        return True
 
     def _read_stderr(self) -> None:
         assert self._child.stderr is not None

@@ -33,6 +33,7 @@ from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.types import Frame, Source
 from vsrcli.media.y4m import MAGIC, STDIO, Y4mHeader, Y4mReader
 from vsrcli.system.files import resolve_target
+from vsrcli.system.signals import wait_until_readable
 
 PROBE_BYTES = 1 << 24
 """Bytes that are read to describe a video without reading all of it."""
@@ -153,6 +154,7 @@ class StdinInput:
         """Read from the file descriptor: a thread blocked in ``sys.stdin`` would delay the program's exit."""
         self._is_waiting = True
         try:
+            wait_until_readable(0)
             return os.read(0, size)
         except OSError as error:
             raise InputError(f"stdin cannot be read ({error.strerror}); check what writes it") from error

@@ -19,6 +19,7 @@ from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.types import Source
 from vsrcli.media.y4m import Y4mHeader
+from vsrcli.system.signals import POLL_INTERVAL, raise_if_cancelled
 
 _CHUNK_BYTES = 1 << 20
 _JOIN_TIMEOUT = 1.0  # seconds, for an aborted stream whose reader may have stopped reading
@@ -87,7 +88,8 @@ class StdoutEncoder(VideoEncoder):
 
     def _verify(self, process: FFmpegProcess) -> None:
         assert self._relay is not None
-        self._relay.join()
+        while not self._relay.join(POLL_INTERVAL):
+            raise_if_cancelled()
         if self._relay.error is not None:
             raise self._stopped_error(process)
         header = self.plan.header
@@ -171,9 +173,10 @@ class _Relay:
         self._process = process
         self._thread.start()
 
-    def join(self, timeout: float | None = None) -> None:
-        """Wait until everything is written, or for ``timeout`` seconds."""
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until everything is written, at most ``timeout`` seconds; return whether it is."""
         self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def progress_marker(self) -> float:
         """Return a value that stalls only with ffmpeg: it also changes while the reader does not read."""

@@ -19,7 +19,7 @@ from vsrcli.pipeline.outputs import Output, guard_input, open_output
 from vsrcli.pipeline.progress import CallbackReporter, Progress, Reporter, Result
 from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 from vsrcli.pipeline.upscaler import Upscaler
-from vsrcli.system.signals import CancelToken
+from vsrcli.system.signals import CancelToken, current_token
 
 
 def upscale(
@@ -69,7 +69,7 @@ def run_job(
         SignalInterruptError: ``cancel`` is set. Committed segments stay, see :func:`upscale`.
         VsrError: see :func:`upscale`.
     """
-    reporter, cancel = reporter or Reporter(), cancel or CancelToken()
+    reporter, cancel = reporter or Reporter(), cancel or current_token()
     started, reused_frames = time.perf_counter(), 0
     reporter.start(job)
     with reporter, open_output(job, reporter) as output:

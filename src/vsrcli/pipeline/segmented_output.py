@@ -40,7 +40,7 @@ from vsrcli.pipeline.memory import multiply_adds
 from vsrcli.pipeline.progress import Reporter
 from vsrcli.pipeline.upscaler import Upscaler
 from vsrcli.system.files import WorkDir
-from vsrcli.system.threads import BackgroundTask, deferred_signals
+from vsrcli.system.threads import BackgroundTask
 
 SECONDS_PER_SEGMENT = 60.0  # of work that an interruption may cost on a slow machine
 ASSUMED_CPU_MACS_PER_SECOND, ASSUMED_GPU_MACS_PER_SECOND = 20e9, 2e12  # multiply-adds of slow ones
@@ -286,11 +286,10 @@ class SegmentedOutput:
         """
         writer, changes = self._writer, {**changes, **self._current_tiles()}
         assert writer is not None
-        with deferred_signals():
-            self._pending = PendingSegment(
-                writer, self._segment_file, self.frame_count, changes, in_background=in_background
-            )
-            self._writer = self._part_file = None
+        self._pending = PendingSegment(
+            writer, self._segment_file, self.frame_count, changes, in_background=in_background
+        )
+        self._writer = self._part_file = None
 
     def _commit_closed_segment(self, *, wait: bool = True) -> None:
         """Add the pending segment to the journal if it is closed. Can be called again after an interruption.
@@ -321,8 +320,7 @@ class SegmentedOutput:
         """Write the journal, which commits its segments, and remove files that it does not refer to."""
         journal = replace(journal, **changes)
         self._workdir.write(JOURNAL_NAME, lambda file: file.write(journal.dumps()))
-        with deferred_signals():
-            self._journal, self.saved_count, self._pending = journal, frame_count, None
+        self._journal, self.saved_count, self._pending = journal, frame_count, None
         part = [self._part_file.name] if self._part_file else []
         self._workdir.remove_except([*journal.referenced_files, *part])
 
@@ -405,7 +403,7 @@ class PendingSegment:
             VsrError: it could not be closed.
         """
         if self._task is not None:
-            if not self._task.wait(timeout=None if wait else 0):
+            if not self._task.join(timeout=None if wait else 0):
                 return None
             if self._task.error is not None:
                 raise self._task.error

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from vsrcli.system.processes import run_process
+
 _PROC_CGROUP, _CGROUP_MOUNT = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 60  # version 1 represents "no limit" by a number above this
 
@@ -42,7 +44,7 @@ def available_gpu_memory(device: str) -> int | None:
         return None
     query = [program, "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     try:
-        completed = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
+        completed = run_process(query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10)
         return int(completed.stdout.splitlines()[0 if device == "auto" else int(device)]) * 2**20
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None

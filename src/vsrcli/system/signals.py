@@ -1,46 +1,64 @@
-"""Raise Ctrl-C and SIGTERM as an exception in the main thread, so that every ``with`` block cleans up.
+"""Cooperative stops: Ctrl-C, SIGTERM and SIGHUP set a token that every wait of the main thread polls.
 
-Python runs signal handlers between its own instructions only, so a network that takes a minute for a frame
-would delay even a second Ctrl-C. A separate thread receives every signal at once: it prints that the program
-is stopping, and exits at the second signal.
+No exception comes out of a signal handler, so that none interrupts the standard library with a lock held, or
+a child process that is started but not recorded. Native code that holds the main thread for long, such as a
+network that takes a minute for a frame, cannot poll: a separate thread receives every signal, too. It prints
+that the program is stopping, and leaves for the main thread at a second signal or after some seconds.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import FrameType
 
 import psutil
 
 from vsrcli.errors import SignalInterruptError
+from vsrcli.system import files
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # no SIGHUP on Windows
 SIGNALS = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+POLL_INTERVAL = 0.1  # seconds between two looks at the token while the main thread waits
+FORCE_EXIT_SECONDS = 8.0
 SLOW_STOP_SECONDS = 2.0  # after which a message is printed
 REPEAT_WINDOW_SECONDS = 0.3  # within which signals count once: terminals and wrappers both forward them
 
 
 class CancelToken:
-    """The signal that has arrived, if any.
+    """Whether the program has to stop.
+
+    Args:
+        force_exit_after: see the attribute.
 
     Attributes:
-        signum: its number; 0 if none has arrived.
+        signum: number of the signal that arrived first; 0: none has.
+        force_exit_after: seconds after the signal in which the program must have stopped, or else it is left
+            without cleanup; None: it may take its time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, force_exit_after: float | None = None) -> None:
         self.signum = 0
+        self.force_exit_after = force_exit_after
+        self._wake_watcher: Callable[[int], object] = lambda signum: None
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self.signum != 0
+
+    def cancel(self, signum: int = signal.SIGTERM) -> None:
+        """Stop the program as if the signal had arrived; may be called in any thread."""
+        self.signum = self.signum or signum
+        self._wake_watcher(signum)
 
     def raise_if_cancelled(self) -> None:
-        """Raise if a signal has arrived.
-
-        For a signal whose exception was lost, for example in a callback from native code.
+        """Raise if the program has to stop.
 
         Raises:
             SignalInterruptError: a signal has arrived.
@@ -48,118 +66,152 @@ class CancelToken:
         if self.signum:
             raise SignalInterruptError("stopped", signum=self.signum)
 
+    def wait(self, seconds: float) -> bool:
+        """Sleep until a signal arrives, at most ``seconds``; return whether one has."""
+        end = time.monotonic() + seconds
+        while not self.signum and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, POLL_INTERVAL))
+        return self.is_cancelled
+
+
+_current = CancelToken()  # never set
+
+
+def current_token() -> CancelToken:
+    """Return the token of the innermost :func:`catch_signals`; outside, one that is never set."""
+    return _current
+
+
+def raise_if_cancelled() -> None:
+    """Raise in the main thread if the program has to stop; other threads end what they are doing.
+
+    Raises:
+        SignalInterruptError: a signal has arrived.
+    """
+    if _current.signum and threading.current_thread() is threading.main_thread():
+        _current.raise_if_cancelled()
+
+
+def wait_until_readable(descriptor: int) -> None:
+    """Wait until a read does not block. Does nothing on Windows, where only sockets can be polled.
+
+    Raises:
+        SignalInterruptError: a signal has arrived.
+    """
+    while sys.platform != "win32":
+        raise_if_cancelled()
+        if select.select([descriptor], [], [], POLL_INTERVAL)[0]:
+            return
+
 
 @contextlib.contextmanager
 def catch_signals(
-    *, raise_first: bool = True, force_exit: Callable[[int], None] | None = None
+    *, force_exit_after: float | None = FORCE_EXIT_SECONDS, resume_hint: Callable[[], str] = lambda: ""
 ) -> Iterator[CancelToken]:
-    """Catch SIGINT, SIGTERM and SIGHUP while the block runs.
+    """Let SIGINT, SIGTERM and SIGHUP set a token while the block runs, instead of ending the program.
 
-    The first signal raises SignalInterruptError; if other code has turned that into another exception, it is
-    raised again at the end of the block. The second signal exits at once, without cleanup: files on disk are
-    consistent at any moment.
+    A second signal leaves at once, without cleanup; so does the first after ``force_exit_after`` seconds.
+    Files on disk are consistent at any moment. Outside the main thread, which alone handles signals, the
+    block runs with a token that none sets.
 
     Args:
-        raise_first: if false, the first signal only sets the token, for loops that check it themselves; the
-            second signal raises, and the third exits.
-        force_exit: called with the signal that exits; by default :func:`exit_immediately`.
+        force_exit_after: initial value of the token's attribute.
+        resume_hint: called before the program is left for being slow; returns a line to be printed.
 
     Yields:
-        The token that holds the signal.
+        The token, which is :func:`current_token` meanwhile.
 
     Raises:
-        SignalInterruptError: a signal arrived.
+        SignalInterruptError: the block raised it, or raised another exception after a signal had arrived.
     """
-    token = CancelToken()
+    global _current
+    token, outer = CancelToken(force_exit_after), _current
+    _current = token
+    try:
+        with _watched_signals(token, resume_hint):
+            yield token
+    except SignalInterruptError:
+        raise
+    except Exception as error:
+        if not token.signum:
+            raise
+        stop = SignalInterruptError("stopped", signum=token.signum)  # which has killed a child, for example
+        stop.saved_frames = getattr(error, "saved_frames", 0)
+        raise stop from error
+    finally:
+        _current = outer
 
-    def handle(signum: int, frame: FrameType | None) -> None:
-        first, token.signum = not token.signum, token.signum or signum
-        if first == raise_first:
-            token.raise_if_cancelled()
 
+@contextlib.contextmanager
+def _watched_signals(token: CancelToken, resume_hint: Callable[[], str]) -> Iterator[None]:
+    """Install handlers that set the token, and a thread that receives signals at any moment."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    sender, receiver = socket.socketpair()
+    sender.setblocking(False)
+    watcher = threading.Thread(
+        target=_watch, args=(token, receiver, resume_hint), name="signals", daemon=True
+    )
+    watcher.start()
+    token._wake_watcher = lambda signum: sender.send(bytes([signum]))
+    previous_descriptor = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     previous = {}
     for each in SIGNALS:
         handler = signal.getsignal(each)
         if handler is not signal.SIG_IGN:  # as under nohup and in background jobs of a shell
             previous[each] = handler
-            signal.signal(each, handle)
+            signal.signal(each, lambda signum, frame: setattr(token, "signum", token.signum or signum))
     try:
-        with _watch_signals(1 if raise_first else 2, force_exit or exit_immediately):
-            yield token
-    except SignalInterruptError:
-        raise
-    except Exception as error:
-        if token.signum and raise_first:
-            stop = SignalInterruptError("stopped", signum=token.signum)
-            stop.saved_frames = getattr(error, "saved_frames", 0)
-            raise stop from error
-        raise
+        yield
     finally:
         for each, handler in previous.items():
             signal.signal(each, handler)
-
-
-@contextlib.contextmanager
-def _watch_signals(handled_count: int, force_exit: Callable[[int], None]) -> Iterator[None]:
-    """Receive signals in a thread while the main thread may be busy in native code.
-
-    Args:
-        handled_count: number of signals that are left to handlers in the main thread.
-        force_exit: called with the signal after those.
-    """
-    sender, receiver = socket.socketpair()
-    sender.setblocking(False)
-    try:
-        previous = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
-    except ValueError:  # not the main thread, which alone handles signals
+        signal.set_wakeup_fd(previous_descriptor)
+        token._wake_watcher = lambda signum: None
         sender.close()
-        receiver.close()
-        yield
-        return
-    thread = threading.Thread(
-        target=_receive_signals, args=(receiver, handled_count, force_exit), name="signals", daemon=True
-    )
-    thread.start()
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(previous)
-        sender.close()
-        thread.join()
+        watcher.join()
         receiver.close()
 
 
-def _receive_signals(receiver: socket.socket, handled_count: int, force_exit: Callable[[int], None]) -> None:
-    """Count signals until the sender closes; print a message if stopping is slow, exit after one too many."""
-    count, last = 0, -REPEAT_WINDOW_SECONDS
+def _watch(token: CancelToken, receiver: socket.socket, resume_hint: Callable[[], str]) -> None:
+    """Receive signals until the sender closes; if stopping is slow, print a message, and leave in the end."""
+    first = last = 0.0  # times of signals
+    announced = False
     while True:
         try:
             signums = receiver.recv(64)
+            if not signums:
+                return
         except TimeoutError:
-            receiver.settimeout(None)
+            signums = b""
+        now = time.monotonic()
+        if arrived := [signum for signum in signums if signum in SIGNALS]:
+            if first and now - last >= REPEAT_WINDOW_SECONDS:
+                exit_immediately(arrived[-1])
+            token.signum = token.signum or arrived[0]
+            first, last = first or now, now
+            receiver.settimeout(POLL_INTERVAL)
+        if first and not announced and now - first >= SLOW_STOP_SECONDS:
+            announced = True
             _print("vsr: stopping as soon as the work in hand is done; Ctrl-C again leaves at once")
-            continue
-        if not signums:
-            return
-        signum, now = signums[-1], time.monotonic()
-        if signum not in SIGNALS or now - last < REPEAT_WINDOW_SECONDS:
-            continue
-        count, last = count + 1, now
-        if count > handled_count:
-            force_exit(signum)
-        elif count == handled_count:
-            receiver.settimeout(SLOW_STOP_SECONDS)
+        if first and token.force_exit_after is not None and now - first >= token.force_exit_after:
+            _print(resume_hint())
+            exit_immediately(token.signum)
 
 
 def exit_immediately(signum: int) -> None:
-    """Kill all child processes and exit with status 128 + ``signum``, without cleanup."""
+    """Kill all child processes, remove temporary files, and exit with status 128 + ``signum``."""
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 child.kill()
+    with contextlib.suppress(Exception):
+        getattr(files, "remove_temporary_files", lambda: None)()
     os._exit(128 + signum)
 
 
 def _print(line: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # stderr is closed
-        print(line, file=sys.stderr, flush=True)
+    if line:
+        with contextlib.suppress(OSError, ValueError):  # stderr is closed
+            print(line, file=sys.stderr, flush=True)

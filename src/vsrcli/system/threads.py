@@ -1,53 +1,25 @@
-"""Background threads with short queues, for decoding and encoding in parallel with the network; signal-safe.
+"""Background threads with short queues, for decoding and encoding in parallel with the network.
 
 ffmpeg runs in processes of its own; these threads take pipes and copies off the network's thread. Queues are
-short, so memory is bounded and the slowest stage sets the pace.
-
-Ctrl-C raises in the main thread between any two instructions, inside the standard library's too. An exception
-inside ``queue.Queue``, ``threading.Event`` or ``Thread.join`` can leave a lock acquired or a thread waiting
-forever, and the program would hang instead of stopping. ``queue.SimpleQueue`` is written in C and atomic, so
-the threads use nothing else; free slots of a queue are tokens in a second one. Where several instructions
-belong together, :func:`deferred_signals` delays the exception.
+short, so memory is bounded and the slowest stage sets the pace. The main thread polls for a stop while it
+waits, see :mod:`vsrcli.system.signals`; ending a thread never raises for one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import queue
-import signal
 import threading
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from vsrcli.system.signals import POLL_INTERVAL, raise_if_cancelled
 
 Item = TypeVar("Item")
 
 _QUEUE_BYTES = 1 << 25
 _MIN_DEPTH, _MAX_DEPTH = 2, 16
-
-
-@contextlib.contextmanager
-def deferred_signals() -> Iterator[None]:
-    """Delay signal handlers until the end of the block, so that none raises inside it.
-
-    Otherwise a child process or thread could be started but not recorded, and never stopped. The handler of
-    the first signal that has arrived is called after the block; sending the signal again instead would count
-    as a second Ctrl-C.
-    """
-    arrived: list[int] = []
-    handlers: dict[int, Any] = {}
-    try:
-        if threading.current_thread() is threading.main_thread():  # elsewhere no handler runs
-            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-                signum = getattr(signal, name, None)
-                if signum is not None and callable(signal.getsignal(signum)):
-                    handlers[signum] = signal.getsignal(signum)
-                    signal.signal(signum, lambda signum, frame: arrived.append(signum))
-        yield
-    finally:
-        for signum, handler in handlers.items():
-            signal.signal(signum, handler)
-        for signum in arrived[:1]:
-            handlers[signum](signum, None)
+_END_INTERVAL = 0.05  # seconds between two attempts to wake a thread that has to end
 
 
 def queue_depth(frame_bytes: int) -> int:
@@ -56,7 +28,7 @@ def queue_depth(frame_bytes: int) -> int:
 
 
 class BackgroundTask:
-    """Calls a function in a thread; waiting for it can be interrupted and repeated.
+    """Calls a function in a thread.
 
     Args:
         function: called without arguments.
@@ -68,31 +40,29 @@ class BackgroundTask:
 
     def __init__(self, function: Callable[[], object], name: str) -> None:
         self._function = function
-        self._ended = False
         self.error: BaseException | None = None
-        self._done: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end of the function, at most ``timeout`` seconds; return whether it has ended."""
-        while not self._ended:
-            try:
-                self._done.get(timeout=timeout)
-            except queue.Empty:
-                break
-        if self._ended:
-            self._thread.join()  # returns at once
-        return self._ended
+    def wait(self) -> None:
+        """Wait for the end of the function.
+
+        Raises:
+            SignalInterruptError: a signal arrived meanwhile; the function still runs.
+        """
+        while not self.join(POLL_INTERVAL):
+            raise_if_cancelled()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the end, at most ``timeout`` seconds, whatever happens; return whether it has ended."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:
             self._function()
         except BaseException as error:
             self.error = error
-        finally:
-            self._ended = True
-            self._done.put(None)
 
 
 class Prefetcher(Generic[Item]):
@@ -108,39 +78,42 @@ class Prefetcher(Generic[Item]):
 
     def __init__(self, items: Generator[Item], depth: int, release: Callable[[], None]) -> None:
         self._items, self._release = items, release
-        self._queue: queue.SimpleQueue[tuple[Item] | BaseException | None] = queue.SimpleQueue()
-        self._slots = _free_slots(depth)
+        self._queue: queue.Queue[tuple[Item] | BaseException | None] = queue.Queue(depth)
         self._closing = False
-        self._thread: BackgroundTask | None = None
+        self._task: BackgroundTask | None = None
 
     def __iter__(self) -> Iterator[Item]:
-        with deferred_signals():  # start and record the thread, or neither
-            self._thread = self._thread or BackgroundTask(self._run, "prefetcher")
-        while (item := self._queue.get()) is not None:
+        """Yield the items.
+
+        Raises:
+            SignalInterruptError: a signal has arrived.
+        """
+        self._task = self._task or BackgroundTask(self._run, "prefetcher")
+        while (item := poll_get(self._queue)) is not None:
             if isinstance(item, BaseException):
                 raise item
-            self._slots.put(None)
             yield item[0]
 
     def close(self) -> None:
         """End the thread. Can be called repeatedly."""
         self._closing = True
-        if self._thread is None:
+        if self._task is None:
             self._items.close()
             return
-        while not self._thread.wait(timeout=0):
+        while not self._task.join(0):
             self._release()
-            self._slots.put(None)  # for the item that the thread holds
-            self._thread.wait(timeout=0.05)
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    self._queue.get_nowait()
+            self._task.join(_END_INTERVAL)
 
     def _run(self) -> None:
         outcome: BaseException | None = None
         try:
             for item in self._items:
-                self._slots.get()
+                self._queue.put((item,))
                 if self._closing:
                     break
-                self._queue.put((item,))
         except BaseException as error:
             outcome = error
         finally:
@@ -160,31 +133,32 @@ class BackgroundWriter(Generic[Item]):
 
     def __init__(self, function: Callable[[Item], None], depth: int) -> None:
         self._function = function
-        self._queue: queue.SimpleQueue[tuple[Item] | None] = queue.SimpleQueue()
-        self._slots = _free_slots(depth)
+        self._queue: queue.Queue[tuple[Item] | None] = queue.Queue(depth)
         self._error: BaseException | None = None
-        self._thread: BackgroundTask | None = None
+        self._task: BackgroundTask | None = None
 
     def put(self, item: Item) -> None:
         """Append an item to the queue.
 
         Raises:
             BaseException: exception of the function for an earlier item.
+            SignalInterruptError: a signal has arrived.
         """
-        if self._thread is None:
-            with deferred_signals():
-                self._thread = BackgroundTask(self._run, "background writer")
+        self._task = self._task or BackgroundTask(self._run, "background writer")
         self._raise_error()
-        self._slots.get()
-        self._queue.put((item,))
+        poll_put(self._queue, (item,))
 
     def drain(self) -> None:
         """Wait until the function has been called with every item.
 
         Raises:
             BaseException: exception of the function.
+            SignalInterruptError: a signal has arrived.
         """
-        self._join()
+        if self._task is not None:
+            poll_put(self._queue, None)
+            self._task.wait()
+            self._task = None
         self._raise_error()
 
     def cancel(self, release: Callable[[], None]) -> None:
@@ -195,17 +169,13 @@ class BackgroundWriter(Generic[Item]):
         """
         self._error = self._error or InterruptedError("abandoned")
         release()
-        self._join()
-
-    def _join(self) -> None:
-        if self._thread is not None:
-            self._queue.put(None)
-            self._thread.wait()
-            self._thread = None
+        while self._task is not None and not self._task.join(0):
+            with contextlib.suppress(queue.Full):
+                self._queue.put(None, timeout=_END_INTERVAL)
+            self._task.join(_END_INTERVAL)
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
-            self._slots.put(None)
             if self._error is None:
                 try:
                     self._function(item[0])
@@ -217,9 +187,25 @@ class BackgroundWriter(Generic[Item]):
             raise self._error
 
 
-def _free_slots(depth: int) -> queue.SimpleQueue[None]:
-    """Return a queue with a token for each free slot."""
-    tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
-    for _ in range(depth):
-        tokens.put(None)
-    return tokens
+def poll_get(items: queue.Queue[Item]) -> Item:
+    """Return the next item of a queue.
+
+    Raises:
+        SignalInterruptError: a signal has arrived.
+    """
+    while True:
+        raise_if_cancelled()
+        with contextlib.suppress(queue.Empty):
+            return items.get(timeout=POLL_INTERVAL)
+
+
+def poll_put(items: queue.Queue[Item], item: Item) -> None:
+    """Append an item to a queue.
+
+    Raises:
+        SignalInterruptError: a signal has arrived.
+    """
+    while True:
+        raise_if_cancelled()
+        with contextlib.suppress(queue.Full):
+            return items.put(item, timeout=POLL_INTERVAL)

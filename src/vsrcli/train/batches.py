@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from vsrcli.system.threads import poll_get
 from vsrcli.train.footage import TrainingPair
 
 STRIDES = (1, -1, 1, -1, 2, -2, 3, -3, 0)  # temporal augmentation (Jo et al., section 4.1); 0 repeats a frame
@@ -137,7 +138,7 @@ def prefetch(make_item: Callable[[int], T], first_step: int, end_step: int) -> G
     thread.start()
     try:
         for _ in range(first_step, end_step):
-            item = ready.get()
+            item = poll_get(ready)
             if isinstance(item, BaseException):
                 raise item
             yield item[0]

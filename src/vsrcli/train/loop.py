@@ -17,6 +17,7 @@ import numpy as np
 from vsrcli.degradations import PRESETS
 from vsrcli.errors import DataError, SignalInterruptError
 from vsrcli.models.architectures import Architecture
+from vsrcli.system.signals import current_token
 from vsrcli.train.batches import BatchPlan
 from vsrcli.train.checkpoints import (
     TrainingLog,
@@ -45,7 +46,6 @@ def train(
     validation: Validation | None = None,
     card: dict[str, Any] | None = None,
     init: Path | None = None,
-    poll_signal: Callable[[], int] = lambda: 0,
     on_step: Callable[[StepReport], None] = lambda report: None,
     on_notice: Callable[[str], None] = lambda text: None,
 ) -> Path:
@@ -60,7 +60,6 @@ def train(
         validation: scored every ``validate_every`` steps and at the end.
         card: further entries of the model card (data, licence, command).
         init: weights that a new run starts from, see :func:`~vsrcli.train.checkpoints.initialize_from`.
-        poll_signal: called after each step; a signal number other than 0 ends the run with a checkpoint.
         on_step: called with the progress after each step.
         on_notice: called with one-line notices for people.
 
@@ -73,7 +72,7 @@ def train(
         DataError: the folder holds a run of another configuration, ``init`` does not fit, or the loss is not
             finite.
         ModelError: ``init`` cannot be read.
-        SignalInterruptError: ``poll_signal`` returned a signal; the checkpoint is written.
+        SignalInterruptError: a signal arrived; a checkpoint is written, if this run has done a step.
     """
     # Network and optimizer.
     architecture, preset = config.architecture, PRESETS[config.degradation]
@@ -123,12 +122,14 @@ def train(
     margin = temporal_margin(architecture)
     plan = BatchPlan(config.batch, config.frames, margin, config.crop, config.scale, phase=preset.phase)
     data = open_dataset(config.data, pairs, plan, preset, architecture)
-    log, steps_done = TrainingLog(run_folder, step), step
+    log, first = TrainingLog(run_folder, step), step + 1
     batches = data.batches(config.seed, step, config.steps)
 
-    # Steps.
+    # Steps. Once the first is done, a stop is not forced any more: it writes a checkpoint.
+    saved, cancel = step, current_token()
     try:
-        for step in range(steps_done + 1, config.steps + 1):
+        for number in range(first, config.steps + 1):
+            cancel.raise_if_cancelled()
             started = time.perf_counter()
             low, high = next(batches)
             wait_seconds = time.perf_counter() - started
@@ -136,8 +137,9 @@ def train(
                 loss = float(model.train_on_batch(low, high))  # type: ignore[arg-type]
             if not np.isfinite(loss):
                 raise DataError(
-                    f"the loss became {loss} at step {step}: lower --learning-rate and start a new run"
+                    f"the loss became {loss} at step {number}: lower --learning-rate and start a new run"
                 )
+            step, cancel.force_exit_after = number, None
             seconds = time.perf_counter() - started
             total_seconds += seconds
             last = step == config.steps
@@ -145,14 +147,15 @@ def train(
             scores = validate_and_export() if is_due else None
             report = StepReport(step, config.steps, loss, float(rate(step)), seconds, wait_seconds, scores)
             log.write(report)
-            signum = poll_signal()
-            if signum or last or step % config.save_every == 0:
+            if last or step % config.save_every == 0:
                 save()
+                saved = step
             on_step(report)
-            if signum:
-                raise SignalInterruptError(
-                    f"stopped at step {step} of {config.steps}; the same command resumes", signum=signum
-                )
+    except SignalInterruptError as stop:
+        if step > saved:
+            save()
+        message = f"stopped at step {step} of {config.steps}; the same command resumes"
+        raise SignalInterruptError(message, signum=stop.signum) from None
     finally:
         batches.close()
         log.close()
