@@ -12,9 +12,10 @@ from typing import Any
 import psutil
 import pytest
 
-from vsrcli.errors import FfmpegError
+from vsrcli.errors import FfmpegError, SignalInterruptError
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.process import FFmpegProcess, describe_exit
+from vsrcli.system.signals import catch_signals
 
 
 def script(folder: Path, body: str) -> Path:
@@ -106,7 +107,7 @@ def test_kill_reaps_and_is_idempotent() -> None:
 
 
 def test_signal_during_start_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The handler's exception must not be raised between fork and return, when no reference exists yet."""
+    """It must not interrupt the start between fork and return, when no reference exists yet."""
     start, pids = subprocess.Popen.__init__, []
 
     def interrupted_start(child: subprocess.Popen[bytes], *arguments: Any, **options: Any) -> None:
@@ -115,11 +116,13 @@ def test_signal_during_start_leaves_no_child(monkeypatch: pytest.MonkeyPatch) ->
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(subprocess.Popen, "__init__", interrupted_start)
-    with pytest.raises(KeyboardInterrupt):
-        FFmpegProcess([sys.executable, "-c", "import time; time.sleep(600)"], stdin=True)
-    assert len(pids) == 1
-    assert not psutil.pid_exists(pids[0])
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with catch_signals():
+        process = FFmpegProcess([sys.executable, "-c", "import time; time.sleep(600)"], stdin=True)
+        with pytest.raises(SignalInterruptError):
+            process.wait()
+    assert pids == [process.pid]
+    assert not psutil.pid_exists(process.pid)
+    process.kill()
 
 
 SLEEP = "import time; time.sleep(600)"
