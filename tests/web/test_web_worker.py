@@ -14,6 +14,7 @@ from data_folder import DataFolder
 from web_client import TIMEOUT
 
 from vsrcli.errors import OutputError
+from vsrcli.system.signals import CancelToken
 from vsrcli.web import conversion
 from vsrcli.web.app import create_app
 from vsrcli.web.cleanup import cancel_job
@@ -72,8 +73,8 @@ def reload(folder: DataFolder, job: JobRecord) -> JobRecord:
     return present
 
 
-def start_runner(folder: DataFolder, job: JobRecord, stopping: threading.Event) -> threading.Thread:
-    thread = threading.Thread(target=JobRunner(folder.store, folder.settings, stopping), args=(job.id,))
+def start_runner(folder: DataFolder, job: JobRecord, cancel: CancelToken) -> threading.Thread:
+    thread = threading.Thread(target=JobRunner(folder.store, folder.settings, cancel), args=(job.id,))
     thread.start()
     return thread
 
@@ -85,14 +86,14 @@ def test_endless_previews(
     monkeypatch.setattr("vsrcli.web.conversion.python_command", lambda *_: endless.command())
     monkeypatch.setattr("vsrcli.web.conversion._PREVIEW_TIMEOUT", float("inf"))
     job = folder.add_job("job", folder.add_upload("video"), QUEUED)  # its result exists; its previews do not
-    target, stopping = folder.settings.result_path(job.id, job.suffix), threading.Event()
-    worker = start_runner(folder, job, stopping)
+    target, cancel = folder.settings.result_path(job.id, job.suffix), CancelToken()
+    worker = start_runner(folder, job, cancel)
     with endless.wait_for_start() as connection:
         assert reload(folder, job).state == RUNNING
         if reason == "cancelled":
             cancel_job(folder.store, job)
         else:
-            stopping.set()
+            cancel.cancel()
         worker.join()
         assert connection.recv(1) == b""  # the program was ended
     after = reload(folder, job)
@@ -108,7 +109,7 @@ def test_command_that_ends_without_message(folder: DataFolder, monkeypatch: pyte
     job = add_queued_job(folder)
     command = [sys.executable, "-I", "-c", "raise SystemExit(3)"]
     monkeypatch.setattr(conversion, "job_command", lambda *_: command)
-    JobRunner(folder.store, folder.settings, threading.Event())(job.id)
+    JobRunner(folder.store, folder.settings, CancelToken())(job.id)
     after = reload(folder, job)
     assert (after.state, after.message) == (FAILED, without_message(3).message)
     assert (after.code, after.details) == ("stopped", {"status": 3})
@@ -121,7 +122,7 @@ def test_result_that_exceeds_the_quota(
     command = endless.command(f"open('part', 'wb').write(bytes({size}))")
     monkeypatch.setattr(conversion, "_SIZE_INTERVAL", 0.0)
     monkeypatch.setattr(conversion, "job_command", lambda *_: command)
-    JobRunner(folder.store, folder.settings, threading.Event())(job.id)
+    JobRunner(folder.store, folder.settings, CancelToken())(job.id)
     after = reload(folder, job)
     assert (after.state, after.message, after.code) == (FAILED, DISK_FULL.message, "disk_full")
     assert not folder.settings.job_dir(job.id).exists()
@@ -130,7 +131,7 @@ def test_result_that_exceeds_the_quota(
 def test_worker_that_fails_itself(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     job = add_queued_job(folder)
     monkeypatch.setattr(conversion, "job_command", lambda *_: ["/nowhere", None])
-    JobRunner(folder.store, folder.settings, threading.Event())(job.id)
+    JobRunner(folder.store, folder.settings, CancelToken())(job.id)
     after = reload(folder, job)
     assert (after.state, after.message, after.code) == (FAILED, INTERNAL_ERROR.message, "error")
 

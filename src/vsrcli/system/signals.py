@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 import psutil
 
@@ -155,13 +156,19 @@ def _watched_signals(token: CancelToken, resume_hint: Callable[[], str]) -> Iter
     )
     watcher.start()
     token._wake_watcher = lambda signum: sender.send(bytes([signum]))
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        token.signum = token.signum or signum
+        with contextlib.suppress(OSError):
+            sender.send(b"\0")  # event loops take the descriptor that the interpreter writes signals to
+
     previous_descriptor = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     previous = {}
     for each in SIGNALS:
         handler = signal.getsignal(each)
         if handler is not signal.SIG_IGN:  # as under nohup and in background jobs of a shell
             previous[each] = handler
-            signal.signal(each, lambda signum, frame: setattr(token, "signum", token.signum or signum))
+            signal.signal(each, handle)
     try:
         yield
     finally:
@@ -185,12 +192,13 @@ def _watch(token: CancelToken, receiver: socket.socket, resume_hint: Callable[[]
                 return
         except TimeoutError:
             signums = b""
-        now = time.monotonic()
-        if arrived := [signum for signum in signums if signum in SIGNALS]:
+        now, arrived = time.monotonic(), [signum for signum in signums if signum in SIGNALS]
+        if arrived:
             if first and now - last >= REPEAT_WINDOW_SECONDS:
                 exit_immediately(arrived[-1])
-            token.signum = token.signum or arrived[0]
-            first, last = first or now, now
+            token.signum, last = token.signum or arrived[0], now
+        if token.signum and not first:
+            first = last = now
             receiver.settimeout(POLL_INTERVAL)
         if first and not announced and now - first >= SLOW_STOP_SECONDS:
             announced = True

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 import socket
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractContextManager
 
 import uvicorn
 from anyio.to_thread import run_sync
@@ -21,6 +21,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from vsrcli.errors import OutputError
+from vsrcli.system.signals import POLL_INTERVAL, catch_signals, current_token
 from vsrcli.web.auth import SecurityMiddleware, Sessions, secret_key
 from vsrcli.web.cleanup import delete_expired, delete_orphans
 from vsrcli.web.errors import ApiError, error_response, not_found
@@ -38,13 +39,13 @@ from vsrcli.web.subprocesses import child_environment, kill_process_tree, python
 from vsrcli.web.uploads import UploadRoutes
 from vsrcli.web.worker import JobQueue
 
-_SERVER_SHUTDOWN_TIMEOUT = 5  # seconds for open requests to end
-_WORKER_SHUTDOWN_TIMEOUT = 15  # seconds for the worker to end; it gives its jobs ten of them
+_SERVER_SHUTDOWN_TIMEOUT = 3  # seconds for open requests to end, meanwhile the worker ends
+_WORKER_SHUTDOWN_TIMEOUT = 7.5  # seconds for the worker to end; it gives its jobs five of them
 _RESTART_DELAY = 2.0  # seconds before a worker that died is started again
 
 
 def serve(settings: Settings) -> None:
-    """Run the web server, and the worker if the settings say so, until SIGTERM or SIGINT.
+    """Run the web server, and the worker if the settings say so, until SIGTERM, SIGINT or SIGHUP.
 
     Raises:
         OutputError: the data folder cannot be written or belongs to another version, or the address is not
@@ -58,15 +59,20 @@ def serve(settings: Settings) -> None:
         ) from error
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
-    previous = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        with listener, _running_worker(settings):
-            log_event("listening", url=f"http://{_url_host(host)}:{port}/", token=settings.token is not None)
-            uvicorn.Server(uvicorn_config(app, settings)).run(sockets=[listener])
-        log_event("stopped")
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    with catch_signals(), listener, _running_worker(settings):
+        log_event("listening", url=f"http://{_url_host(host)}:{port}/", token=settings.token is not None)
+        _Server(uvicorn_config(app, settings)).run(sockets=[listener])
+    log_event("stopped")
+
+
+class _Server(uvicorn.Server):
+    """A server that ends when this program has to."""
+
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        return contextlib.nullcontext()
+
+    async def on_tick(self, counter: int) -> bool:
+        return current_token().is_cancelled or await super().on_tick(counter)
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -200,26 +206,30 @@ def _running_worker(settings: Settings) -> Iterator[None]:
     if not settings.worker:
         yield
         return
-    stopping = threading.Event()
-    thread = threading.Thread(target=_supervise_worker, args=(settings, stopping), name="worker")
+    ended = threading.Event()
+    thread = threading.Thread(target=_supervise_worker, args=(settings, ended), name="worker")
     thread.start()
     try:
         yield
     finally:
-        stopping.set()
+        ended.set()
         thread.join()
 
 
-def _supervise_worker(settings: Settings, stopping: threading.Event) -> None:
-    """Run the worker until ``stopping``. The kernel kills it with the thread that started it: this one."""
-    while not stopping.is_set():
+def _supervise_worker(settings: Settings, ended: threading.Event) -> None:
+    """Run the worker until the server has ended, or has to.
+
+    The kernel kills the worker with the thread that started it: this one.
+    """
+    cancel = current_token()
+    while not (ended.is_set() or cancel.is_cancelled):
         child = subprocess.Popen(
             with_parent_death_signal(worker_command(settings), nice=settings.nice),
             stdin=subprocess.DEVNULL,
             env=child_environment() | {"VSR_SERVE_QUEUE": settings.queue},  # it may hold a password
             process_group=0,  # Ctrl-C in the terminal reaches the server only, which ends the worker
         )
-        while child.poll() is None and not stopping.wait(0.2):
+        while child.poll() is None and not (ended.wait(POLL_INTERVAL) or cancel.is_cancelled):
             pass
         if child.poll() is None:
             child.terminate()
@@ -230,7 +240,7 @@ def _supervise_worker(settings: Settings, stopping: threading.Event) -> None:
                 child.wait()
         else:
             log_event("worker died", level=logging.ERROR, status=child.returncode)
-            stopping.wait(_RESTART_DELAY)
+            cancel.wait(_RESTART_DELAY)
 
 
 def _url_host(host: str) -> str:

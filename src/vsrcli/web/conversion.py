@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from vsrcli.system.signals import CancelToken
 from vsrcli.web.errors import (
     DISK_FULL,
     INTERNAL_ERROR,
@@ -44,7 +45,7 @@ _PREVIEW_TIMEOUT = 300.0  # seconds for inspecting a result and writing its prev
 _POLL_INTERVAL = 0.25  # seconds between two checks whether the job has to be stopped
 _PROGRESS_INTERVAL = 0.5  # seconds between two updates of its progress
 _SIZE_INTERVAL = 5.0  # seconds between two checks of its size on disk
-_STOP_TIMEOUT = 10.0  # seconds after SIGTERM; then it is killed
+_STOP_TIMEOUT = 5.0  # seconds after SIGTERM; then it is killed
 _MAX_NOTICES = 20
 
 
@@ -131,17 +132,17 @@ class JobRunner:
     Args:
         store: uploads and jobs.
         settings: of the server.
-        stopping: set when the worker has to end; jobs go back to the queue then.
+        cancel: set when the worker has to end; jobs go back to the queue then.
     """
 
-    def __init__(self, store: Store, settings: Settings, stopping: threading.Event) -> None:
-        self._store, self._settings, self._stopping = store, settings, stopping
+    def __init__(self, store: Store, settings: Settings, cancel: CancelToken) -> None:
+        self._store, self._settings, self._cancel = store, settings, cancel
         self._devices = [*settings.devices]
         self._lock = threading.Lock()
 
     def __call__(self, job_id: str) -> None:
         """Run a job if it is still queued."""
-        if self._stopping.is_set() or not self._store.transition_job(
+        if self._cancel.is_cancelled or not self._store.transition_job(
             job_id, QUEUED, RUNNING, started=now(), **NO_MESSAGE.job_columns()
         ):
             return
@@ -152,7 +153,7 @@ class JobRunner:
                 self._finish(job_id, CANCELLED)
             else:
                 log_event("job started", job=anonymize_id(job.id), device=device)
-                _JobProcess(job, upload, device, self._store, self._settings, self._stopping).run()
+                _JobProcess(job, upload, device, self._store, self._settings, self._cancel).run()
         except Exception:
             LOGGER.exception("job failed", extra={"values": {"job": anonymize_id(job_id)}})
             shutil.rmtree(self._settings.job_dir(job_id), ignore_errors=True)
@@ -190,10 +191,10 @@ class _JobProcess:
         device: str,
         store: Store,
         settings: Settings,
-        stopping: threading.Event,
+        cancel: CancelToken,
     ) -> None:
         self._job, self._upload, self._device = job, upload, device
-        self._store, self._settings, self._stopping = store, settings, stopping
+        self._store, self._settings, self._cancel = store, settings, cancel
         self._source = settings.upload_path(upload.id, upload.suffix)
         self._target = settings.result_path(job.id, job.suffix)
         self._notices, self._error, self._progress = [*job.notices], "", dict[str, Any]()
@@ -266,7 +267,7 @@ class _JobProcess:
     def _must_stop(self, check_size: bool) -> bool:
         if self._store.is_cancel_requested(self._job.id):
             self._stop_reason = "cancelled"
-        elif self._stopping.is_set():
+        elif self._cancel.is_cancelled:
             self._stop_reason = "stopping"
         elif check_size and folder_size(self._target.parent) > self._job.disk_bytes + max(
             self._settings.quota - self._store.bytes_used(), 0

@@ -7,9 +7,7 @@ the queue only wakes workers, so an id that is lost or comes twice does no harm.
 from __future__ import annotations
 
 import contextlib
-import signal
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ import psutil
 
 from vsrcli.errors import OutputError
 from vsrcli.system.locks import FileLock, LockHeldError
+from vsrcli.system.signals import CancelToken, catch_signals
 from vsrcli.web.conversion import JobRunner
 from vsrcli.web.errors import INTERRUPTED
 from vsrcli.web.metrics import anonymize_id, log_event
@@ -32,36 +31,35 @@ HEARTBEAT_INTERVAL = 5.0  # seconds between two heartbeats
 _QUEUE_NAME = "vsr"
 _POLL_INTERVAL = 0.5  # seconds between two polls of the SQLite queue; Redis blocks instead
 _LOCK_TIMEOUT = 30.0  # seconds that another worker may take to end
+_FORCE_EXIT_SECONDS = 7.0  # less than the server's; jobs get five of them
 _START_TOLERANCE = 1.0  # seconds by which the start time of the same process may differ
 
 
 def run_worker(settings: Settings) -> None:
-    """Run jobs until SIGTERM or SIGINT; running jobs go back to the queue then.
+    """Run jobs until SIGTERM, SIGINT or SIGHUP; running jobs go back to the queue then.
 
     Raises:
         OutputError: another worker has this data folder.
     """
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    store = Store(settings.database)
-    lock = _acquire_lock(settings, stopping)
-    try:
-        queue = JobQueue(settings, JobRunner(store, settings, stopping))
-        requeue_interrupted(store)
-        _fill_queue(store, queue, stopping)
-        consumer = queue.consumer(len(settings.devices))
-        consumer.start()
-        log_event("worker ready", devices=list(settings.devices))
-        while not stopping.wait(0 if store.counters().get(HEARTBEAT_KEY, 0) == 0 else HEARTBEAT_INTERVAL):
-            store.set_counter(HEARTBEAT_KEY, now())
-            consumer.check_worker_health()
-            _requeue_lost(store, queue)
-        consumer.stop(graceful=True)
-        log_event("worker stopped")
-    finally:
-        store.set_counter(HEARTBEAT_KEY, 0)
-        lock.release()
+    with catch_signals(force_exit_after=_FORCE_EXIT_SECONDS) as cancel:
+        store = Store(settings.database)
+        lock = _acquire_lock(settings, cancel)
+        try:
+            queue = JobQueue(settings, JobRunner(store, settings, cancel))
+            requeue_interrupted(store)
+            _fill_queue(store, queue, cancel)
+            consumer = queue.consumer(len(settings.devices))
+            consumer.start()
+            log_event("worker ready", devices=list(settings.devices))
+            while not cancel.wait(0 if store.counters().get(HEARTBEAT_KEY, 0) == 0 else HEARTBEAT_INTERVAL):
+                store.set_counter(HEARTBEAT_KEY, now())
+                consumer.check_worker_health()
+                _requeue_lost(store, queue)
+            consumer.stop(graceful=True)
+            log_event("worker stopped")
+        finally:
+            store.set_counter(HEARTBEAT_KEY, 0)
+            lock.release()
 
 
 class QueueUnavailableError(Exception):
@@ -148,7 +146,7 @@ def _queue_errors() -> Iterator[None]:
         raise QueueUnavailableError(str(error)) from error
 
 
-def _acquire_lock(settings: Settings, stopping: threading.Event) -> FileLock:
+def _acquire_lock(settings: Settings, cancel: CancelToken) -> FileLock:
     """Return the lock of the data folder; wait for another worker that ends."""
     lock, deadline = FileLock(settings.data / "worker.lock"), time.monotonic() + _LOCK_TIMEOUT
     while True:
@@ -156,7 +154,7 @@ def _acquire_lock(settings: Settings, stopping: threading.Event) -> FileLock:
             lock.acquire()
             return lock
         except LockHeldError as held:
-            if time.monotonic() > deadline or stopping.wait(0.2):
+            if time.monotonic() > deadline or cancel.wait(0.2):
                 raise OutputError(
                     f"{settings.data}: another worker uses this folder ({held}); stop it first, or give "
                     "another --data"
@@ -184,15 +182,15 @@ def stop_job_process(process: Mapping[str, Any] | None) -> None:
             running.wait(10)
 
 
-def _fill_queue(store: Store, queue: JobQueue, stopping: threading.Event) -> None:
+def _fill_queue(store: Store, queue: JobQueue, cancel: CancelToken) -> None:
     """Put all queued jobs into the queue, in order: its content may be incomplete or doubled."""
-    while not stopping.is_set():
+    while not cancel.is_cancelled:
         try:
             queue.replace([job.id for job in store.list_jobs_in_state(QUEUED)])
             return
         except QueueUnavailableError as error:
             log_event("queue unavailable", level=30, error=str(error)[:200])
-            stopping.wait(2)
+            cancel.wait(2)
 
 
 def _requeue_lost(store: Store, queue: JobQueue) -> None:
