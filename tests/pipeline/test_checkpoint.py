@@ -14,8 +14,9 @@ import pytest
 
 from vsrcli.frames.tiling import plan_tiles
 from vsrcli.media.segments import SegmentFile
-from vsrcli.pipeline.checkpoint import JOURNAL_NAME, Journal, changed_keys, read_journal, sampled_sha256
+from vsrcli.pipeline.checkpoint import JOURNAL_NAME, Journal, changed_keys, read_journal
 from vsrcli.pipeline.segmented_output import frames_per_segment
+from vsrcli.system.files import sampled_sha256
 
 JOURNAL = Journal(
     tiles=plan_tiles(100, 160, 48, 4),

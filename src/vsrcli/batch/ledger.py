@@ -20,9 +20,9 @@ from vsrcli._version import __version__
 from vsrcli.errors import OutputError
 from vsrcli.inference.selection import choose_model
 from vsrcli.models.weights import SUFFIX, list_weights
-from vsrcli.pipeline.checkpoint import changed_keys, sampled_sha256
+from vsrcli.pipeline.checkpoint import changed_keys
 from vsrcli.pipeline.options import Options
-from vsrcli.system.files import fsync_path, workdir_for
+from vsrcli.system.files import fsync_path, sampled_sha256, workdir_for
 
 LEDGER_NAME = ".vsr-batch.jsonl"
 _VERSION = 2  # lines of other versions are ignored

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,8 @@ def info(file: Path, as_json: bool, verbose: int) -> None:
     from vsrcli.media.stdin import StdinInput
 
     with catch_signals(), StdinInput(probe_only=True) as stdin:
-        source = stdin.probe().as_plain_source() if file == STDIO else probe_source(file)
+        source = stdin.open_reader().source if file == STDIO else probe_source(file)
+    source = replace(source, path=Path(source.display_name))
     if as_json:
         click.echo(json.dumps(_to_json(asdict(source)), indent=2, ensure_ascii=False))
         return

@@ -14,7 +14,6 @@ from pathlib import Path
 from rich.console import Console
 
 from vsrcli.cli.console import one_line
-from vsrcli.media.stdin import display_name
 from vsrcli.media.types import Source
 from vsrcli.media.y4m import STDIO
 from vsrcli.pipeline.job import Job
@@ -187,7 +186,7 @@ def source_line(source: Source) -> str:
         parts.append(format_duration(float(duration)) if duration >= 1 else f"{float(duration):.2g} s")
     if source.size_bytes:
         parts.append(format_bytes(source.size_bytes))
-    return f"{display_name(source)}: {', '.join(parts)}"
+    return f"{source.display_name}: {', '.join(parts)}"
 
 
 def target_line(job: Job) -> str:

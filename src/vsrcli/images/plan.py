@@ -18,7 +18,7 @@ from vsrcli.media.containers import Container, StreamPlan
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.notices import source_notices
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
-from vsrcli.media.types import ImageSequence, Source
+from vsrcli.media.types import Source
 from vsrcli.system.files import workdir_for
 
 _EIGHT_BIT_FORMATS = ("WebP", "JPEG", "BMP")
@@ -94,7 +94,7 @@ def plan_images(
     )
     files = _output_files(source, naming, span, max_frames)
     _check_output_files(naming, files, source, overwrite=options.overwrite)
-    linear_to_linear = file_format == "EXR" and isinstance(source, ImageSequence) and source.format == "EXR"
+    linear_to_linear = file_format == "EXR" and source.images is not None and source.images.format == "EXR"
     name = f"{file_format} images" if naming.single_name is None else f"{file_format} image"
     container = Container(
         "image2", name, frozenset(), frozenset(), None, frozenset(), None, has_chapters=False
@@ -146,7 +146,7 @@ def _choose_quality(file_format: str, options: EncodeOptions, source: Source) ->
                 f"-e {_QUALITY_OPTION}={requested}: {file_format} takes a whole number from 1 to 100"
             )
         return int(requested)
-    lossy = not isinstance(source, ImageSequence) or source.is_lossy
+    lossy = source.images is None or source.images.is_lossy
     return JPEG_QUALITY if file_format == "JPEG" or lossy else None
 
 
@@ -161,15 +161,16 @@ def _output_files(
     Raises:
         UsageError: two source images would get the same name.
     """
-    if isinstance(source, ImageSequence):
-        indices = frame_range(source, *span, max_frames)
-        files = [naming.path_for(source.numbers[index], source.files[index]) for index in indices]
+    images = source.images
+    if images is not None:
+        indices = frame_range(images, *span, max_frames)
+        files = [naming.path_for(images.numbers[index], images.files[index]) for index in indices]
         source_of: dict[str, Path] = {}
         for index, file in zip(indices, files, strict=True):
-            other = source_of.setdefault(os.path.normcase(file), source.files[index])
-            if other != source.files[index]:
+            other = source_of.setdefault(os.path.normcase(file), images.files[index])
+            if other != images.files[index]:
                 raise UsageError(
-                    f"{other} and {source.files[index]} would both become {file}; name a pattern, such as "
+                    f"{other} and {images.files[index]} would both become {file}; name a pattern, such as "
                     f"{naming.folder / f'%05d{naming.suffix}'}"
                 )
         return files
@@ -200,10 +201,8 @@ def _check_output_files(naming: OutputNaming, files: list[Path], source: Source,
             raise OutputError(
                 f"{parent} cannot be written to; choose another folder or change its access rights"
             )
-        source_files = [source.path] if not isinstance(source, ImageSequence) else list(source.files)
-        source_inodes = {
-            (stat.st_dev, stat.st_ino) for stat in (file.stat() for file in source_files if file.exists())
-        }
+        stats = [file.stat() for file in source.input_files if file.exists()]
+        source_inodes = {(stat.st_dev, stat.st_ino) for stat in stats}
         existing = [file for file in files if os.path.lexists(file)]
         for file in existing:
             if file.is_dir():
@@ -232,8 +231,8 @@ def _notices(
 ) -> Iterator[str]:
     video, file_format = source.video, image_format.format
     yield from source_notices(source, container, (None, None), deinterlace=deinterlace, keeps_hdr=False)
-    from_images = isinstance(source, ImageSequence)
-    if not from_images:
+    images = source.images
+    if images is None:
         if source.other_streams:
             kinds = ", ".join(dict.fromkeys(other.kind for other in source.other_streams))
             yield f"images hold nothing else: {kinds} left out"
@@ -245,7 +244,7 @@ def _notices(
         yield f"transparency is dropped: {file_format} has none (PNG, TIFF, WebP and EXR have)"
     if sample_aspect_ratio != 1 and file_format != "PNG":
         yield f"pixels are {sample_aspect_ratio} as wide as high; PNG says so, {file_format} does not"
-    from_exr = from_images and source.format == "EXR"
+    from_exr = images is not None and images.format == "EXR"
     if from_exr and file_format == "EXR":
         yield (
             "linear light goes through the network on the sRGB curve; values outside 0 to 1, and alpha, "
@@ -255,7 +254,7 @@ def _notices(
         yield "linear light becomes codes on the sRGB curve; values outside 0 to 1 are clipped"
     elif file_format == "EXR":
         yield "codes are taken to be on the sRGB curve, and written as linear light"
-    if file_format == "JPEG" and not (from_images and source.is_lossy):
+    if file_format == "JPEG" and not (images is not None and images.is_lossy):
         yield f"JPEG loses a little (quality {image_format.quality}); PNG, TIFF and WebP do not"
     if video.color.transfer in _HDR_TRANSFERS and file_format != "PNG":
         yield f"{file_format} cannot say that its codes are HDR ({video.color.transfer}); PNG can"
@@ -280,9 +279,9 @@ def _remaining_notice(naming: OutputNaming, files: list[Path]) -> Iterator[str]:
 
 def _cicp(source: Source) -> tuple[int, int] | None:
     """Return primaries and transfer (H.273) of an HDR or wide-gamut video; None for others and for images."""
-    tagged = source.video.color
-    if isinstance(source, ImageSequence):
+    if source.images is not None:
         return None  # their own chunks are preserved
+    tagged = source.video.color
     if tagged.transfer not in _HDR_TRANSFERS and tagged.primaries not in _WIDE_GAMUT_PRIMARIES:
         return None
     resolved = color.resolve_color(tagged, source.video.pix_fmt, source.video.width, source.video.height)

@@ -7,7 +7,9 @@ no file can make them open another one.
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,11 +21,12 @@ import numpy as np
 
 from vsrcli.errors import DecodeError, InputError
 from vsrcli.images import exr, tiff
-from vsrcli.images.probe import open_pillow, probe_image
+from vsrcli.images.probe import open_pillow, probe_image, probe_source
 from vsrcli.images.tiff import decode_image, frame_to_array
 from vsrcli.images.types import ImageInfo
-from vsrcli.media.decoder import Decoder
+from vsrcli.media.decoder import Decoder, SourceReader, VideoReader
 from vsrcli.media.types import Frame, ImageSequence
+from vsrcli.system.files import sampled_sha256
 
 _PILLOW_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "YCbCr": "RGB"}
 _EXR_PLANES = {  # indices of the planes with R, G, B and alpha
@@ -211,6 +214,65 @@ class ImageSequenceDecoder(Decoder):
         if (info.format, info.width, info.height) != (self._sequence.format, video.width, video.height):
             raise DecodeError(f"{file} was changed while it was upscaled; put the old image back")
         return conform(read_image(file, info), high_bit_depth=video.is_high_bit_depth, with_alpha=self._alpha)
+
+
+def open_reader(path: Path, frame_rate: Fraction | None) -> SourceReader:
+    """Probe a path and return the reader of what it means, see :func:`~vsrcli.images.probe.probe_source`."""
+    source = probe_source(path, frame_rate)
+    return VideoReader(source) if source.images is None else ImageSequenceReader(source.images)
+
+
+class ImageSequenceReader:
+    """The :class:`~vsrcli.media.decoder.SourceReader` of an image sequence."""
+
+    def __init__(self, source: ImageSequence) -> None:
+        self.source = source
+
+    def open_decoder(self, **options: Any) -> ImageSequenceDecoder:
+        return ImageSequenceDecoder(self.source, **options)
+
+    def check_span(self, start: Fraction | None, end: Fraction | None) -> None:
+        source = self.source
+        if not frame_range(source, start, end):
+            raise InputError(
+                f"{source.path}: {len(source.files)} images at {source.video.frame_rate} per second, none of "
+                "them in the chosen span; choose another, or another --fps"
+            )
+
+    def check_damage(self) -> None:
+        """Do nothing: every image is checked when it is read."""
+
+    def span_end(
+        self, start: Fraction | None, end: Fraction | None, max_frames: int | None
+    ) -> Fraction | None:
+        if max_frames is None:
+            return end
+        return frame_range(self.source, start, end, max_frames).stop * self.source.video.time_base
+
+    def last_frame(self, end: Fraction | None) -> None:
+        return None  # all have the same duration
+
+    def frame_ticks(self) -> np.ndarray:
+        return np.arange(len(self.source.files))
+
+    def y4m_header(self) -> None:
+        return None
+
+    def fingerprint(self) -> dict[str, str]:
+        size, times, content = 0, hashlib.sha256(), hashlib.sha256()
+        files, samples = self.source.files, 16
+        for file in files:
+            stat = file.stat()
+            size += stat.st_size
+            times.update(f"{stat.st_mtime_ns} ".encode())
+            content.update(os.fsencode(file.name) + f"\0{stat.st_size}\0".encode())
+        for number in range(samples):
+            content.update(sampled_sha256(files[(len(files) - 1) * number // (samples - 1)]).encode())
+        return {
+            "the input's size": str(size),
+            "the input's modification time": times.hexdigest(),
+            "the input": content.hexdigest(),
+        }
 
 
 def frame_range(

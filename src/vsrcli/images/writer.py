@@ -25,7 +25,7 @@ from vsrcli.images.publish import ImageWorkDir, PendingImages, write_error, writ
 from vsrcli.images.reader import Image, read_image
 from vsrcli.media.encoder import AtomicWriter
 from vsrcli.media.segments import SegmentFile
-from vsrcli.media.types import Frame, ImageSequence, Source
+from vsrcli.media.types import Frame, Source
 from vsrcli.system.files import publish_file, temporary_name
 from vsrcli.system.threads import BackgroundWriter, queue_depth
 
@@ -146,7 +146,7 @@ class ImageWriter(AtomicWriter):
         import av
 
         frame, index = item
-        plan, source = self._plan, self._source if isinstance(self._source, ImageSequence) else None
+        plan, source = self._plan, self._source.images
         source_file = source.files[frame.pts] if source else None
         file = plan.naming.path_for(source.numbers[frame.pts] if source else index + 1, source_file)
         pixels, alpha = frame.pixels, frame.alpha

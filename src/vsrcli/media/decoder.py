@@ -13,17 +13,21 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from vsrcli.errors import DecodeError
+import numpy as np
+
+from vsrcli.errors import DecodeError, InputError
 from vsrcli.media.alpha import alpha_decoder
 from vsrcli.media.color import decode_filter, resolve_color
 from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
 from vsrcli.media.probe import has_no_timestamps
 from vsrcli.media.raw_reader import DamageConcealer, IncompleteStreamError, RawFrameReader
-from vsrcli.media.safety import MAX_PIXELS, safe_input_options
-from vsrcli.media.timing import frame_ticks, keyframe_before
+from vsrcli.media.safety import MAX_PIXELS, find_bad_ts_packets, safe_input_options
+from vsrcli.media.timing import frame_ticks, frame_times, has_frame_in, keyframe_before, last_frame
 from vsrcli.media.types import Frame, Source
+from vsrcli.media.y4m import CONTAINER, Y4mHeader, Y4mReader
+from vsrcli.system.files import sampled_sha256
 
 # Filters for (mirrored, clockwise degrees), as ffmpeg's own automatic rotation chooses them.
 _ROTATION_FILTERS: dict[tuple[bool, int], list[str]] = {
@@ -312,6 +316,119 @@ class Decoder:
         details = self._reader.process.stderr_tail() if self._reader is not None else ""
         progress = f"{self.frame_count} frame{'' if self.frame_count == 1 else 's'}"
         return DecodeError(f"{self.source.path}: after {progress}: {reason}", details=details)
+
+
+class SourceReader(Protocol):
+    """Reads a probed source. :func:`vsrcli.pipeline.job.open_source` chooses the kind once.
+
+    Times are seconds from the source's start; None leaves a span open.
+    """
+
+    @property
+    def source(self) -> Source: ...
+
+    def open_decoder(
+        self,
+        *,
+        start: Fraction | None = None,
+        end: Fraction | None = None,
+        max_frames: int | None = None,
+        deinterlace: bool = True,
+        alpha: bool = False,
+        tolerant: bool = False,
+        ffmpeg: Ffmpeg,
+    ) -> Decoder:
+        """Open a decoder of the frames with ``start <= time < end``, at most ``max_frames``."""
+        ...
+
+    def check_span(self, start: Fraction | None, end: Fraction | None) -> None:
+        """Raise InputError if no frame begins in the span, as far as reading packets tells."""
+        ...
+
+    def check_damage(self) -> None:
+        """Raise InputError for damage that the decoder would skip silently."""
+        ...
+
+    def span_end(
+        self, start: Fraction | None, end: Fraction | None, max_frames: int | None
+    ) -> Fraction | None:
+        """Return the end of the span, or the time of the first frame beyond ``max_frames``, if earlier."""
+        ...
+
+    def last_frame(self, end: Fraction | None) -> tuple[Fraction, Fraction] | None:
+        """Return time (on the source's clock) and duration of the span's last frame; None if not stated."""
+        ...
+
+    def frame_ticks(self) -> np.ndarray:
+        """Return the times of all frames, sorted, in ticks of the source's clock: int64 (N,)."""
+        ...
+
+    def y4m_header(self) -> Y4mHeader | None:
+        """Return the header of a YUV4MPEG2 stream; None for all other containers."""
+        ...
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return what tells whether the source has changed, by name for people.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        ...
+
+
+class VideoReader:
+    """The :class:`SourceReader` of a video file."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def open_decoder(self, **options: Any) -> Decoder:
+        return Decoder(self.source, **options)
+
+    def check_span(self, start: Fraction | None, end: Fraction | None) -> None:
+        source = self.source
+        last = None if end is None else source.start + end
+        if not (start or end) or has_frame_in(source, source.start + (start or 0), last):
+            return
+        to = "" if end is None else f" and before --end {float(end):g}"
+        since = f"from --start {float(start or 0):g} s on{to}"
+        length = source.video.duration or source.duration
+        lasts = f", which is {float(length):.6g} s long" if length else ""
+        raise InputError(f"{source.path}{lasts}, shows no frame in the chosen span, {since}; choose another")
+
+    def check_damage(self) -> None:
+        if damaged := find_bad_ts_packets(self.source.path):
+            raise InputError(f"{self.source.path} is damaged: {damaged}; repair it, or use --keep-going")
+
+    def span_end(
+        self, start: Fraction | None, end: Fraction | None, max_frames: int | None
+    ) -> Fraction | None:
+        if max_frames is None:
+            return end
+        first = self.source.start + (start or 0)
+        times = frame_times(self.source, start=first, max_count=max_frames + 1)
+        ends = [time - self.source.start for time in times[max_frames:]]
+        return min(ends if end is None else [*ends, end], default=None)
+
+    def last_frame(self, end: Fraction | None) -> tuple[Fraction, Fraction] | None:
+        return last_frame(self.source, None if end is None else self.source.start + end)
+
+    def frame_ticks(self) -> np.ndarray:
+        return frame_ticks(self.source)
+
+    def y4m_header(self) -> Y4mHeader | None:
+        if self.source.container != CONTAINER:
+            return None
+        with self.source.path.open("rb") as file:
+            return Y4mReader(file.read, str(self.source.path)).header
+
+    def fingerprint(self) -> dict[str, str]:
+        stat = self.source.path.stat()
+        return {
+            "the input's size": str(stat.st_size),
+            "the input's modification time": str(stat.st_mtime_ns),
+            "the input": sampled_sha256(self.source.path),
+        }
 
 
 class _FirstFrameError(Exception):

@@ -21,8 +21,7 @@ from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
 from vsrcli.media.notices import uses_quicktime_keys
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.safety import open_media, safe_input_options
-from vsrcli.media.stdin import y4m_stream_of
-from vsrcli.media.types import ImageSequence, Source
+from vsrcli.media.types import Source
 
 # libopus supports the channel layouts of Vorbis only, which 5.1(side) from a DVD is not.
 _OPUS_LAYOUTS = "aformat=channel_layouts=7.1|6.1|5.1|5.0|quad|3.0|stereo|mono"
@@ -258,13 +257,13 @@ def _bit_rate(source: Source, stream: StreamPlan) -> str:
 
 def _source_input(plan: OutputPlan, source: Source, scratch: Path, *, trial: bool) -> list[str]:
     """Return the source as second input, trimmed to the span. -ss and -t count from the container's start."""
-    if isinstance(source, ImageSequence):  # no other streams: an empty metadata file instead
+    if source.images is not None:  # no other streams: an empty metadata file instead
         empty_metadata = scratch / "empty.txt"
         empty_metadata.write_text(";FFMETADATA1\n", encoding="utf-8")
         return ["-f", "ffmetadata", "-i", file_url(empty_metadata)]
     start, end = plan.span
     trim_options: list[str] = []
-    if y4m_stream_of(source) is not None:
+    if source.is_live:
         start = end = None  # its file holds the first frame only, and no other streams
     if start is not None and start > 0:
         trim_options += ["-ss", format_seconds(Fraction(start))]

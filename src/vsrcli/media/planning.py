@@ -20,15 +20,14 @@ from vsrcli.media.containers import (
     stdout_container,
     stream_notice,
 )
+from vsrcli.media.decoder import SourceReader, VideoReader
 from vsrcli.media.encoder_options import keeps_hdr_metadata, video_encoder_options
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.notices import source_notices
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.safety import check_extra_options
-from vsrcli.media.stdin import StdinSource
-from vsrcli.media.timing import last_frame
 from vsrcli.media.trial import trial_encode
-from vsrcli.media.types import ImageSequence, Source
+from vsrcli.media.types import Source
 from vsrcli.system.files import resolve_target
 
 __all__ = ["EncodeOptions", "OutputPlan", "StreamPlan", "plan_output"]
@@ -55,6 +54,7 @@ def plan_output(
     other_streams: bool = True,
     deinterlace: bool = True,
     trial: bool = True,
+    reader: SourceReader | None = None,
     ffmpeg: Ffmpeg,
 ) -> OutputPlan:
     """Return the plan to write ``source``, upscaled to ``width`` x ``height``, to ``target``.
@@ -70,6 +70,7 @@ def plan_output(
         deinterlace: whether the decoder will deinterlace; only a notice depends on it.
         trial: encode a few grey frames with exactly the final command, so that ffmpeg refuses an option,
             codec or stream now and not hours later, see :func:`~vsrcli.media.trial.trial_encode`.
+        reader: of the source; None: the source is a video file.
         ffmpeg: the executable to run.
 
     Raises:
@@ -78,7 +79,7 @@ def plan_output(
         UsageError: an option makes no sense, see :mod:`~vsrcli.media.safety` and :mod:`~vsrcli.media.codecs`.
     """
     # Container, encoder and pixel format
-    options = options or EncodeOptions()
+    options, reader = options or EncodeOptions(), reader or VideoReader(source)
     target = Path(target)
     check_extra_options(options.extra)
     container = check_output_path(target, options, ffmpeg, source=source)
@@ -92,7 +93,7 @@ def plan_output(
     display_name = Path("stdout") if target == y4m.STDIO else target
     codec = codecs.choose_codec(requested_codec, container, display_name, video, ffmpeg)
     _check_size(display_name, width, height)
-    subsample = isinstance(source, ImageSequence) and codecs.is_widely_playable(codec)
+    subsample = source.images is not None and codecs.is_widely_playable(codec)
     pixel_format = (
         y4m_plan.choose_y4m_pixel_format(video, options.pix_fmt)
         if is_y4m
@@ -133,13 +134,13 @@ def plan_output(
         video_options = (("strict", "-1"), *video_options)  # libavformat requires it for more than 8 bits
         deinterlaced = deinterlace and video.is_interlaced
         header = y4m_plan.plan_y4m_header(
-            reshaped_source, size, pix_fmt, color, span, deinterlaced=deinterlaced
+            reader, sample_aspect_ratio, size, pix_fmt, color, span, deinterlaced=deinterlaced
         )
         if sample_aspect_ratio != video.sample_aspect_ratio:
             parameters = (word for word in header.parameters if not word.startswith("A"))
             aspect = f"A{sample_aspect_ratio.numerator}:{sample_aspect_ratio.denominator}"
             header = replace(header, parameters=(*parameters, aspect))
-    last_frame_duration = _unusual_last_frame(source, span[1])
+    last_frame_duration = _unusual_last_frame(reader, span[1])
     if (
         last_frame_duration is not None
         and _is_slide_show(source, last_frame_duration[1])
@@ -212,10 +213,8 @@ def check_output_path(
 def _check_file_target(target: Path, source: Source | None, *, overwrite: bool) -> None:
     try:
         folder = resolve_target(target).parent
-        inputs = (
-            source.files if isinstance(source, ImageSequence) else () if source is None else (source.path,)
-        )
-        name = "out.mp4" if source is None or isinstance(source, StdinSource) else source.path.name
+        inputs = () if source is None else source.input_files
+        name = source.path.name if inputs and source is not None else "out.mp4"
         if target.is_dir():
             raise OutputError(f"{target} is a folder; name a file in it, such as {target / name}")
         if target.exists() and not target.is_file():
@@ -260,9 +259,9 @@ def _is_slide_show(source: Source, last_duration: Fraction) -> bool:
     )
 
 
-def _unusual_last_frame(source: Source, end: Fraction | None) -> tuple[Fraction, Fraction] | None:
+def _unusual_last_frame(reader: SourceReader, end: Fraction | None) -> tuple[Fraction, Fraction] | None:
     """Return (start, duration) of the last frame if the duration differs from the frame rate's, else None."""
-    last = last_frame(source, None if end is None else source.start + end)
+    source, last = reader.source, reader.last_frame(end)
     usual = last is not None and abs(last[1] - _frame_duration(source)) <= source.video.time_base
     return None if last is None or last[1] <= 0 or usual else last
 

@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import IO, Any, Self
 import numpy as np
 
 from vsrcli.errors import DecodeError, InputError, OutputError, UsageError, VsrError
-from vsrcli.media.decoder import Decoder, decode_command
+from vsrcli.media.decoder import Decoder, VideoReader, decode_command
 from vsrcli.media.probe import probe
 from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.types import Frame, Source
@@ -61,27 +61,49 @@ class Y4mStream:
 
 @dataclass(frozen=True)
 class StdinSource(Source):
-    """A video from stdin.
+    """A video from stdin; ``path`` is a temporary copy."""
 
-    Attributes:
-        y4m_stream: its frames, if ``path`` has only the first one; None if ``path`` has the whole video.
-    """
+    @property
+    def display_name(self) -> str:
+        return _NAME
 
-    y4m_stream: Y4mStream | None = None
+    @property
+    def input_files(self) -> tuple[Path, ...]:
+        return ()
 
-    def as_plain_source(self) -> Source:
-        """Return the same facts as a plain ``Source`` with the path ``stdin``."""
-        return replace(Source(**_source_fields(self)), path=Path(_NAME))
-
-
-def display_name(source: Source) -> str:
-    """Return the name of a source in messages: its path, or ``stdin``."""
-    return _NAME if isinstance(source, StdinSource) else str(source.path)
+    @property
+    def is_stored(self) -> bool:
+        return False
 
 
-def y4m_stream_of(source: Source) -> Y4mStream | None:
-    """Return the stream of a source that is read as it arrives; None for a video in a file."""
-    return source.y4m_stream if isinstance(source, StdinSource) else None
+class LiveSource(StdinSource):
+    """A YUV4MPEG2 stream from stdin; ``path`` has its first frame only."""
+
+    @property
+    def is_live(self) -> bool:
+        return True
+
+
+class Y4mStreamReader(VideoReader):
+    """The :class:`~vsrcli.media.decoder.SourceReader` of a YUV4MPEG2 stream, which can be read only once."""
+
+    def __init__(self, source: LiveSource, stream: Y4mStream) -> None:
+        super().__init__(source)
+        self._stream = stream
+
+    def open_decoder(self, **options: Any) -> Y4mDecoder:
+        return Y4mDecoder(self.source, self._stream, **options)
+
+    def check_span(self, start: Fraction | None, end: Fraction | None) -> None:
+        pass
+
+    def span_end(
+        self, start: Fraction | None, end: Fraction | None, max_frames: int | None
+    ) -> Fraction | None:
+        return end
+
+    def y4m_header(self) -> Y4mHeader:
+        return self._stream.header
 
 
 class StdinInput:
@@ -126,7 +148,7 @@ class StdinInput:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def probe(self) -> StdinSource:
+    def open_reader(self) -> VideoReader:
         """Read the beginning of stdin, or all of it, and describe the video. Call once.
 
         Raises:
@@ -161,7 +183,7 @@ class StdinInput:
         finally:
             self._is_waiting = False
 
-    def _open_y4m(self, first_bytes: bytes) -> StdinSource:
+    def _open_y4m(self, first_bytes: bytes) -> VideoReader:
         reader = Y4mReader(_prepend(first_bytes, self._read))
         first_frame = next(reader, None)
         if first_frame is None:
@@ -176,9 +198,10 @@ class StdinInput:
         stream = Y4mStream(
             reader.header, chain([first_frame], reader), lambda: self._is_waiting, lambda: reader.truncation
         )
-        return _stdin_source(replace(source, duration=None, size_bytes=0, video=video), stream)
+        source = replace(source, duration=None, size_bytes=0, video=video)
+        return Y4mStreamReader(LiveSource(**vars(source)), stream)
 
-    def _spool(self, first_bytes: bytes) -> StdinSource:
+    def _spool(self, first_bytes: bytes) -> VideoReader:
         folder = None if self._target is None else resolve_target(self._target).parent.absolute()
         folder = folder if folder is not None and folder.is_dir() else None  # that of images is created later
         with self._temporary_file(folder) as file:
@@ -194,11 +217,12 @@ class StdinInput:
                     source = probe(Path(file.name))
                     # The beginning states neither the duration nor the size of the rest reliably.
                     video = replace(source.video, duration=None, frame_count=None)
-                    return _stdin_source(replace(source, duration=None, size_bytes=0, video=video))
+                    source = replace(source, duration=None, size_bytes=0, video=video)
+                    return VideoReader(StdinSource(**vars(source)))
                 self._on_notice("the beginning of stdin does not describe the video, so all of it is read")
                 size, _ = self._copy(file, size, None)
         self._on_notice(f"stdin: {size:,} bytes were read; they are removed at the end")
-        return _stdin_source(probe(Path(file.name)))
+        return VideoReader(StdinSource(**vars(probe(Path(file.name)))))
 
     def _copy(self, file: IO[bytes], size: int, limit: int | None) -> tuple[int, bool]:
         """Copy up to the end or ``limit`` bytes in all; return the number of bytes and whether stdin ended.
@@ -263,15 +287,14 @@ class Y4mDecoder(Decoder):
     """A :class:`~vsrcli.media.decoder.Decoder` of a YUV4MPEG2 stream, which can be read only once.
 
     Args:
-        source: a video with a ``y4m_stream``.
+        source: of the stream.
+        stream: its frames.
         options: those of ``Decoder``. A truncated stream is an error after its last whole frame; with
             ``tolerant``, a warning.
     """
 
-    def __init__(self, source: Source, **options: Any) -> None:
+    def __init__(self, source: Source, stream: Y4mStream, **options: Any) -> None:
         super().__init__(source, **options)
-        stream = y4m_stream_of(source)
-        assert stream is not None
         self._stream = stream
         self._process: FFmpegProcess | None = None
 
@@ -381,14 +404,6 @@ class _Feeder:
                 self.error = error
             finally:
                 pipe.close()
-
-
-def _stdin_source(source: Source, y4m_stream: Y4mStream | None = None) -> StdinSource:
-    return StdinSource(**_source_fields(source), y4m_stream=y4m_stream)
-
-
-def _source_fields(source: Source) -> dict[str, Any]:
-    return {each.name: getattr(source, each.name) for each in fields(Source)}
 
 
 def _prepend(first_bytes: bytes, read: Callable[[int], bytes]) -> Callable[[int], bytes]:

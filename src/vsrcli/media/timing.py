@@ -12,7 +12,7 @@ import numpy as np
 from vsrcli.errors import InputError
 from vsrcli.media.probe import has_no_timestamps
 from vsrcli.media.safety import open_media
-from vsrcli.media.types import ImageSequence, Source
+from vsrcli.media.types import Source
 
 _SEEK_DISTANCES = (Fraction(2), Fraction(12), Fraction(60), Fraction(300))
 _REORDER_PACKETS = 64  # more than decoding order differs from presentation order with any codec
@@ -82,8 +82,6 @@ def last_frame(source: Source, end: Fraction | None) -> tuple[Fraction, Fraction
     """
     import av
 
-    if isinstance(source, ImageSequence):
-        return None  # all have the same duration
     stop = end
     if stop is None:
         duration = source.video.duration or source.duration
@@ -143,12 +141,9 @@ def keyframe_before(source: Source, time: Fraction) -> Fraction | None:
 
 
 def _packet_times(source: Source) -> Iterator[Fraction]:
-    """Yield presentation times in decoding order, in seconds; of an image sequence, from its frame rate."""
+    """Yield presentation times in decoding order, in seconds."""
     import av
 
-    if isinstance(source, ImageSequence):
-        yield from (number * source.video.time_base for number in range(len(source.files)))
-        return
     try:
         with open_media(source.path, format_name=source.container) as container:
             stream = container.streams[source.video.index]

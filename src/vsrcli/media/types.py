@@ -183,6 +183,31 @@ class Source:
     chapters: tuple[Chapter, ...] = ()
 
     @property
+    def display_name(self) -> str:
+        """Name in messages: the path, or ``stdin``."""
+        return str(self.path)
+
+    @property
+    def input_files(self) -> tuple[Path, ...]:
+        """The user's files that it is read from; none for stdin."""
+        return (self.path,)
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether a later run can read it again, unlike stdin."""
+        return True
+
+    @property
+    def is_live(self) -> bool:
+        """Whether frames are read as they arrive; ``path`` then holds the first one only."""
+        return False
+
+    @property
+    def images(self) -> ImageSequence | None:
+        """The images that it consists of; None for a video."""
+        return None
+
+    @property
     def pts_offset(self) -> int:
         """Seconds added to frame times inside pipes, since NUT has no negative ones.
 
@@ -244,6 +269,9 @@ class ImageSequence(Source):
     notices: tuple[str, ...] = ()
 
     @property
-    def is_grayscale(self) -> bool:
-        """Whether the images have no colour."""
-        return self.video.pix_fmt.startswith(("gray", "ya"))
+    def input_files(self) -> tuple[Path, ...]:
+        return self.files
+
+    @property
+    def images(self) -> ImageSequence:
+        return self

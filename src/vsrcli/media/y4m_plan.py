@@ -16,11 +16,10 @@ from vsrcli.errors import OutputError
 from vsrcli.media.codecs import PixelFormatChoice, is_high_bit_depth
 from vsrcli.media.color import is_rgb, resolve_color
 from vsrcli.media.containers import Container, StreamPlan
+from vsrcli.media.decoder import SourceReader
 from vsrcli.media.output_plan import EncodeOptions
-from vsrcli.media.stdin import display_name, y4m_stream_of
-from vsrcli.media.timing import frame_ticks
 from vsrcli.media.types import Color, Source, VideoStream
-from vsrcli.media.y4m import CONTAINER, PIX_FMTS, Y4mHeader, Y4mReader, create_header
+from vsrcli.media.y4m import CONTAINER, PIX_FMTS, Y4mHeader, create_header
 
 _FIRST_FIELDS = {"tt": "t", "tb": "t", "bb": "b", "bt": "b"}
 _NTSC_RATES = (Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001), Fraction(120000, 1001))
@@ -81,7 +80,8 @@ def drop_other_streams(source: Source) -> tuple[StreamPlan, ...]:
 
 
 def plan_y4m_header(
-    source: Source,
+    reader: SourceReader,
+    sample_aspect_ratio: Fraction,
     size: tuple[int, int],
     pix_fmt: str,
     color: Color,
@@ -94,17 +94,17 @@ def plan_y4m_header(
     Raises:
         OutputError: the video has no constant frame rate.
     """
-    if source.container == CONTAINER:
+    header, video = reader.y4m_header(), reader.source.video
+    if header is not None:
         chroma_location = color.chroma_location
-        return _source_header(source).with_changes(
+        return header.with_changes(
             *size, pix_fmt=pix_fmt, chroma_location=chroma_location, deinterlaced=deinterlaced
         )
-    video = source.video
     first_field = None if deinterlaced else _FIRST_FIELDS.get(video.field_order or "")
     return create_header(
         *size,
-        frame_rate=_constant_frame_rate(source, span),
-        sample_aspect_ratio=video.sample_aspect_ratio,
+        frame_rate=_constant_frame_rate(reader, span),
+        sample_aspect_ratio=sample_aspect_ratio,
         pix_fmt=pix_fmt,
         chroma_location=color.chroma_location,
         full_range=color.range == "pc",
@@ -150,22 +150,14 @@ def _nearest_pixel_format(video: VideoStream) -> str:
     return f"yuv{chroma}p" if depth == 8 else f"yuv{chroma}p{depth}le"
 
 
-def _source_header(source: Source) -> Y4mHeader:
-    stream = y4m_stream_of(source)
-    if stream is not None:
-        return stream.header
-    with source.path.open("rb") as file:
-        return Y4mReader(file.read, str(source.path)).header
-
-
-def _constant_frame_rate(source: Source, span: tuple[Fraction | None, Fraction | None]) -> Fraction:
+def _constant_frame_rate(reader: SourceReader, span: tuple[Fraction | None, Fraction | None]) -> Fraction:
     """Return the frame rate that reproduces the time of every frame to the tick.
 
     Raises:
         OutputError: there is none.
     """
-    video, (start, end) = source.video, span
-    ticks = frame_ticks(source)
+    source, (start, end) = reader.source, span
+    video, ticks = source.video, reader.frame_ticks()
     if start is not None:
         ticks = ticks[ticks >= math.ceil((source.start + start) / video.time_base)]
     if end is not None:
@@ -184,6 +176,6 @@ def _constant_frame_rate(source: Source, span: tuple[Fraction | None, Fraction |
         if float(np.abs(ticks - expected).max()) <= 1.0:  # both ends of a step may have been rounded
             return rate
     raise OutputError(
-        f"{display_name(source)} has a variable frame rate, and YUV4MPEG2 has a constant one only; use "
+        f"{source.display_name} has a variable frame rate, and YUV4MPEG2 has a constant one only; use "
         "--format nut or --format matroska, which keep every frame's time"
     )

@@ -8,7 +8,6 @@ afresh.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import zipfile
@@ -25,13 +24,11 @@ from vsrcli.frames.tiling import TilePlan, TileSpan
 from vsrcli.inference.selection import ModelChoice
 from vsrcli.inference.wrappers import chain_tiles
 from vsrcli.media.segments import SegmentFile, segment_encoder_options
-from vsrcli.media.types import ImageSequence, Source
 from vsrcli.pipeline.job import Job
 from vsrcli.system.files import WorkDir
 
 JOURNAL_NAME = "journal.json"
 _VERSION = 3  # of the journal and of the state that it names
-_SAMPLE_BYTES, _SAMPLE_COUNT = 2**16, 16  # blocks of a file that are hashed
 # Options that change no frame of a segment, or that are part of the fingerprint in another form.
 _UNCOMPARED_OPTIONS = ("model", "device", "engine", "max_memory", "ffmpeg", "segment", "resume", "encode")
 
@@ -135,12 +132,9 @@ def fingerprint(job: Job) -> dict[str, str]:
         OSError: the source cannot be read.
     """
     plan, weights = job.plan, job.model.weights
-    size, modified, content = _source_values(job.source)
     options = {field.name: getattr(job.options, field.name) for field in fields(job.options)}
     values: dict[str, Any] = {
-        "the input's size": size,
-        "the input's modification time": modified,
-        "the input": content,
+        **job.reader.fingerprint(),
         "the version of vsr": __version__,
         "the version of ffmpeg": job.ffmpeg.version,
         "the backend": os.environ.get("KERAS_BACKEND", "") if weights else "",
@@ -162,42 +156,11 @@ def changed_keys(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]
     return [name for name in names if before.get(name) != now.get(name)]
 
 
-def sampled_sha256(path: Path) -> str:
-    """Return the sha256 of 16 blocks spread over a file, the first and the last included.
-
-    Reading all of a long video would take longer than the certainty is worth.
-    """
-    digest, size = hashlib.sha256(), path.stat().st_size
-    with path.open("rb") as file:
-        for number in range(_SAMPLE_COUNT):
-            file.seek(max(size - _SAMPLE_BYTES, 0) * number // (_SAMPLE_COUNT - 1))
-            digest.update(file.read(_SAMPLE_BYTES))
-    return digest.hexdigest()
-
-
 def _parse_tiles(content: dict[str, Any]) -> TilePlan:
     rows, columns = (tuple(TileSpan(**span) for span in content[axis]) for axis in ("rows", "columns"))
     values = {**content, "rows": rows, "columns": columns}
     second = values.pop("second_pass", None)
     return TilePlan(**values) if second is None else chain_tiles(TilePlan(**values), _parse_tiles(second))
-
-
-def _source_values(source: Source) -> tuple[int, str, str]:
-    """Return size in bytes, modification time and a hash of the content; of images all together."""
-    if not isinstance(source, ImageSequence):
-        stat = source.path.stat()
-        return stat.st_size, str(stat.st_mtime_ns), sampled_sha256(source.path)
-    size, times, content = 0, hashlib.sha256(), hashlib.sha256()
-    for file in source.files:
-        stat = file.stat()
-        size += stat.st_size
-        times.update(f"{stat.st_mtime_ns} ".encode())
-        content.update(os.fsencode(file.name) + f"\0{stat.st_size}\0".encode())
-    for number in range(_SAMPLE_COUNT):
-        content.update(
-            sampled_sha256(source.files[(len(source.files) - 1) * number // (_SAMPLE_COUNT - 1)]).encode()
-        )
-    return size, times.hexdigest(), content.hexdigest()
 
 
 def _weights_value(model: ModelChoice) -> str:

@@ -10,24 +10,25 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from vsrcli.errors import InputError, UsageError
+from vsrcli.errors import UsageError
 from vsrcli.frames.geometry import Geometry, geometry_for_scale, geometry_for_size
 from vsrcli.frames.tiling import TilePlan
 from vsrcli.images.naming import OutputNaming, is_image_target, parse_target, resolve_naming
 from vsrcli.images.plan import ImagePlan, plan_images
-from vsrcli.images.probe import probe_source, video_notices
-from vsrcli.images.reader import frame_range
+from vsrcli.images.probe import video_notices
+from vsrcli.images.reader import frame_range, open_reader
 from vsrcli.inference.selection import EnginePlan, ModelChoice, choose_model, plan_engine
+from vsrcli.media.decoder import Decoder, SourceReader
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.planning import check_output_path
 from vsrcli.media.preferences import Preferences, plan_with_preferences, try_preferences, without_preferences
-from vsrcli.media.safety import check_extra_options, find_bad_ts_packets
+from vsrcli.media.resumable_decoder import ResumableDecoder, ResumePoint
+from vsrcli.media.safety import check_extra_options
 from vsrcli.media.segments import reason_not_segmentable
-from vsrcli.media.stdin import StdinInput, StdinSource, display_name, y4m_stream_of
-from vsrcli.media.timing import frame_times, has_frame_in
+from vsrcli.media.stdin import StdinInput
 from vsrcli.media.trial import trial_encode
-from vsrcli.media.types import ImageSequence, Source
+from vsrcli.media.types import Source
 from vsrcli.media.y4m import STDIO
 from vsrcli.pipeline.memory import (
     MemoryBudget,
@@ -44,7 +45,7 @@ from vsrcli.pipeline.options import Options
 
 def open_source(
     source: str | Path | StdinInput, target: Path, encode: EncodeOptions, fps: Fraction | None, ffmpeg: Ffmpeg
-) -> Source:
+) -> SourceReader:
     """Probe a video, an image sequence or stdin.
 
     Args:
@@ -63,19 +64,19 @@ def open_source(
         if not is_image_target(target):
             # before all of a long video has been read in vain
             try_preferences(encode, lambda options: check_output_path(target, options, ffmpeg))
-        probed: Source = source.probe()
+        reader: SourceReader = source.open_reader()
     else:
-        probed = probe_source(Path(source), fps)
+        reader = open_reader(Path(source), fps)
     preferred = isinstance(encode, Preferences) and encode.fps_optional
-    if fps is not None and not preferred and not isinstance(probed, ImageSequence):
+    if fps is not None and not preferred and reader.source.images is None:
         raise UsageError(
-            f"--fps is for images: {display_name(probed)} is a video, which has timestamps of its own"
+            f"--fps is for images: {reader.source.display_name} is a video, which has timestamps of its own"
         )
-    return probed
+    return reader
 
 
 def plan_any_output(
-    source: Source,
+    reader: SourceReader,
     target: Path,
     *,
     geometry: Geometry,
@@ -88,7 +89,7 @@ def plan_any_output(
     """Plan a video or image output; its notices include those about a source of images.
 
     Args:
-        source: as probed.
+        reader: of the source.
         target: see :func:`~vsrcli.images.naming.parse_target`.
         geometry: size of the output.
         encode: options, or preferences of a settings file.
@@ -98,8 +99,9 @@ def plan_any_output(
     Raises:
         OutputError, UsageError: see ``plan_output`` and :func:`~vsrcli.images.plan.plan_images`.
     """
+    source, images = reader.source, reader.source.images
     naming = _output_naming(source, target, span, frames)
-    notices = list(source.notices) if isinstance(source, ImageSequence) else []
+    notices = list(images.notices) if images else []
     if naming is not None:
         plan: OutputPlan = plan_images(
             source,
@@ -125,10 +127,11 @@ def plan_any_output(
             span=span,
             deinterlace=deinterlace,
             trial=False,
+            reader=reader,
             ffmpeg=ffmpeg,
         )
-        if isinstance(source, ImageSequence):
-            notices += video_notices(source, plan)
+        if images is not None:
+            notices += video_notices(images, plan)
     return replace(plan, notices=(*notices, *plan.notices))
 
 
@@ -137,16 +140,17 @@ def _output_naming(
 ) -> OutputNaming | None:
     if target == STDIO:
         return None
-    if isinstance(source, ImageSequence):
-        many = len(frame_range(source, *span, frames)) != 1
+    images = source.images
+    if images is not None:
+        many = len(frame_range(images, *span, frames)) != 1
         return resolve_naming(
             target,
-            source.files[0],
+            images.files[0],
             from_images=True,
-            is_single_image=source.is_single_image,
+            is_single_image=images.is_single_image,
             has_many_frames=many,
         )
-    name = Path("stdin.mp4") if isinstance(source, StdinSource) else source.path
+    name = source.path if source.is_stored else Path("stdin.mp4")
     return resolve_naming(target, name, from_images=False, is_single_image=False, has_many_frames=frames != 1)
 
 
@@ -155,7 +159,7 @@ class Job:
     """Everything that is decided before a run, as ``--dry-run`` shows it.
 
     Attributes:
-        source: as probed.
+        reader: of the source.
         plan: how the output is written, stream by stream.
         model: network, weights and native scale; with ``--chain``, of both passes.
         engine: backend, device and precision as far as known before the network is loaded; None for
@@ -172,7 +176,7 @@ class Job:
         geometry: where the source's frame lies in the output's.
     """
 
-    source: Source
+    reader: SourceReader
     plan: OutputPlan
     model: ModelChoice
     engine: EnginePlan | None
@@ -185,6 +189,32 @@ class Job:
     segmented: bool
     memory_budget: MemoryBudget
     geometry: Geometry
+
+    @property
+    def source(self) -> Source:
+        """The source, as probed."""
+        return self.reader.source
+
+    def open_decoder(self, resume_point: ResumePoint | None = None) -> ResumableDecoder:
+        """Open the frames of the span; with a resume point, those after it."""
+
+        def open_at(point: ResumePoint | None) -> Decoder:
+            options, source = self.options, self.source
+            start, frames = options.start, options.frames
+            if point is not None:
+                start = point.pts * source.video.time_base - source.start
+                frames = None if frames is None else frames - point.frame_count + 1
+            return self.reader.open_decoder(
+                start=start,
+                end=self.end,
+                max_frames=frames,
+                deinterlace=options.deinterlace,
+                alpha=self.plan.alpha,
+                tolerant=options.keep_going,
+                ffmpeg=self.ffmpeg,
+            )
+
+        return ResumableDecoder(self.source, open_at, resume_point)
 
     def memory_estimate(self, tiles: TilePlan | None = None) -> MemoryEstimate:
         """Return the estimated peak memory, with the job's or with other tiles."""
@@ -239,14 +269,16 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
     engine = plan_engine(options.engine, options.device, options.precision)
     ffmpeg = find_ffmpeg(options.ffmpeg)
     target = parse_target(target)
-    probed = open_source(source, target, options.encode, options.fps, ffmpeg)
-    _check_span(probed, options)
-    _check_damage(probed, options)
+    reader = open_source(source, target, options.encode, options.fps, ffmpeg)
+    probed = reader.source
+    reader.check_span(options.start, options.end)
+    if options.start is None and options.end is None and not options.keep_going:
+        reader.check_damage()
     geometry = _geometry(probed, options)
     model = choose_model(options.model, geometry.factor, chain=options.chain)
-    end = _span_end(probed, options)
+    end = reader.span_end(options.start, options.end, options.frames)
     plan = plan_any_output(
-        probed,
+        reader,
         target,
         geometry=geometry,
         encode=options.encode,
@@ -278,7 +310,7 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
         trial_encode(plan, probed, segmented=segmented, ffmpeg=ffmpeg)
     expected = _expected_frames(probed, options, end)
     return Job(
-        source=probed,
+        reader=reader,
         plan=plan,
         model=model,
         engine=engine if model.weights else None,
@@ -314,43 +346,10 @@ def _check_alpha_crop(geometry: Geometry, plan: OutputPlan, options: Options) ->
 
 def _reason_not_segmentable(source: Source, plan: OutputPlan, options: Options) -> str | None:
     """Return why the output cannot be written in segments; "" if no notice is needed, None if it can."""
-    if not plan.to_stdout and not isinstance(source, StdinSource):
+    if not plan.to_stdout and source.is_stored:
         return reason_not_segmentable(plan, source.video, options.encode.extra)
     where = "stdout cannot be written twice" if plan.to_stdout else "stdin cannot be read twice"
     return where if isinstance(options.segment, int) else ""
-
-
-def _check_span(source: Source, options: Options) -> None:
-    """Raise InputError if there is no frame in the span, before a network is loaded in vain."""
-    if y4m_stream_of(source) is not None:
-        return  # a stream can be read only once
-    if isinstance(source, ImageSequence):
-        if not frame_range(source, options.start, options.end):
-            raise InputError(
-                f"{source.path}: {len(source.files)} images at {source.video.frame_rate} per second, none of "
-                "them in the chosen span; choose another, or another --fps"
-            )
-        return
-    start, end = (
-        source.start + (options.start or 0),
-        None if options.end is None else source.start + options.end,
-    )
-    if (options.start or options.end) and not has_frame_in(source, start, end):
-        to = "" if options.end is None else f" and before --end {float(options.end):g}"
-        since = f"from --start {float(options.start or 0):g} s on{to}"
-        length = source.video.duration or source.duration
-        lasts = f", which is {float(length):.6g} s long" if length else ""
-        raise InputError(f"{source.path}{lasts}, shows no frame in the chosen span, {since}; choose another")
-
-
-def _check_damage(source: Source, options: Options) -> None:
-    """Raise InputError for a damaged transport stream, whose decoder would skip the damage silently."""
-    if isinstance(source, ImageSequence):
-        return
-    if options.start is None and options.end is None and not options.keep_going:
-        damaged = find_bad_ts_packets(source.path)
-        if damaged is not None:
-            raise InputError(f"{source.path} is damaged: {damaged}; repair it, or use --keep-going")
 
 
 def _workload(source: Source, model: ModelChoice, plan: OutputPlan, engine: EnginePlan | None) -> Workload:
@@ -359,21 +358,6 @@ def _workload(source: Source, model: ModelChoice, plan: OutputPlan, engine: Engi
     size = video.height, video.width, plan.height, plan.width
     backend = "keras" if engine is None else engine.engine
     return Workload(*size, model.scale, video.is_high_bit_depth, plan.codec, preset, backend)
-
-
-def _span_end(source: Source, options: Options) -> Fraction | None:
-    """Return the end of the span; ``options.frames`` becomes the timestamp of the first frame beyond it."""
-    if options.frames is None or y4m_stream_of(source) is not None:
-        return options.end
-    if isinstance(source, ImageSequence):
-        chosen = frame_range(source, options.start, options.end, options.frames)
-        return chosen.stop * source.video.time_base
-    first = source.start + (options.start or 0)
-    times = frame_times(source, start=first, max_count=options.frames + 1)
-    if len(times) <= options.frames:
-        return options.end
-    end = times[options.frames] - source.start
-    return end if options.end is None else min(end, options.end)
 
 
 def _expected_frames(source: Source, options: Options, end: Fraction | None) -> int | None:

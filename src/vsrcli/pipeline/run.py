@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from vsrcli.images.reader import ImageSequenceDecoder
 from vsrcli.inference.types import Engine
-from vsrcli.media.decoder import Decoder
-from vsrcli.media.resumable_decoder import ResumableDecoder, ResumePoint
-from vsrcli.media.stdin import Y4mDecoder, open_input, y4m_stream_of
-from vsrcli.media.types import ImageSequence
+from vsrcli.media.stdin import open_input
 from vsrcli.pipeline.job import Job, Options, prepare_job
 from vsrcli.pipeline.outputs import Output, guard_input, open_output
 from vsrcli.pipeline.progress import CallbackReporter, Progress, Reporter, Result
@@ -81,7 +75,7 @@ def run_job(
             reporter.engine(upscaler.engine.description)
             output.set_engine(upscaler)
             shots = ShotUpscaler(upscaler.open_stream, output.state)
-            with ResumableDecoder(job.source, partial(_open_decoder, job), shots.last_input) as frames:
+            with job.open_decoder(shots.last_input) as frames:
                 for group in shots.upscale_grouped(guard_input(output, frames)):
                     for frame in group:
                         cancel.raise_if_cancelled()
@@ -103,27 +97,6 @@ def run_job(
     )
     reporter.done(result)
     return result
-
-
-def _open_decoder(job: Job, resume_point: ResumePoint | None) -> Decoder:
-    """Open a decoder of the job's span, or of its part from ``resume_point`` on, that frame included."""
-    options, source = job.options, job.source
-    start, frames = options.start, options.frames
-    if resume_point is not None:
-        start = resume_point.pts * source.video.time_base - source.start
-        frames = None if frames is None else frames - resume_point.frame_count + 1
-    arguments: dict[str, Any] = {
-        "start": start,
-        "end": job.end,
-        "max_frames": frames,
-        "deinterlace": options.deinterlace,
-        "alpha": job.plan.alpha,
-        "tolerant": options.keep_going,
-        "ffmpeg": job.ffmpeg,
-    }
-    if isinstance(source, ImageSequence):
-        return ImageSequenceDecoder(source, **arguments)
-    return Y4mDecoder(source, **arguments) if y4m_stream_of(source) else Decoder(source, **arguments)
 
 
 class ProgressMeter:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -20,6 +21,7 @@ from vsrcli.system.locks import FileLock, LockHeldError
 
 _MAX_NAME_BYTES = 200  # of a target's name in that of its workdir; file systems allow 255
 _LOCK_NAME = "lock"
+_SAMPLE_BYTES, _SAMPLE_COUNT = 2**16, 16  # blocks of a file that are hashed
 
 
 def resolve_target(target: Path) -> Path:
@@ -161,3 +163,16 @@ class WorkDir:
     def close(self) -> None:
         """Unlock the folder. Can be called repeatedly."""
         self._lock.release()
+
+
+def sampled_sha256(path: Path) -> str:
+    """Return the sha256 of 16 blocks spread over a file, the first and the last included.
+
+    Reading all of a long video would take longer than the certainty is worth.
+    """
+    digest, size = hashlib.sha256(), path.stat().st_size
+    with path.open("rb") as file:
+        for number in range(_SAMPLE_COUNT):
+            file.seek(max(size - _SAMPLE_BYTES, 0) * number // (_SAMPLE_COUNT - 1))
+            digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()
