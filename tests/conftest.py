@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,17 @@ def pytest_runtest_protocol() -> Generator[None]:
     gc.collect()
     gc.freeze()
     return result
+
+
+@pytest.fixture(scope="session", autouse=True)
+def graph_exports() -> Iterator[None]:
+    """One process exports all OpenVINO graphs of this one, which runs them on one thread."""
+    from graph_exports import infer_on_one_thread, share_exporter
+
+    with pytest.MonkeyPatch.context() as patch:
+        share_exporter(patch)
+        infer_on_one_thread(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

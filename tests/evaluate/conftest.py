@@ -1,0 +1,30 @@
+"""Compression that gives the same bytes every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vsrcli import degradations
+from vsrcli.evaluate import protocol
+
+
+@pytest.fixture(scope="module", autouse=True)
+def steady_compression() -> Iterator[None]:
+    """Compress equal clips once: on one thread, too, libx264 gives other bytes once in a hundred times."""
+    results: dict[tuple[object, ...], np.ndarray] = {}
+    compress = degradations.recompress
+
+    def recompress(frames: np.ndarray, **options: Any) -> np.ndarray:
+        key = (frames.shape, frames.tobytes(), *sorted(options.items()))
+        if key not in results:
+            results[key] = compress(frames, **options)
+        return results[key].copy()
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (degradations, protocol):
+            patch.setattr(module, "recompress", recompress)
+        yield

@@ -1,0 +1,80 @@
+"""Export OpenVINO graphs in one process for all tests, instead of one for each network and frame size.
+
+    python graph_exports.py < requests > responses
+
+Keras takes two seconds to start, a tiny network's export a quarter of one. What the program does in its child
+process, :func:`vsrcli.inference.openvino_export.main`, does this one for each line of its standard input.
+Children of tests (``terminal.spawn``) still start exports of their own.
+"""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from terminal import environment
+
+
+def share_exporter(patch: pytest.MonkeyPatch) -> None:
+    """Have this process's exports done by the shared process, which ends with this one."""
+    from vsrcli.inference import openvino_export
+
+    patch.setattr(openvino_export, "subprocess", SimpleNamespace(run=_run))
+
+
+def infer_on_one_thread(patch: pytest.MonkeyPatch) -> None:
+    """Run OpenVINO's graphs on one thread: where all cores are busy, threads wait for each other."""
+    from vsrcli.inference import openvino
+
+    create = openvino.openvino_core
+
+    @cache
+    def openvino_core() -> Any:
+        core = create()
+        core.set_property("CPU", {"INFERENCE_NUM_THREADS": 1})
+        return core
+
+    patch.setattr(openvino, "openvino_core", openvino_core)
+
+
+def _run(command: list[str], *, input: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Stand in for ``subprocess.run``."""
+    stdin, stdout = _exporter()
+    stdin.write(input + "\n")
+    stdin.flush()
+    return subprocess.CompletedProcess(command, 0, stdout.readline(), "")
+
+
+@cache
+def _exporter() -> tuple[Any, Any]:
+    """Start the process; return its standard input and output.
+
+    It is no child of this process, since tests look for children that were left behind.
+    """
+    orphan = ["sh", "-c", 'exec 3<&0; "$@" <&3 3<&- &', "sh"]
+    child = subprocess.Popen(
+        [*orphan, sys.executable, __file__],
+        env=environment(KERAS_BACKEND="openvino"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+    )
+    child.wait()
+    return child.stdin, child.stdout
+
+
+if __name__ == "__main__":
+    from vsrcli.inference.openvino_export import main
+
+    for line in iter(sys.stdin.readline, ""):
+        standard_input, sys.stdin = sys.stdin, io.StringIO(line)
+        main()
+        sys.stdin = standard_input
