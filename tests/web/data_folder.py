@@ -56,12 +56,12 @@ class DataFolder:
 
     def delete_expired(self, *ids_in_use: str) -> None:
         """Delete what has expired and is not in use."""
-        delete_expired(self.store, self.settings, lambda kind, id: id in ids_in_use)
+        delete_expired(self.store, self.settings, lambda id: id in ids_in_use)
 
     def ids(self) -> set[str]:
         """Return the ids of all uploads and jobs, which have to be the same on disk and in the database."""
-        known = {upload.id for upload in self.store.list_all_uploads()} | {
-            job.id for job in self.store.list_all_jobs()
+        known = {upload.id for upload in self.store.list_uploads(with_deleted=True)} | {
+            job.id for job in self.store.list_jobs(with_deleted=True)
         }
         data = self.settings.data
         assert known == {path.name for kind in (UPLOADS, JOBS) for path in (data / kind).iterdir()}

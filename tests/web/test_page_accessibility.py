@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Locator, Page
 from web_client import LocalServer, ServerProcess
 
 import media_samples as media
-from vsrcli.web.errors import DISK_FULL, INTERNAL_ERROR, INTERRUPTED, from_command_output, without_message
+from vsrcli.web.errors import DISK_FULL, INTERNAL_ERROR, INTERRUPTED, StatusMessage, without_message
 from vsrcli.web.store import FAILED, QUEUED, Store, now
 
 Sample = Callable[..., Path]
@@ -233,7 +233,7 @@ def test_status_messages_in_korean(
     row = card.locator(".job")
     expect(row).to_contain_text("바로 다음 차례입니다")
     store = Store(server.settings.database)
-    (job,) = store.list_all_jobs()
+    (job,) = store.list_jobs()
     store.update_job(job.id, **INTERRUPTED.job_columns())
     expect(row).to_contain_text("바로 다음 차례입니다 · 서버가 중지된 지점부터 이어집니다")
     store.transition_job(job.id, QUEUED, FAILED, **without_message(-9).job_columns(), finished=now())
@@ -243,7 +243,9 @@ def test_status_messages_in_korean(
         store.update_job(job.id, **status_message.job_columns())
         expect(row).not_to_contain_text("상태 -9")
         assert re.findall(r"[A-Za-z]{3,}", _UNTRANSLATED.sub("", row.inner_text())) == []
-    store.update_job(job.id, **from_command_output("the video ends in the middle of a frame").job_columns())
+    store.update_job(
+        job.id, **StatusMessage("command", "the video ends in the middle of a frame").job_columns()
+    )
     message_of_command = row.get_by_text("the video ends in the middle of a frame")
     expect(message_of_command).to_have_attribute("lang", "en")  # not translated
     user.leave()

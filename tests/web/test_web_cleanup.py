@@ -143,13 +143,13 @@ def test_changes_are_recorded_for_the_session(folder: DataFolder) -> None:
 def test_events_lead_from_one_state_to_the_next() -> None:
     job = {"id": "j", "state": "queued"}
     video = {"id": "v", "state": "ready", "jobs": [job]}
-    assert list(changed_records({}, [video])) == [("video", video)]
-    assert list(changed_records({"v": video}, [video])) == []
+    assert list(changed_records({}, {"v": video})) == [("video", video)]
+    assert list(changed_records({"v": video}, {"v": video})) == []
     running = video | {"jobs": [job | {"state": "running"}]}
-    assert list(changed_records({"v": video}, [running])) == [("job", {"id": "j", "state": "running"})]
+    assert list(changed_records({"v": video}, {"v": running})) == [("job", {"id": "j", "state": "running"})]
     without_jobs = video | {"jobs": []}
-    assert list(changed_records({"v": video}, [without_jobs])) == [
+    assert list(changed_records({"v": video}, {"v": without_jobs})) == [
         ("video", without_jobs),
         ("gone", {"kind": "job", "id": "j"}),
     ]
-    assert list(changed_records({"v": video}, [])) == [("gone", {"kind": "video", "id": "v"})]
+    assert list(changed_records({"v": video}, {})) == [("gone", {"kind": "video", "id": "v"})]

@@ -10,6 +10,7 @@ import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager
+from typing import Any
 
 import uvicorn
 from anyio.to_thread import run_sync
@@ -28,14 +29,13 @@ from vsrcli.web.errors import ApiError, error_response, not_found
 from vsrcli.web.events import EventRoutes
 from vsrcli.web.health import HealthRoutes
 from vsrcli.web.jobs import DownloadRoutes, JobRoutes, VideoRoutes
-from vsrcli.web.launcher import with_parent_death_signal
 from vsrcli.web.metrics import LOGGER, Metrics, log_event
 from vsrcli.web.options import OptionsRoutes
 from vsrcli.web.pages import PageRoutes
 from vsrcli.web.serializers import Serializer
 from vsrcli.web.settings import JOBS, UPLOADS, Settings
 from vsrcli.web.store import CHECKING, Store
-from vsrcli.web.subprocesses import child_environment, kill_process_tree, python_command
+from vsrcli.web.subprocesses import kill_process_tree, python_command, start_child
 from vsrcli.web.uploads import UploadRoutes
 from vsrcli.web.worker import JobQueue
 
@@ -76,10 +76,7 @@ class _Server(uvicorn.Server):
 
 
 def create_app(settings: Settings) -> Starlette:
-    """Return the application of the web server; the worker is another process.
-
-    Args:
-        settings: of the server. The data folder is created if it does not exist.
+    """Return the application of the web server, which creates the data folder; the worker is another process.
 
     Raises:
         OSError: the data folder cannot be written.
@@ -93,13 +90,15 @@ def create_app(settings: Settings) -> Starlette:
     uploads, options = UploadRoutes(store, settings, metrics), OptionsRoutes(store, settings)
     downloads, events = DownloadRoutes(store, settings, metrics), EventRoutes(store, serializer, metrics)
 
-    def is_in_use(kind: str, id: str) -> bool:
-        return uploads.is_in_use(id) if kind == "upload" else downloads.is_in_use(id)
-
     async def clean_up() -> None:
         while True:
             try:
-                await run_sync(delete_expired, store, settings, is_in_use)
+                await run_sync(
+                    delete_expired,
+                    store,
+                    settings,
+                    lambda id: uploads.is_in_use(id) or downloads.is_in_use(id),
+                )
                 await run_sync(store.prune_changes)
             except Exception:
                 LOGGER.exception("cleanup failed")
@@ -108,16 +107,16 @@ def create_app(settings: Settings) -> Starlette:
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await run_sync(delete_orphans, store, settings)
-        for upload in await run_sync(store.list_all_uploads):
-            if upload.state == CHECKING and not upload.deleted:  # the server was killed during the check
-                uploads.start_check(upload)
+        for upload in await run_sync(lambda: store.list_uploads(state=CHECKING)):
+            uploads.start_check(upload)  # the server was killed during the check
         tasks = [asyncio.create_task(each) for each in (clean_up(), events.watch(), options.options())]
         try:
             yield
         finally:
+            uploads.close()
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, uploads.close(), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     groups = (
         uploads,
@@ -130,9 +129,9 @@ def create_app(settings: Settings) -> Starlette:
         PageRoutes(sessions, options),
     )
     return Starlette(
-        routes=[route for group in groups for route in group.routes()],
+        routes=[route for group in groups for route in group.routes],
         middleware=[Middleware(SecurityMiddleware, settings=settings, sessions=sessions, metrics=metrics)],
-        exception_handlers={ApiError: _handle_api_error, HTTPException: _handle_http_exception},
+        exception_handlers={ApiError: _handle_error, HTTPException: _handle_error},
         lifespan=lifespan,
     )
 
@@ -152,8 +151,8 @@ def uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     )
 
 
-def worker_command(settings: Settings) -> list[str]:
-    """Return ``vsr serve --worker-only`` for the same data folder; the environment passes the queue."""
+def _worker_command(settings: Settings) -> list[str]:
+    """Return ``vsr serve --worker-only`` for the same data folder; its environment has the queue."""
     options: list[tuple[str, object]] = [
         ("--data", settings.data),
         ("--keep", f"{settings.keep}s"),
@@ -166,22 +165,18 @@ def worker_command(settings: Settings) -> list[str]:
     return python_command("vsrcli", "serve", "--worker-only", *arguments)
 
 
-async def _handle_api_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    return error_response(request, error)
-
-
-async def _handle_http_exception(request: Request, exception: Exception) -> Response:
-    assert isinstance(exception, HTTPException)
-    if exception.status_code == 405:
-        error = ApiError(405, "method", f"{request.method} is not possible here.", headers=exception.headers)
-    elif exception.status_code == 404:
-        error = not_found()
-    else:
-        error = ApiError(
-            exception.status_code, "bad_request", f"{exception.detail}.", headers=exception.headers
+def _handle_error(request: Request, error: Any) -> Response:
+    """Return the response to an ApiError, or to an HTTPException of Starlette."""
+    if isinstance(error, ApiError):
+        return error_response(request, error)
+    status, headers = error.status_code, error.headers
+    if status == 404:
+        return error_response(request, not_found())
+    if status == 405:
+        return error_response(
+            request, ApiError(405, "method", f"{request.method} is not possible here.", headers=headers)
         )
-    return error_response(request, error)
+    return error_response(request, ApiError(status, "bad_request", f"{error.detail}.", headers=headers))
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -223,11 +218,8 @@ def _supervise_worker(settings: Settings, ended: threading.Event) -> None:
     """
     cancel = current_token()
     while not (ended.is_set() or cancel.is_cancelled):
-        child = subprocess.Popen(
-            with_parent_death_signal(worker_command(settings), nice=settings.nice),
-            stdin=subprocess.DEVNULL,
-            env=child_environment() | {"VSR_SERVE_QUEUE": settings.queue},  # it may hold a password
-            process_group=0,  # Ctrl-C in the terminal reaches the server only, which ends the worker
+        child = start_child(  # Ctrl-C in the terminal reaches the server only, which ends the worker
+            _worker_command(settings), nice=settings.nice, environment={"VSR_SERVE_QUEUE": settings.queue}
         )
         while child.poll() is None and not (ended.wait(POLL_INTERVAL) or cancel.is_cancelled):
             pass

@@ -3,45 +3,42 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from vsrcli.web.errors import NO_MESSAGE
 from vsrcli.web.metrics import log_event
 from vsrcli.web.settings import JOBS, UPLOADS, Settings
-from vsrcli.web.store import CANCELLED, QUEUED, RUNNING, JobRecord, Store, Upload, now
+from vsrcli.web.store import CANCELLED, QUEUED, JobRecord, Store, Upload, now
 
-IsInUse = Callable[[str, str], bool]
-"""Whether an ``upload`` is being received, or a ``job`` downloaded, by kind and id."""
+IsInUse = Callable[[str], bool]
+"""Whether the upload of an id is being received or checked, or files of the job of an id are being sent."""
+
+
+def expiry_time(upload: Upload, jobs: Iterable[JobRecord], settings: Settings) -> float | None:
+    """Return when an upload with these jobs is deleted; None while one of them is queued or running."""
+    if any(job.is_pending for job in jobs):
+        return None
+    return max([upload.last_used, *(job.finished or 0 for job in jobs)]) + settings.keep
 
 
 def delete_upload(store: Store, settings: Settings, upload: Upload) -> None:
     """Delete an upload and its jobs for their owner; :func:`delete_expired` removes files still in use."""
     for job in store.list_jobs(upload_id=upload.id):
         delete_job(store, job)
-    store.update_upload(upload.id, deleted=1)
-    _purge_upload(store, settings, upload, is_in_use=lambda kind, id: False)
+    store.update_upload(upload.id, deleted=True)
+    _purge_upload(store, settings, upload, is_in_use=lambda id: False)
 
 
 def delete_job(store: Store, job: JobRecord) -> None:
     """Delete a job for its owner; the worker stops it first, :func:`delete_expired` removes its files."""
     cancel_job(store, job)
-    store.update_job(job.id, deleted=1)
+    store.update_job(job.id, deleted=True)
 
 
 def cancel_job(store: Store, job: JobRecord) -> None:
     """Cancel a job: at once while it is queued, by a request to the worker while it runs."""
-    if not store.transition_job(
-        job.id,
-        QUEUED,
-        CANCELLED,
-        cancel_requested=1,
-        finished=now(),
-        disk_bytes=0,
-        **NO_MESSAGE.job_columns(),
-    ):
-        store.update_job(job.id, cancel_requested=1)
-    else:
-        store.increase_counter(f"jobs {CANCELLED}", 1)
+    if not store.transition_job(job.id, QUEUED, CANCELLED, cancel_requested=True, **NO_MESSAGE.job_columns()):
+        store.update_job(job.id, cancel_requested=True)
 
 
 def delete_expired(store: Store, settings: Settings, is_in_use: IsInUse) -> int:
@@ -50,19 +47,17 @@ def delete_expired(store: Store, settings: Settings, is_in_use: IsInUse) -> int:
     Returns:
         Number of uploads and jobs that were removed.
     """
-    removed, oldest = 0, now() - settings.keep
-    jobs = store.list_all_jobs()
+    removed = 0
+    jobs = store.list_jobs(with_deleted=True)
     for job in jobs:
-        if job.state == RUNNING or job.state == QUEUED or is_in_use("job", job.id):
-            continue
-        if job.deleted or (job.finished or 0) < oldest:
+        is_expired = job.deleted or (job.finished or 0) + settings.keep < now()
+        if is_expired and not job.is_pending and not is_in_use(job.id):
             _purge_job(store, settings, job)
             removed += 1
-    for upload in store.list_all_uploads():
-        last_used = max(
-            [upload.last_used, *(job.finished or 0 for job in jobs if job.upload_id == upload.id)]
-        )
-        if (upload.deleted or last_used < oldest) and _purge_upload(store, settings, upload, is_in_use):
+    for upload in store.list_uploads(with_deleted=True):
+        expiry = expiry_time(upload, [job for job in jobs if job.upload_id == upload.id], settings)
+        is_expired = upload.deleted or (expiry is not None and expiry < now())
+        if is_expired and _purge_upload(store, settings, upload, is_in_use):
             removed += 1
     if removed:
         log_event("expired deleted", count=removed)
@@ -71,17 +66,16 @@ def delete_expired(store: Store, settings: Settings, is_in_use: IsInUse) -> int:
 
 def delete_orphans(store: Store, settings: Settings) -> int:
     """Remove folders without a record, which a crash between disk and database left; return how many."""
-    known = {
-        UPLOADS: {upload.id for upload in store.list_all_uploads()},
-        JOBS: {job.id for job in store.list_all_jobs()},
-    }
-    removed = 0
-    for kind, ids in known.items():
-        for folder in (settings.data / kind).glob("*"):
-            if folder.name not in ids:
-                shutil.rmtree(folder, ignore_errors=True)
-                removed += 1
-    return removed
+    known = {UPLOADS: store.list_uploads(with_deleted=True), JOBS: store.list_jobs(with_deleted=True)}
+    orphans = [
+        folder
+        for kind, records in known.items()
+        for folder in {*(settings.data / kind).iterdir()}
+        - {settings.data / kind / each.id for each in records}
+    ]
+    for folder in orphans:
+        shutil.rmtree(folder, ignore_errors=True)
+    return len(orphans)
 
 
 def _purge_job(store: Store, settings: Settings, job: JobRecord) -> None:
@@ -92,8 +86,8 @@ def _purge_job(store: Store, settings: Settings, job: JobRecord) -> None:
 
 def _purge_upload(store: Store, settings: Settings, upload: Upload, is_in_use: IsInUse) -> bool:
     """Remove the files and records of an upload and its jobs, unless one is in use; return whether it did."""
-    jobs = [job for job in store.list_all_jobs() if job.upload_id == upload.id]
-    if is_in_use("upload", upload.id) or any(job.is_pending or is_in_use("job", job.id) for job in jobs):
+    jobs = store.list_jobs(upload_id=upload.id, with_deleted=True)
+    if is_in_use(upload.id) or any(job.is_pending or is_in_use(job.id) for job in jobs):
         return False
     for job in jobs:
         _purge_job(store, settings, job)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
+import queue
 import select
 import shutil
 import signal
@@ -24,21 +24,20 @@ from vsrcli.web.errors import (
     INTERRUPTED,
     NO_MESSAGE,
     StatusMessage,
-    from_command_output,
     without_message,
 )
-from vsrcli.web.launcher import with_parent_death_signal
 from vsrcli.web.metrics import LOGGER, anonymize_id, log_event
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import CANCELLED, DONE, FAILED, QUEUED, RUNNING, JobRecord, Store, Upload, now
 from vsrcli.web.subprocesses import (
     ChildCancelledError,
     ChildTimeoutError,
-    child_environment,
     first_value,
     kill_process_tree,
+    parse_message,
     python_command,
     run_json,
+    start_child,
 )
 
 _PREVIEW_TIMEOUT = 300.0  # seconds for inspecting a result and writing its previews
@@ -49,7 +48,7 @@ _STOP_TIMEOUT = 5.0  # seconds after SIGTERM; then it is killed
 _MAX_NOTICES = 20
 
 
-def job_command(source: Path, target: Path, arguments: tuple[str, ...] | list[str], device: str) -> list[str]:
+def job_command(source: Path, target: Path, arguments: list[str], device: str) -> list[str]:
     """Return the command line of a job: the same every time, so that an interrupted one resumes."""
     return python_command("vsrcli", "upscale", str(source), str(target), *arguments, "--gpu", device, "-q")
 
@@ -137,8 +136,9 @@ class JobRunner:
 
     def __init__(self, store: Store, settings: Settings, cancel: CancelToken) -> None:
         self._store, self._settings, self._cancel = store, settings, cancel
-        self._devices = [*settings.devices]
-        self._lock = threading.Lock()
+        self._devices: queue.Queue[str] = queue.Queue()
+        for device in settings.devices:
+            self._devices.put(device)
 
     def __call__(self, job_id: str) -> None:
         """Run a job if it is still queued."""
@@ -146,39 +146,21 @@ class JobRunner:
             job_id, QUEUED, RUNNING, started=now(), **NO_MESSAGE.job_columns()
         ):
             return
-        job, device = self._store.get_job(job_id), self._acquire_device()
+        device = self._devices.get()
         try:
+            job = self._store.get_job(job_id)
             upload = None if job is None else self._store.get_upload(job.upload_id)
             if job is None or upload is None:
-                self._finish(job_id, CANCELLED)
+                self._store.transition_job(job_id, RUNNING, CANCELLED, **NO_MESSAGE.job_columns())
             else:
                 log_event("job started", job=anonymize_id(job.id), device=device)
                 _JobProcess(job, upload, device, self._store, self._settings, self._cancel).run()
         except Exception:
             LOGGER.exception("job failed", extra={"values": {"job": anonymize_id(job_id)}})
             shutil.rmtree(self._settings.job_dir(job_id), ignore_errors=True)
-            self._finish(job_id, FAILED, INTERNAL_ERROR)
+            self._store.transition_job(job_id, RUNNING, FAILED, **INTERNAL_ERROR.job_columns())
         finally:
-            with self._lock:
-                self._devices.append(device)
-
-    def _acquire_device(self) -> str:
-        with self._lock:
-            return self._devices.pop(0)  # there are as many threads as devices
-
-    def _finish(self, job_id: str, state: str, message: StatusMessage = NO_MESSAGE) -> None:
-        self._store.transition_job(
-            job_id,
-            RUNNING,
-            state,
-            **message.job_columns(),
-            finished=now(),
-            process=None,
-            disk_bytes=0,
-            fps=None,
-            eta=None,
-        )
-        self._store.increase_counter(f"jobs {state}", 1)
+            self._devices.put(device)
 
 
 class _JobProcess:
@@ -214,17 +196,13 @@ class _JobProcess:
         read_end, write_end = os.pipe()
         command = job_command(self._source, self._target, self._job.arguments, self._device)
         with self._target.with_name("errors.txt").open("wb") as errors:
-            child = subprocess.Popen(
-                with_parent_death_signal(
-                    [*command, "--progress-fd", str(write_end)], nice=self._settings.nice
-                ),
-                stdin=subprocess.DEVNULL,
+            child = start_child(
+                [*command, "--progress-fd", str(write_end)],
+                nice=self._settings.nice,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
                 pass_fds=(write_end,),
                 cwd=self._target.parent,
-                env=child_environment(),
-                process_group=0,
             )
         os.close(write_end)
         started = psutil.Process(child.pid).create_time()
@@ -269,17 +247,14 @@ class _JobProcess:
             self._stop_reason = "cancelled"
         elif self._cancel.is_cancelled:
             self._stop_reason = "stopping"
-        elif check_size and folder_size(self._target.parent) > self._job.disk_bytes + max(
-            self._settings.quota - self._store.bytes_used(), 0
+        elif check_size and folder_size(self._target.parent) > self._job.disk_bytes + self._store.bytes_left(
+            self._settings.quota
         ):
             self._stop_reason = "quota"
         return bool(self._stop_reason)
 
     def _handle_message(self, line: bytes) -> None:
-        try:
-            message = json.loads(line)
-        except ValueError:
-            return
+        message = parse_message(line)
         kind, text = message.get("message_type"), str(message.get("text", ""))
         if kind == "progress":
             self._progress |= {key: message.get(key) for key in ("done", "fps", "eta")}
@@ -301,29 +276,18 @@ class _JobProcess:
         """Put the job back into the queue if the worker stops; otherwise record why there is no result."""
         job, store = self._job, self._store
         if self._stop_reason == "stopping":
-            store.transition_job(
-                job.id, RUNNING, QUEUED, process=None, fps=None, eta=None, **INTERRUPTED.job_columns()
-            )
+            store.transition_job(job.id, RUNNING, QUEUED, **INTERRUPTED.job_columns())
             log_event("job interrupted", job=anonymize_id(job.id))
             return
-        state, message = FAILED, from_command_output(self._error) if self._error else without_message(status)
+        state, message = FAILED, without_message(status)
         if self._stop_reason == "cancelled":
             state, message = CANCELLED, NO_MESSAGE
         elif self._stop_reason == "quota":
             message = DISK_FULL
+        elif self._error:  # the command's own message, which is not translated
+            message = StatusMessage("command", self._error)
         shutil.rmtree(self._target.parent, ignore_errors=True)
-        store.transition_job(
-            job.id,
-            RUNNING,
-            state,
-            **message.job_columns(),
-            process=None,
-            disk_bytes=0,
-            finished=now(),
-            fps=None,
-            eta=None,
-        )
-        store.increase_counter(f"jobs {state}", 1)
+        store.transition_job(job.id, RUNNING, state, **message.job_columns())
         log_event(f"job {state}", job=anonymize_id(job.id), status=status)
 
     def _finish_with_result(self) -> None:
@@ -334,7 +298,7 @@ class _JobProcess:
                 job,
                 self._upload,
                 self._settings,
-                elapsed_seconds=finished - (self._started() or finished),
+                elapsed_seconds=finished - (job.started or finished),
                 is_cancelled=lambda: self._must_stop(check_size=False),
             )
         except ChildCancelledError:
@@ -350,14 +314,11 @@ class _JobProcess:
             result=result,
             notices=self._notices,
             disk_bytes=folder_size(self._target.parent),
-            finished=now(),
-            process=None,
         )
         if not is_done:
             self._stop_reason = "cancelled"
             self._finish_without_result(0)
             return
-        self._store.increase_counter(f"jobs {DONE}", 1)
         self._store.increase_counter("frames", frames or 0)
         log_event(
             "job done",
@@ -366,7 +327,3 @@ class _JobProcess:
             seconds=result["elapsed_seconds"],
             previews=len(result["preview_times"]),
         )
-
-    def _started(self) -> float | None:
-        job = self._store.get_job(self._job.id)
-        return None if job is None else job.started

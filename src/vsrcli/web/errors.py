@@ -39,19 +39,10 @@ class ApiError(Exception):
         self.status, self.code, self.message = status, code, message
         self.headers, self.values = dict(headers or {}), values
 
-    def body(self) -> dict[str, Any]:
-        """Return the JSON body of the response."""
-        return {"error": self.message, "code": self.code, "values": self.values}
-
 
 def not_found() -> ApiError:
     """Return the error for what does not exist or belongs to another session; both look the same."""
     return ApiError(404, "not_found", "There is nothing here, or it is not yours; it may have expired.")
-
-
-def internal_error() -> ApiError:
-    """Return the error for an unexpected exception."""
-    return ApiError(500, INTERNAL_ERROR.code or "", INTERNAL_ERROR.message)
 
 
 def error_response(request: Request, error: ApiError) -> Response:
@@ -59,13 +50,14 @@ def error_response(request: Request, error: ApiError) -> Response:
     headers = dict(error.headers)
     if request.url.path.startswith("/files"):
         headers.setdefault("Tus-Resumable", "1.0.0")
-    return JSONResponse(error.body(), error.status, headers)
+    body = {"error": error.message, "code": error.code, "values": error.values}
+    return JSONResponse(body, error.status, headers)
 
 
 def internal_error_response(request: Request) -> Response:
     """Return status 500, as JSON or as a page, without details of the exception."""
     if request.url.path.startswith(SESSION_PATHS):
-        return error_response(request, internal_error())
+        return error_response(request, ApiError(500, "error", INTERNAL_ERROR.message))
     return HTMLResponse(_INTERNAL_ERROR_PAGE, 500)
 
 
@@ -116,8 +108,3 @@ def without_message(status: int) -> StatusMessage:
     return StatusMessage(
         "stopped", f"It stopped without an error message (status {status}).", {"status": status}
     )
-
-
-def from_command_output(text: str) -> StatusMessage:
-    """Return the error message of the command itself, which is not translated."""
-    return StatusMessage("command", text)

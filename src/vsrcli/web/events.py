@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
@@ -27,27 +28,19 @@ _POLL_INTERVAL = 0.25  # seconds between two queries for changes
 _ERROR_DELAY = 5.0  # seconds after a query that failed
 _PING_INTERVAL = 15  # seconds
 _SHUTDOWN_TIMEOUT = 1.0  # seconds for streams to end when the server ends
-VideoList = list[dict[str, Any]]
+Videos = Mapping[str, dict[str, Any]]
+"""The JSON of videos, by id."""
 
 
 class EventRoutes:
-    """The route of ``/api/events``, and the task that publishes changes.
-
-    Args:
-        store: uploads and jobs.
-        serializer: converts them to JSON.
-        metrics: counts listeners.
-    """
+    """The route of ``/api/events``, and the task that publishes changes."""
 
     def __init__(self, store: Store, serializer: Serializer, metrics: Metrics) -> None:
         self._store, self._serializer, self._metrics = store, serializer, metrics
         self._listeners: dict[str, set[_Listener]] = {}
         self._last_change = 0  # the last one that was published
         self._positions: dict[str, tuple[int, str]] = {}  # of queued jobs, as published
-
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [Route("/api/events", self.stream, methods=["GET"])]
+        self.routes = [Route("/api/events", self.stream)]
 
     async def stream(self, request: Request) -> Response:
         """Send all videos of the session, then every change."""
@@ -77,18 +70,19 @@ class EventRoutes:
         listener = _Listener()
         self._listeners.setdefault(session, set()).add(listener)
         self._metrics.event_listeners.inc()
-        stopped = asyncio.ensure_future(stopping.wait())
         try:
-            sent: dict[str, Any] = {}
+            sent: Videos = {}
             listener.publish(await run_sync(self._serializer.videos, session))
-            while await _wait_unless_stopped(listener.changed, stopped):
-                listener.changed.clear()
-                videos = listener.newest or []
-                for name, data in changed_records(sent, videos):
-                    yield ServerSentEvent(json.dumps(data, ensure_ascii=False), event=name)
-                sent = {video["id"]: video for video in videos}
+            while not stopping.is_set():
+                with anyio.move_on_after(_POLL_INTERVAL):
+                    await listener.changed.wait()
+                if listener.changed.is_set():
+                    listener.changed.clear()
+                    videos = {video["id"]: video for video in listener.videos}
+                    for name, data in changed_records(sent, videos):
+                        yield ServerSentEvent(json.dumps(data, ensure_ascii=False), event=name)
+                    sent = videos
         finally:
-            stopped.cancel()
             self._metrics.event_listeners.dec()
             self._listeners[session].discard(listener)
             if not self._listeners[session]:
@@ -109,51 +103,34 @@ class EventRoutes:
         self._last_change = last  # only now: after an error, these changes are published the next time
 
 
-def changed_records(sent: dict[str, Any], videos: VideoList) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield name and data of the events that lead from the state sent before to the present one.
-
-    Args:
-        sent: videos sent before, by id.
-        videos: present videos.
-    """
-    for video in videos:
-        old = sent.get(video["id"])
-        if old is None or _with_job_ids(old) != _with_job_ids(video):
+def changed_records(old: Videos, new: Videos) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name and data of the events that lead from one state of a session to another."""
+    for id, video in new.items():
+        old_jobs = _jobs_by_id(old[id]) if id in old else {}
+        if id not in old or old[id] | {"jobs": [*old_jobs]} != video | {"jobs": [*_jobs_by_id(video)]}:
             yield "video", video
-        old_jobs = {job["id"]: job for job in old["jobs"]} if old else {}
         for job in video["jobs"]:
             if job["id"] in old_jobs and job != old_jobs[job["id"]]:
                 yield "job", job
-    present = {video["id"]: video for video in videos}
-    for id, video in sent.items():
-        if id not in present:
+    for id, video in old.items():
+        if id not in new:
             yield "gone", {"kind": "video", "id": id}
             continue
-        for job in {job["id"] for job in video["jobs"]} - {job["id"] for job in present[id]["jobs"]}:
+        for job in _jobs_by_id(video).keys() - _jobs_by_id(new[id]).keys():
             yield "gone", {"kind": "job", "id": job}
 
 
+def _jobs_by_id(video: dict[str, Any]) -> dict[str, Any]:
+    return {job["id"]: job for job in video["jobs"]}
+
+
+@dataclass(eq=False)
 class _Listener:
-    """The newest state of a session, for one page."""
+    """The newest videos of a session, for one page."""
 
-    def __init__(self) -> None:
-        self.newest: VideoList | None = None
-        self.changed = asyncio.Event()
+    videos: list[dict[str, Any]] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def publish(self, videos: VideoList) -> None:
-        self.newest = videos
+    def publish(self, videos: list[dict[str, Any]]) -> None:
+        self.videos = videos
         self.changed.set()
-
-
-async def _wait_unless_stopped(changed: asyncio.Event, stopped: asyncio.Future[None]) -> bool:
-    """Wait for the first of both; return False if the server stops."""
-    waiting = asyncio.ensure_future(changed.wait())
-    try:
-        await asyncio.wait((waiting, stopped), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        waiting.cancel()
-    return not stopped.done()
-
-
-def _with_job_ids(video: dict[str, Any]) -> dict[str, Any]:
-    return video | {"jobs": [job["id"] for job in video["jobs"]]}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from anyio.to_thread import run_sync
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -19,41 +18,28 @@ from vsrcli.web.worker import HEARTBEAT_INTERVAL
 
 
 class HealthRoutes:
-    """The routes of ``/healthz`` and ``/metrics``.
-
-    Args:
-        store, settings, sessions, metrics: of the server.
-    """
+    """The routes of ``/healthz`` and ``/metrics``."""
 
     def __init__(self, store: Store, settings: Settings, sessions: Sessions, metrics: Metrics) -> None:
         self._store, self._settings, self._sessions, self._metrics = store, settings, sessions, metrics
+        self.routes = [Route("/healthz", self.health), Route("/metrics", self.metrics)]
 
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
-            Route("/healthz", self.health, methods=["GET"]),
-            Route("/metrics", self.metrics, methods=["GET"]),
-        ]
-
-    async def health(self, request: Request) -> Response:
+    def health(self, request: Request) -> Response:
         """Return whether database, disk and worker are available; 503 without the first two."""
         try:
-            has_worker = await run_sync(self._has_worker)
+            if not os.access(self._settings.data, os.W_OK):
+                raise PermissionError
+            heartbeat = self._store.counters().get(HEARTBEAT_KEY, 0)
         except Exception as error:
             return JSONResponse(
                 {"status": f"the database or the disk does not answer ({type(error).__name__})"}, 503
             )
-        return JSONResponse({"status": "ok", "worker": has_worker})
+        return JSONResponse({"status": "ok", "worker": heartbeat > now() - 4 * HEARTBEAT_INTERVAL})
 
-    async def metrics(self, request: Request) -> Response:
+    def metrics(self, request: Request) -> Response:
         """Return metrics for Prometheus, to this computer or to who sends the token."""
         through_proxy = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "via"))
         is_local = request.client is not None and is_loopback(request.client.host) and not through_proxy
         if not is_local and not self._sessions.has_bearer_token(request):
             raise ApiError(403, "forbidden", "Metrics are for this computer, or for requests with the token.")
-        return Response(await run_sync(self._metrics.exposition), media_type=CONTENT_TYPE_LATEST)
-
-    def _has_worker(self) -> bool:
-        if not os.access(self._settings.data, os.W_OK):
-            raise PermissionError
-        return self._store.counters().get(HEARTBEAT_KEY, 0) > now() - 4 * HEARTBEAT_INTERVAL
+        return Response(self._metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

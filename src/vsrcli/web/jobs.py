@@ -6,7 +6,6 @@ import json
 import secrets
 import shutil
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,60 +37,39 @@ _PREVIEW_SIDES = ("before", "after")
 
 
 class VideoRoutes:
-    """The routes of ``/api/videos``.
-
-    Args:
-        store: uploads.
-        serializer: converts them to JSON.
-        uploads: deletes uploads, also while they are being received.
-    """
+    """The routes of ``/api/videos``."""
 
     def __init__(self, store: Store, serializer: Serializer, uploads: UploadRoutes) -> None:
         self._store, self._serializer, self._uploads = store, serializer, uploads
-
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
-            Route("/api/videos", self.list, methods=["GET"]),
-            Route("/api/videos/{video}", self.get, methods=["GET"]),
+        self.routes = [
+            Route("/api/videos", self.list),
+            Route("/api/videos/{video}", self.get),
             Route("/api/videos/{video}", self.delete, methods=["DELETE"]),
         ]
 
-    async def list(self, request: Request) -> Response:
+    def list(self, request: Request) -> Response:
         """Return all videos of the session."""
-        return JSONResponse({"videos": await run_sync(self._serializer.videos, request.state.session)})
+        return JSONResponse({"videos": self._serializer.videos(request.state.session)})
 
-    async def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> Response:
         """Return one video."""
-        return JSONResponse(
-            await run_sync(lambda: self._serializer.video(require_owned_upload(self._store, request)))
-        )
+        return JSONResponse(self._serializer.video(require_owned_upload(self._store, request)))
 
     async def delete(self, request: Request) -> Response:
-        """Delete a video with its jobs."""
+        """Delete a video with its jobs, also while it is being received."""
         await self._uploads.delete(await run_sync(require_owned_upload, self._store, request))
         return Response(status_code=204)
 
 
 class JobRoutes:
-    """The routes of ``/api/jobs``, and the one that creates jobs.
-
-    Args:
-        store: uploads and jobs.
-        settings: limits.
-        serializer: converts them to JSON.
-        queue: of jobs.
-    """
+    """The routes of ``/api/jobs``, and the one that creates jobs."""
 
     def __init__(self, store: Store, settings: Settings, serializer: Serializer, queue: JobQueue) -> None:
         self._store, self._settings, self._serializer, self._queue = store, settings, serializer, queue
         self._planning = CapacityLimiter(2)
-
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
+        self.routes = [
             Route("/api/videos/{video}/jobs", self.create, methods=["POST"]),
-            Route("/api/jobs/{job}", self.get, methods=["GET"]),
+            Route("/api/jobs/{job}", self.get),
             Route("/api/jobs/{job}", self.delete, methods=["DELETE"]),
             Route("/api/jobs/{job}/cancel", self.cancel, methods=["POST"]),
         ]
@@ -111,19 +89,22 @@ class JobRoutes:
         )
         return JSONResponse(content, 201, {"Location": f"/api/jobs/{job.id}"})
 
-    async def get(self, request: Request) -> Response:
+    def get(self, request: Request) -> Response:
         """Return one job."""
-        return JSONResponse(
-            await run_sync(lambda: self._serializer.job(require_owned_job(self._store, request)))
-        )
+        return JSONResponse(self._serializer.job(require_owned_job(self._store, request)))
 
-    async def cancel(self, request: Request) -> Response:
+    def cancel(self, request: Request) -> Response:
         """Cancel a job; its files are deleted."""
-        return JSONResponse(await run_sync(self._cancel, request))
+        job = require_owned_job(self._store, request)
+        if not job.is_pending:
+            raise ApiError(409, "finished", "This job has finished; there is nothing to cancel.")
+        cancel_job(self._store, job)
+        log_event("job cancelled", job=anonymize_id(job.id))
+        return self.get(request)
 
-    async def delete(self, request: Request) -> Response:
+    def delete(self, request: Request) -> Response:
         """Delete a job with its result."""
-        await run_sync(lambda: delete_job(self._store, require_owned_job(self._store, request)))
+        delete_job(self._store, require_owned_job(self._store, request))
         return Response(status_code=204)
 
     def _plan_job(self, upload: Upload, job_request: JobRequest) -> JobRecord:
@@ -155,25 +136,14 @@ class JobRoutes:
             upload_id=upload.id,
             session=upload.session,
             options=job_request.options,
-            arguments=list(job_request.arguments),
+            arguments=job_request.arguments,
             suffix=suffix,
             state=QUEUED,
-            cancel_requested=False,
-            done=0,
+            created=now(),
             total=upload.properties["frames"],
-            fps=None,
-            eta=None,
-            message="",
-            code=None,
-            details={},
             notices=[hide_paths(text, source, target, upload.name) for text in plan["notices"]],
             result={"width": width, "height": height},
-            process=None,
             disk_bytes=round(upload.size * growth * _RESULT_COPIES),
-            created=now(),
-            started=None,
-            finished=None,
-            deleted=False,
         )
 
     def _plan(self, upload: Upload, job_request: JobRequest, source: Path, target: Path) -> dict[str, Any]:
@@ -182,7 +152,7 @@ class JobRoutes:
             messages = run_json(
                 [*command, "--dry-run", "--progress-fd", "1"],
                 timeout=self._settings.check_timeout,
-                cwd=str(target.parent),
+                cwd=target.parent,
             )
         except ChildTimeoutError:
             raise ApiError(
@@ -200,8 +170,8 @@ class JobRoutes:
 
     def _enqueue(self, upload: Upload, job: JobRecord) -> dict[str, Any]:
         settings = self._settings
-        exceeded = self._store.add_job(job, max_count=settings.max_jobs, quota=settings.quota)
         try:
+            exceeded = self._store.add_job(job, max_count=settings.max_jobs, quota=settings.quota)
             if exceeded == "upload":
                 raise not_found()
             if exceeded == "jobs":
@@ -212,7 +182,7 @@ class JobRoutes:
                     limit=settings.max_jobs,
                 )
             if exceeded == "quota":
-                left = max(settings.quota - self._store.bytes_used(), 0)
+                left = self._store.bytes_left(settings.quota)
                 raise ApiError(
                     413,
                     "quota",
@@ -221,25 +191,17 @@ class JobRoutes:
                     "Delete what you have downloaded, or come back later.",
                     left=left,
                 )
-            self._queue.enqueue(job.id)
-        except QueueUnavailableError as error:
-            self._store.delete_job(job.id)
-            shutil.rmtree(settings.job_dir(job.id), ignore_errors=True)
-            raise ApiError(
-                503, "queue", "The queue of jobs does not answer; try again in a moment."
-            ) from error
+            try:
+                self._queue.enqueue(job.id)
+            except QueueUnavailableError as error:
+                self._store.delete_job(job.id)
+                raise ApiError(
+                    503, "queue", "The queue of jobs does not answer; try again in a moment."
+                ) from error
         except ApiError:
             shutil.rmtree(settings.job_dir(job.id), ignore_errors=True)
             raise
         return self._serializer.job(job)
-
-    def _cancel(self, request: Request) -> dict[str, Any]:
-        job = require_owned_job(self._store, request)
-        if not job.is_pending:
-            raise ApiError(409, "finished", "This job has finished; there is nothing to cancel.")
-        cancel_job(self._store, job)
-        log_event("job cancelled", job=anonymize_id(job.id))
-        return self._serializer.job(require_owned_job(self._store, request))
 
 
 async def _read_json(request: Request) -> Any:
@@ -257,50 +219,45 @@ async def _read_json(request: Request) -> Any:
 
 
 class DownloadRoutes:
-    """The routes of results: the video itself, with ranges, and previews.
-
-    Args:
-        store: jobs.
-        settings: of the server.
-        metrics: counts downloads.
-    """
+    """The routes of results: the video itself, with ranges, and previews."""
 
     def __init__(self, store: Store, settings: Settings, metrics: Metrics) -> None:
         self._store, self._settings, self._metrics = store, settings, metrics
         self._active: Counter[str] = Counter()  # responses by job
-
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
-            Route("/api/jobs/{job}/download", self.download, methods=["GET"]),
-            Route("/api/jobs/{job}/frames/{number:int}/{side}.png", self.frame, methods=["GET"]),
+        self.routes = [
+            Route("/api/jobs/{job}/download", self.download),
+            Route("/api/jobs/{job}/frames/{number:int}/{side}.png", self.frame),
         ]
 
     def is_in_use(self, job_id: str) -> bool:
         """Return whether files of a job are being sent."""
         return self._active[job_id] > 0
 
-    async def download(self, request: Request) -> Response:
+    def download(self, request: Request) -> Response:
         """Send the upscaled video."""
-        job = await run_sync(self._finished_job, request)
+        job = self._finished_job(request)
         assert job.result is not None
-        path = self._settings.result_path(job.id, job.suffix)
         if request.method == "GET":
             self._metrics.downloads.inc()
             log_event("download", job=anonymize_id(job.id), range=request.headers.get("range", "")[:40])
-        media_type = _MEDIA_TYPES.get(job.suffix, "application/octet-stream")
-        return self._file_response(job, path, media_type=media_type, filename=job.result["name"])
+        return _TrackedFileResponse(
+            self._active,
+            job.id,
+            self._settings.result_path(job.id, job.suffix),
+            media_type=_MEDIA_TYPES[job.suffix],
+            filename=job.result["name"],
+        )
 
-    async def frame(self, request: Request) -> Response:
+    def frame(self, request: Request) -> Response:
         """Send a preview: a frame of the source, or the same frame of the result."""
-        job = await run_sync(self._finished_job, request)
+        job = self._finished_job(request)
         number, side = request.path_params["number"], request.path_params["side"]
         previews = len(job.result.get("preview_times", ())) if job.result else 0
         if side not in _PREVIEW_SIDES or number >= previews:
             raise not_found()
         path = self._settings.job_dir(job.id) / f"{side}-{number}.png"
         caching = {"Cache-Control": "private, max-age=3600, immutable"}
-        return self._file_response(job, path, media_type="image/png", headers=caching)
+        return _TrackedFileResponse(self._active, job.id, path, media_type="image/png", headers=caching)
 
     def _finished_job(self, request: Request) -> JobRecord:
         job = require_owned_job(self._store, request)
@@ -310,23 +267,18 @@ class DownloadRoutes:
             raise ApiError(410, "gone", "The result has expired and was deleted; convert the video again.")
         return job
 
-    def _file_response(self, job: JobRecord, path: Path, **options: Any) -> Response:
-        return _TrackedFileResponse(self._active, job.id, path, options)
 
-
-class _TrackedFileResponse(Response):
+class _TrackedFileResponse(FileResponse):
     """A file that is not deleted while it is sent: its job counts as in use."""
 
-    def __init__(self, active: Counter[str], job_id: str, path: Path, options: Mapping[str, Any]) -> None:
+    def __init__(self, active: Counter[str], job_id: str, path: Path, **options: Any) -> None:
+        super().__init__(path, **options)
         self._active, self._job_id = active, job_id
-        self._file = FileResponse(path, **options)
-        self.background = None
-        self.status_code = 200
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._active[self._job_id] += 1
         try:
-            await self._file(scope, receive, send)
+            await super().__call__(scope, receive, send)
         finally:
             self._active[self._job_id] -= 1
             if not self._active[self._job_id]:

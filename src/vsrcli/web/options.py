@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -29,9 +29,13 @@ from vsrcli.web.store import Store
 
 DEFAULT_ENCODER_PRESET = "web"
 SIZES = tuple(name for name in NAMED_SIZES if name.endswith("p") and NAMED_SIZES[name][1] >= 720)
-_OPTION_NAMES = ("scale", "size", "height", "preset", "model", "encode_preset")
+_SIZE_FORMATS = {  # pattern, example
+    "scale": (r"\d{1,2}(\.\d{1,4})?", f"2 (at most {MAX_SCALE})"),
+    "size": (r"\d{1,5}x\d{1,5}|\d{0,4}[a-z]{1,3}", "1080p or 1920x1080"),
+    "height": (r"[1-9]\d{0,4}", "1080"),
+}
+_OPTION_NAMES = (*_SIZE_FORMATS, "preset", "model", "encode_preset")
 _SUFFIXES = {"web": ".mp4", "archive": ".mkv", "edit": ".mov"}
-_MP4 = "mp4"
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,10 @@ class JobRequest:
     Attributes:
         options: all options, as sent back to the page.
         arguments: of ``vsr upscale``, without the files.
-        encoder_preset: one of :data:`vsrcli.media.encoder_options.PRESETS`.
     """
 
-    options: Mapping[str, Any]
-    arguments: tuple[str, ...]
-    encoder_preset: str
+    options: dict[str, Any]
+    arguments: list[str]
 
     def result_suffix(self, container: str) -> str:
         """Return the suffix of the result; presets without a container keep MP4, and make Matroska of others.
@@ -54,7 +56,8 @@ class JobRequest:
         Args:
             container: FFmpeg's names of the source's container.
         """
-        return _SUFFIXES.get(self.encoder_preset) or (".mp4" if _MP4 in container.split(",") else ".mkv")
+        default = ".mp4" if "mp4" in container.split(",") else ".mkv"
+        return _SUFFIXES.get(self.options["encode_preset"], default)
 
 
 def parse_job_request(body: Any) -> JobRequest:
@@ -70,43 +73,30 @@ def parse_job_request(body: Any) -> JobRequest:
             raise _option_error(
                 key, f"There is no option {key[:40]!r}: there are {', '.join(_OPTION_NAMES)}."
             )
-    requested = {key: value for key in _OPTION_NAMES if (value := body.get(key)) is not None}
-    sizes = [key for key in ("scale", "size", "height") if key in requested]
+    requested = {key: value for key, value in body.items() if value is not None}
+    sizes = [key for key in _SIZE_FORMATS if key in requested]
     if len(sizes) > 1:
         raise _option_error(sizes[1], f"{' and '.join(sizes)} exclude each other; give one of them.")
     if "preset" in requested and "model" in requested:
         raise _option_error("model", "preset and model both choose the network; give one of them.")
-    if "preset" in requested:
-        model = MODEL_PRESETS[_parse_name("preset", requested["preset"], tuple(offered_model_presets()))]
-    else:
-        model = _parse_name("model", requested.get("model", DEFAULT_MODEL), tuple(offered_models()))
-    encoder_preset = requested.get("encode_preset", DEFAULT_ENCODER_PRESET)
-    options: dict[str, Any] = dict.fromkeys(_OPTION_NAMES) | {
-        "preset": requested.get("preset"),
-        "model": model,
-        "encode_preset": _parse_name("encode_preset", encoder_preset, tuple(PRESETS)),
-    }
-    if "size" in requested:
-        options["size"] = _parse_text(
-            "size", requested["size"], r"\d{1,5}x\d{1,5}|\d{0,4}[a-z]{1,3}", "1080p or 1920x1080"
-        )
-    elif "height" in requested:
-        options["height"] = int(_parse_text("height", requested["height"], r"[1-9]\d{0,4}", "1080"))
-    else:
-        scale = _parse_text(
-            "scale",
-            requested.get("scale", Options().scale),
-            r"\d{1,2}(\.\d{1,4})?",
-            f"2 (at most {MAX_SCALE})",
-        )
-        options["scale"] = scale.removesuffix(".0")
+    requested.setdefault("encode_preset", DEFAULT_ENCODER_PRESET)
+    if not sizes:
+        requested["scale"] = Options().scale
+    if "preset" not in requested:
+        requested.setdefault("model", DEFAULT_MODEL)
+    choices = {"preset": offered_model_presets(), "model": offered_models(), "encode_preset": PRESETS}
+    options: dict[str, Any] = dict.fromkeys(_OPTION_NAMES)
+    for key, value in requested.items():
+        options[key] = _parse_name(key, value, choices[key]) if key in choices else _parse_size(key, value)
     arguments = [
         part
         for key in _OPTION_NAMES
-        if options[key] is not None and not (key == "model" and options["preset"])
+        if options[key] is not None
         for part in (f"--{key.replace('_', '-')}", str(options[key]))
     ]
-    return JobRequest(options, tuple(arguments), options["encode_preset"])
+    if options["preset"]:
+        options["model"] = MODEL_PRESETS[options["preset"]]
+    return JobRequest(options, arguments)
 
 
 def offered_model_presets() -> list[str]:
@@ -117,20 +107,19 @@ def offered_model_presets() -> list[str]:
 
 def offered_models() -> dict[str, dict[str, Any]]:
     """Return the models that can run here, by name: those with weights, and interpolation. Never a path."""
-    weight_scales: dict[str, set[int]] = {}
+    scales = {name: {*each.scales} for name, each in ARCHITECTURES.items() if each.module is None}
     for weights in list_weights():
-        weight_scales.setdefault(weights.architecture.name, set()).add(weights.scale)
-    models = {}
-    for name, architecture in ARCHITECTURES.items():
-        scales = set(architecture.scales) if architecture.module is None else weight_scales.get(name)
-        if scales:
-            models[name] = {
-                "name": name,
-                "summary": architecture.summary,
-                "scales": sorted(scales),
-                "default": name == DEFAULT_MODEL,
-            }
-    return models
+        scales.setdefault(weights.architecture.name, set()).add(weights.scale)
+    return {
+        name: {
+            "name": name,
+            "summary": architecture.summary,
+            "scales": sorted(scales[name]),
+            "default": name == DEFAULT_MODEL,
+        }
+        for name, architecture in ARCHITECTURES.items()
+        if name in scales
+    }
 
 
 @lru_cache
@@ -147,7 +136,7 @@ def offered_encoder_presets() -> list[dict[str, Any]]:
     ]
 
 
-def _parse_name(key: str, value: Any, names: tuple[str, ...]) -> str:
+def _parse_name(key: str, value: Any, names: Collection[str]) -> str:
     if not isinstance(value, str) or value not in names:
         raise _option_error(
             key, f"There is no {key.replace('_', ' ')} {str(value)[:40]!r}: there are {', '.join(names)}."
@@ -155,11 +144,11 @@ def _parse_name(key: str, value: Any, names: tuple[str, ...]) -> str:
     return value
 
 
-def _parse_text(key: str, value: Any, pattern: str, example: str) -> str:
-    text = str(value).strip().lower()
+def _parse_size(key: str, value: Any) -> str | int:
+    (pattern, example), text = _SIZE_FORMATS[key], str(value).strip().lower()
     if isinstance(value, bool) or not re.fullmatch(pattern, text, re.ASCII):
         raise _option_error(key, f"{text[:40]!r} is no {key}: give one such as {example}.")
-    return text
+    return int(text) if key == "height" else text.removesuffix(".0")
 
 
 def _option_error(option: str, message: str) -> ApiError:
@@ -167,21 +156,13 @@ def _option_error(option: str, message: str) -> ApiError:
 
 
 class OptionsRoutes:
-    """The route of ``/api/options``.
-
-    Args:
-        store: for the space that is left.
-        settings: limits.
-    """
+    """The route of ``/api/options``."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store, self._settings = store, settings
         self._lock = asyncio.Lock()
         self._constant: dict[str, Any] | None = None
-
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [Route("/api/options", self.get, methods=["GET"])]
+        self.routes = [Route("/api/options", self.get)]
 
     async def get(self, request: Request) -> Response:
         """Send the options."""
@@ -192,18 +173,17 @@ class OptionsRoutes:
         async with self._lock:  # encoders are tried once
             if self._constant is None:
                 self._constant = await run_sync(self._constant_options)
-        used = await run_sync(self._store.bytes_used)
-        quota = self._settings.quota
+        used, quota = await run_sync(self._store.bytes_used), self._settings.quota
         return self._constant | {"quota": {"bytes": quota, "used": used, "left": max(quota - used, 0)}}
 
     def _constant_options(self) -> dict[str, Any]:
         settings, models = self._settings, offered_models()
-        scales = sorted({scale for model in models.values() for scale in model["scales"]})
+        scales = {scale for model in models.values() for scale in model["scales"]}
         return {
             "version": __version__,
-            "scales": [str(scale) for scale in scales],
+            "scales": [str(scale) for scale in sorted(scales)],
             "max_scale": MAX_SCALE,
-            "sizes": list(SIZES),
+            "sizes": SIZES,
             "models": list(models.values()),
             "presets": [{"name": name, "model": MODEL_PRESETS[name]} for name in offered_model_presets()],
             "encode_presets": offered_encoder_presets(),

@@ -6,52 +6,38 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from jinja2 import Environment, FileSystemLoader
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from vsrcli._version import __version__
 from vsrcli.web.auth import Sessions
 from vsrcli.web.options import OptionsRoutes
 
-TEMPLATES, STATIC = Path(__file__).parent / "templates", Path(__file__).parent / "static"
 LANGUAGES = ("en", "ko")
+_FOLDER = Path(__file__).parent
 _MAX_BODY = 4096  # bytes of the login form
-_FALLBACK_TEMPLATES = {
-    "page.html": "<!doctype html><html lang=en><meta charset=utf-8><title>vsr</title>"
-    "<h1>vsr {{ version }}</h1><p>The page is not installed; /api and /files answer.</p></html>",
-    "login.html": "<!doctype html><html lang=en><meta charset=utf-8><title>vsr</title><h1>vsr</h1>"
-    '<form method=post action="/login"><label>Token <input type=password name=token required></label>'
-    "<button>Enter</button>{% if is_wrong %}<p>The token is wrong.</p>{% endif %}</form></html>",
-}
 
 
 class PageRoutes:
-    """The routes of ``/``, ``/login`` and ``/static``.
-
-    Args:
-        sessions: cookies.
-        options: for the context of the template.
-    """
+    """The routes of ``/``, ``/login`` and ``/static``."""
 
     def __init__(self, sessions: Sessions, options: OptionsRoutes) -> None:
-        from jinja2 import ChoiceLoader, DictLoader, Environment, FileSystemLoader
-
         self._sessions, self._options = sessions, options
-        loader = ChoiceLoader([FileSystemLoader(TEMPLATES), DictLoader(_FALLBACK_TEMPLATES)])
-        self._templates = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-
-    def routes(self) -> list[BaseRoute]:
-        """Return the routes."""
-        routes: list[BaseRoute] = [
-            Route("/", self.page, methods=["GET"]),
-            Route("/login", self.login_form, methods=["GET"]),
+        self._templates = Environment(
+            loader=FileSystemLoader(_FOLDER / "templates"),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.routes = [
+            Route("/", self.page),
+            Route("/login", self.login_form),
             Route("/login", self.login, methods=["POST"]),
+            Mount("/static", StaticFiles(directory=_FOLDER / "static")),
         ]
-        if STATIC.is_dir():
-            routes.append(Mount("/static", StaticFiles(directory=STATIC)))
-        return routes
 
     async def page(self, request: Request) -> Response:
         """Send the page and set the session cookie; accept ``?token=``."""
@@ -63,7 +49,7 @@ class PageRoutes:
         self._sessions.issue_session(request, response)
         return response
 
-    async def login_form(self, request: Request) -> Response:
+    def login_form(self, request: Request) -> Response:
         """Send the login page."""
         if self._sessions.is_authorized(request):
             return RedirectResponse("/", 303)
@@ -76,7 +62,7 @@ class PageRoutes:
             body += chunk
             if len(body) > _MAX_BODY:
                 break
-        form = parse_qs(bytes(body[:_MAX_BODY]).decode("utf-8", "replace"))
+        form = parse_qs(body[:_MAX_BODY].decode("utf-8", "replace"))
         return self._check_token(request, form.get("token", [""])[0])
 
     def _check_token(self, request: Request, token: str) -> Response:

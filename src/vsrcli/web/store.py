@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +22,20 @@ UPLOADING, CHECKING, READY, REJECTED = "uploading", "checking", "ready", "reject
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 HEARTBEAT_KEY = "worker heartbeat"  # counter with the time of the worker's last sign of life
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _TABLES = """
 create table uploads (
     id text primary key, session text not null, name text not null, suffix text not null,
     media_type text not null, size integer not null, state text not null, reason text, code text,
-    properties text not null default '{}', created real not null, last_used real not null,
-    deleted integer not null default 0
+    properties json text not null, created real not null, last_used real not null, deleted boolean not null
 ) without rowid;
 create table jobs (
     id text primary key, upload_id text not null references uploads(id) on delete cascade,
-    session text not null, options text not null, arguments text not null, suffix text not null,
-    state text not null, cancel_requested integer not null default 0, done integer not null default 0,
-    total integer, fps real, eta real, message text not null default '', code text,
-    details text not null default '{}', notices text not null default '[]', result text, process text,
-    disk_bytes integer not null default 0, created real not null, started real, finished real,
-    deleted integer not null default 0
+    session text not null, options json text not null, arguments json text not null, suffix text not null,
+    state text not null, cancel_requested boolean not null, done integer not null, total integer, fps real,
+    eta real, message text not null, code text, details json text not null, notices json text not null,
+    result json text, process json text, disk_bytes integer not null, created real not null, started real,
+    finished real, deleted boolean not null
 ) without rowid;
 create index uploads_by_session on uploads(session);
 create index jobs_by_session on jobs(session);
@@ -53,6 +51,11 @@ _TRIGGERS = "".join(
     for event, row in (("insert", "new"), ("update", "new"), ("delete", "old"))
 )
 _PENDING = f"('{QUEUED}', '{RUNNING}')"
+
+sqlite3.register_adapter(dict, json.dumps)
+sqlite3.register_adapter(list, json.dumps)
+sqlite3.register_converter("json", json.loads)
+sqlite3.register_converter("boolean", lambda value: value != b"0")
 
 
 def now() -> float:
@@ -71,9 +74,10 @@ class Upload:
         media_type: as the browser says; only sent back.
         size: bytes of the whole file.
         state: ``uploading``, ``checking``, ``ready`` or ``rejected``.
-        reason, code: why it was rejected.
-        properties: width, height, fps, frames, duration, audio, container and codec, once it is ready.
         created, last_used: seconds since 1970; every byte and every job counts as use.
+        reason, code: why it was rejected.
+        properties: of :func:`vsrcli.web.inspection.describe_video`, once it is ready; ``values`` of the error
+            if it was rejected.
         deleted: by its owner; the files go when nothing uses them any more.
     """
 
@@ -84,12 +88,12 @@ class Upload:
     media_type: str
     size: int
     state: str
-    reason: str | None
-    code: str | None
-    properties: Mapping[str, Any]
     created: float
     last_used: float
-    deleted: bool
+    reason: str | None = None
+    code: str | None = None
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    deleted: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ class JobRecord:
         arguments: of ``vsr upscale``, without the files.
         suffix: of the result, with the dot.
         state: ``queued``, ``running``, ``done``, ``failed`` or ``cancelled``.
+        created, started, finished: seconds since 1970.
         cancel_requested: by its owner; the worker will stop it.
         done, total, fps, eta: progress in frames and seconds; None: not known (yet).
         message: status message for people, in English.
@@ -110,7 +115,6 @@ class JobRecord:
         result: properties of the result.
         process: pid and start time of the process that runs it.
         disk_bytes: size on disk; the expected one while it is pending.
-        created, started, finished: seconds since 1970.
         deleted: by its owner.
     """
 
@@ -121,22 +125,22 @@ class JobRecord:
     arguments: list[str]
     suffix: str
     state: str
-    cancel_requested: bool
-    done: int
-    total: int | None
-    fps: float | None
-    eta: float | None
-    message: str
-    code: str | None
-    details: Mapping[str, Any]
-    notices: list[str]
-    result: Mapping[str, Any] | None
-    process: Mapping[str, Any] | None
-    disk_bytes: int
     created: float
-    started: float | None
-    finished: float | None
-    deleted: bool
+    started: float | None = None
+    finished: float | None = None
+    cancel_requested: bool = False
+    done: int = 0
+    total: int | None = None
+    fps: float | None = None
+    eta: float | None = None
+    message: str = ""
+    code: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+    result: Mapping[str, Any] | None = None
+    process: Mapping[str, Any] | None = None
+    disk_bytes: int = 0
+    deleted: bool = False
 
     @property
     def is_pending(self) -> bool:
@@ -157,7 +161,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._path, self._local = path, threading.local()
         with self._transaction() as db:
-            migrate(db, path)
+            _create_tables(db, path)
 
     # Uploads
 
@@ -181,17 +185,16 @@ class Store:
 
     def get_upload(self, upload_id: str) -> Upload | None:
         """Return an upload; None if it does not exist or was deleted."""
-        rows = self._read("select * from uploads where id = ? and deleted = 0", upload_id)
-        return _upload(rows[0]) if rows else None
+        return next((Upload(**row) for row in self._select("uploads", {"id": upload_id})), None)
 
-    def list_uploads(self, session: str) -> list[Upload]:
-        """Return the uploads of a session, oldest first, without deleted ones."""
-        rows = self._read("select * from uploads where session = ? and deleted = 0 order by created", session)
-        return [_upload(row) for row in rows]
+    def list_uploads(self, *, with_deleted: bool = False, **columns: str) -> list[Upload]:
+        """Return the uploads whose columns have these values, oldest first.
 
-    def list_all_uploads(self) -> list[Upload]:
-        """Return the uploads of all sessions, deleted ones included."""
-        return [_upload(row) for row in self._read("select * from uploads")]
+        Args:
+            with_deleted: return those that their owners have deleted, too.
+            columns: such as ``session="..."``.
+        """
+        return [Upload(**row) for row in self._select("uploads", columns, with_deleted=with_deleted)]
 
     def update_upload(self, upload_id: str, **columns: Any) -> None:
         """Change columns of an upload."""
@@ -229,29 +232,15 @@ class Store:
 
     def get_job(self, job_id: str) -> JobRecord | None:
         """Return a job; None if it does not exist or was deleted."""
-        rows = self._read("select * from jobs where id = ? and deleted = 0", job_id)
-        return _job(rows[0]) if rows else None
+        return next((JobRecord(**row) for row in self._select("jobs", {"id": job_id})), None)
 
-    def list_jobs(self, *, session: str | None = None, upload_id: str | None = None) -> list[JobRecord]:
-        """Return the jobs of a session, of an upload, or all, oldest first, without deleted ones."""
-        column, value = ("session", session) if upload_id is None else ("upload_id", upload_id)
-        where = "deleted = 0" if value is None else f"{column} = ? and deleted = 0"
-        rows = self._read(
-            f"select * from jobs where {where} order by created", *(() if value is None else (value,))
-        )
-        return [_job(row) for row in rows]
-
-    def list_all_jobs(self) -> list[JobRecord]:
-        """Return the jobs of all sessions, deleted ones included."""
-        return [_job(row) for row in self._read("select * from jobs")]
-
-    def list_jobs_in_state(self, state: str) -> list[JobRecord]:
-        """Return the jobs of all sessions in a state, oldest first, deleted ones included."""
-        return [_job(row) for row in self._read("select * from jobs where state = ? order by created", state)]
+    def list_jobs(self, *, with_deleted: bool = False, **columns: str) -> list[JobRecord]:
+        """Return jobs, see :meth:`list_uploads`."""
+        return [JobRecord(**row) for row in self._select("jobs", columns, with_deleted=with_deleted)]
 
     def queue_positions(self) -> dict[str, tuple[int, str]]:
         """Return position (from 1) and session of every queued job, by id."""
-        rows = self._read("select id, session from jobs where state = ? order by created", QUEUED)
+        rows = self._select("jobs", {"state": QUEUED}, with_deleted=True)
         return {row["id"]: (position, row["session"]) for position, row in enumerate(rows, 1)}
 
     def update_job(self, job_id: str, **columns: Any) -> None:
@@ -264,23 +253,36 @@ class Store:
     ) -> bool:
         """Change the state of a job if it is ``before``; return whether it was.
 
+        The process and speed of a job that does not run are reset, and so are the bytes on disk of one that
+        ended without a result. A job that ended is counted.
+
         Args:
             job_id: the job.
             before, after: states.
             unless_cancelled: change nothing if its owner has requested to cancel it.
             columns: further changes.
         """
+        changes: dict[str, Any] = {"state": after}
+        if after != RUNNING:
+            changes |= {"process": None, "fps": None, "eta": None}
+        is_final = after in (DONE, FAILED, CANCELLED)
+        if is_final:
+            changes["finished"] = now()
+        if is_final and after != DONE:
+            changes["disk_bytes"] = 0
         with self._transaction() as db:
             row = db.execute("select state, cancel_requested from jobs where id = ?", (job_id,)).fetchone()
             if row is None or row["state"] != before or (unless_cancelled and row["cancel_requested"]):
                 return False
-            _update(db, "jobs", job_id, {"state": after, **columns})
+            _update(db, "jobs", job_id, changes | columns)
+        if is_final:
+            self.increase_counter(f"jobs {after}", 1)
         return True
 
     def is_cancel_requested(self, job_id: str) -> bool:
         """Return whether the owner has cancelled the job, or it does not exist any more."""
         rows = self._read("select cancel_requested from jobs where id = ?", job_id)
-        return not rows or bool(rows[0]["cancel_requested"])
+        return not rows or rows[0]["cancel_requested"]
 
     def delete_job(self, job_id: str) -> None:
         """Delete the record of a job."""
@@ -293,10 +295,13 @@ class Store:
         """Return the bytes of uploads and results, reserved ones included."""
         return _bytes_used(self._connection())
 
+    def bytes_left(self, quota: int) -> int:
+        """Return how many bytes may still be used; 0 if it is too many already."""
+        return max(quota - self.bytes_used(), 0)
+
     def job_counts(self) -> dict[str, int]:
         """Return the number of jobs in each state."""
-        rows = self._read("select state, count(*) as jobs from jobs group by state")
-        return {row["state"]: row["jobs"] for row in rows}
+        return dict(map(tuple, self._read("select state, count(*) from jobs group by state")))
 
     def changes_since(self, number: int) -> tuple[int, set[str]]:
         """Return the number of the last change, and the sessions that changed after change ``number``."""
@@ -325,35 +330,50 @@ class Store:
 
     def counters(self) -> dict[str, float]:
         """Return all named numbers."""
-        return {row["name"]: row["value"] for row in self._read("select * from counters")}
+        return dict(map(tuple, self._read("select name, value from counters")))
 
     def _connection(self) -> sqlite3.Connection:
-        holder: _ThreadConnection | None = getattr(self._local, "holder", None)
-        if holder is None:
-            holder = self._local.holder = _ThreadConnection(self._path)
-        return holder.db
+        db: sqlite3.Connection | None = getattr(self._local, "db", None)
+        if db is None:
+            db = self._local.db = sqlite3.connect(
+                self._path,
+                timeout=30,
+                detect_types=sqlite3.PARSE_DECLTYPES,
+                isolation_level=None,
+                check_same_thread=False,
+                factory=_ThreadConnection,
+            )
+            db.row_factory = sqlite3.Row
+            for setting in ("journal_mode = wal", "synchronous = normal", "foreign_keys = on"):
+                db.execute(f"pragma {setting}")
+        return db
 
     def _read(self, query: str, *values: Any) -> list[sqlite3.Row]:
         return self._connection().execute(query, values).fetchall()
 
+    def _select(
+        self, table: str, columns: Mapping[str, str], *, with_deleted: bool = False
+    ) -> list[sqlite3.Row]:
+        where = [f"{name} = ?" for name in columns] + ([] if with_deleted else ["deleted = 0"])
+        query = f"select * from {table} where {' and '.join(where) or 'true'} order by created"
+        return self._read(query, *columns.values())
+
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        db = self._connection()
-        db.execute("begin immediate")
-        try:
+        with self._connection() as db:  # commits at its end, or rolls back
+            db.execute("begin immediate")
             yield db
-        except BaseException:
-            db.execute("rollback")
-            raise
-        db.execute("commit")
 
 
-def migrate(db: sqlite3.Connection, path: Path) -> None:
-    """Create the tables of a new database.
+class _ThreadConnection(sqlite3.Connection):
+    """The connection of one thread, closed when the thread ends."""
 
-    Args:
-        db: in a transaction.
-        path: of its file, for the error message.
+    def __del__(self) -> None:
+        self.close()
+
+
+def _create_tables(db: sqlite3.Connection, path: Path) -> None:
+    """Create the tables of a new database. ``path`` is that of its file, for the error message.
 
     Raises:
         OutputError: the tables are those of another version of vsr. Nothing is changed then: its videos and
@@ -369,61 +389,24 @@ def migrate(db: sqlite3.Connection, path: Path) -> None:
             "or move it away"
         )
     for statement in (_TABLES + _TRIGGERS).split(";\n"):
-        if statement.strip():
-            db.execute(statement)
+        db.execute(statement)
     db.execute(f"pragma user_version = {SCHEMA_VERSION}")
 
 
-class _ThreadConnection:
-    """The connection of one thread, closed when the thread ends."""
-
-    def __init__(self, path: Path) -> None:
-        self.db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        self.db.row_factory = sqlite3.Row
-        self.db.execute("pragma journal_mode = wal")
-        self.db.execute("pragma synchronous = normal")
-        self.db.execute("pragma foreign_keys = on")
-
-    def __del__(self) -> None:
-        self.db.close()
-
-
-_SCALARS = (str, int, float, type(None))
-
-
-def _column(value: Any) -> Any:
-    return value if isinstance(value, _SCALARS) else json.dumps(value, ensure_ascii=False)
-
-
 def _insert(db: sqlite3.Connection, table: str, record: Upload | JobRecord) -> None:
-    columns = {name: _column(value) for name, value in record.__dict__.items()}
+    columns = vars(record)
     marks = ", ".join("?" for _ in columns)
     db.execute(f"insert into {table} ({', '.join(columns)}) values ({marks})", tuple(columns.values()))
 
 
 def _update(db: sqlite3.Connection, table: str, id: str, columns: Mapping[str, Any]) -> None:
     changes = ", ".join(f"{name} = ?" for name in columns)
-    values = tuple(_column(value) for value in columns.values())
-    db.execute(f"update {table} set {changes} where id = ?", (*values, id))
+    db.execute(f"update {table} set {changes} where id = ?", (*columns.values(), id))
 
 
 def _bytes_used(db: sqlite3.Connection) -> int:
-    (uploads,) = db.execute(
-        f"select ifnull(sum(size), 0) from uploads where state != '{REJECTED}'"
+    (used,) = db.execute(
+        f"select (select ifnull(sum(size), 0) from uploads where state != '{REJECTED}') + "
+        "(select ifnull(sum(disk_bytes), 0) from jobs)"
     ).fetchone()
-    (jobs,) = db.execute("select ifnull(sum(disk_bytes), 0) from jobs").fetchone()
-    return uploads + jobs
-
-
-def _upload(row: sqlite3.Row) -> Upload:
-    columns = dict(row)
-    properties = json.loads(columns["properties"])
-    return Upload(**columns | {"properties": properties, "deleted": bool(columns["deleted"])})
-
-
-def _job(row: sqlite3.Row) -> JobRecord:
-    columns = dict(row)
-    decoded: dict[str, Any] = {name: bool(columns[name]) for name in ("deleted", "cancel_requested")}
-    for name in ("options", "arguments", "details", "notices", "result", "process"):
-        decoded[name] = json.loads(columns[name]) if columns[name] is not None else None
-    return JobRecord(**columns | decoded)
+    return used

@@ -1,21 +1,22 @@
-"""Short-lived child processes with limits of time and memory, which end with the server."""
+"""Child processes of the web server and of the worker, which end with them."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
 
-from vsrcli.web.launcher import with_parent_death_signal
+import psutil
 
 _NICENESS = 5  # pages of other users come first
 _POLL_INTERVAL = 0.25  # seconds between two checks for cancellation
-_SECRET_VARIABLES = ("VSR_SERVE_TOKEN",)
 
 
 class ChildTimeoutError(Exception):
@@ -26,21 +27,56 @@ class ChildCancelledError(Exception):
     """The program was killed since its result is not needed any more."""
 
 
+def start_child(
+    command: Sequence[str],
+    *,
+    nice: int,
+    memory: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    stdout: int | None = None,
+    stderr: int | IO[bytes] | None = None,
+    pass_fds: Collection[int] = (),
+    cwd: Path | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a program in a process group of its own, to be killed when the calling thread ends.
+
+    It gets no secrets and no settings files of the server's user.
+
+    Args:
+        command: the program, by its path, and its arguments.
+        nice: niceness, 0 to 19.
+        memory: limit of its address space in bytes, on Linux; None: no limit.
+        environment: further variables.
+        stdout, stderr, pass_fds, cwd: as for :class:`subprocess.Popen`.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name != "VSR_SERVE_TOKEN"}
+    own = {"VSR_CONFIG": "", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+    limits = [str(number) for number in (os.getpid(), nice, memory or 0)]
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", str(Path(__file__).with_name("launcher.py")), *limits, *command],
+        stdin=subprocess.DEVNULL,
+        env={**inherited, **own, **(environment or {})},
+        process_group=0,
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=pass_fds,
+        cwd=cwd,
+    )
+
+
 def run_json(
     command: Sequence[str],
     *,
     timeout: float,
     memory: int | None = None,
-    cwd: str = "/",
+    cwd: Path = Path("/"),
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, Any]]:
     """Run a program that prints JSON, one object a line; ignore everything else that it prints.
 
     Args:
-        command: the program.
+        command, memory, cwd: see :func:`start_child`.
         timeout: seconds after which it is killed.
-        memory: limit of its address space in bytes; None: no limit.
-        cwd: its working directory.
         is_cancelled: polled; the program is killed as soon as it returns True.
 
     Returns:
@@ -50,21 +86,15 @@ def run_json(
         ChildTimeoutError: after ``timeout``.
         ChildCancelledError: ``is_cancelled`` returned True.
     """
-    child = subprocess.Popen(
-        with_parent_death_signal(with_memory_limit(command, memory), nice=_NICENESS),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=cwd,
-        env=child_environment(),
-        process_group=0,
+    child = start_child(
+        command, nice=_NICENESS, memory=memory, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=cwd
     )
     deadline = time.monotonic() + timeout
     try:
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):  # communicate() keeps what it has read
                 out, _ = child.communicate(timeout=max(0, min(_POLL_INTERVAL, deadline - time.monotonic())))
-                return [parsed for line in out.splitlines() if isinstance(parsed := _parse(line), dict)]
+                return [message for line in out.splitlines() if (message := parse_message(line))]
             if is_cancelled():
                 raise ChildCancelledError
             if time.monotonic() >= deadline:
@@ -73,6 +103,15 @@ def run_json(
         if child.returncode is None:
             kill_process_tree(child.pid)
             child.communicate()
+
+
+def parse_message(line: bytes) -> dict[str, Any]:
+    """Return the JSON object of a line; an empty one for anything else."""
+    with contextlib.suppress(ValueError):
+        message = json.loads(line)
+        if isinstance(message, dict):
+            return message
+    return {}
 
 
 def first_value(objects: Sequence[Mapping[str, Any]], key: str) -> Any:
@@ -85,41 +124,11 @@ def python_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", *arguments]
 
 
-def child_environment() -> dict[str, str]:
-    """Return the environment of children: no secrets, and no settings files of the server's user."""
-    inherited = {name: value for name, value in os.environ.items() if name not in _SECRET_VARIABLES}
-    return {**inherited, "VSR_CONFIG": "", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
-
-
-def with_memory_limit(command: Sequence[str], memory: int | None) -> list[str]:
-    """Return the command line that runs ``command`` with limited address space, on Linux."""
-    if memory is None or sys.platform != "linux":
-        return list(command)
-    code = (
-        "import os, resource, sys;"
-        "resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2);"
-        "resource.setrlimit(resource.RLIMIT_CORE, (0, 0));"
-        "os.execv(sys.argv[2], sys.argv[2:])"
-    )
-    return [sys.executable, "-I", "-S", "-c", code, str(memory), *command]
-
-
 def kill_process_tree(pid: int) -> None:
     """Kill a process and everything that it has started."""
-    import signal
-
-    import psutil
-
     with contextlib.suppress(psutil.Error):
         for each in psutil.Process(pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 each.kill()
     with contextlib.suppress(OSError):
         os.killpg(pid, signal.SIGKILL)
-
-
-def _parse(line: bytes | str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None

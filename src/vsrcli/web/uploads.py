@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import unicodedata
+from collections.abc import Mapping
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,6 @@ from vsrcli.web.upload_check import check_upload
 from vsrcli.web.upload_writer import UploadWriters
 
 TUS_VERSION = "1.0.0"
-TUS_HEADERS = {"Tus-Resumable": TUS_VERSION}
 CONTENT_TYPE = "application/offset+octet-stream"
 _MAX_NAME_BYTES = 200
 _SUFFIXES = re.compile(
@@ -45,23 +45,14 @@ _SUFFIXES = re.compile(
 
 
 class UploadRoutes:
-    """The routes of ``/files``.
-
-    Args:
-        store: uploads.
-        settings: limits.
-        metrics: counts received bytes and rejected videos.
-    """
+    """The routes of ``/files``."""
 
     def __init__(self, store: Store, settings: Settings, metrics: Metrics) -> None:
         self._store, self._settings, self._metrics = store, settings, metrics
         self._writers = UploadWriters(settings.stall_timeout, metrics.uploaded_bytes.inc)
         self._check_limiter = CapacityLimiter(2)
         self._checks: dict[str, asyncio.Task[ApiError | None]] = {}
-
-    def routes(self) -> list[Route]:
-        """Return the routes."""
-        return [
+        self.routes = [
             Route("/files", self.options, methods=["OPTIONS"]),
             Route("/files", self.create, methods=["POST"]),
             Route("/files/{video}", self.options, methods=["OPTIONS"]),
@@ -76,24 +67,21 @@ class UploadRoutes:
 
     async def options(self, request: Request) -> Response:
         """Describe the server's support of tus."""
-        return Response(
-            status_code=204,
-            headers=TUS_HEADERS
-            | {
-                "Tus-Version": TUS_VERSION,
-                "Tus-Extension": "creation,expiration,termination",
-                "Tus-Max-Size": str(self._settings.max_upload),
-            },
-        )
+        headers = {
+            "Tus-Version": TUS_VERSION,
+            "Tus-Extension": "creation,expiration,termination",
+            "Tus-Max-Size": self._settings.max_upload,
+        }
+        return _tus_response(204, headers)
 
     async def create(self, request: Request) -> Response:
         """Create an upload; every limit that can be known is checked before the first byte."""
-        check_version(request)
+        _check_version(request)
         if "upload-defer-length" in request.headers:
             raise ApiError(400, "bad_request", "The size of a video has to be known when its upload starts.")
-        size = parse_length(request, "upload-length")
-        metadata = parse_metadata(request.headers.get("upload-metadata", ""))
-        name = sanitized_name(metadata.get("filename", ""))
+        size = _parse_length(request, "upload-length")
+        metadata = _parse_metadata(request.headers.get("upload-metadata", ""))
+        name = _sanitize_name(metadata.get("filename", ""))
         limit = self._settings.max_upload
         if size > limit:
             raise ApiError(
@@ -108,32 +96,34 @@ class UploadRoutes:
         upload = await run_sync(self._create, request.state.session, name, metadata.get("filetype", ""), size)
         log_event("upload started", video=anonymize_id(upload.id), size=size)
         headers = {"Location": f"/files/{upload.id}", "Upload-Expires": self._expires(upload)}
-        return Response(status_code=201, headers=TUS_HEADERS | headers)
+        return _tus_response(201, headers)
 
     async def head(self, request: Request) -> Response:
         """Send the offset of an upload; a request that still writes is ended first."""
-        check_version(request)
+        _check_version(request)
         upload = await self._require_upload(request)
         await self._writers.interrupt(upload.id)
         offset = await run_sync(self._offset, upload)
-        metadata = f"filename {encode_metadata(upload.name)}" + (
-            f",filetype {encode_metadata(upload.media_type)}" if upload.media_type else ""
-        )
+        metadata = {"filename": upload.name, "filetype": upload.media_type}
         headers = {
-            "Upload-Offset": str(offset),
-            "Upload-Length": str(upload.size),
-            "Upload-Metadata": metadata,
+            "Upload-Offset": offset,
+            "Upload-Length": upload.size,
+            "Upload-Metadata": ",".join(
+                f"{key} {base64.b64encode(value.encode()).decode()}"
+                for key, value in metadata.items()
+                if value
+            ),
             "Upload-Expires": self._expires(upload),
             "Cache-Control": "no-store",
         }
-        return Response(status_code=200, headers=TUS_HEADERS | headers)
+        return _tus_response(200, headers)
 
     async def patch(self, request: Request) -> Response:
         """Append bytes at the offset; after the last one, wait for the check of the video."""
-        check_version(request)
+        _check_version(request)
         if request.headers.get("content-type", "").partition(";")[0].strip() != CONTENT_TYPE:
             raise ApiError(415, "bad_request", f"An upload's bytes come as {CONTENT_TYPE}.")
-        requested_offset = parse_length(request, "upload-offset")
+        requested_offset = _parse_length(request, "upload-offset")
         upload = await self._require_upload(request)
         async with self._writers.exclusive(upload.id) as writer:
             upload = await self._require_upload(request)  # its state after the request that was interrupted
@@ -151,21 +141,20 @@ class UploadRoutes:
                     offset = await writer.receive(request, self._path(upload), upload.size, offset)
                 finally:
                     with anyio.CancelScope(shield=True):
-                        await run_sync(self._update, upload.id, {"last_used": now()})
+                        await self._update(upload)
                 if offset == upload.size:
-                    await run_sync(self._update, upload.id, {"state": CHECKING, "last_used": now()})
+                    await self._update(upload, state=CHECKING)
                     self.start_check(upload)
         if upload.id in self._checks and (error := await asyncio.shield(self._checks[upload.id])):
             raise error
-        headers = {"Upload-Offset": str(offset), "Upload-Expires": self._expires(upload)}
-        return Response(status_code=204, headers=TUS_HEADERS | headers)
+        return _tus_response(204, {"Upload-Offset": offset, "Upload-Expires": self._expires(upload)})
 
     async def terminate(self, request: Request) -> Response:
         """Delete an upload, complete or not."""
-        check_version(request)
+        _check_version(request)
         upload = await self._require_upload(request)
         await self.delete(upload)
-        return Response(status_code=204, headers=TUS_HEADERS)
+        return _tus_response(204, {})
 
     async def delete(self, upload: Upload) -> None:
         """Delete an upload with its jobs; a request that still writes is ended first."""
@@ -179,7 +168,7 @@ class UploadRoutes:
         self._checks[upload.id] = task
         task.add_done_callback(lambda _: self._checks.pop(upload.id, None))
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Cancel running checks; they are repeated after a restart."""
         for task in [*self._checks.values()]:
             task.cancel()
@@ -189,28 +178,20 @@ class UploadRoutes:
             id=secrets.token_urlsafe(16),
             session=session,
             name=name,
-            suffix=video_suffix(name),
+            suffix=_video_suffix(name),
             media_type=media_type[:100],
             size=size,
             state=UPLOADING,
-            reason=None,
-            code=None,
-            properties={},
             created=now(),
             last_used=now(),
-            deleted=False,
         )
         limit = self._settings.max_videos
         exceeded = self._store.add_upload(upload, max_count=limit, quota=self._settings.quota)
         if exceeded == "videos":
-            raise ApiError(
-                429,
-                "too_many_videos",
-                f"You have {limit} videos here already; delete one first.",
-                limit=limit,
-            )
+            text = f"You have {limit} videos here already; delete one first."
+            raise ApiError(429, "too_many_videos", text, limit=limit)
         if exceeded == "quota":
-            left = max(self._settings.quota - self._store.bytes_used(), 0)
+            left = self._store.bytes_left(self._settings.quota)
             raise ApiError(
                 413,
                 "quota",
@@ -230,31 +211,24 @@ class UploadRoutes:
             properties = await run_sync(
                 check_upload, path, upload.name, self._settings, limiter=self._check_limiter
             )
-        except ApiError as error:
+        except Exception as error:
+            if not isinstance(error, ApiError):
+                LOGGER.exception("check failed", extra={"values": {"video": anonymize_id(upload.id)}})
+                text = f"{upload.name} could not be checked; the server's log says more."
+                error = ApiError(422, "error", text)
             await self._reject(upload, error)
             return error
-        except Exception:
-            LOGGER.exception("check failed", extra={"values": {"video": anonymize_id(upload.id)}})
-            error = ApiError(422, "error", f"{upload.name} could not be checked; the server's log says more.")
-            await self._reject(upload, error)
-            return error
-        await run_sync(
-            self._update, upload.id, {"state": READY, "properties": properties, "last_used": now()}
-        )
+        await self._update(upload, state=READY, properties=properties)
         logged = {key: properties[key] for key in ("width", "height", "frames", "duration")}
         log_event("video ready", video=anonymize_id(upload.id), **logged)
         return None
 
     async def _reject(self, upload: Upload, error: ApiError) -> None:
         await run_sync(lambda: shutil.rmtree(self._path(upload).parent, ignore_errors=True))
-        columns = {
-            "state": REJECTED,
-            "reason": error.message,
-            "code": error.code,
-            "last_used": now(),
-            "properties": {"values": dict(error.values)},
-        }
-        await run_sync(self._update, upload.id, columns)
+        properties = {"values": error.values}
+        await self._update(
+            upload, state=REJECTED, reason=error.message, code=error.code, properties=properties
+        )
         self._metrics.rejected_videos.labels(error.code).inc()
         log_event("video rejected", video=anonymize_id(upload.id), code=error.code)
 
@@ -273,14 +247,19 @@ class UploadRoutes:
     def _path(self, upload: Upload) -> Path:
         return self._settings.upload_path(upload.id, upload.suffix)
 
-    def _update(self, upload_id: str, columns: dict[str, Any]) -> None:
-        self._store.update_upload(upload_id, **columns)
+    async def _update(self, upload: Upload, **columns: Any) -> None:
+        await run_sync(lambda: self._store.update_upload(upload.id, last_used=now(), **columns))
 
     def _expires(self, upload: Upload) -> str:
         return formatdate(upload.last_used + self._settings.keep, usegmt=True)
 
 
-def check_version(request: Request) -> None:
+def _tus_response(status: int, headers: Mapping[str, object]) -> Response:
+    texts = {name: str(value) for name, value in headers.items()}
+    return Response(status_code=status, headers={"Tus-Resumable": TUS_VERSION, **texts})
+
+
+def _check_version(request: Request) -> None:
     """Raise ApiError 412 for another version of tus."""
     if request.headers.get("tus-resumable") != TUS_VERSION:
         raise ApiError(
@@ -291,7 +270,7 @@ def check_version(request: Request) -> None:
         )
 
 
-def parse_length(request: Request, header: str) -> int:
+def _parse_length(request: Request, header: str) -> int:
     """Return a header that holds a number of bytes; raise ApiError 400 for anything else."""
     text = request.headers.get(header, "")
     if not text.isascii() or not text.isdigit() or len(text) > 18:
@@ -299,7 +278,7 @@ def parse_length(request: Request, header: str) -> int:
     return int(text)
 
 
-def parse_metadata(header: str) -> dict[str, str]:
+def _parse_metadata(header: str) -> dict[str, str]:
     """Return the decoded values of ``key BASE64,key BASE64``; raise ApiError 400 for anything else."""
     values = {}
     for pair in header[:4096].split(","):
@@ -311,12 +290,7 @@ def parse_metadata(header: str) -> dict[str, str]:
     return values
 
 
-def encode_metadata(text: str) -> str:
-    """Return a value of ``Upload-Metadata``."""
-    return base64.b64encode(text.encode()).decode()
-
-
-def sanitized_name(name: str) -> str:
+def _sanitize_name(name: str) -> str:
     """Return a file name without folders and control characters, of limited length, never empty."""
     name = unicodedata.normalize("NFC", name).replace("\\", "/").rsplit("/", 1)[-1]
     name = "".join(character for character in name if character.isprintable()).strip(" .")
@@ -325,7 +299,7 @@ def sanitized_name(name: str) -> str:
     return f"{stem}{suffix}" or "video"
 
 
-def video_suffix(name: str) -> str:
+def _video_suffix(name: str) -> str:
     """Return the suffix of an upload on the disk: that of its name if it is a known one, else ``.video``."""
     suffix = Path(name).suffix.lower()
     return suffix if _SUFFIXES.fullmatch(suffix) else ".video"

@@ -163,11 +163,9 @@ def _acquire_lock(settings: Settings, cancel: CancelToken) -> FileLock:
 
 def requeue_interrupted(store: Store) -> None:
     """Queue the jobs of a killed worker again, before all others; end their processes."""
-    for job in store.list_jobs_in_state(RUNNING):
+    for job in store.list_jobs(state=RUNNING, with_deleted=True):
         stop_job_process(job.process)
-        store.transition_job(
-            job.id, RUNNING, QUEUED, process=None, fps=None, eta=None, **INTERRUPTED.job_columns()
-        )
+        store.transition_job(job.id, RUNNING, QUEUED, **INTERRUPTED.job_columns())
         log_event("job requeued", job=anonymize_id(job.id))
 
 
@@ -186,7 +184,7 @@ def _fill_queue(store: Store, queue: JobQueue, cancel: CancelToken) -> None:
     """Put all queued jobs into the queue, in order: its content may be incomplete or doubled."""
     while not cancel.is_cancelled:
         try:
-            queue.replace([job.id for job in store.list_jobs_in_state(QUEUED)])
+            queue.replace([job.id for job in store.list_jobs(state=QUEUED, with_deleted=True)])
             return
         except QueueUnavailableError as error:
             log_event("queue unavailable", level=30, error=str(error)[:200])
@@ -196,10 +194,10 @@ def _fill_queue(store: Store, queue: JobQueue, cancel: CancelToken) -> None:
 def _requeue_lost(store: Store, queue: JobQueue) -> None:
     """Enqueue queued jobs again while the queue is empty and no job runs, as after a restart of Redis."""
     with contextlib.suppress(QueueUnavailableError):
-        lost = store.list_jobs_in_state(QUEUED)
+        lost = store.list_jobs(state=QUEUED, with_deleted=True)
         if (
             lost
-            and not store.list_jobs_in_state(RUNNING)
+            and not store.list_jobs(state=RUNNING, with_deleted=True)
             and queue.pending_count() == 0
             and lost[0].created < now() - HEARTBEAT_INTERVAL
         ):
