@@ -286,11 +286,11 @@ def check_memory() -> Iterator[Finding]:
 
 def self_test() -> Iterator[Finding]:
     """Run the default model on the default engine and device."""
-    from vsrcli.inference.selection import choose_model, open_engine
+    from vsrcli.inference.selection import choose_models, open_engine
     from vsrcli.models.architectures import DEFAULT_MODEL
 
     started = time.perf_counter()
-    engine = open_engine(choose_model(DEFAULT_MODEL, Fraction(4)))
+    engine = open_engine(choose_models(DEFAULT_MODEL, Fraction(4))[0])
     yield judge(engine, started)
 
 

@@ -17,7 +17,6 @@ from tiny_networks import tiny_weights
 from vsrcli import Options, prepare_job, run_job
 from vsrcli.frames.geometry import SizeRequest
 from vsrcli.frames.resample import interpolate, resize
-from vsrcli.inference.wrappers import ChainedTilePlan
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.probe import probe
 from vsrcli.pipeline.progress import CallbackReporter
@@ -239,9 +238,7 @@ def test_a_chain_is_both_steps_by_hand(tmp_path: Path) -> None:
     once = replace(CHAIN, model=str(model), scale=Fraction(2), device="cpu", engine="keras", segment="none")
     chain = replace(once, scale=Fraction(4), tile=100, overlap=15)
     job = prepare_job(source, tmp_path / "chain.mkv", chain)
-    assert isinstance(job.tiles, ChainedTilePlan)
-    assert job.tiles.second_pass is not None
-    assert (len(job.tiles), len(job.tiles.second_pass)) == (1, 2)
+    assert [len(tiles) for tiles in job.tiles] == [1, 2]
     upscaled(source, tmp_path / "chain.mkv", chain)
     deep = EncodeOptions(codec="ffv1", pix_fmt="gbrp16le")
     upscaled(source, tmp_path / "once.mkv", replace(once, encode=deep))
@@ -292,5 +289,4 @@ def test_memory_of_a_chain_counts_both_passes(sample: Sample, tmp_path: Path) ->
     two = prepare_job(source, tmp_path / "a.mkv", CHAIN)
     assert two.memory_estimate().total > one.memory_estimate().total
     assert two.memory_estimate().tile > one.memory_estimate().tile
-    assert two.model.second_pass is not None
-    assert (two.model.scale, two.model.second_pass.scale) == (4, 2)
+    assert [each.model.scale for each in two.passes] == [4, 2]

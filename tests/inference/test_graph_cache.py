@@ -29,9 +29,9 @@ RUN = """
 import sys
 from pathlib import Path
 import numpy as np
-from vsrcli.inference.selection import choose_model, open_engine
+from vsrcli.inference.selection import choose_models, open_engine
 from fractions import Fraction
-choice = choose_model(sys.argv[1], Fraction(2))
+choice = choose_models(sys.argv[1], Fraction(2))[0]
 engine = open_engine(choice, device="cpu", precision=sys.argv[3], on_notice=print)
 stream = engine.open(10, 12)
 frames = np.random.default_rng(4).random((4, 10, 12, 3)).astype(np.float32)

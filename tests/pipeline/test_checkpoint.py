@@ -19,7 +19,7 @@ from vsrcli.pipeline.segmented_output import frames_per_segment
 from vsrcli.system.files import sampled_sha256
 
 JOURNAL = Journal(
-    tiles=plan_tiles(100, 160, 48, 4),
+    tiles=(plan_tiles(100, 160, 48, 4), plan_tiles(200, 320, None, 4)),
     fingerprint={"the input": "1", "--scale": "4"},
     segment_frames=99,
     engine="bicubic interpolation on CPU, fp32",
@@ -52,7 +52,8 @@ def test_truncated_journal(length: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"version": 2}, {"version": 99}, {"segments": 5}, {"unknown": 1}, {"tiles": {}}]
+    "change",
+    [{"version": 3}, {"version": 99}, {"segments": 5}, {"unknown": 1}, {"tiles": []}, {"tiles": [{}]}],
 )
 def test_journal_of_another_format(change: dict, tmp_path: Path) -> None:
     (tmp_path / JOURNAL_NAME).write_text(json.dumps({**json.loads(JOURNAL.dumps()), **change}))
@@ -96,9 +97,8 @@ class _Job:
         self, macs: int, width: int, height: int, rate: str | None, segment: str | int = "auto"
     ) -> None:
         self.options = SimpleNamespace(segment=segment)
-        self.model = SimpleNamespace(
-            scale=4, architecture=SimpleNamespace(multiply_adds=lambda scale: macs), second_pass=None
-        )
+        model = SimpleNamespace(scale=4, architecture=SimpleNamespace(multiply_adds=lambda scale: macs))
+        self.passes = [SimpleNamespace(model=model)]
         frame_rate = None if rate is None else Fraction(rate)
         self.source = SimpleNamespace(
             video=SimpleNamespace(width=width, height=height, frame_rate=frame_rate)

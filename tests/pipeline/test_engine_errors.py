@@ -62,7 +62,7 @@ def test_out_of_memory_during_a_run(engine: Callable[..., list[str]], sample: Sa
     engine(out_of_memory_from(8))
     log = upscale_until(source, target, OPTIONS, stop_after=13)
     assert log.notices == ["not enough memory for tiles of 64x48: going on with 27x28"]
-    assert journal_content(target)["tiles"]["tile_width"] == 27
+    assert journal_content(target)["tiles"][0]["tile_width"] == 27
     engine(out_of_memory_from(1))
     log = upscale_until(source, target, OPTIONS)
     assert log.notices == ["resuming at frame 10 of 24"]  # with the tiles that fit

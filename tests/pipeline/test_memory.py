@@ -192,13 +192,13 @@ def test_bursts_give_identical_output(
     monkeypatch.setattr(memory, "BURST_SIZES", (4,))
     burst = tmp_path / "burst.mkv"
     tight = replace(options, max_memory=64 * GIB)
-    assert prepare_job(source, burst, tight).tiles.burst == 4
+    assert prepare_job(source, burst, tight).tiles[0].burst == 4
     upscale(source, burst, tight)
     assert raw_frames(burst, tmp_path) == raw_frames(plain, tmp_path)
 
     job = prepare_job(source, resumed, tight)
     less = replace(job, memory_budget=MemoryBudget(job.memory_estimate().total, explicit=True))
-    assert not less.fits_budget(replace(job.tiles, burst=1))
+    assert not less.fits_budget([replace(job.tiles[0], burst=1)])
     notices: list[str] = []
     result = run_job(less, CallbackReporter(on_notice=notices.append))
     assert result.resumed == 12

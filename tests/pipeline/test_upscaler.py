@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vsrcli.errors import NonFiniteError, OutOfMemoryError, VsrError
-from vsrcli.frames.tiling import plan_tiles, retile_state
+from vsrcli.frames.tiling import TilePlan, plan_tiles, retile_state
 from vsrcli.inference.tiled import TiledStream
 from vsrcli.pipeline import upscaler as upscaler_module
+from vsrcli.pipeline.passes import Pass
 from vsrcli.pipeline.progress import CallbackReporter
 from vsrcli.pipeline.upscaler import Upscaler
 
@@ -27,6 +28,11 @@ FRAMES = np.random.default_rng(0).random((COUNT, HEIGHT, WIDTH, 3)).astype(np.fl
 
 Fail = Callable[[int, int], VsrError | None]
 Opened = tuple[Upscaler, list[str], list[MixingEngine]]
+
+
+def make_pass(tiles: TilePlan) -> Pass:
+    model: Any = SimpleNamespace(architecture=SimpleNamespace(kind="recurrent"), checksum="")
+    return Pass(model, tiles, OVERLAP, 2 * HEIGHT, 2 * WIDTH)
 
 
 def make_upscaler(
@@ -41,16 +47,15 @@ def make_upscaler(
         return engines[-1]
 
     monkeypatch.setattr(upscaler_module, "open_engine", load)
+    tiles = plan_tiles(HEIGHT, WIDTH, tile, OVERLAP)
     job = SimpleNamespace(
-        model=SimpleNamespace(architecture=SimpleNamespace(kind="recurrent"), second_pass=None),
+        passes=[make_pass(tiles)],
         options=SimpleNamespace(device="cpu", precision=precision, engine="auto"),
-        plan=SimpleNamespace(height=2 * HEIGHT, width=2 * WIDTH),
-        overlap=OVERLAP,
-        geometry=SimpleNamespace(visible_share=(1.0, 1.0)),
+        plan=SimpleNamespace(target=Path("out.mkv"), to_stdout=False),
         fits_budget=lambda tiles: True,
     )
     reporter = CallbackReporter(on_notice=notices.append)
-    return Upscaler(job, plan_tiles(HEIGHT, WIDTH, tile, OVERLAP), reporter), notices, engines  # type: ignore[arg-type]
+    return Upscaler(job, [tiles], reporter), notices, engines  # type: ignore[arg-type]
 
 
 def upscale(upscaler: Upscaler, frames: np.ndarray = FRAMES) -> np.ndarray:
@@ -169,16 +174,14 @@ def upscale_in_bursts(
         return engine
 
     monkeypatch.setattr(upscaler_module, "open_engine", load)
+    tiles = replace(plan_tiles(HEIGHT, WIDTH, 44, OVERLAP), burst=burst)
     job: Any = SimpleNamespace(
-        model=SimpleNamespace(architecture=SimpleNamespace(kind="recurrent"), second_pass=None),
+        passes=[make_pass(tiles)],
         options=SimpleNamespace(device="cpu", precision="fp32", engine="auto"),
-        plan=SimpleNamespace(height=2 * HEIGHT, width=2 * WIDTH, target=folder / "out.mkv", to_stdout=False),
-        overlap=OVERLAP,
-        geometry=SimpleNamespace(visible_share=(1.0, 1.0)),
+        plan=SimpleNamespace(target=folder / "out.mkv", to_stdout=False),
         fits_budget=lambda tiles: True,
     )
-    tiles = replace(plan_tiles(HEIGHT, WIDTH, 44, OVERLAP), burst=burst)
-    stream = Upscaler(job, tiles, CallbackReporter(on_notice=notices.append)).open_stream()
+    stream = Upscaler(job, [tiles], CallbackReporter(on_notice=notices.append)).open_stream()
     frames = np.random.default_rng(0).random((BURST_FRAME_COUNT, HEIGHT, WIDTH, 3)).astype(np.float32)
     results = [stream.push(frame) for frame in frames]
     actual = [result for result in results if result is not None] + stream.flush()

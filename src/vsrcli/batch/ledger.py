@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from vsrcli._version import __version__
 from vsrcli.errors import OutputError
-from vsrcli.inference.selection import choose_model
+from vsrcli.inference.selection import choose_models
 from vsrcli.models.weights import SUFFIX, list_weights
 from vsrcli.pipeline.checkpoint import changed_keys
 from vsrcli.pipeline.options import Options
@@ -249,12 +249,11 @@ def options_fingerprint(options: Options) -> dict[str, str]:
 
 def _weights(options: Options) -> list[str]:
     """Return checksums of the weight files; with a size, whose scale depends on the source, of all scales."""
-    choice = choose_model(options.model, options.scale, chain=options.chain)
-    if options.size is not None and choice.weights and not options.model.endswith(SUFFIX):
+    models = choose_models(options.model, options.scale, chain=options.chain)
+    if options.size is not None and models[0].weights and not options.model.endswith(SUFFIX):
         candidates = [each for each in list_weights() if each.card["architecture"] == options.model]
         return sorted(str(each.card["sha256"]) for each in candidates)
-    passes = [each for each in (choice, choice.second_pass) if each is not None]
-    return [f"{each.weights.card['sha256'] if each.weights else each.name} x{each.scale}" for each in passes]
+    return [each.checksum for each in models]
 
 
 def _option_name(name: str) -> str:

@@ -216,7 +216,8 @@ def upscale_one(
         source_identity = Identity.of(source)
         for text in job.plan.notices:
             reporter.notice(text)
-        engines.evict_other_sizes(job.tiles.tile_height, job.tiles.tile_width)
+        tiles = job.passes[0].tiles
+        engines.evict_other_sizes(tiles.tile_height, tiles.tile_width)
         result = run_job(job, reporter, cancel, load_engine=engines.load)
     except Exception as error:
         latest, seconds = reporter.latest, time.perf_counter() - start_time

@@ -72,11 +72,11 @@ def _run_items(items: queue.Queue[WorkItem | None], send: Callable[..., None], t
 def _limit_threads(item: WorkItem) -> None:
     """Limit the threads of OpenVINO, which uses all cores and knows no environment variable for that."""
     from vsrcli.errors import VsrError
-    from vsrcli.inference.selection import choose_model, openvino_installed, plan_engine
+    from vsrcli.inference.selection import choose_models, openvino_installed, plan_engine
 
     options = item.options
     with contextlib.suppress(VsrError):  # the task itself reports it
-        if item.threads is None or choose_model(options.model, options.scale).weights is None:
+        if item.threads is None or choose_models(options.model, options.scale)[0].weights is None:
             return
         plan = plan_engine(options.engine, options.device, options.precision)
         if plan.engine in ("auto", "openvino") and openvino_installed():

@@ -29,8 +29,8 @@ from vsrcli.media.resumable_decoder import ResumableDecoder
 from vsrcli.media.types import Frame
 from vsrcli.pipeline import run
 from vsrcli.pipeline.job import Job, Options, prepare_job
-from vsrcli.pipeline.memory import multiply_adds
 from vsrcli.pipeline.outputs import Output, open_output
+from vsrcli.pipeline.passes import multiply_adds
 from vsrcli.pipeline.progress import CallbackReporter, Reporter
 from vsrcli.pipeline.run import run_job
 from vsrcli.pipeline.upscaler import Upscaler
@@ -163,7 +163,7 @@ def measure(
             measured.append(_measure_pipeline(timed_job, encoded=encoded))
             target.unlink(missing_ok=True)
         figures[encoded] = median_run(measured)
-    tiles, video = job.tiles, job.source.video
+    tiles, video = job.passes[0].tiles, job.source.video
     return BenchReport(
         model=job.model.name,
         scale=float(options.scale),
@@ -198,7 +198,7 @@ def _measure_network(job: Job, upscaler: Upscaler, frames: int) -> RunFigures:
     pool = rng.random((8, video.height, video.width, 3), np.float32)  # consecutive frames differ
     started = time.perf_counter()
     with PeakMemory() as peak:
-        stream = upscaler.build_stream(fp32=False)
+        stream = upscaler.passes[0].build_stream(fp32=False)
         start_seconds = time.perf_counter() - started
         number = 0
         while stream.push(pool[number % len(pool)]) is None:
@@ -234,9 +234,9 @@ def _measure_pipeline(job: Job, *, encoded: bool) -> RunFigures:
 def _figures(
     job: Job, frames: int, seconds: float, start: float, shares: dict[str, float] | None, peak: PeakMemory
 ) -> RunFigures:
-    video, model = job.source.video, job.model
+    video = job.source.video
     pixels = frames * video.width * video.height
-    macs = multiply_adds(model) * pixels * job.tiles.overhead_factor
+    macs = multiply_adds(job.passes) * pixels * job.passes[0].tiles.overhead_factor
     return RunFigures(
         frames=frames,
         seconds=seconds,
@@ -367,7 +367,7 @@ class NullOutput:
 
     def __init__(self, job: Job) -> None:
         self.frame_count = self.saved_count = self.resumed_count = self.shot_count = 0
-        self.tiles: TilePlan = job.tiles
+        self.tiles: tuple[TilePlan, ...] = job.tiles
         self.state: State | None = None
         self.complete = False
         self.engine = ""

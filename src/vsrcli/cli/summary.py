@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import shlex
 import sys
 import time
@@ -204,7 +205,7 @@ def target_line(job: Job) -> str:
 
 def tile_line(job: Job) -> str:
     """Return text such as ``whole frames`` or ``6 tiles of 128x128, 31 % more work``."""
-    tiles = job.tiles
+    tiles = job.passes[0].tiles
     if len(tiles) == 1 and tiles.burst == 1:
         return "whole frames"
     more = relative_cost(job.model.architecture, tiles) - 1
@@ -215,12 +216,11 @@ def tile_line(job: Job) -> str:
 
 def scale_line(job: Job) -> str:
     """Return text such as ``64x48 x2.5: the network's x3, then resampled to 160x120, shown as 4:3``."""
-    video, plan, model, geometry = job.source.video, job.plan, job.model, job.geometry
+    video, plan, geometry = job.source.video, job.plan, job.geometry
     across, down = _format_factor(geometry.scale_x), _format_factor(geometry.scale_y)
     factor = f"x{across}" if geometry.scale_x == geometry.scale_y else f"x{across} across, x{down} down"
-    passes, total = f"x{model.scale}", model.scale
-    if model.second_pass is not None:
-        passes, total = f"{passes} and x{model.second_pass.scale}", total * model.second_pass.scale
+    scales = [each.model.scale for each in job.passes]
+    passes, total = " and ".join(f"x{scale}" for scale in scales), math.prod(scales)
     native = (total * video.width, total * video.height) == (plan.width, plan.height)
     end = f"{'' if native else 'then resampled to '}{plan.width}x{plan.height}"
     aspect_ratio = Fraction(plan.width, plan.height) * plan.sample_aspect_ratio

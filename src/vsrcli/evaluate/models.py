@@ -11,7 +11,7 @@ from vsrcli.errors import ModelError, UsageError
 from vsrcli.evaluate.clips import distinct_names
 from vsrcli.evaluate.protocol import Protocol
 from vsrcli.frames.resample import Phase
-from vsrcli.inference.selection import ModelChoice, choose_model, open_engine
+from vsrcli.inference.selection import ModelChoice, choose_models, open_engine
 from vsrcli.inference.types import Engine
 from vsrcli.models.architectures import architecture
 from vsrcli.models.weights import SUFFIX, find_weights, read_weights
@@ -99,7 +99,7 @@ def resolve_model(
     if test.name == "bd" and architecture(model).module:
         weights = find_weights(model, test.scale, "bd")
         return EvaluatedModel(ModelChoice(weights.architecture, weights, weights.scale), test)
-    choice = choose_model(model, Fraction(test.scale))
+    choice = choose_models(model, Fraction(test.scale))[0]
     if choice.scale != test.scale:
         raise UsageError(
             f"{choice.name} is the closest to --scale {test.scale}: measure it at --scale {choice.scale}"

@@ -59,6 +59,22 @@ def validate_state(state: Mapping[str, np.ndarray], expected: Mapping[str, Array
             raise foreign_state_error(f"its {name!r} is {array.dtype} {array.shape}, not {spec}")
 
 
+def join_states(prefix: str, states: Iterable[State]) -> State:
+    """Join the states of numbered parts to one: ``PREFIX3.NAME`` is ``NAME`` of the fourth."""
+    parts = enumerate(states)
+    return {f"{prefix}{number}.{name}": array for number, part in parts for name, array in part.items()}
+
+
+def split_state(state: Mapping[str, np.ndarray], prefix: str, count: int) -> tuple[State, list[State]]:
+    """Invert :func:`join_states`: return arrays of no part, and the states of ``count`` parts."""
+    parts: dict[str, State] = {f"{prefix}{number}": {} for number in range(count)}
+    others: State = {}
+    for name, array in state.items():
+        part, _, name_in_part = name.partition(".")
+        parts.get(part, others)[name_in_part if part in parts else name] = array
+    return others, list(parts.values())
+
+
 def foreign_state_error(reason: str) -> EngineError:
     """Return the error for a state of another stream."""
     return EngineError(

@@ -1,6 +1,6 @@
 """Choice of weights and of an engine, before anything heavy is imported; opening of the engine.
 
-:func:`choose_model` finds the weights and the native scale for a model name. :func:`plan_engine` decides,
+:func:`choose_models` finds the weights and the native scales for a model name. :func:`plan_engine` decides,
 from the options and this machine, which engine runs them. :func:`open_engine` loads them onto the device.
 """
 
@@ -10,7 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,25 +42,28 @@ class ModelChoice:
         architecture: of the model.
         weights: the weight file, or None for interpolation.
         scale: native factor.
-        second_pass: model that upscales the results once more, with ``--chain``.
     """
 
     architecture: Architecture
     weights: Weights | None
     scale: int
-    second_pass: ModelChoice | None = None
 
     @property
     def name(self) -> str:
         return self.weights.name if self.weights else f"{self.architecture.name}-x{self.scale}"
 
+    @property
+    def checksum(self) -> str:
+        """Checksum of the weights, or the name without weights; and the scale."""
+        return f"{self.weights.card['sha256'] if self.weights else self.name} x{self.scale}"
 
-def choose_model(model: str, scale: Fraction, *, chain: bool = False) -> ModelChoice:
-    """Choose weights: at the requested scale if they exist, else at the nearest larger native scale.
+
+def choose_models(model: str, scale: Fraction, *, chain: bool = False) -> tuple[ModelChoice, ...]:
+    """Choose weights for every pass: at the requested scale, or at the nearest larger native scale.
 
     Beyond the largest native scale, that one is chosen, and the remaining factor is resampled or, with
-    ``chain``, upscaled by the network once more. The second pass takes the smallest factor that reaches the
-    scale, so that the first runs on what the network was trained for: the source itself.
+    ``chain``, upscaled by the network in a second pass. That takes the smallest factor that reaches the
+    scale, so that the first pass runs on what the network was trained for: the source itself.
 
     Args:
         model: name of an architecture or path of a weight file.
@@ -74,11 +77,10 @@ def choose_model(model: str, scale: Fraction, *, chain: bool = False) -> ModelCh
     check_scale(scale)
     available = _native_scales(model, scale)
     native = min((factor for factor in available if factor >= scale), default=max(available))
-    choice = _model_at(model, native)
-    if not chain or native >= scale:
-        return choice
-    second = min((factor for factor in available if native * factor >= scale), default=max(available))
-    return replace(choice, second_pass=_model_at(model, second))
+    factors = [native]
+    if chain and native < scale:
+        factors.append(min((each for each in available if native * each >= scale), default=max(available)))
+    return tuple(_model_at(model, factor) for factor in factors)
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def open_engine(
     """Load a chosen model onto a device.
 
     Args:
-        choice: from :func:`choose_model`.
+        choice: from :func:`choose_models`.
         device, precision, engine: see :func:`plan_engine`.
         on_notice: receives the engine's notices.
 

@@ -24,7 +24,15 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from vsrcli.errors import EngineError, OutputError
-from vsrcli.frames.state import ArraySpec, State, foreign_state_error, stack_frames, validate_state
+from vsrcli.frames.state import (
+    ArraySpec,
+    State,
+    foreign_state_error,
+    join_states,
+    split_state,
+    stack_frames,
+    validate_state,
+)
 from vsrcli.frames.tiling import TileBlender, TilePlan
 
 if TYPE_CHECKING:
@@ -102,13 +110,11 @@ class TiledStream:
         return twin
 
     def state(self) -> State:
-        state = {"tile_origins": _tile_origins(self._plan)}
-        for number, stream in enumerate(self._streams):
-            state |= {f"tile{number}.{name}": array for name, array in stream.state().items()}
-        return state
+        tiles = join_states("tile", (stream.state() for stream in self._streams))
+        return {"tile_origins": _tile_origins(self._plan), **tiles}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        own, tiles = _split_by_tile(state, len(self._streams))
+        own, tiles = split_state(state, "tile", len(self._streams))
         origins = _tile_origins(self._plan)
         validate_state(own, {"tile_origins": ArraySpec(origins.shape, "int64")})
         if not np.array_equal(own["tile_origins"], origins):
@@ -195,14 +201,15 @@ class BurstTiledStream:
             "pending_results": stack_frames(self._pending_results, scale * plan.height, scale * plan.width),
             "results_due": np.array(self._results_due, np.int64),
         }
-        for number in range(len(plan)):
-            tile = self._tile_state(number) if self._tile_states else self._open_tile(number).state()
-            state |= {f"tile{number}.{name}": array for name, array in tile.items()}
-        return state
+        tiles = (
+            self._tile_state(number) if self._tile_states else self._open_tile(number).state()
+            for number in range(len(plan))
+        )
+        return state | join_states("tile", tiles)
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         plan, scale = self._plan, self._scale
-        own, tiles = _split_by_tile(state, len(plan))
+        own, tiles = split_state(state, "tile", len(plan))
         own = {  # the state of a TiledStream has none of these, and means the following
             "pending_frames": stack_frames((), plan.height, plan.width),
             "pending_results": stack_frames((), scale * plan.height, scale * plan.width),
@@ -350,16 +357,6 @@ def _results(stream: Stream, frames: Iterable[np.ndarray], is_last: bool) -> Ite
             yield result
     if is_last:
         yield from stream.flush()
-
-
-def _split_by_tile(state: Mapping[str, np.ndarray], count: int) -> tuple[State, list[State]]:
-    """Split a state into arrays of no tile, and the states of ``count`` tiles."""
-    tiles: dict[str, State] = {f"tile{number}": {} for number in range(count)}
-    own: State = {}
-    for name, array in state.items():
-        tile, _, name_in_tile = name.partition(".")
-        tiles.get(tile, own)[name_in_tile if tile in tiles else name] = array
-    return own, list(tiles.values())
 
 
 def _tile_origins(plan: TilePlan) -> np.ndarray:

@@ -1,21 +1,18 @@
-"""Streams around other streams: reuse of static frames, resizing of results, two passes in sequence."""
+"""Streams around other streams: reuse of static frames, resizing of results, passes in sequence."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from vsrcli.frames.resample import resize
-from vsrcli.frames.state import State, foreign_state_error
-from vsrcli.frames.tiling import TilePlan
+from vsrcli.frames.state import State, join_states, split_state, validate_state
 from vsrcli.inference.types import Stream
 
 FULL_FRAME = (1.0, 1.0)  # visible shares of width and height
 _ROW_STEP = 16  # every so many rows are compared first: most frames that differ, differ there
-_FIRST, _SECOND = "first.", "second."  # prefixes of the passes' states
+_PASS = "pass"  # prefix of the passes' states
 
 
 class StaticFrameStream:
@@ -135,59 +132,38 @@ class ResizingStream:
         return resized.clip(0.0, 1.0, out=resized)
 
 
-@dataclass(frozen=True)
-class ChainedTilePlan(TilePlan):
-    """The tiles of two passes; as a :class:`TilePlan`, those of the first.
-
-    Attributes:
-        second_pass: tiles of the second pass, in pixels of the first pass's results.
-    """
-
-    second_pass: TilePlan | None = None
-
-
-def chain_tiles(first: TilePlan, second: TilePlan) -> ChainedTilePlan:
-    """Combine the tiles of two passes."""
-    return ChainedTilePlan(**_plan_fields(first), second_pass=second)
-
-
-def first_pass_tiles(tiles: TilePlan) -> TilePlan:
-    """Return the tiles of the first pass alone."""
-    return TilePlan(**_plan_fields(tiles)) if isinstance(tiles, ChainedTilePlan) else tiles
-
-
 class ChainedStream:
-    """Two passes: the results of one stream through another; see :class:`~vsrcli.inference.types.Stream`.
+    """Passes in sequence: the results of each stream through the next.
 
-    A result is as late as both streams together. State: that of both, ``first.NAME`` and ``second.NAME``.
+    See :class:`~vsrcli.inference.types.Stream`. A result is as late as all streams together. State: that of
+    all, ``pass0.NAME`` of the first.
     """
 
-    def __init__(self, first: Stream, second: Stream) -> None:
-        self._first, self._second = first, second
+    def __init__(self, streams: Sequence[Stream]) -> None:
+        self._streams = streams
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
-        intermediate = self._first.push(frame)
-        return None if intermediate is None else self._second.push(intermediate)
+        result: np.ndarray | None = frame
+        for stream in self._streams:
+            if result is not None:
+                result = stream.push(result)
+        return result
 
     def flush(self) -> list[np.ndarray]:
-        results = [self._second.push(intermediate) for intermediate in self._first.flush()]
-        return [result for result in results if result is not None] + self._second.flush()
+        results: list[np.ndarray] = []
+        for stream in self._streams:
+            late = [stream.push(frame) for frame in results]
+            results = [result for result in late if result is not None] + stream.flush()
+        return results
 
     def fork(self) -> ChainedStream:
-        return ChainedStream(self._first.fork(), self._second.fork())
+        return ChainedStream([stream.fork() for stream in self._streams])
 
     def state(self) -> State:
-        first = {_FIRST + name: array for name, array in self._first.state().items()}
-        return first | {_SECOND + name: array for name, array in self._second.state().items()}
+        return join_states(_PASS, (stream.state() for stream in self._streams))
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        for name in state:
-            if not name.startswith((_FIRST, _SECOND)):
-                raise foreign_state_error(f"its {name!r} belongs to neither of two passes")
-        for prefix, stream in ((_FIRST, self._first), (_SECOND, self._second)):
-            own = (name for name in state if name.startswith(prefix))
-            stream.restore({name.removeprefix(prefix): state[name] for name in own})
-
-
-def _plan_fields(tiles: TilePlan) -> dict[str, Any]:
-    return {each.name: getattr(tiles, each.name) for each in fields(TilePlan)}
+        others, parts = split_state(state, _PASS, len(self._streams))
+        validate_state(others, {})
+        for stream, part in zip(self._streams, parts, strict=True):
+            stream.restore(part)

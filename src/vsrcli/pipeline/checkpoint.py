@@ -21,14 +21,12 @@ import numpy as np
 from vsrcli._version import __version__
 from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan, TileSpan
-from vsrcli.inference.selection import ModelChoice
-from vsrcli.inference.wrappers import chain_tiles
 from vsrcli.media.segments import SegmentFile, segment_encoder_options
 from vsrcli.pipeline.job import Job
 from vsrcli.system.files import WorkDir
 
 JOURNAL_NAME = "journal.json"
-_VERSION = 3  # of the journal and of the state that it names
+_VERSION = 4  # of the journal and of the state that it names
 # Options that change no frame of a segment, or that are part of the fingerprint in another form.
 _UNCOMPARED_OPTIONS = ("model", "device", "engine", "max_memory", "ffmpeg", "segment", "resume", "encode")
 
@@ -38,7 +36,7 @@ class Journal:
     """Finished segments, and what is needed to resume after them.
 
     Attributes:
-        tiles: tile plan that the state was saved with.
+        tiles: tile plans of the passes that the state was saved with.
         fingerprint: see :func:`fingerprint`.
         segment_frames: length of a segment; 0 until it is decided.
         engine: device and precision of the last run, for people.
@@ -49,7 +47,7 @@ class Journal:
         complete: whether the segments hold all frames.
     """
 
-    tiles: TilePlan
+    tiles: tuple[TilePlan, ...]
     fingerprint: Mapping[str, str] = field(default_factory=dict)
     segment_frames: int = 0
     engine: str = ""
@@ -92,12 +90,12 @@ def read_journal(folder: Path) -> Journal | None:
     """Return the journal in a folder; None if there is none, it is damaged, or of another version."""
     try:
         content: dict[str, Any] = json.loads((folder / JOURNAL_NAME).read_bytes())
-        if content.pop("version") != _VERSION:
+        if content.pop("version") != _VERSION or not content["tiles"]:
             return None
         journal = Journal(**content)
         return replace(
             journal,
-            tiles=_parse_tiles(content["tiles"]),
+            tiles=tuple(_parse_tiles(plan) for plan in content["tiles"]),
             segments=tuple(SegmentFile(**each) for each in content["segments"]),
             warnings=tuple(content["warnings"]),
         )
@@ -138,7 +136,7 @@ def fingerprint(job: Job) -> dict[str, str]:
         "the version of vsr": __version__,
         "the version of ffmpeg": job.ffmpeg.version,
         "the backend": os.environ.get("KERAS_BACKEND", "") if weights else "",
-        "the weights": _weights_value(job.model),
+        "the weights": ", then ".join(each.model.checksum for each in job.passes),
         "the segment length": job.options.segment,
         "the container": plan.container.muxer,
         "the codec": f"{plan.codec} {plan.pix_fmt}",
@@ -158,11 +156,4 @@ def changed_keys(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]
 
 def _parse_tiles(content: dict[str, Any]) -> TilePlan:
     rows, columns = (tuple(TileSpan(**span) for span in content[axis]) for axis in ("rows", "columns"))
-    values = {**content, "rows": rows, "columns": columns}
-    second = values.pop("second_pass", None)
-    return TilePlan(**values) if second is None else chain_tiles(TilePlan(**values), _parse_tiles(second))
-
-
-def _weights_value(model: ModelChoice) -> str:
-    own = f"{model.weights.card['sha256'] if model.weights else model.name} x{model.scale}"
-    return own if model.second_pass is None else f"{own}, then {_weights_value(model.second_pass)}"
+    return TilePlan(**{**content, "rows": rows, "columns": columns})

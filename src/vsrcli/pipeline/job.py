@@ -6,6 +6,7 @@ other decisions are the same for both.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,7 @@ from vsrcli.images.naming import OutputNaming, is_image_target, parse_target, re
 from vsrcli.images.plan import ImagePlan, plan_images
 from vsrcli.images.probe import video_notices
 from vsrcli.images.reader import frame_range, open_reader
-from vsrcli.inference.selection import EnginePlan, ModelChoice, choose_model, plan_engine
+from vsrcli.inference.selection import EnginePlan, ModelChoice, choose_models, plan_engine
 from vsrcli.media.decoder import Decoder, SourceReader
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
@@ -30,17 +31,9 @@ from vsrcli.media.stdin import StdinInput
 from vsrcli.media.trial import trial_encode
 from vsrcli.media.types import Source
 from vsrcli.media.y4m import STDIO
-from vsrcli.pipeline.memory import (
-    MemoryBudget,
-    MemoryEstimate,
-    Workload,
-    choose_pass_tiles,
-    estimate_passes,
-    memory_budget,
-    scale_notices,
-    tile_overlap,
-)
+from vsrcli.pipeline.memory import MemoryBudget, MemoryEstimate, Workload, memory_budget
 from vsrcli.pipeline.options import Options
+from vsrcli.pipeline.passes import Pass, choose_passes, estimate_passes, scale_notices
 
 
 def open_source(
@@ -161,11 +154,9 @@ class Job:
     Attributes:
         reader: of the source.
         plan: how the output is written, stream by stream.
-        model: network, weights and native scale; with ``--chain``, of both passes.
+        passes: networks and tiles, in order; more than one with ``--chain``.
         engine: backend, device and precision as far as known before the network is loaded; None for
             interpolation.
-        tiles: tile plan; with ``--chain``, of both passes.
-        overlap: context of a tile on each side in low-resolution pixels.
         options: as passed.
         end: end of the span in seconds from the start of the source, from ``options.end`` and
             ``options.frames``; None: unlimited.
@@ -178,10 +169,8 @@ class Job:
 
     reader: SourceReader
     plan: OutputPlan
-    model: ModelChoice
+    passes: tuple[Pass, ...]
     engine: EnginePlan | None
-    tiles: TilePlan
-    overlap: int
     options: Options
     end: Fraction | None
     ffmpeg: Ffmpeg
@@ -216,7 +205,17 @@ class Job:
 
         return ResumableDecoder(self.source, open_at, resume_point)
 
-    def memory_estimate(self, tiles: TilePlan | None = None) -> MemoryEstimate:
+    @property
+    def model(self) -> ModelChoice:
+        """The model of the first pass."""
+        return self.passes[0].model
+
+    @property
+    def tiles(self) -> tuple[TilePlan, ...]:
+        """The tile plans of all passes."""
+        return tuple(each.tiles for each in self.passes)
+
+    def memory_estimate(self, tiles: Sequence[TilePlan] = ()) -> MemoryEstimate:
         """Return the estimated peak memory, with the job's or with other tiles."""
         estimate = self._estimate_with_one_encoder(tiles or self.tiles)
         return (
@@ -225,17 +224,18 @@ class Job:
             else estimate
         )
 
-    def fits_budget(self, tiles: TilePlan) -> bool:
+    def fits_budget(self, tiles: Sequence[TilePlan]) -> bool:
         """Whether the job with these tiles stays within ``--max-memory``, if that is set."""
         return not self.memory_budget.explicit or self.memory_budget.allows(self.memory_estimate(tiles))
 
-    def can_close_in_background(self, tiles: TilePlan) -> bool:
+    def can_close_in_background(self, tiles: Sequence[TilePlan]) -> bool:
         """Whether there is memory to close a segment while the next one is computed."""
         return self._fits_second_encoder(self._estimate_with_one_encoder(tiles))
 
-    def _estimate_with_one_encoder(self, tiles: TilePlan) -> MemoryEstimate:
+    def _estimate_with_one_encoder(self, tiles: Sequence[TilePlan]) -> MemoryEstimate:
         workload = _workload(self.source, self.model, self.plan, self.engine)
-        return estimate_passes(self.model, workload, tiles)
+        pairs = zip(self.passes, tiles, strict=True)
+        return estimate_passes([replace(each, tiles=plan) for each, plan in pairs], workload)
 
     def _fits_second_encoder(self, estimate: MemoryEstimate) -> bool:
         """Whether segments are closed in the background at all, and a second encoder fits the budget."""
@@ -265,7 +265,7 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
             f"--end {float(options.end):g} is not after --start {float(options.start):g}: give a later end"
         )
     check_extra_options(options.encode.extra)
-    choose_model(options.model, options.scale)  # fail early: before the source is probed
+    choose_models(options.model, options.scale)  # fail early: before the source is probed
     engine = plan_engine(options.engine, options.device, options.precision)
     ffmpeg = find_ffmpeg(options.ffmpeg)
     target = parse_target(target)
@@ -275,7 +275,7 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
     if options.start is None and options.end is None and not options.keep_going:
         reader.check_damage()
     geometry = _geometry(probed, options)
-    model = choose_model(options.model, geometry.factor, chain=options.chain)
+    models = choose_models(options.model, geometry.factor, chain=options.chain)
     end = reader.span_end(options.start, options.end, options.frames)
     plan = plan_any_output(
         reader,
@@ -288,16 +288,17 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
         ffmpeg=ffmpeg,
     )
     _check_alpha_crop(geometry, plan, options)
-    budget = memory_budget(options.device if model.weights else "cpu", options.max_memory)
-    tiles = choose_pass_tiles(
-        model,
-        _workload(probed, model, plan, engine),
+    budget = memory_budget(options.device if models[0].weights else "cpu", options.max_memory)
+    passes = choose_passes(
+        models,
+        _workload(probed, models[0], plan, engine),
         options.overlap,
         budget,
         options.tile if isinstance(options.tile, int) else None,
         auto=options.tile == "auto",
+        visible_share=geometry.visible_share,
     )
-    plan = replace(plan, notices=(*plan.notices, *scale_notices(model, geometry)))
+    plan = replace(plan, notices=(*plan.notices, *scale_notices(passes, geometry)))
     to_images = isinstance(plan, ImagePlan)
     reason = (
         None if options.segment == "none" or to_images else _reason_not_segmentable(probed, plan, options)
@@ -312,10 +313,8 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
     return Job(
         reader=reader,
         plan=plan,
-        model=model,
-        engine=engine if model.weights else None,
-        tiles=tiles,
-        overlap=tile_overlap(model, options.overlap),
+        passes=passes,
+        engine=engine if models[0].weights else None,
         options=options,
         end=end,
         ffmpeg=ffmpeg,

@@ -1,4 +1,4 @@
-"""Peak memory of a run, and the tile plan that keeps it within a budget; for one pass or two.
+"""Peak memory of a run, and the tile plan that keeps it within a budget; for one pass.
 
 The constants were measured with ``benchmarks/memory.py`` (on a CPU, with TensorFlow and with OpenVINO), which
 also compares estimates with measurements.
@@ -11,10 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from vsrcli.errors import UsageError
-from vsrcli.frames.geometry import Geometry
 from vsrcli.frames.tiling import TilePlan, min_tile_side, plan_tiles
-from vsrcli.inference.selection import ModelChoice
-from vsrcli.inference.wrappers import ChainedTilePlan, chain_tiles, first_pass_tiles
 from vsrcli.models.architectures import Architecture
 from vsrcli.system.resources import available_gpu_memory, available_host_memory
 from vsrcli.system.text import format_bytes
@@ -177,19 +174,25 @@ def estimate_memory(network: Architecture, workload: Workload, tiles: TilePlan) 
     working = tile * _INTERPOLATION_BYTES * workload.scale**2
     if network.module:
         working = int(tile * _WORK_FRAGMENTATION[engine] * network.memory(engine, workload.scale))
-    ffmpeg = second_encoder = 0
-    if workload.encoder is not None:
-        encoder = _LOOKAHEAD_ENCODER_BYTES.get(workload.encoder, _OTHER_ENCODER_BYTES)
-        encoder *= _PRESET_FACTORS.get(workload.preset or "", 1)
-        ffmpeg = _FFMPEG_BYTES + _DECODER_BYTES * frame + int(encoder * output)
-        if workload.encoder in _LOOKAHEAD_ENCODER_BYTES:
-            second_encoder = _FFMPEG_BYTES // 2 + int(encoder * output)
+    ffmpeg, second_encoder = ffmpeg_bytes(workload)
     # A checkpoint is saved while neither the network nor an encoder is running.
     checkpoint = (hidden + _RGB_BYTES * 2 * lookahead) * tiled if network.module else 0
     state += max(checkpoint - working - ffmpeg, 0)
     program = _PYTHON_BYTES + (_BACKEND_BYTES[engine] if network.module else 0)
     background_closing = second_encoder and second_encoder + int(checkpoint)
     return MemoryEstimate(program, working, int(state), in_flight, ffmpeg, background_closing)
+
+
+def ffmpeg_bytes(workload: Workload) -> tuple[int, int]:
+    """Return the memory of ffmpeg's processes, and of a second encoder; 0 if one closes without delay."""
+    if workload.encoder is None:
+        return 0, 0
+    output = workload.output_height * workload.output_width
+    encoder = _LOOKAHEAD_ENCODER_BYTES.get(workload.encoder, _OTHER_ENCODER_BYTES)
+    encoder *= _PRESET_FACTORS.get(workload.preset or "", 1)
+    ffmpeg = _FFMPEG_BYTES + _DECODER_BYTES * workload.height * workload.width + int(encoder * output)
+    has_lookahead = workload.encoder in _LOOKAHEAD_ENCODER_BYTES
+    return ffmpeg, _FFMPEG_BYTES // 2 + int(encoder * output) if has_lookahead else 0
 
 
 def choose_tiles(
@@ -266,107 +269,6 @@ def max_tile_side(
     if height * width <= pixels:
         return None
     return max(int(math.sqrt(pixels)), MIN_TILE_SIDE, 4 * overlap)
-
-
-def tile_overlap(model: ModelChoice, requested: int | None) -> int:
-    """Return the context of a tile on each side, in input pixels of the pass; None: the receptive field."""
-    return model.architecture.radius() if requested is None else requested
-
-
-def multiply_adds(model: ModelChoice) -> int:
-    """Return the multiply-adds of all passes per input pixel of a frame; 0 for interpolation."""
-    first = model.architecture.multiply_adds(model.scale)
-    return first if model.second_pass is None else first + model.scale**2 * multiply_adds(model.second_pass)
-
-
-def scale_notices(model: ModelChoice, geometry: Geometry) -> Iterator[str]:
-    """Yield notices about how the output size is reached: two passes, or resampling beyond the network."""
-    reached = model.scale * (model.second_pass.scale if model.second_pass else 1)
-    requested = f"x{float(geometry.factor):.4g}"
-    if model.second_pass is not None:
-        once = model.architecture.multiply_adds(model.scale)
-        cost = f" and costs {multiply_adds(model) / once:.3g} times one pass" if once else ""
-        yield f"two passes, x{model.scale} and x{model.second_pass.scale}{cost}"
-    if reached < geometry.factor:
-        remedy = "; --chain upscales twice, which is slow" if model.second_pass is None else ""
-        yield f"{model.name} reaches x{reached}; from there to {requested} frames are only resampled{remedy}"
-
-
-def estimate_passes(model: ModelChoice, workload: Workload, tiles: TilePlan) -> MemoryEstimate:
-    """Return the estimated peak memory of one pass or two; both networks stay loaded.
-
-    Args:
-        model: of the first pass, with that of the second.
-        workload: from the input to the output.
-        tiles: of the pass, or of both, see :func:`~vsrcli.inference.wrappers.chain_tiles`.
-    """
-    single = estimate_memory(model.architecture, workload, first_pass_tiles(tiles))
-    if model.second_pass is None or not isinstance(tiles, ChainedTilePlan) or tiles.second_pass is None:
-        return single
-    first_workload, second_workload = _pass_workloads(model, workload)
-    first = estimate_memory(model.architecture, first_workload, first_pass_tiles(tiles))
-    second = estimate_memory(model.second_pass.architecture, second_workload, tiles.second_pass)
-    return MemoryEstimate(
-        program=first.program,
-        tile=first.tile + second.tile,
-        state=first.state + second.state,
-        frames=first.frames + second.frames,
-        ffmpeg=single.ffmpeg,
-    )
-
-
-def choose_pass_tiles(
-    model: ModelChoice,
-    workload: Workload,
-    overlap: int | None,
-    budget: MemoryBudget,
-    side: int | None,
-    *,
-    auto: bool,
-) -> TilePlan:
-    """Return the tile plan of lowest cost within a memory budget, for one pass or two.
-
-    Args:
-        model: of the first pass, with that of the second.
-        workload: from the input to the output.
-        overlap: the requested context, in input pixels of each pass; None: the receptive field.
-        budget: memory limits; the second pass gets what the first leaves.
-        side, auto: see :func:`choose_tiles`; the same for both passes.
-
-    Raises:
-        UsageError: see :func:`choose_tiles`.
-    """
-    network, context = model.architecture, tile_overlap(model, overlap)
-    if model.second_pass is None:
-        return choose_tiles(network, workload, context, budget, side, auto=auto)
-    first_workload, second_workload = _pass_workloads(model, workload)
-    first = choose_tiles(network, first_workload, context, budget, side, auto=auto)
-    used = estimate_memory(network, first_workload, first)
-    ffmpeg = estimate_memory(network, workload, first).ffmpeg
-    remaining = replace(
-        budget,
-        host=max(budget.host - used.total + used.program - ffmpeg, 0),
-        gpu=None if budget.gpu is None else max(budget.gpu - used.network, 0),
-    )
-    second_overlap = tile_overlap(model.second_pass, overlap)
-    try:
-        return chain_tiles(
-            first,
-            choose_tiles(
-                model.second_pass.architecture, second_workload, second_overlap, remaining, side, auto=auto
-            ),
-        )
-    except UsageError as error:
-        raise UsageError(f"second pass of --chain, after what the first takes: {error}") from error
-
-
-def _pass_workloads(model: ModelChoice, workload: Workload) -> tuple[Workload, Workload]:
-    """Return the workload of each pass; nothing is encoded between them."""
-    height, width = model.scale * workload.height, model.scale * workload.width
-    first = replace(workload, output_height=height, output_width=width, encoder=None)
-    assert model.second_pass is not None
-    second = replace(workload, height=height, width=width, scale=model.second_pass.scale, encoder=None)
-    return first, second
 
 
 def _state_bytes(network: Architecture, scale: int) -> tuple[int, int]:

@@ -32,7 +32,7 @@ class Output(Protocol):
         frame_count: frames written, those of earlier runs included.
         saved_count: of these, frames in committed segments, which an interruption does not cost.
         resumed_count: of these, frames of earlier runs.
-        tiles: tile plan that ``state`` was saved with; the job's if there is none.
+        tiles: tile plans that ``state`` was saved with; the job's if there is none.
         state: state of the :class:`~vsrcli.pipeline.shot_upscaler.ShotUpscaler` to resume from; None to start
             at the first frame.
         complete: whether all frames are written and only ``finalize`` is left.
@@ -47,7 +47,7 @@ class Output(Protocol):
     state: State | None
 
     @property
-    def tiles(self) -> TilePlan: ...
+    def tiles(self) -> tuple[TilePlan, ...]: ...
 
     @property
     def complete(self) -> bool: ...

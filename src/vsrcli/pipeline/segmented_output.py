@@ -36,7 +36,7 @@ from vsrcli.pipeline.checkpoint import (
     save_state,
 )
 from vsrcli.pipeline.job import Job
-from vsrcli.pipeline.memory import multiply_adds
+from vsrcli.pipeline.passes import multiply_adds
 from vsrcli.pipeline.progress import Reporter
 from vsrcli.pipeline.upscaler import Upscaler
 from vsrcli.system.files import WorkDir
@@ -96,7 +96,7 @@ def frames_per_segment(job: Job, *, on_gpu: bool = False) -> int:
         return job.options.segment
     video = job.source.video
     max_frames = int(MAX_SEGMENT_DURATION * (video.frame_rate or _DEFAULT_FRAME_RATE))
-    macs_per_frame = multiply_adds(job.model) * video.width * video.height
+    macs_per_frame = multiply_adds(job.passes) * video.width * video.height
     macs_per_second = ASSUMED_GPU_MACS_PER_SECOND if on_gpu else ASSUMED_CPU_MACS_PER_SECOND
     frames = SECONDS_PER_SEGMENT * macs_per_second / macs_per_frame if macs_per_frame else max_frames
     return max(min(int(frames), max_frames), MIN_SEGMENT_FRAMES)
@@ -133,7 +133,7 @@ class SegmentedOutput:
         self._stream_warnings: tuple[str, ...] = ()
 
     @property
-    def tiles(self) -> TilePlan:
+    def tiles(self) -> tuple[TilePlan, ...]:
         return self._journal.tiles
 
     @property
@@ -312,8 +312,8 @@ class SegmentedOutput:
             journal = replace(self._journal, segments=(*self._journal.segments, segment))
             self._save_journal(journal, pending.frame_count, pending.journal_changes)
 
-    def _current_tiles(self) -> dict[str, TilePlan]:
-        """Return the tile plan that the state depends on, as a change of the journal."""
+    def _current_tiles(self) -> dict[str, tuple[TilePlan, ...]]:
+        """Return the tile plans that the state depends on, as a change of the journal."""
         return {"tiles": self._upscaler.tiles} if self._upscaler else {}
 
     def _save_journal(self, journal: Journal, frame_count: int, changes: Mapping[str, Any]) -> None:

@@ -12,8 +12,9 @@ context than in smaller ones.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,20 +23,16 @@ import numpy as np
 from vsrcli.errors import NonFiniteError, OutOfMemoryError, UsageError
 from vsrcli.frames.state import State, foreign_state_error
 from vsrcli.frames.tiling import TilePlan, plan_tiles, retile_state
-from vsrcli.inference.selection import open_engine
+from vsrcli.inference.selection import ModelChoice, open_engine
 from vsrcli.inference.tiled import BurstTiledStream, TiledStream
 from vsrcli.inference.types import Engine, Stream
 from vsrcli.inference.wrappers import (
-    FULL_FRAME,
     ChainedStream,
-    ChainedTilePlan,
     ResizingStream,
-    chain_tiles,
-    first_pass_tiles,
     reuse_static_frames,
 )
 from vsrcli.pipeline.job import Job
-from vsrcli.pipeline.memory import tile_overlap
+from vsrcli.pipeline.passes import Pass
 from vsrcli.pipeline.progress import Reporter
 
 _FP32_KEY = "fp32"
@@ -47,15 +44,15 @@ class Upscaler:
 
     Args:
         job: the run.
-        tiles: tile plan that the state to resume from was saved with; the job's if there is none.
+        tiles: tile plans of the passes that the state to resume from was saved with; the job's if there is
+            none.
         reporter: receives a notice when tiles or precision change.
         load_engine: as :func:`~vsrcli.inference.selection.open_engine`, the default. A batch passes one that
             caches engines.
 
     Attributes:
-        checkpoint_tiles: tile plan that states were saved with; of this pass.
-        pass_tiles: current tile plan; of this pass.
-        engine: in the requested precision.
+        passes: in order.
+        engine: of the first pass, in the requested precision.
 
     Raises:
         EngineError: the device is missing.
@@ -65,68 +62,97 @@ class Upscaler:
     def __init__(
         self,
         job: Job,
-        tiles: TilePlan,
+        tiles: Sequence[TilePlan],
         reporter: Reporter,
         load_engine: Callable[..., Engine] | None = None,
     ) -> None:
+        self._load_engine = load_engine or open_engine
+        self._options, self._on_notice = job.options, reporter.notice
+        self._engines: dict[tuple[str, str], Engine] = {}  # by model and precision
         current = tiles
         if not job.fits_budget(tiles):  # an earlier run had a larger --max-memory
-            current = _lower_memory_tiles(job.tiles, tiles)
-            size = f"{current.tile_width}x{current.tile_height}"
+            # The planned tiles, in bursts if the saved ones are: their state may hold pending results.
+            current = [
+                replace(plan, burst=max(plan.burst, min(saved.burst, 2)))
+                for plan, saved in zip(job.tiles, tiles, strict=True)
+            ]
+            size = f"{current[0].tile_width}x{current[0].tile_height}"
             reporter.notice(
-                f"to save memory, going on with tiles of {size}, {current.burst} frames at a time"
+                f"to save memory, going on with tiles of {size}, {current[0].burst} frames at a time"
             )
-        self._load_engine = load_engine or open_engine
-        self._job, self._on_notice = job, reporter.notice
-        self._model, self._overlap = job.model, job.overlap
-        self._size, self._visible_share = (job.plan.height, job.plan.width), job.geometry.visible_share
-        if job.model.second_pass is not None:
-            self._size = job.model.scale * tiles.height, job.model.scale * tiles.width
-            self._visible_share = FULL_FRAME
-        self._set_up(first_pass_tiles(tiles), first_pass_tiles(current), None)
-        self._second_pass: Upscaler | None = None
-        if (
-            isinstance(tiles, ChainedTilePlan)
-            and isinstance(current, ChainedTilePlan)
-            and tiles.second_pass
-            and current.second_pass
-        ):
-            self._second_pass = _SecondPass(self, tiles.second_pass, current.second_pass)
-
-    def _set_up(self, checkpoint_tiles: TilePlan, pass_tiles: TilePlan, engine: Engine | None) -> None:
-        self.checkpoint_tiles, self.pass_tiles = checkpoint_tiles, pass_tiles
-        self.engine = engine or self._open_engine(self._job.options.precision)
-        self._fp32_engine: Engine | None = None
-        self._reused_frames = 0
+        # The target's folder has space, and is not a tmpfs as often as the temporary one.
+        folder = Path(tempfile.gettempdir()) if job.plan.to_stdout else job.plan.target.parent
+        self.passes = [
+            PassUpscaler(each, saved, plan, folder, partial(self._engine, each.model), reporter.notice)
+            for each, saved, plan in zip(job.passes, tiles, current, strict=True)
+        ]
+        self.engine = self._engine(job.passes[0].model, job.options.precision)
 
     @property
-    def tiles(self) -> TilePlan:
-        """Current tile plan, of both passes if there are two."""
-        second = self._second_pass
-        return self.pass_tiles if second is None else chain_tiles(self.pass_tiles, second.pass_tiles)
+    def tiles(self) -> tuple[TilePlan, ...]:
+        """Current tile plans of the passes."""
+        return tuple(each.tiles for each in self.passes)
 
     @property
     def reused_frames(self) -> int:
         """Frames whose result was reused instead of computed, since their window had not changed."""
-        return self._reused_frames if self._second_pass is None else self._second_pass.reused_frames
+        return self.passes[-1].reused_frames
 
     def open_stream(self) -> Stream:
         """Open the stream of a new shot; it retries, see the module's description."""
-        stream = RetryingStream(self)
-        return stream if self._second_pass is None else ChainedStream(stream, self._second_pass.open_stream())
+        return ChainedStream([RetryingStream(each) for each in self.passes])
+
+    def _engine(self, model: ModelChoice, precision: str | None = None) -> Engine:
+        """Return the engine of a model, in the requested precision by default; load it at the first call."""
+        options, precision = self._options, precision or self._options.precision
+        key = model.checksum, precision
+        if key not in self._engines:
+            requested = {"device": options.device, "precision": precision, "engine": options.engine}
+            self._engines[key] = self._load_engine(model, **requested, on_notice=self._on_notice)
+        return self._engines[key]
+
+
+class PassUpscaler:
+    """One pass of a run: opens its streams, with tiles that shrink and a precision that rises after errors.
+
+    Args:
+        properties: of the pass.
+        checkpoint_tiles: tile plan that states were saved with.
+        tiles: tile plan to begin with.
+        folder: of temporary files.
+        load_engine: returns the engine in a precision, the requested one by default; loads it once.
+        on_notice: called with a line of text when tiles or precision change.
+
+    Attributes:
+        checkpoint_tiles: tile plan that states were saved with.
+        tiles: current tile plan.
+        reused_frames: number of results that were reused instead of computed.
+    """
+
+    def __init__(
+        self,
+        properties: Pass,
+        checkpoint_tiles: TilePlan,
+        tiles: TilePlan,
+        folder: Path,
+        load_engine: Callable[..., Engine],
+        on_notice: Callable[[str], None],
+    ) -> None:
+        self.checkpoint_tiles, self.tiles, self.reused_frames = checkpoint_tiles, tiles, 0
+        self._pass, self._folder = properties, folder
+        self._load_engine, self._on_notice = load_engine, on_notice
+        load_engine()  # a missing device or damaged file is an error before the first frame
 
     def build_stream(self, *, fp32: bool) -> Stream:
         """Return a stream that does not retry, with the current tiles; in fp32 or the requested precision."""
-        engine = self._open_fp32_engine() if fp32 else self.engine
-        plan, kind, tiles = self._job.plan, self._model.architecture.kind, self.pass_tiles
+        engine, tiles = self._load_engine("fp32" if fp32 else None), self.tiles
         if tiles.burst > 1:
-            # the target's folder has space, and is not a tmpfs as often as the temporary one
-            folder = Path(tempfile.gettempdir()) if plan.to_stdout else plan.target.parent
-            tiled = BurstTiledStream(engine.open, tiles, engine.scale, engine.lookahead, folder)
+            tiled: Stream = BurstTiledStream(engine.open, tiles, engine.scale, engine.lookahead, self._folder)
         else:
             tiled = TiledStream(engine.open, tiles, engine.scale)
-        resized = ResizingStream(tiled, *self._size, self._visible_share)
-        return reuse_static_frames(resized, kind, engine.lookahead + tiles.burst - 1, self._count_reused)
+        resized = ResizingStream(tiled, self._pass.height, self._pass.width, self._pass.visible_share)
+        kind, lookahead = self._pass.model.architecture.kind, engine.lookahead + tiles.burst - 1
+        return reuse_static_frames(resized, kind, lookahead, self._count_reused)
 
     def halve_tiles(self, error: OutOfMemoryError) -> None:
         """Halve the side of the tiles, until the end of the run.
@@ -137,20 +163,18 @@ class Upscaler:
         Raises:
             OutOfMemoryError: tiles cannot be smaller.
         """
-        before = self.pass_tiles
-        side = max(before.tile_height, before.tile_width) // 2
+        before = self.tiles
+        side = max(before.tile_height, before.tile_width)
         try:
-            smaller = plan_tiles(before.height, before.width, side, self._overlap)
-            self.pass_tiles = replace(smaller, burst=before.burst)
+            smaller = plan_tiles(before.height, before.width, side // 2, self._pass.overlap)
         except UsageError:
             raise error from None
-        if max(self.pass_tiles.tile_height, self.pass_tiles.tile_width) >= max(
-            before.tile_height, before.tile_width
-        ):
+        if max(smaller.tile_height, smaller.tile_width) >= side:
             raise error
+        self.tiles = replace(smaller, burst=before.burst)
         self._on_notice(
             f"not enough memory for tiles of {before.tile_width}x{before.tile_height}: going on with "
-            f"{self.pass_tiles.tile_width}x{self.pass_tiles.tile_height}"
+            f"{smaller.tile_width}x{smaller.tile_height}"
         )
 
     def fall_back_to_fp32(self, error: NonFiniteError) -> None:
@@ -162,51 +186,13 @@ class Upscaler:
         Raises:
             NonFiniteError: the engine is in fp32 already.
         """
-        if self.engine.precision == "fp32":
+        precision = self._load_engine().precision
+        if precision == "fp32":
             raise error
-        self._on_notice(
-            f"the network gave NaN or infinity in {self.engine.precision}: this shot goes on in fp32"
-        )
+        self._on_notice(f"the network gave NaN or infinity in {precision}: this shot goes on in fp32")
 
     def _count_reused(self) -> None:
-        self._reused_frames += 1
-
-    def _open_engine(self, precision: str) -> Engine:
-        options = self._job.options
-        requested = {"device": options.device, "precision": precision, "engine": options.engine}
-        return self._load_engine(self._model, **requested, on_notice=self._on_notice)
-
-    def _open_fp32_engine(self) -> Engine:
-        if self._fp32_engine is None:
-            self._fp32_engine = self._open_engine("fp32")
-        return self._fp32_engine
-
-
-class _SecondPass(Upscaler):
-    """The second pass of ``--chain``; shares the engine of the first if both run the same network."""
-
-    def __init__(self, first: Upscaler, checkpoint_tiles: TilePlan, pass_tiles: TilePlan) -> None:
-        job, second = first._job, first._model.second_pass
-        assert second is not None
-        self._load_engine, self._job, self._on_notice = first._load_engine, job, first._on_notice
-        self._second_pass = None
-        self._model, self._overlap = second, tile_overlap(second, job.options.overlap)
-        self._size, self._visible_share = (job.plan.height, job.plan.width), job.geometry.visible_share
-        same_engine = (second.weights, second.scale) == (first._model.weights, first._model.scale)
-        self._set_up(checkpoint_tiles, pass_tiles, first.engine if same_engine else None)
-
-
-def _lower_memory_tiles(planned: TilePlan, saved: TilePlan) -> TilePlan:
-    """Return the planned tiles, in bursts if the saved ones are: their state may hold pending results."""
-    tiles = replace(planned, burst=max(planned.burst, min(saved.burst, 2)))
-    if (
-        isinstance(tiles, ChainedTilePlan)
-        and isinstance(saved, ChainedTilePlan)
-        and tiles.second_pass
-        and saved.second_pass
-    ):
-        tiles = replace(tiles, second_pass=_lower_memory_tiles(tiles.second_pass, saved.second_pass))
-    return tiles
+        self.reused_frames += 1
 
 
 class RetryingStream:
@@ -215,10 +201,10 @@ class RetryingStream:
     Its state is that of the inner stream, and ``fp32``: whether the shot has fallen back to it.
     """
 
-    def __init__(self, upscaler: Upscaler) -> None:
+    def __init__(self, upscaler: PassUpscaler) -> None:
         self._upscaler = upscaler
         self._fp32 = False
-        self._tiles = upscaler.pass_tiles
+        self._tiles = upscaler.tiles
         self._stream: Stream | None = None
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
@@ -265,7 +251,7 @@ class RetryingStream:
     def _build_stream(self, state: Mapping[str, np.ndarray] | None, tiles: TilePlan) -> Stream:
         """Return a new stream in a state that was saved with ``tiles``; None: at the start of a shot."""
         while True:
-            self._tiles = self._upscaler.pass_tiles
+            self._tiles = self._upscaler.tiles
             try:
                 stream = self._upscaler.build_stream(fp32=self._fp32)
                 if state is not None:

@@ -1,0 +1,146 @@
+"""The passes of a job: one, or with ``--chain`` two, each with its own network and tiles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from vsrcli.errors import UsageError
+from vsrcli.frames.geometry import Geometry
+from vsrcli.frames.tiling import TilePlan
+from vsrcli.inference.selection import ModelChoice
+from vsrcli.inference.wrappers import FULL_FRAME
+from vsrcli.pipeline.memory import (
+    MemoryBudget,
+    MemoryEstimate,
+    Workload,
+    choose_tiles,
+    estimate_memory,
+    ffmpeg_bytes,
+)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass of all frames through a network.
+
+    Attributes:
+        model: network, weights and native scale.
+        tiles: tile plan, in pixels of the pass's input.
+        overlap: context of a tile on each side, in pixels of the pass's input.
+        height, width: of the pass's results; where that is no multiple of its input, they are resized.
+        visible_share: shares of width and height, around the centre, that are left when they are resized.
+    """
+
+    model: ModelChoice
+    tiles: TilePlan
+    overlap: int
+    height: int
+    width: int
+    visible_share: tuple[float, float] = FULL_FRAME
+
+
+def choose_passes(
+    models: Sequence[ModelChoice],
+    workload: Workload,
+    overlap: int | None,
+    budget: MemoryBudget,
+    side: int | None,
+    *,
+    auto: bool,
+    visible_share: tuple[float, float],
+) -> tuple[Pass, ...]:
+    """Return passes with the tile plans of lowest cost within a memory budget.
+
+    Args:
+        models: of the passes.
+        workload: from the input of the first to the output of the last.
+        overlap: the requested context, in input pixels of each pass; None: the receptive field.
+        budget: memory limits; each pass gets what those before it leave.
+        side, auto: see :func:`~vsrcli.pipeline.memory.choose_tiles`; the same for all passes.
+        visible_share: of the last pass.
+
+    Raises:
+        UsageError: see ``choose_tiles``.
+    """
+    passes: list[Pass] = []
+    host_bytes, network_bytes = ffmpeg_bytes(workload)[0], 0  # of what runs beside a pass
+    remaining = budget
+    for model, each in zip(models, _pass_workloads(models, workload), strict=True):
+        context = model.architecture.radius() if overlap is None else overlap
+        try:
+            tiles = choose_tiles(model.architecture, each, context, remaining, side, auto=auto)
+        except UsageError as error:
+            if not passes:
+                raise
+            raise UsageError(f"second pass of --chain, after what the first takes: {error}") from error
+        passes.append(Pass(model, tiles, context, each.output_height, each.output_width))
+        used = estimate_memory(model.architecture, each, tiles)
+        host_bytes += used.total - used.program
+        network_bytes += used.network
+        remaining = replace(
+            budget,
+            host=max(budget.host - host_bytes, 0),
+            gpu=None if budget.gpu is None else max(budget.gpu - network_bytes, 0),
+        )
+    return (*passes[:-1], replace(passes[-1], visible_share=visible_share))
+
+
+def estimate_passes(passes: Sequence[Pass], workload: Workload) -> MemoryEstimate:
+    """Return the estimated peak memory of all passes; all networks stay loaded.
+
+    Args:
+        passes: with their tiles.
+        workload: from the input of the first to the output of the last.
+    """
+    workloads = _pass_workloads([each.model for each in passes], workload)
+    estimates = [
+        estimate_memory(each.model.architecture, of_pass, each.tiles)
+        for each, of_pass in zip(passes, workloads, strict=True)
+    ]
+    return MemoryEstimate(
+        program=estimates[0].program,
+        tile=sum(each.tile for each in estimates),
+        state=sum(each.state for each in estimates),
+        frames=sum(each.frames for each in estimates),
+        ffmpeg=ffmpeg_bytes(workload)[0],
+        background_closing=sum(each.background_closing for each in estimates),
+    )
+
+
+def multiply_adds(passes: Iterable[Pass]) -> int:
+    """Return the multiply-adds of all passes per input pixel of a frame; 0 for interpolation."""
+    result, pixels = 0, 1
+    for model in (each.model for each in passes):
+        result += pixels * model.architecture.multiply_adds(model.scale)
+        pixels *= model.scale**2
+    return result
+
+
+def scale_notices(passes: Sequence[Pass], geometry: Geometry) -> Iterator[str]:
+    """Yield notices about how the output size is reached: two passes, or resampling beyond the network."""
+    scales = [each.model.scale for each in passes]
+    reached = math.prod(scales)
+    if len(passes) > 1:
+        once = multiply_adds(passes[:1])
+        cost = f" and costs {multiply_adds(passes) / once:.3g} times one pass" if once else ""
+        yield f"two passes, {' and '.join(f'x{scale}' for scale in scales)}{cost}"
+    if reached < geometry.factor:
+        remedy = "" if len(passes) > 1 else "; --chain upscales twice, which is slow"
+        yield (
+            f"{passes[0].model.name} reaches x{reached}; from there to x{float(geometry.factor):.4g} frames "
+            f"are only resampled{remedy}"
+        )
+
+
+def _pass_workloads(models: Sequence[ModelChoice], workload: Workload) -> list[Workload]:
+    """Return the workload of each pass; with several, the encoder belongs to none of them."""
+    height, width, workloads = workload.height, workload.width, []
+    for model in models:
+        results = {"output_height": model.scale * height, "output_width": model.scale * width}
+        each = replace(workload, height=height, width=width, scale=model.scale, **results)
+        workloads.append(each if len(models) == 1 else replace(each, encoder=None))
+        height, width = each.output_height, each.output_width
+    size = {"output_height": workload.output_height, "output_width": workload.output_width}
+    return [*workloads[:-1], replace(workloads[-1], **size)]
