@@ -22,7 +22,7 @@ from vsrcli.evaluate.clips import find_clips
 from vsrcli.evaluate.metrics import psnr_y
 from vsrcli.evaluate.protocol import Protocol, prepare_clip
 from vsrcli.evaluate.results import CROP, SKIP_ENDS
-from vsrcli.inference.selection import choose_model, open_engine
+from vsrcli.inference.selection import choose_models, open_engine
 
 FLIPS = ((1, 1), (1, -1), (-1, 1), (-1, -1))  # strides of rows and columns
 
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--model", default="duf-r-s")
     parser.add_argument("--frames", type=int, default=16)
     options = parser.parse_args()
-    engine = open_engine(choose_model(options.model, Fraction(4)))
+    engine = open_engine(choose_models(options.model, Fraction(4))[0])
     for crf in (None, 23):
         gains = []
         for file in find_clips(options.clips):

@@ -29,7 +29,7 @@ from vsrcli.evaluate.clips import read_frames
 from vsrcli.evaluate.metrics import psnr_y
 from vsrcli.frames.pixels import to_float, to_integer
 from vsrcli.frames.resample import resize
-from vsrcli.inference.selection import choose_model, open_engine
+from vsrcli.inference.selection import choose_models, open_engine
 from vsrcli.inference.types import Engine
 
 SCALES = (2, 3, 6)
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--time", action="store_true")
     parser.add_argument("--turns", type=int, default=5)
     options = parser.parse_args()
-    engine = open_engine(choose_model(options.model, Fraction(4)), device="cpu")
+    engine = open_engine(choose_models(options.model, Fraction(4))[0], device="cpu")
     print(engine.description)
     if options.time:
         measure_share(engine, options.turns)
