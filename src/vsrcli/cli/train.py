@@ -24,6 +24,7 @@ _DEFAULT = TrainConfig()
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _EXISTING = click.Path(path_type=Path, exists=True, file_okay=False)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+_START_SECONDS = 4.0  # that a stop may take before the first step, when there is nothing to save
 
 
 def _config_option(group: OptionGroup, flag: str, value_type: Any, text: str) -> Any:
@@ -191,7 +192,7 @@ def train(
         check_no_leakage(footage, find_footage(validation_folder))
     configure_malloc()
     preset = PRESETS[config.degradation]
-    with catch_signals() as cancel:
+    with catch_signals(force_exit_after=_START_SECONDS) as cancel:
         with make_progress(stderr_console(), "files", quiet=quiet) as progress:
             if not quiet:
                 progress.print_line(f"{folder}: {_counts(footage)}")
