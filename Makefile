@@ -5,9 +5,9 @@ BIN = $(dir $(PYTHON))
 setup:      ## a virtual environment with everything for development
 	python3 -m venv .venv && $(PYTHON) -m pip install -q -e '.[dev]'
 test:       ## the short suite
-	$(PYTHON) -m pytest -q
-torture:    ## the long form of tests/torture: fifty kills, damaged files, random films; an hour
-	$(PYTHON) -m pytest -q -m slow tests/torture
+	$(PYTHON) -m pytest -q -n 2
+torture:    ## what the short suite leaves out: fifty kills, damaged files, random films, all weights; half an hour
+	$(PYTHON) -m pytest -q -m slow
 lint:       ## style, formatting, the order of layers, the container's recipe and the workflow
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 	NO_COLOR=1 $(BIN)lint-imports --no-cache

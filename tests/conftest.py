@@ -15,9 +15,28 @@ import pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``pytest -m slow --slow-part 20000/10``: a tenth of the slow tests; 20001: another one."""
+    parser.addoption("--slow-part", metavar="N/M", help="run only the Nth (modulo M) of M parts")
+
+
+@pytest.hookimpl(trylast=True)  # after -m and -k
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Choose the part that ``--slow-part`` names: every Mth test."""
+    if part := config.getoption("--slow-part"):
+        number, count = map(int, part.split("/"))
+        chosen = items[number % count :: count]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    """Store OpenVINO graphs next to pytest's own cache, not in the user's."""
+    """Store OpenVINO graphs next to pytest's own cache, not in the user's; compute on one thread.
+
+    Where all cores are busy, threads of one process wait for each other; tiny networks gain nothing by them.
+    """
     os.environ["VSR_CACHE"] = str(config.rootpath / ".pytest_cache" / "vsr")
+    os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 
 
 @pytest.hookimpl(wrapper=True)

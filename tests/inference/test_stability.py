@@ -35,7 +35,13 @@ NETWORKS: dict[str, Callable[[], duf_r.DufR]] = {
 }
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+SHORT = ("random", "duf-r-xs-x2-video.weights.h5")  # of the short suite
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=() if name in SHORT else pytest.mark.slow) for name in NETWORKS],
+)
 def network(request: pytest.FixtureRequest) -> CompiledRecurrentModel:
     return compile_recurrent(KerasBackend(NETWORKS[request.param]()), HEIGHT, WIDTH)
 

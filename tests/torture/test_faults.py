@@ -126,8 +126,11 @@ def test_killed_ffmpegs(video: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pyte
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_many_killed_ffmpegs(video: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch) -> None:
-    kill_random_ffmpegs(video, tmp_path, vsr, monkeypatch, rounds=60, seed=2)
+@pytest.mark.parametrize("seed", range(10, 14))
+def test_many_killed_ffmpegs(
+    seed: int, video: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_random_ffmpegs(video, tmp_path, vsr, monkeypatch, rounds=15, seed=seed)
 
 
 def test_killed_concatenation(video: Path, tmp_path: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,11 +194,12 @@ def test_damaged_sources(suffix: str, video: Path, tmp_path: Path, vsr: Vsr) -> 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(10, 14))
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
-def test_many_damaged_sources(suffix: str, video: Path, tmp_path: Path, vsr: Vsr) -> None:
+def test_many_damaged_sources(suffix: str, seed: int, video: Path, tmp_path: Path, vsr: Vsr) -> None:
     source = tmp_path / f"video{suffix}"
     media.run_ffmpeg("-i", video, "-c", "copy", source)
-    run_damaged_copies(source, tmp_path, vsr, rounds=40, seed=4)
+    run_damaged_copies(source, tmp_path, vsr, rounds=10, seed=seed)
 
 
 def test_terminal_hangup(tmp_path: Path) -> None:
