@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import av
 import numpy as np
@@ -21,7 +21,7 @@ from PIL import Image
 
 import media_samples as media
 from terminal import Outcome, spawn
-from vsrcli.compare.writers import atomic_output
+from vsrcli.compare.writers import write_target
 from vsrcli.errors import OutputError
 from vsrcli.evaluate.metrics import psnr_y
 from vsrcli.media.decoder import Decoder
@@ -272,9 +272,11 @@ def test_an_unfinished_file_is_removed(tmp_path: Path) -> None:
     target = tmp_path / "page.html"
 
     def broken(error: Exception) -> None:
-        with atomic_output(target, overwrite=False) as part:
-            part.write_text("half")
+        def write(file: IO[bytes]) -> None:
+            file.write(b"half")
             raise error
+
+        write_target(target, write, overwrite=False)
 
     with pytest.raises(OutputError, match="No space left"):
         broken(OSError(errno.ENOSPC, "No space left on device"))

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vsrcli.errors import OutputError
-from vsrcli.system.files import WorkDir, workdir_for
+from vsrcli.errors import EncodeError, OutputError
+from vsrcli.system import files
+from vsrcli.system.files import WorkDir, temporary_folder, temporary_name, workdir_for
 
 
 def test_files_are_replaced_atomically(tmp_path: Path) -> None:
@@ -43,3 +44,25 @@ def test_workdir_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / ".out.mp4.vsr").write_text("not a folder")
     with pytest.raises(OutputError, match=r"\.out\.mp4\.vsr cannot be written"):
         WorkDir(tmp_path / "out.mp4").open()
+
+
+def test_temporary_files_are_removed_when_the_program_leaves_at_once(tmp_path: Path) -> None:
+    part = temporary_name(tmp_path / "out.mp4")
+    part.write_text("half")
+    with temporary_folder(parent=tmp_path) as folder:
+        (folder / "chapters.txt").touch()
+        files.atomic_write(tmp_path / "done.json", lambda file: file.write(b"{}"))
+        files.remove_temporary_files()
+        assert [path.name for path in tmp_path.iterdir()] == ["done.json"]
+
+
+def test_atomic_write_follows_links_and_writes_to_devices(tmp_path: Path) -> None:
+    link, file = tmp_path / "link", tmp_path / "file"
+    link.symlink_to(file)
+    files.atomic_write(link, lambda file: file.write(b"new"))
+    files.atomic_write(Path(os.devnull), lambda file: file.write(b"text"))
+    assert link.is_symlink()
+    assert file.read_bytes() == b"new"
+    with pytest.raises(EncodeError, match="has come into being meanwhile"):
+        files.atomic_write(link, lambda file: file.write(b"newer"), overwrite=False)
+    assert sorted(tmp_path.iterdir()) == [file, link]

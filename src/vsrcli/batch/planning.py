@@ -5,10 +5,8 @@ Videos that are finished are skipped, those that cannot be read or written fail,
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from vsrcli.batch.discovery import Task
 from vsrcli.batch.ledger import Ledger
@@ -17,6 +15,7 @@ from vsrcli.errors import OutputError, SignalInterruptError, UsageError, VsrErro
 from vsrcli.pipeline.job import Job, prepare_job
 from vsrcli.pipeline.memory import FREE_MEMORY_SHARE
 from vsrcli.pipeline.options import Options
+from vsrcli.system.files import temporary_folder
 from vsrcli.system.resources import available_gpu_memory, available_host_memory
 from vsrcli.system.text import format_bytes
 
@@ -82,8 +81,8 @@ def prepare_in_scratch(task: Task, options: Options) -> Job:
     """
     if task.target.parent.exists():
         return prepare_job(task.source, task.target, options)
-    with tempfile.TemporaryDirectory(prefix="vsr-batch-") as scratch:
-        job = prepare_job(task.source, Path(scratch) / task.target.name, options)
+    with temporary_folder("vsr-batch-") as scratch:
+        job = prepare_job(task.source, scratch / task.target.name, options)
     return replace(job, plan=replace(job.plan, target=task.target))
 
 

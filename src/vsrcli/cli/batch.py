@@ -34,7 +34,7 @@ from vsrcli.errors import OutputError, SignalInterruptError, UsageError
 from vsrcli.images.naming import is_image_name
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.pipeline.options import Options
-from vsrcli.system.files import resolve_target
+from vsrcli.system.files import atomic_write
 from vsrcli.system.signals import CancelToken, catch_signals
 from vsrcli.system.text import format_duration
 
@@ -378,13 +378,7 @@ def write_document(document: dict[str, Any], destination: str) -> None:
         return
     path = Path(destination)
     try:
-        if path.exists() and not path.is_file():  # the superuser would replace /dev/null by a file
-            path.write_text(text, encoding="utf-8")
-            return
-        file = resolve_target(path)
-        partial = file.with_name(f".{file.name}.part")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(file)
+        atomic_write(path, lambda file: file.write(text.encode()))
     except OSError as error:
         raise OutputError(f"{path} cannot be written ({error.strerror}); choose another --json") from error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from vsrcli.cli.upscale_options import engine_options, memory_options, network_o
 from vsrcli.errors import UsageError
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.pipeline.options import Options
+from vsrcli.system.files import temporary_folder
 from vsrcli.system.signals import catch_signals
 
 if TYPE_CHECKING:
@@ -127,11 +127,10 @@ def bench(
         if not quiet:
             click.echo(f"measuring: {text}", err=True)
 
-    with catch_signals() as cancel, tempfile.TemporaryDirectory(prefix="vsr-bench-") as name:
+    with catch_signals() as cancel, temporary_folder("vsr-bench-") as folder:
         from vsrcli.bench.benchmark import measure
         from vsrcli.bench.peak_memory import generate_test_clip
 
-        folder = Path(name)
         if source is None:
             width, height = size or (426, 240)
             source = generate_test_clip(folder / "generated.mp4", width, height, count, rate=_GENERATED_FPS)

@@ -18,6 +18,7 @@ from vsrcli.evaluate.models import EvaluatedModel
 from vsrcli.evaluate.results import Evaluation, card_scores
 from vsrcli.models.architectures import DEFAULT_MODEL
 from vsrcli.models.weights import SUFFIX
+from vsrcli.system.files import atomic_write
 
 if TYPE_CHECKING:
     from vsrcli.evaluate.benchmark import StillFrames
@@ -259,7 +260,7 @@ def write(path: Path, text: str) -> None:
         OutputError: the file cannot be written.
     """
     try:
-        path.write_text(text, encoding="utf-8")
+        atomic_write(path, lambda file: file.write(text.encode()))
     except OSError as error:
         raise OutputError(f"cannot write the figures to {str(path)!r}: {error}; name another file") from error
 
@@ -288,9 +289,7 @@ def write_card(model: EvaluatedModel, reports: list[Evaluation]) -> None:
     weights = model.choice.weights
     assert weights is not None
     content = {**weights.card, "measured": card_scores(reports)}
-    partial = weights.card_path.with_suffix(".part")
-    write(partial, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    partial.replace(weights.card_path)
+    write(weights.card_path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def _resolve_degradation(degrade: str | None, protocol: str | None) -> str | None:

@@ -28,7 +28,7 @@ from vsrcli._version import __version__
 from vsrcli.compare.inputs import ComparedVideo, Comparison
 from vsrcli.compare.scoring import PROTOCOL, VMAF_PROTOCOL, Metric, ScoreSeries
 from vsrcli.compare.snapshots import SnapshotSet
-from vsrcli.compare.writers import atomic_output
+from vsrcli.compare.writers import write_target
 from vsrcli.evaluate.crops import DetailCrop
 from vsrcli.system.text import format_timestamp
 
@@ -62,8 +62,7 @@ def write_page(
         OutputError: it cannot be written.
     """
     content = render_page(comparison, snapshots, crop).encode("utf-8")
-    with atomic_output(target, overwrite=overwrite) as part:
-        part.write_bytes(content)
+    write_target(target, lambda file: file.write(content), overwrite=overwrite)
     return len(content)
 
 

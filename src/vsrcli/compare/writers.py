@@ -5,13 +5,13 @@ A video has the times and audio of the first compared video, and the frames of a
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import IO
 
 from PIL import Image
 
@@ -26,7 +26,7 @@ from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.preferences import plan_with_preferences
 from vsrcli.media.types import Frame
-from vsrcli.system.files import publish_file, resolve_target, temporary_name
+from vsrcli.system.files import atomic_write, resolve_target
 
 
 def check_target(target: Path, sources: Sequence[Path], *, overwrite: bool) -> None:
@@ -170,29 +170,22 @@ def write_image(
             f"reference: {titles[-1]}",
         ]
     canvas = layout.compose(aligned.images[: layout.count], titles[: layout.count], Fraction(0))
-    with atomic_output(target, overwrite=overwrite) as part:
-        Image.fromarray(canvas).save(part, format="PNG", optimize=True)
+    image = Image.fromarray(canvas)
+    write_target(target, lambda file: image.save(file, format="PNG", optimize=True), overwrite=overwrite)
 
 
-@contextlib.contextmanager
-def atomic_output(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield a temporary path that is renamed to ``target`` after the block, or removed if the block fails.
+def write_target(target: Path, write: Callable[[IO[bytes]], object], *, overwrite: bool) -> None:
+    """Write a file atomically.
 
     Raises:
         OutputError: the file cannot be written, or the target was created meanwhile.
     """
-    part = temporary_name(target)
     try:
-        try:
-            yield part
-        except OSError as error:
-            raise OutputError(
-                f"{target} cannot be written ({error.strerror or error}); free some space or choose another"
-            ) from error
-        publish_file(part, target, overwrite=overwrite)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
+        atomic_write(target, write, overwrite=overwrite)
+    except OSError as error:
+        raise OutputError(
+            f"{target} cannot be written ({error.strerror or error}); free some space or choose another"
+        ) from error
 
 
 def _with_pixels(aligned: AlignedFrames, pixels: object) -> Frame:

@@ -9,7 +9,6 @@ as if over black.
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -26,7 +25,7 @@ from vsrcli.images.reader import Image, read_image
 from vsrcli.media.encoder import AtomicWriter
 from vsrcli.media.segments import SegmentFile
 from vsrcli.media.types import Frame, Source
-from vsrcli.system.files import publish_file, temporary_name
+from vsrcli.system.files import publish_file, remove_temporary, temporary_name
 from vsrcli.system.threads import BackgroundWriter, queue_depth
 
 _MAX_HALF_FLOAT = 65504.0  # of half floats
@@ -138,8 +137,7 @@ class ImageWriter(AtomicWriter):
         if self._pending is not None:
             self._pending.discard()
         if self._temporary_path is not None:
-            with contextlib.suppress(OSError):
-                self._temporary_path.unlink()
+            remove_temporary(self._temporary_path)
 
     def _write_image(self, item: tuple[Frame, int]) -> None:
         """Encode and write one frame; ``item`` is the frame and its index in the output."""

@@ -12,9 +12,10 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from vsrcli.system.files import temporary_folder
 
 CACHE_ENV = "VSR_CACHE"
 _MANIFEST = "manifest.json"
@@ -79,9 +80,9 @@ class GraphCache:
 
     def _build(self, entry: Path, build: Callable[[Path], None]) -> Files:
         """Build an entry and store it if possible; return its files."""
-        with tempfile.TemporaryDirectory(prefix="vsr-") as folder:
-            build(Path(folder))
-            files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+        with temporary_folder() as folder:
+            build(folder)
+            files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
         try:
             self._store(entry, files)
         except OSError as error:
@@ -94,8 +95,7 @@ class GraphCache:
     def _store(self, entry: Path, files: Files) -> None:
         """Write an entry; of two processes at once, the first one's stays."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=self.folder))
-        try:
+        with temporary_folder(_UNFINISHED, self.folder) as unfinished:
             for name, content in files.items():
                 (unfinished / name).write_bytes(content)
             manifest = {name: _sha256(content) for name, content in files.items()}
@@ -107,8 +107,6 @@ class GraphCache:
             except OSError:
                 if not entry.exists():  # else another process was first
                     raise
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
         self._prune()
 
     def _prune(self) -> None:

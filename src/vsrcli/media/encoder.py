@@ -6,8 +6,6 @@ Frames go to ffmpeg as raw video in NUT, which carries their presentation times 
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +20,7 @@ from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.process import FFmpegProcess, is_damage_message
 from vsrcli.media.safety import open_output_file
 from vsrcli.media.types import Frame, Source
-from vsrcli.system.files import publish_file, temporary_name
+from vsrcli.system.files import create_temporary_folder, publish_file, remove_temporary, temporary_name
 from vsrcli.system.threads import BackgroundWriter, queue_depth
 
 
@@ -61,7 +59,7 @@ class FFmpegWriter(AtomicWriter):
 
     def __enter__(self) -> Self:
         try:
-            self._scratch = Path(tempfile.mkdtemp(prefix="vsr-"))
+            self._scratch = create_temporary_folder()
             self._process = self._start_ffmpeg(self._scratch)
         except BaseException:
             self._discard()
@@ -81,7 +79,7 @@ class FFmpegWriter(AtomicWriter):
         if self._process is not None:
             self._process.kill()
         if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            remove_temporary(self._scratch)
 
 
 _PIXEL_FORMATS = {  # by dtype and whether there is alpha
@@ -302,8 +300,7 @@ class VideoEncoder(FFmpegWriter):
             with contextlib.suppress(Exception):  # the pipe is closed already
                 self._pipe_container.close()
             self._pipe_container = None
-        with contextlib.suppress(OSError):
-            self._part_file.unlink()
+        remove_temporary(self._part_file)
         super()._discard()
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import sys
 import tempfile
 import threading
@@ -32,7 +31,7 @@ from vsrcli.media.probe import probe
 from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.types import Frame, Source
 from vsrcli.media.y4m import MAGIC, STDIO, Y4mHeader, Y4mReader
-from vsrcli.system.files import resolve_target
+from vsrcli.system.files import create_temporary_folder, remove_temporary, resolve_target
 from vsrcli.system.signals import wait_until_readable
 
 PROBE_BYTES = 1 << 24
@@ -146,7 +145,7 @@ class StdinInput:
     def cleanup(self) -> None:
         """Remove the temporary copy. Safe to call at any time, any number of times."""
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            remove_temporary(self._folder)
 
     def open_reader(self) -> VideoReader:
         """Read the beginning of stdin, or all of it, and describe the video. Call once.
@@ -245,9 +244,7 @@ class StdinInput:
         """Open a temporary file in a new folder, in ``folder`` or the one for temporary files."""
         location, size = folder or Path(tempfile.gettempdir()), 0
         try:
-            self._folder = Path(
-                tempfile.mkdtemp(prefix=".vsr-stdin-" if folder else "vsr-stdin-", dir=folder)
-            )
+            self._folder = create_temporary_folder(".vsr-stdin-" if folder else "vsr-stdin-", folder)
             with (self._folder / _NAME).open("wb") as file:
                 try:
                     yield file

@@ -6,7 +6,6 @@ import contextlib
 import tempfile
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.safety import open_output_file
 from vsrcli.media.segments import SegmentConcatenator, SegmentEncoder
 from vsrcli.media.types import Frame, Source
+from vsrcli.system.files import temporary_folder
 
 _FRAME_COUNT = 3
 _DEFAULT_FRAME_RATE = Fraction(25)
@@ -40,8 +40,8 @@ def trial_encode(plan: OutputPlan, source: Source, *, segmented: bool = False, f
     grey = np.full((plan.height, plan.width, 3), np.iinfo(dtype).max // 2, dtype)
     alpha = grey[..., 0] if plan.alpha else None
     try:
-        with tempfile.TemporaryDirectory(prefix="vsr-") as folder:
-            trial_plan = replace(plan, target=Path(folder) / f"trial{plan.target.suffix}")
+        with temporary_folder() as folder:
+            trial_plan = replace(plan, target=folder / f"trial{plan.target.suffix}")
             frames = [Frame(grey, pts, source.video.time_base, alpha) for pts in _trial_pts(plan, source)]
             if segmented:
                 _trial_segments(trial_plan, source, frames, ffmpeg)

@@ -1,4 +1,4 @@
-"""Atomic files, and the workdir: the hidden folder next to a target that holds its segments.
+"""Atomic files, temporary ones, and the workdir: the hidden folder next to a target that holds its segments.
 
 A file is written under a temporary name in the same folder and renamed when it is complete, so no incomplete
 file ever has the final name.
@@ -12,9 +12,10 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from vsrcli.errors import EncodeError, OutputError
 from vsrcli.system.locks import FileLock, LockHeldError
@@ -22,6 +23,110 @@ from vsrcli.system.locks import FileLock, LockHeldError
 _MAX_NAME_BYTES = 200  # of a target's name in that of its workdir; file systems allow 255
 _LOCK_NAME = "lock"
 _SAMPLE_BYTES, _SAMPLE_COUNT = 2**16, 16  # blocks of a file that are hashed
+_temporary_paths: set[Path] = set()  # of this process, while they exist
+
+
+def remove_temporary_files() -> None:
+    """Remove all temporary files and folders that exist now, for a process that leaves without cleanup."""
+    for path in list(_temporary_paths):
+        remove_temporary(path)
+
+
+def temporary_name(target: Path) -> Path:
+    """Return a hidden name in the target's folder, unique to this run, short enough for every file system.
+
+    It counts as a temporary file until :func:`remove_temporary`.
+    """
+    file = resolve_target(target)
+    stem = os.fsencode(file.stem)[:120].decode("utf-8", "ignore")
+    path = file.parent / f".{stem}.{secrets.token_hex(4)}.part{target.suffix}"
+    _temporary_paths.add(path)
+    return path
+
+
+def create_temporary_folder(prefix: str = "vsr-", parent: Path | None = None) -> Path:
+    """Create a temporary folder in ``parent``, or where temporary files belong; see :func:`remove_temporary`.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    _temporary_paths.add(path)
+    return path
+
+
+def remove_temporary(path: Path) -> None:
+    """Remove a temporary file or folder, unless it has been renamed meanwhile. Can be called repeatedly."""
+    shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        path.unlink()
+    _temporary_paths.discard(path)
+
+
+@contextlib.contextmanager
+def temporary_folder(prefix: str = "vsr-", parent: Path | None = None) -> Iterator[Path]:
+    """Create a folder, see :func:`create_temporary_folder`, and remove it after the block."""
+    path = create_temporary_folder(prefix, parent)
+    try:
+        yield path
+    finally:
+        remove_temporary(path)
+
+
+def atomic_write(
+    path: Path, write: Callable[[IO[bytes]], object], *, overwrite: bool = True, fsync: bool = True
+) -> None:
+    """Write a file under a temporary name, then rename it; write directly to an existing pipe or device.
+
+    Of a symbolic link, the destination is replaced.
+
+    Args:
+        path: of the file.
+        write: writes the content to an open file.
+        overwrite: whether an existing file may be replaced.
+        fsync: wait until the file and its name are on disk, so that it survives a power failure.
+
+    Raises:
+        EncodeError: the file exists by now and ``overwrite`` is false.
+        OSError: it cannot be written; an existing file is unchanged.
+    """
+    if path.exists() and not path.is_file():  # the superuser would replace /dev/null by a file
+        with path.open("wb") as file:
+            write(file)
+        return
+    part = temporary_name(path)
+    try:
+        with part.open("wb") as file:
+            write(file)
+        _rename(part, path, overwrite=overwrite, fsync=fsync)
+    finally:
+        remove_temporary(part)
+
+
+def publish_file(part: Path, target: Path, *, overwrite: bool) -> None:
+    """Rename a complete file to its final name, durably.
+
+    Raises:
+        EncodeError: the target exists by now and ``overwrite`` is false, or it cannot be written.
+    """
+    try:
+        _rename(part, target, overwrite=overwrite, fsync=True)
+    except OSError as error:
+        raise EncodeError(
+            f"{target} cannot be written ({error.strerror}): make room or check the folder, and run it again"
+        ) from error
+
+
+def _rename(part: Path, target: Path, *, overwrite: bool, fsync: bool) -> None:
+    file = resolve_target(target)
+    if fsync:
+        fsync_path(part)
+    if not overwrite and os.path.lexists(target):
+        raise EncodeError(f"{target} has come into being meanwhile; use --overwrite to replace it")
+    part.replace(file)
+    if fsync:
+        with contextlib.suppress(OSError):  # some file systems cannot sync a folder
+            fsync_path(file.parent)
 
 
 def resolve_target(target: Path) -> Path:
@@ -38,33 +143,6 @@ def resolve_target(target: Path) -> Path:
     return file
 
 
-def temporary_name(target: Path) -> Path:
-    """Return a hidden name in the target's folder, unique to this run, short enough for every file system."""
-    file = resolve_target(target)
-    stem = os.fsencode(file.stem)[:120].decode("utf-8", "ignore")
-    return file.parent / f".{stem}.{secrets.token_hex(4)}.part{target.suffix}"
-
-
-def publish_file(part: Path, target: Path, *, overwrite: bool) -> None:
-    """Rename a complete file to its final name, durably.
-
-    Raises:
-        EncodeError: the target exists by now and ``overwrite`` is false, or it cannot be written.
-    """
-    file = resolve_target(target)
-    try:
-        fsync_path(part)
-        if not overwrite and (target.exists() or target.is_symlink()):
-            raise EncodeError(f"{target} has come into being meanwhile; use --overwrite to replace it")
-        part.replace(file)
-        with contextlib.suppress(OSError):  # some file systems cannot sync a folder
-            fsync_path(file.parent)
-    except OSError as error:
-        raise EncodeError(
-            f"{target} cannot be written ({error.strerror}): make room or check the folder, and run it again"
-        ) from error
-
-
 def fsync_path(path: Path) -> None:
     """Wait until a file, or a folder's list of files, is on disk."""
     handle = os.open(path, os.O_RDONLY)
@@ -79,8 +157,6 @@ def workdir_for(target: Path) -> Path:
     file = resolve_target(target)
     name = file.name
     if len(os.fsencode(name)) > _MAX_NAME_BYTES:
-        import hashlib
-
         digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
         name = f"{os.fsencode(name)[: _MAX_NAME_BYTES - 17].decode('utf-8', 'ignore')}.{digest}"
     return file.with_name(f".{name}.vsr")
@@ -123,7 +199,7 @@ class WorkDir:
                     f"{self.path} cannot be written ({error.strerror}); remove it or choose another target"
                 ) from error
 
-    def write(self, name: str, fill: Callable[[IO[bytes]], Any]) -> None:
+    def write(self, name: str, fill: Callable[[IO[bytes]], object]) -> None:
         """Write or replace a file atomically and durably.
 
         Args:
@@ -133,15 +209,8 @@ class WorkDir:
         Raises:
             OutputError: the disk is full or broken; an existing file is unchanged.
         """
-        part = self.path / f"{name}.part"
         try:
-            with part.open("wb") as file:
-                fill(file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self.path / name)
-            with contextlib.suppress(OSError):  # some file systems cannot sync a folder
-                fsync_path(self.path)
+            atomic_write(self.path / name, fill)
         except OSError as error:
             raise OutputError(
                 f"{self.path / name} cannot be written ({error.strerror}); free some space and run the same "

@@ -215,7 +215,7 @@ def exit_immediately(signum: int) -> None:
             with contextlib.suppress(psutil.Error):
                 child.kill()
     with contextlib.suppress(Exception):
-        getattr(files, "remove_temporary_files", lambda: None)()
+        files.remove_temporary_files()
     os._exit(128 + signum)
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from vsrcli.degradations import PRESETS
 from vsrcli.errors import DataError
 from vsrcli.models.weights import SUFFIX, file_sha256, load_model, read_weights
+from vsrcli.system.files import atomic_write
 from vsrcli.train.config import StepReport, TrainConfig
 
 # Layers whose bias encodes the position of each sub-pixel, see interpolating_bias.
@@ -34,8 +35,7 @@ def save_checkpoint(path: Path, model: keras.Model, optimizer: Any, state: Mappi
     """Write weights, optimizer variables (moments, step) and ``state`` atomically.
 
     Args:
-        path: ``.npz`` file. A partial file is renamed to it, so that a killed process leaves the previous
-            checkpoint.
+        path: ``.npz`` file. A killed process leaves the previous one.
         model, optimizer: both built.
         state: serializable as JSON: step, seed, configuration. Batches depend on (seed, step) alone, so these
             two are the random state.
@@ -43,10 +43,7 @@ def save_checkpoint(path: Path, model: keras.Model, optimizer: Any, state: Mappi
     arrays = {f"model{i:04}": np.asarray(v) for i, v in enumerate(model.get_weights())}
     arrays |= {f"optimizer{i:04}": _to_numpy(v) for i, v in enumerate(optimizer.variables)}
     arrays["state"] = np.frombuffer(json.dumps(dict(state)).encode(), np.uint8)
-    partial = path.with_name(path.name + ".part")
-    with partial.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-    partial.replace(path)
+    atomic_write(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from PIL import Image
 from vsrcli.degradations import Degradation, degrade
 from vsrcli.errors import DataError
 from vsrcli.models.weights import file_sha256
+from vsrcli.system.files import atomic_write
 from vsrcli.system.text import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
 from vsrcli.train.synthesis import HEIGHT, WIDTH, camera_move, defocused, motion_blurred, static_camera
 
@@ -217,10 +218,8 @@ def _check_names(footage: Footage) -> None:
 def _load_or_create(path: Path, create: Callable[[], np.ndarray]) -> np.ndarray:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".part")
-        with partial.open("wb") as file:
-            np.save(file, create())
-        partial.replace(path)
+        array = create()
+        atomic_write(path, lambda file: np.save(file, array), fsync=False)
     return np.load(path, mmap_mode="r")
 
 
