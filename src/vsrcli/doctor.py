@@ -29,33 +29,18 @@ from vsrcli.media.ffmpeg import encoder_works, find_ffmpeg
 from vsrcli.system.text import format_bytes
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
-
-
 SELF_TEST_SIDE, SELF_TEST_FRAMES = 32, 10
-
-
 SOFTWARE_ENCODERS = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores_ks")
-
 HARDWARE_ENCODERS = tuple(
     f"{codec}_{maker}"
     for maker in ("nvenc", "qsv", "amf", "vaapi", "videotoolbox")
     for codec in ("h264", "hevc", "av1")
 )
-
-
 _MIN_PYTHON = (3, 11)
-
 _REQUIRED_PACKAGES = ("tensorflow", "keras", "numpy", "av", "ffmpeg-python", "imageio", "click", "rich")
-
 _LOW_DISK_BYTES, _LOW_MEMORY_BYTES = 5 * 2**30, 2 * 2**30
-
 _MIN_PSNR = 24.0  # dB between the network's result and bicubic interpolation, on a smooth scene
-
 _START_TIMEOUT_SECONDS = 180
-
-_ILLEGAL = -4  # SIGILL
-
-
 _BACKEND_SCRIPT = """
 import json
 from vsrcli.inference.keras import list_gpus
@@ -102,11 +87,9 @@ def run_checks(checks: Sequence[tuple[str, Check]]) -> Iterator[Finding]:
 
 def check_python() -> Iterator[Finding]:
     """Check the version of Python."""
+    remedy = f"install Python {'.'.join(map(str, _MIN_PYTHON))} or newer"
     text = f"{platform.python_version()}, {platform.system()} {platform.machine()}"
-    if sys.version_info < _MIN_PYTHON:
-        yield Finding("Python", PROBLEM, text, f"install Python {'.'.join(map(str, _MIN_PYTHON))} or newer")
-    else:
-        yield Finding("Python", OK, text)
+    yield _finding("Python", PROBLEM if sys.version_info < _MIN_PYTHON else OK, text, remedy)
 
 
 def check_packages() -> Iterator[Finding]:
@@ -129,14 +112,13 @@ def check_encoders() -> Iterator[Finding]:
     yield Finding("ffmpeg", OK, f"{ffmpeg.version}, {ffmpeg.path}")
     listed = ffmpeg.encoders()
     missing = [name for name in SOFTWARE_ENCODERS if name not in listed]
-    present = ", ".join(name for name in SOFTWARE_ENCODERS if name in listed)
+    text = ", ".join(name for name in SOFTWARE_ENCODERS if name in listed)
     if missing:
-        remedy = "use the bundled ffmpeg (unset VSR_FFMPEG), or a build that has them"
-        yield Finding("encoders", NOTE, f"{present or 'none'}; missing: {', '.join(missing)}", remedy)
-    else:
-        yield Finding("encoders", OK, present)
+        text = f"{text or 'none'}; missing: {', '.join(missing)}"
+    remedy = "use the bundled ffmpeg (unset VSR_FFMPEG), or a build that has them"
+    yield _finding("encoders", NOTE if missing else OK, text, remedy)
     usable = [name for name in HARDWARE_ENCODERS if name in listed and encoder_works(ffmpeg, name)]
-    yield Finding("hardware encoders", OK, f"{', '.join(usable) or 'none that works here'}")
+    yield Finding("hardware encoders", OK, ", ".join(usable) or "none that works here")
 
 
 def check_backend() -> Iterator[Finding]:
@@ -154,12 +136,14 @@ def check_backend() -> Iterator[Finding]:
         yield Finding("Keras", PROBLEM, text, "see whether a driver hangs")
         return
     if process.returncode:
-        message = process.stderr.strip().splitlines()[-1:] or [f"exit status {process.returncode}"]
+        *_, message = process.stderr.strip().splitlines() or [f"exit status {process.returncode}"]
         remedy = "pip install --force-reinstall tensorflow"
-        if process.returncode == _ILLEGAL:
-            message = ["built for another processor than this one"]
-            remedy = "install a build for this processor"
-        yield Finding("Keras", PROBLEM, f"does not start: {message[0]}", remedy)
+        if process.returncode == -4:  # SIGILL
+            message, remedy = (
+                "built for another processor than this one",
+                "install a build for this processor",
+            )
+        yield Finding("Keras", PROBLEM, f"does not start: {message}", remedy)
         return
     report = json.loads(process.stdout.splitlines()[-1])
     yield Finding("Keras", OK, f"starts on {report['backend']}")
@@ -176,46 +160,34 @@ def check_gpu(backend: str, gpus: list[str]) -> Finding:
     if gpus:
         return Finding("GPU", OK, ", ".join(gpus))
     if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
-        return Finding(
-            "GPU", NOTE, "CUDA_VISIBLE_DEVICES hides every GPU", "unset it, unless that is what you want"
-        )
+        remedy = "unset it, unless that is what you want"
+        return Finding("GPU", NOTE, "CUDA_VISIBLE_DEVICES hides every GPU", remedy)
     program = shutil.which("nvidia-smi")
     device_nodes = sorted(Path("/dev").glob("nvidia[0-9]*")) if sys.platform.startswith("linux") else []
     if program is None and not device_nodes:
         return Finding("GPU", OK, "none found: videos are computed on the CPU")
     inaccessible = [str(node) for node in device_nodes if not os.access(node, os.R_OK | os.W_OK)]
     if inaccessible:
-        return Finding(
-            "GPU",
-            PROBLEM,
-            f"{', '.join(inaccessible)} cannot be opened by this user",
-            "ask the administrator",
-        )
-    if program is None or _driver_fails(program):
-        return Finding(
-            "GPU", PROBLEM, "there is one, and its driver does not answer", "run nvidia-smi, and restart"
-        )
-    if backend == "tensorflow":
-        return Finding(
-            "GPU",
-            PROBLEM,
-            "TensorFlow does not use it: its CUDA libraries are missing, or newer than the driver",
-            "pip install 'vsrcli[cuda]', or a newer driver",
-        )
-    return Finding(
-        "GPU", PROBLEM, f"there is one, and {backend} does not see it", f"install {backend} with CUDA"
-    )
+        text, remedy = f"{', '.join(inaccessible)} cannot be opened by this user", "ask the administrator"
+    elif program is None or _driver_fails(program):
+        text, remedy = "there is one, and its driver does not answer", "run nvidia-smi, and restart"
+    elif backend == "tensorflow":
+        text = "TensorFlow does not use it: its CUDA libraries are missing, or newer than the driver"
+        remedy = "pip install 'vsrcli[cuda]', or a newer driver"
+    else:
+        text, remedy = f"there is one, and {backend} does not see it", f"install {backend} with CUDA"
+    return Finding("GPU", PROBLEM, text, remedy)
 
 
 def check_openvino() -> Iterator[Finding]:
     """Check for OpenVINO, the faster engine on CPUs."""
     from vsrcli.inference.selection import INSTALL_HINT, cpu_precisions, openvino_installed
 
-    if not openvino_installed():
+    if openvino_installed():
+        yield Finding("OpenVINO", OK, f"{version('openvino')}, computes in {' and '.join(cpu_precisions())}")
+    else:
         text = "not installed: videos start later and take longer on this CPU"
         yield Finding("OpenVINO", NOTE, text, INSTALL_HINT)
-        return
-    yield Finding("OpenVINO", OK, f"{version('openvino')}, computes in {' and '.join(cpu_precisions())}")
 
 
 def check_weights() -> Iterator[Finding]:
@@ -227,21 +199,14 @@ def check_weights() -> Iterator[Finding]:
     damaged = [each for each in available if file_sha256(each.path) != each.card.get("sha256")]
     for each in damaged:
         yield Finding("weights", PROBLEM, f"{each.path} is damaged", "download the file and its .json again")
-    intact = [each.name for each in available if each not in damaged]
-    searched = ", ".join(str(folder) for folder in weight_folders()) or "no folder"
-    if not any(
-        (each.card["architecture"], each.card["degradation"]) == (DEFAULT_MODEL, DEFAULT_DEGRADATION)
-        for each in available
-        if each not in damaged
-    ):
-        yield Finding(
-            "weights",
-            PROBLEM,
-            f"none of the default model {DEFAULT_MODEL} in {searched}",
-            "install vsr again",
-        )
+    intact = [each for each in available if each not in damaged]
+    default = (DEFAULT_MODEL, DEFAULT_DEGRADATION)
+    if default not in [(each.card["architecture"], each.card["degradation"]) for each in intact]:
+        searched = ", ".join(map(str, weight_folders())) or "no folder"
+        text = f"none of the default model {DEFAULT_MODEL} in {searched}"
+        yield Finding("weights", PROBLEM, text, "install vsr again")
     if intact:
-        yield Finding("weights", OK, f"{', '.join(intact)}; checksums match")
+        yield Finding("weights", OK, f"{', '.join(each.name for each in intact)}; checksums match")
 
 
 def check_cache() -> Iterator[Finding]:
@@ -265,11 +230,9 @@ def check_disk() -> Iterator[Finding]:
     """Check the free disk space, here and for temporary files."""
     for name, folder in (("disk here", Path.cwd()), ("disk, temporary", Path(tempfile.gettempdir()))):
         free = shutil.disk_usage(folder).free
+        remedy = "a video takes twice its size while its segments are joined"
         text = f"{format_bytes(free)} free in {folder}"
-        if free < _LOW_DISK_BYTES:
-            yield Finding(name, NOTE, text, "a video takes twice its size while its segments are joined")
-        else:
-            yield Finding(name, OK, text)
+        yield _finding(name, NOTE if free < _LOW_DISK_BYTES else OK, text, remedy)
 
 
 def check_memory() -> Iterator[Finding]:
@@ -277,11 +240,8 @@ def check_memory() -> Iterator[Finding]:
     from vsrcli.system.resources import available_host_memory
 
     free = available_host_memory()
-    if free < _LOW_MEMORY_BYTES:
-        remedy = "close other programs; tiles will be small and slow until then"
-        yield Finding("memory", NOTE, f"{format_bytes(free)} free", remedy)
-    else:
-        yield Finding("memory", OK, f"{format_bytes(free)} free")
+    remedy = "close other programs; tiles will be small and slow until then"
+    yield _finding("memory", NOTE if free < _LOW_MEMORY_BYTES else OK, f"{format_bytes(free)} free", remedy)
 
 
 def self_test() -> Iterator[Finding]:
@@ -309,10 +269,9 @@ def judge(engine: Engine, started: float) -> Finding:
     mse = float(np.mean((np.stack(frames) - np.stack(expected)) ** 2))
     psnr = 10 * np.log10(1 / max(mse, 1e-12))
     if psnr < _MIN_PSNR:
+        text = f"{engine.description} gives wrong frames ({psnr:.0f} dB)"
         remedy = "try --engine keras, --precision fp32 and --gpu cpu, and report what helps"
-        return Finding(
-            "self-test", PROBLEM, f"{engine.description} gives wrong frames ({psnr:.0f} dB)", remedy
-        )
+        return Finding("self-test", PROBLEM, text, remedy)
     return Finding("self-test", OK, f"{len(frames)} frames in {seconds:.1f} s, on {engine.description}")
 
 
@@ -330,6 +289,11 @@ CHECKS: tuple[tuple[str, Check], ...] = (
 )
 
 
+def _finding(name: str, state: str, text: str, remedy: str) -> Finding:
+    """Return a finding that has the remedy only if it is not ok."""
+    return Finding(name, state, text, "" if state == OK else remedy)
+
+
 def _driver_fails(program: str) -> bool:
     try:
         return subprocess.run([program, "-L"], capture_output=True, timeout=30, check=False).returncode != 0
@@ -343,13 +307,8 @@ def _upscale_scene(engine: Engine) -> list[np.ndarray]:
     return [result for result in results if result is not None] + stream.flush()
 
 
-def _moving_waves() -> list[np.ndarray]:
-    """Return frames of moving waves, (SELF_TEST_SIDE, SELF_TEST_SIDE, 3) float32 in [0, 1]."""
-    y, x = np.mgrid[:SELF_TEST_SIDE, :SELF_TEST_SIDE] / SELF_TEST_SIDE
-    frames = []
-    for t in range(SELF_TEST_FRAMES):
-        waves = [
-            0.5 + 0.4 * np.sin(2 * np.pi * (x * a + y * b + t / 30)) for a, b in ((1, 0), (0, 1), (1, 1))
-        ]
-        frames.append(np.stack(waves, axis=-1).astype(np.float32))
-    return frames
+def _moving_waves() -> np.ndarray:
+    """Return frames of moving waves, (SELF_TEST_FRAMES, SELF_TEST_SIDE, SELF_TEST_SIDE, 3) in [0, 1]."""
+    t, y, x = np.mgrid[:SELF_TEST_FRAMES, :SELF_TEST_SIDE, :SELF_TEST_SIDE]
+    phases = [(x * a + y * b) / SELF_TEST_SIDE + t / 30 for a, b in ((1, 0), (0, 1), (1, 1))]
+    return (0.5 + 0.4 * np.sin(2 * np.pi * np.stack(phases, axis=-1))).astype(np.float32)

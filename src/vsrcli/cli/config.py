@@ -54,16 +54,18 @@ def show(context: click.Context, command: str | None, everything: bool, as_json:
     ]
     if as_json:
         files = [str(file.resolve()) for file in settings.files]
-        click.echo(json.dumps({"files": files, "profile": settings.profile, "options": rows}, indent=2))
+        click.echo(
+            json.dumps({"files": files, "profile": settings.profile, "options": rows}, indent=2, default=str)
+        )
         return
     files = ", ".join(str(file) for file in settings.files)
     click.echo(f"settings files: {files or 'none; `vsr config path` says where they are looked for'}")
     if settings.profile:
         click.echo(f"profile: {settings.profile}")
-    width = max((len(f"{row['command']} --{row['option']}") for row in rows), default=0)
-    for row in rows:
-        name = f"{row['command']} --{row['option']}"
-        click.echo(f"{name:<{width}}  {row['value']}  ({row['from']})")
+    labels = [f"{row['command']} --{row['option']}" for row in rows]
+    width = max(map(len, labels), default=0)
+    for label, row in zip(labels, rows, strict=True):
+        click.echo(f"{label:<{width}}  {row['value']}  ({row['from']})")
 
 
 @config.command(epilog="Example: vsr config path")
@@ -149,25 +151,15 @@ def _rows(
         if not everything and source not in (ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP):
             continue
         option = max(parameter.opts, key=len).lstrip("-")
-        origin = ""
-        if source is ParameterSource.DEFAULT:
-            origin = "built in"
-        elif source is ParameterSource.DEFAULT_MAP:
+        if source is ParameterSource.DEFAULT_MAP:
             origin = settings.by_command[name][option].origin
         elif source is ParameterSource.ENVIRONMENT:
-            variable = parameter.resolve_envvar_value(inner) and _variable(name, parameter.name)
-            origin = f"environment, {variable}"
-        value = list(value) if isinstance(value, tuple | list) else value
-        rows.append({"command": name, "option": option, "value": _to_json(value), "from": origin})
+            origin = "environment, " + f"VSR_{name}_{parameter.name}".upper().replace("-", "_")
+        else:
+            origin = "built in"
+        value = list(value) if isinstance(value, tuple) else str(value) if isinstance(value, dict) else value
+        rows.append({"command": name, "option": option, "value": value, "from": origin})
     return rows
-
-
-def _variable(command: str, parameter: str) -> str:
-    return f"VSR_{command}_{parameter}".upper().replace("-", "_")
-
-
-def _to_json(value: Any) -> Any:
-    return value if isinstance(value, str | int | float | bool | list | None) else str(value)
 
 
 def _current_shell() -> str:

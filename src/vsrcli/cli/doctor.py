@@ -19,7 +19,7 @@ from vsrcli.errors import VsrError
 if TYPE_CHECKING:
     from vsrcli.doctor import Finding
 
-_MARKS = {"ok": ("✓", "ok", "green"), "note": ("!", "note", "yellow"), "problem": ("✗", "problem", "red")}
+_MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "red")}
 
 
 @click.command(cls=Command, epilog="Example: vsr doctor\n\nFor a bug report: vsr doctor --json > doctor.json")
@@ -64,9 +64,8 @@ def _print(finding: Finding) -> None:
     from rich.text import Text
 
     console = Console(highlight=False, emoji=False, soft_wrap=True)
-    state, name = finding.state, finding.name
-    symbol, word, colour = _MARKS[state]
-    mark = symbol if "utf" in (sys.stdout.encoding or "").lower() else word
+    symbol, colour = _MARKS[finding.state]
+    mark = symbol if "utf" in (sys.stdout.encoding or "").lower() else finding.state
     text = finding.text.replace(f"{Path.home()}{os.sep}", f"~{os.sep}")
     remedy = Text.assemble(("-> ", colour), finding.remedy) if finding.remedy else None
     if console.is_terminal:  # long texts wrap within their column
@@ -74,11 +73,11 @@ def _print(finding: Finding) -> None:
         table.add_column()
         table.add_column(width=17)
         table.add_column(overflow="fold")
-        table.add_row(Text(mark, style=f"bold {colour}"), Text(name, style="bold"), text)
+        table.add_row(Text(mark, style=f"bold {colour}"), Text(finding.name, style="bold"), text)
         if remedy:
             table.add_row("", "", remedy)
         console.print(table, soft_wrap=False)
         return
-    console.print(Text.assemble((f"{mark} ", f"bold {colour}"), (f"{name:<18}", "bold"), text))
+    console.print(Text.assemble((f"{mark} ", f"bold {colour}"), (f"{finding.name:<18}", "bold"), text))
     if remedy:
         console.print(Text(" " * (len(mark) + 19)) + remedy)

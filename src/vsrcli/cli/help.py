@@ -81,27 +81,26 @@ class Command(click.Command):
     """A command whose help groups its options and does not wrap examples."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options in groups, instead of Click's single list."""
         write_sections(formatter, sections(self, ctx))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the epilog without wrapping commands, as Click would."""
-        write_epilog(formatter, self.epilog)
+        for text, command in examples(self.epilog):
+            if command is None:
+                formatter.write_paragraph()
+                formatter.write_text(text)
+            else:  # one line, however long it is
+                with formatter.section(click.style(text, bold=True)):
+                    formatter.write(f"{'':{formatter.current_indent}}{command}\n")
 
 
-class Group(click.Group):
-    """A group whose help lists its commands first."""
+class Group(Command, click.Group):
+    """A group of such commands, whose help lists them before the options."""
 
     command_class = Command
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands before the options, unlike Click."""
         self.format_commands(ctx, formatter)
-        write_sections(formatter, sections(self, ctx))
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """See :class:`Command`."""
-        write_epilog(formatter, self.epilog)
+        super().format_options(ctx, formatter)
 
 
 def sections(command: click.Command, context: click.Context) -> dict[str, Rows]:
@@ -117,11 +116,9 @@ def sections(command: click.Command, context: click.Context) -> dict[str, Rows]:
             rows.append(record)
             rows += [(f"  {value}", meaning) for value, meaning in getattr(parameter, "values", {}).items()]
     every = [row for rows in by_group.values() for row in rows]
-    return (
-        {"Options": every}
-        if len(every) <= MAX_UNGROUPED
-        else {name: rows for name, rows in by_group.items() if rows}
-    )
+    if len(every) <= MAX_UNGROUPED:
+        return {"Options": every}
+    return {name: rows for name, rows in by_group.items() if rows}
 
 
 def write_sections(formatter: click.HelpFormatter, rows_by_heading: Mapping[str, Rows]) -> None:
@@ -142,14 +139,3 @@ def examples(epilog: str | None) -> Iterator[tuple[str, str | None]]:
             yield match[1], match[2]
         elif paragraph:
             yield paragraph, None
-
-
-def write_epilog(formatter: click.HelpFormatter, epilog: str | None) -> None:
-    """Write an epilog; each command is one line, however long it is."""
-    for text, command in examples(epilog):
-        if command is None:
-            formatter.write_paragraph()
-            formatter.write_text(text)
-        else:
-            with formatter.section(click.style(text, bold=True)):
-                formatter.write(f"{'':{formatter.current_indent}}{command}\n")

@@ -21,7 +21,6 @@ from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, Architectu
 from vsrcli.models.weights import DEFAULT_DEGRADATION, list_weights
 from vsrcli.system.signals import catch_signals
 
-_UNTRAINED = "no weights"
 _WIDE = 100  # columns of a terminal from which on the table is complete
 
 
@@ -41,7 +40,7 @@ def info(file: Path, as_json: bool, verbose: int) -> None:
         source = stdin.open_reader().source if file == STDIO else probe_source(file)
     source = replace(source, path=Path(source.display_name))
     if as_json:
-        click.echo(json.dumps(_to_json(asdict(source)), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(asdict(source), indent=2, ensure_ascii=False, default=str))
         return
     for line in describe(source):
         click.echo(one_line(line))
@@ -55,13 +54,11 @@ def describe(source: Source) -> Iterator[str]:
     yield _row("time", _span(source.start, source.duration))
     bits = f"{video.bit_depth} bit"
     yield _row("video", f"#{video.index}", video.codec, video.pix_fmt, bits, _language(video))
-    pixel_shape = "" if video.sample_aspect_ratio == 1 else f"pixels {video.sample_aspect_ratio} wide"
-    rotation = f"rotated by {video.rotation} degrees" if video.rotation else ""
     yield _row(
         "size",
         f"{video.width}x{video.height}",
-        pixel_shape,
-        rotation,
+        f"pixels {video.sample_aspect_ratio} wide" if video.sample_aspect_ratio != 1 else "",
+        f"rotated by {video.rotation} degrees" if video.rotation else "",
         "transparency" if video.has_alpha else "",
     )
     rate = "unknown" if video.frame_rate is None else f"{video.frame_rate} = {float(video.frame_rate):.6g}"
@@ -69,19 +66,12 @@ def describe(source: Source) -> Iterator[str]:
     yield _row("frames", frames, f"rate {rate}")
     yield _row("clock", f"{video.time_base} s", _span(video.start, video.duration))
     color = video.color
-    tags = {
-        "range": color.range,
-        "matrix": color.matrix,
-        "primaries": color.primaries,
-        "transfer": color.transfer,
-    }
-    color_tags = [f"{key} {value}" for key, value in tags.items() if value]
-    yield _row(
-        "colour",
-        *(color_tags or ["untagged"]),
-        f"chroma {color.chroma_location}" if color.chroma_location else "",
-    )
-    yield from _hdr(video)
+    tags = [(key, getattr(color, key)) for key in ("range", "matrix", "primaries", "transfer")]
+    chroma = f"chroma {color.chroma_location}" if color.chroma_location else ""
+    yield _row("colour", *([f"{key} {value}" for key, value in tags if value] or ["untagged"]), chroma)
+    hdr = [*_hdr(video)]
+    if hdr:
+        yield _row("hdr", *hdr)
     yield _row("fields", video.field_order or "not stated", "interlaced" if video.is_interlaced else "")
     if video.timecode:
         yield _row("timecode", video.timecode)
@@ -103,14 +93,14 @@ def models(as_json: bool, verbose: int) -> None:
 
     Weights are found by the name of a model and the scale, in the folder $VSR_WEIGHTS first.
     """
-    entries = collect_models()
+    entries = _collect_models()
     if as_json:
         click.echo(json.dumps(entries, indent=2, ensure_ascii=False))
     else:
         _print_models(entries)
 
 
-def collect_models() -> list[dict[str, Any]]:
+def _collect_models() -> list[dict[str, Any]]:
     """Return an entry for each weight file, and one for each architecture without any, by architecture."""
     by_architecture: dict[str, list[dict[str, Any]]] = {name: [] for name in ARCHITECTURES}
     for weights in list_weights():
@@ -137,31 +127,25 @@ def quality(measured: Mapping[str, Any] | None) -> str:
     """Return the scores of a model card as text such as ``bi 30.12 dB (+0.81)``, one protocol per line."""
     if not measured:
         return ""
+    numbers = {key: value for key, value in measured.items() if isinstance(value, int | float)}
     lines = []
-    for key, value in measured.items():
-        if key.endswith(" psnr_y") and isinstance(value, int | float):
-            protocol = key.removesuffix(" psnr_y")
-            gain = measured.get(f"{protocol} gain_db")
-            lines.append(
-                f"{protocol} {value:.2f} dB" + (f" ({gain:+.2f})" if isinstance(gain, int | float) else "")
-            )
-    if not lines:
-        lines = [f"{key} {value:g}" for key, value in measured.items() if isinstance(value, int | float)]
-    return "\n".join(lines)
+    for protocol in [key.removesuffix(" psnr_y") for key in numbers if key.endswith(" psnr_y")]:
+        gain = numbers.get(f"{protocol} gain_db")
+        lines.append(
+            f"{protocol} {numbers[f'{protocol} psnr_y']:.2f} dB" + ("" if gain is None else f" ({gain:+.2f})")
+        )
+    return "\n".join(lines or [f"{key} {value:g}" for key, value in numbers.items()])
 
 
 def _hdr(video: VideoStream) -> Iterator[str]:
     """Yield the brightness metadata of an HDR video."""
-    parts: list[str] = []
     display = video.mastering_display
     if display and display.max_luminance is not None and display.min_luminance is not None:
         limits = f"{float(display.min_luminance):g} to {float(display.max_luminance):g}"
-        parts.append(f"graded on a display of {limits} cd/m2")
+        yield f"graded on a display of {limits} cd/m2"
     if video.content_light:
-        parts.append(f"pixels up to {video.content_light.max_cll} cd/m2")
-        parts.append(f"frames up to {video.content_light.max_fall}")
-    if parts:
-        yield _row("hdr", *parts)
+        yield f"pixels up to {video.content_light.max_cll} cd/m2"
+        yield f"frames up to {video.content_light.max_fall}"
 
 
 def _row(heading: str, *parts: str) -> str:
@@ -175,15 +159,6 @@ def _span(start: Fraction, duration: Fraction | None) -> str:
 
 def _language(stream: Any) -> str:
     return ", ".join(filter(None, (stream.language, stream.title)))
-
-
-def _to_json(value: Any) -> Any:
-    """Convert to JSON types: fractions and paths become text."""
-    if isinstance(value, Mapping):
-        return {str(key): _to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_to_json(item) for item in value]
-    return str(value) if isinstance(value, Fraction | Path) else value
 
 
 def _entry(architecture: Architecture, scale: int) -> dict[str, Any]:
@@ -209,17 +184,16 @@ def _print_models(entries: list[dict[str, Any]]) -> None:
 
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
-        console = Console(markup=False, highlight=False, emoji=False, width=160)  # for grep and cut
+        console.width = 160  # for grep and cut
     wide = console.width >= _WIDE
-    left_out = () if wide else ("frames", "licence")
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2 if wide else 1, 0, 0))
     rows = [_cells(entry) for entry in entries]
-    headings = [heading for heading in rows[0] if heading not in left_out]
-    for heading in headings:
-        is_number = heading in ("frames", "MAC/pixel", "params")
-        table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
+    for heading in rows[0]:
+        if wide or heading not in ("frames", "licence"):
+            is_number = heading in ("frames", "MAC/pixel", "params")
+            table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(row[heading] for heading in headings))
+        table.add_row(*(row[str(column.header)] for column in table.columns))
     console.print(table)
     notes = [
         f"Default: {DEFAULT_MODEL}, {DEFAULT_DEGRADATION}. MAC/pixel: multiply-adds for a source pixel.",
@@ -235,7 +209,7 @@ def _cells(entry: Mapping[str, Any]) -> dict[str, str]:
     return {
         "model": entry["name"],
         "scale": " ".join(map(str, entry["scales"])),
-        "trained on": entry["degradation"] or ("" if entry["usable"] else _UNTRAINED),
+        "trained on": entry["degradation"] or ("" if entry["usable"] else "no weights"),
         "frames": str(entry["frames"]),
         "MAC/pixel": _format_count(entry["multiply_adds_per_lr_pixel"]),
         "params": _format_count(entry["parameters"]),
@@ -246,9 +220,7 @@ def _cells(entry: Mapping[str, Any]) -> dict[str, str]:
 
 def _format_count(count: int | None) -> str:
     """Return text such as ``1.2M``."""
-    if not count:
-        return "-"
     for limit, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if count >= limit:
+        if count and count >= limit:
             return f"{count / limit:.3g}{unit}"
-    return str(count)
+    return str(count or "-")
