@@ -13,7 +13,6 @@ import io
 import subprocess
 import sys
 from functools import cache
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +24,7 @@ def share_exporter(patch: pytest.MonkeyPatch) -> None:
     """Have this process's exports done by the shared process, which ends with this one."""
     from vsrcli.inference import openvino_export
 
-    patch.setattr(openvino_export, "subprocess", SimpleNamespace(run=_run))
+    patch.setattr(openvino_export, "run_process", _run)
 
 
 def infer_on_one_thread(patch: pytest.MonkeyPatch) -> None:
@@ -44,7 +43,7 @@ def infer_on_one_thread(patch: pytest.MonkeyPatch) -> None:
 
 
 def _run(command: list[str], *, input: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Stand in for ``subprocess.run``."""
+    """Stand in for ``run_process``."""
     stdin, stdout = _exporter()
     stdin.write(input + "\n")
     stdin.flush()
