@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from vsrcli.pipeline.options import Options
     from vsrcli.pipeline.progress import Progress, Reporter, Result
     from vsrcli.pipeline.run import run_job, upscale
+    from vsrcli.system.signals import CancelToken
 
 __all__ = [
+    "CancelToken",
     "EncodeOptions",
     "Job",
     "Options",
@@ -36,6 +38,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "CancelToken": "system.signals",
     "EncodeOptions": "media.output_plan",
     "Job": "pipeline.job",
     "Options": "pipeline.options",

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self, cast
-from unittest import mock
 
 import numpy as np
 
@@ -25,9 +24,8 @@ from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan
 from vsrcli.inference.selection import open_engine
 from vsrcli.inference.types import Engine, Stream
-from vsrcli.media.resumable_decoder import ResumableDecoder
+from vsrcli.media.decoder import SourceReader
 from vsrcli.media.types import Frame
-from vsrcli.pipeline import run
 from vsrcli.pipeline.job import Job, Options, prepare_job
 from vsrcli.pipeline.outputs import Output, open_output
 from vsrcli.pipeline.passes import multiply_adds
@@ -222,10 +220,8 @@ def _measure_pipeline(job: Job, *, encoded: bool) -> RunFigures:
     def open_timed_output(job: Job, reporter: Reporter) -> Any:
         return TimedOutput(open_output(job, reporter), clock) if encoded else NullOutput(job)
 
-    def timed_frames(*arguments: Any) -> Any:
-        return TimedDecoder(ResumableDecoder(*arguments), clock)
-
-    with PeakMemory() as peak, mock.patch.object(run, "ResumableDecoder", timed_frames):
+    job = replace(job, reader=cast(SourceReader, TimedReader(job.reader, clock)))
+    with PeakMemory() as peak:
         result = run_job(job, load_engine=load_engine, open_output=open_timed_output)
     start = clock.seconds["start"]
     return _figures(job, result.frames, result.seconds - start, start, clock.shares(result.seconds), peak)
@@ -307,6 +303,19 @@ class TimedStream:
     def restore(self, state: Any) -> None:
         with self._clock("network"):
             self._stream.restore(state)
+
+
+class TimedReader:
+    """A reader of a source whose decoders are timed, see :class:`~vsrcli.media.types.SourceReader`."""
+
+    def __init__(self, reader: SourceReader, clock: StageClock) -> None:
+        self._reader, self._clock = reader, clock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+    def open_decoder(self, **options: Any) -> TimedDecoder:
+        return TimedDecoder(self._reader.open_decoder(**options), self._clock)
 
 
 class TimedDecoder:

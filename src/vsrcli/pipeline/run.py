@@ -23,6 +23,7 @@ def upscale(
     *,
     on_progress: Callable[[Progress], None] | None = None,
     on_notice: Callable[[str], None] | None = None,
+    cancel: CancelToken | None = None,
 ) -> Result:
     """Upscale one video or image sequence; resume an interrupted run.
 
@@ -32,14 +33,16 @@ def upscale(
         options: see :class:`~vsrcli.pipeline.options.Options`.
         on_progress: called after every frame.
         on_notice: called with a line of text, for example where the run resumes.
+        cancel: asked before every frame; ``cancel.cancel()``, in any thread, stops the run.
 
     Raises:
+        SignalInterruptError: the run was stopped.
         VsrError: see :mod:`vsrcli.errors`. There is no file at ``target`` then; finished segments stay in a
             hidden folder next to it, and the same call resumes after them.
     """
     reporter = CallbackReporter(on_progress, on_notice)
     with open_input(source, target, on_notice=reporter.notice) as opened:
-        return run_job(prepare_job(opened, target, options), reporter)
+        return run_job(prepare_job(opened, target, options), reporter, cancel)
 
 
 def run_job(
@@ -64,12 +67,9 @@ def run_job(
         VsrError: see :func:`upscale`.
     """
     reporter, cancel = reporter or Reporter(), cancel or current_token()
-    started, reused_frames = time.perf_counter(), 0
     reporter.start(job)
     with reporter, open_output(job, reporter) as output:
-        meter = ProgressMeter(job, output)
-        if output.resumed_count:
-            reporter.progress(meter.at_start())
+        meter = RunMeter(job, output, reporter)
         if not output.complete:
             upscaler = Upscaler(job, output.tiles, reporter, load_engine)
             reporter.engine(upscaler.engine.description)
@@ -80,44 +80,52 @@ def run_job(
                     for frame in group:
                         cancel.raise_if_cancelled()
                         output.write(frame)
-                        reporter.progress(meter.after_frame(shots.count))
+                        meter.report(shots.count)
                     output.checkpoint_if_due(shots, frames.raise_if_damaged)
                 output.end_of_frames(shots, frames.warnings)
-            reused_frames = upscaler.reused_frames
+            meter.reused_frames = upscaler.reused_frames
         output.finalize()
-    result = Result(
-        target=job.plan.target,
-        frames=output.frame_count,
-        seconds=time.perf_counter() - started,
-        shots=output.shot_count,
-        engine=output.engine,
-        warnings=output.warnings,
-        resumed=output.resumed_count,
-        reused_frames=reused_frames,
-    )
+    result = meter.result()
     reporter.done(result)
     return result
 
 
-class ProgressMeter:
-    """Counts frames and seconds of a run."""
+class RunMeter:
+    """Counts the frames and seconds of a run, and reports where it resumes and every frame.
 
-    def __init__(self, job: Job, output: Output) -> None:
-        self._total, self._output = job.expected_frames, output
-        self._first_time: float | None = None
+    Attributes:
+        reused_frames: see :class:`Result`.
+    """
 
-    def at_start(self) -> Progress:
-        """Return the progress of earlier runs."""
-        return self._progress(0.0, self._output.shot_count)
+    def __init__(self, job: Job, output: Output, reporter: Reporter) -> None:
+        self.reused_frames = 0
+        self._job, self._output, self._reporter = job, output, reporter
+        self._start_time, self._first_time = time.perf_counter(), 0.0
+        if output.resumed_count:
+            self._report(0.0, output.shot_count)
 
-    def after_frame(self, shot_count: int) -> Progress:
-        """Return the progress after a frame of this run."""
+    def report(self, shot_count: int) -> None:
+        """Report a frame that has been written."""
         now = time.perf_counter()
         self._first_time = self._first_time or now
-        return self._progress(now - self._first_time, shot_count)
+        self._report(now - self._first_time, shot_count)
 
-    def _progress(self, seconds: float, shot_count: int) -> Progress:
+    def result(self) -> Result:
+        """Return the result of the run, which has ended."""
         output = self._output
-        return Progress(
-            output.frame_count, self._total, seconds, shot_count, output.resumed_count, output.saved_count
+        return Result(
+            target=self._job.plan.target,
+            frames=output.frame_count,
+            seconds=time.perf_counter() - self._start_time,
+            shots=output.shot_count,
+            engine=output.engine,
+            warnings=output.warnings,
+            resumed=output.resumed_count,
+            reused_frames=self.reused_frames,
+        )
+
+    def _report(self, seconds: float, shot_count: int) -> None:
+        output, total = self._output, self._job.expected_frames
+        self._reporter.progress(
+            Progress(output.frame_count, total, seconds, shot_count, output.resumed_count, output.saved_count)
         )
