@@ -23,6 +23,7 @@ from vsrcli.models.weights import SUFFIX, list_weights
 from vsrcli.pipeline.checkpoint import changed_keys
 from vsrcli.pipeline.options import Options
 from vsrcli.system.files import fsync_path, sampled_sha256, workdir_for
+from vsrcli.system.signals import raise_if_cancelled
 
 LEDGER_NAME = ".vsr-batch.jsonl"
 _VERSION = 2  # lines of other versions are ignored
@@ -298,5 +299,6 @@ def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):
+            raise_if_cancelled()
             digest.update(block)
     return digest.hexdigest()

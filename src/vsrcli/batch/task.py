@@ -266,6 +266,6 @@ def _complete_identity(source: Path, before: Identity) -> Identity:
     """Return the identity with the checksum of the complete file, unless the file changed during the run."""
     try:
         after = Identity.of(source, complete=True)
-    except OSError:
+    except (OSError, SignalInterruptError):
         return before
     return after if replace(after, sha256="") == before else before

@@ -14,6 +14,7 @@ import psutil
 
 from vsrcli.errors import FfmpegError
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
+from vsrcli.system.processes import run_process
 
 SAMPLING_INTERVAL = 0.02  # seconds; shorter peaks may be missed
 
@@ -121,7 +122,7 @@ def generate_test_clip(
         str(frames),
     ]
     command += ["-c:v", "libx264", "-preset", "veryfast", "-crf", "18", "-pix_fmt", pix_fmt, str(path)]
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    process = run_process(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if process.returncode:
         raise FfmpegError(
             f"{path}: ffmpeg cannot write a video of {width}x{height}; choose another --size, "

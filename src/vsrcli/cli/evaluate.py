@@ -19,6 +19,7 @@ from vsrcli.evaluate.results import Evaluation, card_scores
 from vsrcli.models.architectures import DEFAULT_MODEL
 from vsrcli.models.weights import SUFFIX
 from vsrcli.system.files import atomic_write
+from vsrcli.system.signals import catch_signals
 
 if TYPE_CHECKING:
     from vsrcli.evaluate.benchmark import StillFrames
@@ -201,7 +202,7 @@ def evaluate(
         strips.add(model, label=bar.label, result=result, frames=frames)
         bar.advance()
 
-    with bar:
+    with catch_signals(), bar:
         for comparison in compare_models(
             evaluated,
             clip_files,

@@ -162,8 +162,7 @@ class FFmpegProcess:
     def kill(self) -> None:
         """Kill the child and reap it. Safe to call at any time, any number of times."""
         self._ended.set()
-        with contextlib.suppress(OSError):
-            self._child.kill()
+        self._kill_child()
         self._close_pipe(self._child.stdin)
         self._close_pipe(self._child.stdout)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -172,9 +171,11 @@ class FFmpegProcess:
 
     @contextlib.contextmanager
     def _watch_wait(self) -> Iterator[None]:
-        """Let the stall timeout run during a block that waits for the child."""
+        """Let the stall timeout run during a block that waits for the child, and a stop end it."""
         self._wait_count += 1
         self._main_waits = threading.current_thread() is threading.main_thread()
+        if self._must_stop():
+            self._kill_child()
         self._current_wait = self._wait_count
         try:
             yield
@@ -194,10 +195,16 @@ class FFmpegProcess:
             stalled_seconds = stalled_seconds + interval if current[0] and current == previous else 0.0
             previous = current
             self._stalled = stalled_seconds >= self._stall_timeout
-            if self._stalled or (current[0] and self._main_waits and current_token().is_cancelled):
-                with contextlib.suppress(OSError):
-                    self._child.kill()
+            if self._stalled or (current[0] and self._must_stop()):
+                self._kill_child()
                 return
+
+    def _must_stop(self) -> bool:
+        return self._main_waits and current_token().is_cancelled
+
+    def _kill_child(self) -> None:
+        with contextlib.suppress(OSError):
+            self._child.kill()
 
     def _read_stderr(self) -> None:
         assert self._child.stderr is not None

@@ -15,6 +15,7 @@ from vsrcli.frames.state import State
 from vsrcli.inference.types import Stream
 from vsrcli.media.resumable_decoder import ResumePoint, frame_crc32
 from vsrcli.media.types import Frame
+from vsrcli.system.signals import raise_if_cancelled
 
 _DETECTOR_PREFIX, _STREAM_PREFIX = "detector.", "stream."  # of their keys in a state
 
@@ -69,6 +70,7 @@ class ShotUpscaler:
     def upscale_grouped(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
         """Yield the same frames in groups, which may be empty; after each group ``state`` can be saved."""
         for frame in frames:
+            raise_if_cancelled()
             pixels = frame.pixels if frame.alpha is None else fill_transparent(frame.pixels, frame.alpha)
             self._next_starts_shot = self._next_starts_shot or self._detector.is_cut(pixels)
             if self._next_starts_shot and self._stream:
