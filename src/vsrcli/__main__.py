@@ -9,10 +9,14 @@ def main() -> None:
     Importing the program takes a moment, in which Ctrl-C must not end in a traceback.
     """
     try:
-        from vsrcli.cli.main import main as run
+        from vsrcli.system.signals import exit_on_signals
+
+        exit_on_signals()
     except KeyboardInterrupt:
         print("vsr: stopped", file=sys.stderr)
         sys.exit(130)
+    from vsrcli.cli.main import main as run
+
     run()
 
 

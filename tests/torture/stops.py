@@ -170,14 +170,14 @@ class Images(Scenario):
         return ["upscale", str(self.samples.images), f"{folder / 'out'}/%05d.png", *options]
 
     def result(self, folder: Path) -> Any:
-        return checksums(folder / "out") or None
+        images = checksums(folder / "out")
+        return images if len(images) == FRAMES else None
 
     def problems(self, folder: Path, stop: Stop) -> list[str]:
-        hidden = [path.name for path in folder.glob(".*.vsr")]
-        found = unexpected(folder, {"out", *hidden[:1]})
-        if stop.status == 0 and hidden:
-            found.append(f"finished, but {hidden} are left")
-        return found + [f"{path.name} is left" for path in folder.glob("out/.*")]
+        hidden = {path.name for path in folder.glob("out/.*")}
+        if stop.status:
+            hidden -= {".%05d.png.vsr"}
+        return unexpected(folder, {"out"}) + [f"{name} is left" for name in hidden]
 
 
 class Batch(Scenario):

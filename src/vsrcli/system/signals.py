@@ -105,6 +105,17 @@ def wait_until_readable(descriptor: int) -> None:
             return
 
 
+def exit_on_signals() -> None:
+    """Let SIGINT, SIGTERM and SIGHUP end this process at once from now on, except in :func:`catch_signals`.
+
+    For a program's start and for commands that have nothing to clean up. The interpreter's own exception for
+    Ctrl-C can get lost in a callback.
+    """
+    global _current
+    _current = CancelToken(force_exit_after=0.0)
+    _start_watching(_current, lambda: "vsr: stopped")
+
+
 @contextlib.contextmanager
 def catch_signals(
     *, force_exit_after: float | None = FORCE_EXIT_SECONDS, resume_hint: Callable[[], str] = lambda: ""
@@ -127,10 +138,11 @@ def catch_signals(
     """
     global _current
     token, outer = CancelToken(force_exit_after), _current
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    stop_watching = _start_watching(token, resume_hint) if in_main_thread else lambda: None
     _current = token
     try:
-        with _watched_signals(token, resume_hint):
-            yield token
+        yield token
     except SignalInterruptError:
         raise
     except Exception as error:
@@ -140,15 +152,16 @@ def catch_signals(
         stop.saved_frames = getattr(error, "saved_frames", 0)
         raise stop from error
     finally:
+        stop_watching()
         _current = outer
 
 
-@contextlib.contextmanager
-def _watched_signals(token: CancelToken, resume_hint: Callable[[], str]) -> Iterator[None]:
-    """Install handlers that set the token, and a thread that receives signals at any moment."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def _start_watching(token: CancelToken, resume_hint: Callable[[], str]) -> Callable[[], None]:
+    """Install handlers that set the token, and a thread that receives signals at any moment.
+
+    Returns:
+        A function that undoes it.
+    """
     sender, receiver = socket.socketpair()
     sender.setblocking(False)
     watcher = threading.Thread(
@@ -163,22 +176,22 @@ def _watched_signals(token: CancelToken, resume_hint: Callable[[], str]) -> Iter
             sender.send(b"\0")  # event loops take the descriptor that the interpreter writes signals to
 
     previous_descriptor = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
-    previous = {}
-    for each in SIGNALS:
-        handler = signal.getsignal(each)
+    previous = {each: signal.getsignal(each) for each in SIGNALS}
+    for each, handler in previous.items():
         if handler is not signal.SIG_IGN:  # as under nohup and in background jobs of a shell
-            previous[each] = handler
             signal.signal(each, handle)
-    try:
-        yield
-    finally:
+
+    def undo() -> None:
         for each, handler in previous.items():
-            signal.signal(each, handler)
+            if handler is not None:  # else not installed by Python, which could not install it again
+                signal.signal(each, handler)
         signal.set_wakeup_fd(previous_descriptor)
         token._wake_watcher = lambda signum: None
         sender.close()
         watcher.join()
         receiver.close()
+
+    return undo
 
 
 def _watch(token: CancelToken, receiver: socket.socket, resume_hint: Callable[[], str]) -> None:
