@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 
 from vsrcli.errors import DataError
-from vsrcli.evaluate.metrics import PSNR_CAP, luma, psnr_y, score_clip, ssim_y
+from vsrcli.evaluate.metrics import PSNR_CAP, ClipScorer, luma, psnr_y, ssim_y
 
 rng = np.random.default_rng(3)
 
@@ -82,21 +83,25 @@ def test_ssim_of_flat_images_by_hand() -> None:
     assert ssim_y(a, b) == pytest.approx((2 * 16 * 235 + c1) / (16**2 + 235**2 + c1), abs=1e-9)
 
 
-def test_score_clip_is_the_mean_without_the_ends() -> None:
-    truths = [random_image() for _ in range(9)]
-    outputs = [noisy(t, 3 * i + 1) for i, t in enumerate(truths)]
-    score = score_clip(iter(outputs), iter(truths))
-    inner = list(zip(outputs, truths, strict=True))[2:-2]
-    assert score.frames == 5
-    assert score.psnr == pytest.approx(np.mean([psnr_y(a, b) for a, b in inner]))
-    assert score.ssim == pytest.approx(np.mean([ssim_y(a, b) for a, b in inner]))
-    assert score_clip(outputs, truths, skip_ends=0).frames == 9
+def test_frames_of_a_clip_score_as_images_and_their_changes_as_steady() -> None:
+    truths = [random_image() for _ in range(4)]
+    outputs = [noisy(truth, 3 * index + 1) for index, truth in enumerate(truths)]
+    scorer = ClipScorer()
+    for output, truth in zip(outputs, truths, strict=True):
+        scorer.add(output, truth)
+    pairs = list(zip(outputs, truths, strict=True))
+    assert scorer.psnr == [psnr_y(a, b) for a, b in pairs]
+    assert scorer.ssim == [ssim_y(a, b) for a, b in pairs]
+    errors = [(luma(a) - luma(b))[8:-8, 8:-8] for a, b in pairs]
+    changes = [np.mean((after - before) ** 2) for before, after in itertools.pairwise(errors)]
+    assert scorer.steady == pytest.approx([10 * math.log10(255**2 / change) for change in changes])
 
 
 def test_identical_frames_count_as_the_cap() -> None:
-    frames = [random_image() for _ in range(5)]
-    score = score_clip(frames, frames)
-    assert (score.psnr, score.ssim, score.frames) == (PSNR_CAP, 1, 1)
+    scorer, image = ClipScorer(), random_image()
+    for _ in range(2):
+        scorer.add(image, image)
+    assert (scorer.psnr, scorer.ssim, scorer.steady) == ([PSNR_CAP] * 2, [1, 1], [PSNR_CAP])
 
 
 def test_input_that_cannot_be_scored() -> None:
@@ -107,10 +112,6 @@ def test_input_that_cannot_be_scored() -> None:
         psnr_y(a, a, crop=20)
     with pytest.raises(DataError, match="too small"):
         ssim_y(a[:26], a[:26])
-    with pytest.raises(DataError, match="4 frames are too few"):
-        score_clip([a] * 4, [a] * 4)
-    with pytest.raises(DataError, match="output has more than the other's 6 frames"):
-        score_clip([a] * 7, [a] * 6)
     with pytest.raises(TypeError, match="uint16"):
         psnr_y(a.astype(np.uint16), a.astype(np.uint16))
     with pytest.raises(ValueError, match="not \\(4, 4\\)"):

@@ -18,18 +18,18 @@ from itertools import zip_longest
 import numpy as np
 
 from vsrcli.errors import EngineError
-from vsrcli.evaluate.metrics import PSNR_CAP, luma, psnr_y, ssim_y
+from vsrcli.evaluate.metrics import PSNR_CAP, ClipScorer, psnr_y
 from vsrcli.evaluate.protocol import Clip
 from vsrcli.evaluate.results import CROP, SKIP_ENDS, WARMUP_FRAMES, ClipResult, Cost, Quality
 from vsrcli.frames.resample import Phase
-from vsrcli.frames.state import State
-from vsrcli.frames.tiling import plan_tiles
+from vsrcli.frames.tiling import TilePlan, plan_tiles
 from vsrcli.inference.engine import ResampleEngine
 from vsrcli.inference.tiled import TiledStream
-from vsrcli.inference.types import Engine, Stream
+from vsrcli.inference.types import Engine
 from vsrcli.media.types import Frame
 from vsrcli.pipeline.memory import max_tile_side
 from vsrcli.pipeline.shot_upscaler import ShotUpscaler
+from vsrcli.system.signals import raise_if_cancelled
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,29 +46,15 @@ class StillFrames:
 
 @dataclass(frozen=True, eq=False)
 class MethodScore:
-    """Measurements of one method on one clip.
-
-    Attributes:
-        quality: scores.
-        cost: time.
-        middle_frame: uint8 (s*H, s*W, 3).
-    """
+    """Scores and time of one method on one clip, and its ``middle_frame``, uint8 (s*H, s*W, 3)."""
 
     quality: Quality
     cost: Cost
     middle_frame: np.ndarray
 
 
-@dataclass(frozen=True, eq=False)
-class Baselines:
-    """Measurements of both interpolation methods on one clip."""
-
-    bicubic: MethodScore
-    lanczos: MethodScore
-
-
 def measure_model(
-    engine: Engine, clip: Clip, bytes_per_pixel: int = 0, baselines: Baselines | None = None
+    engine: Engine, clip: Clip, bytes_per_pixel: int = 0, baselines: Mapping[str, MethodScore] | None = None
 ) -> tuple[ClipResult, StillFrames]:
     """Score a model and interpolation on one clip.
 
@@ -76,14 +62,13 @@ def measure_model(
         engine: of the model.
         clip: from :func:`~vsrcli.evaluate.protocol.prepare_clip`.
         bytes_per_pixel: see :func:`upscale_frames`.
-        baselines: of this clip; None: measure them.
+        baselines: from :func:`interpolation_baselines`; None: measure them.
 
     Raises:
         EngineError: the network could not run, or returned another number of frames than it got.
     """
     baselines = baselines or interpolation_baselines(clip)
-    model = score_method(engine, clip, bytes_per_pixel)
-    methods = {"bicubic": baselines.bicubic, "lanczos": baselines.lanczos, "model": model}
+    methods = {**baselines, "model": score_method(engine, clip, bytes_per_pixel)}
     height, width = clip.truth.shape[1:3]
     result = ClipResult(
         clip.name,
@@ -99,12 +84,10 @@ def measure_model(
     return result, StillFrames(middle, clip.low[middle], truth=clip.truth[middle], **frames)
 
 
-def interpolation_baselines(clip: Clip) -> Baselines:
-    """Score bicubic and Lanczos interpolation on the pixel grid of the clip's protocol."""
+def interpolation_baselines(clip: Clip) -> dict[str, MethodScore]:
+    """Score bicubic and Lanczos interpolation, by name, on the pixel grid of the clip's protocol."""
     phase, scale = clip.protocol.phase, clip.protocol.scale
-    return Baselines(
-        *(score_method(ResampleEngine(name, scale, phase), clip) for name in ("bicubic", "lanczos"))
-    )
+    return {name: score_method(ResampleEngine(name, scale, phase), clip) for name in ("bicubic", "lanczos")}
 
 
 def score_method(engine: Engine, clip: Clip, bytes_per_pixel: int = 0) -> MethodScore:
@@ -118,9 +101,11 @@ def score_method(engine: Engine, clip: Clip, bytes_per_pixel: int = 0) -> Method
     Raises:
         EngineError: it could not run, or returned another number of frames than it got.
     """
-    scorer, stopwatch, middle_frame = _FrameScorer(), Stopwatch(), None
-    outputs = upscale_frames(engine, clip.low, bytes_per_pixel, stopwatch)
+    scorer, middle_frame = ClipScorer(CROP), np.empty(0, np.uint8)
+    seconds: list[float] = []
+    outputs = upscale_frames(engine, clip.low, bytes_per_pixel, seconds)
     for index, (truth, output) in enumerate(zip_longest(clip.truth, outputs)):
+        raise_if_cancelled()
         if output is None or truth is None:
             raise EngineError(
                 f"{engine.description}: not as many frames out as the {len(clip.low)} that went in"
@@ -128,11 +113,14 @@ def score_method(engine: Engine, clip: Clip, bytes_per_pixel: int = 0) -> Method
         scorer.add(output, truth)
         if index == len(clip.truth) // 2:
             middle_frame = output
-    assert middle_frame is not None
+    scored = slice(SKIP_ENDS, -SKIP_ENDS)
+    # If only one frame is scored, there is no change between scored frames: use those to and from it.
+    changes = scorer.steady[scored] or scorer.steady[SKIP_ENDS - 1 : 1 - SKIP_ENDS]
+    values = (scorer.psnr[scored], scorer.ssim[scored], changes, scorer.psnr, scorer.ssim)
     height, width = clip.low.shape[1:3]
     return MethodScore(
-        scorer.quality(),
-        Cost(stopwatch.seconds, stopwatch.frames, stopwatch.frames * height * width),
+        Quality(*(float(np.mean(value)) for value in values)),
+        Cost(sum(seconds, 0.0), len(seconds), len(seconds) * height * width),
         middle_frame,
     )
 
@@ -154,59 +142,8 @@ def phase_gain(clip: Clip) -> float:
     return other - own
 
 
-class Stopwatch:
-    """Adds up the time of frames.
-
-    Attributes:
-        seconds: total time.
-        frames: number of timed frames.
-    """
-
-    def __init__(self) -> None:
-        self.seconds, self.frames = 0.0, 0
-
-    def add(self, seconds: float) -> None:
-        """Add the time of one frame."""
-        self.seconds += seconds
-        self.frames += 1
-
-
-class TimedStream:
-    """A :class:`~vsrcli.inference.types.Stream` that times the pushes of another one.
-
-    Pushes are timed after the first ``WARMUP_FRAMES`` outputs: from then on each takes one frame and returns
-    one, and the network is compiled. :meth:`flush` is not timed, since it returns frames without taking any.
-    """
-
-    def __init__(self, stream: Stream, stopwatch: Stopwatch) -> None:
-        self._stream, self._stopwatch = stream, stopwatch
-        self._output_count = 0
-
-    def push(self, frame: np.ndarray) -> np.ndarray | None:
-        start = time.perf_counter()
-        output = self._stream.push(frame)
-        if self._output_count >= WARMUP_FRAMES:
-            self._stopwatch.add(time.perf_counter() - start)
-        self._output_count += output is not None
-        return output
-
-    def flush(self) -> list[np.ndarray]:
-        return self._stream.flush()
-
-    def fork(self) -> TimedStream:
-        forked = TimedStream(self._stream.fork(), self._stopwatch)
-        forked._output_count = self._output_count
-        return forked
-
-    def state(self) -> State:
-        return self._stream.state()
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        self._stream.restore(state)
-
-
 def upscale_frames(
-    engine: Engine, low: np.ndarray, bytes_per_pixel: int = 0, stopwatch: Stopwatch | None = None
+    engine: Engine, low: np.ndarray, bytes_per_pixel: int = 0, seconds: list[float] | None = None
 ) -> Iterator[np.ndarray]:
     """Upscale frames exactly as :func:`vsrcli.upscale` does: new streams at shot cuts, tiles, 8 bits.
 
@@ -214,50 +151,34 @@ def upscale_frames(
         engine: of a model or of an interpolation.
         low: uint8 (T, H, W, 3).
         bytes_per_pixel: memory that the network needs per input pixel, to choose tiles; 0: no tiles.
-        stopwatch: times the engine alone; None: no timing.
+        seconds: the engine's time of each timed frame is appended, see ``TIMING``.
 
     Yields:
         T frames, uint8 (scale*H, scale*W, 3).
     """
     height, width = low.shape[1:3]
-    tiles = plan_tiles(
-        height, width, max_tile_side(height, width, bytes_per_pixel, engine.radius), engine.radius
-    )
-
-    def open_stream() -> Stream:
-        stream = TiledStream(engine.open, tiles, engine.scale)
-        return stream if stopwatch is None else TimedStream(stream, stopwatch)
-
+    side = max_tile_side(height, width, bytes_per_pixel, engine.radius)
+    tiles = plan_tiles(height, width, side, engine.radius)
+    times = [] if seconds is None else seconds
     frames = (Frame(pixels, pts, Fraction(1, 25)) for pts, pixels in enumerate(low))
-    for frame in ShotUpscaler(open_stream).upscale(frames):
+    for frame in ShotUpscaler(lambda: _TimedStream(engine, tiles, times)).upscale(frames):
         yield frame.pixels
 
 
-class _FrameScorer:
-    """Scores the frames of one clip in order."""
+class _TimedStream(TiledStream):
+    """A stream whose pushes are timed after the first ``WARMUP_FRAMES`` outputs.
 
-    def __init__(self) -> None:
-        self._psnr: list[float] = []
-        self._ssim: list[float] = []
-        self._steady: list[float] = []  # of the change from each frame to the next, so one fewer
-        self._previous_luma: tuple[np.ndarray, np.ndarray] | None = None
+    From then on each takes one frame and returns one, and the network is compiled.
+    """
 
-    def add(self, output: np.ndarray, truth: np.ndarray) -> None:
-        self._psnr.append(min(psnr_y(output, truth, CROP), PSNR_CAP))
-        self._ssim.append(ssim_y(output, truth, CROP))
-        inner = (slice(CROP, -CROP), slice(CROP, -CROP))
-        current = luma(output[inner]), luma(truth[inner])
-        if self._previous_luma is not None:
-            change, true_change = (
-                after - before for after, before in zip(current, self._previous_luma, strict=True)
-            )
-            error = float(np.mean((change - true_change) ** 2))
-            self._steady.append(min(10 * np.log10(255**2 / error), PSNR_CAP) if error else PSNR_CAP)
-        self._previous_luma = current
+    def __init__(self, engine: Engine, tiles: TilePlan, seconds: list[float]) -> None:
+        super().__init__(engine.open, tiles, engine.scale)
+        self._seconds, self._output_count = seconds, 0
 
-    def quality(self) -> Quality:
-        scored = slice(SKIP_ENDS, -SKIP_ENDS)
-        # If only one frame is scored, there is no change between scored frames: use those to and from it.
-        changes = self._steady[scored] or self._steady[SKIP_ENDS - 1 : 1 - SKIP_ENDS]
-        values = (self._psnr[scored], self._ssim[scored], changes, self._psnr, self._ssim)
-        return Quality(*(float(np.mean(value)) for value in values))
+    def push(self, frame: np.ndarray) -> np.ndarray | None:
+        start = time.perf_counter()
+        output = super().push(frame)
+        if self._output_count >= WARMUP_FRAMES:
+            self._seconds.append(time.perf_counter() - start)
+        self._output_count += output is not None
+        return output

@@ -9,13 +9,12 @@ from __future__ import annotations
 import gc
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vsrcli.errors import OutputError
 from vsrcli.evaluate.benchmark import (
-    Baselines,
     MethodScore,
     StillFrames,
     interpolation_baselines,
@@ -104,11 +103,14 @@ class _PreparedClips:
     def __init__(self, max_frames: int | None, on_notice: Callable[[str], None], *, cached: bool) -> None:
         self._max_frames, self._on_notice = max_frames, on_notice
         self._spool = ArraySpool() if cached else None
-        self._spooled: dict[tuple[ClipFile, Protocol], tuple[int, int | None, Baselines]] = {}
+        self._spooled: dict[tuple[ClipFile, Protocol], tuple[int, Clip, dict[str, MethodScore]]] = {}
 
-    def get(self, file: ClipFile, protocol: Protocol) -> tuple[Clip, Baselines]:
+    def get(self, file: ClipFile, protocol: Protocol) -> tuple[Clip, dict[str, MethodScore]]:
         if self._spool is not None and (file, protocol) in self._spooled:
-            return self._load(self._spool, file, protocol)
+            row, clip, baselines = self._spooled[file, protocol]
+            arrays = {name: np.asarray(array) for name, array in self._spool[row].items()}
+            clip = replace(clip, truth=arrays["truth"], low=arrays["low"])
+            return clip, {name: replace(each, middle_frame=arrays[name]) for name, each in baselines.items()}
         clip = prepare_clip(file, protocol, self._max_frames, self._on_notice)
         baselines = interpolation_baselines(clip)
         if protocol.name == "none":
@@ -117,8 +119,10 @@ class _PreparedClips:
             self._store(self._spool, file, clip, baselines)
         return clip, baselines
 
-    def _store(self, spool: ArraySpool, file: ClipFile, clip: Clip, baselines: Baselines) -> None:
-        middle_frames = {"bicubic": baselines.bicubic.middle_frame, "lanczos": baselines.lanczos.middle_frame}
+    def _store(
+        self, spool: ArraySpool, file: ClipFile, clip: Clip, baselines: dict[str, MethodScore]
+    ) -> None:
+        middle_frames = {name: each.middle_frame for name, each in baselines.items()}
         try:
             spool.add({"truth": clip.truth, "low": clip.low, **middle_frames})
         except OutputError as error:
@@ -127,20 +131,8 @@ class _PreparedClips:
                 "free some space there, set TMPDIR, give --frames, or measure one model at a time"
             ) from error
         empty = np.empty(0, np.uint8)
-        scores = Baselines(
-            *(MethodScore(each.quality, each.cost, empty) for each in (baselines.bicubic, baselines.lanczos))
-        )
-        self._spooled[file, clip.protocol] = len(spool) - 1, clip.variant, scores
-
-    def _load(self, spool: ArraySpool, file: ClipFile, protocol: Protocol) -> tuple[Clip, Baselines]:
-        row, variant, scores = self._spooled[file, protocol]
-        arrays = {name: np.asarray(array) for name, array in spool[row].items()}
-        clip = Clip(file.name, arrays["truth"], arrays["low"], protocol, variant)
-        bicubic, lanczos = scores.bicubic, scores.lanczos
-        return clip, Baselines(
-            MethodScore(bicubic.quality, bicubic.cost, arrays["bicubic"]),
-            MethodScore(lanczos.quality, lanczos.cost, arrays["lanczos"]),
-        )
+        scores = {name: replace(each, middle_frame=empty) for name, each in baselines.items()}
+        self._spooled[file, clip.protocol] = len(spool) - 1, replace(clip, truth=empty, low=empty), scores
 
     def _check_phase(self, clip: Clip) -> None:
         gain = phase_gain(clip)

@@ -6,11 +6,6 @@ The crop and the frames left out are part of a figure: always state them.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import zip_longest
-
 import numpy as np
 
 from vsrcli.errors import DataError
@@ -21,25 +16,6 @@ _LUMA = np.array([65.481, 128.553, 24.966]) / 255
 _PEAK = 255.0
 _WINDOW, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03
 _BLUR_ROWS = 8  # outputs per matrix product of the blur: small enough for BLAS to stay on one core
-
-
-@dataclass(frozen=True)
-class Score:
-    """Quality of a clip: means over its scored frames.
-
-    Attributes:
-        psnr: dB on luma, at most ``PSNR_CAP``.
-        ssim: structural similarity on luma, at most 1.
-        frames: number of frames scored.
-        crop: border pixels left out on each side.
-        skip_ends: frames left out at the start and at the end.
-    """
-
-    psnr: float
-    ssim: float
-    frames: int
-    crop: int
-    skip_ends: int
 
 
 def luma(rgb: np.ndarray) -> np.ndarray:
@@ -101,39 +77,33 @@ def ssim_y(a: np.ndarray, b: np.ndarray, crop: int = 8) -> float:
     return _ssim(*_cropped_luma(a, b, crop, _WINDOW))
 
 
-def score_clip(
-    outputs: Iterable[np.ndarray], truths: Iterable[np.ndarray], crop: int = 8, skip_ends: int = 2
-) -> Score:
-    """Return mean PSNR and SSIM over the frames of a clip; hold ``skip_ends`` + 1 pairs at a time.
+class ClipScorer:
+    """Score the frames of a clip, in order.
 
-    Args:
-        outputs, truths: frames in order, each (H, W, 3), uint8 or floating point in [0, 1].
-        crop: border pixels left out on each side.
-        skip_ends: frames left out at the start and at the end. Published figures leave out 2; compare with 0,
-            since many networks are worst there.
+    Attributes:
+        psnr, ssim: of each frame; see :func:`psnr_y` and :func:`ssim_y`.
+        steady: PSNR of the luma's change from each frame to the next, in the output and in the truth; one
+            value fewer. Flicker and swimming lower it; a constant error does not.
 
-    Raises:
-        DataError: the clips differ in length or size, or no frame is left.
+    All are in dB (but for SSIM), at most ``PSNR_CAP``.
     """
-    pending: deque[tuple[np.ndarray, np.ndarray]] = deque()
-    psnrs: list[float] = []
-    ssims: list[float] = []
-    count = 0
-    for output, truth in zip_longest(outputs, truths):
-        if output is None or truth is None:
-            longer = "truth" if output is None else "output"
-            raise DataError(f"the {longer} has more than the other's {count} frames: score complete clips")
-        count += 1
-        if count <= skip_ends:
-            continue
-        pending.append((output, truth))
-        if len(pending) > skip_ends:
-            a, b = _cropped_luma(*pending.popleft(), crop, _WINDOW)
-            psnrs.append(min(_psnr(a, b), PSNR_CAP))
-            ssims.append(_ssim(a, b))
-    if not psnrs:
-        raise DataError(f"{count} frames are too few to score when {skip_ends} are left out at each end")
-    return Score(float(np.mean(psnrs)), float(np.mean(ssims)), len(psnrs), crop, skip_ends)
+
+    def __init__(self, crop: int = 8) -> None:
+        self._crop = crop
+        self._previous: tuple[np.ndarray, np.ndarray] | None = None
+        self.psnr: list[float] = []
+        self.ssim: list[float] = []
+        self.steady: list[float] = []
+
+    def add(self, output: np.ndarray, truth: np.ndarray) -> None:
+        """Add a frame; see :func:`psnr_y`."""
+        current = _cropped_luma(output, truth, self._crop, _WINDOW)
+        self.psnr.append(min(_psnr(*current), PSNR_CAP))
+        self.ssim.append(_ssim(*current))
+        if self._previous is not None:
+            changes = (after - before for after, before in zip(current, self._previous, strict=True))
+            self.steady.append(min(_psnr(*changes), PSNR_CAP))
+        self._previous = current
 
 
 def _cropped_luma(a: np.ndarray, b: np.ndarray, crop: int, min_side: int) -> tuple[np.ndarray, np.ndarray]:
