@@ -6,6 +6,7 @@ ASGI, so that uploads and downloads stream through it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import ipaddress
@@ -52,17 +53,13 @@ _UNLOGGED_PATHS = ("/healthz", "/metrics", "/static/")
 def secret_key(data: Path) -> bytes:
     """Return the key that signs cookies; create it at the first start, readable by this user only."""
     path = data / "secret"
-    temporary = path.with_name(f"secret.{secrets.token_hex(8)}")
     if not path.exists():
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(32))
-        try:
+        temporary = path.with_name(f"secret.{secrets.token_hex(8)}")
+        temporary.touch(0o600, exist_ok=False)
+        temporary.write_bytes(secrets.token_bytes(32))
+        with contextlib.suppress(FileExistsError):
             os.link(temporary, path)  # atomic, and never replaces an existing key
-        except FileExistsError:
-            pass
-        finally:
-            temporary.unlink()
+        temporary.unlink()
     return path.read_bytes()
 
 
@@ -72,18 +69,16 @@ class Sessions:
     Args:
         key: signs the cookies.
         token: secret that users must know, or None.
+
+    Attributes:
+        requires_token: whether there is one.
     """
 
     def __init__(self, key: bytes, token: str | None) -> None:
         self._signer = TimestampSigner(key, salt="vsr session")
-        self._token = token
-        self._access = None if token is None else hmac.new(key, token.encode(), hashlib.sha256).hexdigest()
+        self._token, self.requires_token = token, token is not None
+        self._access = hmac.new(key, (token or "").encode(), hashlib.sha256).hexdigest()
         self._failures: deque[float] = deque()
-
-    @property
-    def requires_token(self) -> bool:
-        """Whether users must know a token."""
-        return self._token is not None
 
     def session_id(self, request: HTTPConnection) -> str | None:
         """Return the id of the session; None without a cookie, or with one that this server did not sign."""
@@ -100,11 +95,8 @@ class Sessions:
 
     def is_authorized(self, request: HTTPConnection) -> bool:
         """Return whether no token is needed, or the request carries it, as header or as cookie."""
-        return (
-            self._access is None
-            or self.has_bearer_token(request)
-            or _equal(self._access, request.cookies.get(ACCESS_COOKIE))
-        )
+        cookie = request.cookies.get(ACCESS_COOKIE, "")
+        return not self.requires_token or self.has_bearer_token(request) or _equal(self._access, cookie)
 
     def has_bearer_token(self, request: HTTPConnection) -> bool:
         """Return whether the ``Authorization`` header carries the token, as programs send it."""
@@ -127,7 +119,7 @@ class Sessions:
 
     def grant_access(self, request: HTTPConnection, response: Response) -> None:
         """Set the cookie that stands for the token."""
-        if self._access is not None:
+        if self.requires_token:
             self._set_cookie(request, response, ACCESS_COOKIE, self._access)
 
     def _set_cookie(self, request: HTTPConnection, response: Response, name: str, value: str) -> None:
@@ -137,18 +129,14 @@ class Sessions:
         )
 
 
-def _equal(secret: str, value: str | None) -> bool:
-    return hmac.compare_digest(secret.encode(), (value or "").encode())
+def _equal(secret: str, value: str) -> bool:
+    return hmac.compare_digest(secret.encode(), value.encode())
 
 
 class SecurityMiddleware:
     """Check host, origin, token and session of every request; add security headers; log and count.
 
     The headers are also on responses of handlers that raised.
-
-    Args:
-        app: the wrapped application.
-        settings, sessions, metrics: of the server.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, sessions: Sessions, metrics: Metrics) -> None:
@@ -194,36 +182,24 @@ class SecurityMiddleware:
             self._record(request, status, time.perf_counter() - started)
 
     def _check(self, request: Request) -> None:
-        self._check_host(request)
-        self._check_origin(request)
+        """Raise ApiError for a request that is not accepted; find the session of others."""
         path = request.url.path
+        host = _host_name(request.headers.get("host", ""))
+        # Unknown names: DNS rebinding. No DNS name of somebody else resolves to here through an IP address.
+        if host not in self._hosts and not (self._settings.is_public and _is_ip_address(host)):
+            raise ApiError(
+                421, "host", f"This server does not go by the name {host[:80]!r}; start it with --allow-host."
+            )
+        if request.method not in _SAFE_METHODS and _is_from_another_site(request):
+            raise ApiError(403, "origin", "This request comes from another site and is not accepted.")
         if not path.startswith(_PUBLIC_PATHS) and path != "/" and not self._sessions.is_authorized(request):
             raise ApiError(401, "token", "This server needs a token; open its page and enter it.")
         if path.startswith(SESSION_PATHS):
-            session = self._sessions.session_id(request)
-            if session is None:
+            request.state.session = self._sessions.session_id(request)
+            if request.state.session is None:
                 raise ApiError(
                     401, "session", "This page's session is missing, not valid or too old; reload the page."
                 )
-            request.state.session = session
-
-    def _check_host(self, request: Request) -> None:
-        """Raise 421 for unknown host names, which protects from DNS rebinding."""
-        host = _host_name(request.headers.get("host", ""))
-        if host in self._hosts or (self._settings.is_public and _is_ip_address(host)):
-            return  # no DNS name of somebody else resolves to here through an IP address
-        raise ApiError(
-            421, "host", f"This server does not go by the name {host[:80]!r}; start it with --allow-host."
-        )
-
-    def _check_origin(self, request: Request) -> None:
-        """Raise 403 for changing requests from other sites, which protects from CSRF."""
-        if request.method in _SAFE_METHODS:
-            return
-        origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-        is_foreign = origin is not None and urlsplit(origin).netloc.lower() != request.headers["host"].lower()
-        if is_foreign or (site is not None and site not in ("same-origin", "none")):
-            raise ApiError(403, "origin", "This request comes from another site and is not accepted.")
 
     def _record(self, request: Request, status: int, seconds: float) -> None:
         path = request.url.path
@@ -238,6 +214,13 @@ class SecurityMiddleware:
                 seconds=round(seconds, 4),
                 session=anonymize_id(session) if session else None,
             )
+
+
+def _is_from_another_site(request: Request) -> bool:
+    """Return whether a browser says so, against CSRF; programs send neither header."""
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "none")
+    is_foreign = origin is not None and urlsplit(origin).netloc.lower() != request.headers["host"].lower()
+    return is_foreign or site not in ("same-origin", "none")
 
 
 def _host_name(host: str) -> str:
@@ -260,20 +243,12 @@ _Record = TypeVar("_Record", Upload, JobRecord)
 
 
 def require_owned_upload(store: Store, request: Request) -> Upload:
-    """Return the upload named in the path.
-
-    Raises:
-        ApiError: 404 if it does not exist or belongs to another session.
-    """
+    """Return the upload named in the path; raise ApiError 404 unless it belongs to this session."""
     return _require_owned(store.get_upload(request.path_params["video"]), request)
 
 
 def require_owned_job(store: Store, request: Request) -> JobRecord:
-    """Return the job named in the path.
-
-    Raises:
-        ApiError: 404 if it does not exist or belongs to another session.
-    """
+    """Return the job named in the path; raise ApiError 404 unless it belongs to this session."""
     return _require_owned(store.get_job(request.path_params["job"]), request)
 
 

@@ -73,24 +73,6 @@ def write_previews(source_path: Path, result_path: Path, folder: Path, count: in
     return preview_times
 
 
-def print_inspection(path: Path) -> None:
-    """Print the properties of a video, or the error, as JSON."""
-    try:
-        message: dict[str, Any] = {"video": describe_video(path)}
-    except VsrError as error:
-        message = {"error": str(error)}
-    print(json.dumps(message))
-
-
-def print_previews(source: Path, result: Path, folder: Path, count: int) -> None:
-    """Print the properties of a result, then write previews and print their times, as JSON."""
-    try:
-        print(json.dumps({"video": describe_video(result)}), flush=True)
-        print(json.dumps({"preview_times": write_previews(source, result, folder, count)}))
-    except VsrError as error:
-        print(json.dumps({"error": str(error)}))
-
-
 def _write_frame(source: Source, time: Fraction, path: Path) -> None:
     from PIL import Image
 
@@ -103,8 +85,19 @@ def _write_frame(source: Source, time: Fraction, path: Path) -> None:
             Image.fromarray(pixels).save(path, compress_level=_COMPRESSION)
 
 
+def main(path: Path, *previews: str) -> None:
+    """Print the properties of a video, and write previews: see the head of this file."""
+    try:
+        if not previews:
+            print(json.dumps({"video": describe_video(path)}))
+            return
+        result, folder, count = previews
+        print(json.dumps({"video": describe_video(Path(result))}), flush=True)
+        times = write_previews(path, Path(result), Path(folder), int(count))
+        print(json.dumps({"preview_times": times}))
+    except VsrError as error:
+        print(json.dumps({"error": str(error)}))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) == 2:
-        print_inspection(Path(sys.argv[1]))
-    else:
-        print_previews(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import re
 import shutil
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics import disable_created_metrics
 from prometheus_client.registry import Collector
 
 from vsrcli.web.settings import Settings
@@ -31,34 +32,27 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
 
 
 class Metrics:
-    """Metrics of one server.
-
-    Args:
-        store: its uploads and jobs are counted at every scrape.
-        settings: of the server.
-    """
+    """Metrics of one server, whose uploads and jobs are counted at every scrape."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
-        self._registry = registry = CollectorRegistry()
-        self._requests = Counter(
-            "vsr_http_requests", "HTTP requests.", ("method", "route", "status"), registry=registry
-        )
+        disable_created_metrics()
+        self._registry = CollectorRegistry()
+        self._registry.register(_StoreCollector(store, settings))
+        counter = partial(Counter, registry=self._registry)
+        self._requests = counter("vsr_http_requests", "HTTP requests.", ("method", "route", "status"))
         self._durations = Histogram(
             "vsr_http_request_duration_seconds",
             "Duration of HTTP requests.",
             ("route",),
             buckets=_BUCKETS,
-            registry=registry,
+            registry=self._registry,
         )
-        self.uploaded_bytes = Counter("vsr_upload_bytes", "Bytes of uploads received.", registry=registry)
-        self.downloads = Counter("vsr_downloads", "Downloads started.", registry=registry)
-        self.rejected_videos = Counter(
-            "vsr_videos_rejected", "Videos rejected.", ("code",), registry=registry
-        )
+        self.uploaded_bytes = counter("vsr_upload_bytes", "Bytes of uploads received.")
+        self.downloads = counter("vsr_downloads", "Downloads started.")
+        self.rejected_videos = counter("vsr_videos_rejected", "Videos rejected.", ("code",))
         self.event_listeners = Gauge(
-            "vsr_event_listeners", "Pages that receive server-sent events.", registry=registry
+            "vsr_event_listeners", "Pages that receive server-sent events.", registry=self._registry
         )
-        registry.register(_StoreCollector(store, settings))
 
     def record_request(self, method: str, path: str, status: int, seconds: float) -> None:
         """Count a request; status 0: the client disconnected before the response."""
@@ -71,15 +65,17 @@ class Metrics:
     def route(path: str) -> str:
         """Return a path without ids, such as ``/api/videos/{}/jobs``."""
         parts = path.split("/")[1:7]
-        if parts == [""] or parts[0] not in _PATH_PARTS:
-            return "/" if parts == [""] else "other"
+        if parts == [""]:
+            return "/"
+        if parts[0] not in _PATH_PARTS:
+            return "other"
         if parts[0] == "static":
             return "/static/{}"
         return "/" + "/".join(part if part in _PATH_PARTS else "{}" for part in parts)
 
     def exposition(self) -> bytes:
         """Return all metrics in the text format of Prometheus."""
-        return re.sub(rb"(?m)^#.*_created .*\n|^\w+_created.*\n", b"", generate_latest(self._registry))
+        return generate_latest(self._registry)
 
 
 class _StoreCollector(Collector):
@@ -99,10 +95,9 @@ class _StoreCollector(Collector):
             finished.add_metric((state,), counters.get(f"jobs {state}", 0))
         yield finished
         yield CounterMetricFamily("vsr_frames", "Frames upscaled.", value=counters.get("frames", 0))
-        used = self._store.bytes_used()
+        used, free = self._store.bytes_used(), shutil.disk_usage(self._settings.data).free
         yield GaugeMetricFamily("vsr_disk_used_bytes", "Bytes of uploads and results.", value=used)
         yield GaugeMetricFamily("vsr_disk_quota_bytes", "Limit of these bytes.", value=self._settings.quota)
-        free = shutil.disk_usage(self._settings.data).free
         yield GaugeMetricFamily("vsr_disk_free_bytes", "Free bytes on the disk.", value=free)
         yield GaugeMetricFamily(
             "vsr_worker_heartbeat_timestamp_seconds",

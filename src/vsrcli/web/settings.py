@@ -24,14 +24,11 @@ class Settings:
         devices: ``auto``, ``cpu`` or GPU numbers; each runs one job at a time.
         keep: seconds after the last finished job at which uploads and results are deleted.
         quota: bytes of all uploads and results together.
-        max_upload: bytes of an upload.
-        max_duration: seconds of a video.
-        max_pixels: pixels of a video's frame.
+        max_upload, max_duration, max_pixels: of an upload: bytes, seconds, pixels of a frame.
         max_result: pixels of a result's frame.
         max_videos, max_jobs: videos of one session, and its queued or running jobs.
         preview_count: pairs of frames extracted from every result.
-        check_timeout: seconds that checking an upload may take.
-        check_memory: bytes of address space that checking an upload may take.
+        check_timeout, check_memory: seconds and bytes of address space that checking an upload may take.
         stall_timeout: seconds without a byte after which the connection of an upload is closed.
         cleanup_interval: seconds between two rounds of deleting what has expired.
         nice: niceness of jobs, 0 to 19, so that pages answer while they compute.

@@ -23,13 +23,14 @@ class UploadWriters:
     """The writers of all uploads that are being received.
 
     Args:
-        stall_timeout, on_written: see :class:`UploadWriter`.
+        stall_timeout: seconds without a byte after which a request is ended.
+        on_written: called with the number of bytes of every block.
     """
 
     def __init__(self, stall_timeout: float, on_written: Callable[[int], None]) -> None:
-        self._stall_timeout, self._on_written = stall_timeout, on_written
+        self.stall_timeout, self.on_written = stall_timeout, on_written
+        self.threads = CapacityLimiter(16)
         self._writers: dict[str, UploadWriter] = {}
-        self._threads = CapacityLimiter(16)
 
     def is_in_use(self, upload_id: str) -> bool:
         """Return whether a request writes to the upload, or waits to."""
@@ -38,9 +39,7 @@ class UploadWriters:
     @contextlib.asynccontextmanager
     async def exclusive(self, upload_id: str) -> AsyncIterator[UploadWriter]:
         """Interrupt the request that writes to an upload, and own its writer until interrupted likewise."""
-        writer = self._writers.setdefault(
-            upload_id, UploadWriter(self._stall_timeout, self._on_written, self._threads)
-        )
+        writer = self._writers.setdefault(upload_id, UploadWriter(self))
         writer.request_count += 1
         try:
             writer.interrupt()
@@ -60,21 +59,12 @@ class UploadWriters:
 
 
 class UploadWriter:
-    """Writer of one upload.
+    """Writer of one upload."""
 
-    Args:
-        stall_timeout: seconds without a byte after which the request is ended.
-        on_written: called with the number of bytes of every block.
-        threads: limits the number of threads that write, for all uploads.
-    """
-
-    def __init__(
-        self, stall_timeout: float, on_written: Callable[[int], None], threads: CapacityLimiter
-    ) -> None:
-        self.lock, self.request_count = asyncio.Lock(), 0
-        self._stall_timeout, self._on_written, self._threads = stall_timeout, on_written, threads
+    def __init__(self, writers: UploadWriters) -> None:
+        self._writers = writers
+        self.lock, self.request_count, self.is_interrupted = asyncio.Lock(), 0, False
         self._scope: anyio.CancelScope | None = None
-        self.is_interrupted = False
 
     def interrupt(self) -> None:
         """End the request that writes, or is about to, if there is one; the bytes it has sent stay."""
@@ -97,11 +87,13 @@ class UploadWriter:
         Raises:
             ApiError: the body is too long or stalls, another request takes over, or the disk is full.
         """
-        length = request.headers.get("content-length")
-        if length is not None and offset + int(length) > size:
-            raise _too_large(size)
+        too_large = ApiError(
+            413, "too_large", f"The upload is longer than the {size} bytes announced.", limit=size
+        )
+        if offset + int(request.headers.get("content-length", 0)) > size:
+            raise too_large
         block, end, chunk = bytearray(), offset, b""
-        file = await run_sync(_open_at, path, offset, limiter=self._threads)
+        file = await run_sync(_open_at, path, offset, limiter=self._writers.threads)
         with file, anyio.CancelScope() as scope:
             self._scope = scope
             if self.is_interrupted:
@@ -109,7 +101,7 @@ class UploadWriter:
             stream = request.stream().__aiter__()
             try:
                 while True:
-                    with anyio.move_on_after(self._stall_timeout) as stall_scope:
+                    with anyio.move_on_after(self._writers.stall_timeout) as stall_scope:
                         chunk = await anext(stream, None)
                     if stall_scope.cancelled_caught:
                         raise ApiError(
@@ -118,7 +110,7 @@ class UploadWriter:
                     if chunk is None:
                         break
                     if end + len(block) + len(chunk) > size:
-                        raise _too_large(size)
+                        raise too_large
                     block += chunk
                     if len(block) >= _BLOCK_BYTES:
                         end += await self._flush(file, block)
@@ -129,13 +121,8 @@ class UploadWriter:
                 with anyio.CancelScope(shield=True):
                     end += await self._flush(file, block)
         if scope.cancelled_caught:
-            raise ApiError(
-                409,
-                "offset",
-                "The upload continues in another request.",
-                headers={"Connection": "close"},
-                offset=end,
-            )
+            text, headers = "The upload continues in another request.", {"Connection": "close"}
+            raise ApiError(409, "offset", text, headers=headers, offset=end)
         return end
 
     async def _flush(self, file: IO[bytes], block: bytearray) -> int:
@@ -144,12 +131,12 @@ class UploadWriter:
         block.clear()
         if data:
             try:
-                await run_sync(_write_all, file, data, limiter=self._threads)
+                await run_sync(_write_all, file, data, limiter=self._writers.threads)
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
                 raise ApiError(413, "quota", "The server's disk is full; try again later.", left=0) from error
-            self._on_written(len(data))
+            self._writers.on_written(len(data))
         return len(data)
 
 
@@ -163,7 +150,3 @@ def _write_all(file: IO[bytes], data: bytes) -> None:
     remaining = memoryview(data)
     while remaining:  # an unbuffered file may write less than it is given
         remaining = remaining[file.write(remaining) :]
-
-
-def _too_large(size: int) -> ApiError:
-    return ApiError(413, "too_large", f"The upload is longer than the {size} bytes announced.", limit=size)

@@ -32,7 +32,7 @@ from vsrcli.web.errors import ApiError, not_found
 from vsrcli.web.metrics import LOGGER, Metrics, anonymize_id, log_event
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import CHECKING, READY, REJECTED, UPLOADING, Store, Upload, now
-from vsrcli.web.upload_check import check_upload
+from vsrcli.web.subprocesses import ChildTimeoutError, first_value, python_command, run_json
 from vsrcli.web.upload_writer import UploadWriters
 
 TUS_VERSION = "1.0.0"
@@ -206,11 +206,9 @@ class UploadRoutes:
 
     async def _check(self, upload: Upload) -> ApiError | None:
         """Check a complete upload; return why it was rejected, or None."""
-        path = self._path(upload)
+        path, limiter = self._path(upload), self._check_limiter
         try:
-            properties = await run_sync(
-                check_upload, path, upload.name, self._settings, limiter=self._check_limiter
-            )
+            properties = await run_sync(_inspect_upload, path, upload.name, self._settings, limiter=limiter)
         except Exception as error:
             if not isinstance(error, ApiError):
                 LOGGER.exception("check failed", extra={"values": {"video": anonymize_id(upload.id)}})
@@ -303,3 +301,40 @@ def _video_suffix(name: str) -> str:
     """Return the suffix of an upload on the disk: that of its name if it is a known one, else ``.video``."""
     suffix = Path(name).suffix.lower()
     return suffix if _SUFFIXES.fullmatch(suffix) else ".video"
+
+
+def _inspect_upload(path: Path, name: str, settings: Settings) -> dict[str, Any]:
+    """Return the properties of an uploaded video, see :func:`vsrcli.web.inspection.describe_video`.
+
+    Another process opens the file. Raise ApiError if it is no video, or exceeds a limit.
+    """
+    try:
+        messages = run_json(
+            python_command("vsrcli.web.inspection", str(path)),
+            timeout=settings.check_timeout,
+            memory=settings.check_memory,
+        )
+    except ChildTimeoutError:
+        text = f"{name}: checking it took longer than {settings.check_timeout:g} s; "
+        text += "convert it to a common format first, such as MP4."
+        raise ApiError(422, "check_timeout", text) from None
+    video, error = first_value(messages, "video"), first_value(messages, "error")
+    if error is not None:
+        text = error.replace(repr(str(path)), name).replace(str(path), name).removesuffix(".")
+        raise ApiError(422, "not_a_video", f"{text}.")
+    if video is None:
+        text = f"{name} could not be read: it took more memory than a video does; check the file."
+        raise ApiError(422, "not_a_video", text)
+    width, height, duration = video["width"], video["height"], video["duration"]
+    if width * height > settings.max_pixels:
+        text = f"{name} has {width}x{height} pixels, more than this server accepts "
+        text += f"({settings.max_pixels:,}); scale it down first."
+        limit = settings.max_pixels
+        raise ApiError(422, "too_many_pixels", text, limit=limit, width=width, height=height)
+    if duration > settings.max_duration:
+        text = f"{name} lasts {duration:,.0f} s, longer than this server accepts "
+        text += f"({settings.max_duration:,.0f} s); trim it first."
+        raise ApiError(422, "too_long", text, limit=settings.max_duration, duration=duration)
+    if not video["frames"]:
+        raise ApiError(422, "not_a_video", f"{name} holds no frame; check the file.")
+    return video

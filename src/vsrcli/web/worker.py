@@ -7,12 +7,16 @@ the queue only wakes workers, so an id that is lost or comes twice does no harm.
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import psutil
+import redis
+from huey import RedisHuey, SqliteHuey
+from huey.consumer import Consumer
 
 from vsrcli.errors import OutputError
 from vsrcli.system.locks import FileLock, LockHeldError
@@ -21,11 +25,8 @@ from vsrcli.web.conversion import JobRunner
 from vsrcli.web.errors import INTERRUPTED
 from vsrcli.web.metrics import anonymize_id, log_event
 from vsrcli.web.settings import SQLITE, Settings
-from vsrcli.web.store import HEARTBEAT_KEY, QUEUED, RUNNING, Store, now
+from vsrcli.web.store import HEARTBEAT_KEY, QUEUED, RUNNING, JobRecord, Store, now
 from vsrcli.web.subprocesses import kill_process_tree
-
-if TYPE_CHECKING:
-    from huey.consumer import Consumer
 
 HEARTBEAT_INTERVAL = 5.0  # seconds between two heartbeats
 _QUEUE_NAME = "vsr"
@@ -66,80 +67,59 @@ class QueueUnavailableError(Exception):
     """The queue does not answer."""
 
 
-def _not_in_web_server(job_id: str) -> None:
-    raise NotImplementedError("jobs run in a worker")
-
-
 class JobQueue:
-    """The queue of job ids.
+    """The queue of job ids. Every method raises QueueUnavailableError if the queue does not answer.
 
     Args:
         settings: ``queue`` chooses the backend.
         run_job: runs the job of an id, in a worker; the web server only enqueues.
     """
 
-    def __init__(self, settings: Settings, run_job: Callable[[str], None] = _not_in_web_server) -> None:
-        from huey import RedisHuey, SqliteHuey
-
+    def __init__(self, settings: Settings, run_job: Callable[[str], None] | None = None) -> None:
         if settings.queue == SQLITE:
-            self._huey: Any = SqliteHuey(
-                _QUEUE_NAME, filename=str(settings.data / "queue.sqlite3"), strict_fifo=True, results=False
-            )
+            file = str(settings.data / "queue.sqlite3")
+            self._huey: Any = SqliteHuey(_QUEUE_NAME, filename=file, strict_fifo=True, results=False)
         else:
             self._huey = RedisHuey(_QUEUE_NAME, url=settings.queue, results=False)
 
-        def task(job_id: str) -> None:
+        def convert(job_id: str) -> None:  # huey finds it by module and name, the same in both processes
+            assert run_job is not None, "jobs run in a worker"
             run_job(job_id)
 
-        self._task = self._huey.task(name="convert")(task)
+        self._task = self._huey.task()(convert)
 
     def enqueue(self, job_id: str) -> None:
-        """Add a job; an id that comes twice does no harm.
-
-        Raises:
-            QueueUnavailableError: the queue does not answer.
-        """
+        """Add a job; an id that comes twice does no harm."""
         with _queue_errors():
             self._task(job_id)
 
-    def replace(self, job_ids: list[str]) -> None:
-        """Replace everything in the queue.
-
-        Raises:
-            QueueUnavailableError: the queue does not answer.
-        """
+    def replace(self, jobs: list[JobRecord]) -> None:
+        """Replace everything in the queue."""
         with _queue_errors():
             self._huey.flush()
-            for job_id in job_ids:
-                self._task(job_id)
+            for job in jobs:
+                self._task(job.id)
 
     def pending_count(self) -> int:
-        """Return the number of ids in the queue.
-
-        Raises:
-            QueueUnavailableError: the queue does not answer.
-        """
+        """Return the number of ids in the queue."""
         with _queue_errors():
             return self._huey.pending_count()
 
     def consumer(self, threads: int) -> Consumer:
         """Return huey's consumer, without its signal handlers."""
-        from huey.consumer import Consumer
-
-        class SignalFreeConsumer(Consumer):
-            def _set_signal_handlers(self) -> None:
-                pass
-
-        return SignalFreeConsumer(
+        return _SignalFreeConsumer(
             self._huey, workers=threads, periodic=False, initial_delay=0.1, max_delay=_POLL_INTERVAL
         )
+
+
+class _SignalFreeConsumer(Consumer):
+    def _set_signal_handlers(self) -> None:
+        pass
 
 
 @contextlib.contextmanager
 def _queue_errors() -> Iterator[None]:
     """Raise QueueUnavailableError instead of errors of the backends."""
-    import redis
-
     try:
         yield
     except (redis.RedisError, sqlite3.Error, OSError) as error:
@@ -164,42 +144,34 @@ def _acquire_lock(settings: Settings, cancel: CancelToken) -> FileLock:
 def requeue_interrupted(store: Store) -> None:
     """Queue the jobs of a killed worker again, before all others; end their processes."""
     for job in store.list_jobs(state=RUNNING, with_deleted=True):
-        stop_job_process(job.process)
+        if job.process is not None:
+            with contextlib.suppress(psutil.Error):
+                process = psutil.Process(job.process["pid"])
+                if (
+                    abs(process.create_time() - job.process["started"]) < _START_TOLERANCE
+                ):  # not another's pid
+                    kill_process_tree(process.pid)
+                    process.wait(10)
         store.transition_job(job.id, RUNNING, QUEUED, **INTERRUPTED.job_columns())
         log_event("job requeued", job=anonymize_id(job.id))
-
-
-def stop_job_process(process: Mapping[str, Any] | None) -> None:
-    """Kill a job's process that outlived its worker, unless the pid belongs to another process by now."""
-    if process is None:
-        return
-    with contextlib.suppress(psutil.Error):
-        running = psutil.Process(process["pid"])
-        if abs(running.create_time() - process["started"]) < _START_TOLERANCE:
-            kill_process_tree(process["pid"])
-            running.wait(10)
 
 
 def _fill_queue(store: Store, queue: JobQueue, cancel: CancelToken) -> None:
     """Put all queued jobs into the queue, in order: its content may be incomplete or doubled."""
     while not cancel.is_cancelled:
         try:
-            queue.replace([job.id for job in store.list_jobs(state=QUEUED, with_deleted=True)])
+            queue.replace(store.list_jobs(state=QUEUED, with_deleted=True))
             return
         except QueueUnavailableError as error:
-            log_event("queue unavailable", level=30, error=str(error)[:200])
+            log_event("queue unavailable", level=logging.WARNING, error=str(error)[:200])
             cancel.wait(2)
 
 
 def _requeue_lost(store: Store, queue: JobQueue) -> None:
     """Enqueue queued jobs again while the queue is empty and no job runs, as after a restart of Redis."""
-    with contextlib.suppress(QueueUnavailableError):
-        lost = store.list_jobs(state=QUEUED, with_deleted=True)
-        if (
-            lost
-            and not store.list_jobs(state=RUNNING, with_deleted=True)
-            and queue.pending_count() == 0
-            and lost[0].created < now() - HEARTBEAT_INTERVAL
-        ):
-            for job in lost:
-                queue.enqueue(job.id)
+    lost, running = (store.list_jobs(state=state, with_deleted=True) for state in (QUEUED, RUNNING))
+    if lost and not running and lost[0].created < now() - HEARTBEAT_INTERVAL:
+        with contextlib.suppress(QueueUnavailableError):
+            if queue.pending_count() == 0:
+                for job in lost:
+                    queue.enqueue(job.id)
