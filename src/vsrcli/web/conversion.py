@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import queue
 import select
@@ -10,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,53 +77,6 @@ def folder_size(folder: Path) -> int:
     return total
 
 
-def build_result(
-    job: JobRecord,
-    upload: Upload,
-    settings: Settings,
-    *,
-    elapsed_seconds: float,
-    is_cancelled: Callable[[], bool],
-) -> dict[str, Any]:
-    """Inspect the result of a job and write its previews, in another process.
-
-    Args:
-        job: a job whose result exists.
-        upload: the source of the job.
-        settings: of the server.
-        elapsed_seconds: duration of the conversion.
-        is_cancelled: polled; ends the inspection as soon as it returns True.
-
-    Returns:
-        The ``result`` of the job, see docs/web.md. Without previews if that took too long.
-
-    Raises:
-        ChildCancelledError: ``is_cancelled`` returned True.
-    """
-    source, target = settings.upload_path(upload.id, upload.suffix), settings.result_path(job.id, job.suffix)
-    paths = [str(path) for path in (source, target, target.parent)]
-    messages: list[dict[str, Any]] = []
-    with contextlib.suppress(ChildTimeoutError):
-        messages = run_json(
-            python_command("vsrcli.web.inspection", *paths, str(settings.preview_count)),
-            timeout=_PREVIEW_TIMEOUT,
-            memory=settings.check_memory,
-            is_cancelled=is_cancelled,
-        )
-    video: dict[str, Any] = first_value(messages, "video") or dict(job.result or {}) | {"frames": job.total}
-    preview_times = first_value(messages, "preview_times") or []
-    width, height = video["width"], video["height"]
-    return {
-        "name": f"{Path(upload.name).stem}-{width}x{height}{job.suffix}",
-        "size": target.stat().st_size,
-        "width": width,
-        "height": height,
-        "frames": video["frames"],
-        "elapsed_seconds": round(elapsed_seconds, 1),
-        "preview_times": preview_times,
-    }
-
-
 class JobRunner:
     """Run jobs, one at a time in each thread that calls it.
 
@@ -153,7 +106,7 @@ class JobRunner:
                 self._store.transition_job(job_id, RUNNING, CANCELLED, **NO_MESSAGE.job_columns())
             else:
                 log_event("job started", job=anonymize_id(job.id), device=device)
-                _JobProcess(job, upload, device, self._store, self._settings, self._cancel).run()
+                _JobProcess(job, upload, self._store, self._settings, self._cancel).run(device)
         except Exception:
             LOGGER.exception("job failed", extra={"values": {"job": anonymize_id(job_id)}})
             shutil.rmtree(self._settings.job_dir(job_id), ignore_errors=True)
@@ -166,34 +119,28 @@ class _JobProcess:
     """One attempt at one job."""
 
     def __init__(
-        self,
-        job: JobRecord,
-        upload: Upload,
-        device: str,
-        store: Store,
-        settings: Settings,
-        cancel: CancelToken,
+        self, job: JobRecord, upload: Upload, store: Store, settings: Settings, cancel: CancelToken
     ) -> None:
-        self._job, self._upload, self._device = job, upload, device
+        self._job, self._upload = job, upload
         self._store, self._settings, self._cancel = store, settings, cancel
         self._source = settings.upload_path(upload.id, upload.suffix)
         self._target = settings.result_path(job.id, job.suffix)
         self._notices, self._error, self._progress = [*job.notices], "", dict[str, Any]()
         self._stop_reason = ""  # one of stopping, cancelled, quota, once it has to be stopped
 
-    def run(self) -> None:
-        """Run the command, unless it was killed between publishing its result and recording it."""
+    def run(self, device: str) -> None:
+        """Run the command, unless the worker was killed between its result and the record of it."""
         self._target.parent.mkdir(parents=True, exist_ok=True)
-        if not self._target.exists():
-            status = self._upscale()
-            if not self._target.exists():
-                self._finish_without_result(status)
-                return
-        self._finish_with_result()
+        status = 0 if self._target.exists() else self._upscale(device)
+        if self._target.exists():
+            self._finish_with_result()
+        else:
+            self._finish_without_result(status)
 
-    def _upscale(self) -> int:
+    def _upscale(self, device: str) -> int:
+        """Run the command; return its exit status."""
         read_end, write_end = os.pipe()
-        command = job_command(self._source, self._target, self._job.arguments, self._device)
+        command = job_command(self._source, self._target, self._job.arguments, device)
         with self._target.with_name("errors.txt").open("wb") as errors:
             child = start_child(
                 [*command, "--progress-fd", str(write_end)],
@@ -217,7 +164,7 @@ class _JobProcess:
 
     def _read_messages(self, read_end: int, child: subprocess.Popen[bytes]) -> None:
         """Read messages until the child closes its end; stop the child if it has to be stopped."""
-        buffer, updated, size_checked, deadline = b"", 0.0, time.monotonic(), None
+        buffer, updated, size_checked, deadline = b"", 0.0, time.monotonic(), math.inf
         while True:
             readable, _, _ = select.select([read_end], [], [], _POLL_INTERVAL)
             clock = time.monotonic()
@@ -231,25 +178,26 @@ class _JobProcess:
             if clock >= updated + _PROGRESS_INTERVAL and self._progress:
                 self._store.update_job(self._job.id, **self._progress)
                 self._progress, updated = {}, clock
-            if deadline is None and self._must_stop(clock >= size_checked + _SIZE_INTERVAL):
+            check_size = clock >= size_checked + _SIZE_INTERVAL
+            size_checked = clock if check_size else size_checked
+            if deadline == math.inf and self._must_stop(check_size):
                 with contextlib.suppress(OSError):
                     os.killpg(child.pid, signal.SIGTERM)
                 deadline = clock + _STOP_TIMEOUT
-            if clock >= size_checked + _SIZE_INTERVAL:
-                size_checked = clock
-            if deadline is not None and clock >= deadline:
+            if clock >= deadline:
                 kill_process_tree(child.pid)
                 return
 
-    def _must_stop(self, check_size: bool) -> bool:
+    def _must_stop(self, check_size: bool = False) -> bool:
+        """Return whether the job has to be stopped; remember why."""
         if self._store.is_cancel_requested(self._job.id):
             self._stop_reason = "cancelled"
         elif self._cancel.is_cancelled:
             self._stop_reason = "stopping"
-        elif check_size and folder_size(self._target.parent) > self._job.disk_bytes + self._store.bytes_left(
-            self._settings.quota
-        ):
-            self._stop_reason = "quota"
+        elif check_size:
+            left = self._job.disk_bytes + self._store.bytes_left(self._settings.quota)
+            if folder_size(self._target.parent) > left:
+                self._stop_reason = "quota"
         return bool(self._stop_reason)
 
     def _handle_message(self, line: bytes) -> None:
@@ -293,18 +241,23 @@ class _JobProcess:
         """Inspect and record the result, unless the job is cancelled or the worker stops meanwhile."""
         job, finished, self._stop_reason = self._job, now(), ""
         try:
-            result = build_result(
-                job,
-                self._upload,
-                self._settings,
-                elapsed_seconds=finished - (job.started or finished),
-                is_cancelled=lambda: self._must_stop(check_size=False),
-            )
+            messages = self._inspect()
         except ChildCancelledError:
             self._finish_without_result(0)
             return
-        frames = result["frames"]
-        is_done = self._store.transition_job(
+        # If that took too long, there are no previews, and the plan says what the video is.
+        video: dict[str, Any] = first_value(messages, "video") or {**(job.result or {}), "frames": job.total}
+        width, height, frames = video["width"], video["height"], video["frames"]
+        result = {
+            "name": f"{Path(self._upload.name).stem}-{width}x{height}{job.suffix}",
+            "size": self._target.stat().st_size,
+            "width": width,
+            "height": height,
+            "frames": frames,
+            "elapsed_seconds": round(finished - (job.started or finished), 1),
+            "preview_times": first_value(messages, "preview_times") or [],
+        }
+        if not self._store.transition_job(
             job.id,
             RUNNING,
             DONE,
@@ -313,8 +266,7 @@ class _JobProcess:
             result=result,
             notices=self._notices,
             disk_bytes=folder_size(self._target.parent),
-        )
-        if not is_done:
+        ):
             self._stop_reason = "cancelled"
             self._finish_without_result(0)
             return
@@ -326,3 +278,19 @@ class _JobProcess:
             seconds=result["elapsed_seconds"],
             previews=len(result["preview_times"]),
         )
+
+    def _inspect(self) -> list[dict[str, Any]]:
+        """Have :mod:`vsrcli.web.inspection` write previews; return its messages, none if it takes too long.
+
+        Raises:
+            ChildCancelledError: the job is cancelled, or the worker has to end.
+        """
+        arguments = (self._source, self._target, self._target.parent, self._settings.preview_count)
+        with contextlib.suppress(ChildTimeoutError):
+            return run_json(
+                python_command("vsrcli.web.inspection", *map(str, arguments)),
+                timeout=_PREVIEW_TIMEOUT,
+                memory=self._settings.check_memory,
+                is_cancelled=self._must_stop,
+            )
+        return []

@@ -83,10 +83,15 @@ class JobRoutes:
                 409, "not_ready", f"{upload.name} cannot be converted yet: it is being uploaded or checked."
             )
         job = await run_sync(self._plan_job, upload, job_request, limiter=self._planning)
-        content = await run_sync(self._enqueue, upload, job)
+        try:
+            await run_sync(self._enqueue, upload, job)
+        except ApiError:
+            shutil.rmtree(self._settings.job_dir(job.id), ignore_errors=True)
+            raise
         log_event(
             "job queued", job=anonymize_id(job.id), video=anonymize_id(upload.id), **job_request.options
         )
+        content = await run_sync(self._serializer.job, job)
         return JSONResponse(content, 201, {"Location": f"/api/jobs/{job.id}"})
 
     def get(self, request: Request) -> Response:
@@ -118,15 +123,10 @@ class JobRoutes:
             plan = self._plan(upload, job_request, source, target)
             width, height = plan["target_size"]
             if width * height > settings.max_result:
-                raise ApiError(
-                    413,
-                    "result_too_large",
-                    f"{upload.name} would have {width}x{height} pixels, more than this server allows "
-                    f"({settings.max_result:,}); choose a smaller size.",
-                    limit=settings.max_result,
-                    width=width,
-                    height=height,
-                )
+                text = f"{upload.name} would have {width}x{height} pixels, more than this server allows "
+                text += f"({settings.max_result:,}); choose a smaller size."
+                limit = settings.max_result
+                raise ApiError(413, "result_too_large", text, limit=limit, width=width, height=height)
         except BaseException:
             shutil.rmtree(target.parent, ignore_errors=True)
             raise
@@ -155,53 +155,38 @@ class JobRoutes:
                 cwd=target.parent,
             )
         except ChildTimeoutError:
-            raise ApiError(
-                422, "plan_timeout", f"{upload.name}: planning the conversion took too long."
-            ) from None
+            text = f"{upload.name}: planning the conversion took too long."
+            raise ApiError(422, "plan_timeout", text) from None
         for message in messages:
             if message.get("message_type") == "plan":
                 return message
         error = first_value(messages, "text")
         if error is None:
             raise RuntimeError("vsr upscale --dry-run ended without a message")  # for the log: status 500
-        raise ApiError(
-            422, "unknown_option", f"{hide_paths(error, source, target, upload.name)}.", option="body"
-        )
+        text = f"{hide_paths(error, source, target, upload.name)}."
+        raise ApiError(422, "unknown_option", text, option="body")
 
-    def _enqueue(self, upload: Upload, job: JobRecord) -> dict[str, Any]:
+    def _enqueue(self, upload: Upload, job: JobRecord) -> None:
         settings = self._settings
+        exceeded = self._store.add_job(job, max_count=settings.max_jobs, quota=settings.quota)
+        if exceeded == "upload":
+            raise not_found()
+        if exceeded == "jobs":
+            limit = settings.max_jobs
+            text = f"{limit} of your jobs are queued or running; let one finish, or cancel it."
+            raise ApiError(429, "too_many_jobs", text, limit=limit)
+        if exceeded == "quota":
+            left = self._store.bytes_left(settings.quota)
+            text = f"There is not enough space for the result of {upload.name}: it needs about "
+            text += f"{format_bytes(job.disk_bytes)}, and {format_bytes(left)} are left on this server. "
+            text += "Delete what you have downloaded, or come back later."
+            raise ApiError(413, "quota", text, left=left)
         try:
-            exceeded = self._store.add_job(job, max_count=settings.max_jobs, quota=settings.quota)
-            if exceeded == "upload":
-                raise not_found()
-            if exceeded == "jobs":
-                raise ApiError(
-                    429,
-                    "too_many_jobs",
-                    f"{settings.max_jobs} of your jobs are queued or running; let one finish, or cancel it.",
-                    limit=settings.max_jobs,
-                )
-            if exceeded == "quota":
-                left = self._store.bytes_left(settings.quota)
-                raise ApiError(
-                    413,
-                    "quota",
-                    f"There is not enough space for the result of {upload.name}: it needs about "
-                    f"{format_bytes(job.disk_bytes)}, and {format_bytes(left)} are left on this server. "
-                    "Delete what you have downloaded, or come back later.",
-                    left=left,
-                )
-            try:
-                self._queue.enqueue(job.id)
-            except QueueUnavailableError as error:
-                self._store.delete_job(job.id)
-                raise ApiError(
-                    503, "queue", "The queue of jobs does not answer; try again in a moment."
-                ) from error
-        except ApiError:
-            shutil.rmtree(settings.job_dir(job.id), ignore_errors=True)
-            raise
-        return self._serializer.job(job)
+            self._queue.enqueue(job.id)
+        except QueueUnavailableError as error:
+            self._store.delete_job(job.id)
+            text = "The queue of jobs does not answer; try again in a moment."
+            raise ApiError(503, "queue", text) from error
 
 
 async def _read_json(request: Request) -> Any:

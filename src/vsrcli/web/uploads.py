@@ -84,13 +84,8 @@ class UploadRoutes:
         name = _sanitize_name(metadata.get("filename", ""))
         limit = self._settings.max_upload
         if size > limit:
-            raise ApiError(
-                413,
-                "too_large",
-                f"{name} is too large ({format_bytes(size)}): this server accepts videos up to "
-                f"{format_bytes(limit)}.",
-                limit=limit,
-            )
+            text = f"{name} is too large ({format_bytes(size)}): this server accepts videos up to "
+            raise ApiError(413, "too_large", f"{text}{format_bytes(limit)}.", limit=limit)
         if size == 0:
             raise ApiError(422, "empty", f"{name} is empty (0 bytes); choose another file.")
         upload = await run_sync(self._create, request.state.session, name, metadata.get("filetype", ""), size)
@@ -129,13 +124,9 @@ class UploadRoutes:
             upload = await self._require_upload(request)  # its state after the request that was interrupted
             offset = await run_sync(self._offset, upload)
             if requested_offset != offset:
-                raise ApiError(
-                    409,
-                    "offset",
-                    f"The upload continues at byte {offset}, not at {requested_offset}.",
-                    headers={"Upload-Offset": str(offset)},
-                    offset=offset,
-                )
+                text = f"The upload continues at byte {offset}, not at {requested_offset}."
+                headers = {"Upload-Offset": str(offset)}
+                raise ApiError(409, "offset", text, headers=headers, offset=offset)
             if upload.state == UPLOADING:
                 try:
                     offset = await writer.receive(request, self._path(upload), upload.size, offset)
@@ -192,13 +183,11 @@ class UploadRoutes:
             raise ApiError(429, "too_many_videos", text, limit=limit)
         if exceeded == "quota":
             left = self._store.bytes_left(self._settings.quota)
-            raise ApiError(
-                413,
-                "quota",
+            text = (
                 f"There is not enough space for {name} ({format_bytes(size)}): {format_bytes(left)} are left "
-                "on this server. Delete videos that you have downloaded, or come back later.",
-                left=left,
             )
+            text += "on this server. Delete videos that you have downloaded, or come back later."
+            raise ApiError(413, "quota", text, left=left)
         path = self._path(upload)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
