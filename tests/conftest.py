@@ -54,12 +54,12 @@ def pytest_runtest_protocol() -> Generator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def graph_exports() -> Iterator[None]:
-    """One process exports all OpenVINO graphs of this one, which runs them on one thread."""
-    from graph_exports import infer_on_one_thread, share_exporter
+    """One process exports all OpenVINO graphs of this one, and each is compiled once."""
+    from graph_exports import share_compiled_graphs, share_exporter
 
     with pytest.MonkeyPatch.context() as patch:
         share_exporter(patch)
-        infer_on_one_thread(patch)
+        share_compiled_graphs(patch)
         yield
 
 

@@ -1,4 +1,4 @@
-"""Export OpenVINO graphs in one process for all tests, instead of one for each network and frame size.
+"""Export OpenVINO graphs in one process for all tests, and compile each of them once.
 
     python graph_exports.py < requests > responses
 
@@ -13,6 +13,7 @@ import io
 import subprocess
 import sys
 from functools import cache
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -27,19 +28,37 @@ def share_exporter(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(openvino_export, "run_process", _run)
 
 
-def infer_on_one_thread(patch: pytest.MonkeyPatch) -> None:
-    """Run OpenVINO's graphs on one thread: where all cores are busy, threads wait for each other."""
+def share_compiled_graphs(patch: pytest.MonkeyPatch) -> None:
+    """Compile each graph once, and run it on one thread.
+
+    To compile a tiny network takes half a second. Where all cores are busy, threads wait for each other.
+    """
     from vsrcli.inference import openvino
 
     create = openvino.openvino_core
+    patch.setattr(openvino, "openvino_core", cache(lambda: _CachingCore(create())))
 
-    @cache
-    def openvino_core() -> Any:
-        core = create()
+
+class _CachingCore:
+    """An ``openvino.Core`` that returns a graph it has compiled before."""
+
+    def __init__(self, core: Any) -> None:
         core.set_property("CPU", {"INFERENCE_NUM_THREADS": 1})
-        return core
+        self._core = core
+        self._compiled: dict[object, Any] = {}
 
-    patch.setattr(openvino, "openvino_core", openvino_core)
+    def read_model(self, *, model: bytes, weights: bytes) -> tuple[bytes, bytes]:
+        return model, weights
+
+    def compile_model(self, graph: tuple[bytes, bytes], device: str, settings: dict[str, str]) -> Any:
+        key = (*(sha256(part).digest() for part in graph), device, *sorted(settings.items()))
+        if key not in self._compiled:
+            model = self._core.read_model(model=graph[0], weights=graph[1])
+            self._compiled[key] = self._core.compile_model(model, device, settings)
+        return self._compiled[key]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._core, name)
 
 
 def _run(command: list[str], *, input: str, **options: Any) -> subprocess.CompletedProcess[str]:

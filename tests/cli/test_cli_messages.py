@@ -105,9 +105,9 @@ def test_messages_on_a_file_descriptor_leave_stderr_to_people(video: Path) -> No
 
 
 def test_a_descriptor_that_is_not_open_is_a_usage_error(vsr: Vsr, video: Path) -> None:
-    run = vsr("upscale", video, "out.mkv", "--progress-fd", "77")
+    run = vsr("upscale", video, "out.mkv", *BICUBIC, "--progress-fd", "987654")
     assert run.status == 2
-    assert "77 is no open file" in run.err
+    assert "987654 is no open file" in run.err
 
 
 def test_the_log_has_command_progress_and_error(vsr: Vsr, video: Path) -> None:

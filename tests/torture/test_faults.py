@@ -214,8 +214,11 @@ def test_terminal_hangup(tmp_path: Path) -> None:
     assert child.stderr is not None
     assert child.stdout is not None
     child.stderr.close()
-    child.send_signal(signal.SIGHUP)
-    assert child.wait(30) == 128 + signal.SIGHUP
+    try:
+        child.send_signal(signal.SIGHUP)
+        assert child.wait(120) == 128 + signal.SIGHUP
+    finally:
+        child.kill()
     child.stdout.close()
-    assert not psutil.wait_procs(ffmpegs, timeout=30)[1]  # their new parent reaps them later
+    assert not psutil.wait_procs(ffmpegs, timeout=120)[1]  # their new parent reaps them later
     assert not target.exists()

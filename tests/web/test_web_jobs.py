@@ -98,7 +98,8 @@ def test_cancel_and_the_queue(serve: Serve, sample: Sample, tmp_path: Path) -> N
     client = WebClient(server.url)
     video = client.upload_video(sample(media.cfr, frames=1500, audio=False).read_bytes())
     first = client.convert(video, scale=8, encode_preset="archive")
-    second, third = client.convert(video), client.convert(video)
+    short = client.upload_video(sample(media.cfr).read_bytes())
+    second, third = client.convert(short), client.convert(video)
     running = client.wait_for(first, "running", done=1)
     (runner,) = descendants(psutil.Process(server.child.pid), "upscale")
     runner.suspend()  # it must not finish before the checks below
@@ -116,7 +117,8 @@ def test_cancel_and_the_queue(serve: Serve, sample: Sample, tmp_path: Path) -> N
     assert_error(client.get(f"/api/jobs/{first['id']}/download"), 409, "not_finished")
     assert client.wait_for(second, "done")["state"] == "done"  # the next one in the queue
     assert client.delete(f"/api/jobs/{second['id']}").status_code == 204
-    assert [job["id"] for job in client.videos()[0]["jobs"]] == [first["id"], third["id"]]
+    jobs = {each["id"]: [job["id"] for job in each["jobs"]] for each in client.videos()}
+    assert jobs == {video["id"]: [first["id"], third["id"]], short["id"]: []}
 
 
 def test_damaged_video(serve: Serve, sample: Sample) -> None:
