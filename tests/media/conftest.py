@@ -14,13 +14,14 @@ import psutil
 import pytest
 from video_inspection import upscale_nearest
 
-from vsrcli.media.decoder import Decoder
+from vsrcli.media.decoder import Decoder, VideoReader
 from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.planning import plan_output
 from vsrcli.media.probe import probe
 from vsrcli.media.segments import SegmentConcatenator, SegmentEncoder, reason_not_segmentable
+from vsrcli.media.trial import trial_encode
 from vsrcli.media.types import Frame, Source
 
 
@@ -56,9 +57,10 @@ def upscale(ffmpeg: Ffmpeg, request: pytest.FixtureRequest, tmp_path: Path) -> C
             width=width,
             height=height,
             options=EncodeOptions(**options),
-            span=span,
+            span=VideoReader(source).read_span(*span),
             ffmpeg=ffmpeg,
         )
+        trial_encode(plan, source, ffmpeg=ffmpeg)
         with Decoder(source, start=span[0], end=span[1], ffmpeg=ffmpeg) as decoder:
             frames = (upscale_nearest(frame, scale) for frame in decoder)
             if request.param == "whole" or reason_not_segmentable(plan, source.video, plan.video_options):

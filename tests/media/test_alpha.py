@@ -14,6 +14,7 @@ from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.planning import plan_output
 from vsrcli.media.probe import probe
+from vsrcli.media.trial import trial_encode
 
 Sample = Callable[..., Path]
 ALPHA_RAMP = np.minimum(8 * np.arange(64), 255)  # alpha of the samples, 8 bits
@@ -54,14 +55,17 @@ def test_gif_alpha_requires_a_transparent_pixel(sample: Sample) -> None:
 @pytest.fixture
 def plan(ffmpeg: Ffmpeg) -> Callable[..., OutputPlan]:
     def make_plan(path: Path, target: Path, **options: object) -> OutputPlan:
-        return plan_output(
-            probe(path),
+        source = probe(path)
+        result = plan_output(
+            source,
             target,
             width=128,
             height=96,
             options=EncodeOptions(**options),  # type: ignore[arg-type]
             ffmpeg=ffmpeg,
         )
+        trial_encode(result, source, ffmpeg=ffmpeg)
+        return result
 
     return make_plan
 
@@ -134,7 +138,7 @@ class WithoutVpx(Ffmpeg):
 def test_missing_decoder_has_a_notice(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source = probe(sample(media.transparent, name="vp9.webm"))
     limited = WithoutVpx(ffmpeg.path, ffmpeg.version, ffmpeg.release)
-    result = plan_output(source, tmp_path / "a.webm", width=64, height=48, trial=False, ffmpeg=limited)
+    result = plan_output(source, tmp_path / "a.webm", width=64, height=48, ffmpeg=limited)
     assert not result.alpha
     assert any("lacks the decoder libvpx-vp9" in text for text in result.notices)
 

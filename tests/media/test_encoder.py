@@ -16,7 +16,7 @@ from video_inspection import upscale_nearest
 
 import media_samples as media
 from vsrcli.errors import EncodeError
-from vsrcli.media.decoder import Decoder
+from vsrcli.media.decoder import Decoder, Span
 from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
@@ -219,12 +219,10 @@ def test_tiny_videos(
 
 def test_without_other_streams(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     """Times count from the span's start."""
-    source = probe(sample(media.rich))
-    span = (Fraction(1, 4), Fraction(1, 2))
-    plan = plan_output(
-        source, tmp_path / "s.mkv", width=64, height=48, span=span, other_streams=False, ffmpeg=ffmpeg
-    )
-    with Decoder(source, start=span[0], end=span[1], ffmpeg=ffmpeg) as decoder:
+    source = replace(probe(sample(media.rich)), other_streams=())
+    span = Span(Fraction(1, 4), Fraction(1, 2))
+    plan = plan_output(source, tmp_path / "s.mkv", width=64, height=48, span=span, ffmpeg=ffmpeg)
+    with Decoder(source, start=span.start, end=span.end, ffmpeg=ffmpeg) as decoder:
         frames = list(decoder)
         with VideoEncoder(plan, source, ffmpeg=ffmpeg) as encoder:
             for frame in frames:

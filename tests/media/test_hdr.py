@@ -103,9 +103,7 @@ def test_older_ffmpeg_uses_the_encoders_options(
         assert probe(tmp_path / f"{codec}.mkv").video.content_light == ContentLightLevel(1000, 400)
         assert not any("HDR" in text for text in result.notices)
     options = EncodeOptions(codec="ffv1")
-    result = plan_output(
-        probe(path), tmp_path / "b.mkv", width=64, height=48, options=options, trial=False, ffmpeg=older
-    )
+    result = plan_output(probe(path), tmp_path / "b.mkv", width=64, height=48, options=options, ffmpeg=older)
     assert any("HDR" in text and "lost" in text for text in result.notices)
 
 
@@ -118,7 +116,6 @@ def test_x265_parameters_of_the_user_are_appended(sample: Sample, tmp_path: Path
         width=64,
         height=48,
         options=options,
-        trial=False,
         ffmpeg=older,
     )
     assert dict(result.video_options)["x265-params"] == (

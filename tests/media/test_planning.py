@@ -13,10 +13,12 @@ from video_inspection import decoded_planes
 
 import media_samples as media
 from vsrcli.errors import OutputError
+from vsrcli.media.decoder import VideoReader
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
-from vsrcli.media.planning import plan_output
+from vsrcli.media.planning import check_target, plan_output
 from vsrcli.media.probe import probe
+from vsrcli.media.trial import trial_encode
 
 Sample = Callable[..., Path]
 Plan = Callable[..., OutputPlan]
@@ -28,15 +30,20 @@ def plan(ffmpeg: Ffmpeg) -> Plan:
         path: Path, target: Path, *, scale: int = 2, trial: bool = False, **options: object
     ) -> OutputPlan:
         source = probe(path)
-        return plan_output(
+        encode = EncodeOptions(**options)  # type: ignore[arg-type]
+        check_target(target, overwrite=encode.overwrite, inputs=source.input_files)
+        result = plan_output(
             source,
             target,
             width=source.video.width * scale,
             height=source.video.height * scale,
-            options=EncodeOptions(**options),  # type: ignore[arg-type]
-            trial=trial,
+            options=encode,
+            span=VideoReader(source).read_span(None, None),
             ffmpeg=ffmpeg,
         )
+        if trial:
+            trial_encode(result, source, ffmpeg=ffmpeg)
+        return result
 
     return make_plan
 

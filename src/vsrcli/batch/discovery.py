@@ -16,7 +16,7 @@ from pathlib import Path
 from string import Formatter
 
 from vsrcli.errors import OutputError, UsageError
-from vsrcli.media.containers import container_from_suffix
+from vsrcli.media.containers import choose_container
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.system.text import VIDEO_EXTENSIONS, natural_key
 
@@ -163,7 +163,7 @@ class Naming:
 
     def _can_write(self, suffix: str) -> bool:
         try:
-            container_from_suffix(Path(f"video{suffix}"), self.ffmpeg)
+            choose_container(Path(f"video{suffix}"), None, self.ffmpeg)
         except OutputError:
             return False
         return True

@@ -19,6 +19,7 @@ from typing import Any, Self
 from vsrcli._version import __version__
 from vsrcli.errors import OutputError
 from vsrcli.inference.selection import choose_models
+from vsrcli.media.encoder_options import apply_preset
 from vsrcli.models.weights import SUFFIX, list_weights
 from vsrcli.pipeline.checkpoint import changed_keys
 from vsrcli.pipeline.options import Options
@@ -33,7 +34,7 @@ _BLOCK_BYTES = 1 << 20
 _NEUTRAL_OPTIONS = (
     "model", "tile", "device", "engine", "max_memory", "ffmpeg", "segment", "resume", "keep_going"
 )  # fmt: skip
-_NEUTRAL_ENCODE_OPTIONS = ("overwrite", "format", "fallbacks", "fps_optional")  # the last two: Preferences
+_NEUTRAL_ENCODE_OPTIONS = ("overwrite", "format", "encode_preset", "optional")
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,7 @@ def options_fingerprint(options: Options) -> dict[str, str]:
         ModelError, UsageError: there is no such model.
     """
     values = {field.name: getattr(options, field.name) for field in fields(options)}
-    encode = asdict(values.pop("encode"))
+    encode = asdict(apply_preset(options.encode.encode_preset, values.pop("encode")))
     return {
         "weight file": ", ".join(_weights(options)),
         **{_option_name(name): str(value) for name, value in values.items() if name not in _NEUTRAL_OPTIONS},

@@ -8,7 +8,7 @@ out where they do not suit an output.
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -33,7 +33,6 @@ from vsrcli.frames.geometry import MAX_SCALE, SizeRequest
 from vsrcli.inference.selection import ENGINES, PRECISIONS
 from vsrcli.media.encoder_options import PRESETS, apply_preset
 from vsrcli.media.output_plan import EncodeOptions
-from vsrcli.media.preferences import Preferences
 from vsrcli.models.architectures import MODEL_PRESETS
 from vsrcli.pipeline.options import Options
 
@@ -341,53 +340,35 @@ def resolve_network(context: click.Context | None, preset: str | None, model: st
     return requested.get("model", _DEFAULT.model), _DEFAULT.encode.effort
 
 
-_ENCODER_FIELDS = ("crf", "pix_fmt", "encode_preset", "codec")
-# Sets of values from settings files that are left out, in turn, until the output can be encoded.
-_FALLBACKS = (("crf",), ("pix_fmt",), ("crf", "pix_fmt"), ("crf", "encode_preset", "codec"), _ENCODER_FIELDS)
-
-
 def build_encode_options(
-    context: click.Context | None, preset: str | None = None, **requested: Any
+    context: click.Context | None, encode_preset: str | None = None, **requested: Any
 ) -> EncodeOptions:
-    """Return the options of an encoder, with fallbacks for values from settings files.
+    """Return the options of an encoder; those that were not typed are optional.
 
     Args:
         context: of the command; None: all values count as typed.
-        preset: name of one of ``PRESETS``.
+        encode_preset: name of one of ``PRESETS``.
         requested: fields of ``EncodeOptions``.
 
     Raises:
         UsageError: a preset and another encoder, from the same source.
     """
-    alternatives = {"encode_preset": preset, "codec": requested["codec"]}
+    alternatives = {"encode_preset": encode_preset, "codec": requested["codec"]}
     requested |= dict.fromkeys(alternatives) | highest_precedence(context, alternatives)
     for name in ("crf", "pix_fmt"):  # with lower precedence than a preset they are for another encoder
         pair = {"encode_preset": requested["encode_preset"], name: requested.get(name)}
         requested[name] = highest_precedence(context, pair).get(name)
-
-    def without(*names: str) -> EncodeOptions:
-        values = {**requested, **dict.fromkeys(names)}
-        return apply_preset(values.pop("encode_preset"), EncodeOptions(**values))
-
-    complete, fallbacks, fps = without(), {}, False
-    if context is not None:
-        fps = context.params.get("fps") is not None and not from_command_line(context, "fps")
-        optional = [
-            name
-            for name in _ENCODER_FIELDS
-            if requested[name] is not None and not from_command_line(context, name)
-        ]
-        for fallback in _FALLBACKS:
-            names = [name for name in optional if name in fallback]
-            fallbacks[", ".join(_spelling(name, requested[name]) for name in names)] = without(*names)
-        fallbacks.pop("", None)  # nothing to leave out
-    if not fallbacks and not fps:
-        return complete
-    return Preferences(**asdict(complete), fallbacks=tuple(fallbacks.items()), fps_optional=fps)
-
-
-def _spelling(name: str, value: str | float) -> str:
-    return f"--{name.replace('_', '-')} {value if isinstance(value, str) else f'{value:g}'}"
+    options = EncodeOptions(**requested)
+    apply_preset(options.encode_preset, options)  # refuses a preset and another encoder
+    if context is None:
+        return options
+    values = {**requested, "fps": context.params.get("fps")}
+    optional = {
+        name
+        for name in ("crf", "pix_fmt", "encode_preset", "codec", "fps")
+        if values[name] is not None and not from_command_line(context, name)
+    }
+    return replace(options, optional=frozenset(optional))
 
 
 def _resolve_size(

@@ -21,10 +21,12 @@ from vsrcli.compare.inputs import Comparison
 from vsrcli.compare.scoring import BORDER, MIN_SIDE, Scorer, ScoreSeries
 from vsrcli.errors import OutputError
 from vsrcli.evaluate.metrics import PSNR_CAP, psnr_y
+from vsrcli.media.decoder import VideoReader
 from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
-from vsrcli.media.preferences import plan_with_preferences
+from vsrcli.media.planning import plan_output
+from vsrcli.media.trial import trial_encode
 from vsrcli.media.types import Frame
 from vsrcli.system.files import atomic_write, resolve_target
 
@@ -71,16 +73,18 @@ def plan_video(
         end = first.origin + comparison.end - source.start
     if source.video.has_alpha:
         source = replace(source, video=replace(source.video, has_alpha=False))
-    return plan_with_preferences(
+    plan = plan_output(
         source,
         target,
         width=width,
         height=height,
         sample_aspect_ratio=comparison.sample_aspect_ratio,
         options=options,
-        span=(start, end),
+        span=VideoReader(source).read_span(start, end),
         ffmpeg=ffmpeg,
     )
+    trial_encode(plan, source, ffmpeg=ffmpeg)
+    return plan
 
 
 def write_video(

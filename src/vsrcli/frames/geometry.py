@@ -104,6 +104,15 @@ class Geometry:
         return self.visible_fractions == (1, 1)
 
 
+def choose_geometry(
+    width: int, height: int, sample_aspect_ratio: Fraction, scale: Fraction, size: SizeRequest | None
+) -> Geometry:
+    """Return the geometry for a size or, if that is None, for a factor; see the functions below."""
+    if size is None:
+        return geometry_for_scale(width, height, sample_aspect_ratio, scale)
+    return geometry_for_size(width, height, sample_aspect_ratio, size)
+
+
 def geometry_for_scale(width: int, height: int, sample_aspect_ratio: Fraction, scale: Fraction) -> Geometry:
     """Return the geometry for a factor; sides are rounded, ties to the even number.
 

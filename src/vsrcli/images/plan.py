@@ -9,16 +9,20 @@ from fractions import Fraction
 from pathlib import Path
 
 from vsrcli.errors import OutputError, UsageError
+from vsrcli.frames.geometry import Geometry
 from vsrcli.images.encoding import JPEG_QUALITY, ImageFormat
-from vsrcli.images.naming import FORMAT_BY_EXTENSION, OutputNaming
+from vsrcli.images.naming import FORMAT_BY_EXTENSION, OutputNaming, resolve_naming
 from vsrcli.images.publish import UNKNOWN_STAMP, published_files, workdir_name
 from vsrcli.images.reader import frame_range
 from vsrcli.media import alpha, color
 from vsrcli.media.containers import Container, StreamPlan
+from vsrcli.media.decoder import Span
+from vsrcli.media.encoder_options import apply_preset
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.notices import source_notices
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.types import Source
+from vsrcli.media.y4m import STDIO
 from vsrcli.system.files import workdir_for
 
 _EIGHT_BIT_FORMATS = ("WebP", "JPEG", "BMP")
@@ -45,38 +49,84 @@ class ImagePlan(OutputPlan):
     visible_share: tuple[float, float] = (1.0, 1.0)
 
 
+@dataclass(frozen=True)
+class ImageTarget:
+    """The images of an output, as found before it is planned.
+
+    Attributes:
+        naming: how they are named.
+        files: those that will be written; of a video, existing files that may be replaced.
+        remaining_count: existing images whose names match, but that stay.
+    """
+
+    naming: OutputNaming
+    files: tuple[Path, ...]
+    remaining_count: int = 0
+
+
+def inspect_target(source: Source, target: Path, span: Span, max_frames: int | None) -> ImageTarget | None:
+    """Return the images that a target means; None if it is a video or stdout.
+
+    Args:
+        source: of the frames.
+        target: see :func:`~vsrcli.images.naming.parse_target`.
+        span: of the source.
+        max_frames: upper limit of frames; None for no limit.
+
+    Raises:
+        UsageError: see :func:`~vsrcli.images.naming.resolve_naming`; or two source images would get the same
+            name.
+    """
+    if target == STDIO:
+        return None
+    images = source.images
+    indices = range(0) if images is None else frame_range(images, span.start, span.end, max_frames)
+    file = source.path if source.is_stored else Path("stdin.mp4")
+    naming = resolve_naming(
+        target,
+        file if images is None else images.files[0],
+        from_images=images is not None,
+        is_single_image=images is not None and images.is_single_image,
+        has_many_frames=max_frames != 1 if images is None else len(indices) != 1,
+    )
+    if naming is None:
+        return None
+    matching = _matching_files(naming)
+    if images is not None:
+        files = _named_files(naming, [(images.numbers[index], images.files[index]) for index in indices])
+    elif naming.single_name is not None:
+        files = [naming.folder / naming.single_name]
+    else:
+        files = matching
+    return ImageTarget(naming, tuple(files), len(set(matching).difference(files)))
+
+
 def plan_images(
     source: Source,
-    naming: OutputNaming,
+    images: ImageTarget,
     *,
-    width: int,
-    height: int,
-    sample_aspect_ratio: Fraction,
-    visible_share: tuple[float, float],
+    geometry: Geometry,
     options: EncodeOptions,
-    span: tuple[Fraction | None, Fraction | None],
-    max_frames: int | None,
+    span: Span,
     deinterlace: bool,
     ffmpeg: Ffmpeg,
 ) -> ImagePlan:
-    """Plan how ``source``, upscaled to ``width`` x ``height``, is written as images.
+    """Plan how ``source`` is written as images.
 
     Args:
         source: a video or an image sequence.
-        naming: how the images are named.
-        width, height: of the images.
-        sample_aspect_ratio: of the images.
-        visible_share: shares of the source's width and height that are left after cropping.
-        options: as requested by the user.
-        span: (start, end) in seconds.
-        max_frames: upper limit of frames; None for no limit.
+        images: from :func:`inspect_target`.
+        geometry: size of the images.
+        options: as requested by the user; optional ones are for videos.
+        span: of the source.
         deinterlace: whether the decoder will deinterlace.
         ffmpeg: decodes videos.
 
     Raises:
-        OutputError: files of these names exist, are the source, or cannot be written.
         UsageError: an option that does not fit the format or the source.
     """
+    naming = images.naming
+    options = apply_preset(options.required.encode_preset, options.required)
     file_format = FORMAT_BY_EXTENSION[naming.suffix.lower()]
     video = source.video
     if file_format == "EXR" and video.color.transfer in _HDR_TRANSFERS:
@@ -92,8 +142,6 @@ def plan_images(
         has_alpha=has_alpha and file_format not in _FORMATS_WITHOUT_ALPHA,
         quality=_choose_quality(file_format, options, source),
     )
-    files = _output_files(source, naming, span, max_frames)
-    _check_output_files(naming, files, source, overwrite=options.overwrite)
     linear_to_linear = file_format == "EXR" and source.images is not None and source.images.format == "EXR"
     name = f"{file_format} images" if naming.single_name is None else f"{file_format} image"
     container = Container(
@@ -107,27 +155,28 @@ def plan_images(
     return ImagePlan(
         target=naming.path,
         container=container,
-        width=width,
-        height=height,
+        width=geometry.width,
+        height=geometry.height,
         codec=file_format.lower(),
         pix_fmt=str(image_format),
         color=video.color,
-        sample_aspect_ratio=sample_aspect_ratio,
+        sample_aspect_ratio=geometry.sample_aspect_ratio,
         video_options=(("quality", str(image_format.quality)),),
         streams=(StreamPlan(video.index, "video", file_format.lower(), "encode", note), *dropped),
-        notices=(
-            *_notices(source, container, image_format, options, sample_aspect_ratio, deinterlace=deinterlace),
-            *_remaining_notice(naming, files),
+        notices=tuple(
+            _notices(
+                source, container, image_format, options, geometry.sample_aspect_ratio, images, deinterlace
+            )
         ),
-        span=span,
-        time_origin=source.start + (span[0] or 0),
+        span=(span.start, span.end),
+        time_origin=source.start + (span.start or 0),
         timescale=None,
         overwrite=options.overwrite,
         alpha=image_format.has_alpha and not linear_to_linear,  # whose alpha bypasses the network
         naming=naming,
         image_format=image_format,
         cicp=_cicp(source) if file_format == "PNG" else None,
-        visible_share=visible_share,
+        visible_share=geometry.visible_share,
     )
 
 
@@ -150,46 +199,42 @@ def _choose_quality(file_format: str, options: EncodeOptions, source: Source) ->
     return JPEG_QUALITY if file_format == "JPEG" or lossy else None
 
 
-def _output_files(
-    source: Source,
-    naming: OutputNaming,
-    span: tuple[Fraction | None, Fraction | None],
-    max_frames: int | None,
-) -> list[Path]:
-    """Return the files that will be written; of a video, existing files that may be replaced.
-
-    Raises:
-        UsageError: two source images would get the same name.
-    """
-    images = source.images
-    if images is not None:
-        indices = frame_range(images, *span, max_frames)
-        files = [naming.path_for(images.numbers[index], images.files[index]) for index in indices]
-        source_of: dict[str, Path] = {}
-        for index, file in zip(indices, files, strict=True):
-            other = source_of.setdefault(os.path.normcase(file), images.files[index])
-            if other != images.files[index]:
-                raise UsageError(
-                    f"{other} and {images.files[index]} would both become {file}; name a pattern, such as "
-                    f"{naming.folder / f'%05d{naming.suffix}'}"
-                )
-        return files
-    if naming.single_name is not None:
-        return [naming.folder / naming.single_name]
-    if not naming.folder.is_dir():
-        return []
+def _matching_files(naming: OutputNaming) -> list[Path]:
+    """Return existing files whose names match the pattern."""
     pattern = naming.pattern
-    assert pattern is not None
+    if pattern is None or not naming.folder.is_dir():
+        return []
     return [file for file in naming.folder.iterdir() if pattern.parse(file.name) is not None]
 
 
-def _check_output_files(naming: OutputNaming, files: list[Path], source: Source, *, overwrite: bool) -> None:
+def _named_files(naming: OutputNaming, images: list[tuple[int, Path]]) -> list[Path]:
+    """Return the output file of each source image, given by its number and path.
+
+    Raises:
+        UsageError: two would get the same name.
+    """
+    source_of: dict[str, Path] = {}
+    files = []
+    for number, source_file in images:
+        file = naming.path_for(number, source_file)
+        other = source_of.setdefault(os.path.normcase(file), source_file)
+        if other != source_file:
+            raise UsageError(
+                f"{other} and {source_file} would both become {file}; name a pattern, such as "
+                f"{naming.folder / f'%05d{naming.suffix}'}"
+            )
+        files.append(file)
+    return files
+
+
+def check_images(images: ImageTarget, source: Source, *, overwrite: bool) -> None:
     """Check that images can be written there. The output folder may be missing, its parent may not.
 
     Raises:
         OutputError: the folder cannot be used, or a file is the source or would be replaced without
             ``overwrite``. Files that the same job has published are no obstacle.
     """
+    naming, files = images.naming, images.files
     folder = naming.folder
     try:
         if folder.exists() and not folder.is_dir():
@@ -226,7 +271,7 @@ def _notices(
     image_format: ImageFormat,
     options: EncodeOptions,
     sample_aspect_ratio: Fraction,
-    *,
+    target: ImageTarget,
     deinterlace: bool,
 ) -> Iterator[str]:
     video, file_format = source.video, image_format.format
@@ -266,15 +311,8 @@ def _notices(
     unused = [name for name, value in video_options.items() if value is not None]
     if unused:
         yield f"{', '.join(unused)}: for videos, and without effect on images"
-
-
-def _remaining_notice(naming: OutputNaming, files: list[Path]) -> Iterator[str]:
-    """Yield a notice if other images match the pattern and stay: they become part of the sequence."""
-    if naming.pattern is not None and naming.folder.is_dir():
-        matching = {file for file in naming.folder.iterdir() if naming.pattern.parse(file.name) is not None}
-        if remaining_count := len(matching.difference(files)):
-            plural = "s" * (remaining_count > 1)
-            yield f"{remaining_count} other image{plural} with such names stay in {naming.folder}"
+    if count := target.remaining_count:  # they become part of the sequence
+        yield f"{count} other image{'s' * (count > 1)} with such names stay in {target.naming.folder}"
 
 
 def _cicp(source: Source) -> tuple[int, int] | None:

@@ -24,7 +24,7 @@ from vsrcli.images import exr, tiff
 from vsrcli.images.probe import open_pillow, probe_image, probe_source
 from vsrcli.images.tiff import decode_image, frame_to_array
 from vsrcli.images.types import ImageInfo
-from vsrcli.media.decoder import Decoder, SourceReader, VideoReader
+from vsrcli.media.decoder import Decoder, SourceReader, Span, VideoReader
 from vsrcli.media.types import Frame, ImageSequence
 from vsrcli.system.files import sampled_sha256
 
@@ -242,21 +242,17 @@ class ImageSequenceReader:
     def check_damage(self) -> None:
         """Do nothing: every image is checked when it is read."""
 
-    def span_end(
-        self, start: Fraction | None, end: Fraction | None, max_frames: int | None
-    ) -> Fraction | None:
-        if max_frames is None:
-            return end
-        return frame_range(self.source, start, end, max_frames).stop * self.source.video.time_base
-
-    def last_frame(self, end: Fraction | None) -> None:
-        return None  # all have the same duration
-
-    def frame_ticks(self) -> np.ndarray:
-        return np.arange(len(self.source.files))
-
-    def y4m_header(self) -> None:
-        return None
+    def read_span(
+        self,
+        start: Fraction | None,
+        end: Fraction | None,
+        max_frames: int | None = None,
+        *,
+        for_y4m: bool = False,
+    ) -> Span:
+        if max_frames is not None:
+            end = frame_range(self.source, start, end, max_frames).stop * self.source.video.time_base
+        return Span(start, end, frame_rate=self.source.video.frame_rate)
 
     def fingerprint(self) -> dict[str, str]:
         size, times, content = 0, hashlib.sha256(), hashlib.sha256()

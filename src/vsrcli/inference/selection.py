@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.util import find_spec
@@ -75,12 +75,40 @@ def choose_models(model: str, scale: Fraction, *, chain: bool = False) -> tuple[
         ModelError: unknown model, or one without weights.
     """
     check_scale(scale)
-    available = _native_scales(model, scale)
-    native = min((factor for factor in available if factor >= scale), default=max(available))
-    factors = [native]
-    if chain and native < scale:
-        factors.append(min((each for each in available if native * each >= scale), default=max(available)))
-    return tuple(_model_at(model, factor) for factor in factors)
+    return select_models(find_models(model, scale), scale, chain=chain)
+
+
+def find_models(model: str, scale: Fraction) -> tuple[ModelChoice, ...]:
+    """Return a model at each native scale that there is; reads the cards of weight files.
+
+    Args:
+        model: name of an architecture or path of a weight file.
+        scale: for the message of an error.
+
+    Raises:
+        ModelError: unknown model, or one without weights.
+    """
+    if model.endswith(SUFFIX):
+        found = [read_weights(Path(model))]
+    else:
+        known = architecture(model)
+        if known.module is None:
+            return tuple(ModelChoice(known, None, native) for native in known.scales)
+        kind = (model, DEFAULT_DEGRADATION)
+        found = [w for w in list_weights() if (w.card["architecture"], w.card["degradation"]) == kind]
+        found = found or [find_weights(model, min(math.ceil(scale), max(known.scales)))]
+    return tuple(ModelChoice(weights.architecture, weights, weights.scale) for weights in found)
+
+
+def select_models(
+    models: Sequence[ModelChoice], scale: Fraction, *, chain: bool = False
+) -> tuple[ModelChoice, ...]:
+    """Select from :func:`find_models`, see :func:`choose_models`."""
+    ordered = sorted(models, key=lambda each: each.scale)
+    first = next((each for each in ordered if each.scale >= scale), ordered[-1])
+    if not chain or first.scale >= scale:
+        return (first,)
+    return first, next((each for each in ordered if first.scale * each.scale >= scale), ordered[-1])
 
 
 @dataclass(frozen=True)
@@ -195,31 +223,6 @@ def cpu_precisions() -> tuple[str, ...]:
     from vsrcli.inference.openvino import cpu_capabilities
 
     return cpu_capabilities()
-
-
-def _native_scales(model: str, scale: Fraction) -> list[int]:
-    """Return the native scales of a model; without weights a nominal one, and :func:`_model_at` raises."""
-    if model.endswith(SUFFIX):
-        return [read_weights(Path(model)).scale]
-    known = architecture(model)
-    if known.module is None:
-        return list(known.scales)
-    available = sorted(
-        weights.scale
-        for weights in list_weights()
-        if (weights.card["architecture"], weights.card["degradation"]) == (model, DEFAULT_DEGRADATION)
-    )
-    return available or [min(math.ceil(scale), max(known.scales))]
-
-
-def _model_at(model: str, native: int) -> ModelChoice:
-    if model.endswith(SUFFIX):
-        weights = read_weights(Path(model))
-    elif architecture(model).module is None:
-        return ModelChoice(architecture(model), None, native)
-    else:
-        weights = find_weights(model, native)
-    return ModelChoice(weights.architecture, weights, weights.scale)
 
 
 def _choose_engine(device: str, precision: str) -> str:

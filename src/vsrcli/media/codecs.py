@@ -6,7 +6,6 @@ The pixel format keeps as much of the source as the encoder can: transparency, b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from vsrcli.errors import OutputError, UsageError
 from vsrcli.media import alpha
@@ -103,8 +102,8 @@ _ALIASES = {
 }
 
 
-def choose_codec(
-    requested: str | None, container: Container, target: Path, video: VideoStream, ffmpeg: Ffmpeg
+def find_encoder(
+    requested: str | None, container: Container, target: str, video: VideoStream, ffmpeg: Ffmpeg
 ) -> str:
     """Return the encoder: ``requested``, or by default H.264 for 8 bits, HEVC for more, VP9 in WebM.
 
@@ -114,11 +113,7 @@ def choose_codec(
         OutputError: this ffmpeg lacks the encoder, or the container cannot hold its codec.
     """
     name = _ALIASES.get(requested, requested) if requested else _default_encoder(container, video)
-    if name not in ffmpeg.encoders():
-        raise OutputError(
-            f"ffmpeg {ffmpeg.version} has no encoder {name!r}; choose another --codec (such as libx264) "
-            "or point VSR_FFMPEG to a build that has it"
-        )
+    check_encoder(name, ffmpeg)
     codec_name = CODECS[name].codec_name if name in CODECS else None
     if codec_name is not None and container.video_codecs and codec_name not in container.video_codecs:
         available = ffmpeg.encoders()
@@ -131,6 +126,16 @@ def choose_codec(
             "or a .mkv target"
         )
     return name
+
+
+def check_encoder(name: str, ffmpeg: Ffmpeg) -> None:
+    """Raise OutputError if this ffmpeg lacks an encoder."""
+    name = _ALIASES.get(name, name)
+    if name not in ffmpeg.encoders():
+        raise OutputError(
+            f"ffmpeg {ffmpeg.version} has no encoder {name!r}; choose another --codec (such as libx264) "
+            "or point VSR_FFMPEG to a build that has it"
+        )
 
 
 def quality_args(encoder: str, requested: float | None) -> tuple[str, str] | None:

@@ -49,6 +49,7 @@ class Container:
         custom_timescale: whether its timescale can be chosen; if not, it may be coarser than the source's.
         constant_frame_rate: whether it supports constant frame rates only.
         data_codecs: kinds of data tracks that are copied.
+        video_only: whether it holds frames and nothing else.
     """
 
     muxer: str
@@ -64,6 +65,7 @@ class Container:
     custom_timescale: bool = False
     constant_frame_rate: bool = False
     data_codecs: frozenset[str] = frozenset()
+    video_only: bool = False
 
 
 _TELEMETRY = frozenset(("gpmd",))  # position and motion of a GoPro camera
@@ -145,6 +147,7 @@ _Y4M = Container(
     None,
     has_chapters=False,
     constant_frame_rate=True,
+    video_only=True,
 )
 
 _BY_EXTENSION = {
@@ -166,42 +169,44 @@ STDOUT_CONTAINERS = {container.muxer: container for container in (_Y4M, _NUT, _M
 """Containers that can be written to stdout, by muxer; the first is the default."""
 
 
-def stdout_container(name: str | None, ffmpeg: Ffmpeg) -> Container:
-    """Return the container for stdout.
+def choose_container(target: Path, format_name: str | None, ffmpeg: Ffmpeg) -> Container:
+    """Return the container of a target: by its extension; on stdout by ``--format``.
 
     Args:
-        name: the muxer that was requested; None: the default.
+        target: path of the output, or ``-``.
+        format_name: muxer that was requested for stdout; None: the default.
         ffmpeg: the executable.
 
     Raises:
-        UsageError: ``name`` is not one of ``STDOUT_CONTAINERS``.
-        OutputError: this ffmpeg lacks the muxer.
+        UsageError: ``format_name`` is not one of ``STDOUT_CONTAINERS``, or the target is a file.
+        OutputError: the name has no extension, or an unknown one, or this ffmpeg lacks the muxer.
     """
-    container = STDOUT_CONTAINERS.get(name or next(iter(STDOUT_CONTAINERS)))
-    if container is None:
-        raise UsageError(f"--format {name}: formats for stdout are {', '.join(STDOUT_CONTAINERS)}")
+    if target == y4m.STDIO:
+        container, display_name, remedy = _stdout_container(format_name), "stdout", "another --format"
+    else:
+        if format_name is not None:
+            raise UsageError(f"--format is for stdout (-); the extension of {target} chooses its container")
+        container, display_name, remedy = _container_by_suffix(target), str(target), "another extension"
     if container.muxer not in ffmpeg.muxers():
         raise OutputError(
-            f"stdout: ffmpeg {ffmpeg.version} cannot write {container.name}; use another --format"
+            f"{display_name}: ffmpeg {ffmpeg.version} cannot write {container.name}; use {remedy}"
         )
     return container
 
 
-def container_from_suffix(target: Path, ffmpeg: Ffmpeg) -> Container:
-    """Return the container that a file name's extension selects.
+def _stdout_container(name: str | None) -> Container:
+    container = STDOUT_CONTAINERS.get(name or next(iter(STDOUT_CONTAINERS)))
+    if container is None:
+        raise UsageError(f"--format {name}: formats for stdout are {', '.join(STDOUT_CONTAINERS)}")
+    return container
 
-    Raises:
-        OutputError: the name has no extension, or an unknown one, or this ffmpeg lacks the muxer.
-    """
+
+def _container_by_suffix(target: Path) -> Container:
     container = _BY_EXTENSION.get(target.suffix.lower())
-    known = ", ".join(sorted(_BY_EXTENSION))
     if container is None:
         problem = f"the extension {target.suffix!r}" if target.suffix else "a name without an extension"
+        known = ", ".join(sorted(_BY_EXTENSION))
         raise OutputError(f"{target}: {problem} names no container; use one of {known}")
-    if container.muxer not in ffmpeg.muxers():
-        raise OutputError(
-            f"{target}: ffmpeg {ffmpeg.version} cannot write {container.name}; use another extension"
-        )
     return container
 
 
@@ -226,15 +231,25 @@ class StreamPlan:
     encoder: str | None = None
 
 
-def plan_streams(source: Source, container: Container, ffmpeg: Ffmpeg) -> tuple[StreamPlan, ...]:
-    """Return a plan for every stream other than the upscaled one, in the source's order."""
+@dataclass(frozen=True)
+class OtherStreams:
+    """What becomes of every stream other than the upscaled one, in the source's order; and notices."""
+
+    streams: tuple[StreamPlan, ...]
+    notices: tuple[str, ...]
+
+
+def choose_streams(source: Source, container: Container, ffmpeg: Ffmpeg) -> OtherStreams:
+    """Decide for every stream other than the upscaled one: copy, convert or drop."""
     chapters = container.has_chapters and bool(source.chapters)
-    return tuple(
+    plans = tuple(
         _plan_stream(stream, container, ffmpeg, chapters=chapters) for stream in source.other_streams
     )
+    notices = map(_stream_notice, plans, source.other_streams)
+    return OtherStreams(plans, tuple(text for text in notices if text))
 
 
-def stream_notice(stream: StreamPlan, other: OtherStream) -> str | None:
+def _stream_notice(stream: StreamPlan, other: OtherStream) -> str | None:
     """Return a notice for people; None if the stream is copied unchanged."""
     if stream.action == "copy" or (stream.kind == "data" and "rewritten" in stream.note):
         return None
@@ -249,6 +264,8 @@ def _describe(other: OtherStream) -> str:
 
 
 def _plan_stream(stream: OtherStream, container: Container, ffmpeg: Ffmpeg, *, chapters: bool) -> StreamPlan:
+    if container.video_only:
+        return _drop(stream, f"{container.name} has video only; --format matroska keeps it")
     decide = {
         "audio": _plan_audio,
         "subtitle": _plan_subtitle,

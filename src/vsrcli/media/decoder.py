@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import TracebackType
 from typing import Any, Protocol, Self
-
-import numpy as np
 
 from vsrcli.errors import DecodeError, InputError
 from vsrcli.media.alpha import alpha_decoder
@@ -24,7 +22,14 @@ from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
 from vsrcli.media.probe import has_no_timestamps
 from vsrcli.media.raw_reader import DamageConcealer, IncompleteStreamError, RawFrameReader
 from vsrcli.media.safety import MAX_PIXELS, find_bad_ts_packets, safe_input_options
-from vsrcli.media.timing import frame_ticks, frame_times, has_frame_in, keyframe_before, last_frame
+from vsrcli.media.timing import (
+    constant_frame_rate,
+    frame_ticks,
+    frame_times,
+    has_frame_in,
+    keyframe_before,
+    last_frame,
+)
 from vsrcli.media.types import Frame, Source
 from vsrcli.media.y4m import CONTAINER, Y4mHeader, Y4mReader
 from vsrcli.system.files import sampled_sha256
@@ -318,6 +323,24 @@ class Decoder:
         return DecodeError(f"{self.source.path}: after {progress}: {reason}", details=details)
 
 
+@dataclass(frozen=True)
+class Span:
+    """The part of a source that is upscaled, and what must be read of it to plan an output.
+
+    Attributes:
+        start, end: seconds from the source's start; None: open.
+        last_frame: (time on the source's clock, duration) of the last frame; None: not stated.
+        y4m_header: of a source that is a YUV4MPEG2 stream.
+        frame_rate: constant rate that reproduces the time of every frame; None: variable, or not determined.
+    """
+
+    start: Fraction | None = None
+    end: Fraction | None = None
+    last_frame: tuple[Fraction, Fraction] | None = None
+    y4m_header: Y4mHeader | None = None
+    frame_rate: Fraction | None = None
+
+
 class SourceReader(Protocol):
     """Reads a probed source. :func:`vsrcli.pipeline.job.open_source` chooses the kind once.
 
@@ -349,22 +372,24 @@ class SourceReader(Protocol):
         """Raise InputError for damage that the decoder would skip silently."""
         ...
 
-    def span_end(
-        self, start: Fraction | None, end: Fraction | None, max_frames: int | None
-    ) -> Fraction | None:
-        """Return the end of the span, or the time of the first frame beyond ``max_frames``, if earlier."""
-        ...
+    def read_span(
+        self,
+        start: Fraction | None,
+        end: Fraction | None,
+        max_frames: int | None = None,
+        *,
+        for_y4m: bool = False,
+    ) -> Span:
+        """Read what planning needs of a span, which ends before the first frame beyond ``max_frames``.
 
-    def last_frame(self, end: Fraction | None) -> tuple[Fraction, Fraction] | None:
-        """Return time (on the source's clock) and duration of the span's last frame; None if not stated."""
-        ...
+        Args:
+            start, end: of the span.
+            max_frames: None: no limit.
+            for_y4m: also what a YUV4MPEG2 output needs, which may take reading all packets.
 
-    def frame_ticks(self) -> np.ndarray:
-        """Return the times of all frames, sorted, in ticks of the source's clock: int64 (N,)."""
-        ...
-
-    def y4m_header(self) -> Y4mHeader | None:
-        """Return the header of a YUV4MPEG2 stream; None for all other containers."""
+        Raises:
+            InputError: the source cannot be read.
+        """
         ...
 
     def fingerprint(self) -> dict[str, str]:
@@ -400,27 +425,33 @@ class VideoReader:
         if damaged := find_bad_ts_packets(self.source.path):
             raise InputError(f"{self.source.path} is damaged: {damaged}; repair it, or use --keep-going")
 
-    def span_end(
-        self, start: Fraction | None, end: Fraction | None, max_frames: int | None
-    ) -> Fraction | None:
-        if max_frames is None:
-            return end
-        first = self.source.start + (start or 0)
-        times = frame_times(self.source, start=first, max_count=max_frames + 1)
-        ends = [time - self.source.start for time in times[max_frames:]]
-        return min(ends if end is None else [*ends, end], default=None)
-
-    def last_frame(self, end: Fraction | None) -> tuple[Fraction, Fraction] | None:
-        return last_frame(self.source, None if end is None else self.source.start + end)
-
-    def frame_ticks(self) -> np.ndarray:
-        return frame_ticks(self.source)
-
-    def y4m_header(self) -> Y4mHeader | None:
-        if self.source.container != CONTAINER:
-            return None
-        with self.source.path.open("rb") as file:
-            return Y4mReader(file.read, str(self.source.path)).header
+    def read_span(
+        self,
+        start: Fraction | None,
+        end: Fraction | None,
+        max_frames: int | None = None,
+        *,
+        for_y4m: bool = False,
+    ) -> Span:
+        source, video = self.source, self.source.video
+        if max_frames is not None:
+            first = source.start + (start or 0)
+            times = frame_times(source, start=first, max_count=max_frames + 1)
+            ends = [time - source.start for time in times[max_frames:]]
+            end = min(ends if end is None else [*ends, end], default=None)
+        stop = None if end is None else source.start + end
+        span = Span(start, end, last_frame(source, stop))
+        if not for_y4m:
+            return span
+        if source.container == CONTAINER:
+            with source.path.open("rb") as file:
+                return replace(span, y4m_header=Y4mReader(file.read, str(source.path)).header)
+        ticks = frame_ticks(source)
+        if start is not None:
+            ticks = ticks[ticks >= math.ceil((source.start + start) / video.time_base)]
+        if stop is not None:
+            ticks = ticks[ticks < math.ceil(stop / video.time_base)]
+        return replace(span, frame_rate=constant_frame_rate(ticks, video.frame_rate, video.time_base))
 
     def fingerprint(self) -> dict[str, str]:
         stat = self.source.path.stat()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from vsrcli.errors import UsageError
-from vsrcli.media import codecs
+from vsrcli.media import codecs, y4m
 from vsrcli.media.alpha import has_alpha_plane
 from vsrcli.media.color import (
     encode_filter,
@@ -53,6 +53,8 @@ def video_encoder_options(
     """
     codec = codecs.CODECS.get(encoder, codecs.Codec(encoder, None))
     result: dict[str, str] = dict(codec.fixed_options)
+    if container.muxer == y4m.CONTAINER:
+        result = {"strict": "-1", **result}  # libavformat requires it for more than 8 bits
     quality = codecs.quality_args(encoder, options.crf)
     if quality is not None:
         result[quality[0]] = quality[1]
@@ -183,6 +185,7 @@ def apply_preset(name: str | None, options: EncodeOptions) -> EncodeOptions:
         )
     return replace(
         options,
+        encode_preset=None,
         codec=preset_options.codec,
         crf=preset_options.crf if options.crf is None else options.crf,
         preset=options.preset or preset_options.preset,

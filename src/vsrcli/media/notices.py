@@ -113,7 +113,7 @@ def _clock_notices(video: VideoStream, container: Container) -> Iterator[str]:
         yield f"{container.name} has a clock of 1 ms: times are rounded to the nearest millisecond"
     if container.muxer == "mpegts" and (90000 * video.time_base).denominator != 1:
         yield "MPEG-TS has a clock of 1/90000 s: times are rounded to it"
-    if container.constant_frame_rate:
+    if container.constant_frame_rate and not container.video_only:  # raw video is refused instead
         yield f"{container.name} has a constant frame rate only: times are rounded to whole frames"
 
 

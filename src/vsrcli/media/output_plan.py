@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Self, TypeVar
 
+from vsrcli.errors import OutputError, UsageError
 from vsrcli.media.containers import Container, StreamPlan
 from vsrcli.media.types import Color
 from vsrcli.media.y4m import STDIO, Y4mHeader
+
+Result = TypeVar("Result")
+
+_LEFT_OUT_IN_TURN = (  # optional values that an output may not support; a codec takes its quality along
+    ("crf",),
+    ("pix_fmt",),
+    ("crf", "pix_fmt"),
+    ("crf", "encode_preset", "codec"),
+    ("crf", "pix_fmt", "encode_preset", "codec"),
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +38,10 @@ class EncodeOptions:
         overwrite: whether an existing target may be replaced.
         format: container on stdout: ``yuv4mpegpipe``, ``nut`` or ``matroska``.
         effort: ``fast``, ``balanced`` or ``quality``: selects the encoder's preset if ``preset`` is None.
+        encode_preset: name of a set of options, see :data:`~vsrcli.media.encoder_options.PRESETS`; the
+            others win over it.
+        optional: names of options (also ``fps``) that come from a settings file: where one does not fit, it
+            is left out with a notice, instead of being refused.
     """
 
     codec: str | None = None
@@ -35,6 +52,42 @@ class EncodeOptions:
     overwrite: bool = False
     format: str | None = None
     effort: str = "balanced"
+    encode_preset: str | None = None
+    optional: frozenset[str] = frozenset()
+
+    @property
+    def required(self) -> Self:
+        """These options without the optional ones."""
+        return replace(self, **dict.fromkeys(self.optional - {"fps"}))
+
+    def fit(self, check: Callable[[Self], Result]) -> tuple[Result, tuple[str, ...]]:
+        """Return what ``check`` returns; where it refuses, leave out optional values until it does not.
+
+        Returns:
+            The result, and a notice if something was left out.
+
+        Raises:
+            OutputError, UsageError: it refuses the options without all optional ones, too.
+        """
+        try:
+            return check(self), ()
+        except (OutputError, UsageError) as error:
+            refused, reason = error, str(error).partition(";")[0]
+        for names in _LEFT_OUT_IN_TURN:
+            values = {name: getattr(self, name) for name in names if name in self.optional}
+            if not values:
+                continue
+            text = ", ".join(
+                f"--{name.replace('_', '-')} {value if isinstance(value, str) else f'{value:g}'}"
+                for name, value in values.items()
+            )
+            try:
+                result = check(replace(self, **dict.fromkeys(values)))
+            except (OutputError, UsageError) as error:
+                refused = error
+            else:
+                return result, (f"left out of your settings: {text} ({reason})",)
+        raise refused
 
 
 @dataclass(frozen=True)
@@ -59,6 +112,7 @@ class OutputPlan:
         alpha: whether frames have an alpha channel, which is kept.
         last_frame_duration: (start, duration) of the last frame, in seconds on the source's clock, if its
             duration differs from the frame rate's; None otherwise.
+        extra: the user's options of ffmpeg, those of a preset included.
         header: first line of a YUV4MPEG2 stream; None for other containers.
     """
 
@@ -79,6 +133,7 @@ class OutputPlan:
     overwrite: bool
     alpha: bool = False
     last_frame_duration: tuple[Fraction, Fraction] | None = None
+    extra: tuple[tuple[str, str], ...] = ()
     header: Y4mHeader | None = None
 
     @property

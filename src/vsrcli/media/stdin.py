@@ -26,7 +26,7 @@ from typing import IO, Any, Self
 import numpy as np
 
 from vsrcli.errors import DecodeError, InputError, OutputError, UsageError, VsrError
-from vsrcli.media.decoder import Decoder, VideoReader, decode_command
+from vsrcli.media.decoder import Decoder, Span, VideoReader, decode_command
 from vsrcli.media.probe import probe
 from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.types import Frame, Source
@@ -96,13 +96,15 @@ class Y4mStreamReader(VideoReader):
     def check_span(self, start: Fraction | None, end: Fraction | None) -> None:
         pass
 
-    def span_end(
-        self, start: Fraction | None, end: Fraction | None, max_frames: int | None
-    ) -> Fraction | None:
-        return end
-
-    def y4m_header(self) -> Y4mHeader:
-        return self._stream.header
+    def read_span(
+        self,
+        start: Fraction | None,
+        end: Fraction | None,
+        max_frames: int | None = None,
+        *,
+        for_y4m: bool = False,
+    ) -> Span:
+        return replace(super().read_span(start, end), y4m_header=self._stream.header)
 
 
 class StdinInput:

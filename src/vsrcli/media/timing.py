@@ -15,6 +15,9 @@ from vsrcli.media.safety import open_media
 from vsrcli.media.types import Source
 
 _SEEK_DISTANCES = (Fraction(2), Fraction(12), Fraction(60), Fraction(300))
+_NTSC_RATES = (Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001), Fraction(120000, 1001))
+_INTEGER_RATES = tuple(Fraction(rate) for rate in (12, 15, 24, 25, 30, 48, 50, 60, 100, 120))
+_RATE_TOLERANCE = Fraction(1, 1000)  # relative: containers state averages
 _REORDER_PACKETS = 64  # more than decoding order differs from presentation order with any codec
 
 
@@ -51,6 +54,29 @@ def frame_ticks(source: Source) -> np.ndarray:
     time_base = source.video.time_base
     ticks = np.fromiter((int(time / time_base) for time in _packet_times(source)), np.int64)
     return np.sort(ticks)
+
+
+def constant_frame_rate(ticks: np.ndarray, declared: Fraction | None, time_base: Fraction) -> Fraction | None:
+    """Return the frame rate that reproduces the time of every frame to the tick; None if there is none.
+
+    Args:
+        ticks: presentation times, sorted, in units of ``time_base``.
+        declared: frame rate that the container states; None: unknown.
+        time_base: in seconds.
+    """
+    if len(ticks) < 2:
+        return declared or Fraction(25)
+    standard_rates = (
+        rate
+        for rate in (*_NTSC_RATES, *_INTEGER_RATES)
+        if declared and abs(rate / declared - 1) < _RATE_TOLERANCE
+    )
+    for rate in (*([declared] if declared else ()), *standard_rates):
+        step = 1 / (rate * time_base)  # ticks
+        expected = ticks[0] + np.arange(len(ticks)) * float(step)
+        if float(np.abs(ticks - expected).max()) <= 1.0:  # both ends of a step may have been rounded
+            return rate
+    return None
 
 
 def has_frame_in(source: Source, start: Fraction, end: Fraction | None) -> bool:

@@ -5,26 +5,19 @@ The format has no timestamps, so only videos of a constant frame rate can be wri
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
-from fractions import Fraction
-
-import numpy as np
 
 from vsrcli.errors import OutputError
 from vsrcli.media.codecs import PixelFormatChoice, is_high_bit_depth
 from vsrcli.media.color import is_rgb, resolve_color
-from vsrcli.media.containers import Container, StreamPlan
-from vsrcli.media.decoder import SourceReader
+from vsrcli.media.containers import Container
+from vsrcli.media.decoder import Span
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.types import Color, Source, VideoStream
 from vsrcli.media.y4m import CONTAINER, PIX_FMTS, Y4mHeader, create_header
 
 _FIRST_FIELDS = {"tt": "t", "tb": "t", "bb": "b", "bt": "b"}
-_NTSC_RATES = (Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001), Fraction(120000, 1001))
-_INTEGER_RATES = tuple(Fraction(rate) for rate in (12, 15, 24, 25, 30, 48, 50, 60, 100, 120))
-_RATE_TOLERANCE = Fraction(1, 1000)  # relative: containers state averages
 
 
 def require_rawvideo(options: EncodeOptions) -> None:
@@ -71,44 +64,55 @@ def conversion_filter(pix_fmt: str, options: EncodeOptions) -> tuple[str, Encode
     return planar, replace(options, extra=(("vf", f"extractplanes=y,format={pix_fmt}"), *options.extra))
 
 
-def drop_other_streams(source: Source) -> tuple[StreamPlan, ...]:
-    """Return plans that drop every stream but the video."""
-    reason = "YUV4MPEG2 has video only; --format matroska keeps it"
-    return tuple(
-        StreamPlan(each.index, each.kind, each.codec, "drop", reason) for each in source.other_streams
-    )
-
-
-def plan_y4m_header(
-    reader: SourceReader,
-    sample_aspect_ratio: Fraction,
+def plan_header(
+    source: Source,
+    video: VideoStream,
     size: tuple[int, int],
     pix_fmt: str,
     color: Color,
-    span: tuple[Fraction | None, Fraction | None],
-    *,
-    deinterlaced: bool,
+    span: Span,
+    deinterlace: bool,
 ) -> Y4mHeader:
     """Return the output's header: that of the source with changes, if the source is YUV4MPEG2 itself.
+
+    Args:
+        source: of the frames.
+        video: its video stream, with the output's sample aspect ratio.
+        size: (width, height) of the output.
+        pix_fmt, color: of the output.
+        span: what was read of the source.
+        deinterlace: whether the decoder will deinterlace.
 
     Raises:
         OutputError: the video has no constant frame rate.
     """
-    header, video = reader.y4m_header(), reader.source.video
-    if header is not None:
-        chroma_location = color.chroma_location
-        return header.with_changes(
-            *size, pix_fmt=pix_fmt, chroma_location=chroma_location, deinterlaced=deinterlaced
+    aspect = video.sample_aspect_ratio
+    if span.y4m_header is not None:
+        header = span.y4m_header.with_changes(
+            *size,
+            pix_fmt=pix_fmt,
+            chroma_location=color.chroma_location,
+            deinterlaced=deinterlace and video.is_interlaced,
         )
-    first_field = None if deinterlaced else _FIRST_FIELDS.get(video.field_order or "")
+        if aspect == source.video.sample_aspect_ratio:
+            return header
+        parameters = (word for word in header.parameters if not word.startswith("A"))
+        return replace(header, parameters=(*parameters, f"A{aspect.numerator}:{aspect.denominator}"))
+    if span.frame_rate is None:
+        raise OutputError(
+            f"{source.display_name} has a variable frame rate, and YUV4MPEG2 has a constant one only; use "
+            "--format nut or --format matroska, which keep every frame's time"
+        )
     return create_header(
         *size,
-        frame_rate=_constant_frame_rate(reader, span),
-        sample_aspect_ratio=sample_aspect_ratio,
+        frame_rate=span.frame_rate,
+        sample_aspect_ratio=aspect,
         pix_fmt=pix_fmt,
         chroma_location=color.chroma_location,
         full_range=color.range == "pc",
-        first_field=first_field,
+        first_field=None
+        if deinterlace and video.is_interlaced
+        else _FIRST_FIELDS.get(video.field_order or ""),
     )
 
 
@@ -148,34 +152,3 @@ def _nearest_pixel_format(video: VideoStream) -> str:
         elif any(mark in name for mark in ("422", "yuyv", "uyvy", "yvyu", "nv16", "nv20", "p21", "y21")):
             chroma = "422"
     return f"yuv{chroma}p" if depth == 8 else f"yuv{chroma}p{depth}le"
-
-
-def _constant_frame_rate(reader: SourceReader, span: tuple[Fraction | None, Fraction | None]) -> Fraction:
-    """Return the frame rate that reproduces the time of every frame to the tick.
-
-    Raises:
-        OutputError: there is none.
-    """
-    source, (start, end) = reader.source, span
-    video, ticks = source.video, reader.frame_ticks()
-    if start is not None:
-        ticks = ticks[ticks >= math.ceil((source.start + start) / video.time_base)]
-    if end is not None:
-        ticks = ticks[ticks < math.ceil((source.start + end) / video.time_base)]
-    declared = video.frame_rate
-    if len(ticks) < 2:
-        return declared or Fraction(25)
-    standard_rates = (
-        rate
-        for rate in (*_NTSC_RATES, *_INTEGER_RATES)
-        if declared and abs(rate / declared - 1) < _RATE_TOLERANCE
-    )
-    for rate in (*([declared] if declared else ()), *standard_rates):
-        step = 1 / (rate * video.time_base)  # ticks
-        expected = ticks[0] + np.arange(len(ticks)) * float(step)
-        if float(np.abs(ticks - expected).max()) <= 1.0:  # both ends of a step may have been rounded
-            return rate
-    raise OutputError(
-        f"{source.display_name} has a variable frame rate, and YUV4MPEG2 has a constant one only; use "
-        "--format nut or --format matroska, which keep every frame's time"
-    )

@@ -1,7 +1,8 @@
-"""Prepare a job: open the source, plan the output, and decide everything else before the first frame.
+"""Prepare a job in three steps, before the first frame: inspect, decide, verify.
 
-Imports no network. Videos and image sequences differ in :func:`open_source` and :func:`plan_any_output`; all
-other decisions are the same for both.
+:func:`inspect` reads the source and the machine, :func:`decide` chooses everything from what was found and
+the options alone, and :func:`verify` tries the output. Imports no network. Videos and image sequences differ
+in their :class:`~vsrcli.media.decoder.SourceReader` and their plan.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from fractions import Fraction
 from pathlib import Path
 
 from vsrcli.errors import UsageError
-from vsrcli.frames.geometry import Geometry, geometry_for_scale, geometry_for_size
+from vsrcli.frames.geometry import Geometry, choose_geometry
 from vsrcli.frames.tiling import TilePlan
-from vsrcli.images.naming import OutputNaming, is_image_target, parse_target, resolve_naming
-from vsrcli.images.plan import ImagePlan, plan_images
+from vsrcli.images.naming import is_image_target, parse_target
+from vsrcli.images.plan import ImageTarget, check_images, inspect_target, plan_images
 from vsrcli.images.probe import video_notices
-from vsrcli.images.reader import frame_range, open_reader
-from vsrcli.inference.selection import EnginePlan, ModelChoice, choose_models, plan_engine
-from vsrcli.media.decoder import Decoder, SourceReader
+from vsrcli.images.reader import open_reader
+from vsrcli.inference.selection import EnginePlan, ModelChoice, find_models, plan_engine, select_models
+from vsrcli.media.containers import choose_container
+from vsrcli.media.decoder import Decoder, SourceReader, Span
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
-from vsrcli.media.output_plan import EncodeOptions, OutputPlan
-from vsrcli.media.planning import check_output_path
-from vsrcli.media.preferences import Preferences, plan_with_preferences, try_preferences, without_preferences
+from vsrcli.media.output_plan import OutputPlan
+from vsrcli.media.planning import check_target, plan_output
 from vsrcli.media.resumable_decoder import ResumableDecoder, ResumePoint
 from vsrcli.media.safety import check_extra_options
 from vsrcli.media.segments import reason_not_segmentable
@@ -36,115 +37,193 @@ from vsrcli.pipeline.options import Options
 from vsrcli.pipeline.passes import Pass, choose_passes, estimate_passes, scale_notices
 
 
+def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Options | None = None) -> Job:
+    """Check and decide everything that can be known before the first frame; write nothing.
+
+    Args:
+        source: a video; an image sequence, see :mod:`vsrcli.images.naming`; or stdin, see
+            :func:`~vsrcli.media.stdin.open_input`.
+        target: a video, ``-`` for stdout, or an image sequence.
+        options: see :class:`~vsrcli.pipeline.options.Options`.
+
+    Raises:
+        VsrError: the source cannot be read, the target cannot be written or cannot hold the requested
+            streams, or there is no such model or no ffmpeg.
+    """
+    options = options or Options()
+    found = inspect(source, parse_target(target), options)
+    job = decide(found, options)
+    verify(job, found)
+    return job
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found before anything is decided.
+
+    Attributes:
+        reader: of the source.
+        target: path of the output.
+        span: of the source.
+        images: the output's images; None if it is a video.
+        models: the model at each native scale.
+        engine: that computes it.
+        ffmpeg: executable.
+        memory_budget: memory limits.
+    """
+
+    reader: SourceReader
+    target: Path
+    span: Span
+    images: ImageTarget | None
+    models: tuple[ModelChoice, ...]
+    engine: EnginePlan
+    ffmpeg: Ffmpeg
+    memory_budget: MemoryBudget
+
+
+def inspect(source: str | Path | StdinInput, target: Path, options: Options) -> Inspection:
+    """Find model, engine and ffmpeg, then read what must be known of the source.
+
+    Raises:
+        VsrError: something is missing, or cannot be read.
+    """
+    start, end = options.start, options.end
+    if start is not None and end is not None and end <= start:
+        raise UsageError(f"--end {float(end):g} is not after --start {float(start):g}: give a later end")
+    check_extra_options(options.encode.extra)
+    models = find_models(options.model, options.scale)
+    engine = plan_engine(options.engine, options.device, options.precision)
+    budget = memory_budget(options.device if models[0].weights else "cpu", options.max_memory)
+    ffmpeg = find_ffmpeg(options.ffmpeg)
+    for_y4m = target == STDIO and choose_container(target, options.encode.format, ffmpeg).video_only
+    if isinstance(source, StdinInput) and not is_image_target(target):
+        check_target(target, overwrite=options.encode.overwrite)  # before stdin has been read in vain
+        choose_container(target, options.encode.format, ffmpeg)
+    fps_required = options.fps is not None and "fps" not in options.encode.optional
+    reader = open_source(source, options.fps, fps_required=fps_required)
+    reader.check_span(start, end)
+    if start is None and end is None and not options.keep_going:
+        reader.check_damage()
+    span = reader.read_span(start, end, options.frames, for_y4m=for_y4m)
+    images = inspect_target(reader.source, target, span, options.frames)
+    return Inspection(reader, target, span, images, models, engine, ffmpeg, budget)
+
+
 def open_source(
-    source: str | Path | StdinInput, target: Path, encode: EncodeOptions, fps: Fraction | None, ffmpeg: Ffmpeg
+    source: str | Path | StdinInput, fps: Fraction | None = None, *, fps_required: bool = True
 ) -> SourceReader:
-    """Probe a video, an image sequence or stdin.
+    """Probe a video, an image sequence or stdin, and return the reader that fits.
 
     Args:
         source: path or pattern, or stdin.
-        target: path of the output; with stdin it is checked before stdin is read.
-        encode: options, or preferences of a settings file.
-        fps: frame rate of an image sequence; ignored for a video if it comes from a settings file.
-        ffmpeg: executable.
+        fps: frame rate of an image sequence.
+        fps_required: whether ``fps`` with a video is an error; otherwise it is ignored.
 
     Raises:
         InputError: see :func:`vsrcli.images.probe.probe_source`.
-        OutputError: the source is stdin and the target cannot be written.
         UsageError: ``fps`` with a video.
     """
-    if isinstance(source, StdinInput):
-        if not is_image_target(target):
-            # before all of a long video has been read in vain
-            try_preferences(encode, lambda options: check_output_path(target, options, ffmpeg))
-        reader: SourceReader = source.open_reader()
-    else:
-        reader = open_reader(Path(source), fps)
-    preferred = isinstance(encode, Preferences) and encode.fps_optional
-    if fps is not None and not preferred and reader.source.images is None:
+    reader = source.open_reader() if isinstance(source, StdinInput) else open_reader(Path(source), fps)
+    if fps_required and fps is not None and reader.source.images is None:
         raise UsageError(
             f"--fps is for images: {reader.source.display_name} is a video, which has timestamps of its own"
         )
     return reader
 
 
-def plan_any_output(
-    reader: SourceReader,
-    target: Path,
-    *,
-    geometry: Geometry,
-    encode: EncodeOptions,
-    span: tuple[Fraction | None, Fraction | None],
-    frames: int | None,
-    deinterlace: bool,
-    ffmpeg: Ffmpeg,
-) -> OutputPlan:
-    """Plan a video or image output; its notices include those about a source of images.
-
-    Args:
-        reader: of the source.
-        target: see :func:`~vsrcli.images.naming.parse_target`.
-        geometry: size of the output.
-        encode: options, or preferences of a settings file.
-        span, deinterlace, ffmpeg: see :func:`~vsrcli.media.planning.plan_output`.
-        frames: maximum number of frames; None: no limit.
+def decide(found: Inspection, options: Options) -> Job:
+    """Decide everything; read no file and run no ffmpeg, but ask it for what it can do.
 
     Raises:
-        OutputError, UsageError: see ``plan_output`` and :func:`~vsrcli.images.plan.plan_images`.
+        VsrError: the options contradict what was found.
     """
-    source, images = reader.source, reader.source.images
-    naming = _output_naming(source, target, span, frames)
-    notices = list(images.notices) if images else []
-    if naming is not None:
+    source, span, ffmpeg = found.reader.source, found.span, found.ffmpeg
+    video, images = source.video, source.images
+    geometry = choose_geometry(
+        video.width, video.height, video.sample_aspect_ratio, options.scale, options.size
+    )
+    models = select_models(found.models, geometry.factor, chain=options.chain)
+    if found.images is not None:
         plan: OutputPlan = plan_images(
             source,
-            naming,
-            width=geometry.width,
-            height=geometry.height,
-            sample_aspect_ratio=geometry.sample_aspect_ratio,
-            visible_share=geometry.visible_share,
-            options=without_preferences(encode),
+            found.images,
+            geometry=geometry,
+            options=options.encode,
             span=span,
-            max_frames=frames,
-            deinterlace=deinterlace,
+            deinterlace=options.deinterlace,
             ffmpeg=ffmpeg,
         )
     else:
-        plan = plan_with_preferences(
+        plan = plan_output(
             source,
-            target,
+            found.target,
             width=geometry.width,
             height=geometry.height,
             sample_aspect_ratio=geometry.sample_aspect_ratio,
-            options=encode,
+            options=options.encode,
             span=span,
-            deinterlace=deinterlace,
-            trial=False,
-            reader=reader,
+            deinterlace=options.deinterlace,
             ffmpeg=ffmpeg,
         )
-        if images is not None:
-            notices += video_notices(images, plan)
-    return replace(plan, notices=(*notices, *plan.notices))
-
-
-def _output_naming(
-    source: Source, target: Path, span: tuple[Fraction | None, Fraction | None], frames: int | None
-) -> OutputNaming | None:
-    if target == STDIO:
-        return None
-    images = source.images
-    if images is not None:
-        many = len(frame_range(images, *span, frames)) != 1
-        return resolve_naming(
-            target,
-            images.files[0],
-            from_images=True,
-            is_single_image=images.is_single_image,
-            has_many_frames=many,
+    if plan.alpha and not geometry.is_uncropped:
+        raise UsageError(
+            f"{options.size}: transparency cannot be cropped; leave --fill out, or drop it with "
+            "--pix-fmt yuv420p"
         )
-    name = source.path if source.is_stored else Path("stdin.mp4")
-    return resolve_naming(target, name, from_images=False, is_single_image=False, has_many_frames=frames != 1)
+    passes = choose_passes(
+        models,
+        _workload(source, models[0], plan, found.engine),
+        options.overlap,
+        found.memory_budget,
+        options.tile if isinstance(options.tile, int) else None,
+        auto=options.tile == "auto",
+        visible_share=geometry.visible_share,
+    )
+    notices = [*(images.notices if images else ()), *plan.notices]
+    if images and not found.images:
+        notices[len(images.notices) : 0] = video_notices(images, plan)
+    notices += scale_notices(passes, geometry)
+    segmented, reason = options.segment != "none", ""
+    if segmented and not found.images:
+        if not plan.to_stdout and source.is_stored:
+            reason = reason_not_segmentable(plan, video, plan.extra) or ""
+            segmented = not reason
+        else:
+            segmented = False
+            if isinstance(options.segment, int):
+                reason = f"{'stdout cannot be written' if plan.to_stdout else 'stdin cannot be read'} twice"
+    if reason:
+        notices.append(f"{reason}: the video is written in one go, and an interruption costs all of it")
+    return Job(
+        reader=found.reader,
+        plan=replace(plan, notices=tuple(notices)),
+        passes=passes,
+        engine=found.engine if models[0].weights else None,
+        options=options,
+        end=span.end,
+        ffmpeg=ffmpeg,
+        expected_frames=_expected_frames(source, span, options.frames),
+        segmented=segmented,
+        memory_budget=found.memory_budget,
+        geometry=geometry,
+    )
+
+
+def verify(job: Job, found: Inspection) -> None:
+    """Check that the target can be written, and encode a few frames as the job will.
+
+    Raises:
+        OutputError: it cannot, or ffmpeg refuses.
+    """
+    source, overwrite = job.source, job.plan.overwrite
+    if found.images is not None:
+        check_images(found.images, source, overwrite=overwrite)
+        return
+    inputs = source.input_files
+    example = source.path.name if inputs else "out.mp4"
+    check_target(found.target, overwrite=overwrite, inputs=inputs, example=example)
+    trial_encode(job.plan, source, segmented=job.segmented, ffmpeg=job.ffmpeg)
 
 
 @dataclass(frozen=True)
@@ -246,111 +325,6 @@ class Job:
         )
 
 
-def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Options | None = None) -> Job:
-    """Check and decide everything that can be known before the first frame; write nothing.
-
-    Args:
-        source: a video; an image sequence, see :mod:`vsrcli.images.naming`; or stdin, see
-            :func:`~vsrcli.media.stdin.open_input`.
-        target: a video, ``-`` for stdout, or an image sequence.
-        options: see :class:`~vsrcli.pipeline.options.Options`.
-
-    Raises:
-        VsrError: the source cannot be read, the target cannot be written or cannot hold the requested
-            streams, or there is no such model or no ffmpeg.
-    """
-    options = options or Options()
-    if options.start is not None and options.end is not None and options.end <= options.start:
-        raise UsageError(
-            f"--end {float(options.end):g} is not after --start {float(options.start):g}: give a later end"
-        )
-    check_extra_options(options.encode.extra)
-    choose_models(options.model, options.scale)  # fail early: before the source is probed
-    engine = plan_engine(options.engine, options.device, options.precision)
-    ffmpeg = find_ffmpeg(options.ffmpeg)
-    target = parse_target(target)
-    reader = open_source(source, target, options.encode, options.fps, ffmpeg)
-    probed = reader.source
-    reader.check_span(options.start, options.end)
-    if options.start is None and options.end is None and not options.keep_going:
-        reader.check_damage()
-    geometry = _geometry(probed, options)
-    models = choose_models(options.model, geometry.factor, chain=options.chain)
-    end = reader.span_end(options.start, options.end, options.frames)
-    plan = plan_any_output(
-        reader,
-        target,
-        geometry=geometry,
-        encode=options.encode,
-        span=(options.start, end),
-        frames=options.frames,
-        deinterlace=options.deinterlace,
-        ffmpeg=ffmpeg,
-    )
-    _check_alpha_crop(geometry, plan, options)
-    budget = memory_budget(options.device if models[0].weights else "cpu", options.max_memory)
-    passes = choose_passes(
-        models,
-        _workload(probed, models[0], plan, engine),
-        options.overlap,
-        budget,
-        options.tile if isinstance(options.tile, int) else None,
-        auto=options.tile == "auto",
-        visible_share=geometry.visible_share,
-    )
-    plan = replace(plan, notices=(*plan.notices, *scale_notices(passes, geometry)))
-    to_images = isinstance(plan, ImagePlan)
-    reason = (
-        None if options.segment == "none" or to_images else _reason_not_segmentable(probed, plan, options)
-    )
-    if reason:
-        notice = f"{reason}: the video is written in one go, and an interruption costs all of it"
-        plan = replace(plan, notices=(*plan.notices, notice))
-    segmented = reason is None and options.segment != "none"
-    if not to_images:
-        trial_encode(plan, probed, segmented=segmented, ffmpeg=ffmpeg)
-    expected = _expected_frames(probed, options, end)
-    return Job(
-        reader=reader,
-        plan=plan,
-        passes=passes,
-        engine=engine if models[0].weights else None,
-        options=options,
-        end=end,
-        ffmpeg=ffmpeg,
-        expected_frames=expected,
-        segmented=segmented,
-        memory_budget=budget,
-        geometry=geometry,
-    )
-
-
-def _geometry(source: Source, options: Options) -> Geometry:
-    video = source.video
-    old = video.width, video.height, video.sample_aspect_ratio
-    return (
-        geometry_for_scale(*old, options.scale)
-        if options.size is None
-        else geometry_for_size(*old, options.size)
-    )
-
-
-def _check_alpha_crop(geometry: Geometry, plan: OutputPlan, options: Options) -> None:
-    if plan.alpha and not geometry.is_uncropped:
-        raise UsageError(
-            f"{options.size}: transparency cannot be cropped; leave --fill out, or drop it with "
-            "--pix-fmt yuv420p"
-        )
-
-
-def _reason_not_segmentable(source: Source, plan: OutputPlan, options: Options) -> str | None:
-    """Return why the output cannot be written in segments; "" if no notice is needed, None if it can."""
-    if not plan.to_stdout and source.is_stored:
-        return reason_not_segmentable(plan, source.video, options.encode.extra)
-    where = "stdout cannot be written twice" if plan.to_stdout else "stdin cannot be read twice"
-    return where if isinstance(options.segment, int) else ""
-
-
 def _workload(source: Source, model: ModelChoice, plan: OutputPlan, engine: EnginePlan | None) -> Workload:
     """Return the properties that the memory of a job depends on."""
     video, preset = source.video, dict(plan.video_options).get("preset")
@@ -359,14 +333,14 @@ def _workload(source: Source, model: ModelChoice, plan: OutputPlan, engine: Engi
     return Workload(*size, model.scale, video.is_high_bit_depth, plan.codec, preset, backend)
 
 
-def _expected_frames(source: Source, options: Options, end: Fraction | None) -> int | None:
+def _expected_frames(source: Source, span: Span, max_frames: int | None) -> int | None:
     """Return the expected number of frames, for progress: as stated, or from the span and the frame rate."""
-    video = source.video
-    if options.start is None and end is None and video.frame_count:
+    video, start, end = source.video, span.start, span.end
+    if start is None and end is None and video.frame_count:
         return video.frame_count
     duration = video.duration or source.duration
     if video.frame_rate is None or duration is None:
-        return options.frames
+        return max_frames
     end = duration if end is None else min(end, duration)
-    expected = max(round((end - (options.start or 0)) * video.frame_rate), 1)
-    return expected if options.frames is None else min(expected, options.frames)
+    expected = max(round((end - (start or 0)) * video.frame_rate), 1)
+    return expected if max_frames is None else min(expected, max_frames)
