@@ -53,7 +53,12 @@ from vsrcli.web.settings import JOBS, UPLOADS, Settings
 from vsrcli.web.store import DONE, QUEUED, READY, RUNNING, JobRecord, Store, Upload, now
 
 MAX_SECONDS = 10.0  # from the signal to the exit
-HANG_SECONDS = 40.0  # then the child is aborted, which prints its threads
+SLOW_SECONDS = 6.0  # after the signal; then the child writes what its threads are doing
+HANG_SECONDS = 40.0  # then it is killed
+SITE = """
+import faulthandler, os, signal
+faulthandler.register(signal.SIGUSR1, open(f"{os.environ['VSR_TORTURE_DUMPS']}/{os.getpid()}", "w"))
+"""
 MARKER = "VSR_TORTURE"  # environment variable by which all descendants of a child are found
 MAX_STOPS = 4  # of one output, before it may finish
 KINDS = ("SIGINT", "SIGTERM", "hangup", "SIGHUP")  # a terminal that is closed; closed pipes and a signal
@@ -337,6 +342,9 @@ class Samples:
         (folder / "weights").mkdir()
         self.cached = tiny_weights(folder / "weights", "cached")
         self.recurrent = tiny_weights(folder / "weights", "recurrent")
+        for name in ("site", "dumps"):
+            (folder / name).mkdir()
+        (folder / "site" / "sitecustomize.py").write_text(SITE)
 
 
 def scenarios(samples: Samples) -> list[Scenario]:
@@ -368,6 +376,7 @@ class Child:
 
     def __init__(self, scenario: Scenario, folder: Path, *, terminal: bool = False) -> None:
         self.marker, self.output = uuid.uuid4().hex, b""
+        self.dumps = scenario.samples.folder / "dumps"
         temporary = folder / "tmp"
         temporary.mkdir(exist_ok=True)
         stdin = scenario.stdin()
@@ -378,14 +387,16 @@ class Child:
             "TMPDIR": str(temporary),
             "VSR_CACHE": str(scenario.samples.folder / "cache"),
             "VSR_CONFIG": "",
-            "PYTHONFAULTHANDLER": "1",
+            "VSR_TORTURE_DUMPS": str(self.dumps),
         }
+        variables = environment(**variables)
+        variables["PYTHONPATH"] += f"{os.pathsep}{scenario.samples.folder / 'site'}"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "vsrcli", *scenario.command(folder)],
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=writer,
             stderr=writer,
-            env=environment(**variables),
+            env=variables,
             cwd=folder,
             start_new_session=True,
             preexec_fn=(lambda: fcntl.ioctl(2, termios.TIOCSCTTY, 0) and None) if terminal else None,
@@ -444,10 +455,9 @@ class Child:
             self.close_output()  # which signals SIGHUP if it was a terminal
         if kind != "hangup":
             self.process.send_signal(getattr(signal, kind))
-        ended = self.read_until(lambda: self.process.poll() is not None, HANG_SECONDS)
-        if not ended:
-            self.process.send_signal(signal.SIGABRT)  # prints all threads
-            self.read_until(lambda: self.process.poll() is not None, 5)
+        if not self.read_until(lambda: self.process.poll() is not None, SLOW_SECONDS):
+            self.process.send_signal(signal.SIGUSR1)
+        if not self.read_until(lambda: self.process.poll() is not None, HANG_SECONDS):
             raise TimeoutError
         return time.monotonic() - started
 
@@ -511,6 +521,8 @@ def stop_once(scenario: Scenario, folder: Path, kind: str, delay: float) -> Stop
         if child.process.poll() is None:
             child.process.kill()
     stop.status, stop.output = child.process.returncode, child.output.decode("utf-8", "replace")
+    dump = child.dumps / str(child.process.pid)
+    stop.output += dump.read_text() if dump.exists() else ""
     signum = signal.SIGHUP if kind == "hangup" else getattr(signal, kind)
     if stop.status not in (0, 128 + signum, -signum):
         stop.problems.append(f"status {stop.status}")
