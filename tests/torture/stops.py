@@ -63,6 +63,7 @@ MARKER = "VSR_TORTURE"  # environment variable by which all descendants of a chi
 MAX_STOPS = 4  # of one output, before it may finish
 KINDS = ("SIGINT", "SIGTERM", "hangup", "SIGHUP")  # a terminal that is closed; closed pipes and a signal
 FRAMES = 60
+_FORKING = threading.Lock()  # a process that is being started still has all descriptors, terminals included
 
 
 @dataclass
@@ -391,16 +392,17 @@ class Child:
         }
         variables = environment(**variables)
         variables["PYTHONPATH"] += f"{os.pathsep}{scenario.samples.folder / 'site'}"
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "vsrcli", *scenario.command(folder)],
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-            stdout=writer,
-            stderr=writer,
-            env=variables,
-            cwd=folder,
-            start_new_session=True,
-            preexec_fn=(lambda: fcntl.ioctl(2, termios.TIOCSCTTY, 0) and None) if terminal else None,
-        )
+        with _FORKING:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "vsrcli", *scenario.command(folder)],
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                stdout=writer,
+                stderr=writer,
+                env=variables,
+                cwd=folder,
+                start_new_session=True,
+                preexec_fn=(lambda: fcntl.ioctl(2, termios.TIOCSCTTY, 0) and None) if terminal else None,
+            )
         os.close(writer)
         if stdin:
             threading.Thread(target=self._feed, args=(stdin.read_bytes(),), daemon=True).start()
@@ -444,9 +446,10 @@ class Child:
         return bool(data)
 
     def close_output(self) -> None:
-        if self._reader >= 0:
-            os.close(self._reader)
-            self._reader = -1
+        with _FORKING:
+            if self._reader >= 0:
+                os.close(self._reader)
+                self._reader = -1
 
     def stop(self, kind: str) -> float:
         """Stop it; return the seconds that it took, or raise TimeoutError."""
@@ -653,6 +656,13 @@ def run(
     folder: Path | None = None,
 ) -> list[Stop]:  # fmt: skip
     """Stop commands ``count`` times, or for so many minutes; print what happens; return all stops."""
+    for signum in (
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+    ):  # ignored under nohup; children inherit that
+        if signal.getsignal(signum) is signal.SIG_IGN:
+            signal.signal(signum, signal.SIG_DFL)
     root = Path(tempfile.mkdtemp(prefix="vsr-stops-", dir=folder))
     samples, stops, lock = Samples(root / "samples"), list[Stop](), threading.Lock()
     chosen = [each for each in scenarios(samples) if not only or each.name in only]

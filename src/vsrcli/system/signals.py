@@ -109,7 +109,7 @@ def exit_on_signals() -> None:
     """Let SIGINT, SIGTERM and SIGHUP end this process at once from now on, except in :func:`catch_signals`.
 
     For a program's start and for commands that have nothing to clean up. The interpreter's own exception for
-    Ctrl-C can get lost in a callback.
+    Ctrl-C prints a traceback during imports, and could get lost in a callback.
     """
     global _current
     _current = CancelToken(force_exit_after=0.0)
