@@ -53,54 +53,48 @@ _UNLIMITED_WIDTH = 100_000  # columns
 )
 @click.argument("inputs", metavar="IN...", nargs=-1, required=True)
 @click.argument("folder", metavar="OUT_DIR", type=click.Path(path_type=Path))
-@option("-r", "--recursive", is_flag=True, group="Batch", help="Also look into subfolders.")
+@option("-r", "--recursive", "Also look into subfolders.", is_flag=True, group="Batch")
 @option(
     "-j",
     "--jobs",
+    "Upscale N videos at a time.",
     type=click.IntRange(min=1),
     default=1,
-    show_default=True,
     metavar="N",
     group="Batch",
-    help="Upscale N videos at a time.",
 )
-@option("--fail-fast", is_flag=True, group="Batch", help="Stop at the first video that fails.")
+@option("--fail-fast", "Stop at the first video that fails.", is_flag=True, group="Batch")
 @upscale_options
 @option(
     "-y",
     "--overwrite",
+    "Replace files in OUT_DIR that this command did not make; finished videos stay.",
     is_flag=True,
     group="Output",
-    help="Replace files in OUT_DIR that this command did not make; finished videos stay.",
 )
 @option(
-    "-n",
-    "--dry-run",
-    is_flag=True,
-    group="Output",
-    help="Show what would happen to each video and write nothing.",
+    "-n", "--dry-run", "Show what would happen to each video and write nothing.", is_flag=True, group="Output"
 )
 @option(
     "--container",
     "--suffix",
+    "Write all videos in this container, such as .mkv.  [default: that of each input, where possible]",
     metavar=".EXT",
     group="Output",
-    help="Write all videos in this container, such as .mkv.  [default: that of each input, where possible]",
 )
 @option(
     "--name",
     "template",
+    f"Name each result by this text with {', '.join(f'{{{name}}}' for name in TEMPLATE_FIELDS)}.",
     default=DEFAULT_TEMPLATE,
-    show_default=True,
     metavar="TEMPLATE",
     group="Output",
-    help=f"Name each result by this text with {', '.join(f'{{{name}}}' for name in TEMPLATE_FIELDS)}.",
 )
 @option(
     "--json",
+    "Write the outcome of each video to this file, or - for stdout; see docs/batch.md.",
     metavar="FILE",
     group="Output",
-    help="Write the outcome of each video to this file, or - for stdout; see docs/batch.md.",
 )
 @quiet_option
 @verbose_option

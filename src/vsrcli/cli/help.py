@@ -73,7 +73,17 @@ class Option(click.Option):
 
 
 def option(*names: str, group: OptionGroup, **attributes: Any) -> Callable[[Decorated], Decorated]:
-    """Return ``click.option`` for an :class:`Option` of a group."""
+    """Return ``click.option`` for an :class:`Option` of a group.
+
+    Args:
+        names: of the option, then its help text, unless that is an attribute. With the text here, a default
+            is shown.
+        group: the heading.
+        attributes: of the option.
+    """
+    if "help" not in attributes:
+        *names, attributes["help"] = names  # type: ignore[assignment]
+        attributes.setdefault("show_default", attributes.get("default") not in (None, ()))
     return click.option(*names, cls=Option, group=group, **attributes)
 
 

@@ -45,147 +45,111 @@ class PixelsParam(click.ParamType):
     epilog="Example: vsr serve\n\nFor other computers, which need a token once: "
     "VSR_SERVE_TOKEN=... vsr serve --host 0.0.0.0 --allow-host videos.example.org",
 )
-@option(
-    "--host",
-    default="127.0.0.1",
-    show_default=True,
-    metavar="ADDRESS",
-    group="Access",
-    help="Listen on this address.",
-)
+@option("--host", "Listen on this address.", default="127.0.0.1", metavar="ADDRESS", group="Access")
 @option(
     "--port",
+    "Listen on this port; 0: any free one.",
     type=click.IntRange(0, 65535),
     default=8000,
-    show_default=True,
     metavar="N",
     group="Access",
-    help="Listen on this port; 0: any free one.",
 )
 @option(
-    "--token",
-    metavar="TEXT",
-    group="Access",
-    help="Ask visitors for this token; better set as VSR_SERVE_TOKEN.",
+    "--token", "Ask visitors for this token; better set as VSR_SERVE_TOKEN.", metavar="TEXT", group="Access"
 )
-@option("--insecure", is_flag=True, group="Access", help="Serve other computers without a token.")
+@option("--insecure", "Serve other computers without a token.", is_flag=True, group="Access")
 @option(
     "--allow-host",
     "allowed_hosts",
+    "Accept another name of this server; repeatable.",
     multiple=True,
     metavar="NAME",
     group="Access",
-    help="Accept another name of this server; repeatable.",
 )
 @option(
     "--proxy",
     "proxies",
+    "Trust the X-Forwarded headers of this reverse proxy; repeatable.",
     multiple=True,
     metavar="ADDRESS",
     default=("127.0.0.1",),
-    show_default=True,
     group="Access",
-    help="Trust the X-Forwarded headers of this reverse proxy; repeatable.",
 )
 @option(
     "--data",
+    "Keep videos and results in this folder.  [default: in your data folder]",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
     group="Storage",
-    help="Keep videos and results in this folder.  [default: in your data folder]",
 )
 @option(
     "--keep",
+    "Delete videos and results after this time.",
     type=DurationParam(),
     default="24h",
-    show_default=True,
     group="Storage",
-    help="Delete videos and results after this time.",
 )
 @option(
     "--quota",
+    "Limit the disk space of all videos and results.",
     type=SizeParam(),
     default="20G",
-    show_default=True,
     group="Storage",
-    help="Limit the disk space of all videos and results.",
 )
+@option("--max-upload", "Accept videos up to this file size.", type=SizeParam(), default="4G", group="Limits")
 @option(
-    "--max-upload",
-    type=SizeParam(),
-    default="4G",
-    show_default=True,
-    group="Limits",
-    help="Accept videos up to this file size.",
-)
-@option(
-    "--max-duration",
-    type=DurationParam(),
-    default="30m",
-    show_default=True,
-    group="Limits",
-    help="Accept videos up to this length.",
+    "--max-duration", "Accept videos up to this length.", type=DurationParam(), default="30m", group="Limits"
 )
 @option(
     "--max-pixels",
+    "Accept videos up to this frame size.",
     type=PixelsParam(),
     default="4096x2304",
-    show_default=True,
     metavar="WxH",
     group="Limits",
-    help="Accept videos up to this frame size.",
 )
 @option(
     "--max-result",
+    "Upscale up to this frame size.",
     type=PixelsParam(),
     default="7680x4320",
-    show_default=True,
     metavar="WxH",
     group="Limits",
-    help="Upscale up to this frame size.",
 )
 @option(
     "-g",
     "--gpu",
     "devices",
+    "Run jobs on this GPU or on the CPU, one at a time; repeatable, a job on each.  [default: auto]",
     type=DeviceParam(),
     multiple=True,
     metavar="auto|cpu|N",
     group="Jobs",
-    help="Run jobs on this GPU or on the CPU, one at a time; repeatable, a job on each.  [default: auto]",
 )
 @option(
     "--nice",
+    "Lower the priority of jobs, so that the page stays responsive.",
     type=click.IntRange(0, 19),
     default=10,
-    show_default=True,
     metavar="N",
     group="Jobs",
-    help="Lower the priority of jobs, so that the page stays responsive.",
 )
 @option(
-    "--queue",
-    default="sqlite",
-    show_default=True,
-    metavar="ADDRESS",
-    group="Jobs",
-    help="Queue jobs in sqlite or at redis://...",
+    "--queue", "Queue jobs in sqlite or at redis://...", default="sqlite", metavar="ADDRESS", group="Jobs"
 )
-@option(
-    "--no-worker", is_flag=True, group="Jobs", help="Serve the page only; `vsr serve --worker-only` computes."
-)
+@option("--no-worker", "Serve the page only; `vsr serve --worker-only` computes.", is_flag=True, group="Jobs")
 @option(
     "--worker-only",
+    "Compute only, for a server with the same --data and --queue.",
     is_flag=True,
     group="Jobs",
-    help="Compute only, for a server with the same --data and --queue.",
 )
 @option(
     "--log",
+    "Append the log (JSON lines) to this file instead of stderr.",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
     group="Messages",
-    help="Append the log (JSON lines) to this file instead of stderr.",
 )
 @verbose_option
 def serve(worker_only: bool, no_worker: bool, insecure: bool, verbose: int, **values: Any) -> None:

@@ -32,9 +32,7 @@ def _config_option(group: OptionGroup, flag: str, value_type: Any, text: str) ->
     name = flag.removeprefix("--").replace("-", "_")
     metavar = "NAME" if isinstance(value_type, click.Choice) else "N"
     default = getattr(_DEFAULT, name)
-    return option(
-        flag, group=group, type=value_type, default=default, show_default=True, metavar=metavar, help=text
-    )
+    return option(flag, text, type=value_type, default=default, metavar=metavar, group=group)
 
 
 @click.command(
@@ -45,27 +43,27 @@ def _config_option(group: OptionGroup, flag: str, value_type: Any, text: str) ->
 @option(
     "--run",
     "run_folder",
+    "Keep checkpoint, log and weights in this folder; it is created if missing.",
     type=_FOLDER,
     required=True,
     metavar="DIR",
     group="Run",
-    help="Keep checkpoint, log and weights in this folder; it is created if missing.",
 )
 @option(
     "--val",
     "validation_folder",
+    "Validate on the clips in this folder, which must not be in DATA_DIR.",
     type=_EXISTING,
     metavar="DIR",
     group="Run",
-    help="Validate on the clips in this folder, which must not be in DATA_DIR.",
 )
 @_config_option("Run", "--steps", click.IntRange(min=1), "Train for N steps.")
 @option(
     "--init",
+    "Start from these weights (.weights.h5); layers that fit are taken over.",
     type=_FILE,
     metavar="FILE",
     group="Run",
-    help="Start from these weights (.weights.h5); layers that fit are taken over.",
 )
 @_config_option("Run", "--validate-every", click.IntRange(min=1), "Validate every N steps.")
 @_config_option("Run", "--save-every", click.IntRange(min=1), "Save a checkpoint every N steps.")
@@ -81,11 +79,12 @@ def _config_option(group: OptionGroup, flag: str, value_type: Any, text: str) ->
 @_config_option("Model", "--scale", click.IntRange(2, 4), "Upscale by this factor.")
 @option(
     "--sizes",
+    "Change sizes of the architecture: width, head, blocks, levels, filters (0: none).",
     type=SizesParam(),
     default={},
     metavar="NAME=N,...",
+    show_default=False,
     group="Model",
-    help="Change sizes of the architecture: width, head, blocks, levels, filters (0: none).",
 )
 @_config_option(
     "Training data",
@@ -100,25 +99,20 @@ def _config_option(group: OptionGroup, flag: str, value_type: Any, text: str) ->
 )
 @option(
     "--blur/--no-blur",
+    "Also train on blurred and on still camera moves.",
     default=_DEFAULT.blur,
-    show_default=True,
     group="Training data",
-    help="Also train on blurred and on still camera moves.",
 )
 @option(
-    "--shippable",
-    is_flag=True,
-    group="Training data",
-    help="Use only files that manifest.csv marks ship=yes.",
+    "--shippable", "Use only files that manifest.csv marks ship=yes.", is_flag=True, group="Training data"
 )
 @option(
     "--cache",
+    "Keep decoded footage in this folder.",
     type=_FOLDER,
     default=Path("cache"),
-    show_default=True,
     metavar="DIR",
     group="Training data",
-    help="Keep decoded footage in this folder.",
 )
 @_config_option("Optimization", "--loss", click.Choice(LOSSES), "Minimize this loss, charbonnier or huber.")
 @_config_option(

@@ -7,19 +7,17 @@ memory-mapped arrays, or in ``device_data`` from the accelerator's own memory.
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
-from vsrcli.system.threads import poll_get
+from vsrcli.system.threads import Prefetcher
 from vsrcli.train.footage import TrainingPair
 
 STRIDES = (1, -1, 1, -1, 2, -2, 3, -3, 0)  # temporal augmentation (Jo et al., section 4.1); 0 repeats a frame
+PREFETCHED = 4  # batches
 T = TypeVar("T")
 
 
@@ -112,39 +110,12 @@ def sample_crops(pairs: Sequence[TrainingPair], plan: BatchPlan, seed: int, step
 
 
 def prefetch(make_item: Callable[[int], T], first_step: int, end_step: int) -> Generator[T]:
-    """Yield ``make_item(step)`` for steps ``first_step`` .. ``end_step - 1``, in order.
-
-    A thread makes up to four items in advance; its exceptions are raised here.
-    """
-    ready: queue.Queue[tuple[T] | BaseException] = queue.Queue(maxsize=4)
-    stopped = threading.Event()
-
-    def put(item: tuple[T] | BaseException) -> None:
-        while not stopped.is_set():
-            with contextlib.suppress(queue.Full):
-                ready.put(item, timeout=0.2)
-                break
-
-    def produce() -> None:
-        try:
-            for step in range(first_step, end_step):
-                if stopped.is_set():
-                    return
-                put((make_item(step),))
-        except BaseException as error:  # handed to the consumer, which raises it
-            put(error)
-
-    thread = threading.Thread(target=produce, name="batches", daemon=True)
-    thread.start()
+    """Yield ``make_item(step)`` for steps ``first_step`` .. ``end_step - 1``, made in advance by a thread."""
+    items = Prefetcher((make_item(step) for step in range(first_step, end_step)), PREFETCHED, lambda: None)
     try:
-        for _ in range(first_step, end_step):
-            item = poll_get(ready)
-            if isinstance(item, BaseException):
-                raise item
-            yield item[0]
+        yield from items
     finally:
-        stopped.set()
-        thread.join()
+        items.close()
 
 
 def _sample_crop(pair: TrainingPair, plan: BatchPlan, rng: np.random.Generator) -> CropSpec:
