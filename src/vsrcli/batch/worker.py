@@ -50,7 +50,7 @@ def main() -> None:
     """
     with (
         contextlib.suppress(SignalInterruptError),
-        catch_signals(force_exit_after=FORCE_EXIT_SECONDS) as token,
+        catch_signals(force_exit_after=FORCE_EXIT_SECONDS, resume_hint=str) as token,
     ):
         inbox, outbox = _take_over_streams()
         items: queue.Queue[WorkItem | None] = queue.Queue()

@@ -35,7 +35,7 @@ from vsrcli.images.naming import is_image_name
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.pipeline.options import Options
 from vsrcli.system.files import atomic_write
-from vsrcli.system.signals import CancelToken, catch_signals
+from vsrcli.system.signals import catch_signals, current_token, raise_if_cancelled
 from vsrcli.system.text import format_duration
 
 DOCUMENT_VERSION = 2  # of the JSON document; grows when a key changes its meaning
@@ -132,112 +132,105 @@ def batch(
     has_images = any(is_image_name(task.source) for task in task_list.tasks)
     if not from_command_line(context, "fps") and not has_images:
         options = replace(options, fps=None)  # a setting for image sequences must not change a fingerprint
-    settings = BatchSettings(jobs, fail_fast, dry_run, quiet, bool(verbose) and not quiet, json)
     interrupt = None
-    with catch_signals() as cancel:
-        command = BatchCommand(task_list, options, ledger, settings)
+    command = BatchCommand(
+        task_list, options, ledger, jobs, fail_fast, dry_run, quiet, bool(verbose) and not quiet, json
+    )
+
+    def resume_hint() -> str:
+        return command.resume_hint(context.meta.get(ARGUMENTS, ()))
+
+    with catch_signals(resume_hint=lambda: f"vsr: {resume_hint()}") as cancel:
         try:
-            command.plan(cancel)
-            command.run(cancel)
+            command.plan()
+            command.run()
             cancel.raise_if_cancelled()
         except SignalInterruptError as error:
             interrupt = error
         status = command.report(interrupt.exit_status if interrupt else None)
         if interrupt:
-            message = command.resume_hint(context.meta.get(ARGUMENTS, ()))
-            raise SignalInterruptError(message, signum=interrupt.signum)
+            raise SignalInterruptError(resume_hint(), signum=interrupt.signum)
     if status:
         context.exit(status)
 
 
-@dataclass(frozen=True)
-class BatchSettings:
-    """Options of the batch itself, not of each video.
+@dataclass
+class BatchCommand:
+    """One run of the command: :meth:`plan`, :meth:`run`, :meth:`report`.
 
     Attributes:
+        task_list: the videos.
+        options: for each video.
+        ledger: of the output folder.
         jobs: videos at a time.
         fail_fast: stop at the first video that fails.
         dry_run: plan only.
         quiet: print failures only.
         verbose: print skipped and waiting videos even in long tables, and count files that are ignored.
         json: destination of the document: a file, ``-`` for stdout, or None.
-    """
-
-    jobs: int = 1
-    fail_fast: bool = False
-    dry_run: bool = False
-    quiet: bool = False
-    verbose: bool = False
-    json: str | None = None
-
-
-class BatchCommand:
-    """One run of the command: :meth:`plan`, :meth:`run`, :meth:`report`.
-
-    Args:
-        task_list: the videos.
-        options: for each video.
-        ledger: of the output folder.
-        settings: of the batch.
-
-    Attributes:
         outcomes: of all videos, in the order of the tasks; up to date at any time.
     """
 
-    def __init__(
-        self, task_list: TaskList, options: Options, ledger: Ledger, settings: BatchSettings
-    ) -> None:
-        self.outcomes = [WAITING] * len(task_list.tasks)
-        self._task_list, self._options, self._ledger, self._settings = task_list, options, ledger, settings
-        self._console = stderr_console()
-        self._planned: list[PlannedTask] = []
-        self._fingerprint = options_fingerprint(options)
-        self._jobs, self._start_time = 1, time.perf_counter()
+    task_list: TaskList
+    options: Options
+    ledger: Ledger
+    jobs: int
+    fail_fast: bool
+    dry_run: bool
+    quiet: bool
+    verbose: bool
+    json: str | None
 
-    def plan(self, cancel: CancelToken) -> None:
+    def __post_init__(self) -> None:
+        self.outcomes = [WAITING] * len(self.task_list.tasks)
+        self._console, self._start_time = stderr_console(), time.perf_counter()
+        self._planned: list[PlannedTask] = []
+        self._fingerprint = options_fingerprint(self.options)
+
+    def plan(self) -> None:
         """Plan every video. Failures are printed at once, except in a dry run, whose table lists them.
 
         Raises:
             SignalInterruptError: a signal arrived.
         """
-        tasks, settings, console = self._task_list.tasks, self._settings, self._console
-        with make_progress(console, "videos", quiet=settings.quiet or not console.is_terminal) as progress:
+        tasks, console = self.task_list.tasks, self._console
+        with make_progress(console, "videos", quiet=self.quiet or not console.is_terminal) as progress:
             for index, task in enumerate(tasks):
-                cancel.raise_if_cancelled()
+                raise_if_cancelled()
                 progress.update(index, len(tasks), "planned")
-                planned = plan_task(task, self._options, self._ledger, self._fingerprint)
+                planned = plan_task(task, self.options, self.ledger, self._fingerprint)
                 self._planned.append(planned)
                 self.outcomes[index] = planned.outcome
-                if planned.outcome.status == "failed" and not settings.dry_run:
+                if planned.outcome.status == "failed" and not self.dry_run:
                     print_failure(console, task.name, planned.outcome)
 
-    def run(self, cancel: CancelToken) -> None:
+    def run(self) -> None:
         """Upscale the videos that are waiting.
 
         Raises:
             SignalInterruptError: a signal arrived.
             OutputError: the output folder cannot be created.
         """
-        settings = self._settings
-        if settings.dry_run or (settings.fail_fast and self._has_failures):
+        requested, self.jobs = self.jobs, 1
+        if self.dry_run or (self.fail_fast and self._has_failures):
             return
-        self._jobs, options, notice = share_memory(self._planned, self._options, settings.jobs)
-        if notice and not settings.quiet:
+        self.jobs, options, notice = share_memory(self._planned, self.options, requested)
+        if notice and not self.quiet:
             self._console.print(notice)
-        self._ledger.make_folder()
-        with make_batch_progress(self._console, self._planned, quiet=settings.quiet) as progress:
+        self.ledger.make_folder()
+        with make_batch_progress(self._console, self._planned, quiet=self.quiet) as progress:
             batch_run = BatchRun(
                 self._planned,
                 options,
-                self._ledger,
+                self.ledger,
                 self._fingerprint,
                 progress,
-                cancel,
-                fail_fast=settings.fail_fast,
+                current_token(),
+                fail_fast=self.fail_fast,
             )
             self.outcomes = batch_run.outcomes
-            if self._jobs > 1:
-                batch_run.run_parallel(self._jobs)
+            if self.jobs > 1:
+                batch_run.run_parallel(self.jobs)
             else:
                 batch_run.run_sequential()
 
@@ -253,26 +246,26 @@ class BatchCommand:
         Raises:
             OutputError: the document cannot be written.
         """
-        settings, tasks = self._settings, self._task_list.tasks
+        tasks = self.task_list.tasks
         status = signal_status or (EXIT_STATUS_WITH_FAILURES if self._has_failures else 0)
-        if not settings.quiet:
-            if self._task_list.ignored_count and settings.verbose:
-                self._console.print(f"files ignored that are not videos: {self._task_list.ignored_count}")
-            if settings.dry_run:
+        if not self.quiet:
+            if self.task_list.ignored_count and self.verbose:
+                self._console.print(f"files ignored that are not videos: {self.task_list.ignored_count}")
+            if self.dry_run:
                 print_plans(self._console, self._planned)
             else:
-                print_outcomes(self._console, tasks, self.outcomes, every=settings.verbose)
-        if settings.json is not None:
+                print_outcomes(self._console, tasks, self.outcomes, every=self.verbose)
+        if self.json is not None:
             document = batch_document(
                 tasks,
                 self.outcomes,
-                out_dir=str(self._ledger.folder),
-                dry_run=settings.dry_run,
+                out_dir=str(self.ledger.folder),
+                dry_run=self.dry_run,
                 exit_status=status,
-                jobs=self._jobs,
+                jobs=self.jobs,
                 seconds=round(time.perf_counter() - self._start_time, 3),
             )
-            write_document(document, settings.json)
+            write_document(document, self.json)
         return status
 
     def resume_hint(self, arguments: Sequence[str]) -> str:

@@ -78,6 +78,10 @@ class CancelToken:
 _current = CancelToken()  # never set
 
 
+def _stopped() -> str:
+    return "vsr: stopped"
+
+
 def current_token() -> CancelToken:
     """Return the token of the innermost :func:`catch_signals`; outside, one that is never set."""
     return _current
@@ -113,12 +117,12 @@ def exit_on_signals() -> None:
     """
     global _current
     _current = CancelToken(force_exit_after=0.0)
-    _start_watching(_current, lambda: "vsr: stopped")
+    _start_watching(_current, _stopped)
 
 
 @contextlib.contextmanager
 def catch_signals(
-    *, force_exit_after: float | None = FORCE_EXIT_SECONDS, resume_hint: Callable[[], str] = lambda: ""
+    *, force_exit_after: float | None = FORCE_EXIT_SECONDS, resume_hint: Callable[[], str] = _stopped
 ) -> Iterator[CancelToken]:
     """Let SIGINT, SIGTERM and SIGHUP set a token while the block runs, instead of ending the program.
 
@@ -233,6 +237,13 @@ def exit_immediately(signum: int) -> None:
 
 
 def _print(line: str) -> None:
-    if line:
+    """Print a line, or give up after a second: the main thread may hold stderr, whose reader does not read."""
+
+    def write() -> None:
         with contextlib.suppress(OSError, ValueError):  # stderr is closed
             print(line, file=sys.stderr, flush=True)
+
+    if line:
+        thread = threading.Thread(target=write, name="message", daemon=True)
+        thread.start()
+        thread.join(1)

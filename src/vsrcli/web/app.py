@@ -59,7 +59,7 @@ def serve(settings: Settings) -> None:
         ) from error
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
-    with catch_signals(), listener, _running_worker(settings):
+    with catch_signals(resume_hint=str), listener, _running_worker(settings):
         log_event("listening", url=f"http://{_url_host(host)}:{port}/", token=settings.token is not None)
         _Server(uvicorn_config(app, settings)).run(sockets=[listener])
     log_event("stopped")

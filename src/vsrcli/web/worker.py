@@ -42,7 +42,7 @@ def run_worker(settings: Settings) -> None:
     Raises:
         OutputError: another worker has this data folder.
     """
-    with catch_signals(force_exit_after=_FORCE_EXIT_SECONDS) as cancel:
+    with catch_signals(force_exit_after=_FORCE_EXIT_SECONDS, resume_hint=str) as cancel:
         store = Store(settings.database)
         lock = _acquire_lock(settings, cancel)
         try:
