@@ -237,7 +237,7 @@ def exit_immediately(signum: int) -> None:
 
 
 def _print(line: str) -> None:
-    """Print a line, or give up after a second: the main thread may hold stderr, whose reader does not read."""
+    """Print a line, or give up after a second: the reader of stderr may not read."""
 
     def write() -> None:
         with contextlib.suppress(OSError, ValueError):  # stderr is closed
