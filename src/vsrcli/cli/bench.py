@@ -31,51 +31,49 @@ _DEFAULT_FRAMES, _GENERATED_FPS = 24, 30
 @option(
     "-s",
     "--scale",
+    "Upscale by this factor, above 1 and up to 4.",
     type=ScaleParam(),
     default=str(_DEFAULT.scale),
-    show_default=True,
     group="Model",
-    help="Upscale by this factor, above 1 and up to 4.",
 )
 @option(
     "--input",
     "source",
+    "Measure with this video.  [default: a generated one]",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
     group="Measurement",
-    help="Measure with this video.  [default: a generated one]",
 )
 @option(
     "--size",
+    "Set the size of the generated video.  [default: 426x240]",
     type=DimensionsParam(),
     metavar="WxH",
     group="Measurement",
-    help="Set the size of the generated video.  [default: 426x240]",
 )
 @option(
     "--frames",
+    f"Measure N frames a run.  [default: {_DEFAULT_FRAMES}]",
     type=click.IntRange(min=1),
     metavar="N",
     group="Measurement",
-    help=f"Measure N frames a run.  [default: {_DEFAULT_FRAMES}]",
 )
 @option(
     "--seconds",
+    f"Measure N seconds of video a run; a generated one has {_GENERATED_FPS} frames a second.",
     type=click.FloatRange(min=0, min_open=True),
     metavar="N",
     group="Measurement",
-    help=f"Measure N seconds of video a run; a generated one has {_GENERATED_FPS} frames a second.",
 )
 @option(
     "--runs",
+    "Take the median of N runs.",
     type=click.IntRange(min=1),
     default=1,
-    show_default=True,
     metavar="N",
     group="Measurement",
-    help="Take the median of N runs.",
 )
-@option("--json", "as_json", is_flag=True, group="Output", help="Print JSON; see docs/performance.md.")
+@option("--json", "as_json", "Print JSON; see docs/performance.md.", is_flag=True, group="Output")
 @engine_options
 @memory_options
 @quiet_option

@@ -57,91 +57,87 @@ class CrfParam(click.ParamType):
     "-m",
     "--model",
     "models",
+    "Measure this model: a name from `vsr models`, or a weight file; repeatable to compare several.",
     multiple=True,
     default=(DEFAULT_MODEL,),
-    show_default=True,
     metavar="NAME",
     group="Model",
-    help="Measure this model: a name from `vsr models`, or a weight file; repeatable to compare several.",
 )
 @option(
     "-s",
     "--scale",
+    "Upscale by this factor.  [default: that of the weight file, else 4]",
     type=click.IntRange(2, 4),
     metavar="N",
     group="Model",
-    help="Upscale by this factor.  [default: that of the weight file, else 4]",
 )
 @option(
     "--degrade",
+    "Make low resolution.  [default: what the weight file was trained on, bi or bd]",
     type=_DEGRADATIONS,
     metavar="NAME",
-    group="Measurement",
     values={
         "bi": "bicubic, like any scaler",
         "bd": "blur and decimate, as in published figures",
         "video": "as `vsr train` does it, the same every time",
         "none": "not at all: CLIPS are low resolution already",
     },
-    help="Make low resolution.  [default: what the weight file was trained on, bi or bd]",
+    group="Measurement",
 )
-@option("--protocol", type=_DEGRADATIONS, hidden=True, group="Measurement", help="The same as --degrade.")
+@option("--protocol", "The same as --degrade.", type=_DEGRADATIONS, hidden=True, group="Measurement")
 @option(
     "--crf",
     "crfs",
+    "With bi and bd: compress low resolution with H.264 at this quality; repeatable, a table for each.",
     multiple=True,
     type=CrfParam(),
     default=("none",),
-    show_default=True,
     metavar="none|0-51",
     group="Measurement",
-    help="With bi and bd: compress low resolution with H.264 at this quality; repeatable, a table for each.",
 )
 @option(
     "--truth",
+    "With none: find the originals here, named like CLIPS.",
     type=_FILE,
     metavar="DIR",
     group="Measurement",
-    help="With none: find the originals here, named like CLIPS.",
 )
 @option(
     "--phase",
+    "With none: assume that low-resolution pixels lie in the centre, or at zero as bd makes them.  "
+    "[default: as models expect]",
     type=click.Choice(["centre", "zero"]),
     metavar="NAME",
     group="Measurement",
-    help="With none: assume that low-resolution pixels lie in the centre, or at zero as bd makes them.  "
-    "[default: as models expect]",
 )
 @option(
     "--frames",
+    "Measure the first N frames of each clip, 5 or more.",
     type=click.IntRange(5),
     metavar="N",
     group="Measurement",
-    help="Measure the first N frames of each clip, 5 or more.",
 )
 @option(
     "--images",
+    "Write a comparison image of each clip to this folder.",
     type=_FILE,
     metavar="DIR",
     group="Output",
-    help="Write a comparison image of each clip to this folder.",
 )
-@option(
-    "--json", "json_file", type=_FILE, metavar="FILE", group="Output", help="Write all scores to this file."
-)
+@option("--json", "json_file", "Write all scores to this file.", type=_FILE, metavar="FILE", group="Output")
 @option(
     "--markdown",
     "markdown_file",
+    "Write the tables as Markdown to this file; - prints them instead of the usual ones.",
     type=click.Path(path_type=Path, allow_dash=True),
     metavar="FILE",
     group="Output",
-    help="Write the tables as Markdown to this file; - prints them instead of the usual ones.",
 )
 @option(
     "--card",
+    "Write the mean scores of each model into the model card of its weights.",
     is_flag=True,
     group="Output",
-    help="Write the mean scores of each model into the model card of its weights.",
 )
 @engine_options
 @verbose_option

@@ -105,24 +105,23 @@ def progress_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for decorate in (
         option(
             "--progress-fd",
+            "Also write JSON messages to this open file descriptor.",
             type=click.IntRange(min=1),
             metavar="N",
             callback=open_messages,
             is_eager=True,
             expose_value=False,
             group="Messages",
-            help="Also write JSON messages to this open file descriptor.",
         ),
         option(
             "--progress",
+            "Show progress on stderr as bar, lines, json (see docs/scripts.md) or none.",
             type=click.Choice(STYLES),
             default="auto",
-            show_default=True,
             callback=use_stderr,
-            is_eager=True,  # known when another option turns out to be wrong
+            is_eager=True,
             metavar="STYLE",
             group="Messages",
-            help="Show progress on stderr as bar, lines, json (see docs/scripts.md) or none.",
         ),
     ):
         command = decorate(command)

@@ -66,11 +66,11 @@ def verbose_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return option(
         "-v",
         "--verbose",
+        "Print more; give it twice for a traceback with errors.",
         count=True,
         callback=store,
-        is_eager=True,  # known even if another option turns out to be wrong
+        is_eager=True,
         group="Messages",
-        help="Print more; give it twice for a traceback with errors.",
     )(command)
 
 
@@ -85,15 +85,15 @@ def log_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
     return option(
         "--log",
+        "Append all messages and actions, with times, to this file.",
         metavar="FILE",
         type=click.Path(path_type=Path, dir_okay=False),
         callback=start,
         expose_value=False,
         group="Messages",
-        help="Append all messages and actions, with times, to this file.",
     )(command)
 
 
 def quiet_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``-q``: print errors only."""
-    return option("-q", "--quiet", is_flag=True, group="Messages", help="Print errors only.")(command)
+    return option("-q", "--quiet", "Print errors only.", is_flag=True, group="Messages")(command)

@@ -34,20 +34,13 @@ _DEFAULT_POSITION = Fraction(1, 3)  # of the duration: after titles, before the 
 @click.argument("target", metavar="[OUT]", required=False, type=click.Path(path_type=Path))
 @option(
     "--at",
+    "Start the preview here: 12.5, 1:02 or 0:01:02.5.  [default: after a third of the video]",
     type=TimeParam(),
     group="Preview",
-    help="Start the preview here: 12.5, 1:02 or 0:01:02.5.  [default: after a third of the video]",
 )
-@option(
-    "--seconds",
-    type=TimeParam(),
-    default="3",
-    show_default=True,
-    group="Preview",
-    help="Make the preview this long.",
-)
+@option("--seconds", "Make the preview this long.", type=TimeParam(), default="3", group="Preview")
 @preview_options
-@option("-y", "--overwrite", is_flag=True, group="Output", help="Replace OUT if it exists.")
+@option("-y", "--overwrite", "Replace OUT if it exists.", is_flag=True, group="Output")
 @progress_options
 @log_option
 @quiet_option

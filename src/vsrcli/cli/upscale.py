@@ -35,15 +35,15 @@ from vsrcli.system.signals import catch_signals
 @click.argument("source", metavar="IN", type=SourcePath())
 @click.argument("target", metavar="OUT", type=TargetPath())
 @upscale_options
-@option("-y", "--overwrite", is_flag=True, group="Output", help="Replace OUT if it exists.")
-@option("-n", "--dry-run", is_flag=True, group="Output", help="Show the plan and write nothing.")
+@option("-y", "--overwrite", "Replace OUT if it exists.", is_flag=True, group="Output")
+@option("-n", "--dry-run", "Show the plan and write nothing.", is_flag=True, group="Output")
 @option(
     "--format",
+    f"Write this format to stdout: {', '.join(STDOUT_CONTAINERS)}.  "
+    f"[default: {next(iter(STDOUT_CONTAINERS))}]",
     type=click.Choice(list(STDOUT_CONTAINERS)),
     metavar="NAME",
     group="Output",
-    help=f"Write this format to stdout: {', '.join(STDOUT_CONTAINERS)}.  "
-    f"[default: {next(iter(STDOUT_CONTAINERS))}]",
 )
 @progress_options
 @log_option

@@ -43,30 +43,27 @@ engine_options = combine_options(
         "-g",
         "--gpu",
         "device",
+        "Compute on this GPU, by number, or on the CPU.",
         type=DeviceParam(),
         default="auto",
-        show_default=True,
         metavar="auto|cpu|N",
         group="Computing",
-        help="Compute on this GPU, by number, or on the CPU.",
     ),
     option(
         "--precision",
+        "Compute in fp32, fp16 or bf16; auto: fp16 on a GPU, fp32 or bf16 on a CPU.",
         type=click.Choice(PRECISIONS),
         default="auto",
-        show_default=True,
         metavar="TYPE",
         group="Computing",
-        help="Compute in fp32, fp16 or bf16; auto: fp16 on a GPU, fp32 or bf16 on a CPU.",
     ),
     option(
         "--engine",
+        "Compute with keras or openvino; auto: OpenVINO on a CPU if it is installed, else Keras.",
         type=click.Choice(ENGINES),
         default="auto",
-        show_default=True,
         metavar="NAME",
         group="Computing",
-        help="Compute with keras or openvino; auto: OpenVINO on a CPU if it is installed, else Keras.",
     ),
 )
 """``--gpu`` (as ``device``), ``--precision`` and ``--engine``."""
@@ -75,19 +72,18 @@ memory_options = combine_options(
     option(
         "-t",
         "--tile",
+        "Split frames into tiles of N source pixels a side; auto: as large as memory allows.",
         type=TileParam(),
         default="auto",
-        show_default=True,
         metavar="auto|none|N",
         group="Computing",
-        help="Split frames into tiles of N source pixels a side; auto: as large as memory allows.",
     ),
     option(
         "--max-memory",
+        "Limit memory, such as 4G or 800M; tiles are chosen to fit.  [default: 75 % of free memory]",
         type=SizeParam(),
         metavar="SIZE",
         group="Computing",
-        help="Limit memory, such as 4G or 800M; tiles are chosen to fit.  [default: 75 % of free memory]",
     ),
 )
 """``--tile`` and ``--max-memory``."""
@@ -95,20 +91,20 @@ memory_options = combine_options(
 network_options = combine_options(
     option(
         "--preset",
+        "Choose between speed and quality: "
+        + ", ".join(f"{name} ({model})" for name, model in MODEL_PRESETS.items())
+        + ". Also sets the effort of the encoder.  [default: balanced]",
         type=NetworkPresetParam(),
         metavar="NAME",
         group="Model",
-        help="Choose between speed and quality: "
-        + ", ".join(f"{name} ({model})" for name, model in MODEL_PRESETS.items())
-        + ". Also sets the effort of the encoder.  [default: balanced]",
     ),
     option(
         "-m",
         "--model",
+        "Use this model instead of a preset: a name from `vsr models`, or a .weights.h5 file.  "
+        f"[default: {_DEFAULT.model}]",
         metavar="NAME",
         group="Model",
-        help="Use this model instead of a preset: a name from `vsr models`, or a .weights.h5 file.  "
-        f"[default: {_DEFAULT.model}]",
     ),
 )
 """``--preset`` and ``--model``; see :func:`resolve_network`."""
@@ -117,105 +113,105 @@ _size_options = combine_options(
     option(
         "-s",
         "--scale",
+        f"Upscale by this factor, above 1 and up to {MAX_SCALE}.  [default: {_DEFAULT.scale}]",
         type=ScaleParam(MAX_SCALE),
         group="Size",
-        help=f"Upscale by this factor, above 1 and up to {MAX_SCALE}.  [default: {_DEFAULT.scale}]",
     ),
     option(
         "--size",
+        "Upscale to fit this size instead, such as 1920x1080, 1080p or 4k.",
         type=ScreenParam(),
         metavar="WxH",
         group="Size",
-        help="Upscale to fit this size instead, such as 1920x1080, 1080p or 4k.",
     ),
     option(
         "--width",
+        "Upscale to W pixels wide; the height follows.",
         type=click.IntRange(min=1),
         metavar="W",
         group="Size",
-        help="Upscale to W pixels wide; the height follows.",
     ),
     option(
         "--height",
+        "Upscale to H pixels high; the width follows.",
         type=click.IntRange(min=1),
         metavar="H",
         group="Size",
-        help="Upscale to H pixels high; the width follows.",
     ),
     option(
         "--fit/--fill",
         "fit",
+        "With --size: keep the whole frame, without bars (default), or fill the size and crop the rest.",
         default=None,
         group="Size",
-        help="With --size: keep the whole frame, without bars (default), or fill the size and crop the rest.",
     ),
     option(
         "--chain",
+        "Upscale twice if one pass does not reach the size. Slow: the second pass computes 4 to 16 "
+        "times the pixels.",
         is_flag=True,
         group="Size",
-        help="Upscale twice if one pass does not reach the size. Slow: the second pass computes 4 to 16 "
-        "times the pixels.",
     ),
 )
 _encoding_options = combine_options(
     option(
         "--encode-preset",
+        "Encode for a purpose; other options override it.",
         type=click.Choice(list(PRESETS)),
         metavar="NAME",
-        group="Encoding",
         values={name: preset.description for name, preset in PRESETS.items()},
-        help="Encode for a purpose; other options override it.",
+        group="Encoding",
     ),
     option(
         "--codec",
+        "Encode as h264, hevc, av1 or vp9, or with any encoder of ffmpeg.  [default: suits OUT]",
         metavar="NAME",
         group="Encoding",
-        help="Encode as h264, hevc, av1 or vp9, or with any encoder of ffmpeg.  [default: suits OUT]",
     ),
     option(
         "--crf",
+        "Set constant quality on the encoder's scale; lower is better.",
         type=click.FloatRange(min=0),
         metavar="N",
         group="Encoding",
-        help="Set constant quality on the encoder's scale; lower is better.",
     ),
     option(
         "--pix-fmt",
+        "Set the pixel format of OUT.  [default: bit depth and chroma of IN]",
         metavar="NAME",
         group="Encoding",
-        help="Set the pixel format of OUT.  [default: bit depth and chroma of IN]",
     ),
     option(
         "-e",
         "--encoder-option",
         "extra",
+        "Pass an option to the encoder, such as tune=grain; repeatable.",
         type=SettingParam(),
         multiple=True,
         group="Encoding",
-        help="Pass an option to the encoder, such as tune=grain; repeatable.",
     ),
-    option("--ffmpeg", metavar="PATH", group="Encoding", help="Use this ffmpeg instead of the bundled one."),
+    option("--ffmpeg", "Use this ffmpeg instead of the bundled one.", metavar="PATH", group="Encoding"),
     option(
         "--fps",
+        "Set the frame rate of an image sequence, such as 24 or 24000/1001.  [default: 25]",
         type=RateParam(),
         group="Input",
-        help="Set the frame rate of an image sequence, such as 24 or 24000/1001.  [default: 25]",
     ),
-    option("--no-deinterlace", is_flag=True, group="Input", help="Leave interlaced video as it is."),
+    option("--no-deinterlace", "Leave interlaced video as it is.", is_flag=True, group="Input"),
     option(
         "--keep-going",
+        "Replace each damaged frame with the frame before it, and list them at the end.",
         is_flag=True,
         group="Input",
-        help="Replace each damaged frame with the frame before it, and list them at the end.",
     ),
 )
 _overlap_option = option(
     "--overlap",
     "--tile-pad",
+    "Overlap tiles by N source pixels.  [default: all that the network sees, so that no seams show]",
     type=click.IntRange(min=0),
     metavar="N",
     group="Computing",
-    help="Overlap tiles by N source pixels.  [default: all that the network sees, so that no seams show]",
 )
 
 preview_options = combine_options(
@@ -226,24 +222,19 @@ preview_options = combine_options(
 upscale_options = combine_options(
     _size_options,
     network_options,
-    option("--start", type=TimeParam(), group="Time range", help="Start here: 12.5, 1:02 or 0:01:02.5."),
-    option("--end", type=TimeParam(), group="Time range", help="Stop before this time."),
-    option(
-        "--frames", type=click.IntRange(min=1), metavar="N", group="Time range", help="Stop after N frames."
-    ),
+    option("--start", "Start here: 12.5, 1:02 or 0:01:02.5.", type=TimeParam(), group="Time range"),
+    option("--end", "Stop before this time.", type=TimeParam(), group="Time range"),
+    option("--frames", "Stop after N frames.", type=click.IntRange(min=1), metavar="N", group="Time range"),
     _encoding_options,
     option(
         "--segment",
+        "Save a segment every N frames; auto: about a minute's work; none: write OUT in one go.",
         type=SegmentParam(),
         default=_DEFAULT.segment,
-        show_default=True,
         metavar="auto|none|N",
         group="Resume",
-        help="Save a segment every N frames; auto: about a minute's work; none: write OUT in one go.",
     ),
-    option(
-        "--no-resume", is_flag=True, group="Resume", help="Start over instead of resuming an interrupted run."
-    ),
+    option("--no-resume", "Start over instead of resuming an interrupted run.", is_flag=True, group="Resume"),
     engine_options,
     memory_options,
     _overlap_option,
