@@ -281,7 +281,7 @@ def test_a_stream_that_is_cut_gives_its_whole_frames(missing: int, tmp_path: Pat
 def test_a_network_with_a_window_gives_what_it_still_owes(tmp_path: Path, weights: Path) -> None:
     """Its answers come frames late, so those to the last whole frames come after the stream is cut."""
     data, target = stream(tmp_path, frames=6).read_bytes(), tmp_path / "five.mkv"
-    options = ("-m", "duf-s", "-s", "4", "--engine", "keras")
+    options = ("-m", "duf-s", "-s", "4", "--gpu", "cpu", "--precision", "fp32")
     done = piped("upscale", "-", "-", *options, stdin=data[:-4000], VSR_WEIGHTS=str(weights))
     done.fails(1, "after 5 frames", "frame 6")
     lossless = ("--codec", "ffv1", "--keep-going")
