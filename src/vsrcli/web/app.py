@@ -59,8 +59,9 @@ def serve(settings: Settings) -> None:
         ) from error
     listener = _listen(settings)
     host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
     with catch_signals(resume_hint=str), listener, _running_worker(settings):
-        log_event("listening", url=f"http://{_url_host(host)}:{port}/", token=settings.token is not None)
+        log_event("listening", url=url, token=settings.token is not None)
         _Server(uvicorn_config(app, settings)).run(sockets=[listener])
     log_event("stopped")
 
@@ -90,15 +91,13 @@ def create_app(settings: Settings) -> Starlette:
     uploads, options = UploadRoutes(store, settings, metrics), OptionsRoutes(store, settings)
     downloads, events = DownloadRoutes(store, settings, metrics), EventRoutes(store, serializer, metrics)
 
+    def is_in_use(id: str) -> bool:
+        return uploads.is_in_use(id) or downloads.is_in_use(id)
+
     async def clean_up() -> None:
         while True:
             try:
-                await run_sync(
-                    delete_expired,
-                    store,
-                    settings,
-                    lambda id: uploads.is_in_use(id) or downloads.is_in_use(id),
-                )
+                await run_sync(delete_expired, store, settings, is_in_use)
                 await run_sync(store.prune_changes)
             except Exception:
                 LOGGER.exception("cleanup failed")
@@ -167,16 +166,15 @@ def _worker_command(settings: Settings) -> list[str]:
 
 def _handle_error(request: Request, error: Any) -> Response:
     """Return the response to an ApiError, or to an HTTPException of Starlette."""
-    if isinstance(error, ApiError):
-        return error_response(request, error)
-    status, headers = error.status_code, error.headers
-    if status == 404:
-        return error_response(request, not_found())
-    if status == 405:
-        return error_response(
-            request, ApiError(405, "method", f"{request.method} is not possible here.", headers=headers)
-        )
-    return error_response(request, ApiError(status, "bad_request", f"{error.detail}.", headers=headers))
+    if not isinstance(error, ApiError):
+        status, headers = error.status_code, error.headers
+        if status == 404:
+            error = not_found()
+        elif status == 405:
+            error = ApiError(405, "method", f"{request.method} is not possible here.", headers=headers)
+        else:
+            error = ApiError(status, "bad_request", f"{error.detail}.", headers=headers)
+    return error_response(request, error)
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -233,7 +231,3 @@ def _supervise_worker(settings: Settings, ended: threading.Event) -> None:
         else:
             log_event("worker died", level=logging.ERROR, status=child.returncode)
             cancel.wait(_RESTART_DELAY)
-
-
-def _url_host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -70,9 +70,8 @@ def parse_job_request(body: Any) -> JobRequest:
         raise _option_error("body", "The request's body has to be a JSON object.")
     for key in body:
         if key not in _OPTION_NAMES:
-            raise _option_error(
-                key, f"There is no option {key[:40]!r}: there are {', '.join(_OPTION_NAMES)}."
-            )
+            text = f"There is no option {key[:40]!r}: there are {', '.join(_OPTION_NAMES)}."
+            raise _option_error(key, text)
     requested = {key: value for key, value in body.items() if value is not None}
     sizes = [key for key in _SIZE_FORMATS if key in requested]
     if len(sizes) > 1:
@@ -86,14 +85,11 @@ def parse_job_request(body: Any) -> JobRequest:
         requested.setdefault("model", DEFAULT_MODEL)
     choices = {"preset": offered_model_presets(), "model": offered_models(), "encode_preset": PRESETS}
     options: dict[str, Any] = dict.fromkeys(_OPTION_NAMES)
-    for key, value in requested.items():
+    arguments = []
+    for key in [key for key in _OPTION_NAMES if key in requested]:
+        value = requested[key]
         options[key] = _parse_name(key, value, choices[key]) if key in choices else _parse_size(key, value)
-    arguments = [
-        part
-        for key in _OPTION_NAMES
-        if options[key] is not None
-        for part in (f"--{key.replace('_', '-')}", str(options[key]))
-    ]
+        arguments += [f"--{key.replace('_', '-')}", str(options[key])]
     if options["preset"]:
         options["model"] = MODEL_PRESETS[options["preset"]]
     return JobRequest(options, arguments)

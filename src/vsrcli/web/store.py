@@ -50,7 +50,6 @@ _TRIGGERS = "".join(
     for table in ("uploads", "jobs")
     for event, row in (("insert", "new"), ("update", "new"), ("delete", "old"))
 )
-_PENDING = f"('{QUEUED}', '{RUNNING}')"
 
 sqlite3.register_adapter(dict, json.dumps)
 sqlite3.register_adapter(list, json.dumps)
@@ -172,13 +171,9 @@ class Store:
             None, or the limit that is exceeded: ``videos`` or ``quota``.
         """
         with self._transaction() as db:
-            (count,) = db.execute(
-                f"select count(*) from uploads where session = ? and deleted = 0 and state != '{REJECTED}'",
-                (upload.session,),
-            ).fetchone()
-            if count >= max_count:
+            if sum(each.state != REJECTED for each in self.list_uploads(session=upload.session)) >= max_count:
                 return "videos"
-            if _bytes_used(db) + upload.size > quota:
+            if self.bytes_used() + upload.size > quota:
                 return "quota"
             _insert(db, "uploads", upload)
         return None
@@ -215,16 +210,12 @@ class Store:
             None, or the limit that is exceeded: ``jobs`` or ``quota``; ``upload`` if that does not exist.
         """
         with self._transaction() as db:
-            if not db.execute(
-                "select 1 from uploads where id = ? and deleted = 0", (job.upload_id,)
-            ).fetchone():
+            if not self._select("uploads", {"id": job.upload_id}):
                 return "upload"
-            (count,) = db.execute(
-                f"select count(*) from jobs where session = ? and state in {_PENDING}", (job.session,)
-            ).fetchone()
-            if count >= max_count:
+            jobs = self.list_jobs(session=job.session, with_deleted=True)
+            if sum(each.is_pending for each in jobs) >= max_count:
                 return "jobs"
-            if _bytes_used(db) + job.disk_bytes > quota:
+            if self.bytes_used() + job.disk_bytes > quota:
                 return "quota"
             _insert(db, "jobs", job)
             _update(db, "uploads", job.upload_id, {"last_used": job.created})
@@ -281,7 +272,7 @@ class Store:
 
     def is_cancel_requested(self, job_id: str) -> bool:
         """Return whether the owner has cancelled the job, or it does not exist any more."""
-        rows = self._read("select cancel_requested from jobs where id = ?", job_id)
+        rows = self._select("jobs", {"id": job_id}, with_deleted=True)
         return not rows or rows[0]["cancel_requested"]
 
     def delete_job(self, job_id: str) -> None:
@@ -293,7 +284,11 @@ class Store:
 
     def bytes_used(self) -> int:
         """Return the bytes of uploads and results, reserved ones included."""
-        return _bytes_used(self._connection())
+        (row,) = self._read(
+            f"select (select ifnull(sum(size), 0) from uploads where state != '{REJECTED}') + "
+            "(select ifnull(sum(disk_bytes), 0) from jobs)"
+        )
+        return row[0]
 
     def bytes_left(self, quota: int) -> int:
         """Return how many bytes may still be used; 0 if it is too many already."""
@@ -333,20 +328,18 @@ class Store:
         return dict(map(tuple, self._read("select name, value from counters")))
 
     def _connection(self) -> sqlite3.Connection:
-        db: sqlite3.Connection | None = getattr(self._local, "db", None)
-        if db is None:
-            db = self._local.db = sqlite3.connect(
+        if not hasattr(self._local, "db"):
+            self._local.db = _ThreadConnection(
                 self._path,
                 timeout=30,
                 detect_types=sqlite3.PARSE_DECLTYPES,
                 isolation_level=None,
                 check_same_thread=False,
-                factory=_ThreadConnection,
             )
-            db.row_factory = sqlite3.Row
+            self._local.db.row_factory = sqlite3.Row
             for setting in ("journal_mode = wal", "synchronous = normal", "foreign_keys = on"):
-                db.execute(f"pragma {setting}")
-        return db
+                self._local.db.execute(f"pragma {setting}")
+        return self._local.db
 
     def _read(self, query: str, *values: Any) -> list[sqlite3.Row]:
         return self._connection().execute(query, values).fetchall()
@@ -402,11 +395,3 @@ def _insert(db: sqlite3.Connection, table: str, record: Upload | JobRecord) -> N
 def _update(db: sqlite3.Connection, table: str, id: str, columns: Mapping[str, Any]) -> None:
     changes = ", ".join(f"{name} = ?" for name in columns)
     db.execute(f"update {table} set {changes} where id = ?", (*columns.values(), id))
-
-
-def _bytes_used(db: sqlite3.Connection) -> int:
-    (used,) = db.execute(
-        f"select (select ifnull(sum(size), 0) from uploads where state != '{REJECTED}') + "
-        "(select ifnull(sum(disk_bytes), 0) from jobs)"
-    ).fetchone()
-    return used
