@@ -26,6 +26,7 @@ import numpy as np
 from vsrcli.errors import VsrError
 from vsrcli.inference.types import Engine
 from vsrcli.media.ffmpeg import encoder_works, find_ffmpeg
+from vsrcli.system.processes import run_process
 from vsrcli.system.text import format_bytes
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
@@ -124,12 +125,12 @@ def check_encoders() -> Iterator[Finding]:
 def check_backend() -> Iterator[Finding]:
     """Check that Keras starts, and yield its backend and GPUs."""
     try:
-        process = subprocess.run(
+        process = run_process(
             [sys.executable, "-c", _BACKEND_SCRIPT],
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             timeout=_START_TIMEOUT_SECONDS,
-            check=False,
         )
     except subprocess.TimeoutExpired:
         text = f"does not start within {_START_TIMEOUT_SECONDS} s"
@@ -296,7 +297,8 @@ def _finding(name: str, state: str, text: str, remedy: str) -> Finding:
 
 def _driver_fails(program: str) -> bool:
     try:
-        return subprocess.run([program, "-L"], capture_output=True, timeout=30, check=False).returncode != 0
+        null = subprocess.DEVNULL
+        return run_process([program, "-L"], stdout=null, stderr=null, timeout=30).returncode != 0
     except (OSError, subprocess.TimeoutExpired):
         return True
 

@@ -21,7 +21,7 @@ from typing import Any, Self
 from vsrcli.batch.task import BatchReporter, Outcome
 from vsrcli.batch.worker import WorkItem
 from vsrcli.media.process import describe_exit
-from vsrcli.system.processes import OWN_PROCESS_GROUP
+from vsrcli.system.processes import start_process
 from vsrcli.system.threads import poll_get
 
 _TAIL_LINES = 24  # of a worker's stderr
@@ -144,13 +144,12 @@ class WorkerProcess:
         self._on_message = on_message
         self._stderr_lines: deque[str] = deque(maxlen=_TAIL_LINES)
         variables = {} if threads is None else {name: str(threads) for name in _THREAD_VARIABLES}
-        self._child = subprocess.Popen(
+        self._child = start_process(
             [sys.executable, "-m", "vsrcli.batch.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **variables},
-            **OWN_PROCESS_GROUP,
         )
         self._threads = [
             threading.Thread(target=target, name=target.__name__, daemon=True)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import IO
 
-from vsrcli.system.processes import OWN_PROCESS_GROUP
+from vsrcli.system.processes import start_process
 from vsrcli.system.signals import POLL_INTERVAL, current_token, raise_if_cancelled
 
 STALL_TIMEOUT = 600.0
@@ -94,12 +94,11 @@ class FFmpegProcess:
         _log.debug("%s", shlex.join(self.command))
         self._on_line = on_line
         self._stderr_lines: deque[str] = deque(maxlen=_TAIL_LINES)
-        self._child = subprocess.Popen(
+        self._child = start_process(
             self.command,
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE if stdout else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            **OWN_PROCESS_GROUP,
         )
         self._stderr_thread = threading.Thread(target=self._read_stderr, name="ffmpeg-stderr", daemon=True)
         self._stderr_thread.start()

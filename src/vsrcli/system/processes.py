@@ -9,14 +9,28 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from vsrcli.system import signals
 from vsrcli.system.signals import POLL_INTERVAL, raise_if_cancelled
 
-OWN_PROCESS_GROUP: dict[str, Any] = (
-    {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
-    if sys.platform == "win32"
-    else {"process_group": 0}
-)
-"""Arguments of ``Popen`` for a child that Ctrl-C in a terminal does not reach."""
+
+def start_process(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+    """Start a program in a process group of its own, so that Ctrl-C in a terminal does not reach it.
+
+    It is killed if this program is left without cleanup.
+
+    Args:
+        command: executable and arguments.
+        options: of ``Popen``.
+
+    Raises:
+        OSError: it could not be started.
+    """
+    group: dict[str, Any] = {"process_group": 0}
+    if sys.platform == "win32":
+        group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    child = subprocess.Popen(command, **group, **options)
+    signals.children.add(child)
+    return child
 
 
 def run_process(
@@ -36,7 +50,7 @@ def run_process(
         SignalInterruptError: a signal has arrived.
     """
     end = None if timeout is None else time.monotonic() + timeout
-    with subprocess.Popen(command, **options) as child:
+    with start_process(command, **options) as child:
         try:
             while True:
                 raise_if_cancelled()

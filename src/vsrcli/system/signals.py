@@ -13,13 +13,14 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
-
-import psutil
+from typing import Any
 
 from vsrcli.errors import SignalInterruptError
 from vsrcli.system import files
@@ -76,6 +77,8 @@ class CancelToken:
 
 
 _current = CancelToken()  # never set
+children: weakref.WeakSet[subprocess.Popen[Any]] = weakref.WeakSet()
+"""Processes that must not outlive this one."""
 
 
 def _stopped() -> str:
@@ -221,18 +224,21 @@ def _watch(token: CancelToken, receiver: socket.socket, resume_hint: Callable[[]
             announced = True
             _print("vsr: stopping as soon as the work in hand is done; Ctrl-C again leaves at once")
         if first and token.force_exit_after is not None and now - first >= token.force_exit_after:
-            _print(resume_hint())
-            exit_immediately(token.signum)
+            exit_immediately(token.signum, resume_hint())
 
 
-def exit_immediately(signum: int) -> None:
-    """Kill all child processes, remove temporary files, and exit with status 128 + ``signum``."""
-    with contextlib.suppress(psutil.Error):
-        for child in psutil.Process().children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                child.kill()
+def exit_immediately(signum: int, message: str = "") -> None:
+    """Kill all children, remove temporary files, print a message, and exit with status 128 + ``signum``.
+
+    While the main thread computes, each system call may cost a moment, so there are few. The children are
+    those that :mod:`vsrcli.system.processes` has started.
+    """
+    for child in list(children):
+        with contextlib.suppress(OSError):
+            child.kill()
     with contextlib.suppress(Exception):
         files.remove_temporary_files()
+    _print(message)
     os._exit(128 + signum)
 
 

@@ -15,6 +15,8 @@ from typing import IO, Any
 
 import psutil
 
+from vsrcli.system.processes import start_process
+
 _NICENESS = 5  # pages of other users come first
 _POLL_INTERVAL = 0.25  # seconds between two checks for cancellation
 
@@ -52,11 +54,10 @@ def start_child(
     inherited = {name: value for name, value in os.environ.items() if name != "VSR_SERVE_TOKEN"}
     own = {"VSR_CONFIG": "", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
     limits = [str(number) for number in (os.getpid(), nice, memory or 0)]
-    return subprocess.Popen(
+    return start_process(
         [sys.executable, "-I", "-S", str(Path(__file__).with_name("launcher.py")), *limits, *command],
         stdin=subprocess.DEVNULL,
         env={**inherited, **own, **(environment or {})},
-        process_group=0,
         stdout=stdout,
         stderr=stderr,
         pass_fds=pass_fds,
