@@ -34,6 +34,24 @@ def tiny_networks(monkeypatch):
         monkeypatch.setitem(architectures.ARCHITECTURES, name, small)
 
 
+@pytest.fixture(autouse=True)
+def eager(request):
+    """Train without TensorFlow's graphs, faster for a few steps, unless a test asks for ``traced``."""
+    if keras.backend.backend() != "tensorflow" or "traced" in request.fixturenames:
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def traced():
+    """See :func:`eager`."""
+
+
 @pytest.fixture(scope="module")
 def pairs(footage_folder, tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
@@ -50,6 +68,7 @@ def logged(run) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("config", [CONFIG, RECURRENT], ids=["cached, adam", "recurrent, muon"])
+@pytest.mark.usefixtures("traced")
 def test_stopped_and_resumed_equals_uninterrupted(config, pairs, tmp_path):
     uninterrupted = loop.train(config, pairs, tmp_path / "a")
 
@@ -217,6 +236,7 @@ def test_the_temporal_loss_penalizes_flicker_but_no_constant_error():
     assert float(temporal(*windows)) == pytest.approx(float(temporal(truth, flicker)), rel=1e-5)
 
 
+@pytest.mark.usefixtures("traced")
 def test_training_brings_other_crops_closer_to_the_truth(pairs, tmp_path):
     config = replace(CONFIG, steps=40, batch=4, crop=16, save_every=40, learning_rate=3e-3)
     low, high = make_batch(pairs, BatchPlan(8, 7, 3, 16, 2), seed=99, step=0)
