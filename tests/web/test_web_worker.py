@@ -21,6 +21,7 @@ from vsrcli.web.cleanup import cancel_job
 from vsrcli.web.conversion import JobRunner
 from vsrcli.web.errors import DISK_FULL, INTERNAL_ERROR, INTERRUPTED, without_message
 from vsrcli.web.store import CANCELLED, FAILED, QUEUED, RUNNING, JobRecord
+from vsrcli.web.subprocesses import run_json
 from vsrcli.web.worker import requeue_interrupted
 
 CONNECT = "import socket; s = socket.create_connection(('127.0.0.1', {port})); s.recv(1)"
@@ -143,6 +144,14 @@ def test_jobs_of_a_killed_worker_are_requeued(folder: DataFolder) -> None:
     assert (after.state, after.code) == (QUEUED, "interrupted")
     cancel_job(folder.store, after)
     assert (reload(folder, job).message, reload(folder, job).code) == ("", None)
+
+
+def test_children_get_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("VSR_SERVE_TOKEN", "VSR_SERVE_QUEUE", "VSR_CONFIG"):
+        monkeypatch.setenv(name, "secret")
+    code = "import json, os; print(json.dumps({'environment': dict(os.environ)}))"
+    (message,) = run_json([sys.executable, "-I", "-c", code], timeout=TIMEOUT)
+    assert "secret" not in message["environment"].values()
 
 
 @pytest.mark.parametrize("version", [0, 99])
