@@ -92,8 +92,7 @@ class BatchRun:
             task = self._tasks[index]
             return WorkItem(index, task.source, task.target, self._options, threads)
 
-        with WorkerPool(jobs, self._reporter) as pool:
-            pool.run(self.waiting, begin, self._end)
+        WorkerPool(jobs, self._reporter).run(self.waiting, begin, self._end)
 
     def _begin(self, index: int) -> bool:
         """Record the start of a task; return False if that failed and the task with it."""

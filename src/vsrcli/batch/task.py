@@ -221,7 +221,7 @@ def upscale_one(
         result = run_job(job, reporter, cancel, load_engine=engines.load)
     except Exception as error:
         latest, seconds = reporter.latest, time.perf_counter() - start_time
-        outcome = failure_outcome(error, _saved_frames(target), stopped=bool(cancel.signum))
+        outcome = failure_outcome(error, saved_frames_of(target), stopped=bool(cancel.signum))
         if latest is None:
             return replace(outcome, seconds=seconds)
         return replace(outcome, frames=latest.done, resumed=latest.resumed, seconds=seconds)
@@ -253,7 +253,7 @@ def failure_outcome(error: Exception, saved_frames: int = 0, *, stopped: bool = 
     return Outcome("failed", reason=f"unexpected {description}", details=saved)
 
 
-def _saved_frames(target: Path) -> int:
+def saved_frames_of(target: Path) -> int:
     """Return the number of frames that another run can resume after, of this run or an earlier one."""
     try:
         journal = read_journal(workdir_for(target))

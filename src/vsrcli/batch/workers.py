@@ -12,24 +12,23 @@ import pickle
 import queue
 import subprocess
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from vsrcli.batch.task import BatchReporter, Outcome
+from vsrcli.batch.task import BatchReporter, Outcome, failure_outcome, saved_frames_of
 from vsrcli.batch.worker import WorkItem
+from vsrcli.errors import SignalInterruptError
 from vsrcli.media.process import describe_exit
 from vsrcli.system.processes import start_process
-from vsrcli.system.threads import poll_get
+from vsrcli.system.threads import BackgroundTask, poll_get
 
 _TAIL_LINES = 24  # of a worker's stderr
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")  # not ffmpeg's: they change its output
 
 
 class WorkerPool:
-    """Starts workers as needed; a context manager that stops them and waits until they have cleaned up.
+    """Starts workers as needed.
 
     Args:
         size: maximum number of workers.
@@ -42,23 +41,15 @@ class WorkerPool:
         self._workers: list[WorkerProcess] = []
         self._stopping = False
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop()
-        for worker in self._workers:
-            worker.wait()
-
     def run(
         self,
         indices: Iterable[int],
         begin: Callable[[int], WorkItem | None],
         on_end: Callable[[int, Outcome], bool],
     ) -> None:
-        """Run tasks until none is left. Tasks that are stopped are reported to ``on_end``, too.
+        """Run tasks until none is left, then end the workers, which clean up. Can be called once.
+
+        Tasks that are stopped are reported to ``on_end``, too.
 
         Args:
             indices: of the tasks.
@@ -78,6 +69,8 @@ class WorkerPool:
             self._stop()
             while self._is_busy():
                 self._handle_event(self._events.get(), on_end)
+            for worker in self._workers:
+                worker.wait()
 
     def _is_busy(self) -> bool:
         return any(worker.item for worker in self._workers)
@@ -108,14 +101,15 @@ class WorkerPool:
         return True
 
     def _handle_exit(self, worker: WorkerProcess, on_end: Callable[[int, Outcome], bool]) -> bool:
-        """Remove a worker that has exited; its task failed, or was stopped before it started."""
+        """Remove a worker that has exited; its task failed, or was stopped."""
         self._workers.remove(worker)
         exit_description, item = worker.wait(), worker.item
         if item is None:
             return True
         worker.item = None
         if self._stopping:
-            return on_end(item.index, Outcome("stopped", reason="before it had started"))
+            stop = SignalInterruptError("stopped")
+            return on_end(item.index, failure_outcome(stop, saved_frames_of(item.target)))
         reason = (
             f"the process that upscaled it ended ({exit_description}), perhaps for want of memory; "
             "run the command again"
@@ -151,12 +145,10 @@ class WorkerProcess:
             stderr=subprocess.PIPE,
             env={**os.environ, **variables},
         )
-        self._threads = [
-            threading.Thread(target=target, name=target.__name__, daemon=True)
-            for target in (self._read_messages, self._read_stderr)
+        self._readers = [
+            BackgroundTask(self._read_messages, "worker messages"),
+            BackgroundTask(self._read_stderr, "worker stderr"),
         ]
-        for thread in self._threads:
-            thread.start()
 
     def submit(self, item: WorkItem) -> None:
         """Run a task; the worker must be idle."""
@@ -177,8 +169,8 @@ class WorkerProcess:
     def wait(self) -> str:
         """Wait until the process has exited; return how, in words."""
         status = self._child.wait()
-        for thread in self._threads:
-            thread.join()
+        for reader in self._readers:
+            reader.join()
         return describe_exit(status)
 
     def stderr_tail(self) -> str:
