@@ -20,8 +20,8 @@ from vsrcli import Options, Progress, prepare_job, run_job
 from vsrcli.errors import DecodeError, EncodeError, OutputError, VsrError
 from vsrcli.images import publish
 from vsrcli.media.output_plan import EncodeOptions
-from vsrcli.pipeline.image_output import ImageSequenceOutput
 from vsrcli.pipeline.progress import CallbackReporter
+from vsrcli.pipeline.segmented_output import SegmentedOutput
 
 Vsr = Callable[..., Outcome]
 OPTIONS = Options(scale=Fraction(2), model="bicubic", segment=4)
@@ -174,7 +174,7 @@ def test_between_the_list_and_the_last_name(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", failing)
         patch.setattr(
-            ImageSequenceOutput, "_release_workdir", lambda self: self._workdir.close()
+            SegmentedOutput, "_release_workdir", lambda self: self._workdir.close()
         )  # a crash cleans nothing up
         upscale(source, target)
     assert sorted(contents(tmp_path / "out")) == ["001.png", "002.png"]

@@ -15,12 +15,12 @@ import pytest
 from video_inspection import upscale_nearest
 
 from vsrcli.media.decoder import Decoder, VideoReader
-from vsrcli.media.encoder import VideoEncoder
+from vsrcli.media.encoder import Destination, VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.planning import plan_output
 from vsrcli.media.probe import probe
-from vsrcli.media.segments import SegmentConcatenator, SegmentEncoder, reason_not_segmentable
+from vsrcli.media.segments import SegmentConcatenator, SegmentDestination, reason_not_segmentable
 from vsrcli.media.trial import trial_encode
 from vsrcli.media.types import Frame, Source
 
@@ -78,11 +78,16 @@ def upscale(ffmpeg: Ffmpeg, request: pytest.FixtureRequest, tmp_path: Path) -> C
         folder, segments = tmp_path / f"segments-{plan.target.name}", []
         folder.mkdir()
         for first in frames:
-            encoder = SegmentEncoder(plan, source, folder / f"{len(segments)}.mov", ffmpeg=ffmpeg)
+            encoder = VideoEncoder(
+                plan,
+                source,
+                SegmentDestination(plan, source, folder / f"{len(segments)}.mov"),
+                ffmpeg=ffmpeg,
+            )
             write(encoder, [first, *islice(frames, 3)])
             assert encoder.segment is not None
             segments.append(encoder.segment)
-        with SegmentConcatenator(plan, source, folder, segments, ffmpeg=ffmpeg) as joiner:
+        with SegmentConcatenator(folder, segments, Destination(plan, source), ffmpeg=ffmpeg) as joiner:
             joiner.write_packets()
         rmtree(folder)
 

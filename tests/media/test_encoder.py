@@ -54,18 +54,20 @@ def test_target_appears_when_complete(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg
 
 def test_exception_removes_the_part_file(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source, plan, frames = job
-    encoder = VideoEncoder(plan, source, ffmpeg=ffmpeg)
+    encoder, pid = VideoEncoder(plan, source, ffmpeg=ffmpeg), 0
 
     def interrupted_write() -> None:
+        nonlocal pid
         with encoder:
+            pid = encoder.pid
             encoder.write(frames[0])
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted_write()
     assert file_names(tmp_path) == []
-    assert encoder.pid is not None
-    assert not psutil.pid_exists(encoder.pid)
+    assert pid
+    assert not psutil.pid_exists(pid)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -80,7 +82,7 @@ def test_killed_ffmpeg_raises(
         with encoder:
             for frame in frames:
                 encoder.write(frame)
-            os.kill(encoder.pid or 0, number)
+            os.kill(encoder.pid, number)
             if when == "writing":
                 last = frames[-1]
                 for later in range(1, 100_000):
@@ -145,7 +147,7 @@ def test_overwrite_through_a_link(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) ->
     plan.target.symlink_to(real)
     with VideoEncoder(replace(plan, overwrite=True), source, ffmpeg=ffmpeg) as encoder:
         encoder.write(frames[0])
-        assert encoder._part_file.parent == folder  # on the file system of the target
+        assert encoder.destination.part_file.parent == folder  # on the file system of the target
     assert plan.target.is_symlink()
     assert (file_names(tmp_path), file_names(folder)) == (["elsewhere", "out.mp4"], ["real.mp4"])
     assert probe(real).video.frame_count == 1
@@ -166,7 +168,7 @@ def test_simultaneous_encoders(job: tuple, tmp_path: Path, ffmpeg: Ffmpeg) -> No
 def test_full_disk(job: tuple, ffmpeg: Ffmpeg, monkeypatch: pytest.MonkeyPatch) -> None:
     source, plan, frames = job
     encoder = VideoEncoder(plan, source, ffmpeg=ffmpeg)
-    encoder._part_file.symlink_to("/dev/full")
+    encoder.destination.part_file.symlink_to("/dev/full")
 
     def write() -> None:
         with encoder:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from interruptible_runs import FAST, frame_hashes, journal_content, upscale_until
@@ -14,25 +15,24 @@ from interruptible_runs import FAST, frame_hashes, journal_content, upscale_unti
 import media_samples as media
 from vsrcli import Options, prepare_job
 from vsrcli.errors import EncodeError
-from vsrcli.media.process import FFmpegProcess
-from vsrcli.media.segments import SegmentEncoder
+from vsrcli.media.segments import SegmentDestination
 
 Sample = Callable[..., Path]
 OPTIONS = Options(Fraction(2), "bicubic", encode=FAST, segment=5)
 
 
 @pytest.fixture
-def closing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[SegmentEncoder], None]], None]:
+def closing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[SegmentDestination], None]], None]:
     """``closing(before)`` calls ``before`` when a segment closed in the background is to be verified."""
-    verify = SegmentEncoder._verify
+    verify = SegmentDestination.verify
 
-    def patch(before: Callable[[SegmentEncoder], None]) -> None:
-        def verify_after(self: SegmentEncoder, process: FFmpegProcess) -> None:
+    def patch(before: Callable[[SegmentDestination], None]) -> None:
+        def verify_after(self: SegmentDestination, *arguments: Any) -> None:
             if threading.current_thread() is not threading.main_thread():
                 before(self)
-            verify(self, process)
+            verify(self, *arguments)
 
-        monkeypatch.setattr(SegmentEncoder, "_verify", verify_after)
+        monkeypatch.setattr(SegmentDestination, "verify", verify_after)
 
     return patch
 
@@ -51,7 +51,7 @@ def test_next_segment_is_computed_while_closing(
             reached += 1
             moved.notify_all()
 
-    def before(segment: SegmentEncoder) -> None:
+    def before(segment: SegmentDestination) -> None:
         goal = 5 * (len(waited) + 1) + 3
         with moved:
             waited.append(moved.wait_for(lambda: reached >= goal, timeout=30))
@@ -104,9 +104,9 @@ def test_error_of_background_closing_stops_the_run(
     closing: Callable[..., None], sample: Sample, tmp_path: Path
 ) -> None:
     source, target = sample(media.cfr, frames=23), tmp_path / "out.mp4"
-    begun: list[SegmentEncoder] = []
+    begun: list[SegmentDestination] = []
 
-    def before(segment: SegmentEncoder) -> None:
+    def before(segment: SegmentDestination) -> None:
         begun.append(segment)
         if len(begun) == 2:
             raise EncodeError("the disk is full")

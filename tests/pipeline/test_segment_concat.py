@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -16,9 +17,11 @@ import media_samples as media
 from vsrcli import EncodeOptions, Options, prepare_job
 from vsrcli.errors import EncodeError
 from vsrcli.media.decoder import Decoder
+from vsrcli.media.encoder import Destination, SegmentFile, VideoEncoder
 from vsrcli.media.probe import probe
-from vsrcli.media.segments import SegmentConcatenator, SegmentEncoder, codec_headers, segment_timescale
+from vsrcli.media.segments import SegmentConcatenator, SegmentDestination, codec_headers, segment_timescale
 from vsrcli.media.types import Frame
+from vsrcli.pipeline.job import Job
 
 Sample = Callable[..., Path]
 OPTIONS = Options(Fraction(2), "bicubic", encode=EncodeOptions(preset="ultrafast"), segment=5)
@@ -101,6 +104,15 @@ CODECS = [
 ]
 
 
+def segment_encoder(job: Job, file: Path, **options: Any) -> VideoEncoder:
+    destination = SegmentDestination(job.plan, job.source, file, **options)
+    return VideoEncoder(job.plan, job.source, destination, ffmpeg=job.ffmpeg)
+
+
+def concatenator(job: Job, folder: Path, segments: list[SegmentFile]) -> SegmentConcatenator:
+    return SegmentConcatenator(folder, segments, Destination(job.plan, job.source), ffmpeg=job.ffmpeg)
+
+
 @pytest.mark.parametrize(("codec", "suffix", "extra"), CODECS)
 def test_codecs(codec: str, suffix: str, extra: tuple, sample: Sample, tmp_path: Path) -> None:
     """The concatenated video decodes to the frames of its segments, with the source's timestamps."""
@@ -113,15 +125,13 @@ def test_codecs(codec: str, suffix: str, extra: tuple, sample: Sample, tmp_path:
     for begin in (0, 6, 7):
         file = tmp_path / f"{begin}.mov"
         first_segment = tmp_path / "0.mov" if segments else None
-        with SegmentEncoder(
-            job.plan, job.source, file, reference=first_segment, ffmpeg=job.ffmpeg
-        ) as encoder:
+        with segment_encoder(job, file, reference=first_segment) as encoder:
             for frame in frames[begin : {0: 6, 6: 7, 7: 14}[begin]]:
                 encoder.write(frame)
         segments.append(encoder.segment)
         frame_md5s += [line.split(",")[-1] for line in frame_hashes(file)]
-    with SegmentConcatenator(job.plan, job.source, tmp_path, segments, ffmpeg=job.ffmpeg) as concatenator:
-        concatenator.write_packets()
+    with concatenator(job, tmp_path, segments) as joiner:
+        joiner.write_packets()
     assert [line.split(",")[-1] for line in frame_hashes(target)] == frame_md5s
     exact = [Fraction(int(frame.time * 1000 + Fraction(1, 2)), 1000) for frame in frames]
     assert times(target) == (
@@ -178,21 +188,20 @@ def test_changed_segment_is_refused(sample: Sample, tmp_path: Path) -> None:
     pixels = np.zeros((job.plan.height, job.plan.width, 3), np.uint8)
     segments = []
     for number in range(2):
-        with SegmentEncoder(job.plan, job.source, tmp_path / f"{number}.mov", ffmpeg=job.ffmpeg) as encoder:
+        with segment_encoder(job, tmp_path / f"{number}.mov") as encoder:
             for pts in range(3):
                 encoder.write(Frame(pixels, 1001 * (3 * number + pts), job.source.video.time_base))
         segments.append(encoder.segment)
     (tmp_path / "1.mov").write_bytes((tmp_path / "0.mov").read_bytes())
-    concatenator = SegmentConcatenator(job.plan, job.source, tmp_path, segments, ffmpeg=job.ffmpeg)
-    with pytest.raises(EncodeError, match=r"out\.mp4: its segment .*1\.mov has been changed"), concatenator:
-        concatenator.write_packets()
+    joiner = concatenator(job, tmp_path, segments)
+    with pytest.raises(EncodeError, match=r"out\.mp4: its segment .*1\.mov has been changed"), joiner:
+        joiner.write_packets()
     assert not (tmp_path / "out.mp4").exists()
-    other = replace(job.plan, video_options=(*job.plan.video_options, ("x264-params", "cabac=1")))
+    options = (*job.plan.video_options, ("x264-params", "cabac=1"))
+    other = replace(job, plan=replace(job.plan, video_options=options))
     with (
         pytest.raises(EncodeError, match="headers are not those"),
-        SegmentEncoder(
-            other, job.source, tmp_path / "2.mov", reference=tmp_path / "0.mov", ffmpeg=job.ffmpeg
-        ) as encoder,
+        segment_encoder(other, tmp_path / "2.mov", reference=tmp_path / "0.mov") as encoder,
     ):
         encoder.write(Frame(pixels, 0, job.source.video.time_base))
     assert not (tmp_path / "2.mov").exists()
@@ -209,7 +218,7 @@ def test_hevc_headers_without_sei(sample: Sample, tmp_path: Path) -> None:
             replace(OPTIONS, encode=EncodeOptions(codec="libx265", preset="ultrafast", extra=extra)),
         )
         file = tmp_path / f"{threads}.mov"
-        with SegmentEncoder(job.plan, job.source, file, ffmpeg=job.ffmpeg) as encoder:
+        with segment_encoder(job, file) as encoder:
             pixels = np.zeros((job.plan.height, job.plan.width, 3), np.uint8)
             encoder.write(Frame(pixels, 0, job.source.video.time_base))
         headers.append(codec_headers(file))

@@ -25,9 +25,9 @@ from vsrcli.compare.alignment import AlignedFrames
 from vsrcli.compare.inputs import Comparison
 from vsrcli.errors import FfmpegError, InputError
 from vsrcli.evaluate.metrics import PSNR_CAP, psnr_y, ssim_y
-from vsrcli.media.encoder import FFmpegWriter
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.process import FFmpegProcess
+from vsrcli.system.files import temporary_folder
 
 BORDER = 8  # border pixels that PSNR and SSIM leave out, as in `vsr evaluate`
 MIN_SIDE = 11 + 2 * BORDER  # pixels; SSIM's window is 11 wide
@@ -230,7 +230,7 @@ def vmaf_available(ffmpeg: Ffmpeg) -> bool:
     return "libvmaf AVOptions" in ffmpeg.help("filter=libvmaf")
 
 
-class VmafScorer(FFmpegWriter):
+class VmafScorer:
     """Measure VMAF of pairs of images; a context manager.
 
     Images are converted to 8-bit Y'CbCr 4:2:0, BT.709, limited range, for which the model was made.
@@ -245,10 +245,22 @@ class VmafScorer(FFmpegWriter):
     """
 
     def __init__(self, width: int, height: int, *, ffmpeg: Ffmpeg) -> None:
-        super().__init__()
         self._size, self._ffmpeg = (width, height), ffmpeg
         self._log = Path()
         self._count = 0
+        self._process: FFmpegProcess | None = None
+        self._cleanup = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as cleanup:
+            self._log = cleanup.enter_context(temporary_folder()) / "vmaf.json"
+            self._process = FFmpegProcess(self._command(self._log), stdin=True)
+            cleanup.callback(self._process.kill)
+            self._cleanup = cleanup.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._cleanup.close()
 
     def write(self, image: np.ndarray, reference: np.ndarray) -> None:
         """Append a pair of images, each uint8 (height, width, 3)."""
@@ -273,9 +285,10 @@ class VmafScorer(FFmpegWriter):
             raise self._stop_error(process)
         return scores
 
-    def _start_ffmpeg(self, scratch: Path) -> FFmpegProcess:
-        self._log = scratch / "vmaf.json"
-        return FFmpegProcess(self._command(self._log), stdin=True)
+    def _require_process(self) -> FFmpegProcess:
+        if self._process is None:
+            raise RuntimeError("not open: use it in a with statement")
+        return self._process
 
     def _command(self, log: Path) -> list[str]:
         import ffmpeg as builder  # the package ffmpeg-python

@@ -17,10 +17,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from vsrcli.errors import EncodeError
+from vsrcli.errors import EncodeError, OutputError
 from vsrcli.images.naming import OutputNaming
-from vsrcli.media.segments import SegmentFile
-from vsrcli.system.files import WorkDir, fsync_path
+from vsrcli.media.encoder import SegmentFile
+from vsrcli.system.files import WorkDir, fsync_path, remove_temporary, temporary_name
 
 _LIST_SUFFIX = ".list"
 
@@ -84,28 +84,51 @@ def _read_list(file: Path) -> list[FileStamp]:
 
 
 class ImageWorkDir(WorkDir):
-    """A :class:`~vsrcli.system.files.WorkDir` whose lists of published images exist as long as it does."""
+    """A :class:`~vsrcli.system.files.WorkDir` inside the output folder, whose lists of images stay in it.
+
+    Args:
+        naming: of the images. Their folder is created if necessary, and removed again if it stays empty.
+    """
+
+    def __init__(self, naming: OutputNaming) -> None:
+        super().__init__(workdir_name(naming))
+        self.output_folder = naming.folder
+        self._created_folder = False
+
+    def open(self) -> None:
+        folder = self.output_folder
+        try:
+            self._created_folder = not folder.is_dir()
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder} cannot be made ({error.strerror}); choose another folder") from error
+        super().open()
+
+    def close(self) -> None:
+        super().close()
+        if self._created_folder:
+            with contextlib.suppress(OSError):
+                self.output_folder.rmdir()  # unless something is in it
 
     def remove_except(self, names: Iterable[str]) -> None:
         super().remove_except([*names, *(file.name for file in self.path.glob(f"*{_LIST_SUFFIX}"))])
 
-    def has_segment(self, name: str, output_folder: Path) -> bool:
-        """Return whether all images of the list ``name`` are in ``output_folder``, unchanged."""
+    def has_segment(self, name: str) -> bool:
+        """Return whether all images of the list ``name`` are in the output folder, unchanged."""
         stamps = _read_list(self.path / name)
-        return bool(stamps) and all(stamp.matches(output_folder / stamp.name) for stamp in stamps)
+        return bool(stamps) and all(stamp.matches(self.output_folder / stamp.name) for stamp in stamps)
 
 
 class PendingImages:
     """The images of one segment, until they are published together.
 
     Args:
-        workdir: where they are written.
-        output_folder: where they are published.
+        workdir: where they are written, inside the folder where they are published.
         overwrite: whether foreign files of the same name may be replaced.
     """
 
-    def __init__(self, workdir: ImageWorkDir, output_folder: Path, *, overwrite: bool) -> None:
-        self._workdir, self._output_folder, self._overwrite = workdir, output_folder, overwrite
+    def __init__(self, workdir: ImageWorkDir, *, overwrite: bool) -> None:
+        self._workdir, self._output_folder, self._overwrite = workdir, workdir.output_folder, overwrite
         self._published = published_files(workdir.path)
         self._parts: dict[str, Path] = {}
 
@@ -115,8 +138,7 @@ class PendingImages:
         Raises:
             EncodeError: the disk is full or defective.
         """
-        part = self._workdir.path / f"{len(self._parts):06}-{time.time_ns():x}.part"
-        self._parts[name] = part
+        part = self._parts[name] = temporary_name(self._workdir.path / name)
         try:
             write_file(part, content)
         except OSError as error:
@@ -155,8 +177,7 @@ class PendingImages:
     def discard(self) -> None:
         """Remove the images that have not been published."""
         for part in self._parts.values():
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+            remove_temporary(part)
 
 
 def write_file(part: Path, content: bytes) -> None:

@@ -22,8 +22,7 @@ from vsrcli.images.plan import ImagePlan
 from vsrcli.images.probe import probe_image
 from vsrcli.images.publish import ImageWorkDir, PendingImages, write_error, write_file
 from vsrcli.images.reader import Image, read_image
-from vsrcli.media.encoder import AtomicWriter
-from vsrcli.media.segments import SegmentFile
+from vsrcli.media.encoder import AtomicWriter, SegmentFile
 from vsrcli.media.types import Frame, Source
 from vsrcli.system.files import publish_file, remove_temporary, temporary_name
 from vsrcli.system.threads import BackgroundWriter, queue_depth
@@ -90,13 +89,12 @@ class ImageWriter(AtomicWriter):
         self, plan: ImagePlan, source: Source, workdir: ImageWorkDir | None, *, first_index: int = 0
     ) -> None:
         self.count = 0
-        self.segment: SegmentFile | None = None
         self.warnings: list[str] = []
         self._plan, self._source, self._first_index = plan, source, first_index
         self._background = BackgroundWriter(self._write_image, queue_depth(plan.width * plan.height * 8))
         self._pending = None
         if workdir is not None:
-            self._pending = PendingImages(workdir, plan.naming.folder, overwrite=plan.overwrite)
+            self._pending = PendingImages(workdir, overwrite=plan.overwrite)
         self._temporary_path = temporary_name(plan.target) if workdir is None else None
         self._first_pts = self._last_pts = 0
 
@@ -119,7 +117,7 @@ class ImageWriter(AtomicWriter):
         self._first_pts, self._last_pts = (self._first_pts if self.count else frame.pts), frame.pts
         self.count += 1
 
-    def _finish(self) -> None:
+    def _publish(self) -> SegmentFile | None:
         plan = self._plan
         if self.count == 0:
             raise EncodeError(
@@ -128,11 +126,12 @@ class ImageWriter(AtomicWriter):
             )
         self._background.drain()
         if self._pending is not None:
-            self.segment = self._pending.publish(self._first_pts, self._last_pts)
-        elif self._temporary_path is not None:
-            publish_file(self._temporary_path, plan.target, overwrite=plan.overwrite)
+            return self._pending.publish(self._first_pts, self._last_pts)
+        assert self._temporary_path is not None
+        publish_file(self._temporary_path, plan.target, overwrite=plan.overwrite)
+        return None
 
-    def _discard(self) -> None:
+    def abort(self) -> None:
         self._background.cancel(lambda: None)
         if self._pending is not None:
             self._pending.discard()

@@ -1,21 +1,24 @@
 """Encode frames into a video that appears under its final name only when it is complete.
 
-Frames go to ffmpeg as raw video in NUT, which carries their presentation times exactly.
+Frames go to ffmpeg as raw video in NUT, which carries their presentation times exactly. An encoder has an
+:class:`FFmpegWriter`, and that a :class:`Destination`, which says where the output goes.
 """
 
 from __future__ import annotations
 
 import contextlib
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
 from vsrcli.errors import EncodeError, OutputError
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.mux import mux_command
+from vsrcli.media.mux import EncodedInput, mux_command
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.process import FFmpegProcess, is_damage_message
 from vsrcli.media.safety import open_output_file
@@ -23,65 +26,7 @@ from vsrcli.media.types import Frame, Source
 from vsrcli.system.files import create_temporary_folder, publish_file, remove_temporary, temporary_name
 from vsrcli.system.threads import BackgroundWriter, queue_depth
 
-
-class AtomicWriter:
-    """A context manager that publishes its output on a normal exit; every exit removes temporary files."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self._finish()
-        finally:
-            self._discard()
-
-    def _finish(self) -> None:
-        """Publish the output. Called on a normal exit."""
-
-    def _discard(self) -> None:
-        """Remove temporary files. Called on every exit, after ``_finish`` on a normal one."""
-
-
-class FFmpegWriter(AtomicWriter):
-    """An :class:`AtomicWriter` around an ffmpeg process with a scratch folder for helper files.
-
-    Raises:
-        OSError: on entering: ffmpeg cannot be started.
-    """
-
-    def __init__(self) -> None:
-        self._scratch: Path | None = None
-        self._process: FFmpegProcess | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            self._scratch = create_temporary_folder()
-            self._process = self._start_ffmpeg(self._scratch)
-        except BaseException:
-            self._discard()
-            raise
-        return self
-
-    def _start_ffmpeg(self, scratch: Path) -> FFmpegProcess:
-        """Start ffmpeg; ``scratch`` is an empty folder."""
-        raise NotImplementedError
-
-    def _require_process(self) -> FFmpegProcess:
-        if self._process is None:
-            raise RuntimeError("not open: use it in a with statement")
-        return self._process
-
-    def _discard(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-        if self._scratch is not None:
-            remove_temporary(self._scratch)
-
-
+DEFAULT_FRAME_RATE = Fraction(25)  # of a source without one
 _PIXEL_FORMATS = {  # by dtype and whether there is alpha
     (np.dtype(np.uint8), False): "rgb24",
     (np.dtype("<u2"), False): "rgb48le",
@@ -90,59 +35,317 @@ _PIXEL_FORMATS = {  # by dtype and whether there is alpha
 }
 
 
-class VideoEncoder(FFmpegWriter):
+@dataclass(frozen=True)
+class SegmentFile:
+    """A finished segment.
+
+    Attributes:
+        name: of its file.
+        frame_count: number of frames.
+        first_pts, last_pts: presentation times of its first and last frame, in ticks of the source's clock.
+        size_bytes: of the file.
+        reorder_delay: places, at most, that a frame is decoded before its place in presentation order.
+        crc32: of all packets; a damaged segment must not become part of the output.
+    """
+
+    name: str
+    frame_count: int
+    first_pts: int
+    last_pts: int
+    size_bytes: int
+    reorder_delay: int
+    crc32: int
+
+
+class AtomicWriter:
+    """A context manager whose output is published by a normal exit, and discarded by an exception.
+
+    Attributes:
+        segment: what was published, if it is a segment.
+    """
+
+    segment: SegmentFile | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        if kind is None:
+            self.finish()
+        else:
+            self.abort()
+
+    def start(self) -> None:
+        """Begin to write."""
+
+    def finish(self) -> None:
+        """Publish the output, or nothing if that fails."""
+        try:
+            self.segment = self._publish()
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Remove what is not published. Can be called repeatedly, and after ``finish``."""
+        raise NotImplementedError
+
+    def _publish(self) -> SegmentFile | None:
+        raise NotImplementedError
+
+
+class Destination:
+    """Where an ffmpeg's output goes: a file, which is renamed to the plan's target once it is verified.
+
+    Args:
+        plan, source: of the output.
+        part_file: the unfinished file; None: a temporary one next to the target.
+
+    Attributes:
+        plan, source, part_file: as passed.
+        name: of the output, in messages.
+    """
+
+    def __init__(self, plan: OutputPlan, source: Source, part_file: Path | None = None) -> None:
+        self.plan, self.source = plan, source
+        self.name = plan.display_name
+        self.part_file = part_file or temporary_name(plan.target)
+
+    def command(self, scratch: Path, encoded_input: EncodedInput | None, ffmpeg: Ffmpeg) -> list[str]:
+        """Return ffmpeg's command line; helper files that it reads are written to ``scratch``."""
+        return mux_command(
+            self.plan, self.source, self.part_file, scratch, encoded_input=encoded_input, ffmpeg=ffmpeg
+        )
+
+    def start(self, command: list[str], on_line: Callable[[str], None]) -> FFmpegProcess:
+        """Start ffmpeg; ``on_line`` receives every line of its stderr."""
+        return FFmpegProcess(command, stdin=True, on_line=on_line, progress_marker=self._part_file_bytes)
+
+    def verify(self, process: FFmpegProcess, count: int, pts: Sequence[int]) -> None:
+        """Check what ffmpeg has written.
+
+        Args:
+            process: which has ended.
+            count: frames that were written to ffmpeg.
+            pts: their times, if it has encoded them.
+
+        Raises:
+            EncodeError: it is not what was to be written.
+            OSError, IndexError, TypeError, av.FFmpegError: it cannot be read.
+        """
+        coded_count = count_frames(self.part_file, self.plan.container.muxer)
+        if coded_count != count:
+            raise EncodeError(
+                f"{self.name}: {count} frames were written, but the file holds {coded_count}; "
+                "try another --codec or container",
+                details=process.stderr_tail(),
+            )
+
+    def publish(self) -> SegmentFile | None:
+        """Make the output available, durably; return it if it is a segment."""
+        publish_file(self.part_file, self.plan.target, overwrite=self.plan.overwrite)
+
+    def discard(self) -> None:
+        """Remove what is not published. Can be called repeatedly."""
+        remove_temporary(self.part_file)
+
+    def write_error(self, count: int) -> OutputError | None:
+        """Return why the output of ``count`` frames cannot be written; None if only ffmpeg knows."""
+        return None
+
+    def _part_file_bytes(self) -> int:
+        """Return the bytes written so far, which show that ffmpeg makes progress."""
+        with contextlib.suppress(OSError):
+            return self.part_file.stat().st_size
+        return 0
+
+
+class FFmpegWriter:
+    """An ffmpeg that reads video from a pipe, with a scratch folder for the other files that it reads.
+
+    Args:
+        destination: of its output.
+        ffmpeg: the executable to run.
+
+    Attributes:
+        packet_count: packets written to ffmpeg so far, one for each frame.
+        warnings: damage in the source's other streams; complete after ``finish``.
+    """
+
+    def __init__(self, destination: Destination, ffmpeg: Ffmpeg) -> None:
+        self.packet_count = 0
+        self.warnings: list[str] = []
+        self._destination, self._ffmpeg = destination, ffmpeg
+        self._scratch: Path | None = None
+        self._process: FFmpegProcess | None = None
+        self._container: Any = None
+        self._damage_count = 0
+
+    @property
+    def process(self) -> FFmpegProcess:
+        """The running ffmpeg."""
+        if self._process is None:
+            raise RuntimeError("not open: use it in a with statement")
+        return self._process
+
+    @property
+    def is_open(self) -> bool:
+        """Whether ``open_pipe`` has been called."""
+        return self._container is not None
+
+    def start(self, encoded_input: EncodedInput | None = None) -> None:
+        """Start ffmpeg, to read raw video or ``encoded_input``.
+
+        Raises:
+            EncodeError: it cannot be started.
+        """
+        try:
+            self._scratch = create_temporary_folder()
+            command = self._destination.command(self._scratch, encoded_input, self._ffmpeg)
+            self._process = self._destination.start(command, self._on_stderr_line)
+        except OSError as error:
+            self.discard()
+            raise EncodeError(
+                f"{self._destination.name}: ffmpeg cannot be started ({error}); see `vsr doctor`"
+            ) from error
+        except BaseException:
+            self.discard()
+            raise
+
+    def open_pipe(self, format_name: str, options: dict[str, str] | None = None) -> Any:
+        """Open the pipe as a PyAV container; its header is sent with the first packet."""
+        import av
+
+        self._container = av.open(
+            self.process.stdin, "w", format=format_name, options=options, buffer_size=1 << 20
+        )
+        return self._container
+
+    def mux(self, packet: Any) -> None:
+        """Write a packet.
+
+        Raises:
+            EncodeError: ffmpeg has stopped.
+        """
+        import av
+
+        try:
+            self._container.mux_one(packet)
+        except (OSError, av.FFmpegError) as error:
+            raise self._stopped_error() from error
+        self.packet_count += 1
+
+    def finish(self, pts: Sequence[int] = ()) -> SegmentFile | None:
+        """Wait for ffmpeg, verify its output and publish it; see :meth:`Destination.verify`.
+
+        Raises:
+            EncodeError: ffmpeg has failed, or the output is not what was to be written.
+        """
+        import av
+
+        process = self.process
+        if self.packet_count == 0:
+            raise EncodeError(
+                f"{self._destination.name}: no frame was written, so there is no video; "
+                "choose another --start or --end"
+            )
+        try:
+            self._container.close()
+            if process.wait() != 0:
+                raise self._stopped_error()
+            self._destination.verify(process, self.packet_count, pts)
+        except (OSError, IndexError, TypeError, av.FFmpegError) as error:
+            raise self._stopped_error() from error
+        if self._damage_count:
+            places = f"{self._damage_count} place{'s' if self._damage_count > 1 else ''}"
+            self.warnings.append(
+                f"audio or other streams are damaged in {places}; they are copied as they are"
+            )
+        return self._destination.publish()
+
+    def kill(self) -> None:
+        """Kill ffmpeg, if it runs."""
+        if self._process is not None:
+            self._process.kill()
+
+    def discard(self) -> None:
+        """Kill ffmpeg and remove all that is not published. Can be called repeatedly."""
+        if self._container is not None:
+            with contextlib.suppress(Exception):  # the pipe is closed already
+                self._container.close()
+            self._container = None
+        self.kill()
+        if self._scratch is not None:
+            remove_temporary(self._scratch)
+        self._destination.discard()
+
+    def _stopped_error(self) -> OutputError:
+        """Return the error that explains why ffmpeg closed its end of the pipe."""
+        process, destination = self.process, self._destination
+        if error := destination.write_error(self.packet_count):
+            return error
+        status, tail = process.wait(), process.stderr_tail()
+        reason = "see the end of its output for the reason (a full disk, an option it refuses)"
+        if "No space left" in tail or "File too large" in tail:
+            folder = destination.part_file.parent
+            reason = f"no room is left in {folder} (a full disk, a quota); free some and start again"
+        return EncodeError(
+            f"{destination.name}: ffmpeg stopped after {self.packet_count} frames "
+            f"({process.describe_exit(status)}); {reason}",
+            details=tail,
+        )
+
+    def _on_stderr_line(self, line: str) -> None:
+        """Count damage messages. Called in the thread that drains stderr, for every line."""
+        self._damage_count += is_damage_message(line)
+
+
+class VideoEncoder(AtomicWriter):
     """A context manager that encodes frames, in order, and muxes them with the source's other streams.
 
-    A normal exit waits for ffmpeg, checks that the file holds exactly the frames written, and renames it to
-    the target. An exit by an exception kills ffmpeg and removes the unfinished file.
+    A normal exit waits for ffmpeg, checks that the output holds exactly the frames written, and publishes it.
+    An exit by an exception kills ffmpeg and removes the unfinished file.
 
     Args:
         plan: what to write, from ``plan_output``.
         source: where audio and the other streams come from.
+        destination: of the output; None: the plan's target.
         ffmpeg: the executable to run.
-        trial: read only the beginning of the other streams, and do not publish the file.
 
     Attributes:
-        frame_count: frames written so far.
+        destination: as passed.
         warnings: damage in the source's other streams; complete after the exit.
-        pid: process id of ffmpeg.
 
     Raises:
         EncodeError: on entering, writing or leaving: ffmpeg stopped, the disk is full, frames are missing.
     """
 
-    def __init__(self, plan: OutputPlan, source: Source, *, ffmpeg: Ffmpeg, trial: bool = False) -> None:
-        super().__init__()
-        self.plan = plan
-        self.source = source
-        self.frame_count = 0
-        self._ffmpeg = ffmpeg
-        self._trial = trial
-        self.warnings: list[str] = []
-        self._part_file = temporary_name(plan.target)
-        self._display_name = plan.display_name  # in messages
-        self._pipe_container: Any = None
-        self._pipe_stream: Any = None
-        self._pixel_format = ""
+    def __init__(
+        self, plan: OutputPlan, source: Source, destination: Destination | None = None, *, ffmpeg: Ffmpeg
+    ) -> None:
+        self.plan, self.source = plan, source
+        self.destination = destination or Destination(plan, source)
+        self._writer = FFmpegWriter(self.destination, ffmpeg)
+        self.warnings = self._writer.warnings
+        self._pts = array("q")
         self._last_time: Fraction | None = None
-        self._damage_count = 0
-        self._background_writer = BackgroundWriter(
-            self._mux_frame, queue_depth(plan.width * plan.height * (4 if plan.alpha else 3))
-        )
-        self._muxed_count = 0
+        self._pixel_format = ""
+        self._stream: Any = None
+        depth = queue_depth(plan.width * plan.height * (4 if plan.alpha else 3))
+        self._background_writer = BackgroundWriter(self._mux_frame, depth)
 
     @property
-    def pid(self) -> int | None:
-        """Process id of ffmpeg; None before it is started."""
-        return self._process.pid if self._process is not None else None
+    def frame_count(self) -> int:
+        """Frames written so far."""
+        return len(self._pts)
 
-    def __enter__(self) -> Self:
-        try:
-            return super().__enter__()
-        except OSError as error:
-            raise EncodeError(
-                f"{self._display_name}: ffmpeg cannot be started ({error}); see `vsr doctor`"
-            ) from error
+    @property
+    def pid(self) -> int:
+        """Process id of ffmpeg."""
+        return self._writer.process.pid
+
+    def start(self) -> None:
+        self._writer.start()
 
     def write(self, frame: Frame) -> None:
         """Append a frame. A background thread hands it to ffmpeg, up to a few frames later.
@@ -156,42 +359,35 @@ class VideoEncoder(FFmpegWriter):
                 stderr.
             ValueError: another size or dtype than before, or a time that is not later than the previous one.
         """
-        self._require_process()
         self._background_writer.put((frame, self._validated_pixels(frame)))
-        self.frame_count += 1
+        self._pts.append(frame.pts)
+
+    def abort(self) -> None:
+        self._background_writer.cancel(self._writer.kill)
+        self._writer.discard()
+
+    def _publish(self) -> SegmentFile | None:
+        self._background_writer.drain()
+        return self._writer.finish(self._pts)
 
     def _mux_frame(self, item: tuple[Frame, np.ndarray]) -> None:
         import av
 
         frame, pixels = item
-        process = self._require_process()
+        if not self._writer.is_open:
+            stream: Any = self._writer.open_pipe("nut").add_stream(
+                "rawvideo", rate=self.source.video.frame_rate or DEFAULT_FRAME_RATE
+            )
+            stream.width, stream.height = self.plan.width, self.plan.height
+            stream.pix_fmt = self._pixel_format
+            stream.time_base = stream.codec_context.time_base = frame.time_base
+            self._stream = stream
         packet: Any = av.Packet(pixels.data.cast("B"))  # type: ignore[arg-type]  # shares memory
         packet.pts = packet.dts = frame.pts + int(self.source.pts_offset / frame.time_base)
         packet.time_base = frame.time_base
         packet.is_keyframe = True
-        try:
-            container = (
-                self._pipe_container if self._pipe_container is not None else self._open_nut(process, frame)
-            )
-            packet.stream = self._pipe_stream
-            container.mux_one(packet)
-        except (OSError, av.FFmpegError) as error:
-            raise self._stopped_error(process) from error
-        self._muxed_count += 1
-
-    def _start_ffmpeg(self, scratch: Path) -> FFmpegProcess:
-        return self._spawn(self._build_command(scratch))
-
-    def _build_command(self, scratch: Path) -> list[str]:
-        """Return ffmpeg's command line; helper files that it reads are written to ``scratch``."""
-        return mux_command(
-            self.plan, self.source, self._part_file, scratch, trial=self._trial, ffmpeg=self._ffmpeg
-        )
-
-    def _spawn(self, command: list[str]) -> FFmpegProcess:
-        return FFmpegProcess(
-            command, stdin=True, on_line=self._on_stderr_line, progress_marker=self._part_file_bytes
-        )
+        packet.stream = self._stream
+        self._writer.mux(packet)
 
     def _validated_pixels(self, frame: Frame) -> np.ndarray:
         plan, pixels = self.plan, frame.pixels
@@ -212,96 +408,6 @@ class VideoEncoder(FFmpegWriter):
             )
         self._pixel_format, self._last_time = pixel_format, frame.time
         return np.ascontiguousarray(pixels)
-
-    def _open_nut(self, process: FFmpegProcess, frame: Frame) -> Any:
-        """Open the NUT stream into ffmpeg; its header is sent with the first frame."""
-        import av
-
-        container = self._pipe_container = av.open(process.stdin, "w", format="nut", buffer_size=1 << 20)
-        stream: Any = container.add_stream("rawvideo", rate=self.source.video.frame_rate or Fraction(25))
-        stream.width, stream.height = self.plan.width, self.plan.height
-        stream.pix_fmt = self._pixel_format
-        stream.time_base = frame.time_base
-        stream.codec_context.time_base = frame.time_base
-        self._pipe_stream = stream
-        return container
-
-    def _stopped_error(self, process: FFmpegProcess) -> OutputError:
-        """Return the error that explains why ffmpeg closed its end of the pipe."""
-        status = process.wait()
-        reason = "see the end of its output for the reason (a full disk, an option it refuses)"
-        if "No space left" in process.stderr_tail() or "File too large" in process.stderr_tail():
-            folder = self._part_file.parent
-            reason = f"no room is left in {folder} (a full disk, a quota); free some and start again"
-        return EncodeError(
-            f"{self._display_name}: ffmpeg stopped after {self._muxed_count} frames "
-            f"({process.describe_exit(status)}); {reason}",
-            details=process.stderr_tail(),
-        )
-
-    def _on_stderr_line(self, line: str) -> None:
-        """Count damage messages. Called in the thread that drains stderr, for every line."""
-        self._damage_count += is_damage_message(line)
-
-    def _part_file_bytes(self) -> int:
-        """Return the bytes written so far, which show that ffmpeg makes progress."""
-        with contextlib.suppress(OSError):
-            return self._part_file.stat().st_size
-        return 0
-
-    def _finish(self) -> None:
-        import av
-
-        process = self._require_process()
-        if self.frame_count == 0:
-            raise EncodeError(
-                f"{self._display_name}: no frame was written, so there is no video; "
-                "choose another --start or --end"
-            )
-        self._background_writer.drain()
-        try:
-            self._pipe_container.close()
-        except (OSError, av.FFmpegError) as error:
-            raise self._stopped_error(process) from error
-        if process.wait() != 0:
-            raise self._stopped_error(process)
-        self._verify(process)
-        if self._damage_count:
-            places = f"{self._damage_count} place{'s' if self._damage_count > 1 else ''}"
-            self.warnings.append(
-                f"audio or other streams are damaged in {places}; they are copied as they are"
-            )
-        if not self._trial:
-            self._publish()
-
-    def _verify(self, process: FFmpegProcess) -> None:
-        """Check that the file on disk holds as many frames as were written."""
-        import av
-
-        try:
-            coded_count = count_frames(self._part_file, self.plan.container.muxer)
-        except (OSError, IndexError, av.FFmpegError) as error:
-            raise self._stopped_error(process) from error
-        if coded_count != self.frame_count:
-            raise EncodeError(
-                f"{self._display_name}: {self.frame_count} frames were written, "
-                f"but the file holds {coded_count}; try another --codec or container",
-                details=process.stderr_tail(),
-            )
-
-    def _publish(self) -> None:
-        """Rename the complete file to the target and sync it to the disk."""
-        publish_file(self._part_file, self.plan.target, overwrite=self.plan.overwrite)
-
-    def _discard(self) -> None:
-        """Kill ffmpeg and remove the unfinished file, if it has not been renamed."""
-        self._background_writer.cancel(self._process.kill if self._process else lambda: None)
-        if self._pipe_container is not None:
-            with contextlib.suppress(Exception):  # the pipe is closed already
-                self._pipe_container.close()
-            self._pipe_container = None
-        remove_temporary(self._part_file)
-        super()._discard()
 
 
 def count_frames(file: Path, muxer: str) -> int:

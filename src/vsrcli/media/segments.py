@@ -11,24 +11,25 @@ would begin before the previous segment has ended.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from vsrcli.errors import EncodeError
 from vsrcli.media.codecs import CODECS
-from vsrcli.media.encoder import VideoEncoder
+from vsrcli.media.encoder import DEFAULT_FRAME_RATE, AtomicWriter, Destination, FFmpegWriter, SegmentFile
 from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
-from vsrcli.media.mux import EncodedInput, encoded_video_options, mux_command
+from vsrcli.media.mux import EncodedInput, encoded_video_options
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.safety import open_output_file
-from vsrcli.media.types import Frame, Source, VideoStream
+from vsrcli.media.types import Source, VideoStream
 
 # MOV and MP4 keep times, colours and aspect ratio; some of these codecs fit into one of them only.
 _CONTAINERS = {
@@ -40,51 +41,17 @@ _WHOLE_VIDEO_OPTIONS = ("vf", "filter", "bsf", "force_key_frames")  # they may d
 _MIN_TIMESCALE, _MAX_TIMESCALE = 10_000, 2**31 - 1  # ticks per second
 _HVCC_ARRAY_COUNT_OFFSET = 22  # in an hvcC box
 _SEI = (39, 40)  # NAL units that state the encoder's settings, number of threads included
-
-
-_DEFAULT_FRAME_RATE = Fraction(25)  # of a single frame
-
 _FRAGMENT_FLAGS = "frag_every_frame+empty_moov+default_base_moof"
 
 
-@dataclass(frozen=True)
-class SegmentFile:
-    """A finished segment.
-
-    Attributes:
-        name: of its file.
-        frame_count: number of frames.
-        first_pts, last_pts: presentation times of its first and last frame, in ticks of the source's clock.
-        size_bytes: of the file.
-        reorder_delay: places, at most, that a frame is decoded before its place in presentation order.
-        crc32: of all packets; a damaged segment must not become part of the output.
-    """
-
-    name: str
-    frame_count: int
-    first_pts: int
-    last_pts: int
-    size_bytes: int
-    reorder_delay: int
-    crc32: int
-
-
-class SegmentEncoder(VideoEncoder):
-    """A :class:`VideoEncoder` of one segment; a normal exit renames the file and syncs it to the disk.
+class SegmentDestination(Destination):
+    """A segment's file, which is renamed and synced to the disk once it holds exactly the frames and times.
 
     Args:
-        plan: of the output.
-        source: of the frames.
+        plan, source: of the whole output.
         file: path of the segment.
         first_frame: number of its first frame in the output, for messages.
         reference: an earlier segment, whose codec headers this one must share.
-        ffmpeg: the executable to run.
-
-    Attributes:
-        segment: the finished segment; None before the exit.
-
-    Raises:
-        EncodeError: see ``VideoEncoder``; or the file does not hold exactly the frames and times written.
     """
 
     def __init__(
@@ -95,119 +62,88 @@ class SegmentEncoder(VideoEncoder):
         *,
         first_frame: int = 0,
         reference: Path | None = None,
-        ffmpeg: Ffmpeg,
     ) -> None:
-        super().__init__(replace(plan, target=file, overwrite=True), source, ffmpeg=ffmpeg)
-        self.segment: SegmentFile | None = None
-        self._display_name = f"{plan.target} (from frame {first_frame})"
+        super().__init__(replace(plan, target=file, overwrite=True), source)
+        self.name = f"{plan.target} (from frame {first_frame})"
         self._reference = reference
-        self._written_pts: list[int] = []
+        self._segment: SegmentFile | None = None
 
-    @property
-    def part_file(self) -> Path:
-        """Path of the unfinished file."""
-        return self._part_file
-
-    def write(self, frame: Frame) -> None:
-        super().write(frame)
-        self._written_pts.append(frame.pts)
-
-    def _build_command(self, scratch: Path) -> list[str]:
+    def command(self, scratch: Path, encoded_input: EncodedInput | None, ffmpeg: Ffmpeg) -> list[str]:
         import ffmpeg as builder  # the package ffmpeg-python
 
         options: dict[str, str | None] = {
             "c:v:0": self.plan.codec,
             "fps_mode:v:0": "passthrough",
-            "enc_time_base:v:0": self._ffmpeg.demux_time_base,
+            "enc_time_base:v:0": ffmpeg.demux_time_base,
             "f": segment_container(self.plan.codec),
             "video_track_timescale": str(segment_timescale(self.source.video)),
             "avoid_negative_ts": "disabled",
-            **dict(segment_encoder_options(self.plan, self._ffmpeg)),
+            **dict(segment_encoder_options(self.plan, ffmpeg)),
         }
-        metadata = encoded_video_options(self.source, self._ffmpeg)
+        metadata = encoded_video_options(self.source, ffmpeg)
         video_input = builder.input("pipe:0", f="nut", protocol_whitelist="pipe", **metadata)
-        return build_command(
-            self._ffmpeg,
-            video_input["v:0"],
-            file_url(self._part_file),
-            options,
-            global_options=["-copyts", "-y"],
-        )
+        url = file_url(self.part_file)
+        return build_command(ffmpeg, video_input["v:0"], url, options, global_options=["-copyts", "-y"])
 
-    def _verify(self, process: FFmpegProcess) -> None:
-        """Check that the file holds exactly the frames that were written, at exactly their times."""
-        import av
-
-        video, offset = self.source.video, self.source.pts_offset
+    def verify(self, process: FFmpegProcess, count: int, pts: Sequence[int]) -> None:
         times, checksum = [], 0
-        try:
-            with open_segment(self._part_file) as container:
-                stream = container.streams.video[0]
-                for packet in container.demux(stream):
-                    if packet.size:
-                        times.append(packet.pts * stream.time_base)
-                        checksum = zlib.crc32(packet, checksum)
-            reference = self._reference
-            same_headers = reference is None or codec_headers(self._part_file) == codec_headers(reference)
-        except (OSError, IndexError, TypeError, av.FFmpegError) as error:
-            raise self._stopped_error(process) from error
-        expected_times = [pts * video.time_base + offset for pts in self._written_pts]
-        if sorted(times) != expected_times or not same_headers:
-            difference = f"{len(times)} frames" if len(times) != len(expected_times) else "other times"
+        with open_segment(self.part_file) as container:
+            stream = container.streams.video[0]
+            for packet in container.demux(stream):
+                if packet.size:
+                    times.append(packet.pts * stream.time_base)
+                    checksum = zlib.crc32(packet, checksum)
+        problem = ""
+        if sorted(times) != [each * self.source.video.time_base + self.source.pts_offset for each in pts]:
+            difference = f"{len(times)} frames" if len(times) != count else "other times"
             problem = f"the segment holds {difference}"
-            if not same_headers:
-                problem = "its headers are not those of the previous one"
+        if self._reference is not None and codec_headers(self.part_file) != codec_headers(self._reference):
+            problem = "its headers are not those of the previous one"
+        if problem:
             raise EncodeError(
-                f"{self._display_name}: {self.frame_count} frames were written, but {problem}; "
+                f"{self.name}: {count} frames were written, but {problem}; "
                 "use --segment none or another --codec",
                 details=process.stderr_tail(),
             )
-        self.segment = SegmentFile(
-            self.plan.target.name,
-            self.frame_count,
-            self._written_pts[0],
-            self._written_pts[-1],
-            self._part_file.stat().st_size,
-            _reorder_delay(times),
-            checksum,
-        )
+        size, delay = self.part_file.stat().st_size, _reorder_delay(times)
+        self._segment = SegmentFile(self.plan.target.name, count, pts[0], pts[-1], size, delay, checksum)
+
+    def publish(self) -> SegmentFile | None:
+        super().publish()
+        return self._segment
 
 
-class SegmentConcatenator(VideoEncoder):
-    """A :class:`VideoEncoder` that copies finished segments instead of encoding frames.
+class SegmentConcatenator(AtomicWriter):
+    """A context manager that copies finished segments, instead of encoding frames as a ``VideoEncoder`` does.
 
     Args:
-        plan: what to write.
-        source: where audio and the other streams come from.
-        folder: of the segments, and of the output until it is complete.
+        folder: of the segments.
         segments: all of them, in order.
-        trial: see ``VideoEncoder``.
+        destination: of the output.
         ffmpeg: the executable to run.
+
+    Attributes:
+        warnings: damage in the source's other streams; complete after the exit.
 
     Raises:
         EncodeError: see ``VideoEncoder``; or a segment has changed since it was finished.
     """
 
     def __init__(
-        self,
-        plan: OutputPlan,
-        source: Source,
-        folder: Path,
-        segments: Sequence[SegmentFile],
-        *,
-        trial: bool = False,
-        ffmpeg: Ffmpeg,
+        self, folder: Path, segments: Sequence[SegmentFile], destination: Destination, *, ffmpeg: Ffmpeg
     ) -> None:
-        super().__init__(plan, source, ffmpeg=ffmpeg, trial=trial)
-        self._folder, self._segments = folder, segments
-        self._part_file = folder / f"output{plan.target.suffix}"
+        plan, self._source = destination.plan, destination.source
+        self._folder, self._segments, self._destination = folder, segments, destination
+        self._writer = FFmpegWriter(destination, ffmpeg)
+        self.warnings = self._writer.warnings
         self._format = segment_container(plan.codec) or ""
-        self._timescale = segment_timescale(source.video) or 0
+        self._timescale = segment_timescale(self._source.video) or 0
         # ffmpeg derives Matroska's frame rate from the first two decoding times: generate at least one.
         self._reorder_delay = max(
             0 if plan.container.custom_timescale else 1, *(segment.reorder_delay for segment in segments)
         )
-        self._frame_ticks = max(round(self._timescale / (source.video.frame_rate or _DEFAULT_FRAME_RATE)), 1)
+        rate = self._source.video.frame_rate or DEFAULT_FRAME_RATE
+        self._frame_ticks = max(round(self._timescale / rate), 1)
         self._last_frame_ticks = (
             self._frame_ticks
             if plan.last_frame_duration is None
@@ -216,55 +152,42 @@ class SegmentConcatenator(VideoEncoder):
         # The first decoding time, which is 0 in the pipe.
         self._origin = self._ticks(segments[0].first_pts) - self._reorder_delay * self._frame_ticks
 
+    @property
+    def pid(self) -> int:
+        """Process id of ffmpeg."""
+        return self._writer.process.pid
+
+    def start(self) -> None:
+        seconds, ticks = divmod(self._origin - self._source.pts_offset * self._timescale, self._timescale)
+        self._writer.start(EncodedInput(self._format, int(seconds), int(ticks)))
+
     def write_packets(self) -> None:
         """Write the packets of all segments.
 
         Raises:
             EncodeError: ffmpeg has stopped, or a segment cannot be read.
         """
-        import av
-
-        process = self._require_process()
-        try:
-            self._open_pipe(process)
-            for packet in self._retimed_packets():
-                packet.stream = self._pipe_stream
-                self._pipe_container.mux_one(packet)
-                self._muxed_count = self.frame_count = self.frame_count + 1
-        except (OSError, av.FFmpegError) as error:
-            raise self._stopped_error(process) from error
-
-    def _build_command(self, scratch: Path) -> list[str]:
-        seconds, ticks = divmod(self._origin - self.source.pts_offset * self._timescale, self._timescale)
-        encoded_input = EncodedInput(self._format, int(seconds), int(ticks))
-        return mux_command(
-            self.plan,
-            self.source,
-            self._part_file,
-            scratch,
-            encoded_input=encoded_input,
-            trial=self._trial,
-            ffmpeg=self._ffmpeg,
-        )
-
-    def _open_pipe(self, process: FFmpegProcess) -> None:
-        """Open the pipe into ffmpeg, with the first segment's headers."""
-        import av
-
         options = {"movflags": _FRAGMENT_FLAGS, "video_track_timescale": str(self._timescale)}
-        self._pipe_container = av.open(
-            process.stdin, "w", format=self._format, options=options, buffer_size=1 << 20
-        )
-        with open_segment(self._folder / self._segments[0].name) as container:
-            stream = self._pipe_container.add_stream_from_template(container.streams.video[0], opaque=True)
+        pipe = self._writer.open_pipe(self._format, options)
+        with self._open(self._segments[0]) as container:  # for its headers
+            stream = pipe.add_stream_from_template(container.streams.video[0], opaque=True)
         stream.time_base = Fraction(1, self._timescale)
-        stream.codec_context.sample_aspect_ratio = self.plan.sample_aspect_ratio
-        self._pipe_stream = stream
+        stream.codec_context.sample_aspect_ratio = self._destination.plan.sample_aspect_ratio
+        for packet in self._retimed_packets():
+            packet.stream = stream
+            self._writer.mux(packet)
+
+    def abort(self) -> None:
+        self._writer.discard()
+
+    def _publish(self) -> SegmentFile | None:
+        return self._writer.finish()
 
     def _retimed_packets(self) -> Iterator[Any]:
         """Yield all packets with times in the pipe; dts is the pts of ``reorder_delay`` frames before."""
         decode_times = deque(self._origin + self._frame_ticks * place for place in range(self._reorder_delay))
         next_starts = [self._ticks(segment.first_pts) for segment in self._segments[1:]]
+        is_first = True
         for segment, next_start in zip(self._segments, [*next_starts, None], strict=True):
             times = self._presentation_times(segment)
             end = times[-1] + self._last_frame_ticks if next_start is None else next_start
@@ -273,9 +196,10 @@ class SegmentConcatenator(VideoEncoder):
             checksum = 0
             for packet in self._packets(segment):
                 checksum = zlib.crc32(packet, checksum)
-                packet.duration = end_of[packet.pts] - packet.pts if self.frame_count else self._frame_ticks
+                packet.duration = self._frame_ticks if is_first else end_of[packet.pts] - packet.pts
                 packet.dts = decode_times.popleft() - self._origin
                 packet.pts -= self._origin
+                is_first = False
                 yield packet
             if checksum != segment.crc32:
                 raise self._damaged_error(segment)
@@ -290,22 +214,27 @@ class SegmentConcatenator(VideoEncoder):
 
     def _packets(self, segment: SegmentFile) -> Iterator[Any]:
         """Yield the packets of a segment in decoding order."""
+        with self._open(segment) as container:
+            yield from (packet for packet in container.demux(video=0) if packet.size)
+
+    @contextlib.contextmanager
+    def _open(self, segment: SegmentFile) -> Iterator[Any]:
         import av
 
         try:
             with open_segment(self._folder / segment.name) as container:
-                yield from (packet for packet in container.demux(video=0) if packet.size)
+                yield container
         except (OSError, IndexError, av.FFmpegError) as error:
             raise self._damaged_error(segment) from error
 
     def _ticks(self, pts: int) -> int:
         """Return a time of the source's clock in ticks of the segments."""
-        return int((pts * self.source.video.time_base + self.source.pts_offset) * self._timescale)
+        return int((pts * self._source.video.time_base + self._source.pts_offset) * self._timescale)
 
     def _damaged_error(self, segment: SegmentFile) -> EncodeError:
         return EncodeError(
-            f"{self._display_name}: its segment {self._folder / segment.name} has been changed or damaged; "
-            "check the disk and use --no-resume to start over"
+            f"{self._destination.name}: its segment {self._folder / segment.name} has been changed or "
+            "damaged; check the disk and use --no-resume to start over"
         )
 
 

@@ -7,14 +7,13 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from vsrcli.errors import EncodeError, OutputError, ReaderClosedError, UsageError
-from vsrcli.media.encoder import VideoEncoder
+from vsrcli.media.encoder import Destination, SegmentFile
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.mux import mux_command
+from vsrcli.media.mux import EncodedInput, mux_command
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.types import Source
@@ -38,88 +37,66 @@ def require_stdout_pipe() -> None:
         )
 
 
-class StdoutEncoder(VideoEncoder):
-    """A :class:`~vsrcli.media.encoder.VideoEncoder` that writes to stdout while it encodes.
+class StdoutDestination(Destination):
+    """Stdout, which is written while ffmpeg encodes.
 
-    While it is open, whatever else the process prints to stdout goes to stderr.
+    Until it is discarded, whatever else the process prints to stdout goes to stderr.
 
     Args:
         plan: with ``to_stdout``.
-        source, ffmpeg: see ``VideoEncoder``.
-
-    Raises:
-        ReaderClosedError: the reader has closed its end.
-        EncodeError: see ``VideoEncoder``.
+        source: see ``Destination``.
     """
 
-    def __init__(self, plan: OutputPlan, source: Source, *, ffmpeg: Ffmpeg) -> None:
-        super().__init__(plan, source, ffmpeg=ffmpeg)
+    def __init__(self, plan: OutputPlan, source: Source) -> None:
+        super().__init__(plan, source, plan.target)
         self._redirect: _StdoutRedirect | None = None
         self._relay: _Relay | None = None
 
-    def __enter__(self) -> Self:
+    def command(self, scratch: Path, encoded_input: EncodedInput | None, ffmpeg: Ffmpeg) -> list[str]:
+        return mux_command(self.plan, self.source, None, scratch, encoded_input=encoded_input, ffmpeg=ffmpeg)
+
+    def start(self, command: list[str], on_line: Callable[[str], None]) -> FFmpegProcess:
         self._redirect = _StdoutRedirect()
-        return super().__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            super().__exit__(kind, error, trace)
-        finally:
-            if self._redirect is not None:
-                self._redirect.restore()
-
-    def _build_command(self, scratch: Path) -> list[str]:
-        return mux_command(self.plan, self.source, None, scratch, ffmpeg=self._ffmpeg)
-
-    def _spawn(self, command: list[str]) -> FFmpegProcess:
-        assert self._redirect is not None
         self._relay = relay = _Relay(self._redirect.fd, self.plan.header)
         process = FFmpegProcess(
-            command,
-            stdin=True,
-            stdout=True,
-            on_line=self._on_stderr_line,
-            progress_marker=relay.progress_marker,
+            command, stdin=True, stdout=True, on_line=on_line, progress_marker=relay.progress_marker
         )
         relay.start(process)
         return process
 
-    def _verify(self, process: FFmpegProcess) -> None:
+    def verify(self, process: FFmpegProcess, count: int, pts: Sequence[int]) -> None:
         assert self._relay is not None
         while not self._relay.join(POLL_INTERVAL):
             raise_if_cancelled()
         if self._relay.error is not None:
-            raise self._stopped_error(process)
+            raise self._relay.error
         header = self.plan.header
         if header is not None:
             frame_count, extra_bytes = divmod(self._relay.byte_count, len(b"FRAME\n") + header.frame_bytes)
-            if (frame_count, extra_bytes) != (self.frame_count, 0):
+            if (frame_count, extra_bytes) != (count, 0):
                 raise EncodeError(
-                    f"stdout: {self.frame_count} frames were to be written, but {frame_count} were; "
-                    "run it again",
+                    f"stdout: {count} frames were to be written, but {frame_count} were; run it again",
                     details=process.stderr_tail(),
                 )
 
-    def _publish(self) -> None:
-        """Nothing to do: the reader has everything already."""
+    def publish(self) -> SegmentFile | None:
+        """Do nothing: the reader has everything already."""
 
-    def _stopped_error(self, process: FFmpegProcess) -> OutputError:
+    def discard(self) -> None:
+        if self._relay is not None:
+            self._relay.join(_JOIN_TIMEOUT)
+        if self._redirect is not None:
+            self._redirect.restore()
+
+    def write_error(self, count: int) -> OutputError | None:
         error = self._relay.error if self._relay is not None else None
         if isinstance(error, BrokenPipeError):
             return ReaderClosedError("the reader of stdout has closed it")
         if error is not None:
             return EncodeError(
-                f"stdout cannot be written after {self._muxed_count} frames ({error.strerror}); "
-                "check what reads it"
+                f"stdout cannot be written after {count} frames ({error.strerror}); check what reads it"
             )
-        return super()._stopped_error(process)
-
-    def _discard(self) -> None:
-        super()._discard()
-        if self._relay is not None:
-            self._relay.join(_JOIN_TIMEOUT)
+        return None
 
 
 class _StdoutRedirect:

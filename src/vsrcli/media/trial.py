@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vsrcli.errors import EncodeError, OutputError
-from vsrcli.media.encoder import VideoEncoder
+from vsrcli.media.encoder import DEFAULT_FRAME_RATE, Destination, SegmentFile, VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.mux import EncodedInput, mux_command
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.probe import bit_depth
 from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.safety import open_output_file
-from vsrcli.media.segments import SegmentConcatenator, SegmentEncoder
+from vsrcli.media.segments import SegmentConcatenator, SegmentDestination
 from vsrcli.media.types import Frame, Source
 from vsrcli.system.files import temporary_folder
 
 _FRAME_COUNT = 3
-_DEFAULT_FRAME_RATE = Fraction(25)
 
 
 def trial_encode(plan: OutputPlan, source: Source, *, segmented: bool = False, ffmpeg: Ffmpeg) -> None:
@@ -39,15 +41,19 @@ def trial_encode(plan: OutputPlan, source: Source, *, segmented: bool = False, f
     dtype = np.uint16 if source.video.is_high_bit_depth else np.uint8
     grey = np.full((plan.height, plan.width, 3), np.iinfo(dtype).max // 2, dtype)
     alpha = grey[..., 0] if plan.alpha else None
+    frames = [Frame(grey, pts, source.video.time_base, alpha) for pts in _trial_pts(plan, source)]
     try:
         with temporary_folder() as folder:
             trial_plan = replace(plan, target=folder / f"trial{plan.target.suffix}")
-            frames = [Frame(grey, pts, source.video.time_base, alpha) for pts in _trial_pts(plan, source)]
+            destination = TrialDestination(trial_plan, source, [frame.pts for frame in frames])
             if segmented:
-                _trial_segments(trial_plan, source, frames, ffmpeg)
+                segment = SegmentDestination(trial_plan, source, folder / "segment.mov")
+                encoder = _encode(VideoEncoder(trial_plan, source, segment, ffmpeg=ffmpeg), frames)
+                assert encoder.segment is not None
+                with SegmentConcatenator(folder, [encoder.segment], destination, ffmpeg=ffmpeg) as joiner:
+                    joiner.write_packets()
             else:
-                with _TrialEncoder(trial_plan, source, ffmpeg=ffmpeg, trial=True) as encoder:
-                    _write(encoder, frames)
+                _encode(VideoEncoder(trial_plan, source, destination, ffmpeg=ffmpeg), frames)
     except EncodeError as error:
         raise OutputError(
             f"{plan.display_name}: ffmpeg refuses to write {plan.codec} {plan.pix_fmt} "
@@ -63,41 +69,49 @@ def trial_encode(plan: OutputPlan, source: Source, *, segmented: bool = False, f
 
 
 def _trial_pts(plan: OutputPlan, source: Source) -> list[int]:
-    base, rate = source.video.time_base, source.video.frame_rate or _DEFAULT_FRAME_RATE
+    base, rate = source.video.time_base, source.video.frame_rate or DEFAULT_FRAME_RATE
     begin, step = int(plan.time_origin / base), max(round(1 / rate / base), 1)
     return [begin + number * step for number in range(_FRAME_COUNT)]
 
 
-def _trial_segments(plan: OutputPlan, source: Source, frames: list[Frame], ffmpeg: Ffmpeg) -> None:
-    with SegmentEncoder(plan, source, plan.target.with_name("segment.mov"), ffmpeg=ffmpeg) as encoder:
-        _write(encoder, frames)
-    assert encoder.segment is not None
-    folder, segments = plan.target.parent, [encoder.segment]
-    with _TrialConcatenator(plan, source, folder, segments, trial=True, ffmpeg=ffmpeg) as concatenator:
-        concatenator.write_packets()
+def _encode(encoder: VideoEncoder, frames: list[Frame]) -> VideoEncoder:
+    with encoder:
+        for frame in frames:
+            encoder.write(frame)
+    return encoder
 
 
-def _write(encoder: VideoEncoder, frames: list[Frame]) -> None:
-    for frame in frames:
-        encoder.write(frame)
+class TrialDestination(Destination):
+    """A file that is only read back: its times are checked, and whether it can be decoded.
 
+    Args:
+        plan, source: of the output; only the beginning of the source's other streams is read.
+        pts: times of all frames.
+    """
 
-class _TrialEncoder(VideoEncoder):
-    """An encoder that also checks the times and the decodability of the file."""
+    def __init__(self, plan: OutputPlan, source: Source, pts: list[int]) -> None:
+        super().__init__(plan, source)
+        self._pts = pts
 
-    def _verify(self, process: FFmpegProcess) -> None:
-        import av
+    def command(self, scratch: Path, encoded_input: EncodedInput | None, ffmpeg: Ffmpeg) -> list[str]:
+        return mux_command(
+            self.plan,
+            self.source,
+            self.part_file,
+            scratch,
+            encoded_input=encoded_input,
+            trial=True,
+            ffmpeg=ffmpeg,
+        )
 
-        try:
-            with open_output_file(self._part_file, self.plan.container.muxer) as container:
-                stream = container.streams.video[0]
-                packets = [packet for packet in container.demux(stream) if packet.size]
-                tick = Fraction(stream.time_base)
-                self._check_decodable(stream, packets)
-        except (OSError, IndexError, av.FFmpegError) as error:
-            raise self._stopped_error(process) from error
+    def verify(self, process: FFmpegProcess, count: int, pts: Sequence[int]) -> None:
+        with open_output_file(self.part_file, self.plan.container.muxer) as container:
+            stream = container.streams.video[0]
+            packets = [packet for packet in container.demux(stream) if packet.size]
+            tick = Fraction(stream.time_base)
+            self._check_decodable(stream, packets)
         # Times since the first frame: MPEG-TS always starts a little after zero.
-        expected = _since_first(_trial_pts(self.plan, self.source), self.source.video.time_base)
+        expected = _since_first(self._pts, self.source.video.time_base)
         actual = _since_first(sorted(packet.pts or 0 for packet in packets), tick)
         matches = len(actual) == len(expected)
         if matches and not self.plan.container.constant_frame_rate:
@@ -107,6 +121,9 @@ class _TrialEncoder(VideoEncoder):
                 f"{_FRAME_COUNT} frames at {_format_times(expected)} s went in, "
                 f"{len(actual)} at {_format_times(actual)} s came out"
             )
+
+    def publish(self) -> SegmentFile | None:
+        return None
 
     def _check_decodable(self, stream: Any, packets: list[Any]) -> None:
         """Raise if frames cannot be decoded or have lost bits; some containers cannot describe all codecs."""
@@ -125,10 +142,6 @@ class _TrialEncoder(VideoEncoder):
             raise EncodeError(
                 f"frames of {bit_depth(expected)} bits ({expected}) went in, {decoded} came out"
             )
-
-
-class _TrialConcatenator(_TrialEncoder, SegmentConcatenator):
-    """The same for segments."""
 
 
 def _since_first(ticks: list[int], tick: Fraction) -> list[Fraction]:

@@ -21,7 +21,8 @@ import numpy as np
 from vsrcli._version import __version__
 from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan, TileSpan
-from vsrcli.media.segments import SegmentFile, segment_encoder_options
+from vsrcli.media.encoder import SegmentFile
+from vsrcli.media.segments import segment_encoder_options
 from vsrcli.pipeline.job import Job
 from vsrcli.system.files import WorkDir
 
@@ -29,6 +30,17 @@ JOURNAL_NAME = "journal.json"
 _VERSION = 4  # of the journal and of the state that it names
 # Options that change no frame of a segment, or that are part of the fingerprint in another form.
 _UNCOMPARED_OPTIONS = ("model", "device", "engine", "max_memory", "ffmpeg", "segment", "resume", "encode")
+
+
+@dataclass(frozen=True)
+class JournalUpdate:
+    """Fields of the journal that change with every segment, see :class:`Journal`."""
+
+    tiles: tuple[TilePlan, ...]
+    shot_count: int
+    state_file: str | None = None
+    warnings: tuple[str, ...] = ()
+    complete: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,10 @@ class Journal:
     def frame_count(self) -> int:
         """Frames in finished segments."""
         return sum(segment.frame_count for segment in self.segments)
+
+    def updated(self, update: JournalUpdate, segment: SegmentFile | None) -> Journal:
+        """Return the journal with one more segment, if there is one."""
+        return replace(self, segments=(*self.segments, *([segment] if segment else [])), **vars(update))
 
     @property
     def referenced_files(self) -> list[str]:

@@ -3,102 +3,53 @@
 from __future__ import annotations
 
 import contextlib
-from types import TracebackType
-from typing import Self
+from collections.abc import Sequence
 
 from vsrcli.errors import OutputError
 from vsrcli.images.plan import ImagePlan
-from vsrcli.images.publish import FileStamp, ImageWorkDir, published_files, workdir_name
+from vsrcli.images.publish import FileStamp, ImageWorkDir, published_files
 from vsrcli.images.writer import ImageWriter
-from vsrcli.pipeline.checkpoint import Journal, read_journal
-from vsrcli.pipeline.job import Job
-from vsrcli.pipeline.progress import Reporter
-from vsrcli.pipeline.segmented_output import SegmentedOutput
-from vsrcli.pipeline.upscaler import Upscaler
-
-_UNLIMITED_FRAMES = 2**31  # per segment, if checkpoints are disabled
+from vsrcli.media.encoder import SegmentFile
+from vsrcli.media.types import Source
 
 
-class ImageSequenceOutput(SegmentedOutput):
-    """A :class:`~vsrcli.pipeline.segmented_output.SegmentedOutput` that writes an image sequence.
+class ImageSink:
+    """Makes the segments of an image sequence, see :class:`~vsrcli.pipeline.segmented_output.SegmentSink`.
 
-    Leaving it by an exception leaves the images of committed segments in the target folder, and next to them
-    the hidden workdir with the journal and the list of images that this job has written.
-
-    Args:
-        job: with an :class:`~vsrcli.images.plan.ImagePlan`.
-        reporter: receives a notice whether and where an earlier run is resumed.
-
-    Raises:
-        OutputError: see ``SegmentedOutput``; or the target folder cannot be created.
+    An unfinished run leaves the images of committed segments in the target folder, and next to them the
+    hidden workdir with the journal and the list of images that this job has written.
     """
 
-    def __init__(self, job: Job, reporter: Reporter) -> None:
-        super().__init__(job, reporter)
-        assert isinstance(job.plan, ImagePlan)
-        self._plan: ImagePlan = job.plan
-        self._folder = job.plan.naming.folder
-        self._workdir: ImageWorkDir = ImageWorkDir(workdir_name(job.plan.naming))
-        self._created_folder = False
+    def __init__(self, plan: ImagePlan, source: Source) -> None:
+        self.workdir = ImageWorkDir(plan.naming)
+        self._plan, self._source, self._folder = plan, source, plan.naming.folder
 
-    def __enter__(self) -> Self:
-        try:
-            self._created_folder = not self._folder.is_dir()
-            self._folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"{self._folder} cannot be made ({error.strerror}); choose another folder"
-            ) from error
-        return super().__enter__()
+    def new_writer(self, segments: Sequence[SegmentFile], first_frame: int) -> ImageWriter:
+        return ImageWriter(self._plan, self._source, self.workdir, first_index=first_frame)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            super().__exit__(kind, error, trace)
-        finally:
-            if self._created_folder and kind is not None:
-                with contextlib.suppress(OSError):
-                    self._folder.rmdir()  # unless something is in it
-
-    def set_engine(self, upscaler: Upscaler) -> None:
-        super().set_engine(upscaler)
-        if not self._job.segmented:
-            self._set_segment_frames(_UNLIMITED_FRAMES)
-
-    def _new_segment_writer(self) -> ImageWriter:
-        return ImageWriter(self._plan, self._job.source, self._workdir, first_index=self.frame_count)
-
-    def _concatenate(self) -> tuple[str, ...]:
+    def concatenate(self, segments: Sequence[SegmentFile]) -> tuple[str, ...]:
         """Verify that all images are in the target folder, unchanged; there is nothing to join."""
-        published = self._remove_uncommitted_images(self._journal)
+        published = self._committed_images(segments)
+        count = sum(segment.frame_count for segment in segments)
         unchanged = all(stamp.matches(self._folder / name) for name, stamp in published.items())
-        if len(published) != self.frame_count or not unchanged:
+        if len(published) != count or not unchanged:
             raise OutputError(
-                f"{self._plan.display_name}: some of the {self.frame_count} images have been changed or "
+                f"{self._plan.display_name}: some of the {count} images have been changed or "
                 "removed; use --no-resume to begin anew"
             )
         return ()
 
-    def _remove_uncommitted_images(self, journal: Journal | None) -> dict[str, FileStamp]:
-        """Remove images of uncommitted segments and of earlier runs with other options.
+    def is_intact(self, segments: Sequence[SegmentFile]) -> bool:
+        return all(self.workdir.has_segment(segment.name) for segment in segments)
 
-        Returns:
-            The images of committed segments, by name.
-        """
-        finished = {segment.name for segment in journal.segments} if journal else set()
-        committed = published_files(self._workdir.path, list_names=finished)
-        for name, stamp in published_files(self._workdir.path).items():
+    def discard_uncommitted(self, segments: Sequence[SegmentFile]) -> None:
+        self._committed_images(segments)
+
+    def _committed_images(self, segments: Sequence[SegmentFile]) -> dict[str, FileStamp]:
+        """Return the images of segments, by name; remove those of others and of runs with other options."""
+        committed = published_files(self.workdir.path, list_names={segment.name for segment in segments})
+        for name, stamp in published_files(self.workdir.path).items():
             if name not in committed and stamp.matches(self._folder / name):
                 with contextlib.suppress(OSError):
                     (self._folder / name).unlink()
         return committed
-
-    def _is_intact(self, earlier: Journal) -> bool:
-        return super()._is_intact(earlier) and all(
-            self._workdir.has_segment(segment.name, self._folder) for segment in earlier.segments
-        )
-
-    def _release_workdir(self) -> None:
-        self._remove_uncommitted_images(read_journal(self._workdir.path))
-        super()._release_workdir()

@@ -7,8 +7,7 @@ Outputs in segments, which can be resumed, are in :mod:`vsrcli.pipeline.segmente
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from vsrcli.errors import InputError
 from vsrcli.frames.state import State
@@ -16,12 +15,12 @@ from vsrcli.frames.tiling import TilePlan
 from vsrcli.images.plan import ImagePlan
 from vsrcli.images.writer import ImageWriter
 from vsrcli.media.encoder import VideoEncoder
-from vsrcli.media.stdout import StdoutEncoder
+from vsrcli.media.stdout import StdoutDestination
 from vsrcli.media.types import Frame
-from vsrcli.pipeline.image_output import ImageSequenceOutput
+from vsrcli.pipeline.image_output import ImageSink
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.progress import Reporter
-from vsrcli.pipeline.segmented_output import CheckpointSource, SegmentedOutput
+from vsrcli.pipeline.segmented_output import CheckpointSource, SegmentedOutput, VideoSink
 from vsrcli.pipeline.upscaler import Upscaler
 
 
@@ -42,9 +41,11 @@ class Output(Protocol):
     """
 
     frame_count: int
-    saved_count: int
     resumed_count: int
     state: State | None
+
+    @property
+    def saved_count(self) -> int: ...
 
     @property
     def tiles(self) -> tuple[TilePlan, ...]: ...
@@ -63,9 +64,11 @@ class Output(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, kind: Any, error: Any, trace: Any, /) -> None: ...
+
+    def guard_input(self, frames: Iterable[Frame]) -> Iterable[Frame]:
+        """Return the source's frames; for stdout, end at an input error, which ``finalize`` raises."""
+        ...
 
     def set_engine(self, upscaler: Upscaler) -> None:
         """Record which engine upscales. Call before the first frame."""
@@ -115,46 +118,47 @@ class Output(Protocol):
 
 def open_output(job: Job, reporter: Reporter) -> Output:
     """Return the output of a job, to be used in a ``with`` statement."""
-    if job.plan.to_stdout:
-        return StdoutOutput(job)
-    if isinstance(job.plan, ImagePlan):
-        single = job.plan.naming.single_name is not None
-        return ImageOutput(job, job.plan) if single else ImageSequenceOutput(job, reporter)
-    return SegmentedOutput(job, reporter) if job.segmented else DirectOutput(job)
-
-
-def guard_input(output: Output, frames: Iterable[Frame]) -> Iterable[Frame]:
-    """Return the source's frames; for stdout, end at an input error instead of raising it."""
-    return output.guard_input(frames) if isinstance(output, StdoutOutput) else frames
+    plan, source = job.plan, job.source
+    if plan.to_stdout:
+        return StdoutOutput(
+            job, VideoEncoder(plan, source, StdoutDestination(plan, source), ffmpeg=job.ffmpeg)
+        )
+    if isinstance(plan, ImagePlan):
+        if plan.naming.single_name is not None:
+            return DirectOutput(job, ImageWriter(plan, source, None))
+        return SegmentedOutput(job, ImageSink(plan, source), reporter)
+    if job.segmented:
+        return SegmentedOutput(job, VideoSink(plan, source, job.ffmpeg), reporter)
+    return DirectOutput(job, VideoEncoder(plan, source, ffmpeg=job.ffmpeg))
 
 
 class DirectOutput:
-    """A video written in one go, see :class:`Output`; an interruption costs all of it."""
+    """A video or an image written in one go, see :class:`Output`; an interruption costs all of it."""
 
-    def __init__(self, job: Job, encoder: VideoEncoder | ImageWriter | None = None) -> None:
+    def __init__(self, job: Job, writer: VideoEncoder | ImageWriter) -> None:
         self.frame_count = self.saved_count = self.resumed_count = self.shot_count = 0
         self.tiles = job.tiles
         self.state: State | None = None
         self.complete = False
         self.engine = ""
         self.warnings: tuple[str, ...] = ()
-        self._encoder = encoder or VideoEncoder(job.plan, job.source, ffmpeg=job.ffmpeg)
+        self._writer = writer
 
     def __enter__(self) -> Self:
-        self._encoder.__enter__()
+        self._writer.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not self.complete or kind is not None:
-            self._encoder.__exit__(kind or RuntimeError, error, trace)
+    def __exit__(self, *exception: object) -> None:
+        self._writer.abort()
+
+    def guard_input(self, frames: Iterable[Frame]) -> Iterable[Frame]:
+        return frames
 
     def set_engine(self, upscaler: Upscaler) -> None:
         self.engine = upscaler.engine.description
 
     def write(self, frame: Frame) -> None:
-        self._encoder.write(frame)
+        self._writer.write(frame)
         self.frame_count += 1
 
     def checkpoint_if_due(self, shots: CheckpointSource, raise_if_damaged: Callable[[], None]) -> None:
@@ -164,16 +168,9 @@ class DirectOutput:
         self.shot_count, self.warnings = shots.count, warnings
 
     def finalize(self) -> None:
-        self._encoder.__exit__(None, None, None)
-        self.warnings = (*self.warnings, *self._encoder.warnings)
+        self._writer.finish()
+        self.warnings = (*self.warnings, *self._writer.warnings)
         self.complete = True
-
-
-class ImageOutput(DirectOutput):
-    """A single image, see :class:`Output`."""
-
-    def __init__(self, job: Job, plan: ImagePlan) -> None:
-        super().__init__(job, ImageWriter(plan, job.source, None))
 
 
 class StdoutOutput(DirectOutput):
@@ -183,12 +180,9 @@ class StdoutOutput(DirectOutput):
     written, and ``finalize`` raises the error.
     """
 
-    def __init__(self, job: Job) -> None:
-        super().__init__(job, StdoutEncoder(job.plan, job.source, ffmpeg=job.ffmpeg))
-        self._input_error: InputError | None = None
+    _input_error: InputError | None = None
 
     def guard_input(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Yield frames up to the first that cannot be read; keep its error for ``finalize``."""
         try:
             yield from frames
         except InputError as error:

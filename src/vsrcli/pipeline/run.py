@@ -9,7 +9,7 @@ from pathlib import Path
 from vsrcli.inference.types import Engine
 from vsrcli.media.stdin import open_input
 from vsrcli.pipeline.job import Job, Options, prepare_job
-from vsrcli.pipeline.outputs import Output, guard_input, open_output
+from vsrcli.pipeline.outputs import Output, open_output
 from vsrcli.pipeline.progress import CallbackReporter, Progress, Reporter, Result
 from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 from vsrcli.pipeline.upscaler import Upscaler
@@ -76,7 +76,7 @@ def run_job(
             output.set_engine(upscaler)
             shots = ShotUpscaler(upscaler.open_stream, output.state)
             with job.open_decoder(shots.last_input) as frames:
-                for group in shots.upscale_grouped(guard_input(output, frames)):
+                for group in shots.upscale_grouped(output.guard_input(frames)):
                     for frame in group:
                         cancel.raise_if_cancelled()
                         output.write(frame)

@@ -13,22 +13,25 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from vsrcli.errors import InputError, VsrError
 from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan
-from vsrcli.media.segments import SegmentConcatenator, SegmentEncoder, SegmentFile
-from vsrcli.media.types import Frame
+from vsrcli.images.writer import ImageWriter
+from vsrcli.media.encoder import DEFAULT_FRAME_RATE, Destination, SegmentFile, VideoEncoder
+from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.output_plan import OutputPlan
+from vsrcli.media.segments import SegmentConcatenator, SegmentDestination
+from vsrcli.media.types import Frame, Source
 from vsrcli.pipeline.checkpoint import (
     JOURNAL_NAME,
     Journal,
+    JournalUpdate,
     changed_keys,
     fingerprint,
     load_state,
@@ -46,7 +49,7 @@ SECONDS_PER_SEGMENT = 60.0  # of work that an interruption may cost on a slow ma
 ASSUMED_CPU_MACS_PER_SECOND, ASSUMED_GPU_MACS_PER_SECOND = 20e9, 2e12  # multiply-adds of slow ones
 MIN_SEGMENT_FRAMES, MAX_SEGMENT_DURATION = 24, Fraction(10)  # frames; seconds of video
 EARLY_CUT_FRACTION = Fraction(3, 4)  # of a segment's length, after which a shot boundary ends it
-_DEFAULT_FRAME_RATE = Fraction(25)
+_UNLIMITED_FRAMES = 2**31  # of a segment, if checkpoints are disabled
 
 
 class CheckpointSource(Protocol):
@@ -68,19 +71,66 @@ class CheckpointSource(Protocol):
         ...
 
 
-class SegmentWriter(Protocol):
-    """A context manager that writes the frames of one segment; ``segment`` is set once it has been left."""
+class SegmentSink(Protocol):
+    """Writes the segments of an output, and the target from them.
+
+    Attributes:
+        workdir: of the output, with all segments.
+    """
 
     @property
-    def segment(self) -> SegmentFile | None: ...
+    def workdir(self) -> WorkDir: ...
 
-    def write(self, frame: Frame) -> None: ...
+    def new_writer(self, segments: Sequence[SegmentFile], first_frame: int) -> VideoEncoder | ImageWriter:
+        """Return a writer of the segment from ``first_frame`` on; ``segments`` are committed already."""
+        ...
 
-    def __enter__(self) -> Self: ...
+    def concatenate(self, segments: Sequence[SegmentFile]) -> tuple[str, ...]:
+        """Write the target from all segments; return warnings about the source's other streams.
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+        Raises:
+            OutputError: the target cannot be written, or a segment has been changed.
+        """
+        ...
+
+    def is_intact(self, segments: Sequence[SegmentFile]) -> bool:
+        """Whether segments whose files exist can be resumed after."""
+        ...
+
+    def discard_uncommitted(self, segments: Sequence[SegmentFile]) -> None:
+        """Remove what other than these segments have left outside of the workdir."""
+        ...
+
+
+class VideoSink:
+    """Writes segments of a video, see :class:`SegmentSink`."""
+
+    def __init__(self, plan: OutputPlan, source: Source, ffmpeg: Ffmpeg) -> None:
+        self.workdir = WorkDir(plan.target)
+        self._plan, self._source, self._ffmpeg = plan, source, ffmpeg
+        self._first_file: Path | None = None
+
+    def new_writer(self, segments: Sequence[SegmentFile], first_frame: int) -> VideoEncoder:
+        file = self.workdir.path / f"{first_frame:08}-{time.time_ns():x}.mov"
+        reference = self.workdir.path / segments[0].name if segments else self._first_file
+        self._first_file = reference or file
+        destination = SegmentDestination(
+            self._plan, self._source, file, first_frame=first_frame, reference=reference
+        )
+        return VideoEncoder(self._plan, self._source, destination, ffmpeg=self._ffmpeg)
+
+    def concatenate(self, segments: Sequence[SegmentFile]) -> tuple[str, ...]:
+        folder = self.workdir.path
+        destination = Destination(self._plan, self._source, folder / f"output{self._plan.target.suffix}")
+        with SegmentConcatenator(folder, segments, destination, ffmpeg=self._ffmpeg) as concatenator:
+            concatenator.write_packets()
+        return tuple(concatenator.warnings)
+
+    def is_intact(self, segments: Sequence[SegmentFile]) -> bool:
+        return True
+
+    def discard_uncommitted(self, segments: Sequence[SegmentFile]) -> None:
+        pass
 
 
 def frames_per_segment(job: Job, *, on_gpu: bool = False) -> int:
@@ -92,10 +142,12 @@ def frames_per_segment(job: Job, *, on_gpu: bool = False) -> int:
         job: its network's multiply-adds and the size of its frames count.
         on_gpu: assume the speed of a GPU.
     """
+    if not job.segmented:
+        return _UNLIMITED_FRAMES
     if isinstance(job.options.segment, int):
         return job.options.segment
     video = job.source.video
-    max_frames = int(MAX_SEGMENT_DURATION * (video.frame_rate or _DEFAULT_FRAME_RATE))
+    max_frames = int(MAX_SEGMENT_DURATION * (video.frame_rate or DEFAULT_FRAME_RATE))
     macs_per_frame = multiply_adds(job.passes) * video.width * video.height
     macs_per_second = ASSUMED_GPU_MACS_PER_SECOND if on_gpu else ASSUMED_CPU_MACS_PER_SECOND
     frames = SECONDS_PER_SEGMENT * macs_per_second / macs_per_frame if macs_per_frame else max_frames
@@ -103,13 +155,14 @@ def frames_per_segment(job: Job, *, on_gpu: bool = False) -> int:
 
 
 class SegmentedOutput:
-    """A video written in segments, see :class:`~vsrcli.pipeline.outputs.Output`.
+    """An output written in segments, see :class:`~vsrcli.pipeline.outputs.Output`.
 
     Leaving it by an exception keeps the committed segments in the workdir, a hidden folder next to the
     target.
 
     Args:
         job: what to write.
+        sink: makes the segments and joins them.
         reporter: receives a notice whether and where an earlier run is resumed, or why it is not.
 
     Raises:
@@ -118,19 +171,20 @@ class SegmentedOutput:
         InputError: the source has changed during the run.
     """
 
-    def __init__(self, job: Job, reporter: Reporter) -> None:
-        self.frame_count = self.saved_count = self.resumed_count = 0
+    def __init__(self, job: Job, sink: SegmentSink, reporter: Reporter) -> None:
+        self.frame_count = self.resumed_count = 0
         self.state: State | None = None
-        self._job = job
-        self._on_notice = reporter.notice
-        self._workdir = WorkDir(job.plan.target)
+        self._job, self._sink, self._on_notice = job, sink, reporter.notice
+        self._workdir = sink.workdir
         self._journal = Journal(tiles=job.tiles)
-        self._writer: SegmentWriter | None = None
-        self._segment_file: Path | None = None  # of the open segment, and its name until it is closed
-        self._part_file: Path | None = None
+        self._writer: VideoEncoder | ImageWriter | None = None  # of the open segment
         self._pending: PendingSegment | None = None
         self._upscaler: Upscaler | None = None
         self._stream_warnings: tuple[str, ...] = ()
+
+    @property
+    def saved_count(self) -> int:
+        return self._journal.frame_count
 
     @property
     def tiles(self) -> tuple[TilePlan, ...]:
@@ -164,18 +218,19 @@ class SegmentedOutput:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         try:
             if self._writer is not None:
-                self._writer.__exit__(kind or RuntimeError, error, trace)
+                self._writer.abort()
             with contextlib.suppress(VsrError):  # there is an error already
-                self._commit_closed_segment()
+                self._commit_pending()
         finally:
             if isinstance(error, VsrError):
-                error.saved_frames = self._committed_frames()
+                error.saved_frames = self.saved_count
             self._release_workdir()
+
+    def guard_input(self, frames: Iterable[Frame]) -> Iterable[Frame]:
+        return frames
 
     def set_engine(self, upscaler: Upscaler) -> None:
         engine, earlier = upscaler.engine, self._journal.engine
@@ -189,110 +244,55 @@ class SegmentedOutput:
 
     def write(self, frame: Frame) -> None:
         if self._writer is None:
-            self._writer = self._new_segment_writer().__enter__()
+            self._writer = self._sink.new_writer(self._journal.segments, self.frame_count)
+            self._writer.start()
         self._writer.write(frame)
         self.frame_count += 1
-        self._commit_closed_segment(wait=False)
+        self._commit_pending(wait=False)
 
     def checkpoint_if_due(self, shots: CheckpointSource, raise_if_damaged: Callable[[], None]) -> None:
-        length, written = self._journal.segment_frames, self.frame_count - self._segment_start
-        if written >= length or (shots.at_shot_boundary and written >= EARLY_CUT_FRACTION * length):
-            self._commit_closed_segment()
-            state_file = f"state-{len(self._journal.segments) + 1}.npz"
-            if self._closes_in_background:
-                raise_if_damaged()
-                save_state(self._workdir, state_file, shots.state())
-                self._start_closing(in_background=True, state_file=state_file, shot_count=shots.count)
-            else:  # saving the state may need the encoder's memory
-                assert self._writer is not None
-                self._writer.__exit__(None, None, None)
-                raise_if_damaged()
-                save_state(self._workdir, state_file, shots.state())
-                self._start_closing(state_file=state_file, shot_count=shots.count)
-                self._commit_closed_segment()
+        length = self._journal.segment_frames
+        written = self.frame_count - (self._pending.frame_count if self._pending else self.saved_count)
+        if written < length and not (shots.at_shot_boundary and written >= EARLY_CUT_FRACTION * length):
+            return
+        self._commit_pending()
+        writer, in_background = self._writer, self._job.can_close_in_background(self._current_tiles)
+        assert writer is not None
+        if not in_background:  # saving the state may need the encoder's memory
+            writer.finish()
+        raise_if_damaged()
+        state_file = f"state-{len(self._journal.segments) + 1}.npz"
+        save_state(self._workdir, state_file, shots.state())
+        update = JournalUpdate(self._current_tiles, shots.count, state_file)
+        self._pending = PendingSegment(writer, self.frame_count, update, in_background=in_background)
+        self._writer = None
+        if not in_background:
+            self._commit_pending()
 
     def end_of_frames(self, shots: CheckpointSource, warnings: tuple[str, ...]) -> None:
-        self._commit_closed_segment()
-        changes: dict[str, Any] = {
-            "state_file": None, "shot_count": shots.count, "warnings": warnings, "complete": True,
-        }  # fmt: skip
+        self._commit_pending()
+        segment = None
         if self._writer is not None:
-            self._writer.__exit__(None, None, None)
-            self._start_closing(**changes)
-            self._commit_closed_segment()
-        else:
-            self._save_journal(self._journal, self.frame_count, {**changes, **self._current_tiles()})
+            self._writer.finish()
+            segment, self._writer = self._writer.segment, None
+        self._commit(JournalUpdate(self._current_tiles, shots.count, None, warnings, complete=True), segment)
 
     def finalize(self) -> None:
-        job = self._job
         if changed := changed_keys(self._journal.fingerprint, self._current_fingerprint()):
             raise InputError(
-                f"{job.source.path}: {_join_names(changed)} changed while it was upscaled; "
+                f"{self._job.source.path}: {_join_names(changed)} changed while it was upscaled; "
                 "put the old file back, or run the command again to begin anew"
             )
-        self._stream_warnings = self._concatenate()
+        self._stream_warnings = self._sink.concatenate(self._journal.segments)
         self._workdir.remove()
 
     @property
-    def _segment_start(self) -> int:
-        """Frames in all segments before the open one."""
-        return self._pending.frame_count if self._pending else self.saved_count
+    def _current_tiles(self) -> tuple[TilePlan, ...]:
+        """Tile plans that the upscaler's state depends on."""
+        return self._upscaler.tiles if self._upscaler else self.tiles
 
-    @property
-    def _closes_in_background(self) -> bool:
-        """Whether a segment is closed while the next one is computed."""
-        return self._job.can_close_in_background(self._upscaler.tiles if self._upscaler else self.tiles)
-
-    def _new_segment_writer(self) -> SegmentWriter:
-        job, finished = self._job, self._journal.segments
-        first = self._workdir.path / finished[0].name if finished else self._pending and self._pending.file
-        number = len(finished) + (self._pending is not None)
-        self._segment_file = self._workdir.path / f"{number:06}-{time.time_ns():x}.mov"
-        writer = SegmentEncoder(
-            job.plan,
-            job.source,
-            self._segment_file,
-            first_frame=self.frame_count,
-            reference=first,
-            ffmpeg=job.ffmpeg,
-        )
-        self._part_file = writer.part_file
-        return writer
-
-    def _concatenate(self) -> tuple[str, ...]:
-        """Write the target from the committed segments; return warnings about the source's other streams."""
-        job = self._job
-        concatenator = SegmentConcatenator(
-            job.plan, job.source, self._workdir.path, self._journal.segments, ffmpeg=job.ffmpeg
-        )
-        with concatenator:
-            concatenator.write_packets()
-        return tuple(concatenator.warnings)
-
-    def _is_intact(self, earlier: Journal) -> bool:
-        """Whether all files of an earlier run's journal are there."""
-        return earlier.is_intact(self._workdir.path)
-
-    def _set_segment_frames(self, frame_count: int) -> None:
-        """Set the length of segments."""
-        self._journal = replace(self._journal, segment_frames=frame_count)
-
-    def _start_closing(self, *, in_background: bool = False, **changes: Any) -> None:
-        """Make the open segment the pending one, and close it in the background unless it is closed already.
-
-        Args:
-            in_background: close it in a thread.
-            **changes: fields of the journal, once the segment is committed.
-        """
-        writer, changes = self._writer, {**changes, **self._current_tiles()}
-        assert writer is not None
-        self._pending = PendingSegment(
-            writer, self._segment_file, self.frame_count, changes, in_background=in_background
-        )
-        self._writer = self._part_file = None
-
-    def _commit_closed_segment(self, *, wait: bool = True) -> None:
-        """Add the pending segment to the journal if it is closed. Can be called again after an interruption.
+    def _commit_pending(self, *, wait: bool = True) -> None:
+        """Commit the pending segment if it is closed. Can be called again after an interruption.
 
         Args:
             wait: wait for a segment that is still being closed.
@@ -309,20 +309,14 @@ class SegmentedOutput:
             self._pending = None
             raise
         if segment is not None:
-            journal = replace(self._journal, segments=(*self._journal.segments, segment))
-            self._save_journal(journal, pending.frame_count, pending.journal_changes)
+            self._commit(pending.update, segment)
 
-    def _current_tiles(self) -> dict[str, tuple[TilePlan, ...]]:
-        """Return the tile plans that the state depends on, as a change of the journal."""
-        return {"tiles": self._upscaler.tiles} if self._upscaler else {}
-
-    def _save_journal(self, journal: Journal, frame_count: int, changes: Mapping[str, Any]) -> None:
-        """Write the journal, which commits its segments, and remove files that it does not refer to."""
-        journal = replace(journal, **changes)
+    def _commit(self, update: JournalUpdate, segment: SegmentFile | None) -> None:
+        """Write the journal, which commits the segment, and remove files that it does not refer to."""
+        journal = self._journal.updated(update, segment)
         self._workdir.write(JOURNAL_NAME, lambda file: file.write(journal.dumps()))
-        self._journal, self.saved_count, self._pending = journal, frame_count, None
-        part = [self._part_file.name] if self._part_file else []
-        self._workdir.remove_except([*journal.referenced_files, *part])
+        self._journal, self._pending = journal, None
+        self._workdir.remove_except(journal.referenced_files)
 
     def _current_fingerprint(self) -> dict[str, str]:
         try:
@@ -335,15 +329,16 @@ class SegmentedOutput:
         """Resume an earlier run, or send a notice with the reason why not."""
         changed = changed_keys(earlier.fingerprint, self._journal.fingerprint)
         state = load_state(self._workdir.path / earlier.state_file) if earlier.state_file else None
+        is_intact = earlier.is_intact(self._workdir.path) and self._sink.is_intact(earlier.segments)
         if not self._job.options.resume:
             reason = "as requested"
         elif changed:
             reason = f"{_join_names(changed)} changed"
-        elif not self._is_intact(earlier) or (earlier.state_file and state is None):
+        elif not is_intact or (earlier.state_file and state is None):
             reason = "some of their files are missing or damaged"
         else:
             self._journal, self.state = earlier, state
-            self.frame_count = self.saved_count = self.resumed_count = earlier.frame_count
+            self.frame_count = self.resumed_count = earlier.frame_count
             expected = self._job.expected_frames
             of_total = f" of {expected:,}" if expected else ""
             self._on_notice(f"resuming at frame {self.resumed_count:,}{of_total}")
@@ -352,15 +347,9 @@ class SegmentedOutput:
             f"starting afresh instead of going on from {earlier.frame_count:,} finished frames: {reason}"
         )
 
-    def _committed_frames(self) -> int:
-        """Return the frames in the journal on disk.
-
-        ``saved_count`` may lack a segment: an interruption may come between the journal and the counting.
-        """
-        journal = read_journal(self._workdir.path)
-        return journal.frame_count if journal and journal.fingerprint == self._journal.fingerprint else 0
-
     def _release_workdir(self) -> None:
+        journal = read_journal(self._workdir.path)
+        self._sink.discard_uncommitted(journal.segments if journal else ())
         if not (self._workdir.path / JOURNAL_NAME).exists():  # no run has committed anything
             self._workdir.remove()
         self._workdir.close()
@@ -370,37 +359,31 @@ class PendingSegment:
     """A segment that has all its frames and is not in the journal yet.
 
     Args:
-        writer: of the segment; if ``in_background``, still open: it is left in a thread.
-        file: path of the closed segment.
+        writer: of the segment.
         frame_count: frames of the output up to the end of the segment.
-        journal_changes: fields of the journal, once the segment is committed.
-        in_background: close the segment in a thread; otherwise ``writer`` has been left already.
+        update: of the journal, once the segment is committed.
+        in_background: finish the segment in a thread; otherwise ``writer`` has finished it already.
 
     Attributes:
-        file, frame_count, journal_changes: as passed.
+        frame_count, update: as passed.
     """
 
     def __init__(
         self,
-        writer: SegmentWriter,
-        file: Path | None,
+        writer: VideoEncoder | ImageWriter,
         frame_count: int,
-        journal_changes: dict[str, Any],
+        update: JournalUpdate,
         *,
         in_background: bool,
     ) -> None:
-        self.file, self.frame_count, self.journal_changes = file, frame_count, journal_changes
-        self._writer = writer
-        close = partial(writer.__exit__, None, None, None)
-        self._task = BackgroundTask(close, "closing") if in_background else None
+        self.frame_count, self.update, self._writer = frame_count, update, writer
+        self._task = BackgroundTask(writer.finish, "closing") if in_background else None
 
     def result(self, *, wait: bool) -> SegmentFile | None:
-        """Return the closed segment, or None if it is still being closed and ``wait`` is false.
-
-        Can be called again after an interruption.
+        """Return the finished segment, or None if it is not finished yet and ``wait`` is false.
 
         Raises:
-            VsrError: it could not be closed.
+            VsrError: it could not be finished.
         """
         if self._task is not None:
             if not self._task.join(timeout=None if wait else 0):

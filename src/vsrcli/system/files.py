@@ -218,11 +218,11 @@ class WorkDir:
             ) from error
 
     def remove_except(self, names: Iterable[str]) -> None:
-        """Remove all files but these and the lock."""
+        """Remove all files but these, the lock, and temporary ones of this process."""
         keep = {*names, _LOCK_NAME}
         with contextlib.suppress(OSError):
             for path in self.path.iterdir():
-                if path.name not in keep:
+                if path.name not in keep and path not in _temporary_paths:
                     path.unlink(missing_ok=True)
 
     def remove(self) -> None:
