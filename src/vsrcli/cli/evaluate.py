@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 from collections.abc import Sequence
@@ -165,11 +166,16 @@ def evaluate(
     from dataclasses import replace
 
     from vsrcli.cli.evaluate_report import ComparisonStrips, EvaluationBar, print_comparison
+    from vsrcli.evaluate.clips import find_clips, find_pairs
     from vsrcli.evaluate.comparison import compare_models
-    from vsrcli.evaluate.tables import notes
+    from vsrcli.evaluate.models import resolve_models
+    from vsrcli.evaluate.tables import evaluation_document, notes
+
+    @functools.cache
+    def warn(text: str) -> None:  # each text once
+        click.echo(f"warning: {text}", err=True)
 
     # options
-    warn = _Warnings()
     degradation = _resolve_degradation(degrade, protocol)
     values |= {"truth": truth, "card": card, "crfs": crfs}
     _drop_inapplicable(degradation, models, values)
@@ -178,14 +184,17 @@ def evaluate(
         check_target(path)
 
     # models, protocols and clips
-    evaluated = _resolve_models(models, values["scale"], degradation, values["phase"], warn)
+    evaluated = resolve_models(models, values["scale"], degradation, values["phase"])
+    for model in evaluated:
+        if model.phase_warning:
+            warn(model.phase_warning)
     if card:
         check_cards(evaluated, degradation)
     base_protocol = evaluated[0].protocol
     protocols = [
         replace(base_protocol, crf=None if isinstance(crf, str) else crf) for crf in dict.fromkeys(crfs)
     ]
-    clip_files = _find_clips(clips, degradation, truth, warn)
+    clip_files = find_pairs(clips, truth, warn) if degradation == "none" else find_clips(clips, warn)
 
     # measurement
     engine = {key: values[key] for key in ("device", "precision", "engine")}
@@ -221,8 +230,6 @@ def evaluate(
         reports = [report.as_dict() for comparison in comparisons for report in comparison.evaluations]
         write(json_file, json.dumps(reports, indent=2) + "\n")
     if markdown_file:
-        from vsrcli.evaluate.tables import evaluation_document
-
         typed = click.get_current_context().meta.get(ARGUMENTS, ())
         text = evaluation_document(comparisons, shlex.join(["vsr", *typed]) if typed else "")
         if to_stdout:
@@ -235,14 +242,7 @@ def evaluate(
 
 
 def check_target(path: Path | None) -> None:
-    """Raise an error before hours of work if scores cannot be written to a file.
-
-    Args:
-        path: of the file; None or ``-``: nothing is checked.
-
-    Raises:
-        OutputError: it is a folder, or its folder does not exist.
-    """
+    """Raise ``OutputError`` before hours of work if scores cannot be written to a file; None, ``-``: pass."""
     if path is None or path == Path("-"):
         return
     if path.is_dir() or not path.resolve().parent.is_dir():
@@ -251,11 +251,7 @@ def check_target(path: Path | None) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write scores to a file.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
+    """Write scores to a file; raise ``OutputError`` if it cannot be written."""
     try:
         atomic_write(path, lambda file: file.write(text.encode()))
     except OSError as error:
@@ -263,11 +259,7 @@ def write(path: Path, text: str) -> None:
 
 
 def check_cards(models: Sequence[EvaluatedModel], degradation: str | None) -> None:
-    """Check that scores can be written to the models' cards.
-
-    Raises:
-        UsageError: a model has no weights, or the degradation is unknown.
-    """
+    """Raise ``UsageError`` if a model has no card for scores, or the degradation is unknown."""
     if degradation == "none":
         raise UsageError("--card says how low resolution was made, --degrade none does not: leave one out")
     for model in models:
@@ -278,11 +270,7 @@ def check_cards(models: Sequence[EvaluatedModel], degradation: str | None) -> No
 
 
 def write_card(model: EvaluatedModel, reports: list[Evaluation]) -> None:
-    """Write the mean scores of a model into the card of its weights.
-
-    Raises:
-        OutputError: the card cannot be written.
-    """
+    """Write the mean scores of a model into the card of its weights; raise ``OutputError`` if it cannot."""
     weights = model.choice.weights
     assert weights is not None
     content = {**weights.card, "measured": card_scores(reports)}
@@ -317,33 +305,3 @@ def _drop_inapplicable(degradation: str | None, models: Sequence[str], values: d
         values["card"] = False
     if any(model.endswith(SUFFIX) for model in models) and not from_command_line(context, "scale"):
         values["scale"] = None  # weight files have their own
-
-
-def _resolve_models(
-    models: Sequence[str], scale: int | None, degradation: str | None, phase: Any, warn: _Warnings
-) -> list[EvaluatedModel]:
-    from vsrcli.evaluate.models import resolve_models
-
-    evaluated = resolve_models(models, scale, degradation, phase)
-    for model in evaluated:
-        if model.phase_warning:
-            warn(model.phase_warning)
-    return evaluated
-
-
-def _find_clips(clips: Sequence[Path], degradation: str | None, truth: Path | None, warn: _Warnings) -> Any:
-    from vsrcli.evaluate.clips import find_clips, find_pairs
-
-    return find_pairs(clips, truth, warn) if degradation == "none" else find_clips(clips, warn)
-
-
-class _Warnings:
-    """Prints warnings on stderr, each once."""
-
-    def __init__(self) -> None:
-        self._printed: set[str] = set()
-
-    def __call__(self, text: str) -> None:
-        if text not in self._printed:
-            click.echo(f"warning: {text}", err=True)
-        self._printed.add(text)

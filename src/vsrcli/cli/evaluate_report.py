@@ -20,38 +20,31 @@ _WIDE = 112  # columns from which on headings are spelled out
 
 def print_comparison(comparison: ModelComparison) -> None:
     """Print the tables of one protocol on stdout, as wide as the terminal."""
-    from vsrcli.evaluate.tables import (
-        clip_table,
-        engine_lines,
-        footnotes,
-        method_table,
-        model_headings,
-        psnr_table,
-    )
+    from vsrcli.evaluate import tables
 
     reports, label = comparison.evaluations, comparison.protocol.label
     width = _table_width()
     wide = width >= _WIDE
     if len(reports) == 1:
         click.echo(f"{reports[0].engine}: {label}")
-        _print_table(clip_table(reports[0], short=not wide))
-        click.echo("\n".join(footnotes(reports[0])))
+        _print_table(tables.clip_table(reports[0], short=not wide))
+        click.echo("\n".join(tables.footnotes(reports[0])))
     else:
         clips = reports[0].clips
         click.echo(
             f"{label}: {len(reports)} models, {len(clips)} clips, {sum(clip.frames for clip in clips)} frames"
         )
-        _print_table(method_table(comparison, worst_clip=wide))
+        _print_table(tables.method_table(comparison, worst_clip=wide))
         if not wide:
             for report in reports:
                 click.echo(f"Worst clip of {report.model}: {report.worst.name}, {report.worst.gain:+.2f} dB.")
-        click.echo("\n".join(engine_lines(comparison)))
+        click.echo("\n".join(tables.engine_lines(comparison)))
         click.echo("\nPSNR-Y of each clip, dB:")
-        headings = model_headings([report.model for report in reports])
+        headings = tables.model_headings([report.model for report in reports])
         longest_word = max(len(word) for heading in headings for word in heading.split())
         models_per_table = max((width - 36) // (max(longest_word, 6) + 2), 1)
         for first in range(0, len(reports), models_per_table):
-            _print_table(psnr_table(comparison, slice(first, first + models_per_table)))
+            _print_table(tables.psnr_table(comparison, slice(first, first + models_per_table)))
     click.echo(f"Protocol: {comparison.protocol.summary}.\n")
 
 
@@ -102,15 +95,8 @@ class ComparisonStrips:
         self._spooled: dict[str, list[tuple[str, int]]] = {}  # models and indices in the spool, by file name
 
     def add(self, model: EvaluatedModel, *, label: str, result: ClipResult, frames: StillFrames) -> None:
-        """Write the image of a clip, or write it again with a panel for this model.
-
-        Args:
-            model: the model that upscaled the clip.
-            label: of the protocol.
-            result: scores of the clip.
-            frames: a frame of the clip, from each method.
-        """
-        from vsrcli.evaluate.crops import comparison_panels, comparison_strip, most_detailed_crop, save_image
+        """Write the image of a clip, or again with a panel for this model; ``label`` is the protocol's."""
+        from vsrcli.evaluate import crops
 
         if self._folder is None:
             return
@@ -122,8 +108,9 @@ class ComparisonStrips:
             others = [(other, self._spool[index]["still"]) for other, index in spooled]
             self._spool.add({"still": frames.model})
             spooled.append((title, len(self._spool) - 1))
-        panels = comparison_panels(frames, title, with_low_resolution=True, other_models=others)  # type: ignore[arg-type]
-        save_image(self._folder / f"{name}.png", comparison_strip(panels, most_detailed_crop(frames.truth)))
+        panels = crops.comparison_panels(frames, title, with_low_resolution=True, other_models=others)  # type: ignore[arg-type]
+        strip = crops.comparison_strip(panels, crops.most_detailed_crop(frames.truth))
+        crops.save_image(self._folder / f"{name}.png", strip)
 
 
 class EvaluationBar:
@@ -154,14 +141,13 @@ class EvaluationBar:
         """Count one clip as done."""
         self._bar.advance(self._bar.task_ids[0])
 
-    def end(self) -> None:
+    def end(self, *exception: object) -> None:
         """Remove the bar, if there is one."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
+    __exit__ = end
+
     def __enter__(self) -> EvaluationBar:
         return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.end()

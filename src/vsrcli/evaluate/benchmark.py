@@ -20,7 +20,15 @@ import numpy as np
 from vsrcli.errors import EngineError
 from vsrcli.evaluate.metrics import PSNR_CAP, ClipScorer, psnr_y
 from vsrcli.evaluate.protocol import Clip
-from vsrcli.evaluate.results import CROP, SKIP_ENDS, WARMUP_FRAMES, ClipResult, Cost, Quality
+from vsrcli.evaluate.results import (
+    CROP,
+    INTERPOLATIONS,
+    SKIP_ENDS,
+    WARMUP_FRAMES,
+    ClipResult,
+    Cost,
+    Quality,
+)
 from vsrcli.frames.resample import Phase
 from vsrcli.frames.tiling import TilePlan, plan_tiles
 from vsrcli.inference.engine import ResampleEngine
@@ -87,7 +95,7 @@ def measure_model(
 def interpolation_baselines(clip: Clip) -> dict[str, MethodScore]:
     """Score bicubic and Lanczos interpolation, by name, on the pixel grid of the clip's protocol."""
     phase, scale = clip.protocol.phase, clip.protocol.scale
-    return {name: score_method(ResampleEngine(name, scale, phase), clip) for name in ("bicubic", "lanczos")}
+    return {name: score_method(ResampleEngine(name, scale, phase), clip) for name in INTERPOLATIONS}
 
 
 def score_method(engine: Engine, clip: Clip, bytes_per_pixel: int = 0) -> MethodScore:

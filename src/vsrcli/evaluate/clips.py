@@ -6,10 +6,10 @@ A clip is a video, or a folder of images such as ``calendar/Frame 001.png``. Pai
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import av
 import imageio.v3 as imageio
@@ -17,6 +17,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from vsrcli.errors import DataError
+from vsrcli.system.signals import raise_if_cancelled
 from vsrcli.system.text import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, natural_key
 
 MIN_FRAMES = 5  # two are left out at each end, which leaves one to score
@@ -59,10 +60,7 @@ def find_clips(paths: Sequence[Path], on_notice: Callable[[str], None] = lambda 
     Raises:
         DataError: a path does not exist, a folder has no clip, or one with too few images.
     """
-    clips = [clip for path in paths for clip in clips_at(path, on_notice)]
-    unique = list({path.resolve(): path for path in clips}.values())
-    names = distinct_names(unique, [clip_name(path) for path in unique])
-    return [ClipFile(path, name) for path, name in zip(unique, names, strict=True)]
+    return _unique_clips([(clip, None, clip) for path in paths for clip in clips_at(path, on_notice)])
 
 
 def find_pairs(
@@ -82,14 +80,9 @@ def find_pairs(
     Raises:
         DataError: there are no pairs, or a clip without a counterpart.
     """
-    if truth is None:
-        pairs = [pair for path in paths for pair in _paired_folders(path, on_notice)]
-    else:
-        pairs = _paired_with_truth(paths, truth, on_notice)
-    unique = list({low.resolve(): (low, high, named) for low, high, named in pairs}.values())
-    named_paths = [named for _, _, named in unique]
-    names = distinct_names(named_paths, [clip_name(path) for path in named_paths])
-    return [ClipFile(low, name, high) for (low, high, _), name in zip(unique, names, strict=True)]
+    if truth is not None:
+        return _unique_clips(_paired_with_truth(paths, truth, on_notice))
+    return _unique_clips([pair for path in paths for pair in _paired_folders(path, on_notice)])
 
 
 def read_frames(
@@ -109,6 +102,43 @@ def read_frames(
         DataError: the clip is no video, damaged, larger than ``MAX_CLIP_BYTES``, or changes its size.
     """
     return _read_image_folder(path, max_frames, on_notice) if path.is_dir() else _read_video(path, max_frames)
+
+
+def decode_video(path: Path, remedy: str) -> Iterator[np.ndarray]:
+    """Yield the frames of a video, uint8 R'G'B' (H, W, 3).
+
+    Raises:
+        DataError: there is no frame, or it cannot be decoded; the message ends with ``remedy``.
+    """
+    frame = None
+    try:
+        with av.open(str(path)) as container:
+            for frame in container.decode(video=0) if container.streams.video else ():
+                yield frame.to_ndarray(format="rgb24")
+    except (FFmpegError, OSError) as error:
+        raise DataError(f"cannot decode {str(path)!r}: {error}; {remedy}") from error
+    if frame is None:
+        raise DataError(f"no frame in {str(path)!r}; {remedy}")
+
+
+def read_image(path: Path, remedy: str) -> tuple[np.ndarray, bool]:
+    """Decode an image.
+
+    Returns:
+        uint8 R'G'B' (H, W, 3), and whether it was rounded from more bits: 65535 becomes 255.
+
+    Raises:
+        DataError: it cannot be decoded; the message ends with ``remedy``.
+    """
+    try:
+        content = path.read_bytes()  # ffmpeg could take the name for a pattern
+        if path.suffix.lower() not in _HIGH_BIT_DEPTH_EXTENSIONS or _bit_depth(content) <= 8:
+            return imageio.imread(content, plugin="pillow", index=0, mode="RGB"), False
+        image = imageio.imread(content, plugin="pyav", index=0, format="rgb48le")  # Pillow would truncate
+    except (FFmpegError, OSError, ValueError, SyntaxError, IndexError) as error:  # Pillow raises any of them
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"cannot read {str(path)!r}: {reason}; {remedy}") from error
+    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8), True
 
 
 def clips_at(path: Path, on_notice: Callable[[str], None] = lambda text: None) -> list[Path]:
@@ -155,6 +185,14 @@ def distinct_names(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
         result = [longer[i] if name in ambiguous else name for i, name in enumerate(result)]
         folders += 1
     return result
+
+
+def _unique_clips(found: Sequence[tuple[Path, Path | None, Path]]) -> list[ClipFile]:
+    """Return clips, each once; ``found`` holds each one's path, its truth, and the path that names it."""
+    unique = list({clip.resolve(): (clip, truth, named) for clip, truth, named in found}.values())
+    paths = [named for _, _, named in unique]
+    names = distinct_names(paths, [clip_name(path) for path in paths])
+    return [ClipFile(clip, name, truth) for (clip, truth, _), name in zip(unique, names, strict=True)]
 
 
 def _walk_clips(folder: Path, visited: set[Path], on_notice: Callable[[str], None]) -> Iterator[Path]:
@@ -280,23 +318,14 @@ def _clip_key(root: Path, clip: Path) -> str:
 def _read_video(path: Path, max_frames: int | None) -> np.ndarray:
     frames: list[np.ndarray] = []
     size = 0
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise DataError(f"no video in {str(path)!r}; leave it out or replace it")
-            for frame in container.decode(video=0):
-                frames.append(frame.to_ndarray(format="rgb24"))
-                size += frames[-1].nbytes
-                if len(frames) == max_frames:
-                    break
-                if size > MAX_CLIP_BYTES:
-                    raise _too_large_error(path)
-                if frames[-1].shape != frames[0].shape:
-                    raise DataError(f"the frames of {str(path)!r} change their size: use clips of one size")
-    except (FFmpegError, OSError) as error:
-        raise DataError(f"cannot decode {str(path)!r}: {error}; leave it out or replace it") from error
-    if not frames:
-        raise DataError(f"no frame in {str(path)!r}; leave it out or replace it")
+    for frame in itertools.islice(decode_video(path, "leave it out or replace it"), max_frames):
+        raise_if_cancelled()
+        frames.append(frame)
+        size += frame.nbytes
+        if size > MAX_CLIP_BYTES and len(frames) != max_frames:
+            raise _too_large_error(path)
+        if frame.shape != frames[0].shape:
+            raise DataError(f"the frames of {str(path)!r} change their size: use clips of one size")
     return np.stack(frames)
 
 
@@ -304,13 +333,13 @@ def _read_image_folder(folder: Path, max_frames: int | None, on_notice: Callable
     files = image_files(folder)[:max_frames]
     if not files:
         raise DataError(f"no image in {str(folder)!r}; leave it out or fill it")
-    clip: np.ndarray[Any, Any] | None = None
+    clip = np.empty(0, np.uint8)
     rounded_count = 0
     for index, file in enumerate(files):
-        image = _read_image(file)
-        if image.dtype != np.uint8:
-            image, rounded_count = _round_to_8_bits(image), rounded_count + 1
-        if clip is None:
+        raise_if_cancelled()
+        image, is_rounded = read_image(file, "replace it")
+        rounded_count += is_rounded
+        if not index:
             if image.nbytes * len(files) > MAX_CLIP_BYTES:
                 raise _too_large_error(folder)
             clip = np.empty((len(files), *image.shape), np.uint8)
@@ -321,35 +350,15 @@ def _read_image_folder(folder: Path, max_frames: int | None, on_notice: Callable
                 "frames of a clip one size"
             )
         clip[index] = image
-    assert clip is not None
     if rounded_count:
         on_notice(f"{str(folder)!r}: {rounded_count} images of 16 bits are rounded to 8")
     return clip
-
-
-def _read_image(path: Path) -> np.ndarray:
-    """Decode an image to R'G'B' (H, W, 3), uint8 or, for more than 8 bits, uint16."""
-    try:
-        content = path.read_bytes()  # ffmpeg could take the name for a pattern
-        if (
-            path.suffix.lower() in _HIGH_BIT_DEPTH_EXTENSIONS and _bit_depth(content) > 8
-        ):  # Pillow would truncate, not round
-            return imageio.imread(content, plugin="pyav", index=0, format="rgb48le")
-        return imageio.imread(content, plugin="pillow", index=0, mode="RGB")
-    except (FFmpegError, OSError, ValueError, SyntaxError, IndexError) as error:  # Pillow raises any of them
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"cannot read {str(path)!r}: {reason}; replace it") from error
 
 
 def _bit_depth(content: bytes) -> int:
     """Return the largest bit depth of an image's channels; 0 if ffmpeg does not recognize the image."""
     stored = imageio.immeta(content, plugin="pyav")["video_format"]
     return max(part.bits for part in av.VideoFormat(stored).components) if stored else 0
-
-
-def _round_to_8_bits(image: np.ndarray) -> np.ndarray:
-    """Round codes of 16 bits to 8, so that 65535 becomes 255."""
-    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _too_large_error(path: Path) -> DataError:

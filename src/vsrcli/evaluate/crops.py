@@ -86,25 +86,25 @@ def comparison_strip(
 
     Raises:
         UsageError: the crop is not inside the images, or the factor is below 1.
-        ValueError: there is no panel, or a size is not a whole fraction of the largest.
+        ValueError: a size is not a whole fraction of the largest.
     """
     if enlargement < 1:
         raise UsageError(f"cannot enlarge by {enlargement}: use 1 or more")
     max_height = max(image.shape[0] for _, image in panels)
-    crops = [
-        (label, _enlarge(crop.extract(_repeat_to_height(image, max_height)), enlargement))
-        for label, image in panels
-    ]
-    height, width = crops[0][1].shape[:2]
+    height, width = enlargement * crop.height, enlargement * crop.width
     size = max(11, min(20, width // 14))
     label_height = size * 2
     font = ImageFont.load_default(size=size)
-    strip = Image.new("RGB", (len(crops) * (width + GAP) + GAP, label_height + height + GAP), BACKGROUND)
+    strip = Image.new("RGB", (len(panels) * (width + GAP) + GAP, label_height + height + GAP), BACKGROUND)
     draw = ImageDraw.Draw(strip)
-    for index, (label, image) in enumerate(crops):
+    for index, (label, image) in enumerate(panels):
+        factor, remainder = divmod(max_height, image.shape[0])
+        if remainder:
+            raise ValueError(f"an image of {image.shape[0]} rows is no whole fraction of {max_height}")
         left = GAP + index * (width + GAP)
         draw.text((left + width / 2, label_height / 2), label, fill=FOREGROUND, font=font, anchor="mm")
-        strip.paste(Image.fromarray(image), (left, label_height))
+        panel = enlarge(crop.extract(enlarge(image, factor)), enlargement)
+        strip.paste(Image.fromarray(panel), (left, label_height))
     return np.asarray(strip)
 
 
@@ -117,13 +117,7 @@ def comparison_panels(
 ) -> list[tuple[str, np.ndarray]]:
     """Return panels for :func:`comparison_strip`: (low resolution,) bicubic, models, truth.
 
-    Labels state the PSNR of the full frame.
-
-    Args:
-        frames: a frame in every version.
-        model: name of the model.
-        with_low_resolution: include low resolution.
-        other_models: names of other models with the same frame; they precede this one.
+    Labels state the PSNR of the full frame. ``other_models``, names and images, precede ``model``.
     """
     versions = [("bicubic", frames.bicubic), *other_models, (model, frames.model)]
     scored = [(f"{name}  {psnr_y(image, frames.truth):.2f} dB", image) for name, image in versions]
@@ -146,12 +140,6 @@ def save_image(path: Path, image: np.ndarray) -> None:
         ) from error
 
 
-def _repeat_to_height(image: np.ndarray, height: int) -> np.ndarray:
-    factor, remainder = divmod(height, image.shape[0])
-    if remainder:
-        raise ValueError(f"an image of {image.shape[0]} rows is no whole fraction of {height}")
-    return _enlarge(image, factor)
-
-
-def _enlarge(image: np.ndarray, factor: int) -> np.ndarray:
+def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
+    """Return an image (H, W, channels) whose pixels are repeated ``factor`` times along both sides."""
     return image.repeat(factor, axis=0).repeat(factor, axis=1)

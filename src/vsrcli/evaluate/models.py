@@ -92,9 +92,8 @@ def resolve_model(
             )
         matching = "bd" if weights.card.get("degradation") == "bd" else "bi"
         test = Protocol(protocol or matching, weights.scale, phase_override=phase)
-        return _with_trained_phase(
-            EvaluatedModel(ModelChoice(weights.architecture, weights, weights.scale), test)
-        )
+        choice = ModelChoice(weights.architecture, weights, weights.scale)
+        return _with_trained_phase(EvaluatedModel(choice, test))
     test = Protocol(protocol or "bi", scale or DEFAULT_SCALE, phase_override=phase)
     if test.name == "bd" and architecture(model).module:
         weights = find_weights(model, test.scale, "bd")
@@ -127,12 +126,12 @@ def resolve_models(
     """
     files = [resolve_model(model, scale, protocol, phase) for model in models if model.endswith(SUFFIX)]
     _check_compatible(files)
-    if files:
-        scale = files[0].protocol.scale
+    scale = files[0].protocol.scale if files else scale
     unique: dict[object, EvaluatedModel] = {}
     for model in models:
         entry = _resolve_with_files(model, files, scale, protocol, phase)
-        unique.setdefault(_identity(entry), entry)
+        weights = entry.choice.weights
+        unique.setdefault(weights.path.resolve() if weights else entry.choice.name, entry)
     resolved = list(unique.values())
     _check_compatible(resolved)
     test = next((entry.protocol for entry in resolved if entry.choice.weights), resolved[0].protocol)
@@ -182,8 +181,3 @@ def _with_trained_phase(model: EvaluatedModel) -> EvaluatedModel:
         return model
     phase: Phase = "zero" if model.trained_phase == "zero" else "centre"
     return replace(model, protocol=replace(protocol, phase_override=phase))
-
-
-def _identity(model: EvaluatedModel) -> object:
-    weights = model.choice.weights
-    return weights.path.resolve() if weights else model.choice.name

@@ -103,11 +103,9 @@ class Protocol:
 
     def variant(self, clip_name: str) -> int | None:
         """Return the variant of the preset that ``video`` uses for a clip (0 is clean); else None."""
-        return (
-            None
-            if self.name != "video"
-            else int(self._generator(clip_name).integers(_VIDEO_PRESET.variant_count))
-        )
+        if self.name != "video":
+            return None
+        return int(self._generator(clip_name).integers(_VIDEO_PRESET.variant_count))
 
     def degrade(self, truth: np.ndarray, clip_name: str = "") -> np.ndarray:
         """Return the low resolution of a clip, uint8 (T, H/scale, W/scale, 3).
@@ -123,9 +121,8 @@ class Protocol:
             raise ValueError("protocol 'none' makes no low resolution: it exists already")
         if self.name == "video":
             rng = self._generator(clip_name)
-            return degrade(
-                truth, self.scale, _VIDEO_PRESET, int(rng.integers(_VIDEO_PRESET.variant_count)), rng
-            )
+            variant = int(rng.integers(_VIDEO_PRESET.variant_count))
+            return degrade(truth, self.scale, _VIDEO_PRESET, variant, rng)
         height, width = (side // self.scale for side in truth.shape[1:3])
         low = np.empty((len(truth), height, width, 3), np.uint8)
         for index, frame in enumerate(truth):  # one by one, since resampling works in float32
@@ -134,9 +131,7 @@ class Protocol:
         return low if self.crf is None else recompress(low, crf=self.crf)
 
     def _generator(self, clip_name: str) -> np.random.Generator:
-        return np.random.default_rng(
-            [zlib.crc32(text.encode()) for text in (clip_name, self.name)] + [self.scale]
-        )
+        return np.random.default_rng([zlib.crc32(clip_name.encode()), zlib.crc32(b"video"), self.scale])
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,13 +161,8 @@ def prepare_clip(
 ) -> Clip:
     """Decode a clip, crop it (at right and bottom) to a multiple of the scale, and make its low resolution.
 
-    With protocol ``none`` decode both, and crop neither.
-
-    Args:
-        file: the clip.
-        protocol: how low resolution is made.
-        max_frames: use the first frames only; None: all.
-        on_notice: called with a text about images of more than 8 bits, which are rounded.
+    With protocol ``none`` decode both, and crop neither. ``max_frames`` and ``on_notice`` as for
+    :func:`~vsrcli.evaluate.clips.read_frames`.
 
     Raises:
         DataError: the clip cannot be decoded, is too small or too short to be scored, or does not match its
@@ -200,22 +190,17 @@ def prepare_clip(
         _check_pair(file, low, truth, protocol.scale)
         return Clip(file.name, truth, low, protocol)
     truth = truth[:, : height - height % protocol.scale, : width - width % protocol.scale]
-    return Clip(
-        file.name,
-        truth,
-        protocol.degrade(truth, file.plain_name),
-        protocol,
-        protocol.variant(file.plain_name),
-    )
+    low = protocol.degrade(truth, file.plain_name)
+    return Clip(file.name, truth, low, protocol, protocol.variant(file.plain_name))
 
 
 def _check_pair(file: ClipFile, low: np.ndarray, truth: np.ndarray, scale: int) -> None:
-    small, large = (f"{frames.shape[2]}x{frames.shape[1]}" for frames in (low, truth))
-    if truth.shape[1:3] != (scale * low.shape[1], scale * low.shape[2]):
-        expected = f"{scale * low.shape[2]}x{scale * low.shape[1]}"
+    (height, width), true_size = low.shape[1:3], truth.shape[1:3]
+    if true_size != (scale * height, scale * width):
         raise DataError(
-            f"{str(file.path)!r} is {small}, its truth {str(file.truth)!r} {large}: x{scale} needs "
-            f"{expected}; crop the truth, or choose another --scale"
+            f"{str(file.path)!r} is {width}x{height}, its truth {str(file.truth)!r} {true_size[1]}x"
+            f"{true_size[0]}: x{scale} needs {scale * width}x{scale * height}; crop the truth, or choose "
+            "another --scale"
         )
     if len(low) != len(truth):
         raise DataError(

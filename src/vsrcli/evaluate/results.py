@@ -17,7 +17,8 @@ SCORING = (
     f"BT.601 luma of 8-bit images, {CROP} pixels cropped at each border, "
     f"first and last {SKIP_ENDS} frames left out; mean over frames, then over clips"
 )
-METHODS = ("bicubic", "lanczos", "model")
+INTERPOLATIONS = ("bicubic", "lanczos")
+METHODS = (*INTERPOLATIONS, "model")
 WARMUP_FRAMES = 2  # outputs of each shot that are not timed
 TIMING = (
     "in the network alone (tiles and copies to and from the device included; decoding, shot detection and "
@@ -109,6 +110,11 @@ class ClipResult:
         """PSNR over that of the better interpolation, in dB."""
         return self.model.psnr - self.baseline.psnr
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the measurements for JSON."""
+        costs = {method: cost.as_dict() for method, cost in self.costs.items()}
+        return {**asdict(self), "gain": self.gain, "time": costs}
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -153,13 +159,9 @@ class Evaluation:
             "scoring": {"crop": CROP, "skip_ends": SKIP_ENDS, "psnr_cap": PSNR_CAP, "summary": SCORING},
             "timing": TIMING,
             "clips": [
-                {**_scores_dict(clip), "gain": clip.gain, "time": _costs_dict(clip)} for clip in self.clips
+                {key: value for key, value in clip.as_dict().items() if key != "costs"} for clip in self.clips
             ],
-            "mean": {
-                **{method: asdict(getattr(self.mean, method)) for method in METHODS},
-                "gain": self.mean.gain,
-                "time": _costs_dict(self.mean),
-            },
+            "mean": {key: self.mean.as_dict()[key] for key in (*METHODS, "gain", "time")},
             "worst": {"name": self.worst.name, "gain": self.worst.gain},
         }
 
@@ -180,14 +182,6 @@ def card_scores(evaluations: Sequence[Evaluation]) -> dict[str, float]:
             f"{label} steady": round(mean.model.steady, 3),
         }
     return measured
-
-
-def _scores_dict(clip: ClipResult) -> dict[str, Any]:
-    return {name: value for name, value in asdict(clip).items() if name != "costs"}
-
-
-def _costs_dict(result: ClipResult) -> dict[str, Any]:
-    return {method: cost.as_dict() for method, cost in result.costs.items()}
 
 
 def _mean(qualities: Sequence[Quality]) -> Quality:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vsrcli._version import __version__
 from vsrcli.evaluate.comparison import ModelComparison
-from vsrcli.evaluate.results import SCORING, TIMING, ClipResult, Cost, Evaluation, Quality
+from vsrcli.evaluate.results import INTERPOLATIONS, SCORING, TIMING, ClipResult, Cost, Evaluation, Quality
 
 _MAX_HEADING_LETTERS = 10  # of a model's name in one line of a heading
 
@@ -29,37 +29,30 @@ class Table:
 
 
 def clip_table(evaluation: Evaluation, *, short: bool = False) -> Table:
-    """Return the scores of one model, clip by clip, with their mean.
-
-    Args:
-        evaluation: of the model.
-        short: abbreviate headings.
-    """
+    """Return the scores of one model, clip by clip, with their mean; ``short`` abbreviates headings."""
     baseline = "interp." if short else "interpolated"
-    headings = (
-        "clip",
-        "bicubic\nPSNR-Y",
-        "lanczos\nPSNR-Y",
-        "model\nPSNR-Y",
-        "gain\ndB",
-        f"{baseline}\nSSIM-Y",
-        "model\nSSIM-Y",
-        f"{baseline}\nsteady",
-        "model\nsteady",
+    columns: tuple[tuple[str, Callable[[ClipResult], str]], ...] = (
+        ("clip", lambda clip: clip.name),
+        ("bicubic\nPSNR-Y", lambda clip: f"{clip.bicubic.psnr:.2f}"),
+        ("lanczos\nPSNR-Y", lambda clip: f"{clip.lanczos.psnr:.2f}"),
+        ("model\nPSNR-Y", lambda clip: f"{clip.model.psnr:.2f}"),
+        ("gain\ndB", lambda clip: f"{clip.gain:+.2f}"),
+        (f"{baseline}\nSSIM-Y", lambda clip: f"{clip.baseline.ssim:.4f}"),
+        ("model\nSSIM-Y", lambda clip: f"{clip.model.ssim:.4f}"),
+        (f"{baseline}\nsteady", lambda clip: f"{clip.baseline.steady:.2f}"),
+        ("model\nsteady", lambda clip: f"{clip.model.steady:.2f}"),
     )
-    return Table(
-        headings, tuple(_clip_row(clip) for clip in (*evaluation.clips, evaluation.mean)), has_total_row=True
-    )
+    clips = (*evaluation.clips, evaluation.mean)
+    rows = tuple(tuple(cell(clip) for _, cell in columns) for clip in clips)
+    return Table(tuple(heading for heading, _ in columns), rows, has_total_row=True)
 
 
 def method_table(comparison: ModelComparison, *, worst_clip: bool = True) -> Table:
     """Return interpolation and all models: means over clips, the gain of the worst clip, and time.
 
-    Args:
-        comparison: of at least one model.
-        worst_clip: add a column with the name of the worst clip.
+    ``worst_clip`` adds a column with its name.
     """
-    headings = [
+    headings = (
         "method",
         "PSNR-Y",
         "SSIM-Y",
@@ -68,47 +61,27 @@ def method_table(comparison: ModelComparison, *, worst_clip: bool = True) -> Tab
         "worst\ngain",
         "ms per\nframe",
         "us per\nLR pixel",
-    ]
+        "worst clip",
+    )
     mean = comparison.evaluations[0].mean
-    rows = [
-        [name, *_scores(quality), "", "", *_times(mean.costs.get(name, Cost()))]
-        for name, quality in (("bicubic", mean.bicubic), ("lanczos", mean.lanczos))
-    ]
+    rows = [(name, *_scores(getattr(mean, name)), "", "", *_times(mean, name), "") for name in INTERPOLATIONS]
     for evaluation in comparison.evaluations:
-        mean = evaluation.mean
-        gains = f"{mean.gain:+.2f}", f"{evaluation.worst.gain:+.2f}"
-        rows.append(
-            [evaluation.model, *_scores(mean.model), *gains, *_times(mean.costs.get("model", Cost()))]
-        )
-    if worst_clip:
-        headings.append("worst clip")
-        for row, name in zip(
-            rows, ["", "", *(each.worst.name for each in comparison.evaluations)], strict=True
-        ):
-            row.append(name)
-    return Table(tuple(headings), tuple(tuple(row) for row in rows))
+        mean, worst = evaluation.mean, evaluation.worst
+        gains = f"{mean.gain:+.2f}", f"{worst.gain:+.2f}"
+        rows.append((evaluation.model, *_scores(mean.model), *gains, *_times(mean, "model"), worst.name))
+    end = len(headings) - (not worst_clip)
+    return Table(headings[:end], tuple(row[:end] for row in rows))
 
 
 def psnr_table(comparison: ModelComparison, models: slice = slice(None)) -> Table:
-    """Return PSNR-Y clip by clip, with a column for each model.
-
-    Args:
-        comparison: of at least one model.
-        models: to include.
-    """
+    """Return PSNR-Y clip by clip, with a column for each of ``models``, a part of the comparison's."""
     evaluations = comparison.evaluations[models]
-    headings = (
-        "clip",
-        "bicubic",
-        "lanczos",
-        *model_headings([each.model for each in comparison.evaluations])[models],
-    )
+    names = model_headings([each.model for each in comparison.evaluations])[models]
     rows = []
-    for number, clip in enumerate((*evaluations[0].clips, evaluations[0].mean)):
-        models_of_clip = [(*each.clips, each.mean)[number].model for each in evaluations]
-        values = [clip.bicubic, clip.lanczos, *models_of_clip]
-        rows.append((clip.name, *(f"{value.psnr:.2f}" for value in values)))
-    return Table(headings, tuple(rows), has_total_row=True)
+    for clips in zip(*((*each.clips, each.mean) for each in evaluations), strict=True):
+        values = [clips[0].bicubic, clips[0].lanczos, *(clip.model for clip in clips)]
+        rows.append((clips[0].name, *(f"{value.psnr:.2f}" for value in values)))
+    return Table(("clip", *INTERPOLATIONS, *names), tuple(rows), has_total_row=True)
 
 
 def model_headings(names: Sequence[str]) -> list[str]:
@@ -144,23 +117,17 @@ def notes(comparison: ModelComparison) -> list[str]:
     """Return lines that explain the tables."""
     gain = "over the better of bicubic and Lanczos"
     several = len(comparison.evaluations) > 1
+    details = "of the means and on the worst clip" if several else "whose other scores are listed, too"
     return [
         f"Scoring: {SCORING}.",
-        f"Gain: {gain}, of the means and on the worst clip."
-        if several
-        else f"Gain: {gain}, whose other scores are listed, too.",
+        f"Gain: {gain}, {details}.",
         "Steady: PSNR of the changes from frame to frame; flicker lowers it.",
         f"Time: {TIMING}.",
     ]
 
 
 def evaluation_document(comparisons: Sequence[ModelComparison], command: str = "") -> str:
-    """Return a Markdown document with a section for each protocol; it ends with a line break.
-
-    Args:
-        comparisons: at least one.
-        command: that reproduces the measurements; may be empty.
-    """
+    """Return a Markdown document with a section for each protocol, and the command that reproduces it."""
     parts = [f"# Measured by vsr {__version__}"]
     if command:
         parts.append(f"```sh\n{command}\n```")
@@ -179,35 +146,20 @@ def to_markdown(table: Table) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def _clip_row(result: ClipResult) -> tuple[str, ...]:
-    interpolated, model = result.baseline, result.model
-    return (
-        result.name,
-        f"{result.bicubic.psnr:.2f}",
-        f"{result.lanczos.psnr:.2f}",
-        f"{model.psnr:.2f}",
-        f"{result.gain:+.2f}",
-        f"{interpolated.ssim:.4f}",
-        f"{model.ssim:.4f}",
-        f"{interpolated.steady:.2f}",
-        f"{model.steady:.2f}",
-    )
-
-
 def _scores(quality: Quality) -> tuple[str, str, str]:
     return f"{quality.psnr:.2f}", f"{quality.ssim:.4f}", f"{quality.steady:.2f}"
 
 
-def _times(cost: Cost) -> tuple[str, str]:
+def _times(mean: ClipResult, method: str) -> tuple[str, str]:
+    cost = mean.costs.get(method, Cost())
     return _format_duration(cost.ms_per_frame), _format_duration(cost.us_per_pixel)
 
 
 def _time_line(mean: ClipResult) -> str:
-    cost = mean.costs.get("model", Cost())
-    if not cost.frames:
+    if not mean.costs.get("model", Cost()).frames:
         return "the clips are too short to measure it"
-    baselines = ", ".join(f"{name} {_times(mean.costs[name])[0]} ms" for name in ("bicubic", "lanczos"))
-    per_frame, per_pixel = _times(cost)
+    baselines = ", ".join(f"{name} {_times(mean, name)[0]} ms" for name in INTERPOLATIONS)
+    per_frame, per_pixel = _times(mean, "model")
     return f"{per_frame} ms per frame, {per_pixel} us per low-resolution pixel ({baselines} per frame)"
 
 

@@ -14,12 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 from PIL import Image
 
 from vsrcli.degradations import Degradation, degrade
 from vsrcli.errors import DataError
+from vsrcli.evaluate.clips import decode_video, read_image
 from vsrcli.models.weights import file_sha256
 from vsrcli.system.files import atomic_write
 from vsrcli.system.text import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
@@ -224,27 +224,13 @@ def _load_or_create(path: Path, create: Callable[[], np.ndarray]) -> np.ndarray:
 
 
 def _decode_clip(path: Path) -> np.ndarray:
-    try:
-        with av.open(str(path)) as container:
-            stream = next(iter(container.streams.video), None)
-            frames = (
-                [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)] if stream else []
-            )
-    except av.FFmpegError as error:
-        raise DataError(f"cannot decode {str(path)!r}: {error}; remove it from the folder") from error
-    if not frames:
-        raise DataError(f"no frame in {str(path)!r}: remove it from the folder")
-    high = np.stack(frames)
+    high = np.stack(list(decode_video(path, "remove it from the folder")))
     height, width = (side // SIDE_MULTIPLE * SIDE_MULTIPLE for side in high.shape[1:3])
     return high[:, :height, :width]
 
 
 def _open_photo(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            image = image.convert("RGB")
-    except OSError as error:
-        raise DataError(f"cannot read {str(path)!r}: {error}; remove it from the folder") from error
+    image = Image.fromarray(read_image(path, "remove it from the folder")[0])
     enlargement = max(WIDTH * 1.4 / image.width, HEIGHT * 1.4 / image.height)
     if enlargement > 1:  # small photographs: enlarge rather than show their border
         image = image.resize(
