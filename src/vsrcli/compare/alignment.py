@@ -29,7 +29,7 @@ class AlignedFrames:
     """Images of all videos at one time.
 
     Attributes:
-        index: index of the first video's frame, from the comparison's start; None if found by seeking.
+        index: of the first video's frame, from the comparison's start; None if found by seeking.
         time: seconds since the videos' first frames.
         frame: the first video's frame, unchanged, with its own timestamp.
         images: one for each of ``Comparison.all_videos``, (height, width, 3) of the common size, uint8 or
@@ -47,10 +47,7 @@ def iter_aligned(
 ) -> Iterator[AlignedFrames]:
     """Yield the aligned frames of the whole comparison, in order.
 
-    Args:
-        comparison: the comparison.
-        high_bit_depth: images are uint16 (0..65535), otherwise uint8.
-        ffmpeg: the executable to run.
+    Images are uint8, or with ``high_bit_depth`` uint16 (0..65535).
 
     Raises:
         DecodeError: a video is damaged.
@@ -78,10 +75,8 @@ def iter_aligned(
                         f"the videos share no frame from {float(time):g} s on: use another --start"
                     )
                 return  # unknown lengths: the common part is over
-            pixels = (frame.pixels, *(each.pixels for each in frames if each is not None))
-            yield AlignedFrames(
-                index, time, frame, tuple(_fit(each, comparison, high_bit_depth) for each in pixels)
-            )
+            images = [frame.pixels, *(each.pixels for each in frames if each is not None)]
+            yield AlignedFrames(index, time, frame, _fit_all(images, comparison, high_bit_depth))
 
 
 def aligned_at(
@@ -97,18 +92,12 @@ def aligned_at(
         first = _seek_frame(comparison.videos[0], time, ffmpeg)
         exact = first.time - comparison.videos[0].origin
         others = [_seek_frame(video, exact, ffmpeg) for video in comparison.all_videos[1:]]
-        pixels = (first.pixels, *(each.pixels for each in others))
-        yield AlignedFrames(None, exact, first, tuple(_fit(each, comparison, False) for each in pixels))
+        images = [each.pixels for each in (first, *others)]
+        yield AlignedFrames(None, exact, first, _fit_all(images, comparison))
 
 
 class TimedReader:
-    """Read the frames of a video at ascending times; close it when done.
-
-    Args:
-        video: the video.
-        start: the first time that will be requested.
-        ffmpeg: the executable to run.
-    """
+    """Read the frames of a video at ascending times, the first one at ``start``; close it when done."""
 
     def __init__(self, video: ComparedVideo, start: Fraction, *, ffmpeg: Ffmpeg) -> None:
         self._video = video
@@ -175,9 +164,16 @@ def _open_before(
     raise AssertionError("the last attempt decodes from the beginning")
 
 
-def _fit(pixels: np.ndarray, comparison: Comparison, high_bit_depth: bool) -> np.ndarray:
-    """Convert pixels to the common size and bit depth."""
-    dtype = np.uint16 if high_bit_depth else np.uint8
+def _fit_all(
+    images: Sequence[np.ndarray], comparison: Comparison, high_bit_depth: bool = False
+) -> tuple[np.ndarray, ...]:
+    """Convert images to the common size and bit depth."""
+    return tuple(
+        _fit(image, comparison, np.dtype(np.uint16 if high_bit_depth else np.uint8)) for image in images
+    )
+
+
+def _fit(pixels: np.ndarray, comparison: Comparison, dtype: np.dtype) -> np.ndarray:
     source_max, target_max = np.iinfo(pixels.dtype).max, np.iinfo(dtype).max
     if pixels.shape[:2] != (comparison.height, comparison.width):
         scaled = resize(pixels, comparison.height, comparison.width, comparison.kernel)
@@ -185,6 +181,6 @@ def _fit(pixels: np.ndarray, comparison: Comparison, high_bit_depth: bool) -> np
         return np.rint(scaled, out=scaled).clip(0, target_max).astype(dtype)
     if pixels.dtype == dtype:
         return pixels
-    if high_bit_depth:
+    if dtype == np.uint16:
         return pixels.astype(np.uint16) * np.uint16(257)
     return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vsrcli.errors import UsageError
-from vsrcli.evaluate.crops import DetailCrop
+from vsrcli.evaluate.crops import DetailCrop, enlarge
 
 LAYOUTS = ("split", "wipe", "side", "stack")
 WIPE_PERIOD = Fraction(6)  # seconds for the dividing line to move across and back
@@ -78,10 +78,8 @@ class Layout:
     @property
     def panel_size(self) -> tuple[int, int]:
         """Width and height of one image on the canvas."""
-        width, height = (
-            (self.width, self.height) if self.crop is None else (self.crop.width, self.crop.height)
-        )
-        return width * self.zoom, height * self.zoom
+        shown = self.crop or self
+        return shown.width * self.zoom, shown.height * self.zoom
 
     @property
     def canvas_size(self) -> tuple[int, int]:
@@ -89,11 +87,9 @@ class Layout:
         width, height = self.panel_size
         if self.kind in ("split", "wipe"):
             return width, height
-        strip = self._strip_height
-        if self.kind == "side":
-            width = self.count * width + (self.count - 1) * _GAP
-            return width + width % 2, strip + height + height % 2
-        height = self.count * (strip + height) + (self.count - 1) * _GAP
+        columns, rows = (self.count, 1) if self.kind == "side" else (1, self.count)
+        width = columns * width + (columns - 1) * _GAP
+        height = rows * (self._strip_height + height) + (rows - 1) * _GAP
         return width + width % 2, height + height % 2
 
     def compose(
@@ -109,26 +105,20 @@ class Layout:
         Returns:
             A new array (rows, columns, 3) of ``canvas_size`` and the images' type.
         """
-        panels = [self._panel(image) for image in images]
-        if self.kind in ("split", "wipe"):
-            return self._compose_divided(panels, labels, self._left_share(time))
-        return self._compose_panels(panels, labels)
+        parts = images if self.crop is None else [self.crop.extract(image) for image in images]
+        panels = parts if self.zoom == 1 else [enlarge(part, self.zoom) for part in parts]
+        if self.kind not in ("split", "wipe"):
+            return self._compose_panels(panels, labels)
+        phase = 0.0 if self.kind == "split" else float(time % WIPE_PERIOD / WIPE_PERIOD)
+        return self._compose_divided(panels, labels, 0.5 + 0.5 * math.sin(2 * math.pi * phase))
 
     @property
     def _strip_height(self) -> int:
-        return strip_height(self.panel_size[1]) if self.has_labels else 0
+        return 2 * font_size(self.panel_size[1]) if self.has_labels else 0
 
-    def _left_share(self, time: Fraction) -> float:
-        """Return the left image's share of the width."""
-        if self.kind == "split":
-            return 0.5
-        return 0.5 + 0.5 * math.sin(2 * math.pi * float(time % WIPE_PERIOD / WIPE_PERIOD))
-
-    def _panel(self, image: np.ndarray) -> np.ndarray:
-        part = image if self.crop is None else self.crop.extract(image)
-        return part if self.zoom == 1 else part.repeat(self.zoom, axis=0).repeat(self.zoom, axis=1)
-
-    def _compose_divided(self, panels: list[np.ndarray], labels: Sequence[str], share: float) -> np.ndarray:
+    def _compose_divided(
+        self, panels: Sequence[np.ndarray], labels: Sequence[str], share: float
+    ) -> np.ndarray:
         left, right = (np.array(part) for part in panels)
         height, width = left.shape[:2]
         if self.has_labels:
@@ -145,25 +135,19 @@ class Layout:
         right[:, max(line - thick, 0) : line + thick] = _LINE_LIGHT * code
         return right
 
-    def _compose_panels(self, panels: list[np.ndarray], labels: Sequence[str]) -> np.ndarray:
-        width, height = self.canvas_size
-        panel_width, panel_height = self.panel_size
-        canvas = blank_canvas(height, width, panels[0].dtype)
-        code = np.iinfo(canvas.dtype).max // 255
-        font_pixels = font_size(panel_height)
-        step = (
-            (panel_width + _GAP, 0) if self.kind == "side" else (0, self._strip_height + panel_height + _GAP)
-        )
+    def _compose_panels(self, panels: Sequence[np.ndarray], labels: Sequence[str]) -> np.ndarray:
+        (width, height), (panel_width, panel_height) = self.canvas_size, self.panel_size
+        strip_height, dtype = self._strip_height, panels[0].dtype
+        code = np.array(np.iinfo(dtype).max // 255, dtype)
+        canvas = np.tile(np.array(_BACKGROUND, dtype) * code, (height, width, 1))
         for number, (panel, label) in enumerate(zip(panels, labels, strict=True)):
-            left, top = number * step[0], number * step[1]
+            left = number * (panel_width + _GAP) if self.kind == "side" else 0
+            top = 0 if self.kind == "side" else number * (strip_height + panel_height + _GAP)
+            columns, below = slice(left, left + panel_width), top + strip_height
             if self.has_labels:
-                strip = label_strip(label, panel_width, self._strip_height, font_pixels)
-                canvas[top : top + self._strip_height, left : left + panel_width] = (
-                    strip.astype(canvas.dtype) * code
-                )
-            canvas[
-                top + self._strip_height : top + self._strip_height + panel_height, left : left + panel_width
-            ] = panel
+                strip = label_strip(label, panel_width, strip_height, font_size(panel_height))
+                canvas[top:below, columns] = strip.astype(dtype) * code
+            canvas[below : below + panel_height, columns] = panel
         return canvas
 
 
@@ -234,20 +218,9 @@ def blend_patch(image: np.ndarray, patch: np.ndarray, left: int, top: int) -> No
     region[...] = np.rint(blended).astype(image.dtype)
 
 
-def blank_canvas(height: int, width: int, dtype: np.dtype) -> np.ndarray:
-    """Return an empty canvas (height, width, 3)."""
-    scale = np.iinfo(dtype).max // 255
-    return np.tile(np.array(_BACKGROUND, dtype) * np.array(scale, dtype), (height, width, 1))
-
-
 def font_size(height: int) -> int:
     """Return the font size in pixels for an image of ``height`` pixels."""
     return max(_MIN_FONT_SIZE, min(_MAX_FONT_SIZE, round(height / 26)))
-
-
-def strip_height(height: int) -> int:
-    """Return the height of the label strip above an image of ``height`` pixels; even."""
-    return 2 * font_size(height)
 
 
 def pick_font(text: str, size: int) -> tuple[str, Any]:

@@ -13,7 +13,7 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from html import escape
@@ -26,7 +26,7 @@ import numpy as np
 
 from vsrcli._version import __version__
 from vsrcli.compare.inputs import ComparedVideo, Comparison
-from vsrcli.compare.scoring import PROTOCOL, VMAF_PROTOCOL, Metric, ScoreSeries
+from vsrcli.compare.scoring import Metric, ScoreSeries
 from vsrcli.compare.snapshots import SnapshotSet
 from vsrcli.compare.writers import write_target
 from vsrcli.evaluate.crops import DetailCrop
@@ -49,7 +49,7 @@ def write_page(
     """Write the page of a comparison.
 
     Args:
-        comparison: the comparison.
+        comparison: what is compared.
         snapshots: from :func:`~vsrcli.compare.snapshots.collect_snapshots`.
         target: an ``.html`` file.
         crop: the detail to show first; None: the crop with most detail.
@@ -70,17 +70,15 @@ def render_page(comparison: Comparison, snapshots: SnapshotSet, crop: DetailCrop
     """Return the text of the page."""
     style, script = _read_resource("page.css"), _read_resource("page.js")
     *names, last = (video.label for video in comparison.videos)
-    titles = f"{', '.join(names)} and {last}"
-    right = len(comparison.videos) - 1
     return Template(_read_resource("page.html")).substitute(
-        title=escape(f"{titles}, compared"),
+        title=escape(f"{', '.join(names)} and {last}, compared"),
         style=style,
         style_hash=_csp_hash(style),
         script=script,
         script_hash=_csp_hash(script),
         summary=escape(_summary(comparison, snapshots)),
         left=_video_options(comparison, 0),
-        right=_video_options(comparison, right),
+        right=_video_options(comparison, len(names)),
         snapshots=_snapshot_choices(comparison, snapshots),
         data=_embed_json(_page_data(comparison, snapshots, crop)),
         metrics=_metrics_section(comparison, snapshots),
@@ -114,19 +112,22 @@ def bin_series(scores: ScoreSeries) -> BinnedSeries:
     count = len(scores.times)
     size = math.ceil(count / _MAX_POINTS)
     first_frames = tuple(range(0, count, size))
-    times = np.array([float(time) for time in scores.times])
+
+    def reduce(values: Sequence[float], function: Callable[[np.ndarray], Any]) -> list[float]:
+        return [float(function(np.array(values[first : first + size]))) for first in first_frames]
+
+    mean, minimum = (
+        {
+            metric.key: [
+                [round(value, 5) for value in reduce(each, function)] for each in scores.values[metric.key]
+            ]
+            for metric in scores.metrics
+        }
+        for function in (np.mean, np.min)
+    )
+    times = [float(time) for time in scores.times]
     span = max(times[-1] - times[0], 1e-9)
-    middle = [times[first : first + size].mean() for first in first_frames]
-    mean: dict[str, list[list[float]]] = {}
-    minimum: dict[str, list[list[float]]] = {}
-    for metric in scores.metrics:
-        series = [
-            [np.array(values[first : first + size]) for first in first_frames]
-            for values in scores.values[metric.key]
-        ]
-        mean[metric.key] = [[round(float(part.mean()), 5) for part in bins] for bins in series]
-        minimum[metric.key] = [[round(float(part.min()), 5) for part in bins] for bins in series]
-    x = tuple(round(float((time - times[0]) / span * WIDTH), 2) for time in middle)
+    x = tuple(round((time - times[0]) / span * WIDTH, 2) for time in reduce(times, np.mean))
     return BinnedSeries(size, first_frames, x, mean, minimum)
 
 
@@ -137,17 +138,13 @@ def plot(
     names: Sequence[str],
     snapshot_times: Sequence[Fraction],
 ) -> str:
-    """Plot one metric of all videos over time.
+    """Return a ``figure`` element: one metric of all videos over time, with marks at the page's snapshots.
 
     Args:
-        metric: the metric.
-        scores: scores of every frame.
-        bins: the same scores, binned.
-        names: names of the videos.
-        snapshot_times: times to mark, of the page's snapshots.
-
-    Returns:
-        A ``figure`` element.
+        metric: to plot.
+        scores, bins: of every frame, and binned.
+        names: of the videos.
+        snapshot_times: where to put marks.
     """
     mean, minimum = bins.mean[metric.key], bins.minimum[metric.key]
     ticks = nice_ticks(min(map(min, minimum)), max(map(max, mean)))
@@ -156,27 +153,24 @@ def plot(
     def y(value: float) -> float:
         return round(HEIGHT * (top - value) / (top - bottom), 2)
 
-    lines = [
-        f'<path class="grid" d="M0 {y(tick):g}H{WIDTH}"/>' for tick in ticks
-    ]  # fmt: skip
+    def points(values: Sequence[float]) -> list[str]:
+        return [f"{x:g} {y(value):g}" for x, value in zip(bins.x, values, strict=True)]
+
+    lines = [f'<path class="grid" d="M0 {y(tick):g}H{WIDTH}"/>' for tick in ticks]
     begin, end = float(scores.times[0]), float(scores.times[-1])
     for time in snapshot_times:
         x = round(WIDTH * (float(time) - begin) / max(end - begin, 1e-9), 2)
         lines.append(f'<path class="mark" d="M{x:g} {HEIGHT}V{HEIGHT - 12}"/>')
     for number, values in enumerate(mean):
+        classes, path = _series_classes(number), points(values)
         if bins.bin_size > 1:
-            up = [f"{x:g} {y(value):g}" for x, value in zip(bins.x, values, strict=True)]
-            down = [f"{x:g} {y(value):g}" for x, value in zip(bins.x, minimum[number], strict=True)]
-            lines.append(
-                f'<path class="band {series_classes(number)}" d="M{"L".join([*up, *reversed(down)])}Z"/>'
-            )
-        points = [f"{x:g} {y(value):g}" for x, value in zip(bins.x, values, strict=True)]
-        if len(points) == 1:
-            points = [f"0 {y(values[0]):g}", f"{WIDTH} {y(values[0]):g}"]
-        lines.append(f'<path class="series {series_classes(number)}" d="M{"L".join(points)}"/>')
-    unit = f", {metric.unit}" if metric.unit else ""
+            outline = "L".join([*path, *reversed(points(minimum[number]))])
+            lines.append(f'<path class="band {classes}" d="M{outline}Z"/>')
+        if len(path) == 1:
+            path = [f"0 {y(values[0]):g}", f"{WIDTH} {y(values[0]):g}"]
+        lines.append(f'<path class="series {classes}" d="M{"L".join(path)}"/>')
     summary = "; ".join(
-        f"{name}: mean {scores.mean(metric, number):.{metric.digits}f}" for number, name in enumerate(names)
+        f"{name}: mean {scores.formatted(metric, number)[0]}" for number, name in enumerate(names)
     )
     digits = max(0, min(metric.digits, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-9)))
     labels = "".join(f"<span>{tick:.{digits}f}</span>" for tick in reversed(ticks))
@@ -185,7 +179,7 @@ def plot(
     )
     return (
         f'<figure class="plot" data-metric="{metric.key}">'
-        f'<figcaption><b>{escape(metric.name + unit)}</b> <output aria-live="off"></output></figcaption>'
+        f'<figcaption><b>{escape(metric.title)}</b> <output aria-live="off"></output></figcaption>'
         f'<div class="y" aria-hidden="true">{labels}</div>'
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" tabindex="0" role="slider" '
         f'aria-label="{escape(f"{metric.name} over time; {summary}. Arrow keys go from frame to frame")}" '
@@ -195,7 +189,7 @@ def plot(
     )
 
 
-def series_classes(number: int) -> str:
+def _series_classes(number: int) -> str:
     """Return the CSS classes of a video's line."""
     return f"c{number % COLOR_COUNT}" + (f" d{number // COLOR_COUNT % 3}" if number >= COLOR_COUNT else "")
 
@@ -235,7 +229,7 @@ def _summary(comparison: Comparison, snapshots: SnapshotSet) -> str:
     span = (
         "" if length is None else f", {length:.4g} s" if length < 60 else f", {_time_label(length, length)}"
     )
-    frames = "" if snapshots.frame_count is None else f", {snapshots.frame_count:,} frames"
+    frames = "" if snapshots.scores is None else f", {len(snapshots.scores.times):,} frames"
     against = "" if comparison.reference is None else f", against {comparison.reference.label}"
     return f"{comparison.width}x{comparison.height}{frames}{span}{against}"
 
@@ -277,16 +271,12 @@ def _page_data(comparison: Comparison, snapshots: SnapshotSet, crop: DetailCrop 
                 "index": snapshot.index,
                 "time": _time_label(float(snapshot.time)),
                 "images": snapshot.image_uris,
-                "focus": _crop_center(crop or snapshot.crop),
+                "focus": (crop or snapshot.crop).center,
             }
             for snapshot in snapshots.snapshots
         ],
         "plots": None if scores is None else _plot_data(scores),
     }
-
-
-def _crop_center(crop: DetailCrop) -> list[int]:
-    return [crop.left + crop.width // 2, crop.top + crop.height // 2]
 
 
 def _plot_data(scores: ScoreSeries) -> dict[str, Any]:
@@ -314,23 +304,21 @@ def _metrics_section(comparison: Comparison, snapshots: SnapshotSet) -> str:
     bins = bin_series(scores)
     legend = "".join(
         f'<li><svg class="swatch" viewBox="0 0 24 4" aria-hidden="true">'
-        f'<path class="series {series_classes(number)}" d="M0 2H24"/></svg>{escape(name)}</li>'
+        f'<path class="series {_series_classes(number)}" d="M0 2H24"/></svg>{escape(name)}</li>'
         for number, name in enumerate(names)
     )
     snapshot_times = [snapshot.time for snapshot in snapshots.snapshots]
     plots = "".join(plot(metric, scores, bins, names, snapshot_times) for metric in scores.metrics)
-    omitted = (
-        "" if scores.vmaf_omitted is None else f"<p>VMAF is left out: {escape(scores.vmaf_omitted)}.</p>"
-    )
-    binning = (
-        ""
-        if bins.bin_size == 1
-        else f"<p>Lines show means of {bins.bin_size} frames, bands extend down to the lowest of them.</p>"
-    )
-    protocol = PROTOCOL if scores.vmaf_omitted else f"{PROTOCOL} {VMAF_PROTOCOL}"
+    remarks = ""
+    if bins.bin_size > 1:
+        remarks = (
+            f"<p>Lines show means of {bins.bin_size} frames, bands extend down to the lowest of them.</p>"
+        )
+    if scores.vmaf_omitted is not None:
+        remarks += f"<p>VMAF is left out: {escape(scores.vmaf_omitted)}.</p>"
     return (
         f'<div class="wide">{_score_table(comparison, scores)}</div><ul class="legend">{legend}</ul>{plots}'
-        f"{binning}{omitted}<p><small>{escape(protocol)}</small></p>"
+        f"{remarks}<p><small>{escape(scores.protocol)}</small></p>"
     )
 
 
@@ -349,11 +337,10 @@ def _score_table(comparison: Comparison, scores: ScoreSeries) -> str:
     for number, video in enumerate(comparison.videos):
         cells = []
         for metric in scores.metrics:
-            mean, worst = scores.mean(metric, number), scores.worst_frame(metric, number)
-            mean_text = f"{mean:.{metric.digits}f}"
-            worst_text = f"{scores.values[metric.key][number][worst]:.{metric.digits}f}"
-            first = f"<b>{mean_text}</b>" if mean == best[metric.key] else mean_text
-            cells.append(f"<td>{first}</td><td>{worst_text} <small>({worst})</small></td>")
+            mean, worst = scores.formatted(metric, number)
+            mean = f"<b>{mean}</b>" if scores.mean(metric, number) == best[metric.key] else mean
+            frame = scores.worst_frame(metric, number)
+            cells.append(f"<td>{mean}</td><td>{worst} <small>({frame})</small></td>")
         rows.append(f'<tr><th scope="row">{escape(video.title)}</th>{"".join(cells)}</tr>')
     reference = comparison.reference.label if comparison.reference else ""
     return (

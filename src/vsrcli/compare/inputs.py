@@ -110,18 +110,15 @@ def plan_comparison(
 
     Raises:
         InputError: a video cannot be read, has another aspect ratio, or has no frame in the time range.
-        UsageError: fewer than two videos, or another number of labels.
+        UsageError: another number of labels.
     """
-    if len(paths) < 2:
-        raise UsageError("there is nothing to compare one video with: name two or more")
     if labels and len(labels) != len(paths):
         raise UsageError(
             f"--labels names {len(labels)} of {len(paths)} videos: give one for each, separated by commas"
         )
-    label_list = labels or _unique_names(paths)
     videos = [
         _probe_video(path, label, offset if index == 0 else Fraction(0))
-        for index, (path, label) in enumerate(zip(paths, label_list, strict=True))
+        for index, (path, label) in enumerate(zip(paths, labels or _unique_names(paths), strict=True))
     ]
     truth = None if reference is None else _probe_video(reference, reference.name, offset)
     largest = max(videos, key=lambda video: video.source.video.width * video.source.video.height)
@@ -137,6 +134,12 @@ def plan_comparison(
     if seconds is not None and (end is None or start + seconds <= end):
         end, shortened = start + seconds, ()
     scaled = [replace(video, scaling=_describe_scaling(video.source, size, kernel)) for video in all_videos]
+    scaling_notices = [
+        f"{video.label} is {video.source.video.width}x{video.source.video.height} and is shown "
+        f"as {size[0]}x{size[1]} ({video.scaling})"
+        for video in scaled
+        if video.scaling
+    ]
     return Comparison(
         videos=tuple(scaled[: len(videos)]),
         reference=scaled[-1] if truth else None,
@@ -146,7 +149,7 @@ def plan_comparison(
         start=start,
         end=end,
         kernel=kernel,
-        notices=(*shortened, *_scaling_notices(scaled, size), *_color_notices(scaled)),
+        notices=(*shortened, *scaling_notices, *_color_notices(scaled)),
     )
 
 
@@ -182,11 +185,7 @@ def _unique_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _check_aspect_ratios(videos: Sequence[ComparedVideo], target: ComparedVideo) -> None:
-    """Raise if a video's display aspect ratio differs from the target's.
-
-    Raises:
-        InputError: the aspect ratios differ; the message names the two videos.
-    """
+    """Raise ``InputError`` if a video's display aspect ratio differs from the target's, naming the two."""
 
     def aspect_ratio(video: ComparedVideo) -> Fraction:
         stream = video.source.video
@@ -204,21 +203,17 @@ def _check_aspect_ratios(videos: Sequence[ComparedVideo], target: ComparedVideo)
 
 def _common_end(videos: Sequence[ComparedVideo]) -> tuple[Fraction | None, tuple[str, ...]]:
     """Return where the shortest video ends, and a notice if others are longer; None if no length is known."""
-    known = [video for video in videos if video.end is not None]
+    known = [(video.end, video) for video in videos if video.end is not None]
     if not known:
         return None, ()
-    ends = {video.label: video.end or Fraction(0) for video in known}
-    shortest = min(known, key=lambda video: video.end or 0)
-    end = shortest.end or Fraction(0)
+    end, shortest = min(known, key=lambda pair: pair[0])
     rate = shortest.source.video.frame_rate
     frame_duration = 1 / rate if rate else Fraction(1, 10)
-    longer = [label for label, other in ends.items() if other - end > frame_duration / 2]
+    longer = [video.label for other, video in known if other - end > frame_duration / 2]
     if not longer:
         return end, ()
-    return end, (
-        f"{shortest.label} is {float(end):.6g} s long, {', '.join(longer)} longer: only that part is "
-        "compared",
-    )
+    text = f"{shortest.label} is {float(end):.6g} s long, {', '.join(longer)} longer"
+    return end, (f"{text}: only that part is compared",)
 
 
 def _describe_scaling(source: Source, size: tuple[int, int], kernel: str) -> str:
@@ -226,19 +221,8 @@ def _describe_scaling(source: Source, size: tuple[int, int], kernel: str) -> str
     if (video.width, video.height) == size:
         return ""
     scale_x, scale_y = Fraction(size[0], video.width), Fraction(size[1], video.height)
-    name = kernel.removesuffix("3")
-    if scale_x == scale_y:
-        return f"{name} x{float(scale_x):.4g}"
-    return f"{name} from {video.width}x{video.height}"
-
-
-def _scaling_notices(videos: Sequence[ComparedVideo], size: tuple[int, int]) -> list[str]:
-    return [
-        f"{video.label} is {video.source.video.width}x{video.source.video.height} and is shown "
-        f"as {size[0]}x{size[1]} ({video.scaling})"
-        for video in videos
-        if video.scaling
-    ]
+    how = f"x{float(scale_x):.4g}" if scale_x == scale_y else f"from {video.width}x{video.height}"
+    return f"{kernel.removesuffix('3')} {how}"
 
 
 def _color_notices(videos: Sequence[ComparedVideo]) -> list[str]:

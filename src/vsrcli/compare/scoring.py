@@ -16,7 +16,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -59,6 +58,11 @@ class Metric:
     unit: str
     digits: int
 
+    @property
+    def title(self) -> str:
+        """Name and unit."""
+        return f"{self.name}, {self.unit}" if self.unit else self.name
+
 
 METRICS = (
     Metric("psnr_y", "PSNR-Y", "dB", 2),
@@ -94,6 +98,16 @@ class ScoreSeries:
         """Return the index of the frame with the lowest score."""
         return int(np.argmin(self.values[metric.key][video]))
 
+    def formatted(self, metric: Metric, video: int) -> tuple[str, str]:
+        """Return the mean and the lowest score as texts."""
+        worst = self.values[metric.key][video][self.worst_frame(metric, video)]
+        return f"{self.mean(metric, video):.{metric.digits}f}", f"{worst:.{metric.digits}f}"
+
+    @property
+    def protocol(self) -> str:
+        """How the metrics were measured, for people."""
+        return PROTOCOL if self.vmaf_omitted else f"{PROTOCOL} {VMAF_PROTOCOL}"
+
     def as_dict(self, comparison: Comparison) -> dict[str, Any]:
         """Return the document of ``--json``, described in docs/compare.md."""
         return {
@@ -102,7 +116,7 @@ class ScoreSeries:
             "size": [comparison.width, comparison.height],
             "frames": len(self.times),
             "times": [round(float(time), 6) for time in self.times],
-            "protocol": PROTOCOL if self.vmaf_omitted else f"{PROTOCOL} {VMAF_PROTOCOL}",
+            "protocol": self.protocol,
             "vmaf_omitted": self.vmaf_omitted,
             "notices": list(comparison.notices),
             "videos": [
@@ -130,8 +144,8 @@ class Scorer:
     """Score aligned frames against the reference; a context manager.
 
     Args:
-        comparison: a comparison with a reference.
-        vmaf: whether to measure VMAF.
+        comparison: with a reference.
+        vmaf: measure VMAF.
         on_notice: called with a message if VMAF cannot be measured.
         ffmpeg: the executable that measures VMAF.
 
@@ -154,12 +168,10 @@ class Scorer:
             )
         self._count, self._on_notice = len(comparison.videos), on_notice
         self._vmaf_omitted: str | None = None if vmaf else "it was not requested (--no-vmaf)"
-        self._open_vmaf: Callable[[], VmafScorer] = lambda: VmafScorer(
-            comparison.width, comparison.height, ffmpeg=ffmpeg
-        )
+        self._open_vmaf = lambda: VmafScorer(comparison.width, comparison.height, ffmpeg=ffmpeg)
         self._vmaf_scorers: list[VmafScorer] = []
         self._times: list[Fraction] = []
-        self._scores: list[list[tuple[float, float]]] = [[] for _ in comparison.videos]
+        self._scores: list[list[tuple[float, float]]] = []  # PSNR-Y and SSIM-Y of each video, by frame
         self._stack = ExitStack()
         if vmaf and not vmaf_available(ffmpeg):
             self._omit_vmaf("this ffmpeg was built without libvmaf; --ffmpeg or VSR_FFMPEG can name another")
@@ -177,19 +189,14 @@ class Scorer:
                 raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
     def add(self, aligned: AlignedFrames) -> list[tuple[float, float]]:
         """Score aligned frames, whose images are uint8; return PSNR-Y and SSIM-Y of each video."""
         *images, truth = aligned.images
         jobs = [
-            (
-                self._threads.submit(psnr_y, image, truth, BORDER),
-                self._threads.submit(ssim_y, image, truth, BORDER),
-            )
+            [self._threads.submit(metric, image, truth, BORDER) for metric in (psnr_y, ssim_y)]
             for image in images
         ]
         if self._vmaf_omitted is None:
@@ -200,15 +207,15 @@ class Scorer:
                 self._omit_vmaf(_describe_failure(error))
         frame_scores = [(min(psnr.result(), PSNR_CAP), ssim.result()) for psnr, ssim in jobs]
         self._times.append(aligned.time)
-        for video_scores, score in zip(self._scores, frame_scores, strict=True):
-            video_scores.append(score)
+        self._scores.append(frame_scores)
         return frame_scores
 
     def finish(self) -> ScoreSeries:
         """Return all scores; call after the last frame."""
+        by_video = list(zip(*self._scores, strict=True)) or [()] * self._count
         values = {
-            "psnr_y": tuple(tuple(psnr for psnr, _ in scores) for scores in self._scores),
-            "ssim_y": tuple(tuple(ssim for _, ssim in scores) for scores in self._scores),
+            key: tuple(tuple(score[index] for score in scores) for scores in by_video)
+            for index, key in enumerate(("psnr_y", "ssim_y"))
         }
         if self._vmaf_omitted is None:
             try:

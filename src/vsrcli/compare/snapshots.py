@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from PIL import Image, features
@@ -20,6 +21,10 @@ from vsrcli.media.ffmpeg import Ffmpeg
 
 MAX_SNAPSHOTS = 24  # of a page
 MAX_LOSSLESS_BYTES = 12 * 2**20  # of all images of a page; above, they are JPEG
+_FORMAT_OPTIONS: dict[str, dict[str, Any]] = {
+    "webp": {"lossless": True, "quality": 50, "method": 2},
+    "jpeg": {"quality": 95, "subsampling": 0, "optimize": True},
+}
 _MAX_WEBP_SIDE = 16383  # pixels, by the format
 _DEFAULT_INTERVAL = Fraction(2)  # seconds between snapshots of videos of unknown length
 
@@ -50,14 +55,12 @@ class SnapshotSet:
     Attributes:
         snapshots: in order of time.
         image_format: format of the images, for people.
-        scores: None without a reference.
-        frame_count: number of compared frames; None without scores, since only the snapshots were decoded.
+        scores: None without a reference: then only the snapshots were decoded.
     """
 
     snapshots: tuple[Snapshot, ...]
     image_format: str
     scores: ScoreSeries | None
-    frame_count: int | None
 
 
 def spread_times(comparison: Comparison, count: int) -> list[Fraction]:
@@ -69,11 +72,7 @@ def spread_times(comparison: Comparison, count: int) -> list[Fraction]:
 
 
 def check_times(comparison: Comparison, times: Sequence[Fraction]) -> None:
-    """Raise if a time is outside the compared range.
-
-    Raises:
-        InputError: a time is outside; the message names it.
-    """
+    """Raise ``InputError`` if a time is outside the compared range, naming it."""
     for time in times:
         if time < comparison.start or (comparison.end is not None and time >= comparison.end):
             until = "" if comparison.end is None else f" and before {float(comparison.end):.6g} s"
@@ -97,9 +96,9 @@ def collect_snapshots(
     Without a reference, only the requested frames are decoded.
 
     Args:
-        comparison: the comparison.
-        times: times of the snapshots, at least one.
-        vmaf: whether to measure VMAF, too.
+        comparison: what is compared.
+        times: of the snapshots, at least one.
+        vmaf: measure VMAF, too.
         on_progress: called with the number of frames (without a reference: snapshots) so far.
         on_notice: called with messages about what was left out.
         ffmpeg: the executable to run.
@@ -109,19 +108,15 @@ def collect_snapshots(
         InputError: a video has no frame at such a time.
     """
     collector = _SnapshotCollector(comparison, len(times) + (comparison.reference is not None))
-    scores: ScoreSeries | None = None
     if comparison.reference is None:
         for count, aligned in enumerate(aligned_at(comparison, sorted(times), ffmpeg=ffmpeg), 1):
             collector.add(aligned)
             on_progress(count)
-    else:
-        with Scorer(comparison, vmaf=vmaf, on_notice=on_notice, ffmpeg=ffmpeg) as scorer:
-            collector.score_and_collect(
-                iter_aligned(comparison, ffmpeg=ffmpeg), sorted(times), scorer, on_progress
-            )
-            scores = scorer.finish()
-    frame_count = None if scores is None else len(scores.times)
-    return SnapshotSet(collector.snapshots(), collector.image_format, scores, frame_count)
+        return collector.finish(None)
+    with Scorer(comparison, vmaf=vmaf, on_notice=on_notice, ffmpeg=ffmpeg) as scorer:
+        stream = iter_aligned(comparison, ffmpeg=ffmpeg)
+        collector.score_and_collect(stream, sorted(times), scorer, on_progress)
+        return collector.finish(scorer.finish())
 
 
 class _SnapshotCollector:
@@ -132,12 +127,10 @@ class _SnapshotCollector:
         self._snapshots: dict[Fraction, Snapshot] = {}
         self._lossless = features.check("webp") and max(comparison.width, comparison.height) <= _MAX_WEBP_SIDE
 
-    @property
-    def image_format(self) -> str:
-        return "WebP, lossless" if self._lossless else "JPEG, quality 95, not subsampled"
-
-    def snapshots(self) -> tuple[Snapshot, ...]:
-        return tuple(self._snapshots[time] for time in sorted(self._snapshots))
+    def finish(self, scores: ScoreSeries | None) -> SnapshotSet:
+        snapshots = tuple(self._snapshots[time] for time in sorted(self._snapshots))
+        image_format = "WebP, lossless" if self._lossless else "JPEG, quality 95, not subsampled"
+        return SnapshotSet(snapshots, image_format, scores)
 
     def add(self, aligned: AlignedFrames, note: str = "") -> None:
         """Add a snapshot; if there is one at this time already, only its note."""
@@ -146,12 +139,11 @@ class _SnapshotCollector:
             self._snapshots[aligned.time] = replace(existing, note=note or existing.note)
             return
         if not self._snapshots and self._lossless:
-            size = sum(len(_encode_webp(image)) for image in aligned.images)
+            size = sum(len(_encode(image, "webp")) for image in aligned.images)
             self._lossless = size * self._expected <= MAX_LOSSLESS_BYTES
-        encode, kind = (_encode_webp, "webp") if self._lossless else (_encode_jpeg, "jpeg")
-        uris = tuple(
-            f"data:image/{kind};base64,{base64.b64encode(encode(image)).decode()}" for image in aligned.images
-        )
+        kind = "webp" if self._lossless else "jpeg"
+        contents = (base64.b64encode(_encode(image, kind)).decode() for image in aligned.images)
+        uris = tuple(f"data:image/{kind};base64,{content}" for content in contents)
         crop = most_detailed_crop(aligned.images[-1])
         self._snapshots[aligned.time] = Snapshot(aligned.time, aligned.index, note, uris, crop)
 
@@ -166,15 +158,14 @@ class _SnapshotCollector:
         pending, tolerance = list(times), self._comparison.videos[0].tolerance
         previous: AlignedFrames | None = None
         worst: tuple[float, AlignedFrames] | None = None
-        count = 0
-        for aligned in stream:
+        for count, aligned in enumerate(stream, 1):
             score = scorer.add(aligned)[-1][0]
             if worst is None or score < worst[0]:
                 worst = score, aligned
             while pending and aligned.time > pending[0] + tolerance:
                 pending.pop(0)
                 self.add(previous or aligned)
-            previous, count = aligned, count + 1
+            previous = aligned
             on_progress(count)
         if previous is None or worst is None:
             raise InputError("the videos share no frame; check --start and --offset")
@@ -183,15 +174,7 @@ class _SnapshotCollector:
         self.add(worst[1], f"worst of {self._comparison.videos[-1].label}")
 
 
-def _encode_webp(image: np.ndarray) -> bytes:
-    return _encode(image, "WEBP", lossless=True, quality=50, method=2)
-
-
-def _encode_jpeg(image: np.ndarray) -> bytes:
-    return _encode(image, "JPEG", quality=95, subsampling=0, optimize=True)
-
-
-def _encode(image: np.ndarray, image_format: str, **options: object) -> bytes:
+def _encode(image: np.ndarray, kind: str) -> bytes:
     content = io.BytesIO()
-    Image.fromarray(image).save(content, format=image_format, **options)
+    Image.fromarray(image).save(content, format=kind, **_FORMAT_OPTIONS[kind])
     return content.getvalue()

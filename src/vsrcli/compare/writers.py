@@ -15,7 +15,7 @@ from typing import IO
 
 from PIL import Image
 
-from vsrcli.compare.alignment import AlignedFrames, aligned_at, iter_aligned
+from vsrcli.compare.alignment import aligned_at, iter_aligned
 from vsrcli.compare.canvas import Layout
 from vsrcli.compare.inputs import Comparison
 from vsrcli.compare.scoring import BORDER, MIN_SIDE, Scorer, ScoreSeries
@@ -27,7 +27,6 @@ from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.planning import plan_output
 from vsrcli.media.trial import trial_encode
-from vsrcli.media.types import Frame
 from vsrcli.system.files import atomic_write, resolve_target
 
 
@@ -116,23 +115,18 @@ def write_video(
         EncodeError: the encoder stopped; no file is left.
     """
     source, count = comparison.videos[0].source, 0
-    titles = [video.title for video in comparison.videos]
     scorer: Scorer | None = None
     with ExitStack() as stack:
         if comparison.reference is not None:
             scorer = stack.enter_context(Scorer(comparison, vmaf=vmaf, on_notice=on_notice, ffmpeg=ffmpeg))
-            titles.append(f"reference: {comparison.reference.title}")
         encoder = stack.enter_context(VideoEncoder(plan, source, ffmpeg=ffmpeg))
         high_bit_depth = source.video.is_high_bit_depth and scorer is None
         for aligned in iter_aligned(comparison, high_bit_depth=high_bit_depth, ffmpeg=ffmpeg):
-            labels = list(titles)
-            if scorer is not None:
-                for number, (psnr, _) in enumerate(scorer.add(aligned)):
-                    labels[number] = f"{titles[number]} · {psnr:.2f} dB"
-            pixels = layout.compose(
-                aligned.images[: layout.count], labels[: layout.count], aligned.time - comparison.start
-            )
-            encoder.write(_with_pixels(aligned, pixels))
+            scored = () if scorer is None else scorer.add(aligned)
+            labels = _labels(comparison, [psnr for psnr, _ in scored])[: layout.count]
+            time = aligned.time - comparison.start
+            pixels = layout.compose(aligned.images[: layout.count], labels, time)
+            encoder.write(replace(aligned.frame, pixels=pixels, alpha=None))
             count += 1
             on_progress(count)
         scores = None if scorer is None else scorer.finish()
@@ -153,10 +147,10 @@ def write_image(
     """Write the frames at one time as an image; with a reference, labels show their PSNR-Y.
 
     Args:
-        comparison: the comparison.
+        comparison: what is compared.
         target: a ``.png`` file.
-        layout: layout of the videos, or of videos and reference.
-        time: the time, in seconds since the first frames.
+        layout: of the videos, or of videos and reference.
+        time: seconds since the first frames.
         overwrite: whether an existing target may be replaced.
         ffmpeg: the executable that decodes.
 
@@ -165,16 +159,11 @@ def write_image(
         OutputError: the target cannot be written.
     """
     aligned = next(aligned_at(comparison, [time], ffmpeg=ffmpeg))
-    titles = [video.title for video in comparison.all_videos]
+    labels = [video.title for video in comparison.all_videos]
     if comparison.reference is not None and min(comparison.width, comparison.height) >= MIN_SIDE:
         *images, truth = aligned.images
-        scores = [min(psnr_y(image, truth, BORDER), PSNR_CAP) for image in images]
-        titles = [
-            *(f"{title} · {score:.2f} dB" for title, score in zip(titles, scores, strict=False)),
-            f"reference: {titles[-1]}",
-        ]
-    canvas = layout.compose(aligned.images[: layout.count], titles[: layout.count], Fraction(0))
-    image = Image.fromarray(canvas)
+        labels = _labels(comparison, [min(psnr_y(image, truth, BORDER), PSNR_CAP) for image in images])
+    image = Image.fromarray(layout.compose(aligned.images[: layout.count], labels[: layout.count]))
     write_target(target, lambda file: image.save(file, format="PNG", optimize=True), overwrite=overwrite)
 
 
@@ -192,6 +181,9 @@ def write_target(target: Path, write: Callable[[IO[bytes]], object], *, overwrit
         ) from error
 
 
-def _with_pixels(aligned: AlignedFrames, pixels: object) -> Frame:
-    """Return the first video's frame with other pixels."""
-    return replace(aligned.frame, pixels=pixels, alpha=None)
+def _labels(comparison: Comparison, psnrs: Sequence[float]) -> list[str]:
+    """Return the videos' titles with their PSNR-Y, if there is any, and the reference's."""
+    titles = [video.title for video in comparison.videos]
+    for number, psnr in enumerate(psnrs):
+        titles[number] += f" · {psnr:.2f} dB"
+    return titles if comparison.reference is None else [*titles, f"reference: {comparison.reference.title}"]

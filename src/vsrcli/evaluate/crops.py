@@ -32,6 +32,11 @@ class DetailCrop:
     width: int
     height: int
 
+    @property
+    def center(self) -> tuple[int, int]:
+        """Column and row of the middle."""
+        return self.left + self.width // 2, self.top + self.height // 2
+
     def extract(self, image: np.ndarray) -> np.ndarray:
         """Return the view of an image (H, W, channels) inside the rectangle.
 
