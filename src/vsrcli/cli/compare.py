@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from fractions import Fraction
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,7 @@ from vsrcli.compare.writers import plan_video, write_image, write_video
 from vsrcli.errors import UsageError
 from vsrcli.evaluate.crops import DetailCrop
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.output_plan import EncodeOptions
-from vsrcli.system.signals import catch_signals
+from vsrcli.system.signals import catch_signals, raise_if_cancelled
 
 _PAGE_SUFFIXES, _IMAGE_SUFFIXES = (".html", ".htm"), (".png",)
 _FILE = click.Path(path_type=Path)
@@ -204,8 +203,6 @@ def compare(
     videos: tuple[Path, ...],
     target: Path | None,
     reference: Path | None,
-    moments: int,
-    overwrite: bool,
     quiet: bool,
     verbose: int,
     **values: Any,
@@ -226,13 +223,12 @@ def compare(
     _drop_inapplicable(context, kind, len(videos), reference, values)
     from vsrcli.cli import summary
     from vsrcli.cli.progress import make_progress, stderr_console
-    from vsrcli.cli.upscale_options import build_encode_options
     from vsrcli.compare.inputs import plan_comparison
     from vsrcli.compare.writers import check_target
     from vsrcli.media.ffmpeg import find_ffmpeg
 
     console = stderr_console()
-    with catch_signals() as cancel, summary.echo_commands(verbose > 0 and not quiet):
+    with catch_signals(), summary.echo_commands(verbose > 0 and not quiet):
         ffmpeg = find_ffmpeg(values["ffmpeg"])
         comparison = plan_comparison(
             videos,
@@ -243,30 +239,15 @@ def compare(
             seconds=values["seconds"],
             offset=values["offset"],
         )
-        check_target(target, [*videos, *([reference] if reference else [])], overwrite=overwrite)
+        sources = [*videos, *([reference] if reference else [])]
+        check_target(target, sources, overwrite=values["overwrite"])
         for text in () if quiet else comparison.notices:
             summary.print_notice(console, text)
         unit = "images" if kind == "page" and reference is None else "frames"
-        writer = ComparisonWriter(
-            comparison,
-            target,
-            overwrite,
-            ffmpeg,
-            make_progress(console, unit, quiet=quiet),
-            cancel.raise_if_cancelled,
-        )
-        scores: ScoreSeries | None = None
-        if kind == "image":
-            description = writer.write_image(_layout(comparison, kind, values), values["at"])
-        elif kind == "page":
-            description, scores = writer.write_page(values["at"], moments, _crop(values), vmaf=values["vmaf"])
-        else:
-            encode = build_encode_options(
-                context, codec=values["codec"], crf=values["crf"], overwrite=overwrite
-            )
-            description, scores = writer.write_video(
-                _layout(comparison, kind, values), encode, vmaf=values["vmaf"]
-            )
+        with make_progress(console, unit, quiet=quiet or kind == "image") as progress:
+            output = _Output(comparison, target, values, ffmpeg, progress)
+            write = {"page": output.write_page, "image": output.write_image, "video": output.write_video}
+            description, scores = write[kind]()
     if scores is not None and values["as_json"]:
         document = {"target": str(target), **scores.as_dict(comparison)}
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
@@ -276,95 +257,73 @@ def compare(
         console.print(f"{description}: {target}", style="green")
 
 
-class ComparisonWriter:
-    """Writes a comparison as a page, a video or an image.
+@dataclass(frozen=True)
+class _Output:
+    """A comparison that is written to ``target``; methods return a description of it, and scores if any."""
 
-    Each method returns a description of the result for people.
+    comparison: Comparison
+    target: Path
+    values: Mapping[str, Any]  # by parameter of the command
+    ffmpeg: Ffmpeg
+    progress: ProgressDisplay
 
-    Args:
-        comparison: what is compared.
-        target: path of the output.
-        overwrite: whether the output may replace a file.
-        ffmpeg: the executable.
-        progress: shows progress.
-        raise_if_cancelled: called after every frame; raises if a signal has arrived.
-    """
+    def write_image(self) -> tuple[str, None]:
+        """Write an image of the requested time, or of the middle."""
+        comparison, values = self.comparison, self.values
+        check_times(comparison, values["at"])
+        at = values["at"][0] if values["at"] else spread_times(comparison, 1)[0]
+        layout = _layout(comparison, "image", values)
+        write_image(comparison, self.target, layout, at, overwrite=values["overwrite"], ffmpeg=self.ffmpeg)
+        return "{}x{}".format(*layout.canvas_size), None
 
-    def __init__(
-        self,
-        comparison: Comparison,
-        target: Path,
-        overwrite: bool,
-        ffmpeg: Ffmpeg,
-        progress: ProgressDisplay,
-        raise_if_cancelled: Callable[[], None],
-    ) -> None:
-        self._comparison, self._target, self._overwrite = comparison, target, overwrite
-        self._ffmpeg, self._progress, self._raise_if_cancelled = ffmpeg, progress, raise_if_cancelled
-
-    def write_image(self, layout: Layout, times: tuple[Fraction, ...]) -> str:
-        """Write an image of the first of ``times``; without any, of the middle."""
-        comparison = self._comparison
-        check_times(comparison, times)
-        at = times[0] if times else spread_times(comparison, 1)[0]
-        write_image(comparison, self._target, layout, at, overwrite=self._overwrite, ffmpeg=self._ffmpeg)
-        return "{}x{}".format(*layout.canvas_size)
-
-    def write_page(
-        self, times: tuple[Fraction, ...], count: int, crop: DetailCrop | None, *, vmaf: bool
-    ) -> tuple[str, ScoreSeries | None]:
-        """Write a page of ``times``; without any, of ``count`` times spread evenly."""
-        comparison = self._comparison
-        check_times(comparison, times)
+    def write_page(self) -> tuple[str, ScoreSeries | None]:
+        """Write a page of the requested times, or of times spread evenly."""
+        comparison, values, crop = self.comparison, self.values, _crop(self.values)
+        check_times(comparison, values["at"])
         if crop is not None:  # raises an error if it is not inside
             crop.extract(np.empty((comparison.height, comparison.width, 1), np.uint8))
-        has_reference = comparison.reference is not None
-        page_times = times or spread_times(comparison, count - (has_reference and count > 1))
-        total = self._expected_frames() if has_reference else len(page_times)
-        with self._progress as progress:
-            snapshots = collect_snapshots(
-                comparison,
-                page_times,
-                vmaf=vmaf,
-                on_progress=lambda done: self._update(done, total),
-                on_notice=progress.print_line,
-                ffmpeg=self._ffmpeg,
-            )
-        size = write_page(comparison, snapshots, self._target, crop=crop, overwrite=self._overwrite)
+        has_reference, count = comparison.reference is not None, values["moments"]
+        times = values["at"] or spread_times(comparison, count - (has_reference and count > 1))
+        snapshots = collect_snapshots(
+            comparison,
+            times,
+            vmaf=values["vmaf"],
+            on_progress=self._progress_of(comparison.expected_frames if has_reference else len(times)),
+            on_notice=self.progress.print_line,
+            ffmpeg=self.ffmpeg,
+        )
+        size = write_page(comparison, snapshots, self.target, crop=crop, overwrite=values["overwrite"])
         counts = f"{len(comparison.all_videos)} videos, {len(snapshots.snapshots)} images each"
         return f"{counts} ({snapshots.image_format}), {size / 1e6:.1f} MB", snapshots.scores
 
-    def write_video(
-        self, layout: Layout, options: EncodeOptions, *, vmaf: bool
-    ) -> tuple[str, ScoreSeries | None]:
+    def write_video(self) -> tuple[str, ScoreSeries | None]:
         """Write a video."""
-        plan = plan_video(self._comparison, self._target, layout, options, ffmpeg=self._ffmpeg)
-        total = self._expected_frames()
-        with self._progress as progress:
-            for text in plan.notices:
-                progress.print_line(f"  {text}")
-            frames, scores = write_video(
-                self._comparison,
-                plan,
-                layout,
-                vmaf=vmaf,
-                on_progress=lambda done: self._update(done, total),
-                on_notice=progress.print_line,
-                ffmpeg=self._ffmpeg,
-            )
+        from vsrcli.cli.upscale_options import build_encode_options
+
+        comparison, values = self.comparison, self.values
+        layout = _layout(comparison, "video", values)
+        encoding = {name: values[name] for name in ("codec", "crf", "overwrite")}
+        options = build_encode_options(click.get_current_context(), **encoding)
+        plan = plan_video(comparison, self.target, layout, options, ffmpeg=self.ffmpeg)
+        for text in plan.notices:
+            self.progress.print_line(f"  {text}")
+        frames, scores = write_video(
+            comparison,
+            plan,
+            layout,
+            vmaf=values["vmaf"],
+            on_progress=self._progress_of(comparison.expected_frames),
+            on_notice=self.progress.print_line,
+            ffmpeg=self.ffmpeg,
+        )
         return f"{frames} frames, {plan.width}x{plan.height}", scores
 
-    def _update(self, done: int, total: int | None) -> None:
-        self._raise_if_cancelled()
-        self._progress.update(done, total, "compared")
+    def _progress_of(self, total: int | None) -> Callable[[int], None]:
+        def update(done: int) -> None:
+            raise_if_cancelled()
+            self.progress.update(done, total, "compared")
 
-    def _expected_frames(self) -> int | None:
-        """Return the number of frames to compare, None if the length or the frame rate is unknown."""
-        comparison = self._comparison
-        rate = comparison.videos[0].source.video.frame_rate
-        if comparison.end is None or rate is None:
-            return None
-        return max(round((comparison.end - comparison.start) * rate), 1)
+        return update
 
 
 def print_scores(comparison: Comparison, scores: ScoreSeries) -> None:
@@ -372,13 +331,9 @@ def print_scores(comparison: Comparison, scores: ScoreSeries) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("mean / worst frame", overflow="fold")
     for metric in scores.metrics:
-        unit = f", {metric.unit}" if metric.unit else ""
-        table.add_column(metric.name + unit, justify="right", no_wrap=True)
+        table.add_column(metric.title, justify="right", no_wrap=True)
     for index, video in enumerate(comparison.videos):
-        cells = []
-        for metric in scores.metrics:
-            lowest = scores.values[metric.key][index][scores.worst_frame(metric, index)]
-            cells.append(f"{scores.mean(metric, index):.{metric.digits}f} / {lowest:.{metric.digits}f}")
+        cells = [" / ".join(scores.formatted(metric, index)) for metric in scores.metrics]
         table.add_row(Text(video.title), *cells)
     Console(markup=False, highlight=False, emoji=False).print(table)
 
@@ -427,11 +382,11 @@ def _drop_inapplicable(
         values["labels"] = None
 
 
-def _crop(values: dict[str, Any]) -> DetailCrop | None:
+def _crop(values: Mapping[str, Any]) -> DetailCrop | None:
     return None if values["crop"] is None else DetailCrop(*values["crop"])
 
 
-def _layout(comparison: Comparison, kind: str, values: dict[str, Any]) -> Layout:
+def _layout(comparison: Comparison, kind: str, values: Mapping[str, Any]) -> Layout:
     """Return the layout; the reference is shown, too, unless the layout has room for two videos only."""
     crop, count = _crop(values), len(comparison.videos)
     name = values["layout"] or ("split" if kind == "video" and count == 2 else "side")
@@ -439,12 +394,5 @@ def _layout(comparison: Comparison, kind: str, values: dict[str, Any]) -> Layout
     zoom = values["zoom"]
     if zoom is None and crop is not None:
         zoom = max(min(comparison.width // crop.width, comparison.height // crop.height), 1)
-    return Layout(
-        name,
-        comparison.width,
-        comparison.height,
-        shown_count,
-        crop,
-        zoom or 1,
-        has_labels=not values["no_labels"],
-    )
+    size, has_labels = (comparison.width, comparison.height), not values["no_labels"]
+    return Layout(name, *size, shown_count, crop, zoom or 1, has_labels=has_labels)

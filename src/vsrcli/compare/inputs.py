@@ -82,6 +82,12 @@ class Comparison:
         return self.videos if self.reference is None else (*self.videos, self.reference)
 
     @property
+    def expected_frames(self) -> int | None:
+        """Number of frames to compare; None if the length or the frame rate is unknown."""
+        rate = self.videos[0].source.video.frame_rate
+        return None if self.end is None or rate is None else max(round((self.end - self.start) * rate), 1)
+
+    @property
     def is_full_length(self) -> bool:
         """Whether the first video is compared to its last frame, as far as its length is known."""
         last = self.videos[0].end
