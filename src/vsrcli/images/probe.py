@@ -24,6 +24,7 @@ from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.probe import probe
 from vsrcli.media.safety import MAX_PIXELS
 from vsrcli.media.types import Color, ImageSequence, Source, VideoStream
+from vsrcli.system.signals import raise_if_cancelled
 
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MJPEG_EXTENSIONS = (".mjpeg", ".mjpg", ".mjp")
@@ -108,6 +109,7 @@ def probe_image(path: Path) -> ImageInfo:
     Raises:
         InputError: it cannot be read, is damaged, too large, or of an unsupported kind.
     """
+    raise_if_cancelled()  # a sequence may have many thousand images
     try:
         file_format = detect_format(path)
         if file_format is None:

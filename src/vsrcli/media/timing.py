@@ -13,6 +13,7 @@ from vsrcli.errors import InputError
 from vsrcli.media.probe import has_no_timestamps
 from vsrcli.media.safety import open_media
 from vsrcli.media.types import Source
+from vsrcli.system.signals import raise_if_cancelled
 
 _SEEK_DISTANCES = (Fraction(2), Fraction(12), Fraction(60), Fraction(300))
 _NTSC_RATES = (Fraction(24000, 1001), Fraction(30000, 1001), Fraction(60000, 1001), Fraction(120000, 1001))
@@ -186,6 +187,7 @@ def _packet_times(source: Source) -> Iterator[Fraction]:
 
 def _packet_ticks(packet: Any, source: Source) -> int | None:
     """Return the presentation time of a packet in ticks; None if it is discarded or unknown."""
+    raise_if_cancelled()  # a file may have millions of packets
     if packet.is_discard:
         return None
     return packet.dts if has_no_timestamps(source.container, source.video.codec) else packet.pts
