@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from copy import copy
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,40 +16,29 @@ from hypothesis import strategies as st
 from vsrcli.errors import EngineError, UsageError
 from vsrcli.frames.state import State, stack_frames
 from vsrcli.frames.tiling import TilePlan, min_tile_side, plan_tiles
+from vsrcli.inference.functions import NetworkShapes, plan_bands
+from vsrcli.inference.streams import CompiledNetwork, WindowStream
 from vsrcli.inference.tiled import TiledStream
-from vsrcli.inference.windows import SlidingWindow
 from vsrcli.inference.wrappers import ResizingStream
 
 sizes = st.integers(1, 80)
 
 
-class NearestStream:
+class NearestStream(WindowStream):
     """Nearest neighbour, by way of 2*lookahead+1-frame windows."""
 
     def __init__(self, scale: int, lookahead: int = 0) -> None:
-        self.scale = scale
-        self.windows = SlidingWindow[np.ndarray](lookahead)
-        self.lookahead = lookahead
-        self.recent: deque[np.ndarray] = deque(maxlen=2 * lookahead)
+        shapes = NetworkShapes("window", scale, lookahead)
+        backend: Any = SimpleNamespace(shapes=shapes, read_result=lambda result: result)
+        functions = {"upscale": lambda windows: self.answer(windows[0])[None]}
+        super().__init__(CompiledNetwork(backend, 1, 1, plan_bands(1, 1), functions))
+        self.scale, self.lookahead = scale, lookahead
 
-    def answer(self, window: tuple[np.ndarray, ...]) -> np.ndarray:
+    def answer(self, window: Sequence[np.ndarray]) -> np.ndarray:
         return window[self.lookahead].repeat(self.scale, 0).repeat(self.scale, 1)
 
-    def push(self, frame: np.ndarray) -> np.ndarray | None:
-        self.recent.append(frame)
-        window = self.windows.push(frame)
-        return None if window is None else self.answer(window)
-
-    def flush(self) -> list[np.ndarray]:
-        return [self.answer(window) for window in self.windows.flush()]
-
-    def fork(self) -> NearestStream:
-        twin = copy(self)
-        twin.windows, twin.recent = self.windows.copy(), self.recent.copy()
-        return twin
-
     def state(self) -> State:
-        return {"frames": stack_frames(self.recent, 1, 1)} if self.lookahead else {}
+        return {"frames": stack_frames(self._recent, 1, 1)} if self.lookahead else {}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         for frame in state.get("frames", ()):
@@ -62,7 +52,7 @@ class BoxBlurStream(NearestStream):
         super().__init__(scale)
         self.radius = radius
 
-    def answer(self, window: tuple[np.ndarray, ...]) -> np.ndarray:
+    def answer(self, window: Sequence[np.ndarray]) -> np.ndarray:
         r, n = self.radius, 2 * self.radius + 1
         padded = np.pad(window[0], ((r, r), (r, r), (0, 0)))
         views = np.lib.stride_tricks.sliding_window_view(padded, (n, n), axis=(0, 1))

@@ -14,7 +14,7 @@ from vsrcli.errors import EngineError
 from vsrcli.frames.tiling import plan_tiles
 from vsrcli.inference.engine import ResampleEngine
 from vsrcli.inference.keras import KerasBackend
-from vsrcli.inference.streams import CachedStream, RecurrentStream, compile_cached, compile_recurrent
+from vsrcli.inference.streams import CachedStream, RecurrentStream, compile_network
 from vsrcli.inference.tiled import BurstTiledStream, TiledStream
 from vsrcli.inference.types import Stream
 
@@ -29,8 +29,8 @@ def stream_factories() -> dict[str, tuple[OpenStream, int]]:
     """Return a function that opens a tile of each kind, and its lookahead; networks are compiled once."""
     size = PLAN.tile_height, PLAN.tile_width
     compiled = {
-        "cached": (compile_cached(KerasBackend(tiny_cached(2)), *size), CachedStream, 3),
-        "recurrent": (compile_recurrent(KerasBackend(tiny_recurrent(2)), *size), RecurrentStream, 2),
+        "cached": (compile_network(KerasBackend(tiny_cached(2)), *size), CachedStream, 3),
+        "recurrent": (compile_network(KerasBackend(tiny_recurrent(2)), *size), RecurrentStream, 2),
     }
     kinds: dict[str, tuple[OpenStream, int]] = {
         kind: (lambda height, width, network=network, stream=stream: stream(network), lookahead)

@@ -100,5 +100,5 @@ def test_one_network_is_compiled_for_each_size_and_no_frame_compiles_again(
 ) -> None:
     engine = KerasEngine(read_weights(weight_file(tmp_path, name, 2, options)), device="cpu")
     first = engine.open(9, 8)
-    assert engine.open(9, 8)._model is first._model  # type: ignore[attr-defined]
-    assert engine.open(8, 9)._model is not first._model  # type: ignore[attr-defined]
+    assert engine.open(9, 8)._network is first._network  # type: ignore[attr-defined]
+    assert engine.open(8, 9)._network is not first._network  # type: ignore[attr-defined]

@@ -17,10 +17,9 @@ from random_networks import noise_frames, run_stream
 from tiny_networks import tiny_weights
 from vsrcli.errors import EngineError, ModelError, NonFiniteError, OutOfMemoryError
 from vsrcli.frames.tiling import plan_tiles
-from vsrcli.inference.engine import compile_stream
 from vsrcli.inference.keras import KerasEngine
 from vsrcli.inference.openvino import OpenvinoBackend, OpenvinoEngine
-from vsrcli.inference.streams import CachedStream, RecurrentStream, compile_cached, compile_recurrent
+from vsrcli.inference.streams import CachedStream, RecurrentStream, compile_network, compile_stream
 from vsrcli.inference.tiled import TiledStream
 from vsrcli.inference.types import Stream
 from vsrcli.models.architectures import architecture
@@ -171,9 +170,9 @@ def test_bands_give_the_same_frames(
     network = OpenvinoBackend(weights(kind), band_pixels=36)
     stream: Stream
     if kind == "recurrent":
-        stream = RecurrentStream(compile_recurrent(network, HEIGHT, WIDTH))
+        stream = RecurrentStream(compile_network(network, HEIGHT, WIDTH))
     else:
-        stream = CachedStream(compile_cached(network, HEIGHT, WIDTH))
+        stream = CachedStream(compile_network(network, HEIGHT, WIDTH))
     reference = run_stream(engines(kind).open(HEIGHT, WIDTH), frames)
     np.testing.assert_allclose(np.stack(run_stream(stream, frames)), np.stack(reference), atol=5e-5)
 
@@ -222,7 +221,7 @@ def test_out_of_memory_is_an_error_of_its_own(
         def __getattr__(self, name: str) -> Callable[..., None]:
             return lambda *arguments: None
 
-    monkeypatch.setattr(stream._model.window.advance, "_request", Request())  # type: ignore[attr-defined]
+    monkeypatch.setattr(stream._network.functions["advance"], "_request", Request())  # type: ignore[attr-defined]
     with pytest.raises(OutOfMemoryError, match="--tile"):
         stream.push(noise_frames(1, HEIGHT, WIDTH)[0])
 

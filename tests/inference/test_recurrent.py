@@ -15,7 +15,7 @@ from vsrcli.errors import EngineError
 from vsrcli.frames.resample import resize
 from vsrcli.frames.tiling import plan_tiles
 from vsrcli.inference.keras import KerasBackend
-from vsrcli.inference.streams import CompiledRecurrentModel, RecurrentStream, compile_recurrent
+from vsrcli.inference.streams import CompiledNetwork, RecurrentStream, compile_network
 from vsrcli.inference.tiled import TiledStream
 from vsrcli.models import duf_r
 
@@ -28,8 +28,8 @@ def model() -> duf_r.DufR:
 
 
 @pytest.fixture(scope="module")
-def network(model: duf_r.DufR) -> CompiledRecurrentModel:
-    return compile_recurrent(KerasBackend(model), 10, 12)
+def network(model: duf_r.DufR) -> CompiledNetwork:
+    return compile_network(KerasBackend(model), 10, 12)
 
 
 def run_sequence(model: duf_r.DufR, frames: np.ndarray) -> np.ndarray:
@@ -40,7 +40,7 @@ def run_sequence(model: duf_r.DufR, frames: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10])
-def test_a_stream_equals_the_sequence(model: duf_r.DufR, network: CompiledRecurrentModel, count: int) -> None:
+def test_a_stream_equals_the_sequence(model: duf_r.DufR, network: CompiledNetwork, count: int) -> None:
     frames = noise_frames(count)
     actual = run_stream(RecurrentStream(network), frames)
     assert len(actual) == count
@@ -48,22 +48,20 @@ def test_a_stream_equals_the_sequence(model: duf_r.DufR, network: CompiledRecurr
 
 
 @pytest.mark.parametrize("band_pixels", [36, 60, 1])  # 4 bands of 3 rows, the last overlapping; 2 of 5; rows
-def test_bands_give_the_same_frames(
-    network: CompiledRecurrentModel, model: duf_r.DufR, band_pixels: int
-) -> None:
+def test_bands_give_the_same_frames(network: CompiledNetwork, model: duf_r.DufR, band_pixels: int) -> None:
     frames = noise_frames(6)
-    banded = RecurrentStream(compile_recurrent(KerasBackend(model), 10, 12, band_pixels=band_pixels))
+    banded = RecurrentStream(compile_network(KerasBackend(model), 10, 12, band_pixels=band_pixels))
     np.testing.assert_allclose(
         run_stream(banded, frames), run_stream(RecurrentStream(network), frames), atol=1e-5
     )
 
 
-def test_bands_do_not_show_in_the_state(network: CompiledRecurrentModel, model: duf_r.DufR) -> None:
+def test_bands_do_not_show_in_the_state(network: CompiledNetwork, model: duf_r.DufR) -> None:
     """A state can be restored with other bands."""
     frames = noise_frames(6)
     plain, banded = (
         RecurrentStream(compiled)
-        for compiled in (network, compile_recurrent(KerasBackend(model), 10, 12, band_pixels=36))
+        for compiled in (network, compile_network(KerasBackend(model), 10, 12, band_pixels=36))
     )
     for frame in frames[:3]:
         plain.push(frame)
@@ -73,28 +71,28 @@ def test_bands_do_not_show_in_the_state(network: CompiledRecurrentModel, model: 
     np.testing.assert_allclose(run_stream(banded, frames[3:]), run_stream(plain, frames[3:]), atol=1e-5)
 
 
-def test_results_are_a_frame_late_for_every_level(network: CompiledRecurrentModel) -> None:
+def test_results_are_a_frame_late_for_every_level(network: CompiledNetwork) -> None:
     stream = RecurrentStream(network)
     assert [stream.push(frame) is None for frame in noise_frames(4)] == [True, True, False, False]
     assert len(stream.flush()) == 2
     assert RecurrentStream(network).flush() == []
 
 
-def test_each_frame_is_encoded_once(network: CompiledRecurrentModel) -> None:
+def test_each_frame_is_encoded_once(network: CompiledNetwork) -> None:
     encoded: list[np.ndarray] = []
 
     def advance(frame: np.ndarray, *state: Any) -> Any:
         encoded.append(frame)
-        return network.window.advance(frame, *state)
+        return network.functions["advance"](frame, *state)
 
     frames = noise_frames(5)
-    window = replace(network.window, advance=advance)
-    run_stream(RecurrentStream(replace(network, window=window)), frames)
+    counted = replace(network, functions={**network.functions, "advance": advance})
+    run_stream(RecurrentStream(counted), frames)
     ends = [frames[:1]] * 2, [frames[-1:]] * 2
     np.testing.assert_array_equal(np.concatenate(encoded), np.concatenate([*ends[0], frames, *ends[1]]))
 
 
-def test_feedback_is_not_clipped(network: CompiledRecurrentModel) -> None:
+def test_feedback_is_not_clipped(network: CompiledNetwork) -> None:
     stream = RecurrentStream(network)
     frames = noise_frames(5)
     results = [stream.push(frame) for frame in frames]
@@ -109,7 +107,7 @@ def test_feedback_is_not_clipped(network: CompiledRecurrentModel) -> None:
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_half_precision(network: CompiledRecurrentModel, model: duf_r.DufR, policy: str) -> None:
+def test_half_precision(network: CompiledNetwork, model: duf_r.DufR, policy: str) -> None:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -117,7 +115,7 @@ def test_half_precision(network: CompiledRecurrentModel, model: duf_r.DufR, poli
     finally:
         keras.config.set_dtype_policy(before)
     half_precision.set_weights(model.get_weights())
-    compiled = compile_recurrent(KerasBackend(half_precision), 10, 12)
+    compiled = compile_network(KerasBackend(half_precision), 10, 12)
     assert keras.backend.standardize_dtype(compiled.initial_state[0].dtype) == policy.removeprefix("mixed_")
     stream, frames = RecurrentStream(compiled), noise_frames(30)
     actual = np.stack(run_stream(stream, frames))
@@ -127,7 +125,7 @@ def test_half_precision(network: CompiledRecurrentModel, model: duf_r.DufR, poli
     assert stream.state()["hidden"].dtype == (np.float16 if policy == "mixed_float16" else np.float32)
 
 
-def test_nan_is_an_error_and_not_a_black_frame(network: CompiledRecurrentModel) -> None:
+def test_nan_is_an_error_and_not_a_black_frame(network: CompiledNetwork) -> None:
     frame = np.full((10, 12, 3), np.nan, np.float32)
     with pytest.raises(EngineError, match="--precision fp32"):
         run_stream(RecurrentStream(network), frame[None])
@@ -148,11 +146,11 @@ def test_tiles_hardly_show(model: duf_r.DufR, kind: str) -> None:
     """A state carries influence from beyond the overlap, but it fades: with twice a step's radius no pixel
     differs by more than 2e-4 of the full range, with once by less than a level of 8 bits."""
     frames = noise_frames(30, 24, 100) if kind == "noise" else pan(30, 24, 100)
-    compiled: dict[tuple[int, int], CompiledRecurrentModel] = {}
+    compiled: dict[tuple[int, int], CompiledNetwork] = {}
 
     def open_stream(height: int, width: int) -> RecurrentStream:
         if (height, width) not in compiled:
-            compiled[height, width] = compile_recurrent(KerasBackend(model), height, width)
+            compiled[height, width] = compile_network(KerasBackend(model), height, width)
         return RecurrentStream(compiled[height, width])
 
     reference = np.stack(run_stream(open_stream(24, 100), frames))

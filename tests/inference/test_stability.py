@@ -15,7 +15,7 @@ import pytest
 from random_networks import tiny_recurrent
 
 from vsrcli.inference.keras import KerasBackend
-from vsrcli.inference.streams import CompiledRecurrentModel, RecurrentStream, compile_recurrent
+from vsrcli.inference.streams import CompiledNetwork, RecurrentStream, compile_network
 from vsrcli.models import duf_r
 from vsrcli.models.weights import load_model, read_weights
 
@@ -42,8 +42,8 @@ SHORT = ("random", "duf-r-xs-x2-video.weights.h5")  # of the short suite
     scope="module",
     params=[pytest.param(name, marks=() if name in SHORT else pytest.mark.slow) for name in NETWORKS],
 )
-def network(request: pytest.FixtureRequest) -> CompiledRecurrentModel:
-    return compile_recurrent(KerasBackend(NETWORKS[request.param]()), HEIGHT, WIDTH)
+def network(request: pytest.FixtureRequest) -> CompiledNetwork:
+    return compile_network(KerasBackend(NETWORKS[request.param]()), HEIGHT, WIDTH)
 
 
 def run(stream: RecurrentStream, frames: Iterable[np.ndarray]) -> np.ndarray:
@@ -61,7 +61,7 @@ def max_abs_state(stream: RecurrentStream) -> float:
     return max(float(np.abs(state[name]).max()) for name in ("hidden", "feedback"))
 
 
-def test_a_still_settles(network: CompiledRecurrentModel) -> None:
+def test_a_still_settles(network: CompiledNetwork) -> None:
     stream = RecurrentStream(network)
     (still,) = noise(1)
     change = np.abs(np.diff(run(stream, [still] * COUNT), axis=0)).max(axis=(1, 2, 3))
@@ -70,7 +70,7 @@ def test_a_still_settles(network: CompiledRecurrentModel) -> None:
     assert max_abs_state(stream) < 100
 
 
-def test_noise_does_not_add_up(network: CompiledRecurrentModel) -> None:
+def test_noise_does_not_add_up(network: CompiledNetwork) -> None:
     stream = RecurrentStream(network)
     sizes = []
     for part in range(10):
@@ -79,7 +79,7 @@ def test_noise_does_not_add_up(network: CompiledRecurrentModel) -> None:
     assert max(sizes[5:]) < 2 * max(sizes[:5]) < 200
 
 
-def test_a_still_after_noise_is_the_still(network: CompiledRecurrentModel) -> None:
+def test_a_still_after_noise_is_the_still(network: CompiledNetwork) -> None:
     """Earlier frames have no lasting influence."""
     stream, other = RecurrentStream(network), RecurrentStream(network)
     (still,) = noise(1, seed=9)
@@ -88,7 +88,7 @@ def test_a_still_after_noise_is_the_still(network: CompiledRecurrentModel) -> No
     np.testing.assert_allclose(after, run(other, [still] * 200)[-1], atol=1e-4)
 
 
-def test_a_new_shot_is_a_start_from_empty(network: CompiledRecurrentModel) -> None:
+def test_a_new_shot_is_a_start_from_empty(network: CompiledNetwork) -> None:
     """A fresh stream of a network that ran others gives the same results as the first, bit for bit."""
     shot = noise(30, seed=1)
     first = run(RecurrentStream(network), shot)

@@ -21,10 +21,9 @@ from vsrcli.frames.state import State
 from vsrcli.frames.tiling import plan_tiles
 from vsrcli.inference.engine import ResampleEngine
 from vsrcli.inference.keras import KerasBackend
-from vsrcli.inference.streams import CachedStream, compile_cached
+from vsrcli.inference.streams import CachedStream, WindowStream, compile_network
 from vsrcli.inference.tiled import TiledStream
 from vsrcli.inference.types import Stream
-from vsrcli.inference.windows import WindowStream, compile_window
 from vsrcli.inference.wrappers import ResizingStream, StaticFrameStream, reuse_static_frames
 
 HEIGHT, WIDTH = 10, 24
@@ -51,12 +50,12 @@ def stream_factories() -> dict[str, tuple[OpenStream, int]]:
 
     def open_cached(height: int, width: int) -> Stream:
         size = height, width
-        cached[size] = cached.get(size) or compile_cached(model, *size)
+        cached[size] = cached.get(size) or compile_network(model, *size)
         return CachedStream(cached[size])
 
     def open_window(height: int, width: int) -> Stream:
         size = height, width
-        window[size] = window.get(size) or compile_window(KerasBackend(weighted_mean), *size)
+        window[size] = window.get(size) or compile_network(KerasBackend(weighted_mean), *size)
         return WindowStream(window[size])
 
     bicubic = ResampleEngine("bicubic", 2).open

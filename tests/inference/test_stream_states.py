@@ -18,10 +18,9 @@ from vsrcli.errors import EngineError
 from vsrcli.frames.tiling import plan_tiles
 from vsrcli.inference.engine import ResampleEngine
 from vsrcli.inference.keras import KerasBackend
-from vsrcli.inference.streams import CachedStream, RecurrentStream, compile_cached, compile_recurrent
+from vsrcli.inference.streams import CachedStream, RecurrentStream, WindowStream, compile_network
 from vsrcli.inference.tiled import TiledStream
 from vsrcli.inference.types import Stream
-from vsrcli.inference.windows import WindowStream, compile_window
 from vsrcli.inference.wrappers import ResizingStream
 from vsrcli.models import duf_r
 
@@ -53,22 +52,22 @@ def stream_factories() -> dict[str, OpenStream]:
     """Return a function that opens a stream of each kind; networks are compiled once for each size."""
     compiled: dict[Any, Any] = {}
 
-    def compiled_once(kind: str, model: Any, compile_model: Any, stream: Any, **options: Any) -> OpenStream:
+    def compiled_once(kind: str, model: Any, stream: Any, **options: Any) -> OpenStream:
         def open_stream(height: int, width: int) -> Stream:
             key = kind, height, width
             if key not in compiled:
-                compiled[key] = compile_model(KerasBackend(model), height, width, **options)
+                compiled[key] = compile_network(KerasBackend(model), height, width, **options)
             return stream(compiled[key])
 
         return open_stream
 
     recurrent = tiny_recurrent(2)
     kinds = {
-        "windowed": compiled_once("windowed", weighted_mean, compile_window, WindowStream),
-        "cached": compiled_once("cached", tiny_cached(2), compile_cached, CachedStream),
-        "recurrent": compiled_once("recurrent", recurrent, compile_recurrent, RecurrentStream),
-        "banded": compiled_once("banded", recurrent, compile_recurrent, RecurrentStream, band_pixels=72),
-        "half": compiled_once("half", bfloat16_network(), compile_recurrent, RecurrentStream),
+        "windowed": compiled_once("windowed", weighted_mean, WindowStream),
+        "cached": compiled_once("cached", tiny_cached(2), CachedStream),
+        "recurrent": compiled_once("recurrent", recurrent, RecurrentStream),
+        "banded": compiled_once("banded", recurrent, RecurrentStream, band_pixels=72),
+        "half": compiled_once("half", bfloat16_network(), RecurrentStream),
         "bicubic": ResampleEngine("bicubic", 2).open,
     }
     for kind in ("windowed", "cached", "recurrent", "bicubic"):

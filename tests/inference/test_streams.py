@@ -12,9 +12,8 @@ from vsrcli.frames.tiling import plan_tiles
 from vsrcli.inference.engine import ResampleEngine
 from vsrcli.inference.functions import plan_bands
 from vsrcli.inference.keras import KerasBackend
-from vsrcli.inference.streams import CachedStream, compile_cached
+from vsrcli.inference.streams import CachedStream, WindowStream, compile_network
 from vsrcli.inference.tiled import TiledStream
-from vsrcli.inference.windows import WindowStream, compile_window
 from vsrcli.models import duf, duf_s
 
 RADIUS = duf_s.radius(blocks=1)
@@ -28,7 +27,7 @@ def network():
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7, 10])
 def test_cached_features_equal_full_windows(network, count):
     frames = noise_frames(count)
-    actual = run_stream(CachedStream(compile_cached(KerasBackend(network), 10, 12)), frames)
+    actual = run_stream(CachedStream(compile_network(KerasBackend(network), 10, 12)), frames)
     assert len(actual) == count
     padded = np.concatenate([frames[:1]] * 3 + [frames] + [frames[-1:]] * 3)
     expected = np.clip(ops.convert_to_numpy(network(padded[None]))[0], 0, 1)
@@ -37,10 +36,10 @@ def test_cached_features_equal_full_windows(network, count):
 
 def test_bands_of_the_output_stage_give_the_same_frame(network):
     frames = noise_frames(4)
-    reference = run_stream(CachedStream(compile_cached(KerasBackend(network), 10, 12)), frames)
+    reference = run_stream(CachedStream(compile_network(KerasBackend(network), 10, 12)), frames)
     for band_pixels in (36, 60, 1):  # 4 bands of 3 rows, the last overlapping; 2 of 5; single rows
         banded = run_stream(
-            CachedStream(compile_cached(KerasBackend(network), 10, 12, band_pixels=band_pixels)), frames
+            CachedStream(compile_network(KerasBackend(network), 10, 12, band_pixels=band_pixels)), frames
         )
         np.testing.assert_allclose(np.stack(banded), np.stack(reference), atol=1e-6)
 
@@ -62,17 +61,17 @@ def test_bands_cover_every_row_once_but_for_the_last_ones(size, band_pixels):
 
 
 def test_results_are_three_frames_late(network):
-    stream = CachedStream(compile_cached(KerasBackend(network), 10, 12))
+    stream = CachedStream(compile_network(KerasBackend(network), 10, 12))
     is_none = [stream.push(frame) is None for frame in noise_frames(5)]
     assert is_none == [True, True, True, False, False]
     assert len(stream.flush()) == 3
-    assert CachedStream(compile_cached(KerasBackend(network), 10, 12)).flush() == []
+    assert CachedStream(compile_network(KerasBackend(network), 10, 12)).flush() == []
 
 
 def test_paper_windows_repeat_the_edges():
     model = duf.build(2, depth=16)
     frames = noise_frames(2, 6, 5)
-    actual = run_stream(WindowStream(compile_window(KerasBackend(model), 6, 5)), frames)
+    actual = run_stream(WindowStream(compile_network(KerasBackend(model), 6, 5)), frames)
     assert [result.shape for result in actual] == [(12, 10, 3)] * 2
     window = np.stack([frames[0]] * 4 + [frames[1]] * 3)[None]
     np.testing.assert_allclose(actual[0], np.clip(ops.convert_to_numpy(model(window))[0], 0, 1), atol=1e-5)
@@ -86,7 +85,7 @@ def test_tiles_with_the_receptive_field_as_overlap_do_not_show(network, size):
 
     def open_stream(height: int, width: int) -> CachedStream:
         if (height, width) not in compiled:
-            compiled[height, width] = compile_cached(KerasBackend(network), height, width)
+            compiled[height, width] = compile_network(KerasBackend(network), height, width)
         return CachedStream(compiled[height, width])
 
     reference = run_stream(open_stream(*size), frames)
@@ -99,7 +98,7 @@ def test_tiles_with_the_receptive_field_as_overlap_do_not_show(network, size):
 def test_nan_is_an_error_and_not_a_black_frame(network):
     frame = np.full((10, 12, 3), np.nan, np.float32)
     with pytest.raises(EngineError, match="--precision fp32"):
-        run_stream(CachedStream(compile_cached(KerasBackend(network), 10, 12)), [frame])
+        run_stream(CachedStream(compile_network(KerasBackend(network), 10, 12)), [frame])
 
 
 @pytest.mark.parametrize("name", ["bicubic", "lanczos"])

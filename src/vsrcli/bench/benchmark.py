@@ -11,7 +11,7 @@ import contextlib
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self, cast
@@ -24,6 +24,7 @@ from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan
 from vsrcli.inference.selection import open_engine
 from vsrcli.inference.types import Engine, Stream
+from vsrcli.inference.wrappers import StreamWrapper
 from vsrcli.media.decoder import SourceReader
 from vsrcli.media.types import Frame
 from vsrcli.pipeline.job import Job, Options, prepare_job
@@ -280,29 +281,24 @@ class TimedEngine:
             return TimedStream(self._engine.open(height, width), self._clock)
 
 
-class TimedStream:
-    """A timed stream, see :class:`~vsrcli.inference.types.Stream`."""
+class TimedStream(StreamWrapper):
+    """A timed stream."""
 
     def __init__(self, stream: Stream, clock: StageClock) -> None:
-        self._stream, self._clock = stream, clock
+        super().__init__(stream)
+        self._clock = clock
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
         with self._clock("network"):
-            return self._stream.push(frame)
+            return super().push(frame)
 
     def flush(self) -> list[np.ndarray]:
         with self._clock("network"):
-            return self._stream.flush()
+            return super().flush()
 
-    def fork(self) -> TimedStream:
-        return TimedStream(self._stream.fork(), self._clock)
-
-    def state(self) -> State:
-        return self._stream.state()
-
-    def restore(self, state: Any) -> None:
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
         with self._clock("network"):
-            self._stream.restore(state)
+            super().restore(state)
 
 
 class TimedReader:

@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import numpy as np
 
 from vsrcli.frames.resample import interpolate
 from vsrcli.frames.state import State, validate_state
 from vsrcli.inference.backend import Backend
-from vsrcli.inference.streams import CachedStream, RecurrentStream, compile_cached, compile_recurrent
+from vsrcli.inference.streams import compile_stream
 from vsrcli.inference.types import Stream
-from vsrcli.inference.windows import WindowStream, compile_window
 from vsrcli.models.weights import Weights
 
 KERNELS = {"bicubic": ("bicubic", 2), "lanczos": ("lanczos3", 3)}  # engine name -> kernel, its support
-
-
-def compile_stream(backend: Backend, height: int, width: int) -> Callable[[], Stream]:
-    """Compile a network for frames of one size; return a factory of streams that share it.
-
-    Raises:
-        OutOfMemoryError: the device has not enough memory for this size.
-    """
-    if backend.shapes.kind == "recurrent":
-        return partial(RecurrentStream, compile_recurrent(backend, height, width))
-    if backend.shapes.kind in ("cached", "shared"):
-        return partial(CachedStream, compile_cached(backend, height, width))
-    return partial(WindowStream, compile_window(backend, height, width))
 
 
 class StreamingEngine:

@@ -11,8 +11,8 @@ import numpy as np
 
 from vsrcli._version import __version__
 from vsrcli.inference.backend import Backend
-from vsrcli.inference.engine import compile_stream
 from vsrcli.inference.graph_cache import GraphCache, cache_folder
+from vsrcli.inference.streams import compile_stream
 from vsrcli.models.weights import Weights
 
 MAX_DIFFERENCE = 1 / 510  # half a step of 8 bits

@@ -1,9 +1,12 @@
-"""Streams of networks that encode each frame once: DUF-S, DUF-R, and the paper's DUF frame by frame.
+"""Streams of networks: full windows of frames, or each frame encoded once, with or without a recurrent state.
 
-Time is merged by valid temporal convolutions, which give the same result wherever the window stands. So a
-stream evaluates each layer once per frame and holds two features of every level (:class:`FeatureStream`).
-:class:`CachedStream` adds the output stage; :class:`RecurrentStream` also carries a hidden state and the
-previous output from frame to frame.
+Time is padded by repeating the first and the last frame of a shot. (The authors of DUF pad with black, which
+costs their first and last frames 1 to 6 dB.)
+
+:class:`WindowStream` computes every window anew, as the paper's DUF does. DUF-S, DUF-R and the paper's DUF
+frame by frame merge time by valid temporal convolutions, which give the same result wherever the window
+stands: a :class:`CachedStream` evaluates each layer once per frame and holds two features of every level. A
+:class:`RecurrentStream` also carries a hidden state and the previous output from frame to frame.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import chain
 from typing import Any, Self
 
@@ -21,146 +25,61 @@ import numpy as np
 from vsrcli.frames.state import ArraySpec, State, stack_frames, validate_state
 from vsrcli.inference.backend import Backend, numpy_dtype
 from vsrcli.inference.functions import FLOAT32, RowBands, pad_border, plan_bands
+from vsrcli.inference.types import Stream
 
 
 @dataclass(frozen=True)
-class FeatureWindow:
-    """The first part of a network, compiled for one frame size.
+class CompiledNetwork:
+    """A network compiled for frames of one size; its streams share it.
 
     Attributes:
-        advance: a frame (1, H, W, 3) and all queue entries -> merged features, and an entry for each queue.
-        initial_queues: the queues before the first frame, the oldest entry first.
-        radius: frames before, and after, the centre frame.
+        backend: that the network runs on.
         height, width: of the frames.
+        bands: of the output stage.
+        functions: by name, see :func:`~vsrcli.inference.functions.functions`.
     """
 
-    advance: Callable[..., Any]
-    initial_queues: tuple[tuple[Any, ...], ...]
-    radius: int
+    backend: Backend
     height: int
     width: int
-
-
-def build_feature_window(
-    backend: Backend, advance: Callable[..., Any], height: int, width: int
-) -> FeatureWindow:
-    """Return a network's window for frames of one size, made of its compiled ``advance``."""
-    shapes = backend.shapes
-    initial_queues = tuple(
-        (backend.zeros(shapes.features(height, width, channels), backend.dtype),) * length
-        for length, channels in shapes.queues
-    )
-    return FeatureWindow(advance, initial_queues, shapes.levels, height, width)
-
-
-class FeatureStream(ABC):
-    """A stream over a window of features, see :class:`~vsrcli.inference.types.Stream`.
-
-    Time is padded by repeating the first and the last frame. Results of a window that is not full yet depend
-    on the initial queues and are dropped.
-
-    State: ``frames`` (up to ``2*radius``, H, W, 3), float32: the last frames pushed, 72 bytes per
-    low-resolution pixel for a radius of three. The features are computed again from them, which takes less
-    space than saving features.
-
-    Args:
-        window: from :func:`build_feature_window`.
-    """
-
-    def __init__(self, window: FeatureWindow) -> None:
-        self._window = window
-        self._queues = window.initial_queues
-        self._centres: deque[np.ndarray] = deque()  # frames whose results are due
-        self._recent: deque[np.ndarray] = deque(maxlen=2 * window.radius)
-        self._advanced_count = 0
-
-    @abstractmethod
-    def _upscale(self, features: Any, centre: np.ndarray) -> np.ndarray:
-        """Return the result for a centre frame (H, W, 3), from the merged features of its window."""
-
-    def push(self, frame: np.ndarray) -> np.ndarray | None:
-        return self._result(self._append(frame))
-
-    def flush(self) -> list[np.ndarray]:
-        if not self._recent:
-            return []
-        results = [self._result(self._advance(self._recent[-1])) for _ in range(self._window.radius)]
-        return [result for result in results if result is not None]
-
-    def fork(self) -> Self:
-        twin = copy(self)
-        twin._centres, twin._recent = self._centres.copy(), self._recent.copy()
-        return twin
-
-    def state(self) -> State:
-        return {"frames": stack_frames(self._recent, self._window.height, self._window.width)}
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        validate_state(state, self._state_specs())
-        for frame in np.array(state["frames"]):
-            self._append(frame)
-        while len(self._centres) > self._window.radius:  # their results were returned already
-            self._centres.popleft()
-
-    def _state_specs(self) -> dict[str, ArraySpec]:
-        window = self._window
-        return {"frames": ArraySpec((range(2 * window.radius + 1), window.height, window.width, 3))}
-
-    def _append(self, frame: np.ndarray) -> Any:
-        """Advance by the next frame, and by its repetitions before the first; return merged features."""
-        if not self._recent:
-            for _ in range(self._window.radius):
-                self._advance(frame)
-        self._recent.append(frame)
-        self._centres.append(frame)
-        return self._advance(frame)
-
-    def _advance(self, frame: np.ndarray) -> Any:
-        features, *newest = self._window.advance(frame[None], *chain(*self._queues))
-        pairs = zip(self._queues, newest, strict=True)
-        self._queues = tuple((*queue[1:], entry) for queue, entry in pairs)
-        self._advanced_count += 1
-        return features
-
-    def _result(self, features: Any) -> np.ndarray | None:
-        if self._advanced_count < 2 * self._window.radius + 1:
-            return None
-        return self._upscale(features, self._centres.popleft())
-
-
-@dataclass(frozen=True)
-class CompiledFeatureModel:
-    """A network without a recurrent state, compiled for one frame size.
-
-    Attributes:
-        window: frames -> merged features.
-        trunk: merged features -> features for ``reconstruct``.
-        reconstruct: a band of these and of the padded centre frame -> a band of the upscaled frame.
-        bands: of ``reconstruct``.
-        backend: that the network runs on.
-    """
-
-    window: FeatureWindow
-    trunk: Callable[..., Any]
-    reconstruct: Callable[..., Any]
     bands: RowBands
-    backend: Backend
+    functions: Mapping[str, Callable[..., Any]]
 
-    def upscale(self, features: Any, centre: np.ndarray) -> np.ndarray:
-        """Return a frame (H, W, 3) upscaled: float32 (scale*H, scale*W, 3) in [0, 1].
+    @cached_property
+    def initial_queues(self) -> tuple[tuple[Any, ...], ...]:
+        """The feature queues before the first frame, the oldest entry of each first."""
+        queues, zeros = self.backend.shapes.queues, self._zero_features
+        return tuple((zeros(channels),) * length for length, channels in queues)
+
+    @cached_property
+    def initial_state(self) -> tuple[Any, Any]:
+        """The recurrent state before the first frame: hidden state and feedback."""
+        shapes = self.backend.shapes
+        feedback = (1, self.height, self.width, 3 * shapes.scale**2)
+        return self._zero_features(shapes.width), self.backend.zeros(feedback, FLOAT32)
+
+    def reconstruct(self, x: Any, centre: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Run the output stage.
 
         Args:
-            features: merged, from ``window``.
-            centre: the frame in the middle of the window.
+            x: features.
+            centre: the frame in the middle of the window, (H, W, 3).
+
+        Returns:
+            The upscaled frame, float32 (scale*H, scale*W, 3) in [0, 1], and the feedback for the next step of
+            a recurrent network, or None.
         """
-        x = self.trunk(features)
-        return self.backend.reconstruct(self.reconstruct, self.bands, x, pad_border(centre))[0]
+        return self.backend.reconstruct(self.functions["reconstruct"], self.bands, x, pad_border(centre))
+
+    def _zero_features(self, channels: int) -> Any:
+        shape = self.backend.shapes.features(self.height, self.width, channels)
+        return self.backend.zeros(shape, self.backend.dtype)
 
 
-def compile_cached(
+def compile_network(
     backend: Backend, height: int, width: int, *, band_pixels: int | None = None
-) -> CompiledFeatureModel:
-    """Compile a :class:`~vsrcli.models.duf_s.DufS`, or a DUF frame by frame, for frames of one size.
+) -> CompiledNetwork:
+    """Compile a network for frames of one size.
 
     Args:
         backend: with the network.
@@ -171,117 +90,130 @@ def compile_cached(
         OutOfMemoryError: the device has not enough memory for this size.
     """
     bands = plan_bands(height, width, band_pixels or backend.band_pixels)
-    compiled = backend.compile(height, width, bands)
-    window = build_feature_window(backend, compiled["advance"], height, width)
-    return CompiledFeatureModel(window, compiled["trunk"], compiled["reconstruct"], bands, backend)
+    return CompiledNetwork(backend, height, width, bands, backend.compile(height, width, bands))
 
 
-class CachedStream(FeatureStream):
-    """A :class:`FeatureStream` without a recurrent state.
-
-    Args:
-        model: from :func:`compile_cached`.
-    """
-
-    def __init__(self, model: CompiledFeatureModel) -> None:
-        super().__init__(model.window)
-        self._model = model
-
-    def _upscale(self, features: Any, centre: np.ndarray) -> np.ndarray:
-        return self._model.upscale(features, centre)
-
-
-@dataclass(frozen=True)
-class CompiledRecurrentModel:
-    """A network with a recurrent state, compiled for one frame size.
-
-    Attributes:
-        window: frames -> merged features.
-        step: merged features and the recurrent state -> the new hidden state, and features for
-            ``reconstruct``.
-        reconstruct: a band of these and of the padded centre frame -> a band of the upscaled frame, clipped,
-            and of the feedback for the next step.
-        bands: of ``reconstruct``.
-        initial_state: the recurrent state before the first frame: hidden state and feedback.
-        backend: that the network runs on.
-    """
-
-    window: FeatureWindow
-    step: Callable[..., Any]
-    reconstruct: Callable[..., Any]
-    bands: RowBands
-    initial_state: tuple[Any, ...]
-    backend: Backend
-
-    def upscale(
-        self, features: Any, centre: np.ndarray, recurrent_state: tuple[Any, ...]
-    ) -> tuple[np.ndarray, tuple[Any, ...]]:
-        """Run one step of the recurrence.
-
-        Args:
-            features: merged, from ``window``.
-            centre: the frame in the middle of the window, (H, W, 3).
-            recurrent_state: after the previous frame; ``initial_state`` for the first.
-
-        Returns:
-            The upscaled frame, float32 (scale*H, scale*W, 3) in [0, 1], and the new recurrent state.
-
-        Raises:
-            EngineError: NaN or infinity in the result, or not enough memory.
-        """
-        hidden, x = self.step(features, *recurrent_state)
-        result, feedback = self.backend.reconstruct(self.reconstruct, self.bands, x, pad_border(centre))
-        return result, (hidden, feedback)
-
-    def state_specs(self) -> dict[str, ArraySpec]:
-        """Return the specs of the arrays of :meth:`to_arrays`."""
-        hidden, feedback = self.initial_state
-        size = self.window.height, self.window.width
-        return {
-            "hidden": ArraySpec((1, *size, hidden.shape[-1]), numpy_dtype(self.backend.dtype)),
-            "feedback": ArraySpec((1, *size, feedback.shape[-1])),
-        }
-
-    def to_arrays(self, recurrent_state: tuple[Any, ...]) -> State:
-        """Return ``hidden`` (1, H, W, width) and ``feedback`` (1, H, W, 3*scale**2) as NumPy arrays."""
-        hidden, feedback = recurrent_state
-        features = self.backend.to_numpy(hidden)
-        return {
-            "hidden": self.backend.shapes.to_nhwc(features, self.window.height),
-            "feedback": self.backend.to_numpy(feedback),
-        }
-
-    def from_arrays(self, state: Mapping[str, np.ndarray]) -> tuple[Any, ...]:
-        """Invert :meth:`to_arrays`: return the recurrent state, on the device."""
-        to_device, hidden = self.backend.to_device, self.backend.shapes.from_nhwc(state["hidden"])
-        return to_device(hidden, self.backend.dtype), to_device(state["feedback"], FLOAT32)
-
-
-def compile_recurrent(
-    backend: Backend, height: int, width: int, *, band_pixels: int | None = None
-) -> CompiledRecurrentModel:
-    """Compile a :class:`~vsrcli.models.duf_r.DufR` for frames of one size.
-
-    Args:
-        backend: with the network.
-        height, width: of the frames.
-        band_pixels: low-resolution pixels per band, about; None: the backend's choice.
+def compile_stream(backend: Backend, height: int, width: int) -> Callable[[], Stream]:
+    """Compile a network for frames of one size; return a factory of streams that share it.
 
     Raises:
         OutOfMemoryError: the device has not enough memory for this size.
     """
-    bands, shapes = plan_bands(height, width, band_pixels or backend.band_pixels), backend.shapes
-    compiled = backend.compile(height, width, bands)
-    window = build_feature_window(backend, compiled["advance"], height, width)
-    hidden = backend.zeros(shapes.features(height, width, shapes.width), backend.dtype)
-    feedback = backend.zeros((1, height, width, 3 * shapes.scale**2), FLOAT32)
-    return CompiledRecurrentModel(
-        window, compiled["step"], compiled["reconstruct"], bands, (hidden, feedback), backend
-    )
+    kinds = {"window": WindowStream, "recurrent": RecurrentStream}
+    stream = kinds.get(backend.shapes.kind, CachedStream)
+    return partial(stream, compile_network(backend, height, width))
 
 
-class RecurrentStream(FeatureStream):
-    """A :class:`FeatureStream` with a recurrent state.
+class NetworkStream(ABC):
+    """A stream over a window of frames, see :class:`~vsrcli.inference.types.Stream`.
+
+    Results of a window that is not full yet are dropped.
+
+    State: ``frames`` (up to ``2*radius``, H, W, 3), float32: the last frames pushed, 72 bytes per
+    low-resolution pixel for a radius of three. What was computed from them is computed again, which takes
+    less space than saving features.
+
+    Args:
+        network: compiled.
+    """
+
+    def __init__(self, network: CompiledNetwork) -> None:
+        self._network = network
+        self._radius = network.backend.shapes.levels
+        self._centres: deque[np.ndarray] = deque()  # frames whose results are due
+        self._recent: deque[np.ndarray] = deque(maxlen=2 * self._radius)
+        self._advanced_count = 0
+
+    @abstractmethod
+    def _advance(self, frame: np.ndarray) -> Any:
+        """Move the window on by a frame; return it, or features of it."""
+
+    @abstractmethod
+    def _upscale(self, features: Any, centre: np.ndarray) -> np.ndarray:
+        """Return the result for a centre frame (H, W, 3), from what ``_advance`` returned for its window."""
+
+    def push(self, frame: np.ndarray) -> np.ndarray | None:
+        return self._result(self._append(frame))
+
+    def flush(self) -> list[np.ndarray]:
+        if not self._recent:
+            return []
+        last = self._recent[-1]
+        results = [self._result(self._advance_counted(last)) for _ in range(self._radius)]
+        return [result for result in results if result is not None]
+
+    def fork(self) -> Self:
+        twin = copy(self)
+        twin._centres, twin._recent = self._centres.copy(), self._recent.copy()
+        return twin
+
+    def state(self) -> State:
+        return {"frames": stack_frames(self._recent, self._network.height, self._network.width)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        validate_state(state, self._state_specs())
+        for frame in np.array(state["frames"]):
+            self._append(frame)
+        while len(self._centres) > self._radius:  # their results were returned already
+            self._centres.popleft()
+
+    def _state_specs(self) -> dict[str, ArraySpec]:
+        size = self._network.height, self._network.width
+        return {"frames": ArraySpec((range(2 * self._radius + 1), *size, 3))}
+
+    def _append(self, frame: np.ndarray) -> Any:
+        """Advance by the next frame, and by its repetitions before the first."""
+        if not self._recent:
+            for _ in range(self._radius):
+                self._advance_counted(frame)
+        self._recent.append(frame)
+        self._centres.append(frame)
+        return self._advance_counted(frame)
+
+    def _advance_counted(self, frame: np.ndarray) -> Any:
+        self._advanced_count += 1
+        return self._advance(frame)
+
+    def _result(self, features: Any) -> np.ndarray | None:
+        is_full = self._advanced_count > 2 * self._radius
+        return self._upscale(features, self._centres.popleft()) if is_full else None
+
+
+class WindowStream(NetworkStream):
+    """A :class:`NetworkStream` that computes every window anew."""
+
+    def __init__(self, network: CompiledNetwork) -> None:
+        super().__init__(network)
+        self._window: tuple[np.ndarray, ...] = ()
+
+    def _advance(self, frame: np.ndarray) -> tuple[np.ndarray, ...]:
+        self._window = (*self._window, frame)[-(2 * self._radius + 1) :]
+        return self._window
+
+    def _upscale(self, features: tuple[np.ndarray, ...], centre: np.ndarray) -> np.ndarray:
+        network = self._network
+        return network.backend.read_result(network.functions["upscale"](np.stack(features)[None]))[0]
+
+
+class CachedStream(NetworkStream):
+    """A :class:`NetworkStream` that evaluates each layer once per frame."""
+
+    def __init__(self, network: CompiledNetwork) -> None:
+        super().__init__(network)
+        self._queues = network.initial_queues
+
+    def _advance(self, frame: np.ndarray) -> Any:
+        features, *newest = self._network.functions["advance"](frame[None], *chain(*self._queues))
+        pairs = zip(self._queues, newest, strict=True)
+        self._queues = tuple((*queue[1:], entry) for queue, entry in pairs)
+        return features
+
+    def _upscale(self, features: Any, centre: np.ndarray) -> np.ndarray:
+        return self._network.reconstruct(self._network.functions["trunk"](features), centre)[0]
+
+
+class RecurrentStream(CachedStream):
+    """A :class:`CachedStream` with a recurrent state.
 
     State: that of the window, and
 
@@ -291,26 +223,37 @@ class RecurrentStream(FeatureStream):
 
     At x4 in float32 these are ``72 + 4*width + 192`` bytes per low-resolution pixel: 440 for 44 channels, 664
     for 100.
-
-    Args:
-        model: from :func:`compile_recurrent`.
     """
 
-    def __init__(self, model: CompiledRecurrentModel) -> None:
-        super().__init__(model.window)
-        self._model = model
-        self._recurrent_state = model.initial_state
+    def __init__(self, network: CompiledNetwork) -> None:
+        super().__init__(network)
+        self._recurrent_state = network.initial_state
 
     def state(self) -> State:
-        return {**super().state(), **self._model.to_arrays(self._recurrent_state)}
+        (hidden, feedback), backend = self._recurrent_state, self._network.backend
+        return {
+            **super().state(),
+            "hidden": backend.shapes.to_nhwc(backend.to_numpy(hidden), self._network.height),
+            "feedback": backend.to_numpy(feedback),
+        }
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         super().restore(state)
-        self._recurrent_state = self._model.from_arrays(state)
+        backend = self._network.backend
+        hidden = backend.to_device(backend.shapes.from_nhwc(state["hidden"]), backend.dtype)
+        self._recurrent_state = hidden, backend.to_device(state["feedback"], FLOAT32)
 
     def _state_specs(self) -> dict[str, ArraySpec]:
-        return {**super()._state_specs(), **self._model.state_specs()}
+        network, shapes = self._network, self._network.backend.shapes
+        size = 1, network.height, network.width
+        return {
+            **super()._state_specs(),
+            "hidden": ArraySpec((*size, shapes.width), numpy_dtype(network.backend.dtype)),
+            "feedback": ArraySpec((*size, 3 * shapes.scale**2)),
+        }
 
     def _upscale(self, features: Any, centre: np.ndarray) -> np.ndarray:
-        result, self._recurrent_state = self._model.upscale(features, centre, self._recurrent_state)
+        hidden, x = self._network.functions["step"](features, *self._recurrent_state)
+        result, feedback = self._network.reconstruct(x, centre)
+        self._recurrent_state = hidden, feedback
         return result

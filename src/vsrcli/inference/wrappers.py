@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from typing import Self
 
 import numpy as np
 
@@ -15,8 +17,35 @@ _ROW_STEP = 16  # every so many rows are compared first: most frames that differ
 _PASS = "pass"  # prefix of the passes' states
 
 
-class StaticFrameStream:
-    """A stream that reuses its last result where that is exact; see :class:`~vsrcli.inference.types.Stream`.
+class StreamWrapper:
+    """Base of streams around another one, to which they delegate what they do not override.
+
+    See :class:`~vsrcli.inference.types.Stream`. A fork has the attributes of the original.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def push(self, frame: np.ndarray) -> np.ndarray | None:
+        return self._stream.push(frame)
+
+    def flush(self) -> list[np.ndarray]:
+        return self._stream.flush()
+
+    def fork(self) -> Self:
+        twin = copy(self)
+        twin._stream = self._stream.fork()
+        return twin
+
+    def state(self) -> State:
+        return self._stream.state()
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self._stream.restore(state)
+
+
+class StaticFrameStream(StreamWrapper):
+    """A stream that reuses its last result where that is exact.
 
     Title cards, slides and screen recordings show one frame for seconds, equal bit for bit after decoding. A
     result that is ``lookahead`` frames late depends on ``2*lookahead + 1`` frames, and so does the stream's
@@ -35,7 +64,7 @@ class StaticFrameStream:
     """
 
     def __init__(self, stream: Stream, lookahead: int, on_reuse: Callable[[], None] = lambda: None) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._lookahead = lookahead
         self._on_reuse = on_reuse
         self._equal_count = 0  # how many of the newest frames are equal
@@ -53,21 +82,6 @@ class StaticFrameStream:
         # Hold a result only where it may be reused: it is the largest array there is.
         self._last_result = result if self._equal_count > 2 * self._lookahead else None
         return result
-
-    def flush(self) -> list[np.ndarray]:
-        return self._stream.flush()
-
-    def fork(self) -> StaticFrameStream:
-        twin = StaticFrameStream(self._stream.fork(), self._lookahead, self._on_reuse)
-        twin._equal_count, twin._last_frame = self._equal_count, self._last_frame
-        twin._last_result = self._last_result
-        return twin
-
-    def state(self) -> State:
-        return self._stream.state()
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        self._stream.restore(state)
 
 
 def reuse_static_frames(
@@ -91,7 +105,7 @@ def frames_equal(frame: np.ndarray, other: np.ndarray) -> bool:
     return np.array_equal(frame[::_ROW_STEP], other[::_ROW_STEP]) and np.array_equal(frame, other)
 
 
-class ResizingStream:
+class ResizingStream(StreamWrapper):
     """A stream whose results are resized to ``height`` x ``width`` (Lanczos, antialiased, clipped to [0, 1]).
 
     The last step to a size that is no multiple of the source's. In gamma light;
@@ -107,7 +121,8 @@ class ResizingStream:
     def __init__(
         self, stream: Stream, height: int, width: int, visible_share: tuple[float, float] = FULL_FRAME
     ) -> None:
-        self._stream, self._size, self._visible_share = stream, (height, width), visible_share
+        super().__init__(stream)
+        self._size, self._visible_share = (height, width), visible_share
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
         result = self._stream.push(frame)
@@ -115,15 +130,6 @@ class ResizingStream:
 
     def flush(self) -> list[np.ndarray]:
         return [self._resize(result) for result in self._stream.flush()]
-
-    def fork(self) -> ResizingStream:
-        return ResizingStream(self._stream.fork(), *self._size, self._visible_share)
-
-    def state(self) -> State:
-        return self._stream.state()
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        self._stream.restore(state)
 
     def _resize(self, frame: np.ndarray) -> np.ndarray:
         if frame.shape[:2] == self._size and self._visible_share == FULL_FRAME:
