@@ -18,8 +18,9 @@ from vsrcli.inference.keras import KerasBackend
 from vsrcli.inference.streams import CompiledNetwork, RecurrentStream, compile_network
 from vsrcli.inference.tiled import TiledStream
 from vsrcli.models import duf_r
+from vsrcli.models.architectures import streaming_radius
 
-STEP = duf_r.radius(levels=2, blocks=1)
+STEP = streaming_radius(levels=2, blocks=1)
 
 
 @pytest.fixture(scope="module")

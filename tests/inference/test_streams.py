@@ -14,9 +14,10 @@ from vsrcli.inference.functions import plan_bands
 from vsrcli.inference.keras import KerasBackend
 from vsrcli.inference.streams import CachedStream, WindowStream, compile_network
 from vsrcli.inference.tiled import TiledStream
-from vsrcli.models import duf, duf_s
+from vsrcli.models import duf
+from vsrcli.models.architectures import streaming_radius
 
-RADIUS = duf_s.radius(blocks=1)
+RADIUS = streaming_radius(blocks=1)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import pytest
 from keras import ops
 
 from vsrcli.models import duf
+from vsrcli.models.architectures import duf_macs, duf_radius
 
 
 def parameters(depth: int, scale: int) -> int:
@@ -35,8 +36,8 @@ def test_sizes_are_the_published_ones():
     """1.90 M / 5.8 M parameters and 4.9 M / 28.6 M multiply-adds a pixel, as measured from the authors'
     weights."""
     assert round(duf.build(4, depth=16).count_params() / 1e6, 2) == 1.90
-    assert round(duf.macs(4, depth=16) / 1e6, 1) == 4.9
-    assert round(duf.macs(4, depth=52) / 1e6, 1) == 28.6
+    assert round(duf_macs(4, depth=16) / 1e6, 1) == 4.9
+    assert round(duf_macs(4, depth=52) / 1e6, 1) == 28.6
 
 
 def test_the_first_and_last_frame_of_the_window_matter():
@@ -57,4 +58,4 @@ def test_the_first_and_last_frame_of_the_window_matter():
 def test_receptive_field(depth):
     """A change further away than the radius changes nothing; the radius counts every 3x3 on the longest
     path."""
-    assert duf.radius(depth) == {16: 8, 28: 14, 52: 26}[depth]
+    assert duf_radius(depth) == {16: 8, 28: 14, 52: 26}[depth]

@@ -11,7 +11,7 @@ import pytest
 from keras import ops
 
 from vsrcli.models import architectures, duf_r, layers
-from vsrcli.models.architectures import ARCHITECTURES
+from vsrcli.models.architectures import ARCHITECTURES, streaming_radius
 
 TINY: dict[str, Any] = {"width": 8, "levels": 1, "blocks": 1, "head": 8}
 
@@ -81,7 +81,7 @@ def test_a_result_depends_on_one_later_frame_and_all_earlier_ones() -> None:
 
 def test_the_receptive_field_of_one_step_is_the_radius_and_grows() -> None:
     model = randomized_model()
-    radius = duf_r.radius(**TINY)
+    radius = streaming_radius(**TINY)
     size = 2 * radius + 4
     frames = noise(1, 5, size, size, 3)
     changed = frames.copy()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from vsrcli.models import duf, duf_s
+from vsrcli.models import duf_s
+from vsrcli.models.architectures import duf_macs, duf_s_macs, streaming_radius
 
 TINY: dict[str, Any] = {"width": 8, "blocks": 1, "head": 8}
 
@@ -22,8 +23,8 @@ def randomized_model(scale: int = 4) -> duf_s.DufS:
 
 
 def test_costs_at_most_a_quarter_of_duf_16l():
-    assert duf_s.macs(4) * 4 <= duf.macs(4, depth=16)
-    assert duf_s.macs(4) < 400_000
+    assert duf_s_macs(4) * 4 <= duf_macs(4, depth=16)
+    assert duf_s_macs(4) < 400_000
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -44,7 +45,7 @@ def test_a_sequence_is_its_windows():
 
 def test_receptive_field_is_the_radius():
     model = randomized_model()
-    radius = duf_s.radius(blocks=TINY["blocks"])
+    radius = streaming_radius(blocks=TINY["blocks"])
     size = 2 * radius + 9
     frames = np.random.default_rng(3).random((1, 7, size, size, 3)).astype(np.float32)
     reference = ops.convert_to_numpy(model(frames))[0, 0]

@@ -161,32 +161,21 @@ ARCHITECTURES = {
             bytes_per_pixel=12_000,
             openvino_bytes=(17_600, 32),
         ),
-        Architecture(
-            "duf-16l",
-            "DUF of the paper, 16 layers",
-            "window",
-            module="duf",
-            options={"depth": 16},
-            bytes_per_pixel=40_000,
-            openvino_bytes=(36_000, 30),
-        ),
-        Architecture(
-            "duf-28l",
-            "DUF of the paper, 28 layers",
-            "window",
-            module="duf",
-            options={"depth": 28},
-            bytes_per_pixel=50_000,
-            openvino_bytes=(41_000, 30),
-        ),
-        Architecture(
-            "duf-52l",
-            "DUF of the paper, 52 layers",
-            "window",
-            module="duf",
-            options={"depth": 52},
-            bytes_per_pixel=80_000,
-            openvino_bytes=(65_000, 30),
+        *(
+            Architecture(
+                f"duf-{depth}l",
+                f"DUF of the paper, {depth} layers",
+                "window",
+                module="duf",
+                options={"depth": depth},
+                bytes_per_pixel=bytes_per_pixel,
+                openvino_bytes=(openvino_bytes, 30),
+            )
+            for depth, bytes_per_pixel, openvino_bytes in (
+                (16, 40_000, 36_000),
+                (28, 50_000, 41_000),
+                (52, 80_000, 65_000),
+            )
         ),
         Architecture("bicubic", "interpolation, a = -0.5; needs no weights", "resample", frames=1),
         Architecture("lanczos", "interpolation, three lobes; needs no weights", "resample", frames=1),
@@ -259,43 +248,36 @@ def duf_macs(scale: int, *, depth: int = 16) -> int:
 
 
 DUF_S_LEVELS = 3  # valid temporal convolutions, each shortens time by two frames
-DUF_S_RADIUS_PER_BLOCK = 2
 
 
-def duf_s_radius(*, blocks: int = 3, **other_sizes: int) -> int:
-    """Return the receptive field radius in low-resolution pixels: encoder, three fusions, blocks, head."""
-    return 1 + DUF_S_LEVELS + DUF_S_RADIUS_PER_BLOCK * blocks + 1
+def streaming_radius(*, levels: int = DUF_S_LEVELS, blocks: int = 3, **other_sizes: int) -> int:
+    """Return the receptive field radius of one step of DUF-S or DUF-R: encoder, fusions, blocks, head.
+
+    In low-resolution pixels. Through a recurrent state the field grows with every frame; see
+    :meth:`Architecture.radius`.
+    """
+    return 1 + levels + 2 * blocks + 1
 
 
 def duf_s_macs(scale: int, *, width: int = 48, blocks: int = 3, head: int = 64) -> int:
     """Return the multiply-adds per low-resolution pixel and frame of a stream."""
     total = conv_macs((3, 3), 3, width) + DUF_S_LEVELS * conv_macs((3, 3), 3 * width, width)
     total += 2 * blocks * conv_macs((3, 3), width, width) + conv_macs((3, 3), width, head)
-    total += conv_macs((1,), head, (TAPS**2 + 3) * scale**2)
-    return total + output_macs(scale)
-
-
-def duf_r_radius(*, levels: int = 3, blocks: int = 3, **other_sizes: int) -> int:
-    """Return the receptive field radius of one step in low-resolution pixels: encoder, fusions, blocks, head.
-
-    Through the recurrent state the field grows with every frame; see :meth:`Architecture.radius`.
-    """
-    return 1 + levels + 2 * blocks + 1
+    return total + conv_macs((1,), head, (TAPS**2 + 3) * scale**2) + output_macs(scale)
 
 
 def duf_r_macs(
     scale: int, *, width: int = 44, levels: int = 3, blocks: int = 3, head: int = 56, filters: bool = True
 ) -> int:
     """Return the multiply-adds per low-resolution pixel and frame of a stream."""
-    total = conv_macs((3, 3), 3, width) + levels * conv_macs((3, 3), 3 * width, width)
+    total = duf_s_macs(scale, width=width, blocks=blocks, head=head)
+    total += (levels - DUF_S_LEVELS) * conv_macs((3, 3), 3 * width, width)
     total += conv_macs((3, 3), width + 3 * scale**2, width)
-    total += 2 * blocks * conv_macs((3, 3), width, width) + conv_macs((3, 3), width, head)
-    values = TAPS**2 + 3 if filters else 3
-    return total + conv_macs((1,), head, values * scale**2) + output_macs(scale)
+    return total - (0 if filters else conv_macs((1,), head, TAPS**2 * scale**2))
 
 
 _COSTS: dict[str, tuple[Callable[..., int], Callable[..., int]]] = {
     "duf": (duf_macs, duf_radius),
-    "duf_s": (duf_s_macs, duf_s_radius),
-    "duf_r": (duf_r_macs, duf_r_radius),
+    "duf_s": (duf_s_macs, streaming_radius),
+    "duf_r": (duf_r_macs, streaming_radius),
 }

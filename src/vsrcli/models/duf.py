@@ -10,14 +10,8 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from vsrcli.models.architectures import DUF_DEPTHS as DEPTHS
-from vsrcli.models.architectures import DUF_STEM as STEM
-from vsrcli.models.architectures import TAPS, WINDOW
-from vsrcli.models.architectures import duf_macs as macs
-from vsrcli.models.architectures import duf_radius as radius
-from vsrcli.models.layers import DynamicUpsampling, SubpixelConv, interpolating_bias
-
-__all__ = ["DEPTHS", "WINDOW", "build", "macs", "radius"]
+from vsrcli.models.architectures import DUF_DEPTHS, DUF_STEM, WINDOW
+from vsrcli.models.layers import DynamicUpsampling, SubpixelConv, filter_layer
 
 BN_EPSILON = 1e-3
 
@@ -34,9 +28,9 @@ def build(scale: int, *, depth: int = 16, phase: str = "centre") -> keras.Model:
         A Keras model from ``(B, 7, H, W, 3)`` in [0, 1] to the upscaled centre frame, ``(B, scale*H, scale*W,
         3)``, not clipped.
     """
-    plan = DEPTHS[depth]
+    plan = DUF_DEPTHS[depth]
     frames = keras.Input((WINDOW, None, None, 3), name="frames")
-    x = layers.Conv3D(STEM, (1, 3, 3), padding="same", name="stem")(frames)  # B, 7, H, W, 64
+    x = layers.Conv3D(DUF_STEM, (1, 3, 3), padding="same", name="stem")(frames)  # B, 7, H, W, 64
     for block in range(plan.full_window_blocks + 3):
         shortens = block >= plan.full_window_blocks
         y = layers.BatchNormalization(epsilon=BN_EPSILON, name=f"block{block}_bn1")(x)
@@ -56,12 +50,6 @@ def build(scale: int, *, depth: int = 16, phase: str = "centre") -> keras.Model:
     residual = ops.relu(layers.Conv2D(256, 1, name="residual1")(x))
     residual = SubpixelConv(3, scale, name="residual2", kernel_initializer="zeros")(residual)
     logits = ops.relu(layers.Conv2D(512, 1, name="filters1")(x))
-    logits = SubpixelConv(
-        TAPS * TAPS,
-        scale,
-        name="filters2",
-        kernel_initializer=keras.initializers.RandomNormal(stddev=1e-3),
-        bias_initializer=keras.initializers.Constant(interpolating_bias(scale, phase)),  # type: ignore[arg-type]
-    )(logits)
+    logits = filter_layer(scale, phase, "filters2", stddev=1e-3)(logits)
     upscaled = DynamicUpsampling(scale, dtype="float32")(frames[:, WINDOW // 2], logits, residual)
     return keras.Model(frames, upscaled, name=f"duf_{depth}l_x{scale}")

@@ -19,29 +19,28 @@ recall, which begins near zero, can only add to that.
 
 from __future__ import annotations
 
-import keras
-from keras import layers, ops
+from typing import Any
 
-from vsrcli.models.architectures import TAPS
-from vsrcli.models.architectures import duf_r_macs as macs
-from vsrcli.models.architectures import duf_r_radius as radius
+import keras
+from keras import ops
+
 from vsrcli.models.layers import (
+    FeatureModel,
     SubpixelConv,
     apply_dynamic_filters,
     bicubic_upsample,
+    conv3x3,
     depth_to_space,
-    interpolating_bias,
+    filter_layer,
     pad_border,
 )
 from vsrcli.models.winograd import concat_conv
 
-__all__ = ["STATE_LIMIT", "DufR", "build", "macs", "radius"]
-
 STATE_LIMIT = 16.0  # clips the hidden state to +-16, so that it cannot diverge on any video
 
 
-class DufR(keras.Model):
-    """The network. Training on sequences and streaming use the same layers, so they give the same results.
+class DufR(FeatureModel):
+    """The network.
 
     Args:
         scale: 2, 3 or 4.
@@ -68,28 +67,15 @@ class DufR(keras.Model):
         super().__init__(name=f"duf_r_x{scale}")
         self.scale, self.width, self.levels, self.blocks, self.head_width = scale, width, levels, blocks, head
         self.phase = phase
-
-        def conv(filters: int, size: int, name: str, **options) -> layers.Conv2D:
-            options.setdefault("kernel_initializer", "he_normal")
-            return layers.Conv2D(filters, size, padding="same", name=name, **options)
-
         # small kernels: the recall and every residual block start close to doing nothing
         near_zero = keras.initializers.VarianceScaling(0.02, mode="fan_in")
-        self.encoder = conv(width, 3, "encode", activation="relu")
-        self.fusions = [conv(width, 3, f"fuse{level}") for level in range(levels)]
-        self.recall = conv(width, 3, "recall", kernel_initializer=near_zero)
-        self.first = [conv(width, 3, f"block{i}_a", activation="relu") for i in range(blocks)]
-        self.second = [conv(width, 3, f"block{i}_b", kernel_initializer=near_zero) for i in range(blocks)]
-        self.head = conv(head, 3, "head", activation="relu")
-        self.filters = None
-        if filters:
-            self.filters = SubpixelConv(
-                TAPS * TAPS,
-                scale,
-                name="filters",
-                kernel_initializer=keras.initializers.RandomNormal(stddev=1e-2),
-                bias_initializer=keras.initializers.Constant(interpolating_bias(scale, phase)),  # type: ignore[arg-type]
-            )
+        self.encoder = conv3x3(width, "encode", activation="relu")
+        self.fusions = [conv3x3(width, f"fuse{level}") for level in range(levels)]
+        self.recall = conv3x3(width, "recall", near_zero)
+        self.first = [conv3x3(width, f"block{i}_a", activation="relu") for i in range(blocks)]
+        self.second = [conv3x3(width, f"block{i}_b", near_zero) for i in range(blocks)]
+        self.head = conv3x3(head, "head", activation="relu")
+        self.filters = filter_layer(scale, phase) if filters else None
         self.residual = SubpixelConv(3, scale, name="residual", kernel_initializer="zeros")
 
     def empty_state(self, batch: int, height: int, width: int) -> tuple:
@@ -101,14 +87,6 @@ class DufR(keras.Model):
         """
         hidden = ops.zeros((batch, height, width, self.width), self.recall.compute_dtype)
         return hidden, ops.zeros((batch, height, width, 3 * self.scale**2), "float32")
-
-    def encode(self, frames):
-        """Compute features of single frames: ``(B, H, W, 3)`` -> ``(B, H, W, width)``."""
-        return self.encoder(frames)
-
-    def fuse(self, level: int, previous, current, following, conv=concat_conv):
-        """Merge features of three neighbours, ``(B, H, W, width)`` each, by a valid temporal convolution."""
-        return ops.relu(conv(self.fusions[level], previous, current, following) + current)
 
     def step(self, features, hidden, feedback, conv=concat_conv):
         """Compute the new hidden state from the window and the recurrent state of the previous frame.
@@ -132,7 +110,7 @@ class DufR(keras.Model):
 
         Args:
             x: ``(B, H, W, head)`` from :meth:`step`.
-            around: ``(B, H+4, W+4, 3)``: the centre frame, :func:`~vsrcli.models.layers.pad_border`.
+            padded: ``(B, H+4, W+4, 3)``: the centre frame, :func:`~vsrcli.models.layers.pad_border`.
 
         Returns:
             ``(B, H, W, 3, scale**2)`` float32, not clipped: the upscaled frame before depth-to-space.
@@ -160,13 +138,7 @@ class DufR(keras.Model):
         """Upscale a sequence from an empty state: ``(B, T, H, W, 3)`` in [0, 1] ->
         ``(B, T - 2*levels, scale*H, scale*W, 3)``, not clipped."""
         _, time, height, width, _ = frames.shape
-        flat = (-1, height, width)
-        x = self.encode(ops.reshape(frames, (*flat, 3)))  # B*T, H, W, width
-        x = ops.reshape(x, (-1, time, height, width, self.width))
-        for level in range(self.levels):
-            steps = x.shape[1] - 2
-            parts = [ops.reshape(x[:, i : i + steps], (*flat, self.width)) for i in range(3)]
-            x = ops.reshape(self.fuse(level, *parts), (-1, steps, height, width, self.width))
+        x = self.merge_time(frames)
         hidden, feedback = self.empty_state(ops.shape(frames)[0], height, width)
         results = []
         for t in range(time - 2 * self.levels):
@@ -178,23 +150,8 @@ class DufR(keras.Model):
         return ops.stack(results, axis=1)
 
 
-def build(
-    scale: int,
-    *,
-    width: int = 44,
-    levels: int = 3,
-    blocks: int = 3,
-    head: int = 56,
-    filters: bool = True,
-    phase: str = "centre",
-) -> DufR:
-    """Return the network with fresh random weights, its variables created.
-
-    Args:
-        scale: 2, 3 or 4.
-        width, levels, blocks, head, filters: see :class:`DufR`; tests use tiny sizes.
-        phase: ``centre`` or ``zero``, of the untrained filters.
-    """
-    model = DufR(scale, width=width, levels=levels, blocks=blocks, head=head, filters=filters, phase=phase)
-    model(ops.zeros((1, 2 * levels + 1, 4, 4, 3)))
+def build(scale: int, **options: Any) -> DufR:
+    """Return the network with fresh random weights, its variables created; options as of :class:`DufR`."""
+    model = DufR(scale, **options)
+    model(ops.zeros((1, 2 * model.levels + 1, 4, 4, 3)))
     return model

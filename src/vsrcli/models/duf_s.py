@@ -9,27 +9,27 @@ a stream evaluates each layer once per frame, where DUF-16L computes its full wi
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
-from keras import layers, ops
+from keras import ops
 
 from vsrcli.models.architectures import DUF_S_LEVELS as LEVELS
-from vsrcli.models.architectures import TAPS, WINDOW
-from vsrcli.models.architectures import duf_s_macs as macs
-from vsrcli.models.architectures import duf_s_radius as radius
+from vsrcli.models.architectures import WINDOW
 from vsrcli.models.layers import (
+    FeatureModel,
     SubpixelConv,
     apply_dynamic_filters,
+    conv3x3,
     depth_to_space,
-    interpolating_bias,
+    filter_layer,
     pad_border,
 )
 from vsrcli.models.winograd import concat_conv
 
-__all__ = ["LEVELS", "WINDOW", "DufS", "build", "macs", "radius"]
 
-
-class DufS(keras.Model):
-    """The network. Training on windows and streaming use the same layers, so they give the same results.
+class DufS(FeatureModel):
+    """The network.
 
     Args:
         scale: 2, 3 or 4.
@@ -44,34 +44,15 @@ class DufS(keras.Model):
     ):
         super().__init__(name=f"duf_s_x{scale}")
         self.scale, self.width, self.blocks, self.head_width = scale, width, blocks, head
-
-        def conv(filters: int, size: int, name: str, **options) -> layers.Conv2D:
-            options.setdefault("kernel_initializer", "he_normal")
-            return layers.Conv2D(filters, size, padding="same", name=name, **options)
-
-        self.encoder = conv(width, 3, "encode", activation="relu")
-        self.fusions = [conv(width, 3, f"fuse{level}") for level in range(LEVELS)]
-        self.first = [conv(width, 3, f"block{i}_a", activation="relu") for i in range(blocks)]
+        self.encoder = conv3x3(width, "encode", activation="relu")
+        self.fusions = [conv3x3(width, f"fuse{level}") for level in range(LEVELS)]
+        self.first = [conv3x3(width, f"block{i}_a", activation="relu") for i in range(blocks)]
         # small second convolutions: every residual block starts close to the identity
         near_zero = keras.initializers.VarianceScaling(0.02, mode="fan_in")
-        self.second = [conv(width, 3, f"block{i}_b", kernel_initializer=near_zero) for i in range(blocks)]
-        self.head = conv(head, 3, "head", activation="relu")
-        self.filters = SubpixelConv(
-            TAPS * TAPS,
-            scale,
-            name="filters",
-            kernel_initializer=keras.initializers.RandomNormal(stddev=1e-2),
-            bias_initializer=keras.initializers.Constant(interpolating_bias(scale, phase)),  # type: ignore[arg-type]
-        )
+        self.second = [conv3x3(width, f"block{i}_b", near_zero) for i in range(blocks)]
+        self.head = conv3x3(head, "head", activation="relu")
+        self.filters = filter_layer(scale, phase)
         self.residual = SubpixelConv(3, scale, name="residual", kernel_initializer="zeros")
-
-    def encode(self, frames):
-        """Compute features of single frames: ``(B, H, W, 3)`` -> ``(B, H, W, width)``."""
-        return self.encoder(frames)
-
-    def fuse(self, level: int, previous, current, following, conv=concat_conv):
-        """Merge features of three neighbours, ``(B, H, W, width)`` each, by a valid temporal convolution."""
-        return ops.relu(conv(self.fusions[level], previous, current, following) + current)
 
     def trunk(self, features, conv=concat_conv):
         """Apply the residual blocks and the head: ``(B, H, W, width)`` -> ``(B, H, W, head)``."""
@@ -85,7 +66,7 @@ class DufS(keras.Model):
 
         Args:
             x: ``(B, H, W, head)`` from :meth:`trunk`.
-            around: ``(B, H+4, W+4, 3)``: the centre frame, :func:`~vsrcli.models.layers.pad_border`.
+            padded: ``(B, H+4, W+4, 3)``: the centre frame, :func:`~vsrcli.models.layers.pad_border`.
 
         Returns:
             ``(B, scale*H, scale*W, 3)`` float32, not clipped.
@@ -102,12 +83,7 @@ class DufS(keras.Model):
         """
         _, time, height, width, _ = frames.shape
         flat = (-1, height, width)
-        x = self.encode(ops.reshape(frames, (*flat, 3)))  # B*T, H, W, width
-        x = ops.reshape(x, (-1, time, height, width, self.width))
-        for level in range(LEVELS):
-            steps = x.shape[1] - 2
-            parts = [ops.reshape(x[:, i : i + steps], (*flat, self.width)) for i in range(3)]
-            x = ops.reshape(self.fuse(level, *parts), (-1, steps, height, width, self.width))
+        x = self.merge_time(frames)
         steps = time - WINDOW + 1
         centre = ops.reshape(frames[:, LEVELS : LEVELS + steps], (*flat, 3))
         padded = pad_border(ops.cast(centre, "float32"))  # B*(T-6), H+4, W+4, 3
@@ -115,14 +91,8 @@ class DufS(keras.Model):
         return ops.reshape(y, (-1, steps, height * self.scale, width * self.scale, 3))
 
 
-def build(scale: int, *, width: int = 48, blocks: int = 3, head: int = 64, phase: str = "centre") -> DufS:
-    """Return the network with fresh random weights, its variables created.
-
-    Args:
-        scale: 2, 3 or 4.
-        width, blocks, head: see :class:`DufS`; tests use tiny sizes.
-        phase: ``centre`` or ``zero``, of the untrained filters.
-    """
-    model = DufS(scale, width=width, blocks=blocks, head=head, phase=phase)
+def build(scale: int, **options: Any) -> DufS:
+    """Return the network with fresh random weights, its variables created; options as of :class:`DufS`."""
+    model = DufS(scale, **options)
     model(ops.zeros((1, WINDOW, 4, 4, 3)))
     return model

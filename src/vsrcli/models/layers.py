@@ -1,4 +1,4 @@
-"""Dynamic upsampling filters: the output stage of the DUF family, in ``keras.ops``.
+"""What the networks share, in ``keras.ops``: features merged over time, and DUF's output stage.
 
 Jo et al., "Deep Video Super-Resolution Network Using Dynamic Upsampling Filters Without Explicit Motion
 Compensation", CVPR 2018, section 3.1: for every low-resolution pixel the network predicts ``scale**2``
@@ -9,10 +9,49 @@ added after depth-to-space (section 3.2).
 
 from __future__ import annotations
 
+from typing import Any
+
+import keras
 import numpy as np
 from keras import layers, ops
 
 from vsrcli.models.architectures import TAPS
+from vsrcli.models.winograd import concat_conv
+
+
+class FeatureModel(keras.Model):
+    """Base of networks that encode each frame once and merge time by valid convolutions.
+
+    Training on sequences and streaming use the same layers, so they give the same results. Subclasses set
+    ``width``, ``encoder`` and ``fusions``.
+    """
+
+    def encode(self, frames):
+        """Compute features of single frames: ``(B, H, W, 3)`` -> ``(B, H, W, width)``."""
+        return self.encoder(frames)
+
+    def fuse(self, level: int, previous, current, following, conv=concat_conv):
+        """Merge features of three neighbours, ``(B, H, W, width)`` each, by a valid temporal convolution."""
+        return ops.relu(conv(self.fusions[level], previous, current, following) + current)
+
+    def merge_time(self, frames):
+        """Encode and fuse a sequence: ``(B, T, H, W, 3)`` -> ``(B, T - 2*levels, H, W, width)``."""
+        _, time, height, width, _ = frames.shape
+        flat = (-1, height, width)
+        x = self.encode(ops.reshape(frames, (*flat, 3)))  # B*T, H, W, width
+        x = ops.reshape(x, (-1, time, height, width, self.width))
+        for level in range(len(self.fusions)):
+            steps = x.shape[1] - 2
+            parts = [ops.reshape(x[:, i : i + steps], (*flat, self.width)) for i in range(3)]
+            x = ops.reshape(self.fuse(level, *parts), (-1, steps, height, width, self.width))
+        return x
+
+
+def conv3x3(filters: int, name: str, kernel_initializer: Any = "he_normal", **options) -> layers.Conv2D:
+    """Return a 3x3 convolution that keeps the frame's size."""
+    return layers.Conv2D(
+        filters, 3, padding="same", name=name, kernel_initializer=kernel_initializer, **options
+    )
 
 
 class DynamicUpsampling(layers.Layer):
@@ -57,9 +96,19 @@ class SubpixelConv(layers.Conv2D):
         return (*input_shape[:3], self.values, self.sub_pixels)
 
 
-SubpixelConv.__name__ = (
-    "Conv2D"  # Keras names saved arrays by class: the files are those of plain convolutions
-)
+# Keras names saved arrays by class: the files are those of plain convolutions.
+SubpixelConv.__name__ = "Conv2D"
+
+
+def filter_layer(scale: int, phase: str, name: str = "filters", stddev: float = 1e-2) -> SubpixelConv:
+    """Return the layer that predicts filters, at first those of :func:`interpolating_bias`."""
+    return SubpixelConv(
+        TAPS * TAPS,
+        scale,
+        name=name,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=stddev),
+        bias_initializer=keras.initializers.Constant(interpolating_bias(scale, phase)),  # type: ignore[arg-type]
+    )
 
 
 def apply_dynamic_filters(padded, logits, residual):
@@ -107,9 +156,8 @@ def extract_patches(padded):
     """Return the 5x5 patch around every pixel: ``(B, H+4, W+4, 3)`` -> ``(B, H, W, 4, 25)``.
 
     Rows first: tap ``5*i + j`` is the pixel ``i - 2`` below and ``j - 2`` to the right. The fourth channel is
-        one
-    everywhere: the product that sums up the colours under a filter thereby sums up the filter, too.
-    Implemented as a convolution with ones and zeros, which is faster than slices.
+    one everywhere: the product that sums up the colours under a filter sums up the filter, too. Implemented
+    as a convolution with ones and zeros, which is faster than slices.
     """
     taps = TAPS * TAPS
     kernel = np.zeros((TAPS, TAPS, 3, 4 * taps), np.float32)
@@ -137,13 +185,8 @@ def pad_border(image):
 
     Edges are replicated. (The authors pad with zeros, which darkens those pixels.)
     """
-    return pad_edge(image, TAPS // 2)
-
-
-def pad_edge(image, amount: int):
-    """Replicate the edges of ``(B, H, W, C)`` outwards by ``amount``; works down to 1x1 on any backend."""
-    rows = [image[:, :1]] * amount + [image] + [image[:, -1:]] * amount
-    image = ops.concatenate(rows, axis=1)
+    amount = TAPS // 2
+    image = ops.concatenate([image[:, :1]] * amount + [image] + [image[:, -1:]] * amount, axis=1)
     columns = [image[:, :, :1]] * amount + [image] + [image[:, :, -1:]] * amount
     return ops.concatenate(columns, axis=2)
 
