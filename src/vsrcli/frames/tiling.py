@@ -75,6 +75,20 @@ class TilePlan:
         return product(self.rows, self.columns)
 
     @property
+    def slices(self) -> list[tuple[slice, slice]]:
+        """Rows and columns of every tile in a frame."""
+        height, width = self.tile_height, self.tile_width
+        return [
+            (slice(row.start, row.start + height), slice(column.start, column.start + width))
+            for row, column in self
+        ]
+
+    @property
+    def origins(self) -> np.ndarray:
+        """Row and column at which each tile begins: (N, 2) int64."""
+        return np.array([(row.start, column.start) for row, column in self], np.int64)
+
+    @property
     def overhead_factor(self) -> float:
         """Pixels computed per pixel of the frame: 1 for a single tile, more with every overlap."""
         return len(self) * self.tile_height * self.tile_width / (self.height * self.width)
@@ -221,13 +235,11 @@ def retile_state(state: Mapping[str, np.ndarray], old: TilePlan, new: TilePlan) 
     if replace(old, burst=new.burst) == new:
         return dict(state)
     converted: State = {name: array for name, array in state.items() if not name.startswith("tile")}
-    converted["tile_origins"] = np.array([(row.start, column.start) for row, column in new], np.int64)
+    converted["tile_origins"] = new.origins
     for name in (key.partition(".")[2] for key in state if key.startswith("tile0.")):
         full = _assemble([state[f"tile{number}.{name}"] for number in range(len(old))], old)
-        for number, (row, column) in enumerate(new):
-            rows = slice(row.start, row.start + new.tile_height)
-            columns = slice(column.start, column.start + new.tile_width)
-            converted[f"tile{number}.{name}"] = full[:, rows, columns].copy()
+        for number, slices in enumerate(new.slices):
+            converted[f"tile{number}.{name}"] = full[:, *slices].copy()
     return converted
 
 

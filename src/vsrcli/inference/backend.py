@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
-from vsrcli.errors import NonFiniteError
+from vsrcli.errors import NonFiniteError, OutOfMemoryError
 from vsrcli.inference.functions import NetworkShapes, RowBands
+
+_OUT_OF_MEMORY_ERRORS = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")  # names of classes
+_OUT_OF_MEMORY_MESSAGES = (
+    "resource_exhausted",
+    "bad_alloc",
+    "out of memory",
+    "not enough memory",
+    "cannot allocate",
+    "could not allocate",
+)
 
 
 class Backend(Protocol):
@@ -74,6 +85,21 @@ class Backend(Protocol):
             NonFiniteError: the frame holds NaN or infinity.
         """
         ...
+
+
+@contextlib.contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turn the libraries' out-of-memory errors into an :class:`OutOfMemoryError` that names the remedy."""
+    try:
+        yield
+    except Exception as error:
+        text = str(error).lower()
+        is_short = type(error).__name__ in _OUT_OF_MEMORY_ERRORS
+        if is_short or any(message in text for message in _OUT_OF_MEMORY_MESSAGES):
+            raise OutOfMemoryError(
+                "not enough memory for a tile of this size: give a smaller --tile"
+            ) from error
+        raise
 
 
 def numpy_dtype(dtype: str) -> str:

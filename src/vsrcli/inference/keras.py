@@ -7,7 +7,6 @@ The contract is in :mod:`vsrcli.inference.backend`. TensorFlow is the default; `
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import sys
 import tempfile
@@ -16,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli.errors import EngineError, OutOfMemoryError, SignalInterruptError
-from vsrcli.inference.backend import numpy_dtype, require_finite
+from vsrcli.errors import EngineError, SignalInterruptError
+from vsrcli.inference.backend import memory_errors, numpy_dtype, require_finite
 from vsrcli.inference.engine import StreamingEngine
 from vsrcli.inference.functions import (
     BAND_PIXELS,
@@ -31,7 +30,6 @@ from vsrcli.models.weights import Weights, load_model
 from vsrcli.system.resources import configure_malloc
 
 GPU_BAND_PIXELS = 2**18  # fewer, larger launches; 1.6 kB each
-_OUT_OF_MEMORY = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")  # names of exceptions
 
 
 class KerasEngine(StreamingEngine):
@@ -203,34 +201,19 @@ def compile_function(function: Callable[..., Any], *arguments: TensorSpec) -> Ca
         signature = [tf.TensorSpec(spec.shape, spec.dtype) for spec in arguments]
         # no AutoGraph: there is no Python control flow on tensors to rewrite
         traced = tf.function(function, input_signature=signature, autograph=False)
-        return _with_memory_errors(traced.get_concrete_function())
-    if backend == "jax":
+        compiled: Any = traced.get_concrete_function()
+    elif backend == "jax":
         import jax  # pyright: ignore[reportMissingImports]
 
-        return _with_memory_errors(jax.jit(function))
-
-    def without_gradients(*arguments: Any) -> Any:
+        compiled = jax.jit(function)
+    else:
         import torch  # pyright: ignore[reportMissingImports]
 
-        with torch.inference_mode():
-            return function(*arguments)
+        compiled = torch.inference_mode()(function)
 
-    return _with_memory_errors(without_gradients)
-
-
-def _with_memory_errors(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn the backends' out-of-memory exceptions into an :class:`OutOfMemoryError` that names the remedy."""
-
-    @functools.wraps(function, updated=())
     def call(*arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except Exception as error:
-            if type(error).__name__ in _OUT_OF_MEMORY or "RESOURCE_EXHAUSTED" in str(error):
-                raise OutOfMemoryError(
-                    "not enough memory for a tile of this size: give a smaller --tile"
-                ) from error
-            raise
+        with memory_errors():
+            return compiled(*arguments)
 
     return call
 

@@ -5,8 +5,7 @@ The contract is in :mod:`vsrcli.inference.backend`; graphs come from :mod:`vsrcl
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from importlib.metadata import version
@@ -16,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from vsrcli._version import __version__
-from vsrcli.errors import EngineError, ModelError, OutOfMemoryError
-from vsrcli.inference.backend import require_finite
+from vsrcli.errors import EngineError
+from vsrcli.inference.backend import memory_errors, require_finite
 from vsrcli.inference.engine import StreamingEngine
 from vsrcli.inference.functions import FLOAT32, RowBands, shapes_of
 from vsrcli.inference.graph_cache import GraphCache, cache_folder
@@ -29,13 +28,6 @@ BAND_PIXELS = 2048  # 3 MB of filters: they stay in a core's cache
 PLAIN_BAND_PIXELS = 16384  # of networks without filters
 _PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16"}
 _OUTPUT_STAGE = "reconstruct"  # softmax and the sum of frames: always in float32, as on Keras
-_OUT_OF_MEMORY_MESSAGES = (
-    "bad_alloc",
-    "out of memory",
-    "not enough memory",
-    "cannot allocate",
-    "could not allocate",
-)
 
 
 class OpenvinoEngine(StreamingEngine):
@@ -93,10 +85,7 @@ class OpenvinoBackend:
         on_notice: Callable[[str], None] = lambda text: None,
         band_pixels: int | None = None,
     ) -> None:
-        if file_sha256(weights.path) != weights.card.get("sha256"):
-            raise ModelError(
-                f"{str(weights.path)!r} is damaged: its sha256 is not the one in its card; fetch it again"
-            )
+        weights.verify()
         configure_malloc()
         has_filters = weights.architecture.options.get("filters", True)
         self.shapes, self.dtype = shapes_of(weights.architecture, weights.scale, precision), FLOAT32
@@ -155,7 +144,7 @@ class OpenvinoBackend:
     def _compile_graph(self, name: str, graph: bytes, weights: bytes) -> Callable[..., Any]:
         precision = "fp32" if name == _OUTPUT_STAGE else self._precision
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision]}
-        with _memory_errors():
+        with memory_errors():
             model = openvino_core().read_model(model=graph, weights=weights)
             return CompiledGraph(openvino_core().compile_model(model, "CPU", settings))
 
@@ -183,7 +172,7 @@ class CompiledGraph:
         """
         from openvino import Tensor
 
-        with _memory_errors():
+        with memory_errors():
             inputs = [np.ascontiguousarray(argument, np.float32) for argument in arguments]
             if into is None:
                 require_finite(inputs[0])
@@ -255,17 +244,3 @@ def _without_duplicates(on_notice: Callable[[str], None]) -> Callable[[str], Non
             on_notice(text)
 
     return notify_once
-
-
-@contextlib.contextmanager
-def _memory_errors() -> Iterator[None]:
-    """Turn OpenVINO's out-of-memory errors into an :class:`OutOfMemoryError` that names the remedy."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        text = str(error).lower()
-        if isinstance(error, MemoryError) or any(message in text for message in _OUT_OF_MEMORY_MESSAGES):
-            raise OutOfMemoryError(
-                "not enough memory for a tile of this size: give a smaller --tile"
-            ) from error
-        raise

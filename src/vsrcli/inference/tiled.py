@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -63,22 +63,19 @@ class TiledStream:
         self._streams = [open_stream(plan.tile_height, plan.tile_width) for _ in range(len(plan))]
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
-        """Process the next frame (height, width, 3); return the next result, or None.
+        """See :class:`~vsrcli.inference.types.Stream`.
 
         Raises:
             ValueError: the frame is not of the planned size.
             EngineError: tiles differ in lookahead, or results have the wrong size.
         """
         plan = self._plan
-        if frame.shape[:2] != (plan.height, plan.width):
-            raise ValueError(f"planned for frames of {plan.width}x{plan.height}, not {frame.shape}")
+        _require_planned_size(frame, plan)
         if len(plan) == 1:
             return self._streams[0].push(frame)
         blender: TileBlender | None = None
-        for number, ((row, column), stream) in enumerate(zip(plan, self._streams, strict=True)):
-            rows = slice(row.start, row.start + plan.tile_height)
-            tile = frame[rows, column.start : column.start + plan.tile_width]
-            result = stream.push(np.ascontiguousarray(tile))
+        for number, (slices, stream) in enumerate(zip(plan.slices, self._streams, strict=True)):
+            result = stream.push(np.ascontiguousarray(frame[slices]))
             if number and (result is None) != (blender is None):
                 raise EngineError(f"tile {number} answers earlier or later than tile 0: try without tiles")
             if result is not None:
@@ -87,11 +84,7 @@ class TiledStream:
         return blender.pixels if blender else None
 
     def flush(self) -> list[np.ndarray]:
-        """End the shot: return all remaining results, in order. The stream cannot be used afterwards.
-
-        Raises:
-            EngineError: tiles differ in their number of results, or results have the wrong size.
-        """
+        """Raise EngineError if tiles differ in their number of results, or results have the wrong size."""
         if len(self._plan) == 1:
             return self._streams[0].flush()
         blenders: list[TileBlender] = []
@@ -111,14 +104,11 @@ class TiledStream:
 
     def state(self) -> State:
         tiles = join_states("tile", (stream.state() for stream in self._streams))
-        return {"tile_origins": _tile_origins(self._plan), **tiles}
+        return {"tile_origins": self._plan.origins, **tiles}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         own, tiles = split_state(state, "tile", len(self._streams))
-        origins = _tile_origins(self._plan)
-        validate_state(own, {"tile_origins": ArraySpec(origins.shape, "int64")})
-        if not np.array_equal(own["tile_origins"], origins):
-            raise foreign_state_error("its tiles lie elsewhere in the frame")
+        _validate_tiled_state(own, self._plan, {})
         for stream, tile in zip(self._streams, tiles, strict=True):
             stream.restore(tile)
 
@@ -162,16 +152,9 @@ class BurstTiledStream:
         self._pending_results: deque[np.ndarray] = deque()
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
-        """Process the next frame (height, width, 3); return the next result, or None.
-
-        Raises:
-            ValueError: the frame is not of the planned size.
-            EngineError: tiles differ in lookahead, or results have the wrong size.
-            OutputError: the disk is full.
-        """
+        """See :meth:`TiledStream.push`; also raises OutputError if the disk is full."""
         plan = self._plan
-        if frame.shape[:2] != (plan.height, plan.width):
-            raise ValueError(f"planned for frames of {plan.width}x{plan.height}, not {frame.shape}")
+        _require_planned_size(frame, plan)
         pending = [*self._pending_frames, frame]
         if len(pending) >= plan.burst:
             self._run_burst(pending)
@@ -183,7 +166,6 @@ class BurstTiledStream:
         return self._pending_results.popleft() if is_ready else None
 
     def flush(self) -> list[np.ndarray]:
-        """End the shot: return all remaining results, in order. The stream cannot be used afterwards."""
         if self._pending_frames or self._tile_states:
             self._run_burst(self._pending_frames, is_last=True)
         return list(self._pending_results)
@@ -196,7 +178,7 @@ class BurstTiledStream:
     def state(self) -> State:
         plan, scale = self._plan, self._scale
         state = {
-            "tile_origins": _tile_origins(plan),
+            "tile_origins": plan.origins,
             "pending_frames": stack_frames(self._pending_frames, plan.height, plan.width),
             "pending_results": stack_frames(self._pending_results, scale * plan.height, scale * plan.width),
             "results_due": np.array(self._results_due, np.int64),
@@ -216,25 +198,19 @@ class BurstTiledStream:
             "results_due": np.array(self._lookahead, np.int64),
             **own,
         }
-        origins = _tile_origins(plan)
         any_count = range(2**31)
-        validate_state(
-            own,
-            {
-                "tile_origins": ArraySpec(origins.shape, "int64"),
-                "pending_frames": ArraySpec((any_count, plan.height, plan.width, 3)),
-                "pending_results": ArraySpec((any_count, scale * plan.height, scale * plan.width, 3)),
-                "results_due": ArraySpec((), "int64"),
-            },
-        )
-        if not np.array_equal(own["tile_origins"], origins):
-            raise foreign_state_error("its tiles lie elsewhere in the frame")
+        specs = {
+            "pending_frames": ArraySpec((any_count, plan.height, plan.width, 3)),
+            "pending_results": ArraySpec((any_count, scale * plan.height, scale * plan.width, 3)),
+            "results_due": ArraySpec((), "int64"),
+        }
+        _validate_tiled_state(own, plan, specs)
         for tile in tiles:  # raises if a tile's state is of another kind of stream
             self._open_stream(plan.tile_height, plan.tile_width).restore(tile)
         self._recent = tuple(_shared_frames(tiles, plan))
         self._tile_states = ArraySpool(self._folder)
-        for number, tile in enumerate(tiles):
-            self._tile_states.add(_without_shared_frames(tile, self._recent, self._tile_slices(number)))
+        for tile, slices in zip(tiles, plan.slices, strict=True):
+            self._tile_states.add(_without_shared_frames(tile, self._recent, slices))
         self._pending_frames = list(np.array(own["pending_frames"]))
         self._pending_results = deque(np.array(own["pending_results"]))
         self._results_due = int(own["results_due"])
@@ -244,8 +220,8 @@ class BurstTiledStream:
         recent = (*self._recent, *frames)[-2 * self._lookahead :] if self._lookahead else ()
         blenders: list[TileBlender] = []
         tile_states = ArraySpool(self._folder)
-        for number in range(len(self._plan)):
-            stream, slices = self._open_tile(number), self._tile_slices(number)
+        for number, slices in enumerate(self._plan.slices):
+            stream = self._open_tile(number)
             result_count = 0
             tiles = (np.ascontiguousarray(frame[slices]) for frame in frames)
             for result in _results(stream, tiles, is_last):
@@ -270,16 +246,7 @@ class BurstTiledStream:
 
     def _tile_state(self, number: int) -> State:
         """Return a tile's state after the last burst."""
-        return _with_shared_frames(self._tile_states[number], self._recent, self._tile_slices(number))
-
-    def _tile_slices(self, number: int) -> tuple[slice, slice]:
-        """Return a tile's rows and columns in a frame."""
-        plan = self._plan
-        row, column = plan.rows[number // len(plan.columns)], plan.columns[number % len(plan.columns)]
-        return (
-            slice(row.start, row.start + plan.tile_height),
-            slice(column.start, column.start + plan.tile_width),
-        )
+        return _with_shared_frames(self._tile_states[number], self._recent, self._plan.slices[number])
 
 
 class ArraySpool:
@@ -334,14 +301,13 @@ class ArraySpool:
 
     def _read(self, offset: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
         assert self._file is not None
-        array: np.ndarray[Any, Any] = np.empty(shape, dtype)
         self._file.seek(offset)
-        size = math.prod(shape) * dtype.itemsize
-        if size and self._file.readinto(array.data.cast("B")) != size:  # type: ignore[attr-defined]
+        array = np.fromfile(self._file, dtype, math.prod(shape))
+        if array.size != math.prod(shape):
             raise OutputError(
                 "the network's state was truncated on the disk; check it, and run the command again"
             )
-        return array
+        return array.reshape(shape)
 
 
 def _require_same_count(number: int, count: int, expected: int) -> None:
@@ -359,8 +325,16 @@ def _results(stream: Stream, frames: Iterable[np.ndarray], is_last: bool) -> Ite
         yield from stream.flush()
 
 
-def _tile_origins(plan: TilePlan) -> np.ndarray:
-    return np.array([(row.start, column.start) for row, column in plan], np.int64)
+def _require_planned_size(frame: np.ndarray, plan: TilePlan) -> None:
+    if frame.shape[:2] != (plan.height, plan.width):
+        raise ValueError(f"planned for frames of {plan.width}x{plan.height}, not {frame.shape}")
+
+
+def _validate_tiled_state(own: State, plan: TilePlan, others: Mapping[str, ArraySpec]) -> None:
+    """Require the arrays of no tile: the origins of the plan's tiles, and others."""
+    validate_state(own, {"tile_origins": ArraySpec((len(plan), 2), "int64"), **others})
+    if not np.array_equal(own["tile_origins"], plan.origins):
+        raise foreign_state_error("its tiles lie elsewhere in the frame")
 
 
 def _without_shared_frames(
@@ -400,10 +374,7 @@ def _shared_frames(states: Sequence[State], plan: TilePlan) -> list[np.ndarray]:
     if any(part is None or part.shape[1:] != shape or len(part) != len(parts[0]) for part in parts):  # type: ignore[arg-type]
         return []
     frames = [np.empty((plan.height, plan.width, 3), np.float32) for _ in parts[0]]  # type: ignore[union-attr]
-    for (row, column), part in zip(plan, parts, strict=True):
-        assert part is not None
-        rows = slice(row.start, row.start + plan.tile_height)
-        columns = slice(column.start, column.start + plan.tile_width)
-        for frame, tile in zip(frames, part, strict=True):
-            frame[rows, columns] = tile
+    for slices, part in zip(plan.slices, parts, strict=True):
+        for frame, tile in zip(frames, part, strict=True):  # type: ignore[arg-type]
+            frame[slices] = tile
     return frames

@@ -52,6 +52,13 @@ class Weights:
         """The architecture with this file's own sizes."""
         return architecture(str(self.card["architecture"])).with_sizes(self.card.get("options", {}))
 
+    def verify(self) -> None:
+        """Raise ModelError if the file does not match its card's sha256."""
+        if file_sha256(self.path) != self.card.get("sha256"):
+            raise ModelError(
+                f"{str(self.path)!r} is damaged: its sha256 is not the one in its card; fetch it again"
+            )
+
 
 def weight_folders() -> list[Path]:
     """Return the folders to search: ``$VSR_WEIGHTS`` first, then the package's own, then the checkout's.
@@ -130,11 +137,7 @@ def load_model(weights: Weights) -> keras.Model:
     Raises:
         ModelError: the file does not match its card's sha256, or does not fit the architecture.
     """
-    digest = file_sha256(weights.path)
-    if digest != weights.card.get("sha256"):
-        raise ModelError(
-            f"{str(weights.path)!r} is damaged: its sha256 is not the one in its card; fetch it again"
-        )
+    weights.verify()
     model = weights.architecture.build(weights.scale, phase=str(weights.card.get("phase", "centre")))
     try:
         model.load_weights(weights.path)
