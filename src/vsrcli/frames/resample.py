@@ -19,13 +19,14 @@ waiting for each other made the same image take 600 to 2300 ms instead of 50.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal
+from functools import lru_cache, partial
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 Phase = Literal["centre", "zero"]
+# Inputs (n_out, taps), folded back inside at the edges, and their float64 weights; rows sum to 1.
+Taps = tuple[np.ndarray, np.ndarray]
 
 BD_SIGMA = {2: 0.8, 3: 1.2, 4: 1.6}
 BD_SIZE = 13
@@ -33,58 +34,36 @@ _BLOCK_OUTPUTS = 16  # per block (half of it when shrinking); measured between 9
 _MAX_PRODUCT = 1 << 18  # multiplications up to which OpenBLAS stays on the calling thread (interface/gemm.c)
 
 
-@dataclass(frozen=True, eq=False)
-class ResampleTaps:
-    """Inputs and weights of every output sample.
-
-    Attributes:
-        index: (n_out, taps) integers: the inputs, already folded back inside at the edges (so a row may
-            contain an input several times).
-        weights: (n_out, taps) float64, rows summing to 1.
-    """
-
-    index: np.ndarray
-    weights: np.ndarray
-
-    def dense(self, n_in: int) -> np.ndarray:
-        """Return the full matrix, float32 (n_out, n_in)."""
-        return _dense(self.index, self.weights, n_in)
-
-
-@dataclass(frozen=True, eq=False)
-class _Block:
+class _Block(NamedTuple):
     """A dense block; slices count numbers, not pixels."""
 
     outputs: slice
     inputs: slice
     matrix: np.ndarray  # float32 (outputs, inputs)
-
-    @property
-    def max_vectors(self) -> int:
-        """Number of vectors in one product."""
-        return max(1, _MAX_PRODUCT // self.matrix.size)
+    max_vectors: int  # in one product
 
 
 class BandedMatrix:
     """A banded matrix, split into dense blocks.
 
     Args:
-        taps: the weights.
+        taps: inputs and weights of every output sample.
         channels: interleaved channels along the axis. Each weight then acts on every channel, by blocks
             expanded with the identity matrix: rows of W*C numbers go through one product.
     """
 
-    def __init__(self, taps: ResampleTaps, channels: int = 1) -> None:
-        self.size = len(taps.index)
+    def __init__(self, taps: Taps, channels: int = 1) -> None:
+        all_index, all_weights = taps
+        self.size = len(all_index)
         self._length = channels * self.size
         self._blocks: list[_Block] = []
-        step = _BLOCK_OUTPUTS if int(taps.index.max()) < self.size else _BLOCK_OUTPUTS // 2
+        step = _BLOCK_OUTPUTS if int(all_index.max()) < self.size else _BLOCK_OUTPUTS // 2
         for start in range(0, self.size, step):
-            index, weights = taps.index[start : start + step], taps.weights[start : start + step]
+            index, weights = all_index[start : start + step], all_weights[start : start + step]
             first, last, stop = int(index.min()), int(index.max()) + 1, start + len(index)
             matrix = np.kron(_dense(index - first, weights, last - first), np.eye(channels, dtype=np.float32))
-            outputs = slice(channels * start, channels * stop)
-            self._blocks.append(_Block(outputs, slice(channels * first, channels * last), matrix))
+            outputs, inputs = (slice(channels * a, channels * b) for a, b in ((start, stop), (first, last)))
+            self._blocks.append(_Block(outputs, inputs, matrix, max(1, _MAX_PRODUCT // matrix.size)))
 
     def rows(self, flat: np.ndarray) -> np.ndarray:
         """Apply to the rows of float32 (N, n_in, M) -> (N, n_out, M)."""
@@ -140,6 +119,10 @@ def _lanczos3(x: np.ndarray) -> np.ndarray:
     return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0.0)
 
 
+def _area(ratio: float, x: np.ndarray) -> np.ndarray:
+    return np.clip((1 + ratio) / 2 - np.abs(x), 0, min(1.0, ratio))
+
+
 _KERNELS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {  # function, support on each side
     "nearest": (_nearest, 0.5),
     "linear": (_linear, 1.0),
@@ -169,7 +152,7 @@ def resize_matrix(n_in: int, n_out: int, kernel: str = "bicubic", *, antialias: 
     Raises:
         ValueError: unknown kernel or an empty side.
     """
-    return _centre_taps(n_in, n_out, kernel, antialias).dense(n_in)
+    return _dense(*_centre_taps(n_in, n_out, kernel, antialias), n_in)
 
 
 def resize(
@@ -245,12 +228,6 @@ def gaussian_kernel_1d(sigma: float, size: int = BD_SIZE) -> np.ndarray:
     return kernel / kernel.sum()
 
 
-def gaussian_kernel_2d(sigma: float, size: int = BD_SIZE) -> np.ndarray:
-    """Return the outer product of :func:`gaussian_kernel_1d` with itself: float64 (size, size), sum 1."""
-    kernel = gaussian_kernel_1d(sigma, size)
-    return np.outer(kernel, kernel)
-
-
 def downsample_bd(images: np.ndarray, scale: int) -> np.ndarray:
     """Blur and decimate: the "BD" protocol that published x2/x3/x4 figures use. Phase *zero*.
 
@@ -302,14 +279,10 @@ def _bd_matrix(n_in: int, scale: int, channels: int) -> BandedMatrix:
     period = max(1, 2 * (n_in - 1))  # repeated reflection, for images smaller than the kernel
     index = np.abs(index) % period
     index = np.minimum(index, period - index)
-    return BandedMatrix(
-        ResampleTaps(np.minimum(index, n_in - 1), np.broadcast_to(kernel, index.shape)), channels
-    )
+    return BandedMatrix((np.minimum(index, n_in - 1), np.broadcast_to(kernel, index.shape)), channels)
 
 
-def _centre_taps(
-    n_in: int, n_out: int, kernel: str, antialias: bool, visible_share: float = 1.0
-) -> ResampleTaps:
+def _centre_taps(n_in: int, n_out: int, kernel: str, antialias: bool, visible_share: float = 1.0) -> Taps:
     if n_in < 1 or n_out < 1:
         raise ValueError(f"cannot resample {n_in} samples to {n_out}")
     if not 0 < visible_share <= 1:
@@ -319,14 +292,10 @@ def _centre_taps(
     return _kernel_taps(centres, n_in, kernel, ratio, max(1.0, ratio) if antialias else 1.0)
 
 
-def _kernel_taps(centres: np.ndarray, n_in: int, kernel: str, ratio: float, stretch: float) -> ResampleTaps:
+def _kernel_taps(centres: np.ndarray, n_in: int, kernel: str, ratio: float, stretch: float) -> Taps:
     """Return taps of a kernel, ``stretch`` times as wide, around ``centres``; ``ratio`` inputs per output."""
     if kernel == "area":  # the overlap of an output sample, `ratio` inputs wide, with each input sample
-        function, support = (
-            lambda x: np.clip((1 + ratio) / 2 - np.abs(x), 0, min(1.0, ratio)),
-            (1 + ratio) / 2,
-        )
-        stretch = 1.0
+        function, support, stretch = partial(_area, ratio), (1 + ratio) / 2, 1.0
     elif kernel in _KERNELS:
         function, support = _KERNELS[kernel]
         stretch = 1.0 if kernel == "nearest" else stretch
@@ -337,4 +306,4 @@ def _kernel_taps(centres: np.ndarray, n_in: int, kernel: str, ratio: float, stre
     index = first[:, None] + np.arange(int(np.floor(2 * radius + 2e-9)) + 1)
     # Twelve decimals: rounding in `centres` must not push "nearest" to the other side of a tie.
     weights = function(np.round((index - centres[:, None]) / stretch, 12))
-    return ResampleTaps(np.clip(index, 0, n_in - 1), weights / weights.sum(axis=1, keepdims=True))
+    return np.clip(index, 0, n_in - 1), weights / weights.sum(axis=1, keepdims=True)

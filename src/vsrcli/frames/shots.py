@@ -17,7 +17,6 @@ after black. A fade to black is not, nor a dissolve: there is no frame at which 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -45,12 +44,6 @@ _STATE_SPECS = {
 }
 
 
-@dataclass
-class _BeforeFlash:
-    thumbnail: np.ndarray
-    age: int = 0  # frames
-
-
 class ShotDetector:
     """Detects for each frame whether it starts a new shot. Holds two thumbnails; takes about 0.4 ms per
     frame.
@@ -66,7 +59,8 @@ class ShotDetector:
     def __init__(self, threshold: float = THRESHOLD) -> None:
         self._threshold = threshold
         self._last: np.ndarray | None = None
-        self._before_flash: _BeforeFlash | None = None
+        self._before_flash: np.ndarray | None = None
+        self._flash_age = 0  # frames
         self._motion = 0.0
 
     def is_cut(self, frame: np.ndarray) -> bool:
@@ -83,18 +77,20 @@ class ShotDetector:
         last, self._last = self._last, current
         if last is None:
             return False
-        self._age_flash()
+        self._flash_age += 1
+        if self._flash_age > _FLASH_FRAMES:
+            self._before_flash = None
         limit = self._limit(last, current)
         surprise = _unexplained(last, current)
         if surprise > limit:
             relit_surprise = _unexplained_relit(last, current)
             is_flash = relit_surprise < surprise and current.mean() > last.mean()
             surprise = min(surprise, relit_surprise)
-            if surprise > limit and self._before_flash is not None:
-                before = self._before_flash.thumbnail
+            before = self._before_flash
+            if surprise > limit and before is not None:
                 surprise = min(surprise, _unexplained(before, current), _unexplained_relit(before, current))
-            elif is_flash and self._before_flash is None:
-                self._before_flash = _BeforeFlash(last)
+            elif is_flash and before is None:
+                self._before_flash, self._flash_age = last, 0
         if surprise > limit:
             self._before_flash = None
             return True
@@ -103,11 +99,10 @@ class ShotDetector:
 
     def state(self) -> State:
         """Return the detector's state as named arrays; see :meth:`restore`."""
-        before = self._before_flash
         return {
             "last": _optional_to_array(self._last),
-            "before_flash": _optional_to_array(before and before.thumbnail),
-            "age": np.array(before.age if before else 0, np.int64),
+            "before_flash": _optional_to_array(self._before_flash),
+            "age": np.array(0 if self._before_flash is None else self._flash_age, np.int64),
             "motion": np.array(self._motion, np.float64),
         }
 
@@ -120,14 +115,8 @@ class ShotDetector:
         validate_state(state, _STATE_SPECS)
         last, before = state["last"].copy(), state["before_flash"].copy()
         self._last = last[0] if len(last) else None
-        self._before_flash = _BeforeFlash(before[0], int(state["age"])) if len(before) else None
+        self._before_flash, self._flash_age = before[0] if len(before) else None, int(state["age"])
         self._motion = float(state["motion"])
-
-    def _age_flash(self) -> None:
-        if self._before_flash is not None:
-            self._before_flash.age += 1
-            if self._before_flash.age > _FLASH_FRAMES:
-                self._before_flash = None
 
     def _limit(self, last: np.ndarray, current: np.ndarray) -> float:
         contrast = max(float(last.std()), float(current.std())) / _FULL_CONTRAST

@@ -123,7 +123,7 @@ class NetworkShapes:
         head: channels before the output stage.
         queues: (entries, channels) of each feature queue that a stream holds between frames.
         row_multiple: features have a multiple of this many rows; rows below the frame are undefined. Unless
-            it is 1, features are stored as :class:`~vsrcli.models.winograd.RowInterleaved`.
+            it is 1, features are stored as :class:`~vsrcli.models.winograd.WinogradLayout`.
     """
 
     kind: str
@@ -233,6 +233,7 @@ def functions(model: Any, shapes: NetworkShapes, height: int, width: int) -> Map
     """
     from keras import ops
 
+    from vsrcli.models import duf_streaming
     from vsrcli.models.layers import depth_to_space
     from vsrcli.models.winograd import FrameLayout, WinogradLayout
 
@@ -268,21 +269,15 @@ def functions(model: Any, shapes: NetworkShapes, height: int, width: int) -> Map
         return upscaled, model.feedback(sub_pixels, frame)
 
     def advance_shared(frame, *queued):
-        from vsrcli.models.duf_streaming import advance
-
         entries = iter(queued)
         queues = [[next(entries) for _ in range(length)] for length, _ in shapes.queues]
-        return advance(model, frame, queues)
+        return duf_streaming.advance(model, frame, queues)
 
     def trunk_shared(features):
-        from vsrcli.models.duf_streaming import trunk
-
-        return trunk(model, features)
+        return duf_streaming.trunk(model, features)
 
     def reconstruct_shared(x, padded):
-        from vsrcli.models.duf_streaming import reconstruct
-
-        return ops.clip(reconstruct(model, x, padded, shapes.scale), 0.0, 1.0)
+        return ops.clip(duf_streaming.reconstruct(model, x, padded, shapes.scale), 0.0, 1.0)
 
     return {
         "window": {"upscale": upscale},

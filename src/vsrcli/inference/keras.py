@@ -75,7 +75,9 @@ class KerasBackend:
     """
 
     def __init__(self, model: Any, band_pixels: int = BAND_PIXELS) -> None:
-        self.model, self.band_pixels = model, band_pixels
+        from keras import ops
+
+        self.model, self.band_pixels, self._ops = model, band_pixels, ops
         self.shapes = shapes_of_model(model)
         self.dtype = model.encoder.compute_dtype if hasattr(model, "encoder") else "float32"
 
@@ -85,31 +87,23 @@ class KerasBackend:
         return {name: compile_function(by_name[name], *specs) for name, specs in arguments.items()}
 
     def zeros(self, shape: tuple[int, ...], dtype: str) -> Any:
-        from keras import ops
-
-        return ops.zeros(shape, dtype)
+        return self._ops.zeros(shape, dtype)
 
     def to_device(self, array: np.ndarray, dtype: str) -> Any:
-        from keras import ops
-
-        return ops.convert_to_tensor(array, dtype=dtype)
+        return self._ops.convert_to_tensor(array, dtype=dtype)
 
     def to_numpy(self, array: Any) -> np.ndarray:
-        from keras import backend, ops
+        from keras import backend
 
         dtype = numpy_dtype(backend.standardize_dtype(array.dtype))
-        return np.array(ops.convert_to_numpy(ops.cast(array, dtype)))
+        return np.array(self._ops.convert_to_numpy(self._ops.cast(array, dtype)))
 
     def read_result(self, result: Any) -> np.ndarray:
-        from keras import ops
-
-        return require_finite(ops.convert_to_numpy(result))
+        return require_finite(self._ops.convert_to_numpy(result))
 
     def reconstruct(
         self, function: Callable[..., Any], bands: RowBands, x: Any, padded: np.ndarray
     ) -> tuple[np.ndarray, Any]:
-        from keras import ops
-
         feedback: list[Any] = []  # of each band; none without a recurrent state
 
         def results() -> Iterator[np.ndarray]:
@@ -122,7 +116,7 @@ class KerasBackend:
         frame = bands.assemble(results())
         if len(feedback) <= 1:
             return frame, feedback[0] if feedback else None
-        return frame, ops.concatenate([*feedback[:-1], feedback[-1][:, bands.overlap_rows :]], axis=1)
+        return frame, self._ops.concatenate([*feedback[:-1], feedback[-1][:, bands.overlap_rows :]], axis=1)
 
 
 @contextlib.contextmanager

@@ -134,10 +134,18 @@ class OpenvinoBackend:
         Finite features and weights give finite results here, so only features are checked.
         """
         require_finite(x)
-        outputs = [np.empty(_frame_shape(shape, bands), np.float32) for shape in function.shapes]  # type: ignore[attr-defined]
+        shapes: list[tuple[int, ...]] = function.shapes  # type: ignore[attr-defined]
+        factors = [shape[1] // bands.rows for shape in shapes]  # rows of a result per row of a frame
+        outputs = [
+            np.empty((1, factor * bands.height, *shape[2:]), np.float32)
+            for factor, shape in zip(factors, shapes, strict=True)
+        ]
         for rows in bands:
-            arguments = bands.slice(x, padded, rows)
-            function(*arguments, into=[_band_of(array, rows, bands.height) for array in outputs])
+            parts = [
+                output[:, factor * rows.start : factor * rows.stop]
+                for factor, output in zip(factors, outputs, strict=True)
+            ]
+            function(*bands.slice(x, padded, rows), into=parts)
         result, *feedback = outputs
         return result[0], feedback[0] if feedback else None
 
@@ -221,17 +229,6 @@ def build_inputs() -> dict[str, object]:
         **{package: version(package) for package in ("openvino", "keras")},
         "vsr": __version__,
     }
-
-
-def _frame_shape(shape: tuple[int, ...], bands: RowBands) -> tuple[int, ...]:
-    """Return the shape for a frame, given that of a band's result, (1, n * rows, ...)."""
-    return (1, shape[1] // bands.rows * bands.height, *shape[2:])
-
-
-def _band_of(array: np.ndarray, rows: slice, height: int) -> np.ndarray:
-    """Return the part (1, n * rows, ...) of a frame's result, (1, n * height, ...)."""
-    factor = array.shape[1] // height
-    return array[:, factor * rows.start : factor * rows.stop]
 
 
 def _without_duplicates(on_notice: Callable[[str], None]) -> Callable[[str], None]:

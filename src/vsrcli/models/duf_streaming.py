@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from vsrcli.models.architectures import DUF_ROWS, WINDOW
+from vsrcli.models.architectures import WINDOW
 from vsrcli.models.duf import BN_EPSILON
 from vsrcli.models.layers import apply_dynamic_filters, depth_to_space
-from vsrcli.models.winograd import RowInterleaved, plain_sum, weighted_sum, winograd_matrices
+from vsrcli.models.winograd import WinogradLayout, pad_rows, plain_sum, weighted_sum, winograd_matrices
 
 SHARED_BLOCKS = WINDOW // 2  # blocks after which windows still have features in common
 _TIME_TILES = {1: (1,), 3: (3,), 5: (5,), 7: (5, 2)}  # outputs along time -> how many per filtering
@@ -49,10 +49,10 @@ def advance(model: Any, frame: Any, queues: Sequence[Sequence[Any]]) -> tuple[An
         The features of the window, ``(1, H', W, C)``, ready for :func:`trunk`, and a new entry for each
         queue.
     """
-    rows, last = RowInterleaved(*frame.shape[1:3]), WINDOW - 1
+    rows, last = WinogradLayout(*frame.shape[1:3]), WINDOW - 1
     blocks = [_Block(model, number, rows) for number in range(_block_count(model))]
-    stem = rows.interleave(_stem(model, frame))
-    queues = [[_flatten(entry) for entry in queue] for queue in queues]
+    stem = rows.to_layout(_stem(model, frame))
+    queues = [[rows.unpack(entry) for entry in queue] for queue in queues]
     newest = [stem]
     parts = [[each] for each in (*queues[0], stem)]  # for each frame of the window: features to concatenate
     inner: dict[int, Any] = {}  # position -> tap products that do not depend on the window's position
@@ -83,14 +83,14 @@ def advance(model: Any, frame: Any, queues: Sequence[Sequence[Any]]) -> tuple[An
                 ends[p] = block.split_taps(block.tap_products(_concatenate(parts[p]), taps), taps)
     features = _window_blocks(blocks[SHARED_BLOCKS:], [_concatenate(part) for part in parts])
     features = rows.zero_padding_rows(_norm_relu(features, *_norm_as_affine(model, "head_bn")))
-    return tuple(ops.reshape(each, (1, -1, rows.width, each.shape[-1])) for each in (features, *newest))
+    return tuple(rows.pack(each) for each in (features, *newest))
 
 
 def trunk(model: Any, features: Any) -> Any:
     """Apply the head to features of :func:`advance` -> ``(1, H', W, 256)``, rows in natural order."""
     kernel, bias = _layer_weights_2d(model, "head")
-    rows = RowInterleaved(*features.shape[1:3])
-    return rows.deinterleave(ops.relu(rows.conv(kernel, _flatten(features)) + bias))
+    rows = WinogradLayout(*features.shape[1:3])
+    return rows.to_frame(ops.relu(rows.conv(kernel, rows.unpack(features)) + bias))
 
 
 def reconstruct(model: Any, x: Any, padded: Any, scale: int) -> Any:
@@ -119,7 +119,7 @@ class _Block:
         rows: storage order of features.
     """
 
-    def __init__(self, model: Any, number: int, rows: RowInterleaved) -> None:
+    def __init__(self, model: Any, number: int, rows: WinogradLayout) -> None:
         name = f"block{number}"
         self.rows = rows
         self.kernel, self.bias = _layer_weights(model, f"{name}_grow")  # 3, 3, 3, C, growth; time first
@@ -127,10 +127,7 @@ class _Block:
         self._norm = _norm_as_affine(model, f"{name}_bn1")
         kernel, bias = _layer_weights_2d(model, f"{name}_reduce")
         scale, shift = _norm_as_affine(model, f"{name}_bn2")
-        self._reduce = (
-            kernel * scale,
-            bias * scale + shift,
-        )  # the second batch norm is folded into the weights
+        self._reduce = kernel * scale, bias * scale + shift  # with the second batch norm
 
     def reduce(self, x: Any) -> Any:
         """Apply both batch norms and the 1x1x1 convolution: ``(pixels, C)`` -> the same shape."""
@@ -166,7 +163,7 @@ def _window_blocks(blocks: Sequence[_Block], frames: list[Any]) -> Any:
     return frames[0]
 
 
-def _temporal_conv(frames: list[Any], kernel: np.ndarray, rows: RowInterleaved) -> list[Any]:
+def _temporal_conv(frames: list[Any], kernel: np.ndarray, rows: WinogradLayout) -> list[Any]:
     """Apply a 3x3x3 convolution, valid along time, to frames ``(pixels, C)`` or None (zeros): F(m, 3)."""
     before, weights, after = winograd_matrices(len(frames) - 2)
     products = []
@@ -188,14 +185,7 @@ def _concatenate(parts: Sequence[Any]) -> Any:
 def _stem(model: Any, frame: Any) -> Any:
     """Apply the stem to a frame padded below with zeros to a multiple of six rows -> ``(1, H', W, 64)``."""
     kernel, bias = _layer_weights_2d(model, "stem")
-    below = -frame.shape[1] % DUF_ROWS
-    frame = ops.pad(frame, ((0, 0), (0, below), (0, 0), (0, 0))) if below else frame
-    return ops.conv(frame, kernel, padding="same", data_format="channels_last") + bias
-
-
-def _flatten(features: Any) -> Any:
-    """Reshape ``(1, H', W, C)`` -> ``(pixels, C)``."""
-    return ops.reshape(features, (-1, features.shape[-1]))
+    return ops.conv(pad_rows(frame), kernel, padding="same", data_format="channels_last") + bias
 
 
 def _block_count(model: Any) -> int:

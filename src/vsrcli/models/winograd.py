@@ -2,7 +2,7 @@
 
 Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, section 4.1. Along one axis,
 F(m, 3) computes m outputs of a filter with three taps from m + 2 products of weighted sums instead of 3m. The
-sums are passes over memory, so the order of features in memory matters: see :class:`RowInterleaved`.
+sums are passes over memory, so the order of features in memory matters.
 
 A network takes its convolutions as an argument ``conv(layer, *parts)`` with features to be concatenated along
 channels. :class:`FrameLayout` applies them as they are, :class:`WinogradLayout` by F(6, 3). Networks do not
@@ -40,50 +40,15 @@ class FrameLayout:
     unpack = pack = to_frame = to_layout
 
 
-class WinogradLayout:
-    """F(6, 3) along the height, on features stored as :class:`RowInterleaved`.
-
-    Features are zero in the rows that pad a frame below. Between functions they have the shape of a frame,
-    ``(1, H', W, C)``, with H' being H rounded up to a multiple of six.
-
-    Args:
-        height, width: of the frames.
-    """
-
-    def __init__(self, height: int, width: int) -> None:
-        self._rows = RowInterleaved(height, width)
-
-    def __call__(self, layer: Any, *parts: Any) -> Any:
-        """Apply a Keras layer to concatenated parts, ``(pixels, C)`` each -> ``(pixels, K)``."""
-        kernel, bias = (np.asarray(ops.convert_to_numpy(each)) for each in layer.weights)
-        return self._rows.zero_padding_rows(layer.activation(self._rows.conv(kernel, *parts) + bias))
-
-    def to_layout(self, x: Any) -> Any:
-        """Convert ``(1, H, W, C)``, rows in natural order -> ``(pixels, C)``."""
-        below = -x.shape[1] % ROWS
-        return self._rows.interleave(ops.pad(x, ((0, 0), (0, below), (0, 0), (0, 0))) if below else x)
-
-    def unpack(self, features: Any) -> Any:
-        """Reshape ``(1, H', W, C)`` -> ``(pixels, C)``."""
-        return ops.reshape(features, (-1, features.shape[-1]))
-
-    def pack(self, x: Any) -> Any:
-        """Reshape ``(pixels, C)`` -> ``(1, H', W, C)``."""
-        return ops.reshape(x, (1, -1, self._rows.width, x.shape[-1]))
-
-    def to_frame(self, x: Any) -> Any:
-        """Convert ``(pixels, C)`` -> ``(1, H', W, C)``, rows in natural order."""
-        return self._rows.deinterleave(x)
-
-
 @dataclass(frozen=True)
-class RowInterleaved:
-    """Features as ``(pixels, C)`` with interleaved rows, and convolutions of them.
+class WinogradLayout:
+    """Features as ``(pixels, C)`` with interleaved rows, and convolutions by F(6, 3) along the height.
 
     A frame's rows 0, 6, 12, ... come first, then 1, 7, 13, ...: minimal filtering adds up every sixth row,
     and in this order these are six contiguous arrays, as are its results. Operations on single pixels are not
     affected. A frame is padded below to a multiple of six rows; the padding must be zero where a convolution
-    reads beyond its row, see :meth:`zero_padding_rows`.
+    reads beyond its row, see :meth:`zero_padding_rows`. Between functions features have the shape of a frame,
+    ``(1, H', W, C)``, with H' being H rounded up to a multiple of six.
 
     OpenVINO has channels second in its shapes, but its convolutions want them last in memory, as they are
     here. So a transposition next to a convolution is free if on its other side there is only a reshape, which
@@ -96,19 +61,32 @@ class RowInterleaved:
     height: int
     width: int
 
+    def __call__(self, layer: Any, *parts: Any) -> Any:
+        """Apply a Keras layer to concatenated parts, ``(pixels, C)`` each -> ``(pixels, K)``."""
+        kernel, bias = (np.asarray(ops.convert_to_numpy(each)) for each in layer.weights)
+        return self.zero_padding_rows(layer.activation(self.conv(kernel, *parts) + bias))
+
+    def unpack(self, features: Any) -> Any:
+        """Reshape ``(1, H', W, C)`` -> ``(pixels, C)``."""
+        return ops.reshape(features, (-1, features.shape[-1]))
+
+    def pack(self, x: Any) -> Any:
+        """Reshape ``(pixels, C)`` -> ``(1, H', W, C)``."""
+        return ops.reshape(x, (1, -1, self.width, x.shape[-1]))
+
     @property
     def row_groups(self) -> int:
         """Number of groups of six rows."""
         return -(-self.height // ROWS)
 
-    def interleave(self, x: Any) -> Any:
-        """Convert ``(1, 6*row_groups, W, C)``, rows in natural order -> ``(pixels, C)``."""
-        channels = x.shape[-1]
+    def to_layout(self, x: Any) -> Any:
+        """Convert ``(1, H, W, C)`` or ``(1, H', W, C)``, rows in natural order -> ``(pixels, C)``."""
+        x, channels = pad_rows(x), x.shape[-1]
         x = ops.reshape(x, (self.row_groups, ROWS, self.width * channels))
         return ops.reshape(ops.transpose(x, (1, 0, 2)), (-1, channels))
 
-    def deinterleave(self, x: Any) -> Any:
-        """Invert :meth:`interleave`."""
+    def to_frame(self, x: Any) -> Any:
+        """Convert ``(pixels, C)`` -> ``(1, H', W, C)``, rows in natural order."""
         channels = x.shape[-1]
         x = ops.reshape(x, (ROWS, self.row_groups, self.width * channels))
         x = ops.transpose(x, (1, 0, 2))  # row_groups, 6, W*C
@@ -170,6 +148,12 @@ class RowInterleaved:
         x = ops.reshape(x, (1, height, self.width, x.shape[-1]))
         x = ops.conv(x, kernel, padding="same", data_format="channels_last")
         return ops.reshape(x, (-1, kernel.shape[-1]))
+
+
+def pad_rows(x: Any) -> Any:
+    """Pad ``(1, H, W, C)`` below with zeros to a multiple of six rows."""
+    below = -x.shape[1] % ROWS
+    return ops.pad(x, ((0, 0), (0, below), (0, 0), (0, 0))) if below else x
 
 
 @cache
