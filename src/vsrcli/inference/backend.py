@@ -72,8 +72,8 @@ class Backend(Protocol):
         """Run the output stage, band by band.
 
         Args:
-            function: ``reconstruct``, compiled.
-            bands: that it was compiled for.
+            function: ``reconstruct``, compiled for ``bands``.
+            bands: of the frame.
             x: features, (1, H, W, C).
             padded: the centre frame, from :func:`~vsrcli.inference.functions.pad_border`.
 

@@ -69,10 +69,7 @@ def export_graphs(
     try:
         response = json.loads(child.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        response = {
-            "error": EngineError.__name__,
-            "message": f"the process that builds it ended with {child.returncode}",
-        }
+        response = _failure(EngineError, f"the process that builds it ended with {child.returncode}")
     if response:
         error = getattr(import_module("vsrcli.errors"), response["error"])
         message = response["message"]
@@ -89,16 +86,17 @@ def main() -> None:
         try:
             _build(request)
         except VsrError as error:
-            response = {"error": type(error).__name__, "message": str(error)}
+            response = _failure(type(error), str(error))
         except MemoryError:
-            response = {
-                "error": OutOfMemoryError.__name__,
-                "message": "not enough memory to build the network",
-            }
+            response = _failure(OutOfMemoryError, "not enough memory to build the network")
         except Exception as error:  # of Keras or OpenVINO: the parent names the remedy
             reason = (str(error).splitlines() or [""])[0]
-            response = {"error": EngineError.__name__, "message": f"{type(error).__name__}: {reason}"}
+            response = _failure(EngineError, f"{type(error).__name__}: {reason}")
     print(json.dumps(response), flush=True)
+
+
+def _failure(error: type[VsrError], message: str) -> dict[str, str]:
+    return {"error": error.__name__, "message": message}
 
 
 def _build(request: dict[str, Any]) -> None:

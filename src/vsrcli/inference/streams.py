@@ -59,15 +59,10 @@ class CompiledNetwork:
         return self._zero_features(shapes.width), self.backend.zeros(feedback, FLOAT32)
 
     def reconstruct(self, x: Any, centre: np.ndarray) -> tuple[np.ndarray, Any]:
-        """Run the output stage.
-
-        Args:
-            x: features.
-            centre: the frame in the middle of the window, (H, W, 3).
+        """Run the output stage on features and the frame (H, W, 3) in the middle of the window.
 
         Returns:
-            The upscaled frame, float32 (scale*H, scale*W, 3) in [0, 1], and the feedback for the next step of
-            a recurrent network, or None.
+            See :meth:`~vsrcli.inference.backend.Backend.reconstruct`.
         """
         return self.backend.reconstruct(self.functions["reconstruct"], self.bands, x, pad_border(centre))
 

@@ -18,9 +18,9 @@ _PASS = "pass"  # prefix of the passes' states
 
 
 class StreamWrapper:
-    """Base of streams around another one, to which they delegate what they do not override.
+    """Base of streams around another :class:`~vsrcli.inference.types.Stream`, to which they delegate.
 
-    See :class:`~vsrcli.inference.types.Stream`. A fork has the attributes of the original.
+    A fork has the attributes of the original. State: that of the stream inside.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -54,8 +54,8 @@ class StaticFrameStream(StreamWrapper):
     only (kinds ``window`` and ``cached``). Never wrap a *recurrent* network: its hidden state changes even
     while frames do not.
 
-    State: that of the stream inside. Equal frames are not counted across :meth:`restore`: a restored stream
-    computes up to ``2*lookahead + 2`` results that it could have reused, and they are the same.
+    Equal frames are not counted across :meth:`restore`: a restored stream computes up to ``2*lookahead + 2``
+    results that it could have reused, and they are the same.
 
     Args:
         stream: fresh, of full frames rather than tiles: one comparison per frame is enough.
@@ -87,14 +87,7 @@ class StaticFrameStream(StreamWrapper):
 def reuse_static_frames(
     stream: Stream, kind: str, lookahead: int, on_reuse: Callable[[], None] = lambda: None
 ) -> Stream:
-    """Return ``stream``, in a :class:`StaticFrameStream` if its kind allows that and it saves time.
-
-    Args:
-        stream: of full frames, fresh.
-        kind: of the architecture, see :class:`~vsrcli.models.architectures.Architecture`.
-        lookahead: number of frames by which its results are late.
-        on_reuse: called for every reused result.
-    """
+    """Return ``stream``, in a :class:`StaticFrameStream` if its kind of network allows that and it helps."""
     return StaticFrameStream(stream, lookahead, on_reuse) if kind in ("window", "cached") else stream
 
 
@@ -110,7 +103,7 @@ class ResizingStream(StreamWrapper):
 
     The last step to a size that is no multiple of the source's. In gamma light;
     docs/decisions/0010-sizes.md compares it with linear light. Results that have the size already pass
-    through unchanged. State: that of the stream inside.
+    through unchanged.
 
     Args:
         stream: that gives the results.
@@ -139,10 +132,9 @@ class ResizingStream(StreamWrapper):
 
 
 class ChainedStream:
-    """Passes in sequence: the results of each stream through the next.
+    """Passes in sequence, see :class:`~vsrcli.inference.types.Stream`: each reads the results of the last.
 
-    See :class:`~vsrcli.inference.types.Stream`. A result is as late as all streams together. State: that of
-    all, ``pass0.NAME`` of the first.
+    A result is as late as all streams together. State: that of all, ``pass0.NAME`` of the first.
     """
 
     def __init__(self, streams: Sequence[Stream]) -> None:

@@ -79,12 +79,8 @@ class DufR(FeatureModel):
         self.residual = SubpixelConv(3, scale, name="residual", kernel_initializer="zeros")
 
     def empty_state(self, batch: int, height: int, width: int) -> tuple:
-        """Return the recurrent state before the first frame of a shot, all zeros.
-
-        Returns:
-            ``hidden`` (B, H, W, width) in the network's compute type, and ``feedback`` (B, H, W, 3*scale**2)
-            float32.
-        """
+        """Return the recurrent state before a shot's first frame: ``hidden`` (B, H, W, width) in the
+        network's compute type, and ``feedback`` (B, H, W, 3*scale**2) float32."""
         hidden = ops.zeros((batch, height, width, self.width), self.recall.compute_dtype)
         return hidden, ops.zeros((batch, height, width, 3 * self.scale**2), "float32")
 

@@ -17,9 +17,7 @@ from vsrcli.system.resources import available_gpu_memory, available_host_memory
 from vsrcli.system.text import format_bytes
 from vsrcli.system.threads import queue_depth
 
-FREE_MEMORY_SHARE = (
-    0.75  # of the memory that is free when a job is prepared; leaves a quarter to other programs
-)
+FREE_MEMORY_SHARE = 0.75  # of what is free when a job is prepared; leaves a quarter to other programs
 MIN_TILE_SIDE = 96
 BURST_SIZES = (1, 32, 16, 8, 4, 2)
 

@@ -80,7 +80,7 @@ class ShotUpscaler:
             result = self._stream.push(to_float(pixels))
             self._pending.append(replace(frame, pixels=pixels[:0].copy()))
             self._next_starts_shot, self._input_count, self._last_frame = False, self._input_count + 1, frame
-            yield self._collect([] if result is None else [result])
+            yield [] if result is None else [self._to_frame(result)]
         if self._stream:
             yield self._end_shot()
 
@@ -125,9 +125,6 @@ class ShotUpscaler:
         """Flush the stream of the shot and close it."""
         assert self._stream is not None
         results, self._stream = self._stream.flush(), None
-        return self._collect(results)
-
-    def _collect(self, results: Iterable[np.ndarray]) -> list[Frame]:
         return [self._to_frame(result) for result in results]
 
     def _to_frame(self, result: np.ndarray) -> Frame:

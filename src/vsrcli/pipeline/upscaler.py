@@ -124,8 +124,7 @@ class PassUpscaler:
         on_notice: called with a line of text when tiles or precision change.
 
     Attributes:
-        checkpoint_tiles: tile plan that states were saved with.
-        tiles: current tile plan.
+        checkpoint_tiles, tiles: as passed; ``tiles`` until they become smaller.
         reused_frames: number of results that were reused instead of computed.
     """
 
@@ -155,14 +154,7 @@ class PassUpscaler:
         return reuse_static_frames(resized, kind, lookahead, self._count_reused)
 
     def halve_tiles(self, error: OutOfMemoryError) -> None:
-        """Halve the side of the tiles, until the end of the run.
-
-        Args:
-            error: raised again if tiles cannot be smaller.
-
-        Raises:
-            OutOfMemoryError: tiles cannot be smaller.
-        """
+        """Halve the side of the tiles until the end of the run; raise ``error`` if they cannot be smaller."""
         before = self.tiles
         side = max(before.tile_height, before.tile_width)
         try:
@@ -178,14 +170,7 @@ class PassUpscaler:
         )
 
     def fall_back_to_fp32(self, error: NonFiniteError) -> None:
-        """Send a notice that the shot continues in fp32.
-
-        Args:
-            error: raised again if the engine is in fp32 already.
-
-        Raises:
-            NonFiniteError: the engine is in fp32 already.
-        """
+        """Send a notice that the shot continues in fp32; raise ``error`` if the engine is in fp32 already."""
         precision = self._load_engine().precision
         if precision == "fp32":
             raise error
