@@ -57,8 +57,7 @@ class GraphCache:
         Raises:
             VsrError: from ``build``.
         """
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
-        entry = self.folder / digest[:32]
+        entry = self.folder / _sha256(json.dumps(key, sort_keys=True, default=str).encode())[:32]
         cached = self._read(entry)
         return self._build(entry, build) if cached is None else cached
 

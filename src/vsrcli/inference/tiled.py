@@ -63,12 +63,7 @@ class TiledStream:
         self._streams = [open_stream(plan.tile_height, plan.tile_width) for _ in range(len(plan))]
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
-        """See :class:`~vsrcli.inference.types.Stream`.
-
-        Raises:
-            ValueError: the frame is not of the planned size.
-            EngineError: tiles differ in lookahead, or results have the wrong size.
-        """
+        """Raise ValueError if the frame is not of the planned size, EngineError if tiles differ in lookahead."""
         plan = self._plan
         _require_planned_size(frame, plan)
         if len(plan) == 1:
@@ -152,7 +147,7 @@ class BurstTiledStream:
         self._pending_results: deque[np.ndarray] = deque()
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
-        """See :meth:`TiledStream.push`; also raises OutputError if the disk is full."""
+        """Raise as :meth:`TiledStream.push`, and OutputError if the disk is full."""
         plan = self._plan
         _require_planned_size(frame, plan)
         pending = [*self._pending_frames, frame]

@@ -50,7 +50,8 @@ def advance(model: Any, frame: Any, queues: Sequence[Sequence[Any]]) -> tuple[An
         queue.
     """
     rows, last = WinogradLayout(*frame.shape[1:3]), WINDOW - 1
-    blocks = [_Block(model, number, rows) for number in range(_block_count(model))]
+    block_count = sum(layer.name.endswith("_grow") for layer in model.layers)
+    blocks = [_Block(model, number, rows) for number in range(block_count)]
     stem = rows.to_layout(_stem(model, frame))
     queues = [[rows.unpack(entry) for entry in queue] for queue in queues]
     newest = [stem]
@@ -88,9 +89,9 @@ def advance(model: Any, frame: Any, queues: Sequence[Sequence[Any]]) -> tuple[An
 
 def trunk(model: Any, features: Any) -> Any:
     """Apply the head to features of :func:`advance` -> ``(1, H', W, 256)``, rows in natural order."""
-    kernel, bias = _layer_weights_2d(model, "head")
+    kernel, bias = _weights(model, "head")
     rows = WinogradLayout(*features.shape[1:3])
-    return rows.to_frame(ops.relu(rows.conv(kernel, rows.unpack(features)) + bias))
+    return rows.to_frame(ops.relu(rows.conv(kernel[0], rows.unpack(features)) + bias))
 
 
 def reconstruct(model: Any, x: Any, padded: Any, scale: int) -> Any:
@@ -111,23 +112,17 @@ def reconstruct(model: Any, x: Any, padded: Any, scale: int) -> Any:
 
 
 class _Block:
-    """A densely connected block: a 1x1x1 convolution, then one of 3x3x3.
-
-    Args:
-        model: with the block's layers.
-        number: of the block.
-        rows: storage order of features.
-    """
+    """A densely connected block: a 1x1x1 convolution, then one of 3x3x3."""
 
     def __init__(self, model: Any, number: int, rows: WinogradLayout) -> None:
         name = f"block{number}"
         self.rows = rows
-        self.kernel, self.bias = _layer_weights(model, f"{name}_grow")  # 3, 3, 3, C, growth; time first
+        self.kernel, self.bias = _weights(model, f"{name}_grow")  # 3, 3, 3, C, growth; time first
         self.growth = int(self.kernel.shape[-1])
         self._norm = _norm_as_affine(model, f"{name}_bn1")
-        kernel, bias = _layer_weights_2d(model, f"{name}_reduce")
+        kernel, bias = _weights(model, f"{name}_reduce")
         scale, shift = _norm_as_affine(model, f"{name}_bn2")
-        self._reduce = kernel * scale, bias * scale + shift  # with the second batch norm
+        self._reduce = kernel[0] * scale, bias * scale + shift  # with the second batch norm
 
     def reduce(self, x: Any) -> Any:
         """Apply both batch norms and the 1x1x1 convolution: ``(pixels, C)`` -> the same shape."""
@@ -184,30 +179,18 @@ def _concatenate(parts: Sequence[Any]) -> Any:
 
 def _stem(model: Any, frame: Any) -> Any:
     """Apply the stem to a frame padded below with zeros to a multiple of six rows -> ``(1, H', W, 64)``."""
-    kernel, bias = _layer_weights_2d(model, "stem")
-    return ops.conv(pad_rows(frame), kernel, padding="same", data_format="channels_last") + bias
+    kernel, bias = _weights(model, "stem")
+    return ops.conv(pad_rows(frame), kernel[0], padding="same", data_format="channels_last") + bias
 
 
-def _block_count(model: Any) -> int:
-    return sum(layer.name.endswith("_grow") for layer in model.layers)
-
-
-def _layer_weights(model: Any, layer: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return a layer's kernel and bias as NumPy arrays."""
-    kernel, bias = (np.asarray(ops.convert_to_numpy(each)) for each in model.get_layer(layer).weights)
-    return kernel, bias
-
-
-def _layer_weights_2d(model: Any, layer: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return kernel and bias of a 3D convolution with one tap along time, for a 2D convolution."""
-    kernel, bias = _layer_weights(model, layer)
-    return kernel[0], bias
+def _weights(model: Any, layer: str) -> list[np.ndarray]:
+    """Return a layer's arrays: kernel and bias of a convolution."""
+    return [np.asarray(ops.convert_to_numpy(each)) for each in model.get_layer(layer).weights]
 
 
 def _norm_as_affine(model: Any, layer: str) -> tuple[np.ndarray, np.ndarray]:
     """Return a batch norm as a scale and a shift for each channel."""
-    arrays = (np.asarray(ops.convert_to_numpy(each)) for each in model.get_layer(layer).weights)
-    gamma, beta, mean, variance = arrays
+    gamma, beta, mean, variance = _weights(model, layer)
     scale = gamma / np.sqrt(variance + BN_EPSILON)
     return scale, beta - mean * scale
 
