@@ -63,7 +63,7 @@ class TiledStream:
         self._streams = [open_stream(plan.tile_height, plan.tile_width) for _ in range(len(plan))]
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
-        """Raise ValueError if the frame has another size than planned, EngineError if tiles differ in delay."""
+        """Raise ValueError if the frame is not of the planned size, EngineError if tiles differ in delay."""
         plan = self._plan
         _require_planned_size(frame, plan)
         if len(plan) == 1:
