@@ -109,5 +109,5 @@ def test_only_keras_ops_so_that_weights_load_on_every_backend(module: Any) -> No
     tree = ast.parse(inspect.getsource(module))
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    known = {"keras", "numpy", "math", "__future__", "dataclasses"}
+    known = {"keras", "numpy", "math", "__future__", "dataclasses", "typing"}
     assert {name for name in imported if not name.startswith("vsrcli.models")} <= known

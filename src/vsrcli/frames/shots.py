@@ -158,10 +158,7 @@ def _unexplained(
 ) -> float:
     """Return the mean distance of ``later`` from the local range of ``earlier`` under the best shift.
 
-    Args:
-        earlier, later: thumbnails.
-        light: gain and offset to apply to ``earlier`` first.
-        mask: pixels of ``later`` that count; None: all.
+    ``light`` is a gain and an offset to apply to ``earlier`` first; ``mask``, pixels of ``later`` that count.
     """
     low, high = _local_extreme(np.minimum, earlier), _local_extreme(np.maximum, earlier)
     if light != (1.0, 0.0):

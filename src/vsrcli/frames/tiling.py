@@ -224,10 +224,7 @@ def _smoothstep(size: int) -> np.ndarray:
 def retile_state(state: Mapping[str, np.ndarray], old: TilePlan, new: TilePlan) -> State:
     """Convert the state of a :class:`~vsrcli.inference.tiled.TiledStream` to other tiles.
 
-    Args:
-        state: arrays of (any, tile height, tile width, any), named ``tileNUMBER.NAME``, ``tile_origins``, and
-            arrays of no tile.
-        old, new: positions of the tiles.
+    Arrays of tiles are (any, tile height, tile width, any).
 
     Raises:
         EngineError: the state is not of such a stream.

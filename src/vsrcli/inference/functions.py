@@ -98,12 +98,7 @@ def pad_border(frame: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Shape and number type of one function argument.
-
-    Attributes:
-        shape: sizes of all axes.
-        dtype: Keras' name of the number type.
-    """
+    """Shape and number type, by Keras' name, of one function argument."""
 
     shape: tuple[int, ...]
     dtype: str = FLOAT32
@@ -193,14 +188,7 @@ def _duf_shapes(depth: int, scale: int) -> NetworkShapes:
 def signatures(
     shapes: NetworkShapes, height: int, width: int, bands: RowBands, dtype: str = FLOAT32
 ) -> dict[str, tuple[TensorSpec, ...]]:
-    """Return each function's name and arguments for frames of one size.
-
-    Args:
-        shapes: of the network.
-        height, width: of the frames.
-        bands: of the output stage.
-        dtype: of features.
-    """
+    """Return each function's name and arguments for frames of one size, with features of type ``dtype``."""
     if shapes.kind == "window":
         return {"upscale": (TensorSpec((1, WINDOW, height, width, 3)),)}
     frame = TensorSpec((1, height, width, 3))
@@ -212,11 +200,10 @@ def signatures(
         for length, channels in shapes.queues
         for _ in range(length)
     )
-    advance = (frame, *queued)
-    if shapes.kind in ("cached", "shared"):
-        return {"advance": advance, "trunk": (features,), "reconstruct": (x, padded)}
     feedback = TensorSpec((1, height, width, 3 * shapes.scale**2))
-    return {"advance": advance, "step": (features, features, feedback), "reconstruct": (x, padded)}
+    is_recurrent = shapes.kind == "recurrent"
+    middle = {"step": (features, features, feedback)} if is_recurrent else {"trunk": (features,)}
+    return {"advance": (frame, *queued), **middle, "reconstruct": (x, padded)}
 
 
 def functions(model: Any, shapes: NetworkShapes, height: int, width: int) -> Mapping[str, Callable[..., Any]]:

@@ -24,10 +24,7 @@ def choose_cpu_precision(
 ) -> str:
     """Return ``bf16`` or ``fp32``; measured once for each network, then read from the cache.
 
-    Args:
-        weights: of the network.
-        capabilities: precisions of the CPU.
-        create_backend: returns the network on OpenVINO in a precision.
+    ``capabilities`` are precisions of the CPU; ``create_backend`` returns the network in a precision.
     """
     if "bf16" not in capabilities:
         return "fp32"
@@ -36,11 +33,7 @@ def choose_cpu_precision(
         difference = max_abs_difference(create_backend("fp32"), create_backend("bf16"))
         (folder / "bf16.json").write_text(json.dumps({"max_abs_difference": difference}), encoding="utf-8")
 
-    key = {
-        "weights": weights.card["sha256"],
-        "openvino": version("openvino"),
-        "vsr": __version__,
-    }
+    key = {"weights": weights.card["sha256"], "openvino": version("openvino"), "vsr": __version__}
     files = GraphCache(cache_folder() / "precision").get(key, measure)
     difference = json.loads(files["bf16.json"])["max_abs_difference"]
     return "bf16" if difference <= MAX_DIFFERENCE else "fp32"

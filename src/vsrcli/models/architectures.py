@@ -210,12 +210,8 @@ def output_macs(scale: int) -> int:
 
 @dataclass(frozen=True)
 class DufDepth:
-    """The blocks of a DUF network.
-
-    Attributes:
-        full_window_blocks: blocks on all seven frames; three blocks that shorten time follow.
-        growth: channels that each block adds.
-    """
+    """The blocks of a DUF network: those on all seven frames, before three that shorten time; channels each
+    adds."""
 
     full_window_blocks: int
     growth: int

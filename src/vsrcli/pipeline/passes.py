@@ -90,9 +90,7 @@ def choose_passes(
 def estimate_passes(passes: Sequence[Pass], workload: Workload) -> MemoryEstimate:
     """Return the estimated peak memory of all passes; all networks stay loaded.
 
-    Args:
-        passes: with their tiles.
-        workload: from the input of the first to the output of the last.
+    The workload is from the input of the first to the output of the last.
     """
     workloads = _pass_workloads([each.model for each in passes], workload)
     estimates = [
