@@ -49,7 +49,6 @@ def write_page(
     """Write the page of a comparison.
 
     Args:
-        comparison: what is compared.
         snapshots: from :func:`~vsrcli.compare.snapshots.collect_snapshots`.
         target: an ``.html`` file.
         crop: the detail to show first; None: the crop with most detail.
@@ -140,11 +139,7 @@ def plot(
 ) -> str:
     """Return a ``figure`` element: one metric of all videos over time, with marks at the page's snapshots.
 
-    Args:
-        metric: to plot.
-        scores, bins: of every frame, and binned.
-        names: of the videos.
-        snapshot_times: where to put marks.
+    ``bins`` are the same ``scores``, binned.
     """
     mean, minimum = bins.mean[metric.key], bins.minimum[metric.key]
     ticks = nice_ticks(min(map(min, minimum)), max(map(max, mean)))
@@ -354,11 +349,10 @@ def _video_rows(comparison: Comparison) -> str:
     rows = []
     for video in comparison.all_videos:
         source, stream = video.source, video.source.video
-        rate = f"{float(stream.frame_rate):.5g} fps" if stream.frame_rate else ""
         cells = (
             f"{stream.width}x{stream.height}",
             f"{stream.codec}, {stream.pix_fmt}",
-            rate,
+            f"{float(stream.frame_rate):.5g} fps" if stream.frame_rate else "",
             "" if video.end is None else _time_label(float(video.end)),
             f"{source.size_bytes / 1e6:,.2f} MB",
         )

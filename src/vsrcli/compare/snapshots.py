@@ -96,12 +96,10 @@ def collect_snapshots(
     Without a reference, only the requested frames are decoded.
 
     Args:
-        comparison: what is compared.
         times: of the snapshots, at least one.
         vmaf: measure VMAF, too.
         on_progress: called with the number of frames (without a reference: snapshots) so far.
         on_notice: called with messages about what was left out.
-        ffmpeg: the executable to run.
 
     Raises:
         DecodeError: a video is damaged.

@@ -99,13 +99,11 @@ def write_video(
     """Write the video of a comparison; with a reference, labels show the PSNR-Y of every frame.
 
     Args:
-        comparison: the comparison.
         plan: from :func:`plan_video`.
-        layout: layout of the videos, or of videos and reference.
-        vmaf: whether to measure VMAF, too, if there is a reference.
+        layout: of the videos, or of videos and reference.
+        vmaf: measure VMAF, too, if there is a reference.
         on_progress: called with the number of frames after each.
         on_notice: called with warnings and messages about what was left out.
-        ffmpeg: the executable to run.
 
     Returns:
         The number of frames, and the scores if there is a reference.
@@ -147,12 +145,10 @@ def write_image(
     """Write the frames at one time as an image; with a reference, labels show their PSNR-Y.
 
     Args:
-        comparison: what is compared.
         target: a ``.png`` file.
         layout: of the videos, or of videos and reference.
         time: seconds since the first frames.
         overwrite: whether an existing target may be replaced.
-        ffmpeg: the executable that decodes.
 
     Raises:
         InputError: a video has no frame at that time.

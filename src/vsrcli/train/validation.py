@@ -16,7 +16,7 @@ import numpy as np
 
 from vsrcli.degradations import PRESETS, Degradation, recompress
 from vsrcli.errors import DataError
-from vsrcli.evaluate.metrics import PSNR_CAP, luma, psnr_y, ssim_y
+from vsrcli.evaluate.metrics import PSNR_CAP, ClipScorer, psnr_y
 from vsrcli.frames.resample import interpolate
 from vsrcli.models.architectures import Architecture
 from vsrcli.train.config import temporal_margin
@@ -98,9 +98,13 @@ class Validation:
         for case in self.cases:
             frames = case.low.astype(np.float32)[None] / 255
             outputs = np.clip(np.rint(_upscale(model, architecture, frames) * 255), 0, 255).astype(np.uint8)
-            psnr = float(np.mean([psnr_y(a, b, BORDER) for a, b in zip(outputs, case.truth, strict=True)]))
-            ssim = float(np.mean([ssim_y(a, b, BORDER) for a, b in zip(outputs, case.truth, strict=True)]))
-            scores = (psnr, ssim, _temporal_psnr(outputs, case.truth), psnr - case.baseline)
+            scorer = ClipScorer(BORDER)
+            for output, truth in zip(outputs, case.truth, strict=True):
+                scorer.add(output, truth)
+            psnr, ssim, temporal = (
+                float(np.mean(values)) for values in (scorer.psnr, scorer.ssim, scorer.steady or 0.0)
+            )
+            scores = (psnr, ssim, temporal, psnr - case.baseline)
             scores_by_case.setdefault(case.name, []).append(scores)
         result = {}
         for name, scores in scores_by_case.items():
@@ -153,12 +157,4 @@ def _run_network(model: keras.Model, frames: np.ndarray) -> np.ndarray:
 def _interpolation_psnr(low: np.ndarray, truth: np.ndarray, scale: int, kernel: str, phase: Phase) -> float:
     """Return the mean PSNR-Y of an interpolation on the pixel grid ``phase``."""
     outputs = np.clip(np.rint(interpolate(low, scale, kernel, phase)), 0, 255).astype(np.uint8)
-    return float(np.mean([psnr_y(a, b, BORDER) for a, b in zip(outputs, truth, strict=True)]))
-
-
-def _temporal_psnr(outputs: np.ndarray, truth: np.ndarray) -> float:
-    """Return the PSNR of luma differences between frames, dB: the metric ``steady`` of ``evaluate``."""
-    inner = (slice(None), slice(BORDER, -BORDER), slice(BORDER, -BORDER))
-    errors = np.diff(luma(outputs[inner]), axis=0) - np.diff(luma(truth[inner]), axis=0)
-    means = [float(np.mean(error**2)) for error in errors]
-    return float(np.mean([min(10 * np.log10(255**2 / m), PSNR_CAP) if m else PSNR_CAP for m in means] or 0.0))
+    return float(np.mean([min(psnr_y(a, b, BORDER), PSNR_CAP) for a, b in zip(outputs, truth, strict=True)]))
