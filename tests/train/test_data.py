@@ -6,7 +6,7 @@ import pytest
 from vsrcli.degradations import PRESETS, degrade, recompress
 from vsrcli.errors import DataError
 from vsrcli.frames.resample import interpolate
-from vsrcli.train.batches import BatchPlan, batches, make_batch
+from vsrcli.train.batches import BatchPlan, make_batch, prefetch
 from vsrcli.train.footage import find_footage, prepare_pairs
 
 
@@ -83,7 +83,7 @@ def test_batches_depend_on_seed_and_step_alone(pairs):
     assert high.shape == (3, 3, 32, 32, 3)
     assert low.min() >= 0
     assert low.max() <= 1
-    streamed = list(batches(pairs, plan, 1, 4, 7))
+    streamed = list(prefetch(lambda step: make_batch(pairs, plan, 1, step), 4, 7))
     np.testing.assert_array_equal(streamed[1][0], low)
     np.testing.assert_array_equal(streamed[1][1], high)
     assert not np.array_equal(streamed[0][0], low)
@@ -102,4 +102,4 @@ def test_crops_of_both_resolutions_show_the_same_place_and_time(footage_folder, 
 def test_an_error_in_the_batch_thread_is_raised_in_the_loop():
     plan = BatchPlan(batch=1, frames=7, margin=3, crop=16, scale=2)
     with pytest.raises(ValueError, match=r"high <= 0|low >= high"):
-        list(batches([], plan, 1, 0, 2))
+        list(prefetch(lambda step: make_batch([], plan, 1, step), 0, 2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shlex
 from dataclasses import fields
 from pathlib import Path
@@ -18,7 +17,7 @@ from vsrcli.models.architectures import ARCHITECTURES
 from vsrcli.system.signals import catch_signals
 from vsrcli.system.text import format_duration
 from vsrcli.train.config import DATA_PLACEMENTS, LOSSES, OPTIMIZERS, PRECISIONS, StepReport, TrainConfig
-from vsrcli.train.footage import Footage
+from vsrcli.train.footage import Footage, read_manifest
 
 _DEFAULT = TrainConfig()
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -266,17 +265,9 @@ def relative(argument: str) -> str:
 def credits_of(footage: Footage) -> list[dict[str, str]]:
     """Return the distinct sources and licences of the footage, from the nearest ``manifest.csv``."""
     used = {path.resolve() for path in (*footage.clips, *footage.photos)}
-    for folder in (footage.root, footage.root.parent, footage.root.parent.parent):
-        manifest = folder / "manifest.csv"
-        if manifest.is_file():
-            with manifest.open(newline="", encoding="utf-8") as file:
-                pairs = {
-                    (row.get("source_repo") or "", row.get("licence") or "")
-                    for row in csv.DictReader(file)
-                    if (folder / row["path"]).resolve() in used
-                }
-            return [{"source": source, "licence": licence} for source, licence in sorted(pairs)]
-    return []
+    rows = (read_manifest(footage.root) or {}).items()
+    credits = {(row.get("source_repo") or "", row.get("licence") or "") for path, row in rows if path in used}
+    return [{"source": source, "licence": licence} for source, licence in sorted(credits)]
 
 
 def _counts(footage: Footage) -> str:

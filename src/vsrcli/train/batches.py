@@ -76,13 +76,6 @@ class CropSpec:
     transposed: bool
 
 
-def batches(
-    pairs: Sequence[TrainingPair], plan: BatchPlan, seed: int, first_step: int, end_step: int
-) -> Generator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the batches of steps ``first_step`` .. ``end_step - 1``, prefetched by one thread."""
-    return prefetch(lambda step: make_batch(pairs, plan, seed, step), first_step, end_step)
-
-
 def make_batch(
     pairs: Sequence[TrainingPair], plan: BatchPlan, seed: int, step: int
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -193,16 +193,23 @@ def prepare_pairs(
     return pairs
 
 
-def _shippable_files(root: Path) -> set[Path]:
+def read_manifest(root: Path) -> dict[Path, dict[str, str]] | None:
+    """Return the rows of the ``manifest.csv`` in a folder or up to two above, by file; None without one."""
     for folder in (root, root.parent, root.parent.parent):
         manifest = folder / "manifest.csv"
         if manifest.is_file():
             with manifest.open(newline="", encoding="utf-8") as file:
-                rows = csv.DictReader(file)
-                return {(folder / row["path"]).resolve() for row in rows if row.get("ship") == "yes"}
-    raise DataError(
-        f"no manifest.csv in or above {str(root)!r}: it says which files may be used; or drop --shippable"
-    )
+                return {(folder / row["path"]).resolve(): row for row in csv.DictReader(file)}
+    return None
+
+
+def _shippable_files(root: Path) -> set[Path]:
+    rows = read_manifest(root)
+    if rows is None:
+        raise DataError(
+            f"no manifest.csv in or above {str(root)!r}: it says which files may be used; or drop --shippable"
+        )
+    return {path for path, row in rows.items() if row.get("ship") == "yes"}
 
 
 def _check_names(footage: Footage) -> None:
