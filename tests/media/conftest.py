@@ -14,6 +14,7 @@ import psutil
 import pytest
 from video_inspection import upscale_nearest
 
+from vsrcli.media.containers import choose_container
 from vsrcli.media.decoder import Decoder, VideoReader
 from vsrcli.media.encoder import Destination, VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
@@ -54,6 +55,7 @@ def upscale(ffmpeg: Ffmpeg, request: pytest.FixtureRequest, tmp_path: Path) -> C
         plan = plan_output(
             source,
             target,
+            choose_container(target, None, ffmpeg),
             width=width,
             height=height,
             options=EncodeOptions(**options),

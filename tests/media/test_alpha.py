@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import media_samples as media
+from vsrcli.media.containers import choose_container
 from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
@@ -59,6 +60,7 @@ def plan(ffmpeg: Ffmpeg) -> Callable[..., OutputPlan]:
         result = plan_output(
             source,
             target,
+            choose_container(target, None, ffmpeg),
             width=128,
             height=96,
             options=EncodeOptions(**options),  # type: ignore[arg-type]
@@ -138,7 +140,14 @@ class WithoutVpx(Ffmpeg):
 def test_missing_decoder_has_a_notice(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     source = probe(sample(media.transparent, name="vp9.webm"))
     limited = WithoutVpx(ffmpeg.path, ffmpeg.version, ffmpeg.release)
-    result = plan_output(source, tmp_path / "a.webm", width=64, height=48, ffmpeg=limited)
+    result = plan_output(
+        source,
+        tmp_path / "a.webm",
+        choose_container(tmp_path / "a.webm", None, ffmpeg),
+        width=64,
+        height=48,
+        ffmpeg=limited,
+    )
     assert not result.alpha
     assert any("lacks the decoder libvpx-vp9" in text for text in result.notices)
 

@@ -11,6 +11,7 @@ from video_inspection import decoded_planes
 
 import media_samples as media
 from vsrcli.media.color import TRANSFERS, encode_filter, output_color, resolve_color
+from vsrcli.media.containers import choose_container
 from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.output_plan import EncodeOptions
@@ -80,7 +81,15 @@ def test_pure_green_is_173(tmp_path: Path, ffmpeg: Ffmpeg) -> None:
     tagged = f"scale=out_color_matrix=bt709,format=yuv420p,{BT709}"
     source = probe(media.encoded(tmp_path, "in.mkv", tagged, X264))
     target = tmp_path / "out.mp4"
-    plan = plan_output(source, target, width=64, height=48, options=EncodeOptions(crf=0), ffmpeg=ffmpeg)
+    plan = plan_output(
+        source,
+        target,
+        choose_container(target, None, ffmpeg),
+        width=64,
+        height=48,
+        options=EncodeOptions(crf=0),
+        ffmpeg=ffmpeg,
+    )
     green = np.zeros((48, 64, 3), np.uint8)
     green[..., 1] = 255
     with VideoEncoder(plan, source, ffmpeg=ffmpeg) as encoder:

@@ -16,6 +16,7 @@ from video_inspection import upscale_nearest
 
 import media_samples as media
 from vsrcli.errors import EncodeError
+from vsrcli.media.containers import choose_container
 from vsrcli.media.decoder import Decoder, Span
 from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
@@ -32,7 +33,15 @@ def job(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -> tuple[Source, OutputP
     """A source, a plan for twice its size, and its frames in that size."""
     source = probe(sample(media.cfr))
     options = EncodeOptions(preset="ultrafast")
-    plan = plan_output(source, tmp_path / "out.mp4", width=128, height=96, options=options, ffmpeg=ffmpeg)
+    plan = plan_output(
+        source,
+        tmp_path / "out.mp4",
+        choose_container(tmp_path / "out.mp4", None, ffmpeg),
+        width=128,
+        height=96,
+        options=options,
+        ffmpeg=ffmpeg,
+    )
     with Decoder(source, ffmpeg=ffmpeg) as decoder:
         return source, plan, [upscale_nearest(frame, 2) for frame in decoder]
 
@@ -223,7 +232,15 @@ def test_without_other_streams(sample: Sample, tmp_path: Path, ffmpeg: Ffmpeg) -
     """Times count from the span's start."""
     source = replace(probe(sample(media.rich)), other_streams=())
     span = Span(Fraction(1, 4), Fraction(1, 2))
-    plan = plan_output(source, tmp_path / "s.mkv", width=64, height=48, span=span, ffmpeg=ffmpeg)
+    plan = plan_output(
+        source,
+        tmp_path / "s.mkv",
+        choose_container(tmp_path / "s.mkv", None, ffmpeg),
+        width=64,
+        height=48,
+        span=span,
+        ffmpeg=ffmpeg,
+    )
     with Decoder(source, start=span.start, end=span.end, ffmpeg=ffmpeg) as decoder:
         frames = list(decoder)
         with VideoEncoder(plan, source, ffmpeg=ffmpeg) as encoder:

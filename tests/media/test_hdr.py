@@ -12,6 +12,7 @@ import pytest
 
 import media_samples as media
 from vsrcli.media import color
+from vsrcli.media.containers import choose_container
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.media.planning import plan_output
@@ -103,7 +104,15 @@ def test_older_ffmpeg_uses_the_encoders_options(
         assert probe(tmp_path / f"{codec}.mkv").video.content_light == ContentLightLevel(1000, 400)
         assert not any("HDR" in text for text in result.notices)
     options = EncodeOptions(codec="ffv1")
-    result = plan_output(probe(path), tmp_path / "b.mkv", width=64, height=48, options=options, ffmpeg=older)
+    result = plan_output(
+        probe(path),
+        tmp_path / "b.mkv",
+        choose_container(tmp_path / "b.mkv", None, ffmpeg),
+        width=64,
+        height=48,
+        options=options,
+        ffmpeg=older,
+    )
     assert any("HDR" in text and "lost" in text for text in result.notices)
 
 
@@ -113,6 +122,7 @@ def test_x265_parameters_of_the_user_are_appended(sample: Sample, tmp_path: Path
     result = plan_output(
         probe(sample(media.hdr10)),
         tmp_path / "b.mkv",
+        choose_container(tmp_path / "b.mkv", None, ffmpeg),
         width=64,
         height=48,
         options=options,

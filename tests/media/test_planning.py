@@ -13,6 +13,7 @@ from video_inspection import decoded_planes
 
 import media_samples as media
 from vsrcli.errors import OutputError
+from vsrcli.media.containers import choose_container
 from vsrcli.media.decoder import VideoReader
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
@@ -35,6 +36,7 @@ def plan(ffmpeg: Ffmpeg) -> Plan:
         result = plan_output(
             source,
             target,
+            choose_container(target, None, ffmpeg),
             width=source.video.width * scale,
             height=source.video.height * scale,
             options=encode,

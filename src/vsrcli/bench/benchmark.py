@@ -233,7 +233,7 @@ def _figures(
 ) -> RunFigures:
     video = job.source.video
     pixels = frames * video.width * video.height
-    macs = multiply_adds(job.passes) * pixels * job.passes[0].tiles.overhead_factor
+    macs = multiply_adds(job.models) * pixels * job.passes[0].tiles.overhead_factor
     return RunFigures(
         frames=frames,
         seconds=seconds,

@@ -21,6 +21,7 @@ from vsrcli.compare.inputs import Comparison
 from vsrcli.compare.scoring import BORDER, MIN_SIDE, Scorer, ScoreSeries
 from vsrcli.errors import OutputError
 from vsrcli.evaluate.metrics import PSNR_CAP, psnr_y
+from vsrcli.media.containers import choose_container
 from vsrcli.media.decoder import VideoReader
 from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
@@ -75,6 +76,7 @@ def plan_video(
     plan = plan_output(
         source,
         target,
+        choose_container(target, options.format, ffmpeg),
         width=width,
         height=height,
         sample_aspect_ratio=comparison.sample_aspect_ratio,

@@ -17,7 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vsrcli.errors import InputError, UsageError
+from vsrcli.errors import InputError, OutputError, UsageError
+from vsrcli.media.types import Source
+from vsrcli.media.y4m import STDIO
 from vsrcli.system.text import natural_key
 
 FORMAT_BY_EXTENSION = {
@@ -245,7 +247,7 @@ def resolve_naming(
         if not from_images:
             video, frames = folder / source.name, folder / "%05d.png"
             if target.name != NAME_WILDCARD:
-                return None  # the output check of videos refuses it
+                raise OutputError(f"{target} is a folder; name a file in it, such as {video}")
             raise UsageError(
                 f"{folder} is a folder; name a video in it, such as {video}, or images, such as {frames}"
             )
@@ -263,3 +265,81 @@ def resolve_naming(
             f"{target} is one image for many frames; name a pattern, such as {example}{single_frame_hint}"
         )
     return OutputNaming(target.parent, target.suffix, single_name=target.name)
+
+
+@dataclass(frozen=True)
+class ImageTarget:
+    """The images of an output, as found before it is planned.
+
+    Attributes:
+        naming: how they are named.
+        files: those that will be written; of a video, existing files that may be replaced.
+        remaining_count: existing images whose names match, but that stay.
+    """
+
+    naming: OutputNaming
+    files: tuple[Path, ...]
+    remaining_count: int = 0
+
+
+def find_targets(source: Source, indices: range, target: Path, max_frames: int | None) -> ImageTarget | None:
+    """Return the images that a target means; None if it is a video or stdout.
+
+    Args:
+        source: of the frames.
+        indices: of the images that are upscaled; empty for a video.
+        target: see :func:`parse_target`.
+        max_frames: upper limit of frames; None for no limit.
+
+    Raises:
+        UsageError: see :func:`resolve_naming`; or two source images would get the same name.
+    """
+    if target == STDIO:
+        return None
+    images = source.images
+    file = source.path if source.is_stored else Path("stdin.mp4")
+    naming = resolve_naming(
+        target,
+        file if images is None else images.files[0],
+        from_images=images is not None,
+        is_single_image=images is not None and images.is_single_image,
+        has_many_frames=max_frames != 1 if images is None else len(indices) != 1,
+    )
+    if naming is None:
+        return None
+    matching = _matching_files(naming)
+    if images is not None:
+        files = _named_files(naming, [(images.numbers[index], images.files[index]) for index in indices])
+    elif naming.single_name is not None:
+        files = [naming.folder / naming.single_name]
+    else:
+        files = matching
+    return ImageTarget(naming, tuple(files), len(set(matching).difference(files)))
+
+
+def _matching_files(naming: OutputNaming) -> list[Path]:
+    """Return existing files whose names match the pattern."""
+    pattern = naming.pattern
+    if pattern is None or not naming.folder.is_dir():
+        return []
+    return [file for file in naming.folder.iterdir() if pattern.parse(file.name) is not None]
+
+
+def _named_files(naming: OutputNaming, images: list[tuple[int, Path]]) -> list[Path]:
+    """Return the output file of each source image, given by its number and path.
+
+    Raises:
+        UsageError: two would get the same name.
+    """
+    source_of: dict[str, Path] = {}
+    files = []
+    for number, source_file in images:
+        file = naming.path_for(number, source_file)
+        other = source_of.setdefault(os.path.normcase(file), source_file)
+        if other != source_file:
+            raise UsageError(
+                f"{other} and {source_file} would both become {file}; name a pattern, such as "
+                f"{naming.folder / f'%05d{naming.suffix}'}"
+            )
+        files.append(file)
+    return files

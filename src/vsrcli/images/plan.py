@@ -6,14 +6,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 from vsrcli.errors import OutputError, UsageError
 from vsrcli.frames.geometry import Geometry
 from vsrcli.images.encoding import JPEG_QUALITY, ImageFormat
-from vsrcli.images.naming import FORMAT_BY_EXTENSION, OutputNaming, resolve_naming
+from vsrcli.images.naming import FORMAT_BY_EXTENSION, ImageTarget, OutputNaming
 from vsrcli.images.publish import UNKNOWN_STAMP, published_files, workdir_name
-from vsrcli.images.reader import frame_range
 from vsrcli.media import alpha, color
 from vsrcli.media.containers import Container, StreamPlan
 from vsrcli.media.decoder import Span
@@ -22,7 +20,6 @@ from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.notices import source_notices
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.types import Source
-from vsrcli.media.y4m import STDIO
 from vsrcli.system.files import workdir_for
 
 _EIGHT_BIT_FORMATS = ("WebP", "JPEG", "BMP")
@@ -49,58 +46,6 @@ class ImagePlan(OutputPlan):
     visible_share: tuple[float, float] = (1.0, 1.0)
 
 
-@dataclass(frozen=True)
-class ImageTarget:
-    """The images of an output, as found before it is planned.
-
-    Attributes:
-        naming: how they are named.
-        files: those that will be written; of a video, existing files that may be replaced.
-        remaining_count: existing images whose names match, but that stay.
-    """
-
-    naming: OutputNaming
-    files: tuple[Path, ...]
-    remaining_count: int = 0
-
-
-def inspect_target(source: Source, target: Path, span: Span, max_frames: int | None) -> ImageTarget | None:
-    """Return the images that a target means; None if it is a video or stdout.
-
-    Args:
-        source: of the frames.
-        target: see :func:`~vsrcli.images.naming.parse_target`.
-        span: of the source.
-        max_frames: upper limit of frames; None for no limit.
-
-    Raises:
-        UsageError: see :func:`~vsrcli.images.naming.resolve_naming`; or two source images would get the same
-            name.
-    """
-    if target == STDIO:
-        return None
-    images = source.images
-    indices = range(0) if images is None else frame_range(images, span.start, span.end, max_frames)
-    file = source.path if source.is_stored else Path("stdin.mp4")
-    naming = resolve_naming(
-        target,
-        file if images is None else images.files[0],
-        from_images=images is not None,
-        is_single_image=images is not None and images.is_single_image,
-        has_many_frames=max_frames != 1 if images is None else len(indices) != 1,
-    )
-    if naming is None:
-        return None
-    matching = _matching_files(naming)
-    if images is not None:
-        files = _named_files(naming, [(images.numbers[index], images.files[index]) for index in indices])
-    elif naming.single_name is not None:
-        files = [naming.folder / naming.single_name]
-    else:
-        files = matching
-    return ImageTarget(naming, tuple(files), len(set(matching).difference(files)))
-
-
 def plan_images(
     source: Source,
     images: ImageTarget,
@@ -115,7 +60,7 @@ def plan_images(
 
     Args:
         source: a video or an image sequence.
-        images: from :func:`inspect_target`.
+        images: from :func:`~vsrcli.images.naming.find_targets`.
         geometry: size of the images.
         options: as requested by the user; optional ones are for videos.
         span: of the source.
@@ -197,34 +142,6 @@ def _choose_quality(file_format: str, options: EncodeOptions, source: Source) ->
         return int(requested)
     lossy = source.images is None or source.images.is_lossy
     return JPEG_QUALITY if file_format == "JPEG" or lossy else None
-
-
-def _matching_files(naming: OutputNaming) -> list[Path]:
-    """Return existing files whose names match the pattern."""
-    pattern = naming.pattern
-    if pattern is None or not naming.folder.is_dir():
-        return []
-    return [file for file in naming.folder.iterdir() if pattern.parse(file.name) is not None]
-
-
-def _named_files(naming: OutputNaming, images: list[tuple[int, Path]]) -> list[Path]:
-    """Return the output file of each source image, given by its number and path.
-
-    Raises:
-        UsageError: two would get the same name.
-    """
-    source_of: dict[str, Path] = {}
-    files = []
-    for number, source_file in images:
-        file = naming.path_for(number, source_file)
-        other = source_of.setdefault(os.path.normcase(file), source_file)
-        if other != source_file:
-            raise UsageError(
-                f"{other} and {source_file} would both become {file}; name a pattern, such as "
-                f"{naming.folder / f'%05d{naming.suffix}'}"
-            )
-        files.append(file)
-    return files
 
 
 def check_images(images: ImageTarget, source: Source, *, overwrite: bool) -> None:

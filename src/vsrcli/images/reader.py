@@ -195,7 +195,7 @@ class ImageSequenceDecoder(Decoder):
 
     def _decode_from(self, seek: Fraction | None) -> Iterator[Frame]:
         video, image, replaced = self._sequence.video, None, []
-        for index in frame_range(self._sequence, self._start, self._end, self._max_frames):
+        for index in self._sequence.indices_in(self._start, self._end, self._max_frames):
             try:
                 image = self._read_frame(index)
             except InputError:
@@ -233,7 +233,7 @@ class ImageSequenceReader:
 
     def check_span(self, start: Fraction | None, end: Fraction | None) -> None:
         source = self.source
-        if not frame_range(source, start, end):
+        if not source.indices_in(start, end):
             raise InputError(
                 f"{source.path}: {len(source.files)} images at {source.video.frame_rate} per second, none of "
                 "them in the chosen span; choose another, or another --fps"
@@ -251,7 +251,7 @@ class ImageSequenceReader:
         for_y4m: bool = False,
     ) -> Span:
         if max_frames is not None:
-            end = frame_range(self.source, start, end, max_frames).stop * self.source.video.time_base
+            end = self.source.indices_in(start, end, max_frames).stop * self.source.video.time_base
         return Span(start, end, frame_rate=self.source.video.frame_rate)
 
     def fingerprint(self) -> dict[str, str]:
@@ -269,15 +269,3 @@ class ImageSequenceReader:
             "the input's modification time": times.hexdigest(),
             "the input": content.hexdigest(),
         }
-
-
-def frame_range(
-    source: ImageSequence, start: Fraction | None, end: Fraction | None, max_frames: int | None = None
-) -> range:
-    """Return the indices of the images that begin in ``[start, end)`` seconds, at most ``max_frames``."""
-    rate = 1 / source.video.time_base
-    first = 0 if start is None else max(-(-(start * rate) // 1), 0)
-    last = len(source.files) if end is None else min(-(-(end * rate) // 1), len(source.files))
-    if max_frames is not None:
-        last = min(last, first + max_frames)
-    return range(int(first), max(int(last), int(first)))

@@ -1,4 +1,4 @@
-"""Encoder options of ffmpeg: quality, colour tags, the conversion from R'G'B', HDR metadata, and presets.
+"""The codec of an output and its options: quality, tags, the conversion from R'G'B', HDR metadata, presets.
 
 Options that the user gives win over those of a preset, and these over defaults.
 """
@@ -6,9 +6,10 @@ Options that the user gives win over those of a preset, and these over defaults.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from vsrcli.errors import UsageError
-from vsrcli.media import codecs, y4m
+from vsrcli.media import codecs, y4m, y4m_plan
 from vsrcli.media.alpha import has_alpha_plane
 from vsrcli.media.color import (
     encode_filter,
@@ -24,6 +25,101 @@ from vsrcli.media.types import Color, Source
 
 _VIDEO_FILTER_KEYS = ("vf", "filter", "filter:v", "filter:v:0")
 _LIST_SEPARATORS = {"x265-params": ":", "svtav1-params": ":", "movflags": "+"}
+
+# On stdout another program processes the video further, so nothing is lost by default.
+_STDOUT_ENCODERS = {y4m.CONTAINER: "rawvideo", "nut": "rawvideo", "matroska": "ffv1"}
+
+
+@dataclass(frozen=True)
+class CodecChoice:
+    """How frames are encoded.
+
+    Attributes:
+        encoder: ffmpeg's name.
+        pix_fmt: of the output.
+        alpha: whether transparency is kept.
+        options: in effect, those of a preset included.
+        notices: what is lost, for people.
+        filter_pix_fmt: pixel format to convert to, if a filter in ``options`` makes ``pix_fmt`` of it.
+        settings_notices: optional options that were left out, for people.
+    """
+
+    encoder: str
+    pix_fmt: str
+    alpha: bool
+    options: EncodeOptions
+    notices: tuple[str, ...]
+    filter_pix_fmt: str | None = None
+    settings_notices: tuple[str, ...] = ()
+
+
+def choose_codec(
+    source: Source,
+    size: tuple[int, int],
+    container: Container,
+    target: Path,
+    options: EncodeOptions,
+    ffmpeg: Ffmpeg,
+) -> CodecChoice:
+    """Choose encoder and pixel format, and check the quality; leave out what is optional and does not fit.
+
+    Raises:
+        OutputError, UsageError: see :mod:`~vsrcli.media.codecs`.
+    """
+    _check_names(options, ffmpeg)
+    choice, notices = options.fit(lambda each: _choose_codec(source, size, container, target, each, ffmpeg))
+    return replace(choice, settings_notices=notices)
+
+
+def _choose_codec(
+    source: Source,
+    size: tuple[int, int],
+    container: Container,
+    target: Path,
+    options: EncodeOptions,
+    ffmpeg: Ffmpeg,
+) -> CodecChoice:
+    options, video = apply_preset(options.encode_preset, options), source.video
+    if container.muxer == y4m.CONTAINER:
+        y4m_plan.require_rawvideo(options)
+    display_name, default = str(target), None
+    if target == y4m.STDIO:
+        display_name, default = "stdout", _STDOUT_ENCODERS[container.muxer]
+    encoder = codecs.find_encoder(options.codec or default, container, display_name, video, ffmpeg)
+    codecs.quality_args(encoder, options.crf)
+    if container.muxer == y4m.CONTAINER:
+        chosen = y4m_plan.choose_y4m_pixel_format(video, options.pix_fmt)
+        filter_pix_fmt, options = y4m_plan.conversion_filter(chosen.name, options)
+        return CodecChoice(encoder, chosen.name, False, options, chosen.notices, filter_pix_fmt)
+    if source.images is not None and codecs.is_widely_playable(encoder):
+        # images have full chroma resolution, which few players support in a video
+        video = replace(video, pix_fmt="yuv420p")
+    chosen = codecs.choose_pixel_format(
+        encoder,
+        video,
+        size,
+        container,
+        ffmpeg,
+        requested=options.pix_fmt,
+        codec_requested=options.codec is not None,
+    )
+    return CodecChoice(encoder, chosen.name, chosen.alpha, options, chosen.notices)
+
+
+def _check_names(options: EncodeOptions, ffmpeg: Ffmpeg) -> None:
+    """Raise if an encoder or pixel format of a settings file does not exist, and so never applies."""
+    import av
+
+    codec = apply_preset(options.encode_preset, options).codec
+    if codec is not None and options.optional & {"codec", "encode_preset"}:
+        codecs.check_encoder(codec, ffmpeg)
+    if options.pix_fmt is not None and "pix_fmt" in options.optional:
+        try:
+            av.VideoFormat(options.pix_fmt, 16, 16)
+        except ValueError as error:
+            raise UsageError(
+                f"--pix-fmt {options.pix_fmt}: there is no such pixel format; `ffmpeg -pix_fmts` lists them"
+            ) from error
 
 
 def video_encoder_options(
@@ -51,10 +147,14 @@ def video_encoder_options(
     Raises:
         UsageError: the quality is not on the encoder's scale.
     """
+    hdr_params = hdr_encoder_params(encoder, source, ffmpeg)
+    conversion = encode_filter(
+        color, pix_fmt, size, high_bit_depth=source.video.is_high_bit_depth, ffmpeg=ffmpeg
+    )
+    tags = encoder_tags(color, pix_fmt)
     codec = codecs.CODECS.get(encoder, codecs.Codec(encoder, None))
-    result: dict[str, str] = dict(codec.fixed_options)
-    if container.muxer == y4m.CONTAINER:
-        result = {"strict": "-1", **result}  # libavformat requires it for more than 8 bits
+    result: dict[str, str] = {} if container.muxer != y4m.CONTAINER else {"strict": "-1"}  # above 8 bits
+    result |= codec.fixed_options
     quality = codecs.quality_args(encoder, options.crf)
     if quality is not None:
         result[quality[0]] = quality[1]
@@ -65,21 +165,16 @@ def video_encoder_options(
         result["tag:v:0"] = "hvc1"  # the only sample entry that Apple's players accept
     if encoder == "libvpx" and has_alpha_plane(pix_fmt):
         result["auto-alt-ref"] = "0"  # libvpx cannot combine it with transparency
-    for key, value in encoder_tags(color, pix_fmt).items():
-        result[f"{key}:v:0"] = value
-    for key, value in hdr_encoder_params(encoder, source, ffmpeg).items():
-        _set_option(result, key, value)
-    conversion = encode_filter(
-        color, pix_fmt, size, high_bit_depth=source.video.is_high_bit_depth, ffmpeg=ffmpeg
-    )
+    result |= {f"{key}:v:0": value for key, value in tags.items()}
     aspect = source.video.sample_aspect_ratio
     # By default setsar rounds to terms below 100; H.264 and H.265 can state 16 bits.
-    result["filter:v:0"] = f"{conversion},setsar={aspect.numerator}/{aspect.denominator}:max=65535"
-    for option, value in options.extra:
+    filters = f"{conversion},setsar={aspect.numerator}/{aspect.denominator}:max=65535"
+    for option, value in (*hdr_params.items(), ("filter:v:0", filters), *options.extra):
         key = option.removeprefix("-")
-        if key in _VIDEO_FILTER_KEYS:  # after the conversion, which it would otherwise replace
-            key, value = "filter:v:0", f"{result['filter:v:0']},{value}"
-        _set_option(result, key, value)
+        if key in _VIDEO_FILTER_KEYS:
+            key = "filter:v:0"  # after the conversion, which it would otherwise replace
+        separator = "," if key == "filter:v:0" else _LIST_SEPARATORS.get(key)
+        result[key] = f"{result[key]}{separator}{value}" if separator and key in result else value
     return tuple(result.items())
 
 
@@ -107,13 +202,6 @@ def keeps_hdr_metadata(encoder: str, source: Source, ffmpeg: Ffmpeg) -> bool:
     )
     return is_complete and (
         supports_hdr_input_options(ffmpeg) or bool(hdr_encoder_params(encoder, source, ffmpeg))
-    )
-
-
-def _set_option(result: dict[str, str], key: str, value: str) -> None:
-    """Set an option; lists of parameters are extended, other values replaced."""
-    result[key] = (
-        f"{result[key]}{_LIST_SEPARATORS[key]}{value}" if key in _LIST_SEPARATORS and key in result else value
     )
 
 

@@ -9,16 +9,21 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-from vsrcli.errors import OutputError, UsageError
-from vsrcli.media import codecs, y4m, y4m_plan
+from vsrcli.errors import OutputError
+from vsrcli.media import y4m, y4m_plan
 from vsrcli.media.color import is_rgb, output_color
-from vsrcli.media.containers import Container, StreamPlan, choose_container, choose_streams
+from vsrcli.media.containers import Container, StreamPlan, choose_streams
 from vsrcli.media.decoder import Span
-from vsrcli.media.encoder_options import apply_preset, keeps_hdr_metadata, video_encoder_options
+from vsrcli.media.encoder_options import (
+    CodecChoice,
+    choose_codec,
+    keeps_hdr_metadata,
+    video_encoder_options,
+)
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.notices import source_notices
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
@@ -31,13 +36,12 @@ _MAX_TIMESCALE = 2**31 - 1
 _MAX_PIXELS = 2**28  # largest frame that libavutil accepts
 _REORDERING_ENCODERS = ("libx264", "libx265")
 _SLIDE_SHOW_CONTAINERS = ("gif", "apng")
-# On stdout another program processes the video further, so nothing is lost by default.
-_STDOUT_ENCODERS = {y4m.CONTAINER: "rawvideo", "nut": "rawvideo", "matroska": "ffv1"}
 
 
 def plan_output(
     source: Source,
     target: Path,
+    container: Container,
     *,
     width: int,
     height: int,
@@ -51,7 +55,8 @@ def plan_output(
 
     Args:
         source: the video or image sequence.
-        target: path of the output; its extension selects the container.
+        target: path of the output.
+        container: of the output.
         width, height: frame size of the output.
         sample_aspect_ratio: of the output; None: the source's.
         options: the user's.
@@ -67,13 +72,10 @@ def plan_output(
     options, span, video = options or EncodeOptions(), span or Span(), source.video
     if sample_aspect_ratio is not None:
         video = replace(video, sample_aspect_ratio=sample_aspect_ratio)
-    container = choose_container(target, options.format, ffmpeg)
+    last_frame, time_origin = _unusual_last_frame(source, span), _time_origin(source, span.start)
     to_stdout = target == y4m.STDIO
     display_name = "stdout" if to_stdout else str(target)
-    _check_names(options, ffmpeg)
-    codec, settings_notices = options.fit(
-        lambda each: choose_codec(source, (width, height), container, target, each, ffmpeg)
-    )
+    codec = choose_codec(source, (width, height), container, target, options, ffmpeg)
     if width * height > _MAX_PIXELS:
         raise OutputError(
             f"{display_name}: {width}x{height} pixels are more than a video can have here; "
@@ -91,7 +93,6 @@ def plan_output(
         replace(source, video=video),
         ffmpeg,
     )
-    last_frame = _unusual_last_frame(source, span)
     if (
         last_frame is not None
         and _is_slide_show(source, last_frame[1])
@@ -100,9 +101,14 @@ def plan_output(
     ):
         # MP4 stores durations in decoding order, which has to be the order of presentation here.
         video_options = (("bf", "0"), *video_options)
+    header, lost_tags = None, ()
+    if to_stdout:
+        header, lost_tags = y4m_plan.plan_stdout(
+            source, video, (width, height), codec.pix_fmt, color, container, span, deinterlace
+        )
     note = f"from {video.codec} {video.width}x{video.height} {video.pix_fmt}, written as {codec.pix_fmt}"
     notices = (
-        *settings_notices,
+        *codec.settings_notices,
         *source_notices(
             source,
             container,
@@ -111,11 +117,7 @@ def plan_output(
             keeps_hdr=keeps_hdr_metadata(codec.encoder, source, ffmpeg) and not container.video_only,
         ),
         *codec.notices,
-        *(
-            y4m_plan.y4m_notices(source, (width, height), codec.pix_fmt, color, container)
-            if to_stdout
-            else ()
-        ),
+        *lost_tags,
         *others.notices,
     )
     return OutputPlan(
@@ -131,79 +133,14 @@ def plan_output(
         streams=(StreamPlan(video.index, "video", codec.encoder, "encode", note), *others.streams),
         notices=notices,
         span=(span.start, span.end),
-        time_origin=_time_origin(source, span.start),
+        time_origin=time_origin,
         timescale=_timescale(video.time_base) if container.custom_timescale else None,
         overwrite=options.overwrite,
         alpha=codec.alpha,
         extra=codec.options.extra,
         last_frame_duration=last_frame,
-        header=(
-            y4m_plan.plan_header(source, video, (width, height), codec.pix_fmt, color, span, deinterlace)
-            if container.muxer == y4m.CONTAINER
-            else None
-        ),
+        header=header,
     )
-
-
-@dataclass(frozen=True)
-class CodecChoice:
-    """How frames are encoded.
-
-    Attributes:
-        encoder: ffmpeg's name.
-        pix_fmt: of the output.
-        alpha: whether transparency is kept.
-        options: in effect, those of a preset included.
-        notices: what is lost, for people.
-        filter_pix_fmt: pixel format to convert to, if a filter in ``options`` makes ``pix_fmt`` of it.
-    """
-
-    encoder: str
-    pix_fmt: str
-    alpha: bool
-    options: EncodeOptions
-    notices: tuple[str, ...]
-    filter_pix_fmt: str | None = None
-
-
-def choose_codec(
-    source: Source,
-    size: tuple[int, int],
-    container: Container,
-    target: Path,
-    options: EncodeOptions,
-    ffmpeg: Ffmpeg,
-) -> CodecChoice:
-    """Choose encoder and pixel format, and check the quality.
-
-    Raises:
-        OutputError, UsageError: see :mod:`~vsrcli.media.codecs`.
-    """
-    options, video = apply_preset(options.encode_preset, options), source.video
-    if container.muxer == y4m.CONTAINER:
-        y4m_plan.require_rawvideo(options)
-    display_name, default = str(target), None
-    if target == y4m.STDIO:
-        display_name, default = "stdout", _STDOUT_ENCODERS[container.muxer]
-    encoder = codecs.find_encoder(options.codec or default, container, display_name, video, ffmpeg)
-    codecs.quality_args(encoder, options.crf)
-    if container.muxer == y4m.CONTAINER:
-        chosen = y4m_plan.choose_y4m_pixel_format(video, options.pix_fmt)
-        filter_pix_fmt, options = y4m_plan.conversion_filter(chosen.name, options)
-        return CodecChoice(encoder, chosen.name, False, options, chosen.notices, filter_pix_fmt)
-    if source.images is not None and codecs.is_widely_playable(encoder):
-        # images have full chroma resolution, which few players support in a video
-        video = replace(video, pix_fmt="yuv420p")
-    chosen = codecs.choose_pixel_format(
-        encoder,
-        video,
-        size,
-        container,
-        ffmpeg,
-        requested=options.pix_fmt,
-        codec_requested=options.codec is not None,
-    )
-    return CodecChoice(encoder, chosen.name, chosen.alpha, options, chosen.notices)
 
 
 def choose_color(video: VideoStream, codec: CodecChoice) -> Color:
@@ -214,16 +151,13 @@ def choose_color(video: VideoStream, codec: CodecChoice) -> Color:
     return replace(color, range="pc") if codec.encoder == "mjpeg" else color  # JPEG has no other
 
 
-def check_target(
-    target: Path, *, overwrite: bool, inputs: Sequence[Path] = (), example: str = "out.mp4"
-) -> None:
+def check_target(target: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
     """Check that a file can be created or replaced; stdout always can.
 
     Args:
         target: path of the output.
         overwrite: whether an existing file may be replaced.
         inputs: files that must not be replaced.
-        example: name of a file, for a message.
 
     Raises:
         OutputError: the target exists, is an input, is a folder or cannot be written.
@@ -233,12 +167,12 @@ def check_target(
     try:
         folder = resolve_target(target).parent
         if target.is_dir():
-            raise OutputError(f"{target} is a folder; name a file in it, such as {target / example}")
+            raise OutputError(f"{target} is a folder; name a file in it, such as {target / 'out.mp4'}")
         if target.exists() and not target.is_file():
             raise OutputError(f"{target} is no regular file, so it cannot be replaced by one; choose another")
         if not folder.is_dir():
             raise OutputError(f"{folder} is not a folder; create it first")
-        if target.exists() and any(target.samefile(each) for each in inputs):
+        if target.exists() and any(each.exists() and target.samefile(each) for each in inputs):
             raise OutputError(f"{target} is the input itself; choose another name")
         if (target.exists() or target.is_symlink()) and not overwrite:
             raise OutputError(f"{target} exists; use --overwrite to replace it")
@@ -246,22 +180,6 @@ def check_target(
         raise OutputError(f"{target} cannot be used as a name ({error.strerror}); choose another") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{folder} cannot be written to; choose another folder or change its access rights")
-
-
-def _check_names(options: EncodeOptions, ffmpeg: Ffmpeg) -> None:
-    """Raise if an encoder or pixel format of a settings file does not exist, and so never applies."""
-    import av
-
-    codec = apply_preset(options.encode_preset, options).codec
-    if codec is not None and options.optional & {"codec", "encode_preset"}:
-        codecs.check_encoder(codec, ffmpeg)
-    if options.pix_fmt is not None and "pix_fmt" in options.optional:
-        try:
-            av.VideoFormat(options.pix_fmt, 16, 16)
-        except ValueError as error:
-            raise UsageError(
-                f"--pix-fmt {options.pix_fmt}: there is no such pixel format; `ffmpeg -pix_fmts` lists them"
-            ) from error
 
 
 def _time_origin(source: Source, start: Fraction | None) -> Fraction:

@@ -272,6 +272,15 @@ class ImageSequence(Source):
     def input_files(self) -> tuple[Path, ...]:
         return self.files
 
+    def indices_in(self, start: Fraction | None, end: Fraction | None, max_count: int | None = None) -> range:
+        """Return the indices of the images that begin in ``[start, end)`` seconds, at most ``max_count``."""
+        rate = 1 / self.video.time_base
+        first = 0 if start is None else max(math.ceil(start * rate), 0)
+        last = len(self.files) if end is None else min(math.ceil(end * rate), len(self.files))
+        if max_count is not None:
+            last = min(last, first + max_count)
+        return range(first, max(last, first))
+
     @property
     def images(self) -> ImageSequence:
         return self

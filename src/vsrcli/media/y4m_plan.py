@@ -64,59 +64,60 @@ def conversion_filter(pix_fmt: str, options: EncodeOptions) -> tuple[str, Encode
     return planar, replace(options, extra=(("vf", f"extractplanes=y,format={pix_fmt}"), *options.extra))
 
 
-def plan_header(
+def plan_stdout(
     source: Source,
     video: VideoStream,
     size: tuple[int, int],
     pix_fmt: str,
     color: Color,
+    container: Container,
     span: Span,
     deinterlace: bool,
-) -> Y4mHeader:
-    """Return the output's header: that of the source with changes, if the source is YUV4MPEG2 itself.
+) -> tuple[Y4mHeader | None, tuple[str, ...]]:
+    """Return the header of a YUV4MPEG2 output, None for other containers; and notices about lost tags.
 
     Args:
         source: of the frames.
         video: its video stream, with the output's sample aspect ratio.
         size: (width, height) of the output.
-        pix_fmt, color: of the output.
+        pix_fmt, color, container: of the output.
         span: what was read of the source.
         deinterlace: whether the decoder will deinterlace.
 
     Raises:
-        OutputError: the video has no constant frame rate.
+        OutputError: the video has no constant frame rate, which YUV4MPEG2 needs.
     """
-    aspect = video.sample_aspect_ratio
-    if span.y4m_header is not None:
+    notices = tuple(_lost_tags_notices(source, size, pix_fmt, color, container))
+    if container.muxer != CONTAINER:
+        return None, notices
+    aspect, deinterlaced = video.sample_aspect_ratio, deinterlace and video.is_interlaced
+    if span.y4m_header is not None:  # the source is YUV4MPEG2 itself: its header, with changes
         header = span.y4m_header.with_changes(
-            *size,
-            pix_fmt=pix_fmt,
-            chroma_location=color.chroma_location,
-            deinterlaced=deinterlace and video.is_interlaced,
+            *size, pix_fmt=pix_fmt, chroma_location=color.chroma_location, deinterlaced=deinterlaced
         )
-        if aspect == source.video.sample_aspect_ratio:
-            return header
-        parameters = (word for word in header.parameters if not word.startswith("A"))
-        return replace(header, parameters=(*parameters, f"A{aspect.numerator}:{aspect.denominator}"))
+        if aspect != source.video.sample_aspect_ratio:
+            parameters = (word for word in header.parameters if not word.startswith("A"))
+            ratio = f"A{aspect.numerator}:{aspect.denominator}"
+            header = replace(header, parameters=(*parameters, ratio))
+        return header, notices
     if span.frame_rate is None:
         raise OutputError(
             f"{source.display_name} has a variable frame rate, and YUV4MPEG2 has a constant one only; use "
             "--format nut or --format matroska, which keep every frame's time"
         )
-    return create_header(
+    header = create_header(
         *size,
         frame_rate=span.frame_rate,
         sample_aspect_ratio=aspect,
         pix_fmt=pix_fmt,
         chroma_location=color.chroma_location,
         full_range=color.range == "pc",
-        first_field=None
-        if deinterlace and video.is_interlaced
-        else _FIRST_FIELDS.get(video.field_order or ""),
+        first_field=None if deinterlaced else _FIRST_FIELDS.get(video.field_order or ""),
     )
+    return header, notices
 
 
-def y4m_notices(
+def _lost_tags_notices(
     source: Source, size: tuple[int, int], pix_fmt: str, color: Color, container: Container
 ) -> Iterator[str]:
     """Yield a notice if YUV4MPEG2 or NUT cannot store colour tags that a reader would guess wrongly."""

@@ -15,12 +15,12 @@ from pathlib import Path
 from vsrcli.errors import UsageError
 from vsrcli.frames.geometry import Geometry, choose_geometry
 from vsrcli.frames.tiling import TilePlan
-from vsrcli.images.naming import is_image_target, parse_target
-from vsrcli.images.plan import ImageTarget, check_images, inspect_target, plan_images
+from vsrcli.images.naming import ImageTarget, find_targets, is_image_target, parse_target
+from vsrcli.images.plan import check_images, plan_images
 from vsrcli.images.probe import video_notices
 from vsrcli.images.reader import open_reader
 from vsrcli.inference.selection import EnginePlan, ModelChoice, find_models, plan_engine, select_models
-from vsrcli.media.containers import choose_container
+from vsrcli.media.containers import Container, choose_container
 from vsrcli.media.decoder import Decoder, SourceReader, Span
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.output_plan import OutputPlan
@@ -31,7 +31,6 @@ from vsrcli.media.segments import reason_not_segmentable
 from vsrcli.media.stdin import StdinInput
 from vsrcli.media.trial import trial_encode
 from vsrcli.media.types import Source
-from vsrcli.media.y4m import STDIO
 from vsrcli.pipeline.memory import MemoryBudget, MemoryEstimate, Workload, memory_budget
 from vsrcli.pipeline.options import Options
 from vsrcli.pipeline.passes import Pass, choose_passes, estimate_passes, scale_notices
@@ -64,6 +63,7 @@ class Inspection:
     Attributes:
         reader: of the source.
         target: path of the output.
+        container: of the output; None for images.
         span: of the source.
         images: the output's images; None if it is a video.
         models: the model at each native scale.
@@ -74,6 +74,7 @@ class Inspection:
 
     reader: SourceReader
     target: Path
+    container: Container | None
     span: Span
     images: ImageTarget | None
     models: tuple[ModelChoice, ...]
@@ -92,22 +93,27 @@ def inspect(source: str | Path | StdinInput, target: Path, options: Options) -> 
     if start is not None and end is not None and end <= start:
         raise UsageError(f"--end {float(end):g} is not after --start {float(start):g}: give a later end")
     check_extra_options(options.encode.extra)
-    models = find_models(options.model, options.scale)
     engine = plan_engine(options.engine, options.device, options.precision)
+    models = find_models(options.model, options.scale)
     budget = memory_budget(options.device if models[0].weights else "cpu", options.max_memory)
     ffmpeg = find_ffmpeg(options.ffmpeg)
-    for_y4m = target == STDIO and choose_container(target, options.encode.format, ffmpeg).video_only
-    if isinstance(source, StdinInput) and not is_image_target(target):
-        check_target(target, overwrite=options.encode.overwrite)  # before stdin has been read in vain
-        choose_container(target, options.encode.format, ffmpeg)
+    container = None
+    inputs = () if isinstance(source, StdinInput) else (Path(source),)
+    if not is_image_target(target) and (not inputs or not target.is_dir()):
+        # before all of a long video has been read in vain
+        check_target(target, overwrite=options.encode.overwrite, inputs=inputs)
+        container = choose_container(target, options.encode.format, ffmpeg)
+    for_y4m = container is not None and container.video_only
     fps_required = options.fps is not None and "fps" not in options.encode.optional
     reader = open_source(source, options.fps, fps_required=fps_required)
     reader.check_span(start, end)
     if start is None and end is None and not options.keep_going:
         reader.check_damage()
     span = reader.read_span(start, end, options.frames, for_y4m=for_y4m)
-    images = inspect_target(reader.source, target, span, options.frames)
-    return Inspection(reader, target, span, images, models, engine, ffmpeg, budget)
+    sequence = reader.source.images
+    indices = sequence.indices_in(start, span.end, options.frames) if sequence else range(0)
+    images = find_targets(reader.source, indices, target, options.frames)
+    return Inspection(reader, target, container, span, images, models, engine, ffmpeg, budget)
 
 
 def open_source(
@@ -140,6 +146,7 @@ def decide(found: Inspection, options: Options) -> Job:
     """
     source, span, ffmpeg = found.reader.source, found.span, found.ffmpeg
     video, images = source.video, source.images
+    expected_frames = _expected_frames(source, span, options.frames)
     geometry = choose_geometry(
         video.width, video.height, video.sample_aspect_ratio, options.scale, options.size
     )
@@ -155,9 +162,11 @@ def decide(found: Inspection, options: Options) -> Job:
             ffmpeg=ffmpeg,
         )
     else:
+        assert found.container is not None
         plan = plan_output(
             source,
             found.target,
+            found.container,
             width=geometry.width,
             height=geometry.height,
             sample_aspect_ratio=geometry.sample_aspect_ratio,
@@ -171,6 +180,7 @@ def decide(found: Inspection, options: Options) -> Job:
             f"{options.size}: transparency cannot be cropped; leave --fill out, or drop it with "
             "--pix-fmt yuv420p"
         )
+    reach = scale_notices(models, geometry.factor)
     passes = choose_passes(
         models,
         _workload(source, models[0], plan, found.engine),
@@ -183,7 +193,7 @@ def decide(found: Inspection, options: Options) -> Job:
     notices = [*(images.notices if images else ()), *plan.notices]
     if images and not found.images:
         notices[len(images.notices) : 0] = video_notices(images, plan)
-    notices += scale_notices(passes, geometry)
+    notices += reach
     segmented, reason = options.segment != "none", ""
     if segmented and not found.images:
         if not plan.to_stdout and source.is_stored:
@@ -203,7 +213,7 @@ def decide(found: Inspection, options: Options) -> Job:
         options=options,
         end=span.end,
         ffmpeg=ffmpeg,
-        expected_frames=_expected_frames(source, span, options.frames),
+        expected_frames=expected_frames,
         segmented=segmented,
         memory_budget=found.memory_budget,
         geometry=geometry,
@@ -220,9 +230,7 @@ def verify(job: Job, found: Inspection) -> None:
     if found.images is not None:
         check_images(found.images, source, overwrite=overwrite)
         return
-    inputs = source.input_files
-    example = source.path.name if inputs else "out.mp4"
-    check_target(found.target, overwrite=overwrite, inputs=inputs, example=example)
+    check_target(found.target, overwrite=overwrite, inputs=source.input_files)
     trial_encode(job.plan, source, segmented=job.segmented, ffmpeg=job.ffmpeg)
 
 
@@ -288,6 +296,11 @@ class Job:
     def model(self) -> ModelChoice:
         """The model of the first pass."""
         return self.passes[0].model
+
+    @property
+    def models(self) -> tuple[ModelChoice, ...]:
+        """The models of all passes."""
+        return tuple(each.model for each in self.passes)
 
     @property
     def tiles(self) -> tuple[TilePlan, ...]:

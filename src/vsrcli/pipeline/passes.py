@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from vsrcli.errors import UsageError
-from vsrcli.frames.geometry import Geometry
 from vsrcli.frames.tiling import TilePlan
 from vsrcli.inference.selection import ModelChoice
 from vsrcli.inference.wrappers import FULL_FRAME
@@ -107,27 +107,27 @@ def estimate_passes(passes: Sequence[Pass], workload: Workload) -> MemoryEstimat
     )
 
 
-def multiply_adds(passes: Iterable[Pass]) -> int:
+def multiply_adds(models: Iterable[ModelChoice]) -> int:
     """Return the multiply-adds of all passes per input pixel of a frame; 0 for interpolation."""
     result, pixels = 0, 1
-    for model in (each.model for each in passes):
+    for model in models:
         result += pixels * model.architecture.multiply_adds(model.scale)
         pixels *= model.scale**2
     return result
 
 
-def scale_notices(passes: Sequence[Pass], geometry: Geometry) -> Iterator[str]:
-    """Yield notices about how the output size is reached: two passes, or resampling beyond the network."""
-    scales = [each.model.scale for each in passes]
+def scale_notices(models: Sequence[ModelChoice], factor: Fraction) -> Iterator[str]:
+    """Yield notices about how a factor is reached: by two passes, or by resampling beyond the network."""
+    scales = [model.scale for model in models]
     reached = math.prod(scales)
-    if len(passes) > 1:
-        once = multiply_adds(passes[:1])
-        cost = f" and costs {multiply_adds(passes) / once:.3g} times one pass" if once else ""
+    if len(models) > 1:
+        once = multiply_adds(models[:1])
+        cost = f" and costs {multiply_adds(models) / once:.3g} times one pass" if once else ""
         yield f"two passes, {' and '.join(f'x{scale}' for scale in scales)}{cost}"
-    if reached < geometry.factor:
-        remedy = "" if len(passes) > 1 else "; --chain upscales twice, which is slow"
+    if reached < factor:
+        remedy = "" if len(models) > 1 else "; --chain upscales twice, which is slow"
         yield (
-            f"{passes[0].model.name} reaches x{reached}; from there to x{float(geometry.factor):.4g} frames "
+            f"{models[0].name} reaches x{reached}; from there to x{float(factor):.4g} frames "
             f"are only resampled{remedy}"
         )
 

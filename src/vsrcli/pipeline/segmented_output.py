@@ -148,7 +148,7 @@ def frames_per_segment(job: Job, *, on_gpu: bool = False) -> int:
         return job.options.segment
     video = job.source.video
     max_frames = int(MAX_SEGMENT_DURATION * (video.frame_rate or DEFAULT_FRAME_RATE))
-    macs_per_frame = multiply_adds(job.passes) * video.width * video.height
+    macs_per_frame = multiply_adds(job.models) * video.width * video.height
     macs_per_second = ASSUMED_GPU_MACS_PER_SECOND if on_gpu else ASSUMED_CPU_MACS_PER_SECOND
     frames = SECONDS_PER_SEGMENT * macs_per_second / macs_per_frame if macs_per_frame else max_frames
     return max(min(int(frames), max_frames), MIN_SEGMENT_FRAMES)
