@@ -243,13 +243,8 @@ def exit_immediately(signum: int, message: str = "") -> None:
 
 
 def _print(line: str) -> None:
-    """Print a line, or give up after a second: the reader of stderr may not read."""
-
-    def write() -> None:
-        with contextlib.suppress(OSError, ValueError):  # stderr is closed
-            print(line, file=sys.stderr, flush=True)
-
-    if line:
-        thread = threading.Thread(target=write, name="message", daemon=True)
-        thread.start()
-        thread.join(1)
+    """Write a line to stderr, unless that would block since nobody reads it."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # it is closed
+        descriptor = sys.stderr.fileno()
+        if line and (sys.platform == "win32" or select.select([], [descriptor], [], 0)[1]):
+            os.write(descriptor, f"{line}\n".encode(errors="replace"))
