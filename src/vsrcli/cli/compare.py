@@ -81,122 +81,120 @@ class CropPosition(click.ParamType):
     "-o",
     "--output",
     "target",
+    "Write a page (.html), an image (.png) or a video (.mp4, .mkv, ...).  [default: a page beside the "
+    'last video, "-compare.html"]',
     type=_FILE,
     metavar="OUT",
     group="Output",
-    help="Write a page (.html), an image (.png) or a video (.mp4, .mkv, ...).  [default: a page beside the "
-    'last video, "-compare.html"]',
 )
-@option("-y", "--overwrite", is_flag=True, group="Output", help="Replace OUT if it exists.")
+@option("-y", "--overwrite", "Replace OUT if it exists.", is_flag=True, group="Output")
 @option(
     "--layout",
+    "Arrange a video or image.  [default: split for a video of two, else side]",
     type=click.Choice(["split", "wipe", "side", "stack"]),
     metavar="NAME",
-    group="Layout",
     values={
         "split": "at a dividing line",
         "wipe": "at a dividing line that moves",
         "side": "side by side",
         "stack": "one below the other",
     },
-    help="Arrange a video or image.  [default: split for a video of two, else side]",
+    group="Layout",
 )
 @option(
     "--crop",
+    "Show this part, in pixels of the common size.",
     type=CropPosition(),
     metavar="X,Y,WxH",
     group="Layout",
-    help="Show this part, in pixels of the common size.",
 )
 @option(
     "--zoom",
+    "Enlarge a video or image N times, pixels as squares.  [default: 1; with --crop, to the frame size]",
     type=click.IntRange(1, 16),
     metavar="N",
     group="Layout",
-    help="Enlarge a video or image N times, pixels as squares.  [default: 1; with --crop, to the frame size]",
 )
 @option(
     "--enlarge",
     "kernel",
+    "Bring smaller videos to the common size by bicubic, nearest or lanczos3.",
     type=click.Choice(["bicubic", "nearest", "lanczos3"]),
     default="bicubic",
-    show_default=True,
     metavar="NAME",
     group="Layout",
-    help="Bring smaller videos to the common size by bicubic, nearest or lanczos3.",
 )
 @option(
-    "--labels",
-    metavar="A,B,...",
-    group="Layout",
-    help="Label the videos with these words.  [default: file names]",
+    "--labels", "Label the videos with these words.  [default: file names]", metavar="A,B,...", group="Layout"
 )
-@option("--no-labels", is_flag=True, group="Layout", help="Put no labels into a video or image.")
+@option("--no-labels", "Put no labels into a video or image.", is_flag=True, group="Layout")
 @option(
     "--at",
+    "Show this time in a page or image; repeatable for a page.",
     type=TimeParam(),
     multiple=True,
     group="Time range",
-    help="Show this time in a page or image; repeatable for a page.",
 )
 @option(
     "--moments",
+    "Show N times in a page, evenly spread, if there is no --at.",
     type=click.IntRange(1, 24),
     default=6,
-    show_default=True,
     metavar="N",
     group="Time range",
-    help="Show N times in a page, evenly spread, if there is no --at.",
 )
 @option(
     "--start",
+    "Start the comparison here: 12.5, 1:02 or 0:01:02.5.",
     type=TimeParam(),
     default="0",
+    show_default=False,
     group="Time range",
-    help="Start the comparison here: 12.5, 1:02 or 0:01:02.5.",
 )
 @option(
     "--seconds",
+    "Compare this much.  [default: all that the videos share]",
     type=TimeParam(),
     group="Time range",
-    help="Compare this much.  [default: all that the videos share]",
 )
 @option(
     "--offset",
+    "Match the start of the other videos to this time of A and TRUTH: the --at of a preview.",
     type=TimeParam(),
     default="0",
+    show_default=False,
     group="Time range",
-    help="Match the start of the other videos to this time of A and TRUTH: the --at of a preview.",
 )
 @option(
     "--reference",
+    "Measure PSNR, SSIM and VMAF against this video, the original in high resolution.",
     type=_FILE,
     metavar="TRUTH",
     group="Quality metrics",
-    help="Measure PSNR, SSIM and VMAF against this video, the original in high resolution.",
 )
 @option(
     "--vmaf/--no-vmaf",
+    "With --reference: measure VMAF, too.  [default: vmaf]",
     default=True,
+    show_default=False,
     group="Quality metrics",
-    help="With --reference: measure VMAF, too.  [default: vmaf]",
 )
 @option(
     "--json",
     "as_json",
+    "Print the metrics as JSON; see docs/compare.md.",
     is_flag=True,
     group="Quality metrics",
-    help="Print the metrics as JSON; see docs/compare.md.",
 )
-@option("--codec", metavar="NAME", group="Encoding", help="Encode a video as for `vsr upscale`.")
+@option("--codec", "Encode a video as for `vsr upscale`.", metavar="NAME", group="Encoding")
 @option(
     "--crf",
+    "Set the quality of a video as for `vsr upscale`.",
     type=click.FloatRange(min=0),
     metavar="N",
     group="Encoding",
-    help="Set the quality of a video as for `vsr upscale`.",
 )
-@option("--ffmpeg", metavar="PATH", group="Encoding", help="Use this ffmpeg instead of the bundled one.")
+@option("--ffmpeg", "Use this ffmpeg instead of the bundled one.", metavar="PATH", group="Encoding")
 @quiet_option
 @verbose_option
 def compare(

@@ -72,19 +72,17 @@ class Option(click.Option):
         return extra
 
 
-def option(*names: str, group: OptionGroup, **attributes: Any) -> Callable[[Decorated], Decorated]:
-    """Return ``click.option`` for an :class:`Option` of a group.
+def option(*names_and_help: str, group: OptionGroup, **attributes: Any) -> Callable[[Decorated], Decorated]:
+    """Return ``click.option`` for an :class:`Option` of a group; its default is shown.
 
     Args:
-        names: of the option, then its help text, unless that is an attribute. With the text here, a default
-            is shown.
+        names_and_help: names of the option, then its help text.
         group: the heading.
         attributes: of the option.
     """
-    if "help" not in attributes:
-        *names, attributes["help"] = names  # type: ignore[assignment]
-        attributes.setdefault("show_default", attributes.get("default") not in (None, ()))
-    return click.option(*names, cls=Option, group=group, **attributes)
+    *names, help_text = names_and_help
+    attributes.setdefault("show_default", attributes.get("default") not in (None, ()))
+    return click.option(*names, cls=Option, group=group, help=help_text, **attributes)
 
 
 class Command(click.Command):
