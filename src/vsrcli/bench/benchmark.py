@@ -11,7 +11,7 @@ import contextlib
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self, cast
@@ -383,6 +383,9 @@ class NullOutput:
 
     def __exit__(self, *exception: object) -> None:
         pass
+
+    def guard_input(self, frames: Iterable[Frame]) -> Iterable[Frame]:
+        return frames
 
     def set_engine(self, upscaler: Upscaler) -> None:
         self.engine = upscaler.engine.description
