@@ -113,7 +113,9 @@ def decode_video(path: Path, remedy: str) -> Iterator[np.ndarray]:
     frame = None
     try:
         with av.open(str(path)) as container:
-            for frame in container.decode(video=0) if container.streams.video else ():
+            if not container.streams.video:
+                raise DataError(f"no video in {str(path)!r}; {remedy}")
+            for frame in container.decode(video=0):
                 yield frame.to_ndarray(format="rgb24")
     except (FFmpegError, OSError) as error:
         raise DataError(f"cannot decode {str(path)!r}: {error}; {remedy}") from error
