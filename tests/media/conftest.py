@@ -15,13 +15,14 @@ import pytest
 from video_inspection import upscale_nearest
 
 from vsrcli.media.containers import choose_container
-from vsrcli.media.decoder import Decoder, VideoReader
+from vsrcli.media.decoder import Decoder
 from vsrcli.media.encoder import Destination, VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.planning import plan_output
 from vsrcli.media.probe import probe
 from vsrcli.media.segments import SegmentConcatenator, SegmentDestination, reason_not_segmentable
+from vsrcli.media.source_reader import VideoReader
 from vsrcli.media.trial import trial_encode
 from vsrcli.media.types import Frame, Source
 

@@ -17,12 +17,13 @@ from video_inspection import upscale_nearest
 import media_samples as media
 from vsrcli.errors import EncodeError
 from vsrcli.media.containers import choose_container
-from vsrcli.media.decoder import Decoder, Span
+from vsrcli.media.decoder import Decoder
 from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.planning import plan_output
 from vsrcli.media.probe import probe
+from vsrcli.media.source_reader import Span
 from vsrcli.media.types import Frame, Source
 
 Sample = Callable[..., Path]

@@ -14,11 +14,11 @@ from video_inspection import decoded_planes
 import media_samples as media
 from vsrcli.errors import OutputError
 from vsrcli.media.containers import choose_container
-from vsrcli.media.decoder import VideoReader
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.planning import check_target, plan_output
 from vsrcli.media.probe import probe
+from vsrcli.media.source_reader import VideoReader
 from vsrcli.media.trial import trial_encode
 
 Sample = Callable[..., Path]

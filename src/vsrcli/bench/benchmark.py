@@ -25,7 +25,7 @@ from vsrcli.frames.tiling import TilePlan
 from vsrcli.inference.selection import open_engine
 from vsrcli.inference.types import Engine, Stream
 from vsrcli.inference.wrappers import StreamWrapper
-from vsrcli.media.decoder import SourceReader
+from vsrcli.media.source_reader import SourceReader
 from vsrcli.media.types import Frame
 from vsrcli.pipeline.job import Job, Options, prepare_job
 from vsrcli.pipeline.outputs import Output, open_output

@@ -22,11 +22,11 @@ from vsrcli.compare.scoring import BORDER, MIN_SIDE, Scorer, ScoreSeries
 from vsrcli.errors import OutputError
 from vsrcli.evaluate.metrics import PSNR_CAP, psnr_y
 from vsrcli.media.containers import choose_container
-from vsrcli.media.decoder import VideoReader
 from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.planning import plan_output
+from vsrcli.media.source_reader import VideoReader
 from vsrcli.media.trial import trial_encode
 from vsrcli.system.files import atomic_write, resolve_target
 

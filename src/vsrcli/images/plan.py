@@ -14,11 +14,11 @@ from vsrcli.images.naming import FORMAT_BY_EXTENSION, ImageTarget, OutputNaming
 from vsrcli.images.publish import UNKNOWN_STAMP, published_files, workdir_name
 from vsrcli.media import alpha, color
 from vsrcli.media.containers import Container, StreamPlan
-from vsrcli.media.decoder import Span
 from vsrcli.media.encoder_options import apply_preset
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.notices import source_notices
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
+from vsrcli.media.source_reader import Span
 from vsrcli.media.types import Source
 from vsrcli.system.files import workdir_for
 

@@ -24,7 +24,8 @@ from vsrcli.images import exr, tiff
 from vsrcli.images.probe import open_pillow, probe_image, probe_source
 from vsrcli.images.tiff import decode_image, frame_to_array
 from vsrcli.images.types import ImageInfo
-from vsrcli.media.decoder import Decoder, SourceReader, Span, VideoReader
+from vsrcli.media.decoder import Decoder
+from vsrcli.media.source_reader import SourceReader, Span, VideoReader
 from vsrcli.media.types import Frame, ImageSequence
 from vsrcli.system.files import sampled_sha256
 
@@ -223,7 +224,7 @@ def open_reader(path: Path, frame_rate: Fraction | None) -> SourceReader:
 
 
 class ImageSequenceReader:
-    """The :class:`~vsrcli.media.decoder.SourceReader` of an image sequence."""
+    """The :class:`~vsrcli.media.source_reader.SourceReader` of an image sequence."""
 
     def __init__(self, source: ImageSequence) -> None:
         self.source = source

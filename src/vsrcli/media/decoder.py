@@ -1,4 +1,4 @@
-"""Decode a video into R'G'B' frames with the exact presentation times of the file.
+"""Decode a video into R'G'B' frames with the exact presentation times of the file; go on where a run stopped.
 
 ffmpeg decodes and converts, NUT carries raw frames and their timestamps through a pipe, and PyAV demuxes it
 without touching a pixel:
@@ -9,30 +9,24 @@ without touching a pixel:
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
+import zlib
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
-from vsrcli.errors import DecodeError, InputError
+import numpy as np
+
+from vsrcli.errors import DecodeError
 from vsrcli.media.alpha import alpha_decoder
 from vsrcli.media.color import decode_filter, resolve_color
 from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
 from vsrcli.media.probe import has_no_timestamps
 from vsrcli.media.raw_reader import DamageConcealer, IncompleteStreamError, RawFrameReader
-from vsrcli.media.safety import MAX_PIXELS, find_bad_ts_packets, safe_input_options
-from vsrcli.media.timing import (
-    constant_frame_rate,
-    frame_ticks,
-    frame_times,
-    has_frame_in,
-    keyframe_before,
-    last_frame,
-)
+from vsrcli.media.safety import MAX_PIXELS, safe_input_options
+from vsrcli.media.timing import frame_ticks, keyframe_before
 from vsrcli.media.types import Frame, Source
-from vsrcli.media.y4m import CONTAINER, Y4mHeader, Y4mReader
-from vsrcli.system.files import sampled_sha256
+from vsrcli.system.threads import Prefetcher, queue_depth
 
 # Filters for (mirrored, clockwise degrees), as ffmpeg's own automatic rotation chooses them.
 _ROTATION_FILTERS: dict[tuple[bool, int], list[str]] = {
@@ -185,9 +179,7 @@ class Decoder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def __iter__(self) -> Generator[Frame]:
@@ -323,145 +315,6 @@ class Decoder:
         return DecodeError(f"{self.source.path}: after {progress}: {reason}", details=details)
 
 
-@dataclass(frozen=True)
-class Span:
-    """The part of a source that is upscaled, and what must be read of it to plan an output.
-
-    Attributes:
-        start, end: seconds from the source's start; None: open.
-        last_frame: (time on the source's clock, duration) of the last frame; None: not stated.
-        y4m_header: of a source that is a YUV4MPEG2 stream.
-        frame_rate: constant rate that reproduces the time of every frame; None: variable, or not determined.
-    """
-
-    start: Fraction | None = None
-    end: Fraction | None = None
-    last_frame: tuple[Fraction, Fraction] | None = None
-    y4m_header: Y4mHeader | None = None
-    frame_rate: Fraction | None = None
-
-
-class SourceReader(Protocol):
-    """Reads a probed source. :func:`vsrcli.pipeline.job.open_source` chooses the kind once.
-
-    Times are seconds from the source's start; None leaves a span open.
-    """
-
-    @property
-    def source(self) -> Source: ...
-
-    def open_decoder(
-        self,
-        *,
-        start: Fraction | None = None,
-        end: Fraction | None = None,
-        max_frames: int | None = None,
-        deinterlace: bool = True,
-        alpha: bool = False,
-        tolerant: bool = False,
-        ffmpeg: Ffmpeg,
-    ) -> Decoder:
-        """Open a decoder of the frames with ``start <= time < end``, at most ``max_frames``."""
-        ...
-
-    def check_span(self, start: Fraction | None, end: Fraction | None) -> None:
-        """Raise InputError if no frame begins in the span, as far as reading packets tells."""
-        ...
-
-    def check_damage(self) -> None:
-        """Raise InputError for damage that the decoder would skip silently."""
-        ...
-
-    def read_span(
-        self,
-        start: Fraction | None,
-        end: Fraction | None,
-        max_frames: int | None = None,
-        *,
-        for_y4m: bool = False,
-    ) -> Span:
-        """Read what planning needs of a span, which ends before the first frame beyond ``max_frames``.
-
-        Args:
-            start, end: of the span.
-            max_frames: None: no limit.
-            for_y4m: also what a YUV4MPEG2 output needs, which may take reading all packets.
-
-        Raises:
-            InputError: the source cannot be read.
-        """
-        ...
-
-    def fingerprint(self) -> dict[str, str]:
-        """Return what tells whether the source has changed, by name for people.
-
-        Raises:
-            OSError: it cannot be read.
-        """
-        ...
-
-
-class VideoReader:
-    """The :class:`SourceReader` of a video file."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-
-    def open_decoder(self, **options: Any) -> Decoder:
-        return Decoder(self.source, **options)
-
-    def check_span(self, start: Fraction | None, end: Fraction | None) -> None:
-        source = self.source
-        last = None if end is None else source.start + end
-        if not (start or end) or has_frame_in(source, source.start + (start or 0), last):
-            return
-        to = "" if end is None else f" and before --end {float(end):g}"
-        since = f"from --start {float(start or 0):g} s on{to}"
-        length = source.video.duration or source.duration
-        lasts = f", which is {float(length):.6g} s long" if length else ""
-        raise InputError(f"{source.path}{lasts}, shows no frame in the chosen span, {since}; choose another")
-
-    def check_damage(self) -> None:
-        if damaged := find_bad_ts_packets(self.source.path):
-            raise InputError(f"{self.source.path} is damaged: {damaged}; repair it, or use --keep-going")
-
-    def read_span(
-        self,
-        start: Fraction | None,
-        end: Fraction | None,
-        max_frames: int | None = None,
-        *,
-        for_y4m: bool = False,
-    ) -> Span:
-        source, video = self.source, self.source.video
-        if max_frames is not None:
-            first = source.start + (start or 0)
-            times = frame_times(source, start=first, max_count=max_frames + 1)
-            ends = [time - source.start for time in times[max_frames:]]
-            end = min(ends if end is None else [*ends, end], default=None)
-        stop = None if end is None else source.start + end
-        span = Span(start, end, last_frame(source, stop))
-        if not for_y4m:
-            return span
-        if source.container == CONTAINER:
-            with source.path.open("rb") as file:
-                return replace(span, y4m_header=Y4mReader(file.read, str(source.path)).header)
-        ticks = frame_ticks(source)
-        if start is not None:
-            ticks = ticks[ticks >= math.ceil((source.start + start) / video.time_base)]
-        if stop is not None:
-            ticks = ticks[ticks < math.ceil(stop / video.time_base)]
-        return replace(span, frame_rate=constant_frame_rate(ticks, video.frame_rate, video.time_base))
-
-    def fingerprint(self) -> dict[str, str]:
-        stat = self.source.path.stat()
-        return {
-            "the input's size": str(stat.st_size),
-            "the input's modification time": str(stat.st_mtime_ns),
-            "the input": sampled_sha256(self.source.path),
-        }
-
-
 class _FirstFrameError(Exception):
     """A failure before the first frame, after which decoding may be tried in another way.
 
@@ -474,3 +327,108 @@ class _FirstFrameError(Exception):
         super().__init__(str(error))
         self.error = error
         self.seek_failed = seek_failed
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """The last frame that an earlier run used.
+
+    Attributes:
+        frame_count: frames used so far, this one included.
+        pts: its presentation time in ticks of the source's clock.
+        crc32: of its pixels, see :func:`frame_crc32`.
+    """
+
+    frame_count: int
+    pts: int
+    crc32: int
+
+
+def frame_crc32(frame: Frame) -> int:
+    """Return the CRC-32 of a frame's pixels."""
+    return zlib.crc32(np.ascontiguousarray(frame.pixels).data)
+
+
+class ResumableDecoder:
+    """A context manager and iterator of the frames after ``resume_point``; of all frames if it is None.
+
+    Decoding begins at the resume point, whose frame must be the same as in the earlier run. Where it is not
+    (not every file can be decoded from its middle), decoding begins at the start, and frames up to the resume
+    point are skipped. A background thread decodes a few frames ahead.
+
+    Args:
+        source: the video.
+        open_decoder: opens a decoder that begins with the frame of a resume point; for None, with the span.
+        resume_point: where the earlier run stopped.
+
+    Raises (while iterating):
+        DecodeError: see ``Decoder``; or the frame of the resume point does not occur again.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        open_decoder: Callable[[ResumePoint | None], Decoder],
+        resume_point: ResumePoint | None,
+    ) -> None:
+        self._source, self._open_decoder, self._resume_point = source, open_decoder, resume_point
+        self._decoder = open_decoder(resume_point)
+        self._prefetcher: Prefetcher[Frame] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._prefetcher is not None:
+            self._prefetcher.close()
+        self._decoder.close()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Damage that was ignored or concealed; complete at the end of iteration."""
+        return tuple(self._decoder.warnings)
+
+    def raise_if_damaged(self) -> None:
+        """See ``Decoder.raise_if_damaged``."""
+        self._decoder.raise_if_damaged()
+
+    def __iter__(self) -> Iterator[Frame]:
+        frames = iter(self._decoder)
+        if self._resume_point is not None and not self._starts_at_resume_point(frames):
+            self._decoder.close()
+            self._decoder = self._open_decoder(None)
+            frames = self._skip_to_resume_point(iter(self._decoder))
+        video = self._source.video
+        frame_bytes = (
+            video.width * video.height * (2 if video.is_high_bit_depth else 1) * (4 if video.has_alpha else 3)
+        )
+        self._prefetcher = Prefetcher(frames, queue_depth(frame_bytes), self._decoder.close)
+        yield from self._prefetcher
+        self.raise_if_damaged()
+
+    def _starts_at_resume_point(self, frames: Iterator[Frame]) -> bool:
+        try:
+            return self._is_resume_frame(next(frames))
+        except (StopIteration, DecodeError):
+            return False
+
+    def _skip_to_resume_point(self, frames: Iterator[Frame]) -> Generator[Frame]:
+        assert self._resume_point is not None
+        for frame in frames:
+            if frame.pts >= self._resume_point.pts:
+                if self._is_resume_frame(frame):
+                    break
+                raise self._mismatch_error()
+        else:
+            raise self._mismatch_error()
+        yield from frames
+
+    def _is_resume_frame(self, frame: Frame) -> bool:
+        assert self._resume_point is not None
+        return (frame.pts, frame_crc32(frame)) == (self._resume_point.pts, self._resume_point.crc32)
+
+    def _mismatch_error(self) -> DecodeError:
+        return DecodeError(
+            f"{self._source.path}: its frames differ from those decoded before; "
+            "use --no-resume to start again"
+        )

@@ -1,7 +1,7 @@
 """Plan an output before its first frame is decoded: container, encoder, colours, and every stream.
 
-Nothing is read or run here but ffmpeg's lists of what it can do. :class:`~vsrcli.media.decoder.Span` brings
-what had to be read of the source; :func:`check_target` and the trial encode come before and after.
+Nothing is read or run here but ffmpeg's lists of what it can do.
+:class:`~vsrcli.media.source_reader.Span` brings what had to be read of the source; :func:`check_target` and the trial encode come before and after.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from vsrcli.errors import OutputError
 from vsrcli.media import y4m, y4m_plan
 from vsrcli.media.color import is_rgb, output_color
 from vsrcli.media.containers import Container, StreamPlan, choose_streams
-from vsrcli.media.decoder import Span
 from vsrcli.media.encoder_options import (
     CodecChoice,
     choose_codec,
@@ -27,6 +26,7 @@ from vsrcli.media.encoder_options import (
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.notices import source_notices
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
+from vsrcli.media.source_reader import Span
 from vsrcli.media.types import Color, Source, VideoStream
 from vsrcli.system.files import resolve_target
 

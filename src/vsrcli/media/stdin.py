@@ -26,9 +26,10 @@ from typing import IO, Any, Self
 import numpy as np
 
 from vsrcli.errors import DecodeError, InputError, OutputError, UsageError, VsrError
-from vsrcli.media.decoder import Decoder, Span, VideoReader, decode_command
+from vsrcli.media.decoder import Decoder, decode_command
 from vsrcli.media.probe import probe
 from vsrcli.media.process import FFmpegProcess
+from vsrcli.media.source_reader import Span, VideoReader
 from vsrcli.media.types import Frame, Source
 from vsrcli.media.y4m import MAGIC, STDIO, Y4mHeader, Y4mReader
 from vsrcli.system.files import create_temporary_folder, remove_temporary, resolve_target
@@ -84,7 +85,7 @@ class LiveSource(StdinSource):
 
 
 class Y4mStreamReader(VideoReader):
-    """The :class:`~vsrcli.media.decoder.SourceReader` of a YUV4MPEG2 stream, which can be read only once."""
+    """The reader of a YUV4MPEG2 stream, which can be read only once."""
 
     def __init__(self, source: LiveSource, stream: Y4mStream) -> None:
         super().__init__(source)

@@ -12,8 +12,8 @@ from vsrcli.errors import OutputError
 from vsrcli.media.codecs import PixelFormatChoice, is_high_bit_depth
 from vsrcli.media.color import is_rgb, resolve_color
 from vsrcli.media.containers import Container
-from vsrcli.media.decoder import Span
 from vsrcli.media.output_plan import EncodeOptions
+from vsrcli.media.source_reader import Span
 from vsrcli.media.types import Color, Source, VideoStream
 from vsrcli.media.y4m import CONTAINER, PIX_FMTS, Y4mHeader, create_header
 

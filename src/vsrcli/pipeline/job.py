@@ -2,7 +2,7 @@
 
 :func:`inspect` reads the source and the machine, :func:`decide` chooses everything from what was found and
 the options alone, and :func:`verify` tries the output. Imports no network. Videos and image sequences differ
-in their :class:`~vsrcli.media.decoder.SourceReader` and their plan.
+in their :class:`~vsrcli.media.source_reader.SourceReader` and their plan.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from vsrcli.images.probe import video_notices
 from vsrcli.images.reader import open_reader
 from vsrcli.inference.selection import EnginePlan, ModelChoice, find_models, plan_engine, select_models
 from vsrcli.media.containers import Container, choose_container
-from vsrcli.media.decoder import Decoder, SourceReader, Span
+from vsrcli.media.decoder import Decoder, ResumableDecoder, ResumePoint
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.planning import check_target, plan_output
-from vsrcli.media.resumable_decoder import ResumableDecoder, ResumePoint
 from vsrcli.media.safety import check_extra_options
 from vsrcli.media.segments import reason_not_segmentable
+from vsrcli.media.source_reader import SourceReader, Span
 from vsrcli.media.stdin import StdinInput
 from vsrcli.media.trial import trial_encode
 from vsrcli.media.types import Source
