@@ -1,7 +1,8 @@
 """Plan an output before its first frame is decoded: container, encoder, colours, and every stream.
 
 Nothing is read or run here but ffmpeg's lists of what it can do.
-:class:`~vsrcli.media.source_reader.Span` brings what had to be read of the source; :func:`check_target` and the trial encode come before and after.
+:class:`~vsrcli.media.source_reader.Span` brings what had to be read of the source; :func:`check_target` and
+the trial encode come before and after.
 """
 
 from __future__ import annotations
