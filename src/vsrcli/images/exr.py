@@ -10,12 +10,13 @@ of a half float; values outside 0 to 1 bypass the network, see
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
+
+from vsrcli.images.tiff import inflates_within
 
 MAGIC = b"v/1\x01"
 _MAX_HEADER_BYTES = 1 << 20
@@ -55,7 +56,7 @@ def read_header(file: IO[bytes]) -> ExrHeader:
         flags = struct.unpack("<I", data[4:8])[0]
         if flags & (_DEEP_DATA_FLAG | _MULTIPART_FLAG):
             raise ValueError("it has several parts, or deep data; write one flat image a file")
-        values = dict(_attributes(data))
+        values = {name: data[start:end] for name, start, end in _attribute_spans(data)}
         left, top, right, bottom = struct.unpack("<4i", values["displayWindow"])
         channels = dict(_channels(values["channels"]))
     except (struct.error, IndexError, KeyError) as error:
@@ -91,12 +92,8 @@ def find_truncation(content: bytes) -> str | None:
             offsets.append(offset)
             first_block = min(first_block, offset)
         block_header_bytes = 20 if is_tiled else 8  # its position in the image, and its size
-        ends = [
-            offset
-            + block_header_bytes
-            + struct.unpack_from("<I", content, offset + block_header_bytes - 4)[0]
-            for offset in offsets
-        ]
+        starts = [offset + block_header_bytes for offset in offsets]
+        ends = [start + struct.unpack_from("<I", content, start - 4)[0] for start in starts]
     except (struct.error, IndexError, ValueError):
         return "some of its blocks are missing"
     if not offsets or min(offsets) < table_start or max(ends) > len(content):
@@ -109,32 +106,21 @@ def _find_damaged_block(content: bytes, offsets: list[int]) -> str | None:
 
     A block that compression would not have made smaller is stored raw and has no checksum.
     """
-    values = dict(_attributes(content))
+    values = {name: content[start:end] for name, start, end in _attribute_spans(content)}
     block_rows = _ZIP_BLOCK_ROWS.get(values["compression"][0])
     if block_rows is None:
         return None
     left, top, right, bottom = struct.unpack("<4i", values["dataWindow"])
-    row_bytes = sum(2 if kind == _HALF_FLOAT else 4 for _, kind in _channels(values["channels"])) * (
-        right - left + 1
-    )
+    pixel_bytes = sum(2 if kind == _HALF_FLOAT else 4 for _, kind in _channels(values["channels"]))
+    row_bytes = pixel_bytes * (right - left + 1)
     for offset in offsets:
         first_row, size = struct.unpack_from("<iI", content, offset)
         max_bytes = row_bytes * min(block_rows, bottom + 1 - first_row)
         if size >= max_bytes or not top <= first_row <= bottom:
             continue
-        decompressor = zlib.decompressobj()
-        try:
-            decompressor.decompress(content[offset + 8 : offset + 8 + size], max_bytes + 1)
-        except zlib.error:
-            return f"its block at row {first_row - top} is damaged"
-        if not decompressor.eof:
+        if not inflates_within(content[offset + 8 : offset + 8 + size], max_bytes):
             return f"its block at row {first_row - top} is damaged"
     return None
-
-
-def _attributes(data: bytes) -> Iterator[tuple[str, bytes]]:
-    for name, start, end in _attribute_spans(data):
-        yield name, data[start:end]
 
 
 def _attribute_spans(data: bytes) -> Iterator[tuple[str, int, int]]:

@@ -132,17 +132,10 @@ class PendingImages:
         self._published = published_files(workdir.path)
         self._parts: dict[str, Path] = {}
 
-    def add(self, name: str, content: bytes) -> None:
-        """Write an image to the workdir.
-
-        Raises:
-            EncodeError: the disk is full or defective.
-        """
+    def new_part(self, name: str) -> Path:
+        """Return where to write an image first."""
         part = self._parts[name] = temporary_name(self._workdir.path / name)
-        try:
-            write_file(part, content)
-        except OSError as error:
-            raise write_error(self._output_folder / name, error) from error
+        return part
 
     def publish(self, first: int, last: int) -> SegmentFile:
         """Move all images to the output folder.
@@ -156,7 +149,8 @@ class PendingImages:
         Raises:
             EncodeError: a foreign file of the same name appeared meanwhile, or the disk is defective.
         """
-        stamps = [FileStamp(name, *_size_and_mtime(part)) for name, part in self._parts.items()]
+        stats = [(name, part.stat()) for name, part in self._parts.items()]
+        stamps = [FileStamp(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
         for name in self._parts:
             file = self._output_folder / name
             stamp = self._published.get(name)
@@ -199,8 +193,3 @@ def write_error(file: Path, error: OSError) -> EncodeError:
             f"{file}: no room is left in {file.parent} (a full disk, a quota); free some and start again"
         )
     return EncodeError(f"{file} cannot be written ({error.strerror}); check the folder and the disk")
-
-
-def _size_and_mtime(part: Path) -> tuple[int, int]:
-    stat = part.stat()
-    return stat.st_size, stat.st_mtime_ns

@@ -52,12 +52,8 @@ def _page_info(page: Any, path: Path) -> ImageInfo:
     color_model = {0: "grey", 1: "grey", 2: "rgb", 3: "palette", 6: "rgb"}.get(int(page.photometric))
     bit_depth, sample_format = int(page.bitspersample), int(page.sampleformat)
     samples = int(page.samplesperpixel)
-    if (
-        color_model is None
-        or sample_format not in (1, 4)
-        or bit_depth not in (1, 2, 4, 8, 16)
-        or page.imagedepth != 1
-    ):
+    integers = sample_format in (1, 4) and bit_depth in (1, 2, 4, 8, 16)
+    if color_model is None or not integers or page.imagedepth != 1:
         numbers = {1: "integer", 2: "signed", 3: "float"}.get(sample_format, "unknown")
         raise InputError(
             f"{path}: {bit_depth}-bit {numbers} TIFF in {page.photometric.name} is not supported; convert it "
@@ -115,20 +111,21 @@ def read_16bit(content: bytes, info: ImageInfo) -> np.ndarray:
 
 
 def _check_deflated_sizes(content: bytes, page: Any) -> None:
-    """Check that no strip or tile decompresses to more bytes than it has pixels for: a decompression bomb.
-
-    Raises:
-        ValueError: one does, or is damaged.
-    """
+    """Raise ValueError if a strip or tile is damaged, or has more data than pixels: a decompression bomb."""
     max_bytes = math.prod(page.chunks) * 2
     for offset, size in zip(page.dataoffsets, page.databytecounts, strict=True):
-        decompressor = zlib.decompressobj()
-        try:
-            decompressor.decompress(content[offset : offset + size], max_bytes + 1)
-        except zlib.error as error:
-            raise ValueError(f"its data at byte {offset} are damaged") from error
-        if not decompressor.eof:
+        if not inflates_within(content[offset : offset + size], max_bytes):
             raise ValueError(f"its data at byte {offset} are damaged")
+
+
+def inflates_within(data: bytes, max_bytes: int) -> bool:
+    """Whether intact zlib data decompress to at most ``max_bytes`` bytes; never allocates much more."""
+    decompressor = zlib.decompressobj()
+    try:
+        decompressor.decompress(data, max_bytes + 1)
+    except zlib.error:
+        return False
+    return decompressor.eof
 
 
 def unassociate_alpha(pixels: np.ndarray) -> np.ndarray:
@@ -177,10 +174,8 @@ def encode_image(codec: str, pix_fmt: str, planes: list[np.ndarray], options: di
     """Return the bytes of an image file.
 
     Args:
-        codec: name of ffmpeg's encoder.
-        pix_fmt: ffmpeg's pixel format.
-        planes: its planes, (H, W) or (H, W, channels).
-        options: of the encoder.
+        codec, pix_fmt, options: of ffmpeg's encoder.
+        planes: of the pixel format, (H, W) or (H, W, channels).
 
     Raises:
         av.FFmpegError: the encoder failed.

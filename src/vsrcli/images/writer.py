@@ -51,18 +51,15 @@ def restore_out_of_range(
     if source_image is None or source_image.pixels.dtype.kind != "f":
         return Image(light, None)
     height, width = codes.shape[:2]
-    finite = np.nan_to_num(
-        source_image.pixels, nan=0.0, posinf=_MAX_HALF_FLOAT, neginf=-_MAX_HALF_FLOAT
-    ).clip(-_MAX_HALF_FLOAT, _MAX_HALF_FLOAT)
+    finite = np.nan_to_num(source_image.pixels, nan=0.0).clip(-_MAX_HALF_FLOAT, _MAX_HALF_FLOAT)
     outside = finite - finite.clip(0, 1)
     if outside.any():
         light = light + resize(outside, height, width, "linear", visible_share=visible_share)
     if source_image.alpha is None:
         return Image(light, None)
-    upscaled = resize(source_image.alpha[..., None], height, width, "bicubic", visible_share=visible_share)[
-        ..., 0
-    ]
-    return Image(light, upscaled.clip(0, 1))
+    opacity = source_image.alpha[..., None]
+    upscaled = resize(opacity, height, width, "bicubic", visible_share=visible_share)
+    return Image(light, upscaled[..., 0].clip(0, 1))
 
 
 class ImageWriter(AtomicWriter):
@@ -92,10 +89,8 @@ class ImageWriter(AtomicWriter):
         self.warnings: list[str] = []
         self._plan, self._source, self._first_index = plan, source, first_index
         self._background = BackgroundWriter(self._write_image, queue_depth(plan.width * plan.height * 8))
-        self._pending = None
-        if workdir is not None:
-            self._pending = PendingImages(workdir, overwrite=plan.overwrite)
-        self._temporary_path = temporary_name(plan.target) if workdir is None else None
+        self._pending = PendingImages(workdir, overwrite=plan.overwrite) if workdir is not None else None
+        self._part_file = temporary_name(plan.target)  # of a single image
         self._first_pts = self._last_pts = 0
 
     def write(self, frame: Frame) -> None:
@@ -111,7 +106,7 @@ class ImageWriter(AtomicWriter):
         plan = self._plan
         if frame.pixels.shape != (plan.height, plan.width, 3) or (frame.alpha is None) == plan.alpha:
             raise ValueError(f"frame of shape {frame.pixels.shape}, alpha: {frame.alpha is not None}")
-        if self._temporary_path is not None and self.count:
+        if self._pending is None and self.count:
             raise EncodeError(f"{plan.target}: a second frame has come for one image; use --frames 1")
         self._background.put((frame, self._first_index + self.count))
         self._first_pts, self._last_pts = (self._first_pts if self.count else frame.pts), frame.pts
@@ -127,16 +122,14 @@ class ImageWriter(AtomicWriter):
         self._background.drain()
         if self._pending is not None:
             return self._pending.publish(self._first_pts, self._last_pts)
-        assert self._temporary_path is not None
-        publish_file(self._temporary_path, plan.target, overwrite=plan.overwrite)
+        publish_file(self._part_file, plan.target, overwrite=plan.overwrite)
         return None
 
     def abort(self) -> None:
         self._background.cancel(lambda: None)
+        remove_temporary(self._part_file)
         if self._pending is not None:
             self._pending.discard()
-        if self._temporary_path is not None:
-            remove_temporary(self._temporary_path)
 
     def _write_image(self, item: tuple[Frame, int]) -> None:
         """Encode and write one frame; ``item`` is the frame and its index in the output."""
@@ -150,11 +143,9 @@ class ImageWriter(AtomicWriter):
 
         # EXR: linear light, with the values that bypassed the network
         if plan.image_format.format == "EXR":
-            source_image = (
-                read_image(source_file, probe_image(source_file))
-                if source and source_file and source.format == "EXR"
-                else None
-            )
+            source_image = None
+            if source and source_file and source.format == "EXR":
+                source_image = read_image(source_file, probe_image(source_file))
             restored = restore_out_of_range(pixels, alpha, source_image, plan.visible_share)
             pixels, alpha = restored.pixels, restored.alpha
             if plan.image_format.has_alpha and alpha is None:  # other images of the sequence have alpha
@@ -168,9 +159,8 @@ class ImageWriter(AtomicWriter):
             metadata = replace(metadata, chunks=(png.cicp_chunk(*plan.cicp),))
         if plan.sample_aspect_ratio != 1:  # pHYs states either an aspect ratio or a density
             chunks = tuple(chunk for chunk in metadata.chunks if chunk[0] != b"pHYs")
-            metadata = replace(
-                metadata, chunks=(*chunks, png.aspect_chunk(plan.sample_aspect_ratio)), dpi=None
-            )
+            chunks = (*chunks, png.aspect_chunk(plan.sample_aspect_ratio))
+            metadata = replace(metadata, chunks=chunks, dpi=None)
 
         # Encode and write
         try:
@@ -179,10 +169,8 @@ class ImageWriter(AtomicWriter):
             raise EncodeError(
                 f"{file} cannot be encoded as {plan.image_format.format} ({error}): choose another format"
             ) from error
-        if self._pending is not None:
-            self._pending.add(file.name, content)
-        elif self._temporary_path is not None:
-            try:
-                write_file(self._temporary_path, content)
-            except OSError as error:
-                raise write_error(file, error) from error
+        part = self._pending.new_part(file.name) if self._pending is not None else self._part_file
+        try:
+            write_file(part, content)
+        except OSError as error:
+            raise write_error(file, error) from error

@@ -104,7 +104,10 @@ class Destination:
     Attributes:
         plan, source, part_file: as passed.
         name: of the output, in messages.
+        trial: whether only the beginning of the source's other streams is read.
     """
+
+    trial = False
 
     def __init__(self, plan: OutputPlan, source: Source, part_file: Path | None = None) -> None:
         self.plan, self.source = plan, source
@@ -114,7 +117,13 @@ class Destination:
     def command(self, scratch: Path, encoded_input: EncodedInput | None, ffmpeg: Ffmpeg) -> list[str]:
         """Return ffmpeg's command line; helper files that it reads are written to ``scratch``."""
         return mux_command(
-            self.plan, self.source, self.part_file, scratch, encoded_input=encoded_input, ffmpeg=ffmpeg
+            self.plan,
+            self.source,
+            self.part_file,
+            scratch,
+            encoded_input=encoded_input,
+            trial=self.trial,
+            ffmpeg=ffmpeg,
         )
 
     def start(self, command: list[str], on_line: Callable[[str], None]) -> FFmpegProcess:
@@ -203,14 +212,12 @@ class FFmpegWriter:
             self._scratch = create_temporary_folder()
             command = self._destination.command(self._scratch, encoded_input, self._ffmpeg)
             self._process = self._destination.start(command, self._on_stderr_line)
-        except OSError as error:
+        except BaseException as error:
             self.discard()
-            raise EncodeError(
-                f"{self._destination.name}: ffmpeg cannot be started ({error}); see `vsr doctor`"
-            ) from error
-        except BaseException:
-            self.discard()
-            raise
+            if not isinstance(error, OSError):
+                raise
+            name = self._destination.name
+            raise EncodeError(f"{name}: ffmpeg cannot be started ({error}); see `vsr doctor`") from error
 
     def open_pipe(self, format_name: str, options: dict[str, str] | None = None) -> Any:
         """Open the pipe as a PyAV container; its header is sent with the first packet."""
@@ -256,8 +263,8 @@ class FFmpegWriter:
             self._destination.verify(process, self.packet_count, pts)
         except (OSError, IndexError, TypeError, av.FFmpegError) as error:
             raise self._stopped_error() from error
-        if self._damage_count:
-            places = f"{self._damage_count} place{'s' if self._damage_count > 1 else ''}"
+        if count := self._damage_count:
+            places = f"{count} place{'s' if count > 1 else ''}"
             self.warnings.append(
                 f"audio or other streams are damaged in {places}; they are copied as they are"
             )

@@ -51,7 +51,7 @@ class EncodedInput:
 def mux_command(
     plan: OutputPlan,
     source: Source,
-    output_file: Path | None,
+    output_file: Path,
     scratch: Path,
     *,
     encoded_input: EncodedInput | None = None,
@@ -63,7 +63,7 @@ def mux_command(
     Args:
         plan: what to write.
         source: of audio, subtitles and the other streams.
-        output_file: None: stdout.
+        output_file: without effect if the plan says stdout.
         scratch: a folder for helper files (chapters, covers), which must exist while ffmpeg runs.
         encoded_input: what stdin holds if it is not raw frames in NUT.
         trial: read only the first tenth of a second of the other streams.
@@ -88,11 +88,7 @@ def mux_command(
     if chapters is not None:
         extra_inputs += ["-f", "ffmetadata", "-i", file_url(chapters)]
     options: dict[str, str | None] = {
-        **(
-            _copying_options(plan, source, encoded_input)
-            if encoded_input
-            else _encoding_options(plan, source, ffmpeg)
-        ),
+        **_coding_options(plan, source, encoded_input, ffmpeg),
         "disposition:v:0": "default",
         "f": plan.container.muxer,
         "map_metadata": "1",
@@ -110,7 +106,7 @@ def mux_command(
     repeated_options = stream_metadata("v:0", _video_tags(plan, source))
     repeated_options += _global_tags(plan, source)
     repeated_options += map_other_streams(plan, source, scratch)
-    url = "pipe:1" if output_file is None else file_url(output_file)
+    url = "pipe:1" if plan.to_stdout else file_url(output_file)
     return build_command(
         ffmpeg,
         video_input["v:0"],
@@ -127,32 +123,29 @@ def encoded_video_options(source: Source, ffmpeg: Ffmpeg) -> dict[str, Any]:
     return dict(hdr_input_options(source.video)) if supports_hdr_input_options(ffmpeg) else {}
 
 
-def _encoding_options(plan: OutputPlan, source: Source, ffmpeg: Ffmpeg) -> dict[str, str | None]:
-    time_base = _encoder_time_base(plan, source, ffmpeg)
-    options: dict[str, str | None] = {
-        "c:v:0": plan.codec,
-        "fps_mode:v:0": "passthrough",
-        "enc_time_base:v:0": time_base,
-    }
-    if plan.last_frame_duration is not None and not plan.container.constant_frame_rate:
-        duration = _last_duration_option(plan.last_frame_duration, "PTS", source.video.time_base)
-        options["bsf:v:0"] = f"setts=pts=PTS:dts=DTS:{duration}"
-    return options
+def _coding_options(
+    plan: OutputPlan, source: Source, encoded_input: EncodedInput | None, ffmpeg: Ffmpeg
+) -> dict[str, str | None]:
+    """Return options that copy or encode the video with exact times.
 
-
-def _last_duration_option(last: tuple[Fraction, Fraction], pts: str, tick: Fraction) -> str:
-    """Return the option that sets the last frame's duration, which raw frames in a pipe do not have."""
-    start, duration = last
-    return f"duration='if(gte({pts}*TB,{float(start - tick / 2):.9f}),{float(duration):.9f}/TB,DURATION)'"
-
-
-def _copying_options(plan: OutputPlan, source: Source, encoded_input: EncodedInput) -> dict[str, str | None]:
-    offset = f"+({encoded_input.offset_ticks})"
-    bitstream_filter = f"setts=pts=PTS{offset}:dts=DTS{offset}"
-    if plan.last_frame_duration is not None and not plan.container.constant_frame_rate:
-        tick = source.video.time_base
-        bitstream_filter += f":{_last_duration_option(plan.last_frame_duration, f'(PTS{offset})', tick)}"
-    return {"c:v:0": "copy", "bsf:v:0": bitstream_filter}
+    The filter ``setts`` shifts copied times, and sets the last frame's duration, which pipes do not carry.
+    """
+    constant_frame_rate, rate = plan.container.constant_frame_rate, source.video.frame_rate
+    pts = f"PTS+({encoded_input.offset_ticks})" if encoded_input else "PTS"
+    duration_option = ""
+    if plan.last_frame_duration is not None and not constant_frame_rate:
+        start, duration = plan.last_frame_duration
+        time = f"({pts})*TB" if encoded_input else f"{pts}*TB"
+        is_last = f"gte({time},{float(start - source.video.time_base / 2):.9f})"
+        duration_option = f":duration='if({is_last},{float(duration):.9f}/TB,DURATION)'"
+    setts = f"setts=pts={pts}:dts={pts.replace('PTS', 'DTS')}{duration_option}"
+    if encoded_input:
+        return {"c:v:0": "copy", "bsf:v:0": setts}
+    time_base = ffmpeg.demux_time_base
+    if constant_frame_rate and rate is not None:
+        time_base = f"{rate.denominator}/{rate.numerator}"
+    options = {"c:v:0": plan.codec, "fps_mode:v:0": "passthrough", "enc_time_base:v:0": time_base}
+    return {**options, "bsf:v:0": setts} if duration_option else {**options}
 
 
 def _global_tags(plan: OutputPlan, source: Source) -> list[str]:
@@ -170,14 +163,6 @@ def _video_tags(plan: OutputPlan, source: Source) -> dict[str, str | None]:
     video = source.video
     timecode = timecode_at(video.timecode, video.frame_rate, plan.time_origin - video.start)
     return {"language": video.language, "title": video.title, "timecode": timecode}
-
-
-def _encoder_time_base(plan: OutputPlan, source: Source, ffmpeg: Ffmpeg) -> str:
-    """Return the encoder's time base: the source's, or the frame duration where the container needs it."""
-    rate = source.video.frame_rate
-    if plan.container.constant_frame_rate and rate is not None:
-        return f"{rate.denominator}/{rate.numerator}"
-    return ffmpeg.demux_time_base
 
 
 def map_other_streams(plan: OutputPlan, source: Source, scratch: Path) -> list[str]:
@@ -248,10 +233,8 @@ def cover_data(source: Source, index: int) -> bytes | None:
 def _bit_rate(source: Source, stream: StreamPlan) -> str:
     """Return about 96 kbit/s for each channel of the source's layout, 80 for surround sound."""
     summary = next(other.summary for other in source.other_streams if other.index == stream.index)
-    channels = {"mono": 1, "stereo": 2, "2.1": 3, "quad": 4}.get(summary.split(",")[0])
-    if channels is None:
-        surround = any(summary.startswith(layout) for layout in ("5.", "6.", "7."))
-        channels = 6 if surround else 2
+    default = 6 if summary.startswith(("5.", "6.", "7.")) else 2
+    channels = {"mono": 1, "stereo": 2, "2.1": 3, "quad": 4}.get(summary.split(",")[0], default)
     return f"{96 * channels if channels <= 2 else 80 * channels}k"
 
 
@@ -284,15 +267,14 @@ def _source_input(plan: OutputPlan, source: Source, scratch: Path, *, trial: boo
 def _write_chapters(plan: OutputPlan, source: Source, scratch: Path) -> Path | None:
     """Write chapters with the output's times, which ffmpeg would not adjust; None if there are none."""
     start, end = plan.span
-    if not plan.container.has_chapters or not source.chapters or len(plan.streams) < 1:
+    if not plan.container.has_chapters or not plan.streams:
         return None
-    length = None if end is None else Fraction(end) - (start or 0)
     lines = [";FFMETADATA1"]
     for chapter in source.chapters:
         begin, close = max(chapter.start - plan.time_origin, Fraction(0)), chapter.end - plan.time_origin
-        if length is not None:
-            close = min(close, length)
-        if close <= 0 or close <= begin:
+        if end is not None:
+            close = min(close, Fraction(end) - (start or 0))
+        if close <= begin:
             continue
         lines += ["[CHAPTER]", f"TIMEBASE=1/{_NANOSECOND}"]
         lines += [f"START={round(begin * _NANOSECOND)}", f"END={round(close * _NANOSECOND)}"]
@@ -330,15 +312,11 @@ def timecode_at(timecode: str | None, rate: Fraction | None, time: Fraction) -> 
     if not match or rate is None:
         return None
     hours, minutes, seconds, frames = (int(match[group]) for group in (1, 2, 3, 5))
-    nominal_rate, dropped = round(rate), _dropped_per_minute(round(rate)) if match[4] in ";." else 0
+    nominal_rate = round(rate)
+    dropped = nominal_rate // 15 if match[4] in ";." else 0  # numbers a minute: 2 at 30 frames a second
     minute = 60 * hours + minutes
     number = (60 * minute + seconds) * nominal_rate + frames - dropped * (minute - minute // 10)
     return _format_timecode(number + math.ceil(time * rate), nominal_rate, dropped, match[4])
-
-
-def _dropped_per_minute(nominal_rate: int) -> int:
-    """Return the numbers skipped in a minute: 2 at 30 frames a second, 4 at 60."""
-    return nominal_rate // 15
 
 
 def _format_timecode(number: int, nominal_rate: int, dropped: int, separator: str) -> str:

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ import numpy as np
 from vsrcli.errors import EncodeError, OutputError
 from vsrcli.media.encoder import DEFAULT_FRAME_RATE, Destination, SegmentFile, VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.mux import EncodedInput, mux_command
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.probe import bit_depth
 from vsrcli.media.process import FFmpegProcess
@@ -82,27 +80,13 @@ def _encode(encoder: VideoEncoder, frames: list[Frame]) -> VideoEncoder:
 
 
 class TrialDestination(Destination):
-    """A file that is only read back: its times are checked, and whether it can be decoded.
+    """A file that is only read back: its times, which are to be ``pts``, and whether it can be decoded."""
 
-    Args:
-        plan, source: of the output; only the beginning of the source's other streams is read.
-        pts: times of all frames.
-    """
+    trial = True
 
     def __init__(self, plan: OutputPlan, source: Source, pts: list[int]) -> None:
         super().__init__(plan, source)
         self._pts = pts
-
-    def command(self, scratch: Path, encoded_input: EncodedInput | None, ffmpeg: Ffmpeg) -> list[str]:
-        return mux_command(
-            self.plan,
-            self.source,
-            self.part_file,
-            scratch,
-            encoded_input=encoded_input,
-            trial=True,
-            ffmpeg=ffmpeg,
-        )
 
     def verify(self, process: FFmpegProcess, count: int, pts: Sequence[int]) -> None:
         with open_output_file(self.part_file, self.plan.container.muxer) as container:

@@ -14,7 +14,7 @@ from vsrcli.media.types import Source
 
 
 class ImageSink:
-    """Makes the segments of an image sequence, see :class:`~vsrcli.pipeline.segmented_output.SegmentSink`.
+    """Writes the segments of an image sequence, see :class:`~vsrcli.pipeline.segmented_output.VideoSink`.
 
     An unfinished run leaves the images of committed segments in the target folder, and next to them the
     hidden workdir with the journal and the list of images that this job has written.

@@ -20,7 +20,8 @@ from vsrcli.media.types import Frame
 from vsrcli.pipeline.image_output import ImageSink
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.progress import Reporter
-from vsrcli.pipeline.segmented_output import CheckpointSource, SegmentedOutput, VideoSink
+from vsrcli.pipeline.segmented_output import SegmentedOutput, VideoSink
+from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 from vsrcli.pipeline.upscaler import Upscaler
 
 
@@ -82,7 +83,7 @@ class Output(Protocol):
         """
         ...
 
-    def checkpoint_if_due(self, shots: CheckpointSource, raise_if_damaged: Callable[[], None]) -> None:
+    def checkpoint_if_due(self, shots: ShotUpscaler, raise_if_damaged: Callable[[], None]) -> None:
         """Save a checkpoint if one is due. Call between groups of frames.
 
         Args:
@@ -95,7 +96,7 @@ class Output(Protocol):
         """
         ...
 
-    def end_of_frames(self, shots: CheckpointSource, warnings: tuple[str, ...]) -> None:
+    def end_of_frames(self, shots: ShotUpscaler, warnings: tuple[str, ...]) -> None:
         """Commit the last segment. Call after the last frame.
 
         Args:
@@ -161,10 +162,10 @@ class DirectOutput:
         self._writer.write(frame)
         self.frame_count += 1
 
-    def checkpoint_if_due(self, shots: CheckpointSource, raise_if_damaged: Callable[[], None]) -> None:
+    def checkpoint_if_due(self, shots: ShotUpscaler, raise_if_damaged: Callable[[], None]) -> None:
         pass
 
-    def end_of_frames(self, shots: CheckpointSource, warnings: tuple[str, ...]) -> None:
+    def end_of_frames(self, shots: ShotUpscaler, warnings: tuple[str, ...]) -> None:
         self.shot_count, self.warnings = shots.count, warnings
 
     def finalize(self) -> None:

@@ -14,10 +14,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 from vsrcli.errors import InputError, VsrError
 from vsrcli.frames.state import State
@@ -38,9 +38,11 @@ from vsrcli.pipeline.checkpoint import (
     read_journal,
     save_state,
 )
+from vsrcli.pipeline.image_output import ImageSink
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.passes import multiply_adds
 from vsrcli.pipeline.progress import Reporter
+from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 from vsrcli.pipeline.upscaler import Upscaler
 from vsrcli.system.files import WorkDir
 from vsrcli.system.threads import BackgroundTask
@@ -52,58 +54,14 @@ EARLY_CUT_FRACTION = Fraction(3, 4)  # of a segment's length, after which a shot
 _UNLIMITED_FRAMES = 2**31  # of a segment, if checkpoints are disabled
 
 
-class CheckpointSource(Protocol):
-    """The part of :class:`~vsrcli.pipeline.shot_upscaler.ShotUpscaler` that a checkpoint needs.
+class VideoSink:
+    """Writes the segments of a video, and the video from them.
 
-    Attributes:
-        count: shots begun.
-    """
-
-    count: int
-
-    @property
-    def at_shot_boundary(self) -> bool:
-        """Whether a shot has ended and the next has not begun."""
-        ...
-
-    def state(self) -> State:
-        """Return the state to resume from, in another process."""
-        ...
-
-
-class SegmentSink(Protocol):
-    """Writes the segments of an output, and the target from them.
+    :class:`~vsrcli.pipeline.image_output.ImageSink` has the same methods.
 
     Attributes:
         workdir: of the output, with all segments.
     """
-
-    @property
-    def workdir(self) -> WorkDir: ...
-
-    def new_writer(self, segments: Sequence[SegmentFile], first_frame: int) -> VideoEncoder | ImageWriter:
-        """Return a writer of the segment from ``first_frame`` on; ``segments`` are committed already."""
-        ...
-
-    def concatenate(self, segments: Sequence[SegmentFile]) -> tuple[str, ...]:
-        """Write the target from all segments; return warnings about the source's other streams.
-
-        Raises:
-            OutputError: the target cannot be written, or a segment has been changed.
-        """
-        ...
-
-    def is_intact(self, segments: Sequence[SegmentFile]) -> bool:
-        """Whether segments whose files exist can be resumed after."""
-        ...
-
-    def discard_uncommitted(self, segments: Sequence[SegmentFile]) -> None:
-        """Remove what other than these segments have left outside of the workdir."""
-        ...
-
-
-class VideoSink:
-    """Writes segments of a video, see :class:`SegmentSink`."""
 
     def __init__(self, plan: OutputPlan, source: Source, ffmpeg: Ffmpeg) -> None:
         self.workdir = WorkDir(plan.target)
@@ -111,6 +69,7 @@ class VideoSink:
         self._first_file: Path | None = None
 
     def new_writer(self, segments: Sequence[SegmentFile], first_frame: int) -> VideoEncoder:
+        """Return a writer of the segment from ``first_frame`` on; ``segments`` are committed already."""
         file = self.workdir.path / f"{first_frame:08}-{time.time_ns():x}.mov"
         reference = self.workdir.path / segments[0].name if segments else self._first_file
         self._first_file = reference or file
@@ -120,6 +79,11 @@ class VideoSink:
         return VideoEncoder(self._plan, self._source, destination, ffmpeg=self._ffmpeg)
 
     def concatenate(self, segments: Sequence[SegmentFile]) -> tuple[str, ...]:
+        """Write the target from all segments; return warnings about the source's other streams.
+
+        Raises:
+            OutputError: the target cannot be written, or a segment has been changed.
+        """
         folder = self.workdir.path
         destination = Destination(self._plan, self._source, folder / f"output{self._plan.target.suffix}")
         with SegmentConcatenator(folder, segments, destination, ffmpeg=self._ffmpeg) as concatenator:
@@ -127,10 +91,11 @@ class VideoSink:
         return tuple(concatenator.warnings)
 
     def is_intact(self, segments: Sequence[SegmentFile]) -> bool:
+        """Whether segments whose files exist can be resumed after."""
         return True
 
     def discard_uncommitted(self, segments: Sequence[SegmentFile]) -> None:
-        pass
+        """Remove what other than these segments have left outside of the workdir: nothing."""
 
 
 def frames_per_segment(job: Job, *, on_gpu: bool = False) -> int:
@@ -142,8 +107,6 @@ def frames_per_segment(job: Job, *, on_gpu: bool = False) -> int:
         job: its network's multiply-adds and the size of its frames count.
         on_gpu: assume the speed of a GPU.
     """
-    if not job.segmented:
-        return _UNLIMITED_FRAMES
     if isinstance(job.options.segment, int):
         return job.options.segment
     video = job.source.video
@@ -171,7 +134,7 @@ class SegmentedOutput:
         InputError: the source has changed during the run.
     """
 
-    def __init__(self, job: Job, sink: SegmentSink, reporter: Reporter) -> None:
+    def __init__(self, job: Job, sink: VideoSink | ImageSink, reporter: Reporter) -> None:
         self.frame_count = self.resumed_count = 0
         self.state: State | None = None
         self._job, self._sink, self._on_notice = job, sink, reporter.notice
@@ -238,7 +201,11 @@ class SegmentedOutput:
             self._on_notice(
                 f"earlier frames were computed by {earlier}: a small difference may show at that boundary"
             )
-        segment_frames = self._journal.segment_frames or frames_per_segment(self._job, on_gpu=engine.on_gpu)
+        segment_frames = self._journal.segment_frames
+        if not segment_frames:
+            segment_frames = frames_per_segment(self._job, on_gpu=engine.on_gpu)
+        if not self._job.segmented:
+            segment_frames = _UNLIMITED_FRAMES
         self._journal = replace(self._journal, engine=engine.description, segment_frames=segment_frames)
         self._upscaler = upscaler
 
@@ -250,7 +217,7 @@ class SegmentedOutput:
         self.frame_count += 1
         self._commit_pending(wait=False)
 
-    def checkpoint_if_due(self, shots: CheckpointSource, raise_if_damaged: Callable[[], None]) -> None:
+    def checkpoint_if_due(self, shots: ShotUpscaler, raise_if_damaged: Callable[[], None]) -> None:
         length = self._journal.segment_frames
         written = self.frame_count - (self._pending.frame_count if self._pending else self.saved_count)
         if written < length and not (shots.at_shot_boundary and written >= EARLY_CUT_FRACTION * length):
@@ -264,12 +231,13 @@ class SegmentedOutput:
         state_file = f"state-{len(self._journal.segments) + 1}.npz"
         save_state(self._workdir, state_file, shots.state())
         update = JournalUpdate(self._current_tiles, shots.count, state_file)
-        self._pending = PendingSegment(writer, self.frame_count, update, in_background=in_background)
+        task = BackgroundTask(writer.finish, "closing") if in_background else None
+        self._pending = PendingSegment(writer, self.frame_count, update, task)
         self._writer = None
         if not in_background:
             self._commit_pending()
 
-    def end_of_frames(self, shots: CheckpointSource, warnings: tuple[str, ...]) -> None:
+    def end_of_frames(self, shots: ShotUpscaler, warnings: tuple[str, ...]) -> None:
         self._commit_pending()
         segment = None
         if self._writer is not None:
@@ -355,29 +323,21 @@ class SegmentedOutput:
         self._workdir.close()
 
 
+@dataclass
 class PendingSegment:
     """A segment that has all its frames and is not in the journal yet.
 
-    Args:
+    Attributes:
         writer: of the segment.
         frame_count: frames of the output up to the end of the segment.
         update: of the journal, once the segment is committed.
-        in_background: finish the segment in a thread; otherwise ``writer`` has finished it already.
-
-    Attributes:
-        frame_count, update: as passed.
+        task: finishes ``writer`` in a thread; None: that has finished already.
     """
 
-    def __init__(
-        self,
-        writer: VideoEncoder | ImageWriter,
-        frame_count: int,
-        update: JournalUpdate,
-        *,
-        in_background: bool,
-    ) -> None:
-        self.frame_count, self.update, self._writer = frame_count, update, writer
-        self._task = BackgroundTask(writer.finish, "closing") if in_background else None
+    writer: VideoEncoder | ImageWriter
+    frame_count: int
+    update: JournalUpdate
+    task: BackgroundTask | None
 
     def result(self, *, wait: bool) -> SegmentFile | None:
         """Return the finished segment, or None if it is not finished yet and ``wait`` is false.
@@ -385,12 +345,12 @@ class PendingSegment:
         Raises:
             VsrError: it could not be finished.
         """
-        if self._task is not None:
-            if not self._task.join(timeout=None if wait else 0):
+        if self.task is not None:
+            if not self.task.join(timeout=None if wait else 0):
                 return None
-            if self._task.error is not None:
-                raise self._task.error
-        return self._writer.segment
+            if self.task.error is not None:
+                raise self.task.error
+        return self.writer.segment
 
 
 def _join_names(names: list[str], limit: int = 3) -> str:

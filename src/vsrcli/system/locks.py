@@ -54,16 +54,14 @@ class FileLock:
                 if not self._is_current(handle):
                     os.close(handle)
                     continue  # the previous owner has just removed the file
-                owner = _read_owner(handle)
-                if not locked and _is_alive(owner):
-                    raise LockHeldError(_describe(owner))
-                _write_owner(handle, _own_record())
-            except BlockingIOError:
+                if not locked and _is_alive(_read_owner(handle)):
+                    raise BlockingIOError
+                _write_owner(handle)
+            except BaseException as error:
                 owner = _read_owner(handle)
                 os.close(handle)
-                raise LockHeldError(_describe(owner)) from None
-            except BaseException:
-                os.close(handle)
+                if isinstance(error, BlockingIOError):
+                    raise LockHeldError(_describe(owner)) from None
                 raise
             self._handle = handle
 
@@ -93,18 +91,11 @@ def _flock(handle: int) -> bool:
         return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
     except OSError as error:
         if error.errno in _UNSUPPORTED_ERRNOS:
             return False
         raise
     return True
-
-
-def _own_record() -> dict[str, object]:
-    started = psutil.Process().create_time()
-    return {"pid": os.getpid(), "started": started, "host": socket.gethostname()}
 
 
 def _is_alive(owner: dict[str, object]) -> bool:
@@ -134,7 +125,9 @@ def _read_owner(handle: int) -> dict[str, object]:
         return {}
 
 
-def _write_owner(handle: int, owner: dict[str, object]) -> None:
+def _write_owner(handle: int) -> None:
+    started, host = psutil.Process().create_time(), socket.gethostname()
+    owner = {"pid": os.getpid(), "started": started, "host": host}
     os.ftruncate(handle, 0)
     os.lseek(handle, 0, os.SEEK_SET)
     os.write(handle, json.dumps(owner).encode())
