@@ -18,7 +18,7 @@ import pytest
 from terminal import Outcome, complete, environment, eventually, spawn
 from vsrcli import Options, Progress, prepare_job, run_job
 from vsrcli.errors import DecodeError, EncodeError, OutputError, VsrError
-from vsrcli.images import publish
+from vsrcli.images import writer
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.pipeline.progress import CallbackReporter
 from vsrcli.pipeline.segmented_output import SegmentedOutput
@@ -204,7 +204,7 @@ def test_a_full_disk_is_one_line_and_no_image(
     def full(part: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(publish, "write_file", full)
+    monkeypatch.setattr(writer, "write_file", full)
     with pytest.raises(EncodeError, match="no room is left in") as error:
         upscale(source, tmp_path / "out" / "%03d.png")
     assert "\n" not in str(error.value)

@@ -69,7 +69,7 @@ def test_exception_removes_the_part_file(job: tuple, tmp_path: Path, ffmpeg: Ffm
     def interrupted_write() -> None:
         nonlocal pid
         with encoder:
-            pid = encoder.pid
+            pid = encoder.writer.process.pid
             encoder.write(frames[0])
             raise KeyboardInterrupt
 
@@ -92,7 +92,7 @@ def test_killed_ffmpeg_raises(
         with encoder:
             for frame in frames:
                 encoder.write(frame)
-            os.kill(encoder.pid, number)
+            os.kill(encoder.writer.process.pid, number)
             if when == "writing":
                 last = frames[-1]
                 for later in range(1, 100_000):

@@ -141,8 +141,7 @@ def test_killed_concatenation(video: Path, tmp_path: Path, vsr: Vsr, monkeypatch
     def packets_and_kill(self: SegmentConcatenator):
         for number, packet in enumerate(retimed_packets(self)):
             if number == 20:
-                assert self.pid is not None
-                os.kill(self.pid, 9)
+                os.kill(self.writer.process.pid, 9)
             yield packet
 
     monkeypatch.setattr(SegmentConcatenator, "_retimed_packets", packets_and_kill)

@@ -55,10 +55,9 @@ def read_metadata(path: Path, file_format: str, size: tuple[int, int]) -> ImageM
 
 def _read_png(path: Path, size: tuple[int, int]) -> ImageMetadata:
     with path.open("rb") as file:
-        chunks = png.preserved_chunks(file)
-        file.seek(0)
-        exif = dict(png.read_chunks(file)).get(b"eXIf")
-    by_type = dict(chunks)
+        all_chunks = list(png.read_chunks(file))
+    by_type = dict(all_chunks)
+    chunks = tuple(chunk for chunk in all_chunks if chunk[0] in png.PRESERVED_CHUNKS)
     icc = None
     if b"iCCP" in by_type:
         packed = by_type[b"iCCP"].split(b"\0", 1)[1][1:]
@@ -69,7 +68,7 @@ def _read_png(path: Path, size: tuple[int, int]) -> ImageMetadata:
         dpi = (across * 0.0254, down * 0.0254) if unit == 1 else None
         if unit != 1:  # a pixel aspect ratio: the plan has the one that the output needs
             chunks = tuple(chunk for chunk in chunks if chunk[0] != b"pHYs")
-    return ImageMetadata(icc, normalize_exif(exif, size), dpi, chunks)
+    return ImageMetadata(icc, normalize_exif(by_type.get(b"eXIf"), size), dpi, chunks)
 
 
 def _read_tiff(path: Path) -> ImageMetadata:

@@ -13,7 +13,9 @@ from typing import IO
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
 _COLOR_CHUNKS = (b"cICP", b"mDCV", b"cLLI", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
-_TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
+PRESERVED_CHUNKS = (*_COLOR_CHUNKS, b"pHYs", b"tEXt", b"zTXt", b"iTXt")
+"""Types of chunks to keep in an upscaled image: those on colour, pixel size and text."""
+
 _MAX_CHUNK_BYTES = 1 << 26
 
 Chunk = tuple[bytes, bytes]
@@ -41,16 +43,6 @@ def read_chunks(file: IO[bytes]) -> Iterator[Chunk]:
         if len(data) < length or len(file.read(4)) < 4:
             raise ValueError("it ends before its pixels")
         yield kind, data
-
-
-def preserved_chunks(file: IO[bytes]) -> tuple[Chunk, ...]:
-    """Return the chunks to keep in an upscaled image: those on colour, pixel size and text.
-
-    Raises:
-        ValueError: see :func:`read_chunks`.
-    """
-    preserved = (*_COLOR_CHUNKS, b"pHYs", *_TEXT_CHUNKS)
-    return tuple(chunk for chunk in read_chunks(file) if chunk[0] in preserved)
 
 
 def icc_chunk(icc: bytes) -> Chunk:

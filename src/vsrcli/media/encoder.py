@@ -197,11 +197,6 @@ class FFmpegWriter:
             raise RuntimeError("not open: use it in a with statement")
         return self._process
 
-    @property
-    def is_open(self) -> bool:
-        """Whether ``open_pipe`` has been called."""
-        return self._container is not None
-
     def start(self, encoded_input: EncodedInput | None = None) -> None:
         """Start ffmpeg, to read raw video or ``encoded_input``.
 
@@ -321,6 +316,7 @@ class VideoEncoder(AtomicWriter):
 
     Attributes:
         destination: as passed.
+        writer: of its ffmpeg.
         warnings: damage in the source's other streams; complete after the exit.
 
     Raises:
@@ -332,8 +328,8 @@ class VideoEncoder(AtomicWriter):
     ) -> None:
         self.plan, self.source = plan, source
         self.destination = destination or Destination(plan, source)
-        self._writer = FFmpegWriter(self.destination, ffmpeg)
-        self.warnings = self._writer.warnings
+        self.writer = FFmpegWriter(self.destination, ffmpeg)
+        self.warnings = self.writer.warnings
         self._pts = array("q")
         self._last_time: Fraction | None = None
         self._pixel_format = ""
@@ -346,13 +342,8 @@ class VideoEncoder(AtomicWriter):
         """Frames written so far."""
         return len(self._pts)
 
-    @property
-    def pid(self) -> int:
-        """Process id of ffmpeg."""
-        return self._writer.process.pid
-
     def start(self) -> None:
-        self._writer.start()
+        self.writer.start()
 
     def write(self, frame: Frame) -> None:
         """Append a frame. A background thread hands it to ffmpeg, up to a few frames later.
@@ -370,19 +361,19 @@ class VideoEncoder(AtomicWriter):
         self._pts.append(frame.pts)
 
     def abort(self) -> None:
-        self._background_writer.cancel(self._writer.kill)
-        self._writer.discard()
+        self._background_writer.cancel(self.writer.kill)
+        self.writer.discard()
 
     def _publish(self) -> SegmentFile | None:
         self._background_writer.drain()
-        return self._writer.finish(self._pts)
+        return self.writer.finish(self._pts)
 
     def _mux_frame(self, item: tuple[Frame, np.ndarray]) -> None:
         import av
 
         frame, pixels = item
-        if not self._writer.is_open:
-            stream: Any = self._writer.open_pipe("nut").add_stream(
+        if self._stream is None:
+            stream: Any = self.writer.open_pipe("nut").add_stream(
                 "rawvideo", rate=self.source.video.frame_rate or DEFAULT_FRAME_RATE
             )
             stream.width, stream.height = self.plan.width, self.plan.height
@@ -394,7 +385,7 @@ class VideoEncoder(AtomicWriter):
         packet.time_base = frame.time_base
         packet.is_keyframe = True
         packet.stream = self._stream
-        self._writer.mux(packet)
+        self.writer.mux(packet)
 
     def _validated_pixels(self, frame: Frame) -> np.ndarray:
         plan, pixels = self.plan, frame.pixels

@@ -123,6 +123,7 @@ class SegmentConcatenator(AtomicWriter):
         ffmpeg: the executable to run.
 
     Attributes:
+        writer: of its ffmpeg.
         warnings: damage in the source's other streams; complete after the exit.
 
     Raises:
@@ -134,8 +135,8 @@ class SegmentConcatenator(AtomicWriter):
     ) -> None:
         plan, self._source = destination.plan, destination.source
         self._folder, self._segments, self._destination = folder, segments, destination
-        self._writer = FFmpegWriter(destination, ffmpeg)
-        self.warnings = self._writer.warnings
+        self.writer = FFmpegWriter(destination, ffmpeg)
+        self.warnings = self.writer.warnings
         self._format = segment_container(plan.codec) or ""
         self._timescale = segment_timescale(self._source.video) or 0
         # ffmpeg derives Matroska's frame rate from the first two decoding times: generate at least one.
@@ -152,14 +153,9 @@ class SegmentConcatenator(AtomicWriter):
         # The first decoding time, which is 0 in the pipe.
         self._origin = self._ticks(segments[0].first_pts) - self._reorder_delay * self._frame_ticks
 
-    @property
-    def pid(self) -> int:
-        """Process id of ffmpeg."""
-        return self._writer.process.pid
-
     def start(self) -> None:
         seconds, ticks = divmod(self._origin - self._source.pts_offset * self._timescale, self._timescale)
-        self._writer.start(EncodedInput(self._format, int(seconds), int(ticks)))
+        self.writer.start(EncodedInput(self._format, int(seconds), int(ticks)))
 
     def write_packets(self) -> None:
         """Write the packets of all segments.
@@ -168,20 +164,20 @@ class SegmentConcatenator(AtomicWriter):
             EncodeError: ffmpeg has stopped, or a segment cannot be read.
         """
         options = {"movflags": _FRAGMENT_FLAGS, "video_track_timescale": str(self._timescale)}
-        pipe = self._writer.open_pipe(self._format, options)
+        pipe = self.writer.open_pipe(self._format, options)
         with self._open(self._segments[0]) as container:  # for its headers
             stream = pipe.add_stream_from_template(container.streams.video[0], opaque=True)
         stream.time_base = Fraction(1, self._timescale)
         stream.codec_context.sample_aspect_ratio = self._destination.plan.sample_aspect_ratio
         for packet in self._retimed_packets():
             packet.stream = stream
-            self._writer.mux(packet)
+            self.writer.mux(packet)
 
     def abort(self) -> None:
-        self._writer.discard()
+        self.writer.discard()
 
     def _publish(self) -> SegmentFile | None:
-        return self._writer.finish()
+        return self.writer.finish()
 
     def _retimed_packets(self) -> Iterator[Any]:
         """Yield all packets with times in the pipe; dts is the pts of ``reorder_delay`` frames before."""
