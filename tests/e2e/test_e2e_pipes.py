@@ -15,6 +15,8 @@ import termios
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -22,6 +24,7 @@ from inspecting import packets, times
 
 import media_samples as media
 from terminal import Outcome, environment, eventually
+from vsrcli.errors import ReaderClosedError
 from vsrcli.media.probe import probe
 from vsrcli.media.y4m import Y4mHeader, Y4mReader
 
@@ -422,21 +425,23 @@ def waiting_bytes(number: int) -> int:
 def test_a_reader_that_pauses_is_no_stalled_encoder(tmp_path: Path) -> None:
     """While nobody takes the video, the watch over ffmpeg sees a sign of life each time it looks."""
     from vsrcli.media.process import FFmpegProcess
-    from vsrcli.media.stdout import _Relay
+    from vsrcli.media.stdout import StdoutDestination
+    from vsrcli.system.threads import BackgroundTask
 
-    end, number = os.pipe()
-    relay = _Relay(number, None)
+    plan: Any = SimpleNamespace(target=Path("-"), display_name="stdout", header=None)
+    destination = StdoutDestination(plan, cast(Any, None))
+    end, destination._stdout = os.pipe()
     process = FFmpegProcess(["cat", "/dev/zero"], stdout=True)
+    relay = BackgroundTask(lambda: destination._copy(process), "relay")
     try:
-        relay.start(process)
-        eventually(lambda: relay._is_writing and waiting_bytes(end) >= 1 << 16)
-        assert relay.progress_marker() != relay.progress_marker()
+        eventually(lambda: destination._is_writing and waiting_bytes(end) >= 1 << 16)
+        assert destination._progress_marker() != destination._progress_marker()
     finally:
         process.kill()
         os.close(end)
         relay.join()
-        os.close(number)
-    assert isinstance(relay.error, BrokenPipeError)
+        os.close(destination._stdout)
+    assert isinstance(destination.write_error(1), ReaderClosedError)
 
 
 def test_nothing_but_the_video_goes_to_stdout(tmp_path: Path) -> None:
