@@ -167,7 +167,8 @@ def test_bands_give_the_same_frames(
 ) -> None:
     """Four bands of three rows; the last one begins early."""
     frames = noise_frames(COUNT, HEIGHT, WIDTH)
-    network = OpenvinoBackend(weights(kind), band_pixels=36)
+    network = OpenvinoBackend(weights(kind))
+    network.band_pixels = 36
     stream: Stream
     if kind == "recurrent":
         stream = RecurrentStream(compile_network(network, HEIGHT, WIDTH))

@@ -51,7 +51,7 @@ def test_a_stream_equals_the_sequence(model: duf_r.DufR, network: CompiledNetwor
 @pytest.mark.parametrize("band_pixels", [36, 60, 1])  # 4 bands of 3 rows, the last overlapping; 2 of 5; rows
 def test_bands_give_the_same_frames(network: CompiledNetwork, model: duf_r.DufR, band_pixels: int) -> None:
     frames = noise_frames(6)
-    banded = RecurrentStream(compile_network(KerasBackend(model), 10, 12, band_pixels=band_pixels))
+    banded = RecurrentStream(compile_network(KerasBackend(model, band_pixels), 10, 12))
     np.testing.assert_allclose(
         run_stream(banded, frames), run_stream(RecurrentStream(network), frames), atol=1e-5
     )
@@ -61,8 +61,7 @@ def test_bands_do_not_show_in_the_state(network: CompiledNetwork, model: duf_r.D
     """A state can be restored with other bands."""
     frames = noise_frames(6)
     plain, banded = (
-        RecurrentStream(compiled)
-        for compiled in (network, compile_network(KerasBackend(model), 10, 12, band_pixels=36))
+        RecurrentStream(compiled) for compiled in (network, compile_network(KerasBackend(model, 36), 10, 12))
     )
     for frame in frames[:3]:
         plain.push(frame)

@@ -52,11 +52,11 @@ def stream_factories() -> dict[str, OpenStream]:
     """Return a function that opens a stream of each kind; networks are compiled once for each size."""
     compiled: dict[Any, Any] = {}
 
-    def compiled_once(kind: str, model: Any, stream: Any, **options: Any) -> OpenStream:
+    def compiled_once(kind: str, model: Any, stream: Any, *options: Any) -> OpenStream:
         def open_stream(height: int, width: int) -> Stream:
             key = kind, height, width
             if key not in compiled:
-                compiled[key] = compile_network(KerasBackend(model), height, width, **options)
+                compiled[key] = compile_network(KerasBackend(model, *options), height, width)
             return stream(compiled[key])
 
         return open_stream
@@ -66,7 +66,7 @@ def stream_factories() -> dict[str, OpenStream]:
         "windowed": compiled_once("windowed", weighted_mean, WindowStream),
         "cached": compiled_once("cached", tiny_cached(2), CachedStream),
         "recurrent": compiled_once("recurrent", recurrent, RecurrentStream),
-        "banded": compiled_once("banded", recurrent, RecurrentStream, band_pixels=72),
+        "banded": compiled_once("banded", recurrent, RecurrentStream, 72),
         "half": compiled_once("half", bfloat16_network(), RecurrentStream),
         "bicubic": ResampleEngine("bicubic", 2).open,
     }

@@ -39,9 +39,8 @@ def test_bands_of_the_output_stage_give_the_same_frame(network):
     frames = noise_frames(4)
     reference = run_stream(CachedStream(compile_network(KerasBackend(network), 10, 12)), frames)
     for band_pixels in (36, 60, 1):  # 4 bands of 3 rows, the last overlapping; 2 of 5; single rows
-        banded = run_stream(
-            CachedStream(compile_network(KerasBackend(network), 10, 12, band_pixels=band_pixels)), frames
-        )
+        backend = KerasBackend(network, band_pixels)
+        banded = run_stream(CachedStream(compile_network(backend, 10, 12)), frames)
         np.testing.assert_allclose(np.stack(banded), np.stack(reference), atol=1e-6)
 
 

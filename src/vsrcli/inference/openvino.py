@@ -71,7 +71,6 @@ class OpenvinoBackend:
         weights: of the network.
         precision: ``fp32`` or ``bf16``, of everything but the output stage.
         on_notice: receives the cache's notices.
-        band_pixels: low-resolution pixels per band of the output stage, about; None: as many as fit a cache.
 
     Raises:
         ModelError: the weight file is damaged.
@@ -83,13 +82,12 @@ class OpenvinoBackend:
         precision: str = "fp32",
         *,
         on_notice: Callable[[str], None] = lambda text: None,
-        band_pixels: int | None = None,
     ) -> None:
         weights.verify()
         configure_malloc()
         has_filters = weights.architecture.options.get("filters", True)
         self.shapes, self.dtype = shapes_of(weights.architecture, weights.scale, precision), FLOAT32
-        self.band_pixels = band_pixels or (BAND_PIXELS if has_filters else PLAIN_BAND_PIXELS)
+        self.band_pixels = BAND_PIXELS if has_filters else PLAIN_BAND_PIXELS
         self._weights, self._precision = weights, precision
         self._cache = GraphCache(cache_folder() / "openvino", on_notice)
 

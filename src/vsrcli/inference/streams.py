@@ -71,20 +71,13 @@ class CompiledNetwork:
         return self.backend.zeros(shape, self.backend.dtype)
 
 
-def compile_network(
-    backend: Backend, height: int, width: int, *, band_pixels: int | None = None
-) -> CompiledNetwork:
+def compile_network(backend: Backend, height: int, width: int) -> CompiledNetwork:
     """Compile a network for frames of one size.
-
-    Args:
-        backend: with the network.
-        height, width: of the frames.
-        band_pixels: low-resolution pixels per band, about; None: the backend's choice.
 
     Raises:
         OutOfMemoryError: the device has not enough memory for this size.
     """
-    bands = plan_bands(height, width, band_pixels or backend.band_pixels)
+    bands = plan_bands(height, width, backend.band_pixels)
     return CompiledNetwork(backend, height, width, bands, backend.compile(height, width, bands))
 
 

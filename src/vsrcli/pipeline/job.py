@@ -186,9 +186,8 @@ def decide(found: Inspection, options: Options) -> Job:
         _workload(source, models[0], plan, found.engine),
         options.overlap,
         found.memory_budget,
-        options.tile if isinstance(options.tile, int) else None,
-        auto=options.tile == "auto",
-        visible_share=geometry.visible_share,
+        options.tile,
+        geometry.visible_share,
     )
     notices = [*(images.notices if images else ()), *plan.notices]
     if images and not found.images:

@@ -198,30 +198,29 @@ def choose_tiles(
     workload: Workload,
     overlap: int,
     budget: MemoryBudget,
-    side: int | None = None,
-    *,
-    auto: bool = True,
+    tile: str | int = "auto",
 ) -> TilePlan:
     """Return the tile plan of lowest cost within a memory budget, for one pass.
 
     Args:
-        network: of the pass.
-        workload: of the pass.
+        network, workload: of the pass.
         overlap: context on each side in low-resolution pixels.
         budget: memory limits.
-        side: of a tile, if not ``auto``; None: whole frames.
-        auto: choose the side.
+        tile: side of a tile, ``auto``, or ``none`` for whole frames.
 
     Returns:
         If no plan fits and the budget is not explicit, the plan that takes the least memory.
 
     Raises:
-        UsageError: no plan fits an explicit budget; or ``side`` is too small for ``overlap``.
+        UsageError: no plan fits an explicit budget; or ``tile`` is too small for ``overlap``.
     """
+    is_auto = tile == "auto"
+    sides = _tile_sides(workload, overlap) if is_auto else [tile if isinstance(tile, int) else None]
+    may_burst = network.module and (is_auto or budget.explicit)
     plans = [
-        replace(plan_tiles(workload.height, workload.width, each, overlap), burst=burst)
-        for each in (_tile_sides(workload, overlap) if auto else [side])
-        for burst in (BURST_SIZES if network.module and (auto or budget.explicit) else BURST_SIZES[:1])
+        replace(plan_tiles(workload.height, workload.width, side, overlap), burst=burst)
+        for side in sides
+        for burst in (BURST_SIZES if may_burst else BURST_SIZES[:1])
     ]
     fitting = [plan for plan in plans if budget.allows(estimate_memory(network, workload, plan))]
     if fitting:
@@ -231,7 +230,7 @@ def choose_tiles(
         return least
     estimate = estimate_memory(network, workload, least)
     tiling = f"tiles of {least.tile_width}x{least.tile_height}" if len(least) > 1 else "whole frames"
-    remedy = "" if auto else ", or leave --tile out"
+    remedy = "" if is_auto else ", or leave --tile out"
     sizes = f"{workload.width}x{workload.height} to {workload.output_width}x{workload.output_height}"
     total = format_bytes(estimate.total, round_up=True)
     raise UsageError(
@@ -248,22 +247,18 @@ def relative_cost(network: Architecture, tiles: TilePlan) -> float:
     return tiles.overhead_factor * (1 + recomputed)
 
 
-def max_tile_side(
-    height: int, width: int, bytes_per_pixel: int, overlap: int, free: int | None = None
-) -> int | None:
+def max_tile_side(height: int, width: int, bytes_per_pixel: int, overlap: int) -> int | None:
     """Return the side of the largest square tile whose inference takes half of the free memory.
 
     Args:
         height, width: of the frame, in low-resolution pixels.
         bytes_per_pixel: peak memory of the network, per low-resolution pixel of a tile.
         overlap: context on each side.
-        free: bytes; by default the memory available to this process.
 
     Returns:
         Low-resolution pixels, context included; None if the whole frame fits.
     """
-    free = available_host_memory() if free is None else free
-    pixels = free * 0.5 / max(bytes_per_pixel, 1)
+    pixels = available_host_memory() * 0.5 / max(bytes_per_pixel, 1)
     if height * width <= pixels:
         return None
     return max(int(math.sqrt(pixels)), MIN_TILE_SIDE, 4 * overlap)

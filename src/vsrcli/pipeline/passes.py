@@ -46,9 +46,7 @@ def choose_passes(
     workload: Workload,
     overlap: int | None,
     budget: MemoryBudget,
-    side: int | None,
-    *,
-    auto: bool,
+    tile: str | int,
     visible_share: tuple[float, float],
 ) -> tuple[Pass, ...]:
     """Return passes with the tile plans of lowest cost within a memory budget.
@@ -58,7 +56,7 @@ def choose_passes(
         workload: from the input of the first to the output of the last.
         overlap: the requested context, in input pixels of each pass; None: the receptive field.
         budget: memory limits; each pass gets what those before it leave.
-        side, auto: see :func:`~vsrcli.pipeline.memory.choose_tiles`; the same for all passes.
+        tile: see :func:`~vsrcli.pipeline.memory.choose_tiles`; the same for all passes.
         visible_share: of the last pass.
 
     Raises:
@@ -70,7 +68,7 @@ def choose_passes(
     for model, each in zip(models, _pass_workloads(models, workload), strict=True):
         context = model.architecture.radius() if overlap is None else overlap
         try:
-            tiles = choose_tiles(model.architecture, each, context, remaining, side, auto=auto)
+            tiles = choose_tiles(model.architecture, each, context, remaining, tile)
         except UsageError as error:
             if not passes:
                 raise
