@@ -20,7 +20,7 @@ converts saved states to other tiles.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -234,14 +234,17 @@ def retile_state(state: Mapping[str, np.ndarray], old: TilePlan, new: TilePlan) 
     converted: State = {name: array for name, array in state.items() if not name.startswith("tile")}
     converted["tile_origins"] = new.origins
     for name in (key.partition(".")[2] for key in state if key.startswith("tile0.")):
-        full = _assemble([state[f"tile{number}.{name}"] for number in range(len(old))], old)
+        full = assemble_tiles([state[f"tile{number}.{name}"] for number in range(len(old))], old)
         for number, slices in enumerate(new.slices):
             converted[f"tile{number}.{name}"] = full[:, *slices].copy()
     return converted
 
 
-def _assemble(tiles: list[np.ndarray], plan: TilePlan) -> np.ndarray:
-    """Assemble arrays of all tiles to one of the full frame; where two tiles are valid, the second wins."""
+def assemble_tiles(tiles: Sequence[np.ndarray], plan: TilePlan) -> np.ndarray:
+    """Assemble arrays (N, tile height, tile width, C) of all tiles to one of the full frame.
+
+    Where two tiles are valid, the second wins.
+    """
     first = tiles[0]
     if any(tile.shape[1:3] != (plan.tile_height, plan.tile_width) for tile in tiles):
         raise EngineError(

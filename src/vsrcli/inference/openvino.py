@@ -52,7 +52,8 @@ class OpenvinoEngine(StreamingEngine):
         precision: str = "auto",
         on_notice: Callable[[str], None] = lambda text: None,
     ) -> None:
-        create_backend = partial(OpenvinoBackend, weights, on_notice=_without_duplicates(on_notice))
+        # Cached: a notice of the graphs' cache concerns all precisions, and is passed on once.
+        create_backend = partial(OpenvinoBackend, weights, on_notice=cache(on_notice))
         if precision == "auto":
             from vsrcli.inference.precision import choose_cpu_precision
 
@@ -227,15 +228,3 @@ def build_inputs() -> dict[str, object]:
         **{package: version(package) for package in ("openvino", "keras")},
         "vsr": __version__,
     }
-
-
-def _without_duplicates(on_notice: Callable[[str], None]) -> Callable[[str], None]:
-    """Return a callback that passes each text on once: a cache's notice concerns graphs of all precisions."""
-    texts: set[str] = set()
-
-    def notify_once(text: str) -> None:
-        if text not in texts:
-            texts.add(text)
-            on_notice(text)
-
-    return notify_once

@@ -33,7 +33,7 @@ from vsrcli.frames.state import (
     stack_frames,
     validate_state,
 )
-from vsrcli.frames.tiling import TileBlender, TilePlan
+from vsrcli.frames.tiling import TileBlender, TilePlan, assemble_tiles
 
 if TYPE_CHECKING:
     from vsrcli.inference.types import Stream
@@ -202,7 +202,7 @@ class BurstTiledStream:
         _validate_tiled_state(own, plan, specs)
         for tile in tiles:  # raises if a tile's state is of another kind of stream
             self._open_stream(plan.tile_height, plan.tile_width).restore(tile)
-        self._recent = tuple(_shared_frames(tiles, plan))
+        self._recent = _shared_frames(tiles, plan)
         self._tile_states = ArraySpool(self._folder)
         for tile, slices in zip(tiles, plan.slices, strict=True):
             self._tile_states.add(_without_shared_frames(tile, self._recent, slices))
@@ -362,14 +362,14 @@ def _with_shared_frames(
     }
 
 
-def _shared_frames(states: Sequence[State], plan: TilePlan) -> list[np.ndarray]:
-    """Assemble full frames from the ``frames`` of all tiles' states, or return an empty list."""
-    parts = [state.get("frames") for state in states]
-    shape = (plan.tile_height, plan.tile_width, 3)
-    if any(part is None or part.shape[1:] != shape or len(part) != len(parts[0]) for part in parts):  # type: ignore[arg-type]
-        return []
-    frames = [np.empty((plan.height, plan.width, 3), np.float32) for _ in parts[0]]  # type: ignore[union-attr]
-    for slices, part in zip(plan.slices, parts, strict=True):
-        for frame, tile in zip(frames, part, strict=True):  # type: ignore[arg-type]
-            frame[slices] = tile
-    return frames
+def _shared_frames(states: Sequence[State], plan: TilePlan) -> tuple[np.ndarray, ...]:
+    """Assemble full frames from the ``frames`` of all tiles' states; return none if these do not fit."""
+    parts = [state["frames"] for state in states if "frames" in state]
+    shapes = {part.shape for part in parts}
+    if (
+        len(parts) < len(states)
+        or len(shapes) > 1
+        or parts[0].shape[1:] != (plan.tile_height, plan.tile_width, 3)
+    ):
+        return ()
+    return tuple(assemble_tiles(parts, plan))
