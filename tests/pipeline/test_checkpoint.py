@@ -98,7 +98,7 @@ class _Job:
     ) -> None:
         self.options = SimpleNamespace(segment=segment)
         model = SimpleNamespace(scale=4, architecture=SimpleNamespace(multiply_adds=lambda scale: macs))
-        self.passes = [SimpleNamespace(model=model)]
+        self.models, self.segmented = [model], True
         frame_rate = None if rate is None else Fraction(rate)
         self.source = SimpleNamespace(
             video=SimpleNamespace(width=width, height=height, frame_rate=frame_rate)

@@ -390,6 +390,9 @@ class NullOutput:
     def set_engine(self, upscaler: Upscaler) -> None:
         self.engine = upscaler.engine.description
 
+    def guard_input(self, frames: Iterable[Frame]) -> Iterable[Frame]:
+        return frames
+
     def write(self, frame: object) -> None:
         self.frame_count += 1
 
