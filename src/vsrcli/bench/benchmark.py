@@ -384,9 +384,6 @@ class NullOutput:
     def __exit__(self, *exception: object) -> None:
         pass
 
-    def guard_input(self, frames: Iterable[Frame]) -> Iterable[Frame]:
-        return frames
-
     def set_engine(self, upscaler: Upscaler) -> None:
         self.engine = upscaler.engine.description
 

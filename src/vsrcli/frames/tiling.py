@@ -14,8 +14,7 @@ band and the result is that of the full frame; where it does not, the band hides
 All tiles have one shape, so a network is compiled once: the smallest shape with which no more tiles are
 needed than with the requested side, since pixels in two tiles are computed twice.
 
-:func:`plan_tiles` places the tiles, :class:`TileBlender` assembles their results, and :func:`retile_state`
-converts saved states to other tiles.
+:func:`plan_tiles` places the tiles, and :func:`retile_state` converts saved states to other tiles.
 """
 
 from __future__ import annotations
@@ -156,69 +155,6 @@ def _place_tiles(size: int, tile: int, overlap: int, feather: int) -> tuple[Tile
         # The band ends where the previous tile's valid part does. It never meets the next: step >= feather.
         spans.append(TileSpan(start, spans[-1].valid_stop - feather, stop, feather))
     return tuple(spans)
-
-
-class TileBlender:
-    """Assembles one result, tile by tile in the plan's order.
-
-    Blending is ``old + weight * (new - old)``, first along rows, then along columns, so that tiles that agree
-    give exactly their common value. Only the bands are blended; everything else is copied once.
-
-    Args:
-        plan: positions of the tiles.
-        scale: upscaling factor of the results.
-
-    Attributes:
-        pixels: the result, float32 (scale*H, scale*W, 3); complete once every tile has been added.
-    """
-
-    def __init__(self, plan: TilePlan, scale: int) -> None:
-        self.pixels = np.empty((scale * plan.height, scale * plan.width, 3), np.float32)
-        self._plan = plan
-        self._scale = scale
-        # The current row of tiles in its band with the row above, not blended with that yet.
-        self._band = np.empty((0, scale * plan.width, 3), np.float32)
-
-    def add_tile(self, number: int, tile: np.ndarray) -> None:
-        """Add the result of one tile, float32 (scale*tile_height, scale*tile_width, 3).
-
-        Raises:
-            EngineError: it is of another size.
-        """
-        plan, s = self._plan, self._scale
-        if tile.shape != (s * plan.tile_height, s * plan.tile_width, 3):
-            raise EngineError(f"a tile of {plan.tile_width}x{plan.tile_height} came back as {tile.shape}")
-        row, column = plan.rows[number // len(plan.columns)], plan.columns[number % len(plan.columns)]
-        if column is plan.columns[0]:
-            self._band = np.empty((s * row.blend, *self.pixels.shape[1:]), np.float32)
-        valid = tile[s * (row.valid_start - row.start) : s * (row.valid_stop - row.start)]
-        valid = valid[:, s * (column.valid_start - column.start) : s * (column.valid_stop - column.start)]
-        top, band_height = s * row.valid_start, s * row.blend
-        self._blend_into_row(self._band, valid[:band_height], column)
-        self._blend_into_row(self.pixels[top + band_height : s * row.valid_stop], valid[band_height:], column)
-        if row.blend and column is plan.columns[-1]:
-            old = self.pixels[top : top + band_height]
-            _blend(old, self._band, _smoothstep(band_height)[:, None, None])
-
-    def _blend_into_row(self, lines: np.ndarray, valid: np.ndarray, column: TileSpan) -> None:
-        """Write a tile's part to full lines, blended with the tile on its left."""
-        s = self._scale
-        left, right, blend = s * column.valid_start, s * column.valid_stop, s * column.blend
-        _blend(lines[:, left : left + blend], valid[:, :blend], _smoothstep(blend)[:, None])
-        lines[:, left + blend : right] = valid[:, blend:]
-
-
-def _blend(old: np.ndarray, new: np.ndarray, weight: np.ndarray) -> None:
-    """Move ``old`` towards ``new`` in place."""
-    change = new - old
-    change *= weight
-    old += change
-
-
-def _smoothstep(size: int) -> np.ndarray:
-    """Return the smoothstep from 0 to 1, sampled at pixel centres: float32 (size,)."""
-    t = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(max(1, size))
-    return t * t * (3 - 2 * t)
 
 
 def retile_state(state: Mapping[str, np.ndarray], old: TilePlan, new: TilePlan) -> State:

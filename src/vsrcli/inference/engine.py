@@ -8,7 +8,7 @@ import numpy as np
 
 from vsrcli.frames.resample import interpolate
 from vsrcli.frames.state import State, validate_state
-from vsrcli.inference.backend import Backend
+from vsrcli.inference.functions import Backend
 from vsrcli.inference.streams import compile_stream
 from vsrcli.inference.types import Stream
 from vsrcli.models.weights import Weights

@@ -1,6 +1,6 @@
 """Networks on Keras: on TensorFlow, JAX or PyTorch.
 
-The contract is in :mod:`vsrcli.inference.backend`. TensorFlow is the default; ``KERAS_BACKEND=jax`` or
+The contract is in :mod:`vsrcli.inference.functions`. TensorFlow is the default; ``KERAS_BACKEND=jax`` or
 ``torch`` selects another before the first import.
 """
 
@@ -16,13 +16,15 @@ from typing import Any
 import numpy as np
 
 from vsrcli.errors import EngineError, SignalInterruptError
-from vsrcli.inference.backend import memory_errors, numpy_dtype, require_finite
 from vsrcli.inference.engine import StreamingEngine
 from vsrcli.inference.functions import (
     BAND_PIXELS,
     RowBands,
     TensorSpec,
     functions,
+    memory_errors,
+    numpy_dtype,
+    require_finite,
     shapes_of_model,
     signatures,
 )
@@ -67,7 +69,7 @@ class KerasEngine(StreamingEngine):
 
 
 class KerasBackend:
-    """A network on Keras' backend, see :class:`~vsrcli.inference.backend.Backend`.
+    """A network on Keras' backend, see :class:`~vsrcli.inference.functions.Backend`.
 
     Args:
         model: from a ``build`` of :mod:`vsrcli.models`, or any callable on full windows.

@@ -1,6 +1,7 @@
 """Networks on OpenVINO: on CPUs, without TensorFlow or Keras once the graphs are in the cache.
 
-The contract is in :mod:`vsrcli.inference.backend`; graphs come from :mod:`vsrcli.inference.openvino_export`.
+The contract is in :mod:`vsrcli.inference.functions`; the graphs come from
+:mod:`vsrcli.inference.openvino_export`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ import numpy as np
 
 from vsrcli._version import __version__
 from vsrcli.errors import EngineError
-from vsrcli.inference.backend import memory_errors, require_finite
 from vsrcli.inference.engine import StreamingEngine
-from vsrcli.inference.functions import FLOAT32, RowBands, shapes_of
+from vsrcli.inference.functions import FLOAT32, RowBands, memory_errors, require_finite, shapes_of
 from vsrcli.inference.graph_cache import GraphCache, cache_folder
 from vsrcli.inference.openvino_export import export_graphs
 from vsrcli.models.weights import Weights, file_sha256
@@ -66,7 +66,7 @@ class OpenvinoEngine(StreamingEngine):
 
 
 class OpenvinoBackend:
-    """OpenVINO's CPU plugin, see :class:`~vsrcli.inference.backend.Backend`. Arrays are NumPy's.
+    """OpenVINO's CPU plugin, see :class:`~vsrcli.inference.functions.Backend`. Arrays are NumPy's.
 
     Args:
         weights: of the network.

@@ -28,8 +28,14 @@ from typing import Any
 import numpy as np
 
 from vsrcli.errors import EngineError, OutOfMemoryError, VsrError
-from vsrcli.inference.backend import require_finite
-from vsrcli.inference.functions import TensorSpec, functions, plan_bands, shapes_of, signatures
+from vsrcli.inference.functions import (
+    TensorSpec,
+    functions,
+    plan_bands,
+    require_finite,
+    shapes_of,
+    signatures,
+)
 from vsrcli.models.weights import Weights, load_model, read_weights
 from vsrcli.system.processes import run_process
 from vsrcli.system.resources import disable_openvino_telemetry

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vsrcli._version import __version__
-from vsrcli.inference.backend import Backend
+from vsrcli.inference.functions import Backend
 from vsrcli.inference.graph_cache import GraphCache, cache_folder
 from vsrcli.inference.streams import compile_stream
 from vsrcli.models.weights import Weights

@@ -23,8 +23,7 @@ from typing import Any, Self
 import numpy as np
 
 from vsrcli.frames.state import ArraySpec, State, stack_frames, validate_state
-from vsrcli.inference.backend import Backend, numpy_dtype
-from vsrcli.inference.functions import FLOAT32, RowBands, pad_border, plan_bands
+from vsrcli.inference.functions import FLOAT32, Backend, RowBands, numpy_dtype, pad_border, plan_bands
 from vsrcli.inference.types import Stream
 
 
@@ -62,7 +61,7 @@ class CompiledNetwork:
         """Run the output stage on features and the frame (H, W, 3) in the middle of the window.
 
         Returns:
-            See :meth:`~vsrcli.inference.backend.Backend.reconstruct`.
+            See :meth:`~vsrcli.inference.functions.Backend.reconstruct`.
         """
         return self.backend.reconstruct(self.functions["reconstruct"], self.bands, x, pad_border(centre))
 
