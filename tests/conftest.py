@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-# A shell that starts the tests in the background makes them and their children ignore SIGINT.
+# A shell that starts the tests in the background makes them and their children ignore SIGINT; nohup, SIGHUP.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

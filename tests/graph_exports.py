@@ -3,17 +3,20 @@
     python graph_exports.py < requests > responses
 
 Keras takes two seconds to start, a tiny network's export a quarter of one. What the program does in its child
-process, :func:`vsrcli.inference.openvino_export.main`, does this one for each line of its standard input.
+process, :func:`vsrcli.inference.openvino_export.main`, does this one for each two lines of its standard
+input: a working folder and a request.
 Children of tests (``terminal.spawn``) still start exports of their own.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 from functools import cache
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,7 +67,7 @@ class _CachingCore:
 def _run(command: list[str], *, input: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Stand in for ``run_process``."""
     stdin, stdout = _exporter()
-    stdin.write(input + "\n")
+    stdin.write(f"{Path.cwd()}\n{input}\n")  # weights may be named from here
     stdin.flush()
     return subprocess.CompletedProcess(command, 0, stdout.readline(), "")
 
@@ -92,7 +95,9 @@ def _exporter() -> tuple[Any, Any]:
 if __name__ == "__main__":
     from vsrcli.inference.openvino_export import main
 
-    for line in iter(sys.stdin.readline, ""):
+    for folder in iter(sys.stdin.readline, ""):
+        os.chdir(folder.rstrip("\n"))
+        line = sys.stdin.readline()
         standard_input, sys.stdin = sys.stdin, io.StringIO(line)
         main()
         sys.stdin = standard_input

@@ -152,7 +152,7 @@ def test_shares_exclude_the_start() -> None:
 
 
 def test_peak_memory() -> None:
-    size = 64 * 2**20
+    size = 256 * 2**20
     code = "import sys; data = b'x' * int(sys.argv[1]); print('ready', flush=True); sys.stdin.read()"
     with PeakMemory() as before:
         pass
@@ -168,5 +168,5 @@ def test_peak_memory() -> None:
             child.communicate("")
         del data
     assert peak.children >= size
-    assert peak.process >= before.process + size * 0.9
+    assert peak.process >= before.process + size * 0.8  # other memory may have been returned
     assert peak.total >= before.process + 1.9 * size

@@ -201,9 +201,10 @@ def test_page_recovers_from_server_failures(
     def fail(*_: Any) -> Any:
         raise RuntimeError("a temporary failure")
 
+    server = open_server()
     with monkeypatch.context() as patch:
         patch.setattr(Store, "list_uploads", fail)
-        user = PageUser(browser, open_server().url)
+        user = PageUser(browser, server.url)
         expect(user.page.get_by_text("The server does not answer.")).to_be_visible()
     expect(user.page.get_by_text("Nothing here yet")).to_be_visible()
     expect(user.page.get_by_text("The server does not answer.")).to_be_hidden()
