@@ -41,6 +41,8 @@ def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         running.append((server, thread, listener))
+        while not server.started and thread.is_alive():
+            thread.join(0.01)
         return LocalServer(settings, f"http://127.0.0.1:{listener.getsockname()[1]}")
 
     yield start
