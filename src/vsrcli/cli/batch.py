@@ -27,7 +27,7 @@ from vsrcli.batch.runner import BatchRun
 from vsrcli.batch.task import WAITING, Outcome
 from vsrcli.cli.console import one_line
 from vsrcli.cli.help import Command, option
-from vsrcli.cli.options import ARGUMENTS, from_command_line, quiet_option, verbose_option
+from vsrcli.cli.options import ARGUMENTS, check_applicable, quiet_option, verbose_option
 from vsrcli.cli.progress import make_batch_progress, make_progress, print_failure, stderr_console
 from vsrcli.cli.upscale_options import build_options, upscale_options
 from vsrcli.errors import OutputError, SignalInterruptError, UsageError
@@ -130,8 +130,9 @@ def batch(
     ledger = Ledger(folder)
     task_list = find_tasks(inputs, folder, naming, recursive=recursive, finished=ledger.targets)
     has_images = any(is_image_name(task.source) for task in task_list.tasks)
-    if not from_command_line(context, "fps") and not has_images:
-        options = replace(options, fps=None)  # a setting for image sequences must not change a fingerprint
+    # a setting for image sequences must not change a fingerprint
+    check_applicable(context, values, "images" if has_images else "videos")
+    options = replace(options, fps=values["fps"])
     interrupt = None
     command = BatchCommand(
         task_list, options, ledger, jobs, fail_fast, dry_run, quiet, bool(verbose) and not quiet, json

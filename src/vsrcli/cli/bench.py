@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vsrcli.cli.help import Command, option
-from vsrcli.cli.options import from_command_line, highest_precedence, quiet_option, verbose_option
+from vsrcli.cli.options import check_applicable, highest_precedence, quiet_option, verbose_option
 from vsrcli.cli.types import DimensionsParam, ScaleParam
 from vsrcli.cli.upscale_options import engine_options, memory_options, network_options, resolve_network
 from vsrcli.errors import UsageError
@@ -80,7 +80,6 @@ _DEFAULT_FRAMES, _GENERATED_FPS = 24, 30
 @verbose_option
 def bench(
     source: Path | None,
-    size: tuple[int, int] | None,
     frames: int | None,
     seconds: float | None,
     runs: int,
@@ -95,8 +94,7 @@ def bench(
     works. No output remains.
     """
     context = click.get_current_context()
-    if source is not None and size is not None and from_command_line(context, "size"):
-        raise UsageError("--size is for the generated video: leave it or --input out")
+    check_applicable(context, values, "generated" if source is None else "given")
     lengths = highest_precedence(context, {"frames": frames, "seconds": seconds})
     if len(lengths) > 1:
         raise UsageError("--frames and --seconds say the same: leave one of them out")
@@ -130,7 +128,7 @@ def bench(
         from vsrcli.bench.peak_memory import generate_test_clip
 
         if source is None:
-            width, height = size or (426, 240)
+            width, height = values["size"] or (426, 240)
             source = generate_test_clip(folder / "generated.mp4", width, height, count, rate=_GENERATED_FPS)
         report = measure(source, folder, options, frames=count, runs=runs, on_step=on_step)
     if as_json:

@@ -17,7 +17,13 @@ from rich.table import Table
 from rich.text import Text
 
 from vsrcli.cli.help import Command, option
-from vsrcli.cli.options import from_command_line, highest_precedence, quiet_option, verbose_option
+from vsrcli.cli.options import (
+    check_applicable,
+    from_command_line,
+    highest_precedence,
+    quiet_option,
+    verbose_option,
+)
 from vsrcli.cli.progress import ProgressDisplay
 from vsrcli.cli.types import TimeParam
 from vsrcli.compare.canvas import Layout
@@ -33,23 +39,6 @@ from vsrcli.system.signals import catch_signals, raise_if_cancelled
 
 _PAGE_SUFFIXES, _IMAGE_SUFFIXES = (".html", ".htm"), (".png",)
 _FILE = click.Path(path_type=Path)
-_NOT_FOR_PAGES = "is for a video or an image: a page"
-_FOR_VIDEOS = "--codec and --crf are for a video: name one with -o, such as compared.mp4"
-_FOR_SCORES = "--json prints figures of all frames: they need --reference, and a page or a video"
-# Options that not every kind of output has: the kinds, the value without it, the error if it was typed.
-_KIND_OPTIONS: dict[str, tuple[tuple[str, ...], Any, str]] = {
-    "at": (
-        ("page", "image"),
-        (),
-        "--at is a time of an image or a page: a video has --start and --seconds",
-    ),
-    "layout": (("video", "image"), None, f"--layout {_NOT_FOR_PAGES} lets its reader choose"),
-    "zoom": (("video", "image"), None, f"--zoom {_NOT_FOR_PAGES} lets its reader choose"),
-    "no_labels": (("video", "image"), False, f"--no-labels {_NOT_FOR_PAGES} would not say what it shows"),
-    "codec": (("video",), None, _FOR_VIDEOS),
-    "crf": (("video",), None, _FOR_VIDEOS),
-    "as_json": (("page", "video"), False, _FOR_SCORES),
-}
 
 
 class CropPosition(click.ParamType):
@@ -218,7 +207,9 @@ def compare(
         raise UsageError("a comparison is a file, not a stream: name one with -o, such as compared.mp4")
     kind = _output_kind(target)
     context = click.get_current_context()
-    _drop_inapplicable(context, kind, len(videos), reference, values)
+    has_scores = reference is not None and kind != "image"
+    check_applicable(context, values, kind, *(["scores"] if has_scores else []))
+    _check_values(context, kind, len(videos), values)
     from vsrcli.cli import summary
     from vsrcli.cli.progress import make_progress, stderr_console
     from vsrcli.compare.inputs import plan_comparison
@@ -341,27 +332,18 @@ def _output_kind(target: Path) -> str:
     return "page" if suffix in _PAGE_SUFFIXES else "image" if suffix in _IMAGE_SUFFIXES else "video"
 
 
-def _drop_inapplicable(
-    context: click.Context, kind: str, count: int, reference: Path | None, values: dict[str, Any]
-) -> None:
-    """Reset settings that do not apply to this comparison.
+def _check_values(context: click.Context, kind: str, count: int, values: dict[str, Any]) -> None:
+    """Reset values of settings files that do not suit the number of videos or times; refuse typed ones.
 
     Args:
         context: of the command.
         kind: ``page``, ``video`` or ``image``.
         count: number of videos.
-        reference: of the comparison.
         values: by parameter; changed.
 
     Raises:
-        UsageError: such an option was typed.
+        UsageError: such a value was typed.
     """
-    for name, (kinds, neutral, message) in _KIND_OPTIONS.items():
-        applies = kind in kinds and (name != "as_json" or reference is not None)
-        if not applies and values[name] != neutral:
-            if from_command_line(context, name):
-                raise UsageError(message)
-            values[name] = neutral
     if kind == "image" and len(values["at"]) > 1:
         if from_command_line(context, "at"):
             raise UsageError("an image shows one time: give --at once, or write an .html")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vsrcli.cli.help import Command, option
-from vsrcli.cli.options import ARGUMENTS, from_command_line, highest_precedence, verbose_option
+from vsrcli.cli.options import ARGUMENTS, check_applicable, highest_precedence, verbose_option
 from vsrcli.cli.upscale_options import engine_options
 from vsrcli.errors import OutputError, UsageError
 from vsrcli.evaluate.models import EvaluatedModel
@@ -178,7 +178,10 @@ def evaluate(
     # options
     degradation = _resolve_degradation(degrade, protocol)
     values |= {"truth": truth, "card": card, "crfs": crfs}
-    _drop_inapplicable(degradation, models, values)
+    uses = ["existing" if degradation == "none" else "degraded"]
+    uses += ["recompressed"] if degradation not in ("video", "none") else []
+    uses += ["named"] if not any(model.endswith(SUFFIX) for model in models) else []
+    check_applicable(click.get_current_context(), values, *uses)
     truth, card, crfs = values["truth"], values["card"], values["crfs"]
     for path in (json_file, markdown_file):
         check_target(path)
@@ -285,23 +288,3 @@ def _resolve_degradation(degrade: str | None, protocol: str | None) -> str | Non
             f"--degrade {degrade} and --protocol {protocol} contradict each other: leave one out"
         )
     return next(iter(requested.values()), None)
-
-
-def _drop_inapplicable(degradation: str | None, models: Sequence[str], values: dict[str, Any]) -> None:
-    """Reset settings that do not apply to this degradation.
-
-    Raises:
-        UsageError: such an option was typed.
-    """
-    context = click.get_current_context()
-    for name in ("truth", "phase"):
-        if values[name] is not None and degradation != "none":
-            if from_command_line(context, name):
-                raise UsageError(f"--{name} is for low resolution that exists already: add --degrade none")
-            values[name] = None
-    if degradation in ("video", "none") and not from_command_line(context, "crfs"):
-        values["crfs"] = ("none",)
-    if degradation == "none" and not from_command_line(context, "card"):
-        values["card"] = False
-    if any(model.endswith(SUFFIX) for model in models) and not from_command_line(context, "scale"):
-        values["scale"] = None  # weight files have their own

@@ -1,4 +1,4 @@
-"""Options that every command may have, and how to tell where an option's value comes from.
+"""Options that every command may have; where an option's value comes from, and which options apply.
 
 The constants are keys in the context's meta, where options leave what the program itself needs.
 """
@@ -7,17 +7,69 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from click.core import ParameterSource
 
 from vsrcli.cli.help import option
+from vsrcli.errors import UsageError
 
 VERBOSITY = "vsrcli.verbosity"  # how often -v was given
 LOG = "vsrcli.log"  # function that closes the log file
 ARGUMENTS = "vsrcli.arguments"  # the command line as typed
 
+
+class Restriction(NamedTuple):
+    """An option that applies to some uses of a command only.
+
+    Attributes:
+        uses: that it applies to, any of them.
+        neutral: its value elsewhere.
+        error: where it is typed for another use; empty: a typed value stays, and the command decides.
+    """
+
+    uses: tuple[str, ...]
+    neutral: Any
+    error: str = ""
+
+
+_NOT_FOR_PAGES = "is for a video or an image: a page"
+_FOR_VIDEOS = "--codec and --crf are for a video: name one with -o, such as compared.mp4"
+_FOR_EXISTING = "is for low resolution that exists already: add --degrade none"
+_RESTRICTIONS: dict[str, dict[str, Restriction]] = {
+    "upscale": {"format": Restriction(("stdout",), None)},
+    "batch": {"fps": Restriction(("images",), None)},
+    "bench": {
+        "size": Restriction(
+            ("generated",), None, "--size is for the generated video: leave it or --input out"
+        ),
+    },
+    "compare": {
+        "at": Restriction(
+            ("page", "image"), (), "--at is a time of an image or a page: a video has --start and --seconds"
+        ),
+        "layout": Restriction(("video", "image"), None, f"--layout {_NOT_FOR_PAGES} lets its reader choose"),
+        "zoom": Restriction(("video", "image"), None, f"--zoom {_NOT_FOR_PAGES} lets its reader choose"),
+        "no_labels": Restriction(
+            ("video", "image"), False, f"--no-labels {_NOT_FOR_PAGES} would not say what it shows"
+        ),
+        "codec": Restriction(("video",), None, _FOR_VIDEOS),
+        "crf": Restriction(("video",), None, _FOR_VIDEOS),
+        "as_json": Restriction(
+            ("scores",),
+            False,
+            "--json prints figures of all frames: they need --reference, and a page or a video",
+        ),
+    },
+    "evaluate": {
+        "truth": Restriction(("existing",), None, f"--truth {_FOR_EXISTING}"),
+        "phase": Restriction(("existing",), None, f"--phase {_FOR_EXISTING}"),
+        "crfs": Restriction(("recompressed",), ("none",)),
+        "card": Restriction(("degraded",), False),
+        "scale": Restriction(("named",), None),  # weight files have their own
+    },
+}
 _PRECEDENCE = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
 
 
@@ -43,6 +95,26 @@ def highest_precedence(context: click.Context | None, alternatives: Mapping[str,
             if matches:
                 return matches
     return values
+
+
+def check_applicable(context: click.Context, values: dict[str, Any], *uses: str) -> None:
+    """Reset options of settings files and the environment that do not apply; refuse those that were typed.
+
+    Args:
+        context: of the command.
+        values: by parameter name; changed.
+        uses: what the command is used for.
+
+    Raises:
+        UsageError: such an option was typed.
+    """
+    for name, restriction in _RESTRICTIONS[context.command.name or ""].items():
+        if values[name] == restriction.neutral or set(uses) & set(restriction.uses):
+            continue
+        if not from_command_line(context, name):
+            values[name] = restriction.neutral
+        elif restriction.error:
+            raise UsageError(restriction.error)
 
 
 def combine_options(*options: Callable[..., Any]) -> Callable[..., Any]:

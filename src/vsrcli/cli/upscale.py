@@ -9,7 +9,7 @@ import click
 
 from vsrcli.cli.help import Command, option
 from vsrcli.cli.messages import MESSAGES, progress_options
-from vsrcli.cli.options import ARGUMENTS, LOG, from_command_line, log_option, quiet_option, verbose_option
+from vsrcli.cli.options import ARGUMENTS, LOG, check_applicable, log_option, quiet_option, verbose_option
 from vsrcli.cli.summary import ResumeHint
 from vsrcli.cli.types import SourcePath, TargetPath
 from vsrcli.cli.upscale_options import build_options, upscale_options
@@ -62,8 +62,7 @@ def upscale(
     same command again to resume an interrupted run.
     """
     context = click.get_current_context()
-    if target != STDIO and not from_command_line(context, "format"):
-        values["format"] = None  # in a settings file it applies to stdout only
+    check_applicable(context, values, "stdout" if target == STDIO else "file")
     options = build_options(**values)
     from vsrcli.cli import summary
     from vsrcli.cli.progress import stderr_console
