@@ -90,8 +90,7 @@ def upscale(ffmpeg: Ffmpeg, request: pytest.FixtureRequest, tmp_path: Path) -> C
             write(encoder, [first, *islice(frames, 3)])
             assert encoder.segment is not None
             segments.append(encoder.segment)
-        with SegmentConcatenator(folder, segments, Destination(plan, source), ffmpeg=ffmpeg) as joiner:
-            joiner.write_packets()
+        SegmentConcatenator(folder, segments, Destination(plan, source), ffmpeg=ffmpeg).run()
         rmtree(folder)
 
     return run

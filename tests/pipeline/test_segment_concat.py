@@ -130,8 +130,7 @@ def test_codecs(codec: str, suffix: str, extra: tuple, sample: Sample, tmp_path:
                 encoder.write(frame)
         segments.append(encoder.segment)
         frame_md5s += [line.split(",")[-1] for line in frame_hashes(file)]
-    with concatenator(job, tmp_path, segments) as joiner:
-        joiner.write_packets()
+    concatenator(job, tmp_path, segments).run()
     assert [line.split(",")[-1] for line in frame_hashes(target)] == frame_md5s
     exact = [Fraction(int(frame.time * 1000 + Fraction(1, 2)), 1000) for frame in frames]
     assert times(target) == (
@@ -193,9 +192,8 @@ def test_changed_segment_is_refused(sample: Sample, tmp_path: Path) -> None:
                 encoder.write(Frame(pixels, 1001 * (3 * number + pts), job.source.video.time_base))
         segments.append(encoder.segment)
     (tmp_path / "1.mov").write_bytes((tmp_path / "0.mov").read_bytes())
-    joiner = concatenator(job, tmp_path, segments)
-    with pytest.raises(EncodeError, match=r"out\.mp4: its segment .*1\.mov has been changed"), joiner:
-        joiner.write_packets()
+    with pytest.raises(EncodeError, match=r"out\.mp4: its segment .*1\.mov has been changed"):
+        concatenator(job, tmp_path, segments).run()
     assert not (tmp_path / "out.mp4").exists()
     options = (*job.plan.video_options, ("x264-params", "cabac=1"))
     other = replace(job, plan=replace(job.plan, video_options=options))

@@ -11,7 +11,7 @@ import contextlib
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self, cast
@@ -20,15 +20,14 @@ import numpy as np
 
 from vsrcli._version import __version__
 from vsrcli.bench.peak_memory import PeakMemory
-from vsrcli.frames.state import State
-from vsrcli.frames.tiling import TilePlan
 from vsrcli.inference.selection import open_engine
 from vsrcli.inference.types import Engine, Stream
 from vsrcli.inference.wrappers import StreamWrapper
+from vsrcli.media.encoder import FrameWriter
 from vsrcli.media.source_reader import SourceReader
 from vsrcli.media.types import Frame
 from vsrcli.pipeline.job import Job, Options, prepare_job
-from vsrcli.pipeline.outputs import Output, open_output
+from vsrcli.pipeline.outputs import DirectOutput, Output, open_output
 from vsrcli.pipeline.passes import multiply_adds
 from vsrcli.pipeline.progress import CallbackReporter, Reporter
 from vsrcli.pipeline.run import run_job
@@ -219,7 +218,9 @@ def _measure_pipeline(job: Job, *, encoded: bool) -> RunFigures:
             return cast(Engine, TimedEngine(open_engine(*arguments, **options), clock))
 
     def open_timed_output(job: Job, reporter: Reporter) -> Any:
-        return TimedOutput(open_output(job, reporter), clock) if encoded else NullOutput(job)
+        if not encoded:
+            return DirectOutput(job, FrameWriter())
+        return TimedOutput(open_output(job, reporter), clock)
 
     job = replace(job, reader=cast(SourceReader, TimedReader(job.reader, clock)))
     with PeakMemory() as peak:
@@ -365,39 +366,3 @@ class TimedOutput:
                 return attribute(*arguments)
 
         return timed
-
-
-class NullOutput:
-    """Counts and discards frames, see :class:`~vsrcli.pipeline.outputs.Output`."""
-
-    def __init__(self, job: Job) -> None:
-        self.frame_count = self.saved_count = self.resumed_count = self.shot_count = 0
-        self.tiles: tuple[TilePlan, ...] = job.tiles
-        self.state: State | None = None
-        self.complete = False
-        self.engine = ""
-        self.warnings: tuple[str, ...] = ()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
-
-    def set_engine(self, upscaler: Upscaler) -> None:
-        self.engine = upscaler.engine.description
-
-    def guard_input(self, frames: Iterable[Frame]) -> Iterable[Frame]:
-        return frames
-
-    def write(self, frame: object) -> None:
-        self.frame_count += 1
-
-    def checkpoint_if_due(self, shots: object, raise_if_damaged: Callable[[], None]) -> None:
-        pass
-
-    def end_of_frames(self, shots: Any, warnings: tuple[str, ...]) -> None:
-        self.shot_count, self.warnings = shots.count, warnings
-
-    def finalize(self) -> None:
-        self.complete = True

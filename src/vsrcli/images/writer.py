@@ -22,7 +22,7 @@ from vsrcli.images.plan import ImagePlan
 from vsrcli.images.probe import probe_image
 from vsrcli.images.publish import ImageWorkDir, PendingImages, write_error, write_file
 from vsrcli.images.reader import Image, read_image
-from vsrcli.media.encoder import AtomicWriter, SegmentFile
+from vsrcli.media.encoder import FrameWriter, SegmentFile
 from vsrcli.media.types import Frame, Source
 from vsrcli.system.files import publish_file, remove_temporary, temporary_name
 from vsrcli.system.threads import BackgroundWriter, queue_depth
@@ -62,7 +62,7 @@ def restore_out_of_range(
     return Image(light, upscaled[..., 0].clip(0, 1))
 
 
-class ImageWriter(AtomicWriter):
+class ImageWriter(FrameWriter):
     """A context manager that writes the upscaled frames of a segment, in order, as images.
 
     Leaving it normally publishes all images together; leaving it by an exception removes them.
@@ -76,7 +76,6 @@ class ImageWriter(AtomicWriter):
     Attributes:
         count: frames taken so far.
         segment: the segment's list of images, once it is published; None for a single image.
-        warnings: always empty; for compatibility with video encoders.
 
     Raises:
         EncodeError: an image cannot be encoded or written.
@@ -86,7 +85,6 @@ class ImageWriter(AtomicWriter):
         self, plan: ImagePlan, source: Source, workdir: ImageWorkDir | None, *, first_index: int = 0
     ) -> None:
         self.count = 0
-        self.warnings: list[str] = []
         self._plan, self._source, self._first_index = plan, source, first_index
         self._background = BackgroundWriter(self._write_image, queue_depth(plan.width * plan.height * 8))
         self._pending = PendingImages(workdir, overwrite=plan.overwrite) if workdir is not None else None

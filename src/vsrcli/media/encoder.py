@@ -57,14 +57,18 @@ class SegmentFile:
     crc32: int
 
 
-class AtomicWriter:
-    """A context manager whose output is published by a normal exit, and discarded by an exception.
+class FrameWriter:
+    """A context manager that writes frames; a normal exit publishes the output, an exception discards it.
+
+    This one ignores what it gets; kinds of writers override what they do.
 
     Attributes:
         segment: what was published, if it is a segment.
+        warnings: damage in the source's other streams; complete after ``finish``.
     """
 
     segment: SegmentFile | None = None
+    warnings: Sequence[str] = ()
 
     def __enter__(self) -> Self:
         self.start()
@@ -79,6 +83,9 @@ class AtomicWriter:
     def start(self) -> None:
         """Begin to write."""
 
+    def write(self, frame: Frame) -> None:
+        """Append a frame."""
+
     def finish(self) -> None:
         """Publish the output, or nothing if that fails."""
         try:
@@ -88,10 +95,9 @@ class AtomicWriter:
 
     def abort(self) -> None:
         """Remove what is not published. Can be called repeatedly, and after ``finish``."""
-        raise NotImplementedError
 
     def _publish(self) -> SegmentFile | None:
-        raise NotImplementedError
+        return None
 
 
 class Destination:
@@ -302,7 +308,7 @@ class FFmpegWriter:
         self._damage_count += is_damage_message(line)
 
 
-class VideoEncoder(AtomicWriter):
+class VideoEncoder(FrameWriter):
     """A context manager that encodes frames, in order, and muxes them with the source's other streams.
 
     A normal exit waits for ffmpeg, checks that the output holds exactly the frames written, and publishes it.
@@ -317,7 +323,6 @@ class VideoEncoder(AtomicWriter):
     Attributes:
         destination: as passed.
         writer: of its ffmpeg.
-        warnings: damage in the source's other streams; complete after the exit.
 
     Raises:
         EncodeError: on entering, writing or leaving: ffmpeg stopped, the disk is full, frames are missing.

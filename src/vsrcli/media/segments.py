@@ -23,7 +23,7 @@ from typing import Any
 
 from vsrcli.errors import EncodeError
 from vsrcli.media.codecs import CODECS
-from vsrcli.media.encoder import DEFAULT_FRAME_RATE, AtomicWriter, Destination, FFmpegWriter, SegmentFile
+from vsrcli.media.encoder import DEFAULT_FRAME_RATE, Destination, FFmpegWriter, SegmentFile
 from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
 from vsrcli.media.mux import EncodedInput, encoded_video_options
 from vsrcli.media.output_plan import OutputPlan
@@ -113,8 +113,8 @@ class SegmentDestination(Destination):
         return self._segment
 
 
-class SegmentConcatenator(AtomicWriter):
-    """A context manager that copies finished segments, instead of encoding frames as a ``VideoEncoder`` does.
+class SegmentConcatenator:
+    """Copies finished segments, instead of encoding frames as a ``VideoEncoder`` does.
 
     Args:
         folder: of the segments.
@@ -124,10 +124,6 @@ class SegmentConcatenator(AtomicWriter):
 
     Attributes:
         writer: of its ffmpeg.
-        warnings: damage in the source's other streams; complete after the exit.
-
-    Raises:
-        EncodeError: see ``VideoEncoder``; or a segment has changed since it was finished.
     """
 
     def __init__(
@@ -136,7 +132,6 @@ class SegmentConcatenator(AtomicWriter):
         plan, self._source = destination.plan, destination.source
         self._folder, self._segments, self._destination = folder, segments, destination
         self.writer = FFmpegWriter(destination, ffmpeg)
-        self.warnings = self.writer.warnings
         self._format = segment_container(plan.codec) or ""
         self._timescale = segment_timescale(self._source.video) or 0
         # ffmpeg derives Matroska's frame rate from the first two decoding times: generate at least one.
@@ -153,31 +148,28 @@ class SegmentConcatenator(AtomicWriter):
         # The first decoding time, which is 0 in the pipe.
         self._origin = self._ticks(segments[0].first_pts) - self._reorder_delay * self._frame_ticks
 
-    def start(self) -> None:
-        seconds, ticks = divmod(self._origin - self._source.pts_offset * self._timescale, self._timescale)
-        self.writer.start(EncodedInput(self._format, int(seconds), int(ticks)))
-
-    def write_packets(self) -> None:
-        """Write the packets of all segments.
+    def run(self) -> tuple[str, ...]:
+        """Write the output, or nothing if that fails; return warnings about the source's other streams.
 
         Raises:
-            EncodeError: ffmpeg has stopped, or a segment cannot be read.
+            EncodeError: ffmpeg has stopped, or a segment has changed since it was finished.
         """
+        seconds, ticks = divmod(self._origin - self._source.pts_offset * self._timescale, self._timescale)
         options = {"movflags": _FRAGMENT_FLAGS, "video_track_timescale": str(self._timescale)}
-        pipe = self.writer.open_pipe(self._format, options)
-        with self._open(self._segments[0]) as container:  # for its headers
-            stream = pipe.add_stream_from_template(container.streams.video[0], opaque=True)
-        stream.time_base = Fraction(1, self._timescale)
-        stream.codec_context.sample_aspect_ratio = self._destination.plan.sample_aspect_ratio
-        for packet in self._retimed_packets():
-            packet.stream = stream
-            self.writer.mux(packet)
-
-    def abort(self) -> None:
-        self.writer.discard()
-
-    def _publish(self) -> SegmentFile | None:
-        return self.writer.finish()
+        try:
+            self.writer.start(EncodedInput(self._format, int(seconds), int(ticks)))
+            pipe = self.writer.open_pipe(self._format, options)
+            with self._open(self._segments[0]) as container:  # for its headers
+                stream = pipe.add_stream_from_template(container.streams.video[0], opaque=True)
+            stream.time_base = Fraction(1, self._timescale)
+            stream.codec_context.sample_aspect_ratio = self._destination.plan.sample_aspect_ratio
+            for packet in self._retimed_packets():
+                packet.stream = stream
+                self.writer.mux(packet)
+            self.writer.finish()
+        finally:
+            self.writer.discard()
+        return tuple(self.writer.warnings)
 
     def _retimed_packets(self) -> Iterator[Any]:
         """Yield all packets with times in the pipe; dts is the pts of ``reorder_delay`` frames before."""

@@ -48,8 +48,7 @@ def trial_encode(plan: OutputPlan, source: Source, *, segmented: bool = False, f
                 segment = SegmentDestination(trial_plan, source, folder / "segment.mov")
                 encoder = _encode(VideoEncoder(trial_plan, source, segment, ffmpeg=ffmpeg), frames)
                 assert encoder.segment is not None
-                with SegmentConcatenator(folder, [encoder.segment], destination, ffmpeg=ffmpeg) as joiner:
-                    joiner.write_packets()
+                SegmentConcatenator(folder, [encoder.segment], destination, ffmpeg=ffmpeg).run()
             else:
                 _encode(VideoEncoder(trial_plan, source, destination, ffmpeg=ffmpeg), frames)
     except EncodeError as error:

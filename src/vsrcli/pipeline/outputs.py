@@ -7,16 +7,17 @@ Outputs in segments, which can be resumed, are in :mod:`vsrcli.pipeline.segmente
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Protocol, Self
 
 from vsrcli.errors import InputError
 from vsrcli.frames.state import State
-from vsrcli.frames.tiling import TilePlan
 from vsrcli.images.plan import ImagePlan
 from vsrcli.images.writer import ImageWriter
-from vsrcli.media.encoder import VideoEncoder
+from vsrcli.media.encoder import FrameWriter, VideoEncoder
 from vsrcli.media.stdout import StdoutDestination
 from vsrcli.media.types import Frame
+from vsrcli.pipeline.checkpoint import Journal
 from vsrcli.pipeline.image_output import ImageSink
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.progress import Reporter
@@ -30,38 +31,16 @@ class Output(Protocol):
 
     Attributes:
         frame_count: frames written, those of earlier runs included.
-        saved_count: of these, frames in committed segments, which an interruption does not cost.
         resumed_count: of these, frames of earlier runs.
-        tiles: tile plans that ``state`` was saved with; the job's if there is none.
         state: state of the :class:`~vsrcli.pipeline.shot_upscaler.ShotUpscaler` to resume from; None to start
             at the first frame.
-        complete: whether all frames are written and only ``finalize`` is left.
-        shot_count: shots in all frames; complete after ``end_of_frames``.
-        engine: device and precision, for people.
-        warnings: what was skipped or replaced in the source.
+        journal: the rest; of an output in one go, without segments.
     """
 
     frame_count: int
     resumed_count: int
     state: State | None
-
-    @property
-    def saved_count(self) -> int: ...
-
-    @property
-    def tiles(self) -> tuple[TilePlan, ...]: ...
-
-    @property
-    def complete(self) -> bool: ...
-
-    @property
-    def shot_count(self) -> int: ...
-
-    @property
-    def engine(self) -> str: ...
-
-    @property
-    def warnings(self) -> tuple[str, ...]: ...
+    journal: Journal
 
     def __enter__(self) -> Self: ...
 
@@ -136,13 +115,10 @@ def open_output(job: Job, reporter: Reporter) -> Output:
 class DirectOutput:
     """A video or an image written in one go, see :class:`Output`; an interruption costs all of it."""
 
-    def __init__(self, job: Job, writer: VideoEncoder | ImageWriter) -> None:
-        self.frame_count = self.saved_count = self.resumed_count = self.shot_count = 0
-        self.tiles = job.tiles
+    def __init__(self, job: Job, writer: FrameWriter) -> None:
+        self.frame_count = self.resumed_count = 0
         self.state: State | None = None
-        self.complete = False
-        self.engine = ""
-        self.warnings: tuple[str, ...] = ()
+        self.journal = Journal(tiles=job.tiles)
         self._writer = writer
 
     def __enter__(self) -> Self:
@@ -156,7 +132,7 @@ class DirectOutput:
         return frames
 
     def set_engine(self, upscaler: Upscaler) -> None:
-        self.engine = upscaler.engine.description
+        self.journal = replace(self.journal, engine=upscaler.engine.description)
 
     def write(self, frame: Frame) -> None:
         self._writer.write(frame)
@@ -166,12 +142,12 @@ class DirectOutput:
         pass
 
     def end_of_frames(self, shots: ShotUpscaler, warnings: tuple[str, ...]) -> None:
-        self.shot_count, self.warnings = shots.count, warnings
+        self.journal = replace(self.journal, shot_count=shots.count, warnings=warnings)
 
     def finalize(self) -> None:
         self._writer.finish()
-        self.warnings = (*self.warnings, *self._writer.warnings)
-        self.complete = True
+        warnings = (*self.journal.warnings, *self._writer.warnings)
+        self.journal = replace(self.journal, warnings=warnings, complete=True)
 
 
 class StdoutOutput(DirectOutput):

@@ -70,8 +70,8 @@ def run_job(
     reporter.start(job)
     with reporter, open_output(job, reporter) as output:
         meter = RunMeter(job, output, reporter)
-        if not output.complete:
-            upscaler = Upscaler(job, output.tiles, reporter, load_engine)
+        if not output.journal.complete:
+            upscaler = Upscaler(job, output.journal.tiles, reporter, load_engine)
             reporter.engine(upscaler.engine.description)
             output.set_engine(upscaler)
             shots = ShotUpscaler(upscaler.open_stream, output.state)
@@ -102,7 +102,7 @@ class RunMeter:
         self._job, self._output, self._reporter = job, output, reporter
         self._start_time, self._first_time = time.perf_counter(), 0.0
         if output.resumed_count:
-            self._report(0.0, output.shot_count)
+            self._report(0.0, output.journal.shot_count)
 
     def report(self, shot_count: int) -> None:
         """Report a frame that has been written."""
@@ -112,20 +112,19 @@ class RunMeter:
 
     def result(self) -> Result:
         """Return the result of the run, which has ended."""
-        output = self._output
+        output, journal = self._output, self._output.journal
         return Result(
             target=self._job.plan.target,
             frames=output.frame_count,
             seconds=time.perf_counter() - self._start_time,
-            shots=output.shot_count,
-            engine=output.engine,
-            warnings=output.warnings,
+            shots=journal.shot_count,
+            engine=journal.engine,
+            warnings=journal.warnings,
             resumed=output.resumed_count,
             reused_frames=self.reused_frames,
         )
 
     def _report(self, seconds: float, shot_count: int) -> None:
         output, total = self._output, self._job.expected_frames
-        self._reporter.progress(
-            Progress(output.frame_count, total, seconds, shot_count, output.resumed_count, output.saved_count)
-        )
+        resumed, saved = output.resumed_count, output.journal.frame_count
+        self._reporter.progress(Progress(output.frame_count, total, seconds, shot_count, resumed, saved))

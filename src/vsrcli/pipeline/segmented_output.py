@@ -22,8 +22,7 @@ from typing import Self
 from vsrcli.errors import InputError, VsrError
 from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan
-from vsrcli.images.writer import ImageWriter
-from vsrcli.media.encoder import DEFAULT_FRAME_RATE, Destination, SegmentFile, VideoEncoder
+from vsrcli.media.encoder import DEFAULT_FRAME_RATE, Destination, FrameWriter, SegmentFile, VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.segments import SegmentConcatenator, SegmentDestination
@@ -86,9 +85,7 @@ class VideoSink:
         """
         folder = self.workdir.path
         destination = Destination(self._plan, self._source, folder / f"output{self._plan.target.suffix}")
-        with SegmentConcatenator(folder, segments, destination, ffmpeg=self._ffmpeg) as concatenator:
-            concatenator.write_packets()
-        return tuple(concatenator.warnings)
+        return SegmentConcatenator(folder, segments, destination, ffmpeg=self._ffmpeg).run()
 
     def is_intact(self, segments: Sequence[SegmentFile]) -> bool:
         """Whether segments whose files exist can be resumed after."""
@@ -139,40 +136,15 @@ class SegmentedOutput:
         self.state: State | None = None
         self._job, self._sink, self._on_notice = job, sink, reporter.notice
         self._workdir = sink.workdir
-        self._journal = Journal(tiles=job.tiles)
-        self._writer: VideoEncoder | ImageWriter | None = None  # of the open segment
+        self.journal = Journal(tiles=job.tiles)
+        self._writer: FrameWriter | None = None  # of the open segment
         self._pending: PendingSegment | None = None
         self._upscaler: Upscaler | None = None
-        self._stream_warnings: tuple[str, ...] = ()
-
-    @property
-    def saved_count(self) -> int:
-        return self._journal.frame_count
-
-    @property
-    def tiles(self) -> tuple[TilePlan, ...]:
-        return self._journal.tiles
-
-    @property
-    def complete(self) -> bool:
-        return self._journal.complete
-
-    @property
-    def shot_count(self) -> int:
-        return self._journal.shot_count
-
-    @property
-    def engine(self) -> str:
-        return self._journal.engine
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        return (*self._journal.warnings, *self._stream_warnings)
 
     def __enter__(self) -> Self:
         self._workdir.open()
         try:
-            self._journal = replace(self._journal, fingerprint=self._current_fingerprint())
+            self.journal = replace(self.journal, fingerprint=self._current_fingerprint())
             earlier = read_journal(self._workdir.path)
             if earlier is not None:
                 self._resume_from(earlier)
@@ -189,37 +161,39 @@ class SegmentedOutput:
                 self._commit_pending()
         finally:
             if isinstance(error, VsrError):
-                error.saved_frames = self.saved_count
+                error.saved_frames = self.journal.frame_count
             self._release_workdir()
 
     def guard_input(self, frames: Iterable[Frame]) -> Iterable[Frame]:
         return frames
 
     def set_engine(self, upscaler: Upscaler) -> None:
-        engine, earlier = upscaler.engine, self._journal.engine
+        engine, earlier = upscaler.engine, self.journal.engine
         if earlier not in ("", engine.description):
             self._on_notice(
                 f"earlier frames were computed by {earlier}: a small difference may show at that boundary"
             )
-        segment_frames = self._journal.segment_frames
-        if not segment_frames:
-            segment_frames = frames_per_segment(self._job, on_gpu=engine.on_gpu)
-        if not self._job.segmented:
-            segment_frames = _UNLIMITED_FRAMES
-        self._journal = replace(self._journal, engine=engine.description, segment_frames=segment_frames)
+        segment_frames = _UNLIMITED_FRAMES
+        if self._job.segmented:
+            segment_frames = self.journal.segment_frames or frames_per_segment(
+                self._job, on_gpu=engine.on_gpu
+            )
+        self.journal = replace(self.journal, engine=engine.description, segment_frames=segment_frames)
         self._upscaler = upscaler
 
     def write(self, frame: Frame) -> None:
         if self._writer is None:
-            self._writer = self._sink.new_writer(self._journal.segments, self.frame_count)
+            self._writer = self._sink.new_writer(self.journal.segments, self.frame_count)
             self._writer.start()
         self._writer.write(frame)
         self.frame_count += 1
         self._commit_pending(wait=False)
 
     def checkpoint_if_due(self, shots: ShotUpscaler, raise_if_damaged: Callable[[], None]) -> None:
-        length = self._journal.segment_frames
-        written = self.frame_count - (self._pending.frame_count if self._pending else self.saved_count)
+        length = self.journal.segment_frames
+        written = self.frame_count - (
+            self._pending.frame_count if self._pending else self.journal.frame_count
+        )
         if written < length and not (shots.at_shot_boundary and written >= EARLY_CUT_FRACTION * length):
             return
         self._commit_pending()
@@ -228,7 +202,7 @@ class SegmentedOutput:
         if not in_background:  # saving the state may need the encoder's memory
             writer.finish()
         raise_if_damaged()
-        state_file = f"state-{len(self._journal.segments) + 1}.npz"
+        state_file = f"state-{len(self.journal.segments) + 1}.npz"
         save_state(self._workdir, state_file, shots.state())
         update = JournalUpdate(self._current_tiles, shots.count, state_file)
         task = BackgroundTask(writer.finish, "closing") if in_background else None
@@ -246,18 +220,19 @@ class SegmentedOutput:
         self._commit(JournalUpdate(self._current_tiles, shots.count, None, warnings, complete=True), segment)
 
     def finalize(self) -> None:
-        if changed := changed_keys(self._journal.fingerprint, self._current_fingerprint()):
+        if changed := changed_keys(self.journal.fingerprint, self._current_fingerprint()):
             raise InputError(
                 f"{self._job.source.path}: {_join_names(changed)} changed while it was upscaled; "
                 "put the old file back, or run the command again to begin anew"
             )
-        self._stream_warnings = self._sink.concatenate(self._journal.segments)
+        warnings = self._sink.concatenate(self.journal.segments)
+        self.journal = replace(self.journal, warnings=(*self.journal.warnings, *warnings))
         self._workdir.remove()
 
     @property
     def _current_tiles(self) -> tuple[TilePlan, ...]:
         """Tile plans that the upscaler's state depends on."""
-        return self._upscaler.tiles if self._upscaler else self.tiles
+        return self._upscaler.tiles if self._upscaler else self.journal.tiles
 
     def _commit_pending(self, *, wait: bool = True) -> None:
         """Commit the pending segment if it is closed. Can be called again after an interruption.
@@ -281,9 +256,9 @@ class SegmentedOutput:
 
     def _commit(self, update: JournalUpdate, segment: SegmentFile | None) -> None:
         """Write the journal, which commits the segment, and remove files that it does not refer to."""
-        journal = self._journal.updated(update, segment)
+        journal = self.journal.updated(update, segment)
         self._workdir.write(JOURNAL_NAME, lambda file: file.write(journal.dumps()))
-        self._journal, self._pending = journal, None
+        self.journal, self._pending = journal, None
         self._workdir.remove_except(journal.referenced_files)
 
     def _current_fingerprint(self) -> dict[str, str]:
@@ -295,7 +270,7 @@ class SegmentedOutput:
 
     def _resume_from(self, earlier: Journal) -> None:
         """Resume an earlier run, or send a notice with the reason why not."""
-        changed = changed_keys(earlier.fingerprint, self._journal.fingerprint)
+        changed = changed_keys(earlier.fingerprint, self.journal.fingerprint)
         state = load_state(self._workdir.path / earlier.state_file) if earlier.state_file else None
         is_intact = earlier.is_intact(self._workdir.path) and self._sink.is_intact(earlier.segments)
         if not self._job.options.resume:
@@ -305,7 +280,7 @@ class SegmentedOutput:
         elif not is_intact or (earlier.state_file and state is None):
             reason = "some of their files are missing or damaged"
         else:
-            self._journal, self.state = earlier, state
+            self.journal, self.state = earlier, state
             self.frame_count = self.resumed_count = earlier.frame_count
             expected = self._job.expected_frames
             of_total = f" of {expected:,}" if expected else ""
@@ -334,7 +309,7 @@ class PendingSegment:
         task: finishes ``writer`` in a thread; None: that has finished already.
     """
 
-    writer: VideoEncoder | ImageWriter
+    writer: FrameWriter
     frame_count: int
     update: JournalUpdate
     task: BackgroundTask | None
