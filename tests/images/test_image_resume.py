@@ -201,10 +201,10 @@ def test_an_exception_between_the_names_leaves_none(
 def test_a_full_disk_is_one_line_and_no_image(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(part: Path, content: bytes) -> None:
+    def full(part: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writer, "write_file", full)
+    monkeypatch.setattr(writer, "fsync_path", full)
     with pytest.raises(EncodeError, match="no room is left in") as error:
         upscale(source, tmp_path / "out" / "%03d.png")
     assert "\n" not in str(error.value)

@@ -174,18 +174,6 @@ class PendingImages:
             remove_temporary(part)
 
 
-def write_file(part: Path, content: bytes) -> None:
-    """Write a file and flush it to the disk.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    with part.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def write_error(file: Path, error: OSError) -> EncodeError:
     """Return an error that says in one line why an image cannot be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -20,11 +20,11 @@ from vsrcli.images.encoding import encode_image_file
 from vsrcli.images.metadata import ImageMetadata, read_metadata
 from vsrcli.images.plan import ImagePlan
 from vsrcli.images.probe import probe_image
-from vsrcli.images.publish import ImageWorkDir, PendingImages, write_error, write_file
+from vsrcli.images.publish import ImageWorkDir, PendingImages, write_error
 from vsrcli.images.reader import Image, read_image
 from vsrcli.media.encoder import FrameWriter, SegmentFile
 from vsrcli.media.types import Frame, Source
-from vsrcli.system.files import publish_file, remove_temporary, temporary_name
+from vsrcli.system.files import fsync_path, publish_file, remove_temporary, temporary_name
 from vsrcli.system.threads import BackgroundWriter, queue_depth
 
 _MAX_HALF_FLOAT = 65504.0  # of half floats
@@ -169,6 +169,7 @@ class ImageWriter(FrameWriter):
             ) from error
         part = self._pending.new_part(file.name) if self._pending is not None else self._part_file
         try:
-            write_file(part, content)
+            part.write_bytes(content)
+            fsync_path(part)
         except OSError as error:
             raise write_error(file, error) from error

@@ -1,7 +1,6 @@
 """Outputs of a run: what every output does, the one that fits a job, and those written in one go.
 
-Outputs in segments, which can be resumed, are in :mod:`vsrcli.pipeline.segmented_output` (videos) and
-:mod:`vsrcli.pipeline.image_output` (image sequences).
+Outputs in segments, which can be resumed, are in :mod:`vsrcli.pipeline.segmented_output`.
 """
 
 from __future__ import annotations
@@ -18,10 +17,9 @@ from vsrcli.media.encoder import FrameWriter, VideoEncoder
 from vsrcli.media.stdout import StdoutDestination
 from vsrcli.media.types import Frame
 from vsrcli.pipeline.checkpoint import Journal
-from vsrcli.pipeline.image_output import ImageSink
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.progress import Reporter
-from vsrcli.pipeline.segmented_output import SegmentedOutput, VideoSink
+from vsrcli.pipeline.segmented_output import ImageSink, SegmentedOutput, VideoSink
 from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 from vsrcli.pipeline.upscaler import Upscaler
 

@@ -1,4 +1,4 @@
-"""Video output in segments, so that an interruption costs at most one of them.
+"""Output of videos and image sequences in segments, so that an interruption costs at most one of them.
 
 A segment ends after a number of frames, or at a shot boundary shortly before. Then its file is closed and
 verified, the state of the upscaler is saved, and a journal records both: the next run of the same command
@@ -19,9 +19,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Self
 
-from vsrcli.errors import InputError, VsrError
+from vsrcli.errors import InputError, OutputError, VsrError
 from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan
+from vsrcli.images.plan import ImagePlan
+from vsrcli.images.publish import FileStamp, ImageWorkDir, published_files
+from vsrcli.images.writer import ImageWriter
 from vsrcli.media.encoder import DEFAULT_FRAME_RATE, Destination, FrameWriter, SegmentFile, VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import OutputPlan
@@ -37,7 +40,6 @@ from vsrcli.pipeline.checkpoint import (
     read_journal,
     save_state,
 )
-from vsrcli.pipeline.image_output import ImageSink
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.passes import multiply_adds
 from vsrcli.pipeline.progress import Reporter
@@ -56,7 +58,7 @@ _UNLIMITED_FRAMES = 2**31  # of a segment, if checkpoints are disabled
 class VideoSink:
     """Writes the segments of a video, and the video from them.
 
-    :class:`~vsrcli.pipeline.image_output.ImageSink` has the same methods.
+    :class:`ImageSink` has the same methods.
 
     Attributes:
         workdir: of the output, with all segments.
@@ -93,6 +95,48 @@ class VideoSink:
 
     def discard_uncommitted(self, segments: Sequence[SegmentFile]) -> None:
         """Remove what other than these segments have left outside of the workdir: nothing."""
+
+
+class ImageSink:
+    """Writes the segments of an image sequence, see :class:`VideoSink`.
+
+    An unfinished run leaves the images of committed segments in the target folder, and next to them the
+    hidden workdir with the journal and the list of images that this job has written.
+    """
+
+    def __init__(self, plan: ImagePlan, source: Source) -> None:
+        self.workdir = ImageWorkDir(plan.naming)
+        self._plan, self._source, self._folder = plan, source, plan.naming.folder
+
+    def new_writer(self, segments: Sequence[SegmentFile], first_frame: int) -> ImageWriter:
+        return ImageWriter(self._plan, self._source, self.workdir, first_index=first_frame)
+
+    def concatenate(self, segments: Sequence[SegmentFile]) -> tuple[str, ...]:
+        """Verify that all images are in the target folder, unchanged; there is nothing to join."""
+        published = self._committed_images(segments)
+        count = sum(segment.frame_count for segment in segments)
+        unchanged = all(stamp.matches(self._folder / name) for name, stamp in published.items())
+        if len(published) != count or not unchanged:
+            raise OutputError(
+                f"{self._plan.display_name}: some of the {count} images have been changed or "
+                "removed; use --no-resume to begin anew"
+            )
+        return ()
+
+    def is_intact(self, segments: Sequence[SegmentFile]) -> bool:
+        return all(self.workdir.has_segment(segment.name) for segment in segments)
+
+    def discard_uncommitted(self, segments: Sequence[SegmentFile]) -> None:
+        self._committed_images(segments)
+
+    def _committed_images(self, segments: Sequence[SegmentFile]) -> dict[str, FileStamp]:
+        """Return the images of segments, by name; remove those of others and of runs with other options."""
+        committed = published_files(self.workdir.path, list_names={segment.name for segment in segments})
+        for name, stamp in published_files(self.workdir.path).items():
+            if name not in committed and stamp.matches(self._folder / name):
+                with contextlib.suppress(OSError):
+                    (self._folder / name).unlink()
+        return committed
 
 
 def frames_per_segment(job: Job, *, on_gpu: bool = False) -> int:

@@ -200,11 +200,7 @@ class WorkDir:
                 ) from error
 
     def write(self, name: str, fill: Callable[[IO[bytes]], object]) -> None:
-        """Write or replace a file atomically and durably.
-
-        Args:
-            name: of the file.
-            fill: writes the content.
+        """Write or replace the file ``name`` atomically and durably; ``fill`` writes the content.
 
         Raises:
             OutputError: the disk is full or broken; an existing file is unchanged.
