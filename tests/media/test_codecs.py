@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from vsrcli.errors import UsageError
-from vsrcli.media.codecs import CODECS, quality_args
+from vsrcli.media.codecs import CODECS
+from vsrcli.media.encoder_options import quality_args
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -85,16 +87,18 @@ class ListedFfmpeg(Ffmpeg):
 FFMPEG = ListedFfmpeg("/nowhere/ffmpeg", "7.1", (7, 1))
 
 
-@pytest.fixture(autouse=True)
-def nothing_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def nothing_outside() -> Iterator[None]:
     """Make reading a file and running a program an error."""
 
     def refuse(*arguments: Any, **options: Any) -> None:
         raise AssertionError(f"reached outside: {arguments}")
 
-    for name in ("open", "stat", "iterdir", "exists", "is_dir", "is_file"):
-        monkeypatch.setattr(Path, name, refuse)
-    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in ("open", "stat", "iterdir", "exists", "is_dir", "is_file"):
+            monkeypatch.setattr(Path, name, refuse)
+        monkeypatch.setattr(subprocess, "Popen", refuse)
+        yield
 
 
 def found(
@@ -117,7 +121,9 @@ def found(
 
 
 def decided(target: str | Path, options: Options | None = None, **changes: Any) -> Job:
-    return decide(found(target, **changes), options or Options(Fraction(2)))
+    inspection = found(target, **changes)
+    with nothing_outside():
+        return decide(inspection, options or Options(Fraction(2)))
 
 
 def test_a_plain_job() -> None:
@@ -153,7 +159,7 @@ def test_the_span_decides_frames_and_origin() -> None:
     ],
 )
 def test_models_and_passes(options: Options, scale: int, size: tuple[int, int], notice: str | None) -> None:
-    job = decided("out.mkv", options)
+    job = decided("out.mp4", options)
     assert (job.model.scale, (job.plan.width, job.plan.height)) == (scale, size)
     assert len(job.passes) == 1 + options.chain
     if notice is None:

@@ -22,7 +22,7 @@ from vsrcli.pipeline.options import Options
 from vsrcli.system.signals import CancelToken, catch_signals
 from vsrcli.system.threads import poll_get
 
-FORCE_EXIT_SECONDS = 6.0  # less than the parent's, which reports how the tasks have ended
+FORCE_EXIT_SECONDS = 5.0  # less than the parent's, which reports how the tasks have ended
 
 
 @dataclass(frozen=True)

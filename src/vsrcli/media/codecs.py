@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vsrcli.errors import OutputError, UsageError
+from vsrcli.errors import OutputError
 from vsrcli.media import alpha
 from vsrcli.media.color import is_rgb
 from vsrcli.media.containers import Container
@@ -136,34 +136,6 @@ def check_encoder(name: str, ffmpeg: Ffmpeg) -> None:
             f"ffmpeg {ffmpeg.version} has no encoder {name!r}; choose another --codec (such as libx264) "
             "or point VSR_FFMPEG to a build that has it"
         )
-
-
-def quality_args(encoder: str, requested: float | None) -> tuple[str, str] | None:
-    """Return option and value of an encoder's constant quality; None if it has none.
-
-    Args:
-        encoder: ffmpeg's name of it.
-        requested: quality on the encoder's own scale; None: the default.
-
-    Raises:
-        UsageError: ``requested`` is not on the scale, or the encoder has no constant quality.
-    """
-    codec = CODECS.get(encoder, Codec(encoder, None))
-    if codec.quality_option is None:
-        if requested is not None:
-            raise UsageError(
-                f"{encoder} has no constant quality; leave --crf out, or use -e with its own options"
-            )
-        return None
-    value = codec.default_quality if requested is None else requested
-    if value is None:
-        return None
-    low, high = codec.quality_range
-    if not low <= value <= high:
-        raise UsageError(f"--crf {value:g} is not on the scale of {encoder}, which goes from {low} to {high}")
-    if codec.integer_only and value != int(value):
-        raise UsageError(f"--crf {value:g}: {encoder} takes whole numbers only, such as {round(value)}")
-    return codec.quality_option, f"{value:g}"
 
 
 def is_widely_playable(encoder: str) -> bool:

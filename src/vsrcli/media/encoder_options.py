@@ -86,7 +86,7 @@ def _choose_codec(
     if target == y4m.STDIO:
         display_name, default = "stdout", _STDOUT_ENCODERS[container.muxer]
     encoder = codecs.find_encoder(options.codec or default, container, display_name, video, ffmpeg)
-    codecs.quality_args(encoder, options.crf)
+    quality_args(encoder, options.crf)
     if container.muxer == y4m.CONTAINER:
         chosen = y4m_plan.choose_y4m_pixel_format(video, options.pix_fmt)
         filter_pix_fmt, options = y4m_plan.conversion_filter(chosen.name, options)
@@ -104,6 +104,34 @@ def _choose_codec(
         codec_requested=options.codec is not None,
     )
     return CodecChoice(encoder, chosen.name, chosen.alpha, options, chosen.notices)
+
+
+def quality_args(encoder: str, requested: float | None) -> tuple[str, str] | None:
+    """Return option and value of an encoder's constant quality; None if it has none.
+
+    Args:
+        encoder: ffmpeg's name of it.
+        requested: quality on the encoder's own scale; None: the default.
+
+    Raises:
+        UsageError: ``requested`` is not on the scale, or the encoder has no constant quality.
+    """
+    codec = codecs.CODECS.get(encoder, codecs.Codec(encoder, None))
+    if codec.quality_option is None:
+        if requested is not None:
+            raise UsageError(
+                f"{encoder} has no constant quality; leave --crf out, or use -e with its own options"
+            )
+        return None
+    value = codec.default_quality if requested is None else requested
+    if value is None:
+        return None
+    low, high = codec.quality_range
+    if not low <= value <= high:
+        raise UsageError(f"--crf {value:g} is not on the scale of {encoder}, which goes from {low} to {high}")
+    if codec.integer_only and value != int(value):
+        raise UsageError(f"--crf {value:g}: {encoder} takes whole numbers only, such as {round(value)}")
+    return codec.quality_option, f"{value:g}"
 
 
 def _check_names(options: EncodeOptions, ffmpeg: Ffmpeg) -> None:
@@ -155,7 +183,7 @@ def video_encoder_options(
     codec = codecs.CODECS.get(encoder, codecs.Codec(encoder, None))
     result: dict[str, str] = {} if container.muxer != y4m.CONTAINER else {"strict": "-1"}  # above 8 bits
     result |= codec.fixed_options
-    quality = codecs.quality_args(encoder, options.crf)
+    quality = quality_args(encoder, options.crf)
     if quality is not None:
         result[quality[0]] = quality[1]
     preset = options.preset or codec.preset_for(options.effort)

@@ -32,7 +32,7 @@ HEARTBEAT_INTERVAL = 5.0  # seconds between two heartbeats
 _QUEUE_NAME = "vsr"
 _POLL_INTERVAL = 0.5  # seconds between two polls of the SQLite queue; Redis blocks instead
 _LOCK_TIMEOUT = 30.0  # seconds that another worker may take to end
-_FORCE_EXIT_SECONDS = 7.0  # less than the server's; jobs get five of them
+_FORCE_EXIT_SECONDS = 6.0  # less than the server's; jobs get four of them
 _START_TOLERANCE = 1.0  # seconds by which the start time of the same process may differ
 
 
