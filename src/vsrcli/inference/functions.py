@@ -180,7 +180,7 @@ def shapes_of(architecture: Architecture, scale: int, precision: str = "fp32") -
 def shapes_of_model(model: Any) -> NetworkShapes:
     """Return the shapes of a built network; any callable on full windows counts as ``window``."""
     if not hasattr(model, "fusions"):
-        return NetworkShapes("window")
+        return NetworkShapes("window", levels=getattr(model, "levels", WINDOW // 2))
     kind = "recurrent" if hasattr(model, "recall") else "cached"
     return _feature_model_shapes(kind, model.scale, len(model.fusions), model.width, model.head_width)
 
@@ -203,7 +203,7 @@ def signatures(
 ) -> dict[str, tuple[TensorSpec, ...]]:
     """Return each function's name and arguments for frames of one size, with features of type ``dtype``."""
     if shapes.kind == "window":
-        return {"upscale": (TensorSpec((1, WINDOW, height, width, 3)),)}
+        return {"upscale": (TensorSpec((1, 2 * shapes.levels + 1, height, width, 3)),)}
     frame = TensorSpec((1, height, width, 3))
     features = TensorSpec(shapes.features(height, width, shapes.width), dtype)
     x = TensorSpec((1, bands.rows, width, shapes.head), dtype)
@@ -222,7 +222,7 @@ def signatures(
 def functions(model: Any, shapes: NetworkShapes, height: int, width: int) -> Mapping[str, Callable[..., Any]]:
     """Return a network's functions, in ``keras.ops``, for frames of one size.
 
-    - ``upscale``: a window (1, 7, H, W, 3) -> its centre frame, upscaled and clipped to [0, 1].
+    - ``upscale``: a window (1, 2*levels + 1, H, W, 3) -> its centre frame, upscaled and clipped to [0, 1].
     - ``advance``: a frame (1, H, W, 3) and all queue entries, oldest first -> merged features, and one new
       entry for each queue.
     - ``trunk``: merged features -> features for ``reconstruct``.

@@ -39,6 +39,7 @@ class Architecture:
         bytes_per_pixel: peak memory on TensorFlow per low-resolution pixel at x4, see benchmarks/memory.py.
         openvino_bytes: the same on OpenVINO, where measured: per pixel of a tile, and per pixel of its
             result.
+        measured: multiply-adds and radius of a network that has no entry in the cost table.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Architecture:
     options: Mapping[str, Any] = field(default_factory=dict)
     bytes_per_pixel: int = 800
     openvino_bytes: tuple[int, int] | None = None
+    measured: tuple[int, int] | None = None
 
     def build(self, scale: int, *, phase: str = "centre") -> keras.Model:
         """Build the network with fresh random weights. Imports Keras."""
@@ -89,6 +91,8 @@ class Architecture:
 
     def multiply_adds(self, scale: int) -> int:
         """Return the multiply-adds per low-resolution pixel and frame; 0 for interpolation."""
+        if self.measured:
+            return self.measured[0]
         return _COSTS[self.module][0](scale, **self.options) if self.module else 0
 
     def memory(self, engine: str, scale: int) -> int:
@@ -106,6 +110,8 @@ class Architecture:
         the untiled result over 60 frames with the radius of one step, within 2e-4 with twice that, as here,
         and within 2e-5 with three times (tests/inference/test_recurrent.py; one level of 8 bits is 4e-3).
         """
+        if self.measured:
+            return self.measured[1]
         if self.module is None:
             return 3
         steps = 2 if self.kind == "recurrent" else 1

@@ -1,0 +1,275 @@
+"""Networks that others have trained: what a file of one holds and needs. Importable without Keras.
+
+Formats: ``.onnx``; ``.pth``, ``.pt`` and ``.safetensors`` (:mod:`vsrcli.models.torch_files`); ncnn's ``.param``
+beside ``.bin`` (:mod:`vsrcli.models.ncnn_files`). Names, shapes and file names lie, so what matters is found by
+running a network on small frames (:mod:`vsrcli.inference.probing`), and remembered as a
+:class:`ModelDescription`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vsrcli.errors import ModelError
+from vsrcli.models.architectures import Architecture
+
+if TYPE_CHECKING:
+    import keras
+
+ONNX_SUFFIX, NCNN_SUFFIX = ".onnx", ".param"
+TORCH_SUFFIXES = (".pth", ".pt", ".safetensors")
+IMPORTED_SUFFIXES = (ONNX_SUFFIX, *TORCH_SUFFIXES, NCNN_SUFFIX)
+UNKNOWN_BYTES_PER_PIXEL = 8_000  # of a tile, where it was not measured
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output as a file states it.
+
+    Attributes:
+        name: of the tensor.
+        dtype: NumPy's name of its number type.
+        shape: sides; a name or None for those that are free.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...]
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """What reading a file tells, without running the network.
+
+    Attributes:
+        format: ``onnx``, ``pth``, ``safetensors`` or ``ncnn``.
+        architecture: for people, such as ``Compact, 64 channels, 16 convolutions``.
+        inputs, outputs: as stated.
+        parameters: number of weights.
+        metadata: ``licence``, ``author``, ``source``, ``summary`` as far as the file states them; ``manifest``
+            of an export of this program.
+        operators: kinds of operators or layers, sorted; may be empty.
+    """
+
+    format: str
+    architecture: str
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    parameters: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    operators: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What a network of somebody else's is and needs, found by running it.
+
+    Sides are in pixels of the network's input unless stated otherwise.
+
+    Attributes:
+        format, architecture, parameters: see :class:`NetworkFile`.
+        sha256: of all files of the network.
+        kind: ``image`` (a frame in R'G'B'), ``luma`` (Y' alone; colour is resampled), ``frames`` (several
+            frames in, their centre frame out), or ``functions``: an export of this program, whose functions
+            carry state.
+        scale: upscaling factor, 1 to 8.
+        frames: frames of a window, odd.
+        margin: pixels that a result lacks in each direction, ``result = scale * side - margin``.
+        multiple: sides that the network takes are multiples of this.
+        min_side: shortest side that it takes.
+        fixed_size: height and width, if it takes no other.
+        layout: of its input: ``nchw`` (frames along the channels), ``nhwc`` or ``ntchw``.
+        dtype: of its input: ``float32`` or ``float16``.
+        value_range: value of white: 1 or 255.
+        bgr: whether blue comes first.
+        input_name, output_name: as the file calls them.
+        overlap: context on each side with which tiles equal whole frames to ``tile_error``.
+        tile_error: largest difference, of full range.
+        whole_frames: whether tiles differ however large the overlap is: some operator sees the whole frame.
+        multiply_adds: per input pixel; 0 if unknown.
+        bytes_per_pixel: peak memory per input pixel of a tile.
+        seconds_per_pixel: measured while probing, with one frame of ``engine``.
+        engine: that probed it.
+        licence, author, source, summary: as the file or its sidecar states; may be empty.
+        manifest: of an export of this program, else empty.
+        notices: for people.
+    """
+
+    format: str
+    architecture: str
+    sha256: str
+    kind: str
+    scale: int
+    parameters: int = 0
+    frames: int = 1
+    margin: int = 0
+    multiple: int = 1
+    min_side: int = 1
+    fixed_size: tuple[int, int] | None = None
+    layout: str = "nhwc"
+    dtype: str = "float32"
+    value_range: float = 1.0
+    bgr: bool = False
+    input_name: str = ""
+    output_name: str = ""
+    overlap: int = 16
+    tile_error: float = 0.0
+    whole_frames: bool = False
+    multiply_adds: int = 0
+    bytes_per_pixel: int = UNKNOWN_BYTES_PER_PIXEL
+    seconds_per_pixel: float = 0.0
+    engine: str = ""
+    licence: str = ""
+    author: str = ""
+    source: str = ""
+    summary: str = ""
+    manifest: str = ""
+    notices: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the description as plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> ModelDescription:
+        """Invert :meth:`to_json`; unknown keys are ignored.
+
+        Raises:
+            TypeError, KeyError: a value is missing.
+        """
+        known = {each.name for each in fields(cls)}
+        values = {name: value for name, value in content.items() if name in known}
+        values["notices"] = tuple(values.get("notices", ()))
+        values["fixed_size"] = tuple(values["fixed_size"]) if values.get("fixed_size") else None
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """A file of somebody else's network with its description; takes the place of a
+    :class:`~vsrcli.models.weights.Weights`.
+
+    Attributes:
+        path: of the file; an ncnn network's ``.param``.
+        description: of the network.
+        name: for people and on the command line.
+    """
+
+    path: Path
+    description: ModelDescription
+    name: str
+
+    @property
+    def scale(self) -> int:
+        return self.description.scale
+
+    @cached_property
+    def card(self) -> Mapping[str, Any]:
+        """The description in the form of a model card."""
+        found = self.description
+        return {
+            "architecture": found.architecture,
+            "options": {},
+            "scale": found.scale,
+            "degradation": "",
+            "phase": "centre",
+            "sha256": found.sha256,
+            "parameters": found.parameters,
+            "licence": found.licence or "unknown",
+            "author": found.author,
+            "source": found.source,
+            "summary": found.summary,
+        }
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """Costs and receptive field, as measured."""
+        found = self.description
+        return Architecture(
+            self.name,
+            found.summary or f"{found.format}: {found.architecture}",
+            "window",
+            scales=(found.scale,),
+            frames=found.frames,
+            module="imported",
+            bytes_per_pixel=found.bytes_per_pixel,
+            openvino_bytes=(found.bytes_per_pixel, 0),
+            measured=(found.multiply_adds, found.overlap),
+        )
+
+    def verify(self) -> None:
+        """Raise ModelError if the file is not the one that was described."""
+        if files_sha256(self.path) != self.description.sha256:
+            raise ModelError(f"{str(self.path)!r} has changed since it was read: run the command again")
+
+
+def is_imported(model: str) -> bool:
+    """Return whether a model is named by the path of somebody else's network."""
+    return Path(model).suffix.lower() in IMPORTED_SUFFIXES
+
+
+def model_files(path: Path) -> tuple[Path, ...]:
+    """Return the files of a network: the path itself, and an ncnn network's ``.bin``."""
+    return (path, path.with_suffix(".bin")) if path.suffix.lower() == NCNN_SUFFIX else (path,)
+
+
+def files_sha256(path: Path) -> str:
+    """Return the SHA-256 of a network's files, one after the other, as a hex digest.
+
+    Raises:
+        ModelError: a file is missing or cannot be read.
+    """
+    digest = hashlib.sha256()
+    for each in model_files(path):
+        try:
+            with each.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            beside = "" if each == path else f", which belongs to {path.name}"
+            raise ModelError(f"cannot read {str(each)!r}{beside}: {error.strerror}") from error
+    return digest.hexdigest()
+
+
+def read_network_file(path: Path) -> NetworkFile:
+    """Read what a file states about its network.
+
+    Raises:
+        ModelError: it is damaged, or no network that this program can run; the message says what was found.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ONNX_SUFFIX:
+        from vsrcli.models.onnx_files import read_onnx
+
+        return read_onnx(path)
+    if suffix == NCNN_SUFFIX:
+        from vsrcli.models.ncnn_files import read_ncnn
+
+        return read_ncnn(path)
+    from vsrcli.models.torch_files import read_torch
+
+    return read_torch(path)
+
+
+def build_network(path: Path) -> keras.Model:
+    """Build a network with its weights, in ``keras.ops``: ``(B, 1, H, W, 3)`` R'G'B' in [0, 1] to
+    ``(B, scale*H - margin, scale*W - margin, 3)``, not clipped. Its attribute ``levels`` is 0.
+
+    Raises:
+        ModelError: see :func:`read_network_file`; or the file is ONNX, which is no ``keras.ops``.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ONNX_SUFFIX:
+        raise ModelError(f"{str(path)!r}: Keras does not run ONNX; use --engine openvino or onnxruntime")
+    if suffix == NCNN_SUFFIX:
+        from vsrcli.models.ncnn_network import build_ncnn
+
+        return build_ncnn(path)
+    from vsrcli.models.torch_files import build_torch
+
+    return build_torch(path)
