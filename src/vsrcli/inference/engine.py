@@ -11,6 +11,7 @@ from vsrcli.frames.state import State, validate_state
 from vsrcli.inference.functions import Backend
 from vsrcli.inference.streams import compile_stream
 from vsrcli.inference.types import Stream
+from vsrcli.models.imported import ImportedModel
 from vsrcli.models.weights import Weights
 
 KERNELS = {"bicubic": ("bicubic", 2), "lanczos": ("lanczos3", 3)}  # engine name -> kernel, its support
@@ -24,7 +25,7 @@ class StreamingEngine:
         weights: of the network.
     """
 
-    def __init__(self, backend: Backend, weights: Weights) -> None:
+    def __init__(self, backend: Backend, weights: Weights | ImportedModel) -> None:
         self.scale = weights.scale
         self.radius = weights.architecture.radius()
         self.lookahead = backend.shapes.levels

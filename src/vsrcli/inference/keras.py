@@ -24,10 +24,12 @@ from vsrcli.inference.functions import (
     functions,
     memory_errors,
     numpy_dtype,
+    plan_bands,
     require_finite,
     shapes_of_model,
     signatures,
 )
+from vsrcli.models.imported import ImportedModel, build_network
 from vsrcli.models.weights import Weights, load_model
 from vsrcli.system.resources import configure_malloc
 
@@ -51,18 +53,10 @@ class KerasEngine(StreamingEngine):
     def __init__(self, weights: Weights, *, device: str = "auto", precision: str = "auto") -> None:
         device_description = select_device(device)
         on_gpu = device_description.startswith("GPU")
-        with silence_native_stderr():
-            import keras
-
-            if precision == "auto":
-                precision = "fp16" if on_gpu else "fp32"
-            policy = {"fp32": "float32", "fp16": "mixed_float16", "bf16": "mixed_bfloat16"}[precision]
-            previous_policy = keras.config.dtype_policy()
-            keras.config.set_dtype_policy(policy)
-            try:
-                self.model = load_model(weights)
-            finally:
-                keras.config.set_dtype_policy(previous_policy)
+        if precision == "auto":
+            precision = "fp16" if on_gpu else "fp32"
+        with silence_native_stderr(), computing_in(precision):
+            self.model = load_model(weights)
         super().__init__(KerasBackend(self.model, GPU_BAND_PIXELS if on_gpu else BAND_PIXELS), weights)
         self.precision, self.on_gpu = precision, on_gpu
         self.description = f"{weights.name} on {device_description}, {precision}"
@@ -119,6 +113,48 @@ class KerasBackend:
         if len(feedback) <= 1:
             return frame, feedback[0] if feedback else None
         return frame, self._ops.concatenate([*feedback[:-1], feedback[-1][:, bands.overlap_rows :]], axis=1)
+
+
+def load_imported(
+    model: ImportedModel, device: str, precision: str
+) -> tuple[Callable[[int, int], Callable[[np.ndarray], np.ndarray]], str, str, bool]:
+    """Load a network that others have trained, see :mod:`vsrcli.inference.imported`.
+
+    Returns:
+        The values of a :class:`~vsrcli.inference.imported.Compiler`.
+
+    Raises:
+        EngineError: the device does not exist.
+        ModelError: the file is damaged, or is ONNX.
+    """
+    if model.description.format == "onnx":
+        build_network(model.path)  # says so
+    place = select_device(device)
+    on_gpu = place.startswith("GPU")
+    if precision == "auto":
+        precision = "fp16" if on_gpu else "fp32"
+    with silence_native_stderr(), computing_in(precision):
+        backend = KerasBackend(build_network(model.path))
+
+    def compile_raw(height: int, width: int) -> Callable[[np.ndarray], np.ndarray]:
+        upscale = backend.compile(height, width, plan_bands(height, width))["upscale"]
+        return lambda array: backend.read_result(upscale(array[:, None]))
+
+    return compile_raw, place, precision, on_gpu
+
+
+@contextlib.contextmanager
+def computing_in(precision: str) -> Iterator[None]:
+    """Let networks that are built in the block compute in ``fp32``, ``fp16`` or ``bf16``."""
+    import keras
+
+    policy = {"fp32": "float32", "fp16": "mixed_float16", "bf16": "mixed_bfloat16"}[precision]
+    previous_policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(previous_policy)
 
 
 @contextlib.contextmanager

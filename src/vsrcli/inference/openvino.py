@@ -21,6 +21,7 @@ from vsrcli.inference.engine import StreamingEngine
 from vsrcli.inference.functions import FLOAT32, RowBands, memory_errors, require_finite, shapes_of
 from vsrcli.inference.graph_cache import GraphCache, cache_folder
 from vsrcli.inference.openvino_export import export_graphs
+from vsrcli.models.imported import ImportedModel, input_shape
 from vsrcli.models.weights import Weights, file_sha256
 from vsrcli.system.resources import configure_malloc, disable_openvino_telemetry
 
@@ -154,6 +155,83 @@ class OpenvinoBackend:
         with memory_errors():
             model = openvino_core().read_model(model=graph, weights=weights)
             return CompiledGraph(openvino_core().compile_model(model, "CPU", settings))
+
+
+class OpenvinoNetwork:
+    """A network that others have trained, on OpenVINO's CPU plugin; see :mod:`vsrcli.inference.imported`.
+
+    Args:
+        model: the file and its description.
+        precision: ``fp32`` or ``bf16``.
+        on_notice: receives the cache's notices.
+    """
+
+    def __init__(
+        self, model: ImportedModel, precision: str, on_notice: Callable[[str], None] = lambda text: None
+    ) -> None:
+        configure_malloc()
+        self._model, self._precision = model, precision
+        self._cache = GraphCache(cache_folder() / "openvino", on_notice)
+
+    def compile_raw(self, height: int, width: int) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the network for frames of one size, from its input array to its output array, float32 both.
+
+        Raises:
+            EngineError: OpenVINO cannot take it.
+            OutOfMemoryError: not enough memory.
+        """
+        found = self._model.description
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[self._precision],
+        }
+        with memory_errors():
+            graph = (self._read_onnx if found.format == "onnx" else self._read_exported)(height, width)
+            request = openvino_core().compile_model(graph, "CPU", settings).create_infer_request()
+        is_window = found.format != "onnx"  # (1, 1, H, W, 3), the argument of ``upscale``
+        output = 0 if is_window or not found.output_name else found.output_name
+
+        def run(array: np.ndarray) -> np.ndarray:
+            from openvino import Tensor
+
+            with memory_errors():
+                array = np.ascontiguousarray(array[:, None] if is_window else array, np.float32)
+                request.set_input_tensor(Tensor(array, shared_memory=True))
+                request.infer()
+                return request.get_tensor(request.model_outputs[0] if output == 0 else output).data.copy()
+
+        return run
+
+    def _read_onnx(self, height: int, width: int) -> Any:
+        """Return an ONNX file's graph for frames of one size, with inputs and outputs in float32."""
+        import openvino
+        from openvino.preprocess import PrePostProcessor
+
+        found = self._model.description
+        try:
+            graph = openvino_core().read_model(str(self._model.path))
+            graph.reshape({graph.input(0): input_shape(found, height, width)})
+            steps = PrePostProcessor(graph)
+            steps.input(0).tensor().set_element_type(openvino.Type.f32)
+            for number in range(len(graph.outputs)):
+                steps.output(number).tensor().set_element_type(openvino.Type.f32)
+            return steps.build()
+        except RuntimeError as error:
+            reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()
+            raise EngineError(
+                f"OpenVINO cannot take {self._model.name} at {width}x{height} ({reason}): use --engine "
+                "onnxruntime"
+            ) from error
+
+    def _read_exported(self, height: int, width: int) -> Any:
+        """Return the graph of a network in ``keras.ops``, built by a child process or from the cache."""
+        key = {"weights": self._model.description.sha256, "frame": [height, width], **build_inputs()}
+
+        def build(folder: Path) -> None:
+            export_graphs(self._model, height, width, height, folder)
+
+        files = self._cache.get(key, build)
+        return openvino_core().read_model(model=files["upscale.xml"], weights=files["upscale.bin"])
 
 
 class CompiledGraph:

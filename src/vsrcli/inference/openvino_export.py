@@ -34,8 +34,10 @@ from vsrcli.inference.functions import (
     plan_bands,
     require_finite,
     shapes_of,
+    shapes_of_model,
     signatures,
 )
+from vsrcli.models.imported import ImportedModel, build_network, is_imported
 from vsrcli.models.weights import Weights, load_model, read_weights
 from vsrcli.system.processes import run_process
 from vsrcli.system.resources import disable_openvino_telemetry
@@ -46,7 +48,12 @@ _CLIPPING = {"Minimum": "minimum", "Maximum": "maximum"}  # operations, and thei
 
 
 def export_graphs(
-    weights: Weights, height: int, width: int, rows: int, folder: Path, precision: str = "fp32"
+    weights: Weights | ImportedModel,
+    height: int,
+    width: int,
+    rows: int,
+    folder: Path,
+    precision: str = "fp32",
 ) -> None:
     """Write a network's graphs for frames of one size, ``NAME.xml`` and ``NAME.bin`` for each function.
 
@@ -110,10 +117,15 @@ def _build(request: dict[str, Any]) -> None:
     disable_openvino_telemetry()
     import openvino
 
-    weights, height, width = read_weights(Path(request["weights"])), request["height"], request["width"]
+    path, height, width = Path(request["weights"]), request["height"], request["width"]
     bands = plan_bands(height, width, request["rows"] * width)
-    shapes = shapes_of(weights.architecture, weights.scale, request["precision"])
-    model = load_model(weights)
+    if is_imported(str(path)):
+        model = build_network(path)
+        shapes = shapes_of_model(model)
+    else:
+        weights = read_weights(path)
+        model = load_model(weights)
+        shapes = shapes_of(weights.architecture, weights.scale, request["precision"])
     for array in model.get_weights():  # OpenVINO's ReLU turns NaN into zero, so check before
         require_finite(array)
     by_name = functions(model, shapes, height, width)

@@ -13,6 +13,7 @@ from vsrcli._version import __version__
 from vsrcli.inference.functions import Backend
 from vsrcli.inference.graph_cache import GraphCache, cache_folder
 from vsrcli.inference.streams import compile_stream
+from vsrcli.models.imported import ImportedModel
 from vsrcli.models.weights import Weights
 
 MAX_DIFFERENCE = 1 / 510  # half a step of 8 bits
@@ -20,7 +21,7 @@ _FRAMES, _HEIGHT, _WIDTH = 12, 48, 64
 
 
 def choose_cpu_precision(
-    weights: Weights, capabilities: tuple[str, ...], create_backend: Callable[[str], Backend]
+    weights: Weights | ImportedModel, capabilities: tuple[str, ...], create_backend: Callable[[str], Backend]
 ) -> str:
     """Return ``bf16`` or ``fp32``; measured once for each network, then read from the cache.
 

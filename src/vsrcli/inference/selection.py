@@ -19,6 +19,7 @@ from vsrcli.errors import EngineError, UsageError
 from vsrcli.frames.geometry import check_scale
 from vsrcli.inference.types import Engine
 from vsrcli.models.architectures import Architecture, architecture
+from vsrcli.models.imported import ImportedModel, is_imported
 from vsrcli.models.weights import (
     DEFAULT_DEGRADATION,
     SUFFIX,
@@ -40,12 +41,12 @@ class ModelChoice:
 
     Attributes:
         architecture: of the model.
-        weights: the weight file, or None for interpolation.
+        weights: the weight file, the project's own or somebody else's; None for interpolation.
         scale: native factor.
     """
 
     architecture: Architecture
-    weights: Weights | None
+    weights: Weights | ImportedModel | None
     scale: int
 
     @property
@@ -82,12 +83,14 @@ def find_models(model: str, scale: Fraction) -> tuple[ModelChoice, ...]:
     """Return a model at each native scale that there is; reads the cards of weight files.
 
     Args:
-        model: name of an architecture or path of a weight file.
+        model: name of an architecture or path of a weight file, the project's own or somebody else's.
         scale: for the message of an error.
 
     Raises:
-        ModelError: unknown model, or one without weights.
+        ModelError: unknown model, or one without weights, or a file that cannot be used.
     """
+    if imported := find_imported_model(model):
+        return (ModelChoice(imported.architecture, imported, imported.scale),)
     if model.endswith(SUFFIX):
         found = [read_weights(Path(model))]
     else:
@@ -98,6 +101,20 @@ def find_models(model: str, scale: Fraction) -> tuple[ModelChoice, ...]:
         found = [w for w in list_weights() if (w.card["architecture"], w.card["degradation"]) == kind]
         found = found or [find_weights(model, min(math.ceil(scale), max(known.scales)))]
     return tuple(ModelChoice(weights.architecture, weights, weights.scale) for weights in found)
+
+
+def find_imported_model(model: str) -> ImportedModel | None:
+    """Return somebody else's network by its path; None if the model is another kind.
+
+    Raises:
+        ModelError: the file is missing or damaged, or cannot be used.
+    """
+    if not is_imported(model):
+        return None
+    from vsrcli.inference.probing import describe_model
+
+    path = Path(model)
+    return ImportedModel(path, describe_model(path), path.stem)
 
 
 def select_models(
@@ -197,6 +214,11 @@ def open_engine(
 
         return ResampleEngine(choice.architecture.name, choice.scale)
     plan = plan_engine(engine, device, precision)
+    if isinstance(choice.weights, ImportedModel):
+        from vsrcli.inference.imported import ImportedEngine
+
+        requested = {"device": device, "precision": precision, "on_notice": on_notice}
+        return ImportedEngine(choice.weights, plan.resolve(), **requested)
     if plan.resolve() == "openvino":
         from vsrcli.inference.openvino import OpenvinoEngine
 

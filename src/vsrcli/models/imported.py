@@ -1,8 +1,8 @@
 """Networks that others have trained: what a file of one holds and needs. Importable without Keras.
 
-Formats: ``.onnx``; ``.pth``, ``.pt`` and ``.safetensors`` (:mod:`vsrcli.models.torch_files`); ncnn's ``.param``
-beside ``.bin`` (:mod:`vsrcli.models.ncnn_files`). Names, shapes and file names lie, so what matters is found by
-running a network on small frames (:mod:`vsrcli.inference.probing`), and remembered as a
+Formats: ``.onnx``; ``.pth``, ``.pt`` and ``.safetensors`` (:mod:`vsrcli.models.torch_files`); ncnn's
+``.param`` beside ``.bin`` (:mod:`vsrcli.models.ncnn_files`). Names, shapes and file names lie, so what
+matters is found by running a network on small frames (:mod:`vsrcli.inference.probing`), and remembered as a
 :class:`ModelDescription`.
 """
 
@@ -51,8 +51,8 @@ class NetworkFile:
         architecture: for people, such as ``Compact, 64 channels, 16 convolutions``.
         inputs, outputs: as stated.
         parameters: number of weights.
-        metadata: ``licence``, ``author``, ``source``, ``summary`` as far as the file states them; ``manifest``
-            of an export of this program.
+        metadata: ``licence``, ``author``, ``source``, ``summary`` as far as the file states them;
+            ``manifest`` of an export of this program.
         operators: kinds of operators or layers, sorted; may be empty.
     """
 
@@ -234,6 +234,15 @@ def files_sha256(path: Path) -> str:
             beside = "" if each == path else f", which belongs to {path.name}"
             raise ModelError(f"cannot read {str(each)!r}{beside}: {error.strerror}") from error
     return digest.hexdigest()
+
+
+def input_shape(found: ModelDescription, height: int, width: int) -> tuple[int, ...]:
+    """Return the shape of a network's input for frames of one size."""
+    channels = 1 if found.kind == "luma" else 3
+    if found.layout == "ntchw":
+        return (1, found.frames, channels, height, width)
+    channels *= found.frames
+    return (1, height, width, channels) if found.layout == "nhwc" else (1, channels, height, width)
 
 
 def read_network_file(path: Path) -> NetworkFile:
