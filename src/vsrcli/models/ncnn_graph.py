@@ -224,10 +224,8 @@ def _ends(layers: tuple[NcnnLayer, ...]) -> tuple[str, str]:
     used = {name for layer in layers for name in layer.inputs}
     results = [name for layer in layers for name in layer.outputs if name not in used]
     if len(sources) != 1 or len(results) != 1:
-        raise ModelError(
-            f"it has the inputs {', '.join(sources) or 'none'} and the outputs {', '.join(results) or 'none'}, "
-            "and must have one of each"
-        )
+        found = f"inputs {', '.join(sources) or 'none'} and the outputs {', '.join(results) or 'none'}"
+        raise ModelError(f"it has the {found}, and must have one of each")
     return sources[0], results[0]
 
 

