@@ -73,6 +73,6 @@ def test_ctrl_c_before_the_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 
 
 def test_every_command_has_its_module() -> None:
-    modules = {"models": "info", "completion": "config"}
+    modules = {"completion": "config"}
     for name, (location, _) in COMMANDS.items():
         assert location == f"vsrcli.cli.{modules.get(name, name)}:{name}"

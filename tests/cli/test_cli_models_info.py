@@ -13,7 +13,7 @@ import pytest
 
 import media_samples as media
 from terminal import Outcome, environment
-from vsrcli.cli.info import quality
+from vsrcli.cli.models import quality
 from vsrcli.models.architectures import ARCHITECTURES
 
 Vsr = Callable[..., Outcome]
@@ -27,6 +27,13 @@ CARD = {
     "licence": "Apache-2.0",
     "validation": {"bi psnr_y": 30.123, "bi gain_db": 0.815, "bi ssim_y": 0.9},
 }
+
+
+@pytest.fixture(autouse=True)
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has added models; those of packages are in test_models_command.py."""
+    monkeypatch.setenv("VSR_MODELS", str(tmp_path / "library"))
+    monkeypatch.setattr("vsrcli.models.library._PACKAGES", ())
 
 
 @pytest.fixture

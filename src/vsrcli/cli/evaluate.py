@@ -13,6 +13,7 @@ import click
 
 from vsrcli.cli.help import Command, option
 from vsrcli.cli.options import ARGUMENTS, check_applicable, highest_precedence, verbose_option
+from vsrcli.cli.types import ModelParam
 from vsrcli.cli.upscale_options import engine_options
 from vsrcli.errors import OutputError, UsageError
 from vsrcli.evaluate.models import EvaluatedModel
@@ -59,6 +60,7 @@ class CrfParam(click.ParamType):
     "--model",
     "models",
     "Measure this model: a name from `vsr models`, or a weight file; repeatable to compare several.",
+    type=ModelParam(),
     multiple=True,
     default=(DEFAULT_MODEL,),
     metavar="NAME",

@@ -32,7 +32,7 @@ COMMANDS_BY_HEADING = {
     },
     "Inspect and measure": {
         "info": ("vsrcli.cli.info:info", "Show what a video file contains."),
-        "models": ("vsrcli.cli.info:models", "List the models, their cost and measured quality."),
+        "models": ("vsrcli.cli.models:models", "List the models, their cost and quality; add others."),
         "compare": ("vsrcli.cli.compare:compare", "Show videos side by side, as a page, video or image."),
         "evaluate": ("vsrcli.cli.evaluate:evaluate", "Measure the quality of models on your own clips."),
         "bench": ("vsrcli.cli.bench:bench", "Measure the speed of a model on this machine."),
@@ -72,7 +72,7 @@ def vsr(context: click.Context, profile: str | None) -> None:
     context.meta[PROFILE] = profile
     name = context.invoked_subcommand or ""
     command = vsr.get_command(context, name)
-    if command is not None and not isinstance(command, click.Group):
+    if command is not None and getattr(command, "invoke_without_command", True):  # not of `vsr config`
         from vsrcli.cli.config_files import option_defaults
 
         context.default_map = {name: option_defaults(load_config(context), name, command, context)}

@@ -171,7 +171,7 @@ def train(
     Run the same command again to resume from the last checkpoint. The weights in the run's folder work with
     `vsr upscale --model`.
     """
-    from vsrcli.cli.info import quality
+    from vsrcli.cli.models import quality
     from vsrcli.cli.progress import make_progress, stderr_console
     from vsrcli.inference.keras import silence_native_stderr
     from vsrcli.system.resources import configure_malloc

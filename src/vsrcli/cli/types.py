@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vsrcli.frames.geometry import NAMED_SIZES, SizeRequest
 from vsrcli.images.naming import NAME_WILDCARD, parse_target
 from vsrcli.media.y4m import STDIO
-from vsrcli.models.architectures import MODEL_PRESETS
+from vsrcli.models.architectures import ARCHITECTURES, MODEL_PRESETS
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 Parameter = click.Parameter | None
 Context = click.Context | None
@@ -76,6 +80,34 @@ class NetworkPresetParam(click.Choice):
                 ctx,
             )
         return value
+
+
+class ModelParam(click.ParamType):
+    """Name of a model, or path of its file, as text; shells complete both.
+
+    Args:
+        own: whether the program's own models count.
+    """
+
+    name = "model"
+
+    def __init__(self, *, own: bool = True) -> None:
+        self._own = own
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return names that begin so; where none does, the shell completes files."""
+        from click.shell_completion import CompletionItem
+
+        from vsrcli.errors import ModelError
+        from vsrcli.models.library import list_library
+
+        names = list(ARCHITECTURES) if self._own else []
+        with contextlib.suppress(ModelError):
+            names += [model.name for model in list_library()]
+        found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+        return found or [CompletionItem(incomplete, type="file")]
 
 
 class RateParam(click.ParamType):

@@ -18,6 +18,7 @@ from vsrcli.cli.help import option
 from vsrcli.cli.options import combine_options, from_command_line, highest_precedence
 from vsrcli.cli.types import (
     DeviceParam,
+    ModelParam,
     NetworkPresetParam,
     RateParam,
     ScaleParam,
@@ -101,8 +102,9 @@ network_options = combine_options(
     option(
         "-m",
         "--model",
-        "Use this model instead of a preset: a name from `vsr models`, or a .weights.h5 file.  "
+        "Use this model instead of a preset: a name from `vsr models`, or a network's file.  "
         f"[default: {_DEFAULT.model}]",
+        type=ModelParam(),
         metavar="NAME",
         group="Model",
     ),

@@ -37,6 +37,7 @@ from vsrcli.models.weights import SUFFIX, list_weights
 MODELS_ENV = "VSR_MODELS"
 _UNFINISHED = ".new-"
 _STATED = ("licence", "author", "source", "summary")  # in a sidecar, and of a description
+_LICENCE_KEYS = ("License-Expression", "License")  # in a package's metadata
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?")
 _WINDOWS_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
@@ -322,7 +323,7 @@ def _packaged() -> Iterator[LibraryModel]:
                 yield LibraryModel(
                     name,
                     folder / file,
-                    licence=stated.get("License-Expression") or stated.get("License") or "",
+                    licence=next((stated[key] for key in _LICENCE_KEYS if key in stated), ""),
                     author=package.author,
                     source=f"{package.distribution} {version} on the package index",
                     summary=package.summary,

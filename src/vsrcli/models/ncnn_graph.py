@@ -200,12 +200,13 @@ def _parse_layer(line: str, number: int) -> NcnnLayer:
 def _parse_parameter(word: str) -> tuple[int, Value]:
     left, right = word.split("=")
     key, texts = int(left), right.split(",")
-    values = tuple(map(_parse_number, texts))
+    values = [_parse_number(text) for text in texts]
     if key <= _ARRAY_KEY:
-        if values[0] != len(values) - 1:
+        count, *values = values
+        if count != len(values):
             raise ValueError
-        return _ARRAY_KEY - key, values[1:]
-    return key, values if len(values) > 1 else values[0]
+        return _ARRAY_KEY - key, tuple(values)
+    return key, tuple(values) if len(values) > 1 else values[0]
 
 
 def _parse_number(text: str) -> int | float:
