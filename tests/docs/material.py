@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import media_samples as media
+import ncnn_samples
+from vsrcli.models.library import add_model
 
 VIDEOS = {".mp4", ".mkv", ".mov", ".webm", ".avi", ".nut", ".y4m"}
 IMAGES = {".png", ".jpg", ".exr", ".webp", ".tif", ".tiff"}
@@ -31,6 +33,10 @@ def provide(here: Path, text: str) -> None:
     names += [f"{folder}/one.mp4" for folder in ("clips", "VALIDATION") if folder in text]
     for name in dict.fromkeys(names):
         _video(here / name, text)
+    for name in re.findall(r"[\w-]+\.param\b", text):
+        ncnn_samples.compact(here / name)
+    for name in re.findall(r"vsr models remove (\S+)", text):
+        add_model(ncnn_samples.compact(here / "network.param"), name)
 
 
 def videos(here: Path) -> set[Path]:

@@ -31,7 +31,7 @@ _NUMBERS = ("frames", "MAC/pixel", "params", "parameters", "s/Mpixel")
     cls=Group,
     invoke_without_command=True,
     epilog="Example: vsr models --json\n\n"
-    "A network from elsewhere, by a name: vsr models add 4x_somebody.pth --name somebody --licence CC0-1.0",
+    "A network from elsewhere, by a name: vsr models add somebody_x4.param --name somebody --licence CC0-1.0",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the complete model cards.")
 @verbose_option
@@ -52,7 +52,7 @@ def models(context: click.Context, as_json: bool, verbose: int) -> None:
         _print_models(own, imported)
 
 
-@models.command(epilog="Example: vsr models inspect 4x_somebody.pth")
+@models.command(epilog="Example: vsr models inspect somebody_x4.param")
 @click.argument("model", metavar="FILE|NAME", type=ModelParam())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @verbose_option
@@ -90,7 +90,7 @@ def inspect(context: click.Context, model: str, as_json: bool, verbose: int) -> 
         _print_lines([name, *_describe_file(path, file), *_describe_model(description)])
 
 
-@models.command(epilog="Example: vsr models add 4x_somebody.pth --name somebody --licence CC0-1.0")
+@models.command(epilog="Example: vsr models add somebody_x4.param --name somebody --licence CC0-1.0")
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.option(
     "--name", required=True, metavar="NAME", help="Call it by this name: -m NAME works in every command."
