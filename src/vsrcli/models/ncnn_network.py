@@ -237,8 +237,6 @@ def _binary(layer: NcnnLayer) -> Callable[..., Any]:
 def _eltwise(layer: NcnnLayer) -> Callable[..., Any]:
     kind = layer.integer(0)
     factors = [float(each) for each in layer.array(1)] or [1.0] * len(layer.inputs)
-    if kind not in (0, 1, 2) or len(factors) != len(layer.inputs):
-        raise ModelError(f"layer {layer.name} (Eltwise) computes something unknown")
     function = (ops.multiply, ops.add, ops.maximum)[kind]
 
     def compute(*values: Any) -> Any:

@@ -216,6 +216,8 @@ def _arithmetic(layer: NcnnLayer, inputs: list[Shape]) -> list[Shape]:
             raise ModelError(f"it computes the unknown operation {layer.integer(0)}")
         if bool(layer.integer(1)) != (len(inputs) == 1):
             raise ModelError(f"it has {len(inputs)} inputs")
+    elif layer.integer(0) not in (0, 1, 2) or len(layer.array(1)) not in (0, len(inputs)):
+        raise ModelError(f"it computes the unknown operation {layer.integer(0)}")
     return [
         Shape(
             _joined([shape.channels for shape in inputs], 1),
