@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -121,6 +123,17 @@ def test_nothing_is_left_of_a_model_that_cannot_be_added(network: Path, library:
         add_model(network, "mine", description=described)
     assert list(library.iterdir()) == []
     assert own_names() == []
+
+
+def test_what_a_killed_run_has_left_is_no_model_and_goes_later(network: Path, library: Path) -> None:
+    for name, age in (("old", 100_000), ("new", 0)):
+        left = library / f".new-{name}"
+        left.mkdir(parents=True)
+        (left / f".new-{name}.json").write_text("{}")
+        os.utime(left, (time.time() - age,) * 2)
+    add_model(network, "mine")
+    assert own_names() == ["mine"]
+    assert sorted(path.name for path in library.iterdir()) == [".new-new", "mine"]
 
 
 def test_a_library_that_cannot_be_written(

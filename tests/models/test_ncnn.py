@@ -33,6 +33,9 @@ CONVENTIONS = {  # layers between a frame and its result, of three channels and 
     "bicubic by three quarters": ["Interp:0=1 1=4.0 2=4.0", "Interp:0=3 1=7.5e-01 2=7.5e-01"],
     "bilinear to a half": ["Interp:0=1 1=4.0 2=4.0", "Interp:0=2 1=5.0e-01 2=5.0e-01"],
     "nearest to a half": ["Interp:0=2 1=4.0 2=4.0", "Interp:0=1 1=5.0e-01 2=5.0e-01"],
+    "nearest by one and a half": ["Interp:0=1 1=1.5 2=1.5", "Interp:0=1 1=2.0 2=2.0"],
+    "bilinear by one and a half": ["Interp:0=2 1=1.5 2=1.5", "Interp:0=2 1=2.0 2=2.0"],
+    "bicubic by two thirds": ["Interp:0=1 1=3.0 2=3.0", "Interp:0=3 1=6.6666669e-01 2=6.6666669e-01"],
     "unshuffled": ["Reorg:0=2", "PixelShuffle:0=2"],
     "unshuffled in the other order": ["Reorg:0=2 1=1", "PixelShuffle:0=2 1=1"],
     "unshuffled in two orders": ["Reorg:0=2 1=1", "PixelShuffle:0=2"],
@@ -227,7 +230,7 @@ def test_sides_that_do_not_divide(tmp_path: Path) -> None:
     writer.add("PixelShuffle", writer.convolution(writer.add("Reorg", "data", "0=2"), 12, 48), "0=4")
     network = build_network(writer.write(tmp_path / "net.param"))
     assert (network.scale, network.multiple) == (2, 2)
-    with pytest.raises(ModelError, match="multiples of 2"):
+    with pytest.raises(ModelError, match=r"^the network takes sides that are multiples of 2, not 9$"):
         network(np.zeros((1, 1, 9, 8, 3), np.float32))
 
 

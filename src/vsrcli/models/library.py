@@ -8,6 +8,7 @@ are translated by :data:`_PACKAGES`.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import logging
@@ -15,6 +16,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
@@ -36,6 +38,7 @@ from vsrcli.models.weights import SUFFIX, list_weights
 
 MODELS_ENV = "VSR_MODELS"
 _UNFINISHED = ".new-"
+_ABANDONED_SECONDS = 24 * 3600
 _STATED = ("licence", "author", "source", "summary")  # in a sidecar, and of a description
 _LICENCE_KEYS = ("License-Expression", "License")  # in a package's metadata
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_-])?")
@@ -209,6 +212,7 @@ def add_model(
     check_name(name)
     folder = library_folder()
     unfinished = folder / f"{_UNFINISHED}{secrets.token_hex(6)}"
+    _remove_unfinished(folder)
     try:
         unfinished.mkdir(parents=True)
         for each in model_files(path):
@@ -284,6 +288,14 @@ def check_name(name: str) -> None:
         is_own = (library_folder() / clash).is_dir()
         remedy = f"remove it first (vsr models remove {clash}), or choose" if is_own else "choose"
         raise ModelError(f"there is a model {clash!r} already: {remedy} another name")
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what runs have left that were killed while they copied; not what others copy now."""
+    for each in folder.glob(f"{_UNFINISHED}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - each.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(each, ignore_errors=True)
 
 
 def _of_path(path: Path) -> LibraryModel | None:

@@ -65,10 +65,13 @@ class NcnnNetwork(keras.Model):
             for number, layer in enumerate(graph.layers)
         ]
 
-    def call(self, frames):
+    def __call__(self, frames, **options):  # what `call` raises, Keras makes several lines of
         for side in frames.shape[2:4]:
             if side is not None and side % self.multiple:
                 raise ModelError(f"the network takes sides that are multiples of {self.multiple}, not {side}")
+        return super().__call__(frames, **options)
+
+    def call(self, frames):
         source, result = self._blobs
         frame = frames[:, 0]
         blobs = {source: frame}
