@@ -315,8 +315,13 @@ def _read_entry(sidecar: Path) -> LibraryModel:
     return LibraryModel(
         sidecar.stem,
         sidecar.with_name(file),
+        licence=texts["licence"],
+        author=texts["author"],
+        source=texts["source"],
+        summary=texts["summary"],
+        sha256=texts["sha256"],
+        added=texts["added"],
         description=description if isinstance(description, dict) else {},
-        **texts,
     )
 
 
