@@ -48,11 +48,11 @@ def test_valid_values(param_type: click.ParamType, text: str, value: object) -> 
     ("option", "remedy"),
     [
         ("--scale 17", "at most 16"),
-        ("--scale 1", "more than 1"),
+        ("--scale 0.99", "at least 1"),
         ("--scale big", "such as 2"),
         ("--scale 1/0", "such as 2"),
         ("--scale nan", "such as 2"),
-        ("--scale -2", "more than 1"),
+        ("--scale -2", "at least 1"),
         ("--tile 5", "16 or more"),
         ("--tile some", "auto, none"),
         ("--segment 0", "1 or more"),

@@ -103,8 +103,9 @@ def test_factors() -> None:
     assert size(geometry_for_scale(64, 48, PAL_WIDE, Fraction(5, 2))) == (160, 120, PAL_WIDE)
     assert size(geometry_for_scale(65, 49, SQUARE, Fraction(3))) == (195, 147, SQUARE)
     assert size(geometry_for_scale(1, 1, SQUARE, Fraction(MAX_SCALE))) == (16, 16, SQUARE)
-    for scale in (Fraction(1), Fraction(1, 2), Fraction(0), Fraction(-2)):
-        with pytest.raises(UsageError, match=r"more than 1.*ffmpeg"):
+    assert size(geometry_for_scale(65, 49, SQUARE, Fraction(1))) == (65, 49, SQUARE)
+    for scale in (Fraction(1, 2), Fraction(0), Fraction(-2)):
+        with pytest.raises(UsageError, match=r"at least 1.*ffmpeg"):
             geometry_for_scale(64, 48, SQUARE, scale)
     with pytest.raises(UsageError, match="at most 16"):
         geometry_for_scale(64, 48, SQUARE, MAX_SCALE + Fraction(1, 100))

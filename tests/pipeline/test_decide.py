@@ -112,7 +112,7 @@ def found(
         container=container,
         span=span or Span(),
         images=None,
-        models=MODELS,
+        models=(MODELS,),
         engine=EnginePlan("keras", "cpu", "fp32"),
         ffmpeg=FFMPEG,
         memory_budget=MemoryBudget(8 * 2**30),

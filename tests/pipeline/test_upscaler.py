@@ -53,6 +53,7 @@ def make_upscaler(
         options=SimpleNamespace(device="cpu", precision=precision, engine="auto"),
         plan=SimpleNamespace(target=Path("out.mkv"), to_stdout=False),
         fits_budget=lambda tiles: True,
+        is_faithful=False,
     )
     reporter = CallbackReporter(on_notice=notices.append)
     return Upscaler(job, [tiles], reporter), notices, engines  # type: ignore[arg-type]
@@ -180,6 +181,7 @@ def upscale_in_bursts(
         options=SimpleNamespace(device="cpu", precision="fp32", engine="auto"),
         plan=SimpleNamespace(target=folder / "out.mkv", to_stdout=False),
         fits_budget=lambda tiles: True,
+        is_faithful=False,
     )
     stream = Upscaler(job, [tiles], CallbackReporter(on_notice=notices.append)).open_stream()
     frames = np.random.default_rng(0).random((BURST_FRAME_COUNT, HEIGHT, WIDTH, 3)).astype(np.float32)

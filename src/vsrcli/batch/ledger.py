@@ -13,14 +13,14 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
 from vsrcli._version import __version__
 from vsrcli.errors import OutputError
-from vsrcli.inference.selection import choose_models
+from vsrcli.inference.selection import choose_models, find_models, select_interpolation
 from vsrcli.media.encoder_options import apply_preset
-from vsrcli.models.weights import SUFFIX, list_weights
 from vsrcli.pipeline.checkpoint import changed_keys
 from vsrcli.pipeline.options import Options
 from vsrcli.system.files import fsync_path, sampled_sha256, workdir_for
@@ -251,11 +251,15 @@ def options_fingerprint(options: Options) -> dict[str, str]:
 
 def _weights(options: Options) -> list[str]:
     """Return checksums of the weight files; with a size, whose scale depends on the source, of all scales."""
-    models = choose_models(options.model, options.scale, chain=options.chain)
-    if options.size is not None and models[0].weights and not options.model.endswith(SUFFIX):
-        candidates = [each for each in list_weights() if each.card["architecture"] == options.model]
-        return sorted(str(each.card["sha256"]) for each in candidates)
-    return [each.checksum for each in models]
+    if not options.strength:
+        return [each.checksum for each in select_interpolation(options.scale, chain=options.chain)]
+    if options.size is None:
+        scale = Fraction(1) if options.same_size else options.scale
+        return [each.checksum for each in choose_models(options.models, scale, chain=options.chain)]
+    candidates = [find_models(model, options.scale) for model in options.models]
+    if all(each.weights is None for each in candidates[0]):  # interpolation has no weights to change
+        return [each.checksum for each in choose_models(options.models, options.scale, chain=options.chain)]
+    return [", ".join(sorted(each.checksum for each in found)) for found in candidates]
 
 
 def _option_name(name: str) -> str:

@@ -76,7 +76,9 @@ def _limit_threads(item: WorkItem) -> None:
 
     options = item.options
     with contextlib.suppress(VsrError):  # the task itself reports it
-        if item.threads is None or choose_models(options.model, options.scale)[0].weights is None:
+        if item.threads is None or not options.strength:
+            return
+        if all(each.weights is None for each in choose_models(options.models, options.scale)):
             return
         plan = plan_engine(options.engine, options.device, options.precision)
         if plan.engine in ("auto", "openvino") and openvino_installed():

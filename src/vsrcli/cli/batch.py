@@ -126,7 +126,9 @@ def batch(
     if container is not None:
         container = f".{container.lower().lstrip('.')}"
     scale = f"{float(options.scale):g}" if options.size is None else str(options.size).split()[1]
-    naming = Naming(find_ffmpeg(options.ffmpeg), template, container, scale, options.model)
+    scale = "1" if options.same_size else scale
+    model = "+".join(Path(each).name.removesuffix(".weights.h5") for each in options.models)
+    naming = Naming(find_ffmpeg(options.ffmpeg), template, container, scale, model)
     ledger = Ledger(folder)
     task_list = find_tasks(inputs, folder, naming, recursive=recursive, finished=ledger.targets)
     has_images = any(is_image_name(task.source) for task in task_list.tasks)

@@ -31,7 +31,7 @@ _DEFAULT_FRAMES, _GENERATED_FPS = 24, 30
 @option(
     "-s",
     "--scale",
-    "Upscale by this factor, above 1 and up to 4.",
+    "Upscale by this factor, from 1 to 4.",
     type=ScaleParam(),
     default=str(_DEFAULT.scale),
     group="Model",

@@ -30,7 +30,7 @@ CONFIG_ENV = "VSR_CONFIG"  # path that replaces the user's file; empty: none
 _PROFILE_KEY, _DEFAULT_PROFILE_KEY = "profile", "default-profile"
 # A folder from elsewhere must not choose which program runs, nor what is overwritten.
 _USER_ONLY = ("ffmpeg", "overwrite")
-_SIZES = ("scale", "size", "width", "height")
+_SIZES = ("scale", "size", "width", "height", "same-size")
 # An option of higher precedence removes those that exclude it, command by command.
 _EXCLUDED_BY_UPSCALING = {
     **{name: tuple(other for other in _SIZES if other != name) for name in _SIZES},

@@ -27,24 +27,28 @@ def print_summary(console: Console, job: Job, *, verbose: bool = False) -> None:
     """Print a few lines before a run: source, target, and whatever is not simply copied."""
     _print(console, source_line(job.source))
     _print(console, target_line(job))
-    if job.options.size is not None or job.geometry.factor != job.model.scale:
+    if job.options.size is not None or job.geometry.factor != math.prod(each.scale for each in job.models):
         _print(console, f"  scale: {scale_line(job)}")
     if verbose:
         _print_streams(console, job)
     _print_notices(console, job)
-    _print(console, f"  model: {job.model.name}, {tile_line(job)}, {memory_line(job)}")
+    if job.is_faithful:
+        _print(console, f"  look: {look_line(job)}")
+    _print(console, f"  model: {model_names(job)}, {tile_line(job)}, {memory_line(job)}")
     if verbose:
         _print(console, f"  ffmpeg: {job.ffmpeg.path} ({job.ffmpeg.version})")
 
 
 def print_plan(console: Console, job: Job) -> None:
     """Print everything that was decided, for ``--dry-run``."""
-    model = job.model
     _print(console, source_line(job.source))
     _print(console, target_line(job))
     _print_streams(console, job)
     _print_notices(console, job)
-    _print(console, f"  model: {model.name}, {model.architecture.summary}")
+    for model in job.models:
+        _print(console, f"  model: {model.name}, {model.architecture.summary}")
+    if job.is_faithful:
+        _print(console, f"  look: {look_line(job)}")
     _print(console, f"  scale: {scale_line(job)}")
     _print(console, f"  tiles: {tile_line(job)}")
     _print(console, f"  memory: {memory_line(job)}{_memory_details(job)}")
@@ -201,6 +205,17 @@ def target_line(job: Job) -> str:
     others = f", with {', '.join(names)}" if names else ""
     video = f"{plan.codec} {plan.pix_fmt} {plan.width}x{plan.height}"
     return f"-> {plan.display_name}: {video}, {plan.container.name}{others}"
+
+
+def model_names(job: Job) -> str:
+    """Return the models of all passes, ``A`` or ``A, then B``; one that runs twice stands once."""
+    return ", then ".join(dict.fromkeys(each.name for each in job.models))
+
+
+def look_line(job: Job) -> str:
+    """Return text such as ``0.6 of the network, the rest Lanczos; colours of the source``."""
+    share = f"{job.strength:.3g} of the network, the rest Lanczos" if job.strength < 1 else ""
+    return "; ".join(filter(None, (share, "colours of the source" if job.keep_color else "")))
 
 
 def tile_line(job: Job) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -45,7 +46,7 @@ class TargetPath(SourcePath):
 
 
 class ScaleParam(click.ParamType):
-    """A factor above 1 and up to ``maximum``, such as ``4``, ``2.5`` or ``5/2``, as a Fraction."""
+    """A factor from 1 to ``maximum``, such as ``4``, ``2.5`` or ``5/2``, as a Fraction."""
 
     name = "factor"
 
@@ -57,9 +58,9 @@ class ScaleParam(click.ParamType):
             scale = Fraction(str(value))
         except (ValueError, ZeroDivisionError):
             self.fail(f"{value!r} is no number: give one such as 2, 2.5 or 4", param, ctx)
-        if not 1 < scale <= self._maximum:
-            hint = "; to shrink a video, or only to recode it, use ffmpeg" if 0 < scale <= 1 else ""
-            self.fail(f"{value} is out of range: more than 1, at most {self._maximum}{hint}", param, ctx)
+        if not 1 <= scale <= self._maximum:
+            hint = "; to shrink a video, use ffmpeg" if 0 < scale < 1 else ""
+            self.fail(f"{value} is out of range: at least 1, at most {self._maximum}{hint}", param, ctx)
         return scale
 
 
@@ -90,6 +91,7 @@ class ModelParam(click.ParamType):
     """
 
     name = "model"
+    envvar_list_splitter = os.pathsep  # of several models
 
     def __init__(self, *, own: bool = True) -> None:
         self._own = own

@@ -8,6 +8,7 @@ out where they do not suit an output.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -89,21 +90,26 @@ memory_options = combine_options(
 )
 """``--tile`` and ``--max-memory``."""
 
+_preset_option = option(
+    "--preset",
+    "Choose between speed and quality: "
+    + ", ".join(f"{name} ({model})" for name, model in MODEL_PRESETS.items())
+    + ". Also sets the effort of the encoder.  [default: balanced]",
+    type=NetworkPresetParam(),
+    metavar="NAME",
+    group="Model",
+)
+_MODEL_HELP = (
+    "Use this model instead of a preset: a name from `vsr models`, or a network's file{several}.  "
+    f"[default: {_DEFAULT.model}]"
+)
+
 network_options = combine_options(
-    option(
-        "--preset",
-        "Choose between speed and quality: "
-        + ", ".join(f"{name} ({model})" for name, model in MODEL_PRESETS.items())
-        + ". Also sets the effort of the encoder.  [default: balanced]",
-        type=NetworkPresetParam(),
-        metavar="NAME",
-        group="Model",
-    ),
+    _preset_option,
     option(
         "-m",
         "--model",
-        "Use this model instead of a preset: a name from `vsr models`, or a network's file.  "
-        f"[default: {_DEFAULT.model}]",
+        _MODEL_HELP.format(several=""),
         type=ModelParam(),
         metavar="NAME",
         group="Model",
@@ -111,11 +117,37 @@ network_options = combine_options(
 )
 """``--preset`` and ``--model``; see :func:`resolve_network`."""
 
+_look_options = combine_options(
+    _preset_option,
+    option(
+        "-m",
+        "--model",
+        _MODEL_HELP.format(several="; several run one after the other"),
+        type=ModelParam(),
+        multiple=True,
+        metavar="NAME",
+        group="Model",
+    ),
+    option(
+        "--strength",
+        "Blend the network's picture with Lanczos of IN: 0 is Lanczos, 1 the network.",
+        type=click.FloatRange(0, 1),
+        default=_DEFAULT.strength,
+        metavar="0..1",
+        group="Model",
+    ),
+    option(
+        "--keep-color/--no-keep-color",
+        "Keep the colours of IN, whatever the network does to them.  [default: with models of others]",
+        default=None,
+        group="Model",
+    ),
+)
 _size_options = combine_options(
     option(
         "-s",
         "--scale",
-        f"Upscale by this factor, above 1 and up to {MAX_SCALE}.  [default: {_DEFAULT.scale}]",
+        f"Upscale by this factor, from 1 (models that restore) to {MAX_SCALE}.  [default: {_DEFAULT.scale}]",
         type=ScaleParam(MAX_SCALE),
         group="Size",
     ),
@@ -138,6 +170,12 @@ _size_options = combine_options(
         "Upscale to H pixels high; the width follows.",
         type=click.IntRange(min=1),
         metavar="H",
+        group="Size",
+    ),
+    option(
+        "--same-size",
+        "Keep the size of IN: run the network, then resample its result back.",
+        is_flag=True,
         group="Size",
     ),
     option(
@@ -217,13 +255,13 @@ _overlap_option = option(
 )
 
 preview_options = combine_options(
-    _size_options, network_options, _encoding_options, engine_options, memory_options, _overlap_option
+    _size_options, _look_options, _encoding_options, engine_options, memory_options, _overlap_option
 )
 """The options of :data:`upscale_options` that do not select a time range or resume a run."""
 
 upscale_options = combine_options(
     _size_options,
-    network_options,
+    _look_options,
     option("--start", "Start here: 12.5, 1:02 or 0:01:02.5.", type=TimeParam(), group="Time range"),
     option("--end", "Stop before this time.", type=TimeParam(), group="Time range"),
     option("--frames", "Stop after N frames.", type=click.IntRange(min=1), metavar="N", group="Time range"),
@@ -250,10 +288,13 @@ def build_options(
     size: SizeRequest | None,
     width: int | None,
     height: int | None,
+    same_size: bool,
     fit: bool | None,
     chain: bool,
     preset: str | None,
-    model: str | None,
+    model: tuple[str, ...],
+    strength: float,
+    keep_color: bool | None,
     tile: str | int,
     overlap: int | None,
     device: str,
@@ -288,15 +329,19 @@ def build_options(
         )
     context = click.get_current_context(silent=True)
     network, effort = resolve_network(context, preset, model)
+    requested_size, same_size = _resolve_size(context, scale, size, width, height, same_size, fit)
     if device not in ("auto", "cpu") and "engine" not in highest_precedence(
         context, {"device": device, "engine": engine}
     ):
         engine = _DEFAULT.engine  # one from a settings file may support CPUs only
     return Options(
         scale=scale or _DEFAULT.scale,
-        size=_resolve_size(context, scale, size, width, height, fit),
+        size=requested_size,
+        same_size=same_size,
         chain=chain,
         model=network,
+        strength=strength,
+        keep_color=keep_color,
         tile=tile,
         overlap=overlap,
         device=device,
@@ -316,21 +361,28 @@ def build_options(
     )
 
 
-def resolve_network(context: click.Context | None, preset: str | None, model: str | None) -> tuple[str, str]:
-    """Return the name of the model, and the encoder's effort, for the values of ``network_options``.
+def resolve_network(
+    context: click.Context | None, preset: str | None, model: str | Sequence[str] | None
+) -> tuple[str | tuple[str, ...], str]:
+    """Return the name of the model, or those of several, and the encoder's effort.
 
     Args:
         context: of the command; None: all values count as typed.
+        preset, model: values of the options; an empty ``model`` is none.
 
     Raises:
         UsageError: both are set, from the same source.
     """
-    requested = highest_precedence(context, {"preset": preset, "model": model})
+    models = [model] if isinstance(model, str) else list(model or ())
+    requested = highest_precedence(context, {"preset": preset, "model": models or None})
     if len(requested) > 1:
-        raise UsageError(f"--preset {preset} and --model {model} both choose the network; give one of them")
+        spelling = " ".join(f"--model {each}" for each in models)
+        raise UsageError(f"--preset {preset} and {spelling} both choose the network; give one of them")
     if preset is not None and "preset" in requested:
         return MODEL_PRESETS[preset], preset
-    return requested.get("model", _DEFAULT.model), _DEFAULT.encode.effort
+    if "model" not in requested:
+        return _DEFAULT.model, _DEFAULT.encode.effort
+    return models[0] if len(models) == 1 else tuple(models), _DEFAULT.encode.effort
 
 
 def build_encode_options(
@@ -370,15 +422,19 @@ def _resolve_size(
     size: SizeRequest | None,
     width: int | None,
     height: int | None,
+    same_size: bool,
     fit: bool | None,
-) -> SizeRequest | None:
-    """Return the requested size, None if a scale factor was requested or nothing."""
-    requested = highest_precedence(context, {"scale": scale, "size": size, "width": width, "height": height})
+) -> tuple[SizeRequest | None, bool]:
+    """Return the requested size, None if a scale factor was requested or nothing; and ``same_size``."""
+    requested = highest_precedence(
+        context,
+        {"scale": scale, "size": size, "width": width, "height": height, "same_size": same_size or None},
+    )
     if [*requested] == ["width", "height"]:
         raise UsageError(
             f"--width and --height: give one of them, the other follows; or both as --size {width}x{height}"
         )
-    spellings = " and ".join(f"--{name}" for name in requested)
+    spellings = " and ".join(f"--{name.replace('_', '-')}" for name in requested)
     if len(requested) > 1:
         raise UsageError(f"{spellings} all say how large; give one of them")
     if fit is not None and "size" not in requested and (context is None or from_command_line(context, "fit")):
@@ -386,7 +442,9 @@ def _resolve_size(
             f"--{'fit' if fit else 'fill'} needs --size{f', not {spellings}' if spellings else ''}"
         )
     if "size" in requested:
-        return replace(requested["size"], fill=fit is False)
+        return replace(requested["size"], fill=fit is False), False
     if not requested or "scale" in requested:
-        return None
-    return SizeRequest(requested.get("width"), requested.get("height"))
+        return None, False
+    if "same_size" in requested:
+        return None, True
+    return SizeRequest(requested.get("width"), requested.get("height")), False

@@ -122,7 +122,7 @@ def geometry_for_scale(width: int, height: int, sample_aspect_ratio: Fraction, s
         scale: factor.
 
     Raises:
-        UsageError: a factor that is not above 1 and at most ``MAX_SCALE``.
+        UsageError: a factor below 1 or above ``MAX_SCALE``.
     """
     check_scale(scale)
     return Geometry(round(width * scale), round(height * scale), sample_aspect_ratio, scale, scale)
@@ -170,12 +170,12 @@ def check_scale(scale: Fraction) -> None:
     """Require a factor in range.
 
     Raises:
-        UsageError: the factor is not above 1, or above ``MAX_SCALE``.
+        UsageError: the factor is below 1, or above ``MAX_SCALE``.
     """
-    if not 1 < scale <= MAX_SCALE:
-        remedy = f"more than 1, at most {MAX_SCALE}"
-        if scale <= 1:
-            remedy += "; to make a video smaller, or only to recode it, use ffmpeg"
+    if not 1 <= scale <= MAX_SCALE:
+        remedy = f"at least 1, at most {MAX_SCALE}"
+        if scale < 1:
+            remedy += "; to make a video smaller, use ffmpeg"
         raise UsageError(f"--scale {float(scale):g} is out of range: {remedy}")
 
 

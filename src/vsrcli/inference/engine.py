@@ -73,6 +73,8 @@ class ResampleStream:
 
     def push(self, frame: np.ndarray) -> np.ndarray:
         engine = self._engine
+        if engine.scale == 1:
+            return frame
         return interpolate(frame, engine.scale, engine.kernel, engine.phase).clip(0.0, 1.0)  # type: ignore[arg-type]
 
     def flush(self) -> list[np.ndarray]:

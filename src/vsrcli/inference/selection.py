@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 from vsrcli.errors import EngineError, UsageError
@@ -29,6 +30,7 @@ from vsrcli.models.weights import (
     read_weights,
 )
 
+INTERPOLATION = "lanczos"  # what --strength blends a network with
 ENGINES = ("auto", "keras", "openvino")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 INSTALL_HINT = "pip install 'vsrcli[openvino]'"
@@ -59,7 +61,9 @@ class ModelChoice:
         return f"{self.weights.card['sha256'] if self.weights else self.name} x{self.scale}"
 
 
-def choose_models(model: str, scale: Fraction, *, chain: bool = False) -> tuple[ModelChoice, ...]:
+def choose_models(
+    model: str | Sequence[str], scale: Fraction, *, chain: bool = False
+) -> tuple[ModelChoice, ...]:
     """Choose weights for every pass: at the requested scale, or at the nearest larger native scale.
 
     Beyond the largest native scale, that one is chosen, and the remaining factor is resampled or, with
@@ -67,8 +71,8 @@ def choose_models(model: str, scale: Fraction, *, chain: bool = False) -> tuple[
     scale, so that the first pass runs on what the network was trained for: the source itself.
 
     Args:
-        model: name of an architecture or path of a weight file.
-        scale: requested factor, more than 1, at most 16.
+        model: see :func:`find_models`; or several, see :func:`select_passes`.
+        scale: requested factor, from 1 to 16.
         chain: allow two passes where one is not enough.
 
     Raises:
@@ -76,7 +80,8 @@ def choose_models(model: str, scale: Fraction, *, chain: bool = False) -> tuple[
         ModelError: unknown model, or one without weights.
     """
     check_scale(scale)
-    return select_models(find_models(model, scale), scale, chain=chain)
+    models = (model,) if isinstance(model, str) else model
+    return select_passes([find_models(each, scale) for each in models], scale, chain=chain)
 
 
 def find_models(model: str, scale: Fraction) -> tuple[ModelChoice, ...]:
@@ -99,7 +104,8 @@ def find_models(model: str, scale: Fraction) -> tuple[ModelChoice, ...]:
             return tuple(ModelChoice(known, None, native) for native in known.scales)
         kind = (model, DEFAULT_DEGRADATION)
         found = [w for w in list_weights() if (w.card["architecture"], w.card["degradation"]) == kind]
-        found = found or [find_weights(model, min(math.ceil(scale), max(known.scales)))]
+        if not found:
+            found = [find_weights(model, min(max(math.ceil(scale), known.scales[0]), known.scales[-1]))]
     return tuple(ModelChoice(weights.architecture, weights, weights.scale) for weights in found)
 
 
@@ -120,12 +126,42 @@ def find_imported_model(model: str) -> ImportedModel | None:
 def select_models(
     models: Sequence[ModelChoice], scale: Fraction, *, chain: bool = False
 ) -> tuple[ModelChoice, ...]:
-    """Select from :func:`find_models`, see :func:`choose_models`."""
+    """Select from :func:`find_models` of one model, see :func:`choose_models`."""
     ordered = sorted(models, key=lambda each: each.scale)
     first = next((each for each in ordered if each.scale >= scale), ordered[-1])
     if not chain or first.scale >= scale:
         return (first,)
     return first, next((each for each in ordered if first.scale * each.scale >= scale), ordered[-1])
+
+
+def select_passes(
+    candidates: Sequence[Sequence[ModelChoice]], scale: Fraction, *, chain: bool = False
+) -> tuple[ModelChoice, ...]:
+    """Select a model for each pass, where one or several are requested.
+
+    Several models run one after the other, each once, at those native scales whose product is the smallest
+    that reaches the requested scale, or the largest that there is.
+
+    Args:
+        candidates: from :func:`find_models`, for each requested model.
+        scale: requested factor.
+        chain: see :func:`choose_models`; for one model only.
+    """
+    if len(candidates) == 1:
+        return select_models(candidates[0], scale, chain=chain)
+
+    def rank(models: Sequence[ModelChoice]) -> tuple[bool, int]:
+        total = math.prod(each.scale for each in models)
+        return total < scale, total if total >= scale else -total
+
+    return min(product(*candidates), key=rank)
+
+
+def select_interpolation(scale: Fraction, *, chain: bool = False) -> tuple[ModelChoice, ...]:
+    """Return the passes of ``-m lanczos``; for a factor of 1, one that leaves frames as they are."""
+    if scale == 1:
+        return (ModelChoice(architecture(INTERPOLATION), None, 1),)
+    return choose_models(INTERPOLATION, scale, chain=chain)
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ def fingerprint(job: Job) -> dict[str, str]:
     Raises:
         OSError: the source cannot be read.
     """
-    plan, weights = job.plan, job.model.weights
+    plan, weights = job.plan, any(each.weights for each in job.models)
     options = {field.name: getattr(job.options, field.name) for field in fields(job.options)}
     values: dict[str, Any] = {
         **job.reader.fingerprint(),

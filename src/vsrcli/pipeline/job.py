@@ -19,7 +19,15 @@ from vsrcli.images.naming import ImageTarget, find_targets, is_image_target, par
 from vsrcli.images.plan import check_images, plan_images
 from vsrcli.images.probe import video_notices
 from vsrcli.images.reader import open_reader
-from vsrcli.inference.selection import EnginePlan, ModelChoice, find_models, plan_engine, select_models
+from vsrcli.inference.selection import (
+    INTERPOLATION,
+    EnginePlan,
+    ModelChoice,
+    find_models,
+    plan_engine,
+    select_interpolation,
+    select_passes,
+)
 from vsrcli.media.containers import Container, choose_container
 from vsrcli.media.decoder import Decoder, ResumableDecoder, ResumePoint
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
@@ -31,6 +39,7 @@ from vsrcli.media.source_reader import SourceReader, Span
 from vsrcli.media.stdin import StdinInput
 from vsrcli.media.trial import trial_encode
 from vsrcli.media.types import Source
+from vsrcli.models.imported import ImportedModel
 from vsrcli.pipeline.memory import MemoryBudget, MemoryEstimate, Workload, memory_budget
 from vsrcli.pipeline.options import Options
 from vsrcli.pipeline.passes import Pass, choose_passes, estimate_passes, scale_notices
@@ -66,7 +75,7 @@ class Inspection:
         container: of the output; None for images.
         span: of the source.
         images: the output's images; None if it is a video.
-        models: the model at each native scale.
+        models: for each requested model, it at each native scale.
         engine: that computes it.
         ffmpeg: executable.
         memory_budget: memory limits.
@@ -77,7 +86,7 @@ class Inspection:
     container: Container | None
     span: Span
     images: ImageTarget | None
-    models: tuple[ModelChoice, ...]
+    models: tuple[tuple[ModelChoice, ...], ...]
     engine: EnginePlan
     ffmpeg: Ffmpeg
     memory_budget: MemoryBudget
@@ -92,10 +101,16 @@ def inspect(source: str | Path | StdinInput, target: Path, options: Options) -> 
     start, end = options.start, options.end
     if start is not None and end is not None and end <= start:
         raise UsageError(f"--end {float(end):g} is not after --start {float(start):g}: give a later end")
+    if not 0 <= options.strength <= 1:
+        raise UsageError(f"--strength {options.strength:g} is out of range: 0 (Lanczos) to 1 (the network)")
+    if options.same_size and options.size is not None:
+        raise UsageError(f"{options.size} and --same-size both say how large; give one of them")
     check_extra_options(options.encode.extra)
     engine = plan_engine(options.engine, options.device, options.precision)
-    models = find_models(options.model, options.scale)
-    budget = memory_budget(options.device if models[0].weights else "cpu", options.max_memory)
+    requested = options.models if options.strength else (INTERPOLATION,)
+    models = tuple(find_models(each, options.scale) for each in requested)
+    has_network = any(candidates[0].weights for candidates in models)
+    budget = memory_budget(options.device if has_network else "cpu", options.max_memory)
     ffmpeg = find_ffmpeg(options.ffmpeg)
     container = None
     inputs = () if isinstance(source, StdinInput) else (Path(source),)
@@ -148,9 +163,13 @@ def decide(found: Inspection, options: Options) -> Job:
     video, images = source.video, source.images
     expected_frames = _expected_frames(source, span, options.frames)
     geometry = choose_geometry(
-        video.width, video.height, video.sample_aspect_ratio, options.scale, options.size
+        video.width,
+        video.height,
+        video.sample_aspect_ratio,
+        Fraction(1) if options.same_size else options.scale,
+        options.size,
     )
-    models = select_models(found.models, geometry.factor, chain=options.chain)
+    models = _select_models(found.models, geometry.factor, options)
     if found.images is not None:
         plan: OutputPlan = plan_images(
             source,
@@ -180,7 +199,7 @@ def decide(found: Inspection, options: Options) -> Job:
             f"{options.size}: transparency cannot be cropped; leave --fill out, or drop it with "
             "--pix-fmt yuv420p"
         )
-    reach = scale_notices(models, geometry.factor)
+    reach = scale_notices(models, geometry.factor, chain=len(found.models) == 1)
     passes = choose_passes(
         models,
         _workload(source, models[0], plan, found.engine),
@@ -208,7 +227,7 @@ def decide(found: Inspection, options: Options) -> Job:
         reader=found.reader,
         plan=replace(plan, notices=tuple(notices)),
         passes=passes,
-        engine=found.engine if models[0].weights else None,
+        engine=found.engine if any(each.weights for each in models) else None,
         options=options,
         end=span.end,
         ffmpeg=ffmpeg,
@@ -216,6 +235,7 @@ def decide(found: Inspection, options: Options) -> Job:
         segmented=segmented,
         memory_budget=found.memory_budget,
         geometry=geometry,
+        keep_color=_keeps_color(models, options),
     )
 
 
@@ -251,6 +271,7 @@ class Job:
         segmented: whether the output is written in segments, so that an interruption costs at most the last.
         memory_budget: memory limits.
         geometry: where the source's frame lies in the output's.
+        keep_color: whether results take their low frequencies of colour from the source.
     """
 
     reader: SourceReader
@@ -264,6 +285,17 @@ class Job:
     segmented: bool
     memory_budget: MemoryBudget
     geometry: Geometry
+    keep_color: bool = False
+
+    @property
+    def strength(self) -> float:
+        """Share of the networks' picture; 1 where it is interpolated, too, since that is all of it."""
+        return self.options.strength if self.options.strength else 1.0
+
+    @property
+    def is_faithful(self) -> bool:
+        """Whether results are changed towards the source after the passes."""
+        return self.keep_color or self.strength < 1
 
     @property
     def source(self) -> Source:
@@ -326,7 +358,8 @@ class Job:
     def _estimate_with_one_encoder(self, tiles: Sequence[TilePlan]) -> MemoryEstimate:
         workload = _workload(self.source, self.model, self.plan, self.engine)
         pairs = zip(self.passes, tiles, strict=True)
-        return estimate_passes([replace(each, tiles=plan) for each, plan in pairs], workload)
+        passes = [replace(each, tiles=plan) for each, plan in pairs]
+        return estimate_passes(passes, workload, is_faithful=self.is_faithful)
 
     def _fits_second_encoder(self, estimate: MemoryEstimate) -> bool:
         """Whether segments are closed in the background at all, and a second encoder fits the budget."""
@@ -335,6 +368,36 @@ class Job:
             and estimate.background_closing > 0
             and self.memory_budget.allows(estimate, estimate.background_closing)
         )
+
+
+def _select_models(
+    candidates: Sequence[Sequence[ModelChoice]], factor: Fraction, options: Options
+) -> tuple[ModelChoice, ...]:
+    """Return the model of each pass.
+
+    Raises:
+        UsageError: the output has the source's size, and the models give another.
+    """
+    if not options.strength:
+        return select_interpolation(factor, chain=options.chain)
+    models = select_passes(candidates, factor, chain=options.chain)
+    if factor == 1 and not options.same_size and any(each.scale > 1 for each in models):
+        model = next(each for each in models if each.scale > 1)
+        raise UsageError(
+            f"--scale 1: {model.name} upscales by {model.scale}; give --same-size, which resamples its "
+            "result to the source's size, or a model of x1 (see `vsr models`)"
+        )
+    return models
+
+
+def _keeps_color(models: Sequence[ModelChoice], options: Options) -> bool:
+    """Whether low frequencies of colour come from the source: as requested, else if a network is imported."""
+    if not options.strength:
+        return False
+    if options.keep_color is not None:
+        return options.keep_color
+    imported = [each.weights for each in models if isinstance(each.weights, ImportedModel)]
+    return any(each.description.kind != "functions" for each in imported)  # those are this program's exports
 
 
 def _workload(source: Source, model: ModelChoice, plan: OutputPlan, engine: EnginePlan | None) -> Workload:

@@ -15,11 +15,17 @@ class Options:
     """Options of ``vsr upscale``, with the defaults of the command.
 
     Attributes:
-        scale: factor above 1, at most 16. Between native factors the next larger network runs and its output
-            is downsampled; beyond the largest, its output is upsampled, unless ``chain``.
+        scale: factor from 1 to 16; 1 with models that restore at the same size. Between native factors the
+            next larger network runs and its output is downsampled; beyond the largest, its output is
+            upsampled, unless ``chain``.
         size: output size that replaces ``scale``, see :class:`~vsrcli.frames.geometry.SizeRequest`.
         chain: run a second pass where one does not reach the size; it costs many times the first.
-        model: name (see ``vsr models``) or path of a ``.weights.h5`` file.
+        same_size: run the network, then resample to the source's size; replaces ``scale``.
+        model: name (see ``vsr models``) or path of a network's file; or several, which run one after the
+            other. Then ``chain`` has no effect.
+        strength: share of the network's picture, 0 to 1; the rest is Lanczos of the source. At 0 no network
+            is loaded.
+        keep_color: take low frequencies of colour from the source; None: with imported models only.
         tile: ``auto``, ``none``, or the side of a tile in low-resolution pixels, context included.
         overlap: context of a tile on each side in low-resolution pixels; None: the receptive field, which
             makes tile borders invisible.
@@ -40,7 +46,7 @@ class Options:
     """
 
     scale: Fraction = Fraction(4)
-    model: str = DEFAULT_MODEL
+    model: str | tuple[str, ...] = DEFAULT_MODEL
     tile: str | int = "auto"
     overlap: int | None = None
     device: str = "auto"
@@ -59,3 +65,11 @@ class Options:
     size: SizeRequest | None = None
     chain: bool = False
     fps: Fraction | None = None
+    same_size: bool = False
+    strength: float = 1.0
+    keep_color: bool | None = None
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models of all passes, in order, as requested."""
+        return (self.model,) if isinstance(self.model, str) else tuple(self.model)

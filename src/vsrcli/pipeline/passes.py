@@ -1,4 +1,4 @@
-"""The passes of a job: one, or with ``--chain`` two, each with its own network and tiles."""
+"""The passes of a job, each with its own network and tiles: one, two by ``--chain``, or one a model."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from fractions import Fraction
 
 from vsrcli.errors import UsageError
 from vsrcli.frames.tiling import TilePlan
+from vsrcli.inference.engine import ResampleEngine
 from vsrcli.inference.selection import ModelChoice
-from vsrcli.inference.wrappers import FULL_FRAME
+from vsrcli.inference.types import Stream
+from vsrcli.inference.wrappers import FULL_FRAME, ChainedStream, ResizingStream
 from vsrcli.pipeline.memory import (
     MemoryBudget,
     MemoryEstimate,
@@ -19,6 +21,9 @@ from vsrcli.pipeline.memory import (
     estimate_memory,
     ffmpeg_bytes,
 )
+
+_RGB_BYTES = 12  # per pixel, in float32
+_FAITHFUL_BYTES = 5 * _RGB_BYTES  # per output pixel: interpolated and resized, the difference, colour
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,8 @@ def choose_passes(
         except UsageError as error:
             if not passes:
                 raise
-            raise UsageError(f"second pass of --chain, after what the first takes: {error}") from error
+            taken = "the first takes" if len(passes) == 1 else "those before take"
+            raise UsageError(f"pass {len(passes) + 1}, after what {taken}: {error}") from error
         passes.append(Pass(model, tiles, context, each.output_height, each.output_width))
         used = estimate_memory(model.architecture, each, tiles)
         host_bytes += used.total - used.program
@@ -85,11 +91,21 @@ def choose_passes(
     return (*passes[:-1], replace(passes[-1], visible_share=visible_share))
 
 
-def estimate_passes(passes: Sequence[Pass], workload: Workload) -> MemoryEstimate:
+def estimate_passes(
+    passes: Sequence[Pass], workload: Workload, *, is_faithful: bool = False
+) -> MemoryEstimate:
     """Return the estimated peak memory of all passes; all networks stay loaded.
 
-    The workload is from the input of the first to the output of the last.
+    Args:
+        passes: in order.
+        workload: from the input of the first to the output of the last.
+        is_faithful: whether results are changed towards the source, see ``Job.is_faithful``.
     """
+    beside = 0
+    if is_faithful:  # an interpolated frame with its steps, and sources of results that are due
+        beside = _FAITHFUL_BYTES * workload.output_height * workload.output_width
+        late = sum(each.model.architecture.frames // 2 + each.tiles.burst for each in passes)
+        beside += _RGB_BYTES * late * workload.height * workload.width
     workloads = _pass_workloads([each.model for each in passes], workload)
     estimates = [
         estimate_memory(each.model.architecture, of_pass, each.tiles)
@@ -99,7 +115,7 @@ def estimate_passes(passes: Sequence[Pass], workload: Workload) -> MemoryEstimat
         program=estimates[0].program,
         tile=sum(each.tile for each in estimates),
         state=sum(each.state for each in estimates),
-        frames=sum(each.frames for each in estimates),
+        frames=sum(each.frames for each in estimates) + beside,
         ffmpeg=ffmpeg_bytes(workload)[0],
         background_closing=sum(each.background_closing for each in estimates),
     )
@@ -114,18 +130,43 @@ def multiply_adds(models: Iterable[ModelChoice]) -> int:
     return result
 
 
-def scale_notices(models: Sequence[ModelChoice], factor: Fraction) -> Iterator[str]:
-    """Yield notices about how a factor is reached: by two passes, or by resampling beyond the network."""
+def interpolation_stream(models: Sequence[ModelChoice], height: int, width: int, last: Pass) -> Stream:
+    """Return the stream of interpolation passes without tiles, from frames of one size to those of a pass.
+
+    Args:
+        models: interpolations, in order.
+        height, width: of the frames.
+        last: pass whose size of results, and share of the frame, it gives.
+    """
+    streams: list[Stream] = []
+    for model in models:
+        streams.append(ResampleEngine(model.architecture.name, model.scale).open(height, width))
+        height, width = model.scale * height, model.scale * width
+    streams[-1] = ResizingStream(streams[-1], last.height, last.width, last.visible_share)
+    return ChainedStream(streams)
+
+
+def scale_notices(models: Sequence[ModelChoice], factor: Fraction, *, chain: bool = True) -> Iterator[str]:
+    """Yield notices about how a factor is reached: by several passes, or by resampling beyond the network.
+
+    Args:
+        models: of the passes.
+        factor: requested.
+        chain: whether one model was requested, so that several passes come from ``--chain``.
+    """
     scales = [model.scale for model in models]
     reached = math.prod(scales)
-    if len(models) > 1:
+    if len(models) > 1 and not chain:
+        yield f"{len(models)} passes: {', then '.join(f'{each.name} x{each.scale}' for each in models)}"
+    elif len(models) > 1:
         once = multiply_adds(models[:1])
         cost = f" and costs {multiply_adds(models) / once:.3g} times one pass" if once else ""
         yield f"two passes, {' and '.join(f'x{scale}' for scale in scales)}{cost}"
     if reached < factor:
         remedy = "" if len(models) > 1 else "; --chain upscales twice, which is slow"
+        names = models[0].name if chain else ", then ".join(each.name for each in models)
         yield (
-            f"{models[0].name} reaches x{reached}; from there to x{float(factor):.4g} frames "
+            f"{names} reaches x{reached}; from there to x{float(factor):.4g} frames "
             f"are only resampled{remedy}"
         )
 

@@ -23,7 +23,8 @@ import numpy as np
 from vsrcli.errors import NonFiniteError, OutOfMemoryError, UsageError
 from vsrcli.frames.state import State, foreign_state_error
 from vsrcli.frames.tiling import TilePlan, plan_tiles, retile_state
-from vsrcli.inference.selection import ModelChoice, open_engine
+from vsrcli.inference.faithful import FaithfulStream
+from vsrcli.inference.selection import ModelChoice, open_engine, select_interpolation
 from vsrcli.inference.tiled import BurstTiledStream, TiledStream
 from vsrcli.inference.types import Engine, Stream
 from vsrcli.inference.wrappers import (
@@ -32,7 +33,7 @@ from vsrcli.inference.wrappers import (
     reuse_static_frames,
 )
 from vsrcli.pipeline.job import Job
-from vsrcli.pipeline.passes import Pass
+from vsrcli.pipeline.passes import Pass, interpolation_stream
 from vsrcli.pipeline.progress import Reporter
 
 _FP32_KEY = "fp32"
@@ -67,7 +68,7 @@ class Upscaler:
         load_engine: Callable[..., Engine] | None = None,
     ) -> None:
         self._load_engine = load_engine or open_engine
-        self._options, self._on_notice = job.options, reporter.notice
+        self._job, self._options, self._on_notice = job, job.options, reporter.notice
         self._engines: dict[tuple[str, str], Engine] = {}  # by model and precision
         current = tiles
         if not job.fits_budget(tiles):  # an earlier run had a larger --max-memory
@@ -100,7 +101,20 @@ class Upscaler:
 
     def open_stream(self) -> Stream:
         """Open the stream of a new shot; it retries, see the module's description."""
-        return ChainedStream([RetryingStream(each) for each in self.passes])
+        stream = ChainedStream([RetryingStream(each) for each in self.passes])
+        job = self._job
+        if not job.is_faithful:
+            return stream
+        size, last = (job.source.video.height, job.source.video.width), job.passes[-1]
+        models = select_interpolation(job.geometry.factor, chain=job.options.chain)
+        return FaithfulStream(
+            stream,
+            *size,
+            interpolation_stream(models, *size, last),
+            strength=job.strength,
+            keep_color=job.keep_color,
+            visible_share=last.visible_share,
+        )
 
     def _engine(self, model: ModelChoice, precision: str | None = None) -> Engine:
         """Return the engine of a model, in the requested precision by default; load it at the first call."""
