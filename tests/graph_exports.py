@@ -50,10 +50,12 @@ class _CachingCore:
         self._core = core
         self._compiled: dict[object, Any] = {}
 
-    def read_model(self, *, model: bytes, weights: bytes) -> tuple[bytes, bytes]:
-        return model, weights
+    def read_model(self, model: Any, weights: bytes = b"") -> Any:
+        return (model, weights) if weights else self._core.read_model(model=model)
 
-    def compile_model(self, graph: tuple[bytes, bytes], device: str, settings: dict[str, str]) -> Any:
+    def compile_model(self, graph: Any, device: str, settings: dict[str, str]) -> Any:
+        if not isinstance(graph, tuple):
+            return self._core.compile_model(graph, device, settings)
         key = (*(sha256(part).digest() for part in graph), device, *sorted(settings.items()))
         if key not in self._compiled:
             model = self._core.read_model(model=graph[0], weights=graph[1])

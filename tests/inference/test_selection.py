@@ -19,12 +19,22 @@ Vsr = Callable[..., Outcome]
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """``machine(openvino=True, gpu=False, bf16=False)``: features of this test's machine."""
+    """``machine(openvino=True, gpu=False, bf16=False, onnxruntime=False, cuda=False)``: this test's machine;
+    ``cuda``: ONNX Runtime is built for GPUs."""
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
 
-    def set_up(*, openvino: bool = True, gpu: bool = False, bf16: bool = False) -> None:
+    def set_up(
+        *,
+        openvino: bool = True,
+        gpu: bool = False,
+        bf16: bool = False,
+        onnxruntime: bool = False,
+        cuda: bool = False,
+    ) -> None:
         precisions = ("fp32", "bf16") if bf16 else ("fp32",)
         monkeypatch.setattr(selection, "openvino_installed", lambda: openvino)
+        monkeypatch.setattr(selection, "onnxruntime_installed", lambda: onnxruntime)
+        monkeypatch.setattr(selection, "onnxruntime_gpu_installed", lambda: cuda)
         monkeypatch.setattr(selection, "may_have_gpu", lambda: gpu)
         monkeypatch.setattr(selection, "cpu_precisions", lambda: precisions)
 
@@ -46,6 +56,11 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         ({"gpu": True}, {"device": "cpu"}, "openvino"),
         ({"gpu": True}, {"device": "0"}, "keras"),
         ({"gpu": True}, {"engine": "openvino"}, "openvino"),
+        ({"onnxruntime": True}, {}, "openvino"),
+        ({"onnxruntime": True}, {"engine": "onnxruntime"}, "onnxruntime"),
+        ({"onnxruntime": True, "openvino": False}, {}, "onnxruntime"),
+        ({"onnxruntime": True, "openvino": False}, {"precision": "bf16"}, "keras"),
+        ({"onnxruntime": True, "cuda": True, "gpu": True}, {"device": "0"}, "auto"),
     ],
 )
 def test_choices(
@@ -77,6 +92,29 @@ def test_a_gpu_that_keras_can_use_comes_first(
     machine(gpu=True)
     monkeypatch.setattr("vsrcli.inference.keras.list_gpus", lambda: gpus)
     assert plan_engine().resolve() == engine
+
+
+@pytest.mark.parametrize(("missing", "engine"), [("", "onnxruntime"), ("libcudnn.so.9", "openvino")])
+def test_onnx_runtime_takes_a_gpu_that_keras_cannot_use(
+    machine: Callable[..., None], missing: str, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(gpu=True, onnxruntime=True, cuda=True)
+    monkeypatch.setattr("vsrcli.inference.keras.list_gpus", list)
+    monkeypatch.setattr("vsrcli.inference.onnxruntime.check_gpu_provider", lambda: missing)
+    plan = plan_engine()
+    assert str(plan).startswith("keras on a GPU that it can use, else onnxruntime on it, else openvino")
+    assert plan.resolve() == engine
+
+
+def test_the_plan_says_why_it_is_onnx_runtime(machine: Callable[..., None]) -> None:
+    machine(openvino=False, onnxruntime=True)
+    assert str(plan_engine()) == "onnxruntime on CPU, fp32 (OpenVINO is not installed)"
+
+
+def test_onnx_runtime_that_is_not_installed_is_one_clear_error(machine: Callable[..., None]) -> None:
+    machine()
+    with pytest.raises(EngineError, match=r"pip install 'vsrcli\[onnxruntime\]'.*available: openvino"):
+        plan_engine("onnxruntime")
 
 
 @pytest.mark.parametrize(

@@ -70,9 +70,14 @@ def _run_items(items: queue.Queue[WorkItem | None], send: Callable[..., None], t
 
 
 def _limit_threads(item: WorkItem) -> None:
-    """Limit the threads of OpenVINO, which uses all cores and knows no environment variable for that."""
+    """Limit the threads of OpenVINO and ONNX Runtime, which use all cores and know no variable."""
     from vsrcli.errors import VsrError
-    from vsrcli.inference.selection import choose_models, openvino_installed, plan_engine
+    from vsrcli.inference.selection import (
+        choose_models,
+        onnxruntime_installed,
+        openvino_installed,
+        plan_engine,
+    )
 
     options = item.options
     with contextlib.suppress(VsrError):  # the task itself reports it
@@ -81,6 +86,10 @@ def _limit_threads(item: WorkItem) -> None:
         if all(each.weights is None for each in choose_models(options.models, options.scale)):
             return
         plan = plan_engine(options.engine, options.device, options.precision)
+        if plan.engine in ("auto", "onnxruntime") and onnxruntime_installed():
+            from vsrcli.inference.onnxruntime import limit_threads
+
+            limit_threads(item.threads)
         if plan.engine in ("auto", "openvino") and openvino_installed():
             from vsrcli.inference.openvino import openvino_core
 

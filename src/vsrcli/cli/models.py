@@ -12,6 +12,7 @@ import click
 
 from vsrcli.cli.console import one_line
 from vsrcli.cli.help import Group
+from vsrcli.cli.models_export import export
 from vsrcli.cli.options import verbose_option
 from vsrcli.cli.types import ModelParam
 from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, Architecture
@@ -135,6 +136,9 @@ def remove(name: str, verbose: int) -> None:
 
     model = remove_model(name)
     click.echo(one_line(f"{name} is removed; it was {model.path}"))
+
+
+models.add_command(export)
 
 
 def quality(measured: Mapping[str, Any] | None) -> str:

@@ -226,9 +226,11 @@ def _add_before_reshaping(graph: Any) -> None:
         if (first.get_type_name(), second.get_type_name()) != ("Reshape", "Reshape"):
             continue
         before = [each.input_value(0) for each in (first, second)]
-        if before[0].get_shape() == before[1].get_shape() and node.get_shape() == first.get_shape():
+        same = node.get_output_shape(0) == first.get_output_shape(0)
+        if same and before[0].get_shape() == before[1].get_shape():
             total = opset13.add(*before)
-            node.output(0).replace(opset13.reshape(total, first.input_value(1), False).output(0))
+            copies = bool(first.get_attributes()["special_zero"])
+            node.output(0).replace(opset13.reshape(total, first.input_value(1), copies).output(0))
     graph.validate_nodes_and_infer_types()
 
 

@@ -15,6 +15,7 @@ from fractions import Fraction
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from vsrcli.errors import EngineError, UsageError
 from vsrcli.frames.geometry import check_scale
@@ -31,9 +32,10 @@ from vsrcli.models.weights import (
 )
 
 INTERPOLATION = "lanczos"  # what --strength blends a network with
-ENGINES = ("auto", "keras", "openvino")
+ENGINES = ("auto", "keras", "openvino", "onnxruntime")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 INSTALL_HINT = "pip install 'vsrcli[openvino]'"
+ONNXRUNTIME_HINT = "pip install 'vsrcli[onnxruntime]'"
 _GPU_DRIVERS = ("nvidiactl", "kfd", "dxg")  # in /dev: NVIDIA, AMD, both under Windows' Linux
 
 
@@ -169,16 +171,19 @@ class EnginePlan:
     """An engine as far as it is known before it starts.
 
     Attributes:
-        engine: ``keras``, ``openvino``; or ``auto``: openvino, unless Keras finds a GPU.
+        engine: ``keras``, ``openvino``, ``onnxruntime``; or ``auto``: the first of Keras and ONNX Runtime
+            that can use a GPU, else openvino.
         device, precision: as requested.
+        reason: why it is not the usual one; may be empty.
     """
 
     engine: str
     device: str
     precision: str
+    reason: str = ""
 
     def resolve(self) -> str:
-        """Return ``keras`` or ``openvino``; where there may be a GPU, start Keras to find it.
+        """Return an engine's name; where there may be a GPU, start Keras, then ONNX Runtime, to find it.
 
         Raises:
             EngineError: Keras cannot start.
@@ -187,34 +192,50 @@ class EnginePlan:
             return self.engine
         from vsrcli.inference.keras import list_gpus
 
-        return "keras" if list_gpus() else "openvino"
+        if list_gpus():
+            return "keras"
+        if onnxruntime_gpu_installed():
+            from vsrcli.inference.onnxruntime import check_gpu_provider
+
+            if self.device != "auto" or not check_gpu_provider():
+                return "onnxruntime"
+        is_possible = openvino_installed() and self.device == "auto" and self.precision != "fp16"
+        return "openvino" if is_possible else "keras"
 
     def __str__(self) -> str:
         """Return engine, device and precision, for people."""
         if self.engine == "auto":
-            return f"keras on a GPU that it can use, else openvino; precision {self.precision}"
+            others = ["onnxruntime on it"] if onnxruntime_gpu_installed() else []
+            others += ["openvino"] if self.device == "auto" else []
+            place = "a GPU" if self.device == "auto" else f"GPU {self.device}"
+            engines = ", else ".join([f"keras on {place} that it can use", *others])
+            return f"{engines}; precision {self.precision}"
         names = {"auto": "the first GPU, else the CPU" if may_have_gpu() else "CPU", "cpu": "CPU"}
         device = "CPU" if self.engine == "openvino" else names.get(self.device, f"GPU {self.device}")
+        if self.engine == "onnxruntime" and self.device == "auto" and not onnxruntime_gpu_installed():
+            device = "CPU"
         precision = self.precision
         if precision == "auto" and device == "CPU":
-            is_fp32 = self.engine == "keras" or "bf16" not in cpu_precisions()
+            is_fp32 = self.engine != "openvino" or "bf16" not in cpu_precisions()
             precision = "fp32" if is_fp32 else "bf16 if the difference is invisible, else fp32"
-        return f"{self.engine} on {device}, {'precision auto' if precision == 'auto' else precision}"
+        text = f"{self.engine} on {device}, {'precision auto' if precision == 'auto' else precision}"
+        return f"{text} ({self.reason})" if self.reason else text
 
 
 def plan_engine(engine: str = "auto", device: str = "auto", precision: str = "auto") -> EnginePlan:
-    """Decide on an engine: OpenVINO on CPUs, where it is installed and has the precision; else Keras.
+    """Decide on an engine: OpenVINO on CPUs, where it is installed and has the precision; else ONNX Runtime;
+    else Keras. On a GPU Keras comes first, then ONNX Runtime.
 
     Args:
-        engine: ``auto``, ``keras`` or ``openvino``. ``KERAS_BACKEND`` in the environment makes ``auto``
-            choose Keras.
+        engine: ``auto``, ``keras``, ``openvino`` or ``onnxruntime``. ``KERAS_BACKEND`` in the
+            environment makes ``auto`` choose Keras.
         device: ``auto``, ``cpu`` or GPU numbers.
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
 
     Raises:
         UsageError: an unknown value.
-        EngineError: OpenVINO was requested and is not installed, or lacks the device or precision; the
-            message names what is available.
+        EngineError: OpenVINO or ONNX Runtime was requested and is not installed, or lacks the device or
+            precision; the message names what is available.
     """
     for name, value, known in (("engine", engine, ENGINES), ("precision", precision, PRECISIONS)):
         if value not in known:
@@ -223,6 +244,10 @@ def plan_engine(engine: str = "auto", device: str = "auto", precision: str = "au
         _check_openvino(device, precision)
     elif engine == "auto":
         engine = _choose_engine(device, precision)
+        reason = "OpenVINO is not installed" if engine == "onnxruntime" else ""
+        return EnginePlan(engine, device, precision, reason)
+    elif engine == "onnxruntime":
+        _check_onnxruntime(precision)
     return EnginePlan(engine, device, precision)
 
 
@@ -250,23 +275,58 @@ def open_engine(
 
         return ResampleEngine(choice.architecture.name, choice.scale)
     plan = plan_engine(engine, device, precision)
+    requested = {"device": device, "precision": precision, "on_notice": on_notice}
     if isinstance(choice.weights, ImportedModel):
+        name = plan.resolve()
+        if name == "keras" and engine == "auto" and choice.weights.description.format == "onnx":
+            name = "onnxruntime" if onnxruntime_installed() else "openvino"  # Keras does not run ONNX
+        if choice.weights.description.kind == "functions":
+            return _open_export(choice.weights, name, requested)
         from vsrcli.inference.imported import ImportedEngine
 
-        requested = {"device": device, "precision": precision, "on_notice": on_notice}
-        return ImportedEngine(choice.weights, plan.resolve(), **requested)
-    if plan.resolve() == "openvino":
+        return ImportedEngine(choice.weights, name, **requested)
+    name = plan.resolve()
+    if name == "openvino":
         from vsrcli.inference.openvino import OpenvinoEngine
 
-        return OpenvinoEngine(choice.weights, device=device, precision=precision, on_notice=on_notice)
+        return OpenvinoEngine(choice.weights, **requested)
+    if name == "onnxruntime":
+        from vsrcli.inference.onnxruntime import OnnxruntimeEngine
+
+        return OnnxruntimeEngine(choice.weights, **requested)
     from vsrcli.inference.keras import KerasEngine
 
     return KerasEngine(choice.weights, device=device, precision=precision)
 
 
+def _open_export(model: ImportedModel, engine: str, requested: dict[str, Any]) -> Engine:
+    """Open an export of this program, which carries its own functions."""
+    if engine == "openvino":
+        from vsrcli.inference.openvino_functions import OpenvinoExportEngine
+
+        return OpenvinoExportEngine(model, **requested)
+    if engine == "onnxruntime":
+        from vsrcli.inference.onnxruntime import OnnxruntimeEngine
+
+        return OnnxruntimeEngine(model, **requested)
+    raise EngineError(f"--engine {engine} does not run ONNX: use --engine openvino or onnxruntime")
+
+
 def openvino_installed() -> bool:
     """Return whether OpenVINO and the other packages of its engine can be imported; imports nothing."""
     return all(find_spec(name) is not None for name in ("openvino", "platformdirs", "scipy"))
+
+
+def onnxruntime_installed() -> bool:
+    """Return whether ONNX Runtime and the other packages of its engine can be imported; imports nothing."""
+    return all(find_spec(name) is not None for name in ("onnxruntime", "onnx", "platformdirs"))
+
+
+def onnxruntime_gpu_installed() -> bool:
+    """Return whether the installed ONNX Runtime is built for NVIDIA's GPUs; imports nothing."""
+    spec = find_spec("onnxruntime") if onnxruntime_installed() else None
+    folders = (spec and spec.submodule_search_locations) or ()
+    return any(next(Path(folder).glob("capi/*providers_cuda*"), None) for folder in folders)
 
 
 def may_have_gpu() -> bool:
@@ -284,12 +344,29 @@ def cpu_precisions() -> tuple[str, ...]:
 
 
 def _choose_engine(device: str, precision: str) -> str:
-    needs_keras = device not in ("auto", "cpu") or os.environ.get("KERAS_BACKEND")
-    if needs_keras or not openvino_installed() or precision == "fp16":
+    if os.environ.get("KERAS_BACKEND"):
         return "keras"
+    has_gpu = device == "auto" and may_have_gpu()
+    if device not in ("auto", "cpu") or (has_gpu and not openvino_installed()):
+        return "auto" if onnxruntime_gpu_installed() and precision != "bf16" else "keras"
+    if precision == "fp16":
+        return "auto" if has_gpu and onnxruntime_gpu_installed() else "keras"
+    if not openvino_installed():
+        return "onnxruntime" if onnxruntime_installed() and precision != "bf16" else "keras"
     if precision == "bf16" and "bf16" not in cpu_precisions():
         return "keras"
-    return "auto" if device == "auto" and may_have_gpu() else "openvino"
+    return "auto" if has_gpu else "openvino"
+
+
+def _check_onnxruntime(precision: str) -> None:
+    if not onnxruntime_installed():
+        available = "openvino" if openvino_installed() else "keras"
+        raise EngineError(
+            f"--engine onnxruntime needs a package that is not installed: {ONNXRUNTIME_HINT}; available: "
+            f"{available}"
+        )
+    if precision == "bf16":
+        raise EngineError("--engine onnxruntime has no --precision bf16: use fp32, or --engine keras")
 
 
 def _check_openvino(device: str, precision: str) -> None:

@@ -9,6 +9,7 @@ matters is found by running a network on small frames (:mod:`vsrcli.inference.pr
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vsrcli.errors import ModelError
-from vsrcli.models.architectures import Architecture
+from vsrcli.models.architectures import Architecture, architecture
 
 if TYPE_CHECKING:
     import keras
@@ -190,6 +191,9 @@ class ImportedModel:
     def architecture(self) -> Architecture:
         """Costs and receptive field, as measured."""
         found = self.description
+        if found.manifest:  # an export of this program, whose costs are known
+            stated = json.loads(found.manifest)
+            return architecture(stated["architecture"]).with_sizes(stated["options"])
         return Architecture(
             self.name,
             found.summary or f"{found.format}: {found.architecture}",
