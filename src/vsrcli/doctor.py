@@ -191,6 +191,37 @@ def check_openvino() -> Iterator[Finding]:
         yield Finding("OpenVINO", NOTE, text, INSTALL_HINT)
 
 
+def check_onnxruntime() -> Iterator[Finding]:
+    """Check for ONNX Runtime, its providers, and whether it can use a GPU that is there."""
+    from vsrcli.inference.selection import (
+        ONNXRUNTIME_HINT,
+        may_have_gpu,
+        onnxruntime_gpu_installed,
+        onnxruntime_installed,
+    )
+
+    if not onnxruntime_installed():
+        text = "not installed: it runs networks on GPUs that TensorFlow does not use, and other ONNX files"
+        yield Finding("ONNX Runtime", OK, f"{text} ({ONNXRUNTIME_HINT})")
+        return
+    from vsrcli.inference.onnxruntime import GPU_INSTALL_HINT, available_providers, check_gpu_provider
+
+    providers = available_providers()
+    names = ", ".join(each.removesuffix("ExecutionProvider") for each in providers)
+    import onnxruntime
+
+    text = f"{onnxruntime.__version__}, providers: {names}"
+    if not may_have_gpu():
+        yield Finding("ONNX Runtime", OK, text)
+    elif not onnxruntime_gpu_installed():
+        yield Finding("ONNX Runtime", NOTE, f"{text}; it is the package for CPUs", GPU_INSTALL_HINT)
+    elif reason := check_gpu_provider():
+        remedy = f"{GPU_INSTALL_HINT}, or a newer driver"
+        yield Finding("ONNX Runtime", PROBLEM, f"{text}; {reason}", remedy)
+    else:
+        yield Finding("ONNX Runtime", OK, f"{text}; computes on the GPU")
+
+
 def check_weights() -> Iterator[Finding]:
     """Check every weight file against the SHA-256 of its card."""
     from vsrcli.models.architectures import DEFAULT_MODEL
@@ -282,6 +313,7 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("ffmpeg", check_encoders),
     ("Keras", check_backend),
     ("OpenVINO", check_openvino),
+    ("ONNX Runtime", check_onnxruntime),
     ("weights", check_weights),
     ("cache", check_cache),
     ("disk", check_disk),

@@ -48,9 +48,10 @@ TENSORRT, CUDA = "TensorrtExecutionProvider", "CUDAExecutionProvider"
 COREML, CPU = "CoreMLExecutionProvider", "CPUExecutionProvider"
 _NAMES = {TENSORRT: "TensorRT", CUDA: "CUDA", COREML: "CoreML", CPU: "CPU"}
 _MISSING_LIBRARY = re.compile(
-    r"(lib[\w+-]+\.(?:so|dylib)[\w.]*|[\w-]+\.dll)\b[^\n]*?(?:cannot open|missing|not found)"
+    r"(lib[\w+-]+\.(?:so|dylib)[\w.]*): cannot open|([\w-]+\.dll)[^\n]{,20}(?:missing|not found)"
 )
 _FULL_PRECISION = ("reconstruct", "upscale")  # exponentials, and sums of frames: half precision overflows
+_DEVICE = "cuda"  # whose memory features stay in
 _thread_limit = 0  # of the process; 0: all cores
 
 
@@ -223,7 +224,7 @@ class SessionFunction:
     def _run_on_device(self, arguments: Sequence[Any]) -> list[Any]:
         import onnxruntime
 
-        binding, device = self._session.io_binding(), ("cuda", self._place.number)
+        binding, device = self._session.io_binding(), (_DEVICE, self._place.number)
         kept = []
         for name, argument in zip(self._arguments, arguments, strict=True):
             if isinstance(argument, DeviceArray):
@@ -521,7 +522,7 @@ def _missing_part(errors: Sequence[str]) -> str:
     """Return what ONNX Runtime wrote that it lacks, and the remedy."""
     text = "\n".join(errors)
     if library := _MISSING_LIBRARY.search(text):
-        return f"{library.group(1)} is missing ({GPU_INSTALL_HINT} brings the libraries)"
+        return f"{library.group(1) or library.group(2)} is missing ({GPU_INSTALL_HINT} brings the libraries)"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     reason = f"{lines[-1][-200:]}; " if lines else ""
     return f"{reason}a driver or library is missing ({GPU_INSTALL_HINT}, and see `vsr doctor`)"

@@ -21,7 +21,7 @@ from vsrcli.errors import EngineError, UsageError
 from vsrcli.frames.geometry import check_scale
 from vsrcli.inference.types import Engine
 from vsrcli.models.architectures import Architecture, architecture
-from vsrcli.models.imported import ImportedModel, is_imported
+from vsrcli.models.imported import ONNX_SUFFIX, ImportedModel, is_imported
 from vsrcli.models.weights import (
     DEFAULT_DEGRADATION,
     SUFFIX,
@@ -119,9 +119,14 @@ def find_imported_model(model: str) -> ImportedModel | None:
     """
     if not is_imported(model):
         return None
+    path = Path(model)
+    if path.suffix.lower() == ONNX_SUFFIX:
+        from vsrcli.inference.onnx_export import read_export
+
+        if export := read_export(path):
+            return ImportedModel(path, export, path.stem)
     from vsrcli.inference.probing import describe_model
 
-    path = Path(model)
     return ImportedModel(path, describe_model(path), path.stem)
 
 

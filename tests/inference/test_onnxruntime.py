@@ -1,0 +1,204 @@
+"""ONNX Runtime computes what Keras computes, and never a GPU's work on the CPU without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed: pip install 'vsrcli[onnxruntime]'")
+
+from random_networks import noise_frames, run_stream
+
+from tiny_networks import tiny_weights
+from vsrcli.errors import EngineError, NonFiniteError, OutOfMemoryError
+from vsrcli.inference import onnxruntime as engine_module
+from vsrcli.inference.keras import KerasEngine
+from vsrcli.inference.onnxruntime import (
+    CPU,
+    CUDA,
+    TENSORRT,
+    OnnxruntimeBackend,
+    OnnxruntimeEngine,
+    Place,
+    choose_place,
+    choose_precision,
+    create_session,
+    limit_threads,
+    read_network,
+)
+from vsrcli.inference.streams import compile_stream
+from vsrcli.models.weights import Weights, read_weights
+
+HEIGHT, WIDTH, COUNT = 10, 12, 6
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
+    return read_weights(tiny_weights(tmp_path_factory.mktemp("recurrent"), "recurrent"))
+
+
+@pytest.fixture(scope="module")
+def engine(weights: Weights) -> OnnxruntimeEngine:
+    return OnnxruntimeEngine(weights, device="cpu")
+
+
+@pytest.fixture
+def has_gpu_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package for NVIDIA's GPUs, on a machine without one."""
+    monkeypatch.setattr(engine_module, "available_providers", lambda: (TENSORRT, CUDA, CPU))
+    monkeypatch.setattr(engine_module, "_tensorrt_installed", lambda: False)
+
+
+def test_bands_of_rows_and_the_first_engine_give_the_same_frames(
+    weights: Weights, engine: OnnxruntimeEngine
+) -> None:
+    """Four bands of three rows; the last one begins early."""
+    frames = noise_frames(COUNT, HEIGHT, WIDTH)
+    keras = np.stack(run_stream(KerasEngine(weights, device="cpu").open(HEIGHT, WIDTH), frames))
+    whole = np.stack(run_stream(engine.open(HEIGHT, WIDTH), frames))
+    backend = OnnxruntimeBackend(read_network(weights), Place((CPU,)))
+    backend.band_pixels = 36
+    banded = np.stack(run_stream(compile_stream(backend, HEIGHT, WIDTH)(), frames))
+    np.testing.assert_allclose(whole, keras, atol=5e-5)
+    np.testing.assert_allclose(banded, keras, atol=5e-5)
+
+
+@pytest.mark.parametrize("first", ["keras", "onnxruntime"])
+def test_a_state_is_restored_in_the_other_engine(
+    first: str, weights: Weights, engine: OnnxruntimeEngine
+) -> None:
+    frames = noise_frames(COUNT, HEIGHT, WIDTH)
+    stream, other = KerasEngine(weights, device="cpu").open(HEIGHT, WIDTH), engine.open(HEIGHT, WIDTH)
+    if first == "onnxruntime":
+        stream, other = other, stream
+    for frame in frames[:4]:
+        stream.push(frame)
+    other.restore(stream.state())
+    rest = run_stream(stream, frames[4:])
+    np.testing.assert_allclose(np.stack(run_stream(other, frames[4:])), np.stack(rest), atol=5e-5)
+
+
+def test_the_description_and_the_cache(
+    weights: Weights, engine: OnnxruntimeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise AssertionError("the network is built again")
+
+    monkeypatch.setattr(engine_module, "build_onnx", fail)
+    again = OnnxruntimeEngine(weights, device="cpu")
+    assert again.description == engine.description == f"{weights.name} on CPU, onnxruntime, fp32"
+    assert (again.precision, again.on_gpu) == ("fp32", False)
+
+
+def test_nan_is_an_error_and_not_a_black_frame(engine: OnnxruntimeEngine) -> None:
+    frame = np.full((HEIGHT, WIDTH, 3), np.nan, np.float32)
+    with pytest.raises(NonFiniteError):
+        run_stream(engine.open(HEIGHT, WIDTH), frame[None])
+
+
+def test_out_of_memory_is_an_error_of_its_own(
+    engine: OnnxruntimeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream: Any = engine.open(HEIGHT, WIDTH)
+
+    class Session:
+        def run(self, *arguments: Any) -> None:
+            raise RuntimeError("[ONNXRuntimeError] : Failed to allocate memory: bad_alloc")
+
+    monkeypatch.setattr(stream._network.functions["advance"], "_session", Session())
+    with pytest.raises(OutOfMemoryError, match="--tile"):
+        stream.push(noise_frames(1, HEIGHT, WIDTH)[0])
+
+
+def test_a_gpu_without_the_package_for_it_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "available_providers", lambda: (CPU,))
+    with pytest.raises(EngineError, match=r"no provider for GPU 0 .*onnxruntime-gpu.*--gpu cpu"):
+        choose_place("0")
+    assert choose_place("auto") == choose_place("cpu") == Place((CPU,))
+
+
+@pytest.mark.usefixtures("has_gpu_package")
+def test_falling_back_to_the_cpu_is_an_error(weights: Weights) -> None:
+    """ONNX Runtime itself goes on on the CPU."""
+    place = choose_place("0,1")
+    assert place == Place((CUDA, CPU), 0)
+    with (
+        pytest.warns(UserWarning, match="CUDAExecutionProvider"),
+        pytest.raises(EngineError, match=r"fell back to the CPU.*--gpu cpu"),
+    ):
+        create_session(read_network(weights).SerializeToString(), place)
+
+
+def test_the_missing_library_is_named() -> None:
+    logged = (
+        "[E:onnxruntime] Failed to load library libonnxruntime_providers_cuda.so with error: libcudnn.so.9: "
+        "cannot open shared object file: No such file or directory"
+    )
+    assert engine_module._missing_part([logged]).startswith("libcudnn.so.9 is missing")
+
+
+def test_half_precision_needs_tensorrt() -> None:
+    tensorrt, cpu = Place((TENSORRT, CUDA, CPU)), Place((CPU,))
+    assert (choose_precision(tensorrt, "auto"), choose_precision(cpu, "auto")) == ("fp16", "fp32")
+    for place, precision in ((cpu, "fp16"), (tensorrt, "bf16")):
+        with pytest.raises(EngineError, match="--precision fp32"):
+            choose_precision(place, precision)
+
+
+def test_threads_are_limited(weights: Weights) -> None:
+    limit_threads(1)
+    try:
+        session = create_session(read_network(weights).SerializeToString(), Place((CPU,)))
+        assert session.get_session_options().intra_op_num_threads == 1
+    finally:
+        limit_threads(0)
+
+
+def test_a_file_that_is_no_network_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"nothing")
+    with pytest.raises(EngineError, match=r"ONNX Runtime cannot take broken"):
+        create_session(str(tmp_path / "broken.onnx"), Place((CPU,)), name="broken")
+
+
+def test_features_on_a_device(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way through a GPU's memory, with the CPU's in its place."""
+    frames = noise_frames(COUNT, HEIGHT, WIDTH)
+
+    class OnDevice(Place):
+        is_cuda = True
+
+    def run(place: Callable[[tuple[str, ...]], Place]) -> np.ndarray:
+        backend = OnnxruntimeBackend(read_network(weights), place((CPU,)))
+        stream = compile_stream(backend, HEIGHT, WIDTH)()
+        results = [stream.push(frame) for frame in frames[:4]]
+        other = compile_stream(backend, HEIGHT, WIDTH)()
+        other.restore(stream.state())
+        return np.stack([each for each in results if each is not None] + run_stream(other, frames[4:]))
+
+    expected = run(Place)
+    monkeypatch.setattr(engine_module, "_DEVICE", "cpu")
+    np.testing.assert_array_equal(run(OnDevice), expected)
+
+
+def test_the_doctor_names_version_and_providers(monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    from vsrcli import doctor
+    from vsrcli.inference import selection
+
+    monkeypatch.setattr(selection, "may_have_gpu", lambda: False)
+    (finding,) = doctor.check_onnxruntime()
+    assert finding.state == doctor.OK
+    assert onnxruntime.__version__ in finding.text
+    assert "CPU" in finding.text
+    monkeypatch.setattr(selection, "may_have_gpu", lambda: True)
+    monkeypatch.setattr(selection, "onnxruntime_gpu_installed", lambda: False)
+    (finding,) = doctor.check_onnxruntime()
+    assert (finding.state, finding.remedy) == (doctor.NOTE, "pip install 'vsrcli[cuda]'")
+    monkeypatch.setattr(selection, "onnxruntime_installed", lambda: False)
+    (finding,) = doctor.check_onnxruntime()
+    assert "not installed" in finding.text
