@@ -33,13 +33,15 @@ def test_upload_convert_download(serve: Serve, queue_url: str, sample: Sample, t
     server = serve("--queue", queue_url)
     client, video = WebClient(server.url), sample(media.vfr)
     uploaded = client.upload_video(video.read_bytes(), "나비.mp4")
-    job = client.convert(uploaded, scale="2", encode_preset="web")
+    job = client.convert(uploaded, scale="2", encode_preset="web", strength=0.5, keep_color=True)
     assert job["options"] == {
         "scale": "2",
         "size": None,
         "height": None,
         "preset": None,
         "model": "bicubic",
+        "strength": 0.5,
+        "keep_color": True,
         "encode_preset": "web",
     }
     done = client.wait_for(job, "done")

@@ -34,7 +34,8 @@ _SIZE_FORMATS = {  # pattern, example
     "size": (r"\d{1,5}x\d{1,5}|\d{0,4}[a-z]{1,3}", "1080p or 1920x1080"),
     "height": (r"[1-9]\d{0,4}", "1080"),
 }
-_OPTION_NAMES = (*_SIZE_FORMATS, "preset", "model", "encode_preset")
+_LOOK_NAMES = ("strength", "keep_color")
+_OPTION_NAMES = (*_SIZE_FORMATS, "preset", "model", *_LOOK_NAMES, "encode_preset")
 _SUFFIXES = {"web": ".mp4", "archive": ".mkv", "edit": ".mov"}
 
 
@@ -88,6 +89,10 @@ def parse_job_request(body: Any) -> JobRequest:
     arguments = []
     for key in [key for key in _OPTION_NAMES if key in requested]:
         value = requested[key]
+        if key in _LOOK_NAMES:
+            options[key] = _parse_strength(value) if key == "strength" else _parse_flag(key, value)
+            arguments += _look_arguments(key, options[key])
+            continue
         options[key] = _parse_name(key, value, choices[key]) if key in choices else _parse_size(key, value)
         arguments += [f"--{key.replace('_', '-')}", str(options[key])]
     if options["preset"]:
@@ -145,6 +150,24 @@ def _parse_size(key: str, value: Any) -> str | int:
     if isinstance(value, bool) or not re.fullmatch(pattern, text, re.ASCII):
         raise _option_error(key, f"{text[:40]!r} is no {key}: give one such as {example}.")
     return int(text) if key == "height" else text.removesuffix(".0")
+
+
+def _parse_strength(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise _option_error("strength", f"{str(value)[:40]!r} is no strength: give a number from 0 to 1.")
+    return float(value)
+
+
+def _parse_flag(key: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _option_error(key, f"{key} is true or false, not {str(value)[:40]!r}.")
+    return value
+
+
+def _look_arguments(key: str, value: float | bool) -> list[str]:
+    if key == "strength":
+        return ["--strength", str(value)]
+    return ["--keep-color" if value else "--no-keep-color"]
 
 
 def _option_error(option: str, message: str) -> ApiError:
