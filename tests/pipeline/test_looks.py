@@ -22,6 +22,7 @@ from vsrcli.inference.selection import ModelChoice, find_models, select_passes
 from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.media.probe import probe
+from vsrcli.models.imported import ImportedModel, ModelDescription
 
 Sample = Callable[..., Path]
 Vsr = Callable[..., Outcome]
@@ -148,6 +149,10 @@ def test_a_model_of_the_same_size(
     source = sample(media.cfr)
     alone = upscaled(source, tmp_path / "x1.mkv", replace(BASE, model="restorer", scale=Fraction(1)))
     np.testing.assert_array_equal(pixels(alone), pixels(source))
+    for options in (BASE, replace(BASE, chain=True)):  # a factor that it does not have
+        job = prepare_job(source, tmp_path / "larger.mkv", replace(options, model="restorer"))
+        assert len(job.passes) == 1
+        assert any("--scale 1 keeps the size" in notice for notice in job.plan.notices)
     both = upscaled(source, tmp_path / "x2.mkv", replace(BASE, model=("restorer", "bicubic")))
     plain = upscaled(source, tmp_path / "plain.mkv", BASE)
     assert frame_hashes(both) == frame_hashes(plain)
@@ -202,3 +207,24 @@ def test_preview_and_batch(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
     assert "1 skipped" in vsr(*batch).err
     again = vsr(*batch[:-2], "--strength", 0.6, *batch[-2:])
     assert "--strength" in again.err
+
+
+def test_networks_of_others_keep_colours_by_default(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(model: str, scale: Fraction) -> tuple[ModelChoice, ...]:
+        kind = "functions" if model == "export" else "image"
+        imported = ImportedModel(Path(model), ModelDescription("onnx", "tiny", "0" * 64, kind, 2), model)
+        return (ModelChoice(imported.architecture, imported, 2),)
+
+    monkeypatch.setattr("vsrcli.pipeline.job.find_models", found)
+
+    def keeps(model: str, **changes: object) -> bool:
+        options = replace(BASE, model=model, **changes)  # type: ignore[arg-type]
+        return prepare_job(sample(media.cfr), tmp_path / "out.mkv", options).keep_color
+
+    assert keeps("foreign")
+    assert not keeps("export")  # of this program's own network
+    assert not keeps("foreign", keep_color=False)
+    assert not keeps("foreign", strength=0.0)
+    assert keeps("export", keep_color=True)

@@ -19,6 +19,7 @@ from vsrcli.media.types import Source
 from vsrcli.media.y4m import STDIO
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.memory import relative_cost
+from vsrcli.pipeline.passes import Pass
 from vsrcli.pipeline.progress import Progress, Reporter, Result
 from vsrcli.system.text import format_bytes, format_duration
 
@@ -219,14 +220,9 @@ def look_line(job: Job) -> str:
 
 
 def tile_line(job: Job) -> str:
-    """Return text such as ``whole frames`` or ``6 tiles of 128x128, 31 % more work``."""
-    tiles = job.passes[0].tiles
-    if len(tiles) == 1 and tiles.burst == 1:
-        return "whole frames"
-    more = relative_cost(job.model.architecture, tiles) - 1
-    burst = f", {tiles.burst} frames at a time" if tiles.burst > 1 else ""
-    size = f"{tiles.tile_width}x{tiles.tile_height}"
-    return f"{len(tiles)} tile{'s' * (len(tiles) > 1)} of {size}{burst}, {more:.0%} more work"
+    """Return text such as ``whole frames`` or ``6 tiles of 128x128, 31 % more work``, for each pass."""
+    lines = [_pass_tiles(each) for each in job.passes]
+    return ", then ".join(lines) if len(set(lines)) > 1 else lines[0]
 
 
 def scale_line(job: Job) -> str:
@@ -257,6 +253,16 @@ def segment_line(job: Job) -> str:
 def memory_line(job: Job) -> str:
     """Return text such as ``about 2.1 GiB at the peak``."""
     return f"about {format_bytes(job.memory_estimate().total)} at the peak"
+
+
+def _pass_tiles(each: Pass) -> str:
+    tiles = each.tiles
+    if len(tiles) == 1 and tiles.burst == 1:
+        return "whole frames"
+    more = relative_cost(each.model.architecture, tiles) - 1
+    burst = f", {tiles.burst} frames at a time" if tiles.burst > 1 else ""
+    size = f"{tiles.tile_width}x{tiles.tile_height}"
+    return f"{len(tiles)} tile{'s' * (len(tiles) > 1)} of {size}{burst}, {more:.0%} more work"
 
 
 def _placement(job: Job) -> str:

@@ -136,7 +136,7 @@ def select_models(
     """Select from :func:`find_models` of one model, see :func:`choose_models`."""
     ordered = sorted(models, key=lambda each: each.scale)
     first = next((each for each in ordered if each.scale >= scale), ordered[-1])
-    if not chain or first.scale >= scale:
+    if not chain or first.scale >= scale or first.scale == 1:
         return (first,)
     return first, next((each for each in ordered if first.scale * each.scale >= scale), ordered[-1])
 

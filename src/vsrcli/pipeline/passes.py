@@ -164,6 +164,7 @@ def scale_notices(models: Sequence[ModelChoice], factor: Fraction, *, chain: boo
         yield f"two passes, {' and '.join(f'x{scale}' for scale in scales)}{cost}"
     if reached < factor:
         remedy = "" if len(models) > 1 else "; --chain upscales twice, which is slow"
+        remedy = "; --scale 1 keeps the size" if reached == 1 else remedy
         names = models[0].name if chain else ", then ".join(each.name for each in models)
         yield (
             f"{names} reaches x{reached}; from there to x{float(factor):.4g} frames "
