@@ -153,3 +153,21 @@ def test_a_changed_graph_is_one_clear_error(
     model = read_export(tmp_path / "changed.onnx")
     with pytest.raises(ModelError, match="export it again"):
         open_export(model, "onnxruntime").open(HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("kind", ["compact", "rrdb", "span"])
+def test_networks_of_others_in_keras_become_onnx(kind: str, tmp_path: Path) -> None:
+    import ncnn_samples
+    from vsrcli.inference.imported import ImportedEngine
+    from vsrcli.models.imported import ModelDescription, build_network, files_sha256
+
+    path = tmp_path / f"{kind}.param"
+    getattr(ncnn_samples, kind)(path)
+    network = build_network(path)
+    scale: int = network.scale  # type: ignore[attr-defined]
+    model = ImportedModel(path, ModelDescription("ncnn", kind, files_sha256(path), "image", scale), kind)
+    frames = noise_frames(1, 16, 24)
+    engine = ImportedEngine(model, "onnxruntime", device="cpu")
+    result = run_stream(engine.open(16, 24), frames)[0]
+    expected = np.asarray(network(frames[:, None]))[0].clip(0, 1)
+    np.testing.assert_allclose(result, expected, atol=5e-5)

@@ -103,7 +103,7 @@ def _clip(graph: GraphBuilder, operation: Any, shapes: list[Shape], x: Value) ->
     return graph.like(x, shapes[0], lambda name: graph.emit("Clip", name, *limits))
 
 
-def _cast(graph: GraphBuilder, operation: Any, shapes: list[Shape], x: Value, dtype: Any = None) -> Value:
+def _cast(graph: GraphBuilder, operation: Any, shapes: list[Shape], x: Value, *_: Any, **__: Any) -> Value:
     return x  # everything is float32
 
 
@@ -426,6 +426,7 @@ OPERATIONS: dict[str, Converter] = {
     "Clip": _clip,
     "Concatenate": _concatenate,
     "Conv": _conv,
+    "ConvertToTensor": _cast,
     "DepthwiseConv": _depthwise_conv,
     "Divide": _binary("Div"),
     "Elu": _elu,
