@@ -32,13 +32,13 @@ def export(model: str, target: Path, scale: int | None, verbose: int) -> None:
     """
     check_target(target)
     from vsrcli.inference.selection import choose_models
-    from vsrcli.models.imported import ONNX_SUFFIX
+    from vsrcli.models.imported import ImportedModel
 
     choice = choose_models(model, Fraction(scale or 4))[0]
     if choice.weights is None:
         raise UsageError(f"{model} is an interpolation: there is no network to export")
-    if choice.weights.path.suffix.lower() == ONNX_SUFFIX:
-        raise UsageError(f"{model} is an ONNX file already: copy it")
+    if isinstance(choice.weights, ImportedModel):
+        raise UsageError(f"{model} is somebody else's network: only those of vsr itself are exported")
     if scale is not None and choice.scale != scale:
         raise UsageError(f"{model} has no network for --scale {scale}: its own is {choice.scale}")
     from vsrcli.inference.onnx_export import build_onnx

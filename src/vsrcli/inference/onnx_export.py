@@ -81,7 +81,8 @@ def parse_manifest(text: str) -> Manifest:
                 f"the file has a manifest of version {content['format']}, and vsr {__version__} reads "
                 f"version {MANIFEST_VERSION}: use a newer vsr, or export it again"
             )
-        _ = architecture_of(content), content["sha256"]
+        if "architecture" in content:  # else a network of somebody else, in the cache
+            _ = architecture_of(content), content["sha256"]
         queues = tuple((int(length), int(channels)) for length, channels in content["queues"])
         sizes = {name: int(content[name]) for name in ("scale", "levels", "width", "head")}
         named = {
@@ -145,6 +146,8 @@ def read_export(path: Path) -> ModelDescription | None:
         manifest = read_manifest(onnx.load(str(path), load_external_data=False))
     except (OSError, DecodeError, ValueError):  # whoever reads it as a network says what is wrong
         return None
+    if manifest and "architecture" not in parse_manifest(manifest).content:
+        raise ModelError(f"{str(path)!r} has a manifest without an architecture: export the network again")
     return describe_export(path, manifest) if manifest else None
 
 
@@ -412,7 +415,7 @@ def _build(source: Path, target: Path) -> None:
             shapes = NetworkShapes("window", weights.scale, levels=shapes.levels)
     for array in model.get_weights():
         require_finite(array)
-    description = {**description, "parameters": int(model.count_params())}
+    description = {**description, "parameters": sum(array.size for array in model.get_weights())}
     onnx.save(export_model(model, description, shapes), target)
 
 

@@ -186,7 +186,9 @@ class GraphBuilder:
 
             if isinstance(argument, keras.KerasTensor):
                 return values[id(argument)]
-            return [resolve(each) for each in argument] if isinstance(argument, list) else argument
+            if isinstance(argument, list | tuple):
+                return type(argument)(resolve(each) for each in argument)
+            return argument
 
         shapes = [tuple(output.shape) for output in node.outputs]
         arguments = [resolve(each) for each in node.arguments.args]
@@ -279,8 +281,25 @@ def _inlined_layers() -> Iterator[None]:
         options.pop("training", None)
         return self.call(*arguments, **options)
 
+    def deferring(method: Any) -> Any:
+        def compute(self: Any, other: Any) -> Any:
+            return NotImplemented if isinstance(other, keras.KerasTensor) else method(self, other)
+
+        return compute
+
+    names = (
+        "__add__",
+        "__sub__",
+        "__mul__",
+        "__truediv__",
+    )  # a weight before a symbol: let the symbol record
+    methods = {name: getattr(keras.Variable, name) for name in names}
     Layer.__call__ = call
+    for name, method in methods.items():
+        setattr(keras.Variable, name, deferring(method))
     try:
         yield
     finally:
         Layer.__call__ = original
+        for name, method in methods.items():
+            setattr(keras.Variable, name, method)
