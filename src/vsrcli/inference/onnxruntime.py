@@ -345,9 +345,7 @@ def choose_place(device: str, on_notice: Callable[[str], None] = lambda text: No
     if device == "cpu":
         return Place((CPU,))
     if device == "auto":
-        from vsrcli.inference.selection import may_have_gpu
-
-        if not gpus or not may_have_gpu():
+        if not gpus:
             return Place((CPU,))
         place = Place((*gpus, CPU))
         if reason := _why_cpu(place):
@@ -492,7 +490,7 @@ def _tensorrt_installed() -> bool:
         return False
     import tensorrt_libs  # pyright: ignore[reportMissingImports]
 
-    files = sorted(Path(tensorrt_libs.__file__).parent.glob("*nvinfer.so*"))
+    files = sorted(Path(str(tensorrt_libs.__file__)).parent.glob("*nvinfer.so*"))
     with contextlib.suppress(OSError):
         for file in files:
             ctypes.CDLL(str(file), mode=ctypes.RTLD_GLOBAL)
