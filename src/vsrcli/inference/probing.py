@@ -423,7 +423,7 @@ def moving_picture(height: int, width: int, frames: int) -> np.ndarray:
     y, x = np.mgrid[:height, :full].astype(np.float32)
     picture = np.empty((height, full, 3), np.float32)
     for channel, level in enumerate((0.65, 0.45, 0.25)):
-        plane = np.full_like(x, level)
+        plane = level + 0.2 * (y / height - 0.5) + 0.2 * (x / full - 0.5)  # parts differ in their mean
         for size in (64, 32, 16, 8):
             angle, phase = random.uniform(0, 2 * np.pi, 2)
             wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / size + phase)
