@@ -93,12 +93,14 @@ class TilePlan:
         return len(self) * self.tile_height * self.tile_width / (self.height * self.width)
 
 
-def min_tile_side(overlap: int, feather: int = FEATHER) -> int:
+def min_tile_side(overlap: int, feather: int = FEATHER, multiple: int = 1) -> int:
     """Return the smallest tile side for this context, in low-resolution pixels."""
-    return 2 * overlap + max(1, 2 * feather)
+    return 2 * overlap + max(1, 2 * feather) + 2 * (multiple - 1)
 
 
-def plan_tiles(height: int, width: int, tile: int | None, overlap: int, feather: int = FEATHER) -> TilePlan:
+def plan_tiles(
+    height: int, width: int, tile: int | None, overlap: int, feather: int = FEATHER, *, multiple: int = 1
+) -> TilePlan:
     """Cover a frame with tiles of one shape.
 
     Args:
@@ -108,6 +110,7 @@ def plan_tiles(height: int, width: int, tile: int | None, overlap: int, feather:
         overlap: context in low-resolution pixels discarded on each inner side of a tile; with the receptive
             field radius of the network, the result equals the untiled one.
         feather: width in low-resolution pixels of the band over which neighbours are blended.
+        multiple: every tile begins at a multiple of this, for networks that work on blocks of pixels.
 
     Raises:
         UsageError: the tile is too small for its context, or a number is out of range.
@@ -120,34 +123,40 @@ def plan_tiles(height: int, width: int, tile: int | None, overlap: int, feather:
             f"tile {tile}, overlap {overlap}, feather {feather}: use 0 or more, and a tile of at least 1"
         )
     tile = max(height, width) if tile is None else tile
-    smallest = min_tile_side(overlap, feather)
+    smallest = min_tile_side(overlap, feather, multiple)
     if tile < min(smallest, max(height, width)):
-        max_overlap = (tile - max(1, 2 * feather)) // 2
+        max_overlap = (tile - smallest + 2 * overlap) // 2
         remedy = f" or an overlap of {max_overlap} or less" if max_overlap >= 0 else ""
         raise UsageError(
             f"a tile of {tile} pixels is too small for an overlap of {overlap}: "
             f"use a tile of {smallest} or more{remedy}"
         )
-    tile_height, tile_width = (_shrink_side(size, tile, overlap, feather) for size in (height, width))
-    rows = _place_tiles(height, tile_height, overlap, feather)
-    columns = _place_tiles(width, tile_width, overlap, feather)
+    rules = overlap, feather, multiple
+    tile_height, tile_width = (_shrink_side(size, tile, *rules) for size in (height, width))
+    rows, columns = _place_tiles(height, tile_height, *rules), _place_tiles(width, tile_width, *rules)
     return TilePlan(height, width, tile_height, tile_width, rows, columns)
 
 
-def _shrink_side(size: int, tile: int, overlap: int, feather: int) -> int:
-    """Return the smallest side with which no more tiles cover the axis than with ``tile``."""
+def _shrink_side(size: int, tile: int, overlap: int, feather: int, multiple: int) -> int:
+    """Return the smallest side with which no more tiles cover the axis than with ``tile``.
+
+    Its remainder by ``multiple`` is that of ``size``, so that the last tile, too, begins at a multiple.
+    """
     if tile >= size:
         return size
     shared = 2 * overlap + feather
-    count = -(-(size - shared) // (tile - shared))
-    return max(-(-(size - shared) // count) + shared, min_tile_side(overlap, feather))
+    largest = tile - (tile - size) % multiple
+    count = -(-(size - shared) // _step(largest, shared, multiple))
+    step = -(-(size - shared) // (count * multiple)) * multiple
+    smallest = max(step + shared, min_tile_side(overlap, feather, multiple) - (multiple - 1))
+    return smallest + (size - smallest) % multiple
 
 
-def _place_tiles(size: int, tile: int, overlap: int, feather: int) -> tuple[TileSpan, ...]:
+def _place_tiles(size: int, tile: int, overlap: int, feather: int, multiple: int) -> tuple[TileSpan, ...]:
     """Place tiles at equal steps; move the last one back to end with the frame."""
     if tile == size:
         return (TileSpan(0, 0, size, 0),)
-    step = tile - 2 * overlap - feather
+    step = _step(tile, 2 * overlap + feather, multiple)
     spans = [TileSpan(0, 0, tile - overlap, 0)]
     while spans[-1].start + tile < size:
         start = min(spans[-1].start + step, size - tile)
@@ -155,6 +164,11 @@ def _place_tiles(size: int, tile: int, overlap: int, feather: int) -> tuple[Tile
         # The band ends where the previous tile's valid part does. It never meets the next: step >= feather.
         spans.append(TileSpan(start, spans[-1].valid_stop - feather, stop, feather))
     return tuple(spans)
+
+
+def _step(tile: int, shared: int, multiple: int) -> int:
+    """Return the distance between two tiles: what both do not share, down to a multiple."""
+    return (tile - shared) // multiple * multiple
 
 
 def retile_state(state: Mapping[str, np.ndarray], old: TilePlan, new: TilePlan) -> State:

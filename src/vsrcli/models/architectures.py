@@ -40,6 +40,9 @@ class Architecture:
         openvino_bytes: the same on OpenVINO, where measured: per pixel of a tile, and per pixel of its
             result.
         measured: multiply-adds and radius of a network that has no entry in the cost table.
+        multiple: tiles begin at multiples of this.
+        max_side: longest side of a tile; None: no limit.
+        whole_frames: why tiles change the result however much context they have; empty: they do not.
     """
 
     name: str
@@ -52,6 +55,9 @@ class Architecture:
     bytes_per_pixel: int = 800
     openvino_bytes: tuple[int, int] | None = None
     measured: tuple[int, int] | None = None
+    multiple: int = 1
+    max_side: int | None = None
+    whole_frames: str = ""
 
     def build(self, scale: int, *, phase: str = "centre") -> keras.Model:
         """Build the network with fresh random weights. Imports Keras."""

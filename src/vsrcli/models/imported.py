@@ -190,10 +190,14 @@ class ImportedModel:
     @cached_property
     def architecture(self) -> Architecture:
         """Costs and receptive field, as measured."""
-        found = self.description
+        found, whole_frames = self.description, ""
         if found.manifest:  # an export of this program, whose costs are known
             stated = json.loads(found.manifest)
             return architecture(stated["architecture"]).with_sizes(stated["options"])
+        if found.whole_frames:
+            codes = f"{255 * found.tile_error:.1f} codes of 8 bits"
+            whole_frames = f"it looks at whole frames; with tiles the picture differs by up to {codes}"
+        border = 2 * -(-found.margin // (2 * found.scale))
         return Architecture(
             self.name,
             found.summary or f"{found.format}: {found.architecture}",
@@ -204,6 +208,9 @@ class ImportedModel:
             bytes_per_pixel=found.bytes_per_pixel,
             openvino_bytes=(found.bytes_per_pixel, 0),
             measured=(found.multiply_adds, found.overlap),
+            multiple=found.multiple,
+            max_side=min(found.fixed_size) - border if found.fixed_size else None,
+            whole_frames=whole_frames,
         )
 
     def verify(self) -> None:

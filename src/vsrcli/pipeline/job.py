@@ -42,7 +42,7 @@ from vsrcli.media.types import Source
 from vsrcli.models.imported import ImportedModel
 from vsrcli.pipeline.memory import MemoryBudget, MemoryEstimate, Workload, memory_budget
 from vsrcli.pipeline.options import Options
-from vsrcli.pipeline.passes import Pass, choose_passes, estimate_passes, scale_notices
+from vsrcli.pipeline.passes import Pass, choose_passes, estimate_passes, scale_notices, tile_notices
 
 
 def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Options | None = None) -> Job:
@@ -211,7 +211,7 @@ def decide(found: Inspection, options: Options) -> Job:
     notices = [*(images.notices if images else ()), *plan.notices]
     if images and not found.images:
         notices[len(images.notices) : 0] = video_notices(images, plan)
-    notices += reach
+    notices += [*reach, *tile_notices(passes)]
     segmented, reason = options.segment != "none", ""
     if segmented and not found.images:
         if not plan.to_stdout and source.is_stored:

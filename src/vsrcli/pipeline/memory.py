@@ -214,11 +214,19 @@ def choose_tiles(
     Raises:
         UsageError: no plan fits an explicit budget; or ``tile`` is too small for ``overlap``.
     """
-    is_auto = tile == "auto"
-    sides = _tile_sides(workload, overlap) if is_auto else [tile if isinstance(tile, int) else None]
+    is_auto, most = tile == "auto", network.max_side
+    sides = [*_tile_sides(workload, overlap)] if is_auto else [tile if isinstance(tile, int) else None]
+    if most is not None and max(workload.height, workload.width) > most:
+        if not is_auto and (sides[0] or most + 1) > most:
+            raise UsageError(
+                f"--tile {tile}: {network.name} takes frames of {most} pixels a side at most; give --tile "
+                f"{most}, or leave it out"
+            )
+        sides = [side for side in sides if side is not None and side <= most] or [most]
     may_burst = network.module and (is_auto or budget.explicit)
+    size = workload.height, workload.width
     plans = [
-        replace(plan_tiles(workload.height, workload.width, side, overlap), burst=burst)
+        replace(plan_tiles(*size, side, overlap, multiple=network.multiple), burst=burst)
         for side in sides
         for burst in (BURST_SIZES if may_burst else BURST_SIZES[:1])
     ]

@@ -172,6 +172,21 @@ def scale_notices(models: Sequence[ModelChoice], factor: Fraction, *, chain: boo
         )
 
 
+def tile_notices(passes: Sequence[Pass]) -> Iterator[str]:
+    """Yield notices about tiles that change a network's result visibly."""
+    for each in passes:
+        network, radius = each.model.architecture, each.model.architecture.radius()
+        if len(each.tiles) == 1 or network.measured is None:
+            continue
+        if network.whole_frames:
+            yield f"{each.model.name}: {network.whole_frames}; --tile none avoids them where memory allows"
+        elif each.overlap < radius:
+            yield (
+                f"--overlap {each.overlap} is less than the {radius} pixels around that {each.model.name} "
+                "needs: borders of tiles may show"
+            )
+
+
 def _pass_workloads(models: Sequence[ModelChoice], workload: Workload) -> list[Workload]:
     """Return the workload of each pass; with several, the encoder belongs to none of them."""
     height, width, workloads = workload.height, workload.width, []

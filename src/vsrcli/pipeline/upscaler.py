@@ -172,7 +172,8 @@ class PassUpscaler:
         before = self.tiles
         side = max(before.tile_height, before.tile_width)
         try:
-            smaller = plan_tiles(before.height, before.width, side // 2, self._pass.overlap)
+            size, multiple = (before.height, before.width), self._pass.model.architecture.multiple
+            smaller = plan_tiles(*size, side // 2, self._pass.overlap, multiple=multiple)
         except UsageError:
             raise error from None
         if max(smaller.tile_height, smaller.tile_width) >= side:
