@@ -131,26 +131,6 @@ def describe_export(path: Path, manifest: str) -> ModelDescription:
     )
 
 
-def read_export(path: Path) -> ModelDescription | None:
-    """Describe an ONNX file if it is an export of this program; return None for any other.
-
-    Raises:
-        ModelError: its manifest is damaged.
-    """
-    if not path.is_file() or find_spec("onnx") is None:
-        return None
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        manifest = read_manifest(onnx.load(str(path), load_external_data=False))
-    except (OSError, DecodeError, ValueError):  # whoever reads it as a network says what is wrong
-        return None
-    if manifest and "architecture" not in parse_manifest(manifest).content:
-        raise ModelError(f"{str(path)!r} has a manifest without an architecture: export the network again")
-    return describe_export(path, manifest) if manifest else None
-
-
 def read_manifest(model: Any) -> str:
     """Return the manifest of an ``onnx.ModelProto``, or an empty string."""
     return next((each.value for each in model.metadata_props if each.key == MANIFEST_KEY), "")

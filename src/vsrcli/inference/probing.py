@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from vsrcli import __version__
+from vsrcli._version import __version__
 from vsrcli.errors import ModelError, OutOfMemoryError, VsrError
 from vsrcli.inference.functions import TensorSpec
 from vsrcli.inference.graph_cache import GraphCache, cache_folder
@@ -43,14 +43,15 @@ from vsrcli.models.imported import (
 )
 from vsrcli.system.processes import run_process
 
-PROBING_VERSION = 1
-TIME_LIMIT = 300.0  # seconds, of a child
+PROBING_VERSION = 2
+TIME_LIMIT = 600.0  # seconds, of a child
 MAX_TILE_ERROR = 1e-3
 _RESEMBLANCE = 20.0  # dB
 _MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 _OVERLAPS = (8, 16, 24, 32, 40, 48, 64)
 _WHOLE, _TILE = 160, 96  # sides of the frames by which the overlap is measured
 _FILE = "description.json"
+_GLOBAL_OPERATORS = {"InstanceNormalization", "GlobalAveragePool", "GlobalMaxPool"}
 
 
 def describe_model(path: Path, *, on_notice: Callable[[str], None] = lambda text: None) -> ModelDescription:
@@ -287,14 +288,27 @@ class _Probe:
 
         least = next((each for each in _OVERLAPS if error_at(each) <= MAX_TILE_ERROR), None)
         overlap = least or _OVERLAPS[-1]
+        if least is None:
+            codes = f"{255 * error_at(overlap):.1f} codes of 8 bits"
+            notice = f"tiles with {overlap} pixels of context differ from whole frames by up to {codes}"
+            self.found = replace(self.found, notices=(notice,))
         self.found = replace(
             self.found,
             overlap=overlap,
             tile_error=error_at(overlap),
-            whole_frames=least is None,
+            whole_frames=least is None and self._sees_whole_frame(error_at),
             bytes_per_pixel=bytes_per_pixel,
             seconds_per_pixel=seconds / tile**2,
         )
+
+    def _sees_whole_frame(self, error_at: Callable[[int], float]) -> bool:
+        """Return whether tiles differ however much context they have: an operator reads the whole frame.
+
+        The influence of far pixels on a convolutional network fades; that of a mean over the frame does not.
+        """
+        if _GLOBAL_OPERATORS & set(self.file.operators):
+            return True
+        return error_at(_OVERLAPS[-1]) > 0.3 * error_at(_OVERLAPS[1])
 
     def _allowed_side(self, side: int) -> int:
         return -(-side // self.found.multiple) * self.found.multiple

@@ -21,7 +21,8 @@ from vsrcli.errors import EngineError, UsageError
 from vsrcli.frames.geometry import check_scale
 from vsrcli.inference.types import Engine
 from vsrcli.models.architectures import Architecture, architecture
-from vsrcli.models.imported import ONNX_SUFFIX, ImportedModel, is_imported
+from vsrcli.models.imported import ImportedModel
+from vsrcli.models.library import display_name, find_imported, state_origin
 from vsrcli.models.weights import (
     DEFAULT_DEGRADATION,
     SUFFIX,
@@ -112,22 +113,17 @@ def find_models(model: str, scale: Fraction) -> tuple[ModelChoice, ...]:
 
 
 def find_imported_model(model: str) -> ImportedModel | None:
-    """Return somebody else's network by its path; None if the model is another kind.
+    """Return somebody else's network by its path or its name; None if the model is another kind.
 
     Raises:
         ModelError: the file is missing or damaged, or cannot be used.
     """
-    if not is_imported(model):
+    path = find_imported(model)
+    if path is None:
         return None
-    path = Path(model)
-    if path.suffix.lower() == ONNX_SUFFIX:
-        from vsrcli.inference.onnx_export import read_export
-
-        if export := read_export(path):
-            return ImportedModel(path, export, path.stem)
     from vsrcli.inference.probing import describe_model
 
-    return ImportedModel(path, describe_model(path), path.stem)
+    return ImportedModel(path, state_origin(describe_model(path), path), display_name(path))
 
 
 def select_models(
