@@ -1,4 +1,4 @@
-"""Scores against a reference: PSNR-Y and SSIM-Y of every frame, and VMAF where libvmaf is available."""
+"""Scores against a reference: PSNR-Y and SSIM-Y of every frame, and XPSNR and VMAF where ffmpeg has them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 
 from vsrcli.compare.alignment import iter_aligned
+from vsrcli.compare.ffmpeg_metrics import VMAF_MODELS, has_filter, omitted_metrics
 from vsrcli.compare.html import bin_series, nice_ticks, plot
 from vsrcli.compare.inputs import Comparison, plan_comparison
-from vsrcli.compare.scoring import METRICS, Scorer, ScoreSeries, vmaf_available
+from vsrcli.compare.scoring import METRICS, Scorer, ScoreSeries
 from vsrcli.errors import InputError
 from vsrcli.evaluate.metrics import psnr_y, ssim_y
 from vsrcli.system.text import format_timestamp
 
 Trio = tuple[Path, Path, Path]
-PSNR, SSIM, VMAF = METRICS
+PSNR, SSIM, XPSNR, VMAF_V1, VMAF_NEG, VMAF = METRICS
 
 
 def score_all(comparison: Comparison, ffmpeg: Any, **options: Any) -> ScoreSeries:
@@ -45,43 +46,99 @@ def test_scores_are_the_metrics_of_every_frame(trio: Trio, ffmpeg: Any) -> None:
     assert scores.values["psnr_y"][0][scores.worst_frame(PSNR, 0)] == min(scores.values["psnr_y"][0])
 
 
-def test_vmaf_is_lower_for_a_blurred_copy(tmp_path: Path, ffmpeg: Any) -> None:
-    if not vmaf_available(ffmpeg):
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory: pytest.TempPathFactory) -> Trio:
+    """A clip large enough for every metric: blurred, sharpened, and as it is."""
+    import media_samples as media
+
+    folder = tmp_path_factory.mktemp("copies")
+    paths = folder / "blurred.mkv", folder / "sharpened.mkv", folder / "true.mkv"
+    pattern = media.moving_pattern(6, size="320x240")
+    media.run_ffmpeg(*pattern, "-vf", "gblur=sigma=1", "-c:v", "ffv1", paths[2])
+    media.run_ffmpeg("-i", paths[2], "-vf", "gblur=sigma=3", "-c:v", "ffv1", paths[0])
+    media.run_ffmpeg("-i", paths[2], "-vf", "unsharp=5:5:1.5", "-c:v", "ffv1", paths[1])
+    return paths
+
+
+def test_vmaf_and_xpsnr_follow_quality(copies: Trio, ffmpeg: Any) -> None:
+    if omitted_metrics(ffmpeg, 320, 240):
+        pytest.skip("this ffmpeg lacks metrics")
+    scores = score_all(plan_comparison([*copies], copies[2]), ffmpeg)
+    assert not scores.omitted
+    assert scores.metrics == METRICS
+    for metric in METRICS:
+        assert [len(values) for values in scores.values[metric.key]] == [6, 6, 6]
+        blurred, _, true = (scores.mean(metric, video) for video in range(3))
+        assert blurred < true - (0.05 if metric is SSIM else 5)
+    assert set(scores.values["xpsnr_y"][2]) == {100.0}  # the truth itself, capped
+    assert scores.mean(VMAF, 1) > scores.mean(VMAF_NEG, 1) + 1  # NEG does not reward sharpening
+    for model in VMAF_MODELS.values():
+        assert model in scores.protocol
+
+
+def test_vmaf_of_version_0_6_1_is_what_libvmaf_alone_says(copies: Trio, ffmpeg: Any, tmp_path: Path) -> None:
+    if not has_filter(ffmpeg, "libvmaf"):
         pytest.skip("this ffmpeg has no libvmaf")
     import media_samples as media
 
-    true, blurred = tmp_path / "true.mkv", tmp_path / "blurred.mkv"
-    media.run_ffmpeg(*media.moving_pattern(6, size="192x144"), "-c:v", "ffv1", true)
-    media.run_ffmpeg("-i", true, "-vf", "gblur=sigma=3", "-c:v", "ffv1", blurred)
-    scores = score_all(plan_comparison([blurred, true], true), ffmpeg)
-    assert scores.vmaf_omitted is None
-    assert [len(values) for values in scores.values["vmaf"]] == [6, 6]
-    assert scores.mean(VMAF, 1) > 90
-    assert scores.mean(VMAF, 0) < scores.mean(VMAF, 1) - 20
+    log = tmp_path / "vmaf.json"
+    to_video = (
+        "format=rgb24,scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd,format=yuv420p"
+    )
+    graph = f"[0]{to_video}[v0];[1]{to_video}[v1]"
+    graph += f";[v0][v1]libvmaf=log_fmt=json:log_path={log.as_posix()}"
+    media.run_ffmpeg("-i", copies[1], "-i", copies[2], "-filter_complex", graph, "-f", "null", "-")
+    expected = [frame["metrics"]["vmaf"] for frame in json.loads(log.read_text("utf-8"))["frames"]]
+    scores = score_all(plan_comparison(copies[:2], copies[2]), ffmpeg)
+    np.testing.assert_allclose(scores.values["vmaf"][1], expected, atol=1)  # another conversion to R'G'B'
 
 
-def test_without_libvmaf_vmaf_is_omitted_with_a_notice(
-    trio: Trio, ffmpeg: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vsrcli.compare.scoring.vmaf_available", lambda ffmpeg: False)
+def test_small_frames_have_no_vmaf_v1(trio: Trio, ffmpeg: Any) -> None:
     notices: list[str] = []
     scores = score_all(plan_comparison(trio[:2], trio[2]), ffmpeg, on_notice=notices.append)
-    assert "vmaf" not in scores.values
-    assert "built without libvmaf" in (scores.vmaf_omitted or "")
-    assert len(notices) == 1
-    assert "VMAF is left out" in notices[0]
+    assert "too small" in scores.omitted["vmaf_v1"]
+    assert "vmaf_v1" not in scores.values
+    if has_filter(ffmpeg, "libvmaf") and has_filter(ffmpeg, "xpsnr"):
+        assert len(scores.values["vmaf"][0]) == len(scores.values["xpsnr_y"][0]) == 12
+        assert [text.partition(":")[0] for text in notices] == ["VMAF v1 is left out"]
 
 
-def test_a_failing_vmaf_does_not_affect_other_metrics(
+def test_what_an_ffmpeg_lacks_is_omitted_with_a_notice(
+    trio: Trio, ffmpeg: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vsrcli.compare.ffmpeg_metrics.has_filter", lambda ffmpeg, name: False)
+    notices: list[str] = []
+    scores = score_all(plan_comparison(trio[:2], trio[2]), ffmpeg, on_notice=notices.append)
+    assert scores.metrics == (PSNR, SSIM)
+    assert set(scores.omitted) == {"vmaf", "vmaf_neg", "vmaf_v1", "xpsnr_y"}
+    assert [text.partition(": this ffmpeg")[0] for text in notices] == [
+        "XPSNR-Y is left out",
+        "VMAF v1, VMAF NEG and VMAF 0.6.1 are left out",
+    ]
+
+
+def test_an_older_libvmaf_measures_the_models_it_has(
+    copies: Trio, ffmpeg: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_filter(ffmpeg, "libvmaf"):
+        pytest.skip("this ffmpeg has no libvmaf")
+    monkeypatch.setitem(VMAF_MODELS, "vmaf_v1", "vmaf_v9.9.9")
+    scores = score_all(plan_comparison(copies[:2], copies[2]), ffmpeg)
+    assert "lacks the model vmaf_v9.9.9" in scores.omitted["vmaf_v1"]
+    assert {"vmaf", "vmaf_neg"} <= set(scores.values)
+
+
+def test_a_failing_ffmpeg_does_not_affect_other_metrics(
     trio: Trio, ffmpeg: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr("vsrcli.compare.scoring.vmaf_available", lambda ffmpeg: True)
-    monkeypatch.setattr("vsrcli.compare.scoring.VMAF_MODEL", "no-such-model")
+    monkeypatch.setattr("vsrcli.compare.scoring.omitted_metrics", lambda *size, vmaf: {})
+    monkeypatch.setitem(VMAF_MODELS, "vmaf", "no-such-model")
     notices: list[str] = []
     scores = score_all(plan_comparison(trio[:2], trio[2]), ffmpeg, on_notice=notices.append)
     assert len(scores.values["psnr_y"][1]) == 12
-    assert "libvmaf stopped" in (scores.vmaf_omitted or "")
+    assert scores.metrics == (PSNR, SSIM)
+    assert "stopped measuring" in scores.omitted["vmaf"]
     assert len(notices) == 1
     assert not list(tmp_path.iterdir())
 
@@ -114,7 +171,7 @@ def test_json_has_every_score(trio: Trio, ffmpeg: Any) -> None:
     scores = score_all(comparison, ffmpeg, vmaf=False)
     document = json.loads(json.dumps(scores.as_dict(comparison), allow_nan=False))
     assert document["frames"] == len(document["times"]) == 12
-    assert document["vmaf_omitted"]
+    assert set(document["omitted"]) >= {"vmaf", "vmaf_neg", "vmaf_v1"}
     small = document["videos"][0]
     assert small["label"] == "small.mkv"
     assert small["scaling"] == "bicubic x2"
@@ -128,7 +185,7 @@ def test_long_videos_are_plotted_in_bins(trio: Trio, ffmpeg: Any) -> None:
     count = 2600
     values = tuple(tuple(30 + np.sin(np.arange(count) / 50 + video)) for video in range(2))
     times = tuple(short.times[1] * index for index in range(count))
-    long = ScoreSeries(times, {"psnr_y": values}, "none")
+    long = ScoreSeries(times, {"psnr_y": values}, {})
     bins = bin_series(long)
     assert bins.bin_size == 3
     assert len(bins.x) == len(bins.first_frames) == 867

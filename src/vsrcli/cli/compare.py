@@ -156,14 +156,14 @@ class CropPosition(click.ParamType):
 )
 @option(
     "--reference",
-    "Measure PSNR, SSIM and VMAF against this video, the original in high resolution.",
+    "Measure PSNR, SSIM, XPSNR and VMAF against this video, the original in high resolution.",
     type=_FILE,
     metavar="TRUTH",
     group="Quality metrics",
 )
 @option(
     "--vmaf/--no-vmaf",
-    "With --reference: measure VMAF, too.  [default: vmaf]",
+    "With --reference: measure VMAF (v1, NEG and 0.6.1), too.  [default: vmaf]",
     default=True,
     show_default=False,
     group="Quality metrics",
@@ -320,7 +320,7 @@ def print_scores(comparison: Comparison, scores: ScoreSeries) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("mean / worst frame", overflow="fold")
     for metric in scores.metrics:
-        table.add_column(metric.title, justify="right", no_wrap=True)
+        table.add_column(metric.title, justify="right")
     for index, video in enumerate(comparison.videos):
         cells = [" / ".join(scores.formatted(metric, index)) for metric in scores.metrics]
         table.add_row(Text(video.title), *cells)

@@ -309,8 +309,7 @@ def _metrics_section(comparison: Comparison, snapshots: SnapshotSet) -> str:
         remarks = (
             f"<p>Lines show means of {bins.bin_size} frames, bands extend down to the lowest of them.</p>"
         )
-    if scores.vmaf_omitted is not None:
-        remarks += f"<p>VMAF is left out: {escape(scores.vmaf_omitted)}.</p>"
+    remarks += "".join(f"<p>{escape(text)}.</p>" for text in scores.omissions)
     return (
         f'<div class="wide">{_score_table(comparison, scores)}</div><ul class="legend">{legend}</ul>{plots}'
         f"{remarks}<p><small>{escape(scores.protocol)}</small></p>"

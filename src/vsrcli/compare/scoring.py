@@ -1,45 +1,38 @@
-"""Score videos against a reference, frame by frame: PSNR-Y, SSIM-Y and VMAF.
-
-VMAF (Netflix, https://github.com/Netflix/vmaf) is measured by ffmpeg's libvmaf. An image and its reference go
-through one pipe, stacked vertically, and ffmpeg splits them again; with two pipes, the processes could
-deadlock.
-"""
+"""Score videos against a reference, frame by frame: PSNR-Y, SSIM-Y, XPSNR-Y and VMAF."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from vsrcli.compare.alignment import AlignedFrames
+from vsrcli.compare.ffmpeg_metrics import VMAF_MODELS, XPSNR, FfmpegScorer, omitted_metrics
 from vsrcli.compare.inputs import Comparison
 from vsrcli.errors import FfmpegError, InputError
 from vsrcli.evaluate.metrics import PSNR_CAP, psnr_y, ssim_y
 from vsrcli.media.ffmpeg import Ffmpeg
-from vsrcli.media.process import FFmpegProcess
-from vsrcli.system.files import temporary_folder
 
 BORDER = 8  # border pixels that PSNR and SSIM leave out, as in `vsr evaluate`
 MIN_SIDE = 11 + 2 * BORDER  # pixels; SSIM's window is 11 wide
-VMAF_MODEL = "vmaf_v0.6.1"
-_VMAF_THREADS = 4
+_DEFAULT_RATE = Fraction(25)  # frames per second of videos that state none
 PROTOCOL = (
     f"PSNR-Y and SSIM-Y: BT.601 luma of R'G'B' rounded to 8 bits, {BORDER} pixels at each border left out; "
     f"SSIM with Gaussian windows of 11x11, sigma 1.5. Means over all frames; a frame without any error "
     f"counts as {PSNR_CAP:g} dB. Videos of another size than the reference are scaled to it first."
 )
+XPSNR_PROTOCOL = (
+    "XPSNR-Y: ffmpeg's filter xpsnr, luma of 8-bit Y'CbCr 4:2:0, BT.709, limited range, capped likewise."
+)
 VMAF_PROTOCOL = (
-    f"VMAF: libvmaf's model {VMAF_MODEL}, made for 1080p, on 8-bit Y'CbCr 4:2:0, BT.709, limited range; "
-    "scores of different sizes are not comparable."
+    "VMAF: libvmaf's models {models}, made for 1080p seen from three heights away, on Y'CbCr 4:2:0, BT.709, "
+    "limited range, of 8 bits, for v1 of 10; scores of different sizes are not comparable."
 )
 
 
@@ -67,7 +60,10 @@ class Metric:
 METRICS = (
     Metric("psnr_y", "PSNR-Y", "dB", 2),
     Metric("ssim_y", "SSIM-Y", "", 4),
-    Metric("vmaf", "VMAF", "", 2),
+    Metric(XPSNR, "XPSNR-Y", "dB", 2),
+    Metric("vmaf_v1", "VMAF v1", "", 2),
+    Metric("vmaf_neg", "VMAF NEG", "", 2),
+    Metric("vmaf", "VMAF 0.6.1", "", 2),
 )
 
 
@@ -77,13 +73,13 @@ class ScoreSeries:
 
     Attributes:
         times: times of the frames, in seconds since the videos' first frames.
-        values: by the metric's key, for each video, for each frame. ``vmaf`` is missing if it was omitted.
-        vmaf_omitted: why there is no VMAF; None if there is.
+        values: by the metric's key, for each video, for each frame, without the metrics that were omitted.
+        omitted: keys of the metrics that were not measured, each with its reason.
     """
 
     times: tuple[Fraction, ...]
     values: dict[str, tuple[tuple[float, ...], ...]]
-    vmaf_omitted: str | None
+    omitted: Mapping[str, str]
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -106,18 +102,26 @@ class ScoreSeries:
     @property
     def protocol(self) -> str:
         """How the metrics were measured, for people."""
-        return PROTOCOL if self.vmaf_omitted else f"{PROTOCOL} {VMAF_PROTOCOL}"
+        models = ", ".join(model for key, model in VMAF_MODELS.items() if key in self.values)
+        parts = [PROTOCOL, XPSNR_PROTOCOL if XPSNR in self.values else ""]
+        parts.append(VMAF_PROTOCOL.format(models=models) if models else "")
+        return " ".join(part for part in parts if part)
+
+    @property
+    def omissions(self) -> tuple[str, ...]:
+        """What was left out and why, for people: a text for each reason."""
+        return describe_omissions(self.omitted)
 
     def as_dict(self, comparison: Comparison) -> dict[str, Any]:
         """Return the document of ``--json``, described in docs/compare.md."""
         return {
-            "version": 2,
+            "version": 3,
             "reference": None if comparison.reference is None else str(comparison.reference.source.path),
             "size": [comparison.width, comparison.height],
             "frames": len(self.times),
             "times": [round(float(time), 6) for time in self.times],
             "protocol": self.protocol,
-            "vmaf_omitted": self.vmaf_omitted,
+            "omitted": dict(self.omitted),
             "notices": list(comparison.notices),
             "videos": [
                 {
@@ -146,8 +150,8 @@ class Scorer:
     Args:
         comparison: with a reference.
         vmaf: measure VMAF.
-        on_notice: called with a message if VMAF cannot be measured.
-        ffmpeg: the executable that measures VMAF.
+        on_notice: called with a message for each reason why a metric cannot be measured.
+        ffmpeg: the executable that measures VMAF and XPSNR.
 
     Raises:
         InputError: frames too small to be scored.
@@ -161,29 +165,31 @@ class Scorer:
         on_notice: Callable[[str], None] = lambda text: None,
         ffmpeg: Ffmpeg,
     ) -> None:
-        if min(comparison.width, comparison.height) < MIN_SIDE:
-            raise InputError(
-                f"{comparison.width}x{comparison.height} pixels are too few to score: "
-                f"at least {MIN_SIDE}x{MIN_SIDE}"
-            )
+        width, height = comparison.width, comparison.height
+        if min(width, height) < MIN_SIDE:
+            raise InputError(f"{width}x{height} pixels are too few to score: at least {MIN_SIDE}x{MIN_SIDE}")
         self._count, self._on_notice = len(comparison.videos), on_notice
-        self._vmaf_omitted: str | None = None if vmaf else "it was not requested (--no-vmaf)"
-        self._open_vmaf = lambda: VmafScorer(comparison.width, comparison.height, ffmpeg=ffmpeg)
-        self._vmaf_scorers: list[VmafScorer] = []
+        not_requested = {} if vmaf else dict.fromkeys(VMAF_MODELS, "not requested (--no-vmaf)")
+        impossible = omitted_metrics(ffmpeg, width, height, vmaf=vmaf)
+        self._omitted = not_requested | impossible
+        for text in describe_omissions(impossible):
+            on_notice(text)
+        self._external_keys = [key for key in (*VMAF_MODELS, XPSNR) if key not in self._omitted]
+        rate = comparison.videos[0].source.video.frame_rate or _DEFAULT_RATE
+        self._open_external = lambda: FfmpegScorer(width, height, rate, self._external_keys, ffmpeg=ffmpeg)
+        self._external: list[FfmpegScorer] = []  # one for each video
         self._times: list[Fraction] = []
         self._scores: list[list[tuple[float, float]]] = []  # PSNR-Y and SSIM-Y of each video, by frame
         self._stack = ExitStack()
-        if vmaf and not vmaf_available(ffmpeg):
-            self._omit_vmaf("this ffmpeg was built without libvmaf; --ffmpeg or VSR_FFMPEG can name another")
 
     def __enter__(self) -> Self:
         self._threads = self._stack.enter_context(ThreadPoolExecutor(2 * self._count, "scores"))
-        if self._vmaf_omitted is None:
+        if self._external_keys:
             try:
                 for _ in range(self._count):
-                    self._vmaf_scorers.append(self._stack.enter_context(self._open_vmaf()))
+                    self._external.append(self._stack.enter_context(self._open_external()))
             except OSError as error:
-                self._omit_vmaf(f"libvmaf cannot be started ({error})")
+                self._omit_external(f"ffmpeg cannot be started ({error})")
             except BaseException:
                 self._stack.close()
                 raise
@@ -199,12 +205,11 @@ class Scorer:
             [self._threads.submit(metric, image, truth, BORDER) for metric in (psnr_y, ssim_y)]
             for image in images
         ]
-        if self._vmaf_omitted is None:
-            try:
-                for vmaf, image in zip(self._vmaf_scorers, images, strict=True):
-                    vmaf.write(image, truth)
-            except FfmpegError as error:
-                self._omit_vmaf(_describe_failure(error))
+        try:
+            for external, image in zip(self._external, images, strict=False):  # none once they stopped
+                external.write(image, truth)
+        except FfmpegError as error:
+            self._omit_external(_describe_failure(error))
         frame_scores = [(min(psnr.result(), PSNR_CAP), ssim.result()) for psnr, ssim in jobs]
         self._times.append(aligned.time)
         self._scores.append(frame_scores)
@@ -217,126 +222,40 @@ class Scorer:
             key: tuple(tuple(score[index] for score in scores) for scores in by_video)
             for index, key in enumerate(("psnr_y", "ssim_y"))
         }
-        if self._vmaf_omitted is None:
-            try:
-                values["vmaf"] = tuple(tuple(vmaf.finish()) for vmaf in self._vmaf_scorers)
-            except FfmpegError as error:
-                self._omit_vmaf(_describe_failure(error))
-        return ScoreSeries(tuple(self._times), values, self._vmaf_omitted)
+        try:
+            measured = [external.finish() for external in self._external]
+        except FfmpegError as error:
+            self._omit_external(_describe_failure(error))
+        else:
+            values |= {
+                key: tuple(tuple(scores[key]) for scores in measured)
+                for key in self._external_keys
+                if measured
+            }
+        return ScoreSeries(tuple(self._times), values, self._omitted)
 
-    def _omit_vmaf(self, reason: str) -> None:
-        self._vmaf_omitted = reason
-        self._on_notice(f"VMAF is left out: {reason}")
-        for vmaf in self._vmaf_scorers:
+    def _omit_external(self, reason: str) -> None:
+        omitted = dict.fromkeys(self._external_keys, reason)
+        self._omitted |= omitted
+        for text in describe_omissions(omitted):
+            self._on_notice(text)
+        for external in self._external:
             with contextlib.suppress(OSError):
-                vmaf.__exit__(None, None, None)
+                external.__exit__(None, None, None)
+        self._external.clear()
 
 
-def vmaf_available(ffmpeg: Ffmpeg) -> bool:
-    """Return whether this ffmpeg has libvmaf."""
-    return "libvmaf AVOptions" in ffmpeg.help("filter=libvmaf")
-
-
-class VmafScorer:
-    """Measure VMAF of pairs of images; a context manager.
-
-    Images are converted to 8-bit Y'CbCr 4:2:0, BT.709, limited range, for which the model was made.
-
-    Args:
-        width, height: size of all images.
-        ffmpeg: the executable to run, see :func:`vmaf_available`.
-
-    Raises:
-        FfmpegError: while writing or finishing: ffmpeg stopped.
-        OSError: ffmpeg cannot be started.
-    """
-
-    def __init__(self, width: int, height: int, *, ffmpeg: Ffmpeg) -> None:
-        self._size, self._ffmpeg = (width, height), ffmpeg
-        self._log = Path()
-        self._count = 0
-        self._process: FFmpegProcess | None = None
-        self._cleanup = contextlib.ExitStack()
-
-    def __enter__(self) -> Self:
-        with contextlib.ExitStack() as cleanup:
-            self._log = cleanup.enter_context(temporary_folder()) / "vmaf.json"
-            self._process = FFmpegProcess(self._command(self._log), stdin=True)
-            cleanup.callback(self._process.kill)
-            self._cleanup = cleanup.pop_all()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._cleanup.close()
-
-    def write(self, image: np.ndarray, reference: np.ndarray) -> None:
-        """Append a pair of images, each uint8 (height, width, 3)."""
-        process = self._require_process()
-        try:
-            for each in (image, reference):
-                process.stdin.write(np.ascontiguousarray(each).data.cast("B"))  # type: ignore[arg-type]
-        except (OSError, ValueError) as error:
-            raise self._stop_error(process) from error
-        self._count += 1
-
-    def finish(self) -> list[float]:
-        """End ffmpeg and return the scores of all pairs, 0 to 100, in order."""
-        process = self._require_process()
-        status = process.wait()
-        try:
-            frames = json.loads(self._log.read_text("utf-8"))["frames"]
-            scores = [float(frame["metrics"]["vmaf"]) for frame in frames]
-        except (OSError, ValueError, KeyError) as error:
-            raise self._stop_error(process) from error
-        if status != 0 or len(scores) != self._count:
-            raise self._stop_error(process)
-        return scores
-
-    def _require_process(self) -> FFmpegProcess:
-        if self._process is None:
-            raise RuntimeError("not open: use it in a with statement")
-        return self._process
-
-    def _command(self, log: Path) -> list[str]:
-        import ffmpeg as builder  # the package ffmpeg-python
-
-        width, height = self._size
-        stacked = builder.input(
-            "pipe:0",
-            f="rawvideo",
-            pix_fmt="rgb24",
-            s=f"{width}x{2 * height}",
-            r=25,
-            protocol_whitelist="pipe",
-        )
-        parts = stacked.video.filter_multi_output("split")
-        image, reference = (
-            parts[number]
-            .filter("crop", width, height, 0, number * height)
-            .filter("scale", flags="bicubic+accurate_rnd", out_color_matrix="bt709", out_range="tv")
-            .filter("format", "yuv420p")
-            for number in range(2)
-        )
-        threads = min(_VMAF_THREADS, os.cpu_count() or 1)
-        scored = builder.filter(
-            [image, reference],
-            "libvmaf",
-            log_fmt="json",
-            log_path=str(log),
-            model=f"version={VMAF_MODEL}",
-            n_threads=threads,
-        )
-        line: list[str] = builder.output(scored, "-", f="null").compile(
-            cmd=[self._ffmpeg.path, "-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+warning"]
-        )
-        return line
-
-    def _stop_error(self, process: FFmpegProcess) -> FfmpegError:
-        status = process.wait()
-        return FfmpegError(
-            f"libvmaf stopped after {self._count} frames ({process.describe_exit(status)}); try --no-vmaf",
-            details=process.stderr_tail(),
-        )
+def describe_omissions(omitted: Mapping[str, str]) -> tuple[str, ...]:
+    """Return a text for each reason, such as ``VMAF v1 is left out: ...``."""
+    names: dict[str, list[str]] = {}
+    for metric in METRICS:
+        if metric.key in omitted:
+            names.setdefault(omitted[metric.key], []).append(metric.name)
+    return tuple(
+        f"{' and '.join(filter(None, (', '.join(left_out[:-1]), left_out[-1])))} "
+        f"{'is' if len(left_out) == 1 else 'are'} left out: {reason}"
+        for reason, left_out in names.items()
+    )
 
 
 def _describe_failure(error: FfmpegError) -> str:
