@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 import pytest
 
-from inference.onnx_samples import REFUSED, SAMPLES, upscaler
+from onnx_samples import REFUSED, SAMPLES, upscaler
 from vsrcli.errors import ModelError
 from vsrcli.inference import probing
 from vsrcli.inference.probing import describe_model, probe

@@ -133,6 +133,8 @@ def _openvino(
     def create_backend(precision: str) -> ImportedBackend:
         return ImportedBackend(model.description, OpenvinoNetwork(model, precision, on_notice).compile_raw)
 
+    if precision == "auto" and model.description.fixed_size:
+        precision = "fp32"  # the comparison needs frames of its own size
     if precision == "auto":
         from vsrcli.inference.precision import choose_cpu_precision
 

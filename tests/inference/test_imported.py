@@ -1,0 +1,152 @@
+"""Networks of others, on every engine: the right pictures, whatever their conventions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper
+
+import torch_samples
+from ncnn_samples import NcnnWriter
+from onnx_samples import SAMPLES, save
+from vsrcli.frames.tiling import plan_tiles
+from vsrcli.inference.probing import describe_model, probe
+from vsrcli.inference.selection import ModelChoice, open_engine
+from vsrcli.inference.tiled import TiledStream
+from vsrcli.inference.types import Engine
+from vsrcli.models.imported import ImportedModel, files_sha256
+
+HEIGHT, WIDTH = 30, 28
+FRAME = np.random.default_rng(2).random((HEIGHT // 2, WIDTH // 2, 3)).repeat(2, 0).repeat(2, 1)
+FRAME = np.ascontiguousarray(FRAME, np.float32)
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path_factory.getbasetemp() / "imported-cache"))
+
+
+def load(path: Path, engine: str) -> Engine:
+    # networks in ``keras.ops`` choose Keras' backend for the whole process, so these need one of their own
+    found = probe(path, files_sha256(path)) if path.suffix == ".onnx" else describe_model(path)
+    model = ImportedModel(path, found, path.stem)
+    return open_engine(ModelChoice(model.architecture, model, model.scale), device="cpu", engine=engine)
+
+
+def run(engine: Engine, frame: np.ndarray = FRAME) -> np.ndarray:
+    stream = engine.open(*frame.shape[:2])
+    first = stream.push(frame)
+    results = ([] if first is None else [first]) + stream.flush()
+    assert len(results) == 1
+    return results[0]
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_convention_gives_the_frame_enlarged(name: str, tmp_path: Path) -> None:
+    path = SAMPLES[name][0](tmp_path / f"{name}.onnx")
+    results = [run(load(path, engine)) for engine in ("openvino", "onnxruntime")]
+    assert np.abs(results[0] - results[1]).max() < 1e-3
+    scale = len(results[0]) // HEIGHT
+    expected, result = FRAME.repeat(scale, 0).repeat(scale, 1), results[0]
+    if name == "luma":
+        expected, result = expected @ LUMA, result @ LUMA
+    if name == "whole":
+        expected = (expected + 0.08 * FRAME.mean(axis=(0, 1))).clip(0, 1)
+    assert np.abs(expected - result).max() < (0.25 if name == "multiple" else 0.12)
+    assert np.abs(expected - result).mean() < 0.06
+
+
+def compact_onnx(path: Path, tensors: torch_samples.Tensors, scale: int) -> Path:
+    nodes, last, previous = [], max(int(name.split(".")[1]) for name in tensors), "x"
+    for number in range(last + 1):
+        weights = [f"body.{number}.weight"] + ([f"body.{number}.bias"] if number % 2 == 0 else [])
+        options = {"pads": [1] * 4} if number % 2 == 0 else {}
+        kind = "Conv" if number % 2 == 0 else "PRelu"
+        nodes.append(helper.make_node(kind, [previous, *weights], [f"b{number}"], **options))
+        previous = f"b{number}"
+    nodes += [
+        helper.make_node("DepthToSpace", [previous], ["d"], blocksize=scale, mode="CRD"),
+        helper.make_node(
+            "Resize",
+            ["x", "", "factors"],
+            ["n"],
+            mode="nearest",
+            nearest_mode="floor",
+            coordinate_transformation_mode="asymmetric",
+        ),
+        helper.make_node("Add", ["d", "n"], ["y"]),
+    ]
+    arrays = {
+        name: array.reshape(-1, 1, 1) if array.ndim == 1 and int(name.split(".")[1]) % 2 else array
+        for name, array in tensors.items()
+    }
+    arrays["factors"] = np.array([1, 1, scale, scale], np.float32)
+    return save(path, nodes, arrays, (1, 3, "h", "w"))
+
+
+class GivenWeights(NcnnWriter):
+    """Writes given weights instead of random ones."""
+
+    def __init__(self, arrays: list[np.ndarray]) -> None:
+        super().__init__()
+        self._arrays = arrays
+
+    def _append(self, array: np.ndarray, *, tagged: bool = False) -> None:
+        super()._append(self._arrays.pop(0).reshape(-1), tagged=tagged)
+
+
+def compact_ncnn(path: Path, tensors: torch_samples.Tensors, scale: int) -> Path:
+    writer = GivenWeights(list(tensors.values()))
+    frame = base = "data"
+    last = max(int(name.split(".")[1]) for name in tensors)
+    for number in range(0, last + 1, 2):
+        outputs, inputs = tensors[f"body.{number}.weight"].shape[:2]
+        frame = writer.convolution(frame, inputs, outputs)
+        if number < last:
+            frame = writer.prelu(frame, outputs)
+    frame = writer.add("PixelShuffle", frame, f"0={scale}")
+    base = writer.add("Interp", base, f"0=1 1={scale}.0 2={scale}.0")
+    writer.add("BinaryOp", f"{frame} {base}", "0=0")
+    return writer.write(path)
+
+
+def test_three_forms_of_one_network_give_one_picture(tmp_path: Path) -> None:
+    tensors = torch_samples.natural(torch_samples.compact(2))
+    paths = [
+        torch_samples.write_zip(tmp_path / "a.pth", tensors),
+        compact_ncnn(tmp_path / "b.param", tensors, 2),
+        compact_onnx(tmp_path / "c.onnx", tensors, 2),
+    ]
+    results = [run(load(path, engine)) for path in paths for engine in ("openvino", "onnxruntime")]
+    results += [run(load(path, "keras")) for path in paths[:2]]
+    for other in results[1:]:
+        assert np.abs(other - results[0]).max() < 0.05 / 255
+
+
+def test_tiles_of_a_deep_network_equal_whole_frames(tmp_path: Path) -> None:
+    tensors = torch_samples.natural(torch_samples.compact(1, 8))
+    deep = {name: array for name, array in tensors.items() if name.startswith(("body.0.", "body.1."))}
+    for number in range(1, 32):
+        deep |= {f"body.{2 * number}.{kind}": 6 * tensors[f"body.2.{kind}"] for kind in ("weight", "bias")}
+        deep[f"body.{2 * number + 1}.weight"] = tensors["body.3.weight"]
+    deep |= {f"body.64.{kind}": tensors[f"body.4.{kind}"] for kind in ("weight", "bias")}
+    engine = load(torch_samples.write_zip(tmp_path / "deep.pth", deep), "openvino")
+    frame = np.random.default_rng(0).random((90, 120, 3), np.float32)
+    tiled = TiledStream(engine.open, plan_tiles(90, 120, 2 * engine.radius + 40, engine.radius), 1)
+    result = tiled.push(frame)
+    assert result is not None
+    assert np.abs(result - run(engine, frame)).max() < 1e-3
+
+
+def test_tiles_of_blocks_begin_at_blocks(tmp_path: Path) -> None:
+    engine = load(SAMPLES["multiple"][0](tmp_path / "blocks.onnx"), "openvino")
+    frame = np.random.default_rng(0).random((51, 78, 3), np.float32)
+    plan = plan_tiles(51, 78, 40, engine.radius, multiple=4)
+    assert len(plan) > 1
+    assert not (plan.origins % 4).any()
+    result = TiledStream(engine.open, plan, 2).push(frame)
+    assert result is not None
+    assert np.abs(result - run(engine, frame)).max() < 1e-5
