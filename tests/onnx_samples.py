@@ -115,7 +115,7 @@ def whole_frames(path: Path) -> Path:
         helper.make_node("Conv", ["s", "w"], ["c"], pads=[1] * 4),
         helper.make_node("DepthToSpace", ["c"], ["y"], blocksize=2, mode="CRD"),
     ]
-    return save(path, nodes, {"k": np.float32([0.08]), "w": identity(3, 2)}, (1, 3, "h", "w"))
+    return save(path, nodes, {"k": np.array([0.08], np.float32), "w": identity(3, 2)}, (1, 3, "h", "w"))
 
 
 def noisy(path: Path) -> Path:

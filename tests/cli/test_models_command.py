@@ -17,7 +17,8 @@ import ncnn_samples as samples
 from terminal import Outcome
 from vsrcli.cli.main import vsr as group
 from vsrcli.errors import ModelError
-from vsrcli.models.imported import ModelDescription, files_sha256, read_network_file
+from vsrcli.models.imported import ModelDescription, files_sha256
+from vsrcli.models.network_files import read_network_file
 
 Vsr = Callable[..., Outcome]
 

@@ -28,7 +28,7 @@ class LateStream:
     """Interpolates to twice the size, two frames late, and adds a shift."""
 
     def __init__(self, shift: tuple[float, float, float] = (0, 0, 0)) -> None:
-        self._shift, self._frames = np.float32(shift), deque[np.ndarray]()
+        self._shift, self._frames = np.array(shift, np.float32), deque[np.ndarray]()
 
     def push(self, frame: np.ndarray) -> np.ndarray | None:
         self._frames.append(frame)

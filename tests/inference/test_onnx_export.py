@@ -99,7 +99,9 @@ def test_the_whole_graph_is_one_step_of_the_stream(
     shapes = {each.name: each.shape for each in session.get_inputs()}
     sides = {"height": HEIGHT, "width": WIDTH}
     feed = {
-        name: np.zeros([sides.get(side, side) for side in shape], np.float32)
+        name: np.zeros(
+            [sides[side] if isinstance(side, str) else int(side or 1) for side in shape], np.float32
+        )
         for name, shape in shapes.items()
     }
     results = []
@@ -159,7 +161,8 @@ def test_a_changed_graph_is_one_clear_error(
 def test_networks_of_others_in_keras_become_onnx(kind: str, tmp_path: Path) -> None:
     import ncnn_samples
     from vsrcli.inference.imported import ImportedEngine
-    from vsrcli.models.imported import ModelDescription, build_network, files_sha256
+    from vsrcli.models.imported import ModelDescription, files_sha256
+    from vsrcli.models.network_files import build_network
 
     path = tmp_path / f"{kind}.param"
     getattr(ncnn_samples, kind)(path)

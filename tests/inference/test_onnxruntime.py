@@ -169,7 +169,9 @@ def test_features_on_a_device(weights: Weights, monkeypatch: pytest.MonkeyPatch)
     frames = noise_frames(COUNT, HEIGHT, WIDTH)
 
     class OnDevice(Place):
-        is_cuda = True
+        @property
+        def is_cuda(self) -> bool:
+            return True
 
     def run(place: Callable[[tuple[str, ...]], Place]) -> np.ndarray:
         backend = OnnxruntimeBackend(read_network(weights), place((CPU,)))

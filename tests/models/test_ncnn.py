@@ -14,8 +14,9 @@ import pytest
 
 import ncnn_samples as samples
 from vsrcli.errors import ModelError
-from vsrcli.models.imported import build_network, files_sha256, read_network_file
+from vsrcli.models.imported import files_sha256
 from vsrcli.models.ncnn_files import read_ncnn
+from vsrcli.models.network_files import build_network, read_network_file
 
 HEIGHT, WIDTH = 18, 24
 CONVENTIONS = {  # layers between a frame and its result, of three channels and 1 or 2 times the size

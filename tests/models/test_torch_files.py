@@ -5,13 +5,14 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import torch_samples as samples
 from vsrcli.errors import ModelError
-from vsrcli.models.imported import build_network, read_network_file
+from vsrcli.models.network_files import build_network, read_network_file
 from vsrcli.models.torch_files import read_tensors
 
 FRAME = np.random.default_rng(1).random((12, 16, 3), np.float32)
@@ -101,7 +102,7 @@ class Evil:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def __reduce__(self) -> object:
+    def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (self.path,)
 
 

@@ -19,7 +19,7 @@ from vsrcli.errors import OutputError, UsageError
 from vsrcli.evaluate.models import EvaluatedModel
 from vsrcli.evaluate.results import Evaluation, card_scores
 from vsrcli.models.architectures import DEFAULT_MODEL
-from vsrcli.models.weights import SUFFIX
+from vsrcli.models.weights import SUFFIX, Weights
 from vsrcli.system.files import atomic_write
 from vsrcli.system.signals import catch_signals
 
@@ -268,16 +268,17 @@ def check_cards(models: Sequence[EvaluatedModel], degradation: str | None) -> No
     if degradation == "none":
         raise UsageError("--card says how low resolution was made, --degrade none does not: leave one out")
     for model in models:
-        if model.choice.weights is None:
+        if not isinstance(model.choice.weights, Weights):
             raise UsageError(
-                f"--card needs models with weights: {model.choice.architecture.name} has no card"
+                f"--card needs models with weights of this program: {model.choice.architecture.name} has "
+                "no card"
             )
 
 
 def write_card(model: EvaluatedModel, reports: list[Evaluation]) -> None:
     """Write the mean scores of a model into the card of its weights; raise ``OutputError`` if it cannot."""
     weights = model.choice.weights
-    assert weights is not None
+    assert isinstance(weights, Weights)
     content = {**weights.card, "measured": card_scores(reports)}
     write(weights.card_path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 

@@ -69,8 +69,8 @@ def inspect(context: click.Context, model: str, as_json: bool, verbose: int) -> 
     """
     from vsrcli.errors import ModelError
     from vsrcli.inference.probing import describe_model
-    from vsrcli.models.imported import read_network_file
     from vsrcli.models.library import display_name, state_origin
+    from vsrcli.models.network_files import read_network_file
 
     as_json = as_json or (context.parent is not None and context.parent.params["as_json"])
     path = _imported_path(model)

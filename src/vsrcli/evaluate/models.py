@@ -11,7 +11,7 @@ from vsrcli.errors import ModelError, UsageError
 from vsrcli.evaluate.clips import distinct_names
 from vsrcli.evaluate.protocol import Protocol
 from vsrcli.frames.resample import Phase
-from vsrcli.inference.selection import ModelChoice, choose_models, open_engine
+from vsrcli.inference.selection import ModelChoice, choose_models, find_imported_model, open_engine
 from vsrcli.inference.types import Engine
 from vsrcli.models.architectures import architecture
 from vsrcli.models.weights import SUFFIX, find_weights, read_weights
@@ -94,8 +94,10 @@ def resolve_model(
         test = Protocol(protocol or matching, weights.scale, phase_override=phase)
         choice = ModelChoice(weights.architecture, weights, weights.scale)
         return _with_trained_phase(EvaluatedModel(choice, test))
-    test = Protocol(protocol or "bi", scale or DEFAULT_SCALE, phase_override=phase)
-    if test.name == "bd" and architecture(model).module:
+    imported = find_imported_model(model)
+    scale = scale or (imported.scale if imported else DEFAULT_SCALE)
+    test = Protocol(protocol or "bi", scale, phase_override=phase)
+    if test.name == "bd" and imported is None and architecture(model).module:
         weights = find_weights(model, test.scale, "bd")
         return EvaluatedModel(ModelChoice(weights.architecture, weights, weights.scale), test)
     choice = choose_models(model, Fraction(test.scale))[0]

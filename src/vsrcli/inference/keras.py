@@ -29,7 +29,8 @@ from vsrcli.inference.functions import (
     shapes_of_model,
     signatures,
 )
-from vsrcli.models.imported import ImportedModel, build_network
+from vsrcli.models.imported import ImportedModel
+from vsrcli.models.network_files import build_network
 from vsrcli.models.weights import Weights, load_model
 from vsrcli.system.resources import configure_malloc
 

@@ -39,8 +39,10 @@ from vsrcli.inference.functions import (
     shapes_of_model,
 )
 from vsrcli.inference.onnx_graph import FIRST, HEIGHT, IR_VERSION, LAST, OPSET, WIDTH, GraphBuilder
+from vsrcli.inference.onnx_operations import OPERATIONS
 from vsrcli.models.architectures import architecture
-from vsrcli.models.imported import ModelDescription, build_network, files_sha256, is_imported
+from vsrcli.models.imported import ModelDescription, files_sha256, is_imported
+from vsrcli.models.network_files import build_network
 from vsrcli.models.weights import Weights, load_model, read_weights
 from vsrcli.system.processes import run_process
 from vsrcli.system.resources import disable_openvino_telemetry
@@ -211,7 +213,7 @@ def export_model(model: Any, description: Mapping[str, Any], shapes: NetworkShap
     from onnx import helper
 
     shapes = shapes or shapes_of_model(model)
-    graph, plan = GraphBuilder(), _plan(model, shapes)
+    graph, plan = GraphBuilder(OPERATIONS), _plan(model, shapes)
     tensors: dict[str, _Tensor] = {}
     for name, (arguments, results) in plan.items():
         tensors.update({each[0]: each for each in (*arguments, *results)})

@@ -12,7 +12,7 @@ an operation needs the other one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,7 +58,8 @@ class GraphBuilder:
         constants: ``onnx.TensorProto``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, operations: Mapping[str, Callable[..., Any]]) -> None:
+        self._operations = operations
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self._prefix, self._count, self._size = "", 0, ""
@@ -175,10 +176,8 @@ class GraphBuilder:
         return self.emit("Slice", shape, *bounds)
 
     def _convert(self, node: Any, values: dict[int, Value]) -> None:
-        from vsrcli.inference.onnx_operations import OPERATIONS
-
         kind = type(node.operation).__name__
-        if kind not in OPERATIONS:
+        if kind not in self._operations:
             raise EngineError(f"the operation {kind} has no counterpart in ONNX here")
 
         def resolve(argument: Any) -> Any:
@@ -193,7 +192,7 @@ class GraphBuilder:
         shapes = [tuple(output.shape) for output in node.outputs]
         arguments = [resolve(each) for each in node.arguments.args]
         options = {name: resolve(each) for name, each in node.arguments.kwargs.items()}
-        results = OPERATIONS[kind](self, node.operation, shapes, *arguments, **options)
+        results = self._operations[kind](self, node.operation, shapes, *arguments, **options)
         results = results if isinstance(results, list) else [results]
         for output, result in zip(node.outputs, results, strict=True):
             values[id(output)] = result

@@ -37,7 +37,8 @@ from vsrcli.inference.functions import (
     shapes_of_model,
     signatures,
 )
-from vsrcli.models.imported import ImportedModel, build_network, is_imported
+from vsrcli.models.imported import ImportedModel, is_imported
+from vsrcli.models.network_files import build_network
 from vsrcli.models.weights import Weights, load_model, read_weights
 from vsrcli.system.processes import run_process
 from vsrcli.system.resources import disable_openvino_telemetry

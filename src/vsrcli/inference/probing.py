@@ -36,11 +36,10 @@ from vsrcli.models.imported import (
     UNKNOWN_BYTES_PER_PIXEL,
     ModelDescription,
     NetworkFile,
-    build_network,
     files_sha256,
     input_shape,
-    read_network_file,
 )
+from vsrcli.models.network_files import build_network, read_network_file
 from vsrcli.system.processes import run_process
 
 PROBING_VERSION = 2
@@ -328,8 +327,18 @@ def _read_interface(file: NetworkFile, sha256: str) -> ModelDescription:
     Raises:
         _UnusableError: they are not those of an upscaler.
     """
-    stated = {key: file.metadata.get(key, "") for key in ("licence", "author", "source", "summary")}
-    found = ModelDescription(file.format, file.architecture, sha256, "image", 1, file.parameters, **stated)
+    found = ModelDescription(
+        file.format,
+        file.architecture,
+        sha256,
+        "image",
+        1,
+        file.parameters,
+        licence=file.metadata.get("licence", ""),
+        author=file.metadata.get("author", ""),
+        source=file.metadata.get("source", ""),
+        summary=file.metadata.get("summary", ""),
+    )
     if file.format != "onnx":
         return found
     if len(file.inputs) != 1:

@@ -31,7 +31,7 @@ _FEW_CHANNELS = 4
 
 
 def build_ncnn(path: Path) -> keras.Model:
-    """Build an ncnn network, see :func:`vsrcli.models.imported.build_network`.
+    """Build an ncnn network, see :func:`vsrcli.models.network_files.build_network`.
 
     Args:
         path: of the ``.param``; the ``.bin`` lies beside it.

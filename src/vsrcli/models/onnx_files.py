@@ -86,7 +86,6 @@ def count_multiply_adds(path: Path, input_shape: Sequence[int]) -> int:
 
     Convolutions and products of matrices are counted, by ONNX's inference of shapes.
     """
-    onnx = _require_onnx()
     model = load_checked(path)
     graph = model.graph
     names = {each.name for each in graph.initializer}
@@ -101,7 +100,9 @@ def count_multiply_adds(path: Path, input_shape: Sequence[int]) -> int:
     for output in graph.output:  # its symbols may lie
         output.type.tensor_type.ClearField("shape")
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+        from onnx.shape_inference import infer_shapes
+
+        inferred = infer_shapes(model, data_prop=True).graph
     except Exception:  # of a native library; the count is a convenience
         return 0
     shapes = {each.name: tuple(each.dims) for each in graph.initializer}
@@ -133,7 +134,6 @@ def count_multiply_adds(path: Path, input_shape: Sequence[int]) -> int:
 def _require_onnx() -> Any:
     try:
         import onnx
-        import onnx.shape_inference
     except ImportError as error:
         raise ModelError("reading ONNX files needs a package: pip install 'vsrcli[openvino]'") from error
     return onnx

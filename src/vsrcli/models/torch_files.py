@@ -84,7 +84,7 @@ def read_torch(path: Path) -> NetworkFile:
 
 
 def build_torch(path: Path) -> keras.Model:
-    """Build the network of a file, see :func:`vsrcli.models.imported.build_network`.
+    """Build the network of a file, see :func:`vsrcli.models.network_files.build_network`.
 
     Raises:
         ModelError: see :func:`read_torch`.
