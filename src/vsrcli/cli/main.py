@@ -5,10 +5,12 @@ A command's module is imported when the command is called, so that ``vsr --help`
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -98,7 +100,19 @@ def main() -> None:
         from click.shell_completion import shell_complete
 
         sys.exit(shell_complete(vsr, {}, "vsr", COMPLETION_VARIABLE, instruction))
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    if status > 128:
+        _leave(status)
+    sys.exit(status)
+
+
+def _leave(status: int) -> NoReturn:
+    """Exit after a signal without taking apart what libraries have built, which takes TensorFlow seconds."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # it is closed
+            stream.flush()
+    os._exit(status)
 
 
 def run(arguments: Sequence[str]) -> int:
