@@ -5,18 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import helper
 
 import torch_samples
 from ncnn_samples import NcnnWriter
 from onnx_samples import SAMPLES, save
+from vsrcli.errors import ModelError
 from vsrcli.frames.tiling import plan_tiles
 from vsrcli.inference.probing import describe_model, probe
 from vsrcli.inference.selection import ModelChoice, open_engine
 from vsrcli.inference.tiled import TiledStream
 from vsrcli.inference.types import Engine
 from vsrcli.models.imported import ImportedModel, files_sha256
+from vsrcli.models.library import add_model
 
 HEIGHT, WIDTH = 30, 28
 FRAME = np.random.default_rng(2).random((HEIGHT // 2, WIDTH // 2, 3)).repeat(2, 0).repeat(2, 1)
@@ -31,7 +34,11 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 def load(path: Path, engine: str) -> Engine:
     # networks in ``keras.ops`` choose Keras' backend for the whole process, so these need one of their own
-    found = probe(path, files_sha256(path)) if path.suffix == ".onnx" else describe_model(path)
+    found = (
+        describe_model(path)
+        if path.suffix != ".onnx" or "split" in path.name
+        else probe(path, files_sha256(path))
+    )
     model = ImportedModel(path, found, path.stem)
     return open_engine(ModelChoice(model.architecture, model, model.scale), device="cpu", engine=engine)
 
@@ -152,3 +159,21 @@ def test_tiles_of_blocks_begin_at_blocks(tmp_path: Path) -> None:
     result = TiledStream(engine.open, plan, 2).push(frame)
     assert result is not None
     assert np.abs(result - run(engine, frame)).max() < 1e-5
+
+
+def test_weights_in_a_second_file_belong_to_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VSR_MODELS", str(tmp_path / "library"))
+    whole = SAMPLES["x2"][0](tmp_path / "whole.onnx")
+    path = tmp_path / "split.onnx"
+    settings = {"save_as_external_data": True, "location": "split.data", "size_threshold": 0}
+    onnx.save(onnx.load(str(whole)), str(path), **settings)
+    found = describe_model(path)
+    assert found.other_files == ("split.data",)
+    copied = add_model(path, "split", description=found).path
+    assert np.array_equal(run(load(copied, "openvino")), run(load(whole, "openvino")))
+    data = path.with_name("split.data")
+    data.write_bytes(bytes(data.stat().st_size))
+    with pytest.raises(ModelError, match="cannot be used"):  # zeros are no upscaler
+        describe_model(path)

@@ -64,8 +64,8 @@ def describe_model(path: Path, *, on_notice: Callable[[str], None] = lambda text
         ModelError: the file is damaged, or its network cannot be used; with its inputs and outputs.
         OutOfMemoryError: there is not enough memory to try.
     """
-    sha256 = files_sha256(path)
     file = read_network_file(path)
+    sha256 = files_sha256(path, file.other_files)
     if manifest := file.metadata.get("manifest"):
         from vsrcli.inference.onnx_export import describe_export
 
@@ -334,6 +334,7 @@ def _read_interface(file: NetworkFile, sha256: str) -> ModelDescription:
         "image",
         1,
         file.parameters,
+        other_files=file.other_files,
         licence=file.metadata.get("licence", ""),
         author=file.metadata.get("author", ""),
         source=file.metadata.get("source", ""),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +52,7 @@ class NetworkFile:
         metadata: ``licence``, ``author``, ``source``, ``summary`` as far as the file states them;
             ``manifest`` of an export of this program.
         operators: kinds of operators or layers, sorted; may be empty.
+        other_files: paths of further files with its weights, relative to the file's folder.
     """
 
     format: str
@@ -61,6 +62,7 @@ class NetworkFile:
     parameters: int
     metadata: Mapping[str, str] = field(default_factory=dict)
     operators: tuple[str, ...] = ()
+    other_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class ModelDescription:
         licence, author, source, summary: as the file or its sidecar states; may be empty.
         manifest: of an export of this program, else empty.
         notices: for people.
+        other_files: see :class:`NetworkFile`.
     """
 
     format: str
@@ -128,6 +131,7 @@ class ModelDescription:
     summary: str = ""
     manifest: str = ""
     notices: tuple[str, ...] = ()
+    other_files: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the description as plain values."""
@@ -142,7 +146,8 @@ class ModelDescription:
         """
         known = {each.name for each in fields(cls)}
         values = {name: value for name, value in content.items() if name in known}
-        values["notices"] = tuple(values.get("notices", ()))
+        for name in ("notices", "other_files"):
+            values[name] = tuple(values.get(name, ()))
         values["fixed_size"] = tuple(values["fixed_size"]) if values.get("fixed_size") else None
         return cls(**values)
 
@@ -212,7 +217,7 @@ class ImportedModel:
 
     def verify(self) -> None:
         """Raise ModelError if the file is not the one that was described."""
-        if files_sha256(self.path) != self.description.sha256:
+        if files_sha256(self.path, self.description.other_files) != self.description.sha256:
             raise ModelError(f"{str(self.path)!r} has changed since it was read: run the command again")
 
 
@@ -221,19 +226,21 @@ def is_imported(model: str) -> bool:
     return Path(model).suffix.lower() in IMPORTED_SUFFIXES
 
 
-def model_files(path: Path) -> tuple[Path, ...]:
-    """Return the files of a network: the path itself, and an ncnn network's ``.bin``."""
-    return (path, path.with_suffix(".bin")) if path.suffix.lower() == NCNN_SUFFIX else (path,)
+def model_files(path: Path, others: Iterable[str] = ()) -> tuple[Path, ...]:
+    """Return the files of a network: the path itself, an ncnn network's ``.bin``, and others, which the file
+    names."""
+    own = (path, path.with_suffix(".bin")) if path.suffix.lower() == NCNN_SUFFIX else (path,)
+    return (*own, *(path.parent / each for each in others))
 
 
-def files_sha256(path: Path) -> str:
+def files_sha256(path: Path, others: Iterable[str] = ()) -> str:
     """Return the SHA-256 of a network's files, one after the other, as a hex digest.
 
     Raises:
         ModelError: a file is missing or cannot be read.
     """
     digest = hashlib.sha256()
-    for each in model_files(path):
+    for each in model_files(path, others):
         try:
             with each.open("rb") as file:
                 while block := file.read(1 << 20):

@@ -217,17 +217,22 @@ def add_model(
     _remove_unfinished(folder)
     try:
         unfinished.mkdir(parents=True)
+        others = description.other_files if description else ()
         for each in model_files(path):
-            is_own = each.stem == path.stem
-            _copy(each, unfinished / (f"{name}{each.suffix.lower()}" if is_own else each.name))
+            _copy(each, unfinished / f"{name}{each.suffix.lower()}")
+        for other in others:
+            (unfinished / other).parent.mkdir(parents=True, exist_ok=True)
+            _copy(path.parent / other, unfinished / other)
         copy = unfinished / f"{name}{path.suffix.lower()}"
-        sha256 = files_sha256(copy)
+        sha256 = files_sha256(copy, others)
         if description is not None and description.sha256 != sha256:
             raise ModelError(f"{str(path)!r} has changed since it was read: run the command again")
         content = {
             "name": name,
             "file": copy.name,
-            "files": sorted(each.name for each in unfinished.iterdir()),
+            "files": sorted(
+                str(each.relative_to(unfinished)) for each in unfinished.rglob("*") if each.is_file()
+            ),
             "sha256": sha256,
             "licence": licence,
             "author": author,

@@ -50,6 +50,7 @@ def read_onnx(path: Path) -> NetworkFile:
         parameters=_parameters(model),
         metadata=_describe(metadata, model),
         operators=tuple(sorted({node.op_type for node in nodes})),
+        other_files=tuple(sorted({each for each in map(_location, _tensors(model.graph)) if each})),
     )
 
 
@@ -211,6 +212,11 @@ def _check_tensor(path: Path, tensor: Any) -> int:
     if held < (count // 2 if small else count) and not tensor.string_data:
         raise ModelError(f"{str(path)!r} is damaged: {tensor.name!r} declares {count} numbers and has {held}")
     return count * size
+
+
+def _location(tensor: Any) -> str:
+    """Return the file that holds a tensor's numbers; empty: the ONNX file itself."""
+    return next((each.value for each in tensor.external_data if each.key == "location"), "")
 
 
 def _check_external(path: Path, tensor: Any, size: int) -> int:
