@@ -20,6 +20,7 @@ PAGE, MARK = "commands.md", "<!-- the commands -->"
 SHARED = ("upscale", "batch", "preview")
 NOT_RUN = {  # examples that tests/docs only parses, with the reason
     "train": "trains for hours",
+    "tune": "measures for a minute, and writes to your settings",
     "doctor": "computes with the default network, as tests/doctor does",
     "serve": "runs until it is stopped; tests/web starts it",
     "evaluate": "needs folders of clips; README has two that are run",

@@ -32,7 +32,7 @@ _BLOCK_BYTES = 1 << 20
 # Options that do not change the output: how and where it is computed, and what to do with damaged frames,
 # which an output without any did not need.
 _NEUTRAL_OPTIONS = (
-    "model", "tile", "device", "engine", "max_memory", "ffmpeg", "segment", "resume", "keep_going"
+    "model", "tile", "device", "engine", "max_memory", "ffmpeg", "segment", "resume", "keep_going", "tuned"
 )  # fmt: skip
 _NEUTRAL_ENCODE_OPTIONS = ("overwrite", "format", "encode_preset", "optional")
 

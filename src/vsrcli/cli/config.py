@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +55,9 @@ def show(context: click.Context, command: str | None, everything: bool, as_json:
     ]
     if as_json:
         files = [str(file.resolve()) for file in settings.files]
-        click.echo(
-            json.dumps({"files": files, "profile": settings.profile, "options": rows}, indent=2, default=str)
-        )
+        document = {"files": files, "profile": settings.profile, "options": rows}
+        document["tuned"] = [asdict(each) for each in settings.tuned]
+        click.echo(json.dumps(document, indent=2, default=str))
         return
     files = ", ".join(str(file) for file in settings.files)
     click.echo(f"settings files: {files or 'none; `vsr config path` says where they are looked for'}")
@@ -66,6 +67,8 @@ def show(context: click.Context, command: str | None, everything: bool, as_json:
     width = max(map(len, labels), default=0)
     for label, row in zip(labels, rows, strict=True):
         click.echo(f"{label:<{width}}  {row['value']}  ({row['from']})")
+    for each in settings.tuned:
+        click.echo(f"auto, {each.model} {each.width}x{each.height}: {each}  ({each.origin})")
 
 
 @config.command(epilog="Example: vsr config path")

@@ -8,6 +8,12 @@ folder have a table for each command, and profiles with tables of their own::
     [profile.archive.upscale]
     codec = "ffv1"
 
+A table ``tuned`` of the user's own file holds what ``vsr tune`` has measured, by model and frame size; it
+replaces ``auto``, and nothing that was chosen::
+
+    [tuned."duf-r-s-x4-video 640x360"]
+    engine = "openvino"
+
 Precedence: an option that is typed, an environment variable (``VSR_UPSCALE_CRF``), the profile and the tables
 of ``vsr.toml``, those of ``config.toml``, the built-in default.
 """
@@ -15,6 +21,7 @@ of ``vsr.toml``, those of ``config.toml``, the built-in default.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -24,10 +31,13 @@ from typing import Any
 import click
 
 from vsrcli.errors import UsageError
+from vsrcli.inference.selection import ENGINES, PRECISIONS
+from vsrcli.pipeline.tuned import TunedSetting
 
 PROJECT_FILE = Path("vsr.toml")
 CONFIG_ENV = "VSR_CONFIG"  # path that replaces the user's file; empty: none
-_PROFILE_KEY, _DEFAULT_PROFILE_KEY = "profile", "default-profile"
+PROFILE_KEY, TUNED_KEY, _DEFAULT_PROFILE_KEY = "profile", "tuned", "default-profile"
+_TUNED_DEFAULTS = {"device": "auto", "engine": "auto", "precision": "auto", "tile": "auto"}
 # A folder from elsewhere must not choose which program runs, nor what is overwritten.
 _USER_ONLY = ("ffmpeg", "overwrite")
 _SIZES = ("scale", "size", "width", "height", "same-size")
@@ -68,11 +78,13 @@ class Config:
         by_command: values by command and by name of the option, without dashes in front.
         files: that were read, in order of increasing precedence.
         profile: in use, or None.
+        tuned: what ``vsr tune`` has measured.
     """
 
     by_command: Mapping[str, Mapping[str, ConfigValue]] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     profile: str | None = None
+    tuned: tuple[TunedSetting, ...] = ()
 
 
 def user_file() -> Path | None:
@@ -107,12 +119,16 @@ def read_config(profile: str | None, commands: Collection[str]) -> Config:
     for _, content in contents:
         profile = profile or content.get(_DEFAULT_PROFILE_KEY)
     merged: dict[str, dict[str, ConfigValue]] = {}
-    profile_exists = profile is None
+    profile_exists, tuned = profile is None, ()
     for file, content in contents:
-        profiles = _check_table(content.get(_PROFILE_KEY, {}), file, _PROFILE_KEY)
+        profiles = _check_table(content.get(PROFILE_KEY, {}), file, PROFILE_KEY)
         tables = {
-            name: table for name, table in content.items() if name not in (_PROFILE_KEY, _DEFAULT_PROFILE_KEY)
+            name: table
+            for name, table in content.items()
+            if name not in (PROFILE_KEY, TUNED_KEY, _DEFAULT_PROFILE_KEY)
         }
+        if TUNED_KEY in content:
+            tuned = _read_tuned(content[TUNED_KEY], file)
         _merge(merged, file, tables, "", commands)
         if profile in profiles:
             profile_exists = True
@@ -121,7 +137,7 @@ def read_config(profile: str | None, commands: Collection[str]) -> Config:
     if not profile_exists:
         files = " or ".join(str(file) for file, _ in contents) or "any settings file: there is none"
         raise UsageError(f"no profile {profile!r} in {files}; write a table [profile.{profile}.upscale]")
-    return Config(merged, tuple(file for file, _ in contents), profile)
+    return Config(merged, tuple(file for file, _ in contents), profile, tuned)
 
 
 def option_defaults(
@@ -206,6 +222,38 @@ def _merge(
             for other in _EXCLUDED.get(name, {}).get(key, ()):
                 entries.pop(other, None)
         entries.update({key: ConfigValue(value, origin, file) for key, value in values.items()})
+
+
+def tuned_table(model: str, width: int, height: int) -> tuple[str, str]:
+    """Return the path of a table of what was measured for a model and a frame size."""
+    return TUNED_KEY, f"{model} {width}x{height}"
+
+
+def _read_tuned(tables: Any, file: Path) -> tuple[TunedSetting, ...]:
+    """Return what ``vsr tune`` has written into the user's file."""
+    if file == PROJECT_FILE:
+        raise UsageError(
+            f"{file} [{TUNED_KEY}]: measurements of another machine are not taken; run `vsr tune`"
+        )
+    found = []
+    for name, table in _check_table(tables, file, TUNED_KEY).items():
+        origin = f'{file} [{TUNED_KEY}."{name}"]'
+        match = re.fullmatch(r"(.+) (\d{1,5})x(\d{1,5})", name)
+        values = _TUNED_DEFAULTS | _check_table(table, file, f"{TUNED_KEY}.{name}")
+        tile, unknown = values["tile"], set(values) - set(_TUNED_DEFAULTS)
+        if (
+            match is None
+            or unknown
+            or values["engine"] not in ENGINES
+            or values["precision"] not in PRECISIONS
+            or not (tile in ("auto", "none") or (type(tile) is int and tile > 0))
+        ):
+            raise UsageError(
+                f"{origin}: this is not what `vsr tune` writes: remove the table, and run it again"
+            )
+        values["device"] = str(values["device"])
+        found.append(TunedSetting(match[1], int(match[2]), int(match[3]), **values, origin=origin))
+    return tuple(found)
 
 
 def _check_table(value: Any, file: Path, name: str) -> dict[str, Any]:

@@ -38,6 +38,7 @@ COMMANDS_BY_HEADING = {
         "compare": ("vsrcli.cli.compare:compare", "Show videos side by side, as a page, video or image."),
         "evaluate": ("vsrcli.cli.evaluate:evaluate", "Measure the quality of models on your own clips."),
         "bench": ("vsrcli.cli.bench:bench", "Measure the speed of a model on this machine."),
+        "tune": ("vsrcli.cli.tune:tune", "Find the fastest engine, precision and tiles on this machine."),
         "doctor": ("vsrcli.cli.doctor:doctor", "Check this machine and say what to fix."),
     },
     "Train, serve and configure": {

@@ -36,6 +36,8 @@ def print_summary(console: Console, job: Job, *, verbose: bool = False) -> None:
     if job.is_faithful:
         _print(console, f"  look: {look_line(job)}")
     _print(console, f"  model: {model_names(job)}, {tile_line(job)}, {memory_line(job)}")
+    if job.engine is not None and job.engine.reason.startswith("tuned"):
+        _print(console, f"  engine: {job.engine}")
     if verbose:
         _print(console, f"  ffmpeg: {job.ffmpeg.path} ({job.ffmpeg.version})")
 

@@ -37,6 +37,7 @@ from vsrcli.media.encoder_options import PRESETS, apply_preset
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.models.architectures import MODEL_PRESETS
 from vsrcli.pipeline.options import Options
+from vsrcli.pipeline.tuned import TunedSetting
 
 _DEFAULT = Options()
 
@@ -358,7 +359,17 @@ def build_options(
         resume=not no_resume,
         keep_going=keep_going,
         ffmpeg=ffmpeg,
+        tuned=_read_tuned(context),
     )
+
+
+def _read_tuned(context: click.Context | None) -> tuple[TunedSetting, ...]:
+    """Return what ``vsr tune`` has written into the settings."""
+    if context is None:
+        return ()
+    from vsrcli.cli.main import load_config
+
+    return load_config(context).tuned
 
 
 def resolve_network(

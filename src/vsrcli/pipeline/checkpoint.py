@@ -29,7 +29,9 @@ from vsrcli.system.files import WorkDir
 JOURNAL_NAME = "journal.json"
 _VERSION = 4  # of the journal and of the state that it names
 # Options that change no frame of a segment, or that are part of the fingerprint in another form.
-_UNCOMPARED_OPTIONS = ("model", "device", "engine", "max_memory", "ffmpeg", "segment", "resume", "encode")
+_UNCOMPARED_OPTIONS = (
+    "model", "device", "engine", "max_memory", "ffmpeg", "segment", "resume", "encode", "tuned"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

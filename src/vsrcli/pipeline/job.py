@@ -43,6 +43,7 @@ from vsrcli.models.imported import ImportedModel
 from vsrcli.pipeline.memory import MemoryBudget, MemoryEstimate, Workload, memory_budget
 from vsrcli.pipeline.options import Options
 from vsrcli.pipeline.passes import Pass, choose_passes, estimate_passes, scale_notices, tile_notices
+from vsrcli.pipeline.tuned import apply_tuned, find_tuned
 
 
 def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Options | None = None) -> Job:
@@ -60,9 +61,20 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
     """
     options = options or Options()
     found = inspect(source, parse_target(target), options)
+    options, found = _tune(options, found)
     job = decide(found, options)
     verify(job, found)
     return job
+
+
+def _tune(options: Options, found: Inspection) -> tuple[Options, Inspection]:
+    """Replace ``auto`` by what ``vsr tune`` has measured for the model and the source's size, if it has."""
+    video = found.reader.source.video
+    setting = find_tuned(options, found.models[0], video.width, video.height) if options.tuned else None
+    if setting is None or len(found.models) > 1 or not (tuned := apply_tuned(options, setting)):
+        return options, found
+    options, engine = tuned
+    return options, replace(found, engine=engine)
 
 
 @dataclass(frozen=True)

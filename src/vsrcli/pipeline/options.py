@@ -8,6 +8,7 @@ from fractions import Fraction
 from vsrcli.frames.geometry import SizeRequest
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.models.architectures import DEFAULT_MODEL
+from vsrcli.pipeline.tuned import TunedSetting
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Options:
             makes tile borders invisible.
         device: ``auto``, ``cpu`` or GPU numbers such as ``0``.
         precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
-        engine: ``auto``, ``keras`` or ``openvino``, see :func:`~vsrcli.inference.selection.plan_engine`.
+        engine: ``auto``, ``keras``, ``openvino`` or ``onnxruntime``, see
+            :func:`~vsrcli.inference.selection.plan_engine`.
         max_memory: limit in bytes for all processes together, and for the network on a GPU; None: three
             quarters of the free memory.
         encode: codec, quality and container options.
@@ -43,6 +45,8 @@ class Options:
         keep_going: replace damaged frames by their predecessors instead of raising an error at the first.
         ffmpeg: path of an ffmpeg to use instead of the bundled one.
         fps: frame rate of an image sequence; None: 25.
+        tuned: measured settings that replace ``auto`` for engine, precision and tiles, see
+            :mod:`vsrcli.pipeline.tuned`.
     """
 
     scale: Fraction = Fraction(4)
@@ -68,6 +72,7 @@ class Options:
     same_size: bool = False
     strength: float = 1.0
     keep_color: bool | None = None
+    tuned: tuple[TunedSetting, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
