@@ -66,7 +66,7 @@ def test_every_convention_gives_the_frame_enlarged(name: str, tmp_path: Path) ->
     assert np.abs(expected - result).mean() < 0.06
 
 
-def compact_onnx(path: Path, tensors: torch_samples.Tensors, scale: int) -> Path:
+def compact_onnx(path: Path, tensors: torch_samples.Arrays, scale: int) -> Path:
     nodes, last, previous = [], max(int(name.split(".")[1]) for name in tensors), "x"
     for number in range(last + 1):
         weights = [f"body.{number}.weight"] + ([f"body.{number}.bias"] if number % 2 == 0 else [])
@@ -107,7 +107,7 @@ class GivenWeights(NcnnWriter):
         super()._append(self._arrays.pop(0).reshape(-1), tagged=tagged)
 
 
-def compact_ncnn(path: Path, tensors: torch_samples.Tensors, scale: int) -> Path:
+def compact_ncnn(path: Path, tensors: torch_samples.Arrays, scale: int) -> Path:
     writer = GivenWeights(list(tensors.values()))
     frame = base = "data"
     last = max(int(name.split(".")[1]) for name in tensors)
@@ -123,9 +123,9 @@ def compact_ncnn(path: Path, tensors: torch_samples.Tensors, scale: int) -> Path
 
 
 def test_three_forms_of_one_network_give_one_picture(tmp_path: Path) -> None:
-    tensors = torch_samples.natural(torch_samples.compact(2))
+    tensors = torch_samples.natural(torch_samples.compact(2, 4, 1))
     paths = [
-        torch_samples.write_zip(tmp_path / "a.pth", tensors),
+        torch_samples.write_pth(tmp_path / "a.pth", tensors),
         compact_ncnn(tmp_path / "b.param", tensors, 2),
         compact_onnx(tmp_path / "c.onnx", tensors, 2),
     ]
@@ -136,13 +136,13 @@ def test_three_forms_of_one_network_give_one_picture(tmp_path: Path) -> None:
 
 
 def test_tiles_of_a_deep_network_equal_whole_frames(tmp_path: Path) -> None:
-    tensors = torch_samples.natural(torch_samples.compact(1, 8))
+    tensors = torch_samples.natural(torch_samples.compact(1, 8, 1))
     deep = {name: array for name, array in tensors.items() if name.startswith(("body.0.", "body.1."))}
     for number in range(1, 32):
         deep |= {f"body.{2 * number}.{kind}": 6 * tensors[f"body.2.{kind}"] for kind in ("weight", "bias")}
         deep[f"body.{2 * number + 1}.weight"] = tensors["body.3.weight"]
     deep |= {f"body.64.{kind}": tensors[f"body.4.{kind}"] for kind in ("weight", "bias")}
-    engine = load(torch_samples.write_zip(tmp_path / "deep.pth", deep), "openvino")
+    engine = load(torch_samples.write_pth(tmp_path / "deep.pth", deep), "openvino")
     frame = np.random.default_rng(0).random((90, 120, 3), np.float32)
     tiled = TiledStream(engine.open, plan_tiles(90, 120, 2 * engine.radius + 40, engine.radius), 1)
     result = tiled.push(frame)

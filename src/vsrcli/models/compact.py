@@ -1,39 +1,47 @@
-"""Compact, or SRVGGNetCompact: 3x3 convolutions and PReLU, and the frame itself added to the sub-pixels.
+"""Compact (SRVGGNetCompact): a row of convolutions whose result is added to the enlarged frame.
 
-Wang et al., "Real-ESRGAN: Training Real-World Blind Super-Resolution with Pure Synthetic Data", ICCVW 2021;
-the authors published it with that network's faster models.
+Wang et al., "Real-ESRGAN: Training Real-World Blind Super-Resolution with Pure Synthetic Data", ICCV
+Workshops 2021, whose program has it for fast models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from keras import layers, ops
 
-import numpy as np
-from keras import ops
-
-from vsrcli.models.layers import _size, depth_to_space
-from vsrcli.models.torch_layers import FixedPRelu, TorchNetwork
+from vsrcli.models.single_image import Read, SingleImageNetwork, pixel_shuffle, sub_pixels_first
 
 
-class Compact(TorchNetwork):
-    """The network; tensors ``body.0`` to ``body.N``: even ones are convolutions, odd ones PReLU.
+class Compact(SingleImageNetwork):
+    """The network.
 
-    Odd ones without a tensor are LeakyReLU with slope 0.1 or ReLU, which a file does not tell: they are
-    refused.
+    Args:
+        read: returns a tensor by the names of the original.
+        scale: upscaling factor.
+        convolutions: between the first and the last one.
     """
 
-    def __init__(self, tensors: Mapping[str, np.ndarray], *, scale: int) -> None:
-        super().__init__(tensors, scale=scale)
-        last = max(int(name.split(".")[1]) for name in tensors)
-        self.convs = [self.conv(f"body.{number}") for number in range(0, last + 1, 2)]
-        self.activations = [FixedPRelu(tensors[f"body.{number}.weight"]) for number in range(1, last, 2)]
+    def __init__(self, read: Read, *, scale: int, convolutions: int) -> None:
+        super().__init__(scale, name="compact")
+        self.convolutions, self.activations = [], []
+        for number in range(convolutions + 1):
+            layer = f"body.{2 * number}"
+            self.convolutions.append(self.conv(read(f"{layer}.weight"), read(f"{layer}.bias")))
+            slopes = read(f"body.{2 * number + 1}.weight")
+            prelu = layers.PReLU(shared_axes=[1, 2] if len(slopes) > 1 else [1, 2, 3])
+            prelu.build((None, None, None, self.convolutions[-1].filters))
+            prelu.set_weights([slopes.reshape(1, 1, -1)])
+            self.activations.append(prelu)
+        last = f"body.{2 * convolutions + 2}"
+        self.last = self.conv(
+            sub_pixels_first(read(f"{last}.weight"), scale), sub_pixels_first(read(f"{last}.bias"), scale)
+        )
 
-    def upscale(self, frame):
-        x = frame
-        for conv, activation in zip(self.convs[:-1], self.activations, strict=True):
-            x = activation(conv(x))
-        x = self.convs[-1](x)  # B, H, W, 3*s*s
-        height, width = _size(x)
-        sub_pixels = ops.reshape(x, (-1, height, width, 3, self.scale**2))
-        nearest = ops.expand_dims(ops.cast(frame, x.dtype), -1)  # B, H, W, 3, 1
-        return depth_to_space(sub_pixels + nearest, self.scale)
+    def upscale(self, image):
+        x = image
+        for conv, activation in zip(self.convolutions, self.activations, strict=True):
+            x = activation(conv(x))  # B, H, W, channels
+        x = ops.cast(self.last(x), "float32")  # B, H, W, s*s*3
+        return pixel_shuffle(x + ops.tile(image, (1, 1, 1, self.scale**2)), self.scale)
+
+
+build = Compact
