@@ -120,6 +120,14 @@ def test_compact(tmp_path, scale):
     assert found.parameters == sum(array.size for array in arrays.values())
 
 
+def test_compact_with_one_slope_for_all_channels(tmp_path):
+    arrays, frame = samples.compact(), picture()
+    for name in ("body.1.weight", "body.3.weight", "body.5.weight"):
+        arrays[name] = arrays[name][:1]
+    path = samples.write_pth(tmp_path / "net.pth", arrays)
+    np.testing.assert_allclose(run(path, frame), naive_compact(frame, arrays, 2), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("scale", "normalised", "deployed"), [(4, True, False), (2, False, False), (1, True, True)]
 )

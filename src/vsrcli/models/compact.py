@@ -6,9 +6,12 @@ Workshops 2021, whose program has it for fast models.
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 from keras import layers, ops
 
-from vsrcli.models.single_image import Read, SingleImageNetwork, pixel_shuffle, sub_pixels_first
+from vsrcli.models.single_image import Read, SingleImageNetwork, pixel_shuffle
 
 
 class Compact(SingleImageNetwork):
@@ -26,22 +29,27 @@ class Compact(SingleImageNetwork):
         for number in range(convolutions + 1):
             layer = f"body.{2 * number}"
             self.convolutions.append(self.conv(read(f"{layer}.weight"), read(f"{layer}.bias")))
-            slopes = read(f"body.{2 * number + 1}.weight")
-            prelu = layers.PReLU(shared_axes=[1, 2] if len(slopes) > 1 else [1, 2, 3])
-            prelu.build((None, None, None, self.convolutions[-1].filters))
-            prelu.set_weights([slopes.reshape(1, 1, -1)])
-            self.activations.append(prelu)
+            self.activations.append(PRelu(read(f"body.{2 * number + 1}.weight")))
         last = f"body.{2 * convolutions + 2}"
-        self.last = self.conv(
-            sub_pixels_first(read(f"{last}.weight"), scale), sub_pixels_first(read(f"{last}.bias"), scale)
-        )
+        self.last = self.conv(read(f"{last}.weight"), read(f"{last}.bias"))
 
     def upscale(self, image):
         x = image
         for conv, activation in zip(self.convolutions, self.activations, strict=True):
             x = activation(conv(x))  # B, H, W, channels
-        x = ops.cast(self.last(x), "float32")  # B, H, W, s*s*3
-        return pixel_shuffle(x + ops.tile(image, (1, 1, 1, self.scale**2)), self.scale)
+        return pixel_shuffle(self.last(x), self.scale, image)
+
+
+class PRelu(layers.Layer):
+    """Negative values times a slope, for each channel or one for all."""
+
+    def __init__(self, slopes: np.ndarray, **options: Any) -> None:
+        super().__init__(**options)
+        self.slopes = self.add_weight(shape=slopes.shape, name="slopes", initializer="zeros")
+        self.slopes.assign(slopes)
+
+    def call(self, x):
+        return ops.relu(x) - self.slopes * ops.relu(-x)  # OpenVINO makes one operation of this
 
 
 build = Compact

@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers, ops
 
 from vsrcli.errors import ModelError
-from vsrcli.models.layers import _size
+from vsrcli.models.layers import _size, depth_to_space
 
 Read = Callable[[str], np.ndarray]
 """Returns a tensor of the file by name, in PyTorch's layout: ``(outputs, inputs, rows, columns)``."""
@@ -80,21 +80,11 @@ class SingleImageNetwork(keras.Model):
         return layer
 
 
-def pixel_shuffle(x, scale: int):
-    """Convert ``(B, H, W, scale**2 * C)`` -> ``(B, scale*H, scale*W, C)``, of channels in the order of
-    :func:`sub_pixels_first`; in float32."""
-    x = ops.cast(x, "float32")
-    if scale == 1:
-        return x
-    (height, width), channels = _size(x), x.shape[-1] // scale**2
-    x = ops.reshape(x, (-1, height, width, scale, scale, channels))
-    x = ops.transpose(x, (0, 1, 3, 2, 4, 5))  # B, H, s, W, s, C
-    return ops.reshape(x, (-1, height * scale, width * scale, channels))
-
-
-def sub_pixels_first(array: np.ndarray, scale: int) -> np.ndarray:
-    """Reorder the outputs, the first axis, of the convolution before a pixel shuffle: PyTorch has all
-    sub-pixels of a colour together, :func:`pixel_shuffle` all colours of a sub-pixel."""
-    colors = len(array) // scale**2
-    split = array.reshape(colors, scale**2, *array.shape[1:])
-    return np.ascontiguousarray(split.swapaxes(0, 1)).reshape(array.shape)
+def pixel_shuffle(x, scale: int, frame=None):
+    """Convert ``(B, H, W, C*scale**2)`` -> ``(B, scale*H, scale*W, C)`` in float32; the channels of a colour
+    follow one another. A frame ``(B, H, W, C)`` is added, its pixels repeated."""
+    (height, width), colors = _size(x), x.shape[-1] // scale**2
+    x = ops.reshape(ops.cast(x, "float32"), (-1, height, width, colors, scale**2))
+    if frame is not None:
+        x = x + ops.expand_dims(frame, -1)
+    return depth_to_space(x, scale)

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from vsrcli.models.recognition import SPAN_BLOCKS, SPAN_CONVOLUTIONS
-from vsrcli.models.single_image import Read, SingleImageNetwork, pixel_shuffle, sub_pixels_first
+from vsrcli.models.single_image import Read, SingleImageNetwork, pixel_shuffle
 
 # Constants of the paper's program, which no file has: colours' means in DIV2K, and the range.
 MEAN = (0.4488, 0.4371, 0.4040)
@@ -40,7 +40,7 @@ class Span(SingleImageNetwork):
         ]
         self.body = self.conv(*fused["conv_2"])
         self.merge = self.conv(read("conv_cat.weight"), read("conv_cat.bias"))
-        last = (sub_pixels_first(read(f"upsampler.0.{kind}"), scale) for kind in ("weight", "bias"))
+        last = read("upsampler.0.weight"), read("upsampler.0.bias")
         self.last = self.conv(*last, dtype="float32")
 
     def upscale(self, image):
