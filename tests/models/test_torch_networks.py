@@ -116,7 +116,7 @@ def test_compact(tmp_path, scale):
     path = samples.write_pth(tmp_path / "net.pth", arrays)
     np.testing.assert_allclose(run(path, frame), naive_compact(frame, arrays, scale), atol=1e-5)
     found = read_network_file(path)
-    assert found.architecture == f"Compact, 5 channels, 3 convolutions, x{scale}"
+    assert found.architecture == f"Compact, 5 channels, 3 inner convolutions, x{scale}"
     assert found.parameters == sum(array.size for array in arrays.values())
 
 

@@ -205,7 +205,7 @@ def _find_compact(tensors: Tensors) -> Recognition | None:
     convolutions = last // 2 - 1
     return Recognition(
         "compact",
-        f"Compact, {channels} channels, {convolutions} convolutions, x{scale}",
+        f"Compact, {channels} channels, {convolutions} inner convolutions, x{scale}",
         scale,
         _count(shapes),
         {"scale": scale, "convolutions": convolutions},
