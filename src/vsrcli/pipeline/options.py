@@ -8,7 +8,34 @@ from fractions import Fraction
 from vsrcli.frames.geometry import SizeRequest
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.models.architectures import DEFAULT_MODEL
-from vsrcli.pipeline.tuned import TunedSetting
+
+
+@dataclass(frozen=True)
+class TunedSetting:
+    """The fastest way to run a model on this machine, for frames of about one size.
+
+    Attributes:
+        model: name of its weights, such as ``duf-r-s-x4-video``.
+        width, height: of the frames, in low-resolution pixels.
+        device: that it was measured for: ``auto``, ``cpu`` or a GPU's number.
+        engine, precision, tile: as in :class:`~vsrcli.pipeline.options.Options`.
+        origin: for people: where it is written.
+    """
+
+    model: str
+    width: int
+    height: int
+    device: str
+    engine: str
+    precision: str
+    tile: str | int
+    origin: str
+
+    def __str__(self) -> str:
+        tile = {"auto": "tiles as memory allows", "none": "whole frames"}.get(
+            str(self.tile), f"tiles of {self.tile}"
+        )
+        return f"{self.engine}, {self.precision}, {tile}"
 
 
 @dataclass(frozen=True)

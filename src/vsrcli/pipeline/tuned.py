@@ -4,44 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from vsrcli.errors import EngineError
 from vsrcli.inference.selection import EnginePlan, ModelChoice, plan_engine
-
-if TYPE_CHECKING:
-    from vsrcli.pipeline.options import Options
+from vsrcli.pipeline.options import Options, TunedSetting
 
 _MAX_AREA_RATIO = 4  # of frames that are of about one size
-
-
-@dataclass(frozen=True)
-class TunedSetting:
-    """The fastest way to run a model on this machine, for frames of about one size.
-
-    Attributes:
-        model: name of its weights, such as ``duf-r-s-x4-video``.
-        width, height: of the frames, in low-resolution pixels.
-        device: that it was measured for: ``auto``, ``cpu`` or a GPU's number.
-        engine, precision, tile: as in :class:`~vsrcli.pipeline.options.Options`.
-        origin: for people: where it is written.
-    """
-
-    model: str
-    width: int
-    height: int
-    device: str
-    engine: str
-    precision: str
-    tile: str | int
-    origin: str
-
-    def __str__(self) -> str:
-        tile = {"auto": "tiles as memory allows", "none": "whole frames"}.get(
-            str(self.tile), f"tiles of {self.tile}"
-        )
-        return f"{self.engine}, {self.precision}, {tile}"
 
 
 def find_tuned(
