@@ -31,7 +31,7 @@ Opened = tuple[Upscaler, list[str], list[MixingEngine]]
 
 
 def make_pass(tiles: TilePlan) -> Pass:
-    model: Any = SimpleNamespace(architecture=SimpleNamespace(kind="recurrent"), checksum="")
+    model: Any = SimpleNamespace(architecture=SimpleNamespace(kind="recurrent", multiple=1), checksum="")
     return Pass(model, tiles, OVERLAP, 2 * HEIGHT, 2 * WIDTH)
 
 
