@@ -164,7 +164,7 @@ def test_on_a_phone(browser: Browser, server: ServerProcess, converted: Any) -> 
 def test_page_polls_without_events(browser: Browser, server: ServerProcess, sample: Sample) -> None:
     user = PageUser(browser, server.url)
     user.context.route("**/api/events", lambda route: route.abort())
-    user.page.reload()
+    user.page.reload(wait_until="commit")  # a file that is chosen before the page's scripts have run is taken
     row = user.convert(user.upload(sample(media.cfr, frames=24)), "2×")
     expect(row.locator(".badge")).to_have_text("Done")
     user.leave("ERR_FAILED")

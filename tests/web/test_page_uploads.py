@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from page_browser import FlakyProxy, PageUser, expect
-from playwright.sync_api import Browser
+from playwright.sync_api import APIResponse, Browser, Route
 from web_client import LocalServer, ServerProcess
 
 import media_samples as media
@@ -119,6 +119,25 @@ def test_pause_resume_cancel(browser: Browser, proxy: FlakyProxy, sample: Sample
     expect(user.card(video.name)).to_be_visible()
     expect(card).to_have_count(0)
     user.leave("ERR_")
+
+
+def test_events_ahead_of_the_answer_show_one_card(
+    browser: Browser, server: LocalServer, sample: Sample
+) -> None:
+    video, other, user = sample(large), sample(media.cfr, frames=24), PageUser(browser, server.url)
+    held: list[tuple[Route, APIResponse]] = []
+    # The server creates the upload; its answer waits.
+    user.context.route("**/files", lambda route: held.append((route, route.fetch())), times=1)
+    user.choose(video)
+    while not held:
+        user.page.evaluate("0")
+    user.upload(other)  # its events come after those of the first upload
+    expect(user.card(video.name)).to_have_count(1)
+    expect(user.card(video.name)).to_contain_text("Starting the upload")
+    route, response = held[0]
+    route.fulfill(response=response)
+    expect(user.card(video.name).get_by_role("button", name="Convert", exact=True)).to_be_visible()
+    user.leave()
 
 
 def test_several_files_some_of_them_invalid(

@@ -2,11 +2,13 @@
 
 /** Call onFiles with the files of every choice or drop; folders are ignored. */
 export function setUpDropzone(zone, input, onFiles) {
-  input.addEventListener("change", () => {
+  const takeChosen = () => {
     const files = [...input.files];
     input.value = ""; // so that the same file can be chosen again
     onFiles(files);
-  });
+  };
+  input.addEventListener("change", takeChosen);
+  if (input.files.length) takeChosen(); // chosen while the page was still loading
   let depth = 0; // elements that the pointer has entered and not left
   const highlight = () => zone.classList.toggle("dragover", depth > 0);
   const hasFiles = (event) => event.dataTransfer?.types.includes("Files");

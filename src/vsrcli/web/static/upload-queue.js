@@ -33,6 +33,13 @@ export class UploadQueue {
     return this.#uploads.find(({ id }) => id === video.id);
   }
 
+  /** Whether the server has announced a video before it has answered the request that creates it. */
+  isBeingCreated(video) {
+    const matches = ({ id, isActive, file }) =>
+      !id && isActive && file.name === video.name && file.size === video.size;
+    return video.state === "uploading" && !this.forVideo(video) && this.#uploads.some(matches);
+  }
+
   /** Remove the browser's records of videos that are not on the server any more. */
   async forgetUnknown() {
     const records = await storedUploads();
