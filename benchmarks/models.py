@@ -46,7 +46,7 @@ class Scores:
         """Score one clip; return the middle frame."""
         engine, seconds, scorer = model.open(device="cpu"), [], ClipScorer(CROP)
         height, width = clip.truth.shape[1:3]
-        outputs = upscale_frames(engine, clip.low, model.choice.architecture.bytes_per_pixel, seconds)
+        outputs = upscale_frames(engine, clip.low, model.choice.architecture, seconds)
         with FfmpegScorer(width, height, Fraction(25), [VMAF], ffmpeg=find_ffmpeg()) as vmaf:
             for index, (output, truth) in enumerate(zip(outputs, clip.truth, strict=True)):
                 scorer.add(output, truth)

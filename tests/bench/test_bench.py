@@ -40,6 +40,7 @@ def test_figures_agree(vsr: Vsr, tmp_path: Path) -> None:
     report = json.loads(run.out)
     assert (report["schema"], report["model"], report["scale"]) == (2, "duf-s-x2-video", 2.0)
     assert (report["width"], report["height"], report["runs"]) == (64, 48, 1)
+    assert (report["strength"], report["keep_color"]) == (1.0, False)
     assert (report["precision"], report["device"], report["encoder"]) == ("fp32", "cpu", "libx264")
     assert report["engine"].startswith("duf-s-x2-video on CPU")
     for name in MEASUREMENTS:
@@ -107,6 +108,17 @@ def test_preset_selects_network_and_effort(vsr: Vsr, monkeypatch: pytest.MonkeyP
     assert "both choose the network" in run.err
 
 
+def test_strength_and_colour(vsr: Vsr, tmp_path: Path) -> None:
+    line = ("bench", "-s", "2", "--size", "64x48", "--frames", "5", "-g", "cpu", "-q")
+    weights = tiny_weights(tmp_path, "cached")
+    report = json.loads(vsr(*line, "-m", weights, "--strength", "0.5", "--keep-color", "--json").out)
+    assert (report["model"], report["strength"], report["keep_color"]) == ("duf-s-x2-video", 0.5, True)
+    plain = vsr(*line, "-m", "bicubic", "--strength", "0.5").out
+    assert "strength 0.5, but for the network alone" in plain
+    report = json.loads(vsr(*line, "-m", weights, "--strength", "0", "--json").out)
+    assert (report["model"], report["strength"], report["keep_color"]) == ("lanczos-x2", 0, False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message_parts"),
     [
@@ -119,6 +131,7 @@ def test_preset_selects_network_and_effort(vsr: Vsr, monkeypatch: pytest.MonkeyP
         ("--input missing.mp4", ["missing.mp4"]),
         ("--precision fp8", ["--precision"]),
         ("--scale 9", ["--scale", "9"]),
+        ("--strength 2", ["--strength", "2"]),
         ("--max-memory 1M -m bicubic --frames 1 --size 32x32 -q", ["--max-memory 1.0 MiB is too little"]),
         ("extra", ["extra"]),
     ],

@@ -88,6 +88,18 @@ def test_states_count_with_small_tiles() -> None:
     )
 
 
+@pytest.mark.parametrize(("multiple", "max_side"), [(64, None), (1, 64), (16, 128)])
+def test_tiles_of_networks_of_others(multiple: int, max_side: int | None) -> None:
+    network = replace(
+        ARCHITECTURES["duf-16l"], module="imported", measured=(1000, 8), multiple=multiple, max_side=max_side
+    )
+    budget = MemoryBudget(300_000_000)
+    tiles = choose_tiles(network, Workload(360, 640, 720, 1280, 2), 8, budget)
+    assert len(tiles) > 1
+    assert max(tiles.tile_height, tiles.tile_width) <= (max_side or 640)
+    assert not (tiles.origins % multiple).any()
+
+
 def test_only_an_explicit_budget_raises() -> None:
     network = ARCHITECTURES["duf-s"]
     assert choose_tiles(network, FULL_HD, network.radius(), MemoryBudget(1)).burst > 1

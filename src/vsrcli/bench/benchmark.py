@@ -96,6 +96,8 @@ class BenchReport:
         tiles: number of tiles; ``tile``: (width, height) of one; ``burst``: frames that it computes at once.
         encoder: of the encoded runs.
         runs: number of runs of each measurement.
+        strength: share of the network's picture; ``keep_color``: whether colour comes from the source. Both
+            take time in ``other`` of the second and third measurement.
         network: the model alone, frames from memory.
         decoded: decoder, shots, colours and network; the output is discarded.
         encoded: from file to file, as ``vsr upscale``.
@@ -114,6 +116,8 @@ class BenchReport:
     burst: int
     encoder: str
     runs: int
+    strength: float
+    keep_color: bool
     network: RunFigures
     decoded: RunFigures
     encoded: RunFigures
@@ -176,6 +180,8 @@ def measure(
         burst=tiles.burst,
         encoder=job.plan.codec,
         runs=runs,
+        strength=options.strength,
+        keep_color=job.keep_color,
         network=network,
         decoded=figures[False],
         encoded=figures[True],

@@ -12,7 +12,13 @@ import click
 from vsrcli.cli.help import Command, option
 from vsrcli.cli.options import check_applicable, highest_precedence, quiet_option, verbose_option
 from vsrcli.cli.types import DimensionsParam, ScaleParam
-from vsrcli.cli.upscale_options import engine_options, memory_options, network_options, resolve_network
+from vsrcli.cli.upscale_options import (
+    engine_options,
+    look_options,
+    memory_options,
+    network_options,
+    resolve_network,
+)
 from vsrcli.errors import UsageError
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.pipeline.options import Options
@@ -28,6 +34,7 @@ _DEFAULT_FRAMES, _GENERATED_FPS = 24, 30
 
 @click.command(cls=Command, epilog="Example: vsr bench -s 2 --size 960x540 --frames 12 --json > figures.json")
 @network_options
+@look_options
 @option(
     "-s",
     "--scale",
@@ -109,6 +116,8 @@ def bench(
     options = Options(
         scale=values["scale"],
         model=model,
+        strength=values["strength"],
+        keep_color=values["keep_color"],
         tile=values["tile"],
         device=values["device"],
         precision=values["precision"],
@@ -152,6 +161,10 @@ def print_report(report: BenchReport) -> None:
         f"{report.engine}\n{report.width}x{report.height} x{report.scale:g}, {tiles}{at_a_time}, "
         f"{report.network.frames} frames, median of {report.runs}"
     )
+    look = [f"strength {report.strength:.3g}"] if report.strength < 1 else []
+    look += ["colours of the source"] if report.keep_color else []
+    if look:
+        console.print(f"{', '.join(look)}, but for the network alone")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     runs = {

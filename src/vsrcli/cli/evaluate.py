@@ -14,7 +14,7 @@ import click
 from vsrcli.cli.help import Command, option
 from vsrcli.cli.options import ARGUMENTS, check_applicable, highest_precedence, verbose_option
 from vsrcli.cli.types import ModelParam
-from vsrcli.cli.upscale_options import engine_options
+from vsrcli.cli.upscale_options import engine_options, look_options
 from vsrcli.errors import OutputError, UsageError
 from vsrcli.evaluate.models import EvaluatedModel
 from vsrcli.evaluate.results import Evaluation, card_scores
@@ -74,6 +74,7 @@ class CrfParam(click.ParamType):
     metavar="N",
     group="Model",
 )
+@look_options
 @option(
     "--degrade",
     "Make low resolution.  [default: what the weight file was trained on, bi or bd]",
@@ -193,6 +194,7 @@ def evaluate(
     for model in evaluated:
         if model.phase_warning:
             warn(model.phase_warning)
+    evaluated = [model.with_look(values["strength"], values["keep_color"]) for model in evaluated]
     if card:
         check_cards(evaluated, degradation)
     base_protocol = evaluated[0].protocol
@@ -264,10 +266,14 @@ def write(path: Path, text: str) -> None:
 
 
 def check_cards(models: Sequence[EvaluatedModel], degradation: str | None) -> None:
-    """Raise ``UsageError`` if a model has no card for scores, or the degradation is unknown."""
+    """Raise ``UsageError`` if a model has no card, or its scores are not the card's to state."""
     if degradation == "none":
         raise UsageError("--card says how low resolution was made, --degrade none does not: leave one out")
     for model in models:
+        if str(model.look):
+            raise UsageError(
+                f"--card states what {model.name} gives by itself: leave --strength and --keep-color out"
+            )
         if not isinstance(model.choice.weights, Weights):
             raise UsageError(
                 f"--card needs models with weights of this program: {model.choice.architecture.name} has "

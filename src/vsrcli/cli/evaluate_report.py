@@ -26,9 +26,10 @@ def print_comparison(comparison: ModelComparison) -> None:
     width = _table_width()
     wide = width >= _WIDE
     if len(reports) == 1:
-        click.echo(f"{reports[0].engine}: {label}")
+        strength = reports[0].title.removeprefix(reports[0].model)
+        click.echo(f"{reports[0].engine}{strength}: {label}")
         _print_table(tables.clip_table(reports[0], short=not wide))
-        click.echo("\n".join(tables.footnotes(reports[0])))
+        click.echo("\n".join([*tables.look_lines(comparison), *tables.footnotes(reports[0])]))
     else:
         clips = reports[0].clips
         click.echo(
@@ -38,7 +39,7 @@ def print_comparison(comparison: ModelComparison) -> None:
         if not wide:
             for report in reports:
                 click.echo(f"Worst clip of {report.model}: {report.worst.name}, {report.worst.gain:+.2f} dB.")
-        click.echo("\n".join(tables.engine_lines(comparison)))
+        click.echo("\n".join(tables.engine_lines(comparison) + tables.look_lines(comparison)))
         click.echo("\nPSNR-Y of each clip, dB:")
         headings = tables.model_headings([report.model for report in reports])
         longest_word = max(len(word) for heading in headings for word in heading.split())

@@ -118,7 +118,25 @@ network_options = combine_options(
 )
 """``--preset`` and ``--model``; see :func:`resolve_network`."""
 
-_look_options = combine_options(
+look_options = combine_options(
+    option(
+        "--strength",
+        "Blend the network's picture with Lanczos of the source: 0 is Lanczos, 1 the network.",
+        type=click.FloatRange(0, 1),
+        default=_DEFAULT.strength,
+        metavar="0..1",
+        group="Model",
+    ),
+    option(
+        "--keep-color/--no-keep-color",
+        "Keep the colours of the source, whatever the network makes.  [default: with models of others]",
+        default=None,
+        group="Model",
+    ),
+)
+"""``--strength`` and ``--keep-color``."""
+
+_model_options = combine_options(
     _preset_option,
     option(
         "-m",
@@ -129,20 +147,7 @@ _look_options = combine_options(
         metavar="NAME",
         group="Model",
     ),
-    option(
-        "--strength",
-        "Blend the network's picture with Lanczos of IN: 0 is Lanczos, 1 the network.",
-        type=click.FloatRange(0, 1),
-        default=_DEFAULT.strength,
-        metavar="0..1",
-        group="Model",
-    ),
-    option(
-        "--keep-color/--no-keep-color",
-        "Keep the colours of IN, whatever the network does to them.  [default: with models of others]",
-        default=None,
-        group="Model",
-    ),
+    look_options,
 )
 _size_options = combine_options(
     option(
@@ -256,13 +261,13 @@ _overlap_option = option(
 )
 
 preview_options = combine_options(
-    _size_options, _look_options, _encoding_options, engine_options, memory_options, _overlap_option
+    _size_options, _model_options, _encoding_options, engine_options, memory_options, _overlap_option
 )
 """The options of :data:`upscale_options` that do not select a time range or resume a run."""
 
 upscale_options = combine_options(
     _size_options,
-    _look_options,
+    _model_options,
     option("--start", "Start here: 12.5, 1:02 or 0:01:02.5.", type=TimeParam(), group="Time range"),
     option("--end", "Stop before this time.", type=TimeParam(), group="Time range"),
     option("--frames", "Stop after N frames.", type=click.IntRange(min=1), metavar="N", group="Time range"),

@@ -2,7 +2,8 @@
 
 Model, bicubic and Lanczos get the same low resolution through the same steps (shots, tiles, 8-bit rounding),
 and interpolation uses the protocol's own pixel grid: a bicubic 1.5 pixels off flatters every network.
-Repeated frames are computed each time: the short cut of ``vsr upscale`` for them changes no frame, and would
+What ``--strength`` and ``--keep-color`` change comes after that, from the same low resolution. Repeated
+frames are computed each time: the short cut of ``vsr upscale`` for them changes no frame, and would
 only make a network look faster. Timing covers the engine alone, without the first frames of a shot, which
 fill windows and compile networks.
 """
@@ -22,19 +23,24 @@ from vsrcli.evaluate.metrics import PSNR_CAP, ClipScorer, psnr_y
 from vsrcli.evaluate.protocol import Clip
 from vsrcli.evaluate.results import (
     CROP,
+    DEFAULT_LOOK,
     INTERPOLATIONS,
     SKIP_ENDS,
     WARMUP_FRAMES,
     ClipResult,
     Cost,
+    Look,
     Quality,
 )
 from vsrcli.frames.resample import Phase
-from vsrcli.frames.tiling import TilePlan, plan_tiles
+from vsrcli.frames.tiling import TilePlan, min_tile_side, plan_tiles
 from vsrcli.inference.engine import ResampleEngine
+from vsrcli.inference.faithful import FaithfulStream
+from vsrcli.inference.selection import INTERPOLATION
 from vsrcli.inference.tiled import TiledStream
-from vsrcli.inference.types import Engine
+from vsrcli.inference.types import Engine, Stream
 from vsrcli.media.types import Frame
+from vsrcli.models.architectures import Architecture
 from vsrcli.pipeline.memory import max_tile_side
 from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 from vsrcli.system.signals import raise_if_cancelled
@@ -62,21 +68,25 @@ class MethodScore:
 
 
 def measure_model(
-    engine: Engine, clip: Clip, bytes_per_pixel: int = 0, baselines: Mapping[str, MethodScore] | None = None
+    engine: Engine,
+    clip: Clip,
+    network: Architecture | None = None,
+    baselines: Mapping[str, MethodScore] | None = None,
+    look: Look = DEFAULT_LOOK,
 ) -> tuple[ClipResult, StillFrames]:
     """Score a model and interpolation on one clip.
 
     Args:
         engine: of the model.
         clip: from :func:`~vsrcli.evaluate.protocol.prepare_clip`.
-        bytes_per_pixel: see :func:`upscale_frames`.
+        network, look: see :func:`upscale_frames`; interpolation is scored without a look.
         baselines: from :func:`interpolation_baselines`; None: measure them.
 
     Raises:
         EngineError: the network could not run, or returned another number of frames than it got.
     """
     baselines = baselines or interpolation_baselines(clip)
-    methods = {**baselines, "model": score_method(engine, clip, bytes_per_pixel)}
+    methods = {**baselines, "model": score_method(engine, clip, network, look)}
     height, width = clip.truth.shape[1:3]
     result = ClipResult(
         clip.name,
@@ -98,20 +108,22 @@ def interpolation_baselines(clip: Clip) -> dict[str, MethodScore]:
     return {name: score_method(ResampleEngine(name, scale, phase), clip) for name in INTERPOLATIONS}
 
 
-def score_method(engine: Engine, clip: Clip, bytes_per_pixel: int = 0) -> MethodScore:
+def score_method(
+    engine: Engine, clip: Clip, network: Architecture | None = None, look: Look = DEFAULT_LOOK
+) -> MethodScore:
     """Score one engine on one clip, frame by frame.
 
     Args:
         engine: of a model or of an interpolation.
         clip: from :func:`~vsrcli.evaluate.protocol.prepare_clip`.
-        bytes_per_pixel: see :func:`upscale_frames`.
+        network, look: see :func:`upscale_frames`.
 
     Raises:
         EngineError: it could not run, or returned another number of frames than it got.
     """
     scorer, middle_frame = ClipScorer(CROP), np.empty(0, np.uint8)
     seconds: list[float] = []
-    outputs = upscale_frames(engine, clip.low, bytes_per_pixel, seconds)
+    outputs = upscale_frames(engine, clip.low, network, seconds, look=look, phase=clip.protocol.phase)
     for index, (truth, output) in enumerate(zip_longest(clip.truth, outputs)):
         raise_if_cancelled()
         if output is None or truth is None:
@@ -151,26 +163,58 @@ def phase_gain(clip: Clip) -> float:
 
 
 def upscale_frames(
-    engine: Engine, low: np.ndarray, bytes_per_pixel: int = 0, seconds: list[float] | None = None
+    engine: Engine,
+    low: np.ndarray,
+    network: Architecture | None = None,
+    seconds: list[float] | None = None,
+    *,
+    look: Look = DEFAULT_LOOK,
+    phase: Phase = "centre",
 ) -> Iterator[np.ndarray]:
     """Upscale frames exactly as :func:`vsrcli.upscale` does: new streams at shot cuts, tiles, 8 bits.
 
     Args:
         engine: of a model or of an interpolation.
         low: uint8 (T, H, W, 3).
-        bytes_per_pixel: memory that the network needs per input pixel, to choose tiles; 0: no tiles.
+        network: the engine's, to choose tiles by its memory and the sizes it takes; None: whole frames.
         seconds: the engine's time of each timed frame is appended, see ``TIMING``.
+        look: what results keep of ``low``.
+        phase: of the Lanczos interpolation that ``look`` blends with.
 
     Yields:
         T frames, uint8 (scale*H, scale*W, 3).
+
+    Raises:
+        UsageError: the network takes tiles that are too small for its context.
     """
     height, width = low.shape[1:3]
-    side = max_tile_side(height, width, bytes_per_pixel, engine.radius)
-    tiles = plan_tiles(height, width, side, engine.radius)
+    tiles = _plan_tiles(height, width, engine.radius, network)
     times = [] if seconds is None else seconds
+
+    def open_stream() -> Stream:
+        stream = _TimedStream(engine, tiles, times)
+        if look == DEFAULT_LOOK:
+            return stream
+        interpolation = ResampleEngine(INTERPOLATION, engine.scale, phase).open(height, width)
+        return FaithfulStream(
+            stream, height, width, interpolation, strength=look.strength, keep_color=look.keep_color
+        )
+
     frames = (Frame(pixels, pts, Fraction(1, 25)) for pts, pixels in enumerate(low))
-    for frame in ShotUpscaler(lambda: _TimedStream(engine, tiles, times)).upscale(frames):
+    for frame in ShotUpscaler(open_stream).upscale(frames):
         yield frame.pixels
+
+
+def _plan_tiles(height: int, width: int, overlap: int, network: Architecture | None) -> TilePlan:
+    """Return the largest tiles that memory allows and the network takes."""
+    if network is None:
+        return plan_tiles(height, width, None, overlap)
+    side = max_tile_side(height, width, network.bytes_per_pixel, overlap)
+    if side is not None:
+        side = max(side, min_tile_side(overlap, multiple=network.multiple))
+    if network.max_side is not None and max(height, width) > network.max_side:
+        side = min(side or network.max_side, network.max_side)
+    return plan_tiles(height, width, side, overlap, multiple=network.multiple)
 
 
 class _TimedStream(TiledStream):

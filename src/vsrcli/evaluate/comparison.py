@@ -76,16 +76,17 @@ def compare_models(
     evaluations: dict[Protocol, list[Evaluation]] = {protocol: [] for protocol in protocols}
     for model in models:
         engine = open_engine(model)
-        bytes_per_pixel = model.choice.architecture.bytes_per_pixel
+        network = model.choice.architecture
         for protocol, finished in evaluations.items():
             on_start(model, protocol)
             results = []
             for file in files:
                 clip, baselines = prepared.get(file, protocol)
-                result, frames = measure_model(engine, clip, bytes_per_pixel, baselines)
+                result, frames = measure_model(engine, clip, network, baselines, model.look)
                 results.append(result)
                 on_clip(model, result, frames)
-            finished.append(Evaluation(model.name, engine.description, protocol, tuple(results)))
+            evaluation = Evaluation(model.name, engine.description, protocol, tuple(results), model.look)
+            finished.append(evaluation)
             if model is models[-1]:
                 yield ModelComparison(protocol, tuple(finished))
         del engine

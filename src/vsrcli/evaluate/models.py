@@ -10,11 +10,20 @@ from pathlib import Path
 from vsrcli.errors import ModelError, UsageError
 from vsrcli.evaluate.clips import distinct_names
 from vsrcli.evaluate.protocol import Protocol
+from vsrcli.evaluate.results import DEFAULT_LOOK, Look
 from vsrcli.frames.resample import Phase
-from vsrcli.inference.selection import ModelChoice, choose_models, find_imported_model, open_engine
+from vsrcli.inference.selection import (
+    ModelChoice,
+    choose_models,
+    find_imported_model,
+    open_engine,
+    select_interpolation,
+)
 from vsrcli.inference.types import Engine
 from vsrcli.models.architectures import architecture
 from vsrcli.models.weights import SUFFIX, find_weights, read_weights
+from vsrcli.pipeline.job import keeps_color
+from vsrcli.pipeline.options import Options
 
 DEFAULT_SCALE = 4
 
@@ -27,11 +36,13 @@ class EvaluatedModel:
         choice: architecture, weights and scale.
         protocol: how low resolution is made, without compression.
         label: unique name among the models of a run; empty for the model's own name.
+        look: what results keep of the low resolution, see :meth:`with_look`.
     """
 
     choice: ModelChoice
     protocol: Protocol
     label: str = ""
+    look: Look = DEFAULT_LOOK
 
     @property
     def name(self) -> str:
@@ -53,6 +64,25 @@ class EvaluatedModel:
             f"{self.name} was trained for phase {self.trained_phase!r}, protocol {self.protocol.name!r} has "
             f"{self.protocol.phase!r}: frames come {shift:g} pixels out of place and score many dB too low"
         )
+
+    def with_look(self, strength: float = 1.0, keep_color: bool | None = None) -> EvaluatedModel:
+        """Return the model with results that keep something of the low resolution.
+
+        Args:
+            strength, keep_color: see :class:`~vsrcli.pipeline.options.Options`. At a strength of 0 the model
+                keeps its name, and Lanczos interpolation is measured in its place.
+
+        Raises:
+            UsageError: a strength that is out of range.
+        """
+        if not 0 <= strength <= 1:
+            raise UsageError(f"--strength {strength:g} is out of range: 0 (Lanczos) to 1 (the network)")
+        options = Options(strength=strength, keep_color=keep_color)
+        look = Look(strength, keeps_color([self.choice], options))
+        if strength:
+            return replace(self, look=look)
+        choice = select_interpolation(Fraction(self.protocol.scale))[0]
+        return replace(self, choice=choice, label=self.name, look=look)
 
     def open(self, *, device: str = "auto", precision: str = "auto", engine: str = "auto") -> Engine:
         """Load the model onto a device; interpolation uses the protocol's phase.

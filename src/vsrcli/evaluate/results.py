@@ -46,6 +46,27 @@ class Quality:
 
 
 @dataclass(frozen=True)
+class Look:
+    """What results keep of the low resolution, as with ``vsr upscale``.
+
+    Attributes:
+        strength: share of the model's picture, 0 to 1; the rest is Lanczos interpolation.
+        keep_color: whether low frequencies of colour come from the low resolution.
+    """
+
+    strength: float = 1.0
+    keep_color: bool = False
+
+    def __str__(self) -> str:
+        """Return text such as ``0.6 of the network, the rest Lanczos; colours of the source``."""
+        share = f"{self.strength:.3g} of the network, the rest Lanczos" if self.strength < 1 else ""
+        return "; ".join(filter(None, (share, "colours of the source" if self.keep_color else "")))
+
+
+DEFAULT_LOOK = Look()
+
+
+@dataclass(frozen=True)
 class Cost:
     """Time that a method took, see ``TIMING``. Costs can be added.
 
@@ -125,12 +146,19 @@ class Evaluation:
         engine: description of the engine, its device and precision.
         protocol: how low resolution was made.
         clips: results in order.
+        look: what results keep of the low resolution.
     """
 
     model: str
     engine: str
     protocol: Protocol
     clips: tuple[ClipResult, ...]
+    look: Look = DEFAULT_LOOK
+
+    @property
+    def title(self) -> str:
+        """The model's name, with the strength unless that is 1."""
+        return self.model if self.look.strength == 1 else f"{self.model}, strength {self.look.strength:.3g}"
 
     @property
     def mean(self) -> ClipResult:
@@ -151,6 +179,7 @@ class Evaluation:
         return {
             "model": self.model,
             "engine": self.engine,
+            **asdict(self.look),
             "protocol": {
                 **asdict(self.protocol),
                 "phase": self.protocol.phase,

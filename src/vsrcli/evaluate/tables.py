@@ -68,7 +68,7 @@ def method_table(comparison: ModelComparison, *, worst_clip: bool = True) -> Tab
     for evaluation in comparison.evaluations:
         mean, worst = evaluation.mean, evaluation.worst
         gains = f"{mean.gain:+.2f}", f"{worst.gain:+.2f}"
-        rows.append((evaluation.model, *_scores(mean.model), *gains, *_times(mean, "model"), worst.name))
+        rows.append((evaluation.title, *_scores(mean.model), *gains, *_times(mean, "model"), worst.name))
     end = len(headings) - (not worst_clip)
     return Table(headings[:end], tuple(row[:end] for row in rows))
 
@@ -111,6 +111,11 @@ def engine_lines(comparison: ModelComparison) -> list[str]:
     if len(set(devices)) == 1:
         return [f"Engine: {devices[0]}."]
     return [f"Engine: {each.engine}." for each in comparison.evaluations]
+
+
+def look_lines(comparison: ModelComparison) -> list[str]:
+    """Return a line for each model whose results keep something of the low resolution."""
+    return [f"Look of {each.model}: {each.look}." for each in comparison.evaluations if str(each.look)]
 
 
 def notes(comparison: ModelComparison) -> list[str]:
@@ -184,12 +189,12 @@ def _section(comparison: ModelComparison) -> list[str]:
     clips = evaluations[0].clips
     frames = sum(clip.frames for clip in clips)
     lines = [f"Protocol: {comparison.protocol.summary}; {len(clips)} clips, {frames} frames."]
-    lines += engine_lines(comparison)
+    lines += engine_lines(comparison) + look_lines(comparison)
     parts = [f"## {comparison.protocol.label}", _escape_markdown("\n".join(lines), breaks="  \n")]
     parts.append(to_markdown(method_table(comparison)))
     if len(evaluations) == 1:
         below = _escape_markdown("\n".join(footnotes(evaluations[0])), breaks="  \n")
-        parts.append(f"{_escape_markdown(evaluations[0].model)}, clip by clip:")
+        parts.append(f"{_escape_markdown(evaluations[0].title)}, clip by clip:")
         return [*parts, to_markdown(clip_table(evaluations[0])), below]
     return [*parts, "PSNR-Y of each clip, dB:", to_markdown(psnr_table(comparison))]
 

@@ -29,6 +29,7 @@ import numpy as np
 
 from vsrcli._version import __version__
 from vsrcli.errors import ModelError, OutOfMemoryError, VsrError
+from vsrcli.frames.tiling import min_tile_side
 from vsrcli.inference.functions import TensorSpec
 from vsrcli.inference.graph_cache import GraphCache, cache_folder
 from vsrcli.inference.imported import from_network, to_network
@@ -264,7 +265,8 @@ class _Probe:
         """Find overlap, memory and time from a frame and the tile in its corner."""
         if self.found.fixed_size:
             notice = "frames of one size only: the overlap of its tiles is not measured"
-            self.found = replace(self.found, notices=(notice,))
+            most = max((min(self.found.fixed_size) - min_tile_side(0)) // 2, 0)
+            self.found = replace(self.found, notices=(notice,), overlap=min(self.found.overlap, most))
             return
         tile, whole = (self._allowed_side(side) for side in (_TILE, _WHOLE))
         frames = moving_picture(whole, whole, self.found.frames)

@@ -247,7 +247,7 @@ def decide(found: Inspection, options: Options) -> Job:
         segmented=segmented,
         memory_budget=found.memory_budget,
         geometry=geometry,
-        keep_color=_keeps_color(models, options),
+        keep_color=keeps_color(models, options),
     )
 
 
@@ -402,7 +402,7 @@ def _select_models(
     return models
 
 
-def _keeps_color(models: Sequence[ModelChoice], options: Options) -> bool:
+def keeps_color(models: Sequence[ModelChoice], options: Options) -> bool:
     """Whether low frequencies of colour come from the source: as requested, else if a network is imported."""
     if not options.strength:
         return False

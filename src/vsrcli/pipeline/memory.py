@@ -215,7 +215,9 @@ def choose_tiles(
         UsageError: no plan fits an explicit budget; or ``tile`` is too small for ``overlap``.
     """
     is_auto, most = tile == "auto", network.max_side
-    sides = [*_tile_sides(workload, overlap)] if is_auto else [tile if isinstance(tile, int) else None]
+    sides = [tile if isinstance(tile, int) else None]
+    if is_auto:
+        sides = [*_tile_sides(workload, overlap, network.multiple)]
     if most is not None and max(workload.height, workload.width) > most:
         if not is_auto and (sides[0] or most + 1) > most:
             raise UsageError(
@@ -281,11 +283,11 @@ def _state_bytes(network: Architecture, scale: int) -> tuple[int, int]:
     return _FLOAT_BYTES * width * 2 * levels, hidden
 
 
-def _tile_sides(workload: Workload, overlap: int) -> Iterator[int | None]:
+def _tile_sides(workload: Workload, overlap: int, multiple: int) -> Iterator[int | None]:
     """Yield sides of tiles to try: None for whole frames, then smaller and smaller ones."""
     yield None
     longest = max(workload.height, workload.width)
-    least = max(MIN_TILE_SIDE, 4 * overlap, min_tile_side(overlap))
+    least = max(MIN_TILE_SIDE, 4 * overlap, min_tile_side(overlap, multiple=multiple))
     side = longest - 1
     while side > least:
         yield side
