@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
 import numpy as np
@@ -211,7 +211,11 @@ def check_onnxruntime() -> Iterator[Finding]:
     import onnxruntime
 
     text = f"{onnxruntime.__version__}, providers: {names}"
-    if not may_have_gpu():
+    if len(twice := _onnxruntime_packages()) > 1:
+        packages = " and ".join(twice)
+        remedy = f"pip uninstall {' '.join(twice)}, then {ONNXRUNTIME_HINT} or {GPU_INSTALL_HINT}, not both"
+        yield Finding("ONNX Runtime", NOTE, f"{text}; {packages} overwrite each other's files", remedy)
+    elif not may_have_gpu():
         yield Finding("ONNX Runtime", OK, text)
     elif not onnxruntime_gpu_installed():
         yield Finding("ONNX Runtime", NOTE, f"{text}; it is the package for CPUs", GPU_INSTALL_HINT)
@@ -220,6 +224,11 @@ def check_onnxruntime() -> Iterator[Finding]:
         yield Finding("ONNX Runtime", PROBLEM, f"{text}; {reason}", remedy)
     else:
         yield Finding("ONNX Runtime", OK, f"{text}; computes on the GPU")
+
+
+def _onnxruntime_packages() -> list[str]:
+    """Return the installed packages that hold ONNX Runtime; all of them install the same files."""
+    return [name for name in ("onnxruntime", "onnxruntime-gpu") if any(distributions(name=name))]
 
 
 def check_weights() -> Iterator[Finding]:

@@ -96,6 +96,18 @@ def test_missing_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "/no/ffmpeg" in finding.text
 
 
+def test_two_packages_of_onnxruntime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("onnxruntime", "onnxruntime_gpu"):
+        folder = tmp_path / f"{name}-1.30.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Name: {name.replace('_', '-')}\nVersion: 1.30.0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (finding,) = doctor.check_onnxruntime()
+    assert finding.state == "note"
+    assert "onnxruntime and onnxruntime-gpu overwrite each other" in finding.text
+    assert "pip uninstall onnxruntime onnxruntime-gpu" in finding.remedy
+
+
 def test_encoder_works() -> None:
     assert encoder_works(find_ffmpeg(), "libx264")
     assert not encoder_works(find_ffmpeg(), "h264_nosuchchip")
