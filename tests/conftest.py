@@ -36,7 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Store OpenVINO graphs next to pytest's own cache, not in the user's; compute on one thread.
 
     Where all cores are busy, threads of one process wait for each other; tiny networks gain nothing by them.
+    Hundreds of children are started, which may keep the bytecode of the package; and nothing here outlives a
+    power failure, so this process does not wait for the disk.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.fsync = lambda fd: None
     os.environ["VSR_CACHE"] = str(config.rootpath / ".pytest_cache" / "vsr")
     os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 

@@ -1,11 +1,11 @@
-"""Export OpenVINO graphs in one process for all tests, and compile each of them once.
+"""Export OpenVINO graphs and probe networks in one process for all tests, and compile each graph once.
 
     python graph_exports.py < requests > responses
 
-Keras takes two seconds to start, a tiny network's export a quarter of one. What the program does in its child
-process, :func:`vsrcli.inference.openvino_export.main`, does this one for each two lines of its standard
-input: a working folder and a request.
-Children of tests (``terminal.spawn``) still start exports of their own.
+Keras takes two seconds to start, a tiny network's export a quarter of one. What the program does in child
+processes, ``main`` of :mod:`vsrcli.inference.openvino_export` and :mod:`vsrcli.inference.probing`, does this
+one for each three lines of its standard input: a working folder, a module and a request.
+Children of tests (``terminal.spawn``) still start children of their own.
 """
 
 from __future__ import annotations
@@ -16,19 +16,24 @@ import subprocess
 import sys
 from functools import cache
 from hashlib import sha256
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from terminal import environment
+from vsrcli.system.processes import run_process
+
+_PYTHON = sys.executable
 
 
 def share_exporter(patch: pytest.MonkeyPatch) -> None:
-    """Have this process's exports done by the shared process, which ends with this one."""
-    from vsrcli.inference import openvino_export
+    """Have this process's exports and probing done by the shared process, which ends with this one."""
+    from vsrcli.inference import openvino_export, probing
 
     patch.setattr(openvino_export, "run_process", _run)
+    patch.setattr(probing, "run_process", _run)
 
 
 def share_compiled_graphs(patch: pytest.MonkeyPatch) -> None:
@@ -67,9 +72,12 @@ class _CachingCore:
 
 
 def _run(command: list[str], *, input: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Stand in for ``run_process``."""
+    """Stand in for ``run_process``, unless a test has chosen another interpreter."""
+    python, _, module = command
+    if python != _PYTHON:
+        return run_process(command, input=input, **options)
     stdin, stdout = _exporter()
-    stdin.write(f"{Path.cwd()}\n{input}\n")  # weights may be named from here
+    stdin.write(f"{Path.cwd()}\n{module}\n{input}\n")  # weights may be named from here
     stdin.flush()
     return subprocess.CompletedProcess(command, 0, stdout.readline(), "")
 
@@ -95,11 +103,10 @@ def _exporter() -> tuple[Any, Any]:
 
 
 if __name__ == "__main__":
-    from vsrcli.inference.openvino_export import main
-
     for folder in iter(sys.stdin.readline, ""):
         os.chdir(folder.rstrip("\n"))
+        module = import_module(sys.stdin.readline().rstrip("\n"))
         line = sys.stdin.readline()
         standard_input, sys.stdin = sys.stdin, io.StringIO(line)
-        main()
+        module.main()
         sys.stdin = standard_input

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,16 @@ import numpy as np
 
 def tiny_weights(folder: Path, kind: str, scale: int = 2) -> Path:
     """Write weights and card of a small network: ``cached``, ``recurrent``, or ``fast`` (without filters)."""
+    name, weights, card = _network(kind, scale)
+    path = folder / f"{name}.weights.h5"
+    path.write_bytes(weights)
+    path.with_name(f"{name}.json").write_text(card, encoding="utf-8")
+    return path
+
+
+@cache
+def _network(kind: str, scale: int) -> tuple[str, bytes, str]:
+    """Return name, weight file and card; Keras takes up to a second to build a network."""
     from vsrcli.models.architectures import ARCHITECTURES
     from vsrcli.models.weights import file_sha256
 
@@ -25,15 +37,16 @@ def tiny_weights(folder: Path, kind: str, scale: int = 2) -> Path:
             fan_in = np.prod(variable.shape[:-1])
             variable.assign(0.7 * rng.normal(size=variable.shape) / np.sqrt(fan_in))
     name = f"{known.name}-x{scale}-video"
-    path = folder / f"{name}.weights.h5"
-    model.save_weights(path)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.weights.h5"
+        model.save_weights(path)
+        digest, weights = file_sha256(path), path.read_bytes()
     card = {
         "architecture": known.name,
         "options": sizes,
         "scale": scale,
         "degradation": "video",
         "phase": "centre",
-        "sha256": file_sha256(path),
+        "sha256": digest,
     }
-    path.with_name(f"{name}.json").write_text(json.dumps(card), encoding="utf-8")
-    return path
+    return name, weights, json.dumps(card)

@@ -24,8 +24,7 @@ from vsrcli.models.weights import find_weights
 Vsr = Callable[..., Outcome]
 
 
-def test_all_checks(vsr: Vsr, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
+def test_all_checks(vsr: Vsr, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VSR_CONFIG", "")
     run = vsr("doctor", "--json")
     findings = json.loads(run.out)

@@ -19,7 +19,7 @@ from vsrcli.inference.streams import CompiledNetwork, RecurrentStream, compile_n
 from vsrcli.models import duf_r
 from vsrcli.models.weights import load_model, read_weights
 
-HEIGHT, WIDTH, COUNT = 12, 16, 1000
+HEIGHT, WIDTH, COUNT = 12, 16, 500
 SHIPPED = sorted((Path(__file__).parents[2] / "weights").glob("duf-r-*.weights.h5"))
 
 

@@ -100,7 +100,7 @@ def sequence_of(*lengths: int) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(lengths=st.lists(st.integers(1, 14), min_size=1, max_size=5))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_the_same_results_bit_for_bit(kind: str, lengths: list[int]) -> None:
     open_stream, lookahead = KINDS[kind]
     frames, reuses = sequence_of(*lengths), []
@@ -116,7 +116,7 @@ def test_the_same_results_bit_for_bit(kind: str, lengths: list[int]) -> None:
 def test_a_state_of_every_position(kind: str) -> None:
     """Saved during static frames, before and after; the state is that of a plain stream."""
     open_stream, lookahead = KINDS[kind]
-    frames = sequence_of(3, 12, 2, 9)
+    frames = sequence_of(2, 9, 2)
     expected = run_stream(open_stream(), frames)
     stream, plain = StaticFrameStream(open_stream(), lookahead), open_stream()
     for position in range(len(frames) + 1):
