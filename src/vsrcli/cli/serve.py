@@ -135,6 +135,12 @@ class PixelsParam(click.ParamType):
     group="Jobs",
 )
 @option(
+    "--all-models",
+    "Offer the networks of others that `vsr models` lists, too; some are slow.",
+    is_flag=True,
+    group="Jobs",
+)
+@option(
     "--queue", "Queue jobs in sqlite or at redis://...", default="sqlite", metavar="ADDRESS", group="Jobs"
 )
 @option("--no-worker", "Serve the page only; `vsr serve --worker-only` computes.", is_flag=True, group="Jobs")

@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import queue
+import re
 import select
 import shutil
 import signal
@@ -63,6 +64,7 @@ def hide_paths(text: str, source: Path, target: Path, name: str) -> str:
     for path, replacement in ((target, "the result"), (source, name)):
         text = text.replace(repr(str(path)), replacement).replace(str(path), replacement)
     text = text.replace(str(target.parent), "the server").partition("; see `vsr")[0].partition("; -v -v")[0]
+    text = re.sub(r"'/(?:[^'/]+/)+([^'/]+)'", r"\1", text)  # such as that of a network
     if text.startswith("Invalid value for "):
         text = text.partition(": ")[2]
     return text.rstrip(".")

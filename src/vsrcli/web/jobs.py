@@ -76,7 +76,7 @@ class JobRoutes:
 
     async def create(self, request: Request) -> Response:
         """Queue a new job if ``vsr upscale --dry-run`` accepts it."""
-        job_request = parse_job_request(await _read_json(request))
+        job_request = parse_job_request(await _read_json(request), all_models=self._settings.all_models)
         upload = await run_sync(require_owned_upload, self._store, request)
         if upload.state != READY:
             raise ApiError(

@@ -21,6 +21,7 @@ from vsrcli._version import __version__
 from vsrcli.frames.geometry import MAX_SCALE, NAMED_SIZES
 from vsrcli.media.encoder_options import PRESETS
 from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, MODEL_PRESETS
+from vsrcli.models.library import LibraryModel, list_library
 from vsrcli.models.weights import list_weights
 from vsrcli.pipeline.job import Options
 from vsrcli.web.errors import ApiError
@@ -61,8 +62,12 @@ class JobRequest:
         return _SUFFIXES.get(self.options["encode_preset"], default)
 
 
-def parse_job_request(body: Any) -> JobRequest:
+def parse_job_request(body: Any, *, all_models: bool = False) -> JobRequest:
     """Return the conversion that a JSON body requests.
+
+    Args:
+        body: decoded.
+        all_models: see :func:`offered_models`.
 
     Raises:
         ApiError: the body is no object, or has an unknown key or an invalid value.
@@ -84,7 +89,11 @@ def parse_job_request(body: Any) -> JobRequest:
         requested["scale"] = Options().scale
     if "preset" not in requested:
         requested.setdefault("model", DEFAULT_MODEL)
-    choices = {"preset": offered_model_presets(), "model": offered_models(), "encode_preset": PRESETS}
+    choices = {
+        "preset": offered_model_presets(),
+        "model": offered_models(all_models=all_models),
+        "encode_preset": PRESETS,
+    }
     options: dict[str, Any] = dict.fromkeys(_OPTION_NAMES)
     arguments = []
     for key in [key for key in _OPTION_NAMES if key in requested]:
@@ -106,20 +115,48 @@ def offered_model_presets() -> list[str]:
     return [name for name, model in MODEL_PRESETS.items() if model in models]
 
 
-def offered_models() -> dict[str, dict[str, Any]]:
-    """Return the models that can run here, by name: those with weights, and interpolation. Never a path."""
+def offered_models(*, all_models: bool = False) -> dict[str, dict[str, Any]]:
+    """Return the models that can run here, by name, as docs/web.md describes them. Never a path.
+
+    They are those with weights, and interpolation; with ``all_models`` also networks of others that have
+    names and enlarge.
+    """
+    licences: dict[str, str | None] = {}
     scales = {name: {*each.scales} for name, each in ARCHITECTURES.items() if each.module is None}
     for weights in list_weights():
-        scales.setdefault(weights.architecture.name, set()).add(weights.scale)
-    return {
+        name = weights.architecture.name
+        scales.setdefault(name, set()).add(weights.scale)
+        licences.setdefault(name, weights.card.get("licence"))
+    models = {
         name: {
             "name": name,
             "summary": architecture.summary,
             "scales": sorted(scales[name]),
             "default": name == DEFAULT_MODEL,
+            "network": architecture.module is not None,
+            "imported": False,
+            "keep_color": False,
+            "licence": licences.get(name),
         }
         for name, architecture in ARCHITECTURES.items()
         if name in scales
+    }
+    entries = map(_imported_model, list_library() if all_models else ())
+    return models | {entry["name"]: entry for entry in entries if entry["scales"]}
+
+
+def _imported_model(model: LibraryModel) -> dict[str, Any]:
+    """Return the entry of a network of others; without scales if it is not known to enlarge."""
+    scale = model.scale or model.description.get("scale")
+    return {
+        "name": model.name,
+        "summary": model.summary,
+        "scales": [scale] if isinstance(scale, int) and scale > 1 else [],
+        "default": False,
+        "network": True,
+        "imported": True,
+        "keep_color": model.description.get("kind") != "functions",  # those are exports of this program
+        "licence": model.licence or None,
     }
 
 
@@ -196,8 +233,9 @@ class OptionsRoutes:
         return self._constant | {"quota": {"bytes": quota, "used": used, "left": max(quota - used, 0)}}
 
     def _constant_options(self) -> dict[str, Any]:
-        settings, models = self._settings, offered_models()
-        scales = {scale for model in models.values() for scale in model["scales"]}
+        settings, models = self._settings, offered_models(all_models=self._settings.all_models)
+        own = [model for model in models.values() if not model["imported"]]
+        scales = {scale for model in own for scale in model["scales"]}
         return {
             "version": __version__,
             "scales": [str(scale) for scale in sorted(scales)],

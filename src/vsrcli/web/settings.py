@@ -32,6 +32,7 @@ class Settings:
         stall_timeout: seconds without a byte after which the connection of an upload is closed.
         cleanup_interval: seconds between two rounds of deleting what has expired.
         nice: niceness of jobs, 0 to 19, so that pages answer while they compute.
+        all_models: offer networks of others, too, that ``vsr models`` lists.
         worker: start the worker with the server.
         log: file of the log; None: stderr.
     """
@@ -58,6 +59,7 @@ class Settings:
     stall_timeout: float = 60.0
     cleanup_interval: float = 60.0
     nice: int = 10
+    all_models: bool = False
     worker: bool = True
     log: Path | None = None
 

@@ -6,6 +6,12 @@ import * as format from "./format.js";
 import { sizeChoices } from "./sizes.js";
 import { currentLanguage, hasText, text } from "./texts.js";
 
+/** Name of a model; of a network of others with its licence. */
+function modelLabel({ name, summary, imported, licence }) {
+  if (!imported) return optionLabel("model", name, summary);
+  return text("model.imported", { name, licence: licence ?? text("licence.unknown") });
+}
+
 /** Name of a model or an encoder preset; the server's description for those without a text. */
 export function optionLabel(kind, name, description) {
   const key = `${kind}.${name}`;
@@ -42,6 +48,7 @@ export class ConversionForm {
       event.preventDefault();
       this.#submit();
     });
+    this.#setUpLook();
     root.addEventListener("change", () => this.#show());
   }
 
@@ -59,8 +66,9 @@ export class ConversionForm {
       setText(choice.parts.pixels, format.resolution(choice));
     }
     for (const [select, kind, entries] of this.#selects) {
-      entries.forEach(({ name, summary, description }, index) => {
-        select.options[index].textContent = optionLabel(kind, name, summary ?? description);
+      entries.forEach((entry, index) => {
+        const { name, description } = entry;
+        select.options[index].textContent = kind === "model" ? modelLabel(entry) : optionLabel(kind, name, description);
       });
       select.closest("label").hidden = entries.length < 2;
     }
@@ -74,6 +82,45 @@ export class ConversionForm {
       [this.#parts.model, "model", sorted(this.#options.models)],
       [this.#parts.preset, "preset", sorted(this.#options.encode_presets)],
     ];
+  }
+
+  get #model() {
+    return this.#options.models.find(({ name }) => name === this.#parts.model.value);
+  }
+
+  /** Strength and colour: names of their controls, and values that follow the model. */
+  #setUpLook() {
+    const { model, modelHint, strength, strengthLabel, strengthHint, keepColor } = this.#parts;
+    for (const [name, part] of Object.entries({ strength, "strength-hint": strengthHint, "model-hint": modelHint })) {
+      part.id = `${name}-${this.#video.id}`;
+    }
+    model.setAttribute("aria-describedby", modelHint.id);
+    strengthLabel.htmlFor = strength.id;
+    strength.setAttribute("aria-describedby", strengthHint.id);
+    strength.addEventListener("input", () => this.#showLook());
+    model.addEventListener("change", () => (keepColor.checked = this.#model.keep_color));
+    keepColor.checked = Boolean(this.#model?.keep_color);
+  }
+
+  /** Show strength for networks, and colour for networks of others. */
+  #showLook() {
+    const { modelHint, strength, strengthField, strengthValue, colorField } = this.#parts;
+    const { network, imported, licence } = this.#model ?? {};
+    setText(modelHint, imported ? text("model.imported_hint", { licence: licence ?? text("licence.none") }) : "");
+    strengthField.hidden = !network;
+    colorField.hidden = !imported;
+    const percent = format.percent(strength.value / 100);
+    setText(strengthValue, percent);
+    strength.setAttribute("aria-valuetext", percent);
+  }
+
+  /** Options that differ from the model's defaults. */
+  get #look() {
+    const { strength, keepColor } = this.#parts;
+    const look = {};
+    if (this.#model?.network && strength.value !== "100") look.strength = strength.value / 100;
+    if (this.#model?.imported && keepColor.checked !== this.#model.keep_color) look.keep_color = keepColor.checked;
+    return look;
   }
 
   #addChip(choice) {
@@ -93,6 +140,7 @@ export class ConversionForm {
 
   #show() {
     const selected = this.#selected;
+    this.#showLook();
     setText(this.#parts.from, format.resolution(this.#video));
     setText(this.#parts.to, selected ? format.resolution(selected) : "");
     this.#parts.start.textContent = text(this.#isBusy ? "convert.starting" : "convert.start");
@@ -107,7 +155,7 @@ export class ConversionForm {
     setMessage(this.#parts.error, null);
     this.#show();
     try {
-      const body = { ...this.#selected.body };
+      const body = { ...this.#selected.body, ...this.#look };
       if (this.#parts.model.value) body.model = this.#parts.model.value;
       if (this.#parts.preset.value) body.encode_preset = this.#parts.preset.value;
       this.#onJob(await request("POST", `/api/videos/${this.#video.id}/jobs`, body));
