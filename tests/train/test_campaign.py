@@ -1,0 +1,75 @@
+"""``benchmarks/campaign.py``: what is kept of long trainings, and what it says of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+LIST = """
+[common]
+arguments = ["--batch", "4"]
+[[networks]]
+name = "a"
+weights = "net-x4-video"
+arguments = ["--steps", "200"]
+"""
+
+
+@pytest.fixture
+def campaign(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    if not BENCHMARKS.is_dir():
+        pytest.skip("benchmarks are part of the repository only")
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    for name in ("common", "campaign"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    import campaign  # pyright: ignore[reportMissingImports]
+
+    return campaign
+
+
+def validate(folder: Path, step: int, clean: float, compressed: float) -> None:
+    """Write what ``vsr train`` leaves after a validation."""
+    scores = {"bi gain_db": clean, "bi worst_gain_db": 0.1, "bi+crf23 gain_db": compressed}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "net-x4-video.weights.h5").write_bytes(f"weights {step}".encode())
+    card = {"validation": scores, "training": {"step": step}}
+    (folder / "net-x4-video.json").write_text(json.dumps(card))
+    log = folder / "log.csv"
+    if not log.exists():
+        log.write_text("step,loss,learning_rate,seconds,waited,validation\n")
+    with log.open("a") as file:
+        quoted = json.dumps(scores).replace('"', '""')
+        file.write(f'{step},0.02,1e-3,36.0,0.0,"{quoted}"\n')
+
+
+def test_the_best_weights_stay(campaign: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "list.toml").write_text(LIST)
+    (network,) = campaign.read_networks(tmp_path / "list.toml", tmp_path / "runs")
+    best = tmp_path / "runs" / "best"
+    for step, clean, compressed in ((50, 0.5, 0.3), (100, 0.9, 0.5), (150, 0.8, 0.5)):
+        validate(network.folder, step, clean, compressed)
+        campaign.keep_best(network, best)
+    assert (best / "net-x4-video.weights.h5").read_bytes() == b"weights 100"
+    assert json.loads((best / "net-x4-video.json").read_text())["training"]["step"] == 100
+    assert not network.is_finished
+    capsys.readouterr()
+    campaign.print_status([network], best)
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.split()[:6] == ["a", "3", "200", "0.0", "+0.800", "+0.500"]
+    assert "step 100, +0.700 dB" in line
+    campaign.plot([network], tmp_path / "curve.svg")
+    assert (tmp_path / "curve.svg").read_text().count("<polyline") == 2
+    validate(network.folder, 200, 0.1, 0.1)
+    assert network.is_finished
+
+
+def test_a_wrong_list_is_named(campaign: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "list.toml"
+    file.write_text(LIST.replace('"--steps", "200"', '"--model", "duf-s"'))
+    with pytest.raises(SystemExit, match=r"list\.toml.*no list of networks"):
+        campaign.read_networks(file, tmp_path)
