@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vsrcli import degradations
+from vsrcli.degradations import presets, second_order
 from vsrcli.evaluate import protocol
 
 
@@ -16,7 +16,7 @@ from vsrcli.evaluate import protocol
 def steady_compression() -> Iterator[None]:
     """Compress equal clips once: on one thread, too, libx264 gives other bytes once in a hundred times."""
     results: dict[tuple[object, ...], np.ndarray] = {}
-    compress = degradations.recompress
+    compress = presets.recompress
 
     def recompress(frames: np.ndarray, **options: Any) -> np.ndarray:
         key = (frames.shape, frames.tobytes(), *sorted(options.items()))
@@ -25,6 +25,6 @@ def steady_compression() -> Iterator[None]:
         return results[key].copy()
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (degradations, protocol):
+        for module in (presets, second_order, protocol):
             patch.setattr(module, "recompress", recompress)
         yield

@@ -89,7 +89,8 @@ def _config_option(group: OptionGroup, flag: str, value_type: Any, text: str) ->
     "Training data",
     "--degradation",
     click.Choice(list(PRESETS)),
-    "Make low resolution by bd (blur and decimate), bi (bicubic) or video (filters, noise, compression).",
+    "Make low resolution by bd (blur and decimate), bi (bicubic), video (filters, noise, compression) or "
+    "footage (a camera, then all that may happen to its recording).",
 )
 @_config_option("Training data", "--batch", click.IntRange(min=1), "Put N sequences into a batch.")
 @_config_option("Training data", "--frames", click.IntRange(min=1), "Put N frames into a sequence.")

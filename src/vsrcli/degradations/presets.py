@@ -1,67 +1,14 @@
-"""Degradations: named presets that turn high-resolution clips into low-resolution ones.
-
-``bd`` and ``bi`` are the protocols of the literature. ``video`` models real footage: any scaler, a little
-noise, H.264 or H.265 at any quality over the full clip, sometimes twice. A weight file states the preset that
-it was trained on.
-"""
+"""The presets by name, and how a clip is degraded by one."""
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
-from fractions import Fraction
 
-import av
 import numpy as np
 
+from vsrcli.degradations.compression import recompress
+from vsrcli.degradations.second_order import SecondOrder, degrade_twice
 from vsrcli.frames.resample import downsample_bd, gaussian_kernel_1d, resize
-
-_ENCODERS = {"h264": "libx264", "hevc": "libx265"}
-
-
-def recompress(
-    frames: np.ndarray, *, codec: str = "h264", crf: int = 23, preset: str = "medium"
-) -> np.ndarray:
-    """Encode and decode a clip in memory: one generation of lossy compression, with artefacts consistent in
-    time.
-
-    Args:
-        frames: uint8 R'G'B' (T, H, W, 3). Odd sizes are padded by their last row or column for 4:2:0.
-        codec: ``h264`` or ``hevc``.
-        crf: constant rate factor of libx264 or libx265.
-        preset: the encoder's preset.
-
-    Returns:
-        uint8 (T, H, W, 3).
-
-    Raises:
-        RuntimeError: the codec returns another number of frames.
-    """
-    count, height, width, _ = frames.shape
-    even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    buffer = io.BytesIO()
-    options = {"crf": str(crf), "preset": preset}
-    if codec == "hevc":
-        options["x265-params"] = "log-level=none:pools=1"
-    with av.open(buffer, "w", format="nut") as container:
-        stream = container.add_stream(_ENCODERS[codec], rate=Fraction(25), options=options)
-        stream.width, stream.height, stream.pix_fmt = even.shape[2], even.shape[1], "yuv420p"  # type: ignore[attr-defined]
-        stream.codec_context.thread_count = 1  # the same bytes on every machine
-        for index, pixels in enumerate(even):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-            frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", interpolation="BICUBIC")
-            frame.pts, frame.time_base = index, Fraction(1, 25)
-            container.mux(stream.encode(frame))  # type: ignore[attr-defined]
-        container.mux(stream.encode(None))  # type: ignore[attr-defined]
-    buffer.seek(0)
-    with av.open(buffer, "r", format="nut") as container:
-        decoded = [
-            frame.reformat(format="rgb24", src_colorspace="ITU709", interpolation="BICUBIC").to_ndarray()
-            for frame in container.decode(video=0)
-        ]
-    if len(decoded) != count:
-        raise RuntimeError(f"{codec} gave {len(decoded)} frames back for {count}")
-    return np.stack(decoded)[:, :height, :width]
 
 
 @dataclass(frozen=True)
@@ -79,6 +26,8 @@ class Degradation:
         compressed_share: share of variants that are compressed.
         crf_range: smallest and largest constant rate factor.
         variant_count: different degradations of a clip that training uses.
+        second_order: the history of all variants but the first, which takes the place of the fields on noise
+            and compression; None: there is none.
     """
 
     name: str
@@ -89,6 +38,7 @@ class Degradation:
     compressed_share: float = 0.0
     crf_range: tuple[int, int] = (18, 35)
     variant_count: int = 1
+    second_order: SecondOrder | None = None
 
 
 PRESETS = {
@@ -109,6 +59,16 @@ PRESETS = {
             max_noise=3.0,
             compressed_share=0.6,
             variant_count=5,
+        ),
+        Degradation(
+            "footage",
+            "centre",
+            "second order: lens blur, sensor noise and a first encoder on some, then blur, resizing, grain, "
+            "sharpening, ringing, interlacing and MPEG-2/H.264/H.265 on most; 1 in 6 plain bicubic",
+            (("bicubic", 1.0),),
+            compressed_share=SecondOrder().compressed_share,
+            variant_count=6,
+            second_order=SecondOrder(),
         ),
     )
 }
@@ -131,6 +91,8 @@ def degrade(
     Returns:
         uint8 (T, H/scale, W/scale, 3).
     """
+    if variant and preset.second_order is not None:
+        return degrade_twice(clip, scale, preset.second_order, rng)
     names, shares = zip(*preset.kernel_shares, strict=True)
     kernel = names[0] if variant == 0 else str(rng.choice(names, p=shares))
     sigma = rng.uniform(0.3, 0.4) * scale
@@ -138,7 +100,7 @@ def degrade(
     if variant and preset.max_noise and rng.random() < 0.5:
         low = low + rng.normal(0, rng.uniform(0.3, preset.max_noise), low.shape).astype(np.float32)
     low = np.clip(np.rint(low), 0, 255).astype(np.uint8)
-    if variant >= round(preset.variant_count * (1 - preset.compressed_share)):
+    if variant and variant >= round(preset.variant_count * (1 - preset.compressed_share)):
         for _ in range(2 if rng.random() < 0.15 else 1):
             low = recompress(
                 low,
