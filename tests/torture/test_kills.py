@@ -147,9 +147,10 @@ def test_a_network_of_others_is_killed_and_keeps_times_sound_and_colours(tmp_pat
     if find_in_library(model) is None:
         pytest.skip("needs pip install 'vsrcli[realesrgan]'")
     source = tmp_path / "source.mkv"
+    times = "settb=1/1000,setpts='N*33+N*N',format=yuv420p10le"
     media.run_ffmpeg(
-        *media.moving_pattern(20), *media.sine_tone(1),
-        "-vf", "settb=1/1000,setpts='N*33+N*N',format=yuv420p10le", "-fps_mode", "passthrough", "-c:v", "ffv1", "-c:a", "aac", "-shortest", source,
+        *media.moving_pattern(20), *media.sine_tone(1), "-vf", times, "-fps_mode", "passthrough",
+        "-c:v", "ffv1", "-c:a", "aac", "-shortest", source,
     )  # fmt: skip
     kill_repeatedly(source, tmp_path, model, kills=5, seed=30)
     interpolated = tmp_path / "lanczos.mp4"
