@@ -11,7 +11,7 @@ random weights. The process keeps freed memory (``vsrcli.system.resources``), wh
 ``--cpu-time`` measures processor time instead: meaningful on a shared machine if the process is bound to one
 core (``taskset -c 0``), and then for single cores.
 
-On a CPU with bfloat16, OpenVINO is measured in both precisions.
+On a CPU with bfloat16, OpenVINO is measured in both precisions. ONNX Runtime takes part if it is installed.
 
 *Exactness*: frames against those of Keras in fp32, in steps of 8 bits. Random weights say little about bf16:
 use weight files.
@@ -88,7 +88,9 @@ class Runner:
 
 def measure_speed(options: argparse.Namespace, folder: Path) -> None:
     from vsrcli.inference.keras import KerasEngine
+    from vsrcli.inference.onnxruntime import OnnxruntimeEngine
     from vsrcli.inference.openvino import OpenvinoEngine, cpu_capabilities
+    from vsrcli.inference.selection import onnxruntime_installed
 
     width, height = (int(side) for side in options.size.split("x"))
     frames = list(np.random.default_rng(0).random((options.frames, height, width, 3), dtype=np.float32))
@@ -101,7 +103,11 @@ def measure_speed(options: argparse.Namespace, folder: Path) -> None:
         for precision in cpu_capabilities():
             engine = OpenvinoEngine(weights, precision=precision)
             runners.append(Runner(engine.description, engine.open(height, width).push))
-            errors[f"{weights.name}, {precision}"] = compare_outputs(keras, engine)
+            errors[f"{weights.name}, OpenVINO, {precision}"] = compare_outputs(keras, engine)
+        if onnxruntime_installed():
+            engine = OnnxruntimeEngine(weights, device="cpu")
+            runners.append(Runner(engine.description, engine.open(height, width).push))
+            errors[f"{weights.name}, ONNX Runtime, fp32"] = compare_outputs(keras, engine)
     reference.push = authors_way(weights_for(REFERENCE, options.scale, folder), height, width)
     for runner in runners:  # compile, and fill the windows
         for _ in range(WINDOW):
@@ -114,7 +120,7 @@ def measure_speed(options: argparse.Namespace, folder: Path) -> None:
     for runner in runners:
         ratio = float(np.median(np.divide(reference.turns, runner.turns)))
         print(f"{runner.name:<46} {np.median(runner.turns):9.2f} {min(runner.turns):9.2f} {ratio:8.2f}x")
-    print("\nexactness: OpenVINO against Keras in fp32, in steps of 8 bits")
+    print("\nexactness: against Keras in fp32, in steps of 8 bits")
     for name, (largest, mean) in errors.items():
         print(f"{name:<46} largest {largest:.5f}, mean {mean:.6f}")
 
