@@ -20,6 +20,7 @@ from vsrcli.system.files import workdir_for
 
 Sample = Callable[..., Path]
 # small tiles, so that a frame takes a while
+COUNT = 48
 SLOW = ("-m", "bicubic", "-s", "2", "-t", "16", "--overlap", "3", "-e", "preset=ultrafast", "--segment", "10")
 
 
@@ -34,15 +35,19 @@ def wait_for_segments(child: subprocess.Popen[str], target: Path, segments: int)
     eventually(has_segments, within=60)
 
 
+@pytest.fixture(scope="module")
+def expected(sample: Sample, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Frames of a run that nothing stops."""
+    target = tmp_path_factory.mktemp("reference") / "reference.mp4"
+    assert complete(spawn("upscale", sample(media.cfr, frames=COUNT), target, *SLOW)).status == 0
+    return frame_hashes(target)
+
+
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_message_and_resume_after_a_signal(
-    sent: signal.Signals, status: int, sample: Sample, tmp_path: Path
+    sent: signal.Signals, status: int, expected: list[str], sample: Sample, tmp_path: Path
 ) -> None:
-    source, reference, target = (
-        sample(media.cfr, frames=60),
-        tmp_path / "reference.mp4",
-        tmp_path / "a video.mp4",
-    )
+    source, target = sample(media.cfr, frames=COUNT), tmp_path / "a video.mp4"
     child = spawn("upscale", source, target, *SLOW)
     wait_for_segments(child, target, 2)
     child.send_signal(sent)
@@ -51,26 +56,25 @@ def test_message_and_resume_after_a_signal(
     last = done.err.splitlines()[-1]
     saved = sum(each["frame_count"] for each in journal_content(target)["segments"])
     assert last.startswith("vsr: stopped at frame ")
-    assert f"; {saved} of 60 frames are saved" in last
+    assert f"; {saved} of {COUNT} frames are saved" in last
     assert not target.exists()
     command = shlex.split(last.split("to resume: ")[1])
     assert command[0] == "vsr"
     done = complete(spawn(*command[1:]))
     assert done.status == 0, done.err
-    assert f"  resuming at frame {saved} of 60" in done.err.splitlines()
-    assert complete(spawn("upscale", source, reference, *SLOW)).status == 0
-    assert frame_hashes(target) == frame_hashes(reference)
+    assert f"  resuming at frame {saved} of {COUNT}" in done.err.splitlines()
+    assert frame_hashes(target) == expected
 
 
 def test_error_message_names_saved_frames(sample: Sample, tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
-    child = spawn("upscale", sample(media.cfr, frames=60), target, *SLOW)
+    child = spawn("upscale", sample(media.cfr, frames=COUNT), target, *SLOW)
     wait_for_segments(child, target, 1)
     for ffmpeg in psutil.Process(child.pid).children():
         ffmpeg.kill()
     done = complete(child)
     done.fails(1, "SIGKILL")
-    assert " of 60 frames are saved" in done.err.splitlines()[-1]
+    assert f" of {COUNT} frames are saved" in done.err.splitlines()[-1]
     assert "; to resume: vsr upscale " in done.err.splitlines()[-1]
 
 

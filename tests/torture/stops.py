@@ -94,10 +94,12 @@ class Scenario:
         name: of the scenario.
         weight: how often it is chosen, relative to others.
         duration: seconds of an uninterrupted run.
+        has_caches: whether a first run takes longer, since it builds graphs.
     """
 
     name, weight = "", 1.0
     finished_status = (0,)
+    has_caches = True
 
     def __init__(self, samples: Samples) -> None:
         self.samples, self.duration = samples, 0.0
@@ -122,8 +124,9 @@ class Scenario:
         return []
 
     def measure(self, folder: Path) -> None:
-        """Run the command to its end twice: build caches, then measure its duration and keep its result."""
-        for number in range(2):
+        """Run the command to its end; measure its duration, with caches that were built before, and keep its
+        result."""
+        for number in range(2 if self.has_caches else 1):
             run = folder / f"{self.name}-{number}"
             run.mkdir(parents=True)
             self.prepare(run)
@@ -141,6 +144,7 @@ class Upscale(Scenario):
     def __init__(self, samples: Samples, name: str, weight: float, *options: str, source: str = "") -> None:
         super().__init__(samples)
         self.name, self.weight, self._options, self._source = name, weight, options, source
+        self.has_caches = "bicubic" not in options
 
     def command(self, folder: Path) -> list[str]:
         source = "-" if self._source else str(self.samples.video)

@@ -15,7 +15,13 @@ def assert_all_well(tmp_path: Path, **options: object) -> None:
 
 @pytest.mark.timeout(600)
 def test_a_few_stops(tmp_path: Path) -> None:
-    assert_all_well(tmp_path, count=4, seed=1, only=("segments", "spooled"))
+    assert_all_well(tmp_path, count=3, seed=1, only=("bicubic", "spooled"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_few_stops_of_a_network(tmp_path: Path) -> None:
+    assert_all_well(tmp_path, count=4, seed=1, only=("segments",))
 
 
 @pytest.mark.slow

@@ -55,9 +55,11 @@ def test_a_cpu_maps_footage_from_files_unless_the_device_is_requested():
 
 
 def test_runs_from_host_and_device_learn_the_same(monkeypatch, tmp_path):
-    small = replace(architectures.ARCHITECTURES["duf-r-s"], options={"width": 8, "blocks": 1, "head": 8})
+    small = architectures.ARCHITECTURES["duf-r-s"].with_sizes(
+        {"width": 8, "levels": 1, "blocks": 1, "head": 8}
+    )
     monkeypatch.setitem(architectures.ARCHITECTURES, "duf-r-s", small)
-    config = loop.TrainConfig("duf-r-s", 2, "bi", steps=3, batch=2, frames=8, crop=8, warmup=0)
+    config = loop.TrainConfig("duf-r-s", 2, "bi", steps=3, batch=2, frames=5, crop=8, warmup=0)
     pairs, losses = noise_pairs("bi", 2), {}
     for placement in ("host", "device"):
         own_losses = losses.setdefault(placement, [])

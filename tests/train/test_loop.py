@@ -23,14 +23,18 @@ from vsrcli.train.validation import Validation
 CONFIG = loop.TrainConfig(
     scale=2, degradation="bi", steps=4, batch=2, frames=7, crop=8, save_every=2, warmup=1
 )
-RECURRENT = replace(CONFIG, model="duf-r-s", frames=9, temporal_weight=0.5, optimizer="muon", ema=0.9)
+RECURRENT = replace(CONFIG, model="duf-r-s", frames=5, temporal_weight=0.5, optimizer="muon", ema=0.9)
+TINY = {
+    "duf-s": {"width": 8, "blocks": 1, "head": 8},
+    "duf-r-s": {"width": 8, "levels": 1, "blocks": 1, "head": 8},
+}
 
 
 @pytest.fixture(autouse=True)
 def tiny_networks(monkeypatch):
     """Replace DUF-S and DUF-R by tiny ones of the same names."""
-    for name in ("duf-s", "duf-r-s"):
-        small = replace(architectures.ARCHITECTURES[name], options={"width": 8, "blocks": 1, "head": 8})
+    for name, options in TINY.items():
+        small = architectures.ARCHITECTURES[name].with_sizes(options)
         monkeypatch.setitem(architectures.ARCHITECTURES, name, small)
 
 
@@ -147,7 +151,7 @@ def test_mixed_precision_is_recorded_in_the_card_and_ends_with_the_run(pairs, tm
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": "duf-r-s", "frames": 6}, "use 7 or more"),
+        ({"model": "duf-r-s", "frames": 2}, "use 3 or more"),
         ({"model": "duf-s", "frames": 6}, "use 7 or more"),
         ({"model": "duf-s", "frames": 7, "temporal_weight": 1.0}, "use --frames 8 or more"),
         ({"gpus": 2}, "KERAS_BACKEND=jax"),
