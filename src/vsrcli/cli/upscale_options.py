@@ -62,7 +62,7 @@ engine_options = combine_options(
     ),
     option(
         "--engine",
-        "Compute with keras or openvino; auto: OpenVINO on a CPU if it is installed, else Keras.",
+        "Compute with openvino, onnxruntime or keras; auto: the first one installed, on a GPU keras first.",
         type=click.Choice(ENGINES),
         default="auto",
         metavar="NAME",
