@@ -16,7 +16,7 @@ from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli.errors import UsageError
 from vsrcli.evaluate.benchmark import upscale_frames
-from vsrcli.evaluate.models import resolve_model
+from vsrcli.evaluate.models import resolve_model, resolve_models
 from vsrcli.evaluate.results import Look
 from vsrcli.inference.engine import ResampleEngine
 
@@ -67,6 +67,11 @@ def test_tiles_of_one_size_are_the_whole_frame(networks: dict[str, Path]) -> Non
     inside = slice(2, -2)  # borders are padded by reflection in one file, by zeros in the other
     difference = whole[:, inside, inside].astype(int) - tiled[:, inside, inside]
     assert np.abs(difference).max() <= 1
+
+
+def test_names_follow_the_scale_of_networks_of_others(networks: dict[str, Path]) -> None:
+    resolved = resolve_models(["lanczos", str(networks["fixed"]), "duf-r-s"])
+    assert [model.name for model in resolved] == ["lanczos-x2", "fixed", "duf-r-s-x2-video"]
 
 
 @pytest.mark.parametrize("phase", ["centre", "zero"])

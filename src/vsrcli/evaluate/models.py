@@ -147,7 +147,8 @@ def resolve_models(
     """Resolve several models for the same clips, each once.
 
     Args:
-        models: at least one; names follow the scale and the protocol of weight files among them.
+        models: at least one; names follow the scale and the protocol of weight files among them, else the
+            scale of the first network of others.
         scale, protocol, phase: see :func:`resolve_model`.
 
     Returns:
@@ -158,7 +159,8 @@ def resolve_models(
     """
     files = [resolve_model(model, scale, protocol, phase) for model in models if model.endswith(SUFFIX)]
     _check_compatible(files)
-    scale = files[0].protocol.scale if files else scale
+    imported = (found.scale for model in models if (found := find_imported_model(model)))
+    scale = files[0].protocol.scale if files else scale or next(imported, None)
     unique: dict[object, EvaluatedModel] = {}
     for model in models:
         entry = _resolve_with_files(model, files, scale, protocol, phase)

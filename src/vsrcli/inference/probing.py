@@ -265,7 +265,8 @@ class _Probe:
         """Find overlap, memory and time from a frame and the tile in its corner."""
         if self.found.fixed_size:
             notice = "frames of one size only: the overlap of its tiles is not measured"
-            most = max((min(self.found.fixed_size) - min_tile_side(0)) // 2, 0)
+            side = min(self.found.fixed_size)  # half of a tile at most is context
+            most = max(min(side // 4, (side - min_tile_side(0)) // 2), 0)
             self.found = replace(self.found, notices=(notice,), overlap=min(self.found.overlap, most))
             return
         tile, whole = (self._allowed_side(side) for side in (_TILE, _WHOLE))
