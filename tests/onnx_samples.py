@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-FLOAT, HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
+FLOAT, HALF, BYTE = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.UINT8
 
 
 def save(
@@ -20,17 +21,18 @@ def save(
     *,
     outputs: Sequence[str] = ("y",),
     kind: int = FLOAT,
+    more_inputs: Sequence[str] = (),
+    more_opsets: Sequence[str] = (),
 ) -> Path:
-    """Write a graph from ``x`` of a shape to outputs of lying shapes."""
-    values = [helper.make_tensor_value_info(name, kind, list(shape)) for name in outputs]
-    graph = helper.make_graph(
-        list(nodes),
-        "sample",
-        [helper.make_tensor_value_info("x", kind, list(shape))],
-        values,
-        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    """Write a graph from ``x`` of a shape, and further inputs of the same, to outputs of lying shapes."""
+    inputs, values = (
+        [helper.make_tensor_value_info(name, kind, list(shape)) for name in names]
+        for names in (("x", *more_inputs), outputs)
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    initializers = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    graph = helper.make_graph(list(nodes), "sample", inputs, values, initializers)
+    opsets = [helper.make_opsetid("", 17), *(helper.make_opsetid(domain, 1) for domain in more_opsets)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
     return path
 
 
@@ -57,6 +59,7 @@ def upscaler(
     kind: int = FLOAT,
     noise: float = 0.003,
     outputs: Sequence[str] = ("y",),
+    more_opsets: Sequence[str] = (),
 ) -> Path:
     """Write a convolution and a pixel shuffle."""
     weights = identity(
@@ -67,17 +70,17 @@ def upscaler(
         helper.make_node("DepthToSpace", ["c"], ["y"], blocksize=scale, mode="CRD"),
     ]
     nodes += [helper.make_node("Sigmoid", ["y"], [name]) for name in outputs if name != "y"]
-    return save(path, nodes, {"w": weights}, shape, outputs=outputs, kind=kind)
+    return save(path, nodes, {"w": weights}, shape, outputs=outputs, kind=kind, more_opsets=more_opsets)
 
 
-def nhwc(path: Path) -> Path:
+def nhwc(path: Path, channels: int = 3) -> Path:
     nodes = [
         helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
         helper.make_node("Conv", ["t", "w"], ["c"], pads=[1] * 4),
         helper.make_node("DepthToSpace", ["c"], ["d"], blocksize=2, mode="CRD"),
         helper.make_node("Transpose", ["d"], ["y"], perm=[0, 2, 3, 1]),
     ]
-    return save(path, nodes, {"w": identity(3, 2)}, (1, "h", "w", 3))
+    return save(path, nodes, {"w": identity(channels, 2)}, (1, "h", "w", channels))
 
 
 def multiple_of_4(path: Path) -> Path:
@@ -118,6 +121,104 @@ def whole_frames(path: Path) -> Path:
     return save(path, nodes, {"k": np.array([0.08], np.float32), "w": identity(3, 2)}, (1, 3, "h", "w"))
 
 
+def enlarged(
+    path: Path,
+    before: Sequence[onnx.NodeProto] = (),
+    after: Sequence[onnx.NodeProto] = (),
+    weights: dict[str, np.ndarray] | None = None,
+    shape: Sequence[int | str] = (1, 3, "h", "w"),
+    **options: Any,
+) -> Path:
+    """Write an enlargement by 2, operators ``before`` it, ``x`` to ``a``, and ``after`` it, ``b`` to ``y``."""
+    nodes = [
+        *before,
+        helper.make_node("Conv", ["a" if before else "x", "w"], ["c"], pads=[1] * 4),
+        helper.make_node("DepthToSpace", ["c"], ["b" if after else "y"], blocksize=2, mode="CRD"),
+        *after,
+    ]
+    return save(path, nodes, {"w": identity(3, 2, noise=0.0), **(weights or {})}, shape, **options)
+
+
+def bytes_in_and_out(path: Path) -> Path:
+    """White is 255, before and after; values are whole."""
+    return enlarged(path, after=[helper.make_node("Round", ["b"], ["y"])])
+
+
+def blue_first(path: Path) -> Path:
+    """The first channel is blue, which it holds below 0.4."""
+    weights = {"most": np.array([0.4, 1.0, 1.0], np.float32).reshape(1, 3, 1, 1)}
+    return enlarged(path, [helper.make_node("Min", ["x", "most"], ["a"])], weights=weights)
+
+
+def instance_normalization(path: Path) -> Path:
+    """A twentieth of the normalised frame is added to it."""
+    nodes = [
+        helper.make_node("InstanceNormalization", ["x", "ones", "zeros"], ["n"], epsilon=1e-5),
+        helper.make_node("Mul", ["n", "k"], ["m"]),
+        helper.make_node("Add", ["x", "m"], ["a"]),
+    ]
+    ones, zeros = np.ones(3, np.float32), np.zeros(3, np.float32)
+    weights = {"ones": ones, "zeros": zeros, "k": np.array([0.05], np.float32)}
+    return enlarged(path, nodes, weights=weights)
+
+
+def blocks_of_2(path: Path) -> Path:
+    """Blocks of 2x2 become channels by strides, and so an odd row or column is lost without an error."""
+    weights = np.zeros((12, 3, 2, 2), np.float32)
+    for channel in range(3):
+        for row in range(2):
+            for column in range(2):
+                weights[4 * channel + 2 * row + column, channel, row, column] = 1
+    nodes = [
+        helper.make_node("Conv", ["x", "blocks"], ["d"], strides=[2, 2]),
+        helper.make_node("DepthToSpace", ["d"], ["a"], blocksize=2, mode="CRD"),
+    ]
+    return enlarged(path, nodes, weights={"blocks": weights})
+
+
+def least_side(path: Path) -> Path:
+    """A border of 10 pixels is reflected, which shorter sides do not have, and cut off again."""
+    nodes = [
+        helper.make_node("Pad", ["x", "border"], ["p"], mode="reflect"),
+        helper.make_node("Slice", ["p", "start", "stop", "axes"], ["a"]),
+    ]
+    weights = {
+        "border": np.array([0, 0, 10, 10, 0, 0, 10, 10]),
+        "start": np.array([10, 10]),
+        "stop": np.array([-10, -10]),
+        "axes": np.array([2, 3]),
+    }
+    return enlarged(path, nodes, weights=weights)
+
+
+def resized(path: Path, factor: float, shape: Sequence[int | str] = (1, 3, "h", "w")) -> Path:
+    """Write an interpolation by any factor."""
+    nodes = [helper.make_node("Resize", ["x", "", "factors"], ["y"], mode="linear")]
+    return save(path, nodes, {"factors": np.array([1, 1, factor, factor], np.float32)}, shape)
+
+
+def bytes_to_unit(path: Path) -> Path:
+    """White is 255 before and 1 after."""
+    weights = {"white": np.array([255], np.float32)}
+    return enlarged(path, after=[helper.make_node("Div", ["b", "white"], ["y"])], weights=weights)
+
+
+def other_order(path: Path) -> Path:
+    """Red is first before, and blue after."""
+    nodes = [helper.make_node("Gather", ["b", "order"], ["y"], axis=1)]
+    return enlarged(path, after=nodes, weights={"order": np.array([2, 1, 0])})
+
+
+def recurrent(path: Path) -> Path:
+    """A state comes in and goes out."""
+    nodes = [helper.make_node("Add", ["x", "state"], ["a"]), helper.make_node("Identity", ["a"], ["next"])]
+    return enlarged(path, nodes, outputs=("y", "next"), more_inputs=("state",))
+
+
+def byte_input(path: Path) -> Path:
+    return enlarged(path, [helper.make_node("Cast", ["x"], ["a"], to=FLOAT)], kind=BYTE)
+
+
 def noisy(path: Path) -> Path:
     return upscaler(path, noise=1.0)
 
@@ -127,6 +228,9 @@ SAMPLES: dict[str, tuple[Callable[[Path], Path], dict[str, object]]] = {
     "x2": (lambda p: upscaler(p, 2), {"scale": 2, "multiple": 1, "layout": "nchw", "overlap": 8}),
     "x3": (lambda p: upscaler(p, 3), {"scale": 3}),
     "x4": (lambda p: upscaler(p, 4), {"scale": 4}),
+    "x8": (lambda p: upscaler(p, 8), {"scale": 8}),
+    "4x_net_fp16": (lambda p: upscaler(p, 2), {"dtype": "float32", "scale": 2}),
+    "unused_opset": (lambda p: upscaler(p, more_opsets=("somebody",)), {"scale": 2}),
     "half_fp32": (lambda p: upscaler(p, kind=HALF), {"dtype": "float16", "scale": 2}),
     "nhwc": (nhwc, {"layout": "nhwc", "scale": 2}),
     "multiple": (multiple_of_4, {"multiple": 4, "min_side": 4, "scale": 2}),
@@ -140,10 +244,30 @@ SAMPLES: dict[str, tuple[Callable[[Path], Path], dict[str, object]]] = {
     "fixed": (lambda p: upscaler(p, shape=(1, 3, 32, 32)), {"fixed_size": (32, 32), "scale": 2}),
     "sigma": (lambda p: upscaler(p, outputs=("y", "sigma")), {"output_name": "y", "scale": 2}),
     "whole": (whole_frames, {"whole_frames": True}),
+    "instance": (instance_normalization, {"whole_frames": True}),
+    "bytes": (bytes_in_and_out, {"value_range": 255.0, "bgr": False}),
+    "bgr": (blue_first, {"value_range": 1.0, "bgr": True}),
+    "blocks": (blocks_of_2, {"multiple": 2, "scale": 2}),
+    "least": (least_side, {"multiple": 1, "min_side": 16, "scale": 2}),
 }
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "noise_plane": (lambda p: upscaler(p, inputs=4, shape=(1, 4, "h", "w")), "4 channels"),
-    "rife": (lambda p: upscaler(p, inputs=8, shape=(1, 8, "h", "w")), "like RIFE"),
+    "noise_plane": (lambda p: upscaler(p, inputs=4, shape=(1, 4, "h", "w")), "a plane of noise levels"),
+    "rgba": (lambda p: nhwc(p, channels=4), r"transparency \(RGBA\)"),
+    "rife": (lambda p: upscaler(p, inputs=8, shape=(1, 8, "h", "w")), "8 channels.* like RIFE"),
+    "rife_11": (lambda p: upscaler(p, inputs=11, shape=(1, 11, "h", "w")), "11 channels.* like RIFE"),
+    "even_frames": (lambda p: upscaler(p, inputs=6, shape=(1, 6, "h", "w")), "6 channels, .* odd number"),
+    "any_channels": (lambda p: upscaler(p, shape=(1, "c", "h", "w")), "c channels"),
+    "recurrent": (recurrent, "2 inputs, and one is needed .state needs a manifest"),
+    "byte_input": (byte_input, "input is uint8"),
+    "vector": (lambda p: upscaler(p, shape=(1, 3, "n")), "3 dimensions"),
+    "x9": (lambda p: upscaler(p, 9), "scales by 9, and 1 to 8"),
+    "half_size": (lambda p: resized(p, 0.5), "64x64 become 32x32"),
+    "one_and_a_half": (lambda p: resized(p, 1.5), "64x64 become 96x96, 128x128 192x192"),
+    "fixed_fraction": (lambda p: resized(p, 1.5, (1, 3, 32, 32)), "32x32 become 48x48, no whole factor"),
+    "wider": (lambda p: upscaler(p, pads=2), "64x64 become 132x132"),
+    "grey_result": (lambda p: upscaler(p, colors=1), "no frame of 3 channels"),
+    "bytes_to_unit": (bytes_to_unit, "resemble"),
+    "other_order": (other_order, "resemble"),
     "first_frame": (lambda p: upscaler(p, inputs=9, shape=(1, 9, "h", "w")), "resemble"),
     "noisy": (noisy, "resemble"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,15 @@ HEIGHT, WIDTH = 30, 28
 FRAME = np.random.default_rng(2).random((HEIGHT // 2, WIDTH // 2, 3)).repeat(2, 0).repeat(2, 1)
 FRAME = np.ascontiguousarray(FRAME, np.float32)
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+MEAN, DEVIATION = FRAME.mean(axis=(0, 1)), FRAME.std(axis=(0, 1))
+EXPECTED: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # where it is not the frame
+    "whole": lambda frame: frame + 0.08 * MEAN,
+    "instance": lambda frame: frame + 0.05 * (frame - MEAN) / DEVIATION,
+    "bytes": lambda frame: np.rint(255 * frame) / 255,
+    "bgr": lambda frame: np.minimum(frame, [1, 1, 0.4]),
+    "blocks": lambda frame: frame,
+    "least": lambda frame: frame,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +50,8 @@ def load(path: Path, engine: str) -> Engine:
         else probe(path, files_sha256(path))
     )
     model = ImportedModel(path, found, path.stem)
-    return open_engine(ModelChoice(model.architecture, model, model.scale), device="cpu", engine=engine)
+    choice = ModelChoice(model.architecture, model, model.scale)
+    return open_engine(choice, device="cpu", engine=engine, precision="fp32")
 
 
 def run(engine: Engine, frame: np.ndarray = FRAME) -> np.ndarray:
@@ -57,13 +68,25 @@ def test_every_convention_gives_the_frame_enlarged(name: str, tmp_path: Path) ->
     results = [run(load(path, engine)) for engine in ("openvino", "onnxruntime")]
     assert np.abs(results[0] - results[1]).max() < 1e-3
     scale = len(results[0]) // HEIGHT
-    expected, result = FRAME.repeat(scale, 0).repeat(scale, 1), results[0]
+    frame = EXPECTED.get(name, lambda frame: frame)(FRAME).clip(0, 1)
+    expected, result = frame.repeat(scale, 0).repeat(scale, 1), results[0]
     if name == "luma":
         expected, result = expected @ LUMA, result @ LUMA
-    if name == "whole":
-        expected = (expected + 0.08 * FRAME.mean(axis=(0, 1))).clip(0, 1)
+    if name in EXPECTED and name != "whole":
+        assert np.abs(expected - result).max() < 1e-5
     assert np.abs(expected - result).max() < (0.25 if name == "multiple" else 0.12)
     assert np.abs(expected - result).mean() < 0.06
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize(("height", "width"), [(3, 40), (17, 5), (1, 1)])
+@pytest.mark.parametrize("name", ["least", "blocks"])
+def test_frames_smaller_than_the_network_takes(
+    name: str, height: int, width: int, engine: str, tmp_path: Path
+) -> None:
+    frame = np.random.default_rng(height).random((height, width, 3), np.float32)
+    result = run(load(SAMPLES[name][0](tmp_path / "small.onnx"), engine), frame)
+    np.testing.assert_allclose(result, frame.repeat(2, 0).repeat(2, 1), atol=1e-5)
 
 
 def compact_onnx(path: Path, tensors: torch_samples.Arrays, scale: int) -> Path:
