@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from common import Table, machine
 
-from vsrcli.compare.ffmpeg_metrics import FfmpegScorer
 from vsrcli.evaluate.benchmark import upscale_frames
 from vsrcli.evaluate.clips import find_clips
 from vsrcli.evaluate.crops import comparison_strip, most_detailed_crop, save_image
+from vsrcli.evaluate.ffmpeg_metrics import FfmpegScorer
 from vsrcli.evaluate.metrics import ClipScorer
 from vsrcli.evaluate.models import EvaluatedModel, resolve_models
 from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip

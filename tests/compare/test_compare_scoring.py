@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from vsrcli.compare.alignment import iter_aligned
-from vsrcli.compare.ffmpeg_metrics import VMAF_MODELS, has_filter, omitted_metrics
 from vsrcli.compare.html import bin_series, nice_ticks, plot
 from vsrcli.compare.inputs import Comparison, plan_comparison
 from vsrcli.compare.scoring import METRICS, Scorer, ScoreSeries
 from vsrcli.errors import InputError
+from vsrcli.evaluate.ffmpeg_metrics import VMAF_MODELS, has_filter, omitted_metrics
 from vsrcli.evaluate.metrics import psnr_y, ssim_y
 from vsrcli.system.text import format_timestamp
 
@@ -106,7 +106,7 @@ def test_small_frames_have_no_vmaf_v1(trio: Trio, ffmpeg: Any) -> None:
 def test_what_an_ffmpeg_lacks_is_omitted_with_a_notice(
     trio: Trio, ffmpeg: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vsrcli.compare.ffmpeg_metrics.has_filter", lambda ffmpeg, name: False)
+    monkeypatch.setattr("vsrcli.evaluate.ffmpeg_metrics.has_filter", lambda ffmpeg, name: False)
     notices: list[str] = []
     scores = score_all(plan_comparison(trio[:2], trio[2]), ffmpeg, on_notice=notices.append)
     assert scores.metrics == (PSNR, SSIM)

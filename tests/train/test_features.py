@@ -4,10 +4,10 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from features_file import write_feature_weights
 
+from features_file import write_feature_weights
 from vsrcli.errors import DataError, UsageError
-from vsrcli.train import features
+from vsrcli.evaluate import features
 
 
 @pytest.fixture(scope="module")

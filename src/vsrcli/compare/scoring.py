@@ -13,9 +13,9 @@ from typing import Any, Self
 import numpy as np
 
 from vsrcli.compare.alignment import AlignedFrames
-from vsrcli.compare.ffmpeg_metrics import VMAF_MODELS, XPSNR, FfmpegScorer, omitted_metrics
 from vsrcli.compare.inputs import Comparison
 from vsrcli.errors import FfmpegError, InputError
+from vsrcli.evaluate.ffmpeg_metrics import VMAF_MODELS, XPSNR, FfmpegScorer, omitted_metrics
 from vsrcli.evaluate.metrics import PSNR_CAP, psnr_y, ssim_y
 from vsrcli.media.ffmpeg import Ffmpeg
 
