@@ -4,7 +4,8 @@
 
 Keras takes two seconds to start, a tiny network's export a quarter of one. What the program does in child
 processes, ``main`` of :mod:`vsrcli.inference.openvino_export` and :mod:`vsrcli.inference.probing`, does this
-one for each three lines of its standard input: a working folder, a module and a request.
+one for each three lines of its standard input: a working folder, a module and a request. An empty line ends
+what it writes for each.
 Children of tests (``terminal.spawn``) still start children of their own.
 """
 
@@ -17,6 +18,7 @@ import sys
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +28,14 @@ from terminal import environment
 from vsrcli.system.processes import run_process
 
 _PYTHON = sys.executable
+_SHARED = ("vsrcli.inference.openvino_export", "vsrcli.inference.probing")
 
 
 def share_exporter(patch: pytest.MonkeyPatch) -> None:
     """Have this process's exports and probing done by the shared process, which ends with this one."""
-    from vsrcli.inference import openvino_export, probing
+    from vsrcli.system import child
 
-    patch.setattr(openvino_export, "run_process", _run)
-    patch.setattr(probing, "run_process", _run)
+    patch.setattr(child, "run_process", _run)
 
 
 def share_compiled_graphs(patch: pytest.MonkeyPatch) -> None:
@@ -72,14 +74,15 @@ class _CachingCore:
 
 
 def _run(command: list[str], *, input: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Stand in for ``run_process``, unless a test has chosen another interpreter."""
+    """Stand in for ``run_process``, unless it is another module or a test has chosen another interpreter."""
     python, _, module = command
-    if python != _PYTHON:
+    if python != _PYTHON or module not in _SHARED:
         return run_process(command, input=input, **options)
     stdin, stdout = _exporter()
     stdin.write(f"{Path.cwd()}\n{module}\n{input}\n")  # weights may be named from here
     stdin.flush()
-    return subprocess.CompletedProcess(command, 0, stdout.readline(), "")
+    lines = iter(stdout.readline, "\n")
+    return subprocess.CompletedProcess(command, 0, "".join(takewhile(bool, lines)), "")
 
 
 @cache
@@ -109,4 +112,5 @@ if __name__ == "__main__":
         line = sys.stdin.readline()
         standard_input, sys.stdin = sys.stdin, io.StringIO(line)
         module.main()
+        print(flush=True)
         sys.stdin = standard_input

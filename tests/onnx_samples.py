@@ -243,6 +243,7 @@ SAMPLES: dict[str, tuple[Callable[[Path], Path], dict[str, object]]] = {
     "luma": (lambda p: upscaler(p, inputs=1, colors=1, shape=(1, 1, "h", "w")), {"kind": "luma"}),
     "fixed": (lambda p: upscaler(p, shape=(1, 3, 32, 32)), {"fixed_size": (32, 32), "scale": 2}),
     "sigma": (lambda p: upscaler(p, outputs=("y", "sigma")), {"output_name": "y", "scale": 2}),
+    "sigma_first": (lambda p: upscaler(p, outputs=("sigma", "y")), {"output_name": "y", "scale": 2}),
     "whole": (whole_frames, {"whole_frames": True}),
     "instance": (instance_normalization, {"whole_frames": True}),
     "bytes": (bytes_in_and_out, {"value_range": 255.0, "bgr": False}),

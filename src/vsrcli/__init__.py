@@ -16,8 +16,9 @@ from vsrcli._version import __version__
 if TYPE_CHECKING:
     from vsrcli.errors import VsrError
     from vsrcli.media.output_plan import EncodeOptions
-    from vsrcli.pipeline.job import Job, prepare_job
+    from vsrcli.pipeline.job import Job
     from vsrcli.pipeline.options import Options
+    from vsrcli.pipeline.preparation import prepare_job
     from vsrcli.pipeline.progress import Progress, Reporter, Result
     from vsrcli.pipeline.run import run_job, upscale
     from vsrcli.system.signals import CancelToken
@@ -46,7 +47,7 @@ _MODULES = {
     "Reporter": "pipeline.progress",
     "Result": "pipeline.progress",
     "VsrError": "errors",
-    "prepare_job": "pipeline.job",
+    "prepare_job": "pipeline.preparation",
     "run_job": "pipeline.run",
     "upscale": "pipeline.run",
 }

@@ -204,7 +204,7 @@ def check_onnxruntime() -> Iterator[Finding]:
         text = "not installed: it runs networks on GPUs that TensorFlow does not use, and other ONNX files"
         yield Finding("ONNX Runtime", OK, f"{text} ({ONNXRUNTIME_HINT})")
         return
-    from vsrcli.inference.onnxruntime import GPU_INSTALL_HINT, available_providers, check_gpu_provider
+    from vsrcli.inference.onnxruntime_session import GPU_INSTALL_HINT, available_providers, check_gpu_provider
 
     providers = available_providers()
     names = ", ".join(each.removesuffix("ExecutionProvider") for each in providers)

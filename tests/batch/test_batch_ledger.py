@@ -12,7 +12,7 @@ import pytest
 from vsrcli.batch.ledger import LEDGER_NAME, Identity, Ledger, options_fingerprint
 from vsrcli.frames.geometry import SizeRequest
 from vsrcli.media.output_plan import EncodeOptions
-from vsrcli.pipeline.job import Options
+from vsrcli.pipeline.options import Options
 
 OPTIONS = {"--scale": "4", "weight file": "abc x4"}
 

@@ -22,7 +22,7 @@ from vsrcli.bench.peak_memory import PeakMemory, generate_test_clip
 from vsrcli.errors import UsageError
 from vsrcli.media.probe import probe
 from vsrcli.models.architectures import MODEL_PRESETS
-from vsrcli.pipeline.job import Options
+from vsrcli.pipeline.options import Options
 
 Vsr = Callable[..., Outcome]
 MEASUREMENTS = ("network", "decoded", "encoded")

@@ -13,7 +13,7 @@ import pytest
 import media_samples as media
 from terminal import Outcome
 from tiny_networks import tiny_weights
-from vsrcli.bench import tuning
+from vsrcli.bench import candidates, tuning
 from vsrcli.bench.tuning import TuningReport, tune
 from vsrcli.cli.config_edit import edit
 from vsrcli.errors import EngineError, SignalInterruptError, UsageError
@@ -71,18 +71,18 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> dict[Any, Any]:
                 log.write(json.dumps({"number": number, **result}) + "\n")
         return "no time was left"
 
-    monkeypatch.setattr(tuning, "_run_worker", run)
-    monkeypatch.setattr(tuning, "_installed", lambda device: ["openvino", "onnxruntime", "keras"])
-    monkeypatch.setattr(tuning, "cpu_precisions", lambda: ("fp32", "bf16"))
-    monkeypatch.setattr(tuning, "plan_engine", lambda *arguments: None)
-    monkeypatch.setattr(tuning.psutil, "cpu_count", lambda logical=True: None)
+    monkeypatch.setattr(candidates, "_run_worker", run)
+    monkeypatch.setattr(candidates, "_installed", lambda device: ["openvino", "onnxruntime", "keras"])
+    monkeypatch.setattr(candidates, "cpu_precisions", lambda: ("fp32", "bf16"))
+    monkeypatch.setattr(candidates, "plan_engine", lambda *arguments: None)
+    monkeypatch.setattr(candidates.psutil, "cpu_count", lambda logical=True: None)
     monkeypatch.setattr(tuning, "_LOOK_SECONDS", 0.01)
     return speeds
 
 
 def test_every_engine_gives_a_figure(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engines = tuning._installed("cpu")[:2]
-    monkeypatch.setattr(tuning, "_installed", lambda device: engines)
+    engines = candidates._installed("cpu")[:2]
+    monkeypatch.setattr(candidates, "_installed", lambda device: engines)
     report = measure(weights, device="cpu", seconds=100)
     assert [each.engine for each in report.candidates if each.precision == "fp32"] == engines
     for each in report.candidates:
@@ -148,7 +148,7 @@ def test_the_memory_limit_holds(weights: Path, fake: dict[Any, Any]) -> None:
 
 
 def test_time_that_is_over(weights: Path, fake: dict[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tuning, "_run_worker", lambda request, seconds: "no time was left")
+    monkeypatch.setattr(candidates, "_run_worker", lambda request, seconds: "no time was left")
     with pytest.raises(EngineError, match="no time was left"):
         measure(weights, device="cpu")
 
@@ -235,7 +235,7 @@ def test_a_stop_leaves_the_settings(
     def stop(request: dict[str, Any], seconds: float) -> str:
         raise SignalInterruptError("stopped")
 
-    monkeypatch.setattr(tuning, "_run_worker", stop)
+    monkeypatch.setattr(candidates, "_run_worker", stop)
     before = config.read_text()
     assert vsr("tune", "-m", weights, "-s", "2", *SIZE, "-g", "cpu").status == 130
     assert config.read_text() == before

@@ -13,7 +13,7 @@ import media_samples as media
 from terminal import Outcome
 from vsrcli.cli import progress, upscale
 from vsrcli.media.output_plan import EncodeOptions
-from vsrcli.pipeline.job import Options
+from vsrcli.pipeline.options import Options
 
 Vsr = Callable[..., Outcome]
 Sample = Callable[..., Path]

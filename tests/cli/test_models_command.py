@@ -56,6 +56,7 @@ def probed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     module = ModuleType("vsrcli.inference.probing")
     module.describe_model = describe_model  # type: ignore[attr-defined]
+    module.known_description = lambda path: None  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     return paths
 

@@ -15,7 +15,8 @@ from random_networks import noise_frames, run_stream
 from tiny_networks import tiny_weights
 from vsrcli.errors import ModelError
 from vsrcli.inference.keras import KerasEngine
-from vsrcli.inference.onnx_export import build_onnx, describe_export, parse_manifest, read_manifest
+from vsrcli.inference.onnx_export import build_onnx
+from vsrcli.inference.onnx_manifest import describe_export, parse_manifest, read_manifest
 from vsrcli.inference.selection import ModelChoice, open_engine
 from vsrcli.inference.types import Engine
 from vsrcli.models.imported import ImportedModel

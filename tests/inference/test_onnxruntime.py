@@ -16,19 +16,18 @@ from random_networks import noise_frames, run_stream
 from tiny_networks import tiny_weights
 from vsrcli.errors import EngineError, NonFiniteError, OutOfMemoryError
 from vsrcli.inference import onnxruntime as engine_module
+from vsrcli.inference import onnxruntime_session as sessions
 from vsrcli.inference.keras import KerasEngine
-from vsrcli.inference.onnxruntime import (
+from vsrcli.inference.onnxruntime import OnnxruntimeBackend, OnnxruntimeEngine, read_network
+from vsrcli.inference.onnxruntime_session import (
     CPU,
     CUDA,
     TENSORRT,
-    OnnxruntimeBackend,
-    OnnxruntimeEngine,
     Place,
     choose_place,
     choose_precision,
     create_session,
     limit_threads,
-    read_network,
 )
 from vsrcli.inference.streams import compile_stream
 from vsrcli.models.weights import Weights, read_weights
@@ -49,8 +48,8 @@ def engine(weights: Weights) -> OnnxruntimeEngine:
 @pytest.fixture
 def has_gpu_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """The package for NVIDIA's GPUs, on a machine without one."""
-    monkeypatch.setattr(engine_module, "available_providers", lambda: (TENSORRT, CUDA, CPU))
-    monkeypatch.setattr(engine_module, "_tensorrt_installed", lambda: False)
+    monkeypatch.setattr(sessions, "available_providers", lambda: (TENSORRT, CUDA, CPU))
+    monkeypatch.setattr(sessions, "_tensorrt_installed", lambda: False)
 
 
 def test_bands_of_rows_and_the_first_engine_give_the_same_frames(
@@ -115,7 +114,7 @@ def test_out_of_memory_is_an_error_of_its_own(
 
 
 def test_a_gpu_without_the_package_for_it_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "available_providers", lambda: (CPU,))
+    monkeypatch.setattr(sessions, "available_providers", lambda: (CPU,))
     with pytest.raises(EngineError, match=r"no provider for GPU 0 .*onnxruntime-gpu.*--gpu cpu"):
         choose_place("0")
     assert choose_place("auto") == choose_place("cpu") == Place((CPU,))
@@ -138,7 +137,7 @@ def test_the_missing_library_is_named() -> None:
         "[E:onnxruntime] Failed to load library libonnxruntime_providers_cuda.so with error: libcudnn.so.9: "
         "cannot open shared object file: No such file or directory"
     )
-    assert engine_module._missing_part([logged]).startswith("libcudnn.so.9 is missing")
+    assert sessions._missing_part([logged]).startswith("libcudnn.so.9 is missing")
 
 
 def test_half_precision_needs_tensorrt() -> None:

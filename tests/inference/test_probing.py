@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
-from onnx_samples import REFUSED, SAMPLES, upscaler
+from onnx_samples import REFUSED, SAMPLES, identity, save, upscaler
 from vsrcli.errors import ModelError
-from vsrcli.inference import probing
-from vsrcli.inference.probing import describe_model, probe
+from vsrcli.inference.probing import describe_model, known_description, probe
 from vsrcli.models.onnx_files import count_multiply_adds, read_onnx
+from vsrcli.system import child
 
 pytest.importorskip("openvino")
 
@@ -35,17 +41,67 @@ def test_others_are_refused_with_reason_and_interface(tmp_path, name):
 def test_description_is_remembered(tmp_path, monkeypatch):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
     path = upscaler(tmp_path / "a.onnx")
+    assert known_description(path) is None
     first = describe_model(path)
-    monkeypatch.setattr(probing.sys, "executable", "/nowhere")  # no child could start
-    assert describe_model(path) == first
+    monkeypatch.setattr(sys, "executable", "/nowhere")  # no child could start
+    assert describe_model(path) == known_description(path) == first
+    assert known_description(tmp_path / "none.onnx") is None
 
 
 def test_child_that_dies_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(probing.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(ModelError, match="ended with 1; inputs: x") as caught:
         describe_model(upscaler(tmp_path / "a.onnx"))
     assert "\n" not in str(caught.value)
+
+
+def test_the_step_that_does_not_end_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
+
+    def run(command, **options):
+        raise subprocess.TimeoutExpired(command, options["timeout"], b'{"step": "loading it"}\n', b"")
+
+    monkeypatch.setattr(child, "run_process", run)
+    with pytest.raises(ModelError, match="not end within 600 s on small frames, while loading it"):
+        describe_model(upscaler(tmp_path / "a.onnx"))
+
+
+def test_tiles_of_one_size_are_compared_with_each_other(tmp_path):
+    shape = (1, 3, 96, 96)
+    found = probe(upscaler(tmp_path / "a.onnx", shape=shape), "")
+    assert (found.overlap, found.multiple, found.notices) == (8, 1, ())
+    assert found.tile_error < 1e-3
+    assert found.seconds_per_pixel > 0
+    blocks = probe(of_one_size(SAMPLES["multiple"][0](tmp_path / "b.onnx"), 96), "")
+    assert (blocks.overlap, blocks.multiple, blocks.notices) == (8, 4, ())
+    whole = probe(of_one_size(SAMPLES["whole"][0](tmp_path / "c.onnx"), 96), "")
+    assert whole.tile_error > 1e-3
+    assert "pixels of context differ from each other by up to" in whole.notices[0]
+
+
+def of_one_size(path: Path, side: int) -> Path:
+    model = onnx.load(path)
+    for number in (2, 3):
+        model.graph.input[0].type.tensor_type.shape.dim[number].dim_value = side
+    onnx.save(model, path)
+    return path
+
+
+def test_context_covers_what_networks_without_padding_lack(tmp_path):
+    kernel = np.zeros((12, 3, 25, 25), np.float32)
+    kernel[..., 11:14, 11:14] = identity(3, 2)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("DepthToSpace", ["c"], ["y"], blocksize=2, mode="CRD"),
+    ]
+    found = probe(save(tmp_path / "a.onnx", nodes, {"w": kernel}, (1, 3, "h", "w")), "")
+    assert (found.margin, found.overlap) == (48, 16)
+
+
+@pytest.mark.parametrize("outputs", [("y", "sigma"), ("sigma", "y"), ("sigma", "other", "y")])
+def test_the_output_is_the_one_that_resembles_the_frame(outputs, tmp_path):
+    assert probe(upscaler(tmp_path / "a.onnx", outputs=outputs), "").output_name == "y"
 
 
 def test_truncated_file_is_refused(tmp_path):

@@ -16,8 +16,9 @@ from video_inspection import upscale_nearest
 
 from vsrcli.media.containers import choose_container
 from vsrcli.media.decoder import Decoder
-from vsrcli.media.encoder import Destination, VideoEncoder
+from vsrcli.media.encoder import VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.ffmpeg_writer import Destination
 from vsrcli.media.output_plan import EncodeOptions, OutputPlan
 from vsrcli.media.planning import plan_output
 from vsrcli.media.probe import probe

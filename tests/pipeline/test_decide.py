@@ -24,8 +24,9 @@ from vsrcli.media.source_reader import Span, VideoReader
 from vsrcli.media.stdin import StdinSource
 from vsrcli.media.types import Color, ImageSequence, OtherStream, Source, VideoStream
 from vsrcli.media.y4m import STDIO
-from vsrcli.pipeline.job import Inspection, Job, decide
+from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.memory import MemoryBudget
+from vsrcli.pipeline.preparation import Inspection, decide
 
 MODELS = find_models("bicubic", Fraction(4))
 VIDEO = VideoStream(

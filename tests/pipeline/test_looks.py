@@ -143,7 +143,7 @@ def test_a_model_of_the_same_size(
     """``--scale 1`` takes it, alone and before another; the other by itself is refused."""
     found = selection.find_models
     monkeypatch.setattr(
-        "vsrcli.pipeline.job.find_models",
+        "vsrcli.pipeline.preparation.find_models",
         lambda model, scale: (restorer(),) if model == "restorer" else found(model, scale),
     )
     source = sample(media.cfr)
@@ -217,7 +217,7 @@ def test_networks_of_others_keep_colours_by_default(
         imported = ImportedModel(Path(model), ModelDescription("onnx", "tiny", "0" * 64, kind, 2), model)
         return (ModelChoice(imported.architecture, imported, 2),)
 
-    monkeypatch.setattr("vsrcli.pipeline.job.find_models", found)
+    monkeypatch.setattr("vsrcli.pipeline.preparation.find_models", found)
 
     def keeps(model: str, **changes: object) -> bool:
         options = replace(BASE, model=model, **changes)  # type: ignore[arg-type]

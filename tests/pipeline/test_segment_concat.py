@@ -17,7 +17,8 @@ import media_samples as media
 from vsrcli import EncodeOptions, Options, prepare_job
 from vsrcli.errors import EncodeError
 from vsrcli.media.decoder import Decoder
-from vsrcli.media.encoder import Destination, SegmentFile, VideoEncoder
+from vsrcli.media.encoder import VideoEncoder
+from vsrcli.media.ffmpeg_writer import Destination, SegmentFile
 from vsrcli.media.probe import probe
 from vsrcli.media.segments import SegmentConcatenator, SegmentDestination, codec_headers, segment_timescale
 from vsrcli.media.types import Frame

@@ -12,9 +12,10 @@ from vsrcli.batch.discovery import Task
 from vsrcli.batch.ledger import Ledger
 from vsrcli.batch.task import WAITING, Outcome, failure_outcome
 from vsrcli.errors import OutputError, SignalInterruptError, UsageError, VsrError
-from vsrcli.pipeline.job import Job, prepare_job
+from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.memory import FREE_MEMORY_SHARE
 from vsrcli.pipeline.options import Options
+from vsrcli.pipeline.preparation import prepare_job
 from vsrcli.system.files import temporary_folder
 from vsrcli.system.resources import available_gpu_memory, available_host_memory
 from vsrcli.system.text import format_bytes
@@ -77,7 +78,7 @@ def prepare_in_scratch(task: Task, options: Options) -> Job:
     """Return the job of a task, even if the output's folder does not exist yet: a temporary one replaces it.
 
     Raises:
-        VsrError: see :func:`~vsrcli.pipeline.job.prepare_job`.
+        VsrError: see :func:`~vsrcli.pipeline.preparation.prepare_job`.
     """
     if task.target.parent.exists():
         return prepare_job(task.source, task.target, options)

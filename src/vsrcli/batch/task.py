@@ -19,8 +19,8 @@ from vsrcli.inference.engine import StreamingEngine
 from vsrcli.inference.selection import ModelChoice, open_engine
 from vsrcli.inference.types import Engine
 from vsrcli.pipeline.checkpoint import read_journal
-from vsrcli.pipeline.job import prepare_job
 from vsrcli.pipeline.options import Options
+from vsrcli.pipeline.preparation import prepare_job
 from vsrcli.pipeline.progress import Progress, Reporter
 from vsrcli.pipeline.run import run_job
 from vsrcli.system.files import workdir_for

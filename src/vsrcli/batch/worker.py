@@ -87,7 +87,7 @@ def _limit_threads(item: WorkItem) -> None:
             return
         plan = plan_engine(options.engine, options.device, options.precision)
         if plan.engine in ("auto", "onnxruntime") and onnxruntime_installed():
-            from vsrcli.inference.onnxruntime import limit_threads
+            from vsrcli.inference.onnxruntime_session import limit_threads
 
             limit_threads(item.threads)
         if plan.engine in ("auto", "openvino") and openvino_installed():

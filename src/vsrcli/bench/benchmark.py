@@ -26,9 +26,11 @@ from vsrcli.inference.wrappers import StreamWrapper
 from vsrcli.media.encoder import FrameWriter
 from vsrcli.media.source_reader import SourceReader
 from vsrcli.media.types import Frame
-from vsrcli.pipeline.job import Job, Options, prepare_job
+from vsrcli.pipeline.job import Job
+from vsrcli.pipeline.options import Options
 from vsrcli.pipeline.outputs import DirectOutput, Output, open_output
 from vsrcli.pipeline.passes import multiply_adds
+from vsrcli.pipeline.preparation import prepare_job
 from vsrcli.pipeline.progress import CallbackReporter, Reporter
 from vsrcli.pipeline.run import run_job
 from vsrcli.pipeline.upscaler import Upscaler

@@ -6,13 +6,13 @@ The request is an object with ``model``, ``scale``, ``device``, ``engine``, ``se
 ``log``, ``reference`` (a file of frames in fp32, which the first one writes; or null) and ``work``: a list
 of ``precision``, ``threads`` (or null) and ``size`` (height and width). A line is appended to the log for
 each piece of work: its ``number`` in the list, and ``frames``, ``seconds``, ``start_seconds`` and
-``max_codes``; or ``error``. The seconds are those of the fastest frame.
+``max_codes``; or ``error``. The seconds are those of the fastest frame. The answer (see
+:mod:`vsrcli.system.child`) is null: the log holds what was measured when the time was over.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -24,6 +24,7 @@ import numpy as np
 from vsrcli.errors import VsrError
 from vsrcli.inference.selection import ModelChoice, choose_models, open_engine
 from vsrcli.inference.types import Engine, Stream
+from vsrcli.system.child import answer_request
 
 _LEAST_FRAMES, _ENOUGH_FRAMES, _ENOUGH_SECONDS = 2, 12, 1.0
 _COMPARED_FRAMES = 2
@@ -32,7 +33,10 @@ _PERIOD = 8  # frames of the moving picture
 
 def main() -> None:
     """Handle the request on stdin."""
-    request = json.loads(sys.stdin.read())
+    answer_request(_measure_all)
+
+
+def _measure_all(request: dict[str, Any]) -> None:
     choice = choose_models(request["model"], Fraction(request["scale"]))[0]
     engines: dict[tuple[str, int | None], Engine] = {}
     with Path(request["log"]).open("a", encoding="utf-8") as log:
@@ -121,7 +125,7 @@ def _limit_threads(engine: str, threads: int) -> None:
 
         openvino_core().set_property("CPU", {"INFERENCE_NUM_THREADS": threads})
     elif engine == "onnxruntime":
-        from vsrcli.inference.onnxruntime import limit_threads
+        from vsrcli.inference.onnxruntime_session import limit_threads
 
         limit_threads(threads)
 

@@ -29,7 +29,8 @@ from vsrcli.cli.console import one_line
 from vsrcli.cli.help import Command, option
 from vsrcli.cli.options import ARGUMENTS, check_applicable, quiet_option, verbose_option
 from vsrcli.cli.progress import make_batch_progress, make_progress, print_failure, stderr_console
-from vsrcli.cli.upscale_options import build_options, upscale_options
+from vsrcli.cli.upscale_options import upscale_options
+from vsrcli.cli.upscale_values import build_options
 from vsrcli.errors import OutputError, SignalInterruptError, UsageError
 from vsrcli.images.naming import is_image_name
 from vsrcli.media.ffmpeg import find_ffmpeg

@@ -12,13 +12,8 @@ import click
 from vsrcli.cli.help import Command, option
 from vsrcli.cli.options import check_applicable, highest_precedence, quiet_option, verbose_option
 from vsrcli.cli.types import DimensionsParam, ScaleParam
-from vsrcli.cli.upscale_options import (
-    engine_options,
-    look_options,
-    memory_options,
-    network_options,
-    resolve_network,
-)
+from vsrcli.cli.upscale_options import engine_options, look_options, memory_options, network_options
+from vsrcli.cli.upscale_values import resolve_network
 from vsrcli.errors import UsageError
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.pipeline.options import Options

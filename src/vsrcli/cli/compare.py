@@ -287,7 +287,7 @@ class _Output:
 
     def write_video(self) -> tuple[str, ScoreSeries | None]:
         """Write a video."""
-        from vsrcli.cli.upscale_options import build_encode_options
+        from vsrcli.cli.upscale_values import build_encode_options
 
         comparison, values = self.comparison, self.values
         layout = _layout(comparison, "video", values)

@@ -316,13 +316,15 @@ def _collect_imported() -> list[dict[str, Any]]:
 
 
 def _known_description(model: LibraryModel) -> ModelDescription | None:
-    """Return what is known of a network without running it."""
+    """Return what is known of a network without running it: as it was added, inspected or used."""
     from vsrcli.models.imported import ModelDescription
 
     try:
         return ModelDescription.from_json(model.description)
     except (KeyError, TypeError, ValueError):
-        return None
+        from vsrcli.inference.probing import known_description
+
+        return known_description(model.path)
 
 
 def _print_models(own: Sequence[Mapping[str, Any]], imported: Sequence[Mapping[str, Any]]) -> None:

@@ -13,7 +13,8 @@ from vsrcli.cli.help import Command, option
 from vsrcli.cli.messages import MESSAGES, progress_options
 from vsrcli.cli.options import LOG, log_option, quiet_option, verbose_option
 from vsrcli.cli.types import TimeParam
-from vsrcli.cli.upscale_options import build_options, preview_options
+from vsrcli.cli.upscale_options import preview_options
+from vsrcli.cli.upscale_values import build_options
 from vsrcli.errors import UsageError
 from vsrcli.images.naming import is_image_target
 from vsrcli.pipeline.progress import CompositeReporter, Progress, Reporter, Result
@@ -66,7 +67,7 @@ def preview(
     from vsrcli.cli import summary
     from vsrcli.cli.progress import stderr_console
     from vsrcli.cli.reporters import make_reporter
-    from vsrcli.pipeline.job import prepare_job
+    from vsrcli.pipeline.preparation import prepare_job
     from vsrcli.pipeline.run import run_job
 
     messages, log = (click.get_current_context().meta.get(key) for key in (MESSAGES, LOG))

@@ -12,7 +12,8 @@ import click
 from vsrcli.cli.help import Command, option
 from vsrcli.cli.options import from_command_line, quiet_option, verbose_option
 from vsrcli.cli.types import DeviceParam, DimensionsParam, ScaleParam, SizeParam
-from vsrcli.cli.upscale_options import network_options, resolve_network
+from vsrcli.cli.upscale_options import network_options
+from vsrcli.cli.upscale_values import resolve_network
 from vsrcli.errors import UsageError
 from vsrcli.pipeline.options import Options
 from vsrcli.system.signals import catch_signals

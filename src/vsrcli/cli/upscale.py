@@ -12,13 +12,14 @@ from vsrcli.cli.messages import MESSAGES, progress_options
 from vsrcli.cli.options import ARGUMENTS, LOG, check_applicable, log_option, quiet_option, verbose_option
 from vsrcli.cli.summary import ResumeHint
 from vsrcli.cli.types import SourcePath, TargetPath
-from vsrcli.cli.upscale_options import build_options, upscale_options
+from vsrcli.cli.upscale_options import upscale_options
+from vsrcli.cli.upscale_values import build_options
 from vsrcli.errors import SignalInterruptError, VsrError
 from vsrcli.media.containers import STDOUT_CONTAINERS
 from vsrcli.media.stdin import StdinInput
 from vsrcli.media.stdout import require_stdout_pipe
 from vsrcli.media.y4m import STDIO
-from vsrcli.pipeline.job import prepare_job
+from vsrcli.pipeline.preparation import prepare_job
 from vsrcli.pipeline.progress import CompositeReporter
 from vsrcli.pipeline.run import run_job
 from vsrcli.system.signals import catch_signals

@@ -22,8 +22,8 @@ from vsrcli.inference.selection import (
 from vsrcli.inference.types import Engine
 from vsrcli.models.architectures import architecture
 from vsrcli.models.weights import SUFFIX, find_weights, read_weights
-from vsrcli.pipeline.job import keeps_color
 from vsrcli.pipeline.options import Options
+from vsrcli.pipeline.preparation import keeps_color
 
 DEFAULT_SCALE = 4
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from vsrcli.errors import EncodeError, OutputError
 from vsrcli.images.naming import OutputNaming
-from vsrcli.media.encoder import SegmentFile
+from vsrcli.media.ffmpeg_writer import SegmentFile
 from vsrcli.system.files import WorkDir, fsync_path, remove_temporary, temporary_name
 
 _LIST_SUFFIX = ".list"

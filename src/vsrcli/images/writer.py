@@ -22,7 +22,8 @@ from vsrcli.images.plan import ImagePlan
 from vsrcli.images.probe import probe_image
 from vsrcli.images.publish import ImageWorkDir, PendingImages, write_error
 from vsrcli.images.reader import Image, read_image
-from vsrcli.media.encoder import FrameWriter, SegmentFile
+from vsrcli.media.encoder import FrameWriter
+from vsrcli.media.ffmpeg_writer import SegmentFile
 from vsrcli.media.types import Frame, Source
 from vsrcli.system.files import fsync_path, publish_file, remove_temporary, temporary_name
 from vsrcli.system.threads import BackgroundWriter, queue_depth

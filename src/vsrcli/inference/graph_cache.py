@@ -14,7 +14,10 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from vsrcli.errors import EngineError, NonFiniteError, OutOfMemoryError
+from vsrcli.system.child import ChildEndedError, call_in_child
 from vsrcli.system.files import temporary_folder
 
 CACHE_ENV = "VSR_CACHE"
@@ -33,6 +36,30 @@ def cache_folder() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("vsr", appauthor=False)
+
+
+def build_in_child(
+    module: str, request: Mapping[str, Any], refusal: str, env: Mapping[str, str] | None = None
+) -> None:
+    """Have a module write a network's files, in a child process: Keras takes seconds to start.
+
+    Args:
+        module, request, env: see :func:`~vsrcli.system.child.call_in_child`.
+        refusal: what cannot be done, for the message of an error.
+
+    Raises:
+        EngineError: the files could not be built; the message is the refusal, the reason and the remedy.
+        VsrError: any other that the module raised.
+    """
+    try:
+        call_in_child(module, request, purpose="build the network", env=env)
+    except (OutOfMemoryError, NonFiniteError):
+        raise
+    except EngineError as error:
+        reason = str(error)
+        if isinstance(error, ChildEndedError):
+            reason = f"the process that builds it ended with {error.status}"
+        raise EngineError(f"{refusal} ({reason}): use --engine keras", details=error.details) from None
 
 
 class GraphCache:
@@ -57,9 +84,16 @@ class GraphCache:
         Raises:
             VsrError: from ``build``.
         """
-        entry = self.folder / _sha256(json.dumps(key, sort_keys=True, default=str).encode())[:32]
+        entry = self._entry(key)
         cached = self._read(entry)
         return self._build(entry, build) if cached is None else cached
+
+    def find(self, key: Mapping[str, object]) -> Files | None:
+        """Return the files of an entry; None if it is missing or damaged."""
+        return self._read(self._entry(key))
+
+    def _entry(self, key: Mapping[str, object]) -> Path:
+        return self.folder / _sha256(json.dumps(key, sort_keys=True, default=str).encode())[:32]
 
     def _read(self, entry: Path) -> Files | None:
         """Return the files of an intact entry, or None."""

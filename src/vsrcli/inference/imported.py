@@ -21,10 +21,8 @@ from vsrcli.errors import EngineError
 from vsrcli.frames.resample import interpolate
 from vsrcli.inference.engine import StreamingEngine
 from vsrcli.inference.functions import FLOAT32, NetworkShapes, RowBands, require_finite
+from vsrcli.inference.types import Compiler, RawNetwork
 from vsrcli.models.imported import ImportedModel, ModelDescription
-
-RawNetwork = Callable[[np.ndarray], np.ndarray]
-"""From a network's input array to its output array, float32 both, in its own layout and range."""
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as these networks were trained
 
@@ -108,23 +106,6 @@ class ImportedEngine(StreamingEngine):
         self.description = f"{model.name} on {compiler.place}, {compiler.precision}"
 
 
-@dataclass(frozen=True)
-class Compiler:
-    """A network on an engine.
-
-    Attributes:
-        compile_raw: see :class:`ImportedBackend`.
-        place: device and engine, for people.
-        precision: ``fp32``, ``fp16`` or ``bf16``.
-        on_gpu: whether a GPU computes.
-    """
-
-    compile_raw: Callable[[int, int], RawNetwork]
-    place: str
-    precision: str
-    on_gpu: bool = False
-
-
 def _openvino(
     model: ImportedModel, device: str, precision: str, on_notice: Callable[[str], None]
 ) -> Compiler:
@@ -148,7 +129,7 @@ def _openvino(
 def _keras(model: ImportedModel, device: str, precision: str, on_notice: Callable[[str], None]) -> Compiler:
     from vsrcli.inference.keras import load_imported
 
-    return Compiler(*load_imported(model, device, precision))
+    return load_imported(model, device, precision)
 
 
 def _onnxruntime(
@@ -156,7 +137,7 @@ def _onnxruntime(
 ) -> Compiler:
     from vsrcli.inference.onnxruntime import load_imported
 
-    return Compiler(*load_imported(model, device, precision, on_notice))
+    return load_imported(model, device, precision, on_notice)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from vsrcli.inference.functions import (
     shapes_of_model,
     signatures,
 )
+from vsrcli.inference.types import Compiler, RawNetwork
 from vsrcli.models.imported import ImportedModel
 from vsrcli.models.network_files import build_network
 from vsrcli.models.weights import Weights, load_model
@@ -53,9 +54,7 @@ class KerasEngine(StreamingEngine):
 
     def __init__(self, weights: Weights, *, device: str = "auto", precision: str = "auto") -> None:
         device_description = select_device(device)
-        on_gpu = device_description.startswith("GPU")
-        if precision == "auto":
-            precision = "fp16" if on_gpu else "fp32"
+        on_gpu, precision = _choose_precision(device_description, precision)
         with silence_native_stderr(), computing_in(precision):
             self.model = load_model(weights)
         super().__init__(KerasBackend(self.model, GPU_BAND_PIXELS if on_gpu else BAND_PIXELS), weights)
@@ -116,13 +115,8 @@ class KerasBackend:
         return frame, self._ops.concatenate([*feedback[:-1], feedback[-1][:, bands.overlap_rows :]], axis=1)
 
 
-def load_imported(
-    model: ImportedModel, device: str, precision: str
-) -> tuple[Callable[[int, int], Callable[[np.ndarray], np.ndarray]], str, str, bool]:
+def load_imported(model: ImportedModel, device: str, precision: str) -> Compiler:
     """Load a network that others have trained, see :mod:`vsrcli.inference.imported`.
-
-    Returns:
-        The values of a :class:`~vsrcli.inference.imported.Compiler`.
 
     Raises:
         EngineError: the device does not exist.
@@ -131,17 +125,21 @@ def load_imported(
     if model.description.format == "onnx":
         build_network(model.path)  # says so
     place = select_device(device)
-    on_gpu = place.startswith("GPU")
-    if precision == "auto":
-        precision = "fp16" if on_gpu else "fp32"
+    on_gpu, precision = _choose_precision(place, precision)
     with silence_native_stderr(), computing_in(precision):
         backend = KerasBackend(build_network(model.path))
 
-    def compile_raw(height: int, width: int) -> Callable[[np.ndarray], np.ndarray]:
+    def compile_raw(height: int, width: int) -> RawNetwork:
         upscale = backend.compile(height, width, plan_bands(height, width))["upscale"]
         return lambda array: backend.read_result(upscale(array[:, None]))
 
-    return compile_raw, place, precision, on_gpu
+    return Compiler(compile_raw, place, precision, on_gpu)
+
+
+def _choose_precision(place: str, precision: str) -> tuple[bool, str]:
+    """Return whether a GPU computes, and the precision."""
+    on_gpu = place.startswith("GPU")
+    return on_gpu, ("fp16" if on_gpu else "fp32") if precision == "auto" else precision
 
 
 @contextlib.contextmanager

@@ -6,31 +6,25 @@ The graph of a network with a state takes the newest frame, the frame in the mid
 of features and, of a recurrent network, its hidden state and feedback; it returns the upscaled middle frame
 and what enters the next call. A window that is not full yet moves on by the queues alone: whoever calls the
 graph then keeps hidden state and feedback as they were. Inside, the graph consists of the functions of
-:mod:`vsrcli.inference.functions`. The manifest names the arrays between them, so that
-:func:`extract_function` gets each of them back, and streams, bands and resuming are those of the network
-itself.
+:mod:`vsrcli.inference.functions`; :mod:`vsrcli.inference.onnx_manifest` gets each of them back.
 
 Keras runs in a child process, on its OpenVINO backend where that is installed: it starts in less time than
-TensorFlow. The request is an object with ``weights`` and ``target``; the response is that of
-:mod:`vsrcli.inference.openvino_export`.
+TensorFlow. The request (see :mod:`vsrcli.system.child`) is an object with ``weights`` and ``target``; the
+answer is null.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from vsrcli._version import __version__
-from vsrcli.errors import EngineError, ModelError, OutOfMemoryError, VsrError
+from vsrcli.errors import EngineError
 from vsrcli.inference.functions import (
     BORDER,
     NetworkShapes,
@@ -38,104 +32,18 @@ from vsrcli.inference.functions import (
     require_finite,
     shapes_of_model,
 )
-from vsrcli.inference.onnx_graph import FIRST, HEIGHT, IR_VERSION, LAST, OPSET, WIDTH, GraphBuilder
+from vsrcli.inference.graph_cache import build_in_child
+from vsrcli.inference.onnx_graph import FIRST, HEIGHT, LAST, WIDTH, GraphBuilder
+from vsrcli.inference.onnx_manifest import MANIFEST_VERSION, manifest_fields, model_proto
 from vsrcli.inference.onnx_operations import OPERATIONS
-from vsrcli.models.architectures import architecture
-from vsrcli.models.imported import ModelDescription, files_sha256, is_imported
+from vsrcli.models.imported import is_imported
 from vsrcli.models.network_files import build_network
-from vsrcli.models.weights import Weights, load_model, read_weights
-from vsrcli.system.processes import run_process
+from vsrcli.models.onnx_files import MANIFEST_KEY
+from vsrcli.models.weights import load_model, read_weights
+from vsrcli.system.child import answer_request
 from vsrcli.system.resources import disable_openvino_telemetry
 
-MANIFEST_KEY = "vsr"  # in metadata_props
-MANIFEST_VERSION = 1
-_STATE_KINDS = ("cached", "recurrent")
 _Tensor = tuple[str, tuple[int, ...], str]  # name, shape with the symbols' sides, order of axes
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What an export states about its network.
-
-    Attributes:
-        content: the object as read.
-        shapes: of the network.
-        functions: name -> names of its arguments and of its results.
-        orders: name of an array -> ``nchw`` or ``nhwc``.
-    """
-
-    content: Mapping[str, Any]
-    shapes: NetworkShapes
-    functions: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
-    orders: Mapping[str, str]
-
-
-def parse_manifest(text: str) -> Manifest:
-    """Return a manifest.
-
-    Raises:
-        ModelError: it is damaged, or of a later version.
-    """
-    try:
-        content = json.loads(text)
-        if content["format"] != MANIFEST_VERSION:
-            raise ModelError(
-                f"the file has a manifest of version {content['format']}, and vsr {__version__} reads "
-                f"version {MANIFEST_VERSION}: use a newer vsr, or export it again"
-            )
-        if "architecture" in content:  # else a network of somebody else, in the cache
-            _ = architecture_of(content), content["sha256"]
-        queues = tuple((int(length), int(channels)) for length, channels in content["queues"])
-        sizes = {name: int(content[name]) for name in ("scale", "levels", "width", "head")}
-        named = {
-            name: (tuple(each["arguments"]), tuple(each["results"]))
-            for name, each in content["functions"].items()
-        }
-        shapes = NetworkShapes(str(content["kind"]), queues=queues, **sizes)
-        return Manifest(content, shapes, named, dict(content["orders"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"the file's manifest is damaged ({error}): export the network again") from error
-
-
-def architecture_of(content: Mapping[str, Any]) -> Any:
-    """Return the :class:`~vsrcli.models.architectures.Architecture` that a manifest names."""
-    return architecture(str(content["architecture"])).with_sizes(content["options"])
-
-
-def describe_export(path: Path, manifest: str) -> ModelDescription:
-    """Describe an export of this program by its manifest, without running it.
-
-    Args:
-        path: of the file.
-        manifest: as in the file's metadata.
-
-    Raises:
-        ModelError: the manifest is damaged.
-    """
-    parsed = parse_manifest(manifest)
-    content, known = parsed.content, architecture_of(parsed.content)
-    return ModelDescription(
-        format="onnx",
-        architecture=str(content["architecture"]),
-        sha256=files_sha256(path),
-        kind="functions",
-        scale=parsed.shapes.scale,
-        parameters=int(content.get("parameters", 0)),
-        frames=2 * parsed.shapes.levels + 1,
-        overlap=known.radius(),
-        multiply_adds=known.multiply_adds(parsed.shapes.scale),
-        bytes_per_pixel=known.bytes_per_pixel,
-        licence=str(content.get("licence", "")),
-        author=str(content.get("author", "")),
-        source=f"{content.get('name', '')}, exported by vsr {content.get('vsr', '')}".strip(", "),
-        summary=known.summary,
-        manifest=manifest,
-    )
-
-
-def read_manifest(model: Any) -> str:
-    """Return the manifest of an ``onnx.ModelProto``, or an empty string."""
-    return next((each.value for each in model.metadata_props if each.key == MANIFEST_KEY), "")
 
 
 def build_onnx(source: Path, name: str, target: Path) -> None:
@@ -152,26 +60,8 @@ def build_onnx(source: Path, name: str, target: Path) -> None:
     """
     require_onnx()
     backend = {"KERAS_BACKEND": "openvino"} if _openvino_runs_keras() else {}
-    child = run_process(
-        [sys.executable, "-m", __name__],
-        input=json.dumps({"weights": str(source), "target": str(target)}),
-        env={**os.environ, **backend},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-    )
-    try:
-        response = json.loads(child.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
-        response = _failure(EngineError, f"the process that builds it ended with {child.returncode}")
-    if response:
-        error = getattr(import_module("vsrcli.errors"), response["error"])
-        message = response["message"]
-        if error is EngineError:
-            message = f"{name} cannot become ONNX ({message}): use --engine keras"
-        raise error(message, details=child.stderr[-2000:])
+    request = {"weights": str(source), "target": str(target)}
+    build_in_child(__name__, request, f"{name} cannot become ONNX", backend)
 
 
 def require_onnx() -> None:
@@ -184,19 +74,7 @@ def require_onnx() -> None:
 
 def main() -> None:
     """Handle the request on stdin."""
-    request = json.loads(sys.stdin.read())
-    response: dict[str, str] = {}
-    with contextlib.redirect_stdout(sys.stderr):  # what libraries print is no response
-        try:
-            _build(Path(request["weights"]), Path(request["target"]))
-        except VsrError as error:
-            response = _failure(type(error), str(error))
-        except MemoryError:
-            response = _failure(OutOfMemoryError, "not enough memory to build the network")
-        except Exception as error:  # of Keras: the parent names the remedy
-            reason = (str(error).splitlines() or [""])[0]
-            response = _failure(EngineError, f"{type(error).__name__}: {reason}")
-    print(json.dumps(response), flush=True)
+    answer_request(_build)
 
 
 def export_model(model: Any, description: Mapping[str, Any], shapes: NetworkShapes | None = None) -> Any:
@@ -248,57 +126,7 @@ def export_model(model: Any, description: Mapping[str, Any], shapes: NetworkShap
         graph.constants,
         value_info=[_value_info(tensors[name], shapes.scale) for name in cuts],
     )
-    return _model_proto(proto, {MANIFEST_KEY: json.dumps(content)})
-
-
-def extract_function(model: Any, manifest: Manifest, name: str) -> bytes:
-    """Return one function of an export as an ONNX file of its own.
-
-    Args:
-        model: ``onnx.ModelProto`` of the export.
-        manifest: of it.
-        name: of the function.
-
-    Raises:
-        ModelError: the graph lacks an array that the manifest names.
-    """
-    from onnx import helper
-
-    arguments, results = manifest.functions[name]
-    producers = {output: node for node in model.graph.node for output in node.output}
-    constants = {each.name: each for each in model.graph.initializer}
-    needed: set[int] = set()
-    used: set[str] = set()
-    stack = list(results)
-    while stack:
-        array = stack.pop()
-        if array in arguments or array in used or not array:
-            continue
-        used.add(array)
-        if array in constants:
-            continue
-        if array not in producers:
-            raise _changed_error(repr(array))
-        node = producers[array]
-        if id(node) not in needed:
-            needed.add(id(node))
-            stack += node.input
-    infos = {each.name: each for each in (*model.graph.input, *model.graph.output, *model.graph.value_info)}
-    try:
-        graph = helper.make_graph(
-            [node for node in model.graph.node if id(node) in needed],
-            name,
-            [infos[each] for each in arguments],
-            [infos[each] for each in results],
-            [each for key, each in constants.items() if key in used],
-        )
-    except KeyError as error:
-        raise _changed_error(str(error)) from error
-    return _model_proto(graph, {}).SerializeToString()
-
-
-def _changed_error(array: str) -> ModelError:
-    return ModelError(f"the file was changed since its export: {array} is missing; export it again")
+    return model_proto(proto, {MANIFEST_KEY: json.dumps(content)})
 
 
 def _plan(model: Any, shapes: NetworkShapes) -> dict[str, tuple[list[_Tensor], list[_Tensor]]]:
@@ -366,21 +194,8 @@ def _value_info(tensor: _Tensor, scale: int) -> Any:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, sides)
 
 
-def _model_proto(graph: Any, metadata: dict[str, str]) -> Any:
-    from onnx import helper
-
-    model = helper.make_model(
-        graph,
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        producer_name="vsr",
-        producer_version=__version__,
-    )
-    model.ir_version = IR_VERSION
-    helper.set_model_props(model, metadata)
-    return model
-
-
-def _build(source: Path, target: Path) -> None:
+def _build(request: dict[str, Any]) -> None:
+    source, target = Path(request["weights"]), Path(request["target"])
     if os.environ.get("KERAS_BACKEND") == "openvino":
         sys.modules["tensorflow"] = None  # type: ignore[assignment] # Keras works without; it takes seconds
         disable_openvino_telemetry()
@@ -401,26 +216,8 @@ def _build(source: Path, target: Path) -> None:
     onnx.save(export_model(model, description, shapes), target)
 
 
-def manifest_fields(weights: Weights) -> dict[str, Any]:
-    """Return what a manifest states of a network's card."""
-    card = weights.card
-    kept = {key: card[key] for key in ("degradation", "licence", "author") if key in card}
-    return {
-        "name": weights.name,
-        "architecture": card["architecture"],
-        "options": dict(weights.architecture.options),
-        "phase": card.get("phase", "centre"),
-        "sha256": card["sha256"],
-        **kept,
-    }
-
-
 def _openvino_runs_keras() -> bool:
     return all(find_spec(name) is not None for name in ("openvino", "scipy"))
-
-
-def _failure(error: type[VsrError], message: str) -> dict[str, str]:
-    return {"error": error.__name__, "message": message}
 
 
 if __name__ == "__main__":

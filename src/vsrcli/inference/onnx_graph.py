@@ -26,7 +26,7 @@ LAST, FIRST = "nhwc", "nchw"
 _LEAST_FREE = 9000  # sides from here on depend on the frame
 _DIVISORS = (1, 2, 3, 4, 6, 8, 16, 32, 64)
 _MAX_OFFSET = 256  # pixels by which a side differs from a multiple of the frame's
-_LARGEST = np.iinfo(np.int64).max
+LARGEST = np.iinfo(np.int64).max
 
 
 class Value:

@@ -6,28 +6,21 @@ Keras has a backend that builds OpenVINO graphs from ``keras.ops``, so the netwo
 description. A process has one Keras backend, and Keras takes seconds to start: hence a child process, once
 for each network and frame size. It runs without TensorFlow.
 
-The request is an object with ``weights``, ``height``, ``width``, ``rows`` (of a band), ``folder`` and
-``precision``. The response, one line on stdout, is an object that is empty or has ``error`` (a class of
-:mod:`vsrcli.errors`) and ``message``.
+The request (see :mod:`vsrcli.system.child`) is an object with ``weights``, ``height``, ``width``, ``rows``
+(of a band), ``folder`` and ``precision``; the answer is null.
 
 :func:`optimize_graph` then rewrites each graph for OpenVINO: the same numbers, fewer passes over memory.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vsrcli.errors import EngineError, OutOfMemoryError, VsrError
 from vsrcli.inference.functions import (
     TensorSpec,
     functions,
@@ -37,10 +30,11 @@ from vsrcli.inference.functions import (
     shapes_of_model,
     signatures,
 )
+from vsrcli.inference.graph_cache import build_in_child
 from vsrcli.models.imported import ImportedModel, is_imported
 from vsrcli.models.network_files import build_network
 from vsrcli.models.weights import Weights, load_model, read_weights
-from vsrcli.system.processes import run_process
+from vsrcli.system.child import answer_request
 from vsrcli.system.resources import disable_openvino_telemetry
 
 _NHWC_TO_NCHW = (0, 3, 1, 2)  # transposition before a convolution
@@ -70,47 +64,17 @@ def export_graphs(
         EngineError: the child process could not build them.
     """
     request = {"weights": str(weights.path), "height": height, "width": width, "rows": rows}
-    child = run_process(
-        [sys.executable, "-m", __name__],
-        input=json.dumps({**request, "folder": str(folder), "precision": precision}),
-        env={**os.environ, "KERAS_BACKEND": "openvino"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
+    build_in_child(
+        __name__,
+        {**request, "folder": str(folder), "precision": precision},
+        f"OpenVINO cannot take {weights.name}",
+        {"KERAS_BACKEND": "openvino"},
     )
-    try:
-        response = json.loads(child.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
-        response = _failure(EngineError, f"the process that builds it ended with {child.returncode}")
-    if response:
-        error = getattr(import_module("vsrcli.errors"), response["error"])
-        message = response["message"]
-        if error is EngineError:
-            message = f"OpenVINO cannot take {weights.name} ({message}): use --engine keras"
-        raise error(message, details=child.stderr[-2000:])
 
 
 def main() -> None:
     """Handle the request on stdin."""
-    request = json.loads(sys.stdin.read())
-    response: dict[str, str] = {}
-    with contextlib.redirect_stdout(sys.stderr):  # what libraries print is no response
-        try:
-            _build(request)
-        except VsrError as error:
-            response = _failure(type(error), str(error))
-        except MemoryError:
-            response = _failure(OutOfMemoryError, "not enough memory to build the network")
-        except Exception as error:  # of Keras or OpenVINO: the parent names the remedy
-            reason = (str(error).splitlines() or [""])[0]
-            response = _failure(EngineError, f"{type(error).__name__}: {reason}")
-    print(json.dumps(response), flush=True)
-
-
-def _failure(error: type[VsrError], message: str) -> dict[str, str]:
-    return {"error": error.__name__, "message": message}
+    answer_request(_build)
 
 
 def _build(request: dict[str, Any]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from vsrcli.errors import EngineError
 from vsrcli.inference.engine import StreamingEngine
 from vsrcli.inference.functions import RowBands, memory_errors, signatures
-from vsrcli.inference.onnx_export import Manifest, extract_function, parse_manifest
 from vsrcli.inference.onnx_graph import FIRST
+from vsrcli.inference.onnx_manifest import Manifest, extract_function, parse_manifest, read_manifest
 from vsrcli.inference.onnxruntime import read_network
 from vsrcli.inference.openvino import (
     BAND_PIXELS,
@@ -63,8 +63,6 @@ class OpenvinoExportBackend(OpenvinoBackend):
     """
 
     def __init__(self, network: Any) -> None:
-        from vsrcli.inference.onnx_export import read_manifest
-
         configure_malloc()
         self._network, self._manifest = network, parse_manifest(read_manifest(network))
         self.shapes, self.dtype, self._precision = self._manifest.shapes, "float32", "fp32"

@@ -196,7 +196,7 @@ class EnginePlan:
         if list_gpus():
             return "keras"
         if onnxruntime_gpu_installed():
-            from vsrcli.inference.onnxruntime import check_gpu_provider
+            from vsrcli.inference.onnxruntime_session import check_gpu_provider
 
             if self.device != "auto" or not check_gpu_provider():
                 return "onnxruntime"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from vsrcli.frames.state import State
+
+RawNetwork = Callable[[np.ndarray], np.ndarray]
+"""From a network's input array to its output array, float32 both, in its own layout and range."""
 
 
 class Stream(Protocol):
@@ -80,3 +84,20 @@ class Engine(Protocol):
             EngineError: the device has not enough memory for this size.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A network that others have trained, on an engine; see :mod:`vsrcli.inference.imported`.
+
+    Attributes:
+        compile_raw: returns the network for frames of (height, width), sides that it takes.
+        place: device and engine, for people.
+        precision: ``fp32``, ``fp16`` or ``bf16``.
+        on_gpu: whether a GPU computes.
+    """
+
+    compile_raw: Callable[[int, int], RawNetwork]
+    place: str
+    precision: str
+    on_gpu: bool = False

@@ -23,8 +23,9 @@ from typing import Any
 
 from vsrcli.errors import EncodeError
 from vsrcli.media.codecs import CODECS
-from vsrcli.media.encoder import DEFAULT_FRAME_RATE, Destination, FFmpegWriter, SegmentFile
+from vsrcli.media.encoder import DEFAULT_FRAME_RATE
 from vsrcli.media.ffmpeg import Ffmpeg, build_command, file_url
+from vsrcli.media.ffmpeg_writer import Destination, FFmpegWriter, SegmentFile
 from vsrcli.media.mux import EncodedInput, encoded_video_options
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.process import FFmpegProcess

@@ -36,7 +36,7 @@ class Span:
 
 
 class SourceReader(Protocol):
-    """Reads a probed source. :func:`vsrcli.pipeline.job.open_source` chooses the kind once.
+    """Reads a probed source. :func:`vsrcli.pipeline.preparation.open_source` chooses the kind once.
 
     Times are seconds from the source's start; None leaves a span open.
     """

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from vsrcli.errors import EncodeError, OutputError, ReaderClosedError, UsageError
-from vsrcli.media.encoder import Destination, SegmentFile
+from vsrcli.media.ffmpeg_writer import Destination, SegmentFile
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.types import Source

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from vsrcli.errors import EncodeError, OutputError
-from vsrcli.media.encoder import DEFAULT_FRAME_RATE, Destination, SegmentFile, VideoEncoder
+from vsrcli.media.encoder import DEFAULT_FRAME_RATE, VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.ffmpeg_writer import Destination, SegmentFile
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.probe import bit_depth
 from vsrcli.media.process import FFmpegProcess

@@ -18,7 +18,7 @@ from vsrcli.models.imported import NetworkFile, TensorInfo
 
 MAX_FILE_BYTES = (1 << 31) - 1  # of a protocol buffer
 MAX_WEIGHT_BYTES = 8 << 30
-MANIFEST_KEY = "vsr"  # of an export of this program, see vsrcli.inference.onnx_export
+MANIFEST_KEY = "vsr"  # of an export of this program, see vsrcli.inference.onnx_manifest
 _STANDARD = ("", "ai.onnx")
 _MICROSOFT = "com.microsoft"
 _METADATA = {

@@ -21,7 +21,7 @@ import numpy as np
 from vsrcli._version import __version__
 from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan, TileSpan
-from vsrcli.media.encoder import SegmentFile
+from vsrcli.media.ffmpeg_writer import SegmentFile
 from vsrcli.media.segments import segment_encoder_options
 from vsrcli.pipeline.job import Job
 from vsrcli.system.files import WorkDir

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from vsrcli.inference.types import Engine
 from vsrcli.media.stdin import open_input
-from vsrcli.pipeline.job import Job, Options, prepare_job
+from vsrcli.pipeline.job import Job
+from vsrcli.pipeline.options import Options
 from vsrcli.pipeline.outputs import Output, open_output
+from vsrcli.pipeline.preparation import prepare_job
 from vsrcli.pipeline.progress import CallbackReporter, Progress, Reporter, Result
 from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 from vsrcli.pipeline.upscaler import Upscaler
@@ -53,7 +55,7 @@ def run_job(
     load_engine: Callable[..., Engine] | None = None,
     open_output: Callable[[Job, Reporter], Output] = open_output,
 ) -> Result:
-    """Run a job of :func:`~vsrcli.pipeline.job.prepare_job`.
+    """Run a job of :func:`~vsrcli.pipeline.preparation.prepare_job`.
 
     Args:
         job: what to run.

@@ -25,8 +25,9 @@ from vsrcli.frames.tiling import TilePlan
 from vsrcli.images.plan import ImagePlan
 from vsrcli.images.publish import FileStamp, ImageWorkDir, published_files
 from vsrcli.images.writer import ImageWriter
-from vsrcli.media.encoder import DEFAULT_FRAME_RATE, Destination, FrameWriter, SegmentFile, VideoEncoder
+from vsrcli.media.encoder import DEFAULT_FRAME_RATE, FrameWriter, VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.media.ffmpeg_writer import Destination, SegmentFile
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.segments import SegmentConcatenator, SegmentDestination
 from vsrcli.media.types import Frame, Source

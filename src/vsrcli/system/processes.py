@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
 import time
@@ -46,7 +45,7 @@ def run_process(
 
     Raises:
         OSError: it could not be started.
-        subprocess.TimeoutExpired: after ``timeout``.
+        subprocess.TimeoutExpired: after ``timeout``; with its output so far, where the system can tell.
         SignalInterruptError: a signal has arrived.
     """
     end = None if timeout is None else time.monotonic() + timeout
@@ -54,12 +53,14 @@ def run_process(
         try:
             while True:
                 raise_if_cancelled()
-                with contextlib.suppress(subprocess.TimeoutExpired):  # what was read is not lost
+                try:
                     out, err = child.communicate(input, timeout=POLL_INTERVAL)
                     return subprocess.CompletedProcess(command, child.returncode, out, err)
+                except subprocess.TimeoutExpired as waiting:  # what was read is not lost
+                    if end is not None and time.monotonic() >= end:
+                        out, err = waiting.output, waiting.stderr
+                        raise subprocess.TimeoutExpired(command, timeout or 0, out, err) from None
                 input = None
-                if end is not None and time.monotonic() >= end:
-                    raise subprocess.TimeoutExpired(command, timeout or 0)
         except BaseException:
             child.kill()
             raise

@@ -23,7 +23,7 @@ from vsrcli.media.encoder_options import PRESETS
 from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, MODEL_PRESETS
 from vsrcli.models.library import LibraryModel, list_library
 from vsrcli.models.weights import list_weights
-from vsrcli.pipeline.job import Options
+from vsrcli.pipeline.options import Options
 from vsrcli.web.errors import ApiError
 from vsrcli.web.settings import Settings
 from vsrcli.web.store import Store

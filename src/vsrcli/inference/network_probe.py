@@ -1,0 +1,326 @@
+"""Experiments that tell what a network of somebody else's is and needs, on small frames.
+
+Nothing that a file states is believed where running the network can tell it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from vsrcli.frames.tiling import min_tile_side
+from vsrcli.inference.imported import from_network, to_network
+from vsrcli.inference.network_runner import KerasRunner, OnnxRunner, UnusableError, read_interface
+from vsrcli.models.imported import UNKNOWN_BYTES_PER_PIXEL, ModelDescription, NetworkFile, input_shape
+
+MAX_TILE_ERROR = 1e-3
+_RESEMBLANCE = 20.0  # dB
+_MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
+_OVERLAPS = (8, 16, 24, 32, 40, 48, 64)
+_WHOLE, _TILE = 160, 96  # sides of the frames by which the overlap is measured
+_GLOBAL_OPERATORS = {"InstanceNormalization", "GlobalAveragePool", "GlobalMaxPool"}
+
+
+class NetworkProbe:
+    """Experiments with a network, in this process.
+
+    Args:
+        path: of the file.
+        sha256: of the network's files.
+        file: what was read from it.
+        on_step: called with the name of each step before it starts, in the present participle.
+
+    Attributes:
+        found: what is known so far.
+
+    Raises:
+        UnusableError: the input is not that of an upscaler, or nothing runs the file.
+    """
+
+    def __init__(self, path: Path, sha256: str, file: NetworkFile, on_step: Callable[[str], None]) -> None:
+        self.path, self.file, self._on_step = path, file, on_step
+        self.found = read_interface(file, sha256)
+        on_step("loading it")
+        self._runner = OnnxRunner(path, file) if file.format == "onnx" else KerasRunner(path)
+
+    def describe(self) -> ModelDescription:
+        """Describe the network.
+
+        Raises:
+            UnusableError: it is no upscaler, or does not run.
+        """
+        self._find_output()
+        self._on_step("measuring the overlap of its tiles")
+        if self.found.fixed_size:
+            self._find_overlap_of_fixed(*self.found.fixed_size)
+        else:
+            self._find_overlap()
+        self.found = replace(self.found, engine=self._runner.engine, multiply_adds=self._multiply_adds())
+        return self.found
+
+    def run(self, frames: np.ndarray) -> np.ndarray:
+        """Return the result (H, W, C) for frames (T, H, W, 3)."""
+        return from_network(self.found, self._runner.run(to_network(self.found, frames)))
+
+    def _find_output(self) -> None:
+        """Find the first output that resembles the frame, with its sizes and range."""
+        stated, failures = self.found, []
+        for number in range(len(self.file.outputs) if self.file.format == "onnx" else 1):
+            self._runner.output, self.found = number, stated
+            if number:
+                self.found = replace(stated, output_name=self.file.outputs[number].name)
+            try:
+                self._on_step("finding its factor and sizes")
+                self._find_sizes()
+                self._on_step("finding its range of values")
+                self._find_range()
+            except UnusableError as error:
+                failures.append(error)
+            else:
+                return
+        raise failures[0]
+
+    def _try(self, height: int, width: int) -> tuple[int, int] | None:
+        """Return the sides of the result, or None if the network fails at this size."""
+        shape = input_shape(self.found, height, width)
+        try:
+            raw = self._runner.run(np.full(shape, 0.5, np.float32))
+        except Exception as error:  # of a runtime, in many classes
+            self._failure = (str(error).splitlines() or [""])[0][:200]
+            return None
+        sides = raw.shape[1:3] if self.found.layout == "nhwc" else raw.shape[-2:]
+        channels = raw.shape[-1] if self.found.layout == "nhwc" else raw.shape[-3] if raw.ndim > 2 else 0
+        expected = 1 if self.found.kind == "luma" else 3
+        if (
+            raw.ndim not in (4, 5)
+            or channels != expected
+            or math.prod(raw.shape) != channels * math.prod(sides)
+        ):
+            raise UnusableError(f"its result {list(raw.shape)} is no frame of {expected} channels")
+        return int(sides[0]), int(sides[1])
+
+    def _find_sizes(self) -> None:
+        """Find factor, margin, multiple and least side."""
+        if fixed := self.found.fixed_size:
+            result = self._try(*fixed)
+            if result is None:
+                raise UnusableError(f"it does not run: {self._failure}")
+            if result[0] % fixed[0] or result[0] * fixed[1] != result[1] * fixed[0]:
+                raise UnusableError(f"{fixed[1]}x{fixed[0]} become {result[1]}x{result[0]}, no whole factor")
+            self.found = replace(self.found, scale=self._checked_scale(result[0] // fixed[0]))
+            return
+        large, larger = self._try(64, 64), self._try(128, 128)
+        if large is None or larger is None:
+            raise UnusableError(f"it does not run on frames of 64x64 and 128x128: {self._failure}")
+        scale, remainder = divmod(larger[0] - large[0], 64)
+        margin = 64 * scale - large[0]
+        if remainder or large[0] != large[1] or margin < 0:
+            raise UnusableError(f"64x64 become {large[1]}x{large[0]}, 128x128 {larger[1]}x{larger[0]}")
+        self._checked_scale(scale)
+
+        def fits(height: int, width: int) -> bool:
+            return self._try(height, width) == (scale * height - margin, scale * width - margin)
+
+        multiple = 1 if fits(63, 65) else next((m for m in _MULTIPLES[1:] if fits(64 - m, 64 + m)), 64)
+        sides = sorted({multiple * -(-side // multiple) for side in (1, 4, 8, 16, 32)})
+        least = next((s for s in sides if scale * s > margin and fits(s, s)), 64)
+        self.found = replace(self.found, scale=scale, margin=margin, multiple=multiple, min_side=least)
+
+    def _checked_scale(self, scale: int) -> int:
+        if not 1 <= scale <= 8:
+            raise UnusableError(f"it scales by {scale}, and 1 to 8 are possible")
+        return scale
+
+    def _find_range(self) -> None:
+        """Find value range and order by whether the result resembles the picture."""
+        height, width = self.found.fixed_size or (64, 64)
+        frames = moving_picture(height, width, self.found.frames)
+        measured = {}
+        for bgr in (False, True) if self.found.kind != "luma" else (False,):
+            for white in (1.0, 255.0):
+                self.found = replace(self.found, value_range=white, bgr=bgr)
+                result = self.run(frames)
+                likeness = [self._likeness(result, frame) for frame in frames]
+                centre = likeness[len(frames) // 2]
+                measured[white, bgr] = centre
+                if centre > _RESEMBLANCE and centre == max(likeness):
+                    return
+        best = max(measured.values())
+        raise UnusableError(f"its result does not resemble the frame ({best:.1f} dB at best): no upscaler?")
+
+    def _likeness(self, result: np.ndarray, frame: np.ndarray) -> float:
+        """Return the PSNR of a result, shrunk to the frame's size."""
+        scale, margin = self.found.scale, self.found.margin
+        skipped = -(-margin // (2 * scale))  # pixels of the frame without a whole block of the result
+        start = scale * skipped - margin // 2
+        rows, columns = ((side - start) // scale for side in result.shape[:2])
+        rows, columns = min(rows, frame.shape[0] - 2 * skipped), min(columns, frame.shape[1] - 2 * skipped)
+        block = result[start : start + scale * rows, start : start + scale * columns]
+        shrunk = block.reshape(rows, scale, columns, scale, -1).mean(axis=(1, 3))
+        expected = frame[skipped : skipped + rows, skipped : skipped + columns]
+        if self.found.kind == "luma":
+            expected = (expected @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
+        error = float(np.mean((shrunk - expected) ** 2))
+        return -10 * math.log10(max(error, 1e-12)) if math.isfinite(error) else -math.inf
+
+    def _find_overlap(self) -> None:
+        """Find overlap, memory and time from a frame and the tile in its corner."""
+        tile, whole = (self._allowed_side(side) for side in (_TILE, _WHOLE))
+        frames = moving_picture(whole, whole, self.found.frames)
+        part = self.run(frames[:, :tile, :tile]).clip(0, 1)
+        start = time.perf_counter()
+        self.run(frames[:, :tile, :tile])
+        seconds = time.perf_counter() - start
+        bytes_per_pixel = UNKNOWN_BYTES_PER_PIXEL
+        before = _reset_peak()
+        complete = self.run(frames).clip(0, 1)
+        if before and (grown := _peak_memory() - before) > 0:
+            bytes_per_pixel = math.ceil(1.25 * grown / whole**2)
+        rows, columns = part.shape[:2]
+        error = np.abs(part - complete[:rows, :columns]).max(axis=2)
+        scale, margin = self.found.scale, self.found.margin
+
+        def error_at(overlap: int) -> float:
+            kept = scale * (tile - overlap) - margin // 2
+            return float(error[:kept, :kept].max())
+
+        sides = [each for each in _OVERLAPS if each >= self._border] or [self._border]
+        least = next((each for each in sides if error_at(each) <= MAX_TILE_ERROR), None)
+        overlap = least or sides[-1]
+        if least is None:
+            notice = (
+                f"tiles with {overlap} pixels of context differ from whole frames {_up_to(error_at(overlap))}"
+            )
+            self.found = replace(self.found, notices=(notice,))
+        self.found = replace(
+            self.found,
+            overlap=overlap,
+            tile_error=error_at(overlap),
+            whole_frames=least is None and self._sees_whole_frame(error_at),
+            bytes_per_pixel=bytes_per_pixel,
+            seconds_per_pixel=seconds / tile**2,
+        )
+
+    @property
+    def _border(self) -> int:
+        """Pixels at each edge of a tile that a network without padding gives by reflected ones alone."""
+        return -(-self.found.margin // (2 * self.found.scale))
+
+    def _find_overlap_of_fixed(self, height: int, width: int) -> None:
+        """Find overlap and time from two frames that are cut from one picture, where both show the same.
+
+        If results differ by where the cut is, the network works on blocks: then by multiples of their side.
+        """
+        frames = moving_picture(height, width, self.found.frames)
+        start = time.perf_counter()
+        self.run(frames)
+        seconds = (time.perf_counter() - start) / (height * width)
+        side = min(height, width) - 2 * self._border  # of a tile, half of which at most is context
+        most = max(min(side // 4, (side - min_tile_side(0)) // 2), 0)
+        found = replace(self.found, overlap=min(self.found.overlap, most), seconds_per_pixel=seconds)
+        notice = "frames of one size only, too small to measure the overlap of tiles"
+        for multiple in _MULTIPLES:
+            longest = min(most, (side - min_tile_side(0, multiple=multiple)) // 2)
+            overlaps = [each for each in _OVERLAPS if self._border <= each <= longest]
+            if not overlaps:
+                break
+            error_at = self._error_of_cuts(height, width, multiple)
+            for overlap in (each for each in overlaps if error_at(each) < math.inf):
+                error = error_at(overlap)
+                if error <= MAX_TILE_ERROR:
+                    self.found = replace(found, multiple=multiple, overlap=overlap, tile_error=error)
+                    return
+                if multiple == 1:
+                    found = replace(found, overlap=overlap, tile_error=error)
+                    notice = f"tiles with {overlap} pixels of context differ from each other {_up_to(error)}"
+        self.found = replace(found, notices=(notice,))
+
+    def _error_of_cuts(self, height: int, width: int, multiple: int) -> Callable[[int], float]:
+        """Return the largest difference of two frames by the context that a pixel has in both.
+
+        The second frame lies about a quarter of a side to the right and below, by an odd ``multiple``. The
+        difference is infinity where no pixel has so much context.
+        """
+        shift = multiple * (max(min(height, width) // (4 * multiple), 1) | 1)
+        frames = moving_picture(height + shift, width + shift, self.found.frames)
+        first = self.run(frames[:, :height, :width]).clip(0, 1)
+        second = self.run(frames[:, shift:, shift:]).clip(0, 1)
+        scale, margin = self.found.scale, self.found.margin
+        rows, columns = (side - scale * shift for side in first.shape[:2])
+        if min(rows, columns) <= 0:
+            return lambda overlap: math.inf
+        error = np.abs(first[-rows:, -columns:] - second[:rows, :columns]).max(axis=2)
+
+        def error_at(overlap: int) -> float:
+            cut = max(scale * overlap - margin // 2, 0)
+            kept = error[cut : rows - cut, cut : columns - cut]
+            return float(kept.max()) if 2 * cut < min(rows, columns) else math.inf
+
+        return error_at
+
+    def _sees_whole_frame(self, error_at: Callable[[int], float]) -> bool:
+        """Return whether tiles differ however much context they have: an operator reads the whole frame.
+
+        The influence of far pixels on a convolutional network fades; that of a mean over the frame does not.
+        """
+        if _GLOBAL_OPERATORS & set(self.file.operators):
+            return True
+        return error_at(_OVERLAPS[-1]) > 0.3 * error_at(_OVERLAPS[1])
+
+    def _allowed_side(self, side: int) -> int:
+        return -(-side // self.found.multiple) * self.found.multiple
+
+    def _multiply_adds(self) -> int:
+        if self.file.format != "onnx":
+            return int(getattr(self._runner, "multiply_adds", 0))
+        from vsrcli.models.onnx_files import count_multiply_adds
+
+        height, width = self.found.fixed_size or (self._allowed_side(64),) * 2
+        return count_multiply_adds(self.path, input_shape(self.found, height, width)) // (height * width)
+
+
+def _up_to(error: float) -> str:
+    return f"by up to {255 * error:.1f} codes of 8 bits"
+
+
+def moving_picture(height: int, width: int, frames: int) -> np.ndarray:
+    """Return frames (T, H, W, 3) of a picture that moves by 3 pixels a frame: colours, edges and texture."""
+    random = np.random.default_rng(17)
+    full = width + 3 * (frames - 1)
+    y, x = np.mgrid[:height, :full].astype(np.float32)
+    picture = np.empty((height, full, 3), np.float32)
+    for channel, level in enumerate((0.65, 0.45, 0.25)):
+        plane = level + 0.2 * (y / height - 0.5) + 0.2 * (x / full - 0.5)  # parts differ in their mean
+        for size in (64, 32, 16, 8):
+            angle, phase = random.uniform(0, 2 * np.pi, 2)
+            wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * 2 * np.pi / size + phase)
+            plane += 0.002 * size * wave
+        picture[..., channel] = plane
+    for _ in range(12):
+        row, column = random.uniform(0, height), random.uniform(0, full)
+        inside = np.hypot(y - row, x - column) < random.uniform(4, 14)
+        picture[inside] = 0.5 * picture[inside] + 0.5 * random.uniform(0.1, 0.9, 3).astype(np.float32)
+    picture = picture.clip(0, 1)
+    starts = range(0, full - width + 1, 3)
+    return np.stack([picture[:, start : start + width] for start in starts])
+
+
+def _reset_peak() -> int:
+    """Start a new measurement of peak memory; return today's bytes, 0 if the system cannot tell."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+        return _peak_memory()
+    except OSError:
+        return 0
+
+
+def _peak_memory() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) << 10
+    raise OSError("no VmHWM")

@@ -1,0 +1,173 @@
+"""What the inputs of somebody else's network say it takes, and its raw results, for probing it.
+
+Names and shapes in files lie, so nothing is believed but the numbers of channels and fixed sides.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vsrcli.inference.functions import TensorSpec
+from vsrcli.models.imported import ModelDescription, NetworkFile, TensorInfo
+from vsrcli.models.network_files import build_network
+
+
+class UnusableError(Exception):
+    """Why a network cannot be used: the middle of a sentence."""
+
+
+def format_interface(file: NetworkFile) -> str:
+    """Return inputs and outputs as a file states them, for the message of an error."""
+
+    def listed(tensors: Iterable[TensorInfo]) -> str:
+        return ", ".join(f"{e.name} {e.dtype} {list(e.shape)}".replace("'", "") for e in tensors)
+
+    return f"inputs: {listed(file.inputs)}; outputs: {listed(file.outputs)}"
+
+
+def read_interface(file: NetworkFile, sha256: str) -> ModelDescription:
+    """Return what the input says: kind, layout, frames and fixed sides; of outputs, the first one's name.
+
+    Raises:
+        UnusableError: they are not those of an upscaler.
+    """
+    found = ModelDescription(
+        file.format,
+        file.architecture,
+        sha256,
+        "image",
+        1,
+        file.parameters,
+        other_files=file.other_files,
+        licence=file.metadata.get("licence", ""),
+        author=file.metadata.get("author", ""),
+        source=file.metadata.get("source", ""),
+        summary=file.metadata.get("summary", ""),
+    )
+    if file.format != "onnx":
+        return found
+    if len(file.inputs) != 1:
+        raise UnusableError(f"it has {len(file.inputs)} inputs, and one is needed (state needs a manifest)")
+    source, result = file.inputs[0], file.outputs[0]
+    if source.dtype not in ("float32", "float16"):
+        raise UnusableError(f"its input is {source.dtype}, and float32 or float16 is needed")
+    shape = source.shape
+    if len(shape) == 5:
+        layout, sides, frames, channels = "ntchw", shape[3:], shape[1], shape[2]
+        total = 3 * frames if isinstance(frames, int) and channels == 3 else None
+    elif len(shape) == 4:
+        last = shape[3] in (1, 3, 4) and shape[1] not in (1, 3, 4)
+        layout, sides, total = ("nhwc", shape[1:3], shape[3]) if last else ("nchw", shape[2:], shape[1])
+    else:
+        raise UnusableError(f"its input has {len(shape)} dimensions, and 4 or 5 are needed")
+    if total == 4:
+        raise UnusableError(
+            "it takes 4 channels: R, G and B with transparency (RGBA), or with a plane of noise levels; a "
+            "video has neither"
+        )
+    if total in (8, 11):
+        raise UnusableError(f"it takes {total} channels: it interpolates frames in time, like RIFE")
+    if not isinstance(total, int) or (total != 1 and (total % 6 != 3 or total > 45)):
+        raise UnusableError(f"it takes {total} channels, and 1, 3 or an odd number of frames x 3 is needed")
+    fixed = tuple(side for side in sides if isinstance(side, int))
+    return replace(
+        found,
+        kind="luma" if total == 1 else "image" if total == 3 else "frames",
+        frames=max(total // 3, 1),
+        layout=layout,
+        dtype=source.dtype,
+        fixed_size=(fixed[0], fixed[1]) if len(fixed) == 2 else None,
+        input_name=source.name,
+        output_name=result.name,
+    )
+
+
+class OnnxRunner:
+    """An ONNX file on OpenVINO, else on ONNX Runtime.
+
+    Attributes:
+        engine: that runs it.
+        output: number of the output that :meth:`run` returns.
+
+    Raises:
+        UnusableError: neither is installed.
+    """
+
+    def __init__(self, path: Path, file: NetworkFile) -> None:
+        self._dtype = np.dtype(file.inputs[0].dtype)
+        self._input, self._outputs = file.inputs[0].name, [each.name for each in file.outputs]
+        self.output = 0
+        self.engine = "openvino" if find_spec("openvino") else "onnxruntime"
+        if self.engine == "openvino":
+            from vsrcli.system.resources import disable_openvino_telemetry
+
+            disable_openvino_telemetry()
+            import openvino
+
+            self._core = openvino.Core()
+            self._model = self._core.read_model(str(path))
+            self._compiled: dict[tuple[int, ...], Any] = {}
+        elif find_spec("onnxruntime"):
+            import onnxruntime
+
+            self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        else:
+            raise UnusableError("nothing here runs ONNX: pip install 'vsrcli[openvino]'")
+
+    def run(self, array: np.ndarray) -> np.ndarray:
+        """Return the output for an input array, in float32."""
+        array = array.astype(self._dtype)
+        if self.engine == "onnxruntime":
+            name = self._outputs[self.output]
+            return np.asarray(self._session.run([name], {self._input: array})[0], np.float32)
+        if array.shape not in self._compiled:
+            graph = self._model.clone()
+            graph.reshape(list(array.shape))
+            exact = {"INFERENCE_PRECISION_HINT": "f32"}
+            self._compiled[array.shape] = self._core.compile_model(graph, "CPU", exact)
+        return np.array(self._compiled[array.shape](array)[self.output], np.float32)
+
+
+class KerasRunner:
+    """A network in ``keras.ops`` on OpenVINO, else on Keras itself; see :class:`OnnxRunner`.
+
+    Attributes:
+        multiply_adds: per pixel; 0 if they are unknown.
+    """
+
+    output = 0
+
+    def __init__(self, path: Path) -> None:
+        self.engine = "openvino" if find_spec("openvino") else "keras"
+        if self.engine == "openvino":
+            os.environ["KERAS_BACKEND"] = "openvino"
+            sys.modules["tensorflow"] = None  # type: ignore[assignment] # Keras works without
+            from vsrcli.system.resources import disable_openvino_telemetry
+
+            disable_openvino_telemetry()
+        self._network = build_network(path)
+        self.multiply_adds = getattr(self._network, "multiply_adds", 0)
+        self._compiled: dict[tuple[int, ...], Any] = {}
+
+    def run(self, array: np.ndarray) -> np.ndarray:
+        """Return the output for an input array, in float32."""
+        if self.engine == "keras":
+            return np.asarray(self._network(array[:, None]), np.float32)
+        if array.shape not in self._compiled:
+            import openvino
+
+            from vsrcli.inference.openvino_export import optimize_graph, trace
+
+            spec = TensorSpec((1, *array.shape), "float32")
+            graph = optimize_graph(trace(self._network, (spec,)))
+            exact = {"INFERENCE_PRECISION_HINT": "f32"}
+            self._compiled[array.shape] = openvino.Core().compile_model(graph, "CPU", exact)
+        return np.array(self._compiled[array.shape](array[:, None])[0], np.float32)

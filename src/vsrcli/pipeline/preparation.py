@@ -1,0 +1,307 @@
+"""Prepare a job in three steps, before the first frame: inspect, decide, verify.
+
+:func:`inspect` reads the source and the machine, :func:`decide` chooses everything from what was found and
+the options alone, and :func:`verify` tries the output. Imports no network. Videos and image sequences differ
+in their :class:`~vsrcli.media.source_reader.SourceReader` and their plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+from vsrcli.errors import UsageError
+from vsrcli.frames.geometry import choose_geometry
+from vsrcli.images.naming import ImageTarget, find_targets, is_image_target, parse_target
+from vsrcli.images.plan import check_images, plan_images
+from vsrcli.images.probe import video_notices
+from vsrcli.images.reader import open_reader
+from vsrcli.inference.selection import (
+    INTERPOLATION,
+    EnginePlan,
+    ModelChoice,
+    find_models,
+    plan_engine,
+    select_interpolation,
+    select_passes,
+)
+from vsrcli.media.containers import Container, choose_container
+from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
+from vsrcli.media.output_plan import OutputPlan
+from vsrcli.media.planning import check_target, plan_output
+from vsrcli.media.safety import check_extra_options
+from vsrcli.media.segments import reason_not_segmentable
+from vsrcli.media.source_reader import SourceReader, Span
+from vsrcli.media.stdin import StdinInput
+from vsrcli.media.trial import trial_encode
+from vsrcli.media.types import Source
+from vsrcli.models.imported import ImportedModel
+from vsrcli.pipeline.job import Job, workload_of
+from vsrcli.pipeline.memory import MemoryBudget, memory_budget
+from vsrcli.pipeline.options import Options
+from vsrcli.pipeline.passes import choose_passes, scale_notices, tile_notices
+from vsrcli.pipeline.tuned import apply_tuned, find_tuned
+
+
+def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Options | None = None) -> Job:
+    """Check and decide everything that can be known before the first frame; write nothing.
+
+    Args:
+        source: a video; an image sequence, see :mod:`vsrcli.images.naming`; or stdin, see
+            :func:`~vsrcli.media.stdin.open_input`.
+        target: a video, ``-`` for stdout, or an image sequence.
+        options: see :class:`~vsrcli.pipeline.options.Options`.
+
+    Raises:
+        VsrError: the source cannot be read, the target cannot be written or cannot hold the requested
+            streams, or there is no such model or no ffmpeg.
+    """
+    options = options or Options()
+    found = inspect(source, parse_target(target), options)
+    options, found = _tune(options, found)
+    job = decide(found, options)
+    verify(job, found)
+    return job
+
+
+def _tune(options: Options, found: Inspection) -> tuple[Options, Inspection]:
+    """Replace ``auto`` by what ``vsr tune`` has measured for the model and the source's size, if it has."""
+    video = found.reader.source.video
+    setting = find_tuned(options, found.models[0], video.width, video.height) if options.tuned else None
+    if setting is None or len(found.models) > 1 or not (tuned := apply_tuned(options, setting)):
+        return options, found
+    options, engine = tuned
+    return options, replace(found, engine=engine)
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found before anything is decided.
+
+    Attributes:
+        reader: of the source.
+        target: path of the output.
+        container: of the output; None for images.
+        span: of the source.
+        images: the output's images; None if it is a video.
+        models: for each requested model, it at each native scale.
+        engine: that computes it.
+        ffmpeg: executable.
+        memory_budget: memory limits.
+    """
+
+    reader: SourceReader
+    target: Path
+    container: Container | None
+    span: Span
+    images: ImageTarget | None
+    models: tuple[tuple[ModelChoice, ...], ...]
+    engine: EnginePlan
+    ffmpeg: Ffmpeg
+    memory_budget: MemoryBudget
+
+
+def inspect(source: str | Path | StdinInput, target: Path, options: Options) -> Inspection:
+    """Find model, engine and ffmpeg, then read what must be known of the source.
+
+    Raises:
+        VsrError: something is missing, or cannot be read.
+    """
+    start, end = options.start, options.end
+    if start is not None and end is not None and end <= start:
+        raise UsageError(f"--end {float(end):g} is not after --start {float(start):g}: give a later end")
+    if not 0 <= options.strength <= 1:
+        raise UsageError(f"--strength {options.strength:g} is out of range: 0 (Lanczos) to 1 (the network)")
+    if options.same_size and options.size is not None:
+        raise UsageError(f"{options.size} and --same-size both say how large; give one of them")
+    check_extra_options(options.encode.extra)
+    engine = plan_engine(options.engine, options.device, options.precision)
+    requested = options.models if options.strength else (INTERPOLATION,)
+    models = tuple(find_models(each, options.scale) for each in requested)
+    has_network = any(candidates[0].weights for candidates in models)
+    budget = memory_budget(options.device if has_network else "cpu", options.max_memory)
+    ffmpeg = find_ffmpeg(options.ffmpeg)
+    container = None
+    inputs = () if isinstance(source, StdinInput) else (Path(source),)
+    if not is_image_target(target) and (not inputs or not target.is_dir()):
+        # before all of a long video has been read in vain
+        check_target(target, overwrite=options.encode.overwrite, inputs=inputs)
+        container = choose_container(target, options.encode.format, ffmpeg)
+    for_y4m = container is not None and container.video_only
+    fps_required = options.fps is not None and "fps" not in options.encode.optional
+    reader = open_source(source, options.fps, fps_required=fps_required)
+    reader.check_span(start, end)
+    if start is None and end is None and not options.keep_going:
+        reader.check_damage()
+    span = reader.read_span(start, end, options.frames, for_y4m=for_y4m)
+    sequence = reader.source.images
+    indices = sequence.indices_in(start, span.end, options.frames) if sequence else range(0)
+    images = find_targets(reader.source, indices, target, options.frames)
+    return Inspection(reader, target, container, span, images, models, engine, ffmpeg, budget)
+
+
+def open_source(
+    source: str | Path | StdinInput, fps: Fraction | None = None, *, fps_required: bool = True
+) -> SourceReader:
+    """Probe a video, an image sequence or stdin, and return the reader that fits.
+
+    Args:
+        source: path or pattern, or stdin.
+        fps: frame rate of an image sequence.
+        fps_required: whether ``fps`` with a video is an error; otherwise it is ignored.
+
+    Raises:
+        InputError: see :func:`vsrcli.images.probe.probe_source`.
+        UsageError: ``fps`` with a video.
+    """
+    reader = source.open_reader() if isinstance(source, StdinInput) else open_reader(Path(source), fps)
+    if fps_required and fps is not None and reader.source.images is None:
+        raise UsageError(
+            f"--fps is for images: {reader.source.display_name} is a video, which has timestamps of its own"
+        )
+    return reader
+
+
+def decide(found: Inspection, options: Options) -> Job:
+    """Decide everything; read no file and run no ffmpeg, but ask it for what it can do.
+
+    Raises:
+        VsrError: the options contradict what was found.
+    """
+    source, span, ffmpeg = found.reader.source, found.span, found.ffmpeg
+    video, images = source.video, source.images
+    expected_frames = _expected_frames(source, span, options.frames)
+    geometry = choose_geometry(
+        video.width,
+        video.height,
+        video.sample_aspect_ratio,
+        Fraction(1) if options.same_size else options.scale,
+        options.size,
+    )
+    models = _select_models(found.models, geometry.factor, options)
+    if found.images is not None:
+        plan: OutputPlan = plan_images(
+            source,
+            found.images,
+            geometry=geometry,
+            options=options.encode,
+            span=span,
+            deinterlace=options.deinterlace,
+            ffmpeg=ffmpeg,
+        )
+    else:
+        assert found.container is not None
+        plan = plan_output(
+            source,
+            found.target,
+            found.container,
+            width=geometry.width,
+            height=geometry.height,
+            sample_aspect_ratio=geometry.sample_aspect_ratio,
+            options=options.encode,
+            span=span,
+            deinterlace=options.deinterlace,
+            ffmpeg=ffmpeg,
+        )
+    if plan.alpha and not geometry.is_uncropped:
+        raise UsageError(
+            f"{options.size}: transparency cannot be cropped; leave --fill out, or drop it with "
+            "--pix-fmt yuv420p"
+        )
+    reach = scale_notices(models, geometry.factor, chain=len(found.models) == 1)
+    passes = choose_passes(
+        models,
+        workload_of(source, models[0], plan, found.engine),
+        options.overlap,
+        found.memory_budget,
+        options.tile,
+        geometry.visible_share,
+    )
+    notices = [*(images.notices if images else ()), *plan.notices]
+    if images and not found.images:
+        notices[len(images.notices) : 0] = video_notices(images, plan)
+    notices += [*reach, *tile_notices(passes)]
+    segmented, reason = options.segment != "none", ""
+    if segmented and not found.images:
+        if not plan.to_stdout and source.is_stored:
+            reason = reason_not_segmentable(plan, video, plan.extra) or ""
+            segmented = not reason
+        else:
+            segmented = False
+            if isinstance(options.segment, int):
+                reason = f"{'stdout cannot be written' if plan.to_stdout else 'stdin cannot be read'} twice"
+    if reason:
+        notices.append(f"{reason}: the video is written in one go, and an interruption costs all of it")
+    return Job(
+        reader=found.reader,
+        plan=replace(plan, notices=tuple(notices)),
+        passes=passes,
+        engine=found.engine if any(each.weights for each in models) else None,
+        options=options,
+        end=span.end,
+        ffmpeg=ffmpeg,
+        expected_frames=expected_frames,
+        segmented=segmented,
+        memory_budget=found.memory_budget,
+        geometry=geometry,
+        keep_color=keeps_color(models, options),
+    )
+
+
+def verify(job: Job, found: Inspection) -> None:
+    """Check that the target can be written, and encode a few frames as the job will.
+
+    Raises:
+        OutputError: it cannot, or ffmpeg refuses.
+    """
+    source, overwrite = job.source, job.plan.overwrite
+    if found.images is not None:
+        check_images(found.images, source, overwrite=overwrite)
+        return
+    check_target(found.target, overwrite=overwrite, inputs=source.input_files)
+    trial_encode(job.plan, source, segmented=job.segmented, ffmpeg=job.ffmpeg)
+
+
+def _select_models(
+    candidates: Sequence[Sequence[ModelChoice]], factor: Fraction, options: Options
+) -> tuple[ModelChoice, ...]:
+    """Return the model of each pass.
+
+    Raises:
+        UsageError: the output has the source's size, and the models give another.
+    """
+    if not options.strength:
+        return select_interpolation(factor, chain=options.chain)
+    models = select_passes(candidates, factor, chain=options.chain)
+    if factor == 1 and not options.same_size and any(each.scale > 1 for each in models):
+        model = next(each for each in models if each.scale > 1)
+        raise UsageError(
+            f"--scale 1: {model.name} upscales by {model.scale}; give --same-size, which resamples its "
+            "result to the source's size, or a model of x1 (see `vsr models`)"
+        )
+    return models
+
+
+def keeps_color(models: Sequence[ModelChoice], options: Options) -> bool:
+    """Whether low frequencies of colour come from the source: as requested, else if a network is imported."""
+    if not options.strength:
+        return False
+    if options.keep_color is not None:
+        return options.keep_color
+    imported = [each.weights for each in models if isinstance(each.weights, ImportedModel)]
+    return any(each.description.kind != "functions" for each in imported)  # those are this program's exports
+
+
+def _expected_frames(source: Source, span: Span, max_frames: int | None) -> int | None:
+    """Return the expected number of frames, for progress: as stated, or from the span and the frame rate."""
+    video, start, end = source.video, span.start, span.end
+    if start is None and end is None and video.frame_count:
+        return video.frame_count
+    duration = video.duration or source.duration
+    if video.frame_rate is None or duration is None:
+        return max_frames
+    end = duration if end is None else min(end, duration)
+    expected = max(round((end - (start or 0)) * video.frame_rate), 1)
+    return expected if max_frames is None else min(expected, max_frames)
