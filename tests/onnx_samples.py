@@ -129,7 +129,7 @@ def enlarged(
     shape: Sequence[int | str] = (1, 3, "h", "w"),
     **options: Any,
 ) -> Path:
-    """Write an enlargement by 2, operators ``before`` it, ``x`` to ``a``, and ``after`` it, ``b`` to ``y``."""
+    """Write an enlargement by 2; ``before`` it, operators lead to ``a``, ``after`` it from ``b`` to ``y``."""
     nodes = [
         *before,
         helper.make_node("Conv", ["a" if before else "x", "w"], ["c"], pads=[1] * 4),
