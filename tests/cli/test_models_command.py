@@ -17,7 +17,9 @@ import ncnn_samples as samples
 from terminal import Outcome
 from vsrcli.cli.main import vsr as group
 from vsrcli.errors import ModelError
+from vsrcli.models import library as library_module
 from vsrcli.models.imported import ModelDescription, files_sha256
+from vsrcli.models.library import LibraryModel
 from vsrcli.models.network_files import read_network_file
 
 Vsr = Callable[..., Outcome]
@@ -187,6 +189,22 @@ def test_settings_of_the_list(vsr: Vsr, tmp_path: Path, monkeypatch: pytest.Monk
     assert json.loads(vsr("models").out)
     Path("vsr.toml").write_text("[models]\nname = 'x'\n")
     vsr("models").fails(2, "`vsr models` has no option 'name'")
+
+
+def test_packaged_networks_show_what_was_measured_before(
+    vsr: Vsr, network: Path, probed: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packaged = LibraryModel("theirs", network, package="a-package")
+    monkeypatch.setattr(library_module, "list_library", lambda: [packaged])
+    before = listed(vsr)["theirs"]
+    assert (before["scales"], before["multiply_adds_per_lr_pixel"]) == ([], None)
+    probing = sys.modules["vsrcli.inference.probing"]
+    monkeypatch.setattr(probing, "known_description", probing.describe_model)  # type: ignore[attr-defined]
+    after = listed(vsr)["theirs"]
+    assert (after["scales"], after["multiply_adds_per_lr_pixel"]) == ([2], 2_040)
+    line = next(line for line in vsr("models").out.splitlines() if line.startswith("theirs "))
+    for words in (" 2 ", "2.04k", "1.5"):
+        assert words in line
 
 
 @pytest.mark.skipif(
