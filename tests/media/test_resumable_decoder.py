@@ -11,8 +11,9 @@ import pytest
 
 import media_samples as media
 from vsrcli.errors import DecodeError
-from vsrcli.media.decoder import Decoder, ResumableDecoder, ResumePoint, frame_crc32
+from vsrcli.media.decoder import Decoder
 from vsrcli.media.probe import probe
+from vsrcli.media.resumable_decoder import ResumableDecoder, ResumePoint, frame_crc32
 from vsrcli.media.types import Frame
 
 Sample = Callable[..., Path]

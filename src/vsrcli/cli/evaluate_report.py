@@ -89,7 +89,7 @@ class ComparisonStrips:
     """
 
     def __init__(self, folder: Path | None, *, several: bool) -> None:
-        from vsrcli.inference.tiled import ArraySpool
+        from vsrcli.inference.array_spool import ArraySpool
 
         self._folder = folder
         self._spool = ArraySpool() if several and folder else None

@@ -25,7 +25,7 @@ from vsrcli.evaluate.clips import ClipFile
 from vsrcli.evaluate.models import EvaluatedModel
 from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip
 from vsrcli.evaluate.results import ClipResult, Evaluation
-from vsrcli.inference.tiled import ArraySpool
+from vsrcli.inference.array_spool import ArraySpool
 from vsrcli.inference.types import Engine
 
 _PHASE_GAIN_THRESHOLD = 0.5  # dB; above it, the stated phase is most likely wrong

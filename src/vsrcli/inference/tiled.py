@@ -5,25 +5,22 @@ low-resolution pixel of the *full* frame, however small the tiles are.
 
 :class:`BurstTiledStream` trades time for memory: only one tile's stream exists at a time. It processes a
 burst of frames, then only its *state* is saved: the last few frames, which all tiles share, and the hidden
-state of a recurrent network, which is written to disk (:class:`ArraySpool`). Every stream computes its
-features of the shared frames again at each burst, so longer bursts cost less time and more memory, and
-results come a burst later.
+state of a recurrent network, which is written to disk (:mod:`vsrcli.inference.array_spool`). Every stream
+computes its features of the shared frames again at each burst, so longer bursts cost less time and more
+memory, and results come a burst later.
 """
 
 from __future__ import annotations
 
-import math
-import tempfile
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vsrcli.errors import EngineError, OutputError
+from vsrcli.errors import EngineError
 from vsrcli.frames.state import (
     ArraySpec,
     State,
@@ -34,12 +31,10 @@ from vsrcli.frames.state import (
     validate_state,
 )
 from vsrcli.frames.tiling import TilePlan, TileSpan, assemble_tiles
+from vsrcli.inference.array_spool import ArraySpool, Item
 
 if TYPE_CHECKING:
     from vsrcli.inference.types import Stream
-
-Item = np.ndarray | int
-_Stored = tuple[int, np.dtype, tuple[int, ...]]  # offset in the file, number type, shape
 
 
 class TiledStream:
@@ -124,7 +119,8 @@ class BurstTiledStream:
         plan: where the tiles lie, and how long a burst is.
         scale: upscaling factor of the streams.
         lookahead: number of frames by which the streams' results are late.
-        folder: of the file for hidden states, see :class:`ArraySpool`.
+        folder: of the file for hidden states, see
+            :class:`~vsrcli.inference.array_spool.ArraySpool`.
     """
 
     def __init__(
@@ -305,67 +301,6 @@ def _smoothstep(size: int) -> np.ndarray:
     """Return the smoothstep from 0 to 1, sampled at pixel centres: float32 (size,)."""
     t = (np.arange(size, dtype=np.float32) + np.float32(0.5)) / np.float32(max(1, size))
     return t * t * (3 - 2 * t)
-
-
-class ArraySpool:
-    """A list of mappings of arrays and integers; arrays are stored in an unnamed temporary file.
-
-    The file has no name, so it cannot outlive the process.
-
-    Args:
-        folder: of the file; None: the system's folder for temporary files.
-    """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder
-        self._file: IO[bytes] | None = None
-        self._entries: list[dict[str, _Stored | int]] = []
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def add(self, items: Mapping[str, Item]) -> None:
-        """Append a mapping.
-
-        Raises:
-            OutputError: the disk is full.
-        """
-        entry: dict[str, _Stored | int] = {}
-        for name, item in items.items():
-            entry[name] = self._write(item) if isinstance(item, np.ndarray) else item
-        self._entries.append(entry)
-
-    def __getitem__(self, number: int) -> dict[str, Item]:
-        return {
-            name: item if isinstance(item, int) else self._read(*item)
-            for name, item in self._entries[number].items()
-        }
-
-    def _write(self, array: np.ndarray) -> _Stored:
-        try:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - closed by the finalizer
-                weakref.finalize(self, self._file.close)
-            offset = self._file.seek(0, 2)
-            self._file.write(np.ascontiguousarray(array).data)
-            self._file.flush()
-        except OSError as error:
-            folder = self._folder or tempfile.gettempdir()
-            raise OutputError(
-                f"the network's state cannot be written to {str(folder)!r} ({error.strerror}): free some "
-                "space, or allow more memory"
-            ) from error
-        return offset, array.dtype, array.shape
-
-    def _read(self, offset: int, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
-        assert self._file is not None
-        self._file.seek(offset)
-        array = np.fromfile(self._file, dtype, math.prod(shape))
-        if array.size != math.prod(shape):
-            raise OutputError(
-                "the network's state was truncated on the disk; check it, and run the command again"
-            )
-        return array.reshape(shape)
 
 
 def _require_same_count(number: int, count: int, expected: int) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from vsrcli.errors import InputError
-from vsrcli.media.probe import has_no_timestamps
 from vsrcli.media.safety import open_media
+from vsrcli.media.stream_description import has_no_timestamps
 from vsrcli.media.types import Source
 from vsrcli.system.signals import raise_if_cancelled
 

@@ -16,10 +16,10 @@ from vsrcli.media.encoder import DEFAULT_FRAME_RATE, VideoEncoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.ffmpeg_writer import Destination, SegmentFile
 from vsrcli.media.output_plan import OutputPlan
-from vsrcli.media.probe import bit_depth
 from vsrcli.media.process import FFmpegProcess
 from vsrcli.media.safety import open_output_file
 from vsrcli.media.segments import SegmentConcatenator, SegmentDestination
+from vsrcli.media.stream_description import bit_depth
 from vsrcli.media.types import Frame, Source
 from vsrcli.system.files import temporary_folder
 

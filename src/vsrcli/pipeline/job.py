@@ -12,9 +12,10 @@ from fractions import Fraction
 from vsrcli.frames.geometry import Geometry
 from vsrcli.frames.tiling import TilePlan
 from vsrcli.inference.selection import EnginePlan, ModelChoice
-from vsrcli.media.decoder import Decoder, ResumableDecoder, ResumePoint
+from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import OutputPlan
+from vsrcli.media.resumable_decoder import ResumableDecoder, ResumePoint
 from vsrcli.media.source_reader import SourceReader
 from vsrcli.media.types import Source
 from vsrcli.pipeline.memory import MemoryBudget, MemoryEstimate, Workload

@@ -13,7 +13,7 @@ from vsrcli.frames.pixels import fill_transparent, resize_alpha, to_float, to_in
 from vsrcli.frames.shots import ShotDetector
 from vsrcli.frames.state import State
 from vsrcli.inference.types import Stream
-from vsrcli.media.decoder import ResumePoint, frame_crc32
+from vsrcli.media.resumable_decoder import ResumePoint, frame_crc32
 from vsrcli.media.types import Frame
 from vsrcli.system.signals import raise_if_cancelled
 
