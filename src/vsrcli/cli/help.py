@@ -30,6 +30,7 @@ OptionGroup = Literal[
     "Resume",
     "Training data",
     "Optimization",
+    "Sharp",
     "Storage",
     "Limits",
     "Jobs",

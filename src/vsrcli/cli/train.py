@@ -8,18 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from vsrcli.cli.help import Command, OptionGroup, option
-from vsrcli.cli.options import ARGUMENTS, quiet_option, verbose_option
+from vsrcli.cli.options import ARGUMENTS, from_command_line, quiet_option, verbose_option
 from vsrcli.cli.types import SizesParam
 from vsrcli.degradations import PRESETS
+from vsrcli.errors import UsageError
 from vsrcli.models.architectures import ARCHITECTURES
 from vsrcli.system.signals import catch_signals
 from vsrcli.system.text import format_duration
-from vsrcli.train.config import DATA_PLACEMENTS, LOSSES, OPTIMIZERS, PRECISIONS, StepReport, TrainConfig
+from vsrcli.train.config import (
+    ADVERSARIAL_DEFAULTS,
+    DATA_PLACEMENTS,
+    LOSSES,
+    OPTIMIZERS,
+    PRECISIONS,
+    AdversarialConfig,
+    StepReport,
+    TrainConfig,
+)
 from vsrcli.train.footage import Footage, read_manifest
 
-_DEFAULT = TrainConfig()
+_DEFAULT, _DEFAULT_SHARP = TrainConfig(), AdversarialConfig()
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _EXISTING = click.Path(path_type=Path, exists=True, file_okay=False)
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -27,10 +38,10 @@ _START_SECONDS = 4.0  # that a stop may take before the first step, when there i
 
 
 def _config_option(group: OptionGroup, flag: str, value_type: Any, text: str) -> Any:
-    """Return an option whose default is that of TrainConfig."""
+    """Return an option whose default is that of TrainConfig, or of AdversarialConfig."""
     name = flag.removeprefix("--").replace("-", "_")
     metavar = "NAME" if isinstance(value_type, click.Choice) else "N"
-    default = getattr(_DEFAULT, name)
+    default = getattr(_DEFAULT_SHARP if group == "Sharp" else _DEFAULT, name)
     return option(flag, text, type=value_type, default=default, metavar=metavar, group=group)
 
 
@@ -142,6 +153,49 @@ def _config_option(group: OptionGroup, flag: str, value_type: Any, text: str) ->
     click.FloatRange(0, 1, max_open=True),
     "Set the decay of the moving average of weights; 0: no average.",
 )
+@option(
+    "--adversarial",
+    "Make the weights of --init sharp. Other defaults then: "
+    + ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in ADVERSARIAL_DEFAULTS.items())
+    + ".",
+    is_flag=True,
+    group="Sharp",
+)
+@_config_option("Sharp", "--pixel-weight", click.FloatRange(min=0), "Weight the loss on pixels by N.")
+@_config_option(
+    "Sharp", "--feature-weight", click.FloatRange(min=0), "Weight the feature distance by N; 0: without."
+)
+@_config_option(
+    "Sharp", "--feature-blocks", click.IntRange(1, 5), "Take the features of the first N blocks of VGG16."
+)
+@_config_option(
+    "Sharp", "--feature-frames", click.IntRange(min=1), "Compare features on N frames of a sequence."
+)
+@_config_option(
+    "Sharp",
+    "--adversarial-weight",
+    click.FloatRange(min=0),
+    "Weight the adversarial loss by N; 0: no discriminator.",
+)
+@_config_option(
+    "Sharp",
+    "--discriminator-clips",
+    click.IntRange(min=1),
+    "Show the discriminator N triples of frames of a sequence.",
+)
+@_config_option("Sharp", "--discriminator-width", click.IntRange(min=1), "Give the discriminator N channels.")
+@_config_option(
+    "Sharp",
+    "--discriminator-rate",
+    click.FloatRange(min=0, min_open=True),
+    "Set the discriminator's peak learning rate.",
+)
+@_config_option(
+    "Sharp",
+    "--ping-pong-weight",
+    click.FloatRange(min=0),
+    "Weight by N that a sequence and its way back agree; 0: no way back.",
+)
 @_config_option("Computing", "--precision", click.Choice(PRECISIONS), "Compute in fp32, bf16 or fp16.")
 @_config_option(
     "Computing", "--gpus", click.IntRange(min=0), "Share each batch among N GPUs; 0: all that can be used."
@@ -176,11 +230,12 @@ def train(
     from vsrcli.cli.progress import make_progress, stderr_console
     from vsrcli.inference.keras import silence_native_stderr
     from vsrcli.system.resources import configure_malloc
-    from vsrcli.train.config import check_sequences
+    from vsrcli.train.config import check_sequences, require_initial_weights
     from vsrcli.train.footage import check_no_leakage, find_footage, prepare_pairs
 
-    config = TrainConfig(**{field.name: values[field.name] for field in fields(TrainConfig)})
+    config = training_config(context, values)
     check_sequences(config, config.architecture)
+    require_initial_weights(config, init, run_folder / "checkpoint.npz")
     footage = find_footage(folder, shippable_only=shippable)
     if validation_folder is not None:
         check_no_leakage(footage, find_footage(validation_folder))
@@ -192,10 +247,13 @@ def train(
                 progress.print_line(f"{folder}: {_counts(footage)}")
             progress.update(0, None, "starting the network")
             with silence_native_stderr():
+                from vsrcli.evaluate.features import find_feature_weights
                 from vsrcli.train.hardware import data_parallel, precision_warning
                 from vsrcli.train.loop import train as train_network
                 from vsrcli.train.validation import Validation
             data_parallel(config.gpus, config.batch)  # fail before the footage is read
+            if config.adversarial and config.adversarial.feature_weight:
+                find_feature_weights()
             if warning := precision_warning(config.precision):
                 progress.print_line(warning)
 
@@ -227,6 +285,28 @@ def train(
                 on_notice=progress.print_line,
             )
             progress.print_line(f"{config.steps} steps done: {weights}")
+
+
+def training_config(context: click.Context, values: dict[str, Any]) -> TrainConfig:
+    """Return the configuration that the options state; ``--adversarial`` changes some defaults.
+
+    Raises:
+        UsageError: an option of adversarial training without ``--adversarial``.
+    """
+    names = [field.name for field in fields(AdversarialConfig)]
+    values = {**values}
+    if values["adversarial"]:
+        for name, value in ADVERSARIAL_DEFAULTS.items():
+            if context.get_parameter_source(name) is ParameterSource.DEFAULT:
+                values[name] = value
+        values["adversarial"] = AdversarialConfig(**{name: values[name] for name in names})
+    else:
+        if typed := [name for name in names if from_command_line(context, name)]:
+            raise UsageError(
+                f"--{typed[0].replace('_', '-')} is for --adversarial: add that, or leave it out"
+            )
+        values["adversarial"] = None
+    return TrainConfig(**{field.name: values[field.name] for field in fields(TrainConfig)})
 
 
 LICENCE = "Apache-2.0"

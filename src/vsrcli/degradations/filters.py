@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 RINGING_SIZE = 21  # of the kernel of a sinc filter (Wang et al., ICCVW 2021, section 3.3)
+_FFT_MULTIPLE = 24  # of the sides that a frame is extended to: transforms of other lengths are slow
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -61,12 +62,15 @@ def ringing_kernel(cutoff: float) -> np.ndarray:
 
 def convolve(frame: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Convolve a frame with a kernel of odd sides; border pixels are repeated."""
-    margin = kernel.shape[0] // 2
-    padded = np.pad(frame, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
-    height, width = padded.shape[:2]
-    spectrum = np.fft.rfft2(kernel, (height, width))[..., None]
-    result = np.fft.irfft2(np.fft.rfft2(padded, axes=(0, 1)) * spectrum, (height, width), axes=(0, 1))
-    return result[2 * margin :, 2 * margin :].astype(np.float32)
+    margin, (height, width) = kernel.shape[0] // 2, frame.shape[:2]
+    planes = np.moveaxis(frame, -1, 0)
+    padded = np.pad(planes, ((0, 0), (margin, margin), (margin, margin)), mode="edge")
+    size = [-(-side // _FFT_MULTIPLE) * _FFT_MULTIPLE for side in padded.shape[1:]]
+    spectrum = np.fft.rfft2(padded, size) * np.fft.rfft2(kernel.astype(np.float32), size)
+    result = np.fft.irfft2(spectrum, size)[
+        :, 2 * margin : 2 * margin + height, 2 * margin : 2 * margin + width
+    ]
+    return np.ascontiguousarray(np.moveaxis(result, 0, -1), np.float32)
 
 
 def sharpened(frame: np.ndarray, radius: float, amount: float) -> np.ndarray:

@@ -134,8 +134,8 @@ def _process(
         frames = [convolve(frame, blur_kernel("gaussian", radius)) for frame in frames]
     if rng.random() < history.chain_share:
         factor, kernel = rng.uniform(*history.chain_factor), _draw(history.kernel_shares, rng)
-        small = [max(8, round(factor * side)) for side in (height, width)]
-        frames = [resize(frame, *small, kernel) for frame in frames]
+        low, narrow = (max(8, round(factor * side)) for side in (height, width))
+        frames = [resize(frame, low, narrow, kernel) for frame in frames]
     kernel = _draw(history.kernel_shares, rng)
     frames = [resize(frame, height, width, kernel) for frame in frames]
     if rng.random() < history.grainy_share:

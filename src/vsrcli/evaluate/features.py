@@ -61,19 +61,19 @@ class EdgeFeatures:
         self._blocks = _read_blocks(path or find_feature_weights(), blocks)
 
     def __call__(self, frames) -> list:
-        """Return the features of each block, of length one: (N, H, W, 3) in [0, 1] -> [(N, H', W', C), ...]."""
+        """Return each block's features, of length one: (N, H, W, 3) in [0, 1] -> [(N, H', W', C), ...]."""
         x = 255 * frames - np.array(MEAN_RGB, np.float32)
         results = []
         for number, convolutions in enumerate(self._blocks):
             if number:
                 x = ops.max_pool(x, 2, padding="same")
-            for kernel, bias in convolutions:
-                x = ops.conv(ops.cast(x, self._dtype), self._constant(kernel), padding="same")
-                before = x + self._constant(bias)
-                x = ops.relu(before)
-            before = ops.cast(before, "float32")
+            for index, (kernel, bias) in enumerate(convolutions):
+                x = ops.cast(ops.relu(x) if index else x, self._dtype)
+                x = ops.conv(x, self._constant(kernel), padding="same") + self._constant(bias)
+            before = ops.cast(x, "float32")
             squares = ops.sum(ops.square(before), axis=-1, keepdims=True)
             results.append(before * ops.rsqrt(squares + NORM_FLOOR))
+            x = ops.relu(x)
         return results
 
     def distance(self, truth, output):

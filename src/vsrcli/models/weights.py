@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import keras
 
 DEFAULT_DEGRADATION = "video"
+DEFAULT_LOOK = "natural"  # of cards that state none
 SUFFIX = ".weights.h5"
 
 
@@ -109,20 +110,24 @@ def list_weights() -> list[Weights]:
     return sorted(by_name.values(), key=lambda weights: weights.name)
 
 
-def find_weights(model: str, scale: int, degradation: str = DEFAULT_DEGRADATION) -> Weights:
+def find_weights(
+    model: str, scale: int, degradation: str = DEFAULT_DEGRADATION, look: str = DEFAULT_LOOK
+) -> Weights:
     """Return the weights of a model at a native scale.
 
     Args:
         model: name of an architecture.
         scale: native factor.
         degradation: preset that the weights were trained on.
+        look: ``natural`` or ``sharp`` (adversarial training), as the card states it.
 
     Raises:
         ModelError: no such weights; the message lists those available.
     """
     candidates = [w for w in list_weights() if w.card["architecture"] == model]
     for weights in candidates:
-        if weights.scale == scale and weights.card["degradation"] == degradation:
+        found = (weights.scale, weights.card["degradation"], weights.card.get("look", DEFAULT_LOOK))
+        if found == (scale, degradation, look):
             return weights
     available = ", ".join(f"x{w.scale} {w.card['degradation']}" for w in candidates) or "none"
     raise ModelError(

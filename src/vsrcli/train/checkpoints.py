@@ -28,7 +28,7 @@ from vsrcli.train.config import StepReport, TrainConfig
 
 # Layers whose bias encodes the position of each sub-pixel, see interpolating_bias.
 FILTER_LAYERS = ("filters", "filters2")
-LOG_COLUMNS = ("step", "loss", "learning_rate", "seconds", "waited", "validation")
+LOG_COLUMNS = ("step", "loss", "learning_rate", "seconds", "waited", "validation", "parts")
 
 
 def save_checkpoint(path: Path, model: keras.Model, optimizer: Any, state: Mapping[str, Any]) -> None:
@@ -89,13 +89,15 @@ class WeightExporter:
     Attributes:
         architecture: the trained architecture.
         network: a float32 network without optimizer, with the weights of the last :meth:`set_weights`.
-        path: ``MODEL-xSCALE-DEGRADATION.weights.h5`` in ``run_folder``.
+        path: ``MODEL-xSCALE-DEGRADATION.weights.h5`` in ``run_folder``; for adversarial training,
+            ``MODEL-xSCALE-DEGRADATION-sharp.weights.h5``.
     """
 
     def __init__(self, config: TrainConfig, run_folder: Path, card: Mapping[str, Any]) -> None:
         self.architecture = config.architecture
         self.network = self.architecture.build(config.scale, phase=PRESETS[config.degradation].phase)
-        self.path = run_folder / f"{config.model}-x{config.scale}-{config.degradation}{SUFFIX}"
+        name = f"{config.model}-x{config.scale}-{config.degradation}"
+        self.path = run_folder / f"{name}{'-sharp' if config.adversarial else ''}{SUFFIX}"
         self._config, self._card = config, card
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
@@ -118,6 +120,7 @@ class WeightExporter:
             "degradation": config.degradation,
             "degradation_summary": preset.summary,
             "degradation_parameters": asdict(preset),
+            "look": config.look,
             "phase": preset.phase,
             "parameters": self.network.count_params(),
             "multiply_adds_per_lr_pixel": self.architecture.multiply_adds(config.scale),
@@ -228,12 +231,14 @@ class TrainingLog:
         scores = report.validation or {}
         row = [report.step, f"{report.loss:.6f}", f"{report.learning_rate:.3e}"]
         row += [f"{report.seconds:.3f}", f"{report.wait_seconds:.3f}", json.dumps(scores) if scores else ""]
+        parts = {name: round(value, 6) for name, value in report.parts.items()}
+        row += [json.dumps(parts) if parts else ""]
         self._rows.writerow(row)
         self._file.flush()
         if self._summary_writer:
             values = {"loss": report.loss, "learning_rate": report.learning_rate, "seconds": report.seconds}
             with self._summary_writer.as_default(step=report.step):
-                for name, value in (values | scores).items():
+                for name, value in (values | dict(report.parts) | scores).items():
                     self._summary.scalar(name, value)
 
     def close(self) -> None:

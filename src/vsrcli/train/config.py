@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,45 @@ _LEGACY_DEFAULTS = {
     "ema": 0.0,
     "precision": "fp32",
     "blur": False,
+    "adversarial": None,
+}
+
+
+@dataclass(frozen=True)
+class AdversarialConfig:
+    """Configuration of adversarial training, which makes PSNR-trained weights sharp; see ``adversarial``.
+
+    Attributes:
+        pixel_weight: weight of the loss on pixels, ``TrainConfig.loss``.
+        feature_weight: weight of the feature distance; 0: none.
+        adversarial_weight: weight of the adversarial loss; 0: neither loss nor discriminator.
+        ping_pong_weight: weight of the loss between a sequence and its way back; 0: it is not played back,
+            which halves the cost of the network.
+        feature_blocks: blocks of the feature network, 1 to 5.
+        feature_frames: frames of each sequence that the feature distance is taken on.
+        discriminator_clips: triples of consecutive frames of each sequence that the discriminator sees.
+        discriminator_width: its channels at full size.
+        discriminator_rate: its peak learning rate; it falls as the network's does.
+    """
+
+    pixel_weight: float = 1.0
+    feature_weight: float = 0.1
+    adversarial_weight: float = 0.01
+    ping_pong_weight: float = 0.3
+    feature_blocks: int = 2
+    feature_frames: int = 1
+    discriminator_clips: int = 1
+    discriminator_width: int = 24
+    discriminator_rate: float = 1e-4
+
+
+# What adversarial training starts with where the command line says nothing.
+ADVERSARIAL_DEFAULTS: Mapping[str, Any] = {
+    "degradation": "footage",
+    "temporal_weight": 0.3,
+    "learning_rate": 1e-4,
+    "batch": 4,
+    "frames": 10,
 }
 
 
@@ -59,6 +99,7 @@ class TrainConfig:
         gpus: number of GPUs that share a batch; 0: all that the backend can use.
         seed: seed of the initial weights and of every batch.
         validate_every, save_every: intervals in steps.
+        adversarial: configuration of adversarial training; None: the loss is on pixels alone.
     """
 
     model: str = "duf-s"
@@ -84,6 +125,12 @@ class TrainConfig:
     seed: int = 1
     validate_every: int = 1000
     save_every: int = 100
+    adversarial: AdversarialConfig | None = None
+
+    @property
+    def look(self) -> str:
+        """``sharp`` for weights of adversarial training, else ``natural``; stated in the model card."""
+        return "natural" if self.adversarial is None else "sharp"
 
     @property
     def architecture(self) -> Architecture:
@@ -112,6 +159,8 @@ class StepReport:
         seconds: duration of the step.
         wait_seconds: part of ``seconds`` spent waiting for data.
         validation: mean scores of this step's validation, or None.
+        parts: losses of adversarial training by name, each before its weight; the discriminator's own loss
+            is not part of ``loss``.
     """
 
     step: int
@@ -121,6 +170,7 @@ class StepReport:
     seconds: float
     wait_seconds: float
     validation: dict[str, float] | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 def temporal_margin(architecture: Architecture) -> int:
@@ -132,7 +182,7 @@ def check_sequences(config: TrainConfig, architecture: Architecture) -> None:
     """Refuse sequences that the network cannot be trained on.
 
     Raises:
-        UsageError: too few frames for the network, or for a loss on changes.
+        UsageError: too few frames for the network, for a loss on changes, or for a discriminator; or fp16.
     """
     min_frames = max(architecture.frames, 2 * temporal_margin(architecture) + 1)
     if config.frames < min_frames:
@@ -144,6 +194,24 @@ def check_sequences(config: TrainConfig, architecture: Architecture) -> None:
         raise UsageError(
             f"--temporal-weight needs two output frames per sequence: use --frames {min_frames + 1} or more"
         )
+    if config.adversarial is None:
+        return
+    if config.frames - 2 * temporal_margin(architecture) < 3:
+        raise UsageError(
+            f"--adversarial needs three output frames per sequence: use --frames {min_frames + 2} or more"
+        )
+    if config.precision == "fp16":
+        raise UsageError("--adversarial does not scale its losses for fp16: use --precision bf16 or fp32")
+
+
+def require_initial_weights(config: TrainConfig, init: Path | None, checkpoint: Path) -> None:
+    """Refuse adversarial training from random weights.
+
+    Raises:
+        UsageError: there are neither initial weights nor a checkpoint.
+    """
+    if config.adversarial and init is None and not checkpoint.exists():
+        raise UsageError("--adversarial makes trained weights sharp: name them by --init FILE")
 
 
 def shape_batch(

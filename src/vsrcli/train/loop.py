@@ -18,6 +18,7 @@ from vsrcli.degradations import PRESETS
 from vsrcli.errors import DataError, SignalInterruptError
 from vsrcli.models.architectures import Architecture
 from vsrcli.system.signals import current_token
+from vsrcli.train.adversarial import DISCRIMINATOR_LOSS, AdversarialTrainer, join_optimizers
 from vsrcli.train.batches import BatchPlan
 from vsrcli.train.checkpoints import (
     TrainingLog,
@@ -28,7 +29,14 @@ from vsrcli.train.checkpoints import (
     same_initial_weights,
     save_checkpoint,
 )
-from vsrcli.train.config import StepReport, TrainConfig, check_sequences, config_differences, temporal_margin
+from vsrcli.train.config import (
+    StepReport,
+    TrainConfig,
+    check_sequences,
+    config_differences,
+    require_initial_weights,
+    temporal_margin,
+)
 from vsrcli.train.device_data import open_dataset
 from vsrcli.train.footage import TrainingPair
 from vsrcli.train.hardware import data_parallel, dtype_policy
@@ -67,7 +75,8 @@ def train(
         The weight file.
 
     Raises:
-        UsageError: sizes do not fit the network, or the batch not the number of GPUs.
+        UsageError: sizes do not fit the network, or the batch not the number of GPUs; adversarial training
+            without ``init``, or without the package of its feature distance.
         EngineError: fewer GPUs than requested.
         DataError: the folder holds a run of another configuration, ``init`` does not fit, or the loss is not
             finite.
@@ -78,11 +87,13 @@ def train(
     architecture, preset = config.architecture, PRESETS[config.degradation]
     check_sequences(config, architecture)
     parallel = data_parallel(config.gpus, config.batch)
-    run_folder.mkdir(parents=True, exist_ok=True)
     checkpoint = run_folder / "checkpoint.npz"
+    require_initial_weights(config, init, checkpoint)
+    run_folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(config.seed)
     with parallel():
         model, optimizer, rate = build_trainer(config, architecture, preset.phase)
+    network = getattr(model, "generator", model)
 
     # Resume from the checkpoint, or initialize from other weights.
     step, total_seconds, init_record = 0, 0.0, None
@@ -100,7 +111,7 @@ def train(
         restore_checkpoint(checkpoint, model, optimizer)
         step, total_seconds = state["step"], state["seconds"]
     elif init is not None:
-        transfer = initialize_from(init, model, preset.phase)
+        transfer = initialize_from(init, network, preset.phase)
         init_record = asdict(transfer)
         on_notice(str(transfer))
 
@@ -113,7 +124,7 @@ def train(
     )
 
     def validate_and_export() -> dict[str, float] | None:
-        exporter.set_weights(evaluation_weights(model, optimizer))
+        exporter.set_weights(evaluation_weights(network, optimizer))
         scores = validation(exporter.network, architecture) if validation else None
         exporter.write(step, total_seconds, scores)
         return scores
@@ -134,7 +145,8 @@ def train(
             low, high = next(batches)
             wait_seconds = time.perf_counter() - started
             with parallel():
-                loss = float(model.train_on_batch(low, high))  # type: ignore[arg-type]
+                parts = model.train_on_batch(low, high, return_dict=True)  # type: ignore[arg-type]
+            loss = float(parts.pop("loss")) - float(parts.get(DISCRIMINATOR_LOSS, 0.0))  # type: ignore[union-attr]
             if not np.isfinite(loss):
                 raise DataError(
                     f"the loss became {loss} at step {number}: lower --learning-rate and start a new run"
@@ -145,7 +157,10 @@ def train(
             last = step == config.steps
             is_due = last or (validation and step % config.validate_every == 0)
             scores = validate_and_export() if is_due else None
-            report = StepReport(step, config.steps, loss, float(rate(step)), seconds, wait_seconds, scores)
+            losses = {name: float(value) for name, value in parts.items()}  # type: ignore[union-attr]
+            report = StepReport(
+                step, config.steps, loss, float(rate(step)), seconds, wait_seconds, scores, losses
+            )
             log.write(report)
             if last or step % config.save_every == 0:
                 save()
@@ -170,15 +185,20 @@ def build_trainer(
     """Build what trains a network.
 
     Returns:
-        ``(model, optimizer, rate)``: the network, compiled with loss and optimizer; the optimizer, built; and
-        the learning rate as a function of the step.
+        ``(model, optimizer, rate)``: the network, compiled with loss and optimizer, or an
+        :class:`~vsrcli.train.adversarial.AdversarialTrainer` of it; the optimizer, built; and the learning
+        rate as a function of the step.
     """
     with dtype_policy(config.precision):
         model = architecture.build(config.scale, phase=phase)
     model.autocast = False  # the layers convert their features; frames stay in float32
     optimizer, rate = make_optimizer(config)
-    output_count = config.frames - 2 * temporal_margin(architecture)
-    loss = sequence_loss(config.loss, config.temporal_weight, output_count)
+    if config.adversarial is None:
+        output_count = config.frames - 2 * temporal_margin(architecture)
+        loss = sequence_loss(config.loss, config.temporal_weight, output_count)
+    else:
+        model, loss = AdversarialTrainer(model, architecture, config), None
+        optimizer = join_optimizers(optimizer, model, config)
     # Compiled by XLA on JAX only: on CPUs, TensorFlow's own kernels are six times faster.
     jit = keras.backend.backend() == "jax"
     model.compile(optimizer=optimizer, loss=loss, jit_compile=jit, auto_scale_loss=False)

@@ -23,6 +23,17 @@ CHARBONNIER_EPSILON = 1e-3
 HUBER_DELTA = 0.01
 
 
+def make_rate(config: TrainConfig, peak: float) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Return the learning rate schedule of a run, with another peak: a function of the step."""
+    return keras.optimizers.schedules.CosineDecay(
+        0.0,
+        max(config.steps - config.warmup, 1),
+        alpha=config.final_rate / config.learning_rate,
+        warmup_target=peak,
+        warmup_steps=config.warmup,
+    )
+
+
 def make_optimizer(config: TrainConfig):
     """Create the optimizer and the learning rate schedule of a run.
 
@@ -30,13 +41,7 @@ def make_optimizer(config: TrainConfig):
         ``(optimizer, rate)``, ``rate`` a function of the step. In fp16 the optimizer scales the loss, so that
         small gradients survive, and skips steps that overflow.
     """
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        max(config.steps - config.warmup, 1),
-        alpha=config.final_rate / config.learning_rate,
-        warmup_target=config.learning_rate,
-        warmup_steps=config.warmup,
-    )
+    rate = make_rate(config, config.learning_rate)
     optimizer = {"adam": Adam, "muon": Muon}[config.optimizer](
         rate, global_clipnorm=config.clip_norm, average=config.ema
     )
@@ -58,6 +63,11 @@ def evaluation_weights(model: keras.Model, optimizer) -> list:
     return [ops.convert_to_numpy(by_variable.get(id(v), v).value) for v in model.weights]
 
 
+def frame_loss(name: str) -> Callable:
+    """Return the loss on frames of this name, one of ``LOSSES``."""
+    return _LOSS_FUNCTIONS[name]
+
+
 def sequence_loss(name: str, temporal_weight: float = 0.0, output_count: int = 1) -> Callable:
     """Return a loss of sequences: on frames, plus a weighted loss on frame differences.
 
@@ -70,12 +80,12 @@ def sequence_loss(name: str, temporal_weight: float = 0.0, output_count: int = 1
         output_count: output frames per sequence, at least 2 with a ``temporal_weight``. The loss takes
             (B, outputs, H, W, 3), or (outputs*B, H, W, 3) ordered by time and then by sequence.
     """
-    frame_loss = _LOSS_FUNCTIONS[name]
+    on_frames = frame_loss(name)
     if not temporal_weight:
-        return frame_loss
+        return on_frames
 
     def loss(truth, output):
-        return frame_loss(truth, output) + temporal_weight * charbonnier(
+        return on_frames(truth, output) + temporal_weight * charbonnier(
             frame_differences(truth), frame_differences(output)
         )
 
