@@ -7,6 +7,7 @@ from pathlib import Path
 
 import media_samples as media
 import ncnn_samples
+import torch_samples
 from vsrcli.models.library import add_model
 
 VIDEOS = {".mp4", ".mkv", ".mov", ".webm", ".avi", ".nut", ".y4m"}
@@ -35,6 +36,10 @@ def provide(here: Path, text: str) -> None:
         _video(here / name, text)
     for name in re.findall(r"[\w-]+\.param\b", text):
         ncnn_samples.compact(here / name)
+    for name in re.findall(r"[\w-]+\.pth\b", text):
+        torch_samples.write_pth(here / name, torch_samples.natural(torch_samples.compact(4)))
+    if "-m mine" in text:
+        add_model(ncnn_samples.compact(here / "network.param"), "mine")
     for name in re.findall(r"vsr models remove (\S+)", text):
         add_model(ncnn_samples.compact(here / "network.param"), name)
 

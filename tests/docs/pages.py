@@ -35,6 +35,7 @@ _README = {
     "vsr doctor": "computes with the default network, as tests/doctor does",
     "vsr serve": "runs until it is stopped; tests/web starts it",
     "vsr train": "trains for hours",
+    "vsr tune": "measures for most of a minute; tests/bench does it",
 }
 
 
