@@ -14,6 +14,7 @@ import pytest
 import media_samples as media
 from terminal import Outcome, complete, eventually, spawn
 from vsrcli.cli.train import relative
+from vsrcli.train.checkpoints import locked_run
 
 Vsr = Callable[..., Outcome]
 TINY = [
@@ -176,6 +177,17 @@ def test_init_starts_from_other_weights(workspace: Path, monkeypatch: pytest.Mon
     assert "starting from duf-s-x4-bi.weights.h5; fresh: filters bias" in outcome.err
     card = json.loads((workspace / "further" / "duf-s-x4-bd.json").read_text())
     assert card["init"]["fresh"] == ["filters bias"]
+
+
+def test_a_run_folder_is_for_one_training(workspace: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:
+    """Two would write one log and one checkpoint in turns."""
+    monkeypatch.chdir(workspace)
+    with locked_run(workspace / "taken"):
+        run = vsr("train", "footage", "--run", "taken", "--steps", "1", *TINY)
+    assert run.status == 1
+    assert "'taken': process" in run.err
+    assert "trains in it; stop it first, or choose another --run" in run.err
+    assert [path.name for path in (workspace / "taken").iterdir()] == ["lock"]
 
 
 def test_another_configuration_is_refused(workspace: Path, monkeypatch: pytest.MonkeyPatch, vsr: Vsr) -> None:

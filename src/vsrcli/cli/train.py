@@ -248,6 +248,7 @@ def train(
             progress.update(0, None, "starting the network")
             with silence_native_stderr():
                 from vsrcli.evaluate.features import find_feature_weights
+                from vsrcli.train.checkpoints import locked_run
                 from vsrcli.train.hardware import data_parallel, precision_warning
                 from vsrcli.train.loop import train as train_network
                 from vsrcli.train.validation import Validation
@@ -274,16 +275,17 @@ def train(
                     scores = quality(report.validation).replace("\n", ", ")
                     progress.print_line(f"step {report.step}: {scores} over interpolation")
 
-            weights = train_network(
-                config,
-                pairs,
-                run_folder,
-                validation=validation,
-                card=model_card(context, footage),
-                init=init,
-                on_step=on_step,
-                on_notice=progress.print_line,
-            )
+            with locked_run(run_folder):
+                weights = train_network(
+                    config,
+                    pairs,
+                    run_folder,
+                    validation=validation,
+                    card=model_card(context, footage),
+                    init=init,
+                    on_step=on_step,
+                    on_notice=progress.print_line,
+                )
             progress.print_line(f"{config.steps} steps done: {weights}")
 
 

@@ -8,10 +8,11 @@ TensorFlow is the backend and TensorBoard is installed).
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,11 +25,37 @@ from vsrcli.degradations import PRESETS
 from vsrcli.errors import DataError
 from vsrcli.models.weights import SUFFIX, file_sha256, load_model, read_weights
 from vsrcli.system.files import atomic_write
+from vsrcli.system.locks import FileLock, LockHeldError
 from vsrcli.train.config import StepReport, TrainConfig
 
 # Layers whose bias encodes the position of each sub-pixel, see interpolating_bias.
 FILTER_LAYERS = ("filters", "filters2")
 LOG_COLUMNS = ("step", "loss", "learning_rate", "seconds", "waited", "validation", "parts")
+
+
+@contextlib.contextmanager
+def locked_run(run_folder: Path) -> Iterator[None]:
+    """Create a run's folder, and keep other trainings out of it: two would write one log and one checkpoint.
+
+    Raises:
+        DataError: another process trains in it, or it cannot be written.
+    """
+    lock = FileLock(run_folder / "lock")
+    try:
+        run_folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except LockHeldError as error:
+        raise DataError(
+            f"{str(run_folder)!r}: {error} trains in it; stop it first, or choose another --run"
+        ) from None
+    except OSError as error:
+        raise DataError(
+            f"{str(run_folder)!r} cannot be written ({error.strerror}): choose another --run"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def save_checkpoint(path: Path, model: keras.Model, optimizer: Any, state: Mapping[str, Any]) -> None:
