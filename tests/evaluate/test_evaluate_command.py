@@ -99,7 +99,8 @@ def test_several_models(image_clips: Path, tmp_path: Path, vsr: Vsr) -> None:
     assert evaluations[0]["mean"]["bicubic"] == evaluations[1]["mean"]["bicubic"]
 
     text = (tmp_path / "x.md").read_text()
-    summary, clips = sections(text)
+    summary, further, clips = sections(text)
+    assert further[0] == ["method", "flicker codes"]
     by_name = {row[0]: dict(zip(summary[0], row, strict=True)) for row in summary[2:]}
     assert list(by_name) == ["bicubic", "lanczos", "duf-s-x2-video", "duf-r-s-x2-video"]
     for evaluation in evaluations:
@@ -107,7 +108,7 @@ def test_several_models(image_clips: Path, tmp_path: Path, vsr: Vsr) -> None:
         assert row["PSNR-Y"] == f"{mean['model']['psnr']:.2f}"
         assert row["SSIM-Y"] == f"{mean['model']['ssim']:.4f}"
         assert row["steady"] == f"{mean['model']['steady']:.2f}"
-        assert row["mean gain"] == f"{mean['gain']:+.2f}"
+        assert row["mean gain"] == f"{mean['gain']:+.2f} ±{mean['gain_standard_error']:.2f}"
         assert (row["worst gain"], row["worst clip"]) == (
             f"{evaluation['worst']['gain']:+.2f}",
             evaluation["worst"]["name"],
@@ -135,8 +136,9 @@ def test_markdown_on_standard_output_is_the_only_output(image_clips: Path, vsr: 
     result = vsr("evaluate", image_clips, "-m", "lanczos", "--markdown", "-", "--crf", "30")
     assert result.status == 0
     assert result.out.startswith("# Measured by vsr ")
-    summary, clips = sections(result.out)
-    assert [row[0] for row in summary[2:]] == ["bicubic", "lanczos", "lanczos-x4"]
+    summary, further, clips = sections(result.out)
+    for table in (summary, further):
+        assert [row[0] for row in table[2:]] == ["bicubic", "lanczos", "lanczos-x4"]
     assert [row[0] for row in clips[2:]] == ["calendar", "city", "**mean**"]
     assert "## bi x4 crf 30" in result.out
     assert "─" not in result.out
@@ -266,7 +268,7 @@ def test_many_models_on_a_narrow_terminal(
     lines = [re.sub(r"\x1b\[\d*m", "", line) for line in result.out.splitlines()]
     assert not any("…" in line for line in lines)
     tables = [number for number, line in enumerate(lines) if "────" in line]
-    assert len(tables) == 3
+    assert len(tables) == 4  # means, further measures, and two for the clips
     assert max(len(lines[number]) for number in tables) <= 80
     clip_rows = [line.split() for line in lines if line.strip().startswith("b ")]
     assert sum(len(row) - 3 for row in clip_rows) == 6  # name, bicubic, lanczos, and each model once

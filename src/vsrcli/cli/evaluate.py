@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vsrcli.cli.evaluate_options import CrfParam, measure_options
 from vsrcli.cli.help import Command, option
 from vsrcli.cli.options import ARGUMENTS, check_applicable, highest_precedence, verbose_option
 from vsrcli.cli.types import ModelParam
@@ -25,24 +26,11 @@ from vsrcli.system.signals import catch_signals
 
 if TYPE_CHECKING:
     from vsrcli.evaluate.benchmark import StillFrames
+    from vsrcli.evaluate.others import OtherTool
     from vsrcli.evaluate.results import ClipResult
-
 
 _DEGRADATIONS = click.Choice(["bi", "bd", "video", "none"])
 _FILE = click.Path(path_type=Path)
-
-
-class CrfParam(click.ParamType):
-    """``none``, or a constant rate factor of H.264 as an int."""
-
-    name = "none|0-51"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
-        if value == "none" or isinstance(value, int):
-            return value
-        if not value.isdecimal() or int(value) > 51:
-            self.fail(f"{value!r} is neither 'none' nor a whole number from 0 to 51", param, ctx)
-        return int(value)
 
 
 @click.command(
@@ -52,7 +40,9 @@ class CrfParam(click.ParamType):
     "vsr evaluate clips/ -m a-bd.weights.h5 -m b-bd.weights.h5 --markdown figures.md\n\n"
     "Clips in pairs/lr, originals in pairs/hr (or LR and GT): "
     "vsr evaluate pairs/ --degrade none\n\n"
-    "Clips and originals in any two folders: vsr evaluate low/ --degrade none --truth high/",
+    "Clips and originals in any two folders: vsr evaluate low/ --degrade none --truth high/\n\n"
+    "Beside another tool's results, as a page: "
+    "vsr evaluate low/ --degrade none --truth high/ --against other=enlarged/ --html page.html",
 )
 @click.argument("clips", nargs=-1, required=True, type=_FILE)
 @option(
@@ -121,6 +111,7 @@ class CrfParam(click.ParamType):
     metavar="N",
     group="Measurement",
 )
+@measure_options
 @option(
     "--images",
     "Write a comparison image of each clip to this folder.",
@@ -134,6 +125,14 @@ class CrfParam(click.ParamType):
     "markdown_file",
     "Write the tables as Markdown to this file; - prints them instead of the usual ones.",
     type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    group="Output",
+)
+@option(
+    "--html",
+    "html_file",
+    "Write the tables, enlarged details and moving ones to this page, which needs no other file.",
+    type=_FILE,
     metavar="FILE",
     group="Output",
 )
@@ -155,7 +154,12 @@ def evaluate(
     frames: int | None,
     json_file: Path | None,
     markdown_file: Path | None,
+    html_file: Path | None,
     images: Path | None,
+    others: tuple[OtherTool, ...],
+    vmaf: bool,
+    features: bool,
+    ffmpeg: str | None,
     card: bool,
     verbose: int,
     **values: Any,
@@ -163,15 +167,19 @@ def evaluate(
     """Measure the quality of models on CLIPS: shrink, upscale, compare with the original.
 
     CLIPS are videos, image sequences in folders, and folders of them. Scores are PSNR and SSIM
-    of luma, how faithful changes from frame to frame are, and the time per frame, beside bicubic and Lanczos
-    interpolation.
+    of luma, how faithful changes from frame to frame are, flicker where nothing moves, and the time per
+    frame, beside bicubic and Lanczos interpolation.
     """
     from dataclasses import replace
 
     from vsrcli.cli.evaluate_report import ComparisonStrips, EvaluationBar, print_comparison
+    from vsrcli.compare.evaluation_page import EvaluationPage
+    from vsrcli.evaluate.benchmark import Measuring
     from vsrcli.evaluate.clips import find_clips, find_pairs
     from vsrcli.evaluate.comparison import compare_models
     from vsrcli.evaluate.models import resolve_models
+    from vsrcli.evaluate.others import check_others
+    from vsrcli.evaluate.perception import open_perception
     from vsrcli.evaluate.tables import evaluation_document, notes
 
     @functools.cache
@@ -186,7 +194,7 @@ def evaluate(
     uses += ["named"] if not any(model.endswith(SUFFIX) for model in models) else []
     check_applicable(click.get_current_context(), values, *uses)
     truth, card, crfs = values["truth"], values["card"], values["crfs"]
-    for path in (json_file, markdown_file):
+    for path in (json_file, markdown_file, html_file):
         check_target(path)
 
     # models, protocols and clips
@@ -201,6 +209,7 @@ def evaluate(
     protocols = [
         replace(base_protocol, crf=None if isinstance(crf, str) else crf) for crf in dict.fromkeys(crfs)
     ]
+    check_others(others, [model.name for model in evaluated], len(protocols))
     clip_files = find_pairs(clips, truth, warn) if degradation == "none" else find_clips(clips, warn)
 
     # measurement
@@ -208,10 +217,14 @@ def evaluate(
     to_stdout = markdown_file == Path("-")
     bar = EvaluationBar(len(clip_files))
     strips = ComparisonStrips(images, several=len(evaluated) > 1)
+    page = EvaluationPage() if html_file else None
+    perception = open_perception(vmaf=vmaf, features=features, ffmpeg=ffmpeg, on_notice=warn)
     comparisons = []
 
     def on_clip(model: EvaluatedModel, result: ClipResult, frames: StillFrames) -> None:
         strips.add(model, label=bar.label, result=result, frames=frames)
+        if page is not None:
+            page.add(model.name, label=bar.label, clip=result.name, frames=frames)
         bar.advance()
 
     with catch_signals(), bar:
@@ -221,6 +234,8 @@ def evaluate(
             protocols,
             open_engine=lambda model: model.open(**engine),
             max_frames=frames,
+            others=others,
+            measuring=Measuring(perception, moving=page is not None),
             on_start=bar.begin,
             on_clip=on_clip,
             on_notice=warn,
@@ -236,9 +251,12 @@ def evaluate(
     if json_file:
         reports = [report.as_dict() for comparison in comparisons for report in comparison.evaluations]
         write(json_file, json.dumps(reports, indent=2) + "\n")
+    typed = click.get_current_context().meta.get(ARGUMENTS, ())
+    command = shlex.join(["vsr", *typed]) if typed else ""
+    if page is not None and html_file:
+        write(html_file, page.render(comparisons, command))
     if markdown_file:
-        typed = click.get_current_context().meta.get(ARGUMENTS, ())
-        text = evaluation_document(comparisons, shlex.join(["vsr", *typed]) if typed else "")
+        text = evaluation_document(comparisons, command)
         if to_stdout:
             click.echo(text, nl=False)
         else:

@@ -30,16 +30,18 @@ def print_comparison(comparison: ModelComparison) -> None:
         click.echo(f"{reports[0].engine}{strength}: {label}")
         _print_table(tables.clip_table(reports[0], short=not wide))
         click.echo("\n".join([*tables.look_lines(comparison), *tables.footnotes(reports[0])]))
+        _print_further(comparison)
     else:
-        clips = reports[0].clips
-        click.echo(
-            f"{label}: {len(reports)} models, {len(clips)} clips, {sum(clip.frames for clip in clips)} frames"
-        )
+        clips, others = reports[0].clips, sum(report.folder is not None for report in reports)
+        models = [_count(len(reports) - others, "model"), *([_count(others, "other tool")] if others else [])]
+        frames = sum(clip.frames for clip in clips)
+        click.echo(f"{label}: {', '.join(models)}, {_count(len(clips), 'clip')}, {frames} frames")
         _print_table(tables.method_table(comparison, worst_clip=wide))
         if not wide:
             for report in reports:
                 click.echo(f"Worst clip of {report.model}: {report.worst.name}, {report.worst.gain:+.2f} dB.")
         click.echo("\n".join(tables.engine_lines(comparison) + tables.look_lines(comparison)))
+        _print_further(comparison)
         click.echo("\nPSNR-Y of each clip, dB:")
         headings = tables.model_headings([report.model for report in reports])
         longest_word = max(len(word) for heading in headings for word in heading.split())
@@ -47,6 +49,19 @@ def print_comparison(comparison: ModelComparison) -> None:
         for first in range(0, len(reports), models_per_table):
             _print_table(tables.psnr_table(comparison, slice(first, first + models_per_table)))
     click.echo(f"Protocol: {comparison.protocol.summary}.\n")
+
+
+def _print_further(comparison: ModelComparison) -> None:
+    from vsrcli.evaluate import tables
+
+    further = tables.further_table(comparison)
+    if further is not None:
+        click.echo("\nFurther measures, means over clips:")
+        _print_table(further)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _table_width() -> int:

@@ -9,15 +9,11 @@ to the available width (line widths stay); its text is HTML around it, readable 
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from html import escape
-from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -26,6 +22,7 @@ import numpy as np
 
 from vsrcli._version import __version__
 from vsrcli.compare.inputs import ComparedVideo, Comparison
+from vsrcli.compare.page_parts import csp_hash, embed_json, read_resource
 from vsrcli.compare.scoring import Metric, ScoreSeries
 from vsrcli.compare.snapshots import SnapshotSet
 from vsrcli.compare.writers import write_target
@@ -67,19 +64,19 @@ def write_page(
 
 def render_page(comparison: Comparison, snapshots: SnapshotSet, crop: DetailCrop | None = None) -> str:
     """Return the text of the page."""
-    style, script = _read_resource("page.css"), _read_resource("page.js")
+    style, script = read_resource("page.css"), read_resource("page.js")
     *names, last = (video.label for video in comparison.videos)
-    return Template(_read_resource("page.html")).substitute(
+    return Template(read_resource("page.html")).substitute(
         title=escape(f"{', '.join(names)} and {last}, compared"),
         style=style,
-        style_hash=_csp_hash(style),
+        style_hash=csp_hash(style),
         script=script,
-        script_hash=_csp_hash(script),
+        script_hash=csp_hash(script),
         summary=escape(_summary(comparison, snapshots)),
         left=_video_options(comparison, 0),
         right=_video_options(comparison, len(names)),
         snapshots=_snapshot_choices(comparison, snapshots),
-        data=_embed_json(_page_data(comparison, snapshots, crop)),
+        data=embed_json(_page_data(comparison, snapshots, crop)),
         metrics=_metrics_section(comparison, snapshots),
         videos=_video_rows(comparison),
         notices="".join(f"<li>{escape(text)}</li>" for text in comparison.notices),
@@ -203,20 +200,6 @@ def nice_ticks(low: float, high: float) -> list[float]:
 def _time_label(seconds: float, span: float = 0) -> str:
     """Format ``1:02:03`` or ``2:03.400``, with fewer decimals for a longer ``span`` in seconds."""
     return format_timestamp(seconds, digits=3 if span < 10 else 1 if span < 100 else 0)
-
-
-def _read_resource(name: str) -> str:
-    return resources.files("vsrcli.compare").joinpath(name).read_text("utf-8")
-
-
-def _csp_hash(text: str) -> str:
-    """Return the hash of a script or style as a Content-Security-Policy source."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _embed_json(data: Any) -> str:
-    """Serialize as JSON that is safe inside a ``script`` element."""
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _summary(comparison: Comparison, snapshots: SnapshotSet) -> str:

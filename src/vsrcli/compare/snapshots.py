@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from PIL import Image, features
 
 from vsrcli.compare.alignment import AlignedFrames, aligned_at, iter_aligned
 from vsrcli.compare.inputs import Comparison
+from vsrcli.compare.page_parts import data_uri
 from vsrcli.compare.scoring import Scorer, ScoreSeries
 from vsrcli.errors import InputError
 from vsrcli.evaluate.crops import DetailCrop, most_detailed_crop
@@ -140,8 +140,7 @@ class _SnapshotCollector:
             size = sum(len(_encode(image, "webp")) for image in aligned.images)
             self._lossless = size * self._expected <= MAX_LOSSLESS_BYTES
         kind = "webp" if self._lossless else "jpeg"
-        contents = (base64.b64encode(_encode(image, kind)).decode() for image in aligned.images)
-        uris = tuple(f"data:image/{kind};base64,{content}" for content in contents)
+        uris = tuple(data_uri(_encode(image, kind), kind) for image in aligned.images)
         crop = most_detailed_crop(aligned.images[-1])
         self._snapshots[aligned.time] = Snapshot(aligned.time, aligned.index, note, uris, crop)
 

@@ -11,15 +11,17 @@ fill windows and compile networks.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import zip_longest
 
 import numpy as np
 
 from vsrcli.errors import EngineError
+from vsrcli.evaluate.crops import DetailCrop, most_detailed_crop
 from vsrcli.evaluate.metrics import PSNR_CAP, ClipScorer, psnr_y
+from vsrcli.evaluate.perception import Perception
 from vsrcli.evaluate.protocol import Clip
 from vsrcli.evaluate.results import (
     CROP,
@@ -45,10 +47,15 @@ from vsrcli.pipeline.memory import max_tile_side
 from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 from vsrcli.system.signals import raise_if_cancelled
 
+MOVING_FRAMES, MOVING_SIDE = 16, 96  # of a clip, for a page; the part's width and height in pixels
+
 
 @dataclass(frozen=True, eq=False)
 class StillFrames:
-    """The middle frame of a clip in every version, uint8; ``low`` is (H, W, 3), all others (s*H, s*W, 3)."""
+    """The middle frame of a clip in every version, uint8; ``low`` is (H, W, 3), all others (s*H, s*W, 3).
+
+    With :attr:`Measuring.moving` also a part of several frames, in every version but low resolution.
+    """
 
     index: int
     low: np.ndarray
@@ -56,15 +63,41 @@ class StillFrames:
     lanczos: np.ndarray
     model: np.ndarray
     truth: np.ndarray
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)  # by name of the tool
+    crop: DetailCrop | None = None  # of ``moving``
+    moving: Mapping[str, np.ndarray] = field(default_factory=dict)  # by method, uint8 (T', h, w, 3)
 
 
 @dataclass(frozen=True, eq=False)
 class MethodScore:
-    """Scores and time of one method on one clip, and its ``middle_frame``, uint8 (s*H, s*W, 3)."""
+    """Scores and time of one method on one clip.
+
+    Attributes:
+        quality, cost: scores and time.
+        middle_frame: uint8 (s*H, s*W, 3).
+        moving: uint8 (T', h, w, 3), see :attr:`Measuring.moving`.
+    """
 
     quality: Quality
     cost: Cost
     middle_frame: np.ndarray
+    moving: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What is measured and kept beyond the usual scores.
+
+    Attributes:
+        perception: further measures.
+        moving: keep the part with most detail of up to ``MOVING_FRAMES`` frames around the middle.
+    """
+
+    perception: Perception = field(default_factory=Perception)
+    moving: bool = False
+
+
+USUAL_SCORES = Measuring()
 
 
 def measure_model(
@@ -73,6 +106,7 @@ def measure_model(
     network: Architecture | None = None,
     baselines: Mapping[str, MethodScore] | None = None,
     look: Look = DEFAULT_LOOK,
+    measuring: Measuring = USUAL_SCORES,
 ) -> tuple[ClipResult, StillFrames]:
     """Score a model and interpolation on one clip.
 
@@ -81,35 +115,55 @@ def measure_model(
         clip: from :func:`~vsrcli.evaluate.protocol.prepare_clip`.
         network, look: see :func:`upscale_frames`; interpolation is scored without a look.
         baselines: from :func:`interpolation_baselines`; None: measure them.
+        measuring: what is measured beyond the usual scores.
 
     Raises:
         EngineError: the network could not run, or returned another number of frames than it got.
     """
-    baselines = baselines or interpolation_baselines(clip)
-    methods = {**baselines, "model": score_method(engine, clip, network, look)}
+    baselines = baselines or interpolation_baselines(clip, measuring)
+    score = score_method(engine, clip, network, look, measuring)
+    methods = {**baselines, "model": score}
+    middle = len(clip.truth) // 2
+    frames = {name: each.middle_frame for name, each in methods.items()}
+    still = StillFrames(middle, clip.low[middle], truth=clip.truth[middle], **frames)
+    if measuring.moving:
+        shown, crop = moving_part(clip)
+        moving = {name: each.moving for name, each in methods.items()}
+        moving["truth"] = _extract(crop, clip.truth[shown.start : shown.stop])
+        still = replace(still, crop=crop, moving=moving)
+    return clip_result(clip, baselines, score), still
+
+
+def clip_result(clip: Clip, baselines: Mapping[str, MethodScore], score: MethodScore) -> ClipResult:
+    """Return the measurements of a clip from those of interpolation and of one method."""
+    methods = {**baselines, "model": score}
     height, width = clip.truth.shape[1:3]
-    result = ClipResult(
+    return ClipResult(
         clip.name,
         width,
         height,
         len(clip.truth),
-        **{name: score.quality for name, score in methods.items()},
-        costs={name: score.cost for name, score in methods.items()},
+        **{name: each.quality for name, each in methods.items()},
+        costs={name: each.cost for name, each in methods.items()},
         variant=clip.variant,
     )
-    middle = len(clip.truth) // 2
-    frames = {name: score.middle_frame for name, score in methods.items()}
-    return result, StillFrames(middle, clip.low[middle], truth=clip.truth[middle], **frames)
 
 
-def interpolation_baselines(clip: Clip) -> dict[str, MethodScore]:
+def interpolation_baselines(clip: Clip, measuring: Measuring = USUAL_SCORES) -> dict[str, MethodScore]:
     """Score bicubic and Lanczos interpolation, by name, on the pixel grid of the clip's protocol."""
     phase, scale = clip.protocol.phase, clip.protocol.scale
-    return {name: score_method(ResampleEngine(name, scale, phase), clip) for name in INTERPOLATIONS}
+    return {
+        name: score_method(ResampleEngine(name, scale, phase), clip, measuring=measuring)
+        for name in INTERPOLATIONS
+    }
 
 
 def score_method(
-    engine: Engine, clip: Clip, network: Architecture | None = None, look: Look = DEFAULT_LOOK
+    engine: Engine,
+    clip: Clip,
+    network: Architecture | None = None,
+    look: Look = DEFAULT_LOOK,
+    measuring: Measuring = USUAL_SCORES,
 ) -> MethodScore:
     """Score one engine on one clip, frame by frame.
 
@@ -117,32 +171,67 @@ def score_method(
         engine: of a model or of an interpolation.
         clip: from :func:`~vsrcli.evaluate.protocol.prepare_clip`.
         network, look: see :func:`upscale_frames`.
+        measuring: what is measured beyond the usual scores.
 
     Raises:
         EngineError: it could not run, or returned another number of frames than it got.
     """
-    scorer, middle_frame = ClipScorer(CROP), np.empty(0, np.uint8)
     seconds: list[float] = []
     outputs = upscale_frames(engine, clip.low, network, seconds, look=look, phase=clip.protocol.phase)
+    score = score_frames(outputs, clip, engine.description, measuring)
+    height, width = clip.low.shape[1:3]
+    return replace(score, cost=Cost(sum(seconds, 0.0), len(seconds), len(seconds) * height * width))
+
+
+def score_frames(
+    outputs: Iterable[np.ndarray], clip: Clip, description: str, measuring: Measuring = USUAL_SCORES
+) -> MethodScore:
+    """Score the frames that a method has made of a clip; they cost nothing.
+
+    Args:
+        outputs: as many as ``clip.truth`` has, each uint8 of its size.
+        clip: from :func:`~vsrcli.evaluate.protocol.prepare_clip`.
+        description: of the method, for the error.
+        measuring: what is measured beyond the usual scores.
+
+    Raises:
+        EngineError: there are more or fewer of them.
+    """
+    scorer, middle_frame = ClipScorer(CROP), np.empty(0, np.uint8)
+    kept = np.empty_like(clip.truth) if measuring.perception.is_needed else None
+    shown, crop = moving_part(clip) if measuring.moving else (range(0), None)
+    moving: list[np.ndarray] = []
     for index, (truth, output) in enumerate(zip_longest(clip.truth, outputs)):
         raise_if_cancelled()
         if output is None or truth is None:
-            raise EngineError(
-                f"{engine.description}: not as many frames out as the {len(clip.low)} that went in"
-            )
+            raise EngineError(f"{description}: not as many frames out as the {len(clip.low)} that went in")
         scorer.add(output, truth)
         if index == len(clip.truth) // 2:
             middle_frame = output
+        if kept is not None:
+            kept[index] = output
+        if crop is not None and index in shown:
+            moving.append(crop.extract(output).copy())
     scored = slice(SKIP_ENDS, -SKIP_ENDS)
     # If only one frame is scored, there is no change between scored frames: use those to and from it.
-    changes = scorer.steady[scored] or scorer.steady[SKIP_ENDS - 1 : 1 - SKIP_ENDS]
-    values = (scorer.psnr[scored], scorer.ssim[scored], changes, scorer.psnr, scorer.ssim)
-    height, width = clip.low.shape[1:3]
-    return MethodScore(
-        Quality(*(float(np.mean(value)) for value in values)),
-        Cost(sum(seconds, 0.0), len(seconds), len(seconds) * height * width),
-        middle_frame,
+    changes = scored if scorer.steady[scored] else slice(SKIP_ENDS - 1, 1 - SKIP_ENDS)
+    values = (scorer.psnr[scored], scorer.ssim[scored], scorer.steady[changes], scorer.psnr, scorer.ssim)
+    further = {} if kept is None else measuring.perception.measure(kept, clip.truth, scored)
+    quality = Quality(*(float(np.mean(value)) for value in values), scorer.flicker(changes), **further)
+    return MethodScore(quality, Cost(), middle_frame, np.array(moving, np.uint8))
+
+
+def moving_part(clip: Clip) -> tuple[range, DetailCrop]:
+    """Return the indices of up to ``MOVING_FRAMES`` frames around the middle one, and where it has detail."""
+    count = len(clip.truth)
+    first = max(0, min(count // 2 - MOVING_FRAMES // 2, count - MOVING_FRAMES))
+    return range(first, min(first + MOVING_FRAMES, count)), most_detailed_crop(
+        clip.truth[count // 2], MOVING_SIDE, MOVING_SIDE
     )
+
+
+def _extract(crop: DetailCrop, frames: np.ndarray) -> np.ndarray:
+    return np.stack([crop.extract(frame) for frame in frames])
 
 
 def phase_gain(clip: Clip) -> float:

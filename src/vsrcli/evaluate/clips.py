@@ -171,6 +171,18 @@ def clip_name(path: Path) -> str:
     return path.name if path.is_dir() else path.stem
 
 
+def find_clip_named(expected: Path) -> list[Path]:
+    """Return what could be meant by a path without suffix: a folder of images, and videos of that name."""
+    found = [expected] if expected.is_dir() and image_files(expected) else []
+    if expected.parent.is_dir():
+        found += [
+            path
+            for path in sorted(expected.parent.iterdir())
+            if path.is_file() and path.stem == expected.name and path.suffix.lower() in VIDEO_EXTENSIONS
+        ]
+    return found
+
+
 def distinct_names(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
     """Return unique names: those that occur twice are preceded by as many parent folders as needed.
 
@@ -263,15 +275,8 @@ def _paired_with_truth(
 
 
 def _find_truth(truth: Path, key: str, clip: Path) -> Path:
-    key = clip_name(clip) if key == "." else key
-    expected = truth / key
-    candidates = [expected] if expected.is_dir() and image_files(expected) else []
-    if expected.parent.is_dir():
-        candidates += [
-            path
-            for path in sorted(expected.parent.iterdir())
-            if path.is_file() and path.stem == expected.name and path.suffix.lower() in VIDEO_EXTENSIONS
-        ]
+    expected = truth / (clip_name(clip) if key == "." else key)
+    candidates = find_clip_named(expected)
     if not candidates:
         raise DataError(
             f"no truth for {str(clip)!r}: {str(expected)!r} is neither a folder of images nor "

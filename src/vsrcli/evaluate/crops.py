@@ -120,11 +120,11 @@ def comparison_panels(
     with_low_resolution: bool = False,
     other_models: Sequence[tuple[str, np.ndarray]] = (),
 ) -> list[tuple[str, np.ndarray]]:
-    """Return panels for :func:`comparison_strip`: (low resolution,) bicubic, models, truth.
+    """Return panels for :func:`comparison_strip`: (low resolution,) bicubic, models, other tools, truth.
 
     Labels state the PSNR of the full frame. ``other_models``, names and images, precede ``model``.
     """
-    versions = [("bicubic", frames.bicubic), *other_models, (model, frames.model)]
+    versions = [("bicubic", frames.bicubic), *other_models, (model, frames.model), *frames.others.items()]
     scored = [(f"{name}  {psnr_y(image, frames.truth):.2f} dB", image) for name, image in versions]
     first = [("low resolution", frames.low)] if with_low_resolution else []
     return [*first, *scored, ("truth", frames.truth)]

@@ -12,6 +12,8 @@ from vsrcli.errors import DataError
 from vsrcli.frames.resample import gaussian_kernel_1d
 
 PSNR_CAP = 100.0  # dB, for a frame without any error: a mean over frames stays a number
+STILL_CODES = 1  # a pixel whose true luma changes by less stands still
+MIN_STILL_SHARE = 0.01  # of all pixels; flicker of fewer says nothing
 _LUMA = np.array([65.481, 128.553, 24.966]) / 255
 _PEAK = 255.0
 _WINDOW, _SIGMA, _K1, _K2 = 11, 1.5, 0.01, 0.03
@@ -85,7 +87,7 @@ class ClipScorer:
         steady: PSNR of the luma's change from each frame to the next, in the output and in the truth; one
             value fewer. Flicker and swimming lower it; a constant error does not.
 
-    All are in dB (but for SSIM), at most ``PSNR_CAP``.
+    All are in dB (but for SSIM), at most ``PSNR_CAP``. See :meth:`flicker`, too.
     """
 
     def __init__(self, crop: int = 8) -> None:
@@ -94,6 +96,7 @@ class ClipScorer:
         self.psnr: list[float] = []
         self.ssim: list[float] = []
         self.steady: list[float] = []
+        self._still: list[tuple[int, int, float]] = []  # pixels, still ones, their squared changes' sum
 
     def add(self, output: np.ndarray, truth: np.ndarray) -> None:
         """Add a frame; see :func:`psnr_y`."""
@@ -101,9 +104,28 @@ class ClipScorer:
         self.psnr.append(min(_psnr(*current), PSNR_CAP))
         self.ssim.append(_ssim(*current))
         if self._previous is not None:
-            changes = (after - before for after, before in zip(current, self._previous, strict=True))
-            self.steady.append(min(_psnr(*changes), PSNR_CAP))
+            change, true_change = (
+                after - before for after, before in zip(current, self._previous, strict=True)
+            )
+            self.steady.append(min(_psnr(change, true_change), PSNR_CAP))
+            at_rest = change[np.abs(true_change) < STILL_CODES]
+            self._still.append((change.size, at_rest.size, float(np.sum(at_rest**2))))
         self._previous = current
+
+    def flicker(self, changes: slice = slice(None)) -> float | None:
+        """Return how much the output changes from frame to frame where the truth stands still.
+
+        Args:
+            changes: those that count; one fewer than there are frames.
+
+        Returns:
+            The root mean square, in codes, of the change of the output's luma over all pixels whose true luma
+            changes by less than ``STILL_CODES``; None where these are less than ``MIN_STILL_SHARE`` of all.
+        """
+        counted = self._still[changes]
+        pixels, still = sum(each[0] for each in counted), sum(each[1] for each in counted)
+        squares = sum(each[2] for each in counted)
+        return float(np.sqrt(squares / still)) if still and still >= MIN_STILL_SHARE * pixels else None
 
 
 def _cropped_luma(a: np.ndarray, b: np.ndarray, crop: int, min_side: int) -> tuple[np.ndarray, np.ndarray]:

@@ -36,6 +36,11 @@ class Quality:
         steady: dB; PSNR between the *changes* of luma from one scored frame to the next, in the output and
             in the truth. Flicker and swimming lower it; a constant error does not.
         psnr_all_frames, ssim_all_frames: including the first and last frames, where windows are incomplete.
+        flicker: codes; see :meth:`~vsrcli.evaluate.metrics.ClipScorer.flicker`.
+        vmaf_v1, vmaf_neg: 0 to 100.
+        features: VGG16-edge distance, from 0 on; see :mod:`vsrcli.evaluate.features`.
+
+    The last four are None where they were not measured; their means are over the clips that have them.
     """
 
     psnr: float
@@ -43,6 +48,10 @@ class Quality:
     steady: float
     psnr_all_frames: float
     ssim_all_frames: float
+    flicker: float | None = None
+    vmaf_v1: float | None = None
+    vmaf_neg: float | None = None
+    features: float | None = None
 
 
 @dataclass(frozen=True)
@@ -147,6 +156,8 @@ class Evaluation:
         protocol: how low resolution was made.
         clips: results in order.
         look: what results keep of the low resolution.
+        folder: of the frames, if another tool has made them; else None.
+        omitted: keys of the measures that were left out, each with the reason.
     """
 
     model: str
@@ -154,6 +165,8 @@ class Evaluation:
     protocol: Protocol
     clips: tuple[ClipResult, ...]
     look: Look = DEFAULT_LOOK
+    folder: str | None = None
+    omitted: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -174,11 +187,23 @@ class Evaluation:
         """The clip with the smallest gain."""
         return min(self.clips, key=lambda clip: clip.gain)
 
+    @property
+    def gain_error(self) -> float | None:
+        """Standard error over clips of the mean gain, in dB; None for a single clip.
+
+        It is that of the paired differences: how hard a clip is does not count.
+        """
+        mean = self.mean
+        baseline = next(name for name in INTERPOLATIONS if getattr(mean, name) is mean.baseline)
+        gains = [clip.model.psnr - getattr(clip, baseline).psnr for clip in self.clips]
+        return float(np.std(gains, ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else None
+
     def as_dict(self) -> dict[str, Any]:
         """Return the evaluation for JSON; dB and SSIM are not rounded."""
         return {
             "model": self.model,
             "engine": self.engine,
+            "folder": self.folder,
             **asdict(self.look),
             "protocol": {
                 **asdict(self.protocol),
@@ -187,10 +212,14 @@ class Evaluation:
             },
             "scoring": {"crop": CROP, "skip_ends": SKIP_ENDS, "psnr_cap": PSNR_CAP, "summary": SCORING},
             "timing": TIMING,
+            "omitted": dict(self.omitted),
             "clips": [
                 {key: value for key, value in clip.as_dict().items() if key != "costs"} for clip in self.clips
             ],
-            "mean": {key: self.mean.as_dict()[key] for key in (*METHODS, "gain", "time")},
+            "mean": {
+                **{key: self.mean.as_dict()[key] for key in (*METHODS, "gain", "time")},
+                "gain_standard_error": self.gain_error,
+            },
             "worst": {"name": self.worst.name, "gain": self.worst.gain},
         }
 
@@ -214,4 +243,9 @@ def card_scores(evaluations: Sequence[Evaluation]) -> dict[str, float]:
 
 
 def _mean(qualities: Sequence[Quality]) -> Quality:
-    return Quality(*(float(np.mean([getattr(q, each.name) for q in qualities])) for each in fields(Quality)))
+    """Return means of each score over those that have it."""
+    means: dict[str, Any] = {}
+    for each in fields(Quality):
+        values = [value for quality in qualities if (value := getattr(quality, each.name)) is not None]
+        means[each.name] = float(np.mean(values)) if values else None
+    return Quality(**means)

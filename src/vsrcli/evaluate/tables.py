@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from vsrcli._version import __version__
 from vsrcli.evaluate.comparison import ModelComparison
+from vsrcli.evaluate.perception import MEASURES, Measure
 from vsrcli.evaluate.results import INTERPOLATIONS, SCORING, TIMING, ClipResult, Cost, Evaluation, Quality
 
 _MAX_HEADING_LETTERS = 10  # of a model's name in one line of a heading
@@ -48,9 +49,10 @@ def clip_table(evaluation: Evaluation, *, short: bool = False) -> Table:
 
 
 def method_table(comparison: ModelComparison, *, worst_clip: bool = True) -> Table:
-    """Return interpolation and all models: means over clips, the gain of the worst clip, and time.
+    """Return interpolation and all methods: means over clips, the gain of the worst clip, and time.
 
-    ``worst_clip`` adds a column with its name.
+    The mean gain has its standard error if there are several clips. ``worst_clip`` adds a column with the
+    name of the worst one.
     """
     headings = (
         "method",
@@ -67,10 +69,34 @@ def method_table(comparison: ModelComparison, *, worst_clip: bool = True) -> Tab
     rows = [(name, *_scores(getattr(mean, name)), "", "", *_times(mean, name), "") for name in INTERPOLATIONS]
     for evaluation in comparison.evaluations:
         mean, worst = evaluation.mean, evaluation.worst
-        gains = f"{mean.gain:+.2f}", f"{worst.gain:+.2f}"
+        gains = _with_error(evaluation), f"{worst.gain:+.2f}"
         rows.append((evaluation.title, *_scores(mean.model), *gains, *_times(mean, "model"), worst.name))
     end = len(headings) - (not worst_clip)
     return Table(headings[:end], tuple(row[:end] for row in rows))
+
+
+def further_table(comparison: ModelComparison) -> Table | None:
+    """Return the means of the measures beyond PSNR, SSIM and steady; None if there are none."""
+    measures, evaluations = shown_measures(comparison), comparison.evaluations
+    if not measures:
+        return None
+    mean = evaluations[0].mean
+    named = [(name, getattr(mean, name)) for name in INTERPOLATIONS]
+    named += [(each.title, each.mean.model) for each in evaluations]
+    rows = []
+    for name, quality in named:
+        values = [(getattr(quality, measure.key), measure.digits) for measure in measures]
+        rows.append((name, *("-" if value is None else f"{value:.{digits}f}" for value, digits in values)))
+    return Table(("method", *(measure.heading for measure in measures)), tuple(rows))
+
+
+def shown_measures(comparison: ModelComparison) -> list[Measure]:
+    """Return the measures beyond PSNR, SSIM and steady that any method has."""
+    means = [each.mean for each in comparison.evaluations]
+    qualities = [means[0].bicubic, means[0].lanczos, *(mean.model for mean in means)]
+    return [
+        measure for measure in MEASURES if any(getattr(each, measure.key) is not None for each in qualities)
+    ]
 
 
 def psnr_table(comparison: ModelComparison, models: slice = slice(None)) -> Table:
@@ -99,6 +125,7 @@ def footnotes(evaluation: Evaluation) -> list[str]:
         f"{mean.model.psnr_all_frames:.2f} dB, SSIM {mean.model.ssim_all_frames:.4f}, gain {gain:+.2f} dB"
     )
     return [
+        *([f"Mean gain: {_with_error(evaluation)} dB."] if len(evaluation.clips) > 1 else []),
         f"Worst clip: {worst.name}, {worst.gain:+.2f} dB.",
         f"With the first and last frames: {all_frames}.",
         f"Time: {_time_line(mean)}.",
@@ -106,11 +133,16 @@ def footnotes(evaluation: Evaluation) -> list[str]:
 
 
 def engine_lines(comparison: ModelComparison) -> list[str]:
-    """Return lines with the engine of each model; a single line if all ran on the same."""
-    devices = [each.engine.partition(" on ")[2] or each.engine for each in comparison.evaluations]
+    """Return lines with the engine of each model; a single line if all ran on the same.
+
+    Other tools follow, with the folders of their frames.
+    """
+    models = [each for each in comparison.evaluations if each.folder is None]
+    others = [f"{each.model}: {each.engine}." for each in comparison.evaluations if each.folder is not None]
+    devices = [each.engine.partition(" on ")[2] or each.engine for each in models]
     if len(set(devices)) == 1:
-        return [f"Engine: {devices[0]}."]
-    return [f"Engine: {each.engine}." for each in comparison.evaluations]
+        return [f"Engine: {devices[0]}.", *others]
+    return [*(f"Engine: {each.engine}." for each in models), *others]
 
 
 def look_lines(comparison: ModelComparison) -> list[str]:
@@ -121,12 +153,18 @@ def look_lines(comparison: ModelComparison) -> list[str]:
 def notes(comparison: ModelComparison) -> list[str]:
     """Return lines that explain the tables."""
     gain = "over the better of bicubic and Lanczos"
-    several = len(comparison.evaluations) > 1
+    evaluation, several = comparison.evaluations[0], len(comparison.evaluations) > 1
     details = "of the means and on the worst clip" if several else "whose other scores are listed, too"
+    error = (
+        f"; ± is the standard error over {len(evaluation.clips)} clips, paired"
+        if evaluation.gain_error is not None
+        else ""
+    )
     return [
         f"Scoring: {SCORING}.",
-        f"Gain: {gain}, {details}.",
+        f"Gain: {gain}, {details}{error}.",
         "Steady: PSNR of the changes from frame to frame; flicker lowers it.",
+        *(measure.note for measure in shown_measures(comparison)),
         f"Time: {TIMING}.",
     ]
 
@@ -149,6 +187,12 @@ def to_markdown(table: Table) -> str:
         rows[-1] = [f"**{cell}**" if cell else "" for cell in rows[-1]]
     rows.insert(1, [":--", *["--:"] * (len(table.headings) - 1)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _with_error(evaluation: Evaluation) -> str:
+    """Format the mean gain, with its standard error if there is one."""
+    error = evaluation.gain_error
+    return f"{evaluation.mean.gain:+.2f}" + ("" if error is None else f" ±{error:.2f}")
 
 
 def _scores(quality: Quality) -> tuple[str, str, str]:
@@ -192,6 +236,9 @@ def _section(comparison: ModelComparison) -> list[str]:
     lines += engine_lines(comparison) + look_lines(comparison)
     parts = [f"## {comparison.protocol.label}", _escape_markdown("\n".join(lines), breaks="  \n")]
     parts.append(to_markdown(method_table(comparison)))
+    further = further_table(comparison)
+    if further is not None:
+        parts.append(to_markdown(further))
     if len(evaluations) == 1:
         below = _escape_markdown("\n".join(footnotes(evaluations[0])), breaks="  \n")
         parts.append(f"{_escape_markdown(evaluations[0].title)}, clip by clip:")
