@@ -21,6 +21,7 @@ from vsrcli.train.checkpoints import WeightExporter
 from vsrcli.train.config import AdversarialConfig, shape_batch, temporal_margin
 from vsrcli.train.discriminator import Discriminator, SpectralConv
 from vsrcli.train.footage import find_footage, prepare_pairs
+from vsrcli.train.validation import Validation
 
 SHARP = AdversarialConfig(discriminator_width=4, discriminator_rate=1e-3)
 CONFIG = loop.TrainConfig(
@@ -167,6 +168,16 @@ def test_the_log_has_every_loss(pairs, natural, tmp_path):
     assert json.loads(curve(tmp_path / "run")[2][3].strip('"').replace('""', '"')) == pytest.approx(
         part, abs=1e-6
     )
+
+
+def test_validation_scores_the_feature_distance(footage_folder, tmp_path):
+    path = features.find_feature_weights()
+    network = architectures.architecture("duf-r-s").build(2)
+    plain = Validation(footage_folder, tmp_path, 2, PRESETS["bi"])
+    scored = Validation(footage_folder, tmp_path, 2, PRESETS["bi"], features=features.EdgeFeatures(2, path))
+    scores = scored(network, CONFIG.architecture)
+    assert scores.pop("bi features") > 0
+    assert scores == plain(network, CONFIG.architecture)
 
 
 def test_parts_with_weight_zero_are_left_out(pairs, natural, tmp_path, monkeypatch):

@@ -247,14 +247,15 @@ def train(
                 progress.print_line(f"{folder}: {_counts(footage)}")
             progress.update(0, None, "starting the network")
             with silence_native_stderr():
-                from vsrcli.evaluate.features import find_feature_weights
+                from vsrcli.evaluate.features import CONVOLUTIONS, EdgeFeatures
                 from vsrcli.train.checkpoints import locked_run
                 from vsrcli.train.hardware import data_parallel, precision_warning
                 from vsrcli.train.loop import train as train_network
                 from vsrcli.train.validation import Validation
             data_parallel(config.gpus, config.batch)  # fail before the footage is read
+            features = None
             if config.adversarial and config.adversarial.feature_weight:
-                find_feature_weights()
+                features = EdgeFeatures(len(CONVOLUTIONS))
             if warning := precision_warning(config.precision):
                 progress.print_line(warning)
 
@@ -265,7 +266,9 @@ def train(
             pairs = prepare_pairs(footage, cache, config.scale, preset, blur=config.blur, on_progress=on_file)
             validation = None
             if validation_folder is not None:
-                validation = Validation(validation_folder, cache, config.scale, preset, on_file)
+                validation = Validation(
+                    validation_folder, cache, config.scale, preset, on_file, features=features
+                )
         with make_progress(stderr_console(), "steps", quiet=quiet) as progress:
             averages = _StepAverages()
 

@@ -23,6 +23,7 @@ from vsrcli.train.config import temporal_margin
 from vsrcli.train.footage import TrainingPair, find_footage, prepare_pairs
 
 if TYPE_CHECKING:
+    from vsrcli.evaluate.features import EdgeFeatures
     from vsrcli.frames.resample import Phase
 
 MARGIN, SCORED_FRAMES = 3, 12  # frames before and after; scored frames
@@ -61,6 +62,7 @@ class Validation:
         degradation: ``bd`` and ``bi`` are scored on themselves, ``video`` on ``bi`` and on ``bi`` compressed
             with H.264 crf 23.
         on_progress: called with (done, total) clips while the folder is decoded.
+        features: also score the feature distance, of the middle frame of each clip; None: do not.
 
     Raises:
         DataError: no usable clip, or one that is too short.
@@ -73,7 +75,9 @@ class Validation:
         scale: int,
         degradation: Degradation,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
+        features: EdgeFeatures | None = None,
     ) -> None:
+        self._features = features
         protocol = PRESETS["bd" if degradation.name == "bd" else "bi"]
         pairs = prepare_pairs(find_footage(folder), cache, scale, protocol, on_progress=on_progress)
         self.cases: list[ValidationCase] = []
@@ -91,9 +95,10 @@ class Validation:
         """Return mean scores over clips, by name.
 
         For each degradation: ``NAME psnr_y``, ``NAME ssim_y``, ``NAME temporal_db`` (PSNR between the luma
-        differences of successive frames, in the output and in the truth), ``NAME gain_db`` and
-        ``NAME worst_gain_db``.
+        differences of successive frames, in the output and in the truth), ``NAME gain_db``,
+        ``NAME worst_gain_db`` and, if wanted, ``NAME features`` (lower is better).
         """
+        distances: dict[str, list[float]] = {}
         scores_by_case: dict[str, list[tuple[float, float, float, float]]] = {}
         for case in self.cases:
             frames = case.low.astype(np.float32)[None] / 255
@@ -106,6 +111,11 @@ class Validation:
             )
             scores = (psnr, ssim, temporal, psnr - case.baseline)
             scores_by_case.setdefault(case.name, []).append(scores)
+            if self._features is not None:
+                middle = len(outputs) // 2
+                pictures = (np.float32(clip[middle : middle + 1]) / 255 for clip in (case.truth, outputs))
+                distance = float(keras.ops.convert_to_numpy(self._features.distance(*pictures)))
+                distances.setdefault(case.name, []).append(distance)
         result = {}
         for name, scores in scores_by_case.items():
             psnr, ssim, temporal, gain = (float(np.mean(values)) for values in zip(*scores, strict=True))
@@ -114,6 +124,8 @@ class Validation:
             result[f"{name} temporal_db"] = round(temporal, 3)
             result[f"{name} gain_db"] = round(gain, 3)
             result[f"{name} worst_gain_db"] = round(min(values[-1] for values in scores), 3)
+            if name in distances:
+                result[f"{name} features"] = round(float(np.mean(distances[name])), 4)
         return result
 
 
