@@ -52,7 +52,7 @@ class AdversarialConfig:
 
     pixel_weight: float = 1.0
     feature_weight: float = 0.1
-    adversarial_weight: float = 0.02
+    adversarial_weight: float = 0.01
     ping_pong_weight: float = 0.3
     feature_blocks: int = 2
     feature_frames: int = 1
