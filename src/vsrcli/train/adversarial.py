@@ -108,9 +108,11 @@ class AdversarialTrainer(keras.Model):
             return forward, forward
         there_and_back = ops.concatenate([low, ops.flip(low[:, :-1], 1)], axis=1)
         output = self.generator(there_and_back)
-        return output[:, : self._outputs], ops.flip(output[:, -self._outputs :], 1)  # type: ignore[index]
+        return output[:, : self._outputs], ops.flip(output[:, -self._outputs :], 1)
 
-    def compute_loss(self, x: Any = None, y=None, y_pred: Any = None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight=None, training=True
+    ):
         """Return the sum of all losses, weighted; each is also kept as a metric."""
         (forward, backward), truth = y_pred, self._sequences(y)
         parts = {"pixel": self._pixel_loss(truth, forward)}
