@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from vsrcli.errors import OutputError, UsageError
-from vsrcli.evaluate.benchmark import StillFrames
 from vsrcli.evaluate.crops import (
     BACKGROUND,
     BORDER,
     GAP,
     DetailCrop,
+    StillFrames,
     comparison_panels,
     comparison_strip,
     most_detailed_crop,

@@ -25,7 +25,7 @@ from vsrcli.system.files import atomic_write
 from vsrcli.system.signals import catch_signals
 
 if TYPE_CHECKING:
-    from vsrcli.evaluate.benchmark import StillFrames
+    from vsrcli.evaluate.crops import StillFrames
     from vsrcli.evaluate.others import OtherTool
     from vsrcli.evaluate.results import ClipResult
 

@@ -58,7 +58,7 @@ measure_options = combine_options(
     ),
     option(
         "--vmaf/--no-vmaf",
-        "Measure VMAF v1 and NEG, too.  [default: no-vmaf: it nearly doubles the time of a run with "
+        "Measure VMAF v1 and NEG, too.  [default: no-vmaf: they add more than half to the time of a run with "
         "interpolation]",
         default=False,
         show_default=False,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from vsrcli.evaluate.benchmark import StillFrames
     from vsrcli.evaluate.comparison import ModelComparison
+    from vsrcli.evaluate.crops import StillFrames
     from vsrcli.evaluate.models import EvaluatedModel
     from vsrcli.evaluate.results import ClipResult
     from vsrcli.evaluate.tables import Table

@@ -21,9 +21,9 @@ from PIL import Image, features
 from vsrcli._version import __version__
 from vsrcli.compare.page_parts import csp_hash, data_uri, read_resource
 from vsrcli.evaluate import tables
-from vsrcli.evaluate.benchmark import MOVING_FRAMES, StillFrames
+from vsrcli.evaluate.benchmark import MOVING_FRAMES
 from vsrcli.evaluate.comparison import ModelComparison
-from vsrcli.evaluate.crops import DetailCrop
+from vsrcli.evaluate.crops import DetailCrop, StillFrames
 from vsrcli.evaluate.metrics import psnr_y
 from vsrcli.evaluate.results import CROP
 

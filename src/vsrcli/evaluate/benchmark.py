@@ -11,7 +11,7 @@ fill windows and compile networks.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import zip_longest
@@ -19,7 +19,7 @@ from itertools import zip_longest
 import numpy as np
 
 from vsrcli.errors import EngineError
-from vsrcli.evaluate.crops import DetailCrop, most_detailed_crop
+from vsrcli.evaluate.crops import DetailCrop, StillFrames, most_detailed_crop
 from vsrcli.evaluate.metrics import PSNR_CAP, ClipScorer, psnr_y
 from vsrcli.evaluate.perception import Perception
 from vsrcli.evaluate.protocol import Clip
@@ -48,24 +48,6 @@ from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 from vsrcli.system.signals import raise_if_cancelled
 
 MOVING_FRAMES, MOVING_SIDE = 16, 96  # of a clip, for a page; the part's width and height in pixels
-
-
-@dataclass(frozen=True, eq=False)
-class StillFrames:
-    """The middle frame of a clip in every version, uint8; ``low`` is (H, W, 3), all others (s*H, s*W, 3).
-
-    With :attr:`Measuring.moving` also a part of several frames, in every version but low resolution.
-    """
-
-    index: int
-    low: np.ndarray
-    bicubic: np.ndarray
-    lanczos: np.ndarray
-    model: np.ndarray
-    truth: np.ndarray
-    others: Mapping[str, np.ndarray] = field(default_factory=dict)  # by name of the tool
-    crop: DetailCrop | None = None  # of ``moving``
-    moving: Mapping[str, np.ndarray] = field(default_factory=dict)  # by method, uint8 (T', h, w, 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,8 +106,14 @@ def measure_model(
     score = score_method(engine, clip, network, look, measuring)
     methods = {**baselines, "model": score}
     middle = len(clip.truth) // 2
-    frames = {name: each.middle_frame for name, each in methods.items()}
-    still = StillFrames(middle, clip.low[middle], truth=clip.truth[middle], **frames)
+    still = StillFrames(
+        middle,
+        clip.low[middle],
+        bicubic=baselines["bicubic"].middle_frame,
+        lanczos=baselines["lanczos"].middle_frame,
+        model=score.middle_frame,
+        truth=clip.truth[middle],
+    )
     if measuring.moving:
         shown, crop = moving_part(clip)
         moving = {name: each.moving for name, each in methods.items()}
@@ -215,10 +203,21 @@ def score_frames(
     scored = slice(SKIP_ENDS, -SKIP_ENDS)
     # If only one frame is scored, there is no change between scored frames: use those to and from it.
     changes = scored if scorer.steady[scored] else slice(SKIP_ENDS - 1, 1 - SKIP_ENDS)
-    values = (scorer.psnr[scored], scorer.ssim[scored], scorer.steady[changes], scorer.psnr, scorer.ssim)
-    further = {} if kept is None else measuring.perception.measure(kept, clip.truth, scored)
-    quality = Quality(*(float(np.mean(value)) for value in values), scorer.flicker(changes), **further)
+    quality = Quality(
+        _mean(scorer.psnr[scored]),
+        _mean(scorer.ssim[scored]),
+        _mean(scorer.steady[changes]),
+        _mean(scorer.psnr),
+        _mean(scorer.ssim),
+        scorer.flicker(changes),
+    )
+    if kept is not None:
+        quality = replace(quality, **measuring.perception.measure(kept, clip.truth, scored))
     return MethodScore(quality, Cost(), middle_frame, np.array(moving, np.uint8))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
 
 
 def moving_part(clip: Clip) -> tuple[range, DetailCrop]:

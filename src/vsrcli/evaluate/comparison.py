@@ -20,7 +20,6 @@ from vsrcli.evaluate.benchmark import (
     USUAL_SCORES,
     Measuring,
     MethodScore,
-    StillFrames,
     clip_result,
     interpolation_baselines,
     measure_model,
@@ -28,6 +27,7 @@ from vsrcli.evaluate.benchmark import (
     score_frames,
 )
 from vsrcli.evaluate.clips import ClipFile
+from vsrcli.evaluate.crops import StillFrames
 from vsrcli.evaluate.models import EvaluatedModel
 from vsrcli.evaluate.others import OtherTool
 from vsrcli.evaluate.protocol import Clip, Protocol, prepare_clip

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from vsrcli.errors import OutputError, UsageError
 from vsrcli.evaluate.metrics import psnr_y
-
-if TYPE_CHECKING:
-    from vsrcli.evaluate.benchmark import StillFrames
 
 CROP_SIDE, ENLARGEMENT = 144, 3  # of automatic crops
 BORDER = 8  # pixels at the borders, which are not scored, are not shown either
@@ -49,6 +45,25 @@ class DetailCrop:
             crop = f"{self.width}x{self.height} at {self.left},{self.top}"
             raise UsageError(f"a crop of {crop} is not inside an image of {width}x{height}")
         return image[self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+@dataclass(frozen=True, eq=False)
+class StillFrames:
+    """The middle frame of a clip in every version, uint8; ``low`` is (H, W, 3), all others (s*H, s*W, 3).
+
+    With :attr:`~vsrcli.evaluate.benchmark.Measuring.moving` also a part of several frames, in every version but
+    low resolution.
+    """
+
+    index: int
+    low: np.ndarray
+    bicubic: np.ndarray
+    lanczos: np.ndarray
+    model: np.ndarray
+    truth: np.ndarray
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)  # by name of the tool
+    crop: DetailCrop | None = None  # of ``moving``
+    moving: Mapping[str, np.ndarray] = field(default_factory=dict)  # by method, uint8 (T', h, w, 3)
 
 
 def most_detailed_crop(

@@ -1,8 +1,8 @@
 """Measures that follow people's choice more closely than PSNR does, taken from finished frames of a clip.
 
-They are optional: VMAF takes about as long as all other scores of an interpolation together, the feature
-distance many times that. They are measured after all frames of a clip are there, so that they do not share
-the processor with a network that is timed.
+They are optional: VMAF adds 60 % to a run with interpolation on two cores (24 frames of 640x360), the
+feature distance takes seconds a frame. They are measured after all frames of a clip are there, so that they
+do not share the processor with a network that is timed.
 """
 
 from __future__ import annotations
