@@ -159,10 +159,15 @@ def test_cards_state_the_look_and_searches_go_by_it(pairs, natural, tmp_path, mo
 def test_the_log_has_every_loss(pairs, natural, tmp_path):
     reports = []
     loop.train(replace(CONFIG, steps=2), pairs, tmp_path / "run", init=natural, on_step=reports.append)
-    names = {"pixel", "temporal", "ping_pong", "feature", "adversarial", "discriminator"}
+    names = {"pixel", "color", "temporal", "ping_pong", "feature", "adversarial", "discriminator"}
     assert set(reports[1].parts) == names
     part = reports[1].parts
-    weighted = part["pixel"] + 0.3 * part["temporal"] + SHARP.ping_pong_weight * part["ping_pong"]
+    weighted = (
+        part["pixel"]
+        + SHARP.color_weight * part["color"]
+        + 0.3 * part["temporal"]
+        + SHARP.ping_pong_weight * part["ping_pong"]
+    )
     weighted += SHARP.feature_weight * part["feature"] + SHARP.adversarial_weight * part["adversarial"]
     assert reports[1].loss == pytest.approx(weighted, rel=1e-3)
     assert json.loads(curve(tmp_path / "run")[2][3].strip('"').replace('""', '"')) == pytest.approx(
@@ -185,7 +190,8 @@ def test_parts_with_weight_zero_are_left_out(pairs, natural, tmp_path, monkeypat
         raise AssertionError("not needed")
 
     monkeypatch.setattr(features, "find_feature_weights", no_package)
-    sharp = replace(SHARP, feature_weight=0.0, adversarial_weight=0.0, ping_pong_weight=0.0)
+    without = ("color_weight", "feature_weight", "adversarial_weight", "ping_pong_weight")
+    sharp = replace(SHARP, **dict.fromkeys(without, 0.0))
     reports = []
     config = replace(CONFIG, steps=1, temporal_weight=0.0, adversarial=sharp)
     loop.train(config, pairs, tmp_path / "run", init=natural, on_step=reports.append)
@@ -241,6 +247,22 @@ def test_the_discriminator_learns_to_tell_output_from_truth(pairs):
         low, high = batch(pairs, step=step)
         losses.append(model.train_on_batch(low, high, return_dict=True)["discriminator"])
     assert np.mean(losses[-3:]) < 0.95 * np.mean(losses[:3])
+
+
+def test_the_loss_on_colours_sees_a_shade_but_no_texture(pairs):
+    low, high = batch(pairs)
+    model = trainer(adversarial=replace(SHARP, adversarial_weight=0.0, feature_weight=0.0))
+    noise = np.random.default_rng(1).choice([-0.1, 0.1], high.shape).astype(np.float32)
+    noise[..., ::2, :] = -noise[..., 1::2, :]  # no mean in any block
+    losses = []
+    for output in (high + noise, high + 0.1):
+        model.reset_metrics()
+        model.compute_loss(low, high, (output, output))
+        losses.append({mean.name: float(mean.result()) for mean in model.metrics if mean.name != "loss"})
+    texture, shade = losses
+    assert texture["pixel"] == pytest.approx(shade["pixel"], rel=1e-3)
+    assert texture["color"] < 0.002
+    assert shade["color"] == pytest.approx(0.1, rel=0.01)
 
 
 class Repeated(keras.Model):

@@ -163,6 +163,9 @@ def _config_option(group: OptionGroup, flag: str, value_type: Any, text: str) ->
 )
 @_config_option("Sharp", "--pixel-weight", click.FloatRange(min=0), "Weight the loss on pixels by N.")
 @_config_option(
+    "Sharp", "--color-weight", click.FloatRange(min=0), "Weight the loss on mean colours by N; 0: without."
+)
+@_config_option(
     "Sharp", "--feature-weight", click.FloatRange(min=0), "Weight the feature distance by N; 0: without."
 )
 @_config_option(
