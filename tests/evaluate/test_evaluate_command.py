@@ -219,6 +219,7 @@ def test_the_former_name_of_degrade(folder: Path, vsr: Vsr) -> None:
         ),
         (2, ["--degrade", "none", "--card"], ["--card", "--degrade none"]),
         (2, ["--truth", "there"], ["--truth", "add --degrade none"]),
+        (2, ["--ffmpeg", "there"], ["--ffmpeg", "add --vmaf"]),
         (2, ["--phase", "zero"], ["--phase", "add --degrade none"]),
         (2, ["--card"], ["--card needs models with weights", "bicubic"]),
         (1, ["--degrade", "none"], ["no folder with pairs", "--truth FOLDER"]),

@@ -188,10 +188,11 @@ def evaluate(
 
     # options
     degradation = _resolve_degradation(degrade, protocol)
-    values |= {"truth": truth, "card": card, "crfs": crfs}
+    values |= {"truth": truth, "card": card, "crfs": crfs, "ffmpeg": ffmpeg}
     uses = ["existing" if degradation == "none" else "degraded"]
     uses += ["recompressed"] if degradation not in ("video", "none") else []
     uses += ["named"] if not any(model.endswith(SUFFIX) for model in models) else []
+    uses += ["vmaf"] if vmaf else []
     check_applicable(click.get_current_context(), values, *uses)
     truth, card, crfs = values["truth"], values["card"], values["crfs"]
     for path in (json_file, markdown_file, html_file):
@@ -218,7 +219,7 @@ def evaluate(
     bar = EvaluationBar(len(clip_files))
     strips = ComparisonStrips(images, several=len(evaluated) > 1)
     page = EvaluationPage() if html_file else None
-    perception = open_perception(vmaf=vmaf, features=features, ffmpeg=ffmpeg, on_notice=warn)
+    perception = open_perception(vmaf=vmaf, features=features, ffmpeg=values["ffmpeg"], on_notice=warn)
     comparisons = []
 
     def on_clip(model: EvaluatedModel, result: ClipResult, frames: StillFrames) -> None:

@@ -67,6 +67,7 @@ _RESTRICTIONS: dict[str, dict[str, Restriction]] = {
         "phase": Restriction(("existing",), None, f"--phase {_FOR_EXISTING}"),
         "crfs": Restriction(("recompressed",), ("none",)),
         "card": Restriction(("degraded",), False),
+        "ffmpeg": Restriction(("vmaf",), None, "--ffmpeg measures VMAF: add --vmaf, or leave it out"),
         "scale": Restriction(("named",), None),  # weight files have their own
     },
 }

@@ -51,8 +51,8 @@ class DetailCrop:
 class StillFrames:
     """The middle frame of a clip in every version, uint8; ``low`` is (H, W, 3), all others (s*H, s*W, 3).
 
-    With :attr:`~vsrcli.evaluate.benchmark.Measuring.moving` also a part of several frames, in every version but
-    low resolution.
+    With :attr:`~vsrcli.evaluate.benchmark.Measuring.moving` also a part of several frames, in every version
+    but low resolution.
     """
 
     index: int

@@ -17,6 +17,7 @@ import numpy as np
 from vsrcli.errors import FfmpegError
 from vsrcli.evaluate.ffmpeg_metrics import VMAF_MODELS, FfmpegScorer, omitted_metrics
 from vsrcli.media.ffmpeg import Ffmpeg
+from vsrcli.system.signals import raise_if_cancelled
 
 if TYPE_CHECKING:
     from vsrcli.evaluate.features import EdgeFeatures
@@ -130,6 +131,7 @@ class Perception:
         try:
             with FfmpegScorer(width, height, _RATE, keys, ffmpeg=ffmpeg) as scorer:
                 for output, original in zip(outputs, truth, strict=True):
+                    raise_if_cancelled()
                     scorer.write(output, original)
                 scores = scorer.finish()
         except (FfmpegError, OSError) as error:
@@ -159,6 +161,7 @@ def feature_distance(features: EdgeFeatures, outputs: np.ndarray, truth: np.ndar
     indices = [(2 * number + 1) * len(truth) // (2 * count) for number in range(count)]
     distances = []
     for index in indices:  # one at a time: the features of a frame are many times its size
+        raise_if_cancelled()
         pair = (array[index : index + 1].astype(np.float32) / 255 for array in (truth, outputs))
         distances.append(float(features.distance(*pair)))
     return float(np.mean(distances))
