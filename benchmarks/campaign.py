@@ -8,7 +8,9 @@ The trainings run at the lowest priority. Ctrl-C, SIGTERM or a power cut stops t
 at the last checkpoint. After each validation that is better than all before, the weights and their card are
 copied to ``DIR/best``, under the name in the list. ``--status`` prints steps, hours and figures.
 ``--publish`` measures the best weights beside those of the same name in a folder, by ``vsr evaluate`` (clean
-and at crf 23), and copies what is better in both, with its card.
+and at crf 23), and copies what is better in both, with its card. Of sharp weights (``--adversarial``) the
+best are those nearest to the truth in features; whether they are better is for people to see, so they are
+copied only where there are none yet.
 """
 
 from __future__ import annotations
@@ -82,7 +84,12 @@ def read_networks(path: Path, runs: Path) -> list[Network]:
         content = tomllib.loads(path.read_text("utf-8"))
         common = content.get("common", {}).get("arguments", [])
         networks = [
-            Network(each["name"], each["weights"], (*common, *each["arguments"]), runs / each["name"])
+            Network(
+                each["name"],
+                each["weights"],
+                (*(common if each.get("common", True) else ()), *each["arguments"]),
+                runs / each["name"],
+            )
             for each in content["networks"]
         ]
         for network in networks:
@@ -101,7 +108,12 @@ def gain(scores: dict[str, float], ending: str) -> float:
 
 
 def value_of(scores: dict[str, float]) -> float:
-    """Return what decides between weights: the mean of the gains, clean and compressed."""
+    """Return what decides between weights: the mean of the gains, clean and compressed.
+
+    Of sharp weights it is their distance from the truth in features, negative: their PSNR falls by design.
+    """
+    if distances := [scores[key] for key in scores if key.endswith(" features")]:
+        return -sum(distances) / len(distances)
     gains = [scores[key] for key in scores if key.endswith(CLEAN) and "worst" not in key]
     return sum(gains) / len(gains) if gains else float("-inf")
 
@@ -138,7 +150,7 @@ def keep_best(network: Network, best: Path) -> None:
     (best / f"{network.weights}{SUFFIX}.part").replace(best / f"{network.weights}{SUFFIX}")
     shutil.copyfile(card, target)
     step = content["training"]["step"]
-    print(f"{network.name}: better at step {step}, {value_of(content['validation']):+.3f} dB", flush=True)
+    print(f"{network.name}: better at step {step}, {value_of(content['validation']):+.3f}", flush=True)
 
 
 def train(network: Network, train_folder: Path, validation_folder: Path, best: Path) -> int:
@@ -171,7 +183,7 @@ def print_status(networks: list[Network], best: Path) -> None:
         kept = "-"
         if card.is_file():
             content = json.loads(card.read_text("utf-8"))
-            kept = f"step {content['training']['step']}, {value_of(content['validation']):+.3f} dB"
+            kept = f"step {content['training']['step']}, {value_of(content['validation']):+.3f}"
         clean, compressed = (f"{gain(scores, each):+.3f}" if scores else "-" for each in (CLEAN, COMPRESSED))
         table.row(network.name, len(log), network.steps, f"{hours:.1f}", clean, compressed, kept)
     table.print()
@@ -242,6 +254,9 @@ def publish(networks: list[Network], best: Path, target: Path, clips: Path) -> N
     for name in dict.fromkeys(network.weights for network in networks):
         source, present = best / f"{name}{SUFFIX}", target / f"{name}{SUFFIX}"
         if not source.is_file():
+            continue
+        if name.endswith("-sharp") and present.is_file():
+            print(f"{name}: sharp weights are not exchanged by a figure; compare and copy them yourself")
             continue
         new, old = measured(source, clips), measured(present, clips) if present.is_file() else None
         verdict = f"{name}: {', '.join(f'{value:.3f}' for value in new)} dB"

@@ -61,11 +61,17 @@ def test_the_best_weights_stay(campaign: ModuleType, tmp_path: Path, capsys: pyt
     campaign.print_status([network], best)
     line = capsys.readouterr().out.splitlines()[1]
     assert line.split()[:6] == ["a", "3", "200", "0.0", "+0.800", "+0.500"]
-    assert "step 100, +0.700 dB" in line
+    assert "step 100, +0.700" in line
     campaign.plot([network], tmp_path / "curve.svg")
     assert (tmp_path / "curve.svg").read_text().count("<polyline") == 2
     validate(network.folder, 200, 0.1, 0.1)
     assert network.is_finished
+
+
+def test_sharp_weights_are_ranked_by_features(campaign: ModuleType) -> None:
+    soft = {"bi gain_db": 0.9, "bi features": 0.6, "bi+crf23 features": 0.8}
+    sharp = {"bi gain_db": 0.2, "bi features": 0.4, "bi+crf23 features": 0.6}
+    assert campaign.value_of(sharp) > campaign.value_of(soft)
 
 
 def test_a_wrong_list_is_named(campaign: ModuleType, tmp_path: Path) -> None:
