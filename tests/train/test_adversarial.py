@@ -159,12 +159,13 @@ def test_cards_state_the_look_and_searches_go_by_it(pairs, natural, tmp_path, mo
 def test_the_log_has_every_loss(pairs, natural, tmp_path):
     reports = []
     loop.train(replace(CONFIG, steps=2), pairs, tmp_path / "run", init=natural, on_step=reports.append)
-    names = {"pixel", "color", "temporal", "ping_pong", "feature", "adversarial", "discriminator"}
+    names = {"pixel", "color", "grid", "temporal", "ping_pong", "feature", "adversarial", "discriminator"}
     assert set(reports[1].parts) == names
     part = reports[1].parts
     weighted = (
         part["pixel"]
-        + SHARP.color_weight * part["color"]
+        + part["color"]
+        + part["grid"]
         + 0.3 * part["temporal"]
         + SHARP.ping_pong_weight * part["ping_pong"]
     )
@@ -190,7 +191,7 @@ def test_parts_with_weight_zero_are_left_out(pairs, natural, tmp_path, monkeypat
         raise AssertionError("not needed")
 
     monkeypatch.setattr(features, "find_feature_weights", no_package)
-    without = ("color_weight", "feature_weight", "adversarial_weight", "ping_pong_weight")
+    without = ("color_weight", "grid_weight", "feature_weight", "adversarial_weight", "ping_pong_weight")
     sharp = replace(SHARP, **dict.fromkeys(without, 0.0))
     reports = []
     config = replace(CONFIG, steps=1, temporal_weight=0.0, adversarial=sharp)
@@ -263,6 +264,20 @@ def test_the_loss_on_colours_sees_a_shade_but_no_texture(pairs):
     assert texture["pixel"] == pytest.approx(shade["pixel"], rel=1e-3)
     assert texture["color"] < 0.002
     assert shade["color"] == pytest.approx(0.1, rel=0.01)
+
+
+def test_the_loss_on_patterns_sees_what_repeats_with_every_pixel(pairs):
+    low, high = batch(pairs)
+    model = trainer(adversarial=replace(SHARP, adversarial_weight=0.0, feature_weight=0.0))
+    pattern = np.tile(np.array([[0.1, -0.1], [-0.1, 0.1]], np.float32), (8, 8))[..., None]
+    random = np.random.default_rng(1).permuted(pattern.ravel()).reshape(pattern.shape)
+    losses = []
+    for output in (high + pattern, high + random):
+        model.reset_metrics()
+        model.compute_loss(low, high, (output, output))
+        losses += [float(mean.result()) for mean in model.metrics if mean.name == "grid"]
+    assert losses[0] == pytest.approx(0.1, rel=0.01)
+    assert losses[1] < 0.5 * losses[0]
 
 
 class Repeated(keras.Model):

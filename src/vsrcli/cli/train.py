@@ -166,6 +166,12 @@ def _config_option(group: OptionGroup, flag: str, value_type: Any, text: str) ->
     "Sharp", "--color-weight", click.FloatRange(min=0), "Weight the loss on mean colours by N; 0: without."
 )
 @_config_option(
+    "Sharp",
+    "--grid-weight",
+    click.FloatRange(min=0),
+    "Weight the loss on patterns of pixels by N; 0: without.",
+)
+@_config_option(
     "Sharp", "--feature-weight", click.FloatRange(min=0), "Weight the feature distance by N; 0: without."
 )
 @_config_option(

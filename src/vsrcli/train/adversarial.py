@@ -6,13 +6,16 @@ So the network is also asked to stay close to the truth in *features*, and to ma
 
     pixel_weight       * loss on pixels (Charbonnier)
   + color_weight       * Charbonnier loss on the mean colours of blocks of 4x4 low-resolution pixels
+  + grid_weight        * Charbonnier loss on the mean of each sub-pixel position over the crop
   + temporal_weight    * Charbonnier loss on changes between frames
   + ping_pong_weight   * Charbonnier loss between a sequence and its way back
   + feature_weight     * feature distance on some frames, see ``evaluate.features``
   + adversarial_weight * relativistic loss on some triples of frames, see ``discriminator``
 
 Neither features nor a discriminator care much for a shade, and the errors of single pixels hide a small one
-that they share: without the loss on mean colours, pictures became two codes darker within 260 steps.
+that they share: without the loss on mean colours, pictures became two codes darker within 260 steps. And the
+cheapest answer to a discriminator that misses detail is the same fine pattern everywhere, which a few biases
+of the last layer can make; the loss on sub-pixel positions forbids it.
 
 *Ping-pong* (Chu et al., TecoGAN, SIGGRAPH 2020, section 3.3): a sequence is followed by its reverse, and each
 frame must look the same both times. What a recurrent state invents and carries along would differ, so it
@@ -81,6 +84,7 @@ class AdversarialTrainer(keras.Model):
         self._weights_by_part = {
             "pixel": self._settings.pixel_weight,
             "color": self._settings.color_weight,
+            "grid": self._settings.grid_weight,
             "temporal": config.temporal_weight,
             "ping_pong": self._settings.ping_pong_weight,
             "feature": self._settings.feature_weight,
@@ -123,6 +127,8 @@ class AdversarialTrainer(keras.Model):
         parts = {"pixel": self._pixel_loss(truth, forward)}
         if self._settings.color_weight:
             parts["color"] = charbonnier(*(_block_means(x, 4 * self._scale) for x in (truth, forward)))
+        if self._settings.grid_weight:
+            parts["grid"] = charbonnier(*(_grid_means(x, self._scale) for x in (truth, forward)))
         if self._weights_by_part["temporal"]:
             parts["temporal"] = charbonnier(truth[:, 1:] - truth[:, :-1], forward[:, 1:] - forward[:, :-1])
         if self._settings.ping_pong_weight:
@@ -232,6 +238,12 @@ def _take(frames, indices):
 def _block_means(frames, side: int):
     """Return the means of blocks of ``side`` pixels: (B, T, H, W, 3) -> (B*T, H/side, W/side, 3)."""
     return ops.average_pool(ops.reshape(frames, (-1, *frames.shape[2:])), side)
+
+
+def _grid_means(frames, scale: int):
+    """Return the mean of each sub-pixel position: (B, T, sH, sW, 3) -> (B*T, s, s, 3)."""
+    height, width = (side // scale for side in frames.shape[2:4])
+    return ops.mean(ops.reshape(frames, (-1, height, scale, width, scale, 3)), axis=(1, 3))
 
 
 def _triples(frames, centres, context):
