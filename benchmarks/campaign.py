@@ -165,7 +165,7 @@ def train(network: Network, train_folder: Path, validation_folder: Path, best: P
             time.sleep(POLL_SECONDS)
             keep_best(network, best)
     except KeyboardInterrupt:
-        child.send_signal(signal.SIGINT)
+        child.terminate()  # SIGINT is ignored where a shell has started this in the background
         child.wait()
         raise
     keep_best(network, best)
