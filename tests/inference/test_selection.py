@@ -100,7 +100,7 @@ def test_onnx_runtime_takes_a_gpu_that_keras_cannot_use(
 ) -> None:
     machine(gpu=True, onnxruntime=True, cuda=True)
     monkeypatch.setattr("vsrcli.inference.keras.list_gpus", list)
-    monkeypatch.setattr("vsrcli.inference.onnxruntime.check_gpu_provider", lambda: missing)
+    monkeypatch.setattr("vsrcli.inference.onnxruntime_session.check_gpu_provider", lambda: missing)
     plan = plan_engine()
     assert str(plan).startswith("keras on a GPU that it can use, else onnxruntime on it, else openvino")
     assert plan.resolve() == engine

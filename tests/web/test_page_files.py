@@ -33,7 +33,15 @@ def test_languages_have_the_same_texts() -> None:
 
 
 def test_korean_texts_are_korean() -> None:
-    same = {"resolution", "size.720p", "size.1440p", "size.2160p", "size.4320p", "convert.to"}
+    same = {
+        "resolution",
+        "size.720p",
+        "size.1440p",
+        "size.2160p",
+        "size.4320p",
+        "convert.to",
+        "model.imported",
+    }
     for key, text in TEXTS["ko"].items():
         assert key in same or re.search("[가-힣]", text), key
 
