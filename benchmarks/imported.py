@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from common import generate_video, machine, run
 
-from vsrcli.inference.onnx_export import extract_function, parse_manifest, read_manifest
+from vsrcli.inference.onnx_manifest import extract_function, parse_manifest, read_manifest
 from vsrcli.inference.onnxruntime import read_network
 from vsrcli.inference.selection import choose_models
 
