@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 import media_samples as media
 from terminal import Outcome
+from tiny_networks import tiny_weights
 from vsrcli.errors import EngineError, UsageError
 from vsrcli.inference import selection
-from vsrcli.inference.selection import plan_engine
+from vsrcli.inference.selection import choose_models, plan_engine
 
 Sample = Callable[..., Path]
 Vsr = Callable[..., Outcome]
@@ -167,3 +170,17 @@ def test_the_command_line_fails_before_the_first_frame(
     dry_run = vsr("upscale", sample(media.cfr), target, "--dry-run")
     assert "  engine: openvino on CPU, fp32\n" in dry_run.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_means_natural_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    natural = tiny_weights(tmp_path, "cached")
+    sharp = tmp_path / "duf-s-x2-a-sharp.weights.h5"  # before the others in the list
+    sharp.write_bytes(natural.read_bytes())
+    card = json.loads((tmp_path / "duf-s-x2-video.json").read_text())
+    (tmp_path / "duf-s-x2-a-sharp.json").write_text(json.dumps(card | {"look": "sharp"}))
+    monkeypatch.setenv("VSR_WEIGHTS", str(tmp_path))
+    (choice,) = choose_models("duf-s", Fraction(2))
+    assert choice.name == "duf-s-x2-video"
+    (choice,) = choose_models(str(sharp), Fraction(2))
+    assert choice.weights is not None
+    assert choice.weights.look == "sharp"

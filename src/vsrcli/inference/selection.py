@@ -25,6 +25,7 @@ from vsrcli.models.imported import ImportedModel
 from vsrcli.models.library import display_name, find_imported, state_origin
 from vsrcli.models.weights import (
     DEFAULT_DEGRADATION,
+    DEFAULT_LOOK,
     SUFFIX,
     Weights,
     find_weights,
@@ -105,8 +106,8 @@ def find_models(model: str, scale: Fraction) -> tuple[ModelChoice, ...]:
         known = architecture(model)
         if known.module is None:
             return tuple(ModelChoice(known, None, native) for native in known.scales)
-        kind = (model, DEFAULT_DEGRADATION)
-        found = [w for w in list_weights() if (w.card["architecture"], w.card["degradation"]) == kind]
+        kind = (model, DEFAULT_DEGRADATION, DEFAULT_LOOK)
+        found = [w for w in list_weights() if (w.card["architecture"], w.card["degradation"], w.look) == kind]
         if not found:
             found = [find_weights(model, min(max(math.ceil(scale), known.scales[0]), known.scales[-1]))]
     return tuple(ModelChoice(weights.architecture, weights, weights.scale) for weights in found)

@@ -49,6 +49,11 @@ class Weights:
         return int(self.card["scale"])
 
     @property
+    def look(self) -> str:
+        """``natural``, or ``sharp`` after adversarial training."""
+        return str(self.card.get("look", DEFAULT_LOOK))
+
+    @property
     def architecture(self) -> Architecture:
         """The architecture with this file's own sizes."""
         return architecture(str(self.card["architecture"])).with_sizes(self.card.get("options", {}))
@@ -126,7 +131,7 @@ def find_weights(
     """
     candidates = [w for w in list_weights() if w.card["architecture"] == model]
     for weights in candidates:
-        found = (weights.scale, weights.card["degradation"], weights.card.get("look", DEFAULT_LOOK))
+        found = (weights.scale, weights.card["degradation"], weights.look)
         if found == (scale, degradation, look):
             return weights
     available = ", ".join(f"x{w.scale} {w.card['degradation']}" for w in candidates) or "none"
