@@ -16,7 +16,7 @@ _ENCODERS = {"h264": "libx264", "hevc": "libx265", "mpeg2": "mpeg2video"}
 
 
 def recompress(
-    frames: np.ndarray, *, codec: str = "h264", crf: int = 23, preset: str = "medium", exact: bool = False
+    frames: np.ndarray, *, codec: str = "h264", crf: int = 23, preset: str = "medium"
 ) -> np.ndarray:
     """Encode and decode a clip in memory: one generation of lossy compression, with artefacts consistent in
     time.
@@ -27,8 +27,6 @@ def recompress(
         codec: ``h264``, ``hevc`` or ``mpeg2``.
         crf: constant rate factor of libx264 or libx265; for ``mpeg2``, the quantizer's scale, 2 to 31.
         preset: the encoder's preset; ``mpeg2`` has none.
-        exact: convert colours exactly. Without, a decoded picture is about one code too dark; published
-            figures and the preset ``video`` were made so, and stay comparable.
 
     Returns:
         uint8 (T, H, W, 3).
@@ -40,7 +38,6 @@ def recompress(
     least = _MIN_HEVC_SIDE if codec == "hevc" else 2
     bottom, right = (max(side % 2, least - side) for side in (height, width))
     even = np.pad(frames, ((0, 0), (0, bottom), (0, right), (0, 0)), mode="edge")
-    interpolation = _EXACT if exact else "BICUBIC"
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="nut") as container:
         stream = container.add_stream(
@@ -50,14 +47,14 @@ def recompress(
         stream.codec_context.thread_count = 1  # the same bytes on every machine
         for index, pixels in enumerate(even):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-            frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", interpolation=interpolation)
+            frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", interpolation=_EXACT)
             frame.pts, frame.time_base = index, Fraction(1, 25)
             container.mux(stream.encode(frame))  # type: ignore[attr-defined]
         container.mux(stream.encode(None))  # type: ignore[attr-defined]
     buffer.seek(0)
     with av.open(buffer, "r", format="nut") as container:
         decoded = [
-            frame.reformat(format="rgb24", src_colorspace="ITU709", interpolation=interpolation).to_ndarray()
+            frame.reformat(format="rgb24", src_colorspace="ITU709", interpolation=_EXACT).to_ndarray()
             for frame in container.decode(video=0)
         ]
     if len(decoded) != count:

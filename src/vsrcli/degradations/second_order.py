@@ -171,7 +171,7 @@ def _compress(frames: list[np.ndarray], history: SecondOrder, rng: np.random.Gen
     low, high = history.quantizer_range if codec == "mpeg2" else history.crf_range
     quality = int(rng.integers(low, high + 1)) + 2 * (codec == "hevc")
     preset = str(rng.choice(["veryfast", "medium"]))
-    return list(recompress(_to_codes(frames), codec=codec, crf=quality, preset=preset, exact=True))
+    return list(recompress(_to_codes(frames), codec=codec, crf=quality, preset=preset))
 
 
 def _to_codes(frames: list[np.ndarray]) -> np.ndarray:

@@ -25,7 +25,7 @@ from vsrcli.system.files import atomic_write
 from vsrcli.system.text import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
 from vsrcli.train.synthesis import HEIGHT, WIDTH, camera_move, defocused, motion_blurred, static_camera
 
-CACHE_VERSION = 2  # raise when the arrays change
+CACHE_VERSION = 3  # raise when the arrays change
 SIDE_MULTIPLE = 12  # sides are cropped to a multiple of every scale
 SHARP_CLIPS_PER_PHOTO = 2
 # Each photograph also gets one of these, in turn. The keys are part of clip names, which seed the rendering.
