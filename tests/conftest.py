@@ -43,19 +43,6 @@ def pytest_configure(config: pytest.Config) -> None:
     os.fsync = lambda fd: None
     os.environ["VSR_CACHE"] = str(config.rootpath / ".pytest_cache" / "vsr")
     os.environ |= {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-    _receive_a_signal()
-
-
-def _receive_a_signal() -> None:
-    """Look up the functions that a signal handler calls, as the first signal of a process does.
-
-    Later that can overflow the stack that signals have: where OpenVINO or ONNX Runtime use a processor's tile
-    registers (AMX), those lie there, too.
-    """
-    from vsrcli.system.signals import catch_signals
-
-    with catch_signals():
-        signal.raise_signal(signal.SIGINT)
 
 
 @pytest.hookimpl(wrapper=True)

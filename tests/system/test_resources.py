@@ -1,14 +1,23 @@
-"""Free memory of control groups and GPUs."""
+"""Free memory of control groups and GPUs, and room for signals."""
 
 from __future__ import annotations
 
+import ctypes
+import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from vsrcli.system import resources
-from vsrcli.system.resources import available_gpu_memory, available_host_memory
+from vsrcli.system.resources import (
+    SIGNAL_STACK_BYTES,
+    _SignalStack,
+    available_gpu_memory,
+    available_host_memory,
+    enlarge_signal_stack,
+)
 
 
 def write_cgroup(folder: Path, limit: str, usage: int, cache: int, names: tuple[str, str]) -> None:
@@ -53,3 +62,28 @@ def test_available_gpu_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     assert available_gpu_memory("cpu") is None
     monkeypatch.setattr(resources.shutil, "which", lambda name: None)
     assert available_gpu_memory("auto") is None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the structure is Linux's")
+def test_a_small_stack_for_signals_is_replaced() -> None:
+    """In a thread of its own: the stack belongs to the thread."""
+    sizes: list[int] = []
+    sigaltstack = ctypes.CDLL(None).sigaltstack
+
+    def install_and_enlarge() -> None:
+        memory = ctypes.create_string_buffer(2**15)
+        small = _SignalStack(ctypes.addressof(memory), 0, 2**15)
+        present = _SignalStack()
+        enlarge_signal_stack()
+        sigaltstack(None, ctypes.byref(present))
+        sizes.append(present.size)
+        sigaltstack(ctypes.byref(small), None)
+        for _ in range(2):
+            enlarge_signal_stack()
+            sigaltstack(None, ctypes.byref(present))
+            sizes.append(present.size)
+
+    thread = threading.Thread(target=install_and_enlarge)
+    thread.start()
+    thread.join()
+    assert sizes == [0, SIGNAL_STACK_BYTES, SIGNAL_STACK_BYTES]

@@ -107,12 +107,9 @@ class OnnxRunner:
         self.output = 0
         self.engine = "openvino" if find_spec("openvino") else "onnxruntime"
         if self.engine == "openvino":
-            from vsrcli.system.resources import disable_openvino_telemetry
+            from vsrcli.inference.openvino import openvino_core
 
-            disable_openvino_telemetry()
-            import openvino
-
-            self._core = openvino.Core()
+            self._core = openvino_core()
             self._model = self._core.read_model(str(path))
             self._compiled: dict[tuple[int, ...], Any] = {}
         elif find_spec("onnxruntime"):
@@ -162,12 +159,11 @@ class KerasRunner:
         if self.engine == "keras":
             return np.asarray(self._network(array[:, None]), np.float32)
         if array.shape not in self._compiled:
-            import openvino
-
+            from vsrcli.inference.openvino import openvino_core
             from vsrcli.inference.openvino_export import optimize_graph, trace
 
             spec = TensorSpec((1, *array.shape), "float32")
             graph = optimize_graph(trace(self._network, (spec,)))
             exact = {"INFERENCE_PRECISION_HINT": "f32"}
-            self._compiled[array.shape] = openvino.Core().compile_model(graph, "CPU", exact)
+            self._compiled[array.shape] = openvino_core().compile_model(graph, "CPU", exact)
         return np.array(self._compiled[array.shape](array[:, None])[0], np.float32)

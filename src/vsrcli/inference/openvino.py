@@ -23,7 +23,7 @@ from vsrcli.inference.graph_cache import GraphCache, cache_folder
 from vsrcli.inference.openvino_export import export_graphs
 from vsrcli.models.imported import ImportedModel, input_shape
 from vsrcli.models.weights import Weights, file_sha256
-from vsrcli.system.resources import configure_malloc, disable_openvino_telemetry
+from vsrcli.system.resources import configure_malloc, disable_openvino_telemetry, enlarge_signal_stack
 
 BAND_PIXELS = 2048  # 3 MB of filters: they stay in a core's cache
 PLAIN_BAND_PIXELS = 16384  # of networks without filters
@@ -283,9 +283,12 @@ def openvino_core() -> Any:
     try:
         import openvino
 
-        return openvino.Core()
+        core = openvino.Core()
+        core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin
     except (ImportError, RuntimeError) as error:
         raise EngineError(f"OpenVINO does not start ({error}): use --engine keras") from error
+    enlarge_signal_stack()
+    return core
 
 
 def cpu_capabilities() -> tuple[str, ...]:

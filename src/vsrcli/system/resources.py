@@ -103,6 +103,41 @@ def configure_malloc() -> None:
     mallopt(_M_TOP_PAD, 64 * 2**20)
 
 
+SIGNAL_STACK_BYTES = 2**18
+
+
+class _SignalStack(ctypes.Structure):
+    """``stack_t`` of Linux."""
+
+    _fields_ = [("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+
+_signal_stacks: list[ctypes.Array] = []  # in use for as long as the process lives
+
+
+def enlarge_signal_stack() -> None:
+    """Give the calling thread room to handle signals where a library has given it a small stack for that.
+
+    OpenVINO installs one of 20 kB where the processor has tile registers (AMX). A signal stores these there,
+    and so does the first call of each function of a library: together they overflow it, and Ctrl-C ends in a
+    segmentation fault. Call it after OpenVINO's plugin was loaded, in the same thread. Does nothing without
+    such a stack.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        sigaltstack = ctypes.CDLL(None).sigaltstack
+    except (OSError, AttributeError):
+        return
+    present = _SignalStack()
+    if sigaltstack(None, ctypes.byref(present)) or not present.start or present.size >= SIGNAL_STACK_BYTES:
+        return
+    memory = ctypes.create_string_buffer(SIGNAL_STACK_BYTES)
+    larger = _SignalStack(ctypes.addressof(memory), 0, SIGNAL_STACK_BYTES)
+    _signal_stacks.append(memory)
+    sigaltstack(ctypes.byref(larger), None)
+
+
 def disable_openvino_telemetry() -> None:
     """Keep OpenVINO from sending usage data to its vendor, which it does by default.
 
