@@ -30,7 +30,8 @@ def random_image(height: int, width: int) -> np.ndarray:
 
 def still_frames(height: int = 64, width: int = 96, scale: int = 4) -> StillFrames:
     low = random_image(height // scale, width // scale)
-    return StillFrames(3, low, *(random_image(height, width) for _ in range(4)))
+    bicubic, lanczos, model, truth = (random_image(height, width) for _ in range(4))
+    return StillFrames(3, low, bicubic, lanczos, model, truth)
 
 
 def test_every_panel_shows_its_own_pixels() -> None:

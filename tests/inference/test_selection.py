@@ -15,6 +15,7 @@ from tiny_networks import tiny_weights
 from vsrcli.errors import EngineError, UsageError
 from vsrcli.inference import selection
 from vsrcli.inference.selection import choose_models, plan_engine
+from vsrcli.models.weights import Weights
 
 Sample = Callable[..., Path]
 Vsr = Callable[..., Outcome]
@@ -182,5 +183,5 @@ def test_a_name_means_natural_weights(tmp_path: Path, monkeypatch: pytest.Monkey
     (choice,) = choose_models("duf-s", Fraction(2))
     assert choice.name == "duf-s-x2-video"
     (choice,) = choose_models(str(sharp), Fraction(2))
-    assert choice.weights is not None
+    assert isinstance(choice.weights, Weights)
     assert choice.weights.look == "sharp"
