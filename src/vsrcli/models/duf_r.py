@@ -133,13 +133,13 @@ class DufR(FeatureModel):
     def call(self, frames):
         """Upscale a sequence from an empty state: ``(B, T, H, W, 3)`` in [0, 1] ->
         ``(B, T - 2*levels, scale*H, scale*W, 3)``, not clipped."""
-        _, time, height, width, _ = frames.shape
-        x = self.merge_time(frames)
+        _, _, height, width, _ = frames.shape
+        merged = ops.unstack(self.merge_time(frames), axis=1)
+        centres = ops.unstack(frames, axis=1)[self.levels :]
         hidden, feedback = self.empty_state(ops.shape(frames)[0], height, width)
         results = []
-        for t in range(time - 2 * self.levels):
-            centre = frames[:, t + self.levels]  # B, H, W, 3
-            hidden, features = self.step(x[:, t], hidden, feedback)
+        for x, centre in zip(merged, centres, strict=False):  # B, H, W, width and B, H, W, 3
+            hidden, features = self.step(x, hidden, feedback)
             sub_pixels = self.reconstruct(features, pad_border(ops.cast(centre, "float32")))
             feedback = self.feedback(sub_pixels, centre)
             results.append(depth_to_space(sub_pixels, self.scale))

@@ -41,8 +41,11 @@ class FeatureModel(keras.Model):
         x = self.encode(ops.reshape(frames, (*flat, 3)))  # B*T, H, W, width
         x = ops.reshape(x, (-1, time, height, width, self.width))
         for level in range(len(self.fusions)):
-            steps = x.shape[1] - 2
-            parts = [ops.reshape(x[:, i : i + steps], (*flat, self.width)) for i in range(3)]
+            moments = ops.unstack(x, axis=1)  # slices of an array have a gradient that takes longer than a convolution
+            steps = len(moments) - 2
+            parts = [
+                ops.reshape(ops.stack(moments[i : i + steps], axis=1), (*flat, self.width)) for i in range(3)
+            ]
             x = ops.reshape(self.fuse(level, *parts), (-1, steps, height, width, self.width))
         return x
 
@@ -127,7 +130,8 @@ def apply_dynamic_filters(padded, logits, residual):
         ``(B, H, W, 3, scale**2)``, not clipped: the upscaled frame before :func:`depth_to_space`.
     """
     sums = ops.matmul(extract_patches(padded), ops.exp(ops.clip(logits, -40.0, 40.0)))  # B, H, W, 4, s*s
-    return sums[:, :, :, :3] / sums[:, :, :, 3:] + residual
+    colours, total = ops.split(sums, [3], axis=3)
+    return colours / total + residual
 
 
 def bicubic_upsample(padded, scale: int, phase: str = "centre"):

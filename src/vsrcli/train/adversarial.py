@@ -44,7 +44,7 @@ from vsrcli.evaluate.features import EdgeFeatures
 from vsrcli.models.architectures import Architecture
 from vsrcli.train.config import AdversarialConfig, TrainConfig, temporal_margin
 from vsrcli.train.discriminator import Discriminator
-from vsrcli.train.optimizers import Adam, charbonnier, frame_loss, make_rate
+from vsrcli.train.optimizers import Adam, charbonnier, frame_loss, make_rate, temporal_loss
 
 DISCRIMINATOR_LOSS = "discriminator"  # the one part that is not the generator's
 
@@ -117,7 +117,9 @@ class AdversarialTrainer(keras.Model):
             return forward, forward
         there_and_back = ops.concatenate([low, ops.flip(low[:, :-1], 1)], axis=1)
         output = self.generator(there_and_back)
-        return output[:, : self._outputs], ops.flip(output[:, -self._outputs :], 1)
+        moments = ops.unstack(output, axis=1)
+        backward = moments[-1 : -self._outputs - 1 : -1]
+        return ops.stack(moments[: self._outputs], axis=1), ops.stack(backward, axis=1)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight=None, training=True
@@ -130,7 +132,7 @@ class AdversarialTrainer(keras.Model):
         if self._settings.grid_weight:
             parts["grid"] = charbonnier(*(_grid_means(x, self._scale) for x in (truth, forward)))
         if self._weights_by_part["temporal"]:
-            parts["temporal"] = charbonnier(truth[:, 1:] - truth[:, :-1], forward[:, 1:] - forward[:, :-1])
+            parts["temporal"] = temporal_loss(truth, forward)
         if self._settings.ping_pong_weight:
             parts["ping_pong"] = charbonnier(forward, backward)
         if self._features is not None:

@@ -86,8 +86,10 @@ class Discriminator(keras.Model):
             x = _activate(layer(x, **options))
         for layer in self.up:
             skip = skipped.pop()
-            doubled = ops.repeat(ops.repeat(x, 2, axis=1), 2, axis=2)[:, : skip.shape[1], : skip.shape[2]]
-            x = _activate(layer(doubled, **options)) + skip
+            x = ops.repeat(ops.repeat(x, 2, axis=1), 2, axis=2)
+            if x.shape[1:3] != skip.shape[1:3]:  # an odd side
+                x = x[:, : skip.shape[1], : skip.shape[2]]
+            x = _activate(layer(x, **options)) + skip
         return self.score(_activate(self.last(x, **options)), **options)
 
 

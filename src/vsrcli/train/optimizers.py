@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import keras
 from keras import ops
@@ -85,17 +86,24 @@ def sequence_loss(name: str, temporal_weight: float = 0.0, output_count: int = 1
         return on_frames
 
     def loss(truth, output):
-        return on_frames(truth, output) + temporal_weight * charbonnier(
-            frame_differences(truth), frame_differences(output)
-        )
-
-    def frame_differences(frames):
-        if len(frames.shape) == 5:
-            return frames[:, 1:] - frames[:, :-1]
-        frames = ops.reshape(frames, (output_count, -1, *frames.shape[1:]))  # outputs, B, H, W, 3
-        return frames[1:] - frames[:-1]
+        if len(output.shape) == 5:
+            return on_frames(truth, output) + temporal_weight * temporal_loss(truth, output)
+        by_time = [ops.reshape(x, (output_count, -1, *x.shape[1:])) for x in (truth, output)]
+        return on_frames(truth, output) + temporal_weight * temporal_loss(*by_time, axis=0)
 
     return loss
+
+
+def temporal_loss(truth, output, axis: int = 1):
+    """Return the Charbonnier loss of the changes between consecutive frames, a mean over all of them.
+
+    Args:
+        truth, output: frames in [0, 1], of the same shape.
+        axis: time, with at least two frames.
+    """
+    errors = ops.unstack(output - truth, axis=axis)  # slices' gradients would take longer than convolutions
+    changes = ops.stack([following - error for error, following in pairwise(errors)])
+    return charbonnier(0.0, changes)
 
 
 class _WeightAveraging:
