@@ -41,7 +41,7 @@ class FeatureModel(keras.Model):
         x = self.encode(ops.reshape(frames, (*flat, 3)))  # B*T, H, W, width
         x = ops.reshape(x, (-1, time, height, width, self.width))
         for level in range(len(self.fusions)):
-            moments = ops.unstack(x, axis=1)  # slices of an array have a gradient that takes longer than a convolution
+            moments = ops.unstack(x, axis=1)  # a slice has a gradient that takes longer than a convolution
             steps = len(moments) - 2
             parts = [
                 ops.reshape(ops.stack(moments[i : i + steps], axis=1), (*flat, self.width)) for i in range(3)
