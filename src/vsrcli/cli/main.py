@@ -36,6 +36,7 @@ COMMANDS_BY_HEADING = {
         "info": ("vsrcli.cli.info:info", "Show what a video file contains."),
         "models": ("vsrcli.cli.models:models", "List the models, their cost and quality; add others."),
         "compare": ("vsrcli.cli.compare:compare", "Show videos side by side, as a page, video or image."),
+        "explain": ("vsrcli.cli.explain:explain", "Show what a network looks at, as a picture and a page."),
         "evaluate": ("vsrcli.cli.evaluate:evaluate", "Measure the quality of models on your own clips."),
         "bench": ("vsrcli.cli.bench:bench", "Measure the speed of a model on this machine."),
         "tune": ("vsrcli.cli.tune:tune", "Find the fastest engine, precision and tiles on this machine."),

@@ -9,9 +9,9 @@ from importlib import resources
 from typing import Any
 
 
-def read_resource(name: str) -> str:
-    """Return the text of a file of this folder, such as ``page.css``."""
-    return resources.files("vsrcli.compare").joinpath(name).read_text("utf-8")
+def read_resource(name: str, package: str = "vsrcli.compare") -> str:
+    """Return the text of a file of this folder, such as ``page.css``, or of another package's."""
+    return resources.files(package).joinpath(name).read_text("utf-8")
 
 
 def csp_hash(text: str) -> str:
