@@ -50,8 +50,16 @@ def test_output_is_the_same(
     assert not workdir_for(reference).exists()
 
 
-@pytest.mark.parametrize("kind", ["cached", "recurrent"])
-@pytest.mark.parametrize("tile", ["none", 48])
+@pytest.mark.parametrize(
+    ("kind", "tile"),
+    [
+        *((kind, tile) for kind in ("cached", "recurrent") for tile in ("none", 48)),
+        ("convlstm", "none"),
+        ("convlstm", 48),
+        ("runet", 48),
+        ("delta", 48),
+    ],
+)
 def test_network_state_crosses_segment_boundaries(
     kind: str, tile: str | int, sample: Sample, tmp_path: Path
 ) -> None:

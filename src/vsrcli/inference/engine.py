@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from vsrcli.frames.flow import require_flow
 from vsrcli.frames.resample import interpolate
 from vsrcli.frames.state import State, validate_state
 from vsrcli.inference.functions import Backend
@@ -29,6 +30,8 @@ class StreamingEngine:
         self.scale = weights.scale
         self.radius = weights.architecture.radius()
         self.lookahead = backend.shapes.levels
+        if backend.shapes.aligned:
+            require_flow(weights.architecture.name)
         self._backend = backend
         self._stream_factories: dict[tuple[int, int], Callable[[], Stream]] = {}
 

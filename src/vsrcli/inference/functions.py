@@ -124,14 +124,17 @@ class NetworkShapes:
     Attributes:
         kind: ``window``, ``cached`` or ``recurrent``, see
             :class:`~vsrcli.models.architectures.Architecture`;
-            or ``shared``: the paper's DUF frame by frame, see :mod:`vsrcli.models.duf_streaming`.
+            ``shared``: the paper's DUF frame by frame, see :mod:`vsrcli.models.duf_streaming`;
+            or ``stateful``: one frame and a state in, a result and the new state out.
         scale: upscaling factor.
         levels: frames of a window before, and after, its centre frame.
-        width: channels of merged features.
+        width: channels of merged features; for ``stateful``, of the state.
         head: channels before the output stage.
         queues: (entries, channels) of each feature queue that a stream holds between frames.
         row_multiple: features have a multiple of this many rows; rows below the frame are undefined. Unless
             it is 1, features are stored as :class:`~vsrcli.models.winograd.WinogradLayout`.
+        multiple: for ``window``: sides of the frames are multiples of this; others are padded by repetition.
+        aligned: for ``window``: see :class:`~vsrcli.models.architectures.Architecture`.
     """
 
     kind: str
@@ -141,6 +144,8 @@ class NetworkShapes:
     head: int = 0
     queues: tuple[tuple[int, int], ...] = ()
     row_multiple: int = 1
+    multiple: int = 1
+    aligned: bool = False
 
     def features(self, height: int, width: int, channels: int) -> tuple[int, int, int, int]:
         """Return the shape of a frame's features between functions."""
@@ -168,8 +173,13 @@ def shapes_of(architecture: Architecture, scale: int, precision: str = "fp32") -
     error, and a processor that multiplies so fast gains nothing from fewer multiplications.
     """
     options = architecture.options
-    if architecture.kind == "window":
+    if architecture.module == "duf":
         return _duf_shapes(int(options["depth"]), scale)
+    if architecture.kind == "window":
+        multiple, aligned = architecture.multiple, architecture.aligned
+        return NetworkShapes("window", scale, architecture.frames // 2, multiple=multiple, aligned=aligned)
+    if architecture.module == "convlstm":
+        return NetworkShapes("stateful", scale, 0, architecture.state_channels(scale))
     levels = int(options.get("levels", DUF_S_LEVELS))
     shapes = _feature_model_shapes(
         architecture.kind, scale, levels, int(options["width"]), int(options["head"])
@@ -179,8 +189,11 @@ def shapes_of(architecture: Architecture, scale: int, precision: str = "fp32") -
 
 def shapes_of_model(model: Any) -> NetworkShapes:
     """Return the shapes of a built network; any callable on full windows counts as ``window``."""
+    if hasattr(model, "state_channels"):
+        return NetworkShapes("stateful", model.scale, model.levels, model.state_channels)
     if not hasattr(model, "fusions"):
-        return NetworkShapes("window", levels=getattr(model, "levels", WINDOW // 2))
+        levels, multiple = getattr(model, "levels", WINDOW // 2), getattr(model, "multiple", 1)
+        return NetworkShapes("window", levels=levels, multiple=multiple)
     kind = "recurrent" if hasattr(model, "recall") else "cached"
     return _feature_model_shapes(kind, model.scale, len(model.fusions), model.width, model.head_width)
 
@@ -205,6 +218,8 @@ def signatures(
     if shapes.kind == "window":
         return {"upscale": (TensorSpec((1, 2 * shapes.levels + 1, height, width, 3)),)}
     frame = TensorSpec((1, height, width, 3))
+    if shapes.kind == "stateful":
+        return {"step": (frame, TensorSpec((1, height, width, shapes.width)))}
     features = TensorSpec(shapes.features(height, width, shapes.width), dtype)
     x = TensorSpec((1, bands.rows, width, shapes.head), dtype)
     padded = TensorSpec((1, bands.rows + 2 * BORDER, width + 2 * BORDER, 3))
@@ -227,7 +242,8 @@ def functions(model: Any, shapes: NetworkShapes, height: int, width: int) -> Map
       entry for each queue.
     - ``trunk``: merged features -> features for ``reconstruct``.
     - ``step``: merged features, hidden state and feedback -> the new hidden state, and features for
-      ``reconstruct``.
+      ``reconstruct``. For a ``stateful`` network: a frame (1, H, W, 3) and the state -> the upscaled frame,
+      clipped to [0, 1], and the new state.
     - ``reconstruct``: a band of these features and of the padded centre frame -> a band of the upscaled
       frame, clipped to [0, 1]; for a recurrent network also the feedback for the next step.
     """
@@ -260,6 +276,10 @@ def functions(model: Any, shapes: NetworkShapes, height: int, width: int) -> Map
         )
         return layout.pack(hidden), layout.to_frame(x)
 
+    def step_with_state(frame, state):
+        upscaled, state = model.step(frame, state)
+        return ops.clip(upscaled, 0.0, 1.0), state
+
     def reconstruct(x, padded):
         return ops.clip(model.reconstruct(x, padded), 0.0, 1.0)
 
@@ -281,6 +301,7 @@ def functions(model: Any, shapes: NetworkShapes, height: int, width: int) -> Map
 
     return {
         "window": {"upscale": upscale},
+        "stateful": {"step": step_with_state},
         "cached": {"advance": advance, "trunk": trunk, "reconstruct": reconstruct},
         "recurrent": {"advance": advance, "step": step, "reconstruct": reconstruct_recurrent},
         "shared": {"advance": advance_shared, "trunk": trunk_shared, "reconstruct": reconstruct_shared},

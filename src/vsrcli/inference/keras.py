@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,8 @@ class KerasEngine(StreamingEngine):
         on_gpu, precision = _choose_precision(device_description, precision)
         with silence_native_stderr(), computing_in(precision):
             self.model = load_model(weights)
-        super().__init__(KerasBackend(self.model, GPU_BAND_PIXELS if on_gpu else BAND_PIXELS), weights)
+        bands, aligned = GPU_BAND_PIXELS if on_gpu else BAND_PIXELS, weights.architecture.aligned
+        super().__init__(KerasBackend(self.model, bands, aligned), weights)
         self.precision, self.on_gpu = precision, on_gpu
         self.description = f"{weights.name} on {device_description}, {precision}"
 
@@ -68,13 +70,14 @@ class KerasBackend:
     Args:
         model: from a ``build`` of :mod:`vsrcli.models`, or any callable on full windows.
         band_pixels: low-resolution pixels per band of the output stage, about.
+        aligned: frames of a window are aligned first.
     """
 
-    def __init__(self, model: Any, band_pixels: int = BAND_PIXELS) -> None:
+    def __init__(self, model: Any, band_pixels: int = BAND_PIXELS, aligned: bool = False) -> None:
         from keras import ops
 
         self.model, self.band_pixels, self._ops = model, band_pixels, ops
-        self.shapes = shapes_of_model(model)
+        self.shapes = replace(shapes_of_model(model), aligned=aligned)
         self.dtype = model.encoder.compute_dtype if hasattr(model, "encoder") else "float32"
 
     def compile(self, height: int, width: int, bands: RowBands) -> Mapping[str, Callable[..., Any]]:

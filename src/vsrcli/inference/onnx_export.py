@@ -19,6 +19,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,8 @@ def export_model(model: Any, description: Mapping[str, Any], shapes: NetworkShap
         "width": shapes.width,
         "head": shapes.head,
         "queues": shapes.queues,
+        **({"multiple": shapes.multiple} if shapes.multiple > 1 else {}),
+        **({"aligned": True} if shapes.aligned else {}),
         "inputs": inputs,
         "outputs": outputs,
         "functions": {
@@ -142,6 +145,9 @@ def _plan(model: Any, shapes: NetworkShapes) -> dict[str, tuple[list[_Tensor], l
     result = frame("result", scale * HEIGHT, scale * WIDTH)
     if shapes.kind == "window":
         return {"upscale": ([("window", (1, 2 * shapes.levels + 1, HEIGHT, WIDTH, 3), LAST)], [result])}
+    if shapes.kind == "stateful":
+        results = [result, features("new_hidden", shapes.width)]
+        return {"step": ([frame("frame"), features("hidden", shapes.width)], results)}
     queued = [
         features(f"queue{level}_{entry}", channels)
         for level, (length, channels) in enumerate(shapes.queues)
@@ -167,6 +173,8 @@ def _interface(shapes: NetworkShapes) -> tuple[list[str], list[str]]:
     """Return the names of the graph's inputs and outputs."""
     if shapes.kind == "window":
         return ["window"], ["result"]
+    if shapes.kind == "stateful":
+        return ["frame", "hidden"], ["result", "new_hidden"]
     queued = [f"queue{level}_{i}" for level, (length, _) in enumerate(shapes.queues) for i in range(length)]
     newest = [f"newest{level}" for level in range(len(shapes.queues))]
     inputs, outputs = ["frame", "centre", *queued], ["result", *newest]
@@ -209,7 +217,7 @@ def _build(request: dict[str, Any]) -> None:
         model, description = load_model(weights), manifest_fields(weights)
         shapes = shapes_of_model(model)
         if shapes.kind == "window":
-            shapes = NetworkShapes("window", weights.scale, levels=shapes.levels)
+            shapes = replace(shapes, scale=weights.scale, aligned=weights.architecture.aligned)
     for array in model.get_weights():
         require_finite(array)
     description = {**description, "parameters": sum(array.size for array in model.get_weights())}

@@ -20,7 +20,8 @@ import numpy as np
 
 from vsrcli.errors import EngineError
 
-HEIGHT, WIDTH = 64 * 10007, 64 * 20011  # of the symbols: primes, and multiples of what networks want
+# Of the symbols: primes, and multiples of what networks want; no fraction of one is near one of the other.
+HEIGHT, WIDTH = 64 * 10007, 64 * 28351
 OPSET, IR_VERSION = 18, 9
 LAST, FIRST = "nhwc", "nchw"
 _LEAST_FREE = 9000  # sides from here on depend on the frame

@@ -63,7 +63,8 @@ def parse_manifest(text: str) -> Manifest:
             name: (tuple(each["arguments"]), tuple(each["results"]))
             for name, each in content["functions"].items()
         }
-        shapes = NetworkShapes(str(content["kind"]), queues=queues, **sizes)
+        kept = {name: content[name] for name in ("multiple", "aligned") if name in content}
+        shapes = NetworkShapes(str(content["kind"]), queues=queues, **sizes, **kept)
         return Manifest(content, shapes, named, dict(content["orders"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"the file's manifest is damaged ({error}): export the network again") from error

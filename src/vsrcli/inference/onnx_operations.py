@@ -163,6 +163,17 @@ def _convolution(
     )
 
 
+def _max_pool(graph: GraphBuilder, operation: Any, shapes: list[Shape], inputs: Value) -> Value:
+    _require_channels_last(operation)
+    spatial = inputs.rank - 2
+    size = per_axis(operation.pool_size, spatial)
+    strides = per_axis(operation.pool_size if operation.strides is None else operation.strides, spatial)
+    if operation.padding != "valid":
+        raise EngineError(f"a pooling's padding {operation.padding!r} has no counterpart in ONNX here")
+    name = graph.emit("MaxPool", graph.named(inputs, FIRST), kernel_shape=size, strides=strides)
+    return Value(shapes[0], **{FIRST: name})
+
+
 def _require_channels_last(operation: Any) -> None:
     import keras
 
@@ -227,6 +238,7 @@ OPERATIONS: dict[str, Converter] = {
     "Matmul": _matmul,
     "Max": _reduction("ReduceMax"),
     "Maximum": _binary("Max"),
+    "MaxPool": _max_pool,
     "Mean": _reduction("ReduceMean"),
     "Minimum": _binary("Min"),
     "Multiply": _binary("Mul"),

@@ -6,7 +6,8 @@ costs their first and last frames 1 to 6 dB.)
 :class:`WindowStream` computes every window anew, as the paper's DUF does. DUF-S, DUF-R and the paper's DUF
 frame by frame merge time by valid temporal convolutions, which give the same result wherever the window
 stands: a :class:`CachedStream` evaluates each layer once per frame and holds two features of every level. A
-:class:`RecurrentStream` also carries a hidden state and the previous output from frame to frame.
+:class:`RecurrentStream` also carries a hidden state and the previous output from frame to frame; a
+:class:`StatefulStream` has a state alone, and no window.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from vsrcli.frames.flow import align_window
 from vsrcli.frames.state import ArraySpec, State, stack_frames, validate_state
 from vsrcli.inference.functions import FLOAT32, Backend, RowBands, numpy_dtype, pad_border, plan_bands
 from vsrcli.inference.types import Stream
@@ -44,6 +46,12 @@ class CompiledNetwork:
     bands: RowBands
     functions: Mapping[str, Callable[..., Any]]
 
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Rows below and columns beside a frame that a network of kind ``window`` needs."""
+        multiple = self.backend.shapes.multiple
+        return -self.height % multiple, -self.width % multiple
+
     @cached_property
     def initial_queues(self) -> tuple[tuple[Any, ...], ...]:
         """The feature queues before the first frame, the oldest entry of each first."""
@@ -52,8 +60,10 @@ class CompiledNetwork:
 
     @cached_property
     def initial_state(self) -> tuple[Any, Any]:
-        """The recurrent state before the first frame: hidden state and feedback."""
+        """The recurrent state before the first frame: hidden state, and feedback if the network has it."""
         shapes = self.backend.shapes
+        if shapes.kind == "stateful":
+            return self._zero_features(shapes.width), None
         feedback = (1, self.height, self.width, 3 * shapes.scale**2)
         return self._zero_features(shapes.width), self.backend.zeros(feedback, FLOAT32)
 
@@ -77,7 +87,9 @@ def compile_network(backend: Backend, height: int, width: int) -> CompiledNetwor
         OutOfMemoryError: the device has not enough memory for this size.
     """
     bands = plan_bands(height, width, backend.band_pixels)
-    return CompiledNetwork(backend, height, width, bands, backend.compile(height, width, bands))
+    below, beside = (-side % backend.shapes.multiple for side in (height, width))
+    compiled = backend.compile(height + below, width + beside, bands)
+    return CompiledNetwork(backend, height, width, bands, compiled)
 
 
 def compile_stream(backend: Backend, height: int, width: int) -> Callable[[], Stream]:
@@ -86,7 +98,7 @@ def compile_stream(backend: Backend, height: int, width: int) -> Callable[[], St
     Raises:
         OutOfMemoryError: the device has not enough memory for this size.
     """
-    kinds = {"window": WindowStream, "recurrent": RecurrentStream}
+    kinds = {"window": WindowStream, "recurrent": RecurrentStream, "stateful": StatefulStream}
     stream = kinds.get(backend.shapes.kind, CachedStream)
     return partial(stream, compile_network(backend, height, width))
 
@@ -167,7 +179,11 @@ class NetworkStream(ABC):
 
 
 class WindowStream(NetworkStream):
-    """A :class:`NetworkStream` that computes every window anew."""
+    """A :class:`NetworkStream` that computes every window anew.
+
+    Frames are padded below and beside to the multiple that the network takes, and results are cropped; where
+    it wants that, the window's frames are first aligned by optical flow.
+    """
 
     def __init__(self, network: CompiledNetwork) -> None:
         super().__init__(network)
@@ -178,8 +194,17 @@ class WindowStream(NetworkStream):
         return self._window
 
     def _upscale(self, features: tuple[np.ndarray, ...], centre: np.ndarray) -> np.ndarray:
-        network = self._network
-        return network.backend.read_result(network.functions["upscale"](np.stack(features)[None]))[0]
+        network, shapes = self._network, self._network.backend.shapes
+        window = np.stack(features)
+        if shapes.aligned:
+            window = align_window(window)
+        below, beside = network.padding
+        if below or beside:
+            window = np.pad(window, ((0, 0), (0, below), (0, beside), (0, 0)), mode="edge")
+        result = network.backend.read_result(network.functions["upscale"](window[None]))[0]
+        factor = len(result) // window.shape[1]
+        cropped = result[: factor * network.height, : factor * network.width]
+        return np.ascontiguousarray(cropped) if below or beside else result
 
 
 class CachedStream(NetworkStream):
@@ -244,3 +269,34 @@ class RecurrentStream(CachedStream):
         result, feedback = self._network.reconstruct(x, centre)
         self._recurrent_state = hidden, feedback
         return result
+
+
+class StatefulStream(NetworkStream):
+    """A :class:`NetworkStream` of single frames and a recurrent state.
+
+    State: ``hidden`` (1, H, W, width), float32, and no frames: 512 bytes per low-resolution pixel for the 128
+    channels of ``convlstm``.
+    """
+
+    def __init__(self, network: CompiledNetwork) -> None:
+        super().__init__(network)
+        self._hidden = network.initial_state[0]
+
+    def state(self) -> State:
+        return {**super().state(), "hidden": self._network.backend.to_numpy(self._hidden)}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        super().restore(state)
+        self._hidden = self._network.backend.to_device(state["hidden"], FLOAT32)
+
+    def _state_specs(self) -> dict[str, ArraySpec]:
+        network = self._network
+        size = 1, network.height, network.width
+        return {**super()._state_specs(), "hidden": ArraySpec((*size, network.backend.shapes.width))}
+
+    def _advance(self, frame: np.ndarray) -> np.ndarray:
+        return frame
+
+    def _upscale(self, features: np.ndarray, centre: np.ndarray) -> np.ndarray:
+        result, self._hidden = self._network.functions["step"](features[None], self._hidden)
+        return self._network.backend.read_result(result)[0]

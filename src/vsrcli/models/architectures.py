@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -10,6 +9,8 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from vsrcli.errors import ModelError
+from vsrcli.models import costs
+from vsrcli.models.costs import conv_macs
 
 if TYPE_CHECKING:
     import keras
@@ -20,6 +21,7 @@ MODEL_PRESETS = {"fast": "duf-r-xs", "balanced": "duf-r-s", "quality": "duf-r-s"
 WINDOW = 7  # frames, of the paper's networks and of DUF-S
 TAPS = 5  # side of a dynamic filter, as in the paper
 _CHANNEL_OPTIONS = ("width", "head")  # options that memory is proportional to
+_LEAST_ONE = (*_CHANNEL_OPTIONS, "poolings", "cells", "stacks", "recurrent")  # sizes that are never 0
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Architecture:
         multiple: tiles begin at multiples of this.
         max_side: longest side of a tile; None: no limit.
         whole_frames: why tiles change the result however much context they have; empty: they do not.
+        aligned: a window's outer frames are moved onto its centre frame first, see
+            :mod:`vsrcli.frames.flow`.
     """
 
     name: str
@@ -58,10 +62,22 @@ class Architecture:
     multiple: int = 1
     max_side: int | None = None
     whole_frames: str = ""
+    aligned: bool = False
 
     def build(self, scale: int, *, phase: str = "centre") -> keras.Model:
-        """Build the network with fresh random weights. Imports Keras."""
+        """Build the network with fresh random weights. Imports Keras.
+
+        Raises:
+            ModelError: the network does not enlarge by this factor.
+        """
+        self.check_scale(scale)
         return import_module(f"vsrcli.models.{self.module}").build(scale, phase=phase, **self.options)
+
+    def check_scale(self, scale: int) -> None:
+        """Raise ModelError if the network does not enlarge by this factor."""
+        if scale not in self.scales:
+            known = ", ".join(f"x{each}" for each in self.scales)
+            raise ModelError(f"{self.name} has no x{scale}: it enlarges by {known}")
 
     def with_sizes(self, sizes: Mapping[str, int]) -> Architecture:
         """Return the architecture with other sizes.
@@ -78,7 +94,7 @@ class Architecture:
         if unknown := [name for name in sizes if name not in known]:
             available = f"it has {', '.join(known)}" if known else "it has no network"
             raise ModelError(f"{self.name} has no size {unknown[0]!r}: {available}")
-        if empty := [name for name in _CHANNEL_OPTIONS if sizes.get(name, 1) < 1]:
+        if empty := [name for name in _LEAST_ONE if sizes.get(name, 1) < 1]:
             raise ModelError(f"{self.name} needs a {empty[0]} of 1 or more")
         options = {**self.options, **sizes}
         if options.get("depth", 16) not in DUF_DEPTHS:
@@ -91,6 +107,7 @@ class Architecture:
             self,
             options=options,
             frames=2 * options["levels"] + 1 if "levels" in options else self.frames,
+            multiple=2 ** options["poolings"] if "poolings" in options else self.multiple,
             bytes_per_pixel=round(self.bytes_per_pixel * growth),
             openvino_bytes=openvino,
         )
@@ -100,6 +117,14 @@ class Architecture:
         if self.measured:
             return self.measured[0]
         return _COSTS[self.module][0](scale, **self.options) if self.module else 0
+
+    def state_channels(self, scale: int) -> int:
+        """Return the channels of the recurrent state between two frames, float32 each; 0 without one."""
+        if self.kind != "recurrent":
+            return 0
+        if self.module == "convlstm":
+            return 2 * int(self.options["cells"]) * int(self.options["width"])
+        return int(self.options["width"]) + 3 * scale**2
 
     def memory(self, engine: str, scale: int) -> int:
         """Return the peak memory in bytes per low-resolution pixel of a tile, on an engine."""
@@ -123,6 +148,81 @@ class Architecture:
         steps = 2 if self.kind == "recurrent" else 1
         return steps * _COSTS[self.module][1](**self.options)
 
+
+# Networks of the course projects that this program grew from, and of their sources.
+_FLOW_TILES = "its optical flow sees no further than a tile: borders may show"
+_DELTA = {"stacks": 3, "width": 12, "blocks": 3, "recurrent": 16, "head": 20, "bounded": False}
+_FIVE_PARALLEL = {"stacks": 5, "width": 16, "blocks": 4, "recurrent": 32, "head": 32, "bounded": True}
+_COURSE_NETWORKS = (
+    Architecture(
+        "fsrcnn",
+        "single frames: small, ends in a transposed convolution",
+        "window",
+        frames=1,
+        module="fsrcnn",
+        options={"width": 56, "head": 12, "blocks": 4},
+        bytes_per_pixel=2_500,
+    ),
+    Architecture(
+        "sr-unet",
+        "single frames: a U-Net that goes on to twice or four times the size",
+        "window",
+        scales=(2, 4),
+        frames=1,
+        module="unet",
+        options={"width": 32, "poolings": 3, "residual": False},
+        multiple=8,
+        bytes_per_pixel=7_000,
+    ),
+    Architecture(
+        "runet",
+        "single frames: sr-unet with residual blocks on the way down",
+        "window",
+        scales=(2, 4),
+        frames=1,
+        module="unet",
+        options={"width": 32, "poolings": 3, "residual": True},
+        multiple=8,
+        bytes_per_pixel=7_000,
+    ),
+    Architecture(
+        "srgan",
+        "single frames: SR-ResNet, the generator of SRGAN",
+        "window",
+        frames=1,
+        module="srgan",
+        options={"width": 64, "blocks": 16},
+        bytes_per_pixel=16_000,
+    ),
+    Architecture(
+        "convlstm",
+        "recurrent: ConvLSTM modules behind a residual network",
+        "recurrent",
+        frames=1,
+        module="convlstm",
+        options={"width": 32, "blocks": 5, "cells": 2},
+        bytes_per_pixel=4_000,
+    ),
+    *(
+        Architecture(
+            f"{name}{'-flow' * aligned}",
+            f"{stacks} stacks side by side, recurrent and 3-D, on three enlarged frames"
+            + ", aligned by optical flow" * aligned,
+            "window",
+            frames=3,
+            module="parallel",
+            options=options,
+            bytes_per_pixel=bytes_per_pixel,
+            whole_frames=_FLOW_TILES * aligned,
+            aligned=aligned,
+        )
+        for name, stacks, options, bytes_per_pixel in (
+            ("delta", "three", _DELTA, 22_000),
+            ("five-parallel", "five", _FIVE_PARALLEL, 50_000),
+        )
+        for aligned in (False, True)
+    ),
+)
 
 ARCHITECTURES = {
     architecture.name: architecture
@@ -189,6 +289,7 @@ ARCHITECTURES = {
                 (52, 80_000, 65_000),
             )
         ),
+        *_COURSE_NETWORKS,
         Architecture("bicubic", "interpolation, a = -0.5; needs no weights", "resample", frames=1),
         Architecture("lanczos", "interpolation, three lobes; needs no weights", "resample", frames=1),
     )
@@ -208,11 +309,6 @@ def architecture(name: str) -> Architecture:
         raise ModelError(
             f"unknown model {name!r}: choose one of {known}, or name a .weights.h5 file"
         ) from None
-
-
-def conv_macs(kernel: tuple[int, ...], inputs: int, outputs: int) -> int:
-    """Return the multiply-adds of a convolution per output position."""
-    return math.prod(kernel) * inputs * outputs
 
 
 def output_macs(scale: int) -> int:
@@ -288,4 +384,9 @@ _COSTS: dict[str, tuple[Callable[..., int], Callable[..., int]]] = {
     "duf": (duf_macs, duf_radius),
     "duf_s": (duf_s_macs, streaming_radius),
     "duf_r": (duf_r_macs, streaming_radius),
+    "fsrcnn": (costs.fsrcnn_macs, costs.fsrcnn_radius),
+    "unet": (costs.unet_macs, costs.unet_radius),
+    "srgan": (costs.srgan_macs, costs.srgan_radius),
+    "convlstm": (costs.convlstm_macs, costs.convlstm_radius),
+    "parallel": (costs.parallel_macs, costs.parallel_radius),
 }

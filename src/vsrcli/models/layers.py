@@ -73,6 +73,95 @@ class DynamicUpsampling(layers.Layer):
         return (batch, *enlarged, channels)
 
 
+class Deconvolution(layers.Layer):
+    """A transposed convolution: ``(B, H, W, C)`` -> ``(B, scale*H, scale*W, filters)``.
+
+    Computed as a convolution that gives all sub-pixels of a pixel at once, and :func:`depth_to_space`: the
+    same sums, on every engine, and the middle of the kernel lies on the pixel's own place in the larger grid.
+
+    Args:
+        filters: output channels.
+        size: side of the kernel, in pixels of the result; odd.
+        scale: enlargement.
+        phase: see :func:`interpolating_bias`. In ``centre`` with an even scale, the place lies between two
+            pixels, and the first one is taken; what half a pixel is worth, the kernel learns.
+        kernel_initializer: of the kernel, ``(size, size, C, filters)``.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        size: int,
+        scale: int,
+        phase: str = "centre",
+        kernel_initializer: Any = "he_normal",
+        **options,
+    ):
+        super().__init__(**options)
+        self.filters, self.size, self.scale = filters, size, scale
+        self._kernel_initializer = kernel_initializer
+        self._taps = deconvolution_taps(size, scale, phase)
+
+    def build(self, input_shape):
+        shape = (self.size, self.size, input_shape[-1], self.filters)
+        self.kernel = self.add_weight(shape=shape, initializer=self._kernel_initializer, name="kernel")
+        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+
+    def call(self, x):
+        taps, inputs, sub_pixels = len(self._taps), x.shape[-1], self.scale**2
+        both_axes = np.where(
+            np.minimum(self._taps[:, None, :, None], self._taps[None, :, None, :]) < 0,
+            self.size**2,  # a zero, behind the last tap
+            self._taps[:, None, :, None] * self.size + self._taps[None, :, None, :],
+        )  # taps, taps, s, s
+        kernel = ops.reshape(ops.convert_to_tensor(self.kernel), (self.size**2, inputs * self.filters))
+        kernel = ops.pad(kernel, ((0, 1), (0, 0)))
+        kernel = ops.take(kernel, both_axes.reshape(-1), axis=0)
+        kernel = ops.reshape(kernel, (taps, taps, sub_pixels, inputs, self.filters))
+        kernel = ops.transpose(kernel, (0, 1, 3, 4, 2))
+        kernel = ops.reshape(kernel, (taps, taps, inputs, self.filters * sub_pixels))
+        x = ops.conv(x, ops.cast(kernel, x.dtype), padding="same", data_format="channels_last")
+        height, width = _size(x)
+        x = ops.reshape(x, (-1, height, width, self.filters, sub_pixels))
+        return depth_to_space(x + ops.expand_dims(ops.convert_to_tensor(self.bias), -1), self.scale)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        enlarged = [None if side is None else side * self.scale for side in (height, width)]
+        return (batch, *enlarged, self.filters)
+
+
+def deconvolution_taps(size: int, scale: int, phase: str = "centre") -> np.ndarray:
+    """Return which tap of a transposed convolution connects a pixel's neighbours with its sub-pixels.
+
+    Along one axis: int ``(2*r + 1, scale)``, entry ``[r + d, p]`` for sub-pixel p and the neighbour d pixels
+    on; -1 where there is none. ``r`` is the largest distance at which there is one.
+    """
+    shift = (scale - 1) // 2 if phase == "centre" else 0
+    distances = np.arange(-size, size + 1)[:, None]
+    taps = np.arange(scale)[None] - scale * distances - shift + size // 2
+    taps = np.where((taps >= 0) & (taps < size), taps, -1)
+    radius = int(np.abs(distances[(taps >= 0).any(axis=1)]).max())
+    return taps[size - radius : size + radius + 1]
+
+
+class ChannelPrelu(layers.Layer):
+    """A ReLU with a learnt slope below zero for each channel, at first 0.25 (He et al., ICCV 2015).
+
+    That of Keras is a weight times a tensor, which not every engine can record.
+    """
+
+    def build(self, input_shape):
+        start = keras.initializers.Constant(0.25)
+        self.slope = self.add_weight(shape=(input_shape[-1],), initializer=start, name="slope")
+
+    def call(self, x):
+        return ops.relu(x) - ops.relu(-x) * self.slope
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
 class SubpixelConv(layers.Conv2D):
     """A 1x1 convolution to values for every sub-pixel: ``(B, H, W, C)`` -> ``(B, H, W, values, scale**2)``.
 
@@ -182,6 +271,36 @@ def depth_to_space(image, scale: int):
     image = ops.reshape(image, (-1, height, width, channels, scale, scale))
     image = ops.transpose(image, (0, 1, 4, 2, 5, 3))  # B, H, s, W, s, C
     return ops.reshape(image, (-1, height * scale, width * scale, channels))
+
+
+def sub_pixels(x, scale: int):
+    """Move channels to space: ``(B, H, W, C*scale**2)`` -> ``(B, scale*H, scale*W, C)``; those of a channel
+    follow one another. The pixel shuffle of Shi et al., CVPR 2016."""
+    height, width = _size(x)
+    return depth_to_space(ops.reshape(x, (-1, height, width, x.shape[-1] // scale**2, scale**2)), scale)
+
+
+def convlstm_step(on_input, on_hidden, x, state=None):
+    """Do one step of a ConvLSTM (Shi et al., "Convolutional LSTM Network", NIPS 2015, without peepholes).
+
+    Args:
+        on_input: convolution of the input to ``4*width`` channels, with a bias.
+        on_hidden: the same of the hidden state, without one.
+        x: input, ``(B, H, W, C)``.
+        state: ``(hidden, cell)``, ``(B, H, W, width)`` float32 each; None: zeros.
+
+    Returns:
+        The new state. The forget gate has one added, so that an untrained cell remembers (Jozefowicz et al.,
+        ICML 2015).
+    """
+    gates = on_input(x)
+    if state is not None:
+        gates = gates + on_hidden(state[0])
+    write, keep, show, content = ops.split(ops.cast(gates, "float32"), 4, axis=-1)
+    cell = ops.sigmoid(write) * ops.tanh(content)
+    if state is not None:
+        cell = cell + ops.sigmoid(keep + 1.0) * state[1]
+    return ops.sigmoid(show) * ops.tanh(cell), cell
 
 
 def pad_border(image):

@@ -279,7 +279,7 @@ def _state_bytes(network: Architecture, scale: int) -> tuple[int, int]:
     if network.kind not in ("cached", "recurrent"):
         return 0, 0
     width, levels = int(network.options["width"]), int(network.options.get("levels", network.frames // 2))
-    hidden = _FLOAT_BYTES * (width + _CHANNELS * scale**2) if network.kind == "recurrent" else 0
+    hidden = _FLOAT_BYTES * network.state_channels(scale)
     return _FLOAT_BYTES * width * 2 * levels, hidden
 
 

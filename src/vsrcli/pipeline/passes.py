@@ -176,7 +176,7 @@ def tile_notices(passes: Sequence[Pass]) -> Iterator[str]:
     """Yield notices about tiles that change a network's result visibly."""
     for each in passes:
         network, radius = each.model.architecture, each.model.architecture.radius()
-        if len(each.tiles) == 1 or network.measured is None:
+        if len(each.tiles) == 1 or not (network.measured or network.whole_frames):
             continue
         if network.whole_frames:
             yield f"{each.model.name}: {network.whole_frames}; --tile none avoids them where memory allows"

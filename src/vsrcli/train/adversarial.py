@@ -35,6 +35,7 @@ weights, as constants.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -70,6 +71,8 @@ class AdversarialTrainer(keras.Model):
         super().__init__(name="adversarial_trainer")
         assert config.adversarial is not None
         self._settings: AdversarialConfig = config.adversarial
+        if architecture.frames == 1 and architecture.kind == "window":  # there is nothing to play back
+            self._settings = replace(self._settings, ping_pong_weight=0.0)
         self._kind, self._margin = architecture.kind, temporal_margin(architecture)
         self._outputs, self._scale = config.frames - 2 * self._margin, config.scale
         self._pixel_loss = frame_loss(config.loss)

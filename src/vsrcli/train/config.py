@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from vsrcli.errors import UsageError
+from vsrcli.frames.flow import align_window, require_flow
 from vsrcli.models.architectures import Architecture, architecture
 
 LOSSES = ("charbonnier", "huber")
@@ -186,8 +187,16 @@ def check_sequences(config: TrainConfig, architecture: Architecture) -> None:
     """Refuse sequences that the network cannot be trained on.
 
     Raises:
-        UsageError: too few frames for the network, for a loss on changes, or for a discriminator; or fp16.
+        ModelError: the network does not enlarge by this factor.
+        EngineError: the network needs OpenCV, which is not installed.
+        UsageError: too few frames for the network, for a loss on changes, or for a discriminator; or fp16; or
+            footage in the device's memory for a network whose frames are aligned on the host.
     """
+    architecture.check_scale(config.scale)
+    if architecture.aligned:
+        require_flow(architecture.name)
+        if config.data == "device":
+            raise UsageError(f"{architecture.name} aligns its frames on the host: use --data host")
     min_frames = max(architecture.frames, 2 * temporal_margin(architecture) + 1)
     if config.frames < min_frames:
         raise UsageError(
@@ -227,7 +236,7 @@ def shape_batch(
         low: (B, T, H, W, 3).
         high: (B, outputs, sH, sW, 3).
         architecture: networks of kind ``window`` get single windows, ordered by time and then by sequence;
-            the others get sequences unchanged.
+            the others get sequences unchanged. The frames of an ``aligned`` one's windows are aligned.
         concatenate: function of the arrays' own library.
 
     Returns:
@@ -237,4 +246,6 @@ def shape_batch(
         return low, high
     outputs = range(high.shape[1])
     windows = concatenate([low[:, i : i + architecture.frames] for i in outputs], axis=0)
+    if architecture.aligned:
+        windows = np.stack([align_window(window) for window in windows])
     return windows, concatenate([high[:, i] for i in outputs], axis=0)

@@ -38,7 +38,8 @@ def open_dataset(
     """Open training footage in host or device memory.
 
     Args:
-        placement: ``host``, ``device``, or ``auto``: the device if it is a GPU and the footage fits.
+        placement: ``host``, ``device``, or ``auto``: the device if it is a GPU and the footage fits, and
+            windows need no alignment, which is computed on the host.
         pairs, plan, degradation, architecture: see :class:`DeviceDataset`.
 
     Raises:
@@ -50,7 +51,8 @@ def open_dataset(
             f"--crop {plan.crop} is larger than the low resolution of {too_small[0]!r} and "
             f"{len(too_small) - 1} others: use a smaller one, or remove them"
         )
-    if placement == "device" or (placement == "auto" and fits_on_device(pairs, degradation)):
+    may_move = placement == "auto" and not architecture.aligned
+    if placement == "device" or (may_move and fits_on_device(pairs, degradation)):
         return DeviceDataset(pairs, plan, degradation, architecture)
     return HostDataset(pairs, plan, architecture)
 

@@ -17,6 +17,7 @@ import numpy as np
 from vsrcli.degradations import PRESETS, Degradation, recompress
 from vsrcli.errors import DataError
 from vsrcli.evaluate.metrics import PSNR_CAP, ClipScorer, psnr_y
+from vsrcli.frames.flow import align_window
 from vsrcli.frames.resample import interpolate
 from vsrcli.models.architectures import Architecture
 from vsrcli.train.config import temporal_margin
@@ -153,6 +154,8 @@ def _upscale(model: keras.Model, architecture: Architecture, frames: np.ndarray)
         windows = [
             frames[:, i : i + architecture.frames] for i in range(frames.shape[1] - architecture.frames + 1)
         ]
+        if architecture.aligned:
+            windows = [align_window(window[0])[None] for window in windows]
         outputs = np.concatenate([_run_network(model, window) for window in windows])
     else:
         outputs = _run_network(model, frames)[0]
