@@ -239,7 +239,7 @@ def recurrent(
 
 RECURRENT_VARIANTS = {
     "recurrent": recurrent(
-        "36 wide, 4 blocks, head 48, window of 3, residual on bicubic; Muon 2e-3, 4 x 10 frames of 32x32, bf16"
+        "36 wide, 4 blocks, head 48, window of 3, residual on bicubic; Muon 2e-3, 4 x 10 frames of 32, bf16"
     ),
     "float": recurrent("in float32", precision="fp32"),
     "size-06": recurrent("24 wide, 2 blocks, head 32", {"width": 24, "blocks": 2, "head": 32}),

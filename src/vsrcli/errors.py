@@ -6,6 +6,7 @@
     │   └── DecodeError          the source ends early or holds damaged data
     ├── OutputError              the target exists, cannot be written, or its container does not fit
     │   ├── EncodeError          the encoder refused to start or stopped early
+    │   ├── TargetLockedError    another run is writing the same target
     │   └── ReaderClosedError    status 141: the program that reads stdout has closed it; nothing is printed
     ├── FfmpegError              no usable ffmpeg, or one that is too old
     ├── ModelError               unknown model, scale without weights, damaged weight file
@@ -64,6 +65,10 @@ class OutputError(VsrError):
 
 class EncodeError(OutputError):
     """The encoder refused to start or stopped early."""
+
+
+class TargetLockedError(OutputError):
+    """Another run is writing the same target; the message names its process and host."""
 
 
 class ReaderClosedError(OutputError):

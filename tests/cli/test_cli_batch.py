@@ -16,9 +16,10 @@ import pytest
 import media_samples as media
 from terminal import Outcome, complete, eventually, is_alive, read_until, spawn
 from tiny_networks import tiny_weights
-from vsrcli.batch import task
+from vsrcli.batch import runner, task
 from vsrcli.cli.batch import write_document
 from vsrcli.media.ffmpeg import find_ffmpeg
+from vsrcli.system.files import WorkDir
 
 Vsr = Callable[..., Outcome]
 FAST = ("-m", "bicubic", "-s", "2", "-e", "preset=ultrafast")
@@ -243,7 +244,9 @@ def test_the_document_is_as_documented(videos: Path, vsr: Vsr) -> None:
         assert f"`{key}`" in page, key
     assert document["version"] == 2
     assert document["exit_status"] == 3
-    assert document["counts"] == {"done": 3, "skipped": 0, "failed": 1, "stopped": 0, "waiting": 0}
+    assert document["counts"] == {
+        "done": 3, "skipped": 0, "failed": 1, "elsewhere": 0, "stopped": 0, "waiting": 0
+    }  # fmt: skip
     video = document["videos"][0]
     assert (video["source"], video["target"]) == (str(Path("videos", "a.mp4")), str(Path("out", "a.mp4")))
     assert video["frames"] == 12
@@ -280,6 +283,51 @@ def test_two_at_a_time_give_the_same_frames(videos: Path, network: Path, vsr: Vs
     before = identities(Path("together"))
     assert vsr("batch", "-r", "videos", "together", *line).status == 0
     assert identities(Path("together")) == before
+
+
+def test_a_video_that_another_run_is_writing_is_elsewhere(videos: Path, vsr: Vsr) -> None:
+    held = WorkDir(Path("out/s1/b.mkv").absolute())
+    held.path.parent.mkdir(parents=True)
+    held.open()
+    outcome = vsr("batch", "-r", "videos", "out", *FAST, "--json", "report.json")
+    assert outcome.status == 4
+    assert "b.mkv" in outcome.err
+    assert "3 videos: 2 done, 1 elsewhere" in outcome.err
+    report = json.loads(Path("report.json").read_text())
+    assert report["exit_status"] == 4
+    assert report["counts"]["elsewhere"] == 1
+    entry = next(each for each in report["videos"] if each["name"] == "s1/b.mkv")
+    assert entry["status"] == "elsewhere"
+    assert f"process {os.getpid()} on" in entry["reason"]
+    held.close()
+    outcome = vsr("batch", "-r", "videos", "out", *FAST)  # the other has died
+    assert outcome.status == 0
+    assert "3 videos: 1 done, 2 skipped" in outcome.err
+
+
+@pytest.mark.parametrize("died", [True, False])
+def test_a_video_elsewhere_is_looked_at_again_at_the_end(
+    died: bool, videos: Path, vsr: Vsr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = WorkDir(Path("out/s1/b.mkv").absolute())
+    held.path.parent.mkdir(parents=True)
+    held.open()
+    upscale_one = runner.upscale_one
+
+    def meanwhile(source: Path, *arguments: Any) -> Any:
+        if source.name == "c.mp4":
+            monkeypatch.setattr(runner, "upscale_one", upscale_one)
+            held.close()
+            if not died:
+                assert vsr("batch", "-r", "videos", "out", *FAST).status == 0
+        return upscale_one(source, *arguments)
+
+    monkeypatch.setattr(runner, "upscale_one", meanwhile)
+    outcome = vsr("batch", "-r", "videos", "out", *FAST)
+    assert outcome.status == 0, outcome.err
+    assert ("3 done" if died else "1 done, 2 skipped") in outcome.err
+    assert listed(Path("out")) == ["a.mp4", "s1/b.mkv", "s1/c.mp4"]
+    assert vsr("batch", "-r", "videos", "out", *FAST).err.count("skipped") >= 3
 
 
 def test_memory_limits_the_number_at_a_time(videos: Path, vsr: Vsr) -> None:

@@ -118,6 +118,11 @@ class Ledger:
         self.folder, self._path = folder, folder / LEDGER_NAME
         self._finished: dict[str, Record] = {}
         self._started: dict[str, Record] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the file again: another batch on the same folder may have appended records."""
+        self._finished, self._started = {}, {}
         for record in _read(self._path):
             self._index(record)
 

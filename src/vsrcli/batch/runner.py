@@ -1,4 +1,9 @@
-"""Run the waiting tasks of a batch: one after the other in this process, or several at a time in others."""
+"""Run the waiting tasks of a batch: one after the other in this process, or several at a time in others.
+
+Several batches, also on other machines, may share an output folder and thereby the work: an output that
+another one is writing is locked, and left to it. At the end such tasks are looked at again, once: what the
+other has finished is skipped, what it has given up is done here.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +11,14 @@ import contextlib
 import os
 from collections.abc import Mapping, Sequence
 
+from vsrcli.batch.discovery import Task
 from vsrcli.batch.ledger import Identity, Ledger
 from vsrcli.batch.planning import PlannedTask
 from vsrcli.batch.task import (
     BatchReporter,
     EngineCache,
     Outcome,
+    Status,
     TaskReporter,
     failure_outcome,
     upscale_one,
@@ -58,7 +65,7 @@ class BatchRun:
     @property
     def waiting(self) -> list[int]:
         """Indices of the tasks that have not started."""
-        return [index for index, outcome in enumerate(self.outcomes) if outcome.status == "waiting"]
+        return self._with_status("waiting")
 
     def run_sequential(self) -> None:
         """Run one task after the other in this process; every model is loaded once.
@@ -67,16 +74,23 @@ class BatchRun:
             SignalInterruptError: a signal arrived between two tasks.
         """
         engines = EngineCache()
-        for index in self.waiting:
-            if not self._begin(index):
-                if self._fail_fast:
-                    return
-                continue
-            task = self._tasks[index]
-            reporter = TaskReporter(self._reporter, index)
-            outcome = upscale_one(task.source, task.target, self._options, engines, reporter, self._cancel)
-            if not self._end(index, outcome):
-                return
+
+        def run(indices: Sequence[int]) -> bool:
+            for index in indices:
+                if not self._begin(index):
+                    if self._fail_fast and self.outcomes[index].status == "failed":
+                        return False
+                    continue
+                task, reporter = self._tasks[index], TaskReporter(self._reporter, index)
+                outcome = upscale_one(
+                    task.source, task.target, self._options, engines, reporter, self._cancel
+                )
+                if not self._end(index, outcome):
+                    return False
+            return True
+
+        if run(self.waiting):
+            run(self._with_status("elsewhere"))
 
     def run_parallel(self, jobs: int) -> None:
         """Run ``jobs`` tasks at a time, each in a process that loads every model once.
@@ -92,12 +106,28 @@ class BatchRun:
             task = self._tasks[index]
             return WorkItem(index, task.source, task.target, self._options, threads)
 
-        WorkerPool(jobs, self._reporter).run(self.waiting, begin, self._end)
+        ended = True
+
+        def end(index: int, outcome: Outcome) -> bool:
+            nonlocal ended
+            ended = self._end(index, outcome) and ended
+            return ended
+
+        WorkerPool(jobs, self._reporter).run(self.waiting, begin, end)
+        if ended and (again := self._with_status("elsewhere")):
+            WorkerPool(jobs, self._reporter).run(again, begin, end)
+
+    def _with_status(self, status: Status) -> list[int]:
+        return [index for index, outcome in enumerate(self.outcomes) if outcome.status == status]
 
     def _begin(self, index: int) -> bool:
-        """Record the start of a task; return False if that failed and the task with it."""
+        """Record the start of a task; return False if it has ended: finished by another batch, or failed."""
         task = self._tasks[index]
         self._reporter.start(index)
+        if (outcome := self._finished_meanwhile(task)) is not None:
+            self.outcomes[index] = outcome
+            self._reporter.end(index, outcome)
+            return False
         try:
             with contextlib.suppress(OSError):  # a missing source is reported when it is opened
                 self._ledger.begin(task.target, Identity.of(task.source), self._fingerprint)
@@ -106,14 +136,27 @@ class BatchRun:
             return False
         return True
 
+    def _finished_meanwhile(self, task: Task) -> Outcome | None:
+        """Return the outcome of a task that another batch has finished since this one was planned."""
+        if not task.target.is_file():
+            return None
+        self._ledger.refresh()
+        with contextlib.suppress(OSError):  # is reported when it is opened
+            if self._ledger.reason_not_done(task.source, task.target, self._fingerprint) is None:
+                frames = self._ledger.frames(task.target)
+                return Outcome("skipped", frames=frames, reason="finished by another batch")
+        return None
+
     def _end(self, index: int, outcome: Outcome) -> bool:
         """Record the outcome of a task; return False if no other may start."""
+        if outcome.status == "failed":
+            outcome = self._finished_meanwhile(self._tasks[index]) or outcome
         self.outcomes[index] = outcome
         target = self._tasks[index].target
         try:
             if outcome.status == "done" and outcome.source_identity is not None:
                 self._ledger.finish(target, outcome.source_identity, self._fingerprint, outcome.frames or 0)
-            else:
+            elif outcome.status not in ("elsewhere", "skipped"):  # its record is the other batch's, too
                 self._ledger.abandon(target)
         except (OutputError, OSError) as error:
             self._reporter.notice(index, f"done, but that cannot be recorded: {error}")

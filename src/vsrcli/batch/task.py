@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from vsrcli.batch.discovery import Task
 from vsrcli.batch.ledger import Identity
-from vsrcli.errors import SignalInterruptError, VsrError
+from vsrcli.errors import SignalInterruptError, TargetLockedError, VsrError
 from vsrcli.inference.engine import StreamingEngine
 from vsrcli.inference.selection import ModelChoice, open_engine
 from vsrcli.inference.types import Engine
@@ -26,7 +26,7 @@ from vsrcli.pipeline.run import run_job
 from vsrcli.system.files import workdir_for
 from vsrcli.system.signals import CancelToken
 
-Status = Literal["done", "skipped", "failed", "stopped", "waiting"]
+Status = Literal["done", "skipped", "failed", "elsewhere", "stopped", "waiting"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,9 @@ class Outcome:
     """The result of one task.
 
     Attributes:
-        status: ``done``; ``skipped``: finished by an earlier run; ``failed``; ``stopped``: by a signal, or
-            because another task failed; ``waiting``: not started.
+        status: ``done``; ``skipped``: finished by another run; ``failed``; ``elsewhere``: another run is
+            writing the output; ``stopped``: by a signal, or because another task failed; ``waiting``: not
+            started.
         frames: number of frames in the output, or written so far; None if unknown.
         resumed: how many of these an earlier run had written.
         seconds: duration of the run.
@@ -207,7 +208,7 @@ def upscale_one(
         cancel: once it is set, an error counts as its consequence.
 
     Returns:
-        ``done``, ``failed`` or ``stopped``; any error becomes the outcome's reason.
+        ``done``, ``failed``, ``elsewhere`` or ``stopped``; any error becomes the outcome's reason.
     """
     start_time = time.perf_counter()
     try:
@@ -246,6 +247,8 @@ def failure_outcome(error: Exception, saved_frames: int = 0, *, stopped: bool = 
     saved = f"{saved_frames:,} frames are saved" if saved_frames else ""
     if stopped or isinstance(error, SignalInterruptError):
         return Outcome("stopped", reason=saved or "nothing is saved")
+    if isinstance(error, TargetLockedError):
+        return Outcome("elsewhere", reason=str(error))
     if isinstance(error, VsrError):
         details = "\n".join(filter(None, (error.details, saved)))
         return Outcome("failed", reason=str(error), details=details)

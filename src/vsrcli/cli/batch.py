@@ -40,9 +40,12 @@ from vsrcli.system.signals import catch_signals, current_token, raise_if_cancell
 from vsrcli.system.text import format_duration
 
 DOCUMENT_VERSION = 2  # of the JSON document; grows when a key changes its meaning
-EXIT_STATUS_WITH_FAILURES = 3
-STATUSES = ("done", "skipped", "failed", "stopped", "waiting")
-_STYLES = {"done": "green", "skipped": "dim", "failed": "bold red", "stopped": "yellow", "waiting": "dim"}
+EXIT_STATUS_WITH_FAILURES, EXIT_STATUS_ELSEWHERE = 3, 4
+STATUSES = ("done", "skipped", "failed", "elsewhere", "stopped", "waiting")
+_STYLES = {
+    "done": "green", "skipped": "dim", "failed": "bold red",
+    "elsewhere": "cyan", "stopped": "yellow", "waiting": "dim",
+}  # fmt: skip
 _LONG_TABLE = 24  # videos; longer tables leave out those that nothing happened to
 _UNLIMITED_WIDTH = 100_000  # columns
 
@@ -117,7 +120,8 @@ def batch(
 
     OUT_DIR mirrors the tree below each folder. A video that fails does not stop the others; one that is
     finished, from the same input and with the same options, is skipped. Run the same command again to resume
-    an interrupted batch. Exit status: 0 if every video is there, 3 if some have failed.
+    an interrupted batch. Several batches, also on other machines, may share OUT_DIR and so the work. Exit
+    status: 0 if every video is there, 3 if some have failed, 4 if another batch is still at work on some.
     """
     context, options = click.get_current_context(), build_options(**values)
     if folder.exists() and not folder.is_dir():
@@ -251,7 +255,7 @@ class BatchCommand:
             OutputError: the document cannot be written.
         """
         tasks = self.task_list.tasks
-        status = signal_status or (EXIT_STATUS_WITH_FAILURES if self._has_failures else 0)
+        status = signal_status or self._exit_status
         if not self.quiet:
             if self.task_list.ignored_count and self.verbose:
                 self._console.print(f"files ignored that are not videos: {self.task_list.ignored_count}")
@@ -281,6 +285,12 @@ class BatchCommand:
         command = shlex.join(["vsr", *(each for each in arguments if each != "--no-resume")])
         finished = sum(outcome.status in ("done", "skipped") for outcome in self.outcomes)
         return f"stopped; {finished} of {len(self.outcomes)} videos are finished; to resume: {command}"
+
+    @property
+    def _exit_status(self) -> int:
+        if self._has_failures:
+            return EXIT_STATUS_WITH_FAILURES
+        return EXIT_STATUS_ELSEWHERE if any(each.status == "elsewhere" for each in self.outcomes) else 0
 
     @property
     def _has_failures(self) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from vsrcli.errors import EncodeError, OutputError
+from vsrcli.errors import EncodeError, OutputError, TargetLockedError
 from vsrcli.system.locks import FileLock, LockHeldError
 
 _MAX_NAME_BYTES = 200  # of a target's name in that of its workdir; file systems allow 255
@@ -181,7 +181,8 @@ class WorkDir:
         """Create the folder if necessary, and lock it.
 
         Raises:
-            OutputError: another run has locked it, or it cannot be written.
+            TargetLockedError: another run has locked it.
+            OutputError: it cannot be written.
         """
         while True:
             try:
@@ -189,7 +190,7 @@ class WorkDir:
                 self._lock.acquire()
                 return
             except LockHeldError as error:
-                raise OutputError(
+                raise TargetLockedError(
                     f"{self._target}: {error} is at work on it; wait until it has finished, or stop it first"
                 ) from None
             except FileNotFoundError:
