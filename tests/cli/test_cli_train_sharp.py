@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from terminal import Outcome
-from vsrcli.cli.train import train, training_config
+from vsrcli.cli.train import train
+from vsrcli.cli.train_options import training_config
 from vsrcli.errors import UsageError
 from vsrcli.train.config import AdversarialConfig, TrainConfig
 

@@ -17,7 +17,7 @@ from vsrcli.train.batches import BatchPlan, make_batch
 from vsrcli.train.checkpoints import read_state
 from vsrcli.train.config import config_differences
 from vsrcli.train.footage import find_footage, prepare_pairs
-from vsrcli.train.optimizers import HUBER_DELTA, charbonnier, huber, sequence_loss
+from vsrcli.train.losses import HUBER_DELTA, charbonnier, frame_loss, huber, sequence_loss
 from vsrcli.train.validation import Validation
 
 CONFIG = loop.TrainConfig(
@@ -230,7 +230,7 @@ def test_the_temporal_loss_penalizes_flicker_but_no_constant_error():
     truth = np.random.default_rng(0).random((2, 3, 4, 4, 3), np.float32)
     sign = np.array([1, -1, 1], np.float32)[:, None, None, None]
     constant, flicker = truth + 0.1, truth + 0.1 * sign
-    plain, temporal = (sequence_loss("charbonnier", weight, 3) for weight in (0.0, 2.0))
+    plain, temporal = (sequence_loss(frame_loss("charbonnier"), weight, 3) for weight in (0.0, 2.0))
     assert float(plain(truth, constant)) == pytest.approx(float(plain(truth, flicker)))
     assert float(temporal(truth, constant)) == pytest.approx(
         0.1 + 2 * 0.001, rel=1e-3

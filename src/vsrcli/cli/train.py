@@ -3,46 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from vsrcli.cli.help import Command, OptionGroup, option
-from vsrcli.cli.options import ARGUMENTS, from_command_line, quiet_option, verbose_option
-from vsrcli.cli.types import SizesParam
+from vsrcli.cli.help import Command
+from vsrcli.cli.options import ARGUMENTS, quiet_option, verbose_option
+from vsrcli.cli.train_options import training_config, training_options
 from vsrcli.degradations import PRESETS
-from vsrcli.errors import UsageError
-from vsrcli.models.architectures import ARCHITECTURES
 from vsrcli.system.signals import catch_signals
 from vsrcli.system.text import format_duration
-from vsrcli.train.config import (
-    ADVERSARIAL_DEFAULTS,
-    DATA_PLACEMENTS,
-    LOSSES,
-    OPTIMIZERS,
-    PRECISIONS,
-    AdversarialConfig,
-    StepReport,
-    TrainConfig,
-)
+from vsrcli.train.config import StepReport
 from vsrcli.train.footage import Footage, read_manifest
 
-_DEFAULT, _DEFAULT_SHARP = TrainConfig(), AdversarialConfig()
-_FOLDER = click.Path(path_type=Path, file_okay=False)
 _EXISTING = click.Path(path_type=Path, exists=True, file_okay=False)
-_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _START_SECONDS = 4.0  # that a stop may take before the first step, when there is nothing to save
-
-
-def _config_option(group: OptionGroup, flag: str, value_type: Any, text: str) -> Any:
-    """Return an option whose default is that of TrainConfig, or of AdversarialConfig."""
-    name = flag.removeprefix("--").replace("-", "_")
-    metavar = "NAME" if isinstance(value_type, click.Choice) else "N"
-    default = getattr(_DEFAULT_SHARP if group == "Sharp" else _DEFAULT, name)
-    return option(flag, text, type=value_type, default=default, metavar=metavar, group=group)
 
 
 @click.command(
@@ -50,171 +26,7 @@ def _config_option(group: OptionGroup, flag: str, value_type: Any, text: str) ->
     epilog="Example: vsr train footage --run runs/x4 --val validation --scale 4 --steps 6000",
 )
 @click.argument("folder", metavar="DATA_DIR", type=_EXISTING)
-@option(
-    "--run",
-    "run_folder",
-    "Keep checkpoint, log and weights in this folder; it is created if missing.",
-    type=_FOLDER,
-    required=True,
-    metavar="DIR",
-    group="Run",
-)
-@option(
-    "--val",
-    "validation_folder",
-    "Validate on the clips in this folder, which must not be in DATA_DIR.",
-    type=_EXISTING,
-    metavar="DIR",
-    group="Run",
-)
-@_config_option("Run", "--steps", click.IntRange(min=1), "Train for N steps.")
-@option(
-    "--init",
-    "Start from these weights (.weights.h5); layers that fit are taken over.",
-    type=_FILE,
-    metavar="FILE",
-    group="Run",
-)
-@_config_option("Run", "--validate-every", click.IntRange(min=1), "Validate every N steps.")
-@_config_option("Run", "--save-every", click.IntRange(min=1), "Save a checkpoint every N steps.")
-@_config_option(
-    "Run", "--seed", click.IntRange(min=0), "Seed the initial weights and the choice of every batch."
-)
-@_config_option(
-    "Model",
-    "--model",
-    click.Choice([a.name for a in ARCHITECTURES.values() if a.module]),
-    "Train this architecture; `vsr models` lists them.",
-)
-@_config_option("Model", "--scale", click.IntRange(2, 4), "Upscale by this factor.")
-@option(
-    "--sizes",
-    "Change sizes of the architecture: width, head, blocks, levels, filters (0: none).",
-    type=SizesParam(),
-    default={},
-    metavar="NAME=N,...",
-    show_default=False,
-    group="Model",
-)
-@_config_option(
-    "Training data",
-    "--degradation",
-    click.Choice(list(PRESETS)),
-    "Make low resolution by bd (blur and decimate), bi (bicubic), video (filters, noise, compression) or "
-    "footage (a camera, then all that may happen to its recording).",
-)
-@_config_option("Training data", "--batch", click.IntRange(min=1), "Put N sequences into a batch.")
-@_config_option("Training data", "--frames", click.IntRange(min=1), "Put N frames into a sequence.")
-@_config_option(
-    "Training data", "--crop", click.IntRange(min=8), "Crop low resolution to N pixels a side, 8 or more."
-)
-@option(
-    "--blur/--no-blur",
-    "Also train on blurred and on still camera moves.",
-    default=_DEFAULT.blur,
-    group="Training data",
-)
-@option(
-    "--shippable", "Use only files that manifest.csv marks ship=yes.", is_flag=True, group="Training data"
-)
-@option(
-    "--cache",
-    "Keep decoded footage in this folder.",
-    type=_FOLDER,
-    default=Path("cache"),
-    metavar="DIR",
-    group="Training data",
-)
-@_config_option("Optimization", "--loss", click.Choice(LOSSES), "Minimize this loss, charbonnier or huber.")
-@_config_option(
-    "Optimization",
-    "--temporal-weight",
-    click.FloatRange(min=0),
-    "Weight the loss on changes between frames by N.",
-)
-@_config_option(
-    "Optimization", "--optimizer", click.Choice(OPTIMIZERS), "Use adam, or muon for the hidden convolutions."
-)
-@_config_option(
-    "Optimization", "--learning-rate", click.FloatRange(min=0, min_open=True), "Set the peak learning rate."
-)
-@_config_option(
-    "Optimization", "--final-rate", click.FloatRange(min=0, min_open=True), "Set the final learning rate."
-)
-@_config_option(
-    "Optimization", "--warmup", click.IntRange(min=0), "Raise the learning rate over the first N steps."
-)
-@_config_option(
-    "Optimization", "--clip-norm", click.FloatRange(min=0, min_open=True), "Clip gradients to this norm."
-)
-@_config_option(
-    "Optimization",
-    "--ema",
-    click.FloatRange(0, 1, max_open=True),
-    "Set the decay of the moving average of weights; 0: no average.",
-)
-@option(
-    "--adversarial",
-    "Make the weights of --init sharp. Other defaults then: "
-    + ", ".join(f"--{name.replace('_', '-')} {value}" for name, value in ADVERSARIAL_DEFAULTS.items())
-    + ".",
-    is_flag=True,
-    group="Sharp",
-)
-@_config_option("Sharp", "--pixel-weight", click.FloatRange(min=0), "Weight the loss on pixels by N.")
-@_config_option(
-    "Sharp", "--color-weight", click.FloatRange(min=0), "Weight the loss on mean colours by N; 0: without."
-)
-@_config_option(
-    "Sharp",
-    "--grid-weight",
-    click.FloatRange(min=0),
-    "Weight the loss on patterns of pixels by N; 0: without.",
-)
-@_config_option(
-    "Sharp", "--feature-weight", click.FloatRange(min=0), "Weight the feature distance by N; 0: without."
-)
-@_config_option(
-    "Sharp", "--feature-blocks", click.IntRange(1, 5), "Take the features of the first N blocks of VGG16."
-)
-@_config_option(
-    "Sharp", "--feature-frames", click.IntRange(min=1), "Compare features on N frames of a sequence."
-)
-@_config_option(
-    "Sharp",
-    "--adversarial-weight",
-    click.FloatRange(min=0),
-    "Weight the adversarial loss by N; 0: no discriminator.",
-)
-@_config_option(
-    "Sharp",
-    "--discriminator-clips",
-    click.IntRange(min=1),
-    "Show the discriminator N triples of frames of a sequence.",
-)
-@_config_option("Sharp", "--discriminator-width", click.IntRange(min=1), "Give the discriminator N channels.")
-@_config_option(
-    "Sharp",
-    "--discriminator-rate",
-    click.FloatRange(min=0, min_open=True),
-    "Set the discriminator's peak learning rate.",
-)
-@_config_option(
-    "Sharp",
-    "--ping-pong-weight",
-    click.FloatRange(min=0),
-    "Weight by N that a sequence and its way back agree; 0: no way back.",
-)
-@_config_option("Computing", "--precision", click.Choice(PRECISIONS), "Compute in fp32, bf16 or fp16.")
-@_config_option(
-    "Computing", "--gpus", click.IntRange(min=0), "Share each batch among N GPUs; 0: all that can be used."
-)
-@_config_option(
-    "Computing",
-    "--data",
-    click.Choice(DATA_PLACEMENTS),
-    "Keep footage in memory of the host or the device; auto: the device, a GPU, if it fits.",
-)
+@training_options
 @quiet_option
 @verbose_option
 @click.pass_context
@@ -226,6 +38,7 @@ def train(
     init: Path | None,
     cache: Path,
     shippable: bool,
+    metrics: tuple[str, ...],
     quiet: bool,
     verbose: int,
     **values: Any,
@@ -256,7 +69,7 @@ def train(
                 progress.print_line(f"{folder}: {_counts(footage)}")
             progress.update(0, None, "starting the network")
             with silence_native_stderr():
-                from vsrcli.evaluate.features import CONVOLUTIONS, EdgeFeatures
+                from vsrcli.evaluate.features import CONVOLUTIONS, EdgeFeatures, find_feature_weights
                 from vsrcli.train.checkpoints import locked_run
                 from vsrcli.train.hardware import data_parallel, precision_warning
                 from vsrcli.train.loop import train as train_network
@@ -265,6 +78,8 @@ def train(
             features = None
             if config.adversarial and config.adversarial.feature_weight:
                 features = EdgeFeatures(len(CONVOLUTIONS))
+            if config.loss == "features":
+                find_feature_weights("use another --loss")
             if warning := precision_warning(config.precision):
                 progress.print_line(warning)
 
@@ -276,7 +91,14 @@ def train(
             validation = None
             if validation_folder is not None:
                 validation = Validation(
-                    validation_folder, cache, config.scale, preset, on_file, features=features
+                    validation_folder,
+                    cache,
+                    config.scale,
+                    preset,
+                    on_file,
+                    features=features,
+                    metrics=metrics,
+                    huber_delta=config.huber_delta,
                 )
         with make_progress(stderr_console(), "steps", quiet=quiet) as progress:
             averages = _StepAverages()
@@ -285,7 +107,12 @@ def train(
                 progress.update(report.step, report.steps, averages.update(report))
                 if report.validation:
                     scores = quality(report.validation).replace("\n", ", ")
-                    progress.print_line(f"step {report.step}: {scores} over interpolation")
+                    others = [
+                        f"; {name} {value:g}"
+                        for name, value in report.validation.items()
+                        if name.split()[-1] in metrics
+                    ]
+                    progress.print_line(f"step {report.step}: {scores} over interpolation{''.join(others)}")
 
             with locked_run(run_folder):
                 weights = train_network(
@@ -299,28 +126,6 @@ def train(
                     on_notice=progress.print_line,
                 )
             progress.print_line(f"{config.steps} steps done: {weights}")
-
-
-def training_config(context: click.Context, values: dict[str, Any]) -> TrainConfig:
-    """Return the configuration that the options state; ``--adversarial`` changes some defaults.
-
-    Raises:
-        UsageError: an option of adversarial training without ``--adversarial``.
-    """
-    names = [field.name for field in fields(AdversarialConfig)]
-    values = {**values}
-    if values["adversarial"]:
-        for name, value in ADVERSARIAL_DEFAULTS.items():
-            if context.get_parameter_source(name) is ParameterSource.DEFAULT:
-                values[name] = value
-        values["adversarial"] = AdversarialConfig(**{name: values[name] for name in names})
-    else:
-        if typed := [name for name in names if from_command_line(context, name)]:
-            raise UsageError(
-                f"--{typed[0].replace('_', '-')} is for --adversarial: add that, or leave it out"
-            )
-        values["adversarial"] = None
-    return TrainConfig(**{field.name: values[field.name] for field in fields(TrainConfig)})
 
 
 LICENCE = "Apache-2.0"

@@ -45,7 +45,9 @@ from vsrcli.evaluate.features import EdgeFeatures
 from vsrcli.models.architectures import Architecture
 from vsrcli.train.config import AdversarialConfig, TrainConfig, temporal_margin
 from vsrcli.train.discriminator import Discriminator
-from vsrcli.train.optimizers import Adam, charbonnier, frame_loss, make_rate, temporal_loss
+from vsrcli.train.losses import charbonnier, loss_of, temporal_loss
+from vsrcli.train.optimizers import Adam
+from vsrcli.train.schedules import make_rate
 
 DISCRIMINATOR_LOSS = "discriminator"  # the one part that is not the generator's
 
@@ -75,7 +77,7 @@ class AdversarialTrainer(keras.Model):
             self._settings = replace(self._settings, ping_pong_weight=0.0)
         self._kind, self._margin = architecture.kind, temporal_margin(architecture)
         self._outputs, self._scale = config.frames - 2 * self._margin, config.scale
-        self._pixel_loss = frame_loss(config.loss)
+        self._pixel_loss = loss_of(config)
         self.generator, self.discriminator, self._features = generator, None, None
         if self._settings.feature_weight:
             dtype = "bfloat16" if config.precision == "bf16" else "float32"

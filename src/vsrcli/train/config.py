@@ -16,7 +16,9 @@ from vsrcli.errors import UsageError
 from vsrcli.frames.flow import align_window, require_flow
 from vsrcli.models.architectures import Architecture, architecture
 
-LOSSES = ("charbonnier", "huber")
+LOSSES = ("charbonnier", "mse", "mae", "huber", "features")
+SCHEDULES = ("cosine", "cosine-restarts", "step", "constant")
+METRICS = ("mse", "mae", "huber", "charbonnier")  # that validation can add to PSNR and SSIM
 OPTIMIZERS = ("adam", "muon")
 PRECISIONS = ("fp32", "bf16", "fp16")
 DATA_PLACEMENTS = ("auto", "host", "device")
@@ -31,6 +33,12 @@ _LEGACY_DEFAULTS = {
     "precision": "fp32",
     "blur": False,
     "adversarial": None,
+    "huber_delta": 0.01,
+    "schedule": "cosine",
+    "decay_steps": 1000,
+    "period_factor": 2.0,
+    "restart_factor": 1.0,
+    "step_factor": 0.1,
 }
 
 
@@ -86,14 +94,19 @@ class TrainConfig:
         degradation: preset of low resolution, a key of ``PRESETS``.
         sizes: sizes of the network that differ from the architecture's defaults.
         loss: one of ``LOSSES``.
+        huber_delta: of the loss ``huber``: errors below it count squared; of values in [0, 1].
         temporal_weight: weight of the loss on frame differences; 0: none.
-        steps: length of the run; the learning rate follows a cosine over it.
+        steps: length of the run; the schedule ``cosine`` ends with it.
         batch: sequences per batch.
         frames: low-resolution frames per sequence. Networks with a window of seven train ``frames - 6``
             windows at once; recurrent ones are trained on every frame.
         crop: side of the low-resolution crop in pixels.
         optimizer: one of ``OPTIMIZERS``.
         learning_rate, final_rate: peak and final learning rate.
+        schedule: one of ``SCHEDULES``, see :func:`~vsrcli.train.schedules.make_rate`.
+        decay_steps: steps of the first period of ``cosine-restarts``, and between two falls of ``step``.
+        period_factor, restart_factor: of ``cosine-restarts``: each period's length and peak by the last's.
+        step_factor: of ``step``: the rate after a fall by that before.
         warmup: steps over which the rate rises from zero.
         clip_norm: maximum global norm of the gradient.
         ema: decay of the moving average of weights, which is validated and exported; 0: no average.
@@ -112,6 +125,7 @@ class TrainConfig:
     degradation: str = "video"
     sizes: Mapping[str, int] = field(default_factory=dict)
     loss: str = "charbonnier"
+    huber_delta: float = 0.01
     temporal_weight: float = 0.0
     steps: int = 6000
     batch: int = 8
@@ -120,6 +134,11 @@ class TrainConfig:
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     final_rate: float = 1e-5
+    schedule: str = "cosine"
+    decay_steps: int = 1000
+    period_factor: float = 2.0
+    restart_factor: float = 1.0
+    step_factor: float = 0.1
     warmup: int = 50
     clip_norm: float = 1.0
     ema: float = 0.999
@@ -190,8 +209,18 @@ def check_sequences(config: TrainConfig, architecture: Architecture) -> None:
         ModelError: the network does not enlarge by this factor.
         EngineError: the network needs OpenCV, which is not installed.
         UsageError: too few frames for the network, for a loss on changes, or for a discriminator; or fp16; or
-            footage in the device's memory for a network whose frames are aligned on the host.
+            footage in the device's memory for a network whose frames are aligned on the host; or a final rate
+            above the peak; or a second feature distance.
     """
+    if config.final_rate > config.learning_rate:
+        raise UsageError(
+            f"--final-rate {config.final_rate:g} is more than --learning-rate {config.learning_rate:g}: "
+            "use a smaller one"
+        )
+    if config.adversarial and config.loss == "features":
+        raise UsageError(
+            "--adversarial has a feature distance of its own, --feature-weight: use another --loss"
+        )
     architecture.check_scale(config.scale)
     if architecture.aligned:
         require_flow(architecture.name)

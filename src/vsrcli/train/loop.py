@@ -40,7 +40,8 @@ from vsrcli.train.config import (
 from vsrcli.train.device_data import open_dataset
 from vsrcli.train.footage import TrainingPair
 from vsrcli.train.hardware import data_parallel, dtype_policy
-from vsrcli.train.optimizers import evaluation_weights, make_optimizer, sequence_loss
+from vsrcli.train.losses import loss_of, sequence_loss
+from vsrcli.train.optimizers import evaluation_weights, make_optimizer
 from vsrcli.train.validation import Validation
 
 __all__ = ["StepReport", "TrainConfig", "train"]
@@ -61,7 +62,7 @@ def train(
 
     Args:
         config: see :class:`TrainConfig`. A resumed run may change ``RESUMABLE_CHANGES`` only; with other
-            ``steps``, the cosine of the learning rate is stretched over the new length.
+            ``steps``, a cosine of the learning rate is stretched over the new length.
         pairs: training footage, see :func:`~vsrcli.train.footage.prepare_pairs`.
         run_folder: folder for ``checkpoint.npz``, ``log.csv``, ``tensorboard/`` (where TensorFlow is the
             backend) and, after each validation and at the end, the weight file with its card.
@@ -195,7 +196,7 @@ def build_trainer(
     optimizer, rate = make_optimizer(config)
     if config.adversarial is None:
         output_count = config.frames - 2 * temporal_margin(architecture)
-        loss = sequence_loss(config.loss, config.temporal_weight, output_count)
+        loss = sequence_loss(loss_of(config), config.temporal_weight, output_count)
     else:
         model, loss = AdversarialTrainer(model, architecture, config), None
         optimizer = join_optimizers(optimizer, model, config)

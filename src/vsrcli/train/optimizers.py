@@ -1,38 +1,24 @@
-"""Optimizers with a moving average of the weights, and losses.
+"""Optimizers with a moving average of the weights.
 
 The optimizer holds the average, so that it is updated inside the compiled step, skipped with a step that
-overflowed in float16, and stored with every checkpoint. Losses take frames in [0, 1]; each is a mean over all
-values.
+overflowed in float16, and stored with every checkpoint.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from itertools import pairwise
 
 import keras
 from keras import ops
 
-from vsrcli.train.config import LOSSES, TrainConfig
+from vsrcli.train.config import TrainConfig
+from vsrcli.train.schedules import make_rate
 
-OUTPUT_LAYERS = {"filters", "residual", "filters2", "residual2"}  # last layers of the networks
+# Last layers of the networks.
+OUTPUT_LAYERS = {"filters", "residual", "filters2", "residual2", "colours", "difference", "enlarge"}
 # Jordan et al.: steepest at zero; singular values end between 0.7 and 1.2.
 NEWTON_SCHULZ_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 BACKEND_ADAM = type(keras.optimizers.Adam())  # on PyTorch, a subclass that updates all variables at once
-CHARBONNIER_EPSILON = 1e-3
-HUBER_DELTA = 0.01
-
-
-def make_rate(config: TrainConfig, peak: float) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Return the learning rate schedule of a run, with another peak: a function of the step."""
-    return keras.optimizers.schedules.CosineDecay(
-        0.0,
-        max(config.steps - config.warmup, 1),
-        alpha=config.final_rate / config.learning_rate,
-        warmup_target=peak,
-        warmup_steps=config.warmup,
-    )
 
 
 def make_optimizer(config: TrainConfig):
@@ -62,48 +48,6 @@ def evaluation_weights(model: keras.Model, optimizer) -> list:
         return model.get_weights()
     by_variable = {id(v): a for v, a in zip(model.trainable_variables, averaged, strict=True)}
     return [ops.convert_to_numpy(by_variable.get(id(v), v).value) for v in model.weights]
-
-
-def frame_loss(name: str) -> Callable:
-    """Return the loss on frames of this name, one of ``LOSSES``."""
-    return _LOSS_FUNCTIONS[name]
-
-
-def sequence_loss(name: str, temporal_weight: float = 0.0, output_count: int = 1) -> Callable:
-    """Return a loss of sequences: on frames, plus a weighted loss on frame differences.
-
-    The second term, the Charbonnier loss of ``(output_t - output_{t-1}) - (truth_t - truth_{t-1})``,
-    penalizes flicker and swimming, to which a mean over single frames is nearly blind.
-
-    Args:
-        name: loss on frames, one of ``LOSSES``.
-        temporal_weight: weight of the second term; 0: none.
-        output_count: output frames per sequence, at least 2 with a ``temporal_weight``. The loss takes
-            (B, outputs, H, W, 3), or (outputs*B, H, W, 3) ordered by time and then by sequence.
-    """
-    on_frames = frame_loss(name)
-    if not temporal_weight:
-        return on_frames
-
-    def loss(truth, output):
-        if len(output.shape) == 5:
-            return on_frames(truth, output) + temporal_weight * temporal_loss(truth, output)
-        by_time = [ops.reshape(x, (output_count, -1, *x.shape[1:])) for x in (truth, output)]
-        return on_frames(truth, output) + temporal_weight * temporal_loss(*by_time, axis=0)
-
-    return loss
-
-
-def temporal_loss(truth, output, axis: int = 1):
-    """Return the Charbonnier loss of the changes between consecutive frames, a mean over all of them.
-
-    Args:
-        truth, output: frames in [0, 1], of the same shape.
-        axis: time, with at least two frames.
-    """
-    errors = ops.unstack(output - truth, axis=axis)  # slices' gradients would take longer than convolutions
-    changes = ops.stack([following - error for error, following in pairwise(errors)])
-    return charbonnier(0.0, changes)
 
 
 class _WeightAveraging:
@@ -196,19 +140,3 @@ def newton_schulz(matrix, steps: int = 5):
         gram = ops.matmul(x, ops.transpose(x))
         x = a * x + ops.matmul(b * gram + c * ops.matmul(gram, gram), x)
     return ops.transpose(x) if tall else x
-
-
-def charbonnier(truth, output):
-    """Return the Charbonnier loss, mean of sqrt(d**2 + epsilon**2) (Lai et al., CVPR 2017, section 3.3)."""
-    return ops.mean(ops.sqrt(ops.square(truth - output) + CHARBONNIER_EPSILON**2))
-
-
-def huber(truth, output):
-    """Return the Huber loss, quadratic below ``HUBER_DELTA`` (Jo et al., CVPR 2018, section 3.4)."""
-    difference = ops.abs(truth - output)
-    quadratic = ops.minimum(difference, HUBER_DELTA)
-    return ops.mean(0.5 * ops.square(quadratic) + HUBER_DELTA * (difference - quadratic))
-
-
-_LOSS_FUNCTIONS: dict[str, Callable] = {"charbonnier": charbonnier, "huber": huber}
-assert tuple(_LOSS_FUNCTIONS) == LOSSES

@@ -6,7 +6,7 @@ of twelve frames; ``vsr evaluate`` scores whole clips.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from vsrcli.frames.resample import interpolate
 from vsrcli.models.architectures import Architecture
 from vsrcli.train.config import temporal_margin
 from vsrcli.train.footage import TrainingPair, find_footage, prepare_pairs
+from vsrcli.train.losses import HUBER_DELTA, frame_loss
 
 if TYPE_CHECKING:
     from vsrcli.evaluate.features import EdgeFeatures
@@ -64,6 +65,8 @@ class Validation:
             with H.264 crf 23.
         on_progress: called with (done, total) clips while the folder is decoded.
         features: also score the feature distance, of the middle frame of each clip; None: do not.
+        metrics: also score these, of ``METRICS``, on R'G'B' in [0, 1], rounded to 8 bits.
+        huber_delta: of the metric ``huber``.
 
     Raises:
         DataError: no usable clip, or one that is too short.
@@ -77,8 +80,11 @@ class Validation:
         degradation: Degradation,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
         features: EdgeFeatures | None = None,
+        metrics: Sequence[str] = (),
+        huber_delta: float = HUBER_DELTA,
     ) -> None:
         self._features = features
+        self._metrics = {name: frame_loss(name, huber_delta) for name in metrics}
         protocol = PRESETS["bd" if degradation.name == "bd" else "bi"]
         pairs = prepare_pairs(find_footage(folder), cache, scale, protocol, on_progress=on_progress)
         self.cases: list[ValidationCase] = []
@@ -97,9 +103,11 @@ class Validation:
 
         For each degradation: ``NAME psnr_y``, ``NAME ssim_y``, ``NAME temporal_db`` (PSNR between the luma
         differences of successive frames, in the output and in the truth), ``NAME gain_db``,
-        ``NAME worst_gain_db`` and, if wanted, ``NAME features`` (lower is better).
+        ``NAME worst_gain_db`` and, if wanted, ``NAME features`` and metrics such as ``NAME mse`` (lower is
+        better).
         """
         distances: dict[str, list[float]] = {}
+        errors: dict[str, list[float]] = {}
         scores_by_case: dict[str, list[tuple[float, float, float, float]]] = {}
         for case in self.cases:
             frames = case.low.astype(np.float32)[None] / 255
@@ -112,6 +120,9 @@ class Validation:
             )
             scores = (psnr, ssim, temporal, psnr - case.baseline)
             scores_by_case.setdefault(case.name, []).append(scores)
+            for name, metric in self._metrics.items():
+                value = float(metric(np.float32(case.truth) / 255, np.float32(outputs) / 255))
+                errors.setdefault(f"{case.name} {name}", []).append(value)
             if self._features is not None:
                 middle = len(outputs) // 2
                 pictures = (np.float32(clip[middle : middle + 1]) / 255 for clip in (case.truth, outputs))
@@ -127,6 +138,7 @@ class Validation:
             result[f"{name} worst_gain_db"] = round(min(values[-1] for values in scores), 3)
             if name in distances:
                 result[f"{name} features"] = round(float(np.mean(distances[name])), 4)
+        result |= {name: float(f"{np.mean(values):.4g}") for name, values in errors.items()}
         return result
 
 
