@@ -1,0 +1,120 @@
+"""The plan: into which pieces a video is cut. A pure function of the source's shots and times.
+
+A video is a function of its source, its options and this plan; machines only carry the plan out. So the plan
+does not know how many there are: the same pieces are computed by one process or by a hundred.
+
+A piece ends at the first shot change after :attr:`PlanRules.min_seconds`. A shot begins without memory of the
+one before, so frames of such pieces are those of a run in one go, bit for bit. Inside a shot, a piece ends
+after :attr:`PlanRules.max_seconds`, and the next one *warms up*: it upscales the frames before its first one,
+too, and throws them away. For networks with a window of frames that is exact. A recurrent network forgets
+where it started by 3 to 6 dB a frame; after 16 frames only rounding is left (95 dB).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True)
+class PlanRules:
+    """Where pieces may end.
+
+    Attributes:
+        min_seconds: of video, after which a shot change ends a piece.
+        max_seconds: of video, after which a piece ends inside a shot.
+        warmup_frames: frames that a piece inside a shot upscales before its first one: the frames that the
+            network looks back, or 16 with a recurrent state.
+    """
+
+    min_seconds: Fraction = Fraction(10)
+    max_seconds: Fraction = Fraction(60)
+    warmup_frames: int = 16
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive frames that are upscaled and encoded by themselves.
+
+    Attributes:
+        number: place among the pieces, from 0.
+        first_frame, end_frame: half-open range, counted from the first frame that is upscaled.
+        warmup_frames: frames before ``first_frame`` to upscale and throw away; 0 where a shot begins.
+    """
+
+    number: int
+    first_frame: int
+    end_frame: int
+    warmup_frames: int = 0
+
+    @property
+    def frame_count(self) -> int:
+        """Frames in the result."""
+        return self.end_frame - self.first_frame
+
+    @property
+    def work(self) -> int:
+        """Frames to upscale."""
+        return self.frame_count + self.warmup_frames
+
+
+class Planner:
+    """Makes the plan while frames are still being looked at: each piece is known at its end.
+
+    Args:
+        rules: where pieces may end.
+    """
+
+    def __init__(self, rules: PlanRules | None = None) -> None:
+        self._rules = rules or PlanRules()
+        self._number = self._frame_count = self._first_frame = self._warmup_frames = 0
+        self._shot_start, self._start_time = 0, Fraction(0)
+
+    def push(self, time: Fraction, *, starts_shot: bool) -> Piece | None:
+        """Look at the next frame.
+
+        Args:
+            time: of its presentation, in seconds; never less than that of the frame before.
+            starts_shot: whether a shot begins with it.
+
+        Returns:
+            The piece that ends *before* this frame, if one does.
+        """
+        piece, seconds = None, time - self._start_time
+        if self._frame_count > self._first_frame:
+            limit = self._rules.min_seconds if starts_shot else self._rules.max_seconds
+            if seconds >= limit:
+                piece = self._end_piece()
+        if starts_shot:
+            self._shot_start = self._frame_count
+        if piece is not None or self._frame_count == 0:
+            self._start_time = time
+            in_shot = self._frame_count - self._shot_start
+            self._warmup_frames = min(self._rules.warmup_frames, in_shot)
+        self._frame_count += 1
+        return piece
+
+    def flush(self) -> Piece | None:
+        """Return the last piece, after the last frame; None if there was no frame."""
+        return self._end_piece() if self._frame_count > self._first_frame else None
+
+    def _end_piece(self) -> Piece:
+        piece = Piece(self._number, self._first_frame, self._frame_count, self._warmup_frames)
+        self._number, self._first_frame = self._number + 1, self._frame_count
+        return piece
+
+
+def plan_pieces(frames: Iterable[tuple[Fraction, bool]], rules: PlanRules | None = None) -> Iterator[Piece]:
+    """Yield the pieces of a video.
+
+    Args:
+        frames: of each frame its time in seconds, and whether a shot begins with it.
+        rules: where pieces may end.
+    """
+    planner = Planner(rules)
+    for time, starts_shot in frames:
+        if (piece := planner.push(time, starts_shot=starts_shot)) is not None:
+            yield piece
+    if (piece := planner.flush()) is not None:
+        yield piece
