@@ -60,7 +60,7 @@ def train(
     require_initial_weights(config, init, run_folder / "checkpoint.npz")
     footage = find_footage(folder, shippable_only=shippable)
     if validation_folder is not None:
-        check_no_leakage(footage, find_footage(validation_folder))
+        check_no_leakage(footage, find_footage(validation_folder, split="val"))
     configure_malloc()
     preset = PRESETS[config.degradation]
     with catch_signals(force_exit_after=_START_SECONDS) as cancel:

@@ -51,6 +51,7 @@ PRESETS = {
             (("bd", 1.0),),
         ),
         Degradation("bi", "centre", "centred bicubic with antialiasing (a = -0.5)", (("bicubic", 1.0),)),
+        Degradation("pairs", "centre", "low resolution that the data set brings", (("bicubic", 1.0),)),
         Degradation(
             "video",
             "centre",

@@ -1,7 +1,8 @@
 """Find test clips, and pairs of low resolution and truth, and decode them into arrays.
 
 A clip is a video, or a folder of images such as ``calendar/Frame 001.png``. Pairs lie in folders ``lr/`` and
-``hr/``, or in two folders of any name.
+``hr/``, in ``BDx4/`` and ``GT/``, or in two folders of any name. Of REDS, Vimeo-90K and built sets, the clips
+are those of :mod:`vsrcli.datasets.layouts`.
 """
 
 from __future__ import annotations
@@ -11,20 +12,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
-import imageio.v3 as imageio
 import numpy as np
-from av.error import FFmpegError
 
+from vsrcli.datasets.decoding import decode_video, image_files, read_image, visible_entries
+from vsrcli.datasets.layouts import Layout, benchmark_folders, recognize
 from vsrcli.errors import DataError
 from vsrcli.system.signals import raise_if_cancelled
-from vsrcli.system.text import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, natural_key
+from vsrcli.system.text import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
 
 MIN_FRAMES = 5  # two are left out at each end, which leaves one to score
-LOW_FOLDER_NAMES, HIGH_FOLDER_NAMES = ("lr",), ("hr", "gt")  # compared in lower case
 MAX_CLIP_BYTES = 3 * 2**30  # of a decoded clip, which is held in memory
-_LAYOUT = "folders 'lr' and 'hr' (or 'LR' and 'GT') that hold clips of the same names, or --truth FOLDER"
-_HIGH_BIT_DEPTH_EXTENSIONS = {".png", ".tif", ".tiff"}
+_LAYOUT = "folders 'lr' and 'hr' (or 'BDx4' and 'GT') that hold clips of the same names, or --truth FOLDER"
 
 
 @dataclass(frozen=True)
@@ -51,14 +49,17 @@ def find_clips(paths: Sequence[Path], on_notice: Callable[[str], None] = lambda 
     """Return the clips under the given paths, each once, in order.
 
     A folder that holds images is one clip, its frames in natural order (``2.png`` before ``10.png``); other
-    folders are searched recursively. Hidden files, and images in a folder with videos, are ignored.
+    folders are searched recursively. Hidden files, images in a folder with videos, and low resolution beside
+    its truth (``BDx4/`` beside ``GT/``) are ignored. Of REDS and Vimeo-90K, the clips to validate on are
+    taken.
 
     Args:
         paths: videos, folders of images, or folders that hold any of them.
         on_notice: called with a text about images that are ignored.
 
     Raises:
-        DataError: a path does not exist, a folder has no clip, or one with too few images.
+        DataError: a path does not exist, a folder has no clip, or one with too few images; a published data
+            set lacks something.
     """
     return _unique_clips([(clip, None, clip) for path in paths for clip in clips_at(path, on_notice)])
 
@@ -104,47 +105,10 @@ def read_frames(
     return _read_image_folder(path, max_frames, on_notice) if path.is_dir() else _read_video(path, max_frames)
 
 
-def decode_video(path: Path, remedy: str) -> Iterator[np.ndarray]:
-    """Yield the frames of a video, uint8 R'G'B' (H, W, 3).
-
-    Raises:
-        DataError: there is no frame, or it cannot be decoded; the message ends with ``remedy``.
-    """
-    frame = None
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise DataError(f"no video in {str(path)!r}; {remedy}")
-            for frame in container.decode(video=0):
-                yield frame.to_ndarray(format="rgb24")
-    except (FFmpegError, OSError) as error:
-        raise DataError(f"cannot decode {str(path)!r}: {error}; {remedy}") from error
-    if frame is None:
-        raise DataError(f"no frame in {str(path)!r}; {remedy}")
-
-
-def read_image(path: Path, remedy: str) -> tuple[np.ndarray, bool]:
-    """Decode an image.
-
-    Returns:
-        uint8 R'G'B' (H, W, 3), and whether it was rounded from more bits: 65535 becomes 255.
-
-    Raises:
-        DataError: it cannot be decoded; the message ends with ``remedy``.
-    """
-    try:
-        content = path.read_bytes()  # ffmpeg could take the name for a pattern
-        if path.suffix.lower() not in _HIGH_BIT_DEPTH_EXTENSIONS or _bit_depth(content) <= 8:
-            return imageio.imread(content, plugin="pillow", index=0, mode="RGB"), False
-        image = imageio.imread(content, plugin="pyav", index=0, format="rgb48le")  # Pillow would truncate
-    except (FFmpegError, OSError, ValueError, SyntaxError, IndexError) as error:  # Pillow raises any of them
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"cannot read {str(path)!r}: {reason}; {remedy}") from error
-    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8), True
-
-
 def clips_at(path: Path, on_notice: Callable[[str], None] = lambda text: None) -> list[Path]:
     """Return the paths of the clips under one path, see :func:`find_clips`."""
+    if layout := _published(path):
+        return [clip.path for clip in layout.clips]
     if path.is_dir():
         clips = list(_walk_clips(path, set(), on_notice))
         if not clips:
@@ -158,11 +122,6 @@ def clips_at(path: Path, on_notice: Callable[[str], None] = lambda text: None) -
     if path.suffix.lower() in IMAGE_EXTENSIONS:
         raise DataError(f"{str(path)!r} is one image: name the folder that holds the frames of the clip")
     return [path]
-
-
-def image_files(folder: Path) -> list[Path]:
-    """Return the images directly in a folder, in natural order."""
-    return [path for path in _entries(folder) if path.suffix.lower() in IMAGE_EXTENSIONS and path.is_file()]
 
 
 def clip_name(path: Path) -> str:
@@ -214,7 +173,8 @@ def _walk_clips(folder: Path, visited: set[Path], on_notice: Callable[[str], Non
     if folder.resolve() in visited:
         return
     visited.add(folder.resolve())
-    entries = _entries(folder)
+    entries = visible_entries(folder)
+    lows, highs = benchmark_folders(folder)
     videos = {path for path in entries if path.suffix.lower() in VIDEO_EXTENSIONS and path.is_file()}
     images = image_files(folder)
     if images and videos:
@@ -229,20 +189,22 @@ def _walk_clips(folder: Path, visited: set[Path], on_notice: Callable[[str], Non
     for path in entries:
         if path in videos:
             yield path
-        elif path.is_dir():
+        elif path.is_dir() and not (highs and path in lows):
             yield from _walk_clips(path, visited, on_notice)
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    except OSError as error:
-        raise DataError(f"cannot list {str(folder)!r}: {error.strerror}; leave it out") from error
-    return sorted(visible, key=lambda path: (natural_key(path.name), path.name))
 
 
 def _paired_folders(path: Path, on_notice: Callable[[str], None]) -> Iterator[tuple[Path, Path, Path]]:
     """Yield low resolution, truth, and the path that names the clip."""
+    if (layout := _published(path)) and any(clip.lows for clip in layout.clips):
+        for clip in layout.clips:
+            if len(clip.lows) > 1:
+                several = ", ".join(repr(str(low.path.parent)) for low in clip.lows)
+                raise DataError(
+                    f"{str(path)!r} has several low resolutions: name one of {several}, "
+                    f"and --truth {str(clip.path.parent)!r}"
+                )
+            yield from ((low.path, clip.path, clip.path) for low in clip.lows)
+        return
     roots = list(_pair_roots(path)) if path.is_dir() else []
     if not roots:
         problem = "is no folder with pairs" if path.exists() else "does not exist"
@@ -292,20 +254,27 @@ def _find_truth(truth: Path, key: str, clip: Path) -> Path:
 
 def _pair_roots(folder: Path) -> Iterator[tuple[Path, Path, Path]]:
     """Yield each folder that holds both resolutions, with their folders."""
-    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    lows, highs = (
-        [path for path in folders if path.name.lower() in names]
-        for names in (LOW_FOLDER_NAMES, HIGH_FOLDER_NAMES)
-    )
+    lows, highs = benchmark_folders(folder)
     if len(lows) == 1 and len(highs) == 1:
         yield folder, lows[0], highs[0]
         return
     if len(lows) > 1 or (lows and len(highs) > 1):
         several = ", ".join(repr(path.name) for path in [*lows, *highs])
-        raise DataError(f"{str(folder)!r} holds {several}: leave one low and one high resolution there")
-    for path in folders:
-        if not path.is_symlink():  # a link may lead back up
+        raise DataError(
+            f"{str(folder)!r} holds {several}: leave one low and one high resolution there, or name one, "
+            "and the other with --truth"
+        )
+    for path in visible_entries(folder):
+        if path.is_dir() and not path.is_symlink():  # a link may lead back up
             yield from _pair_roots(path)
+
+
+def _published(path: Path) -> Layout | None:
+    """Return the published data set in a folder, checked; None if it is none."""
+    layout = recognize(path, "val")
+    if layout is not None:
+        layout.check()
+    return layout
 
 
 def _clips_by_key(folder: Path, on_notice: Callable[[str], None]) -> dict[str, Path]:
@@ -360,12 +329,6 @@ def _read_image_folder(folder: Path, max_frames: int | None, on_notice: Callable
     if rounded_count:
         on_notice(f"{str(folder)!r}: {rounded_count} images of 16 bits are rounded to 8")
     return clip
-
-
-def _bit_depth(content: bytes) -> int:
-    """Return the largest bit depth of an image's channels; 0 if ffmpeg does not recognize the image."""
-    stored = imageio.immeta(content, plugin="pyav")["video_format"]
-    return max(part.bits for part in av.VideoFormat(stored).components) if stored else 0
 
 
 def _too_large_error(path: Path) -> DataError:

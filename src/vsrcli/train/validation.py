@@ -86,7 +86,9 @@ class Validation:
         self._features = features
         self._metrics = {name: frame_loss(name, huber_delta) for name in metrics}
         protocol = PRESETS["bd" if degradation.name == "bd" else "bi"]
-        pairs = prepare_pairs(find_footage(folder), cache, scale, protocol, on_progress=on_progress)
+        pairs = prepare_pairs(
+            find_footage(folder, split="val"), cache, scale, protocol, on_progress=on_progress
+        )
         self.cases: list[ValidationCase] = []
         for pair in pairs:
             low, truth = _select_region(pair, scale)

@@ -1,0 +1,91 @@
+"""Decode videos and images into 8-bit R'G'B', and list the images of a folder in natural order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import imageio.v3 as imageio
+import numpy as np
+from av.error import FFmpegError
+
+from vsrcli.errors import DataError
+from vsrcli.system.text import IMAGE_EXTENSIONS, natural_key
+
+_HIGH_BIT_DEPTH_EXTENSIONS = {".png", ".tif", ".tiff"}
+
+
+def decode_video(path: Path, remedy: str) -> Iterator[np.ndarray]:
+    """Yield the frames of a video, uint8 R'G'B' (H, W, 3).
+
+    Raises:
+        DataError: there is no frame, or it cannot be decoded; the message ends with ``remedy``.
+    """
+    for frame in decode_frames(path, remedy):
+        yield frame.to_ndarray(format="rgb24")
+
+
+def decode_frames(path: Path, remedy: str) -> Iterator[av.VideoFrame]:
+    """Yield the frames of a video as the decoder gives them, with their times and colour tags.
+
+    Raises:
+        DataError: there is no frame, or it cannot be decoded; the message ends with ``remedy``.
+    """
+    frame = None
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise DataError(f"no video in {str(path)!r}; {remedy}")
+            for frame in container.decode(video=0):
+                yield frame
+    except (FFmpegError, OSError) as error:
+        raise DataError(f"cannot decode {str(path)!r}: {error}; {remedy}") from error
+    if frame is None:
+        raise DataError(f"no frame in {str(path)!r}; {remedy}")
+
+
+def read_image(path: Path, remedy: str) -> tuple[np.ndarray, bool]:
+    """Decode an image.
+
+    Returns:
+        uint8 R'G'B' (H, W, 3), and whether it was rounded from more bits: 65535 becomes 255.
+
+    Raises:
+        DataError: it cannot be decoded; the message ends with ``remedy``.
+    """
+    try:
+        content = path.read_bytes()  # ffmpeg could take the name for a pattern
+        if path.suffix.lower() not in _HIGH_BIT_DEPTH_EXTENSIONS or _bit_depth(content) <= 8:
+            return imageio.imread(content, plugin="pillow", index=0, mode="RGB"), False
+        image = imageio.imread(content, plugin="pyav", index=0, format="rgb48le")  # Pillow would truncate
+    except (FFmpegError, OSError, ValueError, SyntaxError, IndexError) as error:  # Pillow raises any of them
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"cannot read {str(path)!r}: {reason}; {remedy}") from error
+    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8), True
+
+
+def visible_entries(folder: Path) -> list[Path]:
+    """Return the entries of a folder that are not hidden, in natural order.
+
+    Raises:
+        DataError: it cannot be listed.
+    """
+    try:
+        visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"cannot list {str(folder)!r}: {error.strerror}; leave it out") from error
+    return sorted(visible, key=lambda path: (natural_key(path.name), path.name))
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the images directly in a folder, in natural order."""
+    return [
+        path for path in visible_entries(folder) if path.suffix.lower() in IMAGE_EXTENSIONS and path.is_file()
+    ]
+
+
+def _bit_depth(content: bytes) -> int:
+    """Return the largest bit depth of an image's channels; 0 if ffmpeg does not recognize the image."""
+    stored = imageio.immeta(content, plugin="pyav")["video_format"]
+    return max(part.bits for part in av.VideoFormat(stored).components) if stored else 0
