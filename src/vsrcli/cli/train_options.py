@@ -141,7 +141,7 @@ training_options = combine_options(
         "--degradation",
         click.Choice(list(PRESETS)),
         "Make low resolution by bd (blur and decimate), bi (bicubic), video (filters, noise, compression) or "
-        "footage (a camera, then all that may happen to its recording); pairs takes what the data set brings.",
+        "footage (a camera, then all that may happen to its recording); pairs takes what the set brings.",
     ),
     _config_option("Training data", "--batch", click.IntRange(min=1), "Put N sequences into a batch."),
     _config_option("Training data", "--frames", click.IntRange(min=1), "Put N frames into a sequence."),
