@@ -6,8 +6,9 @@
     python benchmarks/laboratory.py TRAIN_DIR VAL_DIR --runs DIR --markdown docs/laboratory.md --json lab.json
 
 The list is laboratory.toml beside this file; its entries form groups: ``networks`` on equal terms, ``areas``
-(areas with motion against centre crops, whose folders ``--data`` names) and ``categories`` (a shipped network
-fine-tuned on nature, people or text alone, and on all).
+(areas with motion against centre crops, whose folders ``--data`` names), ``categories`` (a shipped network
+fine-tuned on nature, people or text alone, and on all) and ``recipes`` (of ``vsr train --recipe``; ``--plot``
+draws how their validation grew).
 
 Equal terms: every entry of a group has the same footage, batches, crops and optimizer, and the same budget of
 processor time, user and system time of the training process, so that other work on the machine does not
@@ -21,142 +22,28 @@ measured by ``vsr evaluate``.
 from __future__ import annotations
 
 import argparse
-import csv
-import fnmatch
 import json
 import shutil
 import signal
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from campaign import SUFFIX, lower_priority
-from common import Table, machine
+from campaign import SUFFIX, lower_priority, plot
+from laboratory_list import Entry, Laboratory, matches, read_list
+from laboratory_tables import SCORES, base_scores, markdown, print_status, row_of, write_markdown
 
 POLL_SECONDS = 0.2
 PROBE_SHARE, LEAST_PROBE_STEPS, WARMUP_STEPS = 0.05, 4, 3  # of the budget; steps measured, and before them
+CURVE_POINTS = 10
 ENDLESS = 10**7  # steps of a probe, which is stopped
 VIDEOS = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".y4m")
-PLAN, SCORES = "laboratory.json", "scores.json"
-HEADS = (
-    "network",
-    "parameters",
-    "multiply-adds",
-    "steps",
-    "PSNR-Y, dB",
-    "gain, dB",
-    "SSIM-Y",
-    "MSE",
-    "flicker",
-    "us a pixel",
-)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A training of the list, see laboratory.toml.
-
-    Attributes:
-        name: of the run's folder, and in tables.
-        group: of the table that it belongs to.
-        arguments: of ``vsr train``.
-        data: name of its footage: ``train``, or one of ``--data``.
-        category: of clips that it is trained on; empty: on all.
-        base: weight file that it starts from, and is compared with; empty: none.
-        folder: of the run.
-    """
-
-    name: str
-    group: str
-    arguments: tuple[str, ...]
-    data: str
-    category: str
-    base: str
-    folder: Path
-
-    @property
-    def weights(self) -> Path | None:
-        """The weight file, once there is one."""
-        return next(iter(sorted(self.folder.glob(f"*{SUFFIX}"))), None)
-
-    def log(self) -> list[dict[str, str]]:
-        """Return the complete lines of the run's log."""
-        with suppress(OSError), (self.folder / "log.csv").open(newline="", encoding="utf-8") as file:
-            return [row for row in csv.DictReader(file) if row.get("step") and row.get("waited")]
-        return []
-
-    def plan(self) -> dict[str, float]:
-        """Return what is known of the run: seconds of a step, steps, and processor time so far."""
-        with suppress(OSError, ValueError):
-            return json.loads((self.folder / PLAN).read_text("utf-8"))
-        return {}
-
-    def write_plan(self, plan: Mapping[str, float]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        part = self.folder / f"{PLAN}.part"
-        part.write_text(json.dumps(plan), encoding="utf-8")
-        part.replace(self.folder / PLAN)
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether all planned steps are done, and weights are written."""
-        log, steps = self.log(), self.plan().get("steps", 0)
-        return bool(steps and log and int(log[-1]["step"]) >= steps and self.weights)
-
-
-@dataclass(frozen=True)
-class Laboratory:
-    """The list.
-
-    Attributes:
-        entries: trainings.
-        categories: name -> patterns of file names, ``train`` and ``val``.
-        degrade: how ``vsr evaluate`` makes low resolution.
-    """
-
-    entries: tuple[Entry, ...]
-    categories: Mapping[str, Mapping[str, Sequence[str]]]
-    degrade: str
-
-
-def read_list(path: Path, runs: Path) -> Laboratory:
-    """Read the list; exit with a line that names what is wrong in it."""
-    try:
-        content = tomllib.loads(path.read_text("utf-8"))
-        common = content.get("common", {}).get("arguments", [])
-        entries = tuple(
-            Entry(
-                each["name"],
-                each["group"],
-                (*common, *each.get("arguments", ())),
-                each.get("data", "train"),
-                each.get("category", ""),
-                each.get("base", ""),
-                runs / each["name"],
-            )
-            for each in content["entries"]
-        )
-        categories = content.get("categories", {})
-        if unknown := [e.category for e in entries if e.category and e.category not in categories]:
-            raise ValueError(f"no category {unknown[0]!r}")
-        if len({entry.name for entry in entries}) < len(entries):
-            raise ValueError("two entries share a name")
-        return Laboratory(entries, categories, content["degrade"])
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
-        raise SystemExit(
-            f"{str(path)!r} is no list of trainings ({error}): see benchmarks/laboratory.toml"
-        ) from error
-
-
-def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Return whether a file's name matches one of the patterns."""
-    return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+PROTOCOLS = ("bi", "bd")  # that vsr evaluate makes low resolution by, as it was trained on
 
 
 def category_folder(source: Path, patterns: Sequence[str], target: Path) -> Path:
@@ -211,7 +98,7 @@ def train_child(
 
 def measure_step(entry: Entry, line: Sequence[str], budget: float) -> float:
     """Return the processor time of a step in seconds, from a run that is thrown away."""
-    probe = Entry(**{**vars(entry), "folder": entry.folder / "probe"})
+    probe = replace(entry, folder=entry.folder / "probe")
     shutil.rmtree(probe.folder, ignore_errors=True)
     points: list[tuple[int, float]] = []
 
@@ -264,7 +151,8 @@ def train(entry: Entry, footage: Path, validation: Path, budget: float, cache: P
         return True
 
     line += ["--val", str(validation), "--metrics", "mse,mae", "--run", str(entry.folder)]
-    line += ["--steps", str(plan["steps"]), "--validate-every", str(ENDLESS)]
+    line += ["--steps", str(plan["steps"]), "--validate-every"]
+    line.append(str(max(int(plan["steps"]) // CURVE_POINTS, 1) if entry.curve else ENDLESS))
     try:
         status, lines = train_child(line, entry.folder / "output.txt", watch)
     finally:
@@ -281,6 +169,8 @@ def evaluate(weights: Path, target: Path, clips: Path, degrade: str, frames: int
     """
     if target.is_file() and target.stat().st_mtime >= weights.stat().st_mtime:
         return
+    card = json.loads(weights.with_name(weights.name.removesuffix(SUFFIX) + ".json").read_text("utf-8"))
+    degrade = card["degradation"] if card["degradation"] in PROTOCOLS else degrade
     part = target.with_suffix(".part.json")
     line = ["evaluate", str(clips), "-m", str(weights), "--degrade", degrade, "--crf", "none"]
     line += ["--json", str(part), *(["--frames", str(frames)] if frames else [])]
@@ -288,138 +178,6 @@ def evaluate(weights: Path, target: Path, clips: Path, degrade: str, frames: int
     if status:
         raise RuntimeError(f"vsr evaluate ended with status {status}: {' '.join(lines[-1:])}")
     part.replace(target)
-
-
-def row_of(entry: Entry) -> dict[str, Any] | None:
-    """Return the figures of an entry that is trained and measured."""
-    weights, scores = entry.weights, entry.folder / SCORES
-    if weights is None or not scores.is_file() or not entry.is_finished:
-        return None
-    card = json.loads(weights.with_name(weights.name.removesuffix(SUFFIX) + ".json").read_text("utf-8"))
-    (measured,) = json.loads(scores.read_text("utf-8"))
-    mean, validation = measured["mean"], card.get("validation") or {}
-    mse = next((value for key, value in validation.items() if key.endswith(" mse")), None)
-    return {
-        "name": entry.name,
-        "group": entry.group,
-        "scale": card["scale"],
-        "parameters": card["parameters"],
-        "multiply_adds": card["multiply_adds_per_lr_pixel"],
-        "steps": card["training"]["step"],
-        "step_seconds": entry.plan().get("step_seconds"),
-        "processor_seconds": entry.plan().get("processor_seconds"),
-        "psnr": mean["model"]["psnr"],
-        "gain": mean["gain"],
-        "gain_standard_error": mean.get("gain_standard_error"),
-        "ssim": mean["model"]["ssim"],
-        "mse": None if mse is None else mse * 255**2,
-        "flicker": mean["model"].get("flicker"),
-        "us_per_pixel": (mean["time"].get("model") or {}).get("us_per_lr_pixel"),
-        "bicubic_psnr": mean["bicubic"]["psnr"],
-        "clips": {clip["name"]: clip["model"]["psnr"] for clip in measured["clips"]},
-    }
-
-
-def cells(row: Mapping[str, Any]) -> list[str]:
-    """Return a row of the table of ``HEADS``."""
-
-    def number(value: float | None, digits: int) -> str:
-        return "-" if value is None else f"{value:,.{digits}f}"
-
-    return [
-        f"`{row['name']}`",
-        number(row["parameters"], 0),
-        number(row["multiply_adds"], 0),
-        number(row["steps"], 0),
-        number(row["psnr"], 2),
-        f"{row['gain']:+.2f}",
-        number(row["ssim"], 4),
-        number(row["mse"], 1),
-        number(row["flicker"], 2),
-        number(row["us_per_pixel"], 2),
-    ]
-
-
-def category_cells(laboratory: Laboratory, name: str, clips: Mapping[str, float]) -> list[str]:
-    """Return the mean PSNR over the validation clips of each category, and over all."""
-    means = []
-    for patterns in [each["val"] for each in laboratory.categories.values()] + [["*"]]:
-        values = [
-            value
-            for clip, value in clips.items()
-            if any(matches(clip + end, patterns) for end in ("", ".mp4"))
-        ]
-        means.append(f"{sum(values) / len(values):.2f}" if values else "-")
-    return [f"`{name}`", *means]
-
-
-def markdown(
-    laboratory: Laboratory, rows: Sequence[Mapping[str, Any]], runs: Path, minutes: float
-) -> dict[str, str]:
-    """Return a table in Markdown for each group that has a measured entry."""
-    tables = {}
-    for group in dict.fromkeys(row["group"] for row in rows):
-        chosen = [row for row in rows if row["group"] == group]
-        lines: list[list[str]] = []
-        heads = list(HEADS)
-        if group == "categories":
-            heads = ["trained on", *laboratory.categories, "all clips"]
-            for base in dict.fromkeys(e.base for e in laboratory.entries if e.group == group and e.base):
-                scores = base_scores(runs, base)
-                if scores.is_file():
-                    (measured,) = json.loads(scores.read_text("utf-8"))
-                    clips = {clip["name"]: clip["model"]["psnr"] for clip in measured["clips"]}
-                    lines.append(category_cells(laboratory, "as shipped", clips))
-            lines += [category_cells(laboratory, row["name"], row["clips"]) for row in chosen]
-        else:
-            lines = [cells(row) for row in chosen]
-        text = [f"| {' | '.join(line)} |" for line in (heads, ["---", *["---:"] * (len(heads) - 1)], *lines)]
-        bicubic = chosen[0]["bicubic_psnr"]
-        text += [
-            "",
-            f"x{chosen[0]['scale']}, `{laboratory.degrade}`, {minutes:g} minutes of processor time each; "
-            f"bicubic has {bicubic:.2f} dB. MSE: of R'G'B' codes, on the middle of each clip. {machine()}.",
-        ]
-        tables[group] = "\n".join(text)
-    return tables
-
-
-def write_markdown(path: Path, tables: Mapping[str, str]) -> None:
-    """Write tables between the page's markers ``<!-- figures: GROUP -->`` and ``<!-- end -->``."""
-    text = path.read_text("utf-8") if path.is_file() else ""
-    for group, table in tables.items():
-        start, end = f"<!-- figures: {group} -->", "<!-- end -->"
-        before, found, rest = text.partition(start)
-        if found:
-            text = f"{before}{start}\n\n{table}\n\n{end}{rest.partition(end)[2]}"
-        else:
-            text += f"\n{start}\n\n{table}\n\n{end}\n"
-    path.write_text(text, encoding="utf-8")
-
-
-def base_scores(runs: Path, base: str) -> Path:
-    """Return the file with the scores of weights that entries start from."""
-    return runs / "base" / f"{Path(base).name.removesuffix(SUFFIX)}.json"
-
-
-def print_status(laboratory: Laboratory) -> None:
-    """Print a line for each entry."""
-    table = Table(["entry", "group", "s/step", "steps", "of", "minutes", "PSNR-Y, dB", "gain, dB"])
-    for entry in laboratory.entries:
-        plan, row = entry.plan(), row_of(entry)
-        step = f"{plan['step_seconds']:.3f}" if "step_seconds" in plan else "-"
-        minutes = f"{plan.get('processor_seconds', 0) / 60:.1f}"
-        scores = (f"{row['psnr']:.2f}", f"{row['gain']:+.2f}") if row else ("-", "-")
-        table.row(
-            entry.name,
-            entry.group,
-            step,
-            len(entry.log()),
-            int(plan.get("steps", 0)) or "-",
-            minutes,
-            *scores,
-        )
-    table.print()
 
 
 def named_folder(text: str) -> tuple[str, Path]:
@@ -476,16 +234,19 @@ def main() -> None:
     parser.add_argument("--status", action="store_true", help="print where the runs stand, and end")
     parser.add_argument("--markdown", type=Path, help="write the tables into this page, and end")
     parser.add_argument("--json", type=Path, help="write the figures, and end")
+    parser.add_argument("--plot", type=Path, help="draw the curves of validation as SVG, and end")
     options = parser.parse_args()
     if options.minutes <= 0:
         parser.error("--minutes must be above 0")
     laboratory = read_list(options.list, options.runs)
-    if options.status or options.markdown or options.json:
+    if options.status or options.markdown or options.json or options.plot:
         rows = [row for entry in laboratory.entries if (row := row_of(entry))]
         if options.status:
             print_status(laboratory)
         if options.markdown:
             write_markdown(options.markdown, markdown(laboratory, rows, options.runs, options.minutes))
+        if options.plot:
+            plot([entry for entry in laboratory.entries if entry.curve], options.plot)
         if options.json:
             options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
         return

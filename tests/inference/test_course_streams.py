@@ -142,7 +142,7 @@ def test_warping_reads_between_pixels_and_repeats_borders() -> None:
 def test_dense_inverse_search_finds_a_movement() -> None:
     pytest.importorskip("cv2", reason="OpenCV is not installed: pip install 'vsrcli[flow]'")
     y, x = np.mgrid[0:48, 0:64]
-    pictures = [
+    pictures: list[Any] = [
         np.uint8(128 + 60 * np.sin((x - shift) / 4) + 60 * np.sin(y / 5 + (x - shift) / 9))
         for shift in (0, 2)
     ]
