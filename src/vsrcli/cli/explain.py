@@ -149,7 +149,8 @@ def explain(
         from vsrcli.explain.pixels import named_pixels
 
         around = choice.architecture.frames // 2 + 1
-        moment = read_moment(file, at, before=max(history, around), after=max(around, 8), ffmpeg=found_ffmpeg)
+        before = max(history, around) if choice.architecture.kind == "recurrent" else around
+        moment = read_moment(file, at, before=before, after=around, ffmpeg=found_ffmpeg)
         named_pixels(pixels, *moment.size)  # an error, before the network is loaded
         examined = open_networks(choice, on_notice=progress.print_line)
         found = explain_moment(
