@@ -122,6 +122,26 @@ def test_onnx_has_no_gradients_and_no_layers(explain: Any, video: Path, tmp_path
     done.fails(2, "--layer conv", "Keras does not run ONNX")
 
 
+def test_onnx_of_one_frame_size(explain: Any, tmp_path: Path) -> None:
+    path = upscaler(tmp_path / "fixed.onnx", shape=(1, 3, 32, 32))
+    found = explain("-m", path, "--pixel", "30,20")
+    assert found["agrees"]
+    assert max(found["region"][2:]) < 32
+    assert found["pixels"][0]["occlusion_by_mean"][0] > 0
+
+
+@pytest.mark.parametrize("name", ["sr-unet", "convlstm"])
+def test_networks_of_the_course_projects(name: str, explain: Any, tmp_path: Path) -> None:
+    """One reads sides that are multiples of eight, the other has a state and no window."""
+    found = explain("-m", tiny_weights(tmp_path, name), "--pixel", "31,21")
+    assert found["agrees"]
+    [pixel] = found["pixels"]
+    assert pixel["gradient"] == [1.0]
+    assert found["shown_layers"]
+    assert bool(pixel["memory"]) == (name == "convlstm")
+    assert all(change > 0 for change in pixel["memory"])
+
+
 def test_interpolation(explain: Any) -> None:
     found = explain("-m", "lanczos", "--scale", "3", "--pixel", "0,0")
     assert found["agrees"]

@@ -219,13 +219,15 @@ class _Picture:
             result, arrays = examined.keras.trace(self._sequence, self._following, wanted)
             result = self._enlarged(result)
             frames = len(examined.keras.window(len(self._sequence), self._following))
+            sides = examined.keras.sides(*frame.shape[:2])
             self.activations = {
-                name: self._inside(middle_of(arrays[name], frames, examined.levels), frame)
+                name: self._inside(middle_of(arrays[name], frames, examined.levels), sides)
                 for name in layers
                 if name in arrays
             }
         if dynamic is not None and all(name in arrays for name in dynamic):
-            filters = softmax(arrays[dynamic[0]][-1])
+            height, width = frame.shape[:2]
+            filters = softmax(arrays[dynamic[0]][-1, :height, :width])
             self.base = self._enlarged(apply_filters(filters, frame))
             self.residual = self._enlarged(to_picture(arrays[dynamic[1]][-1]))
             self.filters = self._inner.extract(filters)
@@ -244,11 +246,11 @@ class _Picture:
             scale * inner.left : scale * (inner.left + inner.width),
         ]
 
-    def _inside(self, array: np.ndarray, frame: np.ndarray) -> np.ndarray:
-        """Return the inner part of a layer's picture, whatever its resolution; channels last."""
+    def _inside(self, array: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
+        """Return the inner part of a layer's picture of a frame of ``sides``, whatever its resolution."""
         array = array.reshape(*array.shape[:2], -1)
         inner = self._inner
-        rows, columns = (have / want for have, want in zip(array.shape[:2], frame.shape[:2], strict=True))
+        rows, columns = (have / want for have, want in zip(array.shape[:2], sides, strict=True))
         return array[
             round(rows * inner.top) : max(round(rows * (inner.top + inner.height)), 1),
             round(columns * inner.left) : max(round(columns * (inner.left + inner.width)), 1),
@@ -264,9 +266,10 @@ def _choose(
     frame = moment.frames[moment.centre]
     pixels = named_pixels(positions, width, height)
     region = DetailCrop(0, 0, width, height)
-    if width * height > limit:
-        shrink = math.sqrt(limit / (width * height))
-        columns, rows = max(int(width * shrink), 16), max(int(height * shrink), 16)
+    longest = examined.max_side - 2 * examined.radius
+    if width * height > limit or max(width, height) > longest:
+        shrink = min(math.sqrt(limit / (width * height)), 1.0)
+        columns, rows = (min(max(int(side * shrink), 16), side, longest) for side in (width, height))
         if pixels:
             xs, ys = [pixel.x for pixel in pixels], [pixel.y for pixel in pixels]
             if max(xs) - min(xs) >= columns or max(ys) - min(ys) >= rows:
@@ -323,8 +326,15 @@ def _notes(examined: Examined, moment: Moment, has_filters: bool, history: int) 
         )
     if examined.keras is None:
         notes.append(f"no gradients and no layers: {examined.hidden_reason}")
-    elif all(_backend() != known for known in ("tensorflow",)):
+    elif _backend() != "tensorflow":
         notes.append(f"no gradients: Keras runs on {_backend()}, and they need TensorFlow")
+    if examined.choice.architecture.whole_frames:
+        notes.append(
+            f"parts of the frame were computed, and with {name} they are not those of whole frames: "
+            f"{examined.choice.architecture.whole_frames}"
+        )
+    if examined.choice.architecture.aligned and examined.keras is not None:
+        notes.append("gradients and layers are those of frames after their alignment by optical flow")
     if examined.levels == 0 and not examined.is_recurrent:
         notes.append(f"{name} sees one frame, so that no other one can matter")
     if examined.is_recurrent and not (moment.begins_shot and history == moment.centre):

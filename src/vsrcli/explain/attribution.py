@@ -64,7 +64,8 @@ def find_influence(examined: Examined, moment: Moment, pixel: Pixel, history: in
     :data:`~vsrcli.explain.networks.CONTEXT_LIMIT` pixels.
     """
     width, height = moment.size
-    crop = _crop_around(pixel, width, height, examined.radius + REGION)
+    context = min(examined.radius + REGION, (examined.max_side - 1) // 2)
+    crop = _crop_around(pixel, width, height, context)
     left, top = crop.left, crop.top
     first = max(moment.centre - (history if examined.is_recurrent else examined.levels), 0)
     last = min(moment.centre + examined.levels, len(moment.frames) - 1)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vsrcli.errors import EngineError, ModelError, VsrError
+from vsrcli.errors import ModelError, VsrError
 from vsrcli.inference.selection import ModelChoice, open_engine
 from vsrcli.inference.types import Engine
 from vsrcli.models.architectures import TAPS
@@ -81,6 +81,9 @@ class KerasNetwork:
             windows, ``(B, T - 2*levels, scale*H, scale*W, 3)``, of which the last counts.
         scale, levels: see :class:`Network`.
         is_recurrent: whether frames before the window matter.
+        multiple: sides of frames are multiples of this; others are padded at right and below.
+        padding: how, by NumPy's name.
+        aligned: whether the frames of a window are aligned by optical flow first, as the engine does.
         layers: names of layers with pictures as outputs, in the order in which they are computed.
     """
 
@@ -88,6 +91,9 @@ class KerasNetwork:
     scale: int
     levels: int
     is_recurrent: bool = False
+    multiple: int = 1
+    padding: str = "edge"
+    aligned: bool = False
     layers: tuple[str, ...] = field(default=())
 
     def window(self, count: int, following: int) -> list[int]:
@@ -95,15 +101,20 @@ class KerasNetwork:
         index = pad_time(np.arange(count)[None], self.levels, following)[0].tolist()
         return index if self.is_recurrent else index[-(2 * self.levels + 1) :]
 
+    def sides(self, height: int, width: int) -> tuple[int, int]:
+        """Return height and width of the frames that the model reads."""
+        return height + -height % self.multiple, width + -width % self.multiple
+
     def results(self, sequences: np.ndarray, following: int) -> np.ndarray:
         from keras import ops
 
-        padded = sequences[:, self.window(sequences.shape[1], following)]
-        count = max(1, _BATCH_PIXELS // int(np.prod(padded.shape[1:4])))
+        height, width = sequences.shape[2:4]
+        count = max(1, _BATCH_PIXELS // int(np.prod(sequences.shape[1:4])))
         found = []
-        for first in range(0, len(padded), count):
+        for first in range(0, len(sequences), count):
             raise_if_cancelled()
-            y = self._call(ops.convert_to_tensor(padded[first : first + count]))
+            y = self._call(self._frames(sequences[first : first + count], following))
+            y = y[:, : self.scale * height, : self.scale * width]
             found.append(np.asarray(ops.convert_to_numpy(y), np.float32))
         return np.concatenate(found).clip(0.0, 1.0)
 
@@ -118,13 +129,15 @@ class KerasNetwork:
             names: of layers; None: all that give pictures.
 
         Returns:
-            The result (scale*H, scale*W, 3), not clipped, and arrays by name of the layer.
+            The result (scale*H, scale*W, 3), not clipped, and arrays by name of the layer, of frames of
+            :meth:`sides`.
         """
         from keras import ops
 
-        padded = sequence[None, self.window(len(sequence), following)]
+        height, width = sequence.shape[1:3]
         with _watch(self.model, names) as outputs:
-            y = self._call(ops.convert_to_tensor(padded))
+            y = self._call(self._frames(sequence[None], following))
+        y = y[:, : self.scale * height, : self.scale * width]
         arrays = {name: np.asarray(ops.convert_to_numpy(each)) for name, each in outputs.items()}
         return np.asarray(ops.convert_to_numpy(y), np.float32)[0], arrays
 
@@ -148,11 +161,46 @@ class KerasNetwork:
         import tensorflow as tf
 
         index = self.window(len(sequence), following)
+        start: np.ndarray = self._align(sequence[None, index])[0] if self.aligned else sequence
         with tf.GradientTape() as tape:
-            frames = tf.Variable(tf.convert_to_tensor(sequence))
-            value = measure(self._call(tf.gather(frames, index)[None])[0])
+            frames = tf.Variable(tf.convert_to_tensor(start))
+            read = frames if self.aligned else tf.gather(frames, index)
+            for axis, places in enumerate(self._places(*sequence.shape[1:3]), 1):
+                read = tf.gather(read, places, axis=axis)
+            value = measure(self._call(read[None])[0])
         found = tape.gradient(value, frames)
-        return None if found is None else np.asarray(tf.convert_to_tensor(found))
+        if found is None:
+            return None
+        derivatives = np.asarray(tf.convert_to_tensor(found))
+        if not self.aligned:
+            return derivatives
+        total = np.zeros_like(sequence)
+        np.add.at(total, index, derivatives)
+        return total
+
+    def _frames(self, sequences: np.ndarray, following: int) -> Any:
+        """Return what the model reads, as a tensor."""
+        from keras import ops
+
+        frames = sequences[:, self.window(sequences.shape[1], following)]
+        rows, columns = self._places(*frames.shape[2:4])
+        if self.aligned:
+            frames = self._align(frames)
+        return ops.convert_to_tensor(np.ascontiguousarray(frames[:, :, rows][:, :, :, columns]))
+
+    def _places(self, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return which rows and columns of a frame the padded frame has."""
+        rows, columns = (
+            np.pad(np.arange(side), (0, whole - side), mode=self.padding)  # type: ignore[call-overload]
+            for side, whole in zip((height, width), self.sides(height, width), strict=True)
+        )
+        return rows, columns
+
+    @staticmethod
+    def _align(windows: np.ndarray) -> np.ndarray:
+        from vsrcli.frames.flow import align_window
+
+        return np.stack([align_window(window) for window in windows])
 
     def _call(self, frames: Any) -> Any:
         y = self.model(frames, training=False)
@@ -203,8 +251,13 @@ class Examined:
 
     @property
     def radius(self) -> int:
-        """Source pixels that a crop has around a pixel."""
-        return min(self.engine.engine.radius, CONTEXT_LIMIT)
+        """Source pixels that a crop has around what is looked at."""
+        return min(self.engine.engine.radius, CONTEXT_LIMIT, (self.max_side - 1) // 4)
+
+    @property
+    def max_side(self) -> int:
+        """Longest side of frames that the network takes."""
+        return self.choice.architecture.max_side or 1 << 30
 
     @property
     def phase(self) -> str:
@@ -228,8 +281,15 @@ def open_networks(choice: ModelChoice, on_notice: Callable[[str], None] = lambda
     except ModelError:
         reason = "Keras does not run ONNX" if _is_onnx(choice) else "Keras cannot build it"
         return Examined(choice, engine, None, reason)
+    known = choice.architecture
     network = KerasNetwork(
-        model, engine.scale, engine.levels, is_recurrent=choice.architecture.kind == "recurrent"
+        model,
+        engine.scale,
+        engine.levels,
+        is_recurrent=known.kind == "recurrent",
+        multiple=known.multiple,
+        padding="reflect" if isinstance(choice.weights, ImportedModel) else "edge",
+        aligned=known.aligned,
     )
     frames = max(2 * engine.levels + 1, 1)
     probe = np.random.default_rng(0).random((frames, 24, 32, 3), np.float32)
@@ -319,12 +379,3 @@ def _watch(model: Any, names: Sequence[str] | None) -> Iterator[Mapping[str, Any
             if names is None or name in names:
                 stack.callback(watch(layer, name))
         yield outputs
-
-
-def check_engine(examined: Examined, frames: np.ndarray) -> None:
-    """Raise EngineError if the model takes no frames of this size (H, W, 3)."""
-    height, width = frames.shape[:2]
-    try:
-        examined.engine.engine.open(height, width)
-    except EngineError as error:
-        raise EngineError(f"{examined.choice.name} takes no part of {width}x{height}: {error}") from error
