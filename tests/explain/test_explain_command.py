@@ -90,7 +90,7 @@ def test_a_recurrent_network(explain: Any, tmp_path: Path) -> None:
 
 
 def test_a_network_without_filters(explain: Any, tmp_path: Path) -> None:
-    found = explain("-m", tiny_weights(tmp_path, "fast"))
+    found = explain("-m", tiny_weights(tmp_path, "fast"), "--history", "2")
     assert found["agrees"]
     assert not found["has_filters"]
     assert [pixel["kind"] for pixel in found["pixels"]][:2] == ["edge", "texture"]
@@ -133,7 +133,7 @@ def test_onnx_of_one_frame_size(explain: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["sr-unet", "convlstm"])
 def test_networks_of_the_course_projects(name: str, explain: Any, tmp_path: Path) -> None:
     """One reads sides that are multiples of eight, the other has a state and no window."""
-    found = explain("-m", tiny_weights(tmp_path, name), "--pixel", "31,21")
+    found = explain("-m", tiny_weights(tmp_path, name), "--pixel", "31,21", "--history", "3")
     assert found["agrees"]
     [pixel] = found["pixels"]
     assert pixel["gradient"] == [1.0]

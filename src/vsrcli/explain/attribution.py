@@ -75,27 +75,22 @@ def find_influence(examined: Examined, moment: Moment, pixel: Pixel, history: in
     offsets = tuple(
         number - run.centre for number in range(len(sequence)) if abs(number - run.centre) <= examined.levels
     )
-    memory: tuple[float, ...] = ()
-    if examined.is_recurrent:
-        altered = [run.blanked(run.centre - k) for k in range(1, run.centre + 1)]
-        memory = tuple(run.changes(altered)) if altered else ()
-    known = dict(enumerate(memory, 1))
+    back = [run.centre - k for k in range(1, run.centre + 1)] if examined.is_recurrent else []
     neighbours = [run.with_neighbour(run.centre + offset) for offset in offsets]
-    present = [each for each in neighbours if each is not None]
-    changes = iter(run.changes(present) if present else ())
+    blanked = sorted({*back, *(run.centre + offset for offset in offsets)})
+    altered = [each for each in neighbours if each is not None]
+    changes = iter(run.changes([*altered, *map(run.blanked, blanked)]))
     neighbour = tuple(float("nan") if each is None else next(changes) for each in neighbours)
-    blanks = [run.blanked(run.centre + offset) for offset in offsets if -offset not in known]
-    changes = iter(run.changes(blanks) if blanks else ())
-    blank = tuple(known[-offset] if -offset in known else next(changes) for offset in offsets)
-    derivatives = run.derivatives()
-    gradient = None
+    by_frame = dict(zip(blanked, changes, strict=True))
+    blank = tuple(by_frame[run.centre + offset] for offset in offsets)
+    memory = tuple(by_frame[number] for number in back)
+    gradient, derivatives = None, run.derivatives()
     if derivatives is not None:
-        sums = np.abs(derivatives).sum(axis=(1, 2, 3))
+        of_region, of_own = derivatives
+        sums = np.abs(of_region).sum(axis=(1, 2, 3))
         parts = np.array([sums[run.centre + offset] for offset in offsets])
         gradient = tuple((parts / max(parts.sum(), 1e-20)).tolist())
-        own = run.derivatives(own=True)
-        assert own is not None
-        around = np.abs(own[run.centre]).sum(axis=2)
+        around = np.abs(of_own[run.centre]).sum(axis=2)
     else:
         around = run.around()
     around, crop = _trim(around / max(float(around.max()), 1e-20), crop, pixel)
@@ -176,19 +171,20 @@ class _Runs:
         altered[number] = altered[other]
         return altered
 
-    def derivatives(self, *, own: bool = False) -> np.ndarray | None:
-        """Return the derivatives of the region's mean brightness, (T, H, W, 3), where there are any."""
+    def derivatives(self) -> list[np.ndarray] | None:
+        """Return the derivatives of the mean brightness of the region, and of the pixel's own part of it,
+        (T, H, W, 3) each, where there are any."""
         network = self._examined.keras
         if network is None:
             return None
-        rows, columns = self._own if own else self._region
 
-        def brightness(result: Any) -> Any:
+        def brightness(result: Any) -> list[Any]:
             from keras import ops
 
-            return ops.mean(ops.matmul(result[rows, columns], np.array(_LUMA, np.float32)[:, None]))
+            luma = ops.matmul(result, np.array(_LUMA, np.float32)[:, None])
+            return [ops.mean(luma[rows, columns]) for rows, columns in (self._region, self._own)]
 
-        return network.gradient(self._sequence, self._following, brightness)
+        return network.gradients(self._sequence, self._following, brightness)
 
     def around(self) -> np.ndarray:
         """Return changes by cell of the frame in question, enlarged to its pixels."""

@@ -141,18 +141,18 @@ class KerasNetwork:
         arrays = {name: np.asarray(ops.convert_to_numpy(each)) for name, each in outputs.items()}
         return np.asarray(ops.convert_to_numpy(y), np.float32)[0], arrays
 
-    def gradient(
-        self, sequence: np.ndarray, following: int, measure: Callable[[Any], Any]
-    ) -> np.ndarray | None:
-        """Return the derivative of ``measure(result)`` with respect to each frame: (T, H, W, 3).
+    def gradients(
+        self, sequence: np.ndarray, following: int, measure: Callable[[Any], Sequence[Any]]
+    ) -> list[np.ndarray] | None:
+        """Return the derivatives of each of some numbers with respect to the frames: (T, H, W, 3) each.
 
         Args:
             sequence: (T, H, W, 3); repeated frames add up.
             following: see :meth:`Network.results`.
-            measure: from a tensor (scale*H, scale*W, 3) to a number.
+            measure: from a tensor (scale*H, scale*W, 3) to the numbers.
 
         Returns:
-            None where Keras runs on another backend than TensorFlow, or the network cuts the derivative.
+            None where Keras runs on another backend than TensorFlow, or the network cuts a derivative.
         """
         import keras
 
@@ -162,21 +162,22 @@ class KerasNetwork:
 
         index = self.window(len(sequence), following)
         start: np.ndarray = self._align(sequence[None, index])[0] if self.aligned else sequence
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(persistent=True) as tape:
             frames = tf.Variable(tf.convert_to_tensor(start))
             read = frames if self.aligned else tf.gather(frames, index)
             for axis, places in enumerate(self._places(*sequence.shape[1:3]), 1):
                 read = tf.gather(read, places, axis=axis)
-            value = measure(self._call(read[None])[0])
-        found = tape.gradient(value, frames)
-        if found is None:
+            values = measure(self._call(read[None])[0])
+        found = [tape.gradient(value, frames) for value in values]
+        if any(each is None for each in found):
             return None
-        derivatives = np.asarray(tf.convert_to_tensor(found))
+        derivatives = [np.asarray(tf.convert_to_tensor(each)) for each in found]
         if not self.aligned:
             return derivatives
-        total = np.zeros_like(sequence)
-        np.add.at(total, index, derivatives)
-        return total
+        totals = [np.zeros_like(sequence) for _ in derivatives]
+        for total, each in zip(totals, derivatives, strict=True):
+            np.add.at(total, index, each)
+        return totals
 
     def _frames(self, sequences: np.ndarray, following: int) -> Any:
         """Return what the model reads, as a tensor."""

@@ -25,5 +25,5 @@ def write_explanation(found: Explanation, page: Path, picture: Path, *, overwrit
     """
     content = render_page(found).encode("utf-8")
     image = Image.fromarray(draw_sheet(found))
-    write_target(picture, lambda file: image.save(file, format="PNG", optimize=True), overwrite=overwrite)
+    write_target(picture, lambda file: image.save(file, format="PNG"), overwrite=overwrite)
     write_target(page, lambda file: file.write(content), overwrite=overwrite)
