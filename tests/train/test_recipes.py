@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from features_file import write_feature_weights
 from tiny_networks import COURSE_SIZES
 from vsrcli.cli.train import train
 from vsrcli.cli.train_options import DeltaParam, MetricsParam, training_config
@@ -205,3 +206,13 @@ def test_validation_has_the_metrics_that_were_asked_for(footage_folder, tmp_path
     scores = validation(known.build(2), known)
     assert scores["bi huber"] == pytest.approx(scores["bi mse"] / 2, rel=1e-3)
     assert 0.01 < scores["bi mse"] < 1
+
+
+def test_the_feature_loss_is_more_than_charbonnier(monkeypatch, tmp_path):
+    path = write_feature_weights(tmp_path / "features.h5")
+    monkeypatch.setattr("vsrcli.evaluate.features.find_feature_weights", lambda: path)
+    truth = np.random.default_rng(1).random((1, 2, 16, 16, 3)).astype(np.float32)
+    output = np.clip(truth + 0.1, 0, 1)
+    features, plain = (float(frame_loss(name)(truth, output)) for name in ("features", "charbonnier"))
+    assert features > plain
+    assert float(frame_loss("features")(truth, truth)) == pytest.approx(1e-3, rel=1e-3)

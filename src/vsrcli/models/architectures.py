@@ -192,7 +192,7 @@ _COURSE_NETWORKS = (
         frames=1,
         module="srgan",
         options={"width": 64, "blocks": 16},
-        bytes_per_pixel=16_000,
+        bytes_per_pixel=19_000,
     ),
     Architecture(
         "convlstm",
@@ -201,7 +201,7 @@ _COURSE_NETWORKS = (
         frames=1,
         module="convlstm",
         options={"width": 32, "blocks": 5, "cells": 2},
-        bytes_per_pixel=4_000,
+        bytes_per_pixel=4_200,
     ),
     *(
         Architecture(
@@ -217,8 +217,8 @@ _COURSE_NETWORKS = (
             aligned=aligned,
         )
         for name, stacks, options, bytes_per_pixel in (
-            ("delta", "three", _DELTA, 22_000),
-            ("five-parallel", "five", _FIVE_PARALLEL, 50_000),
+            ("delta", "three", _DELTA, 30_000),
+            ("five-parallel", "five", _FIVE_PARALLEL, 80_000),
         )
         for aligned in (False, True)
     ),
