@@ -129,8 +129,8 @@ training_options = combine_options(
     _config_option("Model", "--scale", click.IntRange(2, 4), "Upscale by this factor."),
     option(
         "--sizes",
-        "Change sizes of the architecture, such as width, head, blocks, levels, filters (0: none); a wrong name is "
-        "answered by those that it has.",
+        "Change sizes of the architecture, such as width, head, blocks, levels, filters (0: none); a wrong "
+        "name is answered by those that it has.",
         type=SizesParam(),
         default={},
         metavar="NAME=N,...",
