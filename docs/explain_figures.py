@@ -308,28 +308,24 @@ def save(canvas: Image.Image, name: str) -> None:
 
 
 def example() -> None:
-    """Write the picture of the example and screenshots of its page, light and dark."""
+    """Write the picture of the example, reduced, and a screenshot of a part of its page."""
     from playwright.sync_api import sync_playwright
 
     from vsrcli.cli.main import run
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         page = Path(folder) / "butterfly.html"
-        arguments = ["explain", str(EXAMPLE), "--at", "0.5", "-o", str(page), "-q"]
-        if status := run(arguments):
+        if status := run(["explain", str(EXAMPLE), "--at", "0.5", "-o", str(page), "-q"]):
             raise SystemExit(status)
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
-        for scheme in ("light", "dark"):
-            tab = browser.new_page(viewport={"width": 1200, "height": 1000}, color_scheme=scheme)  # type: ignore[arg-type]
-            tab.goto(page.as_uri())
-            tab.locator("#pixels-head").scroll_into_view_if_needed()
-            tab.evaluate("document.querySelector('#pixels-head').scrollIntoView()")
-            tab.screenshot(path=IMAGES / f"explain-page-{scheme}.png")
+        tab = browser.new_page(viewport={"width": 1200, "height": 1000}, color_scheme="light")
+        tab.goto(page.as_uri())
+        tab.evaluate("document.querySelector('#pixels-head').scrollIntoView()")
+        tab.screenshot(path=IMAGES / "explain-page.png")
         browser.close()
         with Image.open(page.with_suffix(".png")) as picture:
-            small = picture.convert("RGB").resize(
-                (picture.width * 2 // 3, picture.height * 2 // 3), Image.Resampling.LANCZOS
-            )
+            size = picture.width * 2 // 3, picture.height * 2 // 3
+            small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
             small.save(IMAGES / "explain.jpg", quality=88, optimize=True)
 
 

@@ -96,7 +96,7 @@ def test_a_network_without_filters(explain: Any, tmp_path: Path) -> None:
     assert [pixel["kind"] for pixel in found["pixels"]][:2] == ["edge", "texture"]
     assert all(pixel["filters"] is None for pixel in found["pixels"])
     assert all(pixel["gradient"] for pixel in found["pixels"])
-    assert "no dynamic filters" in check_files(found)
+    assert "No dynamic filters" in check_files(found)
 
 
 def test_somebody_elses_network_in_keras(explain: Any, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_somebody_elses_network_in_keras(explain: Any, tmp_path: Path) -> None:
     assert found["pixels"][0]["frames"] == [0]
     assert found["pixels"][0]["gradient"] == [1.0]
     assert found["shown_layers"]
-    assert any("sees one frame" in note for note in found["notes"])
+    assert any("one frame is all" in note for note in found["notes"])
     check_files(found)
 
 

@@ -148,3 +148,14 @@ def test_heights_and_numbers_of_charts() -> None:
         "3.2",
         "97",
     ]
+
+
+@pytest.mark.parametrize("position", [0, 1, 7, 11])
+def test_cells_cover_a_side_and_one_has_the_pixel_in_its_middle(position: int) -> None:
+    from vsrcli.explain.attribution import _cells
+
+    cells = _cells(position, 12, 3)
+    assert [number for cell in cells for number in range(cell.start, cell.stop)] == list(range(12))
+    mine = next(cell for cell in cells if cell.start <= position < cell.stop)
+    assert mine.start in (position - 1, 0)
+    assert mine.stop in (position + 2, 12)

@@ -321,8 +321,8 @@ def _notes(examined: Examined, moment: Moment, has_filters: bool, history: int) 
     name = examined.choice.name
     if not has_filters:
         notes.append(
-            f"{name} has no dynamic filters that could be seen: what it adds to a bicubic interpolation is "
-            "shown in their place"
+            f"no dynamic filters could be seen in {name}: what it adds to a bicubic interpolation is shown "
+            "in their place"
         )
     if examined.keras is None:
         notes.append(f"no gradients and no layers: {examined.hidden_reason}")
@@ -336,7 +336,7 @@ def _notes(examined: Examined, moment: Moment, has_filters: bool, history: int) 
     if examined.choice.architecture.aligned and examined.keras is not None:
         notes.append("gradients and layers are those of frames after their alignment by optical flow")
     if examined.levels == 0 and not examined.is_recurrent:
-        notes.append(f"{name} sees one frame, so that no other one can matter")
+        notes.append(f"one frame is all that {name} sees, so that no other one can matter")
     if examined.is_recurrent and not (moment.begins_shot and history == moment.centre):
         notes.append(
             f"computed from {history} frames before on, with an empty memory, as `vsr upscale --start` "

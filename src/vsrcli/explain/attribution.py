@@ -90,19 +90,36 @@ def find_influence(examined: Examined, moment: Moment, pixel: Pixel, history: in
         sums = np.abs(of_region).sum(axis=(1, 2, 3))
         parts = np.array([sums[run.centre + offset] for offset in offsets])
         gradient = tuple((parts / max(parts.sum(), 1e-20)).tolist())
-        around = np.abs(of_own[run.centre]).sum(axis=2)
+        around, cell = np.abs(of_own[run.centre]).sum(axis=2), 1
     else:
-        around = run.around()
-    around, crop = _trim(around / max(float(around.max()), 1e-20), crop, pixel)
+        cell = _cell_side(crop)
+        around = run.around(pixel.y - crop.top, pixel.x - crop.left, cell)
+    around, crop = _trim(around / max(float(around.max()), 1e-20), crop, pixel, cell)
     return Influence(
         offsets, neighbour, blank, gradient, around.astype(np.float32), crop, derivatives is not None, memory
     )
 
 
-def _trim(around: np.ndarray, crop: DetailCrop, pixel: Pixel) -> tuple[np.ndarray, DetailCrop]:
-    """Return the part of a map around the pixel that has nearly all of the influence, and where it lies."""
+def _cell_side(crop: DetailCrop) -> int:
+    """Return the side of the cells of a map, odd, so that a pixel can lie in the middle of one."""
+    side = -(-max(crop.width, crop.height) // _CELLS)
+    return side + 1 - side % 2
+
+
+def _cells(position: int, side: int, cell: int) -> list[slice]:
+    """Return cells that cover a side, with the position in the middle of one; those at the ends are cut."""
+    first = (position - cell // 2) % cell
+    starts = [*([0] if first else []), *range(first, side, cell)]
+    return [slice(a, b) for a, b in zip(starts, [*starts[1:], side], strict=True)]
+
+
+def _trim(around: np.ndarray, crop: DetailCrop, pixel: Pixel, cell: int) -> tuple[np.ndarray, DetailCrop]:
+    """Return the part of a map around the pixel, of whole cells, that has nearly all of the influence, and
+    where it lies."""
     total = float(around.sum())
-    for reach in range(_LEAST_REACH, max(crop.width, crop.height)):
+    for reach in range(cell // 2, max(crop.width, crop.height), cell):
+        if reach < _LEAST_REACH:
+            continue
         left, top = max(pixel.x - reach, crop.left), max(pixel.y - reach, crop.top)
         right = min(pixel.x + reach + 1, crop.left + crop.width)
         bottom = min(pixel.y + reach + 1, crop.top + crop.height)
@@ -186,19 +203,23 @@ class _Runs:
 
         return network.gradients(self._sequence, self._following, brightness)
 
-    def around(self) -> np.ndarray:
-        """Return changes by cell of the frame in question, enlarged to its pixels."""
+    def around(self, y: int, x: int, cell: int) -> np.ndarray:
+        """Return changes by cell of the frame in question, enlarged to its pixels.
+
+        Args:
+            y, x: of the pixel in the sequence's frames; it lies in the middle of a cell.
+            cell: side of a cell, odd.
+        """
         height, width = self._sequence.shape[1:3]
-        side = max(1, -(-max(height, width) // _CELLS))
         colour = self._sequence[self.centre].mean(axis=(0, 1))
         found = np.zeros((height, width), np.float32)
-        for top in range(0, height, side):
-            row = [slice(left, left + side) for left in range(0, width, side)]
+        rows, columns = _cells(y, height, cell), _cells(x, width, cell)
+        for row in rows:
             altered = []
-            for columns in row:
+            for column in columns:
                 sequence = self._sequence.copy()
-                sequence[self.centre, top : top + side, columns] = colour
+                sequence[self.centre, row, column] = colour
                 altered.append(sequence)
-            for columns, change in zip(row, self.changes(altered, own=True), strict=True):
-                found[top : top + side, columns] = change
+            for column, change in zip(columns, self.changes(altered, own=True), strict=True):
+                found[row, column] = change
         return found
