@@ -235,3 +235,18 @@ def test_existing_files_and_missing_videos(video: Path, tmp_path: Path, vsr: Vsr
     assert not (tmp_path / "a.html").exists()
     assert vsr(*arguments, "-y", "-q") == Outcome(0, "", "")
     vsr("explain", tmp_path / "none.mp4", "-m", "bicubic").fails(1, "none.mp4")
+
+
+def test_pictures_of_a_sequence_are_not_written_among_its_images(tmp_path: Path, vsr: Vsr) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    media.run_ffmpeg(*media.moving_pattern(4, size="32x24"), folder / "%03d.png")
+    for source in (folder, folder / "%03d.png", folder / "002.png"):
+        assert vsr("explain", source, "-m", "bicubic", "-y", "-q").status == 0
+        assert len(list(folder.iterdir())) == 4
+        for name in ("frames-explain.html", "frames-explain.png"):
+            (tmp_path / name).unlink()
+
+
+def test_a_stream_has_no_times(vsr: Vsr) -> None:
+    vsr("explain", "-", "-m", "bicubic").fails(2, "a stream cannot be searched")

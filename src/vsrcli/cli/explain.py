@@ -14,6 +14,8 @@ from vsrcli.cli.help import Command, option
 from vsrcli.cli.options import quiet_option, verbose_option
 from vsrcli.cli.types import ModelParam, TimeParam
 from vsrcli.errors import UsageError
+from vsrcli.images.naming import is_image_target
+from vsrcli.media.y4m import STDIO
 from vsrcli.models.architectures import DEFAULT_MODEL
 from vsrcli.system.signals import catch_signals
 
@@ -177,10 +179,20 @@ def explain(
 
 def _targets(file: Path, target: Path | None) -> tuple[Path, Path]:
     """Return the paths of page and picture."""
+    if file == STDIO:
+        raise UsageError("a stream cannot be searched for a time: name a file instead of -")
     if target is None:
-        target = file.with_name(f"{file.stem}-explain.html")
+        target = _default_target(file)
     if target.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"{target} is neither a page nor a picture: let it end in .html or .png")
     if target.suffix.lower() == ".png":
         return target.with_suffix(".html"), target
     return target, target.with_suffix(".png")
+
+
+def _default_target(file: Path) -> Path:
+    """Return ``NAME-explain.html``; for images, named after their folder and beside it, not among them."""
+    if file.is_dir() or is_image_target(file):
+        folder = file.absolute() if file.is_dir() else file.absolute().parent
+        return folder.with_name(f"{folder.name}-explain.html")
+    return file.with_name(f"{file.stem}-explain.html")
