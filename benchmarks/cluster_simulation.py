@@ -21,7 +21,7 @@ from fractions import Fraction
 import numpy as np
 
 from vsrcli.cluster.driver import Driver, Limits
-from vsrcli.cluster.plan import Piece, PlanRules, plan_pieces
+from vsrcli.pipeline.plan import Piece, PlanRules, plan_pieces
 
 RATE = 24  # frames a second of the drawn videos
 START_SECONDS, PIECE_SECONDS, WORD_SECONDS = 20.0, 1.0, 1.0  # of a node; to begin a piece; between two words

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vsrcli.cluster.driver import Driver, Limits
-from vsrcli.cluster.plan import Piece, PlanRules, plan_pieces
 from vsrcli.errors import EngineError
+from vsrcli.pipeline.plan import Piece, PlanRules, plan_pieces
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -76,6 +76,16 @@ def start_message(job: Job) -> dict[str, Any]:
     }
 
 
+def pieces_message(job: Job) -> dict[str, Any]:
+    """Return ``pieces`` for a ``plan`` message: of each its first frame, its end and its warm-up."""
+    from vsrcli.pipeline.pieces import plan_of
+
+    pieces = plan_of(job)
+    if not pieces:
+        return {}
+    return {"pieces": [[each.first_frame, each.end_frame, each.warmup_frames] for each in pieces]}
+
+
 def progress_message(progress: Progress) -> dict[str, Any]:
     """Return the content of a ``progress`` message."""
     eta = None if progress.eta is None else round(progress.eta, 1)

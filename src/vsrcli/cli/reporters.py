@@ -18,7 +18,7 @@ import click
 from rich.console import Console
 
 from vsrcli._version import __version__
-from vsrcli.cli.messages import JsonMessages, done_message, progress_message, start_message
+from vsrcli.cli.messages import JsonMessages, done_message, pieces_message, progress_message, start_message
 from vsrcli.cli.progress import BarProgress, PlainProgress, ProgressDisplay, make_progress
 from vsrcli.cli.summary import print_notice, print_plan, print_result, print_summary, print_timings
 from vsrcli.pipeline.progress import CompositeReporter, Progress, Reporter, Result
@@ -124,7 +124,7 @@ class JsonReporter(Reporter):
         self._next_progress = 0.0
 
     def plan(self, job: Job) -> None:
-        self._messages.write("plan", **start_message(job))
+        self._messages.write("plan", **start_message(job), **pieces_message(job))
 
     def start(self, job: Job) -> None:
         self._messages.write("start", **start_message(job))

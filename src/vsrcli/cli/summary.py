@@ -23,6 +23,8 @@ from vsrcli.pipeline.passes import Pass
 from vsrcli.pipeline.progress import Progress, Reporter, Result
 from vsrcli.system.text import format_bytes, format_duration
 
+_LISTED_PIECES = 8  # at the start and at the end of a long plan
+
 
 def print_summary(console: Console, job: Job, *, verbose: bool = False) -> None:
     """Print a few lines before a run: source, target, and whatever is not simply copied."""
@@ -58,6 +60,8 @@ def print_plan(console: Console, job: Job) -> None:
     frames = "unknown" if job.expected_frames is None else job.expected_frames
     _print(console, f"  frames: {frames}{_time_range(job)}")
     _print(console, f"  segments: {segment_line(job)}")
+    for line in piece_lines(job):
+        _print(console, f"    {line}")
     if job.plan.header is not None:
         _print(console, f"  header: {job.plan.header.line().decode('latin-1').rstrip()}")
     _print(console, f"  engine: {job.engine or 'none: interpolation on the CPU'}")
@@ -249,7 +253,24 @@ def segment_line(job: Job) -> str:
 
     if not job.segmented:
         return "none: an interrupted run starts over"
+    if job.options.segment == "shots":
+        return "a piece ends at the first shot change after 10 s, inside a shot after 60 s"
     return f"{frames_per_segment(job)} frames each on a CPU, or a little less at a shot change"
+
+
+def piece_lines(job: Job) -> list[str]:
+    """Return lines with the pieces of ``--segment shots``, the first and last ones of many."""
+    from vsrcli.pipeline.pieces import plan_of
+
+    lines = [
+        f"piece {piece.number}: frames {piece.first_frame:,} to {piece.end_frame - 1:,}"
+        + (f", inside a shot, after {piece.warmup_frames} more to warm up" if piece.warmup_frames else "")
+        for piece in plan_of(job)
+    ]
+    if len(lines) <= 2 * _LISTED_PIECES:
+        return lines
+    left_out = f"... {len(lines) - 2 * _LISTED_PIECES} more"
+    return [*lines[:_LISTED_PIECES], left_out, *lines[-_LISTED_PIECES:]]
 
 
 def memory_line(job: Job) -> str:

@@ -181,21 +181,23 @@ class TileParam(click.ParamType):
 
 
 class SegmentParam(click.ParamType):
-    """``auto``, ``none``, or a number of frames, as an int."""
+    """``auto``, ``none``, ``shots``, or a number of frames, as an int."""
 
     name = "segment"
 
     def convert(self, value: Any, param: Parameter, ctx: Context) -> str | int:
-        if value in ("auto", "none"):
+        if value in ("auto", "none", "shots"):
             return value
         try:
             frames = int(value)
         except ValueError:
             self.fail(
-                f"{value!r} is no length: give auto, none or a number of frames such as 240", param, ctx
+                f"{value!r} is no length: give auto, none, shots or a number of frames such as 240",
+                param,
+                ctx,
             )
         if frames < 1:
-            self.fail(f"{frames} is too short: give 1 or more frames, auto or none", param, ctx)
+            self.fail(f"{frames} is too short: give 1 or more frames, auto, none or shots", param, ctx)
         return frames
 
 

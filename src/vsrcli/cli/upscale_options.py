@@ -260,10 +260,11 @@ upscale_options = combine_options(
     _encoding_options,
     option(
         "--segment",
-        "Save a segment every N frames; auto: about a minute's work; none: write OUT in one go.",
+        "Save a segment every N frames; auto: about a minute's work; shots: as on many machines, "
+        "see docs/cluster.md; none: write OUT in one go.",
         type=SegmentParam(),
         default=_DEFAULT.segment,
-        metavar="auto|none|N",
+        metavar="auto|none|shots|N",
         group="Resume",
     ),
     option("--no-resume", "Start over instead of resuming an interrupted run.", is_flag=True, group="Resume"),

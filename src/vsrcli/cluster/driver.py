@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from vsrcli.cluster.plan import Piece
 from vsrcli.errors import EngineError
+from vsrcli.pipeline.plan import Piece
 
 _NO_SPEED = 0.0  # of a worker, frames a second: it has not finished anything yet
 

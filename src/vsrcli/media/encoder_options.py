@@ -25,6 +25,8 @@ from vsrcli.media.types import Color, Source
 
 _VIDEO_FILTER_KEYS = ("vf", "filter", "filter:v", "filter:v:0")
 _LIST_SEPARATORS = {"x265-params": ":", "svtav1-params": ":", "movflags": "+"}
+FIXED_THREADS = 8  # see with_fixed_threads
+_X265_THREADS = "frame-threads=3"  # all that its result depends on
 
 # On stdout another program processes the video further, so nothing is lost by default.
 _STDOUT_ENCODERS = {y4m.CONTAINER: "rawvideo", "nut": "rawvideo", "matroska": "ffv1"}
@@ -308,3 +310,25 @@ def apply_preset(name: str | None, options: EncodeOptions) -> EncodeOptions:
         pix_fmt=options.pix_fmt or preset_options.pix_fmt,
         extra=(*preset_options.extra, *options.extra),
     )
+
+
+def with_fixed_threads(encoder: str, options: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Return an encoder's options with a number of threads, unless they have one.
+
+    Encoders divide their work by their threads, whose number they take from the machine: x264 writes another
+    file with each (measured: 1, 2, 3, 4, 8 and 16). With a fixed number, machines of any size write the same.
+
+    Args:
+        encoder: ffmpeg's name.
+        options: of :class:`~vsrcli.media.output_plan.OutputPlan`.
+    """
+    names = {key.split(":")[0].lstrip("-") for key, _ in options}
+    if "threads" in names or any("threads" in value for key, value in options if key.endswith("-params")):
+        return options
+    if encoder != "libx265":
+        return (*options, ("threads:v", str(FIXED_THREADS)))
+    merged = [
+        (key, f"{value}:{_X265_THREADS}" if key.split(":")[0] == "x265-params" else value)
+        for key, value in options
+    ]
+    return (*merged, *(() if "x265-params" in names else (("x265-params", _X265_THREADS),)))

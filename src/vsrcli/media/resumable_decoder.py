@@ -29,6 +29,11 @@ class ResumePoint:
     pts: int
     crc32: int
 
+    @classmethod
+    def of(cls, frame: Frame, frame_count: int) -> Self:
+        """Return the point after a frame, the ``frame_count``-th."""
+        return cls(frame_count, frame.pts, frame_crc32(frame))
+
 
 def frame_crc32(frame: Frame) -> int:
     """Return the CRC-32 of a frame's pixels."""

@@ -27,7 +27,7 @@ from vsrcli.pipeline.job import Job
 from vsrcli.system.files import WorkDir
 
 JOURNAL_NAME = "journal.json"
-_VERSION = 4  # of the journal and of the state that it names
+_VERSION = 5  # of the journal and of the state that it names
 # Options that change no frame of a segment, or that are part of the fingerprint in another form.
 _UNCOMPARED_OPTIONS = (
     "model", "device", "engine", "max_memory", "ffmpeg", "segment", "resume", "encode", "tuned"
@@ -46,6 +46,27 @@ class JournalUpdate:
 
 
 @dataclass(frozen=True)
+class PieceRecord:
+    """A piece of the plan, see :class:`~vsrcli.pipeline.plan.Piece`.
+
+    Attributes:
+        number, first_frame, warmup_frames: of the piece.
+        shot_count: shots begun before it.
+        end_frame: None: not found yet.
+        state_file: name of the file with the state to begin with; None: the piece is finished, or the first.
+        segment: its result; None until it is finished.
+    """
+
+    number: int
+    first_frame: int
+    warmup_frames: int
+    shot_count: int = 0
+    end_frame: int | None = None
+    state_file: str | None = None
+    segment: SegmentFile | None = None
+
+
+@dataclass(frozen=True)
 class Journal:
     """Finished segments, and what is needed to resume after them.
 
@@ -55,6 +76,7 @@ class Journal:
         segment_frames: length of a segment; 0 until it is decided.
         engine: device and precision of the last run, for people.
         segments: finished segments, in order.
+        pieces: of a run that follows a plan, in order; it has no ``segments`` and no ``state_file``.
         state_file: name of the file with the state after them; None after the last frame.
         shot_count: shots begun.
         warnings: what was skipped or replaced in the source.
@@ -66,6 +88,7 @@ class Journal:
     segment_frames: int = 0
     engine: str = ""
     segments: tuple[SegmentFile, ...] = ()
+    pieces: tuple[PieceRecord, ...] = ()
     state_file: str | None = None
     shot_count: int = 0
     warnings: tuple[str, ...] = ()
@@ -74,7 +97,12 @@ class Journal:
     @property
     def frame_count(self) -> int:
         """Frames in finished segments."""
-        return sum(segment.frame_count for segment in self.segments)
+        return sum(segment.frame_count for segment in self.all_segments)
+
+    @property
+    def all_segments(self) -> tuple[SegmentFile, ...]:
+        """Finished segments and those of finished pieces, in order."""
+        return (*self.segments, *(piece.segment for piece in self.pieces if piece.segment is not None))
 
     def updated(self, update: JournalUpdate, segment: SegmentFile | None) -> Journal:
         """Return the journal with one more segment, if there is one."""
@@ -85,8 +113,9 @@ class Journal:
         """Names of all files that the journal refers to, its own included."""
         return [
             JOURNAL_NAME,
-            *(segment.name for segment in self.segments),
+            *(segment.name for segment in self.all_segments),
             *([self.state_file] if self.state_file else ()),
+            *(piece.state_file for piece in self.pieces if piece.state_file),
         ]
 
     def dumps(self) -> bytes:
@@ -97,7 +126,7 @@ class Journal:
         """Whether all files are in ``folder``, the segments in their full size."""
         try:
             sizes = [
-                (folder / segment.name).stat().st_size == segment.size_bytes for segment in self.segments
+                (folder / segment.name).stat().st_size == segment.size_bytes for segment in self.all_segments
             ]
             return all(sizes) and all((folder / name).is_file() for name in self.referenced_files)
         except OSError:
@@ -115,6 +144,7 @@ def read_journal(folder: Path) -> Journal | None:
             journal,
             tiles=tuple(_parse_tiles(plan) for plan in content["tiles"]),
             segments=tuple(SegmentFile(**each) for each in content["segments"]),
+            pieces=tuple(_parse_piece(each) for each in content["pieces"]),
             warnings=tuple(content["warnings"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
@@ -170,6 +200,11 @@ def changed_keys(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]
     """Return the names of values that differ or exist on one side only."""
     names = [*before, *(name for name in now if name not in before)]
     return [name for name in names if before.get(name) != now.get(name)]
+
+
+def _parse_piece(content: dict[str, Any]) -> PieceRecord:
+    segment = content["segment"]
+    return PieceRecord(**{**content, "segment": None if segment is None else SegmentFile(**segment)})
 
 
 def _parse_tiles(content: dict[str, Any]) -> TilePlan:

@@ -67,7 +67,8 @@ class Options:
         start, end: half-open span in seconds from the start of the video; None: unlimited.
         frames: maximum number of frames (the audio ends there, too); None: no limit.
         deinterlace: deinterlace interlaced sources.
-        segment: ``auto``, ``none``, or the number of frames of a segment, after which a checkpoint is saved.
+        segment: ``auto``, ``none``, or the number of frames of a segment, after which a checkpoint is saved;
+            or ``shots``: segments follow a plan of the source alone, see :mod:`vsrcli.pipeline.plan`.
         resume: continue an interrupted run; False starts afresh.
         keep_going: replace damaged frames by their predecessors instead of raising an error at the first.
         ffmpeg: path of an ffmpeg to use instead of the bundled one.

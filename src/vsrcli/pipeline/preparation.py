@@ -28,6 +28,7 @@ from vsrcli.inference.selection import (
     select_passes,
 )
 from vsrcli.media.containers import Container, choose_container
+from vsrcli.media.encoder_options import with_fixed_threads
 from vsrcli.media.ffmpeg import Ffmpeg, find_ffmpeg
 from vsrcli.media.output_plan import OutputPlan
 from vsrcli.media.planning import check_target, plan_output
@@ -224,13 +225,17 @@ def decide(found: Inspection, options: Options) -> Job:
         notices[len(images.notices) : 0] = video_notices(images, plan)
     notices += [*reach, *tile_notices(passes)]
     segmented, reason = options.segment != "none", ""
+    if options.segment == "shots":
+        if found.images is not None:
+            raise UsageError("--segment shots is for videos: give a number of images, or auto")
+        plan = replace(plan, video_options=with_fixed_threads(plan.codec, plan.video_options))
     if segmented and not found.images:
         if not plan.to_stdout and source.is_stored:
             reason = reason_not_segmentable(plan, video, plan.extra) or ""
             segmented = not reason
         else:
             segmented = False
-            if isinstance(options.segment, int):
+            if options.segment not in ("auto", "none"):
                 reason = f"{'stdout cannot be written' if plan.to_stdout else 'stdin cannot be read'} twice"
     if reason:
         notices.append(f"{reason}: the video is written in one go, and an interruption costs all of it")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +10,10 @@ from vsrcli.media.stdin import open_input
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.options import Options
 from vsrcli.pipeline.outputs import Output, open_output
+from vsrcli.pipeline.pieces import run_pieces
 from vsrcli.pipeline.preparation import prepare_job
 from vsrcli.pipeline.progress import CallbackReporter, Progress, Reporter, Result
+from vsrcli.pipeline.run_meter import RunMeter
 from vsrcli.pipeline.shot_upscaler import ShotUpscaler
 from vsrcli.pipeline.upscaler import Upscaler
 from vsrcli.system.signals import CancelToken, current_token
@@ -70,6 +71,8 @@ def run_job(
     """
     reporter, cancel = reporter or Reporter(), cancel or current_token()
     reporter.start(job)
+    if job.options.segment == "shots" and job.segmented:
+        return run_pieces(job, reporter, cancel, load_engine)
     with reporter, open_output(job, reporter) as output:
         meter = RunMeter(job, output, reporter)
         if not output.journal.complete:
@@ -90,43 +93,3 @@ def run_job(
     result = meter.result()
     reporter.done(result)
     return result
-
-
-class RunMeter:
-    """Counts the frames and seconds of a run, and reports where it resumes and every frame.
-
-    Attributes:
-        reused_frames: see :class:`Result`.
-    """
-
-    def __init__(self, job: Job, output: Output, reporter: Reporter) -> None:
-        self.reused_frames = 0
-        self._job, self._output, self._reporter = job, output, reporter
-        self._start_time, self._first_time = time.perf_counter(), 0.0
-        if output.resumed_count:
-            self._report(0.0, output.journal.shot_count)
-
-    def report(self, shot_count: int) -> None:
-        """Report a frame that has been written."""
-        now = time.perf_counter()
-        self._first_time = self._first_time or now
-        self._report(now - self._first_time, shot_count)
-
-    def result(self) -> Result:
-        """Return the result of the run, which has ended."""
-        output, journal = self._output, self._output.journal
-        return Result(
-            target=self._job.plan.target,
-            frames=output.frame_count,
-            seconds=time.perf_counter() - self._start_time,
-            shots=journal.shot_count,
-            engine=journal.engine,
-            warnings=journal.warnings,
-            resumed=output.resumed_count,
-            reused_frames=self.reused_frames,
-        )
-
-    def _report(self, seconds: float, shot_count: int) -> None:
-        output, total = self._output, self._job.expected_frames
-        resumed, saved = output.resumed_count, output.journal.frame_count
-        self._reporter.progress(Progress(output.frame_count, total, seconds, shot_count, resumed, saved))

@@ -270,7 +270,7 @@ class SegmentedOutput:
                 f"{self._job.source.path}: {_join_names(changed)} changed while it was upscaled; "
                 "put the old file back, or run the command again to begin anew"
             )
-        warnings = self._sink.concatenate(self.journal.segments)
+        warnings = self._sink.concatenate(self.journal.all_segments)
         self.journal = replace(self.journal, warnings=(*self.journal.warnings, *warnings))
         self._workdir.remove()
 
@@ -317,7 +317,7 @@ class SegmentedOutput:
         """Resume an earlier run, or send a notice with the reason why not."""
         changed = changed_keys(earlier.fingerprint, self.journal.fingerprint)
         state = load_state(self._workdir.path / earlier.state_file) if earlier.state_file else None
-        is_intact = earlier.is_intact(self._workdir.path) and self._sink.is_intact(earlier.segments)
+        is_intact = earlier.is_intact(self._workdir.path) and self._sink.is_intact(earlier.all_segments)
         if not self._job.options.resume:
             reason = "as requested"
         elif changed:
@@ -337,7 +337,7 @@ class SegmentedOutput:
 
     def _release_workdir(self) -> None:
         journal = read_journal(self._workdir.path)
-        self._sink.discard_uncommitted(journal.segments if journal else ())
+        self._sink.discard_uncommitted(journal.all_segments if journal else ())
         if not (self._workdir.path / JOURNAL_NAME).exists():  # no run has committed anything
             self._workdir.remove()
         self._workdir.close()

@@ -13,7 +13,7 @@ from vsrcli.frames.pixels import fill_transparent, resize_alpha, to_float, to_in
 from vsrcli.frames.shots import ShotDetector
 from vsrcli.frames.state import State
 from vsrcli.inference.types import Stream
-from vsrcli.media.resumable_decoder import ResumePoint, frame_crc32
+from vsrcli.media.resumable_decoder import ResumePoint
 from vsrcli.media.types import Frame
 from vsrcli.system.signals import raise_if_cancelled
 
@@ -55,7 +55,7 @@ class ShotUpscaler:
         """The last frame pushed, where decoding resumes; None before the first."""
         if self._last_frame is None:
             return self._resume_point
-        return ResumePoint(self._input_count, self._last_frame.pts, frame_crc32(self._last_frame))
+        return ResumePoint.of(self._last_frame, self._input_count)
 
     @property
     def at_shot_boundary(self) -> bool:
@@ -91,9 +91,7 @@ class ShotUpscaler:
             "pending_pts": np.array([frame.pts for frame in self._pending], np.int64),
         }
         if self.last_input is not None:
-            state["last_input"] = np.array(
-                [self.last_input.frame_count, self.last_input.pts, self.last_input.crc32], np.int64
-            )
+            state["last_input"] = _to_array(self.last_input)
         if self._pending:
             first = self._pending[0]
             state["time_base"] = np.array(first.time_base.as_integer_ratio(), np.int64)
@@ -109,9 +107,8 @@ class ShotUpscaler:
     def _restore(self, state: Mapping[str, np.ndarray]) -> None:
         self.count, next_starts_shot, in_shot = (int(number) for number in state["shots"])
         self._next_starts_shot = bool(next_starts_shot)
-        if "last_input" in state:
-            self._resume_point = ResumePoint(*(int(number) for number in state["last_input"]))
-            self._input_count = self._resume_point.frame_count
+        self._resume_point = resume_point_of(state)
+        self._input_count = self._resume_point.frame_count if self._resume_point else 0
         for number, pts in enumerate(state["pending_pts"].tolist()):
             alpha = state["pending_alpha"][number] if "pending_alpha" in state else None
             time_base = Fraction(*(int(term) for term in state["time_base"]))
@@ -131,6 +128,36 @@ class ShotUpscaler:
         pending = self._pending.popleft()
         alpha = None if pending.alpha is None else resize_alpha(pending.alpha, *result.shape[:2])
         return replace(pending, pixels=to_integer(result, pending.pixels.dtype), alpha=alpha)
+
+
+def resume_point_of(state: Mapping[str, np.ndarray] | None) -> ResumePoint | None:
+    """Return where decoding resumes with a state; None: at the start."""
+    if state is None or "last_input" not in state:
+        return None
+    return ResumePoint(*(int(number) for number in state["last_input"]))
+
+
+def state_before_shot(
+    count: int, next_starts_shot: bool, last_input: ResumePoint, detector: Mapping[str, np.ndarray]
+) -> State:
+    """Return the state of a :class:`ShotUpscaler` without a stream: it opens one with the next frame.
+
+    Args:
+        count: shots begun.
+        next_starts_shot: whether a cut before the next frame has been detected.
+        last_input: the frame before.
+        detector: state of the shot detector.
+    """
+    return {
+        "shots": np.array([count, next_starts_shot, False], np.int64),
+        "pending_pts": np.array([], np.int64),
+        "last_input": _to_array(last_input),
+        **{_DETECTOR_PREFIX + name: array for name, array in detector.items()},
+    }
+
+
+def _to_array(point: ResumePoint) -> np.ndarray:
+    return np.array([point.frame_count, point.pts, point.crc32], np.int64)
 
 
 def _strip_prefix(state: Mapping[str, np.ndarray], prefix: str) -> State:

@@ -64,12 +64,24 @@ class Planner:
 
     Args:
         rules: where pieces may end.
+        number, first_frame, warmup_frames: of the piece that begins with the next frame.
+
+    Attributes:
+        number, first_frame, warmup_frames: of the piece that has begun, see :class:`Piece`.
     """
 
-    def __init__(self, rules: PlanRules | None = None) -> None:
+    def __init__(
+        self,
+        rules: PlanRules | None = None,
+        *,
+        number: int = 0,
+        first_frame: int = 0,
+        warmup_frames: int = 0,
+    ) -> None:
         self._rules = rules or PlanRules()
-        self._number = self._frame_count = self._first_frame = self._warmup_frames = 0
-        self._shot_start, self._start_time = 0, Fraction(0)
+        self.number, self.first_frame, self.warmup_frames = number, first_frame, warmup_frames
+        self._next_frame, self._shot_start = first_frame, first_frame - warmup_frames
+        self._start_time: Fraction | None = None
 
     def push(self, time: Fraction, *, starts_shot: bool) -> Piece | None:
         """Look at the next frame.
@@ -81,27 +93,28 @@ class Planner:
         Returns:
             The piece that ends *before* this frame, if one does.
         """
-        piece, seconds = None, time - self._start_time
-        if self._frame_count > self._first_frame:
-            limit = self._rules.min_seconds if starts_shot else self._rules.max_seconds
-            if seconds >= limit:
-                piece = self._end_piece()
-        if starts_shot:
-            self._shot_start = self._frame_count
-        if piece is not None or self._frame_count == 0:
+        piece = None
+        if self._start_time is None:
             self._start_time = time
-            in_shot = self._frame_count - self._shot_start
-            self._warmup_frames = min(self._rules.warmup_frames, in_shot)
-        self._frame_count += 1
+        else:
+            limit = self._rules.min_seconds if starts_shot else self._rules.max_seconds
+            if time - self._start_time >= limit:
+                piece, self._start_time = self._end_piece(), time
+        if starts_shot:
+            self._shot_start = self._next_frame
+        if piece is not None:
+            in_shot = self._next_frame - self._shot_start
+            self.warmup_frames = min(self._rules.warmup_frames, in_shot)
+        self._next_frame += 1
         return piece
 
     def flush(self) -> Piece | None:
         """Return the last piece, after the last frame; None if there was no frame."""
-        return self._end_piece() if self._frame_count > self._first_frame else None
+        return self._end_piece() if self._next_frame > self.first_frame else None
 
     def _end_piece(self) -> Piece:
-        piece = Piece(self._number, self._first_frame, self._frame_count, self._warmup_frames)
-        self._number, self._first_frame = self._number + 1, self._frame_count
+        piece = Piece(self.number, self.first_frame, self._next_frame, self.warmup_frames)
+        self.number, self.first_frame = self.number + 1, self._next_frame
         return piece
 
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vsrcli.cluster.plan import Piece, PlanRules, plan_pieces
+from vsrcli.pipeline.plan import Piece, PlanRules, plan_pieces
 
 RULES = PlanRules(Fraction(2), Fraction(5), warmup_frames=3)
 FRAMES = st.lists(

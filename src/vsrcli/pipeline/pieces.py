@@ -1,0 +1,261 @@
+"""Carry out a plan: compute pieces one by one, each from its start alone, and join them.
+
+``--segment shots`` does it in one process. :func:`compute_piece` is all that a worker elsewhere has to do:
+its result depends on the job, the piece and its start, and on nothing that happened before, so whoever
+computes a piece gets the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from vsrcli.errors import InputError, VsrError
+from vsrcli.inference.types import Engine
+from vsrcli.media.encoder import FrameWriter
+from vsrcli.media.ffmpeg_writer import SegmentFile
+from vsrcli.pipeline.checkpoint import JOURNAL_NAME, Journal, PieceRecord, load_state, save_state
+from vsrcli.pipeline.job import Job
+from vsrcli.pipeline.passes import Pass
+from vsrcli.pipeline.plan import Piece, PlanRules
+from vsrcli.pipeline.progress import Reporter, Result
+from vsrcli.pipeline.run_meter import RunMeter
+from vsrcli.pipeline.scan import FoundPiece, PieceStart, Scanner
+from vsrcli.pipeline.segmented_output import SegmentedOutput, VideoSink
+from vsrcli.pipeline.shot_upscaler import ShotUpscaler
+from vsrcli.pipeline.upscaler import Upscaler
+from vsrcli.system.signals import CancelToken
+from vsrcli.system.threads import BackgroundTask
+
+RECURRENT_WARMUP = 16  # frames, after which only rounding is left of the state that a piece began with
+
+
+def rules_for(job: Job) -> PlanRules:
+    """Return the rules of a job's plan: how many frames its networks look back."""
+    return PlanRules(warmup_frames=sum(_frames_back(each) for each in job.passes))
+
+
+def _frames_back(each: Pass) -> int:
+    architecture = each.model.architecture
+    return RECURRENT_WARMUP if architecture.kind == "recurrent" else architecture.frames // 2
+
+
+def plan_of(job: Job) -> list[Piece]:
+    """Return all pieces of a job with ``--segment shots``, after a scan of its source; none of other jobs.
+
+    Raises:
+        DecodeError: the source is damaged.
+    """
+    if job.options.segment != "shots" or not job.segmented:
+        return []
+    with Scanner(job, rules_for(job)) as scanner:
+        return [found.piece for found in scanner]
+
+
+def compute_piece(
+    job: Job,
+    upscaler: Upscaler,
+    piece: Piece,
+    start: PieceStart,
+    writer: FrameWriter,
+    on_frame: Callable[[int], None],
+) -> None:
+    """Upscale the frames of a piece into a writer, which is started and not finished.
+
+    Args:
+        job: the source is decoded from the piece's start on, and beyond its end as far as a network looks.
+        upscaler: opens the streams of the shots.
+        piece: which frames.
+        start: their start, as the scan found it.
+        writer: of the segment.
+        on_frame: called after each frame with the number of shots begun.
+
+    Raises:
+        InputError: the source ends before the piece.
+        VsrError: see :func:`~vsrcli.pipeline.run.run_job`.
+    """
+    shots = ShotUpscaler(upscaler.open_stream, start.state)
+    to_skip, left = piece.warmup_frames, piece.frame_count
+    writer.start()
+    with job.open_decoder(shots.last_input) as frames:
+        for frame in shots.upscale(frames):
+            if to_skip:
+                to_skip -= 1
+                continue
+            writer.write(frame)
+            left -= 1
+            on_frame(shots.count)
+            if not left:
+                break
+        frames.raise_if_damaged()
+    if left:
+        raise InputError(
+            f"{job.source.path}: it ends {left} frames before the end that was found first; "
+            "run the command again"
+        )
+
+
+def run_pieces(
+    job: Job,
+    reporter: Reporter,
+    cancel: CancelToken,
+    load_engine: Callable[..., Engine] | None = None,
+) -> Result:
+    """Run a job with ``--segment shots``: find the pieces, compute them one after the other, join them.
+
+    Args and errors: see :func:`~vsrcli.pipeline.run.run_job`.
+    """
+    with reporter, PlannedOutput(job, reporter) as output:
+        meter = RunMeter(job, output, reporter)
+        if not output.journal.complete:
+            upscaler = Upscaler(job, output.journal.tiles, reporter, load_engine)
+            reporter.engine(upscaler.engine.description)
+            output.set_engine(upscaler)
+
+            def on_frame(shot_count: int) -> None:
+                output.frame_count += 1
+                cancel.raise_if_cancelled()
+                meter.report(shot_count)
+
+            with output.find_pieces() as pieces:
+                for found in pieces:
+                    writer = output.new_writer(found.piece)
+                    compute_piece(job, upscaler, found.piece, found.start, writer, on_frame)
+                    output.close_piece(found.piece)
+            meter.reused_frames = upscaler.reused_frames
+        output.finalize()
+    result = meter.result()
+    reporter.done(result)
+    return result
+
+
+class PlannedOutput(SegmentedOutput):
+    """An output in pieces of a plan, which may be finished in any order.
+
+    Args:
+        job: what to write.
+        reporter: see :class:`~vsrcli.pipeline.segmented_output.SegmentedOutput`.
+    """
+
+    def __init__(self, job: Job, reporter: Reporter) -> None:
+        super().__init__(job, VideoSink(job.plan, job.source, job.ffmpeg), reporter)
+        self._closing: tuple[int, FrameWriter, BackgroundTask | None] | None = None
+
+    @contextmanager
+    def find_pieces(self) -> Iterator[Iterator[FoundPiece]]:
+        """Give the pieces that have no segment yet: those that an earlier run had found, then those that a
+        scan finds."""
+        known, start = self._known_pieces()
+        with Scanner(self._job, rules_for(self._job), start) as scanner:
+
+            def pieces() -> Iterator[FoundPiece]:
+                yield from known
+                for found in scanner if start is not None else ():
+                    self._record(found)
+                    if found.following is None:
+                        facts: dict[str, Any] = {
+                            "shot_count": scanner.shot_count,
+                            "warnings": scanner.warnings,
+                        }
+                        self.journal = replace(self.journal, **facts)
+                    yield found
+                self._commit_closing()
+                self._write(replace(self.journal, complete=True))
+
+            yield pieces()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        with contextlib.suppress(VsrError):  # there is an error already
+            self._commit_closing()
+        super().__exit__(kind, error, trace)
+
+    def new_writer(self, piece: Piece) -> FrameWriter:
+        """Return the writer of a piece's segment."""
+        self._writer = self._sink.new_writer(self.journal.all_segments, piece.first_frame)
+        return self._writer
+
+    def close_piece(self, piece: Piece) -> None:
+        """Close the segment of a piece, in the background where there is memory for it."""
+        self._commit_closing()
+        writer, self._writer = self._writer, None
+        assert writer is not None
+        in_background = self._job.can_close_in_background(self._current_tiles)
+        if not in_background:
+            writer.finish()
+        task = BackgroundTask(writer.finish, "closing") if in_background else None
+        self._closing = piece.number, writer, task
+        if not in_background:
+            self._commit_closing()
+
+    def _known_pieces(self) -> tuple[list[FoundPiece], PieceStart | None]:
+        """Return found pieces of an earlier run without a segment, and where its scan goes on; None: it was
+        complete."""
+        records = self.journal.pieces
+        if not records:
+            return [], PieceStart()
+        starts = [self._start_of(record) for record in records]
+        found = [
+            FoundPiece(
+                Piece(record.number, record.first_frame, record.end_frame, record.warmup_frames), start, None
+            )
+            for record, start in zip(records, starts, strict=True)
+            if record.segment is None and record.end_frame is not None
+        ]
+        return found, starts[-1] if records[-1].end_frame is None else None
+
+    def _start_of(self, record: PieceRecord) -> PieceStart:
+        state = None
+        if record.state_file is not None:
+            state = load_state(self._workdir.path / record.state_file)
+            if state is None:
+                raise InputError(
+                    f"{self._workdir.path / record.state_file} is damaged; use --no-resume to begin anew"
+                )
+        return PieceStart(record.number, record.first_frame, record.warmup_frames, record.shot_count, state)
+
+    def _record(self, found: FoundPiece) -> None:
+        """Add a piece to the journal in memory, and where the next one begins."""
+        piece, following = found.piece, found.following
+        records = list(self.journal.pieces) or [PieceRecord(0, 0, 0)]
+        records[-1] = replace(records[-1], end_frame=piece.end_frame)
+        if following is not None:
+            state_file = f"start-{following.number:05}.npz"
+            assert following.state is not None
+            save_state(self._workdir, state_file, following.state)
+            records.append(
+                PieceRecord(
+                    following.number,
+                    following.first_frame,
+                    following.warmup_frames,
+                    following.shot_count,
+                    state_file=state_file,
+                )
+            )
+        self.journal = replace(self.journal, pieces=tuple(records))
+
+    def _commit_closing(self) -> None:
+        """Write the segment that is being closed into the journal."""
+        if self._closing is None:
+            return
+        number, writer, task = self._closing
+        self._closing = None
+        if task is not None:
+            task.join()
+            if task.error is not None:
+                raise task.error
+        assert writer.segment is not None
+        self.commit_piece(number, writer.segment)
+
+    def commit_piece(self, number: int, segment: SegmentFile) -> None:
+        """Write a finished piece into the journal, durably."""
+        records = list(self.journal.pieces)
+        records[number] = replace(records[number], segment=segment, state_file=None)
+        self._write(replace(self.journal, pieces=tuple(records), tiles=self._current_tiles))
+
+    def _write(self, journal: Journal) -> None:
+        self._workdir.write(JOURNAL_NAME, lambda file: file.write(journal.dumps()))
+        self.journal = journal
+        self._workdir.remove_except(journal.referenced_files)
