@@ -143,10 +143,10 @@ def train(entry: Entry, footage: Path, validation: Path, budget: float, cache: P
 
     def watch(pid: int) -> bool:
         nonlocal started, current
-        seconds = processor_seconds(pid)
-        if started is None and len(entry.log()) > done:
+        rows, seconds = len(entry.log()), processor_seconds(pid)
+        if started is None and rows > done:
             started = seconds
-        if started is not None and seconds:
+        if started is not None and seconds and rows < plan["steps"]:  # the last row comes after validation
             current = seconds - started
         return True
 
