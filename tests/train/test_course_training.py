@@ -7,6 +7,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from footage import write_clip
 
 from tiny_networks import COURSE_SIZES
 from vsrcli.degradations import PRESETS
@@ -47,14 +48,21 @@ def eager():
 
 
 @pytest.fixture(scope="module")
-def pairs(footage_folder, tmp_path_factory):
-    return prepare_pairs(find_footage(footage_folder), tmp_path_factory.mktemp("cache"), 2, PRESETS["bi"])
+def clip_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    write_clip(folder / "a.mkv", 1, height=36, width=36)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def validation(footage_folder, tmp_path_factory):
-    validation = Validation(footage_folder, tmp_path_factory.mktemp("cache"), 2, PRESETS["bi"])
-    case = validation.cases[0]
+def pairs(clip_folder, tmp_path_factory):
+    return prepare_pairs(find_footage(clip_folder), tmp_path_factory.mktemp("cache"), 2, PRESETS["bi"])
+
+
+@pytest.fixture(scope="module")
+def validation(clip_folder, tmp_path_factory):
+    validation = Validation(clip_folder, tmp_path_factory.mktemp("cache"), 2, PRESETS["bi"])
+    (case,) = validation.cases
     validation.cases = [replace(case, low=case.low[:7], truth=case.truth[:1])]
     return validation
 

@@ -10,6 +10,7 @@ import click
 import keras
 import numpy as np
 import pytest
+from footage import write_clip
 from keras import ops
 
 from features_file import write_feature_weights
@@ -146,6 +147,13 @@ def eager():
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    write_clip(folder / "a.mkv", 1, height=36, width=36)
+    return folder
+
+
 class Killed(BaseException):
     pass
 
@@ -154,10 +162,10 @@ class Killed(BaseException):
     ("loss", "schedule"), [("mse", "cosine-restarts"), ("huber", "step"), ("mae", "constant")]
 )
 @pytest.mark.usefixtures("eager")
-def test_a_killed_run_ends_as_an_unbroken_one(loss, schedule, footage_folder, tmp_path, monkeypatch):
+def test_a_killed_run_ends_as_an_unbroken_one(loss, schedule, clip_folder, tmp_path, monkeypatch):
     small = architectures.ARCHITECTURES["fsrcnn"].with_sizes(COURSE_SIZES["fsrcnn"])
     monkeypatch.setitem(architectures.ARCHITECTURES, "fsrcnn", small)
-    pairs = prepare_pairs(find_footage(footage_folder), footage_folder.parent / "cache", 2, PRESETS["bi"])
+    pairs = prepare_pairs(find_footage(clip_folder), clip_folder.parent / "recipe-cache", 2, PRESETS["bi"])
     config = TrainConfig(
         model="fsrcnn",
         scale=2,
@@ -191,10 +199,10 @@ def test_a_killed_run_ends_as_an_unbroken_one(loss, schedule, footage_folder, tm
                 np.testing.assert_array_equal(one[name], two[name])
 
 
-def test_validation_has_the_metrics_that_were_asked_for(footage_folder, tmp_path):
+def test_validation_has_the_metrics_that_were_asked_for(clip_folder, tmp_path):
     validation = Validation(
-        footage_folder,
-        footage_folder.parent / "cache",
+        clip_folder,
+        clip_folder.parent / "recipe-cache",
         2,
         PRESETS["bi"],
         metrics=("mse", "huber"),
