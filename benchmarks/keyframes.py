@@ -12,7 +12,8 @@ which computes every layer once for each frame and changes nothing in the result
 
 - *residual alone*: filters of their full window, and the residual interpolated in time between the keyframes;
 - *3 frames, padded*: filters of a window of three frames, the outer ones repeated as at the ends of a shot;
-- *3 frames, own residual*: the same, with the residual of that window, and nothing interpolated;
+- *3 frames, own residual*, *1 frame, own residual*: filters and residual of such a window, and nothing
+  interpolated: what the other frames are worth;
 - *3 frames, shallow*: filters of a window of three frames through the first fusion alone, which is what a
   short window saves where features are reused;
 - *held*: filters (before the softmax) and residual interpolated between the keyframes; no network at all.
@@ -79,6 +80,7 @@ def clip_psnrs(model: Any, low: np.ndarray, truth: np.ndarray) -> dict[tuple[int
 
     logits, residual = outputs(model, low, padded_window=LEVELS)
     padded, own = outputs(model, low, padded_window=1)
+    single, own_single = outputs(model, low, padded_window=0)
     shallow, _ = outputs(model, low, fusions=1)
 
     def psnr(filters: np.ndarray, residuals: np.ndarray) -> float:
@@ -98,6 +100,9 @@ def clip_psnrs(model: Any, low: np.ndarray, truth: np.ndarray) -> dict[tuple[int
         found[interval, "3 frames, padded"] = psnr(with_keyframes(logits, padded, interval), between)
         found[interval, "3 frames, own residual"] = psnr(
             with_keyframes(logits, padded, interval), with_keyframes(residual, own, interval)
+        )
+        found[interval, "1 frame, own residual"] = psnr(
+            with_keyframes(logits, single, interval), with_keyframes(residual, own_single, interval)
         )
         found[interval, "3 frames, shallow"] = psnr(with_keyframes(logits, shallow, interval), between)
         found[interval, "held"] = psnr(interpolated(logits, interval), between)
