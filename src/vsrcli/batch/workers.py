@@ -1,17 +1,8 @@
-"""Run tasks of a batch in several worker processes: one that dies costs its own task only.
-
-Workers are fresh interpreters, since TensorFlow and OpenVINO do not survive a fork. Each lives in a process
-group of its own: Ctrl-C in a terminal reaches this process only, which then stops them.
-"""
+"""Run tasks of a batch in several worker processes: one that dies costs its own task only."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import pickle
 import queue
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,11 +11,10 @@ from vsrcli.batch.task import BatchReporter, Outcome, failure_outcome, saved_fra
 from vsrcli.batch.worker import WorkItem
 from vsrcli.errors import SignalInterruptError
 from vsrcli.media.process import describe_exit
-from vsrcli.system.processes import start_process
-from vsrcli.system.threads import BackgroundTask, poll_get
+from vsrcli.system.threads import poll_get
+from vsrcli.system.worker_process import WorkerProcess
 
-_TAIL_LINES = 24  # of a worker's stderr
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")  # not ffmpeg's: they change its output
+_WORKER = "vsrcli.batch.worker"
 
 
 class WorkerPool:
@@ -84,7 +74,7 @@ class WorkerPool:
             if (item := begin(waiting.popleft())) is None:
                 continue
             if idle is None:
-                idle = WorkerProcess(self._events.put, item.threads)
+                idle = WorkerProcess(_WORKER, self._events.put, item.threads)
                 self._workers.append(idle)
             idle.submit(item)
 
@@ -103,7 +93,7 @@ class WorkerPool:
     def _handle_exit(self, worker: WorkerProcess, on_end: Callable[[int, Outcome], bool]) -> bool:
         """Remove a worker that has exited; its task failed, or was stopped."""
         self._workers.remove(worker)
-        exit_description, item = worker.wait(), worker.item
+        exit_description, item = describe_exit(worker.wait()), worker.item
         if item is None:
             return True
         worker.item = None
@@ -120,72 +110,3 @@ class WorkerPool:
         self._stopping = True
         for worker in self._workers:
             worker.stop()
-
-
-class WorkerProcess:
-    """A child process that runs work items, see :mod:`vsrcli.batch.worker`.
-
-    Args:
-        on_message: called in a thread with this worker and each message, and with None when it has exited.
-        threads: that its networks may use; None: all.
-
-    Attributes:
-        item: the task it is running, None if it is idle.
-    """
-
-    def __init__(self, on_message: Callable[[tuple[WorkerProcess, Any]], None], threads: int | None) -> None:
-        self.item: WorkItem | None = None
-        self._on_message = on_message
-        self._stderr_lines: deque[str] = deque(maxlen=_TAIL_LINES)
-        variables = {} if threads is None else {name: str(threads) for name in _THREAD_VARIABLES}
-        self._child = start_process(
-            [sys.executable, "-m", "vsrcli.batch.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **variables},
-        )
-        self._readers = [
-            BackgroundTask(self._read_messages, "worker messages"),
-            BackgroundTask(self._read_stderr, "worker stderr"),
-        ]
-
-    def submit(self, item: WorkItem) -> None:
-        """Run a task; the worker must be idle."""
-        assert self._child.stdin is not None
-        self.item = item
-        with contextlib.suppress(OSError):  # it has died, which is reported as a message
-            pickle.dump(item, self._child.stdin)
-            self._child.stdin.flush()
-
-    def stop(self) -> None:
-        """Stop the running task as soon as possible; an idle worker exits. May be called again."""
-        assert self._child.stdin is not None
-        with contextlib.suppress(OSError, ValueError):  # it has died, or was stopped before
-            if self.item is None:
-                pickle.dump(None, self._child.stdin)
-            self._child.stdin.close()
-
-    def wait(self) -> str:
-        """Wait until the process has exited; return how, in words."""
-        status = self._child.wait()
-        for reader in self._readers:
-            reader.join()
-        return describe_exit(status)
-
-    def stderr_tail(self) -> str:
-        """Return the last lines of its stderr."""
-        return "\n".join(self._stderr_lines)
-
-    def _read_messages(self) -> None:
-        assert self._child.stdout is not None
-        with self._child.stdout as pipe, contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
-            while True:
-                self._on_message((self, pickle.load(pipe)))
-        self._on_message((self, None))
-
-    def _read_stderr(self) -> None:
-        assert self._child.stderr is not None
-        with self._child.stderr as pipe:
-            for line in pipe:
-                self._stderr_lines.append(line.decode("utf-8", "replace").rstrip())
