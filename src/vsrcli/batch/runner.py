@@ -8,7 +8,6 @@ other has finished is skipped, what it has given up is done here.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Mapping, Sequence
 
 from vsrcli.batch.discovery import Task
@@ -27,6 +26,7 @@ from vsrcli.batch.worker import WorkItem
 from vsrcli.batch.workers import WorkerPool
 from vsrcli.errors import OutputError
 from vsrcli.pipeline.options import Options
+from vsrcli.system.resources import available_cores
 from vsrcli.system.signals import CancelToken
 
 
@@ -98,7 +98,7 @@ class BatchRun:
         Raises:
             SignalInterruptError: a signal arrived; running tasks were stopped and have their outcome.
         """
-        threads = max(_available_cores() // jobs, 1)
+        threads = max(available_cores() // jobs, 1)
 
         def begin(index: int) -> WorkItem | None:
             if not self._begin(index):
@@ -162,9 +162,3 @@ class BatchRun:
             self._reporter.notice(index, f"done, but that cannot be recorded: {error}")
         self._reporter.end(index, outcome)
         return outcome.status != "stopped" and not (self._fail_fast and outcome.status == "failed")
-
-
-def _available_cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from vsrcli.cli.summary import ResumeHint
 from vsrcli.cli.types import SourcePath, TargetPath
 from vsrcli.cli.upscale_options import upscale_options
 from vsrcli.cli.upscale_values import build_options
-from vsrcli.errors import SignalInterruptError, VsrError
+from vsrcli.errors import SignalInterruptError, UsageError, VsrError
 from vsrcli.media.containers import STDOUT_CONTAINERS
 from vsrcli.media.stdin import StdinInput
 from vsrcli.media.stdout import require_stdout_pipe
@@ -46,12 +47,26 @@ from vsrcli.system.signals import catch_signals
     metavar="NAME",
     group="Output",
 )
+@option(
+    "--workers",
+    "Upscale pieces of the video (--segment shots) with N processes; with several GPUs, one on each.",
+    type=click.IntRange(min=1),
+    metavar="N",
+    group="Computing",
+)
 @progress_options
 @log_option
 @quiet_option
 @verbose_option
 def upscale(
-    source: Path, target: Path, dry_run: bool, progress: str, quiet: bool, verbose: int, **values: Any
+    source: Path,
+    target: Path,
+    dry_run: bool,
+    workers: int | None,
+    progress: str,
+    quiet: bool,
+    verbose: int,
+    **values: Any,
 ) -> None:
     """Upscale a video, an image sequence or an image.
 
@@ -65,6 +80,10 @@ def upscale(
     context = click.get_current_context()
     check_applicable(context, values, "stdout" if target == STDIO else "file")
     options = build_options(**values)
+    if workers is not None:
+        if options.segment not in ("auto", "shots"):
+            raise UsageError(f"--workers {workers} needs --segment shots, not {options.segment}")
+        options = replace(options, segment="shots")
     from vsrcli.cli import summary
     from vsrcli.cli.progress import stderr_console
     from vsrcli.cli.reporters import make_reporter
@@ -87,7 +106,13 @@ def upscale(
             job = prepare_job(stdin if source == STDIO else source, target, options)
             if dry_run:
                 return reporter.plan(job)
-            run_job(job, CompositeReporter(resume_hint, reporter), cancel)
+            from vsrcli.cluster.run import run_on_workers
+
+            both = CompositeReporter(resume_hint, reporter)
+            if workers is None:
+                run_job(job, both, cancel)
+            else:
+                run_on_workers(job, workers, both, cancel)
     except SignalInterruptError as error:
         message = resume_hint.after_signal(error.saved_frames)
         raise SignalInterruptError(message, signum=error.signum) from error

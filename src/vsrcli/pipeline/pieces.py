@@ -8,15 +8,17 @@ computes a piece gets the same bytes.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from vsrcli.errors import InputError, VsrError
 from vsrcli.inference.types import Engine
-from vsrcli.media.encoder import FrameWriter
+from vsrcli.media.encoder import FrameWriter, VideoEncoder
 from vsrcli.media.ffmpeg_writer import SegmentFile
+from vsrcli.media.segments import SegmentDestination
 from vsrcli.pipeline.checkpoint import JOURNAL_NAME, Journal, PieceRecord, load_state, save_state
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.passes import Pass
@@ -30,6 +32,7 @@ from vsrcli.pipeline.upscaler import Upscaler
 from vsrcli.system.signals import CancelToken
 from vsrcli.system.threads import BackgroundTask
 
+_PIECE_PREFIX = "piece-"  # of the files that other processes write
 RECURRENT_WARMUP = 16  # frames, after which only rounding is left of the state that a piece began with
 
 
@@ -98,6 +101,12 @@ def compute_piece(
         )
 
 
+def segment_writer(job: Job, file: Path, piece: Piece) -> FrameWriter:
+    """Return a writer of a piece's segment for a process that does not own the output."""
+    destination = SegmentDestination(job.plan, job.source, file, first_frame=piece.first_frame)
+    return VideoEncoder(job.plan, job.source, destination, ffmpeg=job.ffmpeg)
+
+
 def run_pieces(
     job: Job,
     reporter: Reporter,
@@ -120,11 +129,16 @@ def run_pieces(
                 cancel.raise_if_cancelled()
                 meter.report(shot_count)
 
-            with output.find_pieces() as pieces:
-                for found in pieces:
+            known, start = output.known_pieces()
+            with contextlib.ExitStack() as stack:
+                scanner = None
+                if start is not None:
+                    scanner = stack.enter_context(Scanner(job, rules_for(job), start))
+                for found in output.pieces(known, scanner):
                     writer = output.new_writer(found.piece)
                     compute_piece(job, upscaler, found.piece, found.start, writer, on_frame)
                     output.close_piece(found.piece)
+                output.end()
             meter.reused_frames = upscaler.reused_frames
         output.finalize()
     result = meter.result()
@@ -144,28 +158,17 @@ class PlannedOutput(SegmentedOutput):
         super().__init__(job, VideoSink(job.plan, job.source, job.ffmpeg), reporter)
         self._closing: tuple[int, FrameWriter, BackgroundTask | None] | None = None
 
-    @contextmanager
-    def find_pieces(self) -> Iterator[Iterator[FoundPiece]]:
-        """Give the pieces that have no segment yet: those that an earlier run had found, then those that a
-        scan finds."""
-        known, start = self._known_pieces()
-        with Scanner(self._job, rules_for(self._job), start) as scanner:
+    def pieces(self, known: Iterable[FoundPiece], scanner: Scanner | None) -> Iterator[FoundPiece]:
+        """Yield the pieces without a segment: those of an earlier run, then those that a scan finds."""
+        yield from known
+        for found in scanner or ():
+            self.record(found, scanner)
+            yield found
 
-            def pieces() -> Iterator[FoundPiece]:
-                yield from known
-                for found in scanner if start is not None else ():
-                    self._record(found)
-                    if found.following is None:
-                        facts: dict[str, Any] = {
-                            "shot_count": scanner.shot_count,
-                            "warnings": scanner.warnings,
-                        }
-                        self.journal = replace(self.journal, **facts)
-                    yield found
-                self._commit_closing()
-                self._write(replace(self.journal, complete=True))
-
-            yield pieces()
+    def end(self, engine: str = "") -> None:
+        """Write that all pieces have their segments; with a description of the engine, for people."""
+        self._commit_closing()
+        self._write(replace(self.journal, complete=True, engine=engine or self.journal.engine))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         with contextlib.suppress(VsrError):  # there is an error already
@@ -190,21 +193,28 @@ class PlannedOutput(SegmentedOutput):
         if not in_background:
             self._commit_closing()
 
-    def _known_pieces(self) -> tuple[list[FoundPiece], PieceStart | None]:
-        """Return found pieces of an earlier run without a segment, and where its scan goes on; None: it was
+    def known_pieces(self) -> tuple[list[FoundPiece], PieceStart | None]:
+        """Return the pieces of an earlier run without a segment, and where its scan goes on; None: it was
         complete."""
         records = self.journal.pieces
         if not records:
             return [], PieceStart()
         starts = [self._start_of(record) for record in records]
         found = [
-            FoundPiece(
-                Piece(record.number, record.first_frame, record.end_frame, record.warmup_frames), start, None
-            )
+            FoundPiece(self.piece_of(record), start, None)
             for record, start in zip(records, starts, strict=True)
             if record.segment is None and record.end_frame is not None
         ]
         return found, starts[-1] if records[-1].end_frame is None else None
+
+    def piece_of(self, record: PieceRecord) -> Piece:
+        """Return the piece of a record that has an end."""
+        assert record.end_frame is not None
+        return Piece(record.number, record.first_frame, record.end_frame, record.warmup_frames)
+
+    def piece_file(self, piece: Piece, worker: int) -> Path:
+        """Return a new path for a segment that another process writes."""
+        return self._workdir.path / f"{_PIECE_PREFIX}{piece.number:05}-{worker}-{time.time_ns():x}.mov"
 
     def _start_of(self, record: PieceRecord) -> PieceStart:
         state = None
@@ -216,8 +226,8 @@ class PlannedOutput(SegmentedOutput):
                 )
         return PieceStart(record.number, record.first_frame, record.warmup_frames, record.shot_count, state)
 
-    def _record(self, found: FoundPiece) -> None:
-        """Add a piece to the journal in memory, and where the next one begins."""
+    def record(self, found: FoundPiece, scanner: Scanner | None) -> None:
+        """Add a piece that a scan has found to the journal in memory, and where the next one begins."""
         piece, following = found.piece, found.following
         records = list(self.journal.pieces) or [PieceRecord(0, 0, 0)]
         records[-1] = replace(records[-1], end_frame=piece.end_frame)
@@ -235,6 +245,9 @@ class PlannedOutput(SegmentedOutput):
                 )
             )
         self.journal = replace(self.journal, pieces=tuple(records))
+        if following is None and scanner is not None:
+            facts: dict[str, Any] = {"shot_count": scanner.shot_count, "warnings": scanner.warnings}
+            self.journal = replace(self.journal, **facts)
 
     def _commit_closing(self) -> None:
         """Write the segment that is being closed into the journal."""
@@ -258,4 +271,5 @@ class PlannedOutput(SegmentedOutput):
     def _write(self, journal: Journal) -> None:
         self._workdir.write(JOURNAL_NAME, lambda file: file.write(journal.dumps()))
         self.journal = journal
-        self._workdir.remove_except(journal.referenced_files)
+        others = [path.name for path in self._workdir.path.glob(f"*{_PIECE_PREFIX}*")]
+        self._workdir.remove_except([*journal.referenced_files, *others])

@@ -92,21 +92,24 @@ class Scanner:
         self.warnings: tuple[str, ...] = ()
         self.shot_count = self._start.shot_count
         self._job, self._closed = job, False
-        self._prefetcher = Prefetcher(self._scan(), _PIECES_AHEAD, self._stop)
+        self._prefetcher = Prefetcher(self.scan(), _PIECES_AHEAD, self.stop)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.stop()
         self._prefetcher.close()
 
     def __iter__(self) -> Iterator[FoundPiece]:
         return iter(self._prefetcher)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """End the scan at the next frame. May be called in any thread."""
         self._closed = True
 
-    def _scan(self) -> Generator[FoundPiece]:
+    def scan(self) -> Generator[FoundPiece]:
+        """Yield the pieces in the calling thread, instead of iterating over the scanner."""
         start, rules = self._start, self._rules
         planner = Planner(
             rules,

@@ -6,6 +6,7 @@ Settings must be made before the library is loaded.
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 import subprocess
 import sys
@@ -144,3 +145,9 @@ def disable_openvino_telemetry() -> None:
     Without its telemetry package, OpenVINO uses a stub that does nothing.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # makes the import fail
+
+
+def available_cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -16,6 +16,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any
@@ -94,9 +95,18 @@ class WorkerProcess:
     def wait(self) -> int:
         """Wait until the process has exited; return its status, negative for a signal."""
         status = self._child.wait()
+        assert self._child.stdin is not None
+        with contextlib.suppress(OSError):  # what it was given and did not read
+            self._child.stdin.close()
         for reader in self._readers:
             reader.join()
         return status
+
+    def wait_until(self, deadline: float) -> bool:
+        """Wait for the exit until a moment of ``time.monotonic``; return whether it has exited."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(max(deadline - time.monotonic(), 0))
+        return self._child.poll() is not None
 
     def stderr_tail(self) -> str:
         """Return the last lines of its stderr."""

@@ -1,0 +1,155 @@
+"""``--workers N``: the bytes of one process, whatever happens to the workers; no process is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import psutil
+import pytest
+
+import media_samples as media
+from terminal import Outcome
+from tiny_networks import tiny_weights
+from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job
+from vsrcli.cluster import run
+from vsrcli.cluster.driver import Limits
+from vsrcli.cluster.run import run_on_workers
+from vsrcli.errors import EngineError, UsageError
+from vsrcli.pipeline import pieces
+from vsrcli.pipeline.plan import PlanRules
+from vsrcli.pipeline.progress import CallbackReporter
+from vsrcli.system.files import workdir_for
+
+Sample = Callable[..., Path]
+RULES = PlanRules(Fraction(1), Fraction(2), warmup_frames=4)
+SHOTS = Options(Fraction(2), "bicubic", encode=EncodeOptions(preset="ultrafast"), segment="shots")
+WORKER = "vsrcli.cluster.worker"
+
+
+def long_shot(folder: Path) -> Path:
+    """A video of 12 s at 10 frames a second, one shot: six pieces."""
+    path = folder / "long.mkv"
+    media.run_ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=10:d=12", "-c:v", "libx264", path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def short_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for module in (pieces, run):
+        monkeypatch.setattr(module, "rules_for", lambda job: RULES)
+    yield
+    left = psutil.Process().children(recursive=True)
+    assert left == [], [each.as_dict(["pid", "status", "cmdline"]) for each in left]
+
+
+def worker_pids() -> list[int]:
+    """Return the process ids of this process's workers."""
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if WORKER in child.cmdline():
+                found.append(child.pid)
+    return found
+
+
+def reference(source: Path, folder: Path, options: Options = SHOTS) -> bytes:
+    """Return the bytes that one process writes."""
+    run_job(prepare_job(source, folder / "reference.mp4", options))
+    return (folder / "reference.mp4").read_bytes()
+
+
+def test_two_workers_write_the_bytes_of_one(sample: Sample, tmp_path: Path) -> None:
+    source, target = sample(long_shot), tmp_path / "out.mp4"
+    options = replace(SHOTS, model=str(tiny_weights(tmp_path, "recurrent")), engine="keras")
+    seen: list[Progress] = []
+    result = run_on_workers(prepare_job(source, target, options), 2, CallbackReporter(seen.append, None))
+    assert target.read_bytes() == reference(source, tmp_path, options)
+    assert (result.frames, result.shots, result.resumed) == (120, 1, 0)
+    assert seen[-1].done == 120
+    assert not workdir_for(target).exists()
+
+
+def test_a_killed_worker_costs_its_piece_only(sample: Sample, tmp_path: Path) -> None:
+    source, target, killed, notices = sample(long_shot), tmp_path / "out.mp4", list[int](), list[str]()
+
+    def kill_one(progress: Progress) -> None:
+        if not killed and progress.done < 100:
+            killed.append(worker_pids()[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    job = prepare_job(source, target, SHOTS)
+    run_on_workers(job, 2, CallbackReporter(kill_one, notices.append))
+    assert target.read_bytes() == reference(source, tmp_path)
+    assert killed
+    assert any("another one takes its place" in text for text in notices)
+
+
+def test_a_stopped_run_goes_on_from_its_pieces(sample: Sample, tmp_path: Path) -> None:
+    class StopError(Exception):
+        pass
+
+    source, target, notices = sample(long_shot), tmp_path / "out.mp4", list[str]()
+
+    def stop(progress: Progress) -> None:
+        if progress.saved:
+            raise StopError
+
+    with suppress(StopError):
+        run_on_workers(prepare_job(source, target, SHOTS), 2, CallbackReporter(stop, None))
+    assert worker_pids() == []
+    assert not target.exists()
+    result = run_on_workers(prepare_job(source, target, SHOTS), 2, CallbackReporter(None, notices.append))
+    assert result.resumed > 0
+    assert notices[0].startswith("resuming at frame")
+    assert target.read_bytes() == reference(source, tmp_path)
+
+
+def test_a_video_that_workers_began_is_ended_by_one_process(sample: Sample, tmp_path: Path) -> None:
+    source, target = sample(long_shot), tmp_path / "out.mp4"
+
+    def stop(progress: Progress) -> None:
+        if progress.saved:
+            raise KeyError
+
+    with suppress(KeyError):
+        run_on_workers(prepare_job(source, target, SHOTS), 2, CallbackReporter(stop, None))
+    assert run_job(prepare_job(source, target, SHOTS)).resumed > 0
+    assert target.read_bytes() == reference(source, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_is_noticed(sample: Sample, tmp_path: Path) -> None:
+    source, target, hung = sample(long_shot), tmp_path / "out.mp4", list[int]()
+
+    def hang(progress: Progress) -> None:
+        if not hung and progress.done < 100:
+            hung.append(worker_pids()[0])
+            os.kill(hung[0], signal.SIGSTOP)
+
+    job = prepare_job(source, target, SHOTS)
+    run_on_workers(job, 2, CallbackReporter(hang, None), limits=Limits(silence=5))
+    assert target.read_bytes() == reference(source, tmp_path)
+    assert not psutil.pid_exists(hung[0])
+
+
+def test_workers_that_cannot_take_part_are_an_error(
+    sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "fingerprint", lambda job: {"the version of ffmpeg": "another"})
+    job = prepare_job(sample(long_shot), tmp_path / "out.mp4", SHOTS)
+    with pytest.raises(EngineError, match="a worker cannot take part: the version of ffmpeg"):
+        run_on_workers(job, 1)
+
+
+def test_what_cannot_be_cut_is_refused(sample: Sample, tmp_path: Path, vsr: Callable[..., Outcome]) -> None:
+    job = prepare_job(sample(long_shot), tmp_path / "out.avi", SHOTS)
+    with pytest.raises(UsageError, match=r"--workers 2: .*out\.avi cannot be cut into pieces"):
+        run_on_workers(job, 2)
+    line = ("upscale", str(sample(long_shot)), str(tmp_path / "out.mp4"), "-m", "bicubic")
+    vsr(*line, "--workers", "2", "--segment", "12").fails(2, "--workers 2", "--segment shots")
