@@ -144,7 +144,7 @@ def test_a_model_of_the_same_size(
     found = selection.find_models
     monkeypatch.setattr(
         "vsrcli.pipeline.preparation.find_models",
-        lambda model, scale: (restorer(),) if model == "restorer" else found(model, scale),
+        lambda model, scale, look=None: (restorer(),) if model == "restorer" else found(model, scale),
     )
     source = sample(media.cfr)
     alone = upscaled(source, tmp_path / "x1.mkv", replace(BASE, model="restorer", scale=Fraction(1)))
@@ -212,7 +212,7 @@ def test_preview_and_batch(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
 def test_networks_of_others_keep_colours_by_default(
     sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def found(model: str, scale: Fraction) -> tuple[ModelChoice, ...]:
+    def found(model: str, scale: Fraction, look: str | None = None) -> tuple[ModelChoice, ...]:
         kind = "functions" if model == "export" else "image"
         imported = ImportedModel(Path(model), ModelDescription("onnx", "tiny", "0" * 64, kind, 2), model)
         return (ModelChoice(imported.architecture, imported, 2),)

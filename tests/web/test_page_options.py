@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from web_client import LocalServer, assert_error
 
 import media_samples as media
 import onnx_samples
+from looks_samples import looks_folder
 from vsrcli.models.imported import ModelDescription, files_sha256
 from vsrcli.models.library import add_model
 from vsrcli.web.conversion import hide_paths
@@ -25,11 +27,13 @@ pytestmark = pytest.mark.timeout(900)  # where something else takes the processo
 
 @pytest.fixture(scope="module", autouse=True)
 def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Added networks: one that doubles, one that restores at the same size."""
+    """Added networks, one that doubles and one that restores; and ``duf-s`` x2 in both looks."""
     folder = tmp_path_factory.mktemp("library")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VSR_MODELS", str(folder / "models"))
         patch.setenv("VSR_CACHE", str(folder / "cache"))
+        patch.setenv("VSR_WEIGHTS", str(folder / "weights"))
+        looks_folder(folder / "weights")
         for name, scale, licence in (("doubles", 2, "CC0-1.0"), ("restores", 1, "")):
             path = onnx_samples.upscaler(folder / f"{name}.onnx", scale)
             found = ModelDescription("onnx", "tiny", files_sha256(path), "image", scale)
@@ -102,6 +106,34 @@ def test_strength_and_colour(browser: Browser, server: LocalServer, sample: Samp
     user.leave()
 
 
+def test_look(browser: Browser, server: LocalServer, sample: Sample) -> None:
+    """The choice is there where there are sharp weights for the model and the size; only then it counts."""
+    user = PageUser(browser, server.url, reduced_motion="reduce")
+    page, card = user.page, user.upload(sample(media.cfr, frames=3))
+    card.get_by_text("Quality and file format").click()
+    look, slider = card.get_by_label("Look"), card.get_by_role("slider")
+    model, strength_hint = card.get_by_label("Upscaling method"), card.locator("[data-part=strength-hint]")
+    model.select_option("duf-s")
+    expect(look).to_be_hidden()  # 4x is preselected
+    card.get_by_role("radio", name=re.compile("^2× ?[0-9]")).check()
+    expect(look).to_be_visible()
+    expect(look).to_have_value("natural")
+    expect(strength_hint).to_contain_text("Lanczos")
+    look.select_option("sharp")
+    expect(look).to_have_accessible_description(re.compile("^Sharp makes up texture"))
+    expect(strength_hint).to_have_text("100% is the sharp look, 0% the natural one.")
+    slider.fill("40")
+    job = start(server, card)
+    assert (job.options["model"], job.options["look"], job.options["strength"]) == ("duf-s", "sharp", 0.4)
+    assert job.arguments[job.arguments.index("--look") + 1] == "sharp"
+    card.get_by_text("Convert with other options").click()
+    assert weak_texts(page) == []
+    card.get_by_role("radio", name=re.compile("^4× ?[0-9]")).check()
+    expect(look).to_be_hidden()
+    assert start(server, card).options["look"] is None
+    user.leave()
+
+
 def test_offered_models(open_server: Callable[..., LocalServer], server: LocalServer) -> None:
     def models(client: Any) -> dict[str, dict[str, Any]]:
         return {model["name"]: model for model in client.get("/api/options").json()["models"]}
@@ -112,6 +144,8 @@ def test_offered_models(open_server: Callable[..., LocalServer], server: LocalSe
     assert "doubles" in imported
     assert "restores" not in imported  # the page enlarges
     assert offered["doubles"]["licence"] == "CC0-1.0"
+    assert (offered["duf-s"]["scales"], offered["duf-s"]["sharp_scales"]) == ([2, 3, 4], [2])
+    assert offered["doubles"]["sharp_scales"] == offered["bicubic"]["sharp_scales"] == []
     assert (offered["doubles"]["scales"], offered["doubles"]["keep_color"]) == ([2], True)
     assert (offered["duf-r-s"]["network"], offered["bicubic"]["network"]) == (True, False)
     assert set(models(plain)) == set(offered) - imported

@@ -40,6 +40,7 @@ def test_upload_convert_download(serve: Serve, queue_url: str, sample: Sample, t
         "height": None,
         "preset": None,
         "model": "bicubic",
+        "look": None,
         "strength": 0.5,
         "keep_color": True,
         "encode_preset": "web",

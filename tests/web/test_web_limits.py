@@ -124,6 +124,8 @@ def test_check_that_takes_too_much_memory(open_server: Callable[..., LocalServer
         ({"preset": "balanced", "model": "bicubic"}, "model"),
         ({"model": "duf-52l"}, "model"),
         ({"encode_preset": "nonsense"}, "encode_preset"),
+        ({"look": "loud"}, "look"),
+        ({"look": "sharp", "model": "bicubic"}, "body"),
         ({"strength": 1.5}, "strength"),
         ({"strength": "0.5; rm"}, "strength"),
         ({"strength": True}, "strength"),

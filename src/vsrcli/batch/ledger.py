@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from pathlib import Path
@@ -19,10 +19,17 @@ from typing import Any, Self
 
 from vsrcli._version import __version__
 from vsrcli.errors import OutputError
-from vsrcli.inference.selection import choose_models, find_models, select_interpolation
+from vsrcli.inference.selection import (
+    ModelChoice,
+    choose_models,
+    dial_looks,
+    find_models,
+    select_interpolation,
+)
 from vsrcli.media.encoder_options import apply_preset
 from vsrcli.pipeline.checkpoint import changed_keys
 from vsrcli.pipeline.options import Options
+from vsrcli.pipeline.preparation import interpolation_strength
 from vsrcli.system.files import fsync_path, sampled_sha256, workdir_for
 from vsrcli.system.signals import raise_if_cancelled
 
@@ -32,7 +39,8 @@ _BLOCK_BYTES = 1 << 20
 # Options that do not change the output: how and where it is computed, and what to do with damaged frames,
 # which an output without any did not need.
 _NEUTRAL_OPTIONS = (
-    "model", "tile", "device", "engine", "max_memory", "ffmpeg", "segment", "resume", "keep_going", "tuned"
+    "model", "look", "tile", "device", "engine", "max_memory", "ffmpeg", "segment", "resume",
+    "keep_going", "tuned"
 )  # fmt: skip
 _NEUTRAL_ENCODE_OPTIONS = ("overwrite", "format", "encode_preset", "optional")
 
@@ -256,15 +264,20 @@ def options_fingerprint(options: Options) -> dict[str, str]:
 
 def _weights(options: Options) -> list[str]:
     """Return checksums of the weight files; with a size, whose scale depends on the source, of all scales."""
-    if not options.strength:
+    if not interpolation_strength(options):
         return [each.checksum for each in select_interpolation(options.scale, chain=options.chain)]
+
+    def checksums(models: Sequence[ModelChoice]) -> list[str]:
+        return [each.checksum for each in dial_looks(models, options.strength)]
+
+    requested = {"chain": options.chain, "look": options.look}
     if options.size is None:
         scale = Fraction(1) if options.same_size else options.scale
-        return [each.checksum for each in choose_models(options.models, scale, chain=options.chain)]
-    candidates = [find_models(model, options.scale) for model in options.models]
+        return checksums(choose_models(options.models, scale, **requested))
+    candidates = [find_models(model, options.scale, options.look) for model in options.models]
     if all(each.weights is None for each in candidates[0]):  # interpolation has no weights to change
-        return [each.checksum for each in choose_models(options.models, options.scale, chain=options.chain)]
-    return [", ".join(sorted(each.checksum for each in found)) for found in candidates]
+        return checksums(choose_models(options.models, options.scale, **requested))
+    return [", ".join(sorted(checksums(found))) for found in candidates]
 
 
 def _option_name(name: str) -> str:

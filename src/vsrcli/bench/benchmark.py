@@ -98,8 +98,9 @@ class BenchReport:
         tiles: number of tiles; ``tile``: (width, height) of one; ``burst``: frames that it computes at once.
         encoder: of the encoded runs.
         runs: number of runs of each measurement.
+        look: of the network, ``natural`` or ``sharp``, or how much of it; empty for other models.
         strength: share of the network's picture; ``keep_color``: whether colour comes from the source. Both
-            take time in ``other`` of the second and third measurement.
+            take time in ``other`` of the second and third measurement, but not the strength of a sharp look.
         network: the model alone, frames from memory.
         decoded: decoder, shots, colours and network; the output is discarded.
         encoded: from file to file, as ``vsr upscale``.
@@ -118,6 +119,7 @@ class BenchReport:
     burst: int
     encoder: str
     runs: int
+    look: str
     strength: float
     keep_color: bool
     network: RunFigures
@@ -182,6 +184,7 @@ def measure(
         burst=tiles.burst,
         encoder=job.plan.codec,
         runs=runs,
+        look=job.look,
         strength=options.strength,
         keep_color=job.keep_color,
         network=network,

@@ -33,6 +33,7 @@ from vsrcli.cli.upscale_options import upscale_options
 from vsrcli.cli.upscale_values import build_options
 from vsrcli.errors import OutputError, SignalInterruptError, UsageError
 from vsrcli.images.naming import is_image_name
+from vsrcli.inference.looks import SHARP, SHARP_SUFFIX
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.pipeline.options import Options
 from vsrcli.system.files import atomic_write
@@ -132,7 +133,7 @@ def batch(
         container = f".{container.lower().lstrip('.')}"
     scale = f"{float(options.scale):g}" if options.size is None else str(options.size).split()[1]
     scale = "1" if options.same_size else scale
-    model = "+".join(Path(each).name.removesuffix(".weights.h5") for each in options.models)
+    model = "+".join(_display_name(each, options.look) for each in options.models)
     naming = Naming(find_ffmpeg(options.ffmpeg), template, container, scale, model)
     ledger = Ledger(folder)
     task_list = find_tasks(inputs, folder, naming, recursive=recursive, finished=ledger.targets)
@@ -160,6 +161,12 @@ def batch(
             raise SignalInterruptError(resume_hint(), signum=interrupt.signum)
     if status:
         context.exit(status)
+
+
+def _display_name(model: str, look: str | None) -> str:
+    """Return a model's name for names of files, with its look if that is sharp."""
+    name = Path(model).name.removesuffix(".weights.h5")
+    return f"{name}{SHARP_SUFFIX}" if look == SHARP and not name.endswith(SHARP_SUFFIX) else name
 
 
 @dataclass

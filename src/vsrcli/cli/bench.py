@@ -13,7 +13,7 @@ from vsrcli.cli.help import Command, option
 from vsrcli.cli.options import check_applicable, highest_precedence, quiet_option, verbose_option
 from vsrcli.cli.types import DimensionsParam, ScaleParam
 from vsrcli.cli.upscale_options import engine_options, look_options, memory_options, network_options
-from vsrcli.cli.upscale_values import resolve_network
+from vsrcli.cli.upscale_values import resolve_look, resolve_network
 from vsrcli.errors import UsageError
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.pipeline.options import Options
@@ -111,6 +111,7 @@ def bench(
     options = Options(
         scale=values["scale"],
         model=model,
+        look=resolve_look(context, values["look"], model),
         strength=values["strength"],
         keep_color=values["keep_color"],
         tile=values["tile"],
@@ -156,10 +157,12 @@ def print_report(report: BenchReport) -> None:
         f"{report.engine}\n{report.width}x{report.height} x{report.scale:g}, {tiles}{at_a_time}, "
         f"{report.network.frames} frames, median of {report.runs}"
     )
-    look = [f"strength {report.strength:.3g}"] if report.strength < 1 else []
+    look = [report.look] if "sharp" in report.look else []
+    look += [f"strength {report.strength:.3g}"] if report.strength < 1 and not look else []
     look += ["colours of the source"] if report.keep_color else []
     if look:
-        console.print(f"{', '.join(look)}, but for the network alone")
+        is_network = look == [report.look]
+        console.print(f"{', '.join(look)}{'' if is_network else ', but for the network alone'}")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     runs = {

@@ -15,10 +15,11 @@ from vsrcli.cli.evaluate_options import CrfParam, measure_options
 from vsrcli.cli.help import Command, option
 from vsrcli.cli.options import ARGUMENTS, check_applicable, highest_precedence, verbose_option
 from vsrcli.cli.types import ModelParam
-from vsrcli.cli.upscale_options import engine_options, look_options
+from vsrcli.cli.upscale_options import engine_options, strength_options
 from vsrcli.errors import OutputError, UsageError
 from vsrcli.evaluate.models import EvaluatedModel
 from vsrcli.evaluate.results import Evaluation, card_scores
+from vsrcli.inference.looks import MixedWeights
 from vsrcli.models.architectures import DEFAULT_MODEL
 from vsrcli.models.weights import SUFFIX, Weights
 from vsrcli.system.files import atomic_write
@@ -64,7 +65,7 @@ _FILE = click.Path(path_type=Path)
     metavar="N",
     group="Model",
 )
-@look_options
+@strength_options
 @option(
     "--degrade",
     "Make low resolution.  [default: what the weight file was trained on, bi or bd]",
@@ -289,7 +290,7 @@ def check_cards(models: Sequence[EvaluatedModel], degradation: str | None) -> No
     if degradation == "none":
         raise UsageError("--card says how low resolution was made, --degrade none does not: leave one out")
     for model in models:
-        if str(model.look):
+        if str(model.look) or isinstance(model.choice.weights, MixedWeights):
             raise UsageError(
                 f"--card states what {model.name} gives by itself: leave --strength and --keep-color out"
             )

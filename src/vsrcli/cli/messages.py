@@ -58,6 +58,7 @@ def start_message(job: Job) -> dict[str, Any]:
         "model": job.model.name,
         "models": [each.name for each in job.models],
         "scale": 1.0 if job.options.same_size else float(job.options.scale),
+        "look": job.look or None,
         "strength": job.options.strength,
         "keep_color": job.keep_color,
         "source_size": [video.width, video.height],

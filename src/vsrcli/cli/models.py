@@ -38,7 +38,7 @@ _NUMBERS = ("frames", "MAC/pixel", "params", "parameters", "s/Mpixel")
 @verbose_option
 @click.pass_context
 def models(context: click.Context, as_json: bool, verbose: int) -> None:
-    """List the models: scale, degradation they were trained on, cost and measured quality.
+    """List the models: scale, degradation they were trained on, look, cost and measured quality.
 
     Weights are found by the name of a model and the scale, in the folder $VSR_WEIGHTS first. Networks that
     others have trained are called by their file, or by their name once they have been added; those of
@@ -253,6 +253,7 @@ def _collect_models() -> list[dict[str, Any]]:
             "name": weights.name,
             "scales": [weights.scale],
             "degradation": card["degradation"],
+            "look": weights.look,
             "parameters": card.get("parameters"),
             "measured": card.get("measured") or card.get("validation"),
             "licence": card.get("licence"),
@@ -274,6 +275,7 @@ def _entry(architecture: Architecture, scale: int) -> dict[str, Any]:
         "summary": architecture.summary,
         "scales": list(architecture.scales),
         "degradation": None,
+        "look": None,
         "frames": architecture.frames,
         "multiply_adds_per_lr_pixel": architecture.multiply_adds(scale),
         "parameters": 0 if architecture.module is None else None,
@@ -299,6 +301,7 @@ def _collect_imported() -> list[dict[str, Any]]:
                 "summary": model.summary,
                 "scales": [scale] if scale else [],
                 "degradation": None,
+                "look": None,
                 "frames": found.frames if found else None,
                 "multiply_adds_per_lr_pixel": found.multiply_adds if found else None,
                 "parameters": found.parameters if found else None,
@@ -335,7 +338,8 @@ def _print_models(own: Sequence[Mapping[str, Any]], imported: Sequence[Mapping[s
         console.width = 160  # for grep and cut
     _print_table(console, [_cells(entry) for entry in own])
     notes = [
-        f"Default: {DEFAULT_MODEL}, {DEFAULT_DEGRADATION}. MAC/pixel: multiply-adds for a source pixel.",
+        f"Default: {DEFAULT_MODEL}, {DEFAULT_DEGRADATION}, natural; others by name, or with --look sharp.",
+        "MAC/pixel: multiply-adds for a source pixel.",
         "PSNR-Y: mean over validation clips; in brackets, dB over the better of bicubic and Lanczos.",
     ]
     if not all(entry["usable"] for entry in own):
@@ -369,6 +373,7 @@ def _cells(entry: Mapping[str, Any]) -> dict[str, str]:
         "model": entry["name"],
         "scale": " ".join(map(str, entry["scales"])),
         "trained on": entry["degradation"] or ("" if entry["usable"] else "no weights"),
+        "look": entry["look"] or "",
         "frames": str(entry["frames"]),
         "MAC/pixel": _format_count(entry["multiply_adds_per_lr_pixel"]),
         "params": _format_count(entry["parameters"]),

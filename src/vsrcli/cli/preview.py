@@ -18,7 +18,8 @@ from vsrcli.cli.upscale_values import build_options
 from vsrcli.errors import UsageError
 from vsrcli.images.naming import is_image_target
 from vsrcli.pipeline.progress import CompositeReporter, Progress, Reporter, Result
-from vsrcli.system.signals import catch_signals
+from vsrcli.system.files import temporary_folder
+from vsrcli.system.signals import catch_signals, raise_if_cancelled
 
 if TYPE_CHECKING:
     from vsrcli.pipeline.options import Options
@@ -59,14 +60,17 @@ def preview(
     """Upscale a few seconds and estimate the time and file size of the whole video.
 
     The preview is upscaled exactly as the whole video would be, with its sound. OUT defaults to the name of
-    IN with "-preview".
+    IN with "-preview". Where there are sharp weights, and no --look was chosen, a second video, with "-looks"
+    in its name, shows Lanczos, natural and sharp side by side.
     """
     if seconds <= 0:
         raise UsageError(f"--seconds {float(seconds):g}: a preview is longer than nothing; give 3, say")
     options = build_options(**values)
     from vsrcli.cli import summary
+    from vsrcli.cli.preview_looks import looks_target, other_looks, write_looks
     from vsrcli.cli.progress import stderr_console
     from vsrcli.cli.reporters import make_reporter
+    from vsrcli.compare.writers import check_target
     from vsrcli.pipeline.preparation import prepare_job
     from vsrcli.pipeline.run import run_job
 
@@ -78,16 +82,40 @@ def preview(
     if target is not None and is_image_target(target):
         raise UsageError(f"{target}: a preview is a video, so name one; one image: vsr upscale --frames 1")
     target = target or _default_target(source)
-    latest = LatestProgress()
-    with catch_signals() as cancel, summary.echo_commands(is_verbose):
+    latest, compared = LatestProgress(), looks_target(target)
+    with (
+        catch_signals() as cancel,
+        summary.echo_commands(is_verbose),
+        temporary_folder("vsr-preview-") as folder,
+    ):
         video = _probe_video(source, options.fps)
-        job = prepare_job(source, target, _select_preview(video, options, at, seconds))
+        options = _select_preview(video, options, at, seconds)
+        job = prepare_job(source, target, options)
+        others = other_looks(source, folder, options, target.suffix)
+        if others:
+            check_target(compared, [source], overwrite=options.encode.overwrite)
         result = run_job(job, CompositeReporter(latest, reporter), cancel)
+        if others:
+            if not quiet and messages is None:
+                summary.print_notice(console, "the same with sharp weights, to compare ...")
+            lanczos, sharp = (run_job(each, Reporter(), cancel).target for each in others)
+            write_looks(
+                lanczos,
+                target,
+                sharp,
+                compared,
+                on_frame=lambda count: raise_if_cancelled(),
+                overwrite=options.encode.overwrite,
+            )
     assert latest.value is not None  # a run writes a frame or fails
     estimate = estimate_full_run(video, result, latest.value)
     if messages is not None:
+        if others:
+            messages.write("looks", target=str(compared))
         messages.write("estimate", **estimate.__dict__)
     if not quiet and not (messages is not None and messages.uses_stderr):
+        if others:
+            summary.print_notice(console, f"Lanczos, natural and sharp side by side: {compared}")
         summary.print_notice(console, str(estimate))
 
 

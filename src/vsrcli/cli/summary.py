@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from vsrcli.cli.console import one_line
+from vsrcli.inference.looks import NATURAL
 from vsrcli.media.types import Source
 from vsrcli.media.y4m import STDIO
 from vsrcli.pipeline.job import Job
@@ -35,7 +36,7 @@ def print_summary(console: Console, job: Job, *, verbose: bool = False) -> None:
     if verbose:
         _print_streams(console, job)
     _print_notices(console, job)
-    if job.is_faithful:
+    if job.is_faithful or job.look not in ("", NATURAL):
         _print(console, f"  look: {look_line(job)}")
     _print(console, f"  model: {model_names(job)}, {tile_line(job)}, {memory_line(job)}")
     if job.engine is not None and job.engine.reason.startswith("tuned"):
@@ -52,8 +53,8 @@ def print_plan(console: Console, job: Job) -> None:
     _print_notices(console, job)
     for model in job.models:
         _print(console, f"  model: {model.name}, {model.architecture.summary}")
-    if job.is_faithful:
-        _print(console, f"  look: {look_line(job)}")
+    if look := look_line(job):
+        _print(console, f"  look: {look}")
     _print(console, f"  scale: {scale_line(job)}")
     _print(console, f"  tiles: {tile_line(job)}")
     _print(console, f"  memory: {memory_line(job)}{_memory_details(job)}")
@@ -220,9 +221,10 @@ def model_names(job: Job) -> str:
 
 
 def look_line(job: Job) -> str:
-    """Return text such as ``0.6 of the network, the rest Lanczos; colours of the source``."""
+    """Return text such as ``0.6 of the network, the rest Lanczos; colours of the source``, or ``sharp``."""
     share = f"{job.strength:.3g} of the network, the rest Lanczos" if job.strength < 1 else ""
-    return "; ".join(filter(None, (share, "colours of the source" if job.keep_color else "")))
+    look = "" if share and job.look == NATURAL else job.look
+    return "; ".join(filter(None, (look, share, "colours of the source" if job.keep_color else "")))
 
 
 def tile_line(job: Job) -> str:

@@ -20,6 +20,7 @@ from vsrcli.cli.types import (
     TimeParam,
 )
 from vsrcli.frames.geometry import MAX_SCALE
+from vsrcli.inference.looks import LOOKS
 from vsrcli.inference.selection import ENGINES, PRECISIONS
 from vsrcli.media.encoder_options import PRESETS
 from vsrcli.models.architectures import MODEL_PRESETS
@@ -104,10 +105,11 @@ network_options = combine_options(
 )
 """``--preset`` and ``--model``; see :func:`~vsrcli.cli.upscale_values.resolve_network`."""
 
-look_options = combine_options(
+strength_options = combine_options(
     option(
         "--strength",
-        "Blend the network's picture with Lanczos of the source: 0 is Lanczos, 1 the network.",
+        "Blend the network's picture with Lanczos of the source: 0 is Lanczos, 1 the network. With sharp "
+        "weights: 0 is natural, 1 sharp; between them the weights are mixed, at no cost.",
         type=click.FloatRange(0, 1),
         default=_DEFAULT.strength,
         metavar="0..1",
@@ -121,6 +123,19 @@ look_options = combine_options(
     ),
 )
 """``--strength`` and ``--keep-color``."""
+
+look_options = combine_options(
+    option(
+        "--look",
+        "Choose natural (true to the source) or sharp (crisp, but makes up texture); see `vsr models` for "
+        "those there are.  [default: natural, or that of the model's file]",
+        type=click.Choice(LOOKS),
+        metavar="NAME",
+        group="Model",
+    ),
+    strength_options,
+)
+"""``--look``, ``--strength`` and ``--keep-color``; see :func:`~vsrcli.cli.upscale_values.resolve_look`."""
 
 _model_options = combine_options(
     _preset_option,

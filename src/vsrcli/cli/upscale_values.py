@@ -18,6 +18,7 @@ import click
 from vsrcli.cli.options import from_command_line, highest_precedence
 from vsrcli.errors import UsageError
 from vsrcli.frames.geometry import SizeRequest
+from vsrcli.inference.looks import offers_look
 from vsrcli.media.encoder_options import apply_preset
 from vsrcli.media.output_plan import EncodeOptions
 from vsrcli.models.architectures import MODEL_PRESETS
@@ -38,6 +39,7 @@ def build_options(
     chain: bool,
     preset: str | None,
     model: tuple[str, ...],
+    look: str | None,
     strength: float,
     keep_color: bool | None,
     tile: str | int,
@@ -85,6 +87,7 @@ def build_options(
         same_size=same_size,
         chain=chain,
         model=network,
+        look=resolve_look(context, look, network),
         strength=strength,
         keep_color=keep_color,
         tile=tile,
@@ -138,6 +141,23 @@ def resolve_network(
     if "model" not in requested:
         return _DEFAULT.model, _DEFAULT.encode.effort
     return models[0] if len(models) == 1 else tuple(models), _DEFAULT.encode.effort
+
+
+def resolve_look(context: click.Context | None, look: str | None, network: str | Sequence[str]) -> str | None:
+    """Return the requested look, or None where it comes from a setting that a chosen model does not have.
+
+    Args:
+        context: of the command; None: all values count as typed.
+        look: value of the option.
+        network: name of the model, or those of several.
+    """
+    if look is None or context is None:
+        return look
+    parameters = {name: context.params.get(name) or None for name in ("preset", "model")}
+    if "look" in highest_precedence(context, {"look": look, **parameters}):
+        return look
+    models = [network] if isinstance(network, str) else network
+    return look if all(offers_look(each, look) for each in models) else None
 
 
 def build_encode_options(

@@ -12,9 +12,11 @@ from vsrcli.evaluate.clips import distinct_names
 from vsrcli.evaluate.protocol import Protocol
 from vsrcli.evaluate.results import DEFAULT_LOOK, Look
 from vsrcli.frames.resample import Phase
+from vsrcli.inference.looks import SHARP
 from vsrcli.inference.selection import (
     ModelChoice,
     choose_models,
+    dial_looks,
     find_imported_model,
     open_engine,
     select_interpolation,
@@ -70,13 +72,19 @@ class EvaluatedModel:
 
         Args:
             strength, keep_color: see :class:`~vsrcli.pipeline.options.Options`. At a strength of 0 the model
-                keeps its name, and Lanczos interpolation is measured in its place.
+                keeps its name, and Lanczos interpolation is measured in its place. Sharp weights are mixed
+                with natural ones instead, and the label says so.
 
         Raises:
-            UsageError: a strength that is out of range.
+            UsageError: a strength that is out of range, or no natural weights to mix sharp ones with.
         """
         if not 0 <= strength <= 1:
             raise UsageError(f"--strength {strength:g} is out of range: 0 (Lanczos) to 1 (the network)")
+        if self.choice.look == SHARP and strength < 1:
+            (choice,) = dial_looks([self.choice], strength)
+            return replace(self, choice=choice, label=f"{self.name}, {strength:.3g} of sharp").with_look(
+                1, keep_color
+            )
         options = Options(strength=strength, keep_color=keep_color)
         look = Look(strength, keeps_color([self.choice], options))
         if strength:

@@ -10,7 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib.util import find_spec
 from itertools import product
@@ -19,6 +19,15 @@ from typing import Any
 
 from vsrcli.errors import EngineError, UsageError
 from vsrcli.frames.geometry import check_scale
+from vsrcli.inference.looks import (
+    SHARP,
+    MixedWeights,
+    missing_look,
+    mix_looks,
+    requested_look,
+    sharp_weights,
+    split_look,
+)
 from vsrcli.inference.types import Engine
 from vsrcli.models.architectures import Architecture, architecture
 from vsrcli.models.imported import ImportedModel
@@ -26,11 +35,10 @@ from vsrcli.models.library import display_name, find_imported, state_origin
 from vsrcli.models.weights import (
     DEFAULT_DEGRADATION,
     DEFAULT_LOOK,
-    SUFFIX,
     Weights,
+    find_named_weights,
     find_weights,
     list_weights,
-    read_weights,
 )
 
 INTERPOLATION = "lanczos"  # what --strength blends a network with
@@ -60,13 +68,18 @@ class ModelChoice:
         return self.weights.name if self.weights else f"{self.architecture.name}-x{self.scale}"
 
     @property
+    def look(self) -> str | None:
+        """``natural`` or ``sharp``; None without weights of the program's own."""
+        return self.weights.look if isinstance(self.weights, Weights) else None
+
+    @property
     def checksum(self) -> str:
         """Checksum of the weights, or the name without weights; and the scale."""
         return f"{self.weights.card['sha256'] if self.weights else self.name} x{self.scale}"
 
 
 def choose_models(
-    model: str | Sequence[str], scale: Fraction, *, chain: bool = False
+    model: str | Sequence[str], scale: Fraction, *, chain: bool = False, look: str | None = None
 ) -> tuple[ModelChoice, ...]:
     """Choose weights for every pass: at the requested scale, or at the nearest larger native scale.
 
@@ -78,39 +91,66 @@ def choose_models(
         model: see :func:`find_models`; or several, see :func:`select_passes`.
         scale: requested factor, from 1 to 16.
         chain: allow two passes where one is not enough.
+        look: see :func:`find_models`.
 
     Raises:
-        UsageError: a scale that is out of range.
+        UsageError: a scale that is out of range, or a look that the model does not have.
         ModelError: unknown model, or one without weights.
     """
     check_scale(scale)
     models = (model,) if isinstance(model, str) else model
-    return select_passes([find_models(each, scale) for each in models], scale, chain=chain)
+    return select_passes([find_models(each, scale, look) for each in models], scale, chain=chain)
 
 
-def find_models(model: str, scale: Fraction) -> tuple[ModelChoice, ...]:
+def find_models(model: str, scale: Fraction, look: str | None = None) -> tuple[ModelChoice, ...]:
     """Return a model at each native scale that there is; reads the cards of weight files.
 
     Args:
-        model: name of an architecture or path of a weight file, the project's own or somebody else's.
+        model: name of an architecture, with ``-sharp`` for its sharp weights; name or path of a weight file,
+            the project's own or somebody else's.
         scale: for the message of an error.
+        look: ``natural``, ``sharp``, or None: as the model states it, else natural. At scales without sharp
+            weights the natural ones are returned, so that :func:`select_models` can tell them apart from
+            scales that the model does not have.
 
     Raises:
         ModelError: unknown model, or one without weights, or a file that cannot be used.
+        UsageError: the model states another look, or has no looks.
     """
     if imported := find_imported_model(model):
+        _refuse_sharp(imported.name, look)
         return (ModelChoice(imported.architecture, imported, imported.scale),)
-    if model.endswith(SUFFIX):
-        found = [read_weights(Path(model))]
-    else:
-        known = architecture(model)
-        if known.module is None:
-            return tuple(ModelChoice(known, None, native) for native in known.scales)
-        kind = (model, DEFAULT_DEGRADATION, DEFAULT_LOOK)
-        found = [w for w in list_weights() if (w.card["architecture"], w.card["degradation"], w.look) == kind]
-        if not found:
-            found = [find_weights(model, min(max(math.ceil(scale), known.scales[0]), known.scales[-1]))]
+    if weights := find_named_weights(model):
+        _check_stated_look(model, weights.look, look)
+        return (ModelChoice(weights.architecture, weights, weights.scale),)
+    name, stated = split_look(model)
+    _check_stated_look(model, stated, look)
+    known = architecture(name)
+    if known.module is None:
+        _refuse_sharp(name, look or stated)
+        return tuple(ModelChoice(known, None, native) for native in known.scales)
+    kind = (name, DEFAULT_DEGRADATION, DEFAULT_LOOK)
+    found = [w for w in list_weights() if (w.card["architecture"], w.card["degradation"], w.look) == kind]
+    if requested_look(model, look) == SHARP:
+        sharp = sharp_weights(name)
+        if not sharp:
+            raise missing_look(name)
+        found = [*sharp.values(), *(each for each in found if each.scale not in sharp)]
+    elif not found:
+        found = [find_weights(name, min(max(math.ceil(scale), known.scales[0]), known.scales[-1]))]
     return tuple(ModelChoice(weights.architecture, weights, weights.scale) for weights in found)
+
+
+def _check_stated_look(model: str, stated: str | None, look: str | None) -> None:
+    if stated and look not in (None, stated):
+        raise UsageError(f"--model {model} is {stated}, --look {look} is another: leave one of them out")
+
+
+def _refuse_sharp(name: str, look: str | None) -> None:
+    if look == SHARP:
+        raise UsageError(
+            f"--look {look}: {name} has one look only; leave --look out, or choose another model"
+        )
 
 
 def find_imported_model(model: str) -> ImportedModel | None:
@@ -130,12 +170,25 @@ def find_imported_model(model: str) -> ImportedModel | None:
 def select_models(
     models: Sequence[ModelChoice], scale: Fraction, *, chain: bool = False
 ) -> tuple[ModelChoice, ...]:
-    """Select from :func:`find_models` of one model, see :func:`choose_models`."""
+    """Select from :func:`find_models` of one model, see :func:`choose_models`.
+
+    Raises:
+        ModelError: sharp weights were requested, and there are none for the scale.
+    """
     ordered = sorted(models, key=lambda each: each.scale)
     first = next((each for each in ordered if each.scale >= scale), ordered[-1])
-    if not chain or first.scale >= scale or first.scale == 1:
-        return (first,)
-    return first, next((each for each in ordered if first.scale * each.scale >= scale), ordered[-1])
+    selected = [first]
+    if chain and 1 < first.scale < scale:
+        selected.append(next((each for each in ordered if first.scale * each.scale >= scale), ordered[-1]))
+    for each in selected:
+        _check_look(each, models)
+    return tuple(selected)
+
+
+def _check_look(selected: ModelChoice, models: Sequence[ModelChoice]) -> None:
+    """Raise ModelError if natural weights were selected where sharp ones were requested."""
+    if selected.look != SHARP and any(each.look == SHARP for each in models):
+        raise missing_look(selected.architecture.name, selected.scale)
 
 
 def select_passes(
@@ -158,7 +211,25 @@ def select_passes(
         total = math.prod(each.scale for each in models)
         return total < scale, total if total >= scale else -total
 
-    return min(product(*candidates), key=rank)
+    selected = min(product(*candidates), key=rank)
+    for each, models in zip(selected, candidates, strict=True):
+        _check_look(each, models)
+    return selected
+
+
+def dial_looks(models: Sequence[ModelChoice], strength: float) -> tuple[ModelChoice, ...]:
+    """Return models whose sharp weights are mixed with the natural ones, see
+    :func:`~vsrcli.inference.looks.mix_looks`; others as they are.
+
+    Raises:
+        UsageError: there are no natural weights that fit.
+    """
+    return tuple(
+        replace(each, weights=mix_looks(each.weights, strength))
+        if isinstance(each.weights, Weights) and each.look == SHARP
+        else each
+        for each in models
+    )
 
 
 def select_interpolation(scale: Fraction, *, chain: bool = False) -> tuple[ModelChoice, ...]:
@@ -276,29 +347,30 @@ def open_engine(
         from vsrcli.inference.engine import ResampleEngine
 
         return ResampleEngine(choice.architecture.name, choice.scale)
+    weights = choice.weights.materialize() if isinstance(choice.weights, MixedWeights) else choice.weights
     plan = plan_engine(engine, device, precision)
     requested = {"device": device, "precision": precision, "on_notice": on_notice}
-    if isinstance(choice.weights, ImportedModel):
+    if isinstance(weights, ImportedModel):
         name = plan.resolve()
-        if name == "keras" and engine == "auto" and choice.weights.description.format == "onnx":
+        if name == "keras" and engine == "auto" and weights.description.format == "onnx":
             name = "onnxruntime" if onnxruntime_installed() else "openvino"  # Keras does not run ONNX
-        if choice.weights.description.kind == "functions":
-            return _open_export(choice.weights, name, requested)
+        if weights.description.kind == "functions":
+            return _open_export(weights, name, requested)
         from vsrcli.inference.imported import ImportedEngine
 
-        return ImportedEngine(choice.weights, name, **requested)
+        return ImportedEngine(weights, name, **requested)
     name = plan.resolve()
     if name == "openvino":
         from vsrcli.inference.openvino import OpenvinoEngine
 
-        return OpenvinoEngine(choice.weights, **requested)
+        return OpenvinoEngine(weights, **requested)
     if name == "onnxruntime":
         from vsrcli.inference.onnxruntime import OnnxruntimeEngine
 
-        return OnnxruntimeEngine(choice.weights, **requested)
+        return OnnxruntimeEngine(weights, **requested)
     from vsrcli.inference.keras import KerasEngine
 
-    return KerasEngine(choice.weights, device=device, precision=precision)
+    return KerasEngine(weights, device=device, precision=precision)
 
 
 def _open_export(model: ImportedModel, engine: str, requested: dict[str, Any]) -> Engine:

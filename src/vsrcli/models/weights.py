@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vsrcli.errors import ModelError
-from vsrcli.models.architectures import Architecture, architecture
+from vsrcli.models.architectures import ARCHITECTURES, Architecture, architecture
 
 if TYPE_CHECKING:
     import keras
@@ -115,6 +115,20 @@ def list_weights() -> list[Weights]:
     return sorted(by_name.values(), key=lambda weights: weights.name)
 
 
+def find_named_weights(model: str) -> Weights | None:
+    """Return a weight file by its path, or by its name without suffix in the usual folders; None if the model
+    is called in another way.
+
+    Raises:
+        ModelError: a path that cannot be read.
+    """
+    if model.endswith(SUFFIX):
+        return read_weights(Path(model))
+    if model in ARCHITECTURES:
+        return None
+    return next((each for each in list_weights() if each.name == model), None)
+
+
 def find_weights(
     model: str, scale: int, degradation: str = DEFAULT_DEGRADATION, look: str = DEFAULT_LOOK
 ) -> Weights:
@@ -134,11 +148,16 @@ def find_weights(
         found = (weights.scale, weights.card["degradation"], weights.look)
         if found == (scale, degradation, look):
             return weights
-    available = ", ".join(f"x{w.scale} {w.card['degradation']}" for w in candidates) or "none"
+    available = ", ".join(_kind(each) for each in candidates) or "none"
     raise ModelError(
         f"no trained weights for {model} x{scale} ({degradation}); available: {available}. "
         f"Choose another with --model (see `vsr models`) or train them with `vsr train`"
     )
+
+
+def _kind(weights: Weights) -> str:
+    look = "" if weights.look == DEFAULT_LOOK else f" {weights.look}"
+    return f"x{weights.scale} {weights.card['degradation']}{look}"
 
 
 def load_model(weights: Weights) -> keras.Model:

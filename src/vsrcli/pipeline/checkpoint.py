@@ -21,6 +21,7 @@ import numpy as np
 from vsrcli._version import __version__
 from vsrcli.frames.state import State
 from vsrcli.frames.tiling import TilePlan, TileSpan
+from vsrcli.inference.looks import SHARP
 from vsrcli.media.ffmpeg_writer import SegmentFile
 from vsrcli.media.segments import segment_encoder_options
 from vsrcli.pipeline.job import Job
@@ -30,7 +31,7 @@ JOURNAL_NAME = "journal.json"
 _VERSION = 5  # of the journal and of the state that it names
 # Options that change no frame of a segment, or that are part of the fingerprint in another form.
 _UNCOMPARED_OPTIONS = (
-    "model", "device", "engine", "max_memory", "ffmpeg", "segment", "resume", "encode", "tuned"
+    "model", "look", "device", "engine", "max_memory", "ffmpeg", "segment", "resume", "encode", "tuned"
 )  # fmt: skip
 
 
@@ -190,6 +191,7 @@ def fingerprint(job: Job) -> dict[str, str]:
         "the codec": f"{plan.codec} {plan.pix_fmt}",
         "the output size": f"{plan.width}x{plan.height}, pixels {plan.sample_aspect_ratio}",
         **{f"--{name}": value for name, value in options.items() if name not in _UNCOMPARED_OPTIONS},
+        **({"--look": job.look} if SHARP in job.look else {}),
         "--end": job.end,
         **{f"the encoder's {key}": value for key, value in segment_encoder_options(plan, job.ffmpeg)},
     }

@@ -42,6 +42,9 @@ class Job:
         memory_budget: memory limits.
         geometry: where the source's frame lies in the output's.
         keep_color: whether results take their low frequencies of colour from the source.
+        strength: share of the networks' picture, the rest is Lanczos; 1 where all of it is interpolated, too,
+            and with sharp weights, whose strength chooses the weights.
+        look: of the program's own networks, for people; empty without any.
     """
 
     reader: SourceReader
@@ -56,11 +59,8 @@ class Job:
     memory_budget: MemoryBudget
     geometry: Geometry
     keep_color: bool = False
-
-    @property
-    def strength(self) -> float:
-        """Share of the networks' picture; 1 where it is interpolated, too, since that is all of it."""
-        return self.options.strength if self.options.strength else 1.0
+    strength: float = 1.0
+    look: str = ""
 
     @property
     def is_faithful(self) -> bool:

@@ -51,8 +51,11 @@ class Options:
         same_size: run the network, then resample to the source's size; replaces ``scale``.
         model: name (see ``vsr models``) or path of a network's file; or several, which run one after the
             other. Then ``chain`` has no effect.
+        look: ``natural`` (weights trained for the smallest error) or ``sharp`` (adversarial training, which
+            makes up texture); None: that of the model's file, else natural. See
+            :mod:`vsrcli.inference.looks`.
         strength: share of the network's picture, 0 to 1; the rest is Lanczos of the source. At 0 no network
-            is loaded.
+            is loaded. With sharp weights: from natural (0) to sharp (1).
         keep_color: take low frequencies of colour from the source; None: with imported models only.
         tile: ``auto``, ``none``, or the side of a tile in low-resolution pixels, context included.
         overlap: context of a tile on each side in low-resolution pixels; None: the receptive field, which
@@ -100,6 +103,7 @@ class Options:
     same_size: bool = False
     strength: float = 1.0
     keep_color: bool | None = None
+    look: str | None = None
     tuned: tuple[TunedSetting, ...] = ()
 
     @property

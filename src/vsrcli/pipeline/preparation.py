@@ -18,10 +18,12 @@ from vsrcli.images.naming import ImageTarget, find_targets, is_image_target, par
 from vsrcli.images.plan import check_images, plan_images
 from vsrcli.images.probe import video_notices
 from vsrcli.images.reader import open_reader
+from vsrcli.inference.looks import LOOKS, SHARP, describe_look, requested_look
 from vsrcli.inference.selection import (
     INTERPOLATION,
     EnginePlan,
     ModelChoice,
+    dial_looks,
     find_models,
     plan_engine,
     select_interpolation,
@@ -91,6 +93,7 @@ class Inspection:
         engine: that computes it.
         ffmpeg: executable.
         memory_budget: memory limits.
+        strength: share of the networks' picture, the rest is Lanczos; 1 with sharp weights.
     """
 
     reader: SourceReader
@@ -102,6 +105,7 @@ class Inspection:
     engine: EnginePlan
     ffmpeg: Ffmpeg
     memory_budget: MemoryBudget
+    strength: float = 1.0
 
 
 def inspect(source: str | Path | StdinInput, target: Path, options: Options) -> Inspection:
@@ -115,12 +119,17 @@ def inspect(source: str | Path | StdinInput, target: Path, options: Options) -> 
         raise UsageError(f"--end {float(end):g} is not after --start {float(start):g}: give a later end")
     if not 0 <= options.strength <= 1:
         raise UsageError(f"--strength {options.strength:g} is out of range: 0 (Lanczos) to 1 (the network)")
+    if options.look not in (None, *LOOKS):
+        raise UsageError(f"--look {options.look!r} is unknown: choose one of {', '.join(LOOKS)}")
     if options.same_size and options.size is not None:
         raise UsageError(f"{options.size} and --same-size both say how large; give one of them")
     check_extra_options(options.encode.extra)
     engine = plan_engine(options.engine, options.device, options.precision)
-    requested = options.models if options.strength else (INTERPOLATION,)
-    models = tuple(find_models(each, options.scale) for each in requested)
+    strength = interpolation_strength(options)
+    if strength:
+        models = tuple(find_models(each, options.scale, options.look) for each in options.models)
+    else:
+        models = (find_models(INTERPOLATION, options.scale),)
     has_network = any(candidates[0].weights for candidates in models)
     budget = memory_budget(options.device if has_network else "cpu", options.max_memory)
     ffmpeg = find_ffmpeg(options.ffmpeg)
@@ -140,7 +149,7 @@ def inspect(source: str | Path | StdinInput, target: Path, options: Options) -> 
     sequence = reader.source.images
     indices = sequence.indices_in(start, span.end, options.frames) if sequence else range(0)
     images = find_targets(reader.source, indices, target, options.frames)
-    return Inspection(reader, target, container, span, images, models, engine, ffmpeg, budget)
+    return Inspection(reader, target, container, span, images, models, engine, ffmpeg, budget, strength)
 
 
 def open_source(
@@ -181,7 +190,10 @@ def decide(found: Inspection, options: Options) -> Job:
         Fraction(1) if options.same_size else options.scale,
         options.size,
     )
-    models = _select_models(found.models, geometry.factor, options)
+    models = _select_models(found, geometry.factor, options)
+    looks = [each.look for each in models if each.look]
+    if SHARP in looks:
+        models = dial_looks(models, options.strength)
     if found.images is not None:
         plan: OutputPlan = plan_images(
             source,
@@ -251,7 +263,9 @@ def decide(found: Inspection, options: Options) -> Job:
         segmented=segmented,
         memory_budget=found.memory_budget,
         geometry=geometry,
-        keep_color=keeps_color(models, options),
+        keep_color=keeps_color(models, replace(options, strength=found.strength)),
+        strength=found.strength or 1.0,
+        look=describe_look(looks, options.strength),
     )
 
 
@@ -269,17 +283,22 @@ def verify(job: Job, found: Inspection) -> None:
     trial_encode(job.plan, source, segmented=job.segmented, ffmpeg=job.ffmpeg)
 
 
-def _select_models(
-    candidates: Sequence[Sequence[ModelChoice]], factor: Fraction, options: Options
-) -> tuple[ModelChoice, ...]:
+def interpolation_strength(options: Options) -> float:
+    """Return the share of the networks' picture beside Lanczos: ``strength``, unless one of them is sharp."""
+    is_sharp = any(requested_look(each, options.look) == SHARP for each in options.models)
+    return 1.0 if is_sharp else options.strength
+
+
+def _select_models(found: Inspection, factor: Fraction, options: Options) -> tuple[ModelChoice, ...]:
     """Return the model of each pass.
 
     Raises:
         UsageError: the output has the source's size, and the models give another.
+        ModelError: there are no sharp weights for the factor.
     """
-    if not options.strength:
+    if not found.strength:
         return select_interpolation(factor, chain=options.chain)
-    models = select_passes(candidates, factor, chain=options.chain)
+    models = select_passes(found.models, factor, chain=options.chain)
     if factor == 1 and not options.same_size and any(each.scale > 1 for each in models):
         model = next(each for each in models if each.scale > 1)
         raise UsageError(

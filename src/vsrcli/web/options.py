@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from vsrcli._version import __version__
 from vsrcli.frames.geometry import MAX_SCALE, NAMED_SIZES
+from vsrcli.inference.looks import LOOKS, NATURAL, sharp_weights
 from vsrcli.media.encoder_options import PRESETS
 from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, MODEL_PRESETS
 from vsrcli.models.library import LibraryModel, list_library
@@ -36,7 +37,7 @@ _SIZE_FORMATS = {  # pattern, example
     "height": (r"[1-9]\d{0,4}", "1080"),
 }
 _LOOK_NAMES = ("strength", "keep_color")
-_OPTION_NAMES = (*_SIZE_FORMATS, "preset", "model", *_LOOK_NAMES, "encode_preset")
+_OPTION_NAMES = (*_SIZE_FORMATS, "preset", "model", "look", *_LOOK_NAMES, "encode_preset")
 _SUFFIXES = {"web": ".mp4", "archive": ".mkv", "edit": ".mov"}
 
 
@@ -92,6 +93,7 @@ def parse_job_request(body: Any, *, all_models: bool = False) -> JobRequest:
     choices = {
         "preset": offered_model_presets(),
         "model": offered_models(all_models=all_models),
+        "look": LOOKS,
         "encode_preset": PRESETS,
     }
     options: dict[str, Any] = dict.fromkeys(_OPTION_NAMES)
@@ -125,13 +127,15 @@ def offered_models(*, all_models: bool = False) -> dict[str, dict[str, Any]]:
     scales = {name: {*each.scales} for name, each in ARCHITECTURES.items() if each.module is None}
     for weights in list_weights():
         name = weights.architecture.name
-        scales.setdefault(name, set()).add(weights.scale)
+        if weights.look == NATURAL:
+            scales.setdefault(name, set()).add(weights.scale)
         licences.setdefault(name, weights.card.get("licence"))
     models = {
         name: {
             "name": name,
             "summary": architecture.summary,
             "scales": sorted(scales[name]),
+            "sharp_scales": sorted(sharp_weights(name)),
             "default": name == DEFAULT_MODEL,
             "network": architecture.module is not None,
             "imported": False,
@@ -152,6 +156,7 @@ def _imported_model(model: LibraryModel) -> dict[str, Any]:
         "name": model.name,
         "summary": model.summary,
         "scales": [scale] if isinstance(scale, int) and scale > 1 else [],
+        "sharp_scales": [],
         "default": False,
         "network": True,
         "imported": True,

@@ -41,6 +41,7 @@ export class Comparison {
       ["frames", format.count(result.frames)],
       ["elapsed", format.duration(result.elapsed_seconds)],
       ["model", optionLabel("model", options.model)],
+      ["look", options.look && text(`look.${options.look}`)],
       ["strength", options.strength != null && options.strength < 1 && format.percent(options.strength)],
       ["preset", optionLabel("preset", options.encode_preset)],
       ["expires", result.expires && format.dateTime(result.expires)],

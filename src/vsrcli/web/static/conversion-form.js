@@ -3,7 +3,7 @@
 import { localizeError, request } from "./api.js";
 import { cloneTemplate, setMessage, setText } from "./dom.js";
 import * as format from "./format.js";
-import { sizeChoices } from "./sizes.js";
+import { nativeScale, sizeChoices } from "./sizes.js";
 import { currentLanguage, hasText, text } from "./texts.js";
 
 /** Name of a model; of a network of others with its licence. */
@@ -88,13 +88,15 @@ export class ConversionForm {
     return this.#options.models.find(({ name }) => name === this.#parts.model.value);
   }
 
-  /** Strength and colour: names of their controls, and values that follow the model. */
+  /** Look, strength and colour: names of their controls, and values that follow the model. */
   #setUpLook() {
-    const { model, modelHint, strength, strengthLabel, strengthHint, keepColor } = this.#parts;
-    for (const [name, part] of Object.entries({ strength, "strength-hint": strengthHint, "model-hint": modelHint })) {
+    const { model, modelHint, look, lookHint, strength, strengthLabel, strengthHint, keepColor } = this.#parts;
+    const hints = { "model-hint": modelHint, "look-hint": lookHint, "strength-hint": strengthHint };
+    for (const [name, part] of Object.entries({ strength, ...hints })) {
       part.id = `${name}-${this.#video.id}`;
     }
     model.setAttribute("aria-describedby", modelHint.id);
+    look.setAttribute("aria-describedby", lookHint.id);
     strengthLabel.htmlFor = strength.id;
     strength.setAttribute("aria-describedby", strengthHint.id);
     strength.addEventListener("input", () => this.#showLook());
@@ -102,12 +104,23 @@ export class ConversionForm {
     keepColor.checked = Boolean(this.#model?.keep_color);
   }
 
-  /** Show strength for networks, and colour for networks of others. */
+  /** Whether there are sharp weights for the selected model and size. */
+  get #hasSharp() {
+    const [model, selected] = [this.#model, this.#selected];
+    if (!model?.sharp_scales.length || !selected) return false;
+    const scales = [...model.scales, ...model.sharp_scales];
+    return model.sharp_scales.includes(nativeScale(this.#video, selected.body, scales));
+  }
+
+  /** Show the look where there are two, strength for networks, and colour for networks of others. */
   #showLook() {
-    const { modelHint, strength, strengthField, strengthValue, colorField } = this.#parts;
+    const { modelHint, look, lookField, strength, strengthHint, strengthField, strengthValue, colorField } = this.#parts;
     const { network, imported, licence } = this.#model ?? {};
     setText(modelHint, imported ? text("model.imported_hint", { licence: licence ?? text("licence.none") }) : "");
+    lookField.hidden = !this.#hasSharp;
     strengthField.hidden = !network;
+    const isSharp = this.#hasSharp && look.value === "sharp";
+    setText(strengthHint, text(isSharp ? "convert.strength_sharp_hint" : "convert.strength_hint"));
     colorField.hidden = !imported;
     const percent = format.percent(strength.value / 100);
     setText(strengthValue, percent);
@@ -116,8 +129,9 @@ export class ConversionForm {
 
   /** Options that differ from the model's defaults. */
   get #look() {
-    const { strength, keepColor } = this.#parts;
+    const { look: lookSelect, strength, keepColor } = this.#parts;
     const look = {};
+    if (this.#hasSharp && lookSelect.value === "sharp") look.look = "sharp";
     if (this.#model?.network && strength.value !== "100") look.strength = strength.value / 100;
     if (this.#model?.imported && keepColor.checked !== this.#model.keep_color) look.keep_color = keepColor.checked;
     return look;

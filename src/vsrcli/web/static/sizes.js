@@ -12,6 +12,22 @@ const MAX_DEFAULT_PIXELS = 3840 * 2160;
 
 const even = (side) => Math.max(2 * Math.round(side / 2), 2);
 
+/** Factor by which {scale}, {size} or {height} enlarges, before sides are rounded; null for an unknown size. */
+function requestedFactor(video, { scale, size, height }) {
+  if (height != null) return height / video.height;
+  if (size == null) return Number(scale ?? 4);
+  if (!(size in NAMED_SIZES)) return null;
+  const sides = [video.width, video.height].sort((a, b) => b - a); // as if it were wider than high
+  return Math.min(...sides.map((side, index) => NAMED_SIZES[size][index] / side));
+}
+
+/** The factor of the network that makes a size: the smallest one that reaches it, else the largest. */
+export function nativeScale(video, body, scales) {
+  const factor = requestedFactor(video, body);
+  const ordered = [...new Set(scales)].sort((a, b) => a - b);
+  return ordered.find((scale) => scale >= factor) ?? ordered.at(-1);
+}
+
 /** Size of the result for {scale}, {size} or {height}; null for a size that is not known here. */
 export function resultSize(video, { scale, size, height }) {
   if (size != null) {
