@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 from PIL import Image
 
@@ -61,3 +62,21 @@ def write_benchmark(root: Path, *, lows: tuple[str, ...] = ("BDx4",)) -> Path:
         for low in lows:
             write_frames(root / low / name, shrink(clip), "Frame {:03d}.png", start=1)
     return root
+
+
+def write_video(path: Path, clip: np.ndarray, *, tags: tuple[int, int] = (1, 1)) -> Path:
+    """Write H.264 of high quality; ``tags``: matrix (1: BT.709, 5: BT.601) and range (1: video, 2: full)."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "3"})
+        stream.width, stream.height, stream.pix_fmt = clip.shape[2], clip.shape[1], "yuv420p"
+        stream.codec_context.thread_count = 1
+        stream.codec_context.colorspace, stream.codec_context.color_range = tags
+        for pixels in clip:
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            container.mux(
+                stream.encode(
+                    frame.reformat(format="yuv420p", dst_colorspace=tags[0], dst_color_range=tags[1])
+                )
+            )
+        container.mux(stream.encode(None))
+    return path

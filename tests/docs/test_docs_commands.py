@@ -27,7 +27,7 @@ from vsrcli.cli.main import vsr as group
 Vsr = Callable[..., Outcome]
 ALL = commands()
 RUN = {command.text.partition(" #")[0].strip(): command for command in ALL if command.reason is None}
-MAKES_A_FILM = re.compile(r"examples/|vsr (upscale|preview|batch) (?!.*(--dry-run| -n\b))")
+MAKES_A_FILM = re.compile(r"examples/|vsr (upscale|preview|batch|dataset build) (?!.*(--dry-run| -n\b))")
 # Networks take minutes; tests/inference, tests/e2e and tests/evaluate have them.
 NETWORK = re.compile(
     r"(-m|--model|--preset) (?:\S*(?:duf|\.weights\.h5)[^\s;|]*|fast\b|balanced\b|quality\b)"

@@ -44,6 +44,7 @@ COMMANDS_BY_HEADING = {
     },
     "Train, serve and configure": {
         "train": ("vsrcli.cli.train:train", "Train a model on a folder of clips and photographs."),
+        "dataset": ("vsrcli.cli.dataset:dataset", "Build a training set from videos; say what one holds."),
         "serve": ("vsrcli.cli.serve:serve", "Open a web page to upload, upscale and download videos."),
         "config": ("vsrcli.cli.config:config", "Show the settings in effect and where they come from."),
         "completion": ("vsrcli.cli.config:completion", "Complete commands and options in your shell."),
