@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ def looks_folder(folder: Path, scale: int = 2, kind: str = "cached") -> dict[str
     rng = np.random.default_rng(3)
     with h5py.File(sharp, "r+") as file:
 
-        def change(name: str, item: object) -> None:
+        def change(name: str, item: Any) -> None:
             if isinstance(item, h5py.Dataset) and item.ndim > 1:
                 noise = rng.normal(size=item.shape).astype(np.float32)
                 item[...] = item[...] + 0.2 * np.std(item[...]) * noise
