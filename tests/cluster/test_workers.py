@@ -64,9 +64,11 @@ def reference(source: Path, folder: Path, options: Options = SHOTS) -> bytes:
     return (folder / "reference.mp4").read_bytes()
 
 
-def test_two_workers_write_the_bytes_of_one(sample: Sample, tmp_path: Path) -> None:
-    source, target = sample(long_shot), tmp_path / "out.mp4"
-    options = replace(SHOTS, model=str(tiny_weights(tmp_path, "recurrent")), engine="keras")
+@pytest.mark.parametrize("model", ["bicubic", pytest.param("recurrent", marks=pytest.mark.slow)])
+def test_two_workers_write_the_bytes_of_one(model: str, sample: Sample, tmp_path: Path) -> None:
+    source, target, options = sample(long_shot), tmp_path / "out.mp4", SHOTS
+    if model != "bicubic":
+        options = replace(SHOTS, model=str(tiny_weights(tmp_path, model)), engine="keras")
     seen: list[Progress] = []
     result = run_on_workers(prepare_job(source, target, options), 2, CallbackReporter(seen.append, None))
     assert target.read_bytes() == reference(source, tmp_path, options)

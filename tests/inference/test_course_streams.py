@@ -55,7 +55,7 @@ def open_other(path: Path, name: str) -> Engine:
     ("name", "other"),
     [
         *((name, other) for name in ("runet", "srgan", "convlstm") for other in ("openvino", "onnxruntime")),
-        ("five-parallel", "onnxruntime"),
+        pytest.param("five-parallel", "onnxruntime", marks=pytest.mark.slow),
     ],
 )
 def test_every_engine_gives_the_same(name: str, other: str, engines: Engines) -> None:

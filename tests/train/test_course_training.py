@@ -75,7 +75,10 @@ class Killed(BaseException):
     pass
 
 
-@pytest.mark.parametrize("name", ["sr-unet", "srgan", "convlstm", "delta-flow"])
+@pytest.mark.parametrize(
+    "name",
+    ["sr-unet", *(pytest.param(n, marks=pytest.mark.slow) for n in ("srgan", "convlstm", "delta-flow"))],
+)
 def test_a_killed_run_ends_as_an_unbroken_one(name, pairs, validation, tmp_path):
     config = replace(CONFIG, model=name)
     unbroken = loop.train(config, pairs, tmp_path / "a", validation=validation)

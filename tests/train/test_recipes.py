@@ -159,7 +159,12 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(
-    ("loss", "schedule"), [("mse", "cosine-restarts"), ("huber", "step"), ("mae", "constant")]
+    ("loss", "schedule"),
+    [
+        ("mse", "cosine-restarts"),
+        pytest.param("huber", "step", marks=pytest.mark.slow),
+        pytest.param("mae", "constant", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.usefixtures("eager")
 def test_a_killed_run_ends_as_an_unbroken_one(loss, schedule, clip_folder, tmp_path, monkeypatch):
