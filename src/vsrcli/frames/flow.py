@@ -11,7 +11,9 @@ within the tile. Both see less of the picture than whole frames do, so the three
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 
@@ -44,8 +46,7 @@ def estimate_flow(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """
     if min(source.shape) < _LEAST_SIDE:
         return np.zeros((*source.shape, 2), np.float32)
-    import cv2  # pyright: ignore[reportMissingImports]
-
+    cv2: Any = import_module("cv2")  # whose stubs lack this class
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     return search.calc(np.ascontiguousarray(source), np.ascontiguousarray(target), None)
 
