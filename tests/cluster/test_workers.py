@@ -17,7 +17,7 @@ import media_samples as media
 from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job
-from vsrcli.cluster import run
+from vsrcli.cluster import video
 from vsrcli.cluster.driver import Limits
 from vsrcli.cluster.run import run_on_workers
 from vsrcli.errors import EngineError, UsageError
@@ -41,7 +41,7 @@ def long_shot(folder: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def short_pieces(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for module in (pieces, run):
+    for module in (pieces, video):
         monkeypatch.setattr(module, "rules_for", lambda job: RULES)
     yield
     left = psutil.Process().children(recursive=True)
@@ -143,9 +143,9 @@ def test_a_worker_that_hangs_is_noticed(sample: Sample, tmp_path: Path) -> None:
 def test_workers_that_cannot_take_part_are_an_error(
     sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "fingerprint", lambda job: {"the version of ffmpeg": "another"})
+    monkeypatch.setattr(video, "fingerprint", lambda job: {"the version of ffmpeg": "another"})
     job = prepare_job(sample(long_shot), tmp_path / "out.mp4", SHOTS)
-    with pytest.raises(EngineError, match="a worker cannot take part: the version of ffmpeg"):
+    with pytest.raises(EngineError, match="worker 1 cannot take part: the version of ffmpeg"):
         run_on_workers(job, 1)
 
 

@@ -91,7 +91,10 @@ def progress_message(progress: Progress) -> dict[str, Any]:
     """Return the content of a ``progress`` message."""
     eta = None if progress.eta is None else round(progress.eta, 1)
     rounded = {"fps": round(progress.fps, 3), "eta": eta, "seconds": round(progress.seconds, 2)}
-    return {**asdict(progress), **rounded}
+    content = {**asdict(progress), **rounded}
+    if progress.pieces is None:
+        del content["pieces"]
+    return content
 
 
 def done_message(result: Result) -> dict[str, Any]:

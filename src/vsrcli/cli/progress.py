@@ -88,7 +88,8 @@ def format_progress(progress: Progress) -> str:
     """Return text such as ``120/500, 3.2 fps, 2:03 left``."""
     total = "" if progress.total is None else f"/{progress.total}"
     left = "" if progress.eta is None else f", {format_duration(progress.eta)} left"
-    return f"{progress.done}{total}, {progress.fps:.1f} fps{left}"
+    pieces = "" if progress.pieces is None else f"; {progress.pieces}"
+    return f"{progress.done}{total}, {progress.fps:.1f} fps{left}{pieces}"
 
 
 class PlainProgress(ProgressDisplay):

@@ -98,6 +98,7 @@ class ConsoleReporter(Reporter):
         if progress.done == progress.resumed + 1:
             self._phases.append(("other frames", time.perf_counter()))
         left = "" if progress.eta is None else f", {format_duration(progress.eta)} left"
+        left += "" if progress.pieces is None else f"; {progress.pieces}"
         if self._display is not None:
             self._display.update(progress.done, progress.total, f"{progress.fps:.1f} fps{left}")
 

@@ -15,7 +15,7 @@ simulation (``benchmarks/cluster_simulation.py``) drive this very code through d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from vsrcli.errors import EngineError
@@ -68,12 +68,14 @@ class PieceState:
 
     Attributes:
         piece: itself.
+        priority: lower ones are given first.
         failures: one line for each failure.
         losses: one line for each worker that was lost with it.
         places: where it was tried, in order.
     """
 
     piece: Piece
+    priority: int = 0
     failures: list[str] = field(default_factory=list)
     losses: list[str] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
@@ -102,15 +104,21 @@ class Driver:
 
     # What is heard.
 
-    def add(self, key: object, piece: Piece, *, done: bool = False) -> None:
+    def add(self, key: object, piece: Piece, *, done: bool = False, priority: int = 0) -> None:
         """Add a piece that has been found; ``done``: an earlier run has its result."""
-        self._pieces[key] = PieceState(piece)
+        self._pieces[key] = PieceState(piece, priority)
         if done:
             self.done.add(key)
 
     def all_added(self) -> None:
         """No piece will be added any more."""
         self._complete = True
+
+    def remove(self, belongs: Callable[[object], bool]) -> None:
+        """Forget pieces, by their keys; results of workers that compute one are not wanted any more."""
+        for key in [key for key in self._pieces if belongs(key)]:
+            del self._pieces[key]
+            self.done.discard(key)
 
     def join(self, worker: str, place: str, now: float) -> None:
         """A worker is ready; one that was lost may join again."""
@@ -136,7 +144,7 @@ class Driver:
             speed = state.piece.work / seconds
             state.speed = speed if state.speed == _NO_SPEED else (state.speed + speed) / 2
             self._release(worker, now)
-        if key in self.done:
+        if key in self.done or key not in self._pieces:
             return False
         self.done.add(key)
         return True
@@ -149,7 +157,7 @@ class Driver:
         """
         if self._keys.get(worker) == key:
             self._release(worker, now)
-        if key not in self.done:
+        if key in self._pieces and key not in self.done:
             state = self._pieces[key]
             state.failures.append(reason)
             _raise_if_reached(state, state.failures, self._limits.tries)
@@ -162,7 +170,7 @@ class Driver:
         """
         key = self._keys.pop(worker, None)
         self.workers.pop(worker, None)
-        if key is not None:
+        if key in self._pieces:
             state = self._pieces[key]
             state.losses.append(reason)
             if key not in self.done and key not in self._keys.values():
@@ -192,7 +200,7 @@ class Driver:
     def obsolete(self) -> list[str]:
         """Return workers that compute a piece whose result is there: the caller stops them, and calls
         :meth:`join` when they are ready again."""
-        return [name for name, key in self._keys.items() if key in self.done]
+        return [name for name, key in self._keys.items() if not self._is_wanted(key)]
 
     @property
     def is_finished(self) -> bool:
@@ -201,18 +209,26 @@ class Driver:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of pieces ``waiting``, ``running`` and ``done``."""
-        running = {key for key in self._keys.values() if key not in self.done}
-        waiting = len(self._pieces) - len(self.done) - len(running)
-        return {"waiting": waiting, "running": len(running), "done": len(self.done)}
+        """Number of all pieces ``waiting``, ``running`` and ``done``."""
+        return self.counts_of(lambda key: True)
+
+    def counts_of(self, belongs: Callable[[object], bool]) -> dict[str, int]:
+        """Return the number of pieces ``waiting``, ``running`` and ``done`` among those of some keys."""
+        keys = {key for key in self._pieces if belongs(key)}
+        done, running = keys & self.done, keys.intersection(self._keys.values()) - self.done
+        return {"waiting": len(keys) - len(done) - len(running), "running": len(running), "done": len(done)}
 
     @property
     def frames(self) -> int:
         """Frames in all results so far, and those of pieces that are being computed, each once."""
-        finished = sum(self._pieces[key].piece.frame_count for key in self.done)
+        return self.frames_of(lambda key: True)
+
+    def frames_of(self, belongs: Callable[[object], bool]) -> int:
+        """Return :attr:`frames` of the pieces of some keys."""
+        finished = sum(self._pieces[key].piece.frame_count for key in self.done if belongs(key))
         running: dict[object, int] = {}
         for name, key in self._keys.items():
-            if key not in self.done:
+            if self._is_wanted(key) and belongs(key):
                 piece = self._pieces[key].piece
                 upscaled = max(min(self.workers[name].frames, piece.work) - piece.warmup_frames, 0)
                 running[key] = max(running.get(key, 0), upscaled)
@@ -236,11 +252,15 @@ class Driver:
         idle = (self.workers[name].place for name in self._idle())
         return worker.place in places and any(place not in places for place in idle)
 
-    def _preference(self, key: object, worker: WorkerState) -> tuple[bool, int, int]:
+    def _preference(self, key: object, worker: WorkerState) -> tuple[bool, int, int, int]:
         """Longest first; but what failed here is left to others, if there are others."""
         state = self._pieces[key]
         others = any(each.place not in state.places for each in self.workers.values())
-        return not (others and worker.place in state.places), state.piece.work, -state.piece.number
+        is_tried = others and worker.place in state.places
+        return not is_tried, -state.priority, state.piece.work, -state.piece.number
+
+    def _is_wanted(self, key: object) -> bool:
+        return key in self._pieces and key not in self.done
 
     def _copy_for(self, worker: WorkerState, now: float) -> object | None:
         """Return the piece that will end last, if this worker would end it earlier."""
@@ -249,7 +269,7 @@ class Driver:
         places: dict[object, set[str]] = {}
         typical = self._typical_speed()
         for name, key in self._keys.items():
-            if key in self.done:
+            if not self._is_wanted(key):
                 continue
             state = self.workers[name]
             assert state.piece is not None

@@ -1,103 +1,115 @@
-"""A worker: computes pieces of one video, each from its start alone.
+"""A worker: computes pieces of videos, each from its start alone.
 
-Its first item is a :class:`Setup`, the others are :class:`Task`. Messages are tuples:
+Its items are in :mod:`vsrcli.cluster.tasks`. Messages are tuples:
 
-- ``("ready", engine)`` once the network is loaded, or ``("refused", reason)``;
+- ``("ready", key, greeting)`` once a video's network is loaded, or ``("refused", key, reason)``;
 - ``("word", frames)`` every second, with the frames of its piece that are upscaled;
-- ``("done", number, segment)`` or ``("failed", number, reason, details)``;
+- ``("done", key, number, segment, file)``, with the file if it is not where the task wants it; or
+  ``("failed", key, number, reason, details)``;
 - ``("notice", text)``.
 """
 
 from __future__ import annotations
 
+import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vsrcli.frames.tiling import TilePlan
-from vsrcli.pipeline.options import Options
-from vsrcli.pipeline.plan import Piece
-from vsrcli.pipeline.scan import PieceStart
+from vsrcli.cluster.tasks import Setup, Task
 from vsrcli.system.signals import CancelToken
 from vsrcli.system.worker_process import run_worker
+
+if TYPE_CHECKING:
+    from vsrcli.pipeline.job import Job
+    from vsrcli.pipeline.upscaler import Upscaler
 
 WORD_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What a worker has to know of the video.
-
-    Attributes:
-        source, target: absolute paths, which must be the same files for the worker.
-        options: of the run, with the worker's device.
-        tiles: tile plans of the passes: the driver's, since memory may differ.
-        fingerprint: of the driver's job, see :func:`~vsrcli.pipeline.checkpoint.fingerprint`.
-        threads: that the network may use; None: all.
-    """
-
-    source: Path
-    target: Path
-    options: Options
-    tiles: Sequence[TilePlan]
-    fingerprint: Mapping[str, str]
-    threads: int | None = None
-
-
 @dataclass(frozen=True, eq=False)
-class Task:
-    """A piece to compute.
+class _Video:
+    """The video that a worker is set up for; ``folder``: of its own, for segments."""
 
-    Attributes:
-        piece: itself.
-        start: where it begins.
-        file: of its segment; the name begins with ``piece-``.
-    """
-
-    piece: Piece
-    start: PieceStart
-    file: Path
+    job: Job
+    upscaler: Upscaler
+    folder: Path | None
 
 
 def run(items: Iterator[Any], send: Callable[..., None], token: CancelToken) -> None:
     """Compute pieces until there are no more items; see the module's description."""
-    from vsrcli.errors import SignalInterruptError, VsrError
+    from vsrcli.errors import VsrError
+
+    video: _Video | None = None
+    with tempfile.TemporaryDirectory(prefix="vsr-worker-") as scratch, _Words(send) as words:
+        for item in items:
+            if isinstance(item, Setup):
+                video = None  # its network is freed before the next one is loaded
+                try:
+                    video = _set_up(item, Path(scratch), send)
+                except VsrError as error:
+                    send("refused", item.key, str(error))
+            elif video is not None:  # else its setup has failed, which is known
+                _compute(video, item, send, words, token)
+
+
+def _set_up(setup: Setup, scratch: Path, send: Callable[..., None]) -> _Video:
+    """Load a video's network.
+
+    Raises:
+        VsrError: this worker cannot take part.
+    """
+    from vsrcli.cluster.likeness import Greeting
+    from vsrcli.errors import EngineError, InputError
     from vsrcli.pipeline.checkpoint import changed_keys, fingerprint
-    from vsrcli.pipeline.pieces import compute_piece, segment_writer
     from vsrcli.pipeline.preparation import prepare_job
     from vsrcli.pipeline.progress import CallbackReporter
     from vsrcli.pipeline.thread_limit import limit_network_threads
     from vsrcli.pipeline.upscaler import Upscaler
 
-    setup: Setup = next(items)
+    if not setup.source.exists():
+        raise InputError(f"there is no {setup.source} here: videos need one path on all machines")
+    folder = None if _shares(*setup.marker) else scratch
+    target = setup.target if folder is None else folder / setup.target.name
+    limit_network_threads(setup.options, setup.threads)
+    job = prepare_job(setup.source, target, setup.options)
+    if changed := changed_keys(setup.fingerprint, fingerprint(job)):
+        raise EngineError(f"{', '.join(changed)}: not as on the machine that began the run")
+    upscaler = Upscaler(job, setup.tiles, CallbackReporter(None, lambda text: send("notice", text)))
+    send("ready", setup.key, Greeting.of(upscaler.engine))
+    return _Video(job, upscaler, folder)
+
+
+def _shares(file: Path, content: str) -> bool:
+    with suppress(OSError):
+        return file.read_text() == content
+    return False
+
+
+def _compute(video: _Video, task: Task, send: Callable[..., None], words: _Words, token: CancelToken) -> None:
+    """Compute a piece, and send what has become of it."""
+    from vsrcli.errors import SignalInterruptError, VsrError
+    from vsrcli.pipeline.pieces import compute_piece, segment_writer
+
+    number, file = task.piece.number, task.file
+    if video.folder is not None:
+        file = video.folder / file.name
+    words.frames, writer = 0, segment_writer(video.job, file, task.piece)
     try:
-        limit_network_threads(setup.options, setup.threads)
-        job = prepare_job(setup.source, setup.target, setup.options)
-        if changed := changed_keys(setup.fingerprint, fingerprint(job)):
-            send("refused", f"{', '.join(changed)}: not as on the machine that began the run")
-            return
-        upscaler = Upscaler(job, setup.tiles, CallbackReporter(None, lambda text: send("notice", text)))
+        compute_piece(video.job, video.upscaler, task.piece, task.start, writer, words.count)
+        token.raise_if_cancelled()
+        writer.finish()
+    except SignalInterruptError:
+        raise
     except VsrError as error:
-        send("refused", str(error))
+        send("failed", task.key, number, str(error), error.details)
         return
-    send("ready", upscaler.engine.description)
-    with _Words(send) as words:
-        for task in items:
-            words.frames, writer = 0, segment_writer(job, task.file, task.piece)
-            try:
-                compute_piece(job, upscaler, task.piece, task.start, writer, words.count)
-                token.raise_if_cancelled()
-                writer.finish()
-            except SignalInterruptError:
-                raise
-            except VsrError as error:
-                send("failed", task.piece.number, str(error), error.details)
-                continue
-            finally:
-                writer.abort()
-            send("done", task.piece.number, writer.segment)
+    finally:
+        writer.abort()
+    send("done", task.key, number, writer.segment, None if video.folder is None else file)
 
 
 class _Words:

@@ -158,6 +158,11 @@ class PlannedOutput(SegmentedOutput):
         super().__init__(job, VideoSink(job.plan, job.source, job.ffmpeg), reporter)
         self._closing: tuple[int, FrameWriter, BackgroundTask | None] | None = None
 
+    @property
+    def work_folder(self) -> Path:
+        """The folder of segments and journal, while the output is open."""
+        return self._workdir.path
+
     def pieces(self, known: Iterable[FoundPiece], scanner: Scanner | None) -> Iterator[FoundPiece]:
         """Yield the pieces without a segment: those of an earlier run, then those that a scan finds."""
         yield from known

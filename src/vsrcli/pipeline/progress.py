@@ -12,6 +12,28 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class PieceCounts:
+    """Pieces of a video that several workers compute.
+
+    Attributes:
+        waiting, running, done: numbers of pieces found so far.
+        workers: that take part now.
+        nodes: that these are on.
+    """
+
+    waiting: int
+    running: int
+    done: int
+    workers: int
+    nodes: int
+
+    def __str__(self) -> str:
+        places = f" on {self.nodes} nodes" if self.nodes > 1 else ""
+        workers = f"{self.workers} worker{'s' * (self.workers != 1)}{places}"
+        return f"pieces: {self.waiting} waiting, {self.running} running, {self.done} done; {workers}"
+
+
+@dataclass(frozen=True)
 class Progress:
     """Progress of a run; reported after every frame written, and at the start of a resumed run.
 
@@ -23,6 +45,7 @@ class Progress:
         shots: shots begun.
         resumed: frames of earlier runs.
         saved: frames in committed segments, which an interruption does not cost.
+        pieces: of a run on several workers; else None.
     """
 
     done: int
@@ -31,6 +54,7 @@ class Progress:
     shots: int
     resumed: int = 0
     saved: int = 0
+    pieces: PieceCounts | None = None
 
     @property
     def fps(self) -> float:

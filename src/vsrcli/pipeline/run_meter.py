@@ -6,7 +6,7 @@ import time
 
 from vsrcli.pipeline.job import Job
 from vsrcli.pipeline.outputs import Output
-from vsrcli.pipeline.progress import Progress, Reporter, Result
+from vsrcli.pipeline.progress import PieceCounts, Progress, Reporter, Result
 
 
 class RunMeter:
@@ -23,11 +23,11 @@ class RunMeter:
         if output.resumed_count:
             self._report(0.0, output.journal.shot_count)
 
-    def report(self, shot_count: int) -> None:
-        """Report a frame that has been written."""
+    def report(self, shot_count: int, pieces: PieceCounts | None = None) -> None:
+        """Report a frame that has been written; of a run on workers, with what has become of the pieces."""
         now = time.perf_counter()
         self._first_time = self._first_time or now
-        self._report(now - self._first_time, shot_count)
+        self._report(now - self._first_time, shot_count, pieces)
 
     def result(self) -> Result:
         """Return the result of the run, which has ended."""
@@ -43,7 +43,8 @@ class RunMeter:
             reused_frames=self.reused_frames,
         )
 
-    def _report(self, seconds: float, shot_count: int) -> None:
+    def _report(self, seconds: float, shot_count: int, pieces: PieceCounts | None = None) -> None:
         output, total = self._output, self._job.expected_frames
         resumed, saved = output.resumed_count, output.journal.frame_count
-        self._reporter.progress(Progress(output.frame_count, total, seconds, shot_count, resumed, saved))
+        progress = Progress(output.frame_count, total, seconds, shot_count, resumed, saved, pieces)
+        self._reporter.progress(progress)

@@ -175,7 +175,12 @@ def _start_watching(token: CancelToken, resume_hint: Callable[[], str]) -> Calla
         target=_watch, args=(token, receiver, resume_hint), name="signals", daemon=True
     )
     watcher.start()
-    token._wake_watcher = lambda signum: sender.send(bytes([signum]))
+
+    def wake(signum: int) -> None:
+        with contextlib.suppress(OSError):  # another thread cancels while the block ends
+            sender.send(bytes([signum]))
+
+    token._wake_watcher = wake
 
     def handle(signum: int, frame: FrameType | None) -> None:
         token.signum = token.signum or signum
