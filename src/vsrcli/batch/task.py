@@ -21,7 +21,7 @@ from vsrcli.inference.types import Engine
 from vsrcli.pipeline.checkpoint import read_journal
 from vsrcli.pipeline.options import Options
 from vsrcli.pipeline.preparation import prepare_job
-from vsrcli.pipeline.progress import Progress, Reporter
+from vsrcli.pipeline.progress import Progress, Reporter, Result
 from vsrcli.pipeline.run import run_job
 from vsrcli.system.files import workdir_for
 from vsrcli.system.signals import CancelToken
@@ -221,18 +221,44 @@ def upscale_one(
         engines.evict_other_sizes(tiles.tile_height, tiles.tile_width)
         result = run_job(job, reporter, cancel, load_engine=engines.load)
     except Exception as error:
+        return outcome_of(error, source, target, reporter, start_time, stopped=bool(cancel.signum))
+    return outcome_of(result, source, target, reporter, start_time, identity=source_identity)
+
+
+def outcome_of(
+    ended: Result | Exception,
+    source: Path,
+    target: Path,
+    reporter: TaskReporter,
+    start_time: float,
+    *,
+    identity: Identity | None = None,
+    stopped: bool = False,
+) -> Outcome:
+    """Return the outcome of a run that has ended.
+
+    Args:
+        ended: its result, or its error.
+        source, target: paths.
+        reporter: that it reported to.
+        start_time: by ``time.perf_counter``.
+        identity: of the source before the run, of one with a result.
+        stopped: an error follows from a signal.
+    """
+    if isinstance(ended, Exception):
         latest, seconds = reporter.latest, time.perf_counter() - start_time
-        outcome = failure_outcome(error, saved_frames_of(target), stopped=bool(cancel.signum))
+        outcome = failure_outcome(ended, saved_frames_of(target), stopped=stopped)
         if latest is None:
             return replace(outcome, seconds=seconds)
         return replace(outcome, frames=latest.done, resumed=latest.resumed, seconds=seconds)
+    assert identity is not None
     return Outcome(
         "done",
-        frames=result.frames,
-        resumed=result.resumed,
+        frames=ended.frames,
+        resumed=ended.resumed,
         seconds=time.perf_counter() - start_time,
-        warnings=result.warnings,
-        source_identity=_complete_identity(source, source_identity),
+        warnings=ended.warnings,
+        source_identity=_complete_identity(source, identity),
     )
 
 

@@ -25,6 +25,7 @@ from vsrcli.batch.ledger import Ledger, options_fingerprint
 from vsrcli.batch.planning import PlannedTask, plan_task, share_memory
 from vsrcli.batch.runner import BatchRun
 from vsrcli.batch.task import WAITING, Outcome
+from vsrcli.cli.cluster_options import WorkerRequest, cluster_options
 from vsrcli.cli.console import one_line
 from vsrcli.cli.help import Command, option
 from vsrcli.cli.options import ARGUMENTS, check_applicable, quiet_option, verbose_option
@@ -70,6 +71,7 @@ _UNLIMITED_WIDTH = 100_000  # columns
 )
 @option("--fail-fast", "Stop at the first video that fails.", is_flag=True, group="Batch")
 @upscale_options
+@cluster_options
 @option(
     "-y",
     "--overwrite",
@@ -110,6 +112,9 @@ def batch(
     template: str,
     container: str | None,
     jobs: int,
+    workers: int | None,
+    cluster: str | None,
+    strict: bool,
     fail_fast: bool,
     json: str | None,
     dry_run: bool,
@@ -124,7 +129,11 @@ def batch(
     an interrupted batch. Several batches, also on other machines, may share OUT_DIR and so the work. Exit
     status: 0 if every video is there, 3 if some have failed, 4 if another batch is still at work on some.
     """
-    context, options = click.get_current_context(), build_options(**values)
+    context, request = click.get_current_context(), WorkerRequest(workers, cluster, strict)
+    if request and jobs > 1:
+        raise UsageError(f"-j {jobs} and {request.text} exclude each other: workers share all videos")
+    options = build_options(**values)
+    request.options(options)  # refuses what does not go together
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is not a folder; the last argument says where the new videos go")
     if json not in (None, "-") and not Path(json).absolute().parent.is_dir():
@@ -143,7 +152,16 @@ def batch(
     options = replace(options, fps=values["fps"])
     interrupt = None
     command = BatchCommand(
-        task_list, options, ledger, jobs, fail_fast, dry_run, quiet, bool(verbose) and not quiet, json
+        task_list,
+        options,
+        ledger,
+        jobs,
+        request,
+        fail_fast,
+        dry_run,
+        quiet,
+        bool(verbose) and not quiet,
+        json,
     )
 
     def resume_hint() -> str:
@@ -178,6 +196,7 @@ class BatchCommand:
         options: for each video.
         ledger: of the output folder.
         jobs: videos at a time.
+        request: for workers, which compute pieces of all videos.
         fail_fast: stop at the first video that fails.
         dry_run: plan only.
         quiet: print failures only.
@@ -190,6 +209,7 @@ class BatchCommand:
     options: Options
     ledger: Ledger
     jobs: int
+    request: WorkerRequest
     fail_fast: bool
     dry_run: bool
     quiet: bool
@@ -244,7 +264,12 @@ class BatchCommand:
                 fail_fast=self.fail_fast,
             )
             self.outcomes = batch_run.outcomes
-            if self.jobs > 1:
+            jobs = [each.job for each in self._planned if each.job is not None]
+            if self.request and jobs:
+                from vsrcli.batch.on_workers import run_on_workers
+
+                run_on_workers(batch_run, self.request.workers(jobs[0]), strict=self.request.strict)
+            elif self.jobs > 1:
                 batch_run.run_parallel(self.jobs)
             else:
                 batch_run.run_sequential()

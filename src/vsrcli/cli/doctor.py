@@ -22,10 +22,19 @@ if TYPE_CHECKING:
 _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "problem": ("✗", "red")}
 
 
-@click.command(cls=Command, epilog="Example: vsr doctor\n\nFor a bug report: vsr doctor --json > doctor.json")
+@click.command(
+    cls=Command,
+    epilog="Example: vsr doctor\n\nFor a bug report: vsr doctor --json > doctor.json\n\n"
+    "The machines of a cluster: vsr doctor --cluster auto",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, once every check is done.")
+@click.option(
+    "--cluster",
+    metavar="auto|HOST:PORT",
+    help="Check the machines of a Ray cluster instead, whether they would compute the same.",
+)
 @verbose_option
-def doctor(as_json: bool, verbose: int) -> None:
+def doctor(as_json: bool, cluster: str | None, verbose: int) -> None:
     """Check everything that upscaling needs on this machine, and say what to fix.
 
     The exit status is 1 if a check has failed.
@@ -35,6 +44,10 @@ def doctor(as_json: bool, verbose: int) -> None:
     findings: list[Finding] = []
     checks = [*CHECKS]
     checks.insert(-3, ("settings", check_config))  # before disk, memory and the self-test
+    if cluster is not None:
+        from vsrcli.cluster.inspection import check_nodes
+
+        checks = [("cluster", lambda: check_nodes(cluster))]
     for finding in run_checks(checks):
         findings.append(finding)
         if not as_json:

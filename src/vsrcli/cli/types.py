@@ -202,11 +202,16 @@ class SegmentParam(click.ParamType):
 
 
 class DeviceParam(click.ParamType):
-    """``auto``, ``cpu``, or the number of a GPU, as text."""
+    """``auto``, ``cpu``, or the number of a GPU, as text; for workers, several numbers with commas."""
 
     name = "device"
 
+    def __init__(self, *, several: bool = False) -> None:
+        self._several = several
+
     def convert(self, value: Any, param: Parameter, ctx: Context) -> str:
+        if self._several and re.fullmatch(r"\d+(,\d+)+", str(value)):
+            return value
         if "," in str(value):
             self.fail(f"{value}: one GPU a run; start one vsr for each GPU and video", param, ctx)
         if value not in ("auto", "cpu") and not re.fullmatch(r"\d+", str(value)):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from vsrcli.cli.cluster_options import WorkerRequest, cluster_options
 from vsrcli.cli.help import Command, option
 from vsrcli.cli.messages import MESSAGES, progress_options
 from vsrcli.cli.options import ARGUMENTS, LOG, check_applicable, log_option, quiet_option, verbose_option
@@ -15,7 +15,7 @@ from vsrcli.cli.summary import ResumeHint
 from vsrcli.cli.types import SourcePath, TargetPath
 from vsrcli.cli.upscale_options import upscale_options
 from vsrcli.cli.upscale_values import build_options
-from vsrcli.errors import SignalInterruptError, UsageError, VsrError
+from vsrcli.errors import SignalInterruptError, VsrError
 from vsrcli.media.containers import STDOUT_CONTAINERS
 from vsrcli.media.stdin import StdinInput
 from vsrcli.media.stdout import require_stdout_pipe
@@ -47,13 +47,7 @@ from vsrcli.system.signals import catch_signals
     metavar="NAME",
     group="Output",
 )
-@option(
-    "--workers",
-    "Upscale pieces of the video (--segment shots) with N processes; with several GPUs, one on each.",
-    type=click.IntRange(min=1),
-    metavar="N",
-    group="Computing",
-)
+@cluster_options
 @progress_options
 @log_option
 @quiet_option
@@ -63,6 +57,8 @@ def upscale(
     target: Path,
     dry_run: bool,
     workers: int | None,
+    cluster: str | None,
+    strict: bool,
     progress: str,
     quiet: bool,
     verbose: int,
@@ -79,11 +75,8 @@ def upscale(
     """
     context = click.get_current_context()
     check_applicable(context, values, "stdout" if target == STDIO else "file")
-    options = build_options(**values)
-    if workers is not None:
-        if options.segment not in ("auto", "shots"):
-            raise UsageError(f"--workers {workers} needs --segment shots, not {options.segment}")
-        options = replace(options, segment="shots")
+    request = WorkerRequest(workers, cluster, strict)
+    options = request.options(build_options(**values))
     from vsrcli.cli import summary
     from vsrcli.cli.progress import stderr_console
     from vsrcli.cli.reporters import make_reporter
@@ -109,10 +102,10 @@ def upscale(
             from vsrcli.cluster.run import run_on_workers
 
             both = CompositeReporter(resume_hint, reporter)
-            if workers is None:
-                run_job(job, both, cancel)
+            if request:
+                run_on_workers(job, request.workers(job), both, cancel, strict=strict)
             else:
-                run_on_workers(job, workers, both, cancel)
+                run_job(job, both, cancel)
     except SignalInterruptError as error:
         message = resume_hint.after_signal(error.saved_frames)
         raise SignalInterruptError(message, signum=error.signum) from error

@@ -154,8 +154,13 @@ class PlannedVideo:
         return self._meter.result()
 
 
+def has_pieces(job: Job) -> bool:
+    """Return whether a job can be computed in pieces."""
+    return job.segmented and job.options.segment == "shots"
+
+
 def require_pieces(job: Job, option: str) -> None:
     """Raise UsageError unless a job can be computed in pieces; ``option`` asks for that."""
-    if not job.segmented or job.options.segment != "shots":
+    if not has_pieces(job):
         reasons = "; ".join(job.plan.notices) or "it is not written in segments"
         raise UsageError(f"{option}: {Path(job.plan.target)} cannot be cut into pieces: {reasons}")

@@ -1,0 +1,76 @@
+"""``vsr batch --workers``: pieces of all videos in one queue, and what a batch promises otherwise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import media_samples as media
+from terminal import Outcome
+from vsrcli import EncodeOptions, Options, prepare_job, run_job
+
+Vsr = Callable[..., Outcome]
+FAST = ("-m", "bicubic", "-s", "2", "-e", "preset=ultrafast")
+
+
+def make_video(path: Path, pattern: str) -> Path:
+    """Write a video of a second."""
+    media.run_ffmpeg("-f", "lavfi", "-i", f"{pattern}=s=64x48:r=10:d=1", "-c:v", "libx264", path)
+    return path
+
+
+def outcomes(folder: Path) -> dict[str, str]:
+    """Return the status of each video in the batch's document."""
+    document = json.loads((folder / "out.json").read_text())
+    return {each["name"]: each["status"] for each in document["videos"]}
+
+
+def test_all_videos_of_a_batch_are_those_of_one_process(tmp_path: Path, vsr: Vsr) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for name, pattern in (("a.mp4", "testsrc2"), ("b.mp4", "testsrc"), ("c.mp4", "rgbtestsrc")):
+        make_video(source / name, pattern)
+    media.run_ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:d=1", "-frames:v", "1", source / "picture.png")
+    (source / "broken.mp4").write_bytes(b"no video at all")
+    line = ("batch", str(source), str(source / "picture.png"), str(tmp_path / "out"), *FAST, "--workers", "2")
+    result = vsr(*line, "--json", str(tmp_path / "out.json"))
+    assert result.status == 3
+    assert outcomes(tmp_path) == {
+        "a.mp4": "done",
+        "b.mp4": "done",
+        "broken.mp4": "failed",
+        "c.mp4": "done",
+        "picture.png": "done",
+    }
+    options = Options(
+        Fraction(2), "bicubic", encode=EncodeOptions(extra=(("preset", "ultrafast"),)), segment="shots"
+    )
+    run_job(prepare_job(source / "b.mp4", tmp_path / "b.mp4", options))
+    assert (tmp_path / "out" / "b.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    vsr(*line, "--json", str(tmp_path / "out.json"))
+    assert set(outcomes(tmp_path).values()) == {"skipped", "failed"}
+
+
+def test_a_video_that_fails_stops_the_others_if_wanted(tmp_path: Path, vsr: Vsr) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    make_video(source / "a.mp4", "testsrc2")
+    content = (source / "a.mp4").read_bytes()
+    (source / "a.mp4").write_bytes(content[: len(content) * 2 // 3])  # fails while it is computed, if at all
+    make_video(source / "b.mp4", "testsrc2")
+    line = ("batch", str(source), str(tmp_path / "out"), *FAST, "--workers", "1", "--fail-fast")
+    result = vsr(*line, "--json", str(tmp_path / "out.json"))
+    assert result.status == 3
+    assert outcomes(tmp_path)["a.mp4"] == "failed"
+    assert outcomes(tmp_path)["b.mp4"] in ("waiting", "stopped")
+
+
+def test_what_does_not_go_together_is_one_line(tmp_path: Path, vsr: Vsr) -> None:
+    video, out = str(make_video(tmp_path / "a.mp4", "testsrc2")), str(tmp_path / "out")
+    vsr("batch", video, out, "-j", "2", "--workers", "2").fails(2, "-j 2 and --workers 2 exclude each other")
+    vsr("upscale", video, f"{out}.mp4", "--strict").fails(2, "--strict compares workers")
+    vsr("upscale", video, f"{out}.mp4", "--gpu", "0,1").fails(2, "--gpu 0,1 needs --workers")
+    vsr("upscale", video, f"{out}.mp4", "--cluster", "ray://a:1").fails(2, "give HOST:PORT")
+    vsr("upscale", video, f"{out}.mp4", "--cluster", "127.0.0.1:1").fails(2, "no answer")

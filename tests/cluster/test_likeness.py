@@ -1,0 +1,69 @@
+"""Workers that would not compute the same: refused, or named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from vsrcli.cluster.inspection import NodeFacts, compare_nodes
+from vsrcli.cluster.likeness import Greeting, Likeness
+from vsrcli.errors import EngineError
+
+GREETING = Greeting("duf-r-s on CPU, openvino, fp32", "fp32", "CPU, openvino, fp32, a processor")
+OTHER = replace(GREETING, kind="CPU, openvino, fp32, another one")
+FACTS = NodeFacts("1.0", "n9", "sums", "openvino", "3.12.1", "a processor", 8, 2**33)
+
+
+def test_equal_workers_take_part_without_a_word() -> None:
+    notices: list[str] = []
+    likeness = Likeness(strict=True, on_notice=notices.append)
+    for name in ("a", "b", "c"):
+        likeness.check(name, GREETING)
+    assert notices == []
+
+
+def test_another_precision_is_refused() -> None:
+    likeness = Likeness(strict=False, on_notice=lambda text: None)
+    likeness.check("a", GREETING)
+    with pytest.raises(EngineError, match=r"b computes in bf16, the first worker in fp32.*--precision"):
+        likeness.check("b", replace(GREETING, precision="bf16"))
+
+
+def test_another_kind_of_processor_is_named_once() -> None:
+    notices: list[str] = []
+    likeness = Likeness(strict=False, on_notice=notices.append)
+    for name, greeting in (("a", GREETING), ("b", OTHER), ("c", OTHER)):
+        likeness.check(name, greeting)
+    assert len(notices) == 1
+    assert notices[0].startswith("b computes on another kind of processor (CPU, openvino, fp32, another one")
+
+
+def test_strict_refuses_another_kind_of_processor() -> None:
+    likeness = Likeness(strict=True, on_notice=lambda text: None)
+    likeness.check("a", GREETING)
+    with pytest.raises(EngineError, match="another kind of processor"):
+        likeness.check("b", OTHER)
+
+
+def test_the_machines_of_a_cluster_are_compared_with_this_one() -> None:
+    nodes = [
+        ("same", FACTS),
+        ("old", replace(FACTS, version="0.9", weights="others")),
+        ("amd", replace(FACTS, processor="another one")),
+        ("bare", EngineError("vsr is not installed there for Ray's Python")),
+    ]
+    findings = list(compare_nodes(FACTS, nodes))
+    assert [(each.name, each.state) for each in findings] == [
+        ("same", "ok"),
+        ("old", "problem"),
+        ("amd", "note"),
+        ("bare", "problem"),
+    ]
+    assert "not as here: vsr, weight files" in findings[1].text
+    assert "another kind of processor" in findings[2].text
+    assert all(each.remedy for each in findings[1:])
+
+
+def test_a_cluster_without_machines_is_a_problem() -> None:
+    assert [each.state for each in compare_nodes(FACTS, [])] == ["problem"]
