@@ -74,3 +74,14 @@ def test_what_does_not_go_together_is_one_line(tmp_path: Path, vsr: Vsr) -> None
     vsr("upscale", video, f"{out}.mp4", "--gpu", "0,1").fails(2, "--gpu 0,1 needs --workers")
     vsr("upscale", video, f"{out}.mp4", "--cluster", "ray://a:1").fails(2, "give HOST:PORT")
     vsr("upscale", video, f"{out}.mp4", "--cluster", "127.0.0.1:1").fails(2, "no answer")
+
+
+def test_workers_share_the_memory(tmp_path: Path, vsr: Vsr) -> None:
+    path = tmp_path / "large.mp4"
+    media.run_ffmpeg("-f", "lavfi", "-i", "testsrc2=s=640x360:r=10:d=1", "-c:v", "libx264", path)
+    line = ("upscale", str(path), str(tmp_path / "out.mp4"), "-s", "2", "--engine", "keras", "-n")
+    needed = vsr(*line, "--progress", "json")
+    memory = json.loads(needed.err.splitlines()[-1])["memory"]
+    shared = vsr(*line, "--workers", "3", "--max-memory", f"{memory * 2 // 2**20}M")
+    assert "smaller tiles than with one process" in shared.err
+    vsr(*line, "--workers", "90", "--max-memory", f"{memory // 2**20}M").fails(2, "--workers 90: too many")

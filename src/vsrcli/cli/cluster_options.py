@@ -57,6 +57,31 @@ class WorkerRequest:
             raise UsageError(f"--gpu {options.device}: with --cluster, Ray chooses the GPUs; leave it out")
         return replace(options, segment="shots")
 
+    def share_memory(
+        self, job: Job, prepare: Callable[[Options], Job], on_notice: Callable[[str], None]
+    ) -> Job:
+        """Return the job with tiles that fit several processes of this machine at a time.
+
+        Args:
+            job: with tiles as if it were alone.
+            prepare: prepares the job with other options.
+            on_notice: called with a line if tiles are smaller than those of one process.
+
+        Raises:
+            UsageError: memory is not enough for so many processes.
+        """
+        count, budget = self.count or 1, job.memory_budget
+        if self.cluster is not None or count * job.memory_estimate().total <= budget.host:
+            return job
+        share = replace(job.options, max_memory=budget.host // count)
+        try:
+            shared = prepare(share)
+        except UsageError as error:
+            raise UsageError(f"--workers {count}: too many for the memory that is free ({error})") from error
+        if shared.tiles != job.tiles:
+            on_notice(f"--workers {count}: smaller tiles than with one process, to fit the memory of all")
+        return shared
+
     def workers(self, job: Job) -> Workers:
         """Return the workers; ``job``: of a batch, the first one."""
         from vsrcli.cluster.places import LocalWorkers

@@ -96,7 +96,12 @@ def upscale(
             summary.echo_commands(is_verbose),
             stdin,
         ):
-            job = prepare_job(stdin if source == STDIO else source, target, options)
+            opened = stdin if source == STDIO else source
+            job = prepare_job(opened, target, options)
+            if request:
+                job = request.share_memory(
+                    job, lambda shared: prepare_job(opened, target, shared), reporter.notice
+                )
             if dry_run:
                 return reporter.plan(job)
             from vsrcli.cluster.run import run_on_workers

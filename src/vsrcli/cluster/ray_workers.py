@@ -12,6 +12,7 @@ only.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import queue
 import signal
@@ -120,6 +121,7 @@ class RayWorker:
     def _receive(self) -> None:
         """Pass on messages until the worker ends, its machine is lost, or it is killed."""
         import ray
+        from ray.exceptions import RayError
 
         is_over = False
         try:
@@ -129,7 +131,7 @@ class RayWorker:
                         self._ending, is_over = self._answer(self._actor.ending.remote()), True
                     else:
                         self._listener((self, message))
-        except ray.exceptions.RayError as error:
+        except RayError as error:
             self._ending = _one_line(error), str(error)
         except Exception as error:  # the connection was closed
             self._ending = f"{type(error).__name__}: {error}", ""
@@ -140,9 +142,10 @@ class RayWorker:
 
     def _wait_for(self, reference: Any) -> list[Any]:
         import ray
+        from ray.exceptions import GetTimeoutError
 
         while not self._killed.is_set():
-            with suppress(ray.exceptions.GetTimeoutError):
+            with suppress(GetTimeoutError):
                 return ray.get(reference, timeout=1)
         return [None] if self._ended.is_set() else _raise(EngineError("it was silent"))
 
@@ -223,7 +226,9 @@ def connect(address: str) -> None:
         _require_answer(address)
     with _own_handlers(), _quiet():
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
+            ray.init(
+                address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False
+            )
         except Exception as error:  # of many types, for what one line says
             remedy = "start Ray on this machine, too, with the cluster's token: see docs/cluster.md"
             raise UsageError(f"--cluster {address}: {_one_line(error)}; {remedy}") from error
@@ -255,6 +260,7 @@ def call_on_each_node(address: str, function: Callable[[], Any]) -> Iterator[tup
     """Call a function of this program on each machine; yield the machine's name and the result or error."""
     connect(address)
     import ray
+    from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     try:
@@ -266,7 +272,7 @@ def call_on_each_node(address: str, function: Callable[[], Any]) -> Iterator[tup
         for name, call in calls:
             try:
                 yield name, ray.get(call, timeout=2 * _ANSWER_SECONDS)
-            except ray.exceptions.RayError as error:
+            except RayError as error:
                 yield name, EngineError(_one_line(error))
     finally:
         ray.shutdown()

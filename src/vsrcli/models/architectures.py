@@ -247,6 +247,16 @@ ARCHITECTURES = {
             openvino_bytes=(2_000, 122),
         ),
         Architecture(
+            "duf-r",
+            "recurrent, half of duf-r-s: a window of three frames, no dynamic filters",
+            "recurrent",
+            frames=3,
+            module="duf_r",
+            options={"width": 36, "levels": 1, "blocks": 4, "head": 48, "filters": False},
+            bytes_per_pixel=5_300,
+            openvino_bytes=(3_000, 122),
+        ),
+        Architecture(
             "duf-r-s",
             "recurrent, small: a window of seven frames and a state that carries detail of earlier ones",
             "recurrent",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -67,17 +66,31 @@ class RayCluster:
             with suppress(psutil.Error):
                 each.send_signal(signum)
 
+    def replace_last(self) -> None:
+        """Start another raylet instead of the last one, which is gone or will be."""
+        self._kill(len(self.raylets) - 1)
+        self.start()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until the last raylet says that it runs."""
+        number, deadline = len(self.raylets) - 1, time.monotonic() + START_SECONDS
+        log = self.folder / f"raylet-{number}.log"
+        while b"Ray runtime started" not in log.read_bytes():
+            if self.raylets[number].poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"raylet {number} does not start:\n{log.read_text()}")
+            time.sleep(0.1)
+
     def stop(self) -> None:
         """End all raylets."""
         for number in range(len(self.raylets)):
-            processes = self.processes(number)
-            for each in processes:
-                with suppress(psutil.Error):
-                    each.send_signal(signal.SIGCONT)
-            for each in processes:
-                with suppress(psutil.Error):
-                    each.kill()
-            self.raylets[number].wait()
+            self._kill(number)
+
+    def _kill(self, number: int) -> None:
+        for each in self.processes(number):
+            with suppress(psutil.Error):
+                each.kill()
+        self.raylets[number].wait()
 
 
 @contextmanager
@@ -98,18 +111,9 @@ def ray_cluster(folder: Path, nodes: int = 2) -> Iterator[RayCluster]:
     }
     cluster = RayCluster(f"127.0.0.1:{port}", folder, variables)
     try:
-        for number in range(nodes):
+        for _ in range(nodes):
             cluster.start()
-            _wait_for(cluster, number)
+            cluster.wait()
         yield cluster
     finally:
         cluster.stop()
-
-
-def _wait_for(cluster: RayCluster, number: int) -> None:
-    """Wait until a raylet says that it runs."""
-    log, deadline = cluster.folder / f"raylet-{number}.log", time.monotonic() + START_SECONDS
-    while b"Ray runtime started" not in log.read_bytes():
-        if cluster.raylets[number].poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"raylet {number} does not start:\n{log.read_text()}")
-        time.sleep(0.1)
