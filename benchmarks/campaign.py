@@ -1,6 +1,6 @@
-"""Train the networks of a list one after the other, for days, on whatever other work leaves.
+"""Train the networks of a list, two at a time, for days, on whatever other work leaves.
 
-    python benchmarks/campaign.py TRAIN_DIR VAL_DIR --runs DIR [--networks FILE.toml]
+    python benchmarks/campaign.py TRAIN_DIR VAL_DIR --runs DIR [--networks FILE.toml] [--at-once 2]
     python benchmarks/campaign.py TRAIN_DIR VAL_DIR --runs DIR --status [--plot curve.svg]
     python benchmarks/campaign.py TRAIN_DIR VAL_DIR --runs DIR --publish weights
 
@@ -153,23 +153,74 @@ def keep_best(network: Network, best: Path) -> None:
     print(f"{network.name}: better at step {step}, {value_of(content['validation']):+.3f}", flush=True)
 
 
-def train(network: Network, train_folder: Path, validation_folder: Path, best: Path) -> int:
-    """Train a network to its end; return the status of ``vsr train``. A stop is passed on and waited for."""
+@dataclass
+class Training:
+    """A running ``vsr train``, on cores of its own."""
+
+    network: Network
+    child: subprocess.Popen[bytes]
+    cores: set[int]
+
+
+def start(network: Network, train_folder: Path, validation_folder: Path, cores: set[int]) -> Training:
+    """Start to train a network, on some of this process's cores."""
     line = [sys.executable, "-m", "vsrcli", "train", str(train_folder), "--val", str(validation_folder)]
     line += ["--run", str(network.folder), *network.arguments]
     network.folder.mkdir(parents=True, exist_ok=True)
+    count = str(len(cores))
+    threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), count)
+
+    def prepare() -> None:
+        lower_priority()
+        with suppress(OSError, AttributeError):
+            os.sched_setaffinity(0, cores)
+
+    print(f"{network.name}: {len(network.log())} of {network.steps} steps", flush=True)
     with (network.folder / "output.txt").open("a", encoding="utf-8") as output:
-        child = subprocess.Popen(line, stdout=output, stderr=subprocess.STDOUT, preexec_fn=lower_priority)
+        child = subprocess.Popen(
+            line, stdout=output, stderr=subprocess.STDOUT, preexec_fn=prepare, env={**os.environ, **threads}
+        )
+    return Training(network, child, cores)
+
+
+def train_all(
+    networks: list[Network], train_folder: Path, validation_folder: Path, best: Path, at_once: int
+) -> None:
+    """Train networks to their ends, several at a time. A stop is passed on and waited for."""
+    waiting = [network for network in networks if not network.is_finished]
+    free = divide(sorted(os.sched_getaffinity(0)), at_once)
+    running: list[Training] = []
     try:
-        while child.poll() is None:
+        while waiting or running:
+            while waiting and free:
+                running.append(start(waiting.pop(0), train_folder, validation_folder, free.pop()))
             time.sleep(POLL_SECONDS)
-            keep_best(network, best)
+            for training in list(running):
+                network = training.network
+                keep_best(network, best)
+                if (status := training.child.poll()) is None:
+                    continue
+                running.remove(training)
+                free.append(training.cores)
+                keep_best(network, best)
+                if status:
+                    log = network.folder / "output.txt"
+                    print(f"{network.name}: vsr train ended with status {status}, see {log}", flush=True)
     except KeyboardInterrupt:
-        child.terminate()  # SIGINT is ignored where a shell has started this in the background
-        child.wait()
+        for training in running:
+            training.child.terminate()  # SIGINT is ignored where a shell has started this in the background
+        for training in running:
+            training.child.wait()
         raise
-    keep_best(network, best)
-    return child.returncode
+
+
+def divide(cores: list[int], parts: int) -> list[set[int]]:
+    """Divide cores evenly; no part is empty, so there may be fewer of them."""
+    parts = max(min(parts, len(cores)), 1)
+    return [
+        set(cores[number * len(cores) // parts : (number + 1) * len(cores) // parts])
+        for number in range(parts)
+    ]
 
 
 def print_status(networks: list[Network], best: Path) -> None:
@@ -278,6 +329,13 @@ def main() -> None:
         "--runs", type=Path, required=True, help="folder for checkpoints, logs and best weights"
     )
     parser.add_argument("--networks", type=Path, default=Path(__file__).with_name("campaign.toml"))
+    parser.add_argument(
+        "--at-once",
+        type=int,
+        default=2,
+        help="networks at a time, each on cores of its own: two cores that share one small network wait for "
+        "each other",
+    )
     parser.add_argument("--status", action="store_true", help="print where the runs stand, and end")
     parser.add_argument("--plot", type=Path, help="write the curves of validation as SVG, and end")
     parser.add_argument("--publish", type=Path, metavar="DIR", help="copy weights that are better, and end")
@@ -298,15 +356,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     try:
-        for network in networks:
-            if network.is_finished:
-                continue
-            print(f"{network.name}: {len(network.log())} of {network.steps} steps", flush=True)
-            if status := train(network, options.train, options.validation, best):
-                log = network.folder / "output.txt"
-                print(
-                    f"{network.name}: vsr train ended with status {status}, see {log}; going on", flush=True
-                )
+        train_all(networks, options.train, options.validation, best, options.at_once)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -79,3 +80,23 @@ def test_a_wrong_list_is_named(campaign: ModuleType, tmp_path: Path) -> None:
     file.write_text(LIST.replace('"--steps", "200"', '"--model", "duf-s"'))
     with pytest.raises(SystemExit, match=r"list\.toml.*no list of networks"):
         campaign.read_networks(file, tmp_path)
+
+
+def test_networks_at_a_time_divide_the_cores(campaign: ModuleType) -> None:
+    assert campaign.divide([0, 1, 2, 3, 4], 2) == [{0, 1}, {2, 3, 4}]
+    assert campaign.divide([3], 2) == [{3}]
+
+
+def test_all_networks_are_trained_and_a_failure_stops_no_other(
+    campaign: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    list_file = tmp_path / "list.toml"
+    list_file.write_text(LIST + LIST.partition("[[networks]]")[1] + LIST.partition("[[networks]]")[2])
+    networks = [
+        replace(network, name=f"n{number}", folder=tmp_path / f"n{number}")
+        for number, network in enumerate(campaign.read_networks(list_file, tmp_path))
+    ]
+    monkeypatch.setattr(campaign, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(campaign.sys, "executable", "/bin/false")
+    campaign.train_all(networks, tmp_path, tmp_path, tmp_path / "best", at_once=2)
+    assert capsys.readouterr().out.count("vsr train ended with status 1") == len(networks) == 2
