@@ -99,7 +99,7 @@ def redis_url() -> Iterator[str]:
         child.wait()
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.slow)])
 def queue_url(request: pytest.FixtureRequest) -> str:
     """The queue of jobs: once in a file, once in Redis."""
     return "sqlite" if request.param == "sqlite" else request.getfixturevalue("redis_url")

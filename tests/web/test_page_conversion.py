@@ -20,7 +20,7 @@ Sample = Callable[..., Path]
 pytestmark = pytest.mark.timeout(900)  # where something else takes the processors
 
 
-@pytest.fixture(scope="module", params=["sqlite", "redis"])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("redis", marks=pytest.mark.slow)])
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServerProcess]:

@@ -29,6 +29,7 @@ def decode(path: Path) -> np.ndarray:
         return np.stack([frame.pixels for frame in decoder])
 
 
+@pytest.mark.parametrize("queue_url", ["sqlite", "redis"], indirect=True)  # both in the short suite, too
 def test_upload_convert_download(serve: Serve, queue_url: str, sample: Sample, tmp_path: Path) -> None:
     server = serve("--queue", queue_url)
     client, video = WebClient(server.url), sample(media.vfr)
