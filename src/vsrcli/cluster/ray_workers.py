@@ -80,6 +80,7 @@ class RayWorker:
     def __init__(self, actor: Any, place: Place, listener: Listener) -> None:
         self._actor, self._place, self._listener = actor, place, listener
         self._killed = threading.Event()
+        self._answered = threading.Event()
         self._ended = threading.Event()
         self._ending = "its machine does not answer", ""
         threading.Thread(target=self._receive, name="cluster messages", daemon=True).start()
@@ -88,7 +89,10 @@ class RayWorker:
         self._actor.submit.remote(item)
 
     def stop(self) -> None:
-        self._actor.stop.remote()
+        if self._answered.is_set():
+            self._actor.stop.remote()
+        else:  # it waits for its machine, which may never answer
+            self.kill()
 
     def kill(self) -> None:
         import ray
@@ -146,7 +150,9 @@ class RayWorker:
 
         while not self._killed.is_set():
             with suppress(GetTimeoutError):
-                return ray.get(reference, timeout=1)
+                messages = ray.get(reference, timeout=1)
+                self._answered.set()
+                return messages
         return [None] if self._ended.is_set() else _raise(EngineError("it was silent"))
 
 
@@ -176,7 +182,12 @@ class RayWorkers:
 
     def places(self) -> Sequence[Place]:
         places = []
-        for node, name, cpus, gpus in nodes():
+        try:
+            found = nodes()
+        except Exception as error:  # the head is gone
+            remedy = "start it and run the same command again, which goes on from the pieces that are done"
+            raise EngineError(f"{self.option}: {_one_line(error)}; {remedy}") from error
+        for node, name, cpus, gpus in found:
             count = self._per_node or max(gpus, 1)
             threads = max(cpus // count, 1)
             for number in range(count):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,19 +44,19 @@ def run(items: Iterator[Any], send: Callable[..., None], token: CancelToken) -> 
     from vsrcli.errors import VsrError
 
     video: _Video | None = None
-    with tempfile.TemporaryDirectory(prefix="vsr-worker-") as scratch, _Words(send) as words:
+    with _Scratch() as scratch, _Words(send) as words:
         for item in items:
             if isinstance(item, Setup):
                 video = None  # its network is freed before the next one is loaded
                 try:
-                    video = _set_up(item, Path(scratch), send)
+                    video = _set_up(item, scratch, send)
                 except VsrError as error:
                     send("refused", item.key, str(error))
             elif video is not None:  # else its setup has failed, which is known
                 _compute(video, item, send, words, token)
 
 
-def _set_up(setup: Setup, scratch: Path, send: Callable[..., None]) -> _Video:
+def _set_up(setup: Setup, scratch: _Scratch, send: Callable[..., None]) -> _Video:
     """Load a video's network.
 
     Raises:
@@ -72,7 +72,7 @@ def _set_up(setup: Setup, scratch: Path, send: Callable[..., None]) -> _Video:
 
     if not setup.source.exists():
         raise InputError(f"there is no {setup.source} here: videos need one path on all machines")
-    folder = None if _shares(*setup.marker) else scratch
+    folder = None if _shares(*setup.marker) else scratch.folder()
     target = setup.target if folder is None else folder / setup.target.name
     limit_network_threads(setup.options, setup.threads)
     job = prepare_job(setup.source, target, setup.options)
@@ -110,6 +110,18 @@ def _compute(video: _Video, task: Task, send: Callable[..., None], words: _Words
     finally:
         writer.abort()
     send("done", task.key, number, writer.segment, None if video.folder is None else file)
+
+
+class _Scratch(ExitStack):
+    """A folder of the worker's own, made when it is needed."""
+
+    _path: Path | None = None
+
+    def folder(self) -> Path:
+        """Return the folder."""
+        if self._path is None:
+            self._path = Path(self.enter_context(tempfile.TemporaryDirectory(prefix="vsr-worker-")))
+        return self._path
 
 
 class _Words:
