@@ -149,7 +149,7 @@ def trials(folder: Path, cluster: RayCluster | None) -> Iterator[Trial]:
             "-f",
             "lavfi",
             "-i",
-            "testsrc2=s=320x240:r=2:d=360",
+            "testsrc2=s=128x96:r=2:d=360",
             "-c:v",
             "libx264",
             "-preset",
