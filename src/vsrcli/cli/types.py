@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -202,21 +203,30 @@ class SegmentParam(click.ParamType):
 
 
 class DeviceParam(click.ParamType):
-    """``auto``, ``cpu``, or the number of a GPU, as text; for workers, several numbers with commas."""
+    """``auto``, ``cpu``, or the number of a GPU, as text."""
 
     name = "device"
 
-    def __init__(self, *, several: bool = False) -> None:
-        self._several = several
-
     def convert(self, value: Any, param: Parameter, ctx: Context) -> str:
-        if self._several and re.fullmatch(r"\d+(,\d+)+", str(value)):
-            return value
         if "," in str(value):
-            self.fail(f"{value}: one GPU a run; start one vsr for each GPU and video", param, ctx)
+            self.fail(f"{value}: give one GPU; with --workers, --gpu again for each further one", param, ctx)
         if value not in ("auto", "cpu") and not re.fullmatch(r"\d+", str(value)):
             self.fail(f"{value!r} is no device: give cpu, or the number of a GPU such as 0", param, ctx)
         return value
+
+
+def join_devices(context: click.Context, parameter: click.Parameter, devices: Sequence[str]) -> str:
+    """Return the devices of a repeated option, separated by commas; ``auto`` without any.
+
+    Raises:
+        BadParameter: the command computes in one process, or the devices do not go together.
+    """
+    if len(devices) > 1:
+        if all(each.name != "workers" for each in context.command.params):
+            raise click.BadParameter("one GPU a run; start one vsr for each GPU", context, parameter)
+        if not all(each.isdigit() for each in devices):
+            raise click.BadParameter("several devices are several GPUs, by number", context, parameter)
+    return ",".join(devices) or "auto"
 
 
 class SizeParam(click.ParamType):

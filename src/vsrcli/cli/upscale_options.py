@@ -18,6 +18,7 @@ from vsrcli.cli.types import (
     SizeParam,
     TileParam,
     TimeParam,
+    join_devices,
 )
 from vsrcli.frames.geometry import MAX_SCALE
 from vsrcli.inference.looks import LOOKS
@@ -33,9 +34,10 @@ engine_options = combine_options(
         "-g",
         "--gpu",
         "device",
-        "Compute on this GPU, by number, or on the CPU; with --workers, on several (0,1).",
-        type=DeviceParam(several=True),
-        default="auto",
+        "Compute on this GPU, by number, or on the CPU; repeatable with --workers.  [default: auto]",
+        type=DeviceParam(),
+        multiple=True,
+        callback=join_devices,
         metavar="auto|cpu|N",
         group="Computing",
     ),
