@@ -1,6 +1,6 @@
 """Lose workers, machines and drivers at random moments; the video must be the same each time.
 
-    python tests/torture/losses.py [--times 10] [--only NAME,...] [--seed N]
+    python tests/torture/losses.py [--times 10] [--only NAME,...] [--ways workers,cluster]
 
 Not part of the suite, since it takes long: each kind of loss is tried on ``--workers 2`` and, with
 ``vsrcli[cluster]``, on a Ray cluster of two raylets on this machine. After each, the video must have the
@@ -178,13 +178,17 @@ def main() -> None:
     )
     parser.add_argument("--times", type=int, default=10)
     parser.add_argument("--only", default=",".join(LOSSES), help="kinds of losses")
-    parser.add_argument("--without-cluster", action="store_true")
+    parser.add_argument("--ways", default="workers,cluster")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     random.seed(arguments.seed)
     names, failures, count = arguments.only.split(","), [], 0
-    has_ray = importlib.util.find_spec("ray") is not None and not arguments.without_cluster
-    for on_cluster in (False, True) if has_ray else (False,):
+    ways = arguments.ways.split(",")
+    if importlib.util.find_spec("ray") is None and "cluster" in ways:
+        ways.remove("cluster")
+        print("without a cluster: pip install 'vsrcli[cluster]'")
+    for way in ways:
+        on_cluster = way == "cluster"
         with tempfile.TemporaryDirectory(prefix="l", dir="/tmp") as folder:
             path = Path(folder)
             with (
