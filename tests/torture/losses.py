@@ -104,6 +104,13 @@ LOSSES: dict[str, tuple[Loss, int]] = {
 }
 
 
+def wait_for_workers() -> None:
+    """Wait until all workers have ended, for a while."""
+    deadline = time.monotonic() + LEFT_SECONDS
+    while workers() and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
 def disturb(trial: Trial, name: str) -> str:
     """Run a trial with a loss at a random moment; return what is wrong, or nothing."""
     lose, signum = LOSSES[name]
@@ -118,10 +125,11 @@ def disturb(trial: Trial, name: str) -> str:
         run.kill()
         return f"at {moment:.1f} s: it did not end"
     took = time.monotonic() - lost_at
+    if lose is lose_machine and signum == signal.SIGSTOP:
+        lose_machine(trial, run, signal.SIGCONT)  # what was frozen with the machine must end when it is back
+        wait_for_workers()
     if lose is lose_driver and has_lost:
-        deadline = time.monotonic() + LEFT_SECONDS
-        while workers() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_for_workers()
         if workers():
             return f"at {moment:.1f} s: {len(workers())} workers are left"
         run = trial.start()
