@@ -16,9 +16,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from ray_cluster import RayCluster, ray_cluster
 
 import media_samples as media
+from ray_cluster import RayCluster, ray_cluster
 from vsrcli import EncodeOptions, Options, Progress, prepare_job, run_job
 from vsrcli.cluster import video
 from vsrcli.cluster.driver import Limits
