@@ -137,6 +137,8 @@ class RayWorker:
                         self._listener((self, message))
         except RayError as error:
             self._ending = _one_line(error), str(error)
+        except EngineError as error:
+            self._ending = str(error), ""
         except Exception as error:  # the connection was closed
             self._ending = f"{type(error).__name__}: {error}", ""
         with suppress(Exception):
@@ -153,7 +155,7 @@ class RayWorker:
                 messages = ray.get(reference, timeout=1)
                 self._answered.set()
                 return messages
-        return [None] if self._ended.is_set() else _raise(EngineError("it was silent"))
+        raise EngineError("it was silent")
 
 
 class RayWorkers:
@@ -337,7 +339,3 @@ def _one_line(error: Exception) -> str:
         return "vsr is not installed there for Ray's Python"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
-
-
-def _raise(error: Exception) -> list[Any]:
-    raise error
