@@ -122,19 +122,19 @@ def test_progress_cancel_repeat(browser: Browser, server: ServerProcess, sample:
     queued = user.convert(card, "2×")
     expect(queued.locator(".badge")).to_have_text("Waiting")
     expect(queued).to_contain_text("Next in the queue")
-    runner.resume()
+    queued.get_by_role("button", name="Cancel").click()
+    expect(queued.locator(".badge")).to_have_text("Cancelled")
+    queued.get_by_role("button", name="Convert again").click()
+    expect(card.locator(".job")).to_have_count(3)
+    repeated = card.locator(".job").first
+    expect(repeated.get_by_role("heading")).to_have_text("To 128 × 96")
+    repeated.get_by_role("button", name="Cancel").click()
+    expect(repeated.locator(".badge")).to_have_text("Cancelled")
     running = card.locator(".job").last
     running.get_by_role("button", name="Cancel").click()
+    runner.resume()
     expect(running.locator(".badge")).to_have_text("Cancelled")
     expect(user.page.locator("#announcer")).to_contain_text(
         f"The conversion of “{video.name}” was cancelled."
     )
-    queued.get_by_role("button", name="Cancel").click()
-    expect(queued.locator(".badge")).to_have_text("Cancelled")
-    running.get_by_role("button", name="Convert again").click()
-    expect(card.locator(".job")).to_have_count(3)
-    repeated = card.locator(".job").first
-    expect(repeated.get_by_role("heading")).to_have_text("To 960 × 720")
-    repeated.get_by_role("button", name="Cancel").click()
-    expect(repeated.locator(".badge")).to_have_text("Cancelled")
     user.leave()
