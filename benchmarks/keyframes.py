@@ -191,7 +191,7 @@ def duf_ways(height: int, width: int) -> tuple[Parts, Combination, dict[str, flo
     known = architecture("duf-16l")
     model, shapes = known.build(4), shapes_of(known, 4)
     bands = plan_bands(height, width, height * width)
-    by_name = functions(model, shapes, height, width)
+    by_name = functions(model, shapes)
     parts = {
         name: compiled(by_name[name], *specs)
         for name, specs in signatures(shapes, height, width, bands).items()
@@ -350,7 +350,8 @@ def duf_s_ways(height: int, width: int) -> tuple[Parts, Combination, dict[str, f
 def compiled(function: Callable[..., Any], *specs: Any) -> Callable[[], Any]:
     """Return a function that runs the graph of ``function`` on random inputs, on one thread."""
     from vsrcli.inference.openvino import openvino_core
-    from vsrcli.inference.openvino_export import optimize_graph, trace
+    from vsrcli.inference.openvino_export import trace
+    from vsrcli.inference.openvino_passes import optimize_graph
 
     exact = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
     graph = openvino_core().compile_model(optimize_graph(trace(function, specs)), "CPU", exact)

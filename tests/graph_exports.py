@@ -15,6 +15,9 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib import import_module
@@ -44,9 +47,33 @@ def share_compiled_graphs(patch: pytest.MonkeyPatch) -> None:
     To compile a tiny network takes half a second. Where all cores are busy, threads wait for each other.
     """
     from vsrcli.inference import openvino
+    from vsrcli.inference.openvino_templates import NetworkGraphs
 
-    create = openvino.openvino_core
+    create, instantiate = openvino.openvino_core, NetworkGraphs.graph
+
+    def graph(self: NetworkGraphs, name: str, *sizes: Any) -> _Unread:
+        parts = [self._files[f"{name}.xml"], self._files[f"{name}.bin"]]
+        parts += [array.tobytes() for array in self._arrays.values()]
+        real = copy(self)
+        real._core = create()
+        return _Unread(
+            _digests(*parts, repr((name, *sizes)).encode()), lambda: instantiate(real, name, *sizes)
+        )
+
     patch.setattr(openvino, "openvino_core", cache(lambda: _CachingCore(create())))
+    patch.setattr(NetworkGraphs, "graph", graph)
+
+
+@dataclass
+class _Unread:
+    """A graph that is read if it has not been compiled before."""
+
+    key: tuple[object, ...]
+    read: Callable[[], Any]
+
+
+def _digests(*parts: bytes) -> tuple[bytes, ...]:
+    return tuple(sha256(part).digest() for part in parts)
 
 
 class _CachingCore:
@@ -58,15 +85,16 @@ class _CachingCore:
         self._compiled: dict[object, Any] = {}
 
     def read_model(self, model: Any, weights: bytes = b"") -> Any:
-        return (model, weights) if weights else self._core.read_model(model=model)
+        if not weights:
+            return self._core.read_model(model=model)
+        return _Unread(_digests(model, weights), lambda: self._core.read_model(model=model, weights=weights))
 
     def compile_model(self, graph: Any, device: str, settings: dict[str, str]) -> Any:
-        if not isinstance(graph, tuple):
+        if not isinstance(graph, _Unread):
             return self._core.compile_model(graph, device, settings)
-        key = (*(sha256(part).digest() for part in graph), device, *sorted(settings.items()))
+        key = (*graph.key, device, *sorted(settings.items()))
         if key not in self._compiled:
-            model = self._core.read_model(model=graph[0], weights=graph[1])
-            self._compiled[key] = self._core.compile_model(model, device, settings)
+            self._compiled[key] = self._core.compile_model(graph.read(), device, settings)
         return self._compiled[key]
 
     def __getattr__(self, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from vsrcli.inference import openvino
 from vsrcli.inference.graph_cache import GraphCache
 from vsrcli.inference.openvino import OpenvinoEngine
 from vsrcli.inference.precision import choose_cpu_precision, max_abs_difference
-from vsrcli.models.weights import Weights, read_weights
+from vsrcli.models.weights import Weights, file_sha256, load_model, read_weights
 
 FRAMES = noise_frames(4)
 fp32_engine = partial(OpenvinoEngine, precision="fp32")  # "auto" would look at graphs in bf16, too
@@ -113,8 +114,33 @@ def test_a_cache_that_cannot_be_written_is_a_notice(
     assert "VSR_CACHE" in notices[0]
 
 
-def test_other_sizes_weights_and_versions_have_entries_of_their_own(
-    cache: Path, weights: Weights, monkeypatch: pytest.MonkeyPatch
+def test_one_entry_serves_all_frame_sizes_and_weights(
+    cache: Path, weights: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other layers and other versions have entries of their own."""
+
+    def count_entries(each: Weights) -> int:
+        for height, width in ((4, 6), (13, 7)):
+            fp32_engine(each)._backend.compile(height, width, openvino.RowBands((0,), height))
+        return len(list((cache / "openvino").iterdir()))
+
+    assert count_entries(weights) == 1
+    path = tmp_path / "others.weights.h5"
+    model = load_model(weights)
+    model.set_weights([array + 1 for array in model.get_weights()])
+    model.save_weights(path)
+    card = {**weights.card, "sha256": file_sha256(path)}
+    path.with_name("others.json").write_text(json.dumps(card), encoding="utf-8")
+    assert count_entries(read_weights(path)) == 1
+    for count, package in enumerate(("openvino", "keras", "vsr"), 2):
+        inputs = {**openvino.build_inputs(), package: "0"}
+        monkeypatch.setattr(openvino, "build_inputs", lambda inputs=inputs: inputs)
+        assert count_entries(weights) == count
+    assert count_entries(read_weights(tiny_weights(tmp_path, "fast"))) == 5
+
+
+def test_networks_of_windows_have_entries_for_each_frame_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys: list[dict[str, object]] = []
 
@@ -123,16 +149,16 @@ def test_other_sizes_weights_and_versions_have_entries_of_their_own(
         return {}
 
     monkeypatch.setattr(GraphCache, "get", get)
-    backends = [lambda: fp32_engine(weights)._backend]
+    weights = read_weights(tiny_weights(tmp_path, "fsrcnn"))
+    backend = fp32_engine(weights)._backend
     bands = openvino.RowBands((0, 2), 2)
-    backends[0]().compile(4, 6, bands)
-    backends[0]().compile(4, 7, bands)
-    backends[0]().compile(4, 6, openvino.RowBands((0,), 4))
+    backend.compile(4, 6, bands)
+    backend.compile(4, 7, bands)
     for package in ("openvino", "keras", "vsr"):
         inputs = {**openvino.build_inputs(), package: "0"}
         monkeypatch.setattr(openvino, "build_inputs", lambda inputs=inputs: inputs)
-        backends[0]().compile(4, 6, bands)
-    assert len({str(key) for key in keys}) == len(keys) == 6
+        backend.compile(4, 6, bands)
+    assert len({str(key) for key in keys}) == len(keys) == 5
     assert all(key["weights"] == weights.card["sha256"] for key in keys)
 
 

@@ -136,7 +136,8 @@ def test_openvino_and_unknown_sizes(tmp_path: Path, frame: np.ndarray) -> None:
     code = (
         "import sys, numpy as np, openvino\nfrom pathlib import Path\n"
         "from vsrcli.inference.functions import TensorSpec\n"
-        "from vsrcli.inference.openvino_export import optimize_graph, trace\n"
+        "from vsrcli.inference.openvino_export import trace\n"
+        "from vsrcli.inference.openvino_passes import optimize_graph\n"
         "from vsrcli.models.network_files import build_network\n"
         "folder = Path(sys.argv[1]); frame = np.load(folder / 'frame.npy')\n"
         "network = build_network(folder / 'net.param')\n"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from vsrcli.models.winograd import WinogradLayout, winograd_matrices
+from vsrcli.models.minimal_filtering import winograd_matrices
+from vsrcli.models.winograd import WinogradLayout
 
 
 @pytest.mark.parametrize("outputs", range(1, 7))

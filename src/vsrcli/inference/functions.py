@@ -234,8 +234,9 @@ def signatures(
     return {"advance": (frame, *queued), **middle, "reconstruct": (x, padded)}
 
 
-def functions(model: Any, shapes: NetworkShapes, height: int, width: int) -> Mapping[str, Callable[..., Any]]:
-    """Return a network's functions, in ``keras.ops``, for frames of one size.
+def functions(model: Any, shapes: NetworkShapes, layout: Any = None) -> Mapping[str, Callable[..., Any]]:
+    """Return a network's functions, in ``keras.ops``; ``layout`` is how features are stored between them,
+    :class:`~vsrcli.models.winograd.FrameLayout` if it is None.
 
     - ``upscale``: a window (1, 2*levels + 1, H, W, 3) -> its centre frame, upscaled and clipped to [0, 1].
     - ``advance``: a frame (1, H, W, 3) and all queue entries, oldest first -> merged features, and one new
@@ -251,9 +252,9 @@ def functions(model: Any, shapes: NetworkShapes, height: int, width: int) -> Map
 
     from vsrcli.models import duf_streaming
     from vsrcli.models.layers import depth_to_space
-    from vsrcli.models.winograd import FrameLayout, WinogradLayout
+    from vsrcli.models.winograd import FrameLayout
 
-    layout = WinogradLayout(height, width) if shapes.row_multiple > 1 else FrameLayout()
+    layout = layout or FrameLayout()
 
     def upscale(window):
         return ops.clip(ops.cast(model(window, training=False), "float32"), 0.0, 1.0)

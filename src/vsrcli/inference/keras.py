@@ -81,7 +81,7 @@ class KerasBackend:
         self.dtype = model.encoder.compute_dtype if hasattr(model, "encoder") else "float32"
 
     def compile(self, height: int, width: int, bands: RowBands) -> Mapping[str, Callable[..., Any]]:
-        by_name = functions(self.model, self.shapes, height, width)
+        by_name = functions(self.model, self.shapes)
         arguments = signatures(self.shapes, height, width, bands, self.dtype)
         return {name: compile_function(by_name[name], *specs) for name, specs in arguments.items()}
 

@@ -160,7 +160,8 @@ class KerasRunner:
             return np.asarray(self._network(array[:, None]), np.float32)
         if array.shape not in self._compiled:
             from vsrcli.inference.openvino import openvino_core
-            from vsrcli.inference.openvino_export import optimize_graph, trace
+            from vsrcli.inference.openvino_export import trace
+            from vsrcli.inference.openvino_passes import optimize_graph
 
             spec = TensorSpec((1, *array.shape), "float32")
             graph = optimize_graph(trace(self._network, (spec,)))

@@ -188,7 +188,7 @@ def _function(model: Any, shapes: NetworkShapes, name: str) -> Any:
         from vsrcli.models.layers import pad_border
 
         return pad_border
-    return functions(model, shapes, HEIGHT, WIDTH)[name]
+    return functions(model, shapes)[name]
 
 
 def _value_info(tensor: _Tensor, scale: int) -> Any:

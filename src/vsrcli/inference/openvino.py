@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ import numpy as np
 from vsrcli._version import __version__
 from vsrcli.errors import EngineError
 from vsrcli.inference.engine import StreamingEngine
-from vsrcli.inference.functions import FLOAT32, RowBands, memory_errors, require_finite, shapes_of
+from vsrcli.inference.functions import FLOAT32, RowBands, memory_errors, require_finite, shapes_of, signatures
 from vsrcli.inference.graph_cache import GraphCache, cache_folder
-from vsrcli.inference.openvino_export import export_graphs
+from vsrcli.inference.openvino_export import export_graphs, export_templates
+from vsrcli.inference.openvino_templates import KINDS as TEMPLATE_KINDS
+from vsrcli.inference.openvino_templates import NetworkGraphs, shipped_templates, template_key
 from vsrcli.models.imported import ImportedModel, input_shape
 from vsrcli.models.weights import Weights, file_sha256
 from vsrcli.system.resources import configure_malloc, disable_openvino_telemetry, enlarge_signal_stack
@@ -94,6 +96,14 @@ class OpenvinoBackend:
         self._cache = GraphCache(cache_folder() / "openvino", on_notice)
 
     def compile(self, height: int, width: int, bands: RowBands) -> Mapping[str, Callable[..., Any]]:
+        if self.shapes.kind in TEMPLATE_KINDS:
+            graphs, arguments = self._graphs, signatures(self.shapes, height, width, bands)
+            with ThreadPoolExecutor() as pool:  # OpenVINO compiles a graph on one core
+                compiled = pool.map(
+                    lambda name: self._compile(name, graphs.graph(name, arguments[name], height, width)),
+                    arguments,
+                )
+                return dict(zip(arguments, compiled, strict=True))
         key = {
             "weights": self._weights.card["sha256"],
             "architecture": self._weights.card["architecture"],
@@ -109,10 +119,21 @@ class OpenvinoBackend:
 
         files = self._cache.get(key, build)
         names = [Path(name).stem for name in files if name.endswith(".xml")]
-        with ThreadPoolExecutor() as pool:  # OpenVINO compiles a graph on one core
-            graphs = ((name, files[f"{name}.xml"], files[f"{name}.bin"]) for name in names)
-            compiled = pool.map(lambda graph: self._compile_graph(*graph), graphs)
-            return dict(zip(names, compiled, strict=True))
+        read = openvino_core().read_model
+        with ThreadPoolExecutor() as pool:
+            graphs = (read(model=files[f"{name}.xml"], weights=files[f"{name}.bin"]) for name in names)
+            return dict(zip(names, pool.map(self._compile, names, graphs), strict=True))
+
+    @cached_property
+    def _graphs(self) -> NetworkGraphs:
+        """For frames of any size. Shipped templates are not read from the cache, others once a process."""
+        key = template_key(self._weights, self.shapes.row_multiple)
+
+        def build(folder: Path) -> None:
+            export_templates(self._weights, self._precision, folder)
+
+        files = shipped_templates(key) or self._cache.get({**key, **build_inputs()}, build)
+        return NetworkGraphs(self._weights, files, openvino_core())
 
     def zeros(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         return np.zeros(shape, dtype)
@@ -149,12 +170,11 @@ class OpenvinoBackend:
         result, *feedback = outputs
         return result[0], feedback[0] if feedback else None
 
-    def _compile_graph(self, name: str, graph: bytes, weights: bytes) -> Callable[..., Any]:
+    def _compile(self, name: str, graph: Any) -> Callable[..., Any]:
         precision = "fp32" if name == _OUTPUT_STAGE else self._precision
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision]}
         with memory_errors():
-            model = openvino_core().read_model(model=graph, weights=weights)
-            return CompiledGraph(openvino_core().compile_model(model, "CPU", settings))
+            return CompiledGraph(openvino_core().compile_model(graph, "CPU", settings))
 
 
 class OpenvinoNetwork:
@@ -303,7 +323,7 @@ def cpu_capabilities() -> tuple[str, ...]:
 def build_inputs() -> dict[str, object]:
     """Return what graphs depend on besides weights and sizes: versions, and hashes of the code."""
     here, models = Path(__file__).parent, Path(__file__).parents[1] / "models"
-    code = [*sorted(models.glob("*.py")), here / "functions.py", here / "openvino_export.py"]
+    code = [*sorted(models.glob("*.py")), here / "functions.py", *sorted(here.glob("openvino_*.py"))]
     return {
         "code": [file_sha256(path) for path in code],
         **{package: version(package) for package in ("openvino", "keras")},

@@ -3,25 +3,28 @@
     python -m vsrcli.inference.openvino_export < request.json
 
 Keras has a backend that builds OpenVINO graphs from ``keras.ops``, so the networks' own code is their only
-description. A process has one Keras backend, and Keras takes seconds to start: hence a child process, once
-for each network and frame size. It runs without TensorFlow.
+description. A process has one Keras backend, and Keras takes seconds to start: hence a child process. It runs
+without TensorFlow.
 
-The request (see :mod:`vsrcli.system.child`) is an object with ``weights``, ``height``, ``width``, ``rows``
-(of a band), ``folder`` and ``precision``; the answer is null.
-
-:func:`optimize_graph` then rewrites each graph for OpenVINO: the same numbers, fewer passes over memory.
+Networks that encode each frame once are exported as templates, once for all frame sizes and all weights
+(:mod:`vsrcli.inference.openvino_templates`); the others for one size, with their weights. A request (see
+:mod:`vsrcli.system.child`) is an object with ``folder`` and either ``architecture``, ``options``, ``scale``,
+``phase`` and ``precision``, or ``weights``, ``height``, ``width``, ``rows`` (of a band) and ``precision``.
+The answer is null.
 """
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vsrcli.inference.functions import (
+    NetworkShapes,
     TensorSpec,
     functions,
     plan_bands,
@@ -31,15 +34,41 @@ from vsrcli.inference.functions import (
     signatures,
 )
 from vsrcli.inference.graph_cache import build_in_child
+from vsrcli.inference.openvino_passes import fold_constants, optimize_graph
+from vsrcli.models.architectures import DUF_ROWS, architecture
 from vsrcli.models.imported import ImportedModel, is_imported
+from vsrcli.models.minimal_filtering import transform_kernel
 from vsrcli.models.network_files import build_network
 from vsrcli.models.weights import Weights, load_model, read_weights
 from vsrcli.system.child import answer_request
+from vsrcli.system.files import temporary_folder
 from vsrcli.system.resources import disable_openvino_telemetry
 
-_NHWC_TO_NCHW = (0, 3, 1, 2)  # transposition before a convolution
-_IDENTITY = (0, 1, 2, 3)
-_CLIPPING = {"Minimum": "minimum", "Maximum": "maximum"}  # operations, and their names in opset13
+HEIGHT, WIDTH = "height", "width"  # inputs of a template: the frame's sides
+TRANSFORMED = "transformed "  # before the name of an array: its kernel for Winograd's filtering
+ARRAYS = "arrays.json"  # shapes of the weight file's arrays, by the names of a template's inputs
+_FRAME = 4  # sides that signatures are taken of; a template's are free
+
+
+def export_templates(weights: Weights, precision: str, folder: Path) -> None:
+    """Write the templates of a network: ``NAME.xml`` and ``NAME.bin`` for each function, and ``ARRAYS``.
+
+    Args:
+        weights: any of the network; they are not read.
+        precision: to compute in later, which decides how features are stored.
+        folder: to write to.
+
+    Raises:
+        EngineError: the child process could not build them.
+    """
+    known = weights.architecture
+    request = {
+        "architecture": known.name,
+        "options": dict(known.options),
+        "scale": weights.scale,
+        "phase": str(weights.card.get("phase", "centre")),
+    }
+    _export({**request, "precision": precision}, weights.name, folder)
 
 
 def export_graphs(
@@ -64,12 +93,12 @@ def export_graphs(
         EngineError: the child process could not build them.
     """
     request = {"weights": str(weights.path), "height": height, "width": width, "rows": rows}
-    build_in_child(
-        __name__,
-        {**request, "folder": str(folder), "precision": precision},
-        f"OpenVINO cannot take {weights.name}",
-        {"KERAS_BACKEND": "openvino"},
-    )
+    _export({**request, "precision": precision}, weights.name, folder)
+
+
+def _export(request: Mapping[str, Any], name: str, folder: Path) -> None:
+    request = {**request, "folder": str(folder)}
+    build_in_child(__name__, request, f"OpenVINO cannot take {name}", {"KERAS_BACKEND": "openvino"})
 
 
 def main() -> None:
@@ -80,8 +109,97 @@ def main() -> None:
 def _build(request: dict[str, Any]) -> None:
     sys.modules["tensorflow"] = None  # type: ignore[assignment] # Keras works without; it takes seconds
     disable_openvino_telemetry()
-    import openvino
+    if "architecture" in request:
+        _build_templates(request)
+    else:
+        _build_graphs(request)
 
+
+def _build_templates(request: dict[str, Any]) -> None:
+    known, folder = (
+        architecture(request["architecture"]).with_sizes(request["options"]),
+        Path(request["folder"]),
+    )
+    model = known.build(request["scale"], phase=request["phase"])
+    shapes = shapes_of(known, request["scale"], request["precision"])
+    arrays, used = _array_names(model), {}
+    for name, arguments in signatures(shapes, _FRAME, _FRAME, plan_bands(_FRAME, _FRAME)).items():
+        graph, inputs = _trace_template(model, shapes, name, arguments, arrays)
+        _save(fold_constants(graph), folder, name)
+        used |= inputs
+    (folder / ARRAYS).write_text(json.dumps(used, sort_keys=True), encoding="utf-8")
+
+
+def _array_names(model: Any) -> dict[str, str]:
+    """Return the name in a weight file of each variable, by its path. Overwrites the weights."""
+    import h5py
+
+    for number, variable in enumerate(model.weights):
+        variable.assign(np.full(variable.shape, number, np.float32))
+    names: dict[str, str] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            names[model.weights[int(np.asarray(item).flat[0])].path] = name
+
+    with temporary_folder() as folder:
+        path = folder / "numbered.weights.h5"
+        model.save_weights(path)
+        with h5py.File(path) as file:
+            file.visititems(visit)
+    return names
+
+
+def _trace_template(
+    model: Any,
+    shapes: NetworkShapes,
+    name: str,
+    arguments: tuple[TensorSpec, ...],
+    arrays: Mapping[str, str],
+) -> tuple[Any, dict[str, list[int]]]:
+    """Return a function's template, and the shapes of the arrays that it needs by the names of its inputs."""
+    import keras
+    import openvino
+    from keras.src.backend.openvino.core import OpenVINOKerasTensor, get_ov_output
+    from openvino import opset13
+
+    from vsrcli.inference.openvino_layout import FreeWinogradLayout
+
+    def tensor(parameter: Any) -> Any:
+        return OpenVINOKerasTensor(parameter.output(0))
+
+    weights = {
+        arrays[variable.path]: opset13.parameter(list(variable.shape), np.float32, name=arrays[variable.path])
+        for variable in model.weights
+    }
+    shapes_by_input = {arrays[variable.path]: list(variable.shape) for variable in model.weights}
+    layout, sides = None, {}
+    if shapes.row_multiple > 1:
+        sides = {side: opset13.parameter([], np.int32, name=side) for side in (HEIGHT, WIDTH)}
+        kernels = {}
+        for variable in model.weights:
+            if tuple(variable.shape[:2]) == (3, 3):
+                array = TRANSFORMED + arrays[variable.path]
+                shape = transform_kernel(np.zeros(variable.shape), DUF_ROWS).shape
+                weights[array] = opset13.parameter(list(shape), np.float32, name=array)
+                shapes_by_input[array] = list(variable.shape)
+                kernels[variable.path] = tensor(weights[array])
+        layout = FreeWinogradLayout(*map(tensor, sides.values()), kernels)
+    free = [
+        opset13.parameter(openvino.PartialShape([1, -1, -1, spec.shape[-1]]), np.float32)
+        for spec in arguments
+    ]
+    given = [(variable, tensor(weights[arrays[variable.path]])) for variable in model.weights]
+    with keras.StatelessScope(state_mapping=given):
+        outputs = functions(model, shapes, layout)[name](*map(tensor, free))
+    outputs = outputs if isinstance(outputs, tuple | list) else (outputs,)
+    results: Any = [opset13.result(get_ov_output(output)) for output in outputs]
+    inputs = {key: node for key, node in {**weights, **sides}.items() if node.output(0).get_target_inputs()}
+    graph = openvino.Model(results, [*free, *inputs.values()])  # type: ignore[misc] # see trace
+    return graph, {key: shapes_by_input[key] for key in inputs if key in weights}
+
+
+def _build_graphs(request: dict[str, Any]) -> None:
     path, height, width = Path(request["weights"]), request["height"], request["width"]
     bands = plan_bands(height, width, request["rows"] * width)
     if is_imported(str(path)):
@@ -93,10 +211,15 @@ def _build(request: dict[str, Any]) -> None:
         shapes = shapes_of(weights.architecture, weights.scale, request["precision"])
     for array in model.get_weights():  # OpenVINO's ReLU turns NaN into zero, so check before
         require_finite(array)
-    by_name = functions(model, shapes, height, width)
+    by_name = functions(model, shapes)
     for name, arguments in signatures(shapes, height, width, bands).items():
-        graph = optimize_graph(trace(by_name[name], arguments))
-        openvino.save_model(graph, Path(request["folder"]) / f"{name}.xml", compress_to_fp16=False)
+        _save(optimize_graph(trace(by_name[name], arguments)), Path(request["folder"]), name)
+
+
+def _save(graph: Any, folder: Path, name: str) -> None:
+    import openvino
+
+    openvino.save_model(graph, folder / f"{name}.xml", compress_to_fp16=False)
 
 
 def trace(function: Callable[..., Any], arguments: tuple[TensorSpec, ...]) -> Any:
@@ -110,143 +233,6 @@ def trace(function: Callable[..., Any], arguments: tuple[TensorSpec, ...]) -> An
     outputs = outputs if isinstance(outputs, tuple | list) else (outputs,)
     results: Any = [opset13.result(get_ov_output(output)) for output in outputs]
     return openvino.Model(results, parameters)  # type: ignore[misc] # its own stub contradicts it
-
-
-def optimize_graph(graph: Any) -> Any:
-    """Optimize a network's graph in place; return it.
-
-    - Values that depend on weights alone are computed now.
-    - A convolution of concatenated features becomes a sum of convolutions, each of which reads its features
-      in place: concatenating takes longer than the sums, which the convolutions do on the way.
-    - Keras has channels last, OpenVINO's convolutions have them second, so each comes with two transpositions
-      that the CPU plugin would carry out. The pass that moves them to the graph's ends, where most cancel, is
-      that of OpenVINO's reader of TensorFlow graphs, which have the same layout; it works on any graph. It
-      leaves transpositions of features that are also a result; :func:`_clip_results_separately` handles
-      these.
-    """
-    from openvino.frontend import FrontEndManager
-    from openvino.passes import ConstantFolding, Manager
-
-    passes = Manager()
-    passes.register_pass(ConstantFolding())
-    passes.run_passes(graph)
-    _split_concatenations(graph)
-    _add_before_reshaping(graph)
-    FrontEndManager().load_by_framework("tf").normalize(graph)
-    _cancel_transpositions(graph)
-    _clip_results_separately(graph)
-    return graph
-
-
-def _split_concatenations(graph: Any) -> None:
-    """Replace convolutions of a concatenation along channels by sums of convolutions."""
-    from openvino import opset13
-
-    for node in graph.get_ordered_ops():
-        concatenation = _concatenation_before(node)
-        if concatenation is None:
-            continue
-        weights, settings = node.input_value(1).get_node().data, node.get_attributes()
-        total: Any = None
-        first = 0
-        for number in range(concatenation.get_input_size()):
-            part = concatenation.input_value(number)
-            last = first + part.get_shape()[-1]
-            transposed = opset13.transpose(part, opset13.constant(np.array(_NHWC_TO_NCHW)))
-            filtered = opset13.convolution(
-                transposed,
-                opset13.constant(np.ascontiguousarray(weights[:, first:last])),
-                settings["strides"],
-                settings["pads_begin"],
-                settings["pads_end"],
-                settings["dilations"],
-                settings["auto_pad"],
-            )
-            total = filtered if total is None else opset13.add(total, filtered)
-            first = last
-        node.output(0).replace(total.output(0))
-    graph.validate_nodes_and_infer_types()
-
-
-def _concatenation_before(node: Any) -> Any:
-    """Return the channel concatenation that a convolution with constant weights reads, or None."""
-    if node.get_type_name() != "Convolution" or node.input_value(1).get_node().get_type_name() != "Constant":
-        return None
-    transposition = node.input_value(0).get_node()
-    if _axes_order(transposition) != _NHWC_TO_NCHW:
-        return None
-    before = transposition.input_value(0).get_node()
-    is_channels = before.get_type_name() == "Concat" and before.get_attributes()["axis"] in (-1, 3)
-    return before if is_channels else None
-
-
-def _add_before_reshaping(graph: Any) -> None:
-    """Reshape the sum of two arrays instead of both: a convolution can add only before a reshape."""
-    from openvino import opset13
-
-    for node in graph.get_ordered_ops():
-        if node.get_type_name() != "Add":
-            continue
-        first, second = (node.input_value(number).get_node() for number in range(2))
-        if (first.get_type_name(), second.get_type_name()) != ("Reshape", "Reshape"):
-            continue
-        before = [each.input_value(0) for each in (first, second)]
-        same = node.get_output_shape(0) == first.get_output_shape(0)
-        if same and before[0].get_shape() == before[1].get_shape():
-            total = opset13.add(*before)
-            copies = bool(first.get_attributes()["special_zero"])
-            node.output(0).replace(opset13.reshape(total, first.input_value(1), copies).output(0))
-    graph.validate_nodes_and_infer_types()
-
-
-def _cancel_transpositions(graph: Any) -> None:
-    """Remove pairs of transpositions that undo one another."""
-    for node in graph.get_ordered_ops():
-        before = node.input_value(0).get_node() if node.get_input_size() else node
-        orders = _axes_order(before), _axes_order(node)
-        if all(orders) and tuple(orders[0][each] for each in orders[1]) == _IDENTITY:
-            node.output(0).replace(before.input_value(0))
-    graph.validate_nodes_and_infer_types()
-
-
-def _clip_results_separately(graph: Any) -> None:
-    """Clip features that are both a result and used further once more for the result.
-
-    A result that is only a transposition of features to channels last is copied, twice, although they lie so
-    in memory already; one that is computed from them is written to its place.
-    """
-    from openvino import opset13
-
-    for result in graph.get_results():
-        transposition = result.input_value(0).get_node()
-        limits: list[Any] = []
-        if not _axes_order(transposition) or len(transposition.input_value(0).get_target_inputs()) == 1:
-            continue
-        features = transposition.input_value(0)
-        while (name := _CLIPPING.get(features.get_node().get_type_name())) and _has_scalar_limit(
-            features.get_node()
-        ):
-            limits.append((name, features.get_node().input_value(1)))
-            features = features.get_node().input_value(0)
-        if limits:
-            clipped: Any = opset13.transpose(features, transposition.input_value(1))
-            for name, limit in reversed(limits):
-                clipped = getattr(opset13, name)(clipped, limit)
-            transposition.output(0).replace(clipped.output(0))
-    graph.validate_nodes_and_infer_types()
-
-
-def _has_scalar_limit(node: Any) -> bool:
-    limit = node.input_value(1).get_node()
-    return limit.get_type_name() == "Constant" and limit.data.size == 1
-
-
-def _axes_order(node: Any) -> tuple[int, ...]:
-    """Return the axes of a constant transposition; of any other node none."""
-    if node.get_type_name() != "Transpose":
-        return ()
-    order = node.input_value(1).get_node()
-    return tuple(order.data) if order.get_type_name() == "Constant" else ()
 
 
 if __name__ == "__main__":

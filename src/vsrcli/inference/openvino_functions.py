@@ -18,7 +18,7 @@ from vsrcli.inference.openvino import (
     OpenvinoBackend,
     openvino_core,
 )
-from vsrcli.inference.openvino_export import optimize_graph
+from vsrcli.inference.openvino_passes import optimize_graph
 from vsrcli.models.imported import ImportedModel
 from vsrcli.system.resources import configure_malloc
 

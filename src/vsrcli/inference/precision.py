@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -12,18 +13,20 @@ import numpy as np
 from vsrcli._version import __version__
 from vsrcli.inference.functions import Backend
 from vsrcli.inference.graph_cache import GraphCache, cache_folder
+from vsrcli.inference.openvino_templates import shipped_difference
 from vsrcli.inference.streams import compile_stream
 from vsrcli.models.imported import ImportedModel
 from vsrcli.models.weights import Weights
 
 MAX_DIFFERENCE = 1 / 510  # half a step of 8 bits
+X86 = ("x86_64", "amd64")  # on other processors, shipped differences may not hold
 _FRAMES, _HEIGHT, _WIDTH = 12, 48, 64
 
 
 def choose_cpu_precision(
     weights: Weights | ImportedModel, capabilities: tuple[str, ...], create_backend: Callable[[str], Backend]
 ) -> str:
-    """Return ``bf16`` or ``fp32``; measured once for each network, then read from the cache.
+    """Return ``bf16`` or ``fp32``; for shipped weights known, for others measured once and cached.
 
     ``capabilities`` are precisions of the CPU; ``create_backend`` returns the network in a precision.
     """
@@ -34,6 +37,9 @@ def choose_cpu_precision(
         difference = max_abs_difference(create_backend("fp32"), create_backend("bf16"))
         (folder / "bf16.json").write_text(json.dumps({"max_abs_difference": difference}), encoding="utf-8")
 
+    known = shipped_difference(weights) if platform.machine().lower() in X86 else None
+    if known is not None:
+        return "bf16" if known <= MAX_DIFFERENCE else "fp32"
     key = {"weights": weights.card["sha256"], "openvino": version("openvino"), "vsr": __version__}
     files = GraphCache(cache_folder() / "precision").get(key, measure)
     difference = json.loads(files["bf16.json"])["max_abs_difference"]

@@ -32,6 +32,7 @@ from vsrcli.models.layers import (
     conv3x3,
     depth_to_space,
     filter_layer,
+    frame_size,
     pad_border,
 )
 from vsrcli.models.winograd import concat_conv
@@ -126,7 +127,7 @@ class DufR(FeatureModel):
             ``(B, H, W, 3*scale**2)`` float32 in [-1, 1].
         """
         difference = sub_pixels - ops.expand_dims(ops.cast(frame, "float32"), 4)  # B, H, W, 3, s*s
-        height, width = difference.shape[1:3]
+        height, width = frame_size(difference)
         flat = ops.reshape(ops.swapaxes(difference, 3, 4), (-1, height, width, 3 * self.scale**2))
         return ops.clip(flat, -1.0, 1.0)
 

@@ -29,7 +29,8 @@ from keras import ops
 from vsrcli.models.architectures import WINDOW
 from vsrcli.models.duf import BN_EPSILON
 from vsrcli.models.layers import apply_dynamic_filters, depth_to_space
-from vsrcli.models.winograd import WinogradLayout, pad_rows, plain_sum, weighted_sum, winograd_matrices
+from vsrcli.models.minimal_filtering import winograd_matrices
+from vsrcli.models.winograd import WinogradLayout, pad_rows, plain_sum, weighted_sum
 
 SHARED_BLOCKS = WINDOW // 2  # blocks after which windows still have features in common
 _TIME_TILES = {1: (1,), 3: (3,), 5: (5,), 7: (5, 2)}  # outputs along time -> how many per filtering

@@ -121,7 +121,7 @@ class Deconvolution(layers.Layer):
         kernel = ops.transpose(kernel, (0, 1, 3, 4, 2))
         kernel = ops.reshape(kernel, (taps, taps, inputs, self.filters * sub_pixels))
         x = ops.conv(x, ops.cast(kernel, x.dtype), padding="same", data_format="channels_last")
-        height, width = _size(x)
+        height, width = frame_size(x)
         x = ops.reshape(x, (-1, height, width, self.filters, sub_pixels))
         return depth_to_space(x + ops.expand_dims(ops.convert_to_tensor(self.bias), -1), self.scale)
 
@@ -181,7 +181,7 @@ class SubpixelConv(layers.Conv2D):
     def call(self, x):
         order = np.arange(self.filters).reshape(self.sub_pixels, self.values).T.reshape(-1)
         x = ops.conv(x, ops.take(self.kernel, order, axis=-1), padding="valid", data_format="channels_last")
-        height, width = _size(x)
+        height, width = frame_size(x)
         return ops.reshape(x + ops.take(self.bias, order), (-1, height, width, self.values, self.sub_pixels))
 
     def compute_output_shape(self, input_shape):
@@ -241,7 +241,7 @@ def bicubic_upsample(padded, scale: int, phase: str = "centre"):
         taps[:, :, colour, colour] = both_axes.transpose(2, 3, 0, 1).reshape(TAPS, TAPS, -1)
     kernel = taps.reshape(TAPS, TAPS, 3, -1)
     upsampled = ops.conv(padded, kernel, padding="valid", data_format="channels_last")  # B, H, W, 3*s*s
-    height, width = _size(upsampled)
+    height, width = frame_size(upsampled)
     return ops.reshape(upsampled, (-1, height, width, 3, scale * scale))
 
 
@@ -260,14 +260,14 @@ def extract_patches(padded):
     ones = np.zeros(4 * taps, np.float32)
     ones[3 * taps :] = 1
     patches = ops.conv(padded, kernel, padding="valid", data_format="channels_last") + ones  # B, H, W, 4*25
-    height, width = _size(patches)
+    height, width = frame_size(patches)
     return ops.reshape(patches, (-1, height, width, 4, taps))
 
 
 def depth_to_space(image, scale: int):
     """Convert ``(B, H, W, C, scale**2)`` -> ``(B, scale*H, scale*W, C)``; sub-pixel ``scale*i + j`` goes to
     row i, column j."""
-    (height, width), channels = _size(image), image.shape[-2]
+    (height, width), channels = frame_size(image), image.shape[-2]
     image = ops.reshape(image, (-1, height, width, channels, scale, scale))
     image = ops.transpose(image, (0, 1, 4, 2, 5, 3))  # B, H, s, W, s, C
     return ops.reshape(image, (-1, height * scale, width * scale, channels))
@@ -276,7 +276,7 @@ def depth_to_space(image, scale: int):
 def sub_pixels(x, scale: int):
     """Move channels to space: ``(B, H, W, C*scale**2)`` -> ``(B, scale*H, scale*W, C)``; those of a channel
     follow one another. The pixel shuffle of Shi et al., CVPR 2016."""
-    height, width = _size(x)
+    height, width = frame_size(x)
     return depth_to_space(ops.reshape(x, (-1, height, width, x.shape[-1] // scale**2, scale**2)), scale)
 
 
@@ -334,7 +334,7 @@ def interpolating_bias(scale: int, phase: str = "centre", sigma: float = 0.45) -
     return both_axes.reshape(-1).astype(np.float32)
 
 
-def _size(image) -> tuple:
+def frame_size(image) -> tuple:
     """Return height and width of ``(B, H, W, ...)``: integers if known, tensors inside a traced function."""
     known, traced = image.shape[1:3], ops.shape(image)[1:3]
     return tuple(t if k is None else k for k, t in zip(known, traced, strict=True))

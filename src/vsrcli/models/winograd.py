@@ -13,15 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 from keras import ops
 
 from vsrcli.models.architectures import DUF_ROWS as ROWS
-
-_POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
+from vsrcli.models.minimal_filtering import transform_kernel, winograd_matrices
 
 
 def concat_conv(layer: Any, first: Any, *others: Any) -> Any:
@@ -118,15 +116,23 @@ class WinogradLayout:
         Returns:
             ``(pixels, K)``.
         """
-        _, weights, after = winograd_matrices(ROWS)
-        kernels = np.tensordot(weights, kernel, 1)[:, None].astype(np.float32)  # 8, 1, 3, C, K
-        products: list[list[Any]] = [[] for _ in kernels]
+        return self.conv_transformed(transform_kernel(kernel, ROWS), *parts)
+
+    def conv_transformed(self, kernels: Any, *parts: Any) -> Any:
+        """Do the same with the kernel from :func:`~vsrcli.models.minimal_filtering.transform_kernel`."""
+        _, _, after = winograd_matrices(ROWS)
+        products: list[list[Any]] = [[] for _ in range(ROWS + 2)]
         start = 0
         for x in parts:
             channels = slice(start, start := start + x.shape[-1])
-            for terms, transformed, taps in zip(products, self._input_sums(x), kernels, strict=True):
-                terms.append(self._conv(transformed, self.row_groups, taps[:, :, channels]))
+            for number, (terms, transformed) in enumerate(zip(products, self._input_sums(x), strict=True)):
+                taps = self._taps(kernels, number, channels)
+                terms.append(self._conv(transformed, self.row_groups, taps))
         return _matrix_sums(after, ops.concatenate([plain_sum(terms) for terms in products], axis=0))
+
+    def _taps(self, kernels: Any, number: int, channels: slice) -> Any:
+        """Return one of the eight kernels, of some input channels: (1, 3, C', K)."""
+        return kernels[number, None, :, channels]
 
     def _input_sums(self, x: Any) -> list[Any]:
         """Return the eight weighted sums of rows that :meth:`conv` convolves, (pixels/6, C) each."""
@@ -154,31 +160,6 @@ def pad_rows(x: Any) -> Any:
     """Pad ``(1, H, W, C)`` below with zeros to a multiple of six rows."""
     below = -x.shape[1] % ROWS
     return ops.pad(x, ((0, 0), (0, below), (0, 0), (0, 0))) if below else x
-
-
-@cache
-def winograd_matrices(outputs: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the matrices of Winograd's F(m, 3): m outputs of a filter with three taps from m + 2 products.
-
-    Returns:
-        ``B (m+2, m+2)``, ``G (m+2, 3)``, ``A (m, m+2)``: ``A @ ((G @ taps) * (B @ inputs))`` is the
-        correlation. By Toom and Cook's construction, from the values of polynomials at some points and at
-        infinity; for a single output, the definition itself.
-    """
-    if outputs == 1:
-        return np.eye(3), np.eye(3), np.ones((1, 3))
-    points = np.array(_POINTS[: outputs + 1])
-    at_infinity = np.eye(3)[2:], np.eye(outputs)[outputs - 1 :]
-    weights = np.concatenate([points[:, None] ** np.arange(3), at_infinity[0]])
-    after = np.concatenate([points[:, None] ** np.arange(outputs), at_infinity[1]]).T
-    # each output j is the sum over taps k of input j + k: linear equations for B
-    system = np.einsum("ji,ik->jki", after, weights).reshape(3 * outputs, outputs + 2)
-    target = np.zeros((outputs, 3, outputs + 2))
-    for j in range(outputs):
-        for k in range(3):
-            target[j, k, j + k] = 1
-    before = np.linalg.lstsq(system, target.reshape(3 * outputs, outputs + 2), rcond=None)[0]
-    return np.round(before, 12), weights, after
 
 
 def weighted_sum(terms: Sequence[Any], weights: np.ndarray) -> Any:

@@ -46,6 +46,7 @@ from vsrcli.pipeline.memory import MemoryBudget, memory_budget
 from vsrcli.pipeline.options import Options
 from vsrcli.pipeline.passes import choose_passes, scale_notices, tile_notices
 from vsrcli.pipeline.tuned import apply_tuned, find_tuned
+from vsrcli.system.resources import disable_openvino_telemetry, import_in_background
 
 
 def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Options | None = None) -> Job:
@@ -64,6 +65,9 @@ def prepare_job(source: str | Path | StdinInput, target: str | Path, options: Op
     options = options or Options()
     found = inspect(source, parse_target(target), options)
     options, found = _tune(options, found)
+    if found.engine and found.engine.engine == "openvino":
+        disable_openvino_telemetry()
+        import_in_background("openvino", "h5py")  # while ffmpeg rehearses
     job = decide(found, options)
     verify(job, found)
     return job

@@ -5,12 +5,15 @@ Settings must be made before the library is loaded.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import psutil
@@ -137,6 +140,21 @@ def enlarge_signal_stack() -> None:
     larger = _SignalStack(ctypes.addressof(memory), 0, SIGNAL_STACK_BYTES)
     _signal_stacks.append(memory)
     sigaltstack(ctypes.byref(larger), None)
+
+
+def import_in_background(*modules: str) -> None:
+    """Import modules in a thread, so that they are there when they are needed; what is missing is ignored.
+
+    The process does not end before the imports have.
+    """
+
+    def load() -> None:
+        for name in modules:
+            with contextlib.suppress(Exception):  # who needs it reports it
+                import_module(name)
+
+    if any(name not in sys.modules for name in modules):
+        threading.Thread(target=load, name="imports").start()
 
 
 def disable_openvino_telemetry() -> None:

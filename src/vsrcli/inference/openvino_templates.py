@@ -1,0 +1,166 @@
+"""Graphs of a network for frames of any size and any weights, and what becomes of them for one size.
+
+A template is the graph of one function of :mod:`vsrcli.inference.functions` in OpenVINO's format, with free
+sides and with the weights as inputs, so that it depends on the sizes of the network's layers alone. Those of
+the shipped networks come with the program, the others are built once and cached: to set sizes and weights
+takes neither Keras nor the network's code.
+
+:mod:`vsrcli.inference.openvino_shipping` writes the file of the shipped ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vsrcli.errors import ModelError
+from vsrcli.inference.functions import TensorSpec, require_finite
+from vsrcli.inference.graph_cache import Files
+from vsrcli.inference.openvino_export import ARRAYS, HEIGHT, TRANSFORMED, WIDTH
+from vsrcli.inference.openvino_passes import optimize_graph
+from vsrcli.models.architectures import DUF_ROWS
+from vsrcli.models.imported import ImportedModel
+from vsrcli.models.minimal_filtering import transform_kernel
+from vsrcli.models.weights import Weights
+
+SHIPPED = Path(__file__).with_name("openvino_templates.zip")
+KINDS = ("cached", "recurrent")  # of networks that have templates
+INDEX = "index.json"  # of the shipped file: ``code``, ``templates`` (members of each) and ``bf16``
+
+
+class NetworkGraphs:
+    """A network's graphs for frames of any size.
+
+    Args:
+        weights: of the network.
+        files: its templates, from :func:`~vsrcli.inference.openvino_export.export_templates`.
+        core: an ``openvino.Core``.
+
+    Raises:
+        ModelError: the weights do not fit the network that their card names.
+        NonFiniteError: they hold NaN or infinity; OpenVINO's ReLU would turn NaN into zero.
+    """
+
+    def __init__(self, weights: Weights, files: Files, core: Any) -> None:
+        self._files, self._core = files, core
+        self._arrays = _read_arrays(weights, json.loads(files[ARRAYS]))
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the functions."""
+        return [name.removesuffix(".xml") for name in self._files if name.endswith(".xml")]
+
+    def graph(self, name: str, arguments: tuple[TensorSpec, ...], height: int, width: int) -> Any:
+        """Return a function as an ``openvino.Model`` for frames of one size.
+
+        Args:
+            name: of the function.
+            arguments: their shapes, from :func:`~vsrcli.inference.functions.signatures`.
+            height, width: of the frame.
+        """
+        from openvino import opset13
+
+        graph = self._core.read_model(model=self._files[f"{name}.xml"], weights=self._files[f"{name}.bin"])
+        values = {**self._arrays, HEIGHT: np.int32(height), WIDTH: np.int32(width)}
+        for parameter in graph.get_parameters():
+            value = values.get(parameter.get_friendly_name())
+            if value is not None:
+                parameter.output(0).replace(opset13.constant(value).output(0))
+                graph.remove_parameter(parameter)
+        graph.reshape({number: list(spec.shape) for number, spec in enumerate(arguments)})
+        return optimize_graph(graph)
+
+
+def _read_arrays(weights: Weights, shapes: Mapping[str, list[int]]) -> dict[str, np.ndarray]:
+    """Read a weight file's arrays for the templates' inputs; see :class:`NetworkGraphs`."""
+    import h5py
+
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        with h5py.File(weights.path) as file:
+            stored: list[str] = []
+            file.visititems(lambda name, item: stored.append(name) if hasattr(item, "shape") else None)
+            expected = {name.removeprefix(TRANSFORMED): shape for name, shape in shapes.items()}
+            if sorted(stored) != sorted(expected):
+                raise ValueError(f"{len(stored)} arrays instead of {len(expected)}, or other ones")
+            for name in shapes:
+                plain = name.removeprefix(TRANSFORMED)
+                array = np.asarray(file[plain], np.float32)
+                if list(array.shape) != expected[plain]:
+                    raise ValueError(f"{plain} has the shape {array.shape}, not {tuple(expected[plain])}")
+                require_finite(array)
+                arrays[name] = transform_kernel(array, DUF_ROWS) if name.startswith(TRANSFORMED) else array
+    except (OSError, ValueError, KeyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(
+            f"{str(weights.path)!r} does not fit {weights.architecture.name}: {reason}; "
+            "fetch it and its card again"
+        ) from error
+    return arrays
+
+
+def template_key(weights: Weights, row_multiple: int) -> dict[str, object]:
+    """Return what a network's templates depend on, besides code and versions.
+
+    Args:
+        weights: any of the network.
+        row_multiple: see :class:`~vsrcli.inference.functions.NetworkShapes`.
+    """
+    return {
+        "module": weights.architecture.module,
+        "options": dict(sorted(weights.architecture.options.items())),
+        "scale": weights.scale,
+        "phase": str(weights.card.get("phase", "centre")),
+        "rows": row_multiple,
+    }
+
+
+def shipped_templates(key: Mapping[str, object]) -> Files | None:
+    """Return templates that come with the program; None if there are none for this network, or if the code
+    has changed since they were made."""
+    index = _shipped()
+    if index.get("code") != template_code() or (members := index["templates"].get(key_name(key))) is None:
+        return None
+    with zipfile.ZipFile(SHIPPED) as archive:
+        return {name: archive.read(member) for name, member in members.items()}
+
+
+def shipped_difference(weights: Weights | ImportedModel) -> float | None:
+    """Return the largest difference of bf16 from fp32 of shipped weights, from
+    :func:`~vsrcli.inference.precision.max_abs_difference` on an x86 processor; None for others."""
+    return _shipped().get("bf16", {}).get(weights.card.get("sha256"))
+
+
+@cache
+def _shipped() -> dict[str, Any]:
+    """Return the shipped file's index; empty if there is none."""
+    try:
+        with zipfile.ZipFile(SHIPPED) as archive:
+            return json.loads(archive.read(INDEX))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return {}
+
+
+@cache
+def template_code() -> list[str]:
+    """Return the hashes of the code that templates are made from."""
+    here, models = Path(__file__).parent, Path(__file__).parents[1] / "models"
+    names = ("duf_r", "duf_s", "layers", "minimal_filtering", "winograd")
+    code = [models / f"{name}.py" for name in names]
+    code += [here / f"{name}.py" for name in ("functions", "openvino_export", "openvino_layout")]
+    return [_digest(path.read_bytes().replace(b"\r\n", b"\n")) for path in code]
+
+
+def key_name(key: Mapping[str, object]) -> str:
+    return _digest(json.dumps(key, sort_keys=True).encode())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:24]
