@@ -16,7 +16,7 @@ import numpy as np
 from keras import layers, ops
 
 from vsrcli.errors import ModelError
-from vsrcli.models.layers import _size
+from vsrcli.models.layers import frame_size
 from vsrcli.models.ncnn_graph import NcnnLayer, read_graph
 from vsrcli.models.ncnn_shapes import (
     crop_ranges,
@@ -175,10 +175,10 @@ class GraphInterpolation(layers.Layer):
                 x, ops.tile(kernel, (1, 1, self.channels, 1)), step[0], data_format="channels_last"
             )
         else:  # channel by channel, in one batch
-            (height, width), channels = _size(x), self.channels
+            (height, width), channels = frame_size(x), self.channels
             x = ops.reshape(ops.transpose(x, (0, 3, 1, 2)), (-1, height, width, 1))
             x = ops.conv(x, kernel, step, padding="valid", data_format="channels_last")
-            (height, width), sub_pixels = _size(x), kernel.shape[-1]
+            (height, width), sub_pixels = frame_size(x), kernel.shape[-1]
             x = ops.transpose(ops.reshape(x, (-1, channels, height, width, sub_pixels)), (0, 2, 3, 1, 4))
             x = ops.reshape(x, (-1, height, width, channels * sub_pixels))
         return _depth_to_space(x, rows.numerator, columns.numerator)
@@ -257,7 +257,7 @@ def _crop(layer: NcnnLayer, shapes: Sequence[Any]) -> Callable[..., Any]:
     if len(layer.inputs) == 2:
 
         def crop_to(x: Any, like: Any) -> Any:
-            height, width = _size(like)
+            height, width = frame_size(like)
             return x[:, :height, :width]
 
         return crop_to
@@ -286,7 +286,7 @@ def _pad_edge(x: Any, axis: int, before: int, after: int) -> Any:
 def _depth_to_space(x: Any, rows: int, columns: int, *, sub_pixels_first: bool = False) -> Any:
     """Convert ``(B, H, W, C*rows*columns)`` -> ``(B, rows*H, columns*W, C)``; the sub-pixels of a channel
     follow one another, or the channels of a sub-pixel."""
-    (height, width), channels = _size(x), x.shape[-1] // (rows * columns)
+    (height, width), channels = frame_size(x), x.shape[-1] // (rows * columns)
     if sub_pixels_first:
         x = ops.reshape(x, (-1, height, width, rows, columns, channels))
         x = ops.transpose(x, (0, 1, 3, 2, 4, 5))
@@ -298,7 +298,7 @@ def _depth_to_space(x: Any, rows: int, columns: int, *, sub_pixels_first: bool =
 
 def _space_to_depth(x: Any, factor: int, *, sub_pixels_first: bool = False) -> Any:
     """Invert :func:`_depth_to_space` with equal factors."""
-    (height, width), channels = _size(x), x.shape[-1]
+    (height, width), channels = frame_size(x), x.shape[-1]
     height, width = height // factor, width // factor
     x = ops.reshape(x, (-1, height, factor, width, factor, channels))
     x = ops.transpose(x, (0, 1, 3, 2, 4, 5) if sub_pixels_first else (0, 1, 3, 5, 2, 4))

@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers, ops
 
 from vsrcli.errors import ModelError
-from vsrcli.models.layers import _size, depth_to_space
+from vsrcli.models.layers import depth_to_space, frame_size
 
 Read = Callable[[str], np.ndarray]
 """Returns a tensor of the file by name, in PyTorch's layout: ``(outputs, inputs, rows, columns)``."""
@@ -83,7 +83,7 @@ class SingleImageNetwork(keras.Model):
 def pixel_shuffle(x, scale: int, frame=None):
     """Convert ``(B, H, W, C*scale**2)`` -> ``(B, scale*H, scale*W, C)`` in float32; the channels of a colour
     follow one another. A frame ``(B, H, W, C)`` is added, its pixels repeated."""
-    (height, width), colors = _size(x), x.shape[-1] // scale**2
+    (height, width), colors = frame_size(x), x.shape[-1] // scale**2
     x = ops.reshape(ops.cast(x, "float32"), (-1, height, width, colors, scale**2))
     if frame is not None:
         x = x + ops.expand_dims(frame, -1)
