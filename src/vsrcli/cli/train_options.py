@@ -144,6 +144,12 @@ training_options = combine_options(
         "Make low resolution by bd (blur and decimate), bi (bicubic), video (filters, noise, compression) or "
         "footage (a camera, then all that may happen to its recording); pairs takes what the set brings.",
     ),
+    _config_option(
+        "Training data",
+        "--compressed-share",
+        click.FloatRange(0, 1),
+        "Take this share of sequences from compressed variants of the footage; by default the preset's own.",
+    ),
     _config_option("Training data", "--batch", click.IntRange(min=1), "Put N sequences into a batch."),
     _config_option("Training data", "--frames", click.IntRange(min=1), "Put N frames into a sequence."),
     _config_option(

@@ -40,6 +40,11 @@ class Degradation:
     variant_count: int = 1
     second_order: SecondOrder | None = None
 
+    @property
+    def uncompressed_count(self) -> int:
+        """Number of variants, the first ones, that are not compressed; with ``second_order``, all count."""
+        return max(1, round(self.variant_count * (1 - self.compressed_share)))
+
 
 PRESETS = {
     preset.name: preset
@@ -101,7 +106,7 @@ def degrade(
     if variant and preset.max_noise and rng.random() < 0.5:
         low = low + rng.normal(0, rng.uniform(0.3, preset.max_noise), low.shape).astype(np.float32)
     low = np.clip(np.rint(low), 0, 255).astype(np.uint8)
-    if variant and variant >= round(preset.variant_count * (1 - preset.compressed_share)):
+    if variant and variant >= preset.uncompressed_count:
         for _ in range(2 if rng.random() < 0.15 else 1):
             low = recompress(
                 low,

@@ -33,6 +33,8 @@ class BatchPlan:
         scale: upscaling factor.
         clip_share: share of sequences from real clips; the rest come from animated photographs.
         phase: pixel grid of the low resolution, ``centre`` or ``zero``.
+        uncompressed: number of a pair's variants, the first ones, that are not compressed.
+        compressed_share: share of sequences that are compressed; None: as many as there are variants.
     """
 
     batch: int
@@ -42,6 +44,8 @@ class BatchPlan:
     scale: int
     clip_share: float = 0.6
     phase: str = "centre"
+    uncompressed: int = 0
+    compressed_share: float | None = None
 
     def truth_start(self, low_start: int, flipped: bool) -> int:
         """Return the first truth line of a crop that starts at low-resolution line ``low_start``.
@@ -111,9 +115,16 @@ def prefetch(make_item: Callable[[int], T], first_step: int, end_step: int) -> G
         items.close()
 
 
+def _sample_variant(count: int, plan: BatchPlan, rng: np.random.Generator) -> int:
+    if plan.compressed_share is None or not 0 < plan.uncompressed < count:
+        return int(rng.integers(count))
+    compressed = rng.random() < plan.compressed_share
+    return int(rng.integers(plan.uncompressed, count) if compressed else rng.integers(plan.uncompressed))
+
+
 def _sample_crop(pair: TrainingPair, plan: BatchPlan, rng: np.random.Generator) -> CropSpec:
     variants, count, height, width, _ = pair.low.shape
-    variant = int(rng.integers(variants))
+    variant = _sample_variant(variants, plan, rng)
     strides = [s for s in STRIDES if abs(s) * (plan.frames - 1) < count] or [0]
     stride = int(rng.choice(strides))
     span = abs(stride) * (plan.frames - 1)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from vsrcli.degradations import PRESETS
 from vsrcli.errors import UsageError
 from vsrcli.frames.flow import align_window, require_flow
 from vsrcli.models.architectures import Architecture, architecture
@@ -32,6 +33,7 @@ _LEGACY_DEFAULTS = {
     "ema": 0.0,
     "precision": "fp32",
     "blur": False,
+    "compressed_share": None,
     "adversarial": None,
     "huber_delta": 0.01,
     "schedule": "cosine",
@@ -113,6 +115,7 @@ class TrainConfig:
         precision: one of ``PRECISIONS``, for features; weights stay in float32.
         blur: also train on blurred and on static camera moves; the footage must be prepared with the same
             value.
+        compressed_share: share of sequences from compressed variants of the footage; None: the preset's.
         data: one of ``DATA_PLACEMENTS``: memory that holds the footage; ``auto``: the GPU's if it fits.
         gpus: number of GPUs that share a batch; 0: all that the backend can use.
         seed: seed of the initial weights and of every batch.
@@ -144,6 +147,7 @@ class TrainConfig:
     ema: float = 0.999
     precision: str = "fp32"
     blur: bool = True
+    compressed_share: float | None = None
     data: str = "auto"
     gpus: int = 0
     seed: int = 1
@@ -210,7 +214,7 @@ def check_sequences(config: TrainConfig, architecture: Architecture) -> None:
         EngineError: the network needs OpenCV, which is not installed.
         UsageError: too few frames for the network, for a loss on changes, or for a discriminator; or fp16; or
             footage in the device's memory for a network whose frames are aligned on the host; or a final rate
-            above the peak; or a second feature distance.
+            above the peak; or a second feature distance; or a share of what the degradation does not have.
     """
     if config.final_rate > config.learning_rate:
         raise UsageError(
@@ -220,6 +224,11 @@ def check_sequences(config: TrainConfig, architecture: Architecture) -> None:
     if config.adversarial and config.loss == "features":
         raise UsageError(
             "--adversarial has a feature distance of its own, --feature-weight: use another --loss"
+        )
+    if config.compressed_share is not None and not PRESETS[config.degradation].compressed_share:
+        raise UsageError(
+            f"--degradation {config.degradation} has no share of compressed variants: "
+            "--compressed-share goes with --degradation video"
         )
     architecture.check_scale(config.scale)
     if architecture.aligned:

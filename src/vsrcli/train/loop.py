@@ -132,7 +132,16 @@ def train(
 
     # Data.
     margin = temporal_margin(architecture)
-    plan = BatchPlan(config.batch, config.frames, margin, config.crop, config.scale, phase=preset.phase)
+    plan = BatchPlan(
+        config.batch,
+        config.frames,
+        margin,
+        config.crop,
+        config.scale,
+        phase=preset.phase,
+        uncompressed=preset.uncompressed_count,
+        compressed_share=config.compressed_share,
+    )
     data = open_dataset(config.data, pairs, plan, preset, architecture)
     log, first = TrainingLog(run_folder, step), step + 1
     batches = data.batches(config.seed, step, config.steps)
