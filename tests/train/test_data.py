@@ -1,5 +1,7 @@
 """Footage becomes pairs, pairs become batches."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -87,6 +89,26 @@ def test_batches_depend_on_seed_and_step_alone(pairs):
     np.testing.assert_array_equal(streamed[1][0], low)
     np.testing.assert_array_equal(streamed[1][1], high)
     assert not np.array_equal(streamed[0][0], low)
+
+
+@pytest.mark.parametrize(("share", "compressed"), [(None, 0.6), (0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
+def test_share_of_compressed_sequences(pairs, share, compressed):
+    """Variants whose pixels are their number."""
+    video = PRESETS["video"]
+    low = np.stack([np.full_like(pairs[0].low[0], number) for number in range(video.variant_count)])
+    numbered = [replace(pair, low=low) for pair in pairs[:1]]
+    plan = BatchPlan(
+        batch=200,
+        frames=7,
+        margin=3,
+        crop=8,
+        scale=2,
+        uncompressed=video.uncompressed_count,
+        compressed_share=share,
+    )
+    variants = np.rint(255 * make_batch(numbered, plan, seed=3, step=0)[0][:, 0, 0, 0, 0])
+    assert np.mean(variants >= 2) == pytest.approx(compressed, abs=0.1)
+    assert set(variants[variants < 2]) <= {0, 1}
 
 
 def test_crops_of_both_resolutions_show_the_same_place_and_time(footage_folder, tmp_path):

@@ -101,6 +101,10 @@ def test_a_recipe_is_no_adversarial_training():
 def test_bad_values_are_named():
     with pytest.raises(UsageError, match=r"--final-rate 0\.1 is more than --learning-rate 0\.001"):
         check_sequences(TrainConfig(final_rate=0.1), architectures.architecture("duf-s"))
+    with pytest.raises(UsageError, match="bd has no share of compressed variants"):
+        check_sequences(
+            TrainConfig(degradation="bd", compressed_share=0.5), architectures.architecture("duf-s")
+        )
     for option, value in (("--loss", "l3"), ("--schedule", "exponential"), ("--recipe", "mine")):
         with pytest.raises(click.BadParameter):
             config_of(option, value)
@@ -111,6 +115,7 @@ def test_bad_values_are_named():
 def test_checkpoints_from_before_these_options_can_be_resumed():
     old = asdict(TrainConfig())
     for option in (
+        "compressed_share",
         "huber_delta",
         "schedule",
         "decay_steps",
