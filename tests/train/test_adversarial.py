@@ -15,7 +15,7 @@ from vsrcli.errors import DataError, ModelError, UsageError
 from vsrcli.evaluate import features
 from vsrcli.models import architectures, weights
 from vsrcli.train import loop
-from vsrcli.train.adversarial import AdversarialTrainer
+from vsrcli.train.adversarial import LUMA, AdversarialTrainer, _with_colours_of
 from vsrcli.train.batches import BatchPlan, make_batch
 from vsrcli.train.checkpoints import WeightExporter
 from vsrcli.train.config import AdversarialConfig, shape_batch, temporal_margin
@@ -318,3 +318,13 @@ def test_the_spectral_norm_of_every_layer_is_one():
 @pytest.mark.parametrize("side", [16, 30])
 def test_the_discriminator_scores_every_pixel(side):
     assert tuple(Discriminator(4)(np.zeros((2, side, side, 12), np.float32)).shape) == (2, side, side, 1)
+
+
+def test_colours_are_not_judged() -> None:
+    """Output and truth differ in brightness alone, whatever the output's colours are."""
+    rng = np.random.default_rng(5)
+    truth, output = (rng.random((1, 2, 3, 4, 3)).astype(np.float32) for _ in range(2))
+    judged = ops.convert_to_numpy(_with_colours_of(truth, output))
+    np.testing.assert_allclose(judged @ LUMA, output @ LUMA, atol=1e-5)
+    difference = judged - truth
+    np.testing.assert_allclose(difference, difference[..., :1].repeat(3, -1), atol=1e-6)

@@ -19,6 +19,7 @@ from vsrcli.models.architectures import ARCHITECTURES
 from vsrcli.train.config import (
     ADVERSARIAL_DEFAULTS,
     DATA_PLACEMENTS,
+    JUDGES,
     LOSSES,
     METRICS,
     OPTIMIZERS,
@@ -282,6 +283,12 @@ training_options = combine_options(
         "--adversarial-weight",
         click.FloatRange(min=0),
         "Weight the adversarial loss by N; 0: no discriminator.",
+    ),
+    _config_option(
+        "Sharp",
+        "--judge",
+        click.Choice(JUDGES),
+        "Let features and discriminator judge brightness alone (luma), or colours, too (rgb).",
     ),
     _config_option(
         "Sharp",

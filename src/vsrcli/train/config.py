@@ -21,6 +21,7 @@ LOSSES = ("charbonnier", "mse", "mae", "huber", "features")
 SCHEDULES = ("cosine", "cosine-restarts", "step", "constant")
 METRICS = ("mse", "mae", "huber", "charbonnier")  # that validation can add to PSNR and SSIM
 OPTIMIZERS = ("adam", "muon")
+JUDGES = ("luma", "rgb")
 PRECISIONS = ("fp32", "bf16", "fp16")
 DATA_PLACEMENTS = ("auto", "host", "device")
 # Options that may differ when a run is resumed: length, reporting intervals and hardware.
@@ -58,6 +59,7 @@ class AdversarialConfig:
             which halves the cost of the network.
         feature_blocks: blocks of the feature network, 1 to 5.
         feature_frames: frames of each sequence that the feature distance is taken on.
+        judge: what features and discriminator compare, one of ``JUDGES``: brightness alone, or colours.
         discriminator_clips: triples of consecutive frames of each sequence that the discriminator sees.
         discriminator_width: its channels at full size.
         discriminator_rate: its peak learning rate; it falls as the network's does.
@@ -71,6 +73,7 @@ class AdversarialConfig:
     ping_pong_weight: float = 0.3
     feature_blocks: int = 2
     feature_frames: int = 1
+    judge: str = "luma"
     discriminator_clips: int = 1
     discriminator_width: int = 24
     discriminator_rate: float = 1e-4
