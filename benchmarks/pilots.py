@@ -170,7 +170,7 @@ def fourier(truth: Any, output: Any) -> Any:
     """
     from keras import ops
 
-    from vsrcli.train.optimizers import charbonnier
+    from vsrcli.train.losses import charbonnier
 
     def amplitude(frames: Any) -> Any:
         side = frames.shape[-3:-1]
@@ -315,15 +315,15 @@ def train_pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
     configure_malloc()
     from vsrcli.degradations import PRESETS
     from vsrcli.models import architectures
-    from vsrcli.train import optimizers
+    from vsrcli.train import loop
     from vsrcli.train.config import TrainConfig
     from vsrcli.train.footage import find_footage, prepare_pairs
-    from vsrcli.train.loop import train
     from vsrcli.train.validation import Validation
 
     preset = PRESETS[options.degradation]
     registry: dict[str, Any] = architectures.ARCHITECTURES
-    optimizers._LOSS_FUNCTIONS["fourier"] = fourier
+    named_loss = loop.loss_of
+    loop.loss_of = lambda config: fourier if config.loss == "fourier" else named_loss(config)
     footage = find_footage(options.train, shippable_only=options.shippable)
     pairs = prepare_pairs(footage, options.cache, 4, preset)
     validation = Validation(options.validation, options.cache, 4, preset)
@@ -340,7 +340,7 @@ def train_pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
         config, marks = prepared(variant)[1], list[float]()
         probe = options.run / f"{name}.probe"
         shutil.rmtree(probe, ignore_errors=True)
-        train(
+        loop.train(
             replace(config, steps=WARMUP_STEPS + PROBE_STEPS, save_every=10**6),
             pairs,
             probe,
@@ -369,7 +369,7 @@ def train_pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
             print(f"{name}: {report.step}/{steps} loss {sum(losses[-250:]) / 250:.5f}", flush=True)
 
     config = replace(config, steps=steps, validate_every=steps, save_every=200)
-    train(config, pairs, options.run / name, validation=validation, on_step=on_step)
+    loop.train(config, pairs, options.run / name, validation=validation, on_step=on_step)
     return {"macs": chosen.multiply_adds(4), "steps": steps, **last}
 
 
