@@ -184,7 +184,7 @@ def _trace_template(
                 weights[array] = opset13.parameter(list(shape), np.float32, name=array)
                 shapes_by_input[array] = list(variable.shape)
                 kernels[variable.path] = tensor(weights[array])
-        layout = FreeWinogradLayout(*map(tensor, sides.values()), kernels)
+        layout = FreeWinogradLayout(tensor(sides[HEIGHT]), tensor(sides[WIDTH]), kernels)
     free = [
         opset13.parameter(openvino.PartialShape([1, -1, -1, spec.shape[-1]]), np.float32)
         for spec in arguments
