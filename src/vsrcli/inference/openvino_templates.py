@@ -52,11 +52,6 @@ class NetworkGraphs:
         self._files, self._core = files, core
         self._arrays = _read_arrays(weights, json.loads(files[ARRAYS]))
 
-    @property
-    def names(self) -> list[str]:
-        """Names of the functions."""
-        return [name.removesuffix(".xml") for name in self._files if name.endswith(".xml")]
-
     def graph(self, name: str, arguments: tuple[TensorSpec, ...], height: int, width: int) -> Any:
         """Return a function as an ``openvino.Model`` for frames of one size.
 
