@@ -61,13 +61,13 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> dict[Any, Any]:
             for number, work in enumerate(request["work"]):
                 size = tuple(work["size"])
                 speed = speeds.get(size, speeds[request["engine"], work["precision"]])
-                result = {"seconds": 0.0, "frames": 3, "start_seconds": 0.1, "max_codes": None}
+                result = {"seconds": 0.0, "frames": 3, "start_seconds": 0.1, "psnr": None}
                 if speed is None:
                     result = {"error": "it is broken"}
                 else:
                     result["seconds"] = speed * size[0] * size[1]
                     if request["reference"]:
-                        result["max_codes"] = 2.5 if work["precision"] == "bf16" else 0.0
+                        result["psnr"] = 48.0 if work["precision"] == "bf16" else 200.0
                 log.write(json.dumps({"number": number, **result}) + "\n")
         return "no time was left"
 
@@ -92,8 +92,8 @@ def test_every_engine_gives_a_figure(weights: Path, monkeypatch: pytest.MonkeyPa
         assert each.measured_size is not None
         assert each.frames >= 2
         if each.precision == "fp32":
-            assert each.max_codes is not None
-            assert each.max_codes < 0.1
+            assert each.psnr is not None
+            assert each.psnr > 90
     assert report.winner.is_eligible
     assert json.loads(json.dumps(report.as_dict()))["candidates"][0]["engine"] == engines[0]
 
@@ -104,7 +104,7 @@ def test_the_fastest_that_looks_the_same_wins(weights: Path, fake: dict[Any, Any
     assert report.winner.engine == "openvino"
     assert report.winner.precision == "fp32"
     reasons = {each.precision: each.reason for each in report.candidates if each.engine == "openvino"}
-    assert reasons == {"fp32": "", "bf16": "differs visibly from fp32"}
+    assert reasons == {"fp32": "", "bf16": "differs too much from fp32"}
     assert [each.us_per_pixel for each in report.candidates] == pytest.approx([2, 1, 4, 3])
 
 
@@ -168,7 +168,7 @@ def test_auto_takes_what_was_measured(
     run = vsr("tune", "-m", weights, "-s", "2", *SIZE, "-g", "cpu")
     assert run.status == 0, run.err
     assert "keras fp32" in run.out
-    assert "not taken: openvino bf16: differs visibly" in run.out
+    assert "not taken: openvino bf16: differs too much" in run.out
     assert f'[tuned."{NAME} 64x48"]' in run.out
     text = config.read_text()
     assert text.startswith(before)

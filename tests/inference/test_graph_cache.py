@@ -20,7 +20,7 @@ from tiny_networks import tiny_weights
 from vsrcli.inference import openvino
 from vsrcli.inference.graph_cache import GraphCache
 from vsrcli.inference.openvino import OpenvinoEngine
-from vsrcli.inference.precision import choose_cpu_precision, max_abs_difference
+from vsrcli.inference.precision import IDENTICAL, MIN_PSNR, choose_cpu_precision, psnr_between
 from vsrcli.models.weights import Weights, file_sha256, load_model, read_weights
 
 FRAMES = noise_frames(4)
@@ -192,12 +192,12 @@ def test_bf16_only_where_supported_and_invisible(
     for _ in range(2):
         assert choose_cpu_precision(weights, ("fp32", "bf16"), create_backend) == "bf16"
     assert precisions == ["fp32", "bf16"]  # once: the measurement is cached
-    monkeypatch.setattr("vsrcli.inference.precision.MAX_DIFFERENCE", -1.0)
+    monkeypatch.setattr("vsrcli.inference.precision.MIN_PSNR", 300.0)
     assert choose_cpu_precision(weights, ("fp32", "bf16"), create_backend) == "fp32"
 
 
 def test_the_difference_of_two_networks(weights: Weights, tmp_path: Path) -> None:
     other = read_weights(tiny_weights(tmp_path, "recurrent"))
     first, second = (fp32_engine(each)._backend for each in (weights, other))
-    assert max_abs_difference(first, first) == 0
-    assert max_abs_difference(first, second) > 1 / 510
+    assert psnr_between(first, first) == IDENTICAL
+    assert psnr_between(first, second) < MIN_PSNR

@@ -19,7 +19,7 @@ from vsrcli.inference.keras import KerasEngine
 from vsrcli.inference.openvino import OpenvinoEngine
 from vsrcli.inference.openvino_templates import (
     KINDS,
-    shipped_difference,
+    shipped_psnr,
     shipped_templates,
     template_code,
     template_key,
@@ -50,7 +50,7 @@ def test_all_shipped_networks_have_templates() -> None:
         for precision in ("fp32", "bf16"):
             shapes = shapes_of(weights.architecture, weights.scale, precision)
             assert shipped_templates(template_key(weights, shapes.row_multiple)), REMEDY
-        assert shipped_difference(weights) is not None, REMEDY
+        assert shipped_psnr(weights) is not None, REMEDY
 
 
 def test_a_shipped_network_starts_without_keras_or_a_cache(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_unknown_values_are_an_error_with_the_known_ones(options: dict[str, str]
 
 def test_the_plan_in_words(machine: Callable[..., None]) -> None:
     machine(bf16=True)
-    assert str(plan_engine()) == "openvino on CPU, bf16 if the difference is invisible, else fp32"
+    assert str(plan_engine()) == "openvino on CPU, bf16 if it costs no quality, else fp32"
     assert str(plan_engine("keras")) == "keras on CPU, fp32"
     machine(gpu=True)
     assert str(plan_engine()) == "keras on a GPU that it can use, else openvino; precision auto"

@@ -100,7 +100,7 @@ def test_the_state_starts_empty_and_the_feedback_is_a_difference() -> None:
     assert not np.any(ops.convert_to_numpy(hidden))
     assert not np.any(ops.convert_to_numpy(feedback))
     frame = noise(1, 4, 5, 3)
-    sub_pixels = np.repeat(frame[..., None], 4, axis=4)
+    sub_pixels = np.repeat(frame[..., None, :], 4, axis=3)
     np.testing.assert_array_equal(ops.convert_to_numpy(model.feedback(sub_pixels, frame)), 0)
 
 

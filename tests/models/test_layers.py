@@ -79,6 +79,13 @@ def test_depth_to_space_puts_rows_before_columns():
     )
 
 
+def test_interleaving_is_depth_to_space_in_another_order():
+    values = np.random.default_rng(0).random((2, 3, 4, 9, 5), np.float32)  # B, H, W, s*s, C
+    expected = layers.depth_to_space(values.swapaxes(3, 4), 3)
+    actual = layers.interleave(values, 3)
+    np.testing.assert_array_equal(ops.convert_to_numpy(actual), ops.convert_to_numpy(expected))
+
+
 @pytest.mark.parametrize("level", [-1000.0, -60.0, 60.0, 1000.0])
 def test_extreme_logits_give_finite_results(level):
     """No overflow, no division by zero, same brightness."""

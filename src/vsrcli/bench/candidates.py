@@ -23,7 +23,7 @@ import psutil
 
 from vsrcli.errors import EngineError, SignalInterruptError, UsageError, VsrError
 from vsrcli.frames.tiling import TilePlan
-from vsrcli.inference.precision import MAX_DIFFERENCE
+from vsrcli.inference.precision import MIN_PSNR
 from vsrcli.inference.selection import (
     ENGINES,
     ModelChoice,
@@ -37,7 +37,6 @@ from vsrcli.inference.selection import (
 from vsrcli.pipeline.memory import MemoryBudget, Workload, choose_tiles, estimate_memory, relative_cost
 from vsrcli.system.child import ChildEndedError, ChildTimeoutError, call_in_child
 
-VISIBLE_CODES = 255 * MAX_DIFFERENCE  # half an 8-bit step: rounded, frames may differ
 _WORKER = "vsrcli.bench.tuning_worker"
 _SLICES = 25  # parts of the time, of which each measurement takes one at most
 _MOST_WORK = 1.5  # of smaller tiles, relative to those that memory allows: more cannot pay
@@ -46,7 +45,7 @@ _TILE_SIDES = (384, 256, 192, 128)
 _PART_SECONDS, _MULTIPLY_ADDS_PER_SECOND = 0.15, 30e9  # of a small part, on a slow CPU
 _PART_PIXELS = (64 * 64, 256 * 256)  # least and most
 _GPU_PARTS = 8  # times larger parts for a GPU
-_VISIBLE, _NO_THREADS = "differs visibly from fp32", "for comparison: no option sets threads"
+_WORSE, _NO_THREADS = "differs too much from fp32", "for comparison: no option sets threads"
 _CPU_ORDER, _GPU_ORDER = ("openvino", "onnxruntime", "keras"), ("keras", "onnxruntime", "openvino")
 
 
@@ -65,7 +64,7 @@ class Candidate:
         us_per_pixel: microseconds per source pixel and frame, of the fastest frame: other programs at work
             make frames slower, never faster.
         fps: likewise, frames per second of the network alone.
-        max_codes: largest difference from fp32, in steps of 8 bits; None if it was not compared.
+        psnr: of its frames against those in fp32, in dB; None if they were not compared.
         reason: why it has no figures, or is not chosen; may be empty.
     """
 
@@ -82,12 +81,12 @@ class Candidate:
     start_seconds: float | None = None
     us_per_pixel: float | None = None
     fps: float | None = None
-    max_codes: float | None = None
+    psnr: float | None = None
     reason: str = ""
 
     @property
     def is_eligible(self) -> bool:
-        """Whether it may be chosen: measured, and not visibly different from fp32."""
+        """Whether it may be chosen: measured, and as good as fp32."""
         return self.us_per_pixel is not None and not self.reason
 
 
@@ -172,7 +171,7 @@ class Measurements:
         candidates = [
             replace(
                 self._candidate(fastest.engine, fastest.precision, fastest.threads, tile, plan),
-                max_codes=fastest.max_codes,
+                psnr=fastest.psnr,
             )
             for tile, plan in plans.values()
         ]
@@ -244,8 +243,8 @@ class Measurements:
         plan = self._plan(candidate.engine, candidate.tile)
         per_pixel = found["seconds"] / (size[0] * size[1])
         per_pixel *= relative_cost(self.choice.architecture, plan)
-        codes = candidate.max_codes if found["max_codes"] is None else found["max_codes"]
-        visible = candidate.precision != "fp32" and codes is not None and codes > VISIBLE_CODES
+        psnr = candidate.psnr if found["psnr"] is None else found["psnr"]
+        is_worse = candidate.precision != "fp32" and psnr is not None and psnr < MIN_PSNR
         return replace(
             candidate,
             measured_size=(size[1], size[0]),
@@ -253,8 +252,8 @@ class Measurements:
             start_seconds=found["start_seconds"],
             us_per_pixel=1e6 * per_pixel,
             fps=1 / (per_pixel * self.width * self.height),
-            max_codes=codes,
-            reason=_VISIBLE if visible else _NO_THREADS if candidate.threads else "",
+            psnr=psnr,
+            reason=_WORSE if is_worse else _NO_THREADS if candidate.threads else "",
         )
 
 

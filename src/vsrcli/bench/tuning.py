@@ -21,7 +21,7 @@ from vsrcli.inference.selection import ModelChoice
 from vsrcli.pipeline.memory import memory_budget
 from vsrcli.system.files import temporary_folder
 
-SCHEMA = 1
+SCHEMA = 2
 DEFAULT_SECONDS = 50.0
 _LEAST_GAIN = 0.05  # by which tiles must be faster than those that memory allows
 _LOOK_SECONDS = 0.3  # at what other programs do
@@ -59,7 +59,7 @@ class TuningReport:
         return self.candidates[self.best]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the attributes for JSON, with ``schema`` (1) and ``version``."""
+        """Return the attributes for JSON, with ``schema`` (2) and ``version``."""
         return {"schema": SCHEMA, "version": __version__, **asdict(self)}
 
 

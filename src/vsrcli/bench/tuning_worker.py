@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from vsrcli.errors import VsrError
+from vsrcli.inference.precision import IDENTICAL, psnr_of
 from vsrcli.inference.selection import ModelChoice, choose_models, open_engine
 from vsrcli.inference.types import Engine, Stream
 from vsrcli.system.child import answer_request
@@ -78,11 +79,11 @@ def _measure(
         if is_enough or (sum(times) >= request["seconds"] and len(times) >= _LEAST_FRAMES):
             break
     compared = np.stack(results[:_COMPARED_FRAMES])
-    codes = None
+    psnr = None
     if request["reference"] is not None:
-        codes = _difference(compared, Path(request["reference"]), work["precision"])
+        psnr = _psnr(compared, Path(request["reference"]), work["precision"])
     figures = {"frames": len(times), "seconds": min(times), "start_seconds": start_seconds}
-    return {**figures, "max_codes": codes}
+    return {**figures, "psnr": psnr}
 
 
 def _push(stream: Stream, next_frame: Callable[[], np.ndarray], results: list[np.ndarray]) -> None:
@@ -91,13 +92,13 @@ def _push(stream: Stream, next_frame: Callable[[], np.ndarray], results: list[np
         results.append(result)
 
 
-def _difference(frames: np.ndarray, reference: Path, precision: str) -> float | None:
-    """Return the largest difference from the reference, in steps of 8 bits; write it if there is none."""
+def _psnr(frames: np.ndarray, reference: Path, precision: str) -> float | None:
+    """Return the PSNR in dB against the reference; write it if there is none."""
     if reference.exists():
-        return 255 * float(np.abs(frames - np.load(reference)).max())
+        return psnr_of(frames - np.load(reference))
     if precision == "fp32":
         np.save(reference, frames)
-        return 0.0
+        return IDENTICAL
     return None
 
 

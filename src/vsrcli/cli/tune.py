@@ -15,6 +15,7 @@ from vsrcli.cli.types import DeviceParam, DimensionsParam, ScaleParam, SizeParam
 from vsrcli.cli.upscale_options import network_options
 from vsrcli.cli.upscale_values import resolve_network
 from vsrcli.errors import UsageError
+from vsrcli.inference.precision import IDENTICAL
 from vsrcli.pipeline.options import Options
 from vsrcli.system.signals import catch_signals
 
@@ -105,7 +106,7 @@ def tune(
 
     The result is written to your own settings, where `--engine auto` takes it from for this model and
     frames of about this size; what you type or set yourself stays in force. Precisions whose pictures differ
-    visibly from fp32 are measured, and not taken.
+    too much from fp32 are measured, and not taken.
     """
     context = click.get_current_context()
     if source is not None and size is not None and from_command_line(context, "size"):
@@ -196,7 +197,7 @@ def print_report(report: TuningReport) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("", "engine", "tiles"):
         table.add_column(heading, no_wrap=heading == "engine")
-    for heading in ("us/pixel", "fps", "8-bit steps", "memory"):
+    for heading in ("us/pixel", "fps", "dB to fp32", "memory"):
         table.add_column(heading, justify="right")
     for number, each in enumerate(report.candidates):
         threads = f", {each.threads} threads" if each.threads else ""
@@ -208,7 +209,7 @@ def print_report(report: TuningReport) -> None:
             tiles + burst,
             "" if each.us_per_pixel is None else f"{each.us_per_pixel:.3g}",
             "" if each.fps is None else f"{each.fps:.3g}",
-            "" if each.max_codes is None else f"{each.max_codes:.2g}",
+            "" if each.psnr is None else f"{each.psnr:.0f}" if each.psnr < IDENTICAL else "equal",
             format_bytes(each.memory),
         )
     console.print(table)

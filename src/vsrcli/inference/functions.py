@@ -35,7 +35,7 @@ from vsrcli.models.architectures import (
 
 BORDER = TAPS // 2  # pixels around a frame that the filters of its outermost pixels read
 BAND_PIXELS = 8192  # low-resolution pixels per run of the output stage on a CPU: fits its cache
-FLOAT32 = "float32"
+FLOAT32, BFLOAT16 = "float32", "bfloat16"
 DUF_HEAD = 256  # channels before the output stage of the paper's networks
 _OUT_OF_MEMORY_ERRORS = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError")  # names of classes
 _OUT_OF_MEMORY_MESSAGES = (
@@ -251,7 +251,7 @@ def functions(model: Any, shapes: NetworkShapes, layout: Any = None) -> Mapping[
     from keras import ops
 
     from vsrcli.models import duf_streaming
-    from vsrcli.models.layers import depth_to_space
+    from vsrcli.models.layers import interleave
     from vsrcli.models.winograd import FrameLayout
 
     layout = layout or FrameLayout()
@@ -286,7 +286,7 @@ def functions(model: Any, shapes: NetworkShapes, layout: Any = None) -> Mapping[
 
     def reconstruct_recurrent(x, padded):
         sub_pixels, frame = model.reconstruct(x, padded), padded[:, BORDER:-BORDER, BORDER:-BORDER]
-        upscaled = ops.clip(depth_to_space(sub_pixels, model.scale), 0.0, 1.0)
+        upscaled = ops.clip(interleave(sub_pixels, model.scale), 0.0, 1.0)
         return upscaled, model.feedback(sub_pixels, frame)
 
     def advance_shared(frame, *queued):
@@ -391,7 +391,7 @@ def memory_errors() -> Iterator[None]:
 
 def numpy_dtype(dtype: str) -> str:
     """Return the NumPy type for a Keras type: float32 for bfloat16, which NumPy lacks; exact."""
-    return "float32" if dtype == "bfloat16" else dtype
+    return FLOAT32 if dtype == BFLOAT16 else dtype
 
 
 def require_finite(array: np.ndarray) -> np.ndarray:
@@ -401,7 +401,11 @@ def require_finite(array: np.ndarray) -> np.ndarray:
         NonFiniteError: it holds NaN or infinity, which would become black pixels.
     """
     if not np.isfinite(array.sum(dtype=np.float32)):  # infinities of both signs give NaN
-        raise NonFiniteError(
-            "the network gave NaN or infinity: use --precision fp32, or other weights if that was on"
-        )
+        raise non_finite_error()
     return array
+
+
+def non_finite_error() -> NonFiniteError:
+    return NonFiniteError(
+        "the network gave NaN or infinity: use --precision fp32, or other weights if that was on"
+    )

@@ -17,8 +17,17 @@ import numpy as np
 
 from vsrcli._version import __version__
 from vsrcli.errors import EngineError
+from vsrcli.inference.bfloat16 import from_bfloat16, require_finite_bfloat16, to_bfloat16
 from vsrcli.inference.engine import StreamingEngine
-from vsrcli.inference.functions import FLOAT32, RowBands, memory_errors, require_finite, shapes_of, signatures
+from vsrcli.inference.functions import (
+    BFLOAT16,
+    FLOAT32,
+    RowBands,
+    memory_errors,
+    require_finite,
+    shapes_of,
+    signatures,
+)
 from vsrcli.inference.graph_cache import GraphCache, cache_folder
 from vsrcli.inference.openvino_export import export_graphs, export_templates
 from vsrcli.inference.openvino_templates import KINDS as TEMPLATE_KINDS
@@ -69,7 +78,11 @@ class OpenvinoEngine(StreamingEngine):
 
 
 class OpenvinoBackend:
-    """OpenVINO's CPU plugin, see :class:`~vsrcli.inference.functions.Backend`. Arrays are NumPy's.
+    """OpenVINO's CPU plugin, see :class:`~vsrcli.inference.functions.Backend`.
+
+    Arrays are NumPy's. In ``bf16`` networks that encode each frame once hand features on in that precision,
+    as :mod:`vsrcli.inference.bfloat16` stores them: converting them to float32 and back takes a fifth of a
+    frame's time.
 
     Args:
         weights: of the network.
@@ -90,7 +103,9 @@ class OpenvinoBackend:
         weights.verify()
         configure_malloc()
         has_filters = weights.architecture.options.get("filters", True)
-        self.shapes, self.dtype = shapes_of(weights.architecture, weights.scale, precision), FLOAT32
+        self.shapes = shapes_of(weights.architecture, weights.scale, precision)
+        is_bfloat16 = precision == "bf16" and self.shapes.kind in TEMPLATE_KINDS
+        self.dtype = BFLOAT16 if is_bfloat16 else FLOAT32
         self.band_pixels = BAND_PIXELS if has_filters else PLAIN_BAND_PIXELS
         self._weights, self._precision = weights, precision
         self._cache = GraphCache(cache_folder() / "openvino", on_notice)
@@ -100,7 +115,9 @@ class OpenvinoBackend:
             graphs, arguments = self._graphs, signatures(self.shapes, height, width, bands)
             with ThreadPoolExecutor() as pool:  # OpenVINO compiles a graph on one core
                 compiled = pool.map(
-                    lambda name: self._compile(name, graphs.graph(name, arguments[name], height, width)),
+                    lambda name: self._compile(
+                        name, graphs.graph(name, arguments[name], height, width, self.dtype)
+                    ),
                     arguments,
                 )
                 return dict(zip(arguments, compiled, strict=True))
@@ -136,13 +153,13 @@ class OpenvinoBackend:
         return NetworkGraphs(self._weights, files, openvino_core())
 
     def zeros(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-        return np.zeros(shape, dtype)
+        return np.zeros(shape, np.uint16 if dtype == BFLOAT16 else dtype)
 
     def to_device(self, array: np.ndarray, dtype: str) -> np.ndarray:
-        return array.astype(dtype)  # a copy
+        return to_bfloat16(array) if dtype == BFLOAT16 else array.astype(dtype)  # a copy
 
     def to_numpy(self, array: np.ndarray) -> np.ndarray:
-        return array.copy()
+        return from_bfloat16(array) if array.dtype == np.uint16 else array.copy()
 
     def read_result(self, result: np.ndarray) -> np.ndarray:
         return require_finite(result)
@@ -154,12 +171,12 @@ class OpenvinoBackend:
 
         Finite features and weights give finite results here, so only features are checked.
         """
-        require_finite(x)
-        shapes: list[tuple[int, ...]] = function.shapes  # type: ignore[attr-defined]
-        factors = [shape[1] // bands.rows for shape in shapes]  # rows of a result per row of a frame
+        _require_finite(x)
+        results: list[tuple[tuple[int, ...], Any]] = function.results  # type: ignore[attr-defined]
+        factors = [shape[1] // bands.rows for shape, _ in results]  # rows of a result per row of a frame
         outputs = [
-            np.empty((1, factor * bands.height, *shape[2:]), np.float32)
-            for factor, shape in zip(factors, shapes, strict=True)
+            np.empty((1, factor * bands.height, *shape[2:]), dtype)
+            for factor, (shape, dtype) in zip(factors, results, strict=True)
         ]
         for rows in bands:
             parts = [
@@ -255,18 +272,21 @@ class OpenvinoNetwork:
 
 
 class CompiledGraph:
-    """A compiled graph as a function of float32 NumPy arrays; its results are new arrays.
+    """A compiled graph as a function of NumPy arrays: float32, or bfloat16 as its bits.
+
+    Its results are new arrays. Where it takes bfloat16, float32 is converted.
 
     Args:
         compiled: an ``openvino.CompiledModel``.
 
     Attributes:
-        shapes: of the results.
+        results: shapes and NumPy types.
     """
 
     def __init__(self, compiled: Any) -> None:
         self._request = compiled.create_infer_request()
-        self.shapes = [tuple(output.shape) for output in compiled.outputs]
+        self._types = [_numpy_type(each) for each in compiled.inputs]
+        self.results = [(tuple(each.shape), _numpy_type(each)) for each in compiled.outputs]
 
     def __call__(self, *arguments: np.ndarray, into: Sequence[np.ndarray] | None = None) -> Any:
         """Compute the results, in the contiguous arrays ``into`` if given.
@@ -275,21 +295,45 @@ class CompiledGraph:
             NonFiniteError: without ``into``: the first argument or result holds NaN or infinity.
             OutOfMemoryError: not enough memory.
         """
-        from openvino import Tensor
-
         with memory_errors():
-            inputs = [np.ascontiguousarray(argument, np.float32) for argument in arguments]
+            inputs = [_converted(array, dtype) for array, dtype in zip(arguments, self._types, strict=True)]
             if into is None:
-                require_finite(inputs[0])
-            outputs = into or [np.empty(shape, np.float32) for shape in self.shapes]
+                _require_finite(inputs[0])
+            outputs = into or [np.empty(shape, dtype) for shape, dtype in self.results]
             for number, array in enumerate(inputs):
-                self._request.set_input_tensor(number, Tensor(array, shared_memory=True))
+                self._request.set_input_tensor(number, _shared_tensor(array))
             for number, array in enumerate(outputs):
-                self._request.set_output_tensor(number, Tensor(array, shared_memory=True))
+                self._request.set_output_tensor(number, _shared_tensor(array))
             self._request.infer()
         if into is None:
-            require_finite(outputs[0])  # the next function's ReLU would turn NaN into zero
+            _require_finite(outputs[0])  # the next function's ReLU would turn NaN into zero
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+def _numpy_type(port: Any) -> Any:
+    """Return the NumPy type that holds a graph's argument or result."""
+    return np.uint16 if port.get_element_type().get_type_name() == "bf16" else np.float32
+
+
+def _converted(array: np.ndarray, dtype: Any) -> np.ndarray:
+    """Return a contiguous array of this type."""
+    if dtype == np.uint16 and array.dtype != np.uint16:
+        return to_bfloat16(array)
+    return np.ascontiguousarray(array, dtype)
+
+
+def _shared_tensor(array: np.ndarray) -> Any:
+    """Return an ``openvino.Tensor`` of an array's memory; uint16 holds bfloat16."""
+    from openvino import Shape, Tensor, Type
+
+    if array.dtype == np.uint16:
+        return Tensor(array, Shape(list(array.shape)), Type.bf16)
+    return Tensor(array, shared_memory=True)
+
+
+def _require_finite(array: np.ndarray) -> np.ndarray:
+    """Do what :func:`~vsrcli.inference.functions.require_finite` does, for bfloat16, too."""
+    return require_finite_bfloat16(array) if array.dtype == np.uint16 else require_finite(array)
 
 
 @cache

@@ -158,6 +158,19 @@ def _clip_results_separately(graph: Any) -> None:
     graph.validate_nodes_and_infer_types()
 
 
+def with_bfloat16_features(graph: Any) -> Any:
+    """Return a function that takes and returns bfloat16, but pictures, of three channels, in float32."""
+    from openvino import Type
+    from openvino.preprocess import PrePostProcessor
+
+    steps = PrePostProcessor(graph)
+    for ports, tensors in ((graph.inputs, steps.input), (graph.outputs, steps.output)):
+        for number, port in enumerate(ports):
+            if port.get_partial_shape()[-1] != 3:
+                tensors(number).tensor().set_element_type(Type.bf16)
+    return steps.build()
+
+
 def _has_scalar_limit(node: Any) -> bool:
     limit = node.input_value(1).get_node()
     return limit.get_type_name() == "Constant" and limit.data.size == 1

@@ -20,12 +20,12 @@ from vsrcli.inference.graph_cache import Files
 from vsrcli.inference.openvino import OpenvinoBackend, cpu_capabilities
 from vsrcli.inference.openvino_export import export_templates
 from vsrcli.inference.openvino_templates import INDEX, KINDS, SHIPPED, key_name, template_code, template_key
-from vsrcli.inference.precision import max_abs_difference
+from vsrcli.inference.precision import psnr_between
 from vsrcli.models.weights import list_weights
 from vsrcli.system.files import atomic_write, temporary_folder
 
 _DATE = (1980, 1, 1, 0, 0, 0)  # of all members
-_DIGITS = 4  # of a difference
+_DIGITS = 1  # of a PSNR
 
 
 def write_shipped(target: Path = SHIPPED, on_step: Callable[[str], None] = print) -> None:
@@ -40,7 +40,7 @@ def write_shipped(target: Path = SHIPPED, on_step: Callable[[str], None] = print
         )
     members: Files = {}
     templates: dict[str, dict[str, str]] = {}
-    differences: dict[str, float] = {}
+    psnrs: dict[str, float] = {}
     for weights in list_weights():
         if weights.architecture.kind not in KINDS:
             continue
@@ -50,9 +50,9 @@ def write_shipped(target: Path = SHIPPED, on_step: Callable[[str], None] = print
             if name not in templates:
                 on_step(f"{weights.name} {precision}")
                 templates[name] = _built(weights, precision, members)
-        difference = max_abs_difference(OpenvinoBackend(weights, "fp32"), OpenvinoBackend(weights, "bf16"))
-        differences[weights.card["sha256"]] = round(difference, _DIGITS)
-    index = {"code": template_code(), "templates": templates, "bf16": differences}
+        psnr = psnr_between(OpenvinoBackend(weights, "fp32"), OpenvinoBackend(weights, "bf16"))
+        psnrs[weights.card["sha256"]] = round(psnr, _DIGITS)
+    index = {"code": template_code(), "templates": templates, "bf16": psnrs}
     members[INDEX] = json.dumps(index, indent=1, sort_keys=True).encode()
 
     def write(file: Any) -> None:

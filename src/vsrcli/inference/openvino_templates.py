@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from vsrcli.errors import ModelError
-from vsrcli.inference.functions import TensorSpec, require_finite
+from vsrcli.inference.functions import BFLOAT16, FLOAT32, TensorSpec, require_finite
 from vsrcli.inference.graph_cache import Files
 from vsrcli.inference.openvino_export import ARRAYS, HEIGHT, TRANSFORMED, WIDTH
-from vsrcli.inference.openvino_passes import optimize_graph
+from vsrcli.inference.openvino_passes import optimize_graph, with_bfloat16_features
 from vsrcli.models.architectures import DUF_ROWS
 from vsrcli.models.imported import ImportedModel
 from vsrcli.models.minimal_filtering import transform_kernel
@@ -52,13 +52,21 @@ class NetworkGraphs:
         self._files, self._core = files, core
         self._arrays = _read_arrays(weights, json.loads(files[ARRAYS]))
 
-    def graph(self, name: str, arguments: tuple[TensorSpec, ...], height: int, width: int) -> Any:
+    def graph(
+        self,
+        name: str,
+        arguments: tuple[TensorSpec, ...],
+        height: int,
+        width: int,
+        dtype: str = FLOAT32,
+    ) -> Any:
         """Return a function as an ``openvino.Model`` for frames of one size.
 
         Args:
             name: of the function.
             arguments: their shapes, from :func:`~vsrcli.inference.functions.signatures`.
             height, width: of the frame.
+            dtype: of features that it takes and returns, ``float32`` or ``bfloat16``.
         """
         from openvino import opset13
 
@@ -70,7 +78,8 @@ class NetworkGraphs:
                 parameter.output(0).replace(opset13.constant(value).output(0))
                 graph.remove_parameter(parameter)
         graph.reshape({number: list(spec.shape) for number, spec in enumerate(arguments)})
-        return optimize_graph(graph)
+        graph = optimize_graph(graph)
+        return with_bfloat16_features(graph) if dtype == BFLOAT16 else graph
 
 
 def _read_arrays(weights: Weights, shapes: Mapping[str, list[int]]) -> dict[str, np.ndarray]:
@@ -127,9 +136,9 @@ def shipped_templates(key: Mapping[str, object]) -> Files | None:
         return {name: archive.read(member) for name, member in members.items()}
 
 
-def shipped_difference(weights: Weights | ImportedModel) -> float | None:
-    """Return the largest difference of bf16 from fp32 of shipped weights, from
-    :func:`~vsrcli.inference.precision.max_abs_difference` on an x86 processor; None for others."""
+def shipped_psnr(weights: Weights | ImportedModel) -> float | None:
+    """Return the PSNR in dB of bf16 against fp32 of shipped weights, from
+    :func:`~vsrcli.inference.precision.psnr_between` on an x86 processor; None for others."""
     return _shipped().get("bf16", {}).get(weights.card.get("sha256"))
 
 

@@ -290,7 +290,7 @@ class EnginePlan:
         precision = self.precision
         if precision == "auto" and device == "CPU":
             is_fp32 = self.engine != "openvino" or "bf16" not in cpu_precisions()
-            precision = "fp32" if is_fp32 else "bf16 if the difference is invisible, else fp32"
+            precision = "fp32" if is_fp32 else "bf16 if it costs no quality, else fp32"
         text = f"{self.engine} on {device}, {'precision auto' if precision == 'auto' else precision}"
         return f"{text} ({self.reason})" if self.reason else text
 

@@ -27,7 +27,7 @@ from vsrcli.models.layers import (
     bicubic_upsample,
     conv3x3,
     convlstm_step,
-    depth_to_space,
+    interleave,
     pad_border,
 )
 
@@ -60,7 +60,9 @@ class RecurrentResNet(keras.Model):
             conv3x3(4 * width, f"cell{i}_hidden", "glorot_normal", use_bias=False) for i in range(cells)
         ]
         self.last = conv3x3(width, "last", activation="relu")
-        self.residual = SubpixelConv(3, scale, name="residual", kernel_initializer="zeros")
+        self.residual = SubpixelConv(
+            3, scale, sub_pixels_first=True, name="residual", kernel_initializer="zeros"
+        )
 
     def empty_state(self, batch: Any, height: int, width: int):
         """Return the state before a shot's first frame: zeros, see :meth:`step`."""
@@ -84,9 +86,9 @@ class RecurrentResNet(keras.Model):
             hidden, cell = convlstm_step(on_input, on_hidden, y, (parts[2 * number], parts[2 * number + 1]))
             states += [hidden, cell]
             y = ops.cast(hidden, x.dtype)
-        residual = self.residual(self.last(x + y))  # B, H, W, 3, s*s
+        residual = self.residual(self.last(x + y))  # B, H, W, s*s, 3
         padded = pad_border(ops.cast(frame, "float32"))
-        upscaled = depth_to_space(bicubic_upsample(padded, self.scale, self.phase) + residual, self.scale)
+        upscaled = interleave(bicubic_upsample(padded, self.scale, self.phase) + residual, self.scale)
         return upscaled, ops.concatenate(states, axis=-1)
 
     def call(self, frames):

@@ -30,9 +30,9 @@ from vsrcli.models.layers import (
     apply_dynamic_filters,
     bicubic_upsample,
     conv3x3,
-    depth_to_space,
     filter_layer,
     frame_size,
+    interleave,
     pad_border,
 )
 from vsrcli.models.winograd import concat_conv
@@ -77,7 +77,9 @@ class DufR(FeatureModel):
         self.second = [conv3x3(width, f"block{i}_b", near_zero) for i in range(blocks)]
         self.head = conv3x3(head, "head", activation="relu")
         self.filters = filter_layer(scale, phase) if filters else None
-        self.residual = SubpixelConv(3, scale, name="residual", kernel_initializer="zeros")
+        self.residual = SubpixelConv(
+            3, scale, sub_pixels_first=not filters, name="residual", kernel_initializer="zeros"
+        )
 
     def empty_state(self, batch: int, height: int, width: int) -> tuple:
         """Return the recurrent state before a shot's first frame: ``hidden`` (B, H, W, width) in the
@@ -110,25 +112,25 @@ class DufR(FeatureModel):
             padded: ``(B, H+4, W+4, 3)``: the centre frame, :func:`~vsrcli.models.layers.pad_border`.
 
         Returns:
-            ``(B, H, W, 3, scale**2)`` float32, not clipped: the upscaled frame before depth-to-space.
+            ``(B, H, W, scale**2, 3)`` float32, not clipped: the upscaled frame before
+            :func:`~vsrcli.models.layers.interleave`.
         """
         if self.filters is None:
             return bicubic_upsample(padded, self.scale, self.phase) + self.residual(x)
-        return apply_dynamic_filters(padded, self.filters(x), self.residual(x))
+        return ops.swapaxes(apply_dynamic_filters(padded, self.filters(x), self.residual(x)), 3, 4)
 
     def feedback(self, sub_pixels, frame):
         """Return the feedback for the next step: the difference of an upscaled frame from its input frame.
 
         Args:
-            sub_pixels: ``(B, H, W, 3, scale**2)`` from :meth:`reconstruct`.
+            sub_pixels: ``(B, H, W, scale**2, 3)`` from :meth:`reconstruct`.
             frame: the input frame, ``(B, H, W, 3)``.
 
         Returns:
             ``(B, H, W, 3*scale**2)`` float32 in [-1, 1].
         """
-        difference = sub_pixels - ops.expand_dims(ops.cast(frame, "float32"), 4)  # B, H, W, 3, s*s
-        height, width = frame_size(difference)
-        flat = ops.reshape(ops.swapaxes(difference, 3, 4), (-1, height, width, 3 * self.scale**2))
+        difference = sub_pixels - ops.expand_dims(ops.cast(frame, "float32"), 3)  # B, H, W, s*s, 3
+        flat = ops.reshape(difference, (-1, *frame_size(difference), 3 * self.scale**2))
         return ops.clip(flat, -1.0, 1.0)
 
     def call(self, frames):
@@ -143,7 +145,7 @@ class DufR(FeatureModel):
             hidden, features = self.step(x, hidden, feedback)
             sub_pixels = self.reconstruct(features, pad_border(ops.cast(centre, "float32")))
             feedback = self.feedback(sub_pixels, centre)
-            results.append(depth_to_space(sub_pixels, self.scale))
+            results.append(interleave(sub_pixels, self.scale))
         return ops.stack(results, axis=1)
 
 

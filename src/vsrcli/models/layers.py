@@ -163,7 +163,8 @@ class ChannelPrelu(layers.Layer):
 
 
 class SubpixelConv(layers.Conv2D):
-    """A 1x1 convolution to values for every sub-pixel: ``(B, H, W, C)`` -> ``(B, H, W, values, scale**2)``.
+    """A 1x1 convolution to values for every sub-pixel: ``(B, H, W, C)`` -> ``(B, H, W, values, scale**2)``,
+    or ``(B, H, W, scale**2, values)``.
 
     Kernel and bias have the order of the paper's network, sub-pixels first. Computes in float32 whatever the
     policy: the softmax and the sum with the residual need it.
@@ -171,21 +172,26 @@ class SubpixelConv(layers.Conv2D):
     Args:
         values: for each sub-pixel.
         scale: upsampling factor.
+        sub_pixels_first: return them in the order of the kernel.
         options: of ``Conv2D``.
     """
 
-    def __init__(self, values: int, scale: int, **options):
+    def __init__(self, values: int, scale: int, *, sub_pixels_first: bool = False, **options):
         super().__init__(values * scale * scale, 1, dtype="float32", **options)
-        self.values, self.sub_pixels = values, scale * scale
+        self.values, self.sub_pixels, self.sub_pixels_first = values, scale * scale, sub_pixels_first
 
     def call(self, x):
+        if self.sub_pixels_first:
+            x = ops.conv(x, self.kernel, padding="valid", data_format="channels_last") + self.bias
+            return ops.reshape(x, (-1, *frame_size(x), self.sub_pixels, self.values))
         order = np.arange(self.filters).reshape(self.sub_pixels, self.values).T.reshape(-1)
         x = ops.conv(x, ops.take(self.kernel, order, axis=-1), padding="valid", data_format="channels_last")
         height, width = frame_size(x)
         return ops.reshape(x + ops.take(self.bias, order), (-1, height, width, self.values, self.sub_pixels))
 
     def compute_output_shape(self, input_shape):
-        return (*input_shape[:3], self.values, self.sub_pixels)
+        values = self.values, self.sub_pixels
+        return (*input_shape[:3], *(reversed(values) if self.sub_pixels_first else values))
 
 
 # Keras names saved arrays by class: the files are those of plain convolutions.
@@ -232,17 +238,16 @@ def bicubic_upsample(padded, scale: int, phase: str = "centre"):
         phase: see :func:`interpolating_bias`.
 
     Returns:
-        ``(B, H, W, 3, scale**2)``, not clipped.
+        ``(B, H, W, scale**2, 3)``, not clipped: the upscaled frame before :func:`interleave`.
     """
-    taps = np.zeros((TAPS, TAPS, 3, 3, scale * scale), np.float32)
+    taps = np.zeros((TAPS, TAPS, 3, scale * scale, 3), np.float32)
     one_axis = _cubic(_distances(scale, phase))  # s, taps
     both_axes = one_axis[:, None, :, None] * one_axis[None, :, None, :]  # s, s, taps, taps
     for colour in range(3):
-        taps[:, :, colour, colour] = both_axes.transpose(2, 3, 0, 1).reshape(TAPS, TAPS, -1)
+        taps[:, :, colour, :, colour] = both_axes.transpose(2, 3, 0, 1).reshape(TAPS, TAPS, -1)
     kernel = taps.reshape(TAPS, TAPS, 3, -1)
-    upsampled = ops.conv(padded, kernel, padding="valid", data_format="channels_last")  # B, H, W, 3*s*s
-    height, width = frame_size(upsampled)
-    return ops.reshape(upsampled, (-1, height, width, 3, scale * scale))
+    upsampled = ops.conv(padded, kernel, padding="valid", data_format="channels_last")  # B, H, W, s*s*3
+    return ops.reshape(upsampled, (-1, *frame_size(upsampled), scale * scale, 3))
 
 
 def extract_patches(padded):
@@ -270,6 +275,15 @@ def depth_to_space(image, scale: int):
     (height, width), channels = frame_size(image), image.shape[-2]
     image = ops.reshape(image, (-1, height, width, channels, scale, scale))
     image = ops.transpose(image, (0, 1, 4, 2, 5, 3))  # B, H, s, W, s, C
+    return ops.reshape(image, (-1, height * scale, width * scale, channels))
+
+
+def interleave(image, scale: int):
+    """Convert ``(B, H, W, scale**2, C)`` -> ``(B, scale*H, scale*W, C)``; sub-pixel ``scale*i + j`` goes to
+    row i, column j. On CPUs faster than :func:`depth_to_space`: a row's sub-pixels stay together."""
+    (height, width), channels = frame_size(image), image.shape[-1]
+    image = ops.reshape(image, (-1, height, width, scale, scale * channels))
+    image = ops.transpose(image, (0, 1, 3, 2, 4))  # B, H, s, W, s*C
     return ops.reshape(image, (-1, height * scale, width * scale, channels))
 
 
