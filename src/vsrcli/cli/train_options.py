@@ -288,7 +288,7 @@ training_options = combine_options(
         "Sharp",
         "--judge",
         click.Choice(JUDGES),
-        "Let features and discriminator judge brightness alone (luma), or colours, too (rgb).",
+        "Let features and discriminator judge brightness alone (brightness), or colours, too (rgb).",
     ),
     _config_option(
         "Sharp",

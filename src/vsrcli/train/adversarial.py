@@ -19,7 +19,8 @@ of the last layer can make; the loss on sub-pixel positions forbids it.
 
 Features and discriminator see the output's brightness with the truth's colours (``judge``): asked to make up
 colours, too, the network drew red and white dots along edges, within 2,000 steps. Colours are left to the
-loss on pixels; eyes resolve them less than brightness.
+loss on pixels; eyes resolve them less than brightness. Brightness is the mean of R', G' and B', so that what
+is asked for is grey: with luma's weights most of it went to green, and edges got green and purple fringes.
 
 *Ping-pong* (Chu et al., TecoGAN, SIGGRAPH 2020, section 3.3): a sequence is followed by its reverse, and each
 frame must look the same both times. What a recurrent state invents and carries along would differ, so it
@@ -43,7 +44,6 @@ from dataclasses import replace
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from vsrcli.evaluate.features import EdgeFeatures
@@ -54,7 +54,6 @@ from vsrcli.train.losses import charbonnier, loss_of, temporal_loss
 from vsrcli.train.optimizers import Adam
 from vsrcli.train.schedules import make_rate
 
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 DISCRIMINATOR_LOSS = "discriminator"  # the one part that is not the generator's
 
 
@@ -146,7 +145,7 @@ class AdversarialTrainer(keras.Model):
             parts["temporal"] = temporal_loss(truth, forward)
         if self._settings.ping_pong_weight:
             parts["ping_pong"] = charbonnier(forward, backward)
-        judged = _with_colours_of(truth, forward) if self._settings.judge == "luma" else forward
+        judged = _with_colours_of(truth, forward) if self._settings.judge == "brightness" else forward
         if self._features is not None:
             frames = self._in_turn(self._settings.feature_frames, 0, self._outputs)
             parts["feature"] = self._features.distance(_take(truth, frames), _take(judged, frames))
@@ -244,8 +243,8 @@ def join_optimizers(generator_optimizer, trainer: AdversarialTrainer, config: Tr
 
 
 def _with_colours_of(truth, output):
-    """Return the truth with the output's luma (BT.601): their difference is one of brightness alone."""
-    return truth + ops.sum((output - truth) * LUMA, axis=-1, keepdims=True)
+    """Return the truth with the output's mean of R', G' and B': they differ in brightness alone."""
+    return truth + ops.mean(output - truth, axis=-1, keepdims=True)
 
 
 def _take(frames, indices):

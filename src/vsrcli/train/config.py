@@ -21,7 +21,7 @@ LOSSES = ("charbonnier", "mse", "mae", "huber", "features")
 SCHEDULES = ("cosine", "cosine-restarts", "step", "constant")
 METRICS = ("mse", "mae", "huber", "charbonnier")  # that validation can add to PSNR and SSIM
 OPTIMIZERS = ("adam", "muon")
-JUDGES = ("luma", "rgb")
+JUDGES = ("brightness", "rgb")
 PRECISIONS = ("fp32", "bf16", "fp16")
 DATA_PLACEMENTS = ("auto", "host", "device")
 # Options that may differ when a run is resumed: length, reporting intervals and hardware.
@@ -73,7 +73,7 @@ class AdversarialConfig:
     ping_pong_weight: float = 0.3
     feature_blocks: int = 2
     feature_frames: int = 1
-    judge: str = "luma"
+    judge: str = "brightness"
     discriminator_clips: int = 1
     discriminator_width: int = 24
     discriminator_rate: float = 1e-4
