@@ -22,6 +22,7 @@ from vsrcli.inference.engine import StreamingEngine
 from vsrcli.inference.functions import (
     BFLOAT16,
     FLOAT32,
+    NetworkShapes,
     RowBands,
     memory_errors,
     require_finite,
@@ -29,7 +30,9 @@ from vsrcli.inference.functions import (
     signatures,
 )
 from vsrcli.inference.graph_cache import GraphCache, cache_folder
+from vsrcli.inference.int8_ranges import Ranges, read_calibration
 from vsrcli.inference.openvino_export import export_graphs, export_templates
+from vsrcli.inference.openvino_quantization import quantize_graph
 from vsrcli.inference.openvino_templates import KINDS as TEMPLATE_KINDS
 from vsrcli.inference.openvino_templates import NetworkGraphs, shipped_templates, template_key
 from vsrcli.models.imported import ImportedModel, input_shape
@@ -38,8 +41,8 @@ from vsrcli.system.resources import configure_malloc, disable_openvino_telemetry
 
 BAND_PIXELS = 2048  # 3 MB of filters: they stay in a core's cache
 PLAIN_BAND_PIXELS = 16384  # of networks without filters
-_PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16"}
-_OUTPUT_STAGE = "reconstruct"  # softmax and the sum of frames: always in float32, as on Keras
+_PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not in eight bits
+OUTPUT_STAGE = "reconstruct"  # softmax and the sum of frames: always in float32, as on Keras
 
 
 class OpenvinoEngine(StreamingEngine):
@@ -86,10 +89,11 @@ class OpenvinoBackend:
 
     Args:
         weights: of the network.
-        precision: ``fp32`` or ``bf16``, of everything but the output stage.
+        precision: ``fp32``, ``bf16`` or ``int8``, of everything but the output stage.
         on_notice: receives the cache's notices.
 
     Raises:
+        EngineError: ``int8``, and nothing was measured for these weights.
         ModelError: the weight file is damaged.
     """
 
@@ -103,7 +107,9 @@ class OpenvinoBackend:
         weights.verify()
         configure_malloc()
         has_filters = weights.architecture.options.get("filters", True)
-        self.shapes = shapes_of(weights.architecture, weights.scale, precision)
+        layout = "bf16" if precision == "int8" else precision  # in both, features lie as frames do
+        self.shapes = shapes_of(weights.architecture, weights.scale, layout)
+        self._ranges = _int8_ranges(weights, self.shapes) if precision == "int8" else None
         is_bfloat16 = precision == "bf16" and self.shapes.kind in TEMPLATE_KINDS
         self.dtype = BFLOAT16 if is_bfloat16 else FLOAT32
         self.band_pixels = BAND_PIXELS if has_filters else PLAIN_BAND_PIXELS
@@ -113,14 +119,15 @@ class OpenvinoBackend:
     def compile(self, height: int, width: int, bands: RowBands) -> Mapping[str, Callable[..., Any]]:
         if self.shapes.kind in TEMPLATE_KINDS:
             graphs, arguments = self._graphs, signatures(self.shapes, height, width, bands)
+
+            def compile_one(name: str) -> Callable[..., Any]:
+                graph = graphs.graph(name, arguments[name], height, width, self.dtype)
+                if self._ranges is not None and name != OUTPUT_STAGE:
+                    quantize_graph(graph, self._ranges, queues=name == "advance")
+                return self._compile(name, graph)
+
             with ThreadPoolExecutor() as pool:  # OpenVINO compiles a graph on one core
-                compiled = pool.map(
-                    lambda name: self._compile(
-                        name, graphs.graph(name, arguments[name], height, width, self.dtype)
-                    ),
-                    arguments,
-                )
-                return dict(zip(arguments, compiled, strict=True))
+                return dict(zip(arguments, pool.map(compile_one, arguments), strict=True))
         key = {
             "weights": self._weights.card["sha256"],
             "architecture": self._weights.card["architecture"],
@@ -188,10 +195,16 @@ class OpenvinoBackend:
         return result[0], feedback[0] if feedback else None
 
     def _compile(self, name: str, graph: Any) -> Callable[..., Any]:
-        precision = "fp32" if name == _OUTPUT_STAGE else self._precision
+        precision = "fp32" if name == OUTPUT_STAGE else self._precision
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision]}
         with memory_errors():
             return CompiledGraph(openvino_core().compile_model(graph, "CPU", settings))
+
+
+def _int8_ranges(weights: Weights, shapes: NetworkShapes) -> Ranges:
+    if shapes.kind not in TEMPLATE_KINDS:
+        raise EngineError(f"{weights.architecture.name} has no --precision int8: use fp32")
+    return read_calibration(weights).ranges
 
 
 class OpenvinoNetwork:
@@ -272,7 +285,7 @@ class OpenvinoNetwork:
 
 
 class CompiledGraph:
-    """A compiled graph as a function of NumPy arrays: float32, or bfloat16 as its bits.
+    """A compiled graph as a function of NumPy arrays: float32, uint8, or bfloat16 as its bits.
 
     Its results are new arrays. Where it takes bfloat16, float32 is converted.
 
@@ -313,7 +326,7 @@ class CompiledGraph:
 
 def _numpy_type(port: Any) -> Any:
     """Return the NumPy type that holds a graph's argument or result."""
-    return np.uint16 if port.get_element_type().get_type_name() == "bf16" else np.float32
+    return {"bf16": np.uint16, "u8": np.uint8}.get(port.get_element_type().get_type_name(), np.float32)
 
 
 def _converted(array: np.ndarray, dtype: Any) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+PART = " part "  # before the number of a part in a convolution's name
 _NHWC_TO_NCHW = (0, 3, 1, 2)  # transposition before a convolution
 _IDENTITY = (0, 1, 2, 3)
 _CLIPPING = {"Minimum": "minimum", "Maximum": "maximum"}  # operations, and their names in opset13
@@ -14,9 +15,11 @@ _CLIPPING = {"Minimum": "minimum", "Maximum": "maximum"}  # operations, and thei
 def optimize_graph(graph: Any) -> Any:
     """Optimize a network's graph in place; return it.
 
+    - Convolutions are called as their kernels, if these are constants with names.
     - Values that depend on weights alone are computed now.
     - A convolution of concatenated features becomes a sum of convolutions, each of which reads its features
-      in place: concatenating takes longer than the sums, which the convolutions do on the way.
+      in place: concatenating takes longer than the sums, which the convolutions do on the way. They are
+      called parts 0, 1, ... of the kernel.
     - Keras has channels last, OpenVINO's convolutions have them second, so each comes with two transpositions
       that the CPU plugin would carry out. The pass that moves them to the graph's ends, where most cancel, is
       that of OpenVINO's reader of TensorFlow graphs, which have the same layout; it works on any graph. It
@@ -25,6 +28,7 @@ def optimize_graph(graph: Any) -> Any:
     """
     from openvino.frontend import FrontEndManager
 
+    _name_convolutions(graph)
     fold_constants(graph)
     _drop_products_with_one(graph)
     _split_concatenations(graph)
@@ -43,6 +47,16 @@ def fold_constants(graph: Any) -> Any:
     passes.register_pass(ConstantFolding())
     passes.run_passes(graph)
     return graph
+
+
+def _name_convolutions(graph: Any) -> None:
+    """Call convolutions as the constants that their kernels are made of."""
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() == "Convolution":
+            source = node.input_value(1).get_node()
+            while source.get_input_size():
+                source = source.input_value(0).get_node()
+            node.set_friendly_name(source.get_friendly_name())
 
 
 def _drop_products_with_one(graph: Any) -> None:
@@ -84,6 +98,7 @@ def _split_concatenations(graph: Any) -> None:
                 settings["dilations"],
                 settings["auto_pad"],
             )
+            filtered.set_friendly_name(f"{node.get_friendly_name()}{PART}{number}")
             total = filtered if total is None else opset13.add(total, filtered)
             first = last
         node.output(0).replace(total.output(0))

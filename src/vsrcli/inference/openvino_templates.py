@@ -75,7 +75,9 @@ class NetworkGraphs:
         for parameter in graph.get_parameters():
             value = values.get(parameter.get_friendly_name())
             if value is not None:
-                parameter.output(0).replace(opset13.constant(value).output(0))
+                constant = opset13.constant(value)
+                constant.set_friendly_name(parameter.get_friendly_name())
+                parameter.output(0).replace(constant.output(0))
                 graph.remove_parameter(parameter)
         graph.reshape({number: list(spec.shape) for number, spec in enumerate(arguments)})
         graph = optimize_graph(graph)
