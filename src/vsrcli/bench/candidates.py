@@ -23,6 +23,7 @@ import psutil
 
 from vsrcli.errors import EngineError, SignalInterruptError, UsageError, VsrError
 from vsrcli.frames.tiling import TilePlan
+from vsrcli.inference.int8_ranges import calibration_path
 from vsrcli.inference.precision import MIN_PSNR
 from vsrcli.inference.selection import (
     ENGINES,
@@ -34,6 +35,7 @@ from vsrcli.inference.selection import (
     openvino_installed,
     plan_engine,
 )
+from vsrcli.models.weights import Weights
 from vsrcli.pipeline.memory import MemoryBudget, Workload, choose_tiles, estimate_memory, relative_cost
 from vsrcli.system.child import ChildEndedError, ChildTimeoutError, call_in_child
 
@@ -135,12 +137,17 @@ class Measurements:
         side = min((plan.tile_height, plan.tile_width) for plan in plans.values())
         part = self._part(*side)
         for engine, plan in plans.items():
-            ways = [*_ways(engine, self.device)]
+            ways = [way for way in _ways(engine, self.device) if way[0] != "int8" or self._has_int8]
             if not ways:
                 continue
             on_step(f"{engine}, {' and '.join(dict.fromkeys(precision for precision, _ in ways))}")
             candidates = [self._candidate(engine, *way, "auto", plan) for way in ways]
             self._measure(candidates, [part] * len(ways), compare=True)
+
+    @property
+    def _has_int8(self) -> bool:
+        weights = self.choice.weights
+        return isinstance(weights, Weights) and calibration_path(weights).is_file()
 
     def measure_tiles(self, fastest: Candidate, on_step: Callable[[str], None]) -> None:
         """Measure the fastest engine with other tiles, as far as time allows."""

@@ -43,7 +43,7 @@ engine_options = combine_options(
     ),
     option(
         "--precision",
-        "Compute in fp32, fp16 or bf16; auto: fp16 on a GPU, fp32 or bf16 on a CPU.",
+        "Compute in fp32, fp16, bf16 or int8; auto: fp16 on a GPU; fp32, bf16 or int8 on a CPU.",
         type=click.Choice(PRECISIONS),
         default="auto",
         metavar="TYPE",

@@ -120,6 +120,8 @@ def _openvino(
         from vsrcli.inference.precision import choose_cpu_precision
 
         precision = choose_cpu_precision(model, cpu_capabilities(), create_backend)
+    if precision == "int8":
+        raise EngineError(f"{model.name} has no --precision int8: use fp32")
     network = OpenvinoNetwork(model, precision, on_notice)
     return Compiler(
         network.compile_raw, f"CPU, openvino{'' if device == 'cpu' else ' (no GPU found)'}", precision

@@ -3,9 +3,9 @@
 ``python -m vsrcli.evaluate.calibration`` writes ``NAME.int8.json`` beside ``NAME.weights.h5``::
 
     {"sha256": ...,           of the weight file
-     "ranges": {...},         [least, largest] value of each convolution's input; null: stays in float32
+     "ranges": {...},         of each convolution's input, a `Range` each; null: it stays in float32
      "method": ...,           how ranges were chosen, for people
-     "loss": {"bi x4": {...}, "bi x4 crf 23": {...}}}   what eight bits cost on validation clips, a `Loss` each
+     "loss": {"bi x4": {...}, "bi x4 crf 23": {...}}}   what it costs on validation clips, a `Loss` each
 """
 
 from __future__ import annotations
@@ -23,8 +23,29 @@ from vsrcli.models.weights import Weights
 SUFFIX = ".int8.json"
 COMMAND = "python -m vsrcli.evaluate.calibration"
 MAX_MEAN_LOSS, MAX_CLIP_LOSS = 0.05, 0.1  # dB
-MAX_FLICKER = 0.01  # codes more: what is printed as the same number
-Ranges = Mapping[str, tuple[float, float] | None]
+MAX_FLICKER = 0.02  # codes more, of 1.5: about 1 %
+LEVELS = 256
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values of a tensor that eight bits distinguish.
+
+    Attributes:
+        signed: whether they lie on both sides of zero, symmetrically; else from zero on.
+        limit: the largest, above zero; what is beyond is clipped.
+    """
+
+    signed: bool
+    limit: float
+
+    @property
+    def least(self) -> float:
+        """The least of them: there is one more code below zero than above."""
+        return -128 / 127 * self.limit if self.signed else 0.0
+
+
+Ranges = Mapping[str, Range | None]
 
 
 @dataclass(frozen=True)
@@ -60,8 +81,7 @@ class Calibration:
     """Content of the file.
 
     Attributes:
-        ranges: least and largest value of each convolution's input, by the convolution's name; None: it stays
-            in float32.
+        ranges: of each convolution's input, by the convolution's name; None: it stays in float32.
         losses: by protocol; may be empty.
     """
 
@@ -100,7 +120,7 @@ def read_calibration(weights: Weights) -> Calibration:
 
 
 def may_choose_int8(weights: Any) -> bool:
-    """Return whether ``--precision auto`` may take eight bits for weights, on a processor that gains by it."""
+    """Return whether ``--precision auto`` may take eight bits, on a processor that gains by it."""
     try:
         return isinstance(weights, Weights) and read_calibration(weights).is_good
     except EngineError:
@@ -108,12 +128,12 @@ def may_choose_int8(weights: Any) -> bool:
 
 
 def _parse(content: Mapping[str, Any]) -> Calibration:
-    ranges: dict[str, tuple[float, float] | None] = {}
+    ranges: dict[str, Range | None] = {}
     for name, found in content["ranges"].items():
         ranges[name] = None
         if found is not None:
-            low, high = map(float, found)
-            if not (math.isfinite(low) and math.isfinite(high) and low <= 0 < high):
-                raise ValueError(f"range {found} of {name!r}")
-            ranges[name] = low, high
+            limit = float(found["limit"])
+            if not (math.isfinite(limit) and limit > 0):
+                raise ValueError(f"limit {limit} of {name!r}")
+            ranges[name] = Range(bool(found["signed"]), limit)
     return Calibration(ranges, {name: Loss(**found) for name, found in content["loss"].items()})

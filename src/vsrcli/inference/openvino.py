@@ -22,7 +22,6 @@ from vsrcli.inference.engine import StreamingEngine
 from vsrcli.inference.functions import (
     BFLOAT16,
     FLOAT32,
-    NetworkShapes,
     RowBands,
     memory_errors,
     require_finite,
@@ -32,17 +31,22 @@ from vsrcli.inference.functions import (
 from vsrcli.inference.graph_cache import GraphCache, cache_folder
 from vsrcli.inference.int8_ranges import Ranges, read_calibration
 from vsrcli.inference.openvino_export import export_graphs, export_templates
-from vsrcli.inference.openvino_quantization import quantize_graph
 from vsrcli.inference.openvino_templates import KINDS as TEMPLATE_KINDS
-from vsrcli.inference.openvino_templates import NetworkGraphs, shipped_templates, template_key
+from vsrcli.inference.openvino_templates import (
+    OUTPUT_STAGE,
+    NetworkGraphs,
+    Variant,
+    shipped_templates,
+    template_key,
+)
 from vsrcli.models.imported import ImportedModel, input_shape
 from vsrcli.models.weights import Weights, file_sha256
+from vsrcli.system.processor import multiplies_bytes_fast
 from vsrcli.system.resources import configure_malloc, disable_openvino_telemetry, enlarge_signal_stack
 
 BAND_PIXELS = 2048  # 3 MB of filters: they stay in a core's cache
 PLAIN_BAND_PIXELS = 16384  # of networks without filters
 _PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not in eight bits
-OUTPUT_STAGE = "reconstruct"  # softmax and the sum of frames: always in float32, as on Keras
 
 
 class OpenvinoEngine(StreamingEngine):
@@ -51,11 +55,12 @@ class OpenvinoEngine(StreamingEngine):
     Args:
         weights: of the network.
         device: ``cpu``, or ``auto`` where there is no usable GPU.
-        precision: ``auto``, ``fp32`` or ``bf16``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``int8``.
         on_notice: receives the cache's notices.
 
     Raises:
-        EngineError: OpenVINO cannot start.
+        EngineError: OpenVINO cannot start; or ``int8``, and nothing was measured for these weights, or this
+            kind of network is not computed in it.
         ModelError: the weight file is damaged.
     """
 
@@ -90,10 +95,11 @@ class OpenvinoBackend:
     Args:
         weights: of the network.
         precision: ``fp32``, ``bf16`` or ``int8``, of everything but the output stage.
+        ranges: for ``int8``; None: those measured for these weights.
         on_notice: receives the cache's notices.
 
     Raises:
-        EngineError: ``int8``, and nothing was measured for these weights.
+        EngineError: ``int8``, and nothing was measured, or this kind of network is not computed in it.
         ModelError: the weight file is damaged.
     """
 
@@ -102,16 +108,22 @@ class OpenvinoBackend:
         weights: Weights,
         precision: str = "fp32",
         *,
+        ranges: Ranges | None = None,
         on_notice: Callable[[str], None] = lambda text: None,
     ) -> None:
         weights.verify()
         configure_malloc()
         has_filters = weights.architecture.options.get("filters", True)
-        layout = "bf16" if precision == "int8" else precision  # in both, features lie as frames do
-        self.shapes = shapes_of(weights.architecture, weights.scale, layout)
-        self._ranges = _int8_ranges(weights, self.shapes) if precision == "int8" else None
+        self._layout = "bf16" if precision == "int8" else precision  # in both, features lie as frames do
+        self.shapes = shapes_of(weights.architecture, weights.scale, self._layout)
+        ranges = ranges if precision == "int8" else None
+        if precision == "int8":
+            if self.shapes.kind not in TEMPLATE_KINDS:
+                raise EngineError(f"{weights.architecture.name} has no --precision int8: use fp32")
+            ranges = read_calibration(weights).ranges if ranges is None else ranges
         is_bfloat16 = precision == "bf16" and self.shapes.kind in TEMPLATE_KINDS
         self.dtype = BFLOAT16 if is_bfloat16 else FLOAT32
+        self._variant = Variant(self.dtype, ranges)
         self.band_pixels = BAND_PIXELS if has_filters else PLAIN_BAND_PIXELS
         self._weights, self._precision = weights, precision
         self._cache = GraphCache(cache_folder() / "openvino", on_notice)
@@ -120,14 +132,14 @@ class OpenvinoBackend:
         if self.shapes.kind in TEMPLATE_KINDS:
             graphs, arguments = self._graphs, signatures(self.shapes, height, width, bands)
 
-            def compile_one(name: str) -> Callable[..., Any]:
-                graph = graphs.graph(name, arguments[name], height, width, self.dtype)
-                if self._ranges is not None and name != OUTPUT_STAGE:
-                    quantize_graph(graph, self._ranges, queues=name == "advance")
-                return self._compile(name, graph)
-
             with ThreadPoolExecutor() as pool:  # OpenVINO compiles a graph on one core
-                return dict(zip(arguments, pool.map(compile_one, arguments), strict=True))
+                compiled = pool.map(
+                    lambda name: self._compile(
+                        name, graphs.graph(name, arguments[name], height, width, self._variant)
+                    ),
+                    arguments,
+                )
+                return dict(zip(arguments, compiled, strict=True))
         key = {
             "weights": self._weights.card["sha256"],
             "architecture": self._weights.card["architecture"],
@@ -154,7 +166,7 @@ class OpenvinoBackend:
         key = template_key(self._weights, self.shapes.row_multiple)
 
         def build(folder: Path) -> None:
-            export_templates(self._weights, self._precision, folder)
+            export_templates(self._weights, self._layout, folder)
 
         files = shipped_templates(key) or self._cache.get({**key, **build_inputs()}, build)
         return NetworkGraphs(self._weights, files, openvino_core())
@@ -199,12 +211,6 @@ class OpenvinoBackend:
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision]}
         with memory_errors():
             return CompiledGraph(openvino_core().compile_model(graph, "CPU", settings))
-
-
-def _int8_ranges(weights: Weights, shapes: NetworkShapes) -> Ranges:
-    if shapes.kind not in TEMPLATE_KINDS:
-        raise EngineError(f"{weights.architecture.name} has no --precision int8: use fp32")
-    return read_calibration(weights).ranges
 
 
 class OpenvinoNetwork:
@@ -294,11 +300,13 @@ class CompiledGraph:
 
     Attributes:
         results: shapes and NumPy types.
+        names: of the results.
     """
 
     def __init__(self, compiled: Any) -> None:
         self._request = compiled.create_infer_request()
         self._types = [_numpy_type(each) for each in compiled.inputs]
+        self.names = [each.get_node().get_friendly_name() for each in compiled.outputs]
         self.results = [(tuple(each.shape), _numpy_type(each)) for each in compiled.outputs]
 
     def __call__(self, *arguments: np.ndarray, into: Sequence[np.ndarray] | None = None) -> Any:
@@ -370,11 +378,12 @@ def openvino_core() -> Any:
 
 
 def cpu_capabilities() -> tuple[str, ...]:
-    """Return the precisions that this CPU computes in natively, of ``fp32`` and ``bf16``."""
+    """Return the precisions that this CPU computes in natively, of ``fp32``, ``bf16`` and ``int8``."""
     capabilities = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return tuple(
-        name for name, property_ in (("fp32", "FP32"), ("bf16", "BF16")) if property_ in capabilities
-    )
+    names = {"fp32": "FP32", "bf16": "BF16"}
+    if multiplies_bytes_fast():  # OpenVINO names INT8 on any processor
+        names["int8"] = "INT8"
+    return tuple(name for name, property_ in names.items() if property_ in capabilities)
 
 
 @cache

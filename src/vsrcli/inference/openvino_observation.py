@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from vsrcli.errors import EngineError
-from vsrcli.inference.openvino import OUTPUT_STAGE, OpenvinoBackend
-from vsrcli.inference.openvino_quantization import layer_of, queue_layers, rounded
-from vsrcli.inference.openvino_templates import KINDS
+from vsrcli.inference.int8_ranges import LEVELS, Range
+from vsrcli.inference.openvino import OpenvinoBackend
+from vsrcli.inference.openvino_quantization import SHOWN, layer_of
+from vsrcli.inference.openvino_templates import Variant
 from vsrcli.inference.streams import compile_stream
 from vsrcli.models.weights import Weights
 
+_COLOURS = 3
 _SAMPLES = 4096  # values of each tensor and frame that are kept
-_COMPARED = 400_000  # of them that limits are compared on
-_STEP, _STEPS = 0.97, 80  # limits: the largest value, 0.97 of it, 0.97**2 of it, ...
+_STEP, _STEPS = 0.97, 60  # limits: the largest value, 0.97 of it, 0.97**2 of it, ...
+_DIGITS = 5
 
 
 class ObservingBackend(OpenvinoBackend):
@@ -29,7 +29,8 @@ class ObservingBackend(OpenvinoBackend):
 
     Attributes:
         samples: random values of the input of each convolution, by its name, float32 arrays.
-        extremes: least and largest value of each, and zero.
+        signed: whether any value is below zero.
+        on_frames: names of convolutions that read frames.
 
     Raises:
         EngineError: networks of this kind do not compute in eight bits.
@@ -37,12 +38,11 @@ class ObservingBackend(OpenvinoBackend):
     """
 
     def __init__(self, weights: Weights) -> None:
-        super().__init__(weights, "fp32")
-        if self.shapes.kind not in KINDS:
-            raise EngineError(f"{weights.architecture.name} has no --precision int8: use fp32")
-        self.shapes = replace(self.shapes, row_multiple=1)
+        super().__init__(weights, "int8", ranges={})
+        self._variant = Variant(shows_inputs=True)
         self.samples: dict[str, list[np.ndarray]] = defaultdict(list)
-        self.extremes: dict[str, tuple[float, float]] = {}
+        self.signed: dict[str, bool] = defaultdict(bool)
+        self.on_frames: set[str] = set()
         self._sharing: set[str] = set()  # layers whose parts read the same features of several frames
         self._rng = np.random.default_rng(0)
 
@@ -52,31 +52,31 @@ class ObservingBackend(OpenvinoBackend):
         for frame in clip:
             stream.push(frame.astype(np.float32) / 255)
 
-    def ranges(self) -> dict[str, tuple[float, float]]:
-        """Return the range of each convolution's input that rounds with the least error.
+    def ranges(self) -> dict[str, Range | None]:
+        """Return the range of each convolution's input that rounds with the least error; None for frames,
+        which may have more than eight bits.
 
         Parts of a layer that read the same features of several frames have one range together.
         """
         groups: dict[str, list[str]] = defaultdict(list)
-        for name in self.samples:
+        for name in self.samples.keys() - self.on_frames:
             groups[layer_of(name) if layer_of(name) in self._sharing else name].append(name)
-        found: dict[str, tuple[float, float]] = {}
+        found: dict[str, Range | None] = dict.fromkeys(self.on_frames)
         for names in groups.values():
             values = np.concatenate([part for name in names for part in self.samples[name]])
-            low = min(self.extremes[name][0] for name in names)
-            high = max(self.extremes[name][1] for name in names)
-            if values.size > _COMPARED:
-                values = self._rng.choice(values, _COMPARED)
-            found |= dict.fromkeys(names, best_range(values, low, high))
-        return found
+            signed = any(self.signed[name] for name in names)
+            limit = best_limit(values, signed) or 1.0
+            found |= dict.fromkeys(names, Range(signed, round(limit, _DIGITS)))
+        return dict(sorted(found.items()))
 
     def _compile(self, name: str, graph: Any) -> Callable[..., Any]:
-        if name == OUTPUT_STAGE:
-            return super()._compile(name, graph)
-        if name == "advance":
-            self._sharing |= queue_layers(graph)
-        count, names = len(graph.get_results()), _show_inputs(graph)
-        compiled = super()._compile(name, graph)
+        compiled: Any = super()._compile(name, graph)
+        names = [each.removeprefix(SHOWN) for each in compiled.names if each.startswith(SHOWN)]
+        if not names:
+            return compiled
+        count = len(compiled.names) - len(names)
+        if name == "advance":  # all its layers but the first
+            self._sharing |= {layer_of(each) for each in names}
 
         def run(*arguments: np.ndarray) -> Any:
             results = compiled(*arguments)
@@ -87,30 +87,24 @@ class ObservingBackend(OpenvinoBackend):
         return run
 
     def _record(self, name: str, values: np.ndarray) -> None:
-        low, high = self.extremes.get(name, (0.0, 0.0))
-        self.extremes[name] = min(low, float(values.min())), max(high, float(values.max()))
-        self.samples[name].append(self._rng.choice(values.reshape(-1), _SAMPLES))
+        self.signed[name] |= bool(values.min() < 0)
+        if values.shape[1] == _COLOURS:
+            self.on_frames.add(name)
+        self.samples[name].append(values.reshape(-1)[self._rng.integers(values.size, size=_SAMPLES)])
 
 
-def best_range(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """Return the range, within a given one, that rounds values to eight bits with the least square error.
+def best_limit(values: np.ndarray, signed: bool) -> float:
+    """Return the limit that rounds values to eight bits with the least square error.
 
-    What lies outside is clipped: a few large values would make the steps of all others coarse.
+    What lies beyond is clipped: a few large values would make the steps of all others coarse. Zero if all
+    values are.
     """
-    candidates = [(low * _STEP**step, high * _STEP**step) for step in range(_STEPS)]
-    if high <= 0 and low >= 0:
-        return 0.0, 1.0  # always zero
-    if low < 0 or high <= 0:
-        largest = max(high, -low)
-        candidates = [(-largest * _STEP**step, largest * _STEP**step) for step in range(_STEPS)]
-    errors = [float(np.mean((rounded(values, *each) - values) ** 2)) for each in candidates]
-    return candidates[int(np.argmin(errors))]
-
-
-def _show_inputs(graph: Any) -> list[str]:
-    """Make what goes into each convolution a result of the graph, too; return the convolutions' names."""
-    from openvino import opset13
-
-    convolutions = [node for node in graph.get_ordered_ops() if node.get_type_name() == "Convolution"]
-    graph.add_results([opset13.result(node.input_value(0)) for node in convolutions])
-    return [node.get_friendly_name() for node in convolutions]
+    limits = float(np.abs(values).max()) * _STEP ** np.arange(_STEPS)
+    if limits[0] == 0:
+        return 0.0
+    first, count = (-128, 127) if signed else (0, LEVELS - 1)
+    errors = []
+    for limit in limits:
+        step = limit / count
+        errors.append(float(np.mean((np.clip(np.rint(values / step), first, count) * step - values) ** 2)))
+    return float(limits[int(np.argmin(errors))])

@@ -15,14 +15,12 @@ from typing import Any
 import numpy as np
 
 from vsrcli.errors import EngineError
+from vsrcli.inference.int8_ranges import LEVELS, Range, Ranges
 from vsrcli.inference.openvino_passes import PART
 
-Range = tuple[float, float]  # the least and the largest value of a tensor
-Ranges = Mapping[str, Range | None]  # of convolutions' inputs, by name; None: stay in float32
-
-_CODES = 255  # largest code of values from zero on
-_SIGNED_CODES = 127  # and of values of both signs
-_LEVELS = 256
+SHOWN = "into "  # before a convolution's name: the name of the result that shows what goes into it
+_CODES = LEVELS - 1  # largest code of values from zero on
+_LARGEST = 127  # code of a weight
 _TO_NHWC = (0, 2, 3, 1)
 
 
@@ -45,37 +43,38 @@ def quantize_graph(graph: Any, ranges: Ranges, *, queues: bool) -> Any:
                 f"eight-bit ranges lack the convolution {node.get_friendly_name()!r}: they are those of "
                 "another version; calibrate again, or use --precision fp32"
             )
-    chosen = {
-        node.get_name(): found for node in convolutions if (found := ranges[node.get_friendly_name()])
-    }
-    quantized: dict[tuple[Any, ...], Any] = {}
+    chosen = {node.get_name(): found for node in convolutions if (found := ranges[node.get_friendly_name()])}
     if queues:
-        _hand_on_codes(graph, chosen, quantized)
+        _hand_on_codes(graph, chosen)
+    quantized: dict[tuple[Any, ...], Any] = {}
     for node in convolutions:
-        if node.get_name() not in chosen:
+        if (found := chosen.get(node.get_name())) is None:
             continue
-        low, high = chosen[node.get_name()]
         features = node.input_value(0)
         if not _is_dequantized(features):
-            key = (*_key(features), low, high)
+            key = features.get_node().get_name(), features.get_index(), found
             if key not in quantized:
-                quantized[key] = _fake_quantize(features, low, high, *_interval(low, high)).output(0)
+                quantized[key] = _fake_quantize(features, found, found.least, found.limit).output(0)
             node.input(0).replace_source_output(quantized[key])
         node.input(1).replace_source_output(_quantized_weights(node.input_value(1).get_node().data))
     graph.validate_nodes_and_infer_types()
     return graph
 
 
-def queue_layers(graph: Any) -> set[str]:
-    """Return the names of the layers that read feature queues, in the graph of ``advance``."""
-    return {layer for layer, parts in _layers(graph).items() if _entries_before(graph, parts)}
+def show_inputs(graph: Any) -> Any:
+    """Make what goes into each convolution a result, too, ``SHOWN`` and the convolution's name; in place.
 
+    Returns:
+        The graph; its own results come first.
+    """
+    from openvino import opset13
 
-def rounded(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return values as their codes show them, see :func:`quantize_graph`."""
-    first, last = _interval(low, high)
-    step = (last - first) / (_LEVELS - 1)
-    return np.rint((np.clip(values, first, last) - first) / step) * step + first
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() == "Convolution":
+            result = opset13.result(node.input_value(0))
+            result.set_friendly_name(SHOWN + node.get_friendly_name())
+            graph.add_results([result])
+    return graph
 
 
 def layer_of(convolution: str) -> str:
@@ -83,28 +82,27 @@ def layer_of(convolution: str) -> str:
     return convolution.partition(PART)[0]
 
 
-def _hand_on_codes(graph: Any, chosen: Mapping[str, Range], quantized: dict[tuple[Any, ...], Any]) -> None:
+def _hand_on_codes(graph: Any, chosen: Mapping[str, Range]) -> None:
     """Let queue entries be codes, as arguments and as results."""
     from openvino import Type, opset13
 
     for parts in _layers(graph).values():
-        entries = _entries_before(graph, parts)
-        limits = {chosen.get(part.get_name()) for part in parts}
+        entries, limits = _entries_before(graph, parts), {chosen.get(part.get_name()) for part in parts}
         found = limits.pop()
-        if not entries or limits or found is None or found[0] < 0:
+        if not entries or limits or found is None or found.signed:
             continue
-        scale = opset13.constant(np.float32(found[1] / _CODES))
+        step = opset13.constant(np.float32(found.limit / _CODES))
         for entry in entries:
             readers = list(entry.output(0).get_target_inputs())
             entry.set_element_type(Type.u8)
             entry.validate_and_infer_types()
-            features = opset13.multiply(opset13.convert(entry, "f32"), scale)
+            features = opset13.multiply(opset13.convert(entry, "f32"), step)
             for reader in readers:
                 reader.replace_source_output(features.output(0))
         for part in parts:
             for result in _results_of(part.input_value(0)):
                 features = opset13.transpose(part.input_value(0), opset13.constant(np.array(_TO_NHWC)))
-                codes = _fake_quantize(features.output(0), *found, 0.0, _CODES)
+                codes = _fake_quantize(features.output(0), found, 0, _CODES)
                 result.input(0).replace_source_output(opset13.convert(codes, "u8").output(0))
     graph.validate_nodes_and_infer_types()
 
@@ -155,31 +153,19 @@ def _is_dequantized(features: Any) -> bool:
     return node.get_type_name() == "Parameter"
 
 
-def _key(value: Any) -> tuple[Any, ...]:
-    return value.get_node().get_name(), value.get_index()
-
-
-def _interval(low: float, high: float) -> Range:
-    """Return the values of the least and the largest code."""
-    if low >= 0:
-        return 0.0, high
-    largest = max(high, -low)
-    return -largest * (_SIGNED_CODES + 1) / _SIGNED_CODES, largest
-
-
-def _fake_quantize(features: Any, low: float, high: float, first: float, last: float) -> Any:
+def _fake_quantize(features: Any, found: Range, first: float, last: float) -> Any:
     """Return features rounded to 256 values of their range, which are shown as ``first`` to ``last``."""
     from openvino import opset13
 
-    limits = [opset13.constant(np.float32(each)) for each in (*_interval(low, high), first, last)]
-    return opset13.fake_quantize(features, *limits, _LEVELS)
+    ends = [opset13.constant(np.float32(each)) for each in (found.least, found.limit, first, last)]
+    return opset13.fake_quantize(features, *ends, LEVELS)
 
 
 def _quantized_weights(weights: np.ndarray) -> Any:
     """Return a kernel (K, C, rows, columns) as eight-bit numbers times a scale of each output channel."""
     from openvino import opset13
 
-    scale = np.abs(weights).max(axis=(1, 2, 3), keepdims=True) / _SIGNED_CODES
+    scale = np.abs(weights).max(axis=(1, 2, 3), keepdims=True) / _LARGEST
     scale = np.where(scale > 0, scale, 1).astype(np.float32)
     codes = np.rint(weights / scale).astype(np.int8)
     product = opset13.multiply(opset13.convert(opset13.constant(codes), "f32"), opset13.constant(scale))

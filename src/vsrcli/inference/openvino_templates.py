@@ -14,6 +14,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,34 @@ import numpy as np
 from vsrcli.errors import ModelError
 from vsrcli.inference.functions import BFLOAT16, FLOAT32, TensorSpec, require_finite
 from vsrcli.inference.graph_cache import Files
+from vsrcli.inference.int8_ranges import Ranges
 from vsrcli.inference.openvino_export import ARRAYS, HEIGHT, TRANSFORMED, WIDTH
 from vsrcli.inference.openvino_passes import optimize_graph, with_bfloat16_features
+from vsrcli.inference.openvino_quantization import quantize_graph, show_inputs
 from vsrcli.models.architectures import DUF_ROWS
 from vsrcli.models.imported import ImportedModel
 from vsrcli.models.minimal_filtering import transform_kernel
 from vsrcli.models.weights import Weights
 
 SHIPPED = Path(__file__).with_name("openvino_templates.zip")
+OUTPUT_STAGE = "reconstruct"  # softmax and the sum of frames: always in float32, as on Keras
 KINDS = ("cached", "recurrent")  # of networks that have templates
 INDEX = "index.json"  # of the shipped file: ``code``, ``templates`` (members of each) and ``bf16``
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a network's functions compute.
+
+    Attributes:
+        dtype: of features that they take and return, ``float32`` or ``bfloat16``.
+        ranges: for eight bits, in all functions but the output stage; None: none.
+        shows_inputs: see :func:`~vsrcli.inference.openvino_quantization.show_inputs`; likewise.
+    """
+
+    dtype: str = FLOAT32
+    ranges: Ranges | None = None
+    shows_inputs: bool = False
 
 
 class NetworkGraphs:
@@ -58,7 +77,7 @@ class NetworkGraphs:
         arguments: tuple[TensorSpec, ...],
         height: int,
         width: int,
-        dtype: str = FLOAT32,
+        variant: Variant | None = None,
     ) -> Any:
         """Return a function as an ``openvino.Model`` for frames of one size.
 
@@ -66,7 +85,10 @@ class NetworkGraphs:
             name: of the function.
             arguments: their shapes, from :func:`~vsrcli.inference.functions.signatures`.
             height, width: of the frame.
-            dtype: of features that it takes and returns, ``float32`` or ``bfloat16``.
+            variant: how it computes; None: in float32.
+
+        Raises:
+            EngineError: a convolution has no range.
         """
         from openvino import opset13
 
@@ -80,8 +102,14 @@ class NetworkGraphs:
                 parameter.output(0).replace(constant.output(0))
                 graph.remove_parameter(parameter)
         graph.reshape({number: list(spec.shape) for number, spec in enumerate(arguments)})
-        graph = optimize_graph(graph)
-        return with_bfloat16_features(graph) if dtype == BFLOAT16 else graph
+        graph, variant = optimize_graph(graph), variant or Variant()
+        if variant.dtype == BFLOAT16:
+            graph = with_bfloat16_features(graph)
+        if name == OUTPUT_STAGE:
+            return graph
+        if variant.ranges is not None:
+            quantize_graph(graph, variant.ranges, queues=name == "advance")
+        return show_inputs(graph) if variant.shows_inputs else graph
 
 
 def _read_arrays(weights: Weights, shapes: Mapping[str, list[int]]) -> dict[str, np.ndarray]:

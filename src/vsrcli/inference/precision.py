@@ -1,4 +1,4 @@
-"""Choice of bfloat16 or float32 on a CPU: bfloat16 where it is supported and costs no quality.
+"""Choice of a precision on a CPU: bfloat16 or eight bits where they are supported and cost no quality.
 
 Quality is against the truth, which either result misses by far more than they differ: at a PSNR of P against
 the truth, a difference of PSNR D costs ``10 * log10(1 + 10 ** ((P - D) / 10))`` dB if it is independent. The
@@ -20,10 +20,12 @@ import numpy as np
 from vsrcli._version import __version__
 from vsrcli.inference.functions import Backend
 from vsrcli.inference.graph_cache import GraphCache, cache_folder
+from vsrcli.inference.int8_ranges import may_choose_int8
 from vsrcli.inference.openvino_templates import shipped_psnr
 from vsrcli.inference.streams import compile_stream
 from vsrcli.models.imported import ImportedModel
 from vsrcli.models.weights import Weights
+from vsrcli.system.processor import has_matrix_unit
 
 MIN_PSNR = 55.0  # dB of the synthetic video
 IDENTICAL = 200.0  # dB of equal results
@@ -34,12 +36,27 @@ _FRAMES, _HEIGHT, _WIDTH = 12, 48, 64
 def choose_cpu_precision(
     weights: Weights | ImportedModel, capabilities: tuple[str, ...], create_backend: Callable[[str], Backend]
 ) -> str:
-    """Return ``bf16`` or ``fp32``; for shipped weights known, for others measured once and cached.
+    """Return ``bf16``, ``int8`` or ``fp32``.
 
-    ``capabilities`` are precisions of the CPU; ``create_backend`` returns the network in a precision.
+    A unit that multiplies matrices in bfloat16 makes that as fast as eight bits, and it is closer to float32;
+    without one, eight bits are faster.
+
+    Args:
+        weights: of the network.
+        capabilities: precisions of the CPU.
+        create_backend: returns the network in a precision.
     """
-    if "bf16" not in capabilities:
-        return "fp32"
+    is_x86 = platform.machine().lower() in X86  # where the loss was measured
+    may_be_int8 = "int8" in capabilities and is_x86 and may_choose_int8(weights)
+    if may_be_int8 and not has_matrix_unit():
+        return "int8"
+    if "bf16" in capabilities and _bf16_is_close(weights, create_backend):
+        return "bf16"
+    return "int8" if may_be_int8 else "fp32"
+
+
+def _bf16_is_close(weights: Weights | ImportedModel, create_backend: Callable[[str], Backend]) -> bool:
+    """Return whether bfloat16 costs no quality; for shipped weights known, else measured once and cached."""
 
     def measure(folder: Path) -> None:
         psnr = psnr_between(create_backend("fp32"), create_backend("bf16"))
@@ -47,7 +64,7 @@ def choose_cpu_precision(
 
     known = shipped_psnr(weights) if platform.machine().lower() in X86 else None
     if known is not None:
-        return "bf16" if known >= MIN_PSNR else "fp32"
+        return known >= MIN_PSNR
     key = {
         "measure": "psnr",
         "weights": weights.card["sha256"],
@@ -55,7 +72,7 @@ def choose_cpu_precision(
         "vsr": __version__,
     }
     files = GraphCache(cache_folder() / "precision").get(key, measure)
-    return "bf16" if json.loads(files["bf16.json"])["psnr"] >= MIN_PSNR else "fp32"
+    return json.loads(files["bf16.json"])["psnr"] >= MIN_PSNR
 
 
 def psnr_between(one: Backend, other: Backend) -> float:

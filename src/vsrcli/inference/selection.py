@@ -43,7 +43,7 @@ from vsrcli.models.weights import (
 
 INTERPOLATION = "lanczos"  # what --strength blends a network with
 ENGINES = ("auto", "keras", "openvino", "onnxruntime")
-PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 INSTALL_HINT = "pip install 'vsrcli[openvino]'"
 ONNXRUNTIME_HINT = "pip install 'vsrcli[onnxruntime]'"
 _GPU_DRIVERS = ("nvidiactl", "kfd", "dxg")  # in /dev: NVIDIA, AMD, both under Windows' Linux
@@ -289,8 +289,9 @@ class EnginePlan:
             device = "CPU"
         precision = self.precision
         if precision == "auto" and device == "CPU":
-            is_fp32 = self.engine != "openvino" or "bf16" not in cpu_precisions()
-            precision = "fp32" if is_fp32 else "bf16 if it costs no quality, else fp32"
+            available = cpu_precisions() if self.engine == "openvino" else ()
+            smaller = " or ".join(each for each in ("bf16", "int8") if each in available)
+            precision = f"{smaller} if it costs no quality, else fp32" if smaller else "fp32"
         text = f"{self.engine} on {device}, {'precision auto' if precision == 'auto' else precision}"
         return f"{text} ({self.reason})" if self.reason else text
 
@@ -303,7 +304,7 @@ def plan_engine(engine: str = "auto", device: str = "auto", precision: str = "au
         engine: ``auto``, ``keras``, ``openvino`` or ``onnxruntime``. ``KERAS_BACKEND`` in the
             environment makes ``auto`` choose Keras.
         device: ``auto``, ``cpu`` or GPU numbers.
-        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
+        precision: ``auto``, ``fp32``, ``fp16``, ``bf16`` or ``int8``, which only OpenVINO has.
 
     Raises:
         UsageError: an unknown value.
@@ -313,7 +314,10 @@ def plan_engine(engine: str = "auto", device: str = "auto", precision: str = "au
     for name, value, known in (("engine", engine, ENGINES), ("precision", precision, PRECISIONS)):
         if value not in known:
             raise UsageError(f"--{name} {value!r} is unknown: choose one of {', '.join(known)}")
-    if engine == "openvino":
+    if precision == "int8" and engine not in ("auto", "openvino"):
+        raise EngineError(f"--engine {engine} has no --precision int8: use --engine openvino")
+    if engine == "openvino" or precision == "int8":
+        engine = "openvino"
         _check_openvino(device, precision)
     elif engine == "auto":
         engine = _choose_engine(device, precision)

@@ -61,7 +61,7 @@ class Options:
         overlap: context of a tile on each side in low-resolution pixels; None: the receptive field, which
             makes tile borders invisible.
         device: ``auto``, ``cpu`` or GPU numbers such as ``0``.
-        precision: ``auto``, ``fp32``, ``fp16`` or ``bf16``.
+        precision: ``auto``, ``fp32``, ``fp16``, ``bf16`` or ``int8``.
         engine: ``auto``, ``keras``, ``openvino`` or ``onnxruntime``, see
             :func:`~vsrcli.inference.selection.plan_engine`.
         max_memory: limit in bytes for all processes together, and for the network on a GPU; None: three
