@@ -1,6 +1,7 @@
 """Compare the engines with each other, and with DUF-16L run as its authors do.
 
     python benchmarks/engines.py [--models duf-16l,duf-s,duf-r-s] [--size 160x90] [--turns 7] [--clip FILE]
+        [--precisions fp32,bf16,int8] [--only-openvino]
 
 *Speed*: all runners take turns in one process on the same frames, so that other load affects all alike. The
 reference is *the authors' way*: TensorFlow in fp32, one call of one graph (``tf.function`` of the Keras model
@@ -11,7 +12,10 @@ random weights. The process keeps freed memory (``vsrcli.system.resources``), wh
 ``--cpu-time`` measures processor time instead: meaningful on a shared machine if the process is bound to one
 core (``taskset -c 0``), and then for single cores.
 
-On a CPU with bfloat16, OpenVINO is measured in both precisions. ONNX Runtime takes part if it is installed.
+OpenVINO is measured in the precisions that the CPU has, or in those of ``--precisions``; int8 needs weight
+files that have its ranges beside them. ONNX Runtime takes part if it is installed. ``--only-openvino`` leaves
+all others out; then fp32 is the reference, for each model by itself. ``ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI``
+in the environment makes a processor with AMX one without it.
 
 *Exactness*: frames against those of Keras in fp32, in steps of 8 bits. Random weights say little about bf16:
 use weight files.
@@ -32,6 +36,8 @@ from pathlib import Path
 
 import numpy as np
 from common import machine, weights_for
+
+from vsrcli.models.weights import Weights
 
 REFERENCE = "duf-16l"
 WINDOW = 7
@@ -89,7 +95,7 @@ class Runner:
 def measure_speed(options: argparse.Namespace, folder: Path) -> None:
     from vsrcli.inference.keras import KerasEngine
     from vsrcli.inference.onnxruntime import OnnxruntimeEngine
-    from vsrcli.inference.openvino import OpenvinoEngine, cpu_capabilities
+    from vsrcli.inference.openvino import OpenvinoEngine
     from vsrcli.inference.selection import onnxruntime_installed
 
     width, height = (int(side) for side in options.size.split("x"))
@@ -100,7 +106,7 @@ def measure_speed(options: argparse.Namespace, folder: Path) -> None:
         weights = weights_for(name, options.scale, folder)
         keras = KerasEngine(weights, device="cpu", precision="fp32")
         runners.append(Runner(keras.description, keras.open(height, width).push))
-        for precision in cpu_capabilities():
+        for precision in precisions_of(options, weights):
             engine = OpenvinoEngine(weights, precision=precision)
             runners.append(Runner(engine.description, engine.open(height, width).push))
             errors[f"{weights.name}, OpenVINO, {precision}"] = compare_outputs(keras, engine)
@@ -123,6 +129,44 @@ def measure_speed(options: argparse.Namespace, folder: Path) -> None:
     print("\nexactness: against Keras in fp32, in steps of 8 bits")
     for name, (largest, mean) in errors.items():
         print(f"{name:<46} largest {largest:.5f}, mean {mean:.6f}")
+
+
+def measure_precisions(options: argparse.Namespace, folder: Path) -> None:
+    """Print the times of OpenVINO's precisions, relative to fp32, and their differences from it."""
+    from vsrcli.inference.openvino import OpenvinoEngine
+
+    width, height = (int(side) for side in options.size.split("x"))
+    frames = list(np.random.default_rng(0).random((options.frames, height, width, 3), dtype=np.float32))
+    print(f"\n{width}x{height} to x{options.scale}, {options.turns} turns of {options.frames} frames")
+    print(f"{'runner':<46} {'us/pixel':>9} {'fastest':>9} {'of fp32':>9} {'largest':>9} {'mean':>9}")
+    for name in options.models.split(","):
+        weights = weights_for(name, options.scale, folder)
+        others = [each for each in precisions_of(options, weights) if each != "fp32"]
+        engines = [OpenvinoEngine(weights, precision=each) for each in ("fp32", *others)]
+        runners = [Runner(each.description, each.open(height, width).push) for each in engines]
+        for runner in runners:
+            for _ in range(WINDOW):
+                runner.push(frames[0])
+        for _ in range(options.turns):
+            for runner in runners:
+                runner.turn(frames)
+        for engine, runner in zip(engines, runners, strict=True):
+            ratio = min(runner.turns) / min(runners[0].turns)
+            largest, mean = compare_outputs(engines[0], engine)
+            print(
+                f"{runner.name:<46} {np.median(runner.turns):9.2f} {min(runner.turns):9.2f} {ratio:9.2f} "
+                f"{largest:9.3f} {mean:9.4f}"
+            )
+
+
+def precisions_of(options: argparse.Namespace, weights: Weights) -> list[str]:
+    """Return OpenVINO's precisions to measure."""
+    from vsrcli.inference.int8_ranges import calibration_path
+    from vsrcli.inference.openvino import cpu_capabilities
+
+    if options.precisions:
+        return options.precisions.split(",")
+    return [each for each in cpu_capabilities() if each != "int8" or calibration_path(weights).is_file()]
 
 
 def compare_outputs(one, other, height: int = 48, width: int = 64, count: int = 12) -> tuple[float, float]:
@@ -166,6 +210,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--frames", type=int, default=1, help="frames per turn")
     parser.add_argument("--clip", type=Path, help="only measure the start, with this video")
+    parser.add_argument("--precisions", help="of OpenVINO; default: those that this CPU has")
+    parser.add_argument("--only-openvino", action="store_true", help="against fp32, with weight files")
     parser.add_argument("--cpu-time", action="store_true")
     options = parser.parse_args()
     if options.cpu_time:
@@ -174,6 +220,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if options.clip:
             measure_start(options.clip, Path(folder))
+        elif options.only_openvino:
+            measure_precisions(options, Path(folder))
         else:
             measure_speed(options, Path(folder))
 

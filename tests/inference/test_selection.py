@@ -23,8 +23,8 @@ Vsr = Callable[..., Outcome]
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """``machine(openvino=True, gpu=False, bf16=False, onnxruntime=False, cuda=False)``: this test's machine;
-    ``cuda``: ONNX Runtime is built for GPUs."""
+    """``machine(openvino=True, gpu=False, bf16=False, int8=False, onnxruntime=False, cuda=False)``: this
+    test's machine; ``cuda``: ONNX Runtime is built for GPUs."""
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
 
     def set_up(
@@ -32,10 +32,11 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         openvino: bool = True,
         gpu: bool = False,
         bf16: bool = False,
+        int8: bool = False,
         onnxruntime: bool = False,
         cuda: bool = False,
     ) -> None:
-        precisions = ("fp32", "bf16") if bf16 else ("fp32",)
+        precisions = ("fp32", *["bf16"] * bf16, *["int8"] * int8)
         monkeypatch.setattr(selection, "openvino_installed", lambda: openvino)
         monkeypatch.setattr(selection, "onnxruntime_installed", lambda: onnxruntime)
         monkeypatch.setattr(selection, "onnxruntime_gpu_installed", lambda: cuda)
@@ -55,6 +56,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         ({}, {"precision": "fp16"}, "keras"),
         ({}, {"precision": "bf16"}, "keras"),
         ({"bf16": True}, {"precision": "bf16"}, "openvino"),
+        ({"int8": True}, {"precision": "int8"}, "openvino"),
+        ({"int8": True, "gpu": True, "onnxruntime": True}, {"precision": "int8"}, "openvino"),
         ({"openvino": False}, {}, "keras"),
         ({"gpu": True}, {}, "auto"),  # Keras has to look for it
         ({"gpu": True}, {"device": "cpu"}, "openvino"),
@@ -110,6 +113,28 @@ def test_onnx_runtime_takes_a_gpu_that_keras_cannot_use(
     assert plan.resolve() == engine
 
 
+@pytest.mark.parametrize("engine", ["keras", "onnxruntime"])
+def test_other_engines_have_no_eight_bits(machine: Callable[..., None], engine: str) -> None:
+    machine(int8=True, onnxruntime=True)
+    with pytest.raises(EngineError, match=f"--engine {engine} has no --precision int8: use --engine openv"):
+        plan_engine(engine, precision="int8")
+
+
+@pytest.mark.parametrize(
+    ("machine_has", "text"),
+    [
+        ({}, "openvino on CPU, fp32"),
+        ({"int8": True}, "openvino on CPU, int8 if it costs no quality, else fp32"),
+        ({"int8": True, "bf16": True}, "openvino on CPU, bf16 or int8 if it costs no quality, else fp32"),
+    ],
+)
+def test_the_plan_says_what_auto_may_take(
+    machine: Callable[..., None], machine_has: dict[str, bool], text: str
+) -> None:
+    machine(**machine_has)
+    assert str(plan_engine()) == text
+
+
 def test_the_plan_says_why_it_is_onnx_runtime(machine: Callable[..., None]) -> None:
     machine(openvino=False, onnxruntime=True)
     assert str(plan_engine()) == "onnxruntime on CPU, fp32 (OpenVINO is not installed)"
@@ -129,6 +154,12 @@ def test_onnx_runtime_that_is_not_installed_is_one_clear_error(machine: Callable
         ({}, {"precision": "fp16"}, r"no --precision fp16 on this CPU \(available: fp32\)"),
         ({}, {"precision": "bf16"}, r"no --precision bf16 on this CPU \(available: fp32\)"),
         ({"bf16": True}, {"precision": "fp16"}, r"\(available: fp32 and bf16\)"),
+        (
+            {"bf16": True},
+            {"precision": "int8"},
+            r"no --precision int8 on this CPU \(available: fp32 and bf16",
+        ),
+        ({"openvino": False}, {"precision": "int8"}, r"needs a package.*pip install"),
     ],
 )
 def test_unavailable_features_of_openvino_are_one_clear_error(
@@ -171,6 +202,20 @@ def test_the_command_line_fails_before_the_first_frame(
     dry_run = vsr("upscale", sample(media.cfr), target, "--dry-run")
     assert "  engine: openvino on CPU, fp32\n" in dry_run.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_eight_bits_without_ranges_are_one_clear_error(
+    machine: Callable[..., None], vsr: Vsr, sample: Sample, tmp_path: Path
+) -> None:
+    machine(int8=True)
+    weights, target = tiny_weights(tmp_path, "fast"), tmp_path / "out.mp4"
+    refused = vsr("upscale", sample(media.cfr), target, "-m", weights, "--scale", 2, "--precision", "int8")
+    assert refused.status == 1
+    expected = (
+        "error: --precision int8: duf-r-xs-x2-video has no file 'duf-r-xs-x2-video.int8.json' beside it"
+    )
+    assert expected in refused.err.splitlines()[-1]
+    assert not target.exists()
 
 
 def test_a_name_means_natural_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
