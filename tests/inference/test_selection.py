@@ -211,9 +211,7 @@ def test_eight_bits_without_ranges_are_one_clear_error(
     weights, target = tiny_weights(tmp_path, "fast"), tmp_path / "out.mp4"
     refused = vsr("upscale", sample(media.cfr), target, "-m", weights, "--scale", 2, "--precision", "int8")
     assert refused.status == 1
-    expected = (
-        "error: --precision int8: duf-r-xs-x2-video has no file 'duf-r-xs-x2-video.int8.json' beside it"
-    )
+    expected = "--precision int8: duf-r-xs-x2-video has no file 'duf-r-xs-x2-video.int8.json' beside it"
     assert expected in refused.err.splitlines()[-1]
     assert not target.exists()
 
