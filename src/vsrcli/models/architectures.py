@@ -248,13 +248,12 @@ ARCHITECTURES = {
         ),
         Architecture(
             "duf-r",
-            "recurrent, half of duf-r-s: a window of three frames, no dynamic filters",
+            "recurrent, half of duf-r-s: a window of seven frames, no dynamic filters",
             "recurrent",
-            frames=3,
             module="duf_r",
-            options={"width": 36, "levels": 1, "blocks": 4, "head": 48, "filters": False},
-            bytes_per_pixel=5_300,
-            openvino_bytes=(3_000, 122),
+            options={"width": 32, "levels": 3, "blocks": 4, "head": 48, "filters": False},
+            bytes_per_pixel=4_000,
+            openvino_bytes=(4_600, 122),
         ),
         Architecture(
             "duf-r-s",
