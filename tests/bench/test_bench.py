@@ -31,7 +31,22 @@ MEASUREMENTS = ("network", "decoded", "encoded")
 
 def test_figures_agree(vsr: Vsr, tmp_path: Path) -> None:
     weights = tiny_weights(tmp_path, "cached")
-    run = vsr("bench", "-m", weights, "-s", "2", "--size", "64x48", "--frames", "9", "-g", "cpu", "--json")
+    run = vsr(
+        "bench",
+        "-m",
+        weights,
+        "-s",
+        "2",
+        "--size",
+        "64x48",
+        "--frames",
+        "9",
+        "-g",
+        "cpu",
+        "--json",
+        "--precision",
+        "fp32",
+    )
     assert run.status == 0, run.err
     assert [line for line in run.err.splitlines() if line.startswith("measuring: ")] == [
         "measuring: the model alone",

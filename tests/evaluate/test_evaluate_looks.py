@@ -92,7 +92,9 @@ def test_strength_blends_with_the_interpolation_of_the_protocol(phase: Any, tmp_
 def test_rows_say_the_strength(vsr: Vsr, clip: Path, tmp_path: Path) -> None:
     weights = tiny_weights(tmp_path, "cached")
     markdown = tmp_path / "scores.md"
-    half, done = evaluate(vsr, clip, "-m", weights, "--strength", 0.5, "--markdown", markdown)
+    half, done = evaluate(
+        vsr, clip, "-m", weights, "--strength", 0.5, "--precision", "fp32", "--markdown", markdown
+    )
     assert (half[0]["model"], half[0]["strength"], half[0]["keep_color"]) == ("duf-s-x2-video", 0.5, False)
     assert "fp32, strength 0.5: bi x2" in done.out
     assert "Look of duf-s-x2-video: 0.5 of the network, the rest Lanczos." in done.out
