@@ -131,7 +131,6 @@ class OpenvinoBackend:
     def compile(self, height: int, width: int, bands: RowBands) -> Mapping[str, Callable[..., Any]]:
         if self.shapes.kind in TEMPLATE_KINDS:
             graphs, arguments = self._graphs, signatures(self.shapes, height, width, bands)
-
             with ThreadPoolExecutor() as pool:  # OpenVINO compiles a graph on one core
                 compiled = pool.map(
                     lambda name: self._compile(

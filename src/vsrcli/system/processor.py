@@ -1,4 +1,4 @@
-"""What this machine's processor can do, as far as a library does not tell."""
+"""What the processor can do, as far as no library tells."""
 
 from __future__ import annotations
 
