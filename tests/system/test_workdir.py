@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,20 @@ def test_files_are_replaced_atomically(tmp_path: Path) -> None:
     workdir.remove()
     workdir.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_others_write_meanwhile_stay(tmp_path: Path) -> None:
+    workdir = WorkDir(tmp_path / "out.mp4")
+    workdir.open()
+    (workdir.path / "old").touch()
+
+    def names() -> Iterator[str]:
+        yield "kept"
+        (workdir.path / "piece-1").touch()  # by a worker, just now
+
+    workdir.remove_except(names(), "piece-*")
+    assert sorted(path.name for path in workdir.path.iterdir()) == ["lock", "piece-1"]
+    workdir.close()
 
 
 def test_workdir_names() -> None:

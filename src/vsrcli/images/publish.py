@@ -110,8 +110,8 @@ class ImageWorkDir(WorkDir):
             with contextlib.suppress(OSError):
                 self.output_folder.rmdir()  # unless something is in it
 
-    def remove_except(self, names: Iterable[str]) -> None:
-        super().remove_except([*names, *(file.name for file in self.path.glob(f"*{_LIST_SUFFIX}"))])
+    def remove_except(self, names: Iterable[str], pattern: str = f"*{_LIST_SUFFIX}") -> None:
+        super().remove_except(names, pattern)
 
     def has_segment(self, name: str) -> bool:
         """Return whether all images of the list ``name`` are in the output folder, unchanged."""

@@ -276,5 +276,4 @@ class PlannedOutput(SegmentedOutput):
     def _write(self, journal: Journal) -> None:
         self._workdir.write(JOURNAL_NAME, lambda file: file.write(journal.dumps()))
         self.journal = journal
-        others = [path.name for path in self._workdir.path.glob(f"*{_PIECE_PREFIX}*")]
-        self._workdir.remove_except([*journal.referenced_files, *others])
+        self._workdir.remove_except(journal.referenced_files, f"*{_PIECE_PREFIX}*")

@@ -14,6 +14,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO
 
@@ -214,13 +215,19 @@ class WorkDir:
                 "command again"
             ) from error
 
-    def remove_except(self, names: Iterable[str]) -> None:
-        """Remove all files but these, the lock, and temporary ones of this process."""
+    def remove_except(self, names: Iterable[str], pattern: str = "") -> None:
+        """Remove all files but these, those whose names match a pattern, the lock, and temporary ones of this
+        process.
+
+        What other processes may write at this moment wants a pattern: a list of names that is made before
+        misses files that appear meanwhile.
+        """
         keep = {*names, _LOCK_NAME}
         with contextlib.suppress(OSError):
             for path in self.path.iterdir():
-                if path.name not in keep and path not in _temporary_paths:
-                    path.unlink(missing_ok=True)
+                if path.name in keep or path in _temporary_paths or fnmatchcase(path.name, pattern):
+                    continue
+                path.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove the folder with its content."""
