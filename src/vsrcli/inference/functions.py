@@ -400,7 +400,8 @@ def require_finite(array: np.ndarray) -> np.ndarray:
     Raises:
         NonFiniteError: it holds NaN or infinity, which would become black pixels.
     """
-    if not np.isfinite(array.sum(dtype=np.float32)):  # infinities of both signs give NaN
+    # NaN passes through both; together they take two thirds of a sum's time
+    if array.size and not (np.isfinite(array.max()) and np.isfinite(array.min())):
         raise non_finite_error()
     return array
 
