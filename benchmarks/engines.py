@@ -93,10 +93,10 @@ class Runner:
 
 
 def measure_speed(options: argparse.Namespace, folder: Path) -> None:
+    from vsrcli.inference.engine_plan import onnxruntime_installed
     from vsrcli.inference.keras import KerasEngine
     from vsrcli.inference.onnxruntime import OnnxruntimeEngine
     from vsrcli.inference.openvino import OpenvinoEngine
-    from vsrcli.inference.selection import onnxruntime_installed
 
     width, height = (int(side) for side in options.size.split("x"))
     frames = list(np.random.default_rng(0).random((options.frames, height, width, 3), dtype=np.float32))

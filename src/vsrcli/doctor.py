@@ -182,7 +182,7 @@ def check_gpu(backend: str, gpus: list[str]) -> Finding:
 
 def check_openvino() -> Iterator[Finding]:
     """Check for OpenVINO, the faster engine on CPUs."""
-    from vsrcli.inference.selection import INSTALL_HINT, cpu_precisions, openvino_installed
+    from vsrcli.inference.engine_plan import INSTALL_HINT, cpu_precisions, openvino_installed
 
     if openvino_installed():
         yield Finding("OpenVINO", OK, f"{version('openvino')}, computes in {' and '.join(cpu_precisions())}")
@@ -193,7 +193,7 @@ def check_openvino() -> Iterator[Finding]:
 
 def check_onnxruntime() -> Iterator[Finding]:
     """Check for ONNX Runtime, its providers, and whether it can use a GPU that is there."""
-    from vsrcli.inference.selection import (
+    from vsrcli.inference.engine_plan import (
         ONNXRUNTIME_HINT,
         may_have_gpu,
         onnxruntime_gpu_installed,

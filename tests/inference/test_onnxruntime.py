@@ -189,17 +189,17 @@ def test_the_doctor_names_version_and_providers(monkeypatch: pytest.MonkeyPatch)
     import onnxruntime
 
     from vsrcli import doctor
-    from vsrcli.inference import selection
+    from vsrcli.inference import engine_plan
 
-    monkeypatch.setattr(selection, "may_have_gpu", lambda: False)
+    monkeypatch.setattr(engine_plan, "may_have_gpu", lambda: False)
     (finding,) = doctor.check_onnxruntime()
     assert finding.state == doctor.OK
     assert onnxruntime.__version__ in finding.text
     assert "CPU" in finding.text
-    monkeypatch.setattr(selection, "may_have_gpu", lambda: True)
-    monkeypatch.setattr(selection, "onnxruntime_gpu_installed", lambda: False)
+    monkeypatch.setattr(engine_plan, "may_have_gpu", lambda: True)
+    monkeypatch.setattr(engine_plan, "onnxruntime_gpu_installed", lambda: False)
     (finding,) = doctor.check_onnxruntime()
     assert (finding.state, finding.remedy) == (doctor.NOTE, "pip install 'vsrcli[cuda]'")
-    monkeypatch.setattr(selection, "onnxruntime_installed", lambda: False)
+    monkeypatch.setattr(engine_plan, "onnxruntime_installed", lambda: False)
     (finding,) = doctor.check_onnxruntime()
     assert "not installed" in finding.text

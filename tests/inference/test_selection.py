@@ -13,8 +13,9 @@ import media_samples as media
 from terminal import Outcome
 from tiny_networks import tiny_weights
 from vsrcli.errors import EngineError, UsageError
-from vsrcli.inference import selection
-from vsrcli.inference.selection import choose_models, plan_engine
+from vsrcli.inference import engine_plan
+from vsrcli.inference.engine_plan import plan_engine
+from vsrcli.inference.selection import choose_models
 from vsrcli.models.weights import Weights
 
 Sample = Callable[..., Path]
@@ -37,11 +38,11 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         cuda: bool = False,
     ) -> None:
         precisions = ("fp32", *["bf16"] * bf16, *["int8"] * int8)
-        monkeypatch.setattr(selection, "openvino_installed", lambda: openvino)
-        monkeypatch.setattr(selection, "onnxruntime_installed", lambda: onnxruntime)
-        monkeypatch.setattr(selection, "onnxruntime_gpu_installed", lambda: cuda)
-        monkeypatch.setattr(selection, "may_have_gpu", lambda: gpu)
-        monkeypatch.setattr(selection, "cpu_precisions", lambda: precisions)
+        monkeypatch.setattr(engine_plan, "openvino_installed", lambda: openvino)
+        monkeypatch.setattr(engine_plan, "onnxruntime_installed", lambda: onnxruntime)
+        monkeypatch.setattr(engine_plan, "onnxruntime_gpu_installed", lambda: cuda)
+        monkeypatch.setattr(engine_plan, "may_have_gpu", lambda: gpu)
+        monkeypatch.setattr(engine_plan, "cpu_precisions", lambda: precisions)
 
     return set_up
 
@@ -79,8 +80,8 @@ def test_choices(
 
 @pytest.mark.parametrize("without_package", ["openvino", "platformdirs", "scipy"])
 def test_openvino_needs_other_packages(without_package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selection, "find_spec", lambda name: None if name == without_package else object())
-    assert not selection.openvino_installed()
+    monkeypatch.setattr(engine_plan, "find_spec", lambda name: None if name == without_package else object())
+    assert not engine_plan.openvino_installed()
 
 
 def test_a_backend_of_keras_in_the_environment_selects_keras(

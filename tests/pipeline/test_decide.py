@@ -17,7 +17,8 @@ from vsrcli.errors import OutputError, UsageError
 from vsrcli.frames.geometry import SizeRequest
 from vsrcli.images.naming import ImageTarget, OutputNaming, parse_pattern
 from vsrcli.images.plan import ImagePlan
-from vsrcli.inference.selection import EnginePlan, find_models
+from vsrcli.inference.engine_plan import EnginePlan
+from vsrcli.inference.selection import find_models
 from vsrcli.media.containers import choose_container
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.source_reader import Span, VideoReader

@@ -23,11 +23,8 @@ import psutil
 
 from vsrcli.errors import EngineError, SignalInterruptError, UsageError, VsrError
 from vsrcli.frames.tiling import TilePlan
-from vsrcli.inference.int8_ranges import calibration_path
-from vsrcli.inference.precision import MIN_PSNR
-from vsrcli.inference.selection import (
+from vsrcli.inference.engine_plan import (
     ENGINES,
-    ModelChoice,
     cpu_precisions,
     may_have_gpu,
     onnxruntime_gpu_installed,
@@ -35,6 +32,9 @@ from vsrcli.inference.selection import (
     openvino_installed,
     plan_engine,
 )
+from vsrcli.inference.int8_ranges import calibration_path
+from vsrcli.inference.precision import MIN_PSNR
+from vsrcli.inference.selection import ModelChoice
 from vsrcli.models.weights import Weights
 from vsrcli.pipeline.memory import MemoryBudget, Workload, choose_tiles, estimate_memory, relative_cost
 from vsrcli.system.child import ChildEndedError, ChildTimeoutError, call_in_child

@@ -31,7 +31,7 @@ from typing import Any
 import click
 
 from vsrcli.errors import UsageError
-from vsrcli.inference.selection import ENGINES, PRECISIONS
+from vsrcli.inference.engine_plan import ENGINES, PRECISIONS
 from vsrcli.pipeline.tuned import TunedSetting
 
 PROJECT_FILE = Path("vsr.toml")

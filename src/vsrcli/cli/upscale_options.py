@@ -21,8 +21,8 @@ from vsrcli.cli.types import (
     join_devices,
 )
 from vsrcli.frames.geometry import MAX_SCALE
+from vsrcli.inference.engine_plan import ENGINES, PRECISIONS
 from vsrcli.inference.looks import LOOKS
-from vsrcli.inference.selection import ENGINES, PRECISIONS
 from vsrcli.media.encoder_options import PRESETS
 from vsrcli.models.architectures import MODEL_PRESETS
 from vsrcli.pipeline.options import Options

@@ -11,7 +11,7 @@ from vsrcli._version import __version__
 from vsrcli.cluster.likeness import processor
 from vsrcli.doctor import NOTE, OK, PROBLEM, Finding
 from vsrcli.errors import VsrError
-from vsrcli.inference.selection import onnxruntime_installed, openvino_installed
+from vsrcli.inference.engine_plan import onnxruntime_installed, openvino_installed
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.models.weights import list_weights
 from vsrcli.system.resources import available_cores, available_host_memory

@@ -172,7 +172,7 @@ def _devices(job: Job, count: int) -> Sequence[str | None]:
         return [numbers[number % len(numbers)] for number in range(count)]
     if job.options.device != "auto" or job.engine is None:
         return same
-    from vsrcli.inference.selection import may_have_gpu
+    from vsrcli.inference.engine_plan import may_have_gpu
 
     if not may_have_gpu():
         return same

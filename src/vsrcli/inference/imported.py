@@ -81,7 +81,7 @@ class ImportedEngine(StreamingEngine):
     Args:
         model: the file and its description.
         engine: ``keras``, ``openvino`` or ``onnxruntime``.
-        device, precision: see :func:`~vsrcli.inference.selection.plan_engine`.
+        device, precision: see :func:`~vsrcli.inference.engine_plan.plan_engine`.
         on_notice: receives the engine's notices.
 
     Raises:

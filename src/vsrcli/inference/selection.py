@@ -1,24 +1,21 @@
-"""Choice of weights and of an engine, before anything heavy is imported; opening of the engine.
+"""Choice of weights, before anything heavy is imported; opening of the engine that runs them.
 
-:func:`choose_models` finds the weights and the native scales for a model name. :func:`plan_engine` decides,
-from the options and this machine, which engine runs them. :func:`open_engine` loads them onto the device.
+:func:`choose_models` finds the weights and the native scales for a model name. :func:`open_engine` loads them
+onto the device, with the engine that :func:`~vsrcli.inference.engine_plan.plan_engine` decides on.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from importlib.util import find_spec
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 from vsrcli.errors import EngineError, UsageError
 from vsrcli.frames.geometry import check_scale
+from vsrcli.inference.engine_plan import onnxruntime_installed, plan_engine
 from vsrcli.inference.looks import (
     SHARP,
     MixedWeights,
@@ -42,11 +39,6 @@ from vsrcli.models.weights import (
 )
 
 INTERPOLATION = "lanczos"  # what --strength blends a network with
-ENGINES = ("auto", "keras", "openvino", "onnxruntime")
-PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
-INSTALL_HINT = "pip install 'vsrcli[openvino]'"
-ONNXRUNTIME_HINT = "pip install 'vsrcli[onnxruntime]'"
-_GPU_DRIVERS = ("nvidiactl", "kfd", "dxg")  # in /dev: NVIDIA, AMD, both under Windows' Linux
 
 
 @dataclass(frozen=True)
@@ -239,95 +231,6 @@ def select_interpolation(scale: Fraction, *, chain: bool = False) -> tuple[Model
     return choose_models(INTERPOLATION, scale, chain=chain)
 
 
-@dataclass(frozen=True)
-class EnginePlan:
-    """An engine as far as it is known before it starts.
-
-    Attributes:
-        engine: ``keras``, ``openvino``, ``onnxruntime``; or ``auto``: the first of Keras and ONNX Runtime
-            that can use a GPU, else openvino.
-        device, precision: as requested.
-        reason: why it is not the usual one; may be empty.
-    """
-
-    engine: str
-    device: str
-    precision: str
-    reason: str = ""
-
-    def resolve(self) -> str:
-        """Return an engine's name; where there may be a GPU, start Keras, then ONNX Runtime, to find it.
-
-        Raises:
-            EngineError: Keras cannot start.
-        """
-        if self.engine != "auto":
-            return self.engine
-        from vsrcli.inference.keras import list_gpus
-
-        if list_gpus():
-            return "keras"
-        if onnxruntime_gpu_installed():
-            from vsrcli.inference.onnxruntime_session import check_gpu_provider
-
-            if self.device != "auto" or not check_gpu_provider():
-                return "onnxruntime"
-        is_possible = openvino_installed() and self.device == "auto" and self.precision != "fp16"
-        return "openvino" if is_possible else "keras"
-
-    def __str__(self) -> str:
-        """Return engine, device and precision, for people."""
-        if self.engine == "auto":
-            others = ["onnxruntime on it"] if onnxruntime_gpu_installed() else []
-            others += ["openvino"] if self.device == "auto" else []
-            place = "a GPU" if self.device == "auto" else f"GPU {self.device}"
-            engines = ", else ".join([f"keras on {place} that it can use", *others])
-            return f"{engines}; precision {self.precision}"
-        names = {"auto": "the first GPU, else the CPU" if may_have_gpu() else "CPU", "cpu": "CPU"}
-        device = "CPU" if self.engine == "openvino" else names.get(self.device, f"GPU {self.device}")
-        if self.engine == "onnxruntime" and self.device == "auto" and not onnxruntime_gpu_installed():
-            device = "CPU"
-        precision = self.precision
-        if precision == "auto" and device == "CPU":
-            available = cpu_precisions() if self.engine == "openvino" else ()
-            smaller = " or ".join(each for each in ("bf16", "int8") if each in available)
-            precision = f"{smaller} if it costs no quality, else fp32" if smaller else "fp32"
-        text = f"{self.engine} on {device}, {'precision auto' if precision == 'auto' else precision}"
-        return f"{text} ({self.reason})" if self.reason else text
-
-
-def plan_engine(engine: str = "auto", device: str = "auto", precision: str = "auto") -> EnginePlan:
-    """Decide on an engine: OpenVINO on CPUs, where it is installed and has the precision; else ONNX Runtime;
-    else Keras. On a GPU Keras comes first, then ONNX Runtime.
-
-    Args:
-        engine: ``auto``, ``keras``, ``openvino`` or ``onnxruntime``. ``KERAS_BACKEND`` in the
-            environment makes ``auto`` choose Keras.
-        device: ``auto``, ``cpu`` or GPU numbers.
-        precision: ``auto``, ``fp32``, ``fp16``, ``bf16`` or ``int8``, which only OpenVINO has.
-
-    Raises:
-        UsageError: an unknown value.
-        EngineError: OpenVINO or ONNX Runtime was requested and is not installed, or lacks the device or
-            precision; the message names what is available.
-    """
-    for name, value, known in (("engine", engine, ENGINES), ("precision", precision, PRECISIONS)):
-        if value not in known:
-            raise UsageError(f"--{name} {value!r} is unknown: choose one of {', '.join(known)}")
-    if precision == "int8" and engine not in ("auto", "openvino"):
-        raise EngineError(f"--engine {engine} has no --precision int8: use --engine openvino")
-    if engine == "openvino" or precision == "int8":
-        engine = "openvino"
-        _check_openvino(device, precision)
-    elif engine == "auto":
-        engine = _choose_engine(device, precision)
-        reason = "OpenVINO is not installed" if engine == "onnxruntime" else ""
-        return EnginePlan(engine, device, precision, reason)
-    elif engine == "onnxruntime":
-        _check_onnxruntime(precision)
-    return EnginePlan(engine, device, precision)
-
-
 def open_engine(
     choice: ModelChoice,
     *,
@@ -340,7 +243,7 @@ def open_engine(
 
     Args:
         choice: from :func:`choose_models`.
-        device, precision, engine: see :func:`plan_engine`.
+        device, precision, engine: see :func:`~vsrcli.inference.engine_plan.plan_engine`.
         on_notice: receives the engine's notices.
 
     Raises:
@@ -388,75 +291,3 @@ def _open_export(model: ImportedModel, engine: str, requested: dict[str, Any]) -
 
         return OnnxruntimeEngine(model, **requested)
     raise EngineError(f"--engine {engine} does not run ONNX: use --engine openvino or onnxruntime")
-
-
-def openvino_installed() -> bool:
-    """Return whether OpenVINO and the other packages of its engine can be imported; imports nothing."""
-    return all(find_spec(name) is not None for name in ("openvino", "platformdirs", "scipy"))
-
-
-def onnxruntime_installed() -> bool:
-    """Return whether ONNX Runtime and the other packages of its engine can be imported; imports nothing."""
-    return all(find_spec(name) is not None for name in ("onnxruntime", "onnx", "platformdirs"))
-
-
-def onnxruntime_gpu_installed() -> bool:
-    """Return whether the installed ONNX Runtime is built for NVIDIA's GPUs; imports nothing."""
-    spec = find_spec("onnxruntime") if onnxruntime_installed() else None
-    folders = (spec and spec.submodule_search_locations) or ()
-    return any(next(Path(folder).glob("capi/*providers_cuda*"), None) for folder in folders)
-
-
-def may_have_gpu() -> bool:
-    """Return False if there is surely no GPU: then no backend has to start to find that out."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1"):
-        return False
-    return not sys.platform.startswith("linux") or any(Path("/dev", name).exists() for name in _GPU_DRIVERS)
-
-
-def cpu_precisions() -> tuple[str, ...]:
-    """Return the precisions that OpenVINO computes in on this CPU; starts OpenVINO."""
-    from vsrcli.inference.openvino import cpu_capabilities
-
-    return cpu_capabilities()
-
-
-def _choose_engine(device: str, precision: str) -> str:
-    if os.environ.get("KERAS_BACKEND"):
-        return "keras"
-    has_gpu = device == "auto" and may_have_gpu()
-    if device not in ("auto", "cpu") or (has_gpu and not openvino_installed()):
-        return "auto" if onnxruntime_gpu_installed() and precision != "bf16" else "keras"
-    if precision == "fp16":
-        return "auto" if has_gpu and onnxruntime_gpu_installed() else "keras"
-    if not openvino_installed():
-        return "onnxruntime" if onnxruntime_installed() and precision != "bf16" else "keras"
-    if precision == "bf16" and "bf16" not in cpu_precisions():
-        return "keras"
-    return "auto" if has_gpu else "openvino"
-
-
-def _check_onnxruntime(precision: str) -> None:
-    if not onnxruntime_installed():
-        available = "openvino" if openvino_installed() else "keras"
-        raise EngineError(
-            f"--engine onnxruntime needs a package that is not installed: {ONNXRUNTIME_HINT}; available: "
-            f"{available}"
-        )
-    if precision == "bf16":
-        raise EngineError("--engine onnxruntime has no --precision bf16: use fp32, or --engine keras")
-
-
-def _check_openvino(device: str, precision: str) -> None:
-    if not openvino_installed():
-        raise EngineError(
-            f"--engine openvino needs a package that is not installed: {INSTALL_HINT}; available: keras"
-        )
-    if device not in ("auto", "cpu"):
-        raise EngineError(f"--engine openvino computes on the CPU: use --engine keras for --gpu {device}")
-    if precision not in ("auto", "fp32") and precision not in cpu_precisions():
-        available = " and ".join(cpu_precisions())
-        raise EngineError(
-            f"--engine openvino has no --precision {precision} on this CPU (available: {available}): choose "
-            f"one of these, or use --engine keras"
-        )

@@ -11,7 +11,8 @@ from fractions import Fraction
 
 from vsrcli.frames.geometry import Geometry
 from vsrcli.frames.tiling import TilePlan
-from vsrcli.inference.selection import EnginePlan, ModelChoice
+from vsrcli.inference.engine_plan import EnginePlan
+from vsrcli.inference.selection import ModelChoice
 from vsrcli.media.decoder import Decoder
 from vsrcli.media.ffmpeg import Ffmpeg
 from vsrcli.media.output_plan import OutputPlan

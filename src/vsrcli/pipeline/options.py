@@ -63,7 +63,7 @@ class Options:
         device: ``auto``, ``cpu`` or GPU numbers such as ``0``.
         precision: ``auto``, ``fp32``, ``fp16``, ``bf16`` or ``int8``.
         engine: ``auto``, ``keras``, ``openvino`` or ``onnxruntime``, see
-            :func:`~vsrcli.inference.selection.plan_engine`.
+            :func:`~vsrcli.inference.engine_plan.plan_engine`.
         max_memory: limit in bytes for all processes together, and for the network on a GPU; None: three
             quarters of the free memory.
         encode: codec, quality and container options.

@@ -18,14 +18,13 @@ from vsrcli.images.naming import ImageTarget, find_targets, is_image_target, par
 from vsrcli.images.plan import check_images, plan_images
 from vsrcli.images.probe import video_notices
 from vsrcli.images.reader import open_reader
+from vsrcli.inference.engine_plan import EnginePlan, plan_engine
 from vsrcli.inference.looks import LOOKS, SHARP, describe_look, requested_look
 from vsrcli.inference.selection import (
     INTERPOLATION,
-    EnginePlan,
     ModelChoice,
     dial_looks,
     find_models,
-    plan_engine,
     select_interpolation,
     select_passes,
 )

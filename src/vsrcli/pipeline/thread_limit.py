@@ -15,12 +15,8 @@ def limit_network_threads(options: Options, threads: int | None) -> None:
         threads: None: no limit.
     """
     from vsrcli.errors import VsrError
-    from vsrcli.inference.selection import (
-        choose_models,
-        onnxruntime_installed,
-        openvino_installed,
-        plan_engine,
-    )
+    from vsrcli.inference.engine_plan import onnxruntime_installed, openvino_installed, plan_engine
+    from vsrcli.inference.selection import choose_models
 
     with contextlib.suppress(VsrError):  # the task itself reports it
         if threads is None or not options.strength:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from vsrcli.errors import EngineError
-from vsrcli.inference.selection import EnginePlan, ModelChoice, plan_engine
+from vsrcli.inference.engine_plan import EnginePlan, plan_engine
+from vsrcli.inference.selection import ModelChoice
 from vsrcli.pipeline.options import Options, TunedSetting
 
 _MAX_AREA_RATIO = 4  # of frames that are of about one size
