@@ -17,7 +17,7 @@ import media_samples as media
 from terminal import Outcome, complete, eventually, is_alive, read_until, spawn
 from tiny_networks import tiny_weights
 from vsrcli.batch import runner, task
-from vsrcli.cli.batch import write_document
+from vsrcli.cli.batch_report import write_document
 from vsrcli.media.ffmpeg import find_ffmpeg
 from vsrcli.system.files import WorkDir
 
