@@ -182,13 +182,13 @@ def check_gpu(backend: str, gpus: list[str]) -> Finding:
 
 def check_openvino() -> Iterator[Finding]:
     """Check for OpenVINO, the faster engine on CPUs."""
-    from vsrcli.inference.engine_plan import INSTALL_HINT, cpu_precisions, openvino_installed
+    from vsrcli.inference.engine_plan import OPENVINO_HINT, cpu_precisions, openvino_installed
 
     if openvino_installed():
         yield Finding("OpenVINO", OK, f"{version('openvino')}, computes in {' and '.join(cpu_precisions())}")
     else:
         text = "not installed: videos start later and take longer on this CPU"
-        yield Finding("OpenVINO", NOTE, text, INSTALL_HINT)
+        yield Finding("OpenVINO", NOTE, text, OPENVINO_HINT)
 
 
 def check_onnxruntime() -> Iterator[Finding]:

@@ -1,1 +1,1 @@
-"""Inference: frames through a network, on Keras or OpenVINO."""
+"""Inference: frames through a network, on Keras, OpenVINO or ONNX Runtime."""

@@ -16,7 +16,7 @@ from vsrcli.errors import EngineError, UsageError
 
 ENGINES = ("auto", "keras", "openvino", "onnxruntime")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
-INSTALL_HINT = "pip install 'vsrcli[openvino]'"
+OPENVINO_HINT = "pip install 'vsrcli[openvino]'"
 ONNXRUNTIME_HINT = "pip install 'vsrcli[onnxruntime]'"
 _GPU_DRIVERS = ("nvidiactl", "kfd", "dxg")  # in /dev: NVIDIA, AMD, both under Windows' Linux
 
@@ -170,7 +170,7 @@ def _check_onnxruntime(precision: str) -> None:
 def _check_openvino(device: str, precision: str) -> None:
     if not openvino_installed():
         raise EngineError(
-            f"--engine openvino needs a package that is not installed: {INSTALL_HINT}; available: keras"
+            f"--engine openvino needs a package that is not installed: {OPENVINO_HINT}; available: keras"
         )
     if device not in ("auto", "cpu"):
         raise EngineError(f"--engine openvino computes on the CPU: use --engine keras for --gpu {device}")

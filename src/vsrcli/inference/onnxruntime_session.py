@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from vsrcli.errors import EngineError
+from vsrcli.inference.engine_plan import ONNXRUNTIME_HINT
 from vsrcli.inference.functions import memory_errors
 from vsrcli.inference.graph_cache import cache_folder
 
-INSTALL_HINT = "pip install 'vsrcli[onnxruntime]'"
 GPU_INSTALL_HINT = "pip install 'vsrcli[cuda]'"
 TENSORRT, CUDA = "TensorrtExecutionProvider", "CUDAExecutionProvider"
 COREML, CPU = "CoreMLExecutionProvider", "CPUExecutionProvider"
@@ -198,7 +198,7 @@ def _runtime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise EngineError(f"ONNX Runtime does not start ({error}): {INSTALL_HINT}") from error
+        raise EngineError(f"ONNX Runtime does not start ({error}): {ONNXRUNTIME_HINT}") from error
     if CUDA in onnxruntime.get_available_providers() and hasattr(onnxruntime, "preload_dlls"):
         with _captured_stderr([]), contextlib.redirect_stdout(sys.stderr), contextlib.suppress(Exception):
             onnxruntime.preload_dlls()  # those of NVIDIA's packages, where they are installed
