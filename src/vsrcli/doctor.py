@@ -234,15 +234,21 @@ def _onnxruntime_packages() -> list[str]:
 def check_weights() -> Iterator[Finding]:
     """Check every weight file against the SHA-256 of its card."""
     from vsrcli.models.architectures import DEFAULT_MODEL
-    from vsrcli.models.weights import DEFAULT_DEGRADATION, file_sha256, list_weights, weight_folders
+    from vsrcli.models.weights import (
+        DEFAULT_DEGRADATION,
+        DEFAULT_LOOK,
+        file_sha256,
+        list_weights,
+        weight_folders,
+    )
 
     available = list_weights()
     damaged = [each for each in available if file_sha256(each.path) != each.card.get("sha256")]
     for each in damaged:
         yield Finding("weights", PROBLEM, f"{each.path} is damaged", "download the file and its .json again")
     intact = [each for each in available if each not in damaged]
-    default = (DEFAULT_MODEL, DEFAULT_DEGRADATION)
-    if default not in [(each.card["architecture"], each.card["degradation"]) for each in intact]:
+    default = (DEFAULT_MODEL, DEFAULT_DEGRADATION, DEFAULT_LOOK)
+    if default not in [(each.card["architecture"], each.card["degradation"], each.look) for each in intact]:
         searched = ", ".join(map(str, weight_folders())) or "no folder"
         text = f"none of the default model {DEFAULT_MODEL} in {searched}"
         yield Finding("weights", PROBLEM, text, "install vsr again")

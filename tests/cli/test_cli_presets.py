@@ -11,7 +11,7 @@ import pytest
 import media_samples as media
 from terminal import Outcome
 from vsrcli.models.architectures import ARCHITECTURES, DEFAULT_MODEL, MODEL_PRESETS
-from vsrcli.models.weights import DEFAULT_DEGRADATION, list_weights
+from vsrcli.models.weights import DEFAULT_DEGRADATION, DEFAULT_LOOK, list_weights
 
 Vsr = Callable[..., Outcome]
 Sample = Callable[..., Path]
@@ -34,7 +34,8 @@ def model(vsr: Vsr, sample: Sample, tmp_path: Path) -> Callable[..., str]:
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_presets_follow_what_was_measured(scale: int) -> None:
     """Of models shipped at all scales none is better than ``quality``, none is cheaper than ``fast``."""
-    own = [each for each in list_weights() if each.card["degradation"] == DEFAULT_DEGRADATION]
+    kind = (DEFAULT_DEGRADATION, DEFAULT_LOOK)
+    own = [each for each in list_weights() if (each.card["degradation"], each.look) == kind]
     names = {
         name
         for name in ARCHITECTURES

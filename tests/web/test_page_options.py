@@ -75,7 +75,7 @@ def test_strength_and_colour(browser: Browser, server: LocalServer, sample: Samp
     expect(colors).to_be_hidden()
     job = start(server, card)
     assert (job.options["model"], job.options["strength"], job.options["keep_color"]) == (
-        "duf-r-s", 0.5, None
+        "duf-r", 0.5, None
     )  # fmt: skip
     assert job.arguments[job.arguments.index("--strength") + 1] == "0.5"
 

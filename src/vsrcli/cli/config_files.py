@@ -11,7 +11,7 @@ folder have a table for each command, and profiles with tables of their own::
 A table ``tuned`` of the user's own file holds what ``vsr tune`` has measured, by model and frame size; it
 replaces ``auto``, and nothing that was chosen::
 
-    [tuned."duf-r-s-x4-video 640x360"]
+    [tuned."duf-r-x4-video 640x360"]
     engine = "openvino"
 
 Precedence: an option that is typed, an environment variable (``VSR_UPSCALE_CRF``), the profile and the tables

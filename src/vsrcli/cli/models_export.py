@@ -17,7 +17,7 @@ from vsrcli.system.signals import catch_signals
 from vsrcli.system.text import format_bytes
 
 
-@click.command(cls=Command, epilog="Example: vsr models export duf-r-s network.onnx --scale 4")
+@click.command(cls=Command, epilog="Example: vsr models export duf-r network.onnx --scale 4")
 @click.argument("model", metavar="NAME", type=ModelParam())
 @click.argument("target", metavar="FILE.onnx", type=click.Path(path_type=Path))
 @click.option(

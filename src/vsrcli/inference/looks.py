@@ -45,7 +45,7 @@ _KEPT_SECONDS = 30 * 24 * 3600  # of mixed weights that nobody has asked for sin
 
 
 def split_look(model: str) -> tuple[str, str | None]:
-    """Return the model that a name such as ``duf-r-s-sharp`` means, and its look; None if it states none."""
+    """Return the model that a name such as ``duf-r-sharp`` means, and its look; None if it states none."""
     name = model.removesuffix(SHARP_SUFFIX)
     return (name, SHARP) if name != model and name in ARCHITECTURES else (model, None)
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import keras
 
 
-DEFAULT_MODEL = "duf-r-s"
-MODEL_PRESETS = {"fast": "duf-r-xs", "balanced": "duf-r-s", "quality": "duf-r-s"}  # by the cards' figures
+DEFAULT_MODEL = "duf-r"
+MODEL_PRESETS = {"fast": "duf-r-xs", "balanced": "duf-r", "quality": "duf-r"}  # by the cards' figures
 WINDOW = 7  # frames, of the paper's networks and of DUF-S
 TAPS = 5  # side of a dynamic filter, as in the paper
 _CHANNEL_OPTIONS = ("width", "head")  # options that memory is proportional to
@@ -248,7 +248,7 @@ ARCHITECTURES = {
         ),
         Architecture(
             "duf-r",
-            "recurrent, half of duf-r-s: a window of seven frames, no dynamic filters",
+            "recurrent: seven frames and a state that carries detail of earlier ones; no dynamic filters",
             "recurrent",
             module="duf_r",
             options={"width": 32, "levels": 3, "blocks": 4, "head": 48, "filters": False},
@@ -257,7 +257,7 @@ ARCHITECTURES = {
         ),
         Architecture(
             "duf-r-s",
-            "recurrent, small: a window of seven frames and a state that carries detail of earlier ones",
+            "recurrent, small: the same window, with dynamic filters",
             "recurrent",
             module="duf_r",
             options={"width": 44, "levels": 3, "blocks": 3, "head": 56},

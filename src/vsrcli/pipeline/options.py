@@ -15,7 +15,7 @@ class TunedSetting:
     """The fastest way to run a model on this machine, for frames of about one size.
 
     Attributes:
-        model: name of its weights, such as ``duf-r-s-x4-video``.
+        model: name of its weights, such as ``duf-r-x4-video``.
         width, height: of the frames, in low-resolution pixels.
         device: that it was measured for: ``auto``, ``cpu`` or a GPU's number.
         engine, precision, tile: as in :class:`~vsrcli.pipeline.options.Options`.
