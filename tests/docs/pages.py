@@ -32,7 +32,6 @@ _OPERATOR = re.compile(r"[|&;<>()]+")
 # The README is read as text, too, so that its marks stand here.
 _README = {
     "python3 -m venv": "installs packages; .ci/run does it",
-    "vsr upscale in.mp4 out.mp4 --look": "needs sharp weights; tests/pipeline/test_sharp_look.py makes some",
     "vsr doctor": "computes with the default network, as tests/doctor does",
     "vsr serve": "runs until it is stopped; tests/web starts it",
     "vsr train": "trains for hours",
