@@ -29,8 +29,8 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
         from vsrcli.models import duf_r, duf_s
         from vsrcli.models.weights import file_sha256
 
-        folder, sizes = tmp_path_factory.mktemp("weights"), {"width": 8, "blocks": 1, "head": 8}
-        for name, module in (("duf-r-s", duf_r), ("duf-s", duf_s)):
+        folder, small = tmp_path_factory.mktemp("weights"), {"width": 8, "blocks": 1, "head": 8}
+        for name, module, sizes in (("duf-r", duf_r, {**small, "filters": False}), ("duf-s", duf_s, small)):
             model = module.build(4, **sizes)
             rng = np.random.default_rng(7)
             for variable in model.trainable_variables:

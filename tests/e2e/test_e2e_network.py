@@ -31,7 +31,7 @@ def test_a_video(sample: Sample, tmp_path: Path, vsr: Vsr) -> None:
     assert times(target) == times(path)
     assert packets(target, "audio") == packets(path, "audio")
     engine = next(line for line in done.err.splitlines() if line.startswith("  engine: "))
-    assert engine.startswith("  engine: duf-r-s-x4-video on ")
+    assert engine.startswith("  engine: duf-r-x4-video on ")
     assert "(no GPU found), " in engine or "GPU 0" in engine
 
 
@@ -74,12 +74,12 @@ def test_tiles_do_not_show(tmp_path: Path, vsr: Vsr) -> None:
 
 def test_as_a_process_by_path(weights: Path, sample: Sample, tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
-    model, keras = weights / "duf-r-s-x4-video.weights.h5", ("--engine", "keras")
+    model, keras = weights / "duf-r-x4-video.weights.h5", ("--engine", "keras")
     done = complete(
         spawn("upscale", sample(media.cfr, frames=3), target, "-m", model, "-g", "cpu", "-s", "3", *keras)
     )
     assert (done.status, done.out) == (0, ""), done.err
-    assert "engine: duf-r-s-x4-video on CPU, tensorflow, fp32" in done.err
+    assert "engine: duf-r-x4-video on CPU, tensorflow, fp32" in done.err
     ours = (" ", "->", "/", "1", "2", "3")
     assert all(line.startswith(ours) for line in done.err.splitlines()), done.err  # no library's chatter
     assert len(times(target)) == 3
@@ -123,10 +123,10 @@ def test_weights_that_are_damaged(
     shutil.copytree(weights, folder)
     videos.mkdir()
     monkeypatch.setenv("VSR_WEIGHTS", str(folder))
-    path = folder / "duf-r-s-x4-video.weights.h5"
+    path = folder / "duf-r-x4-video.weights.h5"
     path.write_bytes(path.read_bytes()[:-1])
-    vsr("upscale", sample(media.cfr), videos / "out.mp4").fails(1, "damaged", "duf-r-s-x4-video")
-    card = json.loads((folder / "duf-r-s-x4-video.json").read_text())
-    (folder / "duf-r-s-x4-video.json").write_text(json.dumps({**card, "architecture": "nonsense"}))
+    vsr("upscale", sample(media.cfr), videos / "out.mp4").fails(1, "damaged", "duf-r-x4-video")
+    card = json.loads((folder / "duf-r-x4-video.json").read_text())
+    (folder / "duf-r-x4-video.json").write_text(json.dumps({**card, "architecture": "nonsense"}))
     vsr("upscale", sample(media.cfr), videos / "out.mp4", "--model", path).fails(1, "nonsense")
     assert list(videos.iterdir()) == []
