@@ -159,13 +159,14 @@ def test_cards_state_the_look_and_searches_go_by_it(pairs, natural, tmp_path, mo
 def test_the_log_has_every_loss(pairs, natural, tmp_path):
     reports = []
     loop.train(replace(CONFIG, steps=2), pairs, tmp_path / "run", init=natural, on_step=reports.append)
-    names = {"pixel", "color", "grid", "temporal", "ping_pong", "feature", "adversarial", "discriminator"}
-    assert set(reports[1].parts) == names
+    names = {"pixel", "color", "grid", "evenness", "temporal", "ping_pong", "feature", "adversarial"}
+    assert set(reports[1].parts) == {*names, "discriminator"}
     part = reports[1].parts
     weighted = (
         part["pixel"]
         + part["color"]
         + part["grid"]
+        + SHARP.evenness_weight * part["evenness"]
         + 0.3 * part["temporal"]
         + SHARP.ping_pong_weight * part["ping_pong"]
     )
@@ -191,8 +192,8 @@ def test_parts_with_weight_zero_are_left_out(pairs, natural, tmp_path, monkeypat
         raise AssertionError("not needed")
 
     monkeypatch.setattr(features, "find_feature_weights", no_package)
-    without = ("color_weight", "grid_weight", "feature_weight", "adversarial_weight", "ping_pong_weight")
-    sharp = replace(SHARP, **dict.fromkeys(without, 0.0))
+    without = ("color", "grid", "evenness", "feature", "adversarial", "ping_pong")
+    sharp = replace(SHARP, **dict.fromkeys((f"{name}_weight" for name in without), 0.0))
     reports = []
     config = replace(CONFIG, steps=1, temporal_weight=0.0, adversarial=sharp)
     loop.train(config, pairs, tmp_path / "run", init=natural, on_step=reports.append)
@@ -278,6 +279,21 @@ def test_the_loss_on_patterns_sees_what_repeats_with_every_pixel(pairs):
         losses += [float(mean.result()) for mean in model.metrics if mean.name == "grid"]
     assert losses[0] == pytest.approx(0.1, rel=0.01)
     assert losses[1] < 0.5 * losses[0]
+
+
+def test_the_loss_on_evenness_sees_beads_without_a_mean(pairs):
+    """Detail in one pixel of each block, of either sign, against as much detail in all of them."""
+    low, high = batch(pairs)
+    model = trainer(adversarial=replace(SHARP, adversarial_weight=0.0, feature_weight=0.0))
+    signs = np.random.default_rng(1).choice([-0.1, 0.1], high.shape[:-1]).astype(np.float32)[..., None]
+    beads = signs * np.tile(np.array([[2.0, 0.0], [0.0, 0.0]], np.float32), (8, 8))[..., None]
+    losses = []
+    grey = np.full_like(high, 0.5)
+    for output in (grey + beads, grey + signs):
+        model.reset_metrics()
+        model.compute_loss(low, high, (output, output))
+        losses += [float(mean.result()) for mean in model.metrics if mean.name == "evenness"]
+    assert losses[1] < 0.25 * losses[0]
 
 
 class Repeated(keras.Model):

@@ -106,7 +106,8 @@ def test_srgan_becomes_sharp(pairs, tmp_path):
     reports = []
     sharp = loop.train(config, pairs, tmp_path / "sharp", init=first, on_step=reports.append)
     assert sharp.name == "srgan-x2-bi-sharp.weights.h5"
-    assert set(reports[0].parts) == {"pixel", "color", "grid", "temporal", "adversarial", "discriminator"}
+    names = {"pixel", "color", "grid", "evenness", "temporal", "adversarial", "discriminator"}
+    assert set(reports[0].parts) == names
 
 
 def test_delta_starts_from_weights_of_fsrcnn(pairs, tmp_path, monkeypatch):

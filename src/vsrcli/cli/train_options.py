@@ -270,6 +270,12 @@ training_options = combine_options(
         "Weight the loss on patterns of pixels by N; 0: without.",
     ),
     _config_option(
+        "Sharp",
+        "--evenness-weight",
+        click.FloatRange(min=0),
+        "Weight the loss on detail that keeps to some pixels of each block by N; 0: without.",
+    ),
+    _config_option(
         "Sharp", "--feature-weight", click.FloatRange(min=0), "Weight the feature distance by N; 0: without."
     ),
     _config_option(

@@ -53,6 +53,7 @@ class AdversarialConfig:
         pixel_weight: weight of the loss on pixels, ``TrainConfig.loss``.
         color_weight: weight of the loss on the mean colours of small blocks; 0: none.
         grid_weight: weight of the loss on the mean of each sub-pixel position; 0: none.
+        evenness_weight: weight of the loss on detail that prefers some sub-pixel positions; 0: none.
         feature_weight: weight of the feature distance; 0: none.
         adversarial_weight: weight of the adversarial loss; 0: neither loss nor discriminator.
         ping_pong_weight: weight of the loss between a sequence and its way back; 0: it is not played back,
@@ -68,6 +69,7 @@ class AdversarialConfig:
     pixel_weight: float = 1.0
     color_weight: float = 1.0
     grid_weight: float = 1.0
+    evenness_weight: float = 10.0
     feature_weight: float = 0.1
     adversarial_weight: float = 0.01
     ping_pong_weight: float = 0.3
