@@ -193,19 +193,18 @@ def check_openvino() -> Iterator[Finding]:
 
 def check_onnxruntime() -> Iterator[Finding]:
     """Check for ONNX Runtime, its providers, and whether it can use a GPU that is there."""
-    from vsrcli.inference.engine_plan import (
+    from vsrcli.inference.engine_plan import may_have_gpu, onnxruntime_gpu_installed, onnxruntime_installed
+    from vsrcli.inference.onnxruntime_session import (
+        GPU_INSTALL_HINT,
         ONNXRUNTIME_HINT,
-        may_have_gpu,
-        onnxruntime_gpu_installed,
-        onnxruntime_installed,
+        available_providers,
+        check_gpu_provider,
     )
 
     if not onnxruntime_installed():
         text = "not installed: it runs networks on GPUs that TensorFlow does not use, and other ONNX files"
         yield Finding("ONNX Runtime", OK, f"{text} ({ONNXRUNTIME_HINT})")
         return
-    from vsrcli.inference.onnxruntime_session import GPU_INSTALL_HINT, available_providers, check_gpu_provider
-
     providers = available_providers()
     names = ", ".join(each.removesuffix("ExecutionProvider") for each in providers)
     import onnxruntime

@@ -17,7 +17,6 @@ from vsrcli.errors import EngineError, UsageError
 ENGINES = ("auto", "keras", "openvino", "onnxruntime")
 PRECISIONS = ("auto", "fp32", "fp16", "bf16", "int8")
 OPENVINO_HINT = "pip install 'vsrcli[openvino]'"
-ONNXRUNTIME_HINT = "pip install 'vsrcli[onnxruntime]'"
 _GPU_DRIVERS = ("nvidiactl", "kfd", "dxg")  # in /dev: NVIDIA, AMD, both under Windows' Linux
 
 
@@ -158,6 +157,8 @@ def _choose_engine(device: str, precision: str) -> str:
 
 def _check_onnxruntime(precision: str) -> None:
     if not onnxruntime_installed():
+        from vsrcli.inference.onnxruntime_session import ONNXRUNTIME_HINT
+
         available = "openvino" if openvino_installed() else "keras"
         raise EngineError(
             f"--engine onnxruntime needs a package that is not installed: {ONNXRUNTIME_HINT}; available: "

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from vsrcli.errors import EngineError
-from vsrcli.inference.engine_plan import ONNXRUNTIME_HINT
 from vsrcli.inference.functions import memory_errors
 from vsrcli.inference.graph_cache import cache_folder
 
+ONNXRUNTIME_HINT = "pip install 'vsrcli[onnxruntime]'"
 GPU_INSTALL_HINT = "pip install 'vsrcli[cuda]'"
 TENSORRT, CUDA = "TensorrtExecutionProvider", "CUDAExecutionProvider"
 COREML, CPU = "CoreMLExecutionProvider", "CPUExecutionProvider"
