@@ -121,6 +121,8 @@ def test_what_there_is_not(vsr: Vsr, sample: Sample, tmp_path: Path, weights: di
     vsr(*line, "-m", "duf-s", "-s", 4, "--look", "sharp").fails(
         1, f"there are no sharp weights for duf-s x4; there are: {sharp}. Use -m {sharp}, ", "--look natural"
     )
+    larger = "Use -m duf-r-x4-video-sharp, whose result is resampled"
+    vsr(*line, "-m", "duf-r", "-s", 3, "--look", "sharp").fails(1, "sharp weights for duf-r x3", larger)
     vsr(*line, "-m", "duf-r-xs", "-s", 2, "--look", "sharp").fails(1, "no sharp weights for duf-r-xs", sharp)
     vsr(*line, "-m", "lanczos", "--look", "sharp").fails(2, "--look sharp: lanczos has one look")
     vsr(*line, "-m", weights["sharp"], "--look", "natural").fails(2, "--look natural is another")

@@ -96,7 +96,10 @@ def missing_look(model: str, scale: int | None = None) -> ModelError:
     sharp = [each for each in list_weights() if each.look == SHARP]
     own = [each for each in sharp if each.card["architecture"] == model]
     known = ", ".join(each.name for each in own or sharp) or "none"
-    remedy = f"-m {own[0].name}, whose result is resampled, or " if own else ""
+    nearest = min(
+        own, key=lambda each: (each.scale < (scale or 0), abs(each.scale - (scale or 0))), default=None
+    )
+    remedy = f"-m {nearest.name}, whose result is resampled, or " if nearest else ""
     return ModelError(
         f"there are no sharp weights for {model}{f' x{scale}' if scale else ''}; there are: {known}. "
         f"Use {remedy}--look {NATURAL}"
