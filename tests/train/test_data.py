@@ -9,7 +9,7 @@ from vsrcli.degradations import PRESETS, degrade, recompress
 from vsrcli.errors import DataError
 from vsrcli.frames.resample import interpolate
 from vsrcli.train.batches import BatchPlan, make_batch, prefetch
-from vsrcli.train.footage import find_footage, prepare_pairs
+from vsrcli.train.footage import TrainingPair, find_footage, prepare_pairs
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +119,20 @@ def test_crops_of_both_resolutions_show_the_same_place_and_time(footage_folder, 
         errors = [np.abs(interpolate(frame, 2) - truth[0]).mean() for frame in sequence]
         assert errors[3] == min(errors)  # the middle frame; at stride 0 all frames are equal
         assert errors[3] < 0.03
+
+
+@pytest.mark.parametrize("count", [2, 5, 12])
+def test_sequences_longer_than_a_clip_turn_round_at_its_ends(count):
+    clip = np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((16, 16, 3), np.uint8)
+    pair = TrainingPair("a", "clip", clip, clip[None, :, ::2, ::2])
+    plan = BatchPlan(batch=60, frames=18, margin=3, crop=8, scale=2)
+    low, high = make_batch([pair], plan, seed=1, step=0)
+    times, truth_times = (np.rint(255 * part[..., 0, 0, 0]).astype(int) for part in (low, high))
+    assert (truth_times == times[:, 3:-3]).all()
+    moving = times[np.ptp(times, axis=1) > 0]
+    assert 20 < len(moving) < 60  # the others repeat a frame
+    assert (np.abs(np.diff(moving, axis=1)) == 1).all()
+    assert np.ptp(moving, axis=1).max() == count - 1
 
 
 def test_an_error_in_the_batch_thread_is_raised_in_the_loop():

@@ -125,11 +125,7 @@ def _sample_variant(count: int, plan: BatchPlan, rng: np.random.Generator) -> in
 def _sample_crop(pair: TrainingPair, plan: BatchPlan, rng: np.random.Generator) -> CropSpec:
     variants, count, height, width, _ = pair.low.shape
     variant = _sample_variant(variants, plan, rng)
-    strides = [s for s in STRIDES if abs(s) * (plan.frames - 1) < count] or [0]
-    stride = int(rng.choice(strides))
-    span = abs(stride) * (plan.frames - 1)
-    start = int(rng.integers(count - span)) + (span if stride < 0 else 0)
-    frame_indices = start + stride * np.arange(plan.frames)
+    frame_indices = _sample_frames(count, plan.frames, rng)
     top, left = (int(rng.integers(max(side - plan.crop, 0) + 1)) for side in (height, width))
     flipped_horizontally, flipped_vertically, transposed = (bool(rng.random() < 0.5) for _ in range(3))
     left, flipped_horizontally = _shift_into_truth(left, flipped_horizontally, width, plan)
@@ -137,6 +133,24 @@ def _sample_crop(pair: TrainingPair, plan: BatchPlan, rng: np.random.Generator) 
     return CropSpec(
         pair, variant, frame_indices, top, left, flipped_horizontally, flipped_vertically, transposed
     )
+
+
+def _sample_frames(count: int, frames: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw ``frames`` of a clip's ``count`` frames, in the order of the sequence.
+
+    A sequence that is longer than the clip turns round at its ends. Clips are short, but the memory of a
+    recurrent network has to be taught for longer than that: see docs/training.md.
+    """
+    strides = [s for s in STRIDES if abs(s) * (frames - 1) < count]
+    longer = not any(strides) and count > 1
+    stride = int(rng.choice([s for s in STRIDES if abs(s) <= longer] if longer else strides or [0]))
+    if longer and stride:
+        period = 2 * (count - 1)
+        positions = (int(rng.integers(period)) + stride * np.arange(frames)) % period
+        return np.minimum(positions, period - positions)
+    span = abs(stride) * (frames - 1)
+    start = int(rng.integers(count - span)) + (span if stride < 0 else 0)
+    return start + stride * np.arange(frames)
 
 
 def _shift_into_truth(start: int, flipped: bool, side: int, plan: BatchPlan) -> tuple[int, bool]:
