@@ -119,6 +119,9 @@ training_options = combine_options(
     _config_option("Run", "--validate-every", click.IntRange(min=1), "Validate every N steps."),
     _config_option("Run", "--save-every", click.IntRange(min=1), "Save a checkpoint every N steps."),
     _config_option(
+        "Run", "--keep", click.IntRange(min=0), "Keep the last N validated weights in RUN/states."
+    ),
+    _config_option(
         "Run", "--seed", click.IntRange(min=0), "Seed the initial weights and the choice of every batch."
     ),
     _config_option(

@@ -1,9 +1,10 @@
 """Files of a training run: checkpoints, exported weights with their model card, initial weights, the log.
 
 A checkpoint is one file with everything that a run needs to resume exactly. :class:`WeightExporter` writes
-the weight file and card for users, :func:`initialize_from` starts a run from weights of another scale or
-degradation, and :class:`TrainingLog` writes ``log.csv``, one line per step (and TensorBoard summaries, where
-TensorFlow is the backend and TensorBoard is installed).
+the weight file and card for users, and keeps those of the last validations in ``states/``;
+:func:`initialize_from` starts a run from weights of another scale or degradation, and :class:`TrainingLog`
+writes ``log.csv``, one line per step (and TensorBoard summaries, where TensorFlow is the backend and
+TensorBoard is installed).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -118,6 +120,8 @@ class WeightExporter:
         network: a float32 network without optimizer, with the weights of the last :meth:`set_weights`.
         path: ``MODEL-xSCALE-DEGRADATION.weights.h5`` in ``run_folder``; for adversarial training,
             ``MODEL-xSCALE-DEGRADATION-sharp.weights.h5``.
+        states: folder of the last ``config.keep`` of these files, as ``NAME-STEP.weights.h5`` with their
+            cards, which ``vsr upscale -m`` and ``--init`` take as they are.
     """
 
     def __init__(self, config: TrainConfig, run_folder: Path, card: Mapping[str, Any]) -> None:
@@ -125,6 +129,7 @@ class WeightExporter:
         self.network = self.architecture.build(config.scale, phase=PRESETS[config.degradation].phase)
         name = f"{config.model}-x{config.scale}-{config.degradation}"
         self.path = run_folder / f"{name}{'-sharp' if config.adversarial else ''}{SUFFIX}"
+        self.states = run_folder / "states"
         self._config, self._card = config, card
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
@@ -157,7 +162,23 @@ class WeightExporter:
             "sha256": file_sha256(self.path),
         }
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        self.path.with_name(self.path.name.removesuffix(SUFFIX) + ".json").write_text(text, encoding="utf-8")
+        self._card_of(self.path).write_text(text, encoding="utf-8")
+        if config.keep:
+            self._keep(step)
+
+    def _keep(self, step: int) -> None:
+        self.states.mkdir(exist_ok=True)
+        stem = self.path.name.removesuffix(SUFFIX)
+        state = self.states / f"{stem}-{step:07}{SUFFIX}"
+        shutil.copyfile(self._card_of(self.path), self._card_of(state))
+        shutil.copyfile(self.path, state)
+        for old in sorted(self.states.glob(f"{stem}-{'[0-9]' * 7}{SUFFIX}"))[: -self._config.keep]:
+            old.unlink()
+            self._card_of(old).unlink(missing_ok=True)
+
+    @staticmethod
+    def _card_of(path: Path) -> Path:
+        return path.with_name(path.name.removesuffix(SUFFIX) + ".json")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ JUDGES = ("brightness", "rgb")
 PRECISIONS = ("fp32", "bf16", "fp16")
 DATA_PLACEMENTS = ("auto", "host", "device")
 # Options that may differ when a run is resumed: length, reporting intervals and hardware.
-RESUMABLE_CHANGES = {"steps", "validate_every", "save_every", "data", "gpus"}
+RESUMABLE_CHANGES = {"steps", "validate_every", "save_every", "keep", "data", "gpus"}
 # Values of options that older checkpoints do not record, since the options did not exist.
 _LEGACY_DEFAULTS = {
     "sizes": {},
@@ -125,6 +125,8 @@ class TrainConfig:
         gpus: number of GPUs that share a batch; 0: all that the backend can use.
         seed: seed of the initial weights and of every batch.
         validate_every, save_every: intervals in steps.
+        keep: number of validated states, the last ones, whose weights are kept in ``RUN/states``: their mean
+            can be better than the last (docs/training.md).
         adversarial: configuration of adversarial training; None: the loss is on pixels alone.
     """
 
@@ -158,6 +160,7 @@ class TrainConfig:
     seed: int = 1
     validate_every: int = 1000
     save_every: int = 100
+    keep: int = 4
     adversarial: AdversarialConfig | None = None
 
     @property
