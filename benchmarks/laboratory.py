@@ -12,11 +12,11 @@ draws how their validation grew).
 
 Equal terms: every entry of a group has the same footage, batches, crops and optimizer, and the same budget of
 processor time, user and system time of the training process, so that other work on the machine does not
-count. First the cost of a step is measured over a few steps, then the run is as long as the budget allows,
-with the full schedule of the learning rate. Starting, preparing footage and validating are not part of the
-budget. Networks are trained one after the other at the lowest priority. Ctrl-C, SIGTERM or a power cut stops
-them; the same command goes on at the last checkpoint, and what is finished is not trained again. Then each is
-measured by ``vsr evaluate``.
+count. First the cost of a step is measured over a few steps (once for all entries with the same arguments),
+then the run is as long as the budget allows, with the full schedule of the learning rate. Starting, preparing
+footage and validating are not part of the budget. Networks are trained one after the other at the lowest
+priority. Ctrl-C, SIGTERM or a power cut stops them; the same command goes on at the last checkpoint, and what
+is finished is not trained again. Then each is measured by ``vsr evaluate``.
 """
 
 from __future__ import annotations
@@ -120,8 +120,10 @@ def measure_step(entry: Entry, line: Sequence[str], budget: float) -> float:
     return (end - start) / (last - first)
 
 
-def train(entry: Entry, footage: Path, validation: Path, budget: float, cache: Path) -> None:
-    """Train an entry for its budget, in seconds of processor time.
+def train(
+    entry: Entry, laboratory: Laboratory, footage: Path, validation: Path, budget: float, cache: Path
+) -> None:
+    """Train an entry of the list for its budget, in seconds of processor time.
 
     Raises:
         RuntimeError: ``vsr train`` failed; with its last line.
@@ -132,6 +134,8 @@ def train(entry: Entry, footage: Path, validation: Path, budget: float, cache: P
     if entry.base:
         line += ["--init", entry.base]
     plan = dict(entry.plan())
+    for other in laboratory.entries_like(entry):
+        plan.setdefault("step_seconds", other.plan()["step_seconds"])
     if "step_seconds" not in plan:
         print(f"{entry.name}: measuring a step", flush=True)
         plan["step_seconds"] = measure_step(entry, line, budget)
@@ -206,7 +210,7 @@ def run_entry(entry: Entry, laboratory: Laboratory, folders: Mapping[str, Path],
         planned = entry.plan()
         longer = "step_seconds" in planned and int(budget / planned["step_seconds"]) > planned.get("steps", 0)
         if not entry.is_finished or longer:
-            train(entry, footage, options.validation, budget, cache)
+            train(entry, laboratory, footage, options.validation, budget, cache)
         weights = entry.weights
         if weights is not None:
             evaluate(weights, entry.folder / SCORES, options.validation, laboratory.degrade, options.frames)
@@ -226,7 +230,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="folder for checkpoints, logs and scores")
     parser.add_argument("--minutes", type=float, default=20.0, help="processor time of each training")
     parser.add_argument("--list", type=Path, default=Path(__file__).with_name("laboratory.toml"))
-    parser.add_argument("--group", action="append", help="train and measure this group only; repeatable")
+    parser.add_argument("--group", action="append", help="this group only, in tables, too; repeatable")
     parser.add_argument("--only", help="names of entries, separated by commas")
     parser.add_argument("--data", type=named_folder, action="append", default=[], metavar="NAME=DIR")
     parser.add_argument("--cache", type=Path, help="folder of decoded footage; default: in --runs")
@@ -240,7 +244,8 @@ def main() -> None:
         parser.error("--minutes must be above 0")
     laboratory = read_list(options.list, options.runs)
     if options.status or options.markdown or options.json or options.plot:
-        rows = [row for entry in laboratory.entries if (row := row_of(entry))]
+        chosen = [e for e in laboratory.entries if not options.group or e.group in options.group]
+        rows = [row for entry in chosen if (row := row_of(entry))]
         if options.status:
             print_status(laboratory)
         if options.markdown:

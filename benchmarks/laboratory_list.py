@@ -88,6 +88,10 @@ class Laboratory:
     categories: Mapping[str, Mapping[str, Sequence[str]]]
     degrade: str
 
+    def entries_like(self, entry: Entry) -> list[Entry]:
+        """Return the entries of an equal step, whose cost is known."""
+        return [e for e in self.entries if e.arguments == entry.arguments and "step_seconds" in e.plan()]
+
 
 def read_list(path: Path, runs: Path) -> Laboratory:
     """Read the list; exit with a line that names what is wrong in it."""

@@ -187,6 +187,18 @@ def test_the_tables(laboratory: ModuleType, vsr: FakeVsr, tmp_path: Path) -> Non
     assert "| `on-nature` | 31.00 | 29.00 | 30.00 |" in text
 
 
+def test_equal_networks_get_equal_steps(laboratory: ModuleType, vsr: FakeVsr, tmp_path: Path) -> None:
+    content = read(laboratory, tmp_path)
+    first = content.entries[0]
+    second = laboratory.Entry(**{**vars(first), "name": "again", "folder": tmp_path / "runs" / "again"})
+    content = laboratory.Laboratory((first, second), content.categories, content.degrade)
+    for entry in content.entries:
+        assert laboratory.run_entry(entry, content, {"train": tmp_path}, options(tmp_path)) == ""
+    assert second.plan()["steps"] == first.plan()["steps"] == 30
+    kinds = [line[0] for line in vsr.lines]
+    assert kinds == ["train", "train", "evaluate", "train", "evaluate"]  # a step was measured for the first
+
+
 def test_a_training_that_fails_is_named(
     laboratory: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
