@@ -142,6 +142,7 @@ def test_a_network_of_another_size(workspace: Path, monkeypatch: pytest.MonkeyPa
     small = ["--model", "duf-r-s", "--sizes", "width=8,levels=1,blocks=1,head=8", "--frames", "4"]
     outcome = vsr(*command(workspace, "small", "--steps", "1"), *small)
     assert outcome.status == 0, outcome.err
+    assert "learns to use its memory over 2 frames only" in outcome.err.replace("\n", " ")
     weights = "small/duf-r-s-x4-bi.weights.h5"
     card = json.loads(Path("small/duf-r-s-x4-bi.json").read_text())
     assert card["options"] == {"width": 8, "levels": 1, "blocks": 1, "head": 8}

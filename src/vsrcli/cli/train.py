@@ -52,7 +52,7 @@ def train(
     from vsrcli.cli.progress import make_progress, stderr_console
     from vsrcli.inference.keras import silence_native_stderr
     from vsrcli.system.resources import configure_malloc
-    from vsrcli.train.config import check_sequences, require_initial_weights
+    from vsrcli.train.config import check_sequences, memory_notice, require_initial_weights
     from vsrcli.train.footage import check_no_leakage, find_footage, prepare_pairs
 
     config = training_config(context, values)
@@ -82,6 +82,8 @@ def train(
                 find_feature_weights("use another --loss")
             if warning := precision_warning(config.precision):
                 progress.print_line(warning)
+            if (notice := memory_notice(config)) and not quiet:
+                progress.print_line(notice)
 
             def on_file(done: int, total: int) -> None:
                 cancel.raise_if_cancelled()

@@ -26,6 +26,7 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 DATA_PLACEMENTS = ("auto", "host", "device")
 # Options that may differ when a run is resumed: length, reporting intervals and hardware.
 RESUMABLE_CHANGES = {"steps", "validate_every", "save_every", "keep", "data", "gpus"}
+LONG_MEMORY = 16  # results of a sequence from which on a recurrent network was seen to keep what it gained
 # Values of options that older checkpoints do not record, since the options did not exist.
 _LEGACY_DEFAULTS = {
     "sizes": {},
@@ -261,6 +262,18 @@ def check_sequences(config: TrainConfig, architecture: Architecture) -> None:
         )
     if config.precision == "fp16":
         raise UsageError("--adversarial does not scale its losses for fp16: use --precision bf16 or fp32")
+
+
+def memory_notice(config: TrainConfig) -> str:
+    """Return a line for people about a recurrent network whose sequences are short; else an empty string."""
+    architecture = config.architecture
+    results = config.frames - 2 * temporal_margin(architecture)
+    if architecture.kind != "recurrent" or results >= LONG_MEMORY:
+        return ""
+    return (
+        f"{architecture.name} learns to use its memory over {results} frames only, and may lose by it in "
+        "longer, compressed videos: --frames 30 --batch 2 teaches it for long"
+    )
 
 
 def require_initial_weights(config: TrainConfig, init: Path | None, checkpoint: Path) -> None:
