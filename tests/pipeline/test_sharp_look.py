@@ -15,11 +15,12 @@ from interruptible_runs import frame_hashes, upscale_until
 import media_samples as media
 from looks_samples import looks_folder
 from terminal import Outcome
+from tiny_networks import tiny_weights
 from vsrcli import EncodeOptions, Options, prepare_job
 from vsrcli.errors import ModelError, UsageError
 from vsrcli.inference.looks import MixedWeights, mix_looks, requested_look
-from vsrcli.inference.selection import find_models
-from vsrcli.models.weights import read_weights
+from vsrcli.inference.selection import choose_models, find_models
+from vsrcli.models.weights import Weights, read_weights
 
 Sample = Callable[..., Path]
 Vsr = Callable[..., Outcome]
@@ -113,6 +114,20 @@ def test_names_state_looks(weights: dict[str, Path]) -> None:
     assert find_models(natural, Fraction(2))[0].look == "natural"
     with pytest.raises(UsageError, match="is natural, --look sharp is another"):
         find_models(natural, Fraction(2), "sharp")
+
+
+def test_a_name_means_natural_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    natural = tiny_weights(tmp_path, "cached")
+    sharp = tmp_path / "duf-s-x2-a-sharp.weights.h5"  # before the others in the list
+    sharp.write_bytes(natural.read_bytes())
+    card = json.loads((tmp_path / "duf-s-x2-video.json").read_text())
+    (tmp_path / "duf-s-x2-a-sharp.json").write_text(json.dumps(card | {"look": "sharp"}))
+    monkeypatch.setenv("VSR_WEIGHTS", str(tmp_path))
+    (choice,) = choose_models("duf-s", Fraction(2))
+    assert choice.name == "duf-s-x2-video"
+    (choice,) = choose_models(str(sharp), Fraction(2))
+    assert isinstance(choice.weights, Weights)
+    assert choice.weights.look == "sharp"
 
 
 def test_what_there_is_not(vsr: Vsr, sample: Sample, tmp_path: Path, weights: dict[str, Path]) -> None:

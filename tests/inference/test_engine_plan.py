@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -15,8 +13,6 @@ from tiny_networks import tiny_weights
 from vsrcli.errors import EngineError, UsageError
 from vsrcli.inference import engine_plan
 from vsrcli.inference.engine_plan import plan_engine
-from vsrcli.inference.selection import choose_models
-from vsrcli.models.weights import Weights
 
 Sample = Callable[..., Path]
 Vsr = Callable[..., Outcome]
@@ -215,17 +211,3 @@ def test_eight_bits_without_ranges_are_one_clear_error(
     expected = "--precision int8: duf-r-xs-x2-video has no file 'duf-r-xs-x2-video.int8.json' beside it"
     assert expected in refused.err.splitlines()[-1]
     assert not target.exists()
-
-
-def test_a_name_means_natural_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    natural = tiny_weights(tmp_path, "cached")
-    sharp = tmp_path / "duf-s-x2-a-sharp.weights.h5"  # before the others in the list
-    sharp.write_bytes(natural.read_bytes())
-    card = json.loads((tmp_path / "duf-s-x2-video.json").read_text())
-    (tmp_path / "duf-s-x2-a-sharp.json").write_text(json.dumps(card | {"look": "sharp"}))
-    monkeypatch.setenv("VSR_WEIGHTS", str(tmp_path))
-    (choice,) = choose_models("duf-s", Fraction(2))
-    assert choice.name == "duf-s-x2-video"
-    (choice,) = choose_models(str(sharp), Fraction(2))
-    assert isinstance(choice.weights, Weights)
-    assert choice.weights.look == "sharp"
