@@ -39,6 +39,7 @@ def train(
     cache: Path,
     shippable: bool,
     metrics: tuple[str, ...],
+    revive: bool,
     quiet: bool,
     verbose: int,
     **values: Any,
@@ -124,6 +125,7 @@ def train(
                     validation=validation,
                     card=model_card(context, footage),
                     init=init,
+                    revive_silent=revive,
                     on_step=on_step,
                     on_notice=progress.print_line,
                 )

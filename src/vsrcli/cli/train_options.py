@@ -100,6 +100,12 @@ training_options = combine_options(
         group="Run",
     ),
     option(
+        "--revive",
+        "Give channels of --init that are always zero new kernels: large steps make such channels.",
+        is_flag=True,
+        group="Run",
+    ),
+    option(
         "--recipe",
         "Take the settings of a published or a course training; options that are given win.",
         values={each.name: each.summary for each in RECIPES.values()},

@@ -15,7 +15,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -189,11 +189,13 @@ class WeightTransfer:
         name: file name.
         sha256: hash of the file.
         fresh: names of layers that start untrained; ``LAYER bias`` if only a layer's bias does.
+        revived: layer -> number of its silent channels that have got new kernels.
     """
 
     name: str
     sha256: str
     fresh: tuple[str, ...]
+    revived: Mapping[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"starting from {self.name}; fresh: {', '.join(self.fresh) or 'nothing'}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from vsrcli.errors import DataError, SignalInterruptError
 from vsrcli.models.architectures import Architecture
 from vsrcli.system.signals import current_token
 from vsrcli.train.adversarial import DISCRIMINATOR_LOSS, AdversarialTrainer, join_optimizers
-from vsrcli.train.batches import BatchPlan
+from vsrcli.train.batches import BatchPlan, make_batch
 from vsrcli.train.checkpoints import (
     TrainingLog,
     WeightExporter,
@@ -42,9 +42,12 @@ from vsrcli.train.footage import TrainingPair
 from vsrcli.train.hardware import data_parallel, dtype_policy
 from vsrcli.train.losses import loss_of, sequence_loss
 from vsrcli.train.optimizers import evaluation_weights, make_optimizer
+from vsrcli.train.revival import revive, silent_channels
 from vsrcli.train.validation import Validation
 
 __all__ = ["StepReport", "TrainConfig", "train"]
+
+LOOKED_AT = 4  # batches that channels which are always zero are looked for on
 
 
 def train(
@@ -55,6 +58,7 @@ def train(
     validation: Validation | None = None,
     card: dict[str, Any] | None = None,
     init: Path | None = None,
+    revive_silent: bool = False,
     on_step: Callable[[StepReport], None] = lambda report: None,
     on_notice: Callable[[str], None] = lambda text: None,
 ) -> Path:
@@ -69,6 +73,8 @@ def train(
         validation: scored every ``validate_every`` steps and at the end.
         card: further entries of the model card (data, licence, command).
         init: weights that a new run starts from, see :func:`~vsrcli.train.checkpoints.initialize_from`.
+        revive_silent: give channels of ``init`` that are always zero new kernels
+            (:mod:`~vsrcli.train.revival`); otherwise a notice counts them.
         on_step: called with the progress after each step.
         on_notice: called with one-line notices for people.
 
@@ -95,6 +101,16 @@ def train(
     with parallel():
         model, optimizer, rate = build_trainer(config, architecture, preset.phase)
     network = getattr(model, "generator", model)
+    plan = BatchPlan(
+        config.batch,
+        config.frames,
+        temporal_margin(architecture),
+        config.crop,
+        config.scale,
+        phase=preset.phase,
+        uncompressed=preset.uncompressed_count,
+        compressed_share=config.compressed_share,
+    )
 
     # Resume from the checkpoint, or initialize from other weights.
     step, total_seconds, init_record = 0, 0.0, None
@@ -113,8 +129,17 @@ def train(
         step, total_seconds = state["step"], state["seconds"]
     elif init is not None:
         transfer = initialize_from(init, network, preset.phase)
-        init_record = asdict(transfer)
         on_notice(str(transfer))
+        looked_at = [make_batch(pairs, plan, config.seed, number)[0] for number in range(LOOKED_AT)]
+        if silent := silent_channels(network, looked_at):
+            counts = {name: int(channels.sum()) for name, channels in silent.items()}
+            if revive_silent:
+                revive(network, silent, config.seed)
+                transfer = replace(transfer, revived=counts)
+            what = "new kernels for" if revive_silent else "consider --revive: there are"
+            listed = ", ".join(f"{count} of {name}" for name, count in counts.items())
+            on_notice(f"{what} channels that are always zero: {listed}")
+        init_record = asdict(transfer)
 
     def save() -> None:
         state = {"config": asdict(config), "step": step, "seconds": total_seconds, "seed": config.seed}
@@ -131,17 +156,6 @@ def train(
         return scores
 
     # Data.
-    margin = temporal_margin(architecture)
-    plan = BatchPlan(
-        config.batch,
-        config.frames,
-        margin,
-        config.crop,
-        config.scale,
-        phase=preset.phase,
-        uncompressed=preset.uncompressed_count,
-        compressed_share=config.compressed_share,
-    )
     data = open_dataset(config.data, pairs, plan, preset, architecture)
     log, first = TrainingLog(run_folder, step), step + 1
     batches = data.batches(config.seed, step, config.steps)
