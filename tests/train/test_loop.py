@@ -110,14 +110,18 @@ def test_a_killed_run_leaves_the_last_checkpoint(pairs, tmp_path):
 def test_the_last_validated_states_are_kept_as_weight_files(pairs, tmp_path):
     config = replace(CONFIG, steps=3, validate_every=1, keep=2)
     final = loop.train(config, pairs, tmp_path, validation=lambda network, architecture: {"bi gain_db": 1.0})
-    states = sorted((tmp_path / "states").glob("*.weights.h5"))
+    states = sorted((tmp_path / "states").glob("*-0*.weights.h5"))
     assert [path.name.removesuffix(".weights.h5")[-7:] for path in states] == ["0000002", "0000003"]
-    assert len(list((tmp_path / "states").iterdir())) == 4  # with their cards
+    mean = weights.read_weights(tmp_path / "states" / "duf-s-x2-bi-mean.weights.h5")
+    assert mean.card["validation"] == {"bi gain_db": 1.0}
+    assert len(list((tmp_path / "states").iterdir())) == 6  # the mean, and all cards
     assert [weights.read_weights(path).card["training"]["step"] for path in states] == [2, 3]
     first, last = (weights_of(path) for path in states)
     assert any((a != b).any() for a, b in zip(first, last, strict=True))
     for a, b in zip(last, weights_of(final), strict=True):
         np.testing.assert_array_equal(a, b)
+    for a, b, c in zip(first, last, weights_of(mean.path), strict=True):
+        np.testing.assert_allclose(c, (a + b) / 2, atol=1e-7)
 
 
 def test_another_configuration_is_refused(pairs, tmp_path):

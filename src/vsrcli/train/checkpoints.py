@@ -14,7 +14,7 @@ import csv
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +28,7 @@ from vsrcli.errors import DataError
 from vsrcli.models.weights import SUFFIX, file_sha256, load_model, read_weights
 from vsrcli.system.files import atomic_write
 from vsrcli.system.locks import FileLock, LockHeldError
+from vsrcli.train.averaging import average_files, write_card
 from vsrcli.train.config import StepReport, TrainConfig
 
 # Layers whose bias encodes the position of each sub-pixel, see interpolating_bias.
@@ -175,6 +176,28 @@ class WeightExporter:
         for old in sorted(self.states.glob(f"{stem}-{'[0-9]' * 7}{SUFFIX}"))[: -self._config.keep]:
             old.unlink()
             self._card_of(old).unlink(missing_ok=True)
+
+    def write_mean(
+        self, score: Callable[[keras.Model], Mapping[str, float]]
+    ) -> tuple[Path, Mapping[str, float]] | None:
+        """Write the mean of the kept states as ``states/NAME-mean.weights.h5``, validated.
+
+        Args:
+            score: returns the validation scores of a network.
+
+        Returns:
+            The file and its scores; None if fewer than two states are kept.
+        """
+        stem = self.path.name.removesuffix(SUFFIX)
+        states = sorted(self.states.glob(f"{stem}-{'[0-9]' * 7}{SUFFIX}"))
+        if len(states) < 2:
+            return None
+        mean = self.states / f"{stem}-mean{SUFFIX}"
+        average_files(mean, states)
+        weights = read_weights(mean)
+        scores = score(load_model(weights))
+        write_card(mean, {**weights.card, "validation": scores})
+        return mean, scores
 
     @staticmethod
     def _card_of(path: Path) -> Path:

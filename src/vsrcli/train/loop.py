@@ -70,7 +70,8 @@ def train(
         pairs: training footage, see :func:`~vsrcli.train.footage.prepare_pairs`.
         run_folder: folder for ``checkpoint.npz``, ``log.csv``, ``tensorboard/`` (where TensorFlow is the
             backend) and, after each validation and at the end, the weight file with its card.
-        validation: scored every ``validate_every`` steps and at the end.
+        validation: scored every ``validate_every`` steps and at the end, when the mean of the kept states
+            (``config.keep``) is scored and written, too.
         card: further entries of the model card (data, licence, command).
         init: weights that a new run starts from, see :func:`~vsrcli.train.checkpoints.initialize_from`.
         revive_silent: give channels of ``init`` that are always zero new kernels
@@ -200,6 +201,11 @@ def train(
         log.close()
     if not exporter.path.exists():  # a finished run whose weight file is missing
         validate_and_export()
+    if validation and step >= first:
+        mean = exporter.write_mean(lambda scored: validation(scored, architecture))
+        if mean is not None:
+            gains = ", ".join(f"{name} {value:+.2f}" for name, value in mean[1].items() if "gain" in name)
+            on_notice(f"the mean of the kept states is {mean[0]}: {gains}")
     return exporter.path
 
 
