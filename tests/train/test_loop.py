@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -109,7 +110,8 @@ def test_a_killed_run_leaves_the_last_checkpoint(pairs, tmp_path):
 
 def test_the_last_validated_states_are_kept_as_weight_files(pairs, tmp_path):
     config = replace(CONFIG, steps=3, validate_every=1, keep=2)
-    final = loop.train(config, pairs, tmp_path, validation=lambda network, architecture: {"bi gain_db": 1.0})
+    validation: Any = lambda network, architecture: {"bi gain_db": 1.0}  # noqa: E731
+    final = loop.train(config, pairs, tmp_path, validation=validation)
     states = sorted((tmp_path / "states").glob("*-0*.weights.h5"))
     assert [path.name.removesuffix(".weights.h5")[-7:] for path in states] == ["0000002", "0000003"]
     mean = weights.read_weights(tmp_path / "states" / "duf-s-x2-bi-mean.weights.h5")
@@ -185,15 +187,43 @@ def test_a_run_can_start_from_other_weights(pairs, tmp_path):
     notices = []
     config = replace(RECURRENT, steps=1, degradation="video", learning_rate=1e-6, final_rate=1e-6, warmup=0)
     second = loop.train(config, pairs, tmp_path / "same", init=first, on_notice=notices.append)
-    assert notices == ["starting from duf-r-s-x2-bi.weights.h5; fresh: nothing"]
+    assert notices[0] == "starting from duf-r-s-x2-bi.weights.h5; fresh: nothing"
     for a, b in zip(weights_of(first), weights_of(second), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
     card = json.loads(second.with_name("duf-r-s-x2-video.json").read_text())
-    assert card["init"] == {"name": first.name, "sha256": weights.file_sha256(first), "fresh": []}
+    record = {"name": first.name, "sha256": weights.file_sha256(first), "fresh": [], "revived": {}}
+    assert card["init"] == record
 
     with pytest.raises(DataError, match="another init"):
         loop.train(config, pairs, tmp_path / "same", init=second)
     assert loop.train(config, pairs, tmp_path / "same", init=first) == second  # the same command resumes
+
+
+def test_silent_channels_are_revived(pairs, tmp_path):
+    first = loop.train(replace(RECURRENT, steps=1), pairs, tmp_path / "first")
+    model = weights.load_model(weights.read_weights(first))
+    kernel, bias = model.get_layer("encode").get_weights()
+    bias[3] = -100.0
+    model.get_layer("encode").set_weights([kernel, bias])
+    model.save_weights(first)
+    card = json.loads(first.with_name("duf-r-s-x2-bi.json").read_text())
+    card["sha256"] = weights.file_sha256(first)
+    first.with_name("duf-r-s-x2-bi.json").write_text(json.dumps(card))
+    notices: list[str] = []
+    config = replace(RECURRENT, steps=1, learning_rate=1e-6, final_rate=1e-6, warmup=0)
+    kept = loop.train(config, pairs, tmp_path / "kept", init=first, on_notice=notices.append)
+    assert "--revive: there are channels that are always zero: 1 of encode" in notices[-1]
+    revived = loop.train(
+        config, pairs, tmp_path / "revived", init=first, revive_silent=True, on_notice=notices.append
+    )
+    assert "new kernels for channels that are always zero: 1 of encode" in notices[-1]
+    biases = [
+        weights.load_model(weights.read_weights(path)).get_layer("encode").get_weights()[1][3]
+        for path in (kept, revived)
+    ]
+    assert biases[0] < -99
+    assert abs(biases[1]) < 0.01
+    assert json.loads(revived.with_name("duf-r-s-x2-bi.json").read_text())["init"]["revived"]["encode"] == 1
 
 
 def test_layers_that_do_not_match_start_fresh(tmp_path):
