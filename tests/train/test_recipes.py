@@ -51,6 +51,16 @@ def test_losses_follow_their_formulas():
     assert wide == pytest.approx((d**2).mean() / 2, rel=1e-5)  # hardly any error is that large
 
 
+def test_in_the_loss_psnr_every_frame_counts_alike():
+    truth = np.full((1, 2, 4, 4, 3), 0.5, np.float32)
+    output = truth + np.array([0.1, 0.02], np.float32)[None, :, None, None, None]
+    decibels = -10 * np.log10(np.array([0.1, 0.02]) ** 2 + 255.0**-2)
+    for shape in ((1, 2, 4, 4, 3), (2, 4, 4, 3)):  # sequences, and the windows of a windowed network
+        loss = float(frame_loss("psnr")(truth.reshape(shape), output.reshape(shape)))
+        assert loss == pytest.approx((100 - decibels.mean()) / 100, rel=1e-4)
+    assert float(frame_loss("psnr")(truth, truth)) == pytest.approx(1 - 0.4813, abs=1e-3)  # 48 dB: one code
+
+
 def test_schedules_follow_their_formulas():
     config = TrainConfig(learning_rate=1.0, final_rate=0.01, warmup=0, steps=100, decay_steps=10)
     assert rates(replace(config, schedule="constant"), 0, 50, 100) == [1, 1, 1]

@@ -1,6 +1,6 @@
 """Losses by name, of frames and of changes between them.
 
-Losses take frames in [0, 1]; each is a mean over all values.
+Losses take frames in [0, 1]; each is a mean over all values, ``psnr`` over all frames.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from keras import ops
 from vsrcli.train.config import LOSSES, AdversarialConfig, TrainConfig
 
 CHARBONNIER_EPSILON = 1e-3
+PSNR_EPSILON = 255.0**-2  # added to the squared error: one 8-bit code is as good as no error
 HUBER_DELTA = 0.01  # of Jo et al., CVPR 2018
 FEATURES_WEIGHT, FEATURES_BLOCKS = AdversarialConfig.feature_weight, AdversarialConfig.feature_blocks
 
@@ -31,6 +32,17 @@ def mae(truth, output):
 def charbonnier(truth, output):
     """Return the Charbonnier loss, mean of sqrt(d**2 + epsilon**2) (Lai et al., CVPR 2017, section 3.3)."""
     return ops.mean(ops.sqrt(ops.square(truth - output) + CHARBONNIER_EPSILON**2))
+
+
+def psnr(truth, output):
+    """Return what is missing to a PSNR of 100 dB, divided by 100; the mean over frames (Chen et al., "Simple
+    baselines for image restoration", ECCV 2022).
+
+    Each frame counts alike, as in a mean of PSNR, whereas :func:`mse` learns from the worst ones. Frames are
+    the last three axes.
+    """
+    errors = ops.mean(ops.square(truth - output), axis=(-3, -2, -1))
+    return 1.0 + ops.mean(ops.log10(errors + PSNR_EPSILON)) / 10
 
 
 def huber(truth, output, delta: float = HUBER_DELTA):
@@ -57,7 +69,8 @@ def frame_loss(name: str, huber_delta: float = HUBER_DELTA, dtype: str = "float3
     """
     if name == "features":
         return _feature_loss(dtype)
-    plain = {"charbonnier": charbonnier, "mse": mse, "mae": mae, "huber": partial(huber, delta=huber_delta)}
+    huber_loss = partial(huber, delta=huber_delta)
+    plain = {"charbonnier": charbonnier, "mse": mse, "mae": mae, "huber": huber_loss, "psnr": psnr}
     assert {*plain, "features"} == set(LOSSES)
     return plain[name]
 
