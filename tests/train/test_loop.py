@@ -199,7 +199,7 @@ def test_a_run_can_start_from_other_weights(pairs, tmp_path):
     assert loop.train(config, pairs, tmp_path / "same", init=first) == second  # the same command resumes
 
 
-def test_silent_channels_are_revived(pairs, tmp_path):
+def test_dead_channels_are_revived(pairs, tmp_path):
     first = loop.train(replace(RECURRENT, steps=1), pairs, tmp_path / "first")
     model = weights.load_model(weights.read_weights(first))
     kernel, bias = model.get_layer("encode").get_weights()
@@ -214,7 +214,7 @@ def test_silent_channels_are_revived(pairs, tmp_path):
     kept = loop.train(config, pairs, tmp_path / "kept", init=first, on_notice=notices.append)
     assert "--revive: there are channels that are always zero: 1 of encode" in notices[-1]
     revived = loop.train(
-        config, pairs, tmp_path / "revived", init=first, revive_silent=True, on_notice=notices.append
+        config, pairs, tmp_path / "revived", init=first, revive_dead=True, on_notice=notices.append
     )
     assert "new kernels for channels that are always zero: 1 of encode" in notices[-1]
     biases = [

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vsrcli.models.architectures import architecture
-from vsrcli.train.revival import revive, silent_channels
+from vsrcli.train.revival import dead_channels, revive
 
 SEQUENCE = np.random.default_rng(5).random((2, 9, 12, 12, 3)).astype(np.float32)
 DEAD = {"encode": [1, 4], "fuse0": [1, 2], "fuse2": [0, 4], "block0_a": [3], "head": [2]}
@@ -36,24 +36,24 @@ def network(name: str) -> Any:
 @pytest.mark.parametrize("name", ["duf-s", "duf-r-s", "duf-r"])
 def test_revived_channels_fire_and_results_stay(name: str) -> None:
     model = network(name)
-    silent = silent_channels(model, [SEQUENCE])
-    assert {layer: list(np.flatnonzero(channels)) for layer, channels in silent.items()} == DEAD
+    dead = dead_channels(model, [SEQUENCE])
+    assert {layer: list(np.flatnonzero(channels)) for layer, channels in dead.items()} == DEAD
     before = keras.ops.convert_to_numpy(model(SEQUENCE))
-    revive(model, silent, seed=1)
+    revive(model, dead, seed=1)
     after = keras.ops.convert_to_numpy(model(SEQUENCE))
     assert np.abs(after - before).max() < 0.1 * np.abs(before - before.mean()).max()
-    assert silent_channels(model, [SEQUENCE]) == {}
+    assert dead_channels(model, [SEQUENCE]) == {}
 
 
 def test_all_but_the_last_level_is_exact() -> None:
     model = network("duf-s")
-    silent = silent_channels(model, [SEQUENCE])
-    del silent["fuse2"]
+    dead = dead_channels(model, [SEQUENCE])
+    del dead["fuse2"]
     before = keras.ops.convert_to_numpy(model(SEQUENCE))
-    revive(model, silent, seed=1)
+    revive(model, dead, seed=1)
     np.testing.assert_allclose(keras.ops.convert_to_numpy(model(SEQUENCE)), before, atol=1e-5)
-    assert "encode" not in silent_channels(model, [SEQUENCE])
+    assert "encode" not in dead_channels(model, [SEQUENCE])
 
 
 def test_nothing_is_known_of_other_networks() -> None:
-    assert silent_channels(architecture("fsrcnn").build(2, phase="centre"), [SEQUENCE]) == {}
+    assert dead_channels(architecture("fsrcnn").build(2, phase="centre"), [SEQUENCE]) == {}

@@ -125,7 +125,7 @@ def train(
                     validation=validation,
                     card=model_card(context, footage),
                     init=init,
-                    revive_silent=revive,
+                    revive_dead=revive,
                     on_step=on_step,
                     on_notice=progress.print_line,
                 )

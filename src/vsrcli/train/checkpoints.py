@@ -212,7 +212,7 @@ class WeightTransfer:
         name: file name.
         sha256: hash of the file.
         fresh: names of layers that start untrained; ``LAYER bias`` if only a layer's bias does.
-        revived: layer -> number of its silent channels that have got new kernels.
+        revived: layer -> number of its dead channels that have got new kernels.
     """
 
     name: str

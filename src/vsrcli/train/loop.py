@@ -42,7 +42,7 @@ from vsrcli.train.footage import TrainingPair
 from vsrcli.train.hardware import data_parallel, dtype_policy
 from vsrcli.train.losses import loss_of, sequence_loss
 from vsrcli.train.optimizers import evaluation_weights, make_optimizer
-from vsrcli.train.revival import revive, silent_channels
+from vsrcli.train.revival import dead_channels, revive
 from vsrcli.train.validation import Validation
 
 __all__ = ["StepReport", "TrainConfig", "train"]
@@ -58,7 +58,7 @@ def train(
     validation: Validation | None = None,
     card: dict[str, Any] | None = None,
     init: Path | None = None,
-    revive_silent: bool = False,
+    revive_dead: bool = False,
     on_step: Callable[[StepReport], None] = lambda report: None,
     on_notice: Callable[[str], None] = lambda text: None,
 ) -> Path:
@@ -74,7 +74,7 @@ def train(
             (``config.keep``) is scored and written, too.
         card: further entries of the model card (data, licence, command).
         init: weights that a new run starts from, see :func:`~vsrcli.train.checkpoints.initialize_from`.
-        revive_silent: give channels of ``init`` that are always zero new kernels
+        revive_dead: give channels of ``init`` that are always zero new kernels
             (:mod:`~vsrcli.train.revival`); otherwise a notice counts them.
         on_step: called with the progress after each step.
         on_notice: called with one-line notices for people.
@@ -132,12 +132,12 @@ def train(
         transfer = initialize_from(init, network, preset.phase)
         on_notice(str(transfer))
         looked_at = [make_batch(pairs, plan, config.seed, number)[0] for number in range(LOOKED_AT)]
-        if silent := silent_channels(network, looked_at):
-            counts = {name: int(channels.sum()) for name, channels in silent.items()}
-            if revive_silent:
-                revive(network, silent, config.seed)
+        if dead := dead_channels(network, looked_at):
+            counts = {name: int(channels.sum()) for name, channels in dead.items()}
+            if revive_dead:
+                revive(network, dead, config.seed)
                 transfer = replace(transfer, revived=counts)
-            what = "new kernels for" if revive_silent else "consider --revive: there are"
+            what = "new kernels for" if revive_dead else "consider --revive: there are"
             listed = ", ".join(f"{count} of {name}" for name, count in counts.items())
             on_notice(f"{what} channels that are always zero: {listed}")
         init_record = asdict(transfer)

@@ -19,13 +19,13 @@ from keras import ops
 from vsrcli.models.layers import FeatureModel, pad_border
 from vsrcli.models.winograd import concat_conv
 
-SILENT = 0.02  # a channel is silent if its largest value is below this share of the layer's largest
+DEAD_BELOW = 0.02  # a channel is dead if its largest value is below this share of the layer's largest
 SMALL = 0.2  # share of its size that a kernel gets whose results are added to features
 CENTRE = 1  # of a 3x3 kernel, in rows and columns
 
 
-def silent_channels(model: keras.Model, sequences: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Return which channels are silent, for each layer with a ReLU that has such channels.
+def dead_channels(model: keras.Model, sequences: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Return which channels are dead, for each layer with a ReLU that has such channels.
 
     Args:
         model: DUF-S or DUF-R; of other networks nothing is known, and the result is empty.
@@ -55,8 +55,8 @@ def silent_channels(model: keras.Model, sequences: Sequence[np.ndarray]) -> dict
         margin = len(model.fusions)
         _run_trunk(model, moments, frames[margin : len(frames) - margin], conv)
     rectified = {model.encoder, *model.fusions, *model.first, model.head}
-    silent = {layer.name: maxima[layer.name] < SILENT * maxima[layer.name].max() for layer in rectified}
-    return {layer.name: silent[layer.name] for layer in model.layers if silent.get(layer.name, _NONE).any()}
+    dead = {layer.name: maxima[layer.name] < DEAD_BELOW * maxima[layer.name].max() for layer in rectified}
+    return {layer.name: dead[layer.name] for layer in model.layers if dead.get(layer.name, _NONE).any()}
 
 
 _NONE = np.zeros(1, bool)
@@ -75,12 +75,12 @@ def _run_trunk(model: Any, features: Sequence[Any], centres: Sequence[np.ndarray
         feedback = model.feedback(sub_pixels, centre)
 
 
-def revive(model: Any, silent: Mapping[str, np.ndarray], seed: int) -> None:
-    """Give silent channels new kernels, in place.
+def revive(model: Any, dead: Mapping[str, np.ndarray], seed: int) -> None:
+    """Give dead channels new kernels, in place.
 
     Args:
         model: DUF-S or DUF-R.
-        silent: from :func:`silent_channels`.
+        dead: from :func:`dead_channels`.
         seed: of the new kernels.
 
     A new kernel has a sum of zero for each input channel, so that it answers to detail and not to brightness,
@@ -91,7 +91,7 @@ def revive(model: Any, silent: Mapping[str, np.ndarray], seed: int) -> None:
     rng = np.random.default_rng(seed)
     levels = [model.encoder, *model.fusions]
     for number, layer in enumerate(levels):
-        channels, last = np.flatnonzero(silent.get(layer.name, _NONE)), number == len(levels) - 1
+        channels, last = np.flatnonzero(dead.get(layer.name, _NONE)), number == len(levels) - 1
         _renew(layer, channels, rng, SMALL if last else 1.0)
         if last:
             _add_centre(layer, channels, -1.0)
@@ -99,13 +99,13 @@ def revive(model: Any, silent: Mapping[str, np.ndarray], seed: int) -> None:
         following = levels[number + 1]
         for part in range(3):
             _ignore(following, channels + part * model.width)
-        others = np.setdiff1d(channels, np.flatnonzero(silent.get(following.name, _NONE)))
+        others = np.setdiff1d(channels, np.flatnonzero(dead.get(following.name, _NONE)))
         _add_centre(following, others, -1.0)
     for first, second in zip(model.first, model.second, strict=True):
-        channels = np.flatnonzero(silent.get(first.name, _NONE))
+        channels = np.flatnonzero(dead.get(first.name, _NONE))
         _renew(first, channels, rng)
         _ignore(second, channels)
-    channels = np.flatnonzero(silent.get(model.head.name, _NONE))
+    channels = np.flatnonzero(dead.get(model.head.name, _NONE))
     _renew(model.head, channels, rng)
     for reader in (model.residual, model.filters):
         if reader is not None:
