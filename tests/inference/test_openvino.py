@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -206,6 +207,20 @@ def test_nan_is_an_error_and_not_a_black_frame(kind: str, engines: Callable[[str
     frame = np.full((HEIGHT, WIDTH, 3), np.nan, np.float32)
     with pytest.raises(NonFiniteError, match="--precision fp32"):
         run_stream(engines(kind).open(HEIGHT, WIDTH), frame[None])
+
+
+@pytest.mark.parametrize("kind", ["cached", "recurrent"])
+def test_weights_that_overflow_are_an_error_and_not_a_black_frame(kind: str, tmp_path: Path) -> None:
+    """Results are looked at, unless the weights themselves say that nothing can overflow."""
+    path = tiny_weights(tmp_path, kind)
+    with h5py.File(path, "r+") as file:
+        file["head/vars/0"][...] = 3e38
+    card = path.with_name(path.name.replace(".weights.h5", ".json"))
+    changed = {**json.loads(card.read_text()), "sha256": file_sha256(path)}
+    card.write_text(json.dumps(changed), encoding="utf-8")
+    stream = compile_stream(OpenvinoBackend(read_weights(path), "bf16"), HEIGHT, WIDTH)()
+    with pytest.raises(NonFiniteError):
+        run_stream(stream, noise_frames(COUNT, HEIGHT, WIDTH))
 
 
 @pytest.mark.parametrize("failure", [MemoryError("no"), RuntimeError("std::bad_alloc")])

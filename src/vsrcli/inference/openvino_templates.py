@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -36,6 +36,8 @@ from vsrcli.models.weights import Weights
 SHIPPED = Path(__file__).with_name("openvino_templates.zip")
 OUTPUT_STAGE = "reconstruct"  # softmax and the sum of frames: always in float32, as on Keras
 KINDS = ("cached", "recurrent")  # of networks that have templates
+_SAFE_MAGNITUDE = 33  # power of ten, far from float32's and bfloat16's largest, 38
+_FIRST_MAGNITUDE = 2  # of frames and states: both stay below 100
 INDEX = "index.json"  # of the shipped file: ``code``, ``templates`` (members of each) and ``bf16``
 
 
@@ -65,11 +67,15 @@ class NetworkGraphs:
     Raises:
         ModelError: the weights do not fit the network that their card names.
         NonFiniteError: they hold NaN or infinity; OpenVINO's ReLU would turn NaN into zero.
+
+    Attributes:
+        stays_finite: no feature can become infinite or NaN, whatever the frames, see :func:`_magnitude`.
     """
 
     def __init__(self, weights: Weights, files: Files, core: Any) -> None:
         self._files, self._core = files, core
-        self._arrays = _read_arrays(weights, json.loads(files[ARRAYS]))
+        self._arrays, magnitude = _read_arrays(weights, json.loads(files[ARRAYS]))
+        self.stays_finite = magnitude < _SAFE_MAGNITUDE
 
     def graph(
         self,
@@ -112,11 +118,13 @@ class NetworkGraphs:
         return show_inputs(graph) if variant.shows_inputs else graph
 
 
-def _read_arrays(weights: Weights, shapes: Mapping[str, list[int]]) -> dict[str, np.ndarray]:
-    """Read a weight file's arrays for the templates' inputs; see :class:`NetworkGraphs`."""
+def _read_arrays(weights: Weights, shapes: Mapping[str, list[int]]) -> tuple[dict[str, np.ndarray], float]:
+    """Read a weight file's arrays for the templates' inputs, and their :func:`_magnitude`; see
+    :class:`NetworkGraphs`."""
     import h5py
 
     arrays: dict[str, np.ndarray] = {}
+    plain_arrays: dict[str, np.ndarray] = {}
     try:
         with h5py.File(weights.path) as file:
             stored: list[str] = []
@@ -129,7 +137,7 @@ def _read_arrays(weights: Weights, shapes: Mapping[str, list[int]]) -> dict[str,
                 array = np.asarray(file[plain], np.float32)
                 if list(array.shape) != expected[plain]:
                     raise ValueError(f"{plain} has the shape {array.shape}, not {tuple(expected[plain])}")
-                require_finite(array)
+                plain_arrays[plain] = require_finite(array)
                 arrays[name] = transform_kernel(array, DUF_ROWS) if name.startswith(TRANSFORMED) else array
     except (OSError, ValueError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -137,7 +145,20 @@ def _read_arrays(weights: Weights, shapes: Mapping[str, list[int]]) -> dict[str,
             f"{str(weights.path)!r} does not fit {weights.architecture.name}: {reason}; "
             "fetch it and its card again"
         ) from error
-    return arrays
+    return arrays, _magnitude(list(plain_arrays.values()))
+
+
+def _magnitude(arrays: Sequence[np.ndarray]) -> float:
+    """Return a power of ten that no feature of DUF-S and DUF-R exceeds.
+
+    A layer's sums are at most its inputs' largest value times a kernel's absolute values, added up, and a
+    bias; a residual block adds its input. Layer after layer, each factor at least one, this bounds them all.
+    It is never near the truth, but it is proof, for weights as training leaves them.
+    """
+    flat = [np.abs(each).reshape(-1, each.shape[-1]) for each in arrays if each.ndim > 1]
+    kernels = np.array([each.sum(axis=0, dtype=np.float64).max() for each in flat])
+    bias = max((float(np.abs(each).max()) for each in arrays if each.ndim == 1), default=0.0)
+    return _FIRST_MAGNITUDE + float(np.sum(np.log10(1 + kernels + bias)))
 
 
 def template_key(weights: Weights, row_multiple: int) -> dict[str, object]:
