@@ -186,7 +186,8 @@ Combination = Callable[[dict[str, float]], Iterator[tuple[str, float]]]
 def duf_ways(height: int, width: int) -> tuple[Parts, Combination, dict[str, float]]:
     """Return parts to be timed, how they add up to ways, and their multiply-adds."""
     from vsrcli.inference.functions import TensorSpec, functions, plan_bands, shapes_of, signatures
-    from vsrcli.models.architectures import architecture, conv_macs, duf_macs, output_macs
+    from vsrcli.models.architectures import architecture
+    from vsrcli.models.costs import conv_macs, duf_macs, output_macs
 
     known = architecture("duf-16l")
     model, shapes = known.build(4), shapes_of(known, 4)
@@ -228,7 +229,7 @@ def short_duf(scale: int) -> Any:
     import keras
     from keras import layers, ops
 
-    from vsrcli.models.architectures import DUF_DEPTHS, DUF_STEM
+    from vsrcli.models.costs import DUF_DEPTHS, DUF_STEM
     from vsrcli.models.layers import DynamicUpsampling, SubpixelConv, filter_layer
 
     plan = DUF_DEPTHS[16]
@@ -253,7 +254,7 @@ def short_duf(scale: int) -> Any:
 
 def short_macs(scale: int) -> int:
     """Return the multiply-adds of :func:`short_duf`."""
-    from vsrcli.models.architectures import DUF_DEPTHS, DUF_STEM, conv_macs, duf_macs
+    from vsrcli.models.costs import DUF_DEPTHS, DUF_STEM, conv_macs, duf_macs
 
     plan, full, short = DUF_DEPTHS[16], 0, 0
     for window in (7, 3):
@@ -273,7 +274,8 @@ def short_macs(scale: int) -> int:
 def duf_s_ways(height: int, width: int) -> tuple[Parts, Combination, dict[str, float]]:
     """The same for duf-s. Full windows anew encode seven frames and fuse 5, 3 and 1 times."""
     from vsrcli.inference.functions import TensorSpec, shapes_of
-    from vsrcli.models.architectures import architecture, conv_macs, output_macs
+    from vsrcli.models.architectures import architecture
+    from vsrcli.models.costs import conv_macs, output_macs
     from vsrcli.models.layers import apply_dynamic_filters, depth_to_space
     from vsrcli.models.winograd import WinogradLayout
 

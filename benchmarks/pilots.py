@@ -59,7 +59,7 @@ def without_filters(chosen: Any, scale: int, phase: str) -> Any:
     import keras
     from keras import ops
 
-    from vsrcli.models.architectures import WINDOW
+    from vsrcli.models.costs import WINDOW
     from vsrcli.models.duf_s import DufS
     from vsrcli.models.layers import depth_to_space
 

@@ -300,7 +300,7 @@ def main() -> None:
     parser.add_argument("-g", "--gpu", default="auto")
     parser.add_argument("--clip", type=Path, help="also upscale this video, with vsr and with ffmpeg")
     parser.add_argument(
-        "--video-models", default="bicubic,duf-r-xs,duf-r-s,duf-s", help="names or weight files for --clip"
+        "--video-models", default="bicubic,duf-r-xxs,duf-r,duf-r-s", help="names or weight files for --clip"
     )
     parser.add_argument("--video-frames", type=int, default=10_000, help="frames from the clip's start")
     parser.add_argument("--video-turns", type=int, default=1)

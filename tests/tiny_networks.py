@@ -24,8 +24,8 @@ COURSE_SIZES["delta-flow"] = COURSE_SIZES["delta"]
 
 
 def tiny_weights(folder: Path, kind: str, scale: int = 2) -> Path:
-    """Write weights and card of a small network: ``cached``, ``recurrent``, ``fast`` (without filters), or
-    one of ``COURSE_SIZES``."""
+    """Write weights and card of a small network: ``cached``, ``recurrent``, ``fast`` (without filters
+    and feedback), or one of ``COURSE_SIZES``."""
     name, weights, card = _network(kind, scale)
     path = folder / f"{name}.weights.h5"
     path.write_bytes(weights)
@@ -42,6 +42,7 @@ def _network(kind: str, scale: int) -> tuple[str, bytes, str]:
     known = ARCHITECTURES[{"cached": "duf-s", "recurrent": "duf-r-s", "fast": "duf-r-xs"}.get(kind, kind)]
     tiny = COURSE_SIZES.get(kind, {"width": 8, "head": 8, "blocks": 1})
     sizes = {key: tiny.get(key, value) for key, value in known.options.items()}
+    sizes |= {"feedback": False} if kind == "fast" else {}
     model = replace(known, options=sizes).build(scale)
     rng: Any = np.random.default_rng(7)
     for variable in model.trainable_variables:

@@ -32,8 +32,8 @@ def tiny_cached(scale: int = 4) -> duf_s.DufS:
     return randomize(duf_s.build(scale, width=8, blocks=1, head=8))
 
 
-def tiny_recurrent(scale: int = 4, gain: float = 0.8, seed: int = 1) -> duf_r.DufR:
-    return randomize(duf_r.build(scale, width=8, levels=2, blocks=1, head=8), gain, seed)
+def tiny_recurrent(scale: int = 4, gain: float = 0.8, seed: int = 1, **options: Any) -> duf_r.DufR:
+    return randomize(duf_r.build(scale, width=8, levels=2, blocks=1, head=8, **options), gain, seed)
 
 
 def noise_frames(count: int, height: int = 10, width: int = 12) -> np.ndarray:

@@ -18,7 +18,7 @@ from vsrcli.inference.keras import KerasBackend
 from vsrcli.inference.streams import CompiledNetwork, RecurrentStream, compile_network
 from vsrcli.inference.tiled import TiledStream
 from vsrcli.models import duf_r
-from vsrcli.models.architectures import streaming_radius
+from vsrcli.models.costs import streaming_radius
 
 STEP = streaming_radius(levels=2, blocks=1)
 
@@ -46,6 +46,22 @@ def test_a_stream_equals_the_sequence(model: duf_r.DufR, network: CompiledNetwor
     actual = run_stream(RecurrentStream(network), frames)
     assert len(actual) == count
     np.testing.assert_allclose(np.stack(actual), run_sequence(model, frames), atol=1e-5)
+
+
+def test_without_feedback_the_state_is_the_hidden_one_alone() -> None:
+    """Sequences compute all outputs together, streams one by one."""
+    model, frames = tiny_recurrent(feedback=False), noise_frames(7)
+    compiled = compile_network(KerasBackend(model), 10, 12)
+    expected = run_sequence(model, frames)
+    np.testing.assert_allclose(run_stream(RecurrentStream(compiled), frames), expected, atol=1e-5)
+    stream = RecurrentStream(compiled)
+    results = [stream.push(frame) for frame in frames[:4]]
+    state = stream.state()
+    assert set(state) == {"frames", "hidden"}
+    other = RecurrentStream(compile_network(KerasBackend(model, 36), 10, 12))  # in bands
+    other.restore(state)
+    done = sum(result is not None for result in results)
+    np.testing.assert_allclose(run_stream(other, frames[4:]), expected[done:], atol=1e-5)
 
 
 @pytest.mark.parametrize("band_pixels", [36, 60, 1])  # 4 bands of 3 rows, the last overlapping; 2 of 5; rows

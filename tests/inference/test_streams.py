@@ -15,7 +15,7 @@ from vsrcli.inference.keras import KerasBackend
 from vsrcli.inference.streams import CachedStream, WindowStream, compile_network
 from vsrcli.inference.tiled import TiledStream
 from vsrcli.models import duf
-from vsrcli.models.architectures import streaming_radius
+from vsrcli.models.costs import streaming_radius
 
 RADIUS = streaming_radius(blocks=1)
 

@@ -5,7 +5,7 @@ import pytest
 from keras import ops
 
 from vsrcli.models import duf
-from vsrcli.models.architectures import duf_macs, duf_radius
+from vsrcli.models.costs import duf_macs, duf_radius
 
 
 def parameters(depth: int, scale: int) -> int:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from vsrcli.models import architectures, duf_r, layers
-from vsrcli.models.architectures import ARCHITECTURES, streaming_radius
+from vsrcli.models import costs, duf_r, layers
+from vsrcli.models.architectures import ARCHITECTURES, stated_architecture
+from vsrcli.models.costs import streaming_radius
 
 TINY: dict[str, Any] = {"width": 8, "levels": 1, "blocks": 1, "head": 8}
 
@@ -47,7 +48,7 @@ def test_multiply_adds_are_those_of_the_layers(name: str, scale: int) -> None:
     options = architecture.options
     assert len(kernels) == 1 + options["levels"] + 1 + 2 * options["blocks"] + 3
     counted = sum(int(np.prod(kernel.shape)) for kernel in kernels)
-    assert architecture.multiply_adds(scale) == counted + 3 * scale**2 * architectures.TAPS**2
+    assert architecture.multiply_adds(scale) == counted + 3 * scale**2 * costs.TAPS**2
 
 
 def test_sizes() -> None:
@@ -64,6 +65,15 @@ def test_costs_follow_the_sizes() -> None:
     assert changed_frames.multiply_adds(4) < known.multiply_adds(4)
     assert changed_frames.memory("openvino", 4) > known.memory("openvino", 4)
     assert changed_frames.with_sizes({"width": 44}).memory("keras", 4) >= known.memory("keras", 4)
+
+
+def test_weights_of_before_there_was_a_choice_have_feedback() -> None:
+    old = {"width": 32, "levels": 3, "blocks": 4, "head": 48, "filters": False}
+    assert not ARCHITECTURES["duf-r"].options["feedback"]
+    assert not stated_architecture("duf-r", {**old, "feedback": False}).options["feedback"]
+    before = stated_architecture("duf-r", old)
+    assert before.options["feedback"]
+    assert before.multiply_adds(4) == ARCHITECTURES["duf-r"].multiply_adds(4) + 9 * 48 * 32
 
 
 def test_a_result_depends_on_one_later_frame_and_all_earlier_ones() -> None:

@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 
 from vsrcli.models import duf_s
-from vsrcli.models.architectures import duf_macs, duf_s_macs, streaming_radius
+from vsrcli.models.costs import duf_macs, duf_s_macs, streaming_radius
 
 TINY: dict[str, Any] = {"width": 8, "blocks": 1, "head": 8}
 

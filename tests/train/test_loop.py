@@ -244,6 +244,13 @@ def test_layers_that_do_not_match_start_fresh(tmp_path):
     np.testing.assert_array_equal(bias_after, bias)
     np.testing.assert_array_equal(kernel, export.network.get_layer("filters").get_weights()[0])
 
+    without_feedback = architectures.architecture("duf-r-s").with_sizes({"feedback": False}).build(4)
+    assert initialize_from(export.path, without_feedback, "centre").fresh == ("filters", "residual")
+    kernel, recalled = (
+        each.get_layer("recall").get_weights()[0] for each in (without_feedback, export.network)
+    )
+    np.testing.assert_array_equal(kernel, recalled[:, :, : kernel.shape[2]])
+
     unrelated = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(2, 1, name="unrelated")])
     with pytest.raises(DataError, match="shares no layer"):
         initialize_from(export.path, unrelated, "centre")

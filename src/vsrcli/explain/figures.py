@@ -11,7 +11,7 @@ import numpy as np
 from vsrcli.evaluate.crops import DetailCrop, enlarge
 from vsrcli.explain.filters import FilterShapes
 from vsrcli.explain.pixels import Pixel
-from vsrcli.models.architectures import TAPS
+from vsrcli.models.costs import TAPS
 
 MAX_SHIFT = 0.5  # source pixels that have full saturation in a map of shifts
 MARK_COLORS = (

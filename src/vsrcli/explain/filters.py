@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vsrcli.models.architectures import TAPS
+from vsrcli.models.costs import TAPS
 
 
 @dataclass(frozen=True, eq=False)

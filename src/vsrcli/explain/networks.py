@@ -18,7 +18,7 @@ import numpy as np
 from vsrcli.errors import ModelError, VsrError
 from vsrcli.inference.selection import ModelChoice, open_engine
 from vsrcli.inference.types import Engine
-from vsrcli.models.architectures import TAPS
+from vsrcli.models.costs import TAPS
 from vsrcli.models.imported import ImportedModel
 from vsrcli.system.signals import raise_if_cancelled
 

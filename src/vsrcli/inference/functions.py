@@ -23,15 +23,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from vsrcli.errors import NonFiniteError, OutOfMemoryError
-from vsrcli.models.architectures import (
-    DUF_DEPTHS,
-    DUF_ROWS,
-    DUF_S_LEVELS,
-    DUF_STEM,
-    TAPS,
-    WINDOW,
-    Architecture,
-)
+from vsrcli.models.architectures import Architecture
+from vsrcli.models.costs import DUF_DEPTHS, DUF_ROWS, DUF_S_LEVELS, DUF_STEM, TAPS, WINDOW
 
 BORDER = TAPS // 2  # pixels around a frame that the filters of its outermost pixels read
 BAND_PIXELS = 8192  # low-resolution pixels per run of the output stage on a CPU: fits its cache
@@ -135,6 +128,7 @@ class NetworkShapes:
             it is 1, features are stored as :class:`~vsrcli.models.winograd.WinogradLayout`.
         multiple: for ``window``: sides of the frames are multiples of this; others are padded by repetition.
         aligned: for ``window``: see :class:`~vsrcli.models.architectures.Architecture`.
+        feedback: for ``recurrent``: the previous output enters the next step, besides the hidden state.
     """
 
     kind: str
@@ -146,6 +140,7 @@ class NetworkShapes:
     row_multiple: int = 1
     multiple: int = 1
     aligned: bool = False
+    feedback: bool = False
 
     def features(self, height: int, width: int, channels: int) -> tuple[int, int, int, int]:
         """Return the shape of a frame's features between functions."""
@@ -184,6 +179,7 @@ def shapes_of(architecture: Architecture, scale: int, precision: str = "fp32") -
     shapes = _feature_model_shapes(
         architecture.kind, scale, levels, int(options["width"]), int(options["head"])
     )
+    shapes = replace(shapes, feedback=shapes.kind == "recurrent" and bool(options.get("feedback", True)))
     return shapes if precision == "bf16" else replace(shapes, row_multiple=DUF_ROWS)
 
 
@@ -195,7 +191,8 @@ def shapes_of_model(model: Any) -> NetworkShapes:
         levels, multiple = getattr(model, "levels", WINDOW // 2), getattr(model, "multiple", 1)
         return NetworkShapes("window", levels=levels, multiple=multiple)
     kind = "recurrent" if hasattr(model, "recall") else "cached"
-    return _feature_model_shapes(kind, model.scale, len(model.fusions), model.width, model.head_width)
+    shapes = _feature_model_shapes(kind, model.scale, len(model.fusions), model.width, model.head_width)
+    return replace(shapes, feedback=getattr(model, "has_feedback", False))
 
 
 def _feature_model_shapes(kind: str, scale: int, levels: int, width: int, head: int) -> NetworkShapes:
@@ -228,10 +225,11 @@ def signatures(
         for length, channels in shapes.queues
         for _ in range(length)
     )
-    feedback = TensorSpec((1, height, width, 3 * shapes.scale**2))
-    is_recurrent = shapes.kind == "recurrent"
-    middle = {"step": (features, features, feedback)} if is_recurrent else {"trunk": (features,)}
-    return {"advance": (frame, *queued), **middle, "reconstruct": (x, padded)}
+    advance, reconstruct = (frame, *queued), (x, padded)
+    if shapes.kind != "recurrent":
+        return {"advance": advance, "trunk": (features,), "reconstruct": reconstruct}
+    feedback = (TensorSpec((1, height, width, 3 * shapes.scale**2)),) * shapes.feedback
+    return {"advance": advance, "step": (features, features, *feedback), "reconstruct": reconstruct}
 
 
 def functions(model: Any, shapes: NetworkShapes, layout: Any = None) -> Mapping[str, Callable[..., Any]]:
@@ -242,11 +240,11 @@ def functions(model: Any, shapes: NetworkShapes, layout: Any = None) -> Mapping[
     - ``advance``: a frame (1, H, W, 3) and all queue entries, oldest first -> merged features, and one new
       entry for each queue.
     - ``trunk``: merged features -> features for ``reconstruct``.
-    - ``step``: merged features, hidden state and feedback -> the new hidden state, and features for
+    - ``step``: merged features, hidden state and maybe feedback -> the new hidden state, and features for
       ``reconstruct``. For a ``stateful`` network: a frame (1, H, W, 3) and the state -> the upscaled frame,
       clipped to [0, 1], and the new state.
     - ``reconstruct``: a band of these features and of the padded centre frame -> a band of the upscaled
-      frame, clipped to [0, 1]; for a recurrent network also the feedback for the next step.
+      frame, clipped to [0, 1]; for a network with feedback also that of the next step.
     """
     from keras import ops
 
@@ -271,10 +269,10 @@ def functions(model: Any, shapes: NetworkShapes, layout: Any = None) -> Mapping[
     def trunk(features):
         return layout.to_frame(model.trunk(layout.unpack(features), layout))
 
-    def step(features, hidden, feedback):
-        hidden, x = model.step(
-            layout.unpack(features), layout.unpack(hidden), layout.to_layout(feedback), layout
-        )
+    def step(features, hidden, feedback=None):
+        if feedback is not None:
+            feedback = layout.to_layout(feedback)
+        hidden, x = model.step(layout.unpack(features), layout.unpack(hidden), feedback, layout)
         return layout.pack(hidden), layout.to_frame(x)
 
     def step_with_state(frame, state):
@@ -287,7 +285,7 @@ def functions(model: Any, shapes: NetworkShapes, layout: Any = None) -> Mapping[
     def reconstruct_recurrent(x, padded):
         sub_pixels, frame = model.reconstruct(x, padded), padded[:, BORDER:-BORDER, BORDER:-BORDER]
         upscaled = ops.clip(interleave(sub_pixels, model.scale), 0.0, 1.0)
-        return upscaled, model.feedback(sub_pixels, frame)
+        return (upscaled, model.feedback(sub_pixels, frame)) if shapes.feedback else upscaled
 
     def advance_shared(frame, *queued):
         entries = iter(queued)
@@ -365,8 +363,8 @@ class Backend(Protocol):
             padded: the centre frame, from :func:`~vsrcli.inference.functions.pad_border`.
 
         Returns:
-            The upscaled frame, float32 (scale*H, scale*W, 3); and the feedback for a recurrent network's next
-            step, (1, H, W, 3*scale**2), or None.
+            The upscaled frame, float32 (scale*H, scale*W, 3); and the feedback for the next step of a network
+            that has it, (1, H, W, 3*scale**2), else None.
 
         Raises:
             NonFiniteError: the frame holds NaN or infinity.

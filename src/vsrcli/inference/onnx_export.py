@@ -3,9 +3,9 @@
     python -m vsrcli.inference.onnx_export < request.json
 
 The graph of a network with a state takes the newest frame, the frame in the middle of the window, the queues
-of features and, of a recurrent network, its hidden state and feedback; it returns the upscaled middle frame
-and what enters the next call. A window that is not full yet moves on by the queues alone: whoever calls the
-graph then keeps hidden state and feedback as they were. Inside, the graph consists of the functions of
+of features and, of a recurrent network, its hidden state and maybe feedback; it returns the upscaled middle
+frame and what enters the next call. A window that is not full yet moves on by the queues alone: whoever calls
+the graph then keeps hidden state and feedback as they were. Inside, the graph consists of the functions of
 :mod:`vsrcli.inference.functions`; :mod:`vsrcli.inference.onnx_manifest` gets each of them back.
 
 Keras runs in a child process, on its OpenVINO backend where that is installed: it starts in less time than
@@ -158,9 +158,11 @@ def _plan(model: Any, shapes: NetworkShapes) -> dict[str, tuple[list[_Tensor], l
     padded = frame("padded", HEIGHT + 2 * BORDER, WIDTH + 2 * BORDER)
     plan = {"advance": ([frame("frame"), *queued], [merged, *newest])}
     if shapes.kind == "recurrent":
-        state = [features("hidden", shapes.width), features("feedback", feedback_channels)]
+        state, results = [features("hidden", shapes.width)], [result]
+        if shapes.feedback:
+            state.append(features("feedback", feedback_channels))
+            results.append(features("new_feedback", feedback_channels))
         plan["step"] = ([merged, *state], [features("new_hidden", shapes.width), x])
-        results = [result, features("new_feedback", feedback_channels)]
     else:
         plan["trunk"] = ([merged], [x])
         results = [result]
@@ -179,7 +181,8 @@ def _interface(shapes: NetworkShapes) -> tuple[list[str], list[str]]:
     newest = [f"newest{level}" for level in range(len(shapes.queues))]
     inputs, outputs = ["frame", "centre", *queued], ["result", *newest]
     if shapes.kind == "recurrent":
-        inputs, outputs = [*inputs, "hidden", "feedback"], [*outputs, "new_hidden", "new_feedback"]
+        state = ("hidden", "feedback") if shapes.feedback else ("hidden",)
+        inputs, outputs = [*inputs, *state], [*outputs, *(f"new_{name}" for name in state)]
     return inputs, outputs
 
 

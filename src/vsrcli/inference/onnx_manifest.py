@@ -17,7 +17,7 @@ from vsrcli._version import __version__
 from vsrcli.errors import ModelError
 from vsrcli.inference.functions import NetworkShapes
 from vsrcli.inference.onnx_graph import IR_VERSION, OPSET
-from vsrcli.models.architectures import architecture
+from vsrcli.models.architectures import stated_architecture
 from vsrcli.models.imported import ModelDescription, files_sha256
 from vsrcli.models.onnx_files import MANIFEST_KEY
 from vsrcli.models.weights import Weights
@@ -64,7 +64,8 @@ def parse_manifest(text: str) -> Manifest:
             for name, each in content["functions"].items()
         }
         kept = {name: content[name] for name in ("multiple", "aligned") if name in content}
-        shapes = NetworkShapes(str(content["kind"]), queues=queues, **sizes, **kept)
+        feedback = "feedback" in named.get("step", ((), ()))[0]
+        shapes = NetworkShapes(str(content["kind"]), queues=queues, feedback=feedback, **sizes, **kept)
         return Manifest(content, shapes, named, dict(content["orders"]))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"the file's manifest is damaged ({error}): export the network again") from error
@@ -72,7 +73,7 @@ def parse_manifest(text: str) -> Manifest:
 
 def architecture_of(content: Mapping[str, Any]) -> Any:
     """Return the :class:`~vsrcli.models.architectures.Architecture` that a manifest names."""
-    return architecture(str(content["architecture"])).with_sizes(content["options"])
+    return stated_architecture(str(content["architecture"]), content["options"])
 
 
 def describe_export(path: Path, manifest: str) -> ModelDescription:

@@ -134,9 +134,7 @@ class OpenvinoBackend:
             with ThreadPoolExecutor() as pool:  # OpenVINO compiles a graph on one core
                 compiled = pool.map(
                     lambda name: self._compile(
-                        name,
-                        graphs.graph(name, arguments[name], height, width, self._variant),
-                        graphs.stays_finite,
+                        name, graphs.graph(name, arguments[name], height, width, self._variant)
                     ),
                     arguments,
                 )
@@ -209,7 +207,8 @@ class OpenvinoBackend:
         result, *feedback = outputs
         return result[0], feedback[0] if feedback else None
 
-    def _compile(self, name: str, graph: Any, stays_finite: bool = False) -> CompiledGraph:
+    def _compile(self, name: str, graph: Any) -> Callable[..., Any]:
+        stays_finite = self.shapes.kind in TEMPLATE_KINDS and self._graphs.stays_finite
         precision = "fp32" if name == OUTPUT_STAGE else self._precision
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision]}
         with memory_errors():

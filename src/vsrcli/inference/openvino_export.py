@@ -35,7 +35,8 @@ from vsrcli.inference.functions import (
 )
 from vsrcli.inference.graph_cache import build_in_child
 from vsrcli.inference.openvino_passes import fold_constants, optimize_graph
-from vsrcli.models.architectures import DUF_ROWS, architecture
+from vsrcli.models.architectures import architecture
+from vsrcli.models.costs import DUF_ROWS
 from vsrcli.models.imported import ImportedModel, is_imported
 from vsrcli.models.minimal_filtering import transform_kernel
 from vsrcli.models.network_files import build_network

@@ -28,7 +28,7 @@ from vsrcli.inference.int8_ranges import Ranges
 from vsrcli.inference.openvino_export import ARRAYS, HEIGHT, TRANSFORMED, WIDTH
 from vsrcli.inference.openvino_passes import optimize_graph, with_bfloat16_features
 from vsrcli.inference.openvino_quantization import quantize_graph, show_inputs
-from vsrcli.models.architectures import DUF_ROWS
+from vsrcli.models.costs import DUF_ROWS
 from vsrcli.models.imported import ImportedModel
 from vsrcli.models.minimal_filtering import transform_kernel
 from vsrcli.models.weights import Weights

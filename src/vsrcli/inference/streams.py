@@ -60,12 +60,11 @@ class CompiledNetwork:
 
     @cached_property
     def initial_state(self) -> tuple[Any, Any]:
-        """The recurrent state before the first frame: hidden state, and feedback if the network has it."""
+        """The recurrent state before the first frame: hidden state, and feedback or None."""
         shapes = self.backend.shapes
-        if shapes.kind == "stateful":
-            return self._zero_features(shapes.width), None
         feedback = (1, self.height, self.width, 3 * shapes.scale**2)
-        return self._zero_features(shapes.width), self.backend.zeros(feedback, FLOAT32)
+        zeros = self.backend.zeros(feedback, FLOAT32) if shapes.feedback else None
+        return self._zero_features(shapes.width), zeros
 
     def reconstruct(self, x: Any, centre: np.ndarray) -> tuple[np.ndarray, Any]:
         """Run the output stage on features and the frame (H, W, 3) in the middle of the window.
@@ -230,11 +229,11 @@ class RecurrentStream(CachedStream):
     State: that of the window, and
 
     - ``hidden`` (1, H, W, width): float16 at that precision, else float32.
-    - ``feedback`` (1, H, W, 3*scale**2), float32: the last result before clipping, minus its input frame, in
-      the arrangement that the network reads.
+    - ``feedback`` (1, H, W, 3*scale**2), float32, of networks that have it: the last result before clipping,
+      minus its input frame, in the arrangement that the network reads.
 
-    At x4 in float32 these are ``72 + 4*width + 192`` bytes per low-resolution pixel: 440 for 44 channels, 664
-    for 100.
+    In float32 these are ``72 + 4*width`` bytes per low-resolution pixel, 200 for 32 channels, and 192 more at
+    x4 with feedback.
     """
 
     def __init__(self, network: CompiledNetwork) -> None:
@@ -243,29 +242,33 @@ class RecurrentStream(CachedStream):
 
     def state(self) -> State:
         (hidden, feedback), backend = self._recurrent_state, self._network.backend
-        return {
+        found = {
             **super().state(),
             "hidden": backend.shapes.to_nhwc(backend.to_numpy(hidden), self._network.height),
-            "feedback": backend.to_numpy(feedback),
         }
+        return found if feedback is None else {**found, "feedback": backend.to_numpy(feedback)}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         super().restore(state)
         backend = self._network.backend
         hidden = backend.to_device(backend.shapes.from_nhwc(state["hidden"]), backend.dtype)
-        self._recurrent_state = hidden, backend.to_device(state["feedback"], FLOAT32)
+        has_feedback = backend.shapes.feedback
+        feedback = backend.to_device(state["feedback"], FLOAT32) if has_feedback else None
+        self._recurrent_state = hidden, feedback
 
     def _state_specs(self) -> dict[str, ArraySpec]:
         network, shapes = self._network, self._network.backend.shapes
         size = 1, network.height, network.width
-        return {
+        specs = {
             **super()._state_specs(),
             "hidden": ArraySpec((*size, shapes.width), numpy_dtype(network.backend.dtype)),
-            "feedback": ArraySpec((*size, 3 * shapes.scale**2)),
         }
+        feedback = {"feedback": ArraySpec((*size, 3 * shapes.scale**2))}
+        return {**specs, **feedback} if shapes.feedback else specs
 
     def _upscale(self, features: Any, centre: np.ndarray) -> np.ndarray:
-        hidden, x = self._network.functions["step"](features, *self._recurrent_state)
+        state = (each for each in self._recurrent_state if each is not None)
+        hidden, x = self._network.functions["step"](features, *state)
         result, feedback = self._network.reconstruct(x, centre)
         self._recurrent_state = hidden, feedback
         return result

@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from vsrcli.errors import ModelError
 from vsrcli.models import costs
-from vsrcli.models.costs import conv_macs
+from vsrcli.models.costs import DUF_DEPTHS
 
 if TYPE_CHECKING:
     import keras
 
 
 DEFAULT_MODEL = "duf-r"
-MODEL_PRESETS = {"fast": "duf-r-xs", "balanced": "duf-r", "quality": "duf-r"}  # by the cards' figures
-WINDOW = 7  # frames, of the paper's networks and of DUF-S
-TAPS = 5  # side of a dynamic filter, as in the paper
+MODEL_PRESETS = {"fast": "duf-r-xxs", "balanced": "duf-r", "quality": "duf-r"}  # by the cards' figures
 _CHANNEL_OPTIONS = ("width", "head")  # options that memory is proportional to
 _LEAST_ONE = (*_CHANNEL_OPTIONS, "poolings", "cells", "stacks", "recurrent")  # sizes that are never 0
 
@@ -124,7 +122,8 @@ class Architecture:
             return 0
         if self.module == "convlstm":
             return 2 * int(self.options["cells"]) * int(self.options["width"])
-        return int(self.options["width"]) + 3 * scale**2
+        feedback = 3 * scale**2 if self.options.get("feedback", True) else 0
+        return int(self.options["width"]) + feedback
 
     def memory(self, engine: str, scale: int) -> int:
         """Return the peak memory in bytes per low-resolution pixel of a tile, on an engine."""
@@ -224,6 +223,8 @@ _COURSE_NETWORKS = (
     ),
 )
 
+_PLAIN = {"filters": False, "feedback": False}
+
 ARCHITECTURES = {
     architecture.name: architecture
     for architecture in (
@@ -237,23 +238,33 @@ ARCHITECTURES = {
             openvino_bytes=(7_750, 25),
         ),
         Architecture(
+            "duf-r-xxs",
+            "recurrent, for speed above all: a window of three frames, no dynamic filters",
+            "recurrent",
+            frames=3,
+            module="duf_r",
+            options=_PLAIN | {"width": 16, "levels": 1, "blocks": 1, "head": 24},
+            bytes_per_pixel=1_600,
+            openvino_bytes=(1_450, 46),
+        ),
+        Architecture(
             "duf-r-xs",
             "recurrent, for speed: a window of three frames, no dynamic filters",
             "recurrent",
             frames=3,
             module="duf_r",
-            options={"width": 24, "levels": 1, "blocks": 2, "head": 32, "filters": False},
-            bytes_per_pixel=3_500,
-            openvino_bytes=(2_000, 122),
+            options=_PLAIN | {"width": 24, "levels": 1, "blocks": 2, "head": 32},
+            bytes_per_pixel=2_200,
+            openvino_bytes=(2_150, 80),
         ),
         Architecture(
             "duf-r",
             "recurrent: seven frames and a state that carries detail of earlier ones; no dynamic filters",
             "recurrent",
             module="duf_r",
-            options={"width": 32, "levels": 3, "blocks": 4, "head": 48, "filters": False},
-            bytes_per_pixel=4_000,
-            openvino_bytes=(4_600, 122),
+            options=_PLAIN | {"width": 32, "levels": 3, "blocks": 4, "head": 48},
+            bytes_per_pixel=3_000,
+            openvino_bytes=(5_150, 66),
         ),
         Architecture(
             "duf-r-s",
@@ -320,79 +331,25 @@ def architecture(name: str) -> Architecture:
         ) from None
 
 
-def output_macs(scale: int) -> int:
-    """Return the multiply-adds per low-resolution pixel of applying dynamic filters to three colours."""
-    return 3 * scale * scale * TAPS * TAPS
+def stated_architecture(name: str, options: Mapping[str, Any]) -> Architecture:
+    """Return the architecture that a card or a manifest states.
 
+    Those of before ``feedback`` was an option list the others, and are of networks that have it. Without any
+    options, the architecture's own sizes are meant.
 
-@dataclass(frozen=True)
-class DufDepth:
-    """The blocks of a DUF network: those on all seven frames, before three that shorten time; channels each
-    adds."""
-
-    full_window_blocks: int
-    growth: int
-
-
-DUF_STEM = 64
-DUF_ROWS = 6  # rows computed together, see models/winograd.py
-DUF_DEPTHS = {16: DufDepth(3, 32), 28: DufDepth(9, 16), 52: DufDepth(21, 16)}
-
-
-def duf_radius(depth: int = 16) -> int:
-    """Return the receptive field radius in low-resolution pixels: stem, one per block, head."""
-    return DUF_DEPTHS[depth].full_window_blocks + 3 + 2
-
-
-def duf_macs(scale: int, *, depth: int = 16) -> int:
-    """Return the multiply-adds per low-resolution pixel and output frame, with every window computed anew."""
-    plan = DUF_DEPTHS[depth]
-    total = WINDOW * conv_macs((3, 3), 3, DUF_STEM)
-    channels, time = DUF_STEM, WINDOW
-    for block in range(plan.full_window_blocks + 3):
-        total += time * conv_macs((1,), channels, channels)
-        time -= 2 if block >= plan.full_window_blocks else 0
-        total += time * conv_macs((3, 3, 3), channels, plan.growth)
-        channels += plan.growth
-    total += conv_macs((3, 3), channels, 256)
-    total += conv_macs((1,), 256, 256) + conv_macs((1,), 256, 3 * scale**2)
-    total += conv_macs((1,), 256, 512) + conv_macs((1,), 512, TAPS**2 * scale**2)
-    return total + output_macs(scale)
-
-
-DUF_S_LEVELS = 3  # valid temporal convolutions, each shortens time by two frames
-
-
-def streaming_radius(*, levels: int = DUF_S_LEVELS, blocks: int = 3, **other_sizes: int) -> int:
-    """Return the receptive field radius of one step of DUF-S or DUF-R: encoder, fusions, blocks, head.
-
-    In low-resolution pixels. Through a recurrent state the field grows with every frame; see
-    :meth:`Architecture.radius`.
+    Raises:
+        ModelError: unknown name or option, or an impossible value.
     """
-    return 1 + levels + 2 * blocks + 1
-
-
-def duf_s_macs(scale: int, *, width: int = 48, blocks: int = 3, head: int = 64) -> int:
-    """Return the multiply-adds per low-resolution pixel and frame of a stream."""
-    total = conv_macs((3, 3), 3, width) + DUF_S_LEVELS * conv_macs((3, 3), 3 * width, width)
-    total += 2 * blocks * conv_macs((3, 3), width, width) + conv_macs((3, 3), width, head)
-    return total + conv_macs((1,), head, (TAPS**2 + 3) * scale**2) + output_macs(scale)
-
-
-def duf_r_macs(
-    scale: int, *, width: int = 44, levels: int = 3, blocks: int = 3, head: int = 56, filters: bool = True
-) -> int:
-    """Return the multiply-adds per low-resolution pixel and frame of a stream."""
-    total = duf_s_macs(scale, width=width, blocks=blocks, head=head)
-    total += (levels - DUF_S_LEVELS) * conv_macs((3, 3), 3 * width, width)
-    total += conv_macs((3, 3), width + 3 * scale**2, width)
-    return total - (0 if filters else conv_macs((1,), head, TAPS**2 * scale**2))
+    known = architecture(name)
+    if options and known.module == "duf_r":
+        options = {"feedback": True, **options}
+    return known.with_sizes(options)
 
 
 _COSTS: dict[str, tuple[Callable[..., int], Callable[..., int]]] = {
-    "duf": (duf_macs, duf_radius),
-    "duf_s": (duf_s_macs, streaming_radius),
-    "duf_r": (duf_r_macs, streaming_radius),
+    "duf": (costs.duf_macs, costs.duf_radius),
+    "duf_s": (costs.duf_s_macs, costs.streaming_radius),
+    "duf_r": (costs.duf_r_macs, costs.streaming_radius),
     "fsrcnn": (costs.fsrcnn_macs, costs.fsrcnn_radius),
     "unet": (costs.unet_macs, costs.unet_radius),
     "srgan": (costs.srgan_macs, costs.srgan_radius),

@@ -1,4 +1,4 @@
-"""Multiply-adds and receptive fields of the networks that are not DUF's kin. Importable without Keras.
+"""Multiply-adds and receptive fields of the networks. Importable without Keras.
 
 Multiply-adds are those of convolutions, per low-resolution pixel and frame of a stream, as they are computed;
 radii are in low-resolution pixels, at the scale where they are largest.
@@ -7,13 +7,92 @@ radii are in low-resolution pixels, at the scale where they are largest.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
+WINDOW = 7  # frames, of the paper's networks and of DUF-S
+TAPS = 5  # side of a dynamic filter, as in the paper
 _DECONVOLUTION = 9  # side of FSRCNN's last kernel
 
 
 def conv_macs(kernel: tuple[int, ...], inputs: int, outputs: int) -> int:
     """Return the multiply-adds of a convolution per output position."""
     return math.prod(kernel) * inputs * outputs
+
+
+def output_macs(scale: int) -> int:
+    """Return the multiply-adds per low-resolution pixel of applying dynamic filters to three colours."""
+    return 3 * scale * scale * TAPS * TAPS
+
+
+@dataclass(frozen=True)
+class DufDepth:
+    """The blocks of a DUF network: those on all seven frames, before three that shorten time; channels each
+    adds."""
+
+    full_window_blocks: int
+    growth: int
+
+
+DUF_STEM = 64
+DUF_ROWS = 6  # rows computed together, see models/winograd.py
+DUF_DEPTHS = {16: DufDepth(3, 32), 28: DufDepth(9, 16), 52: DufDepth(21, 16)}
+
+
+def duf_radius(depth: int = 16) -> int:
+    """Return the receptive field radius in low-resolution pixels: stem, one per block, head."""
+    return DUF_DEPTHS[depth].full_window_blocks + 3 + 2
+
+
+def duf_macs(scale: int, *, depth: int = 16) -> int:
+    """Return the multiply-adds per low-resolution pixel and output frame, with every window computed anew."""
+    plan = DUF_DEPTHS[depth]
+    total = WINDOW * conv_macs((3, 3), 3, DUF_STEM)
+    channels, time = DUF_STEM, WINDOW
+    for block in range(plan.full_window_blocks + 3):
+        total += time * conv_macs((1,), channels, channels)
+        time -= 2 if block >= plan.full_window_blocks else 0
+        total += time * conv_macs((3, 3, 3), channels, plan.growth)
+        channels += plan.growth
+    total += conv_macs((3, 3), channels, 256)
+    total += conv_macs((1,), 256, 256) + conv_macs((1,), 256, 3 * scale**2)
+    total += conv_macs((1,), 256, 512) + conv_macs((1,), 512, TAPS**2 * scale**2)
+    return total + output_macs(scale)
+
+
+DUF_S_LEVELS = 3  # valid temporal convolutions, each shortens time by two frames
+
+
+def streaming_radius(*, levels: int = DUF_S_LEVELS, blocks: int = 3, **other_sizes: int) -> int:
+    """Return the receptive field radius of one step of DUF-S or DUF-R: encoder, fusions, blocks, head.
+
+    In low-resolution pixels. Through a recurrent state the field grows with every frame; see
+    :meth:`~vsrcli.models.architectures.Architecture.radius`.
+    """
+    return 1 + levels + 2 * blocks + 1
+
+
+def duf_s_macs(scale: int, *, width: int = 48, blocks: int = 3, head: int = 64) -> int:
+    """Return the multiply-adds per low-resolution pixel and frame of a stream."""
+    total = conv_macs((3, 3), 3, width) + DUF_S_LEVELS * conv_macs((3, 3), 3 * width, width)
+    total += 2 * blocks * conv_macs((3, 3), width, width) + conv_macs((3, 3), width, head)
+    return total + conv_macs((1,), head, (TAPS**2 + 3) * scale**2) + output_macs(scale)
+
+
+def duf_r_macs(
+    scale: int,
+    *,
+    width: int = 44,
+    levels: int = 3,
+    blocks: int = 3,
+    head: int = 56,
+    filters: bool = True,
+    feedback: bool = True,
+) -> int:
+    """Return the multiply-adds per low-resolution pixel and frame of a stream."""
+    total = duf_s_macs(scale, width=width, blocks=blocks, head=head)
+    total += (levels - DUF_S_LEVELS) * conv_macs((3, 3), 3 * width, width)
+    total += conv_macs((3, 3), width + 3 * scale**2 * feedback, width)
+    return total - (0 if filters else conv_macs((1,), head, TAPS**2 * scale**2))
 
 
 def fsrcnn_macs(scale: int, *, width: int = 56, head: int = 12, blocks: int = 4) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from vsrcli.models.architectures import DUF_DEPTHS, DUF_STEM, WINDOW
+from vsrcli.models.costs import DUF_DEPTHS, DUF_STEM, WINDOW
 from vsrcli.models.layers import DynamicUpsampling, SubpixelConv, filter_layer
 
 BN_EPSILON = 1e-3

@@ -6,6 +6,9 @@ state and the previous output enter every step, so that detail of long ago can s
 Video Super-Resolution through Recurrent Latent Space Propagation" (RLSP), ICCVW 2019, added a hidden state
 and left out motion compensation. The output stage is DUF's (Jo et al., CVPR 2018).
 
+The default networks have the hidden state alone: trained for long, they are as good without the previous
+output, which takes a fifth of their time (docs/decisions/0024-no-feedback.md). Older weights have it.
+
 One step, for frame t, with three levels::
 
     frames t-3 .. t+3 --------------- encode, fuse ---+
@@ -51,6 +54,7 @@ class DufR(FeatureModel):
         head: channels before the two output branches.
         filters: use dynamic filters. Otherwise the residual is added to a bicubic interpolation: filters cost
             more than all other layers of a narrow network together.
+        feedback: the previous output enters every step, too.
         phase: of the untrained filters, see :func:`~vsrcli.models.layers.interpolating_bias`.
     """
 
@@ -63,11 +67,12 @@ class DufR(FeatureModel):
         blocks: int = 3,
         head: int = 56,
         filters: bool = True,
+        feedback: bool = True,
         phase: str = "centre",
     ):
         super().__init__(name=f"duf_r_x{scale}")
         self.scale, self.width, self.levels, self.blocks, self.head_width = scale, width, levels, blocks, head
-        self.phase = phase
+        self.phase, self.has_feedback = phase, feedback
         # small kernels: the recall and every residual block start close to doing nothing
         near_zero = keras.initializers.VarianceScaling(0.02, mode="fan_in")
         self.encoder = conv3x3(width, "encode", activation="relu")
@@ -83,11 +88,12 @@ class DufR(FeatureModel):
 
     def empty_state(self, batch: int, height: int, width: int) -> tuple:
         """Return the recurrent state before a shot's first frame: ``hidden`` (B, H, W, width) in the
-        network's compute type, and ``feedback`` (B, H, W, 3*scale**2) float32."""
+        network's compute type, and ``feedback`` (B, H, W, 3*scale**2) float32, or None without."""
         hidden = ops.zeros((batch, height, width, self.width), self.recall.compute_dtype)
-        return hidden, ops.zeros((batch, height, width, 3 * self.scale**2), "float32")
+        shape = batch, height, width, 3 * self.scale**2
+        return hidden, ops.zeros(shape, "float32") if self.has_feedback else None
 
-    def step(self, features, hidden, feedback, conv=concat_conv):
+    def step(self, features, hidden, feedback=None, conv=concat_conv):
         """Compute the new hidden state from the window and the recurrent state of the previous frame.
 
         Args:
@@ -98,11 +104,16 @@ class DufR(FeatureModel):
             ``hidden``, ``(B, H, W, width)`` within ``STATE_LIMIT`` of zero, and features for
             :meth:`reconstruct`, ``(B, H, W, head)``.
         """
-        x = features + conv(self.recall, hidden, ops.cast(feedback, hidden.dtype))
+        hidden = self.remember(features, hidden, feedback, conv)
+        return hidden, conv(self.head, hidden)
+
+    def remember(self, features, hidden, feedback=None, conv=concat_conv):
+        """Compute the new hidden state alone, see :meth:`step`."""
+        recalled = (hidden,) if feedback is None else (hidden, ops.cast(feedback, hidden.dtype))
+        x = features + conv(self.recall, *recalled)
         for first, second in zip(self.first, self.second, strict=True):
             x = x + conv(second, conv(first, x))
-        hidden = ops.clip(x, -STATE_LIMIT, STATE_LIMIT)
-        return hidden, conv(self.head, hidden)
+        return ops.clip(x, -STATE_LIMIT, STATE_LIMIT)
 
     def reconstruct(self, x, padded):
         """Apply the output stage. Each pixel is independent, so any band of rows can be computed alone.
@@ -140,6 +151,8 @@ class DufR(FeatureModel):
         merged = ops.unstack(self.merge_time(frames), axis=1)
         centres = ops.unstack(frames, axis=1)[self.levels :]
         hidden, feedback = self.empty_state(ops.shape(frames)[0], height, width)
+        if not self.has_feedback:
+            return self._upscale_together(merged, centres, hidden)
         results = []
         for x, centre in zip(merged, centres, strict=False):  # B, H, W, width and B, H, W, 3
             hidden, features = self.step(x, hidden, feedback)
@@ -147,6 +160,20 @@ class DufR(FeatureModel):
             feedback = self.feedback(sub_pixels, centre)
             results.append(interleave(sub_pixels, self.scale))
         return ops.stack(results, axis=1)
+
+    def _upscale_together(self, merged, centres, hidden):
+        """Run the steps one by one, and head and output stage once for all frames: few large layers take less
+        time than many small ones."""
+        _, height, width, _ = hidden.shape
+        moments = []
+        for x in merged:
+            hidden = self.remember(x, hidden)
+            moments.append(hidden)
+        together = ops.reshape(ops.stack(moments, axis=1), (-1, height, width, self.width))
+        frames = ops.reshape(ops.stack(centres[: len(merged)], axis=1), (-1, height, width, 3))
+        padded = pad_border(ops.cast(frames, "float32"))
+        result = interleave(self.reconstruct(self.head(together), padded), self.scale)
+        return ops.reshape(result, (-1, len(merged), self.scale * height, self.scale * width, 3))
 
 
 def build(scale: int, **options: Any) -> DufR:

@@ -14,8 +14,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from vsrcli.models.architectures import DUF_S_LEVELS as LEVELS
-from vsrcli.models.architectures import WINDOW
+from vsrcli.models.costs import DUF_S_LEVELS as LEVELS
+from vsrcli.models.costs import WINDOW
 from vsrcli.models.layers import (
     FeatureModel,
     SubpixelConv,

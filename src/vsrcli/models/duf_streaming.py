@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from vsrcli.models.architectures import WINDOW
+from vsrcli.models.costs import WINDOW
 from vsrcli.models.duf import BN_EPSILON
 from vsrcli.models.layers import apply_dynamic_filters, depth_to_space
 from vsrcli.models.minimal_filtering import winograd_matrices

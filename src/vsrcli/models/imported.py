@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vsrcli.errors import ModelError
-from vsrcli.models.architectures import Architecture, architecture
+from vsrcli.models.architectures import Architecture, stated_architecture
 
 ONNX_SUFFIX, NCNN_SUFFIX = ".onnx", ".param"
 TORCH_SUFFIXES = (".pth", ".pt", ".safetensors")
@@ -195,7 +195,7 @@ class ImportedModel:
         found, whole_frames = self.description, ""
         if found.manifest:  # an export of this program, whose costs are known
             stated = json.loads(found.manifest)
-            return architecture(stated["architecture"]).with_sizes(stated["options"])
+            return stated_architecture(stated["architecture"], stated["options"])
         if found.whole_frames:
             codes = f"{255 * found.tile_error:.1f} codes of 8 bits"
             whole_frames = f"it looks at whole frames; with tiles the picture differs by up to {codes}"

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from vsrcli.models.architectures import TAPS
+from vsrcli.models.costs import TAPS
 from vsrcli.models.winograd import concat_conv
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vsrcli.errors import ModelError
-from vsrcli.models.architectures import ARCHITECTURES, Architecture, architecture
+from vsrcli.models.architectures import ARCHITECTURES, Architecture, stated_architecture
 
 if TYPE_CHECKING:
     import keras
@@ -56,7 +56,7 @@ class Weights:
     @property
     def architecture(self) -> Architecture:
         """The architecture with this file's own sizes."""
-        return architecture(str(self.card["architecture"])).with_sizes(self.card.get("options", {}))
+        return stated_architecture(str(self.card["architecture"]), self.card.get("options", {}))
 
     def verify(self) -> None:
         """Raise ModelError if the file does not match its card's sha256."""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from vsrcli.models.architectures import DUF_ROWS as ROWS
+from vsrcli.models.costs import DUF_ROWS as ROWS
 from vsrcli.models.minimal_filtering import transform_kernel, winograd_matrices
 
 

@@ -228,7 +228,8 @@ def initialize_from(path: Path, model: keras.Model, phase: str) -> WeightTransfe
     """Copy every layer that the weight file has under the same name and with the same shapes.
 
     Weights for the other pixel grid keep their filters, but not the filters' bias, which encodes the
-    sub-pixel positions of that grid.
+    sub-pixel positions of that grid. The recall of a network without feedback takes what another one's does
+    with the hidden state.
 
     Args:
         path: a ``.weights.h5`` file, its card in the same folder.
@@ -246,6 +247,9 @@ def initialize_from(path: Path, model: keras.Model, phase: str) -> WeightTransfe
         own, other = layer.get_weights(), source_weights.get(layer.name)
         if not own:
             continue
+        if other is not None and layer.name == "recall" and not getattr(model, "has_feedback", True):
+            kernel, bias = other
+            other = [kernel[:, :, : own[0].shape[2]], bias]
         if other is None or [w.shape for w in own] != [w.shape for w in other]:
             fresh.append(layer.name)
             continue

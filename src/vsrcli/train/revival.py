@@ -71,6 +71,8 @@ def _run_trunk(model: Any, features: Sequence[Any], centres: Sequence[np.ndarray
     hidden, feedback = model.empty_state(batch, height, width)
     for x, centre in zip(features, centres, strict=True):
         hidden, y = model.step(x, hidden, feedback, conv)
+        if feedback is None:
+            continue
         sub_pixels = model.reconstruct(y, pad_border(ops.cast(centre, "float32")))
         feedback = model.feedback(sub_pixels, centre)
 
