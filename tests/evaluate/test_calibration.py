@@ -15,7 +15,7 @@ from PIL import Image
 from tiny_networks import tiny_weights
 from vsrcli.evaluate import calibration
 from vsrcli.inference.int8_ranges import calibration_path, read_calibration
-from vsrcli.inference.openvino_quantization import layer_of
+from vsrcli.inference.openvino_passes import layer_of
 from vsrcli.models.weights import Weights, read_weights
 
 
@@ -68,12 +68,15 @@ def test_sensitive_layers_stay_in_float32(weights: Weights, footage: Path) -> No
     observed = calibration.ObservingBackend(weights)
     for clip in clips:
         observed.watch(clip)
-    ranges, steps = observed.ranges(), list[str]()
-    assert calibration.leave_sensitive(weights, ranges, clips, steps.append, least=0.0) == ranges
-    unreachable = calibration.leave_sensitive(weights, ranges, clips, steps.append, least=1000.0)
+    ranges, steps = observed.ranges(by_channel=False), list[str]()
+    layers = {layer_of(name) for name, found in ranges.items() if found}
+    candidates = list(calibration.leave_sensitive(weights, [ranges], clips, steps.append, least=0.0))
+    assert candidates[0] == ranges
+    left = [{layer_of(name) for name, found in each.items() if found} for each in candidates]
+    assert [len(each) for each in left] == list(range(len(layers), -1, -1))
+    (unreachable,) = calibration.leave_sensitive(weights, [ranges], clips, steps.append, least=1000.0)
     assert set(unreachable) == set(ranges)
     assert not any(unreachable.values())
-    layers = {layer_of(name) for name, found in ranges.items() if found}
     assert sum("if only" in step for step in steps) == 2 * len(layers)
 
 

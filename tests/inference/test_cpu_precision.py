@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -24,10 +25,13 @@ def weights(tmp_path: Path) -> Weights:
     return read_weights(tiny_weights(tmp_path, "recurrent"))
 
 
-def calibrate(weights: Weights, *losses: Loss) -> None:
+LIMITS = {"signed": False, "limits": [1.0]}
+
+
+def calibrate(weights: Weights, *losses: Loss, ranges: Any = MappingProxyType({"head": LIMITS})) -> None:
     content = {
         "sha256": weights.card["sha256"],
-        "ranges": {"head": {"signed": False, "limit": 1.0}},
+        "ranges": dict(ranges),
         "loss": {f"protocol {number}": asdict(loss) for number, loss in enumerate(losses)},
     }
     calibration_path(weights).write_text(json.dumps(content), encoding="utf-8")
@@ -60,6 +64,23 @@ def test_the_rule(
     monkeypatch.setattr(precision.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(precision, "has_matrix_unit", lambda: matrix_unit)
     monkeypatch.setattr(precision, "_bf16_is_close", lambda weights, create_backend: close)
+    assert choose_cpu_precision(weights, capabilities, no_backend) == expected
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [(("fp32", "int8"), "int8"), (("fp32", "bf16", "int8"), "bf16")],
+)
+def test_eight_bits_with_a_layer_in_float32(
+    weights: Weights, monkeypatch: pytest.MonkeyPatch, capabilities: tuple[str, ...], expected: str
+) -> None:
+    """The first, which reads frames, stays in float32 in every network."""
+    monkeypatch.setattr(precision.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(precision, "has_matrix_unit", lambda: False)
+    monkeypatch.setattr(precision, "_bf16_is_close", lambda weights, create_backend: True)
+    calibrate(weights, SMALL, ranges={"first": None, "wide part 0": LIMITS, "head": LIMITS})
+    assert choose_cpu_precision(weights, capabilities, no_backend) == "int8"
+    calibrate(weights, SMALL, ranges={"first": None, "wide part 0": None, "head": LIMITS})
     assert choose_cpu_precision(weights, capabilities, no_backend) == expected
 
 

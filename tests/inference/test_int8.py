@@ -19,12 +19,14 @@ from tiny_networks import tiny_weights
 from vsrcli.errors import EngineError
 from vsrcli.frames.tiling import plan_tiles
 from vsrcli.inference.functions import plan_bands
-from vsrcli.inference.int8_ranges import Calibration, Loss, Range, calibration_path, read_calibration
+from vsrcli.inference.int8_ranges import Calibration, Loss, Range, Ranges, calibration_path, read_calibration
 from vsrcli.inference.openvino import OpenvinoBackend, OpenvinoEngine
 from vsrcli.inference.openvino_observation import ObservingBackend, best_limit
-from vsrcli.inference.openvino_quantization import SHOWN, layer_of
+from vsrcli.inference.openvino_passes import layer_of
+from vsrcli.inference.openvino_quantization import SHOWN
+from vsrcli.inference.streams import compile_stream
 from vsrcli.inference.tiled import TiledStream
-from vsrcli.models.weights import Weights, read_weights
+from vsrcli.models.weights import Weights, file_sha256, read_weights
 
 HEIGHT, WIDTH, COUNT = 10, 12, 6
 KINDS = ("cached", "recurrent", "fast")
@@ -35,7 +37,7 @@ def write_calibration(weights: Weights, **changes: Any) -> None:
     observed = ObservingBackend(weights)
     observed.watch((255 * noise_frames(COUNT, HEIGHT, WIDTH)).astype(np.uint8))
     ranges = {
-        name: found and {"signed": found.signed, "limit": found.limit}
+        name: found and {"signed": found.signed, "limits": found.limits}
         for name, found in observed.ranges().items()
     }
     content = {"sha256": weights.card["sha256"], "ranges": ranges, "method": "", "loss": {}, **changes}
@@ -71,6 +73,49 @@ def test_results_are_close_to_those_of_float32(kind: str, calibrated: Calibrated
     )
     error = np.sqrt(np.mean((quantized - exact) ** 2))
     assert 0 < error < 0.02 * exact.std()
+
+
+def root_mean_square_error(weights: Weights, ranges: Ranges) -> float:
+    frames = noise_frames(COUNT, HEIGHT, WIDTH)
+    quantized, exact = (
+        np.stack(run_stream(compile_stream(backend, HEIGHT, WIDTH)(), frames))
+        for backend in (OpenvinoBackend(weights, "int8", ranges=ranges), OpenvinoBackend(weights, "fp32"))
+    )
+    return float(np.sqrt(np.mean((quantized - exact) ** 2)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_range_of_each_channel(kind: str, tmp_path: Path) -> None:
+    """Channels of very different strength: those of one layer's output, and what the next makes of it."""
+    path = Path(tiny_weights(tmp_path, kind))
+    strength = (0.05 ** (np.arange(8) % 2)).astype(np.float32)
+    with h5py.File(path, "r+") as file:
+        for each in ("vars/0", "vars/1"):
+            file[f"encoder/{each}"][...] *= strength
+        file["fusions/conv2d/vars/0"][...] /= np.resize(strength, 24)[:, None]
+    weights = read_weights(path)
+    weights = Weights(path, {**weights.card, "sha256": file_sha256(path)})
+    observed = ObservingBackend(weights)
+    observed.watch((255 * noise_frames(COUNT, HEIGHT, WIDTH)).astype(np.uint8))
+    own, common = (
+        {name: found if "fusions/conv2d/" in name else None for name, found in ranges.items()}
+        for ranges in (observed.ranges(), observed.ranges(by_channel=False))
+    )
+    assert all(len(found.limits) == 8 for found in own.values() if found)
+    assert root_mean_square_error(weights, own) < 0.9 * root_mean_square_error(weights, common)
+
+
+def test_a_file_with_one_limit_for_all_channels(plain: Weights) -> None:
+    """As versions before wrote it."""
+    write_calibration(plain)
+    content = json.loads(calibration_path(plain).read_text("utf-8"))
+    for found in filter(None, content["ranges"].values()):
+        found["limit"] = max(found.pop("limits"))
+    calibration_path(plain).write_text(json.dumps(content), encoding="utf-8")
+    assert {found.limits for found in read_calibration(plain).ranges.values() if found} == {
+        (found["limit"],) for found in content["ranges"].values() if found
+    }
+    OpenvinoEngine(plain, precision="int8")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -153,7 +198,8 @@ def test_without_a_file_the_error_says_what_to_do(plain: Weights) -> None:
     ("changes", "message"),
     [
         ({"sha256": "of others"}, "belongs to other weights"),
-        ({"ranges": {"head/vars/0": {"signed": True, "limit": -1.0}}}, "is damaged"),
+        ({"ranges": {"head/vars/0": {"signed": True, "limits": [-1.0]}}}, "is damaged"),
+        ({"ranges": {"head/vars/0": {"signed": True, "limits": []}}}, "is damaged"),
         ({"ranges": []}, "is damaged"),
     ],
 )
@@ -171,7 +217,7 @@ def test_a_network_of_windows_has_no_int8(plain: Weights) -> None:
 
 def test_which_losses_are_small() -> None:
     small = Loss(mean_db=0.01, worst_db=0.05, worst_clip="a", steady_db=0.0, flicker_codes=0.0)
-    ranges = {"head": Range(True, 1.0)}
+    ranges = {"head": Range(True, (1.0,))}
     assert Calibration(ranges, {"bi x4": small}).is_good
     assert not Calibration(ranges, {}).is_good
     for figures in ((0.06, 0.06, "a", 0.0, 0.0), (0.01, 0.2, "a", 0.0, 0.0), (0.0, 0.0, "a", 0.0, 0.1)):

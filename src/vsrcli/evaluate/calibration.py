@@ -4,9 +4,11 @@
 
 FOOTAGE is what networks are trained on. Some of its clips are made small twice, as in training: once by the
 plain first kernel of the degradation that the weights' card names, once by another variant of it, such as a
-compressed one. What goes into each convolution then gives its range. Which convolutions stay in float32 is
-decided on the same clips: those without which the result would differ from float32's by more than
-``LEAST_PSNR``, the most sensitive first. CLIPS are scored as ``vsr evaluate`` does, in both precisions.
+compressed one. What goes into each convolution then gives its range: that of each channel where it brings the
+result closer to float32, else one for all. Which convolutions stay in float32 is decided on the same clips:
+those without which the result would differ from float32's by more than ``LEAST_PSNR``, the most sensitive
+first. CLIPS are scored as ``vsr evaluate`` does, in both precisions; while they lose more than ``--precision
+auto`` allows, one more convolution stays in float32.
 
 Weights that are named, by name or path; else all in the usual folders that can be computed so. The file's
 format is in :mod:`vsrcli.inference.int8_ranges`. The same weights, footage and versions give the same ranges.
@@ -17,8 +19,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +34,7 @@ from vsrcli.evaluate.protocol import Protocol, prepare_clip
 from vsrcli.inference.int8_ranges import Loss, Ranges, calibration_path
 from vsrcli.inference.openvino import OpenvinoBackend, OpenvinoEngine
 from vsrcli.inference.openvino_observation import ObservingBackend
-from vsrcli.inference.openvino_quantization import layer_of
+from vsrcli.inference.openvino_passes import layer_of
 from vsrcli.inference.openvino_templates import KINDS
 from vsrcli.inference.precision import psnr_of
 from vsrcli.inference.streams import compile_stream
@@ -42,6 +45,8 @@ LEAST_PSNR = 52.0  # dB of eight bits against float32: costs a picture of 33 dB 
 CLIPS, FRAMES, VALIDATION_FRAMES = 20, 10, 10
 CRF = 23
 _HEIGHT, _WIDTH = 96, 192  # of the part of a frame that is looked at, in low resolution
+_NEARLY = 0.1  # dB: a choice of ranges that is better by less is not worth its time
+_CANDIDATES = 4  # sets of ranges that are scored, at most
 _COMPARED = 6  # clips that sensitivity is measured on
 _DIGITS = 5
 METHOD = "limits by the least square error of rounding"
@@ -72,10 +77,14 @@ def calibrate(
     for clip in low:
         observed.watch(clip)
     compared = low[:: max(1, len(low) // _COMPARED)]
-    ranges = leave_sensitive(weights, observed.ranges(), compared, on_step)
-    _write(weights, ranges, {})
-    losses = dict(measure_losses(weights, validation, on_step))
-    _write(weights, ranges, losses)
+    choices = observed.ranges(by_channel=False), observed.ranges(by_channel=True)
+    candidates = leave_sensitive(weights, choices, compared, on_step)
+    for ranges in islice(candidates, _CANDIDATES):
+        _write(weights, ranges, {})
+        losses = dict(measure_losses(weights, validation, on_step))
+        _write(weights, ranges, losses)
+        if all(loss.is_small for loss in losses.values()):
+            break
     return losses
 
 
@@ -95,40 +104,53 @@ def low_resolution(path: Path, weights: Weights, seed: int) -> Iterator[np.ndarr
 
 def leave_sensitive(
     weights: Weights,
-    ranges: Ranges,
+    choices: Sequence[Ranges],
     clips: Sequence[np.ndarray],
     on_step: Callable[[str], None] = lambda text: None,
     least: float = LEAST_PSNR,
-) -> Ranges:
-    """Return ranges without those of layers that cost most, until the result is close to float32's.
+) -> Iterator[Ranges]:
+    """Yield ranges without those of layers that cost most, so that the result is close to float32's; then
+    without one layer more each time, while there are any.
 
     Args:
         weights: of the network.
-        ranges: of all convolutions.
+        choices: ranges of all convolutions, in some ways; each layer gets the first of those with which it is
+            closest to float32, or nearly so.
         clips: uint8 (T, H, W, 3) each, to compare results on.
         on_step: receives what each layer costs alone.
         least: PSNR in dB to reach.
     """
     exact = _results(OpenvinoBackend(weights, "fp32"), clips)
 
-    def psnr(layers: set[str]) -> float:
+    def psnr(ranges: Ranges, layers: set[str]) -> float:
         """Return the PSNR with some layers in eight bits."""
-        chosen = {name: found if layer_of(name) in layers else None for name, found in ranges.items()}
-        results = _results(OpenvinoBackend(weights, "int8", ranges=chosen), clips)
+        results = _results(OpenvinoBackend(weights, "int8", ranges=_only(ranges, layers)), clips)
         return psnr_of(np.concatenate([(a - b).ravel() for a, b in zip(results, exact, strict=True)]))
 
-    layers = {layer_of(name) for name, found in ranges.items() if found}
-    reached = psnr(layers)
-    on_step(f"{weights.name}: {reached:.1f} dB against float32")
-    alone = {layer: psnr({layer}) for layer in layers}
+    layers = {layer_of(name) for name, found in choices[0].items() if found}
+    alone, ranges = dict[str, float](), dict(choices[0])
+    for layer in sorted(layers):
+        reached = [psnr(each, {layer}) for each in choices]
+        chosen = next(number for number, each in enumerate(reached) if each >= max(reached) - _NEARLY)
+        alone[layer] = reached[chosen]
+        ranges |= {name: found for name, found in choices[chosen].items() if layer_of(name) == layer}
+    together = psnr(ranges, layers)
+    on_step(f"{weights.name}: {together:.1f} dB against float32")
     for layer in sorted(alone, key=alone.__getitem__):
-        on_step(f"  {alone[layer]:.1f} dB if only {layer} is in eight bits")
+        own = any(found and len(found.limits) > 1 for found in _only(ranges, {layer}).values())
+        scales = ", with scales of channels" if own else ""
+        on_step(f"  {alone[layer]:.1f} dB if only {layer} is in eight bits{scales}")
     for layer in sorted(alone, key=alone.__getitem__):
-        if reached >= least:
-            break
+        if together >= least:
+            yield _only(ranges, layers)
         layers.remove(layer)
-        reached = psnr(layers)
-        on_step(f"  {reached:.1f} dB if {layer} stays in float32, too")
+        together = psnr(ranges, layers)
+        on_step(f"  {together:.1f} dB if {layer} stays in float32, too")
+    yield _only(ranges, set())
+
+
+def _only(ranges: Ranges, layers: Collection[str]) -> Ranges:
+    """Return ranges of some layers; None for the others."""
     return {name: found if layer_of(name) in layers else None for name, found in ranges.items()}
 
 

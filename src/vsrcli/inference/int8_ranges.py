@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from vsrcli.errors import EngineError
+from vsrcli.inference.openvino_passes import layer_of
 from vsrcli.models.weights import Weights
 
 SUFFIX = ".int8.json"
@@ -33,16 +34,16 @@ class Range:
 
     Attributes:
         signed: whether they lie on both sides of zero, symmetrically; else from zero on.
-        limit: the largest, above zero; what is beyond is clipped.
+        limits: the largest, above zero, of each channel, or one for all; what is beyond is clipped.
     """
 
     signed: bool
-    limit: float
+    limits: tuple[float, ...]
 
     @property
-    def least(self) -> float:
+    def least(self) -> tuple[float, ...]:
         """The least of them: there is one more code below zero than above."""
-        return -128 / 127 * self.limit if self.signed else 0.0
+        return tuple(-128 / 127 * limit if self.signed else 0.0 for limit in self.limits)
 
 
 Ranges = Mapping[str, Range | None]
@@ -93,6 +94,11 @@ class Calibration:
         """Whether ``--precision auto`` may choose eight bits: measured, and every loss is small."""
         return bool(self.losses) and all(loss.is_small for loss in self.losses.values())
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether no layer stays in float32 but the first, which reads frames."""
+        return len({layer_of(name) for name, found in self.ranges.items() if found is None}) <= 1
+
 
 def calibration_path(weights: Weights) -> Path:
     return weights.path.with_name(weights.name + SUFFIX)
@@ -119,12 +125,14 @@ def read_calibration(weights: Weights) -> Calibration:
     return calibration
 
 
-def may_choose_int8(weights: Any) -> bool:
-    """Return whether ``--precision auto`` may take eight bits, on a processor that gains by it."""
+def find_good_calibration(weights: Any) -> Calibration | None:
+    """Return what was measured of weights if ``--precision auto`` may take eight bits, on a processor that
+    gains by it; else None."""
     try:
-        return isinstance(weights, Weights) and read_calibration(weights).is_good
+        calibration = read_calibration(weights) if isinstance(weights, Weights) else None
     except EngineError:
-        return False
+        return None
+    return calibration if calibration and calibration.is_good else None
 
 
 def _parse(content: Mapping[str, Any]) -> Calibration:
@@ -132,8 +140,8 @@ def _parse(content: Mapping[str, Any]) -> Calibration:
     for name, found in content["ranges"].items():
         ranges[name] = None
         if found is not None:
-            limit = float(found["limit"])
-            if not (math.isfinite(limit) and limit > 0):
-                raise ValueError(f"limit {limit} of {name!r}")
-            ranges[name] = Range(bool(found["signed"]), limit)
+            limits = tuple(map(float, found["limits"] if "limits" in found else [found["limit"]]))
+            if not limits or not all(math.isfinite(limit) and limit > 0 for limit in limits):
+                raise ValueError(f"limits {limits} of {name!r}")
+            ranges[name] = Range(bool(found["signed"]), limits)
     return Calibration(ranges, {name: Loss(**found) for name, found in content["loss"].items()})

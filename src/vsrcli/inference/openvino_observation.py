@@ -10,13 +10,14 @@ import numpy as np
 
 from vsrcli.inference.int8_ranges import LEVELS, Range
 from vsrcli.inference.openvino import OpenvinoBackend
-from vsrcli.inference.openvino_quantization import SHOWN, layer_of
+from vsrcli.inference.openvino_passes import layer_of
+from vsrcli.inference.openvino_quantization import SHOWN
 from vsrcli.inference.openvino_templates import Variant
 from vsrcli.inference.streams import compile_stream
 from vsrcli.models.weights import Weights
 
 _COLOURS = 3
-_SAMPLES = 4096  # values of each tensor and frame that are kept
+_SAMPLES = 512  # pixels of each tensor and frame that are kept
 _STEP, _STEPS = 0.97, 60  # limits: the largest value, 0.97 of it, 0.97**2 of it, ...
 _DIGITS = 5
 
@@ -28,7 +29,7 @@ class ObservingBackend(OpenvinoBackend):
         weights: of the network.
 
     Attributes:
-        samples: random values of the input of each convolution, by its name, float32 arrays.
+        samples: random pixels of each convolution's input, by its name, float32 arrays (channels, pixels).
         signed: whether any value is below zero.
         on_frames: names of convolutions that read frames.
 
@@ -52,21 +53,26 @@ class ObservingBackend(OpenvinoBackend):
         for frame in clip:
             stream.push(frame.astype(np.float32) / 255)
 
-    def ranges(self) -> dict[str, Range | None]:
+    def ranges(self, *, by_channel: bool = True) -> dict[str, Range | None]:
         """Return the range of each convolution's input that rounds with the least error; None for frames,
         which may have more than eight bits.
 
         Parts of a layer that read the same features of several frames have one range together.
+
+        Args:
+            by_channel: a limit of each channel, else one for all.
         """
         groups: dict[str, list[str]] = defaultdict(list)
         for name in self.samples.keys() - self.on_frames:
             groups[layer_of(name) if layer_of(name) in self._sharing else name].append(name)
         found: dict[str, Range | None] = dict.fromkeys(self.on_frames)
         for names in groups.values():
-            values = np.concatenate([part for name in names for part in self.samples[name]])
+            values = np.concatenate([part for name in names for part in self.samples[name]], axis=1)
             signed = any(self.signed[name] for name in names)
-            limit = best_limit(values, signed) or 1.0
-            found |= dict.fromkeys(names, Range(signed, round(limit, _DIGITS)))
+            channels = values if by_channel else values.reshape(1, -1)
+            limits = [round(best_limit(channel, signed), _DIGITS) for channel in channels]
+            coarsest = max(limits) or 1.0  # also of channels that are always zero
+            found |= dict.fromkeys(names, Range(signed, tuple(limit or coarsest for limit in limits)))
         return dict(sorted(found.items()))
 
     def _compile(self, name: str, graph: Any) -> Callable[..., Any]:
@@ -90,7 +96,8 @@ class ObservingBackend(OpenvinoBackend):
         self.signed[name] |= bool(values.min() < 0)
         if values.shape[1] == _COLOURS:
             self.on_frames.add(name)
-        self.samples[name].append(values.reshape(-1)[self._rng.integers(values.size, size=_SAMPLES)])
+        channels = np.moveaxis(values, 1, 0).reshape(values.shape[1], -1)
+        self.samples[name].append(channels[:, self._rng.integers(channels.shape[1], size=_SAMPLES)])
 
 
 def best_limit(values: np.ndarray, signed: bool) -> float:

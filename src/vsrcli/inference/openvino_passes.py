@@ -12,6 +12,11 @@ _IDENTITY = (0, 1, 2, 3)
 _CLIPPING = {"Minimum": "minimum", "Maximum": "maximum"}  # operations, and their names in opset13
 
 
+def layer_of(convolution: str) -> str:
+    """Return the name of the layer that a convolution computes a part of."""
+    return convolution.partition(PART)[0]
+
+
 def optimize_graph(graph: Any) -> Any:
     """Optimize a network's graph in place; return it.
 

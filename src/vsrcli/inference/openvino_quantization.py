@@ -1,27 +1,29 @@
 """Quantization of a network's graph: convolutions that OpenVINO's CPU plugin computes in eight bits.
 
-Activations have one scale per tensor, weights one per output channel, and zero stays zero in both. Products
-are summed up in 32-bit integers; biases, sums of features and what functions hand on stay in float32, except
-for the feature queues of ``advance``: what only convolutions in eight bits read, and features are added to,
-is kept in eight bits from frame to frame, which saves three quarters of the passes over memory.
+Activations are rounded with a scale of each channel, or one for all. The kernel takes these scales over, so
+that the convolution itself has one scale per tensor (as in Nagel et al., "Data-Free Quantization Through
+Weight Equalization and Bias Correction", ICCV 2019). Weights have one per output channel; zero stays zero.
+Products are summed up in 32-bit integers; biases, sums of features and what functions hand on stay in
+float32, except for the feature queues of ``advance``: what only convolutions in eight bits read, and features
+are added to, is kept in eight bits from frame to frame, which saves three quarters of the passes over memory.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from vsrcli.errors import EngineError
 from vsrcli.inference.int8_ranges import LEVELS, Range, Ranges
-from vsrcli.inference.openvino_passes import PART
+from vsrcli.inference.openvino_passes import layer_of
 
 SHOWN = "into "  # before a convolution's name: the name of the result that shows what goes into it
 _CODES = LEVELS - 1  # largest code of values from zero on
 _LARGEST = 127  # code of a weight
-_TO_NHWC = (0, 2, 3, 1)
+_TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
 def quantize_graph(graph: Any, ranges: Ranges, *, queues: bool) -> Any:
@@ -51,12 +53,13 @@ def quantize_graph(graph: Any, ranges: Ranges, *, queues: bool) -> Any:
         if (found := chosen.get(node.get_name())) is None:
             continue
         features = node.input_value(0)
-        if not _is_dequantized(features):
-            key = features.get_node().get_name(), features.get_index(), found
-            if key not in quantized:
-                quantized[key] = _fake_quantize(features, found, found.least, found.limit).output(0)
-            node.input(0).replace_source_output(quantized[key])
-        node.input(1).replace_source_output(_quantized_weights(node.input_value(1).get_node().data))
+        key = features.get_node().get_name(), features.get_index(), found
+        if key not in quantized:
+            codes = _codes_before(features)
+            quantized[key] = _equalized(codes, found) if codes else _quantized_features(features, found)
+        node.input(0).replace_source_output(quantized[key])
+        kernel = node.input_value(1).get_node().data * _by_channel(found.limits) / max(found.limits)
+        node.input(1).replace_source_output(_quantized_weights(kernel))
     graph.validate_nodes_and_infer_types()
     return graph
 
@@ -77,11 +80,6 @@ def show_inputs(graph: Any) -> Any:
     return graph
 
 
-def layer_of(convolution: str) -> str:
-    """Return the name of the layer that a convolution computes a part of."""
-    return convolution.partition(PART)[0]
-
-
 def _hand_on_codes(graph: Any, chosen: Mapping[str, Range]) -> None:
     """Let queue entries be codes, as arguments and as results."""
     from openvino import Type, opset13
@@ -91,18 +89,18 @@ def _hand_on_codes(graph: Any, chosen: Mapping[str, Range]) -> None:
         found = limits.pop()
         if not entries or limits or found is None or found.signed:
             continue
-        step = opset13.constant(np.float32(found.limit / _CODES))
         for entry in entries:
             readers = list(entry.output(0).get_target_inputs())
             entry.set_element_type(Type.u8)
             entry.validate_and_infer_types()
+            step = opset13.constant(_by_channel(found.limits, 3) / _CODES)
             features = opset13.multiply(opset13.convert(entry, "f32"), step)
             for reader in readers:
                 reader.replace_source_output(features.output(0))
         for part in parts:
             for result in _results_of(part.input_value(0)):
-                features = opset13.transpose(part.input_value(0), opset13.constant(np.array(_TO_NHWC)))
-                codes = _fake_quantize(features.output(0), found, 0, _CODES)
+                rounded = _fake_quantize(part.input_value(0), found, 0, _CODES)
+                codes = opset13.transpose(rounded, opset13.constant(np.array(_TO_NHWC)))
                 result.input(0).replace_source_output(opset13.convert(codes, "u8").output(0))
     graph.validate_nodes_and_infer_types()
 
@@ -143,22 +141,59 @@ def _results_of(features: Any) -> list[Any]:
     return [node for node in readers if node.get_type_name() == "Result"]
 
 
-def _is_dequantized(features: Any) -> bool:
-    """Return whether features are those of a queue entry in eight bits."""
+def _codes_before(features: Any) -> Any:
+    """Return the codes, (1, rows, columns, C), that features of a queue entry in eight bits are made of; None
+    if they are other features.
+    """
     node = features.get_node()
-    for kind in ("Transpose", "Multiply", "Convert"):
+    for kind in ("Transpose", "Multiply"):
         if node.get_type_name() != kind:
-            return False
+            return None
         node = node.input_value(0).get_node()
-    return node.get_type_name() == "Parameter"
+    is_entry = (
+        node.get_type_name() == "Convert" and node.input_value(0).get_node().get_type_name() == "Parameter"
+    )
+    return node if is_entry else None
 
 
-def _fake_quantize(features: Any, found: Range, first: float, last: float) -> Any:
+def _equalized(codes: Any, found: Range) -> Any:
+    """Return the features of codes, every channel as if it had the largest limit of all."""
+    from openvino import opset13
+
+    features = opset13.multiply(codes, opset13.constant(np.float32(max(found.limits) / _CODES)))
+    return opset13.transpose(features, opset13.constant(np.array(_TO_NCHW))).output(0)
+
+
+def _quantized_features(features: Any, found: Range) -> Any:
+    """Return features rounded, every channel as if it had the largest limit of all."""
+    from openvino import opset13
+
+    ends = found, min(found.least), max(found.limits)
+    node = features.get_node()
+    if node.get_type_name() == "Transpose":
+        rounded = _fake_quantize(node.input_value(0), *ends, axis=3)
+        return opset13.transpose(rounded, node.input_value(1)).output(0)
+    return _fake_quantize(features, *ends).output(0)
+
+
+def _fake_quantize(features: Any, found: Range, first: float, last: float, axis: int = 1) -> Any:
     """Return features rounded to 256 values of their range, which are shown as ``first`` to ``last``."""
     from openvino import opset13
 
-    ends = [opset13.constant(np.float32(each)) for each in (found.least, found.limit, first, last)]
-    return opset13.fake_quantize(features, *ends, LEVELS)
+    ends = [
+        _by_channel(found.least, axis),
+        _by_channel(found.limits, axis),
+        np.float32(first),
+        np.float32(last),
+    ]
+    return opset13.fake_quantize(features, *map(opset13.constant, ends), LEVELS)
+
+
+def _by_channel(values: Sequence[float], axis: int = 1) -> np.ndarray:
+    """Return values of channels, or one for all, so that they broadcast to an array of four axes."""
+    shape = [1, 1, 1, 1]
+    shape[axis] = len(values)
+    return np.asarray(values, np.float32).reshape(shape)
 
 
 def _quantized_weights(weights: np.ndarray) -> Any:

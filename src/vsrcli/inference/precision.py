@@ -20,7 +20,7 @@ import numpy as np
 from vsrcli._version import __version__
 from vsrcli.inference.functions import Backend
 from vsrcli.inference.graph_cache import GraphCache, cache_folder
-from vsrcli.inference.int8_ranges import may_choose_int8
+from vsrcli.inference.int8_ranges import find_good_calibration
 from vsrcli.inference.openvino_templates import shipped_psnr
 from vsrcli.inference.streams import compile_stream
 from vsrcli.models.imported import ImportedModel
@@ -38,8 +38,8 @@ def choose_cpu_precision(
 ) -> str:
     """Return ``bf16``, ``int8`` or ``fp32``.
 
-    A unit that multiplies matrices in bfloat16 makes that as fast as eight bits, and it is closer to float32;
-    without one, eight bits are faster.
+    A unit that multiplies matrices in bfloat16 makes that as fast as eight bits, and it is closer to float32.
+    Without one, eight bits are faster; with layers that stay in float32, as fast as bfloat16.
 
     Args:
         weights: of the network.
@@ -47,12 +47,12 @@ def choose_cpu_precision(
         create_backend: returns the network in a precision.
     """
     is_x86 = platform.machine().lower() in X86  # where the loss was measured
-    may_be_int8 = "int8" in capabilities and is_x86 and may_choose_int8(weights)
-    if may_be_int8 and not has_matrix_unit():
+    calibration = find_good_calibration(weights) if "int8" in capabilities and is_x86 else None
+    if calibration and calibration.is_whole and not has_matrix_unit():
         return "int8"
     if "bf16" in capabilities and _bf16_is_close(weights, create_backend):
         return "bf16"
-    return "int8" if may_be_int8 else "fp32"
+    return "int8" if calibration else "fp32"
 
 
 def _bf16_is_close(weights: Weights | ImportedModel, create_backend: Callable[[str], Backend]) -> bool:
