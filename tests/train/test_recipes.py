@@ -61,6 +61,14 @@ def test_in_the_loss_psnr_every_frame_counts_alike():
     assert float(frame_loss("psnr")(truth, truth)) == pytest.approx(1 - 0.4813, abs=1e-3)  # 48 dB: one code
 
 
+def test_in_the_loss_rmse_frames_count_by_their_error():
+    truth = np.full((1, 2, 4, 4, 3), 0.5, np.float32)
+    output = truth + np.array([0.1, 0.02], np.float32)[None, :, None, None, None]
+    for shape in ((1, 2, 4, 4, 3), (2, 4, 4, 3)):
+        loss = float(frame_loss("rmse")(truth.reshape(shape), output.reshape(shape)))
+        assert loss == pytest.approx(0.06, rel=5e-3)
+
+
 def test_schedules_follow_their_formulas():
     config = TrainConfig(learning_rate=1.0, final_rate=0.01, warmup=0, steps=100, decay_steps=10)
     assert rates(replace(config, schedule="constant"), 0, 50, 100) == [1, 1, 1]

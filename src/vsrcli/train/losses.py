@@ -1,6 +1,6 @@
 """Losses by name, of frames and of changes between them.
 
-Losses take frames in [0, 1]; each is a mean over all values, ``psnr`` over all frames.
+Losses take frames in [0, 1]; each is a mean over all values, ``psnr`` and ``rmse`` over all frames.
 """
 
 from __future__ import annotations
@@ -41,8 +41,20 @@ def psnr(truth, output):
     Each frame counts alike, as in a mean of PSNR, whereas :func:`mse` learns from the worst ones. Frames are
     the last three axes.
     """
-    errors = ops.mean(ops.square(truth - output), axis=(-3, -2, -1))
-    return 1.0 + ops.mean(ops.log10(errors + PSNR_EPSILON)) / 10
+    return 1.0 + ops.mean(ops.log10(_errors_of_frames(truth, output) + PSNR_EPSILON)) / 10
+
+
+def rmse(truth, output):
+    """Return the root of each frame's mean squared error; the mean over frames.
+
+    Between :func:`mse`, which learns from the worst frames, and :func:`psnr`, which learns as much from those
+    that are nearly perfect: a frame counts by its error, not by its square.
+    """
+    return ops.mean(ops.sqrt(_errors_of_frames(truth, output) + PSNR_EPSILON))
+
+
+def _errors_of_frames(truth, output):
+    return ops.mean(ops.square(truth - output), axis=(-3, -2, -1))
 
 
 def huber(truth, output, delta: float = HUBER_DELTA):
@@ -69,8 +81,8 @@ def frame_loss(name: str, huber_delta: float = HUBER_DELTA, dtype: str = "float3
     """
     if name == "features":
         return _feature_loss(dtype)
-    huber_loss = partial(huber, delta=huber_delta)
-    plain = {"charbonnier": charbonnier, "mse": mse, "mae": mae, "huber": huber_loss, "psnr": psnr}
+    plain = {"charbonnier": charbonnier, "huber": partial(huber, delta=huber_delta)}
+    plain |= {"mse": mse, "mae": mae, "psnr": psnr, "rmse": rmse}
     assert {*plain, "features"} == set(LOSSES)
     return plain[name]
 
