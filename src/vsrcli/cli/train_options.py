@@ -186,8 +186,8 @@ training_options = combine_options(
         "Optimization",
         "--loss",
         click.Choice(LOSSES),
-        "Minimize this loss: charbonnier, mse, mae, huber, psnr, rmse, or features (charbonnier and the distance "
-        "of features).",
+        "Minimize this loss: charbonnier, mse, mae, huber, psnr, rmse, or features (charbonnier and a "
+        "feature distance).",
     ),
     _config_option(
         "Optimization",
