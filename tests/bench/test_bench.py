@@ -200,3 +200,11 @@ def test_peak_memory() -> None:
     assert peak.children >= size
     assert peak.process >= before.process + size * 0.8  # other memory may have been returned
     assert peak.total >= before.process + 1.9 * size
+
+
+def test_shares_add_up_where_stages_overlap() -> None:
+    """The decoder may be waited for while the network starts."""
+    clock = StageClock()
+    clock.seconds.update(start=2.0, decode=1.5, network=1.0)
+    assert clock.shares(4.0) == pytest.approx({"decode": 0.6, "network": 0.4, "encode": 0, "other": 0})
+    assert clock.shares(7.0) == pytest.approx({"decode": 0.3, "network": 0.2, "encode": 0, "other": 0.5})

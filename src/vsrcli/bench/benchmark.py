@@ -273,9 +273,14 @@ class StageClock:
             self.seconds[stage] += time.perf_counter() - started
 
     def shares(self, seconds: float) -> dict[str, float]:
-        """Return the shares of ``STAGES`` in a run of ``seconds``, without its start; they add up to 1."""
-        working = max(seconds - self.seconds["start"], 1e-9)
-        shares = {stage: self.seconds[stage] / working for stage in STAGES[:-1]}
+        """Return the shares of ``STAGES`` in a run of ``seconds``, without its start; they add up to 1.
+
+        Waiting for the decoder may overlap with the start; then stages together take more than the rest of
+        the run, and their sum counts as the run.
+        """
+        stages = {stage: self.seconds[stage] for stage in STAGES[:-1]}
+        working = max(seconds - self.seconds["start"], sum(stages.values()), 1e-9)
+        shares = {stage: taken / working for stage, taken in stages.items()}
         return {**shares, "other": max(1 - sum(shares.values()), 0.0)}
 
 
