@@ -79,6 +79,7 @@ def calibrate(
     compared = low[:: max(1, len(low) // _COMPARED)]
     choices = observed.ranges(by_channel=False), observed.ranges(by_channel=True)
     candidates = leave_sensitive(weights, choices, compared, on_step)
+    losses: Mapping[str, Loss] = {}
     for ranges in islice(candidates, _CANDIDATES):
         _write(weights, ranges, {})
         losses = dict(measure_losses(weights, validation, on_step))
