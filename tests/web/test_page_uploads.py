@@ -11,6 +11,7 @@ from playwright.sync_api import APIResponse, Browser, Route
 from web_client import LocalServer, ServerProcess
 
 import media_samples as media
+from terminal import eventually
 
 Sample = Callable[..., Path]
 pytestmark = pytest.mark.timeout(900)  # where something else takes the processors
@@ -51,6 +52,7 @@ def test_broken_connection_and_killed_server(browser: Browser, sample: Sample, t
         user.choose(video)
         card = user.card(video.name)
         expect(card).to_contain_text("Connection lost at")
+        eventually(lambda: any(stored_videos(data)), within=60)  # a busy server may still have to write it
         server.kill()
         expect(user.page.get_by_text("The server does not answer")).to_be_visible()
         server = ServerProcess(data)
