@@ -256,6 +256,26 @@ def test_layers_that_do_not_match_start_fresh(tmp_path):
         initialize_from(export.path, unrelated, "centre")
 
 
+@pytest.mark.parametrize("feedback", [False, True])
+def test_a_larger_network_begins_with_the_results_of_a_smaller_one(feedback, tmp_path):
+    from vsrcli.train.checkpoints import WeightExporter, initialize_from
+
+    sizes = {"width": 8, "levels": 2, "blocks": 1, "head": 12, "feedback": feedback}
+    config = replace(RECURRENT, sizes=sizes)
+    export = WeightExporter(config, tmp_path, {})
+    rng = np.random.default_rng(1)
+    export.network.set_weights([w + 0.1 * rng.standard_normal(w.shape) for w in export.network.get_weights()])
+    export.write(0, 0.0, None)
+
+    more = sizes | {"width": 12, "blocks": 3, "head": 16}
+    larger = architectures.architecture(config.model).with_sizes(more).build(config.scale)
+    transfer = initialize_from(export.path, larger, "centre")
+    assert {"encode", "fuse1", "recall", "block0_b", "residual"} <= set(transfer.widened)
+    assert transfer.fresh == ("block1_a", "block2_a", "block1_b", "block2_b")
+    frames = rng.random((1, 8, 6, 7, 3), np.float32)
+    np.testing.assert_allclose(larger(frames), export.network(frames), atol=1e-4)
+
+
 def test_a_run_writes_a_model_with_a_card(pairs, footage_folder, tmp_path):
     validation = Validation(footage_folder, tmp_path / "cache", 2, PRESETS["bi"])
     path = loop.train(

@@ -277,10 +277,10 @@ ARCHITECTURES = {
         ),
         Architecture(
             "duf-r-m",
-            "recurrent, medium",
+            "recurrent, for quality: as duf-r, with more channels and blocks",
             "recurrent",
             module="duf_r",
-            options={"width": 72, "levels": 3, "blocks": 5, "head": 80},
+            options=_PLAIN | {"width": 48, "levels": 3, "blocks": 6, "head": 64},
             bytes_per_pixel=11_000,
             openvino_bytes=(12_600, 32),
         ),

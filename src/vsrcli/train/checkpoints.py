@@ -30,6 +30,7 @@ from vsrcli.system.files import atomic_write
 from vsrcli.system.locks import FileLock, LockHeldError
 from vsrcli.train.averaging import average_files, write_card
 from vsrcli.train.config import StepReport, TrainConfig
+from vsrcli.train.widening import silence_new_blocks, widened_weights
 
 # Layers whose bias encodes the position of each sub-pixel, see interpolating_bias.
 FILTER_LAYERS = ("filters", "filters2")
@@ -213,21 +214,25 @@ class WeightTransfer:
         sha256: hash of the file.
         fresh: names of layers that start untrained; ``LAYER bias`` if only a layer's bias does.
         revived: layer -> number of its dead channels that have got new kernels.
+        widened: names of layers that have the file's channels, and more.
     """
 
     name: str
     sha256: str
     fresh: tuple[str, ...]
     revived: Mapping[str, int] = field(default_factory=dict)
+    widened: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"starting from {self.name}; fresh: {', '.join(self.fresh) or 'nothing'}"
+        widened = f"; more channels: {', '.join(self.widened)}" if self.widened else ""
+        return f"starting from {self.name}; fresh: {', '.join(self.fresh) or 'nothing'}{widened}"
 
 
 def initialize_from(path: Path, model: keras.Model, phase: str) -> WeightTransfer:
     """Copy every layer that the weight file has under the same name and with the same shapes.
 
-    Weights for the other pixel grid keep their filters, but not the filters' bias, which encodes the
+    Of a narrower network for the same scale, layers become the first channels of this one's, which begins with
+    its results (:mod:`vsrcli.train.widening`). Weights for the other pixel grid keep their filters, but not the filters' bias, which encodes the
     sub-pixel positions of that grid. The recall of a network without feedback takes what another one's does
     with the hidden state.
 
@@ -241,8 +246,9 @@ def initialize_from(path: Path, model: keras.Model, phase: str) -> WeightTransfe
         DataError: no layer matches.
     """
     weights = read_weights(path)
-    source_weights = {layer.name: layer.get_weights() for layer in load_model(weights).layers}
-    fresh, copied_count = [], 0
+    trained = load_model(weights)
+    source_weights = {layer.name: layer.get_weights() for layer in trained.layers}
+    fresh, widened, copied_count = [], [], 0
     for layer in model.layers:
         own, other = layer.get_weights(), source_weights.get(layer.name)
         if not own:
@@ -251,8 +257,11 @@ def initialize_from(path: Path, model: keras.Model, phase: str) -> WeightTransfe
             kernel, bias = other
             other = [kernel[:, :, : own[0].shape[2]], bias]
         if other is None or [w.shape for w in own] != [w.shape for w in other]:
-            fresh.append(layer.name)
-            continue
+            other = widened_weights(layer, model, trained)
+            if other is None:
+                fresh.append(layer.name)
+                continue
+            widened.append(layer.name)
         if layer.name in FILTER_LAYERS and weights.card.get("phase", "centre") != phase:
             other = [*other[:-1], own[-1]]
             fresh.append(f"{layer.name} bias")
@@ -263,7 +272,9 @@ def initialize_from(path: Path, model: keras.Model, phase: str) -> WeightTransfe
             f"{str(path)!r} ({weights.architecture.name}) shares no layer with this network: "
             "use weights of the same architecture and sizes"
         )
-    return WeightTransfer(path.name, str(weights.card["sha256"]), tuple(fresh))
+    if getattr(model, "scale", None) == getattr(trained, "scale", None):
+        silence_new_blocks(model, trained)
+    return WeightTransfer(path.name, str(weights.card["sha256"]), tuple(fresh), widened=tuple(widened))
 
 
 def same_initial_weights(path: Path | None, recorded: dict[str, Any] | None) -> bool:
