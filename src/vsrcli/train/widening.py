@@ -65,7 +65,9 @@ def _input_parts(name: str, weights: Sequence[np.ndarray], model: Any) -> list[i
     return [channels]
 
 
-def _embed(own: np.ndarray, trained: np.ndarray, parts: Sequence[int], trained_parts: Sequence[int]) -> np.ndarray:
+def _embed(
+    own: np.ndarray, trained: np.ndarray, parts: Sequence[int], trained_parts: Sequence[int]
+) -> np.ndarray:
     kernel, outputs = np.array(own), trained.shape[3]
     kernel[..., :outputs] = 0.0
     at = trained_at = 0
