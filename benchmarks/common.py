@@ -27,7 +27,8 @@ def machine() -> str:
     packages = ", ".join(
         f"{package} {version(package)}" for package in ("tensorflow", "keras", "numpy", "av")
     )
-    return f"{name}, {cores} cores{load}; {platform.system()}, Python {platform.python_version()}, {packages}"
+    counted = f"{cores} core{'s' * (cores != 1)}"
+    return f"{name}, {counted}{load}; {platform.system()}, Python {platform.python_version()}, {packages}"
 
 
 def weights_for(model: str, scale: int, folder: Path) -> Weights:

@@ -76,7 +76,7 @@ def test_a_state_is_restored_in_another_engine_with_the_same_weights(tmp_path: P
 
 
 def test_tiles_of_a_recurrent_network_share_twice_the_radius_of_one_step() -> None:
-    for name, step in (("duf-r-s", 11), ("duf-r-m", 15), ("duf-r-l", 19)):
+    for name, step in (("duf-r-s", 11), ("duf-r-m", 17), ("duf-r-l", 19)):
         assert architecture(name).radius() == 2 * step
     assert architecture("duf-s").radius() == 11
 

@@ -281,8 +281,8 @@ ARCHITECTURES = {
             "recurrent",
             module="duf_r",
             options=_PLAIN | {"width": 48, "levels": 3, "blocks": 6, "head": 64},
-            bytes_per_pixel=11_000,
-            openvino_bytes=(12_600, 32),
+            bytes_per_pixel=4_500,
+            openvino_bytes=(7_900, 30),
         ),
         Architecture(
             "duf-r-l",

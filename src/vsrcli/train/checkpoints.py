@@ -231,10 +231,10 @@ class WeightTransfer:
 def initialize_from(path: Path, model: keras.Model, phase: str) -> WeightTransfer:
     """Copy every layer that the weight file has under the same name and with the same shapes.
 
-    Of a narrower network for the same scale, layers become the first channels of this one's, which begins with
-    its results (:mod:`vsrcli.train.widening`). Weights for the other pixel grid keep their filters, but not the filters' bias, which encodes the
-    sub-pixel positions of that grid. The recall of a network without feedback takes what another one's does
-    with the hidden state.
+    Of a narrower network for the same scale, layers become the first channels of this one's, which begins
+    with its results (:mod:`vsrcli.train.widening`). Weights for the other pixel grid keep their filters, but
+    not the filters' bias, which encodes the sub-pixel positions of that grid. The recall of a network without
+    feedback takes what another one's does with the hidden state.
 
     Args:
         path: a ``.weights.h5`` file, its card in the same folder.
