@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import os
 import shutil
 import signal
@@ -247,13 +248,15 @@ def plot(networks: list[Network], path: Path) -> None:
         for network in networks
         for label, ending in (("clean", CLEAN), ("crf 23", COMPRESSED))
     ]
-    curves = [(name, points) for name, points in curves if len(points) > 1]
+    curves = [(name, points) for name, points in curves if len(points) > 1 and not math.isnan(points[0][1])]
     if not curves:
         raise SystemExit("no run has two validations yet: nothing to plot")
     width, height, left, bottom = 760, 420, 60, 50
     steps = max(step for _, points in curves for step, _ in points)
     top_gain = max(value for _, points in curves for _, value in points) + 0.05
     least_gain = min(value for _, points in curves for _, value in points) - 0.05
+    names_share = 18 * len(curves) / (height - 20 - bottom)  # below all curves
+    least_gain -= (top_gain - least_gain) * names_share / (1 - names_share)
 
     def x(step: float) -> float:
         return left + (width - left - 20) * step / steps
