@@ -191,7 +191,13 @@ def test_a_run_can_start_from_other_weights(pairs, tmp_path):
     for a, b in zip(weights_of(first), weights_of(second), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
     card = json.loads(second.with_name("duf-r-s-x2-video.json").read_text())
-    record = {"name": first.name, "sha256": weights.file_sha256(first), "fresh": [], "revived": {}}
+    record = {
+        "name": first.name,
+        "sha256": weights.file_sha256(first),
+        "fresh": [],
+        "revived": {},
+        "widened": [],
+    }
     assert card["init"] == record
 
     with pytest.raises(DataError, match="another init"):
