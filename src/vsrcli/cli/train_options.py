@@ -94,7 +94,8 @@ training_options = combine_options(
     _config_option("Run", "--steps", click.IntRange(min=1), "Train for N steps."),
     option(
         "--init",
-        "Start from these weights (.weights.h5); layers that fit are taken over.",
+        "Start from these weights (.weights.h5); layers that fit are taken over, also those of a smaller "
+        "network.",
         type=_FILE,
         metavar="FILE",
         group="Run",

@@ -270,7 +270,7 @@ def initialize_from(path: Path, model: keras.Model, phase: str) -> WeightTransfe
     if not copied_count:
         raise DataError(
             f"{str(path)!r} ({weights.architecture.name}) shares no layer with this network: "
-            "use weights of the same architecture and sizes"
+            "use weights of the same architecture"
         )
     if getattr(model, "scale", None) == getattr(trained, "scale", None):
         silence_new_blocks(model, trained)

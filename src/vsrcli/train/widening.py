@@ -44,7 +44,10 @@ def widened_weights(
         and len(parts) <= len(other_parts)
         and all(large >= small for large, small in zip(parts, other_parts, strict=False))
     )
-    return [_embed(own[0], other[0], parts, other_parts), _embed_bias(own[1], other[1])] if fits else None
+    if not fits:
+        return None
+    bias = np.concatenate([other[1], own[1][len(other[1]) :]])
+    return [_embed(own[0], other[0], parts, other_parts), bias]
 
 
 def silence_new_blocks(model: keras.Model, trained: keras.Model) -> None:
@@ -75,7 +78,3 @@ def _embed(
         kernel[:, :, at : at + trained_size, :outputs] = trained[:, :, trained_at : trained_at + trained_size]
         at, trained_at = at + size, trained_at + trained_size
     return kernel
-
-
-def _embed_bias(own: np.ndarray, trained: np.ndarray) -> np.ndarray:
-    return np.concatenate([trained, own[len(trained) :]])
