@@ -40,7 +40,6 @@ from laboratory_tables import SCORES, base_scores, markdown, print_status, row_o
 
 POLL_SECONDS = 0.2
 PROBE_SHARE, LEAST_PROBE_STEPS, WARMUP_STEPS = 0.05, 4, 3  # of the budget; steps measured, and before them
-CURVE_POINTS = 10
 ENDLESS = 10**7  # steps of a probe, which is stopped
 VIDEOS = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".y4m")
 PROTOCOLS = ("bi", "bd")  # that vsr evaluate makes low resolution by, as it was trained on
@@ -121,9 +120,12 @@ def measure_step(entry: Entry, line: Sequence[str], budget: float) -> float:
 
 
 def train(
-    entry: Entry, laboratory: Laboratory, footage: Path, validation: Path, budget: float, cache: Path
+    entry: Entry, laboratory: Laboratory, footage: Path, budget: float, cache: Path, options: Any
 ) -> None:
     """Train an entry of the list for its budget, in seconds of processor time.
+
+    Args:
+        options: the validation folder, and how often entries with a curve are validated.
 
     Raises:
         RuntimeError: ``vsr train`` failed; with its last line.
@@ -154,9 +156,9 @@ def train(
             current = seconds - started
         return True
 
-    line += ["--val", str(validation), "--metrics", "mse,mae", "--run", str(entry.folder)]
+    line += ["--val", str(options.validation), "--metrics", "mse,mae", "--run", str(entry.folder)]
     line += ["--steps", str(plan["steps"]), "--validate-every"]
-    line.append(str(max(int(plan["steps"]) // CURVE_POINTS, 1) if entry.curve else ENDLESS))
+    line.append(str(-(-int(plan["steps"]) // options.curve_points) if entry.curve else ENDLESS))
     try:
         status, lines = train_child(line, entry.folder / "output.txt", watch)
     finally:
@@ -210,7 +212,7 @@ def run_entry(entry: Entry, laboratory: Laboratory, folders: Mapping[str, Path],
         planned = entry.plan()
         longer = "step_seconds" in planned and int(budget / planned["step_seconds"]) > planned.get("steps", 0)
         if not entry.is_finished or longer:
-            train(entry, laboratory, footage, options.validation, budget, cache)
+            train(entry, laboratory, footage, budget, cache, options)
         weights = entry.weights
         if weights is not None:
             evaluate(weights, entry.folder / SCORES, options.validation, laboratory.degrade, options.frames)
@@ -234,6 +236,7 @@ def main() -> None:
     parser.add_argument("--only", help="names of entries, separated by commas")
     parser.add_argument("--data", type=named_folder, action="append", default=[], metavar="NAME=DIR")
     parser.add_argument("--cache", type=Path, help="folder of decoded footage; default: in --runs")
+    parser.add_argument("--curve-points", type=int, default=10, help="validations of an entry with a curve")
     parser.add_argument("--frames", type=int, help="measure the first N frames of each clip only")
     parser.add_argument("--status", action="store_true", help="print where the runs stand, and end")
     parser.add_argument("--markdown", type=Path, help="write the tables into this page, and end")
@@ -242,6 +245,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.minutes <= 0:
         parser.error("--minutes must be above 0")
+    if options.curve_points < 1:
+        parser.error("--curve-points must be at least 1")
     laboratory = read_list(options.list, options.runs)
     if options.status or options.markdown or options.json or options.plot:
         chosen = [e for e in laboratory.entries if not options.group or e.group in options.group]

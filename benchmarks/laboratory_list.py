@@ -27,7 +27,7 @@ class Entry:
         data: name of its footage: ``train``, or one of ``--data``.
         category: of clips that it is trained on; empty: on all.
         base: weight file that it starts from, and is compared with; empty: none.
-        curve: validated ten times, for a plot.
+        curve: validated again and again, for a plot.
         folder: of the run.
     """
 

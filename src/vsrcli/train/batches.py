@@ -139,7 +139,7 @@ def _sample_frames(count: int, frames: int, rng: np.random.Generator) -> np.ndar
     """Draw ``frames`` of a clip's ``count`` frames, in the order of the sequence.
 
     A sequence that is longer than the clip turns round at its ends. Clips are short, but the memory of a
-    recurrent network has to be taught for longer than that: see docs/training.md.
+    recurrent network has to be taught for longer than that: see docs/experiments.md.
     """
     strides = [s for s in STRIDES if abs(s) * (frames - 1) < count]
     longer = not any(strides) and count > 1

@@ -127,7 +127,7 @@ class TrainConfig:
         seed: seed of the initial weights and of every batch.
         validate_every, save_every: intervals in steps.
         keep: number of validated states, the last ones, whose weights are kept in ``RUN/states``: their mean
-            can be better than the last (docs/training.md).
+            can be better than the last (docs/experiments.md).
         adversarial: configuration of adversarial training; None: the loss is on pixels alone.
     """
 

@@ -3,7 +3,7 @@
 A quick estimate by the protocol of ``evaluate`` (BT.601 luma, 8 bits, 8 border pixels left out) on the first
 32 frames but three at each end; ``vsr evaluate`` scores whole clips. So many, because the memory of a
 recurrent network goes wrong late, if it does: on compressed video, a network that is as good as another after
-twelve frames can be 0.05 dB worse after 32 (docs/training.md).
+twelve frames can be 0.05 dB worse after 32 (docs/experiments.md).
 """
 
 from __future__ import annotations
