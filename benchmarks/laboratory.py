@@ -203,8 +203,6 @@ def run_entry(entry: Entry, laboratory: Laboratory, folders: Mapping[str, Path],
         60 * options.minutes,
         options.cache or options.runs / "cache",
     )
-    if entry.data != "train":
-        cache = cache / entry.data  # the cache goes by the names of clips
     if entry.category:
         patterns = laboratory.categories[entry.category]["train"]
         category_folder(footage, patterns, entry.folder / "footage")

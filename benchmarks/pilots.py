@@ -317,7 +317,8 @@ def train_pilot(name: str, options: argparse.Namespace) -> dict[str, Any]:
     from vsrcli.models import architectures
     from vsrcli.train import loop
     from vsrcli.train.config import TrainConfig
-    from vsrcli.train.footage import find_footage, prepare_pairs
+    from vsrcli.train.footage import find_footage
+    from vsrcli.train.pairs import prepare_pairs
     from vsrcli.train.validation import Validation
 
     preset = PRESETS[options.degradation]

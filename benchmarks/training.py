@@ -25,7 +25,8 @@ from vsrcli.inference.keras import silence_native_stderr
 from vsrcli.models.architectures import architecture
 from vsrcli.train.batches import BatchPlan
 from vsrcli.train.config import DATA_PLACEMENTS, PRECISIONS, TrainConfig, check_sequences, temporal_margin
-from vsrcli.train.footage import TrainingPair, find_footage, prepare_pairs
+from vsrcli.train.footage import find_footage
+from vsrcli.train.pairs import TrainingPair, prepare_pairs
 
 
 def generate_footage(scale: int, preset: str, clips: int = 4) -> list[TrainingPair]:

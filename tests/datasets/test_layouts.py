@@ -15,7 +15,8 @@ from terminal import Outcome
 from vsrcli.degradations import PRESETS
 from vsrcli.errors import DataError
 from vsrcli.evaluate.clips import find_clips, find_pairs
-from vsrcli.train.footage import check_no_leakage, find_footage, prepare_pairs
+from vsrcli.train.footage import check_no_leakage, find_footage
+from vsrcli.train.pairs import prepare_pairs
 
 Vsr = Callable[..., Outcome]
 TRAIN = ["--run", "run", "--steps", "1", "--batch", "1", "--crop", "8", "--frames", "7", "--cache", "cache"]

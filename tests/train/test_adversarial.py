@@ -20,7 +20,8 @@ from vsrcli.train.batches import BatchPlan, make_batch
 from vsrcli.train.checkpoints import WeightExporter
 from vsrcli.train.config import AdversarialConfig, shape_batch, temporal_margin
 from vsrcli.train.discriminator import Discriminator, SpectralConv
-from vsrcli.train.footage import find_footage, prepare_pairs
+from vsrcli.train.footage import find_footage
+from vsrcli.train.pairs import prepare_pairs
 from vsrcli.train.validation import Validation
 
 SHARP = AdversarialConfig(discriminator_width=4, discriminator_rate=1e-3)

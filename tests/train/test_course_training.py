@@ -16,7 +16,8 @@ from vsrcli.frames import flow
 from vsrcli.models import architectures, weights
 from vsrcli.train import loop
 from vsrcli.train.config import AdversarialConfig, shape_batch
-from vsrcli.train.footage import find_footage, prepare_pairs
+from vsrcli.train.footage import find_footage
+from vsrcli.train.pairs import prepare_pairs
 from vsrcli.train.validation import Validation
 
 CONFIG = loop.TrainConfig(

@@ -9,7 +9,8 @@ from vsrcli.degradations import PRESETS, degrade, recompress
 from vsrcli.errors import DataError
 from vsrcli.frames.resample import interpolate
 from vsrcli.train.batches import BatchPlan, make_batch, prefetch
-from vsrcli.train.footage import TrainingPair, find_footage, prepare_pairs
+from vsrcli.train.footage import find_footage
+from vsrcli.train.pairs import TrainingPair, prepare_pairs
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from vsrcli.train import loop
 from vsrcli.train.batches import BatchPlan, make_batch
 from vsrcli.train.config import shape_batch
 from vsrcli.train.device_data import DeviceDataset, HostDataset, open_dataset
-from vsrcli.train.footage import TrainingPair
+from vsrcli.train.pairs import TrainingPair
 
 
 def noise_pairs(preset: str, scale: int) -> list[TrainingPair]:

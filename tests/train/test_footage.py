@@ -10,7 +10,8 @@ from PIL import Image
 from vsrcli.degradations import PRESETS
 from vsrcli.errors import DataError
 from vsrcli.train import synthesis
-from vsrcli.train.footage import check_no_leakage, find_footage, prepare_pairs
+from vsrcli.train.footage import check_no_leakage, find_footage
+from vsrcli.train.pairs import digest_of_files, footage_digest, prepare_pairs
 
 
 def detail(clip: np.ndarray) -> float:
@@ -41,14 +42,39 @@ def test_evaluation_footage_is_not_trained_on(footage_folder, tmp_path):
         check_no_leakage(training, find_footage(tmp_path))
 
 
-def test_files_that_the_cache_could_confuse_are_named(footage_folder, tmp_path):
-    write_clip(tmp_path / "a.mkv", 9)
-    with pytest.raises(DataError, match="share a name"):
-        check_no_leakage(find_footage(footage_folder), find_footage(tmp_path))
-    (tmp_path / "deeper").mkdir()
-    write_clip(tmp_path / "deeper" / "a.mkv", 8)
-    with pytest.raises(DataError, match="share a name"):
-        prepare_pairs(find_footage(tmp_path), tmp_path / "cache", 2, PRESETS["bi"])
+def test_a_cache_is_never_taken_for_that_of_other_files_with_the_same_name(tmp_path):
+    for folder, seed in (("one", 1), ("two", 2)):
+        (tmp_path / folder).mkdir()
+        write_clip(tmp_path / folder / "clip.mkv", seed)
+    pairs = [
+        prepare_pairs(find_footage(tmp_path / folder), tmp_path / "cache", 2, PRESETS["bi"])[0]
+        for folder in ("one", "two")
+    ]
+    assert np.abs(np.int16(pairs[0].high) - pairs[1].high).mean() > 10
+    assert np.abs(np.int16(pairs[0].low) - pairs[1].low).mean() > 10
+    both = prepare_pairs(find_footage(tmp_path), tmp_path / "cache", 2, PRESETS["bi"])
+    assert len({pair.digest for pair in both}) == 2
+
+    write_clip(tmp_path / "one" / "clip.mkv", 2)  # replaced by what the other one is
+    (replaced,) = prepare_pairs(find_footage(tmp_path / "one"), tmp_path / "cache", 2, PRESETS["bi"])
+    assert np.array_equal(replaced.high, pairs[1].high)
+
+
+def test_a_copy_of_a_folder_uses_the_same_cache(footage_folder, tmp_path):
+    first = prepare_pairs(find_footage(footage_folder), tmp_path / "cache", 2, PRESETS["bi"])
+    shutil.copytree(footage_folder, tmp_path / "copy", copy_function=shutil.copyfile)
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
+    second = prepare_pairs(find_footage(tmp_path / "copy"), tmp_path / "cache", 2, PRESETS["bi"])
+    assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
+    assert footage_digest(first) == footage_digest(second)
+
+
+def test_a_frame_that_changes_makes_another_clip(tmp_path):
+    for number in range(3):
+        Image.fromarray(texture(number, 48, 60)).save(tmp_path / f"frame{number}.png")
+    before = digest_of_files([tmp_path])
+    Image.fromarray(texture(7, 48, 60)).save(tmp_path / "frame1.png")
+    assert digest_of_files([tmp_path]) != before
 
 
 def test_soft_clips_are_added_to_the_sharp_ones(tmp_path):

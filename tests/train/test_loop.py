@@ -17,8 +17,9 @@ from vsrcli.train import loop
 from vsrcli.train.batches import BatchPlan, make_batch
 from vsrcli.train.checkpoints import read_state
 from vsrcli.train.config import config_differences
-from vsrcli.train.footage import find_footage, prepare_pairs
+from vsrcli.train.footage import find_footage
 from vsrcli.train.losses import HUBER_DELTA, charbonnier, frame_loss, huber, sequence_loss
+from vsrcli.train.pairs import prepare_pairs
 from vsrcli.train.validation import Validation
 
 CONFIG = loop.TrainConfig(
@@ -133,6 +134,14 @@ def test_another_configuration_is_refused(pairs, tmp_path):
     (tmp_path / "checkpoint.npz").write_bytes(b"torn")
     with pytest.raises(DataError, match="not a checkpoint"):
         loop.train(CONFIG, pairs, tmp_path)
+
+
+def test_other_footage_is_refused_and_init_goes_on_from_its_weights(pairs, tmp_path):
+    weights = loop.train(replace(CONFIG, steps=1), pairs, tmp_path / "run")
+    fewer = pairs[:-1]
+    with pytest.raises(DataError, match=r"on other footage.*--init"):
+        loop.train(CONFIG, fewer, tmp_path / "run")
+    loop.train(replace(CONFIG, steps=1), fewer, tmp_path / "new", init=weights)
 
 
 def test_checkpoints_older_than_an_option_can_be_resumed(tmp_path, pairs):

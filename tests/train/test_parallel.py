@@ -16,7 +16,7 @@ from vsrcli.errors import EngineError, UsageError
 from vsrcli.models import architectures
 from vsrcli.models.weights import load_model, read_weights
 from vsrcli.train import loop
-from vsrcli.train.footage import TrainingPair
+from vsrcli.train.pairs import TrainingPair
 
 small = replace(architectures.ARCHITECTURES["duf-r-s"], options={"width": 8, "blocks": 1, "head": 8})
 architectures.ARCHITECTURES["duf-r-s"] = small

@@ -6,7 +6,8 @@ import pytest
 from vsrcli.degradations import PRESETS
 from vsrcli.frames.resample import interpolate
 from vsrcli.train.batches import BatchPlan, make_batch
-from vsrcli.train.footage import find_footage, prepare_pairs
+from vsrcli.train.footage import find_footage
+from vsrcli.train.pairs import prepare_pairs
 
 
 @pytest.mark.parametrize("preset", ["bd", "bi"])

@@ -22,8 +22,9 @@ from vsrcli.errors import UsageError
 from vsrcli.models import architectures
 from vsrcli.train import loop
 from vsrcli.train.config import LOSSES, SCHEDULES, TrainConfig, check_sequences, config_differences
-from vsrcli.train.footage import find_footage, prepare_pairs
+from vsrcli.train.footage import find_footage
 from vsrcli.train.losses import frame_loss
+from vsrcli.train.pairs import prepare_pairs
 from vsrcli.train.recipes import RECIPES
 from vsrcli.train.schedules import make_rate
 from vsrcli.train.validation import Validation

@@ -11,11 +11,12 @@ import click
 from vsrcli.cli.help import Command
 from vsrcli.cli.options import ARGUMENTS, quiet_option, verbose_option
 from vsrcli.cli.train_options import training_config, training_options
+from vsrcli.datasets.manifest import read_manifest
 from vsrcli.degradations import PRESETS
 from vsrcli.system.signals import catch_signals
 from vsrcli.system.text import format_duration
 from vsrcli.train.config import StepReport
-from vsrcli.train.footage import Footage, read_manifest
+from vsrcli.train.footage import Footage
 
 _EXISTING = click.Path(path_type=Path, exists=True, file_okay=False)
 _START_SECONDS = 4.0  # that a stop may take before the first step, when there is nothing to save
@@ -54,7 +55,8 @@ def train(
     from vsrcli.inference.keras import silence_native_stderr
     from vsrcli.system.resources import configure_malloc
     from vsrcli.train.config import check_sequences, memory_notice, require_initial_weights
-    from vsrcli.train.footage import check_no_leakage, find_footage, prepare_pairs
+    from vsrcli.train.footage import check_no_leakage, find_footage
+    from vsrcli.train.pairs import prepare_pairs
 
     config = training_config(context, values)
     check_sequences(config, config.architecture)

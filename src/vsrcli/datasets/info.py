@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,6 @@ def describe_dataset(folder: Path, on_progress: OnProgress = lambda done, total:
             info.sizes[size] += 1
         _add_origin(info, photo, rows)
         on_progress(done, total)
-    _check_names(info, clips, photos, is_published=bool(layouts))
     _check_manifest(info, rows)
     return info
 
@@ -216,25 +215,6 @@ def _add_origin(info: DatasetInfo, path: Path, rows: dict[Path, dict[str, str]] 
     info.categories[row.get("category") or by_folder or "not stated"] += 1
     info.licences[row.get("licence") or "not stated"] += 1
     info.shippable += row.get("ship") == "yes"
-
-
-def _check_names(
-    info: DatasetInfo, clips: Sequence[DatasetClip], photos: Sequence[Path], *, is_published: bool
-) -> None:
-    """Name files that share a name, which the cache of a training goes by."""
-    if is_published:
-        return
-    for named in ([(clip.name, clip.path) for clip in clips], [(photo.stem, photo) for photo in photos]):
-        for one, other in _namesakes(named):
-            info.problems.append(f"{str(one)!r} and {str(other)!r} share a name: rename one")
-
-
-def _namesakes(named: Sequence[tuple[str, Path]]) -> Iterator[tuple[Path, Path]]:
-    first: dict[str, Path] = {}
-    for name, path in named:
-        other = first.setdefault(name, path)
-        if other is not path:
-            yield other, path
 
 
 def _check_manifest(info: DatasetInfo, rows: dict[Path, dict[str, str]] | None) -> None:

@@ -16,8 +16,8 @@ One step, for frame t, with three levels::
     residual feedback: output of t-1 minus frame --- recall ---+
 
 A network with a recurrent state only learns for long as if it had single images (docs/experiments.md): its
-state is noise at first, so it learns to ignore it. A window gives the state useful content from the start, and
-the recall, which begins near zero, can only add to that.
+state is noise at first, so it learns to ignore it. A window gives the state useful content from the start,
+and the recall, which begins near zero, can only add to that.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from vsrcli.system.threads import Prefetcher
-from vsrcli.train.footage import TrainingPair
+from vsrcli.train.pairs import TrainingPair
 
 STRIDES = (1, -1, 1, -1, 2, -2, 3, -3, 0)  # temporal augmentation (Jo et al., section 4.1); 0 repeats a frame
 PREFETCHED = 4  # batches

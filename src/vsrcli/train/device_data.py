@@ -22,7 +22,7 @@ from vsrcli.frames.resample import BD_SIGMA, BD_SIZE, gaussian_kernel_1d, resize
 from vsrcli.models.architectures import Architecture
 from vsrcli.train.batches import BatchPlan, CropSpec, make_batch, prefetch, sample_crops
 from vsrcli.train.config import shape_batch
-from vsrcli.train.footage import TrainingPair
+from vsrcli.train.pairs import TrainingPair
 
 MEMORY_SHARE = 0.5  # of the device's memory; the rest is for the network
 MAX_PIXELS = 2**31 - 1  # indices are int32

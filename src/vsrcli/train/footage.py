@@ -1,26 +1,16 @@
-"""Training footage: a folder of clips and photographs, decoded once into memory-mapped pairs.
+"""Training footage: the clips and photographs of a folder, and what may not be among them.
 
 Published data sets are recognized by their folders (:mod:`vsrcli.datasets.layouts`). Elsewhere a video is a
 clip, numbered images of one shot are one, too, and every other image is a photograph.
-
-Layout of the cache: ``high/NAME.npy`` is the truth, uint8 (T, H, W, 3); ``PRESET-xS/NAME.npy`` holds its
-degradations, uint8 (variants, T, H/S, W/S, 3). Both are written to a partial file and renamed, so that a
-killed preparation resumes at the file where it stopped.
 """
 
 from __future__ import annotations
 
-import shutil
-import zlib
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from vsrcli.datasets.decoding import decode_video, image_files, read_image
+from vsrcli.datasets.decoding import image_files
 from vsrcli.datasets.layouts import (
     Layout,
     LowResolution,
@@ -33,20 +23,9 @@ from vsrcli.datasets.layouts import (
     walk_files,
 )
 from vsrcli.datasets.manifest import read_manifest
-from vsrcli.degradations import Degradation, degrade
 from vsrcli.errors import DataError
-from vsrcli.evaluate.clips import read_frames
 from vsrcli.models.weights import file_sha256
-from vsrcli.system.files import atomic_write
-from vsrcli.system.text import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, format_bytes
-from vsrcli.train.synthesis import HEIGHT, WIDTH, camera_move, defocused, motion_blurred, static_camera
-
-CACHE_VERSION = 3  # raise when the arrays change
-PAIRS = "pairs"  # the degradation that takes what the set brings
-SIDE_MULTIPLE = 12  # sides are cropped to a multiple of every scale
-SHARP_CLIPS_PER_PHOTO = 2
-# Each photograph also gets one of these, in turn. The keys are part of clip names, which seed the rendering.
-SOFT_RENDERERS = {"shutter": motion_blurred, "focus": defocused, "still": static_camera}
+from vsrcli.system.text import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
 
 
 @dataclass(frozen=True)
@@ -73,25 +52,8 @@ class Footage:
     lows: Mapping[Path, tuple[LowResolution, ...]] = field(default_factory=dict)
 
     def name_of(self, path: Path) -> str:
-        """Return the name of a clip or photograph, which the cache goes by."""
+        """Return the name of a clip or photograph, from which its random degradations are drawn."""
         return self.names.get(path, path.stem)
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingPair:
-    """A clip's truth and its degradations, memory-mapped.
-
-    Attributes:
-        name: name of the clip.
-        kind: ``clip`` or ``photo``.
-        high: uint8 (T, H, W, 3).
-        low: uint8 (variants, T, H/scale, W/scale, 3).
-    """
-
-    name: str
-    kind: str
-    high: np.ndarray
-    low: np.ndarray
 
 
 def find_footage(root: Path, *, shippable_only: bool = False, split: Split = "train") -> Footage:
@@ -166,13 +128,10 @@ def check_no_leakage(training: Footage, evaluated: Footage) -> None:
     """Raise if training and evaluation footage share a file.
 
     Raises:
-        DataError: a file is in both, even under another name; or two different files share a name, which
-            would be the same name in the cache. The message names them.
+        DataError: a file is in both, even under another name; the message names it.
     """
     trained = [*training.clips, *training.photos]
     by_path = {path.resolve(): path for path in trained}
-    trained_photos, evaluated_photos = set(training.photos), set(evaluated.photos)
-    by_name = {(path in trained_photos, training.name_of(path)): path for path in trained}
     by_size: dict[int, list[Path]] = {}
     for path in trained:
         by_size.setdefault(_first_file(path).stat().st_size, []).append(path)
@@ -186,89 +145,11 @@ def check_no_leakage(training: Footage, evaluated: Footage) -> None:
             raise DataError(
                 f"{str(path)!r} is also trained on, as {str(twin)!r}: remove it from one of the folders"
             )
-        namesake = by_name.get((path in evaluated_photos, evaluated.name_of(path)))
-        if namesake is not None:
-            raise DataError(
-                f"{str(path)!r} and {str(namesake)!r} share a name, which the cache goes by: rename one"
-            )
 
 
 def _first_file(clip: Path) -> Path:
     """Return a file, or the first frame of a folder: two clips that share it are taken for the same."""
     return image_files(clip)[0] if clip.is_dir() else clip
-
-
-def prepare_pairs(
-    footage: Footage,
-    cache: Path,
-    scale: int,
-    preset: Degradation,
-    *,
-    blur: bool = False,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[TrainingPair]:
-    """Decode, render and degrade everything that the cache does not hold yet, then map it.
-
-    Args:
-        footage: files to prepare.
-        cache: folder for the arrays; created if missing.
-        scale, preset: scale and degradation of the low resolution; with ``pairs``, each clip's own is read.
-        blur: render a third clip of every photograph: motion-blurred, out of focus or static, in turn.
-        on_progress: called with (done, total) after each clip.
-
-    Raises:
-        DataError: a file cannot be decoded, two have the same name, the cache has no room for them, or a clip
-            has no low resolution of this scale for ``pairs``; the message names them.
-    """
-    _check_names(footage)
-    folder = cache / f"v{CACHE_VERSION}"
-    _check_space(footage, folder, scale, preset)
-    own_lows = _lows_by_name(footage, scale, preset) if preset.name == PAIRS else {}
-    jobs: list[tuple[str, str, Callable[[np.random.Generator], np.ndarray]]] = [
-        (footage.name_of(path), "clip", lambda rng, path=path: _decode_clip(path)) for path in footage.clips
-    ]
-    for number, path in enumerate(footage.photos):
-        other = footage.photos[(number * 7 + 3) % len(footage.photos)]
-        jobs += [
-            (
-                f"{path.stem}.take{index}",
-                "photo",
-                lambda rng, path=path, other=other: camera_move(_open_photo(path), _open_photo(other), rng),
-            )
-            for index in range(SHARP_CLIPS_PER_PHOTO)
-        ]
-        if blur:
-            effect, render = list(SOFT_RENDERERS.items())[number % len(SOFT_RENDERERS)]
-            jobs.append(
-                (
-                    f"{path.stem}.{effect}",
-                    "photo",
-                    lambda rng, path=path, other=other, render=render: render(
-                        _open_photo(path), _open_photo(other), rng
-                    ),
-                )
-            )
-
-    def prepare_pair(job: tuple[str, str, Callable[[np.random.Generator], np.ndarray]]) -> TrainingPair:
-        name, kind, create_clip = job
-        rng = np.random.default_rng(zlib.crc32(name.encode()))  # the same clip on every machine and run
-        high = _load_or_create(folder / "high" / f"{name}.npy", lambda: create_clip(rng))
-        rng = np.random.default_rng([zlib.crc32(name.encode()), scale, zlib.crc32(preset.name.encode())])
-
-        def create_low() -> np.ndarray:
-            if name in own_lows:
-                return _read_low(own_lows[name], high)[None]
-            return np.stack([degrade(high, scale, preset, v, rng) for v in range(preset.variant_count)])
-
-        low = _load_or_create(folder / f"{preset.name}-x{scale}" / f"{name}.npy", create_low)
-        return TrainingPair(name, kind, high, low)
-
-    pairs = []
-    with ThreadPoolExecutor(2) as pool:
-        for done, pair in enumerate(pool.map(prepare_pair, jobs), start=1):
-            pairs.append(pair)
-            on_progress(done, len(jobs))
-    return pairs
 
 
 def _shippable_files(root: Path) -> set[Path]:
@@ -278,124 +159,3 @@ def _shippable_files(root: Path) -> set[Path]:
             f"no manifest.csv in or above {str(root)!r}: it says which files may be used; or drop --shippable"
         )
     return {path for path, row in rows.items() if row.get("ship") == "yes"}
-
-
-def _check_names(footage: Footage) -> None:
-    paths: dict[tuple[bool, str], Path] = {}
-    photos = set(footage.photos)
-    for path in (*footage.clips, *footage.photos):
-        twin = paths.setdefault((path in photos, footage.name_of(path)), path)
-        if twin is not path:
-            raise DataError(
-                f"{str(twin)!r} and {str(path)!r} share a name, which the cache goes by: rename one"
-            )
-
-
-def _load_or_create(path: Path, create: Callable[[], np.ndarray]) -> np.ndarray:
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        array = create()
-        atomic_write(path, lambda file: np.save(file, array), fsync=False)
-    return np.load(path, mmap_mode="r")
-
-
-def _lows_by_name(footage: Footage, scale: int, preset: Degradation) -> dict[str, LowResolution]:
-    """Return the low resolution that each clip of a set brings, by the clip's name."""
-    if footage.photos:
-        raise DataError(
-            f"{str(footage.photos[0])!r} has no low resolution of its own: --degradation {PAIRS} is for sets "
-            "that bring it, such as REDS; use another"
-        )
-    result = {}
-    for path in footage.clips:
-        own = [low for low in footage.lows.get(path, ()) if low.scale in (scale, 0)]
-        if not own:
-            raise DataError(
-                f"{str(path)!r} has no low resolution of its own at x{scale}: --degradation {PAIRS} is for "
-                "sets that bring it, such as REDS at x4; use another"
-            )
-        fitting = next((low for low in own if low.phase == preset.phase), None)
-        if fitting is None:
-            raise DataError(
-                f"{str(own[0].path)!r} was made by bd, on another pixel grid than --degradation {PAIRS}: use "
-                "--degradation bd, which makes the same"
-            )
-        result[footage.name_of(path)] = fitting
-    return result
-
-
-def _read_low(low: LowResolution, high: np.ndarray) -> np.ndarray:
-    """Return low resolution, cropped as its truth was: (T, H/scale, W/scale, 3)."""
-    frames = read_frames(low.path)
-    count, height, width, _ = high.shape
-    scale = low.scale or max(1, round(high.shape[1] / frames.shape[1]))
-    rows, columns = height // scale, width // scale
-    fits = (
-        0 <= side - cropped < SIDE_MULTIPLE
-        for side, cropped in zip(frames.shape[1:3], (rows, columns), strict=True)
-    )
-    if len(frames) != count or not all(fits):
-        raise DataError(
-            f"{str(low.path)!r} has {len(frames)} frames of {frames.shape[2]}x{frames.shape[1]}, its truth "
-            f"{count} of at least {width}x{height}: x{scale} needs the same frames and {columns}x{rows}; "
-            "replace it"
-        )
-    return frames[:, :rows, :columns]
-
-
-def _check_space(footage: Footage, cache: Path, scale: int, preset: Degradation) -> None:
-    """Raise ``DataError`` if the frames of a published set do not fit on the disk of the cache.
-
-    Decoded, REDS takes 66 GB and Vimeo-90K 155 GB. Clips of one set have one size, so a look at the first is
-    enough.
-    """
-    folders = [path for path in footage.clips if path.is_dir()]
-    waiting = [path for path in folders if not (cache / "high" / f"{footage.name_of(path)}.npy").exists()]
-    if not waiting:
-        return
-    files = image_files(waiting[0])
-    if not files:
-        return
-    with Image.open(files[0]) as image:
-        width, height = image.size
-    per_clip = len(files) * width * height * 3 * (1 + preset.variant_count / scale**2)
-    place = next(path for path in (cache, *cache.absolute().parents) if path.exists())
-    needed, free = len(waiting) * per_clip, shutil.disk_usage(place).free
-    if needed > free:
-        raise DataError(
-            f"{len(waiting)} clips take about {format_bytes(needed)} once decoded, {str(place)!r} has "
-            f"{format_bytes(free)} left: name another --cache, or use a part of the set"
-        )
-
-
-def _decode_clip(path: Path) -> np.ndarray:
-    high = read_frames(path) if path.is_dir() else _decode_whole_video(path)
-    height, width = (side // SIDE_MULTIPLE * SIDE_MULTIPLE for side in high.shape[1:3])
-    if not height or not width:
-        raise DataError(
-            f"{str(path)!r} is {high.shape[2]}x{high.shape[1]}, too small: sides are {SIDE_MULTIPLE} pixels "
-            "or more; remove it from the folder"
-        )
-    return high[:, :height, :width]
-
-
-def _decode_whole_video(path: Path) -> np.ndarray:
-    frames: list[np.ndarray] = []
-    for frame in decode_video(path, "remove it from the folder"):
-        if frames and frame.shape != frames[0].shape:
-            sizes = [f"{each.shape[1]}x{each.shape[0]}" for each in (frames[0], frame)]
-            raise DataError(
-                f"the frames of {str(path)!r} change from {sizes[0]} to {sizes[1]}: remove it from the folder"
-            )
-        frames.append(frame)
-    return np.stack(frames)
-
-
-def _open_photo(path: Path) -> Image.Image:
-    image = Image.fromarray(read_image(path, "remove it from the folder")[0])
-    enlargement = max(WIDTH * 1.4 / image.width, HEIGHT * 1.4 / image.height)
-    if enlargement > 1:  # small photographs: enlarge rather than show their border
-        image = image.resize(
-            (round(image.width * enlargement), round(image.height * enlargement)), Image.Resampling.LANCZOS
-        )
-    return image

@@ -38,10 +38,10 @@ from vsrcli.train.config import (
     temporal_margin,
 )
 from vsrcli.train.device_data import open_dataset
-from vsrcli.train.footage import TrainingPair
 from vsrcli.train.hardware import data_parallel, dtype_policy
 from vsrcli.train.losses import loss_of, sequence_loss
 from vsrcli.train.optimizers import evaluation_weights, make_optimizer
+from vsrcli.train.pairs import TrainingPair, footage_digest
 from vsrcli.train.revival import dead_channels, revive
 from vsrcli.train.validation import Validation
 
@@ -67,7 +67,7 @@ def train(
     Args:
         config: see :class:`TrainConfig`. A resumed run may change ``RESUMABLE_CHANGES`` only; with other
             ``steps``, a cosine of the learning rate is stretched over the new length.
-        pairs: training footage, see :func:`~vsrcli.train.footage.prepare_pairs`.
+        pairs: training footage, see :func:`~vsrcli.train.pairs.prepare_pairs`.
         run_folder: folder for ``checkpoint.npz``, ``log.csv``, ``tensorboard/`` (where TensorFlow is the
             backend) and, after each validation and at the end, the weight file with its card.
         validation: scored every ``validate_every`` steps and at the end, when the mean of the kept states
@@ -86,8 +86,8 @@ def train(
         UsageError: sizes do not fit the network, or the batch not the number of GPUs; adversarial training
             without ``init``, or without the package of its feature distance.
         EngineError: fewer GPUs than requested.
-        DataError: the folder holds a run of another configuration, ``init`` does not fit, or the loss is not
-            finite.
+        DataError: the folder holds a run of another configuration or on other footage, ``init`` does not fit,
+            or the loss is not finite.
         ModelError: ``init`` cannot be read.
         SignalInterruptError: a signal arrived; a checkpoint is written, if this run has done a step.
     """
@@ -115,6 +115,7 @@ def train(
 
     # Resume from the checkpoint, or initialize from other weights.
     step, total_seconds, init_record = 0, 0.0, None
+    digest = footage_digest(pairs)
     if checkpoint.exists():
         state = read_state(checkpoint)
         init_record = state.get("init")
@@ -125,6 +126,11 @@ def train(
             raise DataError(
                 f"{str(run_folder)!r} holds a run with another {', '.join(differing)}: "
                 f"use a new --run folder, or the options that it was started with"
+            )
+        if state.get("footage", digest) != digest:  # checkpoints of before do not say
+            raise DataError(
+                f"{str(run_folder)!r} holds a run on other footage: use that which it was started with, or a "
+                "new --run folder and --init to go on from its weights"
             )
         restore_checkpoint(checkpoint, model, optimizer)
         step, total_seconds = state["step"], state["seconds"]
@@ -144,7 +150,7 @@ def train(
 
     def save() -> None:
         state = {"config": asdict(config), "step": step, "seconds": total_seconds, "seed": config.seed}
-        save_checkpoint(checkpoint, model, optimizer, state | {"init": init_record})
+        save_checkpoint(checkpoint, model, optimizer, state | {"init": init_record, "footage": digest})
 
     exporter = WeightExporter(
         config, run_folder, (card or {}) | ({"init": init_record} if init_record else {})

@@ -23,8 +23,9 @@ from vsrcli.frames.flow import align_window
 from vsrcli.frames.resample import interpolate
 from vsrcli.models.architectures import Architecture
 from vsrcli.train.config import temporal_margin
-from vsrcli.train.footage import TrainingPair, find_footage, prepare_pairs
+from vsrcli.train.footage import find_footage
 from vsrcli.train.losses import HUBER_DELTA, frame_loss
+from vsrcli.train.pairs import TrainingPair, prepare_pairs
 
 if TYPE_CHECKING:
     from vsrcli.evaluate.features import EdgeFeatures
