@@ -192,6 +192,16 @@ def test_guessed_tokens_are_rate_limited(open_server: Callable[..., LocalServer]
     assert client.get("/healthz", headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/", "/api/options", "/metrics"])
+def test_programs_cannot_guess_faster_than_people(path: str, open_server: Callable[..., LocalServer]) -> None:
+    client = open_server(token=TOKEN).client(session=False)
+    for number in range(10):
+        client.get(path, headers={"Authorization": f"Bearer {number}"})
+    right = client.get(path, headers={"Authorization": f"Bearer {TOKEN}"})
+    assert_error(right, 429, "too_many_attempts")
+    assert client.post("/login", data={"token": TOKEN}).status_code == 429
+
+
 def test_bearer_token(protected: LocalServer) -> None:
     bearer = {"Authorization": f"Bearer {TOKEN}"}
     program = protected.client(session=False, headers=bearer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 import pytest
@@ -81,11 +82,15 @@ def test_deleted_while_a_job_runs(folder: DataFolder) -> None:
 def test_orphans_of_a_crash(folder: DataFolder) -> None:
     upload = folder.add_upload("video")
     folder.add_job("job", upload, DONE)
-    for orphan in ("uploads/unknown", "jobs/unknown"):
+    for orphan in (
+        f"uploads/{secrets.token_urlsafe(16)}",
+        f"jobs/{secrets.token_urlsafe(16)}",
+        "jobs/others",
+    ):
         (folder.settings.data / orphan).mkdir()
         (folder.settings.data / orphan / "video.mp4").touch()
     assert delete_orphans(folder.store, folder.settings) == 2
-    assert folder.ids() == {"video", "job"}
+    assert folder.ids() == {"video", "job", "others"}
 
 
 def test_bytes_used(folder: DataFolder) -> None:

@@ -20,6 +20,7 @@ from vsrcli.web.app import create_app
 from vsrcli.web.cleanup import cancel_job
 from vsrcli.web.conversion import JobRunner
 from vsrcli.web.errors import DISK_FULL, INTERNAL_ERROR, INTERRUPTED, without_message
+from vsrcli.web.settings import Settings
 from vsrcli.web.store import CANCELLED, FAILED, QUEUED, RUNNING, JobRecord
 from vsrcli.web.subprocesses import run_json
 from vsrcli.web.worker import requeue_interrupted
@@ -167,3 +168,12 @@ def test_database_of_another_version_is_refused(version: int, folder: DataFolder
         create_app(folder.settings)
     assert len(before) == 7
     assert before <= {*folder.settings.data.rglob("*")}
+
+
+@pytest.mark.parametrize("name", ["uploads", "jobs"])
+def test_folders_of_somebody_else_are_refused_and_kept(name: str, tmp_path: Path) -> None:
+    (tmp_path / name / "family").mkdir(parents=True)
+    (tmp_path / name / "family" / "photo.jpg").write_bytes(b"precious")
+    with pytest.raises(OutputError, match=f"{name} is there already.*--data"):
+        create_app(Settings(data=tmp_path))
+    assert [path.name for path in tmp_path.rglob("*")] == [name, "family", "photo.jpg"]

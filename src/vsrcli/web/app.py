@@ -76,13 +76,31 @@ class _Server(uvicorn.Server):
         return current_token().is_cancelled or await super().on_tick(counter)
 
 
+def _check_folder(settings: Settings) -> None:
+    """Refuse folders that the server did not make: it deletes what it has no record of.
+
+    Raises:
+        OutputError: one is not empty, and there is no database.
+    """
+    if settings.database.exists():
+        return
+    for name in (UPLOADS, JOBS):
+        folder = settings.data / name
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise OutputError(
+                f"{folder} is there already, without {settings.database.name} beside it: not from vsr serve; "
+                "give another folder with --data, or move it away"
+            )
+
+
 def create_app(settings: Settings) -> Starlette:
     """Return the application of the web server, which creates the data folder; the worker is another process.
 
     Raises:
         OSError: the data folder cannot be written.
-        OutputError: the data folder belongs to another version.
+        OutputError: the data folder belongs to another version, or to something else.
     """
+    _check_folder(settings)
     for folder in (settings.data, settings.data / UPLOADS, settings.data / JOBS):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     store = Store(settings.database)

@@ -13,7 +13,7 @@ import ipaddress
 import os
 import secrets
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -44,9 +44,10 @@ SECURITY_HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 _COOKIE_SECONDS = 90 * 24 * 3600
-_MAX_FAILURES_PER_MINUTE = 10
+_MAX_FAILURES_PER_MINUTE, _MAX_ADDRESSES = 10, 10_000
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _PUBLIC_PATHS = ("/healthz", "/metrics", "/login", "/static/")  # need no token; /metrics checks access itself
+_OPEN_PATHS = ("/healthz", "/static/")  # say nothing about the token
 _UNLOGGED_PATHS = ("/healthz", "/metrics", "/static/")
 
 
@@ -78,7 +79,7 @@ class Sessions:
         self._signer = TimestampSigner(key, salt="vsr session")
         self._token, self.requires_token = token, token is not None
         self._access = hmac.new(key, (token or "").encode(), hashlib.sha256).hexdigest()
-        self._failures: deque[float] = deque()
+        self._failures: OrderedDict[str, deque[float]] = OrderedDict()  # times of wrong tokens by address
 
     def session_id(self, request: HTTPConnection) -> str | None:
         """Return the id of the session; None without a cookie, or with one that this server did not sign."""
@@ -107,15 +108,34 @@ class Sessions:
         """Return whether this is the token; False if there is none."""
         return self._token is not None and _equal(self._token, token)
 
-    def is_rate_limited(self) -> bool:
-        """Return whether there were so many wrong tokens in the last minute that none is accepted."""
-        while self._failures and self._failures[0] < time.monotonic() - 60:
-            self._failures.popleft()
-        return len(self._failures) >= _MAX_FAILURES_PER_MINUTE
+    def is_rate_limited(self, request: HTTPConnection) -> bool:
+        """Return whether so many wrong tokens came from this address lately that none is accepted."""
+        failures = self._failures.get(_network(request), deque())
+        while failures and failures[0] < time.monotonic() - 60:
+            failures.popleft()
+        return len(failures) >= _MAX_FAILURES_PER_MINUTE
 
-    def record_failure(self) -> None:
+    def record_failure(self, request: HTTPConnection) -> None:
         """Count a wrong token."""
-        self._failures.append(time.monotonic())
+        network = _network(request)
+        failures = self._failures.setdefault(network, deque(maxlen=_MAX_FAILURES_PER_MINUTE))
+        failures.append(time.monotonic())
+        self._failures.move_to_end(network)
+        if len(self._failures) > _MAX_ADDRESSES:
+            self._failures.popitem(last=False)
+
+    def check_bearer_token(self, request: HTTPConnection) -> None:
+        """Count a wrong token in the ``Authorization`` header, too.
+
+        Raises:
+            ApiError: there were too many; the right one is refused then, or guessing would only be slower.
+        """
+        if not self.requires_token or not request.headers.get("authorization"):
+            return
+        if self.is_rate_limited(request):
+            raise ApiError(429, "too_many_attempts", "There were too many wrong tokens; wait a minute.")
+        if not self.has_bearer_token(request):
+            self.record_failure(request)
 
     def grant_access(self, request: HTTPConnection, response: Response) -> None:
         """Set the cookie that stands for the token."""
@@ -127,6 +147,16 @@ class Sessions:
         response.set_cookie(
             name, value, max_age=_COOKIE_SECONDS, httponly=True, samesite="strict", secure=secure
         )
+
+
+def _network(request: HTTPConnection) -> str:
+    """Return the address of a client; of IPv6 the half that a household has to itself."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else host
 
 
 def _equal(secret: str, value: str) -> bool:
@@ -192,6 +222,8 @@ class SecurityMiddleware:
             )
         if request.method not in _SAFE_METHODS and _is_from_another_site(request):
             raise ApiError(403, "origin", "This request comes from another site and is not accepted.")
+        if not path.startswith(_OPEN_PATHS):
+            self._sessions.check_bearer_token(request)
         if not path.startswith(_PUBLIC_PATHS) and path != "/" and not self._sessions.is_authorized(request):
             raise ApiError(401, "token", "This server needs a token; open its page and enter it.")
         if path.startswith(SESSION_PATHS):

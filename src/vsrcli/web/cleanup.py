@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterable
 
@@ -9,6 +10,8 @@ from vsrcli.web.errors import NO_MESSAGE
 from vsrcli.web.metrics import log_event
 from vsrcli.web.settings import JOBS, UPLOADS, Settings
 from vsrcli.web.store import CANCELLED, QUEUED, JobRecord, Store, Upload, now
+
+_ID = re.compile(r"[\w-]{22}")  # of uploads and jobs: secrets.token_urlsafe(16)
 
 IsInUse = Callable[[str], bool]
 """Whether the upload of an id is being received or checked, or files of the job of an id are being sent."""
@@ -72,6 +75,7 @@ def delete_orphans(store: Store, settings: Settings) -> int:
         for kind, records in known.items()
         for folder in {*(settings.data / kind).iterdir()}
         - {settings.data / kind / each.id for each in records}
+        if _ID.fullmatch(folder.name)  # nothing but what the server has made
     ]
     for folder in orphans:
         shutil.rmtree(folder, ignore_errors=True)

@@ -67,10 +67,10 @@ class PageRoutes:
 
     def _check_token(self, request: Request, token: str) -> Response:
         sessions = self._sessions
-        if sessions.requires_token and sessions.is_rate_limited():
+        if sessions.requires_token and sessions.is_rate_limited(request):
             return self._render(request, "login.html", 429, is_wrong=True, is_rate_limited=True)
         if sessions.requires_token and not sessions.is_valid_token(token):
-            sessions.record_failure()
+            sessions.record_failure(request)
             return self._render(request, "login.html", 403, is_wrong=True)
         response = RedirectResponse("/", 303)
         sessions.grant_access(request, response)
