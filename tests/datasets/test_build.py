@@ -150,6 +150,53 @@ def test_videos_of_one_name_do_not_overwrite_each_other(vsr: Vsr, videos: Path, 
     assert len({row["path"] for row in rows(tmp_path / "set")}) == 3
 
 
+def test_another_video_of_the_same_name_is_not_taken_for_the_first(vsr: Vsr, tmp_path: Path) -> None:
+    """Cameras number their videos from 1 again; licences must not move from one to the other."""
+    for day in (1, 2):
+        (tmp_path / f"day{day}").mkdir()
+        write_video(tmp_path / f"day{day}" / "IMG_0001.mp4", moving(day))
+    build_set = ("dataset", "build", "--license", "CC0-1.0", *SMALL, "--areas", 1, "-q")
+    one, two = (tmp_path / f"day{day}" / "IMG_0001.mp4" for day in (1, 2))
+    assert vsr(*build_set, one, tmp_path / "set").status == 0
+    before = tree(tmp_path / "set")
+    vsr(*build_set, two, tmp_path / "set").fails(1, "another 'IMG_0001.mp4'", "name another folder")
+    assert tree(tmp_path / "set") == before
+    assert vsr(*build_set, one, two, tmp_path / "set").status == 0  # both, under names of their own
+    assert len(rows(tmp_path / "set")) == 2
+
+    one.rename(
+        tmp_path / "old.mp4"
+    )  # what was recorded under its name must not be taken for the second one's
+    assert vsr(*build_set, tmp_path / "old.mp4", tmp_path / "old-set").status == 0
+    write_video(tmp_path / "moved.mp4", moving(2))
+    (tmp_path / "old.mp4").rename(tmp_path / "first.mp4")
+    (tmp_path / "moved.mp4").rename(tmp_path / "old.mp4")
+    assert vsr(*build_set, tmp_path / "first.mp4", tmp_path / "old.mp4", tmp_path / "old-set").status == 0
+    assert vsr(*build_set, tmp_path / "first.mp4", tmp_path / "old.mp4", tmp_path / "new-set").status == 0
+    assert tree(tmp_path / "old-set" / "clips") == tree(tmp_path / "new-set" / "clips")
+
+
+@pytest.mark.parametrize("start", [40_000, 1.4])
+def test_the_clock_of_a_recording_may_start_anywhere(start: float, vsr: Vsr, tmp_path: Path) -> None:
+    write_video(tmp_path / "film.mp4", moving(0, 16))
+    with av.open(str(tmp_path / "film.mp4")) as source, av.open(str(tmp_path / "film.ts"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.pts += round(start / packet.time_base)
+                packet.dts += round(start / packet.time_base)
+                packet.stream = stream
+                target.mux(packet)
+    assert (
+        vsr("dataset", "build", tmp_path / "film.ts", tmp_path / "set", *SMALL, "--areas", 1, "-q").status
+        == 0
+    )
+    assert [(float(row["fps"]), float(row["start_s"])) for row in rows(tmp_path / "set")] == [
+        (25, 0),
+        (25, 0.32),
+    ]
+
+
 def test_a_killed_build_leaves_whole_clips_and_continues(vsr: Vsr, videos: Path, tmp_path: Path) -> None:
     for seed in range(2, 6):
         write_video(videos / f"moving-{seed}.mp4", moving(seed, 24))

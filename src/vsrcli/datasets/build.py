@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +26,7 @@ from vsrcli.datasets.layouts import BUILT_CLIPS, BUILT_MARK, walk_files
 from vsrcli.datasets.manifest import NAME as MANIFEST
 from vsrcli.datasets.manifest import read_rows
 from vsrcli.datasets.provenance import Origin, Provenance
+from vsrcli.datasets.record import source_video, update_record
 from vsrcli.datasets.selection import Area, Criteria, Selector, Verdict
 from vsrcli.datasets.survey import VERSION, Part, Survey, survey_video
 from vsrcli.errors import DataError, OutputError, SignalInterruptError, UsageError
@@ -35,7 +35,6 @@ from vsrcli.system.locks import FileLock, LockHeldError
 from vsrcli.system.text import VIDEO_EXTENSIONS
 
 SHEET = "contact-sheet.png"
-FORMAT = 1  # of dataset.json
 _SURVEYS = ".survey"
 _COLUMNS = (
     *("path", "source_repo", "source_file", "licence", "width", "height", "frames", "fps", "split", "ship"),
@@ -191,8 +190,7 @@ def build_dataset(
     results = [VideoResult(path, names[path], provenance.of(path)) for path in videos]
     result, selector = BuildResult(folder, options, results), Selector(options.criteria)
     try:
-        with _opened(folder, options, dry_run=dry_run):
-            _check_sources(folder, videos)
+        with _opened(folder, options, results, dry_run=dry_run):
             for number, video in enumerate(results):
 
                 def on_frame(text: str, number: int = number, name: str = video.name) -> None:
@@ -229,24 +227,20 @@ def clip_name(video: VideoResult, part: Part, area: Area) -> str:
 
 
 @contextmanager
-def _opened(folder: Path, options: BuildOptions, *, dry_run: bool) -> Iterator[None]:
+def _opened(
+    folder: Path, options: BuildOptions, results: Sequence[VideoResult], *, dry_run: bool
+) -> Iterator[None]:
     """Create the folder or check that the same build is in it; lock it during the block."""
-    settings = {"format": FORMAT, "options": asdict(options)}
-    mark = folder / BUILT_MARK
-    if mark.is_file():
-        try:
-            recorded = json.loads(mark.read_text(encoding="utf-8"))["options"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(f"{mark} is damaged ({error}): name another folder") from error
-        differing = sorted(_differences(settings["options"], recorded))
-        if differing:
-            raise OutputError(
-                f"{folder} was built with another {', '.join(differing)}: "
-                "name another folder, or use the same options"
-            )
-    elif folder.exists() and (not folder.is_dir() or visible_entries(folder)):
+    if (
+        not (folder / BUILT_MARK).is_file()
+        and folder.exists()
+        and (not folder.is_dir() or visible_entries(folder))
+    ):
         raise OutputError(f"{folder} holds something else: name a new folder")
+    settings, videos = asdict(options), {video.name: source_video(video.path) for video in results}
+    _check_manifest(folder, [video.path for video in results])
     if dry_run:
+        update_record(folder, settings, videos, dry_run=True)
         yield
         return
     lock = FileLock(folder / _SURVEYS / "lock")
@@ -254,7 +248,7 @@ def _opened(folder: Path, options: BuildOptions, *, dry_run: bool) -> Iterator[N
         for path in (folder / _SURVEYS, folder / BUILT_CLIPS):
             path.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-        atomic_write(mark, lambda file: file.write(json.dumps(settings, indent=2).encode()))
+        update_record(folder, settings, videos)
         for leftover in (folder / BUILT_CLIPS).glob(".*.part.*"):  # of a build that was killed
             leftover.unlink(missing_ok=True)
         yield
@@ -268,21 +262,13 @@ def _opened(folder: Path, options: BuildOptions, *, dry_run: bool) -> Iterator[N
         lock.release()
 
 
-def _check_sources(folder: Path, videos: Sequence[Path]) -> None:
+def _check_manifest(folder: Path, videos: Sequence[Path]) -> None:
     """Refuse to continue without a video whose clips are there: the manifest would lose them."""
     manifest = folder / MANIFEST
     rows = read_rows(manifest, "path") if manifest.is_file() else []
     names = {path.name for path in videos}
     if other := next((row["source_file"] for row in rows if row.get("source_file") not in names), None):
         raise OutputError(f"{folder} has clips of {other!r}, too: name that video again, or another folder")
-
-
-def _differences(one: dict[str, Any], other: dict[str, Any]) -> Iterator[str]:
-    for name, value in one.items():
-        if isinstance(value, dict):
-            yield from _differences(value, other.get(name, {}))
-        elif other.get(name) != value:
-            yield f"--{name.replace('_', '-')}"
 
 
 def _survey(video: VideoResult, cache: Path | None, frames: int, on_frame: Callable[[str], None]) -> Survey:

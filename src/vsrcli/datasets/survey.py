@@ -24,12 +24,13 @@ from vsrcli.datasets.motion import CELL, MotionMeter, cell_means, reduce, reduct
 from vsrcli.frames.shots import ShotDetector
 from vsrcli.system.signals import raise_if_cancelled
 
-VERSION = 1  # raise when anything is measured differently
+VERSION = 2  # raise when anything is measured differently
 SAMPLES = 8  # frames of a part on which bars, brightness, blur and hashes are measured
 THUMBNAIL = (240, 180)  # largest width and height
 _REPEATED_CODES = 0.3  # largest mean change of a cell between two frames of which one repeats the other
 _HDR_TRANSFERS = (16, 18)  # PQ and HLG
 _REMEDY = "it is left out"
+_ASSUMED_RATE, _LEAST_RATE = 25.0, 0.001  # of frames without times; of the slowest video
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Part:
     Attributes:
         shot: number of the shot in the video, from 0.
         first, count: the first frame's number in the video, and how many.
-        start: time of the first frame in seconds.
+        start: time of the first frame in seconds from that of the video's first.
         width, height: of the frames.
         box: the picture without black bars.
         brightness: mean luma in the box, 0 to 255.
@@ -138,12 +139,17 @@ def survey_video(
         SignalInterruptError: a signal arrived.
     """
     parts: list[Part] = []
-    detector, size, shot, number, short, last_time = ShotDetector(), (0, 0), 0, 0, 0, 0.0
+    detector, size, shot, number, short, time = ShotDetector(), (0, 0), 0, 0, 0, 0.0
+    first_time: float | None = None  # recordings of broadcasts start hours after zero
     window: _Window | None = None
     for number, frame in enumerate(decode_frames(path, _REMEDY)):
         raise_if_cancelled()
         luma = frame.to_ndarray(format="gray")
-        last_time = frame.time if frame.time is not None else number / 25
+        if frame.time is not None:
+            first_time = frame.time if first_time is None else first_time
+            time = frame.time - first_time
+        else:
+            time = number / _ASSUMED_RATE
         is_cut = detector.is_cut(np.broadcast_to(luma[..., None], (*luma.shape, 3)))
         if number and (is_cut or luma.shape != size):
             short += window.count if window else 0
@@ -153,16 +159,16 @@ def survey_video(
             short += 1
             continue
         if window is None:
-            window = _Window(shot, number, last_time, MotionMeter(*size), max(1, frame_count // SAMPLES))
+            window = _Window(shot, number, time, MotionMeter(*size), max(1, frame_count // SAMPLES))
         _add(window, frame, luma, middle=frame_count // 2)
         if window.count == frame_count:
             parts.append(_finish(window))
             window = None
-        on_frame(number + 1, last_time)
+        on_frame(number + 1, time)
     short += window.count if window else 0
     count = number + 1
-    fps = number / last_time if last_time > 0 else 25.0
-    return Survey(tuple(parts), count, round(fps, 3), short)
+    fps = number / time if time > 0 else _ASSUMED_RATE
+    return Survey(tuple(parts), count, max(round(fps, 3), _LEAST_RATE), short)
 
 
 def _add(window: _Window, frame: av.VideoFrame, luma: np.ndarray, middle: int) -> None:
