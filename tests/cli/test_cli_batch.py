@@ -337,6 +337,13 @@ def test_memory_limits_the_number_at_a_time(videos: Path, vsr: Vsr) -> None:
     assert "-j 3: 390 MiB of memory are enough for" in done.err
 
 
+def test_workers_share_the_memory(videos: Path, vsr: Vsr) -> None:
+    line = ("batch", "-r", "videos", "out", *FAST, "--workers", "3", "--max-memory", "390M")
+    done = vsr(*line)
+    assert done.status == 0, done.err
+    assert "--workers 3: 390 MiB of memory are enough for" in done.err
+
+
 @pytest.fixture
 def long_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three videos that take longer than any test."""

@@ -80,6 +80,37 @@ def test_a_piece_that_fails_is_tried_elsewhere_and_three_times() -> None:
     assert len(set(places)) == 3
 
 
+def test_a_machine_that_fails_fast_does_not_end_a_run_that_others_can_do() -> None:
+    """Its disk is full: it fails within 2 s, while the others take 60 s a piece."""
+    driver, now, busy = driver_with(*[250] * 10, workers="abc"), 0.0, {}
+    tried: Counter[str] = Counter()
+    while not driver.is_finished:
+        for worker, key in driver.give(now):
+            tried[worker] += 1
+            busy[worker] = key, now + (2 if worker == "c" else 60)
+        worker = min(busy, key=lambda name: busy[name][1])
+        key, now = busy.pop(worker)
+        for name in "abc":
+            driver.heard(name, now)
+        if worker == "c":
+            driver.failed(worker, key, "no space left on device", now)
+        else:
+            driver.finished(worker, key, now)
+    assert tried["c"] <= 3 + now / 60, "after three failures it has one try a minute"
+    assert now <= 302, "as long as the other two need"
+
+
+def test_a_machine_that_has_recovered_takes_part_again() -> None:
+    driver = driver_with(*[10] * 9, workers="ab")
+    for now in range(3):
+        given = dict(driver.give(now))
+        driver.failed("a", given["a"], "no space left on device", now)
+    assert "a" not in dict(driver.give(30))
+    given = dict(driver.give(70))
+    assert driver.finished("a", given["a"], 71)
+    assert "a" in dict(driver.give(71))
+
+
 def test_a_single_place_tries_three_times() -> None:
     driver = driver_with(10, workers="a")
     for attempt in range(2):

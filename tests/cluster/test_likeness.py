@@ -19,31 +19,39 @@ def test_equal_workers_take_part_without_a_word() -> None:
     notices: list[str] = []
     likeness = Likeness(strict=True, on_notice=notices.append)
     for name in ("a", "b", "c"):
-        likeness.check(name, GREETING)
+        likeness.check(name, 0, GREETING)
     assert notices == []
 
 
 def test_another_precision_is_refused() -> None:
     likeness = Likeness(strict=False, on_notice=lambda text: None)
-    likeness.check("a", GREETING)
+    likeness.check("a", 0, GREETING)
     with pytest.raises(EngineError, match=r"b computes in bf16, the first worker in fp32.*--precision"):
-        likeness.check("b", replace(GREETING, precision="bf16"))
+        likeness.check("b", 0, replace(GREETING, precision="bf16"))
+
+
+def test_videos_of_one_run_may_have_different_precisions() -> None:
+    """With ``--precision auto`` it depends on the weights, and those on the factor of a video."""
+    likeness = Likeness(strict=True, on_notice=lambda text: None)
+    for video, precision in ((0, "int8"), (1, "bf16"), (0, "int8")):
+        for name in ("a", "b"):
+            likeness.check(name, video, replace(GREETING, precision=precision))
 
 
 def test_another_kind_of_processor_is_named_once() -> None:
     notices: list[str] = []
     likeness = Likeness(strict=False, on_notice=notices.append)
     for name, greeting in (("a", GREETING), ("b", OTHER), ("c", OTHER)):
-        likeness.check(name, greeting)
+        likeness.check(name, 0, greeting)
     assert len(notices) == 1
     assert notices[0].startswith("b computes on another kind of processor (CPU, openvino, fp32, another one")
 
 
 def test_strict_refuses_another_kind_of_processor() -> None:
     likeness = Likeness(strict=True, on_notice=lambda text: None)
-    likeness.check("a", GREETING)
+    likeness.check("a", 0, GREETING)
     with pytest.raises(EngineError, match="another kind of processor"):
-        likeness.check("b", OTHER)
+        likeness.check("b", 0, OTHER)
 
 
 def test_the_machines_of_a_cluster_are_compared_with_this_one() -> None:

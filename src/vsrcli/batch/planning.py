@@ -88,29 +88,32 @@ def prepare_in_scratch(task: Task, options: Options) -> Job:
 
 
 def share_memory(
-    planned: Sequence[PlannedTask], options: Options, jobs: int
+    planned: Sequence[PlannedTask], options: Options, requested: int, *, workers: bool = False
 ) -> tuple[int, Options, str | None]:
-    """Return how many videos memory allows at a time, and options with each one's share.
+    """Return how many networks memory allows at a time, and options with each one's share.
 
     Args:
         planned: all tasks.
-        options: of all tasks; ``max_memory`` is for all videos of a time together.
-        jobs: how many videos at a time are requested.
+        options: of all tasks; ``max_memory`` is for all networks of a time together.
+        requested: how many videos at a time (``--jobs``) are requested.
+        workers: ``requested`` is a number of processes that share each video (``--workers``); each may have a
+            GPU of its own.
 
     Returns:
-        Number of videos at a time, options of each, and a notice if that is fewer than requested.
+        Number of videos or workers, options of each, and a notice if that is fewer than requested.
     """
     waiting = [each for each in planned if each.job is not None]
-    requested, jobs = jobs, max(min(jobs, len(waiting)), 1)
-    if jobs == 1:
-        return 1, options, None
-    total = options.max_memory or _free_memory(options.device)
+    jobs = max(requested if workers else min(requested, len(waiting)), 1)
+    if jobs == 1 or not waiting:
+        return jobs, options, None
+    total = options.max_memory or _free_memory("cpu" if workers else options.device)
     largest = max(waiting, key=lambda each: each.frame_pixels)
     for count in range(jobs, 1, -1):
         share = replace(options, max_memory=total // count)
         if _fits(largest, share):
-            return count, share, _memory_notice(count, requested, total) if count < jobs else None
-    return 1, options, _memory_notice(1, requested, total)
+            notice = _memory_notice(count, requested, total, workers=workers) if count < jobs else None
+            return count, share, notice
+    return 1, options, _memory_notice(1, requested, total, workers=workers)
 
 
 def _free_memory(device: str) -> int:
@@ -132,6 +135,7 @@ def _fits(planned: PlannedTask, options: Options) -> bool:
     return True
 
 
-def _memory_notice(count: int, requested: int, total: int) -> str:
-    videos = "video" if count == 1 else "videos"
-    return f"-j {requested}: {format_bytes(total)} of memory are enough for {count} {videos} at a time"
+def _memory_notice(count: int, requested: int, total: int, *, workers: bool) -> str:
+    option, unit = ("--workers", "worker") if workers else ("-j", "video")
+    units = f"{count} {unit}{'s' * (count > 1)}"
+    return f"{option} {requested}: {format_bytes(total)} of memory are enough for {units} at a time"

@@ -230,10 +230,16 @@ class BatchCommand:
             SignalInterruptError: a signal arrived.
             OutputError: the output folder cannot be created.
         """
-        requested, self.jobs = self.jobs, 1
+        requested, self.jobs, request = self.jobs, 1, self.request
         if self.dry_run or (self.fail_fast and self._has_failures):
             return
-        self.jobs, options, notice = share_memory(self._planned, self.options, requested)
+        if request and request.cluster is None:
+            count, options, notice = share_memory(
+                self._planned, self.options, request.count or 1, workers=True
+            )
+            request = replace(request, count=count)
+        else:  # the machines of a cluster have memory of their own
+            self.jobs, options, notice = share_memory(self._planned, self.options, requested)
         if notice and not self.quiet:
             self._console.print(notice)
         self.ledger.make_folder()
@@ -249,10 +255,10 @@ class BatchCommand:
             )
             self.outcomes = batch_run.outcomes
             jobs = [each.job for each in self._planned if each.job is not None]
-            if self.request and jobs:
+            if request and jobs:
                 from vsrcli.batch.on_workers import run_on_workers
 
-                run_on_workers(batch_run, self.request.workers(jobs[0]), strict=self.request.strict)
+                run_on_workers(batch_run, request.workers(jobs[0]), strict=request.strict)
             elif self.jobs > 1:
                 batch_run.run_parallel(self.jobs)
             else:

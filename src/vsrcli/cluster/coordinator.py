@@ -11,7 +11,7 @@ import queue
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class _Slot:
         is_ready: whether the present one has joined.
         video: that it is set up for.
         task: what it computes.
+        refusals: why its results are of no use, by video.
     """
 
     number: int
@@ -56,6 +57,7 @@ class _Slot:
     is_ready: bool = False
     video: int | None = None
     task: Task | None = None
+    refusals: dict[int, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -207,7 +209,7 @@ class Coordinator:
         self._next_places = now + _PLACES_SECONDS
         if self._first_start is None:
             self._first_start = now
-        elif self._first_start and now - self._first_start > _READY_SECONDS and self._likeness.first is None:
+        elif self._first_start and now - self._first_start > _READY_SECONDS and self._likeness.is_empty:
             self._first_start = 0.0
             self._on_notice(f"no worker is ready after {_READY_SECONDS:.0f} s; going on waiting")
         known = {slot.place for slot in self._slots}
@@ -221,7 +223,7 @@ class Coordinator:
 
     def _start(self, slot: _Slot) -> None:
         slot.worker = self._workers.start(slot.place, self._events.put)
-        slot.task, slot.video, slot.is_ready = None, None, False
+        slot.task, slot.video, slot.is_ready, slot.refusals = None, None, False, {}
         self._set_up(slot, next(iter(self._videos.values())))
 
     def _set_up(self, slot: _Slot, video: PlannedVideo) -> None:
@@ -283,9 +285,12 @@ class Coordinator:
 
     def _handle_ready(self, slot: _Slot, key: int, greeting: Greeting) -> None:
         try:
-            self._likeness.check(slot.name, greeting)
+            self._likeness.check(slot.name, key, greeting)
         except EngineError as error:
-            self._handle_refused(slot, key, str(error))
+            if slot.is_ready:  # it computes its piece all the same
+                slot.refusals[key] = str(error)
+            else:
+                self._handle_refused(slot, key, str(error))
             return
         if not slot.is_ready:
             slot.is_ready = True
@@ -316,6 +321,11 @@ class Coordinator:
         self, slot: _Slot, key: int, number: int, segment: SegmentFile, file: Path | None
     ) -> None:
         worker, task = slot.worker, slot.task
+        if key in slot.refusals:
+            if task is not None:
+                task.file.unlink(missing_ok=True)
+            self._handle_failed(slot, key, number, slot.refusals[key], "")
+            return
         if file is None or worker is None or task is None:
             self._handle_fetched(slot, key, number, segment)
             return

@@ -9,6 +9,8 @@ simulation (``benchmarks/cluster_simulation.py``) drive this very code through d
   node that hangs or whose cable is pulled would be noticed by Ray after minutes only.
 - A piece that failed is given again, elsewhere if there is an elsewhere, three times in all; one whose worker
   was lost five times, since a machine that dies takes a piece along that is not to blame.
+- A place that failed three times in a row, such as a machine whose disk is full, rests for a minute while
+  there are others: it fails fast, so it would get most of the pieces.
 - When no piece is left to give, the one that will end last is given a second time, to a worker that is
   expected to finish it earlier. The first result wins; both are equal, since they follow the same plan.
 """
@@ -33,12 +35,14 @@ class Limits:
         tries: how often a piece may fail before its failure is the run's.
         losses: how often its worker may be lost.
         copies: how many workers at most compute the same piece at a time.
+        rest: seconds without a piece for a place that failed ``tries`` times in a row.
     """
 
     silence: float = 30.0
     tries: int = 3
     losses: int = 5
     copies: int = 2
+    rest: float = 60.0
 
 
 @dataclass
@@ -72,6 +76,7 @@ class PieceState:
         failures: one line for each failure.
         losses: one line for each worker that was lost with it.
         places: where it was tried, in order.
+        failed_places: where it failed.
     """
 
     piece: Piece
@@ -79,6 +84,15 @@ class PieceState:
     failures: list[str] = field(default_factory=list)
     losses: list[str] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
+    failed_places: set[str] = field(default_factory=set)
+
+
+@dataclass
+class _Failures:
+    """How often a place has failed since its last result, and when it did last."""
+
+    count: int = 0
+    last: float = 0.0
 
 
 class Driver:
@@ -101,6 +115,7 @@ class Driver:
         self._pieces: dict[object, PieceState] = {}
         self._complete = False
         self._keys: dict[str, object] = {}  # of what each worker computes
+        self._failures: dict[str, _Failures] = {}  # of places
 
     # What is heard.
 
@@ -143,6 +158,7 @@ class Driver:
             seconds = max(now - state.given, 1e-6)
             speed = state.piece.work / seconds
             state.speed = speed if state.speed == _NO_SPEED else (state.speed + speed) / 2
+            self._failures.pop(state.place, None)
             self._release(worker, now)
         if key in self.done or key not in self._pieces:
             return False
@@ -155,11 +171,17 @@ class Driver:
         Raises:
             EngineError: it was the last try.
         """
+        place = self.workers[worker].place if worker in self.workers else None
         if self._keys.get(worker) == key:
             self._release(worker, now)
+        if place is not None:
+            failures = self._failures.setdefault(place, _Failures())
+            failures.count, failures.last = failures.count + 1, now
         if key in self._pieces and key not in self.done:
             state = self._pieces[key]
             state.failures.append(reason)
+            if place is not None:
+                state.failed_places.add(place)
             _raise_if_reached(state, state.failures, self._limits.tries)
 
     def lost(self, worker: str, reason: str = "the worker was lost") -> None:
@@ -185,9 +207,9 @@ class Driver:
 
     def give(self, now: float) -> list[tuple[str, object]]:
         """Return what to give to which idle workers, as (worker, key); it counts as given."""
-        given = []
+        given, resting = [], self._resting(now)
         for name in sorted(self._idle(), key=lambda name: -self.workers[name].speed):
-            key = self._next_for(self.workers[name], now)
+            key = None if self.workers[name].place in resting else self._next_for(self.workers[name], now)
             if key is None:
                 continue
             state, piece_state = self.workers[name], self._pieces[key]
@@ -247,10 +269,25 @@ class Driver:
         return self._copy_for(worker, now) if self._complete else None
 
     def _is_for_others(self, key: object, worker: WorkerState) -> bool:
-        """Whether a piece has failed here and an idle worker is in a place where it has not been tried."""
-        places = self._pieces[key].places
+        """Whether a piece is better given elsewhere.
+
+        One that failed here waits for a place where it has not, even if that is busy. One whose worker was
+        lost here is left to a worker elsewhere that is idle.
+        """
+        state = self._pieces[key]
+        if worker.place in state.failed_places:
+            return any(each.place not in state.failed_places for each in self.workers.values())
         idle = (self.workers[name].place for name in self._idle())
-        return worker.place in places and any(place not in places for place in idle)
+        return worker.place in state.places and any(place not in state.places for place in idle)
+
+    def _resting(self, now: float) -> set[str]:
+        """Return places that get nothing for now; none if they are all that there are."""
+        resting = {
+            place
+            for place, failures in self._failures.items()
+            if failures.count >= self._limits.tries and now < failures.last + self._limits.rest
+        }
+        return resting if any(state.place not in resting for state in self.workers.values()) else set()
 
     def _preference(self, key: object, worker: WorkerState) -> tuple[bool, int, int, int]:
         """Longest first; but what failed here is left to others, if there are others."""
@@ -281,7 +318,11 @@ class Driver:
             copies[key] = copies.get(key, 0) + 1
             places.setdefault(key, set()).add(state.place)
         own_speed = worker.speed or typical
-        candidates = [key for key in ends if copies[key] < self._limits.copies]
+        candidates = [
+            key
+            for key in ends
+            if copies[key] < self._limits.copies and worker.place not in self._pieces[key].failed_places
+        ]
         if not candidates or not own_speed:
             return None
         last = max(candidates, key=lambda key: ends[key])

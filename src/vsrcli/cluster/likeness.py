@@ -51,7 +51,9 @@ def processor() -> str:
 
 
 class Likeness:
-    """Compares each worker with the first one.
+    """Compares each worker with the first one that was set up for the same video.
+
+    With ``--precision auto``, videos of one run may have different precisions, by their weights.
 
     Args:
         strict: another kind of processor cannot take part, either.
@@ -59,19 +61,22 @@ class Likeness:
     """
 
     def __init__(self, *, strict: bool, on_notice: Callable[[str], None]) -> None:
-        self.first: Greeting | None = None
+        self._first: dict[int, Greeting] = {}  # by video
         self._strict, self._on_notice = strict, on_notice
         self._kinds: set[str] = set()
 
-    def check(self, name: str, greeting: Greeting) -> None:
-        """Compare a worker.
+    @property
+    def is_empty(self) -> bool:
+        """Whether no worker has been ready yet."""
+        return not self._first
+
+    def check(self, name: str, video: int, greeting: Greeting) -> None:
+        """Compare a worker that is set up for a video, which goes by its key.
 
         Raises:
             EngineError: it cannot take part.
         """
-        if self.first is None:
-            self.first = greeting
-        first = self.first
+        first = self._first.setdefault(video, greeting)
         if greeting.precision != first.precision:
             raise EngineError(
                 f"{name} computes in {greeting.precision}, the first worker in {first.precision}: "
