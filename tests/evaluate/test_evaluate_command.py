@@ -57,6 +57,14 @@ def sections(text: str) -> list[list[list[str]]]:
     return tables
 
 
+def test_clips_whose_names_differ_by_a_space_have_an_image_each(tmp_path: Path, vsr: Vsr) -> None:
+    write_video(tmp_path / "clips" / "my clip.mkv", 1)
+    write_image_folder(tmp_path / "clips" / "my-clip", frames(2, 9)[:, :48, :40])
+    line = ("evaluate", tmp_path / "clips", "-m", "bicubic", "-m", "lanczos", "--scale", 2, "--crf", "none")
+    assert vsr(*line, "--images", tmp_path / "images").status == 0
+    assert len(list((tmp_path / "images").iterdir())) == 2
+
+
 def test_one_model(folder: Path, tmp_path: Path, vsr: Vsr) -> None:
     strips, figures = tmp_path / "strips", tmp_path / "figures.json"
     arguments = ["-m", "bicubic", "--frames", "6", "--crf", "none", "--crf", "23", "--crf", "23"]

@@ -108,6 +108,7 @@ class ComparisonStrips:
 
         self._folder = folder
         self._spool = ArraySpool() if several and folder else None
+        self._names: dict[tuple[str, str], str] = {}  # of files, by clip and protocol
         self._spooled: dict[str, list[tuple[str, int]]] = {}  # models and indices in the spool, by file name
 
     def add(self, model: EvaluatedModel, *, label: str, result: ClipResult, frames: StillFrames) -> None:
@@ -116,7 +117,7 @@ class ComparisonStrips:
 
         if self._folder is None:
             return
-        name = f"{result.name} {label}".replace("/", "-").replace(" ", "-")
+        name = self._file_name(result.name, label)
         title, others = model.choice.architecture.name, []
         if self._spool is not None:
             title = model.name
@@ -127,6 +128,16 @@ class ComparisonStrips:
         panels = crops.comparison_panels(frames, title, with_low_resolution=True, other_models=others)  # type: ignore[arg-type]
         strip = crops.comparison_strip(panels, crops.most_detailed_crop(frames.truth))
         crops.save_image(self._folder / f"{name}.png", strip)
+
+    def _file_name(self, clip: str, label: str) -> str:
+        """Return the name of a clip's image, without suffix; another one for each clip."""
+        if (clip, label) not in self._names:
+            plain = f"{clip} {label}".replace("/", "-").replace(" ", "-")
+            taken, number, name = {each.casefold() for each in self._names.values()}, 2, plain
+            while name.casefold() in taken:
+                name, number = f"{plain}-{number}", number + 1
+            self._names[clip, label] = name
+        return self._names[clip, label]
 
 
 class EvaluationBar:
