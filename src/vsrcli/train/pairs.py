@@ -139,15 +139,16 @@ def digest_of_files(paths: Sequence[Path]) -> str:
         DataError: one cannot be read.
     """
     digest = hashlib.sha256()
-    try:
-        for path in paths:
+    for path in paths:
+        try:
             files = image_files(path) if path.is_dir() else [path]
             for file in files:
                 digest.update(f"{file.name if path.is_dir() else ''} {file.stat().st_size}\n".encode())
             for file in dict.fromkeys((*files[:1], *files[len(files) // 2 :][:1], *files[-1:])):
                 digest.update(sampled_sha256(file).encode())
-    except OSError as error:
-        raise DataError(f"cannot read {str(path)!r}: {error.strerror}; remove it from the folder") from error
+        except OSError as error:
+            reason = error.strerror or error
+            raise DataError(f"cannot read {str(path)!r}: {reason}; remove it from the folder") from error
     return digest.hexdigest()[:DIGEST_LENGTH]
 
 
