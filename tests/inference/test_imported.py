@@ -11,7 +11,7 @@ import pytest
 from onnx import helper
 
 import torch_samples
-from ncnn_samples import NcnnWriter
+from ncnn_samples import NcnnWriter, bytes_in_and_out
 from onnx_samples import SAMPLES, save
 from vsrcli.errors import ModelError
 from vsrcli.frames.tiling import plan_tiles
@@ -156,6 +156,14 @@ def test_three_forms_of_one_network_give_one_picture(tmp_path: Path) -> None:
     results += [run(load(paths[2], "onnxruntime")), run(load(paths[0], "keras"))]
     for other in results[1:]:
         assert np.abs(other - results[0]).max() < 0.05 / 255
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime", "keras"])
+def test_white_of_a_network_in_keras_is_what_was_found(engine: str, tmp_path: Path) -> None:
+    path = bytes_in_and_out(tmp_path / "bytes.param")
+    assert describe_model(path).value_range == 255
+    expected = FRAME.repeat(2, 0).repeat(2, 1) + 0.4 / 255
+    np.testing.assert_allclose(run(load(path, engine)), expected.clip(0, 1), atol=1e-5)
 
 
 def test_tiles_of_a_deep_network_equal_whole_frames(tmp_path: Path) -> None:
