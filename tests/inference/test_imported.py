@@ -181,12 +181,14 @@ def test_tiles_of_a_deep_network_equal_whole_frames(tmp_path: Path) -> None:
     assert np.abs(result - run(engine, frame)).max() < 1e-3
 
 
-def test_tiles_of_blocks_begin_at_blocks(tmp_path: Path) -> None:
-    engine = load(SAMPLES["multiple"][0](tmp_path / "blocks.onnx"), "openvino")
+@pytest.mark.parametrize(("name", "multiple"), [("multiple", 4), ("windows", 8)])
+def test_tiles_of_blocks_begin_at_blocks(name: str, multiple: int, tmp_path: Path) -> None:
+    path = SAMPLES[name][0](tmp_path / "blocks.onnx")
+    engine, found = load(path, "openvino"), probe(path, "")
     frame = np.random.default_rng(0).random((51, 78, 3), np.float32)
-    plan = plan_tiles(51, 78, 40, engine.radius, multiple=4)
+    plan = plan_tiles(51, 78, 50, engine.radius, multiple=found.multiple)
     assert len(plan) > 1
-    assert not (plan.origins % 4).any()
+    assert not (plan.origins % multiple).any()
     result = TiledStream(engine.open, plan, 2).push(frame)
     assert result is not None
     assert np.abs(result - run(engine, frame)).max() < 1e-5

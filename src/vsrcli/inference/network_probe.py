@@ -21,6 +21,7 @@ from vsrcli.models.imported import UNKNOWN_BYTES_PER_PIXEL, ModelDescription, Ne
 MAX_TILE_ERROR = 1e-3
 _RESEMBLANCE = 20.0  # dB
 _MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
+_TILE_STARTS = (61, 62, 68, 88, 16, 32, 64)  # for _MULTIPLES: of no other usual side of blocks, as 56 is of 7
 _OVERLAPS = (8, 16, 24, 32, 40, 48, 64)
 _WHOLE, _TILE = 160, 96  # sides of the frames by which the overlap is measured
 _GLOBAL_OPERATORS = {"InstanceNormalization", "GlobalAveragePool", "GlobalMaxPool"}
@@ -169,7 +170,11 @@ class NetworkProbe:
         return -10 * math.log10(max(error, 1e-12)) if math.isfinite(error) else -math.inf
 
     def _find_overlap(self) -> None:
-        """Find overlap, memory and time from a frame and the tile in its corner."""
+        """Find overlap, memory and time from a frame and tiles in two of its corners.
+
+        A tile that begins elsewhere than the frame can differ where the network pads frames to blocks or
+        windows: then tiles begin at multiples of their side.
+        """
         tile, whole = (self._allowed_side(side) for side in (_TILE, _WHOLE))
         frames = moving_picture(whole, whole, self.found.frames)
         part = self.run(frames[:, :tile, :tile]).clip(0, 1)
@@ -181,30 +186,55 @@ class NetworkProbe:
         complete = self.run(frames).clip(0, 1)
         if before and (grown := _peak_memory() - before) > 0:
             bytes_per_pixel = math.ceil(1.25 * grown / whole**2)
+        self.found = replace(self.found, bytes_per_pixel=bytes_per_pixel, seconds_per_pixel=seconds / tile**2)
         rows, columns = part.shape[:2]
         error = np.abs(part - complete[:rows, :columns]).max(axis=2)
         scale, margin = self.found.scale, self.found.margin
 
-        def error_at(overlap: int) -> float:
+        def error_of_first(overlap: int) -> float:
             kept = scale * (tile - overlap) - margin // 2
             return float(error[:kept, :kept].max())
 
         sides = [each for each in _OVERLAPS if each >= self._border] or [self._border]
-        least = next((each for each in sides if error_at(each) <= MAX_TILE_ERROR), None)
-        overlap = least or sides[-1]
-        if least is None:
-            notice = (
-                f"tiles with {overlap} pixels of context differ from whole frames {_up_to(error_at(overlap))}"
-            )
-            self.found = replace(self.found, notices=(notice,))
+        differs: tuple[Callable[[int], float], bool] | None = None
+        for multiple in (each for each in _MULTIPLES if each % self.found.multiple == 0):
+            error_of_last = self._error_of_last_tile(frames, complete, multiple)
+
+            def error_at(overlap: int, error_of_last: Callable[[int], float] = error_of_last) -> float:
+                return max(error_of_first(overlap), error_of_last(overlap))
+
+            least = next((each for each in sides if error_at(each) <= MAX_TILE_ERROR), None)
+            if least is not None:
+                self.found = replace(self.found, multiple=multiple, overlap=least, tile_error=error_at(least))
+                return
+            differs = differs or (error_at, self._sees_whole_frame(error_at))
+            if error_of_first(sides[-1]) > MAX_TILE_ERROR:
+                break  # wherever tiles begin
+        assert differs is not None  # the multiple that was found is one of them
+        error_at, whole_frames = differs
+        overlap, largest = sides[-1], error_at(sides[-1])
+        notice = f"tiles with {overlap} pixels of context differ from whole frames {_up_to(largest)}"
         self.found = replace(
-            self.found,
-            overlap=overlap,
-            tile_error=error_at(overlap),
-            whole_frames=least is None and self._sees_whole_frame(error_at),
-            bytes_per_pixel=bytes_per_pixel,
-            seconds_per_pixel=seconds / tile**2,
+            self.found, overlap=overlap, tile_error=largest, whole_frames=whole_frames, notices=(notice,)
         )
+
+    def _error_of_last_tile(
+        self, frames: np.ndarray, complete: np.ndarray, multiple: int
+    ) -> Callable[[int], float]:
+        """Return the largest difference between a frame's result and that of a tile by the tile's context.
+
+        The tile ends with the frame, and begins at a multiple of ``multiple``.
+        """
+        shift = _TILE_STARTS[_MULTIPLES.index(multiple)]
+        scale, margin = self.found.scale, self.found.margin
+        part = self.run(frames[:, shift:, shift:]).clip(0, 1)
+        error = np.abs(part - complete[scale * shift :, scale * shift :]).max(axis=2)
+
+        def error_at(overlap: int) -> float:
+            cut = max(scale * overlap - margin // 2, 0)
+            return float(error[cut:, cut:].max())
+
+        return error_at
 
     @property
     def _border(self) -> int:

@@ -80,7 +80,7 @@ class ModelDescription:
         scale: upscaling factor, 1 to 8.
         frames: frames of a window, odd.
         margin: pixels that a result lacks in each direction, ``result = scale * side - margin``.
-        multiple: sides that the network takes are multiples of this.
+        multiple: sides that the network takes are multiples of this, and tiles must begin at such.
         min_side: shortest side that it takes.
         fixed_size: height and width, if it takes no other.
         layout: of its input: ``nchw`` (frames along the channels), ``nhwc`` or ``ntchw``.
@@ -90,7 +90,8 @@ class ModelDescription:
         input_name, output_name: as the file calls them.
         overlap: context on each side with which tiles equal whole frames to ``tile_error``.
         tile_error: largest difference, of full range.
-        whole_frames: whether tiles differ however large the overlap is: some operator sees the whole frame.
+        whole_frames: whether tiles differ however large the overlap is: some operator sees the whole frame,
+            or where in it a pixel lies.
         multiply_adds: per input pixel; 0 if unknown.
         bytes_per_pixel: peak memory per input pixel of a tile.
         seconds_per_pixel: measured while probing, with one frame of ``engine``.
@@ -198,7 +199,7 @@ class ImportedModel:
             return stated_architecture(stated["architecture"], stated["options"])
         if found.whole_frames:
             codes = f"{255 * found.tile_error:.1f} codes of 8 bits"
-            whole_frames = f"it looks at whole frames; with tiles the picture differs by up to {codes}"
+            whole_frames = f"it needs whole frames; with tiles the picture differs by up to {codes}"
         border = 2 * -(-found.margin // (2 * found.scale))
         return Architecture(
             self.name,
