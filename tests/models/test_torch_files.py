@@ -253,7 +253,7 @@ def test_pickles_that_ask_for_copies_of_one_list(tmp_path):
     dictionary = b"ccollections\nOrderedDict\nq\x02"
     pairs = b"(" + b"".join(b"M%bN\x86" % struct.pack("<H", each) for each in range(count)) + b"lq\x00"
     nested = b"".join(
-        b"(" + b"".join(samples.number(each) + b"h%c" % level for each in range(200)) + b"dq%c" % (level + 1)
+        b"(" + b"".join(samples.number(each) + b"h%c" % level for each in range(8)) + b"dq%c" % (level + 1)
         for level in range(3)
     )
     bombs = {
