@@ -269,7 +269,7 @@ def test_models_are_resolved(tmp_path: Path) -> None:
         resolve_model("nothing", 4, "bd")
     path = tmp_path / "net.weights.h5"
     path.write_bytes(b"")
-    card = {"architecture": "duf-s", "scale": 3, "degradation": "bd", "phase": "zero"}
+    card = {"architecture": "duf-s", "scale": 3, "degradation": "bd", "phase": "zero", "sha256": "0" * 64}
     (tmp_path / "net.json").write_text(json.dumps(card))
     model = resolve_model(str(path))
     assert model.protocol == Protocol("bd", 3)

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 DEFAULT_DEGRADATION = "video"
 DEFAULT_LOOK = "natural"  # of cards that state none
 SUFFIX = ".weights.h5"
+_REQUIRED = ("architecture", "scale", "degradation", "sha256")
+_KINDS: dict[str, tuple[type, str]] = {  # of a card's entries that commands read
+    **dict.fromkeys(("architecture", "degradation", "sha256", "look", "phase", "licence"), (str, "text")),
+    **dict.fromkeys(("scale", "parameters"), (int, "a whole number")),
+    **dict.fromkeys(("options", "measured", "validation"), (dict, "an object")),
+}
 
 
 @dataclass(frozen=True)
@@ -85,23 +91,46 @@ def read_weights(path: Path) -> Weights:
     """Read the card of a weight file, the ``.json`` file of the same name next to it.
 
     Raises:
-        ModelError: the file or its card is missing or unreadable.
+        ModelError: the file or its card is missing or unreadable, or the card lacks what commands need.
     """
     card = Weights(path, {}).card_path
     if not path.is_file():
         raise ModelError(f"no weight file {str(path)!r}: see `vsr models` for those available")
     try:
-        weights = Weights(path, json.loads(card.read_text(encoding="utf-8")))
-        _ = weights.architecture, weights.scale
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        content = json.loads(card.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ModelError(f"{str(path)!r} needs its model card {card.name!r} next to it: {error}") from error
+    try:
+        _check_card(content)
+        weights = Weights(path, content)
+        _ = weights.architecture
+    except (ValueError, ModelError) as error:
+        raise ModelError(
+            f"the model card {str(card)!r} cannot be used: {error}; fetch it again, or correct it"
+        ) from error
     return weights
+
+
+def _check_card(card: Any) -> None:
+    """Raise ValueError unless a card has the entries that commands read, of the right kinds."""
+    if not isinstance(card, dict):
+        raise ValueError("it is no object")
+    if missing := [name for name in _REQUIRED if name not in card]:
+        raise ValueError(f"{missing[0]!r} is missing")
+    for name, (kind, needed) in _KINDS.items():
+        value = card.get(name)
+        is_absent = value is None and name not in _REQUIRED and (kind is not str or name not in card)
+        if not is_absent and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise ValueError(f"{name!r} is {str(value)[:40]!r}, and {needed} is needed")
+    for name, value in (card.get("options") or {}).items():
+        if not isinstance(value, int):
+            raise ValueError(f"option {name!r} is {str(value)[:40]!r}, and a whole number is needed")
 
 
 def list_weights() -> list[Weights]:
     """Return every usable weight file, sorted by name; the first folder wins where names repeat.
 
-    A file without a readable card is skipped, with a warning in the log.
+    A file without a card that can be used is skipped, with a warning in the log.
     """
     by_name: dict[str, Weights] = {}
     for folder in weight_folders():
