@@ -176,12 +176,13 @@ class ImportedModel:
     def card(self) -> Mapping[str, Any]:
         """The description in the form of a model card."""
         found = self.description
+        stated = json.loads(found.manifest) if found.manifest else {}
         return {
             "architecture": found.architecture,
             "options": {},
             "scale": found.scale,
-            "degradation": "",
-            "phase": "centre",
+            "degradation": str(stated.get("degradation", "")),
+            "phase": str(stated.get("phase", "centre")),
             "sha256": found.sha256,
             "parameters": found.parameters,
             "licence": found.licence or "unknown",
