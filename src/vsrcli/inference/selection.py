@@ -35,7 +35,8 @@ from vsrcli.models.weights import (
     Weights,
     find_named_weights,
     find_weights,
-    list_weights,
+    first_of_scales,
+    weights_in_order,
 )
 
 INTERPOLATION = "lanczos"  # what --strength blends a network with
@@ -122,7 +123,8 @@ def find_models(model: str, scale: Fraction, look: str | None = None) -> tuple[M
         _refuse_sharp(name, look or stated)
         return tuple(ModelChoice(known, None, native) for native in known.scales)
     kind = (name, DEFAULT_DEGRADATION, DEFAULT_LOOK)
-    found = [w for w in list_weights() if (w.card["architecture"], w.card["degradation"], w.look) == kind]
+    found = [w for w in weights_in_order() if (w.card["architecture"], w.card["degradation"], w.look) == kind]
+    found = [*first_of_scales(found).values()]
     if requested_look(model, look) == SHARP:
         sharp = sharp_weights(name)
         if not sharp:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,6 +132,12 @@ def list_weights() -> list[Weights]:
 
     A file without a card that can be used is skipped, with a warning in the log.
     """
+    return sorted(weights_in_order(), key=lambda weights: weights.name)
+
+
+def weights_in_order() -> list[Weights]:
+    """Return what :func:`list_weights` does in the order of folders, see :func:`weight_folders`, and of names
+    in a folder: of several for one model, scale, degradation and look, the first one is meant."""
     by_name: dict[str, Weights] = {}
     for folder in weight_folders():
         for path in sorted(folder.glob(f"*{SUFFIX}")):
@@ -141,7 +147,15 @@ def list_weights() -> list[Weights]:
                 logging.getLogger(__name__).warning("%s", error)
                 continue
             by_name.setdefault(weights.name, weights)
-    return sorted(by_name.values(), key=lambda weights: weights.name)
+    return list(by_name.values())
+
+
+def first_of_scales(weights: Iterable[Weights]) -> dict[int, Weights]:
+    """Return the first weights of each scale, by scale."""
+    first: dict[int, Weights] = {}
+    for each in weights:
+        first.setdefault(each.scale, each)
+    return dict(sorted(first.items()))
 
 
 def find_named_weights(model: str) -> Weights | None:
@@ -161,7 +175,7 @@ def find_named_weights(model: str) -> Weights | None:
 def find_weights(
     model: str, scale: int, degradation: str = DEFAULT_DEGRADATION, look: str = DEFAULT_LOOK
 ) -> Weights:
-    """Return the weights of a model at a native scale.
+    """Return the weights of a model at a native scale; of several the first in :func:`weights_in_order`.
 
     Args:
         model: name of an architecture.
@@ -172,7 +186,7 @@ def find_weights(
     Raises:
         ModelError: no such weights; the message lists those available.
     """
-    candidates = [w for w in list_weights() if w.card["architecture"] == model]
+    candidates = [w for w in weights_in_order() if w.card["architecture"] == model]
     for weights in candidates:
         found = (weights.scale, weights.card["degradation"], weights.look)
         if found == (scale, degradation, look):
