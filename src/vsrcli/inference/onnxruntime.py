@@ -56,7 +56,7 @@ class OnnxruntimeEngine(StreamingEngine):
     ) -> None:
         weights.verify()
         place = choose_place(device, on_notice)
-        precision = choose_precision(place, precision)
+        precision = choose_precision(place, precision, is_onnx=isinstance(weights, ImportedModel))
         super().__init__(OnnxruntimeBackend(read_network(weights, on_notice), place, precision), weights)
         self.precision, self.on_gpu = precision, place.on_gpu
         missing = " (no GPU found)" if device == "auto" and not place.on_gpu else ""
@@ -227,8 +227,8 @@ def load_imported(
         EngineError: see :class:`OnnxruntimeEngine`; or ONNX Runtime cannot take the file.
     """
     place = choose_place(device, on_notice)
-    precision = choose_precision(place, precision)
     found = model.description
+    precision = choose_precision(place, precision, is_onnx=found.format == "onnx")
     if found.format != "onnx":
         backend = OnnxruntimeBackend(read_network(model, on_notice), place, precision)
 

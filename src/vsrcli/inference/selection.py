@@ -13,9 +13,9 @@ from fractions import Fraction
 from itertools import product
 from typing import Any
 
-from vsrcli.errors import EngineError, UsageError
+from vsrcli.errors import UsageError
 from vsrcli.frames.geometry import check_scale
-from vsrcli.inference.engine_plan import onnxruntime_installed, plan_engine
+from vsrcli.inference.engine_plan import ALL_ENGINES, plan_engine
 from vsrcli.inference.looks import (
     SHARP,
     MixedWeights,
@@ -39,6 +39,7 @@ from vsrcli.models.weights import (
     weights_in_order,
 )
 
+_ONNX_ENGINES = ("openvino", "onnxruntime")
 INTERPOLATION = "lanczos"  # what --strength blends a network with
 
 
@@ -64,6 +65,13 @@ class ModelChoice:
     def look(self) -> str | None:
         """``natural`` or ``sharp``; None without weights of the program's own."""
         return self.weights.look if isinstance(self.weights, Weights) else None
+
+    @property
+    def runs_on(self) -> tuple[str, ...]:
+        """Engines that can run the network, see :func:`~vsrcli.inference.engine_plan.plan_engine`."""
+        if not isinstance(self.weights, ImportedModel) or self.weights.description.format != "onnx":
+            return ALL_ENGINES
+        return ("onnxruntime",) if self.weights.description.engine == "onnxruntime" else _ONNX_ENGINES
 
     @property
     def checksum(self) -> str:
@@ -257,12 +265,10 @@ def open_engine(
 
         return ResampleEngine(choice.architecture.name, choice.scale)
     weights = choice.weights.materialize() if isinstance(choice.weights, MixedWeights) else choice.weights
-    plan = plan_engine(engine, device, precision)
+    plan = plan_engine(engine, device, precision, choice.runs_on)
     requested = {"device": device, "precision": precision, "on_notice": on_notice}
     if isinstance(weights, ImportedModel):
         name = plan.resolve()
-        if name == "keras" and engine == "auto" and weights.description.format == "onnx":
-            name = "onnxruntime" if onnxruntime_installed() else "openvino"  # Keras does not run ONNX
         if weights.description.kind == "functions":
             return _open_export(weights, name, requested)
         from vsrcli.inference.imported import ImportedEngine
@@ -288,8 +294,6 @@ def _open_export(model: ImportedModel, engine: str, requested: dict[str, Any]) -
         from vsrcli.inference.openvino_functions import OpenvinoExportEngine
 
         return OpenvinoExportEngine(model, **requested)
-    if engine == "onnxruntime":
-        from vsrcli.inference.onnxruntime import OnnxruntimeEngine
+    from vsrcli.inference.onnxruntime import OnnxruntimeEngine
 
-        return OnnxruntimeEngine(model, **requested)
-    raise EngineError(f"--engine {engine} does not run ONNX: use --engine openvino or onnxruntime")
+    return OnnxruntimeEngine(model, **requested)
