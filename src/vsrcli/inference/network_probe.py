@@ -108,7 +108,11 @@ class NetworkProbe:
     def _find_sizes(self) -> None:
         """Find factor, margin, multiple and least side."""
         if fixed := self.found.fixed_size:
+            before = _reset_peak()
             result = self._try(*fixed)
+            if before and (grown := _peak_memory() - before) > 0:
+                bytes_per_pixel = math.ceil(1.25 * grown / math.prod(fixed))
+                self.found = replace(self.found, bytes_per_pixel=bytes_per_pixel)
             if result is None:
                 raise UnusableError(f"it does not run: {self._failure}")
             if result[0] % fixed[0] or result[0] * fixed[1] != result[1] * fixed[0]:

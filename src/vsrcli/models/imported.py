@@ -201,7 +201,7 @@ class ImportedModel:
         if found.whole_frames:
             codes = f"{255 * found.tile_error:.1f} codes of 8 bits"
             whole_frames = f"it needs whole frames; with tiles the picture differs by up to {codes}"
-        border = 2 * -(-found.margin // (2 * found.scale))
+        fixed, border = found.fixed_size, 2 * -(-found.margin // (2 * found.scale))
         return Architecture(
             self.name,
             found.summary or f"{found.format}: {found.architecture}",
@@ -213,7 +213,8 @@ class ImportedModel:
             openvino_bytes=(found.bytes_per_pixel, 0),
             measured=(found.multiply_adds, found.overlap),
             multiple=found.multiple,
-            max_side=min(found.fixed_size) - border if found.fixed_size else None,
+            max_size=(fixed[0] - border, fixed[1] - border) if fixed else None,
+            tile_pixels=fixed[0] * fixed[1] if fixed else 0,
             whole_frames=whole_frames,
         )
 
