@@ -23,6 +23,7 @@ def save(
     kind: int = FLOAT,
     more_inputs: Sequence[str] = (),
     more_opsets: Sequence[str] = (),
+    opset: int = 17,
 ) -> Path:
     """Write a graph from ``x`` of a shape, and further inputs of the same, to outputs of lying shapes."""
     inputs, values = (
@@ -31,7 +32,7 @@ def save(
     )
     initializers = [numpy_helper.from_array(array, name) for name, array in weights.items()]
     graph = helper.make_graph(list(nodes), "sample", inputs, values, initializers)
-    opsets = [helper.make_opsetid("", 17), *(helper.make_opsetid(domain, 1) for domain in more_opsets)]
+    opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in more_opsets)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
     return path
 
@@ -225,6 +226,21 @@ def resized(path: Path, factor: float, shape: Sequence[int | str] = (1, 3, "h", 
     """Write an interpolation by any factor."""
     nodes = [helper.make_node("Resize", ["x", "", "factors"], ["y"], mode="linear")]
     return save(path, nodes, {"factors": np.array([1, 1, factor, factor], np.float32)}, shape)
+
+
+def symmetric_resize(path: Path) -> Path:
+    """A resize in a mode that OpenVINO does not read."""
+    nodes = [
+        helper.make_node(
+            "Resize",
+            ["x", "", "factors"],
+            ["y"],
+            mode="linear",
+            coordinate_transformation_mode="half_pixel_symmetric",
+        )
+    ]
+    weights = {"factors": np.array([1, 1, 2, 2], np.float32)}
+    return save(path, nodes, weights, (1, 3, "h", "w"), opset=19)
 
 
 def bytes_to_unit(path: Path) -> Path:

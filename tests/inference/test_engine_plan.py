@@ -190,7 +190,7 @@ ONNX = ("openvino", "onnxruntime")
 @pytest.mark.parametrize(
     ("machine_has", "options", "plan"),
     [
-        ({}, {}, "openvino on CPU, fp32"),
+        ({"int8": True}, {}, "openvino on CPU, fp32"),
         ({"openvino": False, "onnxruntime": True}, {}, "onnxruntime on CPU, fp32"),
         ({"onnxruntime": True, "gpu": True}, {}, "openvino on CPU, fp32"),
         ({"onnxruntime": True, "gpu": True}, {"device": "0"}, "onnxruntime on GPU 0, precision auto"),

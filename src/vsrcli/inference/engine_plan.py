@@ -81,6 +81,8 @@ class EnginePlan:
         precision = self.precision
         if precision == "auto" and device == "CPU":
             available = cpu_precisions() if self.engine == "openvino" else ()
+            if "keras" not in self.runs_on:  # nothing measures eight bits for ONNX files
+                available = tuple(each for each in available if each != "int8")
             smaller = " or ".join(each for each in ("bf16", "int8") if each in available)
             precision = f"{smaller} if it costs no quality, else fp32" if smaller else "fp32"
         text = f"{self.engine} on {device}, {'precision auto' if precision == 'auto' else precision}"
